@@ -1,0 +1,44 @@
+# All the set-up there is: `make test` and `make demo` make a virtual environment in
+# .venv (again whenever pyproject.toml changes) and need nothing else but Python 3.11+.
+
+PYTHON ?= $(shell for v in python3.13 python3.12 python3.11 python3; do \
+	command -v $$v >/dev/null 2>&1 && $$v -c 'import sys, ensurepip; sys.exit(sys.version_info < (3, 11))' \
+	2>/dev/null && { echo $$v; break; }; done)
+VENV ?= .venv
+BIN = $(VENV)/bin
+READY = $(VENV)/.ready
+TESTS ?= tests
+
+.PHONY: help setup demo test lint bench clean
+
+help:  ## What there is to make
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+$(READY): pyproject.toml tests/tinyagents/pyproject.toml
+	@test -n "$(PYTHON)" || { echo "No Python 3.11 or later with ensurepip was found."; \
+	  echo "On Debian: apt-get install python3 python3-venv"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	@# bjdata comes with crossbar and is built against numpy 1; beside numpy 2 its compiled
+	@# half prints a page of warnings in every process that imports autobahn.
+	PYBJDATA_NO_EXTENSION=1 $(BIN)/python -m pip install --quiet -e '.[dev]' ./tests/tinyagents
+	touch $@
+
+setup: $(READY)  ## Make the virtual environment
+
+demo: $(READY)  ## A real router, the manager and a few real agents, live (DEMO_ARGS="--duration 20")
+	$(BIN)/hostmanager demo $(DEMO_ARGS)
+
+test: $(READY)  ## All tests (TEST_ARGS="-k name" passes options on)
+	$(BIN)/python -m pytest $(TEST_ARGS) $(TESTS)
+
+lint: $(READY)  ## Style, types, import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(READY)  ## Ours beside the reference, in one run (BENCH_ARGS="--quick")
+	$(BIN)/python -m bench $(BENCH_ARGS)
+
+clean:  ## Remove the virtual environment and caches
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage*
