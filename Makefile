@@ -20,7 +20,7 @@ $(READY): pyproject.toml tests/tinyagents/pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	@# bjdata comes with crossbar and is built against numpy 1; beside numpy 2 its compiled
 	@# half prints a page of warnings in every process that imports autobahn.
-	PYBJDATA_NO_EXTENSION=1 $(BIN)/python -m pip install --quiet -e '.[dev]' ./tests/tinyagents
+	PYBJDATA_NO_EXTENSION=1 $(BIN)/python -m pip install --quiet -e '.[dev]' -e ./tests/tinyagents
 	touch $@
 
 setup: $(READY)  ## Make the virtual environment
