@@ -1,1 +1,6 @@
-"""TODO."""
+"""Instances as processes of this host."""
+
+from hostmanager.drivers.process.driver import ProcessDriver
+from hostmanager.drivers.process.spawn import Command
+
+__all__ = ["Command", "ProcessDriver"]

@@ -1,0 +1,165 @@
+"""The command line of the agent (contract, section 2), and what it amounts to.
+
+The site options come from `ocs.site_config.add_arguments`; only the manager's own are
+here. `Settings` is what the rest of the room works with.
+"""
+
+import argparse
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from hostmanager.core.policy import Policy, RestartPolicy, StopPolicy
+
+DESCRIPTION = """\
+Keep the agents of this host in the state that their operators want.
+
+Reads the site config file, starts the agents that it lists for this host,
+relaunches those that die, and takes commands over the router (operations
+`manager`, `update`, `die`; see `ocsbow --help` for a client). It works without a
+router, too, and registers as soon as there is one."""
+
+EPILOG = """\
+signals:
+  SIGTERM, SIGINT   stop all agents, then exit; once more: hurry
+  SIGHUP            read the site config file again
+
+exit status:
+  0  all agents were ended        2  usage or configuration error
+  1  something could not be ended, or the manager failed
+
+environment:
+  OCS_CONFIG_DIR, INSTANCE_ID, SITE_HOST, SITE_HUB, SITE_HTTP, CROSSBAR_TIMEOUT
+                    defaults, as for ocs-agent-cli
+  LOGLEVEL          debug, info (default), warn, error
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the manager was told on its command line, checked.
+
+    Attributes:
+        site_file: The site config file.
+        host: Key of this host in it.
+        working_dir: Where agents are started.
+        output_dir: Where the output of agents goes.
+        policy: The rules in numbers.
+        initial_state: Target for all agents at the start, in place of their own.
+        python: The interpreter that runs the agents.
+    """
+
+    site_file: Path
+    host: str
+    working_dir: Path
+    output_dir: Path
+    policy: Policy
+    initial_state: str | None
+    python: str
+
+
+def make_parser(prog: str | None = None) -> argparse.ArgumentParser:
+    """Make the parser of the manager's own options."""
+    parser = argparse.ArgumentParser(
+        prog=prog,
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    group = parser.add_argument_group("host manager options")
+    group.add_argument(
+        "--initial-state",
+        choices=["up", "down"],
+        help="force a single target state for all agents, on start-up",
+    )
+    group.add_argument(
+        "--docker-compose",
+        metavar="FILES",
+        help="comma-separated compose files to parse and manage",
+    )
+    group.add_argument(
+        "--docker-service-prefix",
+        metavar="P",
+        default="ocs-",
+        help="the compose service P + instance-id belongs to that instance; may be empty "
+        "(default: %(default)s)",
+    )
+    group.add_argument(
+        "--docker-compose-bin",
+        metavar="PATH",
+        help="compose binary, relative to the working directory; default: the `docker compose` "
+        "plugin, else `docker-compose`, as found on the PATH",
+    )
+    group.add_argument("--quiet", action="store_true", help="print nothing")
+    group.add_argument(
+        "--stop-timeout",
+        type=_seconds,
+        metavar="SECONDS",
+        default=StopPolicy.interrupt,
+        help="how long an agent may take to stop on SIGINT before its process group gets SIGTERM; "
+        "5 s later it gets SIGKILL (default: %(default)s)",
+    )
+    group.add_argument(
+        "--restart-delay-max",
+        type=_seconds,
+        metavar="SECONDS",
+        default=RestartPolicy.max_delay,
+        help="longest pause between the relaunches of an agent that keeps dying "
+        "(default: %(default)s)",
+    )
+    group.add_argument(
+        "--state-dir",
+        metavar="DIR",
+        help="folder for what the manager keeps (created, 0700); default: a folder for this "
+        "instance under $STATE_DIRECTORY, $RUNTIME_DIRECTORY or $XDG_RUNTIME_DIR, else under "
+        "/tmp",
+    )
+    return parser
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds") from None
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} must be more than 0 seconds")
+    return value
+
+
+def policy_of(args: argparse.Namespace) -> Policy:
+    """The rules in numbers, as the command line has them."""
+    restart = RestartPolicy(max_delay=args.restart_delay_max)
+    return Policy(restart, StopPolicy(interrupt=args.stop_timeout))
+
+
+def compose_files(args: argparse.Namespace, working_dir: Path) -> list[Path]:
+    """The compose files that were named, checked to be there.
+
+    Raises:
+        ValueError: One cannot be read; the text names it.
+    """
+    names = [n.strip() for n in (args.docker_compose or "").split(",") if n.strip()]
+    files = [working_dir / name for name in names]
+    for file in files:
+        if not file.is_file() or not os.access(file, os.R_OK):
+            raise ValueError(
+                f"--docker-compose: {file} is not a readable file. Give existing compose files, "
+                "relative to the working directory, separated by commas."
+            )
+    return files
+
+
+def compose_bin(args: argparse.Namespace, working_dir: Path) -> Path | None:
+    """The compose binary that was named, checked to be there.
+
+    Raises:
+        ValueError: It cannot be executed; the text names it.
+    """
+    if args.docker_compose_bin is None:
+        return None
+    path = working_dir / args.docker_compose_bin
+    if not path.is_file() or not os.access(path, os.X_OK):
+        raise ValueError(f"--docker-compose-bin: {path} is not an executable file.")
+    return path

@@ -1,0 +1,238 @@
+"""What can happen to an instance, and what can follow: the vocabulary of the lifecycle.
+
+Intents come from people (requests, the site file), observations from a driver, time
+from a clock. Effects are what the lifecycle asks of the keeper, which asks the driver.
+All of them are frozen plain data.
+"""
+
+import signal
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+from typing import ClassVar
+
+from hostmanager.core.model import InstanceSpec
+
+
+class EventKind(StrEnum):
+    """The columns of the transition table."""
+
+    # Intents
+    WANT_UP = "told up"
+    WANT_DOWN = "told down"
+    UPDATE = "entry updated"
+    REPLACE = "entry replaced"
+    RETIRE = "entry gone"
+    HURRY = "told to hurry"
+    # Observations
+    LAUNCHED = "launched"
+    LAUNCH_FAILED = "launch failed"
+    ENDED = "ended"
+    LEFT_BEHIND = "ended, remnants left"
+    GONE = "remnants gone"
+    OUTPUT = "output read"
+    # Time
+    TIMER = "timer"
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """One instant on both clocks.
+
+    Attributes:
+        mono: Monotonic seconds; the only time that decisions use.
+        wall: Unix time, seconds; for display only.
+    """
+
+    mono: float
+    wall: float
+
+
+@dataclass(frozen=True, slots=True)
+class ExitStatus:
+    """How a process ended: by a code of its own or by a signal; both None if unknown."""
+
+    code: int | None = None
+    signal: int | None = None
+
+    @property
+    def signal_name(self) -> str | None:
+        """``SIGKILL`` and the like; None when no signal ended it."""
+        if self.signal is None:
+            return None
+        try:
+            return signal.Signals(self.signal).name
+        except ValueError:
+            return f"signal {self.signal}"  # a real-time signal has no name
+
+    def __str__(self) -> str:
+        """Complete the sentence "the agent …"."""
+        if self.signal is not None:
+            return f"was ended by {self.signal_name}"
+        if self.code is not None:
+            return f"exited with code {self.code}"
+        return "ended in an unknown way"
+
+
+@dataclass(frozen=True, slots=True)
+class WantUp:
+    """Somebody wants the instance up."""
+
+    kind: ClassVar = EventKind.WANT_UP
+
+
+@dataclass(frozen=True, slots=True)
+class WantDown:
+    """Somebody wants the instance down."""
+
+    kind: ClassVar = EventKind.WANT_DOWN
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """The entry says something else now, but names the same class and kind."""
+
+    spec: InstanceSpec
+    kind: ClassVar = EventKind.UPDATE
+
+
+@dataclass(frozen=True, slots=True)
+class Replace:
+    """The entry names another class or kind: the old one must end before the new one starts."""
+
+    spec: InstanceSpec
+    kind: ClassVar = EventKind.REPLACE
+
+
+@dataclass(frozen=True, slots=True)
+class Retire:
+    """The entry is gone: to be forgotten once nothing of it is alive."""
+
+    kind: ClassVar = EventKind.RETIRE
+
+
+@dataclass(frozen=True, slots=True)
+class Hurry:
+    """Whatever is being ended is to be ended by the next stronger means, now."""
+
+    kind: ClassVar = EventKind.HURRY
+
+
+@dataclass(frozen=True, slots=True)
+class Launched:
+    """The program runs (it was executed; it need not be ready)."""
+
+    pid: int
+    kind: ClassVar = EventKind.LAUNCHED
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchFailed:
+    """No process came to be.
+
+    Attributes:
+        step: What failed, as a noun: ``program``, ``working directory``, ``output file`` …
+        reason: Why, as a sentence without a full stop.
+    """
+
+    step: str
+    reason: str
+    kind: ClassVar = EventKind.LAUNCH_FAILED
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The process ended and nothing of it is left."""
+
+    status: ExitStatus
+    kind: ClassVar = EventKind.ENDED
+
+
+@dataclass(frozen=True, slots=True)
+class LeftBehind:
+    """The process ended, but others of its group live on.
+
+    Attributes:
+        status: How it ended.
+        who: The others, each in a few words for people.
+    """
+
+    status: ExitStatus
+    who: tuple[str, ...] = ()
+    kind: ClassVar = EventKind.LEFT_BEHIND
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """The last of what the process had left behind is gone."""
+
+    kind: ClassVar = EventKind.GONE
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """The last lines that the process wrote before it ended; told after its end."""
+
+    lines: tuple[str, ...]
+    kind: ClassVar = EventKind.OUTPUT
+
+
+@dataclass(frozen=True, slots=True)
+class TimerFired:
+    """The deadline of the present state has come."""
+
+    kind: ClassVar = EventKind.TIMER
+
+
+Intent = WantUp | WantDown | Update | Replace | Retire | Hurry
+Observation = Launched | LaunchFailed | Ended | LeftBehind | Gone | Output
+Event = Intent | Observation | TimerFired
+
+
+class StopStep(IntEnum):
+    """The means to end an instance, each stronger than the one before."""
+
+    INTERRUPT = 1  # SIGINT to the process
+    TERMINATE = 2  # SIGTERM to its process group
+    KILL = 3  # SIGKILL to its process group
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """Start the instance."""
+
+    spec: InstanceSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """Use this means to end it."""
+
+    step: StopStep
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """Nothing of a retired instance is left: drop it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something that a person wants to read.
+
+    Attributes:
+        text: One sentence about the instance; its id goes before it.
+        warning: Whether somebody should look into it.
+    """
+
+    text: str
+    warning: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Oddity:
+    """An event that the present state does not expect: for the log, not for people."""
+
+    text: str
+
+
+Effect = Launch | Signal | Forget | Note | Oddity

@@ -1,0 +1,120 @@
+"""The keeper of one instance: queues what happens to it and carries out what follows.
+
+Each instance has its own, so that a slow or broken one never delays another. Events are
+handled strictly one after another, also when a driver answers from within a call: the
+lifecycle never sees half a step.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from random import Random
+
+from hostmanager.core import events as ev
+from hostmanager.core import lifecycle
+from hostmanager.core.lifecycle import Life
+from hostmanager.core.policy import Policy
+from hostmanager.core.ports import Clock, Driver, Timer
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What all keepers of a supervisor share.
+
+    Attributes:
+        driver: Makes instances run and end.
+        clock: Time.
+        policy: The rules in numbers.
+        random: Source of the jitter; seeded in simulations.
+        publish: Takes the instance's life after each change, None once forgotten.
+        note: Takes what people want to read: instance-id, text, whether it is a warning.
+    """
+
+    driver: Driver
+    clock: Clock
+    policy: Policy
+    random: Random
+    publish: Callable[[str, Life | None], None]
+    note: Callable[[str, ev.Note], None]
+
+
+class Keeper:
+    """Keeps one instance in the state that is wanted of it."""
+
+    __slots__ = ("_around", "_busy", "_forgotten", "_queue", "_run", "_timer", "instance_id", "life")
+
+    def __init__(self, life: Life, around: Surroundings) -> None:
+        self.instance_id = life.spec.instance_id
+        self.life = life
+        self._around = around
+        self._queue: deque[ev.Event] = deque()
+        self._busy = False
+        self._forgotten = False
+        self._timer: Timer | None = None
+        self._run = 0  # launches so far: a report of an earlier one is stale
+        around.publish(self.instance_id, life)
+
+    def post(self, event: ev.Event) -> None:
+        """Tell the keeper of an event; it is handled at once, or after those before it."""
+        if self._forgotten:
+            return  # a late report must not bring back what was forgotten
+        self._queue.append(event)
+        if self._busy:
+            return
+        self._busy = True
+        try:
+            while self._queue:
+                self._handle(self._queue.popleft())
+        finally:
+            self._busy = False
+
+    def _handle(self, event: ev.Event) -> None:
+        around = self._around
+        before = self.life
+        self.life, effects = lifecycle.step(
+            before, event, around.clock.now(), around.random.random(), around.policy
+        )
+        if self.life.deadline != before.deadline:
+            self._arm(self.life.deadline)
+        if self.life is not before:
+            around.publish(self.instance_id, self.life)
+        for effect in effects:
+            self._carry_out(effect)
+
+    def _carry_out(self, effect: ev.Effect) -> None:
+        match effect:
+            case ev.Launch(spec):
+                self._run += 1
+                self._around.driver.launch(spec, partial(self._observed, self._run))
+            case ev.Signal(step):
+                self._around.driver.signal(self.instance_id, step)
+            case ev.Forget():
+                self._forgotten = True
+                self._queue.clear()
+                self._around.publish(self.instance_id, None)
+            case ev.Note():
+                self._around.note(self.instance_id, effect)
+            case ev.Oddity(text):
+                log.warning(text)
+
+    def _observed(self, run: int, observation: ev.Observation) -> None:
+        if run != self._run and not isinstance(observation, ev.Output):
+            log.warning("%s: stale report %s of run %d", self.instance_id, observation, run)
+            return
+        self.post(observation)
+
+    def _arm(self, deadline: float | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if deadline is not None:
+            self._timer = self._around.clock.call_at(deadline, partial(self._woken, deadline))
+
+    def _woken(self, deadline: float) -> None:
+        # A timer that was queued behind the event that re-armed it must not count.
+        if deadline == self.life.deadline:
+            self.post(ev.TimerFired())

@@ -1,0 +1,103 @@
+"""The rules in numbers: when to relaunch, how stable an instance is, how long a stop may take.
+
+Pure functions of their arguments. All times are seconds on a monotonic clock:
+decisions never depend on the wall clock, which can jump.
+"""
+
+from dataclasses import dataclass, field
+
+STABILITY_WINDOW = 120.0
+"""Unexpected exits older than this are forgotten by `stability` (contract, section 5)."""
+
+STABILITY_WEIGHT = 5.0
+"""An exit t seconds ago takes 5/t off the stability (contract, section 5)."""
+
+
+@dataclass(frozen=True, slots=True)
+class RestartPolicy:
+    """How unexpected exits are answered.
+
+    The first one is answered at once; each further one, as long as no run in between
+    lasted `settled_after` seconds, after a delay that doubles from `first_delay` up to
+    `max_delay`, give or take `jitter` (a fraction). Nothing is ever given up.
+
+    Attributes:
+        first_delay: Delay before the second relaunch, seconds.
+        max_delay: Longest delay, seconds (option ``--restart-delay-max``).
+        settled_after: A run of this many seconds ends a streak of failures.
+        jitter: Largest relative deviation of a delay, so that the agents of a site that
+            fail together do not return together.
+        impatience: Shortest time between two launches that people ask for while the
+            instance waits, seconds: nobody can turn a waiting agent into a busy loop.
+    """
+
+    first_delay: float = 1.0
+    max_delay: float = 10.0
+    settled_after: float = 60.0
+    jitter: float = 0.25
+    impatience: float = 1.0
+
+    def streak_after(self, streak: int, ran_for: float) -> int:
+        """Count a failure after a run of `ran_for` seconds.
+
+        Returns:
+            The number of failures in a row, this one included.
+        """
+        return 1 if ran_for >= self.settled_after else streak + 1
+
+    def delay(self, streak: int, chance: float) -> float:
+        """Seconds to wait before the next launch after `streak` failures in a row.
+
+        Args:
+            streak: Failures in a row, 1 or more.
+            chance: A random number from 0 to 1, which places the jitter.
+        """
+        if streak <= 1:
+            return 0.0
+        # The exponent is bounded: a year of failures must not overflow a float.
+        plain = min(self.max_delay, self.first_delay * 2.0 ** min(streak - 2, 60))
+        spread = plain * (1.0 + self.jitter * (2.0 * chance - 1.0))
+        return min(self.max_delay, spread)
+
+
+@dataclass(frozen=True, slots=True)
+class StopPolicy:
+    """How long each step of a stop may take before the next one, seconds.
+
+    A stop is SIGINT to the agent, after `interrupt` SIGTERM to its process group, after
+    `terminate` more SIGKILL to the group; then the kill is repeated every `kill` seconds
+    and the state says what does not end.
+    """
+
+    interrupt: float = 10.0
+    terminate: float = 5.0
+    kill: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """All the numbers that decide over an instance."""
+
+    restart: RestartPolicy = field(default_factory=RestartPolicy)
+    stop: StopPolicy = field(default_factory=StopPolicy)
+
+
+def recent(exits: tuple[float, ...], now: float) -> tuple[float, ...]:
+    """The unexpected exits that still count for `stability`."""
+    return tuple(t for t in exits if now - t < STABILITY_WINDOW)
+
+
+def stability(exits: tuple[float, ...], now: float) -> float:
+    """How stable an instance is, 0 to 1 (contract, section 5).
+
+    Args:
+        exits: Times of the unexpected exits, monotonic seconds.
+        now: The present, on the same clock.
+    """
+    total = 0.0
+    for moment in recent(exits, now):
+        age = now - moment
+        if age <= STABILITY_WEIGHT:
+            return 0.0
+        total += STABILITY_WEIGHT / age
+    return max(0.0, 1.0 - total)

@@ -1,0 +1,47 @@
+"""What the core needs from the world, as protocols: a driver and a clock.
+
+Real ones live in `hostmanager.drivers` and `hostmanager.agent`; the tests have fakes of
+both, so that the core can be run through a day in a second.
+"""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from hostmanager.core.events import Moment, Observation, StopStep
+from hostmanager.core.model import InstanceSpec
+
+Report = Callable[[Observation], None]
+"""Takes an observation of one run; always called on the loop's thread, never from within
+`launch` or `signal`'s caller in a way that would matter: keepers queue what they are told."""
+
+
+class Timer(Protocol):
+    """A call that has been arranged."""
+
+    def cancel(self) -> None:
+        """Make sure that the call does not happen. Harmless when it already has."""
+
+
+class Clock(Protocol):
+    """Time, and being woken."""
+
+    def now(self) -> Moment:
+        """Tell the present."""
+
+    def call_at(self, mono: float, callback: Callable[[], None]) -> Timer:
+        """Arrange for `callback` at `mono` seconds of the monotonic clock, or soon after."""
+
+
+class Driver(Protocol):
+    """Makes instances run and end, and tells what became of them.
+
+    Both calls return at once; what follows is reported. A driver reports for each
+    `launch` either `LaunchFailed`, or `Launched` and later `Ended`, or `Launched`,
+    `LeftBehind` and `Gone`.
+    """
+
+    def launch(self, spec: InstanceSpec, report: Report) -> None:
+        """Start the instance. Nothing of it may be alive."""
+
+    def signal(self, instance_id: str, step: StopStep) -> None:
+        """Use this means to end the instance. Harmless when nothing of it is alive."""

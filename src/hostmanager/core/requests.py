@@ -1,0 +1,90 @@
+"""Requests of operators: checked whole before anything is done.
+
+A request list comes from outside and can hold anything at all. Either every request in
+it makes sense, or none is carried out, and the error names the one that does not.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+from hostmanager.core.model import Target
+
+ALL = "all"
+"""In place of an instance-id: every tracked instance (contract, section 4)."""
+
+_TARGETS = (Target.UP.value, Target.DOWN.value)
+_SHOWN = 60
+
+
+class RequestError(ValueError):
+    """A request that cannot be carried out; its text is for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A target for one instance, or for `ALL`."""
+
+    instance_id: str
+    target: Target
+
+    def __str__(self) -> str:
+        """Return ``fake1 up``."""
+        return f"{self.instance_id} {self.target}"
+
+
+def check(requests: Any, known: Iterable[str], leaving: Mapping[str, str]) -> list[Request]:
+    """Check a list of requests as it came from a client.
+
+    Args:
+        requests: Anything; meant to be a list of ``(instance_id, target_state)``.
+        known: The instances that can be asked for.
+        leaving: Instances that are being forgotten, and why they cannot be wanted up.
+
+    Raises:
+        RequestError: One of them makes no sense; names which, and the remedy.
+    """
+    if not isinstance(requests, (list, tuple)):
+        raise RequestError(
+            f"'requests' is {_show(requests)}, but must be a list of pairs such as "
+            "[['fake1', 'up'], ['all', 'down']]. Nothing was changed."
+        )
+    ids = tuple(known)
+    return [_check_one(n, r, ids, leaving) for n, r in enumerate(requests, start=1)]
+
+
+def _check_one(number: int, request: Any, known: tuple[str, ...], leaving: Mapping[str, str]) -> Request:
+    where = f"Request {number}, {_show(request)}"
+    if not isinstance(request, (list, tuple)) or len(request) != 2:
+        raise RequestError(
+            f"{where}, is not a pair (instance_id, target_state) such as ['fake1', 'up']. "
+            "Nothing was changed."
+        )
+    instance_id, target = request
+    if not isinstance(target, str) or target not in _TARGETS:
+        hint = _nearest(target, _TARGETS)
+        raise RequestError(
+            f"{where}: the target state {_show(target)} is not known; it must be 'up' or "
+            f"'down'{hint}. Nothing was changed."
+        )
+    if instance_id in leaving and target == Target.UP and isinstance(instance_id, str):
+        raise RequestError(f"{where}: {leaving[instance_id]} Nothing was changed.")
+    if not isinstance(instance_id, str) or (
+        instance_id != ALL and instance_id not in known and instance_id not in leaving
+    ):
+        raise RequestError(
+            f"{where}: no instance {_show(instance_id)} is managed here"
+            f"{_nearest(instance_id, (*known, ALL))}. Nothing was changed."
+        )
+    return Request(instance_id, Target(target))
+
+
+def _nearest(word: Any, words: Iterable[str]) -> str:
+    near = get_close_matches(word, list(words), n=1, cutoff=0.5) if isinstance(word, str) else []
+    return f" (did you mean '{near[0]}'?)" if near else ""
+
+
+def _show(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"

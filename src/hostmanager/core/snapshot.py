@@ -1,0 +1,63 @@
+"""The one truth: what is known of every instance, changed in one place.
+
+Session data, messages, tables and metrics are views, computed from here when somebody
+looks. Nothing else keeps a copy of a state.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+
+from hostmanager.core.lifecycle import AT_REST, Life
+
+Listener = Callable[[str, Life | None], None]
+"""Told of each change: the instance, and its life, or None when it was forgotten."""
+
+
+class Snapshot(Mapping[str, Life]):
+    """The lives of all tracked instances, by instance-id, in the order of their tracking."""
+
+    def __init__(self) -> None:
+        self._lives: dict[str, Life] = {}
+        self._restless: set[str] = set()
+        self._listeners: list[Listener] = []
+
+    def __getitem__(self, instance_id: str) -> Life:
+        return self._lives[instance_id]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._lives)
+
+    def __len__(self) -> int:
+        return len(self._lives)
+
+    @property
+    def restless(self) -> frozenset[str]:
+        """The instances that are not at rest: alive, about to be, or waiting."""
+        return frozenset(self._restless)
+
+    @property
+    def hopeless(self) -> tuple[str, ...]:
+        """The instances that do not end although they were killed."""
+        return tuple(i for i in self._lives if i in self._restless and self._lives[i].stuck)
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether nothing is alive, about to be, or waiting; but for the hopeless."""
+        return all(self._lives[i].stuck for i in self._restless)
+
+    def listen(self, listener: Listener) -> None:
+        """Have `listener` told of each change, after it was made."""
+        self._listeners.append(listener)
+
+    def set(self, instance_id: str, life: Life | None) -> None:
+        """Put in what is known now; None forgets the instance. The only writer's door."""
+        if life is None:
+            self._lives.pop(instance_id, None)
+            self._restless.discard(instance_id)
+        else:
+            self._lives[instance_id] = life
+            if life.state in AT_REST:
+                self._restless.discard(instance_id)
+            else:
+                self._restless.add(instance_id)
+        for listener in self._listeners:
+            listener(instance_id, life)

@@ -1,0 +1,113 @@
+"""The supervisor of a host: one keeper per instance, and the requests that concern several.
+
+It knows neither files nor processes nor the router. The site room tells it what there is,
+people tell it what they want, drivers do what it asks, and the `Snapshot` shows the rest.
+"""
+
+from collections.abc import Callable, Iterable
+from random import Random
+
+from hostmanager.core import events as ev
+from hostmanager.core.keeper import Keeper, Surroundings
+from hostmanager.core.lifecycle import Life
+from hostmanager.core.model import InstanceSpec, Target
+from hostmanager.core.policy import Policy
+from hostmanager.core.ports import Clock, Driver
+from hostmanager.core.requests import ALL, Request
+from hostmanager.core.snapshot import Snapshot
+
+NoteTaker = Callable[[str, ev.Note], None]
+"""Takes an instance-id and something about it that a person wants to read."""
+
+
+class Supervisor:
+    """Keeps all instances of a host."""
+
+    def __init__(
+        self, driver: Driver, clock: Clock, policy: Policy, random: Random, note: NoteTaker
+    ) -> None:
+        self.snapshot = Snapshot()
+        self.clock = clock
+        self.policy = policy
+        self._keepers: dict[str, Keeper] = {}
+        self._at_rest: list[Callable[[], None]] = []
+        self._around = Surroundings(driver, clock, policy, random, self._publish, note)
+
+    def known(self) -> dict[str, InstanceSpec]:
+        """The instances that are here to stay, each as the site file had it last."""
+        return {
+            instance_id: life.pending or life.spec
+            for instance_id, life in self.snapshot.items()
+            if not life.retiring
+        }
+
+    def leaving(self) -> dict[str, str]:
+        """The instances that are about to be forgotten, and a sentence for people."""
+        return {
+            instance_id: f"'{instance_id}' is no longer in the site config; it is being stopped."
+            for instance_id, life in self.snapshot.items()
+            if life.retiring
+        }
+
+    def add(self, spec: InstanceSpec) -> None:
+        """Track an instance, with the target that its entry names.
+
+        An instance of that id that is still alive (a retired one, say) ends first.
+        """
+        keeper = self._keepers.get(spec.instance_id)
+        if keeper is not None:
+            keeper.post(ev.Replace(spec))
+            return
+        keeper = Keeper(Life(spec, Target.DOWN), self._around)
+        self._keepers[spec.instance_id] = keeper
+        keeper.post(ev.Replace(spec))
+
+    def replace(self, spec: InstanceSpec) -> None:
+        """Put a new entry in the place of one with another class or kind, or a clean record."""
+        self._keepers[spec.instance_id].post(ev.Replace(spec))
+
+    def update(self, spec: InstanceSpec) -> None:
+        """Take note of a changed entry; what runs is left alone."""
+        self._keepers[spec.instance_id].post(ev.Update(spec))
+
+    def retire(self, instance_id: str) -> None:
+        """Have an instance down, then forgotten."""
+        self._keepers[instance_id].post(ev.Retire())
+
+    def carry_out(self, requests: Iterable[Request]) -> None:
+        """Set the targets that were asked for, in order. They have been checked."""
+        for request in requests:
+            event = ev.WantUp() if request.target is Target.UP else ev.WantDown()
+            for keeper in self._meant_by(request.instance_id):
+                if request.target is Target.DOWN or not keeper.life.retiring:
+                    keeper.post(event)
+
+    def _meant_by(self, instance_id: str) -> list[Keeper]:
+        if instance_id == ALL:
+            return list(self._keepers.values())
+        return [self._keepers[instance_id]] if instance_id in self._keepers else []
+
+    def stop_all(self) -> None:
+        """Want everything down."""
+        self.carry_out([Request(ALL, Target.DOWN)])
+
+    def hurry(self) -> None:
+        """Use the next stronger means on everything that is being ended."""
+        for keeper in list(self._keepers.values()):
+            keeper.post(ev.Hurry())
+
+    def when_at_rest(self, callback: Callable[[], None]) -> None:
+        """Call once, when nothing is alive or about to be; at once if that is so already."""
+        if self.snapshot.at_rest:
+            callback()
+        else:
+            self._at_rest.append(callback)
+
+    def _publish(self, instance_id: str, life: Life | None) -> None:
+        if life is None:
+            self._keepers.pop(instance_id, None)
+        self.snapshot.set(instance_id, life)
+        if self._at_rest and self.snapshot.at_rest:
+            waiting, self._at_rest = self._at_rest, []
+            for callback in waiting:
+                callback()
