@@ -1,0 +1,108 @@
+"""Fixtures for end-to-end tests: a real router, a site, a manager that runs.
+
+    def test_an_agent_is_started(site, start_manager):
+        site.write(instance("a"))
+        start_manager(site)
+        wait_for(lambda: processes_of(site).get("a"), 10, "agent a")
+
+`start_manager` runs ours, or the reference with ``HM_TEST_MANAGER=reference``. Whatever a
+test leaves running fails it (unless ``site.may_leave_processes``) and is killed.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import psutil
+import pytest
+
+from hostmanager.demo.router import Router, RouterError, find_crossbar
+from tests.support.managers import Manager
+from tests.support.processes import kill_all, processes
+from tests.support.sites import Site
+
+NEEDS_ROUTER = {"router", "own_router", "site", "start_manager"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that use a router; skip them where there is no crossbar."""
+    for item in items:
+        if NEEDS_ROUTER & set(getattr(item, "fixturenames", ())):
+            item.add_marker("router")
+    try:
+        find_crossbar()
+    except RouterError as error:
+        for item in items:
+            if item.get_closest_marker("router"):
+                item.add_marker(pytest.mark.skip(reason=str(error)))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_router_is_left(tmp_path_factory) -> Iterator[None]:
+    """At the very end, no crossbar of ours runs."""
+    yield
+    base = str(tmp_path_factory.getbasetemp())
+    left = []
+    for process in psutil.process_iter(["pid", "name", "cwd", "cmdline", "status"]):
+        title = " ".join(process.info["cmdline"] or ())
+        if "crossbar" in title and (process.info["cwd"] or "").startswith(base):
+            left.append((process.pid, title.strip()))
+            process.kill()
+    assert not left, f"routers were left running: {left}"
+
+
+@pytest.fixture(scope="session")
+def router(no_router_is_left, tmp_path_factory) -> Iterator[Router]:
+    """A router for all tests that leave it alone."""
+    with Router(tmp_path_factory.mktemp("router")) as running:
+        yield running
+
+
+@pytest.fixture
+def own_router(no_router_is_left, tmp_path) -> Iterator[Router]:
+    """A router for one test, which may stop, kill, freeze and restart it."""
+    with Router(tmp_path / "router") as running:
+        yield running
+
+
+@pytest.fixture
+def make_site(tmp_path) -> Iterator[Callable[[Router], Site]]:
+    """Make sites: ``make_site(own_router)``. Their processes are looked after."""
+    made: list[Site] = []
+
+    def make(router: Router) -> Site:
+        made.append(Site(tmp_path / f"site{len(made) + 1}", router))
+        return made[-1]
+
+    yield make
+    left = [process for site in made if not site.may_leave_processes for process in processes(site)]
+    for site in made:
+        kill_all(site)
+    assert not left, f"processes were left running: {left}"
+
+
+@pytest.fixture
+def site(make_site, router) -> Site:
+    """A site on the shared router."""
+    return make_site(router)
+
+
+@pytest.fixture
+def start_manager(make_site) -> Iterator[Callable[..., Manager]]:
+    """Start managers: ``start_manager(site, "--stop-timeout", "2")``, ready unless told."""
+    started: list[Manager] = []
+
+    def start(site: Site, *options: str, ready: bool = True, kind: str | None = None) -> Manager:
+        started.append(Manager(site, options, kind))
+        return started[-1].wait_ready() if ready else started[-1]
+
+    yield start
+    with ExitStack() as stack:  # one that does not stop keeps no other from being stopped
+        for manager in started:
+            stack.callback(manager.stop)
+
+
+@pytest.fixture(autouse=True)
+def plain_environment(monkeypatch) -> None:
+    """OCS reads these; a developer's own must not get into the tests."""
+    for name in ("INSTANCE_ID", "SITE_HOST", "SITE_HUB", "SITE_HTTP", "OCS_CONFIG_DIR"):
+        monkeypatch.delenv(name, raising=False)

@@ -1,0 +1,114 @@
+"""A host manager as a real process: ours, or the reference."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Self
+
+from tests.support import clients
+from tests.support.sites import Site
+from tests.support.waiting import wait_for
+
+OURS = "ours"
+REFERENCE = "reference"
+# Variables that ocs-agent-cli reads: a developer's own must not get into the tests.
+_FOREIGN = [
+    "INSTANCE_ID",
+    "SITE_HOST",
+    "SITE_HUB",
+    "SITE_HTTP",
+    "CROSSBAR_TIMEOUT",
+    "OCS_CONFIG_DIR",
+    "PYTHONDONTWRITEBYTECODE",
+    "SPT_NOENV",
+]
+
+
+def default_kind() -> str:
+    """Which manager the tests run: ours, or what ``HM_TEST_MANAGER`` says."""
+    return os.environ.get("HM_TEST_MANAGER", OURS)
+
+
+def command(kind: str, site: Site, options: Iterable[str] = ()) -> list[str]:
+    """The command line that starts a manager of that kind for the site."""
+    common = ["--instance-id", site.manager_id, *site.args, "--working-dir", str(site.working_dir)]
+    if kind == REFERENCE:
+        return [sys.executable, "-m", "ocs.agent_cli", *common, *options]
+    state = ["--state-dir", str(site.state_dir)]
+    return [sys.executable, "-m", "hostmanager.agent", *common, *state, *options]
+
+
+class Manager:
+    """One run of a manager; its output goes to `log_path`.
+
+    Attributes:
+        site: Whose manager it is.
+        kind: `OURS` or `REFERENCE`.
+        process: The process, in a session of its own.
+        log_path: Its stdout and stderr; all runs for a site append to the same file.
+    """
+
+    def __init__(self, site: Site, options: Iterable[str] = (), kind: str | None = None) -> None:
+        self.site = site
+        self.kind = kind or default_kind()
+        self.log_path: Path = site.folder / "manager.log"
+        environment = {key: value for key, value in os.environ.items() if key not in _FOREIGN}
+        with self.log_path.open("ab") as log:
+            self.process = subprocess.Popen(
+                command(self.kind, site, options),
+                cwd=site.working_dir,
+                env={**environment, "HM_TEST_MARK": site.mark},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def running(self) -> bool:
+        return self.process.poll() is None
+
+    def output(self) -> str:
+        """Everything that it printed."""
+        return self.log_path.read_text(errors="replace")
+
+    def wait_ready(self, timeout: float = 20.0) -> Self:
+        """Return when the `manager` process runs, as a client sees it."""
+
+        def ready() -> bool:
+            if not self.running():
+                return True
+            session = clients.call(self.site, "status", "manager")[2]
+            return bool(session) and session["status"] == "running"
+
+        wait_for(ready, timeout, "the manager process to run", self.output)
+        if not self.running():
+            msg = f"the manager ended with code {self.process.returncode}:\n{self.output()}"
+            raise AssertionError(msg)
+        return self
+
+    def terminate(self) -> None:
+        """SIGTERM; does not wait."""
+        self.process.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """SIGKILL to the manager alone, as a crash would be; returns when it is gone."""
+        self.process.kill()
+        self.process.wait(10)
+
+    def stop(self, timeout: float = 40.0) -> int:
+        """SIGTERM, and wait: the exit code."""
+        if self.running():
+            self.terminate()
+        try:
+            return self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            msg = f"the manager did not end within {timeout:g} s of SIGTERM:\n{self.output()}"
+            raise AssertionError(msg) from None

@@ -1,0 +1,130 @@
+"""The processes of a site, seen from outside, in /proc.
+
+`ocs-agent-cli` renames its process, which wipes its command line *and* its environment in
+/proc. So a process belongs to a site if its working directory is in the site's folder (the
+manager is started there), or its command line names that folder, or its environment has
+the site's mark.
+"""
+
+import contextlib
+import os
+import signal
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import psutil
+
+from tests.support.sites import Site
+from tests.support.waiting import wait_for
+
+TITLE = "ocs-agent:"
+
+
+@dataclass(frozen=True)
+class Found:
+    """One live process of a site.
+
+    Attributes:
+        pid: Its process id.
+        ppid: Its parent's.
+        kind: ``manager``, ``agent``, ``grandchild`` or ``other``.
+        instance_id: For agents.
+        title: Its command line.
+    """
+
+    pid: int
+    ppid: int
+    kind: str
+    instance_id: str
+    title: str
+
+
+def processes(site: Site) -> list[Found]:
+    """Every live process of the site, zombies left out, in the order of their ids."""
+    found = []
+    for pid in sorted(psutil.pids()):
+        with contextlib.suppress(OSError):
+            process = _look(pid, site)
+            if process is not None:
+                found.append(process)
+    return found
+
+
+def processes_of(site: Site) -> dict[str, list[int]]:
+    """The pids of each instance's agent processes; instances with none are left out."""
+    found: dict[str, list[int]] = {}
+    for process in processes(site):
+        if process.kind == "agent":
+            found.setdefault(process.instance_id, []).append(process.pid)
+    return found
+
+
+def alive(pid: int) -> bool:
+    """Whether the process is there and not a zombie."""
+    try:
+        return _stat(pid)[0] != "Z"
+    except OSError:
+        return False
+
+
+def kill_all(site: Site) -> None:
+    """SIGKILL to every process of the site; returns when none is left."""
+
+    def none_left() -> bool:
+        left = processes(site)
+        for process in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGKILL)
+        return not left
+
+    wait_for(none_left, 10, "the killed processes to be gone", lambda: processes(site))
+
+
+def _look(pid: int, site: Site) -> Found | None:
+    folder = Path("/proc", str(pid))
+    words = [os.fsdecode(word) for word in (folder / "cmdline").read_bytes().split(b"\0") if word]
+    state, ppid = _stat(pid)
+    if state == "Z" or pid == os.getpid() or not _belongs(folder, words, site):
+        return None
+    kind, instance_id = _kind(words, site)
+    return Found(pid, ppid, kind, instance_id, " ".join(words))
+
+
+def _belongs(folder: Path, words: list[str], site: Site) -> bool:
+    home = str(site.folder)
+    cwd = str((folder / "cwd").readlink())
+    if cwd == home or cwd.startswith(home + "/") or any(home + "/" in word for word in words):
+        return True
+    return f"HM_TEST_MARK={site.mark}".encode() in (folder / "environ").read_bytes().split(b"\0")
+
+
+def _kind(words: list[str], site: Site) -> tuple[str, str]:
+    if not words:
+        return "other", ""
+    instance_id = ""
+    if words[0].startswith(TITLE):
+        instance_id = words[0].removeprefix(TITLE).strip()
+    elif _module(words) in ("ocs.agent_cli", "hostmanager.agent"):
+        instance_id = words[words.index("--instance-id") + 1] if "--instance-id" in words else ""
+    elif "tiny-grandchild" in words:
+        return "grandchild", words[-1]
+    if instance_id == site.manager_id:
+        return "manager", instance_id
+    return ("agent", instance_id) if instance_id else ("other", "")
+
+
+def _module(words: list[str]) -> str:
+    """The NAME in ``python -m NAME``, else nothing."""
+    for option, value in pairwise(words):
+        if option == "-m":
+            return value
+        if not option.startswith("-") and option != words[0]:
+            return ""
+    return ""
+
+
+def _stat(pid: int) -> tuple[str, int]:
+    """State letter and parent of a process."""
+    fields = Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()
+    return fields[0], int(fields[1])

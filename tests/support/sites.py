@@ -1,0 +1,131 @@
+"""A site of one host, in a folder: its site file can be written and written again."""
+
+import itertools
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from hostmanager.demo.router import Router
+
+_count = itertools.count(1)
+
+
+class Launch(NamedTuple):
+    """One start of a tiny agent, as it noted it itself; `at` on the monotonic clock."""
+
+    pid: int
+    at: float
+
+
+class Signal(NamedTuple):
+    """One signal that a tiny agent received."""
+
+    pid: int
+    name: str
+    at: float
+
+
+def instance(
+    instance_id: str, *arguments: object, agent_class: str = "TinyAgent", **keys: object
+) -> dict[str, Any]:
+    """One entry of ``agent-instances``; `keys` such as ``manage="host/down"``."""
+    return {
+        "instance-id": instance_id,
+        "agent-class": agent_class,
+        "arguments": list(arguments),
+        **keys,
+    }
+
+
+@dataclass
+class Site:
+    """A site file with a host `testhost`, and the folders that its agents use.
+
+    Attributes:
+        folder: Everything of this site is in here; its processes are recognised by that.
+        router: The router that the site file names.
+        host: For ``--site-host``.
+        address_root: Its own, so that sites can share a router.
+        mark: Value of ``HM_TEST_MARK`` in the environment of the site's manager.
+        may_leave_processes: For tests that end with agents running on purpose.
+    """
+
+    folder: Path
+    router: Router
+    host: str = "testhost"
+    address_root: str = ""
+    mark: str = field(default="")
+    may_leave_processes: bool = False
+
+    def __post_init__(self) -> None:
+        self.folder = Path(self.folder).resolve()
+        name = f"s{os.getpid()}_{next(_count)}"
+        self.address_root = self.address_root or f"{self.router.address_root}.{name}"
+        self.mark = self.mark or f"{name}:{self.folder}"
+        self.working_dir.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def file(self) -> Path:
+        return self.folder / "site.yaml"
+
+    @property
+    def working_dir(self) -> Path:
+        return self.folder / "work"
+
+    @property
+    def state_dir(self) -> Path:
+        return self.folder / "state"
+
+    @property
+    def manager_id(self) -> str:
+        return f"hm-{self.host}"
+
+    @property
+    def args(self) -> list[str]:
+        """The site options, for managers and clients."""
+        return ["--site-file", str(self.file), "--site-host", self.host]
+
+    def write(self, *entries: dict[str, Any], **host_keys: object) -> None:
+        """Write the site file: these instances, and the manager's own entry."""
+        manager = instance(self.manager_id, agent_class="HostManager")
+        host = {**host_keys, "agent-instances": [manager, *entries]}
+        self.write_data({"hub": self.hub(), "hosts": {self.host: host}})
+
+    def write_data(self, data: dict[str, Any]) -> None:
+        """Write the site file from data of its form."""
+        self.write_text(yaml.safe_dump(data, sort_keys=False))
+
+    def write_text(self, text: str) -> None:
+        """Write the site file, right or wrong; readers see the old one or the new one."""
+        draft = self.folder / "site.yaml.draft"
+        draft.write_text(text)
+        draft.replace(self.file)
+
+    def hub(self) -> dict[str, Any]:
+        """The hub block: where the router is."""
+        return {
+            "wamp_server": self.router.url,
+            "wamp_http": self.router.http,
+            "wamp_realm": self.router.realm,
+            "address_root": self.address_root,
+        }
+
+    def launches(self, instance_id: str) -> list[Launch]:
+        """Every start of the instance so far, the oldest first."""
+        notes = self._notes("launches", instance_id)
+        return [Launch(int(pid), float(at)) for pid, at in notes]
+
+    def signals(self, instance_id: str) -> list[Signal]:
+        """Every SIGINT and SIGTERM that the instance received, the oldest first."""
+        notes = self._notes("signals", instance_id)
+        return [Signal(int(pid), name, float(at)) for pid, name, at in notes]
+
+    def _notes(self, folder: str, instance_id: str) -> list[list[str]]:
+        try:
+            text = (self.working_dir / folder / instance_id).read_text()
+        except FileNotFoundError:
+            return []
+        return [line.split() for line in text.splitlines()]
