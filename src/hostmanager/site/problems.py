@@ -1,0 +1,178 @@
+"""What is wrong with a site file, said so that it can be mended at three in the morning.
+
+Every check in this room ends in a `Problem`: the place, the thing, what is wrong and what
+would be right. A `Findings` collects them while a file is read, and `SiteFileError` carries
+them when the file cannot be used at all. A problem is an *error* when something that the
+file asks for cannot be done, and a *warning* when it can, but is probably not what was meant.
+"""
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+_SHOWN_CHARACTERS = 60
+_LISTED_NAMES = 20
+_TOLD_PROBLEMS = 5
+
+
+class Severity(StrEnum):
+    """How bad a problem is."""
+
+    ERROR = "error"
+    WARNING = "warning"
+
+
+class Place(Protocol):
+    """Anything with a place in a file, counted from 1."""
+
+    @property
+    def line(self) -> int:
+        """The line, from 1."""
+
+    @property
+    def column(self) -> int:
+        """The column in characters, from 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong in a site file.
+
+    Attributes:
+        severity: Error or warning.
+        message: What is wrong, as a sentence.
+        remedy: What would be right, as a sentence; may be empty.
+        file: The file, as it was named by the caller.
+        line: Line, from 1; None when the problem has no place.
+        column: Column in characters, from 1; None when the problem has no place.
+        instance_id: The instance that it is about; None when it is about more than one.
+    """
+
+    severity: Severity
+    message: str
+    remedy: str = ""
+    file: str = ""
+    line: int | None = None
+    column: int | None = None
+    instance_id: str | None = None
+
+    @property
+    def is_error(self) -> bool:
+        """Whether something that the file asks for cannot be done."""
+        return self.severity is Severity.ERROR
+
+    def __str__(self) -> str:
+        place = ":".join(str(part) for part in (self.file, self.line, self.column) if part)
+        marks = ("" if self.is_error else "warning", self.instance_id)
+        head = ": ".join(part for part in (place, *marks) if part)
+        text = " ".join(part for part in (self.message, self.remedy) if part)
+        return f"{head}: {text}" if head else text
+
+
+class SiteFileError(Exception):
+    """A site file that cannot be used. Its text is the problems, one a line."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+    def summary(self) -> tuple[bool, str]:
+        """Give what `config_parse_status` shows (contract, section 5): not ok, and why."""
+        return False, tell(problem for problem in self.problems if problem.is_error)
+
+
+@dataclass(slots=True)
+class Findings:
+    """The problems of one file, collected while it is checked."""
+
+    file: str
+    problems: list[Problem] = field(default_factory=list)
+
+    def error(
+        self, place: Place | None, message: str, remedy: str = "", instance_id: str | None = None
+    ) -> None:
+        """Note something that cannot be done."""
+        self._add(Severity.ERROR, place, message, remedy, instance_id)
+
+    def warning(
+        self, place: Place | None, message: str, remedy: str = "", instance_id: str | None = None
+    ) -> None:
+        """Note something that is probably not meant."""
+        self._add(Severity.WARNING, place, message, remedy, instance_id)
+
+    def refuse(self, place: Place | None, message: str, remedy: str = "") -> SiteFileError:
+        """Note an error that ends the reading, and give the exception to raise."""
+        self.error(place, message, remedy)
+        return SiteFileError(self.problems)
+
+    @property
+    def has_errors(self) -> bool:
+        """Whether any problem so far is an error."""
+        return any(problem.is_error for problem in self.problems)
+
+    def _add(
+        self,
+        severity: Severity,
+        place: Place | None,
+        message: str,
+        remedy: str,
+        instance_id: str | None,
+    ) -> None:
+        line, column = (place.line, place.column) if place else (None, None)
+        self.problems.append(
+            Problem(severity, message, remedy, self.file, line, column, instance_id)
+        )
+
+
+def shown(value: object) -> str:
+    """Show a value in a message: quoted, printable, never long."""
+    if isinstance(value, str):
+        cut = value[:_SHOWN_CHARACTERS]
+        return repr(cut) if cut == value else f"{cut + '…'!r}"
+    if isinstance(value, list | tuple | set):
+        return "a list"
+    if isinstance(value, dict):
+        return "a mapping"
+    if value is None:
+        return "empty"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    text = str(value)
+    return text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "…"
+
+
+def nearest(word: object, words: Iterable[str]) -> str | None:
+    """Find the known word that was probably meant, or None."""
+    if not isinstance(word, str) or len(word) > _SHOWN_CHARACTERS:
+        return None
+    by_lower = {known.lower(): known for known in words}
+    found = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=0.6)
+    return by_lower[found[0]] if found else None
+
+
+def did_you_mean(word: object, words: Iterable[str]) -> str:
+    """Ask ``Did you mean 'yes'?``, or give an empty text when no word is near."""
+    near = nearest(word, words)
+    return f"Did you mean {near!r}?" if near is not None and near != word else ""
+
+
+def listed(names: Sequence[str]) -> str:
+    """List names in a message; a long list is cut."""
+    text = ", ".join(shown(name) for name in names[:_LISTED_NAMES])
+    rest = len(names) - _LISTED_NAMES
+    return f"{text} and {rest} more" if rest > 0 else text
+
+
+def counted(number: int, word: str) -> str:
+    """Count things in English: ``1 warning``, ``2 warnings``."""
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
+
+
+def tell(problems: Iterable[Problem]) -> str:
+    """Tell the first few problems on one line."""
+    told = list(problems)
+    text = "; ".join(str(problem) for problem in told[:_TOLD_PROBLEMS])
+    rest = len(told) - _TOLD_PROBLEMS
+    return f"{text}; and {rest} more" if rest > 0 else text

@@ -1,0 +1,116 @@
+"""From a path to text: opening a site file without surprises.
+
+The path comes from a person or a unit file, so it may name anything: nothing, a directory,
+a pipe that nobody writes to, a disk image, a file that is being written. `read_text` never
+hangs, never reads without bound, and says in plain words why a file cannot be read.
+"""
+
+import errno
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from hostmanager.site.problems import Findings, did_you_mean
+
+MAX_BYTES = 16 * 1024 * 1024
+"""No site file is larger than this; what is larger is something else."""
+
+_KINDS = (
+    (stat.S_ISDIR, "a directory"),
+    (stat.S_ISFIFO, "a named pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """A place in a text, counted from 1."""
+
+    line: int
+    column: int
+
+
+def read_text(path: Path) -> str:
+    """Read a whole site file; blocks for the file system only.
+
+    Raises:
+        SiteFileError: It is missing, unreadable, not a regular file, too big, empty, or
+            not UTF-8.
+    """
+    findings = Findings(str(path))
+    raw = _read_bytes(path, findings)
+    if len(raw) > MAX_BYTES:
+        raise findings.refuse(
+            None,
+            f"the file is larger than {MAX_BYTES // 2**20} MiB: this is not a site file.",
+            "Check the path.",
+        )
+    return _decode(raw, findings)
+
+
+def _read_bytes(path: Path, findings: Findings) -> bytes:
+    try:
+        _insist_on_a_file(os.stat(path).st_mode, findings)  # noqa: PTH116
+        # Not blocking, and looked at again: it may have become a pipe since.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+        with os.fdopen(descriptor, "rb") as file:
+            _insist_on_a_file(os.fstat(descriptor).st_mode, findings)
+            return file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise findings.refuse(None, *_why_not(path, error)) from error
+    except ValueError as error:
+        raise findings.refuse(
+            None, "the path of the site file has a NUL character in it.", "Check the path."
+        ) from error
+
+
+def _insist_on_a_file(mode: int, findings: Findings) -> None:
+    if stat.S_ISREG(mode):
+        return
+    kind = next((name for matches, name in _KINDS if matches(mode)), "no regular file")
+    raise findings.refuse(None, f"this is {kind}, not a site file.", "Name the YAML file itself.")
+
+
+def _why_not(path: Path, error: OSError) -> tuple[str, str]:
+    if error.errno == errno.ENOENT:
+        return "there is no such file.", did_you_mean(path.name, _neighbours(path))
+    if error.errno == errno.EACCES:
+        return (
+            "permission to read the file is denied.",
+            f"User id {os.geteuid()} must be able to read it and enter its directories.",
+        )
+    if error.errno == errno.ELOOP:
+        return "the symbolic links of this path go round in a circle.", "Mend the links."
+    if error.errno == errno.ENOTDIR:
+        return "a part of the path is a file, not a directory.", "Check the path."
+    return f"the file cannot be read: {error.strerror}.", ""
+
+
+def _neighbours(path: Path) -> list[str]:
+    try:
+        with os.scandir(path.parent) as entries:
+            return [entry.name for entry in entries if entry.name.endswith((".yaml", ".yml"))]
+    except OSError:
+        return []
+
+
+def _decode(raw: bytes, findings: Findings) -> str:
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = raw[: error.start].decode("utf-8", "replace")
+        line_start = before.rfind("\n") + 1
+        spot = Spot(before.count("\n") + 1, len(before) - line_start + 1)
+        raise findings.refuse(
+            spot,
+            f"byte 0x{raw[error.start]:02x} is not UTF-8 text.",
+            "Save the file in UTF-8 encoding.",
+        ) from error
+    if not text.strip():
+        raise findings.refuse(
+            None, "the file is empty.", "It must have the sections 'hub' and 'hosts'."
+        )
+    return text

@@ -1,0 +1,266 @@
+"""From text to plain data that knows its places.
+
+OCS reads a site file with `yaml.safe_load`, which forgets where things stood and lets the
+second of two equal keys win in silence. Here the same data is built, beside the YAML nodes
+that it came from, so that each later check can name a line and a column. What YAML allows
+and no site file needs is refused before it can do harm: aliases that grow without bound or
+contain themselves, very deep nesting, unknown tags, numbers with thousands of digits.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+from yaml.composer import Composer
+from yaml.constructor import ConstructorError, SafeConstructor
+from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from yaml.reader import Reader
+from yaml.resolver import Resolver
+
+from hostmanager.site.problems import Findings, Place, shown
+from hostmanager.site.reader import Spot
+
+MAX_NODES = 200_000
+"""Nodes (values, keys, lists, mappings) in one file, with every alias written out."""
+
+MAX_DEPTH = 100
+"""Levels of nesting, with every alias written out."""
+
+_MAX_BITS = 1000
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_STR = "tag:yaml.org,2002:str"
+_MERGE = "tag:yaml.org,2002:merge"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A piece of plain data, and the YAML node that it was made from."""
+
+    value: Any
+    node: Node
+
+    @property
+    def line(self) -> int:
+        """The line where it begins, from 1."""
+        return int(self.node.start_mark.line) + 1
+
+    @property
+    def column(self) -> int:
+        """The column where it begins, from 1."""
+        return int(self.node.start_mark.column) + 1
+
+    @property
+    def text(self) -> str | None:
+        """A scalar as it was written, without quotes; None for lists and mappings."""
+        return str(self.node.value) if isinstance(self.node, ScalarNode) else None
+
+    @property
+    def is_mapping(self) -> bool:
+        """Whether `fields` can be asked for."""
+        return isinstance(self.node, MappingNode) and isinstance(self.value, dict)
+
+    @property
+    def is_list(self) -> bool:
+        """Whether `items` can be asked for."""
+        return isinstance(self.node, SequenceNode) and isinstance(self.value, list)
+
+    def fields(self) -> dict[Any, tuple[Place, "Part"]]:
+        """Give a mapping's entries: key to (place of the key, value). The last key wins."""
+        found: dict[Any, tuple[Place, Part]] = {}
+        for key_node, value_node in self.node.value:
+            key = _Constructor().construct_object(key_node, deep=True)
+            found[key] = (Part(key, key_node), Part(self.value[key], value_node))
+        return found
+
+    def get(self, key: str) -> "Part | None":
+        """Give the value of a key; None when the mapping has no such key."""
+        for key_node, value_node in reversed(self.node.value):
+            if key_node.tag == _STR and key_node.value == key:
+                return Part(self.value[key], value_node)
+        return None
+
+    def items(self) -> list["Part"]:
+        """Give a list's items."""
+        return [Part(*pair) for pair in zip(self.value, self.node.value, strict=True)]
+
+
+def parse(text: str, findings: Findings) -> Part:
+    """Parse a YAML text into plain data with places. Duplicate keys are noted as warnings.
+
+    Raises:
+        SiteFileError: `yaml.safe_load` would refuse it (so would every agent that is
+            launched), or it is unreasonably big.
+    """
+    _insist_on_printable(text, findings)
+    try:
+        root = _Composer(_bounded(text, findings)).get_single_node()
+        if root is None:
+            raise findings.refuse(
+                None,
+                "the file has nothing in it but comments.",
+                "It must have the sections 'hub' and 'hosts'.",
+            )
+        _measure(root, {}, findings)
+        _note_duplicate_keys(root, set(), findings)
+        return Part(_Constructor().construct_document(root), root)
+    except yaml.MarkedYAMLError as error:
+        raise findings.refuse(*_explain(error, text)) from error
+    except yaml.YAMLError as error:
+        raise findings.refuse(None, f"this is not YAML: {error}.") from error
+
+
+def _insist_on_printable(text: str, findings: Findings) -> None:
+    odd = Reader.NON_PRINTABLE.search(text)
+    if odd is None:
+        return
+    at = odd.start()
+    spot = Spot(text.count("\n", 0, at) + 1, at - (text.rfind("\n", 0, at) + 1) + 1)
+    raise findings.refuse(
+        spot,
+        f"the character U+{ord(odd.group()):04X} is not allowed in YAML.",
+        "Delete it; it is probably not visible in the editor.",
+    )
+
+
+def _bounded(text: str, findings: Findings) -> Iterator[yaml.Event]:
+    """Give the events of one document, and refuse what would be too much for later steps."""
+    depth = nodes = documents = 0
+    for event in yaml.parse(text, Loader=_LOADER):
+        nodes += isinstance(event, yaml.NodeEvent)
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        documents += isinstance(event, yaml.DocumentStartEvent)
+        mark: Any = event.start_mark
+        place = Spot(mark.line + 1, mark.column + 1)
+        if depth > MAX_DEPTH:
+            raise findings.refuse(place, f"the nesting is deeper than {MAX_DEPTH} levels.")
+        if nodes > MAX_NODES:
+            raise findings.refuse(place, f"the file has more than {MAX_NODES} values.")
+        if documents > 1:
+            raise findings.refuse(
+                place,
+                "a second YAML document begins here; OCS reads files of one document.",
+                "Delete the '---' line.",
+            )
+        yield event
+
+
+class _Composer(Composer, Resolver):
+    """PyYAML's composer on a stream of events that somebody else has parsed."""
+
+    def __init__(self, events: Iterator[yaml.Event]) -> None:
+        Composer.__init__(self)
+        Resolver.__init__(self)
+        self._events = events
+        self._next: yaml.Event | None = None
+
+    def peek_event(self) -> yaml.Event | None:
+        if self._next is None:
+            self._next = next(self._events, None)
+        return self._next
+
+    def get_event(self) -> yaml.Event | None:
+        event, self._next = self.peek_event(), None
+        return event
+
+    def check_event(self, *choices: type[yaml.Event]) -> bool:
+        return isinstance(self.peek_event(), choices)
+
+
+class _Constructor(SafeConstructor):
+    """PyYAML's safe constructor, with a place for each thing that it cannot make."""
+
+    def construct_object(self, node: Node, deep: bool = False) -> Any:  # noqa: ANN401
+        try:
+            value = super().construct_object(node, deep=deep)
+        except (ValueError, TypeError, ArithmeticError, LookupError, AttributeError) as error:
+            raise ConstructorError(
+                None, None, f"{shown(_raw(node))} is not a valid value: {error}", node.start_mark
+            ) from error
+        if isinstance(value, int) and value.bit_length() > _MAX_BITS:
+            raise ConstructorError(None, None, "this number is far too large", node.start_mark)
+        return value
+
+
+def _raw(node: Node) -> object:
+    return node.value if isinstance(node, ScalarNode) else []
+
+
+def _children(node: Node) -> list[Node]:
+    if isinstance(node, MappingNode):
+        return [child for pair in node.value for child in pair]
+    return list(node.value) if isinstance(node, SequenceNode) else []
+
+
+def _measure(
+    node: Node, known: dict[int, tuple[int, int] | None], findings: Findings
+) -> tuple[int, int]:
+    """Give the (number of nodes, depth) that a node has when every alias is written out.
+
+    An anchor stands before its aliases, so it has been measured before they are met, and
+    the recursion is never deeper than the text is nested.
+    """
+    key = id(node)
+    place = Part(None, node)
+    if key in known:
+        measured = known[key]
+        if measured is None:
+            raise findings.refuse(place, "this list or mapping contains itself through an alias.")
+        return measured
+    known[key] = None
+    nodes, depth = 1, 0
+    for child in _children(node):
+        child_nodes, child_depth = _measure(child, known, findings)
+        nodes, depth = nodes + child_nodes, max(depth, child_depth)
+        if nodes > MAX_NODES or depth >= MAX_DEPTH:
+            raise findings.refuse(
+                place,
+                f"its aliases make this more than {MAX_NODES} values or {MAX_DEPTH} levels deep.",
+                "Use fewer aliases ('*name').",
+            )
+    known[key] = (nodes, depth + 1)
+    return nodes, depth + 1
+
+
+def _note_duplicate_keys(node: Node, seen: set[int], findings: Findings) -> None:
+    if id(node) in seen:
+        return
+    seen.add(id(node))
+    if isinstance(node, MappingNode):
+        first: dict[tuple[str, str], Part] = {}
+        for key_node, _ in node.value:
+            if isinstance(key_node, ScalarNode) and key_node.tag != _MERGE:
+                _note_if_known(Part(key_node.value, key_node), first, findings)
+    for child in _children(node):
+        _note_duplicate_keys(child, seen, findings)
+
+
+def _note_if_known(key: Part, first: dict[tuple[str, str], Part], findings: Findings) -> None:
+    earlier = first.setdefault((key.node.tag, key.value), key)
+    if earlier is not key:
+        dash = "Is a '-' missing before this entry? " if key.value in _ENTRY_KEYS else ""
+        findings.warning(
+            key,
+            f"the key {shown(key.value)} is here a second time (first on line {earlier.line}); "
+            "the last one counts.",
+            f"{dash}Keep one of the two.",
+        )
+
+
+_ENTRY_KEYS = frozenset({"instance-id", "agent-class"})
+
+
+def _explain(error: yaml.MarkedYAMLError, text: str) -> tuple[Spot | None, str, str]:
+    mark = error.problem_mark or error.context_mark
+    if mark is None:
+        return None, f"this is not YAML: {error}.", ""
+    spot = Spot(mark.line + 1, mark.column + 1)
+    message = f"the YAML cannot be read: {error.problem or error.context}"
+    if error.context and error.context_mark and error.problem:
+        message += f" ({error.context}, which begins on line {error.context_mark.line + 1})"
+    lines = text.splitlines()
+    line = lines[mark.line] if mark.line < len(lines) else ""
+    indent = line[: len(line) - len(line.lstrip())]
+    remedy = "Indent with spaces; there is a tab here." if "\t" in indent else ""
+    return spot, f"{message}.", remedy
