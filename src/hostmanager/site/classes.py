@@ -1,0 +1,200 @@
+"""Which agent classes do the installed OCS plugins provide? Asked in a process of its own.
+
+A plugin is other people's code: importing it may fail, print, hang or end the process. So a
+child process does it, `python -m hostmanager.site.classes`, as `ocs.agent_cli` would when it
+looks for an agent, and prints one JSON object `{"classes": {class: module}, "problems":
+[text]}`. The functions for the parent put a bound on its time and never raise for what a
+plugin does. This module imports little, because its start-up time counts each time.
+"""
+
+import contextlib
+import importlib.metadata
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+GROUP = "ocs.plugins"
+"""The entry-point group in which plugins announce their agent classes."""
+
+TIMEOUT = 20.0
+"""Seconds that the plugins may take to be imported."""
+
+_KILL_TIMEOUT = 1.0
+_TOLD_CHARACTERS = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Classes:
+    """The agent classes that are installed.
+
+    Attributes:
+        classes: Agent class to the module that holds it; None when it is not known.
+        problems: What went wrong, as sentences.
+    """
+
+    classes: Mapping[str, str] | None = None
+    problems: tuple[str, ...] = ()
+
+
+def find_classes() -> Classes:
+    """Import every plugin in this process, and list what they provide."""
+    classes: dict[str, str] = {}
+    owners: dict[str, str] = {}
+    problems: list[str] = []
+    names: set[str] = set()
+    for plugin in importlib.metadata.entry_points(group=GROUP):
+        if plugin.name in names:
+            problems.append(
+                f"Two installed packages provide an OCS plugin named {plugin.name!r}: "
+                "ocs-agent-cli then cannot start any agent. Uninstall one."
+            )
+        names.add(plugin.name)
+        try:
+            provided = _provided(plugin.load(), plugin.name, problems)
+        except (Exception, SystemExit) as error:
+            what = f"{type(error).__name__}: {error}"[:_TOLD_CHARACTERS]
+            problems.append(f"The OCS plugin {plugin.name!r} could not be loaded ({what}).")
+            continue
+        for name, module in provided.items():
+            owner = owners.setdefault(name, plugin.name)
+            classes.setdefault(name, module)
+            if owner != plugin.name:
+                problems.append(
+                    f"The agent class {name!r} is in the OCS plugins {owner!r} and "
+                    f"{plugin.name!r}: chance decides which one is started."
+                )
+    return Classes(classes, tuple(problems))
+
+
+def _provided(plugin: object, name: str, problems: list[str]) -> dict[str, str]:
+    agents = getattr(plugin, "agents", None)
+    if not isinstance(agents, dict):
+        problems.append(
+            f"The OCS plugin {name!r} has no dictionary 'agents': "
+            "ocs-agent-cli then cannot start any agent. Update or uninstall it."
+        )
+        return {}
+    provided = {}
+    for agent_class, entry in agents.items():
+        module = entry.get("module") if isinstance(entry, dict) else None
+        if isinstance(agent_class, str) and isinstance(module, str):
+            provided[agent_class] = module
+        else:
+            problems.append(f"The OCS plugin {name!r} names no module for {agent_class!r:.60}.")
+    return provided
+
+
+def main() -> None:
+    """Print what is installed, and leave at once, whatever threads a plugin has started.
+
+    What plugins print goes to stderr, so that stdout has the answer alone.
+    """
+    answer = os.dup(1)
+    os.dup2(2, 1)
+    found = find_classes()
+    text = json.dumps({"classes": found.classes, "problems": found.problems})
+    with os.fdopen(answer, "w", encoding="utf-8") as file:
+        file.write(text + "\n")
+    os._exit(0)
+
+
+def start_probe(python: str | Path, cwd: str | Path) -> "subprocess.Popen[bytes]":
+    """Start the child that lists the installed classes.
+
+    Args:
+        python: The interpreter that agents are launched with.
+        cwd: The working directory that agents are launched in; plugins can be found there.
+
+    Raises:
+        OSError: The interpreter or the directory cannot be used.
+    """
+    return subprocess.Popen(
+        [str(python), "-m", "hostmanager.site.classes"],
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+
+
+def finish_probe(popen: "subprocess.Popen[bytes]", timeout: float = TIMEOUT) -> Classes:
+    """Wait for the child, at most `timeout` seconds, and give its answer. Blocks.
+
+    Nothing that the child or a plugin does raises: then the classes are not known.
+    """
+    try:
+        stdout, stderr = popen.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        _end(popen)
+        text = f"The installed OCS plugins could not be listed within {timeout:g} s."
+        return Classes(None, (text,))
+    except (OSError, ValueError) as error:
+        _end(popen)
+        return Classes(None, (f"The installed OCS plugins could not be listed: {error}.",))
+    return _understood(stdout) or Classes(None, (_failure(popen.returncode, stderr),))
+
+
+async def probe(
+    python: str | Path = sys.executable,
+    cwd: str | Path = ".",
+    timeout: float = TIMEOUT,  # noqa: ASYNC109  the child is killed then, and the answer says so
+) -> Classes:
+    """List the installed classes without blocking the event loop.
+
+    When it is cancelled, the child is killed. See `start_probe` and `finish_probe`.
+    """
+    import asyncio  # noqa: PLC0415  the child can do without
+
+    try:
+        popen = await asyncio.to_thread(start_probe, python, cwd)
+    except OSError as error:
+        return Classes(None, (f"The installed OCS plugins could not be listed: {error}.",))
+    try:
+        return await asyncio.to_thread(finish_probe, popen, timeout)
+    except asyncio.CancelledError:
+        _kill_group(popen)
+        raise
+
+
+def _kill_group(popen: "subprocess.Popen[bytes]") -> None:
+    if popen.returncode is None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(popen.pid, signal.SIGKILL)
+
+
+def _end(popen: "subprocess.Popen[bytes]") -> None:
+    """Kill the child with its descendants, and let go of its pipes even if one holds them."""
+    _kill_group(popen)
+    with contextlib.suppress(subprocess.TimeoutExpired, OSError, ValueError):
+        popen.communicate(timeout=_KILL_TIMEOUT)
+    for pipe in (popen.stdout, popen.stderr):
+        if pipe is not None:
+            pipe.close()
+
+
+def _understood(stdout: bytes) -> Classes | None:
+    try:
+        answer = json.loads(stdout)
+        classes = {str(name): str(module) for name, module in answer["classes"].items()}
+        return Classes(classes, tuple(str(text) for text in answer["problems"]))
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return None
+
+
+def _failure(returncode: int, stderr: bytes) -> str:
+    lines = stderr.decode("utf-8", "replace").strip().splitlines()
+    last = f" Its last words: {lines[-1][:_TOLD_CHARACTERS]}" if lines else ""
+    return (
+        "The installed OCS plugins could not be listed: "
+        f"the child process gave no answer (exit code {returncode}).{last}"
+    )
+
+
+if __name__ == "__main__":
+    main()
