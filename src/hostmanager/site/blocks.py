@@ -1,0 +1,214 @@
+"""Checking the `hub` and the blocks under `hosts`.
+
+OCS goes through *every* host block whenever any agent starts, so a block that it trips over
+keeps the agents of all hosts from starting; a `HostBlock` says what is wrong and holds only
+data that OCS can take (contract, section 3).
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from hostmanager.site.check import Entry, check_entry, check_name, here_as
+from hostmanager.site.problems import Findings, Problem, Severity, shown
+from hostmanager.site.tree import Part
+
+OVERRIDES = ("wamp_server", "wamp_http", "wamp_realm")
+"""Keys of the hub that a host block may override."""
+
+TIMEOUT_KEY = "crossbar_timeout"
+DEFAULT_TIMEOUT = 10
+"""Seconds."""
+
+_TIMEOUT_IN_DOCUMENTATION = "crossbar-timeout"
+_REQUIRED = {
+    "wamp_server": "wamp_server: ws://ROUTER:8001/ws",
+    "wamp_realm": "wamp_realm: REALM",
+    "address_root": "address_root: observatory",
+}
+_OPTIONAL = ("wamp_http", "access_policy")
+
+
+@dataclass(frozen=True, slots=True)
+class HostBlock:
+    """One checked host block.
+
+    Attributes:
+        name: Its key under `hosts`.
+        data: The block as plain data for OCS, good entries only; None when OCS cannot take
+            it at all.
+        entries: Its entries in the order of the file, broken ones too.
+        problems: What is wrong with the block itself, the entries aside.
+    """
+
+    name: str
+    data: dict[str, Any] | None
+    entries: tuple[Entry, ...]
+    problems: tuple[Problem, ...]
+
+    @property
+    def all_problems(self) -> tuple[Problem, ...]:
+        """What is wrong with the block and with its entries."""
+        return (*self.problems, *(found for entry in self.entries for found in entry.problems))
+
+
+def check_hub(root: Part, findings: Findings) -> dict[str, Any]:
+    """Check the hub; what is wrong goes to the findings as errors."""
+    hub = root.get("hub")
+    if hub is None:
+        findings.error(
+            root,
+            "the section 'hub' is missing.",
+            here_as(root, "hub") or f"It must have {', '.join(_REQUIRED)}.",
+        )
+        return {}
+    if not hub.is_mapping:
+        findings.error(
+            hub,
+            f"the section 'hub' is {shown(hub.value)}, not a mapping.",
+            f"It must have {', '.join(_REQUIRED)}.",
+        )
+        return {}
+    for key, example in _REQUIRED.items():
+        check_name(hub, key, findings, None, example)
+    _check_optional(hub, _OPTIONAL, findings)
+    return dict(hub.value)
+
+
+def check_host(name: str, part: Part, file: str) -> HostBlock:
+    """Check one block under `hosts`, and each entry in it."""
+    findings = Findings(file)
+    if not part.is_mapping:
+        findings.error(
+            part,
+            f"the block of host {shown(name)} is {shown(part.value)}, not a mapping.",
+            "It must have a list 'agent-instances'.",
+        )
+        return HostBlock(name, None, (), tuple(findings.problems))
+    data = dict(part.value)
+    _check_overrides(part, data, findings)
+    _check_timeout(part, data, findings)
+    parts = _check_list(name, part, findings)
+    entries = [check_entry(entry, file) for entry in parts or []]
+    taken = _check_crossbar(part, findings) and parts is not None
+    data["agent-instances"] = _without_duplicates(entries)
+    return HostBlock(
+        name,
+        data if taken else None,
+        tuple(entries),
+        tuple(findings.problems),
+    )
+
+
+def of_another_host(block: HostBlock) -> list[Problem]:
+    """Give the problems of a block of another host: warnings here, with the host's name."""
+    warnings = []
+    for problem in block.all_problems:
+        message = f"on host {shown(block.name)}: {problem.message}"
+        if block.data is None and problem in block.problems:
+            message += " OCS refuses the whole file for that, so no agent of any host can start."
+        warnings.append(replace(problem, severity=Severity.WARNING, message=message))
+    return warnings
+
+
+def _without_duplicates(entries: Iterable[Entry]) -> list[dict[str, Any]]:
+    """Keep the first entry of each id, as OCS does, unless it is broken."""
+    first: dict[str, Entry] = {}
+    for entry in entries:
+        if entry.instance_id is not None:
+            first.setdefault(entry.instance_id, entry)
+    return [entry.data for entry in first.values() if not entry.is_broken]
+
+
+def _check_list(name: str, part: Part, findings: Findings) -> list[Part] | None:
+    key = "agent-instances"
+    value = part.get(key)
+    if value is not None and value.is_list:
+        return value.items()
+    if value is None:
+        findings.error(
+            part,
+            f"host {shown(name)} has no {key!r}.",
+            here_as(part, key) or f"Write '{key}: []' if it has none.",
+        )
+        return None
+    if value.value is None:
+        findings.warning(
+            value, f"{key!r} of host {shown(name)} is empty.", f"Write '{key}: []' if it has none."
+        )
+        return []
+    findings.error(
+        value,
+        f"{key!r} of host {shown(name)} is {shown(value.value)}, not a list.",
+        "Begin each instance with '- '.",
+    )
+    return None
+
+
+def _check_crossbar(part: Part, findings: Findings) -> bool:
+    value = part.get("crossbar")
+    if value is None or value.value is None or value.is_mapping:
+        return True
+    findings.error(
+        value,
+        f"'crossbar' is {shown(value.value)}, not a mapping.",
+        "Use {} for the defaults, or leave the key out.",
+    )
+    return False
+
+
+def _check_optional(part: Part, keys: Iterable[str], findings: Findings) -> list[str]:
+    """Note the keys whose value is neither empty nor text, and give them back."""
+    wrong = []
+    for key in keys:
+        value = part.get(key)
+        if value is not None and value.value is not None:
+            before = len(findings.problems)
+            check_name(part, key, findings, None, f"{key}: TEXT")
+            wrong += [key] if len(findings.problems) > before else []
+    return wrong
+
+
+def _check_overrides(part: Part, data: dict[str, Any], findings: Findings) -> None:
+    for key in _check_optional(part, (*OVERRIDES, "log-dir"), findings):
+        del data[key]
+    for key in ("wamp_server", "wamp_realm"):
+        value = part.get(key)
+        if value is not None and value.value is None:
+            findings.error(value, f"{key!r} is empty.", "Give it a value, or delete the line.")
+            del data[key]
+
+
+def _check_timeout(part: Part, data: dict[str, Any], findings: Findings) -> None:
+    """Leave the timeout under the key that OCS reads; absent or empty: its default."""
+    given = data.pop(_TIMEOUT_IN_DOCUMENTATION, None)
+    if data.get(TIMEOUT_KEY) is None:
+        data.pop(TIMEOUT_KEY, None)
+        if given is not None:
+            data[TIMEOUT_KEY] = given
+    elif given is not None and given != data[TIMEOUT_KEY]:
+        findings.warning(
+            part.get(_TIMEOUT_IN_DOCUMENTATION),
+            f"{_TIMEOUT_IN_DOCUMENTATION!r} and {TIMEOUT_KEY!r} are both here and differ; "
+            f"{TIMEOUT_KEY!r} counts.",
+            "Keep one of the two.",
+        )
+    for key in (TIMEOUT_KEY, _TIMEOUT_IN_DOCUMENTATION):
+        value = part.get(key)
+        if value is not None and value.value is not None and not _is_duration(value.value):
+            findings.error(
+                value,
+                f"{key!r} is {shown(value.value)}, not a number of seconds.",
+                "Write a number such as 10; 0 means to wait for ever.",
+            )
+            data.pop(TIMEOUT_KEY, None)
+
+
+def _is_duration(value: object) -> bool:
+    return (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and math.isfinite(value)
+        and value >= 0
+    )

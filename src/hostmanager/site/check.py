@@ -1,0 +1,233 @@
+"""Checking one entry of `agent-instances`, with no regard to its neighbours.
+
+An entry is either good, and then fit for OCS's own code as it stands in `Entry.data`, or it
+is broken, and then it says why; a broken entry never breaks another one. The rules are those
+of the contract, section 3; what OCS would trip over when it launches the agent is an error.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from hostmanager.core.model import Kind, Target
+from hostmanager.site.problems import Findings, Place, Problem, did_you_mean, shown
+from hostmanager.site.tree import Part
+
+MANAGER_CLASS = "HostManager"
+
+MANAGE_WORDS: Mapping[str, tuple[Kind, Target] | None] = MappingProxyType(
+    {
+        "host/up": (Kind.HOST, Target.UP),
+        "host/down": (Kind.HOST, Target.DOWN),
+        "docker/up": (Kind.DOCKER, Target.UP),
+        "docker/down": (Kind.DOCKER, Target.DOWN),
+        "ignore": None,
+    }
+)
+"""What each word for `manage` asks for; None: not managed."""
+
+MANAGE_ALIASES: Mapping[str, str] = MappingProxyType(
+    {
+        "yes": "host/up",
+        "no": "ignore",
+        "host": "host/up",
+        "up": "host/up",
+        "down": "host/down",
+        "docker": "docker/up",
+    }
+)
+"""Other words for the same (contract, section 3)."""
+
+_DEFAULT_MANAGE = "host/up"
+_USABLE_ID = re.compile(r"[A-Za-z0-9._-]+")
+_BLOCKING = "; OCS cannot start the instances listed after it"
+_TEXTLESS = (list, dict, tuple, set, bytes, type(None))
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One checked entry.
+
+    Attributes:
+        instance_id: The id; None when it has none that can be used.
+        agent_class: The agent class; empty when it is missing or wrong.
+        management: What `manage` asks for; None: not managed.
+        data: The entry as plain data for OCS; empty when the entry is broken.
+        place: Where the entry begins.
+        class_place: Where its agent class stands.
+        problems: What is wrong with it.
+    """
+
+    instance_id: str | None
+    place: Place
+    class_place: Place
+    agent_class: str = ""
+    management: tuple[Kind, Target] | None = None
+    data: dict[str, Any] = field(default_factory=dict)
+    problems: tuple[Problem, ...] = ()
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether it has an error."""
+        return any(problem.is_error for problem in self.problems)
+
+
+def check_entry(part: Part, file: str) -> Entry:
+    """Check one entry of `agent-instances`."""
+    findings = Findings(file)
+    if not part.is_mapping:
+        findings.error(
+            part,
+            f"an entry of 'agent-instances' is {shown(part.value)}, not a mapping{_BLOCKING}.",
+            "An entry is '- instance-id: NAME' with 'agent-class: CLASS' on the next line.",
+        )
+        return Entry(None, part, part, problems=tuple(findings.problems))
+    usable_id, as_written = _check_id(part, findings)
+    name = usable_id or as_written
+    agent_class = _check_class(part, findings, name)
+    arguments = _check_arguments(part, findings, name)
+    word = _check_manage(part, findings, name)
+    data = dict(part.value)
+    if "arguments" in data:
+        data["arguments"] = arguments
+    if "manage" in data:
+        data["manage"] = word
+    return Entry(
+        instance_id=name if name and _USABLE_ID.fullmatch(name) else None,
+        place=part,
+        class_place=part.get("agent-class") or part,
+        agent_class=agent_class,
+        management=_management(word, agent_class),
+        data={} if findings.has_errors else data,
+        problems=tuple(findings.problems),
+    )
+
+
+def check_name(
+    part: Part, key: str, findings: Findings, instance_id: str | None, example: str
+) -> str | None:
+    """Insist on a key whose value is printable text; None when it is not."""
+    value = part.get(key)
+    if value is None:
+        remedy = here_as(part, key) or f"Add '{example}'."
+        findings.error(part, f"{key!r} is missing.", remedy, instance_id)
+    elif not isinstance(value.value, str):
+        scalar = value.text not in (None, "")
+        remedy = f'Put it in quotes: {key}: "{value.text}".' if scalar else f"Write '{example}'."
+        what = f"{value.text}, which YAML does not take as text" if scalar else shown(value.value)
+        findings.error(value, f"{key!r} is {what}.", remedy, instance_id)
+    elif not value.value.strip() or not value.value.isprintable():
+        what = "empty" if not value.value.strip() else f"{shown(value.value)}, not printable text"
+        findings.error(value, f"{key!r} is {what}.", f"Write '{example}'.", instance_id)
+    else:
+        return str(value.value)
+    return None
+
+
+def here_as(part: Part, key: str) -> str:
+    """Ask ``Is it here as 'instance_id'?`` about a missing key, or give an empty text."""
+    names = [name for name in part.value if isinstance(name, str)]
+    return did_you_mean(key, names).replace("Did you mean", "Is it here as")
+
+
+def _check_id(part: Part, findings: Findings) -> tuple[str | None, str | None]:
+    """Give the id, and if that is None, the text that was probably meant as one."""
+    value = part.get("instance-id")
+    if value is None:
+        remedy = here_as(part, "instance-id") or "Add 'instance-id: NAME'."
+        findings.error(part, f"'instance-id' is missing{_BLOCKING}.", remedy)
+        return None, None
+    name = check_name(part, "instance-id", findings, None, "instance-id: NAME")
+    if name is None:
+        return None, value.text
+    if _USABLE_ID.fullmatch(name):
+        return name, None
+    odd = sorted(set(re.sub(r"[A-Za-z0-9._-]", "", name)))
+    findings.error(
+        value,
+        f"the instance-id {shown(name)} has {', '.join(shown(mark) for mark in odd[:5])} in it.",
+        "Use letters, digits, '.', '_' and '-' only.",
+    )
+    return None, None
+
+
+def _check_class(part: Part, findings: Findings, name: str | None) -> str:
+    return check_name(part, "agent-class", findings, name, "agent-class: CLASS") or ""
+
+
+def _management(word: str | None, agent_class: str) -> tuple[Kind, Target] | None:
+    if word is None or agent_class == MANAGER_CLASS:
+        return None
+    return MANAGE_WORDS[MANAGE_ALIASES.get(word, word)]
+
+
+def _check_manage(part: Part, findings: Findings, name: str | None) -> str | None:
+    """Give the word; None when it is none that is known."""
+    value = part.get("manage")
+    if value is None or value.value is None:
+        return _DEFAULT_MANAGE
+    if isinstance(value.value, bool):
+        word = "yes" if value.value else "no"
+        if (value.text or "").lower() not in MANAGE_ALIASES:
+            findings.warning(
+                value, f"'manage' is {value.text}, which means {word}.", f"Write {word}.", name
+            )
+        return word
+    if isinstance(value.value, str) and (
+        value.value in MANAGE_WORDS or value.value in MANAGE_ALIASES
+    ):
+        return value.value
+    words, aliases = ", ".join(MANAGE_WORDS), ", ".join(MANAGE_ALIASES)
+    near = did_you_mean(value.value, [*MANAGE_WORDS, *MANAGE_ALIASES])
+    findings.error(
+        value,
+        f"'manage' is {shown(value.value)}, which is not a known word.",
+        " ".join(text for text in (near, f"Use one of {words} (or {aliases}).") if text),
+        name,
+    )
+    return None
+
+
+def _check_arguments(part: Part, findings: Findings, name: str | None) -> list[str]:
+    """Give the arguments as a flat list of texts, as OCS hands them to the agent."""
+    value = part.get("arguments")
+    if value is None:
+        return []
+    if value.is_list:
+        return _flat(value, findings, name)
+    remedy = "Write a list, such as ['--mode', 'acq'], or leave the key out."
+    if isinstance(value.value, str) and value.value.split():
+        remedy = f"Write it as a list: {_as_list(value.value)}."
+    findings.error(value, f"'arguments' is {shown(value.value)}, not a list.", remedy, name)
+    return []
+
+
+def _as_list(text: str) -> str:
+    words = text.split()
+    return f"[{', '.join(shown(word) for word in words[:8])}{', …' if words[8:] else ''}]"
+
+
+def _flat(part: Part, findings: Findings, name: str | None) -> list[str]:
+    flat: list[str] = []
+    for item in part.items():
+        if item.is_list:
+            flat.extend(_flat(item, findings, name))
+        elif isinstance(item.value, _TEXTLESS):
+            findings.error(
+                item,
+                f"one of the 'arguments' is {shown(item.value)}, which is no word.",
+                "Put it in quotes, or delete it.",
+                name,
+            )
+        elif not str(item.value).strip("-"):
+            findings.error(
+                item,
+                f"one of the 'arguments' is {shown(str(item.value))}, which OCS cannot take.",
+                "Write it together with its option, such as '--option='.",
+                name,
+            )
+        else:
+            flat.append(str(item.value))
+    return flat

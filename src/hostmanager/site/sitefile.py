@@ -1,0 +1,309 @@
+"""One site file as the manager of one host sees it: what should run, and what is wrong.
+
+`load` puts the steps together: bytes, YAML tree, hub, host blocks, entries. A fault keeps its
+size: a broken entry spoils its own instance, which is then left exactly as it is; a broken
+block of another host is a warning; only what makes the file useless for this host raises.
+"""
+
+import hashlib
+import json
+import socket
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from hostmanager.core.model import InstanceSpec, Kind
+from hostmanager.site.blocks import (
+    DEFAULT_TIMEOUT,
+    OVERRIDES,
+    TIMEOUT_KEY,
+    HostBlock,
+    check_host,
+    check_hub,
+    of_another_host,
+)
+from hostmanager.site.check import Entry, here_as
+from hostmanager.site.classes import Classes
+from hostmanager.site.problems import (
+    Findings,
+    Place,
+    Problem,
+    Severity,
+    SiteFileError,
+    counted,
+    did_you_mean,
+    listed,
+    nearest,
+    shown,
+    tell,
+)
+from hostmanager.site.reader import Spot, read_text
+from hostmanager.site.tree import Part, parse
+
+FALLBACK_HOST = "localhost"
+"""The block that is taken when the host has none of its own (contract, section 3)."""
+
+_FINGERPRINT_CHARACTERS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class SiteFile:
+    """What a site file says, as far as it concerns one host.
+
+    Attributes:
+        path: The file, as it was named.
+        data: The whole site as plain data that `ocs.site_config.SiteConfig.from_dict` takes:
+            without the broken parts, with every unknown key.
+        host: The key under `hosts` that was picked.
+        specs: The instances to manage on that host, in the order of the file.
+        spoiled: Ids of broken entries of that host; they are to be left as they are.
+        problems: What is wrong, in the order of the file.
+        unnamed: Number of broken entries of that host that have no usable id. While there
+            is one, nobody can tell which instances are really gone from the file.
+        class_places: Where the agent class of each of the specs stands.
+    """
+
+    path: Path
+    data: dict[str, Any] = field(repr=False)
+    host: str
+    specs: tuple[InstanceSpec, ...] = ()
+    spoiled: frozenset[str] = frozenset()
+    problems: tuple[Problem, ...] = ()
+    unnamed: int = 0
+    class_places: Mapping[str, Place] = field(default_factory=dict, repr=False)
+
+    @property
+    def errors(self) -> tuple[Problem, ...]:
+        """The problems that keep something from being done."""
+        return tuple(problem for problem in self.problems if problem.is_error)
+
+    @property
+    def warnings(self) -> tuple[Problem, ...]:
+        """The problems that keep nothing from being done."""
+        return tuple(problem for problem in self.problems if not problem.is_error)
+
+    def summary(self) -> tuple[bool, str]:
+        """Give what `config_parse_status` shows: no errors?, and a line for people.
+
+        Contract, section 5.
+        """
+        parts = [counted(len(self.specs), "instance")]
+        if self.errors:
+            parts.append(counted(len(self.errors), "error"))
+        if self.warnings:
+            parts.append(counted(len(self.warnings), "warning"))
+        text = ", ".join(parts)
+        if self.problems:
+            text += f": {tell((*self.errors, *self.warnings))}"
+        return not self.errors, text
+
+
+def load(path: str | Path, host_name: str | None = None) -> SiteFile:
+    """Read and check a site file; pure reading, to be called off the event loop.
+
+    Args:
+        path: The file.
+        host_name: The host's key in the file; None: the system's host name. A host that is
+            not there is looked for as `localhost`, as OCS does.
+
+    Raises:
+        SiteFileError: The file cannot be used for this host; nothing may be changed then.
+    """
+    findings = Findings(str(path))
+    root = parse(read_text(Path(path)), findings)
+    if not root.is_mapping:
+        raise findings.refuse(
+            root,
+            f"the file holds {shown(root.value)}, not the sections 'hub' and 'hosts'.",
+            "Begin with 'hub:' in the first column.",
+        )
+    hub = check_hub(root, findings)
+    hosts = _host_parts(root, findings)
+    host = _pick(hosts, host_name or socket.gethostname(), root, findings)
+    blocks = {name: check_host(name, part, findings.file) for name, part in hosts.items()}
+    for name, block in blocks.items():
+        findings.problems += block.all_problems if name == host else of_another_host(block)
+    _note_duplicates(blocks, host, findings)
+    ours = blocks[host]
+    findings.problems.sort(key=lambda problem: (problem.line or 0, problem.column or 0))
+    if any(problem.is_error for problem in _file_wide(findings, ours)):
+        raise SiteFileError(findings.problems)
+    usable = {name: block.data for name, block in blocks.items() if block.data is not None}
+    data = {**root.value, "hub": hub, "hosts": usable}
+    return _site_file(Path(path), data, ours, tuple(findings.problems))
+
+
+def _file_wide(findings: Findings, ours: HostBlock) -> list[Problem]:
+    of_entries = {id(problem) for entry in ours.entries for problem in entry.problems}
+    return [problem for problem in findings.problems if id(problem) not in of_entries]
+
+
+def _site_file(
+    path: Path, data: dict[str, Any], ours: HostBlock, problems: tuple[Problem, ...]
+) -> SiteFile:
+    broken = [entry for entry in ours.entries if entry.is_broken]
+    spoiled = frozenset(entry.instance_id for entry in broken if entry.instance_id is not None)
+    first = _first_of_each_id(ours.entries)
+    managed = [
+        (entry, spec)
+        for entry in first.values()
+        if (spec := _spec(entry, data["hub"], ours.data or {})) is not None
+        and spec.instance_id not in spoiled
+    ]
+    return SiteFile(
+        path=path,
+        data=data,
+        host=ours.name,
+        specs=tuple(spec for _, spec in managed),
+        spoiled=spoiled,
+        problems=problems,
+        unnamed=sum(entry.instance_id is None for entry in broken),
+        class_places={
+            spec.instance_id: Spot(entry.class_place.line, entry.class_place.column)
+            for entry, spec in managed
+        },
+    )
+
+
+def _host_parts(root: Part, findings: Findings) -> dict[str, Part]:
+    hosts = root.get("hosts")
+    if hosts is None or not hosts.is_mapping:
+        what = "is missing" if hosts is None else f"is {shown(hosts.value)}, not a mapping"
+        remedy = here_as(root, "hosts") if hosts is None else ""
+        raise findings.refuse(
+            hosts or root,
+            f"the section 'hosts' {what}.",
+            remedy or "It must have a block for each host.",
+        )
+    parts: dict[str, Part] = {}
+    for name, (place, part) in hosts.fields().items():
+        if isinstance(name, str):
+            parts[name] = part
+        else:
+            findings.warning(
+                place, f"the host name {shown(name)} is not text.", "Put it in quotes."
+            )
+    return parts
+
+
+def _pick(hosts: Mapping[str, Part], asked: str, root: Part, findings: Findings) -> str:
+    for name in (asked, FALLBACK_HOST):
+        if name in hosts:
+            return name
+    near = nearest(asked, hosts)
+    remedy = f"Did you mean {near!r}? " if near else ""
+    remedy += f"Hosts in this file: {listed(list(hosts)) or 'none'}. Use --site-host to pick one."
+    raise findings.refuse(
+        root.get("hosts"),
+        f"'hosts' has no block for {shown(asked)} and none for {FALLBACK_HOST!r}.",
+        remedy,
+    )
+
+
+def _first_of_each_id(entries: Iterable[Entry]) -> dict[str, Entry]:
+    first: dict[str, Entry] = {}
+    for entry in entries:
+        if entry.instance_id is not None:
+            first.setdefault(entry.instance_id, entry)
+    return first
+
+
+def _note_duplicates(blocks: Mapping[str, HostBlock], host: str, findings: Findings) -> None:
+    first: dict[str, tuple[str, Entry]] = {}
+    for block in blocks.values():
+        for entry in block.entries:
+            name = entry.instance_id
+            if name is None:
+                continue
+            where, earlier = first.setdefault(name, (block.name, entry))
+            if earlier is entry:
+                continue
+            prefix = "" if block.name == host else f"on host {shown(block.name)}: "
+            if where == block.name:
+                text = f"this id is taken already by the entry on line {earlier.place.line}"
+                text += ", which counts; this one does not."
+            else:
+                text = f"this id is taken already on host {shown(where)}, line "
+                text += f"{earlier.place.line}; the two agents would have one address."
+            findings.warning(
+                entry.place, prefix + text, "An instance-id must be unique in the site.", name
+            )
+
+
+def _spec(entry: Entry, hub: dict[str, Any], host: dict[str, Any]) -> InstanceSpec | None:
+    if entry.is_broken or entry.instance_id is None or entry.management is None:
+        return None
+    kind, target = entry.management
+    return InstanceSpec(
+        instance_id=entry.instance_id,
+        agent_class=entry.agent_class,
+        kind=kind,
+        initial_target=target,
+        fingerprint=_fingerprint(entry.data, hub, host),
+    )
+
+
+def _fingerprint(entry: dict[str, Any], hub: dict[str, Any], host: dict[str, Any]) -> str:
+    """Digest what the agent reads when it is launched: equal if a restart changes nothing."""
+    read = {
+        "entry": {key: value for key, value in entry.items() if key != "manage"},
+        "hub": hub,
+        "host": {
+            TIMEOUT_KEY: host.get(TIMEOUT_KEY, DEFAULT_TIMEOUT),
+            **{key: host[key] for key in (*OVERRIDES, "log-dir") if key in host},
+        },
+    }
+    text = json.dumps(_canonical(read), separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:_FINGERPRINT_CHARACTERS]
+
+
+def _canonical(value: object) -> object:
+    """Give plain data a form that does not depend on the order of keys.
+
+    YAML has keys that are no strings, dates, sets and bytes, which JSON has not.
+    """
+    if isinstance(value, dict):
+        pairs = [[repr(key), _canonical(item)] for key, item in value.items()]
+        return {"mapping": sorted(pairs, key=lambda pair: str(pair[0]))}
+    if isinstance(value, list | tuple):
+        return [_canonical(item) for item in value]
+    if isinstance(value, set):
+        return {"set": sorted(repr(item) for item in value)}
+    return value if isinstance(value, str) else repr(value)
+
+
+def with_known_classes(site_file: SiteFile, classes: Classes) -> SiteFile:
+    """Put an obstacle in the way of host instances whose class no plugin provides.
+
+    Docker instances are left alone: what is in their image is not known here. When the
+    classes are not known, nothing gets an obstacle, and a warning says why.
+    """
+    if classes.classes is None:
+        why = " ".join(classes.problems)
+        message = f"it is not known which agent classes are installed. {why}".strip()
+        remedy = "Instances are started without that check."
+        warning = Problem(Severity.WARNING, message, remedy, str(site_file.path))
+        return replace(site_file, problems=(*site_file.problems, warning))
+    findings = Findings(str(site_file.path))
+    specs = []
+    for spec in site_file.specs:
+        if spec.kind is Kind.HOST and spec.agent_class not in classes.classes:
+            obstacle, remedy = _no_such_class(spec.agent_class, classes)
+            place = site_file.class_places.get(spec.instance_id)
+            findings.warning(place, f"{obstacle}.", remedy, spec.instance_id)
+            specs.append(replace(spec, obstacle=f"{obstacle}. {remedy}"))
+        else:
+            specs.append(spec)
+    problems = (*site_file.problems, *findings.problems)
+    return replace(site_file, specs=tuple(specs), problems=problems)
+
+
+def _no_such_class(agent_class: str, classes: Classes) -> tuple[str, str]:
+    known = classes.classes or {}
+    near = did_you_mean(agent_class, known)
+    obstacle = f"no installed OCS plugin provides the agent class {shown(agent_class)}"
+    if near:
+        obstacle += f" (nearest: {near.removeprefix('Did you mean ').removesuffix('?')})"
+    remedy = "Mend the class name, or install the plugin."
+    return obstacle, " ".join((remedy, *classes.problems))
