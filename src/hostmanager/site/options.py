@@ -1,0 +1,226 @@
+"""The command line of an agent, put together with what the site file says of it.
+
+It does for the manager what `ocs.site_config.parse_args` does for every agent, from the same
+pieces, but on data that has been checked, so that a broken entry for somebody else is no
+traceback here. From strongest to weakest: command line, environment (as `ocs-agent-cli` reads
+it), `arguments` of the instance in the site file, host block, hub. Nothing is printed (but
+for `--help`): what a person got wrong is raised as `UsageError` or `SiteFileError`.
+"""
+
+import argparse
+import copy
+import os
+import socket
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from ocs.site_config import ArgContainer, SiteConfig, add_arguments, add_site_attributes
+
+from hostmanager.site.blocks import OVERRIDES
+from hostmanager.site.check import MANAGER_CLASS
+from hostmanager.site.problems import did_you_mean, listed, shown
+from hostmanager.site.sitefile import SiteFile, load
+
+ENVIRONMENT: Mapping[str, str] = {
+    "instance_id": "INSTANCE_ID",
+    "site_hub": "SITE_HUB",
+    "site_http": "SITE_HTTP",
+    "site_host": "SITE_HOST",
+    "crossbar_timeout": "CROSSBAR_TIMEOUT",
+}
+"""Options that an environment variable can give (contract, section 2)."""
+
+_HELP = ("-h", "--help")
+
+
+class UsageError(Exception):
+    """The command line and the site file do not make sense together; the text says why."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that raises where the usual one prints and exits."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}.")
+
+
+def resolve_site_file(args: argparse.Namespace, environ: Mapping[str, str]) -> Path:
+    """Find the site file, by the rules of `ocs.site_config.get_config`; it is not opened.
+
+    Args:
+        args: Has `site` and `site_file`.
+        environ: `OCS_CONFIG_DIR` counts when there is no `--site-file`.
+
+    Returns:
+        An absolute path.
+
+    Raises:
+        UsageError: The options contradict each other, or nothing says where it is.
+    """
+    if args.site == "none":
+        raise UsageError(
+            "--site none: the manager cannot work without a site file. "
+            "Use --site-file FILE, or set OCS_CONFIG_DIR."
+        )
+    if args.site_file is not None:
+        if args.site is not None:
+            raise UsageError("--site and --site-file are both given. Use one of the two.")
+        if not args.site_file:
+            raise UsageError("--site-file is empty. Name the YAML file.")
+        return Path(args.site_file).absolute()
+    directory = environ.get("OCS_CONFIG_DIR")
+    if not directory:
+        raise UsageError(
+            "nothing says where the site file is. Use --site-file FILE, or set OCS_CONFIG_DIR "
+            "to the directory that has default.yaml in it."
+        )
+    return (Path(directory) / f"{args.site or 'default'}.yaml").absolute()
+
+
+def effective_args(
+    parser: argparse.ArgumentParser,
+    argv: Sequence[str],
+    environ: Mapping[str, str],
+    agent_class: str = MANAGER_CLASS,
+) -> tuple[argparse.Namespace, SiteFile]:
+    """Parse an agent's command line, filled up from the environment and the site file.
+
+    Args:
+        parser: Knows the options of the agent itself, not those of the site; it is left as
+            it is.
+        argv: The command line, without the program's name.
+        environ: The environment.
+        agent_class: The class whose entry in the site file is ours.
+
+    Returns:
+        The options, as `ocs.site_config.parse_args` gives them, with `site_file` absolute
+        and `site_host` the host key that was picked; and the site file that was read.
+
+    Raises:
+        UsageError: The command line is wrong, or no single entry is ours.
+        SiteFileError: The site file cannot be used.
+        SystemExit: After the help was printed.
+    """
+    complete = copy.deepcopy(parser)
+    add_arguments(complete)
+    if any(word in argv for word in _HELP):
+        complete.parse_args(list(argv))
+    given = _with_environment(_joined(argv), environ)
+    asked = _pre_parse(given)
+    site_file = load(resolve_site_file(asked, environ), asked.site_host or socket.gethostname())
+    entry = _own_entry(site_file, asked.instance_id, agent_class)
+    args = _parse(complete, given, entry, site_file)
+    _add_site(args, site_file)
+    args.site_file = str(site_file.path)
+    args.site_host = site_file.host
+    if not hasattr(args, "agent_class"):
+        args.agent_class = agent_class
+    return args, site_file
+
+
+def _pre_parse(argv: Sequence[str]) -> argparse.Namespace:
+    parser = _Parser(add_help=False)
+    add_arguments(parser)
+    return parser.parse_known_args(list(argv))[0]
+
+
+def _joined(argv: Sequence[str]) -> list[str]:
+    """Write an empty value or one of dashes together with its option: OCS trips otherwise."""
+    words: list[str] = []
+    for word in argv:
+        if word.strip("-"):
+            words.append(word)
+        elif words and words[-1].startswith("--") and "=" not in words[-1]:
+            words[-1] += f"={word}"
+        else:
+            raise UsageError(f"{shown(word)} belongs to no option.")
+    return words
+
+
+def _with_environment(argv: list[str], environ: Mapping[str, str]) -> list[str]:
+    on_command_line = vars(_pre_parse(argv))
+    for name, variable in ENVIRONMENT.items():
+        value = environ.get(variable)
+        if value and on_command_line[name] is None:
+            argv = [*argv, f"--{name.replace('_', '-')}={value}"]
+    return argv
+
+
+def _own_entry(site_file: SiteFile, instance_id: str | None, agent_class: str) -> dict[str, Any]:
+    entries: list[dict[str, Any]] = site_file.data["hosts"][site_file.host]["agent-instances"]
+    where = f"host {shown(site_file.host)} in {site_file.path}"
+    if instance_id is not None:
+        return _named_entry(site_file, entries, instance_id, agent_class, where)
+    ours = [entry for entry in entries if entry["agent-class"] == agent_class]
+    if len(ours) == 1:
+        return ours[0]
+    if ours:
+        names = listed([entry["instance-id"] for entry in ours])
+        raise UsageError(
+            f"{where} has {len(ours)} instances of class {agent_class}: {names}. "
+            "Use --instance-id to pick one."
+        )
+    raise UsageError(
+        f"{where} has no instance of class {agent_class}. Add '- instance-id: hm-"
+        f"{site_file.host}' with 'agent-class: {agent_class}' to its agent-instances."
+        + "".join(f"\n{problem}" for problem in site_file.errors)
+    )
+
+
+def _named_entry(
+    site_file: SiteFile,
+    entries: list[dict[str, Any]],
+    instance_id: str,
+    agent_class: str,
+    where: str,
+) -> dict[str, Any]:
+    for entry in entries:
+        if entry["instance-id"] == instance_id and instance_id not in site_file.spoiled:
+            if entry["agent-class"] == agent_class:
+                return entry
+            raise UsageError(
+                f"--instance-id {instance_id}: in {where} this is an instance of class "
+                f"{entry['agent-class']}, not {agent_class}."
+            )
+    if instance_id in site_file.spoiled:
+        broken = [error for error in site_file.errors if error.instance_id in (instance_id, None)]
+        text = "\n".join(str(problem) for problem in broken)
+        raise UsageError(f"--instance-id {instance_id}: its entry is broken.\n{text}")
+    names = [entry["instance-id"] for entry in entries]
+    near = did_you_mean(instance_id, names)
+    ours = [entry["instance-id"] for entry in entries if entry["agent-class"] == agent_class]
+    raise UsageError(
+        f"--instance-id {instance_id}: {where} has no such instance. {near} "
+        f"Instances of class {agent_class} there: {listed(ours) or 'none'}."
+    )
+
+
+def _parse(
+    parser: argparse.ArgumentParser,
+    given: list[str],
+    entry: dict[str, Any],
+    site_file: SiteFile,
+) -> argparse.Namespace:
+    """Parse the entry's arguments and the command line together; the command line wins."""
+    arguments = [*entry.get("arguments", []), "--instance-id", entry["instance-id"]]
+    source = f"{site_file.path}: 'arguments' of {entry['instance-id']}"
+    if any(word in arguments for word in _HELP):
+        raise UsageError(f"{source} ask for help. Delete that argument.")
+    words = ArgContainer(arguments)
+    words.update(ArgContainer(given))
+
+    def refuse(message: str) -> NoReturn:
+        raise UsageError(f"{message}. (Read from the command line and from {source}.)")
+
+    parser.error = refuse  # type: ignore[method-assign]
+    return parser.parse_args(words.to_list())
+
+
+def _add_site(args: argparse.Namespace, site_file: SiteFile) -> None:
+    """Fill up what is still open from the host block and the hub."""
+    site = SiteConfig.from_dict(copy.deepcopy(site_file.data))
+    site.source_file = os.fspath(site_file.path)
+    host = site.hosts[site_file.host]
+    site.hub.data.update({key: host.data[key] for key in OVERRIDES if key in host.data})
+    add_site_attributes(args, site, host=host)
