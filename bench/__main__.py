@@ -1,0 +1,171 @@
+"""Measure our manager beside the reference, and print the table of goals.
+
+python -m bench --quick
+python -m bench --only relaunched --only idle
+"""
+
+import argparse
+import contextlib
+import signal
+import sys
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from bench import (
+    measure_killed,
+    measure_load,
+    measure_scale,
+    measure_start,
+    measure_told,
+    report,
+)
+from bench.derived import memory_per_agent
+from bench.lab import Lab, agents
+from bench.model import (
+    OURS,
+    REFERENCE,
+    CannotMeasureError,
+    Experiment,
+    Figure,
+    Figures,
+    Row,
+    Samples,
+)
+from hostmanager.demo.router import RouterError
+
+EXPERIMENTS: tuple[Experiment, ...] = (
+    *measure_told.EXPERIMENTS,
+    *measure_killed.EXPERIMENTS,
+    *measure_start.EXPERIMENTS,
+    *measure_load.EXPERIMENTS,
+    *measure_scale.EXPERIMENTS,
+)
+RESULTS = Path(__file__).parent / "results"
+NOT_QUICK = {"many", "launched_100"}
+
+
+def parse() -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="few samples; not the largest sizes")
+    parser.add_argument(
+        "--only", action="append", default=[], metavar="NAME", help="an experiment or row; repeat"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="default: bench/results/DATE")
+    parser.add_argument("--skip-reference", action="store_true", help="ours alone")
+    parser.add_argument("--skip-ours", action="store_true", help="the reference alone")
+    parser.add_argument("--list", action="store_true", help="names for --only")
+    return parser.parse_args()
+
+
+def chosen(options: argparse.Namespace) -> list[Experiment]:
+    """Pick the experiments asked for; an unknown name ends the program."""
+    names = {name for each in EXPERIMENTS for name in (each.name, *(row.key for row in each.rows))}
+    if unknown := set(options.only) - names:
+        sys.exit(f"--only: no {', '.join(unknown)}; there are {', '.join(sorted(names))}")
+    if not options.only:
+        return [each for each in EXPERIMENTS if not (options.quick and each.name in NOT_QUICK)]
+    wanted = set(options.only)
+    return [each for each in EXPERIMENTS if wanted & {each.name, *(row.key for row in each.rows)}]
+
+
+def run_one(experiment: Experiment, lab: Lab, kind: str) -> dict[str, Figure]:
+    """Do one experiment with one manager; a failure is a result, too."""
+    samples: Samples = {}
+    problem, unknown = "", False
+    try:
+        experiment.measure(lab, kind, samples)
+    except CannotMeasureError as error:
+        problem, unknown = str(error), True
+    except Exception as error:
+        problem = f"{type(error).__name__}: {error}"[-1500:]
+    figures = {}
+    for row in experiment.rows:
+        values = tuple(samples.get(row.key, ()))
+        complete = unknown and values  # what could be measured is not in doubt
+        figures[row.key] = Figure(values, "" if complete else problem, unknown)
+    return figures
+
+
+def measure(
+    lab: Lab, experiments: list[Experiment], kinds: list[str], progress: Progress
+) -> Iterator[tuple[str, dict[str, Figure]]]:
+    """Do all of them, the two managers in turn."""
+    total = sum(kind in kinds for each in experiments for kind in each.kinds)
+    bar = progress.add_task("router", total=total, step="")
+    lab.step = lambda text: progress.update(bar, step=text)
+    for experiment in experiments:
+        for kind in (kind for kind in experiment.kinds if kind in kinds):
+            progress.update(bar, description=f"{experiment.name}, {kind}", step="starting")
+            yield kind, run_one(experiment, lab, kind)
+            progress.advance(bar)
+
+
+def warm_up(lab: Lab, kinds: list[str]) -> None:
+    """Start each once, so that no first sample pays for compiling or a cold disk."""
+    for kind in kinds:
+        with contextlib.suppress(AssertionError), lab.running(kind, agents(1)) as run:
+            run.all_launched(["a0"])
+
+
+def main() -> int:
+    """Measure, print, write; 0 if every goal with a verdict is reached."""
+    options = parse()
+    if options.list:
+        for each in EXPERIMENTS:
+            print(each.name, *(row.key for row in each.rows))
+        return 0
+    experiments = chosen(options)
+    kinds = [] if options.skip_reference else [REFERENCE]
+    kinds += [] if options.skip_ours else [OURS]
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does: cleanly
+    sys.setswitchinterval(0.0005)
+    console, about = Console(), report.machine()
+    table: dict[str, dict[str, Figure]] = {}
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[step]}"),
+        TimeElapsedColumn(),
+    )
+    interrupted = False
+    try:
+        # A progress display that redraws often would be measured with the rest.
+        with (
+            Progress(*columns, console=console, refresh_per_second=2, transient=True) as progress,
+            Lab(quick=options.quick, step=lambda _text: None) as lab,
+        ):
+            warm_up(lab, kinds)
+            for kind, figures in measure(lab, experiments, kinds, progress):
+                for key, figure in figures.items():
+                    table.setdefault(key, {})[kind] = figure
+    except KeyboardInterrupt:
+        interrupted = True
+    except RouterError as error:
+        sys.exit(str(error))
+    rows = [row for each in experiments for row in each.rows]
+    rows += memory_per_agent(table)
+    return finish(console, rows, table, {**about, "interrupted": interrupted}, options.json)
+
+
+def finish(
+    console: Console, rows: list[Row], table: dict[str, Figures], about: dict, path: Path | None
+) -> int:
+    """Show and write what there is: the exit code."""
+    if about["interrupted"]:
+        console.print("[red]Interrupted: rows are missing.[/]")
+    report.show(console, rows, table, about)
+    path = path or RESULTS / f"{datetime.now():%Y-%m-%dT%H%M%S}.json"
+    report.write_json(path, rows, table, about)
+    console.print(f"Each sample is in {path}", highlight=False)
+    missed = [row for row in rows if row.goal.reached(table.get(row.key, {}), table) is False]
+    return 130 if about["interrupted"] else int(bool(missed))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

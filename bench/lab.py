@@ -1,0 +1,183 @@
+"""Where experiments are done: one router, and managers with their sites, started and ended."""
+
+import contextlib
+import random
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, Self
+
+import requests
+from tests.support.managers import Manager
+from tests.support.processes import kill_all, processes
+from tests.support.sites import Site, instance
+from tests.support.waiting import wait_for
+
+from bench.model import OURS
+from hostmanager.demo.router import Router
+
+PATIENCE = 60.0  # seconds for anything that should happen
+
+
+class Lab:
+    """A context manager: it has a router, and leaves nothing behind.
+
+    Attributes:
+        quick: Few samples.
+        router: The one router, a real crossbar.
+        folder: Everything is in here; removed at the end.
+        step: Called with a text as the work goes on, for the progress display.
+    """
+
+    def __init__(self, *, quick: bool, step: Callable[[str], None]) -> None:
+        self.quick = quick
+        self.step = step
+        self.folder = Path(tempfile.mkdtemp(prefix="hostmanager-bench-"))
+        self.router = Router(self.folder / "router")
+        self._random = random.Random(1)
+        self._sites = 0
+
+    def __enter__(self) -> Self:
+        try:
+            self.router.start()
+        except BaseException:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.router.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def count(self, kind: str) -> int:
+        """How many samples of a latency: ours is fast, so it gives more."""
+        if self.quick:
+            return 20 if kind == OURS else 5
+        return 100 if kind == OURS else 30
+
+    def pause(self) -> None:
+        """Up to a second at random, so that no sample is in step with somebody's tick."""
+        time.sleep(self._random.random())
+
+    @contextlib.contextmanager
+    def running(
+        self, kind: str, entries: Iterable[dict[str, Any]], *, ready: bool = True
+    ) -> Iterator["Run"]:
+        """Start a manager with a site of its own; in the end, kill all of it."""
+        self._sites += 1
+        site = Site(self.folder / f"site{self._sites}", self.router)
+        site.write(*entries)
+        begun = time.monotonic()
+        run = Run(site, Manager(site, kind=kind), begun)
+        try:
+            if ready:
+                run.manager.wait_ready(PATIENCE)
+            yield run
+        finally:
+            run.close()
+            shutil.rmtree(site.folder, ignore_errors=True)
+
+
+class Run:
+    """One manager at work.
+
+    Attributes:
+        site: Its site.
+        manager: Its process.
+        begun: When it was launched, on the monotonic clock.
+    """
+
+    def __init__(self, site: Site, manager: Manager, begun: float) -> None:
+        self.site = site
+        self.manager = manager
+        self.begun = begun
+        self._http = requests.Session()
+        self._http.trust_env = False  # looks for proxies, at each request, otherwise
+
+    def close(self) -> None:
+        """Kill the manager and everything of its site."""
+        self._http.close()
+        self.manager.kill()
+        kill_all(self.site)
+
+    def update(self, instance_id: str, target: str) -> None:
+        """Tell the manager, over the kept connection."""
+        status, message, _ = self._call("start", "update", {"requests": [[instance_id, target]]})
+        assert status == 0, f"update({instance_id}, {target}) was refused: {message}"
+
+    def children(self) -> dict[str, dict[str, Any]]:
+        """`child_states` now, by instance-id."""
+        session = self._call("status", "manager", {})[2] or {}
+        found = (session.get("data") or {}).get("child_states", [])
+        return {child["instance_id"]: child for child in found}
+
+    def wait_states(self, wanted: dict[str, str]) -> None:
+        """Return when clients are shown these states; asks at leisure."""
+
+        def as_wanted() -> bool:
+            shown = self.children()
+            return all(shown.get(key, {}).get("next_action") == wanted[key] for key in wanted)
+
+        wait_for(as_wanted, PATIENCE, f"{len(wanted)} states", self.children, every=0.1)
+
+    def time_until(self, instance_id: str, condition: Callable[[dict[str, Any]], bool]) -> float:
+        """Return the moment when clients are shown it; asks as fast as answers come."""
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            child = self.children().get(instance_id)
+            if child is not None and condition(child):
+                return time.monotonic()
+        msg = f"{instance_id} was not shown so within {PATIENCE:g} s: {child}"
+        raise AssertionError(msg)
+
+    def launched(self, instance_id: str, times: int) -> int:
+        """Wait for the n-th launch of the instance: the agent's pid, set up and waiting."""
+        launches = wait_for(
+            lambda: self.site.launches(instance_id)[times - 1 :],
+            PATIENCE,
+            f"launch {times} of {instance_id}",
+        )
+        time.sleep(0.05)  # its signal handlers are set right after the note
+        pid: int = launches[0].pid
+        return pid
+
+    def all_launched(self, ids: Iterable[str]) -> dict[str, int]:
+        """Wait until each of these has noted its launch: their pids."""
+        ids = list(ids)
+        folder = self.site.working_dir / "launches"
+        wait_for(
+            lambda: len(list(folder.glob("*"))) >= len(ids),
+            2 * PATIENCE,
+            f"{len(ids)} agents",
+            lambda: f"{len(list(folder.glob('*')))} of them",
+            every=0.02,
+        )
+        time.sleep(0.05)
+        return {key: self.site.launches(key)[-1].pid for key in ids}
+
+    def manager_pids(self) -> list[int]:
+        """List the manager and its helpers: all processes of the site but agents."""
+        kinds = ("agent", "grandchild")
+        return [found.pid for found in processes(self.site) if found.kind not in kinds]
+
+    def _call(self, action: str, operation: str, params: dict[str, Any]) -> list[Any]:
+        procedure = f"{self.site.address_root}.{self.site.manager_id}.ops"
+        call = {"procedure": procedure, "args": [action, operation, params], "kwargs": {}}
+        reply = self._http.post(self.site.router.http, json=call, timeout=PATIENCE).json()
+        if "error" in reply:
+            msg = f"{action} {operation}: {reply['error']} {reply.get('args')}"
+            raise AssertionError(msg)
+        answer: list[Any] = reply["args"][0]
+        return answer
+
+
+def agents(count: int, *arguments: object, name: str = "a", **keys: object) -> list[dict[str, Any]]:
+    """Entries for that many tiny agents: a0, a1, ..."""
+    return [instance(f"{name}{number}", *arguments, **keys) for number in range(count)]
+
+
+def ids(entries: Iterable[dict[str, Any]]) -> list[str]:
+    """Their instance-ids."""
+    return [entry["instance-id"] for entry in entries]
