@@ -40,6 +40,7 @@ MANAGE_ALIASES: Mapping[str, str] = MappingProxyType(
 )
 """Other words for the same (contract, section 3)."""
 
+_QUOTED_CHARACTERS = 60
 _DEFAULT_MANAGE = "host/up"
 _USABLE_ID = re.compile(r"[A-Za-z0-9._-]+")
 _BLOCKING = "; OCS cannot start the instances listed after it"
@@ -114,9 +115,10 @@ def check_name(
         remedy = here_as(part, key) or f"Add '{example}'."
         findings.error(part, f"{key!r} is missing.", remedy, instance_id)
     elif not isinstance(value.value, str):
-        scalar = value.text not in (None, "")
-        remedy = f'Put it in quotes: {key}: "{value.text}".' if scalar else f"Write '{example}'."
-        what = f"{value.text}, which YAML does not take as text" if scalar else shown(value.value)
+        scalar = value.text is not None and value.value is not None
+        text = (value.text or "")[:_QUOTED_CHARACTERS]
+        remedy = f'Put it in quotes: {key}: "{text}".' if scalar else f"Write '{example}'."
+        what = f"{text}, which YAML does not take as text" if scalar else shown(value.value)
         findings.error(value, f"{key!r} is {what}.", remedy, instance_id)
     elif not value.value.strip() or not value.value.isprintable():
         what = "empty" if not value.value.strip() else f"{shown(value.value)}, not printable text"
@@ -141,7 +143,7 @@ def _check_id(part: Part, findings: Findings) -> tuple[str | None, str | None]:
         return None, None
     name = check_name(part, "instance-id", findings, None, "instance-id: NAME")
     if name is None:
-        return None, value.text
+        return None, value.text if value.value is not None else None
     if _USABLE_ID.fullmatch(name):
         return name, None
     odd = sorted(set(re.sub(r"[A-Za-z0-9._-]", "", name)))

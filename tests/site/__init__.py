@@ -1,0 +1,1 @@
+# ruff: noqa: A005  a room of the house, not the module
