@@ -1,6 +1,7 @@
 """What the manager costs: with 50 agents that do nothing, and with one that writes a lot."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.support.sites import instance
@@ -36,25 +37,24 @@ def chatty(lab: Lab, kind: str, samples: Samples) -> None:
         run.wait_states({"loud": "down"})
         time.sleep(2)
         note = run.site.working_dir / "chatty" / "loud"
-        begun = time.monotonic()
-
-        def write_all() -> None:
-            run.update("loud", "up")
-            wait_for(note.exists, PATIENCE, "all to be written", every=0.05)
-
+        run.update("loud", "up")
+        pid = run.launched("loud", 1)
         lab.step(f"{seconds} s")
-        used = _cpu_over(run, write_all)
+        begun = time.monotonic()
+        used = _cpu_over(
+            run, lambda: wait_for(note.exists, PATIENCE, "all to be written", every=0.02)
+        )
         written, _, spent = note.read_text().split()
         samples["chatty_cpu"] = [100 * used / (time.monotonic() - begun)]
         samples["chatty_rate"] = [RATE * seconds / float(spent) / 1e6]
-        target = Path(f"/proc/{run.launched('loud', 1)}/fd/1").resolve()
+        target = Path(f"/proc/{pid}/fd/1").resolve()
         if not target.is_file():
             msg = "written to a pipe; the manager offers no copy of it to count"
             raise CannotMeasureError(msg)
         samples["chatty_lost"] = [int(written) - _lines_found(target, int(written))]
 
 
-def _cpu_over(run: Run, act) -> float:  # noqa: ANN001
+def _cpu_over(run: Run, act: Callable[[], object]) -> float:
     """CPU seconds of the manager and its helpers while something is done."""
     before = {pid: cpu_seconds(pid) for pid in run.manager_pids()}
     act()
