@@ -38,15 +38,14 @@ def _parent(environ: Mapping[str, str]) -> Path:
     if environ.get("XDG_RUNTIME_DIR") and os.access(environ["XDG_RUNTIME_DIR"], os.W_OK):
         return Path(environ["XDG_RUNTIME_DIR"]) / "hostmanager"
     # In a public folder the parent has to be ours, too: it is named for the user.
-    return _private(Path(tempfile.gettempdir()) / f"hostmanager-{os.getuid()}")
+    return _private(Path(tempfile.gettempdir()) / f"hostmanager-{os.getuid()}", follow=False)
 
 
-def _private(path: Path) -> Path:
+def _private(path: Path, *, follow: bool = True) -> Path:
+    """Make `path` a folder of ours alone; `follow` a symbolic link only where we chose it."""
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        found = path.stat(follow_symlinks=False)
-        if stat.S_ISLNK(found.st_mode):
-            found = path.stat()
+        found = path.stat(follow_symlinks=follow)
     except OSError as error:
         raise FolderError(f"The state folder {path} cannot be made: {error.strerror}.") from error
     if found.st_uid != os.getuid():

@@ -45,7 +45,6 @@ class Settings:
         working_dir: Where agents are started.
         output_dir: Where the output of agents goes.
         policy: The rules in numbers.
-        initial_state: Target for all agents at the start, in place of their own.
         python: The interpreter that runs the agents.
     """
 
@@ -54,7 +53,6 @@ class Settings:
     working_dir: Path
     output_dir: Path
     policy: Policy
-    initial_state: str | None
     python: str
 
 
@@ -96,7 +94,7 @@ def make_parser(prog: str | None = None) -> argparse.ArgumentParser:
         "--stop-timeout",
         type=_seconds,
         metavar="SECONDS",
-        default=StopPolicy.interrupt,
+        default=StopPolicy().interrupt,
         help="how long an agent may take to stop on SIGINT before its process group gets SIGTERM; "
         "5 s later it gets SIGKILL (default: %(default)s)",
     )
@@ -104,7 +102,7 @@ def make_parser(prog: str | None = None) -> argparse.ArgumentParser:
         "--restart-delay-max",
         type=_seconds,
         metavar="SECONDS",
-        default=RestartPolicy.max_delay,
+        default=RestartPolicy().max_delay,
         help="longest pause between the relaunches of an agent that keeps dying "
         "(default: %(default)s)",
     )

@@ -1,0 +1,275 @@
+"""The connection to the router: there or not, supervising goes on.
+
+`RouterSession` is OCS's agent with those of its habits changed that end the manager when
+the router goes away, when its id is taken, or when a signal comes. `Connection` keeps
+trying to reach the router, for ever and at least once a second.
+"""
+
+import asyncio
+import logging
+import random
+import re
+import time
+from collections import deque
+from typing import Any
+
+import txaio
+from autobahn.exception import Disconnected
+from autobahn.twisted.websocket import WampWebSocketClientFactory, WampWebSocketClientProtocol
+from autobahn.wamp.exception import ApplicationError, TransportLost
+from autobahn.wamp.serializer import JsonSerializer, MsgPackSerializer
+from autobahn.wamp.types import ComponentConfig
+from autobahn.websocket.util import parse_url
+from ocs.ocs_agent import OCSAgent
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred, inlineCallbacks, maybeDeferred
+from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.ssl import optionsForClientTLS
+from twisted.logger import LogLevel, formatEvent, globalLogPublisher
+
+log = logging.getLogger(__name__)
+
+RETRY_FIRST = 0.1
+RETRY_LONGEST = 1.0
+RETRY_REFUSED = 2.0
+"""Pauses between attempts to reach the router, seconds: at first, at most, and after it
+refused the registration (another manager has this id)."""
+
+SESSION_MESSAGE = re.compile(r"\w+:\d+ (?!Status is now)")
+"""What OCS logs of an operation's messages: its name, the number of its session, the text."""
+
+QUIET = 3.0
+"""A router that is away for less than this many seconds at the start is not remarked upon."""
+
+LARGEST_MESSAGE = 16 * 1024 * 1024
+"""Bytes; the state of 500 agents with their last words fits in."""
+
+WEBSOCKET = {
+    # A router that was frozen or unplugged is noticed within 15 s, and one that accepts a
+    # connection but says nothing within 2 s.
+    "autoPingInterval": 10.0,
+    "autoPingTimeout": 5.0,
+    "autoPingSize": 12,
+    "autoPingRestartOnAnyTraffic": True,
+    "openHandshakeTimeout": 2.0,
+    "closeHandshakeTimeout": 0.5,
+    "failByDrop": True,
+    "tcpNoDelay": True,
+    "maxFramePayloadSize": LARGEST_MESSAGE,
+    "maxMessagePayloadSize": LARGEST_MESSAGE,
+    "autoFragmentSize": 65536,
+}
+
+
+class RouterSession(OCSAgent):  # type: ignore[misc]
+    """OCS's agent, for a manager that outlives its router.
+
+    Attributes:
+        queued: Operations whose starts are queued rather than refused while they run.
+        refused: The error with which the router refused the latest registration, or None.
+        joined: How often it was registered.
+    """
+
+    def __init__(self, args: Any, address: str) -> None:
+        config = ComponentConfig(args.site_realm, {})
+        super().__init__(config, args, address=address, class_name=args.agent_class)
+        self.queued: set[str] = set()
+        self.refused: str | None = None
+        self.joined = 0  # times that it was registered
+        self._told_refused = False
+        self._waiting: dict[str, deque[tuple[Deferred[Any], Any, Any]]] = {}
+
+    # --- joining and leaving --------------------------------------------------------------
+
+    def onConnect(self) -> None:  # noqa: N802 - autobahn's name
+        """Join. (OCS would take over the process's signals here.)"""
+        self.join(self.config.realm)
+
+    @inlineCallbacks
+    def register(self, *args: Any, **kwargs: Any) -> Any:
+        """Register a procedure; remember why the router refused."""
+        try:
+            return (yield super().register(*args, **kwargs))
+        except ApplicationError as error:
+            self.refused = error.error
+            raise
+
+    @inlineCallbacks
+    def onJoin(self, details: Any) -> Any:  # noqa: N802
+        """Register the agent. Refused: OCS leaves, and the connection tries again."""
+        self.refused = None
+        try:
+            yield super().onJoin(details)
+        except (TransportLost, Disconnected):
+            return  # the router went away in between; the connection tries again
+        if self.refused is None:
+            self.joined += 1
+            self._told_refused = False
+            log.info("registered with the router as %s", self.agent_address)
+        elif not self._told_refused:
+            self._told_refused = True
+            log.warning("%s", self._explain(self.refused))
+
+    def _explain(self, refused: str) -> str:
+        if refused == "wamp.error.procedure_already_exists":
+            return (
+                f"the router has an agent {self.agent_address} already: is a second manager of "
+                "this id running somewhere? Supervising goes on; retrying every "
+                f"{RETRY_REFUSED:g} s"
+            )
+        return (
+            f"the router refused to register {self.agent_address} ({refused}): do realm "
+            "and address root agree with the router's configuration? Supervising goes on; "
+            f"retrying every {RETRY_REFUSED:g} s"
+        )
+
+    def onLeave(self, details: Any) -> None:  # noqa: N802
+        """Left the realm. (OCS would stop the manager process here.)"""
+        if self.heartbeat_call is not None and self.heartbeat_call.running:
+            self.heartbeat_call.stop()
+        if self.realm_joined and details.reason != "wamp.close.normal":
+            log.warning("the router is gone (%s); supervising goes on", details.reason)
+        self.subscribed_topics = set()
+        self.realm_joined = False
+        self.disconnect()
+
+    def onDisconnect(self) -> None:  # noqa: N802
+        """The transport is gone. (OCS would stop the reactor after `crossbar_timeout`.)"""
+
+    # --- operations -----------------------------------------------------------------------
+
+    def start(self, op_name: str, params: Any = None, password: Any = None) -> Any:
+        """Start an operation, after those of its kind that were asked for before.
+
+        Whoever clicks twice is not told "already in progress" (contract, section 4).
+        """
+        session = self.sessions.get(op_name)
+        active = session is not None and session.status != "done"
+        if op_name not in self.queued or not (active or self._waiting.get(op_name)):
+            return self._start_now(op_name, params, password)
+        answer: Deferred[Any] = Deferred()
+        self._waiting.setdefault(op_name, deque()).append((answer, params, password))
+        return answer
+
+    def _start_now(self, op_name: str, params: Any, password: Any) -> Any:
+        before = self.sessions.get(op_name)
+        answer = super().start(op_name, params, password)
+        session = self.sessions.get(op_name)
+        if op_name in self.queued:
+            if session is not None and session is not before:
+                session.d.addBoth(self._start_next, op_name)
+            elif self._waiting.get(op_name):  # refused: nothing will end that could go on
+                reactor.callLater(0, self._start_next, None, op_name)
+        return answer
+
+    def _start_next(self, result: Any, op_name: str) -> Any:
+        waiting = self._waiting.get(op_name)
+        if waiting:
+            answer, params, password = waiting.popleft()
+            started = maybeDeferred(self._start_now, op_name, params, password)
+            started.addCallbacks(answer.callback, answer.errback)
+        return result
+
+
+class _Protocol(WampWebSocketClientProtocol):  # type: ignore[misc]
+    """A connection that tells when it is gone, however far it had come."""
+
+    def connectionLost(self, reason: Any = None) -> None:  # noqa: N802 - Twisted's name
+        """The transport is gone."""
+        super().connectionLost(reason)
+        self.factory.lost.set()
+
+
+class Connection:
+    """Keeps the session connected to the router."""
+
+    def __init__(self, url: str, session: RouterSession) -> None:
+        self._url = url
+        self._session = session
+        self._endpoint = _endpoint(url)
+        self._factory = _factory(url, session)
+        self._trying: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to connect, and never give up."""
+        self._trying = asyncio.ensure_future(self._keep_trying())
+        reactor.callLater(QUIET, self._remark)
+
+    def _remark(self) -> None:
+        if not self._session.realm_joined and self._session.refused is None:
+            log.warning("no router at %s yet; supervising without, and retrying", self._url)
+
+    async def _keep_trying(self) -> None:
+        failures = 0
+        while True:
+            joined = await self._connect_once()
+            failures = 0 if joined else failures + 1
+            await asyncio.sleep(self._pause(failures))
+
+    async def _connect_once(self) -> bool:
+        """Connect, and stay until the connection is gone; tells whether it came to joining."""
+        self._factory.lost.clear()
+        joined = self._session.joined
+        try:
+            await self._endpoint.connect(self._factory).asFuture(asyncio.get_running_loop())
+            await self._factory.lost.wait()
+        except Exception as error:  # the network has many ways to fail; each is tried again
+            log.debug("router %s: %s", self._url, error)
+        return self._session.joined > joined
+
+    def _pause(self, failures: int) -> float:
+        if self._session.refused is not None:
+            return RETRY_REFUSED
+        longest = min(RETRY_LONGEST, RETRY_FIRST * 2.0 ** min(failures, 10))
+        # Less, never more: the managers of a site do not come back all at once.
+        return longest * random.uniform(0.5, 1.0)
+
+    async def close(self, patience: float) -> None:
+        """Say goodbye to the router; give up on politeness after `patience` seconds."""
+        if self._trying is not None:
+            self._trying.cancel()
+        if not self._session.is_attached():
+            return
+        self._session.leave()
+        until = time.monotonic() + patience
+        while self._session.realm_joined and time.monotonic() < until:
+            await asyncio.sleep(0.005)
+
+
+def _endpoint(url: str) -> Any:
+    secure, host, port, *_ = parse_url(url)
+    endpoint = HostnameEndpoint(reactor, host, port, timeout=5)
+    return wrapClientTLS(optionsForClientTLS(host), endpoint) if secure else endpoint
+
+
+def _factory(url: str, session: RouterSession) -> Any:
+    # Named, so that the router is offered what is light and known to work.
+    serializers = [MsgPackSerializer(), JsonSerializer()]
+    factory = WampWebSocketClientFactory(lambda: session, url=url, serializers=serializers)
+    factory.protocol = _Protocol
+    factory.setProtocolOptions(**WEBSOCKET)
+    factory.noisy = False
+    factory.lost = asyncio.Event()
+    return factory
+
+
+def start_logging(level: str) -> None:
+    """Send what OCS, autobahn and Twisted log (and print) through our own log.
+
+    One line each: OCS logs whole pages when it joins. What is only of interest to
+    programmers goes there as `debug`.
+    """
+    txaio.start_logging(out=None, level=level)
+    globalLogPublisher.addObserver(_forward)
+
+
+def _forward(event: dict[str, Any]) -> None:
+    level = getattr(logging, event.get("log_level", LogLevel.info).name.upper(), logging.ERROR)
+    text = formatEvent(event)
+    if level < logging.WARNING:
+        text = text.partition("\n")[0]
+        if not SESSION_MESSAGE.match(text):
+            level = logging.DEBUG
+    elif "log_failure" in event:
+        text = f"{text}\n{event['log_failure'].getTraceback()}"
+    logging.getLogger("hostmanager.ocs").log(level, "%s", text)

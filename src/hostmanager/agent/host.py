@@ -1,0 +1,251 @@
+"""The host as the operations see it: the supervisor, the site file, and requests on both.
+
+Knows neither OCS nor Twisted; the operations are a thin face on it, and so are signals.
+Whatever reads files runs in a worker thread; whatever changes targets happens at once, on
+the loop, in the order in which it was asked for.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from random import Random
+from typing import Any
+
+from hostmanager.agent.options import Settings
+from hostmanager.core import requests as rq
+from hostmanager.core.events import Moment, Note
+from hostmanager.core.model import InstanceSpec, Kind, Target
+from hostmanager.core.ports import Clock, Driver
+from hostmanager.core.requests import Request
+from hostmanager.core.supervisor import Supervisor
+from hostmanager.site import SiteFile, SiteFileError, load, probe, with_known_classes
+from hostmanager.site.difference import Difference, difference
+
+log = logging.getLogger(__name__)
+
+SITE = "[SCF]"
+"""Key of the site file in `config_parse_status` (contract, section 5)."""
+
+NO_COMPOSE = (
+    "This entry is managed through docker compose, and no compose file that the manager was "
+    "given (--docker-compose) has a service for it."
+)
+
+Say = Callable[[str], None]
+"""Takes a sentence for people."""
+
+
+class NotRunningError(Exception):
+    """The manager process is not running, so nothing can be asked of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What became of a request: whether all went well, and sentences for people."""
+
+    ok: bool
+    lines: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        """All in one line, as OCS wants the result of an operation."""
+        return " ".join(self.lines) or "Done."
+
+
+class Host:
+    """Everything that can be asked of the manager of a host."""
+
+    def __init__(self, settings: Settings, driver: Driver, clock: Clock, random: Random) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.supervisor = Supervisor(driver, clock, settings.policy, random, self._note)
+        self.snapshot = self.supervisor.snapshot
+        self.parse_status: dict[str, tuple[bool, float, str]] = {}
+        self.running = False
+        self.say: Say = log.info
+        self._reading = asyncio.Lock()
+
+    # --- the manager process ----------------------------------------------------------------
+
+    def begin(
+        self,
+        site: SiteFile | SiteFileError,
+        requests: Any = (),
+        initial_state: str | None = None,
+    ) -> Answer:
+        """Begin to supervise: track what the site file lists, with fresh records.
+
+        Args:
+            site: What was read, already checked against the installed classes; an error
+                leaves the instances that are known, if there are any.
+            requests: As for `update`; applied after that.
+            initial_state: ``up`` or ``down`` for all, in place of what the entries name.
+
+        Raises:
+            RequestError: A request makes no sense; nothing was begun.
+        """
+        specs = self._wanted(site)
+        ids = [spec.instance_id for spec in specs]
+        checked = rq.check(requests, ids, {})
+        lines = self._take_down(site)
+        self.running = True
+        known = self.snapshot.keys() - set(ids)
+        for spec in specs:
+            self.supervisor.add(_with_target(spec, initial_state))
+        for instance_id in known:
+            self.supervisor.retire(instance_id)
+        self.supervisor.carry_out(checked)
+        return Answer(not isinstance(site, SiteFileError), (*lines, *map(str, checked)))
+
+    def begin_again(self, requests: Any = ()) -> Answer:
+        """Begin with the instances that are known already, with fresh records.
+
+        Raises:
+            RequestError: A request makes no sense; nothing was begun.
+        """
+        known = self.supervisor.known()
+        checked = rq.check(requests, known, {})
+        self.running = True
+        for spec in known.values():
+            self.supervisor.add(spec)
+        self.supervisor.carry_out(checked)
+        return Answer(True, tuple(map(str, checked)))
+
+    async def end(self) -> Answer:
+        """Stop supervising: end everything; return when nothing is left, or cannot be ended."""
+        self.running = False
+        self.supervisor.stop_all()
+        done = asyncio.get_running_loop().create_future()
+        self.supervisor.when_at_rest(lambda: done.done() or done.set_result(None))
+        await done
+        stuck = self.snapshot.hopeless
+        if stuck:
+            why = "; ".join(f"{i}: {self.snapshot[i].trouble}" for i in stuck)
+            return Answer(False, (f"Could not be ended: {why}",))
+        return Answer(True, ("All agents are down.",))
+
+    # --- requests -----------------------------------------------------------------------------
+
+    async def update(self, requests: Any, reload_config: bool) -> Answer:
+        """Set targets, perhaps after reading the site file again.
+
+        Raises:
+            RequestError: A request makes no sense; nothing was changed.
+            NotRunningError: The manager process does not run; nothing was changed.
+        """
+        if not reload_config:
+            return self.set_targets(requests)
+        async with self._reading:
+            site = await self.read_site()
+            if not self.running:
+                raise NotRunningError
+            change = self._change(site)
+            checked = rq.check(requests, *self._known_after(change))
+            answer = self._apply(site, change)
+            lines = self._carry_out(checked)
+        return Answer(answer.ok, (*answer.lines, *lines))
+
+    def set_targets(self, requests: Any) -> Answer:
+        """Set targets. Raises as `update` does."""
+        if not self.running:
+            raise NotRunningError
+        supervisor = self.supervisor
+        checked = rq.check(requests, supervisor.known(), supervisor.leaving())
+        return Answer(True, self._carry_out(checked))
+
+    def _carry_out(self, checked: list[Request]) -> tuple[str, ...]:
+        self.supervisor.carry_out(checked)
+        lines = []
+        for request in checked:
+            obstacle = self._obstacle(request)
+            lines.append(f"{request}." if obstacle is None else f"{request}, but: {obstacle}")
+        return tuple(lines)
+
+    def _obstacle(self, request: Request) -> str | None:
+        life = self.snapshot.get(request.instance_id)
+        return life.spec.obstacle if life else None
+
+    # --- the site file --------------------------------------------------------------------------
+
+    async def read_site(self) -> SiteFile | SiteFileError:
+        """Read the site file and look up which agent classes are installed."""
+        settings = self.settings
+        reading = asyncio.to_thread(_load, settings)
+        classes = probe(settings.python, settings.working_dir)
+        site, known = await asyncio.gather(reading, classes)
+        return site if isinstance(site, SiteFileError) else with_known_classes(site, known)
+
+    def _change(self, site: SiteFile | SiteFileError) -> Difference | None:
+        if isinstance(site, SiteFileError):
+            return None
+        site = replace(site, specs=tuple(self._obstructed(spec) for spec in site.specs))
+        return difference(self.supervisor.known(), site)
+
+    def _known_after(self, change: Difference | None) -> tuple[list[str], dict[str, str]]:
+        """The ids that can be asked for once `change` is applied, and those that leave."""
+        known, leaving = self.supervisor.known(), self.supervisor.leaving()
+        if change is None:
+            return list(known), leaving
+        added = {spec.instance_id for spec in change.added}
+        gone = set(change.removed)
+        leaving = {i: text for i, text in leaving.items() if i not in added}
+        leaving.update({i: f"'{i}' is no longer in the site config." for i in gone})
+        return [*(i for i in known if i not in gone), *added], leaving
+
+    def _apply(self, site: SiteFile | SiteFileError, change: Difference | None) -> Answer:
+        lines = self._take_down(site)
+        if change is None:
+            return Answer(False, (*lines, "Nothing was changed by the reload."))
+        for spec in change.added:
+            self.supervisor.add(spec)
+        for spec in change.replaced:
+            self.say(f"{spec.instance_id}: becomes {spec.agent_class}; what runs is ended first")
+            self.supervisor.replace(spec)
+        for spec in change.changed:
+            self.supervisor.update(spec)
+        for instance_id in change.removed:
+            self.say(f"{instance_id}: no longer in the site config; it is stopped and forgotten")
+            self.supervisor.retire(instance_id)
+        ok = self.parse_status[SITE][0]
+        return Answer(ok, (f"Site config read: {change.summary()}.", *lines))
+
+    def _take_down(self, site: SiteFile | SiteFileError) -> tuple[str, ...]:
+        """Note in `parse_status` how the reading went; returns the problems, for people."""
+        ok, text = site.summary()
+        self.parse_status[SITE] = (ok, time.time(), text)
+        lines = tuple(str(problem) for problem in site.problems)
+        for line in lines:
+            self.say(line)
+        return lines
+
+    def _wanted(self, site: SiteFile | SiteFileError) -> list[InstanceSpec]:
+        """What to track at the start: the file's entries, and what it spoils as it was known."""
+        known = self.supervisor.known()
+        if isinstance(site, SiteFileError):
+            return list(known.values())
+        spoiled = [known[i] for i in known if i in site.spoiled]
+        return [*(self._obstructed(spec) for spec in site.specs), *spoiled]
+
+    @staticmethod
+    def _obstructed(spec: InstanceSpec) -> InstanceSpec:
+        return replace(spec, obstacle=NO_COMPOSE) if spec.kind is Kind.DOCKER else spec
+
+    def _note(self, instance_id: str, note: Note) -> None:
+        self.say(f"{instance_id}: {note.text}")
+
+    def now(self) -> Moment:
+        """The present."""
+        return self.clock.now()
+
+
+def _with_target(spec: InstanceSpec, target: str | None) -> InstanceSpec:
+    return spec if target is None else replace(spec, initial_target=Target(target))
+
+
+def _load(settings: Settings) -> SiteFile | SiteFileError:
+    try:
+        return load(settings.site_file, settings.host)
+    except SiteFileError as error:
+        return error

@@ -1,0 +1,66 @@
+"""One event loop for everything: asyncio's (uvloop's where it is there), under Twisted too."""
+
+import asyncio
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import ModuleType
+
+from hostmanager.core.events import Moment
+
+
+def new_loop() -> asyncio.AbstractEventLoop:
+    """Make the event loop."""
+    try:
+        import uvloop  # noqa: PLC0415 - optional: it is not there on every platform
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()  # type: ignore[no-any-return]
+
+
+def install_reactor(loop: asyncio.AbstractEventLoop) -> None:
+    """Have Twisted run on `loop`. To be called before anything imports the reactor."""
+    from twisted.internet import asyncioreactor  # noqa: PLC0415 - see above
+
+    asyncioreactor.install(eventloop=loop)
+
+
+@contextmanager
+def without_numpy() -> Iterator[None]:
+    """Import autobahn in here, and it comes without numpy: 15 MB, and a page of warnings.
+
+    Autobahn imports numpy for a serializer that is not used here, where crossbar is
+    installed beside the manager; and bjdata, which complains in every process when it was
+    built for another numpy. Nothing in autobahn touches either at import time. Whoever
+    needs numpy afterwards gets the real one.
+    """
+    hidden = {name: sys.modules.get(name) for name in ("numpy", "bjdata")}
+    stand_ins: dict[str, ModuleType | None] = {"numpy": ModuleType("numpy"), "bjdata": None}
+    for name, module in hidden.items():
+        if module is None:
+            sys.modules[name] = stand_ins[name]  # type: ignore[assignment] # None: not found
+    try:
+        yield
+    finally:
+        for name, module in hidden.items():
+            if module is None:
+                sys.modules.pop(name, None)
+
+
+class LoopClock:
+    """The core's `Clock` on an event loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+
+    def now(self) -> Moment:
+        """Tell the present.
+
+        `loop.time()` of uvloop stands still within one turn of the loop; this one does not.
+        """
+        return Moment(time.monotonic(), time.time())
+
+    def call_at(self, mono: float, callback: Callable[[], None]) -> asyncio.TimerHandle:
+        """Arrange for a call; as a delay, since the loop's clock may have another zero."""
+        return self._loop.call_later(max(0.0, mono - time.monotonic()), callback)

@@ -1,0 +1,237 @@
+"""The program: puts the rooms together and runs them on one event loop.
+
+The order of things matters for how soon agents are up. The site file is read and the
+agents are being launched before Twisted, autobahn and OCS's agent framework are imported;
+by the time those are there, so are the agents.
+"""
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from hostmanager.agent.folders import FolderError, output_folder, state_folder
+from hostmanager.agent.host import Host
+from hostmanager.agent.launching import Launching
+from hostmanager.agent.loop import LoopClock, install_reactor, new_loop, without_numpy
+from hostmanager.agent.options import (
+    Settings,
+    compose_bin,
+    compose_files,
+    make_parser,
+    policy_of,
+)
+from hostmanager.drivers.process import ProcessDriver
+from hostmanager.site import (
+    SiteFile,
+    SiteFileError,
+    UsageError,
+    effective_args,
+    finish_probe,
+    start_probe,
+    with_known_classes,
+)
+
+log = logging.getLogger("hostmanager")
+
+EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
+
+ANSWER_TIME = 0.15
+"""Seconds that `die` stays to answer a client that asks how it went."""
+
+GOODBYE_TIME = 0.2
+"""Seconds that saying goodbye to the router may take."""
+
+
+def main(args: Sequence[str] | None = None, prog: str | None = None) -> None:
+    """Run the manager until it is told to end.
+
+    Args:
+        args: The command line; default: the process's own.
+        prog: Name of the command for its help.
+    """
+    argv = list(sys.argv[1:] if args is None else args)
+    probe = start_probe(sys.executable, _working_dir_in(argv))
+    try:
+        namespace, site = effective_args(make_parser(prog), argv, os.environ)
+        if namespace.quiet:
+            _be_quiet()
+        settings, remarks = _settings(namespace, site)
+    except (UsageError, SiteFileError, FolderError, ValueError) as error:
+        probe.kill()
+        probe.wait()
+        print(f"hostmanager: {error}", file=sys.stderr)
+        raise SystemExit(EXIT_USAGE) from None
+    except BaseException:
+        probe.kill()  # --help and the like
+        probe.wait()
+        raise
+    _start_log(namespace, settings)
+    for remark in remarks:
+        log.warning(remark)
+    site = with_known_classes(site, finish_probe(probe))
+    raise SystemExit(Program(namespace, settings, site).run())
+
+
+class Program:
+    """One run of the manager."""
+
+    def __init__(self, namespace: argparse.Namespace, settings: Settings, site: SiteFile) -> None:
+        self.namespace = namespace
+        self.site = site
+        self.loop = new_loop()
+        asyncio.set_event_loop(self.loop)
+        launching = Launching(settings, os.environ)
+        self.driver = ProcessDriver(self.loop, launching.command)
+        self.host = Host(settings, self.driver, LoopClock(self.loop), Random())
+        self.exit_code = EXIT_OK
+        self._ending: asyncio.Task[None] | None = None
+        self._reloading: set[asyncio.Task[Any]] = set()
+
+    def run(self) -> int:
+        """Run until told to end; returns the exit status."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self.loop.add_signal_handler(number, self.end_or_hurry, signal.Signals(number).name)
+        self.loop.add_signal_handler(signal.SIGHUP, self.reload)
+        self.host.begin(self.site, initial_state=self.namespace.initial_state)
+        try:
+            self._face_router()
+        except Exception:
+            log.exception("the manager failed; its agents are being ended")
+            self.exit_code = EXIT_FAILED
+            self.loop.run_until_complete(self.host.end())
+        self.driver.close()
+        return self.exit_code
+
+    def _face_router(self) -> None:
+        install_reactor(self.loop)
+        # Only now: these import the reactor.
+        from twisted.internet import reactor  # noqa: PLC0415
+
+        with without_numpy():
+            from hostmanager.agent.connection import (  # noqa: PLC0415
+                Connection,
+                RouterSession,
+                start_logging,
+            )
+        from hostmanager.agent.operations import HostManager  # noqa: PLC0415
+
+        start_logging(_log_level())
+        args = self.namespace
+        session = RouterSession(args, f"{args.address_root}.{args.instance_id}")
+        self.manager = HostManager(session, host=self.host, leave=self.leave)
+        self.manager.register()
+        self.connection = Connection(args.site_hub, session)
+        self.reactor = reactor
+        self.loop.call_soon(self._connect, session)
+        reactor.run(installSignalHandlers=False)
+
+    def _connect(self, session: Any) -> None:
+        session.start("manager", {}, password=session)
+        self.connection.start()
+
+    # --- the end ----------------------------------------------------------------------------
+
+    def end_or_hurry(self, name: str) -> None:
+        """A signal: stop all agents and exit; once more: by stronger means."""
+        if self._ending is None:
+            log.info("%s: stopping all agents, then exiting", name)
+            self._ending = self.loop.create_task(self._end())
+        else:
+            log.info("%s again: hurrying", name)
+            self.host.supervisor.hurry()
+
+    def leave(self) -> None:
+        """All agents have ended: exit, once the client that asked for it was answered."""
+        if self._ending is None:
+            self._ending = self.loop.create_task(self._end(ANSWER_TIME))
+
+    async def _end(self, linger: float = 0.0) -> None:
+        try:
+            answer = await self.manager.stop()
+            log.info(answer.text)
+            self.exit_code = EXIT_OK if answer.ok else EXIT_FAILED
+            await asyncio.sleep(linger)
+            await self.connection.close(GOODBYE_TIME)
+        except Exception:
+            log.exception("the end did not go as it should")
+            self.exit_code = EXIT_FAILED
+        self.reactor.stop()
+
+    def reload(self) -> None:
+        """SIGHUP: read the site file again."""
+        log.info("SIGHUP: reading the site config again")
+        task = self.loop.create_task(self._reload())
+        self._reloading.add(task)
+        task.add_done_callback(self._reloading.discard)
+
+    async def _reload(self) -> None:
+        if self.host.running:
+            answer = await self.host.update([], reload_config=True)
+            self.host.say(answer.text)
+
+
+def _working_dir_in(argv: Sequence[str]) -> Path:
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--working-dir", default=".")
+    path = Path(parser.parse_known_args(argv)[0].working_dir)
+    return path if path.is_dir() else Path()
+
+
+def _settings(args: argparse.Namespace, site: SiteFile) -> tuple[Settings, list[str]]:
+    working_dir = Path(args.working_dir or ".").absolute()
+    compose_files(args, working_dir)
+    compose_bin(args, working_dir)
+    address = f"{args.address_root}.{args.instance_id}"
+    state = state_folder(args.state_dir, address, os.environ)
+    output_dir, remark = output_folder(args.log_dir, working_dir, state)
+    remarks = [remark] if remark else []
+    if args.docker_compose:
+        remarks.append("compose services are not managed by this version: they are shown as '?'")
+    settings = Settings(
+        site_file=Path(site.path),
+        host=site.host,
+        working_dir=working_dir,
+        output_dir=output_dir,
+        policy=policy_of(args),
+        python=sys.executable,
+    )
+    return settings, remarks
+
+
+def _log_level() -> str:
+    level = os.environ.get("LOGLEVEL", "info").lower()
+    return level if level in ("debug", "info", "warn", "error") else "info"
+
+
+def _start_log(args: argparse.Namespace, settings: Settings) -> None:
+    form = logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%dT%H:%M:%S%z")
+    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stdout)]
+    if args.log_dir is not None and settings.output_dir == settings.working_dir / args.log_dir:
+        name = f"{args.address_root}.{args.instance_id}.log"
+        file = logging.FileHandler(settings.output_dir / name, delay=True)
+        file.addFilter(lambda record: record.name != "hostmanager.ocs")  # OCS writes them itself
+        handlers.append(file)
+    logger = logging.getLogger("hostmanager")
+    logger.setLevel({"warn": "WARNING"}.get(_log_level(), _log_level().upper()))
+    for handler in handlers:
+        handler.setFormatter(form)
+        logger.addHandler(handler)
+
+
+def _be_quiet() -> None:
+    """Print nothing, whoever prints: OCS prints, too."""
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    for fd in (1, 2):
+        os.dup2(nothing, fd)
+    os.close(nothing)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,219 @@
+"""The operations of the HostManager agent, as OCS clients see them (contract, section 4).
+
+A thin face: parameters are screened by OCS, everything else is asked of the `Host`. The
+docstrings of the operations are shown to operators by their clients.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+
+from ocs import ocs_agent
+from twisted.internet.defer import Deferred, succeed
+
+from hostmanager.agent.host import Answer, Host, NotRunningError
+from hostmanager.agent.views import SessionData, session_data
+from hostmanager.core.requests import RequestError
+
+log = logging.getLogger(__name__)
+
+MESSAGES_KEPT = 200
+"""A browser gets all messages of a session each second."""
+
+Result = tuple[bool, str]
+
+
+def as_deferred(coroutine: Coroutine[Any, Any, Result]) -> "Deferred[Result]":
+    """Run a coroutine on the loop; Twisted is told of its end."""
+    return Deferred.fromFuture(asyncio.ensure_future(coroutine))
+
+
+class HostManager:
+    """Keeps the agents of this host in the state that their operators want.
+
+    Args:
+        agent: The OCS agent that the operations belong to.
+        docker_composes: Compose files to manage.
+        docker_service_prefix: What goes before an instance-id in a compose service's name.
+        host: What does the work.
+        leave: Called once `die` has done its work and was answered.
+    """
+
+    def __init__(
+        self,
+        agent: Any,
+        docker_composes: Sequence[str] = (),
+        docker_service_prefix: str = "ocs-",
+        *,
+        host: Host,
+        leave: Callable[[], None],
+    ) -> None:
+        self.agent = agent
+        self.docker_composes = list(docker_composes)
+        self.docker_service_prefix = docker_service_prefix
+        self.host = host
+        self._leave = leave
+        self._stop_asked = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def register(self) -> None:
+        """Register all operations with the agent."""
+        agent = self.agent
+        agent.register_process("manager", self.manager, self._stop_manager, blocking=False)
+        agent.register_task("update", self.update, blocking=False)
+        agent.register_task("die", self.die, blocking=False)
+        agent.queued.add("update")
+
+    # --- manager ----------------------------------------------------------------------------
+
+    @ocs_agent.param("requests", default=[])
+    @ocs_agent.param("reload_config", default=True, type=bool)
+    def manager(self, session: Any, params: dict[str, Any]) -> "Deferred[Result]":
+        """manager(requests=[], reload_config=True)
+
+        **Process** - Keep the agents of this host as they are wanted: up or
+        down. An agent that ends by itself is started again, at once the
+        first time, then after growing pauses of up to 10 seconds.
+
+        Starting this process reads the site config and gives every agent
+        the target state that its entry names. Stopping it ends all agents.
+
+        Args:
+          requests (list): target states to set first, as for ``update``.
+          reload_config (bool): whether to read the site config. If False,
+            the agents that are known already are kept.
+
+        Notes:
+          The state of each agent is in ``session.data['child_states']``: what
+          is wanted (``target_state``), how it is (``next_action``), its ``pid``,
+          how often it was restarted, how it ended last and what it said
+          (``last_exit``), and a ``message`` if something is wrong with it.
+        """
+        return as_deferred(self._manage(session, params))
+
+    async def _manage(self, session: Any, params: dict[str, Any]) -> Result:
+        self._stop_asked.clear()
+        self._idle.clear()
+        session.data = SessionData(lambda: session_data(self.host))
+        self.host.say = lambda text: say(session, text)
+        try:
+            # When the program starts, the host is running already, router or not.
+            if not self.host.running:
+                await self._begin(session, params)
+            await self._stop_asked.wait()
+            say(session, "Stopping all agents.")
+            answer = await self.host.end()
+            return answer.ok, answer.text
+        except RequestError as error:
+            return False, str(error)
+        finally:
+            self.host.say = log.info
+            self._idle.set()
+
+    async def _begin(self, session: Any, params: dict[str, Any]) -> None:
+        if params["reload_config"]:
+            await self._reload_config(session, params["requests"])
+        else:
+            self.host.begin_again(params["requests"])
+
+    async def _reload_config(self, session: Any, requests: Any = ()) -> Answer:
+        """Read the site config; begin with it, or, if running, follow its changes."""
+        if self.host.running:
+            return await self.host.update(requests, reload_config=True)
+        return self.host.begin(await self.host.read_site(), requests)
+
+    def _stop_manager(self, session: Any, params: Any) -> "Deferred[Result]":
+        session.set_status("stopping")
+        self._stop_asked.set()
+        return succeed((True, "All agents are being stopped."))
+
+    # --- update -----------------------------------------------------------------------------
+
+    @ocs_agent.param("requests", default=[])
+    @ocs_agent.param("reload_config", default=False, type=bool)
+    def update(self, session: Any, params: dict[str, Any]) -> "Deferred[Result]":
+        """update(requests=[], reload_config=False)
+
+        **Task** - Say which agents should be up or down. Returns at once;
+        watch the state of the agents in the data of the manager process.
+
+        Args:
+          requests (list): pairs (instance_id, target_state), carried out in
+            order. The instance_id is that of an agent on this host, or
+            'all'; the target_state is 'up' or 'down'. If one of them makes
+            no sense, none is carried out.
+          reload_config (bool): whether to read the site config first. New
+            agents are started, those that are gone from it are stopped,
+            and all others are left alone.
+
+        Examples:
+          All up but one::
+
+            client.update(requests=[('all', 'up'), ('data1', 'down')])
+
+          Read the site config again::
+
+            client.update(reload_config=True)
+        """
+        return as_deferred(self._update(session, params))
+
+    async def _update(self, session: Any, params: dict[str, Any]) -> Result:
+        try:
+            if params["reload_config"]:
+                answer = await self._reload_running(session, params["requests"])
+            else:
+                answer = self.host.set_targets(params["requests"])
+        except RequestError as error:
+            return False, str(error)
+        except NotRunningError:
+            return False, (
+                "The manager process is not running, so nothing was done. Start it first "
+                "(manager.start())."
+            )
+        if answer.lines:
+            self.host.say(f"Told: {answer.text}")
+        return answer.ok, answer.text
+
+    async def _reload_running(self, session: Any, requests: Any) -> Answer:
+        if not self.host.running:
+            raise NotRunningError
+        return await self._reload_config(session, requests)
+
+    # --- die --------------------------------------------------------------------------------
+
+    @ocs_agent.param("disown_dockers", default=False, type=bool)
+    def die(self, session: Any, params: dict[str, Any]) -> "Deferred[Result]":
+        """die(disown_dockers=False)
+
+        **Task** - Stop all agents, then end the host manager itself. It can
+        then be started again only on the host.
+
+        Args:
+          disown_dockers (bool): leave docker services as they are.
+        """
+        return as_deferred(self._die())
+
+    async def _die(self) -> Result:
+        answer = await self.stop()
+        self._leave()
+        return answer.ok, answer.text
+
+    async def stop(self) -> Answer:
+        """Stop the manager process, if it runs; return when all agents have ended.
+
+        Returns:
+            Whether everything was ended, and a sentence.
+        """
+        if not self._idle.is_set():
+            self.agent.stop("manager", password=self.agent)
+            self._stop_asked.set()
+            await self._idle.wait()
+        return await self.host.end()
+
+
+def say(session: Any, text: str) -> None:
+    """Put a message into a session; the latest are kept."""
+    session.add_message(text)
+    del session.messages[:-MESSAGES_KEPT]

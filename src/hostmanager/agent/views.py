@@ -1,0 +1,151 @@
+"""The session data of the `manager` operation: a view of the snapshot (contract, section 5).
+
+Computed when a client asks, never kept: `SessionData` is a dictionary that renders itself
+whenever it is read.
+"""
+
+from collections.abc import Callable, ItemsView, Iterator, KeysView, ValuesView
+from pathlib import Path
+from typing import Any
+
+from hostmanager.agent.host import Host
+from hostmanager.core.events import Moment
+from hostmanager.core.lifecycle import Life, State
+from hostmanager.core.model import InstanceSpec, Kind, Target
+from hostmanager.core.policy import stability
+
+NEXT_ACTION = {
+    State.DOWN: "down",
+    State.BLOCKED: "?",
+    State.WAITING: "start_at",
+    State.STARTING: "wait_start",
+    State.UP: "up",
+    State.STOPPING: "wait_dead",
+    State.TERMINATING: "wait_dead",
+    State.KILLING: "wait_dead",
+}
+
+SHOWN_LINES = 5
+"""Lines of output in a child state: a client gets all of them each second."""
+
+
+def child_state(life: Life, now: Moment, output: Path | None) -> dict[str, Any]:
+    """Show one instance as clients know it, and what they may want to know beyond that.
+
+    All times are Unix times or lengths in seconds.
+    """
+    alive = life.pid is not None
+    return {
+        "instance_id": life.spec.instance_id,
+        "agent_class": agent_class(life.spec),
+        "target_state": life.target.value,
+        "next_action": NEXT_ACTION[life.state],
+        "stability": stability(life.exits, now.mono),
+        "operable": life.spec.obstacle is None,
+        "restart_required": life.restart_required,
+        "pid": life.pid,
+        "started_at": life.launched.wall if alive and life.launched else None,
+        "uptime": now.mono - life.launched.mono if alive and life.launched else None,
+        "restarts": life.restarts,
+        "last_exit": last_exit(life),
+        "next_attempt_at": next_attempt_at(life, now),
+        "message": message(life),
+        "output": None if output is None else str(output),
+    }
+
+
+def agent_class(spec: InstanceSpec) -> str:
+    """The class with its suffix; ``[d?]`` as long as no compose file has its service."""
+    return spec.agent_class + ("[d?]" if spec.kind is Kind.DOCKER else "")
+
+
+def last_exit(life: Life) -> dict[str, Any] | None:
+    """How the latest run ended."""
+    if life.last_exit is None:
+        return None
+    status = life.last_exit.status
+    return {
+        "code": status.code,
+        "signal": status.signal_name,
+        "time": life.last_exit.at.wall,
+        "expected": life.last_exit.expected,
+        "ran_for": life.last_exit.ran_for,
+        "output": list(life.last_output[-SHOWN_LINES:]),
+    }
+
+
+def next_attempt_at(life: Life, now: Moment) -> float | None:
+    """When a waiting instance is launched again."""
+    if life.state is not State.WAITING or life.deadline is None:
+        return None
+    return now.wall + max(0.0, life.deadline - now.mono)
+
+
+def message(life: Life) -> str:
+    """What a person should know about it now; empty when all is as it should be."""
+    if life.spec.obstacle is not None:
+        return life.spec.obstacle
+    if life.trouble is not None:
+        return life.trouble
+    if life.state in (State.WAITING, State.STARTING) and life.streak and life.last_exit:
+        count = f", {life.streak} failures in a row" if life.streak > 1 else ""
+        return f"It {life.last_exit.status}{count}."
+    if life.restart_required:
+        return "Its entry in the site config has changed since it was started; restart it."
+    if life.state is State.UP and life.target is Target.DOWN:
+        return "It is about to be stopped."
+    return ""
+
+
+class SessionData(dict[str, Any]):
+    """Session data that is always true: rendered anew by every read of the whole."""
+
+    def __init__(self, render: Callable[[], dict[str, Any]]) -> None:
+        super().__init__()
+        self._render = render
+
+    def items(self) -> ItemsView[str, Any]:
+        """Read all entries."""
+        return self._render().items()
+
+    def keys(self) -> KeysView[str]:
+        """Read the names of all entries."""
+        return self._render().keys()
+
+    def values(self) -> ValuesView[Any]:
+        """Read the values of all entries."""
+        return self._render().values()
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Read one entry."""
+        return self._render().get(key, default)
+
+    def __getitem__(self, key: str) -> Any:
+        return self._render()[key]
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._render()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._render())
+
+    def __len__(self) -> int:
+        return len(self._render())
+
+    def __bool__(self) -> bool:
+        return True
+
+
+def session_data(host: Host) -> dict[str, Any]:
+    """Render the session data of the manager operation."""
+    now = host.now()
+    folder = host.settings.output_dir
+    return {
+        "child_states": [
+            child_state(life, now, folder / f"{instance_id}.out")
+            for instance_id, life in host.snapshot.items()
+        ],
+        "config_parse_status": {name: list(how) for name, how in host.parse_status.items()},
+        "orphans": {},
+        "new_tags": {},
+    }
