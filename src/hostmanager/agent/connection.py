@@ -9,8 +9,8 @@ import asyncio
 import logging
 import random
 import re
-import time
 from collections import deque
+from contextlib import suppress
 from typing import Any
 
 import txaio
@@ -61,28 +61,33 @@ WEBSOCKET = {
 }
 
 
-class RouterSession(OCSAgent):  # type: ignore[misc]
+class RouterSession(OCSAgent):
     """OCS's agent, for a manager that outlives its router.
 
     Attributes:
         queued: Operations whose starts are queued rather than refused while they run.
         refused: The error with which the router refused the latest registration, or None.
         joined: How often it was registered.
+        left: Set while it is not in the realm.
     """
+
+    realm_joined: bool
+    subscribed_topics: set[str]
 
     def __init__(self, args: Any, address: str) -> None:
         config = ComponentConfig(args.site_realm, {})
         super().__init__(config, args, address=address, class_name=args.agent_class)
         self.queued: set[str] = set()
         self.refused: str | None = None
-        self.joined = 0  # times that it was registered
+        self.joined = 0
+        self.left = asyncio.Event()
         self._told_refused = False
         self._waiting: dict[str, deque[tuple[Deferred[Any], Any, Any]]] = {}
 
     # --- joining and leaving --------------------------------------------------------------
 
     def onConnect(self) -> None:  # noqa: N802 - autobahn's name
-        """Join. (OCS would take over the process's signals here.)"""
+        """Join. OCS would also take over the process's signals here."""
         self.join(self.config.realm)
 
     @inlineCallbacks
@@ -98,6 +103,7 @@ class RouterSession(OCSAgent):  # type: ignore[misc]
     def onJoin(self, details: Any) -> Any:  # noqa: N802
         """Register the agent. Refused: OCS leaves, and the connection tries again."""
         self.refused = None
+        self.left.clear()
         try:
             yield super().onJoin(details)
         except (TransportLost, Disconnected):
@@ -124,7 +130,8 @@ class RouterSession(OCSAgent):  # type: ignore[misc]
         )
 
     def onLeave(self, details: Any) -> None:  # noqa: N802
-        """Left the realm. (OCS would stop the manager process here.)"""
+        """Leave the realm. OCS would also stop the manager process here."""
+        self.left.set()
         if self.heartbeat_call is not None and self.heartbeat_call.running:
             self.heartbeat_call.stop()
         if self.realm_joined and details.reason != "wamp.close.normal":
@@ -134,7 +141,7 @@ class RouterSession(OCSAgent):  # type: ignore[misc]
         self.disconnect()
 
     def onDisconnect(self) -> None:  # noqa: N802
-        """The transport is gone. (OCS would stop the reactor after `crossbar_timeout`.)"""
+        """Do nothing. OCS would stop the reactor after `crossbar_timeout` here."""
 
     # --- operations -----------------------------------------------------------------------
 
@@ -171,7 +178,7 @@ class RouterSession(OCSAgent):  # type: ignore[misc]
         return result
 
 
-class _Protocol(WampWebSocketClientProtocol):  # type: ignore[misc]
+class _Protocol(WampWebSocketClientProtocol):
     """A connection that tells when it is gone, however far it had come."""
 
     def connectionLost(self, reason: Any = None) -> None:  # noqa: N802 - Twisted's name
@@ -189,6 +196,7 @@ class Connection:
         self._endpoint = _endpoint(url)
         self._factory = _factory(url, session)
         self._trying: asyncio.Task[None] | None = None
+        self._protocol: Any = None
 
     def start(self) -> None:
         """Begin to connect, and never give up."""
@@ -211,7 +219,8 @@ class Connection:
         self._factory.lost.clear()
         joined = self._session.joined
         try:
-            await self._endpoint.connect(self._factory).asFuture(asyncio.get_running_loop())
+            connecting = self._endpoint.connect(self._factory)
+            self._protocol = await connecting.asFuture(asyncio.get_running_loop())
             await self._factory.lost.wait()
         except Exception as error:  # the network has many ways to fail; each is tried again
             log.debug("router %s: %s", self._url, error)
@@ -231,9 +240,10 @@ class Connection:
         if not self._session.is_attached():
             return
         self._session.leave()
-        until = time.monotonic() + patience
-        while self._session.realm_joined and time.monotonic() < until:
-            await asyncio.sleep(0.005)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._session.left.wait(), patience)
+        # WAMP's goodbye is what counts; the websocket's own would take half a second more.
+        self._protocol.transport.abortConnection()
 
 
 def _endpoint(url: str) -> Any:

@@ -43,15 +43,27 @@ class NotRunningError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What became of a request: whether all went well, and sentences for people."""
+    """What became of a request.
+
+    Attributes:
+        ok: Whether all went well.
+        lines: What was done, in sentences for people.
+        problems: What is wrong with the site file; said already when it was read.
+    """
 
     ok: bool
     lines: tuple[str, ...]
+    problems: tuple[str, ...] = ()
+
+    @property
+    def brief(self) -> str:
+        """What was done, in one line."""
+        return " ".join(self.lines)
 
     @property
     def text(self) -> str:
         """All in one line, as OCS wants the result of an operation."""
-        return " ".join(self.lines) or "Done."
+        return " ".join((*self.lines, *self.problems)) or "Done."
 
 
 class Host:
@@ -59,6 +71,7 @@ class Host:
 
     def __init__(self, settings: Settings, driver: Driver, clock: Clock, random: Random) -> None:
         self.settings = settings
+        self.driver = driver
         self.clock = clock
         self.supervisor = Supervisor(driver, clock, settings.policy, random, self._note)
         self.snapshot = self.supervisor.snapshot
@@ -89,7 +102,7 @@ class Host:
         specs = self._wanted(site)
         ids = [spec.instance_id for spec in specs]
         checked = rq.check(requests, ids, {})
-        lines = self._take_down(site)
+        problems = self._take_down(site)
         self.running = True
         known = self.snapshot.keys() - set(ids)
         for spec in specs:
@@ -97,7 +110,7 @@ class Host:
         for instance_id in known:
             self.supervisor.retire(instance_id)
         self.supervisor.carry_out(checked)
-        return Answer(not isinstance(site, SiteFileError), (*lines, *map(str, checked)))
+        return Answer(site.summary()[0], tuple(map(str, checked)), problems)
 
     def begin_again(self, requests: Any = ()) -> Answer:
         """Begin with the instances that are known already, with fresh records.
@@ -117,9 +130,9 @@ class Host:
         """Stop supervising: end everything; return when nothing is left, or cannot be ended."""
         self.running = False
         self.supervisor.stop_all()
-        done = asyncio.get_running_loop().create_future()
-        self.supervisor.when_at_rest(lambda: done.done() or done.set_result(None))
-        await done
+        done = asyncio.Event()
+        self.supervisor.when_at_rest(done.set)
+        await done.wait()
         stuck = self.snapshot.hopeless
         if stuck:
             why = "; ".join(f"{i}: {self.snapshot[i].trouble}" for i in stuck)
@@ -145,7 +158,7 @@ class Host:
             checked = rq.check(requests, *self._known_after(change))
             answer = self._apply(site, change)
             lines = self._carry_out(checked)
-        return Answer(answer.ok, (*answer.lines, *lines))
+        return replace(answer, lines=(*answer.lines, *lines))
 
     def set_targets(self, requests: Any) -> Answer:
         """Set targets. Raises as `update` does."""
@@ -195,9 +208,10 @@ class Host:
         return [*(i for i in known if i not in gone), *added], leaving
 
     def _apply(self, site: SiteFile | SiteFileError, change: Difference | None) -> Answer:
-        lines = self._take_down(site)
+        problems = self._take_down(site)
         if change is None:
-            return Answer(False, (*lines, "Nothing was changed by the reload."))
+            why = "The site config cannot be used, so all is left as it is."
+            return Answer(False, (why,), problems)
         for spec in change.added:
             self.supervisor.add(spec)
         for spec in change.replaced:
@@ -208,8 +222,7 @@ class Host:
         for instance_id in change.removed:
             self.say(f"{instance_id}: no longer in the site config; it is stopped and forgotten")
             self.supervisor.retire(instance_id)
-        ok = self.parse_status[SITE][0]
-        return Answer(ok, (f"Site config read: {change.summary()}.", *lines))
+        return Answer(site.summary()[0], (f"Site config read: {change.summary()}.",), problems)
 
     def _take_down(self, site: SiteFile | SiteFileError) -> tuple[str, ...]:
         """Note in `parse_status` how the reading went; returns the problems, for people."""

@@ -16,7 +16,7 @@ def new_loop() -> asyncio.AbstractEventLoop:
         import uvloop  # noqa: PLC0415 - optional: it is not there on every platform
     except ImportError:
         return asyncio.new_event_loop()
-    return uvloop.new_event_loop()  # type: ignore[no-any-return]
+    return uvloop.new_event_loop()
 
 
 def install_reactor(loop: asyncio.AbstractEventLoop) -> None:

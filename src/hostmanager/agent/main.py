@@ -13,21 +13,12 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from random import Random
 from typing import Any
 
-from hostmanager.agent.folders import FolderError, output_folder, state_folder
-from hostmanager.agent.host import Host
-from hostmanager.agent.launching import Launching
-from hostmanager.agent.loop import LoopClock, install_reactor, new_loop, without_numpy
-from hostmanager.agent.options import (
-    Settings,
-    compose_bin,
-    compose_files,
-    make_parser,
-    policy_of,
-)
-from hostmanager.drivers.process import ProcessDriver
+from hostmanager.agent.assembly import make_host, make_settings
+from hostmanager.agent.folders import FolderError
+from hostmanager.agent.loop import install_reactor, new_loop, without_numpy
+from hostmanager.agent.options import Settings, make_parser
 from hostmanager.site import (
     SiteFile,
     SiteFileError,
@@ -62,7 +53,7 @@ def main(args: Sequence[str] | None = None, prog: str | None = None) -> None:
         namespace, site = effective_args(make_parser(prog), argv, os.environ)
         if namespace.quiet:
             _be_quiet()
-        settings, remarks = _settings(namespace, site)
+        settings, remarks = make_settings(namespace, site)
     except (UsageError, SiteFileError, FolderError, ValueError) as error:
         probe.kill()
         probe.wait()
@@ -87,9 +78,7 @@ class Program:
         self.site = site
         self.loop = new_loop()
         asyncio.set_event_loop(self.loop)
-        launching = Launching(settings, os.environ)
-        self.driver = ProcessDriver(self.loop, launching.command)
-        self.host = Host(settings, self.driver, LoopClock(self.loop), Random())
+        self.host = make_host(settings, self.loop)
         self.exit_code = EXIT_OK
         self._ending: asyncio.Task[None] | None = None
         self._reloading: set[asyncio.Task[Any]] = set()
@@ -106,7 +95,7 @@ class Program:
             log.exception("the manager failed; its agents are being ended")
             self.exit_code = EXIT_FAILED
             self.loop.run_until_complete(self.host.end())
-        self.driver.close()
+        self.host.driver.close()
         return self.exit_code
 
     def _face_router(self) -> None:
@@ -182,27 +171,6 @@ def _working_dir_in(argv: Sequence[str]) -> Path:
     parser.add_argument("--working-dir", default=".")
     path = Path(parser.parse_known_args(argv)[0].working_dir)
     return path if path.is_dir() else Path()
-
-
-def _settings(args: argparse.Namespace, site: SiteFile) -> tuple[Settings, list[str]]:
-    working_dir = Path(args.working_dir or ".").absolute()
-    compose_files(args, working_dir)
-    compose_bin(args, working_dir)
-    address = f"{args.address_root}.{args.instance_id}"
-    state = state_folder(args.state_dir, address, os.environ)
-    output_dir, remark = output_folder(args.log_dir, working_dir, state)
-    remarks = [remark] if remark else []
-    if args.docker_compose:
-        remarks.append("compose services are not managed by this version: they are shown as '?'")
-    settings = Settings(
-        site_file=Path(site.path),
-        host=site.host,
-        working_dir=working_dir,
-        output_dir=output_dir,
-        policy=policy_of(args),
-        python=sys.executable,
-    )
-    return settings, remarks
 
 
 def _log_level() -> str:

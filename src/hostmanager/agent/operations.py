@@ -9,12 +9,12 @@ import logging
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
-from ocs import ocs_agent
 from twisted.internet.defer import Deferred, succeed
 
 from hostmanager.agent.host import Answer, Host, NotRunningError
 from hostmanager.agent.views import SessionData, session_data
 from hostmanager.core.requests import RequestError
+from ocs import ocs_agent
 
 log = logging.getLogger(__name__)
 
@@ -173,7 +173,7 @@ class HostManager:
                 "(manager.start())."
             )
         if answer.lines:
-            self.host.say(f"Told: {answer.text}")
+            self.host.say(f"Told: {answer.brief}")
         return answer.ok, answer.text
 
     async def _reload_running(self, session: Any, requests: Any) -> Answer:

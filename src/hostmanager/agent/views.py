@@ -4,7 +4,7 @@ Computed when a client asks, never kept: `SessionData` is a dictionary that rend
 whenever it is read.
 """
 
-from collections.abc import Callable, ItemsView, Iterator, KeysView, ValuesView
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -104,15 +104,15 @@ class SessionData(dict[str, Any]):
         super().__init__()
         self._render = render
 
-    def items(self) -> ItemsView[str, Any]:
+    def items(self) -> Any:
         """Read all entries."""
         return self._render().items()
 
-    def keys(self) -> KeysView[str]:
+    def keys(self) -> Any:
         """Read the names of all entries."""
         return self._render().keys()
 
-    def values(self) -> ValuesView[Any]:
+    def values(self) -> Any:
         """Read the values of all entries."""
         return self._render().values()
 

@@ -45,7 +45,16 @@ class Surroundings:
 class Keeper:
     """Keeps one instance in the state that is wanted of it."""
 
-    __slots__ = ("_around", "_busy", "_forgotten", "_queue", "_run", "_timer", "instance_id", "life")
+    __slots__ = (
+        "_around",
+        "_busy",
+        "_forgotten",
+        "_queue",
+        "_run",
+        "_timer",
+        "instance_id",
+        "life",
+    )
 
     def __init__(self, life: Life, around: Surroundings) -> None:
         self.instance_id = life.spec.instance_id

@@ -165,7 +165,7 @@ def step(life: Life, event: ev.Event, now: Moment, chance: float, policy: Policy
 # --- absorb: what an event tells, whatever the state -------------------------------------
 
 
-def absorb(life: Life, context: Context) -> Life:
+def absorb(life: Life, context: Context) -> Life:  # noqa: PLR0911 - one for each event
     """Take down what the event tells."""
     match context.event:
         case ev.WantUp():

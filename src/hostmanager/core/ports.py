@@ -35,7 +35,7 @@ class Clock(Protocol):
 class Driver(Protocol):
     """Makes instances run and end, and tells what became of them.
 
-    Both calls return at once; what follows is reported. A driver reports for each
+    Calls return at once; what follows is reported. A driver reports for each
     `launch` either `LaunchFailed`, or `Launched` and later `Ended`, or `Launched`,
     `LeftBehind` and `Gone`.
     """
@@ -45,3 +45,6 @@ class Driver(Protocol):
 
     def signal(self, instance_id: str, step: StopStep) -> None:
         """Use this means to end the instance. Harmless when nothing of it is alive."""
+
+    def close(self) -> None:
+        """Let go of threads and connections; nothing is launched any more."""

@@ -54,7 +54,9 @@ def check(requests: Any, known: Iterable[str], leaving: Mapping[str, str]) -> li
     return [_check_one(n, r, ids, leaving) for n, r in enumerate(requests, start=1)]
 
 
-def _check_one(number: int, request: Any, known: tuple[str, ...], leaving: Mapping[str, str]) -> Request:
+def _check_one(
+    number: int, request: Any, known: tuple[str, ...], leaving: Mapping[str, str]
+) -> Request:
     where = f"Request {number}, {_show(request)}"
     if not isinstance(request, (list, tuple)) or len(request) != 2:
         raise RequestError(

@@ -26,7 +26,7 @@ def members(leader: int) -> frozenset[int]:
     Zombies are left out: nothing of them runs, and their parent has yet to wait for them.
     """
     found = set()
-    for entry in os.listdir("/proc"):
+    for entry in os.listdir("/proc"):  # noqa: PTH208 - names are all that is needed
         if entry.isdigit() and _belongs(int(entry), leader) and not _is_zombie(int(entry)):
             found.add(int(entry))
     return frozenset(found)

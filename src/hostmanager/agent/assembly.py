@@ -1,0 +1,52 @@
+"""Putting the rooms together: settings from options, a host from settings."""
+
+import argparse
+import asyncio
+import os
+import sys
+from pathlib import Path
+from random import Random
+
+from hostmanager.agent.folders import output_folder, state_folder
+from hostmanager.agent.host import Host
+from hostmanager.agent.launching import Launching
+from hostmanager.agent.loop import LoopClock
+from hostmanager.agent.options import Settings, compose_bin, compose_files, policy_of
+from hostmanager.drivers.process import ProcessDriver
+from hostmanager.site import SiteFile
+
+
+def make_host(settings: Settings, loop: asyncio.AbstractEventLoop) -> Host:
+    """Make a host with real processes on a real clock."""
+    driver = ProcessDriver(loop, Launching(settings, os.environ).command)
+    return Host(settings, driver, LoopClock(loop), Random())
+
+
+def make_settings(args: argparse.Namespace, site: SiteFile) -> tuple[Settings, list[str]]:
+    """Check what the command line and the site file say, and find the folders.
+
+    Returns:
+        The settings, and remarks for people.
+
+    Raises:
+        ValueError: An option cannot be right; the text names it.
+        FolderError: The state folder cannot be used.
+    """
+    working_dir = Path(args.working_dir or ".").absolute()
+    compose_files(args, working_dir)
+    compose_bin(args, working_dir)
+    address = f"{args.address_root}.{args.instance_id}"
+    state = state_folder(args.state_dir, address, os.environ)
+    output_dir, remark = output_folder(args.log_dir, working_dir, state)
+    remarks = [remark] if remark else []
+    if args.docker_compose:
+        remarks.append("compose services are not managed by this version: they are shown as '?'")
+    settings = Settings(
+        site_file=Path(site.path),
+        host=site.host,
+        working_dir=working_dir,
+        output_dir=output_dir,
+        policy=policy_of(args),
+        python=sys.executable,
+    )
+    return settings, remarks
