@@ -7,6 +7,7 @@ it makes sense, or none is carried out, and the error names the one that does no
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from reprlib import Repr
 from typing import Any
 
 from hostmanager.core.model import Target
@@ -16,6 +17,9 @@ ALL = "all"
 
 _TARGETS = (Target.UP.value, Target.DOWN.value)
 _SHOWN = 60
+_LONGEST_WORD = 200  # comparing longer ones takes longer than a guess is worth
+_REPR = Repr()  # stands any depth and any length
+_REPR.maxstring = _REPR.maxother = _SHOWN
 
 
 class RequestError(ValueError):
@@ -70,11 +74,11 @@ def _check_one(
             f"{where}: the target state {_show(target)} is not known; it must be 'up' or "
             f"'down'{hint}. Nothing was changed."
         )
-    if instance_id in leaving and target == Target.UP and isinstance(instance_id, str):
+    # Strings first: lists and dictionaries cannot even be looked up.
+    is_leaving = isinstance(instance_id, str) and instance_id in leaving
+    if is_leaving and target == Target.UP:
         raise RequestError(f"{where}: {leaving[instance_id]} Nothing was changed.")
-    if not isinstance(instance_id, str) or (
-        instance_id != ALL and instance_id not in known and instance_id not in leaving
-    ):
+    if not is_leaving and instance_id != ALL and instance_id not in known:
         raise RequestError(
             f"{where}: no instance {_show(instance_id)} is managed here"
             f"{_nearest(instance_id, (*known, ALL))}. Nothing was changed."
@@ -83,10 +87,12 @@ def _check_one(
 
 
 def _nearest(word: Any, words: Iterable[str]) -> str:
-    near = get_close_matches(word, list(words), n=1, cutoff=0.5) if isinstance(word, str) else []
+    if not isinstance(word, str) or len(word) > _LONGEST_WORD:
+        return ""
+    near = get_close_matches(word, list(words), n=1, cutoff=0.5)
     return f" (did you mean '{near[0]}'?)" if near else ""
 
 
 def _show(value: Any) -> str:
-    text = repr(value)
+    text = _REPR.repr(value)
     return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
