@@ -15,6 +15,7 @@ from random import Random
 from hostmanager.core import events as ev
 from hostmanager.core import lifecycle
 from hostmanager.core.lifecycle import Life
+from hostmanager.core.model import InstanceSpec
 from hostmanager.core.policy import Policy
 from hostmanager.core.ports import Clock, Driver, Timer
 
@@ -48,6 +49,7 @@ class Keeper:
     __slots__ = (
         "_around",
         "_busy",
+        "_ended_run",
         "_forgotten",
         "_queue",
         "_run",
@@ -65,6 +67,7 @@ class Keeper:
         self._forgotten = False
         self._timer: Timer | None = None
         self._run = 0  # launches so far: a report of an earlier one is stale
+        self._ended_run = 0  # the one that `life.last_exit` tells of
         around.publish(self.instance_id, life)
 
     def post(self, event: ev.Event) -> None:
@@ -87,7 +90,7 @@ class Keeper:
         self.life, effects = lifecycle.step(
             before, event, around.clock.now(), around.random.random(), around.policy
         )
-        if self.life.deadline != before.deadline:
+        if self.life.deadline != before.deadline or self._timer is None:
             self._arm(self.life.deadline)
         if self.life is not before:
             around.publish(self.instance_id, self.life)
@@ -97,10 +100,9 @@ class Keeper:
     def _carry_out(self, effect: ev.Effect) -> None:
         match effect:
             case ev.Launch(spec):
-                self._run += 1
-                self._around.driver.launch(spec, partial(self._observed, self._run))
+                self._launch(spec)
             case ev.Signal(step):
-                self._around.driver.signal(self.instance_id, step)
+                self._signal(step)
             case ev.Forget():
                 self._forgotten = True
                 self._queue.clear()
@@ -110,11 +112,30 @@ class Keeper:
             case ev.Oddity(text):
                 log.warning(text)
 
+    def _launch(self, spec: InstanceSpec) -> None:
+        self._run += 1
+        try:
+            self._around.driver.launch(spec, partial(self._observed, self._run))
+        except Exception as error:  # a fault in a driver is one instance's, not everybody's
+            log.exception("%s: launch", self.instance_id)
+            self.post(ev.LaunchFailed("driver", f"{type(error).__name__}: {error}"))
+
+    def _signal(self, step: ev.StopStep) -> None:
+        try:
+            self._around.driver.signal(self.instance_id, step)
+        except Exception:  # the deadline of the state brings the next stronger means
+            log.exception("%s: signal", self.instance_id)
+
     def _observed(self, run: int, observation: ev.Observation) -> None:
-        if run != self._run and not isinstance(observation, ev.Output):
+        if isinstance(observation, ev.Output):
+            if run == self._ended_run:  # read late, it may be of a run before the last
+                self.post(observation)
+        elif run == self._run:
+            if isinstance(observation, ev.Ended | ev.LeftBehind):
+                self._ended_run = run
+            self.post(observation)
+        else:
             log.warning("%s: stale report %s of run %d", self.instance_id, observation, run)
-            return
-        self.post(observation)
 
     def _arm(self, deadline: float | None) -> None:
         if self._timer is not None:
@@ -125,5 +146,10 @@ class Keeper:
 
     def _woken(self, deadline: float) -> None:
         # A timer that was queued behind the event that re-armed it must not count.
-        if deadline == self.life.deadline:
+        if deadline != self.life.deadline:
+            return
+        self._timer = None
+        if self._around.clock.now().mono < deadline:
+            self._arm(deadline)  # some clocks (uvloop's) ring up to a millisecond early
+        else:
             self.post(ev.TimerFired())

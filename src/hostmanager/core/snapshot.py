@@ -4,9 +4,12 @@ Session data, messages, tables and metrics are views, computed from here when so
 looks. Nothing else keeps a copy of a state.
 """
 
+import logging
 from collections.abc import Callable, Iterator, Mapping
 
 from hostmanager.core.lifecycle import AT_REST, Life
+
+log = logging.getLogger(__name__)
 
 Listener = Callable[[str, Life | None], None]
 """Told of each change: the instance, and its life, or None when it was forgotten."""
@@ -36,7 +39,7 @@ class Snapshot(Mapping[str, Life]):
 
     @property
     def hopeless(self) -> tuple[str, ...]:
-        """The instances that do not end although they were killed."""
+        """The instances that do not end although killed, or whose launch does not either."""
         return tuple(i for i in self._lives if i in self._restless and self._lives[i].stuck)
 
     @property
@@ -60,4 +63,7 @@ class Snapshot(Mapping[str, Life]):
             else:
                 self._restless.add(instance_id)
         for listener in self._listeners:
-            listener(instance_id, life)
+            try:
+                listener(instance_id, life)
+            except Exception:  # a broken view must not keep an instance from its launch
+                log.exception("a listener failed on a change of %s", instance_id)
