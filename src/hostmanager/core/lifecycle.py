@@ -98,7 +98,8 @@ class Life:
         restarts: Launches that answered a failure, since it was tracked.
         last_exit: How the latest run ended.
         last_output: The last lines that the run of `last_exit` wrote.
-        stuck: Whether it was killed and did not end in time.
+        stuck: Whether nothing more can be done about it: it was killed and did not end in
+            time, or its launch hangs. Nobody has to wait for it.
         trouble: What is wrong right now, for people; None when nothing is.
     """
 
@@ -182,9 +183,10 @@ def absorb(life: Life, context: Context) -> Life:  # noqa: PLR0911 - one for eac
         case ev.Retire():
             return replace(life, target=Target.DOWN, retiring=True, pending=None)
         case ev.Launched(pid):
-            return replace(life, pid=pid, trouble=None)
+            return replace(life, pid=pid, trouble=None, stuck=False)
         case ev.LaunchFailed(step, reason):
-            failed = _failure(life, context)
+            # Not wanted any more: then it is no failure that counts.
+            failed = life if life.must_end else _failure(life, context)
             return replace(failed, pid=None, trouble=f"Launch failed at the {step}: {reason}.")
         case ev.Ended(status) | ev.LeftBehind(status):
             return _exited(life, status, context)
@@ -353,6 +355,15 @@ def kill(life: Life, context: Context) -> Outcome:
     return ending, (ev.Note(text, warning=True), ev.Signal(StopStep.KILL))
 
 
+def kill_rest(life: Life, context: Context) -> Outcome:
+    """The agent is gone, others are not: the kill of its group did not reach them all."""
+    deadline = context.now.mono + context.policy.stop.kill
+    who = ", ".join(context.event.who) if isinstance(context.event, ev.LeftBehind) else ""
+    text = f"left processes behind ({who}); they are being killed"
+    ending = replace(life, deadline=deadline, stuck=False, trouble=f"It {text}.")
+    return ending, (ev.Note(text, warning=True), ev.Signal(StopStep.KILL))
+
+
 def kill_again(life: Life, context: Context) -> Outcome:
     """SIGKILL cannot be refused, only delayed by the kernel: say so, and repeat."""
     deadline = context.now.mono + context.policy.stop.kill
@@ -368,7 +379,8 @@ def kill_again(life: Life, context: Context) -> Outcome:
 def slow_launch(life: Life, context: Context) -> Outcome:
     """The driver has not answered for long: say so and go on waiting."""
     text = f"its launch has not been completed for {LAUNCH_PATIENCE:g} s; is a disk hanging?"
-    return replace(life, deadline=None, trouble=text), (ev.Note(text, warning=True),)
+    slow = replace(life, deadline=None, stuck=True, trouble=text)
+    return slow, (ev.Note(text, warning=True),)
 
 
 # --- the table ---------------------------------------------------------------------------
@@ -407,11 +419,11 @@ _ROWS: Mapping[State, tuple[Move, ...]] = {
     ),
     State.TERMINATING: (
         *(stay, stay, stay, stay, stay, kill),
-        *(odd, odd, settle, stay, settle, stay, kill),
+        *(odd, odd, settle, clear, settle, stay, kill),
     ),
     State.KILLING: (
         *(stay, stay, stay, stay, stay, stay),
-        *(odd, odd, settle, stay, settle, stay, kill_again),
+        *(odd, odd, settle, kill_rest, settle, stay, kill_again),
     ),
 }
 
