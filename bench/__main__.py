@@ -82,13 +82,21 @@ def run_one(experiment: Experiment, lab: Lab, kind: str) -> dict[str, Figure]:
     except CannotMeasureError as error:
         problem, unknown = str(error), True
     except Exception as error:
-        problem = f"{type(error).__name__}: {error}"[-1500:]
+        problem = shortened(f"{type(error).__name__}: {error}")
+    if not lab.router.answers(timeout=10):
+        msg = f"the router is gone, so {experiment.name} says nothing:\n{lab.router.log_tail()}"
+        raise RouterError(msg)
     figures = {}
     for row in experiment.rows:
         values = tuple(samples.get(row.key, ()))
         complete = unknown and values  # what could be measured is not in doubt
         figures[row.key] = Figure(values, "" if complete else problem, unknown)
     return figures
+
+
+def shortened(text: str, half: int = 300) -> str:
+    """Keep the beginning and the end of a long text."""
+    return text if len(text) <= 2 * half else f"{text[:half]} … {text[-half:]}"
 
 
 def measure(
@@ -133,7 +141,7 @@ def main() -> int:
         TextColumn("{task.fields[step]}"),
         TimeElapsedColumn(),
     )
-    interrupted = False
+    interrupted = ""
     try:
         # A progress display that redraws often would be measured with the rest.
         with (
@@ -145,9 +153,9 @@ def main() -> int:
                 for key, figure in figures.items():
                     table.setdefault(key, {})[kind] = figure
     except KeyboardInterrupt:
-        interrupted = True
+        interrupted = "interrupted"
     except RouterError as error:
-        sys.exit(str(error))
+        interrupted = str(error)
     rows = [row for each in experiments for row in each.rows]
     rows += memory_per_agent(table)
     return finish(console, rows, table, {**about, "interrupted": interrupted}, options.json)
@@ -158,7 +166,7 @@ def finish(
 ) -> int:
     """Show and write what there is: the exit code."""
     if about["interrupted"]:
-        console.print("[red]Interrupted: rows are missing.[/]")
+        console.print(f"Rows are missing: {about['interrupted']}", style="red", markup=False)
     report.show(console, rows, table, about)
     path = path or RESULTS / f"{datetime.now():%Y-%m-%dT%H%M%S}.json"
     report.write_json(path, rows, table, about)
