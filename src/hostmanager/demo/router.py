@@ -170,12 +170,18 @@ class Router:
     ) -> None:
         self.stop()
 
-    def start(self, timeout: float = START_TIMEOUT) -> None:
+    def start(
+        self, timeout: float = START_TIMEOUT, give_up: Callable[[], bool] = lambda: False
+    ) -> None:
         """Start crossbar and return when a WAMP call through it gets an answer.
 
+        Args:
+            timeout: Seconds that this may take.
+            give_up: Asked all the while; once it says so, the router is ended again.
+
         Raises:
-            RouterError: Not installed, running already, gone at once, or no answer within
-                `timeout` seconds. Nothing is left running then.
+            RouterError: Not installed, running already, gone at once, no answer within
+                `timeout` seconds, or given up. Nothing is left running then.
         """
         if self._process is not None:
             msg = f"the router on port {self.port} runs already"
@@ -196,7 +202,7 @@ class Router:
             )
         try:
             self._guard = _start_guard(self._process.pid)
-            self._wait_for_answer(timeout)
+            self._wait_for_answer(timeout, give_up)
         except BaseException:
             self.kill()
             raise
@@ -272,12 +278,18 @@ class Router:
         except FileNotFoundError:
             return "(no output)"
 
-    def _wait_for_answer(self, timeout: float) -> None:
+    def _wait_for_answer(self, timeout: float, give_up: Callable[[], bool]) -> None:
         process = self._process
         assert process is not None
-        ready = _until(lambda: process.poll() is not None or self._listens(), timeout)
+
+        def decided() -> bool:
+            return process.poll() is not None or give_up() or self._listens()
+
+        ready = _until(decided, timeout)
         if process.poll() is not None:
             what = f"crossbar ended with code {process.returncode} while it started"
+        elif give_up():
+            what = "crossbar was ended again while it started"
         elif not ready:
             what = f"crossbar did not answer at {self.http} within {timeout:g} s"
         else:

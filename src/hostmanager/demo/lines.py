@@ -1,0 +1,29 @@
+"""The demo where there is no terminal: one line for each thing that happens, at once.
+
+For logs, pipes and tests; nothing is ever overwritten, and there are no colours.
+"""
+
+import time
+
+from hostmanager.demo.story import Line, Story
+from hostmanager.demo.view import clock
+
+
+class Lines:
+    """Prints what is new."""
+
+    def say(self, text: str) -> None:
+        """Print a line of the demo's own."""
+        print(f"{clock(time.time())}  {text}", flush=True)
+
+    def hints(self, commands: list[str]) -> None:
+        """Print what to type in another terminal."""
+        print("\nTry in another terminal:", *(f"  {line}" for line in commands), "", sep="\n")
+
+    def show(self, story: Story, news: list[Line], left: float | None) -> None:
+        """Print the news."""
+        for line in news:
+            print(f"{clock(line.at)}  {line.about:<9}  {line.text}", flush=True)
+
+    def close(self) -> None:
+        """Nothing to put away."""

@@ -1,0 +1,225 @@
+"""The demo from curtain to curtain: put it up, show what happens, take it down.
+
+Signals only leave a note (`Curtain`); everything that waits looks at it. So Ctrl-C at any
+moment, the earliest included, ends in the same orderly clean-up.
+"""
+
+import os
+import signal
+import socket
+import sys
+import time
+from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
+from types import FrameType
+from typing import Protocol
+
+from hostmanager.demo.lines import Lines
+from hostmanager.demo.router import RouterError, find_crossbar, free_port
+from hostmanager.demo.site import MANAGER
+from hostmanager.demo.stage import Stage, StageError
+from hostmanager.demo.story import Line, Story, last_words
+from hostmanager.demo.view import View, Watcher
+
+EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
+TICK = 0.1
+"""Seconds after which a wait looks up whether it should go on."""
+
+
+class Display(Protocol):
+    """Shows the demo to people."""
+
+    def say(self, text: str) -> None:
+        """Show a line of the demo's own."""
+
+    def hints(self, commands: list[str]) -> None:
+        """Show what to type in another terminal."""
+
+    def show(self, story: Story, news: list[Line], left: float | None) -> None:
+        """Show how things are; `left` seconds before the end, if that is known."""
+
+    def close(self) -> None:
+        """Show no more."""
+
+
+class Curtain:
+    """Whether to end, and how fast: by signals or because the time is over."""
+
+    def __init__(self, duration: float | None) -> None:
+        self._end = None if duration is None else time.monotonic() + duration
+        self.signals = 0
+
+    def listen(self) -> None:
+        """Take SIGINT, SIGTERM and SIGHUP as a wish to end."""
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self._note)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.signals += 1
+
+    def left(self) -> float | None:
+        """Seconds until the end, if that is known."""
+        return None if self._end is None else self._end - time.monotonic()
+
+    def falls(self) -> bool:
+        """Whether to end."""
+        left = self.left()
+        return self.signals > 0 or (left is not None and left <= 0)
+
+    def hurried(self) -> bool:
+        """Whether the wish to end was repeated."""
+        return self.signals > 1
+
+
+@dataclass(slots=True)
+class Play:
+    """One run of the demo."""
+
+    stage: Stage
+    curtain: Curtain
+    display: Display
+    story: Story = field(default_factory=Story)
+    views: SimpleQueue[View] = field(default_factory=SimpleQueue)
+    told: bool = False
+
+    def run(self) -> int:
+        """Put it up and show it, until the curtain falls or something breaks."""
+        self.display.say(f"Starting the router (crossbar) at {self.stage.router.url} ...")
+        try:
+            self.stage.start_router(self.curtain.falls)
+        except RouterError as error:
+            if not self.curtain.falls():
+                raise
+            return self._verdict(str(error))
+        if self.curtain.falls():
+            return self._verdict("the router had just been started")
+        self.display.say(f"Starting the manager {MANAGER} and its agents ...")
+        self.stage.start_manager()
+        watcher = Watcher(MANAGER, self.stage.site.args, self.views.put)
+        watcher.start()
+        try:
+            self._show()
+        finally:
+            watcher.stop()
+            self.display.close()
+        return self._verdict("")
+
+    def _show(self) -> None:
+        manager = self.stage.manager
+        assert manager is not None
+        while not self.curtain.falls() and manager.poll() is None:
+            try:
+                view = self.views.get(timeout=TICK)
+            except Empty:
+                continue
+            if not view.rows and not self.story.view.rows:
+                continue  # it has only just been started
+            news = self.story.take(view)
+            self.display.show(self.story, news, self.curtain.left())
+            self._hint()
+
+    def _hint(self) -> None:
+        if not self.told and self.story.all_up():
+            self.told = True
+            pids = {row.name: row.pid for row in self.story.view.rows}
+            self.display.hints(self.stage.site.hints(pids.get("fake1")))
+
+    def _verdict(self, early: str) -> int:
+        """Say how it went; returns the exit code."""
+        say = self.display.say
+        manager = self.stage.manager
+        if manager is not None and manager.poll() is not None:
+            say(f"The manager has ended (code {manager.returncode}), so the demo ends, too.")
+            if manager.returncode != 0:
+                _print_tail(self.stage)
+                return EXIT_FAILED
+        if self.curtain.signals:
+            say("Told to end; ending everything (once more: hurry) ...")
+            return EXIT_OK
+        late = self.story.never_up()
+        for row in late:
+            say(f"{row.name} should be up, but never got up. {row.message}".rstrip())
+            for line in last_words(row):
+                say(f"  {line}")
+        if not self.story.view.rows:
+            say(f"The time was over before the manager could be seen. {early}".rstrip())
+        return EXIT_FAILED if late or not self.story.view.rows else EXIT_OK
+
+
+def play(duration: float | None, fakes: int, port: int) -> int:
+    """Run the demo.
+
+    Args:
+        duration: Seconds from now until it ends by itself; None: never.
+        fakes: How many FakeDataAgents.
+        port: For the router; 0: any that is free.
+
+    Returns:
+        0 done, 1 something failed, 2 it cannot be run here.
+    """
+    curtain = Curtain(duration)
+    curtain.listen()
+    try:
+        find_crossbar()
+        port = _checked(port)
+    except (RouterError, ValueError) as error:
+        print(f"hostmanager demo: {error}", file=sys.stderr)
+        return EXIT_USAGE
+    _past_proxies()
+    try:
+        return _play(curtain, fakes, port)
+    except BrokenPipeError:  # whoever read our output has gone; the stage is empty already
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_OK
+    except (RouterError, StageError, OSError) as error:
+        print(f"hostmanager demo: {error}", file=sys.stderr)
+        return EXIT_FAILED
+
+
+def _play(curtain: Curtain, fakes: int, port: int) -> int:
+    with Stage(fakes, port, curtain.hurried) as stage:
+        display = _display(stage)
+        played = Play(stage, curtain, display)
+        code = played.run()
+        display.say("Ending the agents, the manager and the router ...")
+    display.say(f"{played.story.summary()} Nothing was left behind.")
+    return code
+
+
+def _display(stage: Stage) -> Display:
+    if not sys.stdout.isatty() or os.environ.get("TERM") in (None, "", "dumb"):
+        return Lines()
+    from hostmanager.demo.table import Picture  # noqa: PLC0415 - only where it can be seen
+
+    return Picture(stage.site, stage.router.url)
+
+
+def _checked(port: int) -> int:
+    """A port that can be listened on.
+
+    Raises:
+        ValueError: The one that was asked for cannot.
+    """
+    if port == 0:
+        return free_port()
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise ValueError(
+                f"--port {port} cannot be used: {error.strerror}. Choose another one, or leave "
+                "the option out for any that is free."
+            ) from None
+    return port
+
+
+def _past_proxies() -> None:
+    """Have the clients of this process talk to the router directly."""
+    for name in ("no_proxy", "NO_PROXY"):
+        os.environ[name] = ",".join(filter(None, [os.environ.get(name), "127.0.0.1"]))
+
+
+def _print_tail(stage: Stage) -> None:
+    lines = stage.site.manager_log.read_text(errors="replace").splitlines()[-10:]
+    print("The end of its output:", *(f"  {line}" for line in lines), sep="\n", flush=True)

@@ -1,0 +1,142 @@
+"""Puts the demo up and takes it down: folder, guard, router, manager.
+
+Whatever happens in between, leaving the `with` block leaves nothing behind: no process and
+no file. Signals raise nothing in here; whoever waits asks `hurried` or `give_up` instead,
+so that no process can be started and then be lost on the way into a variable.
+"""
+
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from hostmanager.demo.guard import DONE, start_guard, sweep
+from hostmanager.demo.router import Router
+from hostmanager.demo.site import ADDRESS_ROOT, REALM, DemoSite
+
+MANAGER_TIMEOUT = 20.0
+"""Seconds for the manager to end its agents and itself; 1 s is usual."""
+
+ROUTER_TIMEOUT = 3.0
+"""Seconds for the router to end politely; half a second is usual."""
+
+HURRY_TIMEOUT = 2.0
+"""Seconds for the manager, once somebody is in a hurry."""
+
+NOT_OURS = (
+    *("INSTANCE_ID", "SITE_HOST", "SITE_HUB", "SITE_HTTP", "CROSSBAR_TIMEOUT"),
+    *("OCS_CONFIG_DIR", "LOGLEVEL"),
+)
+"""Variables that agents would take for options: those of the user's own site."""
+
+
+class StageError(Exception):
+    """The demo could not be put up, or left something behind; the text says what."""
+
+
+class Stage:
+    """Everything that has to be gone in the end.
+
+    Args:
+        fakes: How many FakeDataAgents.
+        port: Of the router.
+        hurried: Asked while things end: whether there is no time for politeness.
+
+    Attributes:
+        site: The site; its folder is there as long as the stage is.
+        manager: The manager's process, once it was started.
+    """
+
+    def __init__(self, fakes: int, port: int, hurried: Callable[[], bool]) -> None:
+        self._hurried = hurried
+        self.site = DemoSite(Path(tempfile.mkdtemp(prefix="hm-demo-")).resolve(), fakes)
+        self.manager: subprocess.Popen[bytes] | None = None
+        try:
+            self._guard = start_guard(self.site.folder)
+        except BaseException:
+            self.site.folder.rmdir()
+            raise
+        self.router = Router(
+            self.site.router_dir, port=port, realm=REALM, address_root=ADDRESS_ROOT
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def start_router(self, give_up: Callable[[], bool]) -> None:
+        """Start crossbar and write the site file. Raises RouterError as `Router.start`."""
+        self.router.start(give_up=give_up)
+        self.site.write(self.router.url, self.router.http)
+
+    def start_manager(self) -> None:
+        """Start the manager; returns at once."""
+        environment = {key: value for key, value in os.environ.items() if key not in NOT_OURS}
+        with self.site.manager_log.open("ab") as log:
+            self.manager = subprocess.Popen(
+                self.site.manager_command(),
+                cwd=self.site.working_dir,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C is for the demo alone
+            )
+
+    def close(self) -> None:
+        """End everything and remove the folder. May be repeated.
+
+        Raises:
+            StageError: A process survived SIGKILL.
+        """
+        with ExitStack() as last:  # each step is done whatever becomes of those before it
+            last.callback(self._dismiss_guard)
+            last.callback(shutil.rmtree, self.site.folder, ignore_errors=True)
+            last.callback(self._sweep)
+            last.callback(self._end_router)
+            self._end_manager()
+
+    def _end_manager(self) -> None:
+        if self.manager is None or self.manager.poll() is not None:
+            return
+        self.manager.terminate()
+        until = time.monotonic() + MANAGER_TIMEOUT
+        hurrying = False
+        while time.monotonic() < until:
+            with suppress(subprocess.TimeoutExpired):
+                self.manager.wait(0.05)
+                return
+            if self._hurried() and not hurrying:
+                hurrying = True
+                until = time.monotonic() + HURRY_TIMEOUT
+                self.manager.terminate()  # the second one makes it hurry
+        self.manager.kill()  # the sweep ends what it leaves
+        self.manager.wait()
+
+    def _end_router(self) -> None:
+        if self._hurried():
+            self.router.kill()
+        else:
+            self.router.stop(ROUTER_TIMEOUT)
+
+    def _sweep(self) -> None:
+        left = sweep(self.site.folder)
+        if left:
+            raise StageError(f"these processes survived SIGKILL: {left}")
+
+    def _dismiss_guard(self) -> None:
+        with suppress(BrokenPipeError, subprocess.TimeoutExpired, ValueError):
+            self._guard.communicate(DONE, timeout=5)
