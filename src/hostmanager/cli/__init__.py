@@ -1,1 +1,1 @@
-"""TODO."""
+"""The command `hostmanager`: one small module for each subcommand."""

@@ -1,0 +1,92 @@
+"""The command `hostmanager`: finds the subcommand, and imports nothing else.
+
+A subcommand is a module with ``add_parser(subparsers)`` and ``run(args) -> int``, and a
+line in `COMMANDS`. Only the module that was asked for is imported: the agent must not pay,
+in start-up time and in memory, for what only people need.
+"""
+
+import argparse
+import difflib
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from hostmanager import __version__
+
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130
+
+COMMANDS = {
+    "run": ("hostmanager.cli.run", "keep the agents of this host as they are wanted"),
+    "demo": ("hostmanager.cli.demo", "a router, a manager and a few agents, to look at"),
+}
+"""Module and one line of help of each subcommand."""
+
+DESCRIPTION = """\
+The host manager of the Observatory Control System (OCS): keeps every agent of a host in
+the state that its operators want. This command runs it, and shows it to people."""
+
+EPILOG = """\
+commands:
+{commands}
+
+  `hostmanager COMMAND --help` tells more.
+
+exit status:
+  0    done
+  1    it did not succeed; a line on stderr says why
+  2    usage error, or something that is needed is missing or wrong
+  130  interrupted before it had begun
+
+examples:
+  hostmanager demo
+      see what a host manager does, on this machine alone, without any set-up
+  hostmanager run --instance-id hm-daq1 --site-file site.yaml --site-host daq1
+      run the manager of the host daq1; the same as `python -m hostmanager.agent ...`
+  ocsbow status
+      any OCS client can look at it and tell it what to do
+"""
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run the command line `args`, by default the process's own, and exit."""
+    argv = list(sys.argv[1:] if args is None else args)
+    try:
+        raise SystemExit(_run(argv))
+    except KeyboardInterrupt:
+        raise SystemExit(EXIT_INTERRUPTED) from None
+
+
+def _run(argv: list[str]) -> int:
+    parser = _make_parser()
+    if not argv:
+        parser.print_help(sys.stderr)
+        return EXIT_USAGE
+    if argv[0] not in COMMANDS:
+        if argv[0].startswith("-"):
+            parser.parse_args(argv[:1])  # --help and --version exit, all else is an error
+        parser.error(_unknown(argv[0]))
+    module = import_module(COMMANDS[argv[0]][0])
+    module.add_parser(parser.add_subparsers(dest="command"))
+    code: int = module.run(parser.parse_args(argv))
+    return code
+
+
+def _make_parser() -> argparse.ArgumentParser:
+    lines = [f"  {name:<7} {text}" for name, (_, text) in COMMANDS.items()]
+    parser = argparse.ArgumentParser(
+        prog="hostmanager",
+        usage="hostmanager [--help] [--version] COMMAND ...",
+        description=DESCRIPTION,
+        epilog=EPILOG.format(commands="\n".join(lines)),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"hostmanager {__version__}")
+    return parser
+
+
+def _unknown(word: str) -> str:
+    nearest = difflib.get_close_matches(word, COMMANDS, n=1, cutoff=0.5)
+    hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
+    return f"there is no command {word!r}.{hint} The commands are: {', '.join(COMMANDS)}."
