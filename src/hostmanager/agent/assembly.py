@@ -11,15 +11,37 @@ from hostmanager.agent.folders import output_folder, state_folder
 from hostmanager.agent.host import Host
 from hostmanager.agent.launching import Launching
 from hostmanager.agent.loop import LoopClock
-from hostmanager.agent.options import Settings, compose_bin, compose_files, policy_of
+from hostmanager.agent.options import (
+    Settings,
+    compose_bin,
+    compose_files,
+    make_parser,
+    policy_of,
+)
 from hostmanager.drivers.process import ProcessDriver
-from hostmanager.site import SiteFile
+from hostmanager.site import SiteFile, load
 
 
 def make_host(settings: Settings, loop: asyncio.AbstractEventLoop) -> Host:
     """Make a host with real processes on a real clock."""
     driver = ProcessDriver(loop, Launching(settings, os.environ).command)
     return Host(settings, driver, LoopClock(loop), Random())
+
+
+def host_of(args: argparse.Namespace) -> Host:
+    """Make a host for an agent that was set up elsewhere, on the event loop of the reactor.
+
+    Args:
+        args: What `ocs.site_config` made of a command line; the manager's own options that
+            are not in it have their defaults.
+
+    Raises:
+        SiteFileError: The site file cannot be used.
+        ValueError: An option cannot be right.
+    """
+    full = make_parser().parse_args([], argparse.Namespace(**vars(args)))
+    settings, _ = make_settings(full, load(full.site_file, full.site_host))
+    return make_host(settings, asyncio.get_event_loop())
 
 
 def make_settings(args: argparse.Namespace, site: SiteFile) -> tuple[Settings, list[str]]:

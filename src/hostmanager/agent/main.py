@@ -33,8 +33,8 @@ log = logging.getLogger("hostmanager")
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
 
-ANSWER_TIME = 0.15
-"""Seconds that `die` stays to answer a client that asks how it went."""
+LAUNCHING_SWITCH_INTERVAL = 0.0005
+"""Seconds between two turns of Python's threads while the first agents are launched."""
 
 GOODBYE_TIME = 0.2
 """Seconds that saying goodbye to the router may take."""
@@ -88,8 +88,13 @@ class Program:
         for number in (signal.SIGTERM, signal.SIGINT):
             self.loop.add_signal_handler(number, self.end_or_hurry, signal.Signals(number).name)
         self.loop.add_signal_handler(signal.SIGHUP, self.reload)
+        # Launching threads get their turns while the main thread imports what follows.
+        usual = sys.getswitchinterval()
+        sys.setswitchinterval(LAUNCHING_SWITCH_INTERVAL)
         self.host.begin(self.site, initial_state=self.namespace.initial_state)
         try:
+            self._import_face()
+            sys.setswitchinterval(usual)
             self._face_router()
         except Exception:
             log.exception("the manager failed; its agents are being ended")
@@ -98,25 +103,25 @@ class Program:
         self.host.driver.close()
         return self.exit_code
 
-    def _face_router(self) -> None:
+    def _import_face(self) -> None:
+        """Import Twisted, autobahn and OCS's framework: half a second, and most of the memory."""
         install_reactor(self.loop)
-        # Only now: these import the reactor.
-        from twisted.internet import reactor  # noqa: PLC0415
-
         with without_numpy():
-            from hostmanager.agent.connection import (  # noqa: PLC0415
-                Connection,
-                RouterSession,
-                start_logging,
-            )
-        from hostmanager.agent.operations import HostManager  # noqa: PLC0415
+            import hostmanager.agent.connection  # noqa: PLC0415
+        import hostmanager.agent.operations  # noqa: F401, PLC0415
 
-        start_logging(_log_level())
+    def _face_router(self) -> None:
+        from twisted.internet import reactor  # noqa: PLC0415 - it has been installed by now
+
+        from hostmanager.agent import connection, operations  # noqa: PLC0415
+
+        connection.start_logging(_log_level())
         args = self.namespace
-        session = RouterSession(args, f"{args.address_root}.{args.instance_id}")
-        self.manager = HostManager(session, host=self.host, leave=self.leave)
+        session = connection.RouterSession(args, f"{args.address_root}.{args.instance_id}")
+        self.manager = operations.HostManager(session, host=self.host, leave=self.leave)
         self.manager.register()
-        self.connection = Connection(args.site_hub, session)
+        self.connection = connection.Connection(args.site_hub, session)
+        self.answer_time = operations.ANSWER_TIME
         self.reactor = reactor
         self.loop.call_soon(self._connect, session)
         reactor.run(installSignalHandlers=False)
@@ -139,7 +144,7 @@ class Program:
     def leave(self) -> None:
         """All agents have ended: exit, once the client that asked for it was answered."""
         if self._ending is None:
-            self._ending = self.loop.create_task(self._end(ANSWER_TIME))
+            self._ending = self.loop.create_task(self._end(self.answer_time))
 
     async def _end(self, linger: float = 0.0) -> None:
         try:

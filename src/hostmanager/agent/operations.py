@@ -9,14 +9,20 @@ import logging
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
+from twisted.internet import reactor
 from twisted.internet.defer import Deferred, succeed
 
+from hostmanager.agent.assembly import host_of
+from hostmanager.agent.connection import RouterSession
 from hostmanager.agent.host import Answer, Host, NotRunningError
 from hostmanager.agent.views import SessionData, session_data
 from hostmanager.core.requests import RequestError
 from ocs import ocs_agent
 
 log = logging.getLogger(__name__)
+
+ANSWER_TIME = 0.15
+"""Seconds that `die` stays to answer a client that asks how it went."""
 
 MESSAGES_KEPT = 200
 """A browser gets all messages of a session each second."""
@@ -36,8 +42,9 @@ class HostManager:
         agent: The OCS agent that the operations belong to.
         docker_composes: Compose files to manage.
         docker_service_prefix: What goes before an instance-id in a compose service's name.
-        host: What does the work.
-        leave: Called once `die` has done its work and was answered.
+        host: What does the work; default: one made from the agent's `site_args`, on the
+            running event loop.
+        leave: Called once `die` has done its work and was answered; default: stops the reactor.
     """
 
     def __init__(
@@ -46,14 +53,14 @@ class HostManager:
         docker_composes: Sequence[str] = (),
         docker_service_prefix: str = "ocs-",
         *,
-        host: Host,
-        leave: Callable[[], None],
+        host: Host | None = None,
+        leave: Callable[[], None] | None = None,
     ) -> None:
         self.agent = agent
         self.docker_composes = list(docker_composes)
         self.docker_service_prefix = docker_service_prefix
-        self.host = host
-        self._leave = leave
+        self.host = host or host_of(agent.site_args)
+        self._leave = leave or _stop_reactor_soon
         self._stop_asked = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -64,7 +71,8 @@ class HostManager:
         agent.register_process("manager", self.manager, self._stop_manager, blocking=False)
         agent.register_task("update", self.update, blocking=False)
         agent.register_task("die", self.die, blocking=False)
-        agent.queued.add("update")
+        if isinstance(agent, RouterSession):
+            agent.queued.add("update")
 
     # --- manager ----------------------------------------------------------------------------
 
@@ -211,6 +219,10 @@ class HostManager:
             self._stop_asked.set()
             await self._idle.wait()
         return await self.host.end()
+
+
+def _stop_reactor_soon() -> None:
+    reactor.callLater(ANSWER_TIME, reactor.stop)
 
 
 def say(session: Any, text: str) -> None:

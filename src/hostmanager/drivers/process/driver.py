@@ -1,12 +1,13 @@
 """The process driver: launches agents as processes of this host and tells of their ends.
 
 Nothing here polls. The kernel tells of each end through a pidfd on the event loop. What
-may block (opening files, executing programs, reading the last lines, looking through
-/proc) runs in worker threads; launching has its own, so that a slow disk under an output
-file delays no launch.
+may block runs in worker threads: opening files and executing programs, looking through
+/proc, reading the last lines. Each of these has its own, so that a hanging disk under an
+output file keeps nobody from hearing of an end.
 
-Signals go through pidfds, or to a process group whose leader has not been waited for
-yet: a number that might have been given to somebody else meanwhile is never used.
+A process is waited for last, when nothing of its session is left. Until then its number
+cannot be given to anybody else, and stands for its session and process group. Others of
+the session are held by pidfds. So a signal never goes to a stranger.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ import os
 import signal
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -35,11 +37,18 @@ from hostmanager.drivers.process.spawn import Command, Spawned, SpawnError, spaw
 
 log = logging.getLogger(__name__)
 
+LAUNCHERS = 16
+"""Launches at a time. While a hundred agents start, each launch waits for a processor rather
+than for its turn here."""
+
 SIGNALS = {
     StopStep.INTERRUPT: signal.SIGINT,
     StopStep.TERMINATE: signal.SIGTERM,
     StopStep.KILL: signal.SIGKILL,
 }
+
+LOOK_AGAIN = 1.0
+"""Seconds after which a look that was not possible is tried again."""
 
 
 @dataclass(slots=True)
@@ -50,8 +59,10 @@ class _Run:
     command: Command
     report: Report
     spawned: Spawned
-    ended: bool = False  # waited for: its pid is no longer ours to use
-    step: StopStep = StopStep.TERMINATE  # the strongest means used so far on the remnants
+    status: ExitStatus | None = None  # how it ended; None: it has not
+    told: bool = False  # its end was reported
+    over: bool = False  # nothing is left of it, and that was reported
+    step: StopStep = StopStep.TERMINATE  # the strongest means used so far, or that for remnants
     remnants: dict[int, int] = field(default_factory=dict)  # pid: pidfd
     next_start: int | None = None  # where the next run's output begins
 
@@ -69,14 +80,22 @@ class ProcessDriver:
     ) -> None:
         self._loop = loop
         self._command = command
-        self._runs: dict[str, _Run] = {}
-        self._launchers = ThreadPoolExecutor(4, "launch")
+        self._runs: dict[str, _Run] = {}  # of which something is alive
+        self._reading: dict[str, _Run] = {}  # of which the output is being read
+        self._launchers = ThreadPoolExecutor(LAUNCHERS, "launch")
+        self._lookers = ThreadPoolExecutor(2, "look")
         self._readers = ThreadPoolExecutor(2, "read")
 
     def launch(self, spec: InstanceSpec, report: Report) -> None:
         """Start the instance; see the protocol."""
         command = self._command(spec)
-        future = self._launchers.submit(spawn, command)
+        before = self._reading.get(spec.instance_id)
+
+        def opened(start: int) -> None:
+            if before is not None:
+                before.next_start = start
+
+        future = self._launchers.submit(spawn, command, opened)
         launched = partial(self._launched, spec.instance_id, command, report)
         future.add_done_callback(partial(self._on_loop, launched))
 
@@ -86,8 +105,10 @@ class ProcessDriver:
         if run is None:
             return
         run.step = max(run.step, step)
-        if run.ended:
+        if run.told:
             self._look_for_remnants(run)
+        elif run.status is not None:
+            pass  # who hears of its end, and of what is left, will ask for the means again
         elif step is StopStep.INTERRUPT:
             _send(run.spawned.pidfd, signal.SIGINT)
         else:
@@ -95,8 +116,8 @@ class ProcessDriver:
 
     def close(self) -> None:
         """Let the worker threads go; nothing is launched any more."""
-        self._launchers.shutdown(wait=False, cancel_futures=True)
-        self._readers.shutdown(wait=False, cancel_futures=True)
+        for pool in (self._launchers, self._lookers, self._readers):
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def _on_loop(self, callback: Callable[..., None], future: "Future[object]") -> None:
         try:
@@ -118,9 +139,6 @@ class ProcessDriver:
             log.exception("launch of %s", instance_id)
             report(LaunchFailed("launcher", f"{type(error).__name__}: {error}"))
             return
-        before = self._runs.get(instance_id)
-        if before is not None:
-            before.next_start = spawned.output_start
         run = _Run(instance_id, command, report, spawned)
         self._runs[instance_id] = run
         self._loop.add_reader(spawned.pidfd, self._readable, run)
@@ -128,67 +146,91 @@ class ProcessDriver:
 
     def _readable(self, run: _Run) -> None:
         pidfd = run.spawned.pidfd
-        result = os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG)
-        if result is None:
-            return  # not ended after all
-        self._loop.remove_reader(pidfd)
-        os.close(pidfd)
-        run.ended = True
-        status = _status(result)
-        self._read_output(run)
-        if group.exists(run.spawned.pid):
-            self._look_for_remnants(run, status)
+        try:
+            result = os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:  # somebody else waited for it
+            run.status = ExitStatus()
         else:
-            run.report(Ended(status))
+            if result is None:
+                return  # not ended after all
+            run.status = _status(result)
+        self._loop.remove_reader(pidfd)
+        self._look_for_remnants(run)
+
+    def _end(self, run: _Run, last: Ended | Gone) -> None:
+        """Nothing is left: wait for the process, which frees its number, and report."""
+        run.over = True
+        del self._runs[run.instance_id]
+        with suppress(ChildProcessError):
+            os.waitid(os.P_PIDFD, run.spawned.pidfd, os.WEXITED | os.WNOHANG)
+        os.close(run.spawned.pidfd)
+        run.report(last)
 
     def _read_output(self, run: _Run) -> None:
+        self._reading[run.instance_id] = run
         path, start = run.command.output, run.spawned.output_start
 
         def read() -> tuple[str, ...]:
             lines = output.last_lines(path, start)
-            if run.next_start is not None:  # a new run has begun to write meanwhile
+            if run.next_start is not None:  # a new run may have written meanwhile
                 lines = output.last_lines(path, start, run.next_start)
             return lines
 
         def told(future: "Future[tuple[str, ...]]") -> None:
+            if self._reading.get(run.instance_id) is run:
+                del self._reading[run.instance_id]
             run.report(Output(future.result()))
 
         self._readers.submit(read).add_done_callback(partial(self._on_loop, told))
 
     # --- what a process leaves behind -----------------------------------------------------
 
-    def _look_for_remnants(self, run: _Run, status: ExitStatus | None = None) -> None:
-        """List what is left of the group, then end it. With a status: report that first."""
-        future = self._readers.submit(_describe_members, run.spawned.pid)
-        found = partial(self._found_remnants, run, status)
-        future.add_done_callback(partial(self._on_loop, found))
+    def _look_for_remnants(self, run: _Run) -> None:
+        """List what is left of the session, then tell of it, or end it."""
+        future = self._lookers.submit(_describe_members, run.spawned.pid)
+        future.add_done_callback(partial(self._on_loop, partial(self._found_remnants, run)))
 
-    def _found_remnants(
-        self, run: _Run, status: ExitStatus | None, future: "Future[dict[int, str]]"
-    ) -> None:
-        members = future.result()
-        for pid in members:
-            self._watch_remnant(run, pid)
-        if status is not None:
-            if run.remnants:
-                # The lifecycle answers with `signal`, which comes back to here.
-                run.report(LeftBehind(status, tuple(members.values())))
-            else:
-                run.report(Ended(status))
+    def _found_remnants(self, run: _Run, future: "Future[dict[int, str]]") -> None:
+        if run.over:
+            return  # another look was quicker
+        try:
+            members = future.result()
+            for pid in members:
+                self._watch_remnant(run, pid)
+        except OSError as error:  # no file descriptors left, say: nothing is known
+            log.warning("cannot see what %s left behind: %s", run.instance_id, error)
+            self._loop.call_later(LOOK_AGAIN, self._look_for_remnants, run)
             return
-        for pidfd in run.remnants.values():
-            _send(pidfd, SIGNALS[run.step])
-        if not run.remnants and self._runs.get(run.instance_id) is run:
-            del self._runs[run.instance_id]
-            run.report(Gone())
+        if members and not run.remnants:
+            self._look_for_remnants(run)  # they ended meanwhile, perhaps not without issue
+        elif not run.told:
+            self._tell_end(run, tuple(text for pid, text in members.items() if pid in run.remnants))
+        elif run.remnants:
+            for pidfd in run.remnants.values():
+                _send(pidfd, SIGNALS[run.step])
+        else:
+            self._end(run, Gone())
+
+    def _tell_end(self, run: _Run, who: tuple[str, ...]) -> None:
+        assert run.status is not None
+        run.told = True
+        self._read_output(run)
+        if run.remnants:
+            # The lifecycle answers with `signal`, which looks again and ends them.
+            run.report(LeftBehind(run.status, who))
+        else:
+            self._end(run, Ended(run.status))
 
     def _watch_remnant(self, run: _Run, pid: int) -> None:
         if pid in run.remnants:
             return
         try:
             pidfd = os.pidfd_open(pid)
-        except OSError:
+        except ProcessLookupError:
             return  # ended meanwhile
+        if not group.belongs(pid, run.spawned.pid):  # only now is it certain who that is
+            os.close(pidfd)
+            return
         run.remnants[pid] = pidfd
         self._loop.add_reader(pidfd, self._remnant_ended, run, pid)
 
@@ -199,6 +241,11 @@ class ProcessDriver:
         if not run.remnants:
             # Another look: it may have started others before it ended.
             self._look_for_remnants(run)
+
+
+def _block_no_signals() -> None:
+    """What a thread blocks, the processes that it launches block as well."""
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
 def _describe_members(leader: int) -> dict[int, str]:
