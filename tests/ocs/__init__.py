@@ -1,0 +1,1 @@
+"""End-to-end: a real router, a real manager, real agents, the real clients of OCS."""
