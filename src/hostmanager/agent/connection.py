@@ -69,6 +69,7 @@ class RouterSession(OCSAgent):
         refused: The error with which the router refused the latest registration, or None.
         joined: How often it was registered.
         left: Set while it is not in the realm.
+        closing: Whether the program is about to end.
     """
 
     realm_joined: bool
@@ -81,6 +82,7 @@ class RouterSession(OCSAgent):
         self.refused: str | None = None
         self.joined = 0
         self.left = asyncio.Event()
+        self.closing = False
         self._told_refused = False
         self._waiting: dict[str, deque[tuple[Deferred[Any], Any, Any]]] = {}
 
@@ -138,7 +140,8 @@ class RouterSession(OCSAgent):
             log.warning("the router is gone (%s); supervising goes on", details.reason)
         self.subscribed_topics = set()
         self.realm_joined = False
-        self.disconnect()
+        if not self.closing:
+            self.disconnect()
 
     def onDisconnect(self) -> None:  # noqa: N802
         """Do nothing. OCS would stop the reactor after `crossbar_timeout` here."""
@@ -239,6 +242,7 @@ class Connection:
             self._trying.cancel()
         if not self._session.is_attached():
             return
+        self._session.closing = True
         self._session.leave()
         with suppress(TimeoutError):
             await asyncio.wait_for(self._session.left.wait(), patience)
