@@ -1,6 +1,7 @@
-"""Who belongs to a process group or session, found in /proc.
+"""Who belongs to the session that an agent founded, found in /proc.
 
-Only looked at when an agent has ended and its group has not, never in a rhythm.
+A session holds the agent's process group and all others that were made in it (by a shell
+with job control, say). Only looked at when an agent has ended, never in a rhythm.
 """
 
 import os
@@ -9,32 +10,21 @@ from pathlib import Path
 import psutil
 
 
-def exists(pgid: int) -> bool:
-    """Tell whether anything is in a process group; zombies count."""
-    try:
-        os.killpg(pgid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True  # it changed its user, but it is there
-    return True
-
-
 def members(leader: int) -> frozenset[int]:
-    """List the live processes of the group or session that `leader` founded.
+    """List the live processes of the session that `leader` founded.
 
     Zombies are left out: nothing of them runs, and their parent has yet to wait for them.
+
+    Raises:
+        OSError: /proc cannot be read (no file descriptors left, say).
     """
-    found = set()
-    for entry in os.listdir("/proc"):  # noqa: PTH208 - names are all that is needed
-        if entry.isdigit() and _belongs(int(entry), leader) and not _is_zombie(int(entry)):
-            found.add(int(entry))
-    return frozenset(found)
+    return frozenset(pid for pid in psutil.pids() if belongs(pid, leader) and not _is_zombie(pid))
 
 
-def _belongs(pid: int, leader: int) -> bool:
+def belongs(pid: int, leader: int) -> bool:
+    """Tell whether a process is of the session that `leader` founded."""
     try:
-        return os.getpgid(pid) == leader or os.getsid(pid) == leader
+        return os.getsid(pid) == leader
     except OSError:
         return False  # ended meanwhile
 

@@ -27,7 +27,7 @@ def open_for_run(path: Path) -> tuple[int, int]:
     """
     try:
         if path.stat().st_size > KEPT_BYTES:
-            path.replace(path.with_name(path.name + ".1"))
+            path.replace(aside(path))
     except FileNotFoundError:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
@@ -38,6 +38,11 @@ def open_for_run(path: Path) -> tuple[int, int]:
     except OSError:
         os.close(fd)
         raise
+
+
+def aside(path: Path) -> Path:
+    """Where a file that has grown too large is moved to."""
+    return path.with_name(path.name + ".1")
 
 
 def last_lines(path: Path, start: int, end: int | None = None) -> tuple[str, ...]:
@@ -54,6 +59,8 @@ def last_lines(path: Path, start: int, end: int | None = None) -> tuple[str, ...
     Returns:
         At most `TAIL_LINES` lines without their ends; none if the file cannot be read.
     """
+    if end is not None and end < start:  # moved aside at the next launch
+        path, end = aside(path), None
     try:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size

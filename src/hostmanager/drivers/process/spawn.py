@@ -9,7 +9,7 @@ it starts can be found and ended.
 import errno
 import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,8 +57,12 @@ class SpawnError(Exception):
         self.reason = reason
 
 
-def spawn(command: Command) -> Spawned:
+def spawn(command: Command, opened: Callable[[int], None]) -> Spawned:
     """Start a process.
+
+    Args:
+        command: How.
+        opened: Told the size of the output file, before the process can write to it.
 
     Raises:
         SpawnError: It could not be started; nothing is left of the attempt.
@@ -68,6 +72,7 @@ def spawn(command: Command) -> Spawned:
     except OSError as error:
         reason = f"{command.output} cannot be written: {error.strerror}"
         raise SpawnError("output file", reason) from error
+    opened(start)
     try:
         process = subprocess.Popen(
             command.argv,
