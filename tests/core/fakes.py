@@ -1,0 +1,272 @@
+"""A clock that is turned by hand, and a driver whose processes do as they are told.
+
+`FakeDriver` launches `FakeProcess`es that follow a `Behaviour`. It raises `TwoOfThem` the
+moment a second process of an instance would be alive: nothing in this project is worse.
+"""
+
+import heapq
+import itertools
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from random import Random
+
+from hostmanager.core import events as ev
+from hostmanager.core.events import ExitStatus, Moment, StopStep
+from hostmanager.core.lifecycle import Life
+from hostmanager.core.model import InstanceSpec
+from hostmanager.core.policy import Policy
+from hostmanager.core.ports import Report
+from hostmanager.core.supervisor import Supervisor
+
+KILLED = ExitStatus(signal=9)
+TERMED = ExitStatus(signal=15)
+
+
+class TwoOfThem(AssertionError):  # noqa: N818 - it reads better where it is raised
+    """Two processes of one instance at the same time."""
+
+
+@dataclass(slots=True)
+class FakeTimer:
+    """A call that has been arranged."""
+
+    callback: Callable[[], None] | None
+
+    def cancel(self) -> None:
+        self.callback = None
+
+
+class FakeClock:
+    """Time that passes only when told to; the wall clock can jump, as real ones do.
+
+    Args:
+        mono: The present, monotonic seconds.
+        early: Timers ring so many seconds early, as uvloop's do, which rounds.
+    """
+
+    def __init__(self, mono: float = 1000.0, early: float = 0.0) -> None:
+        self.mono = mono
+        self.early = early
+        self.wall = 1_700_000_000.0
+        self._timers: list[tuple[float, int, FakeTimer]] = []
+        self._order = itertools.count()
+
+    def now(self) -> Moment:
+        return Moment(self.mono, self.wall)
+
+    def call_at(self, mono: float, callback: Callable[[], None]) -> FakeTimer:
+        timer = FakeTimer(callback)
+        if mono - self.early > self.mono:
+            mono -= self.early
+        heapq.heappush(self._timers, (mono, next(self._order), timer))
+        return timer
+
+    def call_later(self, delay: float, callback: Callable[[], None]) -> FakeTimer:
+        return self.call_at(self.mono + delay, callback)
+
+    def jump(self, seconds: float) -> None:
+        """Set the wall clock, as an operator or NTP does; no time passes."""
+        self.wall += seconds
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass, and everything happen that was arranged for it, in order."""
+        end = self.mono + seconds
+        while self._timers and self._timers[0][0] <= end:
+            at, _, timer = heapq.heappop(self._timers)
+            if timer.callback is not None:
+                self._pass_until(at)
+                callback, timer.callback = timer.callback, None
+                callback()
+        self._pass_until(end)
+
+    def _pass_until(self, mono: float) -> None:
+        self.wall += max(0.0, mono - self.mono)
+        self.mono = max(self.mono, mono)
+
+
+@dataclass(frozen=True, slots=True)
+class Behaviour:
+    """What a launch comes to. The default: it runs until told to stop, then ends at once.
+
+    Attributes:
+        fails_at: The launch fails at this step.
+        answers_after: Seconds until the driver answers the launch; None: at once, from
+            within the call; `inf`: never.
+        ends_after: Seconds of running until it ends by itself.
+        code: How it ends by itself.
+        ignores: The means to end it that it does not heed.
+        stops_after: Seconds that it takes to heed one.
+        leaves: How many others it leaves behind.
+        remnants_ignore: The means that those do not heed.
+    """
+
+    fails_at: str | None = None
+    answers_after: float | None = 0.0
+    ends_after: float | None = None
+    code: int = 1
+    ignores: frozenset[StopStep] = frozenset()
+    stops_after: float = 0.0
+    leaves: int = 0
+    remnants_ignore: frozenset[StopStep] = frozenset()
+
+
+OBEYS = Behaviour()
+IGNORES_SIGINT = Behaviour(ignores=frozenset({StopStep.INTERRUPT}))
+IGNORES_SIGTERM = Behaviour(ignores=frozenset({StopStep.INTERRUPT, StopStep.TERMINATE}))
+UNKILLABLE = Behaviour(ignores=frozenset(StopStep))
+CRASHES = Behaviour(ends_after=0.0)
+LEAVES_SOME = Behaviour(ends_after=5.0, leaves=2)
+NO_PROGRAM = Behaviour(fails_at="program")
+SLOW_DISK = Behaviour(answers_after=3.0)
+
+
+@dataclass(slots=True)
+class FakeProcess:
+    """One process and what it leaves behind."""
+
+    instance_id: str
+    behaviour: Behaviour
+    report: Report
+    pid: int
+    alive: bool = True
+    remnants: int = 0
+    ending: bool = False
+
+
+@dataclass
+class FakeDriver:
+    """Implements the core's `Driver`; see the module.
+
+    Attributes:
+        plan: What the coming launches of an instance come to, in order; then its `habit`.
+        habit: What all launches of an instance come to that have no plan.
+        launches: When each instance was launched, monotonic seconds.
+        signals: What was sent to each instance.
+    """
+
+    clock: FakeClock
+    plan: dict[str, list[Behaviour]] = field(default_factory=lambda: defaultdict(list))
+    habit: dict[str, Behaviour] = field(default_factory=lambda: defaultdict(lambda: OBEYS))
+    choose: Callable[[str], Behaviour] | None = None
+    launches: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    specs: dict[str, list[InstanceSpec]] = field(default_factory=lambda: defaultdict(list))
+    signals: dict[str, list[StopStep]] = field(default_factory=lambda: defaultdict(list))
+    in_flight: set[str] = field(default_factory=set)
+    processes: dict[str, FakeProcess] = field(default_factory=dict)
+    reports: dict[str, list[Report]] = field(default_factory=lambda: defaultdict(list))
+    pids: "itertools.count[int]" = field(default_factory=lambda: itertools.count(100))
+
+    def alive(self, instance_id: str) -> bool:
+        """Whether a process of it, or anything that one left behind, is alive."""
+        return instance_id in self.processes
+
+    def launch(self, spec: InstanceSpec, report: Report) -> None:
+        name = spec.instance_id
+        if name in self.processes or name in self.in_flight:
+            raise TwoOfThem(f"{name} launched at {self.clock.mono} beside another")
+        if spec.obstacle is not None:
+            raise AssertionError(f"{name} launched in spite of: {spec.obstacle}")
+        behaviour = self._behaviour(name)
+        self.launches[name].append(self.clock.mono)
+        self.specs[name].append(spec)
+        self.reports[name].append(report)
+        self.in_flight.add(name)
+        answer = partial(self._answer, name, behaviour, report)
+        if behaviour.answers_after is None:
+            answer()
+        elif behaviour.answers_after != float("inf"):
+            self.clock.call_later(behaviour.answers_after, answer)
+
+    def _behaviour(self, name: str) -> Behaviour:
+        if self.plan[name]:
+            return self.plan[name].pop(0)
+        return self.choose(name) if self.choose else self.habit[name]
+
+    def _answer(self, name: str, behaviour: Behaviour, report: Report) -> None:
+        self.in_flight.discard(name)
+        if behaviour.fails_at is not None:
+            report(ev.LaunchFailed(behaviour.fails_at, "it is not there"))
+            return
+        process = FakeProcess(name, behaviour, report, next(self.pids), remnants=behaviour.leaves)
+        self.processes[name] = process
+        if behaviour.ends_after is not None:
+            ends = partial(self._end, process, ExitStatus(code=behaviour.code))
+            self.clock.call_later(behaviour.ends_after, ends)
+        report(ev.Launched(process.pid))
+
+    def signal(self, instance_id: str, step: StopStep) -> None:
+        self.signals[instance_id].append(step)
+        process = self.processes.get(instance_id)
+        if process is None:
+            return
+        if process.alive and not process.ending and step not in process.behaviour.ignores:
+            process.ending = True
+            status = {1: ExitStatus(code=0), 2: TERMED, 3: KILLED}[step]
+            later = 0.0 if step is StopStep.KILL else process.behaviour.stops_after
+            self.clock.call_later(later, partial(self._end, process, status))
+        elif process.alive and step is StopStep.KILL and step not in process.behaviour.ignores:
+            self.clock.call_later(0.0, partial(self._end, process, KILLED))
+        if not process.alive and step not in process.behaviour.remnants_ignore:
+            self.clock.call_later(0.0, partial(self._remnants_gone, process))
+
+    def _end(self, process: FakeProcess, status: ExitStatus) -> None:
+        if not process.alive:
+            return
+        process.alive = False
+        if process.remnants:
+            who = tuple(f"pid {process.pid}{n}: child" for n in range(process.remnants))
+            process.report(ev.LeftBehind(status, who))
+        else:
+            del self.processes[process.instance_id]
+            process.report(ev.Ended(status))
+        process.report(ev.Output((f"last words of {process.pid}",)))
+
+    def _remnants_gone(self, process: FakeProcess) -> None:
+        if self.processes.get(process.instance_id) is process:
+            del self.processes[process.instance_id]
+            process.report(ev.Gone())
+
+    def let_die(self, instance_id: str, status: ExitStatus = KILLED) -> None:
+        """End it from outside, whatever it ignores (the kernel's out-of-memory killer, say)."""
+        process = self.processes.get(instance_id)
+        if process is not None:
+            self._end(process, status)
+
+    def unblock(self, instance_id: str) -> None:
+        """The disk or driver that an unkillable one waited for answers again."""
+        process = self.processes.get(instance_id)
+        if process is None:
+            return
+        if process.alive:
+            self._end(process, KILLED)
+        self._remnants_gone(process)
+
+
+class World:
+    """A supervisor in a world of fakes."""
+
+    def __init__(self, policy: Policy | None = None, seed: int = 1, early: float = 0.0) -> None:
+        self.clock = FakeClock(early=early)
+        self.driver = FakeDriver(self.clock)
+        self.notes: list[tuple[str, ev.Note]] = []
+        self.supervisor = Supervisor(
+            self.driver,
+            self.clock,
+            policy or Policy(),
+            Random(seed),
+            lambda instance_id, note: self.notes.append((instance_id, note)),
+        )
+        self.snapshot = self.supervisor.snapshot
+
+    def life(self, instance_id: str = "a") -> Life:
+        return self.snapshot[instance_id]
+
+    def said(self, instance_id: str = "a") -> list[str]:
+        return [note.text for name, note in self.notes if name == instance_id]
+
+
+def spec(instance_id: str = "a", agent_class: str = "FakeAgent", **more: object) -> InstanceSpec:
+    """Make an entry of the site file."""
+    return InstanceSpec(instance_id, agent_class, **more)  # type: ignore[arg-type]
