@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -252,7 +253,7 @@ def listen(site: Site, seconds: float) -> list[tuple[float, Any]]:
 
 def test_a_heartbeat_with_the_state_of_the_operations_goes_out_each_second(shown):
     beats = listen(shown.site, 2.5)
-    gaps = [late[0] - early[0] for early, late in zip(beats, beats[1:], strict=False)]
+    gaps = [late[0] - early[0] for early, late in pairwise(beats)]
     assert 3 <= len(beats) <= 5, gaps
     op_codes = beats[-1][1][0]
     assert op_codes["manager"] == OpCode.RUNNING.value

@@ -2,9 +2,9 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
-import ocs
 import pytest
 
+import ocs
 from tests.ocs.steps import (
     messages,
     outcome,
@@ -184,7 +184,7 @@ def test_clicks_in_a_row_are_never_told_already_in_progress(site, begin):
 
 
 def test_reloads_and_clicks_together_all_succeed(site, begin):
-    hm = begin(instance("a"), instance("b"))
+    begin(instance("a"), instance("b"))
     wait_ready(site, "a", "b")
 
     def click(number: int) -> bool:
