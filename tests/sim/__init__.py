@@ -1,0 +1,1 @@
+"""Days of failures in seconds: the supervisor among fakes, with virtual time."""
