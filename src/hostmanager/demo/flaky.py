@@ -56,8 +56,8 @@ class DemoFlakyAgent:
         return True, "It stops within half a second."
 
     def _die(self) -> None:
-        print(f"flaky: giving up after {self._lifetime:.1f} s, as it always does", file=sys.stderr)
-        sys.stderr.flush()
+        # The plain stderr: txaio puts its log in place of sys.stderr.
+        print(f"giving up after {self._lifetime:.1f} s, as ever", file=sys.__stderr__, flush=True)
         os._exit(EXIT_CODE)
 
 

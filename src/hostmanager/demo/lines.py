@@ -5,7 +5,7 @@ For logs, pipes and tests; nothing is ever overwritten, and there are no colours
 
 import time
 
-from hostmanager.demo.story import Line, Story
+from hostmanager.demo.story import HINTS_HEADING, Line, Story
 from hostmanager.demo.view import clock
 
 
@@ -18,7 +18,7 @@ class Lines:
 
     def hints(self, commands: list[str]) -> None:
         """Print what to type in another terminal."""
-        print("\nTry in another terminal:", *(f"  {line}" for line in commands), "", sep="\n")
+        print("", HINTS_HEADING, *(f"  {line}" for line in commands), "", sep="\n")
 
     def show(self, story: Story, news: list[Line], left: float | None) -> None:
         """Print the news."""

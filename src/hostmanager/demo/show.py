@@ -9,7 +9,7 @@ import signal
 import socket
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import Protocol
@@ -24,6 +24,10 @@ from hostmanager.demo.view import View, Watcher
 EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
 TICK = 0.1
 """Seconds after which a wait looks up whether it should go on."""
+
+
+SILENCE = 3.0
+"""Seconds without an answer after which it is said that there is none."""
 
 
 class Display(Protocol):
@@ -81,6 +85,7 @@ class Play:
     story: Story = field(default_factory=Story)
     views: SimpleQueue[View] = field(default_factory=SimpleQueue)
     told: bool = False
+    seen: float = field(default_factory=time.monotonic)
 
     def run(self) -> int:
         """Put it up and show it, until the curtain falls or something breaks."""
@@ -108,15 +113,23 @@ class Play:
         manager = self.stage.manager
         assert manager is not None
         while not self.curtain.falls() and manager.poll() is None:
-            try:
-                view = self.views.get(timeout=TICK)
-            except Empty:
-                continue
-            if not view.rows and not self.story.view.rows:
+            view = self._next_view()
+            if view is None or not (view.rows or self.story.view.rows):
                 continue  # it has only just been started
             news = self.story.take(view)
             self.display.show(self.story, news, self.curtain.left())
             self._hint()
+
+    def _next_view(self) -> View | None:
+        """The next look at the manager; None when there is none within a tick."""
+        try:
+            view = self.views.get(timeout=TICK)
+        except Empty:
+            if time.monotonic() < self.seen + SILENCE:
+                return None
+            return replace(self.story.view, problem=f"No answer for {SILENCE:g} s or more.")
+        self.seen = time.monotonic()
+        return view
 
     def _hint(self) -> None:
         if not self.told and self.story.all_up():
@@ -134,7 +147,7 @@ class Play:
                 _print_tail(self.stage)
                 return EXIT_FAILED
         if self.curtain.signals:
-            say("Told to end; ending everything (once more: hurry) ...")
+            say("Told to end. (Once more: hurry.)")
             return EXIT_OK
         late = self.story.never_up()
         for row in late:
@@ -181,7 +194,7 @@ def _play(curtain: Curtain, fakes: int, port: int) -> int:
         display = _display(stage)
         played = Play(stage, curtain, display)
         code = played.run()
-        display.say("Ending the agents, the manager and the router ...")
+        display.say("Ending the agents (OCS gives them 6 s), the manager and the router ...")
     display.say(f"{played.story.summary()} Nothing was left behind.")
     return code
 

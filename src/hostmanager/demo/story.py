@@ -11,6 +11,8 @@ from pathlib import Path
 
 from hostmanager.demo.view import Exit, Message, Row, View, length
 
+HINTS_HEADING = "Try in another terminal (the last one kills fake1):"
+
 LAST_LINES = 5
 """Lines of output that are shown of an agent that never got up."""
 
@@ -105,7 +107,7 @@ def ending(ended: Exit) -> str:
     ran = f"after {length(ended.ran_for)}"
     if ended.expected:
         return f"ended as told ({ended.text}) {ran}"
-    words = f'; its last words: "{ended.output[-1]}"' if ended.output else ""
+    words = f', saying "{ended.output[-1]}"' if ended.output else ""
     return f"died ({ended.text}) {ran}{words}"
 
 

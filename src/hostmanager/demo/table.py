@@ -13,13 +13,16 @@ from rich.table import Table
 from rich.text import Text
 
 from hostmanager.demo.site import DemoSite
-from hostmanager.demo.story import Line, Story
+from hostmanager.demo.story import HINTS_HEADING, Line, Story
 from hostmanager.demo.view import Message, Row, clock, length
 
 WIDE = 120
 """Columns from which on the messages of agents stand in their rows."""
 
-MOST_MESSAGES = 12
+MOST_MESSAGES, FEWEST_MESSAGES = 12, 3
+
+ABOVE = 9
+"""Lines that are left to what was printed above the picture: the commands to copy."""
 
 STATE_STYLES = {"up": "green", "down": "dim", "?": "red"}
 COLUMNS: tuple[tuple[str, str], ...] = (
@@ -51,7 +54,7 @@ class Picture:
 
     def hints(self, commands: list[str]) -> None:
         """Print what to type in another terminal."""
-        self.console.print("Try in another terminal (Ctrl-C here ends the demo):", style="bold")
+        self.console.print(Text(f"{HINTS_HEADING} Ctrl-C here ends the demo.", "bold"))
         for command in commands:
             self.console.print(Text(f"  {command}", "cyan"), soft_wrap=True)
 
@@ -74,8 +77,8 @@ class Picture:
         wide = self.console.width >= WIDE
         remarks = [] if wide else [_remark(row) for row in story.view.rows if row.message]
         # One line each: header 2, headings 1, a gap before the messages 1, the cursor 1.
-        room = self.console.height - len(story.view.rows) - len(remarks) - 5
-        messages = story.view.messages[-max(1, min(MOST_MESSAGES, room)) :]
+        room = self.console.height - len(story.view.rows) - len(remarks) - 5 - ABOVE
+        messages = story.view.messages[-max(FEWEST_MESSAGES, min(MOST_MESSAGES, room)) :]
         problem = [Text(story.view.problem, "bold red")] if story.view.problem else []
         return Group(
             *self._header(left),
@@ -101,18 +104,17 @@ def table(rows: tuple[Row, ...], wide: bool) -> Table:
     if wide:
         drawn.add_column("message", ratio=1, no_wrap=True, overflow="ellipsis")
     for row in rows:
-        cells = _cells(row)
-        drawn.add_row(*cells, row.message) if wide else drawn.add_row(*cells)
+        drawn.add_row(*_cells(row, wide), *([row.message] if wide else []))
     return drawn
 
 
-def _cells(row: Row) -> list[Text]:
+def _cells(row: Row, wide: bool) -> list[Text]:
     stable = "dim" if row.state == "down" else "green" if row.stability > 0.5 else "red"
     ended = row.last_exit
     died = ended is not None and not ended.expected
     return [
         Text(row.name, "bold"),
-        Text(row.agent_class),
+        Text(row.agent_class if wide else row.agent_class.removesuffix("Agent")),
         Text(row.target),
         Text(row.state, STATE_STYLES.get(row.state, "yellow")),
         Text("" if row.pid is None else str(row.pid)),
