@@ -1,0 +1,126 @@
+"""The command `hostmanager`, as typed."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hostmanager import __version__
+
+HOSTMANAGER = str(Path(sys.executable).parent / "hostmanager")
+
+
+def run(*words, program=(HOSTMANAGER,)):
+    return subprocess.run(
+        [*program, *words], check=False, capture_output=True, text=True, timeout=60
+    )
+
+
+def test_help_names_all_commands_exit_codes_and_examples():
+    done = run("--help")
+    assert done.returncode == 0
+    for word in ("run", "demo", "exit status:", "examples:", "hostmanager demo"):
+        assert word in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 90
+
+
+def test_version():
+    assert run("--version").stdout == f"hostmanager {__version__}\n"
+
+
+def test_without_a_command_the_help_is_shown_as_an_error():
+    done = run()
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert "commands:" in done.stderr
+
+
+@pytest.mark.parametrize(("word", "nearest"), [("dmo", "demo"), ("runn", "run")])
+def test_an_unknown_command_is_answered_with_the_nearest(word, nearest):
+    done = run(word)
+    assert done.returncode == 2
+    assert f"there is no command '{word}'. Did you mean '{nearest}'?" in done.stderr
+
+
+def test_a_word_that_is_near_nothing_is_answered_with_all_commands():
+    done = run("xyzzy")
+    assert done.returncode == 2
+    assert "The commands are: run, demo." in done.stderr
+    assert "Did you mean" not in done.stderr
+
+
+def test_an_unknown_option_is_refused():
+    done = run("--nonsense")
+    assert done.returncode == 2
+    assert "--nonsense" in done.stderr
+
+
+def test_run_has_the_options_of_the_agent():
+    ours = run("run", "--help")
+    agents = run("--help", program=(sys.executable, "-m", "hostmanager.agent"))
+    assert ours.returncode == 0
+    assert "usage: hostmanager run" in ours.stdout
+    options = {word for word in agents.stdout.split() if word.startswith("--")}
+    assert "--initial-state" in options
+    assert options <= set(ours.stdout.split())
+
+
+def test_run_hands_on_every_word_as_it_is():
+    done = run("run", "--site-file", "/nowhere/site.yaml", "--instance-id", "hm-x")
+    assert done.returncode == 2
+    assert "/nowhere/site.yaml" in done.stderr
+
+
+def test_run_imports_nothing_that_only_people_need():
+    code = (
+        "import sys\n"
+        "from hostmanager.cli.main import main\n"
+        "try: main(['run', '--help'])\n"
+        "except SystemExit: pass\n"
+        "print(*[m for m in ('rich', 'hostmanager.demo', 'twisted', 'requests')"
+        " if m in sys.modules], file=sys.stderr)"
+    )
+    assert run("-c", code, program=(sys.executable,)).stderr.strip() == ""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--duration", "soon"],
+        ["--duration", "0"],
+        ["--duration", "inf"],
+        ["--duration", "nan"],
+        ["--agents", "0"],
+        ["--agents", "-1"],
+        ["--agents", "many"],
+        ["--port", "65536"],
+        ["--port", "1.5"],
+        ["--nonsense"],
+        ["word"],
+    ],
+)
+def test_demo_refuses_what_makes_no_sense(words):
+    done = run("demo", *words)
+    assert done.returncode == 2
+    assert words[-1] in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_demo_without_crossbar_names_the_remedy(tmp_path):
+    code = (
+        "import sys; from hostmanager.demo import router\n"
+        f"sys.executable = {str(tmp_path / 'python')!r}\n"
+        "from hostmanager.demo.show import play\n"
+        "sys.exit(play(1.0, 1, 0))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        check=False,
+        env={"PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 2
+    assert "pip install 'ocs-hostmanager[demo]'" in done.stderr

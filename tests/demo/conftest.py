@@ -1,0 +1,20 @@
+from collections.abc import Callable, Iterator
+
+import pytest
+from tests.support.demos import Demo
+
+
+@pytest.fixture
+def start_demo(tmp_path) -> Iterator[Callable[..., Demo]]:
+    """Start the demo: ``start_demo("--duration", "9")``. What it leaves behind is killed."""
+    started: list[Demo] = []
+
+    def start(*options: str) -> Demo:
+        folder = tmp_path / f"demo{len(started) + 1}"
+        folder.mkdir()
+        started.append(Demo(folder, *options))
+        return started[-1]
+
+    yield start
+    for demo in started:
+        demo.kill_all()

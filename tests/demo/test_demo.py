@@ -1,0 +1,142 @@
+"""The demo as people use it, with a real router and real agents."""
+
+import re
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from tests.support.demos import HOSTMANAGER, environment, left_in
+from tests.support.waiting import wait_for
+
+pytestmark = pytest.mark.router
+
+
+def test_all_agents_get_up_and_the_flaky_one_dies_and_comes_back(start_demo):
+    demo = start_demo()
+    for name in ("registry", "fake1", "fake2", "fake3", "flaky"):
+        demo.wait_for_text(f" {name} ", "state up (target up)")
+    demo.wait_for_text(" spare ", "state down (target down)")
+    demo.wait_for_text(" flaky ", "died (code 3)", "giving up after")
+    demo.wait_for_text(" manager ", "flaky: exited with code 3")
+    died = demo.text().index("died (code 3)")
+    wait_for(lambda: "flaky      state up" in demo.text()[died:], 20, "flaky to be back", demo.text)
+    demo.signal(signal.SIGINT)
+    assert demo.wait() == 0
+    assert "5 of 5 agents that should be up got up; flaky died" in demo.text().splitlines()[-1]
+    assert "Traceback" not in demo.text()
+    assert "NumPy" not in demo.text()
+    assert demo.left() == []
+
+
+def test_it_ends_by_itself_after_its_duration(start_demo):
+    demo = start_demo("--duration", "20", "--agents", "1")
+    assert demo.wait() == 0, demo.text()
+    assert time.monotonic() - demo.begun > 20
+    assert "3 of 3 agents" in demo.text()
+    assert demo.left() == []
+
+
+def test_the_printed_commands_work_when_pasted(start_demo):
+    demo = start_demo("--agents", "1")
+    demo.wait_for_text("kill -9")
+    commands = re.findall(r"^  (\S.*)$", demo.text(), re.MULTILINE)
+    status, down, up, kill = commands
+    shown = subprocess.run(
+        status, shell=True, check=False, capture_output=True, text=True, timeout=60
+    )
+    assert re.search(r"fake1 +FakeDataAgent +up +up", shown.stdout), shown
+    pid = kill.split()[-1]
+    subprocess.run(kill, shell=True, check=True)
+    demo.wait_for_text(" fake1 ", "died (SIGKILL)")
+    subprocess.run(down, shell=True, check=True, timeout=60)
+    demo.wait_for_text(" fake1 ", "state down (target down)")
+    subprocess.run(up, shell=True, check=True, timeout=60)
+    demo.wait_for_text(" spare ", "state up (target up)")
+    wait_for(lambda: len(set(re.findall(r"fake1 .*state up.*pid (\d+)", demo.text()))) == 3, 20)
+    assert not Path(f"/proc/{pid}").exists()
+
+
+def test_a_time_too_short_for_anything_to_get_up_is_a_failure(start_demo):
+    demo = start_demo("--duration", "0.5")
+    assert demo.wait() == 1
+    assert "The time was over before the manager could be seen" in demo.text()
+    assert demo.left() == []
+
+
+@pytest.mark.parametrize(
+    ("delay", "number"),
+    [
+        (0.0, signal.SIGINT),
+        (0.5, signal.SIGHUP),
+        (2.5, signal.SIGTERM),
+        (3.5, signal.SIGINT),
+        (4.5, signal.SIGINT),
+    ],
+)
+def test_ended_while_it_starts_it_leaves_nothing(start_demo, delay, number):
+    demo = start_demo()
+    wait_for(lambda: "Starting the router" in demo.text(), 20)
+    time.sleep(delay)  # wherever it is by then
+    demo.signal(number)
+    assert demo.wait() == 0, demo.text()
+    assert "Traceback" not in demo.text()
+    assert demo.left() == []
+
+
+def test_a_second_signal_hurries_and_still_leaves_nothing(start_demo):
+    demo = start_demo()
+    demo.wait_for_text("kill -9")
+    demo.signal(signal.SIGINT)
+    demo.wait_for_text("Told to end")
+    demo.signal(signal.SIGINT)
+    begun = time.monotonic()
+    assert demo.wait() == 0
+    assert time.monotonic() - begun < 6  # the agents alone want 6 s
+    assert demo.left() == []
+
+
+@pytest.mark.parametrize("moment", ["Starting the router", "Starting the manager", "kill -9"])
+def test_killed_outright_it_leaves_nothing_a_few_seconds_later(start_demo, moment):
+    demo = start_demo()
+    demo.wait_for_text(moment)
+    demo.signal(signal.SIGKILL)
+    demo.wait()
+    wait_for(lambda: demo.left() == [], 20, "nothing to be left", demo.left)
+
+
+def test_a_manager_that_dies_ends_the_demo_with_its_output(start_demo):
+    demo = start_demo()
+    demo.wait_for_text("kill -9")
+    (manager,) = [line.split()[0] for line in demo.left() if "-m hostmanager.agent" in line]
+    subprocess.run(["kill", "-9", manager], check=True)
+    assert demo.wait() == 1
+    assert "The manager has ended" in demo.text()
+    assert demo.left() == []
+
+
+def test_whoever_reads_its_output_may_leave(tmp_path):
+    command = f"{HOSTMANAGER} demo --agents 1 | head -1"
+    shell = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {command}"],
+        check=False,
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=90,
+    )
+    assert shell.returncode == 0
+    assert shell.stderr == ""
+    assert left_in(tmp_path) == []
+
+
+def test_a_port_that_is_taken_is_refused(start_demo):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        demo = start_demo("--port", str(taken.getsockname()[1]))
+        assert demo.wait() == 2
+    assert re.search(r"--port \d+ cannot be used: Address already in use", demo.text())
+    assert demo.left() == []

@@ -1,0 +1,109 @@
+"""The demo as a real process, and what it has left behind: processes and files.
+
+Each demo has a TMPDIR of its own. A process belongs to it if its working directory, its
+command line or its environment names that folder, or it has the demo's mark.
+"""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+
+from tests.support.waiting import wait_for
+
+HOSTMANAGER = str(Path(sys.executable).parent / "hostmanager")
+
+
+class Demo:
+    """One run of the demo, without a terminal.
+
+    Attributes:
+        folder: Its TMPDIR.
+        process: The process.
+        output: The file that it prints to, errors included.
+    """
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        self.folder = folder / "tmp"
+        self.folder.mkdir()
+        self.output = folder / "output"
+        with self.output.open("wb") as out:
+            self.process = subprocess.Popen(
+                [HOSTMANAGER, "demo", *options],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                env=environment(self.folder),
+                start_new_session=True,
+            )
+        self.begun = time.monotonic()
+
+    def text(self) -> str:
+        """Everything that it printed so far."""
+        return self.output.read_text()
+
+    def wait_for_text(self, *words: str, timeout: float = 60.0) -> None:
+        """Return when one line has all these words."""
+        wait_for(
+            lambda: any(all(w in line for w in words) for line in self.text().splitlines()),
+            timeout,
+            f"a line with {words}",
+            self.text,
+            every=0.05,
+        )
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the demo alone."""
+        self.process.send_signal(number)
+
+    def wait(self, timeout: float = 60.0) -> int:
+        """Wait for its end; the exit code."""
+        return self.process.wait(timeout)
+
+    def left(self) -> list[str]:
+        """What there still is of it: processes and files."""
+        return left_in(self.folder)
+
+    def kill_all(self) -> None:
+        """Have nothing left, whatever it takes."""
+        kill_all(self.folder)
+        self.process.wait()
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """The environment of a demo whose temporary folder is `folder`."""
+    return {**os.environ, "TMPDIR": str(folder), "HM_DEMO_MARK": str(folder)}
+
+
+def left_in(folder: Path) -> list[str]:
+    """What there is of the demo with this TMPDIR: processes and files."""
+    found = [f"{process.pid} {' '.join(process.cmdline())}" for process in _processes(folder)]
+    return [*found, *map(str, folder.rglob("*"))]
+
+
+def kill_all(folder: Path) -> None:
+    """Kill every process of the demo with this TMPDIR."""
+    for process in _processes(folder):
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+
+
+def _processes(folder: Path) -> Iterator[psutil.Process]:
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.status() != psutil.STATUS_ZOMBIE and _belongs(process, str(folder)):
+                yield process
+
+
+def _belongs(process: psutil.Process, folder: str) -> bool:
+    cwd = str(Path(f"/proc/{process.pid}/cwd").readlink())
+    words = Path(f"/proc/{process.pid}/cmdline").read_bytes()
+    mark = f"HM_DEMO_MARK={folder}".encode()
+    marked = mark in Path(f"/proc/{process.pid}/environ").read_bytes().split(b"\0")
+    return cwd.startswith(folder) or os.fsencode(folder) in words or marked
