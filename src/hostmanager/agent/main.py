@@ -11,7 +11,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -86,8 +86,8 @@ class Program:
     def run(self) -> int:
         """Run until told to end; returns the exit status."""
         for number in (signal.SIGTERM, signal.SIGINT):
-            self.loop.add_signal_handler(number, self.end_or_hurry, signal.Signals(number).name)
-        self.loop.add_signal_handler(signal.SIGHUP, self.reload)
+            self._handle(number, self.end_or_hurry, signal.Signals(number).name)
+        self._handle(signal.SIGHUP, self.reload)
         # Launching threads get their turns while the main thread imports what follows.
         usual = sys.getswitchinterval()
         sys.setswitchinterval(LAUNCHING_SWITCH_INTERVAL)
@@ -102,6 +102,14 @@ class Program:
             self.loop.run_until_complete(self.host.end())
         self.host.driver.close()
         return self.exit_code
+
+    def _handle(self, number: signal.Signals, act: Callable[..., None], *args: str) -> None:
+        """Act on a signal, on the loop.
+
+        Not by the loop's own `add_signal_handler`: uvloop's loses a signal that comes before
+        the loop runs, and half a second of imports is still ahead.
+        """
+        signal.signal(number, lambda *_: self.loop.call_soon_threadsafe(act, *args))
 
     def _import_face(self) -> None:
         """Import Twisted, autobahn and OCS's framework: half a second, and most of the memory."""

@@ -61,6 +61,7 @@ class HostManager:
         self.docker_service_prefix = docker_service_prefix
         self.host = host or host_of(agent.site_args)
         self._leave = leave or _stop_reactor_soon
+        self._closing = False
         self._stop_asked = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -102,6 +103,8 @@ class HostManager:
         return as_deferred(self._manage(session, params))
 
     async def _manage(self, session: Any, params: dict[str, Any]) -> Result:
+        if self._closing:
+            return False, "The host manager is about to exit; nothing is started any more."
         self._stop_asked.clear()
         self._idle.clear()
         session.data = SessionData(lambda: session_data(self.host))
@@ -209,11 +212,12 @@ class HostManager:
         return answer.ok, answer.text
 
     async def stop(self) -> Answer:
-        """Stop the manager process, if it runs; return when all agents have ended.
+        """Stop the manager process, for good; return when all agents have ended.
 
         Returns:
             Whether everything was ended, and a sentence.
         """
+        self._closing = True
         if not self._idle.is_set():
             self.agent.stop("manager", password=self.agent)
             self._stop_asked.set()
