@@ -73,6 +73,10 @@ def test_an_agent_that_leaves_and_a_silent_manager_are_told():
     assert tale.take(silent) == []
 
 
+def test_an_end_before_anything_was_seen_is_told_as_such():
+    assert story().summary() == "Summary: it ended before any agent was seen."
+
+
 def test_only_agents_that_should_be_up_are_missed():
     tale = story()
     tale.take(View((UP, DOWN, replace(STARTING, name="c"))))

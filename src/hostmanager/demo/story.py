@@ -11,7 +11,7 @@ from pathlib import Path
 
 from hostmanager.demo.view import Exit, Message, Row, View, length
 
-HINTS_HEADING = "Try in another terminal (the last one kills fake1):"
+HINTS_HEADING = "Try in another terminal (the last one kills fake1)"
 
 LAST_LINES = 5
 """Lines of output that are shown of an agent that never got up."""
@@ -84,6 +84,8 @@ class Story:
 
     def summary(self) -> str:
         """All of it in one line."""
+        if not self.view.rows:
+            return "Summary: it ended before any agent was seen."
         wanted = [row for row in self.view.rows if row.target == "up"]
         up = sum(row.name in self.was_up for row in wanted)
         back = {row.name for row in self.view.rows if row.state == "up"}

@@ -6,6 +6,7 @@ and stays where it is.
 """
 
 import time
+from collections.abc import Iterable
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -19,7 +20,8 @@ from hostmanager.demo.view import Message, Row, clock, length
 WIDE = 120
 """Columns from which on the messages of agents stand in their rows."""
 
-MOST_MESSAGES, FEWEST_MESSAGES = 12, 3
+MOST_LINES, FEWEST_LINES = 15, 4
+"""Of messages."""
 
 ABOVE = 9
 """Lines that are left to what was printed above the picture: the commands to copy."""
@@ -54,7 +56,7 @@ class Picture:
 
     def hints(self, commands: list[str]) -> None:
         """Print what to type in another terminal."""
-        self.console.print(Text(f"{HINTS_HEADING} Ctrl-C here ends the demo.", "bold"))
+        self.console.print(Text(f"{HINTS_HEADING}; Ctrl-C here ends the demo:", "bold"))
         for command in commands:
             self.console.print(Text(f"  {command}", "cyan"), soft_wrap=True)
 
@@ -78,7 +80,7 @@ class Picture:
         remarks = [] if wide else [_remark(row) for row in story.view.rows if row.message]
         # One line each: header 2, headings 1, a gap before the messages 1, the cursor 1.
         room = self.console.height - len(story.view.rows) - len(remarks) - 5 - ABOVE
-        messages = story.view.messages[-max(FEWEST_MESSAGES, min(MOST_MESSAGES, room)) :]
+        lines = max(FEWEST_LINES, min(MOST_LINES, room))
         problem = [Text(story.view.problem, "bold red")] if story.view.problem else []
         return Group(
             *self._header(left),
@@ -86,7 +88,7 @@ class Picture:
             *remarks,
             Text("latest messages of the manager", "bold"),
             *problem,
-            *map(_message, messages),
+            *map(_message, _newest(story.view.messages, lines, self.console.width)),
         )
 
     def _header(self, left: float | None) -> list[Text]:
@@ -129,7 +131,17 @@ def _remark(row: Row) -> Text:
     return Text(f"{row.name}: {row.message}", "yellow", no_wrap=True, overflow="ellipsis")
 
 
+def _newest(messages: Iterable[Message], lines: int, width: int) -> list[Message]:
+    """As many of the newest messages as fit into that many lines."""
+    fitting: list[Message] = []
+    for message in reversed(tuple(messages)):
+        lines -= 1 + len(_message(message)) // (width - 5)  # words are kept whole
+        if lines < 0:
+            break
+        fitting.insert(0, message)
+    return fitting
+
+
 def _message(message: Message) -> Text:
     at, text = message
-    line = Text(f"{clock(at)} ", "dim", no_wrap=True, overflow="ellipsis")
-    return line.append(text, "default")
+    return Text(f"{clock(at)} ", "dim").append(text, "default")
