@@ -82,7 +82,7 @@ class ProcessDriver:
         self._command = command
         self._runs: dict[str, _Run] = {}  # of which something is alive
         self._reading: dict[str, _Run] = {}  # of which the output is being read
-        self._launchers = ThreadPoolExecutor(LAUNCHERS, "launch")
+        self._launchers = ThreadPoolExecutor(LAUNCHERS, "launch", _block_no_signals)
         self._lookers = ThreadPoolExecutor(2, "look")
         self._readers = ThreadPoolExecutor(2, "read")
 
