@@ -1,0 +1,144 @@
+"""The real driver with real processes, on both event loops, with the loop being watched.
+
+def test_something(host):
+    a = await host.launch("a", PYTHON, "-c", "…")
+    assert await host.next("a") == Ended(ExitStatus(code=0))
+"""
+
+import asyncio
+import logging
+import os
+import sys
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import psutil
+import pytest
+import uvloop
+from blockbuster import BlockBuster
+
+from hostmanager.core import events as ev
+from hostmanager.core.model import InstanceSpec
+from hostmanager.drivers.process import Command, ProcessDriver
+
+PYTHON = sys.executable
+PATIENCE = 20.0
+"""Seconds after which something that should happen did not."""
+
+
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Each test runs on both loops."""
+    return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+
+
+def open_fds() -> int:
+    """How many file descriptors this process has."""
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+class Host:
+    """A driver, and what it reports."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.commands: dict[str, Command] = {}
+        self.reports: dict[str, asyncio.Queue[ev.Observation]] = defaultdict(asyncio.Queue)
+        self.driver = ProcessDriver(
+            asyncio.get_running_loop(), lambda s: self.commands[s.instance_id]
+        )
+        self.pids: dict[str, int] = {}
+
+    def output(self, name: str) -> Path:
+        return self.folder / f"{name}.out"
+
+    def has_said(self, name: str, word: str, times: int = 1) -> bool:
+        """Whether a word is in its output so often."""
+        path = self.output(name)
+        return path.exists() and path.read_text().count(word) >= times
+
+    def command(self, name: str, *argv: str, **more: object) -> Command:
+        """What to launch; the environment is as poor as can be."""
+        parts: dict[str, object] = {"cwd": self.folder, "output": self.output(name), **more}
+        env = {"PATH": os.environ["PATH"], "HOST_TEST": str(self.folder)}
+        return Command(argv=argv, **{"env": env, **parts})  # type: ignore[arg-type]
+
+    def begin(self, name: str, *argv: str, **more: object) -> None:
+        """Ask for a launch; what comes of it is reported."""
+        self.commands[name] = self.command(name, *argv, **more)
+        self.driver.launch(InstanceSpec(name, "Any"), self.reports[name].put_nowait)
+
+    async def launch(self, name: str, *argv: str, **more: object) -> int:
+        """Launch, and expect it to work; returns the pid."""
+        self.begin(name, *argv, **more)
+        launched = await self.next(name)
+        assert isinstance(launched, ev.Launched), launched
+        self.pids[name] = launched.pid
+        return launched.pid
+
+    async def next(self, name: str, *, output: bool = False) -> ev.Observation:
+        """The next report; those of output are left out, or are all that counts."""
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                report = await self.reports[name].get()
+                if isinstance(report, ev.Output) == output:
+                    return report
+
+    async def failure(self, name: str, *argv: str, **more: object) -> ev.LaunchFailed:
+        """Launch, and expect it to fail."""
+        self.begin(name, *argv, **more)
+        report = await self.next(name)
+        assert isinstance(report, ev.LaunchFailed), report
+        return report
+
+    def file(self, name: str) -> Path:
+        return self.folder / name
+
+    def processes(self) -> list[psutil.Process]:
+        """All that runs of what was launched here, whoever its parent is; zombies too."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                ours = (
+                    process.ppid() == os.getpid() or str(self.folder) in process.environ().values()
+                )
+                if ours and process.pid != os.getpid():
+                    found.append(process)
+            except psutil.Error:
+                continue
+        return found
+
+
+async def until(true: Callable[[], object], what: str) -> None:
+    """Wait for a condition, for a bounded time."""
+    end = time.monotonic() + PATIENCE
+    while not true():
+        assert time.monotonic() < end, f"not in {PATIENCE:g} s: {what}"
+        await asyncio.sleep(0.005)
+
+
+@pytest.fixture
+async def host(tmp_path, caplog) -> AsyncIterator[Host]:
+    """A driver on a loop that is watched; nothing may be left, nothing may have blocked it."""
+    loop = asyncio.get_running_loop()
+    loop.set_debug(True)
+    loop.slow_callback_duration = 0.2  # less is for quieter machines; blocking is caught below
+    faults: list[dict] = []
+    loop.set_exception_handler(lambda _, context: faults.append(context))
+    watch = BlockBuster(scanned_modules="hostmanager")
+    host = Host(tmp_path)
+    watch.activate()
+    try:
+        yield host
+    finally:
+        watch.deactivate()
+        host.driver.close()
+        left = host.processes()
+        for process in left:
+            process.kill()
+        psutil.wait_procs(left, timeout=PATIENCE)  # those of one test are no fault of the next
+    assert not faults, faults
+    assert not left, f"processes were left: {left}"
+    errors = [r.getMessage() for r in caplog.records if r.levelno >= logging.ERROR]
+    assert not errors, errors

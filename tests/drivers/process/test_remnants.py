@@ -1,0 +1,282 @@
+"""Stops, and what an agent leaves behind: named, ended, and only then is it gone."""
+
+import asyncio
+import signal
+import textwrap
+from dataclasses import replace
+from random import Random
+
+import psutil
+import pytest
+
+from hostmanager.agent.loop import LoopClock
+from hostmanager.core.events import Ended, ExitStatus, Gone, LeftBehind, StopStep
+from hostmanager.core.lifecycle import State
+from hostmanager.core.model import InstanceSpec
+from hostmanager.core.policy import Policy, RestartPolicy, StopPolicy
+from hostmanager.core.supervisor import Supervisor
+from tests.drivers.process.conftest import PYTHON, Host, until
+
+LEAVES_A_CHILD = "sleep 1000 & echo ready; wait"
+LEAVES_A_STUBBORN_CHILD = (
+    "(trap '' TERM; while :; do sleep 0.05; done) & sleep 0.1; echo ready; wait"
+)
+DAEMON = """
+    # A group of its own in the same session, reparented: out of reach for a killpg.
+    import os, time
+    if os.fork() == 0:
+        os.setpgid(0, 0)
+        if os.fork() == 0:
+            time.sleep(1000)
+        os._exit(0)
+    os.wait()
+    print("ready", flush=True)
+    time.sleep(1000)
+"""
+FORKS_WHEN_ENDED = """
+    # Whoever gets SIGTERM leaves another one behind, five generations long.
+    import os, signal, sys, time
+    def generation(left):
+        def leave(*_):
+            if left and os.fork() == 0:
+                generation(left - 1)
+            os._exit(0)
+        signal.signal(signal.SIGTERM, leave)
+        while True:
+            time.sleep(1000)
+    if os.fork() == 0:
+        generation(5)
+    time.sleep(0.2)
+    print("ready", flush=True)
+    time.sleep(1000)
+"""
+IGNORES = """
+    import signal, time
+    for number in {numbers}:
+        signal.signal(number, signal.SIG_IGN)
+    print("ready", flush=True)
+    while True:
+        time.sleep(1000)
+"""
+
+
+async def ready(host: Host, name: str, *argv: str) -> int:
+    """Launch what says when it is ready."""
+    pid = await host.launch(name, *argv)
+    await until(lambda: host.has_said(name, "ready"), f"{name} ready")
+    return pid
+
+
+async def ready_python(host: Host, name: str, code: str) -> int:
+    return await ready(host, name, PYTHON, "-c", textwrap.dedent(code))
+
+
+# --- the steps of a stop -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("step", "number"),
+    [(StopStep.INTERRUPT, 2), (StopStep.TERMINATE, 15), (StopStep.KILL, 9)],
+)
+async def test_each_step_of_a_stop_is_its_signal(host, step, number):
+    await host.launch("a", "/bin/sleep", "1000")
+    host.driver.signal("a", step)
+    assert await host.next("a") == Ended(ExitStatus(signal=number))
+
+
+async def test_sigint_goes_to_the_agent_alone(host):
+    code = "import signal, subprocess, time; p = subprocess.Popen(['sleep', '1000'])\n"
+    code += "print('ready', flush=True)\ntry: time.sleep(1000)\nexcept KeyboardInterrupt:\n"
+    code += "    time.sleep(0.1); print(p.poll(), flush=True); p.kill(); p.wait()"
+    await ready(host, "a", PYTHON, "-c", code)
+    host.driver.signal("a", StopStep.INTERRUPT)
+    assert await host.next("a") == Ended(ExitStatus(code=0))
+    assert host.output("a").read_text().splitlines()[-1] == "None"  # its child had not ended
+
+
+async def test_sigterm_and_sigkill_go_to_the_whole_group(host):
+    for step in (StopStep.TERMINATE, StopStep.KILL):
+        await ready(host, "a", "/bin/sh", "-c", f"echo; {LEAVES_A_CHILD}")
+        host.driver.signal("a", step)
+        end = await host.next("a")
+        assert end.status.signal == {2: 15, 3: 9}[step]
+        if isinstance(end, LeftBehind):  # the child was not quite as quick
+            host.driver.signal("a", StopStep.KILL)
+            assert await host.next("a") == Gone()
+        host.output("a").unlink()
+
+
+# --- remnants ------------------------------------------------------------------------------
+
+
+async def test_what_is_left_behind_is_named_ended_and_only_then_gone(host):
+    pid = await ready(host, "a", "/bin/sh", "-c", LEAVES_A_CHILD)
+    psutil.Process(pid).send_signal(signal.SIGKILL)
+    left = await host.next("a")
+    assert isinstance(left, LeftBehind)
+    assert left.status == ExitStatus(signal=9)
+    assert [text.split(": ")[1] for text in left.who] == ["sleep 1000"]
+    host.driver.signal("a", StopStep.TERMINATE)
+    assert await host.next("a") == Gone()
+    assert host.processes() == []
+
+
+async def test_remnants_that_end_by_themselves_are_gone_too(host):
+    pid = await ready(host, "a", "/bin/sh", "-c", "sleep 0.5 & echo ready; wait")
+    psutil.Process(pid).kill()
+    assert isinstance(await host.next("a"), LeftBehind)
+    assert await host.next("a") == Gone()
+
+
+async def test_remnants_that_ignore_sigterm_are_killed(host):
+    pid = await ready(host, "a", "/bin/bash", "-c", LEAVES_A_STUBBORN_CHILD)
+    psutil.Process(pid).kill()
+    assert isinstance(await host.next("a"), LeftBehind)
+    host.driver.signal("a", StopStep.TERMINATE)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(host.next("a"), 0.3)
+    host.driver.signal("a", StopStep.KILL)
+    assert await host.next("a") == Gone()
+
+
+async def test_remnants_that_fork_while_they_are_ended_are_all_found(host):
+    pid = await ready_python(host, "a", FORKS_WHEN_ENDED)
+    psutil.Process(pid).kill()
+    assert isinstance(await host.next("a"), LeftBehind)
+    host.driver.signal("a", StopStep.TERMINATE)
+    try:
+        gone = await asyncio.wait_for(host.next("a"), 1)
+    except TimeoutError:  # Python loses a signal that comes in the middle of a fork
+        host.driver.signal("a", StopStep.KILL)
+        gone = await host.next("a")
+    assert gone == Gone()
+    assert host.processes() == []
+
+
+async def test_a_daemon_in_the_same_session_is_found_although_its_group_is_another(host):
+    await ready_python(host, "a", DAEMON)
+    host.driver.signal("a", StopStep.KILL)
+    left = await host.next("a")
+    assert isinstance(left, LeftBehind)
+    assert len(left.who) == 1
+    host.driver.signal("a", StopStep.TERMINATE)
+    assert await host.next("a") == Gone()
+    assert host.processes() == []
+
+
+async def test_the_number_of_an_agent_is_its_own_until_nothing_is_left(host):
+    pid = await ready(host, "a", "/bin/sh", "-c", LEAVES_A_CHILD)
+    psutil.Process(pid).kill()
+    await host.next("a")
+    assert psutil.Process(pid).status() == psutil.STATUS_ZOMBIE  # not waited for yet
+    host.driver.signal("a", StopStep.KILL)
+    await host.next("a")
+    assert not psutil.pid_exists(pid)
+
+
+async def test_signals_while_an_end_is_being_looked_at_confuse_nothing(host):
+    for n in range(20):
+        name = f"a{n}"
+        await host.launch(name, "/bin/sh", "-c", "exit 3")
+        while host.reports[name].empty():
+            for step in StopStep:
+                host.driver.signal(name, step)
+            await asyncio.sleep(0)
+        assert isinstance(await host.next(name), Ended)
+        await host.next(name, output=True)
+        assert host.reports[name].empty()
+
+
+# --- with a supervisor ---------------------------------------------------------------------
+
+QUICK = Policy(RestartPolicy(first_delay=0.1, max_delay=0.3), StopPolicy(0.3, 0.3, 0.3))
+
+
+class Supervised(Supervisor):
+    """A supervisor with little patience, on the real driver."""
+
+    def __init__(self, host: Host) -> None:
+        clock = LoopClock(asyncio.get_running_loop())
+        super().__init__(host.driver, clock, QUICK, Random(1), lambda *_: None)
+        self.host = host
+
+    def add_command(self, name: str, *argv: str) -> None:
+        self.host.commands[name] = self.host.command(name, *argv)
+        self.add(InstanceSpec(name, "Any"))
+
+
+@pytest.fixture
+async def supervised(host):
+    return Supervised(host)
+
+
+def shown(supervisor, name="a"):
+    return supervisor.snapshot[name].state
+
+
+async def end(supervisor):
+    done = asyncio.Event()
+    supervisor.stop_all()
+    supervisor.when_at_rest(done.set)
+    await asyncio.wait_for(done.wait(), 10)
+
+
+async def test_a_stubborn_agent_is_killed_after_its_stop_timeout(host, supervised):
+    code = textwrap.dedent(IGNORES).format(numbers=(2, 15))
+    supervised.add_command("a", PYTHON, "-c", code)
+    await until(lambda: host.has_said("a", "ready"), "ready")
+    seen = []
+    supervised.snapshot.listen(lambda _, life: seen.append(life.state))
+    await end(supervised)
+    assert list(dict.fromkeys(seen)) == [
+        *(State.STOPPING, State.TERMINATING, State.KILLING, State.DOWN)
+    ]
+    assert supervised.snapshot["a"].last_exit.status == ExitStatus(signal=9)
+    assert supervised.snapshot["a"].last_exit.expected
+
+
+async def test_a_crash_with_remnants_is_relaunched_when_those_are_gone(host, supervised):
+    supervised.add_command("a", "/bin/sh", "-c", LEAVES_A_CHILD)
+    await until(lambda: host.has_said("a", "ready"), "ready")
+    first = supervised.snapshot["a"].pid
+    child = psutil.Process(first).children()[0]
+    psutil.Process(first).kill()
+    await until(lambda: supervised.snapshot["a"].pid not in (first, None), "relaunched")
+    assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
+    await end(supervised)
+
+
+async def test_a_daemon_in_the_session_does_not_outlive_a_stop(host, supervised):
+    supervised.add_command("a", PYTHON, "-c", textwrap.dedent(DAEMON))
+    await until(lambda: host.has_said("a", "ready"), "ready")
+    await end(supervised)
+    assert shown(supervised) is State.DOWN
+    assert host.processes() == []
+
+
+async def test_an_agent_that_crashes_is_tried_again_and_again(host, supervised):
+    supervised.add_command("a", "/bin/sh", "-c", "echo attempt; echo why >&2; exit 7")
+    await until(lambda: host.has_said("a", "attempt", 6), "six attempts")
+    life = supervised.snapshot["a"]
+    assert life.last_exit.status == ExitStatus(code=7)
+    await until(lambda: supervised.snapshot["a"].last_output == ("attempt", "why"), "output")
+    await end(supervised)
+
+
+async def test_fifty_agents_that_are_killed_at_once_are_back(host, supervised):
+    names = [f"a{n}" for n in range(50)]
+    for name in names:
+        supervised.add_command(name, "/bin/sleep", "1000")
+    up = [State.UP] * 50
+    await until(lambda: [shown(supervised, name) for name in names] == up, "all up")
+    before = {name: supervised.snapshot[name].pid for name in names}
+    for pid in before.values():
+        psutil.Process(pid).kill()
+    await until(
+        lambda: all(supervised.snapshot[n].pid not in (before[n], None) for n in names), "all back"
+    )
+    await end(supervised)
+
+
+def test_the_policy_of_these_tests_is_short_and_otherwise_the_same():
+    assert replace(QUICK, stop=StopPolicy(), restart=RestartPolicy()) == Policy()
