@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from hostmanager.demo.show import Curtain, Play
 from hostmanager.demo.site import DemoSite
 from hostmanager.demo.story import Story, last_words
 from hostmanager.demo.table import Picture
@@ -82,6 +83,39 @@ def test_only_agents_that_should_be_up_are_missed():
     tale.take(View((UP, DOWN, replace(STARTING, name="c"))))
     assert [row.name for row in tale.never_up()] == ["c"]
     assert not tale.all_up()
+
+
+def test_an_agent_that_fails_while_it_starts_was_never_up():
+    tale = story()
+    tale.take(View((replace(UP, uptime=0.5),)))
+    tale.take(View((replace(UP, state="start_at", pid=None, uptime=None, last_exit=DIED),)))
+    assert [row.name for row in tale.never_up()] == ["a"]
+
+
+class Words(list):
+    """A display that keeps what it is told."""
+
+    say = list.append
+
+
+class SomeStage:
+    manager = None
+
+
+def test_an_agent_that_never_got_up_fails_the_demo_and_its_output_is_shown():
+    words = Words()
+    tale = story()
+    tale.take(View((UP, replace(STARTING, name="c", last_exit=DIED, message="It is broken."))))
+    assert Play(SomeStage(), Curtain(1.0), words, tale)._verdict("") == 1
+    assert words == ["c should be up, but never got up. It is broken.", "  one", "  giving up"]
+
+
+def test_a_demo_whose_agents_were_all_up_is_a_success():
+    words = Words()
+    tale = story()
+    tale.take(View((UP, DOWN)))
+    assert Play(SomeStage(), Curtain(1.0), words, tale)._verdict("") == 0
+    assert words == []
 
 
 def test_last_words_come_from_the_manager_or_from_the_file(tmp_path):

@@ -13,6 +13,9 @@ from hostmanager.demo.view import Exit, Message, Row, View, length
 
 HINTS_HEADING = "Try in another terminal (the last one kills fake1)"
 
+SETTLED = 2.0
+"""Seconds after which a run counts: an agent that fails while it starts was never up."""
+
 LAST_LINES = 5
 """Lines of output that are shown of an agent that never got up."""
 
@@ -32,7 +35,7 @@ class Story:
 
     Attributes:
         view: The latest look.
-        was_up: Instances that were up at least once.
+        was_up: Instances that were up at least once, for `SETTLED` seconds.
         deaths: How often each died without having been told to.
     """
 
@@ -62,7 +65,7 @@ class Story:
         return messages[newest:]
 
     def _changes(self, before: Row | None, row: Row) -> Iterator[Line]:
-        if row.state == "up":
+        if row.state == "up" and (row.uptime is None or row.uptime >= SETTLED):
             self.was_up.add(row.name)
         ended = row.last_exit
         if ended is not None and (before is None or before.last_exit != ended):
