@@ -38,6 +38,12 @@ refused the registration (another manager has this id)."""
 SESSION_MESSAGE = re.compile(r"\w+:\d+ (?!Status is now)")
 """What OCS logs of an operation's messages: its name, the number of its session, the text."""
 
+TOLD_BY_US = re.compile(
+    "Failed to register basic handlers|Is this agent already running|Are the WAMP realm and OCS"
+    "|dropping connection to peer"
+)
+"""What OCS and autobahn log, at each attempt, of things that the session says once itself."""
+
 QUIET = 3.0
 """A router that is away for less than this many seconds at the start is not remarked upon."""
 
@@ -114,9 +120,14 @@ class RouterSession(OCSAgent):
             self.joined += 1
             self._told_refused = False
             log.info("registered with the router as %s", self.agent_address)
-        elif not self._told_refused:
+        else:
+            self._tell_refused(self.refused)
+
+    def _tell_refused(self, reason: str) -> None:
+        """Say it once, not at each attempt."""
+        if not self._told_refused:
             self._told_refused = True
-            log.warning("%s", self._explain(self.refused))
+            log.warning("%s", self._explain(reason))
 
     def _explain(self, refused: str) -> str:
         if refused == "wamp.error.procedure_already_exists":
@@ -138,6 +149,9 @@ class RouterSession(OCSAgent):
             self.heartbeat_call.stop()
         if self.realm_joined and details.reason != "wamp.close.normal":
             log.warning("the router is gone (%s); supervising goes on", details.reason)
+        elif not self.realm_joined and details.reason.startswith("wamp.error."):
+            self.refused = details.reason  # no such realm, say: it is there, but not for us
+            self._tell_refused(self.refused)
         self.subscribed_topics = set()
         self.realm_joined = False
         if not self.closing:
@@ -284,6 +298,8 @@ def _forward(event: dict[str, Any]) -> None:
         text = text.partition("\n")[0]
         if not SESSION_MESSAGE.match(text):
             level = logging.DEBUG
+    elif TOLD_BY_US.match(text):
+        level = logging.DEBUG
     elif "log_failure" in event:
         text = f"{text}\n{event['log_failure'].getTraceback()}"
     logging.getLogger("hostmanager.ocs").log(level, "%s", text)
