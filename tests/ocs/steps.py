@@ -19,6 +19,10 @@ PATIENCE = 20.0
 """Seconds; a bound for things that take a fraction of one on an idle machine."""
 
 
+PAUSE = 0.02
+"""Seconds between two looks: they cost the machine as much as what is looked at."""
+
+
 class Program(Manager):
     """A manager that is started in another way than the usual one.
 
@@ -70,7 +74,7 @@ def wait_ready(site: Site, *ids: str, timeout: float = PATIENCE) -> dict[str, in
             ready[instance_id] = one
         return ready
 
-    return wait_for(pids, timeout, f"{ids} to run", lambda: processes(site))
+    return wait_for(pids, timeout, f"{ids} to run", lambda: processes(site), PAUSE)
 
 
 def wait_gone(site: Site, *ids: str, timeout: float = PATIENCE) -> None:
@@ -80,13 +84,18 @@ def wait_gone(site: Site, *ids: str, timeout: float = PATIENCE) -> None:
         timeout,
         f"{ids} to be gone",
         lambda: processes(site),
+        PAUSE,
     )
 
 
 def wait_states(hm: OCSClient, timeout: float = PATIENCE, /, **wanted: str) -> None:
     """Wait until clients are shown these present states."""
     wait_for(
-        lambda: wanted.items() <= states(hm).items(), timeout, str(wanted), lambda: children(hm)
+        lambda: wanted.items() <= states(hm).items(),
+        timeout,
+        str(wanted),
+        lambda: children(hm),
+        PAUSE,
     )
 
 
@@ -97,7 +106,7 @@ def wait_child(hm: OCSClient, instance_id: str, timeout: float = PATIENCE, /, **
         child = children(hm)[instance_id]
         return child if wanted.items() <= child.items() else None
 
-    return wait_for(found, timeout, f"{instance_id}: {wanted}", lambda: children(hm))
+    return wait_for(found, timeout, f"{instance_id}: {wanted}", lambda: children(hm), PAUSE)
 
 
 def targets(hm: OCSClient) -> dict[str, str]:
