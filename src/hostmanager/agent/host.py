@@ -8,6 +8,7 @@ the loop, in the order in which it was asked for.
 import asyncio
 import logging
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from random import Random
@@ -27,6 +28,8 @@ log = logging.getLogger(__name__)
 
 SITE = "[SCF]"
 """Key of the site file in `config_parse_status` (contract, section 5)."""
+
+UNHEARD_KEPT = 100
 
 NO_COMPOSE = (
     "This entry is managed through docker compose, and no compose file that the manager was "
@@ -77,7 +80,8 @@ class Host:
         self.snapshot = self.supervisor.snapshot
         self.parse_status: dict[str, tuple[bool, float, str]] = {}
         self.running = False
-        self.say: Say = log.info
+        self.unheard: deque[tuple[float, str]] = deque(maxlen=UNHEARD_KEPT)
+        self.say: Say = self.say_later
         self._reading = asyncio.Lock()
 
     # --- the manager process ----------------------------------------------------------------
@@ -247,6 +251,11 @@ class Host:
 
     def _note(self, instance_id: str, note: Note) -> None:
         self.say(f"{instance_id}: {note.text}")
+
+    def say_later(self, text: str) -> None:
+        """Log what nobody can read yet, and keep it for the next session with its time."""
+        log.info("%s", text)
+        self.unheard.append((time.time(), text))
 
     def now(self) -> Moment:
         """The present."""

@@ -157,7 +157,8 @@ class Program:
     async def _end(self, linger: float = 0.0) -> None:
         try:
             answer = await self.manager.stop()
-            log.info(answer.text)
+            if not answer.ok:
+                log.error(answer.text)
             self.exit_code = EXIT_OK if answer.ok else EXIT_FAILED
             await asyncio.sleep(linger)
             await self.connection.close(GOODBYE_TIME)

@@ -5,10 +5,10 @@ docstrings of the operations are shown to operators by their clients.
 """
 
 import asyncio
-import logging
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
+from ocs import ocs_agent
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, succeed
 
@@ -17,9 +17,6 @@ from hostmanager.agent.connection import RouterSession
 from hostmanager.agent.host import Answer, Host, NotRunningError
 from hostmanager.agent.views import SessionData, session_data
 from hostmanager.core.requests import RequestError
-from ocs import ocs_agent
-
-log = logging.getLogger(__name__)
 
 ANSWER_TIME = 0.15
 """Seconds that `die` stays to answer a client that asks how it went."""
@@ -108,6 +105,9 @@ class HostManager:
         self._stop_asked.clear()
         self._idle.clear()
         session.data = SessionData(lambda: session_data(self.host))
+        # What happened before there was a session: the first agents are up by now.
+        session.messages[:0] = self.host.unheard
+        self.host.unheard.clear()
         self.host.say = lambda text: say(session, text)
         try:
             # When the program starts, the host is running already, router or not.
@@ -120,7 +120,7 @@ class HostManager:
         except RequestError as error:
             return False, str(error)
         finally:
-            self.host.say = log.info
+            self.host.say = self.host.say_later
             self._idle.set()
 
     async def _begin(self, session: Any, params: dict[str, Any]) -> None:
@@ -177,6 +177,7 @@ class HostManager:
             else:
                 answer = self.host.set_targets(params["requests"])
         except RequestError as error:
+            self.host.say(f"Refused: {error}")
             return False, str(error)
         except NotRunningError:
             return False, (

@@ -49,7 +49,7 @@ def child_state(life: Life, now: Moment, output: Path | None) -> dict[str, Any]:
         "restarts": life.restarts,
         "last_exit": last_exit(life),
         "next_attempt_at": next_attempt_at(life, now),
-        "message": message(life),
+        "message": message(life, now),
         "output": None if output is None else str(output),
     }
 
@@ -81,8 +81,10 @@ def next_attempt_at(life: Life, now: Moment) -> float | None:
     return now.wall + max(0.0, life.deadline - now.mono)
 
 
-def message(life: Life) -> str:
+def message(life: Life, now: Moment) -> str:
     """What a person should know about it now; empty when all is as it should be."""
+    if life.state is State.STOPPING:
+        return _stopping(life, now)
     if life.spec.obstacle is not None:
         return life.spec.obstacle
     if life.trouble is not None:
@@ -92,9 +94,13 @@ def message(life: Life) -> str:
         return f"It {life.last_exit.status}{count}."
     if life.restart_required:
         return "Its entry in the site config has changed since it was started; restart it."
-    if life.state is State.UP and life.target is Target.DOWN:
-        return "It is about to be stopped."
     return ""
+
+
+def _stopping(life: Life, now: Moment) -> str:
+    left = max(0.0, (life.deadline or now.mono) - now.mono)
+    then = "" if life.target is not Target.UP else " It is started again then."
+    return f"Asked to stop (SIGINT); its process group gets SIGTERM in {left:.0f} s.{then}"
 
 
 class SessionData(dict[str, Any]):

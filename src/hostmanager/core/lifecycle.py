@@ -285,8 +285,8 @@ def _once(life: Life, then: State, context: Context) -> tuple[ev.Effect, ...]:
     """Remark on a failure, when this very event is one; seldom, if it goes on and on."""
     if context.event.kind not in FAILURES or life.streak == 0:
         return ()
-    if life.streak > 3 and life.streak & (life.streak - 1):
-        return ()  # from the fourth on only each power of two
+    if not _worth_saying(life.streak):
+        return ()
     if isinstance(context.event, ev.LaunchFailed):
         what = f"could not be launched: {context.event.step}: {context.event.reason}"
     elif life.last_exit is not None:
@@ -297,6 +297,11 @@ def _once(life: Life, then: State, context: Context) -> tuple[ev.Effect, ...]:
     wait = max(0.0, life.not_before - context.now.mono)
     follows = "relaunched at once" if then is State.STARTING else f"next attempt in {wait:.1f} s"
     return (ev.Note(f"{what}{count}; {follows}", warning=True),)
+
+
+def _worth_saying(streak: int) -> bool:
+    """The first failures in a row are, and then those at each power of two."""
+    return streak <= 3 or not streak & (streak - 1)
 
 
 def seconds(length: float) -> str:
@@ -317,8 +322,8 @@ def run_or_end(life: Life, context: Context) -> Outcome:
     if life.must_end:
         return _begin_stop(life, context)
     notes: tuple[ev.Effect, ...] = ()
-    if life.state is State.STARTING and life.streak == 0:
-        notes = (ev.Note(f"up (pid {life.pid})"),)
+    if life.state is State.STARTING and _worth_saying(life.streak):
+        notes = (ev.Note(f"up{' again' if life.streak else ''} (pid {life.pid})"),)
     return replace(life, state=State.UP, deadline=None), notes
 
 

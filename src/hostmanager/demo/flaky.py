@@ -13,7 +13,6 @@ import time
 from typing import Any
 
 import txaio
-
 from ocs import ocs_agent, site_config
 
 EXIT_CODE = 3

@@ -171,7 +171,7 @@ class _Composer(Composer, Resolver):
 class _Constructor(SafeConstructor):
     """PyYAML's safe constructor, with a place for each thing that it cannot make."""
 
-    def construct_object(self, node: Node, deep: bool = False) -> Any:  # noqa: ANN401
+    def construct_object(self, node: Node, deep: bool = False) -> Any:
         try:
             value = super().construct_object(node, deep=deep)
         except (ValueError, TypeError, ArithmeticError, LookupError, AttributeError) as error:
