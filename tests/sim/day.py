@@ -32,7 +32,7 @@ class Day:
     """
 
     def __init__(self, seed: int, agents: int = 50, length: float = DAY) -> None:
-        self.world = World(seed=seed)
+        self.world = World(seed=seed, early=0.0005)  # as hasty as a real loop
         self.watch = Watch(self.world)
         self.agents = agents
         self.random = Random(seed)
