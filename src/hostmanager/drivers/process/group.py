@@ -36,7 +36,7 @@ def _is_zombie(pid: int) -> bool:
     # would tell as well, for 2 MB of memory in a manager that hardly ever needs to know.)
     try:
         stat = Path(f"/proc/{pid}/stat").read_bytes()
-    except OSError:
+    except (FileNotFoundError, ProcessLookupError):
         return True
     return stat.rpartition(b")")[2].split()[0] in (b"Z", b"X")
 
