@@ -204,6 +204,13 @@ class Supervised(Supervisor):
         self.host.commands[name] = self.host.command(name, *argv)
         self.add(InstanceSpec(name, "Any"))
 
+    async def ready(self, name: str) -> None:
+        """Wait until it says so, and is shown up: its words may be quicker than its pid."""
+        await until(
+            lambda: self.host.has_said(name, "ready") and self.snapshot[name].state is State.UP,
+            f"{name} ready",
+        )
+
 
 @pytest.fixture
 async def supervised(host):
@@ -224,7 +231,7 @@ async def end(supervisor):
 async def test_a_stubborn_agent_is_killed_after_its_stop_timeout(host, supervised):
     code = textwrap.dedent(IGNORES).format(numbers=(2, 15))
     supervised.add_command("a", PYTHON, "-c", code)
-    await until(lambda: host.has_said("a", "ready"), "ready")
+    await supervised.ready("a")
     seen = []
     supervised.snapshot.listen(lambda _, life: seen.append(life.state))
     await end(supervised)
@@ -237,7 +244,7 @@ async def test_a_stubborn_agent_is_killed_after_its_stop_timeout(host, supervise
 
 async def test_a_crash_with_remnants_is_relaunched_when_those_are_gone(host, supervised):
     supervised.add_command("a", "/bin/sh", "-c", LEAVES_A_CHILD)
-    await until(lambda: host.has_said("a", "ready"), "ready")
+    await supervised.ready("a")
     first = supervised.snapshot["a"].pid
     child = psutil.Process(first).children()[0]
     psutil.Process(first).kill()
@@ -248,7 +255,7 @@ async def test_a_crash_with_remnants_is_relaunched_when_those_are_gone(host, sup
 
 async def test_a_daemon_in_the_session_does_not_outlive_a_stop(host, supervised):
     supervised.add_command("a", PYTHON, "-c", textwrap.dedent(DAEMON))
-    await until(lambda: host.has_said("a", "ready"), "ready")
+    await supervised.ready("a")
     await end(supervised)
     assert shown(supervised) is State.DOWN
     assert host.processes() == []
