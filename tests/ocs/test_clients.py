@@ -9,9 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from ocs import ocsbow
 
 import hostmanager.agent.main as agent_main
-from ocs import ocsbow
 from tests.ocs.steps import outcome, output_of, send, wait_gone, wait_ready, wait_states
 from tests.support.clients import client, states
 from tests.support.processes import processes_of
@@ -91,15 +91,15 @@ def test_ocsbow_down_and_up_act_on_the_agent_that_was_named(site, begin, bow):
     assert len(wait_ready(site, "a", "b")) == 2
 
 
-@pytest.mark.parametrize("whom", ["hm-testhost", "--all"])
-def test_ocsbow_down_and_up_of_the_manager_act_on_all_of_its_agents(site, begin, bow, whom):
+def test_ocsbow_down_and_up_of_the_manager_act_on_all_of_its_agents(site, begin, bow):
     hm = begin(instance("a"), instance("b"))
     wait_ready(site, "a", "b")
-    bow("down", whom)
-    wait_states(hm, a="down", b="down")
-    wait_gone(site, "a", "b")
-    bow("up", whom)
-    wait_ready(site, "a", "b")
+    for whom in ("hm-testhost", "--all"):
+        bow("down", whom)
+        wait_states(hm, a="down", b="down")
+        wait_gone(site, "a", "b")
+        bow("up", whom)
+        wait_ready(site, "a", "b")
 
 
 def test_a_dry_run_of_ocsbow_changes_nothing(site, begin, bow):
@@ -148,7 +148,7 @@ def test_the_console_commands_of_ocs_know_the_manager(site, begin):
     supports = command(site, "ocs-local-support", "status")
     assert supports.returncode == 0, supports.stderr
     for question in ("configured on this host:", "agent running?", "manager process running?"):
-        assert re.search(re.escape(question) + r"\s+True", supports.stdout), question
+        assert re.search(re.escape(question) + r":?\s+True", supports.stdout), question
     assert re.search(r"instance-id:\s+hm-testhost", supports.stdout)
 
 
@@ -161,13 +161,12 @@ def ways(site: Site) -> dict[str, list[str]]:
     script = [str(BIN / "ocs-agent-cli"), "--agent", agent_main.__file__, "--entrypoint", "main"]
     return {
         "module": [sys.executable, "-m", "hostmanager.agent", *state],
-        "file": [sys.executable, "-m", "hostmanager.agent.main", *state],
         "hostmanager run": [str(BIN / "hostmanager"), "run", *state],
         "ocs-agent-cli": [*script, "--instance-id", site.manager_id, *state],
     }
 
 
-@pytest.mark.parametrize("way", ["module", "file", "hostmanager run", "ocs-agent-cli"])
+@pytest.mark.parametrize("way", ["module", "hostmanager run", "ocs-agent-cli"])
 def test_the_manager_can_be_started_in_each_of_the_usual_ways(site, start_program, way):
     if way == "hostmanager run" and importlib.util.find_spec("hostmanager.cli.main") is None:
         pytest.skip("there is no `hostmanager run` yet")

@@ -252,7 +252,7 @@ def listen(site: Site, seconds: float) -> list[tuple[float, Any]]:
 
 
 def test_a_heartbeat_with_the_state_of_the_operations_goes_out_each_second(shown):
-    beats = listen(shown.site, 2.5)
+    beats = listen(shown.site, 2.2)
     gaps = [late[0] - early[0] for early, late in pairwise(beats)]
     assert 3 <= len(beats) <= 5, gaps
     op_codes = beats[-1][1][0]

@@ -3,7 +3,6 @@
 import signal
 from typing import Any
 
-import pytest
 import yaml
 
 from tests.ocs.steps import (
@@ -52,19 +51,20 @@ def test_new_instances_get_the_target_of_their_entry_and_known_ones_are_left_alo
     assert list(states(hm)) == list("abcde")
 
 
-@pytest.mark.parametrize("entries", [(), (instance("a", manage="ignore"),)], ids=["gone", "ignore"])
-def test_what_is_gone_or_now_ignored_is_stopped_and_then_forgotten(site, begin, entries):
-    hm = begin(instance("a", "--behave", "slow-stop", 0.4), instance("b"))
-    before = wait_ready(site, "a", "b")
-    site.write(*entries, instance("b"))
+def test_what_is_gone_or_now_ignored_is_stopped_and_then_forgotten(site, begin):
+    slow = ("--behave", "slow-stop", 0.4)
+    hm = begin(instance("a", *slow), instance("b"), instance("c", *slow))
+    before = wait_ready(site, "a", "b", "c")
+    site.write(instance("a", *slow, manage="ignore"), instance("b"))
     assert reload(hm)[0]
-    assert targets(hm) == {"a": "down", "b": "up"}
-    wait_for(lambda: states(hm).keys() == {"b"}, 10, "a to be forgotten")
+    assert targets(hm) == {"a": "down", "b": "up", "c": "down"}
+    wait_for(lambda: states(hm).keys() == {"b"}, 10, "a and c to be forgotten")
     assert processes_of(site) == {"b": [before["b"]]}
-    assert [s.name for s in site.signals("a")] == ["SIGINT"]
-    ok, text = outcome(hm.update(requests=[("a", "up")]))
-    assert ok is False
-    assert "'a'" in text
+    for name in ("a", "c"):
+        assert [s.name for s in site.signals(name)] == ["SIGINT"]
+        ok, text = outcome(hm.update(requests=[(name, "up")]))
+        assert ok is False
+        assert f"'{name}'" in text
 
 
 def test_one_that_is_leaving_cannot_be_wanted_up_and_comes_back_with_its_entry(site, begin):
