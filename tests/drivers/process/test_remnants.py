@@ -1,7 +1,6 @@
 """Stops, and what an agent leaves behind: named, ended, and only then is it gone."""
 
 import asyncio
-import signal
 import textwrap
 from dataclasses import replace
 from random import Random
@@ -111,7 +110,9 @@ async def test_sigterm_and_sigkill_go_to_the_whole_group(host):
 
 async def test_what_is_left_behind_is_named_ended_and_only_then_gone(host):
     pid = await ready(host, "a", "/bin/sh", "-c", LEAVES_A_CHILD)
-    psutil.Process(pid).send_signal(signal.SIGKILL)
+    (child,) = psutil.Process(pid).children()
+    await until(lambda: child.name() == "sleep", "no copy of the shell any more")
+    psutil.Process(pid).kill()
     left = await host.next("a")
     assert isinstance(left, LeftBehind)
     assert left.status == ExitStatus(signal=9)
