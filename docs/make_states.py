@@ -13,7 +13,8 @@ from pathlib import Path
 from hostmanager.agent.views import NEXT_ACTION
 from hostmanager.core import events as ev
 from hostmanager.core.events import EventKind, ExitStatus, Moment
-from hostmanager.core.lifecycle import NOTHING_ALIVE, TABLE, Life, State, odd, stay, step
+from hostmanager.core.life import NOTHING_ALIVE, Life, State
+from hostmanager.core.lifecycle import TABLE, odd, stay, step
 from hostmanager.core.model import InstanceSpec, Target
 from hostmanager.core.policy import Policy
 

@@ -14,7 +14,7 @@ from random import Random
 
 from hostmanager.core import events as ev
 from hostmanager.core.events import ExitStatus, Moment, StopStep
-from hostmanager.core.lifecycle import Life
+from hostmanager.core.life import Life
 from hostmanager.core.model import InstanceSpec
 from hostmanager.core.policy import Policy
 from hostmanager.core.ports import Report

@@ -7,7 +7,7 @@ import pytest
 
 from hostmanager.core import events as ev
 from hostmanager.core.events import ExitStatus
-from hostmanager.core.lifecycle import State
+from hostmanager.core.life import State
 from hostmanager.core.policy import Policy, StopPolicy
 from tests.core.fakes import (
     CRASHES,

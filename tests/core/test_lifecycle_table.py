@@ -10,9 +10,10 @@ from dataclasses import replace
 import pytest
 
 from hostmanager.core import events as ev
-from hostmanager.core import lifecycle
+from hostmanager.core import life as life_module
 from hostmanager.core.events import EventKind, ExitStatus, Moment, StopStep
-from hostmanager.core.lifecycle import NOTHING_ALIVE, TABLE, LastExit, Life, State, step
+from hostmanager.core.life import NOTHING_ALIVE, LastExit, Life, State
+from hostmanager.core.lifecycle import TABLE, step
 from hostmanager.core.model import Target
 from hostmanager.core.policy import Policy
 from tests.core.fakes import spec
@@ -42,9 +43,9 @@ COLUMNS = (
     *("LAUNCH_FAILED", "ENDED", "LEFT_BEHIND", "GONE", "OUTPUT", "TIMER"),
 )
 MOVES = {
-    "DOWN": "settle settle settle settle settle stay run_or_end odd odd clear odd stay odd",
-    "BLOCKED": "settle settle settle settle settle stay run_or_end odd odd clear odd stay odd",
-    "WAITING": "sooner settle settle settle settle stay run_or_end odd odd clear odd stay settle",
+    "DOWN": "settle settle settle settle settle stay run_or_end odd settle clear odd stay odd",
+    "BLOCKED": "settle settle settle settle settle stay run_or_end odd settle clear odd stay odd",
+    "WAITING": "sooner settle settle settle settle stay run_or_end odd settle clear odd stay settle",  # noqa: E501
     "STARTING": "stay stay stay stay stay stay run_or_end settle settle clear odd stay slow_launch",
     "UP": "stay run_or_end stay run_or_end run_or_end stay odd odd settle clear odd stay odd",
     "STOPPING": "stay stay stay stay stay terminate odd odd settle clear odd stay terminate",
@@ -92,8 +93,8 @@ def outcomes(state, kind):
     """Each life in this cell, what the event makes known of it, and what follows."""
     for life in lives(state):
         after, effects = step(life, EVENTS[kind], NOW, 0.5, POLICY)
-        context = lifecycle.Context(EVENTS[kind], NOW, 0.5, POLICY)
-        yield life, lifecycle.absorb(life, context), after, without_words(effects)
+        context = life_module.Context(EVENTS[kind], NOW, 0.5, POLICY)
+        yield life, life_module.absorb(life, context), after, without_words(effects)
 
 
 def without_words(effects):
@@ -236,7 +237,7 @@ PROMISES = {
 
 def known_after(event, **facts):
     life = Life(spec(), Target.UP, **{"state": State.UP, "launched": Moment(990.0, 0.0), **facts})
-    return lifecycle.absorb(life, lifecycle.Context(event, NOW, 0.5, POLICY))
+    return life_module.absorb(life, life_module.Context(event, NOW, 0.5, POLICY))
 
 
 def test_an_unexpected_exit_is_counted_and_told():
@@ -257,8 +258,8 @@ def test_an_unexpected_exit_is_counted_and_told():
 )
 def test_an_end_that_was_wanted_is_no_failure(facts):
     life = replace(Life(spec(), Target.UP, launched=Moment(990.0, 0.0)), **facts)
-    context = lifecycle.Context(ev.Ended(ExitStatus(code=0)), NOW, 0.5, POLICY)
-    known = lifecycle.absorb(life, context)
+    context = life_module.Context(ev.Ended(ExitStatus(code=0)), NOW, 0.5, POLICY)
+    known = life_module.absorb(life, context)
     assert (known.streak, known.exits) == (0, ())
     assert known.last_exit.expected
 

@@ -1,6 +1,6 @@
 """The one truth and those who look at it."""
 
-from hostmanager.core.lifecycle import Life, State
+from hostmanager.core.life import Life, State
 from hostmanager.core.model import Target
 from hostmanager.core.snapshot import Snapshot
 from tests.core.fakes import spec

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hostmanager.core.lifecycle import State
+from hostmanager.core.life import State
 from hostmanager.core.model import Target
 from hostmanager.core.requests import Request
 from tests.core.fakes import (

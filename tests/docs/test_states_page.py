@@ -3,7 +3,7 @@
 import importlib.util
 from pathlib import Path
 
-from hostmanager.core.lifecycle import State
+from hostmanager.core.life import State
 
 DOCS = Path(__file__).parents[2] / "docs"
 

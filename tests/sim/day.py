@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from random import Random
 
-from hostmanager.core.lifecycle import Life
+from hostmanager.core.life import Life
 from hostmanager.core.model import InstanceSpec, Target
 from hostmanager.core.requests import Request
 from tests.core.fakes import OBEYS, Behaviour, World, spec

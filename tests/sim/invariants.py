@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 
-from hostmanager.core.lifecycle import Life, State
+from hostmanager.core.life import Life, State
 from hostmanager.core.model import Target
 from tests.core.fakes import World
 

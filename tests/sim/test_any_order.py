@@ -5,7 +5,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from hostmanager.core.lifecycle import NOTHING_ALIVE, State
+from hostmanager.core.life import NOTHING_ALIVE, State
 from hostmanager.core.model import Target
 from hostmanager.core.requests import Request
 from tests.core.fakes import (

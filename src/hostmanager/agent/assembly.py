@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import hashlib
 import os
 import sys
 from pathlib import Path
@@ -18,13 +19,14 @@ from hostmanager.agent.options import (
     make_parser,
     policy_of,
 )
-from hostmanager.drivers.process import ProcessDriver
+from hostmanager.drivers.process import Ownership, ProcessDriver
 from hostmanager.site import SiteFile, load
 
 
 def make_host(settings: Settings, loop: asyncio.AbstractEventLoop) -> Host:
     """Make a host with real processes on a real clock."""
-    driver = ProcessDriver(loop, Launching(settings, os.environ).command)
+    owner = Ownership(settings.key, settings.state_dir / "locks")
+    driver = ProcessDriver(loop, Launching(settings, os.environ).command, owner)
     return Host(settings, driver, LoopClock(loop), Random())
 
 
@@ -67,8 +69,20 @@ def make_settings(args: argparse.Namespace, site: SiteFile) -> tuple[Settings, l
         site_file=Path(site.path),
         host=site.host,
         working_dir=working_dir,
+        state_dir=state,
         output_dir=output_dir,
+        key=manager_key(args),
         policy=policy_of(args),
         python=sys.executable,
     )
     return settings, remarks
+
+
+def manager_key(args: argparse.Namespace) -> str:
+    """Tell this manager from all others that may run on this machine.
+
+    Two sites may use the same names; two managers of the same address, realm and router are
+    the same manager.
+    """
+    parts = (args.address_root, args.instance_id, args.site_realm, args.site_hub)
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]

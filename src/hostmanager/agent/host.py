@@ -9,7 +9,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 from hostmanager.agent.options import Settings
 from hostmanager.core import requests as rq
 from hostmanager.core.events import Moment, Note
-from hostmanager.core.model import InstanceSpec, Kind, Target
+from hostmanager.core.model import Found, InstanceSpec, Kind, Target
 from hostmanager.core.ports import Clock, Driver
 from hostmanager.core.requests import Request
 from hostmanager.core.supervisor import Supervisor
@@ -91,6 +91,7 @@ class Host:
         site: SiteFile | SiteFileError,
         requests: Any = (),
         initial_state: str | None = None,
+        found: Mapping[str, Found] | None = None,
     ) -> Answer:
         """Begin to supervise: track what the site file lists, with fresh records.
 
@@ -99,6 +100,7 @@ class Host:
                 leaves the instances that are known, if there are any.
             requests: As for `update`; applied after that.
             initial_state: ``up`` or ``down`` for all, in place of what the entries name.
+            found: What an earlier manager launched and is still alive.
 
         Raises:
             RequestError: A request makes no sense; nothing was begun.
@@ -109,10 +111,15 @@ class Host:
         problems = self._take_down(site)
         self.running = True
         known = self.snapshot.keys() - set(ids)
+        found = dict(found or {})
         for spec in specs:
-            self.supervisor.add(_with_target(spec, initial_state))
+            mine = found.pop(spec.instance_id, None)
+            self.supervisor.add(_with_target(spec, initial_state), mine)
         for instance_id in known:
             self.supervisor.retire(instance_id)
+        for instance_id, other in found.items():
+            self.say(f"{instance_id}: runs, but is not in the site config; it is stopped")
+            self.supervisor.adopt_unlisted(instance_id, other)
         self.supervisor.carry_out(checked)
         return Answer(site.summary()[0], tuple(map(str, checked)), problems)
 

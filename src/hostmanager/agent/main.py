@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from hostmanager.agent.alone import AnotherManagerError, claim
 from hostmanager.agent.assembly import make_host, make_settings
 from hostmanager.agent.folders import FolderError
 from hostmanager.agent.loop import install_reactor, new_loop, without_numpy
@@ -54,7 +55,8 @@ def main(args: Sequence[str] | None = None, prog: str | None = None) -> None:
         if namespace.quiet:
             _be_quiet()
         settings, remarks = make_settings(namespace, site)
-    except (UsageError, SiteFileError, FolderError, ValueError) as error:
+        alone = claim(settings.state_dir, settings.key)
+    except (UsageError, AnotherManagerError, SiteFileError, FolderError, ValueError) as error:
         probe.kill()
         probe.wait()
         print(f"hostmanager: {error}", file=sys.stderr)
@@ -67,7 +69,8 @@ def main(args: Sequence[str] | None = None, prog: str | None = None) -> None:
     for remark in remarks:
         log.warning(remark)
     site = with_known_classes(site, finish_probe(probe))
-    raise SystemExit(Program(namespace, settings, site).run())
+    with alone:
+        raise SystemExit(Program(namespace, settings, site).run())
 
 
 class Program:
@@ -91,7 +94,8 @@ class Program:
         # Launching threads get their turns while the main thread imports what follows.
         usual = sys.getswitchinterval()
         sys.setswitchinterval(LAUNCHING_SWITCH_INTERVAL)
-        self.host.begin(self.site, initial_state=self.namespace.initial_state)
+        found = self.host.driver.survey()
+        self.host.begin(self.site, initial_state=self.namespace.initial_state, found=found)
         try:
             self._import_face()
             sys.setswitchinterval(usual)

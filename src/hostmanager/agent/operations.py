@@ -102,7 +102,6 @@ class HostManager:
     async def _manage(self, session: Any, params: dict[str, Any]) -> Result:
         if self._closing:
             return False, "The host manager is about to exit; nothing is started any more."
-        self._stop_asked.clear()
         self._idle.clear()
         session.data = SessionData(lambda: session_data(self.host))
         # What happened before there was a session: the first agents are up by now.
@@ -121,6 +120,7 @@ class HostManager:
             return False, str(error)
         finally:
             self.host.say = self.host.say_later
+            self._stop_asked.clear()  # not at the beginning: a stop may come before that
             self._idle.set()
 
     async def _begin(self, session: Any, params: dict[str, Any]) -> None:

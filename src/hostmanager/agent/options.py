@@ -43,7 +43,9 @@ class Settings:
         site_file: The site config file.
         host: Key of this host in it.
         working_dir: Where agents are started.
+        state_dir: Where the manager keeps what outlives it.
         output_dir: Where the output of agents goes.
+        key: Tells this manager from all others of the machine; the same after a restart.
         policy: The rules in numbers.
         python: The interpreter that runs the agents.
     """
@@ -51,7 +53,9 @@ class Settings:
     site_file: Path
     host: str
     working_dir: Path
+    state_dir: Path
     output_dir: Path
+    key: str
     policy: Policy
     python: str
 

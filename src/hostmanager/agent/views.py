@@ -10,7 +10,7 @@ from typing import Any
 
 from hostmanager.agent.host import Host
 from hostmanager.core.events import Moment
-from hostmanager.core.lifecycle import Life, State
+from hostmanager.core.life import Life, State
 from hostmanager.core.model import InstanceSpec, Kind, Target
 from hostmanager.core.policy import stability
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import ClassVar
 
-from hostmanager.core.model import InstanceSpec
+from hostmanager.core.model import Found, InstanceSpec
 
 
 class EventKind(StrEnum):
@@ -119,9 +119,15 @@ class Hurry:
 
 @dataclass(frozen=True, slots=True)
 class Launched:
-    """The program runs (it was executed; it need not be ready)."""
+    """The program runs (it was executed; it need not be ready).
+
+    Attributes:
+        pid: Its process id.
+        found: What was found of it, if an earlier manager launched it.
+    """
 
     pid: int
+    found: Found | None = None
     kind: ClassVar = EventKind.LAUNCHED
 
 

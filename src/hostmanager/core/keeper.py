@@ -14,8 +14,8 @@ from random import Random
 
 from hostmanager.core import events as ev
 from hostmanager.core import lifecycle
-from hostmanager.core.lifecycle import Life
-from hostmanager.core.model import InstanceSpec
+from hostmanager.core.life import Life
+from hostmanager.core.model import Found, InstanceSpec
 from hostmanager.core.policy import Policy
 from hostmanager.core.ports import Clock, Driver, Timer
 
@@ -83,6 +83,11 @@ class Keeper:
                 self._handle(self._queue.popleft())
         finally:
             self._busy = False
+
+    def adopt(self, found: Found) -> None:
+        """Take over what an earlier manager launched, instead of launching it."""
+        self._run += 1
+        self._around.driver.adopt(self.life.spec, found, partial(self._observed, self._run))
 
     def _handle(self, event: ev.Event) -> None:
         around = self._around

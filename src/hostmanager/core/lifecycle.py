@@ -1,6 +1,6 @@
 """The life of one instance: what follows from what, in one table.
 
-The design is level-triggered. An event first changes what is *known* (`absorb`: the
+The design is level-triggered. An event first changes what is *known* (`life.absorb`: the
 target, the spec, how the process ended), and then the table names the *move* to make,
 which looks at all that is known. A lost or doubled event can delay, never mislead.
 
@@ -31,115 +31,16 @@ changes nothing and is logged. docs/states.md is made from this table.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from dataclasses import replace
 
 from hostmanager.core import events as ev
-from hostmanager.core.events import EventKind, ExitStatus, Moment, StopStep
-from hostmanager.core.model import InstanceSpec, Target
-from hostmanager.core.policy import Policy, recent
-
-
-class State(StrEnum):
-    """The rows of the transition table."""
-
-    DOWN = "down"
-    BLOCKED = "blocked"
-    WAITING = "waiting"
-    STARTING = "starting"
-    UP = "up"
-    STOPPING = "stopping"
-    TERMINATING = "terminating"
-    KILLING = "killing"
-
-
-AT_REST = frozenset({State.DOWN, State.BLOCKED})
-NOTHING_ALIVE = frozenset({State.DOWN, State.BLOCKED, State.WAITING})
-ENDING = frozenset({State.STOPPING, State.TERMINATING, State.KILLING})
+from hostmanager.core.events import EventKind, Moment, StopStep
+from hostmanager.core.life import NOTHING_ALIVE, Context, Life, State, absorb
+from hostmanager.core.model import Target
+from hostmanager.core.policy import Policy
 
 LAUNCH_PATIENCE = 10.0
 """Seconds after which a launch that the driver has not answered is remarked upon."""
-
-
-@dataclass(frozen=True, slots=True)
-class LastExit:
-    """The end of the latest run.
-
-    Attributes:
-        status: Code or signal.
-        at: When.
-        expected: Whether it was being ended at the time.
-        ran_for: Length of the run, seconds.
-    """
-
-    status: ExitStatus
-    at: Moment
-    expected: bool
-    ran_for: float
-
-
-@dataclass(frozen=True, slots=True)
-class Life:
-    """All that is known of one instance.
-
-    Attributes:
-        spec: What the site file says of it.
-        target: What is wanted.
-        state: See the module.
-        pending: What takes its place once nothing of it is alive.
-        retiring: Whether it is forgotten once nothing of it is alive.
-        pid: Process id while alive, else None.
-        launched: When the latest launch was asked for.
-        launched_as: Fingerprint of the spec that it was launched with.
-        deadline: When the state wants to be woken (monotonic seconds), or None.
-        not_before: Earliest next launch (monotonic seconds).
-        streak: Failures in a row.
-        exits: Times of the unexpected exits that still count (monotonic seconds).
-        restarts: Launches that answered a failure, since it was tracked.
-        last_exit: How the latest run ended.
-        last_output: The last lines that the run of `last_exit` wrote.
-        stuck: Whether nothing more can be done about it: it was killed and did not end in
-            time, or its launch hangs. Nobody has to wait for it.
-        trouble: What is wrong right now, for people; None when nothing is.
-    """
-
-    spec: InstanceSpec
-    target: Target
-    state: State = State.DOWN
-    pending: InstanceSpec | None = None
-    retiring: bool = False
-    pid: int | None = None
-    launched: Moment | None = None
-    launched_as: str = ""
-    deadline: float | None = None
-    not_before: float = 0.0
-    streak: int = 0
-    exits: tuple[float, ...] = ()
-    restarts: int = 0
-    last_exit: LastExit | None = None
-    last_output: tuple[str, ...] = ()
-    stuck: bool = False
-    trouble: str | None = None
-
-    @property
-    def must_end(self) -> bool:
-        """Whether a live process of this instance has no right to go on."""
-        return self.target is not Target.UP or self.pending is not None or self.retiring
-
-    @property
-    def restart_required(self) -> bool:
-        """Whether the running process was launched from another entry than today's."""
-        return self.state is State.UP and self.launched_as != self.spec.fingerprint
-
-
-@dataclass(frozen=True, slots=True)
-class Context:
-    """What a move may look at beside the life itself."""
-
-    event: ev.Event
-    now: Moment
-    chance: float
-    policy: Policy
 
 
 Outcome = tuple[Life, tuple[ev.Effect, ...]]
@@ -161,62 +62,6 @@ def step(life: Life, event: ev.Event, now: Moment, chance: float, policy: Policy
     if move is odd:
         return odd(life, context)
     return move(absorb(life, context), context)
-
-
-# --- absorb: what an event tells, whatever the state -------------------------------------
-
-
-def absorb(life: Life, context: Context) -> Life:  # noqa: PLR0911 - one for each event
-    """Take down what the event tells."""
-    match context.event:
-        case ev.WantUp():
-            return replace(life, target=Target.UP)
-        case ev.WantDown():
-            # A deliberate stop ends a streak: who starts it again means it.
-            return replace(life, target=Target.DOWN, streak=0, not_before=context.now.mono)
-        case ev.Update(spec):
-            if life.pending is not None:
-                return replace(life, pending=spec)
-            return replace(life, spec=spec)
-        case ev.Replace(spec):
-            return replace(life, pending=spec, target=spec.initial_target, retiring=False)
-        case ev.Retire():
-            return replace(life, target=Target.DOWN, retiring=True, pending=None)
-        case ev.Launched(pid):
-            return replace(life, pid=pid, trouble=None, stuck=False)
-        case ev.LaunchFailed(step, reason):
-            # Not wanted any more: then it is no failure that counts.
-            failed = life if life.must_end else _failure(life, context)
-            return replace(failed, pid=None, trouble=f"Launch failed at the {step}: {reason}.")
-        case ev.Ended(status) | ev.LeftBehind(status):
-            return _exited(life, status, context)
-        case ev.Gone():
-            return replace(life, pid=None)
-        case ev.Output(lines):
-            return replace(life, last_output=lines)
-        case ev.Hurry() | ev.TimerFired():
-            return life
-
-
-def _exited(life: Life, status: ExitStatus, context: Context) -> Life:
-    began = life.launched or context.now
-    expected = life.must_end or life.state in ENDING
-    exited = LastExit(status, context.now, expected, context.now.mono - began.mono)
-    life = replace(life, pid=None, last_exit=exited, last_output=())
-    return life if expected else _failure(life, context)
-
-
-def _failure(life: Life, context: Context) -> Life:
-    """Count a failure and set the earliest next launch."""
-    restart, now = context.policy.restart, context.now.mono
-    ran_for = now - life.launched.mono if life.launched else 0.0
-    streak = restart.streak_after(life.streak, ran_for)
-    return replace(
-        life,
-        streak=streak,
-        exits=(*recent(life.exits, now), now),
-        not_before=now + restart.delay(streak, context.chance),
-    )
 
 
 # --- moves: what to do with all that is known --------------------------------------------
@@ -322,7 +167,9 @@ def run_or_end(life: Life, context: Context) -> Outcome:
     if life.must_end:
         return _begin_stop(life, context)
     notes: tuple[ev.Effect, ...] = ()
-    if life.state is State.STARTING and _worth_saying(life.streak):
+    if isinstance(context.event, ev.Launched) and context.event.found is not None:
+        notes = (ev.Note(f"runs already (pid {life.pid}); taken over as it is"),)
+    elif life.state is State.STARTING and _worth_saying(life.streak):
         notes = (ev.Note(f"up{' again' if life.streak else ''} (pid {life.pid})"),)
     return replace(life, state=State.UP, deadline=None), notes
 
@@ -400,15 +247,15 @@ _ROWS: Mapping[State, tuple[Move, ...]] = {
     # LAUNCHED LAUNCH_FAILED ENDED LEFT_BEHIND GONE OUTPUT TIMER
     State.DOWN: (
         *(settle, settle, settle, settle, settle, stay),
-        *(run_or_end, odd, odd, clear, odd, stay, odd),
+        *(run_or_end, odd, settle, clear, odd, stay, odd),
     ),
     State.BLOCKED: (
         *(settle, settle, settle, settle, settle, stay),
-        *(run_or_end, odd, odd, clear, odd, stay, odd),
+        *(run_or_end, odd, settle, clear, odd, stay, odd),
     ),
     State.WAITING: (
         *(sooner, settle, settle, settle, settle, stay),
-        *(run_or_end, odd, odd, clear, odd, stay, settle),
+        *(run_or_end, odd, settle, clear, odd, stay, settle),
     ),
     State.STARTING: (
         *(stay, stay, stay, stay, stay, stay),

@@ -44,3 +44,20 @@ class InstanceSpec:
     initial_target: Target = Target.UP
     fingerprint: str = ""
     obstacle: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a driver found alive of an instance that an earlier manager launched.
+
+    Attributes:
+        pid: The process that was launched; None if only what it started is left.
+        since: Unix time of its start.
+        fingerprint: Of the entry that it was launched with.
+        others: Further processes of the instance.
+    """
+
+    pid: int | None
+    since: float
+    fingerprint: str
+    others: tuple[int, ...] = ()

@@ -4,11 +4,11 @@ Real ones live in `hostmanager.drivers` and `hostmanager.agent`; the tests have 
 both, so that the core can be run through a day in a second.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from hostmanager.core.events import Moment, Observation, StopStep
-from hostmanager.core.model import InstanceSpec
+from hostmanager.core.model import Found, InstanceSpec
 
 Report = Callable[[Observation], None]
 """Takes an observation of one run; always called on the loop's thread, never from within
@@ -42,6 +42,18 @@ class Driver(Protocol):
 
     def launch(self, spec: InstanceSpec, report: Report) -> None:
         """Start the instance. Nothing of it may be alive."""
+
+    def survey(self) -> Mapping[str, Found]:
+        """Look for what an earlier manager launched and is still alive, by instance-id.
+
+        Called once, before anything is launched.
+        """
+
+    def adopt(self, spec: InstanceSpec, found: Found, report: Report) -> None:
+        """Take over what the survey found, and report on it as if it had been launched.
+
+        If meanwhile nothing of it is left, that is reported as its end.
+        """
 
     def signal(self, instance_id: str, step: StopStep) -> None:
         """Use this means to end the instance. Harmless when nothing of it is alive."""

@@ -7,7 +7,7 @@ looks. Nothing else keeps a copy of a state.
 import logging
 from collections.abc import Callable, Iterator, Mapping
 
-from hostmanager.core.lifecycle import AT_REST, Life
+from hostmanager.core.life import AT_REST, Life
 
 log = logging.getLogger(__name__)
 

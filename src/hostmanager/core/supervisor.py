@@ -9,8 +9,8 @@ from random import Random
 
 from hostmanager.core import events as ev
 from hostmanager.core.keeper import Keeper, Surroundings
-from hostmanager.core.lifecycle import Life
-from hostmanager.core.model import InstanceSpec, Target
+from hostmanager.core.life import Life
+from hostmanager.core.model import Found, InstanceSpec, Target
 from hostmanager.core.policy import Policy
 from hostmanager.core.ports import Clock, Driver
 from hostmanager.core.requests import ALL, Request
@@ -49,18 +49,29 @@ class Supervisor:
             if life.retiring
         }
 
-    def add(self, spec: InstanceSpec) -> None:
+    def add(self, spec: InstanceSpec, found: Found | None = None) -> None:
         """Track an instance, with the target that its entry names.
 
-        An instance of that id that is still alive (a retired one, say) ends first.
+        An instance of that id that is still alive (a retired one, say) ends first. What was
+        `found` of it is taken over: it goes on running if that is wanted, else it is ended.
         """
         keeper = self._keepers.get(spec.instance_id)
-        if keeper is not None:
-            keeper.post(ev.Replace(spec))
+        if keeper is None and found is not None:
+            self._track(Life(spec, spec.initial_target)).adopt(found)
             return
-        keeper = Keeper(Life(spec, Target.DOWN), self._around)
-        self._keepers[spec.instance_id] = keeper
+        keeper = keeper or self._track(Life(spec, Target.DOWN))
         keeper.post(ev.Replace(spec))
+
+    def adopt_unlisted(self, instance_id: str, found: Found) -> None:
+        """Take over what runs but is not in the site file (any more): it ends, and is forgotten."""
+        spec = InstanceSpec(instance_id, "?", initial_target=Target.DOWN)
+        keeper = self._track(Life(spec, Target.DOWN, retiring=True))
+        keeper.adopt(found)
+
+    def _track(self, life: Life) -> Keeper:
+        keeper = Keeper(life, self._around)
+        self._keepers[life.spec.instance_id] = keeper
+        return keeper
 
     def replace(self, spec: InstanceSpec) -> None:
         """Put a new entry in the place of one with another class or kind, or a clean record."""

@@ -22,6 +22,7 @@ from blockbuster import BlockBuster
 from hostmanager.core import events as ev
 from hostmanager.core.model import InstanceSpec
 from hostmanager.drivers.process import Command, ProcessDriver
+from hostmanager.drivers.process.ownership import Ownership
 
 PYTHON = sys.executable
 PATIENCE = 20.0
@@ -46,7 +47,9 @@ class Host:
         self.commands: dict[str, Command] = {}
         self.reports: dict[str, asyncio.Queue[ev.Observation]] = defaultdict(asyncio.Queue)
         self.driver = ProcessDriver(
-            asyncio.get_running_loop(), lambda s: self.commands[s.instance_id]
+            asyncio.get_running_loop(),
+            lambda s: self.commands[s.instance_id],
+            Ownership(f"test{os.getpid()}-{id(self)}", folder / "locks"),
         )
         self.pids: dict[str, int] = {}
 

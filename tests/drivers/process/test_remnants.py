@@ -10,7 +10,7 @@ import pytest
 
 from hostmanager.agent.loop import LoopClock
 from hostmanager.core.events import Ended, ExitStatus, Gone, LeftBehind, StopStep
-from hostmanager.core.lifecycle import State
+from hostmanager.core.life import State
 from hostmanager.core.model import InstanceSpec
 from hostmanager.core.policy import Policy, RestartPolicy, StopPolicy
 from hostmanager.core.supervisor import Supervisor

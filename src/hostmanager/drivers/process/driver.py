@@ -14,7 +14,7 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -30,10 +30,11 @@ from hostmanager.core.events import (
     Output,
     StopStep,
 )
-from hostmanager.core.model import InstanceSpec
+from hostmanager.core.model import Found, InstanceSpec
 from hostmanager.core.ports import Report
-from hostmanager.drivers.process import group, output
-from hostmanager.drivers.process.spawn import Command, Spawned, SpawnError, spawn
+from hostmanager.drivers.process import output, strangers
+from hostmanager.drivers.process.ownership import Kin, Ownership, Relative
+from hostmanager.drivers.process.spawn import Alive, Command, Spawned, SpawnError, spawn
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +52,10 @@ LOOK_AGAIN = 1.0
 """Seconds after which a look that was not possible is tried again."""
 
 
+NO_PROCESS = Spawned(pid=0, pidfd=-1, output_start=0)
+"""In place of a process whose end nobody saw."""
+
+
 @dataclass(slots=True)
 class _Run:
     """One process, from its launch until nothing of it is left."""
@@ -59,6 +64,7 @@ class _Run:
     command: Command
     report: Report
     spawned: Spawned
+    kin: Kin
     status: ExitStatus | None = None  # how it ended; None: it has not
     told: bool = False  # its end was reported
     over: bool = False  # nothing is left of it, and that was reported
@@ -73,13 +79,19 @@ class ProcessDriver:
     Args:
         loop: The event loop; all calls and reports happen on its thread.
         command: Tells how to start an instance.
+        owner: How its processes are known, over the death of this manager, too.
     """
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, command: Callable[[InstanceSpec], Command]
+        self,
+        loop: asyncio.AbstractEventLoop,
+        command: Callable[[InstanceSpec], Command],
+        owner: Ownership,
     ) -> None:
         self._loop = loop
         self._command = command
+        self._owner = owner
+        self._surveyed: dict[str, int | None] = {}  # pidfds of what the survey found
         self._runs: dict[str, _Run] = {}  # of which something is alive
         self._reading: dict[str, _Run] = {}  # of which the output is being read
         self._launchers = ThreadPoolExecutor(LAUNCHERS, "launch", _block_no_signals)
@@ -95,9 +107,34 @@ class ProcessDriver:
             if before is not None:
                 before.next_start = start
 
-        future = self._launchers.submit(spawn, command, opened)
-        launched = partial(self._launched, spec.instance_id, command, report)
+        future = self._launchers.submit(spawn, command, spec, self._owner, opened)
+        launched = partial(self._launched, spec, command, report)
         future.add_done_callback(partial(self._on_loop, launched))
+
+    def survey(self) -> Mapping[str, Found]:
+        """Look for what an earlier manager launched; see the protocol."""
+        surveyed = self._owner.survey()
+        self._surveyed = {i: self._owner.open_leader(i, found) for i, found in surveyed.items()}
+        return surveyed
+
+    def adopt(self, spec: InstanceSpec, found: Found, report: Report) -> None:
+        """Take over what the survey found of an instance; see the protocol."""
+        self._adopt(spec, found, self._surveyed.pop(spec.instance_id, None), report)
+
+    def _adopt(self, spec: InstanceSpec, found: Found, pidfd: int | None, report: Report) -> None:
+        kin = Kin(self._owner, spec.instance_id, found.pid)
+        run = _Run(spec.instance_id, self._command(spec), report, NO_PROCESS, kin)
+        self._runs[spec.instance_id] = run
+        if pidfd is not None and found.pid is not None:
+            run.spawned = Spawned(found.pid, pidfd, 0)
+            self._loop.add_reader(pidfd, self._readable, run)
+            report(Launched(found.pid, found))
+            return
+        # Its end was not seen; what it left behind is dealt with as after any end.
+        run.status = ExitStatus()
+        if found.pid is not None:
+            report(Launched(found.pid, found))
+        self._look_for_remnants(run)
 
     def signal(self, instance_id: str, step: StopStep) -> None:
         """Use this means to end the instance; see the protocol."""
@@ -128,8 +165,13 @@ class ProcessDriver:
     # --- a run's beginning and end --------------------------------------------------------
 
     def _launched(
-        self, instance_id: str, command: Command, report: Report, future: "Future[Spawned]"
+        self,
+        spec: InstanceSpec,
+        command: Command,
+        report: Report,
+        future: "Future[Spawned | Alive]",
     ) -> None:
+        instance_id = spec.instance_id
         try:
             spawned = future.result()
         except SpawnError as error:
@@ -139,7 +181,11 @@ class ProcessDriver:
             log.exception("launch of %s", instance_id)
             report(LaunchFailed("launcher", f"{type(error).__name__}: {error}"))
             return
-        run = _Run(instance_id, command, report, spawned)
+        if isinstance(spawned, Alive):
+            self._adopt(spec, spawned.found, spawned.pidfd, report)
+            return
+        kin = Kin(self._owner, instance_id, spawned.pid)
+        run = _Run(instance_id, command, report, spawned, kin)
         self._runs[instance_id] = run
         self._loop.add_reader(spawned.pidfd, self._readable, run)
         report(Launched(spawned.pid))
@@ -148,8 +194,8 @@ class ProcessDriver:
         pidfd = run.spawned.pidfd
         try:
             result = os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        except ChildProcessError:  # somebody else waited for it
-            run.status = ExitStatus()
+        except ChildProcessError:  # not our child: an earlier manager launched it
+            run.status = strangers.exit_status(run.spawned.pid, pidfd)
         else:
             if result is None:
                 return  # not ended after all
@@ -161,9 +207,10 @@ class ProcessDriver:
         """Nothing is left: wait for the process, which frees its number, and report."""
         run.over = True
         del self._runs[run.instance_id]
-        with suppress(ChildProcessError):
-            os.waitid(os.P_PIDFD, run.spawned.pidfd, os.WEXITED | os.WNOHANG)
-        os.close(run.spawned.pidfd)
+        if run.spawned is not NO_PROCESS:
+            with suppress(ChildProcessError):
+                os.waitid(os.P_PIDFD, run.spawned.pidfd, os.WEXITED | os.WNOHANG)
+            os.close(run.spawned.pidfd)
         run.report(last)
 
     def _read_output(self, run: _Run) -> None:
@@ -186,25 +233,27 @@ class ProcessDriver:
     # --- what a process leaves behind -----------------------------------------------------
 
     def _look_for_remnants(self, run: _Run) -> None:
-        """List what is left of the session, then tell of it, or end it."""
-        future = self._lookers.submit(_describe_members, run.spawned.pid)
+        """List what is left of the run, then tell of it, or end it."""
+        future = self._lookers.submit(run.kin.seize)
         future.add_done_callback(partial(self._on_loop, partial(self._found_remnants, run)))
 
-    def _found_remnants(self, run: _Run, future: "Future[dict[int, str]]") -> None:
-        if run.over:
-            return  # another look was quicker
+    def _found_remnants(self, run: _Run, future: "Future[dict[int, Relative]]") -> None:
         try:
-            members = future.result()
-            for pid in members:
-                self._watch_remnant(run, pid)
+            found = future.result()
         except OSError as error:  # no file descriptors left, say: nothing is known
             log.warning("cannot see what %s left behind: %s", run.instance_id, error)
             self._loop.call_later(LOOK_AGAIN, self._look_for_remnants, run)
             return
-        if members and not run.remnants:
-            self._look_for_remnants(run)  # they ended meanwhile, perhaps not without issue
-        elif not run.told:
-            self._tell_end(run, tuple(text for pid, text in members.items() if pid in run.remnants))
+        for pid, relative in found.items():
+            if run.over or pid in run.remnants:
+                os.close(relative.pidfd)  # another look was quicker
+            else:
+                run.remnants[pid] = relative.pidfd
+                self._loop.add_reader(relative.pidfd, self._remnant_ended, run, pid)
+        if run.over:
+            return
+        if not run.told:
+            self._tell_end(run, tuple(relative.words for relative in found.values()))
         elif run.remnants:
             for pidfd in run.remnants.values():
                 _send(pidfd, SIGNALS[run.step])
@@ -221,19 +270,6 @@ class ProcessDriver:
         else:
             self._end(run, Ended(run.status))
 
-    def _watch_remnant(self, run: _Run, pid: int) -> None:
-        if pid in run.remnants:
-            return
-        try:
-            pidfd = os.pidfd_open(pid)
-        except ProcessLookupError:
-            return  # ended meanwhile
-        if not group.belongs(pid, run.spawned.pid):  # only now is it certain who that is
-            os.close(pidfd)
-            return
-        run.remnants[pid] = pidfd
-        self._loop.add_reader(pidfd, self._remnant_ended, run, pid)
-
     def _remnant_ended(self, run: _Run, pid: int) -> None:
         pidfd = run.remnants.pop(pid)
         self._loop.remove_reader(pidfd)
@@ -246,10 +282,6 @@ class ProcessDriver:
 def _block_no_signals() -> None:
     """What a thread blocks, the processes that it launches block as well."""
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
-
-
-def _describe_members(leader: int) -> dict[int, str]:
-    return {pid: group.command_line(pid) for pid in group.members(leader)}
 
 
 def _status(result: os.waitid_result) -> ExitStatus:

@@ -7,13 +7,23 @@ it starts can be found and ended.
 """
 
 import errno
+import logging
 import os
 import subprocess
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from hostmanager.drivers.process import output
+from hostmanager.core.model import Found, InstanceSpec
+from hostmanager.drivers.process import locks, marks, output
+from hostmanager.drivers.process.ownership import Ownership, command_line, found
+
+log = logging.getLogger(__name__)
+
+LOCK_PATIENCE = 1.0
+LOCK_PAUSE = 0.01
+"""Seconds for which, and between which, an instance's lock that is held is looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +33,7 @@ class Command:
     Attributes:
         argv: Program and arguments; never seen by a shell.
         cwd: Working directory.
-        env: The whole environment.
+        env: The environment; the mark is added to it.
         output: File that its stdout and stderr are appended to.
     """
 
@@ -48,6 +58,19 @@ class Spawned:
     output_start: int
 
 
+@dataclass(frozen=True, slots=True)
+class Alive:
+    """What was alive already of an instance that was to be launched.
+
+    Attributes:
+        found: What it is.
+        pidfd: Of its leader, to be closed; None if that has ended.
+    """
+
+    found: Found
+    pidfd: int | None
+
+
 class SpawnError(Exception):
     """No process came to be: which step failed (a noun), and why (a sentence)."""
 
@@ -57,16 +80,36 @@ class SpawnError(Exception):
         self.reason = reason
 
 
-def spawn(command: Command, opened: Callable[[int], None]) -> Spawned:
-    """Start a process.
+def spawn(
+    command: Command, spec: InstanceSpec, owner: Ownership, opened: Callable[[int], None]
+) -> Spawned | Alive:
+    """Start a process, unless one of the instance is alive already.
 
     Args:
         command: How.
+        spec: Whose process it is.
+        owner: How it will be known as ours.
         opened: Told the size of the output file, before the process can write to it.
+
+    Returns:
+        The process; or what was found alive of the instance: nothing was started then.
 
     Raises:
         SpawnError: It could not be started; nothing is left of the attempt.
     """
+    lock = _take_lock(owner, spec.instance_id)
+    if isinstance(lock, Found):
+        return Alive(lock, owner.open_leader(spec.instance_id, lock))
+    try:
+        return _start(command, {**command.env, **owner.environment(spec)}, lock, opened)
+    finally:
+        if lock is not None:
+            os.close(lock)  # the process has its own copy of the descriptor
+
+
+def _start(
+    command: Command, env: Mapping[str, str], lock: int | None, opened: Callable[[int], None]
+) -> Spawned:
     try:
         fd, start = output.open_for_run(command.output)
     except OSError as error:
@@ -77,10 +120,11 @@ def spawn(command: Command, opened: Callable[[int], None]) -> Spawned:
         process = subprocess.Popen(
             command.argv,
             cwd=command.cwd,
-            env=dict(command.env),
+            env=env,
             stdin=subprocess.DEVNULL,
             stdout=fd,
             stderr=fd,
+            pass_fds=() if lock is None else (lock,),
             start_new_session=True,
         )
     except OSError as error:
@@ -94,6 +138,38 @@ def spawn(command: Command, opened: Callable[[int], None]) -> Spawned:
     # From here on the pidfd alone is used: keep Popen from waiting for the child as well.
     process.returncode = 0
     return Spawned(process.pid, pidfd, start)
+
+
+def _take_lock(owner: Ownership, instance_id: str) -> int | Found | None:
+    """Take the lock of the instance, or find who has it.
+
+    Returns:
+        The open file; None if there can be no lock (a read-only or full disk: supervising
+        goes on, the mark still tells whose the process is); or what holds it.
+    """
+    path = owner.lock_file(instance_id)
+    until = time.monotonic() + LOCK_PATIENCE
+    while True:
+        try:
+            lock = locks.take(path)
+        except OSError as error:
+            log.warning("%s is launched without a lock: %s: %s", instance_id, path, error.strerror)
+            return None
+        if lock is not None:
+            return lock
+        holders = owner.holders(instance_id)
+        ours = [m for pid in holders if (m := marks.look_at(pid, owner.key)) is not None]
+        if ours:
+            return found(ours)
+        if time.monotonic() > until:
+            raise SpawnError("lock", _in_the_way(holders, path))
+        # A predecessor was killed between fork and exec: what it forked is about to be marked.
+        time.sleep(LOCK_PAUSE)
+
+
+def _in_the_way(holders: list[int], path: Path) -> str:
+    who = ", ".join(command_line(pid) for pid in holders) or "a process that cannot be seen"
+    return f"another copy of it seems to run ({who}): it holds {path}; end it, and it is launched"
 
 
 def _pidfd(process: "subprocess.Popen[bytes]") -> int:

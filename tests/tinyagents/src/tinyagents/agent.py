@@ -30,6 +30,7 @@ import sys
 import time
 
 from ocs import site_config
+
 from tinyagents import behaviours
 from tinyagents.notes import note
 

@@ -5,8 +5,8 @@ import os
 import time
 
 import txaio
-
 from ocs import ocs_agent, site_config
+
 from tinyagents.notes import note
 
 

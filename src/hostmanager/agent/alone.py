@@ -1,0 +1,97 @@
+"""One manager of an id on a host: a second one refuses to start, and names the first.
+
+Two claims, both held by the kernel for as long as the process lives and not inherited by
+agents: a lock on a file in the state folder, and a socket name, which is one per host
+whatever the state folder is. A manager that was killed between forking an agent and the
+agent's first instruction leaves a copy of both for a moment, so a claim is tried for a while.
+"""
+
+import errno
+import fcntl
+import os
+import socket
+import struct
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+BACKLOG = 128
+"""Others that may knock at the name: nobody answers the door, the kernel tells who lives here."""
+
+PATIENCE = 1.0
+PAUSE = 0.02
+"""Seconds for which, and between which, a claim is tried."""
+
+
+class AnotherManagerError(Exception):
+    """A manager of this id runs on this host already; the text names it."""
+
+
+def claim(state: Path, key: str) -> ExitStack:
+    """Claim to be the only manager of this key on this host.
+
+    Returns:
+        What holds the claim, until it is closed.
+
+    Raises:
+        AnotherManagerError: There is one.
+    """
+    until = time.monotonic() + PATIENCE
+    path = state / "manager.lock"
+    while True:
+        held = ExitStack()
+        if _claim_name(held, _name(key)) and _claim_file(held, path):
+            return held
+        held.close()
+        if time.monotonic() > until:
+            raise AnotherManagerError(
+                f"A host manager of this id runs on this host already: {_who(_name(key), path)}. "
+                "Nothing was started. Stop that one first, or give this one another --instance-id."
+            )
+        time.sleep(PAUSE)
+
+
+def _name(key: str) -> str:
+    return f"\0ocs-hostmanager/{os.getuid()}/{key}"
+
+
+def _claim_name(held: ExitStack, name: str) -> bool:
+    """Bind the name, an abstract one that vanishes with its process."""
+    ours = held.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+    try:
+        ours.bind(name)
+        ours.listen(BACKLOG)
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        return False
+    return True
+
+
+def _claim_file(held: ExitStack, path: Path) -> bool:
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    held.callback(os.close, fd)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    os.ftruncate(fd, 0)
+    os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+    return True
+
+
+def _who(name: str, path: Path) -> str:
+    """Tell who has the claim: the kernel knows who listens, the file says who locked it."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as knock:
+        knock.settimeout(0.2)
+        try:
+            knock.connect(name)
+            creds = knock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+            return f"pid {struct.unpack('3i', creds)[0]}"
+        except OSError:
+            pass
+    try:
+        said = path.read_text(encoding="ascii", errors="replace").strip()
+    except OSError:
+        said = ""
+    return f"pid {said} holds {path}" if said.isdecimal() else f"somebody holds {path}"

@@ -1,0 +1,173 @@
+"""What is known of one instance, and how an event adds to it.
+
+`Life` is all there is to know; `absorb` is the only function that takes an event down in it.
+What to *do* about it is the business of `lifecycle`, whose docstring tells what the states mean.
+"""
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from hostmanager.core import events as ev
+from hostmanager.core.events import ExitStatus, Moment
+from hostmanager.core.model import Found, InstanceSpec, Target
+from hostmanager.core.policy import Policy, recent
+
+
+class State(StrEnum):
+    """The rows of the transition table."""
+
+    DOWN = "down"
+    BLOCKED = "blocked"
+    WAITING = "waiting"
+    STARTING = "starting"
+    UP = "up"
+    STOPPING = "stopping"
+    TERMINATING = "terminating"
+    KILLING = "killing"
+
+
+AT_REST = frozenset({State.DOWN, State.BLOCKED})
+NOTHING_ALIVE = frozenset({State.DOWN, State.BLOCKED, State.WAITING})
+ENDING = frozenset({State.STOPPING, State.TERMINATING, State.KILLING})
+
+
+@dataclass(frozen=True, slots=True)
+class LastExit:
+    """The end of the latest run.
+
+    Attributes:
+        status: Code or signal.
+        at: When.
+        expected: Whether it was being ended at the time.
+        ran_for: Length of the run, seconds.
+    """
+
+    status: ExitStatus
+    at: Moment
+    expected: bool
+    ran_for: float
+
+
+@dataclass(frozen=True, slots=True)
+class Life:
+    """All that is known of one instance.
+
+    Attributes:
+        spec: What the site file says of it.
+        target: What is wanted.
+        state: See the module.
+        pending: What takes its place once nothing of it is alive.
+        retiring: Whether it is forgotten once nothing of it is alive.
+        pid: Process id while alive, else None.
+        launched: When the latest launch was asked for.
+        launched_as: Fingerprint of the spec that it was launched with.
+        deadline: When the state wants to be woken (monotonic seconds), or None.
+        not_before: Earliest next launch (monotonic seconds).
+        streak: Failures in a row.
+        exits: Times of the unexpected exits that still count (monotonic seconds).
+        restarts: Launches that answered a failure, since it was tracked.
+        last_exit: How the latest run ended.
+        last_output: The last lines that the run of `last_exit` wrote.
+        stuck: Whether nothing more can be done about it: it was killed and did not end in
+            time, or its launch hangs. Nobody has to wait for it.
+        trouble: What is wrong right now, for people; None when nothing is.
+    """
+
+    spec: InstanceSpec
+    target: Target
+    state: State = State.DOWN
+    pending: InstanceSpec | None = None
+    retiring: bool = False
+    pid: int | None = None
+    launched: Moment | None = None
+    launched_as: str = ""
+    deadline: float | None = None
+    not_before: float = 0.0
+    streak: int = 0
+    exits: tuple[float, ...] = ()
+    restarts: int = 0
+    last_exit: LastExit | None = None
+    last_output: tuple[str, ...] = ()
+    stuck: bool = False
+    trouble: str | None = None
+
+    @property
+    def must_end(self) -> bool:
+        """Whether a live process of this instance has no right to go on."""
+        return self.target is not Target.UP or self.pending is not None or self.retiring
+
+    @property
+    def restart_required(self) -> bool:
+        """Whether the running process was launched from another entry than today's."""
+        return self.state is State.UP and self.launched_as != self.spec.fingerprint
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a move may look at beside the life itself."""
+
+    event: ev.Event
+    now: Moment
+    chance: float
+    policy: Policy
+
+
+def absorb(life: Life, context: Context) -> Life:  # noqa: PLR0911 - one for each event
+    """Take down what the event tells."""
+    match context.event:
+        case ev.WantUp():
+            return replace(life, target=Target.UP)
+        case ev.WantDown():
+            # A deliberate stop ends a streak: who starts it again means it.
+            return replace(life, target=Target.DOWN, streak=0, not_before=context.now.mono)
+        case ev.Update(spec):
+            if life.pending is not None:
+                return replace(life, pending=spec)
+            return replace(life, spec=spec)
+        case ev.Replace(spec):
+            return replace(life, pending=spec, target=spec.initial_target, retiring=False)
+        case ev.Retire():
+            return replace(life, target=Target.DOWN, retiring=True, pending=None)
+        case ev.Launched(pid, found):
+            life = replace(life, pid=pid, trouble=None, stuck=False)
+            return life if found is None else _taken_over(life, found, context.now)
+        case ev.LaunchFailed(step, reason):
+            # Not wanted any more: then it is no failure that counts.
+            failed = life if life.must_end else _failure(life, context)
+            return replace(failed, pid=None, trouble=f"Launch failed at the {step}: {reason}.")
+        case ev.Ended(status) | ev.LeftBehind(status):
+            return _exited(life, status, context)
+        case ev.Gone():
+            return replace(life, pid=None)
+        case ev.Output(lines):
+            return replace(life, last_output=lines)
+        case ev.Hurry() | ev.TimerFired():
+            return life
+
+
+def _exited(life: Life, status: ExitStatus, context: Context) -> Life:
+    began = life.launched or context.now
+    expected = life.must_end or life.state in ENDING
+    exited = LastExit(status, context.now, expected, context.now.mono - began.mono)
+    life = replace(life, pid=None, last_exit=exited, last_output=())
+    return life if expected else _failure(life, context)
+
+
+def _failure(life: Life, context: Context) -> Life:
+    """Count a failure and set the earliest next launch."""
+    restart, now = context.policy.restart, context.now.mono
+    ran_for = now - life.launched.mono if life.launched else 0.0
+    streak = restart.streak_after(life.streak, ran_for)
+    return replace(
+        life,
+        streak=streak,
+        exits=(*recent(life.exits, now), now),
+        not_before=now + restart.delay(streak, context.chance),
+    )
+
+
+def _taken_over(life: Life, found: Found, now: Moment) -> Life:
+    """An earlier manager launched it: then, and from the entry of then."""
+    age = max(0.0, now.wall - found.since)
+    began = Moment(now.mono - age, found.since)
+    return replace(life, launched=began, launched_as=found.fingerprint)

@@ -1,0 +1,135 @@
+"""The mark that each launched process carries in its environment, and finding the marked.
+
+A mark says which manager launched the process, for which instance, from which entry, and
+when. It is inherited by all that the process starts, and it outlives the manager: the next
+one knows its processes by it, whatever became of files. See docs/ownership.md.
+
+The leader of an instance is the process that was launched itself: it leads its session, and
+it began when the mark says. A daemon that it started leads a session of its own, but began
+later.
+"""
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+VARIABLE = "OCS_HOSTMANAGER"
+
+KEEP_ENVIRON = {"SPT_NOENV": "1"}
+"""`ocs.agent_cli` renames its process (setproctitle), and would use the memory of the
+environment for the name; with this it leaves the environment alone."""
+
+LAUNCH_SPREAD = 100
+"""Ticks between the time in a mark and the start of its leader, at most: 1 s."""
+
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What a mark says.
+
+    Attributes:
+        key: Digest that tells one manager from others.
+        instance_id: Whose process it is.
+        fingerprint: Of the entry that it was launched with.
+        ticks: Time since boot just before the launch, in the kernel's clock ticks.
+    """
+
+    key: str
+    instance_id: str
+    fingerprint: str
+    ticks: int
+
+    def __str__(self) -> str:
+        """The value of the variable."""
+        return f"{self.key}/{self.instance_id}/{self.fingerprint}/{self.ticks}"
+
+
+@dataclass(frozen=True, slots=True)
+class Marked:
+    """A live process with a mark."""
+
+    pid: int
+    mark: Mark
+    started: int  # ticks since boot
+
+    @property
+    def leads(self) -> bool:
+        """Whether it is the very process that was launched."""
+        began_then = self.started - self.mark.ticks < LAUNCH_SPREAD
+        return began_then and _session(self.pid) == self.pid
+
+
+def now_ticks() -> int:
+    """Time since boot, in the kernel's clock ticks."""
+    return int(time.clock_gettime(time.CLOCK_BOOTTIME) * TICKS)
+
+
+def parse(text: str) -> Mark | None:
+    """Read the value of the variable; None if it is not ours."""
+    parts = text.split("/")
+    if len(parts) != 4 or not parts[3].isdecimal():
+        return None
+    return Mark(parts[0], parts[1], parts[2], int(parts[3]))
+
+
+def find(key: str) -> list[Marked]:
+    """Find all live processes that a manager of this key launched, and what they started.
+
+    Raises:
+        OSError: /proc cannot be read.
+    """
+    return [found for pid in pids() if (found := look_at(pid, key)) is not None]
+
+
+def look_at(pid: int, key: str) -> Marked | None:
+    """Tell whether a process carries a mark of this key; zombies carry none."""
+    mark = read(pid)
+    if mark is None or mark.key != key:
+        return None
+    started = start_ticks(pid)
+    return None if started is None else Marked(pid, mark, started)
+
+
+def read(pid: int) -> Mark | None:
+    """Read the mark of a process; None if it has none, or may not be looked at.
+
+    Raises:
+        OSError: It could not be seen, whatever it is (no file descriptors left, say).
+    """
+    try:
+        environ = Path(f"/proc/{pid}/environ").read_bytes()
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return None  # ended, or somebody else's
+    wanted = VARIABLE.encode() + b"="
+    for entry in environ.split(b"\0") if wanted in environ else ():
+        if entry.startswith(wanted):
+            return parse(entry[len(wanted) :].decode("utf-8", "replace"))
+    return None
+
+
+def start_ticks(pid: int) -> int | None:
+    """When a process began, in ticks since boot; with the pid, its identity for ever."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+        return int(stat.rpartition(b")")[2].split()[19])
+    except (OSError, IndexError, ValueError):
+        return None
+
+
+def pids() -> list[int]:
+    """The numbers of all processes.
+
+    Raises:
+        OSError: /proc cannot be read.
+    """
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208
+
+
+def _session(pid: int) -> int | None:
+    try:
+        return os.getsid(pid)
+    except OSError:
+        return None

@@ -1,0 +1,207 @@
+"""What belongs to an instance: told by session, mark and lock, never by a file or a name.
+
+Looked at when the manager starts (what did the one before me launch?), when a lock cannot be
+had (who has it?), and when an agent has ended (what did it leave behind?); never in a
+rhythm. docs/ownership.md tells why each of the three is needed.
+"""
+
+import os
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from hostmanager.core.model import Found, InstanceSpec
+from hostmanager.drivers.process import locks, marks
+from hostmanager.drivers.process.marks import Mark, Marked
+
+
+@dataclass(frozen=True, slots=True)
+class Ownership:
+    """How a manager knows its processes.
+
+    Attributes:
+        key: Tells this manager from others; the same after a restart.
+        locks: Folder of the instances' locks.
+    """
+
+    key: str
+    locks: Path
+
+    def lock_file(self, instance_id: str) -> Path:
+        """Where the lock of an instance is."""
+        return self.locks / f"{instance_id}.lock"
+
+    def environment(self, spec: InstanceSpec) -> dict[str, str]:
+        """What goes into the environment of a process that is about to be launched."""
+        mark = Mark(self.key, spec.instance_id, spec.fingerprint, marks.now_ticks())
+        return {marks.VARIABLE: str(mark), **marks.KEEP_ENVIRON}
+
+    def survey(self) -> dict[str, Found]:
+        """Find what an earlier manager launched and is still alive, by instance-id.
+
+        Raises:
+            OSError: /proc cannot be read.
+        """
+        by_instance: dict[str, list[Marked]] = defaultdict(list)
+        for marked in marks.find(self.key):
+            by_instance[marked.mark.instance_id].append(marked)
+        return {instance_id: found(processes) for instance_id, processes in by_instance.items()}
+
+    def open_leader(self, instance_id: str, found: Found) -> int | None:
+        """Open a pidfd for the leader that was found; None if it has ended meanwhile."""
+        if found.pid is None:
+            return None
+        return _open_if(found.pid, lambda pid: self.is_marked(pid, instance_id))
+
+    def holders(self, instance_id: str) -> list[int]:
+        """Find who holds the lock of an instance.
+
+        Left out is what another launch of ours has just forked: until it executes its program,
+        it has a copy of everything that was open here.
+        """
+        pids = locks.holders(self.lock_file(instance_id))
+        return [pid for pid in pids if not self._just_forked(pid, instance_id)]
+
+    def _just_forked(self, pid: int, instance_id: str) -> bool:
+        mark = marks.read(pid)
+        if mark is not None and mark.key == self.key:
+            return mark.instance_id != instance_id
+        return _parent(pid) == os.getpid()
+
+    def is_marked(self, pid: int, instance_id: str) -> bool:
+        """Tell whether a process carries the mark of an instance of ours."""
+        mark = marks.read(pid)
+        return mark is not None and (mark.key, mark.instance_id) == (self.key, instance_id)
+
+
+def found(processes: list[Marked]) -> Found:
+    """Sort out the marked processes of one instance: the leader, and the others."""
+    leader = min((p for p in processes if p.leads), key=lambda p: p.started, default=None)
+    first = leader or processes[0]
+    age = (marks.now_ticks() - first.started) / marks.TICKS
+    others = tuple(p.pid for p in processes if p is not leader)
+    pid = None if leader is None else leader.pid
+    return Found(pid, time.time() - age, first.mark.fingerprint, others)
+
+
+@dataclass(frozen=True, slots=True)
+class Relative:
+    """A live process of a run, held by its pidfd; in a few words for people."""
+
+    pidfd: int
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Kin:
+    """Everybody who belongs to one run of an instance, but for its leader.
+
+    Attributes:
+        owner: How we know our processes.
+        instance_id: Whose run it is.
+        leader: The process that was launched, which its session is named for; None if unknown.
+    """
+
+    owner: Ownership
+    instance_id: str
+    leader: int | None
+
+    def seize(self) -> dict[int, Relative]:
+        """Find the live ones and open a pidfd for each, to be closed by the caller.
+
+        Zombies are left out: nothing of them runs, and their parent has yet to wait for them.
+        Who has ended once he was found may have left others: it is looked again until the
+        list is sure.
+
+        Raises:
+            OSError: /proc cannot be read, or no descriptor can be opened.
+        """
+        while True:
+            members = self._members()
+            opened = {pid: _open_if(pid, self._includes) for pid in members}
+            seized = {
+                p: Relative(fd, command_line(p)) for p, fd in opened.items() if fd is not None
+            }
+            if seized or not members:
+                return seized
+
+    def _members(self) -> list[int]:
+        pids = [pid for pid in marks.pids() if self._is_known(pid)] or self._holders()
+        return [pid for pid in pids if pid != self.leader]
+
+    def _includes(self, pid: int) -> bool:
+        return self._is_known(pid) or pid in self._holders()
+
+    def _is_known(self, pid: int) -> bool:
+        in_session = self.leader is not None and _session(pid) == self.leader
+        marked = in_session or self.owner.is_marked(pid, self.instance_id)
+        return marked and pid != self.leader and not _is_zombie(pid)
+
+    def _holders(self) -> list[int]:
+        """Whoever has the lock although neither session nor mark tell of him."""
+        try:
+            free = locks.take(self.owner.lock_file(self.instance_id))
+        except OSError:
+            return []  # no lock to be looked at: it was launched without one, too
+        if free is not None:
+            os.close(free)
+            return []
+        return [p for p in self.owner.holders(self.instance_id) if p != self.leader]
+
+
+def _open_if(pid: int, is_right: Callable[[int], bool]) -> int | None:
+    """Open a pidfd; None if the process has ended. Only once open is it certain who it is."""
+    try:
+        pidfd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return None
+    try:
+        if is_right(pid):
+            return pidfd
+    except OSError:
+        os.close(pidfd)
+        raise
+    os.close(pidfd)
+    return None
+
+
+def command_line(pid: int) -> str:
+    """The command line of a process, for people; its number alone when it is gone."""
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return f"pid {pid}"
+    text = " ".join(b" ".join(words).decode("utf-8", "replace").split())
+    return f"pid {pid}: {text[:80]}" if text else f"pid {pid}"
+
+
+def _session(pid: int) -> int | None:
+    try:
+        return os.getsid(pid)
+    except OSError:
+        return None  # ended meanwhile
+
+
+def _is_zombie(pid: int) -> bool:
+    stat = _stat(pid)
+    return stat is None or stat[0] in (b"Z", b"X")
+
+
+def _parent(pid: int) -> int | None:
+    stat = _stat(pid)
+    return None if stat is None else int(stat[1])
+
+
+def _stat(pid: int) -> list[bytes] | None:
+    """The fields of /proc/PID/stat from the state on; None when the process is gone.
+
+    The name before them stands in parentheses and may hold anything. (psutil would tell as
+    well, for 2 MB of memory in a manager that hardly ever needs to know.)
+    """
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return stat.rpartition(b")")[2].split()
