@@ -107,3 +107,82 @@ def test_a_second_manager_of_the_same_id_names_the_first_and_starts_nothing(site
     assert second.process.wait(10) == 2
     assert f"pid {first.process.pid}" in second.log_path.read_text()
     assert all_up(site, 1)()
+
+
+def test_what_operators_said_is_in_force_after_an_unclean_death(site, start_manager):
+    site.write(instance("a"), instance("b"), instance("c", manage="down"))
+    first = start_manager(site)
+    wait_for(lambda: {"a", "b"} <= leaders(site).keys(), 20, "a and b")
+    client(site).update(requests=[["a", "down"], ["c", "up"]])
+    first.process.kill()
+    first.process.wait()
+    start_manager(site)
+    wait_for(lambda: set(leaders(site)) == {"b", "c"}, 10, "a down, b and c up")
+    shown = children(client(site))
+    assert shown["a"]["target_state"] == "down"
+    assert shown["c"]["target_state"] == "up"
+
+
+def test_after_a_clean_end_a_start_goes_by_the_site_config(site, start_manager):
+    site.write(instance("a"))
+    first = start_manager(site)
+    client(site).update(requests=[["a", "down"]])
+    first.process.terminate()
+    assert first.process.wait(10) == 0
+    start_manager(site)
+    wait_for(all_up(site, 1), 10, "a up")
+
+
+def test_a_manager_that_had_been_stopped_does_not_start_agents_after_its_death(site, start_manager):
+    site.write(instance("a"))
+    first = start_manager(site)
+    wait_for(all_up(site, 1), 20, "a")
+    client(site).manager.stop()
+    client(site).manager.wait(timeout=10)
+    first.process.kill()
+    first.process.wait()
+    start_manager(site)
+    assert children(client(site))["a"]["target_state"] == "down"
+    assert not leaders(site)
+
+
+def test_die_with_disown_leaves_every_agent_to_the_next_manager(site, start_manager):
+    site.write(*[instance(f"a{n}") for n in range(4)])
+    first = start_manager(site)
+    wait_for(all_up(site, 4), 20, "four agents")
+    client(site).update(requests=[["a0", "down"]])
+    wait_for(all_up(site, 3), 10, "three agents")
+    before = leaders(site)
+    assert client(site).die(disown=True).session["success"]
+    assert first.process.wait(10) == 0
+    assert leaders(site) == before
+    start_manager(site)
+    assert leaders(site) == before
+    assert children(client(site))["a0"]["next_action"] == "down"
+
+
+def test_garbage_in_what_operators_said_is_set_aside_and_said(site, start_manager):
+    site.write(instance("a"))
+    site.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    (site.state_dir / "wanted.json").write_bytes(b"\xff\x00{")
+    manager = start_manager(site)
+    wait_for(all_up(site, 1), 20, "a")
+    assert "set aside" in manager.log_path.read_text()
+    assert list(site.state_dir.glob("wanted.json.broken-*"))
+
+
+def test_an_agent_whose_entry_is_broken_at_a_restart_goes_on(site, start_manager):
+    site.write(instance("a"), instance("b"))
+    start_manager(site).process.kill()
+    wait_for(all_up(site, 2), 20, "a and b")
+    before = leaders(site)
+    site.write(instance("a"), instance("b", manage="yess"))
+    start_manager(site)
+    shown = children(client(site))["b"]
+    assert leaders(site) == before
+    assert (shown["next_action"], shown["pid"]) == ("up", before["b"][0])
+    assert "site config" in shown["message"]
+    site.write(instance("a"), instance("b"))
+    client(site).update(reload_config=True)
+    assert leaders(site) == before
+    assert children(client(site))["b"]["message"] == ""

@@ -20,6 +20,7 @@ from hostmanager.agent.options import (
     policy_of,
 )
 from hostmanager.drivers.process import Ownership, ProcessDriver
+from hostmanager.journal import Journal
 from hostmanager.site import SiteFile, load
 
 
@@ -27,7 +28,13 @@ def make_host(settings: Settings, loop: asyncio.AbstractEventLoop) -> Host:
     """Make a host with real processes on a real clock."""
     owner = Ownership(settings.key, settings.state_dir / "locks")
     driver = ProcessDriver(loop, Launching(settings, os.environ).command, owner)
-    return Host(settings, driver, LoopClock(loop), Random())
+
+    def tell(text: str) -> None:
+        loop.call_soon_threadsafe(lambda: host.say(text))
+
+    journal = Journal(settings.state_dir / "journal.sqlite", tell=tell)
+    host = Host(settings, driver, LoopClock(loop), Random(), journal)
+    return host
 
 
 def host_of(args: argparse.Namespace) -> Host:

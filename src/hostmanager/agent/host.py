@@ -10,17 +10,20 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
 
+from hostmanager.agent import record
 from hostmanager.agent.options import Settings
+from hostmanager.agent.wanted import Recalled, Wanted
 from hostmanager.core import requests as rq
 from hostmanager.core.events import Moment, Note
 from hostmanager.core.model import Found, InstanceSpec, Kind, Target
 from hostmanager.core.ports import Clock, Driver
 from hostmanager.core.requests import Request
 from hostmanager.core.supervisor import Supervisor
+from hostmanager.journal import Journal, follow
 from hostmanager.site import SiteFile, SiteFileError, load, probe, with_known_classes
 from hostmanager.site.difference import Difference, difference
 
@@ -38,6 +41,12 @@ NO_COMPOSE = (
 
 Say = Callable[[str], None]
 """Takes a sentence for people."""
+
+
+NO_ENTRY = (
+    "Its entry in the site config cannot be used; it goes on as it was started, but it is not "
+    "started again before the entry is mended."
+)
 
 
 class NotRunningError(Exception):
@@ -69,17 +78,45 @@ class Answer:
         return " ".join((*self.lines, *self.problems)) or "Done."
 
 
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What there was before the program was started.
+
+    Attributes:
+        found: What an earlier manager launched and is still alive.
+        recalled: What operators had said, if that one did not end cleanly.
+        initial_state: The target that the command line forces on all.
+    """
+
+    found: Mapping[str, Found] = field(default_factory=dict)
+    recalled: Recalled = field(default_factory=Recalled)
+    initial_state: str | None = None
+
+    def target(self, instance_id: str) -> Target | None:
+        """The target of an instance; None: what its entry names.
+
+        What somebody said of it counts more than a command line that is always the same.
+        """
+        forced = None if self.initial_state is None else Target(self.initial_state)
+        return self.recalled.target(instance_id) or forced
+
+
 class Host:
     """Everything that can be asked of the manager of a host."""
 
-    def __init__(self, settings: Settings, driver: Driver, clock: Clock, random: Random) -> None:
+    def __init__(
+        self, settings: Settings, driver: Driver, clock: Clock, random: Random, journal: Journal
+    ) -> None:
         self.settings = settings
+        self.journal = journal
         self.driver = driver
         self.clock = clock
         self.supervisor = Supervisor(driver, clock, settings.policy, random, self._note)
         self.snapshot = self.supervisor.snapshot
+        follow(self.snapshot, journal.add, lambda: clock.now().wall)
         self.parse_status: dict[str, tuple[bool, float, str]] = {}
         self.running = False
+        self.wanted = Wanted(settings.state_dir / "wanted.json")
         self.unheard: deque[tuple[float, str]] = deque(maxlen=UNHEARD_KEPT)
         self.say: Say = self.say_later
         self._reading = asyncio.Lock()
@@ -90,8 +127,7 @@ class Host:
         self,
         site: SiteFile | SiteFileError,
         requests: Any = (),
-        initial_state: str | None = None,
-        found: Mapping[str, Found] | None = None,
+        before: Before | None = None,
     ) -> Answer:
         """Begin to supervise: track what the site file lists, with fresh records.
 
@@ -99,8 +135,7 @@ class Host:
             site: What was read, already checked against the installed classes; an error
                 leaves the instances that are known, if there are any.
             requests: As for `update`; applied after that.
-            initial_state: ``up`` or ``down`` for all, in place of what the entries name.
-            found: What an earlier manager launched and is still alive.
+            before: What there was before the program was started; None: it runs already.
 
         Raises:
             RequestError: A request makes no sense; nothing was begun.
@@ -110,18 +145,33 @@ class Host:
         checked = rq.check(requests, ids, {})
         problems = self._take_down(site)
         self.running = True
-        known = self.snapshot.keys() - set(ids)
-        found = dict(found or {})
+        if before is None:
+            before = Before()
+            self.wanted.begin()
+        gone = self.snapshot.keys() - set(ids)
         for spec in specs:
-            mine = found.pop(spec.instance_id, None)
-            self.supervisor.add(_with_target(spec, initial_state), mine)
-        for instance_id in known:
+            found = before.found.get(spec.instance_id)
+            self.supervisor.add(spec, before.target(spec.instance_id), found)
+        for instance_id in gone:
             self.supervisor.retire(instance_id)
-        for instance_id, other in found.items():
-            self.say(f"{instance_id}: runs, but is not in the site config; it is stopped")
-            self.supervisor.adopt_unlisted(instance_id, other)
-        self.supervisor.carry_out(checked)
+        for instance_id in before.found.keys() - set(ids):
+            self._take_over_unlisted(instance_id, before, site)
+        self._carry_out(checked)
         return Answer(site.summary()[0], tuple(map(str, checked)), problems)
+
+    def _take_over_unlisted(
+        self, instance_id: str, before: Before, site: SiteFile | SiteFileError
+    ) -> None:
+        """Something runs that has no usable entry: it goes on if that may be a slip of the pen."""
+        found = before.found[instance_id]
+        if isinstance(site, SiteFile) and not site.unnamed and instance_id not in site.spoiled:
+            self.say(f"{instance_id}: runs, but is not in the site config; it is stopped")
+            self.supervisor.adopt_unlisted(instance_id, found)
+            return
+        spec = InstanceSpec(
+            instance_id, found.agent_class, fingerprint=found.fingerprint, obstacle=NO_ENTRY
+        )
+        self.supervisor.add(spec, before.target(instance_id), found)
 
     def begin_again(self, requests: Any = ()) -> Answer:
         """Begin with the instances that are known already, with fresh records.
@@ -132,13 +182,16 @@ class Host:
         known = self.supervisor.known()
         checked = rq.check(requests, known, {})
         self.running = True
+        self.wanted.begin()
         for spec in known.values():
             self.supervisor.add(spec)
-        self.supervisor.carry_out(checked)
+        self._carry_out(checked)
         return Answer(True, tuple(map(str, checked)))
 
     async def end(self) -> Answer:
         """Stop supervising: end everything; return when nothing is left, or cannot be ended."""
+        if self.running:
+            self.wanted.stop()
         self.running = False
         self.supervisor.stop_all()
         done = asyncio.Event()
@@ -149,6 +202,13 @@ class Host:
             why = "; ".join(f"{i}: {self.snapshot[i].trouble}" for i in stuck)
             return Answer(False, (f"Could not be ended: {why}",))
         return Answer(True, ("All agents are down.",))
+
+    def disown(self) -> Answer:
+        """Stop supervising and leave everything as it is, for the next manager."""
+        self.running = False
+        self.supervisor.forsake()
+        alive = sum(life.pid is not None for life in self.snapshot.values())
+        return Answer(True, (f"{alive} agents are left running, for the next manager.",))
 
     # --- requests -----------------------------------------------------------------------------
 
@@ -181,6 +241,9 @@ class Host:
 
     def _carry_out(self, checked: list[Request]) -> tuple[str, ...]:
         self.supervisor.carry_out(checked)
+        for request in checked:
+            every = self.supervisor.known() if request.instance_id == rq.ALL else ()
+            self.wanted.said(dict.fromkeys(every or (request.instance_id,), request.target))
         lines = []
         for request in checked:
             obstacle = self._obstacle(request)
@@ -227,12 +290,15 @@ class Host:
             self.supervisor.add(spec)
         for spec in change.replaced:
             self.say(f"{spec.instance_id}: becomes {spec.agent_class}; what runs is ended first")
-            self.supervisor.replace(spec)
+            # Somebody put it down on purpose; it is not another entry that brings it up.
+            down = self.wanted.target(spec.instance_id) is Target.DOWN
+            self.supervisor.replace(spec, Target.DOWN if down else None)
         for spec in change.changed:
             self.supervisor.update(spec)
         for instance_id in change.removed:
             self.say(f"{instance_id}: no longer in the site config; it is stopped and forgotten")
             self.supervisor.retire(instance_id)
+            self.wanted.drop(instance_id)
         return Answer(site.summary()[0], (f"Site config read: {change.summary()}.",), problems)
 
     def _take_down(self, site: SiteFile | SiteFileError) -> tuple[str, ...]:
@@ -242,6 +308,7 @@ class Host:
         lines = tuple(str(problem) for problem in site.problems)
         for line in lines:
             self.say(line)
+        record.site_read(self.journal, ok, text, lines)
         return lines
 
     def _wanted(self, site: SiteFile | SiteFileError) -> list[InstanceSpec]:
@@ -267,10 +334,6 @@ class Host:
     def now(self) -> Moment:
         """The present."""
         return self.clock.now()
-
-
-def _with_target(spec: InstanceSpec, target: str | None) -> InstanceSpec:
-    return spec if target is None else replace(spec, initial_target=Target(target))
 
 
 def _load(settings: Settings) -> SiteFile | SiteFileError:

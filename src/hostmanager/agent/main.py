@@ -15,9 +15,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from hostmanager.agent import record
 from hostmanager.agent.alone import AnotherManagerError, claim
 from hostmanager.agent.assembly import make_host, make_settings
 from hostmanager.agent.folders import FolderError
+from hostmanager.agent.host import Before
 from hostmanager.agent.loop import install_reactor, new_loop, without_numpy
 from hostmanager.agent.options import Settings, make_parser
 from hostmanager.site import (
@@ -39,6 +41,9 @@ LAUNCHING_SWITCH_INTERVAL = 0.0005
 
 GOODBYE_TIME = 0.2
 """Seconds that saying goodbye to the router may take."""
+
+JOURNAL_TIME = 2.0
+"""Seconds that the end may wait for the journal to be written."""
 
 
 def main(args: Sequence[str] | None = None, prog: str | None = None) -> None:
@@ -94,8 +99,13 @@ class Program:
         # Launching threads get their turns while the main thread imports what follows.
         usual = sys.getswitchinterval()
         sys.setswitchinterval(LAUNCHING_SWITCH_INTERVAL)
-        found = self.host.driver.survey()
-        self.host.begin(self.site, initial_state=self.namespace.initial_state, found=found)
+        record.manager_started(self.host.journal)
+        before = Before(
+            found=self.host.driver.survey(),
+            recalled=self.host.wanted.recall(),
+            initial_state=self.namespace.initial_state,
+        )
+        self.host.begin(self.site, before=before)
         try:
             self._import_face()
             sys.setswitchinterval(usual)
@@ -105,6 +115,9 @@ class Program:
             self.exit_code = EXIT_FAILED
             self.loop.run_until_complete(self.host.end())
         self.host.driver.close()
+        self.host.wanted.close()
+        record.manager_ended(self.host.journal, self.exit_code)
+        self.host.journal.close(JOURNAL_TIME)
         return self.exit_code
 
     def _handle(self, number: signal.Signals, act: Callable[..., None], *args: str) -> None:
@@ -146,6 +159,7 @@ class Program:
 
     def end_or_hurry(self, name: str) -> None:
         """A signal: stop all agents and exit; once more: by stronger means."""
+        record.asked(self.host.journal, name, None, {})
         if self._ending is None:
             log.info("%s: stopping all agents, then exiting", name)
             self._ending = self.loop.create_task(self._end())
@@ -164,6 +178,7 @@ class Program:
             if not answer.ok:
                 log.error(answer.text)
             self.exit_code = EXIT_OK if answer.ok else EXIT_FAILED
+            await self.host.wanted.kept()
             await asyncio.sleep(linger)
             await self.connection.close(GOODBYE_TIME)
         except Exception:
@@ -173,6 +188,7 @@ class Program:
 
     def reload(self) -> None:
         """SIGHUP: read the site file again."""
+        record.asked(self.host.journal, "SIGHUP", None, {})
         log.info("SIGHUP: reading the site config again")
         task = self.loop.create_task(self._reload())
         self._reloading.add(task)
@@ -182,6 +198,7 @@ class Program:
         if self.host.running:
             answer = await self.host.update([], reload_config=True)
             self.host.say(answer.text)
+            record.answered(self.host.journal, "SIGHUP", None, {}, (answer.ok, answer.text))
 
 
 def _working_dir_in(argv: Sequence[str]) -> Path:

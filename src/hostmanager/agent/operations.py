@@ -12,8 +12,11 @@ from ocs import ocs_agent
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, succeed
 
+from hostmanager.agent import record
 from hostmanager.agent.assembly import host_of
 from hostmanager.agent.connection import RouterSession
+from hostmanager.agent.history import QueryError, check_query
+from hostmanager.agent.history import answer as answer_history
 from hostmanager.agent.host import Answer, Host, NotRunningError
 from hostmanager.agent.views import SessionData, session_data
 from hostmanager.core.requests import RequestError
@@ -59,6 +62,7 @@ class HostManager:
         self.host = host or host_of(agent.site_args)
         self._leave = leave or _stop_reactor_soon
         self._closing = False
+        self._disown = False
         self._stop_asked = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -69,8 +73,22 @@ class HostManager:
         agent.register_process("manager", self.manager, self._stop_manager, blocking=False)
         agent.register_task("update", self.update, blocking=False)
         agent.register_task("die", self.die, blocking=False)
+        agent.register_task("history", self.history, blocking=False)
         if isinstance(agent, RouterSession):
-            agent.queued.add("update")
+            agent.queued |= {"update", "history"}
+
+    async def _noted(
+        self,
+        operation: str,
+        session: Any,
+        params: dict[str, Any],
+        work: Coroutine[Any, Any, Result],
+    ) -> Result:
+        """Do what was asked for, and write down both that it was asked for and what came of it."""
+        record.asked(self.host.journal, operation, session, params)
+        result = await work
+        record.answered(self.host.journal, operation, session, params, result)
+        return result
 
     # --- manager ----------------------------------------------------------------------------
 
@@ -97,7 +115,10 @@ class HostManager:
           how often it was restarted, how it ended last and what it said
           (``last_exit``), and a ``message`` if something is wrong with it.
         """
-        return as_deferred(self._manage(session, params))
+        work = self._manage(session, params)
+        if self.host.running:  # the program itself has begun; nobody asked for it
+            return as_deferred(work)
+        return as_deferred(self._noted("manager", session, params, work))
 
     async def _manage(self, session: Any, params: dict[str, Any]) -> Result:
         if self._closing:
@@ -113,8 +134,9 @@ class HostManager:
             if not self.host.running:
                 await self._begin(session, params)
             await self._stop_asked.wait()
-            say(session, "Stopping all agents.")
-            answer = await self.host.end()
+            if not self._disown:
+                say(session, "Stopping all agents.")
+            answer = await self._finish()
             return answer.ok, answer.text
         except RequestError as error:
             return False, str(error)
@@ -137,6 +159,8 @@ class HostManager:
 
     def _stop_manager(self, session: Any, params: Any) -> "Deferred[Result]":
         session.set_status("stopping")
+        if not self._closing:  # OCS does not tell who stops it; the session is that of the start
+            record.asked(self.host.journal, "manager stop", None, {})
         self._stop_asked.set()
         return succeed((True, "All agents are being stopped."))
 
@@ -168,7 +192,7 @@ class HostManager:
 
             client.update(reload_config=True)
         """
-        return as_deferred(self._update(session, params))
+        return as_deferred(self._noted("update", session, params, self._update(session, params)))
 
     async def _update(self, session: Any, params: dict[str, Any]) -> Result:
         try:
@@ -186,6 +210,7 @@ class HostManager:
             )
         if answer.lines:
             self.host.say(f"Told: {answer.brief}")
+        await self.host.wanted.kept()
         return answer.ok, answer.text
 
     async def _reload_running(self, session: Any, requests: Any) -> Answer:
@@ -193,37 +218,90 @@ class HostManager:
             raise NotRunningError
         return await self._reload_config(session, requests)
 
+    # --- history ----------------------------------------------------------------------------
+
+    @ocs_agent.param("instance_id", default=None)
+    @ocs_agent.param("limit", default=100)
+    @ocs_agent.param("since", default=None)
+    def history(self, session: Any, params: dict[str, Any]) -> "Deferred[Result]":
+        """history(instance_id=None, limit=100, since=None)
+
+        **Task** - Say what happened: who asked for what, which agents were
+        started, ended or changed their state, and when. It works, too, while
+        the manager process is not running.
+
+        Args:
+          instance_id (str): only what concerns this agent, which need not
+            exist any more. Default: everything.
+          limit (int): the newest so many entries, from 1 to 10000.
+          since (float): nothing from before this Unix time.
+
+        Notes:
+          The entries are in ``session.data['entries']``, the newest last::
+
+            {'id': 7, 'time': 1700000000.5, 'kind': 'exit', 'instance_id': 'fake1',
+             'text': 'exited with code 1 after 3.2 s, unexpectedly', 'data': {...}}
+
+          The kinds are ``manager``, ``request``, ``result``, ``reload``,
+          ``launch``, ``exit``, ``state``, ``output`` and ``journal``. An
+          answer of more than 1000 entries is forgotten after a minute.
+        """
+        return as_deferred(self._history(session, params))
+
+    async def _history(self, session: Any, params: dict[str, Any]) -> Result:
+        try:
+            query = check_query(params)
+        except QueryError as error:
+            return False, str(error)
+        return await answer_history(self.host.journal, query, session)
+
     # --- die --------------------------------------------------------------------------------
 
     @ocs_agent.param("disown_dockers", default=False, type=bool)
+    @ocs_agent.param("disown", default=False, type=bool)
     def die(self, session: Any, params: dict[str, Any]) -> "Deferred[Result]":
-        """die(disown_dockers=False)
+        """die(disown_dockers=False, disown=False)
 
         **Task** - Stop all agents, then end the host manager itself. It can
         then be started again only on the host.
 
         Args:
           disown_dockers (bool): leave docker services as they are.
+          disown (bool): leave all agents running, for the next host manager
+            of this host, which takes them over as they are: for an upgrade
+            that no agent notices.
         """
-        return as_deferred(self._die())
+        return as_deferred(self._noted("die", session, params, self._die(params["disown"])))
 
-    async def _die(self) -> Result:
-        answer = await self.stop()
+    async def _die(self, disown: bool) -> Result:
+        answer = await self.stop(disown=disown)
         self._leave()
         return answer.ok, answer.text
 
-    async def stop(self) -> Answer:
+    async def stop(self, *, disown: bool = False) -> Answer:
         """Stop the manager process, for good; return when all agents have ended.
+
+        Args:
+            disown: Leave the agents running instead.
 
         Returns:
             Whether everything was ended, and a sentence.
         """
+        self._disown = self._disown or (disown and not self._closing)
         self._closing = True
         if not self._idle.is_set():
             self.agent.stop("manager", password=self.agent)
             self._stop_asked.set()
             await self._idle.wait()
-        return await self.host.end()
+        return await self._finish()
+
+    async def _finish(self) -> Answer:
+        if self._disown:
+            return self.host.disown()
+        answer = await self.host.end()
+        if self._closing:
+            self.host.wanted.end()
+        return answer
 
 
 def _stop_reactor_soon() -> None:

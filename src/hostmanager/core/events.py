@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import ClassVar
 
-from hostmanager.core.model import Found, InstanceSpec
+from hostmanager.core.model import Found, InstanceSpec, Target
 
 
 class EventKind(StrEnum):
@@ -97,9 +97,15 @@ class Update:
 
 @dataclass(frozen=True, slots=True)
 class Replace:
-    """The entry names another class or kind: the old one must end before the new one starts."""
+    """The entry names another class or kind: the old one must end before the new one starts.
+
+    Attributes:
+        spec: What the entry says now.
+        target: What is wanted of it; None: what the entry names.
+    """
 
     spec: InstanceSpec
+    target: Target | None = None
     kind: ClassVar = EventKind.REPLACE
 
 

@@ -89,6 +89,12 @@ class Keeper:
         self._run += 1
         self._around.driver.adopt(self.life.spec, found, partial(self._observed, self._run))
 
+    def forsake(self) -> None:
+        """Do nothing from now on, whatever happens."""
+        self._forgotten = True
+        self._queue.clear()
+        self._arm(None)
+
     def _handle(self, event: ev.Event) -> None:
         around = self._around
         before = self.life

@@ -124,8 +124,9 @@ def absorb(life: Life, context: Context) -> Life:  # noqa: PLR0911 - one for eac
             if life.pending is not None:
                 return replace(life, pending=spec)
             return replace(life, spec=spec)
-        case ev.Replace(spec):
-            return replace(life, pending=spec, target=spec.initial_target, retiring=False)
+        case ev.Replace(spec, target):
+            target = target or spec.initial_target
+            return replace(life, pending=spec, target=target, retiring=False)
         case ev.Retire():
             return replace(life, target=Target.DOWN, retiring=True, pending=None)
         case ev.Launched(pid, found):

@@ -54,10 +54,12 @@ class Found:
         pid: The process that was launched; None if only what it started is left.
         since: Unix time of its start.
         fingerprint: Of the entry that it was launched with.
+        agent_class: The class that it was launched as.
         others: Further processes of the instance.
     """
 
     pid: int | None
     since: float
     fingerprint: str
+    agent_class: str = "?"
     others: tuple[int, ...] = ()

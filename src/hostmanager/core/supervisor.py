@@ -49,22 +49,24 @@ class Supervisor:
             if life.retiring
         }
 
-    def add(self, spec: InstanceSpec, found: Found | None = None) -> None:
-        """Track an instance, with the target that its entry names.
+    def add(
+        self, spec: InstanceSpec, target: Target | None = None, found: Found | None = None
+    ) -> None:
+        """Track an instance, with that target, or with the one that its entry names.
 
         An instance of that id that is still alive (a retired one, say) ends first. What was
         `found` of it is taken over: it goes on running if that is wanted, else it is ended.
         """
         keeper = self._keepers.get(spec.instance_id)
         if keeper is None and found is not None:
-            self._track(Life(spec, spec.initial_target)).adopt(found)
+            self._track(Life(spec, target or spec.initial_target)).adopt(found)
             return
         keeper = keeper or self._track(Life(spec, Target.DOWN))
-        keeper.post(ev.Replace(spec))
+        keeper.post(ev.Replace(spec, target))
 
     def adopt_unlisted(self, instance_id: str, found: Found) -> None:
         """Take over what runs but is not in the site file (any more): it ends, and is forgotten."""
-        spec = InstanceSpec(instance_id, "?", initial_target=Target.DOWN)
+        spec = InstanceSpec(instance_id, found.agent_class, initial_target=Target.DOWN)
         keeper = self._track(Life(spec, Target.DOWN, retiring=True))
         keeper.adopt(found)
 
@@ -73,9 +75,9 @@ class Supervisor:
         self._keepers[life.spec.instance_id] = keeper
         return keeper
 
-    def replace(self, spec: InstanceSpec) -> None:
+    def replace(self, spec: InstanceSpec, target: Target | None = None) -> None:
         """Put a new entry in the place of one with another class or kind, or a clean record."""
-        self._keepers[spec.instance_id].post(ev.Replace(spec))
+        self._keepers[spec.instance_id].post(ev.Replace(spec, target))
 
     def update(self, spec: InstanceSpec) -> None:
         """Take note of a changed entry; what runs is left alone."""
@@ -101,6 +103,11 @@ class Supervisor:
     def stop_all(self) -> None:
         """Want everything down."""
         self.carry_out([Request(ALL, Target.DOWN)])
+
+    def forsake(self) -> None:
+        """Leave everything as it is, for the next manager: nothing is launched or ended."""
+        for keeper in self._keepers.values():
+            keeper.forsake()
 
     def hurry(self) -> None:
         """Use the next stronger means on everything that is being ended."""

@@ -35,16 +35,19 @@ class Mark:
         instance_id: Whose process it is.
         fingerprint: Of the entry that it was launched with.
         ticks: Time since boot just before the launch, in the kernel's clock ticks.
+        agent_class: The class that it was launched as.
     """
 
     key: str
     instance_id: str
     fingerprint: str
     ticks: int
+    agent_class: str
 
     def __str__(self) -> str:
         """The value of the variable."""
-        return f"{self.key}/{self.instance_id}/{self.fingerprint}/{self.ticks}"
+        before = f"{self.key}/{self.instance_id}/{self.fingerprint}/{self.ticks}"
+        return f"{before}/{self.agent_class}"  # last: it may hold anything
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +72,10 @@ def now_ticks() -> int:
 
 def parse(text: str) -> Mark | None:
     """Read the value of the variable; None if it is not ours."""
-    parts = text.split("/")
-    if len(parts) != 4 or not parts[3].isdecimal():
+    parts = text.split("/", 4)
+    if len(parts) != 5 or not parts[3].isdecimal():
         return None
-    return Mark(parts[0], parts[1], parts[2], int(parts[3]))
+    return Mark(parts[0], parts[1], parts[2], int(parts[3]), parts[4])
 
 
 def find(key: str) -> list[Marked]:

@@ -35,7 +35,8 @@ class Ownership:
 
     def environment(self, spec: InstanceSpec) -> dict[str, str]:
         """What goes into the environment of a process that is about to be launched."""
-        mark = Mark(self.key, spec.instance_id, spec.fingerprint, marks.now_ticks())
+        now = marks.now_ticks()
+        mark = Mark(self.key, spec.instance_id, spec.fingerprint, now, spec.agent_class)
         return {marks.VARIABLE: str(mark), **marks.KEEP_ENVIRON}
 
     def survey(self) -> dict[str, Found]:
@@ -83,7 +84,8 @@ def found(processes: list[Marked]) -> Found:
     age = (marks.now_ticks() - first.started) / marks.TICKS
     others = tuple(p.pid for p in processes if p is not leader)
     pid = None if leader is None else leader.pid
-    return Found(pid, time.time() - age, first.mark.fingerprint, others)
+    mark = first.mark
+    return Found(pid, time.time() - age, mark.fingerprint, mark.agent_class, others)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,88 @@
+"""Answers to `history`: what was asked for is checked, and the answer kept in bounds.
+
+OCS keeps the data of a session until the next one and sends it to whoever asks for the
+status, as ocs-web does each second. So a long answer is cut, and forgotten after a while.
+"""
+
+import asyncio
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from hostmanager.journal import Journal, JournalError
+
+LONGEST = 10_000
+
+LARGEST = 4 * 1024 * 1024
+"""Characters of text and data in one answer."""
+
+LONG = 1000
+KEPT = 60.0
+"""An answer of more than so many entries is forgotten after so many seconds."""
+
+
+class QueryError(ValueError):
+    """A parameter of `history` makes no sense; the text is for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What of the journal is wanted."""
+
+    instance_id: str | None
+    limit: int
+    since: float | None
+
+
+def check_query(params: Mapping[str, Any]) -> Query:
+    """Check the parameters as they came from a client.
+
+    Raises:
+        QueryError: One of them makes no sense.
+    """
+    instance_id, limit, since = params["instance_id"], params["limit"], params["since"]
+    if instance_id is not None and not isinstance(instance_id, str):
+        raise QueryError("'instance_id' must be the name of an instance, or None for all.")
+    if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= LONGEST:
+        raise QueryError(f"'limit' must be a whole number from 1 to {LONGEST}.")
+    if since is None:
+        return Query(instance_id, limit, None)
+    try:
+        finite = not isinstance(since, bool) and math.isfinite(since)
+    except (TypeError, OverflowError):
+        finite = False
+    if not finite:
+        raise QueryError("'since' must be a Unix time in seconds, or None.")
+    return Query(instance_id, limit, float(since))
+
+
+async def answer(journal: Journal, query: Query, session: Any) -> tuple[bool, str]:
+    """Read the journal in a worker thread and put what was found into the session's data."""
+    try:
+        entries, left_out = await asyncio.to_thread(_read, journal, query)
+    except JournalError as error:
+        session.data = {"entries": [], "trouble": str(error)}
+        return False, str(error)
+    session.data = {"entries": entries, "trouble": journal.trouble}
+    if len(entries) > LONG:
+        asyncio.get_running_loop().call_later(KEPT, _forget, session)
+    text = f"{len(entries)} entries."
+    if left_out:
+        text += f" {left_out} older ones would have made the answer too large."
+    return True, text
+
+
+def _read(journal: Journal, query: Query) -> tuple[list[dict[str, Any]], int]:
+    """Read; returns the newest that fit into an answer, and how many do not."""
+    found = journal.history(query.instance_id, query.limit, query.since)
+    size = 0
+    for index in range(len(found) - 1, -1, -1):
+        size += 100 + len(found[index]["text"]) + len(str(found[index]["data"]))
+        if size > LARGEST:
+            return found[index + 1 :], index + 1
+    return found, 0
+
+
+def _forget(session: Any) -> None:
+    session.data = {"entries": [], "trouble": None}

@@ -1,0 +1,162 @@
+"""What operators said, kept for a manager that comes after an unclean end.
+
+An agent that was told `down` because somebody has their hands in the hardware must not come
+up because the manager was killed. So the targets that operators set are kept in a small file,
+replaced as a whole on each change. After a clean end it is removed, and a start goes by the
+site config again (contract, section 4).
+
+The file tells what is *wanted*, never what *is*. One that cannot be read is set aside and
+said so; one that cannot be written disturbs nothing.
+"""
+
+import asyncio
+import json
+import logging
+import os
+import time
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hostmanager.core.model import Target
+
+log = logging.getLogger(__name__)
+
+PATIENCE = 0.2
+"""Seconds that a request waits at most until it is kept: a hanging disk delays nobody."""
+
+LARGEST = 4 * 1024 * 1024
+"""Bytes; a file of ours is never that large."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """What an earlier manager was told.
+
+    Attributes:
+        targets: By instance-id.
+        stopped: Whether the manager process had been stopped, so that all were to be down.
+    """
+
+    targets: Mapping[str, Target] = field(default_factory=dict)
+    stopped: bool = False
+
+    def target(self, instance_id: str) -> Target | None:
+        """What is wanted of an instance; None if nobody said anything."""
+        return self.targets.get(instance_id, Target.DOWN if self.stopped else None)
+
+
+class Wanted:
+    """Keeps what operators say, in a file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._targets: dict[str, Target] = {}
+        self._stopped = False
+        self._writer = ThreadPoolExecutor(1, "wanted")
+        self._job: Future[None] | None = None
+        self._failed = False
+
+    def recall(self) -> Recalled:
+        """Read what an earlier manager was told, and go on from there. Reads a file."""
+        try:
+            recalled = _parse(_read(self._path))
+        except FileNotFoundError:
+            return Recalled()
+        except (OSError, ValueError) as error:
+            aside = self._path.with_name(f"{self._path.name}.broken-{time.time():.0f}")
+            with suppress(OSError):
+                self._path.rename(aside)
+            log.warning(
+                "what operators had said cannot be read (%s: %s); it is set aside as %s, and "
+                "agents get the targets of the site config",
+                *(self._path, error, aside.name),
+            )
+            return Recalled()
+        self._targets, self._stopped = dict(recalled.targets), recalled.stopped
+        return recalled
+
+    def target(self, instance_id: str) -> Target | None:
+        """What operators said last of an instance; None if nothing."""
+        return self._targets.get(instance_id)
+
+    def said(self, targets: Mapping[str, Target]) -> None:
+        """Take down what operators want."""
+        self._targets.update(targets)
+        self._save()
+
+    def drop(self, instance_id: str) -> None:
+        """The instance is no more."""
+        if self._targets.pop(instance_id, None) is not None:
+            self._save()
+
+    def begin(self) -> None:
+        """The manager process begins: what was said before counts no more."""
+        self._targets.clear()
+        self._stopped = False
+        self._save()
+
+    def stop(self) -> None:
+        """The manager process was stopped: all are to be down."""
+        self._targets.clear()
+        self._stopped = True
+        self._save()
+
+    async def kept(self) -> None:
+        """Wait until all that was said is kept; not for ever."""
+        if self._job is not None and not self._job.done():
+            waiting = asyncio.wrap_future(self._job)
+            await asyncio.wait([waiting], timeout=PATIENCE)
+
+    def end(self) -> None:
+        """A clean end: the next start goes by the site config."""
+        self._targets.clear()
+        self._job = self._writer.submit(self._remove)
+
+    def close(self) -> None:
+        """Let the worker thread go."""
+        self._writer.shutdown(wait=False)
+
+    def _save(self) -> None:
+        text = json.dumps({"stopped": self._stopped, "targets": self._targets}, indent=1)
+        self._job = self._writer.submit(self._write, text)
+
+    def _write(self, text: str) -> None:
+        new = self._path.with_name(self._path.name + ".new")
+        try:
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with new.open("w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            new.replace(self._path)
+            self._failed = False
+        except OSError as error:
+            if not self._failed:
+                log.warning("what operators say cannot be kept: %s: %s", self._path, error)
+            self._failed = True
+
+    def _remove(self) -> None:
+        try:
+            self._path.unlink(missing_ok=True)
+        except OSError as error:
+            log.warning("%s cannot be removed: %s", self._path, error)
+
+
+def _read(path: Path) -> str:
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
+    with os.fdopen(fd, "rb") as file:
+        data = file.read(LARGEST + 1)
+    if len(data) > LARGEST:
+        raise ValueError("it is far too large")
+    return data.decode("utf-8")
+
+
+def _parse(text: str) -> Recalled:
+    data = json.loads(text)
+    if not isinstance(data, dict) or not isinstance(data.get("targets"), dict):
+        raise ValueError("it does not hold targets")
+    targets = {str(name): Target(value) for name, value in data["targets"].items()}
+    return Recalled(targets, stopped=data.get("stopped") is True)

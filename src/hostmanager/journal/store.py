@@ -1,0 +1,300 @@
+"""The file: one table in SQLite, bounded in size, and checked before each use.
+
+Write-ahead logging: what is committed outlives a SIGKILL of the manager, and readers do not
+keep the writer waiting. Nothing here knows threads; the writer's thread owns a `Store`,
+readers use `read`, which has a connection of its own.
+
+Two kinds of failure are told apart. `BrokenError`: what is there is no journal (any more), and
+putting it aside helps. Everything else that goes wrong (`sqlite3.Error`, `OSError`) may pass:
+a full disk, a folder that cannot be written, somebody who locks the file.
+"""
+
+import errno
+import os
+import sqlite3
+import stat
+from collections.abc import Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hostmanager.journal.entry import Row, from_row
+
+APPLICATION_ID = 0x4F43534A  # "OCSJ"
+VERSION = 1
+MAGIC = b"SQLite format 3\0"
+
+PAGE = 4096
+CACHE = "-64"  # KiB; SQLite's own default is 2 MB
+BUSY = 1.0
+"""Seconds to wait for somebody who locks the file."""
+
+SCHEMA = f"""
+BEGIN;
+CREATE TABLE entries (
+    id INTEGER PRIMARY KEY,
+    time REAL NOT NULL,
+    kind TEXT NOT NULL,
+    instance_id TEXT,
+    text TEXT NOT NULL,
+    data TEXT NOT NULL
+);
+CREATE INDEX entries_of_instance ON entries (instance_id, id) WHERE instance_id IS NOT NULL;
+CREATE INDEX entries_of_manager ON entries (id) WHERE kind = 'manager';
+PRAGMA application_id = {APPLICATION_ID};
+PRAGMA user_version = {VERSION};
+COMMIT;
+"""
+
+COLUMNS = "id, time, kind, instance_id, text, data"
+
+IN_THE_WAY = frozenset(
+    {errno.EISDIR, errno.ELOOP, errno.ENXIO, errno.EACCES, errno.EPERM, errno.ENOTDIR}
+)
+"""What opening says of something that renaming may help against."""
+
+BROKEN = frozenset(
+    {
+        sqlite3.SQLITE_ERROR,  # no such table
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_NOTADB,
+        sqlite3.SQLITE_FORMAT,
+        sqlite3.SQLITE_CONSTRAINT,
+        sqlite3.SQLITE_MISMATCH,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How large the journal may become.
+
+    Attributes:
+        entries: In the file; the oldest make room.
+        bytes: Of the file with what SQLite has beside it; not below half a MiB.
+        waiting: Entries that wait in memory for being written.
+    """
+
+    entries: int = 100_000
+    bytes: int = 64 * 1024 * 1024
+    waiting: int = 10_000
+
+
+class BrokenError(Exception):
+    """What is there is no journal of ours; the text completes "the journal …"."""
+
+
+class Store:
+    """The open file.
+
+    Raises:
+        BrokenError: What is there is no journal of ours.
+        OSError: It cannot be opened or made.
+        sqlite3.Error: It cannot be used.
+    """
+
+    def __init__(self, path: Path, limits: Limits) -> None:
+        self._path = path
+        self._limits = limits
+        self._room = max(64 * 1024, min(1024 * 1024, limits.bytes // 8))  # of the log beside it
+        self._budget = max(512 * 1024, limits.bytes) - 2 * self._room
+        self._fd = _open(path)  # kept open: closing it would release SQLite's locks
+        try:
+            self._size = _check_head(self._fd)
+            self._base = _connect(path, "rw")
+        except BaseException:
+            os.close(self._fd)
+            raise
+        try:
+            self._prepare()
+            self._companion = _identity(self._log)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def _log(self) -> Path:
+        return self._path.with_name(self._path.name + "-wal")
+
+    def _prepare(self) -> None:
+        base = self._base
+        if self._is_new():
+            base.execute("PRAGMA auto_vacuum = INCREMENTAL")
+            base.execute("PRAGMA journal_mode = WAL")
+            base.executescript(SCHEMA)
+            base.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        base.execute("PRAGMA journal_mode = WAL")
+        base.execute("PRAGMA synchronous = NORMAL")
+        base.execute(f"PRAGMA wal_autocheckpoint = {self._room // PAGE}")
+        base.execute(f"PRAGMA journal_size_limit = {self._room}")
+        base.execute(f"SELECT {COLUMNS} FROM entries ORDER BY id DESC LIMIT 1").fetchall()
+        self._size = os.fstat(self._fd).st_size
+
+    def _is_new(self) -> bool:
+        """Whether there is nothing yet.
+
+        Raises:
+            BrokenError: There is something, but not ours.
+        """
+        application, version = self._number("application_id"), self._number("user_version")
+        tables = self._base.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        if application == 0 and version == 0 and tables == 0:
+            return True
+        if application != APPLICATION_ID:
+            raise BrokenError("is a database of something else")
+        if version != VERSION:
+            raise BrokenError(f"has format {version}; this version of the manager knows {VERSION}")
+        return False
+
+    def _number(self, pragma: str) -> int:
+        return int(self._base.execute(f"PRAGMA {pragma}").fetchone()[0])
+
+    def check(self) -> None:
+        """See whether the file is still the one that was opened, and whole.
+
+        Raises:
+            BrokenError: It was deleted, replaced, truncated or overwritten.
+        """
+        if _identity(self._path) != _identity(self._fd):
+            raise BrokenError("was deleted or replaced while it was in use")
+        if _check_head(self._fd) < self._size:
+            raise BrokenError("was truncated while it was in use")
+        if _identity(self._log) != self._companion:
+            raise BrokenError("lost its -wal file while it was in use")
+
+    def append(self, rows: Sequence[Row]) -> None:
+        """Add entries, and remove as many of the oldest as have to go. All or nothing.
+
+        Raises:
+            BrokenError: As for `check`.
+            sqlite3.Error: It cannot be written.
+        """
+        self.check()
+        base = self._base
+        base.execute("BEGIN IMMEDIATE")
+        try:
+            base.executemany(
+                "INSERT INTO entries (time, kind, instance_id, text, data) VALUES (?, ?, ?, ?, ?)",
+                rows,
+            )
+            self._make_room()
+            base.execute("COMMIT")
+        except BaseException:
+            with suppress(sqlite3.Error):
+                base.execute("ROLLBACK")
+            raise
+        self._give_back()
+        self._size = os.fstat(self._fd).st_size
+
+    def _make_room(self) -> None:
+        """Remove the oldest, in slices: never many at a time, unless a limit was lowered."""
+        oldest, newest = self._base.execute(
+            "SELECT (SELECT min(id) FROM entries), (SELECT max(id) FROM entries)"
+        ).fetchone()
+        surplus = newest - oldest + 1 - self._limits.entries
+        if surplus > 0:
+            oldest = min(oldest + max(surplus, self._limits.entries // 100), newest)
+            self._remove_before(oldest)
+        while self._used() > self._budget and oldest < newest:
+            oldest += (newest - oldest) // 64 + 1
+            self._remove_before(oldest)
+
+    def _give_back(self) -> None:
+        """Make the file smaller if it is too large; free pages are kept for reuse otherwise."""
+        excess = self._number("page_count") * PAGE - self._budget
+        if excess > 0:
+            # As a script: `execute` would give back one page and stop.
+            self._base.executescript(f"PRAGMA incremental_vacuum({excess // PAGE + 1});")
+
+    def _remove_before(self, number: int) -> None:
+        self._base.execute("DELETE FROM entries WHERE id < ?", (number,))
+
+    def _used(self) -> int:
+        return (self._number("page_count") - self._number("freelist_count")) * PAGE
+
+    def latest_of_manager(self) -> dict[str, Any] | None:
+        """Return the latest entry of a start or end of the manager."""
+        row = self._base.execute(
+            f"SELECT {COLUMNS} FROM entries WHERE kind = 'manager' ORDER BY id DESC LIMIT 1"
+        ).fetchone()
+        return None if row is None else from_row(row)
+
+    def close(self) -> None:
+        """Close the file; what was appended is in it."""
+        with suppress(sqlite3.Error):
+            self._base.close()
+        os.close(self._fd)
+
+
+def read(path: Path, instance_id: str | None, limit: int, since: float | None) -> list[Any]:
+    """Read the newest entries; the newest last.
+
+    Raises:
+        sqlite3.Error: It cannot be read.
+    """
+    wanted: list[str] = []
+    values: list[str | float] = []
+    if instance_id is not None:
+        wanted.append("instance_id = ?")
+        values.append(instance_id)
+    if since is not None:
+        wanted.append("time >= ?")
+        values.append(float(since))
+    where = f"WHERE {' AND '.join(wanted)} " if wanted else ""
+    query = f"SELECT {COLUMNS} FROM entries {where}ORDER BY id DESC LIMIT ?"
+    with closing(_connect(path, "ro")) as base:
+        rows = base.execute(query, (*values, limit)).fetchall()
+    return [from_row(row) for row in reversed(rows)]
+
+
+def is_broken(error: sqlite3.Error) -> bool:
+    """Tell whether an error means that the file is no journal, rather than that it has to wait."""
+    code = getattr(error, "sqlite_errorcode", None)
+    if code is None:
+        return False
+    return code & 0xFF in BROKEN or code == sqlite3.SQLITE_IOERR_SHORT_READ
+
+
+def _open(path: Path) -> int:
+    """Open the file, or make it; for its owner alone."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        if error.errno in IN_THE_WAY and os.path.lexists(path):
+            raise BrokenError(f"cannot be opened ({error.strerror})") from error
+        raise
+    found = os.fstat(fd)
+    if not stat.S_ISREG(found.st_mode):
+        os.close(fd)
+        raise BrokenError("is not a regular file")
+    if stat.S_IMODE(found.st_mode) & 0o077:
+        os.fchmod(fd, 0o600)
+    return fd
+
+
+def _check_head(fd: int) -> int:
+    """Look at the beginning of the file; returns its size in bytes."""
+    head = os.pread(fd, len(MAGIC), 0)
+    if head not in (b"", MAGIC):
+        raise BrokenError("is not an SQLite database")
+    return os.fstat(fd).st_size
+
+
+def _identity(file: Path | int) -> tuple[int, int] | None:
+    """Tell files apart; None if there is none of that name."""
+    try:
+        found = os.stat(file)  # noqa: PTH116 - a path or a descriptor
+    except OSError as error:
+        if error.errno in IN_THE_WAY or error.errno == errno.ENOENT:
+            return None
+        raise
+    return found.st_dev, found.st_ino
+
+
+def _connect(path: Path, mode: str) -> sqlite3.Connection:
+    uri = f"{path.absolute().as_uri()}?mode={mode}"
+    base = sqlite3.connect(uri, uri=True, timeout=BUSY, isolation_level=None, cached_statements=8)
+    base.execute(f"PRAGMA cache_size = {CACHE}")
+    return base
