@@ -1,0 +1,50 @@
+"""Journals with short patience, closed after each test."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from hostmanager.journal import Journal, Kind, Limits
+from hostmanager.journal import store as store_module
+from hostmanager.journal import writer as writer_module
+
+
+class Kept(Journal):
+    """A journal and what it told people."""
+
+    def __init__(self, path: Path, limits: Limits | None = None) -> None:
+        self.told: list[str] = []
+        super().__init__(path, limits, self.told.append)
+
+    def say(self, *texts: str) -> None:
+        for text in texts:
+            self.record(Kind.REQUEST, text)
+
+    def texts(self, limit: int = 10_000) -> list[str]:
+        return [entry["text"] for entry in self.history(limit=limit)]
+
+
+@pytest.fixture
+def path(tmp_path) -> Path:
+    return tmp_path / "state" / "journal.sqlite"
+
+
+@pytest.fixture
+def open_journal(path, monkeypatch) -> Iterator[Callable[..., Kept]]:
+    monkeypatch.setattr(store_module, "BUSY", 0.05)
+    monkeypatch.setattr(writer_module, "RETRY", 0.05)
+    opened: list[Kept] = []
+
+    def go(limits: Limits | None = None, at: Path = path) -> Kept:
+        opened.append(Kept(at, limits))
+        return opened[-1]
+
+    yield go
+    for journal in opened:
+        assert journal.close(10)
+
+
+@pytest.fixture
+def journal(open_journal) -> Kept:
+    return open_journal()

@@ -1,0 +1,356 @@
+"""Whatever is done to the journal's file: it is begun anew or left alone, and people are told."""
+
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hostmanager.journal import Journal, JournalError, Kind
+from tests.support.waiting import wait_for
+
+
+def aside(path: Path) -> list[Path]:
+    names = (p for p in path.parent.iterdir() if ".broken-" in p.name)
+    return sorted(p for p in names if not p.name.endswith(("-wal", "-shm")))
+
+
+def filled(path: Path, count: int = 2000) -> bytes:
+    """A journal with entries; its bytes."""
+    journal = Journal(path)
+    for number in range(count):
+        journal.record(Kind.OUTPUT, f"old {number}", "a", {"lines": ["x" * 100]})
+    assert journal.close(30)
+    return path.read_bytes()
+
+
+def garbage(path):
+    path.write_bytes(os.urandom(20_000))
+
+
+def large(path):
+    path.write_bytes(os.urandom(1024 * 1024) * 50)
+
+
+def text(path):
+    path.write_text("hello")
+
+
+def half(path):
+    data = filled(path)
+    path.write_bytes(data[: len(data) // 2])
+
+
+def head_alone(path):
+    path.write_bytes(filled(path)[:50])
+
+
+def garbage_after_the_head(path):
+    data = filled(path)
+    path.write_bytes(data[:4096] + os.urandom(len(data) - 4096))
+
+
+def folder(path):
+    path.mkdir()
+    (path / "file").write_text("x")
+
+
+def loop(path):
+    path.symlink_to(path)
+
+
+def pipe(path):
+    os.mkfifo(path)
+
+
+def foreign(path):
+    base = sqlite3.connect(path)
+    base.executescript(
+        "CREATE TABLE entries (id INTEGER PRIMARY KEY, x); INSERT INTO entries VALUES (1, 2)"
+    )
+    base.close()
+
+
+def newer(path):
+    filled(path, 3)
+    base = sqlite3.connect(path)
+    base.execute("PRAGMA user_version = 2")
+    base.close()
+
+
+def without_its_table(path):
+    filled(path, 3)
+    base = sqlite3.connect(path)
+    base.execute("DROP TABLE entries")
+    base.close()
+
+
+WAYS = [
+    *(garbage, large, text, half, head_alone, garbage_after_the_head, folder, loop, pipe),
+    *(foreign, newer, without_its_table),
+]
+
+
+@pytest.mark.parametrize("spoil", WAYS, ids=lambda way: way.__name__)
+def test_what_is_no_journal_at_the_start_is_set_aside(path, open_journal, spoil):
+    path.parent.mkdir()
+    spoil(path)
+    journal = open_journal()
+    journal.say("new")
+    texts = journal.texts()
+    assert texts[-1] == "new"
+    assert journal.trouble is None
+    (kept,) = aside(path)
+    assert kept.name.startswith("journal.sqlite.broken-")
+    (told,) = journal.told
+    assert str(path) in told
+    assert kept.name in told
+    assert texts == [told, "new"]
+
+
+@pytest.mark.parametrize("spoil", WAYS, ids=lambda way: way.__name__)
+def test_what_is_put_in_its_place_while_it_is_used_is_set_aside(path, open_journal, spoil):
+    journal = open_journal()
+    journal.say("old")
+    assert journal.texts() == ["old"]
+    path.unlink()
+    spoil(path)
+    journal.say("new")
+    assert journal.texts()[-1] == "new"
+    assert journal.trouble is None
+    assert len(aside(path)) == 1
+    journal.say("and on")
+    assert journal.texts()[-2:] == ["new", "and on"]
+    assert len(journal.told) == 1
+
+
+@pytest.mark.parametrize("spoil", [garbage, large, text], ids=lambda way: way.__name__)
+def test_what_is_written_over_it_while_it_is_used_is_noticed(path, open_journal, spoil):
+    journal = open_journal()
+    journal.say("old")
+    assert journal.texts() == ["old"]
+    spoil(path)  # the same file
+    journal.say("new")
+    assert journal.texts()[-1] == "new"
+    assert (journal.trouble, len(journal.told), len(aside(path))) == (None, 1, 1)
+
+
+def test_a_journal_that_is_cut_short_while_it_is_used_is_noticed(path, open_journal):
+    filled(path)
+    journal = open_journal()
+    journal.say("old")
+    assert journal.flush(10)
+    os.truncate(path, path.stat().st_size // 2)
+    journal.say("new")
+    assert journal.texts()[-1] == "new"
+    assert "truncated" in journal.told[0]
+
+
+def everything(path):
+    shutil.rmtree(path.parent)
+
+
+def the_file(path):
+    path.unlink()
+
+
+def its_log(path):
+    path.with_name(path.name + "-wal").unlink()
+
+
+@pytest.mark.parametrize("remove", [everything, the_file, its_log], ids=lambda way: way.__name__)
+def test_deleted_under_it_it_is_begun_anew(path, open_journal, remove):
+    journal = open_journal()
+    journal.say("old")
+    assert journal.flush(10)
+    remove(path)
+    journal.say("new")
+    assert journal.texts()[-1] == "new"
+    assert (journal.trouble, len(journal.told)) == (None, 1)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert path.parent.stat().st_mode & 0o077 == 0 or remove is not everything
+
+
+def test_deleted_while_nothing_happens_history_still_answers(path, open_journal):
+    journal = open_journal()
+    journal.say("old")
+    assert journal.flush(10)
+    path.unlink()
+    (entry,) = journal.history()
+    assert "deleted" in entry["text"]
+
+
+def test_at_most_three_are_kept(path, open_journal):
+    journal = open_journal()
+    for number in range(6):
+        journal.say(str(number))
+        assert journal.flush(10)
+        path.unlink()
+        (folder if number % 2 else garbage)(path)
+        journal.say("next")
+        assert journal.texts()[-1] == "next"
+    assert len(aside(path)) == 3
+    assert len(list(path.parent.iterdir())) <= 3 * 3 + 3
+
+
+def test_locked_by_somebody_entries_wait_and_are_written_later(path, open_journal):
+    journal = open_journal()
+    journal.say("before")
+    assert journal.flush(10)
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    journal.say("meanwhile")
+    assert journal.flush(10)
+    assert "locked" in journal.trouble
+    assert journal.texts() == ["before"]  # reading goes on
+    journal.say("and more")
+    wait_for(lambda: journal.flush(10) and journal.trouble, 5, "another attempt")
+    assert len(journal.told) == 1
+    other.close()
+    wait_for(lambda: journal.trouble is None, 10, "it to be written again")
+    assert journal.texts() == ["before", "meanwhile", "and more"]
+    assert len(journal.told) == 2
+    assert "again" in journal.told[1]
+    assert aside(path) == []
+
+
+def test_a_file_where_the_folder_should_be_disables_it_and_says_so_once(tmp_path, open_journal):
+    place = tmp_path / "state"
+    place.write_text("a file")
+    journal = open_journal(at=place / "journal.sqlite")
+    for number in range(100):
+        journal.say(str(number))
+        journal.flush(10)
+    assert str(place) in journal.trouble
+    assert len(journal.told) == 1
+    with pytest.raises(JournalError, match="cannot be written"):
+        journal.history()
+    place.unlink()
+    wait_for(lambda: journal.trouble is None, 10, "it to be written again")
+    assert journal.texts() == [str(n) for n in range(100)]
+
+
+def test_what_waits_while_it_is_disabled_is_bounded_and_counted(tmp_path, open_journal):
+    from hostmanager.journal import Limits
+
+    place = tmp_path / "state"
+    place.write_text("a file")
+    journal = open_journal(Limits(waiting=100), place / "journal.sqlite")
+    for number in range(1000):
+        journal.say(str(number))
+    journal.flush(10)
+    place.unlink()
+    wait_for(lambda: journal.trouble is None, 10, "it to be written again")
+    lost, *texts = journal.texts()
+    assert lost.startswith("900 entries were lost")
+    assert texts == [str(n) for n in range(900, 1000)]
+
+
+def test_an_error_in_whoever_is_told_does_not_end_it(path):
+    path.parent.mkdir()
+    garbage(path)
+    journal = Journal(path, tell=lambda text: 1 / 0)
+    journal.record(Kind.STATE, "x")
+    assert [e["text"] for e in journal.history()][-1] == "x"
+    assert journal.close(10)
+
+
+# --- file systems that refuse ---------------------------------------------------------------
+
+PRIVATE_MOUNTS = ["unshare", "--user", "--map-root-user", "--mount"]
+
+
+def in_a_small_file_system(program: str, folder: Path) -> dict:
+    """Run a program with a file system of 1 MiB of its own at `folder`; what it prints."""
+    folder.mkdir()
+    script = (
+        f"mount -t tmpfs -o size=1m none {folder} && exec {sys.executable} -c '{program}' {folder}"
+    )
+    try:
+        probe = subprocess.run([*PRIVATE_MOUNTS, "true"], capture_output=True, check=False)
+    except FileNotFoundError:
+        pytest.skip("no unshare here")
+    if probe.returncode != 0:
+        pytest.skip("no private mounts here")
+    done = subprocess.run(
+        [*PRIVATE_MOUNTS, "sh", "-c", script],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+HEAD = """
+import json, os, pathlib, subprocess, sys, time
+from hostmanager.journal import Journal, JournalError, Kind, writer
+writer.RETRY = 0.05
+folder = pathlib.Path(sys.argv[1])
+told = []
+j = Journal(folder / "journal.sqlite", tell=told.append)
+def say(text): j.record(Kind.STATE, text)
+def until(true):
+    end = time.monotonic() + 20
+    while not true() and time.monotonic() < end: time.sleep(0.01)
+    return bool(true())
+say("before"); j.flush(10)
+"""
+
+FULL = """
+filler = open(folder / "filler", "wb", buffering=0)
+try:
+    while True: filler.write(bytes(4096))
+except OSError: pass
+for n in range(3000): say("x" * 500)
+j.flush(10)
+trouble = j.trouble
+os.unlink(folder / "filler"); filler.close()
+say("after")
+again = until(lambda: j.trouble is None)
+last = j.history(limit=1)[0]["text"]
+count = len(j.history(limit=10000))
+"""
+
+
+def test_a_full_disk_disables_it_until_there_is_room(tmp_path):
+    program = HEAD + FULL + "print(json.dumps([trouble, again, last, count, told]))"
+    program = program.replace("range(3000)", "range(300)")
+    trouble, again, last, count, told = in_a_small_file_system(program, tmp_path / "disk")
+    assert "full" in trouble
+    assert again
+    assert (last, count) == ("after", 302)
+    assert len(told) == 2
+
+
+def test_a_read_only_folder_disables_it_until_it_can_be_written(tmp_path):
+    program = (
+        HEAD
+        + """
+j.close(10)
+remount = ["mount", "-o", "remount,ro", str(folder)]
+subprocess.run(remount, check=True)
+j = Journal(folder / "journal.sqlite", tell=told.append)
+say("meanwhile"); j.flush(10)
+trouble = j.trouble
+try: j.history(); refused = ""
+except JournalError as error: refused = str(error)
+remount[2] = "remount,rw"
+subprocess.run(remount, check=True)
+again = until(lambda: j.trouble is None)
+texts = [e["text"] for e in j.history()]
+print(json.dumps([trouble, refused, again, texts, told, os.listdir(folder)]))
+"""
+    )
+    trouble, refused, again, texts, told, files = in_a_small_file_system(program, tmp_path / "disk")
+    assert "Read-only file system" in trouble
+    assert refused == trouble
+    assert again
+    assert texts == ["before", "meanwhile"]
+    assert len(told) == 2
+    assert not [name for name in files if "broken" in name]

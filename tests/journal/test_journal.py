@@ -1,0 +1,333 @@
+"""What is recorded is found again, soon, whole and by whoever asks; nobody waits for it."""
+
+import asyncio
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from blockbuster import BlockBuster
+
+from hostmanager.journal import Entry, JournalError, Kind, Limits
+from tests.support.waiting import wait_for
+
+
+def test_what_was_recorded_is_read_back_the_newest_last(journal):
+    journal.record(Kind.REQUEST, "a down", "a", {"level": 1}, at=1000.5)
+    journal.record(Kind.STATE, "stopping", "a")
+    journal.add(Entry(1002.0, Kind.MANAGER, "ended"))
+    first, second, third = journal.history()
+    assert first == {
+        "id": 1,
+        "time": 1000.5,
+        "kind": "request",
+        "instance_id": "a",
+        "text": "a down",
+        "data": {"level": 1},
+    }
+    assert abs(second["time"] - time.time()) < 60
+    assert (third["instance_id"], third["data"]) == (None, {})
+
+
+def test_history_can_be_asked_for_one_instance_a_number_and_a_time(journal):
+    for number in range(10):
+        journal.record(Kind.STATE, str(number), "ab"[number % 2], at=float(number))
+    assert [e["text"] for e in journal.history("a")] == ["0", "2", "4", "6", "8"]
+    assert [e["text"] for e in journal.history("a", limit=2)] == ["6", "8"]
+    assert [e["text"] for e in journal.history(limit=3)] == ["7", "8", "9"]
+    assert [e["text"] for e in journal.history(since=7.5)] == ["8", "9"]
+    assert [e["text"] for e in journal.history("b", limit=1, since=7)] == ["9"]
+    assert journal.history("gone") == []
+    assert journal.history(since=1e12) == []
+
+
+@pytest.mark.parametrize("limit", [0, -1, 10_001])
+def test_a_limit_out_of_range_is_refused(journal, limit):
+    with pytest.raises(ValueError, match="from 1 to 10000"):
+        journal.history(limit=limit)
+
+
+def test_a_second_run_goes_on_where_the_first_one_ended(open_journal):
+    first = open_journal()
+    first.say("one", "two")
+    assert first.close()
+    first.say("too late")
+    second = open_journal()
+    second.say("three")
+    assert second.texts() == ["one", "two", "three"]
+    assert [e["id"] for e in second.history()] == [1, 2, 3]
+
+
+def test_the_file_is_for_its_owner_alone_whatever_the_umask(path, open_journal):
+    before = os.umask(0)
+    try:
+        journal = open_journal()
+        journal.say("x")
+        journal.flush()
+        modes = {p.name: p.stat().st_mode & 0o777 for p in path.parent.iterdir()}
+    finally:
+        os.umask(before)
+    assert modes.keys() == {"journal.sqlite", "journal.sqlite-wal", "journal.sqlite-shm"}
+    assert set(modes.values()) == {0o600}
+
+
+def test_what_was_committed_outlives_a_kill(path, open_journal):
+    program = (
+        "import os, sys, pathlib; from hostmanager.journal import Journal, Kind\n"
+        "j = Journal(pathlib.Path(sys.argv[1]))\n"
+        "j.record(Kind.MANAGER, 'started', data={'event': 'started', 'pid': 77})\n"
+        "[j.record(Kind.STATE, str(n)) for n in range(500)]\n"
+        "assert j.flush(30); os.kill(os.getpid(), 9)\n"
+    )
+    killed = subprocess.run([sys.executable, "-c", program, str(path)], timeout=60, check=False)
+    assert killed.returncode == -9
+    journal = open_journal()
+    journal.record(Kind.MANAGER, "started", data={"event": "started", "pid": 78})
+    texts = journal.texts()
+    assert texts[:501] == ["started", *map(str, range(500))]
+    assert "(pid 77) ended without a word" in texts[501]
+    assert texts[502:] == ["started"]
+    assert journal.told == []
+
+
+def test_after_a_clean_end_nobody_is_missed(open_journal):
+    first = open_journal()
+    first.record(Kind.MANAGER, "started", data={"event": "started", "pid": 77})
+    first.record(Kind.MANAGER, "ended", data={"event": "ended", "pid": 77})
+    first.close()
+    second = open_journal()
+    second.say("x")
+    assert second.texts() == ["started", "ended", "x"]
+
+
+# --- anything can be recorded --------------------------------------------------------------
+
+
+class Odd:
+    def __repr__(self) -> str:
+        raise RuntimeError("no")
+
+
+LOOP: list = []
+LOOP.append(LOOP)
+DEEP: list = []
+for _ in range(100_000):
+    DEEP = [DEEP]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"nan": float("nan")},
+        {"inf": float("inf")},
+        {1: 2, "x": None},
+        {("a",): 1},
+        {"bytes": b"\xff"},
+        {"object": object()},
+        {"odd": Odd()},
+        {"loop": LOOP},
+        {"deep": DEEP},
+        {"surrogate": "\udc80"},
+        {"\ud800": "\0"},
+        {"huge": 10**400},
+        {"long": "x" * 100_000},
+        {"lines": ["é" * 500] * 1000},
+    ],
+    ids=lambda data: str(next(iter(data)))[:8].encode("ascii", "replace").decode(),
+)
+def test_data_of_any_kind_is_kept_as_strict_json_or_given_up(journal, data):
+    journal.record(Kind.REQUEST, "before", data={"n": 1})
+    journal.record(Kind.REQUEST, "odd \udc80\0", "in\udcffstance", data)
+    journal.record(Kind.REQUEST, "after")
+    before, odd, after = journal.history()
+    assert (before["data"], after["text"]) == ({"n": 1}, "after")
+    assert odd["text"] == "odd ?\0"
+    json.dumps(odd, allow_nan=False).encode()
+    json.dumps(odd, allow_nan=False, ensure_ascii=False).encode()
+    assert len(json.dumps(odd, ensure_ascii=False)) < 20_000
+    assert journal.trouble is None
+
+
+def test_wrong_arguments_do_not_raise_and_do_not_stop_the_writer(journal):
+    journal.record(None, 5, 7, "no mapping", at="yesterday")  # type: ignore[arg-type]
+    journal.say("next")
+    assert journal.texts()[-1] == "next"
+
+
+def test_a_very_long_text_is_cut(journal):
+    journal.say("x" * 1_000_000)
+    assert 1000 < len(journal.texts()[0]) <= 2000
+
+
+# --- nobody waits ---------------------------------------------------------------------------
+
+
+async def test_recording_on_a_loop_blocks_nothing(open_journal):
+    journal = open_journal()
+    watch = BlockBuster(scanned_modules="hostmanager")
+    watch.activate()
+    try:
+        for number in range(2000):
+            journal.say(str(number))
+            if number % 100 == 0:
+                await asyncio.sleep(0)
+    finally:
+        watch.deactivate()
+    texts = await asyncio.to_thread(journal.texts)
+    assert texts == [str(n) for n in range(2000)]
+
+
+def test_a_burst_within_the_bound_of_the_queue_loses_nothing(journal):
+    for number in range(10_000):
+        journal.say(str(number))
+    assert journal.flush(60)
+    assert journal.texts() == [str(n) for n in range(10_000)]
+
+
+def test_a_burst_beyond_the_bound_says_how_many_were_lost(open_journal, path):
+    journal = open_journal(Limits(waiting=1000))
+    for number in range(100_000):
+        journal.say(str(number))
+    journal.say("end")
+    assert journal.flush(60)
+    base = sqlite3.connect(path)
+    numbers = [
+        int(t) for (t,) in base.execute("SELECT text FROM entries WHERE data = '{}'") if t.isdigit()
+    ]
+    lost = base.execute("SELECT sum(json_extract(data, '$.lost')) FROM entries").fetchone()[0] or 0
+    base.close()
+    assert len(numbers) + lost == 100_000
+    assert numbers == sorted(set(numbers))
+    assert numbers[-1] == 99_999
+    assert journal.texts(1) == ["end"]
+
+
+def test_while_the_writer_is_stuck_the_oldest_make_room(open_journal, path, monkeypatch):
+    from hostmanager.journal.store import Store
+
+    go_on, stuck = threading.Event(), threading.Event()
+    append = Store.append
+
+    def slow(store, rows):
+        stuck.set()
+        assert go_on.wait(30)
+        append(store, rows)
+
+    monkeypatch.setattr(Store, "append", slow)
+    journal = open_journal(Limits(waiting=100))
+    journal.say("first")
+    assert stuck.wait(10)
+    for number in range(1000):
+        journal.say(str(number))
+    assert journal.flush(0.05) is False
+    assert journal.close(0.05) is False  # it does not hold up the end of the manager
+    go_on.set()
+    wait_for(lambda: not journal._thread.is_alive(), 10, "the writer to end")
+    again = open_journal()
+    texts = again.texts()
+    assert texts[0] == "first"
+    assert texts[-1] == "999"
+    assert f"{1001 - (len(texts) - 1)} entries were lost" in texts[1]
+
+
+def test_threads_may_record_at_the_same_time(journal):
+    def work(name: str) -> None:
+        for number in range(500):
+            journal.record(Kind.STATE, str(number), name)
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in "abcdefgh"]
+    for thread in threads:
+        thread.start()
+    readers = [journal.history(limit=10_000) for _ in range(5)]
+    for thread in threads:
+        thread.join()
+    assert [len(r) for r in readers] == sorted(len(r) for r in readers)
+    for name in "abcdefgh":
+        assert [e["text"] for e in journal.history(name, 1000)] == [str(n) for n in range(500)]
+    assert len(journal.history(limit=10_000)) == 4000  # nothing is said to be lost
+
+
+def test_an_idle_journal_sleeps(journal):
+    journal.say("x")
+    assert journal.flush(10)
+    status = Path(f"/proc/self/task/{journal._thread.native_id}/status")
+
+    def switches() -> list[str]:
+        return [line for line in status.read_text().splitlines() if "ctxt" in line]
+
+    time.sleep(0.1)
+    before = switches()
+    time.sleep(1.0)
+    assert switches() == before
+
+
+def test_without_a_thread_entries_wait_until_one_can_be_had(open_journal, monkeypatch):
+    def start(thread):
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", start)
+        journal = open_journal()
+        journal.say("x")
+        assert "no thread" in journal.trouble
+        with pytest.raises(JournalError, match="no thread"):
+            journal.history()
+    assert journal.texts() == ["x"]
+    assert journal.trouble is None
+
+
+# --- it stays small -------------------------------------------------------------------------
+
+
+def size(path) -> int:
+    return sum(p.stat().st_size for p in path.parent.iterdir() if not p.name.endswith("-shm"))
+
+
+def test_the_oldest_entries_go_when_there_are_too_many(open_journal):
+    journal = open_journal(Limits(entries=500))
+    largest = 0
+    for number in range(3000):
+        journal.say(str(number))
+        if number % 250 == 0:
+            largest = max(largest, len(journal.history(limit=10_000)))
+    texts = journal.texts()
+    assert 490 <= len(texts) <= 500
+    assert largest <= 500
+    assert texts == [str(n) for n in range(3000 - len(texts), 3000)]
+
+
+def test_the_files_do_not_grow_beyond_their_bound(open_journal, path):
+    limit = 1024 * 1024
+    journal = open_journal(Limits(bytes=limit))
+    sizes = []
+    for number in range(10_000):
+        journal.record(Kind.OUTPUT, str(number), f"i{number % 50}", {"lines": ["x" * 500]})
+        if number % 200 == 0:
+            assert journal.flush(30)
+            sizes.append(size(path))
+    texts = journal.texts()
+    assert max(sizes) <= limit
+    assert 500 < len(texts) < 2000
+    assert texts == [str(n) for n in range(10_000 - len(texts), 10_000)]
+
+
+def test_a_file_that_is_larger_than_a_new_bound_shrinks(open_journal, path):
+    first = open_journal()
+    for number in range(5000):
+        first.record(Kind.OUTPUT, str(number), "a", {"lines": ["x" * 500]})
+    assert first.flush(30)
+    first.close()
+    assert size(path) > 2_500_000
+    second = open_journal(Limits(bytes=1024 * 1024))
+    second.say("x")
+    assert second.flush(30)
+    second.say("y")
+    assert second.flush(30)
+    second.close()
+    assert size(path) <= 1024 * 1024
+    assert sqlite3.connect(path).execute("PRAGMA integrity_check").fetchone() == ("ok",)
