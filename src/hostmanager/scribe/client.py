@@ -1,0 +1,302 @@
+"""What a manager does with the scribe: has one run, and gets pipes for its agents.
+
+All calls block for milliseconds and belong into worker threads; all may be made at the same
+time. A manager keeps a reading end of each pipe open, too (`hold`), without ever reading:
+what is in a pipe vanishes only with the last one who has it open, so neither the scribe's
+death nor the manager's alone costs a byte, even if the agent ends in the same moment.
+"""
+
+import errno
+import fcntl
+import os
+import select
+import signal
+import stat
+import subprocess
+import sys
+import termios
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from hostmanager.scribe import locks, names
+from hostmanager.scribe.settings import MAX_BYTES, MAX_FILES, Settings
+
+_STEP = 0.005
+_START = 10.0
+
+
+class ScribeError(OSError):
+    """The scribe does not come to be; the text says why."""
+
+
+class Scribe:
+    """The scribe of one manager.
+
+    Args:
+        state: The manager's state folder.
+        files: Where the output files are.
+        max_bytes: No output file gets larger, bytes.
+        max_files: So many old ones are kept for each instance, at least 1.
+    """
+
+    def __init__(
+        self, state: Path, files: Path, max_bytes: int = MAX_BYTES, max_files: int = MAX_FILES
+    ) -> None:
+        self._settings = Settings(str(state), str(files), max_bytes, max_files)
+        self._state = self._settings.state
+        self._mutex = threading.Lock()
+        self._starting = threading.Lock()
+        self._held: dict[str, int] = {}
+        self._child: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """Of the scribe that runs; None: there is none."""
+        found = self._running()
+        return found[0] if found else None
+
+    def ensure(self, timeout: float = _START) -> int:
+        """Have a scribe run, as this manager wants it.
+
+        One that runs already is kept (and woken, if it was stopped), unless it is of another
+        version or has other settings: then it is told to end, and another is started.
+
+        Returns:
+            Its pid, for a pidfd: when it ends, call this again.
+
+        Raises:
+            ScribeError: It does not start, or the other one does not end.
+        """
+        deadline = time.monotonic() + timeout
+        with self._starting:
+            while time.monotonic() < deadline:
+                found = self._running()
+                if found is None:
+                    self._start(deadline)
+                elif found[1] == self._settings.described():
+                    with suppress(OSError):
+                        os.kill(found[0], signal.SIGCONT)
+                    return found[0]
+                else:
+                    self._replace(found[0])
+            raise ScribeError(f"no scribe for {self._state} within {timeout:.0f} s")
+
+    def open_pipe(self, instance_id: str) -> int:
+        """Make the pipe of an instance, and have it read.
+
+        Works without a scribe, too: one that is started later finds the pipe.
+
+        Returns:
+            A descriptor for the stdout and stderr of the agent, to be closed after the launch.
+
+        Raises:
+            OSError: The state folder cannot be written.
+            ValueError: The id cannot be part of a file name.
+        """
+        path = names.pipe(self._state, instance_id)
+        for _ in range(5):
+            _make_pipe(path)
+            # For reading and writing, so that the agent has a reader whoever else dies.
+            fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+            try:
+                self.hold(instance_id)
+                self._tell(f"add {instance_id}")
+                if locks.same(fd, path):
+                    return fd
+            except BaseException:
+                os.close(fd)
+                raise
+            os.close(fd)
+        raise OSError(errno.EAGAIN, "somebody keeps removing it", path)
+
+    def hold(self, instance_id: str) -> None:
+        """Keep what is in the pipe of an instance, even while no scribe is there.
+
+        `open_pipe` does it; this is for agents that the manager took over from another.
+        """
+        path = names.pipe(self._state, instance_id)
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except OSError:
+            return  # no descriptors left, say: a comfort less
+        with self._mutex:
+            before, self._held[instance_id] = self._held.get(instance_id), fd
+        if before is not None:
+            os.close(before)
+
+    def flush(self, instance_id: str, timeout: float = 1.0) -> bool:
+        """Wait until all that an instance has printed so far is in its file.
+
+        Returns:
+            Whether it is; if not, there is no scribe, or the file cannot be written.
+        """
+        deadline = time.monotonic() + timeout
+        while self._waiting(instance_id):
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(_STEP)
+        return True
+
+    def drop(self, instance_id: str) -> None:
+        """The instance is no more: its pipe goes, its files stay. Not while it is launched."""
+        with suppress(OSError):
+            os.unlink(names.pipe(self._state, instance_id))
+        self._tell(f"drop {instance_id}")
+        self._release(instance_id)
+
+    def instances(self) -> list[str]:
+        """The instances that have a pipe, of managers before, too."""
+        try:
+            return names.piped(self._state)
+        except OSError:
+            return []
+
+    def quit(self, timeout: float = 5.0) -> bool:
+        """End the scribe, after it has emptied all pipes; tell whether it has ended."""
+        deadline = time.monotonic() + timeout
+        while self.pid is not None:
+            self._tell("quit")
+            if time.monotonic() >= deadline:
+                return False
+            self._await_end(min(deadline, time.monotonic() + 0.5))
+        return True
+
+    def close(self) -> None:
+        """Let all descriptors go. The scribe stays, and does its work."""
+        for instance_id in list(self._held):
+            self._release(instance_id)
+
+    # --- its life ---------------------------------------------------------------------
+
+    def _running(self) -> tuple[int, str] | None:
+        """Pid and settings of the scribe that holds the lock (0 and "": it just begins)."""
+        child = self._child
+        if child is not None:
+            child.poll()  # an ended child waits to be waited for
+        text = locks.held(names.lock(self._state))
+        if text is None:
+            return None
+        pid, _, described = text.removesuffix("\n").partition(" ")
+        return int(pid) if pid.isdigit() else 0, described
+
+    def _start(self, deadline: float) -> None:
+        try:
+            os.makedirs(self._state, mode=0o700, exist_ok=True)
+            log = _open_log(names.log(self._state))
+            try:
+                child = subprocess.Popen(
+                    [sys.executable, "-m", "hostmanager.scribe", *self._settings.words()],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=log,
+                    cwd="/",
+                    start_new_session=True,
+                )
+            finally:
+                os.close(log)
+        except OSError as error:
+            raise ScribeError(f"the scribe cannot be started: {error}") from error
+        self._child = child
+        while time.monotonic() < deadline:
+            found = self._running()
+            if found and found[0] == child.pid:
+                return
+            if child.poll() is not None:
+                if found is None:
+                    where = names.log(self._state)
+                    raise ScribeError(f"the scribe ended with {child.returncode}; see {where}")
+                return
+            time.sleep(_STEP)
+
+    def _replace(self, pid: int) -> None:
+        """End a scribe that is not as it should be; by force, if it does not hear."""
+        if not pid:
+            time.sleep(_STEP)
+        elif not self.quit(3.0) and self.pid == pid:
+            with suppress(OSError):
+                os.kill(pid, signal.SIGKILL)  # which costs no byte
+            self._await_end(time.monotonic() + 1.0)
+
+    def _await_end(self, deadline: float) -> None:
+        while self.pid is not None and time.monotonic() < deadline:
+            time.sleep(_STEP)
+
+    def _tell(self, order: str) -> bool:
+        """Tell the scribe something; one that does not hear will look by itself."""
+        flags = os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW
+        try:
+            fd = os.open(names.control(self._state), flags)
+        except OSError:
+            return False  # no scribe; the next one looks for itself
+        try:
+            if not stat.S_ISFIFO(os.fstat(fd).st_mode):
+                return False
+            poll = select.poll()
+            poll.register(fd, select.POLLOUT)
+            poll.poll(500)
+            os.write(fd, f"{order}\n".encode())
+        except OSError:
+            return False
+        finally:
+            os.close(fd)
+        return True
+
+    # --- pipes ------------------------------------------------------------------------
+
+    def _waiting(self, instance_id: str) -> int:
+        with self._mutex:
+            fd = self._held.get(instance_id)
+            if fd is not None:
+                return _bytes_in(fd)
+        try:
+            path = names.pipe(self._state, instance_id)
+            fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except OSError:
+            return 0
+        try:
+            return _bytes_in(fd)
+        finally:
+            os.close(fd)
+
+    def _release(self, instance_id: str) -> None:
+        with self._mutex:
+            fd = self._held.pop(instance_id, None)
+        if fd is not None:
+            os.close(fd)
+
+
+def _bytes_in(fd: int) -> int:
+    try:
+        answer = fcntl.ioctl(fd, termios.FIONREAD, b"\0\0\0\0")
+    except OSError:
+        return 0
+    return int.from_bytes(answer, sys.byteorder)
+
+
+def _make_pipe(path: str) -> None:
+    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+    for _ in range(2):
+        try:
+            os.mkfifo(path, 0o600)
+        except FileExistsError:
+            with suppress(FileNotFoundError):
+                if stat.S_ISFIFO(os.lstat(path).st_mode):
+                    return
+                locks.aside(path)
+        else:
+            return
+
+
+def _open_log(path: str) -> int:
+    """Where the scribe tells of its troubles; nowhere, if that is not possible."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    try:
+        fd = os.open(path, flags, 0o600)
+        if stat.S_ISREG(os.fstat(fd).st_mode):
+            return fd
+        os.close(fd)
+    except OSError:
+        pass
+    return os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)

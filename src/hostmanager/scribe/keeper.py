@@ -1,0 +1,286 @@
+"""The scribe's loop: waits for the kernel to tell of bytes, and has them moved.
+
+Edge-triggered: the kernel tells when bytes come, not that they are still there, so a pipe
+without writers is silent. After each round there is a pause of some milliseconds, in which
+the pipes fill: a loud agent costs tens of rounds a second, not one for each of its lines.
+The pause gets shorter when a pipe fills too fast. All of it is looked at once in a while,
+asked or not, so nothing rests on a message that may have been lost.
+"""
+
+import contextlib
+import errno
+import os
+import resource
+import select
+import time
+
+from hostmanager.scribe import locks, names
+from hostmanager.scribe.control import Control
+from hostmanager.scribe.outlet import RETRY, Outlet
+from hostmanager.scribe.packing import Packer
+from hostmanager.scribe.settings import Settings
+from hostmanager.scribe.source import Budget, Source
+from hostmanager.scribe.trouble import say, suppressed
+
+PAUSE = 0.04
+"""Seconds between two rounds, at most."""
+
+LOOK = 10.0
+"""Seconds between two looks at everything."""
+
+_SHORTEST = 0.001
+_LAST_ROUNDS = 2.0  # seconds for draining before the end
+_READ = select.EPOLLIN | select.EPOLLET
+
+
+class Keeper:
+    """Owns everything that the scribe has open."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._epoll = select.epoll()
+        self._null = os.open("/dev/null", os.O_WRONLY | os.O_CLOEXEC)
+        self._packer = Packer(settings.files, settings.max_files)
+        self._budget = Budget()
+        self._outlets: dict[str, Outlet] = {}
+        self._sources: dict[int, Source] = {}  # by descriptor
+        self._unopened: set[str] = set()  # instances whose pipe could not be opened
+        self._busy: set[int] = set()  # descriptors of pipes that may have something
+        self._control: Control | None = None
+        self._lock: int | None = None
+        self._pause = PAUSE
+        self._next_look = 0.0
+        self._ending = False
+
+    def begin(self) -> bool:
+        """Become the scribe of this state folder, unless there is one."""
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        suppressed(resource.setrlimit, resource.RLIMIT_NOFILE, (hard, hard))
+        _spare_from_oom()
+        self._next_look = time.monotonic() + LOOK
+        return self._take_state()
+
+    def run(self) -> None:
+        """Move bytes until the end."""
+        while not self._ending:
+            self._wait()
+            self._round()
+            if time.monotonic() >= self._next_look:
+                self._look_at_all()
+            elif self._busy or self._pause:
+                time.sleep(self._pause)
+        self._last_rounds()
+
+    # --- a round ----------------------------------------------------------------------
+
+    def _wait(self) -> None:
+        patience = 0.0 if self._busy else max(0.0, self._next_look - time.monotonic())
+        for fd, events in self._epoll.poll(patience):
+            if self._control is not None and fd == self._control.fd:
+                self._obey(self._control)
+            elif fd == self._packer.pidfd:
+                self._epoll.unregister(fd)
+                self._packer.finish()
+                self._start_packing()
+            elif fd in self._sources:
+                self._busy.add(fd)
+                if events & select.EPOLLHUP:
+                    self._hung_up(self._sources[fd])
+
+    def _round(self) -> None:
+        fullest = 0.0
+        for fd in list(self._busy):
+            source = self._sources.get(fd)
+            if source is None or not self._turn(source):
+                self._busy.discard(fd)
+            if source is not None:
+                fullest = max(fullest, source.fullest)
+        if fullest > 0.45:
+            self._pause = self._pause / 2 if self._pause > _SHORTEST else 0.0
+        elif fullest < 0.2:
+            self._pause = min(PAUSE, max(_SHORTEST, self._pause * 2))
+
+    def _turn(self, source: Source) -> bool:
+        outlet = source.outlet
+        before = outlet.trouble
+        try:
+            more = source.turn()
+        except OSError as error:  # never the end of all others
+            say(f"pipe of {outlet.instance_id}: {error}")
+            return False
+        if outlet.trouble is not None and before is None:
+            self._next_look = min(self._next_look, time.monotonic() + RETRY)
+            if outlet.trouble.errno in (errno.EMFILE, errno.ENFILE):
+                self._close_files(idle=0.0)
+        if outlet.rotated:
+            outlet.rotated = False
+            self._packer.ask(outlet.instance_id)
+            self._start_packing()
+        return more
+
+    def _start_packing(self) -> None:
+        if self._packer.pidfd is not None:
+            return
+        try:
+            self._packer.start()
+        except OSError as error:  # no process to be had, say: old files stay as they are
+            say(f"compressing: {error}")
+        if self._packer.pidfd is not None:
+            self._epoll.register(self._packer.pidfd, select.EPOLLIN)
+
+    def _hung_up(self, source: Source) -> None:
+        if source.dropped and not source.waiting():
+            self._forget(source)
+
+    def _forget(self, source: Source) -> None:
+        self._busy.discard(source.fd)
+        del self._sources[source.fd]
+        source.close()  # which takes it out of the epoll, too
+        if all(other.outlet is not source.outlet for other in self._sources.values()):
+            source.outlet.close()
+            self._outlets.pop(source.outlet.instance_id, None)
+
+    # --- what it is told --------------------------------------------------------------
+
+    def _obey(self, control: Control) -> None:
+        for verb, instance_id in control.read():
+            if verb == "quit":
+                self._ending = True
+            elif verb == "add":
+                self._add(instance_id)
+            else:
+                self._drop(instance_id)
+
+    def _add(self, instance_id: str) -> None:
+        path = names.pipe(self._settings.state, instance_id)
+        try:
+            status = os.lstat(path)
+            source = self._find(instance_id, (status.st_dev, status.st_ino))
+            if source is None:
+                outlet = self._outlets.get(instance_id)
+                outlet = outlet or Outlet(self._settings, instance_id, self._null)
+                source = Source(path, outlet, self._budget)
+                self._outlets[instance_id] = outlet
+                self._sources[source.fd] = source
+                self._epoll.register(source.fd, _READ)
+        except OSError as error:
+            say(f"pipe of {instance_id}: {error}")
+            if error.errno != errno.ENOENT:
+                self._unopened.add(instance_id)
+                self._next_look = min(self._next_look, time.monotonic() + RETRY)
+            return
+        self._unopened.discard(instance_id)
+        source.dropped = False
+        self._busy.add(source.fd)
+
+    def _find(self, instance_id: str, identity: tuple[int, int]) -> Source | None:
+        for source in self._sources.values():
+            if source.outlet.instance_id == instance_id and source.identity == identity:
+                return source
+        return None
+
+    def _drop(self, instance_id: str) -> None:
+        for source in list(self._sources.values()):
+            if source.outlet.instance_id == instance_id:
+                source.dropped = True
+                self._turn(source)
+                if not source.has_writer():
+                    self._hung_up(source)
+
+    # --- once in a while --------------------------------------------------------------
+
+    def _look_at_all(self) -> None:
+        for source in list(self._sources.values()):
+            if source.waiting():
+                self._busy.add(source.fd)
+            elif source.dropped and not source.has_writer():
+                self._forget(source)
+        for outlet in list(self._outlets.values()):
+            if outlet.trouble is not None:
+                outlet.recover()
+        for instance_id in list(self._unopened):
+            self._add(instance_id)
+        self._close_files(idle=LOOK)
+        if not self._busy and not self._needed():
+            self._ending = True
+        elif not self._is_ours():
+            self._take_state()
+        troubled = any(outlet.trouble for outlet in self._outlets.values())
+        soon = RETRY if troubled or self._unopened else LOOK
+        self._next_look = time.monotonic() + soon
+
+    def _close_files(self, idle: float) -> None:
+        before = time.monotonic() - idle
+        for outlet in self._outlets.values():
+            if outlet.used <= before:
+                outlet.close()
+
+    def _needed(self) -> bool:
+        if locks.held(names.manager_lock(self._settings.state)) is not None:
+            return True
+        return any(source.has_writer() for source in self._sources.values())
+
+    # --- its place --------------------------------------------------------------------
+
+    def _is_ours(self) -> bool:
+        state = self._settings.state
+        return (
+            self._lock is not None
+            and self._control is not None
+            and locks.same(self._lock, names.lock(state))
+            and locks.same(self._control.fd, names.control(state))
+        )
+
+    def _take_state(self) -> bool:
+        """Take the lock, then the control pipe, then all pipes; again if they were removed."""
+        state = self._settings.state
+        try:
+            os.makedirs(names.pipes(state), mode=0o700, exist_ok=True)
+            if self._lock is None or not locks.same(self._lock, names.lock(state)):
+                text = f"{os.getpid()} {self._settings.described()}\n"
+                taken = locks.take(names.lock(state), text)
+                if taken is None:
+                    return False
+                self._let_go()
+                self._lock = taken
+            if self._control is None or not locks.same(self._control.fd, names.control(state)):
+                self._open_control(names.control(state))
+            for instance_id in names.piped(state):
+                self._add(instance_id)
+        except OSError as error:
+            say(f"state folder: {error}")
+            return False
+        return True
+
+    def _open_control(self, path: str) -> None:
+        control = Control(path)
+        if self._control is not None:
+            self._control.close()
+        self._control = control
+        self._epoll.register(control.fd, select.EPOLLIN)
+
+    def _let_go(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def _last_rounds(self) -> None:
+        """Empty all pipes, as far as the files can be written."""
+        deadline = time.monotonic() + _LAST_ROUNDS
+        busy = list(self._sources.values())
+        while busy and time.monotonic() < deadline:
+            busy = [source for source in busy if self._turn(source) and not source.outlet.trouble]
+        for outlet in self._outlets.values():
+            if outlet.trouble is not None:
+                outlet.recover()
+            outlet.close()
+        self._let_go()
+
+
+def _spare_from_oom() -> None:
+    """Have others killed first when memory is short; only root may ask for that."""
+    with (
+        contextlib.suppress(OSError),
+        open("/proc/self/oom_score_adj", "wb", buffering=0) as file,
+    ):
+        file.write(b"-500")

@@ -1,0 +1,119 @@
+"""Compressing old files, one at a time, in a child process of the lowest priority.
+
+A child rather than a thread: a thread of low priority that holds the interpreter's lock
+while others have the processor would hold up the pipes; and all that the child needs is
+given back when it ends. The child only makes a file of another name. The scribe gives it
+its place, if the old file is still there (it may have moved up, or be gone).
+"""
+
+import contextlib
+import os
+import zlib
+
+from hostmanager.scribe import names
+from hostmanager.scribe.trouble import say
+
+_BLOCK = 256 * 1024
+_LEVEL = 1
+_GZIP = 31  # window bits that make zlib write gzip's format
+_LOWEST = 19
+
+
+class Packer:
+    """Compresses the old files of instances, from number 2 up.
+
+    Args:
+        files: The folder of the output files.
+        keep: So many old ones there are.
+    """
+
+    def __init__(self, files: str, keep: int) -> None:
+        self._files = files
+        self._keep = keep
+        self._waiting: dict[str, None] = {}  # in their order
+        self._current = ("", -1, 0)  # instance id, inode, pid of the child
+        self._hopeless: set[int] = set()  # inodes that do not get smaller
+        self.pidfd: int | None = None
+        """Becomes readable when `finish` has something to do; None: no child runs."""
+
+    def ask(self, instance_id: str) -> None:
+        """There is a new old file of this instance."""
+        self._waiting[instance_id] = None
+
+    def start(self) -> None:
+        """Begin with the next file, if there is one and none is under way."""
+        while self.pidfd is None and self._waiting:
+            instance_id = next(iter(self._waiting))
+            if not self._begin(instance_id):
+                del self._waiting[instance_id]
+
+    def finish(self) -> None:
+        """The child has ended: give what it made its place."""
+        instance_id, inode, pid = self._current
+        if self.pidfd is not None:
+            os.close(self.pidfd)
+            self.pidfd = None
+        _, status = os.waitpid(pid, 0)
+        made = names.scratch(self._files, instance_id)
+        try:
+            if status == 0 and self._place(made, instance_id, inode):
+                return
+        except OSError as error:
+            say(f"compressed file of {instance_id}: {error}")
+        self._hopeless.add(inode)
+        with contextlib.suppress(OSError):
+            os.unlink(made)
+
+    def _begin(self, instance_id: str) -> bool:
+        for slot in range(self._keep, 1, -1):
+            path = names.out(self._files, instance_id, slot)
+            with contextlib.suppress(OSError):
+                inode = os.stat(path).st_ino
+                if inode not in self._hopeless:
+                    self._fork(instance_id, path, inode)
+                    return True
+        return False
+
+    def _fork(self, instance_id: str, path: str, inode: int) -> None:
+        pid = os.fork()
+        if pid == 0:
+            status = 1
+            try:
+                # Not least the lock: who has it counts as the scribe.
+                os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+                os.nice(_LOWEST)
+                status = 0 if _pack(path, names.scratch(self._files, instance_id)) else 1
+            finally:
+                os._exit(status)
+        self._current = (instance_id, inode, pid)
+        self.pidfd = os.pidfd_open(pid)
+
+    def _place(self, made: str, instance_id: str, inode: int) -> bool:
+        for slot in range(2, self._keep + 1):
+            path = names.out(self._files, instance_id, slot)
+            with contextlib.suppress(FileNotFoundError):
+                if os.stat(path).st_ino == inode:
+                    os.rename(made, names.packed(self._files, instance_id, slot))
+                    os.unlink(path)
+                    return True
+        return False
+
+
+def _pack(path: str, target: str) -> bool:
+    """Compress a file; tell whether that made it smaller."""
+    packer = zlib.compressobj(_LEVEL, zlib.DEFLATED, _GZIP)
+    with open(path, "rb", buffering=0) as source, open(target, "xb", buffering=0) as sink:
+        os.fchmod(sink.fileno(), os.fstat(source.fileno()).st_mode & 0o777)
+        largest = os.fstat(source.fileno()).st_size
+        while block := source.read(_BLOCK):
+            _write(sink.fileno(), packer.compress(block))
+            if os.fstat(sink.fileno()).st_size >= largest:
+                return False
+        _write(sink.fileno(), packer.flush())
+        return os.fstat(sink.fileno()).st_size < largest
+
+
+def _write(fd: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]

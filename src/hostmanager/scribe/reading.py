@@ -1,0 +1,284 @@
+"""Reading what the scribe has written: the newest lines, from as many files as it takes.
+
+Files are read from their ends, so the time and memory that it takes go by what is asked for
+and not by what is there; `BUDGET` bounds both, even for a line that never ends. Bytes that
+are no UTF-8 are repaired for showing only. The scribe may rotate at any moment: all files
+are opened first, and opened again if they moved meanwhile, so no line is missed or doubled.
+"""
+
+import bisect
+import os
+import zlib
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+from hostmanager.scribe import names
+from hostmanager.scribe.times import Moments
+
+BUDGET = 4 * 1024 * 1024
+"""Bytes that one answer is made of, at most."""
+
+MOST_LINES = 10_000
+WIDTH = 4096
+"""Characters of a line that are shown; what is longer ends with "…"."""
+
+_BLOCK = 64 * 1024
+_LARGEST_TIMES = 64 * 1024 * 1024
+_TRIALS = 10
+_GZIP = 31
+
+Line = tuple[float | None, str]
+"""When it began (unix time; None: not known), and what it says, without its end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """A place in the output of an instance, which rotation does not change.
+
+    Attributes:
+        generation: Which file, see `times`; 0: not known.
+        offset: Where in it, bytes.
+    """
+
+    generation: int
+    offset: int
+
+
+@dataclass(slots=True)
+class _File:
+    """One output file, open."""
+
+    slot: int
+    file: BinaryIO
+    packed: bool
+    moments: Moments
+
+
+@dataclass(slots=True)
+class _Piece:
+    """Bytes that stand at an offset of a file."""
+
+    data: bytes
+    offset: int
+    moments: Moments
+
+
+@dataclass(slots=True)
+class _Limits:
+    """When enough is read."""
+
+    lines: int
+    since: float | None = None
+    start: Position | None = None
+    end: Position | None = None
+    pieces: list[_Piece] = field(default_factory=list)  # the newest first
+    size: int = 0
+    newlines: int = 0
+    whole: bool = False  # the oldest piece begins where a line does
+
+    def add(self, piece: _Piece) -> bool:
+        """Take a piece; tell whether it is enough."""
+        self.pieces.append(piece)
+        self.size += len(piece.data)
+        self.newlines += piece.data.count(b"\n")
+        if self.newlines > self.lines or self.size >= BUDGET:
+            return True
+        if self.since is None:
+            return False
+        when = piece.moments.at(piece.offset)
+        return when is not None and when < self.since - 1.0
+
+
+def newest_lines(
+    files: Path, instance_id: str, lines: int = 100, since: float | None = None
+) -> list[Line]:
+    """The newest lines of an instance, the oldest of them first.
+
+    Args:
+        files: The folder of the output files.
+        instance_id: Whose.
+        lines: So many at most, and never more than `MOST_LINES`.
+        since: Only those that came later, unix time. Those of unknown time count as earlier.
+
+    Raises:
+        ValueError: The id cannot be part of a file name.
+    """
+    wanted = max(0, min(lines, MOST_LINES))
+    found = _read(files, instance_id, _Limits(wanted, since))
+    if since is not None:
+        found = [line for line in found if line[0] is not None and line[0] >= since]
+    return found[-wanted:] if wanted else []
+
+
+def position(files: Path, instance_id: str) -> Position:
+    """Where the next byte of an instance will stand. `Scribe.flush` it before.
+
+    Raises:
+        ValueError: The id cannot be part of a file name.
+    """
+    for _ in range(_TRIALS):
+        before = _moments(files, instance_id, 0).generation
+        try:
+            size = Path(names.out(str(files), instance_id)).stat().st_size
+        except OSError:
+            size = 0
+        if before == _moments(files, instance_id, 0).generation:
+            return Position(before, size)
+    return Position(0, 0)
+
+
+def lines_since(
+    files: Path, instance_id: str, start: Position, lines: int = 20, end: Position | None = None
+) -> list[Line]:
+    """The newest lines that came after a position, and before another: those of one run.
+
+    Raises:
+        ValueError: The id cannot be part of a file name.
+    """
+    wanted = max(0, min(lines, MOST_LINES))
+    found = _read(files, instance_id, _Limits(wanted, start=start, end=end))
+    return found[-wanted:] if wanted else []
+
+
+# --- collecting bytes, the newest first ---------------------------------------------------
+
+
+def _read(files: Path, instance_id: str, limits: _Limits) -> list[Line]:
+    names.checked(instance_id)
+    if not limits.lines:
+        return []
+    for trial in range(_TRIALS):
+        with ExitStack() as stack:
+            opened, settled = _open_all(files, instance_id, stack)
+            if settled or trial == _TRIALS - 1:
+                _collect(opened, limits)
+                return _split(limits)
+    raise AssertionError("unreachable")
+
+
+def _open_all(files: Path, instance_id: str, stack: ExitStack) -> tuple[list[_File], bool]:
+    """Open all files, the newest first; tell whether none of them moved meanwhile."""
+    opened: list[_File] = []
+    before = _identity(files, instance_id)
+    slot = missing = 0
+    while missing < 2:  # one may be missing, for a moment
+        found = _open(files, instance_id, slot)
+        if found is not None:
+            stack.enter_context(found.file)
+            opened.append(found)
+        missing = 0 if found is not None or slot == 0 else missing + 1
+        slot += 1
+    return opened, before == _identity(files, instance_id)
+
+
+def _identity(files: Path, instance_id: str) -> tuple[int, int]:
+    with suppress(OSError):
+        status = Path(names.out(str(files), instance_id)).stat()
+        return status.st_dev, status.st_ino
+    return 0, 0
+
+
+def _open(files: Path, instance_id: str, slot: int) -> _File | None:
+    # Plain first: that is removed only when the compressed one is there.
+    plain, packed = names.out(str(files), instance_id, slot), ""
+    if slot:
+        packed = names.packed(str(files), instance_id, slot)
+    for path in filter(None, (plain, packed)):
+        with suppress(OSError):
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            file = os.fdopen(fd, "rb", buffering=0, closefd=True)
+            return _File(slot, file, path == packed, _moments(files, instance_id, slot))
+    return None
+
+
+def _moments(files: Path, instance_id: str, slot: int) -> Moments:
+    with suppress(OSError), Path(names.times(str(files), instance_id, slot)).open("rb") as file:
+        return Moments(file.read(_LARGEST_TIMES))
+    return Moments(b"")
+
+
+def _collect(opened: list[_File], limits: _Limits) -> None:
+    start, end = limits.start, limits.end
+    skipping = end is not None and end.generation in {f.moments.generation for f in opened}
+    for file in opened:
+        generation = file.moments.generation
+        ceiling = None
+        if skipping and end is not None:
+            if generation != end.generation:
+                continue
+            skipping, ceiling = False, end.offset
+        last = start is not None and start.generation != 0 and generation == start.generation
+        floor = start.offset if last and start is not None else 0
+        for piece in _backwards(file, floor, ceiling):
+            if limits.add(piece):
+                return
+        if last:
+            break
+    limits.whole = True
+
+
+def _backwards(file: _File, floor: int, ceiling: int | None) -> Iterator[_Piece]:
+    """What stands between two offsets, in pieces, the last one first."""
+    with suppress(OSError, zlib.error):
+        if file.packed:
+            yield from _unpacked(file, floor, ceiling)
+            return
+        stop = os.fstat(file.file.fileno()).st_size
+        stop = stop if ceiling is None else min(stop, ceiling)
+        while stop > floor:
+            at = max(floor, stop - _BLOCK)
+            data = os.pread(file.file.fileno(), stop - at, at)
+            yield _Piece(data, at, file.moments)
+            stop = at
+
+
+def _unpacked(file: _File, floor: int, ceiling: int | None) -> Iterator[_Piece]:
+    """The same of a compressed file, which can only be read from its beginning."""
+    unpacker = zlib.decompressobj(_GZIP)
+    tail, at = bytearray(), 0  # the last BUDGET bytes, and where they begin
+    while not unpacker.eof and (block := unpacker.unconsumed_tail or file.file.read(_BLOCK)):
+        tail += unpacker.decompress(block, BUDGET)
+        excess = len(tail) - BUDGET
+        if excess > 0:
+            del tail[:excess]
+            at += excess
+    first = max(floor, at)
+    last = at + len(tail) if ceiling is None else min(ceiling, at + len(tail))
+    for stop in range(last, first, -_BLOCK):
+        begin = max(first, stop - _BLOCK)
+        yield _Piece(bytes(tail[begin - at : stop - at]), begin, file.moments)
+
+
+# --- making lines of them -----------------------------------------------------------------
+
+
+def _split(limits: _Limits) -> list[Line]:
+    pieces = limits.pieces[::-1]
+    data = b"".join(piece.data for piece in pieces)
+    starts: list[int] = []
+    begin = 0
+    for piece in pieces:
+        starts.append(begin)
+        begin += len(piece.data)
+    found: list[Line] = []
+    at = 0
+    for raw in data.split(b"\n"):
+        if at < len(data):
+            piece = pieces[index := bisect.bisect_right(starts, at) - 1]
+            when = piece.moments.at(piece.offset + at - starts[index])
+            found.append((when, _shown(raw)))
+        at += len(raw) + 1
+    if not limits.whole and found:  # the first one is the end of a longer one
+        when, text = found.pop(0)
+        if not found:
+            found.append((when, "…" + text[-(WIDTH - 1) :]))
+    return found
+
+
+def _shown(raw: bytes) -> str:
+    # Each character is of one byte at least and of four at most.
+    text = raw[: 4 * WIDTH + 4].removesuffix(b"\r").decode("utf-8", "replace")
+    return text if len(text) <= WIDTH else text[: WIDTH - 1] + "…"

@@ -1,0 +1,136 @@
+"""When the bytes of an output file came: a small file beside each.
+
+A header (a magic word, and a number that no other file has, its *generation*), then records
+(offset, unix time): what stands from this offset on came at this time, up to 0.1 s later,
+or after the next record. A record is written before the bytes, so no byte is without.
+
+Times are comfort: whatever goes wrong here, the output itself goes on.
+"""
+
+import bisect
+import contextlib
+import os
+import struct
+import time
+
+_HEADER = struct.Struct("<8sQ")
+_RECORD = struct.Struct("<Qd")
+_MAGIC = b"hmtimes1"
+_SIZE = _RECORD.size
+assert _HEADER.size == _SIZE
+
+STEP = 0.1
+"""Seconds between two records, at least."""
+
+
+class Times:
+    """Writes the times of one output file at a time.
+
+    Args:
+        largest: Size that `full` stands for, bytes.
+    """
+
+    def __init__(self, largest: int) -> None:
+        self._largest = largest
+        self._fd: int | None = None
+        self._size = 0
+        self._last = 0.0  # monotonic
+
+    def open(self, path: str, size: int, fresh: bool) -> None:
+        """Go on with this file.
+
+        Args:
+            path: The file.
+            size: Of the output file, bytes.
+            fresh: The output file was just made: what is here is of another.
+        """
+        self.close()
+        with contextlib.suppress(OSError):
+            if fresh or not self._go_on(path, size):
+                self._begin(path)
+
+    @property
+    def full(self) -> bool:
+        """Whether it is too large to be gone on with."""
+        return self._size >= self._largest
+
+    def note(self, offset: int) -> None:
+        """Bytes are about to be written at this offset."""
+        now = time.monotonic()
+        if self._fd is None or 0 <= now - self._last < STEP:
+            return
+        record = _RECORD.pack(offset, time.time())
+        try:
+            if os.write(self._fd, record) < _SIZE:
+                os.ftruncate(self._fd, self._size)
+                return
+        except OSError:
+            return
+        self._size += _SIZE
+        self._last = now
+
+    def close(self) -> None:
+        """Let the file go."""
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+        self._size = 0
+        self._last = 0.0
+
+    def _go_on(self, path: str, size: int) -> bool:
+        flags = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        try:
+            fd = os.open(path, flags)
+        except OSError:
+            return False
+        whole = os.fstat(fd).st_size // _SIZE * _SIZE
+        known = whole >= _SIZE and os.pread(fd, 8, 0) == _MAGIC
+        if known and whole > _SIZE:
+            known = _RECORD.unpack(os.pread(fd, _SIZE, whole - _SIZE))[0] <= size
+        if not known:
+            os.close(fd)
+            return False
+        os.ftruncate(fd, whole)
+        self._fd, self._size = fd, whole
+        return True
+
+    def _begin(self, path: str) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+        flags = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_CREAT | os.O_EXCL
+        fd = os.open(path, flags, 0o640)
+        try:
+            if os.write(fd, _HEADER.pack(_MAGIC, time.time_ns())) < _SIZE:
+                raise OSError("no room")
+        except OSError:
+            os.close(fd)
+            raise
+        self._fd, self._size = fd, _SIZE
+
+
+class Moments:
+    """The times of one output file, to be asked.
+
+    Args:
+        data: What the file beside it holds; anything else than that is no times.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        self.generation = 0
+        """Which output file this is of; 0: not known."""
+        self._data = b""
+        if len(data) >= _SIZE and data.startswith(_MAGIC):
+            self.generation = _HEADER.unpack_from(data)[1]
+            self._data = data
+
+    def __len__(self) -> int:
+        return max(0, len(self._data) // _SIZE - 1)
+
+    def at(self, offset: int) -> float | None:
+        """When what stands at this offset came, unix time; None if that is not known."""
+        index = bisect.bisect_right(range(len(self)), offset, key=lambda i: self._record(i)[0])
+        return self._record(index - 1)[1] if index else None
+
+    def _record(self, index: int) -> tuple[int, float]:
+        offset, when = _RECORD.unpack_from(self._data, (index + 1) * _SIZE)
+        return offset, when
