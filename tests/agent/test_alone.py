@@ -1,0 +1,87 @@
+"""One manager of an id on a host."""
+
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from hostmanager.agent.alone import AnotherManagerError, claim
+
+HOLDER = """
+import sys
+from pathlib import Path
+from hostmanager.agent.alone import claim
+held = claim(Path(sys.argv[1]), sys.argv[2])
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def key(tmp_path):
+    return f"test-{os.getpid()}-{tmp_path.name}"
+
+
+@pytest.fixture
+def holder(tmp_path, key):
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(tmp_path), key],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"held\n"
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def test_a_second_claim_names_the_first(tmp_path, key, holder):
+    with pytest.raises(AnotherManagerError, match=f"pid {holder.pid}"):
+        claim(tmp_path, key)
+
+
+def test_another_state_folder_makes_no_difference(tmp_path, key, holder):
+    (tmp_path / "other").mkdir()
+    with pytest.raises(AnotherManagerError, match=f"pid {holder.pid}"):
+        claim(tmp_path / "other", key)
+
+
+def test_a_claim_ends_with_its_process(tmp_path, key, holder):
+    holder.kill()
+    holder.wait()
+    with claim(tmp_path, key):
+        pass
+
+
+def test_a_claim_can_be_given_up(tmp_path, key):
+    claim(tmp_path, key).close()
+    claim(tmp_path, key).close()
+
+
+def test_other_managers_are_not_in_the_way(tmp_path, key, holder):
+    (tmp_path / "other").mkdir()
+    claim(tmp_path / "other", key + "x").close()
+
+
+def test_the_file_names_the_holder_where_the_name_does_not(tmp_path, key, holder):
+    # Another key with the same state folder: the file is held, its own name is not.
+    with pytest.raises(AnotherManagerError, match=f"pid {holder.pid} holds"):
+        claim(tmp_path, key + "y")
+
+
+def test_agents_do_not_inherit_a_claim(tmp_path, key):
+    with claim(tmp_path, key):
+        child = subprocess.Popen(["/bin/sleep", "5"], close_fds=False)
+    try:
+        claim(tmp_path, key).close()
+    finally:
+        child.kill()
+        child.wait()
+
+
+def test_names_of_sockets_are_per_user(tmp_path, key):
+    with claim(tmp_path, key), socket.socket(socket.AF_UNIX) as knock:
+        knock.connect(f"\0ocs-hostmanager/{os.getuid()}/{key}")

@@ -1,0 +1,119 @@
+"""What operators said is kept over an unclean end, and nothing that happens to the file hurts."""
+
+import asyncio
+import json
+
+import pytest
+
+from hostmanager.agent.wanted import Recalled, Wanted
+from hostmanager.core.model import Target
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "state" / "wanted.json"
+
+
+async def kept(wanted: Wanted) -> None:
+    await wanted.kept()
+    assert wanted._job is None or wanted._job.done()
+
+
+async def test_what_was_said_is_recalled(path):
+    wanted = Wanted(path)
+    wanted.said({"a": Target.DOWN, "b": Target.UP})
+    wanted.said({"b": Target.DOWN})
+    await kept(wanted)
+    assert Wanted(path).recall().targets == {"a": Target.DOWN, "b": Target.DOWN}
+
+
+async def test_nothing_is_recalled_after_a_clean_end(path):
+    wanted = Wanted(path)
+    wanted.said({"a": Target.DOWN})
+    wanted.end()
+    await kept(wanted)
+    assert Wanted(path).recall() == Recalled()
+    assert not path.exists()
+
+
+async def test_a_stopped_manager_wants_all_down(path):
+    wanted = Wanted(path)
+    wanted.said({"a": Target.UP})
+    wanted.stop()
+    await kept(wanted)
+    assert Wanted(path).recall().target("a") is Target.DOWN
+
+
+async def test_a_begin_forgets_what_was_said_before(path):
+    wanted = Wanted(path)
+    wanted.stop()
+    wanted.begin()
+    await kept(wanted)
+    assert Wanted(path).recall().target("a") is None
+
+
+async def test_what_was_recalled_is_kept_on(path):
+    first = Wanted(path)
+    first.said({"a": Target.DOWN})
+    await kept(first)
+    second = Wanted(path)
+    second.recall()
+    second.said({"b": Target.UP})
+    await kept(second)
+    assert Wanted(path).recall().targets == {"a": Target.DOWN, "b": Target.UP}
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\xff\xfe\x00",
+        b"{",
+        b"[]",
+        b"null",
+        b'{"targets": []}',
+        b'{"targets": {"a": "sideways"}}',
+        b'{"targets": {"a": ["up"]}}',
+        b" " * (5 * 1024 * 1024),
+    ],
+)
+def test_garbage_is_set_aside_and_said(path, data, caplog):
+    path.parent.mkdir()
+    path.write_bytes(data)
+    assert Wanted(path).recall() == Recalled()
+    assert "set aside" in caplog.text
+    [aside] = path.parent.glob("wanted.json.broken-*")
+    assert aside.read_bytes() == data
+    assert not path.exists()
+
+
+def test_a_folder_or_a_symlink_loop_in_its_place_is_set_aside(path, caplog):
+    path.parent.mkdir()
+    path.mkdir()
+    assert Wanted(path).recall() == Recalled()
+    path.symlink_to(path)
+    assert Wanted(path).recall() == Recalled()
+    assert caplog.text.count("set aside") == 2
+
+
+async def test_a_file_that_cannot_be_written_is_said_once_and_disturbs_nothing(path, caplog):
+    path.parent.write_text("a file where the folder belongs")
+    wanted = Wanted(path)
+    for _ in range(3):
+        wanted.said({"a": Target.DOWN})
+        await kept(wanted)
+    assert caplog.text.count("cannot be kept") == 1
+    assert wanted.target("a") is Target.DOWN
+    path.parent.unlink()  # the obstacle goes away
+    wanted.said({"b": Target.UP})
+    await kept(wanted)
+    assert json.loads(path.read_text())["targets"] == {"a": "down", "b": "up"}
+
+
+async def test_a_hanging_disk_delays_no_request_for_long(path, monkeypatch):
+    wanted = Wanted(path)
+    wanted._writer.submit(__import__("time").sleep, 1.0)  # what a disk does when it hangs
+    wanted.said({"a": Target.DOWN})
+    begun = asyncio.get_running_loop().time()
+    await wanted.kept()
+    assert asyncio.get_running_loop().time() - begun < 0.9
