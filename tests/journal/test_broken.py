@@ -89,9 +89,21 @@ def without_its_table(path):
     base.close()
 
 
+def folders_beside(path):
+    for name in ("-wal", "-shm"):
+        beside = path.with_name(path.name + name)
+        if beside.exists():
+            beside.unlink()
+        beside.mkdir()
+        (beside / "file").touch()
+    filled(path.with_name("other"), 3)
+    path.write_bytes(path.with_name("other").read_bytes())
+    path.with_name("other").unlink()
+
+
 WAYS = [
     *(garbage, large, text, half, head_alone, garbage_after_the_head, folder, loop, pipe),
-    *(foreign, newer, without_its_table),
+    *(foreign, newer, without_its_table, folders_beside),
 ]
 
 

@@ -57,10 +57,13 @@ def check_query(params: Mapping[str, Any]) -> Query:
     return Query(instance_id, limit, float(since))
 
 
-async def answer(journal: Journal, query: Query, session: Any) -> tuple[bool, str]:
+async def answer(journal: Journal, session: Any, params: Mapping[str, Any]) -> tuple[bool, str]:
     """Read the journal in a worker thread and put what was found into the session's data."""
     try:
+        query = check_query(params)
         entries, left_out = await asyncio.to_thread(_read, journal, query)
+    except QueryError as error:
+        return False, str(error)
     except JournalError as error:
         session.data = {"entries": [], "trouble": str(error)}
         return False, str(error)

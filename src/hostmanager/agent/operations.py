@@ -15,7 +15,6 @@ from twisted.internet.defer import Deferred, succeed
 from hostmanager.agent import record
 from hostmanager.agent.assembly import host_of
 from hostmanager.agent.connection import RouterSession
-from hostmanager.agent.history import QueryError, check_query
 from hostmanager.agent.history import answer as answer_history
 from hostmanager.agent.host import Answer, Host, NotRunningError
 from hostmanager.agent.views import SessionData, session_data
@@ -83,9 +82,12 @@ class HostManager:
         session: Any,
         params: dict[str, Any],
         work: Coroutine[Any, Any, Result],
+        *,
+        asked: bool = True,
     ) -> Result:
         """Do what was asked for, and write down both that it was asked for and what came of it."""
-        record.asked(self.host.journal, operation, session, params)
+        if asked:
+            record.asked(self.host.journal, operation, session, params)
         result = await work
         record.answered(self.host.journal, operation, session, params, result)
         return result
@@ -116,9 +118,8 @@ class HostManager:
           (``last_exit``), and a ``message`` if something is wrong with it.
         """
         work = self._manage(session, params)
-        if self.host.running:  # the program itself has begun; nobody asked for it
-            return as_deferred(work)
-        return as_deferred(self._noted("manager", session, params, work))
+        asked = not self.host.running  # else the program itself has begun
+        return as_deferred(self._noted("manager", session, params, work, asked=asked))
 
     async def _manage(self, session: Any, params: dict[str, Any]) -> Result:
         if self._closing:
@@ -246,14 +247,7 @@ class HostManager:
           ``launch``, ``exit``, ``state``, ``output`` and ``journal``. An
           answer of more than 1000 entries is forgotten after a minute.
         """
-        return as_deferred(self._history(session, params))
-
-    async def _history(self, session: Any, params: dict[str, Any]) -> Result:
-        try:
-            query = check_query(params)
-        except QueryError as error:
-            return False, str(error)
-        return await answer_history(self.host.journal, query, session)
+        return as_deferred(answer_history(self.host.journal, session, params))
 
     # --- die --------------------------------------------------------------------------------
 

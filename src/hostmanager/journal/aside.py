@@ -9,9 +9,9 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from hostmanager.journal.place import COMPANIONS
+
 KEPT = 3
-COMPANIONS = ("-wal", "-shm", "-journal")
-"""What SQLite has beside its file."""
 
 
 def set_aside(path: Path) -> Path | None:

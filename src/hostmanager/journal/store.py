@@ -9,10 +9,8 @@ putting it aside helps. Everything else that goes wrong (`sqlite3.Error`, `OSErr
 a full disk, a folder that cannot be written, somebody who locks the file.
 """
 
-import errno
 import os
 import sqlite3
-import stat
 from collections.abc import Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
@@ -20,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from hostmanager.journal.entry import Row, from_row
+from hostmanager.journal.place import BrokenError, check_head, identity, open_file
 
 APPLICATION_ID = 0x4F43534A  # "OCSJ"
 VERSION = 1
-MAGIC = b"SQLite format 3\0"
 
 PAGE = 4096
 CACHE = "-64"  # KiB; SQLite's own default is 2 MB
@@ -48,11 +46,6 @@ COMMIT;
 """
 
 COLUMNS = "id, time, kind, instance_id, text, data"
-
-IN_THE_WAY = frozenset(
-    {errno.EISDIR, errno.ELOOP, errno.ENXIO, errno.EACCES, errno.EPERM, errno.ENOTDIR}
-)
-"""What opening says of something that renaming may help against."""
 
 BROKEN = frozenset(
     {
@@ -81,10 +74,6 @@ class Limits:
     waiting: int = 10_000
 
 
-class BrokenError(Exception):
-    """What is there is no journal of ours; the text completes "the journal …"."""
-
-
 class Store:
     """The open file.
 
@@ -99,16 +88,16 @@ class Store:
         self._limits = limits
         self._room = max(64 * 1024, min(1024 * 1024, limits.bytes // 8))  # of the log beside it
         self._budget = max(512 * 1024, limits.bytes) - 2 * self._room
-        self._fd = _open(path)  # kept open: closing it would release SQLite's locks
+        self._fd = open_file(path)  # kept open: closing it would release SQLite's locks
         try:
-            self._size = _check_head(self._fd)
+            self._size = check_head(self._fd)
             self._base = _connect(path, "rw")
         except BaseException:
             os.close(self._fd)
             raise
         try:
             self._prepare()
-            self._companion = _identity(self._log)
+            self._companion = identity(self._log)
         except BaseException:
             self.close()
             raise
@@ -156,11 +145,11 @@ class Store:
         Raises:
             BrokenError: It was deleted, replaced, truncated or overwritten.
         """
-        if _identity(self._path) != _identity(self._fd):
+        if identity(self._path) != identity(self._fd):
             raise BrokenError("was deleted or replaced while it was in use")
-        if _check_head(self._fd) < self._size:
+        if check_head(self._fd) < self._size:
             raise BrokenError("was truncated while it was in use")
-        if _identity(self._log) != self._companion:
+        if identity(self._log) != self._companion:
             raise BrokenError("lost its -wal file while it was in use")
 
     def append(self, rows: Sequence[Row]) -> None:
@@ -254,43 +243,6 @@ def is_broken(error: sqlite3.Error) -> bool:
     if code is None:
         return False
     return code & 0xFF in BROKEN or code == sqlite3.SQLITE_IOERR_SHORT_READ
-
-
-def _open(path: Path) -> int:
-    """Open the file, or make it; for its owner alone."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    try:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        if error.errno in IN_THE_WAY and os.path.lexists(path):
-            raise BrokenError(f"cannot be opened ({error.strerror})") from error
-        raise
-    found = os.fstat(fd)
-    if not stat.S_ISREG(found.st_mode):
-        os.close(fd)
-        raise BrokenError("is not a regular file")
-    if stat.S_IMODE(found.st_mode) & 0o077:
-        os.fchmod(fd, 0o600)
-    return fd
-
-
-def _check_head(fd: int) -> int:
-    """Look at the beginning of the file; returns its size in bytes."""
-    head = os.pread(fd, len(MAGIC), 0)
-    if head not in (b"", MAGIC):
-        raise BrokenError("is not an SQLite database")
-    return os.fstat(fd).st_size
-
-
-def _identity(file: Path | int) -> tuple[int, int] | None:
-    """Tell files apart; None if there is none of that name."""
-    try:
-        found = os.stat(file)  # noqa: PTH116 - a path or a descriptor
-    except OSError as error:
-        if error.errno in IN_THE_WAY or error.errno == errno.ENOENT:
-            return None
-        raise
-    return found.st_dev, found.st_ino
 
 
 def _connect(path: Path, mode: str) -> sqlite3.Connection:

@@ -18,7 +18,8 @@ from queue import Empty, SimpleQueue
 
 from hostmanager.journal.aside import set_aside
 from hostmanager.journal.entry import Entry, Kind, Row, to_row
-from hostmanager.journal.store import BrokenError, Limits, Store, is_broken
+from hostmanager.journal.place import BrokenError
+from hostmanager.journal.store import Limits, Store, is_broken
 
 log = logging.getLogger(__name__)
 
