@@ -27,16 +27,16 @@ def install_reactor(loop: asyncio.AbstractEventLoop) -> None:
 
 
 @contextmanager
-def without_numpy() -> Iterator[None]:
-    """Import autobahn in here, and it comes without numpy: 15 MB, and a page of warnings.
+def without_serializers() -> Iterator[None]:
+    """Import autobahn in here, and it comes without the serializers that are not used.
 
-    Autobahn imports numpy for a serializer that is not used here, where crossbar is
-    installed beside the manager; and bjdata, which complains in every process when it was
-    built for another numpy. Nothing in autobahn touches either at import time. Whoever
-    needs numpy afterwards gets the real one.
+    They bring numpy (15 MB), bjdata (a page of warnings when it was built for another numpy)
+    and cbor2 (1.5 MB). Autobahn does without, and touches none at import time. Whoever needs
+    one of them afterwards gets the real one.
     """
-    hidden = {name: sys.modules.get(name) for name in ("numpy", "bjdata")}
-    stand_ins: dict[str, ModuleType | None] = {"numpy": ModuleType("numpy"), "bjdata": None}
+    stand_ins: dict[str, ModuleType | None] = {"numpy": ModuleType("numpy")}
+    stand_ins |= {"bjdata": None, "cbor2": None}
+    hidden = {name: sys.modules.get(name) for name in stand_ins}
     for name, module in hidden.items():
         if module is None:
             sys.modules[name] = stand_ins[name]  # type: ignore[assignment] # None: not found
