@@ -161,6 +161,9 @@ class Scribe:
             if time.monotonic() >= deadline:
                 return False
             self._await_end(min(deadline, time.monotonic() + 0.5))
+        if self._child is not None:
+            with suppress(subprocess.TimeoutExpired):
+                self._child.wait(0.5)  # it has let go of its lock, and is about to end
         return True
 
     def close(self) -> None:

@@ -241,7 +241,8 @@ class Keeper:
                 taken = locks.take(names.lock(state), text)
                 if taken is None:
                     return False
-                self._let_go()
+                if self._lock is not None:
+                    os.close(self._lock)
                 self._lock = taken
             if self._control is None or not locks.same(self._control.fd, names.control(state)):
                 self._open_control(names.control(state))
@@ -259,11 +260,6 @@ class Keeper:
         self._control = control
         self._epoll.register(control.fd, select.EPOLLIN)
 
-    def _let_go(self) -> None:
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
-
     def _last_rounds(self) -> None:
         """Empty all pipes, as far as the files can be written."""
         deadline = time.monotonic() + _LAST_ROUNDS
@@ -274,7 +270,6 @@ class Keeper:
             if outlet.trouble is not None:
                 outlet.recover()
             outlet.close()
-        self._let_go()
 
 
 def _spare_from_oom() -> None:

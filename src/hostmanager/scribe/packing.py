@@ -17,6 +17,7 @@ _BLOCK = 256 * 1024
 _LEVEL = 1
 _GZIP = 31  # window bits that make zlib write gzip's format
 _LOWEST = 19
+_REMEMBERED = 100
 
 
 class Packer:
@@ -31,8 +32,8 @@ class Packer:
         self._files = files
         self._keep = keep
         self._waiting: dict[str, None] = {}  # in their order
-        self._current = ("", -1, 0)  # instance id, inode, pid of the child
-        self._hopeless: set[int] = set()  # inodes that do not get smaller
+        self._current: tuple[str, _Identity, int] = ("", (0, 0), 0)  # id, file, pid of the child
+        self._hopeless: dict[_Identity, None] = {}  # files that do not get smaller
         self.pidfd: int | None = None
         """Becomes readable when `finish` has something to do; None: no child runs."""
 
@@ -49,68 +50,88 @@ class Packer:
 
     def finish(self) -> None:
         """The child has ended: give what it made its place."""
-        instance_id, inode, pid = self._current
+        instance_id, identity, pid = self._current
         if self.pidfd is not None:
             os.close(self.pidfd)
             self.pidfd = None
         _, status = os.waitpid(pid, 0)
         made = names.scratch(self._files, instance_id)
         try:
-            if status == 0 and self._place(made, instance_id, inode):
+            if status == 0 and self._place(made, instance_id, identity):
                 return
         except OSError as error:
             say(f"compressed file of {instance_id}: {error}")
-        self._hopeless.add(inode)
+        self._hopeless[identity] = None
+        while len(self._hopeless) > _REMEMBERED:
+            del self._hopeless[next(iter(self._hopeless))]
         with contextlib.suppress(OSError):
             os.unlink(made)
 
     def _begin(self, instance_id: str) -> bool:
         for slot in range(self._keep, 1, -1):
-            path = names.out(self._files, instance_id, slot)
-            with contextlib.suppress(OSError):
-                inode = os.stat(path).st_ino
-                if inode not in self._hopeless:
-                    self._fork(instance_id, path, inode)
+            try:
+                fd = os.open(names.out(self._files, instance_id, slot), os.O_RDONLY | os.O_CLOEXEC)
+            except OSError:
+                continue
+            try:
+                identity = _identify(os.fstat(fd))
+                if identity not in self._hopeless:
+                    self._fork(instance_id, fd, identity)
                     return True
+            finally:
+                os.close(fd)
         return False
 
-    def _fork(self, instance_id: str, path: str, inode: int) -> None:
+    def _fork(self, instance_id: str, fd: int, identity: "_Identity") -> None:
+        """Have a child compress an open file: by its name, it could be another one by then."""
+        made = names.scratch(self._files, instance_id)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(made)
         pid = os.fork()
         if pid == 0:
             status = 1
             try:
+                os.dup2(fd, 0)
                 # Not least the lock: who has it counts as the scribe.
                 os.closerange(3, os.sysconf("SC_OPEN_MAX"))
                 os.nice(_LOWEST)
-                status = 0 if _pack(path, names.scratch(self._files, instance_id)) else 1
+                status = 0 if _pack(0, made) else 1
             finally:
                 os._exit(status)
-        self._current = (instance_id, inode, pid)
+        self._current = (instance_id, identity, pid)
         self.pidfd = os.pidfd_open(pid)
 
-    def _place(self, made: str, instance_id: str, inode: int) -> bool:
+    def _place(self, made: str, instance_id: str, identity: "_Identity") -> bool:
         for slot in range(2, self._keep + 1):
             path = names.out(self._files, instance_id, slot)
             with contextlib.suppress(FileNotFoundError):
-                if os.stat(path).st_ino == inode:
+                if _identify(os.stat(path)) == identity:
                     os.rename(made, names.packed(self._files, instance_id, slot))
                     os.unlink(path)
                     return True
         return False
 
 
-def _pack(path: str, target: str) -> bool:
-    """Compress a file; tell whether that made it smaller."""
+_Identity = tuple[int, int]
+
+
+def _identify(status: os.stat_result) -> _Identity:
+    # The number of an inode alone is given to another file when this one is gone.
+    return status.st_ino, status.st_mtime_ns
+
+
+def _pack(source: int, target: str) -> bool:
+    """Compress an open file; tell whether that made it smaller."""
     packer = zlib.compressobj(_LEVEL, zlib.DEFLATED, _GZIP)
-    with open(path, "rb", buffering=0) as source, open(target, "xb", buffering=0) as sink:
-        os.fchmod(sink.fileno(), os.fstat(source.fileno()).st_mode & 0o777)
-        largest = os.fstat(source.fileno()).st_size
-        while block := source.read(_BLOCK):
+    with open(target, "xb", buffering=0) as sink:
+        status = os.fstat(source)
+        os.fchmod(sink.fileno(), status.st_mode & 0o777)
+        while block := os.read(source, _BLOCK):
             _write(sink.fileno(), packer.compress(block))
-            if os.fstat(sink.fileno()).st_size >= largest:
+            if os.fstat(sink.fileno()).st_size >= status.st_size:
                 return False
         _write(sink.fileno(), packer.flush())
-        return os.fstat(sink.fileno()).st_size < largest
+        return os.fstat(sink.fileno()).st_size < status.st_size
 
 
 def _write(fd: int, data: bytes) -> None:

@@ -272,8 +272,9 @@ def _split(limits: _Limits) -> list[Line]:
             found.append((when, _shown(raw)))
         at += len(raw) + 1
     if not limits.whole and found:  # the first one is the end of a longer one
-        when, text = found.pop(0)
+        when, _ = found.pop(0)
         if not found:
+            text = data[-4 * WIDTH :].decode("utf-8", "replace")
             found.append((when, "…" + text[-(WIDTH - 1) :]))
     return found
 

@@ -1,0 +1,153 @@
+"""A state folder, a folder of files, a manager that lives (its lock is held), real agents.
+
+def test_something(room):
+    room.scribe.ensure()
+    agent = room.agent("a", "print('hello')")
+    assert room.printed("a") == b"hello\\n"
+"""
+
+import fcntl
+import gzip
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from hostmanager.scribe import names
+from hostmanager.scribe.client import Scribe
+from tests.support.waiting import wait_for
+
+PYTHON = sys.executable
+
+NUMBERED = """
+import os, sys, time
+count, rate, width = int(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3])
+begun, sent, worst, i = time.monotonic(), 0, 0, 0
+while i < count:
+    block = b"".join(b"%09d %s\\n" % (n, b"x" * (width - 11)) for n in range(i, min(i + 20, count)))
+    at = time.monotonic()
+    assert os.write(1, block) == len(block)
+    worst = max(worst, time.monotonic() - at)
+    sent += len(block)
+    i += 20
+    ahead = sent / rate - (time.monotonic() - begun)
+    if ahead > 0.002:
+        time.sleep(ahead)
+if len(sys.argv) > 4:
+    open(sys.argv[4], "w").write(f"{worst} {time.monotonic() - begun}")
+"""
+"""Writes COUNT numbered lines of WIDTH bytes at RATE bytes a second."""
+
+
+class Room:
+    """One manager's folders, its scribe and its agents."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.state = folder / "state"
+        self.files = folder / "files"
+        self.state.mkdir(parents=True)
+        self.scribe = Scribe(self.state, self.files)
+        self.agents: list[subprocess.Popen[bytes]] = []
+        self._lock = os.open(self.state / "manager.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+
+    def limited(self, max_bytes: int, max_files: int = 5) -> Scribe:
+        """A scribe with these limits runs from now on."""
+        self.scribe.close()
+        self.scribe = Scribe(self.state, self.files, max_bytes, max_files)
+        self.scribe.ensure()
+        return self.scribe
+
+    def agent(self, name: str, source: str, *args: object) -> "subprocess.Popen[bytes]":
+        fd = self.scribe.open_pipe(name)
+        words = [PYTHON, "-u", "-c", source, *map(str, args)]
+        agent = subprocess.Popen(words, stdout=fd, stderr=fd)
+        os.close(fd)
+        self.agents.append(agent)
+        return agent
+
+    def run(self, name: str, source: str, *args: object) -> None:
+        """An agent, until it has ended and all is in its file."""
+        assert self.agent(name, source, *args).wait(60) == 0
+        assert self.scribe.flush(name, 10)
+
+    def say(self, name: str, text: bytes) -> None:
+        """What an agent would print, at once in its file."""
+        fd = self.scribe.open_pipe(name)
+        os.write(fd, text)
+        os.close(fd)
+        assert self.scribe.flush(name, 5)
+
+    def current(self, name: str) -> bytes:
+        path = self.files / f"{name}.out"
+        return path.read_bytes() if path.exists() else b""
+
+    def printed(self, name: str) -> bytes:
+        """All that there is, of all files."""
+        parts = [self.current(name)]
+        for slot in range(1, 100):
+            packed = Path(names.packed(str(self.files), name, slot))
+            plain = Path(names.out(str(self.files), name, slot))
+            if plain.exists():
+                parts.append(plain.read_bytes())
+            elif packed.exists():
+                parts.append(gzip.decompress(packed.read_bytes()))
+        return b"".join(reversed(parts))
+
+    def kill_scribe(self) -> None:
+        pid = self.scribe.pid
+        assert pid
+        os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: self.scribe.pid != pid, 5)
+
+    def manager_dies(self) -> None:
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+    def log(self) -> str:
+        path = self.state / "scribe.log"
+        return path.read_text() if path.exists() else ""
+
+    def end(self) -> None:
+        for agent in self.agents:
+            agent.kill()
+            agent.wait()
+        self.scribe.close()
+        self.manager_dies()
+        for process in psutil.process_iter(["cmdline"]):
+            words = process.info["cmdline"] or []
+            if "hostmanager.scribe" in words and str(self.state) in words:
+                process.kill()
+
+
+def numbers(data: bytes) -> list[int]:
+    """The numbers of the lines of `NUMBERED`."""
+    return [int(line[:9]) for line in data.splitlines()]
+
+
+@pytest.fixture
+def room(tmp_path: Path) -> Iterator[Room]:
+    made = Room(tmp_path)
+    yield made
+    made.end()
+
+
+@pytest.fixture
+def small_disk() -> Iterator[Path]:
+    """A file system of 2 MB."""
+    folder = tempfile.mkdtemp(prefix="scribe-disk-")
+    words = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", folder]
+    if subprocess.run(words, capture_output=True, check=False).returncode:
+        Path(folder).rmdir()
+        pytest.skip("a tmpfs cannot be mounted here")
+    yield Path(folder)
+    subprocess.run(["umount", "-l", folder], check=True)
+    Path(folder).rmdir()

@@ -1,0 +1,202 @@
+"""The scribe's own life: one of them, as long as somebody needs it."""
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from hostmanager.scribe.client import Scribe, ScribeError
+from hostmanager.scribe.settings import Settings
+from tests.scribe.conftest import PYTHON
+from tests.support.waiting import wait_for
+
+
+def start(room, *more: str) -> "subprocess.Popen[bytes]":
+    words = ["--state", str(room.state), "--files", str(room.files), *more]
+    return subprocess.Popen([PYTHON, "-m", "hostmanager.scribe", *words], stderr=subprocess.PIPE)
+
+
+def test_a_second_one_ends_at_once(room):
+    pid = room.scribe.ensure()
+    second = start(room)
+    assert second.wait(5) == 1
+    assert room.scribe.pid == pid
+    assert Scribe(room.state, room.files).ensure() == pid
+
+
+def test_two_managers_at_the_same_time_get_one_scribe(room):
+    source = (
+        "import sys; from pathlib import Path; from hostmanager.scribe.client import Scribe\n"
+        "print(Scribe(Path(sys.argv[1]), Path(sys.argv[2])).ensure())"
+    )
+    words = [PYTHON, "-c", source, str(room.state), str(room.files)]
+    both = [subprocess.Popen(words, stdout=subprocess.PIPE) for _ in range(4)]
+    said = {process.communicate(timeout=20)[0] for process in both}
+    assert len(said) == 1
+    assert int(said.pop()) == room.scribe.pid
+
+
+def test_arguments_that_make_no_sense_are_refused(room):
+    process = subprocess.run(
+        [PYTHON, "-m", "hostmanager.scribe", "--state"], capture_output=True, check=False
+    )
+    assert process.returncode == 2
+    assert b"not understood: --state" in process.stderr
+    assert Settings.parse(Settings("/a", "/b", 5000, 7).words()).words() == [
+        *("--state", "/a", "--files", "/b", "--max-bytes", "5000", "--max-files", "7")
+    ]
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"])
+def test_signals_from_terminals_are_ignored(room, name):
+    pid = room.scribe.ensure()
+    os.kill(pid, getattr(signal, name))
+    room.say("a", b"x\n")
+    assert room.scribe.pid == pid
+
+
+def test_it_has_a_session_of_its_own_and_nothing_of_the_managers(room):
+    pid = room.scribe.ensure()
+    assert os.getsid(pid) == pid
+    open_files = [str(Path(f"/proc/{pid}/fd/{fd}").readlink()) for fd in (0, 1, 2)]
+    assert open_files == ["/dev/null", "/dev/null", str(room.state / "scribe.log")]
+    assert psutil.Process(pid).cwd() == "/"
+
+
+def test_garbage_in_the_control_pipe_has_no_effect(room):
+    pid = room.scribe.ensure()
+    with (room.state / "scribe.control").open("wb", buffering=0) as control:
+        for garbage in (
+            b"\n\n\n",
+            b"add\n",
+            b"add ../../etc/passwd\n",
+            b"drop \xff\xfe\n",
+            b"quit now\n",
+            bytes(range(256)),
+            b"\nadd nobody\n",
+            b"x" * 60_000,
+            b"quit" * 5000 + b"\n",
+            b"\0" * 4096 + b"\n",
+        ):
+            control.write(garbage)
+    room.say("a", b"hello\n")
+    assert room.scribe.pid == pid
+    assert room.printed("a") == b"hello\n"
+    assert "not understood: b'add ../../etc/passwd'" in room.log()
+    assert len(room.log()) < 10_000
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "../a", "a\0", "a b", "é", "x" * 201])
+def test_ids_that_cannot_be_file_names_are_refused(room, name):
+    with pytest.raises(ValueError, match="cannot be part of a file name"):
+        room.scribe.open_pipe(name)
+
+
+@pytest.mark.parametrize("name", [".", "..", ".control", "a.pipe", "-rf", "a.out.1", "x" * 200])
+def test_ids_that_only_look_odd_work(room, name):
+    room.scribe.ensure()
+    room.say(name, b"hello\n")
+    assert room.printed(name) == b"hello\n"
+    assert room.scribe.instances() == [name]
+
+
+def test_told_to_quit_it_empties_the_pipes_first(room):
+    pid = room.scribe.ensure()
+    fds = [room.scribe.open_pipe(f"a{i}") for i in range(20)]
+    for fd in fds:
+        os.write(fd, b"x" * 60_000)
+    assert room.scribe.quit()
+    assert not psutil.pid_exists(pid)
+    assert [len(room.printed(f"a{i}")) for i in range(20)] == [60_000] * 20
+    for fd in fds:
+        os.close(fd)
+
+
+def test_other_settings_replace_it_and_no_byte_is_lost(room):
+    first = room.scribe.ensure()
+    fd = room.scribe.open_pipe("a")
+    os.write(fd, b"one\n")
+    second = Scribe(room.state, room.files, 50_000)
+    assert second.ensure() != first
+    os.write(fd, b"two\n")
+    os.close(fd)
+    assert room.scribe.flush("a", 5)
+    assert room.printed("a") == b"one\ntwo\n"
+
+
+def test_another_version_that_does_not_listen_is_replaced_by_force(room, monkeypatch):
+    first = room.scribe.ensure()
+    os.kill(first, signal.SIGSTOP)
+    second = Scribe(room.state, room.files, 50_000)
+    monkeypatch.setattr(second, "quit", lambda timeout: Scribe.quit(second, 0.3))
+    assert second.ensure() != first
+    room.say("a", b"x\n")
+
+
+def test_it_ends_by_itself_when_neither_manager_nor_writer_lives(room):
+    room.scribe.ensure()
+    fd = room.scribe.open_pipe("a")
+    pid = room.scribe.pid
+    room.manager_dies()
+    time.sleep(11)
+    os.write(fd, b"still read\n")
+    assert room.scribe.flush("a", 5)
+    assert room.scribe.pid == pid
+    os.close(fd)
+    wait_for(lambda: room.scribe.pid is None, 15, "its end")
+
+
+def test_it_does_not_end_while_a_manager_lives(room):
+    pid = room.scribe.ensure()
+    room.say("a", b"x\n")
+    time.sleep(11)
+    assert room.scribe.pid == pid
+
+
+def test_an_idle_one_hardly_ever_wakes_up(room):
+    room.scribe.ensure()
+    process = psutil.Process(room.scribe.pid)
+    room.say("a", b"x\n")
+    time.sleep(0.3)
+    before = process.num_ctx_switches().voluntary
+    time.sleep(3)
+    assert process.num_ctx_switches().voluntary - before <= 2
+
+
+def test_a_state_folder_deleted_under_it_is_made_again(room):
+    room.scribe.ensure()
+    fd = room.scribe.open_pipe("a")
+    subprocess.run(["rm", "-r", room.state], check=True)
+    os.write(fd, b"one\n")
+    wait_for(lambda: room.printed("a") == b"one\n", 5, "what came through the deleted pipe")
+    room.scribe.ensure()  # its lock is not to be seen: another one, for what comes now
+    room.say("a", b"two\n")
+    os.write(fd, b"three\n")
+    os.close(fd)
+    wait_for(lambda: room.printed("a") == b"one\ntwo\nthree\n", 5)
+
+
+@pytest.mark.parametrize("name", ["scribe.control", "scribe.lock", "pipes/a.pipe", "scribe.log"])
+@pytest.mark.parametrize("what", ["directory", "garbage", "loop"])
+def test_something_else_in_the_place_of_its_files_is_moved_aside(room, name, what):
+    path = room.state / name
+    path.parent.mkdir(exist_ok=True)
+    if what == "directory":
+        path.mkdir()
+    elif what == "garbage":
+        path.write_bytes(os.urandom(100_000))
+    else:
+        path.symlink_to(path.name)
+    room.scribe.ensure()
+    room.say("a", b"hello\n")
+    assert room.printed("a") == b"hello\n"
+
+
+def test_without_a_place_for_its_state_there_is_an_error_that_says_so(room):
+    (room.folder / "file").write_text("")
+    with pytest.raises(ScribeError, match="cannot be started"):
+        Scribe(room.folder / "file" / "state", room.files).ensure(2)

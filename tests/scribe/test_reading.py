@@ -1,0 +1,184 @@
+"""Reading the newest lines and their times."""
+
+import gzip
+import os
+import threading
+import time
+import tracemalloc
+
+import pytest
+
+from hostmanager.scribe.reading import BUDGET, WIDTH, lines_since, newest_lines, position
+from tests.scribe.conftest import NUMBERED, numbers
+from tests.support.waiting import wait_for
+
+
+def texts(found):
+    return [text for _, text in found]
+
+
+def test_the_newest_lines_come_last(room):
+    room.scribe.ensure()
+    room.say("a", b"".join(b"%d\n" % i for i in range(1000)))
+    assert texts(newest_lines(room.files, "a", 3)) == ["997", "998", "999"]
+    assert len(newest_lines(room.files, "a")) == 100
+    assert texts(newest_lines(room.files, "a", 5000)) == [str(i) for i in range(1000)]
+    assert newest_lines(room.files, "a", 0) == []
+
+
+def test_nothing_printed_is_no_lines(room):
+    assert newest_lines(room.files, "nobody") == []
+    with pytest.raises(ValueError, match="file name"):
+        newest_lines(room.files, "../a")
+
+
+def test_a_line_that_is_not_finished_is_shown(room):
+    room.scribe.ensure()
+    room.say("a", b"one\n\ntwo")
+    assert texts(newest_lines(room.files, "a")) == ["one", "", "two"]
+
+
+def test_lines_go_on_over_rotated_and_compressed_files(room):
+    room.limited(50_000, 20)
+    room.run("a", NUMBERED, 5000, 5e6, 101)  # lines are cut at the ends of files, too
+    wait_for(lambda: len(list(room.files.glob("a.out.*.gz"))) > 7)
+    found = texts(newest_lines(room.files, "a", 5000))
+    assert numbers("\n".join(found).encode()) == list(range(5000))
+    assert texts(newest_lines(room.files, "a", 1234)) == found[-1234:]
+
+
+def test_broken_bytes_are_repaired_for_showing_only(room):
+    room.scribe.ensure()
+    room.say("a", b"caf\xe9 \xff\nok\r\n")
+    assert texts(newest_lines(room.files, "a")) == ["caf� �", "ok"]
+    assert room.printed("a") == b"caf\xe9 \xff\nok\r\n"
+
+
+def test_times_are_right_within_a_fifth_of_a_second(room):
+    room.scribe.ensure()
+    source = "import time\nfor i in range(60): print(repr(time.time())); time.sleep(0.01 * (i % 9))"
+    room.run("a", source)
+    found = newest_lines(room.files, "a")
+    assert len(found) == 60
+    for when, text in found:
+        assert abs(when - float(text)) < 0.2
+    times = [when for when, _ in found]
+    assert times == sorted(times)
+
+
+def test_times_outlast_rotation_compression_and_the_scribes_death(room):
+    room.limited(4096, 30)
+    source = (
+        "import time\nfor i in range(150): print(repr(time.time()).ljust(200)); time.sleep(.01)"
+    )
+    agent = room.agent("a", source)
+    time.sleep(0.6)
+    room.kill_scribe()
+    room.scribe.ensure()
+    assert agent.wait(10) == 0
+    assert room.scribe.flush("a", 5)
+    wait_for(lambda: list(room.files.glob("a.out.*.gz")))
+    found = newest_lines(room.files, "a", 500)
+    assert len(found) == 150
+    late = [when - float(text) for when, text in found]
+    assert sum(-0.2 < each < 0.2 for each in late) > 130  # while no scribe lived, later
+    assert all(-0.2 < each < 1.5 for each in late)
+
+
+def test_only_lines_since_a_time(room):
+    room.limited(50_000)
+    room.say("a", b"old\n" * 20_000)
+    time.sleep(0.25)
+    since = time.time()
+    time.sleep(0.25)
+    room.say("a", b"new 1\nnew 2\n")
+    assert texts(newest_lines(room.files, "a", 100, since)) == ["new 1", "new 2"]
+    assert newest_lines(room.files, "a", 100, time.time() + 1) == []
+
+
+def test_a_file_without_times_is_read_all_the_same(room):
+    room.files.mkdir()
+    (room.files / "a.out").write_bytes(b"one\ntwo\n")
+    (room.files / "a.out.times").write_bytes(b"garbage" * 100)
+    assert newest_lines(room.files, "a") == [(None, "one"), (None, "two")]
+    assert newest_lines(room.files, "a", since=0) == []
+
+
+def test_a_line_without_an_end_costs_bounded_memory_and_time(room):
+    room.files.mkdir()
+    with (room.files / "a.out").open("wb") as file:
+        file.truncate(1_000_000_000)
+        file.seek(0, os.SEEK_END)
+        file.write(b"the end")
+    tracemalloc.start()
+    begun = time.monotonic()
+    found = newest_lines(room.files, "a")
+    assert time.monotonic() - begun < 2
+    assert tracemalloc.get_traced_memory()[1] < 6 * BUDGET
+    tracemalloc.stop()
+    assert len(found) == 1
+    assert found[0][1].startswith("…")
+    assert found[0][1].endswith("the end")
+
+
+def test_a_compressed_bomb_costs_bounded_memory(room):
+    room.files.mkdir()
+    (room.files / "a.out").write_bytes(b"new\n")
+    (room.files / "a.out.1.gz").write_bytes(gzip.compress(bytes(200_000_000) + b"\nlast\n", 1))
+    tracemalloc.start()
+    found = texts(newest_lines(room.files, "a"))
+    assert tracemalloc.get_traced_memory()[1] < 8 * BUDGET
+    tracemalloc.stop()
+    assert found[-2:] == ["last", "new"]
+
+
+def test_a_broken_compressed_file_costs_its_own_lines_only(room):
+    room.files.mkdir()
+    (room.files / "a.out").write_bytes(b"new\n")
+    (room.files / "a.out.1.gz").write_bytes(os.urandom(1000))
+    (room.files / "a.out.2.gz").write_bytes(gzip.compress(b"old\n"))
+    assert texts(newest_lines(room.files, "a")) == ["old", "new"]
+
+
+def test_long_lines_are_cut(room):
+    room.scribe.ensure()
+    room.say("a", b"x" * 50_000 + b"\nshort\n")
+    long, short = texts(newest_lines(room.files, "a"))
+    assert (len(long), long[-2:], short) == (WIDTH, "x…", "short")
+
+
+def test_the_lines_of_one_run(room):
+    room.limited(50_000, 10)
+    room.say("a", b"before\n")
+    start = position(room.files, "a")
+    assert lines_since(room.files, "a", start) == []
+    room.say("a", b"one\ntwo\n")
+    end = position(room.files, "a")
+    room.say("a", b"after\n")
+    assert texts(lines_since(room.files, "a", start)) == ["one", "two", "after"]
+    assert texts(lines_since(room.files, "a", start, end=end)) == ["one", "two"]
+    assert texts(lines_since(room.files, "a", start, 1, end)) == ["two"]
+    for _ in range(4):
+        room.say("a", b"filler\n" * 7000)  # all of it is compressed by now
+    wait_for(lambda: len(list(room.files.glob("a.out.*.gz"))) >= 2)
+    assert texts(lines_since(room.files, "a", start, 3, end)) == ["one", "two"]
+
+
+def test_the_first_run_begins_at_nothing(room):
+    room.scribe.ensure()
+    start = position(room.files, "a")
+    room.say("a", b"one\n")
+    assert texts(lines_since(room.files, "a", start)) == ["one"]
+
+
+def test_reading_while_the_scribe_rotates_misses_and_doubles_no_line(room):
+    room.limited(20_000, 50)
+    agent = room.agent("a", NUMBERED, 40_000, 2e6, 50)
+    stop = threading.Event()
+    looked = 0
+    while agent.poll() is None:
+        found = [int(text[:9]) for text in texts(newest_lines(room.files, "a", 500)) if text[9:]]
+        assert found == list(range(found[0], found[0] + len(found))) if found else True
+        looked += 1
+    stop.set()
+    assert looked > 20
