@@ -13,6 +13,7 @@ from collections import deque
 from contextlib import suppress
 from typing import Any
 
+import ocs
 import txaio
 from autobahn.exception import Disconnected
 from autobahn.twisted.websocket import WampWebSocketClientFactory, WampWebSocketClientProtocol
@@ -27,6 +28,8 @@ from twisted.internet.defer import Deferred, inlineCallbacks, maybeDeferred
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.ssl import optionsForClientTLS
 from twisted.logger import LogLevel, formatEvent, globalLogPublisher
+
+from hostmanager.agent.calls import misfit
 
 log = logging.getLogger(__name__)
 
@@ -182,6 +185,22 @@ class RouterSession(OCSAgent):
         """Do nothing. OCS would stop the reactor after `crossbar_timeout` here."""
 
     # --- operations -----------------------------------------------------------------------
+
+    def _ops_handler(self, *args: Any, **kwargs: Any) -> Any:
+        """Take a client's call, if it has the form of one."""
+        wrong = misfit(args, kwargs)
+        return (ocs.ERROR, wrong, {}) if wrong else super()._ops_handler(*args, **kwargs)
+
+    def _management_handler(self, q: Any = None, *_: Any, **kwargs: Any) -> Any:
+        """Tell what there is; with a question that makes no sense, nothing."""
+        return super()._management_handler(q, **kwargs)
+
+    def abort(self, op_name: str, params: Any = None, password: Any = None) -> Any:
+        """Abort a task, if it can be: OCS trips over one that cannot."""
+        task = self.tasks.get(op_name)
+        if task is not None and task.aborter is None:
+            return (ocs.ERROR, f'The task "{op_name}" cannot be aborted.', {})
+        return super().abort(op_name, params, password)
 
     def start(self, op_name: str, params: Any = None, password: Any = None) -> Any:
         """Start an operation, after those of its kind that were asked for before.
