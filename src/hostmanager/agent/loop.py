@@ -27,15 +27,16 @@ def install_reactor(loop: asyncio.AbstractEventLoop) -> None:
 
 
 @contextmanager
-def without_serializers() -> Iterator[None]:
-    """Import autobahn in here, and it comes without the serializers that are not used.
+def without_extras() -> Iterator[None]:
+    """Import autobahn in here, and it comes without what it can do without.
 
-    They bring numpy (15 MB), bjdata (a page of warnings when it was built for another numpy)
-    and cbor2 (1.5 MB). Autobahn does without, and touches none at import time. Whoever needs
-    one of them afterwards gets the real one.
+    For serializers that are not used here it would import numpy (15 MB), bjdata (a page of
+    warnings when it was built for another numpy) and cbor2 (1.5 MB); for coloured text, click
+    (1 MB). It touches none of them at import time. Whoever needs one afterwards gets the
+    real one.
     """
     stand_ins: dict[str, ModuleType | None] = {"numpy": ModuleType("numpy")}
-    stand_ins |= {"bjdata": None, "cbor2": None}
+    stand_ins |= dict.fromkeys(("bjdata", "cbor2", "click"))  # None: not found
     hidden = {name: sys.modules.get(name) for name in stand_ins}
     for name, module in hidden.items():
         if module is None:

@@ -20,7 +20,7 @@ from hostmanager.agent.alone import AnotherManagerError, claim
 from hostmanager.agent.assembly import make_host, make_settings
 from hostmanager.agent.folders import FolderError
 from hostmanager.agent.host import Before
-from hostmanager.agent.loop import install_reactor, new_loop, without_serializers
+from hostmanager.agent.loop import install_reactor, new_loop, without_extras
 from hostmanager.agent.options import Settings, make_parser
 from hostmanager.site import (
     SiteFile,
@@ -131,7 +131,7 @@ class Program:
     def _import_face(self) -> None:
         """Import Twisted, autobahn and OCS's framework: half a second, and most of the memory."""
         install_reactor(self.loop)
-        with without_serializers():
+        with without_extras():
             import hostmanager.agent.connection  # noqa: PLC0415
         import hostmanager.agent.operations  # noqa: F401, PLC0415
 
