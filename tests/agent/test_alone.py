@@ -85,3 +85,18 @@ def test_agents_do_not_inherit_a_claim(tmp_path, key):
 def test_names_of_sockets_are_per_user(tmp_path, key):
     with claim(tmp_path, key), socket.socket(socket.AF_UNIX) as knock:
         knock.connect(f"\0ocs-hostmanager/{os.getuid()}/{key}")
+
+
+@pytest.mark.parametrize("what", ["directory", "loop", "fifo"])
+def test_something_else_in_the_place_of_the_file_keeps_no_manager_from_starting(
+    tmp_path, key, what
+):
+    path = tmp_path / "manager.lock"
+    if what == "directory":
+        path.mkdir()
+    elif what == "loop":
+        path.symlink_to(path)
+    else:
+        os.mkfifo(path)
+    with claim(tmp_path, key), pytest.raises(AnotherManagerError):
+        claim(tmp_path, key)

@@ -8,12 +8,15 @@ agent's first instruction leaves a copy of both for a moment, so a claim is trie
 
 import errno
 import fcntl
+import logging
 import os
 import socket
 import struct
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
+
+log = logging.getLogger(__name__)
 
 BACKLOG = 128
 """Others that may knock at the name: nobody answers the door, the kernel tells who lives here."""
@@ -69,14 +72,21 @@ def _claim_name(held: ExitStack, name: str) -> bool:
 
 
 def _claim_file(held: ExitStack, path: Path) -> bool:
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    try:
+        fd = os.open(path, flags, 0o600)
+    except OSError as error:
+        # Read-only, or something else lies there: no reason to leave the agents alone.
+        log.warning("%s cannot be locked (%s); the name alone has to do", path, error.strerror)
+        return True
     held.callback(os.close, fd)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
-    os.ftruncate(fd, 0)
-    os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+    with suppress(OSError):  # a full disk: the pid in it is only for people
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
     return True
 
 
