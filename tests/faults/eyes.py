@@ -1,0 +1,175 @@
+"""What is alive of a site, all the time, from outside: read in /proc, never asked of a manager.
+
+A thread looks every 5 ms. A process is an agent's if its environment has the mark of the
+site (`HM_TEST_MARK`, inherited from the manager) and that of an instance (`OCS_HOSTMANAGER`);
+the leader of an instance is the one that leads its session. Each is held by a pidfd, so a
+reused number cannot mislead: what is said to be alive at a moment was alive at that moment.
+"""
+
+import contextlib
+import os
+import select
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from tests.support.sites import Site
+
+INTERVAL = 0.005
+YOUNG = 3.0
+"""Seconds in which a new process may still become an agent (between fork and exec)."""
+
+LOOK_AT_ALL = 2.0
+"""Seconds between two looks at processes that were found to be nobody's."""
+
+_MARK = b"OCS_HOSTMANAGER="
+
+
+@dataclass(slots=True)
+class Living:
+    """One process of an instance.
+
+    Attributes:
+        pid: Its process id.
+        pidfd: Held while it is alive.
+        instance_id: Whose it is.
+        leads: Whether it leads its session: the one that was launched.
+        since: When it was first seen, monotonic seconds.
+        until: When it was found dead; None: it is alive.
+    """
+
+    pid: int
+    pidfd: int
+    instance_id: str
+    leads: bool
+    since: float
+    until: float | None = None
+
+
+class Eyes:
+    """A context manager that watches the processes of a site.
+
+    Args:
+        site: Whose processes.
+        complain: Called with a sentence when two leaders of one instance are alive at once.
+    """
+
+    def __init__(self, site: Site, complain: Callable[[str], None]) -> None:
+        self._site_mark = f"HM_TEST_MARK={site.mark}".encode()
+        self._complain = complain
+        self._alive: dict[int, Living] = {}
+        self._young: dict[int, float] = {}
+        self._others: set[int] = set()
+        self._looked_at_all = 0.0
+        self._poll = select.poll()
+        self._lock = threading.Lock()
+        self._ends = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="eyes", daemon=True)
+        self.launched = 0
+        self.looks = 0
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ends.set()
+        self._thread.join()
+        for living in self._alive.values():
+            os.close(living.pidfd)
+
+    def alive(self) -> list[Living]:
+        """Everything that is alive at this moment."""
+        with self._lock:
+            self._look()
+            return list(self._alive.values())
+
+    def leaders(self) -> dict[str, int]:
+        """The pid of each instance's leader that is alive at this moment."""
+        return {living.instance_id: living.pid for living in self.alive() if living.leads}
+
+    def alive_through(self, begin: float) -> list[Living]:
+        """Whatever was alive at `begin` and has been, until this moment."""
+        return [living for living in self.alive() if living.since < begin]
+
+    def _run(self) -> None:
+        while not self._ends.wait(INTERVAL):
+            with self._lock:
+                self._look()
+
+    def _look(self) -> None:
+        now = time.monotonic()
+        self.looks += 1
+        listed = {int(name) for name in os.listdir("/proc") if name.isdigit()}  # noqa: PTH208
+        if now - self._looked_at_all > LOOK_AT_ALL:
+            self._looked_at_all = now
+            self._others.clear()
+            self._young = {pid: at for pid, at in self._young.items() if pid in listed}
+        self._others &= listed
+        self._bury()
+        for pid in listed - self._alive.keys() - self._others:
+            self._look_at(pid, now)
+        self._bury()
+
+    def _bury(self) -> None:
+        """Note the dead: a pidfd is readable as soon as its process has ended."""
+        by_fd = {living.pidfd: living for living in self._alive.values()}
+        for fd, _ in self._poll.poll(0):
+            living = by_fd[fd]
+            living.until = time.monotonic()
+            self._poll.unregister(fd)
+            os.close(fd)
+            del self._alive[living.pid]
+            self._others.add(living.pid)  # a zombie, until its parent waits
+
+    def _look_at(self, pid: int, now: float) -> None:
+        try:
+            pidfd = os.pidfd_open(pid)
+        except OSError:
+            return
+        instance_id = self._whose(pid)
+        if instance_id is None or _ended(pidfd):
+            os.close(pidfd)
+            if now - self._young.setdefault(pid, now) > YOUNG:
+                self._others.add(pid)
+            return
+        with contextlib.suppress(ProcessLookupError):
+            leads = os.getsid(pid) == pid
+            living = Living(pid, pidfd, instance_id, leads, now)
+            self._young.pop(pid, None)
+            if leads:
+                self.launched += 1
+                self._insist_on_one(living)
+            self._alive[pid] = living
+            self._poll.register(pidfd, select.POLLIN)
+            return
+        os.close(pidfd)
+
+    def _whose(self, pid: int) -> str | None:
+        try:
+            environ = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        except OSError:
+            return None
+        if self._site_mark not in environ:
+            return None
+        mark = next((entry for entry in environ if entry.startswith(_MARK)), None)
+        return None if mark is None else mark.split(b"/")[1].decode()
+
+    def _insist_on_one(self, new: Living) -> None:
+        for old in self._alive.values():
+            if not old.leads or old.instance_id != new.instance_id:
+                continue
+            # Alive before and after the look at the other: then both were at that moment.
+            if not (_ended(new.pidfd) or _ended(old.pidfd) or _ended(new.pidfd)):
+                self._complain(
+                    f"two live processes of {new.instance_id} at once: {old.pid} and {new.pid}"
+                )
+
+
+def _ended(pidfd: int) -> bool:
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return bool(poll.poll(0))

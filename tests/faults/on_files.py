@@ -1,0 +1,228 @@
+"""Faults of files: the state folder, locks, the disk under the output, the site file."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+from random import Random
+
+import yaml
+
+from tests.faults.kinds import NotNowError, kind
+from tests.faults.world import STEADY, ViolationError, World
+from tests.support.sites import instance
+
+LARGE = 50 * 2**20
+ODD = "\x01 ä€😀'\"\\/;$`*?<>|&\n\t\u202e\ufeff-- ../..%s{}[]:#!@\x7f"
+
+
+def replace_by(path: Path, shape: str, old: bytes) -> None:
+    """Put something else where a file was; as one step, where that is possible."""
+    new = path.with_name(f"{path.name}.odd")
+    remove(new)
+    match shape:
+        case "nothing":
+            remove(path)
+            return
+        case "a directory":
+            new.mkdir()
+            (new / "inside").touch()
+        case "a symlink loop":
+            new.symlink_to(path)
+        case "garbage":
+            new.write_bytes(os.urandom(1000))
+        case "half of it":
+            new.write_bytes(old[: len(old) // 2])
+        case "deep brackets":
+            new.write_bytes(b"[" * 200_000)
+        case "50 MB":
+            with new.open("wb") as file:
+                for _ in range(50):
+                    file.write(b"- [0, {a: b}]\n" * (2**20 // 14))
+        case "a fifo":
+            os.mkfifo(new)
+    remove(path)
+    new.rename(path)
+
+
+def remove(path: Path) -> None:
+    """Remove whatever it is."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+SHAPES = ("nothing", "a directory", "a symlink loop", "garbage", "half of it", "50 MB", "a fifo")
+
+
+# --- the state folder ----------------------------------------------------------------------------
+
+
+def _not_hurt(world: World) -> Path:
+    if world.state_is_hurt():
+        raise NotNowError
+    world.words.doubt()
+    return world.site.state_dir
+
+
+@kind("state folder deleted", 4)
+def state_deleted(world: World, _rng: Random) -> str:
+    shutil.rmtree(_not_hurt(world), ignore_errors=True)
+    world.words.doubt()
+    return ""
+
+
+def _no_mount(world: World) -> str:
+    return "" if world.mounted else "mount is not allowed here"
+
+
+@kind("state folder read-only", 3, _no_mount)
+def state_read_only(world: World, _rng: Random) -> str:
+    folder = _not_hurt(world)
+    folder.mkdir(mode=0o700, exist_ok=True)
+    subprocess.run(["mount", "--bind", folder, folder], check=True)
+    world.hurt["state read-only"] = lambda: subprocess.run(["umount", "-l", folder], check=True)
+    subprocess.run(["mount", "-o", "remount,bind,ro", folder], check=True)
+    return ""
+
+
+@kind("a file of the state folder replaced", 8)
+def state_file(world: World, rng: Random) -> str:
+    folder = _not_hurt(world)
+    names = ["manager.lock", "wanted.json", "journal.sqlite", f"locks/{rng.choice(STEADY)}.lock"]
+    name, shape = rng.choice(names), rng.choice((*SHAPES, "deep brackets"))
+    path = folder / name
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    old = path.read_bytes() if path.is_file() else b""
+    replace_by(path, shape, old)
+
+    def undo() -> None:
+        with contextlib.suppress(OSError):
+            if not path.is_file() or path.stat().st_size >= LARGE // 2:
+                remove(path)
+        world.words.doubt()
+
+    world.hurt[f"state {name}"] = undo
+    return f"{name}: {shape}"
+
+
+@kind("the folder of the locks replaced", 3)
+def state_locks(world: World, rng: Random) -> str:
+    path = _not_hurt(world) / "locks"
+    shape = rng.choice(["nothing", "a symlink loop", "garbage"])
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    replace_by(path, shape, b"")
+    world.hurt["state locks"] = lambda: None if path.is_dir() else remove(path)
+    return shape
+
+
+# --- the disk under the output -------------------------------------------------------------------
+
+
+@kind("disk full under the output", 3, _no_mount)
+def disk_full(world: World, _rng: Random) -> str:
+    if "disk" in world.hurt:
+        raise NotNowError
+    filler = world.output / "filler"
+    world.hurt["disk"] = lambda: filler.unlink(missing_ok=True)
+    with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(65536))
+    with contextlib.suppress(OSError), filler.open("ab", buffering=0) as file:
+        while True:
+            file.write(b"0")
+    return ""
+
+
+# --- the site file -------------------------------------------------------------------------------
+
+
+def _reload(world: World, rng: Random) -> None:
+    """By signal or by request; returns when it has been read."""
+    run = world.need_manager()
+    if rng.random() < 0.5 or "router" in world.hurt:
+        os.kill(run.pid, signal.SIGHUP)
+    if "router" not in world.hurt:
+        world.update(reload_config=True)
+
+
+def _as_json(path: Path) -> bytes:
+    """The same content in a form of which a half makes no sense (half a YAML file may)."""
+    return json.dumps(yaml.safe_load(path.read_text())).encode()
+
+
+@kind("site file replaced", 8)
+def site_file(world: World, rng: Random) -> str:
+    if not world.answers():
+        raise NotNowError
+    strict = not world.hurt
+    if strict:
+        world.settle()
+    path, shape = world.site.file, rng.choice(SHAPES)
+    begun = time.monotonic()
+    try:
+        replace_by(path, shape, _as_json(path))
+        _reload(world, rng)
+    finally:
+        remove(path)
+        world.write_site()
+    _reload(world, rng)
+    if strict and (ended := world.told_to_end_since(begun)):
+        raise ViolationError(f"a site file replaced by {shape} ended {ended}")
+    return shape
+
+
+@kind("site file with odd entries", 4)
+def odd_entries(world: World, rng: Random) -> str:
+    if world.hurt or not world.answers():
+        raise NotNowError
+    world.settle()
+    begun = time.monotonic()
+    text = "".join(rng.sample(ODD, rng.randint(1, 12)))
+    entry = rng.choice(
+        [
+            instance(text),
+            instance(f"../{text}"),
+            instance("x" * 5000),
+            instance("ok-9", *text, manage=text),
+            instance("ok-9", agent_class=text),
+            instance("ok-9", manage=["host/up"]),
+            {"instance-id": 7, "agent-class": None, "arguments": 3},
+            {"agent-class": "TinyAgent"},
+            instance("ok-0", *text, agent_class="OtherTinyAgent"),  # a second ok-0
+        ]
+    )
+    try:
+        world.write_site(entry)
+        _reload(world, rng)
+    finally:
+        world.write_site()
+    _reload(world, rng)
+    if ended := world.told_to_end_since(begun):
+        raise ViolationError(f"the entry {entry!r} ended {ended}")
+    return ascii(entry)[:100]
+
+
+@kind("manager started with a broken site file", 2)
+def started_broken(world: World, rng: Random) -> str:
+    if world.hurt or not world.answers():
+        raise NotNowError
+    world.settle()
+    world.kill_manager()
+    begun = time.monotonic()
+    path, shape = world.site.file, rng.choice(SHAPES)
+    try:
+        replace_by(path, shape, _as_json(path))
+        world.start()
+        world.ended(2, 20)
+    finally:
+        remove(path)
+        world.write_site()
+    if ended := world.told_to_end_since(begun):
+        raise ViolationError(f"started with a site file that was {shape}: ended {ended}")
+    return shape

@@ -1,0 +1,60 @@
+"""Faults of the router: killed, frozen, flapping, replaced by another on the same port."""
+
+import time
+from random import Random
+
+from hostmanager.demo.router import Router
+from tests.faults.kinds import NotNowError, kind
+from tests.faults.world import World
+
+
+def _working(world: World) -> Router:
+    if "router" in world.hurt:
+        raise NotNowError
+    return world.router
+
+
+@kind("router killed", 1)
+def killed(world: World, _rng: Random) -> str:
+    router = _working(world)
+    world.hurt["router"] = router.start
+    router.kill()
+    return ""
+
+
+@kind("router frozen", 3)
+def frozen(world: World, _rng: Random) -> str:
+    router = _working(world)
+    world.hurt["router"] = router.thaw
+    router.freeze()
+    return ""
+
+
+@kind("router flapping", 0.4)
+def flapping(world: World, rng: Random) -> str:
+    router, times = _working(world), rng.randint(2, 3)
+    world.hurt["router"] = lambda: None
+    for _ in range(times):
+        router.kill()
+        time.sleep(rng.random())
+        router.start()
+        time.sleep(rng.random())
+    del world.hurt["router"]
+    return f"{times} times"
+
+
+@kind("router replaced", 0.6)
+def replaced(world: World, _rng: Random) -> str:
+    old = _working(world)
+    world.hurt["router"] = lambda: None
+    new = Router(
+        old.folder.with_name(f"{old.folder.name}+"),
+        port=old.port,
+        realm=old.realm,
+        address_root=old.address_root,
+    )
+    old.kill()
+    world.router = new
+    new.start()
+    del world.hurt["router"]
+    return ""

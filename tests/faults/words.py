@@ -1,0 +1,67 @@
+"""What operators said, and so which target each instance may be shown with.
+
+A word that was answered holds. One that was not answered may hold or not. After a SIGKILL
+of the manager, what it had kept on the disk holds; what that is, is certain only for words
+that were answered while nobody meddled with the state folder.
+"""
+
+from collections.abc import Iterable, Mapping
+
+
+class Words:
+    """The targets that may be, by instance-id.
+
+    Attributes:
+        default: What the site file names.
+        may: What may be shown now.
+        kept: What may be shown after a SIGKILL of the manager.
+    """
+
+    def __init__(self, default: Mapping[str, str]) -> None:
+        self.default = dict(default)
+        self.may: dict[str, set[str]] = {}
+        self.kept: dict[str, set[str]] = {}
+        self.clean()
+
+    def clean(self) -> None:
+        """The manager ended cleanly, or its process was started anew: as the site file says."""
+        self.may = {name: {target} for name, target in self.default.items()}
+        self.kept = {name: {target} for name, target in self.default.items()}
+
+    def asked(self, targets: Mapping[str, str]) -> None:
+        """Somebody asked; whether it was heard is not known (yet)."""
+        for name, target in targets.items():
+            self.may[name].add(target)
+            self.kept[name].add(target)
+
+    def answered(self, targets: Mapping[str, str], kept: bool) -> None:
+        """It was heard, and perhaps kept."""
+        for name, target in targets.items():
+            self.may[name] = {target}
+            if kept:
+                self.kept[name] = {target}
+
+    def reset(self, names: Iterable[str], certain: bool) -> None:
+        """Another entry took the place of these: they begin as the site file says."""
+        for name in names:
+            if certain:
+                self.may[name] = {self.default[name]}
+                self.kept[name] = {self.default[name]}
+            self.may[name].add(self.default[name])
+            self.kept[name].add(self.default[name])
+
+    def doubt(self) -> None:
+        """Somebody meddled with what is kept."""
+        for name in self.kept:
+            self.kept[name] |= {self.default[name]} | self.may[name]
+
+    def killed(self) -> None:
+        """The manager was killed: what it had kept is in force."""
+        self.may = {name: set(kept) for name, kept in self.kept.items()}
+
+    def accepts(self, name: str, target: str) -> bool:
+        """Whether it may be shown so; if so, that is what holds."""
+        if target not in self.may[name]:
+            return False
+        self.may[name] = {target}
+        return True
