@@ -85,11 +85,11 @@ def test_fewer_old_files_are_kept_when_the_limit_is_lowered(room):
 
 
 def test_trickling_output_does_not_make_the_times_larger_than_it(room):
-    room.limited(8192, 2)  # so 64 records of times for a file
-    source = "import os, time\nfor i in range(80): os.write(1, b'.'); time.sleep(0.105)"
+    room.limited(4096, 3)  # so 32 records of times for a file
+    source = "import os, time\nfor i in range(40): os.write(1, b'.'); time.sleep(0.105)"
     room.run("a", source)
-    assert all(path.stat().st_size <= 1024 + 32 for path in room.files.glob("*.times"))
-    assert room.printed("a") == b"." * 80
+    assert all(path.stat().st_size <= 512 + 16 for path in room.files.glob("*.times"))
+    assert room.printed("a") == b"." * 40
 
 
 @pytest.mark.parametrize("killed_at", range(12))
@@ -240,6 +240,18 @@ def test_what_fits_into_the_pipe_outlasts_a_full_disk(room, small_disk):
     filler.unlink()
     assert room.scribe.flush("a", 5)
     assert room.current("a") == b"one\n" + b"x" * 8192 + b"\ntwo\n"
+
+
+def test_a_disk_that_stays_full_costs_next_to_nothing(room, small_disk):
+    room.scribe = Scribe(room.state, small_disk / "files")
+    room.files = small_disk / "files"
+    room.scribe.ensure()
+    assert room.agent("a", NUMBERED, 60_000, 100e6, 100).wait(20) == 0
+    assert not room.scribe.flush("a", 0.3)
+    spent = Path(f"/proc/{room.scribe.pid}/schedstat")
+    before = int(spent.read_text().split()[0])
+    time.sleep(1.5)
+    assert int(spent.read_text().split()[0]) - before < 0.1 * 1.5e9
 
 
 def test_a_read_only_folder_is_survived(room, small_disk):

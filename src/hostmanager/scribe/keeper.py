@@ -16,7 +16,7 @@ import time
 
 from hostmanager.scribe import locks, names
 from hostmanager.scribe.control import Control
-from hostmanager.scribe.outlet import RETRY, Outlet
+from hostmanager.scribe.outlet import Outlet
 from hostmanager.scribe.packing import Packer
 from hostmanager.scribe.settings import Settings
 from hostmanager.scribe.source import Budget, Source
@@ -27,6 +27,9 @@ PAUSE = 0.04
 
 LOOK = 10.0
 """Seconds between two looks at everything."""
+
+SOON = 1.0
+"""Seconds until such a look after something that makes one worth while."""
 
 _SHORTEST = 0.001
 _LAST_ROUNDS = 2.0  # seconds for draining before the end
@@ -109,7 +112,7 @@ class Keeper:
             say(f"pipe of {outlet.instance_id}: {error}")
             return False
         if outlet.trouble is not None and before is None:
-            self._next_look = min(self._next_look, time.monotonic() + RETRY)
+            self._next_look = min(self._next_look, time.monotonic() + SOON)
             if outlet.trouble.errno in (errno.EMFILE, errno.ENFILE):
                 self._close_files(idle=0.0)
         if outlet.rotated:
@@ -129,6 +132,7 @@ class Keeper:
             self._epoll.register(self._packer.pidfd, select.EPOLLIN)
 
     def _hung_up(self, source: Source) -> None:
+        self._next_look = min(self._next_look, time.monotonic() + SOON)  # the last one, perhaps
         if source.dropped and not source.waiting():
             self._forget(source)
 
@@ -167,7 +171,7 @@ class Keeper:
             say(f"pipe of {instance_id}: {error}")
             if error.errno != errno.ENOENT:
                 self._unopened.add(instance_id)
-                self._next_look = min(self._next_look, time.monotonic() + RETRY)
+                self._next_look = min(self._next_look, time.monotonic() + SOON)
             return
         self._unopened.discard(instance_id)
         source.dropped = False
@@ -206,8 +210,8 @@ class Keeper:
         elif not self._is_ours():
             self._take_state()
         troubled = any(outlet.trouble for outlet in self._outlets.values())
-        soon = RETRY if troubled or self._unopened else LOOK
-        self._next_look = time.monotonic() + soon
+        pause = SOON if troubled or self._unopened else LOOK
+        self._next_look = time.monotonic() + pause
 
     def _close_files(self, idle: float) -> None:
         before = time.monotonic() - idle

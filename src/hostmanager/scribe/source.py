@@ -72,10 +72,10 @@ class Source:
         total = 0
         self.fullest = 0.0
         while (waiting := self.waiting()) and total < _TURN:
-            self.fullest = max(self.fullest, waiting / self._capacity)
             moved = self.outlet.move(self.fd, waiting, self._capacity)
             if not moved:
                 break
+            self.fullest = max(self.fullest, waiting / self._capacity)
             total += moved
         if self.fullest > 0.25:
             self._grow(self._capacity * 2)
