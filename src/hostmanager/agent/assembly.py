@@ -19,15 +19,20 @@ from hostmanager.agent.options import (
     make_parser,
     policy_of,
 )
-from hostmanager.drivers.process import Ownership, ProcessDriver
+from hostmanager.drivers.process import Ownership, ProcessDriver, Scribed
 from hostmanager.journal import Journal
+from hostmanager.scribe.client import Scribe
 from hostmanager.site import SiteFile, load
 
 
 def make_host(settings: Settings, loop: asyncio.AbstractEventLoop) -> Host:
     """Make a host with real processes on a real clock."""
     owner = Ownership(settings.key, settings.state_dir / "locks")
-    driver = ProcessDriver(loop, Launching(settings, os.environ).command, owner)
+    scribe = Scribe(
+        settings.state_dir, settings.output_dir, settings.output_size, settings.output_files
+    )
+    sink = Scribed(loop, scribe, settings.output_dir)
+    driver = ProcessDriver(loop, Launching(settings, os.environ).command, owner, sink)
 
     def tell(text: str) -> None:
         loop.call_soon_threadsafe(lambda: host.say(text))
@@ -78,6 +83,8 @@ def make_settings(args: argparse.Namespace, site: SiteFile) -> tuple[Settings, l
         working_dir=working_dir,
         state_dir=state,
         output_dir=output_dir,
+        output_size=args.output_size,
+        output_files=args.output_files,
         key=manager_key(args),
         policy=policy_of(args),
         python=sys.executable,

@@ -35,8 +35,8 @@ class Query:
     since: float | None
 
 
-def check_query(params: Mapping[str, Any]) -> Query:
-    """Check the parameters as they came from a client.
+def check_query(params: Mapping[str, Any], limit_name: str = "limit") -> Query:
+    """Check the parameters as they came from a client; `limit_name` is how he knows it.
 
     Raises:
         QueryError: One of them makes no sense.
@@ -45,7 +45,7 @@ def check_query(params: Mapping[str, Any]) -> Query:
     if instance_id is not None and not isinstance(instance_id, str):
         raise QueryError("'instance_id' must be the name of an instance, or None for all.")
     if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= LONGEST:
-        raise QueryError(f"'limit' must be a whole number from 1 to {LONGEST}.")
+        raise QueryError(f"'{limit_name}' must be a whole number from 1 to {LONGEST}.")
     if since is None:
         return Query(instance_id, limit, None)
     try:

@@ -17,6 +17,7 @@ from hostmanager.agent.assembly import host_of
 from hostmanager.agent.connection import RouterSession
 from hostmanager.agent.history import answer as answer_history
 from hostmanager.agent.host import Answer, Host, NotRunningError
+from hostmanager.agent.tail import answer_output
 from hostmanager.agent.views import SessionData, session_data
 from hostmanager.core.requests import RequestError
 
@@ -73,8 +74,9 @@ class HostManager:
         agent.register_task("update", self.update, blocking=False)
         agent.register_task("die", self.die, blocking=False)
         agent.register_task("history", self.history, blocking=False)
+        agent.register_task("output", self.output, blocking=False)
         if isinstance(agent, RouterSession):
-            agent.queued |= {"update", "history"}
+            agent.queued |= {"update", "history", "output"}
 
     async def _noted(
         self,
@@ -248,6 +250,28 @@ class HostManager:
           answer of more than 1000 entries is forgotten after a minute.
         """
         return as_deferred(answer_history(self.host.journal, session, params))
+
+    # --- output -----------------------------------------------------------------------------
+
+    @ocs_agent.param("instance_id")
+    @ocs_agent.param("lines", default=100)
+    @ocs_agent.param("since", default=None)
+    def output(self, session: Any, params: dict[str, Any]) -> "Deferred[Result]":
+        """output(instance_id, lines=100, since=None)
+
+        **Task** - The newest lines that an agent printed, of earlier runs,
+        too, with their times.
+
+        Args:
+          instance_id (str): whose.
+          lines (int): how many at most, 1 to 10000.
+          since (float): only those after this Unix time.
+
+        Notes:
+          The answer is in ``session.data``: ``lines`` is a list of pairs (Unix
+          time or null, text), the oldest first; ``file`` is where all of it is.
+        """
+        return as_deferred(answer_output(self.host.settings.output_dir, session, params))
 
     # --- die --------------------------------------------------------------------------------
 

@@ -45,6 +45,8 @@ class Settings:
         working_dir: Where agents are started.
         state_dir: Where the manager keeps what outlives it.
         output_dir: Where the output of agents goes.
+        output_size: Largest size of an output file, bytes.
+        output_files: Old output files that are kept for each instance.
         key: Tells this manager from all others of the machine; the same after a restart.
         policy: The rules in numbers.
         python: The interpreter that runs the agents.
@@ -55,6 +57,8 @@ class Settings:
     working_dir: Path
     state_dir: Path
     output_dir: Path
+    output_size: int
+    output_files: int
     key: str
     policy: Policy
     python: str
@@ -111,6 +115,20 @@ def make_parser(prog: str | None = None) -> argparse.ArgumentParser:
         "(default: %(default)s)",
     )
     group.add_argument(
+        "--output-size",
+        type=_mebibytes,
+        metavar="MIB",
+        default=_mebibytes("10"),
+        help="an agent's output file is put aside when it has this size, MiB (default: 10)",
+    )
+    group.add_argument(
+        "--output-files",
+        type=_count,
+        metavar="N",
+        default=5,
+        help="files put aside that are kept for each agent, compressed (default: %(default)s)",
+    )
+    group.add_argument(
         "--state-dir",
         metavar="DIR",
         help="folder for what the manager keeps (created, 0700); default: a folder for this "
@@ -128,6 +146,22 @@ def _seconds(text: str) -> float:
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text!r} must be more than 0 seconds")
     return value
+
+
+def _mebibytes(text: str) -> int:
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of MiB") from None
+    if not 0.01 <= value <= 1_000_000:
+        raise argparse.ArgumentTypeError(f"{text!r} must be from 0.01 to 1000000 MiB")
+    return int(value * 1024 * 1024)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 1000:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a number from 1 to 1000")
+    return int(text)
 
 
 def policy_of(args: argparse.Namespace) -> Policy:

@@ -44,7 +44,7 @@ class Driver(Protocol):
         """Start the instance. Nothing of it may be alive."""
 
     def survey(self) -> Mapping[str, Found]:
-        """Look for what an earlier manager launched and is still alive, by instance-id.
+        """Get ready, and look for what an earlier manager launched and is still alive.
 
         Called once, before anything is launched.
         """

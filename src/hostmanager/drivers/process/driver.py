@@ -32,7 +32,8 @@ from hostmanager.core.events import (
 )
 from hostmanager.core.model import Found, InstanceSpec
 from hostmanager.core.ports import Report
-from hostmanager.drivers.process import output, strangers
+from hostmanager.drivers.process import strangers
+from hostmanager.drivers.process.output import Directly, Place, Sink
 from hostmanager.drivers.process.ownership import Kin, Ownership, Relative
 from hostmanager.drivers.process.spawn import Alive, Command, Spawned, SpawnError, spawn
 
@@ -70,7 +71,7 @@ class _Run:
     over: bool = False  # nothing is left of it, and that was reported
     step: StopStep = StopStep.TERMINATE  # the strongest means used so far, or that for remnants
     remnants: dict[int, int] = field(default_factory=dict)  # pid: pidfd
-    next_start: int | None = None  # where the next run's output begins
+    next_start: Place | None = None  # where the next run's output begins
 
 
 class ProcessDriver:
@@ -80,6 +81,7 @@ class ProcessDriver:
         loop: The event loop; all calls and reports happen on its thread.
         command: Tells how to start an instance.
         owner: How its processes are known, over the death of this manager, too.
+        sink: Takes their output; default: files that they write themselves.
     """
 
     def __init__(
@@ -87,10 +89,12 @@ class ProcessDriver:
         loop: asyncio.AbstractEventLoop,
         command: Callable[[InstanceSpec], Command],
         owner: Ownership,
+        sink: Sink | None = None,
     ) -> None:
         self._loop = loop
         self._command = command
         self._owner = owner
+        self._sink = sink or Directly()
         self._surveyed: dict[str, int | None] = {}  # pidfds of what the survey found
         self._runs: dict[str, _Run] = {}  # of which something is alive
         self._reading: dict[str, _Run] = {}  # of which the output is being read
@@ -103,16 +107,17 @@ class ProcessDriver:
         command = self._command(spec)
         before = self._reading.get(spec.instance_id)
 
-        def opened(start: int) -> None:
+        def opened(start: Place) -> None:
             if before is not None:
                 before.next_start = start
 
-        future = self._launchers.submit(spawn, command, spec, self._owner, opened)
+        future = self._launchers.submit(spawn, command, spec, self._owner, self._sink, opened)
         launched = partial(self._launched, spec, command, report)
         future.add_done_callback(partial(self._on_loop, launched))
 
     def survey(self) -> Mapping[str, Found]:
         """Look for what an earlier manager launched; see the protocol."""
+        self._sink.start()
         surveyed = self._owner.survey()
         self._surveyed = {i: self._owner.open_leader(i, found) for i, found in surveyed.items()}
         return surveyed
@@ -126,7 +131,7 @@ class ProcessDriver:
         run = _Run(spec.instance_id, self._command(spec), report, NO_PROCESS, kin)
         self._runs[spec.instance_id] = run
         if pidfd is not None and found.pid is not None:
-            run.spawned = Spawned(found.pid, pidfd, 0)
+            run.spawned = Spawned(found.pid, pidfd, self._sink.adopted(spec.instance_id))
             self._loop.add_reader(pidfd, self._readable, run)
             report(Launched(found.pid, found))
             return
@@ -155,6 +160,7 @@ class ProcessDriver:
         """Let the worker threads go; nothing is launched any more."""
         for pool in (self._launchers, self._lookers, self._readers):
             pool.shutdown(wait=False, cancel_futures=True)
+        self._sink.close(end=not self._runs)
 
     def _on_loop(self, callback: Callable[..., None], future: "Future[object]") -> None:
         try:
@@ -218,9 +224,9 @@ class ProcessDriver:
         path, start = run.command.output, run.spawned.output_start
 
         def read() -> tuple[str, ...]:
-            lines = output.last_lines(path, start)
+            lines = self._sink.last_lines(run.instance_id, path, start, None)
             if run.next_start is not None:  # a new run may have written meanwhile
-                lines = output.last_lines(path, start, run.next_start)
+                lines = self._sink.last_lines(run.instance_id, path, start, run.next_start)
             return lines
 
         def told(future: "Future[tuple[str, ...]]") -> None:

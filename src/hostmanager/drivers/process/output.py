@@ -1,12 +1,20 @@
-"""Where the output of an instance goes: a file of its own, which the instance writes itself.
+"""Where the output of an instance goes, as the driver sees it, and the simplest way.
 
-The manager is not in between, so an agent never waits for it, never notices its death,
-and costs it nothing however much it writes. The manager reads only the last lines, when
-the agent has ended.
+`Sink` is what the driver needs. `Directly` has the instance write a file of its own; the
+scribe does more (see `scribed`), and this is what is left when there can be none. In both,
+the manager is not in between: an agent never waits for it and costs it nothing, however much
+it writes. The manager reads only the last lines, when the agent has ended.
 """
 
 import os
 from pathlib import Path
+from typing import Protocol
+
+from hostmanager.scribe.reading import Position
+
+Place = int | Position
+"""Where the output of a run begins: bytes of a file that is written directly, or what the
+scribe makes of that."""
 
 KEPT_BYTES = 16 * 1024 * 1024
 """A file that has grown larger than this is moved aside at the next launch."""
@@ -70,8 +78,69 @@ def last_lines(path: Path, start: int, end: int | None = None) -> tuple[str, ...
     except OSError:
         return ()
     lines = data.decode("utf-8", "replace").splitlines()
-    return tuple(_cut(line) for line in lines[-TAIL_LINES:])
+    return tuple(cut(line) for line in lines[-TAIL_LINES:])
 
 
-def _cut(line: str) -> str:
+def cut(line: str) -> str:
+    """Shorten a line for showing."""
     return line if len(line) <= LINE_LENGTH else line[: LINE_LENGTH - 1] + "…"
+
+
+class Sink(Protocol):
+    """Takes the output of instances.
+
+    Calls about an instance may block, and are made in worker threads.
+    """
+
+    def start(self) -> None:
+        """Begin; called on the loop's thread, or before the loop runs."""
+
+    def close(self, *, end: bool) -> None:
+        """Let go; with `end`, no instance is left that could write."""
+
+    def open(self, instance_id: str, path: Path) -> tuple[int, Place]:
+        """Get ready for a run.
+
+        Args:
+            instance_id: Whose run.
+            path: The file that its output goes to.
+
+        Returns:
+            What the process gets as stdout and stderr (to be closed), and where it begins.
+
+        Raises:
+            OSError: There is no way to take its output.
+        """
+
+    def adopted(self, instance_id: str) -> Place:
+        """Get ready for what an earlier manager launched; tells where its output begins."""
+
+    def last_lines(
+        self, instance_id: str, path: Path, begin: Place, end: Place | None
+    ) -> tuple[str, ...]:
+        """Read the last lines of a run; `end` is where the next one began, if one has."""
+
+
+class Directly:
+    """Implements `Sink`: the instance writes the file itself."""
+
+    def start(self) -> None:
+        """Nothing to be done; see the protocol."""
+
+    def close(self, *, end: bool) -> None:
+        """Nothing to be done; see the protocol."""
+
+    def open(self, instance_id: str, path: Path) -> tuple[int, Place]:
+        """Open the file; see the protocol."""
+        return open_for_run(path)
+
+    def adopted(self, instance_id: str) -> Place:
+        """Nothing to be done; see the protocol."""
+        return 0
+
+    def last_lines(
+        self, instance_id: str, path: Path, begin: Place, end: Place | None
+    ) -> tuple[str, ...]:
+        """Read the end of the file; see the protocol."""
+        assert isinstance(begin, int)
+        return last_lines(path, begin, end if isinstance(end, int) else None)

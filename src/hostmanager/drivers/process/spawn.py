@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hostmanager.core.model import Found, InstanceSpec
-from hostmanager.drivers.process import locks, marks, output
+from hostmanager.drivers.process import locks, marks
+from hostmanager.drivers.process.output import Place, Sink
 from hostmanager.drivers.process.ownership import Ownership, command_line, found
 
 log = logging.getLogger(__name__)
@@ -50,12 +51,12 @@ class Spawned:
     Attributes:
         pid: Its id, also that of its session and process group.
         pidfd: Refers to this very process; becomes readable when it ends. To be closed.
-        output_start: Size of the output file before it, bytes.
+        output_start: Where its output begins.
     """
 
     pid: int
     pidfd: int
-    output_start: int
+    output_start: Place
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,11 @@ class SpawnError(Exception):
 
 
 def spawn(
-    command: Command, spec: InstanceSpec, owner: Ownership, opened: Callable[[int], None]
+    command: Command,
+    spec: InstanceSpec,
+    owner: Ownership,
+    sink: Sink,
+    opened: Callable[[Place], None],
 ) -> Spawned | Alive:
     """Start a process, unless one of the instance is alive already.
 
@@ -89,7 +94,8 @@ def spawn(
         command: How.
         spec: Whose process it is.
         owner: How it will be known as ours.
-        opened: Told the size of the output file, before the process can write to it.
+        sink: Takes its output.
+        opened: Told where its output begins, before the process can write.
 
     Returns:
         The process; or what was found alive of the instance: nothing was started then.
@@ -101,21 +107,26 @@ def spawn(
     if isinstance(lock, Found):
         return Alive(lock, owner.open_leader(spec.instance_id, lock))
     try:
-        return _start(command, {**command.env, **owner.environment(spec)}, lock, opened)
+        env = {**command.env, **owner.environment(spec)}
+        fd, begin = _open_output(sink, spec.instance_id, command.output)
+        opened(begin)
+        return _start(command, env, lock, fd, begin)
     finally:
         if lock is not None:
             os.close(lock)  # the process has its own copy of the descriptor
 
 
-def _start(
-    command: Command, env: Mapping[str, str], lock: int | None, opened: Callable[[int], None]
-) -> Spawned:
+def _open_output(sink: Sink, instance_id: str, path: Path) -> tuple[int, Place]:
     try:
-        fd, start = output.open_for_run(command.output)
+        return sink.open(instance_id, path)
     except OSError as error:
-        reason = f"{command.output} cannot be written: {error.strerror}"
+        reason = f"{path} cannot be written: {error.strerror}"
         raise SpawnError("output file", reason) from error
-    opened(start)
+
+
+def _start(
+    command: Command, env: Mapping[str, str], lock: int | None, fd: int, begin: Place
+) -> Spawned:
     try:
         process = subprocess.Popen(
             command.argv,
@@ -137,7 +148,7 @@ def _start(
     pidfd = _pidfd(process)
     # From here on the pidfd alone is used: keep Popen from waiting for the child as well.
     process.returncode = 0
-    return Spawned(process.pid, pidfd, start)
+    return Spawned(process.pid, pidfd, begin)
 
 
 def _take_lock(owner: Ownership, instance_id: str) -> int | Found | None:

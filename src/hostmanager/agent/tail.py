@@ -1,0 +1,47 @@
+"""Answers to `output`: the newest lines that an agent printed, with their times."""
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hostmanager.agent.history import Query, QueryError, check_query
+from hostmanager.scribe.names import checked
+from hostmanager.scribe.reading import newest_lines
+
+
+def check_output_query(params: Mapping[str, Any]) -> Query:
+    """Check the parameters as they came from a client.
+
+    Raises:
+        QueryError: One of them makes no sense.
+    """
+    query = check_query({**params, "limit": params["lines"]}, limit_name="lines")
+    if query.instance_id is None:
+        raise QueryError("'instance_id' must be the name of an instance.")
+    try:
+        checked(query.instance_id)
+    except ValueError as error:
+        raise QueryError(f"'instance_id': {error}") from None
+    return query
+
+
+async def answer_output(folder: Path, session: Any, params: Mapping[str, Any]) -> tuple[bool, str]:
+    """Read the lines, in a worker thread, into the data of the session."""
+    try:
+        query = check_output_query(params)
+    except QueryError as error:
+        return False, str(error)
+    assert query.instance_id is not None
+    lines = await asyncio.to_thread(
+        newest_lines, folder, query.instance_id, query.limit, query.since
+    )
+    file = folder / f"{query.instance_id}.out"
+    session.data = {
+        "instance_id": query.instance_id,
+        "lines": [[when, text] for when, text in lines],
+        "file": str(file),
+    }
+    if not lines and not await asyncio.to_thread(file.exists):
+        return False, f"There is no output of '{query.instance_id}' in {folder}."
+    return True, f"{len(lines)} lines."

@@ -1,0 +1,74 @@
+"""What agents print, read through the manager."""
+
+import json
+import time
+
+import pytest
+
+from tests.support.clients import client
+from tests.support.processes import processes_of
+from tests.support.sites import instance
+from tests.support.waiting import wait_for
+
+
+def test_the_newest_lines_come_with_their_times(site, start_manager):
+    site.write(instance("a"))
+    begun = time.time()
+    start_manager(site)
+    hm = client(site)
+
+    def said():
+        data = hm.output(instance_id="a", lines=10).session["data"]
+        return data.get("lines") and data
+
+    data = wait_for(said, 10, "output")
+    json.dumps(data, allow_nan=False)
+    when, text = data["lines"][-1]
+    assert "tiny a up pid" in text
+    assert begun - 1 < when < time.time() + 1
+    assert data["file"].endswith("a.out")
+    assert hm.output(instance_id="a", since=time.time() + 10).session["data"]["lines"] == []
+
+
+def test_no_line_is_lost_over_the_death_of_the_manager(site, start_manager):
+    total = 200_000
+    site.write(instance("a", "--behave", "chatty", "--rate", "100000", "--total", str(total)))
+    first = start_manager(site)
+    wait_for(lambda: processes_of(site).get("a"), 20, "the agent")
+    first.process.kill()
+    first.process.wait()
+    done = site.working_dir / "chatty" / "a"
+    wait_for(done.exists, 20, "the agent to have written all, with no manager")
+    written = int(done.read_text().split()[0])
+    start_manager(site)
+
+    def numbers():
+        lines = client(site).output(instance_id="a", lines=10000).session["data"]["lines"]
+        return [int(text.split()[0]) for _, text in lines if text[:12].isdigit()]
+
+    wait_for(lambda: numbers() and numbers()[-1] == written - 1, 10, "the last line")
+    assert numbers() == list(range(written))
+
+
+@pytest.mark.parametrize(
+    ("params", "words"),
+    [
+        ({"instance_id": "../../etc/passwd"}, "instance_id"),
+        ({"instance_id": 5}, "instance_id"),
+        ({"instance_id": "a", "lines": 0}, "lines"),
+        ({"instance_id": "a", "lines": "many"}, "lines"),
+        ({"instance_id": "a", "since": "yesterday"}, "since"),
+        ({"instance_id": "nobody"}, "nobody"),
+    ],
+)
+def test_nonsense_is_refused_by_name(shared_manager, params, words):
+    reply = shared_manager.output(**params)
+    assert reply.session["success"] is False
+    assert words in reply.session["messages"][-2][1]
+
+
+@pytest.fixture
+def shared_manager(site, start_manager):
+    site.write(instance("a", manage="down"))
+    start_manager(site)
+    return client(site)
