@@ -19,7 +19,7 @@ from hostmanager.agent import record
 from hostmanager.agent.alone import AnotherManagerError, claim
 from hostmanager.agent.assembly import make_host, make_settings
 from hostmanager.agent.folders import FolderError
-from hostmanager.agent.host import Before
+from hostmanager.agent.host import Before, NotRunningError
 from hostmanager.agent.loop import install_reactor, new_loop, without_extras
 from hostmanager.agent.options import Settings, make_parser
 from hostmanager.site import (
@@ -195,10 +195,14 @@ class Program:
         task.add_done_callback(self._reloading.discard)
 
     async def _reload(self) -> None:
-        if self.host.running:
+        if not self.host.running:
+            return
+        try:
             answer = await self.host.update([], reload_config=True)
-            self.host.say(answer.text)
-            record.answered(self.host.journal, "SIGHUP", None, {}, (answer.ok, answer.text))
+        except NotRunningError:
+            return  # stopped while the file was read
+        self.host.say(answer.text)
+        record.answered(self.host.journal, "SIGHUP", None, {}, (answer.ok, answer.text))
 
 
 def _working_dir_in(argv: Sequence[str]) -> Path:

@@ -65,7 +65,7 @@ class Wanted:
             recalled = _parse(_read(self._path))
         except FileNotFoundError:
             return Recalled()
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             aside = self._path.with_name(f"{self._path.name}.broken-{time.time():.0f}")
             with suppress(OSError):
                 self._path.rename(aside)
