@@ -66,14 +66,14 @@ SHAPES = ("nothing", "a directory", "a symlink loop", "garbage", "half of it", "
 def _not_hurt(world: World) -> Path:
     if world.state_is_hurt():
         raise NotNowError
-    world.words.doubt()
+    world.doubt_words()
     return world.site.state_dir
 
 
 @kind("state folder deleted", 4)
 def state_deleted(world: World, _rng: Random) -> str:
     shutil.rmtree(_not_hurt(world), ignore_errors=True)
-    world.words.doubt()
+    world.doubt_words()
     return ""
 
 
@@ -105,7 +105,7 @@ def state_file(world: World, rng: Random) -> str:
         with contextlib.suppress(OSError):
             if not path.is_file() or path.stat().st_size >= LARGE // 2:
                 remove(path)
-        world.words.doubt()
+        world.doubt_words()
 
     world.hurt[f"state {name}"] = undo
     return f"{name}: {shape}"

@@ -123,7 +123,7 @@ def ended(world: World, _rng: Random) -> str:
     if left := world.eyes.alive():
         raise ViolationError(f"SIGTERM left {[(x.instance_id, x.pid) for x in left]}")
     if world.state_is_hurt():
-        world.words.doubt()
+        world.doubt_words()
         world.words.killed()
     else:
         world.words.clean()

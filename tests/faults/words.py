@@ -50,10 +50,12 @@ class Words:
             self.may[name].add(self.default[name])
             self.kept[name].add(self.default[name])
 
-    def doubt(self) -> None:
-        """Somebody meddled with what is kept."""
+    def doubt(self, *, read: bool) -> None:
+        """Somebody meddles with what is kept; `read`: a manager has read it already."""
         for name in self.kept:
             self.kept[name] |= {self.default[name]} | self.may[name]
+            if not read:
+                self.may[name] |= self.kept[name]
 
     def killed(self) -> None:
         """The manager was killed: what it had kept is in force."""

@@ -28,6 +28,9 @@ from tests.support.sites import Site, instance
 BOUND = 40.0
 """Seconds within which every target is reached once nothing stands in the way."""
 
+BEGINNING = 4.0
+"""Seconds within which a manager has read what an earlier one was told, amply."""
+
 SLOW = 5.0
 """Seconds after which it is worth telling what was waited for."""
 
@@ -51,6 +54,7 @@ AGENTS: dict[str, tuple[object, ...]] = {
     "spare": (),
 }
 DOWN_FIRST = {"very-stubborn", "spare"}
+PATIENT = {"very-stubborn"}  # takes 6 s to be ended
 CRASHERS = {"crash", "segfault"}
 STEADY = tuple(name for name in AGENTS if name not in CRASHERS)
 
@@ -144,7 +148,9 @@ class World:
         if self.run is not None:
             return self.run
         run = self.start()
-        alive = {n: p for n, p in run.adopting.items() if n in STEADY}
+        # Those that are to be ended are taken over, too, but it is not said.
+        up = [name for name in STEADY if self.words.may[name] == {"up"}]
+        alive = {name: pid for name, pid in run.adopting.items() if name in up}
         took = run.wait_adopted(alive, self.eyes.leaders, 10.0)
         if took is not None and alive:
             self.adoptions.append((len(alive), took))
@@ -216,6 +222,7 @@ class World:
         return [
             (name, signal.pid)
             for name in STEADY
+            if name not in PATIENT  # it may have been in the middle of it
             for signal in self.site.signals(name)
             if signal.at > begun
         ]
@@ -251,6 +258,11 @@ class World:
                 return True
         self.seen["words answered before they were on the disk"] += 1
         return False
+
+    def doubt_words(self) -> None:
+        """Somebody meddles with the state folder: what is kept there may be lost."""
+        read = self.run is not None and time.monotonic() > self.run.begun + BEGINNING
+        self.words.doubt(read=read)
 
     def state_is_hurt(self) -> bool:
         """Whether somebody meddles with the state folder at present."""
@@ -354,6 +366,8 @@ class World:
     ) -> str | None:
         if not self.words.accepts(name, child["target_state"]):
             return f"the target to be {' or '.join(self.words.may[name])}"
+        if name in PATIENT and child["next_action"] == "wait_dead" and child["message"]:
+            return None  # it is being ended, and that is said
         if child["target_state"] == "down":
             return None if child["next_action"] == "down" and not mine else "it to be down"
         if name in CRASHERS and child["next_action"] in ("start_at", "wait_start"):
