@@ -5,6 +5,7 @@ import signal
 import time
 
 import psutil
+
 from tests.support.clients import children, client
 from tests.support.processes import processes_of
 from tests.support.sites import instance
