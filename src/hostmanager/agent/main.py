@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import logging
 import os
+import resource
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -33,6 +34,9 @@ from hostmanager.site import (
 )
 
 log = logging.getLogger("hostmanager")
+
+FILES = 16384
+"""Files that may be open, if the hard limit allows: some four for each agent."""
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
 
@@ -74,8 +78,16 @@ def main(args: Sequence[str] | None = None, prog: str | None = None) -> None:
     for remark in remarks:
         log.warning(remark)
     site = with_known_classes(site, finish_probe(probe))
+    _allow_files()
     with alone:
         raise SystemExit(Program(namespace, settings, site).run())
+
+
+def _allow_files() -> None:
+    """Allow ourselves as many open files as we may have: each agent takes a few."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FILES if most == resource.RLIM_INFINITY else min(FILES, most)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 
 class Program:
@@ -225,6 +237,7 @@ def _start_log(args: argparse.Namespace, settings: Settings) -> None:
         file = logging.FileHandler(settings.output_dir / name, delay=True)
         file.addFilter(lambda record: record.name != "hostmanager.ocs")  # OCS writes them itself
         handlers.append(file)
+    logging.raiseExceptions = False  # a full disk under a log is not told by a page for each line
     logger = logging.getLogger("hostmanager")
     logger.setLevel({"warn": "WARNING"}.get(_log_level(), _log_level().upper()))
     for handler in handlers:
