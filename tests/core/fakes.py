@@ -196,6 +196,9 @@ class FakeDriver:
             self.clock.call_later(behaviour.ends_after, ends)
         report(ev.Launched(process.pid))
 
+    def forget(self, instance_id: str) -> None:
+        assert not self.alive(instance_id), "forgotten while something is alive"
+
     def signal(self, instance_id: str, step: StopStep) -> None:
         self.signals[instance_id].append(step)
         process = self.processes.get(instance_id)

@@ -220,6 +220,9 @@ def second(make_site, site) -> Callable[..., Site]:
     def make() -> Site:
         other = make_site(site.router)
         other.address_root = site.address_root
+        # As from another host, where nobody sees the first one but the router: on the same
+        # host the second would not even start.
+        other.router_host = "localhost"
         return other
 
     return make

@@ -51,6 +51,7 @@ class Site:
         address_root: Its own, so that sites can share a router.
         mark: Value of ``HM_TEST_MARK`` in the environment of the site's manager.
         may_leave_processes: For tests that end with agents running on purpose.
+        router_host: How the site calls the router's host.
     """
 
     folder: Path
@@ -59,6 +60,7 @@ class Site:
     address_root: str = ""
     mark: str = field(default="")
     may_leave_processes: bool = False
+    router_host: str = "127.0.0.1"
 
     def __post_init__(self) -> None:
         self.folder = Path(self.folder).resolve()
@@ -107,7 +109,7 @@ class Site:
     def hub(self) -> dict[str, Any]:
         """The hub block: where the router is."""
         return {
-            "wamp_server": self.router.url,
+            "wamp_server": self.router.url.replace("127.0.0.1", self.router_host),
             "wamp_http": self.router.http,
             "wamp_realm": self.router.realm,
             "address_root": self.address_root,

@@ -117,6 +117,7 @@ class Keeper:
             case ev.Forget():
                 self._forgotten = True
                 self._queue.clear()
+                self._around.driver.forget(self.instance_id)
                 self._around.publish(self.instance_id, None)
             case ev.Note():
                 self._around.note(self.instance_id, effect)

@@ -58,5 +58,8 @@ class Driver(Protocol):
     def signal(self, instance_id: str, step: StopStep) -> None:
         """Use this means to end the instance. Harmless when nothing of it is alive."""
 
+    def forget(self, instance_id: str) -> None:
+        """The instance is no more; nothing of it is alive."""
+
     def close(self) -> None:
         """Let go of threads and connections; nothing is launched any more."""

@@ -156,6 +156,10 @@ class ProcessDriver:
         else:
             _send_group(run.spawned.pid, SIGNALS[step])
 
+    def forget(self, instance_id: str) -> None:
+        """Let go of what was kept for the instance; see the protocol."""
+        self._readers.submit(self._sink.drop, instance_id)
+
     def close(self) -> None:
         """Let the worker threads go; nothing is launched any more."""
         for pool in (self._launchers, self._lookers, self._readers):

@@ -115,6 +115,9 @@ class Sink(Protocol):
     def adopted(self, instance_id: str) -> Place:
         """Get ready for what an earlier manager launched; tells where its output begins."""
 
+    def drop(self, instance_id: str) -> None:
+        """The instance is no more; its files stay."""
+
     def last_lines(
         self, instance_id: str, path: Path, begin: Place, end: Place | None
     ) -> tuple[str, ...]:
@@ -137,6 +140,9 @@ class Directly:
     def adopted(self, instance_id: str) -> Place:
         """Nothing to be done; see the protocol."""
         return 0
+
+    def drop(self, instance_id: str) -> None:
+        """Nothing to be done; see the protocol."""
 
     def last_lines(
         self, instance_id: str, path: Path, begin: Place, end: Place | None

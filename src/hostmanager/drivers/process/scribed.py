@@ -110,6 +110,10 @@ class Scribed:
         self._scribe.hold(instance_id)
         return Position(0, 0)
 
+    def drop(self, instance_id: str) -> None:
+        """Remove the pipe of an instance; see the protocol."""
+        self._scribe.drop(instance_id)
+
     def last_lines(
         self, instance_id: str, path: Path, begin: Place, end: Place | None
     ) -> tuple[str, ...]:

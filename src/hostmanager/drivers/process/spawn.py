@@ -9,9 +9,11 @@ it starts can be found and ended.
 import errno
 import logging
 import os
+import resource
 import subprocess
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +23,9 @@ from hostmanager.drivers.process.output import Place, Sink
 from hostmanager.drivers.process.ownership import Ownership, command_line, found
 
 log = logging.getLogger(__name__)
+
+USUAL_FILES = resource.getrlimit(resource.RLIMIT_NOFILE)
+"""What this program was started with, and agents are: it raises its own limit afterwards."""
 
 LOCK_PATIENCE = 1.0
 LOCK_PAUSE = 0.01
@@ -144,11 +149,17 @@ def _start(
         raise SpawnError("arguments", str(error)) from error
     finally:
         os.close(fd)
+    _give_usual_limit(process.pid)
     # Our own child, not waited for: the pid cannot mean anything else yet.
     pidfd = _pidfd(process)
     # From here on the pidfd alone is used: keep Popen from waiting for the child as well.
     process.returncode = 0
     return Spawned(process.pid, pidfd, begin)
+
+
+def _give_usual_limit(pid: int) -> None:
+    with suppress(OSError, ValueError):  # it ended, or changed its user
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, USUAL_FILES)
 
 
 def _take_lock(owner: Ownership, instance_id: str) -> int | Found | None:
