@@ -205,12 +205,18 @@ class ProcessDriver:
         try:
             result = os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         except ChildProcessError:  # not our child: an earlier manager launched it
-            run.status = strangers.exit_status(run.spawned.pid, pidfd)
-        else:
-            if result is None:
-                return  # not ended after all
-            run.status = _status(result)
+            self._loop.remove_reader(pidfd)
+            future = self._lookers.submit(strangers.exit_status, run.spawned.pid, pidfd)
+            future.add_done_callback(partial(self._on_loop, partial(self._told_status, run)))
+            return
+        if result is None:
+            return  # not ended after all
+        run.status = _status(result)
         self._loop.remove_reader(pidfd)
+        self._look_for_remnants(run)
+
+    def _told_status(self, run: _Run, future: "Future[ExitStatus]") -> None:
+        run.status = future.result() if future.exception() is None else ExitStatus()
         self._look_for_remnants(run)
 
     def _end(self, run: _Run, last: Ended | Gone) -> None:
@@ -236,7 +242,8 @@ class ProcessDriver:
         def told(future: "Future[tuple[str, ...]]") -> None:
             if self._reading.get(run.instance_id) is run:
                 del self._reading[run.instance_id]
-            run.report(Output(future.result()))
+            lines = future.result() if future.exception() is None else ()
+            run.report(Output(lines))
 
         self._readers.submit(read).add_done_callback(partial(self._on_loop, told))
 
@@ -250,8 +257,8 @@ class ProcessDriver:
     def _found_remnants(self, run: _Run, future: "Future[dict[int, Relative]]") -> None:
         try:
             found = future.result()
-        except OSError as error:  # no file descriptors left, say: nothing is known
-            log.warning("cannot see what %s left behind: %s", run.instance_id, error)
+        except (OSError, MemoryError) as error:  # no descriptors left, say: nothing is known
+            log.warning("cannot see what %s left behind: %r", run.instance_id, error)
             self._loop.call_later(LOOK_AGAIN, self._look_for_remnants, run)
             return
         for pid, relative in found.items():
