@@ -46,10 +46,11 @@ class Host:
         self.folder = folder
         self.commands: dict[str, Command] = {}
         self.reports: dict[str, asyncio.Queue[ev.Observation]] = defaultdict(asyncio.Queue)
+        self.owner = Ownership(f"test{os.getpid()}-{id(self)}", folder / "locks")
         self.driver = ProcessDriver(
             asyncio.get_running_loop(),
             lambda s: self.commands[s.instance_id],
-            Ownership(f"test{os.getpid()}-{id(self)}", folder / "locks"),
+            self.owner,
         )
         self.pids: dict[str, int] = {}
 

@@ -1,0 +1,90 @@
+"""The lock that lives as long as anybody who inherited it."""
+
+import os
+import subprocess
+
+import pytest
+
+from hostmanager.drivers.process import locks
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "locks" / "a.lock"
+
+
+def test_a_lock_is_had_once(path):
+    first = locks.take(path)
+    assert first is not None
+    assert locks.take(path) is None
+    os.close(first)
+    second = locks.take(path)
+    assert second is not None
+    os.close(second)
+
+
+def test_the_folder_is_made_for_us_alone(path):
+    os.close(locks.take(path))
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_who_inherited_it_holds_it_and_is_found(path):
+    lock = locks.take(path)
+    child = subprocess.Popen(["/bin/sleep", "1000"], pass_fds=[lock])
+    bystander = subprocess.Popen(["/bin/sleep", "1000"])
+    os.close(lock)
+    try:
+        assert locks.take(path) is None
+        assert locks.holders(path) == [child.pid]
+    finally:
+        for process in (child, bystander):
+            process.kill()
+            process.wait()
+    assert locks.holders(path) == []
+    os.close(locks.take(path))
+
+
+def test_we_are_not_told_of_ourselves(path):
+    lock = locks.take(path)
+    assert locks.holders(path) == []
+    os.close(lock)
+
+
+def test_a_lock_is_not_inherited_unless_told(path):
+    lock = locks.take(path)
+    child = subprocess.Popen(["/bin/sleep", "1000"], close_fds=False)
+    try:
+        assert locks.holders(path) == []
+    finally:
+        child.kill()
+        child.wait()
+        os.close(lock)
+
+
+@pytest.mark.parametrize("what", ["directory", "loop", "link elsewhere", "file as folder"])
+def test_what_is_no_file_of_ours_is_an_error_and_is_left_as_it_is(path, what, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    if what == "file as folder":
+        path.parent.write_text("a file")
+    else:
+        path.parent.mkdir()
+    match what:
+        case "directory":
+            path.mkdir()
+        case "loop":
+            path.symlink_to(path)
+        case "link elsewhere":
+            path.symlink_to(elsewhere)
+    with pytest.raises(OSError):
+        locks.take(path)
+    assert not elsewhere.exists()
+    assert locks.holders(path) == []
+
+
+def test_a_deleted_file_locks_nobody_out(path):
+    old = locks.take(path)
+    path.unlink()
+    new = locks.take(path)
+    assert new is not None
+    os.close(old)
+    os.close(new)

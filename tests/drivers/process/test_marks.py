@@ -1,0 +1,121 @@
+"""The mark in the environment: written, read, found; who leads and who was only started."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from hostmanager.drivers.process import marks
+from hostmanager.drivers.process.marks import Mark, Marked
+from hostmanager.drivers.process.ownership import found
+
+KEY = f"marks{os.getpid()}"
+SLEEP = ("/bin/sleep", "1000")
+
+Start = Callable[..., int]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Start a sleeper with a mark; its pid."""
+    started = []
+
+    def go(mark: str, *, session: bool = True) -> int:
+        env = {"A": "1", marks.VARIABLE: mark, "B": "2"}
+        started.append(subprocess.Popen(SLEEP, env=env, start_new_session=session))
+        environ = Path(f"/proc/{started[-1].pid}/environ")
+        while not environ.read_bytes():  # empty for an instant in the middle of an exec
+            pass
+        return started[-1].pid
+
+    yield go
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def mark_of(instance_id: str, ago: int = 0) -> Mark:
+    """A mark as of so many ticks ago."""
+    return Mark(KEY, instance_id, "abc", marks.now_ticks() - ago, "Any")
+
+
+@pytest.mark.parametrize("agent_class", ["FakeDataAgent", "odd/class", "", "mit Umläuten"])
+def test_what_was_written_is_read(agent_class):
+    mark = Mark(KEY, "a.b-c_1", "f00", 123456, agent_class)
+    assert marks.parse(str(mark)) == mark
+
+
+@pytest.mark.parametrize(
+    "text", ["", "a", "a/b/c", "a/b/c/later/X", "a/b/c/-1/X", "a/b/c//X", "////"]
+)
+def test_what_is_no_mark_of_ours_is_none(text):
+    assert marks.parse(text) is None
+
+
+def test_a_marked_process_is_found_by_its_key_alone(start):
+    mark = mark_of("a")
+    pid = start(str(mark))
+    start(str(mark).replace(KEY, KEY + "x"))
+    (one,) = marks.find(KEY)
+    assert (one.pid, one.mark) == (pid, mark)
+    assert one.leads
+
+
+def test_a_mark_that_cannot_be_read_as_text_disturbs_nothing(start):
+    pid = start("\udcff\udcfe/\udc80")
+    assert marks.read(pid) is None
+    assert marks.find(KEY) == []
+
+
+def test_a_zombie_carries_no_mark():
+    env = {marks.VARIABLE: str(mark_of("a"))}
+    process = subprocess.Popen(["/bin/sleep", "0"], env=env)
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    assert marks.find(KEY) == []
+    process.wait()
+
+
+def test_a_process_that_ended_carries_none():
+    process = subprocess.Popen(["/bin/true"])
+    process.wait()
+    assert marks.read(process.pid) is None
+    assert marks.start_ticks(process.pid) is None
+
+
+def test_who_leads_a_session_and_began_when_the_mark_says_is_the_leader(start):
+    mark = mark_of("a")
+    leader = start(str(mark))
+    other = start(str(mark), session=False)
+    by_pid = {marked.pid: marked.leads for marked in marks.find(KEY)}
+    assert by_pid == {leader: True, other: False}
+
+
+def test_a_daemon_with_a_session_of_its_own_began_too_late_to_be_the_leader(start):
+    daemon = start(str(mark_of("a", ago=marks.LAUNCH_SPREAD + 1)))
+    (one,) = marks.find(KEY)
+    assert (one.pid, one.leads) == (daemon, False)
+    assert found([one]).pid is None
+
+
+def test_of_two_that_might_lead_the_earlier_does():
+    # A daemon that was started within a second of its agent: the agent began before it.
+    me, mark = os.getsid(0), Mark(KEY, "a", "abc", 1000, "Any")
+    agent, daemon = Marked(me, mark, 1005), Marked(me, mark, 1050)
+    assert agent.leads or os.getsid(0) != me
+    assert found([daemon, agent]).others == (daemon.pid,)
+
+
+def test_a_name_with_parentheses_does_not_hide_the_start(tmp_path):
+    program = tmp_path / "a) S 1 (b"
+    program.symlink_to(sys.executable)
+    process = subprocess.Popen([program, "-c", "import time; time.sleep(1000)"])
+    try:
+        ticks = marks.start_ticks(process.pid)
+        assert ticks is not None
+        assert abs(ticks - marks.now_ticks()) < 1000
+    finally:
+        process.kill()
+        process.wait()

@@ -1,0 +1,208 @@
+"""Known by session, mark and lock: whatever an agent, or a dying manager, leaves behind."""
+
+import asyncio
+import os
+import subprocess
+import textwrap
+
+import psutil
+import pytest
+
+from hostmanager.core.events import Ended, ExitStatus, Gone, Launched, LeftBehind, StopStep
+from hostmanager.core.model import InstanceSpec
+from hostmanager.drivers.process import locks
+from tests.drivers.process.conftest import PYTHON, Host, until
+from tests.support.waiting import wait_for
+
+SPEC = InstanceSpec("a", "Any")
+
+LEAVES = """
+    # A daemon: another session and group, a parent that is gone. What it loses is the point.
+    import os, sys, time
+    note, program = sys.argv[1:]
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            exec(program)
+            with open(note + ".new", "w") as file:
+                file.write(str(os.getpid()))
+            os.rename(note + ".new", note)
+            time.sleep(1000)
+        os._exit(0)
+    os.wait()
+    print("ready", flush=True)
+    time.sleep(1000)
+"""
+KEEPS_ALL = "pass"
+LOSES_ITS_MARK = """
+if "OCS_HOSTMANAGER" in os.environ:
+    os.execve(sys.executable, [sys.executable, "-c", again(), note, "pass"], {})
+""".replace(
+    "again()",
+    '\'import os, sys, time; note = sys.argv[1]; f = open(note, "w"); '
+    "f.write(str(os.getpid())); f.close(); time.sleep(1000)'",
+)
+LOSES_ITS_DESCRIPTORS = "os.closerange(0, 4096)"
+
+
+off = asyncio.to_thread
+"""Away from the loop: it is watched, also for what tests do on it."""
+
+
+async def holders(host: Host) -> list[int]:
+    """Who holds the lock of `a`."""
+    return await off(locks.holders, host.owner.lock_file("a"))
+
+
+def runs(pid: int) -> bool:
+    """Whether a process is there, and no zombie."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+async def daemon(host: Host, program: str) -> tuple[int, int]:
+    """Launch an agent that starts a daemon: the pids of both."""
+    note = host.file("daemon")
+    pid = await host.launch("a", PYTHON, "-c", textwrap.dedent(LEAVES), str(note), program)
+    await until(lambda: note.exists() and note.read_text(), "the daemon")
+    return pid, int(note.read_text())
+
+
+@pytest.mark.parametrize(
+    "program",
+    [KEEPS_ALL, LOSES_ITS_MARK, LOSES_ITS_DESCRIPTORS],
+    ids=["keeps all", "loses its mark", "loses its descriptors"],
+)
+async def test_a_daemon_is_found_by_what_it_kept_and_ended(host, program):
+    pid, left = await daemon(host, program)
+    assert os.getsid(left) not in (pid, os.getsid(0))
+    marked = await off(host.owner.is_marked, left, "a")
+    kept = (marked, left in await holders(host))
+    assert kept == (program != LOSES_ITS_MARK, program != LOSES_ITS_DESCRIPTORS)
+    os.kill(pid, 9)
+    end = await host.next("a")
+    assert isinstance(end, LeftBehind)
+    assert [who.partition(":")[0] for who in end.who] == [f"pid {left}"]
+    host.driver.signal("a", StopStep.KILL)
+    assert await host.next("a") == Gone()
+    assert not await off(runs, left)
+
+
+async def test_an_agent_is_not_launched_beside_what_another_left(host):
+    """The next manager finds a daemon, and no leader: it is dealt with as after any end."""
+    pid, left = await daemon(host, KEEPS_ALL)
+    found = (await off(host.owner.survey))["a"]
+    assert (found.pid, found.others) == (pid, (left,))
+    os.kill(pid, 9)
+    assert isinstance(await host.next("a"), LeftBehind)
+    found = (await off(host.owner.survey))["a"]
+    assert left in (found.pid, *found.others)
+    host.driver.signal("a", StopStep.KILL)
+    assert await host.next("a") == Gone()
+    assert "a" not in await off(host.owner.survey)
+
+
+# --- who has the lock ----------------------------------------------------------------------------
+
+
+def stray(host: Host, *argv: str) -> int:
+    """Start a process that holds the lock of `a`, carries no mark and is not our child."""
+    lock = locks.take(host.owner.lock_file("a"))
+    assert lock is not None
+    said = subprocess.run(
+        ["/bin/sh", "-c", 'setsid "$@" >/dev/null 2>&1 & echo $!', "sh", *argv],
+        check=True,
+        capture_output=True,
+        text=True,
+        pass_fds=[lock],
+    ).stdout
+    os.close(lock)
+    return int(said)
+
+
+async def test_a_stray_that_holds_the_lock_is_named_and_the_launch_follows_its_end(host):
+    pid = await off(stray, host, "/bin/sleep", "1234")
+    try:
+        failed = await host.failure("a", "/bin/sleep", "1000")
+        assert failed.step == "lock"
+        assert f"pid {pid}: /bin/sleep 1234" in failed.reason
+    finally:
+        os.kill(pid, 9)
+    await off(wait_for, lambda: not locks.holders(host.owner.lock_file("a")))
+    await host.launch("a", "/bin/sleep", "1000")
+    host.driver.signal("a", StopStep.KILL)
+    assert await host.next("a") == Ended(ExitStatus(signal=9))
+
+
+async def test_what_a_dead_manager_had_just_forked_is_adopted_not_doubled(host):
+    """It holds the lock, has no mark yet, and becomes the agent a moment later."""
+    [(name, mark), *_] = host.owner.environment(SPEC).items()
+    becomes = f"""
+        import os, time
+        time.sleep(0.4)
+        env = {{"HOST_TEST": {str(host.folder)!r}, {name!r}: {mark!r}}}
+        os.execve("/bin/sleep", ["sleep", "1000"], env)
+    """
+    pid = await off(stray, host, PYTHON, "-S", "-c", textwrap.dedent(becomes))
+    host.begin("a", "/bin/sleep", "2000")
+    launched = await host.next("a")
+    assert isinstance(launched, Launched), launched
+    assert (launched.pid, launched.found and launched.found.pid) == (pid, pid)
+    assert [p.cmdline() for p in await off(host.processes)] == [["sleep", "1000"]]
+    host.driver.signal("a", StopStep.TERMINATE)
+    end = await host.next("a")
+    assert end.status in (ExitStatus(signal=15), ExitStatus())
+
+
+async def test_the_lock_is_held_as_long_as_the_agent_lives(host):
+    pid = await host.launch("a", "/bin/sleep", "1000")
+    assert await holders(host) == [pid]
+    host.driver.signal("a", StopStep.KILL)
+    await host.next("a")
+    os.close(await off(locks.take, host.owner.lock_file("a")))
+
+
+async def test_launches_at_the_same_time_do_not_take_each_others_children_for_agents(host):
+    """Between fork and exec a child has copies of all that is open here: other locks, too."""
+    names = [f"a{n}" for n in range(48)]
+    for turn in range(2):
+        for name in names:
+            host.begin(name, "/bin/sleep", str(1000 + turn))
+        reports = await asyncio.gather(*(host.next(name) for name in names))
+        assert all(isinstance(r, Launched) and r.found is None for r in reports), reports
+        for name in names:
+            host.driver.signal(name, StopStep.KILL)
+        ends = await asyncio.gather(*(host.next(name) for name in names))
+        assert all(end == Ended(ExitStatus(signal=9)) for end in ends), ends
+
+
+async def test_a_launch_without_a_lock_is_a_launch(host):
+    path = host.owner.lock_file("a")
+    path.mkdir(parents=True)
+    await host.launch("a", "/bin/sleep", "1000")
+    host.driver.signal("a", StopStep.KILL)
+    assert await host.next("a") == Ended(ExitStatus(signal=9))
+
+
+# --- the survey ----------------------------------------------------------------------------------
+
+
+async def test_what_was_launched_is_found_with_what_is_known_of_it(host):
+    pid = await host.launch("a", "/bin/sleep", "1000")
+    found = (await off(host.owner.survey))["a"]
+    assert (found.pid, found.agent_class, found.others) == (pid, "Any", ())
+    assert abs(found.since - await off(lambda: psutil.Process(pid).create_time())) < 1
+    host.driver.signal("a", StopStep.KILL)
+    await host.next("a")
+    assert await off(host.owner.survey) == {}
+
+
+async def test_a_leader_that_ends_between_the_looks_is_not_opened(host):
+    pid = await host.launch("a", "/bin/sleep", "1000")
+    found = (await off(host.owner.survey))["a"]
+    host.driver.signal("a", StopStep.KILL)
+    await host.next("a")
+    assert not await off(psutil.pid_exists, pid)
+    assert await off(host.owner.open_leader, "a", found) is None
