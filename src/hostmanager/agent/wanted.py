@@ -15,12 +15,13 @@ import logging
 import os
 import time
 from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from hostmanager.core.model import Target
+from hostmanager.drivers.process.workers import make_workers
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +56,7 @@ class Wanted:
         self._path = path
         self._targets: dict[str, Target] = {}
         self._stopped = False
-        self._writer = ThreadPoolExecutor(1, "wanted")
+        self._writer = make_workers(1, "wanted")
         self._job: Future[None] | None = None
         self._failed = False
 

@@ -15,7 +15,7 @@ import logging
 import os
 import signal
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -36,6 +36,7 @@ from hostmanager.drivers.process import strangers
 from hostmanager.drivers.process.output import Directly, Place, Sink
 from hostmanager.drivers.process.ownership import Kin, Ownership, Relative
 from hostmanager.drivers.process.spawn import Alive, Command, Spawned, SpawnError, spawn
+from hostmanager.drivers.process.workers import make_workers
 
 log = logging.getLogger(__name__)
 
@@ -98,9 +99,9 @@ class ProcessDriver:
         self._surveyed: dict[str, int | None] = {}  # pidfds of what the survey found
         self._runs: dict[str, _Run] = {}  # of which something is alive
         self._reading: dict[str, _Run] = {}  # of which the output is being read
-        self._launchers = ThreadPoolExecutor(LAUNCHERS, "launch", _block_no_signals)
-        self._lookers = ThreadPoolExecutor(2, "look")
-        self._readers = ThreadPoolExecutor(2, "read")
+        self._launchers = make_workers(LAUNCHERS, "launch", _block_no_signals)
+        self._lookers = make_workers(2, "look")
+        self._readers = make_workers(2, "read")
 
     def launch(self, spec: InstanceSpec, report: Report) -> None:
         """Start the instance; see the protocol."""

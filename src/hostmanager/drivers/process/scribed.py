@@ -9,10 +9,11 @@ that cannot be written), the agent writes its file itself, as a program without 
 import asyncio
 import logging
 import os
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from pathlib import Path
 
 from hostmanager.drivers.process.output import TAIL_LINES, Directly, Place, cut
+from hostmanager.drivers.process.workers import make_workers
 from hostmanager.scribe.client import Scribe
 from hostmanager.scribe.reading import Position, lines_since, position
 
@@ -39,7 +40,7 @@ class Scribed:
         self._scribe = scribe
         self._files = files
         self._directly = Directly()
-        self._worker = ThreadPoolExecutor(1, "scribe")
+        self._worker = make_workers(1, "scribe")
         self._pause = PAUSE_FIRST
         self._pidfd = -1
         self._closed = False
