@@ -9,7 +9,7 @@ BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 TESTS ?= tests
 
-.PHONY: help setup demo test lint bench clean
+.PHONY: help setup demo test faults lint bench clean
 
 help:  ## What there is to make
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -30,6 +30,9 @@ demo: $(READY)  ## A real router, the manager and a few real agents, live (DEMO_
 
 test: $(READY)  ## All tests (TEST_ARGS="-k name" passes options on)
 	$(BIN)/python -m pytest $(TEST_ARGS) $(TESTS)
+
+faults: $(READY)  ## Ten minutes of random faults (FAULTS_ARGS="--seed 7 --seconds 60")
+	$(BIN)/python -m tests.faults $(FAULTS_ARGS)
 
 lint: $(READY)  ## Style, types, import rules
 	$(BIN)/ruff check .

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from bench import (
+    measure_adoption,
     measure_killed,
     measure_load,
     measure_scale,
@@ -43,9 +44,10 @@ EXPERIMENTS: tuple[Experiment, ...] = (
     *measure_start.EXPERIMENTS,
     *measure_load.EXPERIMENTS,
     *measure_scale.EXPERIMENTS,
+    *measure_adoption.EXPERIMENTS,
 )
 RESULTS = Path(__file__).parent / "results"
-NOT_QUICK = {"many", "launched_100"}
+NOT_QUICK = {"many", "launched_100", "adoption_100", "adoption_300"}
 
 
 def parse() -> argparse.Namespace:

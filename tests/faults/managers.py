@@ -12,6 +12,7 @@ from tests.support.sites import Site
 
 OPTIONS = ("--stop-timeout", "1", "--restart-delay-max", "3")
 
+_STAMP = re.compile(r"^\d{4}-\d\d-\d\dT\S+ ")
 _ADOPTED = re.compile(r" (\S+): runs already \(pid (\d+)\)")
 _NOISE = ("INSTANCE_ID", "SITE_HOST", "SITE_HUB", "SITE_HTTP", "CROSSBAR_TIMEOUT")
 
@@ -23,12 +24,16 @@ class Run:
         process: The process, in a session of its own.
         log: What it printed.
         begun: When it was started, monotonic seconds.
+        poor: Whether its memory or descriptors were limited at some time.
+        tracebacks_seen: How many of its tracebacks have been judged.
         adopting: What it should take over: pid by instance-id.
     """
 
     def __init__(self, site: Site, number: int, adopting: dict[str, int]) -> None:
         self.log: Path = site.folder / "logs" / f"manager-{number:03}.log"
         self.adopting = adopting
+        self.poor = False
+        self.tracebacks_seen = 0
         self._read = 0
         self._lines: list[str] = []
         self._rest = ""
@@ -68,6 +73,18 @@ class Run:
         self._lines += new
         return self._lines
 
+    def tracebacks(self) -> list[str]:
+        """The last line of each traceback in its log: what was raised."""
+        found: list[str] = []
+        within = False
+        for line in map(_bare, self.lines()):
+            if "Traceback (most recent call last)" in line or "Fatal Python error" in line:
+                within = True
+                found.append(line)
+            elif within and line and not line.startswith((" ", "\t")):
+                within, found[-1] = False, line
+        return found
+
     def adopted(self) -> dict[str, int]:
         """What it says that it took over."""
         found = (_ADOPTED.search(line) for line in self.lines())
@@ -88,3 +105,8 @@ class Run:
                 return None
             time.sleep(0.002)
         return None
+
+
+def _bare(line: str) -> str:
+    """A line without the time before it."""
+    return _STAMP.sub("", line)

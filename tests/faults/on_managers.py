@@ -153,6 +153,7 @@ def _limit(world: World, which: int, soft: int, name: str) -> None:
         raise NotNowError
     run = world.need_manager()
     before, hard = resource.prlimit(run.pid, which)
+    run.poor = True
     resource.prlimit(run.pid, which, (soft, hard))
 
     def undo() -> None:

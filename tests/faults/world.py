@@ -55,6 +55,9 @@ AGENTS: dict[str, tuple[object, ...]] = {
 }
 DOWN_FIRST = {"very-stubborn", "spare"}
 PATIENT = {"very-stubborn"}  # takes 6 s to be ended
+WANT = ("MemoryError", "can't start new thread", "Cannot allocate memory", "Too many open files")
+"""What may be said in a traceback by a manager that has no memory or descriptors left."""
+
 CRASHERS = {"crash", "segfault"}
 STEADY = tuple(name for name in AGENTS if name not in CRASHERS)
 
@@ -288,9 +291,11 @@ class World:
                 )
 
     def _read_log(self, run: Run) -> None:
-        for line in run.lines():
-            if "Traceback (most recent call last)" in line or "Fatal Python error" in line:
-                raise ViolationError(f"a traceback in the log of the manager: see {run.log}")
+        for raised in run.tracebacks()[run.tracebacks_seen :]:
+            run.tracebacks_seen += 1
+            if not (run.poor and any(word in raised for word in WANT)):
+                raise ViolationError(f"a traceback in the log of the manager: {raised}: {run.log}")
+            self.seen[f"tracebacks, while the manager was poor: {raised[:60]}"] += 1
 
     def _observe_always(self) -> None:
         while not self._ends.wait(PAUSE):
