@@ -196,7 +196,8 @@ def _open(files: Path, instance_id: str, slot: int) -> _File | None:
 
 def _moments(files: Path, instance_id: str, slot: int) -> Moments:
     with suppress(OSError), Path(names.times(str(files), instance_id, slot)).open("rb") as file:
-        return Moments(file.read(_LARGEST_TIMES))
+        # `read` takes as much memory as it is allowed to read, before it reads.
+        return Moments(file.read(min(os.fstat(file.fileno()).st_size, _LARGEST_TIMES)))
     return Moments(b"")
 
 
