@@ -24,6 +24,7 @@ BAD_ENTRIES = [
     ("- {instance-id: null, agent-class: A}", (10, 23), None, ["'instance-id' is empty"]),
     ("- {instance-id: a b/c, agent-class: A}", (10, 23), None, ["' ', '/'", "letters, digits"]),
     ('- {instance-id: "a\\n", agent-class: A}', (10, 23), None, ["not printable"]),
+    (f"- {{instance-id: {'a' * 201}, agent-class: A}}", (10, 23), None, ["has 201 characters"]),
     ("- {instance-id: a}", (10, 9), "a", ["a: 'agent-class' is missing", "agent-class: CLASS"]),
     ("- {instance-id: a, agent-clas: A}", (10, 9), "a", ["Is it here as 'agent-clas'?"]),
     ("- {instance-id: a, agent-class: [A]}", (10, 39), "a", ["'agent-class' is a list"]),

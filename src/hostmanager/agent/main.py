@@ -213,6 +213,9 @@ class Program:
             answer = await self.host.update([], reload_config=True)
         except NotRunningError:
             return  # stopped while the file was read
+        except (OSError, RuntimeError, MemoryError) as error:  # no threads, no memory left
+            self.host.say(f"The site config could not be read again: {error}. All is left as it is")
+            return
         self.host.say(answer.text)
         record.answered(self.host.journal, "SIGHUP", None, {}, (answer.ok, answer.text))
 

@@ -42,6 +42,9 @@ MANAGE_ALIASES: Mapping[str, str] = MappingProxyType(
 
 _QUOTED_CHARACTERS = 60
 _DEFAULT_MANAGE = "host/up"
+LONGEST_ID = 200
+"""Characters; file names have 255 at most, with what goes before and after the id."""
+
 _USABLE_ID = re.compile(r"[A-Za-z0-9._-]+")
 _BLOCKING = "; OCS cannot start the instances listed after it"
 _TEXTLESS = (list, dict, tuple, set, bytes, type(None))
@@ -144,6 +147,10 @@ def _check_id(part: Part, findings: Findings) -> tuple[str | None, str | None]:
     name = check_name(part, "instance-id", findings, None, "instance-id: NAME")
     if name is None:
         return None, value.text if value.value is not None else None
+    if len(name) > LONGEST_ID:
+        remedy = f"Use at most {LONGEST_ID}: its files are named for it."
+        findings.error(value, f"the instance-id has {len(name)} characters.", remedy)
+        return None, None
     if _USABLE_ID.fullmatch(name):
         return name, None
     odd = sorted(set(re.sub(r"[A-Za-z0-9._-]", "", name)))
