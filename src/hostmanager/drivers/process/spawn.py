@@ -112,9 +112,10 @@ def spawn(
     if isinstance(lock, Found):
         return Alive(lock, owner.open_leader(spec.instance_id, lock))
     try:
-        env = {**command.env, **owner.environment(spec)}
         fd, begin = _open_output(sink, spec.instance_id, command.output)
         opened(begin)
+        # Last: the mark says when, and who begins much later is not taken for the leader.
+        env = {**command.env, **owner.environment(spec)}
         return _start(command, env, lock, fd, begin)
     finally:
         if lock is not None:
