@@ -28,7 +28,7 @@ class Found:
     Attributes:
         pid: Its process id.
         ppid: Its parent's.
-        kind: ``manager``, ``agent``, ``grandchild`` or ``other``.
+        kind: ``manager``, ``agent``, ``grandchild``, ``scribe`` or ``other``.
         instance_id: For agents.
         title: Its command line.
     """
@@ -109,6 +109,8 @@ def _kind(words: list[str], site: Site) -> tuple[str, str]:
         instance_id = words[words.index("--instance-id") + 1] if "--instance-id" in words else ""
     elif "tiny-grandchild" in words:
         return "grandchild", words[-1]
+    elif _module(words) == "hostmanager.scribe":
+        return "scribe", ""
     if instance_id == site.manager_id:
         return "manager", instance_id
     return ("agent", instance_id) if instance_id else ("other", "")

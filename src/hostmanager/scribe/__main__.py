@@ -27,7 +27,8 @@ def main(words: list[str]) -> int:
         return 2
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, signal.SIG_IGN)
-    os.chdir("/")
+    # Where it works, so that whoever clears up after a site (the demo, say) finds it there.
+    os.chdir(settings.state)
     os.umask(0o027)
     keeper = Keeper(settings)
     if not keeper.begin():

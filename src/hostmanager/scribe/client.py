@@ -194,7 +194,7 @@ class Scribe:
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     stderr=log,
-                    cwd="/",
+                    cwd=self._state,
                     start_new_session=True,
                 )
             finally:

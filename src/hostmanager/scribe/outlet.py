@@ -119,7 +119,7 @@ class Outlet:
 
     def _open(self) -> int:
         if not self._repaired:
-            os.makedirs(self._settings.files, mode=0o750, exist_ok=True)
+            os.makedirs(self._settings.files, mode=0o700, exist_ok=True)
             rotation.repair(self._settings.files, self.instance_id, self._settings.max_files)
             self._repaired = True
         fd, fresh = _open(self.path)

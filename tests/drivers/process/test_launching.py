@@ -88,7 +88,9 @@ async def test_signals_are_neither_blocked_nor_ignored_in_a_process(host):
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR1})
     lines = [line.split(":\t") for line in host.output("a").read_text().splitlines()]
-    found = {name: int(mask, 16) for name, mask in lines if name in ("SigBlk", "SigIgn", "SigCgt")}
+    # 32 and beyond are the C library's own, and whoever runs the tests may ignore them.
+    wanted = ("SigBlk", "SigIgn", "SigCgt")
+    found = {name: int(mask, 16) & 0x7FFFFFFF for name, mask in lines if name in wanted}
     assert found == {"SigBlk": 0, "SigIgn": 0, "SigCgt": 0}
 
 
