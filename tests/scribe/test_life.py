@@ -64,7 +64,7 @@ def test_it_has_a_session_of_its_own_and_nothing_of_the_managers(room):
     assert os.getsid(pid) == pid
     open_files = [str(Path(f"/proc/{pid}/fd/{fd}").readlink()) for fd in (0, 1, 2)]
     assert open_files == ["/dev/null", "/dev/null", str(room.state / "scribe.log")]
-    assert psutil.Process(pid).cwd() == "/"
+    assert psutil.Process(pid).cwd() == str(room.state)
 
 
 def test_garbage_in_the_control_pipe_has_no_effect(room):
