@@ -15,7 +15,7 @@ from random import Random
 from hostmanager.core import events as ev
 from hostmanager.core.events import ExitStatus, Moment, StopStep
 from hostmanager.core.life import Life
-from hostmanager.core.model import InstanceSpec
+from hostmanager.core.model import InstanceSpec, Kind
 from hostmanager.core.policy import Policy
 from hostmanager.core.ports import Report
 from hostmanager.core.supervisor import Supervisor
@@ -196,6 +196,9 @@ class FakeDriver:
             self.clock.call_later(behaviour.ends_after, ends)
         report(ev.Launched(process.pid))
 
+    def look(self, spec: InstanceSpec, report: Report) -> None:
+        raise AssertionError("a process of ours is never looked for")
+
     def forget(self, instance_id: str) -> None:
         assert not self.alive(instance_id), "forgotten while something is alive"
 
@@ -255,7 +258,7 @@ class World:
         self.driver = FakeDriver(self.clock)
         self.notes: list[tuple[str, ev.Note]] = []
         self.supervisor = Supervisor(
-            self.driver,
+            {Kind.HOST: self.driver},
             self.clock,
             policy or Policy(),
             Random(seed),

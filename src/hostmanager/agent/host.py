@@ -111,7 +111,7 @@ class Host:
         self.journal = journal
         self.driver = driver
         self.clock = clock
-        self.supervisor = Supervisor(driver, clock, settings.policy, random, self._note)
+        self.supervisor = Supervisor({Kind.HOST: driver}, clock, settings.policy, random, self._note)
         self.snapshot = self.supervisor.snapshot
         follow(self.snapshot, journal.add, lambda: clock.now().wall)
         self.parse_status: dict[str, tuple[bool, float, str]] = {}

@@ -20,6 +20,7 @@ NEXT_ACTION = {
     State.WAITING: "start_at",
     State.STARTING: "wait_start",
     State.UP: "up",
+    State.UNSEEN: "?",
     State.STOPPING: "wait_dead",
     State.TERMINATING: "wait_dead",
     State.KILLING: "wait_dead",

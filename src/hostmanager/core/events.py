@@ -30,6 +30,8 @@ class EventKind(StrEnum):
     LEFT_BEHIND = "ended, remnants left"
     GONE = "remnants gone"
     OUTPUT = "output read"
+    CONDITION = "condition changed"
+    LOST_SIGHT = "out of sight"
     # Time
     TIMER = "timer"
 
@@ -49,10 +51,17 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class ExitStatus:
-    """How a process ended: by a code of its own or by a signal; both None if unknown."""
+    """How a process ended: by a code of its own or by a signal; both None if unknown.
+
+    Attributes:
+        code: Exit code.
+        signal: Number of the signal.
+        detail: What else is known of it, for people; it comes in parentheses.
+    """
 
     code: int | None = None
     signal: int | None = None
+    detail: str = ""
 
     @property
     def signal_name(self) -> str | None:
@@ -66,11 +75,12 @@ class ExitStatus:
 
     def __str__(self) -> str:
         """Complete the sentence "the agent …"."""
+        detail = f" ({self.detail})" if self.detail else ""
         if self.signal is not None:
-            return f"was ended by {self.signal_name}"
+            return f"was ended by {self.signal_name}{detail}"
         if self.code is not None:
-            return f"exited with code {self.code}"
-        return "ended in an unknown way"
+            return f"exited with code {self.code}{detail}"
+        return f"ended in an unknown way{detail}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +185,7 @@ class LeftBehind:
 
 @dataclass(frozen=True, slots=True)
 class Gone:
-    """The last of what the process had left behind is gone."""
+    """The last of what the process had left behind is gone; or nothing was there to be seen."""
 
     kind: ClassVar = EventKind.GONE
 
@@ -189,6 +199,32 @@ class Output:
 
 
 @dataclass(frozen=True, slots=True)
+class Condition:
+    """How it is, beside being alive; told again whenever that changes.
+
+    Attributes:
+        remark: What people should know of it (paused, unhealthy), as a sentence; or None.
+        outdated: Whether it runs from something else than a new launch would take.
+    """
+
+    remark: str | None = None
+    outdated: bool = False
+    kind: ClassVar = EventKind.CONDITION
+
+
+@dataclass(frozen=True, slots=True)
+class LostSight:
+    """The driver cannot tell any more whether it is alive; it reports again once it can.
+
+    Attributes:
+        why: For people, as a sentence.
+    """
+
+    why: str
+    kind: ClassVar = EventKind.LOST_SIGHT
+
+
+@dataclass(frozen=True, slots=True)
 class TimerFired:
     """The deadline of the present state has come."""
 
@@ -196,7 +232,7 @@ class TimerFired:
 
 
 Intent = WantUp | WantDown | Update | Replace | Retire | Hurry
-Observation = Launched | LaunchFailed | Ended | LeftBehind | Gone | Output
+Observation = Launched | LaunchFailed | Ended | LeftBehind | Gone | Output | Condition | LostSight
 Event = Intent | Observation | TimerFired
 
 
@@ -213,6 +249,18 @@ class Launch:
     """Start the instance."""
 
     spec: InstanceSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Tell whether it is alive, now and from now on: anybody may start or end it."""
+
+    spec: InstanceSpec
+
+
+@dataclass(frozen=True, slots=True)
+class LetGo:
+    """What runs is not its own any more: report nothing of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,4 +295,4 @@ class Oddity:
     text: str
 
 
-Effect = Launch | Signal | Forget | Note | Oddity
+Effect = Launch | Look | LetGo | Signal | Forget | Note | Oddity

@@ -7,7 +7,7 @@ lifecycle never sees half a step.
 
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from random import Random
@@ -15,9 +15,9 @@ from random import Random
 from hostmanager.core import events as ev
 from hostmanager.core import lifecycle
 from hostmanager.core.life import Life
-from hostmanager.core.model import Found, InstanceSpec
+from hostmanager.core.model import Found, InstanceSpec, Kind
 from hostmanager.core.policy import Policy
-from hostmanager.core.ports import Clock, Driver, Timer
+from hostmanager.core.ports import Clock, Driver, Report, Timer
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ class Surroundings:
     """What all keepers of a supervisor share.
 
     Attributes:
-        driver: Makes instances run and end.
+        drivers: Make instances run and end, one for each kind.
         clock: Time.
         policy: The rules in numbers.
         random: Source of the jitter; seeded in simulations.
@@ -35,7 +35,7 @@ class Surroundings:
         note: Takes what people want to read: instance-id, text, whether it is a warning.
     """
 
-    driver: Driver
+    drivers: Mapping[Kind, Driver]
     clock: Clock
     policy: Policy
     random: Random
@@ -87,7 +87,15 @@ class Keeper:
     def adopt(self, found: Found) -> None:
         """Take over what an earlier manager launched, instead of launching it."""
         self._run += 1
-        self._around.driver.adopt(self.life.spec, found, partial(self._observed, self._run))
+        self._driver.adopt(self.life.spec, found, partial(self._observed, self._run))
+
+    @property
+    def _driver(self) -> Driver:
+        return self._around.drivers[self.life.spec.kind]
+
+    def release(self) -> None:
+        """Have its driver report nothing of it any more."""
+        self._driver.forget(self.instance_id)
 
     def forsake(self) -> None:
         """Do nothing from now on, whatever happens."""
@@ -105,36 +113,43 @@ class Keeper:
             self._arm(self.life.deadline)
         if self.life is not before:
             around.publish(self.instance_id, self.life)
+        if self.life.spec.kind is not before.spec.kind:
+            around.drivers[before.spec.kind].forget(self.instance_id)
         for effect in effects:
             self._carry_out(effect)
 
     def _carry_out(self, effect: ev.Effect) -> None:
         match effect:
             case ev.Launch(spec):
-                self._launch(spec)
+                self._ask(self._driver.launch, spec)
+            case ev.Look(spec):
+                self._ask(self._driver.look, spec)
+            case ev.LetGo():
+                self._run += 1  # what is still reported is stale
+                self._driver.forget(self.instance_id)
             case ev.Signal(step):
                 self._signal(step)
             case ev.Forget():
                 self._forgotten = True
                 self._queue.clear()
-                self._around.driver.forget(self.instance_id)
+                self._driver.forget(self.instance_id)
                 self._around.publish(self.instance_id, None)
             case ev.Note():
                 self._around.note(self.instance_id, effect)
             case ev.Oddity(text):
                 log.warning(text)
 
-    def _launch(self, spec: InstanceSpec) -> None:
+    def _ask(self, of_driver: Callable[[InstanceSpec, Report], None], spec: InstanceSpec) -> None:
         self._run += 1
         try:
-            self._around.driver.launch(spec, partial(self._observed, self._run))
+            of_driver(spec, partial(self._observed, self._run))
         except Exception as error:  # a fault in a driver is one instance's, not everybody's
-            log.exception("%s: launch", self.instance_id)
+            log.exception("%s: %s", self.instance_id, of_driver.__name__)
             self.post(ev.LaunchFailed("driver", f"{type(error).__name__}: {error}"))
 
     def _signal(self, step: ev.StopStep) -> None:
         try:
-            self._around.driver.signal(self.instance_id, step)
+            self._driver.signal(self.instance_id, step)
         except Exception:  # the deadline of the state brings the next stronger means
             log.exception("%s: signal", self.instance_id)
 

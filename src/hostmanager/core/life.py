@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from hostmanager.core import events as ev
 from hostmanager.core.events import ExitStatus, Moment
-from hostmanager.core.model import Found, InstanceSpec, Target
+from hostmanager.core.model import Found, InstanceSpec, Kind, Target
 from hostmanager.core.policy import Policy, recent
 
 
@@ -21,6 +21,7 @@ class State(StrEnum):
     WAITING = "waiting"
     STARTING = "starting"
     UP = "up"
+    UNSEEN = "unseen"
     STOPPING = "stopping"
     TERMINATING = "terminating"
     KILLING = "killing"
@@ -71,6 +72,10 @@ class Life:
         stuck: Whether nothing more can be done about it: it was killed and did not end in
             time, or its launch hangs. Nobody has to wait for it.
         trouble: What is wrong right now, for people; None when nothing is.
+        seen: Whether its driver has told if it is alive. Counts only for kinds that others may
+            start and end, too; what is a process of ours is always known.
+        remark: What people should know of it while it is alive (paused, unhealthy), or None.
+        outdated: Whether it runs from something else than a new launch would take.
     """
 
     spec: InstanceSpec
@@ -90,16 +95,27 @@ class Life:
     last_output: tuple[str, ...] = ()
     stuck: bool = False
     trouble: str | None = None
+    seen: bool = False
+    remark: str | None = None
+    outdated: bool = False
 
     @property
     def must_end(self) -> bool:
         """Whether a live process of this instance has no right to go on."""
-        return self.target is not Target.UP or self.pending is not None or self.retiring
+        return self.target is Target.DOWN or self.pending is not None or self.retiring
+
+    @property
+    def in_the_dark(self) -> bool:
+        """Whether its driver has to be asked before anything can be decided."""
+        return self.spec.kind is Kind.DOCKER and not self.seen
 
     @property
     def restart_required(self) -> bool:
-        """Whether the running process was launched from another entry than today's."""
-        return self.state is State.UP and self.launched_as != self.spec.fingerprint
+        """Whether it runs from another entry, or another image, than today's."""
+        then, now = self.launched_as, self.spec.fingerprint
+        # Of a container that others made, it may not be known from what.
+        known = self.spec.kind is Kind.HOST or (then and now)
+        return self.state is State.UP and (self.outdated or bool(known and then != now))
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +128,7 @@ class Context:
     policy: Policy
 
 
-def absorb(life: Life, context: Context) -> Life:  # noqa: PLR0911 - one for each event
+def absorb(life: Life, context: Context) -> Life:  # noqa: PLR0911, PLR0912 - one for each event
     """Take down what the event tells."""
     match context.event:
         case ev.WantUp():
@@ -130,18 +146,23 @@ def absorb(life: Life, context: Context) -> Life:  # noqa: PLR0911 - one for eac
         case ev.Retire():
             return replace(life, target=Target.DOWN, retiring=True, pending=None)
         case ev.Launched(pid, found):
-            life = replace(life, pid=pid, trouble=None, stuck=False)
+            life = replace(life, pid=pid, trouble=None, stuck=False, seen=True)
             return life if found is None else _taken_over(life, found, context.now)
         case ev.LaunchFailed(step, reason):
             # Not wanted any more: then it is no failure that counts.
             failed = life if life.must_end else _failure(life, context)
-            return replace(failed, pid=None, trouble=f"Launch failed at the {step}: {reason}.")
+            trouble = f"Launch failed at the {step}: {reason}."
+            return replace(failed, pid=None, trouble=trouble, seen=True)
         case ev.Ended(status) | ev.LeftBehind(status):
             return _exited(life, status, context)
         case ev.Gone():
-            return replace(life, pid=None)
+            return replace(life, pid=None, seen=True)
         case ev.Output(lines):
             return replace(life, last_output=lines)
+        case ev.Condition(remark, outdated):
+            return replace(life, remark=remark, outdated=outdated)
+        case ev.LostSight(why):
+            return replace(life, seen=False, trouble=why, stuck=True, remark=None)
         case ev.Hurry() | ev.TimerFired():
             return life
 
@@ -150,8 +171,9 @@ def _exited(life: Life, status: ExitStatus, context: Context) -> Life:
     began = life.launched or context.now
     expected = life.must_end or life.state in ENDING
     exited = LastExit(status, context.now, expected, context.now.mono - began.mono)
-    life = replace(life, pid=None, last_exit=exited, last_output=())
-    return life if expected else _failure(life, context)
+    life = replace(life, pid=None, last_exit=exited, last_output=(), seen=True)
+    # What nobody manages may end when it likes.
+    return life if expected or life.target is not Target.UP else _failure(life, context)
 
 
 def _failure(life: Life, context: Context) -> Life:

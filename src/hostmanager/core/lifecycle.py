@@ -14,6 +14,7 @@ BLOCKED        nothing    at rest; something stands in the way of operating it
 WAITING        nothing    wanted up; failed lately, and is relaunched at the deadline
 STARTING       perhaps    the driver was asked to launch it and has not answered yet
 UP             yes        runs
+UNSEEN         perhaps    its driver cannot see it: a container, with no answer from the engine
 STOPPING       yes        was asked to stop (SIGINT)
 TERMINATING    yes        did not stop in time, or left others behind (SIGTERM to the group)
 KILLING        yes        did not heed that either (SIGKILL to the group, repeated)
@@ -24,6 +25,12 @@ the state to be in from what is known; `run_or_end` is made when something is al
 What was replaced or retired, or is wanted down, has to end; `settle` then swaps in the
 replacement, forgets the retired, or rests. Nothing is launched by any other move, so a
 second copy cannot be.
+
+Containers have a life beyond ours: others start and end them, and the engine that knows of
+them may not answer. So of a compose service, nothing is decided before its driver has said
+whether it is alive (`Look`), and what its driver loses sight of is UNSEEN until it is told
+again. A docker entry without a service is BLOCKED whatever runs: nothing can be its own.
+Of a passive service, which has no entry, the target is passive again once it is reached.
 
 `step` is pure: it is told the time and the chance, and returns the next `Life` and the
 effects. `TABLE` is total; pairs that should not happen are written down as `odd`, which
@@ -36,11 +43,15 @@ from dataclasses import replace
 from hostmanager.core import events as ev
 from hostmanager.core.events import EventKind, Moment, StopStep
 from hostmanager.core.life import NOTHING_ALIVE, Context, Life, State, absorb
-from hostmanager.core.model import Target
+from hostmanager.core.model import Kind, Target
 from hostmanager.core.policy import Policy
+from hostmanager.core.words import patience, words
 
 LAUNCH_PATIENCE = 10.0
 """Seconds after which a launch that the driver has not answered is remarked upon."""
+
+LOOK_PATIENCE = 5.0
+"""Seconds after which nobody waits any more for what the driver sees."""
 
 
 Outcome = tuple[Life, tuple[ev.Effect, ...]]
@@ -83,12 +94,15 @@ def settle(life: Life, context: Context) -> Outcome:
     still_true = life.state is State.WAITING or isinstance(context.event, ev.LaunchFailed)
     trouble = life.trouble if still_true else None
     life = replace(life, pid=None, deadline=None, stuck=False, trouble=trouble)
+    life = replace(life, remark=None, outdated=False)
     if life.retiring:
         return replace(life, state=State.DOWN), (ev.Forget(),)
     if life.pending is not None:
         life = _swap(life)
     if life.spec.obstacle is not None:
-        return _rest(life, State.BLOCKED)
+        return _block(life)
+    if life.in_the_dark:
+        return _look(life, context)
     if life.target is not Target.UP:
         return _rest(life, State.DOWN)
     if life.not_before > context.now.mono:
@@ -102,9 +116,30 @@ def _rest(life: Life, state: State) -> Outcome:
     if life.state is not state:
         if state is State.BLOCKED:
             notes = (ev.Note(f"cannot be operated: {life.spec.obstacle}", warning=True),)
-        elif life.state not in NOTHING_ALIVE:
+        elif life.state not in NOTHING_ALIVE and life.state is not State.UNSEEN:
             notes = (ev.Note("down"),)
-    return replace(life, state=state, trouble=None), notes
+    return _reached(replace(life, state=state, trouble=None)), notes
+
+
+def _block(life: Life) -> Outcome:
+    """Something stands in the way. What runs of a service without a file is not its own."""
+    blocked, effects = _rest(life, State.BLOCKED)
+    if not blocked.spec.foreign:
+        return blocked, effects
+    if life.state is not State.BLOCKED:
+        effects = (*effects, ev.LetGo())
+    return replace(blocked, seen=False), effects
+
+
+def _look(life: Life, context: Context) -> Outcome:
+    """Nothing can be decided before its driver has said whether it is alive."""
+    deadline = context.now.mono + LOOK_PATIENCE
+    return replace(life, state=State.UNSEEN, deadline=deadline), (ev.Look(life.spec),)
+
+
+def _reached(life: Life) -> Life:
+    """What nobody manages was told up or down once; that is done now."""
+    return replace(life, target=Target.PASSIVE) if life.spec.passive else life
 
 
 def _swap(life: Life) -> Life:
@@ -164,27 +199,52 @@ def sooner(life: Life, context: Context) -> Outcome:
 
 def run_or_end(life: Life, context: Context) -> Outcome:
     """Something is alive and was not being ended: let it run, or begin to end it."""
+    if life.spec.foreign:
+        return settle(life, context)
     if life.must_end:
         return _begin_stop(life, context)
     notes: tuple[ev.Effect, ...] = ()
-    if isinstance(context.event, ev.Launched) and context.event.found is not None:
+    taken_over = isinstance(context.event, ev.Launched) and context.event.found is not None
+    if taken_over and life.spec.kind is Kind.HOST:
         notes = (ev.Note(f"runs already (pid {life.pid}); taken over as it is"),)
-    elif life.state is State.STARTING and _worth_saying(life.streak):
+    elif life.state in (State.STARTING, State.DOWN) and _worth_saying(life.streak):
         notes = (ev.Note(f"up{' again' if life.streak else ''} (pid {life.pid})"),)
-    return replace(life, state=State.UP, deadline=None), notes
+    return _reached(replace(life, state=State.UP, deadline=None)), notes
+
+
+def revise(life: Life, context: Context) -> Outcome:
+    """Its entry changed while it runs, or may run: it goes on, unless no file has it any more."""
+    return settle(life, context) if life.spec.foreign else (life, ())
+
+
+def call_off(life: Life, context: Context) -> Outcome:
+    """Not wanted any more while it is being launched: a pull of an image can take an hour."""
+    slow = life.must_end and life.spec.kind is Kind.DOCKER
+    return life, (ev.Signal(StopStep.INTERRUPT),) if slow else ()
+
+
+def lose(life: Life, context: Context) -> Outcome:
+    """Its driver cannot see it: whatever it was, it may be something else by now."""
+    return replace(life, state=State.UNSEEN, deadline=None), ()
+
+
+def look_in_vain(life: Life, context: Context) -> Outcome:
+    """Its driver has not said anything for long: nobody has to wait for it."""
+    text = "It is not known whether it runs: the Docker Engine has not answered yet."
+    return replace(life, deadline=None, stuck=True, trouble=life.trouble or text), ()
 
 
 def _begin_stop(life: Life, context: Context) -> Outcome:
-    patience = context.policy.stop.interrupt
-    stopping = replace(life, state=State.STOPPING, deadline=context.now.mono + patience)
+    deadline = context.now.mono + patience(life.spec, context.policy.stop.interrupt)
+    stopping = replace(life, state=State.STOPPING, deadline=deadline)
     return stopping, (ev.Signal(StopStep.INTERRUPT),)
 
 
 def terminate(life: Life, context: Context) -> Outcome:
     """Asking was not enough: SIGTERM to the whole group."""
-    patience = context.policy.stop.terminate
-    deadline = context.now.mono + patience
-    text = f"did not stop on SIGINT; SIGTERM to its process group, SIGKILL in {patience:g} s"
+    more = context.policy.stop.terminate
+    deadline = context.now.mono + more
+    text = words(life.spec).not_heeded[StopStep.INTERRUPT].format(patience=more)
     ending = replace(life, state=State.TERMINATING, deadline=deadline, trouble=f"It {text}.")
     return ending, (ev.Note(text, warning=True), ev.Signal(StopStep.TERMINATE))
 
@@ -202,7 +262,7 @@ def clear(life: Life, context: Context) -> Outcome:
 def kill(life: Life, context: Context) -> Outcome:
     """Nothing else helped: SIGKILL to the whole group."""
     deadline = context.now.mono + context.policy.stop.kill
-    text = "did not end on SIGTERM; SIGKILL to its process group"
+    text = words(life.spec).not_heeded[StopStep.TERMINATE]
     ending = replace(life, state=State.KILLING, deadline=deadline, trouble=f"It {text}.")
     return ending, (ev.Note(text, warning=True), ev.Signal(StopStep.KILL))
 
@@ -219,10 +279,7 @@ def kill_rest(life: Life, context: Context) -> Outcome:
 def kill_again(life: Life, context: Context) -> Outcome:
     """SIGKILL cannot be refused, only delayed by the kernel: say so, and repeat."""
     deadline = context.now.mono + context.policy.stop.kill
-    text = (
-        "does not end although it was killed; it probably sits in an uninterruptible wait in "
-        "the kernel (a dead disk, network file system or driver): see `ps -o pid,stat,wchan`"
-    )
+    text = words(life.spec).unkillable
     notes = () if life.stuck else (ev.Note(text, warning=True),)
     ending = replace(life, deadline=deadline, stuck=True, trouble=f"It {text}.")
     return ending, (*notes, ev.Signal(StopStep.KILL))
@@ -230,7 +287,7 @@ def kill_again(life: Life, context: Context) -> Outcome:
 
 def slow_launch(life: Life, context: Context) -> Outcome:
     """The driver has not answered for long: say so and go on waiting."""
-    text = f"its launch has not been completed for {LAUNCH_PATIENCE:g} s; is a disk hanging?"
+    text = words(life.spec).slow_launch.format(patience=LAUNCH_PATIENCE)
     slow = replace(life, deadline=None, stuck=True, trouble=text)
     return slow, (ev.Note(text, warning=True),)
 
@@ -244,38 +301,42 @@ COLUMNS = tuple(EventKind)
 _ROWS: Mapping[State, tuple[Move, ...]] = {
     # in the order of COLUMNS:
     # WANT_UP WANT_DOWN UPDATE REPLACE RETIRE HURRY
-    # LAUNCHED LAUNCH_FAILED ENDED LEFT_BEHIND GONE OUTPUT TIMER
+    # LAUNCHED LAUNCH_FAILED ENDED LEFT_BEHIND GONE OUTPUT CONDITION LOST_SIGHT TIMER
     State.DOWN: (
         *(settle, settle, settle, settle, settle, stay),
-        *(run_or_end, odd, settle, clear, odd, stay, odd),
+        *(run_or_end, odd, settle, clear, odd, stay, odd, lose, odd),
     ),
     State.BLOCKED: (
         *(settle, settle, settle, settle, settle, stay),
-        *(run_or_end, odd, settle, clear, odd, stay, odd),
+        *(run_or_end, odd, settle, clear, odd, stay, odd, odd, odd),
     ),
     State.WAITING: (
         *(sooner, settle, settle, settle, settle, stay),
-        *(run_or_end, odd, settle, clear, odd, stay, settle),
+        *(run_or_end, odd, settle, clear, odd, stay, odd, lose, settle),
     ),
     State.STARTING: (
-        *(stay, stay, stay, stay, stay, stay),
-        *(run_or_end, settle, settle, clear, odd, stay, slow_launch),
+        *(stay, call_off, revise, call_off, call_off, stay),
+        *(run_or_end, settle, settle, clear, odd, stay, stay, lose, slow_launch),
     ),
     State.UP: (
-        *(stay, run_or_end, stay, run_or_end, run_or_end, stay),
-        *(odd, odd, settle, clear, odd, stay, odd),
+        *(run_or_end, run_or_end, revise, run_or_end, run_or_end, stay),
+        *(odd, odd, settle, clear, odd, stay, stay, lose, odd),
+    ),
+    State.UNSEEN: (
+        *(stay, stay, revise, revise, revise, stay),
+        *(run_or_end, settle, settle, clear, settle, stay, odd, stay, look_in_vain),
     ),
     State.STOPPING: (
         *(stay, stay, stay, stay, stay, terminate),
-        *(odd, odd, settle, clear, odd, stay, terminate),
+        *(odd, odd, settle, clear, odd, stay, stay, lose, terminate),
     ),
     State.TERMINATING: (
         *(stay, stay, stay, stay, stay, kill),
-        *(odd, odd, settle, clear, settle, stay, kill),
+        *(odd, odd, settle, clear, settle, stay, stay, lose, kill),
     ),
     State.KILLING: (
         *(stay, stay, stay, stay, stay, stay),
-        *(odd, odd, settle, kill_rest, settle, stay, kill_again),
+        *(odd, odd, settle, kill_rest, settle, stay, stay, lose, kill_again),
     ),
 }
 

@@ -24,8 +24,23 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class ServiceRef:
+    """Which compose service an instance is.
+
+    Attributes:
+        file: The compose file, as it was given to the manager.
+        project: The compose project that it belongs to.
+        name: The service's name in that file.
+    """
+
+    file: str
+    project: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class InstanceSpec:
-    """What the site file says of one instance.
+    """What the site file, and the compose file if it is a service, say of one instance.
 
     Attributes:
         instance_id: Name, unique in the site; letters, digits, ``.``, ``_``, ``-``.
@@ -36,6 +51,9 @@ class InstanceSpec:
             it is launched. It differs when a restart would make a difference.
         obstacle: Why the instance cannot be operated, as a sentence for people; None
             when nothing stands in the way.
+        service: The compose service that it is; None for processes, and as long as no
+            compose file has one for it.
+        stop_grace: How long its container is given to stop, seconds; None: the engine's 10 s.
     """
 
     instance_id: str
@@ -44,6 +62,18 @@ class InstanceSpec:
     initial_target: Target = Target.UP
     fingerprint: str = ""
     obstacle: str | None = None
+    service: ServiceRef | None = None
+    stop_grace: float | None = None
+
+    @property
+    def passive(self) -> bool:
+        """Whether it is only watched: a compose service without an entry in the site file."""
+        return self.initial_target is Target.PASSIVE
+
+    @property
+    def foreign(self) -> bool:
+        """Whether no container can be its own: a docker entry without a service in any file."""
+        return self.kind is Kind.DOCKER and self.obstacle is not None
 
 
 @dataclass(frozen=True, slots=True)

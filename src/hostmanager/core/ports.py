@@ -33,7 +33,7 @@ class Clock(Protocol):
 
 
 class Driver(Protocol):
-    """Makes instances run and end, and tells what became of them.
+    """Makes instances of one kind run and end, and tells what became of them.
 
     Calls return at once; what follows is reported. A driver reports for each
     `launch` either `LaunchFailed`, or `Launched` and later `Ended`, or `Launched`,
@@ -55,11 +55,19 @@ class Driver(Protocol):
         If meanwhile nothing of it is left, that is reported as its end.
         """
 
+    def look(self, spec: InstanceSpec, report: Report) -> None:
+        """Tell whether the instance is alive, by `Launched` or `Gone`, or `LostSight`.
+
+        Asked only of drivers of what others may start and end, too; from then on such a driver
+        reports every `Launched` and `Ended`, whoever brings it about, until it is told to
+        `launch`, to `look` again, or to `forget`. The same goes for what it launched.
+        """
+
     def signal(self, instance_id: str, step: StopStep) -> None:
         """Use this means to end the instance. Harmless when nothing of it is alive."""
 
     def forget(self, instance_id: str) -> None:
-        """The instance is no more; nothing of it is alive."""
+        """The instance is no more, or not this driver's; nothing is reported of it."""
 
     def close(self) -> None:
         """Let go of threads and connections; nothing is launched any more."""

@@ -21,6 +21,7 @@ class Snapshot(Mapping[str, Life]):
     def __init__(self) -> None:
         self._lives: dict[str, Life] = {}
         self._restless: set[str] = set()
+        self._disregarded: set[str] = set()
         self._listeners: list[Listener] = []
 
     def __getitem__(self, instance_id: str) -> Life:
@@ -51,14 +52,21 @@ class Snapshot(Mapping[str, Life]):
         """Have `listener` told of each change, after it was made."""
         self._listeners.append(listener)
 
+    def disregard(self, instance_id: str) -> None:
+        """Whether this instance is at rest is nobody's business any more."""
+        self._disregarded.add(instance_id)
+        self._restless.discard(instance_id)
+
     def set(self, instance_id: str, life: Life | None) -> None:
         """Put in what is known now; None forgets the instance. The only writer's door."""
         if life is None:
             self._lives.pop(instance_id, None)
             self._restless.discard(instance_id)
+            self._disregarded.discard(instance_id)
         else:
             self._lives[instance_id] = life
-            if life.state in AT_REST:
+            # What nobody manages is ended by nobody, so nobody waits for its end.
+            if life.state in AT_REST or life.spec.passive or instance_id in self._disregarded:
                 self._restless.discard(instance_id)
             else:
                 self._restless.add(instance_id)

@@ -4,13 +4,13 @@ It knows neither files nor processes nor the router. The site room tells it what
 people tell it what they want, drivers do what it asks, and the `Snapshot` shows the rest.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from random import Random
 
 from hostmanager.core import events as ev
 from hostmanager.core.keeper import Keeper, Surroundings
 from hostmanager.core.life import Life
-from hostmanager.core.model import Found, InstanceSpec, Target
+from hostmanager.core.model import Found, InstanceSpec, Kind, Target
 from hostmanager.core.policy import Policy
 from hostmanager.core.ports import Clock, Driver
 from hostmanager.core.requests import ALL, Request
@@ -24,14 +24,19 @@ class Supervisor:
     """Keeps all instances of a host."""
 
     def __init__(
-        self, driver: Driver, clock: Clock, policy: Policy, random: Random, note: NoteTaker
+        self,
+        drivers: Mapping[Kind, Driver],
+        clock: Clock,
+        policy: Policy,
+        random: Random,
+        note: NoteTaker,
     ) -> None:
         self.snapshot = Snapshot()
         self.clock = clock
         self.policy = policy
         self._keepers: dict[str, Keeper] = {}
         self._at_rest: list[Callable[[], None]] = []
-        self._around = Surroundings(driver, clock, policy, random, self._publish, note)
+        self._around = Surroundings(drivers, clock, policy, random, self._publish, note)
 
     def known(self) -> dict[str, InstanceSpec]:
         """The instances that are here to stay, each as the site file had it last."""
@@ -40,6 +45,10 @@ class Supervisor:
             for instance_id, life in self.snapshot.items()
             if not life.retiring
         }
+
+    def listed(self) -> dict[str, InstanceSpec]:
+        """Those of the known instances that are in the site file; the others are passive."""
+        return {i: spec for i, spec in self.known().items() if not spec.passive}
 
     def leaving(self) -> dict[str, str]:
         """The instances that are about to be forgotten, and a sentence for people."""
@@ -87,6 +96,13 @@ class Supervisor:
         """Have an instance down, then forgotten."""
         self._keepers[instance_id].post(ev.Retire())
 
+    def drop(self, instance_id: str) -> None:
+        """Forget an instance at once, and leave what runs of it as it is."""
+        keeper = self._keepers[instance_id]
+        keeper.forsake()
+        keeper.release()
+        self._publish(instance_id, None)
+
     def carry_out(self, requests: Iterable[Request]) -> None:
         """Set the targets that were asked for, in order. They have been checked."""
         for request in requests:
@@ -101,13 +117,17 @@ class Supervisor:
         return [self._keepers[instance_id]] if instance_id in self._keepers else []
 
     def stop_all(self) -> None:
-        """Want everything down."""
-        self.carry_out([Request(ALL, Target.DOWN)])
+        """Want everything down but what nobody manages."""
+        for keeper in list(self._keepers.values()):
+            if not keeper.life.spec.passive:
+                keeper.post(ev.WantDown())
 
-    def forsake(self) -> None:
-        """Leave everything as it is, for the next manager: nothing is launched or ended."""
-        for keeper in self._keepers.values():
-            keeper.forsake()
+    def forsake(self, kinds: Iterable[Kind] = tuple(Kind)) -> None:
+        """Leave what is of these kinds as it is, for the next manager: nothing happens to it."""
+        for instance_id, keeper in self._keepers.items():
+            if keeper.life.spec.kind in kinds:
+                keeper.forsake()
+                self.snapshot.disregard(instance_id)
 
     def hurry(self) -> None:
         """Use the next stronger means on everything that is being ended."""

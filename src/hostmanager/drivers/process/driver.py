@@ -157,6 +157,10 @@ class ProcessDriver:
         else:
             _send_group(run.spawned.pid, SIGNALS[step])
 
+    def look(self, spec: InstanceSpec, report: Report) -> None:
+        """See the protocol: nobody else starts or ends a process of ours, so nobody asks."""
+        report(ev.Gone())
+
     def forget(self, instance_id: str) -> None:
         """Let go of what was kept for the instance; see the protocol."""
         self._readers.submit(self._sink.drop, instance_id)

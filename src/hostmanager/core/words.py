@@ -1,0 +1,88 @@
+"""How the means of ending and launching are called, for each kind of instance.
+
+The lifecycle is the same for processes and compose services; what people read of it is not.
+"""
+
+from dataclasses import dataclass
+
+from hostmanager.core.events import StopStep
+from hostmanager.core.model import InstanceSpec, Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What to say of one kind; each completes the sentence "the instance …".
+
+    Attributes:
+        asked: How it was asked to stop.
+        next_means: What follows if that does not help.
+        slow_launch: Why its launch may take long.
+        not_heeded: What it did not do, for each of the steps that can fail.
+        unkillable: Why a kill may not work, and where to look.
+    """
+
+    asked: str
+    next_means: str
+    slow_launch: str
+    not_heeded: dict[StopStep, str]
+    unkillable: str
+
+
+PROCESS = Words(
+    asked="Asked to stop (SIGINT)",
+    next_means="its process group gets SIGTERM",
+    slow_launch="its launch has not been completed for {patience:g} s; is a disk hanging?",
+    not_heeded={
+        StopStep.INTERRUPT: (
+            "did not stop on SIGINT; SIGTERM to its process group, SIGKILL in {patience:g} s"
+        ),
+        StopStep.TERMINATE: "did not end on SIGTERM; SIGKILL to its process group",
+    },
+    unkillable=(
+        "does not end although it was killed; it probably sits in an uninterruptible wait in "
+        "the kernel (a dead disk, network file system or driver): see `ps -o pid,stat,wchan`"
+    ),
+)
+
+SERVICE = Words(
+    asked="Its container was asked to stop",
+    next_means="it is killed",
+    slow_launch=(
+        "`docker compose up` has not come to its end for {patience:g} s; it may be pulling or "
+        "building the image"
+    ),
+    not_heeded={
+        StopStep.INTERRUPT: (
+            "did not stop within the time that its compose file gives it; its container is killed, "
+            "and killed again in {patience:g} s"
+        ),
+        StopStep.TERMINATE: "did not end although its container was killed; it is killed again",
+    },
+    unkillable=(
+        "does not end although its container was killed several times; see `docker inspect`, "
+        "and the log of the Docker Engine"
+    ),
+)
+
+STOP_MARGIN = 5.0
+"""Seconds beyond its grace period that a container may take: the engine kills it by itself."""
+
+ENGINE_GRACE = 10.0
+"""Seconds that the Docker Engine gives a container to stop if nothing else is said."""
+
+
+def words(spec: InstanceSpec) -> Words:
+    """The words for an instance."""
+    return SERVICE if spec.kind is Kind.DOCKER else PROCESS
+
+
+def patience(spec: InstanceSpec, interrupt: float) -> float:
+    """Seconds that an instance has from being asked to stop until it is ended by force.
+
+    Args:
+        spec: What the instance is.
+        interrupt: What the policy gives a process.
+    """
+    if spec.kind is Kind.HOST:
+        return interrupt
+    return (ENGINE_GRACE if spec.stop_grace is None else spec.stop_grace) + STOP_MARGIN
