@@ -159,7 +159,7 @@ class ProcessDriver:
 
     def look(self, spec: InstanceSpec, report: Report) -> None:
         """See the protocol: nobody else starts or ends a process of ours, so nobody asks."""
-        report(ev.Gone())
+        report(Gone())
 
     def forget(self, instance_id: str) -> None:
         """Let go of what was kept for the instance; see the protocol."""
