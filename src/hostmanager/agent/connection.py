@@ -10,6 +10,7 @@ import logging
 import random
 import re
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -81,6 +82,7 @@ class RouterSession(OCSAgent):
         joined: How often it was registered.
         left: Set while it is not in the realm.
         closing: Whether the program is about to end.
+        changed: Called when it has come or gone.
     """
 
     realm_joined: bool
@@ -94,6 +96,7 @@ class RouterSession(OCSAgent):
         self.joined = 0
         self.left = asyncio.Event()
         self.closing = False
+        self.changed: Callable[[], None] = lambda: None
         self._told_refused = False
         self._next_beat: asyncio.TimerHandle | None = None
         self._waiting: dict[str, deque[tuple[Deferred[Any], Any, Any]]] = {}
@@ -129,6 +132,14 @@ class RouterSession(OCSAgent):
             log.info("registered with the router as %s", self.agent_address)
         else:
             self._tell_refused(self.refused)
+        self.changed()
+
+    @property
+    def standing(self) -> str:
+        """How it is with the router, in two words."""
+        if self.realm_joined:
+            return "router connected"
+        return "no router" if self.refused is None else "refused by the router"
 
     def _tell_refused(self, reason: str) -> None:
         """Say it once, not at each attempt."""
@@ -178,6 +189,7 @@ class RouterSession(OCSAgent):
             self._tell_refused(self.refused)
         self.subscribed_topics = set()
         self.realm_joined = False
+        self.changed()
         if not self.closing:
             self.disconnect()
 

@@ -7,6 +7,7 @@ by the time those are there, so are the agents.
 
 import argparse
 import asyncio
+import faulthandler
 import logging
 import os
 import resource
@@ -22,6 +23,7 @@ from hostmanager.agent.assembly import make_host, make_settings
 from hostmanager.agent.folders import FolderError
 from hostmanager.agent.host import Before, NotRunningError
 from hostmanager.agent.loop import install_reactor, new_loop, without_extras
+from hostmanager.agent.notify import Line, Notifier, status_line, take
 from hostmanager.agent.options import Settings, make_parser
 from hostmanager.site import (
     SiteFile,
@@ -58,6 +60,7 @@ def main(args: Sequence[str] | None = None, prog: str | None = None) -> None:
         prog: Name of the command for its help.
     """
     argv = list(sys.argv[1:] if args is None else args)
+    line = take(os.environ)  # before anything is launched that could inherit it
     probe = start_probe(sys.executable, _working_dir_in(argv))
     try:
         namespace, site = effective_args(make_parser(prog), argv, os.environ)
@@ -80,7 +83,7 @@ def main(args: Sequence[str] | None = None, prog: str | None = None) -> None:
     site = with_known_classes(site, finish_probe(probe))
     _allow_files()
     with alone:
-        raise SystemExit(Program(namespace, settings, site).run())
+        raise SystemExit(Program(namespace, settings, site, line).run())
 
 
 def _allow_files() -> None:
@@ -93,12 +96,19 @@ def _allow_files() -> None:
 class Program:
     """One run of the manager."""
 
-    def __init__(self, namespace: argparse.Namespace, settings: Settings, site: SiteFile) -> None:
+    def __init__(
+        self, namespace: argparse.Namespace, settings: Settings, site: SiteFile, line: Line
+    ) -> None:
         self.namespace = namespace
         self.site = site
         self.loop = new_loop()
         asyncio.set_event_loop(self.loop)
         self.host = make_host(settings, self.loop)
+        self.session: Any = None
+        self.service = Notifier(line, self.host.clock, self._status)
+        if self.service.heard:
+            faulthandler.enable()  # where it hung, if systemd's watchdog has to end it
+            self.host.snapshot.listen(lambda *_: self.service.changed())
         self.exit_code = EXIT_OK
         self._ending: asyncio.Task[None] | None = None
         self._reloading: set[asyncio.Task[Any]] = set()
@@ -118,6 +128,7 @@ class Program:
             initial_state=self.namespace.initial_state,
         )
         self.host.begin(self.site, before=before)
+        self.loop.call_soon(self.service.ready)
         try:
             self._import_face()
             sys.setswitchinterval(usual)
@@ -155,6 +166,7 @@ class Program:
         connection.start_logging(_log_level())
         args = self.namespace
         session = connection.RouterSession(args, f"{args.address_root}.{args.instance_id}")
+        self.session, session.changed = session, self.service.changed
         self.manager = operations.HostManager(session, host=self.host, leave=self.leave)
         self.manager.register()
         self.connection = connection.Connection(args.site_hub, session)
@@ -162,6 +174,10 @@ class Program:
         self.reactor = reactor
         self.loop.call_soon(self._connect, session)
         reactor.run(installSignalHandlers=False)
+
+    def _status(self) -> str:
+        router = "no router" if self.session is None else self.session.standing
+        return status_line(self.host.snapshot.values(), running=self.host.running, router=router)
 
     def _connect(self, session: Any) -> None:
         session.start("manager", {}, password=session)
@@ -185,6 +201,7 @@ class Program:
             self._ending = self.loop.create_task(self._end(self.answer_time))
 
     async def _end(self, linger: float = 0.0) -> None:
+        self.service.stopping()
         try:
             answer = await self.manager.stop()
             if not answer.ok:
@@ -207,6 +224,13 @@ class Program:
         task.add_done_callback(self._reloading.discard)
 
     async def _reload(self) -> None:
+        self.service.reloading()
+        try:
+            await self._read_again()
+        finally:
+            self.service.reloaded()
+
+    async def _read_again(self) -> None:
         if not self.host.running:
             return
         try:

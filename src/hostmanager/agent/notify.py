@@ -1,0 +1,194 @@
+"""Tells systemd how the manager is: ready, reloading, stopping, alive, and a line of status.
+
+The protocol is sd_notify(3): one datagram with lines ``NAME=value`` to the socket that
+`NOTIFY_SOCKET` names. Without that variable nothing here does anything. The Python packages
+for it (`sdnotify`, `systemd-watchdog`) send with a socket that blocks when systemd does not read,
+which must not happen on the loop, and leave ``RELOADING=1`` to the caller; sending is the
+small part, so they do not earn their place.
+
+An idle manager sends nothing but the watchdog's ``WATCHDOG=1``, from a timer on the loop: a
+loop that hangs is a manager that hangs, and systemd ends it and starts the next one, which
+takes the agents over.
+"""
+
+import logging
+import os
+import socket
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, MutableMapping
+from dataclasses import dataclass
+
+from hostmanager.core.life import Life, State
+from hostmanager.core.ports import Clock
+
+log = logging.getLogger(__name__)
+
+VARIABLES = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
+
+STATUS_PAUSE = 1.0
+"""Seconds between two lines of status, and before a message is tried again that found the
+socket full."""
+
+UNSENT_KEPT = 16
+
+SHOWN_AS = {
+    State.STARTING: "starting",
+    State.WAITING: "waiting",
+    State.STOPPING: "stopping",
+    State.TERMINATING: "stopping",
+    State.KILLING: "stopping",
+    State.BLOCKED: "blocked",
+    State.DOWN: "down",
+}
+"""How the states other than up are counted, in this order; one that is not here: "unknown"."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """The line to systemd.
+
+    Attributes:
+        address: Of its socket; None: nobody listens.
+        patience: Seconds without ``WATCHDOG=1`` after which the manager counts as hung, or None.
+    """
+
+    address: str | None = None
+    patience: float | None = None
+
+    def send(self, text: str) -> bool:
+        """Send one message, without waiting; False: the socket is full, try again."""
+        if self.address is None:
+            return True
+        address = "\0" + self.address[1:] if self.address.startswith("@") else self.address
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as out:
+                out.sendto(text.encode(), socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL, address)
+        except BlockingIOError:
+            return False
+        except (OSError, ValueError) as error:  # gone, or never was a socket: it is only a report
+            log.debug("NOTIFY_SOCKET=%s: %s", self.address, error)
+        return True
+
+
+def take(environ: MutableMapping[str, str], pid: int | None = None) -> Line:
+    """Take systemd's variables out of the environment: they are for this process alone.
+
+    A child that inherited them could speak for the manager.
+
+    Args:
+        environ: The environment, `os.environ` as a rule.
+        pid: Ours; a watchdog that is meant for another process is not ours to feed.
+    """
+    address, usec, meant = (environ.pop(name, "") for name in VARIABLES)
+    if not address.startswith(("/", "@")) or len(address) < 2:
+        return Line()
+    ours = meant in ("", str(os.getpid() if pid is None else pid))
+    fed = ours and usec.isascii() and usec.isdigit() and int(usec) > 0
+    return Line(address, int(usec) / 1e6 if fed else None)
+
+
+class Notifier:
+    """Speaks for the manager.
+
+    Args:
+        line: Where to.
+        clock: For the pauses and the watchdog.
+        status: Asked for the line of status, when something has changed.
+    """
+
+    def __init__(self, line: Line, clock: Clock, status: Callable[[], str]) -> None:
+        self._line = line
+        self._clock = clock
+        self._status = status
+        self._ready = False
+        self._stopping = False
+        self._reloads = 0
+        self._told = ""
+        self._told_at = float("-inf")
+        self._due = False
+        self._unsent: deque[str] = deque(maxlen=UNSENT_KEPT)
+
+    @property
+    def heard(self) -> bool:
+        """Whether anybody listens."""
+        return self._line.address is not None
+
+    def ready(self) -> None:
+        """The agents are being supervised."""
+        if not self.heard:
+            return
+        self._ready = True
+        self._tell("READY=1")
+        self._tell_status()
+        if self._line.patience is not None:
+            self._beat(self._line.patience / 2)
+
+    def reloading(self) -> None:
+        """The site config is being read again."""
+        self._reloads += 1
+        if self._ready and not self._stopping and self._reloads == 1:
+            usec = int(self._clock.now().mono * 1e6)
+            self._tell(f"RELOADING=1\nMONOTONIC_USEC={usec}")
+
+    def reloaded(self) -> None:
+        """It has been read; systemd wants to be told that all is ready again."""
+        self._reloads -= 1
+        if self._ready and not self._stopping and self._reloads == 0:
+            self._tell("READY=1")
+
+    def stopping(self) -> None:
+        """The manager is on its way out."""
+        if self.heard and not self._stopping:
+            self._stopping = True
+            self._tell("STOPPING=1")
+            self._tell_status()
+
+    def changed(self) -> None:
+        """Something may read differently now: have it told, soon, and not too often."""
+        if self._ready and not self._due:
+            self._due = True
+            at = max(self._clock.now().mono, self._told_at + STATUS_PAUSE)
+            self._clock.call_at(at, self._tell_status)
+
+    def _tell_status(self) -> None:
+        self._due = False
+        text = ("stopping; " if self._stopping else "") + self._status()
+        if text != self._told:
+            self._told, self._told_at = text, self._clock.now().mono
+            if not self._line.send(f"STATUS={text}"):
+                self._told = ""
+                self.changed()
+
+    def _tell(self, text: str) -> None:
+        self._unsent.append(text)
+        if len(self._unsent) == 1:
+            self._send_all()
+
+    def _send_all(self) -> None:
+        while self._unsent:
+            if not self._line.send(self._unsent[0]):
+                self._clock.call_at(self._clock.now().mono + STATUS_PAUSE, self._send_all)
+                return
+            self._unsent.popleft()
+
+    def _beat(self, every: float) -> None:
+        self._line.send("WATCHDOG=1")
+        self._clock.call_at(self._clock.now().mono + every, lambda: self._beat(every))
+
+
+def status_line(lives: Iterable[Life], *, running: bool, router: str) -> str:
+    """Say in one line how it is: ``48 of 50 up, 1 waiting, 1 blocked; router connected``.
+
+    Args:
+        lives: Of all instances.
+        running: Whether the manager process is.
+        router: How it is with the router.
+    """
+    counts = Counter(
+        "up" if life.state is State.UP else SHOWN_AS.get(life.state, "unknown") for life in lives
+    )
+    words = dict.fromkeys((*SHOWN_AS.values(), "unknown"))
+    others = "".join(f", {counts[word]} {word}" for word in words if counts[word])
+    agents = f"{counts['up']} of {counts.total()} up{others}"
+    stopped = "" if running else "manager process stopped; "
+    return f"{stopped}{agents}; {router}"
