@@ -205,10 +205,14 @@ class Condition:
     Attributes:
         remark: What people should know of it (paused, unhealthy), as a sentence; or None.
         outdated: Whether it runs from something else than a new launch would take.
+        restarting: Whether it has ended and somebody else (the engine) starts it again.
+        found: What runs now, if that has changed without an end that was told.
     """
 
     remark: str | None = None
     outdated: bool = False
+    restarting: bool = False
+    found: Found | None = None
     kind: ClassVar = EventKind.CONDITION
 
 

@@ -121,9 +121,9 @@ class Keeper:
     def _carry_out(self, effect: ev.Effect) -> None:
         match effect:
             case ev.Launch(spec):
-                self._ask(self._driver.launch, spec)
+                self._launch(spec)
             case ev.Look(spec):
-                self._ask(self._driver.look, spec)
+                self._look(spec)
             case ev.LetGo():
                 self._run += 1  # what is still reported is stale
                 self._driver.forget(self.instance_id)
@@ -139,13 +139,24 @@ class Keeper:
             case ev.Oddity(text):
                 log.warning(text)
 
-    def _ask(self, of_driver: Callable[[InstanceSpec, Report], None], spec: InstanceSpec) -> None:
-        self._run += 1
+    def _launch(self, spec: InstanceSpec) -> None:
         try:
-            of_driver(spec, partial(self._observed, self._run))
+            self._driver.launch(spec, self._next_run())
         except Exception as error:  # a fault in a driver is one instance's, not everybody's
-            log.exception("%s: %s", self.instance_id, of_driver.__name__)
+            log.exception("%s: launch", self.instance_id)
             self.post(ev.LaunchFailed("driver", f"{type(error).__name__}: {error}"))
+
+    def _look(self, spec: InstanceSpec) -> None:
+        try:
+            self._driver.look(spec, self._next_run())
+        except Exception as error:  # then nobody knows, and nothing may be decided
+            log.exception("%s: look", self.instance_id)
+            why = f"It is not known whether it runs: {type(error).__name__}: {error}."
+            self.post(ev.LostSight(why))
+
+    def _next_run(self) -> Report:
+        self._run += 1
+        return partial(self._observed, self._run)
 
     def _signal(self, step: ev.StopStep) -> None:
         try:

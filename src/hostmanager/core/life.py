@@ -76,6 +76,7 @@ class Life:
             start and end, too; what is a process of ours is always known.
         remark: What people should know of it while it is alive (paused, unhealthy), or None.
         outdated: Whether it runs from something else than a new launch would take.
+        called_off: Whether its launch, under way, was told to come to nothing.
     """
 
     spec: InstanceSpec
@@ -98,6 +99,7 @@ class Life:
     seen: bool = False
     remark: str | None = None
     outdated: bool = False
+    called_off: bool = False
 
     @property
     def must_end(self) -> bool:
@@ -149,10 +151,12 @@ def absorb(life: Life, context: Context) -> Life:  # noqa: PLR0911, PLR0912 - on
             life = replace(life, pid=pid, trouble=None, stuck=False, seen=True)
             return life if found is None else _taken_over(life, found, context.now)
         case ev.LaunchFailed(step, reason):
-            # Not wanted any more: then it is no failure that counts.
-            failed = life if life.must_end else _failure(life, context)
+            if life.in_the_dark:
+                return life  # it failed because nothing answers; what is alive is told later
+            if life.must_end or life.called_off:
+                return replace(life, pid=None, trouble=None)  # no failure that counts
             trouble = f"Launch failed at the {step}: {reason}."
-            return replace(failed, pid=None, trouble=trouble, seen=True)
+            return replace(_failure(life, context), pid=None, trouble=trouble)
         case ev.Ended(status) | ev.LeftBehind(status):
             return _exited(life, status, context)
         case ev.Gone():
@@ -162,7 +166,8 @@ def absorb(life: Life, context: Context) -> Life:  # noqa: PLR0911, PLR0912 - on
         case ev.Condition(remark, outdated):
             return replace(life, remark=remark, outdated=outdated)
         case ev.LostSight(why):
-            return replace(life, seen=False, trouble=why, stuck=True, remark=None)
+            unknown = replace(life, remark=None, outdated=False)
+            return replace(unknown, seen=False, trouble=why, stuck=True)
         case ev.Hurry() | ev.TimerFired():
             return life
 

@@ -157,6 +157,7 @@ def _launch(life: Life, context: Context) -> Outcome:
         launched_as=life.spec.fingerprint,
         restarts=life.restarts + again,
         deadline=context.now.mono + LAUNCH_PATIENCE,
+        called_off=False,
     )
     return launched, (*_once(life, State.STARTING, context), ev.Launch(life.spec))
 
@@ -199,8 +200,8 @@ def sooner(life: Life, context: Context) -> Outcome:
 
 def run_or_end(life: Life, context: Context) -> Outcome:
     """Something is alive and was not being ended: let it run, or begin to end it."""
-    if life.spec.foreign:
-        return settle(life, context)
+    if life.spec.foreign or (life.spec.passive and life.pending is not None):
+        return settle(life, context)  # what nobody manages goes on, whatever takes its row
     if life.must_end:
         return _begin_stop(life, context)
     notes: tuple[ev.Effect, ...] = ()
@@ -219,8 +220,11 @@ def revise(life: Life, context: Context) -> Outcome:
 
 def call_off(life: Life, context: Context) -> Outcome:
     """Not wanted any more while it is being launched: a pull of an image can take an hour."""
-    slow = life.must_end and life.spec.kind is Kind.DOCKER
-    return life, (ev.Signal(StopStep.INTERRUPT),) if slow else ()
+    if not life.must_end or life.called_off or life.spec.kind is Kind.HOST:
+        return life, ()
+    deadline = context.now.mono + LAUNCH_PATIENCE
+    called_off = replace(life, called_off=True, deadline=deadline, stuck=False)
+    return called_off, (ev.Signal(StopStep.INTERRUPT),)
 
 
 def lose(life: Life, context: Context) -> Outcome:
@@ -255,7 +259,8 @@ def clear(life: Life, context: Context) -> Outcome:
     how = life.last_exit.status if life.last_exit else "ended"
     who = context.event.who if isinstance(context.event, ev.LeftBehind) else ()
     text = f"{how}, but left processes behind ({', '.join(who)}); they are being ended"
-    ending = replace(life, state=State.TERMINATING, deadline=deadline, trouble=f"It {text}.")
+    ending = replace(life, state=State.TERMINATING, deadline=deadline, stuck=False)
+    ending = replace(ending, trouble=f"It {text}.")
     return ending, (ev.Note(text, warning=True), ev.Signal(StopStep.TERMINATE))
 
 
@@ -324,7 +329,7 @@ _ROWS: Mapping[State, tuple[Move, ...]] = {
     ),
     State.UNSEEN: (
         *(stay, stay, revise, revise, revise, stay),
-        *(run_or_end, settle, settle, clear, settle, stay, odd, stay, look_in_vain),
+        *(run_or_end, stay, settle, clear, settle, stay, odd, stay, look_in_vain),
     ),
     State.STOPPING: (
         *(stay, stay, stay, stay, stay, terminate),

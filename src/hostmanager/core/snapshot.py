@@ -66,7 +66,8 @@ class Snapshot(Mapping[str, Life]):
         else:
             self._lives[instance_id] = life
             # What nobody manages is ended by nobody, so nobody waits for its end.
-            if life.state in AT_REST or life.spec.passive or instance_id in self._disregarded:
+            nobodys = life.spec.passive and life.pending is None
+            if life.state in AT_REST or nobodys or instance_id in self._disregarded:
                 self._restless.discard(instance_id)
             else:
                 self._restless.add(instance_id)

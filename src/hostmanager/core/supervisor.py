@@ -119,15 +119,19 @@ class Supervisor:
     def stop_all(self) -> None:
         """Want everything down but what nobody manages."""
         for keeper in list(self._keepers.values()):
-            if not keeper.life.spec.passive:
+            if not (keeper.life.pending or keeper.life.spec).passive:
                 keeper.post(ev.WantDown())
 
     def forsake(self, kinds: Iterable[Kind] = tuple(Kind)) -> None:
         """Leave what is of these kinds as it is, for the next manager: nothing happens to it."""
-        for instance_id, keeper in self._keepers.items():
-            if keeper.life.spec.kind in kinds:
+        for instance_id, keeper in list(self._keepers.items()):
+            life = keeper.life
+            if life.spec.kind in kinds:
                 keeper.forsake()
                 self.snapshot.disregard(instance_id)
+            elif life.pending is not None and life.pending.kind in kinds:
+                keeper.post(ev.Retire())  # it ends; nothing is to take its place
+        self._tell_if_at_rest()
 
     def hurry(self) -> None:
         """Use the next stronger means on everything that is being ended."""
@@ -145,6 +149,9 @@ class Supervisor:
         if life is None:
             self._keepers.pop(instance_id, None)
         self.snapshot.set(instance_id, life)
+        self._tell_if_at_rest()
+
+    def _tell_if_at_rest(self) -> None:
         if self._at_rest and self.snapshot.at_rest:
             waiting, self._at_rest = self._at_rest, []
             for callback in waiting:
