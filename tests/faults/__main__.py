@@ -9,8 +9,9 @@ from pathlib import Path
 
 from hostmanager.demo.router import Router
 from tests.faults.campaign import Campaign
+from tests.faults.judge import ViolationError
 from tests.faults.kinds import KINDS
-from tests.faults.world import ViolationError, World
+from tests.faults.world import World
 from tests.support.sites import Site
 
 

@@ -12,9 +12,18 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from random import Random
 
-from tests.faults import on_agents, on_files, on_managers, on_requests, on_router  # noqa: F401
+from tests.faults import (  # noqa: F401 - they fill the list of kinds
+    on_agents,
+    on_clock,
+    on_files,
+    on_managers,
+    on_requests,
+    on_router,
+    on_scribe,
+)
+from tests.faults.judge import ViolationError
 from tests.faults.kinds import KINDS, Kind, NotNowError
-from tests.faults.world import ViolationError, World
+from tests.faults.world import World
 
 SHOWN = 20
 """Faults that are told before a violation."""
@@ -121,6 +130,7 @@ class Campaign:
     def explain(self, error: ViolationError) -> str:
         """What was seen, and what had been done before."""
         run = self.world.run
+        self.world.keep_evidence()
         return "\n".join(
             [
                 f"VIOLATION: {error}",
@@ -128,7 +138,7 @@ class Campaign:
                 *self.history[-SHOWN:],
                 f"logs of the managers: {self.world.site.folder / 'logs'}",
                 f"the latest manager: {run.log if run else 'none runs'}",
-                f"output of agents: {self.world.output}; state: {self.world.site.state_dir}",
+                f"output of agents and state folder: {self.world.site.folder / 'kept'}",
             ]
         )
 

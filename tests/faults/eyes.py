@@ -64,6 +64,8 @@ class Eyes:
         self._young: dict[int, float] = {}
         self._others: set[int] = set()
         self._looked_at_all = 0.0
+        self._newest = b""
+        self._loadavg = os.open("/proc/loadavg", os.O_RDONLY | os.O_CLOEXEC)
         self._poll = select.poll()
         self._lock = threading.Lock()
         self._ends = threading.Event()
@@ -80,6 +82,7 @@ class Eyes:
         self._thread.join()
         for living in self._alive.values():
             os.close(living.pidfd)
+        os.close(self._loadavg)
 
     def alive(self) -> list[Living]:
         """Everything that is alive at this moment."""
@@ -101,18 +104,29 @@ class Eyes:
                 self._look()
 
     def _look(self) -> None:
+        """Look at what is new; a list of all is made only when there may be something."""
         now = time.monotonic()
         self.looks += 1
-        listed = {int(name) for name in os.listdir("/proc") if name.isdigit()}  # noqa: PTH208
-        if now - self._looked_at_all > LOOK_AT_ALL:
-            self._looked_at_all = now
-            self._others.clear()
-            self._young = {pid: at for pid, at in self._young.items() if pid in listed}
-        self._others &= listed
+        newest = os.pread(self._loadavg, 100, 0).split()[-1]  # the process id given last
+        if newest != self._newest or now > self._looked_at_all + LOOK_AT_ALL:
+            self._newest = newest
+            self._list(now)
         self._bury()
-        for pid in listed - self._alive.keys() - self._others:
+        for pid in list(self._young):
             self._look_at(pid, now)
         self._bury()
+
+    def _list(self, now: float) -> None:
+        """Find those who were not there before."""
+        listed = {int(name) for name in os.listdir("/proc") if name.isdigit()}  # noqa: PTH208
+        if now > self._looked_at_all + LOOK_AT_ALL:
+            self._looked_at_all = now
+            self._young |= dict.fromkeys(self._others & listed, now - YOUNG)
+            self._others.clear()
+        self._others &= listed
+        self._young = {pid: at for pid, at in self._young.items() if pid in listed}
+        for pid in listed - self._alive.keys() - self._others - self._young.keys():
+            self._young[pid] = now
 
     def _bury(self) -> None:
         """Note the dead: a pidfd is readable as soon as its process has ended."""
@@ -126,20 +140,23 @@ class Eyes:
             self._others.add(living.pid)  # a zombie, until its parent waits
 
     def _look_at(self, pid: int, now: float) -> None:
+        """Whose is it? If nobody's, it is asked again while it is young."""
         try:
             pidfd = os.pidfd_open(pid)
         except OSError:
+            self._young.pop(pid)
             return
         instance_id = self._whose(pid)
         if instance_id is None or _ended(pidfd):
             os.close(pidfd)
-            if now - self._young.setdefault(pid, now) > YOUNG:
+            if now - self._young[pid] >= YOUNG:
                 self._others.add(pid)
+                del self._young[pid]
             return
+        del self._young[pid]
         with contextlib.suppress(ProcessLookupError):
             leads = os.getsid(pid) == pid
             living = Living(pid, pidfd, instance_id, leads, now)
-            self._young.pop(pid, None)
             if leads:
                 self.launched += 1
                 self._insist_on_one(living)
@@ -150,7 +167,7 @@ class Eyes:
 
     def _whose(self, pid: int) -> str | None:
         try:
-            environ = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+            environ = _read(f"/proc/{pid}/environ").split(b"\0")
         except OSError:
             return None
         if self._site_mark not in environ:
@@ -173,3 +190,8 @@ def _ended(pidfd: int) -> bool:
     poll = select.poll()
     poll.register(pidfd, select.POLLIN)
     return bool(poll.poll(0))
+
+
+def _read(path: str) -> bytes:
+    with Path(path).open("rb", buffering=0) as file:
+        return file.read()

@@ -1,20 +1,15 @@
 """The managers of a campaign: one after the other, each with a log of its own."""
 
-import os
 import re
-import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from tests.support.managers import OURS, command
+from tests.support.managers import OURS, Manager
 from tests.support.sites import Site
-
-OPTIONS = ("--stop-timeout", "1", "--restart-delay-max", "3")
 
 _STAMP = re.compile(r"^\d{4}-\d\d-\d\dT\S+ ")
 _ADOPTED = re.compile(r" (\S+): runs already \(pid (\d+)\)")
-_NOISE = ("INSTANCE_ID", "SITE_HOST", "SITE_HUB", "SITE_HTTP", "CROSSBAR_TIMEOUT")
 
 
 class Run:
@@ -22,46 +17,36 @@ class Run:
 
     Attributes:
         process: The process, in a session of its own.
+        pid: Its process id.
         log: What it printed.
         begun: When it was started, monotonic seconds.
-        poor: Whether its memory or descriptors were limited at some time.
+        poor: Whether its memory, descriptors or processes were limited at some time.
         tracebacks_seen: How many of its tracebacks have been judged.
         adopting: What it should take over: pid by instance-id.
     """
 
-    def __init__(self, site: Site, number: int, adopting: dict[str, int]) -> None:
-        self.log: Path = site.folder / "logs" / f"manager-{number:03}.log"
-        self.adopting = adopting
+    def __init__(
+        self,
+        site: Site,
+        number: int,
+        options: Iterable[str] = (),
+        surroundings: Mapping[str, str] | None = None,
+        adopting: Mapping[str, int] | None = None,
+    ) -> None:
+        self.log: Path = site.folder / "logs" / f"manager-{number:04}.log"
+        self.log.parent.mkdir(exist_ok=True)
+        self.adopting = dict(adopting or {})
         self.poor = False
         self.tracebacks_seen = 0
         self._read = 0
         self._lines: list[str] = []
         self._rest = ""
-        self.log.parent.mkdir(exist_ok=True)
-        environment = {k: v for k, v in os.environ.items() if k not in _NOISE}
-        with self.log.open("wb") as log:
-            self.begun = time.monotonic()
-            self.process = subprocess.Popen(
-                command(OURS, site, OPTIONS),
-                cwd=site.working_dir,
-                env={**environment, "HM_TEST_MARK": site.mark},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-
-    @property
-    def pid(self) -> int:
-        return self.process.pid
-
-    def running(self) -> bool:
-        return self.process.poll() is None
-
-    def kill(self) -> None:
-        """SIGKILL; returns when it is gone."""
-        self.process.kill()
-        self.process.wait(10)
+        self.begun = time.monotonic()
+        self._manager = Manager(site, options, OURS, self.log, surroundings)
+        self.process = self._manager.process
+        self.pid = self._manager.pid
+        self.running = self._manager.running
+        self.kill = self._manager.kill
 
     def lines(self) -> list[str]:
         """All complete lines that it printed so far."""

@@ -5,8 +5,9 @@ import os
 import signal
 from random import Random
 
+from tests.faults.cast import AGENTS
 from tests.faults.kinds import NotNowError, kind
-from tests.faults.world import AGENTS, World
+from tests.faults.world import World
 
 AGENT_NAMES = tuple(AGENTS)
 

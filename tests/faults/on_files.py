@@ -12,11 +12,15 @@ from random import Random
 
 import yaml
 
+from tests.faults import disks
+from tests.faults.cast import STEADY
+from tests.faults.judge import ViolationError
 from tests.faults.kinds import NotNowError, kind
-from tests.faults.world import STEADY, ViolationError, World
+from tests.faults.world import World
 from tests.support.sites import instance
 
 LARGE = 50 * 2**20
+# No NUL and no half of a pair: those cannot be written into a file.
 ODD = "\x01 ä€😀'\"\\/;$`*?<>|&\n\t\u202e\ufeff-- ../..%s{}[]:#!@\x7f"
 
 
@@ -67,13 +71,14 @@ def _not_hurt(world: World) -> Path:
     if world.state_is_hurt():
         raise NotNowError
     world.doubt_words()
-    return world.site.state_dir
+    return world.state
 
 
 @kind("state folder deleted", 4)
 def state_deleted(world: World, _rng: Random) -> str:
     shutil.rmtree(_not_hurt(world), ignore_errors=True)
     world.doubt_words()
+    world.pipes_moved = time.monotonic()
     return ""
 
 
@@ -91,11 +96,15 @@ def state_read_only(world: World, _rng: Random) -> str:
     return ""
 
 
+FILES = ("manager.lock", "wanted.json", "journal.sqlite", "scribe.lock", "scribe.control")
+
+
 @kind("a file of the state folder replaced", 8)
 def state_file(world: World, rng: Random) -> str:
     folder = _not_hurt(world)
-    names = ["manager.lock", "wanted.json", "journal.sqlite", f"locks/{rng.choice(STEADY)}.lock"]
-    name, shape = rng.choice(names), rng.choice((*SHAPES, "deep brackets"))
+    agent = rng.choice(STEADY)
+    name = rng.choice([*FILES, f"locks/{agent}.lock", f"pipes/{agent}.pipe"])
+    shape = rng.choice((*SHAPES, "deep brackets"))
     path = folder / name
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     old = path.read_bytes() if path.is_file() else b""
@@ -108,6 +117,8 @@ def state_file(world: World, rng: Random) -> str:
         world.doubt_words()
 
     world.hurt[f"state {name}"] = undo
+    if path.suffix == ".pipe":
+        world.pipes_moved = time.monotonic()
     return f"{name}: {shape}"
 
 
@@ -121,21 +132,25 @@ def state_locks(world: World, rng: Random) -> str:
     return shape
 
 
-# --- the disk under the output -------------------------------------------------------------------
+# --- full disks ------------------------------------------------------------------------------
 
 
 @kind("disk full under the output", 3, _no_mount)
-def disk_full(world: World, _rng: Random) -> str:
+def output_full(world: World, _rng: Random) -> str:
     if "disk" in world.hurt:
         raise NotNowError
     filler = world.output / "filler"
     world.hurt["disk"] = lambda: filler.unlink(missing_ok=True)
-    with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
-        while True:
-            file.write(bytes(65536))
-    with contextlib.suppress(OSError), filler.open("ab", buffering=0) as file:
-        while True:
-            file.write(b"0")
+    disks.fill(filler)
+    return ""
+
+
+@kind("disk full under the state folder", 3, _no_mount)
+def state_full(world: World, _rng: Random) -> str:
+    _not_hurt(world)
+    filler = world.disk / "filler"
+    world.hurt["state disk"] = lambda: filler.unlink(missing_ok=True)
+    disks.fill(filler)
     return ""
 
 

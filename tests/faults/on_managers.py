@@ -2,7 +2,6 @@
 and with too few file descriptors, processes or too little memory."""
 
 import contextlib
-import json
 import os
 import re
 import resource
@@ -12,9 +11,11 @@ import time
 from pathlib import Path
 from random import Random
 
+from tests.faults.cast import AGENTS, STEADY
+from tests.faults.judge import ViolationError
 from tests.faults.kinds import NotNowError, kind
 from tests.faults.managers import Run
-from tests.faults.world import AGENTS, STEADY, ViolationError, World
+from tests.faults.world import World
 
 
 @kind("manager killed", 10)
@@ -56,9 +57,7 @@ def killed_asked(world: World, rng: Random) -> str:
 @contextlib.contextmanager
 def _asked(world: World, params: dict):
     """A request of which nobody waits for the answer."""
-    procedure = f"{world.site.address_root}.{world.site.manager_id}.ops"
-    call = {"procedure": procedure, "args": ["start", "update", params], "kwargs": {}}
-    body = json.dumps(call).encode()
+    body = world.calls.body("start", "update", params)
     head = f"POST /call HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n"
     head += "Content-Type: application/json\r\n\r\n"
     with socket.create_connection(("127.0.0.1", world.router.port), 5) as line:
@@ -71,9 +70,8 @@ def frozen(world: World, rng: Random) -> str:
     pid, length = world.need_manager().pid, 0.1 + rng.random() * 1.2
     os.kill(pid, signal.SIGSTOP)
     name = rng.choice(STEADY)
-    if name in (leaders := world.eyes.leaders()) and rng.random() < 0.5:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(leaders[name], signal.SIGKILL)
+    if rng.random() < 0.5:
+        _kill(world, name)
     time.sleep(length)
     os.kill(pid, signal.SIGCONT)
     return f"for {length:.1f} s"
@@ -85,8 +83,7 @@ def second(world: World, _rng: Random) -> str:
     time.sleep(0.3)  # it may still be about to claim its id
     if not world.wait(lambda: _has_claimed(first), 10):
         raise NotNowError
-    world.runs += 1
-    other = Run(world.site, world.runs, {})
+    other = world.make_run()
     try:
         code = other.process.wait(15)
     finally:
@@ -114,10 +111,12 @@ def _has_claimed(run: Run) -> bool:
 
 
 @kind("manager told to end, and started again", 1.5)
-def ended(world: World, _rng: Random) -> str:
-    run = world.need_manager()
+def ended(world: World, rng: Random) -> str:
     if not world.answers():
         raise NotNowError
+    run = world.need_manager()
+    if rng.random() < 0.8:  # else it takes 6 s
+        _kill(world, "very-stubborn")
     run.process.send_signal(signal.SIGTERM)
     world.ended(0)
     if left := world.eyes.alive():
@@ -165,7 +164,11 @@ def _limit(world: World, which: int, soft: int, name: str) -> None:
 
 def _disturb(world: World, rng: Random) -> None:
     """Something for the manager to do: an agent dies."""
-    name = rng.choice(STEADY)
+    _kill(world, rng.choice(STEADY))
+
+
+def _kill(world: World, name: str) -> None:
+    """Kill an agent, if it is alive."""
     if name in (leaders := world.eyes.leaders()):
         with contextlib.suppress(ProcessLookupError):
             os.kill(leaders[name], signal.SIGKILL)
@@ -195,12 +198,16 @@ def memory(world: World, rng: Random) -> str:
     return f"{more >> 20} MB left"
 
 
-def _no_limit_for_root(_world: World) -> str:
-    return "RLIMIT_NPROC does not bind root" if os.getuid() == 0 else ""
+def _no_process_limit(world: World) -> str:
+    return world.processes.impossible
 
 
-@kind("manager without processes", 2, _no_limit_for_root)
+@kind("manager without processes", 3, _no_process_limit)
 def no_processes(world: World, rng: Random) -> str:
-    _limit(world, resource.RLIMIT_NPROC, 1, "processes")
+    if "processes" in world.hurt or not world.answers():
+        raise NotNowError
+    run, more = world.need_manager(), rng.choice([0, 0, 1, 2, 5])
+    run.poor = True
+    world.hurt["processes"] = world.processes.impose(run.pid, more)
     _disturb(world, rng)
-    return ""
+    return f"{more} left"

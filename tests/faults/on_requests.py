@@ -7,9 +7,10 @@ import subprocess
 import sys
 from random import Random
 
+from tests.faults.cast import AGENTS
 from tests.faults.kinds import NotNowError, kind
 from tests.faults.on_files import ODD
-from tests.faults.world import AGENTS, World
+from tests.faults.world import World
 
 AGENT_NAMES = tuple(AGENTS)
 
@@ -96,7 +97,10 @@ def stopped(world: World, _rng: Random) -> str:
 @kind("client: odd ids and arguments", 8)
 def odd_words(world: World, rng: Random) -> str:
     _answering(world)
-    odd = "".join(rng.sample(ODD, rng.randint(1, 12)))
+    odd = "".join(
+        rng.choice([rng.choice(ODD), chr(rng.randrange(0x110000))])
+        for _ in range(rng.randint(1, 12))
+    )
     calls = [
         ["start", "update", {"requests": [[odd, "up"]]}],
         ["start", "update", {"requests": [["ok-0", odd]]}],
@@ -128,7 +132,7 @@ def odd_words(world: World, rng: Random) -> str:
 @kind("client: no JSON, or another", 4)
 def no_json(world: World, rng: Random) -> str:
     _answering(world)
-    procedure = f"{world.site.address_root}.{world.site.manager_id}.ops"
+    procedure = world.calls.procedure
     bodies = [
         b"",
         rng.randbytes(500),
@@ -144,14 +148,14 @@ def no_json(world: World, rng: Random) -> str:
     ]
     count = rng.randint(3, len(bodies))
     for body in rng.sample(bodies, count):
-        world.post(body)
+        world.calls.post(body)
     return f"{count} bodies"
 
 
 @kind("50 clients, 1000 requests a second", 1)
 def flood(world: World, rng: Random) -> str:
     _answering(world)
-    procedure = f"{world.site.address_root}.{world.site.manager_id}.ops"
+    procedure = world.calls.procedure
     command = [sys.executable, "-m", "tests.faults.flood", str(world.router.port), procedure]
     command += [str(rng.randrange(10**6)), "3"]
     said = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60).stdout

@@ -9,7 +9,8 @@ import secrets
 import pytest
 
 from tests.faults.campaign import Campaign
-from tests.faults.world import ViolationError, World
+from tests.faults.judge import ViolationError
+from tests.faults.world import World
 
 SECONDS = 60.0
 

@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Self
 
@@ -48,19 +48,26 @@ class Manager:
         site: Whose manager it is.
         kind: `OURS` or `REFERENCE`.
         process: The process, in a session of its own.
-        log_path: Its stdout and stderr; all runs for a site append to the same file.
+        log_path: Its stdout and stderr; unless told, all runs for a site append to the same file.
     """
 
-    def __init__(self, site: Site, options: Iterable[str] = (), kind: str | None = None) -> None:
+    def __init__(
+        self,
+        site: Site,
+        options: Iterable[str] = (),
+        kind: str | None = None,
+        log_path: Path | None = None,
+        surroundings: Mapping[str, str] | None = None,
+    ) -> None:
         self.site = site
         self.kind = kind or default_kind()
-        self.log_path: Path = site.folder / "manager.log"
+        self.log_path: Path = log_path or site.folder / "manager.log"
         environment = {key: value for key, value in os.environ.items() if key not in _FOREIGN}
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
                 command(self.kind, site, options),
                 cwd=site.working_dir,
-                env={**environment, "HM_TEST_MARK": site.mark},
+                env={**environment, **(surroundings or {}), "HM_TEST_MARK": site.mark},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

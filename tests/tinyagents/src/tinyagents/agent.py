@@ -11,6 +11,7 @@ slow-stop S        ends S seconds after the first SIGINT or SIGTERM
 stubborn           ignores SIGINT
 very-stubborn      ignores SIGINT and SIGTERM
 chatty             writes ``--total`` bytes of numbered lines at ``--rate`` bytes/s, then waits
+counted            writes numbered lines at ``--rate`` bytes/s, and counts them in counts/<id>/
 bad-utf8           writes undecodable bytes and a character split over two writes, then waits
 fork               has ``--grandchildren`` (2) that ignore SIGINT; kills them when it ends,
                    or leaves them behind with ``--leave``

@@ -122,6 +122,32 @@ def chatty(options: Namespace) -> NoReturn:
     pause()
 
 
+def counted(options: Namespace) -> NoReturn:
+    """Lines ``<pid>-<start> <number>`` at an even rate, until told to end.
+
+    How many are out for certain is in ``counts/<id>/<pid>-<start>``, even after a SIGKILL: a
+    line that is missing in what was kept of the output can be told from one never written.
+    """
+    on_signals(options, end)
+    run = f"{os.getpid()}-{time.monotonic_ns()}"
+    path = Path(options.working_dir, "counts", options.instance_id, run)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    count = os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
+    announce(options)
+    begun, lines = time.monotonic(), 0
+    while True:
+        due = int((time.monotonic() - begun) * options.rate) // LINE + 1
+        due = min(due, lines + 500)
+        write_all(
+            b"".join(
+                f"{run} {n:09} ".encode().ljust(LINE - 1, b".") + b"\n" for n in range(lines, due)
+            )
+        )
+        lines = due
+        os.pwrite(count, b"%012d" % lines, 0)
+        time.sleep(LINE / options.rate)
+
+
 def numbered(number: int) -> bytes:
     """One line of a chatty one."""
     return b"%012d " % number + b"." * (LINE - 14) + b"\n"
@@ -219,6 +245,7 @@ ALL: dict[str, Callable[[Namespace], NoReturn]] = {
     "stubborn": stubborn,
     "very-stubborn": very_stubborn,
     "chatty": chatty,
+    "counted": counted,
     "bad-utf8": bad_utf8,
     "fork": fork,
     "segfault": segfault,
