@@ -18,6 +18,7 @@ EXIT_INTERRUPTED = 130
 
 COMMANDS = {
     "run": ("hostmanager.cli.run", "keep the agents of this host as they are wanted"),
+    "install-systemd": ("hostmanager.cli.install_systemd", "the manager as a service of this host"),
     "demo": ("hostmanager.cli.demo", "a router, a manager and a few agents, to look at"),
 }
 """Module and one line of help of each subcommand."""
@@ -73,7 +74,8 @@ def _run(argv: list[str]) -> int:
 
 
 def _make_parser() -> argparse.ArgumentParser:
-    lines = [f"  {name:<7} {text}" for name, (_, text) in COMMANDS.items()]
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}} {text}" for name, (_, text) in COMMANDS.items()]
     parser = argparse.ArgumentParser(
         prog="hostmanager",
         usage="hostmanager [--help] [--version] COMMAND ...",

@@ -1,0 +1,212 @@
+"""The systemd unit of a host manager: its text, by systemd's own rules of quoting.
+
+Why it reads as it does stands in comments in the unit itself, for whoever finds it on a host.
+Pure: what is looked up on this host comes in from outside.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+MARK = "# Written by `hostmanager install-systemd`"
+"""First line of our units: no other file is overwritten or removed."""
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,200}")
+"""What a unit may be called here: no word of systemd's (`%`, `@`, `\\`) and no path."""
+
+VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+STOP_MARGIN = 45.0
+"""Seconds that a stop may take beyond an agent's time to react to SIGINT: SIGTERM and SIGKILL (5 s
+each), containers (10 s, and the compose command), farewells; and as much again."""
+
+TEMPLATE = """\
+{mark}; do so again to change it.
+# Settings of your own: systemctl edit {name}
+
+[Unit]
+Description={description}
+Documentation=https://ocs.readthedocs.io
+# Order only: it needs neither a router nor a network to keep agents running.
+After={after}
+# Whatever is wrong (a site config that is not there yet): it is tried again for ever.
+StartLimitIntervalSec=0
+
+[Service]
+Type=notify
+NotifyAccess=main
+ExecStart={command}
+ExecReload={kill} -HUP $MAINPID
+WorkingDirectory={working_dir}
+{settings}
+# The manager ends the agents, not systemd: on `systemctl stop` it ends all of them, with time for
+# each. If it dies, they go on, and the next one takes them over as they are.
+KillMode=process
+TimeoutStopSec={stop_timeout}
+Restart=always
+RestartSec=1
+WatchdogSec={watchdog}
+# An agent that the kernel ends for its memory is relaunched; that is no reason to end the others.
+OOMPolicy=continue
+TasksMax=infinity
+Delegate=yes
+{hardening}
+[Install]
+WantedBy={target}
+"""
+
+HARDENING = """\
+NoNewPrivileges=yes
+LockPersonality=yes
+RestrictSUIDSGID=yes
+SystemCallArchitectures=native
+"""
+
+SYSTEM_HARDENING = """\
+ProtectHostname=yes
+ProtectKernelLogs=yes
+ProtectKernelModules=yes
+"""
+"""Not for units of a user, whose systemd may not do these."""
+
+
+class UnitError(Exception):
+    """Something cannot be said in a unit; the text says what, and what would be right."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """What a unit says.
+
+    Attributes:
+        name: Without ``.service``.
+        description: One line for people.
+        command: Program (an absolute path) and arguments.
+        working_dir: An absolute path.
+        user: Who runs it and the agents; None: the user whose systemd it is.
+        group: The user's own, if None.
+        environment: Variables for manager and agents.
+        state: Whether systemd makes the state folder.
+        stop_timeout: Seconds that an agent may take to react to SIGINT.
+        watchdog: Seconds without a sign of life after which systemd ends the manager.
+        docker: Whether compose services are managed.
+        harden: Whether to take away what few agents need.
+        of_user: Whether it is for the systemd of a user.
+        kill: The program `kill`.
+    """
+
+    name: str
+    description: str
+    command: tuple[str, ...]
+    working_dir: Path
+    user: str | None = None
+    group: str | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+    state: bool = True
+    stop_timeout: float = 10.0
+    watchdog: int = 30
+    docker: bool = False
+    harden: bool = False
+    of_user: bool = False
+    kill: str = "/bin/kill"
+
+    @property
+    def file_name(self) -> str:
+        """Of the unit file."""
+        return f"{self.name}.service"
+
+    def text(self) -> str:
+        """The unit file.
+
+        Raises:
+            UnitError: Something in it cannot be said in a unit.
+        """
+        if not NAME.fullmatch(self.name):
+            raise UnitError(
+                f"{self.name!r} cannot be the name of a unit. Use letters, digits, '-', '_' and "
+                "'.', such as --unit hostmanager-daq1."
+            )
+        return TEMPLATE.format(
+            mark=MARK,
+            name=self.name,
+            description=raw(self.description, "the description"),
+            after=self._after(),
+            command=command_line(self.command),
+            kill=self.kill,
+            working_dir=raw(str(self.working_dir), "the working directory"),
+            settings="\n".join(self._settings()),
+            stop_timeout=round(self.stop_timeout + STOP_MARGIN),
+            watchdog=self.watchdog,
+            hardening=self._hardening(),
+            target="default.target" if self.of_user else "multi-user.target",
+        )
+
+    def _after(self) -> str:
+        if self.of_user:  # its systemd knows none of the others
+            return "basic.target"
+        others = " docker.service" if self.docker else ""
+        return f"network.target remote-fs.target nss-user-lookup.target{others}"
+
+    def _settings(self) -> list[str]:
+        lines = [] if self.user is None else [f"User={raw(self.user, 'the user')}"]
+        if self.group is not None:
+            lines.append(f"Group={raw(self.group, 'the group')}")
+        for name, value in self.environment.items():
+            if not VARIABLE.fullmatch(name):
+                raise UnitError(f"{name!r} cannot be the name of a variable in the environment.")
+            lines.append(f"Environment={quoted(f'{name}={value}', name)}")
+        if self.state:
+            folder = self.name.removeprefix("hostmanager-")
+            lines += [f"StateDirectory=hostmanager/{folder}", "StateDirectoryMode=0700"]
+        return [*lines, f"SyslogIdentifier={self.name}"]
+
+    def _hardening(self) -> str:
+        if not self.harden:
+            return ""
+        return HARDENING if self.of_user else HARDENING + SYSTEM_HARDENING
+
+
+def command_line(words: tuple[str, ...]) -> str:
+    """The words of a command for ``ExecStart=``.
+
+    Raises:
+        UnitError: One cannot be written.
+    """
+    program, *arguments = words
+    if not program.startswith("/") or "$" in program:
+        raise UnitError(f"The program {program!r} must be an absolute path without '$'.")
+    return " ".join([quoted(program, "the program"), *(_argument(word) for word in arguments)])
+
+
+def _argument(word: str) -> str:
+    return quoted(word.replace("$", "$$"), "an argument")
+
+
+def quoted(text: str, what: str) -> str:
+    """One word, for settings that take words: in quotes if it needs them.
+
+    Raises:
+        UnitError: It has a control character in it; the text names `what`.
+    """
+    text = _specifier_free(text, what)
+    if text and re.fullmatch(r"[A-Za-z0-9_@%+=:,./$-]+", text):
+        return text
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def raw(text: str, what: str) -> str:
+    """A value for settings that take the rest of the line as it is.
+
+    Raises:
+        UnitError: It cannot be written; the text names `what`.
+    """
+    if text != text.strip() or text.endswith("\\"):
+        raise UnitError(f"{what}, {text!r}, begins or ends with what systemd would not keep.")
+    return _specifier_free(text, what)
+
+
+def _specifier_free(text: str, what: str) -> str:
+    if not text.isprintable():
+        raise UnitError(f"{what}, {text!r}, has a character in it that cannot be in a unit.")
+    return text.replace("%", "%%")
