@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from hostmanager.site.difference import Difference
     from hostmanager.site.options import UsageError, effective_args, resolve_site_file
     from hostmanager.site.problems import Problem, Severity, SiteFileError
-    from hostmanager.site.sitefile import SiteFile, load, with_known_classes
+    from hostmanager.site.sitefile import SiteFile, load, load_all, with_known_classes
 
 __all__ = [
     "Classes",
@@ -26,6 +26,7 @@ __all__ = [
     "effective_args",
     "finish_probe",
     "load",
+    "load_all",
     "probe",
     "resolve_site_file",
     "start_probe",
@@ -37,7 +38,7 @@ _MODULES = {
     "difference": ("Difference",),
     "options": ("UsageError", "effective_args", "resolve_site_file"),
     "problems": ("Problem", "Severity", "SiteFileError"),
-    "sitefile": ("SiteFile", "load", "with_known_classes"),
+    "sitefile": ("SiteFile", "load", "load_all", "with_known_classes"),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 

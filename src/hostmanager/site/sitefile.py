@@ -111,15 +111,7 @@ def load(path: str | Path, host_name: str | None = None) -> SiteFile:
         SiteFileError: The file cannot be used for this host; nothing may be changed then.
     """
     findings = Findings(str(path))
-    root = parse(read_text(Path(path)), findings)
-    if not root.is_mapping:
-        raise findings.refuse(
-            root,
-            f"the file holds {shown(root.value)}, not the sections 'hub' and 'hosts'.",
-            "Begin with 'hub:' in the first column.",
-        )
-    hub = check_hub(root, findings)
-    hosts = _host_parts(root, findings)
+    root, hub, hosts = _open(Path(path), findings)
     host = _pick(hosts, host_name or socket.gethostname(), root, findings)
     blocks = {name: check_host(name, part, findings.file) for name, part in hosts.items()}
     for name, block in blocks.items():
@@ -129,9 +121,44 @@ def load(path: str | Path, host_name: str | None = None) -> SiteFile:
     findings.problems.sort(key=lambda problem: (problem.line or 0, problem.column or 0))
     if any(problem.is_error for problem in _file_wide(findings, ours)):
         raise SiteFileError(findings.problems)
-    usable = {name: block.data for name, block in blocks.items() if block.data is not None}
-    data = {**root.value, "hub": hub, "hosts": usable}
+    data = {**root.value, "hub": hub, "hosts": _usable(blocks)}
     return _site_file(Path(path), data, ours, tuple(findings.problems))
+
+
+def load_all(path: str | Path) -> dict[str, SiteFile]:
+    """Read and check a site file for every host of the site: by host, in the order of the file.
+
+    A block that cannot be used for its host is there with its errors and without specs.
+
+    Raises:
+        SiteFileError: The file cannot be used for any host.
+    """
+    findings = Findings(str(path))
+    root, hub, hosts = _open(Path(path), findings)
+    if findings.has_errors:
+        raise SiteFileError(findings.problems)
+    blocks = {name: check_host(name, part, findings.file) for name, part in hosts.items()}
+    data = {**root.value, "hub": hub, "hosts": _usable(blocks)}
+    return {
+        name: _site_file(Path(path), data, block, (*findings.problems, *block.all_problems))
+        for name, block in blocks.items()
+    }
+
+
+def _open(path: Path, findings: Findings) -> tuple[Part, dict[str, Any], dict[str, Part]]:
+    """Parse the file: its root, its checked hub, and the blocks of its hosts."""
+    root = parse(read_text(path), findings)
+    if not root.is_mapping:
+        raise findings.refuse(
+            root,
+            f"the file holds {shown(root.value)}, not the sections 'hub' and 'hosts'.",
+            "Begin with 'hub:' in the first column.",
+        )
+    return root, check_hub(root, findings), _host_parts(root, findings)
+
+
+def _usable(blocks: Mapping[str, HostBlock]) -> dict[str, dict[str, Any]]:
+    return {name: block.data for name, block in blocks.items() if block.data is not None}
 
 
 def _file_wide(findings: Findings, ours: HostBlock) -> list[Problem]:
