@@ -238,3 +238,14 @@ async def test_a_driver_that_was_closed_launches_nothing_any_more(host):
     with pytest.raises(RuntimeError):
         host.driver.launch(InstanceSpec("a", "Any"), host.reports["a"].put_nowait)
     await until(lambda: host.processes() == [], "nothing was launched")
+
+
+async def test_no_memory_for_a_launch_is_said_with_a_remedy(host, monkeypatch):
+    def no_memory(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("hostmanager.drivers.process.driver.spawn", no_memory)
+    failed = await host.failure("a", "/bin/sleep", "1000")
+    assert failed.step == "process"
+    assert "not enough memory" in failed.reason
+    assert "ulimit -v" in failed.reason

@@ -11,6 +11,7 @@ import pytest
 from hostmanager.drivers.process import marks
 from hostmanager.drivers.process.marks import Mark, Marked
 from hostmanager.drivers.process.ownership import found
+from hostmanager.drivers.process.proc import start_ticks
 
 KEY = f"marks{os.getpid()}"
 SLEEP = ("/bin/sleep", "1000")
@@ -82,7 +83,7 @@ def test_a_process_that_ended_carries_none():
     process = subprocess.Popen(["/bin/true"])
     process.wait()
     assert marks.read(process.pid) is None
-    assert marks.start_ticks(process.pid) is None
+    assert start_ticks(process.pid) is None
 
 
 def test_who_leads_a_session_and_began_when_the_mark_says_is_the_leader(start):
@@ -113,7 +114,7 @@ def test_a_name_with_parentheses_does_not_hide_the_start(tmp_path):
     program.symlink_to(sys.executable)
     process = subprocess.Popen([program, "-c", "import time; time.sleep(1000)"])
     try:
-        ticks = marks.start_ticks(process.pid)
+        ticks = start_ticks(process.pid)
         assert ticks is not None
         assert abs(ticks - marks.now_ticks()) < 1000
     finally:

@@ -11,7 +11,7 @@ import pytest
 from hostmanager.agent.loop import LoopClock
 from hostmanager.core.events import Ended, ExitStatus, Gone, LeftBehind, StopStep
 from hostmanager.core.life import State
-from hostmanager.core.model import InstanceSpec
+from hostmanager.core.model import InstanceSpec, Kind
 from hostmanager.core.policy import Policy, RestartPolicy, StopPolicy
 from hostmanager.core.supervisor import Supervisor
 from tests.drivers.process.conftest import PYTHON, Host, until
@@ -198,7 +198,7 @@ class Supervised(Supervisor):
 
     def __init__(self, host: Host) -> None:
         clock = LoopClock(asyncio.get_running_loop())
-        super().__init__(host.driver, clock, QUICK, Random(1), lambda *_: None)
+        super().__init__({Kind.HOST: host.driver}, clock, QUICK, Random(1), lambda *_: None)
         self.host = host
 
     def add_command(self, name: str, *argv: str) -> None:

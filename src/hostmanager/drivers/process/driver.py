@@ -32,9 +32,10 @@ from hostmanager.core.events import (
 )
 from hostmanager.core.model import Found, InstanceSpec
 from hostmanager.core.ports import Report
-from hostmanager.drivers.process import strangers
+from hostmanager.drivers.process import stamps, strangers
 from hostmanager.drivers.process.output import Directly, Place, Sink
 from hostmanager.drivers.process.ownership import Kin, Ownership, Relative
+from hostmanager.drivers.process.signals import send, send_group
 from hostmanager.drivers.process.spawn import Alive, Command, Spawned, SpawnError, spawn
 from hostmanager.drivers.process.workers import make_workers
 
@@ -53,6 +54,10 @@ SIGNALS = {
 LOOK_AGAIN = 1.0
 """Seconds after which a look that was not possible is tried again."""
 
+NO_MEMORY = (
+    "there is not enough memory for it; end something on this host, or raise the limit of the "
+    "manager (`ulimit -v`, `MemoryMax=` of its systemd unit)"
+)
 
 NO_PROCESS = Spawned(pid=0, pidfd=-1, output_start=0)
 """In place of a process whose end nobody saw."""
@@ -96,6 +101,7 @@ class ProcessDriver:
         self._command = command
         self._owner = owner
         self._sink = sink or Directly()
+        stamps.clear()
         self._surveyed: dict[str, int | None] = {}  # pidfds of what the survey found
         self._runs: dict[str, _Run] = {}  # of which something is alive
         self._reading: dict[str, _Run] = {}  # of which the output is being read
@@ -128,7 +134,8 @@ class ProcessDriver:
         self._adopt(spec, found, self._surveyed.pop(spec.instance_id, None), report)
 
     def _adopt(self, spec: InstanceSpec, found: Found, pidfd: int | None, report: Report) -> None:
-        kin = Kin(self._owner, spec.instance_id, found.pid)
+        stamp = None if found.pid is None else stamps.read(found.pid)
+        kin = Kin(self._owner, spec.instance_id, found.pid, stamp)
         run = _Run(spec.instance_id, self._command(spec), report, NO_PROCESS, kin)
         self._runs[spec.instance_id] = run
         if pidfd is not None and found.pid is not None:
@@ -153,9 +160,9 @@ class ProcessDriver:
         elif run.status is not None:
             pass  # who hears of its end, and of what is left, will ask for the means again
         elif step is StopStep.INTERRUPT:
-            _send(run.spawned.pidfd, signal.SIGINT)
+            send(run.spawned.pidfd, signal.SIGINT)
         else:
-            _send_group(run.spawned.pid, SIGNALS[step])
+            send_group(run.spawned.pidfd, run.spawned.pid, SIGNALS[step])
 
     def look(self, spec: InstanceSpec, report: Report) -> None:
         """See the protocol: nobody else starts or ends a process of ours, so nobody asks."""
@@ -192,6 +199,9 @@ class ProcessDriver:
         except SpawnError as error:
             report(LaunchFailed(error.step, error.reason))
             return
+        except MemoryError:
+            report(LaunchFailed("process", NO_MEMORY))
+            return
         except Exception as error:  # never silent: an instance must not hang in "starting"
             log.exception("launch of %s", instance_id)
             report(LaunchFailed("launcher", f"{type(error).__name__}: {error}"))
@@ -199,7 +209,7 @@ class ProcessDriver:
         if isinstance(spawned, Alive):
             self._adopt(spec, spawned.found, spawned.pidfd, report)
             return
-        kin = Kin(self._owner, instance_id, spawned.pid)
+        kin = Kin(self._owner, instance_id, spawned.pid, spawned.stamp)
         run = _Run(instance_id, command, report, spawned, kin)
         self._runs[instance_id] = run
         self._loop.add_reader(spawned.pidfd, self._readable, run)
@@ -278,7 +288,7 @@ class ProcessDriver:
             self._tell_end(run, tuple(relative.words for relative in found.values()))
         elif run.remnants:
             for pidfd in run.remnants.values():
-                _send(pidfd, SIGNALS[run.step])
+                send(pidfd, SIGNALS[run.step])
         else:
             self._end(run, Gone())
 
@@ -310,21 +320,3 @@ def _status(result: os.waitid_result) -> ExitStatus:
     if result.si_code == os.CLD_EXITED:
         return ExitStatus(code=result.si_status)
     return ExitStatus(signal=result.si_status)
-
-
-def _send(pidfd: int, number: signal.Signals) -> None:
-    try:
-        signal.pidfd_send_signal(pidfd, number)
-    except ProcessLookupError:
-        pass  # it ended; the loop will hear of it
-    except PermissionError:
-        log.warning("no permission to send %s: the process changed its user", number.name)
-
-
-def _send_group(leader: int, number: signal.Signals) -> None:
-    try:
-        os.killpg(leader, number)
-    except ProcessLookupError:
-        pass
-    except PermissionError:
-        log.warning("no permission to send %s to group %d", number.name, leader)

@@ -9,7 +9,7 @@ import fcntl
 import os
 from pathlib import Path
 
-from hostmanager.drivers.process.marks import pids
+from hostmanager.drivers.process.proc import pids
 
 
 def take(path: Path) -> int | None:

@@ -4,15 +4,19 @@ A mark says which manager launched the process, for which instance, from which e
 when. It is inherited by all that the process starts, and it outlives the manager: the next
 one knows its processes by it, whatever became of files. See docs/ownership.md.
 
-The leader of an instance is the process that was launched itself: it leads its session, and
-it began when the mark says. A daemon that it started leads a session of its own, but began
-later.
+The leader of an instance is the process that was launched itself. Its stamp names it; where
+there is none yet, it leads its session and began when the mark says. A daemon that it started
+leads a session of its own, but began later.
 """
 
 import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
+
+from hostmanager.drivers.process import stamps
+from hostmanager.drivers.process.proc import pids, session, start_ticks
+from hostmanager.drivers.process.stamps import Stamp
 
 VARIABLE = "OCS_HOSTMANAGER"
 
@@ -58,12 +62,16 @@ class Marked:
     pid: int
     mark: Mark
     started: int  # ticks since boot
+    stamp: Stamp | None = None
 
     @property
     def leads(self) -> bool:
         """Whether it is the very process that was launched."""
+        if self.stamp is not None:
+            return self.stamp == Stamp(self.pid, self.started)
+        # Its manager was killed before it could stamp it, or knew nothing of stamps.
         began_then = self.started - self.mark.ticks < LAUNCH_SPREAD
-        return began_then and _session(self.pid) == self.pid
+        return began_then and session(self.pid) == self.pid
 
 
 def now_ticks() -> int:
@@ -94,7 +102,7 @@ def look_at(pid: int, key: str) -> Marked | None:
     if mark is None or mark.key != key:
         return None
     started = start_ticks(pid)
-    return None if started is None else Marked(pid, mark, started)
+    return None if started is None else Marked(pid, mark, started, stamps.read(pid))
 
 
 def read(pid: int) -> Mark | None:
@@ -112,28 +120,3 @@ def read(pid: int) -> Mark | None:
         if entry.startswith(wanted):
             return parse(entry[len(wanted) :].decode("utf-8", "replace"))
     return None
-
-
-def start_ticks(pid: int) -> int | None:
-    """When a process began, in ticks since boot; with the pid, its identity for ever."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_bytes()
-        return int(stat.rpartition(b")")[2].split()[19])
-    except (OSError, IndexError, ValueError):
-        return None
-
-
-def pids() -> list[int]:
-    """The numbers of all processes.
-
-    Raises:
-        OSError: /proc cannot be read.
-    """
-    return [int(name) for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208
-
-
-def _session(pid: int) -> int | None:
-    try:
-        return os.getsid(pid)
-    except OSError:
-        return None

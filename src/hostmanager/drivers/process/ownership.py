@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hostmanager.core.model import Found, InstanceSpec
-from hostmanager.drivers.process import locks, marks
+from hostmanager.drivers.process import locks, marks, stamps
 from hostmanager.drivers.process.marks import Mark, Marked
+from hostmanager.drivers.process.proc import is_zombie, parent, pids, session
+from hostmanager.drivers.process.stamps import Stamp
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,14 @@ class Ownership:
         """Open a pidfd for the leader that was found; None if it has ended meanwhile."""
         if found.pid is None:
             return None
-        return _open_if(found.pid, lambda pid: self.is_marked(pid, instance_id))
+        pidfd = _open_if(found.pid, lambda pid: self._leads(pid, instance_id))
+        if pidfd is not None and stamps.read(found.pid) is None:
+            stamps.put(found.pid)  # its manager did not come to it
+        return pidfd
+
+    def _leads(self, pid: int, instance_id: str) -> bool:
+        marked = marks.look_at(pid, self.key)
+        return marked is not None and marked.mark.instance_id == instance_id and marked.leads
 
     def holders(self, instance_id: str) -> list[int]:
         """Find who holds the lock of an instance.
@@ -62,14 +71,14 @@ class Ownership:
         Left out is what another launch of ours has just forked: until it executes its program,
         it has a copy of everything that was open here.
         """
-        pids = locks.holders(self.lock_file(instance_id))
-        return [pid for pid in pids if not self._just_forked(pid, instance_id)]
+        holders = locks.holders(self.lock_file(instance_id))
+        return [pid for pid in holders if not self._just_forked(pid, instance_id)]
 
     def _just_forked(self, pid: int, instance_id: str) -> bool:
         mark = marks.read(pid)
         if mark is not None and mark.key == self.key:
             return mark.instance_id != instance_id
-        return _parent(pid) == os.getpid()
+        return parent(pid) == os.getpid()
 
     def is_marked(self, pid: int, instance_id: str) -> bool:
         """Tell whether a process carries the mark of an instance of ours."""
@@ -79,7 +88,8 @@ class Ownership:
 
 def found(processes: list[Marked]) -> Found:
     """Sort out the marked processes of one instance: the leader, and the others."""
-    leader = min((p for p in processes if p.leads), key=lambda p: p.started, default=None)
+    leaders = (p for p in processes if p.leads)
+    leader = min(leaders, key=lambda p: (p.stamp is None, p.started), default=None)
     first = leader or processes[0]
     age = (marks.now_ticks() - first.started) / marks.TICKS
     others = tuple(p.pid for p in processes if p is not leader)
@@ -104,11 +114,13 @@ class Kin:
         owner: How we know our processes.
         instance_id: Whose run it is.
         leader: The process that was launched, which its session is named for; None if unknown.
+        stamp: That of its descendants, if they have one.
     """
 
     owner: Ownership
     instance_id: str
     leader: int | None
+    stamp: Stamp | None = None
 
     def seize(self) -> dict[int, Relative]:
         """Find the live ones and open a pidfd for each, to be closed by the caller.
@@ -130,16 +142,21 @@ class Kin:
                 return seized
 
     def _members(self) -> list[int]:
-        pids = [pid for pid in marks.pids() if self._is_known(pid)] or self._holders()
-        return [pid for pid in pids if pid != self.leader]
+        members = [pid for pid in pids() if self._is_known(pid)] or self._holders()
+        return [pid for pid in members if pid != self.leader]
 
     def _includes(self, pid: int) -> bool:
         return self._is_known(pid) or pid in self._holders()
 
     def _is_known(self, pid: int) -> bool:
-        in_session = self.leader is not None and _session(pid) == self.leader
-        marked = in_session or self.owner.is_marked(pid, self.instance_id)
-        return marked and pid != self.leader and not _is_zombie(pid)
+        if pid == self.leader:
+            return False
+        ours = (
+            (self.leader is not None and session(pid) == self.leader)
+            or (self.stamp is not None and stamps.read(pid) == self.stamp)
+            or self.owner.is_marked(pid, self.instance_id)
+        )
+        return ours and not is_zombie(pid)
 
     def _holders(self) -> list[int]:
         """Whoever has the lock although neither session nor mark tell of him."""
@@ -177,33 +194,3 @@ def command_line(pid: int) -> str:
         return f"pid {pid}"
     text = " ".join(b" ".join(words).decode("utf-8", "replace").split())
     return f"pid {pid}: {text[:80]}" if text else f"pid {pid}"
-
-
-def _session(pid: int) -> int | None:
-    try:
-        return os.getsid(pid)
-    except OSError:
-        return None  # ended meanwhile
-
-
-def _is_zombie(pid: int) -> bool:
-    stat = _stat(pid)
-    return stat is None or stat[0] in (b"Z", b"X")
-
-
-def _parent(pid: int) -> int | None:
-    stat = _stat(pid)
-    return None if stat is None else int(stat[1])
-
-
-def _stat(pid: int) -> list[bytes] | None:
-    """The fields of /proc/PID/stat from the state on; None when the process is gone.
-
-    The name before them stands in parentheses and may hold anything. (psutil would tell as
-    well, for 2 MB of memory in a manager that hardly ever needs to know.)
-    """
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_bytes()
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    return stat.rpartition(b")")[2].split()

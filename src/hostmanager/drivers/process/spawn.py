@@ -18,9 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hostmanager.core.model import Found, InstanceSpec
-from hostmanager.drivers.process import locks, marks
+from hostmanager.drivers.process import locks, marks, stamps
 from hostmanager.drivers.process.output import Place, Sink
 from hostmanager.drivers.process.ownership import Ownership, command_line, found
+from hostmanager.drivers.process.stamps import Stamp
 
 log = logging.getLogger(__name__)
 
@@ -57,11 +58,13 @@ class Spawned:
         pid: Its id, also that of its session and process group.
         pidfd: Refers to this very process; becomes readable when it ends. To be closed.
         output_start: Where its output begins.
+        stamp: What all that it starts is stamped with.
     """
 
     pid: int
     pidfd: int
     output_start: Place
+    stamp: Stamp | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,12 +153,13 @@ def _start(
         raise SpawnError("arguments", str(error)) from error
     finally:
         os.close(fd)
+    stamp = stamps.put(process.pid)  # first of all: it may start others
     _give_usual_limit(process.pid)
     # Our own child, not waited for: the pid cannot mean anything else yet.
     pidfd = _pidfd(process)
     # From here on the pidfd alone is used: keep Popen from waiting for the child as well.
     process.returncode = 0
-    return Spawned(process.pid, pidfd, begin)
+    return Spawned(process.pid, pidfd, begin, stamp)
 
 
 def _give_usual_limit(pid: int) -> None:

@@ -1,0 +1,41 @@
+"""Signals that reach who is meant, and nobody else: through pidfds, to groups as well."""
+
+import errno
+import logging
+import os
+import signal
+
+log = logging.getLogger(__name__)
+
+_TO_GROUP = 1 << 2
+"""`PIDFD_SIGNAL_PROCESS_GROUP` of linux/pidfd.h, Linux 6.9 and later."""
+
+
+def send(pidfd: int, number: signal.Signals) -> None:
+    """Send a signal to a process. If it ended, the loop will hear of it."""
+    try:
+        signal.pidfd_send_signal(pidfd, number)
+    except ProcessLookupError:
+        pass
+    except PermissionError:
+        log.warning("no permission to send %s: the process changed its user", number.name)
+
+
+def send_group(pidfd: int, leader: int, number: signal.Signals) -> None:
+    """Send a signal to the process group that a process leads.
+
+    If an earlier manager launched it, init may have waited for it, and its number may be
+    somebody else's by now; its pidfd never is.
+    """
+    try:
+        try:
+            signal.pidfd_send_signal(pidfd, number, None, _TO_GROUP)
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            signal.pidfd_send_signal(pidfd, 0)  # still there, so its number is still its own
+            os.killpg(leader, number)
+    except ProcessLookupError:
+        pass
+    except PermissionError:
+        log.warning("no permission to send %s to group %d", number.name, leader)

@@ -1,0 +1,79 @@
+"""A stamp on each launched process that nothing it starts can lose: whose descendant it is.
+
+The manager sets it right after the fork, from outside, and it names the launched process by
+pid and start time. It is the limit on file locks (`RLIMIT_LOCKS`), which no Linux since 2.4.25
+looks at: a number that all descendants inherit, whatever they do with environment, session
+and descriptors. docs/ownership.md tells what else was considered.
+"""
+
+import resource
+from contextlib import suppress
+from dataclasses import dataclass
+
+from hostmanager.drivers.process.proc import start_ticks
+
+LIMIT = 10
+"""`RLIMIT_LOCKS` of <asm-generic/resource.h>; Python has no name for it."""
+
+_OURS = 1 << 62
+"""In every stamp. No sane limit is that large, and unlimited is larger."""
+
+_PID_BITS = 22
+"""A pid is below 2**22 on every Linux (PID_MAX_LIMIT)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What a stamp says: which process was launched.
+
+    Attributes:
+        pid: Its process id.
+        started: Its start, ticks since boot; with the pid, its identity for ever.
+    """
+
+    pid: int
+    started: int
+
+    def __int__(self) -> int:
+        """The value of the limit."""
+        return _OURS | self.started << _PID_BITS | self.pid
+
+
+def put(pid: int) -> Stamp | None:
+    """Stamp a process that was launched, for it and all that it starts from now on.
+
+    The caller makes sure that the pid is still that of the process. None: not possible.
+    """
+    started = start_ticks(pid)
+    if started is None:
+        return None
+    stamp = Stamp(pid, started)
+    try:
+        _, hard = resource.prlimit(pid, LIMIT)
+        resource.prlimit(pid, LIMIT, (int(stamp), hard))
+    except (OSError, ValueError):  # it ended or changed its user, or is limited to less
+        return None
+    return stamp
+
+
+def read(pid: int) -> Stamp | None:
+    """Read the stamp of a process; None if it has none, or may not be asked for it."""
+    try:
+        value, _ = resource.prlimit(pid, LIMIT)
+    except (OSError, ValueError):
+        return None
+    if value < _OURS:
+        return None
+    value ^= _OURS
+    return Stamp(value & ((1 << _PID_BITS) - 1), value >> _PID_BITS)
+
+
+def clear() -> None:
+    """Take off the stamp that this process was born with, if another manager launched it.
+
+    Else what is launched would seem to be of that one's, until it gets a stamp of its own.
+    """
+    value, hard = resource.getrlimit(LIMIT)
+    if value >= _OURS:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(LIMIT, (hard, hard))

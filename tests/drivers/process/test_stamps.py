@@ -1,0 +1,175 @@
+"""The stamp: who was launched, told exactly, by whatever descends from it."""
+
+import os
+import resource
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from hostmanager.core.events import Ended, ExitStatus, Gone, LeftBehind, StopStep
+from hostmanager.drivers.process import marks, stamps
+from hostmanager.drivers.process.marks import Mark
+from hostmanager.drivers.process.ownership import Ownership, found
+from hostmanager.drivers.process.proc import start_ticks
+from hostmanager.drivers.process.stamps import Stamp
+from tests.drivers.process.conftest import PYTHON, Host, until
+from tests.drivers.process.test_ownership import LEAVES, off, runs
+
+LOSES_EVERYTHING = """
+if "OCS_HOSTMANAGER" in os.environ:
+    os.closerange(0, 4096)
+    code = "import os, sys, time; f = open(sys.argv[1] + '.new', 'w'); f.write(str(os.getpid())); "
+    code += "f.close(); os.rename(sys.argv[1] + '.new', sys.argv[1]); time.sleep(1000)"
+    os.execve(sys.executable, [sys.executable, "-c", code, note], {})
+"""
+
+Sleeper = Callable[..., int]
+
+
+@pytest.fixture
+def sleeper(tmp_path) -> Iterator[Sleeper]:
+    """Start a sleeper with a mark of so many ticks ago, in a session of its own; its pid."""
+    started = []
+
+    def go(owner: Ownership, *, ago: int = 0) -> int:
+        mark = Mark(owner.key, "a", "abc", marks.now_ticks() - ago, "Any")
+        env = {marks.VARIABLE: str(mark)}
+        started.append(subprocess.Popen(["/bin/sleep", "1000"], env=env, start_new_session=True))
+        return started[-1].pid
+
+    yield go
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def owner(tmp_path) -> Ownership:
+    return Ownership(f"stamps{os.getpid()}", tmp_path / "locks")
+
+
+def test_a_stamp_says_pid_and_start(owner, sleeper):
+    pid = sleeper(owner)
+    assert stamps.read(pid) is None
+    stamp = stamps.put(pid)
+    assert stamp == Stamp(pid, start_ticks(pid))
+    assert stamps.read(pid) == stamp
+
+
+def test_all_that_a_process_starts_inherits_its_stamp():
+    code = """
+        import subprocess, sys
+        input()
+        child = subprocess.Popen(["sleep", "1000"], env={}, start_new_session=True)
+        print(child.pid, flush=True)
+        input()
+        child.kill()
+        child.wait()
+    """
+    with subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        stamp = stamps.put(process.pid)
+        process.stdin.write("go\n")
+        process.stdin.flush()
+        assert stamps.read(int(process.stdout.readline())) == stamp is not None
+        process.communicate("end\n")
+
+
+def test_another_limit_is_no_stamp(owner, sleeper):
+    pid = sleeper(owner)
+    _, hard = resource.prlimit(pid, stamps.LIMIT)
+    resource.prlimit(pid, stamps.LIMIT, (4096, hard))
+    assert stamps.read(pid) is None
+    assert stamps.put(pid) is not None
+
+
+def test_who_has_ended_gets_no_stamp():
+    process = subprocess.Popen(["/bin/true"])
+    process.wait()
+    assert stamps.put(process.pid) is None
+    assert stamps.read(process.pid) is None
+
+
+def test_a_leader_that_began_long_after_its_mark_is_known_by_its_stamp(owner, sleeper):
+    pid = sleeper(owner, ago=10 * marks.LAUNCH_SPREAD)
+    assert owner.survey()["a"].pid is None
+    stamps.put(pid)
+    assert owner.survey()["a"].pid == pid
+
+
+def test_a_daemon_that_began_at_once_is_no_leader_whatever_its_mark_says(owner, sleeper):
+    """Its agent ended while no manager lived: the agent must not be shown up."""
+    daemon = sleeper(owner)
+    _, hard = resource.prlimit(daemon, stamps.LIMIT)
+    agent = Stamp(os.getpid(), 12345)
+    resource.prlimit(daemon, stamps.LIMIT, (int(agent), hard))
+    survey = owner.survey()["a"]
+    assert (survey.pid, survey.others) == (None, (daemon,))
+    assert owner.open_leader("a", survey) is None
+
+
+def test_of_two_that_might_lead_the_stamped_does(owner, sleeper):
+    first, second = sleeper(owner), sleeper(owner)
+    stamps.put(second)
+    survey = found(marks.find(owner.key))
+    assert (survey.pid, survey.others) == (second, (first,))
+
+
+def test_an_agent_of_a_manager_before_stamps_is_adopted_and_gets_one(owner, sleeper):
+    pid = sleeper(owner)
+    survey = owner.survey()["a"]
+    pidfd = owner.open_leader("a", survey)
+    assert pidfd is not None
+    os.close(pidfd)
+    assert (survey.pid, stamps.read(pid)) == (pid, Stamp(pid, start_ticks(pid)))
+
+
+def test_a_manager_takes_off_the_stamp_that_it_was_born_with():
+    code = """
+        from hostmanager.drivers.process import stamps
+        input()
+        assert stamps.read(__import__("os").getpid()) is not None
+        stamps.clear()
+        assert stamps.read(__import__("os").getpid()) is None
+    """
+    with subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code)], stdin=subprocess.PIPE, text=True
+    ) as process:
+        assert stamps.put(process.pid) is not None
+        process.communicate("go\n")
+    assert process.returncode == 0
+
+
+async def test_a_daemon_that_lost_mark_lock_and_session_is_found_by_its_stamp(host: Host):
+    note = host.file("daemon")
+    code = textwrap.dedent(LEAVES)
+    pid = await host.launch("a", PYTHON, "-c", code, str(note), LOSES_EVERYTHING)
+    await until(lambda: note.exists() and note.read_text(), "the daemon")
+    left = int(note.read_text())
+    assert not await off(host.owner.is_marked, left, "a")
+    assert left not in await off(host.owner.holders, "a")
+    assert os.getsid(left) != pid
+    os.kill(pid, 9)
+    end = await host.next("a")
+    assert isinstance(end, LeftBehind)
+    assert [who.partition(":")[0] for who in end.who] == [f"pid {left}"]
+    host.driver.signal("a", StopStep.KILL)
+    assert await host.next("a") == Gone()
+    assert not await off(runs, left)
+
+
+async def test_each_launch_has_a_stamp_of_its_own(host: Host):
+    pids = [await host.launch(name, "/bin/sleep", "1000") for name in ("a", "b")]
+    assert [stamp.pid for pid in pids if (stamp := stamps.read(pid))] == pids
+    for name in ("a", "b"):
+        host.driver.signal(name, StopStep.KILL)
+        assert await host.next(name) == Ended(ExitStatus(signal=9))
