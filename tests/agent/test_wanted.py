@@ -1,6 +1,7 @@
 """What operators said is kept over an unclean end, and nothing that happens to the file hurts."""
 
 import asyncio
+import errno
 import json
 
 import pytest
@@ -117,3 +118,39 @@ async def test_a_hanging_disk_delays_no_request_for_long(path, monkeypatch):
     begun = asyncio.get_running_loop().time()
     await wanted.kept()
     assert asyncio.get_running_loop().time() - begun < 0.9
+
+
+def full_disk(*_: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+async def test_on_a_full_disk_it_is_written_over_what_was_there(path, monkeypatch):
+    wanted = Wanted(path)
+    wanted.said({"a": Target.DOWN, "b": Target.UP})
+    await kept(wanted)
+    monkeypatch.setattr(Wanted, "_replace", full_disk)
+    wanted.begin()  # shorter than before
+    await kept(wanted)
+    assert Wanted(path).recall() == Recalled()
+    wanted.said({f"agent-{n}": Target.DOWN for n in range(10)})  # and longer
+    await kept(wanted)
+    assert Wanted(path).recall().targets == {f"agent-{n}": Target.DOWN for n in range(10)}
+
+
+async def test_on_a_full_disk_with_nothing_to_write_over_it_is_said_once(path, monkeypatch, caplog):
+    monkeypatch.setattr(Wanted, "_replace", full_disk)
+    wanted = Wanted(path)
+    for target in Target:
+        wanted.said({"a": target})
+        await kept(wanted)
+    assert Wanted(path).recall() == Recalled()
+    assert [r.getMessage() for r in caplog.records if "cannot be kept" in r.getMessage()][1:] == []
+    assert "No space left" in caplog.text
+
+
+async def test_killed_after_making_room_it_is_read_all_the_same(path):
+    wanted = Wanted(path)
+    wanted.said({"a": Target.DOWN})
+    await kept(wanted)
+    path.write_bytes(path.read_bytes() + bytes(100))
+    assert Wanted(path).recall().targets == {"a": Target.DOWN}

@@ -1,51 +1,86 @@
-"""python -m tests.faults [--seconds 600] [--seed N] [--only KIND] [--list]"""
+"""python -m tests.faults [--seconds 600] [--seed N] [--sites 2] [--only KIND] [--list]"""
 
 import argparse
 import secrets
 import shutil
 import sys
 import tempfile
+import threading
+import time
+from contextlib import ExitStack
 from pathlib import Path
 
 from hostmanager.demo.router import Router
 from tests.faults.campaign import Campaign
-from tests.faults.judge import ViolationError
 from tests.faults.kinds import KINDS
+from tests.faults.report import report
 from tests.faults.world import World
 from tests.support.sites import Site
 
+TELL = 5.0
+"""Seconds between two lines of progress."""
+
 
 def main() -> int:
-    """Run a campaign; 0: all invariants held. The folder is kept after a violation."""
-    parser = argparse.ArgumentParser(prog="python -m tests.faults")
-    parser.add_argument("--seconds", type=float, default=600.0)
-    parser.add_argument("--seed", type=int, default=secrets.randbelow(10**6))
-    parser.add_argument("--only", action="append", default=[], choices=list(KINDS), metavar="KIND")
-    parser.add_argument("--list", action="store_true", help="kinds of faults")
-    parser.add_argument("--quiet", action="store_true", help="no progress")
-    options = parser.parse_args()
+    """Run campaigns; 0: all invariants held. The folder is kept after a violation."""
+    options = _options()
     if options.list:
         print("\n".join(KINDS))
         return 0
     print(f"seed {options.seed}", flush=True)
     folder = Path(tempfile.mkdtemp(prefix="hostmanager-faults-"))
-    with Router(folder / "router") as router, World(Site(folder / "site", router), router) as world:
-        tell = (lambda _line: None) if options.quiet else _progress
-        campaign = Campaign(world, options.seed, options.only, tell)
-        problem = ""
-        try:
-            campaign.run(options.seconds)
-        except ViolationError as error:
-            problem = campaign.explain(error)
-        finally:
-            print("\n" + campaign.report())
-            if world.router is not router:
-                world.router.stop()
-    if problem:
-        print(f"\n{problem}")
+    campaigns: list[Campaign] = []
+    with ExitStack() as stack:
+        for number in range(1, options.sites + 1):
+            world = stack.enter_context(_world(folder / str(number)))
+            stack.callback(lambda world=world: world.router.stop())
+            campaigns.append(
+                Campaign(world, options.seed, options.only, lambda: _failed(campaigns), number)
+            )
+        _run(campaigns, options.seconds, options.quiet)
+        print("\n" + report(campaigns))
+    if _failed(campaigns):
+        print("\n" + "\n\n".join(c.problem for c in campaigns if c.problem))
         return 1
     shutil.rmtree(folder, ignore_errors=True)
     return 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.faults")
+    parser.add_argument("--seconds", type=float, default=600.0)
+    parser.add_argument("--seed", type=int, default=secrets.randbelow(10**6))
+    parser.add_argument("--sites", type=int, default=2, help="at the same time (default: 2)")
+    parser.add_argument("--only", action="append", default=[], choices=list(KINDS), metavar="KIND")
+    parser.add_argument("--list", action="store_true", help="kinds of faults")
+    parser.add_argument("--quiet", action="store_true", help="no progress")
+    return parser.parse_args()
+
+
+def _world(folder: Path) -> World:
+    """A site with a router of its own, which runs."""
+    router = Router(folder / "router")
+    router.start()
+    return World(Site(folder / "site", router), router)
+
+
+def _failed(campaigns: list[Campaign]) -> bool:
+    return any(campaign.problem for campaign in campaigns)
+
+
+def _run(campaigns: list[Campaign], seconds: float, quiet: bool) -> None:
+    """All at the same time; they have nothing in common but the machine."""
+    threads = [threading.Thread(target=c.run, args=(seconds,), daemon=True) for c in campaigns]
+    for thread in threads:
+        thread.start()
+    begun = told = time.monotonic()
+    for thread in threads:
+        while thread.is_alive():
+            thread.join(1.0)
+            if not quiet and time.monotonic() > told + TELL:
+                told = time.monotonic()
+                survived = sum(campaign.survived.total() for campaign in campaigns)
+                _progress(f"{told - begun:6.1f} s: {survived} faults survived")
 
 
 def _progress(line: str) -> None:

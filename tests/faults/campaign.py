@@ -1,12 +1,12 @@
 """Rounds of faults, drawn from a seed, until the time is over; and what came of it.
 
-A round injects one to six faults, one soon after the other, mends what they broke, and
-waits until all that is wanted is so again. Each fault has a source of chance of its own,
+A round injects a few faults, one soon after the other, mends what they broke, and waits until
+all that is wanted is so again. Each fault has a source of chance of its own,
 made from the seed and its number: the same seed gives the same faults in the same order.
 """
 
-import statistics
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
@@ -28,6 +28,9 @@ from tests.faults.world import World
 SHOWN = 20
 """Faults that are told before a violation."""
 
+ROUND = (1, 8)
+"""Faults of a round, at least and at most."""
+
 
 @dataclass
 class Campaign:
@@ -37,42 +40,52 @@ class Campaign:
         world: Where to.
         seed: The same seed, the same faults.
         only: Names of kinds; empty: all.
-        tell: Takes a line of progress.
+        stop: Asked between rounds: whether to end before the time is over.
+        number: Of this campaign, where several go on at the same time.
+        missed: Faults that made no sense when they were drawn.
+        settling: Seconds that the rounds took to settle.
+        problem: What did not hold, with the story; empty: all did.
     """
 
     world: World
     seed: int
     only: Collection[str] = ()
-    tell: Callable[[str], None] = lambda _line: None
+    stop: Callable[[], bool] = lambda: False
+    number: int = 1
     injected: Counter[str] = field(default_factory=Counter)
     survived: Counter[str] = field(default_factory=Counter)
     missed: Counter[str] = field(default_factory=Counter)
     history: list[str] = field(default_factory=list)
     settling: list[float] = field(default_factory=list)
+    problem: str = ""
     begun: float = 0.0
     seconds: float = 0.0
 
     def run(self, seconds: float) -> None:
-        """Inject faults for that long, then end the manager.
-
-        Raises:
-            ViolationError: An invariant did not hold; the faults stop there.
-        """
+        """Inject faults for that long, then end the manager; a violation ends it at once."""
         self.begun = time.monotonic()
-        kinds = [k for k in KINDS.values() if not self.only or k.name in self.only]
-        possible = [kind for kind in kinds if not kind.impossible(self.world)]
-        drawing, number = Random(self.seed), 0
         try:
-            self.world.settle()
-            while time.monotonic() < self.begun + seconds:
-                weights = [kind.weight for kind in possible]
-                for kind in drawing.choices(possible, weights, k=drawing.randint(1, 6)):
-                    number += 1
-                    self._inject(kind, Random(f"{self.seed}/{number}"))
-                self._mend_and_settle()
+            self._rounds(self.begun + seconds)
             self.world.end()
+        except ViolationError as error:
+            self.problem = self._explain(str(error))
+        except Exception:  # of the suite itself
+            self.problem = self._explain(traceback.format_exc())
         finally:
             self.seconds = time.monotonic() - self.begun
+
+    def _rounds(self, until: float) -> None:
+        kinds = [k for k in KINDS.values() if not self.only or k.name in self.only]
+        possible = [kind for kind in kinds if not kind.impossible(self.world)]
+        weights = [kind.weight for kind in possible]
+        seed, drawn = f"{self.seed}/{self.number}", 0
+        drawing = Random(seed)
+        self.world.settle()
+        while time.monotonic() < until and not self.stop():
+            for kind in drawing.choices(possible, weights, k=drawing.randint(*ROUND)):
+                drawn += 1
+                self._inject(kind, Random(f"{seed}/{drawn}"))
+            self._mend_and_settle()
 
     def _inject(self, kind: Kind, rng: Random) -> None:
         at = time.monotonic() - self.begun
@@ -99,52 +112,18 @@ class Campaign:
         world.settle()
         self.settling.append(time.monotonic() - begun)
         self.survived = self.injected.copy()
-        total = sum(self.survived.values())
-        self.tell(f"{time.monotonic() - self.begun:6.1f} s: {total} faults survived")
 
-    def report(self) -> str:
-        """The table."""
-        width = max(map(len, KINDS))
-        lines = [f"{'fault':{width}}  injected  survived"]
-        for kind in KINDS.values():
-            if self.only and kind.name not in self.only:
-                continue
-            why = kind.impossible(self.world)
-            row = f"{self.injected[kind.name]:8}  {self.survived[kind.name]:8}"
-            lines.append(f"{kind.name:{width}}  " + (f"skipped: {why}" if why else row))
-        total, survived = self.injected.total(), self.survived.total()
-        lines.append(f"{'total':{width}}  {total:8}  {survived:8}")
-        lines.append("")
-        lines.append(
-            f"seed {self.seed}, {self.seconds:.0f} s, {self.world.runs} managers started, "
-            f"{self.world.eyes.launched} launches of agents seen"
-        )
-        lines += _spread("rounds settled in", self.settling)
-        took = [seconds for _, seconds in self.world.adoptions]
-        count = max((n for n, _ in self.world.adoptions), default=0)
-        lines += _spread(f"manager started → up to {count} agents adopted", took)
-        lines += [f"{what}: {number}" for what, number in self.world.seen.items()]
-        lines += [f"reached late: {what}"[:200] for what in self.world.slow[:10]]
-        return "\n".join(lines)
-
-    def explain(self, error: ViolationError) -> str:
+    def _explain(self, error: str) -> str:
         """What was seen, and what had been done before."""
         run = self.world.run
         self.world.keep_evidence()
         return "\n".join(
             [
                 f"VIOLATION: {error}",
-                f"seed {self.seed}; the last faults, the latest at the end:",
+                f"seed {self.seed}, site {self.number}; the last faults, the latest at the end:",
                 *self.history[-SHOWN:],
                 f"logs of the managers: {self.world.site.folder / 'logs'}",
                 f"the latest manager: {run.log if run else 'none runs'}",
                 f"output of agents and state folder: {self.world.site.folder / 'kept'}",
             ]
         )
-
-
-def _spread(what: str, values: list[float]) -> list[str]:
-    if not values:
-        return []
-    middle, worst = statistics.median(values), max(values)
-    return [f"{what}: median {middle:.2f} s, worst {worst:.2f} s, n = {len(values)}"]

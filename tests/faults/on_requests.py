@@ -85,12 +85,7 @@ def stopped(world: World, _rng: Random) -> str:
     if world.hurt:
         raise NotNowError
     _answering(world)
-    world.words.asked(dict.fromkeys(AGENTS, "down"))
-    world.call("stop", "manager")
-    world.call("wait", "manager", None, 30, timeout=35)
-    world.call("start", "manager", {})
-    if world.wait(lambda: world.shown() is not None, 10):
-        world.words.reset(AGENTS, certain=True)
+    world.restart_process()
     return ""
 
 

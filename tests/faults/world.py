@@ -231,14 +231,28 @@ class World:
             self.words.answered(targets, self._is_kept(targets))
         return ok
 
+    def restart_process(self) -> None:
+        """Have the manager process stopped and started: all is as the site file says."""
+        self.words.asked(dict.fromkeys(AGENTS, "down"))
+        self.call("stop", "manager")
+        self.call("wait", "manager", None, 30, timeout=35)
+        self.call("start", "manager", {})
+        if self.wait(lambda: self.shown() is not None, 10):
+            # It is kept soon, but unlike those of `update`, this answer does not wait for it.
+            self.words.reset(AGENTS, certain=self.wait(lambda: self._reads_kept({}), 1.0))
+
+    def _reads_kept(self, targets: dict[str, str]) -> bool:
+        with contextlib.suppress(OSError, ValueError):
+            kept = json.loads((self.state / "wanted.json").read_text().rstrip("\0"))
+            return not kept["stopped"] and targets.items() <= kept["targets"].items()
+        return False
+
     def _is_kept(self, targets: dict[str, str]) -> bool:
         """Whether the words are on the disk: then they hold whatever happens."""
         if self.state_is_hurt():
             return False
-        with contextlib.suppress(OSError, ValueError):
-            text = (self.state / "wanted.json").read_text()
-            if targets.items() <= json.loads(text)["targets"].items():
-                return True
+        if self._reads_kept(targets):
+            return True
         self.seen["words answered before they were on the disk"] += 1
         return False
 

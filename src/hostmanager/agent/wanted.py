@@ -10,6 +10,7 @@ said so; one that cannot be written disturbs nothing.
 """
 
 import asyncio
+import errno
 import json
 import logging
 import os
@@ -125,19 +126,33 @@ class Wanted:
         self._job = self._writer.submit(self._write, text)
 
     def _write(self, text: str) -> None:
-        new = self._path.with_name(self._path.name + ".new")
+        data = text.encode()
         try:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with new.open("w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            new.replace(self._path)
+            try:
+                self._replace(data)
+            except OSError as error:
+                full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+                if not (full and _overwrite(self._path, data)):
+                    raise
             self._failed = False
         except OSError as error:
             if not self._failed:
                 log.warning("what operators say cannot be kept: %s: %s", self._path, error)
             self._failed = True
+
+    def _replace(self, data: bytes) -> None:
+        new = self._path.with_name(self._path.name + ".new")
+        try:
+            with new.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            new.replace(self._path)
+        except OSError:
+            with suppress(OSError):
+                new.unlink()
+            raise
 
     def _remove(self) -> None:
         try:
@@ -155,8 +170,31 @@ def _read(path: Path) -> str:
     return data.decode("utf-8")
 
 
+def _overwrite(path: Path, data: bytes) -> bool:
+    """Write over what is there: on a full disk there is room for nothing else.
+
+    In one call, so that a death comes before or after: the rest of a longer one before is
+    filled with spaces. The block that a small file has is large enough for most of its lives.
+
+    Returns:
+        Whether it worked; else what was there is there.
+    """
+    with suppress(OSError):
+        fd = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            size = os.fstat(fd).st_size
+            if len(data) > size:
+                os.posix_fallocate(fd, 0, len(data))
+            os.pwrite(fd, data.ljust(size), 0)
+            os.fsync(fd)
+            return True
+        finally:
+            os.close(fd)
+    return False
+
+
 def _parse(text: str) -> Recalled:
-    data = json.loads(text)
+    data = json.loads(text.rstrip("\0"))  # NULs: killed after making room, see `_overwrite`
     if not isinstance(data, dict) or not isinstance(data.get("targets"), dict):
         raise ValueError("it does not hold targets")
     targets = {str(name): Target(value) for name, value in data["targets"].items()}
