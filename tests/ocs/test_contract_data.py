@@ -39,8 +39,10 @@ MORE_FIELDS = {
     "restarts": int,
     "last_exit": (dict, NOTHING),
     "next_attempt_at": (float, NOTHING),
+    "process_state": (str, NOTHING),
     "message": str,
     "output": (str, NOTHING),
+    "output_rotated": (str, NOTHING),
 }
 LAST_EXIT_FIELDS = {
     "code": (int, NOTHING),

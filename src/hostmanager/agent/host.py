@@ -23,6 +23,7 @@ from hostmanager.core.model import Found, InstanceSpec, Kind, Target
 from hostmanager.core.ports import Clock, Driver
 from hostmanager.core.requests import Request
 from hostmanager.core.supervisor import Supervisor
+from hostmanager.drivers.process import Conditions
 from hostmanager.journal import Journal, follow
 from hostmanager.site import SiteFile, SiteFileError, load, probe, with_known_classes
 from hostmanager.site.difference import Difference, difference
@@ -111,11 +112,14 @@ class Host:
         self.journal = journal
         self.driver = driver
         self.clock = clock
-        self.supervisor = Supervisor({Kind.HOST: driver}, clock, settings.policy, random, self._note)
+        self.supervisor = Supervisor(
+            {Kind.HOST: driver}, clock, settings.policy, random, self._note
+        )
         self.snapshot = self.supervisor.snapshot
         follow(self.snapshot, journal.add, lambda: clock.now().wall)
         self.parse_status: dict[str, tuple[bool, float, str]] = {}
         self.running = False
+        self.conditions = Conditions()
         self.wanted = Wanted(settings.state_dir / "wanted.json")
         self.unheard: deque[tuple[float, str]] = deque(maxlen=UNHEARD_KEPT)
         self.say: Say = self.say_later

@@ -10,9 +10,10 @@ from typing import Any
 
 from hostmanager.agent.host import Host
 from hostmanager.core.events import Moment
-from hostmanager.core.life import Life, State
+from hostmanager.core.life import ENDING, Life, State
 from hostmanager.core.model import InstanceSpec, Kind, Target
 from hostmanager.core.policy import stability
+from hostmanager.drivers.process import Condition
 
 NEXT_ACTION = {
     State.DOWN: "down",
@@ -30,7 +31,9 @@ SHOWN_LINES = 5
 """Lines of output in a child state: a client gets all of them each second."""
 
 
-def child_state(life: Life, now: Moment, output: Path | None) -> dict[str, Any]:
+def child_state(
+    life: Life, now: Moment, output: Path | None, condition: Condition | None = None
+) -> dict[str, Any]:
     """Show one instance as clients know it, and what they may want to know beyond that.
 
     All times are Unix times or lengths in seconds.
@@ -50,8 +53,11 @@ def child_state(life: Life, now: Moment, output: Path | None) -> dict[str, Any]:
         "restarts": life.restarts,
         "last_exit": last_exit(life),
         "next_attempt_at": next_attempt_at(life, now),
-        "message": message(life, now),
+        "process_state": None if condition is None else condition.word,
+        "message": _sentences(message(life, now), remark(life, condition)),
         "output": None if output is None else str(output),
+        # A pattern: to see which there are, a disk would have to answer.
+        "output_rotated": None if output is None else f"{output}.[0-9]*",
     }
 
 
@@ -104,6 +110,27 @@ def _stopping(life: Life, now: Moment) -> str:
     return f"Asked to stop (SIGINT); its process group gets SIGTERM in {left:.0f} s.{then}"
 
 
+def remark(life: Life, condition: Condition | None) -> str:
+    """What a person should know of the process itself: that it cannot react, and why."""
+    if condition is None or condition.deaf is None:
+        return ""
+    if condition.word == "zombie" and not condition.lasting:
+        return ""  # its end is about to be told
+    why = condition.deaf[0].upper() + condition.deaf[1:]
+    if life.state in (State.STOPPING, State.TERMINATING):
+        asked = "SIGINT" if life.state is State.STOPPING else "SIGTERM"
+        return f"{why}, so it cannot react to {asked}."
+    if life.state in ENDING or not condition.lasting:
+        return ""
+    if condition.word == "stopped":
+        return f"{why} and does nothing until it is continued: kill -CONT {life.pid}"
+    return f"{why}."
+
+
+def _sentences(*parts: str) -> str:
+    return " ".join(part for part in parts if part)
+
+
 class SessionData(dict[str, Any]):
     """Session data that is always true: rendered anew by every read of the whole."""
 
@@ -147,9 +174,15 @@ def session_data(host: Host) -> dict[str, Any]:
     """Render the session data of the manager operation."""
     now = host.now()
     folder = host.settings.output_dir
+
+    def condition(life: Life) -> Condition | None:
+        if life.spec.kind is not Kind.HOST:
+            return None
+        return host.conditions.of(life.spec.instance_id, life.pid, now.mono)
+
     return {
         "child_states": [
-            child_state(life, now, folder / f"{instance_id}.out")
+            child_state(life, now, folder / f"{instance_id}.out", condition(life))
             for instance_id, life in host.snapshot.items()
         ],
         "config_parse_status": {name: list(how) for name, how in host.parse_status.items()},
