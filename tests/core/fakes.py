@@ -1,13 +1,14 @@
 """A clock that is turned by hand, and a driver whose processes do as they are told.
 
-`FakeDriver` launches `FakeProcess`es that follow a `Behaviour`. It raises `TwoOfThem` the
-moment a second process of an instance would be alive: nothing in this project is worse.
+`FakeDriver` launches `FakeProcess`es that follow a `Behaviour`. It writes down in `wrongs`, and
+raises `TwoOfThem`, the moment a second process of an instance would be alive: nothing in this
+project is worse. (A keeper survives a driver that raises; so who tests looks at `wrongs`.)
 """
 
 import heapq
 import itertools
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from random import Random
@@ -17,7 +18,7 @@ from hostmanager.core.events import ExitStatus, Moment, StopStep
 from hostmanager.core.life import Life
 from hostmanager.core.model import InstanceSpec, Kind
 from hostmanager.core.policy import Policy
-from hostmanager.core.ports import Report
+from hostmanager.core.ports import Driver, Report
 from hostmanager.core.supervisor import Supervisor
 
 KILLED = ExitStatus(signal=9)
@@ -144,6 +145,8 @@ class FakeDriver:
         habit: What all launches of an instance come to that have no plan.
         launches: When each instance was launched, monotonic seconds.
         signals: What was sent to each instance.
+        wrongs: What should never have been asked for.
+        beside: Whether a service of the same instance is known to run.
     """
 
     clock: FakeClock
@@ -157,6 +160,8 @@ class FakeDriver:
     processes: dict[str, FakeProcess] = field(default_factory=dict)
     reports: dict[str, list[Report]] = field(default_factory=lambda: defaultdict(list))
     pids: "itertools.count[int]" = field(default_factory=lambda: itertools.count(100))
+    wrongs: list[str] = field(default_factory=list)
+    beside: Callable[[str], bool] = lambda _: False
 
     def alive(self, instance_id: str) -> bool:
         """Whether a process of it, or anything that one left behind, is alive."""
@@ -164,10 +169,12 @@ class FakeDriver:
 
     def launch(self, spec: InstanceSpec, report: Report) -> None:
         name = spec.instance_id
-        if name in self.processes or name in self.in_flight:
-            raise TwoOfThem(f"{name} launched at {self.clock.mono} beside another")
+        if name in self.processes or name in self.in_flight or self.beside(name):
+            self._wrong(f"{name} launched at {self.clock.mono} beside another")
         if spec.obstacle is not None:
-            raise AssertionError(f"{name} launched in spite of: {spec.obstacle}")
+            self._wrong(f"{name} launched in spite of: {spec.obstacle}")
+        if spec.kind is not Kind.HOST:
+            self._wrong(f"{name} launched, but is a service")
         behaviour = self._behaviour(name)
         self.launches[name].append(self.clock.mono)
         self.specs[name].append(spec)
@@ -178,6 +185,10 @@ class FakeDriver:
             answer()
         elif behaviour.answers_after != float("inf"):
             self.clock.call_later(behaviour.answers_after, answer)
+
+    def _wrong(self, text: str) -> None:
+        self.wrongs.append(text)
+        raise TwoOfThem(text)
 
     def _behaviour(self, name: str) -> Behaviour:
         if self.plan[name]:
@@ -197,10 +208,11 @@ class FakeDriver:
         report(ev.Launched(process.pid))
 
     def look(self, spec: InstanceSpec, report: Report) -> None:
-        raise AssertionError("a process of ours is never looked for")
+        self._wrong(f"{spec.instance_id} looked for, but a process of ours is always known")
 
     def forget(self, instance_id: str) -> None:
-        assert not self.alive(instance_id), "forgotten while something is alive"
+        if self.alive(instance_id):
+            self._wrong(f"{instance_id} forgotten while something is alive")
 
     def signal(self, instance_id: str, step: StopStep) -> None:
         self.signals[instance_id].append(step)
@@ -258,13 +270,21 @@ class World:
         self.driver = FakeDriver(self.clock)
         self.notes: list[tuple[str, ev.Note]] = []
         self.supervisor = Supervisor(
-            {Kind.HOST: self.driver},
+            self.drivers(),
             self.clock,
             policy or Policy(),
             Random(seed),
             lambda instance_id, note: self.notes.append((instance_id, note)),
         )
         self.snapshot = self.supervisor.snapshot
+
+    def drivers(self) -> Mapping[Kind, Driver]:
+        return {Kind.HOST: self.driver}
+
+    @property
+    def wrongs(self) -> list[str]:
+        """What should never have been asked of a driver."""
+        return self.driver.wrongs
 
     def life(self, instance_id: str = "a") -> Life:
         return self.snapshot[instance_id]

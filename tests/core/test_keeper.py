@@ -3,8 +3,6 @@
 import math
 from dataclasses import replace
 
-import pytest
-
 from hostmanager.core import events as ev
 from hostmanager.core.events import ExitStatus
 from hostmanager.core.life import State
@@ -18,11 +16,6 @@ from tests.core.fakes import (
     World,
     spec,
 )
-
-
-@pytest.fixture
-def world():
-    return World()
 
 
 def keeper_of(world, instance_id="a"):

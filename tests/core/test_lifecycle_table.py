@@ -2,6 +2,7 @@
 
 `MOVES` says which move each cell makes, and `PROMISES` what a move comes to with all that
 can be known beside. A changed cell or move shows up here, so that it is changed knowingly.
+`combinations.CANNOT_BE` says what no life comes to, whatever happens to one that is as it can be.
 """
 
 import itertools
@@ -11,90 +12,75 @@ import pytest
 
 from hostmanager.core import events as ev
 from hostmanager.core import life as life_module
-from hostmanager.core.events import EventKind, ExitStatus, Moment, StopStep
-from hostmanager.core.life import NOTHING_ALIVE, LastExit, Life, State
-from hostmanager.core.lifecycle import TABLE, step
-from hostmanager.core.model import Target
-from hostmanager.core.policy import Policy
-from tests.core.fakes import spec
+from hostmanager.core.events import EventKind, StopStep
+from hostmanager.core.life import NOTHING_ALIVE, State
+from hostmanager.core.lifecycle import LAUNCH_PATIENCE, LOOK_PATIENCE, TABLE, step
+from hostmanager.core.model import Kind, Target
+from hostmanager.core.words import ENGINE_GRACE, STOP_MARGIN
+from tests.core.combinations import NOW, POLICY, events, lives, wrong_with
 
-NOW = Moment(1000.0, 1_700_000_000.0)
-POLICY = Policy()
 SIGTERM, SIGKILL = ev.Signal(StopStep.TERMINATE), ev.Signal(StopStep.KILL)
 SIGINT = ev.Signal(StopStep.INTERRUPT)
-
-EVENTS = {
-    EventKind.WANT_UP: ev.WantUp(),
-    EventKind.WANT_DOWN: ev.WantDown(),
-    EventKind.UPDATE: ev.Update(spec(fingerprint="updated")),
-    EventKind.REPLACE: ev.Replace(spec(agent_class="Replacement")),
-    EventKind.RETIRE: ev.Retire(),
-    EventKind.HURRY: ev.Hurry(),
-    EventKind.LAUNCHED: ev.Launched(77),
-    EventKind.LAUNCH_FAILED: ev.LaunchFailed("program", "no such file"),
-    EventKind.ENDED: ev.Ended(ExitStatus(code=1)),
-    EventKind.LEFT_BEHIND: ev.LeftBehind(ExitStatus(code=1), ("pid 78: child",)),
-    EventKind.GONE: ev.Gone(),
-    EventKind.OUTPUT: ev.Output(("a line",)),
-    EventKind.TIMER: ev.TimerFired(),
-}
-COLUMNS = (
-    *("WANT_UP", "WANT_DOWN", "UPDATE", "REPLACE", "RETIRE", "HURRY", "LAUNCHED"),
-    *("LAUNCH_FAILED", "ENDED", "LEFT_BEHIND", "GONE", "OUTPUT", "TIMER"),
+INTENTS = ("WANT_UP", "WANT_DOWN", "UPDATE", "REPLACE", "RETIRE", "HURRY")
+OBSERVATIONS = (
+    *("LAUNCHED", "LAUNCH_FAILED", "ENDED", "LEFT_BEHIND", "GONE", "OUTPUT", "CONDITION"),
+    *("LOST_SIGHT", "TIMER"),
 )
 MOVES = {
-    "DOWN": "settle settle settle settle settle stay run_or_end odd settle clear odd stay odd",
-    "BLOCKED": "settle settle settle settle settle stay run_or_end odd settle clear odd stay odd",
-    "WAITING": "sooner settle settle settle settle stay run_or_end odd settle clear odd stay settle",  # noqa: E501
-    "STARTING": "stay stay stay stay stay stay run_or_end settle settle clear odd stay slow_launch",
-    "UP": "stay run_or_end stay run_or_end run_or_end stay odd odd settle clear odd stay odd",
-    "STOPPING": "stay stay stay stay stay terminate odd odd settle clear odd stay terminate",
-    "TERMINATING": "stay stay stay stay stay kill odd odd settle clear settle stay kill",
-    "KILLING": "stay stay stay stay stay stay odd odd settle kill_rest settle stay kill_again",
+    "DOWN": (
+        "settle settle settle settle settle stay",
+        "run_or_end odd settle clear odd stay odd lose odd",
+    ),
+    "BLOCKED": (
+        "settle settle settle settle settle stay",
+        "run_or_end odd settle clear odd stay odd odd odd",
+    ),
+    "WAITING": (
+        "sooner settle settle settle settle stay",
+        "run_or_end odd settle clear odd stay odd lose settle",
+    ),
+    "STARTING": (
+        "stay call_off revise call_off call_off stay",
+        "run_or_end settle settle clear odd stay stay lose slow_launch",
+    ),
+    "UP": (
+        "run_or_end run_or_end revise run_or_end run_or_end stay",
+        "odd odd settle clear odd stay stay lose odd",
+    ),
+    "UNSEEN": (
+        "stay stay revise revise revise stay",
+        "run_or_end stay settle clear settle stay odd stay look_in_vain",
+    ),
+    "STOPPING": (
+        "stay stay stay stay stay terminate",
+        "odd odd settle clear odd stay stay lose terminate",
+    ),
+    "TERMINATING": (
+        "stay stay stay stay stay kill",
+        "odd odd settle clear settle stay stay lose kill",
+    ),
+    "KILLING": (
+        "stay stay stay stay stay stay",
+        "odd odd settle kill_rest settle stay stay lose kill_again",
+    ),
 }
 EXPECTED = {
     (State[state], EventKind[column]): move
-    for state, moves in MOVES.items()
-    for column, move in zip(COLUMNS, moves.split(), strict=True)
+    for state, (intents, observations) in MOVES.items()
+    for column, move in zip(
+        (*INTENTS, *OBSERVATIONS), (*intents.split(), *observations.split()), strict=True
+    )
 }
 ALL_CELLS = sorted(itertools.product(State, EventKind))
-
-
-def lives(state):
-    """Every combination of the facts that moves look at, in one state."""
-    exited = LastExit(ExitStatus(code=1), NOW, False, 1.0)
-    for target, pending, retiring, obstacle, not_before, streak, launched in itertools.product(
-        Target,
-        (None, spec(agent_class="Pending"), spec(agent_class="Pending", obstacle="no class")),
-        (False, True),
-        (None, "no such class"),
-        (0.0, NOW.mono - 5, NOW.mono + 5),
-        (0, 1, 5),
-        (None, Moment(NOW.mono - 0.5, 0.0), Moment(NOW.mono - 100, 0.0)),
-    ):
-        yield Life(
-            spec(obstacle=obstacle),
-            target,
-            state=state,
-            pending=pending,
-            retiring=retiring,
-            pid=None if state in NOTHING_ALIVE or state is State.STARTING else 77,
-            launched=launched,
-            deadline=None if state in (State.DOWN, State.BLOCKED, State.UP) else NOW.mono,
-            not_before=not_before,
-            streak=streak,
-            exits=(NOW.mono - 200, NOW.mono - 20),
-            last_exit=exited if streak else None,
-            stuck=state is State.KILLING,
-        )
 
 
 def outcomes(state, kind):
     """Each life in this cell, what the event makes known of it, and what follows."""
     for life in lives(state):
-        after, effects = step(life, EVENTS[kind], NOW, 0.5, POLICY)
-        context = life_module.Context(EVENTS[kind], NOW, 0.5, POLICY)
-        yield life, life_module.absorb(life, context), after, without_words(effects)
+        for event in events(life, kind):
+            after, effects = step(life, event, NOW, 0.5, POLICY)
+            known = life_module.absorb(life, life_module.Context(event, NOW, 0.5, POLICY))
+            yield life, known, after, without_words(effects)
 
 
 def without_words(effects):
@@ -112,6 +98,8 @@ def test_every_cell_does_what_its_move_promises(state, kind):
     for life, known, after, effects in outcomes(state, kind):
         promise(life, known, after, effects)
         holds_always(after, effects)
+        if not wrong_with(life) and ev.Forget() not in effects:
+            assert not wrong_with(after), (life, after)
 
 
 def holds_always(after, effects):
@@ -124,12 +112,23 @@ def holds_always(after, effects):
         assert after.spec.obstacle is None
         assert after.target is Target.UP
         assert not after.retiring
+        assert not after.in_the_dark
+    for look in (e for e in effects if isinstance(e, ev.Look)):
+        assert look.spec == after.spec
+        assert after.spec.kind is Kind.DOCKER
+        assert after.spec.obstacle is None
+        assert after.state is State.UNSEEN
     if after.state in NOTHING_ALIVE:
         assert after.pid is None
     if after.state in (State.WAITING, State.STOPPING, State.TERMINATING, State.KILLING):
         assert after.deadline is not None  # it can be left by time alone
     if ev.Forget() in effects:
         assert after.retiring
+
+
+@pytest.mark.parametrize("state", State)
+def test_there_are_lives_that_can_be_in_every_state(state):
+    assert any(not wrong_with(life) for life in lives(state))
 
 
 # --- what each move promises ---------------------------------------------------------------
@@ -150,10 +149,15 @@ def stay(life, known, after, effects):
 def settle(life, known, after, effects):
     due = known.pending or known.spec
     not_before = 0.0 if known.pending else known.not_before
+    seen = known.seen and known.pending is None
     if known.retiring:
         expected = (State.DOWN, (ev.Forget(),))
     elif due.obstacle is not None:
-        expected = (State.BLOCKED, ())
+        let_go = due.foreign and life.state is not State.BLOCKED
+        expected = (State.BLOCKED, (ev.LetGo(),) if let_go else ())
+    elif due.kind is Kind.DOCKER and not seen:
+        expected = (State.UNSEEN, (ev.Look(due),))
+        assert after.deadline == NOW.mono + LOOK_PATIENCE
     elif known.target is not Target.UP:
         expected = (State.DOWN, ())
     elif not_before > NOW.mono:
@@ -163,12 +167,16 @@ def settle(life, known, after, effects):
         expected = (State.STARTING, (ev.Launch(due),))
         assert after.launched_as == due.fingerprint
         assert after.launched == NOW
+        assert not after.called_off
     assert (after.state, effects) == expected
     if not known.retiring:
         assert (after.spec, after.pending) == (due, None)
+        goal = due.passive and after.state in (State.DOWN, State.BLOCKED)
+        assert after.target is (Target.PASSIVE if goal else known.target)
     if known.pending and not known.retiring:
         assert (after.streak, after.exits, after.last_exit) == (0, (), None)
     assert not after.stuck
+    assert (after.remark, after.outdated) == (None, False)
 
 
 def sooner(life, known, after, effects):
@@ -178,29 +186,68 @@ def sooner(life, known, after, effects):
 
 
 def run_or_end(life, known, after, effects):
-    if known.target is Target.UP and known.pending is None and not known.retiring:
+    if known.spec.foreign or (known.spec.passive and known.pending):
+        settle(life, known, after, effects)
+    elif known.target is not Target.DOWN and known.pending is None and not known.retiring:
         assert (after.state, after.deadline, effects) == (State.UP, None, ())
+        assert after.target is (Target.PASSIVE if known.spec.passive else known.target)
     else:
         assert (after.state, effects) == (State.STOPPING, (SIGINT,))
-        assert after.deadline == NOW.mono + POLICY.stop.interrupt
+        grace = (life.spec.stop_grace or ENGINE_GRACE) + STOP_MARGIN
+        patience = grace if life.spec.kind is Kind.DOCKER else POLICY.stop.interrupt
+        assert after.deadline == NOW.mono + patience
+
+
+def revise(life, known, after, effects):
+    if known.spec.foreign:
+        settle(life, known, after, effects)
+    else:
+        stay(life, known, after, effects)
+
+
+def call_off(life, known, after, effects):
+    if known.must_end and known.spec.kind is Kind.DOCKER and not life.called_off:
+        assert (after.state, effects) == (State.STARTING, (SIGINT,))
+        assert after.deadline == NOW.mono + LAUNCH_PATIENCE
+        assert after.called_off
+        assert not after.stuck  # it will not take long now
+    else:
+        stay(life, known, after, effects)
+
+
+def lose(life, known, after, effects):
+    assert (after.state, after.deadline, effects) == (State.UNSEEN, None, ())
+    assert after.stuck  # nobody waits for it
+    assert after.trouble == "No answer."
+    assert not after.seen
+
+
+def look_in_vain(life, known, after, effects):
+    assert (after.state, after.deadline, effects) == (State.UNSEEN, None, ())
+    assert after.stuck
+    assert after.trouble == life.trouble
 
 
 def terminate(life, known, after, effects):
     assert (after.state, effects) == (State.TERMINATING, (SIGTERM,))
     assert after.deadline == NOW.mono + POLICY.stop.terminate
-    assert "SIGTERM to its process group" in after.trouble
+    docker = life.spec.kind is Kind.DOCKER
+    assert ("its container is killed" if docker else "SIGTERM to its process group") in (
+        after.trouble
+    )
 
 
 def clear(life, known, after, effects):
     assert (after.state, effects) == (State.TERMINATING, (SIGTERM,))
     assert after.deadline == NOW.mono + POLICY.stop.terminate
     assert "left processes behind (pid 78: child)" in after.trouble
+    assert not after.stuck
 
 
 def kill(life, known, after, effects):
     assert (after.state, effects) == (State.KILLING, (SIGKILL,))
     assert after.deadline == NOW.mono + POLICY.stop.kill
-    assert "SIGKILL" in after.trouble
+    assert ("killed again" if life.spec.kind is Kind.DOCKER else "SIGKILL") in after.trouble
 
 
 def kill_rest(life, known, after, effects):
@@ -214,72 +261,20 @@ def kill_again(life, known, after, effects):
     assert (after.state, effects) == (State.KILLING, (SIGKILL,))
     assert after.deadline == NOW.mono + POLICY.stop.kill
     assert after.stuck
-    assert "does not end although it was killed" in after.trouble
+    assert "does not end although" in after.trouble
 
 
 def slow_launch(life, known, after, effects):
     assert (after.state, after.deadline, effects) == (State.STARTING, None, ())
     assert after.stuck
-    assert "is a disk hanging?" in after.trouble
+    docker = life.spec.kind is Kind.DOCKER
+    assert ("pulling or building" if docker else "is a disk hanging?") in after.trouble
 
 
 PROMISES = {
     move.__name__: move
     for move in (
-        *(odd, stay, settle, sooner, run_or_end, terminate, clear, kill, kill_rest),
-        *(kill_again, slow_launch),
+        *(odd, stay, settle, sooner, run_or_end, revise, call_off, lose, look_in_vain),
+        *(terminate, clear, kill, kill_rest, kill_again, slow_launch),
     )
 }
-
-
-# --- what an event makes known -------------------------------------------------------------
-
-
-def known_after(event, **facts):
-    life = Life(spec(), Target.UP, **{"state": State.UP, "launched": Moment(990.0, 0.0), **facts})
-    return life_module.absorb(life, life_module.Context(event, NOW, 0.5, POLICY))
-
-
-def test_an_unexpected_exit_is_counted_and_told():
-    known = known_after(ev.Ended(ExitStatus(signal=11)), streak=2, exits=(800.0, 900.0))
-    assert (known.streak, known.exits) == (3, (900.0, 1000.0))
-    assert known.not_before == 1002.0
-    assert known.last_exit == LastExit(ExitStatus(signal=11), NOW, False, 10.0)
-
-
-@pytest.mark.parametrize(
-    "facts",
-    [
-        {"state": State.STOPPING},
-        {"state": State.UP, "target": Target.DOWN},
-        {"state": State.UP, "retiring": True},
-        {"state": State.UP, "pending": spec()},
-    ],
-)
-def test_an_end_that_was_wanted_is_no_failure(facts):
-    life = replace(Life(spec(), Target.UP, launched=Moment(990.0, 0.0)), **facts)
-    context = life_module.Context(ev.Ended(ExitStatus(code=0)), NOW, 0.5, POLICY)
-    known = life_module.absorb(life, context)
-    assert (known.streak, known.exits) == (0, ())
-    assert known.last_exit.expected
-
-
-def test_a_long_run_ends_a_streak():
-    known = known_after(ev.Ended(ExitStatus(code=1)), streak=5, launched=Moment(900.0, 0.0))
-    assert (known.streak, known.not_before) == (1, 1000.0)
-
-
-def test_a_deliberate_stop_ends_a_streak():
-    known = known_after(ev.WantDown(), streak=5, not_before=1010.0)
-    assert (known.streak, known.not_before) == (0, 1000.0)
-
-
-def test_a_launch_failure_counts_as_an_exit():
-    known = known_after(ev.LaunchFailed("program", "no such file"), state=State.STARTING, streak=1)
-    assert (known.streak, known.exits) == (2, (1000.0,))
-    assert known.trouble == "Launch failed at the program: no such file."
-
-
-def test_retiring_forgets_a_replacement_and_a_replacement_forgets_retiring():
-    assert known_after(ev.Retire(), pending=spec()).pending is None
-    assert not known_after(ev.Replace(spec()), retiring=True).retiring

@@ -14,16 +14,10 @@ from tests.core.fakes import (
     SLOW_DISK,
     UNKILLABLE,
     Behaviour,
-    World,
     spec,
 )
 
 UP, DOWN = Target.UP, Target.DOWN
-
-
-@pytest.fixture
-def world():
-    return World()
 
 
 def start(world, *specs, behaviour=None):
