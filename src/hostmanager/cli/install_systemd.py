@@ -6,10 +6,12 @@ Everything is checked before anything is written, and each step can be looked at
 """
 
 import argparse
+import grp
 import json
 import os
 import pwd
 import shutil
+import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -46,6 +48,12 @@ examples:
 
 OWN_DEFAULTS = ("instance_id", "site", "site_file", "site_host", "working_dir", "state_dir")
 """Options that are written into the unit as they were found, rather than as they were given."""
+
+
+TRIAL_TIME = 30.0
+"""Seconds for the user's first try."""
+
+_TRIAL = "import sys, hostmanager.agent.options; open(sys.argv[1]).close()"
 
 
 class UsageProblem(Exception):  # noqa: N818 - it is the person's, not an error of the program
@@ -166,13 +174,13 @@ def _report(args: argparse.Namespace, result: dict[str, Any]) -> int:
 
 
 def _place(args: argparse.Namespace) -> Place:
+    if args.user_unit and (args.user or args.group):
+        raise UsageProblem("--user-unit is for the user who types it: without --user, --group.")
     if args.unit_dir is not None:
         if args.enable or args.now:
             raise UsageProblem("--unit-dir leaves systemd alone: without --enable and --now.")
         return Place(Path(args.unit_dir).absolute(), of_user=args.user_unit, told=False)
     if args.user_unit:
-        if args.user or args.group:
-            raise UsageProblem("--user-unit is for the user who types it: without --user, --group.")
         home = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
         return Place(Path(home) / "systemd" / "user", of_user=True)
     place = Place(Path("/etc/systemd/system"))
@@ -220,6 +228,7 @@ def make_unit(args: argparse.Namespace, environ: Mapping[str, str]) -> Unit:
         raise UsageProblem(
             f"the working directory {working_dir} does not exist. Use --working-dir."
         )
+    _try_as(user, args.group, working_dir, found.site_file)
     compose_bin(found, working_dir)
     files = compose_files(found, working_dir)
     command = [
@@ -248,6 +257,43 @@ def make_unit(args: argparse.Namespace, environ: Mapping[str, str]) -> Unit:
         of_user=args.user_unit,
         kill=shutil.which("kill") or "/bin/kill",
     )
+
+
+def _try_as(user: str | None, group: str | None, working_dir: Path, site_file: str) -> None:
+    """See whether that user can run the manager and read the site config, where we may try."""
+    mine = os.geteuid() != 0 or user in (None, "root")
+    if os.geteuid() != 0 and user not in (None, pwd.getpwuid(os.geteuid()).pw_name):
+        return
+    become: dict[str, Any] = {} if mine else _identity(str(user), group)
+    try:
+        tried = subprocess.run(
+            [sys.executable, "-c", _TRIAL, site_file],
+            **become,
+            check=False,
+            cwd=working_dir,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=TRIAL_TIME,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        why = f"{error} (python is {Path(sys.executable).resolve()})"
+    else:
+        if tried.returncode == 0:
+            return
+        why = tried.stderr.strip().rpartition("\n")[2]
+    raise UsageProblem(
+        f"the user {user or 'who types this'} cannot run the manager: {why}. Programs, site config "
+        "and working directory must be where that user can read them: not in somebody's home, say."
+    )
+
+
+def _identity(user: str, group: str | None) -> dict[str, Any]:
+    try:
+        gid = pwd.getpwnam(user).pw_gid if group is None else grp.getgrnam(group).gr_gid
+    except KeyError:
+        raise UsageProblem(f"--group {group}: there is no such group here.") from None
+    return {"user": user, "group": gid, "extra_groups": os.getgrouplist(user, gid)}
 
 
 def _name(args: argparse.Namespace) -> str:
