@@ -19,6 +19,7 @@ EXIT_INTERRUPTED = 130
 COMMANDS = {
     "run": ("hostmanager.cli.run", "keep the agents of this host as they are wanted"),
     "install-systemd": ("hostmanager.cli.install_systemd", "the manager as a service of this host"),
+    "status": ("hostmanager.cli.status", "how all agents of the site are; what is wrong first"),
     "demo": ("hostmanager.cli.demo", "a router, a manager and a few agents, to look at"),
 }
 """Module and one line of help of each subcommand."""

@@ -1,0 +1,24 @@
+"""How a subcommand ends: the exit statuses, and the one exception that carries them."""
+
+DONE = 0
+"""What was asked for is so."""
+
+NOT_REACHED = 1
+"""Something is not as it was asked for, and it was said what."""
+
+USAGE = 2
+"""The command line or the site config makes no sense; nothing was done."""
+
+NO_ANSWER = 3
+"""The router, or the manager of a host that it was about, does not answer."""
+
+INTERRUPTED = 130
+"""Ctrl-C."""
+
+
+class CommandError(Exception):
+    """The subcommand cannot go on. Its text is for people, and names the remedy."""
+
+    def __init__(self, text: str, code: int = USAGE) -> None:
+        super().__init__(text)
+        self.code = code

@@ -1,0 +1,97 @@
+"""Times as people say them: lengths, moments of the day, and the words of `--since`."""
+
+import math
+import re
+import time
+from datetime import datetime
+
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_LENGTH = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd])")
+_FORMS = ("%H:%M", "%H:%M:%S", "%Y-%m-%d", "%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S")
+
+SINCE_HELP = "a length such as 90s, 10m, 2h or 1d, a time such as 14:05 or '2026-01-31 14:05'"
+
+
+def length(seconds: float | None) -> str:
+    """Tell a length of time in at most two units: ``3 m 12 s``; nothing for None."""
+    if seconds is None:
+        return ""
+    if 0 <= seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} m {whole % 60:02} s"
+    if whole < 86400:
+        return f"{whole // 3600} h {whole % 3600 // 60:02} m"
+    return f"{whole // 86400} d {whole % 86400 // 3600:02} h"
+
+
+def ago(when: float, now: float) -> str:
+    """Tell how long ago a Unix time was. Clocks of hosts differ: the future is "just now"."""
+    return "just now" if when >= now else f"{length(now - when)} ago"
+
+
+def moment(when: float | None, now: float, *, fine: bool = False) -> str:
+    """Tell a Unix time in local time: the day only if it is not today's."""
+    if when is None:
+        return ""
+    there, here = datetime.fromtimestamp(when), datetime.fromtimestamp(now)
+    text = there.strftime("%H:%M:%S") + (f".{there.microsecond // 1000:03}" if fine else "")
+    return text if there.date() == here.date() else f"{there:%Y-%m-%d} {text}"
+
+
+def parse_length(text: str) -> float:
+    """Read a length such as ``90``, ``90s`` or ``1h30m``, in seconds.
+
+    Raises:
+        ValueError: It is none, or not above 0.
+    """
+    text = text.strip()
+    if re.fullmatch(r"\d+(\.\d+)?", text):
+        seconds = float(text)
+    else:
+        if not re.fullmatch(rf"({_LENGTH.pattern}\s*)+", text):
+            raise ValueError(f"{text!r} is no length of time; write 90s, 10m, 2h or 1d.")
+        seconds = sum(float(number) * _UNITS[unit] for number, unit in _LENGTH.findall(text))
+    if not 0 < seconds < math.inf:
+        raise ValueError(f"{text!r} is not above 0.")
+    return seconds
+
+
+def parse_since(text: str, now: float | None = None) -> float:
+    """Read what `--since` takes, and give a Unix time.
+
+    Raises:
+        ValueError: It is nothing that a person would mean by it.
+    """
+    now = time.time() if now is None else now
+    text = text.strip()
+    if re.fullmatch(r"\d{9,11}(\.\d+)?", text):
+        return float(text)
+    for form in _FORMS:
+        try:
+            found = datetime.strptime(text.replace("T", " "), form)
+        except ValueError:
+            continue
+        if not form.startswith("%Y"):
+            found = datetime.combine(datetime.fromtimestamp(now).date(), found.time())
+            when = found.timestamp()
+            return when if when <= now else when - 86400.0  # 23:50, asked shortly after midnight
+        return found.timestamp()
+    try:
+        return now - parse_length(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is no time; write {SINCE_HELP}.") from None
+
+
+def counted(number: int, word: str, words: str | None = None) -> str:
+    """Count in English: ``1 agent``, ``2 agents``."""
+    return f"{number} {word if number == 1 else words or word + 's'}"
+
+
+def few(names: list[str] | tuple[str, ...], most: int = 5) -> str:
+    """List some names; a long list is cut."""
+    text = ", ".join(names[:most])
+    return text if len(names) <= most else f"{text} and {len(names) - most} more"

@@ -1,0 +1,124 @@
+"""Options that subcommands share, and how their help looks."""
+
+import argparse
+from collections.abc import Callable
+from typing import Any
+
+from ocs.site_config import add_arguments
+
+from hostmanager.cli.human import SINCE_HELP, parse_length, parse_since
+
+ANSWER_TIME = 5.0
+"""Seconds that a host has for an answer, unless told."""
+
+EXIT_STATUS = """\
+exit status:
+  0    {done}
+  1    {not_reached}
+  2    the command line or the site config makes no sense; nothing was done
+  3    the router, or the manager of a host that it is about, does not answer
+  130  interrupted (Ctrl-C)
+"""
+
+
+def new_parser(
+    subparsers: Any, name: str, description: str, epilog: str
+) -> argparse.ArgumentParser:
+    """Make the parser of a subcommand, with the options that all have."""
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        name,
+        description=description,
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    return parser
+
+
+def add_common(parser: argparse.ArgumentParser) -> None:
+    """Add what all subcommands that ask managers have: output, asking, the site."""
+    parser.add_argument("--json", action="store_true", help="print JSON, for programs")
+    asking = parser.add_argument_group("asking the managers")
+    asking.add_argument(
+        "--answer-time",
+        type=seconds,
+        default=ANSWER_TIME,
+        metavar="SECONDS",
+        help="how long each host has for an answer; all are asked at the same time "
+        "(default: %(default)g)",
+    )
+    asking.add_argument(
+        "--privs",
+        metavar="LEVEL|PASSWORD",
+        help="with access control: the credential level 1, 2 or 3, whose password is looked up in "
+        "OCS's password file, or a password; '-' asks for it",
+    )
+    add_arguments(parser)
+
+
+def add_selection(parser: argparse.ArgumentParser, *, whole: bool = False) -> None:
+    """Add what picks agents: patterns, hosts, classes.
+
+    Args:
+        parser: Gets the options.
+        whole: Whether `--all` is needed, so that nothing means nothing.
+    """
+    group = parser.add_argument_group("which agents")
+    group.add_argument(
+        "pattern",
+        nargs="*",
+        metavar="PATTERN",
+        help="instance-ids, or patterns of them in quotes: 'fake*', 'acu[12]'",
+    )
+    add_hosts(group)
+    group.add_argument(
+        "--class",
+        dest="agent_class",
+        action="append",
+        metavar="CLASS",
+        help="only agents of this class, or of any that fits a pattern; may be repeated",
+    )
+    if whole:
+        group.add_argument("--all", action="store_true", help="all agents (of the hosts named)")
+
+
+def add_hosts(group: Any) -> None:
+    """Add `--host`."""
+    group.add_argument(
+        "--host",
+        action="append",
+        metavar="HOST",
+        help="only on this host, or on any that fits a pattern; may be repeated",
+    )
+
+
+def add_since(parser: argparse.ArgumentParser, what: str) -> None:
+    """Add `--since`."""
+    parser.add_argument(
+        "--since",
+        type=_typed(parse_since),
+        metavar="TIME",
+        help=f"only {what} after this: {SINCE_HELP}",
+    )
+
+
+def seconds(text: str) -> float:
+    """Read a length of time, for argparse."""
+    return _typed(parse_length)(text)
+
+
+def whole_number(text: str) -> int:
+    """Read a number from 1 to 10000, for argparse."""
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 10_000:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to 10000")
+    return int(text)
+
+
+def _typed(read: Callable[[str], float]) -> Callable[[str], float]:
+    def convert(text: str) -> float:
+        try:
+            return read(text)
+        except (ValueError, OverflowError) as error:
+            raise argparse.ArgumentTypeError(str(error).rstrip(".")) from None
+
+    return convert

@@ -1,0 +1,313 @@
+"""How `status` looks: first what is wrong and why, then a table by host.
+
+Fits 80 columns; where there is room, class, pid and remarks stand in the rows. Without a
+terminal there is always room.
+"""
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from hostmanager.cli.human import ago, counted, length, moment
+from hostmanager.cli.rows import HostRows, Row, Severity, last_exit_text, next_attempt, silent
+from hostmanager.cli.screen import Screen
+
+WIDE = 110
+"""Columns from which on class and pid are shown."""
+
+STYLES = {
+    Severity.OK: "",
+    Severity.NOTE: "",
+    Severity.WARNING: "yellow",
+    Severity.UNKNOWN: "magenta",
+    Severity.WRONG: "bold red",
+}
+STATE_STYLES = {"up": "green", "down": "dim", "-": "dim"}
+
+LAST_LINES = 5
+"""Lines of output that are shown of an agent that does not stay up."""
+
+
+def show(found: Sequence[HostRows], screen: Screen, *, only_wrong: bool) -> None:
+    """Print the whole."""
+    now = time.time()
+    console = screen.console
+    parts = picture(found, now, console.width, tables=not only_wrong)
+    screen.show(*parts)
+    heights = sum(len(console.render_lines(part)) for part in parts)
+    if screen.is_terminal and heights > console.height and worst(found) >= Severity.WARNING:
+        # What is wrong stands at the top, which has left the screen by now.
+        screen.line()
+        screen.show(*again(found, now))
+        screen.show(headline(found))
+
+
+def picture(
+    found: Sequence[HostRows],
+    now: float,
+    width: int,
+    *,
+    tables: bool = True,
+    lines: int = LAST_LINES,
+) -> list[RenderableType]:
+    """Everything that is to be shown, from the top; of each dead agent so many last lines."""
+    parts: list[RenderableType] = [headline(found)]
+    wrong = [*troubles(found, now, lines)]
+    if wrong:
+        parts += [Text(""), *wrong]
+    if tables:
+        parts += [Text(""), *hosts_table(found, now, width)]
+    return parts
+
+
+def worst(found: Iterable[HostRows]) -> Severity:
+    """The worst of all."""
+    return max((host.worst for host in found), default=Severity.OK)
+
+
+def headline(found: Sequence[HostRows]) -> Text:
+    """One line: how many, and how many are not as they should be."""
+    managed = [row for host in found for row in host.rows if row.is_managed]
+    heading = f"{counted(len(found), 'host')}, {counted(len(managed), 'agent')}: "
+    text = Text().append(heading, "bold")
+    mute = silent(found)
+    counts = [
+        (len(mute), counted(len(mute), "host") + " silent", Severity.WRONG),
+        *(_count(managed, severity, word) for severity, word in _WORDS),
+    ]
+    told = [(words, severity) for number, words, severity in counts if number]
+    wrong_hosts = [h for h in found if h.severity is Severity.WRONG and h.trouble is None]
+    if wrong_hosts:
+        told.insert(0, (counted(len(wrong_hosts), "host") + " wrong", Severity.WRONG))
+    if not told:
+        return text.append("all as wanted", "bold green")
+    for index, (words, severity) in enumerate(told):
+        text.append(", " if index else "").append(words, STYLES[severity])
+    fine = sum(row.severity <= Severity.NOTE for row in managed)
+    return text.append(f", {fine} as wanted", "green")
+
+
+_WORDS = (
+    (Severity.WRONG, "wrong"),
+    (Severity.UNKNOWN, "unknown"),
+    (Severity.WARNING, "to look at"),
+)
+
+
+def _count(rows: Sequence[Row], severity: Severity, word: str) -> tuple[int, str, Severity]:
+    number = sum(row.severity is severity for row in rows)
+    return number, f"{number} {word}", severity
+
+
+def troubles(found: Sequence[HostRows], now: float, lines: int = LAST_LINES) -> Iterable[Table]:
+    """What is wrong, the worst first, each with why, and with last lines."""
+    for severity, text, output in _findings(found, now):
+        yield _marked(severity, text)
+        for line in output[-lines:]:
+            yield _marked(Severity.OK, Text(f"| {line}", "dim", no_wrap=True, overflow="ellipsis"))
+
+
+def again(found: Sequence[HostRows], now: float) -> Iterable[Table]:
+    """What is wrong, one line each."""
+    for severity, text, _ in _findings(found, now):
+        text.no_wrap, text.overflow = True, "ellipsis"
+        yield _marked(severity, text)
+
+
+def _findings(
+    found: Sequence[HostRows], now: float
+) -> Iterable[tuple[Severity, Text, Sequence[str]]]:
+    for host in _by_severity(found):
+        for reason in host.reasons if host.severity >= Severity.WARNING else ():
+            yield host.severity, _named(host.host.name, "", reason, host.severity), ()
+    rows = [row for host in found for row in host.rows]
+    for row in sorted(rows, key=lambda row: -row.severity):
+        if row.severity in (Severity.WARNING, Severity.WRONG):
+            reason = why(row, now)
+            yield (
+                row.severity,
+                _named(row.host, row.instance_id, reason, row.severity),
+                last_words(row),
+            )
+
+
+def why(row: Row, now: float) -> str:
+    """How an agent is, and why, in one line."""
+    parts = [*row.reasons, next_attempt(row.child, now)]
+    reason = "; ".join(part.rstrip(".") for part in parts if part)
+    as_wanted = row.state == row.target or not row.target
+    state = row.state if as_wanted else f"{row.state} (wanted {row.target})"
+    return f"{state}: {reason}" if reason else state
+
+
+def last_words(row: Row) -> list[str]:
+    """The last lines of an agent that is not up because it died."""
+    ended = row.get("last_exit")
+    if not ended or ended.get("expected") or row.severity is not Severity.WRONG:
+        return []
+    return list(ended.get("output") or [])[-LAST_LINES:]
+
+
+def _named(host: str, name: str, reason: str, severity: Severity) -> Text:
+    text = Text().append(host, "bold").append(" ")
+    if name:
+        text.append(name, "bold").append(" ")
+    return text.append(reason, STYLES[severity].replace("bold ", ""))
+
+
+def _marked(severity: Severity, text: Text) -> Table:
+    """Put a mark before a text; what is wrapped stands below the text, not below the mark."""
+    marks = {Severity.OK: " ", Severity.WARNING: "·"}
+    line = Table.grid(padding=(0, 1, 0, 0))
+    line.add_row(Text(marks.get(severity, "!"), STYLES[severity]), text)
+    return line
+
+
+def _by_severity(found: Sequence[HostRows]) -> list[HostRows]:
+    return sorted(found, key=lambda host: -host.worst)
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column: its heading, the side that numbers stand on, how narrow it may be."""
+
+    heading: str
+    justify: Literal["left", "right"] = "left"
+    least: int = 4
+
+
+COMPACT = (
+    Column("agent", least=12),
+    Column("state"),
+    Column("target"),
+    Column("uptime", "right"),
+    Column("restarts", "right"),
+    Column("stable", "right"),
+    Column("last exit", least=9),
+)
+FULL = (
+    *COMPACT[:1],
+    Column("class", least=8),
+    *COMPACT[1:3],
+    Column("pid", "right"),
+    *COMPACT[3:],
+    Column("remarks", least=10),
+)
+
+
+def hosts_table(found: Sequence[HostRows], now: float, width: int) -> Iterable[RenderableType]:
+    """The table: a heading for each host, its agents below."""
+    wide = width >= WIDE
+    columns = FULL if wide else COMPACT
+    cells = {
+        (row.host, row.instance_id): _cells(row, now, wide=wide)
+        for host in found
+        for row in host.rows
+    }
+    widths = _widths(columns, list(cells.values()), width - 1)
+    heading = _table(columns, widths)
+    heading.add_row(*(Text(column.heading, "bold underline") for column in columns))
+    yield heading
+    for host in _by_severity(found):
+        yield _host_line(host)
+        table = _table(columns, widths)
+        for row in host.rows:
+            table.add_row(*cells[row.host, row.instance_id])
+        if host.rows:
+            yield table
+
+
+def _table(columns: Sequence[Column], widths: Sequence[int]) -> Table:
+    table = Table(box=None, padding=(0, 1, 0, 0), show_header=False, pad_edge=False)
+    for column, width in zip(columns, widths, strict=True):
+        table.add_column(justify=column.justify, width=width, no_wrap=True, overflow="ellipsis")
+    return table
+
+
+def _widths(columns: Sequence[Column], rows: list[list[Text]], room: int) -> list[int]:
+    """As wide as the widest cell; if that is too much, the widest columns give way."""
+    widths = [
+        max([len(column.heading), *(row[index].cell_len for row in rows)])
+        for index, column in enumerate(columns)
+    ]
+    gaps = len(columns)
+    while sum(widths) + gaps > room:
+        candidates = [i for i, column in enumerate(columns) if widths[i] > column.least]
+        flexible = [i for i in candidates if i in (0, len(columns) - 1)] or candidates
+        if not flexible:
+            break
+        widths[max(flexible, key=lambda index: widths[index])] -= 1
+    return widths
+
+
+def _host_line(host: HostRows) -> Text:
+    managed = [row for row in host.rows if row.is_managed]
+    text = Text(no_wrap=True, overflow="ellipsis").append(host.host.name, "bold cyan")
+    if host.host.manager is None:
+        return text.append(" (no manager)", "dim")
+    text.append(f" ({host.host.manager}) ", "dim")
+    if host.trouble is not None:
+        return text.append("no answer", STYLES[Severity.WRONG])
+    if host.process != "running":
+        return text.append("its manager was told to stop", STYLES[Severity.WRONG])
+    text.append(counted(len(managed), "agent"), "dim")
+    bad = sum(row.severity >= Severity.WARNING for row in managed)
+    return text.append(f", {bad} to look at", "yellow") if bad else text
+
+
+def _cells(row: Row, now: float, *, wide: bool) -> list[Text]:
+    if row.child is None:
+        return _cells_without_child(row, wide=wide)
+    stability = row.get("stability")
+    shaky = row.state != "down" and stability is not None and stability <= 0.5
+    cells = [
+        Text(row.instance_id, STYLES[row.severity]),
+        Text(row.state, _state_style(row)),
+        Text(row.target),
+        Text(length(row.get("uptime"))),
+        Text(_number(row.get("restarts"))),
+        Text("" if stability is None else f"{stability:.2f}", "red" if shaky else "dim"),
+        _last_exit(row, now),
+    ]
+    if not wide:
+        told = row.severity is Severity.NOTE and row.reasons
+        return [*cells[:-1], Text("; ".join(row.reasons), "dim")] if told else cells
+    pid = Text(_number(row.get("pid")), "dim")
+    remarks = Text("; ".join(row.reasons), "dim")
+    agent_class = Text(row.agent_class)
+    return [cells[0], agent_class, *cells[1:3], pid, *cells[3:], remarks]
+
+
+def _cells_without_child(row: Row, *, wide: bool) -> list[Text]:
+    style = STYLES[row.severity] or "dim"
+    name, state, nothing = Text(row.instance_id, style), Text(row.state, style), Text("")
+    reason = Text("; ".join(row.reasons), "dim")
+    if not wide:
+        return [name, state, *[nothing] * 4, reason]
+    return [name, Text(row.agent_class, "dim"), state, *[nothing] * 6, reason]
+
+
+def _number(value: object) -> str:
+    return "" if value is None else str(value)
+
+
+def _state_style(row: Row) -> str:
+    if row.severity is Severity.WRONG:
+        return "bold red"
+    return STATE_STYLES.get(row.state, "yellow") if row.severity < Severity.WARNING else "yellow"
+
+
+def _last_exit(row: Row, now: float) -> Text:
+    ended = row.get("last_exit")
+    if not ended:
+        return Text("")
+    when = ended.get("time")
+    text = last_exit_text(row.child or {})
+    if when is not None:
+        text += f", {ago(when, now)}" if now - when < 86400 else f", {moment(when, now)}"
+    return Text(text, "dim" if ended.get("expected") else "red")

@@ -1,0 +1,176 @@
+"""`status --watch`: the same, again and again.
+
+A manager that does not answer is not asked again before its answer has come or the time for
+it is over; the others are, so that one dead host does not slow the picture down.
+"""
+
+import argparse
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.text import Text
+
+from hostmanager.cli.asking import AskError, Manager, Trouble, managers
+from hostmanager.cli.human import moment
+from hostmanager.cli.rows import HostRows, Severity, host_rows
+from hostmanager.cli.screen import Screen
+from hostmanager.cli.sites import Site
+from hostmanager.cli.status import as_json, narrowed, verdict
+from hostmanager.cli.status_table import headline, picture
+
+Answer = Mapping[str, Any] | AskError
+
+
+class Pulse:
+    """Asks each manager every so often, each in a thread of its own."""
+
+    def __init__(self, asked: Mapping[str, Manager], interval: float, answer_time: float) -> None:
+        self._answer_time = answer_time
+        self._interval = interval
+        self._asked: dict[str, float] = {}
+        self._answers: dict[str, Answer] = {}
+        self._news = threading.Condition()
+        for host, manager in asked.items():
+            threading.Thread(target=self._ask, args=(host, manager), daemon=True).start()
+
+    def _ask(self, host: str, manager: Manager) -> None:
+        while True:
+            begun = self._asked[host] = time.monotonic()
+            try:
+                answer: Answer = manager.session()
+            except AskError as error:
+                answer = error
+            with self._news:
+                del self._asked[host]
+                self._answers[host] = answer
+                self._news.notify()
+            time.sleep(max(0.05, self._interval - (time.monotonic() - begun)))
+
+    def first(self, hosts: int) -> None:
+        """Wait until each host has answered once, or its time is over."""
+        with self._news:
+            self._news.wait_for(lambda: len(self._answers) == hosts, self._answer_time)
+
+    def answer(self, host: str) -> Answer:
+        """What is known of a host now."""
+        since = self._asked.get(host)
+        if since is not None and time.monotonic() - since > self._answer_time:
+            waited = time.monotonic() - since
+            return AskError(Trouble.SILENT, f"no answer for {waited:.0f} s")
+        return self._answers.get(host) or AskError(Trouble.SILENT, "no answer yet")
+
+
+def watch(site: Site, hosts: Sequence[str], args: argparse.Namespace, screen: Screen) -> int:
+    """Show it until somebody has seen enough."""
+    asked = managers(site, args, hosts)
+    pulse = Pulse(asked, args.interval, args.answer_time)
+    pulse.first(len(asked))
+
+    def look() -> list[HostRows]:
+        answers = {host: pulse.answer(host) for host in asked}
+        found = [host_rows(site.hosts[host], answers.get(host)) for host in hosts]
+        return narrowed(found, args)
+
+    found = look()
+    try:
+        if screen.is_terminal:
+            _live(found, look, args, screen.console)
+        else:
+            _lines(site, found, look, args, screen)
+    except KeyboardInterrupt:
+        pass
+    return verdict(look())
+
+
+def _live(found: list[HostRows], look: Any, args: Any, console: Console) -> None:
+    with Live(console=console, screen=True, auto_refresh=False) as live:
+        while True:
+            live.update(_fitted(found, args, console), refresh=True)
+            time.sleep(args.interval)
+            found = look()
+
+
+def _fitted(found: list[HostRows], args: Any, console: Console) -> Group:
+    """As much as fits on the screen; what is wrong is at the top."""
+    now = time.time()
+    heading = Text(no_wrap=True, overflow="ellipsis").append(f"{moment(now, now)} ", "dim")
+    heading.append_text(headline(found))
+    parts = picture(found, now, console.width, tables=not args.wrong, lines=1)[1:]
+    lines: list[Any] = [heading]
+    left = console.height - 2
+    for part in parts:
+        height = len(console.render_lines(part))
+        if height > left:
+            lines += [
+                _Cut(part, left),
+                Text("… more than fits; --wrong, --host and patterns narrow it down", "dim"),
+            ]
+            break
+        lines.append(part)
+        left -= height
+    return Group(*lines)
+
+
+class _Cut:
+    """The first few lines of something."""
+
+    def __init__(self, part: Any, lines: int) -> None:
+        self._part = part
+        self._lines = lines
+
+    def __rich_console__(self, console: Console, options: Any) -> Any:
+        for line in console.render_lines(self._part, options, pad=False)[: max(0, self._lines)]:
+            yield from line
+            yield Text("")
+
+
+def _lines(site: Site, found: list[HostRows], look: Any, args: Any, screen: Screen) -> None:
+    """Print the whole once (for programs, each time that it changes), then what changes."""
+    before: dict[str, str] = {}
+    shown: Any = None
+    while True:
+        if screen.json:
+            states = _states(found)
+            if states != shown:
+                screen.print_json(
+                    {"command": "status", "time": time.time(), **as_json(site, found)}
+                )
+            shown = states
+        else:
+            before = _print_changes(found, before, screen)
+        time.sleep(args.interval)
+        found = look()
+
+
+def _print_changes(found: list[HostRows], before: dict[str, str], screen: Screen) -> dict[str, str]:
+    states = _states(found)
+    clock = moment(time.time(), time.time())
+    for name, state in states.items():
+        if before.get(name) != state:
+            screen.line(f"{clock} {name} {state}")
+    for name in before.keys() - states.keys():
+        screen.line(f"{clock} {name} is gone")
+    screen.console.file.flush()
+    return states
+
+
+def _states(found: list[HostRows]) -> dict[str, str]:
+    """A line for each host and agent that changes when something does."""
+    states = {}
+    for host in found:
+        name = host.host.name
+        if host.trouble is not None or host.reasons:
+            told = "no answer" if host.trouble is not None else "; ".join(host.reasons)
+            states[name] = told if host.severity >= Severity.WARNING else "ok"
+        else:
+            states[name] = "ok"
+        for row in host.rows:
+            wanted = f" (wanted {row.target})" if row.target not in (row.state, "") else ""
+            pid = f" pid {row.get('pid')}" if row.get("pid") else ""
+            reason = f": {'; '.join(row.reasons)}" if row.severity >= Severity.WARNING else ""
+            states[f"{name} {row.instance_id}"] = f"{row.state}{wanted}{pid}{reason}"
+    return states
