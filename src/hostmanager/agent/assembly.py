@@ -14,6 +14,7 @@ from hostmanager.agent.launching import Launching
 from hostmanager.agent.loop import LoopClock
 from hostmanager.agent.options import (
     Settings,
+    access_remarks,
     compose_bin,
     compose_files,
     make_parser,
@@ -75,6 +76,7 @@ def make_settings(args: argparse.Namespace, site: SiteFile) -> tuple[Settings, l
     state = state_folder(args.state_dir, address, os.environ)
     output_dir, remark = output_folder(args.log_dir, working_dir, state)
     remarks = [remark] if remark else []
+    remarks += access_remarks(args)
     if args.docker_compose:
         remarks.append("compose services are not managed by this version: they are shown as '?'")
     settings = Settings(
@@ -88,6 +90,7 @@ def make_settings(args: argparse.Namespace, site: SiteFile) -> tuple[Settings, l
         key=manager_key(args),
         policy=policy_of(args),
         python=sys.executable,
+        min_privs=args.min_privs,
     )
     return settings, remarks
 

@@ -30,6 +30,7 @@ from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.ssl import optionsForClientTLS
 from twisted.logger import LogLevel, formatEvent, globalLogPublisher
 
+from hostmanager.agent.access import as_password, refusal
 from hostmanager.agent.calls import misfit
 
 log = logging.getLogger(__name__)
@@ -207,8 +208,25 @@ class RouterSession(OCSAgent):
         """Tell what there is; with a question that makes no sense, nothing."""
         return super()._management_handler(q, **kwargs)
 
+    def _access_handler(self, _data: Any) -> None:
+        """Take new rules from the access director; what makes no sense changes nothing."""
+        try:
+            super()._access_handler(_data)
+        except (TypeError, ValueError, KeyError, AttributeError, IndexError) as error:
+            log.warning("what came from the access director makes no sense: %r", error)
+
+    def stop(self, op_name: str, params: Any = None, password: Any = None) -> Any:
+        """Stop a process, for who may."""
+        password = as_password(password, self)
+        refused = refusal(self, op_name, password)
+        return (ocs.ERROR, refused, {}) if refused else super().stop(op_name, params, password)
+
     def abort(self, op_name: str, params: Any = None, password: Any = None) -> Any:
         """Abort a task, if it can be: OCS trips over one that cannot."""
+        password = as_password(password, self)
+        refused = refusal(self, op_name, password)
+        if refused:
+            return (ocs.ERROR, refused, {})
         task = self.tasks.get(op_name)
         if task is not None and task.aborter is None:
             return (ocs.ERROR, f'The task "{op_name}" cannot be aborted.', {})
@@ -219,6 +237,10 @@ class RouterSession(OCSAgent):
 
         Whoever clicks twice is not told "already in progress" (contract, section 4).
         """
+        password = as_password(password, self)
+        refused = refusal(self, op_name, password)
+        if refused:
+            return (ocs.ERROR, refused, {})
         session = self.sessions.get(op_name)
         active = session is not None and session.status != "done"
         if op_name not in self.queued or not (active or self._waiting.get(op_name)):

@@ -13,6 +13,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred, succeed
 
 from hostmanager.agent import record
+from hostmanager.agent.access import READING
 from hostmanager.agent.assembly import host_of
 from hostmanager.agent.connection import RouterSession
 from hostmanager.agent.history import answer as answer_history
@@ -68,13 +69,15 @@ class HostManager:
         self._idle.set()
 
     def register(self) -> None:
-        """Register all operations with the agent."""
+        """Register all operations with the agent; what only reads is open to every client."""
         agent = self.agent
-        agent.register_process("manager", self.manager, self._stop_manager, blocking=False)
-        agent.register_task("update", self.update, blocking=False)
-        agent.register_task("die", self.die, blocking=False)
-        agent.register_task("history", self.history, blocking=False)
-        agent.register_task("output", self.output, blocking=False)
+        rule: dict[str, Any] = {"blocking": False, "min_privs": self.host.settings.min_privs}
+        read: dict[str, Any] = {"blocking": False, "min_privs": READING}
+        agent.register_process("manager", self.manager, self._stop_manager, **rule)
+        agent.register_task("update", self.update, **rule)
+        agent.register_task("die", self.die, **rule)
+        agent.register_task("history", self.history, **read)
+        agent.register_task("output", self.output, **read)
         if isinstance(agent, RouterSession):
             agent.queued |= {"update", "history", "output"}
 

@@ -50,6 +50,7 @@ class Settings:
         key: Tells this manager from all others of the machine; the same after a restart.
         policy: The rules in numbers.
         python: The interpreter that runs the agents.
+        min_privs: Credential level of a client that may change anything.
     """
 
     site_file: Path
@@ -62,6 +63,7 @@ class Settings:
     key: str
     policy: Policy
     python: str
+    min_privs: int = 1
 
 
 def make_parser(prog: str | None = None) -> argparse.ArgumentParser:
@@ -127,6 +129,14 @@ def make_parser(prog: str | None = None) -> argparse.ArgumentParser:
         metavar="N",
         default=5,
         help="files put aside that are kept for each agent, compressed (default: %(default)s)",
+    )
+    group.add_argument(
+        "--min-privs",
+        type=int,
+        choices=[1, 2, 3],
+        default=1,
+        help="credential level that a client needs to change anything; needs an access policy "
+        "(default: %(default)s, every client)",
     )
     group.add_argument(
         "--state-dir",
@@ -199,3 +209,33 @@ def compose_bin(args: argparse.Namespace, working_dir: Path) -> Path | None:
     if not path.is_file() or not os.access(path, os.X_OK):
         raise ValueError(f"--docker-compose-bin: {path} is not an executable file.")
     return path
+
+
+def access_remarks(args: argparse.Namespace) -> list[str]:
+    """Look at the access policy before OCS does, which would end the manager over it.
+
+    Returns:
+        Remarks for people.
+
+    Raises:
+        ValueError: It makes no sense. A password in it is not shown.
+    """
+    policy = args.access_policy
+    if policy not in (None, "", "none"):
+        from ocs.access import agent_get_policy_default  # noqa: PLC0415 - it takes a tenth of a second
+
+        try:
+            agent_get_policy_default(policy)
+        except (ValueError, IndexError, AttributeError):
+            kind = repr(str(policy).partition(":")[0])
+            raise ValueError(
+                f"access_policy: {kind} with what follows is no policy. Use 'none', "
+                "'director:INSTANCE-ID' (of an access director), or 'override:PASSWORD2,PASSWORD3'."
+            ) from None
+    elif args.min_privs > 1:
+        return [
+            f"--min-privs {args.min_privs}: the site has no access policy, so that every client "
+            "has level 1 and nobody can command this manager. Set access_policy in the hub of the "
+            "site config, or leave out --min-privs"
+        ]
+    return []

@@ -214,6 +214,7 @@ def make_unit(args: argparse.Namespace, environ: Mapping[str, str]) -> Unit:
         UsageProblem, UsageError, SiteFileError, ValueError: Something is wrong.
     """
     from hostmanager.agent.options import (  # noqa: PLC0415
+        access_remarks,
         compose_bin,
         compose_files,
         make_parser,
@@ -229,6 +230,7 @@ def make_unit(args: argparse.Namespace, environ: Mapping[str, str]) -> Unit:
             f"the working directory {working_dir} does not exist. Use --working-dir."
         )
     _try_as(user, args.group, working_dir, found.site_file)
+    access_remarks(found)
     compose_bin(found, working_dir)
     files = compose_files(found, working_dir)
     command = [
