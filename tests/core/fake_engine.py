@@ -218,8 +218,11 @@ class FakeEngine:
             self.remains[name] = status
         self._tell(name, status)
         if by_itself and name in self.restarting:
-            again = partial(self.others_start, name, container.behaviour)
-            self.clock.call_later(self.restart_delay, again)
+            self.clock.call_later(self.restart_delay, partial(self._restart, name))
+
+    def _restart(self, name: str) -> None:
+        if name in self.restarting and name not in self.containers:
+            self.others_start(name, self._behaviour(name))
 
     def _tell(self, name: str, status: ExitStatus | None = None) -> None:
         """Report what is so, if that is not what was told last."""
@@ -263,6 +266,11 @@ class FakeEngine:
         """Somebody, or the kernel, ends it, whatever it ignores."""
         if name in self.containers:
             self._end(self.containers[name], status, removed)
+
+    def finish_up(self, name: str) -> None:
+        """The `up` under way, if there is one, comes to its end."""
+        if name in self.in_flight:
+            self._up_ends(self.in_flight[name])
 
     def remark(self, name: str, text: str | None, outdated: bool = False) -> None:
         """Something is to be known of it: it is paused, say."""

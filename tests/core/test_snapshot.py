@@ -3,6 +3,7 @@
 from hostmanager.core.life import Life, State
 from hostmanager.core.model import Target
 from hostmanager.core.snapshot import Snapshot
+from tests.core.fake_engine import passive
 from tests.core.fakes import spec
 
 
@@ -34,6 +35,26 @@ def test_down_and_blocked_are_at_rest_and_nothing_else_is():
         snapshot.set("a", life(state))
         assert snapshot.at_rest == (state in (State.DOWN, State.BLOCKED))
         assert snapshot.restless == (frozenset() if snapshot.at_rest else {"a"})
+
+
+def test_nobody_waits_for_what_nobody_manages():
+    for state in State:
+        snapshot = Snapshot()
+        snapshot.set("a", Life(passive(), Target.PASSIVE, state=state))
+        assert snapshot.at_rest
+        assert snapshot.hopeless == ()
+
+
+def test_whether_what_is_disregarded_is_at_rest_is_nobodys_business():
+    snapshot = Snapshot()
+    snapshot.set("a", life(State.UP))
+    snapshot.disregard("a")
+    assert snapshot.at_rest
+    snapshot.set("a", life(State.STARTING))
+    assert snapshot.at_rest
+    snapshot.set("a", None)
+    snapshot.set("a", life(State.UP))  # that is another one
+    assert not snapshot.at_rest
 
 
 def test_nobody_has_to_wait_for_the_hopeless_but_they_are_named():
