@@ -11,7 +11,7 @@ import pytest
 
 from hostmanager.scribe.client import Scribe, ScribeError
 from hostmanager.scribe.settings import Settings
-from tests.scribe.conftest import PYTHON
+from tests.scribe.conftest import NUMBERED, PYTHON, numbers
 from tests.support.waiting import wait_for
 
 
@@ -195,3 +195,46 @@ def test_without_a_place_for_its_state_there_is_an_error_that_says_so(room):
     (room.folder / "file").write_text("")
     with pytest.raises(ScribeError, match="cannot be started"):
         Scribe(room.folder / "file" / "state", room.files).ensure(2)
+
+
+def test_one_that_was_suspended_is_woken(room):
+    pid = room.scribe.ensure()
+    os.kill(pid, signal.SIGSTOP)
+    wait_for(lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED)
+    room.scribe.wake()
+    room.say("a", b"x\n")
+    assert room.current("a") == b"x\n"
+
+
+def test_it_does_not_carry_the_mark_of_a_manager_above(room, monkeypatch):
+    monkeypatch.setenv("OCS_HOSTMANAGER", "another/a/b/1/C")
+    environ = psutil.Process(room.scribe.ensure()).environ()
+    assert "OCS_HOSTMANAGER" not in environ
+    assert environ["PATH"] == os.environ["PATH"]
+
+
+@pytest.mark.parametrize("lost", ["scribe.lock", "everything"])
+def test_a_second_one_whose_first_lost_its_lock_mixes_up_nothing(room, lost, tmp_path):
+    """Somebody removes the lock file: the next manager starts another scribe beside the first."""
+    first = room.scribe.ensure()
+    agent = room.agent("a", NUMBERED, 4000, 200_000, 100)  # 2 s
+    wait_for(lambda: room.current("a"), 5, "the first lines")
+    if lost == "everything":
+        (tmp_path / "gone").mkdir()
+        for path in list(room.state.iterdir()):
+            if path.name != "manager.lock":
+                path.rename(tmp_path / "gone" / path.name)
+    else:
+        (room.state / lost).unlink()
+    second = room.scribe.ensure()
+    assert second != first
+    assert agent.wait(30) == 0
+    wait_for(lambda: len(room.printed("a").splitlines()) == 4000, 5, "all lines")
+    assert numbers(room.printed("a")) == list(range(4000))
+    wait_for(lambda: not psutil.pid_exists(first) or _zombie(first), 30, "the first one's end")
+    room.run("a", "print('and on it goes')")
+    assert room.printed("a").endswith(b"and on it goes\n")
+
+
+def _zombie(pid: int) -> bool:
+    return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE

@@ -8,7 +8,15 @@ import tracemalloc
 
 import pytest
 
-from hostmanager.scribe.reading import BUDGET, WIDTH, lines_since, newest_lines, position
+from hostmanager.scribe.reading import (
+    BUDGET,
+    WIDTH,
+    Position,
+    lines_since,
+    newest_lines,
+    position,
+    position_at,
+)
 from tests.scribe.conftest import NUMBERED, numbers
 from tests.support.waiting import wait_for
 
@@ -182,3 +190,42 @@ def test_reading_while_the_scribe_rotates_misses_and_doubles_no_line(room):
         looked += 1
     stop.set()
     assert looked > 20
+
+
+# --- from a time on ------------------------------------------------------------------------
+
+
+def paused() -> float:
+    """A time that lies well between what was said before and what is said after."""
+    time.sleep(0.15)
+    now = time.time()
+    time.sleep(0.15)
+    return now
+
+
+def test_what_came_from_a_time_on_is_found(room):
+    room.scribe.ensure()
+    begin = paused()
+    room.say("a", b"earlier run\n")
+    middle = paused()
+    room.say("a", b"this run\n")
+    end = paused()
+    since = {
+        when: texts(lines_since(room.files, "a", position_at(room.files, "a", when)))
+        for when in (begin, middle, end)
+    }
+    assert list(since.values()) == [["earlier run", "this run"], ["this run"], []]
+
+
+def test_what_came_from_a_time_on_is_found_in_older_files(room):
+    room.limited(50_000, 20)
+    room.say("a", b"earlier run\n")
+    middle = paused()
+    room.run("a", NUMBERED, 3000, 5e6, 101)
+    wait_for(lambda: len(list(room.files.glob("a.out.*.gz"))) > 3)
+    found = lines_since(room.files, "a", position_at(room.files, "a", middle), 5000)
+    assert numbers("\n".join(texts(found)).encode()) == list(range(3000))
+
+
+def test_without_times_a_time_is_no_position(room):
+    assert position_at(room.files, "nobody", time.time()) == Position(0, 0)

@@ -23,6 +23,10 @@ from pathlib import Path
 from hostmanager.scribe import locks, names
 from hostmanager.scribe.settings import MAX_BYTES, MAX_FILES, Settings
 
+_OUTER = "OCS_HOSTMANAGER"
+"""In the environment of a manager that is itself an agent of another one. A scribe that had it
+would be ended as something that the agent left behind."""
+
 _STEP = 0.005
 _START = 10.0
 
@@ -76,12 +80,18 @@ class Scribe:
                 if found is None:
                     self._start(deadline)
                 elif found[1] == self._settings.described():
-                    with suppress(OSError):
-                        os.kill(found[0], signal.SIGCONT)
+                    self.wake()
                     return found[0]
                 else:
                     self._replace(found[0])
             raise ScribeError(f"no scribe for {self._state} within {timeout:.0f} s")
+
+    def wake(self) -> None:
+        """Have a scribe go on that somebody has suspended."""
+        pid = self.pid
+        if pid:
+            with suppress(OSError):
+                os.kill(pid, signal.SIGCONT)
 
     def open_pipe(self, instance_id: str) -> int:
         """Make the pipe of an instance, and have it read.
@@ -194,6 +204,7 @@ class Scribe:
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     stderr=log,
+                    env={k: v for k, v in os.environ.items() if k != _OUTER},
                     cwd=self._state,
                     start_new_session=True,
                 )

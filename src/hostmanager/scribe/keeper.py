@@ -19,7 +19,7 @@ from hostmanager.scribe.control import Control
 from hostmanager.scribe.outlet import Outlet
 from hostmanager.scribe.packing import Packer
 from hostmanager.scribe.settings import Settings
-from hostmanager.scribe.source import Budget, Source
+from hostmanager.scribe.source import Budget, Source, TakenError
 from hostmanager.scribe.trouble import say, suppressed
 
 PAUSE = 0.04
@@ -47,6 +47,7 @@ class Keeper:
         self._budget = Budget()
         self._outlets: dict[str, Outlet] = {}
         self._sources: dict[int, Source] = {}  # by descriptor
+        self._released: list[Source] = []  # another scribe is about to read these
         self._unopened: set[str] = set()  # instances whose pipe could not be opened
         self._busy: set[int] = set()  # descriptors of pipes that may have something
         self._control: Control | None = None
@@ -54,6 +55,7 @@ class Keeper:
         self._pause = PAUSE
         self._next_look = 0.0
         self._ending = False
+        self._superseded = False
 
     def begin(self) -> bool:
         """Become the scribe of this state folder, unless there is one."""
@@ -138,7 +140,7 @@ class Keeper:
 
     def _forget(self, source: Source) -> None:
         self._busy.discard(source.fd)
-        del self._sources[source.fd]
+        self._sources.pop(source.fd, None)
         source.close()  # which takes it out of the epoll, too
         if all(other.outlet is not source.outlet for other in self._sources.values()):
             source.outlet.close()
@@ -168,7 +170,8 @@ class Keeper:
                 self._sources[source.fd] = source
                 self._epoll.register(source.fd, _READ)
         except OSError as error:
-            say(f"pipe of {instance_id}: {error}")
+            if not isinstance(error, TakenError):
+                say(f"pipe of {instance_id}: {error}")
             if error.errno != errno.ENOENT:
                 self._unopened.add(instance_id)
                 self._next_look = min(self._next_look, time.monotonic() + SOON)
@@ -204,13 +207,16 @@ class Keeper:
                 outlet.recover()
         for instance_id in list(self._unopened):
             self._add(instance_id)
+        for source in [source for source in self._released if source.taken_over()]:
+            self._released.remove(source)
+            self._forget(source)
         self._close_files(idle=LOOK)
         if not self._busy and not self._needed():
             self._ending = True
         elif not self._is_ours():
-            self._take_state()
+            self._look_for_another()
         troubled = any(outlet.trouble for outlet in self._outlets.values())
-        pause = SOON if troubled or self._unopened else LOOK
+        pause = SOON if troubled or self._unopened or self._released else LOOK
         self._next_look = time.monotonic() + pause
 
     def _close_files(self, idle: float) -> None:
@@ -220,7 +226,10 @@ class Keeper:
                 outlet.close()
 
     def _needed(self) -> bool:
-        if locks.held(names.manager_lock(self._settings.state)) is not None:
+        manager_lock = names.manager_lock(self._settings.state)
+        if not self._superseded and locks.held(manager_lock) is not None:
+            return True
+        if self._released:
             return True
         return any(source.has_writer() for source in self._sources.values())
 
@@ -234,6 +243,27 @@ class Keeper:
             and locks.same(self._lock, names.lock(state))
             and locks.same(self._control.fd, names.control(state))
         )
+
+    def _look_for_another(self) -> None:
+        """Our lock or control pipe is gone: take the place again, or leave it to another.
+
+        Another scribe gets the pipes that are where it looks for them. Those that are not
+        (the state folder was deleted) nobody else can read: they stay ours to their end.
+        """
+        path = names.lock(self._settings.state)
+        mine = self._lock is not None and locks.same(self._lock, path)
+        self._superseded = not mine and locks.held(path) is not None
+        if not self._superseded:
+            self._take_state()
+            return
+        for source in list(self._sources.values()):
+            if source.at_its_place():
+                self._turn(source)
+                self._epoll.unregister(source.fd)
+                self._busy.discard(source.fd)
+                del self._sources[source.fd]
+                source.release()
+                self._released.append(source)
 
     def _take_state(self) -> bool:
         """Take the lock, then the control pipe, then all pipes; again if they were removed."""

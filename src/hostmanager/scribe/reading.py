@@ -28,6 +28,7 @@ WIDTH = 4096
 _BLOCK = 64 * 1024
 _LARGEST_TIMES = 64 * 1024 * 1024
 _TRIALS = 10
+_MOST_FILES = 1000
 _GZIP = 31
 
 Line = tuple[float | None, str]
@@ -128,6 +129,26 @@ def position(files: Path, instance_id: str) -> Position:
         if before == _moments(files, instance_id, 0).generation:
             return Position(before, size)
     return Position(0, 0)
+
+
+def position_at(files: Path, instance_id: str, when: float) -> Position:
+    """Where what came from a unix time on begins, to 0.1 s; as far as that is known.
+
+    Raises:
+        ValueError: The id cannot be part of a file name.
+    """
+    found = Position(0, 0)
+    for slot in range(_MOST_FILES):
+        moments = _moments(files, instance_id, slot)
+        if moments.since is None:
+            break
+        offset = moments.first_since(when)
+        if offset is None:  # it came later than all of this file
+            return found if slot else position(files, instance_id)
+        found = Position(moments.generation, offset)
+        if moments.since < when:
+            break
+    return found
 
 
 def lines_since(

@@ -3,6 +3,9 @@
 An agent has its pipe open for reading and writing, so that nobody's death is an error for
 it. Whether anybody writes is therefore asked of the kernel (a hang-up), never of a list.
 
+Two scribes at one pipe would mix up its bytes. So whoever reads it has it locked: a second
+scribe (somebody removed the first one's lock file, say) waits until the first lets go of it.
+
 A pipe's buffer bridges the time in which a killed scribe is started again. The kernel gives
 each user a budget for buffers, and tiny ones to all when it is used up: half of it is ours.
 """
@@ -14,6 +17,7 @@ import select
 import stat
 import termios
 
+from hostmanager.scribe import locks
 from hostmanager.scribe.outlet import Outlet
 
 _FIRST = 256 * 1024
@@ -34,8 +38,12 @@ class Budget:
             self.left = pages * _PAGE // 2 if pages else _UNLIMITED
 
 
+class TakenError(OSError):
+    """Another scribe reads this pipe."""
+
+
 class Source:
-    """A pipe that is open.
+    """A pipe that is open, and that nobody else reads.
 
     Args:
         path: The pipe.
@@ -43,6 +51,7 @@ class Source:
         budget: For its buffer.
 
     Raises:
+        TakenError: Another scribe reads it.
         OSError: There is no such pipe, or it cannot be opened.
     """
 
@@ -53,12 +62,15 @@ class Source:
             status = os.fstat(self.fd)
             if not stat.S_ISFIFO(status.st_mode):
                 raise OSError(f"{path} is not a pipe")
+            if not self._lock():
+                raise TakenError(f"{path} is read by another scribe")
             # Only after a writer was there, the kernel tells that none is.
             os.close(os.open(path, os.O_WRONLY | flags))
         except OSError:
             os.close(self.fd)
             raise
         self.identity = (status.st_dev, status.st_ino)
+        self._path = path
         self.outlet = outlet
         self.dropped = False
         self.fullest = 0.0  # part of the buffer that was filled at the last turn
@@ -91,6 +103,28 @@ class Source:
         poll = select.poll()
         poll.register(self.fd, 0)
         return not poll.poll(0)
+
+    def at_its_place(self) -> bool:
+        """Whether its path still leads to it."""
+        return locks.same(self.fd, self._path)
+
+    def release(self) -> None:
+        """Let another scribe read it; it stays open, so that nothing in it vanishes."""
+        fcntl.flock(self.fd, fcntl.LOCK_UN)
+
+    def taken_over(self) -> bool:
+        """After `release`: whether another scribe reads it now, or nobody ever has to."""
+        if not self._lock():
+            return True
+        self.release()
+        return not self.waiting() and not self.has_writer()
+
+    def _lock(self) -> bool:
+        try:
+            fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
 
     def close(self) -> None:
         """Let it go."""

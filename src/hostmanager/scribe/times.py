@@ -131,6 +131,16 @@ class Moments:
         index = bisect.bisect_right(range(len(self)), offset, key=lambda i: self._record(i)[0])
         return self._record(index - 1)[1] if index else None
 
+    def first_since(self, when: float) -> int | None:
+        """Where what came from this unix time on begins, offset; None: nothing came since."""
+        index = bisect.bisect_left(range(len(self)), when, key=lambda i: self._record(i)[1])
+        return self._record(index)[0] if index < len(self) else None
+
+    @property
+    def since(self) -> float | None:
+        """When the first bytes came, unix time; None if that is not known."""
+        return self._record(0)[1] if len(self) else None
+
     def _record(self, index: int) -> tuple[int, float]:
         offset, when = _RECORD.unpack_from(self._data, (index + 1) * _SIZE)
         return offset, when

@@ -10,7 +10,7 @@ import pytest
 
 from hostmanager.core.events import Ended, ExitStatus, Gone, Launched, LeftBehind, StopStep
 from hostmanager.core.model import InstanceSpec
-from hostmanager.drivers.process import locks
+from hostmanager.drivers.process import locks, ownership
 from tests.drivers.process.conftest import PYTHON, Host, until
 from tests.support.waiting import wait_for
 
@@ -154,6 +154,31 @@ async def test_what_a_dead_manager_had_just_forked_is_adopted_not_doubled(host):
     host.driver.signal("a", StopStep.TERMINATE)
     end = await host.next("a")
     assert end.status in (ExitStatus(signal=15), ExitStatus())
+
+
+async def test_what_a_dead_manager_had_just_forked_is_seen_by_the_survey(host):
+    """Whatever its target is: wanted down, it would never be met by its lock."""
+    [(name, mark), *_] = host.owner.environment(SPEC).items()
+    becomes = f"""
+        import os, time
+        time.sleep(0.4)
+        env = {{"HOST_TEST": {str(host.folder)!r}, {name!r}: {mark!r}}}
+        os.execve("/bin/sleep", ["sleep", "1000"], env)
+    """
+    pid = await off(stray, host, PYTHON, "-S", "-c", textwrap.dedent(becomes))
+    assert await off(host.owner.held) == {"a"}
+    found = await off(host.owner.survey)
+    os.kill(pid, 9)
+    assert {i: f.pid for i, f in found.items()} == {"a": pid}
+
+
+async def test_a_survey_does_not_wait_long_for_a_stray_and_names_it(host, monkeypatch, caplog):
+    monkeypatch.setattr(ownership, "PATIENCE", 0.1)
+    pid = await off(stray, host, "/bin/sleep", "1234")
+    found = await off(host.owner.survey)
+    os.kill(pid, 9)
+    assert found == {}
+    assert f"pid {pid}: /bin/sleep 1234" in caplog.text
 
 
 async def test_the_lock_is_held_as_long_as_the_agent_lives(host):

@@ -126,6 +126,7 @@ class ProcessDriver:
         """Look for what an earlier manager launched; see the protocol."""
         self._sink.start()
         surveyed = self._owner.survey()
+        self._sink.tidy(surveyed.keys() | self._owner.held())
         self._surveyed = {i: self._owner.open_leader(i, found) for i, found in surveyed.items()}
         return surveyed
 
@@ -139,7 +140,9 @@ class ProcessDriver:
         run = _Run(spec.instance_id, self._command(spec), report, NO_PROCESS, kin)
         self._runs[spec.instance_id] = run
         if pidfd is not None and found.pid is not None:
-            run.spawned = Spawned(found.pid, pidfd, self._sink.adopted(spec.instance_id))
+            run.spawned = Spawned(
+                found.pid, pidfd, self._sink.adopted(spec.instance_id, found.since)
+            )
             self._loop.add_reader(pidfd, self._readable, run)
             report(Launched(found.pid, found))
             return

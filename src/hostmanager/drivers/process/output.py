@@ -7,12 +7,22 @@ it writes. The manager reads only the last lines, when the agent has ended.
 """
 
 import os
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from hostmanager.scribe.reading import Position
 
-Place = int | Position
+
+@dataclass(frozen=True, slots=True)
+class Since:
+    """The output of a run whose beginning nobody saw: what came since this Unix time."""
+
+    when: float
+
+
+Place = int | Position | Since
 """Where the output of a run begins: bytes of a file that is written directly, or what the
 scribe makes of that."""
 
@@ -112,8 +122,19 @@ class Sink(Protocol):
             OSError: There is no way to take its output.
         """
 
-    def adopted(self, instance_id: str) -> Place:
-        """Get ready for what an earlier manager launched; tells where its output begins."""
+    def tidy(self, alive: AbstractSet[str]) -> None:
+        """Remove what is left of instances of which nothing is alive; their files stay.
+
+        Called once, before anything is launched.
+        """
+
+    def adopted(self, instance_id: str, since: float) -> Place:
+        """Get ready for what an earlier manager launched; tells where its output begins.
+
+        Args:
+            instance_id: Whose.
+            since: When it was launched, Unix time.
+        """
 
     def drop(self, instance_id: str) -> None:
         """The instance is no more; its files stay."""
@@ -137,7 +158,10 @@ class Directly:
         """Open the file; see the protocol."""
         return open_for_run(path)
 
-    def adopted(self, instance_id: str) -> Place:
+    def tidy(self, alive: AbstractSet[str]) -> None:
+        """Nothing to be done; see the protocol."""
+
+    def adopted(self, instance_id: str, since: float) -> Place:
         """Nothing to be done; see the protocol."""
         return 0
 

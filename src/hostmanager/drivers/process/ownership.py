@@ -5,6 +5,7 @@ had (who has it?), and when an agent has ended (what did it leave behind?); neve
 rhythm. docs/ownership.md tells why each of the three is needed.
 """
 
+import logging
 import os
 import time
 from collections import defaultdict
@@ -17,6 +18,12 @@ from hostmanager.drivers.process import locks, marks, stamps
 from hostmanager.drivers.process.marks import Mark, Marked
 from hostmanager.drivers.process.proc import is_zombie, parent, pids, session
 from hostmanager.drivers.process.stamps import Stamp
+
+log = logging.getLogger(__name__)
+
+PATIENCE = 1.0
+PAUSE = 0.01
+"""Seconds for which, and between which, a lock that is held without a mark is looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +51,37 @@ class Ownership:
     def survey(self) -> dict[str, Found]:
         """Find what an earlier manager launched and is still alive, by instance-id.
 
+        What that one had just forked carries no mark yet, but has a lock: that is waited for.
+
         Raises:
             OSError: /proc cannot be read.
         """
+        until = time.monotonic() + PATIENCE
+        while True:
+            held = self.held()
+            seen = self._marked()
+            unseen = held - seen.keys()
+            if not unseen or time.monotonic() > until:
+                break
+            time.sleep(PAUSE)
+        for instance_id in sorted(unseen):
+            who = ", ".join(map(command_line, self.holders(instance_id))) or "nobody to be seen"
+            log.warning("%s: its lock is held without a mark (%s)", instance_id, who)
+        return {instance_id: found(processes) for instance_id, processes in seen.items()}
+
+    def _marked(self) -> dict[str, list[Marked]]:
         by_instance: dict[str, list[Marked]] = defaultdict(list)
         for marked in marks.find(self.key):
             by_instance[marked.mark.instance_id].append(marked)
-        return {instance_id: found(processes) for instance_id, processes in by_instance.items()}
+        return by_instance
+
+    def held(self) -> set[str]:
+        """The instances whose lock somebody holds; not to be asked while one is launched."""
+        try:
+            files = list(self.locks.glob("*.lock"))
+        except OSError:
+            return set()
+        return {file.stem for file in files if _is_held(file)}
 
     def open_leader(self, instance_id: str, found: Found) -> int | None:
         """Open a pidfd for the leader that was found; None if it has ended meanwhile."""
@@ -96,6 +127,16 @@ def found(processes: list[Marked]) -> Found:
     pid = None if leader is None else leader.pid
     mark = first.mark
     return Found(pid, time.time() - age, mark.fingerprint, mark.agent_class, others)
+
+
+def _is_held(lock: Path) -> bool:
+    try:
+        fd = locks.take(lock)
+    except OSError:
+        return False
+    if fd is not None:
+        os.close(fd)
+    return fd is None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,13 +9,14 @@ that cannot be written), the agent writes its file itself, as a program without 
 import asyncio
 import logging
 import os
+from collections.abc import Set as AbstractSet
 from concurrent.futures import Future
 from pathlib import Path
 
-from hostmanager.drivers.process.output import TAIL_LINES, Directly, Place, cut
+from hostmanager.drivers.process.output import TAIL_LINES, Directly, Place, Since, cut
 from hostmanager.drivers.process.workers import make_workers
 from hostmanager.scribe.client import Scribe
-from hostmanager.scribe.reading import Position, lines_since, position
+from hostmanager.scribe.reading import Position, lines_since, position, position_at
 
 log = logging.getLogger(__name__)
 
@@ -99,6 +100,7 @@ class Scribed:
     def open(self, instance_id: str, path: Path) -> tuple[int, Place]:
         """Make the pipe of an instance; see the protocol."""
         try:
+            self._scribe.wake()
             self._scribe.flush(instance_id, FLUSH_PATIENCE)
             begin = position(self._files, instance_id)
             return self._scribe.open_pipe(instance_id), begin
@@ -106,10 +108,16 @@ class Scribed:
             log.warning("%s writes its output itself: no pipe: %s", instance_id, error)
             return self._directly.open(instance_id, path)
 
-    def adopted(self, instance_id: str) -> Place:
+    def tidy(self, alive: AbstractSet[str]) -> None:
+        """Remove the pipes that nobody writes into any more; see the protocol."""
+        for instance_id in self._scribe.instances():
+            if instance_id not in alive:
+                self._scribe.drop(instance_id)
+
+    def adopted(self, instance_id: str, since: float) -> Place:
         """Keep what is in the pipe of an instance that was taken over; see the protocol."""
         self._scribe.hold(instance_id)
-        return Position(0, 0)
+        return Since(since)
 
     def drop(self, instance_id: str) -> None:
         """Remove the pipe of an instance; see the protocol."""
@@ -119,9 +127,12 @@ class Scribed:
         self, instance_id: str, path: Path, begin: Place, end: Place | None
     ) -> tuple[str, ...]:
         """Read the last lines of a run; see the protocol."""
-        if not isinstance(begin, Position):
+        if isinstance(begin, int):
             return self._directly.last_lines(instance_id, path, begin, end)
+        self._scribe.wake()
         self._scribe.flush(instance_id, FLUSH_PATIENCE)
+        if isinstance(begin, Since):
+            begin = position_at(self._files, instance_id, begin.when)
         until = end if isinstance(end, Position) else None
         lines = lines_since(self._files, instance_id, begin, TAIL_LINES, until)
         return tuple(cut(text) for _, text in lines)

@@ -20,17 +20,19 @@ from pathlib import Path
 from hostmanager.core.model import Found, InstanceSpec
 from hostmanager.drivers.process import locks, marks, stamps
 from hostmanager.drivers.process.output import Place, Sink
-from hostmanager.drivers.process.ownership import Ownership, command_line, found
+from hostmanager.drivers.process.ownership import (
+    PATIENCE,
+    PAUSE,
+    Ownership,
+    command_line,
+    found,
+)
 from hostmanager.drivers.process.stamps import Stamp
 
 log = logging.getLogger(__name__)
 
 USUAL_FILES = resource.getrlimit(resource.RLIMIT_NOFILE)
 """What this program was started with, and agents are: it raises its own limit afterwards."""
-
-LOCK_PATIENCE = 1.0
-LOCK_PAUSE = 0.01
-"""Seconds for which, and between which, an instance's lock that is held is looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +177,7 @@ def _take_lock(owner: Ownership, instance_id: str) -> int | Found | None:
         goes on, the mark still tells whose the process is); or what holds it.
     """
     path = owner.lock_file(instance_id)
-    until = time.monotonic() + LOCK_PATIENCE
+    until = time.monotonic() + PATIENCE
     while True:
         try:
             lock = locks.take(path)
@@ -191,7 +193,7 @@ def _take_lock(owner: Ownership, instance_id: str) -> int | Found | None:
         if time.monotonic() > until:
             raise SpawnError("lock", _in_the_way(holders, path))
         # A predecessor was killed between fork and exec: what it forked is about to be marked.
-        time.sleep(LOCK_PAUSE)
+        time.sleep(PAUSE)
 
 
 def _in_the_way(holders: list[int], path: Path) -> str:
