@@ -8,6 +8,7 @@ import tracemalloc
 
 import pytest
 
+from hostmanager.scribe.names import existing
 from hostmanager.scribe.reading import (
     BUDGET,
     WIDTH,
@@ -229,3 +230,13 @@ def test_what_came_from_a_time_on_is_found_in_older_files(room):
 
 def test_without_times_a_time_is_no_position(room):
     assert position_at(room.files, "nobody", time.time()) == Position(0, 0)
+
+
+def test_the_files_that_there_are_come_the_newest_first(room):
+    room.files.mkdir()
+    of_a = ["a.out", "a.out.1", "a.out.2.gz", "a.out.10.gz"]
+    others = ["a.out.1.times", "a.out.gz.new", "a.out.times", "a.outer", "ab.out", "a.out.x.gz"]
+    for name in (*others, *reversed(of_a)):
+        (room.files / name).touch()
+    assert existing(str(room.files), "a") == [str(room.files / name) for name in of_a]
+    assert existing(str(room.folder / "nowhere"), "a") == []

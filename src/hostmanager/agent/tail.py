@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hostmanager.agent.history import Query, QueryError, check_query
-from hostmanager.scribe.names import checked
+from hostmanager.scribe.names import checked, existing
 from hostmanager.scribe.reading import newest_lines
 
 
@@ -36,12 +36,13 @@ async def answer_output(folder: Path, session: Any, params: Mapping[str, Any]) -
     lines = await asyncio.to_thread(
         newest_lines, folder, query.instance_id, query.limit, query.since
     )
-    file = folder / f"{query.instance_id}.out"
+    files = await asyncio.to_thread(existing, str(folder), query.instance_id)
     session.data = {
         "instance_id": query.instance_id,
         "lines": [[when, text] for when, text in lines],
-        "file": str(file),
+        "file": str(folder / f"{query.instance_id}.out"),
+        "files": files,
     }
-    if not lines and not await asyncio.to_thread(file.exists):
+    if not lines and not files:
         return False, f"There is no output of '{query.instance_id}' in {folder}."
     return True, f"{len(lines)} lines."

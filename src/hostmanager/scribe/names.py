@@ -90,3 +90,24 @@ def times(files: str, instance_id: str, slot: int = 0) -> str:
 def scratch(files: str, instance_id: str) -> str:
     """What is not a compressed file yet."""
     return out(files, instance_id) + ".gz.new"
+
+
+def existing(files: str, instance_id: str) -> list[str]:
+    """The output files of an instance that there are, the newest first.
+
+    Raises:
+        ValueError: The id cannot be part of a file name.
+    """
+    begin = os.path.basename(out(files, instance_id))
+    try:
+        present = os.listdir(files)
+    except OSError:
+        return []
+    found = []
+    for name in present:
+        slot = name.removeprefix(begin).removesuffix(".gz").removeprefix(".")
+        if name == begin:
+            found.append((0, name))
+        elif name.startswith(begin + ".") and slot.isascii() and slot.isdecimal():
+            found.append((int(slot), name))
+    return [os.path.join(files, name) for _, name in sorted(found)]
