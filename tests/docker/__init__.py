@@ -1,0 +1,1 @@
+"""Compose services on a real Docker Engine; `python -m tests.docker.engine up` gets one."""
