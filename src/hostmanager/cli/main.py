@@ -20,6 +20,9 @@ COMMANDS = {
     "run": ("hostmanager.cli.run", "keep the agents of this host as they are wanted"),
     "install-systemd": ("hostmanager.cli.install_systemd", "the manager as a service of this host"),
     "status": ("hostmanager.cli.status", "how all agents of the site are; what is wrong first"),
+    "up": ("hostmanager.cli.targets", "start agents, and see that they stay up"),
+    "down": ("hostmanager.cli.targets", "stop agents, and see that nothing is left of them"),
+    "restart": ("hostmanager.cli.targets", "stop agents and start them again"),
     "demo": ("hostmanager.cli.demo", "a router, a manager and a few agents, to look at"),
 }
 """Module and one line of help of each subcommand."""

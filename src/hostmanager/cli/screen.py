@@ -83,6 +83,12 @@ class Screen:
         """Say something on stderr that is not what was asked for."""
         print(f"hostmanager {self._command}: {text}", file=sys.stderr, flush=True)
 
+    @staticmethod
+    def ask(question: str) -> bool:
+        """Ask somebody; anything but yes is no."""
+        print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+        return sys.stdin.readline().strip().lower() in {"y", "yes"}
+
     def answer(self, code: int, **content: Any) -> int:
         """Print what programs get; returns the exit status."""
         if self.json:

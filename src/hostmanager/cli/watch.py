@@ -1,77 +1,34 @@
-"""`status --watch`: the same, again and again.
-
-A manager that does not answer is not asked again before its answer has come or the time for
-it is over; the others are, so that one dead host does not slow the picture down.
-"""
+"""`status --watch`: the same, again and again: a live picture, or a line for each change."""
 
 import argparse
-import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from hostmanager.cli.asking import AskError, Manager, Trouble, managers
+from hostmanager.cli.asking import AskError, Trouble, managers
 from hostmanager.cli.human import moment
+from hostmanager.cli.pulse import Pulse
 from hostmanager.cli.rows import HostRows, Severity, host_rows
 from hostmanager.cli.screen import Screen
 from hostmanager.cli.sites import Site
 from hostmanager.cli.status import as_json, narrowed, verdict
 from hostmanager.cli.status_table import headline, picture
 
-Answer = Mapping[str, Any] | AskError
-
-
-class Pulse:
-    """Asks each manager every so often, each in a thread of its own."""
-
-    def __init__(self, asked: Mapping[str, Manager], interval: float, answer_time: float) -> None:
-        self._answer_time = answer_time
-        self._interval = interval
-        self._asked: dict[str, float] = {}
-        self._answers: dict[str, Answer] = {}
-        self._news = threading.Condition()
-        for host, manager in asked.items():
-            threading.Thread(target=self._ask, args=(host, manager), daemon=True).start()
-
-    def _ask(self, host: str, manager: Manager) -> None:
-        while True:
-            begun = self._asked[host] = time.monotonic()
-            try:
-                answer: Answer = manager.session()
-            except AskError as error:
-                answer = error
-            with self._news:
-                del self._asked[host]
-                self._answers[host] = answer
-                self._news.notify()
-            time.sleep(max(0.05, self._interval - (time.monotonic() - begun)))
-
-    def first(self, hosts: int) -> None:
-        """Wait until each host has answered once, or its time is over."""
-        with self._news:
-            self._news.wait_for(lambda: len(self._answers) == hosts, self._answer_time)
-
-    def answer(self, host: str) -> Answer:
-        """What is known of a host now."""
-        since = self._asked.get(host)
-        if since is not None and time.monotonic() - since > self._answer_time:
-            waited = time.monotonic() - since
-            return AskError(Trouble.SILENT, f"no answer for {waited:.0f} s")
-        return self._answers.get(host) or AskError(Trouble.SILENT, "no answer yet")
+NOT_YET = AskError(Trouble.SILENT, "no answer yet")
 
 
 def watch(site: Site, hosts: Sequence[str], args: argparse.Namespace, screen: Screen) -> int:
     """Show it until somebody has seen enough."""
     asked = managers(site, args, hosts)
     pulse = Pulse(asked, args.interval, args.answer_time)
-    pulse.first(len(asked))
+    pulse.wait_for_all()
 
     def look() -> list[HostRows]:
-        answers = {host: pulse.answer(host) for host in asked}
+        answers = {host: pulse.answer(host) or NOT_YET for host in asked}
         found = [host_rows(site.hosts[host], answers.get(host)) for host in hosts]
         return narrowed(found, args)
 

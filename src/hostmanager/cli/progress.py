@@ -1,0 +1,118 @@
+"""Judging how far an agent has come on its way to where it was told to be. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from hostmanager.cli.plan import Step
+from hostmanager.cli.rows import next_attempt
+
+SETTLE = 2.0
+"""Seconds that an agent has to be up before it is said to be: many die in the first."""
+
+DEATHS = 2
+"""Unexpected ends after which an agent is said not to stay up."""
+
+LAST_LINES = 5
+
+
+@dataclass(slots=True)
+class Course:
+    """One agent on its way.
+
+    Attributes:
+        step: What is to become of it.
+        stage: What it was told last: ``down`` or ``up``.
+        told_at: When (monotonic clock); None: not yet.
+        deaths: Times of its unexpected ends since it was told.
+        up_since: Since when it was seen up without a break (monotonic clock).
+    """
+
+    step: Step
+    stage: str
+    told_at: float | None = None
+    deaths: set[float] = field(default_factory=set)
+    up_since: float | None = None
+    _old_death: float | None = None
+
+    @classmethod
+    def of(cls, step: Step) -> "Course":
+        """Begin with the first stage of a step."""
+        stage = "down" if step.begins_down else step.final
+        return cls(step, stage, _old_death=_death(step.row.child))
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is still to be waited for."""
+        return self.step.outcome in ("pending", "told")
+
+    def fail(self, why: str, outcome: str = "failed") -> None:
+        """It does not get there."""
+        self.step.outcome = outcome
+        self.step.why = why
+
+    def reach(self) -> None:
+        """It is where it was to be."""
+        self.step.outcome = "reached"
+        self.step.why = ""
+        self.step.last_lines = []
+
+    def told(self, now: float) -> None:
+        """Its manager has taken the latest stage."""
+        self.told_at = now
+        self.step.outcome = "told"
+        self.up_since = None
+
+    def see(self, child: Mapping[str, Any] | None, now: float, wall: float) -> bool:
+        """Look at it; tells whether the stage is reached.
+
+        Args:
+            child: What its manager says of it, asked after it was told; None: it is
+                not tracked any more.
+            now: Monotonic clock.
+            wall: Unix time.
+        """
+        step = self.step
+        if child is None:
+            step.state = "gone"
+            if self.stage == "up":
+                self.fail("its manager does not know it any more")
+            return self.stage == "down"
+        step.state = str(child["next_action"])
+        step.why = _why(child, wall)
+        ended = child.get("last_exit") or {}
+        if not ended.get("expected", True):
+            step.last_lines = list(ended.get("output") or [])[-LAST_LINES:]
+        target = child["target_state"]
+        if target in ("up", "down") and target != self.stage:
+            self.fail(f"somebody else has told it {target} meanwhile")
+            return False
+        if step.state == "?":
+            self.fail(step.why or "its manager cannot operate it")
+            return False
+        return step.state == "down" if self.stage == "down" else self._stays_up(child, now)
+
+    def _stays_up(self, child: Mapping[str, Any], now: float) -> bool:
+        death = _death(child)
+        if death is not None and death != self._old_death:
+            self.deaths.add(death)
+            self._old_death = death
+            self.up_since = None
+        if len(self.deaths) >= DEATHS:
+            self.fail(f"it does not stay up: {self.step.why or 'it dies again and again'}")
+        if self.step.state != "up":
+            self.up_since = None
+            return False
+        self.up_since = now if self.up_since is None else self.up_since
+        return (child.get("uptime") or now - self.up_since) >= SETTLE
+
+
+def _death(child: Mapping[str, Any] | None) -> float | None:
+    """When it ended unexpectedly last."""
+    ended = (child or {}).get("last_exit")
+    return None if not ended or ended.get("expected") else ended.get("time")
+
+
+def _why(child: Mapping[str, Any], wall: float) -> str:
+    parts = [str(child.get("message") or ""), next_attempt(child, wall)]
+    return "; ".join(part.rstrip(".") for part in parts if part)

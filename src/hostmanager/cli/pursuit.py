@@ -1,0 +1,204 @@
+"""Seeing a plan through: tell the managers, watch the agents, say what became of each."""
+
+import argparse
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from hostmanager.cli.asking import AskError, Manager, Reply, Trouble, in_parallel, managers
+from hostmanager.cli.errors import DONE, INTERRUPTED, NO_ANSWER, NOT_REACHED
+from hostmanager.cli.plan import Plan
+from hostmanager.cli.progress import Course
+from hostmanager.cli.pulse import Pulse
+from hostmanager.cli.rows import HostRows
+from hostmanager.cli.screen import Screen
+from hostmanager.cli.sites import Site
+
+INTERVAL = 0.4
+"""Seconds between two looks at the agents of a host."""
+
+LOOK = 0.1
+"""Seconds between two pictures of the progress."""
+
+BEGIN_PATIENCE = 0.5
+
+Told = tuple[str, list[Course], Reply | AskError]
+
+
+class Pursuit:
+    """One run of `up`, `down` or `restart`."""
+
+    def __init__(
+        self, site: Site, plan: Plan, found: Sequence[HostRows], args: argparse.Namespace
+    ) -> None:
+        self.plan = plan
+        self.courses = [Course.of(step) for step in plan.steps]
+        self._args = args
+        hosts = dict.fromkeys(step.row.host for step in plan.steps)
+        self._managers = managers(site, args, hosts)
+        self._silent: set[str] = set()
+        self._told: queue.SimpleQueue[Told] = queue.SimpleQueue()
+        self._pulse: Pulse | None = None
+        self._until = 0.0
+
+    def run(self, screen: Screen) -> int:
+        """Do it all; the exit status."""
+        from hostmanager.cli.pursuit_view import View  # noqa: PLC0415 - rich
+
+        view = View(self, screen)
+        try:
+            with view:
+                self._tell_first()
+                view.refresh()
+                self._follow(view.refresh)
+        except KeyboardInterrupt:
+            view.interrupted()
+            return INTERRUPTED
+        finally:
+            if self._pulse is not None:
+                self._pulse.stop()
+        view.result()
+        return self._code()
+
+    # --- telling ----------------------------------------------------------------------------
+
+    def _tell_first(self) -> None:
+        """Tell all hosts the first stage, at the same time."""
+        self._until = time.monotonic() + self._args.timeout
+        by_host = self._by_host(self.courses)
+        work = {host: self._telling(host, courses) for host, courses in by_host.items()}
+        for host, answer in in_parallel(work, self._args.answer_time).items():
+            self._take_answer(host, by_host[host], answer)
+
+    def _telling(self, host: str, courses: Sequence[Course]) -> Callable[[], Reply]:
+        manager = self._managers[host]
+        requests = [[course.step.row.instance_id, course.stage] for course in courses]
+        limit = self._args.answer_time
+        if host in self.plan.woken:
+            return lambda: _wake(manager, requests)
+        return lambda: manager.run("update", limit, requests=requests)
+
+    def _tell_later(self, courses: Sequence[Course]) -> None:
+        """Tell hosts the next stage, without waiting for them."""
+        for host, group in self._by_host(courses).items():
+            work = self._telling(host, group)
+            threading.Thread(target=self._tell, args=(host, group, work), daemon=True).start()
+
+    def _tell(self, host: str, courses: list[Course], work: Callable[[], Reply]) -> None:
+        try:
+            self._told.put((host, courses, work()))
+        except AskError as error:
+            self._told.put((host, courses, error))
+
+    def _take_answer(self, host: str, courses: Iterable[Course], answer: Reply | AskError) -> None:
+        refused = isinstance(answer, AskError) or not answer.ok
+        text = str(answer) if isinstance(answer, AskError) else answer.text
+        if isinstance(answer, AskError) and answer.kind is not Trouble.REFUSED:
+            self._silent.add(host)
+        for course in courses:
+            if refused:
+                course.fail(text)
+            else:
+                course.told(time.monotonic())
+
+    # --- following --------------------------------------------------------------------------
+
+    def _follow(self, refresh: Callable[[], None]) -> None:
+        """Look at the agents until all are there, or the time is over."""
+        if not any(self._is_awaited(course) for course in self.courses):
+            return
+        hosts = self._by_host(self.courses)
+        asked = {host: man for host, man in self._managers.items() if host in hosts}
+        self._pulse = Pulse(asked, INTERVAL, self._args.answer_time)
+        while any(self._is_awaited(course) for course in self.courses):
+            if time.monotonic() > self._until:
+                self._give_up()
+                break
+            self._pulse.wait_for_news(LOOK)
+            self._look(self._pulse)
+            refresh()
+
+    def _is_awaited(self, course: Course) -> bool:
+        """Whether something of it is to be waited for: without waiting, only what comes first."""
+        if not course.is_open:
+            return False
+        last = course.stage == course.step.final and course.told_at is not None
+        return not (last and self._args.no_wait)
+
+    def _look(self, pulse: Pulse) -> None:
+        while not self._told.empty():
+            self._take_answer(*self._told.get())
+        next_stage: list[Course] = []
+        for host, courses in self._by_host(self.courses).items():
+            open_ones = [course for course in courses if course.is_open]
+            if not open_ones:
+                pulse.stop(host)
+            told = [course for course in open_ones if course.told_at is not None]
+            next_stage += [course for course in told if self._see(pulse, host, course)]
+        self._tell_later(next_stage)
+
+    def _see(self, pulse: Pulse, host: str, course: Course) -> bool:
+        """Look at one agent; tells whether it is to be told the next stage."""
+        assert course.told_at is not None
+        answer = pulse.answer(host, course.told_at)
+        if isinstance(answer, AskError):
+            course.step.why = str(answer)
+            self._silent.add(host)
+            return False
+        if answer is None or answer.get("status") != "running":
+            return False
+        self._silent.discard(host)
+        children = {c["instance_id"]: c for c in (answer.get("data") or {}).get("child_states", [])}
+        child = children.get(course.step.row.instance_id)
+        if not course.see(child, time.monotonic(), time.time()):
+            return False
+        if course.stage == course.step.final:
+            course.reach()
+            return False
+        course.stage, course.told_at = course.step.final, None
+        return True
+
+    def _give_up(self) -> None:
+        """The time is over. What was to be started again is told so: it is when it has ended."""
+        late = [course for course in self.courses if course.is_open]
+        halfway = [course for course in late if course.stage != course.step.final]
+        for course in halfway:
+            course.stage = course.step.final
+        by_host = self._by_host(halfway)
+        work = {host: self._telling(host, courses) for host, courses in by_host.items()}
+        in_parallel(work, self._args.answer_time)
+        for course in late:
+            then = " It is started when it has ended." if course in halfway else ""
+            why = course.step.why or f"it is {course.step.state or course.step.row.state}"
+            course.fail(f"not within {self._args.timeout:g} s: {why}.{then}", "timeout")
+
+    # --- the rest ---------------------------------------------------------------------------
+
+    @staticmethod
+    def _by_host(courses: Iterable[Course]) -> dict[str, list[Course]]:
+        found: dict[str, list[Course]] = {}
+        for course in courses:
+            found.setdefault(course.step.row.host, []).append(course)
+        return found
+
+    def _code(self) -> int:
+        outcomes = {course.step.outcome for course in self.courses}
+        if self._silent:
+            return NO_ANSWER
+        return NOT_REACHED if outcomes & {"failed", "timeout", "pending"} else DONE
+
+
+def _wake(manager: Manager, requests: list[list[str]]) -> Reply:
+    """Begin the manager process again, with nothing up but what is asked for."""
+    manager.start("manager", requests=[["all", "down"], *requests])
+    until = time.monotonic() + BEGIN_PATIENCE
+    session: dict[str, Any] = {}
+    while time.monotonic() < until and session.get("status") != "running":
+        session = manager.session()
+        if session.get("status") == "done":
+            texts = [str(text) for _, text in session.get("messages") or []]
+            return Reply(bool(session.get("success")), texts[-1] if texts else "it ended at once")
+        time.sleep(LOOK)
+    return Reply(True, "begun")
