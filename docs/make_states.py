@@ -8,6 +8,7 @@ import itertools
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from hostmanager.agent.views import NEXT_ACTION
@@ -15,7 +16,7 @@ from hostmanager.core import events as ev
 from hostmanager.core.events import EventKind, ExitStatus, Moment
 from hostmanager.core.life import NOTHING_ALIVE, Life, State
 from hostmanager.core.lifecycle import TABLE, odd, stay, step
-from hostmanager.core.model import InstanceSpec, Target
+from hostmanager.core.model import InstanceSpec, Kind, ServiceRef, Target
 from hostmanager.core.policy import Policy
 
 PAGE = Path(__file__).with_name("states.md")
@@ -30,103 +31,149 @@ INTRODUCTION = f"""\
 
 The manager compares what is wanted of an instance (its target, its entry in the site
 config) with what is known of it, each time that either changes. It is always in one of
-eight states. Clients show a state by the words of OCS, `next_action` in the session data.
+nine states. Clients show a state by the words of OCS, `next_action` in the session data.
+
+An instance is a process of the manager's, or a compose service. A process is always known: the
+kernel tells of its end. A container has a life beyond the manager: others start and end it, and
+the Docker Engine, which knows of it, may not answer. Three things follow:
+
+- Nothing is decided about a service before the engine has said whether it runs, nor while the
+  engine is out of sight: then the service is **unseen**. What the engine says when it answers
+  again counts as it is; a container that went on is taken over, not recreated.
+- A docker entry without a service in any compose file is **blocked**, whatever runs: nothing can
+  be its own.
+- A service without an entry is *passive*: it is shown as it is, and others start and end it as
+  they like. Told up or down, that is its target until it is reached; then it is passive again.
 """
 
 MEANINGS = {
     State.DOWN: ("Nothing of it is alive, as wanted.", "somebody who wants it up"),
     State.BLOCKED: (
         "Nothing of it is alive, and something stands in the way of operating it; "
-        "`message` says what.",
-        "another entry in the site config (reload)",
+        "`message` says what. A docker entry without a service is blocked whatever runs.",
+        "another entry in the site config (reload), or a service in a compose file",
     ),
     State.WAITING: (
         "Wanted up. It failed lately, and is relaunched at `next_attempt_at`.",
         "the time, or somebody who wants it up now",
     ),
     State.STARTING: (
-        "Its launch is under way. After 10 s without an answer, `message` says so.",
-        "the operating system",
+        "Its launch is under way. After 10 s without an answer, `message` says so. Told down "
+        "meanwhile, the launch of a service is called off: it may be pulling its image.",
+        "the operating system, or `docker compose up`",
     ),
     State.UP: ("It runs.", "its end, or somebody who wants it down"),
+    State.UNSEEN: (
+        "A service, and nobody can tell whether it runs: the engine was asked and has not "
+        "answered yet, or does not answer any more; `message` says so. A stop of the manager "
+        "does not wait for it longer than 5 s.",
+        "the Docker Engine",
+    ),
     State.STOPPING: (
-        "It got SIGINT, and has `--stop-timeout` seconds (10) to end.",
+        "It got SIGINT, and has `--stop-timeout` seconds (10) to end; or its container was "
+        "asked to stop, and has the time that its compose file gives it (10 s), and 5 s more.",
         "its end, or the time",
     ),
     State.TERMINATING: (
         "It did not end in time, or ended and left other processes behind. Its process "
-        "group, and what it left behind, got SIGTERM, and have 5 s.",
+        "group, and what it left behind, got SIGTERM, and have 5 s; a container is killed.",
         "the end of the last of them, or the time",
     ),
     State.KILLING: (
         "Its process group, and what it left behind, got SIGKILL, and get it again every "
-        "5 s. What does not end of that hangs in the kernel; `message` says so.",
+        "5 s. What does not end of that hangs in the kernel; `message` says so. A container is "
+        "killed again.",
         "the end of the last of them",
     ),
 }
 
 NOW = Moment(1000.0, 0.0)
-ENTRY = InstanceSpec("it", "Any")
+AGENT = InstanceSpec("it", "Any")
+SERVICE = InstanceSpec("it", "Any", Kind.DOCKER, service=ServiceRef("file", "project", "it"))
+PASSIVE = replace(SERVICE, initial_target=Target.PASSIVE)
 EVENTS: dict[EventKind, ev.Event] = {
     event.kind: event
     for event in (
         *(ev.WantUp(), ev.WantDown(), ev.Retire(), ev.Hurry(), ev.Launched(1), ev.Gone()),
-        *(ev.Update(ENTRY), ev.Replace(ENTRY), ev.LaunchFailed("program", "no such file")),
-        *(ev.Ended(ExitStatus(code=1)), ev.LeftBehind(ExitStatus(code=1)), ev.Output(())),
-        ev.TimerFired(),
+        *(ev.LaunchFailed("program", "no such file"), ev.Ended(ExitStatus(code=1))),
+        *(ev.LeftBehind(ExitStatus(code=1)), ev.Output(()), ev.Condition()),
+        *(ev.LostSight("No answer."), ev.TimerFired()),
     )
 }
-MAY_HAVE_A_DELAY = {State.WAITING, State.BLOCKED, State.TERMINATING, State.KILLING}
+MAY_HAVE_A_DELAY = {State.WAITING, State.BLOCKED, State.TERMINATING, State.KILLING, State.UNSEEN}
+FACTS = (
+    *((AGENT, SERVICE, PASSIVE), tuple(Target), (False, True), (False, True), (False, True)),
+    *((0.0, 2000.0), (0, 3)),
+)
 
 
 def lives(state: State) -> Iterator[Life]:
     """Every combination of the facts that decide, in one state."""
-    for target, pending, retiring, blocked, not_before, streak in itertools.product(
-        (Target.UP, Target.DOWN), (None, ENTRY), (False, True), (False, True), (0.0, 2000.0), (0, 3)
-    ):
-        # What cannot be is left out, so that the picture shows what can.
-        must_end = target is Target.DOWN or pending is not None or retiring
-        impossible = (
-            retiring and (target is Target.UP or pending is not None),
-            state in NOTHING_ALIVE and (pending is not None or retiring),
-            state in {State.UP, State.WAITING} and must_end,
-            state is State.DOWN and target is Target.UP,
-            state in {State.DOWN, State.WAITING} and blocked,
-            state is State.BLOCKED and not blocked,
-            # It was launched since, or told down, and neither leaves a delay.
-            not_before > NOW.mono and state not in MAY_HAVE_A_DELAY,
-        )
-        if any(impossible):
-            continue
-        spec = InstanceSpec("it", "Any", obstacle="something" if blocked else None)
-        yield Life(
-            *(spec, target, state, pending, retiring),
+    for entry, target, replaced, retiring, blocked, not_before, streak in itertools.product(*FACTS):
+        life = Life(
+            replace(entry, obstacle="something" if blocked else None),
+            target,
+            state,
+            AGENT if replaced else None,
+            retiring,
             launched=Moment(999.9, 0.0),
             not_before=not_before,
             streak=streak,
+            seen=state is not State.UNSEEN and not (state is State.BLOCKED and blocked),
         )
+        if not is_impossible(life):
+            yield life
+
+
+def is_impossible(life: Life) -> bool:
+    """What cannot be is left out, so that the picture shows what can."""
+    state, target, spec = life.state, life.target, life.spec
+    at_its_goal = state in {State.DOWN, State.BLOCKED, State.UP}
+    return any(
+        (
+            life.retiring and (target is Target.UP or life.pending is not None),
+            state in NOTHING_ALIVE and (life.pending is not None or life.retiring),
+            state in {State.UP, State.WAITING} and life.must_end,
+            state is State.WAITING and target is not Target.UP,
+            state is State.DOWN and target is Target.UP,
+            state in {State.DOWN, State.WAITING} and spec.obstacle is not None,
+            state is State.BLOCKED and spec.obstacle is None,
+            state is State.UNSEEN and spec.kind is Kind.HOST,
+            spec.foreign and state is not State.BLOCKED,
+            target is Target.PASSIVE and not spec.passive,
+            spec.passive and at_its_goal and target is not Target.PASSIVE,
+            # It was launched since, or told down, and neither leaves a delay.
+            life.not_before > NOW.mono and state not in MAY_HAVE_A_DELAY,
+        )
+    )
 
 
 def outcomes(state: State, kind: EventKind) -> list[str]:
     """The states that this event can lead to, in the order of the table."""
     found = set()
     for life in lives(state):
-        for event in variants(kind):
+        for event in variants(life, kind):
             after, effects = step(life, event, NOW, 0.5, Policy())
             found.add(FORGOTTEN if ev.Forget() in effects else after.state.value)
     return [name for name in (*State, FORGOTTEN) if name in found]
 
 
-def variants(kind: EventKind) -> list[ev.Event]:
-    """An event, and those of its kind that could lead elsewhere."""
-    event = EVENTS[kind]
-    blocked = InstanceSpec("it", "Any", obstacle="something")
-    down = InstanceSpec("it", "Any", initial_target=Target.DOWN)
-    if isinstance(event, ev.Update):
-        return [event, ev.Update(blocked)]
-    if isinstance(event, ev.Replace):
-        return [event, ev.Replace(blocked), ev.Replace(down)]
-    return [event]
+def variants(life: Life, kind: EventKind) -> list[ev.Event]:
+    """The events of a kind that could lead elsewhere, of those that can happen to this life."""
+    process = life.spec.kind is Kind.HOST
+    if kind is EventKind.UPDATE and life.retiring:
+        return []  # there is no entry
+    if kind is EventKind.UPDATE:
+        entry = life.pending or life.spec
+        return [ev.Update(replace(entry, obstacle=why)) for why in (None, "something")]
+    if kind is EventKind.REPLACE:
+        entries = (AGENT, SERVICE, *(replace(e, obstacle="something") for e in (AGENT, SERVICE)))
+        return [ev.Replace(e, target) for e in entries for target in (Target.UP, Target.DOWN)]
+    if kind in {EventKind.LOST_SIGHT, EventKind.CONDITION} and process:
+        return []
+    if kind is EventKind.LEFT_BEHIND and not process:
+        return []
+    return [EVENTS[kind]]
 
 
 def states() -> Iterator[str]:
@@ -156,8 +203,9 @@ def diagram() -> Iterator[str]:
 
 
 def is_surprise(state: State, kind: EventKind) -> bool:
-    """Something turns out to be alive where nothing was known to be: handled, not drawn."""
-    return state in NOTHING_ALIVE and kind in {EventKind.LAUNCHED, EventKind.LEFT_BEHIND}
+    """Something turns out to be alive where nothing can be expected: handled, not drawn."""
+    blocked = state is State.BLOCKED and kind is EventKind.LAUNCHED
+    return blocked or (state in NOTHING_ALIVE and kind is EventKind.LEFT_BEHIND)
 
 
 def table() -> Iterator[str]:

@@ -92,6 +92,8 @@ def events(life, kind):
     """The events of a kind that make a difference; updates name the class and kind that is."""
     if kind is EventKind.LOST_SIGHT and life.spec.kind is Kind.HOST:
         return []  # a process of ours is a pidfd, which nobody loses sight of
+    if kind is EventKind.LEFT_BEHIND and life.spec.kind is Kind.DOCKER:
+        return []  # no process outlives its container
     if kind is not EventKind.UPDATE:
         return EVENTS[kind]
     entry = replace(life.pending or life.spec, fingerprint="updated")
@@ -101,7 +103,6 @@ def events(life, kind):
 # --- what cannot be ------------------------------------------------------------------------
 
 AT_ITS_GOAL = (State.DOWN, State.BLOCKED, State.UP)
-DECIDED = (*NOTHING_ALIVE, State.STARTING, State.UP)
 CANNOT_BE = {
     "a process of ours is out of sight": lambda life: (
         life.spec.kind is Kind.HOST and life.state is State.UNSEEN
@@ -112,8 +113,8 @@ CANNOT_BE = {
     "it is unseen, but its driver sees it": lambda life: (
         life.state is State.UNSEEN and not life.in_the_dark
     ),
-    "an entry without a service goes on as if it had one": lambda life: (
-        life.spec.foreign and life.state in DECIDED and life.state is not State.BLOCKED
+    "an entry without a service is anything but blocked": lambda life: (
+        life.spec.foreign and life.state is not State.BLOCKED
     ),
     "an entry without a service has a container that is seen": lambda life: (
         life.spec.foreign and life.state is State.BLOCKED and life.seen

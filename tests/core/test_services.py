@@ -273,13 +273,16 @@ def test_what_runs_of_a_service_that_vanished_may_end_or_start_as_it_likes(world
     assert len(world.engine.launches["a"]) == 1
 
 
-def test_a_service_that_vanishes_during_a_stop_is_blocked_when_that_has_ended(world):
-    start(world, service(), behaviour=STOPS_SLOWLY)
+@pytest.mark.parametrize("behaviour", [STOPS_SLOWLY, UNKILLABLE])
+def test_a_service_that_vanishes_during_its_stop_is_let_go_at_once(world, behaviour):
+    start(world, service(), behaviour=behaviour)
     ask(world, ("a", DOWN))
+    world.clock.advance(2)
     world.supervisor.update(foreign())
-    assert world.life().state is State.STOPPING
-    world.clock.advance(4)
     assert shown(world) == ("blocked", "down")
+    world.clock.advance(60)
+    assert shown(world) == ("blocked", "down")
+    assert world.engine.signals["a"] == [1]
 
 
 def test_a_retired_entry_whose_service_vanished_is_forgotten_and_what_runs_goes_on(world):

@@ -329,18 +329,18 @@ _ROWS: Mapping[State, tuple[Move, ...]] = {
     ),
     State.UNSEEN: (
         *(stay, stay, revise, revise, revise, stay),
-        *(run_or_end, stay, settle, clear, settle, stay, odd, stay, look_in_vain),
+        *(run_or_end, stay, settle, odd, settle, stay, odd, stay, look_in_vain),
     ),
     State.STOPPING: (
-        *(stay, stay, stay, stay, stay, terminate),
+        *(stay, stay, revise, stay, stay, terminate),
         *(odd, odd, settle, clear, odd, stay, stay, lose, terminate),
     ),
     State.TERMINATING: (
-        *(stay, stay, stay, stay, stay, kill),
+        *(stay, stay, revise, stay, stay, kill),
         *(odd, odd, settle, clear, settle, stay, stay, lose, kill),
     ),
     State.KILLING: (
-        *(stay, stay, stay, stay, stay, stay),
+        *(stay, stay, revise, stay, stay, stay),
         *(odd, odd, settle, kill_rest, settle, stay, stay, lose, kill_again),
     ),
 }
