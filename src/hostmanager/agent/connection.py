@@ -30,7 +30,7 @@ from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.ssl import optionsForClientTLS
 from twisted.logger import LogLevel, formatEvent, globalLogPublisher
 
-from hostmanager.agent.access import as_password, refusal
+from hostmanager.agent.access import as_password, refusal, without_policy
 from hostmanager.agent.calls import misfit
 
 log = logging.getLogger(__name__)
@@ -88,10 +88,13 @@ class RouterSession(OCSAgent):
 
     realm_joined: bool
     subscribed_topics: set[str]
+    access_config: Any
 
     def __init__(self, args: Any, address: str) -> None:
         config = ComponentConfig(args.site_realm, {})
         super().__init__(config, args, address=address, class_name=args.agent_class)
+        if self.access_config.policy == "none":
+            self.access_config = without_policy(self)
         self.queued: set[str] = set()
         self.refused: str | None = None
         self.joined = 0
