@@ -1,9 +1,11 @@
 """What the manager costs: with 50 agents that do nothing, and with one that writes a lot."""
 
+import gzip
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.support.processes import processes
 from tests.support.sites import instance
 from tests.support.waiting import wait_for
 
@@ -30,43 +32,81 @@ def idle(lab: Lab, kind: str, samples: Samples) -> None:
 
 def chatty(lab: Lab, kind: str, samples: Samples) -> None:
     """One agent that writes 10 MB/s: CPU of the manager meanwhile, and what became of it."""
-    seconds = 4 if lab.quick else 10
+    seconds = 4 if lab.quick else 6  # no more than what is kept: 6 files of 10 MiB
     arguments = ("--behave", "chatty", "--rate", RATE, "--total", RATE * seconds)
     entry = instance("loud", *arguments, manage="host/down")
-    with lab.running(kind, [entry]) as run:
-        run.wait_states({"loud": "down"})
-        time.sleep(2)
-        note = run.site.working_dir / "chatty" / "loud"
-        run.update("loud", "up")
-        pid = run.launched("loud", 1)
-        lab.step(f"{seconds} s")
-        begun = time.monotonic()
-        used = _cpu_over(
-            run, lambda: wait_for(note.exists, PATIENCE, "all to be written", every=0.02)
-        )
-        written, _, spent = note.read_text().split()
-        samples["chatty_cpu"] = [100 * used / (time.monotonic() - begun)]
-        samples["chatty_rate"] = [RATE * seconds / float(spent) / 1e6]
-        target = Path(f"/proc/{pid}/fd/1").resolve()
-        if not target.is_file():
-            msg = "written to a pipe; the manager offers no copy of it to count"
-            raise CannotMeasureError(msg)
-        samples["chatty_lost"] = [int(written) - _lines_found(target, int(written))]
+    for number in range(3):
+        with lab.running(kind, [entry]) as run:
+            run.wait_states({"loud": "down"})
+            time.sleep(2)
+            lab.step(f"{number + 1} of 3, {seconds} s")
+            try:
+                _one_chatty(run, seconds, samples)
+            except CannotMeasureError:
+                if number == 2:  # what can be measured is worth all three
+                    raise
+
+
+def _one_chatty(run: Run, seconds: int, samples: Samples) -> None:
+    note = run.site.working_dir / "chatty" / "loud"
+    scribes = {found.pid for found in processes(run.site) if found.kind == "scribe"}
+    run.update("loud", "up")
+    pid = run.launched("loud", 1)
+    begun = time.monotonic()
+    used = _each_cpu_over(
+        run, lambda: wait_for(note.exists, PATIENCE, "all to be written", every=0.02)
+    )
+    share = 100 / (time.monotonic() - begun)
+    written, _, spent = note.read_text().split()
+
+    def add(row: str, value: float) -> None:
+        samples.setdefault(row, []).append(value)
+
+    add("chatty_cpu", share * sum(cpu for one, cpu in used.items() if one not in scribes))
+    if scribes:
+        add("chatty_scribe_cpu", share * sum(cpu for one, cpu in used.items() if one in scribes))
+    add("chatty_rate", RATE * seconds / float(spent) / 1e6)
+    add("chatty_lost", int(written) - _lines_kept(run, pid, int(written)))
+
+
+def _lines_kept(run: Run, pid: int, written: int) -> int:
+    """How many of the numbered lines are in files, when they do not become more."""
+    output = run.children()["loud"].get("output")
+    target = Path(output or f"/proc/{pid}/fd/1").resolve()
+    if output is None and not target.is_file():
+        msg = "written to a pipe; the manager offers no copy of it to count"
+        raise CannotMeasureError(msg)
+    kept = -1
+    while (now := _lines_found(target, written)) != kept:
+        kept = now
+        time.sleep(1)
+    return kept
 
 
 def _cpu_over(run: Run, act: Callable[[], object]) -> float:
     """CPU seconds of the manager and its helpers while something is done."""
+    return sum(_each_cpu_over(run, act).values())
+
+
+def _each_cpu_over(run: Run, act: Callable[[], object]) -> dict[int, float]:
+    """The same for each of these processes."""
     before = {pid: cpu_seconds(pid) for pid in run.manager_pids()}
     act()
     after = {pid: cpu_seconds(pid) for pid in run.manager_pids()}
-    return sum(used - before.get(pid, 0.0) for pid, used in after.items())
+    return {pid: used - before.get(pid, 0.0) for pid, used in after.items()}
 
 
 def _lines_found(path: Path, written: int) -> int:
-    """How many of the numbered lines are in the file, whole."""
+    """How many of the numbered lines are in the file and the older ones, whole."""
     found = bytearray(written)
-    with path.open("rb") as file:
-        for line in file:
+    for file in (path, *path.parent.glob(f"{path.name}.[0-9]*")):
+        if file.suffix == ".times":
+            continue
+        try:
+            data = file.read_bytes()
+        except FileNotFoundError:
+            continue  # it was compressed meanwhile; the next count finds it
+        for line in (gzip.decompress(data) if file.suffix == ".gz" else data).splitlines(True):
             number = line[:12]
             if number.isdigit() and line.endswith(b".\n"):
                 found[int(number)] = 1
@@ -83,6 +123,7 @@ EXPERIMENTS = (
         "chatty",
         (
             Row("chatty_cpu", "CPU, one agent writes 10 MB/s", Goal(median=0.2), unit="%"),
+            Row("chatty_scribe_cpu", "… of its scribe", unit="%"),
             Row("chatty_rate", "… what it could write", unit="MB/s"),
             Row("chatty_lost", "… lines lost", Goal(median=0), unit="lines"),
         ),
