@@ -5,12 +5,14 @@ import asyncio
 import hashlib
 import os
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
 
+from hostmanager.agent.compose_side import ComposeSide
 from hostmanager.agent.folders import output_folder, state_folder
 from hostmanager.agent.host import Host
-from hostmanager.agent.launching import Launching
+from hostmanager.agent.launching import NOT_INHERITED, Launching
 from hostmanager.agent.loop import LoopClock
 from hostmanager.agent.options import (
     Settings,
@@ -39,22 +41,48 @@ def make_host(settings: Settings, loop: asyncio.AbstractEventLoop) -> Host:
         loop.call_soon_threadsafe(lambda: host.say(text))
 
     journal = Journal(settings.state_dir / "journal.sqlite", tell=tell)
-    host = Host(settings, driver, LoopClock(loop), Random(), journal)
+    dockers = _dockers(settings, lambda about, text: host.say(f"{about}: {text}"))
+    host = Host(settings, driver, LoopClock(loop), Random(), journal, dockers=dockers)
     return host
 
 
-def host_of(args: argparse.Namespace) -> Host:
+def _dockers(settings: Settings, say: Callable[[str, str], None]) -> ComposeSide | None:
+    if not settings.compose_files:
+        return None
+    # 16 MB of memory, for those who have use for it.
+    from hostmanager.agent.dockers import Dockers  # noqa: PLC0415
+
+    return Dockers(
+        settings.compose_files,
+        settings.service_prefix,
+        binary=settings.compose_bin,
+        cwd=settings.working_dir,
+        environ={k: v for k, v in os.environ.items() if k not in NOT_INHERITED},
+        say=say,
+    )
+
+
+def host_of(
+    args: argparse.Namespace,
+    docker_composes: Sequence[str] = (),
+    docker_service_prefix: str = "ocs-",
+) -> Host:
     """Make a host for an agent that was set up elsewhere, on the event loop of the reactor.
 
     Args:
         args: What `ocs.site_config` made of a command line; the manager's own options that
             are not in it have their defaults.
+        docker_composes: Compose files to manage, beside those in `args`.
+        docker_service_prefix: What goes before an instance-id in a compose service's name.
 
     Raises:
         SiteFileError: The site file cannot be used.
         ValueError: An option cannot be right.
     """
     full = make_parser().parse_args([], argparse.Namespace(**vars(args)))
+    if docker_composes:
+        full.docker_compose = ",".join(docker_composes)
+        full.docker_service_prefix = docker_service_prefix
     settings, _ = make_settings(full, load(full.site_file, full.site_host))
     return make_host(settings, asyncio.get_event_loop())
 
@@ -70,15 +98,13 @@ def make_settings(args: argparse.Namespace, site: SiteFile) -> tuple[Settings, l
         FolderError: The state folder cannot be used.
     """
     working_dir = Path(args.working_dir or ".").absolute()
-    compose_files(args, working_dir)
-    compose_bin(args, working_dir)
+    files, remarks = compose_files(args, working_dir)
+    binary = compose_bin(args, working_dir)
     address = f"{args.address_root}.{args.instance_id}"
     state = state_folder(args.state_dir, address, os.environ)
     output_dir, remark = output_folder(args.log_dir, working_dir, state)
-    remarks = [remark] if remark else []
+    remarks += [remark] if remark else []
     remarks += access_remarks(args)
-    if args.docker_compose:
-        remarks.append("compose services are not managed by this version: they are shown as '?'")
     settings = Settings(
         site_file=Path(site.path),
         host=site.host,
@@ -91,6 +117,9 @@ def make_settings(args: argparse.Namespace, site: SiteFile) -> tuple[Settings, l
         policy=policy_of(args),
         python=sys.executable,
         min_privs=args.min_privs,
+        compose_files=tuple(files),
+        compose_bin=binary,
+        service_prefix=args.docker_service_prefix,
     )
     return settings, remarks
 

@@ -15,7 +15,9 @@ from random import Random
 from typing import Any
 
 from hostmanager.agent import record
+from hostmanager.agent.compose_side import ComposeSide, NoCompose
 from hostmanager.agent.options import Settings
+from hostmanager.agent.service_rows import ServiceRows
 from hostmanager.agent.wanted import Recalled, Wanted
 from hostmanager.core import requests as rq
 from hostmanager.core.events import Moment, Note
@@ -34,11 +36,6 @@ SITE = "[SCF]"
 """Key of the site file in `config_parse_status` (contract, section 5)."""
 
 UNHEARD_KEPT = 100
-
-NO_COMPOSE = (
-    "This entry is managed through docker compose, and no compose file that the manager was "
-    "given (--docker-compose) has a service for it."
-)
 
 Say = Callable[[str], None]
 """Takes a sentence for people."""
@@ -106,16 +103,24 @@ class Host:
     """Everything that can be asked of the manager of a host."""
 
     def __init__(
-        self, settings: Settings, driver: Driver, clock: Clock, random: Random, journal: Journal
+        self,
+        settings: Settings,
+        driver: Driver,
+        clock: Clock,
+        random: Random,
+        journal: Journal,
+        *,
+        dockers: ComposeSide | None = None,
     ) -> None:
         self.settings = settings
         self.journal = journal
         self.driver = driver
         self.clock = clock
-        self.supervisor = Supervisor(
-            {Kind.HOST: driver}, clock, settings.policy, random, self._note
-        )
+        self.dockers: ComposeSide = dockers or NoCompose()
+        drivers = {Kind.HOST: driver, Kind.DOCKER: self.dockers.driver}
+        self.supervisor = Supervisor(drivers, clock, settings.policy, random, self._note)
         self.snapshot = self.supervisor.snapshot
+        self.services = ServiceRows(self)
         follow(self.snapshot, journal.add, lambda: clock.now().wall)
         self.parse_status: dict[str, tuple[bool, float, str]] = {}
         self.running = False
@@ -146,12 +151,13 @@ class Host:
         """
         specs = self._wanted(site)
         ids = [spec.instance_id for spec in specs]
-        checked = rq.check(requests, ids, {})
+        checked = rq.check(requests, [*ids, *self.services.passive(specs)], {})
         problems = self._take_down(site)
         self.running = True
         if before is None:
             before = Before()
             self.wanted.begin()
+        self.services.begin(before.recalled)
         gone = self.snapshot.keys() - set(ids)
         for spec in specs:
             found = before.found.get(spec.instance_id)
@@ -160,6 +166,7 @@ class Host:
             self.supervisor.retire(instance_id)
         for instance_id in before.found.keys() - set(ids):
             self._take_over_unlisted(instance_id, before, site)
+        self.services.follow()
         self._carry_out(checked)
         return Answer(site.summary()[0], tuple(map(str, checked)), problems)
 
@@ -183,27 +190,38 @@ class Host:
         Raises:
             RequestError: A request makes no sense; nothing was begun.
         """
-        known = self.supervisor.known()
-        checked = rq.check(requests, known, {})
+        known = self.services.known()
+        passive = self.services.passive(known.values())
+        checked = rq.check(requests, [*known, *passive], {})
         self.running = True
         self.wanted.begin()
+        self.services.begin(Recalled())
         for spec in known.values():
-            self.supervisor.add(spec)
+            self.supervisor.add(self.services.spec(spec))
+        self.services.follow()
         self._carry_out(checked)
         return Answer(True, tuple(map(str, checked)))
 
-    async def end(self) -> Answer:
-        """Stop supervising: end everything; return when nothing is left, or cannot be ended."""
+    async def end(self, *, disown_dockers: bool = False) -> Answer:
+        """Stop supervising: end everything; return when nothing is left, or cannot be ended.
+
+        Args:
+            disown_dockers: Leave compose services as they are.
+        """
         if self.running:
+            await self.dockers.first_look()
             self.wanted.stop()
         self.running = False
+        if disown_dockers:
+            self.supervisor.forsake([Kind.DOCKER])
         self.supervisor.stop_all()
         done = asyncio.Event()
         self.supervisor.when_at_rest(done.set)
         await done.wait()
         stuck = self.snapshot.hopeless
+        why = "; ".join(f"{i}: {self.snapshot[i].trouble}" for i in stuck)
+        self.services.sleep()
         if stuck:
-            why = "; ".join(f"{i}: {self.snapshot[i].trouble}" for i in stuck)
             return Answer(False, (f"Could not be ended: {why}",))
         return Answer(True, ("All agents are down.",))
 
@@ -226,7 +244,7 @@ class Host:
         if not reload_config:
             return self.set_targets(requests)
         async with self._reading:
-            site = await self.read_site()
+            site, _ = await asyncio.gather(self.read_site(), self.dockers.refresh())
             if not self.running:
                 raise NotRunningError
             change = self._change(site)
@@ -271,12 +289,14 @@ class Host:
     def _change(self, site: SiteFile | SiteFileError) -> Difference | None:
         if isinstance(site, SiteFileError):
             return None
-        site = replace(site, specs=tuple(self._obstructed(spec) for spec in site.specs))
-        return difference(self.supervisor.known(), site)
+        site = replace(site, specs=tuple(self.services.spec(spec) for spec in site.specs))
+        return difference(self.supervisor.listed(), site)
 
     def _known_after(self, change: Difference | None) -> tuple[list[str], dict[str, str]]:
         """The ids that can be asked for once `change` is applied, and those that leave."""
         known, leaving = self.supervisor.known(), self.supervisor.leaving()
+        # A service that is being listed, or no longer is, has two names for a moment.
+        known |= self.services.passive(self.supervisor.listed().values())
         if change is None:
             return list(known), leaving
         added = {spec.instance_id for spec in change.added}
@@ -298,11 +318,12 @@ class Host:
             down = self.wanted.target(spec.instance_id) is Target.DOWN
             self.supervisor.replace(spec, Target.DOWN if down else None)
         for spec in change.changed:
-            self.supervisor.update(spec)
+            self.services.update(spec)
         for instance_id in change.removed:
             self.say(f"{instance_id}: no longer in the site config; it is stopped and forgotten")
             self.supervisor.retire(instance_id)
             self.wanted.drop(instance_id)
+        self.services.follow()
         return Answer(site.summary()[0], (f"Site config read: {change.summary()}.",), problems)
 
     def _take_down(self, site: SiteFile | SiteFileError) -> tuple[str, ...]:
@@ -317,15 +338,11 @@ class Host:
 
     def _wanted(self, site: SiteFile | SiteFileError) -> list[InstanceSpec]:
         """What to track at the start: the file's entries, and what it spoils as it was known."""
-        known = self.supervisor.known()
+        known = self.services.known()
         if isinstance(site, SiteFileError):
             return list(known.values())
         spoiled = [known[i] for i in known if i in site.spoiled]
-        return [*(self._obstructed(spec) for spec in site.specs), *spoiled]
-
-    @staticmethod
-    def _obstructed(spec: InstanceSpec) -> InstanceSpec:
-        return replace(spec, obstacle=NO_COMPOSE) if spec.kind is Kind.DOCKER else spec
+        return [*(self.services.spec(spec) for spec in site.specs), *spoiled]
 
     def _note(self, instance_id: str, note: Note) -> None:
         self.say(f"{instance_id}: {note.text}")

@@ -129,6 +129,7 @@ class Program:
         )
         self.host.begin(self.site, before=before)
         self.loop.call_soon(self.service.ready)
+        self.loop.call_soon(self.host.dockers.start)
         try:
             self._import_face()
             sys.setswitchinterval(usual)
@@ -137,6 +138,7 @@ class Program:
             log.exception("the manager failed; its agents are being ended")
             self.exit_code = EXIT_FAILED
             self.loop.run_until_complete(self.host.end())
+        self.loop.run_until_complete(self.host.dockers.close())
         self.host.driver.close()
         self.host.wanted.close()
         record.manager_ended(self.host.journal, self.exit_code)

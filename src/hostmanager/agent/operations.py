@@ -60,10 +60,12 @@ class HostManager:
         self.agent = agent
         self.docker_composes = list(docker_composes)
         self.docker_service_prefix = docker_service_prefix
-        self.host = host or host_of(agent.site_args)
+        self.host = host or host_of(agent.site_args, docker_composes, docker_service_prefix)
+        if host is None:
+            asyncio.get_event_loop().call_soon(self.host.dockers.start)
         self._leave = leave or _stop_reactor_soon
         self._closing = False
-        self._disown = False
+        self._disown = self._disown_dockers = False
         self._stop_asked = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -75,6 +77,8 @@ class HostManager:
         read: dict[str, Any] = {"blocking": False, "min_privs": READING}
         agent.register_process("manager", self.manager, self._stop_manager, **rule)
         agent.register_task("update", self.update, **rule)
+        agent.register_task("remove_orphans", self.remove_orphans, **rule)
+        agent.register_task("docker_pull", self.docker_pull, **rule)
         agent.register_task("die", self.die, **rule)
         agent.register_task("history", self.history, **read)
         agent.register_task("output", self.output, **read)
@@ -276,6 +280,32 @@ class HostManager:
         """
         return as_deferred(answer_output(self.host.settings.output_dir, session, params))
 
+    # --- compose services -------------------------------------------------------------------
+
+    @ocs_agent.param("_")
+    def remove_orphans(self, session: Any, params: dict[str, Any]) -> "Deferred[Result]":
+        """remove_orphans()
+
+        **Task** - Stop and remove orphaned containers: those that run for a
+        service which is no longer in its compose file. They are listed in
+        ``session.data['orphans']`` of the manager process. Containers of
+        other compose files are left alone.
+        """
+        work = self.host.dockers.remove_orphans(lambda text: say(session, text))
+        return as_deferred(self._noted("remove_orphans", session, {}, work))
+
+    @ocs_agent.param("_")
+    def docker_pull(self, session: Any, params: dict[str, Any]) -> "Deferred[Result]":
+        """docker_pull()
+
+        **Task** - Pull the images that the compose files name. Containers
+        that run are left as they are: the manager process shows for each
+        whether a newer image is there now (``restart_required``). An image
+        that cannot be pulled keeps no other from being pulled.
+        """
+        work = self.host.dockers.pull(lambda text: say(session, text))
+        return as_deferred(self._noted("docker_pull", session, {}, work))
+
     # --- die --------------------------------------------------------------------------------
 
     @ocs_agent.param("disown_dockers", default=False, type=bool)
@@ -292,23 +322,25 @@ class HostManager:
             of this host, which takes them over as they are: for an upgrade
             that no agent notices.
         """
-        return as_deferred(self._noted("die", session, params, self._die(params["disown"])))
+        return as_deferred(self._noted("die", session, params, self._die(params)))
 
-    async def _die(self, disown: bool) -> Result:
-        answer = await self.stop(disown=disown)
+    async def _die(self, params: dict[str, Any]) -> Result:
+        answer = await self.stop(disown=params["disown"], disown_dockers=params["disown_dockers"])
         self._leave()
         return answer.ok, answer.text
 
-    async def stop(self, *, disown: bool = False) -> Answer:
+    async def stop(self, *, disown: bool = False, disown_dockers: bool = False) -> Answer:
         """Stop the manager process, for good; return when all agents have ended.
 
         Args:
             disown: Leave the agents running instead.
+            disown_dockers: Leave compose services as they are.
 
         Returns:
             Whether everything was ended, and a sentence.
         """
-        self._disown = self._disown or (disown and not self._closing)
+        if not self._closing:
+            self._disown, self._disown_dockers = disown, disown_dockers
         self._closing = True
         if not self._idle.is_set():
             self.agent.stop("manager", password=self.agent)
@@ -319,7 +351,7 @@ class HostManager:
     async def _finish(self) -> Answer:
         if self._disown:
             return self.host.disown()
-        answer = await self.host.end()
+        answer = await self.host.end(disown_dockers=self._disown_dockers)
         if self._closing:
             self.host.wanted.end()
         return answer

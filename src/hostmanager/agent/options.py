@@ -51,6 +51,9 @@ class Settings:
         policy: The rules in numbers.
         python: The interpreter that runs the agents.
         min_privs: Credential level of a client that may change anything.
+        compose_files: The compose files to manage, as they were given.
+        compose_bin: The compose command to use; None: the one that is found.
+        service_prefix: What goes before an instance-id in a compose service's name.
     """
 
     site_file: Path
@@ -64,6 +67,9 @@ class Settings:
     policy: Policy
     python: str
     min_privs: int = 1
+    compose_files: tuple[str, ...] = ()
+    compose_bin: Path | None = None
+    service_prefix: str = "ocs-"
 
 
 def make_parser(prog: str | None = None) -> argparse.ArgumentParser:
@@ -180,21 +186,20 @@ def policy_of(args: argparse.Namespace) -> Policy:
     return Policy(restart, StopPolicy(interrupt=args.stop_timeout))
 
 
-def compose_files(args: argparse.Namespace, working_dir: Path) -> list[Path]:
-    """The compose files that were named, checked to be there.
+def compose_files(args: argparse.Namespace, working_dir: Path) -> tuple[list[str], list[str]]:
+    """The compose files that were named, each once, and remarks for people.
 
-    Raises:
-        ValueError: One cannot be read; the text names it.
+    One that is not there keeps nobody from anything: it may come, and all else goes on.
     """
     names = [n.strip() for n in (args.docker_compose or "").split(",") if n.strip()]
-    files = [working_dir / name for name in names]
-    for file in files:
-        if not file.is_file() or not os.access(file, os.R_OK):
-            raise ValueError(
-                f"--docker-compose: {file} is not a readable file. Give existing compose files, "
-                "relative to the working directory, separated by commas."
-            )
-    return files
+    names = list(dict.fromkeys(names))
+    remarks = [
+        f"--docker-compose: {working_dir / name} is not a readable file (yet). Compose files are "
+        "named relative to the working directory, separated by commas"
+        for name in names
+        if not (working_dir / name).is_file() or not os.access(working_dir / name, os.R_OK)
+    ]
+    return names, remarks
 
 
 def compose_bin(args: argparse.Namespace, working_dir: Path) -> Path | None:

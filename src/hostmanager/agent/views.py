@@ -13,6 +13,7 @@ from hostmanager.core.events import Moment
 from hostmanager.core.life import ENDING, Life, State
 from hostmanager.core.model import InstanceSpec, Kind, Target
 from hostmanager.core.policy import stability
+from hostmanager.core.words import words
 from hostmanager.drivers.process import Condition
 
 NEXT_ACTION = {
@@ -43,9 +44,9 @@ def child_state(
         "instance_id": life.spec.instance_id,
         "agent_class": agent_class(life.spec),
         "target_state": life.target.value,
-        "next_action": NEXT_ACTION[life.state],
+        "next_action": next_action(life),
         "stability": stability(life.exits, now.mono),
-        "operable": life.spec.obstacle is None,
+        "operable": life.spec.obstacle is None and life.state is not State.UNSEEN,
         "restart_required": life.restart_required,
         "pid": life.pid,
         "started_at": life.launched.wall if alive and life.launched else None,
@@ -54,16 +55,34 @@ def child_state(
         "last_exit": last_exit(life),
         "next_attempt_at": next_attempt_at(life, now),
         "process_state": None if condition is None else condition.word,
-        "message": _sentences(message(life, now), remark(life, condition)),
+        "message": _sentences(message(life, now), life.remark or "", remark(life, condition)),
         "output": None if output is None else str(output),
         # A pattern: to see which there are, a disk would have to answer.
         "output_rotated": None if output is None else f"{output}.[0-9]*",
     }
 
 
+def service_state(host: Host, life: Life, now: Moment) -> dict[str, Any]:
+    """Show an instance that is a compose service."""
+    shown = child_state(life, now, None)
+    shown["container"] = host.dockers.container(life.spec)
+    return shown
+
+
+def next_action(life: Life) -> str:
+    """What clients call its current state (contract, section 1)."""
+    if life.spec.foreign:
+        return "?"
+    if life.state is State.UP and life.restarting:
+        return "start_at"  # by the engine, not by us; it is waiting all the same
+    return NEXT_ACTION[life.state]
+
+
 def agent_class(spec: InstanceSpec) -> str:
-    """The class with its suffix; ``[d?]`` as long as no compose file has its service."""
-    return spec.agent_class + ("[d?]" if spec.kind is Kind.DOCKER else "")
+    """The class with its suffix: ``[d]``, or ``[d?]`` while no compose file has its service."""
+    if spec.kind is Kind.HOST or spec.passive:
+        return spec.agent_class
+    return spec.agent_class + ("[d]" if spec.service is not None else "[d?]")
 
 
 def last_exit(life: Life) -> dict[str, Any] | None:
@@ -100,14 +119,22 @@ def message(life: Life, now: Moment) -> str:
         count = f", {life.streak} failures in a row" if life.streak > 1 else ""
         return f"It {life.last_exit.status}{count}."
     if life.restart_required:
-        return "Its entry in the site config has changed since it was started; restart it."
+        return _outdated(life)
     return ""
+
+
+def _outdated(life: Life) -> str:
+    if life.outdated:
+        return "There is another image of that name by now; restart it to use that."
+    where = "compose file" if life.spec.kind is Kind.DOCKER else "site config"
+    return f"Its entry in the {where} has changed since it was started; restart it."
 
 
 def _stopping(life: Life, now: Moment) -> str:
     left = max(0.0, (life.deadline or now.mono) - now.mono)
     then = "" if life.target is not Target.UP else " It is started again then."
-    return f"Asked to stop (SIGINT); its process group gets SIGTERM in {left:.0f} s.{then}"
+    what = words(life.spec)
+    return f"{what.asked}; {what.next_means} in {left:.0f} s.{then}"
 
 
 def remark(life: Life, condition: Condition | None) -> str:
@@ -182,10 +209,15 @@ def session_data(host: Host) -> dict[str, Any]:
 
     return {
         "child_states": [
-            child_state(life, now, folder / f"{instance_id}.out", condition(life))
+            service_state(host, life, now)
+            if life.spec.kind is Kind.DOCKER
+            else child_state(life, now, folder / f"{instance_id}.out", condition(life))
             for instance_id, life in host.snapshot.items()
         ],
-        "config_parse_status": {name: list(how) for name, how in host.parse_status.items()},
-        "orphans": {},
-        "new_tags": {},
+        "config_parse_status": {
+            name: list(how)
+            for name, how in (*host.parse_status.items(), *host.dockers.status().items())
+        },
+        "orphans": host.dockers.orphans(),
+        "new_tags": host.dockers.new_tags(host.snapshot),
     }

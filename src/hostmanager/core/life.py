@@ -76,6 +76,7 @@ class Life:
             start and end, too; what is a process of ours is always known.
         remark: What people should know of it while it is alive (paused, unhealthy), or None.
         outdated: Whether it runs from something else than a new launch would take.
+        restarting: Whether it has ended and somebody else starts it again.
         called_off: Whether its launch, under way, was told to come to nothing.
     """
 
@@ -99,6 +100,7 @@ class Life:
     seen: bool = False
     remark: str | None = None
     outdated: bool = False
+    restarting: bool = False
     called_off: bool = False
 
     @property
@@ -163,10 +165,13 @@ def absorb(life: Life, context: Context) -> Life:  # noqa: PLR0911, PLR0912 - on
             return replace(life, pid=None, seen=True)
         case ev.Output(lines):
             return replace(life, last_output=lines)
-        case ev.Condition(remark, outdated):
-            return replace(life, remark=remark, outdated=outdated)
+        case ev.Condition(remark, outdated, restarting, found):
+            life = replace(life, remark=remark, outdated=outdated, restarting=restarting)
+            if found is None:
+                return life
+            return _taken_over(replace(life, pid=found.pid), found, context.now)
         case ev.LostSight(why):
-            unknown = replace(life, remark=None, outdated=False)
+            unknown = replace(life, remark=None, outdated=False, restarting=False)
             return replace(unknown, seen=False, trouble=why, stuck=True)
         case ev.Hurry() | ev.TimerFired():
             return life

@@ -94,7 +94,7 @@ def settle(life: Life, context: Context) -> Outcome:
     still_true = life.state is State.WAITING or isinstance(context.event, ev.LaunchFailed)
     trouble = life.trouble if still_true else None
     life = replace(life, pid=None, deadline=None, stuck=False, trouble=trouble)
-    life = replace(life, remark=None, outdated=False)
+    life = replace(life, remark=None, outdated=False, restarting=False)
     if life.retiring:
         return replace(life, state=State.DOWN), (ev.Forget(),)
     if life.pending is not None:
@@ -104,7 +104,8 @@ def settle(life: Life, context: Context) -> Outcome:
     if life.in_the_dark:
         return _look(life, context)
     if life.target is not Target.UP:
-        return _rest(life, State.DOWN)
+        rested, notes = _rest(life, State.DOWN)
+        return rested, (*notes, *_clean_up(life))
     if life.not_before > context.now.mono:
         waiting = replace(life, state=State.WAITING, deadline=life.not_before)
         return waiting, _once(life, State.WAITING, context)
@@ -119,6 +120,12 @@ def _rest(life: Life, state: State) -> Outcome:
         elif life.state not in NOTHING_ALIVE and life.state is not State.UNSEEN:
             notes = (ev.Note("down"),)
     return _reached(replace(life, state=state, trouble=None)), notes
+
+
+def _clean_up(life: Life) -> tuple[ev.Effect, ...]:
+    """A service that failed and is not to be tried again leaves a dead container: it goes."""
+    failed = life.state is State.WAITING and life.spec.kind is Kind.DOCKER
+    return (ev.Signal(StopStep.INTERRUPT),) if failed else ()
 
 
 def _block(life: Life) -> Outcome:
@@ -209,7 +216,9 @@ def run_or_end(life: Life, context: Context) -> Outcome:
     if taken_over and life.spec.kind is Kind.HOST:
         notes = (ev.Note(f"runs already (pid {life.pid}); taken over as it is"),)
     elif life.state in (State.STARTING, State.DOWN) and _worth_saying(life.streak):
-        notes = (ev.Note(f"up{' again' if life.streak else ''} (pid {life.pid})"),)
+        # Of what is over already, there is no pid any more.
+        pid = f" (pid {life.pid})" if life.pid else ""
+        notes = (ev.Note(f"up{' again' if life.streak else ''}{pid}"),)
     return _reached(replace(life, state=State.UP, deadline=None)), notes
 
 

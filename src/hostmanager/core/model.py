@@ -31,11 +31,20 @@ class ServiceRef:
         file: The compose file, as it was given to the manager.
         project: The compose project that it belongs to.
         name: The service's name in that file.
+        image: The image that it runs; None if it is built and has no name of its own.
+        scale: How many containers it has.
+        depends_on: Services that have to run before it.
+        telling: Whether the digest that a container of it carries can be compared with the
+            fingerprint of its spec.
     """
 
     file: str
     project: str
     name: str
+    image: str | None = None
+    scale: int = 1
+    depends_on: tuple[str, ...] = ()
+    telling: bool = True
 
 
 @dataclass(frozen=True, slots=True)

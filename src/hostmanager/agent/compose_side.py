@@ -1,0 +1,142 @@
+"""What the host asks of its compose side, and the answer where there is none.
+
+A manager without compose files imports nothing of it: no client of the engine, no memory.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from hostmanager.agent.services import Services
+from hostmanager.core import events as ev
+from hostmanager.core.events import StopStep
+from hostmanager.core.life import Life
+from hostmanager.core.model import Found, InstanceSpec
+from hostmanager.core.ports import Driver, Report
+
+Say = Callable[[str], None]
+Status = tuple[bool, float, str]
+Result = tuple[bool, str]
+
+
+class ComposeSide(Protocol):
+    """See `hostmanager.agent.dockers.Dockers`."""
+
+    changed: Callable[[], None]
+
+    @property
+    def driver(self) -> Driver:
+        """Runs the services."""
+
+    @property
+    def services(self) -> Services:
+        """Which services there are."""
+
+    def start(self) -> None:
+        """Begin to follow files and engine."""
+
+    async def first_look(self) -> None:
+        """Wait until it is known which services there are; not for long."""
+
+    async def close(self) -> None:
+        """Let go of everything."""
+
+    async def refresh(self) -> None:
+        """Read compose files that have changed without notice."""
+
+    def attend_anew(self, spec: InstanceSpec) -> None:
+        """The entry of an instance, or its service, says something else."""
+
+    def status(self) -> Mapping[str, Status]:
+        """How the reading of each file went."""
+
+    def container(self, spec: InstanceSpec) -> dict[str, Any] | None:
+        """Show the container of an instance."""
+
+    def orphans(self) -> dict[str, Any]:
+        """Show the orphans."""
+
+    def new_tags(self, lives: Mapping[str, Life]) -> dict[str, str]:
+        """The images that are wanted and not here."""
+
+    async def remove_orphans(self, say: Say) -> Result:
+        """Stop and remove all orphans."""
+
+    async def pull(self, say: Say) -> Result:
+        """Pull the images of all files."""
+
+
+class NoServices:
+    """The driver for docker entries where no compose file is managed: there are no containers."""
+
+    def launch(self, spec: InstanceSpec, report: Report) -> None:
+        """Say that there is none."""
+        report(ev.LaunchFailed("compose file", "the manager was given none"))
+
+    def survey(self) -> Mapping[str, Found]:
+        """Find nothing."""
+        return {}
+
+    def adopt(self, spec: InstanceSpec, found: Found, report: Report) -> None:
+        """Say that there is none."""
+        report(ev.Gone())
+
+    def look(self, spec: InstanceSpec, report: Report) -> None:
+        """Say that there is none."""
+        report(ev.Gone())
+
+    def signal(self, instance_id: str, step: StopStep) -> None:
+        """There is nothing to end."""
+
+    def forget(self, instance_id: str) -> None:
+        """There is nothing to forget."""
+
+    def close(self) -> None:
+        """There is nothing to let go of."""
+
+
+class NoCompose:
+    """The compose side of a manager that was given no compose file."""
+
+    def __init__(self) -> None:
+        self.changed: Callable[[], None] = lambda: None
+        self.driver = NoServices()
+        self.services = Services()
+
+    def start(self) -> None:
+        """There is nothing to follow."""
+
+    async def first_look(self) -> None:
+        """There is nothing to wait for."""
+
+    async def close(self) -> None:
+        """There is nothing to let go of."""
+
+    async def refresh(self) -> None:
+        """There is nothing to read."""
+
+    def attend_anew(self, spec: InstanceSpec) -> None:
+        """There is nothing to tell."""
+
+    def status(self) -> Mapping[str, Status]:
+        """No file."""
+        return {}
+
+    def container(self, spec: InstanceSpec) -> dict[str, Any] | None:
+        """No container."""
+        return None
+
+    def orphans(self) -> dict[str, Any]:
+        """No orphan."""
+        return {}
+
+    def new_tags(self, lives: Mapping[str, Life]) -> dict[str, str]:
+        """No image."""
+        return {}
+
+    async def remove_orphans(self, say: Say) -> Result:
+        """Say that there are none."""
+        return True, "No compose file is managed here (--docker-compose), so there are no orphans."
+
+    async def pull(self, say: Say) -> Result:
+        """Say that there is nothing to pull."""
+        return True, "No compose file is managed here (--docker-compose); nothing was pulled."

@@ -1,0 +1,278 @@
+"""The compose side of a host: files followed, services known, containers seen.
+
+`Dockers` is what the host asks; `NoDockers` answers for a manager that was given no compose
+file. Nothing here waits for an engine: what it does not answer is shown as not known.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from hostmanager.agent.services import Services, orphans, services_of, show_orphan
+from hostmanager.compose.command import Compose, ComposeError, Done, find
+from hostmanager.compose.following import Following, Status
+from hostmanager.compose.model import ComposeFile, ComposeFileError
+from hostmanager.core.life import Life
+from hostmanager.core.model import InstanceSpec, ServiceRef
+from hostmanager.drivers.compose.containers import Container
+from hostmanager.drivers.compose.driver import ComposeDriver
+from hostmanager.drivers.compose.engine import Engine, EngineError, find_endpoint
+from hostmanager.drivers.compose.sight import Sight
+
+log = logging.getLogger(__name__)
+
+FIRST_LOOK = 3.0
+"""Seconds that a stop waits for the first reading of the compose files at most."""
+
+CLOSING_TIME = 2.0
+"""Seconds that the end may take."""
+
+ORPHAN_GRACE = 60.0
+"""Seconds that an orphan may take to stop; the engine keeps to what its file said."""
+
+QUIET = {"COMPOSE_IGNORE_ORPHANS": "1"}
+"""Orphans are shown by the manager; compose need not warn of them at each command."""
+
+Say = Callable[[str], None]
+
+
+class Dockers:
+    """Everything about compose services that is not one instance's.
+
+    Args:
+        paths: The compose files, as they were given.
+        prefix: What goes before an instance-id in a service's name.
+        binary: The compose command to use; None: the one that is found.
+        cwd: The working directory.
+        environ: The environment of the compose command.
+        say: Takes what people want to read: instance-id (or what else it is about), a sentence.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[str],
+        prefix: str,
+        *,
+        binary: Path | None,
+        cwd: Path,
+        environ: Mapping[str, str],
+        say: Callable[[str, str], None],
+    ) -> None:
+        self.paths = tuple(paths)
+        self.prefix = prefix
+        self._cwd = cwd
+        self._environ = dict(environ)
+        self._say = say
+        self._projects: frozenset[str] = frozenset()
+        self.changed: Callable[[], None] = lambda: None
+        self.sight = Sight(self._open)
+        self.driver = ComposeDriver(self.sight, self._up, say)
+        self._driver_lost = self.sight.on_lost
+        self._driver_clear = self.sight.on_clear
+        self.sight.on_lost = self._lost
+        self.sight.on_clear = self._clear
+        self._was_lost = False
+        self._said: dict[str, tuple[bool, str]] = {}
+        self.following = Following(
+            self.paths, lambda: find(binary, self._environ, cwd), cwd, self._files_changed
+        )
+        self.services = Services(prefix, self.paths, read=False)
+
+    def start(self) -> None:
+        """Begin to follow files and engine; returns at once."""
+        self.sight.start()
+        self.following.start()
+
+    async def first_look(self) -> None:
+        """Wait until it is known which services there are; not for long."""
+        await self.following.wait_read(FIRST_LOOK)
+
+    async def close(self) -> None:
+        """Give up what is under way, and let go of the engine."""
+        self.driver.close()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSING_TIME):
+                await self.driver.closed()
+                await self.following.close()
+                await self.sight.close()
+
+    def attend_anew(self, spec: InstanceSpec) -> None:
+        """The entry of an instance, or its service, says something else."""
+        self.driver.attend_anew(spec)
+
+    async def refresh(self) -> None:
+        """Read compose files that have changed without notice."""
+        await self.following.refresh()
+
+    # --- files and engine -------------------------------------------------------------------
+
+    async def _open(self) -> Engine:
+        return Engine(await find_endpoint(self._environ, self._cwd))
+
+    async def _files_changed(self) -> None:
+        broken = [path for path, (ok, _, _) in self.following.status.items() if not ok]
+        files = tuple(self.following.files.values())
+        services = services_of(files, self.paths, self.prefix, broken)
+        # First what can be seen: else what runs would seem not to. A project that no file
+        # belongs to any more is followed on: its containers have not ended by that.
+        self._projects |= services.projects
+        await self.sight.follow(self._projects)
+        self.services = services
+        for path, (ok, _, text) in self.status().items():
+            if self._said.get(path, (True, ""))[0:2] != (ok, "" if ok else text):
+                self._say(path, text)
+            self._said[path] = (ok, "" if ok else text)
+        self.changed()
+
+    def status(self) -> dict[str, Status]:
+        """How the reading of each file went (contract, section 5)."""
+        shown = {}
+        for path, (ok, when, text) in self.following.status.items():
+            more = self.services.doubts.get(path, "")
+            if not ok and path in self.following.files:
+                more = f"What was known of its services stays. {more}".rstrip()
+            shown[path] = (ok, when, f"{text} {more}" if more else text)
+        return shown
+
+    def _lost(self, why: str) -> None:
+        if not self._was_lost:
+            self._say("docker", f"{why} Nothing is known of containers until it answers.")
+        self._was_lost = True
+        self._driver_lost(why)
+
+    def _clear(self) -> None:
+        if self._was_lost:
+            self._say("docker", "The Docker Engine answers again.")
+        self._was_lost = False
+        self._driver_clear()
+
+    async def _up(self, service: ServiceRef) -> Done:
+        """Bring one service up, and no other: not even those that it depends on."""
+        compose = self._compose()
+        ok, _, text = self.following.status.get(service.file, (True, 0.0, ""))
+        if not ok:
+            raise ComposeFileError(text)
+        file = self._cwd / service.file
+        return await compose.run("up", "-d", "--no-deps", service.name, file=file, more=QUIET)
+
+    def _compose(self) -> Compose:
+        if self.following.compose is None:
+            raise ComposeError("no compose command has been found yet")
+        return self.following.compose
+
+    # --- views ------------------------------------------------------------------------------
+
+    def container(self, spec: InstanceSpec) -> dict[str, Any] | None:
+        """Show the container that stands for an instance."""
+        container = self.driver.container_of(spec)
+        if container is None:
+            return None
+        return {
+            "id": container.id,
+            "name": container.name,
+            "status": container.status,
+            "health": container.health,
+            "image": container.image,
+            "image_id": container.image_id,
+        }
+
+    def orphans(self) -> dict[str, Any]:
+        """Show the orphans (contract, section 5)."""
+        found = self._orphans().items()
+        return {i: show_orphan(container, path) for i, (container, path) in found}
+
+    def _orphans(self) -> dict[str, tuple[Container, str]]:
+        files = self.following.files.values()
+        real = {file.path: str(self._cwd / file.path) for file in files}
+        return orphans(self.sight.containers.values(), files, real)
+
+    def new_tags(self, lives: Mapping[str, Life]) -> dict[str, str]:
+        """The images that tracked instances want and that are not here (contract, section 5)."""
+        if not self.sight.clear:
+            return {}
+        return {
+            instance_id: life.spec.service.image
+            for instance_id, life in lives.items()
+            if life.spec.service is not None
+            and life.spec.service.image is not None
+            and self.sight.images.id_of(life.spec.service.image) is None
+        }
+
+    # --- operations -------------------------------------------------------------------------
+
+    async def remove_orphans(self, say: Say) -> tuple[bool, str]:
+        """Stop and remove all orphans; tells whether all went well, and what was done."""
+        if not self.sight.clear or self.sight.engine is None:
+            return False, f"Nothing was removed: {self.sight.trouble}"
+        found = self._orphans()
+        if not found:
+            return True, "There are no orphans."
+        results = await asyncio.gather(
+            *(self._remove(container, say) for container, _ in found.values())
+        )
+        removed = [text for ok, text in results if ok]
+        failed = [text for ok, text in results if not ok]
+        parts = [f"Removed: {', '.join(removed)}."] if removed else []
+        return not failed, " ".join([*parts, *failed])
+
+    async def _remove(self, container: Container, say: Say) -> tuple[bool, str]:
+        name = f"{container.service} (container {container.name})"
+        engine = self.sight.engine
+        try:
+            if engine is None:
+                raise EngineError(str(self.sight.trouble))
+            say(f"Orphan {name}: stopping it.")
+            await engine.stop(container.id, ORPHAN_GRACE)
+            await engine.remove(container.id)
+        except EngineError as error:
+            self.sight.suspect(error)
+            return False, f"{name} could not be removed: {error}"
+        return True, name
+
+    async def pull(self, say: Say) -> tuple[bool, str]:
+        """Pull the images of all files; a service that fails stops no other."""
+        try:
+            compose = self._compose()
+        except ComposeError as error:
+            return False, f"Nothing was pulled: {error}."
+        files = list(self.following.files.values())
+        if not files:
+            return False, "Nothing was pulled: no compose file can be used."
+        results = [await self._pull_file(compose, file, say) for file in files]
+        failed = [text for ok, text in results if not ok]
+        broken = [p for p in self.paths if p not in self.following.files]
+        failed += [f"{path} cannot be used, so nothing of it was pulled." for path in broken]
+        return not failed, " ".join(failed or ["All images were pulled."])
+
+    async def _pull_file(self, compose: Compose, file: ComposeFile, say: Say) -> tuple[bool, str]:
+        """Pull what one file names, each image once, one after another."""
+        by_image: dict[str, list[str]] = {}
+        for service in file.services.values():
+            if service.image and not service.build:
+                by_image.setdefault(service.image, []).append(service.name)
+        failed = []
+        for number, (image, names) in enumerate(by_image.items(), start=1):
+            say(f"{file.path}: pulling {image} ({number} of {len(by_image)}).")
+            ok, text = await self._pull_image(compose, file, image, names[0])
+            if not ok:
+                failed.append(text)
+            say(text)
+        return not failed, f"{file.path}: " + " ".join(failed)
+
+    async def _pull_image(
+        self, compose: Compose, file: ComposeFile, image: str, service: str
+    ) -> tuple[bool, str]:
+        before = self.sight.images.id_of(image)
+        try:
+            done = await compose.run("pull", service, file=self._cwd / file.path, more=QUIET)
+        except ComposeError as error:
+            return False, f"{image} was not pulled: {error}"
+        if done.code != 0:
+            return False, f"{image} was not pulled: {done.reason.rstrip('.')}."
+        with suppress(EngineError):
+            await self.sight.look_at_images()
+        new = self.sight.images.id_of(image) != before
+        return True, f"{image}: {'new' if new else 'up to date'}."

@@ -1,0 +1,165 @@
+"""Which service is which instance, and what is nobody's: pure functions on what was read.
+
+A service belongs to the instance whose id follows the prefix in its name (contract, section
+6). Every other service is shown by its own name, and only watched. A container whose service is
+in no file any more is an orphan.
+"""
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from hostmanager.compose.model import ComposeFile, Service
+from hostmanager.core.model import InstanceSpec, Kind, ServiceRef, Target
+from hostmanager.core.requests import ALL
+from hostmanager.drivers.compose.containers import Container
+
+PASSIVE_CLASS = "[docker]"
+"""Class of a service without an entry in the site file (contract, section 5)."""
+
+NO_FILES = (
+    "This entry is managed through docker compose, but the manager was given no compose file "
+    "(--docker-compose)."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """All services of the compose files that can be used.
+
+    Attributes:
+        prefix: What goes before an instance-id in a service's name.
+        paths: The compose files, as they were given.
+        read: Whether all of them were read, or tried to.
+        by_name: The services, each with what the manager has to know of it.
+        projects: Their compose projects.
+        doubts: What is wrong with a file beside its contents, by its path.
+        broken: The files that cannot be used at present.
+    """
+
+    prefix: str = "ocs-"
+    paths: tuple[str, ...] = ()
+    read: bool = True
+    by_name: Mapping[str, tuple[ServiceRef, Service]] = field(default_factory=dict)
+    projects: frozenset[str] = frozenset()
+    doubts: Mapping[str, str] = field(default_factory=dict)
+    broken: frozenset[str] = frozenset()
+
+    def spec(self, entry: InstanceSpec) -> InstanceSpec:
+        """Add to a docker entry of the site file what its service says, or why it has none."""
+        if entry.kind is not Kind.DOCKER or not self.read:
+            return entry  # of a service that is not known yet, nothing can be seen either
+        name = f"{self.prefix}{entry.instance_id}"
+        known = self.by_name.get(name)
+        if known is None:
+            return replace(entry, obstacle=entry.obstacle or self._missing(name))
+        return _with_service(entry, *known)
+
+    def _missing(self, name: str) -> str:
+        if not self.paths:
+            return NO_FILES
+        unread = [path for path in self.paths if path in self.broken]
+        but = f" {', '.join(unread)} cannot be used at present." if unread else ""
+        return (
+            f"No compose file has a service '{name}' for this entry (looked in "
+            f"{', '.join(self.paths)}).{but}"
+        )
+
+    def passive(self, entries: Iterable[InstanceSpec]) -> dict[str, InstanceSpec]:
+        """The services that belong to none of these entries, as instances that are watched."""
+        entries = list(entries)
+        owned = {f"{self.prefix}{e.instance_id}" for e in entries if e.kind is Kind.DOCKER}
+        taken = {e.instance_id for e in entries}
+        specs = {
+            name: InstanceSpec(name, PASSIVE_CLASS, kind=Kind.DOCKER, initial_target=Target.PASSIVE)
+            for name in self.by_name
+            if name not in owned and name not in taken
+        }
+        return {name: _with_service(spec, *self.by_name[name]) for name, spec in specs.items()}
+
+
+def _with_service(spec: InstanceSpec, ref: ServiceRef, service: Service) -> InstanceSpec:
+    return replace(spec, service=ref, fingerprint=service.digest, stop_grace=service.stop_grace)
+
+
+def services_of(
+    files: Iterable[ComposeFile], paths: Iterable[str], prefix: str, broken: Iterable[str] = ()
+) -> Services:
+    """Put the services of all files together; of two with one name, the first file's counts."""
+    by_name: dict[str, tuple[ServiceRef, Service]] = {}
+    projects = set()
+    doubts: dict[str, list[str]] = {}
+    for file in files:
+        projects.add(file.project)
+        for name, service in file.services.items():
+            if name in by_name:
+                doubts.setdefault(file.path, []).append(
+                    f"Service '{name}' is in {by_name[name][0].file}, too; that one counts."
+                )
+            elif name == ALL or name.startswith("-"):
+                doubts.setdefault(file.path, []).append(
+                    f"Service '{name}' is left out: it cannot be asked for by that name."
+                )
+            else:
+                by_name[name] = (_ref(file, service), service)
+    text = {path: " ".join(lines) for path, lines in doubts.items()}
+    return Services(
+        *(prefix, tuple(paths), True, by_name, frozenset(projects), text, frozenset(broken))
+    )
+
+
+def _ref(file: ComposeFile, service: Service) -> ServiceRef:
+    return ServiceRef(
+        *(file.path, file.project, service.name, service.image, service.scale),
+        *(service.depends_on, service.telling),
+    )
+
+
+def orphans(
+    containers: Iterable[Container], files: Iterable[ComposeFile], real: Mapping[str, str]
+) -> dict[str, tuple[Container, str]]:
+    """The containers that run for a service that is in none of the files any more.
+
+    Args:
+        containers: All containers of the projects of these files.
+        files: The files, as they could be read last.
+        real: The absolute path of each file, as compose writes it on its containers.
+
+    Returns:
+        By container id: the container, and the file that it is taken to come from. A container
+        that was made from other files than these is somebody else's, not an orphan.
+    """
+    found = {}
+    files = list(files)
+    for container in containers:
+        if not container.alive or container.oneoff:
+            continue
+        own = [f for f in files if f.project == container.project]
+        if any(container.service in f.services for f in own):
+            continue
+        origin = next((f for f in own if _made_from(container, f, real[f.path])), None)
+        if origin is not None:
+            found[container.id] = (container, origin.path)
+    return found
+
+
+def _made_from(container: Container, file: ComposeFile, real: str) -> bool:
+    if not container.files:
+        return True  # nothing is known of its origin but the project
+    names = {real, os.fspath(file.real)}
+    # Version 1 writes a path as it was given, relative to wherever it was given.
+    return any(name in names or name.endswith(f"/{file.path}") for name in container.files)
+
+
+def show_orphan(container: Container, path: str) -> dict[str, Any]:
+    """Show an orphan to clients (contract, section 5)."""
+    return {
+        "compose_file": path,
+        "service": container.service,
+        "container_id": container.id,
+        "running": container.alive,
+        "exit_code": container.exit_code,
+        "container_found": True,
+        "running_image": container.image,
+    }

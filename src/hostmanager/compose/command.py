@@ -1,0 +1,228 @@
+"""The compose command: found, run with limits, its errors made readable.
+
+Both generations are spoken to: the `docker compose` plugin (or a stand-alone binary of
+version 2) and the old `docker-compose` of version 1. At most a few run at a time, since each
+costs a tenth of a second of processor; none outlives the call that asked for it.
+"""
+
+import asyncio
+import os
+import re
+import shutil
+import signal
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+AT_ONCE = 4
+"""Commands that run at a time."""
+
+VERSION_TIME = 20.0
+"""Seconds that the command may take to tell its version."""
+
+DYING_TIME = 3.0
+"""Seconds that a command has to end itself, with what it began, before it is killed."""
+
+KEPT = 64 * 1024
+"""Bytes of its messages that are kept, from the end: a pull writes many."""
+
+NO_COMPOSE = (
+    "No compose command was found. Install the plugin of Docker (package docker-compose-plugin "
+    "or docker-compose-v2) or docker-compose, or name it with --docker-compose-bin."
+)
+
+LONGEST = 400
+"""Characters of a complaint about a file."""
+
+_OF_SERVICE = re.compile(r"ERROR: for \S+\s+(.*)")
+_HINT = re.compile(r"level=warning|^WARN|variable is not set\. Defaulting")
+_CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]")
+
+
+class ComposeError(Exception):
+    """The compose command cannot be used, or did not do what it was told; for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What a command came to.
+
+    Attributes:
+        code: Its exit code; negative: the signal that ended it.
+        out: What it wrote on standard output.
+        err: The end of what it wrote on standard error.
+    """
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def reason(self) -> str:
+        """Why it failed, in its own last words; progress comes before them."""
+        lines = self._telling()
+        # Version 1 names the service first, and ends with a line that says nothing.
+        of_services = [m[1] for m in map(_OF_SERVICE.match, lines) if m]
+        last = of_services[-1:] or lines[-1:]
+        return last[0] if last else f"it ended with exit code {self.code} and said nothing"
+
+    @property
+    def complaint(self) -> str:
+        """All that it said, in one line of bearable length: of a file that it refused."""
+        said = " ".join(self._telling()) or self.reason
+        return said if len(said) <= LONGEST else said[: LONGEST - 1] + "…"
+
+    def _telling(self) -> list[str]:
+        lines = [line.strip() for line in self.err.splitlines() if line.strip()]
+        # That a variable is not set, say, is no reason for anything.
+        return [line for line in lines if not _HINT.search(line)] or lines
+
+
+class Compose:
+    """Runs the compose command.
+
+    Args:
+        argv: How it is called: ``("docker", "compose")``, ``("/usr/bin/docker-compose",)``.
+        version: Its version, major first.
+        environ: Its environment: DOCKER_HOST, DOCKER_CONFIG, DOCKER_CONTEXT count.
+        cwd: Where it runs.
+    """
+
+    def __init__(
+        self,
+        argv: Sequence[str],
+        version: tuple[int, ...],
+        environ: Mapping[str, str],
+        cwd: Path,
+    ) -> None:
+        self.argv = tuple(argv)
+        self.version = version
+        self.environ = dict(environ)
+        self.cwd = cwd
+        self.runs = 0
+        self._slots = asyncio.Semaphore(AT_ONCE)
+
+    @property
+    def old(self) -> bool:
+        """Whether it is of the first generation."""
+        return self.version < (2,)
+
+    def __str__(self) -> str:
+        return f"{' '.join(self.argv)} {'.'.join(map(str, self.version))}"
+
+    async def run(
+        self,
+        *args: str,
+        file: Path | None = None,
+        limit: float | None = None,
+        more: Mapping[str, str] | None = None,
+    ) -> Done:
+        """Run a subcommand; if this call is cancelled, so is the command.
+
+        Args:
+            args: The subcommand and its arguments.
+            file: The compose file that it is about.
+            limit: Seconds that it may take; None: as long as it likes.
+            more: What to add to its environment.
+
+        Raises:
+            ComposeError: It could not be executed, or took too long.
+        """
+        where = () if file is None else ("-f", os.fspath(file))
+        quiet = () if file is None or self.old else ("--ansi", "never")
+        async with self._slots:
+            self.runs += 1
+            argv = (*self.argv, *quiet, *where, *args)
+            return await execute(argv, {**self.environ, **(more or {})}, self.cwd, limit)
+
+
+async def find(named: Path | None, environ: Mapping[str, str], cwd: Path) -> Compose:
+    """Find the compose command.
+
+    Args:
+        named: The binary to use; None: the plugin of `docker`, else `docker-compose`.
+        environ: As for `Compose`; its PATH is searched.
+        cwd: Where the command will run.
+
+    Raises:
+        ComposeError: There is none that answers; names what was tried.
+    """
+    search = environ.get("PATH", os.defpath)
+    if named is not None:
+        path = os.fspath(named)
+        candidates: list[tuple[str, ...]] = (
+            [(path, "compose")] if named.name == "docker" else [(path,)]
+        )
+    else:
+        docker, alone = (shutil.which(n, path=search) for n in ("docker", "docker-compose"))
+        candidates = [(docker, "compose")] if docker else []
+        candidates += [(alone,)] if alone else []
+    tried = []
+    for argv in candidates:
+        try:
+            version = await _version(argv, environ, cwd)
+        except ComposeError as error:
+            tried.append(f"{' '.join(argv)}: {error}")
+        else:
+            return Compose(argv, version, environ, cwd)
+    raise ComposeError(f"{NO_COMPOSE} Tried {'; '.join(tried)}" if tried else NO_COMPOSE)
+
+
+async def _version(argv: Sequence[str], environ: Mapping[str, str], cwd: Path) -> tuple[int, ...]:
+    done = await execute((*argv, "version", "--short"), environ, cwd, VERSION_TIME)
+    match = re.search(r"(\d+)\.(\d+)\.(\d+)", done.out)
+    if done.code != 0 or match is None:
+        raise ComposeError(done.reason)
+    return tuple(int(part) for part in match.groups())
+
+
+async def execute(
+    argv: Sequence[str], environ: Mapping[str, str], cwd: Path, limit: float | None
+) -> Done:
+    """Run a program, in a session of its own and with nothing to read.
+
+    Raises:
+        ComposeError: It could not be executed, or took too long.
+    """
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *argv,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=dict(environ),
+            cwd=cwd,
+            start_new_session=True,
+        )
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise ComposeError(f"{argv[0]} cannot be executed: {why}.") from None
+    try:
+        async with asyncio.timeout(limit):
+            out, err = await process.communicate()
+    except TimeoutError:
+        name = " ".join(a for a in argv[1:] if not a.startswith("-"))
+        raise ComposeError(
+            f"`{Path(argv[0]).name} {name}` did not end within {limit:g} s, and was stopped."
+        ) from None
+    finally:
+        if process.returncode is None:
+            await asyncio.shield(_end(process))
+    return Done(process.returncode or 0, _readable(out), _readable(err[-KEPT:]))
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """End it with all that it started: first by a request, so that it can clean up."""
+    for number in (signal.SIGINT, signal.SIGKILL):
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(DYING_TIME):
+                # Not only wait(): with nobody reading its pipes, it might never end.
+                await process.communicate()
+                return
+
+
+def _readable(data: bytes) -> str:
+    return _CONTROL.sub("", data.decode("utf-8", "replace").replace("\r", "\n"))

@@ -1,0 +1,56 @@
+"""What a compose file amounts to, as plain data."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One service of a compose file, with everything in it resolved.
+
+    Attributes:
+        name: Its name in the file.
+        image: What it runs; None if it is built and the image has no name of its own.
+        build: Whether it is built here.
+        digest: The compose command's own digest of its settings, which it also puts on the
+            containers it makes; empty if not known.
+        stop_grace: Seconds that it is given to stop; None: the engine's default.
+        scale: How many containers it has.
+        container_name: Name of its container, if the file gives it one.
+        depends_on: Services that have to run before it.
+        telling: Whether `digest` is also what its containers are marked with.
+    """
+
+    name: str
+    image: str | None = None
+    build: bool = False
+    digest: str = ""
+    stop_grace: float | None = None
+    scale: int = 1
+    container_name: str | None = None
+    depends_on: tuple[str, ...] = ()
+    telling: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ComposeFile:
+    """A compose file that could be read.
+
+    Attributes:
+        path: As it was given to the manager.
+        real: Where it is, with all links resolved.
+        project: The compose project that its services belong to.
+        services: By name, in the order of the file, those behind a profile included.
+        sources: All files that it was made of, itself included.
+    """
+
+    path: str
+    real: Path
+    project: str
+    services: Mapping[str, Service] = field(default_factory=dict)
+    sources: frozenset[Path] = frozenset()
+
+
+class ComposeFileError(Exception):
+    """A compose file cannot be used; the text is for people and names the line if it is known."""

@@ -1,0 +1,171 @@
+"""A compose file as it is written: its syntax, its lines, and the files that it leans on.
+
+The compose command says what a file means; it does not say which other files that rests on,
+and seldom in which line it stumbled. Both are found here, in the nodes of the YAML.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import yaml
+
+from hostmanager.compose.model import ComposeFileError
+
+LARGEST = 4 * 1024 * 1024
+"""Bytes; no compose file is that large, and something else is not to be parsed for minutes."""
+
+DEEPEST = 10
+"""Files that include files: more than these are not followed."""
+
+Node = yaml.Node
+
+
+def parse(path: Path, name: str = "") -> Node:
+    """Parse a compose file, without making sense of it.
+
+    Args:
+        path: The file.
+        name: What to call it; default: its path.
+
+    Returns:
+        Its root.
+
+    Raises:
+        ComposeFileError: It cannot be read, or is not YAML; names the line and the remedy.
+    """
+    name = name or str(path)
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(fd, "rb") as file:
+            data = file.read(LARGEST + 1)
+    except FileNotFoundError:
+        raise ComposeFileError(f"{name} is not there.") from None
+    except OSError as error:
+        raise ComposeFileError(f"{name} cannot be read: {error.strerror}.") from None
+    if len(data) > LARGEST:
+        raise ComposeFileError(f"{name} is larger than 4 MiB, so it cannot be a compose file.")
+    try:
+        root = yaml.compose(data, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise ComposeFileError(f"{name}{_syntax(error)}") from None
+    if not isinstance(root, yaml.MappingNode):
+        raise ComposeFileError(
+            f"{name}: it is no compose file: at its top there must be a section `services:`."
+        )
+    return root
+
+
+def _syntax(error: Exception) -> str:
+    mark = getattr(error, "problem_mark", None)
+    problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+    where = f", line {mark.line + 1}, column {mark.column + 1}" if mark is not None else ""
+    context = getattr(error, "context", None)
+    return f"{where}: not valid YAML: {problem}{f' ({context})' if context else ''}."
+
+
+def child(node: Node | None, key: str) -> Node | None:
+    """The value of a key; for a list, ``0``, ``1`` … are keys."""
+    if isinstance(node, yaml.MappingNode):
+        for name, value in node.value:
+            if name.value == key:
+                return _whole(value)
+    if isinstance(node, yaml.SequenceNode) and key.isdecimal() and int(key) < len(node.value):
+        return _whole(node.value[int(key)])
+    return None
+
+
+def _whole(node: object) -> Node | None:
+    return node if isinstance(node, yaml.Node) else None
+
+
+def line_of(root: Node, dotted: str) -> int | None:
+    """The line of ``services.web.image``, or of as much of that as there is.
+
+    Returns:
+        A number from 1; None if not even the first part is there.
+    """
+    line: int | None = None
+    node: Node | None = root
+    for part in dotted.split("."):
+        if isinstance(node, yaml.MappingNode):
+            for name, _ in node.value:
+                if name.value == part:
+                    line = name.start_mark.line + 1
+        node = child(node, part)
+        if node is None:
+            break
+    return line
+
+
+def blamed_line(root: Node, message: str) -> int | None:
+    """The line that an error message of the compose command is about, if it names a place."""
+    dotted = re.search(r"services?\.([\w.-]+)", message)
+    if dotted is not None:
+        more = re.search(r"(?:property|additional properties|option for \S+:) '?([\w-]+)", message)
+        path = f"services.{dotted[1].rstrip('.')}" + (f".{more[1]}" if more else "")
+        if (line := line_of(root, path)) is not None:
+            return line
+    for name in re.findall(r"[Ss]ervice ['\"]?([\w.-]+)", message):
+        if child(child(root, "services"), name) is not None:
+            return line_of(root, f"services.{name}")
+    return None
+
+
+def sources(path: Path) -> frozenset[Path]:
+    """All files that a compose file is made of: itself, `.env`, env files, what it includes.
+
+    Files that are named but are not there are among them, since they may come.
+    """
+    found: set[Path] = set()
+    with suppress(OSError):
+        found.add(path.resolve())
+    found |= {path, path.parent / ".env"}
+    _follow(path, found, DEEPEST)
+    return frozenset(found)
+
+
+def _follow(path: Path, found: set[Path], depth: int) -> None:
+    try:
+        root = parse(path)
+    except ComposeFileError:
+        return
+    for name, is_compose in _named(root):
+        other = path.parent / name
+        if other in found:
+            continue
+        found.add(other)
+        if is_compose:
+            found.add(other.parent / ".env")
+            if depth:
+                _follow(other, found, depth - 1)
+
+
+def _named(root: Node | None) -> Iterator[tuple[str, bool]]:
+    """The files that are named in a file, and whether each is a compose file itself."""
+    for entry in _items(child(root, "include")):
+        for part in (entry, *_items(child(entry, "path"))):
+            yield from ((name, True) for name in _text(part))
+        for part in _items(child(entry, "env_file")):
+            yield from ((name, False) for name in _text(part))
+    services = child(root, "services")
+    for _, service in services.value if isinstance(services, yaml.MappingNode) else ():
+        yield from ((name, True) for name in _text(child(child(service, "extends"), "file")))
+        for entry in _items(child(service, "env_file")):
+            for part in (entry, child(entry, "path")):
+                yield from ((name, False) for name in _text(part))
+
+
+def _items(node: Node | None) -> list[Node | None]:
+    if isinstance(node, yaml.SequenceNode):
+        return list(node.value)
+    return [] if node is None else [node]
+
+
+def _text(node: Node | None) -> list[str]:
+    """A file's name, unless it is put together from variables, which only compose knows."""
+    if isinstance(node, yaml.ScalarNode) and node.value and "$" not in node.value:
+        return [node.value]
+    return []

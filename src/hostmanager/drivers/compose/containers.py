@@ -1,0 +1,168 @@
+"""A container as the engine describes it, as plain data.
+
+Services are recognised by the labels that compose puts on containers, never by names, which
+differ between its versions and can be chosen. Labels can be missing or anything at all: such a
+container is simply not one of ours.
+"""
+
+import os
+import re
+import signal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from hostmanager.core.events import ExitStatus
+
+PROJECT = "com.docker.compose.project"
+SERVICE = "com.docker.compose.service"
+NUMBER = "com.docker.compose.container-number"
+ONEOFF = "com.docker.compose.oneoff"
+DIGEST = "com.docker.compose.config-hash"
+FILES = "com.docker.compose.project.config_files"
+FOLDER = "com.docker.compose.project.working_dir"
+
+ALIVE = frozenset({"running", "paused", "restarting"})
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """One container of a compose service.
+
+    Attributes:
+        id: Its id, 64 hexadecimal digits.
+        name: Its name.
+        project: Its compose project.
+        service: Its compose service.
+        number: Which of the containers of its service.
+        oneoff: Whether it was made by `compose run`, so that it is not the service itself.
+        files: The compose files that it was made from, as absolute paths as far as known.
+        digest: Compose's digest of the settings that it was made with.
+        image: The image by the name that it was made with.
+        image_id: The image that it runs.
+        status: ``created``, ``running``, ``paused``, ``restarting``, ``exited`` …
+        pid: Its main process, as the engine's machine numbers it; 0 if there is none.
+        started: When it was started last, as the engine writes it; tells runs apart.
+        since: The same as Unix time.
+        exit_code: How its latest run ended, if it did.
+        oom: Whether the kernel killed a process of it for want of memory.
+        health: ``healthy``, ``unhealthy``, ``starting``; None without a health check.
+        health_said: What the latest health check wrote.
+        error: Why the engine could not start it, if that is so.
+    """
+
+    id: str
+    name: str
+    project: str
+    service: str
+    number: int = 1
+    oneoff: bool = False
+    files: tuple[str, ...] = ()
+    digest: str = ""
+    image: str = ""
+    image_id: str = ""
+    status: str = "running"
+    pid: int = 0
+    started: str = ""
+    since: float = 0.0
+    exit_code: int = 0
+    oom: bool = False
+    health: str | None = None
+    health_said: str = ""
+    error: str = ""
+
+    @property
+    def alive(self) -> bool:
+        """Whether it runs, stands still, or is about to be started again by the engine."""
+        return self.status in ALIVE
+
+    @property
+    def run(self) -> tuple[str, str]:
+        """Tells this run of it from all others."""
+        return self.id, self.started
+
+    @property
+    def exit_status(self) -> ExitStatus:
+        """How its latest run ended."""
+        return exit_status(self.exit_code, oom=self.oom)
+
+
+def exit_status(code: int, *, oom: bool = False) -> ExitStatus:
+    """What an exit code of a container says."""
+    if oom:
+        return ExitStatus(code=code, detail="out of memory: the kernel killed a process of it")
+    if code > 128:
+        try:
+            return ExitStatus(code=code, detail=f"by {signal.Signals(code - 128).name}, it seems")
+        except ValueError:
+            pass
+    return ExitStatus(code=code)
+
+
+def container_of(inspected: Mapping[str, Any]) -> Container | None:
+    """Make sense of what the engine says of a container.
+
+    Returns:
+        None if it is not one of a compose service.
+    """
+    config = inspected.get("Config") or {}
+    labels = config.get("Labels") or {}
+    project, service = labels.get(PROJECT), labels.get(SERVICE)
+    if not project or not service:
+        return None
+    state = inspected.get("State") or {}
+    health = state.get("Health") or {}
+    started = str(state.get("StartedAt") or "")
+    return Container(
+        id=str(inspected["Id"]),
+        name=str(inspected.get("Name") or "").lstrip("/"),
+        project=project,
+        service=service,
+        number=_number(labels.get(NUMBER)),
+        oneoff=str(labels.get(ONEOFF)).lower() == "true",
+        files=files_of(labels),
+        digest=str(labels.get(DIGEST) or ""),
+        image=str(config.get("Image") or ""),
+        image_id=str(inspected.get("Image") or ""),
+        status=str(state.get("Status") or ""),
+        pid=int(state.get("Pid") or 0),
+        started=started,
+        since=unix_time(started),
+        exit_code=int(state.get("ExitCode") or 0),
+        oom=bool(state.get("OOMKilled")),
+        health=health.get("Status") if health.get("Status") != "none" else None,
+        health_said=_last_said(health),
+        error=str(state.get("Error") or ""),
+    )
+
+
+def files_of(labels: Mapping[str, str]) -> tuple[str, ...]:
+    """The compose files that a container was made from; version 1 writes them as it got them."""
+    names = [name for name in str(labels.get(FILES) or "").split(",") if name]
+    folder = str(labels.get(FOLDER) or "")
+    return tuple(os.path.normpath(Path(folder) / name) for name in names)
+
+
+def _number(text: Any) -> int:
+    return int(text) if str(text).isdecimal() else 1
+
+
+def _last_said(health: Mapping[str, Any]) -> str:
+    log = health.get("Log") or []
+    said = str((log[-1] or {}).get("Output") or "") if log else ""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    return lines[-1][:200] if lines else ""
+
+
+def unix_time(text: str) -> float:
+    """Turn ``2026-11-25T02:03:04.123456789Z`` into Unix time; 0 for what is no such time."""
+    match = re.fullmatch(r"(.*T[\d:]+)(?:(\.\d{1,6})\d*)?(Z|[+-]\d\d:\d\d)", text)
+    if match is None:
+        return 0.0
+    try:
+        zone = "+00:00" if match[3] == "Z" else match[3]
+        return max(0.0, datetime.fromisoformat(f"{match[1]}{match[2] or ''}{zone}").timestamp())
+    except ValueError:
+        return 0.0

@@ -1,0 +1,373 @@
+"""Compose services as the core's `Driver`: launched by compose, seen through the engine.
+
+Level-triggered: for each attended instance there is what was told last, and what can be seen
+now; whenever either changes, the difference is told. It makes no difference who started or
+ended a container, and an event that was missed is made up for by the next look.
+
+Starting is `compose up` of the one service, which knows how to make a container and when an
+old one has to be made anew; everything else is in `hands`. The commands of one instance are
+carried out one after another.
+
+A compose command that has been killed, with us or by us, leaves at worst a container that was
+made and not started; the next `up` starts it.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+from hostmanager.compose.command import ComposeError, Done
+from hostmanager.compose.model import ComposeFileError
+from hostmanager.core import events as ev
+from hostmanager.core.events import ExitStatus, StopStep
+from hostmanager.core.model import Found, InstanceSpec, ServiceRef
+from hostmanager.core.ports import Report
+from hostmanager.core.words import ENGINE_GRACE
+from hostmanager.drivers.compose.containers import Container, exit_status
+from hostmanager.drivers.compose.engine import EngineError
+from hostmanager.drivers.compose.hands import Hands
+from hostmanager.drivers.compose.sight import NOT_YET, Sight
+from hostmanager.drivers.compose.telling import (
+    NOTHING_SAID,
+    Run,
+    Seen,
+    Told,
+    compare,
+    containers_of,
+)
+
+log = logging.getLogger(__name__)
+
+RUNNING = frozenset({"running", "paused"})
+
+UP = "compose up"
+"""What is said to have failed when a launch fails."""
+
+
+class Command(Protocol):
+    """Brings a service up: `compose up` of that service alone."""
+
+    async def __call__(self, service: ServiceRef) -> Done:
+        """Run it.
+
+        Raises:
+            ComposeError: It cannot be run.
+            ComposeFileError: The service's file cannot be used at present.
+        """
+
+
+@dataclass
+class Attended:
+    """One instance that is reported on.
+
+    Attributes:
+        spec: What it is.
+        report: Whom to tell.
+        told: What was told.
+        looks: How often it was asked for: an answer to an earlier question is stale.
+        launch: The launch that is under way.
+        launches: How many there were.
+        lives: How many runs were told.
+        ended: The last launch that was told to have ended before it was seen to run.
+        called_off: Whether the launch is to come to nothing.
+        turn: Its commands are carried out one after another.
+        before: The runs that there had been before the launch.
+        made_as: The fingerprint of the spec that a container was made from, by the digest on it.
+    """
+
+    spec: InstanceSpec
+    report: Report
+    told: Told = field(default_factory=Told)
+    looks: int = 0
+    launch: "asyncio.Task[None] | None" = None
+    launches: int = 0
+    lives: int = 0
+    ended: int = 0
+    called_off: bool = False
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    before: frozenset[Run] = frozenset()
+    made_as: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def service(self) -> ServiceRef:
+        """The service that it is."""
+        assert self.spec.service is not None, "an instance without a service is never attended"
+        return self.spec.service
+
+
+class ComposeDriver:
+    """Implements the core's `Driver` for compose services.
+
+    Args:
+        sight: What can be seen of the containers.
+        up: Brings a service up.
+        say: Takes what people want to read: instance-id and a sentence about it.
+    """
+
+    def __init__(self, sight: Sight, up: Command, say: Callable[[str, str], None]) -> None:
+        self._sight = sight
+        self._up = up
+        self._hands = Hands(sight, say)
+        self._attended: dict[str, Attended] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        sight.on_change = self._changed
+        sight.on_clear = self._tell_all
+        sight.on_lost = self._lost
+        sight.on_images = self._tell_all
+
+    # --- the protocol -----------------------------------------------------------------------
+
+    def survey(self) -> Mapping[str, Found]:
+        """Nothing is found before the engine was asked; keepers ask by `look`."""
+        return {}
+
+    def adopt(self, spec: InstanceSpec, found: Found, report: Report) -> None:
+        """Look at it: there is nothing that only the survey knew."""
+        self.look(spec, report)
+
+    def look(self, spec: InstanceSpec, report: Report) -> None:
+        """Tell whether it is alive, now and from now on; see the protocol."""
+        it = self._attend(spec, report)
+        it.looks += 1
+        it.told = Told()
+        self._tell(it)
+
+    def launch(self, spec: InstanceSpec, report: Report) -> None:
+        """Make sure that it runs; see the protocol."""
+        it = self._attend(spec, report)
+        it.told = replace(it.told, owed=False)
+        it.called_off = False
+        it.launches += 1
+        it.before = frozenset(c.run for c in self._own(it.service))
+        it.launch = self._do(self._bring_up(it, it.launches))
+
+    def signal(self, instance_id: str, step: StopStep) -> None:
+        """Call its launch off, or end its containers by this means; see the protocol."""
+        it = self._attended.get(instance_id)
+        if it is None:
+            return
+        if it.told.run is None and it.launch is not None and not it.launch.done():
+            it.called_off = True
+            it.launch.cancel()
+        else:
+            self._end(it, step)
+
+    def _end(self, it: Attended, step: StopStep) -> None:
+        if it.spec.service is None:
+            return
+        if step is StopStep.INTERRUPT:
+            self._do(self._stop(it, it.service))
+        else:
+            self._do(self._hands.kill(it.spec.instance_id, self._own(it.service)))
+
+    def forget(self, instance_id: str) -> None:
+        """Report nothing of it any more; see the protocol."""
+        it = self._attended.pop(instance_id, None)
+        if it is not None and it.launch is not None:
+            it.launch.cancel()
+
+    def close(self) -> None:
+        """Give up the launches that are under way; what is being ended goes on to its end."""
+        for it in self._attended.values():
+            if it.launch is not None:
+                it.launch.cancel()
+        self._attended.clear()
+
+    async def closed(self) -> None:
+        """Wait until nothing is under way any more."""
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    # --- telling ----------------------------------------------------------------------------
+
+    def container_of(self, spec: InstanceSpec) -> Container | None:
+        """The container that stands for an instance; None if there is none."""
+        own = self._own(spec.service) if spec.service else []
+        return own[0] if own else None
+
+    def attend_anew(self, spec: InstanceSpec) -> None:
+        """Its entry or its file says something else: what is told of it may change with that."""
+        it = self._attended.get(spec.instance_id)
+        if it is not None and spec.service is not None:
+            it.spec = spec
+            self._tell(it)
+
+    def _own(self, service: ServiceRef) -> list[Container]:
+        return containers_of(service, tuple(self._sight.containers.values()))
+
+    def _attend(self, spec: InstanceSpec, report: Report) -> Attended:
+        it = self._attended.get(spec.instance_id)
+        if it is None:
+            it = self._attended[spec.instance_id] = Attended(spec, report)
+        it.spec, it.report = spec, report
+        return it
+
+    def _changed(self, before: Container | None, now: Container | None) -> None:
+        known = now or before
+        assert known is not None
+        for it in list(self._attended.values()):
+            service = it.spec.service
+            if service is None or service.project != known.project:
+                continue
+            if known.service in (service.name, *service.depends_on):
+                self._tell(it, before)
+                self._tell_short_run_at_once(it)
+
+    def _tell_short_run_at_once(self, it: Attended) -> None:
+        """What `up` started has ended before that was seen: nobody has to wait for compose."""
+        container = self.container_of(it.spec)
+        launching = it.launch is not None and not it.launch.done() and it.told.run is None
+        if not launching or container is None or it.ended == it.launches:
+            return
+        if container.status == "exited" and container.run not in it.before:
+            it.ended = it.launches
+            self._tell_short_run(it)
+
+    def _tell_all(self) -> None:
+        for it in list(self._attended.values()):
+            self._tell(it)
+
+    def _lost(self, why: str) -> None:
+        for it in list(self._attended.values()):
+            if it.launch is not None:
+                it.launch.cancel()
+            self._tell_lost(it, why)
+
+    @staticmethod
+    def _tell_lost(it: Attended, why: str) -> None:
+        it.told = replace(it.told, owed=True, condition=NOTHING_SAID)
+        it.report(ev.LostSight(why))
+
+    def _tell(self, it: Attended, before: Container | None = None) -> None:
+        """Tell what has changed since the last time."""
+        sight = self._sight
+        if it.spec.service is None:
+            return  # which service it is will be told by `attend_anew`
+        if not sight.clear:
+            if it.told.owed and sight.trouble not in (None, NOT_YET):
+                it.report(ev.LostSight(str(sight.trouble)))
+            return
+        seen = Seen(
+            *(it.spec, it.service, tuple(sight.containers.values()), sight.images),
+            *(self._how_it_ended(it.told.run, before), it.made_as),
+        )
+        looks = it.looks
+        for told, observation in compare(it.told, seen):
+            ended, report = self._sight.containers.get((it.told.run or ("", ""))[0]), it.report
+            it.told = told
+            it.lives += isinstance(observation, ev.Launched)
+            report(observation)
+            if isinstance(observation, ev.Ended) and ended is not None:
+                self._do(self._tell_output(ended, report))
+            if it.looks != looks:
+                return  # it was asked for anew meanwhile, and that was answered
+
+    def _how_it_ended(self, run: Run | None, before: Container | None) -> ExitStatus:
+        """How a run ended, as far as anybody knows."""
+        if run is None:
+            return ExitStatus()
+        for known in (self._sight.containers.get(run[0]), before):
+            # In the table, it may have been started again by now.
+            if known is not None and known.run == run and known.status not in RUNNING:
+                return known.exit_status
+        code = self._sight.exit_codes.get(run[0])
+        return ExitStatus() if code is None else exit_status(code)
+
+    # --- doing ------------------------------------------------------------------------------
+
+    def _do(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    def _done(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("docker: a command failed in a way that was not foreseen", exc_info=error)
+
+    async def _bring_up(self, it: Attended, number: int) -> None:
+        """Run `compose up`, unless it runs already; then tell what came of it."""
+        lives = it.lives
+        try:
+            async with it.turn:
+                failure = await self._up_unless_alive(it)
+        except asyncio.CancelledError:
+            if not it.called_off:
+                raise
+            failure = "it was called off"
+            with suppress(EngineError):
+                await self._sight.look_at(it.service.project)
+        # Told already, by the engine's events; or another launch is under way; or sight is lost.
+        if it.lives != lives or it.launches != number or it.told.owed:
+            return
+        if failure is None:
+            failure = self._tell_short_run(it)
+        if failure is not None:
+            it.report(ev.LaunchFailed(UP, failure))
+
+    async def _up_unless_alive(self, it: Attended) -> str | None:
+        """Returns why it failed; None if it did not."""
+        if not self._sight.clear:
+            self._tell_lost(it, self._sight.trouble or NOT_YET)
+            return None
+        self._tell(it)
+        if it.told.run is not None:
+            return None
+        fingerprint = it.spec.fingerprint
+        try:
+            done = await self._up(it.service)
+        except ComposeFileError as error:
+            return await self._start_as_it_is(it, error)
+        except ComposeError as error:
+            return str(error).rstrip(".")
+        try:
+            await self._sight.look_at(it.service.project)
+        except EngineError as error:
+            self._sight.suspect(error)
+        for container in self._own(it.service) if done.code == 0 else ():
+            if container.run not in it.before:
+                it.made_as[container.digest] = fingerprint
+        self._tell(it)
+        return None if done.code == 0 else done.reason.rstrip(".")
+
+    async def _start_as_it_is(self, it: Attended, error: ComposeFileError) -> str | None:
+        """Its file cannot be used: the container that is there can be started all the same."""
+        container = self.container_of(it.spec)
+        if container is None:
+            return str(error).rstrip(".")
+        try:
+            await self._hands.start(container)
+            await self._sight.look_at(it.service.project)
+        except EngineError as failure:
+            return str(failure).rstrip(".")
+        self._tell(it)
+        return None
+
+    def _tell_short_run(self, it: Attended) -> str | None:
+        """It came up and ended before anybody looked; or there is nothing to be seen of it."""
+        container = self.container_of(it.spec)
+        if container is None:
+            return "it made no container; is the scale of the service 0?"
+        if container.error:
+            return container.error.rstrip(".")
+        if container.run in it.before:
+            return "it did not start the container, and did not say why"
+        report = it.report
+        it.lives += 1
+        report(ev.Launched(0))
+        report(ev.Ended(container.exit_status))
+        self._do(self._tell_output(container, report))
+        return None
+
+    async def _stop(self, it: Attended, service: ServiceRef) -> None:
+        grace = it.spec.stop_grace if it.spec.stop_grace is not None else ENGINE_GRACE
+        async with it.turn:
+            await self._hands.stop(it.spec.instance_id, self._own(service), grace)
+
+    async def _tell_output(self, container: Container, report: Report) -> None:
+        lines = await self._hands.last_words(container)
+        if lines is not None:
+            report(ev.Output(lines))

@@ -1,0 +1,217 @@
+"""The Docker Engine over its API: the few calls that are needed, with limits and clear errors.
+
+aiodocker does the talking. It is the asynchronous client that is kept by the makers of aiohttp
+and knows unix sockets, TLS and ssh; the engine's own Python library is synchronous. Which
+engine to talk to is asked of the `docker` command, since it knows contexts and what goes
+before what; aiodocker's own rules for that differ from docker's.
+"""
+
+import asyncio
+import errno
+import json
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiodocker
+import aiohttp
+
+from hostmanager.compose.command import ComposeError, execute
+from hostmanager.drivers.compose.containers import PROJECT, unix_time
+
+CALL_TIME = 5.0
+"""Seconds that a call may take that only tells or sets something."""
+
+START_TIME = 60.0
+"""Seconds that it may take to start a container."""
+
+STOP_MARGIN = 15.0
+"""Seconds beyond its grace period that the engine may take to stop a container."""
+
+DEFAULT = "unix:///var/run/docker.sock"
+
+CONTAINER_EVENTS = (
+    *("create", "start", "die", "pause", "unpause", "destroy", "rename", "oom"),
+    "health_status",
+)
+IMAGE_EVENTS = ("tag", "untag", "delete", "pull", "load", "import")
+
+END = None
+
+
+class EngineError(Exception):
+    """The engine did not do what it was asked, or cannot be asked; for people, with a remedy."""
+
+
+class NoSuchContainerError(EngineError):
+    """The container is not there any more."""
+
+
+async def find_endpoint(environ: Mapping[str, str], cwd: Path) -> str:
+    """Where the engine listens, by the rules of the `docker` command."""
+    if environ.get("DOCKER_HOST"):
+        return environ["DOCKER_HOST"]
+    template = "{{.Endpoints.docker.Host}}"
+    argv = ("docker", "context", "inspect", "--format", template)
+    try:
+        done = await execute(argv, environ, cwd, CALL_TIME)
+    except ComposeError:
+        return DEFAULT  # there is a compose command without docker's own
+    if done.code != 0:
+        raise EngineError(f"It is not known where the Docker Engine is: {done.reason}.")
+    return done.out.strip() or DEFAULT
+
+
+class Engine:
+    """One connection to an engine."""
+
+    def __init__(self, endpoint: str) -> None:
+        self.endpoint = endpoint
+        try:
+            self._docker = aiodocker.Docker(url=endpoint)
+        except (ValueError, OSError) as error:
+            raise EngineError(f"The Docker Engine at {endpoint} cannot be used: {error}.") from None
+
+    async def close(self) -> None:
+        """Let go of the connection."""
+        await self._docker.close()
+
+    async def ping(self, limit: float = CALL_TIME) -> None:
+        """Make sure that it answers.
+
+        Raises:
+            EngineError: It does not.
+        """
+        async with self._call("whether it is there", limit):
+            await self._docker.version()
+
+    async def now(self) -> float:
+        """What time the engine has, Unix time; it may be on another machine."""
+        async with self._call("what time it has"):
+            return unix_time(str((await self._docker.system.info()).get("SystemTime") or ""))
+
+    async def compose_containers(self) -> list[tuple[str, str]]:
+        """All containers of compose projects, as pairs of id and project."""
+        filters = json.dumps({"label": [PROJECT]})
+        async with self._call("which containers there are"):
+            listed = await self._docker.containers.list(all=True, filters=filters)
+        return [(c.id, str((c._container.get("Labels") or {}).get(PROJECT, ""))) for c in listed]
+
+    async def inspect(self, container_id: str) -> Mapping[str, Any]:
+        """Everything about a container.
+
+        Raises:
+            NoSuchContainerError: It is not there.
+        """
+        async with self._call(f"how the container {container_id[:12]} is"):
+            return dict(await self._docker.containers.container(container_id).show())
+
+    async def images(self) -> list[Mapping[str, Any]]:
+        """All images that have a name."""
+        async with self._call("which images there are"):
+            return list(await self._docker.images.list())
+
+    async def start(self, container_id: str) -> None:
+        """Start a container as it was made."""
+        async with self._call(f"to start {container_id[:12]}", START_TIME):
+            await self._docker.containers.container(container_id).start()
+
+    async def stop(self, container_id: str, grace: float) -> None:
+        """Ask a container to stop; the engine kills it after its grace period."""
+        async with self._call(f"to stop {container_id[:12]}", grace + STOP_MARGIN):
+            await self._docker.containers.container(container_id).stop()
+
+    async def kill(self, container_id: str) -> None:
+        """Kill a container; one that does not run is none the worse."""
+        try:
+            async with self._call(f"to kill {container_id[:12]}"):
+                await self._docker.containers.container(container_id).kill(signal="SIGKILL")
+        except EngineError as error:
+            if "is not running" not in str(error):
+                raise
+
+    async def remove(self, container_id: str, *, force: bool = False) -> None:
+        """Remove a container; without force, only one that does not run."""
+        try:
+            async with self._call(f"to remove {container_id[:12]}", STOP_MARGIN):
+                await self._docker.containers.container(container_id).delete(force=force)
+        except NoSuchContainerError:
+            pass
+        except EngineError as error:
+            if "already in progress" not in str(error):
+                raise
+
+    async def log(self, container_id: str, lines: int, since: float = 0.0) -> list[str]:
+        """The newest lines that a container wrote, each after the time that the engine gave it."""
+        async with self._call(f"for the output of {container_id[:12]}"):
+            container = self._docker.containers.container(container_id)
+            parts = await container.log(
+                stdout=True, stderr=True, tail=lines, since=f"{since:.6f}", timestamps=True
+            )
+        return "".join(parts).splitlines()
+
+    async def events(self, since: float) -> AsyncIterator[Mapping[str, Any]]:
+        """What happens, from that engine's time on, until the stream ends."""
+        filters = json.dumps(
+            {"type": ["container", "image"], "event": [*CONTAINER_EVENTS, *IMAGE_EVENTS]}
+        )
+        events = self._docker.events
+        subscriber = events.subscribe(create_task=False)  # type: ignore[no-untyped-call]
+        running = asyncio.ensure_future(events.run(filters=filters, since=f"{since:.6f}"))
+        try:
+            while (event := await subscriber.get()) is not END:
+                yield event
+            try:
+                await running
+            except (aiodocker.DockerError, aiohttp.ClientError, OSError, ValueError) as error:
+                raise EngineError(self._unreachable(error)) from None
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+    @asynccontextmanager
+    async def _call(self, what: str, limit: float = CALL_TIME) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(limit):
+                yield
+        except TimeoutError:
+            raise EngineError(
+                f"The Docker Engine does not answer (asked {what}, waited {limit:g} s). "
+                "See `systemctl status docker`."
+            ) from None
+        except aiodocker.DockerError as error:
+            if error.status == 404:
+                raise NoSuchContainerError(str(error.message)) from None
+            if error.status >= 900:
+                raise EngineError(self._unreachable(error)) from None
+            raise EngineError(f"The Docker Engine refused: {error.message}") from None
+        except (aiohttp.ClientError, OSError) as error:
+            raise EngineError(self._unreachable(error)) from None
+
+    def _unreachable(self, error: BaseException) -> str:
+        """Say why it cannot be reached, and what to do about it."""
+        number = next((e.errno for e in _causes(error) if isinstance(e, OSError)), None)
+        where = self.endpoint.removeprefix("unix://")
+        if number in (errno.EACCES, errno.EPERM):
+            return (
+                f"The Docker Engine cannot be used: permission denied for {where}. Put the user "
+                "of the manager into the group docker (`sudo usermod -aG docker USER`), then "
+                "start the manager again."
+            )
+        if number == errno.ENOENT:
+            return (
+                f"There is no Docker Engine: {where} is not there. Is it installed, and running? "
+                "See `systemctl status docker`."
+            )
+        if number == errno.ECONNREFUSED:
+            return f"The Docker Engine does not run: nobody listens at {where}."
+        return f"The Docker Engine at {where} cannot be reached: {error}"
+
+
+def _causes(error: BaseException) -> Iterable[BaseException]:
+    """An error, what it was raised from, and so on."""
+    seen: BaseException | None = error
+    while seen is not None:
+        yield seen
+        seen = seen.__cause__ or seen.__context__

@@ -1,0 +1,87 @@
+"""What is done to containers, through the engine: stop, kill, start, read.
+
+Stopping and removing go to the engine directly rather than through compose: that concerns
+exactly these containers, works while their file is broken, and takes a millisecond instead of
+a process.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+
+from hostmanager.drivers.compose.containers import Container
+from hostmanager.drivers.compose.engine import EngineError
+from hostmanager.drivers.compose.sight import NOT_YET, Sight
+
+log = logging.getLogger(__name__)
+
+LAST_LINES = 20
+"""Lines of a container's output that are told after its end."""
+
+
+class Hands:
+    """Acts on containers; what fails is said, and makes the sight look whether the engine is there.
+
+    Args:
+        sight: The connection to the engine.
+        say: Takes what people want to read: instance-id and a sentence about it.
+    """
+
+    def __init__(self, sight: Sight, say: Callable[[str, str], None]) -> None:
+        self._sight = sight
+        self._say = say
+
+    async def stop(self, instance_id: str, containers: Sequence[Container], grace: float) -> None:
+        """Stop and remove containers, as compose would; the engine kills them after `grace`."""
+        await asyncio.gather(*(self._stop_one(instance_id, c, grace) for c in containers))
+
+    async def _stop_one(self, instance_id: str, container: Container, grace: float) -> None:
+        engine = self._sight.engine
+        if engine is None:
+            return  # sight is lost, which is told; it begins anew when that is back
+        try:
+            if container.alive:
+                await engine.stop(container.id, grace)
+            await engine.remove(container.id)
+        except EngineError as error:
+            self._failed(instance_id, "stopped", error)
+
+    async def kill(self, instance_id: str, containers: Sequence[Container]) -> None:
+        """Kill and remove containers, also while a stop of them hangs."""
+        engine = self._sight.engine
+        if engine is None:
+            return
+        for container in containers:
+            try:
+                if container.alive:
+                    await engine.kill(container.id)
+                await engine.remove(container.id, force=True)
+            except EngineError as error:
+                self._failed(instance_id, "killed", error)
+
+    async def start(self, container: Container) -> None:
+        """Start a container as it was made.
+
+        Raises:
+            EngineError: It does not start.
+        """
+        engine = self._sight.engine
+        if engine is None:
+            raise EngineError(self._sight.trouble or NOT_YET)
+        await engine.start(container.id)
+
+    async def last_words(self, container: Container) -> tuple[str, ...] | None:
+        """The last lines of a container's latest run; None if there are none to be had."""
+        engine = self._sight.engine
+        if engine is None:
+            return None
+        try:
+            lines = await engine.log(container.id, LAST_LINES, container.since)
+        except EngineError as error:
+            log.debug("docker: no output of %s: %s", container.name, error)
+            return None  # it is removed already, or its log goes elsewhere
+        return tuple(line.partition(" ")[2].rstrip() for line in lines)
+
+    def _failed(self, instance_id: str, what: str, error: EngineError) -> None:
+        self._say(instance_id, f"its container could not be {what}: {error}")
+        self._sight.suspect(error)

@@ -1,0 +1,294 @@
+"""What can be seen of the containers: a table that follows the engine's events.
+
+One list call at every (re)connect, then the stream of events. An event is only a hint that a
+container has to be looked at again: what is believed is what `inspect` says, so that a lost,
+doubled or late event can delay, never mislead. Each container is looked at by a task of its
+own: one that the engine cannot tell anything about holds up nobody else.
+
+An engine that is frozen keeps its connections open and says nothing. So while nothing
+happens, it is asked every few seconds whether it is still there. That is the only thing that
+an idle manager does here.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from typing import Any
+
+from hostmanager.drivers.compose.containers import PROJECT, Container, container_of
+from hostmanager.drivers.compose.engine import Engine, EngineError, NoSuchContainerError
+from hostmanager.drivers.compose.images import Images
+
+log = logging.getLogger(__name__)
+
+PING_EVERY = 2.0
+"""Seconds of silence after which the engine is asked whether it is there."""
+
+PING_TIME = 2.5
+"""Seconds that it may take to answer that."""
+
+RETRY_AFTER = (0.1, 0.2, 0.5, 1.0)
+"""Seconds between attempts to reach it; the last goes on. A unix socket costs next to nothing."""
+
+IMAGES_REST = 0.1
+"""Seconds that image events are gathered: one pull makes several."""
+
+NOT_YET = "The Docker Engine has not been asked yet."
+
+Open = Callable[[], Awaitable[Engine]]
+
+
+class Sight:
+    """Follows the containers of some compose projects.
+
+    Args:
+        open_engine: Makes a connection to the engine.
+
+    Attributes:
+        engine: The present connection; None while there is none.
+        containers: What is known of each container of the followed projects, by id.
+        images: Which images there are.
+        clear: Whether all that is the present truth.
+        trouble: Why not, as a sentence; None if it is.
+        exit_codes: What the engine told when a container ended, by id; the latest run's.
+        on_change: Told of the container (what was known of it, what is known) after a change.
+        on_clear: Told when sight was gained.
+        on_lost: Told when it was lost.
+        on_images: Told when the images may have changed.
+    """
+
+    def __init__(self, open_engine: Open) -> None:
+        self.engine: Engine | None = None
+        self.containers: dict[str, Container] = {}
+        self.images = Images()
+        self.clear = False
+        self.trouble: str | None = NOT_YET
+        self.exit_codes: dict[str, int] = {}
+        self.on_change: Callable[[Container | None, Container | None], None] = lambda *_: None
+        self.on_clear: Callable[[], None] = lambda: None
+        self.on_lost: Callable[[str], None] = lambda _: None
+        self.on_images: Callable[[], None] = lambda: None
+        self._open = open_engine
+        self._projects: frozenset[str] = frozenset()
+        self._loop: asyncio.Task[None] | None = None
+        self._looks: dict[str, asyncio.Task[None]] = {}
+        self._again: set[str] = set()
+        self._listing = asyncio.Lock()
+        self._images_due: asyncio.Task[None] | None = None
+        self._alive = asyncio.Event()
+        self._suspected = asyncio.Event()
+        self._suspicion: EngineError | None = None
+        self._was_clear = False
+
+    def start(self) -> None:
+        """Begin to follow; returns at once."""
+        if self._loop is None:
+            self._loop = asyncio.ensure_future(self._follow())
+
+    async def close(self) -> None:
+        """Stop following."""
+        tasks = [t for t in (self._loop, self._images_due, *self._looks.values()) if t]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def follow(self, projects: frozenset[str]) -> None:
+        """Follow the containers of these projects; returns once that is so, or sight is lost."""
+        if projects == self._projects:
+            return
+        self._projects = projects
+        if self.clear and self.engine is not None:
+            try:
+                await self._list(self.engine)
+            except EngineError as error:
+                self.suspect(error)
+
+    def suspect(self, error: EngineError) -> None:
+        """A call failed: if the engine is gone, find out now rather than at the next ping."""
+        log.debug("docker: %s", error)
+        self._suspicion = error
+        self._alive.clear()
+        self._suspected.set()
+
+    # --- the connection ---------------------------------------------------------------------
+
+    async def _follow(self) -> None:
+        """Keep a connection, for ever."""
+        failures = 0
+        while True:
+            try:
+                await self._watch()
+                why = None  # the stream was cut; nothing is known to be wrong
+            except EngineError as error:
+                why = str(error)
+            except Exception as error:  # an engine that answers nonsense
+                log.exception("docker: watching")
+                why = f"The Docker Engine's answer is not understood: {error!r}."
+            failures = failures + 1 if why and not self._was_clear else 0
+            self._was_clear = False
+            if why is not None:
+                self._lose(why)
+            await asyncio.sleep(RETRY_AFTER[min(failures, len(RETRY_AFTER) - 1)])
+
+    async def _watch(self) -> None:
+        engine = await self._open()
+        try:
+            self._suspected.clear()
+            self._suspicion = None
+            await engine.ping(PING_TIME)
+            # From before the list on, so that nothing is missed between the two.
+            events = asyncio.ensure_future(self._take_events(engine, await engine.now()))
+            try:
+                await self._list(engine)
+                await self._list_images(engine)
+                self._gain(engine)
+                pings = asyncio.ensure_future(self._ping(engine))
+                try:
+                    await asyncio.wait((events, pings), return_when=asyncio.FIRST_COMPLETED)
+                    for task in (pings, events):
+                        if task.done():
+                            task.result()
+                finally:
+                    await _cancel(pings)
+            finally:
+                await _cancel(events)
+        finally:
+            self.engine = None
+            with suppress(Exception):
+                await engine.close()
+
+    def _gain(self, engine: Engine) -> None:
+        self.engine = engine
+        self.clear, self.trouble = True, None
+        self._was_clear = True
+        self.on_clear()
+
+    def _lose(self, why: str) -> None:
+        changed = self.clear or self.trouble != why
+        self.clear, self.trouble = False, why
+        if changed:
+            self.on_lost(why)
+
+    async def _ping(self, engine: Engine) -> None:
+        """Make sure now and then that it is there; ends by an error."""
+        while True:
+            self._alive.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(PING_EVERY):
+                    await self._suspected.wait()
+            if self._suspected.is_set() or not self._alive.is_set():
+                self._suspected.clear()
+                await engine.ping(PING_TIME)
+                self._suspicion = None
+
+    # --- what it tells ----------------------------------------------------------------------
+
+    async def _take_events(self, engine: Engine, since: float) -> None:
+        async for event in engine.events(since):
+            self._alive.set()
+            if event.get("Type") == "image":
+                self._look_at_images_soon(engine)
+            else:
+                self._take_event(engine, event)
+
+    def _take_event(self, engine: Engine, event: Mapping[str, Any]) -> None:
+        actor = event.get("Actor") or {}
+        labels = actor.get("Attributes") or {}
+        container_id = str(actor.get("ID") or "")
+        if not container_id or labels.get(PROJECT) not in self._projects:
+            return
+        if event.get("Action") == "die" and str(labels.get("exitCode")).isdecimal():
+            self.exit_codes[container_id] = int(labels["exitCode"])
+        if event.get("Action") == "destroy":
+            self._put(container_id, None)
+        else:
+            self._look_soon(engine, container_id)
+
+    def _look_soon(self, engine: Engine, container_id: str) -> None:
+        """Look at it; if it is being looked at, once more after that."""
+        if container_id in self._looks:
+            self._again.add(container_id)
+            return
+        task = asyncio.ensure_future(self._look(engine, container_id))
+        self._looks[container_id] = task
+        task.add_done_callback(lambda _: self._looks.pop(container_id, None))
+
+    async def _look(self, engine: Engine, container_id: str) -> None:
+        while True:
+            self._again.discard(container_id)
+            try:
+                found = container_of(await engine.inspect(container_id))
+            except NoSuchContainerError:
+                found = None
+            except EngineError as error:
+                self.suspect(error)
+                return
+            self._put(container_id, found)
+            if container_id not in self._again:
+                return
+
+    def _put(self, container_id: str, now: Container | None) -> None:
+        before = self.containers.get(container_id)
+        if now is None:
+            self.containers.pop(container_id, None)
+        else:
+            self.containers[container_id] = now
+        if now != before:
+            self.on_change(before, now)
+        if now is None:
+            self.exit_codes.pop(container_id, None)
+
+    async def look_at(self, project: str) -> None:
+        """Look at all containers of a project now, the new ones included.
+
+        Raises:
+            EngineError: The engine does not tell.
+        """
+        engine = self.engine
+        if engine is None:
+            raise EngineError(self.trouble or NOT_YET)
+        await self._list(engine, project)
+
+    async def _list(self, engine: Engine, project: str | None = None) -> None:
+        """Look at every container of the followed projects, or of one."""
+        async with self._listing:
+            listed = await engine.compose_containers()
+            projects = self._projects if project is None else {project}
+            ids = [c for c, its_project in listed if its_project in projects]
+            for container_id in ids:
+                # By the same way as after events: an older answer never replaces a newer one.
+                self._look_soon(engine, container_id)
+            for container_id, known in list(self.containers.items()):
+                if container_id not in ids and (project is None or known.project == project):
+                    self._put(container_id, None)
+            await asyncio.gather(*(self._looks[c] for c in ids if c in self._looks))
+            if self._suspicion is not None:
+                raise self._suspicion
+
+    # --- images -----------------------------------------------------------------------------
+
+    def _look_at_images_soon(self, engine: Engine) -> None:
+        if self._images_due is None or self._images_due.done():
+            self._images_due = asyncio.ensure_future(self._look_at_images(engine))
+
+    async def _look_at_images(self, engine: Engine) -> None:
+        await asyncio.sleep(IMAGES_REST)
+        try:
+            await self._list_images(engine)
+        except EngineError as error:
+            self.suspect(error)
+
+    async def look_at_images(self) -> None:
+        """Look now; raises EngineError if the engine does not tell."""
+        if self.engine is not None:
+            await self._list_images(self.engine)
+
+    async def _list_images(self, engine: Engine) -> None:
+        self.images = Images(await engine.images())
+        self.on_images()
+
+
+async def _cancel(task: "asyncio.Task[None]") -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

@@ -1,0 +1,166 @@
+"""What is to be told of a service: what was told last, compared with what can be seen now.
+
+Pure functions on plain data. A container that its own restart policy starts again has ended,
+and is told to have; from then on it is alive in the engine's care, since nobody may start a
+second one, and since it has to be stopped if it is not wanted. Its next run is told as a change of
+its condition.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from hostmanager.core.events import Condition, Ended, ExitStatus, Gone, Launched, Observation
+from hostmanager.core.model import Found, InstanceSpec, ServiceRef
+from hostmanager.drivers.compose.containers import Container
+from hostmanager.drivers.compose.images import Images
+
+Run = tuple[str, str]
+
+NOTHING_SAID = Condition()
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What was told of an instance.
+
+    Attributes:
+        run: The run that was told to be alive; None if none was.
+        restarting: Whether that had ended, and the engine was about to start it again.
+        condition: How it was told to be.
+        owed: Whether an answer is owed even if nothing has changed.
+    """
+
+    run: Run | None = None
+    restarting: bool = False
+    condition: Condition = NOTHING_SAID
+    owed: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What can be seen of a service.
+
+    Attributes:
+        spec: The instance that it is.
+        service: The service.
+        containers: All containers of its project that are alive or have been.
+        images: Which images there are.
+        ended: How the run ended that was told to be alive, in case it did.
+        made_as: The fingerprint of the spec that a container was made from, by the digest on it.
+    """
+
+    spec: InstanceSpec
+    service: ServiceRef
+    containers: Sequence[Container]
+    images: Images
+    ended: ExitStatus
+    made_as: Mapping[str, str]
+
+    @property
+    def alive(self) -> list[Container]:
+        """Its containers that are alive, the one that stands for it first."""
+        return [c for c in containers_of(self.service, self.containers) if c.alive]
+
+
+Step = tuple[Told, Observation]
+
+
+def containers_of(service: ServiceRef, among: Sequence[Container]) -> list[Container]:
+    """The containers of a service, those that are alive first."""
+    key = (service.project, service.name)
+    own = [c for c in among if (c.project, c.service) == key and not c.oneoff]
+    return sorted(own, key=lambda c: (not c.alive, c.number))
+
+
+def compare(told: Told, seen: Seen) -> Iterator[Step]:
+    """What is to be told, step by step, each with what has been told then."""
+    alive = seen.alive
+    standing = _standing(told, alive, seen.service.scale)
+    if told.run is not None and standing is None:
+        told = Told(owed=False)
+        yield told, Ended(seen.ended)
+    if told.run is None and alive:
+        told = _told_alive(alive[0])
+        yield told, Launched(alive[0].pid, found(seen, alive[0]))
+    elif told.run is None and told.owed:
+        told = replace(told, owed=False)
+        yield told, Gone()
+    elif standing is not None and told.owed:
+        told = _told_alive(standing)
+        yield told, Launched(standing.pid, found(seen, standing))
+    if told.run is not None:
+        yield from _compare_conditions(told, seen, standing or alive[0])
+
+
+def _standing(told: Told, alive: list[Container], scale: int) -> Container | None:
+    """The container in which the run that was told goes on; None if it ended."""
+    if told.run is None:
+        return None
+    same = next((c for c in alive if c.id == told.run[0]), None)
+    if same is None:
+        return alive[0] if alive and scale > 1 else None
+    if told.restarting:
+        return same  # its end was told already
+    goes_on = same.run == told.run and same.status != "restarting"
+    return same if goes_on else None
+
+
+def _told_alive(container: Container) -> Told:
+    return Told(container.run, container.status == "restarting", owed=False)
+
+
+def _compare_conditions(told: Told, seen: Seen, container: Container) -> Iterator[Step]:
+    restarting = container.status == "restarting"
+    again = None
+    if told.restarting and restarting and container.run != told.run:
+        # It came up and ended again between two looks.
+        again = found(seen, container)
+    elif container.run != told.run or (told.restarting and not restarting):
+        again = found(seen, container)
+    outdated = is_outdated(seen, container)
+    now = Condition(remark(seen, container), outdated, restarting)
+    told = replace(told, run=container.run, restarting=restarting)
+    if now != told.condition or again is not None:
+        yield replace(told, condition=now), replace(now, found=again)
+
+
+def found(seen: Seen, container: Container) -> Found:
+    """What runs, and from what it was made, as far as that is known."""
+    made_as = container.digest
+    if made_as != seen.spec.fingerprint and not seen.service.telling:
+        made_as = seen.made_as.get(container.digest, "")
+    return Found(container.pid, container.since, made_as, seen.spec.agent_class)
+
+
+def is_outdated(seen: Seen, container: Container) -> bool:
+    """Whether the name of its image means another image by now (contract, section 5)."""
+    now = seen.images.id_of(seen.service.image or container.image)
+    return now is not None and now != container.image_id
+
+
+def remark(seen: Seen, container: Container) -> str | None:
+    """What people should know of how it is; None if all is well."""
+    said = []
+    if container.status == "restarting":
+        said.append(
+            f"It {container.exit_status}; the Docker Engine starts it again by itself, as the "
+            "restart policy in its compose file says."
+        )
+    if container.status == "paused":
+        said.append(f"It is paused; `docker unpause {container.name}` lets it go on.")
+    if container.health == "unhealthy":
+        why = f": {container.health_said}" if container.health_said else ""
+        said.append(f"It is unhealthy, says its health check{why}.")
+    alive, scale = len(seen.alive), seen.service.scale
+    if alive < scale:
+        said.append(f"Only {alive} of its {scale} containers run.")
+    missing = [name for name in seen.service.depends_on if not _runs(seen, name)]
+    if missing:
+        does = "do" if len(missing) > 1 else "does"
+        said.append(f"It depends on {', '.join(missing)}, which {does} not run.")
+    return " ".join(said) or None
+
+
+def _runs(seen: Seen, name: str) -> bool:
+    project = seen.service.project
+    return any(c.alive and (c.project, c.service) == (project, name) for c in seen.containers)
