@@ -14,7 +14,7 @@ from hostmanager.demo.router import Router
 from tests.faults.campaign import Campaign
 from tests.faults.kinds import KINDS
 from tests.faults.report import report
-from tests.faults.world import World
+from tests.faults.world import ROUTER, World
 from tests.support.sites import Site
 
 TELL = 5.0
@@ -60,7 +60,7 @@ def _options() -> argparse.Namespace:
 def _world(folder: Path) -> World:
     """A site with a router of its own, which runs."""
     router = Router(folder / "router")
-    router.start()
+    router.start(ROUTER)
     return World(Site(folder / "site", router), router)
 
 

@@ -17,7 +17,7 @@ def _working(world: World) -> Router:
 @kind("router killed", 1)
 def killed(world: World, _rng: Random) -> str:
     router = _working(world)
-    world.hurt["router"] = router.start
+    world.hurt["router"] = world.start_router
     router.kill()
     return ""
 
@@ -37,7 +37,7 @@ def flapping(world: World, rng: Random) -> str:
     for _ in range(times):
         router.kill()
         time.sleep(rng.random())
-        router.start()
+        world.start_router()
         time.sleep(rng.random())
     del world.hurt["router"]
     return f"{times} times"
@@ -55,6 +55,6 @@ def replaced(world: World, _rng: Random) -> str:
     )
     old.kill()
     world.router = new
-    new.start()
+    world.start_router()
     del world.hurt["router"]
     return ""
