@@ -9,13 +9,13 @@ takes `own_engine`. Without an engine these tests are skipped, and the summary s
 """
 
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from tests.docker.engine import folders
 from tests.support import engine as engines
 from tests.support.engine import Engine, MissingError
 from tests.support.engine_projects import Project
@@ -35,7 +35,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def engine() -> Iterator[Engine]:
     """A Docker Engine for all tests that leave it alone: the reachable one, else a private one."""
-    folder = _short_folder()
+    folders.sweep()
+    folder = folders.make()
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, folder)
         try:
@@ -52,10 +53,10 @@ def make_engine(engine) -> Iterator[Callable[..., Engine]]:
     with ExitStack() as stack:  # one that cannot be removed keeps no other from it
 
         def start(*arguments: str) -> Engine:
-            folder = _short_folder()
+            folder = folders.make()
             stack.callback(shutil.rmtree, folder)
             try:
-                made = Engine.private(folder / "engine", arguments)
+                made = Engine.private(folder / folders.ENGINE, arguments)
             except MissingError as error:
                 pytest.skip(str(error))
             stack.callback(made.remove)
@@ -110,8 +111,3 @@ def registry(engine, tmp_path_factory) -> Iterator[Registry]:
         pytest.skip(str(error))
     with made:
         yield made
-
-
-def _short_folder() -> Path:
-    """A folder with a short name: a Unix socket's path has at most 107 characters."""
-    return Path(tempfile.mkdtemp(prefix="hm-engine-", dir="/tmp"))

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote, urlsplit
 
-from tests.docker.engine import client, image
+from tests.docker.engine import client, folders, image
 from tests.docker.engine.daemon import Daemon, DaemonError, find_dockerd
 from tests.support.waiting import wait_for
 
@@ -27,7 +27,7 @@ DEFAULT_HOST = "unix:///var/run/docker.sock"
 HOW = 'as root on Debian, eval "$(python3 -m tests.docker.engine up)" gets one'
 PROBLEM = "HOSTMANAGER_ENGINE_PROBLEM"  # set by .ci/run: why `up` did not work there
 MADE = "hostmanager.tests.made"  # label of images that tests make
-LIMIT = 60.0
+LIMIT = 100.0
 
 
 class MissingError(Exception):
@@ -68,7 +68,7 @@ class Engine:
             _need_tools(_environment(host))
             return cls(_environment(host), folder / image.ROOT, None)
         try:
-            return cls.private(folder / "engine")
+            return cls.private(folder / folders.ENGINE)
         except (MissingError, DaemonError) as error:
             msg = f"no Docker Engine answers at {host} ({why}), and none can be started: {error}"
             raise MissingError(msg) from None
@@ -164,7 +164,7 @@ class Engine:
         except LookupError:
             return "gone"
 
-    def wait_state(self, container: str, state: str, timeout: float = 20) -> None:
+    def wait_state(self, container: str, state: str, timeout: float = 60) -> None:
         """Wait until a container is in that state, as of `state`."""
         what = f"container {container} to be {state}"
         wait_for(

@@ -77,7 +77,7 @@ class Project:
         listed = self.engine.api("GET", f"/containers/json?all=1&filters={filters}").body
         return [container["Id"] for container in listed]
 
-    def container(self, service: str, timeout: float = 20) -> str:
+    def container(self, service: str, timeout: float = 60) -> str:
         """The id of the one container of a service, once there is one."""
         found = wait_for(
             lambda: self.containers(service), timeout, f"a container of {self.name}/{service}"
@@ -91,7 +91,7 @@ class Project:
         assert len(found) <= 1, f"{self.name}/{service} has {len(found)} containers"
         return self.engine.state(found[0]) if found else "gone"
 
-    def wait_state(self, service: str, state: str, timeout: float = 20) -> None:
+    def wait_state(self, service: str, state: str, timeout: float = 60) -> None:
         """Wait until `state` is that."""
         what = f"{self.name}/{service} to be {state}"
         wait_for(lambda: self.state(service) == state, timeout, what, lambda: self.state(service))

@@ -57,12 +57,14 @@ def load(
     environment = {**os.environ, **environment}
     known = ["docker", "image", "inspect", name]
     if not changes:
-        asked = subprocess.run(known, env=environment, capture_output=True, check=False, timeout=60)
+        asked = subprocess.run(
+            known, env=environment, capture_output=True, check=False, timeout=100
+        )
         if asked.returncode == 0:
             return
     options = [f"--change={change}" for change in ("ENV PATH=/bin", 'CMD ["/bin/sh"]', *changes)]
     command = ["docker", "import", *options, str(root), name]
-    subprocess.run(command, env=environment, capture_output=True, check=True, timeout=60)
+    subprocess.run(command, env=environment, capture_output=True, check=True, timeout=100)
 
 
 def _add(
