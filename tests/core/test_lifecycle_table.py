@@ -159,7 +159,9 @@ def settle(life, known, after, effects):
         expected = (State.UNSEEN, (ev.Look(due),))
         assert after.deadline == NOW.mono + LOOK_PATIENCE
     elif known.target is not Target.UP:
-        expected = (State.DOWN, ())
+        # A service that failed leaves a dead container, which goes with the wish to have it up.
+        dead = life.state is State.WAITING and due.kind is Kind.DOCKER
+        expected = (State.DOWN, (SIGINT,) if dead else ())
     elif not_before > NOW.mono:
         expected = (State.WAITING, ())
         assert after.deadline == not_before
