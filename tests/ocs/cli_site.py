@@ -1,0 +1,156 @@
+"""A site of several hosts, with a manager on each, and the command as people type it."""
+
+import dataclasses
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from hostmanager.cli.main import main
+from tests.support.managers import Manager
+from tests.support.sites import Site, instance
+
+HOSTMANAGER = str(Path(sys.executable).parent / "hostmanager")
+
+
+@dataclasses.dataclass
+class Done:
+    """What a command did."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+class Place:
+    """Several hosts that share a router and a site file."""
+
+    def __init__(self, site: Site, capsys: Any) -> None:
+        self.site = site
+        self.managers: dict[str, Manager] = {}
+        self._capsys = capsys
+        self._hosts: dict[str, list[dict[str, Any]]] = {}
+
+    def write(self, **hosts: list[dict[str, Any]]) -> None:
+        """Write the site file: the agents of each host; each host gets a manager."""
+        self._hosts = hosts
+        blocks = {
+            name: {"agent-instances": [instance(f"hm-{name}", agent_class="HostManager"), *entries]}
+            for name, entries in hosts.items()
+        }
+        self.site.write_data({"hub": self.site.hub(), "hosts": blocks})
+
+    def start(self, *hosts: str, options: tuple[str, ...] = ()) -> None:
+        """Start the managers of these hosts."""
+        for host in hosts:
+            here = dataclasses.replace(self.site, host=host)
+            folder = self.site.folder
+            words = ["--stop-timeout", "1", "--state-dir", str(folder / f"state-{host}"), *options]
+            self.managers[host] = Manager(here, words, log_path=folder / f"{host}.log")
+        for host in hosts:
+            self.managers[host].wait_ready()
+
+    def run(self, *words: str) -> Done:
+        """Run the command in this process."""
+        self._capsys.readouterr()
+        code = 0
+        try:
+            main([words[0], "--site-file", str(self.site.file), *words[1:]])
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else 1
+        printed = self._capsys.readouterr()
+        assert "Traceback" not in printed.err
+        return Done(code, printed.out, printed.err)
+
+    def popen(self, *words: str, **more: Any) -> "subprocess.Popen[str]":
+        """Start the command as a process of its own."""
+        return subprocess.Popen(
+            [HOSTMANAGER, words[0], "--site-file", str(self.site.file), *words[1:]],
+            **{
+                "stdin": subprocess.DEVNULL,
+                "stdout": subprocess.PIPE,
+                "stderr": subprocess.PIPE,
+                "text": True,
+                "env": {**os.environ, "HM_TEST_MARK": self.site.mark},
+                **more,
+            },
+        )
+
+    def status(self, *words: str) -> dict[str, dict[str, Any]]:
+        """What `status --json` says of each agent."""
+        found = self.run("status", "--json", *words).json
+        return {agent["instance_id"]: agent for host in found["hosts"] for agent in host["agents"]}
+
+    def states(self) -> dict[str, str]:
+        """The state of each agent."""
+        return {name: agent["state"] for name, agent in self.status().items()}
+
+    def stop(self) -> None:
+        """Stop all managers."""
+        for manager in self.managers.values():
+            if manager.running():
+                manager.terminate()
+        for manager in self.managers.values():
+            manager.stop()
+
+
+def on_a_terminal(
+    place: Place,
+    *words: str,
+    columns: int = 80,
+    rows: int = 24,
+    typed: dict[str, str] | None = None,
+) -> str:
+    """What the command shows on a terminal, and how it ended.
+
+    Args:
+        place: The site.
+        words: The command line.
+        columns: Of the terminal.
+        rows: Of the terminal.
+        typed: What is typed when something is shown, once; ``^C`` is a SIGINT.
+    """
+    ours, theirs = pty.openpty()
+    environment = {"COLUMNS": str(columns), "LINES": str(rows), "TERM": "xterm-256color"}
+    process = place.popen(
+        *words, stdin=theirs, stdout=theirs, stderr=theirs, env={**os.environ, **environment}
+    )
+    os.close(theirs)
+    waiting = dict(typed or {})
+    shown = b""
+    while True:
+        try:
+            chunk = os.read(ours, 65536)
+        except OSError:  # nobody has it open any more
+            break
+        shown += chunk
+        for seen in [text for text in waiting if text.encode() in shown]:
+            answer = waiting.pop(seen)
+            if answer == "^C":
+                process.send_signal(signal.SIGINT)
+            else:
+                os.write(ours, answer.encode())
+    os.close(ours)
+    return f"{shown.decode()}exit {process.wait(20)}"
+
+
+def plain(text: str) -> list[str]:
+    """Lines without colours, without blanks at the ends, without empty ones."""
+    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text)
+    return [line.rstrip() for line in text.splitlines() if line.strip()]
+
+
+def places(site, capsys):
+    """Make the fixture: ``place = pytest.fixture(places)``."""
+    made = Place(site, capsys)
+    yield made
+    made.stop()
