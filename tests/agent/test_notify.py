@@ -2,6 +2,7 @@
 
 import os
 import socket
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 
 import pytest
@@ -181,14 +182,17 @@ def test_the_watchdog_is_fed_twice_in_its_time(systemd, clock, told):
 def fill(systemd) -> int:
     """Fill the socket as a systemd that hangs would have it."""
     sent = 0
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as out:
-        out.setblocking(False)
+    with ExitStack() as senders:  # each may have only so much under way
         while True:
-            try:
-                out.sendto(b"X=1", systemd.address)
-            except BlockingIOError:
+            out = senders.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
+            out.setblocking(False)
+            before = sent
+            with suppress(BlockingIOError):
+                while True:
+                    out.sendto(b"X=1", systemd.address)
+                    sent += 1
+            if sent == before:
                 return sent
-            sent += 1
 
 
 def test_a_systemd_that_does_not_read_holds_nothing_up_and_is_told_later(

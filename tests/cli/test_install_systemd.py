@@ -158,6 +158,20 @@ def test_the_time_to_stop_is_also_read_from_the_site_config(here):
     assert "TimeoutStopSec=145" in lines_of(done)
 
 
+def test_what_is_odd_but_may_be_meant_is_remarked_upon(here):
+    odd = ("--docker-compose", "nowhere.yaml", "--min-privs", "2")
+    printed = here.run(*me("--print", *odd))
+    assert any(line.startswith("ExecStart=") for line in lines_of(printed))
+    remarks = json.loads(here.run(*me("--unit-dir", "units", "--json", *odd)).stdout)["remarks"]
+    assert [f"note: {remark}" for remark in remarks] == printed.stderr.splitlines()
+    assert "the site has no access policy" in remarks[0]
+    assert "nowhere.yaml is not a readable file" in remarks[1]
+
+
+def test_containers_are_no_concern_of_a_unit_without_compose_files(here):
+    assert not any("docker.service" in line for line in lines_of(here.run(*me("--print"))))
+
+
 def test_several_managers_of_a_host_have_units_of_their_own(here):
     for name in ("hm-one", "hm-two"):
         lines_of(here.run(*me("--unit-dir", "units", "--instance-id", name), host="daq2"))
@@ -177,7 +191,8 @@ def test_several_managers_of_a_host_have_units_of_their_own(here):
         (("--site-host", "daq9"), "daq9"),
         (("--instance-id", "hm-daq9"), "has no such instance"),
         (("--initial-state", "sideways"), "sideways"),
-        (("--docker-compose", "nowhere.yaml"), "nowhere.yaml is not a readable file"),
+        (("--docker-compose-bin", "/nowhere/docker"), "/nowhere/docker is not an executable"),
+        (("--access-policy", "nonsense"), "access_policy: 'nonsense'"),
         (("--working-dir", "/nowhere"), "/nowhere does not exist"),
         (("--env", "NOT_SET"), "it is not set now"),
         (("--env", "A B=1"), "cannot be the name of a variable"),

@@ -147,12 +147,15 @@ def run(args: argparse.Namespace) -> int:
         place = _place(args)
         if args.remove:
             return _report(args, remove(place, _name(args), args.force, args.dry_run))
-        unit = make_unit(args, os.environ)
+        unit, remarks = make_unit(args, os.environ)
         if args.print:
             print(unit.text(), end="")
+            for remark in remarks:
+                print(f"note: {remark}", file=sys.stderr)
             return EXIT_DONE
         wants = [word for word in ("enable", "now") if getattr(args, word)]
-        return _report(args, install(place, unit, wants, args.force, args.dry_run))
+        result = install(place, unit, wants, args.force, args.dry_run)
+        return _report(args, {**result, "remarks": [*remarks, *result["remarks"]]})
     except (UsageProblem, UsageError, SiteFileError, UnitError, ValueError) as error:
         print(f"hostmanager install-systemd: {error}", file=sys.stderr)
         return EXIT_USAGE
@@ -207,8 +210,11 @@ def words_of(args: argparse.Namespace, leave_out: Sequence[str] = ()) -> list[st
     return words
 
 
-def make_unit(args: argparse.Namespace, environ: Mapping[str, str]) -> Unit:
+def make_unit(args: argparse.Namespace, environ: Mapping[str, str]) -> tuple[Unit, list[str]]:
     """Check everything, and say what the unit says.
+
+    Returns:
+        The unit, and remarks for people.
 
     Raises:
         UsageProblem, UsageError, SiteFileError, ValueError: Something is wrong.
@@ -230,9 +236,9 @@ def make_unit(args: argparse.Namespace, environ: Mapping[str, str]) -> Unit:
             f"the working directory {working_dir} does not exist. Use --working-dir."
         )
     _try_as(user, args.group, working_dir, found.site_file)
-    access_remarks(found)
     compose_bin(found, working_dir)
-    files = compose_files(found, working_dir)
+    files, remarks = compose_files(found, working_dir)
+    remarks = [*access_remarks(found), *remarks]
     command = [
         *(sys.executable, "-m", "hostmanager.agent"),
         f"--instance-id={found.instance_id}",
@@ -243,7 +249,7 @@ def make_unit(args: argparse.Namespace, environ: Mapping[str, str]) -> Unit:
     ]
     if found.state_dir is not None:
         command.append(f"--state-dir={Path(found.state_dir).absolute()}")
-    return Unit(
+    unit = Unit(
         name=args.unit or f"hostmanager-{found.instance_id}",
         description=f"OCS host manager {found.instance_id} (host {found.site_host})",
         command=tuple(command),
@@ -259,6 +265,7 @@ def make_unit(args: argparse.Namespace, environ: Mapping[str, str]) -> Unit:
         of_user=args.user_unit,
         kill=shutil.which("kill") or "/bin/kill",
     )
+    return unit, remarks
 
 
 def _try_as(user: str | None, group: str | None, working_dir: Path, site_file: str) -> None:
