@@ -53,9 +53,12 @@ PENDING = (
     *((service(agent_class="Pending"), False), (foreign(agent_class="Pending"), False)),
     (passive(), False),
 )
-NOT_BEFORE = (NOW.mono - 5, NOW.mono + 5)
-LAUNCHED = (Moment(NOW.mono - 0.5, 0.0), Moment(NOW.mono - 100, 0.0))
-RECORDS = ((NOT_BEFORE[0], 0, None), *itertools.product(NOT_BEFORE, (0, 5), LAUNCHED))
+RECENTLY, LONG_AGO = Moment(NOW.mono - 0.5, 0.0), Moment(NOW.mono - 100, 0.0)
+RECORDS = (
+    # earliest next launch, failures in a row, latest launch
+    *((NOW.mono - 5, 0, None), (NOW.mono - 5, 5, LONG_AGO), (NOW.mono + 5, 0, RECENTLY)),
+    *((NOW.mono + 5, 5, RECENTLY), (NOW.mono + 5, 5, LONG_AGO), (NOW.mono + 5, 5, None)),
+)
 
 
 def lives(state):

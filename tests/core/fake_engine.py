@@ -94,6 +94,11 @@ class FakeEngine:
         """Whether the engine answers."""
         return self._answers
 
+    @property
+    def lost(self) -> bool:
+        """Whether the driver has noticed that it does not."""
+        return self._lost
+
     # --- what the core asks for -------------------------------------------------------------
 
     def launch(self, spec: InstanceSpec, report: Report) -> None:
@@ -182,7 +187,6 @@ class FakeEngine:
             self.told[name] = True
             up.report(ev.Launched(self.containers[name].pid))
         elif self._watched.get(name) is up.report:
-            self.told[name] = self.told.get(name) if self._answers else None
             up.report(failed or ev.LaunchFailed("engine", NO_ANSWER))
         self._tell(name)
 

@@ -197,10 +197,11 @@ def test_a_manager_that_begins_again_leaves_passive_services_as_they_are(world, 
     assert (world.engine.launches["a"], world.engine.signals["a"]) == ([], [])
 
 
-def test_a_passive_one_that_is_dropped_goes_on(world):
+@pytest.mark.parametrize("how", ["drop", "retire"])
+def test_a_passive_one_whose_row_goes_goes_on(world, how):
     world.engine.others_start("a")
     start(world, passive())
-    world.supervisor.drop("a")
+    getattr(world.supervisor, how)("a")
     assert "a" not in world.snapshot
     world.engine.others_end("a")
     world.engine.others_start("a")

@@ -12,7 +12,8 @@ from random import Random
 from hostmanager.core.life import Life
 from hostmanager.core.model import InstanceSpec, Target
 from hostmanager.core.requests import Request
-from tests.core.fakes import OBEYS, Behaviour, World, spec
+from tests.core.fake_engine import MixedWorld
+from tests.core.fakes import OBEYS, Behaviour, spec
 from tests.sim.invariants import Watch
 
 DAY = 86_400.0
@@ -32,7 +33,7 @@ class Day:
     """
 
     def __init__(self, seed: int, agents: int = 50, length: float = DAY) -> None:
-        self.world = World(seed=seed, early=0.0005)  # as hasty as a real loop
+        self.world = MixedWorld(seed=seed, early=0.0005)  # as hasty as a real loop
         self.watch = Watch(self.world)
         self.agents = agents
         self.random = Random(seed)

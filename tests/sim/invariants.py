@@ -2,9 +2,9 @@
 
 from collections import defaultdict
 
-from hostmanager.core.life import Life, State
-from hostmanager.core.model import Target
-from tests.core.fakes import World
+from hostmanager.core.life import NOTHING_ALIVE, Life, State
+from hostmanager.core.model import Kind, Target
+from tests.core.fake_engine import MixedWorld
 
 MOVING = frozenset({State.STARTING, State.STOPPING, State.TERMINATING, State.KILLING})
 
@@ -12,10 +12,13 @@ MOVING = frozenset({State.STARTING, State.STOPPING, State.TERMINATING, State.KIL
 class Watch:
     """Looks at each change of a world, and remembers what is needed to judge it."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: MixedWorld) -> None:
         self.world = world
         self.failures = 0
         self.too_soon: list[str] = []
+        self.too_late: list[str] = []
+        self.unasked: list[str] = []
+        self.asked: dict[str, Target] = {}  # what passive ones were told, until it is reached
         self._before: dict[str, Life] = {}
         self._deaths: dict[str, list[float]] = defaultdict(list)
         world.snapshot.listen(self._changed)
@@ -25,12 +28,29 @@ class Watch:
         if life is None:
             return
         self._before[name] = life
+        if life.spec.passive and life.target is Target.PASSIVE:
+            self.asked.pop(name, None)
         if before is None or before.state is life.state:
             return
+        self._judge_what_nobody_manages(name, life)
+        self._judge_first_failure(name, before, life)
         if before.state is not State.DOWN and len(life.exits) > len(before.exits):
             self.failures += 1
         if life.state is State.STARTING and life.streak > 1:
             self._judge(name, before, life)
+
+    def _judge_what_nobody_manages(self, name: str, life: Life) -> None:
+        needs = {State.STARTING: Target.UP, State.STOPPING: Target.DOWN}.get(life.state)
+        if life.spec.passive and needs and self.asked.get(name) is not needs:
+            self.unasked.append(f"{name}: {life.state} at {self.world.clock.mono}")
+
+    def _judge_first_failure(self, name: str, before: Life, life: Life) -> None:
+        failed = len(life.exits) > len(before.exits) and life.streak == 1
+        process = life.spec.kind is Kind.HOST and life.spec.obstacle is None
+        if failed and process and before.state is State.UP and life.state is not State.STARTING:
+            cleared = life.state is State.TERMINATING  # it left others behind; those go first
+            if life.target is Target.UP and not cleared:
+                self.too_late.append(f"{name}: {life.state} at {self.world.clock.mono}")
 
     def _judge(self, name: str, before: Life, life: Life) -> None:
         """A launch that answers a second failure in a row, or a later one."""
@@ -50,16 +70,55 @@ class Watch:
         """The first at once, others after a delay; people may be a little quicker."""
         assert self.too_soon == []
 
+    def the_first_failure_of_an_agent_is_answered_at_once_whatever_the_engine_does(self) -> None:
+        """An agent's relaunch is delayed by its own failures alone."""
+        assert self.too_late == []
+        for name, life in self.world.snapshot.items():
+            if life.spec.kind is Kind.HOST and life.state is State.STARTING and life.launched:
+                assert self.world.driver.launches[name][-1] == life.launched.mono
+
+    def a_passive_one_is_never_started_or_ended_unless_somebody_asked(self) -> None:
+        """Others do that, as they like."""
+        assert self.unasked == []
+
+    def nothing_was_asked_of_a_driver_that_must_never_be(self) -> None:
+        """Two processes of an instance, an `up` for what runs, a container that is not ours …"""
+        assert self.world.wrongs == [], self.world.wrongs
+
+    def what_is_shown_at_rest_has_nothing_alive(self) -> None:
+        """As far as somebody tells: a frozen engine does not."""
+        driver, engine = self.world.driver, self.world.engine
+        for name, life in self.world.snapshot.items():
+            if life.state in NOTHING_ALIVE:
+                assert not driver.alive(name), f"{name} is shown {life.state}, but is alive"
+                assert name not in driver.in_flight
+            resting = life.state in (State.DOWN, State.WAITING) and life.spec.kind is Kind.DOCKER
+            if resting and engine.in_sight:
+                assert not engine.alive(name), f"{name} is shown {life.state}, but is alive"
+
+    def what_is_out_of_sight_is_shown_unseen(self) -> None:
+        """Never down, nor up: nobody knows. But what is blocked is, whatever runs."""
+        for name, life in self.world.snapshot.items():
+            if life.spec.foreign:
+                assert life.state is State.BLOCKED, f"{name} is {life.state}"
+            elif life.spec.kind is Kind.DOCKER and self.world.engine.lost:
+                assert life.state is State.UNSEEN, f"{name} is {life.state}"
+            elif life.spec.kind is Kind.HOST:
+                assert life.state is not State.UNSEEN
+
     def everything_is_as_wanted_or_explained(self) -> None:
         """Wanted and shown agree; or something is under way with a deadline, or says why not."""
         for name, life in self.world.snapshot.items():
-            at_goal = life.state.value == life.target.value and not life.pending
+            passive = life.target is Target.PASSIVE and life.state in (State.UP, State.DOWN)
+            at_goal = (passive or life.state.value == life.target.value) and not life.pending
+            unseen = life.state is State.UNSEEN and (life.deadline is not None or life.trouble)
             blocked = life.state is State.BLOCKED and life.spec.obstacle is not None
             waiting = life.state is State.WAITING and life.target is Target.UP
             soon = life.deadline is not None and life.deadline >= self.world.clock.mono - 1e-6
             assert (
                 at_goal
                 or blocked
+                or unseen
                 or ((waiting or life.state in MOVING) and soon)
                 or (life.state in MOVING and life.trouble)
             ), f"{name} is {life.state}, wanted {life.target}: {life}"

@@ -1,13 +1,16 @@
 """Anything in any order: hypothesis drives a supervisor among fakes and looks for a way
 to break what an operator relies on."""
 
+from collections.abc import Callable
+
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from hostmanager.core.life import NOTHING_ALIVE, State
-from hostmanager.core.model import Target
+from hostmanager.core.life import ENDING, State
+from hostmanager.core.model import InstanceSpec, Kind, Target
 from hostmanager.core.requests import Request
+from tests.core.fake_engine import MixedWorld, foreign, passive, service
 from tests.core.fakes import (
     CRASHES,
     IGNORES_SIGINT,
@@ -23,7 +26,15 @@ from tests.core.fakes import (
 )
 from tests.sim.invariants import Watch
 
-NAMES = ("a", "b", "c")
+NAMES = ("a", "b", "c", "d", "e")
+Maker = Callable[..., InstanceSpec]
+
+
+def obstructed(name: str, **more: object) -> InstanceSpec:
+    """An agent that cannot be operated."""
+    return spec(name, obstacle="no such class", **more)
+
+
 BEHAVIOURS = (
     *(OBEYS, CRASHES, IGNORES_SIGINT, IGNORES_SIGTERM, LEAVES_SOME, NO_PROGRAM, SLOW_DISK),
     Behaviour(answers_after=None),
@@ -37,48 +48,60 @@ BEHAVIOURS = (
     UNKILLABLE,
 )
 SOMEBODY = st.sampled_from(NAMES)
+KINDS = st.sampled_from([spec, spec, service, service, foreign, obstructed, passive])
 TARGETS = st.sampled_from([Target.UP, Target.DOWN])
 LONGEST_STOP = 10 + 5 + 5 + 5 + 1  # each step, one more for remnants, and a bit
 LONGEST_WAIT = 10 + 25 + 1  # the longest delay, the slowest launch, and a bit
 
 
 class AnyOrder(RuleBasedStateMachine):
-    """Operators, reloads, failures and time, in any order."""
+    """Operators, reloads, others at the engine, failures and time, in any order."""
 
     @initialize(seed=st.integers(0, 1000))
     def begin(self, seed: int) -> None:
-        self.world = World(seed=seed)
+        self.world = MixedWorld(seed=seed)
         self.watch = Watch(self.world)
         self.supervisor = self.world.supervisor
         self.edition = 0
         self.wanted: dict[str, Target] = {}  # by the last who said something
-        for name in NAMES:
-            self.add(name, Target.UP)
+        for name, make in zip(NAMES, (spec, spec, service, service, passive), strict=True):
+            self.add(name, make, Target.UP)
 
-    def edit(self, name: str, **more: object):
+    def edit(self, name: str, make: Maker, **more: object) -> InstanceSpec:
         self.edition += 1
-        return spec(name, fingerprint=str(self.edition), **more)
+        return make(name, fingerprint=str(self.edition), **more)
 
-    # --- the site file ------------------------------------------------------------------
+    def entry(self, name: str, make: Maker, wish: Target, **more: object) -> InstanceSpec:
+        """A new entry; note what is wanted of it, which nobody wants of a passive one."""
+        if make is passive:
+            self.wanted[name] = Target.PASSIVE
+            self.watch.asked.pop(name, None)
+            return self.edit(name, passive)
+        self.wanted[name] = wish
+        return self.edit(name, make, initial_target=wish, **more)
 
-    @rule(name=SOMEBODY, wish=TARGETS)
-    def add(self, name: str, wish: Target) -> None:
+    # --- the site file, and compose files ---------------------------------------------------
+
+    @rule(name=SOMEBODY, make=KINDS, wish=TARGETS)
+    def add(self, name: str, make: Maker, wish: Target) -> None:
         if name not in self.supervisor.known():
-            self.supervisor.add(self.edit(name, initial_target=wish))
-            self.wanted[name] = wish
+            self.supervisor.add(self.entry(name, make, wish))
 
-    @rule(name=SOMEBODY, wish=TARGETS, blocked=st.booleans())
-    def replace(self, name: str, wish: Target, blocked: bool) -> None:
+    @rule(name=SOMEBODY, make=KINDS, wish=TARGETS)
+    def replace(self, name: str, make: Maker, wish: Target) -> None:
         if name in self.supervisor.known():
-            obstacle = "no such class" if blocked else None
-            self.supervisor.replace(self.edit(name, initial_target=wish, obstacle=obstacle))
-            self.wanted[name] = wish
+            self.supervisor.replace(self.entry(name, make, wish))
 
     @rule(name=SOMEBODY, blocked=st.booleans())
     def update(self, name: str, blocked: bool) -> None:
-        if name in self.supervisor.known():
-            obstacle = "no such class" if blocked else None
-            self.supervisor.update(self.edit(name, obstacle=obstacle))
+        known = self.supervisor.known().get(name)
+        if known is None or known.passive:
+            return
+        if known.kind is Kind.DOCKER:
+            make = foreign if blocked else service
+        else:
+            make = obstructed if blocked else spec
+        self.supervisor.update(self.edit(name, make))
 
     @rule(name=SOMEBODY)
     def retire(self, name: str) -> None:
@@ -90,10 +113,13 @@ class AnyOrder(RuleBasedStateMachine):
 
     @rule(name=SOMEBODY | st.just("all"), wish=TARGETS)
     def request(self, name: str, wish: Target) -> None:
+        known = self.supervisor.known()
         for each in NAMES if name == "all" else (name,):
-            if each in self.wanted:
+            if each in known and known[each].passive:
+                self.watch.asked[each] = wish
+            elif each in known:
                 self.wanted[each] = wish
-        if name == "all" or name in self.supervisor.known():
+        if name == "all" or name in known:
             self.supervisor.carry_out([Request(name, wish)])
 
     @rule(name=SOMEBODY)
@@ -110,11 +136,25 @@ class AnyOrder(RuleBasedStateMachine):
     def hurry(self) -> None:
         self.supervisor.hurry()
 
+    @rule()
+    def stop_the_manager(self) -> None:
+        for name in self.supervisor.listed():
+            self.wanted[name] = Target.DOWN
+        self.supervisor.stop_all()
+
+    @rule()
+    def begin_again(self) -> None:
+        for known in self.supervisor.known().values():
+            self.wanted[known.instance_id] = known.initial_target
+            self.watch.asked.pop(known.instance_id, None)
+            self.supervisor.add(known)
+
     # --- the world ------------------------------------------------------------------------
 
     @rule(name=SOMEBODY, behaviours=st.lists(st.sampled_from(BEHAVIOURS), max_size=3))
     def plan(self, name: str, behaviours: list[Behaviour]) -> None:
-        self.world.driver.plan[name] = behaviours
+        self.world.driver.plan[name] = list(behaviours)
+        self.world.engine.plan[name] = list(behaviours)
 
     @rule(name=SOMEBODY)
     def crash(self, name: str) -> None:
@@ -132,18 +172,58 @@ class AnyOrder(RuleBasedStateMachine):
     def jump_wall_clock(self, length: float) -> None:
         self.world.clock.jump(length)
 
+    # --- the engine, and others who use it ------------------------------------------------------
+
+    @rule(name=SOMEBODY, behaviour=st.sampled_from(BEHAVIOURS))
+    def others_start(self, name: str, behaviour: Behaviour) -> None:
+        self.world.engine.others_start(name, behaviour)
+
+    @rule(name=SOMEBODY, removed=st.booleans())
+    def others_end(self, name: str, removed: bool) -> None:
+        self.world.engine.others_end(name, removed=removed)
+
+    @rule(name=SOMEBODY)
+    def let_the_engine_restart_it_or_not(self, name: str) -> None:
+        self.world.engine.restarting ^= {name}
+
+    @rule(name=SOMEBODY)
+    def finish_up(self, name: str) -> None:
+        self.world.engine.finish_up(name)
+
+    @rule()
+    def freeze_the_engine(self) -> None:
+        self.world.engine.freeze()
+
+    @rule()
+    def lose_sight_of_the_engine(self) -> None:
+        self.world.engine.lose_sight()
+
+    @rule()
+    def see_the_engine_again(self) -> None:
+        self.world.engine.come_back()
+
     # --- what an operator relies on -------------------------------------------------------
 
     @invariant()
-    def never_two_processes_of_one_instance_and_none_in_spite_of_an_obstacle(self) -> None:
-        """The fake driver raises the moment that it is asked for either."""
+    def never_two_of_one_instance_and_none_in_spite_of_an_obstacle(self) -> None:
+        self.watch.nothing_was_asked_of_a_driver_that_must_never_be()
 
     @invariant()
     def what_is_shown_at_rest_has_nothing_alive(self) -> None:
-        for name, life in self.world.snapshot.items():
-            if life.state in NOTHING_ALIVE:
-                assert not self.world.driver.alive(name)
-                assert name not in self.world.driver.in_flight
+        self.watch.what_is_shown_at_rest_has_nothing_alive()
+
+    @invariant()
+    def what_is_out_of_sight_never_shows_down(self) -> None:
+        self.watch.what_is_out_of_sight_is_shown_unseen()
+
+    @invariant()
+    def a_passive_one_is_never_started_or_ended_unless_somebody_asked(self) -> None:
+        self.watch.a_passive_one_is_never_started_or_ended_unless_somebody_asked()
+
+    @invariant()
+    def no_engine_trouble_delays_the_relaunch_of_an_agent(self) -> None:
+        watch = self.watch
+        watch.the_first_failure_of_an_agent_is_answered_at_once_whatever_the_engine_does()
 
     @invariant()
     def nothing_that_lives_is_unknown(self) -> None:
@@ -154,8 +234,10 @@ class AnyOrder(RuleBasedStateMachine):
     def the_last_request_decides(self) -> None:
         known = self.supervisor.known()
         assert set(known) == set(self.wanted)
-        for name in known:
-            assert self.world.snapshot[name].target is self.wanted[name]
+        for name, entry in known.items():
+            target = self.world.snapshot[name].target
+            asked = {self.watch.asked.get(name), Target.PASSIVE}
+            assert target in (asked if entry.passive else {self.wanted[name]})
 
     @invariant()
     def whatever_is_not_as_wanted_has_a_deadline_or_a_reason(self) -> None:
@@ -169,30 +251,45 @@ class AnyOrder(RuleBasedStateMachine):
         """With a world that behaves from now on, all is as wanted within the policy's bound."""
         if not hasattr(self, "world"):
             return
-        driver = self.world.driver
-        driver.plan.clear()
+        self.calm_down()
         self.world.clock.advance(LONGEST_STOP)
-        for name in NAMES:
-            driver.unblock(name)
+        self.unblock_all()
         self.world.clock.advance(LONGEST_STOP + LONGEST_WAIT)
-        for name in NAMES:  # launched by an old plan, perhaps, and unkillable
-            driver.unblock(name)
+        self.unblock_all()  # launched by an old plan, perhaps, and unkillable
         self.world.clock.advance(LONGEST_WAIT)
         assert not self.supervisor.leaving()
         for name, target in self.wanted.items():
-            life = self.world.snapshot[name]
-            if life.spec.obstacle is not None and not driver.alive(name):
-                assert life.state is State.BLOCKED
-            else:
-                assert life.state.value == target.value, life
+            self.is_as_it_should_be(name, target)
         self.supervisor.stop_all()
         at_rest = []
         self.supervisor.when_at_rest(lambda: at_rest.append(True))
         self.world.clock.advance(LONGEST_STOP)
         assert at_rest == [True]
 
+    def calm_down(self) -> None:
+        self.world.driver.plan.clear()
+        self.world.engine.plan.clear()
+        self.world.engine.restarting.clear()
+        self.world.engine.come_back()
 
-AnyOrder.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+    def unblock_all(self) -> None:
+        for name in NAMES:
+            self.world.driver.unblock(name)
+            if name in self.world.snapshot and self.world.snapshot[name].state in ENDING:
+                self.world.engine.others_end(name)
+
+    def is_as_it_should_be(self, name: str, target: Target) -> None:
+        life = self.world.snapshot[name]
+        if life.spec.obstacle is not None and not self.world.driver.alive(name):
+            assert life.state is State.BLOCKED
+        elif life.spec.passive:
+            assert life.target is Target.PASSIVE
+            assert life.state is (State.UP if self.world.engine.alive(name) else State.DOWN)
+        else:
+            assert life.state.value == target.value, life
+
+
+AnyOrder.TestCase.settings = settings(max_examples=120, stateful_step_count=40, deadline=None)
 TestAnyOrder = AnyOrder.TestCase
 
 

@@ -93,8 +93,12 @@ class Supervisor:
         self._keepers[spec.instance_id].post(ev.Update(spec))
 
     def retire(self, instance_id: str) -> None:
-        """Have an instance down, then forgotten."""
-        self._keepers[instance_id].post(ev.Retire())
+        """Have an instance down, then forgotten; what nobody manages is left as it is."""
+        keeper = self._keepers[instance_id]
+        if keeper.life.spec.passive:
+            self.drop(instance_id)
+        else:
+            keeper.post(ev.Retire())
 
     def drop(self, instance_id: str) -> None:
         """Forget an instance at once, and leave what runs of it as it is."""
