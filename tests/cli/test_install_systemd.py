@@ -8,101 +8,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.cli.here import HOSTMANAGER, Here, lines_of, me
 
-from hostmanager.cli import unit_steps
-from hostmanager.cli.unit import MARK, Unit
-from hostmanager.cli.unit_steps import Place, StepError, install
-
-HOSTMANAGER = str(Path(sys.executable).parent / "hostmanager")
-
-SITE = """\
-hub: {wamp_server: "ws://127.0.0.1:1/ws", wamp_realm: r, address_root: o}
-hosts:
-  daq1:
-    agent-instances:
-      - {agent-class: HostManager, instance-id: hm-daq1}
-  daq2:
-    agent-instances:
-      - {agent-class: HostManager, instance-id: hm-one}
-      - {agent-class: HostManager, instance-id: hm-two, arguments: [--stop-timeout, 100]}
-"""
-
-SYSTEMCTL = """\
-#!/bin/sh
-echo "$@" >> "$NOTES"
-for last; do :; done
-case "$*" in
-    *is-active*) [ "$last" = "$ACTIVE" ]; exit;;
-    *"${FAILS:-nothing fails}"*) echo "it went wrong" >&2; exit 1;;
-esac
-"""
-
-
-class Here:
-    """A host of its own: a site file, folders, and a systemctl that takes notes."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.site = folder / "site.yaml"
-        self.site.write_text(SITE)
-        self.notes = folder / "notes"
-        self.notes.touch()
-        self.units = folder / "config" / "systemd" / "user"
-        programs = folder / "bin"
-        programs.mkdir()
-        systemctl = programs / "systemctl"
-        systemctl.write_text(SYSTEMCTL)
-        systemctl.chmod(0o755)
-        self.environment = {
-            "PATH": f"{programs}:/usr/bin:/bin",
-            "HOME": str(folder),
-            "XDG_CONFIG_HOME": str(folder / "config"),
-            "NOTES": str(self.notes),
-        }
-
-    def run(self, *words: str, host: str = "daq1", **environment: str):
-        return subprocess.run(
-            [
-                HOSTMANAGER,
-                "install-systemd",
-                f"--site-file={self.site}",
-                f"--site-host={host}",
-                *words,
-            ],
-            check=False,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            cwd=self.folder,
-            env={**self.environment, **environment},
-        )
-
-    def for_user(self, *words: str, **environment: str):
-        return self.run("--user-unit", *words, **environment)
-
-    @property
-    def told(self) -> list[str]:
-        """What systemd was told."""
-        lines = self.notes.read_text().splitlines()
-        return [line.removeprefix("--user ") for line in lines if "is-active" not in line]
-
-    @property
-    def unit(self) -> Path:
-        return self.units / "hostmanager-hm-daq1.service"
+from hostmanager.cli.unit import MARK
 
 
 @pytest.fixture
 def here(tmp_path):
     return Here(tmp_path.resolve())
-
-
-def lines_of(done) -> list[str]:
-    assert done.returncode == 0, done.stderr
-    return done.stdout.splitlines()
-
-
-def me(*words: str) -> tuple[str, ...]:
-    return ("--user", getpass.getuser(), *words)
 
 
 # --- what the unit says ------------------------------------------------------------------------
@@ -299,50 +212,6 @@ def test_without_systemctl_it_says_so(here):
     done = here.for_user(PATH=str(here.folder / "nothing"))
     assert done.returncode == 1
     assert "there is no systemctl on this machine" in done.stderr
-
-
-OLD = "ocs-hostmanager.service"
-
-
-def system(here, monkeypatch, active: str = "") -> Place:
-    """The place for units of the whole system, if it were in our folder."""
-    monkeypatch.setenv("ACTIVE", active)
-    for name in ("PATH", "NOTES"):
-        monkeypatch.setenv(name, here.environment[name])
-    folder = here.folder / "system"
-    folder.mkdir()
-    (folder / OLD).write_text("[Service]\n")
-    return Place(folder)
-
-
-UNIT = Unit("hostmanager-hm-daq1", "it", (sys.executable,), Path("/"))
-
-
-def test_nothing_is_started_beside_a_running_manager_of_ocs(here, monkeypatch):
-    place = system(here, monkeypatch, active=OLD)
-    with pytest.raises(StepError, match=r"both would start the same agents. Nothing was done"):
-        install(place, UNIT, ["enable", "now"], force=False, dry=False)
-    assert here.told == []
-    assert [path.name for path in place.folder.iterdir()] == [OLD]
-
-
-def test_a_manager_of_ocs_that_does_not_run_is_remarked_upon(here, monkeypatch):
-    place = system(here, monkeypatch)
-    result = install(place, UNIT, ["now"], force=False, dry=False)
-    assert here.told == ["daemon-reload", f"start {UNIT.file_name}"]
-    (remark,) = result["remarks"]
-    assert f"systemctl disable --now {OLD}" in remark
-
-
-def test_no_unit_of_the_system_is_hidden(here, monkeypatch):
-    place = system(here, monkeypatch)
-    monkeypatch.setattr(unit_steps, "PACKAGED", [str(here.folder / "packaged")])
-    packaged = here.folder / "packaged" / UNIT.file_name
-    packaged.parent.mkdir()
-    packaged.touch()
-    with pytest.raises(StepError, match=r"has a hostmanager-hm-daq1.service of its own"):
-        install(place, UNIT, [], force=False, dry=False)
-    assert here.told == []
 
 
 # --- removing -----------------------------------------------------------------------------------

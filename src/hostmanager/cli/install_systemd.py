@@ -14,9 +14,11 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hostmanager.cli.strays import strays
 from hostmanager.cli.unit import NAME, Unit, UnitError
 from hostmanager.cli.unit_steps import Place, StepError, install, remove
 
@@ -147,21 +149,34 @@ def run(args: argparse.Namespace) -> int:
         place = _place(args)
         if args.remove:
             return _report(args, remove(place, _name(args), args.force, args.dry_run))
-        unit, remarks = make_unit(args, os.environ)
+        plan = make_plan(args, os.environ)
         if args.print:
-            print(unit.text(), end="")
-            for remark in remarks:
+            print(plan.unit.text(), end="")
+            for remark in plan.remarks:
                 print(f"note: {remark}", file=sys.stderr)
             return EXIT_DONE
         wants = [word for word in ("enable", "now") if getattr(args, word)]
-        result = install(place, unit, wants, args.force, args.dry_run)
-        return _report(args, {**result, "remarks": [*remarks, *result["remarks"]]})
+        if args.now and not (args.dry_run or args.force):
+            _refuse_strays(plan)
+        result = install(place, plan.unit, wants, args.force, args.dry_run)
+        return _report(args, {**result, "remarks": [*plan.remarks, *result["remarks"]]})
     except (UsageProblem, UsageError, SiteFileError, UnitError, ValueError) as error:
         print(f"hostmanager install-systemd: {error}", file=sys.stderr)
         return EXIT_USAGE
     except StepError as error:
         print(f"hostmanager install-systemd: {error}", file=sys.stderr)
         return EXIT_FAILED
+
+
+def _refuse_strays(plan: "Plan") -> None:
+    found = strays(plan.instance_ids)
+    if found:
+        listed = ", ".join(f"{stray.instance_id} (pid {stray.pid})" for stray in found)
+        raise StepError(
+            f"these agents run already, and no manager of this kind has started them: {listed}. "
+            "Each would run a second time; nothing was done. End them first, by what has started "
+            "them (see docs/install.md), or use --force."
+        )
 
 
 def _report(args: argparse.Namespace, result: dict[str, Any]) -> int:
@@ -210,11 +225,23 @@ def words_of(args: argparse.Namespace, leave_out: Sequence[str] = ()) -> list[st
     return words
 
 
-def make_unit(args: argparse.Namespace, environ: Mapping[str, str]) -> tuple[Unit, list[str]]:
-    """Check everything, and say what the unit says.
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is going to be installed.
 
-    Returns:
-        The unit, and remarks for people.
+    Attributes:
+        unit: The unit.
+        instance_ids: The agents that it will run.
+        remarks: For people.
+    """
+
+    unit: Unit
+    instance_ids: frozenset[str]
+    remarks: tuple[str, ...]
+
+
+def make_plan(args: argparse.Namespace, environ: Mapping[str, str]) -> Plan:
+    """Check everything, and say what the unit says.
 
     Raises:
         UsageProblem, UsageError, SiteFileError, ValueError: Something is wrong.
@@ -228,7 +255,7 @@ def make_unit(args: argparse.Namespace, environ: Mapping[str, str]) -> tuple[Uni
     )
     from hostmanager.site import effective_args  # noqa: PLC0415
 
-    found, _ = effective_args(make_parser(), words_of(args), environ)
+    found, site = effective_args(make_parser(), words_of(args), environ)
     user, home = _user(args)
     working_dir = Path(found.working_dir or home).absolute()
     if not working_dir.is_dir():
@@ -239,6 +266,7 @@ def make_unit(args: argparse.Namespace, environ: Mapping[str, str]) -> tuple[Uni
     compose_bin(found, working_dir)
     files, remarks = compose_files(found, working_dir)
     remarks = [*access_remarks(found), *remarks]
+    ids = frozenset(spec.instance_id for spec in site.specs)
     command = [
         *(sys.executable, "-m", "hostmanager.agent"),
         f"--instance-id={found.instance_id}",
@@ -265,7 +293,7 @@ def make_unit(args: argparse.Namespace, environ: Mapping[str, str]) -> tuple[Uni
         of_user=args.user_unit,
         kill=shutil.which("kill") or "/bin/kill",
     )
-    return unit, remarks
+    return Plan(unit, ids, tuple(remarks))
 
 
 def _try_as(user: str | None, group: str | None, working_dir: Path, site_file: str) -> None:

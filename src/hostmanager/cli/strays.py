@@ -1,0 +1,47 @@
+"""Agents that run on this host already, started by something that is no manager of ours.
+
+A manager takes over what an earlier one of ours has launched; it knows nothing of what the
+HostManager inside `ocs`, or a person, has started. To start it beside those would start each a
+second time.
+"""
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import NamedTuple
+
+TITLE = "ocs-agent:"
+"""What `ocs-agent-cli` calls its process, with the instance-id after it."""
+
+OURS = b"OCS_HOSTMANAGER="
+"""Variable that marks what a manager of ours has launched."""
+
+
+class Stray(NamedTuple):
+    """One that runs."""
+
+    instance_id: str
+    pid: int
+
+
+def strays(instance_ids: Collection[str]) -> list[Stray]:
+    """Look for them, as far as we may look."""
+    found = []
+    for process in Path("/proc").iterdir():
+        if process.name.isdigit():
+            stray = _look(process)
+            if stray is not None and stray.instance_id in instance_ids:
+                found.append(stray)
+    return sorted(found)
+
+
+def _look(process: Path) -> Stray | None:
+    try:
+        title = (process / "cmdline").read_bytes().partition(b"\0")[0].decode(errors="replace")
+        if not title.startswith(TITLE):
+            return None
+        environ = (process / "environ").read_bytes().split(b"\0")
+    except OSError:  # gone in the meantime, or somebody else's
+        return None
+    if any(entry.startswith(OURS) for entry in environ):
+        return None
+    return Stray(title.removeprefix(TITLE).strip(), int(process.name))
