@@ -26,4 +26,4 @@ def test_a_minute_of_random_faults_is_survived(own_router, make_site):
             world.router.stop()
     if campaign.problem:
         pytest.fail(campaign.problem, pytrace=False)
-    assert campaign.survived.total() > 0
+    assert campaign.survived.total() >= 10, "a machine this slow proves nothing"

@@ -8,6 +8,7 @@ import os
 import stat
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -54,7 +55,8 @@ def _private(path: Path, *, follow: bool = True) -> Path:
             "Remove it, or choose another one with --state-dir."
         )
     if stat.S_IMODE(found.st_mode) & 0o077:
-        path.chmod(0o700)
+        with suppress(OSError):  # read-only: no reason to leave the agents alone
+            path.chmod(0o700)
     return path
 
 
