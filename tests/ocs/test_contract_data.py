@@ -39,6 +39,7 @@ MORE_FIELDS = {
     "restarts": int,
     "last_exit": (dict, NOTHING),
     "next_attempt_at": (float, NOTHING),
+    "fingerprint": (str, NOTHING),
     "process_state": (str, NOTHING),
     "message": str,
     "output": (str, NOTHING),

@@ -48,6 +48,7 @@ def child_state(
         "stability": stability(life.exits, now.mono),
         "operable": life.spec.obstacle is None and life.state is not State.UNSEEN,
         "restart_required": life.restart_required,
+        "fingerprint": life.spec.fingerprint if life.spec.kind is Kind.HOST else None,
         "pid": life.pid,
         "started_at": life.launched.wall if alive and life.launched else None,
         "uptime": now.mono - life.launched.mono if alive and life.launched else None,

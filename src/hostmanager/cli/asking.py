@@ -87,7 +87,7 @@ class Manager:
         """
         return self._request("status", operation)[2] or {}
 
-    def run(self, operation: str, limit: float, **params: Any) -> Reply:
+    def run(self, operation: str, limit: float, /, **params: Any) -> Reply:
         """Run a task and wait for its end.
 
         Args:
@@ -115,7 +115,7 @@ class Manager:
             data if isinstance(data, dict) else {},
         )
 
-    def start(self, operation: str, **params: Any) -> dict[str, Any]:
+    def start(self, operation: str, /, **params: Any) -> dict[str, Any]:
         """Start an operation; returns its session at that moment.
 
         Raises:

@@ -23,6 +23,8 @@ COMMANDS = {
     "up": ("hostmanager.cli.targets", "start agents, and see that they stay up"),
     "down": ("hostmanager.cli.targets", "stop agents, and see that nothing is left of them"),
     "restart": ("hostmanager.cli.targets", "stop agents and start them again"),
+    "logs": ("hostmanager.cli.logs", "what agents print, of any host"),
+    "history": ("hostmanager.cli.history", "who asked for what, what died when"),
     "demo": ("hostmanager.cli.demo", "a router, a manager and a few agents, to look at"),
 }
 """Module and one line of help of each subcommand."""

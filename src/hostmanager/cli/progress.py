@@ -25,6 +25,8 @@ class Course:
         stage: What it was told last: ``down`` or ``up``.
         told_at: When (monotonic clock); None: not yet.
         deaths: Times of its unexpected ends since it was told.
+        patience: Seconds after which another target than ours means that somebody else
+            said so: a manager that begins again shows the old ones for a moment.
         up_since: Since when it was seen up without a break (monotonic clock).
     """
 
@@ -33,6 +35,7 @@ class Course:
     told_at: float | None = None
     deaths: set[float] = field(default_factory=set)
     up_since: float | None = None
+    patience: float = 0.0
     _old_death: float | None = None
 
     @classmethod
@@ -85,6 +88,8 @@ class Course:
             step.last_lines = list(ended.get("output") or [])[-LAST_LINES:]
         target = child["target_state"]
         if target in ("up", "down") and target != self.stage:
+            if now - (self.told_at or now) < self.patience:
+                return False
             self.fail(f"somebody else has told it {target} meanwhile")
             return False
         if step.state == "?":

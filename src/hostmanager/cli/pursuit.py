@@ -24,6 +24,9 @@ LOOK = 0.1
 
 BEGIN_PATIENCE = 0.5
 
+WAKING = 10.0
+"""Seconds that a manager may take to begin again: it reads the site config then."""
+
 Told = tuple[str, list[Course], Reply | AskError]
 
 
@@ -35,6 +38,8 @@ class Pursuit:
     ) -> None:
         self.plan = plan
         self.courses = [Course.of(step) for step in plan.steps]
+        for course in self.courses:
+            course.patience = WAKING if course.step.row.host in plan.woken else 0.0
         self._args = args
         hosts = dict.fromkeys(step.row.host for step in plan.steps)
         self._managers = managers(site, args, hosts)

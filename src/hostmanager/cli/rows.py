@@ -244,7 +244,7 @@ def _disagreements(host: HostEntry, child: Mapping[str, Any], entry: Entry | Non
         says = f"{entry.agent_class} ({entry.spec.kind})"
         text = f"runs as {plain} ({kind}), the site config says {says}; {reload} would change it"
         return [(Severity.WARNING, text)]
-    if (child.get("fingerprint") or entry.spec.fingerprint) != entry.spec.fingerprint:
+    if kind is Kind.HOST and (child.get("fingerprint") or entry.spec.fingerprint) != entry.spec.fingerprint:
         text = f"its entry in the site config differs from what its manager has read; {reload}"
         return [(Severity.NOTE, text)]
     return []

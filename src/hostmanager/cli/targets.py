@@ -16,6 +16,8 @@ from hostmanager.cli.sites import Site, read_site
 TIMEOUT = 60.0
 """Seconds until it is given up to wait for agents; an agent may take 15 s to be ended."""
 
+VERBS = {"up": "start", "down": "stop", "restart": "restart"}
+
 _WHAT = {
     "up": """\
 Start agents: say that they are wanted up, and wait until they are. An agent counts as up when
@@ -125,7 +127,7 @@ def _code_before(plan: Plan) -> int:
 
 def _show(plan: Plan, screen: Screen) -> None:
     """Say what will happen."""
-    verb = {"up": "start", "down": "stop", "restart": "restart"}[plan.command]
+    verb = VERBS[plan.command]
     by_host: dict[str, list[Step]] = {}
     for step in plan.steps:
         by_host.setdefault(step.row.host, []).append(step)
@@ -165,7 +167,7 @@ def _agreed(
         return True
     hosts = {step.row.host for step in plan.steps}
     where = f"{counted(len(plan.steps), 'agent')} on {counted(len(hosts), 'host')}"
-    return screen.ask(f"This will {plan.command} {where}. Go on?")
+    return screen.ask(f"This will {VERBS[plan.command]} {where}. Go on?")
 
 
 run = guarded(change)

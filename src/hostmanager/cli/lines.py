@@ -1,0 +1,138 @@
+"""Getting the output of agents from their managers, and putting it in order. No printing."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from hostmanager.cli.asking import AskError, Manager, Trouble, in_parallel
+from hostmanager.cli.rows import Row
+
+MOST = 10_000
+"""Lines that a manager gives at most."""
+
+PER_AGENT = 0.5
+"""Seconds that reading the output of one agent may take, beyond those for an answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of output.
+
+    Attributes:
+        time: When it was written (Unix); None: nobody knows.
+        host: Of the agent.
+        instance_id: Whose.
+        text: Without its end.
+    """
+
+    time: float | None
+    host: str
+    instance_id: str
+    text: str
+
+    def as_json(self) -> dict[str, object]:
+        """As programs get it."""
+        return {
+            "time": self.time,
+            "host": self.host,
+            "instance_id": self.instance_id,
+            "text": self.text,
+        }
+
+
+@dataclass(slots=True)
+class Source:
+    """The output of one agent, read again and again.
+
+    Attributes:
+        row: Whose.
+        manager: Whom to ask.
+        trouble: Why there was no answer the last time.
+    """
+
+    row: Row
+    manager: Manager
+    trouble: str = ""
+    silent: bool = False
+    _latest: float | None = None
+    _seen: Counter[str] = field(default_factory=Counter)
+
+    def read(self, lines: int, since: float | None, limit: float) -> list[Line]:
+        """Ask for lines; those that were given before are left out.
+
+        Raises:
+            AskError: No answer.
+        """
+        name = self.row.instance_id
+        start = self._latest if self._latest is not None else since
+        reply = self.manager.run("output", limit, instance_id=name, lines=lines, since=start)
+        if "lines" not in reply.data:
+            raise AskError(Trouble.REFUSED, reply.text or "it has no output of it")
+        if reply.data.get("instance_id") != name:
+            return []  # somebody else's question came in between; the next one gets it
+        return self._new([(when, str(text)) for when, text in reply.data["lines"]])
+
+    def _new(self, pairs: Sequence[tuple[float | None, str]]) -> list[Line]:
+        """Leave out what was there before: lines of the latest moment are given again."""
+        again = self._seen.copy()
+        found = []
+        for when, text in pairs:
+            if when is not None and when == self._latest and again[text]:
+                again[text] -= 1
+                continue
+            found.append(Line(when, self.row.host, self.row.instance_id, text))
+        times = [when for when, _ in pairs if when is not None]
+        if times:
+            newest = max(times)
+            self._seen = Counter(text for when, text in pairs if when == newest)
+            self._latest = newest
+        return found
+
+
+def read_all(
+    sources: Iterable[Source], lines: int, since: float | None, limit: float
+) -> list[Line]:
+    """Ask for the lines of all, each host's agents one after the other, the hosts at once."""
+    by_host: dict[str, list[Source]] = {}
+    for source in sources:
+        by_host.setdefault(source.row.host, []).append(source)
+    work = {host: _of_host(group, lines, since, limit) for host, group in by_host.items()}
+    found: list[Line] = []
+    most = max((len(group) for group in by_host.values()), default=0)
+    for host, answer in in_parallel(work, limit + PER_AGENT * most).items():
+        if isinstance(answer, AskError):
+            for source in by_host[host]:
+                source.trouble, source.silent = str(answer), answer.kind is not Trouble.REFUSED
+        else:
+            found += answer
+    return in_order(found)
+
+
+def _of_host(
+    sources: Sequence[Source], lines: int, since: float | None, limit: float
+) -> Callable[[], list[Line]]:
+    def work() -> list[Line]:
+        found: list[Line] = []
+        for source in sources:
+            try:
+                found += source.read(lines, since, limit)
+                source.trouble, source.silent = "", False
+            except AskError as error:
+                source.trouble, source.silent = str(error), error.kind is not Trouble.REFUSED
+                if source.silent:
+                    raise
+        return found
+
+    return work
+
+
+def in_order(lines: Sequence[Line]) -> list[Line]:
+    """Sort by time; a line without one stands where it stood among those of its agent."""
+    keyed = []
+    latest: dict[tuple[str, str], float] = {}
+    for index, line in enumerate(lines):
+        who = line.host, line.instance_id
+        when = line.time if line.time is not None else latest.get(who, float("-inf"))
+        latest[who] = max(when, latest.get(who, when))
+        keyed.append((latest[who], index, line))
+    return [line for _, _, line in sorted(keyed, key=lambda item: item[:2])]
