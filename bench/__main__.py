@@ -17,6 +17,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 
 from bench import (
     measure_adoption,
+    measure_docker,
     measure_killed,
     measure_load,
     measure_scale,
@@ -45,6 +46,7 @@ EXPERIMENTS: tuple[Experiment, ...] = (
     *measure_load.EXPERIMENTS,
     *measure_scale.EXPERIMENTS,
     *measure_adoption.EXPERIMENTS,
+    *measure_docker.EXPERIMENTS,
 )
 RESULTS = Path(__file__).parent / "results"
 NOT_QUICK = {"many", "launched_100", "adoption_100", "adoption_300"}

@@ -5,7 +5,7 @@ import random
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -63,14 +63,32 @@ class Lab:
 
     @contextlib.contextmanager
     def running(
-        self, kind: str, entries: Iterable[dict[str, Any]], *, ready: bool = True
+        self,
+        kind: str,
+        entries: Iterable[dict[str, Any]],
+        *,
+        ready: bool = True,
+        options: Sequence[str] = (),
+        surroundings: Mapping[str, str] | None = None,
+        prepare: Callable[[Site], object] = lambda _: None,
     ) -> Iterator["Run"]:
-        """Start a manager with a site of its own; in the end, kill all of it."""
+        """Start a manager with a site of its own; in the end, kill all of it.
+
+        Args:
+            kind: Which manager.
+            entries: Its instances.
+            ready: Whether to wait until it answers.
+            options: Further ones, as the site file gives them to the manager.
+            surroundings: What to add to its environment.
+            prepare: Called before it is started.
+        """
         self._sites += 1
-        site = Site(self.folder / f"site{self._sites}", self.router)
+        folder = self.folder / f"site{self._sites}"
+        site = Site(folder, self.router, manager_arguments=tuple(options))
         site.write(*entries)
+        prepare(site)
         begun = time.monotonic()
-        run = Run(site, Manager(site, kind=kind), begun)
+        run = Run(site, Manager(site, kind=kind, surroundings=surroundings), begun)
         try:
             if ready:
                 run.manager.wait_ready(PATIENCE)

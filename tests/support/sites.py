@@ -52,6 +52,7 @@ class Site:
         mark: Value of ``HM_TEST_MARK`` in the environment of the site's manager.
         may_leave_processes: For tests that end with agents running on purpose.
         router_host: How the site calls the router's host.
+        manager_arguments: What the site file gives to the manager.
     """
 
     folder: Path
@@ -61,6 +62,7 @@ class Site:
     mark: str = field(default="")
     may_leave_processes: bool = False
     router_host: str = "127.0.0.1"
+    manager_arguments: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         self.folder = Path(self.folder).resolve()
@@ -92,7 +94,7 @@ class Site:
 
     def write(self, *entries: dict[str, Any], **host_keys: object) -> None:
         """Write the site file: these instances, and the manager's own entry."""
-        manager = instance(self.manager_id, agent_class="HostManager")
+        manager = instance(self.manager_id, *self.manager_arguments, agent_class="HostManager")
         host = {**host_keys, "agent-instances": [manager, *entries]}
         self.write_data({"hub": self.hub(), "hosts": {self.host: host}})
 
