@@ -125,6 +125,11 @@ class Manager:
 
     def _started(self, operation: str, params: dict[str, Any]) -> dict[str, Any]:
         status, text, session = self._request("start", operation, params=params)
+        if status != ocs.OK and "No task or process called" in str(text):
+            raise AskError(
+                Trouble.REFUSED,
+                f"{self.instance_id} has no operation '{operation}': is it an older version?",
+            )
         if status != ocs.OK:
             raise AskError(Trouble.REFUSED, f"{self.instance_id} refuses '{operation}': {text}")
         return session or {}

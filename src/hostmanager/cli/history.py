@@ -107,10 +107,10 @@ def history(args: argparse.Namespace, screen: Screen) -> int:
         raise CommandError(f"{troubles[0]}.", NO_ANSWER)
     code, entries = _collect(answers, screen)
     chosen = [entry for entry in entries if _is_chosen(entry, args)]
-    _insist(site, hosts, args, chosen, code)
+    _insist(site, hosts, args, chosen)
     chosen = sorted(chosen, key=lambda entry: entry["time"])[-_limit(args) :]
     if not screen.json:
-        _show(chosen, screen)
+        _show(chosen, screen, whole=bool(args.pattern))
     return screen.answer(code, entries=chosen)
 
 
@@ -163,18 +163,17 @@ def _insist(
     hosts: Sequence[str],
     args: argparse.Namespace,
     chosen: Sequence[dict[str, Any]],
-    code: int,
 ) -> None:
     """An agent that nobody ever heard of is a slip of the finger."""
     known = [name for host in hosts for name in site.hosts[host].entries]
     heard = {str(entry["instance_id"]) for entry in chosen}
     for word in args.pattern:
-        if code == DONE and not any(fits(name, [word]) for name in (*known, *heard)):
+        if not any(fits(name, [word]) for name in (*known, *heard)):
             hint = near(word, known)
             raise CommandError(f"there is no agent {word!r}, and no journal knows of one.{hint}")
 
 
-def _show(entries: Sequence[dict[str, Any]], screen: Screen) -> None:
+def _show(entries: Sequence[dict[str, Any]], screen: Screen, *, whole: bool) -> None:
     now = time.time()
     if not entries:
         screen.line("nothing happened")
@@ -185,8 +184,9 @@ def _show(entries: Sequence[dict[str, Any]], screen: Screen) -> None:
         text.append(f"{entry['host']:{hosts}} ", "dim")
         text.append(f"{entry['instance_id'] or '':{names}} ", "bold")
         text.append(f"{entry['kind']:7} ", STYLES.get(entry["kind"], ""))
-        screen.line(text.append(_text(entry)))
-        for line in entry["data"].get("lines", ()) if entry["kind"] == "output" else ():
+        lines = entry["data"].get("lines", ()) if entry["kind"] == "output" and whole else ()
+        screen.line(text.append("last lines:" if lines else _text(entry)))
+        for line in lines:
             screen.line(Text().append(f"    | {line}", "dim"))
 
 

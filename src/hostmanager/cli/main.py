@@ -25,6 +25,11 @@ COMMANDS = {
     "restart": ("hostmanager.cli.targets", "stop agents and start them again"),
     "logs": ("hostmanager.cli.logs", "what agents print, of any host"),
     "history": ("hostmanager.cli.history", "who asked for what, what died when"),
+    "diff": ("hostmanager.cli.diff", "what a reload of the site config would do"),
+    "reload": ("hostmanager.cli.reload", "have managers read the site config again"),
+    "pull": ("hostmanager.cli.pull", "have managers pull the images of their services"),
+    "orphans": ("hostmanager.cli.orphans", "containers whose service is gone; remove them"),
+    "die": ("hostmanager.cli.die", "end managers, with their agents or without"),
     "demo": ("hostmanager.cli.demo", "a router, a manager and a few agents, to look at"),
 }
 """Module and one line of help of each subcommand."""
