@@ -16,6 +16,7 @@ from hostmanager.core.ports import Driver, Report
 Say = Callable[[str], None]
 Status = tuple[bool, float, str]
 Result = tuple[bool, str]
+Output = tuple[bool, str, list[tuple[float | None, str]]]
 
 
 class ComposeSide(Protocol):
@@ -57,6 +58,9 @@ class ComposeSide(Protocol):
 
     def new_tags(self, lives: Mapping[str, Life]) -> dict[str, str]:
         """The images that are wanted and not here."""
+
+    async def output(self, spec: InstanceSpec, lines: int, since: float) -> Output:
+        """The newest lines of a container's log: whether there are any, a sentence, the lines."""
 
     async def remove_orphans(self, say: Say) -> Result:
         """Stop and remove all orphans."""
@@ -132,6 +136,10 @@ class NoCompose:
     def new_tags(self, lives: Mapping[str, Life]) -> dict[str, str]:
         """No image."""
         return {}
+
+    async def output(self, spec: InstanceSpec, lines: int, since: float) -> Output:
+        """No container, no log."""
+        return False, f"There is no container of '{spec.instance_id}'.", []
 
     async def remove_orphans(self, say: Say) -> Result:
         """Say that there are none."""

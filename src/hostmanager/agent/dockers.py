@@ -17,7 +17,7 @@ from hostmanager.compose.following import Following, Status
 from hostmanager.compose.model import ComposeFile, ComposeFileError
 from hostmanager.core.life import Life
 from hostmanager.core.model import InstanceSpec, ServiceRef
-from hostmanager.drivers.compose.containers import Container
+from hostmanager.drivers.compose.containers import Container, unix_time
 from hostmanager.drivers.compose.driver import ComposeDriver
 from hostmanager.drivers.compose.engine import Engine, EngineError, find_endpoint
 from hostmanager.drivers.compose.sight import Sight
@@ -200,6 +200,24 @@ class Dockers:
             and life.spec.service.image is not None
             and self.sight.images.id_of(life.spec.service.image) is None
         }
+
+    async def output(
+        self, spec: InstanceSpec, lines: int, since: float
+    ) -> tuple[bool, str, list[tuple[float | None, str]]]:
+        """The newest lines of a container's log: whether it can be had, a sentence, the lines."""
+        container = self.driver.container_of(spec)
+        if container is None:
+            return False, f"There is no container of '{spec.instance_id}', so no output.", []
+        engine = self.sight.engine
+        try:
+            if engine is None:
+                raise EngineError(str(self.sight.trouble))
+            found = await engine.log(container.id, lines, since)
+        except EngineError as error:
+            return False, f"The output of '{spec.instance_id}' cannot be read: {error}", []
+        timed = [(unix_time(line.partition(" ")[0]), line.partition(" ")[2]) for line in found]
+        kept = [(when or None, text) for when, text in timed if when > since or not when]
+        return True, f"{len(kept)} lines.", kept
 
     # --- operations -------------------------------------------------------------------------
 

@@ -218,10 +218,11 @@ class Host:
         done = asyncio.Event()
         self.supervisor.when_at_rest(done.set)
         await done.wait()
-        stuck = self.snapshot.hopeless
-        why = "; ".join(f"{i}: {self.snapshot[i].trouble}" for i in stuck)
         self.services.sleep()
+        stuck = {i: str(self.snapshot[i].trouble) for i in self.snapshot.hopeless}
+        stuck |= self.services.not_ended
         if stuck:
+            why = "; ".join(f"{i}: {trouble}" for i, trouble in stuck.items())
             return Answer(False, (f"Could not be ended: {why}",))
         return Answer(True, ("All agents are down.",))
 

@@ -277,8 +277,10 @@ class HostManager:
         Notes:
           The answer is in ``session.data``: ``lines`` is a list of pairs (Unix
           time or null, text), the oldest first; ``file`` is where all of it is.
+          Of a compose service they come from the log of its container, as
+          long as there is one; ``file`` is null then.
         """
-        return as_deferred(answer_output(self.host.settings.output_dir, session, params))
+        return as_deferred(answer_output(self.host, session, params))
 
     # --- compose services -------------------------------------------------------------------
 

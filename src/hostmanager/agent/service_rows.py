@@ -18,12 +18,17 @@ if TYPE_CHECKING:
 
 
 class ServiceRows:
-    """Keeps the rows of compose services of a host."""
+    """Keeps the rows of compose services of a host.
+
+    Attributes:
+        not_ended: What could not be ended when the manager ended, by id, and why.
+    """
 
     def __init__(self, host: "Host") -> None:
         self._host = host
         self._recalled = Recalled()
         self._asleep: dict[str, InstanceSpec] = {}
+        self.not_ended: dict[str, str] = {}
         self._busy = False
         host.dockers.changed = self.follow
         host.snapshot.listen(self._noticed)
@@ -38,6 +43,7 @@ class ServiceRows:
         """
         self._recalled = recalled
         self._asleep.clear()
+        self.not_ended.clear()
         for instance_id, spec in self._host.supervisor.known().items():
             if spec.passive:
                 self._host.supervisor.drop(instance_id)
@@ -45,9 +51,13 @@ class ServiceRows:
     def sleep(self) -> None:
         """The manager has ended: containers that others start from now on are their business."""
         supervisor = self._host.supervisor
+        snapshot = self._host.snapshot
         listed = supervisor.listed().items()
-        self._asleep = {i: spec for i, spec in listed if spec.kind is Kind.DOCKER}
-        for instance_id, life in list(self._host.snapshot.items()):
+        self._asleep |= {i: spec for i, spec in listed if spec.kind is Kind.DOCKER}
+        for instance_id in snapshot.hopeless:
+            if snapshot[instance_id].spec.kind is Kind.DOCKER:
+                self.not_ended[instance_id] = str(snapshot[instance_id].trouble)
+        for instance_id, life in list(snapshot.items()):
             if life.spec.kind is Kind.DOCKER:
                 supervisor.drop(instance_id)
 

@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from hostmanager.agent.history import Query, QueryError, check_query
+from hostmanager.agent.host import Host
+from hostmanager.core.model import InstanceSpec, Kind
 from hostmanager.scribe.names import checked, existing
 from hostmanager.scribe.reading import newest_lines
 
@@ -26,13 +27,17 @@ def check_output_query(params: Mapping[str, Any]) -> Query:
     return query
 
 
-async def answer_output(folder: Path, session: Any, params: Mapping[str, Any]) -> tuple[bool, str]:
-    """Read the lines, in a worker thread, into the data of the session."""
+async def answer_output(host: Host, session: Any, params: Mapping[str, Any]) -> tuple[bool, str]:
+    """Read the lines into the data of the session: from files, or from a container's log."""
     try:
         query = check_output_query(params)
     except QueryError as error:
         return False, str(error)
     assert query.instance_id is not None
+    life = host.snapshot.get(query.instance_id)
+    if life is not None and life.spec.kind is Kind.DOCKER:
+        return await _answer_from_log(host, session, life.spec, query)
+    folder = host.settings.output_dir
     lines = await asyncio.to_thread(
         newest_lines, folder, query.instance_id, query.limit, query.since
     )
@@ -46,3 +51,17 @@ async def answer_output(folder: Path, session: Any, params: Mapping[str, Any]) -
     if not lines and not files:
         return False, f"There is no output of '{query.instance_id}' in {folder}."
     return True, f"{len(lines)} lines."
+
+
+async def _answer_from_log(
+    host: Host, session: Any, spec: InstanceSpec, query: Query
+) -> tuple[bool, str]:
+    """What a container wrote is kept by the engine, as long as there is the container."""
+    ok, text, lines = await host.dockers.output(spec, query.limit, query.since or 0.0)
+    session.data = {
+        "instance_id": spec.instance_id,
+        "lines": [[when, line] for when, line in lines],
+        "file": None,
+        "files": [],
+    }
+    return ok, text

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 PING_EVERY = 2.0
 """Seconds of silence after which the engine is asked whether it is there."""
 
-PING_TIME = 2.5
+PING_TIME = 2.0
 """Seconds that it may take to answer that."""
 
 RETRY_AFTER = (0.1, 0.2, 0.5, 1.0)
