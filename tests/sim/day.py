@@ -1,4 +1,4 @@
-"""A day in the life of a host: fifty agents, every kind of failure, operators, reloads.
+"""A day in the life of a host: agents, services, every kind of failure, operators, reloads.
 
 Everything follows from one seed, so that a day that went wrong can be lived again.
 """
@@ -10,10 +10,11 @@ from dataclasses import replace
 from random import Random
 
 from hostmanager.core.life import Life
-from hostmanager.core.model import InstanceSpec, Target
+from hostmanager.core.model import InstanceSpec, Kind, Target
 from hostmanager.core.requests import Request
-from tests.core.fake_engine import MixedWorld
+from tests.core.fake_engine import MixedWorld, passive, service
 from tests.core.fakes import OBEYS, Behaviour, spec
+from tests.sim.engine import EngineDay, with_service
 from tests.sim.invariants import Watch
 
 DAY = 86_400.0
@@ -29,24 +30,38 @@ class Day:
     Args:
         seed: Decides over everything.
         agents: How many there are in the beginning.
+        services: How many of them are compose services, beside those.
+        passive_ones: How many services there are without an entry.
         length: Seconds.
     """
 
-    def __init__(self, seed: int, agents: int = 50, length: float = DAY) -> None:
+    def __init__(
+        self,
+        seed: int,
+        agents: int = 50,
+        services: int = 10,
+        passive_ones: int = 3,
+        length: float = DAY,
+    ) -> None:
         self.world = MixedWorld(seed=seed, early=0.0005)  # as hasty as a real loop
         self.watch = Watch(self.world)
-        self.agents = agents
+        self.names = [f"agent{n}" for n in range(agents)]
+        self.names += [f"service{n}" for n in range(services)]
         self.random = Random(seed)
         self.counts: Counter[str] = Counter()
         self.wanted: dict[str, Target] = {}
         self.story = hashlib.sha256()
         self.world.driver.choose = self.behaviour
+        self.engine_day = EngineDay(self.world, self.random, self.behaviour)
         self.world.snapshot.listen(self._tell)
         self.quiet_from = self.world.clock.mono + length - CALM
         self.ends = self.world.clock.mono + length
         self._edition = 0
-        for n in range(agents):
-            self._add(f"agent{n}")
+        for name in self.names:
+            self._add(name)
+        self.passive = [f"passive{n}" for n in range(passive_ones)]
+        for name in self.passive:
+            self.world.supervisor.add(passive(name))
 
     def _tell(self, name: str, life: Life | None) -> None:
         state = life.state if life else "forgotten"
@@ -97,7 +112,7 @@ class Day:
 
     def _request(self) -> None:
         wish = TARGETS[self.random.random() < 0.3]
-        name = self.random.choice(list(self.wanted))
+        name = self.random.choice([*self.wanted, *self.passive])
         if self.random.random() < 0.02:
             self._ask("all", wish)
         else:
@@ -111,7 +126,10 @@ class Day:
 
     def _ask(self, name: str, wish: Target) -> None:
         self.counts["requests"] += 1
-        self.wanted.update(dict.fromkeys(self.wanted if name == "all" else (name,), wish))
+        everybody = (*self.wanted, *self.passive)
+        for each in everybody if name == "all" else (name,):
+            says = self.watch.asked if each in self.passive else self.wanted
+            says[each] = wish
         self.world.supervisor.carry_out([Request(name, wish)])
 
     def _hurry(self) -> None:
@@ -119,7 +137,7 @@ class Day:
 
     def _reload(self) -> None:
         self.counts["reloads"] += 1
-        for name, old in self.world.supervisor.known().items():
+        for name, old in self.world.supervisor.listed().items():
             what = self.random.random()
             if what < 0.02:
                 self.world.supervisor.retire(name)
@@ -127,11 +145,18 @@ class Day:
             elif what < 0.06:
                 self._replace(name)
             elif what < 0.10:
-                obstacle = self.random.choice((None, None, "no such class"))
-                self.world.supervisor.update(replace(self._edit(name, old), obstacle=obstacle))
-        for name in set(map("agent{}".format, range(self.agents))) - set(self.wanted):
+                self._update(name, old, blocked=self.random.random() < 1 / 3)
+        for name in sorted(set(self.names) - set(self.wanted)):
             if self.random.random() < 0.5:
                 self._add(name)
+
+    def _update(self, name: str, old: InstanceSpec, blocked: bool) -> None:
+        new = self._edit(name, old)
+        if new.kind is Kind.DOCKER:
+            new = with_service(new, blocked)
+        else:
+            new = replace(new, obstacle="no such class" if blocked else None)
+        self.world.supervisor.update(new)
 
     def _edit(self, name: str, old: InstanceSpec) -> InstanceSpec:
         self._edition += 1
@@ -139,11 +164,13 @@ class Day:
 
     def _add(self, name: str) -> None:
         self.wanted[name] = self.random.choice((Target.UP, Target.UP, Target.DOWN))
-        self.world.supervisor.add(spec(name, initial_target=self.wanted[name]))
+        make = service if name.startswith("service") else spec
+        self.world.supervisor.add(make(name, initial_target=self.wanted[name]))
 
     def _replace(self, name: str) -> None:
         self.wanted[name] = self.random.choice(TARGETS)
-        entry = spec(name, agent_class=f"Class{self._edition}", initial_target=self.wanted[name])
+        make = self.random.choice((spec, service))
+        entry = make(name, agent_class=f"Class{self._edition}", initial_target=self.wanted[name])
         self.world.supervisor.replace(self._edit(name, entry))
 
     # --- the day ----------------------------------------------------------------------------
@@ -154,6 +181,9 @@ class Day:
             *((15.0, self._crash), (5000.0, self._power_glitch), (300.0, self._unblock)),
             *((45.0, self._request), (200.0, self._restart), (120.0, self._hurry)),
             *((600.0, self._reload), (3000.0, self._jump)),
+            *((60.0, self.engine_day.others_start), (40.0, self.engine_day.others_end)),
+            *((900.0, self.engine_day.outage), (300.0, self.engine_day.unblock)),
+            (600.0, self.engine_day.change_restart_policy),
         ]
         for mean, what in every:
             self._again(mean, what)
@@ -165,6 +195,8 @@ class Day:
             self.world.clock.advance(60.0)
             self._unblock()
             self._crash_what_was_launched_badly()
+            self.engine_day.unblock()
+            self.engine_day.calm_down()
             self._check()
         self.world.clock.advance(60.0)
         self.counts["failures"] = self.watch.failures
@@ -181,8 +213,8 @@ class Day:
             self.world.clock.call_at(at, now)
 
     def _clear_obstacles(self) -> None:
-        for name, old in self.world.supervisor.known().items():
-            self.world.supervisor.update(replace(self._edit(name, old), obstacle=None))
+        for name, old in self.world.supervisor.listed().items():
+            self._update(name, old, blocked=False)
 
     def _crash_what_was_launched_badly(self) -> None:
         """Those would go on to fail by plan; the new ones do not."""
@@ -193,12 +225,14 @@ class Day:
     def _check(self) -> None:
         self.watch.everything_is_as_wanted_or_explained()
         self.watch.failures_in_a_row_are_answered_no_sooner_than_the_policy_says()
-        snapshot, driver = self.world.snapshot, self.world.driver
-        for name, life in snapshot.items():
-            if life.pid is None and life.state.value in ("down", "blocked", "waiting"):
-                assert not driver.alive(name), f"{name} is shown {life.state}, but is alive"
-        for name, spec_ in self.world.supervisor.known().items():
+        self.watch.the_first_failure_of_an_agent_is_answered_at_once_whatever_the_engine_does()
+        self.watch.a_passive_one_is_never_started_or_ended_unless_somebody_asked()
+        self.watch.nothing_was_asked_of_a_driver_that_must_never_be()
+        self.watch.what_is_shown_at_rest_has_nothing_alive()
+        self.watch.what_is_out_of_sight_is_shown_unseen()
+        snapshot = self.world.snapshot
+        for name in self.wanted:
             assert snapshot[name].target is self.wanted[name], f"a request for {name} was lost"
-            assert spec_.instance_id == name
-        assert set(self.world.supervisor.known()) == set(self.wanted)
-        assert set(driver.processes) <= set(snapshot)
+        assert set(self.world.supervisor.listed()) == set(self.wanted)
+        assert set(self.world.supervisor.known()) == {*self.wanted, *self.passive}
+        assert set(self.world.driver.processes) <= set(snapshot)
