@@ -28,6 +28,9 @@ PING_EVERY = 2.0
 PING_TIME = 2.0
 """Seconds that it may take to answer that."""
 
+CLOCK_STEP = 0.01
+"""Seconds that a timer may ring early."""
+
 RETRY_AFTER = (0.1, 0.2, 0.5, 1.0)
 """Seconds between attempts to reach it; the last goes on. A unix socket costs next to nothing."""
 
@@ -76,7 +79,7 @@ class Sight:
         self._again: set[str] = set()
         self._listing = asyncio.Lock()
         self._images_due: asyncio.Task[None] | None = None
-        self._alive = asyncio.Event()
+        self._heard = 0.0  # when the engine said something last, by the loop's clock
         self._suspected = asyncio.Event()
         self._suspicion: EngineError | None = None
         self._was_clear = False
@@ -108,7 +111,6 @@ class Sight:
         """A call failed: if the engine is gone, find out now rather than at the next ping."""
         log.debug("docker: %s", error)
         self._suspicion = error
-        self._alive.clear()
         self._suspected.set()
 
     # --- the connection ---------------------------------------------------------------------
@@ -172,21 +174,24 @@ class Sight:
 
     async def _ping(self, engine: Engine) -> None:
         """Make sure now and then that it is there; ends by an error."""
+        loop = asyncio.get_running_loop()
+        self._heard = loop.time()
         while True:
-            self._alive.clear()
             with suppress(TimeoutError):
-                async with asyncio.timeout(PING_EVERY):
+                async with asyncio.timeout_at(self._heard + PING_EVERY):
                     await self._suspected.wait()
-            if self._suspected.is_set() or not self._alive.is_set():
+            silence = loop.time() - self._heard
+            if self._suspected.is_set() or silence >= PING_EVERY - CLOCK_STEP:
                 self._suspected.clear()
                 await engine.ping(PING_TIME)
                 self._suspicion = None
+                self._heard = loop.time()
 
     # --- what it tells ----------------------------------------------------------------------
 
     async def _take_events(self, engine: Engine, since: float) -> None:
         async for event in engine.events(since):
-            self._alive.set()
+            self._heard = asyncio.get_running_loop().time()
             if event.get("Type") == "image":
                 self._look_at_images_soon(engine)
             else:
