@@ -1,5 +1,6 @@
 """OCS's access control from end to end: a real access director, real clients, real refusals."""
 
+import json
 import os
 import signal
 import subprocess
@@ -218,6 +219,45 @@ def test_without_its_director_nobody_is_let_in_and_everything_is_kept_up(site, s
     send(manager.pid, signal.SIGTERM)  # whoever is on the host may always
     assert manager.process.wait(30) == 0
     assert "Traceback" not in manager.output()
+
+
+PUBLISH = """
+import json, sys
+from autobahn.twisted.component import Component, run
+from autobahn.wamp.types import PublishOptions
+
+url, realm, topic, *messages = sys.argv[1:]
+component = Component(transports=url, realm=realm)
+
+@component.on_join
+async def joined(session, details):
+    for message in messages:
+        await session.publish(topic, json.loads(message), options=PublishOptions(acknowledge=True))
+    session.leave()
+
+run([component], log_level="error")
+"""
+
+NONSENSE = [
+    None,
+    [],
+    [None],
+    [{"ac_version": 99, "reset": True, "rules": []}, {}],
+    [{"ac_version": 1, "reset": True, "rules": [{"cred_level": "many"}], "step": 1}, {}],
+    [{"ac_version": 1, "reset": True}, {}],
+]
+
+
+def test_nonsense_in_the_directors_name_changes_nothing(guarded):
+    topic = f"{guarded.address_root}.{DIRECTOR}.feeds.controls"
+    router = guarded.router
+    words = [router.url, router.realm, topic, *map(json.dumps, NONSENSE)]
+    subprocess.run([sys.executable, "-c", PUBLISH, *words], check=True, timeout=60)
+    log = guarded.folder / "manager.log"
+    wait_for(lambda: log.read_text().count("makes no sense") >= 5, 20, "it", log.read_text)
+    assert "Traceback" not in log.read_text()
+    assert client(guarded).update.start(requests=[("a", "down")]).status == ocs.ERROR
+    assert outcome(as_level(guarded, "two").update(requests=[("a", "down")]))[0]
 
 
 def test_passwords_on_the_command_line(site, start_manager):
