@@ -118,3 +118,11 @@ def test_of_what_is_not_known_from_what_it_was_made_no_restart_is_required():
     assert not replace(known, state=State.UP).restart_required
     outdated = replace(known, state=State.UP, outdated=True)
     assert outdated.restart_required  # its image is another by now
+
+
+def test_a_container_that_was_exchanged_without_an_end_that_was_told_is_known_as_what_it_is():
+    found = Found(8, since=NOW.wall - 5.0, fingerprint="now")
+    known = known_after(ev.Condition(None, False, True, found), spec=service(fingerprint="now"))
+    assert (known.pid, known.launched, known.restarting) == (8, Moment(995.0, NOW.wall - 5.0), True)
+    assert not known.restart_required
+    assert known_after(ev.Condition(), spec=service(), launched_as="then").launched_as == "then"
