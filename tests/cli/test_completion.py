@@ -1,0 +1,143 @@
+"""Completion, as the shells themselves do it."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hostmanager.cli.completion import words
+from hostmanager.cli.main import COMMANDS
+
+BIN = Path(sys.executable).parent
+SITE = """\
+hub: {wamp_server: "ws://x/ws", wamp_realm: r, address_root: o}
+hosts:
+  daq1:
+    agent-instances:
+      - {agent-class: HostManager, instance-id: hm-daq1}
+      - {agent-class: FakeDataAgent, instance-id: fake1}
+      - {agent-class: FakeDataAgent, instance-id: fake2}
+  daq2:
+    agent-instances:
+      - {agent-class: ACUAgent, instance-id: acu1}
+      - {agent-class: "$(reboot)", instance-id: "a; b"}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "default.yaml").write_text(SITE)
+    (tmp_path / "other.yaml").write_text(SITE.replace("fake", "real"))
+    return tmp_path
+
+
+def shell(folder, *command, text=None):
+    path = f"{BIN}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        command,
+        env={**os.environ, "PATH": path, "OCS_CONFIG_DIR": str(folder), "HOME": str(folder)},
+        input=text,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return done.stdout
+
+
+def script(folder, name):
+    path = folder / f"completion.{name}"
+    path.write_text(shell(folder, "hostmanager", "completion", name))
+    return path
+
+
+def bash(folder, *typed):
+    """What bash would offer for these words, the last of which is being typed."""
+    code = 'source "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1))\n_hostmanager\n'
+    code += 'printf "%s\\n" "${COMPREPLY[@]}"'
+    found = shell(folder, "bash", "-c", code, "-", str(script(folder, "bash")), *typed)
+    return set(found.split())
+
+
+def test_bash_completes_commands_options_ids_hosts_and_classes(folder):
+    assert bash(folder, "hostmanager", "") == set(COMMANDS)
+    assert bash(folder, "hostmanager", "re") == {"restart", "reload"}
+    assert bash(folder, "hostmanager", "up", "") == {"fake1", "fake2", "acu1"}
+    assert bash(folder, "hostmanager", "logs", "acu1", "f") == {"fake1", "fake2"}
+    assert bash(folder, "hostmanager", "status", "--host", "d") == {"daq1", "daq2"}
+    assert bash(folder, "hostmanager", "status", "--host", "=", "daq2") == {"daq2"}
+    assert bash(folder, "hostmanager", "down", "--class", "") == {"FakeDataAgent", "ACUAgent"}
+    assert bash(folder, "hostmanager", "status", "--wa") == {"--watch"}
+    assert bash(folder, "hostmanager", "history", "--kind", "la") == {"launch"}
+    assert bash(folder, "hostmanager", "completion", "") == {"bash", "zsh", "fish"}
+    assert bash(folder, "hostmanager", "status", "--interval", "") == set()
+
+
+def test_bash_takes_the_site_file_that_is_typed(folder):
+    other = str(folder / "other.yaml")
+    assert bash(folder, "hostmanager", "up", "--site-file", other, "r") == {"real1", "real2"}
+    assert bash(folder, "hostmanager", "up", "--site-file", "=", other, "r") == {"real1", "real2"}
+    assert bash(folder, "hostmanager", "up", "--site", "other", "r") == {"real1", "real2"}
+
+
+def test_fish_completes_commands_options_and_ids(folder):
+    if shutil.which("fish") is None:
+        pytest.skip("fish is not installed")
+    path = script(folder, "fish")
+
+    def fish(typed):
+        code = f"source {path}; complete -C '{typed}'"
+        return {line.split("\t")[0] for line in shell(folder, "fish", "-c", code).splitlines()}
+
+    assert {"status", "restart"} <= fish("hostmanager ")
+    assert fish("hostmanager up ") == {"fake1", "fake2", "acu1"}
+    assert fish("hostmanager status --host d") == {"daq1", "daq2"}
+    assert fish("hostmanager status --wa") == {"--watch"}
+
+
+def test_zsh_takes_the_script_and_completes_ids(folder):
+    if shutil.which("zsh") is None:
+        pytest.skip("zsh is not installed")
+    path = script(folder, "zsh")
+    # What would be offered is caught where it is handed to the shell.
+    code = f"""
+    compdef() {{ : }}
+    source {path}
+    compadd() {{ shift; print -l ${{(P)1}} }}
+    words=(hostmanager up '') CURRENT=3
+    _hostmanager_words ids
+    """
+    assert shell(folder, "zsh", "-f", "-c", code).split() == ["acu1", "fake1", "fake2"]
+    shell(folder, "zsh", "-n", str(path))
+
+
+def test_what_is_asked_at_the_prompt_imports_nothing_of_ocs(folder):
+    code = (
+        "import sys\n"
+        "from hostmanager.cli.main import main\n"
+        "try: main(['completion', 'ids'])\n"
+        "except SystemExit: pass\n"
+        "print(*[m for m in ('ocs', 'autobahn', 'twisted', 'rich', 'requests', 'pydantic')"
+        " if m in sys.modules], file=sys.stderr)"
+    )
+    assert shell(folder, sys.executable, "-c", code.replace(", file=sys.stderr", "")).split() == [
+        *("acu1", "fake1", "fake2"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[", "hosts: 5", "hosts: {a: 7}", "hosts: {a: {agent-instances: 5}}", "\x00", "- a"],
+)
+def test_a_file_that_makes_no_sense_completes_nothing(tmp_path, text):
+    path = tmp_path / "site.yaml"
+    path.write_text(text)
+    for what in ("ids", "hosts", "classes"):
+        assert [word for word in words(what, path) if word != "a"] == []
+    assert list(words("ids", tmp_path / "none.yaml")) == []
+    assert list(words("ids", None)) == []
