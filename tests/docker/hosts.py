@@ -1,0 +1,297 @@
+"""A host in this process, its compose services on a real engine: a test of it takes a second.
+
+    async with running(project, "a") as host:
+        await host.row("a", next_action="up")
+        await host.docker("kill", project.container("ocs-a"))
+
+It is put together as the manager does it, without router and agents. What the engine tells of the
+project's containers is written down, and looked at when the host ends: at no time have two
+containers of one service run because of us, and none that is not ours was touched.
+"""
+
+import asyncio
+import json
+import os
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import yaml
+
+from hostmanager.agent.compose_side import NoServices
+from hostmanager.agent.dockers import Dockers
+from hostmanager.agent.host import Before, Host
+from hostmanager.agent.loop import LoopClock
+from hostmanager.agent.options import Settings
+from hostmanager.agent.views import session_data
+from hostmanager.core.policy import Policy, RestartPolicy
+from hostmanager.journal import Journal
+from hostmanager.site import load
+from tests.support.engine_projects import PROJECT, SERVICE, Project
+
+LIMIT = 60.0
+QUICK = Policy(restart=RestartPolicy(first_delay=0.2, max_delay=1.0))
+HAPPENINGS = ("create", "start", "die", "kill", "stop", "pause", "unpause", "destroy", "rename")
+
+
+@dataclass
+class Watcher:
+    """What the engine told of one project's containers: (action, service, container id)."""
+
+    seen: list[tuple[str, str, str]] = field(default_factory=list)
+
+    async def follow(self, project: Project, begun: asyncio.Event) -> None:
+        """Write down what happens, until cancelled; `begun` once nothing more is missed."""
+        filters = [f"label={PROJECT}={project.name}", *(f"event={e}" for e in HAPPENINGS)]
+        process = await asyncio.create_subprocess_exec(
+            *("docker", "events", "--since", f"{time.time() - 0.001:.6f}"),
+            *(word for f in filters for word in ("--filter", f)),
+            *("--format", "{{json .}}"),
+            env={**os.environ, **project.engine.environment},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+        begun.set()
+        assert process.stdout is not None
+        try:
+            async for line in process.stdout:
+                event = json.loads(line)
+                actor = event["Actor"]
+                self.seen.append((event["Action"], actor["Attributes"][SERVICE], actor["ID"]))
+        finally:
+            with suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+
+    def count(self, action: str, service: str) -> int:
+        """How often that happened to containers of a service."""
+        return sum(a == action and s == service for a, s, _ in self.seen)
+
+    def most_at_once(self, service: str, running: Iterable[str] = ()) -> int:
+        """The most containers of a service that ran at a time."""
+        alive = set(running)
+        most = len(alive)
+        for action, its_service, container in self.seen:
+            if its_service != service:
+                continue
+            if action == "start":
+                alive.add(container)
+            elif action in ("die", "destroy"):
+                alive.discard(container)
+            most = max(most, len(alive))
+        return most
+
+
+class HostUnderTest:
+    """A host, and what people do to its services and its engine."""
+
+    def __init__(self, project: Project, host: Host, dockers: Dockers, said: list[str]) -> None:
+        self.project = project
+        self.engine = project.engine
+        self.host = host
+        self.dockers = dockers
+        self.said = said
+        self.watcher = Watcher()
+        self.scale: dict[str, int] = {}
+
+    # --- what is shown ----------------------------------------------------------------------
+
+    def shown(self) -> dict[str, dict[str, Any]]:
+        """The child states by instance-id."""
+        data = json.loads(json.dumps(session_data(self.host), allow_nan=False))
+        return {row["instance_id"]: row for row in data["child_states"]}
+
+    async def until(
+        self, what: str, predicate: Callable[[], Any], limit: float = LIMIT, *, patient: bool = True
+    ) -> Any:
+        """Wait until that is so, and return what it is; an exception counts as "not yet"."""
+        end = time.monotonic() + limit
+        last: Any = None
+        while time.monotonic() < end:
+            try:
+                if last := predicate():
+                    return last
+            except Exception as error:
+                if not patient:
+                    raise
+                last = error
+            await asyncio.sleep(0.01)
+        msg = f"waited {limit:g} s for {what}; last: {last!r}; shown: {self.shown()}; {self.said}"
+        raise AssertionError(msg)
+
+    async def row(self, instance_id: str, *, says: str = "", **keys: Any) -> dict[str, Any]:
+        """Wait until its row has these values, and `says` in its message; return it."""
+
+        def fits() -> dict[str, Any] | None:
+            row = self.shown().get(instance_id)
+            if row is None or says not in row["message"]:
+                return None
+            return row if all(row[key] == value for key, value in keys.items()) else None
+
+        found: dict[str, Any] = await self.until(f"{instance_id} {keys} {says}", fits)
+        return found
+
+    async def up(self, instance_id: str) -> dict[str, Any]:
+        """Wait until it is shown up, with the container that runs."""
+        return await self.row(instance_id, next_action="up", target_state="up")
+
+    async def down(self, instance_id: str) -> dict[str, Any]:
+        """Wait until it is shown down, and see that nothing of it runs."""
+        row = await self.row(instance_id, next_action="down")
+        assert await self.running(instance_id) == []
+        return row
+
+    async def removed(self, instance_id: str) -> dict[str, Any]:
+        """Wait until it is shown down and has no container any more."""
+        row = await self.down(instance_id)
+        service = self.service(instance_id)
+        await self.until("its container to go", lambda: not self.project.containers(service))
+        return row
+
+    async def stays(self, seconds: float, what: str, predicate: Callable[[], Any]) -> None:
+        """See that it is so, and goes on to be."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            assert predicate(), f"not for {seconds:g} s: {what}; {self.shown()}; {self.said}"
+            await asyncio.sleep(0.02)
+
+    # --- what is done -----------------------------------------------------------------------
+
+    def told(self, *requests: tuple[str, str]) -> None:
+        """Set targets, as operators do."""
+        self.host.set_targets([list(request) for request in requests])
+
+    async def do(self, call: Callable[..., Any], *args: Any, **keys: Any) -> Any:
+        """Call something that waits, beside the host."""
+        return await asyncio.to_thread(call, *args, **keys)
+
+    async def docker(self, *words: str, check: bool = True) -> str:
+        """Run ``docker …``."""
+        return str(await self.do(self.engine.docker, *words, check=check))
+
+    async def running(self, instance_id: str) -> list[str]:
+        """Ids of what runs of its service, as the engine has it."""
+        ids = await self.do(self.project.containers, self.service(instance_id))
+        states = [await self.do(self.engine.state, c) for c in ids]
+        return [c for c, s in zip(ids, states, strict=True) if s in ("running", "paused")]
+
+    def service(self, instance_id: str) -> str:
+        """The name of its service."""
+        life = self.host.snapshot[instance_id]
+        return life.spec.service.name if life.spec.service else f"ocs-{instance_id}"
+
+    async def container(self, service: str) -> str:
+        """The id of the one container of a service."""
+        return str(await self.do(self.project.container, service))
+
+    def heard(self, text: str) -> bool:
+        """Whether that was said to people."""
+        return any(text in line for line in self.said)
+
+    def count(self, action: str, service: str) -> int:
+        """How often the engine told that of containers of a service."""
+        return self.watcher.count(action, service)
+
+
+def entry(instance_id: str, manage: str = "docker/up") -> dict[str, Any]:
+    """An entry of the site file for a compose service."""
+    return {"instance-id": instance_id, "agent-class": "Fake", "manage": manage}
+
+
+def write_site(path: Path, entries: Iterable[str | dict[str, Any]]) -> None:
+    """Write a site file; plain names stand for entries that are to be up."""
+    listed = [entry(e) if isinstance(e, str) else e for e in entries]
+    hub = {"wamp_server": "ws://127.0.0.1:1/ws", "wamp_realm": "r", "address_root": "o"}
+    data = {"hub": hub, "hosts": {"testhost": {"agent-instances": listed}}}
+    path.write_text(yaml.safe_dump(data))
+
+
+def make(
+    project: Project, *, files: Iterable[str] = (), policy: Policy = QUICK, **environ: str
+) -> HostUnderTest:
+    """Put a host together, in the folder of a project; it is not begun."""
+    state = project.folder / "state"
+    state.mkdir(mode=0o700, exist_ok=True)
+    settings = Settings(
+        *(project.folder / "site.yaml", "testhost", project.folder, state, state),
+        *(0, 0, "key", policy, "python"),
+        compose_files=tuple(files) or (project.file.name,),
+    )
+    said: list[str] = []
+    dockers = Dockers(
+        *(settings.compose_files, settings.service_prefix),
+        binary=None,
+        cwd=project.folder,
+        environ={**os.environ, **project.engine.environment, **environ},
+        say=lambda about, text: said.append(f"{about}: {text}"),
+    )
+    clock = LoopClock(asyncio.get_running_loop())
+    journal = Journal(state / "journal.sqlite")
+    host = Host(settings, NoServices(), clock, Random(), journal, dockers=dockers)
+    host.say = said.append
+    return HostUnderTest(project, host, dockers, said)
+
+
+@asynccontextmanager
+async def running(
+    project: Project,
+    *entries: str | dict[str, Any],
+    watched: bool = True,
+    scale: dict[str, int] | None = None,
+    **keys: Any,
+) -> AsyncIterator[HostUnderTest]:
+    """Run a host with these entries; at the end its containers are left as they are.
+
+    Args:
+        project: Its compose file and its engine.
+        entries: Of the site file, or plain instance-ids.
+        watched: Whether what the engine tells is written down and looked at in the end.
+        scale: How many containers a service may have, if not one.
+        keys: As for `make`.
+    """
+    write_site(project.folder / "site.yaml", entries)
+    it = make(project, **keys)
+    begun = asyncio.Event()
+    watching = None
+    at_first: dict[str, list[str]] = defaultdict(list)
+    if watched:
+        for service, container in await it.do(_alive, project):
+            at_first[service].append(container)
+        watching = asyncio.ensure_future(it.watcher.follow(project, begun))
+        await begun.wait()
+    try:
+        it.host.begin(load(it.host.settings.site_file, "testhost"), before=_before(it.host))
+        it.dockers.start()
+        yield it
+        for service in {service for _, service, _ in it.watcher.seen}:
+            allowed = max((scale or {}).get(service, 1), len(at_first[service]))
+            most = it.watcher.most_at_once(service, at_first[service])
+            assert most <= allowed, f"{most} containers of {service}: {it.watcher.seen}"
+    finally:
+        it.host.disown()
+        await it.dockers.close()
+        it.host.wanted.close()
+        it.host.journal.close(5)
+        if watching is not None:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+
+
+def _before(host: Host) -> Before:
+    return Before(recalled=host.wanted.recall())
+
+
+def _alive(project: Project) -> list[tuple[str, str]]:
+    """Service and id of each container of a project that is alive."""
+    found = []
+    for container in project.containers():
+        with suppress(LookupError):
+            known = project.engine.inspect(container)
+            if known["State"]["Status"] in ("running", "paused", "restarting"):
+                found.append((known["Config"]["Labels"][SERVICE], container))
+    return found
