@@ -1,6 +1,7 @@
 """The scribe's own life: one of them, as long as somebody needs it."""
 
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -238,3 +239,109 @@ def test_a_second_one_whose_first_lost_its_lock_mixes_up_nothing(room, lost, tmp
 
 def _zombie(pid: int) -> bool:
     return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
+# --- pipes that no path leads to ------------------------------------------------------------
+
+REPEATS = """
+import sys
+for line in sys.stdin:
+    print(line, end="", flush=True)
+"""
+
+
+def repeater(room) -> "subprocess.Popen[str]":
+    """An agent that prints what it is told; it was told one thing."""
+    fd = room.scribe.open_pipe("a")
+    agent = subprocess.Popen(
+        [PYTHON, "-c", REPEATS], stdin=subprocess.PIPE, stdout=fd, text=True, bufsize=1
+    )
+    os.close(fd)
+    room.agents.append(agent)
+    tell(agent, "one")
+    wait_for(lambda: room.current("a") == b"one\n")
+    return agent
+
+
+def tell(agent: "subprocess.Popen[str]", text: str) -> None:
+    assert agent.stdin is not None
+    agent.stdin.write(text + "\n")
+    agent.stdin.flush()
+
+
+def test_the_next_one_reads_pipes_whose_folder_was_deleted(room):
+    room.scribe.ensure()
+    agent = repeater(room)
+    shutil.rmtree(room.state / "pipes")
+    room.kill_scribe()
+    tell(agent, "two")
+    room.scribe.ensure()
+    room.scribe.reclaim()
+    tell(agent, "three")
+    wait_for(lambda: room.current("a") == b"one\ntwo\nthree\n", 10)
+
+
+def test_the_next_manager_finds_pipes_whose_folder_was_deleted(room):
+    room.scribe.ensure()
+    agent = repeater(room)
+    shutil.rmtree(room.state / "pipes")
+    room.kill_scribe()
+    room.scribe.close()
+    room.scribe = Scribe(room.state, room.files)
+    room.scribe.ensure()
+    room.scribe.hold("a", agent.pid)
+    room.scribe.reclaim("a")
+    tell(agent, "two")
+    wait_for(lambda: room.current("a") == b"one\ntwo\n", 10)
+
+
+def test_a_pipe_without_a_path_is_read_when_the_one_before_has_ended(room):
+    first = room.scribe.ensure()
+    agent = repeater(room)
+    shutil.rmtree(room.state / "pipes")
+    (room.state / "scribe.lock").unlink()
+    (room.state / "scribe.control").unlink()
+    assert room.scribe.ensure() != first
+    room.scribe.reclaim()
+    tell(agent, "two")
+    wait_for(lambda: room.current("a") == b"one\ntwo\n", 10)
+    os.kill(first, signal.SIGKILL)
+    tell(agent, "three")
+    wait_for(lambda: room.current("a") == b"one\ntwo\nthree\n", 10)
+
+
+def test_pipes_at_their_places_and_foreign_ones_are_not_told(room, monkeypatch):
+    room.scribe.ensure()
+    agent = repeater(room)
+    told: list[str] = []
+    monkeypatch.setattr(room.scribe, "_tell", told.append)
+    room.scribe.hold("a", agent.pid)
+    foreign = subprocess.Popen(["/bin/sleep", "1000"], stdout=subprocess.PIPE)
+    room.agents.append(foreign)
+    room.scribe.hold("b", foreign.pid)  # its stdout is a pipe, but none of ours
+    room.scribe.reclaim()
+    assert told == []
+    assert foreign.stdout is not None
+    foreign.stdout.close()
+
+
+def test_another_pipe_at_that_descriptor_is_left_alone(room):
+    room.scribe.ensure()
+    reading, writing = os.pipe()
+    os.write(writing, b"not for the scribe")
+    room.scribe._tell(f"at a {os.getpid()} {reading} 1 2")
+    wait_for(lambda: "another pipe by now" in room.log())
+    assert os.read(reading, 100) == b"not for the scribe"
+    os.close(reading)
+    os.close(writing)
+
+
+@pytest.mark.parametrize(
+    "line", ["at a", "at a 1 2 3", "at a 1 2 3 4 5", "at ../a 1 2 3 4", "at a -1 2 3 x", "add a 1"]
+)
+def test_orders_that_make_no_sense_are_told_and_have_no_effect(room, line):
+    pid = room.scribe.ensure()
+    room.scribe._tell(line)
+    wait_for(lambda: "not understood" in room.log())
+    room.say("b", b"x\n")
+    assert room.scribe.pid == pid

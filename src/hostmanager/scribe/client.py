@@ -112,7 +112,8 @@ class Scribe:
             fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
             try:
                 self.hold(instance_id)
-                self._tell(f"add {instance_id}")
+                # Where it is, and if that is gone when it looks, who has it open.
+                self._tell(f"add {instance_id}\n{self._at(instance_id)}")
                 if locks.same(fd, path):
                     return fd
             except BaseException:
@@ -121,20 +122,40 @@ class Scribe:
             os.close(fd)
         raise OSError(errno.EAGAIN, "somebody keeps removing it", path)
 
-    def hold(self, instance_id: str) -> None:
+    def hold(self, instance_id: str, pid: int | None = None) -> None:
         """Keep what is in the pipe of an instance, even while no scribe is there.
 
         `open_pipe` does it; this is for agents that the manager took over from another.
+
+        Args:
+            instance_id: Whose pipe.
+            pid: An agent that has it as its stdout: its path may lead nowhere any more.
         """
         path = names.pipe(self._state, instance_id)
+        fd = None if pid is None else _open_stdout(pid, path)
         try:
-            fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
+            if fd is None:
+                flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW
+                fd = os.open(path, flags)
         except OSError:
             return  # no descriptors left, say: a comfort less
         with self._mutex:
             before, self._held[instance_id] = self._held.get(instance_id), fd
         if before is not None:
             os.close(before)
+
+    def reclaim(self, *instance_ids: str) -> None:
+        """Tell the scribe of pipes that it cannot find: whose paths are gone, or others'.
+
+        To be called when a scribe has begun (the one before it knew them), and after `hold`.
+
+        Args:
+            instance_ids: Whose pipes; default: all that are held.
+        """
+        for instance_id in instance_ids or list(self._held):
+            order = self._at(instance_id, unless=names.pipe(self._state, instance_id))
+            if order:
+                self._tell(order)
 
     def flush(self, instance_id: str, timeout: float = 1.0) -> bool:
         """Wait until all that an instance has printed so far is in its file.
@@ -215,8 +236,8 @@ class Scribe:
         self._child = child
         while time.monotonic() < deadline:
             found = self._running()
-            if found and found[0] == child.pid:
-                return
+            if found and found[0] == child.pid and self._tell(""):
+                return  # it can be told of pipes
             if child.poll() is not None:
                 if found is None:
                     where = names.log(self._state)
@@ -250,12 +271,21 @@ class Scribe:
             poll = select.poll()
             poll.register(fd, select.POLLOUT)
             poll.poll(500)
-            os.write(fd, f"{order}\n".encode())
+            os.write(fd, f"{order}\n".encode())  # an empty line only shows that somebody reads
         except OSError:
             return False
         finally:
             os.close(fd)
         return True
+
+    def _at(self, instance_id: str, unless: str = "") -> str:
+        """The order to read the pipe that is held, unless that path leads to it."""
+        with self._mutex:
+            fd = self._held.get(instance_id, -1)
+            if fd < 0 or (unless and locks.same(fd, unless)):
+                return ""
+            which = os.fstat(fd)
+        return f"at {instance_id} {os.getpid()} {fd} {which.st_dev} {which.st_ino}"
 
     # --- pipes ------------------------------------------------------------------------
 
@@ -287,6 +317,21 @@ def _bytes_in(fd: int) -> int:
     except OSError:
         return 0
     return int.from_bytes(answer, sys.byteorder)
+
+
+def _open_stdout(pid: int, path: str) -> int | None:
+    """Open the pipe that a process has as its stdout, if it was made at this path."""
+    stdout = f"/proc/{pid}/fd/1"
+    try:
+        if os.readlink(stdout).removesuffix(" (deleted)") != path:
+            return None
+        fd = os.open(stdout, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        if stat.S_ISFIFO(os.fstat(fd).st_mode):
+            return fd
+        os.close(fd)
+    except OSError:
+        pass
+    return None
 
 
 def _make_pipe(path: str) -> None:

@@ -1,5 +1,8 @@
 """The pipe that the scribe is told things through: lines `add ID`, `drop ID`, `quit`.
 
+And `at ID PID FD DEVICE INODE` for a pipe that no path leads to: who has it open, and which
+it is.
+
 Anybody who may write to it may write anything: what is not understood is told once in a
 while and has no effect, and a line without an end does not grow in memory.
 """
@@ -12,6 +15,9 @@ from hostmanager.scribe.trouble import say, suppressed
 
 _LONGEST = 4096
 _BLOCK = 65536
+_NUMBERS = {"add": 0, "drop": 0, "at": 4}
+"""What follows an instance id."""
+
 _TOLD = 20  # so many misunderstandings are told by one scribe
 
 
@@ -36,8 +42,8 @@ class Control:
         self._skipping = False
         self._told = 0
 
-    def read(self) -> list[tuple[str, str]]:
-        """What was told since last time: (verb, instance id), the id empty for `quit`."""
+    def read(self) -> list[list[str]]:
+        """What was told since last time, in words that make sense."""
         try:
             block = os.read(self.fd, _BLOCK)
         except BlockingIOError:
@@ -55,15 +61,17 @@ class Control:
         """Let it go."""
         os.close(self.fd)
 
-    def _understand(self, line: bytes) -> tuple[str, str] | None:
+    def _understand(self, line: bytes) -> list[str] | None:
         words = line.decode("ascii", "replace").split(" ")
         if words == ["quit"]:
-            return "quit", ""
-        if len(words) == 2 and words[0] in ("add", "drop"):
+            return words
+        if _NUMBERS.get(words[0]) == len(words) - 2 and all(map(_is_number, words[2:])):
             try:
-                return words[0], names.checked(words[1])
+                names.checked(words[1])
             except ValueError:
                 pass
+            else:
+                return words
         if line.strip():
             self._misunderstood(line)
         return None
@@ -72,6 +80,10 @@ class Control:
         self._told += 1
         if self._told <= _TOLD:
             say(f"not understood: {line[:100]!r}")
+
+
+def _is_number(word: str) -> bool:
+    return word.isascii() and word.isdecimal() and len(word) <= 20
 
 
 def _is_pipe(path: str) -> bool:

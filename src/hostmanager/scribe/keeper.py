@@ -49,6 +49,7 @@ class Keeper:
         self._sources: dict[int, Source] = {}  # by descriptor
         self._released: list[Source] = []  # another scribe is about to read these
         self._unopened: set[str] = set()  # instances whose pipe could not be opened
+        self._elsewhere: dict[tuple[str, str], tuple[int, int]] = {}  # the same, without a path
         self._busy: set[int] = set()  # descriptors of pipes that may have something
         self._control: Control | None = None
         self._lock: int | None = None
@@ -149,26 +150,22 @@ class Keeper:
     # --- what it is told --------------------------------------------------------------
 
     def _obey(self, control: Control) -> None:
-        for verb, instance_id in control.read():
-            if verb == "quit":
-                self._ending = True
-            elif verb == "add":
-                self._add(instance_id)
-            else:
-                self._drop(instance_id)
+        for words in control.read():
+            match words:
+                case ["add", instance_id]:
+                    self._add(instance_id)
+                case ["drop", instance_id]:
+                    self._drop(instance_id)
+                case ["at", instance_id, pid, fd, device, inode]:
+                    self._add_at(instance_id, f"/proc/{pid}/fd/{fd}", (int(device), int(inode)))
+                case _:
+                    self._ending = True
 
     def _add(self, instance_id: str) -> None:
         path = names.pipe(self._settings.state, instance_id)
         try:
             status = os.lstat(path)
-            source = self._find(instance_id, (status.st_dev, status.st_ino))
-            if source is None:
-                outlet = self._outlets.get(instance_id)
-                outlet = outlet or Outlet(self._settings, instance_id, self._null)
-                source = Source(path, outlet, self._budget)
-                self._outlets[instance_id] = outlet
-                self._sources[source.fd] = source
-                self._epoll.register(source.fd, _READ)
+            source = self._source(instance_id, path, (status.st_dev, status.st_ino))
         except OSError as error:
             if not isinstance(error, TakenError):
                 say(f"pipe of {instance_id}: {error}")
@@ -179,6 +176,33 @@ class Keeper:
         self._unopened.discard(instance_id)
         source.dropped = False
         self._busy.add(source.fd)
+
+    def _add_at(self, instance_id: str, path: str, identity: tuple[int, int]) -> None:
+        """A pipe that has no path any more, by way of somebody who has it open."""
+        self._elsewhere.pop((instance_id, path), None)
+        try:
+            source = self._source(instance_id, path, identity, follow=True)
+        except TakenError:  # the scribe before this one lives: its end is waited for
+            self._elsewhere[instance_id, path] = identity
+            self._next_look = min(self._next_look, time.monotonic() + SOON)
+        except OSError as error:
+            if error.errno != errno.ENOENT:  # else nobody needs it any more
+                say(f"pipe of {instance_id} at {path}: {error}")
+        else:
+            self._busy.add(source.fd)
+
+    def _source(
+        self, instance_id: str, path: str, identity: tuple[int, int], *, follow: bool = False
+    ) -> Source:
+        source = self._find(instance_id, identity)
+        if source is None:
+            outlet = self._outlets.get(instance_id)
+            outlet = outlet or Outlet(self._settings, instance_id, self._null)
+            source = Source(path, outlet, self._budget, identity if follow else None)
+            self._outlets[instance_id] = outlet
+            self._sources[source.fd] = source
+            self._epoll.register(source.fd, _READ)
+        return source
 
     def _find(self, instance_id: str, identity: tuple[int, int]) -> Source | None:
         for source in self._sources.values():
@@ -207,6 +231,8 @@ class Keeper:
                 outlet.recover()
         for instance_id in list(self._unopened):
             self._add(instance_id)
+        for (instance_id, path), identity in list(self._elsewhere.items()):
+            self._add_at(instance_id, path, identity)
         for source in [source for source in self._released if source.taken_over()]:
             self._released.remove(source)
             self._forget(source)
@@ -216,7 +242,8 @@ class Keeper:
         elif not self._is_ours():
             self._look_for_another()
         troubled = any(outlet.trouble for outlet in self._outlets.values())
-        pause = SOON if troubled or self._unopened or self._released else LOOK
+        waits = troubled or self._unopened or self._elsewhere or self._released
+        pause = SOON if waits else LOOK
         self._next_look = time.monotonic() + pause
 
     def _close_files(self, idle: float) -> None:

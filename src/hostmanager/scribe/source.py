@@ -49,19 +49,29 @@ class Source:
         path: The pipe.
         outlet: Where its bytes go; two pipes may share one for a while.
         budget: For its buffer.
+        identity: Device and inode that it must have, if the path is that of a descriptor in
+            /proc, which may have become another's.
 
     Raises:
         TakenError: Another scribe reads it.
         OSError: There is no such pipe, or it cannot be opened.
     """
 
-    def __init__(self, path: str, outlet: Outlet, budget: Budget) -> None:
-        flags = os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW
+    def __init__(
+        self,
+        path: str,
+        outlet: Outlet,
+        budget: Budget,
+        identity: tuple[int, int] | None = None,
+    ) -> None:
+        flags = os.O_NONBLOCK | os.O_CLOEXEC | (os.O_NOFOLLOW if identity is None else 0)
         self.fd = os.open(path, os.O_RDONLY | flags)
         try:
             status = os.fstat(self.fd)
             if not stat.S_ISFIFO(status.st_mode):
                 raise OSError(f"{path} is not a pipe")
+            if identity not in (None, (status.st_dev, status.st_ino)):
+                raise OSError(f"{path} is another pipe by now")
             if not self._lock():
                 raise TakenError(f"{path} is read by another scribe")
             # Only after a writer was there, the kernel tells that none is.

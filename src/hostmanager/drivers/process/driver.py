@@ -141,7 +141,7 @@ class ProcessDriver:
         self._runs[spec.instance_id] = run
         if pidfd is not None and found.pid is not None:
             run.spawned = Spawned(
-                found.pid, pidfd, self._sink.adopted(spec.instance_id, found.since)
+                found.pid, pidfd, self._sink.adopted(spec.instance_id, found.pid, found.since)
             )
             self._loop.add_reader(pidfd, self._readable, run)
             report(Launched(found.pid, found))

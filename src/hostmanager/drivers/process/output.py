@@ -128,11 +128,12 @@ class Sink(Protocol):
         Called once, before anything is launched.
         """
 
-    def adopted(self, instance_id: str, since: float) -> Place:
+    def adopted(self, instance_id: str, pid: int, since: float) -> Place:
         """Get ready for what an earlier manager launched; tells where its output begins.
 
         Args:
             instance_id: Whose.
+            pid: The process.
             since: When it was launched, Unix time.
         """
 
@@ -161,7 +162,7 @@ class Directly:
     def tidy(self, alive: AbstractSet[str]) -> None:
         """Nothing to be done; see the protocol."""
 
-    def adopted(self, instance_id: str, since: float) -> Place:
+    def adopted(self, instance_id: str, pid: int, since: float) -> Place:
         """Nothing to be done; see the protocol."""
         return 0
 

@@ -60,7 +60,9 @@ class Scribed:
             log.debug("the scribe came after the end of the loop")
 
     def _have(self) -> int:
-        return os.pidfd_open(self._scribe.ensure())
+        pidfd = os.pidfd_open(self._scribe.ensure())
+        self._scribe.reclaim()
+        return pidfd
 
     def _had(self, future: "Future[int]") -> None:
         try:
@@ -114,9 +116,10 @@ class Scribed:
             if instance_id not in alive:
                 self._scribe.drop(instance_id)
 
-    def adopted(self, instance_id: str, since: float) -> Place:
+    def adopted(self, instance_id: str, pid: int, since: float) -> Place:
         """Keep what is in the pipe of an instance that was taken over; see the protocol."""
-        self._scribe.hold(instance_id)
+        self._scribe.hold(instance_id, pid)
+        self._worker.submit(self._scribe.reclaim, instance_id)  # after `_have`
         return Since(since)
 
     def drop(self, instance_id: str) -> None:
