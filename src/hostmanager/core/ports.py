@@ -38,6 +38,11 @@ class Driver(Protocol):
     Calls return at once; what follows is reported. A driver reports for each
     `launch` either `LaunchFailed`, or `Launched` and later `Ended`, or `Launched`,
     `LeftBehind` and `Gone`.
+
+    A launch that is called off (by `signal`, while it is under way) is answered by
+    `LaunchFailed`, unless it had come to be `Launched`. A driver that may lose sight of what it
+    runs reports `LostSight`, and once it sees again, for each instance `Launched`, `Ended` or
+    `Gone`, and its `Condition` anew.
     """
 
     def launch(self, spec: InstanceSpec, report: Report) -> None:

@@ -74,6 +74,7 @@ class Attended:
         ended: The last launch that was told to have ended before it was seen to run.
         called_off: Whether the launch is to come to nothing.
         turn: Its commands are carried out one after another.
+        lives_before: How many that were when the launch was asked for.
         before: The runs that there had been before the launch.
         made_as: The fingerprint of the spec that a container was made from, by the digest on it.
     """
@@ -85,6 +86,7 @@ class Attended:
     launch: "asyncio.Task[None] | None" = None
     launches: int = 0
     lives: int = 0
+    lives_before: int = 0
     ended: int = 0
     called_off: bool = False
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -141,6 +143,7 @@ class ComposeDriver:
         it.told = replace(it.told, owed=False)
         it.called_off = False
         it.launches += 1
+        it.lives_before = it.lives
         it.before = frozenset(c.run for c in self._own(it.service))
         it.launch = self._do(self._bring_up(it, it.launches))
 
@@ -290,7 +293,6 @@ class ComposeDriver:
 
     async def _bring_up(self, it: Attended, number: int) -> None:
         """Run `compose up`, unless it runs already; then tell what came of it."""
-        lives = it.lives
         try:
             async with it.turn:
                 failure = await self._up_unless_alive(it)
@@ -301,7 +303,7 @@ class ComposeDriver:
             with suppress(EngineError):
                 await self._sight.look_at(it.service.project)
         # Told already, by the engine's events; or another launch is under way; or sight is lost.
-        if it.lives != lives or it.launches != number or it.told.owed:
+        if it.lives != it.lives_before or it.launches != number or it.told.owed:
             return
         if failure is None:
             failure = self._tell_short_run(it)
