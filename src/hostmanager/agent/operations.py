@@ -316,7 +316,8 @@ class HostManager:
         """die(disown_dockers=False, disown=False)
 
         **Task** - Stop all agents, then end the host manager itself. It can
-        then be started again only on the host.
+        then be started again only on the host; where it is a service of
+        systemd, that starts it again at once.
 
         Args:
           disown_dockers (bool): leave docker services as they are.
