@@ -216,7 +216,7 @@ def _state_findings(child: Mapping[str, Any], state: str) -> list[Finding]:
             (Severity.WRONG if failing else Severity.WARNING, message or f"on its way {target}")
         ]
     if state == "start_at":
-        return [(Severity.WRONG, message or _join("it ended", last_exit_text(child)))]
+        return [(Severity.WRONG, message or _ended(child))]
     return [(Severity.WRONG, message or f"is wanted {target}, but it is {state}")]
 
 
@@ -244,7 +244,10 @@ def _disagreements(host: HostEntry, child: Mapping[str, Any], entry: Entry | Non
         says = f"{entry.agent_class} ({entry.spec.kind})"
         text = f"runs as {plain} ({kind}), the site config says {says}; {reload} would change it"
         return [(Severity.WARNING, text)]
-    if kind is Kind.HOST and (child.get("fingerprint") or entry.spec.fingerprint) != entry.spec.fingerprint:
+    if (
+        kind is Kind.HOST
+        and (child.get("fingerprint") or entry.spec.fingerprint) != entry.spec.fingerprint
+    ):
         text = f"its entry in the site config differs from what its manager has read; {reload}"
         return [(Severity.NOTE, text)]
     return []
@@ -304,6 +307,11 @@ def next_attempt(child: Mapping[str, Any] | None, now: float) -> str:
     """When it is started again; empty if it does not wait for that."""
     at = child.get("next_attempt_at") if child else None
     return "" if at is None else f"next attempt in {length(max(0.0, at - now))}"
+
+
+def _ended(child: Mapping[str, Any]) -> str:
+    how = last_exit_text(child)
+    return f"it ended with {how}" if how else "it ended"
 
 
 def _join(*parts: str) -> str:

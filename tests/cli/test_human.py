@@ -1,0 +1,69 @@
+"""Times as people write and read them."""
+
+from datetime import datetime
+
+import pytest
+
+from hostmanager.cli.human import ago, few, length, moment, parse_length, parse_since
+
+NOW = datetime(2026, 11, 25, 14, 30, 0).timestamp()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (None, ""),
+        (0, "0.0 s"),
+        (4.24, "4.2 s"),
+        (9.96, "10 s"),
+        (59.4, "59 s"),
+        (59.6, "1 m 00 s"),
+        (192, "3 m 12 s"),
+        (3600, "1 h 00 m"),
+        (86399, "23 h 59 m"),
+        (90061, "1 d 01 h"),
+        (-3, "0 s"),
+    ],
+)
+def test_lengths_are_told_in_two_units(seconds, text):
+    assert length(seconds) == text
+
+
+def test_moments_have_their_day_unless_it_is_today():
+    assert moment(NOW, NOW + 5) == "14:30:00"
+    assert moment(NOW + 0.25, NOW, fine=True) == "14:30:00.250"
+    assert moment(NOW - 86400, NOW) == "2026-11-24 14:30:00"
+    assert ago(NOW - 70, NOW) == "1 m 10 s ago"
+    assert ago(NOW + 9, NOW) == "just now"
+
+
+@pytest.mark.parametrize(
+    ("text", "when"),
+    [
+        ("90s", NOW - 90),
+        ("90", NOW - 90),
+        ("1h30m", NOW - 5400),
+        ("2 d", NOW - 172800),
+        ("14:05", NOW - 1500),
+        ("23:50", NOW - 52800),
+        ("2026-11-25", NOW - 52200),
+        ("2026-11-25 14:05", NOW - 1500),
+        ("2026-11-25T14:05:30", NOW - 1470),
+        ("1700000000.5", 1700000000.5),
+    ],
+)
+def test_since_takes_lengths_and_moments(text, when):
+    assert parse_since(text, NOW) == pytest.approx(when)
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", "-5m", "0s", "5x", "25:00", "1e9", "nan", "m"])
+def test_what_is_no_time_is_refused(text):
+    with pytest.raises(ValueError, match="is no time"):
+        parse_since(text, NOW)
+    with pytest.raises(ValueError):
+        parse_length(text)
+
+
+def test_long_lists_are_cut():
+    assert few(["a", "b"]) == "a, b"
+    assert few(list("abcdefgh"), 3) == "a, b, c and 5 more"
