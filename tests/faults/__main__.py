@@ -42,7 +42,10 @@ def main() -> int:
     if _failed(campaigns):
         print("\n" + "\n\n".join(c.problem for c in campaigns if c.problem))
         return 1
-    shutil.rmtree(folder, ignore_errors=True)
+    if any(campaign.world.late for campaign in campaigns):
+        print(f"\nsomething was reached very late; what was seen then is kept in {folder}")
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
     return 0
 
 

@@ -15,6 +15,7 @@ from typing import Any, Self
 
 from hostmanager.demo.router import Router
 from tests.faults import disks
+from tests.faults import late as late_now
 from tests.faults.calls import Calls
 from tests.faults.cast import AGENTS, COUNTED, DOWN_FIRST, OPTIONS, PATIENT, STEADY
 from tests.faults.judge import POOR_WORDS, ViolationError
@@ -42,6 +43,9 @@ NO_SCRIBE = 1.0
 SLOW = 5.0
 """Seconds after which it is worth telling what was waited for."""
 
+LATE = 15.0
+"""Seconds after which the circumstances are written down."""
+
 OUTPUT, STATE = 64, 128
 """Sizes of the disks under the output of agents and under the state folder, MB."""
 
@@ -65,6 +69,7 @@ class World:
         processes: How many the manager may have.
         adoptions: How many were adopted, and seconds from the manager's start until they were.
         slow: What was reached late, though within the bound.
+        late: How often something was reached so late that the circumstances were written down.
         pipes_moved: When somebody meddled with pipes, so that the next scribe may not find
             those that agents had open then, monotonic seconds.
     """
@@ -81,6 +86,7 @@ class World:
         self.adoptions: list[tuple[int, float]] = []
         self.slow: list[str] = []
         self.pipes_moved = 0.0
+        self.late = 0
         self._no_scribe_until = 0.0
         self.output = site.folder / "output"
         self.disk = site.folder / "disk"
@@ -320,15 +326,24 @@ class World:
         """
         self.need_manager()
         self.witness.note_lines()
-        begun, reasons = time.monotonic(), [""]
+        begun, reasons, described = time.monotonic(), [""], []
 
         def reached() -> bool:
             missing = self.witness.missing()
             if missing is not None:
-                reasons.append(f"{time.monotonic() - begun:.1f} s: {missing}")
+                late = time.monotonic() - begun
+                reasons.append(f"{late:.1f} s: {missing}")
+                if late > LATE and self.run is not None and len(described) < late // LATE:
+                    described.append(late_now.describe(reasons[-1], self.run, self.eyes.alive()))
             return missing is None
 
-        if not self.wait(reached, bound):
+        in_time = self.wait(reached, bound)
+        if described:
+            self.late += 1
+            path = self.site.folder / "logs" / f"late-{self.runs:04}-{self.late}.txt"
+            path.write_text("\n".join(described))
+            reasons[-1] = f"(see {path}) {reasons[-1]}"
+        if not in_time:
             raise ViolationError(f"not within {bound:g} s: {reasons[-1]}")
         if time.monotonic() - begun > SLOW:
             self.slow.append(reasons[-1])
