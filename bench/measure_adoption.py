@@ -59,9 +59,9 @@ def _again(run: Run, kind: str, size: int, pids: dict[str, int], samples: Sample
 
 def _all_said(run: Run, file: BinaryIO, size: int) -> float:
     """Return the moment when the log tells of the last one."""
-    said, deadline = 0, time.monotonic() + PATIENCE
-    while said < size:
-        said += file.read().count(TAKEN_OVER)
+    text, deadline = b"", time.monotonic() + PATIENCE
+    while (said := text.count(TAKEN_OVER)) < size:
+        text += file.read()  # a line may come in two parts
         assert time.monotonic() < deadline, f"{said} of {size} adopted:\n{run.manager.output()}"
         time.sleep(0.001)
     return time.monotonic()

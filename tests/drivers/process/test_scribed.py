@@ -75,8 +75,9 @@ def test_pipes_of_what_is_not_alive_go_and_their_files_stay(room):
 
 
 def test_a_launch_wakes_a_scribe_that_is_suspended(room):
-    pid = room.scribe.pid
-    assert pid
+    room.sink.start()
+    wait_for(lambda: room.sink.pid)
+    pid = room.sink.pid
     psutil.Process(pid).suspend()
     wait_for(lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED)
     room.launch("a", "/bin/echo", "x")

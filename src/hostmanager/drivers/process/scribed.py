@@ -13,6 +13,7 @@ from collections.abc import Set as AbstractSet
 from concurrent.futures import Future
 from pathlib import Path
 
+from hostmanager.drivers.process import proc
 from hostmanager.drivers.process.output import TAIL_LINES, Directly, Place, Since, cut
 from hostmanager.drivers.process.workers import make_workers
 from hostmanager.scribe.client import Scribe
@@ -42,6 +43,7 @@ class Scribed:
         self._files = files
         self._directly = Directly()
         self._worker = make_workers(1, "scribe")
+        self.pid: int | None = None  # of the scribe that was had last
         self._pause = PAUSE_FIRST
         self._pidfd = -1
         self._closed = False
@@ -60,7 +62,8 @@ class Scribed:
             log.debug("the scribe came after the end of the loop")
 
     def _have(self) -> int:
-        pidfd = os.pidfd_open(self._scribe.ensure())
+        self.pid = self._scribe.ensure()
+        pidfd = os.pidfd_open(self.pid)
         self._scribe.reclaim()
         return pidfd
 
@@ -97,12 +100,18 @@ class Scribed:
         self._scribe.close()
         self._worker.shutdown(wait=False, cancel_futures=True)
 
+    def _wake(self) -> None:
+        """Have a scribe go on that somebody has suspended: no agent should wait for it."""
+        stat = proc.stat(self.pid) if self.pid else None
+        if stat is not None and stat[0] == b"T":
+            self._scribe.wake()
+
     # --- Sink -----------------------------------------------------------------------------
 
     def open(self, instance_id: str, path: Path) -> tuple[int, Place]:
         """Make the pipe of an instance; see the protocol."""
         try:
-            self._scribe.wake()
+            self._wake()
             self._scribe.flush(instance_id, FLUSH_PATIENCE)
             begin = position(self._files, instance_id)
             return self._scribe.open_pipe(instance_id), begin
@@ -132,7 +141,7 @@ class Scribed:
         """Read the last lines of a run; see the protocol."""
         if isinstance(begin, int):
             return self._directly.last_lines(instance_id, path, begin, end)
-        self._scribe.wake()
+        self._wake()
         self._scribe.flush(instance_id, FLUSH_PATIENCE)
         if isinstance(begin, Since):
             begin = position_at(self._files, instance_id, begin.when)
