@@ -83,7 +83,7 @@ def test_an_operation_that_an_older_manager_has_not_is_said_so(bridge, site_file
     sites(bridge, site_file, 1)
     done = run("pull")
     assert done.code == 1
-    assert "hm-daq1 has no operation 'docker_pull': is it an older version?" in done.out
+    assert "hm-daq1 has no operation 'docker_pull': is it an older version" in done.out
 
 
 @pytest.mark.parametrize("words", [["status"], ["diff"], ["logs", "a1"], ["up", "a1"]])

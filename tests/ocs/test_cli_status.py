@@ -38,16 +38,22 @@ def two_hosts(place, **more):
     )
 
 
+def having(words, done):
+    """What the command did, if it printed these words."""
+    return done if words in done.out else None
+
+
 def test_what_is_wrong_comes_first_with_why_and_the_table_is_by_host(place):
     two_hosts(place)
-    done = place.run("status")
+    words = "| tiny crash: no answer from the device"  # between two runs, it has not said them yet
+    done = wait_for(lambda: having(words, place.run("status")), 20, words)
     assert done.code == 1
     assert done.err == ""
     head, _, rest = done.out.partition("\n\n")
     assert head == "2 hosts, 6 agents: 2 wrong, 4 as wanted"
     wrong, _, table = rest.partition("\n\n")
     assert re.search(r"! daq1 crash start_at \(wanted up\): It exited with code 7", wrong)
-    assert "| tiny crash: no answer from the device" in wrong
+    assert words in wrong
     assert "! daq2 typo ? (wanted up): no installed OCS plugin provides" in wrong
     assert "'TinyAgent'" in wrong
     lines = table.splitlines()
@@ -169,6 +175,21 @@ def test_frozen_managers_cost_their_time_limit_once(place):
     assert done.out.count("no answer within 3 s") == 2
     assert 3 <= spent < 6  # in sum it would be 6
     wait_for(lambda: place.run("status").code == 0, 20, "all to answer again")
+
+
+def test_ctrl_c_while_a_frozen_manager_is_waited_for_ends_at_once(place):
+    place.write(daq1=[instance("a", manage="down")])
+    place.start("daq1")
+    os.kill(place.managers["daq1"].pid, signal.SIGSTOP)
+    try:
+        process = place.popen("status", "--answer-time", "10m")
+        time.sleep(3)  # nothing shows from outside that it has begun to wait
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=20)
+    finally:
+        os.kill(place.managers["daq1"].pid, signal.SIGCONT)
+    assert (process.returncode, out) == (130, "")
+    assert err == "hostmanager status: interrupted.\n"
 
 
 def test_a_manager_that_was_told_to_stop_is_shown_with_the_way_to_wake_it(place):

@@ -128,7 +128,8 @@ class Manager:
         if status != ocs.OK and "No task or process called" in str(text):
             raise AskError(
                 Trouble.REFUSED,
-                f"{self.instance_id} has no operation '{operation}': is it an older version?",
+                f"{self.instance_id} has no operation '{operation}': is it an older version, or "
+                "the HostManager inside ocs?",
             )
         if status != ocs.OK:
             raise AskError(Trouble.REFUSED, f"{self.instance_id} refuses '{operation}': {text}")

@@ -37,7 +37,8 @@ COMMANDS = {
 
 DESCRIPTION = """\
 The host manager of the Observatory Control System (OCS): keeps every agent of a host in
-the state that its operators want. This command runs it, and shows it to people."""
+the state that its operators want. This command runs it, and with it, the agents of a whole
+site are looked at and told what to do."""
 
 EPILOG = """\
 commands:
@@ -47,11 +48,16 @@ commands:
 
 exit status:
   0    done
-  1    it did not succeed; a line on stderr says why
+  1    it did not succeed, or something is not as it was asked for; it is said what
   2    usage error, or something that is needed is missing or wrong
-  130  interrupted before it had begun
+  3    the router, or the manager of a host that it is about, does not answer
+  130  interrupted (Ctrl-C)
 
 examples:
+  hostmanager status
+      how all agents of the site are, and first what is wrong
+  hostmanager restart 'fake*' --host daq1
+      stop agents and start them again, and see that they stay up
   hostmanager demo
       see what a host manager does, on this machine alone, without any set-up
   hostmanager run --instance-id hm-daq1 --site-file site.yaml --site-host daq1

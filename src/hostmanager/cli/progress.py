@@ -13,6 +13,8 @@ SETTLE = 2.0
 DEATHS = 2
 """Unexpected ends after which an agent is said not to stay up."""
 
+PATIENCE = 4.0
+
 LAST_LINES = 5
 
 
@@ -25,8 +27,9 @@ class Course:
         stage: What it was told last: ``down`` or ``up``.
         told_at: When (monotonic clock); None: not yet.
         deaths: Times of its unexpected ends since it was told.
-        patience: Seconds after which another target than ours means that somebody else
-            said so: a manager that begins again shows the old ones for a moment.
+        patience: Seconds after which another target than ours means that somebody else said
+            so. Until then it is an old one: of a manager that begins again, or of one that
+            takes a second to do as it is told, as the HostManager of OCS does.
         up_since: Since when it was seen up without a break (monotonic clock).
     """
 
@@ -35,7 +38,7 @@ class Course:
     told_at: float | None = None
     deaths: set[float] = field(default_factory=set)
     up_since: float | None = None
-    patience: float = 0.0
+    patience: float = PATIENCE
     _old_death: float | None = None
 
     @classmethod

@@ -39,7 +39,8 @@ class Pursuit:
         self.plan = plan
         self.courses = [Course.of(step) for step in plan.steps]
         for course in self.courses:
-            course.patience = WAKING if course.step.row.host in plan.woken else 0.0
+            if course.step.row.host in plan.woken:
+                course.patience = WAKING
         self._args = args
         hosts = dict.fromkeys(step.row.host for step in plan.steps)
         self._managers = managers(site, args, hosts)
