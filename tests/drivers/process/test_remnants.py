@@ -14,6 +14,7 @@ from hostmanager.core.life import State
 from hostmanager.core.model import InstanceSpec, Kind
 from hostmanager.core.policy import Policy, RestartPolicy, StopPolicy
 from hostmanager.core.supervisor import Supervisor
+from hostmanager.drivers.process.ownership import Kin, Ownership
 from tests.drivers.process.conftest import PYTHON, Host, until
 
 LEAVES_A_CHILD = "sleep 1000 & echo ready; wait"
@@ -288,3 +289,50 @@ async def test_fifty_agents_that_are_killed_at_once_are_back(host, supervised):
 
 def test_the_policy_of_these_tests_is_short_and_otherwise_the_same():
     assert replace(QUICK, stop=StopPolicy(), restart=RestartPolicy()) == Policy()
+
+
+async def test_no_memory_for_a_look_delays_it_and_loses_no_end(host, monkeypatch):
+    monkeypatch.setattr("hostmanager.drivers.process.driver.LOOK_AGAIN", 0.05)
+    submit, refused = host.driver._lookers.submit, []
+
+    def no_memory(*work: object):
+        if len(refused) < 3:
+            refused.append(work)
+            raise MemoryError
+        return submit(*work)
+
+    monkeypatch.setattr(host.driver._lookers, "submit", no_memory)
+    await host.launch("a", "/bin/sh", "-c", "exit 7")
+    assert await host.next("a") == Ended(ExitStatus(code=7))
+    assert len(refused) == 3
+
+
+async def test_no_memory_for_an_answer_delays_it_and_loses_no_end(host, monkeypatch):
+    loop = host.driver._loop
+    tell, refused = loop.call_soon_threadsafe, []
+
+    def no_memory(*work: object):
+        if len(refused) < 3:
+            refused.append(work)
+            raise MemoryError
+        return tell(*work)
+
+    class Poor:
+        """The loop, short of memory."""
+
+        call_soon_threadsafe = staticmethod(no_memory)
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(loop, name)
+
+    monkeypatch.setattr(host.driver, "_loop", Poor())
+    await host.launch("a", "/bin/sh", "-c", "exit 7")
+    assert await host.next("a") == Ended(ExitStatus(code=7))
+    assert len(refused) == 3
+
+
+def test_those_who_come_and_go_do_not_hold_up_a_look_for_ever(monkeypatch, tmp_path):
+    kin = Kin(Ownership("come-and-go", tmp_path / "locks"), "a", None)
+    monkeypatch.setattr(Kin, "_members", lambda _: [2**22 - 1])
+    with pytest.raises(OSError, match="come and go"):
+        kin.seize()

@@ -14,11 +14,13 @@ import asyncio
 import logging
 import os
 import signal
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
+from typing import TypeVar
 
 from hostmanager.core.events import (
     Ended,
@@ -41,6 +43,8 @@ from hostmanager.drivers.process.workers import make_workers
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 LAUNCHERS = 16
 """Launches at a time. While a hundred agents start, each launch waits for a processor rather
 than for its turn here."""
@@ -53,6 +57,9 @@ SIGNALS = {
 
 LOOK_AGAIN = 1.0
 """Seconds after which a look that was not possible is tried again."""
+
+PAUSE = 0.05
+"""Seconds after which an answer that could not be given is given again."""
 
 NO_MEMORY = (
     "there is not enough memory for it; end something on this host, or raise the limit of the "
@@ -181,11 +188,24 @@ class ProcessDriver:
             pool.shutdown(wait=False, cancel_futures=True)
         self._sink.close(end=not self._runs)
 
-    def _on_loop(self, callback: Callable[..., None], future: "Future[object]") -> None:
+    def _on_loop(self, callback: Callable[["Future[T]"], None], future: "Future[T]") -> None:
+        while True:
+            try:
+                self._loop.call_soon_threadsafe(callback, future)
+            except MemoryError:  # an answer that is lost is an instance that nobody looks after
+                time.sleep(PAUSE)
+            except RuntimeError:  # the loop is closed: nobody is left to be told
+                log.debug("a worker's answer came after the end of the loop")
+                return
+            else:
+                return
+
+    def _ask(self, question: Callable[[], T], told: Callable[["Future[T]"], None]) -> None:
+        """Have a thread look something up, and be told on the loop."""
         try:
-            self._loop.call_soon_threadsafe(callback, future)
-        except RuntimeError:  # the loop is closed: nobody is left to be told
-            log.debug("a worker's answer came after the end of the loop")
+            self._lookers.submit(question).add_done_callback(partial(self._on_loop, told))
+        except MemoryError:
+            self._loop.call_later(LOOK_AGAIN, self._ask, question, told)
 
     # --- a run's beginning and end --------------------------------------------------------
 
@@ -224,8 +244,8 @@ class ProcessDriver:
             result = os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         except ChildProcessError:  # not our child: an earlier manager launched it
             self._loop.remove_reader(pidfd)
-            future = self._lookers.submit(strangers.exit_status, run.spawned.pid, pidfd)
-            future.add_done_callback(partial(self._on_loop, partial(self._told_status, run)))
+            exit_status = partial(strangers.exit_status, run.spawned.pid, pidfd)
+            self._ask(exit_status, partial(self._told_status, run))
             return
         if result is None:
             return  # not ended after all
@@ -269,8 +289,7 @@ class ProcessDriver:
 
     def _look_for_remnants(self, run: _Run) -> None:
         """List what is left of the run, then tell of it, or end it."""
-        future = self._lookers.submit(run.kin.seize)
-        future.add_done_callback(partial(self._on_loop, partial(self._found_remnants, run)))
+        self._ask(run.kin.seize, partial(self._found_remnants, run))
 
     def _found_remnants(self, run: _Run, future: "Future[dict[int, Relative]]") -> None:
         try:

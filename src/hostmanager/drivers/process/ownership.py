@@ -5,6 +5,7 @@ had (who has it?), and when an agent has ended (what did it leave behind?); neve
 rhythm. docs/ownership.md tells why each of the three is needed.
 """
 
+import errno
 import logging
 import os
 import time
@@ -24,6 +25,9 @@ log = logging.getLogger(__name__)
 PATIENCE = 1.0
 PAUSE = 0.01
 """Seconds for which, and between which, a lock that is held without a mark is looked at."""
+
+ROUNDS = 50
+"""Looks at those who ended before they could be held, until there is a pause."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,9 +175,9 @@ class Kin:
         list is sure.
 
         Raises:
-            OSError: /proc cannot be read, or no descriptor can be opened.
+            OSError: /proc cannot be read, no descriptor can be opened, or they come and go.
         """
-        while True:
+        for _ in range(ROUNDS):
             members = self._members()
             opened = {pid: _open_if(pid, self._includes) for pid in members}
             seized = {
@@ -181,6 +185,7 @@ class Kin:
             }
             if seized or not members:
                 return seized
+        raise OSError(errno.EAGAIN, "processes come and go too fast to be held")
 
     def _members(self) -> list[int]:
         members = [pid for pid in pids() if self._is_known(pid)] or self._holders()
