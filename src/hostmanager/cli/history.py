@@ -110,6 +110,8 @@ def history(args: argparse.Namespace, screen: Screen) -> int:
     _insist(site, hosts, args, chosen)
     chosen = sorted(chosen, key=lambda entry: entry["time"])[-_limit(args) :]
     if not screen.json:
+        if not chosen and code == DONE:
+            screen.line("nothing happened")
         _show(chosen, screen, whole=bool(args.pattern))
     return screen.answer(code, entries=chosen)
 
@@ -175,8 +177,6 @@ def _insist(
 
 def _show(entries: Sequence[dict[str, Any]], screen: Screen, *, whole: bool) -> None:
     now = time.time()
-    if not entries:
-        screen.line("nothing happened")
     hosts = max((len(entry["host"]) for entry in entries), default=0)
     names = max((len(entry["instance_id"] or "") for entry in entries), default=0)
     for entry in entries:

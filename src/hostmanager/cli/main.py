@@ -37,8 +37,8 @@ COMMANDS = {
 
 DESCRIPTION = """\
 The host manager of the Observatory Control System (OCS): keeps every agent of a host in
-the state that its operators want. This command runs it, and with it, the agents of a whole
-site are looked at and told what to do."""
+the state that its operators want. This command runs it, shows how the agents of a whole
+site are, and tells them what to do."""
 
 EPILOG = """\
 commands:

@@ -91,7 +91,7 @@ class Course:
             step.last_lines = list(ended.get("output") or [])[-LAST_LINES:]
         target = child["target_state"]
         if target in ("up", "down") and target != self.stage:
-            if now - (self.told_at or now) < self.patience:
+            if self.told_at is None or now - self.told_at < self.patience:
                 return False
             self.fail(f"somebody else has told it {target} meanwhile")
             return False

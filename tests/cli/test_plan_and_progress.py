@@ -1,0 +1,139 @@
+"""What `up`, `down` and `restart` plan, and when they say that an agent is there. Pure."""
+
+import pytest
+from tests.cli.bridge import child, session
+
+from hostmanager.cli.plan import Step
+from hostmanager.cli.progress import DEATHS, PATIENCE, SETTLE, Course
+from hostmanager.cli.rows import Row
+
+UP, DOWN = ("up", "up"), ("down", "down")
+
+
+def state(target, now, **more):
+    return child("a", target_state=target, next_action=now, **more)
+
+
+def course(final, *, begins_down=False, before=None):
+    row = Row("daq1", "a", before or state(*UP), state="up")
+    made = Course.of(Step(row, final, begins_down=begins_down))
+    made.told(0.0)
+    return made
+
+
+# --- the plan ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        ("up", state(*UP), [], ["a"]),
+        ("up", state("up", "start_at"), ["a"], []),
+        ("up", state(*DOWN), ["a"], []),
+        ("up", state("passive", "down"), ["a"], []),
+        ("up", state("passive", "up"), [], ["a"]),
+        ("down", state(*DOWN), [], ["a"]),
+        ("down", state("down", "wait_dead"), ["a"], []),
+        ("down", state("passive", "up"), ["a"], []),
+        ("restart", state(*UP), ["a"], []),
+        ("restart", state("up", "start_at"), ["a"], []),
+        ("restart", state(*DOWN), [], ["a"]),
+        ("restart", state("passive", "up"), ["a"], []),
+        ("restart", state("passive", "down"), [], ["a"]),
+    ],
+)
+def test_what_is_done_depends_on_how_it_is(bridge, site_file, run, case):
+    command, agent, steps, already = case
+    bridge.write(site_file, daq1=["a"])
+    bridge.sessions["hm-daq1"] = {"manager": session(agent)}
+    found = run(command, "a", "--dry-run", "--json").json
+    assert [step["instance_id"] for step in found["steps"]] == steps
+    assert [row["instance_id"] for row in found["already"]] == already
+
+
+def test_patterns_leave_out_what_nobody_manages_and_names_do_not(bridge, site_file, run):
+    ignored = {"instance-id": "ab", "agent-class": "X", "manage": "ignore"}
+    bridge.write(site_file, daq1=["aa", ignored])
+    bridge.sessions["hm-daq1"] = {"manager": session(child("aa"))}
+    assert "aa" in run("down", "a*", "--dry-run").out
+    assert run("down", "ab", "--dry-run").code == 2
+
+
+def test_each_manager_gets_one_request_for_all_of_its_agents(bridge, site_file, run):
+    bridge.write(site_file, daq1=["a", "b"], daq2=["c"])
+    bridge.sessions["hm-daq1"] = {"manager": session(child("a"), child("b"))}
+    bridge.sessions["hm-daq2"] = {"manager": session(child("c"))}
+    bridge.tasks["update"] = lambda *_: (True, "told", {})
+    done = run("down", "--all", "--no-wait")
+    assert done.code == 0
+    asked = {a[0]: a[3] for a in bridge.asked if a[1] == "start"}
+    assert asked == {
+        "hm-daq1": {"requests": [["a", "down"], ["b", "down"]]},
+        "hm-daq2": {"requests": [["c", "down"]]},
+    }
+
+
+# --- the way there -----------------------------------------------------------------------------
+
+
+def test_down_is_reached_when_nothing_is_left_or_it_is_forgotten():
+    way = course("down")
+    assert not way.see(state("down", "wait_dead", message="Asked to stop."), 0.1, 0.0)
+    assert way.step.why == "Asked to stop"
+    assert way.see(state(*DOWN), 0.2, 0.0)
+    assert course("down").see(None, 0.1, 0.0)
+
+
+def test_up_is_reached_when_it_has_been_so_for_a_while():
+    way = course("up")
+    assert not way.see(state(*UP, uptime=0.1), 0.1, 0.0)
+    assert way.see(state(*UP, uptime=SETTLE), 2.0, 0.0)
+    plain = course("up")  # of a manager that tells no uptime
+    assert not plain.see(state(*UP), 0.1, 0.0)
+    assert not plain.see(state("up", "start_at"), 1.0, 0.0)
+    assert not plain.see(state(*UP), 1.5, 0.0)
+    assert plain.see(state(*UP), 1.5 + SETTLE, 0.0)
+
+
+def test_an_agent_that_dies_again_and_again_is_given_up_before_the_time_is_over():
+    way = course("up")
+    for number in range(DEATHS):
+        assert way.is_open
+        ended = {"code": 1, "time": float(number), "expected": False, "output": ["last words"]}
+        way.see(state("up", "start_at", last_exit=ended, message="It died."), 0.1, 0.0)
+    assert (way.is_open, way.step.outcome) == (False, "failed")
+    assert "does not stay up: It died" in way.step.why
+    assert way.step.last_lines == ["last words"]
+
+
+def test_a_death_of_before_does_not_count():
+    ended = {"code": 1, "time": 5.0, "expected": False, "output": []}
+    way = course("up", before=state("up", "start_at", last_exit=ended))
+    way.see(state("up", "wait_start", last_exit=ended), 0.1, 0.0)
+    assert way.deaths == set()
+
+
+def test_another_target_means_somebody_else_but_not_at_once():
+    way = course("down")
+    assert not way.see(state(*UP), PATIENCE / 2, 0.0)
+    assert way.is_open
+    way.see(state(*UP), PATIENCE * 2, 0.0)
+    assert "somebody else has told it up" in way.step.why
+
+
+def test_what_cannot_be_operated_is_given_up_with_its_obstacle():
+    way = course("up")
+    way.see(state("up", "?", message="No plugin."), 0.1, 0.0)
+    assert (way.step.outcome, way.step.why) == ("failed", "No plugin")
+
+
+def test_a_service_that_nobody_manages_is_passive_again_when_it_is_there():
+    way = course("down", before=state("passive", "up"))
+    assert not way.see(state("down", "wait_dead"), 0.1, 0.0)
+    assert way.see(state("passive", "down"), 5.0, 0.0)
+
+
+def test_a_restart_goes_down_first():
+    way = course("up", begins_down=True)
+    assert way.stage == "down"
+    assert way.see(state(*DOWN), 0.1, 0.0)
