@@ -117,6 +117,7 @@ class Compose:
         file: Path | None = None,
         limit: float | None = None,
         more: Mapping[str, str] | None = None,
+        feed: bytes | None = None,
     ) -> Done:
         """Run a subcommand; if this call is cancelled, so is the command.
 
@@ -125,6 +126,7 @@ class Compose:
             file: The compose file that it is about.
             limit: Seconds that it may take; None: as long as it likes.
             more: What to add to its environment.
+            feed: What it may read on standard input.
 
         Raises:
             ComposeError: It could not be executed, or took too long.
@@ -134,7 +136,7 @@ class Compose:
         async with self._slots:
             self.runs += 1
             argv = (*self.argv, *quiet, *where, *args)
-            return await execute(argv, {**self.environ, **(more or {})}, self.cwd, limit)
+            return await execute(argv, {**self.environ, **(more or {})}, self.cwd, limit, feed)
 
 
 async def find(named: Path | None, environ: Mapping[str, str], cwd: Path) -> Compose:
@@ -166,6 +168,8 @@ async def find(named: Path | None, environ: Mapping[str, str], cwd: Path) -> Com
             tried.append(f"{' '.join(argv)}: {error}")
         else:
             return Compose(argv, version, environ, cwd)
+    if named is not None:
+        raise ComposeError(f"--docker-compose-bin cannot be used: {'; '.join(tried)}")
     raise ComposeError(f"{NO_COMPOSE} Tried {'; '.join(tried)}" if tried else NO_COMPOSE)
 
 
@@ -178,9 +182,13 @@ async def _version(argv: Sequence[str], environ: Mapping[str, str], cwd: Path) -
 
 
 async def execute(
-    argv: Sequence[str], environ: Mapping[str, str], cwd: Path, limit: float | None
+    argv: Sequence[str],
+    environ: Mapping[str, str],
+    cwd: Path,
+    limit: float | None,
+    feed: bytes | None = None,
 ) -> Done:
-    """Run a program, in a session of its own and with nothing to read.
+    """Run a program, in a session of its own, with nothing to read unless it is fed.
 
     Raises:
         ComposeError: It could not be executed, or took too long.
@@ -188,7 +196,7 @@ async def execute(
     try:
         process = await asyncio.create_subprocess_exec(
             *argv,
-            stdin=asyncio.subprocess.DEVNULL,
+            stdin=asyncio.subprocess.DEVNULL if feed is None else asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             env=dict(environ),
@@ -200,7 +208,7 @@ async def execute(
         raise ComposeError(f"{argv[0]} cannot be executed: {why}.") from None
     try:
         async with asyncio.timeout(limit):
-            out, err = await process.communicate()
+            out, err = await process.communicate(feed)
     except TimeoutError:
         name = " ".join(a for a in argv[1:] if not a.startswith("-"))
         raise ComposeError(

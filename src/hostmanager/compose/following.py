@@ -1,7 +1,7 @@
 """Following compose files: read at the start, and again whenever one of them changes.
 
 The kernel tells of changes (inotify), so nothing is polled. Folders are watched rather than
-files, because editors replace files; of a file that is a link, the folder of its target, too.
+files, because editors replace files; of links on the way, the folders that the links are in, too.
 A compose file rests on others (`.env`, env files, what it includes): those count as well.
 
 A file that cannot be used changes nothing: what was known of its services stays, and the
@@ -20,12 +20,16 @@ from asyncinotify import Inotify, Mask, Watch
 from hostmanager.compose import raw
 from hostmanager.compose.command import Compose, ComposeError
 from hostmanager.compose.model import ComposeFile, ComposeFileError
+from hostmanager.compose.places import existing, places
 from hostmanager.compose.reading import read
 
 log = logging.getLogger(__name__)
 
 REST = 0.05
 """Seconds without a further change before files are read: editors write in several steps."""
+
+LONGEST_WAIT = 1.0
+"""Seconds that such a rest is waited for at most."""
 
 TRY_AGAIN = 10.0
 """Seconds between attempts to find a compose command, as long as there is none."""
@@ -70,7 +74,7 @@ class Following:
         self._find = find
         self._cwd = cwd
         self._changed = changed
-        self._sources: dict[str, frozenset[Path]] = {}
+        self._places: dict[str, frozenset[Path]] = {}
         self._watches: dict[Path, Watch] = {}
         self._task: asyncio.Task[None] | None = None
         self._reading = asyncio.Lock()
@@ -137,38 +141,49 @@ class Following:
         await self._look_after(inotify, self.paths)
         await self._read(self.paths)
         await self._look_after(inotify, self.paths)
-        due: set[str] = set()
         while True:
-            limit = REST if due else None
+            due = await self._next_changes(inotify)
+            await self._look_after(inotify, due)
+            await self._read(due)
+            await self._look_after(inotify, due)
+
+    async def _next_changes(self, inotify: Inotify) -> list[str]:
+        """Wait for a change, and for a rest after it; returns the files that may be concerned."""
+        due: set[str] = set()
+        clock = asyncio.get_running_loop().time
+        first = rest = 0.0
+        while True:
+            # Others may write in the same folders all the time: only our changes count for this.
+            until = min(rest, first + LONGEST_WAIT) if due else None
             try:
-                async with asyncio.timeout(limit):
+                async with asyncio.timeout_at(until):
                     event = await inotify.get()
             except TimeoutError:
-                await self._look_after(inotify, due)
-                await self._read(sorted(due, key=self.paths.index))
-                await self._look_after(inotify, due)
-                due.clear()
-                continue
+                return sorted(due, key=self.paths.index)
             if event.mask & (Mask.IGNORED | Mask.DELETE_SELF | Mask.MOVE_SELF | Mask.Q_OVERFLOW):
                 # A folder is gone, or too much has happened: look at everything anew.
                 self._forget_watches(inotify)
-                due.update(self.paths)
+                touched = list(self.paths)
             else:
-                due.update(self._touched(event.path))
+                touched = self._touched(event.path)
+            if touched:
+                rest = clock() + REST
+                first = first if due else clock()
+                due.update(touched)
 
-    def _touched(self, path: Path | None) -> Iterable[str]:
+    def _touched(self, path: Path | None) -> list[str]:
         if path is None:
-            return ()
+            return []
         # Also a folder that comes to be where a file is to be found.
-        return [p for p, found in self._sources.items() if any(_within(s, path) for s in found)]
+        return [p for p, found in self._places.items() if any(_within(s, path) for s in found)]
 
     async def _look_after(self, inotify: Inotify, paths: Iterable[str]) -> None:
         """Watch the folders of all that these files rest on."""
         for path in paths:
-            self._sources[path] = await asyncio.to_thread(raw.sources, self._cwd / path)
-        folders = {_existing(s.parent) for found in self._sources.values() for s in found}
-        for folder in folders - self._watches.keys():
-            with suppress(FileNotFoundError, PermissionError):
+            self._places[path] = await asyncio.to_thread(_places, self._cwd / path)
+        found = frozenset().union(*self._places.values())
+        for folder in await asyncio.to_thread(_folders, found) - self._watches.keys():
+            with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
                 self._watches[folder] = inotify.add_watch(folder, CHANGES)
 
     def _forget_watches(self, inotify: Inotify) -> None:
@@ -193,6 +208,9 @@ class Following:
             file = await read(compose, path)
         except ComposeFileError as error:
             self.status[path] = (False, time.time(), str(error))
+        except Exception as error:  # whatever it is, the other files are followed on
+            log.exception("compose file %s", path)
+            self.status[path] = (False, time.time(), f"{path} cannot be read: {error!r}.")
         else:
             self.files[path] = file
             count = len(file.services)
@@ -214,11 +232,13 @@ def _stamp(path: Path) -> tuple[object, ...]:
     return (path, stat.st_ino, stat.st_size, stat.st_mtime_ns)
 
 
-def _existing(folder: Path) -> Path:
-    """The folder, or the nearest one above it that exists."""
-    while not folder.is_dir() and folder != folder.parent:
-        folder = folder.parent
-    return folder
+def _places(file: Path) -> frozenset[Path]:
+    """Everything that may change what a compose file says."""
+    return frozenset().union(*(places(source) for source in raw.sources(file)))
+
+
+def _folders(found: Iterable[Path]) -> set[Path]:
+    return {existing(place.parent) for place in found}
 
 
 def _within(path: Path, changed: Path) -> bool:

@@ -7,7 +7,6 @@ and seldom in which line it stumbled. Both are found here, in the nodes of the Y
 import os
 import re
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import yaml
@@ -119,10 +118,7 @@ def sources(path: Path) -> frozenset[Path]:
 
     Files that are named but are not there are among them, since they may come.
     """
-    found: set[Path] = set()
-    with suppress(OSError):
-        found.add(path.resolve())
-    found |= {path, path.parent / ".env"}
+    found = {path, path.parent / ".env"}
     _follow(path, found, DEEPEST)
     return frozenset(found)
 

@@ -6,9 +6,9 @@ found, in which line; nothing of it is used then.
 
 import asyncio
 import json
+import logging
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,13 @@ from hostmanager.compose import raw
 from hostmanager.compose.command import Compose, ComposeError, Done
 from hostmanager.compose.model import ComposeFile, ComposeFileError, Service
 
+log = logging.getLogger(__name__)
+
 WITHOUT_ENGINE = {"DOCKER_HOST": "unix:///nonexistent"}
 """Reading a file needs no engine, but version 2 asks for it, and waits 3 s for a frozen one."""
+
+EVERY = ("--profile", "*")
+"""Services behind a profile are services, too."""
 
 READ_TIME = 30.0
 """Seconds that reading a file may take; it takes a tenth of one, or a half with version 1."""
@@ -40,24 +45,13 @@ async def read(compose: Compose, path: str) -> ComposeFile:
     file = compose.cwd / path
     root = await asyncio.to_thread(raw.parse, file, path)
     try:
-        if compose.old:
-            done = await _config(compose, file)
-            digests = ""
-        else:
-            done, hashes = await asyncio.gather(
-                _config(compose, file, "--format", "json"), _config(compose, file, "--hash", "*")
-            )
-            digests = hashes.out if hashes.code == 0 else ""
+        done = await _config(compose, file)
+        if done.code != 0:
+            raise ComposeFileError(_refusal(path, root, done))
+        data = _parsed(done.out, compose.old)
+        services = _services(data, {} if compose.old else await _digests(compose, file, data))
     except ComposeError as error:
         raise ComposeFileError(f"{path}: {error}") from None
-    if done.code != 0:
-        raise ComposeFileError(_refusal(path, root, done))
-    try:
-        data = _parsed(done.out, compose.old)
-        services = {
-            name: replace(service, telling=_telling(root, service))
-            for name, service in _services(data, dict(_digests(digests))).items()
-        }
     except (ValueError, TypeError, AttributeError, yaml.YAMLError) as error:
         raise ComposeFileError(
             f"{path}: the answer of `{' '.join(compose.argv)} config` is not understood: {error}."
@@ -67,10 +61,31 @@ async def read(compose: Compose, path: str) -> ComposeFile:
     return ComposeFile(path, file.resolve(), str(project), services, found)
 
 
-async def _config(compose: Compose, file: Path, *args: str) -> Done:
-    every = () if compose.old else ("--profile", "*")
-    call = (*every, "config", *args)
+async def _config(compose: Compose, file: Path) -> Done:
+    call = ("config",) if compose.old else (*EVERY, "config", "--format", "json")
     return await compose.run(*call, file=file, limit=READ_TIME, more=WITHOUT_ENGINE)
+
+
+async def _digests(compose: Compose, file: Path, data: Mapping[str, Any]) -> dict[str, str]:
+    """The digest that compose puts on a container of each service when we bring that up.
+
+    What `config --hash` says of the file itself is another one (as of 2.26) if a service has env
+    files, whose contents it leaves out, and if it depends on others, which are not there when
+    it is brought up alone. So compose is given the file with both of that resolved.
+    """
+    services = data.get("services") or {}
+    alone = {
+        name: {key: value for key, value in entry.items() if key != "depends_on"}
+        for name, entry in services.items()
+    }
+    call = ("--project-directory", str(file.parent), "-f", "-", *EVERY, "config", "--hash", "*")
+    feed = json.dumps({**data, "services": alone}).encode()
+    done = await compose.run(*call, limit=READ_TIME, more=WITHOUT_ENGINE, feed=feed)
+    if done.code != 0:
+        log.warning("%s: changes of its services are not seen: %s", file, done.reason)
+        return {}
+    pairs = (line.split() for line in done.out.splitlines())
+    return {pair[0]: pair[1] for pair in pairs if len(pair) == 2}
 
 
 def _refusal(path: str, root: yaml.Node, done: Done) -> str:
@@ -87,27 +102,11 @@ def _parsed(text: str, old: bool) -> dict[str, Any]:
     return data
 
 
-def _digests(text: str) -> list[tuple[str, str]]:
-    pairs = (line.split() for line in text.splitlines())
-    return [(pair[0], pair[1]) for pair in pairs if len(pair) == 2]
-
-
 def _services(data: Mapping[str, Any], digests: Mapping[str, str]) -> dict[str, Service]:
     return {
         str(name): _service(str(name), entry or {}, digests.get(str(name), ""))
         for name, entry in (data.get("services") or {}).items()
     }
-
-
-def _telling(root: yaml.Node, service: Service) -> bool:
-    """Whether the digest of a service is also the one that its container gets.
-
-    Not so, as seen with 2.26, if it has env files, and if it is started without the services that
-    it depends on, which we do. Whatever may hide one of these counts as such.
-    """
-    written = raw.child(raw.child(root, "services"), service.name)
-    hidden = any(raw.child(written, key) for key in ("env_file", "extends", "<<"))
-    return bool(service.digest and written and not service.depends_on and not hidden)
 
 
 def _service(name: str, entry: Mapping[str, Any], digest: str) -> Service:
@@ -122,6 +121,8 @@ def _service(name: str, entry: Mapping[str, Any], digest: str) -> Service:
         scale=int(scale),
         container_name=entry.get("container_name") or None,
         depends_on=tuple(entry.get("depends_on") or ()),
+        # Who brings it up with all that it depends on has another digest put on it.
+        telling=bool(digest and not entry.get("depends_on")),
     )
 
 
