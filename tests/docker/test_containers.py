@@ -63,8 +63,11 @@ async def test_a_container_that_runs_out_of_memory_says_so(project):
 async def test_exits_at_once_with_code_and_last_words_and_longer_and_longer_pauses(project):
     project.write({"ocs-a": service(command=["sh", "-c", "echo one; echo no camera >&2; exit 3"])})
     async with running(project, "a") as host:
-        row = await host.row("a", next_action="start_at", says="It exited with code 3, 3 failures")
+        row = await host.row("a", next_action="start_at", says="It exited with code 3, 5 failures")
         assert row["last_exit"]["code"] == 3
+        ends = host.host.snapshot["a"].exits
+        await host.until("each to be told once", lambda: host.count("die", "ocs-a") == len(ends))
+        assert row["restarts"] == 4
         row = await host.until(
             "its last words", lambda: (host.shown()["a"]["last_exit"] or {}).get("output")
         )

@@ -9,7 +9,7 @@ import os
 import re
 import signal
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -46,11 +46,14 @@ class Container:
         pid: Its main process, as the engine's machine numbers it; 0 if there is none.
         started: When it was started last, as the engine writes it; tells runs apart.
         since: The same as Unix time.
+        finished: When a run of it ended last, Unix time; 0 if none did.
+        after: When the run before its latest ended, Unix time; 0 if that is not known.
         exit_code: How its latest run ended, if it did.
         oom: Whether the kernel killed a process of it for want of memory.
         health: ``healthy``, ``unhealthy``, ``starting``; None without a health check.
         health_said: What the latest health check wrote.
         error: Why the engine could not start it, if that is so.
+        vague: Whether this is only what the engine's list says of it.
     """
 
     id: str
@@ -67,11 +70,14 @@ class Container:
     pid: int = 0
     started: str = ""
     since: float = 0.0
+    finished: float = 0.0
+    after: float = 0.0
     exit_code: int = 0
     oom: bool = False
     health: str | None = None
     health_said: str = ""
     error: str = ""
+    vague: bool = False
 
     @property
     def alive(self) -> bool:
@@ -130,12 +136,73 @@ def container_of(inspected: Mapping[str, Any]) -> Container | None:
         pid=int(state.get("Pid") or 0),
         started=started,
         since=unix_time(started),
+        finished=unix_time(str(state.get("FinishedAt") or "")),
         exit_code=int(state.get("ExitCode") or 0),
         oom=bool(state.get("OOMKilled")),
         health=health.get("Status") if health.get("Status") != "none" else None,
         health_said=_last_said(health),
         error=str(state.get("Error") or ""),
     )
+
+
+def container_listed(listed: Mapping[str, Any], known: Container | None) -> Container | None:
+    """Make sense of what the engine's list says of a container, where it does not say more.
+
+    Args:
+        listed: Its entry in the list.
+        known: What was known of it.
+
+    Returns:
+        None if it is not one of a compose service. When it was started is only known if it
+        runs as before, or has ended since; else `started` is empty.
+    """
+    labels = listed.get("Labels") or {}
+    project, service = labels.get(PROJECT), labels.get(SERVICE)
+    if not project or not service:
+        return None
+    status, text = str(listed.get("State") or ""), str(listed.get("Status") or "")
+    same = known if known is not None and (known.alive or status not in ALIVE) else None
+    health = re.search(r"\((?:health: )?(healthy|unhealthy|starting)\)", text)
+    code = re.search(r"\((\d+)\)", text)
+    return Container(
+        id=str(listed["Id"]),
+        name=str((listed.get("Names") or [""])[0]).lstrip("/"),
+        project=project,
+        service=service,
+        number=_number(labels.get(NUMBER)),
+        oneoff=str(labels.get(ONEOFF)).lower() == "true",
+        files=files_of(labels),
+        digest=str(labels.get(DIGEST) or ""),
+        image=known.image if known else str(listed.get("Image") or ""),
+        image_id=str(listed.get("ImageID") or ""),
+        status=status,
+        pid=same.pid if same and status in ALIVE else 0,
+        started=same.started if same else "",
+        since=same.since if same else float(listed.get("Created") or 0),
+        exit_code=int(code[1]) if code else 0,
+        health=health[1] if health else None,
+        vague=True,
+    )
+
+
+def with_past(now: Container, before: Container | None) -> Container:
+    """Add when the run before its latest ended, as far as that is known."""
+    if now.status in ("running", "paused"):
+        return replace(now, after=now.finished)
+    if before is None:
+        return now
+    return replace(now, after=before.after if before.run == now.run else before.finished)
+
+
+def same_run(one: tuple[str, str], other: tuple[str, str]) -> bool:
+    """Whether these may be one run of one container: of some, the start is not known."""
+    return one[0] == other[0] and (one[1] == other[1] or not one[1] or not other[1])
+
+
+def project_listed(listed: Mapping[str, Any]) -> str:
+    """The compose project of a container in the engine's list."""
+    labels = listed.get("Labels")
+    return str(labels.get(PROJECT, "")) if isinstance(labels, Mapping) else ""
 
 
 def files_of(labels: Mapping[str, str]) -> tuple[str, ...]:

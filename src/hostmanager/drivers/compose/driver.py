@@ -15,7 +15,6 @@ made and not started; the next `up` starts it.
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -26,7 +25,7 @@ from hostmanager.core.events import ExitStatus, StopStep
 from hostmanager.core.model import Found, InstanceSpec, ServiceRef
 from hostmanager.core.ports import Report
 from hostmanager.core.words import ENGINE_GRACE
-from hostmanager.drivers.compose.containers import Container, exit_status
+from hostmanager.drivers.compose.containers import Container, exit_status, same_run
 from hostmanager.drivers.compose.engine import EngineError
 from hostmanager.drivers.compose.hands import Hands
 from hostmanager.drivers.compose.sight import NOT_YET, Sight
@@ -154,7 +153,8 @@ class ComposeDriver:
             return
         if it.told.run is None and it.launch is not None and not it.launch.done():
             it.called_off = True
-            it.launch.cancel()
+            # Not before it has begun: it is to tell what came of it.
+            asyncio.get_running_loop().call_soon(it.launch.cancel)
         else:
             self._end(it, step)
 
@@ -222,7 +222,8 @@ class ComposeDriver:
         """What `up` started has ended before that was seen: nobody has to wait for compose."""
         container = self.container_of(it.spec)
         launching = it.launch is not None and not it.launch.done() and it.told.run is None
-        if not launching or container is None or it.ended == it.launches:
+        told = it.ended == it.launches or it.lives != it.lives_before
+        if not launching or container is None or told:
             return
         if container.status == "exited" and container.run not in it.before:
             it.ended = it.launches
@@ -273,7 +274,9 @@ class ComposeDriver:
             return ExitStatus()
         for known in (self._sight.containers.get(run[0]), before):
             # In the table, it may have been started again by now.
-            if known is not None and known.run == run and known.status not in RUNNING:
+            if known is None or known.status in RUNNING:
+                continue
+            if same_run(known.run, run):
                 return known.exit_status
         code = self._sight.exit_codes.get(run[0])
         return ExitStatus() if code is None else exit_status(code)
@@ -300,8 +303,8 @@ class ComposeDriver:
             if not it.called_off:
                 raise
             failure = "it was called off"
-            with suppress(EngineError):
-                await self._sight.look_at(it.service.project)
+            if await self._looked_at(it):
+                await self._clear_away(it)
         # Told already, by the engine's events; or another launch is under way; or sight is lost.
         if it.lives != it.lives_before or it.launches != number or it.told.owed:
             return
@@ -325,10 +328,8 @@ class ComposeDriver:
             return await self._start_as_it_is(it, error)
         except ComposeError as error:
             return str(error).rstrip(".")
-        try:
-            await self._sight.look_at(it.service.project)
-        except EngineError as error:
-            self._sight.suspect(error)
+        if not await self._looked_at(it):
+            return None
         for container in self._own(it.service) if done.code == 0 else ():
             if container.run not in it.before:
                 it.made_as[container.digest] = fingerprint
@@ -342,11 +343,27 @@ class ComposeDriver:
             return str(error).rstrip(".")
         try:
             await self._hands.start(container)
-            await self._sight.look_at(it.service.project)
         except EngineError as failure:
             return str(failure).rstrip(".")
-        self._tell(it)
+        if await self._looked_at(it):
+            self._tell(it)
         return None
+
+    async def _looked_at(self, it: Attended) -> bool:
+        """Look at its project now; if that fails, nothing is known of it until sight is back."""
+        try:
+            await self._sight.look_at(it.service.project)
+        except EngineError as error:
+            self._sight.suspect(error)
+            self._tell_lost(it, str(error))
+            return False
+        return True
+
+    async def _clear_away(self, it: Attended) -> None:
+        """Remove what a launch that was called off has made, and not started."""
+        dead = [c for c in self._own(it.service) if not c.alive]
+        async with it.turn:
+            await self._hands.stop(it.spec.instance_id, dead, ENGINE_GRACE)
 
     def _tell_short_run(self, it: Attended) -> str | None:
         """It came up and ended before anybody looked; or there is nothing to be seen of it."""

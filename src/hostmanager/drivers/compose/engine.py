@@ -9,6 +9,7 @@ before what; aiodocker's own rules for that differ from docker's.
 import asyncio
 import errno
 import json
+import logging
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -20,8 +21,13 @@ import aiohttp
 from hostmanager.compose.command import ComposeError, execute
 from hostmanager.drivers.compose.containers import PROJECT, unix_time
 
+log = logging.getLogger(__name__)
+
 CALL_TIME = 5.0
 """Seconds that a call may take that only tells or sets something."""
+
+LOOK_TIME = 3.0
+"""Seconds that the engine may take to tell how one container is; it takes a millisecond."""
 
 START_TIME = 60.0
 """Seconds that it may take to start a container."""
@@ -91,12 +97,12 @@ class Engine:
         async with self._call("what time it has"):
             return unix_time(str((await self._docker.system.info()).get("SystemTime") or ""))
 
-    async def compose_containers(self) -> list[tuple[str, str]]:
-        """All containers of compose projects, as pairs of id and project."""
-        filters = json.dumps({"label": [PROJECT]})
+    async def compose_containers(self, container_id: str | None = None) -> list[Mapping[str, Any]]:
+        """What the engine's list says of all containers of compose projects, or of one."""
+        filters = {"label": [PROJECT], **({"id": [container_id]} if container_id else {})}
         async with self._call("which containers there are"):
-            listed = await self._docker.containers.list(all=True, filters=filters)
-        return [(c.id, str((c._container.get("Labels") or {}).get(PROJECT, ""))) for c in listed]
+            listed = await self._docker.containers.list(all=True, filters=json.dumps(filters))
+        return [container._container for container in listed]
 
     async def inspect(self, container_id: str) -> Mapping[str, Any]:
         """Everything about a container.
@@ -104,7 +110,7 @@ class Engine:
         Raises:
             NoSuchContainerError: It is not there.
         """
-        async with self._call(f"how the container {container_id[:12]} is"):
+        async with self._call(f"how the container {container_id[:12]} is", LOOK_TIME):
             return dict(await self._docker.containers.container(container_id).show())
 
     async def images(self) -> list[Mapping[str, Any]]:
@@ -164,8 +170,10 @@ class Engine:
                 yield event
             try:
                 await running
-            except (aiodocker.DockerError, aiohttp.ClientError, OSError, ValueError) as error:
+            except (aiodocker.DockerError, aiohttp.ClientError, OSError) as error:
                 raise EngineError(self._unreachable(error)) from None
+            except (ValueError, TypeError) as error:  # cut in the middle of a line, say
+                log.warning("docker: events that make no sense: %s", error)
         finally:
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)

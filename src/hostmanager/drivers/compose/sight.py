@@ -3,7 +3,8 @@
 One list call at every (re)connect, then the stream of events. An event is only a hint that a
 container has to be looked at again: what is believed is what `inspect` says, so that a lost,
 doubled or late event can delay, never mislead. Each container is looked at by a task of its
-own: one that the engine cannot tell anything about holds up nobody else.
+own. One that the engine says nothing about, though it lists it, holds up nobody else: then what
+the list says of it has to do, and it is asked about again after a while.
 
 An engine that is frozen keeps its connections open and says nothing. So while nothing
 happens, it is asked every few seconds whether it is still there. That is the only thing that
@@ -16,7 +17,14 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from hostmanager.drivers.compose.containers import PROJECT, Container, container_of
+from hostmanager.drivers.compose.containers import (
+    PROJECT,
+    Container,
+    container_listed,
+    container_of,
+    project_listed,
+    with_past,
+)
 from hostmanager.drivers.compose.engine import Engine, EngineError, NoSuchContainerError
 from hostmanager.drivers.compose.images import Images
 
@@ -34,8 +42,19 @@ CLOCK_STEP = 0.01
 RETRY_AFTER = (0.1, 0.2, 0.5, 1.0)
 """Seconds between attempts to reach it; the last goes on. A unix socket costs next to nothing."""
 
+SHORT = 5.0
+"""Seconds; a connection that did not last as long is not made anew at once."""
+
 IMAGES_REST = 0.1
 """Seconds that image events are gathered: one pull makes several."""
+
+SILENT_REST = 10.0
+"""Seconds until the engine is asked again about a container that it did not answer for."""
+
+NONSENSE = (AttributeError, KeyError, TypeError, ValueError)
+"""What comes of an answer of another form than expected."""
+
+CUT = "The connection to the Docker Engine was cut."
 
 NOT_YET = "The Docker Engine has not been asked yet."
 
@@ -77,12 +96,12 @@ class Sight:
         self._loop: asyncio.Task[None] | None = None
         self._looks: dict[str, asyncio.Task[None]] = {}
         self._again: set[str] = set()
+        self._silent: dict[str, float] = {}
         self._listing = asyncio.Lock()
         self._images_due: asyncio.Task[None] | None = None
         self._heard = 0.0  # when the engine said something last, by the loop's clock
         self._suspected = asyncio.Event()
         self._suspicion: EngineError | None = None
-        self._was_clear = False
 
     def start(self) -> None:
         """Begin to follow; returns at once."""
@@ -91,10 +110,7 @@ class Sight:
 
     async def close(self) -> None:
         """Stop following."""
-        tasks = [t for t in (self._loop, self._images_due, *self._looks.values()) if t]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await _cancel(*(t for t in (self._loop, self._images_due, *self._looks.values()) if t))
 
     async def follow(self, projects: frozenset[str]) -> None:
         """Follow the containers of these projects; returns once that is so, or sight is lost."""
@@ -117,8 +133,10 @@ class Sight:
 
     async def _follow(self) -> None:
         """Keep a connection, for ever."""
+        loop = asyncio.get_running_loop()
         failures = 0
         while True:
+            begun = loop.time()
             try:
                 await self._watch()
                 why = None  # the stream was cut; nothing is known to be wrong
@@ -127,8 +145,7 @@ class Sight:
             except Exception as error:  # an engine that answers nonsense
                 log.exception("docker: watching")
                 why = f"The Docker Engine's answer is not understood: {error!r}."
-            failures = failures + 1 if why and not self._was_clear else 0
-            self._was_clear = False
+            failures = failures + 1 if loop.time() - begun < SHORT else 0
             if why is not None:
                 self._lose(why)
             await asyncio.sleep(RETRY_AFTER[min(failures, len(RETRY_AFTER) - 1)])
@@ -157,13 +174,14 @@ class Sight:
                 await _cancel(events)
         finally:
             self.engine = None
+            # What is being asked over this connection will not be answered over another.
+            await _cancel(*self._looks.values())
             with suppress(Exception):
                 await engine.close()
 
     def _gain(self, engine: Engine) -> None:
         self.engine = engine
         self.clear, self.trouble = True, None
-        self._was_clear = True
         self.on_clear()
 
     def _lose(self, why: str) -> None:
@@ -184,18 +202,24 @@ class Sight:
             if self._suspected.is_set() or silence >= PING_EVERY - CLOCK_STEP:
                 self._suspected.clear()
                 await engine.ping(PING_TIME)
-                self._suspicion = None
                 self._heard = loop.time()
+                if self._suspicion is not None:
+                    self._suspicion = None
+                    await self._list(engine)  # what was asked in vain
+                    self.on_clear()
 
     # --- what it tells ----------------------------------------------------------------------
 
     async def _take_events(self, engine: Engine, since: float) -> None:
         async for event in engine.events(since):
             self._heard = asyncio.get_running_loop().time()
-            if event.get("Type") == "image":
-                self._look_at_images_soon(engine)
-            else:
-                self._take_event(engine, event)
+            try:
+                if event.get("Type") == "image":
+                    self._look_at_images_soon(engine)
+                else:
+                    self._take_event(engine, event)
+            except NONSENSE:
+                log.warning("docker: an event that makes no sense: %r", event)
 
     def _take_event(self, engine: Engine, event: Mapping[str, Any]) -> None:
         actor = event.get("Actor") or {}
@@ -217,32 +241,74 @@ class Sight:
             return
         task = asyncio.ensure_future(self._look(engine, container_id))
         self._looks[container_id] = task
-        task.add_done_callback(lambda _: self._looks.pop(container_id, None))
+        task.add_done_callback(lambda _: self._looked(container_id, task))
+
+    def _looked(self, container_id: str, task: "asyncio.Task[None]") -> None:
+        if self._looks.get(container_id) is task:
+            del self._looks[container_id]
+        if task.cancelled() or (error := task.exception()) is None:
+            return
+        if isinstance(error, EngineError):
+            self.suspect(error)
+        else:
+            log.error("docker: looking at %s", container_id, exc_info=error)
 
     async def _look(self, engine: Engine, container_id: str) -> None:
         while True:
             self._again.discard(container_id)
             try:
-                found = container_of(await engine.inspect(container_id))
+                self._put(container_id, await self._ask(engine, container_id))
             except NoSuchContainerError:
-                found = None
-            except EngineError as error:
-                self.suspect(error)
-                return
-            self._put(container_id, found)
+                self._put(container_id, None)
             if container_id not in self._again:
                 return
+
+    async def _ask(self, engine: Engine, container_id: str) -> Container | None:
+        """How it is; if the engine does not tell, what its list says."""
+        now = asyncio.get_running_loop().time()
+        if self._silent.get(container_id, now) <= now:
+            try:
+                inspected = await engine.inspect(container_id)
+                found = container_of(inspected) if inspected["Id"] else None
+            except NoSuchContainerError:
+                raise
+            except (EngineError, *NONSENSE) as error:
+                log.warning("docker: nothing is told of %s: %s", container_id[:12], error)
+            else:
+                self._silent.pop(container_id, None)
+                return found
+        known = self.containers.get(container_id)
+        listed = await engine.compose_containers(container_id)
+        self._ask_again_later(engine, container_id)
+        try:
+            return container_listed(listed[0], known) if listed else None
+        except NONSENSE:
+            return known
+
+    def _ask_again_later(self, engine: Engine, container_id: str) -> None:
+        loop = asyncio.get_running_loop()
+        if self._silent.get(container_id, 0.0) > loop.time():
+            return
+
+        def ask() -> None:
+            if self.engine is engine and container_id in self.containers:
+                self._look_soon(engine, container_id)
+
+        self._silent[container_id] = loop.time() + SILENT_REST
+        loop.call_later(SILENT_REST, ask)
 
     def _put(self, container_id: str, now: Container | None) -> None:
         before = self.containers.get(container_id)
         if now is None:
             self.containers.pop(container_id, None)
         else:
+            now = with_past(now, before)
             self.containers[container_id] = now
         if now != before:
             self.on_change(before, now)
         if now is None:
             self.exit_codes.pop(container_id, None)
+            self._silent.pop(container_id, None)
 
     async def look_at(self, project: str) -> None:
         """Look at all containers of a project now, the new ones included.
@@ -260,16 +326,20 @@ class Sight:
         async with self._listing:
             listed = await engine.compose_containers()
             projects = self._projects if project is None else {project}
-            ids = [c for c, its_project in listed if its_project in projects]
+            ids = [str(c["Id"]) for c in listed if project_listed(c) in projects]
             for container_id in ids:
                 # By the same way as after events: an older answer never replaces a newer one.
                 self._look_soon(engine, container_id)
             for container_id, known in list(self.containers.items()):
                 if container_id not in ids and (project is None or known.project == project):
                     self._put(container_id, None)
-            await asyncio.gather(*(self._looks[c] for c in ids if c in self._looks))
-            if self._suspicion is not None:
-                raise self._suspicion
+            looks = [self._looks[c] for c in ids if c in self._looks]
+            if looks:
+                await asyncio.wait(looks)  # who is tired of waiting must not end them
+            for look in looks:
+                if look.cancelled():
+                    raise EngineError(CUT)
+                look.result()
 
     # --- images -----------------------------------------------------------------------------
 
@@ -294,6 +364,7 @@ class Sight:
         self.on_images()
 
 
-async def _cancel(task: "asyncio.Task[None]") -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+async def _cancel(*tasks: "asyncio.Task[None]") -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from hostmanager.core.events import Condition, Ended, ExitStatus, Gone, Launched, Observation
 from hostmanager.core.model import Found, InstanceSpec, ServiceRef
-from hostmanager.drivers.compose.containers import Container
+from hostmanager.drivers.compose.containers import Container, same_run
 from hostmanager.drivers.compose.images import Images
 
 Run = tuple[str, str]
@@ -101,7 +101,7 @@ def _standing(told: Told, alive: list[Container], scale: int) -> Container | Non
         return alive[0] if alive and scale > 1 else None
     if told.restarting:
         return same  # its end was told already
-    goes_on = same.run == told.run and same.status != "restarting"
+    goes_on = same_run(same.run, told.run) and same.status != "restarting"
     return same if goes_on else None
 
 
@@ -141,6 +141,11 @@ def is_outdated(seen: Seen, container: Container) -> bool:
 def remark(seen: Seen, container: Container) -> str | None:
     """What people should know of how it is; None if all is well."""
     said = []
+    if container.vague:
+        said.append(
+            "The Docker Engine does not answer questions about its container; this is what "
+            "its list says."
+        )
     if container.status == "restarting":
         said.append(
             f"It {container.exit_status}; the Docker Engine starts it again by itself, as the "
