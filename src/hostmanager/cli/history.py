@@ -9,7 +9,7 @@ from rich.text import Text
 
 from hostmanager.cli.asking import AskError, Manager, Reply, Trouble, in_parallel, managers
 from hostmanager.cli.errors import DONE, NO_ANSWER, NOT_REACHED, CommandError
-from hostmanager.cli.human import moment
+from hostmanager.cli.human import harmless, moment
 from hostmanager.cli.options import (
     EXIT_STATUS,
     add_common,
@@ -187,11 +187,11 @@ def _show(entries: Sequence[dict[str, Any]], screen: Screen, *, whole: bool) -> 
         lines = entry["data"].get("lines", ()) if entry["kind"] == "output" and whole else ()
         screen.line(text.append("last lines:" if lines else _text(entry)))
         for line in lines:
-            screen.line(Text().append(f"    | {line}", "dim"))
+            screen.line(Text().append(f"    | {harmless(str(line))}", "dim"))
 
 
 def _text(entry: dict[str, Any]) -> str:
-    text = str(entry["text"])
+    text = harmless(str(entry["text"]))
     return text if len(text) < 500 else text[:499] + "…"
 
 

@@ -7,6 +7,11 @@ from datetime import datetime
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _LENGTH = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd])")
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+_CONTROLS = {
+    **{code: 0x2400 + code for code in range(0x20) if chr(code) not in "\t\n"},
+    **dict.fromkeys(range(0x7F, 0xA0), 0xFFFD),
+}
 _FORMS = ("%H:%M", "%H:%M:%S", "%Y-%m-%d", "%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S")
 
 SINCE_HELP = "a length such as 90s, 10m, 2h or 1d, a time such as 14:05 or '2026-01-31 14:05'"
@@ -84,6 +89,14 @@ def parse_since(text: str, now: float | None = None) -> float:
         return now - parse_length(text)
     except ValueError:
         raise ValueError(f"{text!r} is no time; write {SINCE_HELP}.") from None
+
+
+def harmless(text: str) -> str:
+    """Make text of others fit for a terminal: it must not clear the screen, or worse.
+
+    Colours go; whatever else controls something becomes a picture of itself, as ␛ or ␇.
+    """
+    return _COLOURS.sub("", text).translate(_CONTROLS)
 
 
 def counted(number: int, word: str, words: str | None = None) -> str:

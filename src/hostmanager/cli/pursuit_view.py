@@ -9,7 +9,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from hostmanager.cli.human import counted, few
+from hostmanager.cli.human import counted, few, harmless
 from hostmanager.cli.progress import Course
 from hostmanager.cli.screen import Screen
 
@@ -76,7 +76,9 @@ class View:
         for course in failed:
             self._screen.show(_failure(course))
             for line in course.step.last_lines:
-                self._screen.show(Text(f"    | {line}", "dim", no_wrap=True, overflow="ellipsis"))
+                self._screen.show(
+                    Text(f"    | {harmless(line)}", "dim", no_wrap=True, overflow="ellipsis")
+                )
         final = "down" if self._pursuit.plan.command == "down" else "up"
         if told:
             self._screen.line(f"{counted(len(told), 'agent')} told {final}; not waited for")
@@ -126,11 +128,11 @@ def _under_way(course: Course) -> Text:
     text.append(f" (wanted {course.stage})", "dim")
     if step.state == "up" and course.stage == "up":
         return text.append(" looking whether it stays up", "dim")
-    return text.append(f" {step.why}" if step.why else "", "dim")
+    return text.append(f" {harmless(step.why)}" if step.why else "", "dim")
 
 
 def _failure(course: Course) -> Text:
     row = course.step.row
     text = Text().append("! ", "bold red").append(f"{row.host} ").append(row.instance_id, "bold")
     state = course.step.state or row.state
-    return text.append(f" {state} (wanted {course.step.final}): {course.step.why}", "red")
+    return text.append(f" {state} (wanted {course.step.final}): {harmless(course.step.why)}", "red")

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from hostmanager.cli.errors import INTERRUPTED, CommandError
+from hostmanager.cli.human import harmless
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -76,12 +77,12 @@ class Screen:
         if not self.json:
             from rich.text import Text  # noqa: PLC0415
 
-            shown = Text(text, style) if isinstance(text, str) else text
+            shown = Text(harmless(text), style) if isinstance(text, str) else text
             self.console.print(shown, soft_wrap=True)
 
     def remark(self, text: str) -> None:
         """Say something on stderr that is not what was asked for."""
-        print(f"hostmanager {self._command}: {text}", file=sys.stderr, flush=True)
+        print(f"hostmanager {self._command}: {harmless(text)}", file=sys.stderr, flush=True)
 
     @staticmethod
     def ask(question: str) -> bool:

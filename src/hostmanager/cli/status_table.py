@@ -13,7 +13,7 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from hostmanager.cli.human import ago, counted, length, moment
+from hostmanager.cli.human import ago, counted, harmless, length, moment
 from hostmanager.cli.rows import HostRows, Row, Severity, last_exit_text, next_attempt, silent
 from hostmanager.cli.screen import Screen
 
@@ -113,7 +113,9 @@ def troubles(found: Sequence[HostRows], now: float, lines: int = LAST_LINES) -> 
     for severity, text, output in _findings(found, now):
         yield _marked(severity, text)
         for line in output[-lines:]:
-            yield _marked(Severity.OK, Text(f"| {line}", "dim", no_wrap=True, overflow="ellipsis"))
+            yield _marked(
+                Severity.OK, Text(f"| {harmless(line)}", "dim", no_wrap=True, overflow="ellipsis")
+            )
 
 
 def again(found: Sequence[HostRows], now: float) -> Iterable[Table]:
@@ -161,7 +163,7 @@ def _named(host: str, name: str, reason: str, severity: Severity) -> Text:
     text = Text().append(host, "bold").append(" ")
     if name:
         text.append(name, "bold").append(" ")
-    return text.append(reason, STYLES[severity].replace("bold ", ""))
+    return text.append(harmless(reason), STYLES[severity].replace("bold ", ""))
 
 
 def _marked(severity: Severity, text: Text) -> Table:
@@ -281,9 +283,9 @@ def _cells(row: Row, now: float, *, wide: bool) -> list[Text]:
     ]
     if not wide:
         told = row.severity is Severity.NOTE and row.reasons
-        return [*cells[:-1], Text("; ".join(row.reasons), "dim")] if told else cells
+        return [*cells[:-1], Text(harmless("; ".join(row.reasons)), "dim")] if told else cells
     pid = Text(_number(row.get("pid")), "dim")
-    remarks = Text("; ".join(row.reasons), "dim")
+    remarks = Text(harmless("; ".join(row.reasons)), "dim")
     agent_class = Text(row.agent_class)
     return [cells[0], agent_class, *cells[1:3], pid, *cells[3:], remarks]
 
@@ -291,7 +293,7 @@ def _cells(row: Row, now: float, *, wide: bool) -> list[Text]:
 def _cells_without_child(row: Row, *, wide: bool) -> list[Text]:
     style = STYLES[row.severity] or "dim"
     name, state, nothing = Text(row.instance_id, style), Text(row.state, style), Text("")
-    reason = Text("; ".join(row.reasons), "dim")
+    reason = Text(harmless("; ".join(row.reasons)), "dim")
     if not wide:
         return [name, state, *[nothing] * 4, reason]
     return [name, Text(row.agent_class, "dim"), state, *[nothing] * 6, reason]
