@@ -44,6 +44,7 @@ MORE_FIELDS = {
     "message": str,
     "output": (str, NOTHING),
     "output_rotated": (str, NOTHING),
+    "container": (dict, NOTHING),
 }
 LAST_EXIT_FIELDS = {
     "code": (int, NOTHING),

@@ -66,7 +66,7 @@ class HostManager:
         self._leave = leave or _stop_reactor_soon
         self._closing = False
         self._disown = self._disown_dockers = False
-        self._stop_asked = asyncio.Event()
+        self._stop_asked = asyncio.Event()  # of the present session; a late stop hits an old one
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -126,11 +126,14 @@ class HostManager:
           how often it was restarted, how it ended last and what it said
           (``last_exit``), and a ``message`` if something is wrong with it.
         """
-        work = self._manage(session, params)
+        self._stop_asked = asyncio.Event()
+        work = self._manage(session, params, self._stop_asked)
         asked = not self.host.running  # else the program itself has begun
         return as_deferred(self._noted("manager", session, params, work, asked=asked))
 
-    async def _manage(self, session: Any, params: dict[str, Any]) -> Result:
+    async def _manage(
+        self, session: Any, params: dict[str, Any], stop_asked: asyncio.Event
+    ) -> Result:
         if self._closing:
             return False, "The host manager is about to exit; nothing is started any more."
         self._idle.clear()
@@ -143,7 +146,7 @@ class HostManager:
             # When the program starts, the host is running already, router or not.
             if not self.host.running:
                 await self._begin(session, params)
-            await self._stop_asked.wait()
+            await stop_asked.wait()
             if not self._disown:
                 say(session, "Stopping all agents.")
             answer = await self._finish()
@@ -152,7 +155,6 @@ class HostManager:
             return False, str(error)
         finally:
             self.host.say = self.host.say_later
-            self._stop_asked.clear()  # not at the beginning: a stop may come before that
             self._idle.set()
 
     async def _begin(self, session: Any, params: dict[str, Any]) -> None:
@@ -278,7 +280,8 @@ class HostManager:
           The answer is in ``session.data``: ``lines`` is a list of pairs (Unix
           time or null, text), the oldest first; ``file`` is where all of it is.
           Of a compose service they come from the log of its container, as
-          long as there is one; ``file`` is null then.
+          long as there is one; ``file`` is null then. ``files`` are all
+          that there are, older ones included.
         """
         return as_deferred(answer_output(self.host, session, params))
 

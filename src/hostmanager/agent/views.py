@@ -60,6 +60,7 @@ def child_state(
         "output": None if output is None else str(output),
         # A pattern: to see which there are, a disk would have to answer.
         "output_rotated": None if output is None else f"{output}.[0-9]*",
+        "container": None,
     }
 
 

@@ -22,6 +22,13 @@ from hostmanager.core.ports import Clock, Driver, Report, Timer
 log = logging.getLogger(__name__)
 
 
+LATE = 0.5
+"""Seconds; a timer that rings later than this tells that the loop was busy or the host frozen."""
+
+A_TURN = 0.05
+"""Seconds that the loop is given then to hear what happened."""
+
+
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """What all keepers of a supervisor share.
@@ -182,12 +189,16 @@ class Keeper:
         if deadline is not None:
             self._timer = self._around.clock.call_at(deadline, partial(self._woken, deadline))
 
-    def _woken(self, deadline: float) -> None:
+    def _woken(self, deadline: float, again: bool = False) -> None:
         # A timer that was queued behind the event that re-armed it must not count.
         if deadline != self.life.deadline:
             return
         self._timer = None
         if self._around.clock.now().mono < deadline:
             self._arm(deadline)  # some clocks (uvloop's) ring up to a millisecond early
+        elif not again and self._around.clock.now().mono - deadline > LATE:
+            # The loop did not turn: what was reported meanwhile is to be heard first.
+            soon = self._around.clock.now().mono + A_TURN
+            self._timer = self._around.clock.call_at(soon, partial(self._woken, deadline, True))
         else:
             self.post(ev.TimerFired())
