@@ -149,9 +149,15 @@ class HostUnderTest:
     async def removed(self, instance_id: str) -> dict[str, Any]:
         """Wait until it is shown down and has no container any more."""
         row = await self.down(instance_id)
-        service = self.service(instance_id)
-        await self.until("its container to go", lambda: not self.project.containers(service))
+        await self.removed_but(instance_id, set())
         return row
+
+    async def removed_but(self, instance_id: str, others: set[str]) -> None:
+        """Wait until it is shown down, and only the containers of `others` are left."""
+        await self.row(instance_id, next_action="down")
+        service = self.service(instance_id)
+        left = self.project.containers
+        await self.until("its container to go", lambda: set(left(service)) == others)
 
     async def stays(self, seconds: float, what: str, predicate: Callable[[], Any]) -> None:
         """See that it is so, and goes on to be."""
