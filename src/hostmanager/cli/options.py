@@ -35,9 +35,10 @@ def new_parser(
     return parser
 
 
-def add_common(parser: argparse.ArgumentParser) -> None:
+def add_common(parser: argparse.ArgumentParser, *, json: bool = True) -> None:
     """Add what all subcommands that ask managers have: output, asking, the site."""
-    parser.add_argument("--json", action="store_true", help="print JSON, for programs")
+    if json:
+        parser.add_argument("--json", action="store_true", help="print JSON, for programs")
     asking = parser.add_argument_group("asking the managers")
     asking.add_argument(
         "--answer-time",

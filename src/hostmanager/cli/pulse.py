@@ -4,6 +4,7 @@ A manager that does not answer is not asked again before its answer has come; th
 so that one dead host slows nothing down.
 """
 
+import math
 import threading
 import time
 from collections.abc import Mapping
@@ -64,6 +65,11 @@ class Pulse:
     def stop(self, host: str | None = None) -> None:
         """Ask one, or all of them, no more."""
         self._over.update(self._asked if host is None else [host])
+
+    def age(self, host: str) -> float:
+        """Seconds since the latest answer was asked for; infinite before the first."""
+        begun, _ = self._answers.get(host, (-math.inf, None))
+        return time.monotonic() - begun
 
     def answer(self, host: str, since: float = 0.0) -> Answer | None:
         """What is known of a host now.

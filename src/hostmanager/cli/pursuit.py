@@ -56,17 +56,30 @@ class Pursuit:
         view = View(self, screen)
         try:
             with view:
-                self._tell_first()
-                view.refresh()
-                self._follow(view.refresh)
+                self.see_through(view.refresh)
         except KeyboardInterrupt:
             view.interrupted()
             return INTERRUPTED
+        view.result()
+        return self._code()
+
+    def see_through(self, refresh: Callable[[], None]) -> None:
+        """Tell them, and watch them until all are there or the time is over.
+
+        Args:
+            refresh: Called whenever something may have become of one of them.
+        """
+        try:
+            self._tell_first()
+            refresh()
+            self._follow(refresh)
         finally:
             if self._pulse is not None:
                 self._pulse.stop()
-        view.result()
-        return self._code()
+
+    def give_up(self) -> None:
+        """Do not wait any longer; what was to be started again is told so now."""
+        self._until = 0.0
 
     # --- telling ----------------------------------------------------------------------------
 
