@@ -5,6 +5,7 @@ import os
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from hostmanager.compose.command import Compose, ComposeError, Done, execute, find
@@ -84,6 +85,25 @@ async def test_cancelled_nothing_of_it_is_left(tmp_path):
         await task
     for pid in pids:
         await asyncio.to_thread(wait_for, lambda p=pid: not alive(p), 30, f"{pid} to be gone")
+
+
+@pytest.mark.parametrize("after", [0.0, 0.001, 0.003, 0.01, 0.03])
+async def test_cancelled_while_it_is_started_nothing_of_it_is_left(tmp_path, after):
+    forks = script(tmp_path / "forks", f"sleep 1000{os.getpid()} & sleep 1000{os.getpid()}")
+    task = asyncio.ensure_future(execute((str(forks),), dict(os.environ), tmp_path, None))
+    await asyncio.sleep(after)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    left = lambda: [p.pid for p in psutil.process_iter() if f"1000{os.getpid()}" in words(p)]  # noqa: E731
+    await asyncio.to_thread(wait_for, lambda: left() == [], 30, "nothing to be left", left)
+
+
+def words(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
 
 
 def alive(pid: int) -> bool:

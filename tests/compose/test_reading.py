@@ -241,4 +241,4 @@ async def test_reading_changes_nothing(compose, write, folder):
     before = (folder / path).read_bytes()
     assert (await read(compose, path)).services
     assert (folder / path).read_bytes() == before
-    assert os.listdir(folder) == ["compose.yaml"]
+    assert os.listdir(folder) == ["compose.yaml"]  # noqa: PTH208 - pathlib blocks, too

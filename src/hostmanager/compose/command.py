@@ -193,10 +193,36 @@ async def execute(
     Raises:
         ComposeError: It could not be executed, or took too long.
     """
+    starting = asyncio.ensure_future(_start(argv, environ, cwd, feed is not None))
     try:
-        process = await asyncio.create_subprocess_exec(
+        process = await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        with suppress(ComposeError):
+            await _end(await starting)  # asyncio itself would end only the first process of it
+        raise
+    ended = False
+    try:
+        async with asyncio.timeout(limit):
+            out, err = await process.communicate(feed)
+            ended = True
+    except TimeoutError:
+        name = " ".join(a for a in argv[1:] if not a.startswith("-"))
+        raise ComposeError(
+            f"`{Path(argv[0]).name} {name}` did not end within {limit:g} s, and was stopped."
+        ) from None
+    finally:
+        if not ended:
+            await asyncio.shield(_end(process))
+    return Done(process.returncode or 0, _readable(out), _readable(err[-KEPT:]))
+
+
+async def _start(
+    argv: Sequence[str], environ: Mapping[str, str], cwd: Path, fed: bool
+) -> asyncio.subprocess.Process:
+    try:
+        return await asyncio.create_subprocess_exec(
             *argv,
-            stdin=asyncio.subprocess.DEVNULL if feed is None else asyncio.subprocess.PIPE,
+            stdin=asyncio.subprocess.PIPE if fed else asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             env=dict(environ),
@@ -206,18 +232,6 @@ async def execute(
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else error
         raise ComposeError(f"{argv[0]} cannot be executed: {why}.") from None
-    try:
-        async with asyncio.timeout(limit):
-            out, err = await process.communicate(feed)
-    except TimeoutError:
-        name = " ".join(a for a in argv[1:] if not a.startswith("-"))
-        raise ComposeError(
-            f"`{Path(argv[0]).name} {name}` did not end within {limit:g} s, and was stopped."
-        ) from None
-    finally:
-        if process.returncode is None:
-            await asyncio.shield(_end(process))
-    return Done(process.returncode or 0, _readable(out), _readable(err[-KEPT:]))
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
