@@ -120,12 +120,14 @@ class Host:
         drivers = {Kind.HOST: driver, Kind.DOCKER: self.dockers.driver}
         self.supervisor = Supervisor(drivers, clock, settings.policy, random, self._note)
         self.snapshot = self.supervisor.snapshot
-        self.services = ServiceRows(self)
         follow(self.snapshot, journal.add, lambda: clock.now().wall)
         self.parse_status: dict[str, tuple[bool, float, str]] = {}
         self.running = False
         self.conditions = Conditions()
         self.wanted = Wanted(settings.state_dir / "wanted.json")
+        self.services = ServiceRows(
+            self.supervisor, self.dockers, self.wanted, lambda: self.running
+        )
         self.unheard: deque[tuple[float, str]] = deque(maxlen=UNHEARD_KEPT)
         self.say: Say = self.say_later
         self._reading = asyncio.Lock()

@@ -5,33 +5,46 @@ either changes, `follow` brings the rows in line: entries gain or lose their ser
 without an entry come and go as rows that are only watched.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
-from hostmanager.agent.wanted import Recalled
+from hostmanager.agent.compose_side import ComposeSide
+from hostmanager.agent.wanted import Recalled, Wanted
 from hostmanager.core.life import Life
 from hostmanager.core.model import InstanceSpec, Kind, ServiceRef, Target
-
-if TYPE_CHECKING:
-    from hostmanager.agent.host import Host
+from hostmanager.core.supervisor import Supervisor
 
 
 class ServiceRows:
     """Keeps the rows of compose services of a host.
 
+    Args:
+        supervisor: Keeps all instances.
+        dockers: Knows the services.
+        wanted: What operators said.
+        running: Whether the manager process runs.
+
     Attributes:
         not_ended: What could not be ended when the manager ended, by id, and why.
     """
 
-    def __init__(self, host: "Host") -> None:
-        self._host = host
+    def __init__(
+        self,
+        supervisor: Supervisor,
+        dockers: ComposeSide,
+        wanted: Wanted,
+        running: Callable[[], bool],
+    ) -> None:
+        self._supervisor = supervisor
+        self._dockers = dockers
+        self._wanted = wanted
+        self._running = running
         self._recalled = Recalled()
         self._asleep: dict[str, InstanceSpec] = {}
         self.not_ended: dict[str, str] = {}
         self._busy = False
-        host.dockers.changed = self.follow
-        host.snapshot.listen(self._noticed)
+        dockers.changed = self.follow
+        supervisor.snapshot.listen(self._noticed)
 
     # --- beginning and ending ---------------------------------------------------------------
 
@@ -44,14 +57,14 @@ class ServiceRows:
         self._recalled = recalled
         self._asleep.clear()
         self.not_ended.clear()
-        for instance_id, spec in self._host.supervisor.known().items():
+        for instance_id, spec in self._supervisor.known().items():
             if spec.passive:
-                self._host.supervisor.drop(instance_id)
+                self._supervisor.drop(instance_id)
 
     def sleep(self) -> None:
         """The manager has ended: containers that others start from now on are their business."""
-        supervisor = self._host.supervisor
-        snapshot = self._host.snapshot
+        supervisor = self._supervisor
+        snapshot = self._supervisor.snapshot
         listed = supervisor.listed().items()
         self._asleep |= {i: spec for i, spec in listed if spec.kind is Kind.DOCKER}
         for instance_id in snapshot.hopeless:
@@ -63,33 +76,33 @@ class ServiceRows:
 
     def known(self) -> dict[str, InstanceSpec]:
         """The instances with an entry, also while the manager does not run."""
-        return {**self._host.supervisor.listed(), **self._asleep}
+        return {**self._supervisor.listed(), **self._asleep}
 
     # --- what each is -----------------------------------------------------------------------
 
     def spec(self, entry: InstanceSpec) -> InstanceSpec:
         """Put what the compose files say into an entry."""
-        return self._host.dockers.services.spec(_bare(entry))
+        return self._dockers.services.spec(_bare(entry))
 
     def passive(self, entries: Iterable[InstanceSpec]) -> dict[str, InstanceSpec]:
         """The services that belong to none of these entries."""
-        return self._host.dockers.services.passive(entries)
+        return self._dockers.services.passive(entries)
 
     def update(self, spec: InstanceSpec) -> None:
         """The entry of an instance says something else, or its service does."""
-        supervisor = self._host.supervisor
-        life = self._host.snapshot[spec.instance_id]
+        supervisor = self._supervisor
+        life = self._supervisor.snapshot[spec.instance_id]
         if _moved(life.spec.service, spec.service):
             # Another container, then; the one that runs has to go first.
             supervisor.replace(spec, life.target)
             return
         supervisor.update(spec)
         if spec.kind is Kind.DOCKER and spec.service is not None:
-            self._host.dockers.attend_anew(spec)
+            self._dockers.attend_anew(spec)
 
     def follow(self) -> None:
         """Bring the rows in line with the site file and the compose files, as last read."""
-        if self._busy or not self._host.running:
+        if self._busy or not self._running():
             return
         self._busy = True
         try:
@@ -99,19 +112,19 @@ class ServiceRows:
             self._busy = False
 
     def _follow_listed(self) -> None:
-        for entry in self._host.supervisor.listed().values():
+        for entry in self._supervisor.listed().values():
             if entry.kind is Kind.DOCKER and (spec := self.spec(entry)) != entry:
                 self.update(spec)
 
     def _follow_passive(self) -> None:
-        host, supervisor = self._host, self._host.supervisor
+        supervisor = self._supervisor
         wanted = self.passive(supervisor.listed().values())
         known = {i: spec for i, spec in supervisor.known().items() if spec.passive}
         for instance_id in known.keys() - wanted.keys():
             supervisor.drop(instance_id)
-            host.wanted.drop(instance_id)
+            self._wanted.drop(instance_id)
         for instance_id, spec in wanted.items():
-            if instance_id not in host.snapshot:
+            if instance_id not in supervisor.snapshot:
                 supervisor.add(spec, self._recalled.targets.get(instance_id))
             elif instance_id not in known:
                 pass  # a retired one of that name has to end first; then we are told
@@ -120,14 +133,14 @@ class ServiceRows:
                 supervisor.add(spec)
             elif spec != known[instance_id]:
                 self.update(spec)
-        if host.dockers.services.read:
+        if self._dockers.services.read:
             self._recalled = Recalled()
 
     def _noticed(self, instance_id: str, life: Life | None) -> None:
         if life is None:
             self.follow()
         elif life.spec.passive and life.target is Target.PASSIVE:
-            self._host.wanted.drop(instance_id)  # done: it is not to be told again
+            self._wanted.drop(instance_id)  # done: it is not to be told again
 
 
 def _bare(entry: InstanceSpec) -> InstanceSpec:
