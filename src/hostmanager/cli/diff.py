@@ -28,7 +28,7 @@ marks:
   -   gone, or ignored now: it would be stopped and forgotten
   ~   other class or kind: what runs would be ended, then the new one started
   *   other settings: it goes on as it is until somebody restarts it
-  !   its entry is broken: it would be left as it is
+  !   broken: an entry, then its agent would be left as it is; or all of the host
 
 {EXIT_STATUS.format(done="a reload would change nothing", not_reached="it would change something")}
 examples:
@@ -72,6 +72,13 @@ def add_parser(subparsers: Any) -> None:
 def changes(host: HostEntry, children: Sequence[Mapping[str, Any]]) -> list[Change]:
     """What a reload would do to a host whose manager shows these child states."""
     assert host.file is not None
+    broken = [
+        Change("broken", problem.instance_id or "", str(problem))
+        for problem in host.problems
+        if problem.is_error
+    ]
+    if not host.file.usable:
+        return broken  # a manager refuses the whole, and leaves all as it is
     wanted = {spec.instance_id: spec for spec in host.file.specs}
     known = {
         spec.instance_id: spec
@@ -93,10 +100,7 @@ def changes(host: HostEntry, children: Sequence[Mapping[str, Any]]) -> list[Chan
         Change("change", spec.instance_id, "other settings: would go on, and need a restart")
         for spec in found.changed
     ]
-    for problem in host.problems:
-        if problem.is_error:
-            result.append(Change("broken", problem.instance_id or "", str(problem)))
-    return result
+    return result + broken
 
 
 def _known(child: Mapping[str, Any], wanted: InstanceSpec | None) -> InstanceSpec | None:

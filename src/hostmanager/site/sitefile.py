@@ -62,6 +62,7 @@ class SiteFile:
         unnamed: Number of broken entries of that host that have no usable id. While there
             is one, nobody can tell which instances are really gone from the file.
         class_places: Where the agent class of each of the specs stands.
+        usable: Whether a manager could follow it: nothing is wrong beyond single entries.
     """
 
     path: Path
@@ -72,6 +73,7 @@ class SiteFile:
     problems: tuple[Problem, ...] = ()
     unnamed: int = 0
     class_places: Mapping[str, Place] = field(default_factory=dict, repr=False)
+    usable: bool = True
 
     @property
     def errors(self) -> tuple[Problem, ...]:
@@ -139,10 +141,11 @@ def load_all(path: str | Path) -> dict[str, SiteFile]:
         raise SiteFileError(findings.problems)
     blocks = {name: check_host(name, part, findings.file) for name, part in hosts.items()}
     data = {**root.value, "hub": hub, "hosts": _usable(blocks)}
-    return {
-        name: _site_file(Path(path), data, block, (*findings.problems, *block.all_problems))
-        for name, block in blocks.items()
-    }
+    files = {}
+    for name, block in blocks.items():
+        file = _site_file(Path(path), data, block, (*findings.problems, *block.all_problems))
+        files[name] = replace(file, usable=not any(found.is_error for found in block.problems))
+    return files
 
 
 def _open(path: Path, findings: Findings) -> tuple[Part, dict[str, Any], dict[str, Part]]:

@@ -1,0 +1,67 @@
+"""The whole site, read from a file that is not right everywhere."""
+
+from tests.cli.bridge import child, session
+
+from hostmanager.site import load_all
+
+
+def test_one_broken_block_costs_that_host_alone(bridge, site_file, run):
+    bridge.write(site_file, daq1=["a"], daq2=["b"])
+    text = site_file.read_text()
+    site_file.write_text(text.replace("  daq2:\n", "  daq2:\n    crossbar_timeout: soon\n"))
+    for host, name in (("daq1", "a"), ("daq2", "b")):
+        bridge.sessions[f"hm-{host}"] = {"manager": session(child(name))}
+    files = load_all(site_file)
+    assert [(name, file.usable) for name, file in files.items()] == [
+        ("daq1", True),
+        ("daq2", False),
+    ]
+    done = run("status", "--json")
+    found = {host["host"]: host for host in done.json["hosts"]}
+    assert (found["daq1"]["severity"], found["daq2"]["severity"]) == ("ok", "warning")
+    assert "'crossbar_timeout' is 'soon'" in found["daq2"]["reasons"][0]
+    done = run("diff")
+    assert done.code == 1
+    first, second, third = done.out.splitlines()
+    assert (first, second) == ("daq1: no change", "daq2:")
+    assert third.startswith("  ! ")
+    assert "'crossbar_timeout'" in third
+
+
+def test_a_block_that_is_no_block_has_no_agents_and_ends_none(bridge, site_file, run):
+    bridge.write(site_file, daq1=["a"])
+    site_file.write_text(site_file.read_text() + "  daq2: nothing\n")
+    bridge.sessions["hm-daq1"] = {"manager": session(child("a"))}
+    done = run("status")
+    assert done.code == 0
+    assert "· daq2 " in done.out
+    assert run("diff", "--host", "daq2").code == 2
+
+
+def test_a_broken_entry_is_left_as_it_is_by_a_reload(bridge, site_file, run):
+    broken = {"instance-id": "b", "agent-class": "B", "manage": "yess"}
+    bridge.write(site_file, daq1=["a", broken])
+    bridge.sessions["hm-daq1"] = {"manager": session(child("a"), child("b"), child("c"))}
+    done = run("diff", "--json")
+    changes = done.json["hosts"][0]["changes"]
+    assert [(c["what"], c["instance_id"]) for c in changes] == [("stop", "c"), ("broken", "b")]
+
+
+def test_the_block_of_this_machine_says_where_the_router_is(bridge, site_file, run):
+    bridge.write(site_file, daq1=["a"])
+    bridge.sessions["hm-daq1"] = {"manager": session(child("a"))}
+    text = site_file.read_text().replace(bridge.url, "http://127.0.0.1:9/call")
+    text = text.replace("  daq1:\n", f"  daq1:\n    wamp_http: {bridge.url}\n")
+    site_file.write_text(text)
+    assert run("status").code == 3
+    assert run("status", "--site-host", "daq1").code == 0
+    assert run("status", "--site-http", bridge.url).code == 0
+
+
+def test_the_site_is_found_as_ocs_finds_it(bridge, site_file, run, monkeypatch, capsys):
+    bridge.write(site_file, daq1=["a"])
+    bridge.sessions["hm-daq1"] = {"manager": session(child("a"))}
+    done = run("status", "--site", "other")
+    assert done.code == 2
+    assert "--site and --site-file are both given" in done.err
+    assert "this command cannot" in run("status", "--site", "none").err
