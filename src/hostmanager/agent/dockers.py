@@ -6,7 +6,9 @@ file. Nothing here waits for an engine: what it does not answer is shown as not 
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+import os
+import time
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,12 @@ CLOSING_TIME = 2.0
 
 ORPHAN_GRACE = 60.0
 """Seconds that an orphan may take to stop; the engine keeps to what its file said."""
+
+LOOK_UP = 1.0
+"""Seconds after which it is looked up, during a long command, whether the engine is there."""
+
+GOES_ON = 30.0
+"""Seconds after which it is said again that a long command goes on."""
 
 QUIET = {"COMPOSE_IGNORE_ORPHANS": "1"}
 """Orphans are shown by the manager; compose need not warn of them at each command."""
@@ -75,6 +83,8 @@ class Dockers:
         self.sight.on_lost = self._lost
         self.sight.on_clear = self._clear
         self._was_lost = False
+        self._closing = False
+        self._at_work: set[asyncio.Task[tuple[bool, str]]] = set()
         self._said: dict[str, tuple[bool, str]] = {}
         self.following = Following(
             self.paths, lambda: find(binary, self._environ, cwd), cwd, self._files_changed
@@ -92,9 +102,13 @@ class Dockers:
 
     async def close(self) -> None:
         """Give up what is under way, and let go of the engine."""
+        self._closing = True
+        for task in self._at_work:
+            task.cancel()
         self.driver.close()
         with suppress(TimeoutError):
             async with asyncio.timeout(CLOSING_TIME):
+                await asyncio.gather(*self._at_work, return_exceptions=True)
                 await self.driver.closed()
                 await self.following.close()
                 await self.sight.close()
@@ -186,7 +200,7 @@ class Dockers:
 
     def _orphans(self) -> dict[str, tuple[Container, str]]:
         files = self.following.files.values()
-        real = {file.path: str(self._cwd / file.path) for file in files}
+        real = {file.path: os.path.normpath(self._cwd / file.path) for file in files}
         return orphans(self.sight.containers.values(), files, real)
 
     def new_tags(self, lives: Mapping[str, Life]) -> dict[str, str]:
@@ -223,6 +237,9 @@ class Dockers:
 
     async def remove_orphans(self, say: Say) -> tuple[bool, str]:
         """Stop and remove all orphans; tells whether all went well, and what was done."""
+        return await self._until_closed(self._remove_orphans(say))
+
+    async def _remove_orphans(self, say: Say) -> tuple[bool, str]:
         if not self.sight.clear or self.sight.engine is None:
             return False, f"Nothing was removed: {self.sight.trouble}"
         found = self._orphans()
@@ -251,42 +268,52 @@ class Dockers:
         return True, name
 
     async def pull(self, say: Say) -> tuple[bool, str]:
-        """Pull the images of all files; a service that fails stops no other."""
+        """Pull the images of all files; one that fails keeps no other from being pulled."""
+        return await self._until_closed(self._pull(say))
+
+    async def _pull(self, say: Say) -> tuple[bool, str]:
+        files = list(self.following.files.values())
         try:
             compose = self._compose()
         except ComposeError as error:
             return False, f"Nothing was pulled: {error}."
-        files = list(self.following.files.values())
         if not files:
             return False, "Nothing was pulled: no compose file can be used."
-        results = [await self._pull_file(compose, file, say) for file in files]
-        failed = [text for ok, text in results if not ok]
-        broken = [p for p in self.paths if p not in self.following.files]
-        failed += [f"{path} cannot be used, so nothing of it was pulled." for path in broken]
+        broken = [p for p in self.paths if not self.following.status.get(p, (False,))[0]]
+        failed = [f"{path} cannot be used, so nothing of it was pulled." for path in broken]
+        for file in files:
+            if file.path not in broken:
+                failed += await self._pull_file(compose, file, say)
         return not failed, " ".join(failed or ["All images were pulled."])
 
-    async def _pull_file(self, compose: Compose, file: ComposeFile, say: Say) -> tuple[bool, str]:
-        """Pull what one file names, each image once, one after another."""
-        by_image: dict[str, list[str]] = {}
+    async def _pull_file(self, compose: Compose, file: ComposeFile, say: Say) -> list[str]:
+        """Pull what one file names, each image once, one after another; returns what failed."""
+        by_image: dict[str, str] = {}
+        built = []
         for service in file.services.values():
-            if service.image and not service.build:
-                by_image.setdefault(service.image, []).append(service.name)
+            if service.build:
+                built.append(service.name)
+            elif service.image:
+                by_image.setdefault(service.image, service.name)
+        if built:
+            say(f"{file.path}: built here, so not pulled: {', '.join(built)}.")
         failed = []
-        for number, (image, names) in enumerate(by_image.items(), start=1):
+        for number, (image, service_name) in enumerate(by_image.items(), start=1):
             say(f"{file.path}: pulling {image} ({number} of {len(by_image)}).")
-            ok, text = await self._pull_image(compose, file, image, names[0])
+            ok, text = await self._pull_image(compose, file, image, service_name, say)
             if not ok:
                 failed.append(text)
             say(text)
-        return not failed, f"{file.path}: " + " ".join(failed)
+        return failed
 
     async def _pull_image(
-        self, compose: Compose, file: ComposeFile, image: str, service: str
+        self, compose: Compose, file: ComposeFile, image: str, service: str, say: Say
     ) -> tuple[bool, str]:
         before = self.sight.images.id_of(image)
+        command = compose.run("pull", service, file=self._cwd / file.path, more=QUIET)
         try:
-            done = await compose.run("pull", service, file=self._cwd / file.path, more=QUIET)
-        except ComposeError as error:
+            done = await self._at_length(command, f"{file.path}: still pulling {image}", say)
+        except (ComposeError, EngineError) as error:
             return False, f"{image} was not pulled: {error}"
         if done.code != 0:
             return False, f"{image} was not pulled: {done.reason.rstrip('.')}."
@@ -294,3 +321,34 @@ class Dockers:
             await self.sight.look_at_images()
         new = self.sight.images.id_of(image) != before
         return True, f"{image}: {'new' if new else 'up to date'}."
+
+    async def _at_length(self, command: Coroutine[Any, Any, Done], what: str, say: Say) -> Done:
+        """Await a command that may take long: say so now and then, and give up with the engine."""
+        begun = said = time.monotonic()
+        task = asyncio.ensure_future(command)
+        try:
+            while not task.done():
+                await asyncio.wait((task,), timeout=LOOK_UP)
+                if not task.done() and not self.sight.clear:
+                    raise EngineError(str(self.sight.trouble))
+                if not task.done() and time.monotonic() - said >= GOES_ON:
+                    said = time.monotonic()
+                    say(f"{what}, for {said - begun:.0f} s by now.")
+            return task.result()
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def _until_closed(self, work: Coroutine[Any, Any, tuple[bool, str]]) -> tuple[bool, str]:
+        """Do what may take long; the end of the manager does not wait for it."""
+        task = asyncio.ensure_future(work)
+        self._at_work.add(task)
+        try:
+            return await task
+        except asyncio.CancelledError:
+            if not self._closing:
+                raise
+            return False, "It was given up, since the host manager ends."
+        finally:
+            task.cancel()
+            self._at_work.discard(task)

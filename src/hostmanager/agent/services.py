@@ -128,7 +128,8 @@ def orphans(
 
     Returns:
         By container id: the container, and the file that it is taken to come from. A container
-        that was made from other files than these is somebody else's, not an orphan.
+        that was made from any other file than these is somebody else's, not an orphan: its
+        service may be in that one.
     """
     found = {}
     files = list(files)
@@ -138,18 +139,16 @@ def orphans(
         own = [f for f in files if f.project == container.project]
         if any(container.service in f.services for f in own):
             continue
-        origin = next((f for f in own if _made_from(container, f, real[f.path])), None)
-        if origin is not None:
-            found[container.id] = (container, origin.path)
+        origins = [_origin(name, own, real) for name in container.files] or own[:1]
+        known = [origin.path for origin in origins if origin is not None]
+        if known and len(known) == len(origins):
+            found[container.id] = (container, known[0])
     return found
 
 
-def _made_from(container: Container, file: ComposeFile, real: str) -> bool:
-    if not container.files:
-        return True  # nothing is known of its origin but the project
-    names = {real, os.fspath(file.real)}
-    # Version 1 writes a path as it was given, relative to wherever it was given.
-    return any(name in names or name.endswith(f"/{file.path}") for name in container.files)
+def _origin(name: str, files: Iterable[ComposeFile], real: Mapping[str, str]) -> ComposeFile | None:
+    """The file of ours that a container names as the one that it was made from."""
+    return next((f for f in files if name in (real[f.path], os.fspath(f.real))), None)
 
 
 def show_orphan(container: Container, path: str) -> dict[str, Any]:

@@ -21,6 +21,7 @@ SERVICE = "com.docker.compose.service"
 NUMBER = "com.docker.compose.container-number"
 ONEOFF = "com.docker.compose.oneoff"
 DIGEST = "com.docker.compose.config-hash"
+VERSION = "com.docker.compose.version"
 FILES = "com.docker.compose.project.config_files"
 FOLDER = "com.docker.compose.project.working_dir"
 
@@ -129,7 +130,7 @@ def container_of(inspected: Mapping[str, Any]) -> Container | None:
         number=_number(labels.get(NUMBER)),
         oneoff=str(labels.get(ONEOFF)).lower() == "true",
         files=files_of(labels),
-        digest=str(labels.get(DIGEST) or ""),
+        digest=_digest(labels),
         image=str(config.get("Image") or ""),
         image_id=str(inspected.get("Image") or ""),
         status=str(state.get("Status") or ""),
@@ -172,7 +173,7 @@ def container_listed(listed: Mapping[str, Any], known: Container | None) -> Cont
         number=_number(labels.get(NUMBER)),
         oneoff=str(labels.get(ONEOFF)).lower() == "true",
         files=files_of(labels),
-        digest=str(labels.get(DIGEST) or ""),
+        digest=_digest(labels),
         image=known.image if known else str(listed.get("Image") or ""),
         image_id=str(listed.get("ImageID") or ""),
         status=status,
@@ -206,10 +207,23 @@ def project_listed(listed: Mapping[str, Any]) -> str:
 
 
 def files_of(labels: Mapping[str, str]) -> tuple[str, ...]:
-    """The compose files that a container was made from; version 1 writes them as it got them."""
+    """The compose files that a container was made from; version 1 writes them as it got them.
+
+    That is relative to where it was called, which it does not write; but the working directory
+    is the folder of the first one.
+    """
     names = [name for name in str(labels.get(FILES) or "").split(",") if name]
-    folder = str(labels.get(FOLDER) or "")
-    return tuple(os.path.normpath(Path(folder) / name) for name in names)
+    called_in = str(labels.get(FOLDER) or "")
+    if names:
+        first = Path(os.path.normpath(names[0]))
+        called_in = called_in.removesuffix(f"/{first.parent}")
+    return tuple(os.path.normpath(Path(called_in) / name) for name in names)
+
+
+def _digest(labels: Mapping[str, str]) -> str:
+    """Compose's digest; that of version 1 can be compared with nothing."""
+    old = str(labels.get(VERSION)).startswith("1.")
+    return "" if old else str(labels.get(DIGEST) or "")
 
 
 def _number(text: Any) -> int:
