@@ -1,9 +1,14 @@
 """`hostmanager orphans` and `pull`, and logs of managers that say odd things."""
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 from tests.cli.bridge import child, session
 
+HOSTMANAGER = str(Path(sys.executable).parent / "hostmanager")
 ORPHAN = {
     "compose_file": "/etc/ocs/compose.yaml",
     "service": "ocs-old",
@@ -109,3 +114,27 @@ def test_what_agents_print_does_nothing_to_the_terminal(bridge, site_file, run):
     shown = run("status").out
     assert shown.count("␛[2J") == 3
     assert not set(shown) & set("\x1b\x07\x08")
+
+
+def as_process(site_file, pipe, **environment):
+    command = f"{HOSTMANAGER} status --site-file {site_file} {pipe}"
+    return subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {command}"],
+        env={**os.environ, **environment},
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_who_reads_no_further_and_who_reads_latin_1_get_no_traceback(bridge, site_file):
+    names = [f"agent{number}" for number in range(3000)]
+    bridge.write(site_file, daq1=names)
+    children = [child(name, message="… ␛ ·") for name in names]
+    bridge.sessions["hm-daq1"] = {"manager": session(*children)}
+    done = as_process(site_file, "| head -1")
+    assert done.stdout.startswith(b"1 host, 3000 agents: 3000 to look at")
+    assert (done.returncode, done.stderr) == (141, b"")
+    done = as_process(site_file, "", PYTHONIOENCODING="latin-1", PYTHONUTF8="0")
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"agent2999 up: ? ?" in done.stdout

@@ -5,6 +5,7 @@ lines are never cut; with `--json` one JSON value on stdout, and nothing else th
 """
 
 import argparse
+import io
 import json
 import os
 import sys
@@ -110,6 +111,9 @@ def guarded(
     """Make a subcommand of this: whatever stops it is said in a line, never as a traceback."""
 
     def run(args: argparse.Namespace) -> int:
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):  # a terminal of Latin-1 has no "…"
+                stream.reconfigure(errors="replace")
         screen = Screen(args.command, getattr(args, "json", False))
         try:
             code = work(args, screen)
