@@ -355,7 +355,7 @@ class ComposeDriver:
             await self._sight.look_at(it.service.project)
         except EngineError as error:
             self._sight.suspect(error)
-            self._tell_lost(it, str(error))
+            self._tell_lost(it, self._sight.trouble or str(error))
             return False
         return True
 
