@@ -218,7 +218,12 @@ def write_site(path: Path, entries: Iterable[str | dict[str, Any]]) -> None:
 
 
 def make(
-    project: Project, *, files: Iterable[str] = (), policy: Policy = QUICK, **environ: str
+    project: Project,
+    *,
+    files: Iterable[str] = (),
+    policy: Policy = QUICK,
+    prefix: str = "ocs-",
+    **environ: str,
 ) -> HostUnderTest:
     """Put a host together, in the folder of a project; it is not begun."""
     state = project.folder / "state"
@@ -227,6 +232,7 @@ def make(
         *(project.folder / "site.yaml", "testhost", project.folder, state, state),
         *(0, 0, "key", policy, "python"),
         compose_files=tuple(files) or (project.file.name,),
+        service_prefix=prefix,
     )
     said: list[str] = []
     dockers = Dockers(
