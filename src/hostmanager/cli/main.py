@@ -23,6 +23,7 @@ COMMANDS = {
     "up": ("hostmanager.cli.targets", "start agents, and see that they stay up"),
     "down": ("hostmanager.cli.targets", "stop agents, and see that nothing is left of them"),
     "restart": ("hostmanager.cli.targets", "stop agents and start them again"),
+    "top": ("hostmanager.cli.top", "the whole site on one screen, live, with keys"),
     "logs": ("hostmanager.cli.logs", "what agents print, of any host"),
     "history": ("hostmanager.cli.history", "who asked for what, what died when"),
     "diff": ("hostmanager.cli.diff", "what a reload of the site config would do"),

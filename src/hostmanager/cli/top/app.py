@@ -1,0 +1,310 @@
+"""The view itself: the list, what is under it, and what the keys do."""
+
+import asyncio
+import signal
+import time
+from typing import ClassVar
+
+from rich.text import Text
+from textual.app import App, ComposeResult
+from textual.binding import Binding, BindingType
+from textual.widgets import Input, Static
+
+from hostmanager.cli.errors import DONE, INTERRUPTED
+from hostmanager.cli.human import counted, few, harmless, moment
+from hostmanager.cli.rows import Row, no_router
+from hostmanager.cli.status_table import headline
+from hostmanager.cli.top.asker import Asker
+from hostmanager.cli.top.details import Details
+from hostmanager.cli.top.dialogs import Confirm, WholeHost
+from hostmanager.cli.top.fit import fitted
+from hostmanager.cli.top.help import HELP, KEYS
+from hostmanager.cli.top.items import Item, Key, Order, Seen, items
+from hostmanager.cli.top.listing import Listing
+from hostmanager.cli.top.panes import History, Shown
+from hostmanager.cli.top.sheet import CSS
+
+LOOK = 1.0
+"""Seconds between two pictures."""
+
+SOON = 0.25
+"""The same while something is under way that was asked for here."""
+
+VERBS = {"up": "Start", "down": "Stop", "restart": "Restart"}
+HISTORY = 200
+
+
+class TopApp(App[int]):
+    """Hosts and agents of a site on one screen."""
+
+    CSS = CSS
+    ENABLE_COMMAND_PALETTE = False
+    AUTO_FOCUS = "#list"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+c", "interrupt", show=False, priority=True),
+        Binding("ctrl+q", "done", show=False, priority=True),
+        Binding("q", "done", show=False),
+        Binding("u", "change('up')", show=False),
+        Binding("d", "change('down')", show=False),
+        Binding("r", "change('restart')", show=False),
+        Binding("A", "whole_host", show=False),
+        Binding("enter,right", "details", show=False),
+        Binding("h", "history", show=False),
+        Binding("m", "requests", show=False),
+        Binding("s", "order", show=False),
+        Binding("w", "only_wrong", show=False),
+        Binding("slash", "filter", show=False),
+        Binding("escape", "no_filter", show=False),
+        Binding("question_mark,f1", "help", show=False),
+    ]
+
+    def __init__(self, asker: Asker, title: str = "") -> None:
+        super().__init__()
+        self.theme = "ansi-dark"  # the sixteen colours of the terminal, whatever they look like
+        self._asker = asker
+        self._path = title
+        self._found: list[Seen] = []
+        self._trouble = ""
+        self._order = Order.WORST
+        self._only_wrong = False
+
+    def compose(self) -> ComposeResult:
+        """Put it together."""
+        yield Static(id="head", classes="bar")
+        yield Static(id="about", classes="bar")
+        yield Static(id="columns", classes="bar")
+        yield Listing("list")
+        yield Static(id="why")
+        yield Static(id="news")
+        yield Input(id="filter", compact=True, placeholder="parts of names, host, class, state")
+        yield Static(Text(KEYS, "reverse", no_wrap=True, overflow="ellipsis"), id="keys")
+
+    def on_mount(self) -> None:
+        """Begin to look."""
+        loop = asyncio.get_running_loop()
+        for number, code in ((signal.SIGINT, INTERRUPTED), (signal.SIGTERM, DONE)):
+            loop.add_signal_handler(number, self.exit, code)
+        loop.add_signal_handler(signal.SIGHUP, self.exit, DONE)
+        self.look()
+        self.set_interval(LOOK, self.look)
+        self.set_interval(SOON, self._look_soon)
+
+    # --- what is shown ------------------------------------------------------------------------
+
+    @property
+    def listing(self) -> Listing:
+        """The list."""
+        return self.screen_stack[0].query_one("#list", Listing)
+
+    def look(self) -> None:
+        """Show what is known now; nothing in here waits for anybody."""
+        self._found, self._trouble = self._asker.look()
+        self._show()
+
+    def _look_soon(self) -> None:
+        if any(not request.done for request in self._asker.requests):
+            self.look()
+
+    def _show(self, *, afresh: bool = False) -> None:
+        shown = items(self._found, self._order, self._words, only_wrong=self._only_wrong)
+        self.listing.show(shown, afresh=afresh)
+        self._bar("#head", self._head())
+        self._bar("#about", self._about(len(shown)))
+        self._bar("#columns", Text.assemble((self.listing.heading.plain, "underline")))
+        self._show_why()
+        self.show_news(self._base("#news"))
+
+    @property
+    def _words(self) -> str:
+        return self.screen_stack[0].query_one("#filter", Input).value
+
+    def _base(self, name: str) -> Static:
+        return self.screen_stack[0].query_one(name, Static)
+
+    def _bar(self, name: str, text: Text) -> None:
+        text.no_wrap, text.overflow = True, "ellipsis"
+        self._base(name).update(text)
+
+    def _head(self) -> Text:
+        now = time.time()
+        return Text(f"{moment(now, now)} ").append_text(headline([s.host for s in self._found]))
+
+    def _about(self, shown: int) -> Text:
+        away = no_router([seen.host for seen in self._found])
+        if self._trouble or away is not None:
+            return Text(harmless(f"! {self._trouble or away}"), "bold red")
+        stale = [seen for seen in self._found if seen.is_stale and seen.host.trouble is None]
+        text = Text()
+        if stale:
+            text.append(f"STALE: {counted(len(stale), 'host')} slow to answer  ", "bold yellow")
+        if self._words:
+            text.append(f"filter: {self._words}  ", "bold")
+        if self._only_wrong:
+            text.append("only what is wrong  ", "bold")
+        text.append(f"{counted(shown, 'line')}, {self._order}")
+        return text.append(f"  {self._path}", "dim")
+
+    def _show_why(self) -> None:
+        """Say of the selected one in full what its line has no room for."""
+        item = self.listing.selected
+        text = Text("Nothing to show." if not self._words else "Nothing fits; Esc shows all.")
+        if item is not None:
+            said = item.remark(time.time()) or "as wanted"
+            text = Text(item.name, "bold").append(f": {harmless(said)}", "not bold")
+        self._base("#why").update(fitted(text, self.size.width, 2))
+
+    def show_news(self, where: Static) -> None:
+        """Show the latest request, and what has become of it."""
+        made = self._asker.requests
+        where.display = bool(made)
+        if made:
+            style = "bold red" if made[-1].has_failed else ""
+            text = fitted(Text(harmless(made[-1].text()), style), self.size.width, 2)
+            where.update(text)
+
+    def find(self, key: Key) -> Item | None:
+        """The item of this key as it was seen last; None if it is gone."""
+        return next((item for item in items(self._found, Order.SITE) if item.key == key), None)
+
+    def on_listing_selected(self) -> None:
+        """Another one is selected."""
+        self._show_why()
+
+    def on_resize(self) -> None:
+        """Everything is cut to the new width once the list has it."""
+        self.call_after_refresh(self._show)
+
+    # --- finding ------------------------------------------------------------------------------
+
+    def action_order(self) -> None:
+        """Show another first."""
+        self._order = self._order.next
+        self._show(afresh=True)
+
+    def action_only_wrong(self) -> None:
+        """Show only what is wrong, or everything again."""
+        self._only_wrong = not self._only_wrong
+        self._show(afresh=True)
+
+    def action_filter(self) -> None:
+        """Let a filter be typed."""
+        field = self.query_one("#filter", Input)
+        field.display = True
+        field.focus()
+
+    def action_no_filter(self) -> None:
+        """Show everything again."""
+        field = self.query_one("#filter", Input)
+        field.value = ""
+        self._only_wrong = False
+        self._close_filter()
+        self._show()
+
+    def on_input_changed(self) -> None:
+        """Filter as it is typed."""
+        self._show(afresh=True)
+
+    def on_input_submitted(self) -> None:
+        """The filter is as it is to be."""
+        self._close_filter()
+
+    def _close_filter(self) -> None:
+        self.query_one("#filter", Input).display = False
+        self.listing.focus()
+
+    # --- panes --------------------------------------------------------------------------------
+
+    def action_details(self) -> None:
+        """Show all of the selected one."""
+        item = self.listing.selected
+        if item is not None:
+            read = self._asker.reader(item.row) if item.row is not None else None
+            self.push_screen(Details(item, read))
+
+    def action_history(self) -> None:
+        """Show what happened to the selected one."""
+        if self.listing.selected is not None:
+            self.show_history(self.listing.selected)
+
+    def show_history(self, item: Item) -> None:
+        """Show what happened to an agent, or on a host."""
+        title = f"history of {item.name}"
+        whole = item.row is None
+        self.push_screen(History(title, lambda: self._asker.history(item, HISTORY), names=whole))
+
+    def action_requests(self) -> None:
+        """Show all that was asked for here."""
+        made = self._asker.requests
+        lines = [Text(harmless(request.text())) for request in reversed(made)]
+        self.push_screen(Shown("asked for here, the newest first", lines or ["nothing yet"]))
+
+    def action_help(self) -> None:
+        """Show the keys."""
+        self.push_screen(Shown("hostmanager top: keys and marks", HELP.splitlines()))
+
+    # --- requests -----------------------------------------------------------------------------
+
+    def action_change(self, command: str) -> None:
+        """Tell the selected one something."""
+        if self.listing.selected is not None:
+            self.change(command, self.listing.selected)
+
+    def action_whole_host(self) -> None:
+        """Tell the host of the selected one something."""
+        if self.listing.selected is not None:
+            self.whole_host(self.listing.selected)
+
+    def change(self, command: str, item: Item) -> None:
+        """Tell an agent something; ask before, unless it is only started."""
+        row = item.row
+        if row is None:
+            self._change_host(command, item.seen)
+            return
+
+        def go(agreed: bool | None) -> None:
+            if agreed:
+                self._asker.change(command, item.name, [row])
+                self.look()
+
+        if command == "up":
+            go(True)
+        else:
+            question = f"{VERBS[command]} {item.name}? It is {row.state}."
+            self.push_screen(Confirm(question), go)
+
+    def whole_host(self, item: Item) -> None:
+        """Ask what to do with all agents of its host."""
+        seen = next((s for s in self._found if s.host.host.name == item.host), item.seen)
+
+        def go(command: str | None) -> None:
+            if command:
+                self._change_host(command, seen)
+
+        self.push_screen(WholeHost(item.host, len(_managed(seen))), go)
+
+    def _change_host(self, command: str, seen: Seen) -> None:
+        rows, host = _managed(seen), seen.host.host.name
+        which = "all agents" if command != "restart" else "all agents that are wanted up"
+
+        def go(agreed: bool | None) -> None:
+            if agreed:
+                self._asker.change(command, f"host {host}", rows)
+                self.look()
+
+        names = few([row.instance_id for row in rows], 10)
+        question = f"{VERBS[command]} {which} of host {host} ({len(rows)})?\n{names}"
+        self.push_screen(Confirm(question), go)
+
+    # --- the end ------------------------------------------------------------------------------
+
+    def action_done(self) -> None:
+        """Enough was seen."""
+        self.exit(DONE)
+
+    def action_interrupt(self) -> None:
+        """Ctrl-C."""
+        self.exit(INTERRUPTED)
+
+
+def _managed(seen: Seen) -> list[Row]:
+    return [row for row in seen.host.rows if row.is_managed]

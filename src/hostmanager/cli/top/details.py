@@ -1,0 +1,168 @@
+"""Details of one agent or host: what is known, and below that what it prints, as it prints it."""
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar, cast
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.widgets import Static
+
+from hostmanager.cli.asking import AskError
+from hostmanager.cli.human import harmless, length, moment
+from hostmanager.cli.lines import Line
+from hostmanager.cli.top.asker import Read
+from hostmanager.cli.top.facts import facts
+from hostmanager.cli.top.items import Item, Key
+from hostmanager.cli.top.panes import Facts, Pane, Shown
+
+if TYPE_CHECKING:
+    from hostmanager.cli.top.app import TopApp
+
+FIRST_LINES = 200
+PAUSE = 1.0
+"""Seconds between two questions for new lines."""
+
+SLOW = 3.0
+"""Seconds after which it is said that new lines are waited for."""
+
+
+class Details(Pane):
+    """Details of one item, kept up to date."""
+
+    KEYS = "u up  d down  r restart  h history  f all facts  arrows scroll  Esc back"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("u", "change('up')", show=False),
+        Binding("d", "change('down')", show=False),
+        Binding("r", "change('restart')", show=False),
+        Binding("A", "whole_host", show=False),
+        Binding("h", "history", show=False),
+        Binding("f", "facts", show=False),
+        Binding("m", "app.requests", show=False),
+        Binding("question_mark", "app.help", show=False),
+    ]
+
+    def __init__(self, item: Item, read: Read | None) -> None:
+        super().__init__(item.name)
+        self._item = item
+        self._read = read
+        self._asked: float | None = None
+        self._trouble = ""
+        self._count = 0
+
+    @property
+    def item(self) -> Item:
+        """What it is about, as it was seen last."""
+        return self._item
+
+    def above(self) -> ComposeResult:
+        """What is known."""
+        yield Facts(id="above")
+        yield Static(id="rule")
+        yield Static(id="news")
+
+    def begin(self) -> None:
+        """Show what is known, and ask for output again and again."""
+        self.refresh_facts()
+        self.set_interval(1.0, self.refresh_facts)
+        if self._read is not None:
+            self.in_thread(self._follow)
+
+    @property
+    def _top(self) -> "TopApp":
+        return cast("TopApp", self.app)
+
+    def refresh_facts(self) -> None:
+        """Show what is known by now."""
+        key: Key = self._item.key
+        found = self._top.find(key)
+        gone = found is None
+        self._item = found or self._item
+        now = time.time()
+        self.say(
+            f"{moment(now, now)} {self._item.name}{' IS GONE; as it was last' if gone else ''}"
+        )
+        pairs = facts(self._item, now)
+        room = max(4, self.size.height // 2 - 2)
+        self.query_one("#above", Facts).show(pairs, self.size.width, room)
+        self._show_rule()
+        self._top.show_news(self.query_one("#news", Static))
+
+    def on_resize(self) -> None:
+        """Make it fit."""
+        self.refresh_facts()
+
+    def _show_rule(self) -> None:
+        if self._item.row is None:
+            words = "Enter on one of its agents shows what that prints"
+        elif self._read is None:
+            words = "nobody manages it, so nobody keeps its output"
+        elif self._asked is not None and time.monotonic() - self._asked > SLOW:
+            words = f"output: no answer for {length(time.monotonic() - self._asked)}"
+        elif self._trouble:
+            words = f"output: {self._trouble}"
+        elif not self._count:
+            words = "output, live: no lines yet"
+        else:
+            words = "output, live"
+        text = Text(f"-- {harmless(words)} ", "bold", no_wrap=True, overflow="ellipsis")
+        text.append("-" * max(0, self.size.width - text.cell_len))
+        self.query_one("#rule", Static).update(text)
+
+    # --- output -----------------------------------------------------------------------------
+
+    def _follow(self) -> None:
+        """In a thread of its own: read what is new, for as long as the pane is open."""
+        assert self._read is not None
+        lines = FIRST_LINES
+        while not self.over.is_set():
+            self._asked = time.monotonic()
+            trouble, found = "", list[Line]()
+            try:
+                found = self._read(lines)
+                lines = max(lines, FIRST_LINES * 10)
+            except AskError as error:
+                trouble = str(error)
+            except Exception as error:  # whatever it is, it is no reason to end the view
+                trouble = f"{type(error).__name__}: {error}"
+            self._asked = None
+            self._hand_over(trouble, found)
+            self.over.wait(PAUSE)
+
+    def _hand_over(self, trouble: str, found: Sequence[Line]) -> None:
+        self.tell(lambda: self._add(trouble, found))
+
+    def _add(self, trouble: str, found: Sequence[Line]) -> None:
+        view = self.log_view
+        view.auto_scroll = view.is_vertical_scroll_end  # who reads further up is left there
+        self._trouble = trouble
+        self._count += len(found)
+        now = time.time()
+        for line in found:
+            text = Text(f"{moment(line.time, now) or '?'} ", "dim", tab_size=8)
+            view.write(text.append(harmless(line.text), "not dim"))
+        self._show_rule()
+
+    # --- keys -------------------------------------------------------------------------------
+
+    def action_change(self, command: str) -> None:
+        """Tell it something."""
+        self._top.change(command, self._item)
+
+    def action_whole_host(self) -> None:
+        """Tell its host something."""
+        self._top.whole_host(self._item)
+
+    def action_history(self) -> None:
+        """Show what happened to it."""
+        self._top.show_history(self._item)
+
+    def action_facts(self) -> None:
+        """Show all that is known on the whole screen."""
+        now = time.time()
+        pairs = facts(self._item, now)
+        lines = [
+            Text(f"{word:10} ", "bold").append(harmless(text), "not bold") for word, text in pairs
+        ]
+        self.app.push_screen(Shown(f"{self._item.name}, all that is known", lines))

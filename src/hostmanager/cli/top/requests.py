@@ -1,0 +1,163 @@
+"""What was asked for with a key, and what came of it, in a sentence that grows with it."""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from hostmanager.cli.asking import AskError
+from hostmanager.cli.errors import CommandError
+from hostmanager.cli.human import counted, few, moment
+from hostmanager.cli.plan import Plan, make_plan
+from hostmanager.cli.pursuit import Pursuit
+from hostmanager.cli.rows import HostRows, Row
+
+MOST = 3
+"""Agents that are named in one sentence."""
+
+
+@dataclass(slots=True)
+class Request:
+    """One request.
+
+    Attributes:
+        command: ``up``, ``down`` or ``restart``.
+        what: Whom it is about, in words.
+        when: When it was made (Unix time).
+        plan: What was made of it; None: nothing yet.
+        trouble: Why nothing came of it.
+        done: Whether nothing more will become of it.
+    """
+
+    command: str
+    what: str
+    when: float = field(default_factory=time.time)
+    plan: Plan | None = None
+    trouble: str = ""
+    done: bool = False
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether not all of it was done."""
+        plan = self.plan
+        if self.trouble or plan is None:
+            return bool(self.trouble)
+        return bool(plan.refused) or any(s.outcome in ("failed", "timeout") for s in plan.steps)
+
+    def text(self) -> str:
+        """The sentence."""
+        mark = "!! " if self.has_failed else ""
+        return f"{mark}{moment(self.when, self.when)} {self.command} {self.what}: {self._became()}"
+
+    def _became(self) -> str:
+        if self.trouble:
+            return self.trouble
+        if self.plan is None:
+            return "asking ..."
+        parts = [*self._refusals(), *self._failures(), *self._open(), *self._reached()]
+        if self.plan.already:
+            names = few([row.instance_id for row in self.plan.already], MOST)
+            state = "down, left so" if self.command == "restart" else f"already {self.command}"
+            parts.append(f"{names} {state}" if self.plan.steps else state)
+        return "; ".join(parts) or "nothing to do: nobody manages it"
+
+    def _refusals(self) -> list[str]:
+        refused = self.plan.refused if self.plan else ()
+        return _by_reason("refused", [(r.row.instance_id, r.reason) for r in refused])
+
+    def _failures(self) -> list[str]:
+        steps = self.plan.steps if self.plan else ()
+        failed = [(s.row.instance_id, s.why) for s in steps if s.outcome in ("failed", "timeout")]
+        return _by_reason("NOT done", failed)
+
+    def _open(self) -> list[str]:
+        steps = self.plan.steps if self.plan else ()
+        under_way = [step for step in steps if step.outcome in ("pending", "told")]
+        if not under_way:
+            return []
+        if len(under_way) == 1:
+            step = under_way[0]
+            if step.outcome == "pending":
+                return ["telling its manager ..."]
+            why = f" ({step.why})" if step.why else ""
+            return [f"told; now {step.state or step.row.state}{why} ..."]
+        states = Counter(step.state or step.row.state for step in under_way)
+        told = ", ".join(f"{number} {state}" for state, number in states.most_common())
+        return [f"{counted(len(under_way), 'agent')} on the way: {told} ..."]
+
+    def _reached(self) -> list[str]:
+        steps = self.plan.steps if self.plan else ()
+        reached = [step for step in steps if step.outcome == "reached"]
+        if not reached:
+            return []
+        if len(steps) == 1:
+            return [f"done, {reached[0].final}"]
+        return [f"done: {len(reached)} of {len(steps)} {reached[0].final}"]
+
+
+def _by_reason(word: str, pairs: Sequence[tuple[str, str]]) -> list[str]:
+    """Tell each reason once: a manager gives the same for all of one request."""
+    names: dict[str, list[str]] = {}
+    for name, reason in pairs:
+        names.setdefault(reason.rstrip("."), []).append(name)
+    return [f"{word}: {few(whose, MOST)}: {reason}" for reason, whose in names.items()]
+
+
+class Requests:
+    """All that were made, the newest last. Each is carried out in a thread of its own."""
+
+    def __init__(self, pursue: Callable[[Plan, Sequence[HostRows]], Pursuit]) -> None:
+        self.made: list[Request] = []
+        self._pursue = pursue
+        self._running: list[tuple[threading.Thread, Pursuit | None]] = []
+
+    def make(
+        self, command: str, what: str, found: Sequence[HostRows], rows: Sequence[Row]
+    ) -> Request:
+        """Begin one.
+
+        Args:
+            command: ``up``, ``down`` or ``restart``.
+            what: Whom it is about, in words.
+            found: What is known of the hosts.
+            rows: The agents.
+        """
+        request = Request(command, what)
+        self.made.append(request)
+        try:
+            named = [rows[0].instance_id] if len(rows) == 1 else []
+            request.plan = make_plan(command, found, rows, named)
+            pursuit = self._pursue(request.plan, found) if request.plan.steps else None
+        except (CommandError, AskError) as error:
+            request.trouble, pursuit = str(error), None
+        if pursuit is None:
+            request.done = True
+            return request
+        thread = threading.Thread(target=_see_through, args=(request, pursuit), daemon=True)
+        self._running.append((thread, pursuit))
+        thread.start()
+        return request
+
+    def finish(self, limit: float) -> list[str]:
+        """Wait for nothing any longer, but start again what was only ended so far.
+
+        Returns:
+            Sentences for those whose managers go on with something.
+        """
+        for _, pursuit in self._running:
+            if pursuit is not None:
+                pursuit.give_up()
+        until = time.monotonic() + limit
+        for thread, _ in self._running:
+            thread.join(max(0.0, until - time.monotonic()))
+        return [request.text() for request in self.made if request.has_failed]
+
+
+def _see_through(request: Request, pursuit: Pursuit) -> None:
+    try:
+        pursuit.see_through(lambda: None)
+    except Exception as error:  # it would be printed into the middle of the screen
+        request.trouble = f"{type(error).__name__}: {error}"
+    finally:
+        request.done = True
