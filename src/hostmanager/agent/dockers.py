@@ -309,6 +309,8 @@ class Dockers:
     async def _pull_image(
         self, compose: Compose, file: ComposeFile, image: str, service: str, say: Say
     ) -> tuple[bool, str]:
+        with suppress(EngineError):
+            await self.sight.look_at_images()
         before = self.sight.images.id_of(image)
         command = compose.run("pull", service, file=self._cwd / file.path, more=QUIET)
         try:
