@@ -90,9 +90,15 @@ def _no_mount(world: World) -> str:
 def state_read_only(world: World, _rng: Random) -> str:
     folder = _not_hurt(world)
     folder.mkdir(mode=0o700, exist_ok=True)
-    subprocess.run(["mount", "--bind", folder, folder], check=True)
-    world.hurt["state read-only"] = lambda: subprocess.run(["umount", "-l", folder], check=True)
-    subprocess.run(["mount", "-o", "remount,bind,ro", folder], check=True)
+    off = ["umount", "-l", folder]
+    for last in (*(False,) * 20, True):
+        subprocess.run(["mount", "--bind", folder, folder], check=True)
+        # Refused if somebody has opened a file for writing through it since.
+        again = ["mount", "-o", "remount,bind,ro", folder]
+        if subprocess.run(again, check=last, stderr=subprocess.DEVNULL).returncode == 0:
+            break
+        subprocess.run(off, check=True)
+    world.hurt["state read-only"] = lambda: subprocess.run(off, check=True)
     return ""
 
 

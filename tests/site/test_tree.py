@@ -79,7 +79,8 @@ def test_an_overridden_merge_is_no_duplicate():
         ("a: 0x" + "f" * 5000, "f:1:4", "far too large"),
         ("a: " + "9" * 5000, "f:1:4", "not a valid value"),
         ("a: !!int x\n", "f:1:4", "'x' is not a valid value"),
-        ("[" * 5000, "f:1:101", "deeper than 100"),
+        ("[" * 500, "f:1:101", "deeper than 100"),
+        ("[" * 5000, "f:1:1", "1"),  # newer ones of libyaml stop at 1000 by themselves
         ("- 1\n" * 200_001, "f:", "more than 200000"),
     ],
 )
