@@ -72,6 +72,7 @@ class Attended:
         lives: How many runs were told.
         ended: The last launch that was told to have ended before it was seen to run.
         called_off: Whether the launch is to come to nothing.
+        to_remove: Whether it was ended on purpose, and its dead containers are still to go.
         turn: Its commands are carried out one after another.
         lives_before: How many that were when the launch was asked for.
         before: The runs that there had been before the launch.
@@ -88,6 +89,7 @@ class Attended:
     lives_before: int = 0
     ended: int = 0
     called_off: bool = False
+    to_remove: bool = False
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     before: frozenset[Run] = frozenset()
     made_as: dict[str, str] = field(default_factory=dict)
@@ -140,7 +142,7 @@ class ComposeDriver:
         """Make sure that it runs; see the protocol."""
         it = self._attend(spec, report)
         it.told = replace(it.told, owed=False)
-        it.called_off = False
+        it.called_off = it.to_remove = False
         it.launches += 1
         it.lives_before = it.lives
         it.before = frozenset(c.run for c in self._own(it.service))
@@ -161,6 +163,7 @@ class ComposeDriver:
     def _end(self, it: Attended, step: StopStep) -> None:
         if it.spec.service is None:
             return
+        it.to_remove = True
         if step is StopStep.INTERRUPT:
             self._do(self._stop(it, it.service))
         else:
@@ -267,6 +270,8 @@ class ComposeDriver:
                 self._do(self._tell_output(ended, report))
             if it.looks != looks:
                 return  # it was asked for anew meanwhile, and that was answered
+        if it.to_remove and it.told.run is None and self._own(it.service) and not it.turn.locked():
+            self._do(self._clear_away(it))  # the connection was cut while it was being ended
 
     def _how_it_ended(self, run: Run | None, before: Container | None) -> ExitStatus:
         """How a run ended, as far as anybody knows."""
@@ -360,10 +365,11 @@ class ComposeDriver:
         return True
 
     async def _clear_away(self, it: Attended) -> None:
-        """Remove what a launch that was called off has made, and not started."""
-        dead = [c for c in self._own(it.service) if not c.alive]
+        """Remove what is dead of it: made and not started, or stopped and not removed."""
         async with it.turn:
-            await self._hands.stop(it.spec.instance_id, dead, ENGINE_GRACE)
+            dead = [c for c in self._own(it.service) if not c.alive]
+            if await self._hands.stop(it.spec.instance_id, dead, ENGINE_GRACE):
+                it.to_remove = False
 
     def _tell_short_run(self, it: Attended) -> str | None:
         """It came up and ended before anybody looked; or there is nothing to be seen of it."""
@@ -384,7 +390,8 @@ class ComposeDriver:
     async def _stop(self, it: Attended, service: ServiceRef) -> None:
         grace = it.spec.stop_grace if it.spec.stop_grace is not None else ENGINE_GRACE
         async with it.turn:
-            await self._hands.stop(it.spec.instance_id, self._own(service), grace)
+            if await self._hands.stop(it.spec.instance_id, self._own(service), grace):
+                it.to_remove = False
 
     async def _tell_output(self, container: Container, report: Report) -> None:
         lines = await self._hands.last_words(container)

@@ -50,6 +50,10 @@ class EngineError(Exception):
     """The engine did not do what it was asked, or cannot be asked; for people, with a remedy."""
 
 
+class RefusedError(EngineError):
+    """The engine answers, and does not do it."""
+
+
 class NoSuchContainerError(EngineError):
     """The container is not there any more."""
 
@@ -170,10 +174,10 @@ class Engine:
                 yield event
             try:
                 await running
+            except (aiohttp.ClientPayloadError, ValueError, TypeError) as error:
+                log.debug("docker: the stream of events was cut, or is none: %s", error)
             except (aiodocker.DockerError, aiohttp.ClientError, OSError) as error:
                 raise EngineError(self._unreachable(error)) from None
-            except (ValueError, TypeError) as error:  # cut in the middle of a line, say
-                log.warning("docker: events that make no sense: %s", error)
         finally:
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
@@ -193,7 +197,7 @@ class Engine:
                 raise NoSuchContainerError(str(error.message)) from None
             if error.status >= 900:
                 raise EngineError(self._unreachable(error)) from None
-            raise EngineError(f"The Docker Engine refused: {error.message}") from None
+            raise RefusedError(f"The Docker Engine refused: {error.message}") from None
         except (aiohttp.ClientError, OSError) as error:
             raise EngineError(self._unreachable(error)) from None
 

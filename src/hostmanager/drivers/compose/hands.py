@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Sequence
 
 from hostmanager.drivers.compose.containers import Container
-from hostmanager.drivers.compose.engine import EngineError
+from hostmanager.drivers.compose.engine import EngineError, NoSuchContainerError, RefusedError
 from hostmanager.drivers.compose.sight import NOT_YET, Sight
 
 log = logging.getLogger(__name__)
@@ -34,20 +34,29 @@ class Hands:
         self._sight = sight
         self._say = say
 
-    async def stop(self, instance_id: str, containers: Sequence[Container], grace: float) -> None:
-        """Stop and remove containers, as compose would; the engine kills them after `grace`."""
-        await asyncio.gather(*(self._stop_one(instance_id, c, grace) for c in containers))
+    async def stop(self, instance_id: str, containers: Sequence[Container], grace: float) -> bool:
+        """Stop and remove containers, as compose would; the engine kills them after `grace`.
 
-    async def _stop_one(self, instance_id: str, container: Container, grace: float) -> None:
+        Returns:
+            Whether the engine has answered; what it refused need not be tried again.
+        """
+        every = (self._stop_one(instance_id, c, grace) for c in containers)
+        return all(await asyncio.gather(*every))
+
+    async def _stop_one(self, instance_id: str, container: Container, grace: float) -> bool:
         engine = self._sight.engine
         if engine is None:
-            return  # sight is lost, which is told; it begins anew when that is back
+            return False  # sight is lost, which is told; it begins anew when that is back
         try:
             if container.alive:
                 await engine.stop(container.id, grace)
             await engine.remove(container.id)
+        except NoSuchContainerError:
+            pass  # somebody was faster
         except EngineError as error:
             self._failed(instance_id, "stopped", error)
+            return isinstance(error, RefusedError)
+        return True
 
     async def kill(self, instance_id: str, containers: Sequence[Container]) -> None:
         """Kill and remove containers, also while a stop of them hangs."""
@@ -59,6 +68,8 @@ class Hands:
                 if container.alive:
                     await engine.kill(container.id)
                 await engine.remove(container.id, force=True)
+            except NoSuchContainerError:
+                pass
             except EngineError as error:
                 self._failed(instance_id, "killed", error)
 
