@@ -31,6 +31,7 @@ COMMANDS = {
     "pull": ("hostmanager.cli.pull", "have managers pull the images of their services"),
     "orphans": ("hostmanager.cli.orphans", "containers whose service is gone; remove them"),
     "die": ("hostmanager.cli.die", "end managers, with their agents or without"),
+    "check": ("hostmanager.cli.check", "what is wrong with a site config, before it is used"),
     "completion": ("hostmanager.cli.completion", "completion for bash, zsh and fish"),
     "demo": ("hostmanager.cli.demo", "a router, a manager and a few agents, to look at"),
 }

@@ -25,7 +25,7 @@ TIMEOUT = 20.0
 """Seconds that the plugins may take to be imported."""
 
 _KILL_TIMEOUT = 1.0
-_TOLD_CHARACTERS = 300
+TOLD_CHARACTERS = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ def find_classes() -> Classes:
         try:
             provided = _provided(plugin.load(), plugin.name, problems)
         except (Exception, SystemExit) as error:
-            what = f"{type(error).__name__}: {error}"[:_TOLD_CHARACTERS]
+            what = f"{type(error).__name__}: {error}"[:TOLD_CHARACTERS]
             problems.append(f"The OCS plugin {plugin.name!r} could not be loaded ({what}).")
             continue
         for name, module in provided.items():
@@ -189,7 +189,7 @@ def _understood(stdout: bytes) -> Classes | None:
 
 def _failure(returncode: int, stderr: bytes) -> str:
     lines = stderr.decode("utf-8", "replace").strip().splitlines()
-    last = f" Its last words: {lines[-1][:_TOLD_CHARACTERS]}" if lines else ""
+    last = f" Its last words: {lines[-1][:TOLD_CHARACTERS]}" if lines else ""
     return (
         "The installed OCS plugins could not be listed: "
         f"the child process gave no answer (exit code {returncode}).{last}"

@@ -113,7 +113,7 @@ def load(path: str | Path, host_name: str | None = None) -> SiteFile:
         SiteFileError: The file cannot be used for this host; nothing may be changed then.
     """
     findings = Findings(str(path))
-    root, hub, hosts = _open(Path(path), findings)
+    root, hub, hosts = open_site(Path(path), findings)
     host = _pick(hosts, host_name or socket.gethostname(), root, findings)
     blocks = {name: check_host(name, part, findings.file) for name, part in hosts.items()}
     for name, block in blocks.items():
@@ -123,7 +123,7 @@ def load(path: str | Path, host_name: str | None = None) -> SiteFile:
     findings.problems.sort(key=lambda problem: (problem.line or 0, problem.column or 0))
     if any(problem.is_error for problem in _file_wide(findings, ours)):
         raise SiteFileError(findings.problems)
-    data = {**root.value, "hub": hub, "hosts": _usable(blocks)}
+    data = {**root.value, "hub": hub, "hosts": usable(blocks)}
     return _site_file(Path(path), data, ours, tuple(findings.problems))
 
 
@@ -136,11 +136,11 @@ def load_all(path: str | Path) -> dict[str, SiteFile]:
         SiteFileError: The file cannot be used for any host.
     """
     findings = Findings(str(path))
-    root, hub, hosts = _open(Path(path), findings)
+    root, hub, hosts = open_site(Path(path), findings)
     if findings.has_errors:
         raise SiteFileError(findings.problems)
     blocks = {name: check_host(name, part, findings.file) for name, part in hosts.items()}
-    data = {**root.value, "hub": hub, "hosts": _usable(blocks)}
+    data = {**root.value, "hub": hub, "hosts": usable(blocks)}
     files = {}
     for name, block in blocks.items():
         file = _site_file(Path(path), data, block, (*findings.problems, *block.all_problems))
@@ -148,7 +148,7 @@ def load_all(path: str | Path) -> dict[str, SiteFile]:
     return files
 
 
-def _open(path: Path, findings: Findings) -> tuple[Part, dict[str, Any], dict[str, Part]]:
+def open_site(path: Path, findings: Findings) -> tuple[Part, dict[str, Any], dict[str, Part]]:
     """Parse the file: its root, its checked hub, and the blocks of its hosts."""
     root = parse(read_text(path), findings)
     if not root.is_mapping:
@@ -160,7 +160,8 @@ def _open(path: Path, findings: Findings) -> tuple[Part, dict[str, Any], dict[st
     return root, check_hub(root, findings), _host_parts(root, findings)
 
 
-def _usable(blocks: Mapping[str, HostBlock]) -> dict[str, dict[str, Any]]:
+def usable(blocks: Mapping[str, HostBlock]) -> dict[str, dict[str, Any]]:
+    """Give the blocks that OCS can take, as plain data."""
     return {name: block.data for name, block in blocks.items() if block.data is not None}
 
 

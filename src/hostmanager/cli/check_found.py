@@ -1,0 +1,100 @@
+"""What a check has found: problems, each with what it is about, and what could not be checked."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from hostmanager.site.problems import Place, Problem, Severity
+
+
+class About(StrEnum):
+    """What a problem is about."""
+
+    FILE = "file"  # syntax, ids, words, keys
+    CLASS = "class"
+    ARGUMENTS = "arguments"
+    MANAGER = "manager"  # its own arguments
+    COMPOSE = "compose"
+    FOLDER = "folder"
+    ROUTER = "router"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A problem.
+
+    Attributes:
+        about: What it is about.
+        problem: The problem.
+        host: The host that it is about; None: the whole site.
+    """
+
+    about: About
+    problem: Problem
+    host: str | None = None
+
+
+@dataclass(slots=True)
+class Report:
+    """What was found about one site file.
+
+    Attributes:
+        file: The file.
+        hosts: How many hosts were looked at.
+        agents: How many usable entries they have, managers aside.
+        found: What is wrong.
+        unchecked: What could not be checked, and why, as sentences.
+        seen: What was seen to be right, as sentences.
+        unreadable: Whether the file could not be read at all.
+        no_router: Whether the router does not answer at all.
+    """
+
+    file: str
+    hosts: int = 0
+    agents: int = 0
+    found: list[Found] = field(default_factory=list)
+    unchecked: list[str] = field(default_factory=list)
+    seen: list[str] = field(default_factory=list)
+    unreadable: bool = False
+    no_router: bool = False
+
+    def add(
+        self,
+        about: About,
+        severity: Severity,
+        place: Place | None,
+        message: str,
+        remedy: str = "",
+        *,
+        host: str | None = None,
+        instance_id: str | None = None,
+        file: str | None = None,
+    ) -> None:
+        """Note a problem; `file` if it is not the site file that is to be mended."""
+        line, column = (place.line, place.column) if place else (None, None)
+        where = self.file if file is None else file
+        problem = Problem(severity, message, remedy, where, line, column, instance_id)
+        self.found.append(Found(about, problem, host))
+
+    def take(self, about: About, problems: Iterable[tuple[str | None, Problem]]) -> None:
+        """Note problems that were found elsewhere."""
+        self.found += [Found(about, problem, host) for host, problem in problems]
+
+    def sort(self) -> None:
+        """Put what was found in the order of the lines, the site file's own first."""
+
+        def order(found: Found) -> tuple[bool, str, int, int]:
+            problem = found.problem
+            return problem.file != self.file, problem.file, problem.line or 0, problem.column or 0
+
+        self.found.sort(key=order)
+
+    @property
+    def errors(self) -> int:
+        """How many errors there are."""
+        return sum(found.problem.is_error for found in self.found)
+
+    @property
+    def warnings(self) -> int:
+        """How many warnings there are."""
+        return len(self.found) - self.errors

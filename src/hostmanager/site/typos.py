@@ -1,0 +1,102 @@
+"""What is legal in a site file but probably not what was meant: keys and words mistyped.
+
+Unknown keys are legal and kept (contract, section 3), so a manager says nothing of them. One
+that is nearly a known one is another matter: `argumnets:` starts an agent without arguments.
+Only `hostmanager check` asks this.
+"""
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+
+from hostmanager.site.problems import Findings, Place, shown
+from hostmanager.site.tree import Part
+
+CLOSE = 0.8
+"""How alike two words are that are taken for the same one; 1 is equal."""
+
+TOP: Mapping[str, bool] = {"hub": True, "hosts": True}
+HUB: Mapping[str, bool] = {
+    "wamp_server": True,
+    "wamp_realm": True,
+    "address_root": True,
+    "wamp_http": False,
+    "access_policy": False,
+    "registry_address": False,
+    "registry_agent": False,
+}
+HOST: Mapping[str, bool] = {
+    "agent-instances": True,
+    "agent-paths": False,
+    "crossbar": False,
+    "log-dir": False,
+    "crossbar_timeout": False,
+    "crossbar-timeout": False,
+    "wamp_server": False,
+    "wamp_http": False,
+    "wamp_realm": False,
+}
+CROSSBAR: Mapping[str, bool] = {"bin": False, "config-dir": False}
+ENTRY: Mapping[str, bool] = {
+    "instance-id": True,
+    "agent-class": True,
+    "arguments": False,
+    "manage": False,
+}
+"""Known keys of each section, and whether it must have them."""
+
+_ALSO = {"args": "arguments", "argument": "arguments", "managed": "manage", "logdir": "log-dir"}
+
+
+def close(word: str, words: Iterable[str]) -> str | None:
+    """Give the known word that this one is nearly, or None."""
+    by_lower = {known.lower(): known for known in words if known != word}
+    found = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=CLOSE)
+    return by_lower[found[0]] if found else None
+
+
+def note_keys(
+    part: Part, known: Mapping[str, bool], findings: Findings, instance_id: str | None = None
+) -> None:
+    """Warn of each key that is nearly a known one.
+
+    Args:
+        part: A mapping; anything else has been told of already.
+        known: The known keys, and whether they are required.
+        findings: Get the warnings.
+        instance_id: Whose it is.
+    """
+    if not part.is_mapping:
+        return
+    fields = part.fields()
+    for key, (place, _) in fields.items():
+        if not isinstance(key, str) or key in known:
+            continue
+        near = close(key, known) or (_ALSO.get(key) if _ALSO.get(key) in known else None)
+        if near is None or (known[near] and near not in fields):
+            continue  # that one which is required is missing has been told, with this name
+        findings.warning(
+            place,
+            f"nothing reads the key {shown(key)}.",
+            f"Did you mean {near!r}?",
+            instance_id,
+        )
+
+
+def note_repeated(
+    words: Sequence[tuple[str, Place]], findings: Findings, instance_id: str | None
+) -> None:
+    """Warn of options that are given more than once: OCS keeps the last one alone."""
+    seen: set[str] = set()
+    for word, place in words:
+        name = word.partition("=")[0]
+        if not name.startswith("-") or not name.lstrip("-")[:1].isalpha():
+            continue
+        if word in seen:
+            findings.warning(
+                place,
+                f"the argument {shown(word)} is here a second time; OCS keeps only the last one, "
+                "with what follows it.",
+                "Keep one. An option of several values takes them after each other.",
+                instance_id,
+            )
+        seen.add(word)
