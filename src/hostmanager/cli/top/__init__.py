@@ -7,7 +7,6 @@ and its screens (Textual). Only `run` imports Textual: nothing else of HostManag
 
 import argparse
 import getpass
-import sys
 from typing import Any
 
 from hostmanager.cli.errors import CommandError
@@ -66,21 +65,22 @@ def top(args: argparse.Namespace, screen: Screen) -> int:
     """Show it until somebody has seen enough."""
     site = read_site(args)
     hosts = hosts_of(site, args)
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+    if not screen.can_ask:  # Textual draws on stderr
         raise CommandError(
             "this is no terminal; `hostmanager status --watch` works anywhere. (Over ssh: ssh -t.)"
         )
     if args.privs == "-":
         args.privs = getpass.getpass("Password for the managers: ")
-    args.no_wait = False
+    args.no_wait = args.wrong = False  # what `up` and `status` have besides
     from hostmanager.cli.top.app import TopApp  # noqa: PLC0415 - Textual, only here
     from hostmanager.cli.top.asker import LiveAsker  # noqa: PLC0415
 
     asker = LiveAsker(site, hosts, args)
-    code = TopApp(asker, title=site.path).run(mouse=False)
+    view = TopApp(asker, title=site.path)
+    code = view.run(mouse=False)
     for line in asker.finish():
         screen.remark(line)
-    return int(code or 0)
+    return int(view.return_code or 0) if code is None else code
 
 
 run = guarded(top)

@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import time
+from traceback import format_exc
 from typing import ClassVar
 
 from rich.text import Text
@@ -77,7 +78,7 @@ class TopApp(App[int]):
         yield Static(id="why")
         yield Static(id="news")
         yield Input(id="filter", compact=True, placeholder="parts of names, host, class, state")
-        yield Static(Text(KEYS, "reverse", no_wrap=True, overflow="ellipsis"), id="keys")
+        yield Static(Text(KEYS, "reverse"), id="keys")
 
     def on_mount(self) -> None:
         """Begin to look."""
@@ -111,6 +112,7 @@ class TopApp(App[int]):
         self._bar("#head", self._head())
         self._bar("#about", self._about(len(shown)))
         self._bar("#columns", Text.assemble((self.listing.heading.plain, "underline")))
+        self._bar("#keys", Text(KEYS, "reverse"))
         self._show_why()
         self.show_news(self._base("#news"))
 
@@ -122,8 +124,7 @@ class TopApp(App[int]):
         return self.screen_stack[0].query_one(name, Static)
 
     def _bar(self, name: str, text: Text) -> None:
-        text.no_wrap, text.overflow = True, "ellipsis"
-        self._base(name).update(text)
+        self._base(name).update(fitted(text, self.size.width, 1))
 
     def _head(self) -> Text:
         now = time.time()
@@ -294,6 +295,11 @@ class TopApp(App[int]):
         names = few([row.instance_id for row in rows], 10)
         question = f"{VERBS[command]} {which} of host {host} ({len(rows)})?\n{names}"
         self.push_screen(Confirm(question), go)
+
+    def _fatal_error(self) -> None:
+        """Say what went wrong in here; Textual's own way shows all variables, passwords included."""
+        self.bell()
+        self.panic(Text(f"hostmanager top has failed; please report this:\n{format_exc()}"))
 
     # --- the end ------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from hostmanager.cli.human import harmless, length, moment
 from hostmanager.cli.lines import Line
 from hostmanager.cli.top.asker import Read
 from hostmanager.cli.top.facts import facts
+from hostmanager.cli.top.fit import fitted
 from hostmanager.cli.top.items import Item, Key
 from hostmanager.cli.top.panes import Facts, Pane, Shown
 
@@ -106,9 +107,9 @@ class Details(Pane):
             words = "output, live: no lines yet"
         else:
             words = "output, live"
-        text = Text(f"-- {harmless(words)} ", "bold", no_wrap=True, overflow="ellipsis")
+        text = Text(f"-- {harmless(words)} ", "bold")
         text.append("-" * max(0, self.size.width - text.cell_len))
-        self.query_one("#rule", Static).update(text)
+        self.query_one("#rule", Static).update(fitted(text, self.size.width, 1))
 
     # --- output -----------------------------------------------------------------------------
 

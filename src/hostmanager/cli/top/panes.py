@@ -47,7 +47,7 @@ class Pane(Screen[None]):
         yield Static(id="title", classes="bar")
         yield from self.above()
         yield RichLog(id="text", wrap=True, max_lines=KEPT, min_width=20, auto_scroll=True)
-        yield Static(Text(self.KEYS, "reverse", no_wrap=True, overflow="ellipsis"), id="keys")
+        yield Static(Text(self.KEYS, "reverse"), id="keys")
 
     def above(self) -> ComposeResult:
         """What stands above the text."""
@@ -73,7 +73,7 @@ class Pane(Screen[None]):
 
     def say(self, title: str) -> None:
         """Show a title."""
-        text = Text(harmless(title), "bold", no_wrap=True, overflow="ellipsis")
+        text = fitted(Text(harmless(title), "bold"), self.size.width, 1)
         self.query_one("#title", Static).update(text)
 
     def action_scroll(self, lines: int) -> None:

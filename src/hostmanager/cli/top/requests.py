@@ -62,14 +62,20 @@ class Request:
             parts.append(f"{names} {state}" if self.plan.steps else state)
         return "; ".join(parts) or "nothing to do: nobody manages it"
 
+    @property
+    def _is_about_several(self) -> bool:
+        plan = self.plan
+        return plan is not None and len(plan.steps) + len(plan.refused) + len(plan.already) > 1
+
     def _refusals(self) -> list[str]:
         refused = self.plan.refused if self.plan else ()
-        return _by_reason("refused", [(r.row.instance_id, r.reason) for r in refused])
+        pairs = [(r.row.instance_id, r.reason) for r in refused]
+        return _by_reason("refused", pairs, named=self._is_about_several)
 
     def _failures(self) -> list[str]:
         steps = self.plan.steps if self.plan else ()
         failed = [(s.row.instance_id, s.why) for s in steps if s.outcome in ("failed", "timeout")]
-        return _by_reason("NOT done", failed)
+        return _by_reason("NOT done", failed, named=self._is_about_several)
 
     def _open(self) -> list[str]:
         steps = self.plan.steps if self.plan else ()
@@ -96,12 +102,15 @@ class Request:
         return [f"done: {len(reached)} of {len(steps)} {reached[0].final}"]
 
 
-def _by_reason(word: str, pairs: Sequence[tuple[str, str]]) -> list[str]:
+def _by_reason(word: str, pairs: Sequence[tuple[str, str]], *, named: bool) -> list[str]:
     """Tell each reason once: a manager gives the same for all of one request."""
     names: dict[str, list[str]] = {}
     for name, reason in pairs:
         names.setdefault(reason.rstrip("."), []).append(name)
-    return [f"{word}: {few(whose, MOST)}: {reason}" for reason, whose in names.items()]
+    return [
+        f"{word}: {few(whose, MOST)}: {reason}" if named else f"{word}: {reason}"
+        for reason, whose in names.items()
+    ]
 
 
 class Requests:
@@ -110,7 +119,7 @@ class Requests:
     def __init__(self, pursue: Callable[[Plan, Sequence[HostRows]], Pursuit]) -> None:
         self.made: list[Request] = []
         self._pursue = pursue
-        self._running: list[tuple[threading.Thread, Pursuit | None]] = []
+        self._running: list[tuple[threading.Thread, Pursuit]] = []
 
     def make(
         self, command: str, what: str, found: Sequence[HostRows], rows: Sequence[Row]
@@ -143,15 +152,15 @@ class Requests:
         """Wait for nothing any longer, but start again what was only ended so far.
 
         Returns:
-            Sentences for those whose managers go on with something.
+            Sentences for those that were under way: what had become of them.
         """
+        open_ones = [request for request in self.made if not request.done]
         for _, pursuit in self._running:
-            if pursuit is not None:
-                pursuit.give_up()
+            pursuit.give_up()
         until = time.monotonic() + limit
         for thread, _ in self._running:
             thread.join(max(0.0, until - time.monotonic()))
-        return [request.text() for request in self.made if request.has_failed]
+        return [request.text() for request in open_ones]
 
 
 def _see_through(request: Request, pursuit: Pursuit) -> None:

@@ -12,7 +12,7 @@ Screen { background: ansi_default; color: ansi_default; }
 #facts { height: auto; width: 100%; }
 #rule { height: 1; width: 100%; }
 #text { height: 1fr; width: 100%; scrollbar-size-vertical: 1; background: ansi_default; }
-Confirm, WholeHost { align: center middle; }
+Confirm, WholeHost { align: center middle; background: transparent; }
 .dialog { width: auto; max-width: 76; height: auto; border: ascii ansi_yellow; padding: 0 1; }
 .dialog Static { width: auto; max-width: 72; height: auto; }
 """
