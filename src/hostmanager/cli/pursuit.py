@@ -4,7 +4,7 @@ import argparse
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from hostmanager.cli.asking import AskError, Manager, Reply, Trouble, in_parallel, managers
@@ -47,6 +47,7 @@ class Pursuit:
         self._silent: set[str] = set()
         self._told: queue.SimpleQueue[Told] = queue.SimpleQueue()
         self._pulse: Pulse | None = None
+        self._sorted: dict[str, tuple[Mapping[str, Any], Mapping[str, Any]]] = {}
         self._until = 0.0
 
     def run(self, screen: Screen) -> int:
@@ -169,8 +170,7 @@ class Pursuit:
         if answer is None or answer.get("status") != "running":
             return False
         self._silent.discard(host)
-        children = {c["instance_id"]: c for c in (answer.get("data") or {}).get("child_states", [])}
-        child = children.get(course.step.row.instance_id)
+        child = self._children(host, answer).get(course.step.row.instance_id)
         if not course.see(child, time.monotonic(), time.time()):
             return False
         if course.stage == course.step.final:
@@ -178,6 +178,16 @@ class Pursuit:
             return False
         course.stage, course.told_at = course.step.final, None
         return True
+
+    def _children(self, host: str, answer: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What an answer says of each agent: sorted out once for each answer, not each agent."""
+        before = self._sorted.get(host)
+        if before is not None and before[0] is answer:
+            return before[1]
+        states = (answer.get("data") or {}).get("child_states", [])
+        children = {child["instance_id"]: child for child in states}
+        self._sorted[host] = answer, children
+        return children
 
     def _give_up(self) -> None:
         """The time is over. What was to be started again is told so: it is when it has ended."""
