@@ -6,13 +6,13 @@ from tests.support.demos import Demo
 
 @pytest.fixture
 def start_demo(tmp_path) -> Iterator[Callable[..., Demo]]:
-    """Start the demo: ``start_demo("--duration", "9")``. What it leaves behind is killed."""
+    """Start the demo: ``start_demo("--duration", "9", NAME="value")``; what it leaves is killed."""
     started: list[Demo] = []
 
-    def start(*options: str) -> Demo:
+    def start(*options: str, **more: str) -> Demo:
         folder = tmp_path / f"demo{len(started) + 1}"
         folder.mkdir()
-        started.append(Demo(folder, *options))
+        started.append(Demo(folder, *options, **more))
         return started[-1]
 
     yield start

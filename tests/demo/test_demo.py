@@ -19,6 +19,7 @@ def test_all_agents_get_up_and_the_flaky_one_dies_and_comes_back(start_demo):
     for name in ("registry", "fake1", "fake2", "fake3", "flaky"):
         demo.wait_for_text(f" {name} ", "state up (target up)")
     demo.wait_for_text(" spare ", "state down (target down)")
+    demo.wait_for_text("No compose services in this demo: ")
     demo.wait_for_text(" flaky ", "died (code 3)", "giving up after")
     demo.wait_for_text(" manager ", "flaky: exited with code 3")
     died = demo.text().index("died (code 3)")

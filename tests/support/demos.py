@@ -29,7 +29,7 @@ class Demo:
         output: The file that it prints to, errors included.
     """
 
-    def __init__(self, folder: Path, *options: str) -> None:
+    def __init__(self, folder: Path, *options: str, **more: str) -> None:
         self.folder = folder / "tmp"
         self.folder.mkdir()
         self.output = folder / "output"
@@ -39,7 +39,7 @@ class Demo:
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
-                env=environment(self.folder),
+                env=environment(self.folder, **more),
                 start_new_session=True,
             )
         self.begun = time.monotonic()
@@ -76,9 +76,10 @@ class Demo:
         self.process.wait()
 
 
-def environment(folder: Path) -> dict[str, str]:
-    """The environment of a demo whose temporary folder is `folder`."""
-    return {**os.environ, "TMPDIR": str(folder), "HM_DEMO_MARK": str(folder)}
+def environment(folder: Path, **more: str) -> dict[str, str]:
+    """The environment of a demo whose temporary folder is `folder`; it has no Docker Engine."""
+    alone = {"DOCKER_HOST": "unix:///nonexistent/docker.sock"}
+    return {**os.environ, **alone, **more, "TMPDIR": str(folder), "HM_DEMO_MARK": str(folder)}
 
 
 def left_in(folder: Path) -> list[str]:

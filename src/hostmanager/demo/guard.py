@@ -3,7 +3,7 @@
 `sweep` ends what still runs in the demo's folder. As a program (`python -m
 hostmanager.demo.guard FOLDER`) it waits beside the demo, with the demo's end of a pipe as
 its standard input: when that closes without the word "done", the demo was killed, and the
-guard ends its processes and removes its folder.
+guard ends its processes and removes its containers and its folder.
 
 A process belongs to the demo if its working directory is in the demo's folder and it has
 no terminal: a shell in which somebody looks at the folder is left alone. (Agents overwrite
@@ -71,6 +71,11 @@ def main(folder: Path) -> None:
     if sys.stdin.buffer.readline() == DONE:
         return
     sweep(folder, POLITE)
+    if (folder / "compose.yaml").exists():
+        from hostmanager.demo import services  # noqa: PLC0415 - seldom needed
+
+        with contextlib.suppress(services.ServicesError):
+            services.remove(folder)
     shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -98,6 +98,9 @@ class Play:
             return self._verdict(str(error))
         if self.curtain.falls():
             return self._verdict("the router had just been started")
+        self.display.say(self.stage.start_services())
+        if self.curtain.falls():
+            return self._verdict("the manager was about to be started")
         self.display.say(f"Starting the manager {MANAGER} and its agents ...")
         self.stage.start_manager()
         watcher = Watcher(MANAGER, self.stage.site.args, self.views.put)

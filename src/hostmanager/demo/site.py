@@ -13,6 +13,8 @@ from typing import Any
 
 import yaml
 
+from hostmanager.demo import services
+
 HOST = "demo-host"
 MANAGER = f"hm-{HOST}"
 REALM = "demo_realm"
@@ -23,17 +25,19 @@ LIFETIME = ("5", "10")
 that a demo of 20 s shows both its death and its return."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class DemoSite:
     """The site of one demo.
 
     Attributes:
         folder: Everything is in here.
         fakes: How many FakeDataAgents there are.
+        has_services: Whether there are compose services beside them.
     """
 
     folder: Path
     fakes: int
+    has_services: bool = False
 
     @property
     def file(self) -> Path:
@@ -62,22 +66,32 @@ class DemoSite:
 
     def manager_command(self) -> list[str]:
         """The command line that starts the manager."""
+        compose = str(self.folder / services.FILE)
         return [
             *(sys.executable, "-m", "hostmanager.agent", "--instance-id", MANAGER, *self.args),
             *("--working-dir", str(self.working_dir), "--state-dir", str(self.folder / "state")),
+            *(("--docker-compose", compose) if self.has_services else ()),
         ]
 
     def write(self, wamp_server: str, wamp_http: str) -> None:
         """Write the site file, for a router at these two addresses."""
-        self.working_dir.mkdir()
+        self.working_dir.mkdir(exist_ok=True)
         hub = {
             "wamp_server": wamp_server,
             "wamp_http": wamp_http,
             "wamp_realm": REALM,
             "address_root": ADDRESS_ROOT,
         }
-        site = {"hub": hub, "hosts": {HOST: {"agent-instances": self._instances()}}}
+        instances = self._instances()
+        if self.has_services:
+            instances.append({**_instance("FakeDataAgent", services.MANAGED), "manage": "docker"})
+        site = {"hub": hub, "hosts": {HOST: {"agent-instances": instances}}}
         self.file.write_text(yaml.safe_dump(site, sort_keys=False))
+
+    def with_services(self, wamp_server: str, wamp_http: str) -> None:
+        """Write the site file again: there are compose services."""
+        self.has_services = True
+        self.write(wamp_server, wamp_http)
 
     def _instances(self) -> list[dict[str, Any]]:
         acquire = ["--mode", "acq", "--num-channels", "2", "--sample-rate", "5"]

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from hostmanager.demo import services
 from hostmanager.demo.guard import DONE, start_guard, sweep
 from hostmanager.demo.router import Router
 from hostmanager.demo.site import ADDRESS_ROOT, REALM, DemoSite
@@ -82,6 +83,18 @@ class Stage:
         self.router.start(give_up=give_up)
         self.site.write(self.router.url, self.router.http)
 
+    def start_services(self) -> str:
+        """Start the compose services, if there can be any; returns what came of it, for people."""
+        try:
+            compose = services.compose_command()
+            services.start(self.site.folder, compose)
+        except services.ServicesError as error:
+            return f"No compose services in this demo: {error}."
+        self.site.with_services(self.router.url, self.router.http)
+        return (
+            f"Two compose services: {services.MANAGED} is managed, {services.WATCHED} only watched."
+        )
+
     def start_manager(self) -> None:
         """Start the manager; returns at once."""
         environment = {key: value for key, value in os.environ.items() if key not in NOT_OURS}
@@ -100,12 +113,13 @@ class Stage:
         """End everything and remove the folder. May be repeated.
 
         Raises:
-            StageError: A process survived SIGKILL.
+            StageError: A process survived SIGKILL, or a container its removal.
         """
         with ExitStack() as last:  # each step is done whatever becomes of those before it
             last.callback(self._dismiss_guard)
             last.callback(shutil.rmtree, self.site.folder, ignore_errors=True)
             last.callback(self._sweep)
+            last.callback(self._remove_services)
             last.callback(self._end_router)
             self._end_manager()
 
@@ -131,6 +145,12 @@ class Stage:
             self.router.kill()
         else:
             self.router.stop(ROUTER_TIMEOUT)
+
+    def _remove_services(self) -> None:
+        try:
+            services.remove(self.site.folder)
+        except services.ServicesError as error:
+            raise StageError(str(error)) from None
 
     def _sweep(self) -> None:
         left = sweep(self.site.folder)
