@@ -266,9 +266,12 @@ class Host:
 
     def _carry_out(self, checked: list[Request]) -> tuple[str, ...]:
         self.supervisor.carry_out(checked)
+        said: dict[str, Target] = {}
         for request in checked:
             every = self.supervisor.known() if request.instance_id == rq.ALL else ()
-            self.wanted.said(dict.fromkeys(every or (request.instance_id,), request.target))
+            said |= dict.fromkeys(every or (request.instance_id,), request.target)
+        if said:
+            self.wanted.said(said)  # all at once: the file is written, and synced, as a whole
         lines = []
         for request in checked:
             obstacle = self._obstacle(request)

@@ -1,0 +1,66 @@
+"""A driver that launches nothing, and says that it did: for sites larger than the machine.
+
+It answers as late as a real one does on an idle machine, and shows the manager's own pid as
+that of every agent, so that looking at a process in /proc costs what it costs.
+"""
+
+import asyncio
+import os
+from collections.abc import Mapping
+
+from hostmanager.core.events import Ended, ExitStatus, Gone, Launched, Output, StopStep
+from hostmanager.core.model import Found, InstanceSpec
+from hostmanager.core.ports import Report
+
+LAUNCHING = 0.006
+"""Seconds from a launch to its report, as measured of real ones by `python -m bench`."""
+
+ENDING = 0.3
+"""Seconds from SIGINT to the end; a real agent leaves its event loop in about that."""
+
+
+class SimulatedDriver:
+    """Implements the core's `Driver`. Every agent starts, runs, and ends when it is told to."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._running: dict[str, Report] = {}
+
+    def launch(self, spec: InstanceSpec, report: Report) -> None:
+        """Start it, soon."""
+        self._loop.call_later(LAUNCHING, self._launched, spec.instance_id, report)
+
+    def _launched(self, instance_id: str, report: Report) -> None:
+        self._running[instance_id] = report
+        report(Launched(os.getpid()))
+
+    def survey(self) -> Mapping[str, Found]:
+        """Nothing is ever found."""
+        return {}
+
+    def adopt(self, spec: InstanceSpec, found: Found, report: Report) -> None:
+        """Never asked for: nothing is ever found."""
+        raise NotImplementedError
+
+    def look(self, spec: InstanceSpec, report: Report) -> None:
+        """Nobody else starts or ends what there is not."""
+        report(Gone())
+
+    def signal(self, instance_id: str, step: StopStep) -> None:
+        """End it; as with real ones, nothing happens while its launch is under way."""
+        report = self._running.pop(instance_id, None)
+        if report is not None:
+            self._loop.call_later(ENDING, self._ended, report)
+
+    @staticmethod
+    def _ended(report: Report) -> None:
+        report(Ended(ExitStatus(code=0)))
+        report(Output(("shutting down",)))
+
+    def forget(self, instance_id: str) -> None:
+        """Drop it."""
+        self._running.pop(instance_id, None)
+
+    def close(self) -> None:
+        """Nothing is left to let go."""
+        self._running.clear()

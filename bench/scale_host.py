@@ -1,0 +1,41 @@
+"""A host with simulated agents, without router and OCS: to look at closely."""
+
+import asyncio
+import sys
+from pathlib import Path
+from random import Random
+from types import SimpleNamespace
+from typing import Any
+
+from bench.scale_driver import SimulatedDriver
+from hostmanager.agent.host import Host
+from hostmanager.agent.loop import LoopClock
+from hostmanager.agent.options import Settings
+from hostmanager.core.life import State
+from hostmanager.core.model import InstanceSpec
+from hostmanager.core.policy import Policy
+from hostmanager.site import SiteFile
+
+
+async def simulated(folder: Path, agents: int) -> Host:
+    """Make a host with so many simulated agents, all up, on the running loop."""
+    loop = asyncio.get_running_loop()
+    settings = Settings(
+        site_file=folder / "site.yaml",
+        host="h",
+        working_dir=folder,
+        state_dir=folder,
+        output_dir=folder,
+        output_size=1,
+        output_files=1,
+        key="k",
+        policy=Policy(),
+        python=sys.executable,
+    )
+    journal: Any = SimpleNamespace(add=lambda *_: None, record=lambda *_: None)
+    host = Host(settings, SimulatedDriver(loop), LoopClock(loop), Random(1), journal)
+    specs = tuple(InstanceSpec(f"agent{n}", "FakeDataAgent") for n in range(agents))
+    host.begin(SiteFile(path=folder / "site.yaml", host="h", data={}, specs=specs))
+    while any(life.state is not State.UP for life in host.snapshot.values()):  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    return host

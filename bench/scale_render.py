@@ -1,0 +1,112 @@
+"""What one look at a manager costs it: the session data, and the same as a message.
+
+python -m bench.scale_render [--profile] AGENTS...
+
+A process of its own: OCS binds its WAMP library to Twisted, the clients here to asyncio.
+"""
+
+import asyncio
+import cProfile
+import io
+import json
+import pstats
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import txaio
+from ocs.ocs_agent import OpSession
+
+from bench.scale_host import simulated
+from hostmanager.agent.views import SessionData, session_data
+
+txaio.use_twisted()  # as OCS does, and before serializers are imported
+from autobahn.wamp import message  # noqa: E402
+from autobahn.wamp.serializer import JsonSerializer, MsgPackSerializer  # noqa: E402
+
+COUNT = 30
+_SESSION = dict.fromkeys(("session_id", "cred_level", "start_time"), 1) | {
+    "op_name": "manager",
+    "status": "running",
+    "degraded": False,
+    "success": None,
+    "end_time": None,
+    "messages": [],
+}
+
+
+def rendering(agents: int) -> dict[str, Any]:
+    """Time one look, for so many agents; medians, in seconds."""
+    with tempfile.TemporaryDirectory(prefix="hostmanager-scale-") as folder:
+        return asyncio.run(_measured(Path(folder), agents))
+
+
+async def _measured(folder: Path, agents: int) -> dict[str, Any]:
+    host = await simulated(folder, agents)
+
+    def look() -> dict[str, Any]:
+        host.conditions._known.clear()  # as for the first who looks within half a second
+        return session_data(host)
+
+    data = look()
+    assert [child["next_action"] for child in data["child_states"]] == ["up"] * agents
+    session = OpSession.__new__(OpSession)  # it would ask for an agent at a router otherwise
+    session.__dict__ |= _SESSION | {"data": SessionData(look)}
+    answer = message.Yield(1, args=[0, "Session active.", session.encoded()])
+    as_json, as_msgpack = JsonSerializer(), MsgPackSerializer()
+    return {
+        "agents": agents,
+        "render": _median_time(look),
+        "render_again": _median_time(lambda: session_data(host)),
+        "encoded": _median_time(session.encoded),
+        "json": _median_time(lambda: _fresh(as_json, answer)),
+        "msgpack": _median_time(lambda: _fresh(as_msgpack, answer)),
+        "json_bytes": len(_fresh(as_json, answer)),
+        "msgpack_bytes": len(_fresh(as_msgpack, answer)),
+    }
+
+
+def _fresh(serializer: Any, answer: message.Message) -> bytes:
+    answer.uncache()  # it keeps the bytes otherwise
+    data: bytes = serializer.serialize(answer)[0]
+    return data
+
+
+def _median_time(work: Callable[[], object]) -> float:
+    times = []
+    for _ in range(COUNT):
+        begun = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - begun)
+    return median(times)
+
+
+def profile(agents: int) -> str:
+    """Where the time of rendering goes."""
+
+    async def run(folder: Path) -> str:
+        host = await simulated(folder, agents)
+        profiler = cProfile.Profile()
+        profiler.enable()
+        for _ in range(COUNT):
+            host.conditions._known.clear()
+            session_data(host)
+        profiler.disable()
+        out = io.StringIO()
+        pstats.Stats(profiler, stream=out).sort_stats("tottime").print_stats(15)
+        return out.getvalue()
+
+    with tempfile.TemporaryDirectory(prefix="hostmanager-scale-") as folder:
+        return asyncio.run(run(Path(folder)))
+
+
+if __name__ == "__main__":
+    sizes = [int(size) for size in sys.argv[1:] if size.isdigit()]
+    if "--profile" in sys.argv:
+        print(*map(profile, sizes), sep="\n")
+    else:
+        print(json.dumps([rendering(agents) for agents in sizes]))

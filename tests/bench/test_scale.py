@@ -1,0 +1,72 @@
+"""The parts of the simulated site: its agents, its site config, what is made of the figures."""
+
+import asyncio
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from bench.scale_host import simulated
+from bench.scale_report import print_tables
+from bench.scale_site import host_name, site_config
+
+from hostmanager.agent.host import Host
+from hostmanager.agent.views import session_data
+from hostmanager.agent.wanted import Wanted
+from hostmanager.demo.router import Router
+from hostmanager.site import load_all
+
+
+async def shown(host: Host, wanted: set[str]) -> None:
+    """Wait until these are the states that clients are shown."""
+    async with asyncio.timeout(20):
+        while _states(host) != wanted:  # noqa: ASYNC110 - as a client does
+            await asyncio.sleep(0.01)
+
+
+def _states(host: Host) -> set[str]:
+    return {child["next_action"] for child in session_data(host)["child_states"]}
+
+
+async def test_simulated_agents_come_up_and_go_down_as_they_are_told(tmp_path: Path) -> None:
+    host = await simulated(tmp_path, 5)
+    await shown(host, {"up"})
+    host.set_targets([["all", "down"]])
+    await shown(host, {"down"})
+    host.set_targets([["agent0", "up"], ["agent1", "up"]])
+    host.set_targets([["agent0", "down"]])  # while its launch is under way
+    await shown(host, {"up", "down"})
+    assert (await host.end()).ok
+    await shown(host, {"down"})
+
+
+async def test_many_agents_told_at_once_are_written_down_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[str] = []
+    monkeypatch.setattr(Wanted, "_write", lambda _, text: written.append(text))
+    host = await simulated(tmp_path, 20)
+    await host.wanted.kept()
+    written.clear()
+    host.set_targets([[f"agent{number}", "down"] for number in range(20)])
+    await host.wanted.kept()
+    assert [len(json.loads(text)["targets"]) for text in written] == [20]
+
+
+def test_the_site_config_of_a_simulated_site_is_a_good_one(tmp_path: Path) -> None:
+    path = tmp_path / "site.yaml"
+    path.write_text(json.dumps(site_config(Router(tmp_path / "router"), 3, 4)))
+    files = load_all(path)
+    assert list(files) == [host_name(1), host_name(2), host_name(3)]
+    assert all(len(file.specs) == 4 and not file.problems for file in files.values())
+
+
+def test_a_look_at_many_agents_is_measured_and_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    command = [sys.executable, "-W", "ignore", "-m", "bench.scale_render", "2", "20"]
+    looks = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
+    assert looks[0]["json_bytes"] < looks[1]["json_bytes"]
+    print_tables({"sizes": [], "rendering": looks})
+    table = capsys.readouterr().out
+    assert "| one look, agents: | 2 | 20 |" in table
+    assert "msgpack" in table
