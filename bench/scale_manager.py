@@ -1,0 +1,32 @@
+"""Our manager as it is, but for its driver: the command line is that of `hostmanager run`.
+
+The program, its event loop, its OCS face, connection, session data, journal and lock are the
+real ones. There is no scribe, since nothing writes.
+"""
+
+import asyncio
+from importlib import import_module
+from random import Random
+
+from bench.scale_driver import SimulatedDriver
+from hostmanager.agent.host import Host
+from hostmanager.agent.loop import LoopClock
+from hostmanager.agent.options import Settings
+from hostmanager.journal import Journal
+
+
+def simulated_host(settings: Settings, loop: asyncio.AbstractEventLoop) -> Host:
+    """Make a host as `hostmanager.agent.assembly.make_host` does, with simulated agents."""
+
+    def tell(text: str) -> None:
+        loop.call_soon_threadsafe(lambda: host.say(text))
+
+    journal = Journal(settings.state_dir / "journal.sqlite", tell=tell)
+    host = Host(settings, SimulatedDriver(loop), LoopClock(loop), Random(), journal)
+    return host
+
+
+if __name__ == "__main__":
+    program = import_module("hostmanager.agent.main")
+    program.make_host = simulated_host
+    program.main()
