@@ -297,7 +297,7 @@ class TopApp(App[int]):
         self.push_screen(Confirm(question), go)
 
     def _fatal_error(self) -> None:
-        """Say what went wrong in here; Textual's own way shows all variables, passwords included."""
+        """Say what failed in here. Textual's own way shows all variables, passwords too."""
         self.bell()
         self.panic(Text(f"hostmanager top has failed; please report this:\n{format_exc()}"))
 

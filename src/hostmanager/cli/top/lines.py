@@ -32,8 +32,9 @@ LEAST_REMARK = 12
 
 @dataclass(frozen=True, slots=True)
 class Widths:
-    """Columns that each column of the list has; 0: it is left out."""
+    """Columns that each column of the list has, and all together; 0: it is left out."""
 
+    total: int
     host: int
     name: int
     agent_class: int
@@ -52,7 +53,7 @@ class Widths:
         if left < LEAST_REMARK:
             name = max(5, name - (LEAST_REMARK - left))
             left = width - fixed - (host + 1) - (name + 1)
-        return cls(host, name, agent_class, max(0, left))
+        return cls(max(0, width), host, name, agent_class, max(0, left))
 
 
 def heading(widths: Widths) -> Text:
@@ -65,7 +66,7 @@ def heading(widths: Widths) -> Text:
     for word, width in cells:
         text.append_text(_cell(word, width)).append(" ")
     text.append(f"{'uptime':>{UPTIME}} {'rst':>{RESTARTS}} ")
-    return text.append_text(_cell("why, or how it ended last", widths.remark))
+    return _whole(text.append_text(_cell("why, or how it ended last", widths.remark)), widths)
 
 
 def line(item: Item, widths: Widths, now: float) -> Text:
@@ -84,16 +85,16 @@ def line(item: Item, widths: Widths, now: float) -> Text:
     restarts = row.get("restarts")
     count = "" if restarts is None else str(restarts) if restarts < 1000 else "1k+"
     text.append(f"{count:>{RESTARTS}} ")
-    return text.append_text(_cell(item.short_remark(now), widths.remark, style))
+    return _whole(text.append_text(_cell(item.short_remark(now), widths.remark, style)), widths)
 
 
 def _host(text: Text, item: Item, widths: Widths, now: float) -> Text:
     """A host has no columns of its own: what there is to say takes all the room."""
-    room = widths.name + STATE + UPTIME + RESTARTS + 3 + widths.remark
+    room = widths.name + STATE + UPTIME + RESTARTS + 4 + widths.remark
     room += widths.agent_class and widths.agent_class + 1
     manager = item.seen.host.host.manager or "no manager"
     said = f"== {manager}: {item.short_remark(now)}"
-    return text.append_text(_cell(said, room, STYLES[item.severity] or "bold"))
+    return _whole(text.append_text(_cell(said, room, STYLES[item.severity] or "bold")), widths)
 
 
 def state(row: Row) -> str:
@@ -101,6 +102,12 @@ def state(row: Row) -> str:
     if not row.target or (row.reached and row.target != "passive"):
         return row.state
     return f"{row.state}>{row.target}"
+
+
+def _whole(text: Text, widths: Widths) -> Text:
+    """On a very narrow terminal, not even the columns fit."""
+    text.truncate(widths.total, overflow="ellipsis")
+    return text
 
 
 def _cell(words: str, width: int, style: str = "") -> Text:

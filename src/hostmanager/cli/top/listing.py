@@ -44,7 +44,7 @@ class Listing(ScrollView, can_focus=True):
         self.items: Sequence[Item] = ()
         self.index = 0
         self._now = 0.0
-        self._widths = Widths(0, 0, 0, 0)
+        self._widths = Widths(0, 0, 0, 0, 0)
         self._drawn: dict[int, str] = {}
         self._is_moved = False
 

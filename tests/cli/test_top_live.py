@@ -1,0 +1,228 @@
+"""`hostmanager top` with managers to ask: dead ones, silent ones, refusals, passwords."""
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+from tests.cli.bridge import child, session
+from tests.cli.top_site import on_screen
+
+from hostmanager.cli.options import add_common, add_selection
+from hostmanager.cli.selection import hosts_of
+from hostmanager.cli.sites import read_site
+from hostmanager.cli.top.app import TopApp
+from hostmanager.cli.top.asker import LiveAsker
+
+
+@pytest.fixture
+def ask(site_file):
+    """Make the asker of this command line."""
+    made = []
+
+    def go(*words):
+        parser = argparse.ArgumentParser()
+        add_selection(parser)
+        add_common(parser, json=False)
+        args = parser.parse_args(["--site-file", str(site_file), "--answer-time", "1", *words])
+        args.interval, args.timeout, args.no_wait, args.wrong = 0.1, 20.0, False, False
+        site = read_site(args)
+        made.append(LiveAsker(site, hosts_of(site, args), args))
+        return made[-1]
+
+    yield go
+    for asker in made:
+        asker.finish()
+
+
+async def until(app, pilot, words, limit=20.0):
+    """Wait until this can be read, however it is wrapped."""
+    end = time.monotonic() + limit
+    while words not in (text := " ".join("\n".join(on_screen(app)).split())):
+        assert time.monotonic() < end, f"{words!r} is not on the screen:\n{text}"
+        await pilot.pause(0.05)
+    return text
+
+
+def two_hosts(bridge, site_file):
+    bridge.write(site_file, daq1=["a", "b"], daq2=["c"])
+    bridge.sessions["hm-daq1"] = {"manager": session(child("a"), child("b"))}
+    bridge.sessions["hm-daq2"] = {"manager": session(child("c"))}
+
+
+async def test_a_silent_host_holds_up_nobody_and_is_shown_with_how_its_agents_were(
+    bridge, site_file, ask
+):
+    two_hosts(bridge, site_file)
+    app = TopApp(ask())
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(app, pilot, "2 hosts, 3 agents: all as wanted")
+        bridge.silent.add("hm-daq2")
+        text = await until(app, pilot, "daq2 == hm-daq2: no answer for")
+        assert "(last heard of " in text
+        assert "? daq2 c ? was up " in text
+        bridge.sessions["hm-daq1"]["manager"] = session(child("a"), child("new"))
+        await until(app, pilot, "daq1 new")
+        bridge.silent.clear()
+        bridge.released.set()
+        await until(
+            app, pilot, "1 host silent, 1 unknown".replace("1 host silent, 1 unknown", "c up")
+        )
+
+
+async def test_a_manager_that_is_gone_and_one_that_talks_nonsense_cost_only_their_hosts(
+    bridge, site_file, ask
+):
+    two_hosts(bridge, site_file)
+    del bridge.sessions["hm-daq2"]
+    bridge.sessions["hm-daq1"]["manager"]["data"]["child_states"] = [{"oops": 1}]
+    app = TopApp(ask())
+    async with app.run_test(size=(80, 24)) as pilot:
+        text = await until(app, pilot, "hm-daq2 is not at the router")
+        assert "its manager says what nobody understands" in text
+
+
+async def test_a_refusal_is_shown_in_the_words_of_the_manager(bridge, site_file, ask):
+    two_hosts(bridge, site_file)
+    bridge.tasks["update"] = lambda *_: (False, "c is locked by the observer.", {})
+    app = TopApp(ask("c"))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(app, pilot, "daq2 c up")
+        await pilot.press("down", "d", "y")
+        await until(app, pilot, "down c (daq2): NOT done: c is locked by the observer")
+        assert [a[3] for a in bridge.asked if a[1] == "start"] == [{"requests": [["c", "down"]]}]
+
+
+async def test_down_is_followed_until_it_is_so(bridge, site_file, ask):
+    two_hosts(bridge, site_file)
+
+    def update(manager, params):
+        for name, target in params["requests"]:
+            now = child(name, target_state=target, next_action=target)
+            bridge.sessions[manager]["manager"] = session(now)
+        return True, "Told.", {}
+
+    bridge.tasks["update"] = update
+    app = TopApp(ask("--host", "daq2", "--privs", "secret"))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(app, pilot, "daq2 c up")
+        await pilot.press("down", "d", "y")
+        await until(app, pilot, "down c (daq2): done, down")
+        await pilot.press("d", "y")
+        await until(app, pilot, "down c (daq2): already down")
+    assert {a[4] for a in bridge.asked} == {"secret"}
+
+
+async def test_quitting_amid_a_restart_leaves_nothing_down(bridge, site_file, ask):
+    two_hosts(bridge, site_file)
+    told = []
+
+    def update(manager, params):
+        told.extend(params["requests"])
+        now = child("c", target_state=params["requests"][-1][1], next_action="wait_dead")
+        bridge.sessions[manager]["manager"] = session(now)
+        return True, "Told.", {}
+
+    bridge.tasks["update"] = update
+    asker = ask("--host", "daq2")
+    app = TopApp(asker)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(app, pilot, "daq2 c up")
+        await pilot.press("down", "r", "y")
+        await until(app, pilot, "restart c (daq2): told; now wait_dead")
+        await pilot.press("q")
+    (line,) = asker.finish()
+    assert told == [["c", "down"], ["c", "up"]]
+    assert "It is started when it has ended" in line
+
+
+async def test_output_and_history_are_asked_of_the_manager_of_that_agent(bridge, site_file, ask):
+    two_hosts(bridge, site_file)
+    count = iter(range(1000, 9999))
+    bridge.tasks["output"] = lambda _, p: (
+        True,
+        "",
+        {"instance_id": p["instance_id"], "lines": [[float(next(count)), "the motor is warm"]]},
+    )
+    entry = {"time": 1e9, "kind": "exit", "instance_id": "c", "text": "exited with code 1"}
+    bridge.tasks["history"] = lambda *_: (True, "", {"entries": [{**entry, "data": {}}]})
+    app = TopApp(ask())
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(app, pilot, "daq2 c up")
+        await pilot.press("end", "enter")
+        await until(app, pilot, "the motor is warm")
+        await pilot.press("h")
+        await until(app, pilot, "exit exited with code 1")
+    asked = {a[:3] for a in bridge.asked if a[1] == "start"}
+    assert asked == {("hm-daq2", "start", "output"), ("hm-daq2", "start", "history")}
+
+
+async def test_an_old_manager_without_output_and_history_is_named(bridge, site_file, ask):
+    two_hosts(bridge, site_file)
+    app = TopApp(ask())
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(app, pilot, "daq2 c up")
+        await pilot.press("end", "enter")
+        await until(app, pilot, "hm-daq2 has no operation 'output'")
+        await pilot.press("h")
+        await until(app, pilot, "hm-daq2 has no operation 'history'")
+
+
+async def test_names_that_fit_nothing_are_said_and_it_goes_on_looking(bridge, site_file, ask):
+    two_hosts(bridge, site_file)
+    app = TopApp(ask("z*"))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(app, pilot, "no agent fits 'z*'")
+        bridge.sessions["hm-daq1"]["manager"] = session(child("zebra"))
+        await until(app, pilot, "daq1 zebra up")
+
+
+async def test_a_failure_of_the_view_itself_shows_no_password(bridge, site_file, ask, capsys):
+    two_hosts(bridge, site_file)
+    asker = ask("--privs", "very-secret")
+    app = TopApp(asker)
+    with pytest.raises(RuntimeError, match="broken here"):
+        async with app.run_test(size=(80, 24)) as pilot:
+            asker.look = broken
+            end = time.monotonic() + 20
+            while app.return_code is None and time.monotonic() < end:
+                await pilot.pause(0.05)
+    assert app.return_code == 1
+    printed = capsys.readouterr().err
+    assert "please report this" in printed
+    assert "RuntimeError: broken here" in printed
+    assert "very-secret" not in printed
+
+
+def broken():
+    password = "very-secret"
+    raise RuntimeError(f"broken here, {len(password)}")
+
+
+def test_without_a_terminal_it_names_the_command_that_needs_none(bridge, site_file, run):
+    two_hosts(bridge, site_file)
+    done = run("top")
+    assert done.code == 2
+    assert "hostmanager status --watch" in done.err
+
+
+def test_a_broken_site_config_or_unknown_host_is_said_before_the_screen_is_taken(
+    bridge, site_file, run
+):
+    two_hosts(bridge, site_file)
+    done = run("top", "--host", "daq7")
+    assert (done.code, "no such host" in done.err) == (2, True)
+
+
+def test_only_top_imports_textual():
+    code = (
+        "import sys, importlib; from hostmanager.cli import main\n"
+        "for name, _ in main.COMMANDS.values(): importlib.import_module(name)\n"
+        "import hostmanager.agent\n"
+        "sys.exit('textual' in sys.modules)"
+    )
+    environment = {**os.environ, "PYBJDATA_NO_EXTENSION": "1"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, check=False)
+    assert done.returncode == 0
