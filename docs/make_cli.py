@@ -97,6 +97,7 @@ added. On an error, `error` is the text, and only the first three are there besi
 | `history` | `entries[]` | as the operation `history` gives them, and `host` |
 | `diff` | `site_file`, `hosts[]` | `host`, `answers`, `text`, `changes[]`: `what` (`add`, `stop`, `replace`, `change`, `broken`), `instance_id`, `text` |
 | `reload`, `pull`, `die` | `hosts[]` | `host`, `ok`, `answers`, `text` |
+| `check` | `files[]` | `file`, `hosts`, `agents`, `errors`, `warnings` (numbers), `readable`, `router_answers`, `unchecked[]`, `seen[]`, `problems[]`: `severity` (`error`, `warning`), `about` (`file`, `class`, `arguments`, `manager`, `compose`, `folder`, `router`), `host`, `instance_id`, `file`, `line`, `column` (null: no place), `message`, `remedy` |
 | `orphans` | `orphans` | by host, a list of what the manager says of each; with `--remove`, `hosts[]` as for `reload` |
 
 | severity | means |

@@ -54,10 +54,13 @@ def check_more(
 def _ways(
     whole: Whole, here: str | None, args: argparse.Namespace, report: Report
 ) -> Iterator[Access]:
-    """The ways to the router: that of the hub, and those of hosts that have one of their own."""
+    """The ways to the router: that of the hub, and those of hosts that have one of their own.
+
+    From elsewhere, clients go by the hub, even if no host does.
+    """
     hub = {key: part for key in _OPTIONS if (part := _text(whole.hub, key)) is not None}
     own = {host: _overrides(whole.parts[host]) for host in whole.hosts}
-    if not own or any(not found for found in own.values()):
+    if here is None or any(not found for found in own.values()):
         yield _access(hub, None, args, report)
     seen = set()
     for host, found in own.items():

@@ -1,0 +1,353 @@
+"""`hostmanager check`: classes and arguments, asked of agents that were never started.
+
+Plugins are modules and metadata in the working directory, as `python -m` finds them there.
+"""
+
+import psutil
+import pytest
+import yaml
+
+from hostmanager.cli.main import main
+from hostmanager.site.arguments import Asking
+
+PARSER = "import argparse\nparser = argparse.ArgumentParser()\n"
+
+
+@pytest.fixture
+def agents(tmp_path):
+    """Write agents, one module and one class each: ``agents(one="source")`` is class `One`."""
+
+    def write(**sources):
+        for name, source in sources.items():
+            (tmp_path / f"{name}_agent.py").write_text(source)
+        classes = {name.title(): {"module": f"{name}_agent"} for name in sources}
+        (tmp_path / "mine.py").write_text(f"agents = {classes!r}\n")
+        info = tmp_path / "mine_dist-1.dist-info"
+        info.mkdir(exist_ok=True)
+        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: mine_dist\n")
+        (info / "entry_points.txt").write_text("[ocs.plugins]\nmine = mine\n")
+        return tmp_path
+
+    return write
+
+
+@pytest.fixture
+def check(tmp_path, capsys):
+    """Check entries of host `daq1`, which this machine is, unless told."""
+
+    def go(*entries, words=("--site-host", "daq1"), other=(), hub=()):
+        data = {
+            "hub": {
+                **{"wamp_server": "ws://127.0.0.1:9/ws", "wamp_realm": "r", "address_root": "o"},
+                **{"wamp_http": "http://127.0.0.1:9/call", **dict(hub)},
+            },
+            "hosts": {
+                "daq1": {"agent-instances": list(entries)},
+                "daq2": {"agent-instances": list(other)},
+            },
+        }
+        file = tmp_path / "site.yaml"
+        file.write_text(yaml.safe_dump(data, sort_keys=False, width=1000))
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as end:
+            main(["check", "--offline", "--working-dir", str(tmp_path), *words, str(file)])
+        printed = capsys.readouterr()
+        assert "Traceback" not in printed.err
+        lines = [line.removeprefix(f"{file}:") for line in printed.out.splitlines()]
+        return end.value.code, lines, printed.err
+
+    return go
+
+
+def entry(name, agent_class, *arguments, **more):
+    return {
+        "instance-id": name,
+        "agent-class": agent_class,
+        "arguments": list(arguments),
+        **more,
+    }
+
+
+# --- classes --------------------------------------------------------------------------------
+
+
+def test_a_class_that_is_not_installed_is_an_error_on_this_host_only(check):
+    code, lines, _ = check(entry("a", "FakeDataAgnet"))
+    assert code == 1
+    assert lines == [
+        "10:20: error: a: no installed OCS plugin provides the agent class 'FakeDataAgnet'. "
+        "Did you mean 'FakeDataAgent'? Mend the class name, or install the plugin."
+    ]
+    code, lines, _ = check(other=[entry("a", "FakeDataAgnet")])
+    assert (code, len(lines)) == (0, 1)
+    assert "warning: a: no installed" in lines[0]
+    assert check(entry("a", "FakeDataAgnet"), words=["--elsewhere"])[0] == 0
+
+
+def test_a_class_of_another_host_that_is_like_nothing_here_is_only_noted(check):
+    others = [entry("a", "ACUAgent"), entry("b", "LS372Agent"), entry("c", "ACUAgent")]
+    code, lines, remarks = check(other=others)
+    assert (code, lines) == (0, [])
+    assert (
+        "not checked: 3 agents of classes that no plugin here provides: ACUAgent, LS372Agent."
+        in (remarks)
+    )
+
+
+def test_a_class_is_compared_with_those_that_the_site_uses_a_lot(check):
+    others = [entry(f"a{n}", "LakeshoreAgent") for n in range(3)]
+    code, lines, _ = check(other=[*others, entry("b", "LakeshorAgent")])
+    assert code == 0
+    assert ["Did you mean 'LakeshoreAgent'?" in line for line in lines] == [True]
+
+
+def test_what_runs_in_a_container_needs_no_plugin_here(check):
+    code, lines, _ = check(
+        manager(), entry("a", "Whatever", manage="docker"), entry("b", "No", manage="ignore")
+    )
+    assert (code, lines) == (0, [])
+
+
+# --- arguments ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "place", "words"),
+    [
+        (["--mode", "acqq"], "13:9:", "argument --mode: invalid choice: 'acqq'"),
+        (["--mde", "acq"], "12:9:", "unrecognized arguments: --mde acq. Did you mean '--mode'?"),
+        (["--sample-rate", "x"], "13:9:", "argument --sample-rate: invalid float value: 'x'"),
+        (["--sample", "x"], "13:9:", "argument --sample-rate: invalid float value: 'x'"),
+        (["--num-channels"], "12:9:", "argument --num-channels: expected one argument"),
+        (["--mode=acqq"], "12:9:", "argument --mode: invalid choice: 'acqq'"),
+        (["--help"], "12:7:", "they make the agent print something and end"),
+    ],
+)
+def test_the_parser_of_the_agent_is_asked_and_the_word_is_found(check, arguments, place, words):
+    code, lines, _ = check(entry("a", "FakeDataAgent", *arguments))
+    assert code == 1
+    (line,) = lines
+    assert line.startswith(f"{place} error: a: FakeDataAgent refuses its arguments: {words}")
+
+
+def test_good_arguments_are_good(check):
+    good = [["--mode", "acq"], "--sample-rate", 4.5, "--num-channels=3", "--mode", "idle"]
+    code, lines, _ = check(entry("a", "FakeDataAgent", *good), entry("b", "TinyAgent", "--leave"))
+    assert code == 0
+    assert ["second time" in line for line in lines] == [True]
+
+
+def test_the_site_options_are_taken_as_ocs_takes_them(check):
+    ok = entry("a", "FakeDataAgent", "--site-host", "x", "--log-dir", "y", "--instance-id", "b")
+    assert check(ok)[:2] == (0, [])
+    assert check(entry("a", "FakeDataAgent", "--crossbar-timeout", "x"))[0] == 1
+
+
+FOUND = {
+    "by_its_usual_name": "def make_parser(parser=None):\n    {p}",
+    "by_its_other_name": "def add_agent_args(parser_in=None):\n    {p}",
+    "with_a_parser_to_fill": "def add_agent_args(parser):\n    parser.add_argument('--x', type=int)"
+    "\n    return parser",
+    "in_main": "from ocs import site_config\ndef main(args=None):\n    {p0}\n"
+    "    args = site_config.parse_args(agent_class='One', parser=parser, args=args)\n"
+    "    open('started', 'w')",
+    "in_main_imported_by_name": "from ocs.site_config import parse_args\ndef main(args=None):\n"
+    "    {p0}\n    args = parse_args('One', parser, args)\n    open('started', 'w')",
+    "in_main_that_catches_all": "from ocs import site_config\ndef main(args=None):\n    {p0}\n"
+    "    try:\n"
+    "        args = site_config.parse_args('One', parser, args)\n    except BaseException:\n"
+    "        open('started', 'w')",
+    "in_main_that_parses_itself": "def main(args=None):\n    {p0}\n    parser.parse_args(args)\n"
+    "    open('started', 'w')",
+}
+
+
+@pytest.mark.parametrize("how", FOUND)
+def test_a_parser_is_found_wherever_it_is_and_nothing_is_started(agents, check, how):
+    made = PARSER.replace("\n", "\n    ") + "parser.add_argument('--x', type=int)"
+    source = "import argparse\n" + FOUND[how].format(p=f"{made}\n    return parser", p0=made)
+    folder = agents(one=source)
+    code, lines, remarks = check(entry("a", "One", "--x", "1"), entry("b", "One", "--x", "one"))
+    assert (code, len(lines)) == (1, 1), remarks
+    assert "b: One refuses its arguments: argument --x: invalid int value: 'one'" in lines[0]
+    assert not (folder / "started").exists()
+
+
+DOING = {
+    "connects": "import socket; socket.create_connection(('127.0.0.1', 9))",
+    "listens": "import socket; socket.create_server(('127.0.0.1', 0))",
+    "writes": "open('started', 'w')",
+    "opens_a_device": "import os; os.open('started', os.O_RDWR | os.O_CREAT)",
+    "starts": "import subprocess; subprocess.Popen(['touch', 'started'])",
+    "starts_by_shell": "import os; os.system('touch started')",
+    "forks": "import os; os.fork() or open('started', 'w')",
+    "makes": "import os; os.mkdir('started')",
+}
+
+
+@pytest.mark.parametrize("what", DOING)
+def test_an_agent_that_begins_to_work_before_it_parses_is_stopped(agents, check, what):
+    made = PARSER.replace("\n", "\n    ")
+    source = f"def main(args=None):\n    {made}{DOING[what]}\n    parser.parse_args(args)\n"
+    folder = agents(one=source)
+    code, lines, remarks = check(entry("a", "One", "--x"))
+    assert (code, lines) == (0, [])
+    assert "not checked: arguments of 1 agent of class One: its parser was not found" in remarks
+    assert not (folder / "started").exists()
+
+
+def test_an_agent_that_cannot_be_imported_cannot_be_started_here(agents, check):
+    agents(one="import nothing_like_that")
+    code, lines, _ = check(entry("a", "One"), other=[entry("b", "One")])
+    assert code == 1
+    (line,) = lines
+    assert "a: the agent class 'One' cannot be started: one_agent cannot be imported" in line
+    assert "No module named 'nothing_like_that'" in line
+    code, lines, remarks = check(other=[entry("b", "One")])
+    assert (code, lines) == (0, [])
+    assert "not checked: arguments of 1 agent of class One: one_agent cannot be imported" in remarks
+
+
+def test_options_that_are_ocs_own_are_refused_to_all(agents, check):
+    made = f"{PARSER}parser.add_argument('--log-dir')\n"
+    agents(one=f"{made}def make_parser():\n    return parser\n")
+    code, lines, _ = check(entry("a", "One"), entry("b", "One"))
+    assert (code, len(lines)) == (1, 2)
+    assert "conflicting option string: --log-dir" in lines[0]
+
+
+# --- agents that misbehave ------------------------------------------------------------------
+
+BAD = {
+    "crashes": ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "SIGSEGV"),
+    "leaves": (
+        "import os; os.write(2, b'so long\\n'); os._exit(7)",
+        "(exit code 7); its last words",
+    ),
+    "exits": ("raise SystemExit('no licence')", "cannot be imported (SystemExit: no licence)"),
+    "interrupts": ("raise KeyboardInterrupt", "(exit code 1)"),
+    "hangs": (
+        "import subprocess, time; subprocess.Popen(['sleep', '300.25']); time.sleep(300)",
+        "it was not done after 2 s",
+    ),
+    "has_no_main": ("x = 1", "its parser was not found"),
+    "fails": ("def make_parser():\n    raise ValueError('no')", "its parser was not found"),
+}
+GOOD = f"{PARSER}parser.add_argument('--x', type=int)\ndef make_parser():\n    return parser\n"
+
+
+def test_whatever_an_agent_does_costs_its_own_line_alone(agents):
+    noise = (
+        "import os; print('{}'); os.write(1, b'{\"class\": \"Good\"}\\n'); os.system('echo junk')\n"
+    )
+    folder = agents(**{name: source for name, (source, _) in BAD.items()}, good=noise + GOOD)
+    modules = {name.title(): f"{name}_agent" for name in (*BAD, "good")}
+    asking = Asking(cwd=folder)
+    found = asking.ask({name: [("--x", "1"), ("--x", "y")] for name in modules}, modules, 2.0)
+    assert found["Good"].refused == (None, "argument --x: invalid int value: 'y'")
+    for name, (_, words) in BAD.items():
+        answer = found[name.title()]
+        assert answer.refused == ()
+        assert words in (answer.unknown or ""), name
+    sleeping = [
+        p for p in psutil.process_iter(["cmdline"]) if p.info["cmdline"] == ["sleep", "300.25"]
+    ]
+    assert sleeping == []
+
+
+def test_a_process_that_cannot_be_started_is_an_answer(tmp_path):
+    asking = Asking(tmp_path / "python", tmp_path)
+    answer = asking.ask({"A": [()]}, {"A": "a"})["A"]
+    assert "cannot be started" in (answer.unknown or "")
+    asking = Asking(cwd=tmp_path / "gone")
+    assert asking.ask({"A": [()]}, {"A": "a"})["A"].unknown
+    Asking(cwd=tmp_path).close()
+
+
+def test_parsers_that_fail_over_arguments_refuse_them(agents, check):
+    odd = "def bad(text):\n    raise RuntimeError('boom')\nparser.add_argument('--x', type=bad)\n"
+    agents(one=f"{PARSER}{odd}def make_parser():\n    return parser\n")
+    code, lines, _ = check(entry("a", "One", "--x", "1"))
+    assert code == 1
+    assert "its parser fails over them (RuntimeError: boom)" in lines[0]
+
+
+# --- managers and folders -------------------------------------------------------------------
+
+
+def manager(*arguments, name="hm-daq1"):
+    return entry(name, "HostManager", *arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--initial-state", "upp"], "argument --initial-state: invalid choice: 'upp'"),
+        (["--initial-stat", "up"], "unrecognized arguments: --initial-stat up. Did you mean"),
+        (["--min-privs", "9"], "argument --min-privs: invalid choice: 9"),
+        (["--stop-timeout", "0"], "'0' must be more than 0 seconds"),
+        (["--help"], "they ask for help"),
+        (["--working-dir", "/no/such/folder"], "--working-dir: /no/such/folder is no folder here"),
+        (["--docker-compose-bin", "/no/such"], "/no/such is not an executable file"),
+    ],
+)
+def test_the_arguments_of_a_manager_are_checked(check, arguments, words):
+    code, lines, _ = check(manager(*arguments))
+    assert code == 1
+    (line,) = lines
+    assert words in line
+
+
+def test_the_manager_inside_ocs_is_never_imported(check, tmp_path):
+    code, _, _ = check(manager("--quiet"), entry("a", "FakeDataAgent"))
+    assert code == 0
+    asking = Asking(cwd=tmp_path)
+    assert asking.ask({"HostManager": [()]}, {"HostManager": "never"}) == {}
+
+
+def test_a_word_for_manage_needs_somebody_who_reads_it(check):
+    code, lines, _ = check(
+        entry("a", "FakeDataAgent", manage="host/up"), entry("b", "FakeDataAgent", manage="up")
+    )
+    assert code == 0
+    (line,) = lines
+    assert "warning: a: host 'daq1' has no instance of class HostManager" in line
+    assert check(entry("a", "FakeDataAgent"))[1] == []
+
+
+def test_the_access_policy_is_checked(check):
+    director = entry("access", "AccessDirector")
+    assert check(director, hub={"access_policy": "director:access"})[:2] == (0, [])
+    code, lines, _ = check(director, hub={"access_policy": "director:acces"})
+    assert code == 1
+    assert (
+        "the access director 'acces' is no instance of this site. Did you mean 'access'?"
+        in lines[0]
+    )
+    code, lines, _ = check(hub={"access_policy": "overide:secret1,secret2"})
+    assert code == 1
+    assert "secret" not in "".join(lines)
+
+
+def test_folders_are_checked_on_this_host_and_on_no_other(tmp_path, capsys):
+    gone = {"bin": "/no/such/bin", "config-dir": "/no/such/dir"}
+    block = {"log-dir": "/no/such/folder", "crossbar": gone, "agent-instances": []}
+    hub = {"wamp_server": "ws://a/ws", "wamp_realm": "r", "address_root": "o"}
+    file = tmp_path / "folders.yaml"
+    data = {"hub": hub, "hosts": {"daq1": block, "daq2": {**block, "crossbar": None}}}
+    file.write_text(yaml.safe_dump(data, sort_keys=False))
+
+    def found(*words):
+        with pytest.raises(SystemExit):
+            main(["check", "--offline", *words, str(file)])
+        return [line.removeprefix(f"{file}:") for line in capsys.readouterr().out.splitlines()]
+
+    assert found("--site-host", "daq1") == [
+        "7:14: warning: the log-dir /no/such/folder does not exist. Agents' output goes to the "
+        "manager's state folder then.",
+        "9:12: error: 'bin' is '/no/such/bin', which is not an executable file here.",
+        "10:19: error: 'config-dir' is '/no/such/dir', which is not a folder with config.json in "
+        "it here.",
+    ]
+    assert len(found("--site-host", "daq2")) == 1
+    assert found("--elsewhere") == []
