@@ -3,9 +3,15 @@
 Plugins are modules and metadata in the working directory, as `python -m` finds them there.
 """
 
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
 import psutil
 import pytest
 import yaml
+from tests.support.waiting import wait_for
 
 from hostmanager.cli.main import main
 from hostmanager.site.arguments import Asking
@@ -253,6 +259,34 @@ def test_whatever_an_agent_does_costs_its_own_line_alone(agents):
         p for p in psutil.process_iter(["cmdline"]) if p.info["cmdline"] == ["sleep", "300.25"]
     ]
     assert sleeping == []
+
+
+def test_ctrl_c_leaves_nothing_of_an_agent_that_hangs(agents, tmp_path):
+    folder = agents(
+        one="import os, time; print(os.getpid(), file=open('pid', 'w')); time.sleep(300)"
+    )
+    hub = {"wamp_server": "ws://a/ws", "wamp_realm": "r", "address_root": "o"}
+    data = {"hub": hub, "hosts": {"d": {"agent-instances": [entry("a", "One")]}}}
+    (folder / "site.yaml").write_text(yaml.safe_dump(data))
+    command = [str(Path(sys.executable).parent / "hostmanager"), "check", "--offline", "site.yaml"]
+    process = subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True)
+
+    def hanging():
+        text = (folder / "pid").read_text() if (folder / "pid").exists() else ""
+        return int(text) if text.strip() else None
+
+    pid = wait_for(hanging, 30, "the agent's import")
+    process.send_signal(signal.SIGINT)
+    assert process.wait(20) == 130
+    assert process.stderr.read() == "hostmanager check: interrupted.\n"
+    wait_for(lambda: not psutil.pid_exists(pid) or is_zombie(pid), 20, "its end")
+
+
+def is_zombie(pid):
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def test_a_process_that_cannot_be_started_is_an_answer(tmp_path):

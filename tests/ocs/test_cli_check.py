@@ -118,6 +118,7 @@ def test_left_out_it_is_not_missed(checked):
         ({"wamp_http": "PATH/page"}, ":3:14:", "is not the HTTP bridge of a router"),
         ({"wamp_http": "PATH/nowhere"}, ":3:14:", "is not the HTTP bridge of a router"),
         ({"wamp_http": "nonsense"}, ":3:14:", "no HTTP bridge"),
+        ({"wamp_server": "SECURE/ws"}, ":2:16:", "no encrypted connection to wss://"),
         ({"wamp_server": "WS/page"}, ":2:16:", "is no WAMP router"),
         ({"wamp_server": "WS/nowhere"}, ":2:16:", "is no WAMP router"),
         ({"wamp_server": "WS/call"}, ":2:16:", "is no WAMP router"),
@@ -126,7 +127,9 @@ def test_left_out_it_is_not_missed(checked):
 def test_each_way_to_be_wrong_is_told_at_its_place(checked, odd_router, hub, place, words):
     base = f"127.0.0.1:{odd_router.port}"
     given = {
-        key: value.replace("PATH", f"http://{base}").replace("WS", f"ws://{base}")
+        key: value.replace("PATH", f"http://{base}")
+        .replace("WS", f"ws://{base}")
+        .replace("SECURE", f"wss://{base}")
         for key, value in hub.items()
     }
     code, lines, _ = checked(**given)

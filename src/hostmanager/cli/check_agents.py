@@ -49,7 +49,8 @@ class Plugins:
         """Leave nothing running."""
         if self._asking is not None:
             self._asking.close()
-        _ = self.classes
+        if self._classes is None and self._probe is not None:
+            self._classes = finish_probe(self._probe, 0.0)
 
 
 def check_agents(whole: Whole, plugins: Plugins, here: str | None, report: Report) -> None:

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import os
 import secrets
+import ssl
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -142,6 +143,9 @@ async def _join(access: Access, limit: float) -> Any:
     except TimeoutError:
         text = f"the router at {access.server} does not answer within {limit:g} s."
         raise Trouble("wamp_server", text, away=True) from None
+    except ssl.SSLError as error:
+        text = f"no encrypted connection to {access.server} can be made: {error.reason}."
+        raise Trouble("wamp_server", text, "Check its certificate, or write ws://.") from None
     except OSError as error:
         text = f"no router answers at {access.server}: {_reason(error)}."
         remedy = "Is crossbar running, and does this machine reach its port?"
@@ -150,7 +154,11 @@ async def _join(access: Access, limit: float) -> Any:
 
 def _reason(error: OSError) -> str:
     known = isinstance(error.errno, int) and error.errno > 0
-    return os.strerror(error.errno) if known and error.errno is not None else str(error)
+    return (
+        os.strerror(error.errno)
+        if known and error.errno is not None
+        else error.strerror or str(error)
+    )
 
 
 def _protocol(access: Access, outcome: "asyncio.Future[Any]") -> type:
@@ -236,7 +244,7 @@ async def _call(url: str, name: str, access: Access, registered: bool, limit: fl
         raise Trouble("wamp_http", text, away=True) from None
     except ControlClientError as error:
         details = error.args[0] if error.args else []
-        told = str(details[4]) if len(details) > 4 else str(error)
+        told = str(details[4]) if len(details) > 4 else error.strerror or str(error)
         said = " ".join(map(str, details[5])) if len(details) > 5 else ""
         found = _bridge_trouble(url, told, said, access, registered)
         if found is not None:

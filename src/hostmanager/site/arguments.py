@@ -115,7 +115,8 @@ class Asking:
             out = error.stdout or b""
         except (OSError, ValueError) as error:
             self._failure = f"the process that looks into agents is gone: {error}"
-        self.close()
+        finally:
+            self.close()
         found: dict[str, Any] = {}
         for line in out.splitlines():
             with suppress(ValueError, LookupError, TypeError):

@@ -7,6 +7,7 @@ project that costs time is imported.
 """
 
 import argparse
+import ctypes
 import importlib
 import importlib.metadata
 import json
@@ -36,6 +37,8 @@ FORBIDDEN = frozenset(
     }
 )
 """Audit events of things that no parser has to do, and that a starting agent does."""
+
+_PR_SET_PDEATHSIG = 1
 
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
@@ -247,6 +250,7 @@ class Fork:
 def _in_fork(theirs: int, errors: int, name: str, module: str, lists: list[list[str]]) -> NoReturn:
     try:
         os.setsid()
+        _die_with_parent()
         for number in (1, 2):  # whatever it prints is no answer
             os.dup2(errors, number)
         said = json.dumps(answer_for(name, module, lists)).encode()
@@ -258,6 +262,12 @@ def _in_fork(theirs: int, errors: int, name: str, module: str, lists: list[list[
             os.write(2, f"\n{type(error).__name__}: {error}\n".encode())
         os._exit(1)
     os._exit(0)
+
+
+def _die_with_parent() -> None:
+    """Whoever kills the process that forked, as Ctrl-C does, kills this one, too."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def work(job: dict[str, Any], tell: Callable[[dict[str, Any]], None]) -> None:
