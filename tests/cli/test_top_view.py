@@ -5,6 +5,7 @@ import time
 
 import pytest
 from tests.cli.top_site import FakeAsker, agent, dead, dying, host, on_screen, usual
+from textual import events
 
 from hostmanager.cli.asking import AskError, Trouble
 from hostmanager.cli.lines import Line
@@ -328,3 +329,12 @@ async def test_all_keys_that_help_names_fit_the_screen():
         await view.press("question_mark")
         assert "keys and marks" in view.lines[0]
         assert max(map(len, HELP.splitlines())) <= 78
+
+
+async def test_keys_typed_faster_than_the_screen_follows_keep_their_order():
+    agents = [agent(name) for name in "abcd"]
+    async with View(FakeAsker([host("daq1", *agents)])) as view:
+        for key in ("down", "down", "u", "down", "d", "y", "slash", "d", "q"):
+            view.app.post_message(events.Key(key, key if len(key) == 1 else None))
+        await view.until("filter: dq")
+        assert [told[0::2] for told in view.asker.told] == [("up", ["b"]), ("down", ["c"])]

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from rich.text import Text
 from textual.app import App, ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.widgets import Input, Static
 
 from hostmanager.cli.errors import DONE, INTERRUPTED
@@ -21,6 +21,7 @@ from hostmanager.cli.top.dialogs import Confirm, WholeHost
 from hostmanager.cli.top.fit import fitted
 from hostmanager.cli.top.help import HELP, KEYS
 from hostmanager.cli.top.items import Item, Key, Order, Seen, items
+from hostmanager.cli.top.keys import bound
 from hostmanager.cli.top.listing import Listing
 from hostmanager.cli.top.panes import History, Shown
 from hostmanager.cli.top.sheet import CSS
@@ -42,21 +43,21 @@ class TopApp(App[int]):
     ENABLE_COMMAND_PALETTE = False
     AUTO_FOCUS = "#list"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("ctrl+c", "interrupt", show=False, priority=True),
-        Binding("ctrl+q", "done", show=False, priority=True),
-        Binding("q", "done", show=False),
-        Binding("u", "change('up')", show=False),
-        Binding("d", "change('down')", show=False),
-        Binding("r", "change('restart')", show=False),
-        Binding("A", "whole_host", show=False),
-        Binding("enter,right", "details", show=False),
-        Binding("h", "history", show=False),
-        Binding("m", "requests", show=False),
-        Binding("s", "order", show=False),
-        Binding("w", "only_wrong", show=False),
-        Binding("slash", "filter", show=False),
-        Binding("escape", "no_filter", show=False),
-        Binding("question_mark,f1", "help", show=False),
+        bound("ctrl+c", "interrupt"),
+        bound("ctrl+q", "leave"),
+        bound("q", "done"),
+        bound("u", "change('up')"),
+        bound("d", "change('down')"),
+        bound("r", "change('restart')"),
+        bound("A", "whole_host"),
+        bound("enter,right", "details"),
+        bound("h", "history"),
+        bound("m", "requests"),
+        bound("s", "order"),
+        bound("w", "only_wrong"),
+        bound("slash", "filter"),
+        bound("escape", "no_filter"),
+        bound("question_mark,f1", "help"),
     ]
 
     def __init__(self, asker: Asker, title: str = "") -> None:
@@ -89,6 +90,14 @@ class TopApp(App[int]):
         self.look()
         self.set_interval(LOOK, self.look)
         self.set_interval(SOON, self._look_soon)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Letters are keys only in the list: not in the filter, and not below something else."""
+        if action in ("interrupt", "leave"):
+            return True
+        if len(self.screen_stack) != 1:
+            return False
+        return action == "no_filter" or not isinstance(self.focused, Input)
 
     # --- what is shown ------------------------------------------------------------------------
 
@@ -191,7 +200,7 @@ class TopApp(App[int]):
         """Let a filter be typed."""
         field = self.query_one("#filter", Input)
         field.display = True
-        field.focus()
+        self.screen.set_focus(field)
 
     def action_no_filter(self) -> None:
         """Show everything again."""
@@ -210,8 +219,8 @@ class TopApp(App[int]):
         self._close_filter()
 
     def _close_filter(self) -> None:
+        self.screen.set_focus(self.listing)
         self.query_one("#filter", Input).display = False
-        self.listing.focus()
 
     # --- panes --------------------------------------------------------------------------------
 
@@ -305,6 +314,10 @@ class TopApp(App[int]):
 
     def action_done(self) -> None:
         """Enough was seen."""
+        self.exit(DONE)
+
+    def action_leave(self) -> None:
+        """The same, from anywhere."""
         self.exit(DONE)
 
     def action_interrupt(self) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar, cast
 
 from rich.text import Text
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.widgets import Static
 
 from hostmanager.cli.asking import AskError
@@ -16,6 +16,7 @@ from hostmanager.cli.top.asker import Read
 from hostmanager.cli.top.facts import facts
 from hostmanager.cli.top.fit import fitted
 from hostmanager.cli.top.items import Item, Key
+from hostmanager.cli.top.keys import bound
 from hostmanager.cli.top.panes import Facts, Pane, Shown
 
 if TYPE_CHECKING:
@@ -34,14 +35,14 @@ class Details(Pane):
 
     KEYS = "u up  d down  r restart  h history  f all facts  arrows scroll  Esc back"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("u", "change('up')", show=False),
-        Binding("d", "change('down')", show=False),
-        Binding("r", "change('restart')", show=False),
-        Binding("A", "whole_host", show=False),
-        Binding("h", "history", show=False),
-        Binding("f", "facts", show=False),
-        Binding("m", "app.requests", show=False),
-        Binding("question_mark", "app.help", show=False),
+        bound("u", "change('up')"),
+        bound("d", "change('down')"),
+        bound("r", "change('restart')"),
+        bound("A", "whole_host"),
+        bound("h", "history"),
+        bound("f", "facts"),
+        bound("m", "requests"),
+        bound("question_mark", "help"),
     ]
 
     def __init__(self, item: Item, read: Read | None) -> None:
@@ -158,6 +159,14 @@ class Details(Pane):
     def action_history(self) -> None:
         """Show what happened to it."""
         self._top.show_history(self._item)
+
+    def action_requests(self) -> None:
+        """Show what was asked for."""
+        self._top.action_requests()
+
+    def action_help(self) -> None:
+        """Show the keys."""
+        self._top.action_help()
 
     def action_facts(self) -> None:
         """Show all that is known on the whole screen."""

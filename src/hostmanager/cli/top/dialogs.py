@@ -4,10 +4,12 @@ from typing import ClassVar
 
 from rich.text import Text
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Static
+
+from hostmanager.cli.top.keys import bound
 
 QUESTION = "bold"
 
@@ -16,8 +18,8 @@ class Confirm(ModalScreen[bool]):
     """A question whose answer is no, unless it is y."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("y,Y", "close(True)"),
-        Binding("n,N,escape,enter,q", "close(False)"),
+        bound("y,Y", "close(True)"),
+        bound("n,N,escape,enter,q", "close(False)"),
     ]
 
     def __init__(self, question: str) -> None:
@@ -39,10 +41,10 @@ class WholeHost(ModalScreen[str]):
     """What to do with a whole host; empty: nothing."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("u", "close('up')"),
-        Binding("d", "close('down')"),
-        Binding("r", "close('restart')"),
-        Binding("escape,q,n,enter", "close('')"),
+        bound("u", "close('up')"),
+        bound("d", "close('down')"),
+        bound("r", "close('restart')"),
+        bound("escape,q,n,enter", "close('')"),
     ]
 
     def __init__(self, host: str, agents: int) -> None:

@@ -12,13 +12,14 @@ from rich.segment import Segment
 from rich.style import Style
 from rich.text import Text
 from textual import events
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.geometry import Size
 from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from hostmanager.cli.top.items import Item, Key
+from hostmanager.cli.top.keys import bound
 from hostmanager.cli.top.lines import Widths, heading, line
 
 SELECTED = Style(reverse=True, bold=True)
@@ -28,12 +29,12 @@ class Listing(ScrollView, can_focus=True):
     """Hosts and agents, one of them selected."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up,k", "move(-1)", show=False),
-        Binding("down,j", "move(1)", show=False),
-        Binding("pageup,ctrl+b", "page(-1)", show=False),
-        Binding("pagedown,ctrl+f,space", "page(1)", show=False),
-        Binding("home,g", "move(-1000000)", show=False),
-        Binding("end,G", "move(1000000)", show=False),
+        bound("up,k", "move(-1)"),
+        bound("down,j", "move(1)"),
+        bound("pageup,ctrl+b", "page(-1)"),
+        bound("pagedown,ctrl+f,space", "page(1)"),
+        bound("home,g", "move(-1000000)"),
+        bound("end,G", "move(1000000)"),
     ]
 
     class Selected(Message):

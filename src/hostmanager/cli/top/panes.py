@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from rich.text import Text
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import VerticalScroll
 from textual.message import Message
 from textual.screen import Screen
@@ -15,9 +15,14 @@ from textual.widgets import RichLog, Static
 
 from hostmanager.cli.human import harmless, moment
 from hostmanager.cli.top.fit import fitted
+from hostmanager.cli.top.keys import bound
 
 KEPT = 5000
 """Lines that a pane keeps."""
+
+
+LAST_LINES = 5
+"""Lines of output that are shown of each death."""
 
 
 class Pane(Screen[None]):
@@ -25,9 +30,9 @@ class Pane(Screen[None]):
 
     KEYS = "Esc back   arrows, PgUp, PgDn scroll"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q,left", "app.pop_screen", show=False),
-        Binding("j", "scroll(1)", show=False),
-        Binding("k", "scroll(-1)", show=False),
+        bound("escape,q,left", "back"),
+        bound("j", "scroll(1)"),
+        bound("k", "scroll(-1)"),
     ]
 
     class Told(Message):
@@ -75,6 +80,10 @@ class Pane(Screen[None]):
         """Show a title."""
         text = fitted(Text(harmless(title), "bold"), self.size.width, 1)
         self.query_one("#title", Static).update(text)
+
+    def action_back(self) -> None:
+        """Leave it."""
+        self.app.pop_screen()
 
     def action_scroll(self, lines: int) -> None:
         """Scroll by lines, for those whose arrows do not work."""
@@ -149,7 +158,7 @@ class History(Pane):
         text.append(f"{entry['kind']} ", "red" if entry["kind"] == "exit" else "cyan")
         text.append(harmless(str(entry["text"])))
         lines = (entry.get("data") or {}).get("lines", ()) if entry["kind"] == "output" else ()
-        for line in lines if not self._names else ():
+        for line in list(lines)[-LAST_LINES:] if not self._names else ():
             text.append(f"\n  | {harmless(str(line))}", "dim")
         return text
 
