@@ -95,6 +95,9 @@ def test_no_router_at_all_is_exit_status_3_if_nothing_else_is_wrong(checked):
         f":2:16: error: no router answers at {server}: Connection refused",
         f":3:14: error: no HTTP bridge answers at {http}",
     ]
+    for half in ({"wamp_server": server}, {"wamp_http": http}):  # then it is a wrong address
+        code, lines, _ = checked(**half)
+        assert (code, len(lines)) == (1, 1)
     code, lines, _ = checked(
         wamp_server=server, wamp_http=http, host={"crossbar": 5, "crossbar_timeout": 1}
     )
@@ -118,7 +121,7 @@ def test_left_out_it_is_not_missed(checked):
         ({"wamp_http": "PATH/page"}, ":3:14:", "is not the HTTP bridge of a router"),
         ({"wamp_http": "PATH/nowhere"}, ":3:14:", "is not the HTTP bridge of a router"),
         ({"wamp_http": "nonsense"}, ":3:14:", "no HTTP bridge"),
-        ({"wamp_server": "SECURE/ws"}, ":2:16:", "no encrypted connection to wss://"),
+        ({"wamp_server": "SECURE/ws"}, ":2:16:", "Is there TLS on this port?"),
         ({"wamp_server": "WS/page"}, ":2:16:", "is no WAMP router"),
         ({"wamp_server": "WS/nowhere"}, ":2:16:", "is no WAMP router"),
         ({"wamp_server": "WS/call"}, ":2:16:", "is no WAMP router"),

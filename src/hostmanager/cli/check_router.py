@@ -87,7 +87,8 @@ def check_router(access: Access, limit: float, report: Report) -> bool:
             f"the router at {access.server} and {access.http} takes agents and calls below "
             f"{access.root} in realm {access.realm}"
         )
-    return not (troubles and all(trouble.away for trouble in troubles))
+    away = sum(trouble.away for trouble in troubles)
+    return away < (2 if access.http else 1)
 
 
 async def _try_all(access: Access, limit: float) -> list[Trouble]:
@@ -142,7 +143,8 @@ async def _join(access: Access, limit: float) -> Any:
             return await outcome
     except TimeoutError:
         text = f"the router at {access.server} does not answer within {limit:g} s."
-        raise Trouble("wamp_server", text, away=True) from None
+        remedy = "Is there TLS on this port? Else write ws://." if url.scheme == "wss" else ""
+        raise Trouble("wamp_server", text, remedy, away=True) from None
     except ssl.SSLError as error:
         text = f"no encrypted connection to {access.server} can be made: {error.reason}."
         raise Trouble("wamp_server", text, "Check its certificate, or write ws://.") from None
