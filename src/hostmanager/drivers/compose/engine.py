@@ -10,6 +10,8 @@ import asyncio
 import errno
 import json
 import logging
+import os
+import shutil
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -35,10 +37,13 @@ START_TIME = 60.0
 STOP_MARGIN = 15.0
 """Seconds beyond its grace period that the engine may take to stop a container."""
 
-DEFAULT = "unix:///var/run/docker.sock"
+UNIX = "unix://"
+
+DEFAULT = f"{UNIX}/var/run/docker.sock"
 
 CONTAINER_EVENTS = (
     *("create", "start", "die", "pause", "unpause", "destroy", "rename", "oom"),
+    "remove",  # podman's word for destroy
     "health_status",
 )
 IMAGE_EVENTS = ("tag", "untag", "delete", "pull", "load", "import")
@@ -66,8 +71,11 @@ async def find_endpoint(environ: Mapping[str, str], cwd: Path) -> str:
     argv = ("docker", "context", "inspect", "--format", template)
     try:
         done = await execute(argv, environ, cwd, CALL_TIME)
-    except ComposeError:
-        return DEFAULT  # there is a compose command without docker's own
+    except ComposeError as error:
+        if shutil.which("docker", path=environ.get("PATH", os.defpath)) is None:
+            return DEFAULT  # there is a compose command without docker's own
+        # It took too long, say. Another engine than that of compose would be worse than none.
+        raise EngineError(f"It is not known where the Docker Engine is: {error}") from None
     if done.code != 0:
         raise EngineError(f"It is not known where the Docker Engine is: {done.reason}.")
     return done.out.strip() or DEFAULT
@@ -78,14 +86,23 @@ class Engine:
 
     def __init__(self, endpoint: str) -> None:
         self.endpoint = endpoint
+        self._connector: aiohttp.BaseConnector | None = None
         try:
-            self._docker = aiodocker.Docker(url=endpoint)
+            if endpoint.startswith(UNIX):
+                # By default it makes a hundred connections at most: while as many containers are
+                # being stopped, the engine would seem not to answer.
+                self._connector = aiohttp.UnixConnector(endpoint.removeprefix(UNIX), limit=0)
+                self._docker = aiodocker.Docker(url=f"{UNIX}localhost", connector=self._connector)
+            else:
+                self._docker = aiodocker.Docker(url=endpoint)
         except (ValueError, OSError) as error:
             raise EngineError(f"The Docker Engine at {endpoint} cannot be used: {error}.") from None
 
     async def close(self) -> None:
         """Let go of the connection."""
         await self._docker.close()
+        if self._connector is not None:
+            await self._connector.close()
 
     async def ping(self, limit: float = CALL_TIME) -> None:
         """Make sure that it answers.
@@ -198,13 +215,14 @@ class Engine:
             if error.status >= 900:
                 raise EngineError(self._unreachable(error)) from None
             raise RefusedError(f"The Docker Engine refused: {error.message}") from None
-        except (aiohttp.ClientError, OSError) as error:
+        except (aiohttp.ClientError, OSError, RuntimeError) as error:
+            # Of the session that was closed meanwhile, it is a RuntimeError.
             raise EngineError(self._unreachable(error)) from None
 
     def _unreachable(self, error: BaseException) -> str:
         """Say why it cannot be reached, and what to do about it."""
         number = next((e.errno for e in _causes(error) if isinstance(e, OSError)), None)
-        where = self.endpoint.removeprefix("unix://")
+        where = self.endpoint.removeprefix(UNIX)
         if number in (errno.EACCES, errno.EPERM):
             return (
                 f"The Docker Engine cannot be used: permission denied for {where}. Put the user "

@@ -93,6 +93,7 @@ class Sight:
         self.on_images: Callable[[], None] = lambda: None
         self._open = open_engine
         self._projects: frozenset[str] = frozenset()
+        self._listed: frozenset[str] = frozenset()
         self._loop: asyncio.Task[None] | None = None
         self._looks: dict[str, asyncio.Task[None]] = {}
         self._again: set[str] = set()
@@ -112,8 +113,16 @@ class Sight:
         """Stop following."""
         await _cancel(*(t for t in (self._loop, self._images_due, *self._looks.values()) if t))
 
+    def sees(self, project: str) -> bool:
+        """Whether what is known of the containers of a project is the present truth."""
+        return self.clear and project in self._listed
+
     async def follow(self, projects: frozenset[str]) -> None:
-        """Follow the containers of these projects; returns once that is so, or sight is lost."""
+        """Follow the containers of these projects; returns once that is so, or sight is lost.
+
+        Args:
+            projects: Those that were followed, and more.
+        """
         if projects == self._projects:
             return
         self._projects = projects
@@ -159,8 +168,9 @@ class Sight:
             # From before the list on, so that nothing is missed between the two.
             events = asyncio.ensure_future(self._take_events(engine, await engine.now()))
             try:
-                await self._list(engine)
                 await self._list_images(engine)
+                while await self._list(engine) != self._projects:
+                    pass  # a file was read meanwhile
                 self._gain(engine)
                 pings = asyncio.ensure_future(self._ping(engine))
                 try:
@@ -229,8 +239,8 @@ class Sight:
             return
         if event.get("Action") == "die" and str(labels.get("exitCode")).isdecimal():
             self.exit_codes[container_id] = int(labels["exitCode"])
-        if event.get("Action") == "destroy":
-            self._put(container_id, None)
+        if event.get("Action") in ("destroy", "remove") and container_id not in self._looks:
+            self._put(container_id, None)  # else an older answer would bring it back
         else:
             self._look_soon(engine, container_id)
 
@@ -321,25 +331,34 @@ class Sight:
             raise EngineError(self.trouble or NOT_YET)
         await self._list(engine, project)
 
-    async def _list(self, engine: Engine, project: str | None = None) -> None:
-        """Look at every container of the followed projects, or of one."""
+    async def _list(self, engine: Engine, project: str | None = None) -> frozenset[str]:
+        """Look at every container of the followed projects, or of one; returns which."""
         async with self._listing:
             listed = await engine.compose_containers()
-            projects = self._projects if project is None else {project}
-            ids = [str(c["Id"]) for c in listed if project_listed(c) in projects]
-            for container_id in ids:
-                # By the same way as after events: an older answer never replaces a newer one.
-                self._look_soon(engine, container_id)
-            for container_id, known in list(self.containers.items()):
-                if container_id not in ids and (project is None or known.project == project):
-                    self._put(container_id, None)
-            looks = [self._looks[c] for c in ids if c in self._looks]
-            if looks:
-                await asyncio.wait(looks)  # who is tired of waiting must not end them
-            for look in looks:
-                if look.cancelled():
-                    raise EngineError(CUT)
-                look.result()
+            projects = self._projects if project is None else frozenset({project})
+            ids = {str(c["Id"]) for c in listed if project_listed(c) in projects}
+            await self._look_at_all(engine, ids)
+            # Last, and by no means on the word of the list, which may be from before they were
+            # made: what has replaced one is to be seen before that is gone.
+            known = self.containers.items()
+            await self._look_at_all(
+                engine, {i for i, c in known if c.project in projects and i not in ids}
+            )
+            if project is None:
+                self._listed = projects
+            return projects
+
+    async def _look_at_all(self, engine: Engine, ids: set[str]) -> None:
+        """By the same way as after events: an older answer never replaces a newer one."""
+        for container_id in ids:
+            self._look_soon(engine, container_id)
+        looks = [self._looks[container_id] for container_id in ids]
+        if looks:
+            await asyncio.wait(looks)  # who is tired of waiting must not end them
+        for look in looks:
+            if look.cancelled():
+                raise EngineError(CUT)
+            look.result()
 
     # --- images -----------------------------------------------------------------------------
 
