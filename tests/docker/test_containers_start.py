@@ -61,7 +61,7 @@ async def test_one_that_runs_already_when_it_is_wanted_is_not_started_again(proj
         await host.removed("a")
         host.told(("a", "up"))
         await host.up("a")
-        assert host.count("start", "ocs-a") == 2
+        await host.until("two starts", lambda: host.count("start", "ocs-a") == 2)
 
 
 async def test_told_up_and_down_in_one_breath(project):

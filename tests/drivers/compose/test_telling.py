@@ -6,7 +6,7 @@ from hostmanager.core.events import Condition, Ended, ExitStatus, Found, Gone, L
 from hostmanager.core.model import InstanceSpec, Kind, ServiceRef
 from hostmanager.drivers.compose.containers import Container
 from hostmanager.drivers.compose.images import Images
-from hostmanager.drivers.compose.telling import Seen, Told, compare, containers_of
+from hostmanager.drivers.compose.telling import Seen, Told, compare, containers_of, why_failed
 
 SERVICE = ServiceRef("compose.yaml", "p", "ocs-a", image="thing:1")
 SPEC = InstanceSpec("a", "Fake", kind=Kind.DOCKER, fingerprint="digest", service=SERVICE)
@@ -105,6 +105,13 @@ def test_remarks():
     assert remark(C, service=needy) == "It depends on db, bus, which do not run."
     database = replace(C, id="c3", service="db")
     assert remark(C, database, service=needy) == "It depends on bus, which does not run."
+
+
+def test_a_container_that_the_engine_has_lost_track_of_gets_a_remedy():
+    reason = f"Error response from daemon: task {'a' * 64}: already exists"
+    assert why_failed(reason, C).endswith("`docker rm -f p-ocs-a-1` helps")
+    assert why_failed(reason, None) == reason
+    assert why_failed("no such image", C) == "no such image"
 
 
 def test_another_image_under_the_name_is_told():

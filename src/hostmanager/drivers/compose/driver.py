@@ -15,7 +15,7 @@ made and not started; the next `up` starts it.
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, Protocol
 
 from hostmanager.compose.command import ComposeError, Done
@@ -25,6 +25,7 @@ from hostmanager.core.events import ExitStatus, StopStep
 from hostmanager.core.model import Found, InstanceSpec, ServiceRef
 from hostmanager.core.ports import Report
 from hostmanager.core.words import ENGINE_GRACE
+from hostmanager.drivers.compose.attended import Attended
 from hostmanager.drivers.compose.containers import Container, exit_status, same_run
 from hostmanager.drivers.compose.engine import EngineError
 from hostmanager.drivers.compose.hands import Hands
@@ -36,6 +37,7 @@ from hostmanager.drivers.compose.telling import (
     Told,
     compare,
     containers_of,
+    why_failed,
 )
 
 log = logging.getLogger(__name__)
@@ -56,49 +58,6 @@ class Command(Protocol):
             ComposeError: It cannot be run.
             ComposeFileError: The service's file cannot be used at present.
         """
-
-
-@dataclass
-class Attended:
-    """One instance that is reported on.
-
-    Attributes:
-        spec: What it is.
-        report: Whom to tell.
-        told: What was told.
-        looks: How often it was asked for: an answer to an earlier question is stale.
-        launch: The launch that is under way.
-        launches: How many there were.
-        lives: How many runs were told.
-        ended: The last launch that was told to have ended before it was seen to run.
-        called_off: Whether the launch is to come to nothing.
-        to_remove: Whether it was ended on purpose, and its dead containers are still to go.
-        turn: Its commands are carried out one after another.
-        lives_before: How many that were when the launch was asked for.
-        before: The runs that there had been before the launch.
-        made_as: The fingerprint of the spec that a container was made from, by the digest on it.
-    """
-
-    spec: InstanceSpec
-    report: Report
-    told: Told = field(default_factory=Told)
-    looks: int = 0
-    launch: "asyncio.Task[None] | None" = None
-    launches: int = 0
-    lives: int = 0
-    lives_before: int = 0
-    ended: int = 0
-    called_off: bool = False
-    to_remove: bool = False
-    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
-    before: frozenset[Run] = frozenset()
-    made_as: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def service(self) -> ServiceRef:
-        """The service that it is."""
-        assert self.spec.service is not None, "an instance without a service is never attended"
-        return self.spec.service
 
 
 class ComposeDriver:
@@ -238,8 +197,9 @@ class ComposeDriver:
 
     def _lost(self, why: str) -> None:
         for it in list(self._attended.values()):
-            if it.launch is not None:
+            if it.launch is not None and not it.launch.done():
                 it.launch.cancel()
+                it.to_remove = True  # what it has made by then, unless it is launched again
             self._tell_lost(it, why)
 
     @staticmethod
@@ -310,6 +270,9 @@ class ComposeDriver:
             failure = "it was called off"
             if await self._looked_at(it):
                 await self._clear_away(it)
+        except Exception as error:  # somebody has to be told, or it would be waited for for ever
+            log.exception("%s: launch", it.spec.instance_id)
+            failure = f"{type(error).__name__}: {error}"
         # Told already, by the engine's events; or another launch is under way; or sight is lost.
         if it.lives != it.lives_before or it.launches != number or it.told.owed:
             return
@@ -333,13 +296,19 @@ class ComposeDriver:
             return await self._start_as_it_is(it, error)
         except ComposeError as error:
             return str(error).rstrip(".")
+        return await self._came_of(it, done, fingerprint)
+
+    async def _came_of(self, it: Attended, done: Done, fingerprint: str) -> str | None:
+        """See what `up` did; returns why it failed; None if it did not."""
         if not await self._looked_at(it):
             return None
         for container in self._own(it.service) if done.code == 0 else ():
             if container.run not in it.before:
                 it.made_as[container.digest] = fingerprint
         self._tell(it)
-        return None if done.code == 0 else done.reason.rstrip(".")
+        if done.code == 0:
+            return None
+        return why_failed(done.reason.rstrip("."), self.container_of(it.spec))
 
     async def _start_as_it_is(self, it: Attended, error: ComposeFileError) -> str | None:
         """Its file cannot be used: the container that is there can be started all the same."""

@@ -6,6 +6,7 @@ second one, and since it has to be stopped if it is not wanted. Its next run is 
 its condition.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -15,6 +16,8 @@ from hostmanager.drivers.compose.containers import Container, same_run
 from hostmanager.drivers.compose.images import Images
 
 Run = tuple[str, str]
+
+_HALF_STARTED = re.compile(r"task [0-9a-f]{64}: already exists")
 
 NOTHING_SAID = Condition()
 
@@ -164,6 +167,16 @@ def remark(seen: Seen, container: Container) -> str | None:
         does = "do" if len(missing) > 1 else "does"
         said.append(f"It depends on {', '.join(missing)}, which {does} not run.")
     return " ".join(said) or None
+
+
+def why_failed(reason: str, container: Container | None) -> str:
+    """Why `up` failed, with a remedy where compose's own words have none."""
+    if container is None or not _HALF_STARTED.search(reason):
+        return reason
+    return (
+        f"{reason}. The Docker Engine was ended while it started this container, and has lost "
+        f"track of that; if no process of it is left, `docker rm -f {container.name}` helps"
+    )
 
 
 def _runs(seen: Seen, name: str) -> bool:

@@ -1,0 +1,51 @@
+"""What the driver keeps of each instance that it reports on."""
+
+import asyncio
+from dataclasses import dataclass, field
+
+from hostmanager.core.model import InstanceSpec, ServiceRef
+from hostmanager.core.ports import Report
+from hostmanager.drivers.compose.telling import Run, Told
+
+
+@dataclass
+class Attended:
+    """One instance that is reported on.
+
+    Attributes:
+        spec: What it is.
+        report: Whom to tell.
+        told: What was told.
+        looks: How often it was asked for: an answer to an earlier question is stale.
+        launch: The launch that is under way.
+        launches: How many there were.
+        lives: How many runs were told.
+        ended: The last launch that was told to have ended before it was seen to run.
+        called_off: Whether the launch is to come to nothing.
+        to_remove: Whether it was ended on purpose, and its dead containers are still to go.
+        turn: Its commands are carried out one after another.
+        lives_before: How many that were when the launch was asked for.
+        before: The runs that there had been before the launch.
+        made_as: The fingerprint of the spec that a container was made from, by the digest on it.
+    """
+
+    spec: InstanceSpec
+    report: Report
+    told: Told = field(default_factory=Told)
+    looks: int = 0
+    launch: "asyncio.Task[None] | None" = None
+    launches: int = 0
+    lives: int = 0
+    lives_before: int = 0
+    ended: int = 0
+    called_off: bool = False
+    to_remove: bool = False
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    before: frozenset[Run] = frozenset()
+    made_as: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def service(self) -> ServiceRef:
+        """The service that it is."""
+        assert self.spec.service is not None, "an instance without a service is never attended"
+        return self.spec.service
