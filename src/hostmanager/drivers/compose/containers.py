@@ -140,7 +140,7 @@ def container_of(inspected: Mapping[str, Any]) -> Container | None:
         finished=unix_time(str(state.get("FinishedAt") or "")),
         exit_code=int(state.get("ExitCode") or 0),
         oom=bool(state.get("OOMKilled")),
-        health=health.get("Status") if health.get("Status") != "none" else None,
+        health=health.get("Status") if health.get("Status") not in ("", "none") else None,
         health_said=_last_said(health),
         error=str(state.get("Error") or ""),
     )

@@ -16,7 +16,9 @@ class Images:
             names = [*(image.get("RepoTags") or ()), *(image.get("RepoDigests") or ())]
             for name in names:
                 if name and not name.startswith("<none>"):
-                    self._ids[name] = str(image.get("Id"))
+                    # Podman lists names in full: docker.io/library/x:1, localhost/x:1.
+                    self._ids[full_name(name)] = str(image.get("Id"))
+                    self._ids.setdefault(name.removeprefix("localhost/"), str(image.get("Id")))
             # An image can also be named by its id.
             self._ids[str(image.get("Id"))] = str(image.get("Id"))
 
