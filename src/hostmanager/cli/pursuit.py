@@ -11,7 +11,7 @@ from hostmanager.cli.asking import AskError, Manager, Reply, Trouble, in_paralle
 from hostmanager.cli.errors import DONE, INTERRUPTED, NO_ANSWER, NOT_REACHED
 from hostmanager.cli.plan import Plan
 from hostmanager.cli.progress import Course
-from hostmanager.cli.pulse import Pulse
+from hostmanager.cli.pulse import Answer, Pulse
 from hostmanager.cli.rows import HostRows
 from hostmanager.cli.screen import Screen
 from hostmanager.cli.sites import Site
@@ -47,6 +47,7 @@ class Pursuit:
         self._silent: set[str] = set()
         self._told: queue.SimpleQueue[Told] = queue.SimpleQueue()
         self._pulse: Pulse | None = None
+        self._looked: dict[str, Answer | None] = {}
         self._sorted: dict[str, tuple[Mapping[str, Any], Mapping[str, Any]]] = {}
         self._until = 0.0
 
@@ -155,6 +156,10 @@ class Pursuit:
             open_ones = [course for course in courses if course.is_open]
             if not open_ones:
                 pulse.stop(host)
+            answer = pulse.answer(host)
+            if answer is not None and answer is self._looked.get(host):
+                continue  # nothing new: with many hosts, each answer would mean a look at all
+            self._looked[host] = answer
             told = [course for course in open_ones if course.told_at is not None]
             next_stage += [course for course in told if self._see(pulse, host, course)]
         self._tell_later(next_stage)

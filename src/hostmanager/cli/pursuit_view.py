@@ -1,5 +1,6 @@
 """How `up`, `down` and `restart` look while they wait, and what they say in the end."""
 
+import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 MOST_SHOWN = 12
 """Agents on their way that are shown one by one."""
 
+PICTURE = 0.08
+"""Seconds between two pictures: of fifty hosts, answers come faster than anybody looks."""
+
 
 class View:
     """The progress: a live picture on a terminal, a line for each agent elsewhere."""
@@ -28,6 +32,7 @@ class View:
         self._screen = screen
         self._live: Live | None = None
         self._said: set[int] = set()
+        self._drawn = 0.0
 
     def __enter__(self) -> Self:
         if self._screen.is_terminal and self._pursuit.courses:
@@ -52,7 +57,8 @@ class View:
                 self._screen.line(_reached(course))
                 if not self._screen.json:
                     self._screen.console.file.flush()
-        if self._live is not None:
+        if self._live is not None and time.monotonic() - self._drawn >= PICTURE:
+            self._drawn = time.monotonic()
             self._live.update(self._picture(), refresh=True)
 
     def _picture(self) -> Group:
