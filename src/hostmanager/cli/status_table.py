@@ -5,7 +5,7 @@ terminal there is always room.
 """
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -37,7 +37,7 @@ def show(found: Sequence[HostRows], screen: Screen, *, only_wrong: bool) -> None
     """Print the whole."""
     now = time.time()
     console = screen.console
-    parts = picture(found, now, console.width, tables=not only_wrong)
+    parts = list(picture(found, now, console.width, tables=not only_wrong))
     screen.show(*parts)
     if screen.is_terminal and worst(found) >= Severity.WARNING and _is_higher(parts, console):
         # What is wrong stands at the top, which has left the screen by now.
@@ -58,15 +58,21 @@ def picture(
     *,
     tables: bool = True,
     lines: int = LAST_LINES,
-) -> list[RenderableType]:
-    """Everything that is to be shown, from the top; of each dead agent so many last lines."""
-    parts: list[RenderableType] = [headline(found)]
-    wrong = [*troubles(found, now, lines)]
-    if wrong:
-        parts += [Text(""), *wrong]
+) -> Iterator[RenderableType]:
+    """Everything that is to be shown, from the top; of each dead agent so many last lines.
+
+    A thousand agents are many lines; who shows only some of them takes no more than those.
+    """
+    yield headline(found)
+    wrong = troubles(found, now, lines)
+    first = next(wrong, None)
+    if first is not None:
+        yield Text("")
+        yield first
+        yield from wrong
     if tables:
-        parts += [Text(""), *hosts_table(found, now, width)]
-    return parts
+        yield Text("")
+        yield from hosts_table(found, now, width)
 
 
 def worst(found: Iterable[HostRows]) -> Severity:
@@ -108,7 +114,7 @@ def _count(rows: Sequence[Row], severity: Severity, word: str) -> tuple[int, str
     return number, f"{number} {word}", severity
 
 
-def troubles(found: Sequence[HostRows], now: float, lines: int = LAST_LINES) -> Iterable[Table]:
+def troubles(found: Sequence[HostRows], now: float, lines: int = LAST_LINES) -> Iterator[Table]:
     """What is wrong, the worst first, each with why, and with last lines."""
     for severity, text, output in _findings(found, now):
         yield _marked(severity, text)

@@ -56,7 +56,8 @@ def _fitted(found: list[HostRows], args: Any, console: Console) -> Group:
     now = time.time()
     heading = Text(no_wrap=True, overflow="ellipsis").append(f"{moment(now, now)} ", "dim")
     heading.append_text(headline(found))
-    parts = picture(found, now, console.width, tables=not args.wrong, lines=1)[1:]
+    parts = picture(found, now, console.width, tables=not args.wrong, lines=1)
+    next(parts)  # the heading
     lines: list[Any] = [heading]
     left = console.height - 2
     for part in parts:
