@@ -1,6 +1,5 @@
 """A site of simulated hosts: one router, one manager process for each host, thousands of agents."""
 
-import json
 import os
 import shutil
 import signal
@@ -13,6 +12,7 @@ from typing import Any, Self
 
 import psutil
 import requests
+import yaml
 
 from hostmanager.demo.router import Router
 
@@ -85,8 +85,7 @@ class SimulatedSite:
 
     def _write(self, name: str, hosts: int) -> Path:
         path = self.folder / name
-        # JSON is YAML.
-        path.write_text(json.dumps(site_config(self.router, hosts, self.agents), indent=1))
+        path.write_text(yaml.safe_dump(site_config(self.router, hosts, self.agents)))
         return path
 
     def grow(self, hosts: int) -> Path:
