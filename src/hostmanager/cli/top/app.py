@@ -9,16 +9,16 @@ from typing import ClassVar
 from rich.text import Text
 from textual.app import App, ComposeResult
 from textual.binding import BindingType
-from textual.widgets import Input, Static
+from textual.widgets import Input
 
 from hostmanager.cli.errors import DONE, INTERRUPTED
 from hostmanager.cli.human import counted, few, harmless, moment
 from hostmanager.cli.rows import Row, no_router
 from hostmanager.cli.status_table import headline
 from hostmanager.cli.top.asker import Asker
+from hostmanager.cli.top.bar import Bar
 from hostmanager.cli.top.details import Details
 from hostmanager.cli.top.dialogs import Confirm, WholeHost
-from hostmanager.cli.top.fit import fitted
 from hostmanager.cli.top.help import HELP, KEYS
 from hostmanager.cli.top.items import Item, Key, Order, Seen, items
 from hostmanager.cli.top.keys import bound
@@ -72,14 +72,14 @@ class TopApp(App[int]):
 
     def compose(self) -> ComposeResult:
         """Put it together."""
-        yield Static(id="head", classes="bar")
-        yield Static(id="about", classes="bar")
-        yield Static(id="columns", classes="bar")
+        yield Bar(id="head", classes="bar")
+        yield Bar(id="about", classes="bar")
+        yield Bar(id="columns", classes="bar")
         yield Listing("list")
-        yield Static(id="why")
-        yield Static(id="news")
+        yield Bar(id="why")
+        yield Bar(id="news")
         yield Input(id="filter", compact=True, placeholder="parts of names, host, class, state")
-        yield Static(Text(KEYS, "reverse"), id="keys")
+        yield Bar(id="keys")
 
     def on_mount(self) -> None:
         """Begin to look."""
@@ -129,11 +129,11 @@ class TopApp(App[int]):
     def _words(self) -> str:
         return self.screen_stack[0].query_one("#filter", Input).value
 
-    def _base(self, name: str) -> Static:
-        return self.screen_stack[0].query_one(name, Static)
+    def _base(self, name: str) -> Bar:
+        return self.screen_stack[0].query_one(name, Bar)
 
     def _bar(self, name: str, text: Text) -> None:
-        self._base(name).update(fitted(text, self.size.width, 1))
+        self._base(name).show(text)
 
     def _head(self) -> Text:
         now = time.time()
@@ -161,16 +161,15 @@ class TopApp(App[int]):
         if item is not None:
             said = item.remark(time.time()) or "as wanted"
             text = Text(item.name, "bold").append(f": {harmless(said)}", "not bold")
-        self._base("#why").update(fitted(text, self.size.width, 2))
+        self._base("#why").show(text, 2)
 
-    def show_news(self, where: Static) -> None:
+    def show_news(self, where: Bar) -> None:
         """Show the latest request, and what has become of it."""
         made = self._asker.requests
         where.display = bool(made)
         if made:
             style = "bold red" if made[-1].has_failed else ""
-            text = fitted(Text(harmless(made[-1].text()), style), self.size.width, 2)
-            where.update(text)
+            where.show(Text(harmless(made[-1].text()), style), 2)
 
     def find(self, key: Key) -> Item | None:
         """The item of this key as it was seen last; None if it is gone."""

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, ClassVar, cast
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.widgets import Static
 
 from hostmanager.cli.asking import AskError
 from hostmanager.cli.human import harmless, length, moment
 from hostmanager.cli.lines import Line
 from hostmanager.cli.top.asker import Read
+from hostmanager.cli.top.bar import Bar
 from hostmanager.cli.top.facts import facts
-from hostmanager.cli.top.fit import fitted
 from hostmanager.cli.top.items import Item, Key
 from hostmanager.cli.top.keys import bound
 from hostmanager.cli.top.panes import Facts, Pane, Shown
@@ -61,8 +60,8 @@ class Details(Pane):
     def above(self) -> ComposeResult:
         """What is known."""
         yield Facts(id="above")
-        yield Static(id="rule")
-        yield Static(id="news")
+        yield Bar(id="rule")
+        yield Bar(id="news")
 
     def begin(self) -> None:
         """Show what is known, and ask for output again and again."""
@@ -89,7 +88,7 @@ class Details(Pane):
         room = max(4, self.size.height // 2 - 2)
         self.query_one("#above", Facts).show(pairs, self.size.width, room)
         self._show_rule()
-        self._top.show_news(self.query_one("#news", Static))
+        self._top.show_news(self.query_one("#news", Bar))
 
     def on_resize(self) -> None:
         """Make it fit."""
@@ -110,7 +109,7 @@ class Details(Pane):
             words = "output, live"
         text = Text(f"-- {harmless(words)} ", "bold")
         text.append("-" * max(0, self.size.width - text.cell_len))
-        self.query_one("#rule", Static).update(fitted(text, self.size.width, 1))
+        self.query_one("#rule", Bar).show(text)
 
     # --- output -----------------------------------------------------------------------------
 

@@ -95,7 +95,6 @@ class Listing(ScrollView, can_focus=True):
         else:
             self._refresh_changed()
         self._keep_visible()
-        self.post_message(self.Selected())
 
     def _refresh_changed(self) -> None:
         top = self.scroll_offset.y

@@ -14,6 +14,7 @@ from textual.screen import Screen
 from textual.widgets import RichLog, Static
 
 from hostmanager.cli.human import harmless, moment
+from hostmanager.cli.top.bar import Bar
 from hostmanager.cli.top.fit import fitted
 from hostmanager.cli.top.keys import bound
 
@@ -49,7 +50,7 @@ class Pane(Screen[None]):
 
     def compose(self) -> ComposeResult:
         """Put it together."""
-        yield Static(id="title", classes="bar")
+        yield Bar(id="title", classes="bar")
         yield from self.above()
         yield RichLog(id="text", wrap=True, max_lines=KEPT, min_width=20, auto_scroll=True)
         yield Static(Text(self.KEYS, "reverse"), id="keys")
@@ -78,8 +79,7 @@ class Pane(Screen[None]):
 
     def say(self, title: str) -> None:
         """Show a title."""
-        text = fitted(Text(harmless(title), "bold"), self.size.width, 1)
-        self.query_one("#title", Static).update(text)
+        self.query_one("#title", Bar).show(Text(harmless(title), "bold"))
 
     def action_back(self) -> None:
         """Leave it."""
