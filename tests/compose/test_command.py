@@ -8,6 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from hostmanager.compose import command
 from hostmanager.compose.command import Compose, ComposeError, Done, execute, find
 from tests.support.waiting import wait_for
 
@@ -122,6 +123,19 @@ async def test_only_a_few_run_at_a_time(environ, tmp_path):
     assert not all(task.done() for task in work)
     await asyncio.gather(*work)
     assert len(begun.read_text().splitlines()) == 9
+
+
+async def test_those_that_wait_for_a_network_hold_up_no_other(environ, tmp_path, monkeypatch):
+    monkeypatch.setattr(command, "BUSY_TIME", 0.1)
+    text = 'test "$1" = hang && exec sleep 1000; echo there'
+    compose = Compose((str(script(tmp_path / "one", text)),), (2,), environ, tmp_path)
+    hanging = [asyncio.ensure_future(compose.run("hang")) for _ in range(9)]
+    assert (await asyncio.wait_for(compose.run("config"), 60)).out == "there\n"
+    assert not any(task.done() for task in hanging)
+    for task in hanging:
+        task.cancel()
+    await asyncio.gather(*hanging, return_exceptions=True)
+    assert all(task.cancelled() for task in hanging)
 
 
 async def test_megabytes_of_messages_do_not_stop_it(environ, tmp_path):

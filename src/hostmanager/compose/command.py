@@ -1,7 +1,7 @@
 """The compose command: found, run with limits, its errors made readable.
 
 Both generations are spoken to: the `docker compose` plugin (or a stand-alone binary of
-version 2) and the old `docker-compose` of version 1. At most a few run at a time, since each
+version 2) and the old `docker-compose` of version 1. Only a few begin at a time, since each
 costs a tenth of a second of processor; none outlives the call that asked for it.
 """
 
@@ -16,7 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 AT_ONCE = 4
-"""Commands that run at a time."""
+"""Commands that begin at a time."""
+
+BUSY_TIME = 5.0
+"""Seconds after which a command is taken to wait for a network, and no other waits for it."""
 
 VERSION_TIME = 20.0
 """Seconds that the command may take to tell its version."""
@@ -133,10 +136,19 @@ class Compose:
         """
         where = () if file is None else ("-f", os.fspath(file))
         quiet = () if file is None or self.old else ("--ansi", "never")
-        async with self._slots:
-            self.runs += 1
-            argv = (*self.argv, *quiet, *where, *args)
-            return await execute(argv, {**self.environ, **(more or {})}, self.cwd, limit, feed)
+        argv = (*self.argv, *quiet, *where, *args)
+        environ = {**self.environ, **(more or {})}
+        task: asyncio.Task[Done] | None = None
+        try:
+            async with self._slots:
+                self.runs += 1
+                task = asyncio.ensure_future(execute(argv, environ, self.cwd, limit, feed))
+                await asyncio.wait((task,), timeout=BUSY_TIME)
+            return await task
+        finally:
+            if task is not None and not task.done():
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
 
 
 async def find(named: Path | None, environ: Mapping[str, str], cwd: Path) -> Compose:
