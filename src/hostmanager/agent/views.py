@@ -49,7 +49,7 @@ def child_state(
         "operable": life.spec.obstacle is None and life.state is not State.UNSEEN,
         "restart_required": life.restart_required,
         "fingerprint": life.spec.fingerprint if life.spec.kind is Kind.HOST else None,
-        "pid": life.pid,
+        "pid": life.pid or None,  # the engine has none for what it is about to start again
         "started_at": life.launched.wall if alive and life.launched else None,
         "uptime": now.mono - life.launched.mono if alive and life.launched else None,
         "restarts": life.restarts,
