@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from asyncinotify import Inotify, Mask, Watch
+from asyncinotify import Event, Inotify, Mask, Watch
 
 from hostmanager.compose import raw
 from hostmanager.compose.command import Compose, ComposeError
@@ -32,7 +32,9 @@ LONGEST_WAIT = 1.0
 """Seconds that such a rest is waited for at most."""
 
 TRY_AGAIN = 10.0
-"""Seconds between attempts to find a compose command, as long as there is none."""
+"""Seconds between attempts to find a compose command, and to watch files, if that fails."""
+
+GOING = Mask.DELETE_SELF | Mask.MOVE_SELF
 
 CHANGES = (
     Mask.CLOSE_WRITE
@@ -41,9 +43,10 @@ CHANGES = (
     | Mask.MOVED_FROM
     | Mask.MOVED_TO
     | Mask.ATTRIB
-    | Mask.DELETE_SELF
-    | Mask.MOVE_SELF
+    | GOING
 )
+
+NOT_THERE = (FileNotFoundError, NotADirectoryError, PermissionError)
 
 Status = tuple[bool, float, str]
 Find = Callable[[], Awaitable[Compose]]
@@ -76,6 +79,9 @@ class Following:
         self._changed = changed
         self._places: dict[str, frozenset[Path]] = {}
         self._watches: dict[Path, Watch] = {}
+        self._above: dict[Path, Watch] = {}
+        self._getting: asyncio.Task[Event] | None = None
+        self._hindrance = ""
         self._task: asyncio.Task[None] | None = None
         self._reading = asyncio.Lock()
         self._once = asyncio.Event()
@@ -113,39 +119,57 @@ class Following:
     # --- reading ----------------------------------------------------------------------------
 
     async def _follow(self) -> None:
-        while self.compose is None:
+        while True:
             try:
-                self.compose = await self._find()
-            except ComposeError as error:
-                await self._fail_all(str(error))
-                await asyncio.sleep(TRY_AGAIN)
+                await self._attempt()
+            except Exception:  # whatever it is, changes are to be seen after it, too
+                log.exception("compose files")
+            await asyncio.sleep(TRY_AGAIN)
+
+    async def _attempt(self) -> None:
+        """Follow for ever; returns if that is not possible at present."""
         try:
+            self.compose = self.compose or await self._find()
             with Inotify() as inotify:
                 await self._watch(inotify)
+        except ComposeError as error:
+            await self._fail_all(str(error))
         except OSError as error:
-            # Its use is limited, for each user; then changes are seen when a reload is asked for.
-            log.warning(
-                "compose files are not followed (inotify: %s); changes count after a reload", error
-            )
-            await self._read(self.paths)
+            # Its use is limited, for each user.
+            if str(error) != self._hindrance:
+                log.warning(
+                    "compose files are not followed (inotify: %s); they are looked at every %g s",
+                    *(error, TRY_AGAIN),
+                )
+            self._hindrance = str(error)
+            await self.refresh()
 
     async def _fail_all(self, why: str) -> None:
         now = time.time()
         news = any(self.status.get(path, (True, 0, ""))[2] != why for path in self.paths)
         if news:
             self.status = dict.fromkeys(self.paths, (False, now, why))
-            self._once.set()
-            await self._changed()
+            try:
+                await self._changed()
+            finally:
+                self._once.set()
 
     async def _watch(self, inotify: Inotify) -> None:
-        await self._look_after(inotify, self.paths)
-        await self._read(self.paths)
-        await self._look_after(inotify, self.paths)
-        while True:
-            due = await self._next_changes(inotify)
-            await self._look_after(inotify, due)
-            await self._read(due)
-            await self._look_after(inotify, due)
+        self._watches.clear()
+        self._above.clear()
+        due = list(self.paths)
+        try:
+            while True:
+                await self._look_after(inotify, due)
+                await self._read(due)
+                if await self._look_after(inotify, due):
+                    await self.refresh()  # what was changed before it was looked after
+                due = await self._next_changes(inotify)
+        finally:
+            if self._getting is not None:
+                self._getting.cancel()  # before the file descriptor is another's
+                await asyncio.gather(self._getting, return_exceptions=True)
+                self._getting = None
 
     async def _next_changes(self, inotify: Inotify) -> list[str]:
         """Wait for a change, and for a rest after it; returns the files that may be concerned."""
@@ -155,12 +179,10 @@ class Following:
         while True:
             # Others may write in the same folders all the time: only our changes count for this.
             until = min(rest, first + LONGEST_WAIT) if due else None
-            try:
-                async with asyncio.timeout_at(until):
-                    event = await inotify.get()
-            except TimeoutError:
+            event = await self._next_event(inotify, until)
+            if event is None:
                 return sorted(due, key=self.paths.index)
-            if event.mask & (Mask.IGNORED | Mask.DELETE_SELF | Mask.MOVE_SELF | Mask.Q_OVERFLOW):
+            if event.mask & (Mask.IGNORED | GOING | Mask.Q_OVERFLOW):
                 # A folder is gone, or too much has happened: look at everything anew.
                 self._forget_watches(inotify)
                 touched = list(self.paths)
@@ -171,26 +193,46 @@ class Following:
                 first = first if due else clock()
                 due.update(touched)
 
+    async def _next_event(self, inotify: Inotify, until: float | None) -> Event | None:
+        """The next event; None if there is none by then: one that comes just then is kept."""
+        if self._getting is None:
+            self._getting = asyncio.ensure_future(inotify.get())
+        left = None if until is None else max(0.0, until - asyncio.get_running_loop().time())
+        await asyncio.wait((self._getting,), timeout=left)
+        if not self._getting.done():
+            return None
+        got, self._getting = self._getting, None
+        return got.result()
+
     def _touched(self, path: Path | None) -> list[str]:
         if path is None:
             return []
         # Also a folder that comes to be where a file is to be found.
         return [p for p, found in self._places.items() if any(_within(s, path) for s in found)]
 
-    async def _look_after(self, inotify: Inotify, paths: Iterable[str]) -> None:
-        """Watch the folders of all that these files rest on."""
+    async def _look_after(self, inotify: Inotify, paths: Iterable[str]) -> bool:
+        """Watch the folders of all that these files rest on; tells whether there are new ones."""
         for path in paths:
             self._places[path] = await asyncio.to_thread(_places, self._cwd / path)
         found = frozenset().union(*self._places.values())
-        for folder in await asyncio.to_thread(_folders, found) - self._watches.keys():
-            with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
+        folders = await asyncio.to_thread(_folders, found)
+        new = folders - self._watches.keys()
+        for folder in new:
+            with suppress(*NOT_THERE):
                 self._watches[folder] = inotify.add_watch(folder, CHANGES)
+        # Of those above, what happens in them does not matter, but that they are moved away.
+        above = {higher for folder in folders for higher in folder.parents}
+        for folder in above - self._watches.keys() - self._above.keys():
+            with suppress(*NOT_THERE):
+                self._above[folder] = inotify.add_watch(folder, GOING)
+        return bool(new)
 
     def _forget_watches(self, inotify: Inotify) -> None:
-        for watch in self._watches.values():
+        for watch in (*self._watches.values(), *self._above.values()):
             with suppress(OSError):
                 inotify.rm_watch(watch)
         self._watches.clear()
+        self._above.clear()
 
     async def _read(self, paths: Iterable[str]) -> None:
         """Read some of the files, and tell once of all."""
@@ -199,8 +241,10 @@ class Following:
             return
         async with self._reading:
             await asyncio.gather(*(self._read_one(self.compose, path) for path in paths))
-            self._once.set()
-            await self._changed()
+            try:
+                await self._changed()
+            finally:
+                self._once.set()  # only now is it known to all
 
     async def _read_one(self, compose: Compose, path: str) -> None:
         self._seen[path] = await self._signature(path)
