@@ -12,6 +12,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -46,8 +47,10 @@ def say(text: str) -> None:
 def measure_size(site: SimulatedSite, hosts: int, options: argparse.Namespace) -> dict[str, Any]:
     """Measure everything at one size."""
     say(f"{hosts} hosts: starting")
+    more, begun = hosts - site.hosts, time.monotonic()
     site_file = site.grow(hosts)
     figures: dict[str, Any] = {"hosts": hosts, "agents": hosts * site.agents}
+    figures["start"] = {"managers": more, "seconds": time.monotonic() - begun}
     figures["begun"] = datetime.now().isoformat(timespec="seconds")
     figures["load_before"] = os.getloadavg()[0]
     say(f"{hosts} hosts: idle")
@@ -64,6 +67,8 @@ def measure_size(site: SimulatedSite, hosts: int, options: argparse.Namespace) -
         figures[f"watched_{operators}"] = watched
     say(f"{hosts} hosts: the heartbeats of {hosts * site.agents} agents")
     figures["crowded"] = measure.crowded(site, options.seconds, hosts * site.agents)
+    say(f"{hosts} hosts: the router is restarted")
+    figures["restarted"] = measure.router_restarted(site)
     figures["memory_after"] = measure.memory(site)
     return figures
 

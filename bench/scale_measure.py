@@ -160,6 +160,15 @@ def _answer(client: "subprocess.Popen[str]") -> Figures:
     return answer
 
 
+def router_restarted(site: SimulatedSite) -> Figures:
+    """The router is killed and started again: from its first answer, until all are back."""
+    site.router.kill()
+    site.router.start()
+    begun = time.monotonic()
+    site.wait_up()
+    return {"back": time.monotonic() - begun}
+
+
 # --- commands -------------------------------------------------------------------------------------
 
 

@@ -36,6 +36,10 @@ def _loads(size: Size) -> str:
     return f"{size['load_before']:.1f}, {size['browsed']['load']:.1f}"
 
 
+def _started(size: Size) -> str:
+    return f"{size['start']['managers']} in {ms(size['start']['seconds'])}"
+
+
 def _pair(size: Size, part: str, *keys: str) -> str:
     return ", ".join(ms(size[part][key]) for key in keys)
 
@@ -60,6 +64,7 @@ ROWS: tuple[Row, ...] = (
     ("agents", lambda s: str(s["agents"])),
     ("begun", lambda s: str(s["begun"])[11:]),
     ("load average before, while browsed", _loads),
+    ("managers started, four at a time", _started),
     ("`status`", lambda s: _runs(s["status"])),
     ("… of that computing, by the command", lambda s: ms(_middle(s["status"], "cpu"))),
     ("`down --all --yes`", lambda s: _runs(s["down"])),
@@ -86,6 +91,7 @@ ROWS: tuple[Row, ...] = (
     ("… router, of a core", lambda s: percent(s["crowded"]["router_cpu"])),
     ("… of these, the subscriber gets", lambda s: _rate(s, "crowded", "events_per_second")),
     ("… router: RSS", lambda s: f"{s['crowded']['router_rss']:.0f} MB"),
+    ("router killed, answers again → all managers do", lambda s: ms(s["restarted"]["back"])),
     ("manager: RSS, PSS", lambda s: _sizes(s, "manager_rss", "manager_pss")),
     ("router: RSS", lambda s: _sizes(s, "router_rss")),
 )

@@ -129,6 +129,10 @@ class SimulatedSite:
         up = [child for child in children if child["next_action"] == "up"]
         return len(up) == self.agents
 
+    def wait_up(self) -> None:
+        """Wait until every manager says that all of its agents are up."""
+        self._wait_for(1, self.hosts)
+
     def address(self, host: str) -> str:
         """The address of a host's manager."""
         return f"{self.router.address_root}.hm-{host}"
