@@ -1,6 +1,7 @@
 """What the driver keeps of each instance that it reports on."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from hostmanager.core.model import InstanceSpec, ServiceRef
@@ -15,6 +16,7 @@ class Attended:
     Attributes:
         spec: What it is.
         report: Whom to tell.
+        turn_of: The commands of one service are carried out one after another.
         told: What was told.
         looks: How often it was asked for: an answer to an earlier question is stale.
         launch: The launch that is under way.
@@ -23,7 +25,6 @@ class Attended:
         ended: The last launch that was told to have ended before it was seen to run.
         called_off: Whether the launch is to come to nothing.
         to_remove: Whether it was ended on purpose, and its dead containers are still to go.
-        turn: Its commands are carried out one after another.
         lives_before: How many that were when the launch was asked for.
         before: The runs that there had been before the launch.
         made_as: The fingerprint of the spec that a container was made from, by the digest on it.
@@ -31,6 +32,7 @@ class Attended:
 
     spec: InstanceSpec
     report: Report
+    turn_of: Callable[[ServiceRef], asyncio.Lock]
     told: Told = field(default_factory=Told)
     looks: int = 0
     launch: "asyncio.Task[None] | None" = None
@@ -40,7 +42,6 @@ class Attended:
     ended: int = 0
     called_off: bool = False
     to_remove: bool = False
-    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     before: frozenset[Run] = frozenset()
     made_as: dict[str, str] = field(default_factory=dict)
 
@@ -49,3 +50,8 @@ class Attended:
         """The service that it is."""
         assert self.spec.service is not None, "an instance without a service is never attended"
         return self.spec.service
+
+    @property
+    def turn(self) -> asyncio.Lock:
+        """Held by whoever carries out a command of its service."""
+        return self.turn_of(self.service)

@@ -5,7 +5,7 @@ now; whenever either changes, the difference is told. It makes no difference who
 ended a container, and an event that was missed is made up for by the next look.
 
 Starting is `compose up` of the one service, which knows how to make a container and when an
-old one has to be made anew; everything else is in `hands`. The commands of one instance are
+old one has to be made anew; everything else is in `hands`. The commands of one service are
 carried out one after another.
 
 A compose command that has been killed, with us or by us, leaves at worst a container that was
@@ -17,6 +17,7 @@ import logging
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace
 from typing import Any, Protocol
+from weakref import WeakValueDictionary
 
 from hostmanager.compose.command import ComposeError, Done
 from hostmanager.compose.model import ComposeFileError
@@ -74,6 +75,8 @@ class ComposeDriver:
         self._up = up
         self._hands = Hands(sight, say)
         self._attended: dict[str, Attended] = {}
+        # Kept as long as somebody waits: also for what was forgotten and is attended to anew.
+        self._turns: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
         self._tasks: set[asyncio.Task[None]] = set()
         sight.on_change = self._changed
         sight.on_clear = self._tell_all
@@ -165,9 +168,12 @@ class ComposeDriver:
     def _attend(self, spec: InstanceSpec, report: Report) -> Attended:
         it = self._attended.get(spec.instance_id)
         if it is None:
-            it = self._attended[spec.instance_id] = Attended(spec, report)
+            it = self._attended[spec.instance_id] = Attended(spec, report, self._turn)
         it.spec, it.report = spec, report
         return it
+
+    def _turn(self, service: ServiceRef) -> asyncio.Lock:
+        return self._turns.setdefault((service.project, service.name), asyncio.Lock())
 
     def _changed(self, before: Container | None, now: Container | None) -> None:
         known = now or before
@@ -212,7 +218,7 @@ class ComposeDriver:
         sight = self._sight
         if it.spec.service is None:
             return  # which service it is will be told by `attend_anew`
-        if not sight.clear:
+        if not sight.sees(it.service.project):
             if it.told.owed and sight.trouble not in (None, NOT_YET):
                 it.report(ev.LostSight(str(sight.trouble)))
             return
@@ -224,14 +230,19 @@ class ComposeDriver:
         for told, observation in compare(it.told, seen):
             ended, report = self._sight.containers.get((it.told.run or ("", ""))[0]), it.report
             it.told = told
-            it.lives += isinstance(observation, ev.Launched)
+            if isinstance(observation, ev.Launched):
+                it.lives += 1
+                it.to_remove = False  # that it was to go is over, if others start it
             report(observation)
             if isinstance(observation, ev.Ended) and ended is not None:
                 self._do(self._tell_output(ended, report))
             if it.looks != looks:
                 return  # it was asked for anew meanwhile, and that was answered
-        if it.to_remove and it.told.run is None and self._own(it.service) and not it.turn.locked():
-            self._do(self._clear_away(it))  # the connection was cut while it was being ended
+        if it.to_remove and it.told.run is None and not it.turn.locked():
+            if self._own(it.service):
+                self._do(self._clear_away(it))  # the connection was cut while it was being ended
+            else:
+                it.to_remove = False
 
     def _how_it_ended(self, run: Run | None, before: Container | None) -> ExitStatus:
         """How a run ended, as far as anybody knows."""
@@ -283,7 +294,7 @@ class ComposeDriver:
 
     async def _up_unless_alive(self, it: Attended) -> str | None:
         """Returns why it failed; None if it did not."""
-        if not self._sight.clear:
+        if not self._sight.sees(it.service.project):
             self._tell_lost(it, self._sight.trouble or NOT_YET)
             return None
         self._tell(it)

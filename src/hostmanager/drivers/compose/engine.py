@@ -215,6 +215,8 @@ class Engine:
             if error.status >= 900:
                 raise EngineError(self._unreachable(error)) from None
             raise RefusedError(f"The Docker Engine refused: {error.message}") from None
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise EngineError(f"The Docker Engine's answer is not understood: {error!r}.") from None
         except (aiohttp.ClientError, OSError, RuntimeError) as error:
             # Of the session that was closed meanwhile, it is a RuntimeError.
             raise EngineError(self._unreachable(error)) from None
