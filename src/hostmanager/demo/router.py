@@ -232,7 +232,10 @@ class Router:
             return
         gone = _until(lambda: not self._signal_all(signal.SIGKILL), KILL_TIMEOUT)
         left = [] if gone else self.pids()
-        self._process.poll()  # reaps it
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            # Reaps it; it cannot be while its threads are ending, and crossbar does not start
+            # beside its own zombie.
+            self._process.wait(KILL_TIMEOUT)
         if self._guard is not None:
             self._guard.kill()
             self._guard.communicate()  # closes our end of its pipe too
