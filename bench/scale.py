@@ -44,6 +44,12 @@ def say(text: str) -> None:
     print(f"{datetime.now():%H:%M:%S} load {os.getloadavg()[0]:.1f}  {text}", file=sys.stderr)
 
 
+def views(options: argparse.Namespace) -> list[tuple[str, list[str], int]]:
+    """What shows the site live, and for how many."""
+    many = [("status --watch", ["status", "--watch"], number) for number in options.operators]
+    return [*many, ("top", ["top"], 1)]
+
+
 def measure_size(site: SimulatedSite, hosts: int, options: argparse.Namespace) -> dict[str, Any]:
     """Measure everything at one size."""
     say(f"{hosts} hosts: starting")
@@ -61,10 +67,10 @@ def measure_size(site: SimulatedSite, hosts: int, options: argparse.Namespace) -
     figures |= measure.commanded(site, site_file, options.count)
     say(f"{hosts} hosts: a browser")
     figures["browsed"] = measure.browsed(site, options.seconds)
-    for operators in options.operators:
-        say(f"{hosts} hosts: watched by {operators}")
-        watched = measure.watched(site, site_file, operators, options.seconds)
-        figures[f"watched_{operators}"] = watched
+    for name, command, operators in views(options):
+        say(f"{hosts} hosts: {name} × {operators}")
+        watched = measure.watched(site, site_file, command, operators, options.seconds)
+        figures[f"watched_{name} × {operators}"] = watched
     say(f"{hosts} hosts: the heartbeats of {hosts * site.agents} agents")
     figures["crowded"] = measure.crowded(site, options.seconds, hosts * site.agents)
     say(f"{hosts} hosts: the router is restarted")

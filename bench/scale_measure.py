@@ -207,9 +207,11 @@ def commanded(site: SimulatedSite, site_file: Path, count: int) -> Figures:
     return figures
 
 
-def watched(site: SimulatedSite, site_file: Path, operators: int, seconds: float) -> Figures:
-    """`status --watch` on a terminal each."""
-    arguments = [str(COMMAND), "status", "--watch", "--site-file", str(site_file)]
+def watched(
+    site: SimulatedSite, site_file: Path, command: list[str], operators: int, seconds: float
+) -> Figures:
+    """`status --watch`, or what else shows the site live, on a terminal each."""
+    arguments = [str(COMMAND), *command, "--site-file", str(site_file)]
     with contextlib.ExitStack() as stack:
         each = [stack.enter_context(on_terminal(arguments)) for _ in range(operators)]
         time.sleep(SETTLE * (1 + operators))

@@ -101,7 +101,7 @@ def _watched(sizes: Sequence[Size]) -> list[Row]:
     rows: list[Row] = []
     for key in sizes[0] if sizes else ():
         if key.startswith("watched_"):
-            who = f"`status --watch` × {key.removeprefix('watched_')}"
+            who = f"`{key.removeprefix('watched_').replace(' ×', '` ×')}"
             rows += [
                 (f"{who}: router, of a core", lambda s, key=key: percent(s[key]["router_cpu"])),
                 (f"{who}: each command", lambda s, key=key: percent(s[key]["command_cpu"])),
