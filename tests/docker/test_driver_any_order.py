@@ -1,7 +1,8 @@
 """Operators, other people, the engine and the manager's own ends, in an order that a seed decides.
 
 Whatever happens, in the end each service is as it was told last; at no time did two containers of
-one service run, and nobody else's was touched. `HM_TEST_SEEDS=20,21` tries others.
+one service run, and nobody else's was touched. `HM_TEST_SEEDS=20,21` tries others,
+which takes time, so that there are two of them here.
 """
 
 import asyncio
@@ -15,7 +16,7 @@ import pytest
 from tests.docker.hosts import HostUnderTest, running
 from tests.support.engine_projects import Project, service
 
-SEEDS = [int(s) for s in os.environ.get("HM_TEST_SEEDS", "1,2,3,4").split(",")]
+SEEDS = [int(s) for s in os.environ.get("HM_TEST_SEEDS", "1,2").split(",")]
 MANAGED = ("a", "b", "c")
 DEAF = ["sh", "-c", "trap '' TERM; while :; do sleep 1; done"]
 SHORT = ["sh", "-c", "trap 'exit 0' TERM; sleep 0.7 & wait; exit 5"]
@@ -130,7 +131,7 @@ async def test_in_the_end_all_is_as_it_was_told_last(seed, own_engine, make_proj
 
 
 @pytest.mark.parametrize("live", [True, False])
-@pytest.mark.parametrize("seed", SEEDS[:2])
+@pytest.mark.parametrize("seed", SEEDS[:1])
 async def test_nor_does_the_end_of_the_engine_change_that(seed, live, make_engine, make_project):
     engine = make_engine("--live-restore") if live else make_engine()
     project = make_project(engine)

@@ -125,8 +125,6 @@ BAD_LINES = {
     "an unknown host": (["--site-file", "{file}", "--site-host", "testhots"], ["'testhost'"]),
     "an unknown id": (["{usual}", "--instance-id", "hm-testhots"], ["hm-testhost"]),
     "the id of an agent": (["{usual}", "--instance-id", "a"], ["TinyAgent", "HostManager"]),
-    "a missing compose file": (["{usual}", "--docker-compose", "no.yaml"], ["no.yaml"]),
-    "one of two compose files": (["{usual}", "--docker-compose", "ok.yaml,no.yaml"], ["no.yaml"]),
     "a word as stop timeout": (["{usual}", "--stop-timeout", "soon"], ["soon", "--stop-timeout"]),
     "no stop timeout": (["{usual}", "--stop-timeout", "0"], ["--stop-timeout"]),
     "a negative stop timeout": (["{usual}", "--stop-timeout", "-3"], ["--stop-timeout"]),
@@ -142,7 +140,6 @@ def test_a_bad_command_line_is_refused_in_one_clear_message(make_site, router, w
     site = make_site(router)
     site.write(instance("a"))
     (site.working_dir / "broken.yaml").write_text("hub: {}\nhosts: ]\n")
-    (site.working_dir / "ok.yaml").write_text("services: {}\n")
     options, named = BAD_LINES[what]
     usual = ["--state-dir", str(site.state_dir), *site.args]
     words = [usual if word == "{usual}" else [word] for word in options]
@@ -280,3 +277,18 @@ def test_a_manager_in_a_shell_that_ignores_signals_launches_agents_that_do_not(s
     assert outcome(client(site).update(requests=[("a", "down")]))[0]
     wait_gone(site, "a")
     assert program.stop() == 0
+
+
+def test_a_compose_file_that_is_not_there_keeps_no_agent_from_being_started(site, start_manager):
+    site.write(instance("a"))
+    manager = start_manager(site, "--docker-compose", "no.yaml")
+    wait_states(client(site), a="up")
+    assert "no.yaml is not a readable file (yet)" in manager.output()
+
+    def shown():
+        data = client(site).manager.status().session["data"]
+        return data["config_parse_status"].get("no.yaml")
+
+    ok, _, text = wait_for(shown, 20, "no.yaml to be looked at")
+    assert not ok
+    assert text

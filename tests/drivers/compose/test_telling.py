@@ -110,6 +110,7 @@ def test_remarks():
 def test_a_container_that_the_engine_has_lost_track_of_gets_a_remedy():
     reason = f"Error response from daemon: task {'a' * 64}: already exists"
     assert why_failed(reason, C).endswith("`docker rm -f p-ocs-a-1` helps")
+    assert "docker rm -f" in why_failed("Error response from daemon: id already in use", C)
     assert why_failed(reason, None) == reason
     assert why_failed("no such image", C) == "no such image"
 

@@ -17,7 +17,7 @@ from hostmanager.drivers.compose.images import Images
 
 Run = tuple[str, str]
 
-_HALF_STARTED = re.compile(r"task [0-9a-f]{64}: already exists")
+_HALF_STARTED = re.compile(r"task [0-9a-f]{64}: already exists|\bid already in use\b")
 
 NOTHING_SAID = Condition()
 
