@@ -30,7 +30,7 @@ from hostmanager.drivers.compose.images import Images
 
 log = logging.getLogger(__name__)
 
-PING_EVERY = 2.0
+PING_EVERY = 2.5
 """Seconds of silence after which the engine is asked whether it is there."""
 
 PING_TIME = 2.0
