@@ -249,3 +249,18 @@ def test_an_odd_event_is_for_the_log_not_for_people(world, caplog):
     keeper_of(world).post(ev.Gone())
     assert "unexpected event 'remnants gone' in 'up'" in caplog.text
     assert world.notes == said
+
+
+def test_a_note_that_nobody_can_take_keeps_no_instance_from_its_launch(world, caplog):
+    def faulty(instance_id, note):
+        raise RuntimeError("no session")
+
+    keeper_around = world.supervisor._around
+    world.supervisor._around = replace(keeper_around, note=faulty)
+    world.driver.plan["a"] = [CRASHES, Behaviour()]
+    world.supervisor.add(spec("a"))
+    world.clock.advance(30)
+    assert world.life("a").state is State.UP
+    assert world.life("a").restarts == 1
+    assert "RuntimeError: no session" in caplog.text
+    caplog.clear()

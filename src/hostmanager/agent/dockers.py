@@ -30,7 +30,7 @@ FIRST_LOOK = 3.0
 """Seconds that a stop waits for the first reading of the compose files at most."""
 
 CLOSING_TIME = 2.0
-"""Seconds that the end may take."""
+"""Seconds that the end waits for what is under way; compose commands are ended for certain."""
 
 ORPHAN_GRACE = 60.0
 """Seconds that an orphan may take to stop; the engine keeps to what its file said."""
@@ -108,10 +108,11 @@ class Dockers:
         self.driver.close()
         with suppress(TimeoutError):
             async with asyncio.timeout(CLOSING_TIME):
-                await asyncio.gather(*self._at_work, return_exceptions=True)
-                await self.driver.closed()
-                await self.following.close()
-                await self.sight.close()
+                work = (*self._at_work, self.driver.closed())
+                await asyncio.gather(*work, return_exceptions=True)
+        # In any case, or what they have begun would be left behind.
+        await self.following.close()
+        await self.sight.close()
 
     def attend_anew(self, spec: InstanceSpec) -> None:
         """The entry of an instance, or its service, says something else."""

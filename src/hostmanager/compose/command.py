@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 AT_ONCE = 4
 """Commands that begin at a time."""
@@ -148,6 +149,7 @@ class Compose:
         finally:
             if task is not None and not task.done():
                 task.cancel()
+                await _at_its_end(task)
                 await asyncio.gather(task, return_exceptions=True)
 
 
@@ -224,7 +226,7 @@ async def execute(
         ) from None
     finally:
         if not ended:
-            await asyncio.shield(_end(process))
+            await _at_its_end(asyncio.ensure_future(_end(process)))
     return Done(process.returncode or 0, _readable(out), _readable(err[-KEPT:]))
 
 
@@ -244,6 +246,13 @@ async def _start(
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else error
         raise ComposeError(f"{argv[0]} cannot be executed: {why}.") from None
+
+
+async def _at_its_end(task: "asyncio.Task[Any]") -> None:
+    """Wait for that, however often the wait is cancelled: nothing else is to go on before it."""
+    while not task.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait((task,))
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

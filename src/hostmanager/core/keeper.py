@@ -142,9 +142,15 @@ class Keeper:
                 self._driver.forget(self.instance_id)
                 self._around.publish(self.instance_id, None)
             case ev.Note():
-                self._around.note(self.instance_id, effect)
+                self._note(effect)
             case ev.Oddity(text):
                 log.warning(text)
+
+    def _note(self, note: ev.Note) -> None:
+        try:
+            self._around.note(self.instance_id, note)
+        except Exception:  # what nobody can read must not keep an instance from its launch
+            log.exception("%s: %s", self.instance_id, note.text)
 
     def _launch(self, spec: InstanceSpec) -> None:
         try:
