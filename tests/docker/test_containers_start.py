@@ -64,6 +64,22 @@ async def test_one_that_runs_already_when_it_is_wanted_is_not_started_again(proj
         await host.until("two starts", lambda: host.count("start", "ocs-a") == 2)
 
 
+async def test_while_nothing_happens_no_process_is_started(project):
+    project.write([f"ocs-a{n}" for n in range(10)])
+    async with running(project, *(f"a{n}" for n in range(10))) as host:
+        for n in range(10):
+            await host.up(f"a{n}")
+        children = {child.pid for child in psutil.Process().children()}
+        commands = host.dockers.following.compose.runs
+        # Longer than the engine is left alone for without a question.
+        await host.stays(
+            6.0,
+            "no process",
+            lambda: {child.pid for child in psutil.Process().children()} <= children,
+        )
+        assert host.dockers.following.compose.runs == commands
+
+
 async def test_told_up_and_down_in_one_breath(project):
     project.write(["ocs-a"])
     async with running(project, entry("a", "docker/down")) as host:
