@@ -53,6 +53,8 @@ class Host:
             self.owner,
         )
         self.pids: dict[str, int] = {}
+        # Of other tests, and of the whole session: the router is a child of this process, too.
+        self._before = {(child.pid, child.create_time()) for child in psutil.Process().children()}
 
     def output(self, name: str) -> Path:
         return self.folder / f"{name}.out"
@@ -107,7 +109,8 @@ class Host:
                 ours = (
                     process.ppid() == os.getpid() or str(self.folder) in process.environ().values()
                 )
-                if ours and process.pid != os.getpid():
+                before = (process.pid, process.create_time()) in self._before
+                if ours and not before and process.pid != os.getpid():
                     found.append(process)
             except psutil.Error:
                 continue
