@@ -5,6 +5,7 @@ import resource
 import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -38,6 +39,11 @@ def sleeper(tmp_path) -> Iterator[Sleeper]:
         mark = Mark(owner.key, "a", "abc", marks.now_ticks() - ago, "Any")
         env = {marks.VARIABLE: str(mark)}
         started.append(subprocess.Popen(["/bin/sleep", "1000"], env=env, start_new_session=True))
+        # Popen returns at the exec; its environment can be read a moment after that.
+        end = time.monotonic() + 20
+        while marks.look_at(started[-1].pid, owner.key) is None:
+            assert time.monotonic() < end, "its mark cannot be read"
+            time.sleep(0.001)
         return started[-1].pid
 
     yield go
