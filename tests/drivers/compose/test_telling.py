@@ -6,7 +6,14 @@ from hostmanager.core.events import Condition, Ended, ExitStatus, Found, Gone, L
 from hostmanager.core.model import InstanceSpec, Kind, ServiceRef
 from hostmanager.drivers.compose.containers import Container
 from hostmanager.drivers.compose.images import Images
-from hostmanager.drivers.compose.telling import Seen, Told, compare, containers_of, why_failed
+from hostmanager.drivers.compose.telling import (
+    Seen,
+    Told,
+    compare,
+    containers_of,
+    lost_track,
+    with_remedy,
+)
 
 SERVICE = ServiceRef("compose.yaml", "p", "ocs-a", image="thing:1")
 SPEC = InstanceSpec("a", "Fake", kind=Kind.DOCKER, fingerprint="digest", service=SERVICE)
@@ -109,10 +116,10 @@ def test_remarks():
 
 def test_a_container_that_the_engine_has_lost_track_of_gets_a_remedy():
     reason = f"Error response from daemon: task {'a' * 64}: already exists"
-    assert why_failed(reason, C).endswith("`docker rm -f p-ocs-a-1` helps")
-    assert "docker rm -f" in why_failed("Error response from daemon: id already in use", C)
-    assert why_failed(reason, None) == reason
-    assert why_failed("no such image", C) == "no such image"
+    assert lost_track(reason)
+    assert lost_track("Error response from daemon: id already in use")
+    assert not lost_track("no such image")
+    assert with_remedy(reason, C).endswith("`docker rm -f p-ocs-a-1` helps")
 
 
 def test_another_image_under_the_name_is_told():

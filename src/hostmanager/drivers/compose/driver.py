@@ -30,6 +30,7 @@ from hostmanager.drivers.compose.attended import Attended
 from hostmanager.drivers.compose.containers import Container, exit_status, same_run
 from hostmanager.drivers.compose.engine import EngineError
 from hostmanager.drivers.compose.hands import Hands
+from hostmanager.drivers.compose.shims import has_no_process
 from hostmanager.drivers.compose.sight import NOT_YET, Sight
 from hostmanager.drivers.compose.telling import (
     NOTHING_SAID,
@@ -38,7 +39,8 @@ from hostmanager.drivers.compose.telling import (
     Told,
     compare,
     containers_of,
-    why_failed,
+    lost_track,
+    with_remedy,
 )
 
 log = logging.getLogger(__name__)
@@ -313,13 +315,19 @@ class ComposeDriver:
         """See what `up` did; returns why it failed; None if it did not."""
         if not await self._looked_at(it):
             return None
-        for container in self._own(it.service) if done.code == 0 else ():
-            if container.run not in it.before:
-                it.made_as[container.digest] = fingerprint
+        for made in self._own(it.service) if done.code == 0 else ():
+            if made.run not in it.before:
+                it.made_as[made.digest] = fingerprint
         self._tell(it)
         if done.code == 0:
             return None
-        return why_failed(done.reason.rstrip("."), self.container_of(it.spec))
+        reason, container = done.reason.rstrip("."), self.container_of(it.spec)
+        if container is None or not lost_track(reason):
+            return reason
+        if not await asyncio.to_thread(has_no_process, container.id):
+            return with_remedy(reason, container)
+        await self._hands.kill(it.spec.instance_id, [container])
+        return f"{reason}. No process of it is left, so it was removed, and is made anew"
 
     async def _start_as_it_is(self, it: Attended, error: ComposeFileError) -> str | None:
         """Its file cannot be used: the container that is there can be started all the same."""

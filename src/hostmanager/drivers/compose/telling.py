@@ -169,10 +169,13 @@ def remark(seen: Seen, container: Container) -> str | None:
     return " ".join(said) or None
 
 
-def why_failed(reason: str, container: Container | None) -> str:
-    """Why `up` failed, with a remedy where compose's own words have none."""
-    if container is None or not _HALF_STARTED.search(reason):
-        return reason
+def lost_track(reason: str) -> bool:
+    """Whether `up` failed because the engine was ended while it started the container."""
+    return _HALF_STARTED.search(reason) is not None
+
+
+def with_remedy(reason: str, container: Container) -> str:
+    """Say what helps against that, since compose's own words do not."""
     return (
         f"{reason}. The Docker Engine was ended while it started this container, and has lost "
         f"track of that; if no process of it is left, `docker rm -f {container.name}` helps"
