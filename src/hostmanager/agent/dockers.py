@@ -90,6 +90,7 @@ class Dockers:
             self.paths, lambda: find(binary, self._environ, cwd), cwd, self._files_changed
         )
         self.services = Services(prefix, self.paths, read=False)
+        self._files: tuple[ComposeFile, ...] = ()  # what `services` was made of
 
     def start(self) -> None:
         """Begin to follow files and engine; returns at once."""
@@ -135,7 +136,7 @@ class Dockers:
         # belongs to any more is followed on: its containers have not ended by that.
         self._projects |= services.projects
         await self.sight.follow(self._projects)
-        self.services = services
+        self.services, self._files = services, files
         for path, (ok, _, text) in self.status().items():
             if self._said.get(path, (True, ""))[0:2] != (ok, "" if ok else text):
                 self._say(path, text)
@@ -200,7 +201,7 @@ class Dockers:
         return {i: show_orphan(container, path) for i, (container, path) in found}
 
     def _orphans(self) -> dict[str, tuple[Container, str]]:
-        files = self.following.files.values()
+        files = self._files
         real = {file.path: os.path.normpath(self._cwd / file.path) for file in files}
         return orphans(self.sight.containers.values(), files, real)
 

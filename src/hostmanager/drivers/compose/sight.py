@@ -103,6 +103,7 @@ class Sight:
         self._heard = 0.0  # when the engine said something last, by the loop's clock
         self._suspected = asyncio.Event()
         self._suspicion: EngineError | None = None
+        self._cut_by: EngineError | None = None
 
     def start(self) -> None:
         """Begin to follow; returns at once."""
@@ -161,6 +162,7 @@ class Sight:
 
     async def _watch(self) -> None:
         engine = await self._open()
+        self._cut_by = None
         try:
             self._suspected.clear()
             self._suspicion = None
@@ -182,6 +184,9 @@ class Sight:
                     await _cancel(pings)
             finally:
                 await _cancel(events)
+        except EngineError as error:
+            self._cut_by = error  # for those whose looks end by it, too
+            raise
         finally:
             self.engine = None
             # What is being asked over this connection will not be answered over another.
@@ -357,7 +362,7 @@ class Sight:
             await asyncio.wait(looks)  # who is tired of waiting must not end them
         for look in looks:
             if look.cancelled():
-                raise EngineError(CUT)
+                raise EngineError(str(self._cut_by or CUT))
             look.result()
 
     # --- images -----------------------------------------------------------------------------
