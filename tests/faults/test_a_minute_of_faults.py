@@ -15,7 +15,7 @@ from tests.faults.world import World
 SECONDS = 60.0
 
 
-@pytest.mark.timeout(500)
+@pytest.mark.timeout(300)
 def test_a_minute_of_random_faults_is_survived(own_router, make_site):
     seed = int(os.environ.get("HM_FAULTS_SEED", secrets.randbelow(10**6)))
     with World(make_site(own_router), own_router) as world:
@@ -26,4 +26,4 @@ def test_a_minute_of_random_faults_is_survived(own_router, make_site):
             world.router.stop()
     if campaign.problem:
         pytest.fail(campaign.problem, pytrace=False)
-    assert campaign.survived.total() >= 10, "a machine this slow proves nothing"
+    assert campaign.survived.total() > SECONDS / 3, "a machine this slow proves nothing"

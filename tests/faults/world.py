@@ -27,11 +27,11 @@ from tests.faults.words import Words
 from tests.support.processes import kill_all, processes
 from tests.support.sites import Site, instance
 
-BOUND = 90.0
+BOUND = 40.0
 """Seconds within which every target is reached once nothing stands in the way; 2 s are usual,
 6 s where somebody has to be killed, and the machine may have other things to do."""
 
-ROUTER = 120.0
+ROUTER = 30.0
 """Seconds that a router may take to start; 3 s are usual."""
 
 BEGINNING = 4.0
