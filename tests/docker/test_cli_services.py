@@ -3,7 +3,9 @@
 import pytest
 
 from tests.ocs.cli_site import places
+from tests.support.engine_projects import service
 from tests.support.sites import instance
+from tests.support.terminal import NEEDS_TMUX, Terminal
 from tests.support.waiting import wait_for
 
 place = pytest.fixture(places)
@@ -47,3 +49,37 @@ def test_services_are_operated_like_agents_and_orphans_are_removed(project, plac
     assert project.containers("redis") == []
     assert place.run("down", "a").code == 0
     assert project.containers("ocs-a") == []
+
+
+@NEEDS_TMUX
+def test_the_full_screen_view_shows_and_operates_services(project, place, monkeypatch):
+    for name, value in project.engine.environment.items():
+        monkeypatch.setenv(name, value)
+    lines = service(command=["sh", "-c", "echo one line; trap 'exit 0' TERM; sleep 600 & wait"])
+    project.write({"ocs-a": lines, "redis": service()})
+    place.write(daq1=[instance("a", manage="docker"), instance("b", manage="docker")])
+    place.start("daq1", options=("--docker-compose", str(project.file)))
+    wait_for(lambda: place.states().get("a") == "up", 60, "a", place.states)
+
+    terminal = Terminal(place.site.folder, place.site.file)
+    try:
+        # An entry without a service is what is wrong, so it comes first and is selected.
+        terminal.until("1 host, 3 agents: 1 wrong, 2 as wanted")
+        terminal.until("b (daq1): no compose file has a service 'ocs-b'")
+        terminal.narrow("redis")
+        terminal.until("daq1 redis")
+        terminal.press("u")
+        terminal.until("up redis (daq1): done, up")
+        assert len(project.containers("redis")) == 1
+        terminal.press("d", "y")
+        terminal.until("down redis (daq1): done, down")
+        assert project.containers("redis") == []
+        terminal.press("Escape")
+
+        project.write({"ocs-a": lines})
+        terminal.until("1 host, 2 agents")  # the file is followed
+        terminal.narrow("[d]")
+        terminal.press("Enter")
+        terminal.until("one line")
+    finally:
+        terminal.close()

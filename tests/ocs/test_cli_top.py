@@ -1,91 +1,19 @@
-"""`hostmanager top` on a real terminal of 80 by 24, with a router, managers and agents.
-
-The terminal is tmux's: what it shows is what somebody would read.
-"""
+"""`hostmanager top` on a real terminal of 80 by 24, with a router, managers and agents."""
 
 import os
-import shutil
 import signal
-import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.ocs.cli_site import HOSTMANAGER, places
+from tests.ocs.cli_site import places
 from tests.support.sites import instance
+from tests.support.terminal import NEEDS_TMUX, Terminal
 from tests.support.waiting import wait_for
 
-pytestmark = pytest.mark.skipif(
-    shutil.which("tmux") is None, reason="tmux is not installed: no terminal to look at"
-)
+pytestmark = NEEDS_TMUX
 
 place = pytest.fixture(places)
-
-
-class Terminal:
-    """A terminal in which the command runs."""
-
-    def __init__(self, folder, site_file, *words):
-        self._is_open = True
-        self._socket = str(folder / "tmux.socket")
-        command = [HOSTMANAGER, "top", "--site-file", str(site_file), *words]
-        shell = '"$@"; echo "exit $?"; stty -a | grep -o " echo "; sleep 600'
-        self._tmux(
-            *("-f", "/dev/null", "new-session", "-d", "-x", "80", "-y", "24"),
-            *("-e", "OCS_CONFIG_DIR=", "sh", "-c", shell, "sh", *command),
-        )
-        self.pid = int(self._tmux("display-message", "-p", "#{pane_pid}"))
-
-    def _tmux(self, *words):
-        done = subprocess.run(
-            ["tmux", "-S", self._socket, *words],
-            check=True,
-            capture_output=True,
-            text=True,
-            timeout=30,
-            env={**os.environ, "TERM": "screen"},
-        )
-        return done.stdout
-
-    def press(self, *keys):
-        for key in keys:
-            self._tmux("send-keys", key)
-
-    def narrow(self, words):
-        """Type a filter, and leave the field where it is typed."""
-        self.press("/", *words)
-        self.until(f"filter: {words}")
-        self.press("Enter")
-        wait_for(lambda: self.screen.splitlines()[-2].strip() != words, 20, "the field to close")
-
-    def resize(self, columns, rows):
-        self._tmux("resize-window", "-x", str(columns), "-y", str(rows))
-
-    @property
-    def screen(self):
-        return self._tmux("capture-pane", "-p")
-
-    @property
-    def words(self):
-        return " ".join(self.screen.split())
-
-    def until(self, words):
-        def look():
-            return self.words if words in self.words else None
-
-        return wait_for(look, 40, words, lambda: self.screen, every=0.1)
-
-    def top(self):
-        """The process that draws."""
-        found = subprocess.run(
-            ["pgrep", "-P", str(self.pid)], check=True, capture_output=True, text=True, timeout=10
-        )
-        return int(found.stdout.split()[0])
-
-    def close(self):
-        if self._is_open:
-            self._tmux("kill-server")
-        self._is_open = False
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from tests.ocs.steps import outcome, send, targets, wait_gone, wait_ready, wait_
 from tests.support.clients import client
 from tests.support.processes import processes
 from tests.support.sites import Site, instance
+from tests.support.terminal import NEEDS_TMUX, Terminal
 from tests.support.waiting import wait_for
 
 DIRECTOR = "access-dir"
@@ -291,3 +292,24 @@ def test_a_level_without_a_policy_shuts_out_everybody_but_the_manager_itself(sit
     assert "The site has no access policy" in reply.msg
     assert manager.stop() == 0
     assert processes(site) == []
+
+
+@NEEDS_TMUX
+def test_the_full_screen_view_says_which_level_it_takes_and_acts_with_the_password(guarded):
+    asked = Terminal(guarded.folder, guarded.file)
+    try:
+        asked.until("1 host, 1 agent: all as wanted")
+        asked.press("Down", "d", "y")
+        asked.until("NOT done: ")
+        asked.until("needs credential level 2-ADVANCED; this client has 1-BASIC")
+        assert targets(client(guarded))["a"] == "up"
+    finally:
+        asked.close()
+    let_in = Terminal(guarded.folder, guarded.file, "--privs", "two")
+    try:
+        let_in.until("1 host, 1 agent: all as wanted")
+        let_in.press("Down", "d", "y")
+        let_in.until(f"down a ({guarded.host}): done, down")
+        assert targets(client(guarded))["a"] == "down"
+    finally:
+        let_in.close()

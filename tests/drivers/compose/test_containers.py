@@ -1,5 +1,7 @@
 """What the engine says of a container, as plain data."""
 
+from dataclasses import replace
+
 import pytest
 
 from hostmanager.core.events import ExitStatus
@@ -12,6 +14,7 @@ from hostmanager.drivers.compose.containers import (
     same_run,
     unix_time,
     with_past,
+    written_from,
 )
 from tests.drivers.compose.fake_engine import inspected
 
@@ -135,3 +138,18 @@ def test_when_the_run_before_ended():
     assert with_past(container_of(second), with_past(dead, first)).after == 50.0
     running = container_of(inspected(ID, "a", FinishedAt="1970-01-01T00:00:50Z"))
     assert with_past(running, None).after == 50.0
+
+
+@pytest.mark.parametrize(
+    ("after", "since", "wanted"),
+    [
+        (0.0, 100.0, 99.8),  # its first run, as far as is known
+        (90.0, 100.0, 95.0),  # 5 s for late lines of the run before, and for early ones of this
+        (99.9, 100.0, 99.95),
+        (100.0, 99.9, 100.000001),  # the clock was set back in between
+        (0.0, 0.1, 0.0),
+    ],
+)
+def test_the_log_of_a_run_begins_between_the_end_before_and_its_start(after, since, wanted):
+    found = replace(container_of(inspected(ID, "a")), after=after, since=since)
+    assert written_from(found) == pytest.approx(wanted)

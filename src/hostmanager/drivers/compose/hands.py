@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 
-from hostmanager.drivers.compose.containers import Container
+from hostmanager.drivers.compose.containers import Container, written_from
 from hostmanager.drivers.compose.engine import EngineError, NoSuchContainerError, RefusedError
 from hostmanager.drivers.compose.sight import NOT_YET, Sight
 
@@ -17,9 +17,6 @@ log = logging.getLogger(__name__)
 
 LAST_LINES = 20
 """Lines of a container's output that are told after its end."""
-
-EARLY = 0.2
-"""Seconds that a container may write before the engine takes it to be started; 0.04 were seen."""
 
 
 class Hands:
@@ -90,7 +87,7 @@ class Hands:
         if engine is None:
             return None
         try:
-            lines = await engine.log(container.id, LAST_LINES, _beginning(container))
+            lines = await engine.log(container.id, LAST_LINES, written_from(container))
         except EngineError as error:
             log.debug("docker: no output of %s: %s", container.name, error)
             return None  # it is removed already, or its log goes elsewhere
@@ -99,8 +96,3 @@ class Hands:
     def _failed(self, instance_id: str, what: str, error: EngineError) -> None:
         self._say(instance_id, f"its container could not be {what}: {error}")
         self._sight.suspect(error)
-
-
-def _beginning(container: Container) -> float:
-    """From when on the log is about its latest run: its own start comes too late for that."""
-    return container.after + 1e-6 if container.after else max(0.0, container.since - EARLY)

@@ -1,0 +1,179 @@
+"""What goes wrong in the drill: each does something to one host, and knows what must be said.
+
+A fault is found if `hostmanager status` names its host or agent together with the words that
+tell what to do; it is mended if a command alone puts it right.
+"""
+
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ocs.ocs_client import OCSClient
+from tests.support.sites import instance
+
+from bench.drill_site import DrillSite
+
+Words = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that goes wrong.
+
+    Attributes:
+        what: For the report.
+        where: The host or agent that must be named.
+        says: What must be said of it.
+        remedy: The command that mends it, as words; empty if none can.
+        repair: What somebody has to do on the host first, or instead.
+        undo: Does that.
+    """
+
+    what: str
+    where: str
+    says: str
+    remedy: Words = ()
+    repair: str = ""
+    undo: Callable[[], object] = lambda: None
+
+
+def _manager_client(site: DrillSite, host: str) -> OCSClient:
+    return OCSClient(f"hm-{host}", args=["--site-file", str(site.file)])
+
+
+def told_down(site: DrillSite, host: str) -> Fault:
+    """Somebody stopped one for work on its hardware, and went home."""
+    agent = site.ids(host)[3]
+    _manager_client(site, host).update(requests=[(agent, "down")])
+    return Fault("told down and forgotten", agent, "told down", ("up", agent))
+
+
+def dies_at_once(site: DrillSite, host: str) -> Fault:
+    """A new entry with an argument that its agent refuses; every host has read it."""
+    agent = f"{host}-typo"
+    entry = instance(agent, "--mode", "aqc", agent_class="FakeDataAgent")
+    site.entries(host).append(entry)
+    site.write()
+    _manager_client(site, host).update(reload_config=True)
+
+    def corrected() -> None:
+        entry["arguments"] = ["--mode", "acq"]
+        site.write()
+
+    return Fault(
+        "an argument that the agent refuses",
+        agent,
+        "exited with code 2",
+        ("restart", agent),
+        "correct the site config, and have the host read it",
+        lambda: (corrected(), _manager_client(site, host).update(reload_config=True)),
+    )
+
+
+def no_such_class(site: DrillSite, host: str) -> Fault:
+    """The plugin of a new agent was not installed on that host."""
+    agent = f"{host}-camera"
+    site.entries(host).append(instance(agent, agent_class="CameraAgent"))
+    site.write()
+    _manager_client(site, host).update(reload_config=True)
+
+    def removed() -> None:
+        site.entries(host).pop()
+        site.write()
+
+    return Fault(
+        "a class that is not installed",
+        agent,
+        "no installed OCS plugin provides",
+        ("reload", "--host", host),
+        "install the plugin (here: remove the entry)",
+        removed,
+    )
+
+
+def not_read_yet(site: DrillSite, host: str) -> Fault:
+    """An entry was added, and nobody told the manager."""
+    agent = f"{host}-new"
+    site.entries(host).append(instance(agent, "--mode", "acq", agent_class="FakeDataAgent"))
+    site.write()
+    return Fault("new in the site config", agent, "reload", ("reload", "--host", host))
+
+
+def frozen_agent(site: DrillSite, host: str) -> Fault:
+    """Somebody pressed Ctrl-Z, or a debugger left it."""
+    agent = site.ids(host)[5]
+    os.kill(site.pid(host, agent), signal.SIGSTOP)
+    return Fault("a suspended agent", agent, "suspended", ("restart", agent))
+
+
+def stopped_process(site: DrillSite, host: str) -> Fault:
+    """Somebody stopped the `manager` process in ocs-web."""
+    _manager_client(site, host).manager.stop()
+    return Fault("a manager told to stop", host, "told to stop", ("up", "--host", host, "--all"))
+
+
+def flapping(site: DrillSite, host: str) -> Fault:
+    """A device that drops its connection every few seconds."""
+    agent = f"{host}-flappy"
+    entry = instance(agent, "--behave", "crash-after", 4, agent_class="TinyAgent")
+    site.entries(host).append(entry)
+    site.write()
+    _manager_client(site, host).update(reload_config=True)
+    return Fault("an agent that dies again and again", agent, "code 1", ("down", agent))
+
+
+def broken_copy(site: DrillSite, host: str) -> Fault:
+    """An edit on one host went wrong, and the manager was told to read it."""
+    path = site.sites[host].file
+    good = path.read_text()
+    path.write_text(good.replace("agent-instances:", "agent-instances", 1))
+    _manager_client(site, host).update(reload_config=True)
+    return Fault(
+        "a site config with a typing error",
+        host,
+        "cannot use [SCF]",
+        ("reload", "--host", host),
+        "correct the file on the host",
+        lambda: path.write_text(good),
+    )
+
+
+def dead_manager(site: DrillSite, host: str) -> Fault:
+    """The manager is gone, its agents run."""
+    site.managers[host].kill()
+    return Fault(
+        "a dead manager",
+        f"hm-{host}",
+        "not at the router",
+        repair="its systemd starts it again (here: by hand)",
+        undo=lambda: site.start(host).wait_ready(),
+    )
+
+
+def frozen_manager(site: DrillSite, host: str) -> Fault:
+    """A host that is swapping itself to death."""
+    pid = site.managers[host].pid
+    os.kill(pid, signal.SIGSTOP)
+    return Fault(
+        "a host that does not answer",
+        host,
+        "no answer",
+        repair="look at the host (here: SIGCONT)",
+        undo=lambda: os.kill(pid, signal.SIGCONT),
+    )
+
+
+ALL: tuple[Callable[[DrillSite, str], Fault], ...] = (
+    told_down,
+    dies_at_once,
+    no_such_class,
+    not_read_yet,
+    frozen_agent,
+    stopped_process,
+    flapping,
+    broken_copy,
+    dead_manager,
+    frozen_manager,
+)
+"""Each is done to a host of its own, in this order."""

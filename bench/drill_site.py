@@ -1,0 +1,117 @@
+"""A real site of twelve hosts and 150 agents on one machine, for a drill of people on call.
+
+Everything is real: one crossbar, a manager for each host with a state folder of its own, OCS
+agents with their connections and feeds. Each host reads its own copy of the site config, as
+hosts do; operators have one more. Only the hosts share a machine.
+"""
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any, Self
+
+import yaml
+from tests.support.managers import Manager
+from tests.support.processes import kill_all, processes_of
+from tests.support.sites import Site, instance
+from tests.support.waiting import wait_for
+
+from hostmanager.demo.router import Router
+
+PATIENCE = 240.0
+"""Seconds until all agents are up: 150 interpreters that import OCS take two processors a while."""
+
+AGENT = "FakeDataAgent"
+
+
+class DrillSite:
+    """A context manager; nothing is left behind.
+
+    Args:
+        hosts: How many hosts.
+        agents: How many agents in all, spread evenly.
+
+    Attributes:
+        names: The hosts.
+        config: What the operators' site config says; `write` puts it there.
+        folder: The operators' folder, for ``OCS_CONFIG_DIR``.
+        managers: The manager of each host, while it runs.
+    """
+
+    def __init__(self, hosts: int, agents: int) -> None:
+        self.names = [f"daq{number:02d}" for number in range(1, hosts + 1)]
+        self._home = Path(tempfile.mkdtemp(prefix="hostmanager-drill-"))
+        self._router = Router(self._home / "router")
+        self.folder = self._home / "operator"
+        self.sites = {name: self._site(name) for name in self.names}
+        self.managers: dict[str, Manager] = {}
+        self.config: dict[str, Any] = {
+            "hub": self.sites[self.names[0]].hub(),
+            "hosts": {name: {"agent-instances": self._manager(name)} for name in self.names},
+        }
+        for number in range(agents):
+            host = self.names[number % hosts]
+            name = f"{host}-fake{number // hosts + 1:02d}"
+            self.entries(host).append(instance(name, "--mode", "acq", agent_class=AGENT))
+
+    def _site(self, name: str) -> Site:
+        root = f"{self._router.address_root}.drill"
+        return Site(self._home / name, self._router, host=name, address_root=root)
+
+    @staticmethod
+    def _manager(host: str) -> list[dict[str, Any]]:
+        return [instance(f"hm-{host}", agent_class="HostManager")]
+
+    @property
+    def file(self) -> Path:
+        """The operators' copy of the site config."""
+        return self.folder / "default.yaml"
+
+    def entries(self, host: str) -> list[dict[str, Any]]:
+        """The entries of a host, the manager's first."""
+        found: list[dict[str, Any]] = self.config["hosts"][host]["agent-instances"]
+        return found
+
+    def ids(self, host: str) -> list[str]:
+        """The agents of a host."""
+        return [entry["instance-id"] for entry in self.entries(host)[1:]]
+
+    def write(self, *, everywhere: bool = True) -> None:
+        """Write the operators' site config, and (unless told) the copy of each host."""
+        self.folder.mkdir(exist_ok=True)
+        self.config["hub"] = self.sites[self.names[0]].hub()
+        self.file.write_text(yaml.safe_dump(self.config, sort_keys=False))
+        for site in self.sites.values() if everywhere else ():
+            site.write_data(self.config)
+
+    def __enter__(self) -> Self:
+        try:
+            self._router.start()
+            self.write()
+            for name in self.names:  # one after the other: they share two processors
+                self.start(name).wait_ready(PATIENCE)
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def start(self, host: str) -> Manager:
+        """Start the manager of a host, as its systemd would."""
+        self.managers[host] = Manager(self.sites[host], kind="ours")
+        return self.managers[host]
+
+    def __exit__(self, *_: object) -> None:
+        for manager in self.managers.values():
+            manager.process.kill()
+            manager.process.wait()
+        for site in self.sites.values():
+            kill_all(site)
+        self._router.stop()
+        shutil.rmtree(self._home, ignore_errors=True)
+
+    def pid(self, host: str, instance_id: str) -> int:
+        """The process of an agent, once there is one."""
+        found = wait_for(
+            lambda: processes_of(self.sites[host]).get(instance_id), 30, f"{instance_id} to run"
+        )
+        return found[0]
