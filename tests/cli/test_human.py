@@ -4,7 +4,15 @@ from datetime import datetime
 
 import pytest
 
-from hostmanager.cli.human import ago, few, length, moment, parse_length, parse_since
+from hostmanager.cli.human import (
+    ago,
+    few,
+    length,
+    moment,
+    parse_length,
+    parse_since,
+    without_stamp,
+)
 
 NOW = datetime(2026, 11, 25, 14, 30, 0).timestamp()
 
@@ -67,3 +75,17 @@ def test_what_is_no_time_is_refused(text):
 def test_long_lists_are_cut():
     assert few(["a", "b"]) == "a, b"
     assert few(list("abcdefgh"), 3) == "a, b, c and 5 more"
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        ("2026-11-25T21:10:31+0000 no device", "no device"),
+        ("2026-11-25T21:10:31-0300     indented", "    indented"),
+        ("2026-11-25T21:10:31+0000", "2026-11-25T21:10:31+0000"),
+        ("at 2026-11-25T21:10:31+0000 it rained", "at 2026-11-25T21:10:31+0000 it rained"),
+        ("", ""),
+    ],
+)
+def test_the_time_that_ocs_puts_before_a_line_is_left_out_and_nothing_else(line, text):
+    assert without_stamp(line) == text

@@ -33,6 +33,11 @@ def test_only_whole_words_of_a_filter_with_wildcards_fit():
     assert names(items(usual(), Order.SITE, "wrong")) == ["acu1", "daq3"]
 
 
+def test_what_looks_like_a_wildcard_is_found_as_it_was_typed_too():
+    found = [host("daq1", agent("a", agent_class="Cam[d]"), agent("b", agent_class="Cam"))]
+    assert names(items(found, Order.SITE, "[d]")) == ["a"]
+
+
 def test_most_restarts_first():
     found = [host("h", agent("a", restarts=1), agent("b"), agent("c", restarts=5))]
     assert names(items(found, Order.RESTARTS)) == ["c", "a", "b", "h"]

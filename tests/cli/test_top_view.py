@@ -70,7 +70,7 @@ class View:
 
 async def test_what_is_wrong_is_at_the_top_and_what_is_unknown_before_what_is_fine():
     async with View(FakeAsker(usual())) as view:
-        assert "3 hosts, 5 agents: 1 host silent, 1 wrong, 1 unknown, 3 as wanted" in view.lines[0]
+        assert "3 hosts (1 silent), 5 agents: 1 wrong, 1 unknown, 3 as wanted" in view.lines[0]
         assert view.order() == [
             *(("daq2", "acu1"), ("daq3", "=="), ("daq3", "far1")),
             *(("daq1", "=="), ("daq1", "fake1"), ("daq1", "fake2")),

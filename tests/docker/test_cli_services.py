@@ -65,7 +65,7 @@ def test_the_full_screen_view_shows_and_operates_services(project, place, monkey
     try:
         # An entry without a service is what is wrong, so it comes first and is selected.
         terminal.until("1 host, 3 agents: 1 wrong, 2 as wanted")
-        terminal.until("b (daq1): no compose file has a service 'ocs-b'")
+        terminal.until("b (daq1): No compose file has a service 'ocs-b'")
         terminal.narrow("redis")
         terminal.until("daq1 redis")
         terminal.press("u")

@@ -152,7 +152,7 @@ def test_a_host_without_its_manager_is_said_to_be_silent_and_the_others_are_show
     place.start("daq1")
     done = place.run("status")
     assert done.code == 3
-    assert done.out.startswith("2 hosts, 3 agents: 1 host silent, 2 unknown, 1 as wanted\n")
+    assert done.out.startswith("2 hosts (1 silent), 3 agents: 2 unknown, 1 as wanted\n")
     assert "! daq2 hm-daq2 is not at the router" in done.out
     assert place.states() == {"a": "up", "b": "?", "c": "?"}
     assert place.run("status", "--host", "daq1").code == 0

@@ -299,8 +299,8 @@ def test_the_full_screen_view_says_which_level_it_takes_and_acts_with_the_passwo
     asked = Terminal(guarded.folder, guarded.file)
     try:
         asked.until("1 host, 1 agent: all as wanted")
-        asked.press("Down", "d", "y")
-        asked.until("NOT done: ")
+        asked.press("Down", "Down", "d", "y")
+        asked.until("refuses 'update': ")
         asked.until("needs credential level 2-ADVANCED; this client has 1-BASIC")
         assert targets(client(guarded))["a"] == "up"
     finally:
@@ -308,7 +308,7 @@ def test_the_full_screen_view_says_which_level_it_takes_and_acts_with_the_passwo
     let_in = Terminal(guarded.folder, guarded.file, "--privs", "two")
     try:
         let_in.until("1 host, 1 agent: all as wanted")
-        let_in.press("Down", "d", "y")
+        let_in.press("Down", "Down", "d", "y")
         let_in.until(f"down a ({guarded.host}): done, down")
         assert targets(client(guarded))["a"] == "down"
     finally:

@@ -186,8 +186,13 @@ def test_down_is_never_shown_while_a_process_of_it_is_alive(stops):
 
 
 def test_while_an_agent_is_being_ended_it_is_shown_as_wait_dead(stops):
-    for name in ("slow", "stubborn", "very-stubborn", "frozen"):
+    for name in ("slow", "stubborn", "very-stubborn"):
         assert stops.shown[name][-2:] == ["wait_dead", "down"]
+
+
+def test_a_suspended_agent_is_continued_so_that_it_can_end(stops):
+    assert [s.name for s in stops.site.signals("frozen")] == ["SIGINT"]
+    assert stops.last["frozen"]["last_exit"]["code"] == 0
 
 
 def test_an_agent_that_needs_a_while_is_given_it(stops):
@@ -205,10 +210,6 @@ def test_a_stubborn_agent_gets_sigterm_after_its_stop_timeout(stops):
 def test_a_very_stubborn_agent_is_killed(stops):
     assert [s.name for s in stops.site.signals("very-stubborn")] == ["SIGINT", "SIGTERM"]
     assert stops.last["very-stubborn"]["last_exit"]["signal"] == "SIGKILL"
-
-
-def test_a_frozen_agent_can_be_ended(stops):
-    assert stops.last["frozen"]["last_exit"]["signal"] == "SIGKILL"
 
 
 def test_what_an_agent_has_left_behind_is_ended_before_it_is_down(stops):

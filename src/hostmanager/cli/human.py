@@ -12,6 +12,7 @@ _CONTROLS = {
     **{code: 0x2400 + code for code in range(0x20) if chr(code) not in "\t\n"},
     **dict.fromkeys(range(0x7F, 0xA0), 0xFFFD),
 }
+_STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:[+-]\d{4}|Z) ")
 _FORMS = ("%H:%M", "%H:%M:%S", "%Y-%m-%d", "%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S")
 
 SINCE_HELP = "a length such as 90s, 10m, 2h or 1d, a time such as 14:05 or '2026-01-31 14:05'"
@@ -97,6 +98,11 @@ def harmless(text: str) -> str:
     Colours go; whatever else controls something becomes a picture of itself, as ␛ or ␇.
     """
     return _COLOURS.sub("", text).translate(_CONTROLS)
+
+
+def without_stamp(line: str) -> str:
+    """Leave out the time that OCS puts before each line of an agent, where a screen is narrow."""
+    return line[found.end() :] if (found := _STAMP.match(line)) else line
 
 
 def counted(number: int, word: str, words: str | None = None) -> str:

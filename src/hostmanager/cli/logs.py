@@ -9,7 +9,7 @@ from rich.text import Text
 
 from hostmanager.cli.asking import managers
 from hostmanager.cli.errors import DONE, NO_ANSWER, NOT_REACHED, CommandError
-from hostmanager.cli.human import few, harmless, moment
+from hostmanager.cli.human import few, harmless, moment, without_stamp
 from hostmanager.cli.lines import MOST, Line, Source, read_all
 from hostmanager.cli.options import (
     EXIT_STATUS,
@@ -139,7 +139,9 @@ class Printer:
         when = moment(line.time, now, fine=True)
         text = Text(tab_size=8).append(f"{when or '?':12} ", "dim")
         name = line.instance_id.ljust(self._width)
-        return text.append(name, self._styles[line.instance_id]).append(f" | {harmless(line.text)}")
+        # Somebody at a terminal has read the time; whoever keeps the lines wants all of them.
+        said = without_stamp(line.text) if self._screen.is_terminal else line.text
+        return text.append(name, self._styles[line.instance_id]).append(f" | {harmless(said)}")
 
     def say_who_is_silent(self) -> None:
         """Say of whom there is no line."""

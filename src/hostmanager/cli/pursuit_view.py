@@ -10,7 +10,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from hostmanager.cli.human import counted, few, harmless
+from hostmanager.cli.human import counted, few, harmless, without_stamp
 from hostmanager.cli.progress import Course
 from hostmanager.cli.screen import Screen
 
@@ -82,9 +82,8 @@ class View:
         for course in failed:
             self._screen.show(_failure(course))
             for line in course.step.last_lines:
-                self._screen.show(
-                    Text(f"    | {harmless(line)}", "dim", no_wrap=True, overflow="ellipsis")
-                )
+                said = harmless(without_stamp(line))
+                self._screen.show(Text(f"    | {said}", "dim", no_wrap=True, overflow="ellipsis"))
         final = "down" if self._pursuit.plan.command == "down" else "up"
         if told:
             self._screen.line(f"{counted(len(told), 'agent')} told {final}; not waited for")

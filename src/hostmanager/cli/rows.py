@@ -5,7 +5,7 @@ every view can put first what is wrong.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
@@ -316,6 +316,21 @@ def _ended(child: Mapping[str, Any]) -> str:
 
 def _join(*parts: str) -> str:
     return "; ".join(part.rstrip(".") for part in parts if part)
+
+
+_WORDS = (
+    (Severity.WRONG, "wrong"),
+    (Severity.UNKNOWN, "unknown"),
+    (Severity.WARNING, "to look at"),
+)
+
+
+def numbers(rows: Iterable[Row]) -> Iterator[tuple[Severity, str]]:
+    """How many of the managed are not as they should be: ``2 wrong``, the worst first."""
+    severities = [row.severity for row in rows if row.is_managed]
+    for severity, word in _WORDS:
+        if number := severities.count(severity):
+            yield severity, f"{number} {word}"
 
 
 def silent(hosts: Iterable[HostRows]) -> list[HostRows]:

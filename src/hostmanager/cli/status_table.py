@@ -13,8 +13,16 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from hostmanager.cli.human import ago, counted, harmless, length, moment
-from hostmanager.cli.rows import HostRows, Row, Severity, last_exit_text, next_attempt, silent
+from hostmanager.cli.human import ago, counted, few, harmless, length, moment, without_stamp
+from hostmanager.cli.rows import (
+    HostRows,
+    Row,
+    Severity,
+    last_exit_text,
+    next_attempt,
+    numbers,
+    silent,
+)
 from hostmanager.cli.screen import Screen
 
 WIDE = 110
@@ -28,6 +36,9 @@ STYLES = {
     Severity.WRONG: "bold red",
 }
 STATE_STYLES = {"up": "green", "down": "dim", "-": "dim"}
+
+MOST_NAMES = 8
+"""Agents that are named in one line."""
 
 LAST_LINES = 5
 """Lines of output that are shown of an agent that does not stay up."""
@@ -83,35 +94,21 @@ def worst(found: Iterable[HostRows]) -> Severity:
 def headline(found: Sequence[HostRows]) -> Text:
     """One line: how many, and how many are not as they should be."""
     managed = [row for host in found for row in host.rows if row.is_managed]
-    heading = f"{counted(len(found), 'host')}, {counted(len(managed), 'agent')}: "
-    text = Text().append(heading, "bold")
-    mute = silent(found)
-    counts = [
-        (len(mute), counted(len(mute), "host") + " silent", Severity.WRONG),
-        *(_count(managed, severity, word) for severity, word in _WORDS),
+    mute = len(silent(found))
+    wrong = sum(host.severity is Severity.WRONG and host.trouble is None for host in found)
+    text = Text().append(counted(len(found), "host"), "bold")
+    of_hosts = [
+        f"{number} {word}" for number, word in ((wrong, "wrong"), (mute, "silent")) if number
     ]
-    told = [(words, severity) for number, words, severity in counts if number]
-    wrong_hosts = [h for h in found if h.severity is Severity.WRONG and h.trouble is None]
-    if wrong_hosts:
-        told.insert(0, (counted(len(wrong_hosts), "host") + " wrong", Severity.WRONG))
-    if not told:
-        return text.append("all as wanted", "bold green")
-    for index, (words, severity) in enumerate(told):
-        text.append(", " if index else "").append(words, STYLES[severity])
+    if of_hosts:
+        text.append(" (").append(", ".join(of_hosts), STYLES[Severity.WRONG]).append(")")
+    text.append(f", {counted(len(managed), 'agent')}: ", "bold")
+    for severity, words in numbers(managed):
+        text.append(words, STYLES[severity]).append(", ")
     fine = sum(row.severity <= Severity.NOTE for row in managed)
-    return text.append(f", {fine} as wanted", "green")
-
-
-_WORDS = (
-    (Severity.WRONG, "wrong"),
-    (Severity.UNKNOWN, "unknown"),
-    (Severity.WARNING, "to look at"),
-)
-
-
-def _count(rows: Sequence[Row], severity: Severity, word: str) -> tuple[int, str, Severity]:
-    number = sum(row.severity is severity for row in rows)
-    return number, f"{number} {word}", severity
+    if fine == len(managed) and not of_hosts:
+        return text.append("all as wanted", "bold green")
+    return text.append(f"{fine} as wanted", "green")
 
 
 def troubles(found: Sequence[HostRows], now: float, lines: int = LAST_LINES) -> Iterator[Table]:
@@ -146,6 +143,17 @@ def _findings(
                 _named(row.host, row.instance_id, reason, row.severity),
                 last_words(row),
             )
+    for reason, names in _worth_a_word(rows).items():
+        yield Severity.NOTE, Text(f"{harmless(reason)}: {few(names, MOST_NAMES)}", "dim"), ()
+
+
+def _worth_a_word(rows: Iterable[Row]) -> dict[str, list[str]]:
+    """What is as it is wanted, yet not as one might think; whose names, by what is to be said."""
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        if row.severity is Severity.NOTE and row.is_managed:
+            found.setdefault("; ".join(row.reasons), []).append(row.instance_id)
+    return found
 
 
 def why(row: Row, now: float) -> str:
@@ -162,7 +170,7 @@ def last_words(row: Row) -> list[str]:
     ended = row.get("last_exit")
     if not ended or ended.get("expected") or row.severity is not Severity.WRONG:
         return []
-    return list(ended.get("output") or [])[-LAST_LINES:]
+    return [without_stamp(line) for line in (ended.get("output") or [])[-LAST_LINES:]]
 
 
 def _named(host: str, name: str, reason: str, severity: Severity) -> Text:
@@ -174,7 +182,7 @@ def _named(host: str, name: str, reason: str, severity: Severity) -> Text:
 
 def _marked(severity: Severity, text: Text) -> Table:
     """Put a mark before a text; what is wrapped stands below the text, not below the mark."""
-    marks = {Severity.OK: " ", Severity.WARNING: "·"}
+    marks = {Severity.OK: " ", Severity.NOTE: " ", Severity.WARNING: "·"}
     line = Table.grid(padding=(0, 1, 0, 0))
     line.add_row(Text(marks.get(severity, "!"), STYLES[severity]), text)
     return line
@@ -269,8 +277,9 @@ def _host_line(host: HostRows) -> Text:
     if host.process != "running":
         return text.append("its manager was told to stop", STYLES[Severity.WRONG])
     text.append(counted(len(managed), "agent"), "dim")
-    bad = sum(row.severity >= Severity.WARNING for row in managed)
-    return text.append(f", {bad} to look at", "yellow") if bad else text
+    for severity, words in numbers(managed):
+        text.append(", ").append(words, STYLES[severity].replace("bold ", ""))
+    return text
 
 
 def _cells(row: Row, now: float, *, wide: bool) -> list[Text]:

@@ -9,7 +9,7 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 
 from hostmanager.cli.asking import AskError
-from hostmanager.cli.human import harmless, length, moment
+from hostmanager.cli.human import harmless, length, moment, without_stamp
 from hostmanager.cli.lines import Line
 from hostmanager.cli.top.asker import Read
 from hostmanager.cli.top.bar import Bar
@@ -142,7 +142,7 @@ class Details(Pane):
         now = time.time()
         for line in found:
             text = Text(f"{moment(line.time, now) or '?'} ", "dim", tab_size=8)
-            view.write(text.append(harmless(line.text), "not dim"))
+            view.write(text.append(harmless(without_stamp(line.text)), "not dim"))
         self._show_rule()
 
     # --- keys -------------------------------------------------------------------------------

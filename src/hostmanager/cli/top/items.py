@@ -10,7 +10,7 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 
 from hostmanager.cli.human import counted, length
-from hostmanager.cli.rows import HostRows, Row, Severity, last_exit_text, next_attempt
+from hostmanager.cli.rows import HostRows, Row, Severity, last_exit_text, next_attempt, numbers
 from hostmanager.cli.selection import is_pattern
 
 STALE = 3.0
@@ -103,8 +103,8 @@ class Item:
             return said
         if self.row is None:
             agents = [row for row in self.seen.host.rows if row.is_managed]
-            bad = sum(row.severity >= Severity.WARNING for row in agents)
-            return counted(len(agents), "agent") + (f", {bad} to look at" if bad else "")
+            bad = (words for _, words in numbers(agents))
+            return ", ".join((counted(len(agents), "agent"), *bad))
         how = last_exit_text(self.row.child or {})
         when = (self.row.get("last_exit") or {}).get("time")
         return f"{how} {length(max(0.0, now - when))} ago" if how and when else how
@@ -139,12 +139,12 @@ def _fits(item: Item, words: Sequence[str]) -> bool:
     else:
         parts = [item.host, row.instance_id, row.agent_class, row.state, item.severity.word]
     told = [part.lower() for part in parts]
-    return all(
-        any(fnmatchcase(part, word) for part in told)
-        if is_pattern(word)
-        else any(word in part for part in told)
-        for word in words
-    )
+    return all(any(_is_in(word, part) for part in told) for word in words)
+
+
+def _is_in(word: str, part: str) -> bool:
+    """Whether it is there as it was typed (``[d]`` of a class), or fits as a pattern."""
+    return word in part or (is_pattern(word) and fnmatchcase(part, word))
 
 
 def _by_age(item: Item) -> tuple[bool, float]:

@@ -37,7 +37,7 @@ from hostmanager.core.ports import Report
 from hostmanager.drivers.process import stamps, strangers
 from hostmanager.drivers.process.output import Directly, Place, Sink
 from hostmanager.drivers.process.ownership import Kin, Ownership, Relative
-from hostmanager.drivers.process.signals import send, send_group
+from hostmanager.drivers.process.signals import ask, ask_group
 from hostmanager.drivers.process.spawn import Alive, Command, Spawned, SpawnError, spawn
 from hostmanager.drivers.process.workers import make_workers
 
@@ -170,9 +170,9 @@ class ProcessDriver:
         elif run.status is not None:
             pass  # who hears of its end, and of what is left, will ask for the means again
         elif step is StopStep.INTERRUPT:
-            send(run.spawned.pidfd, signal.SIGINT)
+            ask(run.spawned.pidfd, signal.SIGINT)
         else:
-            send_group(run.spawned.pidfd, run.spawned.pid, SIGNALS[step])
+            ask_group(run.spawned.pidfd, run.spawned.pid, SIGNALS[step])
 
     def look(self, spec: InstanceSpec, report: Report) -> None:
         """See the protocol: nobody else starts or ends a process of ours, so nobody asks."""
@@ -310,7 +310,7 @@ class ProcessDriver:
             self._tell_end(run, tuple(relative.words for relative in found.values()))
         elif run.remnants:
             for pidfd in run.remnants.values():
-                send(pidfd, SIGNALS[run.step])
+                ask(pidfd, SIGNALS[run.step])
         else:
             self._end(run, Gone())
 

@@ -11,6 +11,23 @@ _TO_GROUP = 1 << 2
 """`PIDFD_SIGNAL_PROCESS_GROUP` of linux/pidfd.h, Linux 6.9 and later."""
 
 
+def ask(pidfd: int, number: signal.Signals) -> None:
+    """Ask a process to end, by a signal. A suspended one is continued, or it would never hear it.
+
+    As systemd does: nobody who wants an agent down wants it to wait to be killed instead.
+    """
+    send(pidfd, number)
+    if number is not signal.SIGKILL:
+        send(pidfd, signal.SIGCONT)
+
+
+def ask_group(pidfd: int, leader: int, number: signal.Signals) -> None:
+    """Ask the process group that a process leads to end, in the same way."""
+    send_group(pidfd, leader, number)
+    if number is not signal.SIGKILL:
+        send_group(pidfd, leader, signal.SIGCONT)
+
+
 def send(pidfd: int, number: signal.Signals) -> None:
     """Send a signal to a process. If it ended, the loop will hear of it."""
     try:
