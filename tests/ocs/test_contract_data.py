@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from itertools import pairwise
@@ -245,12 +246,15 @@ def listen(site: Site, seconds: float) -> list[tuple[float, Any]]:
     with subprocess.Popen([*command, topic], stdout=subprocess.PIPE, text=True) as listener:
         beats = []
         begun = None
+        give_up = threading.Timer(seconds + 20, listener.kill)  # nothing comes, nothing ends
+        give_up.start()
         for line in listener.stdout:
             if line.startswith("{"):
                 begun = begun or time.monotonic()
                 beats.append((time.monotonic(), json.loads(line)["message"]))
                 if time.monotonic() - begun > seconds:
                     break
+        give_up.cancel()
         listener.kill()
     return beats
 
