@@ -28,7 +28,7 @@ setup: $(READY)  ## Make the virtual environment
 demo: $(READY)  ## A real router, the manager and a few real agents, live (DEMO_ARGS="--duration 20")
 	$(BIN)/hostmanager demo $(DEMO_ARGS)
 
-test: $(READY)  ## All tests (TEST_ARGS="-k name" passes options on)
+test: $(READY)  ## All tests (TESTS=tests/core: some; TEST_ARGS="-k name": options)
 	$(BIN)/python -m pytest $(TEST_ARGS) $(TESTS)
 
 faults: $(READY)  ## Ten minutes of random faults (FAULTS_ARGS="--seed 7 --seconds 60")

@@ -212,17 +212,36 @@ def test_ctrl_c_ends_the_waiting_and_says_what_goes_on(place):
     wait_states(place, slow="down")
 
 
-def test_ctrl_c_in_the_middle_of_a_restart_names_the_command_that_brings_them_up(place):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP, signal.SIGTERM])
+def test_a_restart_that_nobody_waits_for_any_longer_goes_on_on_the_hosts(place, number):
+    place.write(daq1=[instance("slow", "--behave", "slow-stop", 3)])
+    place.start("daq1", options=("--stop-timeout", "30"))
+    wait_states(place, slow="up")
+    before = place.status()["slow"]["pid"]
+    process = place.popen("restart", "slow")
+    wait_for(lambda: place.states()["slow"] == "wait_dead", 20, "it to be told")
+    process.send_signal(number)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert err == (
+        "hostmanager restart: interrupted; on the hosts it goes on: slow, started when ended.\n"
+    )
+    wait_states(place, slow="up")
+    assert place.status()["slow"]["pid"] != before
+
+
+def test_a_restart_that_is_interrupted_while_the_manager_is_gone_says_what_is_left_down(place):
     place.write(daq1=[instance("slow", "--behave", "slow-stop", 3)])
     place.start("daq1", options=("--stop-timeout", "30"))
     wait_states(place, slow="up")
     process = place.popen("restart", "slow")
     wait_for(lambda: place.states()["slow"] == "wait_dead", 20, "it to be told")
+    place.managers["daq1"].kill()
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=20)
     assert process.returncode == 130
     assert "NOT yet told up again: slow. To start them: hostmanager up slow" in err
-    wait_states(place, slow="down")
+    place.start("daq1", options=("--stop-timeout", "30"))
 
 
 def test_before_everything_is_stopped_somebody_at_a_terminal_is_asked(place):

@@ -61,7 +61,15 @@ def main(args: Sequence[str] | None = None, prog: str | None = None) -> None:
     """
     argv = list(sys.argv[1:] if args is None else args)
     line = take(os.environ)  # before anything is launched that could inherit it
-    probe = start_probe(sys.executable, _working_dir_in(argv))
+    try:
+        probe = start_probe(sys.executable, _working_dir_in(argv))
+    except OSError as error:
+        print(
+            f"hostmanager: no program can be started by this user with {sys.executable}: {error}. "
+            "Agents could not be either; make it accessible, or use another interpreter.",
+            file=sys.stderr,
+        )
+        raise SystemExit(EXIT_USAGE) from None
     try:
         namespace, site = effective_args(make_parser(prog), argv, os.environ)
         if namespace.quiet:

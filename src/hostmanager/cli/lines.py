@@ -1,6 +1,5 @@
 """Getting the output of agents from their managers, and putting it in order. No printing."""
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -55,7 +54,7 @@ class Source:
     trouble: str = ""
     silent: bool = False
     _latest: float | None = None
-    _seen: Counter[str] = field(default_factory=Counter)
+    _seen: list[str] = field(default_factory=list)
 
     def read(self, lines: int, since: float | None, limit: float) -> list[Line]:
         """Ask for lines; those that were given before are left out.
@@ -74,19 +73,30 @@ class Source:
 
     def _new(self, pairs: Sequence[tuple[float | None, str]]) -> list[Line]:
         """Leave out what was there before: lines of the latest moment are given again."""
-        again = self._seen.copy()
+        known = _known(self._seen, [text for when, text in pairs if when == self._latest])
         found = []
         for when, text in pairs:
-            if when is not None and when == self._latest and again[text]:
-                again[text] -= 1
+            if known and when is not None and when == self._latest:
+                known -= 1
                 continue
             found.append(Line(when, self.row.host, self.row.instance_id, text))
         times = [when for when, _ in pairs if when is not None]
         if times:
             newest = max(times)
-            self._seen = Counter(text for when, text in pairs if when == newest)
+            self._seen = [text for when, text in pairs if when == newest]
             self._latest = newest
         return found
+
+
+def _known(seen: list[str], now: list[str]) -> int:
+    """How many lines of one moment are old: those seen, and those before them.
+
+    The first answer can begin in the middle of a moment, since only so many lines were asked for.
+    """
+    for start in range(len(now) - len(seen) + 1) if seen else ():
+        if now[start : start + len(seen)] == seen:
+            return start + len(seen)
+    return 0
 
 
 def read_all(

@@ -7,9 +7,11 @@ in start-up time and in memory, for what only people need.
 
 import argparse
 import difflib
+import re
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from typing import NoReturn
 
 from hostmanager import __version__
 
@@ -88,9 +90,29 @@ def _run(argv: list[str]) -> int:
             parser.parse_args(argv[:1])  # --help and --version exit, all else is an error
         parser.error(_unknown(argv[0]))
     module = import_module(COMMANDS[argv[0]][0])
-    module.add_parser(parser.add_subparsers(dest="command"))
-    code: int = module.run(parser.parse_args(argv))
+    subparsers = parser.add_subparsers(dest="command", prog="hostmanager", parser_class=Parser)
+    module.add_parser(subparsers)
+    known, rest = parser.parse_known_args(argv)
+    if rest:
+        _refuse(subparsers.choices[argv[0]], rest)
+    code: int = module.run(known)
     return code
+
+
+def _refuse(parser: argparse.ArgumentParser, words: list[str]) -> NoReturn:
+    """Say which words a subcommand does not know, and what was probably meant."""
+    options = set(re.findall(r"--[a-z][a-z-]+", parser.format_help()))
+    nearest = difflib.get_close_matches(words[0], options, n=1, cutoff=0.6)
+    hint = f"; did you mean {nearest[0]}?" if nearest else ""
+    parser.error(f"unrecognized arguments: {' '.join(words)}{hint}")
+
+
+class Parser(argparse.ArgumentParser):
+    """The parser of a subcommand: an error is one sentence, not a page of usage above one."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say it, and where help is."""
+        self.exit(EXIT_USAGE, f"{self.prog}: {message}\nSee `{self.prog} --help`.\n")
 
 
 def _make_parser() -> argparse.ArgumentParser:

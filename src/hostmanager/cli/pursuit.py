@@ -50,6 +50,7 @@ class Pursuit:
         self._looked: dict[str, Answer | None] = {}
         self._sorted: dict[str, tuple[Mapping[str, Any], Mapping[str, Any]]] = {}
         self._until = 0.0
+        self._left = False
 
     def run(self, screen: Screen) -> int:
         """Do it all; the exit status."""
@@ -58,9 +59,13 @@ class Pursuit:
         view = View(self, screen)
         try:
             with view:
-                self.see_through(view.refresh)
+                try:
+                    self.see_through(view.refresh)
+                except BaseException:  # before anything is printed: the terminal may be gone
+                    again, lost = self._start_halfway()
+                    raise
         except KeyboardInterrupt:
-            view.interrupted()
+            view.interrupted(again, lost)
             return INTERRUPTED
         view.result()
         return self._code()
@@ -81,6 +86,7 @@ class Pursuit:
 
     def give_up(self) -> None:
         """Do not wait any longer; what was to be started again is told so now."""
+        self._left = True
         self._until = 0.0
 
     # --- telling ----------------------------------------------------------------------------
@@ -197,16 +203,31 @@ class Pursuit:
     def _give_up(self) -> None:
         """The time is over. What was to be started again is told so: it is when it has ended."""
         late = [course for course in self.courses if course.is_open]
-        halfway = [course for course in late if course.stage != course.step.final]
+        again, lost = self._start_halfway()
+        for course in late:
+            then = " It is started when it has ended." if course in again else ""
+            then = " It was NOT told up again." if course in lost else then
+            why = course.step.why or f"it is {course.step.state or course.step.row.state}"
+            if self._left and course not in lost:
+                course.step.why = f"{why.rstrip('.')}.{then}"  # under way: nothing has failed
+            else:
+                course.fail(f"not within {self._args.timeout:g} s: {why}.{then}", "timeout")
+
+    def _start_halfway(self) -> tuple[list[Course], list[Course]]:
+        """Whatever was only to be ended first is told up now; it is started when it has ended.
+
+        Returns:
+            Those that were told so, and those whose manager did not take it.
+        """
+        halfway = [c for c in self.courses if c.is_open and c.stage != c.step.final]
         for course in halfway:
             course.stage = course.step.final
         by_host = self._by_host(halfway)
         work = {host: self._telling(host, courses) for host, courses in by_host.items()}
-        in_parallel(work, self._args.answer_time)
-        for course in late:
-            then = " It is started when it has ended." if course in halfway else ""
-            why = course.step.why or f"it is {course.step.state or course.step.row.state}"
-            course.fail(f"not within {self._args.timeout:g} s: {why}.{then}", "timeout")
+        answers = in_parallel(work, self._args.answer_time) if work else {}
+        told = {host for host, a in answers.items() if not isinstance(a, AskError) and a.ok}
+        again = [course for course in halfway if course.step.row.host in told]
+        return again, [course for course in halfway if course not in again]
 
     # --- the rest ---------------------------------------------------------------------------
 

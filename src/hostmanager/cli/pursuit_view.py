@@ -1,6 +1,7 @@
 """How `up`, `down` and `restart` look while they wait, and what they say in the end."""
 
 import time
+from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -93,25 +94,28 @@ class View:
             count = f"{there} of {counted(len(courses), 'agent')}"
             self._screen.line(f"{count} {'is' if len(courses) == 1 else 'are'} {final}", style)
 
-    def interrupted(self) -> None:
+    def interrupted(self, again: Sequence[Course], lost: Sequence[Course]) -> None:
         """Say what goes on on the hosts, and what does not."""
         remark = self._screen.remark
-        courses = [course for course in self._pursuit.courses if course.is_open]
-        halfway = [course for course in courses if course.stage != course.step.final]
-        if any(course.told_at is None and course not in halfway for course in courses):
+        open_ones = [course for course in self._pursuit.courses if course.is_open]
+        courses = [course for course in open_ones if course not in again and course not in lost]
+        if any(course.told_at is None for course in courses):
             remark("interrupted while the managers were being told; some may have been.")
-        told = [c for c in courses if c not in halfway and c.told_at is not None]
+        told = [c for c in courses if c.told_at is not None]
         for stage in ("up", "down"):
             names = [c.step.row.instance_id for c in told if c.stage == stage]
             if names:
                 remark(f"interrupted; on the hosts it goes on: told {stage}: {few(names, 10)}.")
-        if halfway:
-            names = [course.step.row.instance_id for course in halfway]
+        if again:
+            names = [course.step.row.instance_id for course in again]
+            remark(f"interrupted; on the hosts it goes on: {few(names, 10)}, started when ended.")
+        if lost:
+            names = [course.step.row.instance_id for course in lost]
             remark(
                 "interrupted; these were told down, and NOT yet told up again: "
                 f"{', '.join(names)}. To start them: hostmanager up {' '.join(names)}"
             )
-        if not courses:
+        if not open_ones:
             remark("interrupted; everything had been done.")
 
 

@@ -1,7 +1,9 @@
 """`hostmanager up`, `down` and `restart`: say what will happen, do it, and see it through."""
 
 import argparse
-from collections.abc import Sequence
+import contextlib
+import signal
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from hostmanager.cli.errors import DONE, NO_ANSWER, NOT_REACHED, CommandError
@@ -76,7 +78,7 @@ def add_parser(subparsers: Any) -> None:
         parser = new_parser(subparsers, name, what + _COMMON, epilog)
         add_selection(parser, whole=True)
         parser.add_argument("--dry-run", action="store_true", help="only show what would happen")
-        parser.add_argument("--yes", "-y", action="store_true", help="do not ask before")
+        parser.add_argument("--yes", "-y", action="store_true", help="do not ask before all agents are stopped")
         parser.add_argument("--no-wait", action="store_true", help="tell them, and do not wait")
         parser.add_argument(
             "--timeout",
@@ -114,8 +116,26 @@ def _carry_out(
     from hostmanager.cli.pursuit import Pursuit  # noqa: PLC0415 - not for a dry run
 
     pursuit = Pursuit(site, plan, found, args)
-    code = max(pursuit.run(screen), _code_before(plan))
+    with ended_like_ctrl_c():
+        code = max(pursuit.run(screen), _code_before(plan))
     return screen.answer(code, **plan.as_json(), dry_run=False)
+
+
+@contextlib.contextmanager
+def ended_like_ctrl_c() -> Iterator[None]:
+    """A terminal that is closed, or a `kill`, must leave nothing ended that was to come back."""
+
+    def interrupt(_number: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = {
+        number: signal.signal(number, interrupt) for number in (signal.SIGHUP, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _code_before(plan: Plan) -> int:
@@ -132,7 +152,7 @@ def _show(plan: Plan, screen: Screen) -> None:
     for step in plan.steps:
         by_host.setdefault(step.row.host, []).append(step)
     if not plan.steps:
-        screen.line(f"nothing to {verb}")
+        screen.line("nothing was changed" if plan.refused else f"nothing to {verb}")
     for host, steps in by_host.items():
         names = [_name(step) for step in steps]
         screen.line(f"{verb} on {host}: {', '.join(names)}")

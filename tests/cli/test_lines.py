@@ -1,0 +1,58 @@
+"""Which lines of an agent's output are new."""
+
+from typing import Any, cast
+
+import pytest
+
+from hostmanager.cli.asking import Manager, Reply
+from hostmanager.cli.lines import Source
+from hostmanager.cli.rows import Row
+
+
+class Output:
+    """Stands for a manager that answers `output` from what an agent has written so far."""
+
+    def __init__(self) -> None:
+        self.written: list[tuple[float, str]] = []
+
+    def run(self, _operation: str, _limit: float, **params: Any) -> Reply:
+        since = params["since"] or 0.0
+        lines = [pair for pair in self.written if pair[0] >= since][-params["lines"] :]
+        return Reply(True, "", {"instance_id": params["instance_id"], "lines": lines})
+
+
+@pytest.fixture
+def output() -> Output:
+    return Output()
+
+
+@pytest.fixture
+def source(output: Output) -> Source:
+    return Source(Row("daq1", "a"), cast("Manager", output))
+
+
+def texts(source: Source, lines: int) -> list[str]:
+    return [line.text for line in source.read(lines, None, 1.0)]
+
+
+def test_what_the_first_answer_left_out_of_a_moment_does_not_come_later(output, source):
+    output.written = [(5.0, "a"), (5.0, "b"), (5.0, "c")]
+    assert texts(source, 1) == ["c"]
+    assert texts(source, 100) == []
+    output.written += [(5.0, "d"), (6.0, "e")]
+    assert texts(source, 100) == ["d", "e"]
+    assert texts(source, 100) == []
+
+
+def test_the_same_line_again_in_the_same_moment_is_new(output, source):
+    output.written = [(5.0, "a"), (5.0, "a")]
+    assert texts(source, 100) == ["a", "a"]
+    output.written += [(5.0, "a")]
+    assert texts(source, 100) == ["a"]
+
+
+def test_lines_that_were_put_aside_meanwhile_hide_nothing(output, source):
+    output.written = [(5.0, "a"), (5.0, "b")]
+    assert texts(source, 100) == ["a", "b"]
+    output.written = [(5.0, "c"), (7.0, "d")]  # the older file is gone
+    assert texts(source, 100) == ["c", "d"]
