@@ -237,9 +237,8 @@ def _disagreements(host: HostEntry, child: Mapping[str, Any], entry: Entry | Non
         return [(Severity.WARNING, "its entry in the site config cannot be used")]
     if entry is None or entry.spec is None:
         why = "not in the site config" if entry is None else "the site config says 'ignore'"
-        if child["next_action"] == "wait_dead":
-            return [(Severity.WARNING, why)]  # that is being seen to
-        return [(Severity.WARNING, f"{why}; {reload} would end it")]
+        ends = child["next_action"] == "wait_dead"  # so that has been seen to
+        return [(Severity.WARNING, why if ends else f"{why}; {reload} would end it")]
     kind = Kind.DOCKER if suffix else Kind.HOST
     plain = _SUFFIX.sub("", str(child["agent_class"]))
     if (plain, kind) != (entry.agent_class, entry.spec.kind):

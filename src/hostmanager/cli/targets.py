@@ -78,7 +78,9 @@ def add_parser(subparsers: Any) -> None:
         parser = new_parser(subparsers, name, what + _COMMON, epilog)
         add_selection(parser, whole=True)
         parser.add_argument("--dry-run", action="store_true", help="only show what would happen")
-        parser.add_argument("--yes", "-y", action="store_true", help="do not ask before all agents are stopped")
+        parser.add_argument(
+            "--yes", "-y", action="store_true", help="do not ask before all agents are stopped"
+        )
         parser.add_argument("--no-wait", action="store_true", help="tell them, and do not wait")
         parser.add_argument(
             "--timeout",
