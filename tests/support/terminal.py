@@ -1,5 +1,6 @@
 """`hostmanager top` in a terminal of tmux: what it shows is what somebody would read."""
 
+import itertools
 import os
 import shutil
 import subprocess
@@ -12,6 +13,8 @@ from tests.support.waiting import wait_for
 
 HOSTMANAGER = str(Path(sys.executable).parent / "hostmanager")
 
+_count = itertools.count(1)
+
 NEEDS_TMUX = pytest.mark.skipif(
     shutil.which("tmux") is None, reason="tmux is not installed: no terminal to look at"
 )
@@ -22,7 +25,8 @@ class Terminal:
 
     def __init__(self, folder, site_file, *words):
         self._is_open = True
-        self._socket = str(folder / "tmux.socket")
+        # Of its own: the server of an earlier one may not be gone yet.
+        self._socket = str(folder / f"tmux.{next(_count)}")
         command = [HOSTMANAGER, "top", "--site-file", str(site_file), *words]
         shell = '"$@"; echo "exit $?"; stty -a | grep -o " echo "; sleep 600'
         self._tmux(
