@@ -57,11 +57,14 @@ class Pursuit:
         from hostmanager.cli.pursuit_view import View  # noqa: PLC0415 - rich
 
         view = View(self, screen)
+        again: list[Course] = []
+        lost: list[Course] = []
         try:
             with view:
                 try:
                     self.see_through(view.refresh)
                 except BaseException:  # before anything is printed: the terminal may be gone
+                    lost = self._halfway()  # for somebody who does not wait for that either
                     again, lost = self._start_halfway()
                     raise
         except KeyboardInterrupt:
@@ -213,13 +216,17 @@ class Pursuit:
             else:
                 course.fail(f"not within {self._args.timeout:g} s: {why}.{then}", "timeout")
 
+    def _halfway(self) -> list[Course]:
+        """Those that are being ended, and are to be started after that."""
+        return [c for c in self.courses if c.is_open and c.stage != c.step.final]
+
     def _start_halfway(self) -> tuple[list[Course], list[Course]]:
         """Whatever was only to be ended first is told up now; it is started when it has ended.
 
         Returns:
             Those that were told so, and those whose manager did not take it.
         """
-        halfway = [c for c in self.courses if c.is_open and c.stage != c.step.final]
+        halfway = self._halfway()
         for course in halfway:
             course.stage = course.step.final
         by_host = self._by_host(halfway)
