@@ -214,7 +214,7 @@ def test_ctrl_c_ends_the_waiting_and_says_what_goes_on(place):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP, signal.SIGTERM])
 def test_a_restart_that_nobody_waits_for_any_longer_goes_on_on_the_hosts(place, number):
-    place.write(daq1=[instance("slow", "--behave", "slow-stop", 3)])
+    place.write(daq1=[instance("slow", "--behave", "slow-stop", 6)])
     place.start("daq1", options=("--stop-timeout", "30"))
     wait_states(place, slow="up")
     before = place.status()["slow"]["pid"]
