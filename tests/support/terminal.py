@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.processes import alive
 from tests.support.waiting import wait_for
 
 HOSTMANAGER = str(Path(sys.executable).parent / "hostmanager")
@@ -33,7 +34,8 @@ class Terminal:
             *("-f", "/dev/null", "new-session", "-d", "-x", "80", "-y", "24"),
             *("-e", "OCS_CONFIG_DIR=", "sh", "-c", shell, "sh", *command),
         )
-        self.pid = int(self._tmux("display-message", "-p", "#{pane_pid}"))
+        pids = self._tmux("display-message", "-p", "#{pane_pid} #{pid}").split()
+        self.pid, self._server = (int(pid) for pid in pids)
 
     def _tmux(self, *words):
         done = subprocess.run(
@@ -82,6 +84,9 @@ class Terminal:
         return int(found.stdout.split()[0])
 
     def close(self):
-        if self._is_open:
-            self._tmux("kill-server")
+        """End the server and what runs in it; both are gone when this returns."""
+        if not self._is_open:
+            return
         self._is_open = False
+        self._tmux("kill-server")  # which answers before it ends
+        wait_for(lambda: not alive(self.pid) and not alive(self._server), 20, "its end")

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-from tinyagents.notes import note
+from tinyagents.notes import note, publish
 
 LINE = 100  # bytes, of each line of a chatty one
 _GRANDCHILD = "import time\nwhile True: time.sleep(1000)"
@@ -115,7 +115,9 @@ def chatty(options: Namespace) -> NoReturn:
         lines = due
         time.sleep(0.005)
     spent = time.monotonic() - begun
-    note(options.working_dir, "chatty", options.instance_id, f"{lines} {lines * LINE} {spent:.3f}")
+    if options.working_dir is not None:
+        done = Path(options.working_dir, "chatty", options.instance_id)
+        publish(done, f"{lines} {lines * LINE} {spent:.3f}\n")
     on_signals(options, end)  # first this, then the look: no signal is missed
     if told:
         end(told[0])
@@ -200,10 +202,7 @@ def segfault(options: Namespace) -> NoReturn:
 def dump_env(options: Namespace) -> NoReturn:
     found = surroundings()
     path = Path(options.dump or f"{options.working_dir or '.'}/dumps/{options.instance_id}.json")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_suffix(".draft")
-    draft.write_text(json.dumps(found, indent=2))
-    draft.rename(path)  # whoever sees the file sees all of it
+    publish(path, json.dumps(found, indent=2))
     ok(options)
 
 

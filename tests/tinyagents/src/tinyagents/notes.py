@@ -13,3 +13,11 @@ def note(working_dir: str | None, folder: str, instance_id: str, line: str) -> N
     file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     os.write(file, f"{line}\n".encode())
     os.close(file)
+
+
+def publish(path: Path, text: str) -> None:
+    """Write a file that is seen whole or not at all: whoever waits for it may read it at once."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.draft")
+    draft.write_text(text)
+    draft.rename(path)
