@@ -96,6 +96,8 @@ def test_names_patterns_classes_and_hosts_narrow_it_down(place):
     assert set(place.status("--class", "TinyAgnet")) == {"typo"}
     assert set(place.status("--host", "daq2")) == {"typo", "cam1"}
     assert set(place.status("--wrong")) == {"crash", "typo"}
+    assert place.run("status", "--wrong", "--json").json["summary"]["agents"] == 6
+    assert place.run("status", "--wrong", "fake*").out == "1 host, 2 agents: all as wanted\n"
     assert place.run("status", "fake*").code == 0
 
 
@@ -107,6 +109,8 @@ def test_names_patterns_classes_and_hosts_narrow_it_down(place):
         (["--host", "daq3"], "has no such host. Did you mean"),
         (["--class", "TinyAgents"], "Did you mean 'TinyAgent'"),
         (["hm-daq1"], "is the manager of host daq1"),
+        (["daq1"], "daq1 is a host. Use --host daq1 for all of its agents."),
+        (["TinyAgent"], "TinyAgent is a class of agents. Use --class TinyAgent"),
         (["cam1", "--host", "daq1"], "there is no agent 'cam1' on daq1"),
     ],
 )

@@ -182,6 +182,33 @@ def test_up_wakes_a_manager_that_was_told_to_stop_and_starts_nothing_else(place)
     assert place.states() == {"a": "up", "b": "down"}
 
 
+def test_up_waits_for_a_manager_that_still_ends_its_agents_and_wakes_it_then(place):
+    place.write(testhost=[instance("slow", "--behave", "slow-stop", 4), instance("a")])
+    place.start("testhost", options=("--stop-timeout", "30"))
+    wait_states(place, slow="up", a="up")
+    client(place.site).manager.stop()
+    done = place.run("status")
+    assert "was told to stop looking after agents, and is ending them" in done.out
+    assert place.states()["slow"] == "wait_dead"
+    refused = place.run("down", "slow")
+    assert refused.code == 1
+    assert "! testhost slow: its manager was told to stop, and is ending it" in refused.out
+    done = place.run("up", "slow", "--no-wait")
+    assert (done.code, "1 agent told up; not waited for" in done.out) == (0, True)
+    wait_states(place, slow="up", a="down")
+
+
+def test_up_gives_up_on_a_manager_that_does_not_come_to_an_end(place):
+    place.write(testhost=[instance("slow", "--behave", "slow-stop", 6)])
+    place.start("testhost", options=("--stop-timeout", "30"))
+    wait_states(place, slow="up")
+    client(place.site).manager.stop()
+    done = place.run("up", "slow", "--timeout", "1")
+    assert done.code == 1
+    assert "not within 1 s: its manager has not begun again yet" in done.out
+    wait_states(place, slow="?")  # nobody tells it up behind anybody's back
+
+
 def test_somebody_who_says_otherwise_meanwhile_is_told_of(place):
     place.write(testhost=[instance("slow", "--behave", "slow-stop", 3)])
     place.start("testhost", options=("--stop-timeout", "30"))

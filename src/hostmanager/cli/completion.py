@@ -49,12 +49,18 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument(
         "what",
-        choices=(*SHELLS, *WORDS),
+        type=_shell,
         metavar="{bash,zsh,fish}",
         help="the shell (ids, hosts, classes: what the scripts ask for)",
     )
     parser.add_argument("--site", help=argparse.SUPPRESS)
     parser.add_argument("--site-file", help=argparse.SUPPRESS)
+
+
+def _shell(text: str) -> str:
+    if text not in SHELLS + WORDS:
+        raise argparse.ArgumentTypeError(f"{text!r} is none of the shells {', '.join(SHELLS)}")
+    return text
 
 
 def run(args: argparse.Namespace) -> int:

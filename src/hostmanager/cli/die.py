@@ -9,7 +9,7 @@ from hostmanager.cli.asking import AskError, Manager, Reply, Trouble
 from hostmanager.cli.each import as_json, code_of, crew, have_done, tell
 from hostmanager.cli.errors import NOT_REACHED, CommandError
 from hostmanager.cli.human import counted, few
-from hostmanager.cli.options import EXIT_STATUS, add_common, add_hosts, new_parser, seconds
+from hostmanager.cli.options import add_common, add_hosts, exit_status, new_parser, seconds
 from hostmanager.cli.screen import Screen, guarded
 from hostmanager.cli.sites import read_site
 
@@ -26,7 +26,7 @@ no agent notices."""
 
 EPILOG = f"""\
 {
-    EXIT_STATUS.format(
+    exit_status(
         done="they have ended, and everything that they were to end",
         not_reached="something could not be ended, or a manager refuses; it was said why",
     )

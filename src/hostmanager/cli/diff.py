@@ -9,7 +9,7 @@ from typing import Any
 from hostmanager.cli.asking import AskError, Trouble, in_parallel
 from hostmanager.cli.each import crew, insist_on_router
 from hostmanager.cli.errors import DONE, NO_ANSWER, NOT_REACHED
-from hostmanager.cli.options import EXIT_STATUS, add_common, add_hosts, new_parser
+from hostmanager.cli.options import add_common, add_hosts, exit_status, new_parser
 from hostmanager.cli.screen import Screen, guarded
 from hostmanager.cli.sites import HostEntry, read_site
 from hostmanager.core.model import InstanceSpec, Kind, Target
@@ -30,7 +30,7 @@ marks:
   *   other settings: it goes on as it is until somebody restarts it
   !   broken: an entry, then its agent would be left as it is; or all of the host
 
-{EXIT_STATUS.format(done="a reload would change nothing", not_reached="it would change something")}
+{exit_status(done="a reload would change nothing", not_reached="it would change something")}
 examples:
   hostmanager diff
   hostmanager diff --host daq1 --site-file new-site.yaml

@@ -11,10 +11,10 @@ from hostmanager.cli.asking import AskError, Manager, Reply, Trouble, in_paralle
 from hostmanager.cli.errors import DONE, NO_ANSWER, NOT_REACHED, CommandError
 from hostmanager.cli.human import harmless, moment
 from hostmanager.cli.options import (
-    EXIT_STATUS,
     add_common,
     add_hosts,
     add_since,
+    exit_status,
     new_parser,
     whole_number,
 )
@@ -52,11 +52,7 @@ kinds:
   manager           the manager itself started, ended, or had been killed
   journal           of the journal itself
 
-{
-    EXIT_STATUS.format(
-        done="shown", not_reached="a manager could not read its journal; it was said why"
-    )
-}
+{exit_status(done="shown", not_reached="a manager could not read its journal; it was said why")}
 examples:
   hostmanager history
       the last {ENTRIES} things that happened at the site

@@ -12,10 +12,10 @@ from hostmanager.cli.errors import DONE, NO_ANSWER, NOT_REACHED, CommandError
 from hostmanager.cli.human import few, harmless, moment, without_stamp
 from hostmanager.cli.lines import MOST, Line, Source, read_all
 from hostmanager.cli.options import (
-    EXIT_STATUS,
     add_common,
     add_selection,
     add_since,
+    exit_status,
     new_parser,
     whole_number,
 )
@@ -38,9 +38,10 @@ managers, so nobody has to log in to a host."""
 
 EPILOG = f"""\
 {
-    EXIT_STATUS.format(
+    exit_status(
         done="the output of every agent was shown, or there was none yet",
         not_reached="a manager could not give the output of an agent; it was said why",
+        interrupted="interrupted; with --follow, Ctrl-C is the usual end, and it is 0",
     )
 }
 examples:

@@ -11,13 +11,16 @@ from hostmanager.cli.human import SINCE_HELP, parse_length, parse_since
 ANSWER_TIME = 5.0
 """Seconds that a host has for an answer, unless told."""
 
-EXIT_STATUS = """\
+
+def exit_status(*, done: str, not_reached: str, interrupted: str = "interrupted (Ctrl-C)") -> str:
+    """Give the part of a help text that tells what each exit status means."""
+    return f"""\
 exit status:
   0    {done}
   1    {not_reached}
   2    the command line or the site config makes no sense; nothing was done
   3    the router, or the manager of a host that it is about, does not answer
-  130  interrupted (Ctrl-C)
+  130  {interrupted}
 """
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from hostmanager.cli.asking import AskError, Trouble, in_parallel
 from hostmanager.cli.each import Crew, as_json, code_of, crew, have_done, insist_on_router, tell
 from hostmanager.cli.errors import DONE, NO_ANSWER, NOT_REACHED
-from hostmanager.cli.options import EXIT_STATUS, add_common, add_hosts, new_parser, seconds
+from hostmanager.cli.options import add_common, add_hosts, exit_status, new_parser, seconds
 from hostmanager.cli.screen import Screen, guarded
 from hostmanager.cli.sites import read_site
 
@@ -21,7 +21,7 @@ of other projects are left alone."""
 
 EPILOG = f"""\
 {
-    EXIT_STATUS.format(
+    exit_status(
         done="shown; with --remove: none is left",
         not_reached="at least one could not be removed, or a manager could not tell",
     )

@@ -119,6 +119,8 @@ def make_plan(
             if command == "up":
                 woken.add(row.host)
                 steps.append(Step(row, "up"))
+            elif row.child is not None and row.state != "down":
+                refused.append(Refusal(row, "its manager was told to stop, and is ending it"))
             else:
                 already.append(row)
             continue

@@ -8,7 +8,7 @@ from typing import Any
 from hostmanager.cli.asking import Manager, Reply
 from hostmanager.cli.each import as_json, code_of, crew, have_done, tell
 from hostmanager.cli.news import Reader, follow
-from hostmanager.cli.options import EXIT_STATUS, add_common, add_hosts, new_parser, seconds
+from hostmanager.cli.options import add_common, add_hosts, exit_status, new_parser, seconds
 from hostmanager.cli.screen import Screen, guarded
 from hostmanager.cli.sites import read_site
 
@@ -22,7 +22,7 @@ would run another image after `hostmanager restart`. Ctrl-C ends the waiting, no
 
 EPILOG = f"""\
 {
-    EXIT_STATUS.format(
+    exit_status(
         done="all images were pulled", not_reached="at least one was not; it was said which and why"
     )
 }

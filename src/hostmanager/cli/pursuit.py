@@ -41,6 +41,7 @@ class Pursuit:
         for course in self.courses:
             if course.step.row.host in plan.woken:
                 course.patience = WAKING
+                course.step.why = "its manager has not begun again yet"
         self._args = args
         hosts = dict.fromkeys(step.row.host for step in plan.steps)
         self._managers = managers(site, args, hosts)
@@ -97,7 +98,9 @@ class Pursuit:
     def _tell_first(self) -> None:
         """Tell all hosts the first stage, at the same time."""
         self._until = time.monotonic() + self._args.timeout
-        by_host = self._by_host(self.courses)
+        # A manager that is to begin again has to end what it ends first: nobody waits for that.
+        self._tell_later([c for c in self.courses if c.step.row.host in self.plan.woken])
+        by_host = self._by_host(c for c in self.courses if c.step.row.host not in self.plan.woken)
         work = {host: self._telling(host, courses) for host, courses in by_host.items()}
         for host, answer in in_parallel(work, self._args.answer_time).items():
             self._take_answer(host, by_host[host], answer)
@@ -107,7 +110,7 @@ class Pursuit:
         requests = [[course.step.row.instance_id, course.stage] for course in courses]
         limit = self._args.answer_time
         if host in self.plan.woken:
-            return lambda: _wake(manager, requests)
+            return lambda: _wake(manager, requests, self._args.timeout)
         return lambda: manager.run("update", limit, requests=requests)
 
     def _tell_later(self, courses: Sequence[Course]) -> None:
@@ -252,8 +255,16 @@ class Pursuit:
         return NOT_REACHED if outcomes & {"failed", "timeout", "pending"} else DONE
 
 
-def _wake(manager: Manager, requests: list[list[str]]) -> Reply:
-    """Begin the manager process again, with nothing up but what is asked for."""
+def _wake(manager: Manager, requests: list[list[str]], patience: float) -> Reply:
+    """Begin the manager process again, with nothing up but what is asked for.
+
+    One that was told to stop just now ends its agents first; until then, it cannot begin.
+    """
+    until = time.monotonic() + patience
+    while manager.session().get("status") == "stopping":
+        if time.monotonic() > until:
+            return Reply(False, f"its manager still ends its agents, after {patience:g} s")
+        time.sleep(LOOK)
     manager.start("manager", requests=[["all", "down"], *requests])
     until = time.monotonic() + BEGIN_PATIENCE
     session: dict[str, Any] = {}

@@ -4,7 +4,7 @@ import argparse
 from typing import Any
 
 from hostmanager.cli.each import as_json, code_of, crew, have_done, tell
-from hostmanager.cli.options import EXIT_STATUS, add_common, add_hosts, new_parser, seconds
+from hostmanager.cli.options import add_common, add_hosts, exit_status, new_parser, seconds
 from hostmanager.cli.screen import Screen, guarded
 from hostmanager.cli.sites import read_site
 
@@ -19,7 +19,7 @@ file is shown with line and column, and changes nothing."""
 
 EPILOG = f"""\
 {
-    EXIT_STATUS.format(
+    exit_status(
         done="all have read it, and nothing is wrong with it",
         not_reached="at least one found something wrong, or was told to stop looking after agents",
     )

@@ -139,6 +139,12 @@ def host_rows(host: HostEntry, answer: Mapping[str, Any] | AskError | None) -> H
         rows = tuple(_unknown(host, entry) for entry in host.entries.values())
         return HostRows(host, answer, "", {}, rows, Severity.WRONG, (str(answer), *config))
     process = str(answer.get("status", "stopped"))
+    data = answer.get("data") or {}
+    if process == "stopping" and data.get("child_states"):
+        reason = "its manager was told to stop looking after agents, and is ending them"
+        return HostRows(
+            host, None, process, data, _rows(host, data), Severity.WRONG, (reason, *config)
+        )
     if process != "running":
         rows = tuple(_unknown(host, entry) for entry in host.entries.values())
         reason = (
@@ -146,7 +152,6 @@ def host_rows(host: HostEntry, answer: Mapping[str, Any] | AskError | None) -> H
             f"`hostmanager up --host {host.name} --all` makes it start them"
         )
         return HostRows(host, None, process, {}, rows, Severity.WRONG, (reason, *config))
-    data = answer.get("data") or {}
     severity, reasons = _of_host(host, data)
     if config:
         severity = max(severity, Severity.WARNING)

@@ -113,6 +113,10 @@ def _no_such_agent(
                 f"{word} is the manager of host {host.host.name}, not one of its agents. "
                 f"Use --host {host.host.name} for all of its agents."
             )
+        if host.host.name == word and not args.host:
+            return f"{word} is a host. Use --host {word} for all of its agents."
+    if not is_pattern(word) and any(_has_class(row, [word]) for row in rows):
+        return f"{word} is a class of agents. Use --class {word} for all of them."
     mute = [host.host.name for host in found if host.trouble is not None]
     unseen = f" (Hosts that did not answer, so may have more: {few(mute)}.)" if mute else ""
     hint = near(word, (row.instance_id for row in rows))

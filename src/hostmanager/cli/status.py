@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from hostmanager.cli.errors import DONE, NO_ANSWER, NOT_REACHED, CommandError
-from hostmanager.cli.options import EXIT_STATUS, add_common, add_selection, new_parser, seconds
+from hostmanager.cli.options import add_common, add_selection, exit_status, new_parser, seconds
 from hostmanager.cli.rows import HostRows, Row, Severity, no_router, silent
 from hostmanager.cli.screen import Screen, guarded
 from hostmanager.cli.selection import hosts_of, look, select
@@ -26,9 +26,10 @@ states:
   -            no manager looks after it
 
 {
-    EXIT_STATUS.format(
+    exit_status(
         done="every agent is as it is wanted",
         not_reached="at least one is not, or a manager cannot use its site config",
+        interrupted="interrupted; with --watch, Ctrl-C ends it with what was so last: 0, 1 or 3",
     )
 }
 examples:
@@ -49,7 +50,7 @@ def add_parser(subparsers: Any) -> None:
     """Add the subcommand."""
     parser = new_parser(subparsers, "status", DESCRIPTION, EPILOG)
     add_selection(parser)
-    parser.add_argument("--wrong", action="store_true", help="only what is wrong")
+    parser.add_argument("--wrong", action="store_true", help="no table, only what is wrong")
     parser.add_argument(
         "--watch",
         action="store_true",
@@ -82,7 +83,8 @@ def status(args: argparse.Namespace, screen: Screen) -> int:
         from hostmanager.cli.status_table import show  # noqa: PLC0415 - rich, not for programs
 
         show(chosen, screen, only_wrong=args.wrong)
-    return screen.answer(verdict(chosen), **as_json(site, chosen))
+    least = Severity.WARNING if args.wrong else Severity.OK
+    return screen.answer(verdict(chosen), **as_json(site, chosen, least))
 
 
 def narrowed(found: Sequence[HostRows], args: argparse.Namespace) -> list[HostRows]:
@@ -96,8 +98,6 @@ def narrowed(found: Sequence[HostRows], args: argparse.Namespace) -> list[HostRo
     hosts = []
     for host in found:
         rows = [row for row in host.rows if (row.host, row.instance_id) in chosen]
-        if args.wrong:
-            rows = [row for row in rows if row.severity >= Severity.WARNING]
         if rows or not picky:
             hosts.append(_with_rows(host, rows))
     return hosts
@@ -120,8 +120,14 @@ def verdict(found: Sequence[HostRows]) -> int:
     return DONE if all(row.reached for row in rows) else NOT_REACHED
 
 
-def as_json(site: Site, found: Sequence[HostRows]) -> dict[str, Any]:
-    """What programs get; docs/cli.md describes it."""
+def as_json(site: Site, found: Sequence[HostRows], least: Severity = Severity.OK) -> dict[str, Any]:
+    """What programs get; docs/cli.md describes it.
+
+    Args:
+        site: The site.
+        found: How things are; the summary counts all of it.
+        least: Agents that are listed are at least as bad as this.
+    """
     rows = [row for host in found for row in host.rows]
     managed = [row for row in rows if row.is_managed]
     return {
@@ -132,11 +138,11 @@ def as_json(site: Site, found: Sequence[HostRows]) -> dict[str, Any]:
             "agents": len(managed),
             **{level.word: sum(row.severity is level for row in managed) for level in Severity},
         },
-        "hosts": [_host_json(host) for host in found],
+        "hosts": [_host_json(host, least) for host in found],
     }
 
 
-def _host_json(host: HostRows) -> dict[str, Any]:
+def _host_json(host: HostRows, least: Severity) -> dict[str, Any]:
     data = host.data
     return {
         "host": host.host.name,
@@ -149,7 +155,7 @@ def _host_json(host: HostRows) -> dict[str, Any]:
         "config_parse_status": data.get("config_parse_status") or {},
         "orphans": data.get("orphans") or {},
         "new_tags": data.get("new_tags") or {},
-        "agents": [row_json(row) for row in host.rows],
+        "agents": [row_json(row) for row in host.rows if row.severity >= least],
     }
 
 

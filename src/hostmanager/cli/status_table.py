@@ -48,12 +48,12 @@ def show(found: Sequence[HostRows], screen: Screen, *, only_wrong: bool) -> None
     """Print the whole."""
     now = time.time()
     console = screen.console
-    parts = list(picture(found, now, console.width, tables=not only_wrong))
+    parts = list(picture(found, now, console.width, only_wrong=only_wrong))
     screen.show(*parts)
     if screen.is_terminal and worst(found) >= Severity.WARNING and _is_higher(parts, console):
         # What is wrong stands at the top, which has left the screen by now.
         screen.line()
-        screen.show(*again(found, now))
+        screen.show(*again(found, now, only_wrong=only_wrong))
         screen.show(headline(found))
 
 
@@ -67,7 +67,7 @@ def picture(
     now: float,
     width: int,
     *,
-    tables: bool = True,
+    only_wrong: bool = False,
     lines: int = LAST_LINES,
 ) -> Iterator[RenderableType]:
     """Everything that is to be shown, from the top; of each dead agent so many last lines.
@@ -75,13 +75,13 @@ def picture(
     A thousand agents are many lines; who shows only some of them takes no more than those.
     """
     yield headline(found)
-    wrong = troubles(found, now, lines)
+    wrong = troubles(found, now, lines, only_wrong=only_wrong)
     first = next(wrong, None)
     if first is not None:
         yield Text("")
         yield first
         yield from wrong
-    if tables:
+    if not only_wrong:
         yield Text("")
         yield from hosts_table(found, now, width)
 
@@ -111,9 +111,18 @@ def headline(found: Sequence[HostRows]) -> Text:
     return text.append(f"{fine} as wanted", "green")
 
 
-def troubles(found: Sequence[HostRows], now: float, lines: int = LAST_LINES) -> Iterator[Table]:
-    """What is wrong, the worst first, each with why, and with last lines."""
-    for severity, text, output in _findings(found, now):
+def troubles(
+    found: Sequence[HostRows],
+    now: float,
+    lines: int = LAST_LINES,
+    *,
+    only_wrong: bool = False,
+) -> Iterator[Table]:
+    """What is wrong, the worst first, each with why, and with last lines.
+
+    Then, unless only that is asked for, what is as it is wanted and yet worth a word.
+    """
+    for severity, text, output in _findings(found, now, only_wrong=only_wrong):
         yield _marked(severity, text)
         for line in output[-lines:]:
             yield _marked(
@@ -121,15 +130,15 @@ def troubles(found: Sequence[HostRows], now: float, lines: int = LAST_LINES) -> 
             )
 
 
-def again(found: Sequence[HostRows], now: float) -> Iterable[Table]:
+def again(found: Sequence[HostRows], now: float, *, only_wrong: bool) -> Iterable[Table]:
     """What is wrong, one line each."""
-    for severity, text, _ in _findings(found, now):
+    for severity, text, _ in _findings(found, now, only_wrong=only_wrong):
         text.no_wrap, text.overflow = True, "ellipsis"
         yield _marked(severity, text)
 
 
 def _findings(
-    found: Sequence[HostRows], now: float
+    found: Sequence[HostRows], now: float, *, only_wrong: bool
 ) -> Iterable[tuple[Severity, Text, Sequence[str]]]:
     for host in _by_severity(found):
         for reason in host.reasons if host.severity >= Severity.WARNING else ():
@@ -143,7 +152,7 @@ def _findings(
                 _named(row.host, row.instance_id, reason, row.severity),
                 last_words(row),
             )
-    for reason, names in _worth_a_word(rows).items():
+    for reason, names in _worth_a_word([] if only_wrong else rows).items():
         yield Severity.NOTE, Text(f"{harmless(reason)}: {few(names, MOST_NAMES)}", "dim"), ()
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from hostmanager.cli.errors import DONE, NO_ANSWER, NOT_REACHED, CommandError
 from hostmanager.cli.human import counted, few
-from hostmanager.cli.options import EXIT_STATUS, add_common, add_selection, new_parser, seconds
+from hostmanager.cli.options import add_common, add_selection, exit_status, new_parser, seconds
 from hostmanager.cli.plan import Plan, Step, make_plan
 from hostmanager.cli.rows import HostRows, no_router
 from hostmanager.cli.screen import Screen, guarded
@@ -70,7 +70,7 @@ _EXAMPLES = {
 def add_parser(subparsers: Any) -> None:
     """Add the three subcommands."""
     for name, what in _WHAT.items():
-        epilog = EXIT_STATUS.format(
+        epilog = exit_status(
             done="all agents are as they were told to be (with --no-wait: they were told)",
             not_reached="at least one is not, or could not be told; it was said which and why",
         )

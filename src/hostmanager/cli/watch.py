@@ -20,6 +20,9 @@ from hostmanager.cli.status_table import headline, picture
 
 NOT_YET = AskError(Trouble.SILENT, "no answer yet")
 
+States = dict[str, tuple[Severity, str]]
+"""By host, or host and agent: how bad it is, and in words."""
+
 
 def watch(site: Site, hosts: Sequence[str], args: argparse.Namespace, screen: Screen) -> int:
     """Show it until somebody has seen enough."""
@@ -56,7 +59,7 @@ def _fitted(found: list[HostRows], args: Any, console: Console) -> Group:
     now = time.time()
     heading = Text(no_wrap=True, overflow="ellipsis").append(f"{moment(now, now)} ", "dim")
     heading.append_text(headline(found))
-    parts = picture(found, now, console.width, tables=not args.wrong, lines=1)
+    parts = picture(found, now, console.width, only_wrong=args.wrong, lines=1)
     next(parts)  # the heading
     lines: list[Any] = [heading]
     left = console.height - 2
@@ -88,47 +91,47 @@ class _Cut:
 
 def _lines(site: Site, found: list[HostRows], look: Any, args: Any, screen: Screen) -> None:
     """Print the whole once (for programs, each time that it changes), then what changes."""
-    before: dict[str, str] = {}
-    shown: Any = None
+    before: States = {}
+    least = Severity.WARNING if args.wrong else Severity.OK
     while True:
-        if screen.json:
-            states = _states(found)
-            if states != shown:
-                screen.print_json(
-                    {"command": "status", "time": time.time(), **as_json(site, found)}
-                )
-            shown = states
-        else:
-            before = _print_changes(found, before, screen)
+        states = _states(found)
+        if not screen.json:
+            _print_changes(states, before, least, screen)
+        elif states != before:
+            content = as_json(site, found, least)
+            screen.print_json({"command": "status", "time": time.time(), **content})
+        before = states
         time.sleep(args.interval)
         found = look()
 
 
-def _print_changes(found: list[HostRows], before: dict[str, str], screen: Screen) -> dict[str, str]:
-    states = _states(found)
+def _print_changes(states: States, before: States, least: Severity, screen: Screen) -> None:
+    """Print what has changed and is at least so bad, or was."""
     clock = moment(time.time(), time.time())
-    for name, state in states.items():
-        if before.get(name) != state:
-            screen.line(f"{clock} {name} {state}")
+    nothing = (Severity.OK, "")
+    for name, (severity, text) in states.items():
+        was = before.get(name, nothing)
+        if text != was[1] and max(severity, was[0]) >= least:
+            screen.line(f"{clock} {name} {text}")
     for name in before.keys() - states.keys():
-        screen.line(f"{clock} {name} is gone")
+        if before[name][0] >= least:
+            screen.line(f"{clock} {name} is gone")
     screen.console.file.flush()
-    return states
 
 
-def _states(found: list[HostRows]) -> dict[str, str]:
-    """A line for each host and agent that changes when something does."""
-    states = {}
+def _states(found: list[HostRows]) -> States:
+    """A line for each host and agent that changes when something does, and how bad it is."""
+    states: States = {}
     for host in found:
         name = host.host.name
-        if host.trouble is not None or host.reasons:
+        told = "ok"
+        if host.severity >= Severity.WARNING:
             told = "no answer" if host.trouble is not None else "; ".join(host.reasons)
-            states[name] = told if host.severity >= Severity.WARNING else "ok"
-        else:
-            states[name] = "ok"
+        states[name] = host.severity, told
         for row in host.rows:
             wanted = f" (wanted {row.target})" if row.target not in (row.state, "") else ""
             pid = f" pid {row.get('pid')}" if row.get("pid") else ""
             reason = f": {'; '.join(row.reasons)}" if row.severity >= Severity.WARNING else ""
-            states[f"{name} {row.instance_id}"] = f"{row.state}{wanted}{pid}{reason}"
+            text = f"{row.state}{wanted}{pid}{reason}"
+            states[f"{name} {row.instance_id}"] = row.severity, text
     return states
