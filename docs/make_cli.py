@@ -51,7 +51,7 @@ hostmanager restart acu1            # end it, start it, see that it stays up
 | `hm-daq1 is not at the router` | the manager of that host does not run, or its host is off or cut off. Its agents may well be running. On the host: `systemctl status 'hostmanager-*'` |
 | `no answer within 5 s` | it is there and hangs, or its host is overloaded or frozen |
 | `its manager … was told to stop looking after agents` | somebody stopped the `manager` process; `hostmanager up --host H --all` begins again |
-| `its manager cannot use [SCF]: site.yaml:14:7: …` | the site config on that host is broken, here is where; what runs goes on |
+| `its manager cannot use the site config: site.yaml:14:7: …` (or `… all of …`) | the site config on that host is broken (or an entry of it), here is where; what runs goes on |
 | `told down; the site config says up` | somebody wants it down: `hostmanager history ID` says when. `up` if they are done |
 | `new in the site config`, `not in the site config`, `runs as …` | its manager has not read the site config since it was changed; `hostmanager diff` says what `hostmanager reload` would do |
 | `unstable` | it is up, but died lately |

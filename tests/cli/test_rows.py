@@ -40,7 +40,10 @@ def shown(bridge, site_file, run, *children, entries=None, **data):
         ({"next_action": "down"}, ("wrong", 1, "wanted up, but it is down")),
         ({"next_action": "?", "message": "No plugin."}, ("wrong", 1, "No plugin.")),
         ({"target_state": "down", "next_action": "?"}, ("warning", 1, "cannot operate")),
-        ({"stability": 0.5, "last_exit": DIED}, ("warning", 0, "unstable; code 3")),
+        (
+            {"stability": 0.5, "last_exit": DIED},
+            ("warning", 0, "unstable: it died lately (code 3)"),
+        ),
         ({"restart_required": True, "message": "Changed."}, ("warning", 0, "Changed.")),
         ({"restart_required": True}, ("warning", 0, "a restart would make")),
         ({"message": "The container is unhealthy."}, ("warning", 0, "unhealthy")),

@@ -28,6 +28,27 @@ def test_one_broken_block_costs_that_host_alone(bridge, site_file, run):
     assert "'crossbar_timeout'" in third
 
 
+def test_a_file_that_cannot_be_read_is_said_with_what_works_until_it_is_mended(
+    bridge, site_file, run
+):
+    bridge.write(site_file, daq1=["a"])
+    bridge.sessions["hm-daq1"] = {"manager": session(child("a"))}
+    good = site_file.read_text()
+    site_file.write_text(f"{good}\n  daq2: [\n")
+    done = run("status")
+    assert (done.code, done.out) == (2, "")
+    first, second = done.err.splitlines()
+    assert f"{site_file}:" in first
+    assert "the YAML cannot be read" in first
+    assert "--site-file with an older copy of it will do" in second
+    site_file.unlink()
+    done = run("status")
+    assert done.err.splitlines() == [f"hostmanager status: {site_file}: there is no such file."]
+    older = site_file.with_name("older.yaml")
+    older.write_text(good)
+    assert run("status", "--site-file", str(older)).code == 0
+
+
 def test_a_block_that_is_no_block_has_no_agents_and_ends_none(bridge, site_file, run):
     bridge.write(site_file, daq1=["a"])
     site_file.write_text(site_file.read_text() + "  daq2: nothing\n")

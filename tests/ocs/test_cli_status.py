@@ -245,7 +245,10 @@ def test_a_manager_whose_site_file_is_broken_is_wrong(place):
     place.managers["daq1"].process.send_signal(signal.SIGHUP)
 
     def told() -> bool:
-        return "its manager cannot use [SCF]" in place.run("status", "--site-file", str(other)).out
+        return (
+            "its manager cannot use the site config"
+            in place.run("status", "--site-file", str(other)).out
+        )
 
     wait_for(told, 20, "the manager to say what is wrong")
     assert place.run("status", "--site-file", str(other)).code == 1

@@ -5,7 +5,7 @@ every view can put first what is wrong.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
@@ -14,11 +14,15 @@ from hostmanager.cli.asking import AskError, Trouble
 from hostmanager.cli.human import counted, few, length
 from hostmanager.cli.sites import Entry, HostEntry
 from hostmanager.core.model import Kind
+from hostmanager.site.problems import Problem
 
 UNSTABLE = 0.5
 """Stability up to which an agent counts as unstable, as for `ocsbow` (contract, section 5)."""
 
 _SUFFIX = re.compile(r"\[(d|d\?|docker)\]$")
+_PARTLY = re.compile(r"\d+ instances?, \d+ errors?(, \d+ warnings?)?: ")
+"""What our manager says before the errors in a file that it could use in part."""
+
 _CHANGING = ("start", "wait_start", "wait_dead")
 
 
@@ -129,7 +133,7 @@ def host_rows(host: HostEntry, answer: Mapping[str, Any] | AskError | None) -> H
         answer: The session of its `manager` process, or why there is none; None: it has
             no manager.
     """
-    config = tuple(str(problem) for problem in host.problems if problem.is_error)
+    config = _of_config(host)
     if answer is None:
         rows = tuple(_unmanaged(host, entry) for entry in host.entries.values())
         reason = "it has no entry of class HostManager, so nobody looks after its agents"
@@ -140,10 +144,12 @@ def host_rows(host: HostEntry, answer: Mapping[str, Any] | AskError | None) -> H
         return HostRows(host, answer, "", {}, rows, Severity.WRONG, (str(answer), *config))
     process = str(answer.get("status", "stopped"))
     data = answer.get("data") or {}
+    severity, reasons = _of_host(host, data)
+    config = _of_config(host, " ".join(reasons))
     if process == "stopping" and data.get("child_states"):
         reason = "its manager was told to stop looking after agents, and is ending them"
         return HostRows(
-            host, None, process, data, _rows(host, data), Severity.WRONG, (reason, *config)
+            host, None, process, data, _rows(host, data, reasons), Severity.WRONG, (reason, *config)
         )
     if process != "running":
         rows = tuple(_unknown(host, entry) for entry in host.entries.values())
@@ -152,10 +158,24 @@ def host_rows(host: HostEntry, answer: Mapping[str, Any] | AskError | None) -> H
             f"`hostmanager up --host {host.name} --all` makes it start them"
         )
         return HostRows(host, None, process, {}, rows, Severity.WRONG, (reason, *config))
-    severity, reasons = _of_host(host, data)
     if config:
         severity = max(severity, Severity.WARNING)
-    return HostRows(host, None, process, data, _rows(host, data), severity, (*reasons, *config))
+    rows = _rows(host, data, reasons)
+    return HostRows(host, None, process, data, rows, severity, (*reasons, *config))
+
+
+def _of_config(host: HostEntry, said: str = "") -> tuple[str, ...]:
+    """What is wrong with its block in the site config.
+
+    What its manager has said already is left out, and what stands in the row of an instance.
+    """
+    errors = [p for p in host.problems if p.is_error and p.instance_id not in host.entries]
+    return tuple(str(problem) for problem in errors if not _is_in(problem, said))
+
+
+def _is_in(problem: Problem, said: str) -> bool:
+    """Whether it has been said: on another host, the file may have another name."""
+    return str(problem).removeprefix(problem.file) in said
 
 
 def _of_host(host: HostEntry, data: Mapping[str, Any]) -> tuple[Severity, list[str]]:
@@ -163,7 +183,7 @@ def _of_host(host: HostEntry, data: Mapping[str, Any]) -> tuple[Severity, list[s
     for source, (ok, _, text) in (data.get("config_parse_status") or {}).items():
         if not ok:
             severity = Severity.WRONG
-            reasons.append(f"its manager cannot use {source}: {text}")
+            reasons.append(_unusable(source, str(text)))
     orphans = data.get("orphans") or {}
     if orphans:
         severity = max(severity, Severity.WARNING)
@@ -175,24 +195,45 @@ def _of_host(host: HostEntry, data: Mapping[str, Any]) -> tuple[Severity, list[s
     return severity, reasons
 
 
-def _rows(host: HostEntry, data: Mapping[str, Any]) -> tuple[Row, ...]:
+def _unusable(source: str, text: str) -> str:
+    """What a manager says of a file: one broken entry costs no more than that entry."""
+    file = "the site config" if source == "[SCF]" else source
+    partly = _PARTLY.match(text)
+    if partly is None:
+        return f"its manager cannot use {file}: {text}"
+    return f"its manager cannot use all of {file}: {text[partly.end() :]}"
+
+
+def _rows(host: HostEntry, data: Mapping[str, Any], said: Sequence[str]) -> tuple[Row, ...]:
     children = {str(child["instance_id"]): child for child in data.get("child_states") or []}
     new_tags = data.get("new_tags") or {}
     names = [*host.entries, *(name for name in children if name not in host.entries)]
+    known = {p.instance_id for p in host.problems if p.is_error and _is_in(p, " ".join(said))}
     return tuple(
-        _row(host, name, children.get(name), host.entries.get(name), new_tags.get(name))
+        _row(
+            *(host, name, children.get(name), host.entries.get(name), new_tags.get(name)),
+            is_said=name in known,
+        )
         for name in names
     )
 
 
-def _row(host: HostEntry, name: str, child: Any, entry: Entry | None, new_tag: str | None) -> Row:
+def _row(
+    host: HostEntry,
+    name: str,
+    child: Any,
+    entry: Entry | None,
+    new_tag: str | None,
+    *,
+    is_said: bool,
+) -> Row:
     if child is None:
         assert entry is not None
-        return _untracked(host, entry)
+        return _untracked(host, entry, is_said=is_said)
     state = str(child["next_action"])
     found = [
         *_state_findings(child, state),
-        *_disagreements(host, child, entry),
+        *_disagreements(host, child, entry, is_said=is_said),
         *_remarks(child, entry, new_tag),
     ]
     found.sort(key=lambda pair: -pair[0])
@@ -228,18 +269,22 @@ def _state_findings(child: Mapping[str, Any], state: str) -> list[Finding]:
 def _settled_findings(child: Mapping[str, Any], state: str, message: str) -> list[Finding]:
     found = [(Severity.WARNING, message)] if message else []
     if state == "up" and child.get("stability", 1.0) <= UNSTABLE:
-        found.append((Severity.WARNING, _join("unstable", last_exit_text(child))))
+        how = last_exit_text(child)
+        text = "unstable: it died lately" + (f" ({how})" if how else "")
+        found.append((Severity.WARNING, text))
     return found
 
 
-def _disagreements(host: HostEntry, child: Mapping[str, Any], entry: Entry | None) -> list[Finding]:
+def _disagreements(
+    host: HostEntry, child: Mapping[str, Any], entry: Entry | None, *, is_said: bool
+) -> list[Finding]:
     """Where the manager says something else than the site config that was read here."""
     suffix = _SUFFIX.search(str(child["agent_class"]))
     reload = f"`hostmanager reload --host {host.name}`"
     if entry is None and suffix and suffix[1] == "docker":
         return []  # a service that nobody put under management
     if entry is not None and entry.broken:
-        return [(Severity.WARNING, "its entry in the site config cannot be used")]
+        return [(Severity.WARNING, _broken(host, entry, is_said=is_said))]
     if entry is None or entry.spec is None:
         why = "not in the site config" if entry is None else "the site config says 'ignore'"
         ends = child["next_action"] == "wait_dead"  # so that has been seen to
@@ -274,13 +319,17 @@ def _remarks(child: Mapping[str, Any], entry: Entry | None, new_tag: str | None)
     return found
 
 
-def _untracked(host: HostEntry, entry: Entry) -> Row:
+def _broken(host: HostEntry, entry: Entry, *, is_said: bool) -> str:
+    """What is wrong with an entry; briefly if its manager has said so."""
+    problems = [p for p in host.problems if p.is_error and p.instance_id == entry.instance_id]
+    text = "its entry in the site config cannot be used"
+    return text if is_said or not problems else f"{text}: {problems[0]}"
+
+
+def _untracked(host: HostEntry, entry: Entry, *, is_said: bool = False) -> Row:
     """Make the row of an entry that the manager does not have."""
     if entry.broken:
-        text = next(
-            (str(p) for p in host.problems if p.is_error and p.instance_id == entry.instance_id),
-            "its entry in the site config cannot be used",
-        )
+        text = _broken(host, entry, is_said=is_said)
         return Row(host.name, entry.instance_id, None, entry, "-", Severity.WARNING, (text,))
     if entry.spec is None:
         return _unmanaged(host, entry)
@@ -318,10 +367,6 @@ def next_attempt(child: Mapping[str, Any] | None, now: float) -> str:
 def _ended(child: Mapping[str, Any]) -> str:
     how = last_exit_text(child)
     return f"it ended with {how}" if how else "it ended"
-
-
-def _join(*parts: str) -> str:
-    return "; ".join(part.rstrip(".") for part in parts if part)
 
 
 _WORDS = (

@@ -10,6 +10,7 @@ import os
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from ocs.site_config import SiteConfig
@@ -21,6 +22,12 @@ from hostmanager.site.blocks import OVERRIDES
 from hostmanager.site.check import MANAGER_CLASS
 from hostmanager.site.problems import Problem
 from hostmanager.site.sitefile import FALLBACK_HOST
+
+BROKEN = (
+    "\nAgents and managers go on with what they have read before. Until the file is mended, "
+    "--site-file with an older copy of it will do."
+)
+"""What somebody in a hurry has to know when the file cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +112,8 @@ def read_site(args: argparse.Namespace, environ: Mapping[str, str] | None = None
             str(error).replace("the manager cannot", "this command cannot")
         ) from None
     except SiteFileError as error:
-        raise CommandError(str(error)) from None
+        hint = BROKEN if Path(path).is_file() else ""
+        raise CommandError(f"{error}{hint}") from None
     if not files:
         raise CommandError(f"{path}: there is no host under 'hosts'.")
     config = _config(args, next(iter(files.values())).data)
