@@ -106,6 +106,28 @@ def test_an_agent_that_dies_again_and_again_is_given_up_before_the_time_is_over(
     assert way.step.last_lines == ["last words"]
 
 
+def test_its_last_lines_are_waited_for_a_moment():
+    way = course("up")
+
+    def dies(when, output, now):
+        ended = {"code": 1, "time": when, "expected": False, "output": output}
+        way.see(state("up", "start_at", last_exit=ended, message="It died."), now, 0.0)
+
+    dies(1.0, ["of the first end"], 0.1)
+    dies(2.0, [], 0.2)
+    assert way.is_open
+    dies(2.0, ["of the second"], 0.3)
+    assert (way.step.outcome, way.step.last_lines) == ("failed", ["of the second"])
+
+    way = course("up")  # one that says nothing
+    dies(1.0, [], 0.1)
+    dies(2.0, [], 0.2)
+    dies(2.0, [], 1.1)
+    assert way.is_open
+    dies(2.0, [], 1.2)
+    assert (way.step.outcome, way.step.last_lines) == ("failed", [])
+
+
 def test_a_death_of_before_does_not_count():
     ended = {"code": 1, "time": 5.0, "expected": False, "output": []}
     way = course("up", before=state("up", "start_at", last_exit=ended))

@@ -148,9 +148,8 @@ class HostUnderTest:
 
     async def removed(self, instance_id: str) -> dict[str, Any]:
         """Wait until it is shown down and has no container any more."""
-        row = await self.down(instance_id)
         await self.removed_but(instance_id, set())
-        return row
+        return await self.down(instance_id)
 
     async def removed_but(self, instance_id: str, others: set[str]) -> None:
         """Wait until it is shown down, and only the containers of `others` are left."""

@@ -17,6 +17,9 @@ PATIENCE = 4.0
 
 LAST_LINES = 5
 
+LAST_WORDS = 1.0
+"""Seconds that the last lines of one that does not stay up may take to be read."""
+
 
 @dataclass(slots=True)
 class Course:
@@ -40,6 +43,7 @@ class Course:
     up_since: float | None = None
     patience: float = PATIENCE
     _old_death: float | None = None
+    _given_up: float | None = None
 
     @classmethod
     def of(cls, step: Step) -> "Course":
@@ -107,6 +111,9 @@ class Course:
             self._old_death = death
             self.up_since = None
         if len(self.deaths) >= DEATHS:
+            self._given_up = now if self._given_up is None else self._given_up
+            if not self.step.last_lines and now - self._given_up < LAST_WORDS:
+                return False
             self.fail(f"it does not stay up: {self.step.why or 'it dies again and again'}")
         if self.step.state != "up":
             self.up_since = None

@@ -143,7 +143,8 @@ class ProcessDriver:
 
     def _adopt(self, spec: InstanceSpec, found: Found, pidfd: int | None, report: Report) -> None:
         stamp = None if found.pid is None else stamps.read(found.pid)
-        kin = Kin(self._owner, spec.instance_id, found.pid, stamp)
+        known = () if stamp is None else (stamp,)
+        kin = Kin(self._owner, spec.instance_id, found.pid, known)
         run = _Run(spec.instance_id, self._command(spec), report, NO_PROCESS, kin)
         self._runs[spec.instance_id] = run
         if pidfd is not None and found.pid is not None:
@@ -232,7 +233,7 @@ class ProcessDriver:
         if isinstance(spawned, Alive):
             self._adopt(spec, spawned.found, spawned.pidfd, report)
             return
-        kin = Kin(self._owner, instance_id, spawned.pid, spawned.stamp)
+        kin = Kin(self._owner, instance_id, spawned.pid, spawned.stamps)
         run = _Run(instance_id, command, report, spawned, kin)
         self._runs[instance_id] = run
         self._loop.add_reader(spawned.pidfd, self._readable, run)
