@@ -56,6 +56,38 @@ def test_an_unknown_option_is_refused():
     assert "--nonsense" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["status", "--wrnog"], "unrecognized arguments: --wrnog; did you mean --wrong?"),
+        (["diff", "--zzz", "1"], "unrecognized arguments: --zzz 1"),
+        (["up", "a", "--timeout", "soon"], "argument --timeout: 'soon' is no length of time"),
+        (["completion", "tcsh"], "'tcsh' is none of the shells bash, zsh, fish"),
+        (["history", "--since"], "argument --since: expected one argument"),
+    ],
+)
+def test_a_wrong_option_of_a_command_is_said_in_one_sentence_and_where_help_is(words, said):
+    done = run(*words)
+    assert (done.returncode, done.stdout) == (2, "")
+    first, second = done.stderr.splitlines()
+    assert first.startswith(f"hostmanager {words[0]}: ")
+    assert said in first
+    assert second == f"See `hostmanager {words[0]} --help`."
+
+
+def test_where_no_program_can_be_started_run_says_so(tmp_path):
+    code = (
+        "import sys\n"
+        f"sys.executable = {str(tmp_path / 'gone')!r}\n"
+        "from hostmanager.agent.main import main\n"
+        "main(['--site-file', 'site.yaml'])"
+    )
+    done = run("-c", code, program=(sys.executable,))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"no program can be started by this user with {tmp_path / 'gone'}: " in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
 def test_run_has_the_options_of_the_agent():
     ours = run("run", "--help")
     agents = run("--help", program=(sys.executable, "-m", "hostmanager.agent"))

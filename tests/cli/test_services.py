@@ -8,6 +8,8 @@ from pathlib import Path
 
 from tests.cli.bridge import child, session
 
+from hostmanager.cli.screen import Screen
+
 HOSTMANAGER = str(Path(sys.executable).parent / "hostmanager")
 ORPHAN = {
     "compose_file": "/etc/ocs/compose.yaml",
@@ -95,6 +97,20 @@ def test_lines_without_a_time_stand_where_they_stood(bridge, site_file, run):
     shown = run("logs", "a", "b").out
     assert "b | b1" in shown
     assert "red [bold]" in shown
+
+
+def test_the_time_that_ocs_prints_is_left_out_only_where_somebody_looks(
+    bridge, site_file, run, monkeypatch
+):
+    two_hosts(bridge, site_file)
+    text = "2026-01-31T12:00:00+0000 the motor is warm"
+    bridge.tasks["output"] = lambda _, given: (
+        *(True, "", {"instance_id": "a", "lines": [[1.0, text]]}),
+    )
+    assert f"a | {text}" in run("logs", "a").out
+    assert json.loads(run("logs", "a", "--json").out)["text"] == text
+    monkeypatch.setattr(Screen, "is_terminal", True)
+    assert "a | the motor is warm" in run("logs", "a").out
 
 
 def test_what_agents_print_does_nothing_to_the_terminal(bridge, site_file, run):

@@ -37,6 +37,9 @@ def ask(site_file):
         asker.finish()
 
 
+STAMP = "2026-01-31T12:00:00+0000 "
+
+
 async def until(app, pilot, words, limit=20.0):
     """Wait until this can be read, however it is wrapped."""
     end = time.monotonic() + limit
@@ -136,13 +139,39 @@ async def test_quitting_amid_a_restart_leaves_nothing_down(bridge, site_file, as
     assert "It is started when it has ended" in line
 
 
+async def test_what_was_told_before_quitting_is_said_to_go_on_and_not_to_have_failed(
+    bridge, site_file, ask
+):
+    two_hosts(bridge, site_file)
+
+    def update(manager, _params):
+        now = child("c", target_state="down", next_action="wait_dead", message="Asked to stop.")
+        bridge.sessions[manager]["manager"] = session(now)
+        return True, "Told.", {}
+
+    bridge.tasks["update"] = update
+    asker = ask("--host", "daq2")
+    app = TopApp(asker)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(app, pilot, "daq2 c up")
+        await pilot.press("down", "d", "y")
+        await until(app, pilot, "down c (daq2): told; now wait_dead")
+        await pilot.press("q")
+    (line,) = asker.finish()
+    assert "down c (daq2): told; now wait_dead (Asked to stop" in line
+    assert "NOT done" not in line
+
+
 async def test_output_and_history_are_asked_of_the_manager_of_that_agent(bridge, site_file, ask):
     two_hosts(bridge, site_file)
     count = iter(range(1000, 9999))
     bridge.tasks["output"] = lambda _, p: (
         True,
         "",
-        {"instance_id": p["instance_id"], "lines": [[float(next(count)), "the motor is warm"]]},
+        {
+            "instance_id": p["instance_id"],
+            "lines": [[float(next(count)), f"{STAMP}the motor is warm"]],
+        },
     )
     entry = {"time": 1e9, "kind": "exit", "instance_id": "c", "text": "exited with code 1"}
     bridge.tasks["history"] = lambda *_: (True, "", {"entries": [{**entry, "data": {}}]})
@@ -150,7 +179,8 @@ async def test_output_and_history_are_asked_of_the_manager_of_that_agent(bridge,
     async with app.run_test(size=(80, 24)) as pilot:
         await until(app, pilot, "daq2 c up")
         await pilot.press("end", "enter")
-        await until(app, pilot, "the motor is warm")
+        shown = await until(app, pilot, "the motor is warm")
+        assert STAMP.strip() not in shown
         await pilot.press("h")
         await until(app, pilot, "exit exited with code 1")
     asked = {a[:3] for a in bridge.asked if a[1] == "start"}

@@ -147,6 +147,27 @@ async def test_the_selection_stays_with_its_agent_wherever_that_moves_to():
         assert view.order()[0] == ("daq1", "c")
 
 
+async def test_one_that_somebody_acted_on_stays_selected_although_nobody_moved_to_it():
+    asker = FakeAsker([host("daq1", dying("b"), agent("a"))])
+    async with View(asker) as view:
+        assert view.app.listing.selected.key == ("daq1", "b")
+        await view.press("u")
+        asker.found = [host("daq1", agent("b"), dying("a"))]
+        view.app.look()
+        assert view.order()[0] == ("daq1", "a")
+        assert view.app.listing.selected.key == ("daq1", "b")
+
+
+async def test_the_question_before_a_restart_of_a_host_leaves_out_what_is_wanted_down():
+    spare = agent("spare", target_state="down", next_action="down")
+    async with View(FakeAsker([host("daq1", agent("a"), spare, agent("b"))])) as view:
+        await view.press("A", "r")
+        assert "Restart all agents that are wanted up of host daq1 (2)?" in view.text
+        assert "a, b" in view.text
+        await view.press("n", "A", "d")
+        assert "Stop all agents of host daq1 (3)?" in view.text
+
+
 async def test_up_is_told_at_once_and_down_and_restart_only_after_a_yes():
     async with View(FakeAsker(usual())) as view:
         await view.press("u")

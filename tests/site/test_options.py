@@ -118,7 +118,8 @@ def test_options_that_make_no_sense_are_told_plainly(scf):
     assert "both given" in refusal(["--site", "a", "--site-file", "b"])
     assert "OCS_CONFIG_DIR" in refusal([])
     assert "--site-file is empty" in refusal(["--site-file="])
-    assert "unrecognized arguments: --foo" in refusal([*good, "--foo"])
+    assert refusal([*good, "--foo"]) == "there is no option '--foo'. See --help."
+    assert "Did you mean '--quiet'?" in refusal(["--quite"])  # before the site file is missed
     assert "invalid int value: 'x'" in refusal(good, {"CROSSBAR_TIMEOUT": "x"})
     assert "invalid choice: 'x'" in refusal([*good, "--initial-state", "x"])
     assert "Did you mean 'hm-daq'?" in refusal([*good, "--instance-id", "hm-dag"])

@@ -79,7 +79,11 @@ def add_parser(subparsers: Any) -> None:
     add("--json", action="store_true", help="print the result as JSON")
     add("--enable", action="store_true", help="start it at every boot")
     add("--now", action="store_true", help="start it now")
-    add("--user", metavar="NAME", help="who runs the manager and the agents; default: you")
+    add(
+        "--user",
+        metavar="NAME",
+        help="who runs the manager and the agents; default: you; root has to be named",
+    )
     add("--group", metavar="NAME", help="their group; default: the user's")
     add("--user-unit", action="store_true", help="install it for your own systemd (no root)")
     add("--unit", metavar="NAME", help="name of the unit; default: hostmanager-<instance-id>")

@@ -127,7 +127,7 @@ def make_plan(
         refusal = _refusal(row, host)
         if refusal is not None:
             refused.append(refusal)
-        elif _is_there(command, row):
+        elif is_there(command, row):
             already.append(row)
         else:
             final = "down" if command == "down" else "up"
@@ -157,7 +157,7 @@ def _refusal(row: Row, host: HostRows) -> Refusal | None:
     return None
 
 
-def _is_there(command: str, row: Row) -> bool:
+def is_there(command: str, row: Row) -> bool:
     """Whether there is nothing to do for it."""
     if command == "restart":
         return row.target == "down" or (row.target == "passive" and row.state != "up")

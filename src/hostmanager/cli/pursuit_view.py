@@ -87,7 +87,9 @@ class View:
                 self._screen.show(Text(f"    | {said}", "dim", no_wrap=True, overflow="ellipsis"))
         final = "down" if self._pursuit.plan.command == "down" else "up"
         if told:
-            self._screen.line(f"{counted(len(told), 'agent')} told {final}; not waited for")
+            ended = "ended, then " if self._pursuit.plan.command == "restart" else ""
+            count = counted(len(told), "agent")
+            self._screen.line(f"{count} {ended}told {final}; not waited for")
         there = len(courses) - len(failed) - len(told)
         if there or failed:
             style = "bold red" if failed else "bold green"

@@ -89,7 +89,7 @@ class Stage:
             compose = services.compose_command()
             services.start(self.site.folder, compose)
         except services.ServicesError as error:
-            return f"No compose services in this demo: {error}."
+            return f"No compose services in this demo: {str(error).rstrip('.?')}."
         self.site.with_services(self.router.url, self.router.http)
         return (
             f"Two compose services: {services.MANAGED} is managed, {services.WATCHED} only watched."

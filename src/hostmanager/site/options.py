@@ -107,6 +107,7 @@ def effective_args(
     if any(word in argv for word in _HELP):
         complete.parse_args(list(argv))
     given = _with_environment(_joined(argv), environ)
+    _refuse_unknown(complete, given)  # whatever else there is to be said of the site file
     asked = _pre_parse(given)
     site_file = load(resolve_site_file(asked, environ), asked.site_host or socket.gethostname())
     entry = _own_entry(site_file, asked.instance_id, agent_class)
@@ -123,6 +124,19 @@ def _pre_parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = _Parser(add_help=False)
     add_arguments(parser)
     return parser.parse_known_args(list(argv))[0]
+
+
+def _refuse_unknown(parser: argparse.ArgumentParser, given: list[str]) -> None:
+    def refuse(message: str) -> NoReturn:
+        raise UsageError(f"{message}. See --help.")
+
+    parser.error = refuse  # type: ignore[method-assign]
+    unknown = [word for word in parser.parse_known_args(given)[1] if word.startswith("-")]
+    if unknown:
+        names = [name for action in parser._actions for name in action.option_strings]
+        near = did_you_mean(unknown[0].partition("=")[0], names)
+        parts = (f"there is no option {shown(unknown[0])}.", near, "See --help.")
+        raise UsageError(" ".join(part for part in parts if part))
 
 
 def _joined(argv: Sequence[str]) -> list[str]:

@@ -13,6 +13,7 @@ from textual.widgets import Input
 
 from hostmanager.cli.errors import DONE, INTERRUPTED
 from hostmanager.cli.human import counted, few, harmless, moment
+from hostmanager.cli.plan import is_there
 from hostmanager.cli.rows import Row, no_router
 from hostmanager.cli.status_table import headline
 from hostmanager.cli.top.asker import Asker
@@ -225,15 +226,16 @@ class TopApp(App[int]):
 
     def action_details(self) -> None:
         """Show all of the selected one."""
-        item = self.listing.selected
+        item = self.listing.chosen()
         if item is not None:
             read = self._asker.reader(item.row) if item.row is not None else None
             self.push_screen(Details(item, read))
 
     def action_history(self) -> None:
         """Show what happened to the selected one."""
-        if self.listing.selected is not None:
-            self.show_history(self.listing.selected)
+        item = self.listing.chosen()
+        if item is not None:
+            self.show_history(item)
 
     def show_history(self, item: Item) -> None:
         """Show what happened to an agent, or on a host."""
@@ -255,13 +257,15 @@ class TopApp(App[int]):
 
     def action_change(self, command: str) -> None:
         """Tell the selected one something."""
-        if self.listing.selected is not None:
-            self.change(command, self.listing.selected)
+        item = self.listing.chosen()
+        if item is not None:
+            self.change(command, item)
 
     def action_whole_host(self) -> None:
         """Tell the host of the selected one something."""
-        if self.listing.selected is not None:
-            self.whole_host(self.listing.selected)
+        item = self.listing.chosen()
+        if item is not None:
+            self.whole_host(item)
 
     def change(self, command: str, item: Item) -> None:
         """Tell an agent something; ask before, unless it is only started."""
@@ -300,8 +304,9 @@ class TopApp(App[int]):
                 self._asker.change(command, f"host {host}", rows)
                 self.look()
 
-        names = few([row.instance_id for row in rows], 10)
-        question = f"{VERBS[command]} {which} of host {host} ({len(rows)})?\n{names}"
+        told = [row for row in rows if command != "restart" or not is_there(command, row)]
+        names = few([row.instance_id for row in told], 10)
+        question = f"{VERBS[command]} {which} of host {host} ({len(told)})?\n{names}"
         self.push_screen(Confirm(question), go)
 
     def _fatal_error(self) -> None:

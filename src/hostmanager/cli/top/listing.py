@@ -54,6 +54,11 @@ class Listing(ScrollView, can_focus=True):
         """The item that keys are about."""
         return self.items[self.index] if self.items else None
 
+    def chosen(self) -> Item | None:
+        """The selected item, by somebody who does something with it: it stays selected."""
+        self._is_moved = True
+        return self.selected
+
     @property
     def heading(self) -> Text:
         """The names of the columns, as wide as they are."""
