@@ -255,10 +255,12 @@ def test_whatever_an_agent_does_costs_its_own_line_alone(agents):
         answer = found[name.title()]
         assert answer.refused == ()
         assert words in (answer.unknown or ""), name
-    sleeping = [
-        p for p in psutil.process_iter(["cmdline"]) if p.info["cmdline"] == ["sleep", "300.25"]
-    ]
-    assert sleeping == []
+
+    def sleeping():
+        found = psutil.process_iter(["cmdline"])
+        return [p for p in found if p.info["cmdline"] == ["sleep", "300.25"]]
+
+    wait_for(lambda: not sleeping(), 10, "the end of what was killed", sleeping)
 
 
 def test_ctrl_c_leaves_nothing_of_an_agent_that_hangs(agents, tmp_path):

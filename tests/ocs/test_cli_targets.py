@@ -204,7 +204,7 @@ def test_up_gives_up_on_a_manager_that_does_not_come_to_an_end(place):
     client(place.site).manager.stop()
     done = place.run("up", "slow", "--timeout", "1")
     assert done.code == 1
-    assert "not within 1 s: its manager has not begun again yet" in done.out
+    assert "not within 1 s: its manager still ends its agents." in done.out
     wait_states(place, slow="?")  # nobody tells it up behind anybody's back
 
 

@@ -27,6 +27,9 @@ BEGIN_PATIENCE = 0.5
 WAKING = 10.0
 """Seconds that a manager may take to begin again: it reads the site config then."""
 
+ENDING = "its manager still ends its agents"
+"""Why one that was told to stop has not begun again."""
+
 Told = tuple[str, list[Course], Reply | AskError]
 
 
@@ -41,7 +44,7 @@ class Pursuit:
         for course in self.courses:
             if course.step.row.host in plan.woken:
                 course.patience = WAKING
-                course.step.why = "its manager has not begun again yet"
+                course.step.why = ENDING
         self._args = args
         hosts = dict.fromkeys(step.row.host for step in plan.steps)
         self._managers = managers(site, args, hosts)
@@ -263,7 +266,7 @@ def _wake(manager: Manager, requests: list[list[str]], patience: float) -> Reply
     until = time.monotonic() + patience
     while manager.session().get("status") == "stopping":
         if time.monotonic() > until:
-            return Reply(False, f"its manager still ends its agents, after {patience:g} s")
+            return Reply(False, f"not within {patience:g} s: {ENDING}.")
         time.sleep(LOOK)
     manager.start("manager", requests=[["all", "down"], *requests])
     until = time.monotonic() + BEGIN_PATIENCE
