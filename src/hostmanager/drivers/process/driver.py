@@ -143,8 +143,7 @@ class ProcessDriver:
 
     def _adopt(self, spec: InstanceSpec, found: Found, pidfd: int | None, report: Report) -> None:
         stamp = None if found.pid is None else stamps.read(found.pid)
-        known = () if stamp is None else (stamp,)
-        kin = Kin(self._owner, spec.instance_id, found.pid, known)
+        kin = Kin(self._owner, spec.instance_id, found.pid, stamp)
         run = _Run(spec.instance_id, self._command(spec), report, NO_PROCESS, kin)
         self._runs[spec.instance_id] = run
         if pidfd is not None and found.pid is not None:
@@ -233,7 +232,7 @@ class ProcessDriver:
         if isinstance(spawned, Alive):
             self._adopt(spec, spawned.found, spawned.pidfd, report)
             return
-        kin = Kin(self._owner, instance_id, spawned.pid, spawned.stamps)
+        kin = Kin(self._owner, instance_id, spawned.pid, spawned.stamp)
         run = _Run(instance_id, command, report, spawned, kin)
         self._runs[instance_id] = run
         self._loop.add_reader(spawned.pidfd, self._readable, run)

@@ -67,7 +67,7 @@ class Marked:
     @property
     def leads(self) -> bool:
         """Whether it is the very process that was launched."""
-        if self.stamp is not None and self.stamp.names:
+        if self.stamp is not None:
             return self.stamp == Stamp(self.pid, self.started)
         # Its manager was killed before it could stamp it, or knew nothing of stamps.
         began_then = self.started - self.mark.ticks < LAUNCH_SPREAD

@@ -124,7 +124,7 @@ class Ownership:
 def found(processes: list[Marked]) -> Found:
     """Sort out the marked processes of one instance: the leader, and the others."""
     leaders = (p for p in processes if p.leads)
-    leader = min(leaders, key=lambda p: (not (p.stamp and p.stamp.names), p.started), default=None)
+    leader = min(leaders, key=lambda p: (p.stamp is None, p.started), default=None)
     first = leader or processes[0]
     age = (marks.now_ticks() - first.started) / marks.TICKS
     others = tuple(p.pid for p in processes if p is not leader)
@@ -159,13 +159,13 @@ class Kin:
         owner: How we know our processes.
         instance_id: Whose run it is.
         leader: The process that was launched, which its session is named for; None if unknown.
-        stamps: Those of its descendants.
+        stamp: That of its descendants, if they have one.
     """
 
     owner: Ownership
     instance_id: str
     leader: int | None
-    stamps: tuple[Stamp, ...] = ()
+    stamp: Stamp | None = None
 
     def seize(self) -> dict[int, Relative]:
         """Find the live ones and open a pidfd for each, to be closed by the caller.
@@ -199,16 +199,10 @@ class Kin:
             return False
         ours = (
             (self.leader is not None and session(pid) == self.leader)
-            or self._is_stamped(pid)
+            or (self.stamp is not None and stamps.read(pid) == self.stamp)
             or self.owner.is_marked(pid, self.instance_id)
         )
         return ours and not is_zombie(pid)
-
-    def _is_stamped(self, pid: int) -> bool:
-        if not self.stamps or (stamp := stamps.read(pid)) not in self.stamps:
-            return False
-        # What another thread of ours forked during the launch was born with it, too.
-        return stamp.names or parent(pid) != os.getpid()
 
     def _holders(self) -> list[int]:
         """Whoever has the lock although neither session nor mark tell of him."""

@@ -60,13 +60,13 @@ class Spawned:
         pid: Its id, also that of its session and process group.
         pidfd: Refers to this very process; becomes readable when it ends. To be closed.
         output_start: Where its output begins.
-        stamps: What all that it starts is stamped with.
+        stamp: What all that it starts is stamped with.
     """
 
     pid: int
     pidfd: int
     output_start: Place
-    stamps: tuple[Stamp, ...] = ()
+    stamp: Stamp | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,31 +139,29 @@ def _start(
     command: Command, env: Mapping[str, str], lock: int | None, fd: int, begin: Place
 ) -> Spawned:
     try:
-        with stamps.given_at_birth() as born:
-            process = subprocess.Popen(
-                command.argv,
-                cwd=command.cwd,
-                env=env,
-                stdin=subprocess.DEVNULL,
-                stdout=fd,
-                stderr=fd,
-                pass_fds=() if lock is None else (lock,),
-                start_new_session=True,
-            )
+        process = subprocess.Popen(
+            command.argv,
+            cwd=command.cwd,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=fd,
+            stderr=fd,
+            pass_fds=() if lock is None else (lock,),
+            start_new_session=True,
+        )
     except OSError as error:
         raise _explain(command, error) from error
     except ValueError as error:  # a NUL byte in an argument
         raise SpawnError("arguments", str(error)) from error
     finally:
         os.close(fd)
-    put = stamps.put(process.pid)  # first of all: it may start others
+    stamp = stamps.put(process.pid)  # first of all: it may start others
     _give_usual_limit(process.pid)
     # Our own child, not waited for: the pid cannot mean anything else yet.
     pidfd = _pidfd(process)
     # From here on the pidfd alone is used: keep Popen from waiting for the child as well.
     process.returncode = 0
-    known = tuple(stamp for stamp in (born, put) if stamp is not None)
-    return Spawned(process.pid, pidfd, begin, known)
+    return Spawned(process.pid, pidfd, begin, stamp)
 
 
 def _give_usual_limit(pid: int) -> None:

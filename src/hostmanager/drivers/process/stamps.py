@@ -1,18 +1,13 @@
 """A stamp on each launched process that nothing it starts can lose: whose descendant it is.
 
 The manager sets it right after the fork, from outside, and it names the launched process by
-pid and start time. On a busy machine that process may have started others by then; so it is
-born with a number of its own launch already, which these have. The stamp is the limit on file
-locks (`RLIMIT_LOCKS`), which no Linux since 2.4.25 looks at: a number that all descendants
-inherit, whatever they do with environment, session and descriptors. docs/ownership.md tells
-what else was considered.
+pid and start time. It is the limit on file locks (`RLIMIT_LOCKS`), which no Linux since 2.4.25
+looks at: a number that all descendants inherit, whatever they do with environment, session
+and descriptors. docs/ownership.md tells what else was considered.
 """
 
 import resource
-import secrets
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 
 from hostmanager.drivers.process.proc import start_ticks
@@ -26,51 +21,22 @@ _OURS = 1 << 62
 _PID_BITS = 22
 """A pid is below 2**22 on every Linux (PID_MAX_LIMIT)."""
 
-_forking = threading.Lock()
-
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
     """What a stamp says: which process was launched.
 
     Attributes:
-        pid: Its process id; 0 in what a process is born with.
-        started: Its start, ticks since boot; with the pid, its identity for ever. A random
-            number in what it is born with.
+        pid: Its process id.
+        started: Its start, ticks since boot; with the pid, its identity for ever.
     """
 
     pid: int
     started: int
 
-    @property
-    def names(self) -> bool:
-        """Whether it tells which process was launched, and not only who belongs together."""
-        return self.pid != 0
-
     def __int__(self) -> int:
         """The value of the limit."""
         return _OURS | self.started << _PID_BITS | self.pid
-
-
-@contextmanager
-def given_at_birth() -> Iterator[Stamp | None]:
-    """What this thread forks meanwhile is born with the stamp that is yielded; None: impossible.
-
-    The limit is one of the whole process, so launches wait for each other; what other threads
-    fork meanwhile, which is no launch, has it as well.
-    """
-    with _forking:
-        soft, hard = resource.getrlimit(LIMIT)
-        stamp = Stamp(0, secrets.randbits(62 - _PID_BITS))
-        try:
-            resource.setrlimit(LIMIT, (int(stamp), hard))
-        except (OSError, ValueError):  # this process is limited to less
-            yield None
-            return
-        try:
-            yield stamp
-        finally:
-            resource.setrlimit(LIMIT, (soft, hard))
 
 
 def put(pid: int) -> Stamp | None:
