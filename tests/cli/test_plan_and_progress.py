@@ -51,6 +51,26 @@ def test_what_is_done_depends_on_how_it_is(bridge, site_file, run, case):
     assert [row["instance_id"] for row in found["already"]] == already
 
 
+def test_of_a_manager_that_is_stopping_only_what_the_site_config_has_can_be_woken(
+    bridge, site_file, run
+):
+    bridge.write(site_file, daq1=["a", "b"])
+    retired = child("old", target_state="down", next_action="wait_dead")
+    service = child("redis", target_state="passive", next_action="down", agent_class="[docker]")
+    ends = child("a", target_state="down", next_action="wait_dead")
+    answer = session(ends, child("b", target_state="down", next_action="down"), retired, service)
+    bridge.sessions["hm-daq1"] = {"manager": {**answer, "status": "stopping"}}
+    found = run("up", "--all", "--dry-run", "--json").json
+    assert [step["instance_id"] for step in found["steps"]] == ["a", "b"]
+    assert [row["instance_id"] for row in found["refused"]] == ["old", "redis"]
+    found = run("down", "--all", "--dry-run", "--json").json
+    assert found["steps"] == []
+    assert [row["instance_id"] for row in found["already"]] == ["b", "redis"]
+    assert {row["why"] for row in found["refused"]} == {
+        "its manager was told to stop, and is ending it"
+    }
+
+
 def test_patterns_leave_out_what_nobody_manages_and_names_do_not(bridge, site_file, run):
     ignored = {"instance-id": "ab", "agent-class": "X", "manage": "ignore"}
     bridge.write(site_file, daq1=["aa", ignored])

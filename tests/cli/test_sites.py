@@ -1,5 +1,7 @@
 """The whole site, read from a file that is not right everywhere."""
 
+import pytest
+import yaml
 from tests.cli.bridge import child, session
 
 from hostmanager.site import load_all
@@ -47,6 +49,42 @@ def test_a_file_that_cannot_be_read_is_said_with_what_works_until_it_is_mended(
     older = site_file.with_name("older.yaml")
     older.write_text(good)
     assert run("status", "--site-file", str(older)).code == 0
+
+
+def test_a_broken_entry_of_the_manager_itself_is_said_and_is_not_fine(bridge, site_file, run):
+    bridge.write(site_file, daq1=["a"], daq2=["b"])
+    text = site_file.read_text()
+    broken = {"instance-id": "hm-daq2", "agent-class": "HostManager", "manage": 7}
+    data = yaml.safe_load(text)
+    data["hosts"]["daq2"]["agent-instances"][0] = broken
+    site_file.write_text(yaml.safe_dump(data, sort_keys=False))
+    bridge.sessions["hm-daq1"] = {"manager": session(child("a"))}
+    done = run("status")
+    assert "daq2 it has no entry of class HostManager that can be used" in done.out
+    (line,) = [line for line in done.out.splitlines() if "'manage'" in line and "·" in line]
+    assert "hm-daq2" in line
+    (second,) = [h for h in run("status", "--json").json["hosts"] if h["host"] == "daq2"]
+    assert second["severity"] == "warning"
+
+
+@pytest.mark.parametrize("status", ["running", "stopping", "done"])
+def test_each_error_is_said_once_whatever_the_manager_does_and_says(bridge, site_file, run, status):
+    bridge.write(site_file, daq1=["a"])
+    data = yaml.safe_load(site_file.read_text())
+    data["hosts"]["daq1"]["agent-instances"] += [
+        {"instance-id": "b", "agent-class": "B", "manage": 7, "arguments": 3},
+        {"agent-class": "Nameless"},
+    ]
+    site_file.write_text(yaml.safe_dump(data, sort_keys=False))
+    errors = [p for p in load_all(site_file)["daq1"].problems if p.is_error]
+    assert len(errors) == 3
+    told = f"1 instance, 3 errors: {errors[0]}"
+    answer = session(child("a"), child("b"))
+    answer["data"]["config_parse_status"] = {"[SCF]": [False, 0.0, told]}
+    bridge.sessions["hm-daq1"] = {"manager": {**answer, "status": status}}
+    out = run("status").out.partition("agent ")[0]
+    for error in errors:
+        assert out.count(str(error).rstrip(".")) == 1, (str(error), out)
 
 
 def test_a_block_that_is_no_block_has_no_agents_and_ends_none(bridge, site_file, run):

@@ -197,6 +197,18 @@ def test_up_waits_for_a_manager_that_still_ends_its_agents_and_wakes_it_then(pla
     wait_states(place, slow="up", a="down")
 
 
+def test_two_who_wake_a_manager_at_the_same_time_both_get_what_they_asked_for(place):
+    place.write(testhost=[instance("slow", "--behave", "slow-stop", 4), instance("a")])
+    place.start("testhost", options=("--stop-timeout", "30"))
+    wait_states(place, slow="up", a="up")
+    client(place.site).manager.stop()
+    both = [place.popen("up", name) for name in ("slow", "a")]
+    for process in both:
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == 0, out + err
+    wait_states(place, slow="up", a="up")
+
+
 def test_up_gives_up_on_a_manager_that_does_not_come_to_an_end(place):
     place.write(testhost=[instance("slow", "--behave", "slow-stop", 6)])
     place.start("testhost", options=("--stop-timeout", "30"))

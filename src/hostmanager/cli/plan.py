@@ -115,14 +115,17 @@ def make_plan(
         if not row.is_managed or host.host.manager is None:
             _insist_on_patterns(row, named)
             continue
-        if host.process not in ("", "running") and row.entry is not None and row.entry.spec:
-            if command == "up":
+        if host.process not in ("", "running"):
+            if command != "up" and (row.child is None or row.state == "down"):
+                already.append(row)
+            elif command != "up":
+                refused.append(Refusal(row, "its manager was told to stop, and is ending it"))
+            elif row.entry is not None and row.entry.spec is not None:
                 woken.add(row.host)
                 steps.append(Step(row, "up"))
-            elif row.child is not None and row.state != "down":
-                refused.append(Refusal(row, "its manager was told to stop, and is ending it"))
             else:
-                already.append(row)
+                why = "; ".join(row.reasons) or "its manager was told to stop"
+                refused.append(Refusal(row, why))
             continue
         refusal = _refusal(row, host)
         if refusal is not None:

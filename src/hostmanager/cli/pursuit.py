@@ -30,6 +30,8 @@ WAKING = 10.0
 ENDING = "its manager still ends its agents"
 """Why one that was told to stop has not begun again."""
 
+ASLEEP = "its manager has not begun again yet"
+
 Told = tuple[str, list[Course], Reply | AskError]
 
 
@@ -41,10 +43,12 @@ class Pursuit:
     ) -> None:
         self.plan = plan
         self.courses = [Course.of(step) for step in plan.steps]
+        ending = {host.host.name for host in found if host.process == "stopping"}
         for course in self.courses:
-            if course.step.row.host in plan.woken:
+            host = course.step.row.host
+            if host in plan.woken:
                 course.patience = WAKING
-                course.step.why = ENDING
+                course.step.why = ENDING if host in ending else ASLEEP
         self._args = args
         hosts = dict.fromkeys(step.row.host for step in plan.steps)
         self._managers = managers(site, args, hosts)
@@ -113,7 +117,7 @@ class Pursuit:
         requests = [[course.step.row.instance_id, course.stage] for course in courses]
         limit = self._args.answer_time
         if host in self.plan.woken:
-            return lambda: _wake(manager, requests, self._args.timeout)
+            return lambda: self._wake(manager, requests)
         return lambda: manager.run("update", limit, requests=requests)
 
     def _tell_later(self, courses: Sequence[Course]) -> None:
@@ -138,6 +142,30 @@ class Pursuit:
                 course.fail(text)
             else:
                 course.told(time.monotonic())
+
+    def _wake(self, manager: Manager, requests: list[list[str]]) -> Reply:
+        """Begin the manager process again, with nothing up but what is asked for.
+
+        One that was told to stop just now ends its agents first; until then, it cannot begin.
+        If somebody else was faster to wake it, it is told as any other. Nothing is begun once
+        this was given up.
+        """
+        while True:
+            status = manager.session().get("status")
+            if time.monotonic() > self._until:
+                return Reply(False, f"not within {self._args.timeout:g} s: {ENDING}.")
+            if status == "running":
+                reply = manager.run("update", self._args.answer_time, requests=requests)
+                if reply.ok or "is not running" not in reply.text:
+                    return reply  # else it is reading its site config, and can be told after that
+            if status not in ("stopping", "starting", "running"):
+                try:
+                    manager.start("manager", requests=[["all", "down"], *requests])
+                    return _begun(manager)
+                except AskError as error:
+                    if error.kind is not Trouble.REFUSED or "already in progress" not in str(error):
+                        raise
+            time.sleep(LOOK)
 
     # --- following --------------------------------------------------------------------------
 
@@ -214,6 +242,10 @@ class Pursuit:
         late = [course for course in self.courses if course.is_open]
         again, lost = self._start_halfway()
         for course in late:
+            answer = self._looked.get(course.step.row.host)
+            if course.told_at is None and isinstance(answer, AskError):
+                course.step.why = str(answer)
+                self._silent.add(course.step.row.host)
             then = " It is started when it has ended." if course in again else ""
             then = " It was NOT told up again." if course in lost else then
             why = course.step.why or f"it is {course.step.state or course.step.row.state}"
@@ -258,17 +290,8 @@ class Pursuit:
         return NOT_REACHED if outcomes & {"failed", "timeout", "pending"} else DONE
 
 
-def _wake(manager: Manager, requests: list[list[str]], patience: float) -> Reply:
-    """Begin the manager process again, with nothing up but what is asked for.
-
-    One that was told to stop just now ends its agents first; until then, it cannot begin.
-    """
-    until = time.monotonic() + patience
-    while manager.session().get("status") == "stopping":
-        if time.monotonic() > until:
-            return Reply(False, f"not within {patience:g} s: {ENDING}.")
-        time.sleep(LOOK)
-    manager.start("manager", requests=[["all", "down"], *requests])
+def _begun(manager: Manager) -> Reply:
+    """Tell whether it goes on: what it cannot do, it says at once."""
     until = time.monotonic() + BEGIN_PATIENCE
     session: dict[str, Any] = {}
     while time.monotonic() < until and session.get("status") != "running":

@@ -5,7 +5,7 @@ every view can put first what is wrong.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
@@ -135,33 +135,37 @@ def host_rows(host: HostEntry, answer: Mapping[str, Any] | AskError | None) -> H
     """
     config = _of_config(host)
     if answer is None:
-        rows = tuple(_unmanaged(host, entry) for entry in host.entries.values())
-        reason = "it has no entry of class HostManager, so nobody looks after its agents"
-        severity = Severity.WARNING if config else Severity.NOTE
+        rows = tuple(
+            _untracked(host, entry) if entry.broken else _unmanaged(host, entry)
+            for entry in host.entries.values()
+        )
+        broken = any(entry.broken for entry in host.entries.values())
+        usable = " that can be used" if broken else ""
+        reason = f"it has no entry of class HostManager{usable}, so nobody looks after its agents"
+        severity = Severity.WARNING if config or broken else Severity.NOTE
         return HostRows(host, None, "", {}, rows, severity, (*config, reason))
     if isinstance(answer, AskError):
         rows = tuple(_unknown(host, entry) for entry in host.entries.values())
         return HostRows(host, answer, "", {}, rows, Severity.WRONG, (str(answer), *config))
     process = str(answer.get("status", "stopped"))
     data = answer.get("data") or {}
-    severity, reasons = _of_host(host, data)
-    config = _of_config(host, " ".join(reasons))
-    if process == "stopping" and data.get("child_states"):
-        reason = "its manager was told to stop looking after agents, and is ending them"
-        return HostRows(
-            host, None, process, data, _rows(host, data, reasons), Severity.WRONG, (reason, *config)
-        )
-    if process != "running":
+    is_ending = process == "stopping" and bool(data.get("child_states"))
+    if process != "running" and not is_ending:
         rows = tuple(_unknown(host, entry) for entry in host.entries.values())
         reason = (
             "its manager is there, but was told to stop looking after agents; "
             f"`hostmanager up --host {host.name} --all` makes it start them"
         )
         return HostRows(host, None, process, {}, rows, Severity.WRONG, (reason, *config))
-    if config:
+    severity, reasons = _of_host(host, data)
+    said = " ".join(reasons)
+    reasons += _of_config(host, said)
+    if reasons:
         severity = max(severity, Severity.WARNING)
-    rows = _rows(host, data, reasons)
-    return HostRows(host, None, process, data, rows, severity, (*reasons, *config))
+    if is_ending:
+        severity = Severity.WRONG
+        reasons.insert(0, "its manager was told to stop looking after agents, and is ending them")
+    return HostRows(host, None, process, data, _rows(host, data, said), severity, tuple(reasons))
 
 
 def _of_config(host: HostEntry, said: str = "") -> tuple[str, ...]:
@@ -204,15 +208,14 @@ def _unusable(source: str, text: str) -> str:
     return f"its manager cannot use all of {file}: {text[partly.end() :]}"
 
 
-def _rows(host: HostEntry, data: Mapping[str, Any], said: Sequence[str]) -> tuple[Row, ...]:
+def _rows(host: HostEntry, data: Mapping[str, Any], said: str) -> tuple[Row, ...]:
     children = {str(child["instance_id"]): child for child in data.get("child_states") or []}
     new_tags = data.get("new_tags") or {}
     names = [*host.entries, *(name for name in children if name not in host.entries)]
-    known = {p.instance_id for p in host.problems if p.is_error and _is_in(p, " ".join(said))}
     return tuple(
         _row(
             *(host, name, children.get(name), host.entries.get(name), new_tags.get(name)),
-            is_said=name in known,
+            said=said,
         )
         for name in names
     )
@@ -225,15 +228,15 @@ def _row(
     entry: Entry | None,
     new_tag: str | None,
     *,
-    is_said: bool,
+    said: str,
 ) -> Row:
     if child is None:
         assert entry is not None
-        return _untracked(host, entry, is_said=is_said)
+        return _untracked(host, entry, said=said)
     state = str(child["next_action"])
     found = [
         *_state_findings(child, state),
-        *_disagreements(host, child, entry, is_said=is_said),
+        *_disagreements(host, child, entry, said=said),
         *_remarks(child, entry, new_tag),
     ]
     found.sort(key=lambda pair: -pair[0])
@@ -276,7 +279,7 @@ def _settled_findings(child: Mapping[str, Any], state: str, message: str) -> lis
 
 
 def _disagreements(
-    host: HostEntry, child: Mapping[str, Any], entry: Entry | None, *, is_said: bool
+    host: HostEntry, child: Mapping[str, Any], entry: Entry | None, *, said: str
 ) -> list[Finding]:
     """Where the manager says something else than the site config that was read here."""
     suffix = _SUFFIX.search(str(child["agent_class"]))
@@ -284,7 +287,7 @@ def _disagreements(
     if entry is None and suffix and suffix[1] == "docker":
         return []  # a service that nobody put under management
     if entry is not None and entry.broken:
-        return [(Severity.WARNING, _broken(host, entry, is_said=is_said))]
+        return [(Severity.WARNING, _broken(host, entry, said=said))]
     if entry is None or entry.spec is None:
         why = "not in the site config" if entry is None else "the site config says 'ignore'"
         ends = child["next_action"] == "wait_dead"  # so that has been seen to
@@ -319,17 +322,18 @@ def _remarks(child: Mapping[str, Any], entry: Entry | None, new_tag: str | None)
     return found
 
 
-def _broken(host: HostEntry, entry: Entry, *, is_said: bool) -> str:
-    """What is wrong with an entry; briefly if its manager has said so."""
+def _broken(host: HostEntry, entry: Entry, *, said: str) -> str:
+    """What is wrong with an entry, but for what its manager has said of it."""
     problems = [p for p in host.problems if p.is_error and p.instance_id == entry.instance_id]
+    left = [str(problem) for problem in problems if not _is_in(problem, said)]
     text = "its entry in the site config cannot be used"
-    return text if is_said or not problems else f"{text}: {problems[0]}"
+    return ": ".join((text, "; ".join(left))) if left else text
 
 
-def _untracked(host: HostEntry, entry: Entry, *, is_said: bool = False) -> Row:
+def _untracked(host: HostEntry, entry: Entry, *, said: str = "") -> Row:
     """Make the row of an entry that the manager does not have."""
     if entry.broken:
-        text = _broken(host, entry, is_said=is_said)
+        text = _broken(host, entry, said=said)
         return Row(host.name, entry.instance_id, None, entry, "-", Severity.WARNING, (text,))
     if entry.spec is None:
         return _unmanaged(host, entry)
