@@ -4,12 +4,15 @@ import re
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 
 import pytest
 from tests.support.demos import HOSTMANAGER, environment, left_in
 from tests.support.waiting import wait_for
+
+from hostmanager.demo import stage
 
 pytestmark = pytest.mark.router
 
@@ -141,3 +144,12 @@ def test_a_port_that_is_taken_is_refused(start_demo):
         assert demo.wait() == 2
     assert re.search(r"--port \d+ cannot be used: Address already in use", demo.text())
     assert demo.left() == []
+
+
+def test_the_name_of_its_folder_is_one_that_an_image_may_have(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    folders = {stage._make_folder() for _ in range(200)}
+    assert len(folders) == 200
+    for folder in folders:
+        assert re.fullmatch(r"hm-demo-[0-9a-f]{8}", folder.name)
+        assert folder.stat().st_mode & 0o777 == 0o700

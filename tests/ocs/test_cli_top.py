@@ -43,10 +43,14 @@ def test_someone_on_call_finds_what_is_wrong_and_puts_things_right(place, top):
     two_hosts(place)
     terminal = top()
     terminal.until("2 hosts, 3 agents: 1 wrong, 2 as wanted")
+
+    def first():  # what is wrong comes first, and is selected
+        return terminal.screen.splitlines()[3]
+
+    wait_for(lambda: "crash" in first(), 20, "the first line", first)
     lines = terminal.screen.splitlines()
     assert len(lines) == 24
     assert all(len(line) <= 80 for line in lines)
-    assert "crash" in lines[3]  # what is wrong comes first, and is selected
     assert "crash (daq1): It exited with code 7" in terminal.words
 
     terminal.press("Enter")

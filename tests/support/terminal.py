@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.support.processes import alive
@@ -88,5 +89,6 @@ class Terminal:
         if not self._is_open:
             return
         self._is_open = False
-        self._tmux("kill-server")  # which answers before it ends
-        wait_for(lambda: not alive(self.pid) and not alive(self._server), 20, "its end")
+        pids = [self._server, self.pid, *(p.pid for p in psutil.Process(self.pid).children())]
+        self._tmux("kill-server")  # which answers before it ends, and before what runs in it
+        wait_for(lambda: not any(map(alive, pids)), 20, "its end")

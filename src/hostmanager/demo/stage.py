@@ -6,6 +6,7 @@ so that no process can be started and then be lost on the way into a variable.
 """
 
 import os
+import secrets
 import shutil
 import subprocess
 import tempfile
@@ -56,7 +57,7 @@ class Stage:
 
     def __init__(self, fakes: int, port: int, hurried: Callable[[], bool]) -> None:
         self._hurried = hurried
-        self.site = DemoSite(Path(tempfile.mkdtemp(prefix="hm-demo-")).resolve(), fakes)
+        self.site = DemoSite(_make_folder(), fakes)
         self.manager: subprocess.Popen[bytes] | None = None
         try:
             self._guard = start_guard(self.site.folder)
@@ -160,3 +161,12 @@ class Stage:
     def _dismiss_guard(self) -> None:
         with suppress(BrokenPipeError, subprocess.TimeoutExpired, ValueError):
             self._guard.communicate(DONE, timeout=5)
+
+
+def _make_folder() -> Path:
+    """Make the folder. Image and project have its name, where `__` or `_` at the end is illegal."""
+    while True:
+        path = Path(tempfile.gettempdir(), f"hm-demo-{secrets.token_hex(4)}").resolve()
+        with suppress(FileExistsError):
+            path.mkdir(mode=0o700)
+            return path
