@@ -224,7 +224,8 @@ async def test_a_failure_of_the_view_itself_shows_no_password(bridge, site_file,
                 await pilot.pause(0.05)
     assert app.return_code == 1
     end = time.monotonic() + 20
-    while "RuntimeError: broken here" not in said.getvalue() and time.monotonic() < end:
+    while "RuntimeError: broken here" not in said.getvalue():
+        assert time.monotonic() < end
         await asyncio.sleep(0.05)
     printed = said.getvalue()
     assert "please report this" in printed
