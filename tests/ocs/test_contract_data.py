@@ -132,7 +132,7 @@ def test_a_running_agent_is_shown_with_its_pid_and_age(shown):
     assert (child["target_state"], child["next_action"], child["stability"]) == ("up", "up", 1)
     assert child["operable"] is True
     assert child["restart_required"] is False
-    assert abs(time.time() - child["started_at"] - child["uptime"]) < 5
+    assert abs(time.time() - child["started_at"] - child["uptime"]) < 1
     assert child["last_exit"] is None
     assert child["message"] == ""
     assert Path(child["output"]).read_text().endswith(f"tiny runs up pid {launch.pid}\n")

@@ -39,12 +39,13 @@ def test_an_agent_prints_50_mb_while_no_manager_lives_and_is_never_stopped(room)
     manager.wait()
     sign.touch()
     wait_for(result.exists, 30, "the agent has printed all")
-    worst, _ = map(float, wait_for(result.read_text).split())
+    worst, took = map(float, wait_for(result.read_text).split())
     wait_for(lambda: not psutil.pid_exists(agent) or psutil.Process(agent).status() == "zombie")
     assert room.scribe.pid == scribe
     assert room.scribe.flush("a", 5)
     assert numbers(room.printed("a")) == list(range(500_000))
-    assert worst < 5  # with nobody to read, a full pipe would stop it for ever
+    assert worst < 0.5
+    assert took < 6
 
 
 def test_every_line_is_there_once_when_the_scribe_is_killed_again_and_again(room):
@@ -155,7 +156,7 @@ def test_a_loud_agent_does_not_hold_up_a_quiet_one(room):
     for _ in range(10):
         begun = time.monotonic()
         room.say("quiet", b"x\n")
-        assert time.monotonic() - begun < 5
+        assert time.monotonic() - begun < 1.0
 
 
 def test_a_loud_agent_costs_few_wake_ups(room):

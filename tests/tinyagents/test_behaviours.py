@@ -56,7 +56,7 @@ def test_an_ok_agent_ends_at_once_when_told(offline, number):
     run = Run(offline).up()
     begun = time.monotonic()
     assert run.told(number).code() == 0
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 1
     assert [got.name for got in offline.signals("a")] == [number.name]
 
 
@@ -87,7 +87,7 @@ def test_slow_stop_takes_its_time_from_the_first_signal_on(offline):
     run.told(signal.SIGINT)
     time.sleep(0.1)
     assert run.told(signal.SIGTERM).code() == 0
-    assert 0.45 < time.monotonic() - begun < 10
+    assert 0.45 < time.monotonic() - begun < 2
 
 
 def test_stubborn_ends_on_sigterm_only(offline):
@@ -112,7 +112,7 @@ def test_chatty_writes_numbered_lines_at_its_rate(offline):
     wait_for(note.exists, 10, "all to be written")
     lines, size, seconds = note.read_text().split()
     assert (int(lines), int(size)) == (10_000, 1_000_000)
-    assert 0.45 < float(seconds) < 10
+    assert 0.45 < float(seconds) < 2
     numbers = [line.split()[0] for line in run.out.read_bytes().splitlines() if b" ..." in line]
     assert [int(number) for number in numbers] == list(range(10_000))
 
