@@ -119,13 +119,24 @@ async def test_down_is_followed_until_it_is_so(bridge, site_file, ask):
     assert {a[4] for a in bridge.asked} == {"secret"}
 
 
-async def test_quitting_amid_a_restart_leaves_nothing_down(bridge, site_file, ask):
+@pytest.mark.parametrize(
+    "case",
+    [
+        ("restart", [["c", "down"], ["c", "up"]], "It is started when it has ended"),
+        ("down", [["c", "down"]], "told; now wait_dead (Asked to stop"),
+    ],
+)
+async def test_what_is_under_way_goes_on_after_quitting_and_has_not_failed(
+    bridge, site_file, ask, case
+):
+    command, requests, said = case
     two_hosts(bridge, site_file)
     told = []
 
     def update(manager, params):
         told.extend(params["requests"])
-        now = child("c", target_state=params["requests"][-1][1], next_action="wait_dead")
+        target = params["requests"][-1][1]
+        now = child("c", target_state=target, next_action="wait_dead", message="Asked to stop.")
         bridge.sessions[manager]["manager"] = session(now)
         return True, "Told.", {}
 
@@ -134,34 +145,12 @@ async def test_quitting_amid_a_restart_leaves_nothing_down(bridge, site_file, as
     app = TopApp(asker)
     async with app.run_test(size=(80, 24)) as pilot:
         await until(app, pilot, "daq2 c up")
-        await pilot.press("down", "r", "y")
-        await until(app, pilot, "restart c (daq2): told; now wait_dead")
+        await pilot.press("down", command[0], "y")
+        await until(app, pilot, f"{command} c (daq2): told; now wait_dead")
         await pilot.press("q")
     (line,) = asker.finish()
-    assert told == [["c", "down"], ["c", "up"]]
-    assert "It is started when it has ended" in line
-
-
-async def test_what_was_told_before_quitting_is_said_to_go_on_and_not_to_have_failed(
-    bridge, site_file, ask
-):
-    two_hosts(bridge, site_file)
-
-    def update(manager, _params):
-        now = child("c", target_state="down", next_action="wait_dead", message="Asked to stop.")
-        bridge.sessions[manager]["manager"] = session(now)
-        return True, "Told.", {}
-
-    bridge.tasks["update"] = update
-    asker = ask("--host", "daq2")
-    app = TopApp(asker)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await until(app, pilot, "daq2 c up")
-        await pilot.press("down", "d", "y")
-        await until(app, pilot, "down c (daq2): told; now wait_dead")
-        await pilot.press("q")
-    (line,) = asker.finish()
-    assert "down c (daq2): told; now wait_dead (Asked to stop" in line
+    assert told == requests
+    assert said in line
     assert "NOT done" not in line
 
 

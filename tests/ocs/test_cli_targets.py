@@ -182,7 +182,7 @@ def test_up_wakes_a_manager_that_was_told_to_stop_and_starts_nothing_else(place)
 
 
 def test_up_waits_for_a_manager_that_still_ends_its_agents_and_wakes_it_then(place):
-    place.write(testhost=[instance("slow", "--behave", "slow-stop", 4), instance("a")])
+    place.write(testhost=[instance("slow", "--behave", "slow-stop", 8), instance("a")])
     place.start("testhost", options=("--stop-timeout", "30"))
     wait_states(place, slow="up", a="up")
     client(place.site).manager.stop()

@@ -205,6 +205,21 @@ def test_stopping_the_manager_ends_every_agent_and_then_the_process_with_success
     assert [found.kind for found in processes(site)] == ["manager", "scribe"]
 
 
+def test_what_is_said_while_it_begins_again_is_done_once_it_has(site, begin):
+    hm = begin(instance("a"), instance("b"))
+    wait_ready(site, "a", "b")
+    hm.manager.stop()
+    hm.manager.wait(timeout=20)
+    for _ in range(3):
+        hm.manager.start(requests=[("all", "down")])
+        ok, text = outcome(hm.update(requests=[("b", "up")]))  # it reads the site config still
+        assert ok, text
+        assert targets(hm) == {"a": "down", "b": "up"}
+        hm.manager.stop()
+        hm.manager.wait(timeout=20)
+    assert "not running" in outcome(hm.update(requests=[("b", "up")]))[1]
+
+
 def test_while_it_stops_the_manager_process_shows_that_it_is_stopping(site, begin):
     hm = begin(instance("slow", "--behave", "slow-stop", 0.8))
     wait_ready(site, "slow")

@@ -6,6 +6,7 @@ docstrings of the operations are shown to operators by their clients.
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from typing import Any
 
 from ocs import ocs_agent
@@ -24,6 +25,9 @@ from hostmanager.core.requests import RequestError
 
 ANSWER_TIME = 0.15
 """Seconds that `die` stays to answer a client that asks how it went."""
+
+BEGINNING = 5.0
+"""Seconds that an `update` waits for a manager process that is reading its site config."""
 
 MESSAGES_KEPT = 200
 """A browser gets all messages of a session each second."""
@@ -69,6 +73,8 @@ class HostManager:
         self._stop_asked = asyncio.Event()  # of the present session; a late stop hits an old one
         self._idle = asyncio.Event()
         self._idle.set()
+        self._begun = asyncio.Event()  # what comes while it is reading its site config waits
+        self._begun.set()
 
     def register(self) -> None:
         """Register all operations with the agent; what only reads is open to every client."""
@@ -145,7 +151,11 @@ class HostManager:
         try:
             # When the program starts, the host is running already, router or not.
             if not self.host.running:
-                await self._begin(session, params)
+                self._begun.clear()
+                try:
+                    await self._begin(session, params)
+                finally:
+                    self._begun.set()
             await stop_asked.wait()
             if not self._disown:
                 say(session, "Stopping all agents.")
@@ -207,6 +217,8 @@ class HostManager:
         return as_deferred(self._noted("update", session, params, self._update(session, params)))
 
     async def _update(self, session: Any, params: dict[str, Any]) -> Result:
+        with suppress(TimeoutError):  # a disk that hangs; what is so then is said below
+            await asyncio.wait_for(self._begun.wait(), BEGINNING)
         try:
             if params["reload_config"]:
                 answer = await self._reload_running(session, params["requests"])

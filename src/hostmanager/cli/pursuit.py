@@ -32,6 +32,9 @@ ENDING = "its manager still ends its agents"
 
 ASLEEP = "its manager has not begun again yet"
 
+BUSY = ("starting", "stopping")
+"""What a `manager` process is while it can neither be begun nor be told anything."""
+
 Told = tuple[str, list[Course], Reply | AskError]
 
 
@@ -155,16 +158,14 @@ class Pursuit:
             if time.monotonic() > self._until:
                 return Reply(False, f"not within {self._args.timeout:g} s: {ENDING}.")
             if status == "running":
-                reply = manager.run("update", self._args.answer_time, requests=requests)
-                if reply.ok or "is not running" not in reply.text:
-                    return reply  # else it is reading its site config, and can be told after that
-            if status not in ("stopping", "starting", "running"):
+                return manager.run("update", self._args.answer_time, requests=requests)
+            if status not in BUSY:
                 try:
                     manager.start("manager", requests=[["all", "down"], *requests])
                     return _begun(manager)
-                except AskError as error:
-                    if error.kind is not Trouble.REFUSED or "already in progress" not in str(error):
-                        raise
+                except AskError:
+                    if manager.session().get("status") not in (*BUSY, "running"):
+                        raise  # else somebody else was faster
             time.sleep(LOOK)
 
     # --- following --------------------------------------------------------------------------

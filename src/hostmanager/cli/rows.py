@@ -10,19 +10,16 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
 
+from hostmanager.cli import config_errors
 from hostmanager.cli.asking import AskError, Trouble
 from hostmanager.cli.human import counted, few, length
 from hostmanager.cli.sites import Entry, HostEntry
 from hostmanager.core.model import Kind
-from hostmanager.site.problems import Problem
 
 UNSTABLE = 0.5
 """Stability up to which an agent counts as unstable, as for `ocsbow` (contract, section 5)."""
 
 _SUFFIX = re.compile(r"\[(d|d\?|docker)\]$")
-_PARTLY = re.compile(r"\d+ instances?, \d+ errors?(, \d+ warnings?)?: ")
-"""What our manager says before the errors in a file that it could use in part."""
-
 _CHANGING = ("start", "wait_start", "wait_dead")
 
 
@@ -105,7 +102,7 @@ class HostRows:
         host: What the site config says of it.
         trouble: Why its manager cannot be asked; None if it answered.
         process: Status of the `manager` process: `running`, or what else it does.
-        data: The session's data; empty unless running.
+        data: The session's data; empty unless its agents are looked after, or being ended.
         rows: Its instances.
         severity: How bad it is with the host itself, its agents aside.
         reasons: Why.
@@ -133,7 +130,7 @@ def host_rows(host: HostEntry, answer: Mapping[str, Any] | AskError | None) -> H
         answer: The session of its `manager` process, or why there is none; None: it has
             no manager.
     """
-    config = _of_config(host)
+    config = config_errors.of_host(host)
     if answer is None:
         rows = tuple(
             _untracked(host, entry) if entry.broken else _unmanaged(host, entry)
@@ -159,7 +156,7 @@ def host_rows(host: HostEntry, answer: Mapping[str, Any] | AskError | None) -> H
         return HostRows(host, None, process, {}, rows, Severity.WRONG, (reason, *config))
     severity, reasons = _of_host(host, data)
     said = " ".join(reasons)
-    reasons += _of_config(host, said)
+    reasons += config_errors.of_host(host, said)
     if reasons:
         severity = max(severity, Severity.WARNING)
     if is_ending:
@@ -168,26 +165,12 @@ def host_rows(host: HostEntry, answer: Mapping[str, Any] | AskError | None) -> H
     return HostRows(host, None, process, data, _rows(host, data, said), severity, tuple(reasons))
 
 
-def _of_config(host: HostEntry, said: str = "") -> tuple[str, ...]:
-    """What is wrong with its block in the site config.
-
-    What its manager has said already is left out, and what stands in the row of an instance.
-    """
-    errors = [p for p in host.problems if p.is_error and p.instance_id not in host.entries]
-    return tuple(str(problem) for problem in errors if not _is_in(problem, said))
-
-
-def _is_in(problem: Problem, said: str) -> bool:
-    """Whether it has been said: on another host, the file may have another name."""
-    return str(problem).removeprefix(problem.file) in said
-
-
 def _of_host(host: HostEntry, data: Mapping[str, Any]) -> tuple[Severity, list[str]]:
     severity, reasons = Severity.OK, []
     for source, (ok, _, text) in (data.get("config_parse_status") or {}).items():
         if not ok:
             severity = Severity.WRONG
-            reasons.append(_unusable(source, str(text)))
+            reasons.append(config_errors.of_manager(source, str(text)))
     orphans = data.get("orphans") or {}
     if orphans:
         severity = max(severity, Severity.WARNING)
@@ -197,15 +180,6 @@ def _of_host(host: HostEntry, data: Mapping[str, Any]) -> tuple[Severity, list[s
             f"--host {host.name}` shows them"
         )
     return severity, reasons
-
-
-def _unusable(source: str, text: str) -> str:
-    """What a manager says of a file: one broken entry costs no more than that entry."""
-    file = "the site config" if source == "[SCF]" else source
-    partly = _PARTLY.match(text)
-    if partly is None:
-        return f"its manager cannot use {file}: {text}"
-    return f"its manager cannot use all of {file}: {text[partly.end() :]}"
 
 
 def _rows(host: HostEntry, data: Mapping[str, Any], said: str) -> tuple[Row, ...]:
@@ -287,7 +261,7 @@ def _disagreements(
     if entry is None and suffix and suffix[1] == "docker":
         return []  # a service that nobody put under management
     if entry is not None and entry.broken:
-        return [(Severity.WARNING, _broken(host, entry, said=said))]
+        return [(Severity.WARNING, config_errors.of_entry(host, entry, said=said))]
     if entry is None or entry.spec is None:
         why = "not in the site config" if entry is None else "the site config says 'ignore'"
         ends = child["next_action"] == "wait_dead"  # so that has been seen to
@@ -322,18 +296,10 @@ def _remarks(child: Mapping[str, Any], entry: Entry | None, new_tag: str | None)
     return found
 
 
-def _broken(host: HostEntry, entry: Entry, *, said: str) -> str:
-    """What is wrong with an entry, but for what its manager has said of it."""
-    problems = [p for p in host.problems if p.is_error and p.instance_id == entry.instance_id]
-    left = [str(problem) for problem in problems if not _is_in(problem, said)]
-    text = "its entry in the site config cannot be used"
-    return ": ".join((text, "; ".join(left))) if left else text
-
-
 def _untracked(host: HostEntry, entry: Entry, *, said: str = "") -> Row:
     """Make the row of an entry that the manager does not have."""
     if entry.broken:
-        text = _broken(host, entry, said=said)
+        text = config_errors.of_entry(host, entry, said=said)
         return Row(host.name, entry.instance_id, None, entry, "-", Severity.WARNING, (text,))
     if entry.spec is None:
         return _unmanaged(host, entry)
