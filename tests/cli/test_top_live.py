@@ -119,6 +119,31 @@ async def test_down_is_followed_until_it_is_so(bridge, site_file, ask):
     assert {a[4] for a in bridge.asked} == {"secret"}
 
 
+async def left_amid(asker, before, keys, shown):
+    """Press keys, and quit as soon as this is shown; what is said then."""
+    app = TopApp(asker)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(app, pilot, before)
+        await pilot.press(*keys)
+        await until(app, pilot, shown)
+        await pilot.press("q")
+    (line,) = asker.finish()
+    return line
+
+
+async def test_what_waits_for_a_manager_to_begin_again_is_not_said_to_be_under_way_after_quitting(
+    bridge, site_file, ask
+):
+    two_hosts(bridge, site_file)
+    ends = session(child("c", target_state="down", next_action="wait_dead"))
+    bridge.sessions["hm-daq2"]["manager"] = {**ends, "status": "stopping"}
+    shown = "up c (daq2): telling its manager"
+    line = await left_amid(ask("--host", "daq2"), "daq2 c wait_dead", ("down", "u"), shown)
+    assert "NOT done" in line
+    assert "its manager still ends its agents; it may not have been told up" in line
+    assert not [asked for asked in bridge.asked if asked[1] == "start"]
+
+
 @pytest.mark.parametrize(
     "case",
     [
@@ -141,14 +166,8 @@ async def test_what_is_under_way_goes_on_after_quitting_and_has_not_failed(
         return True, "Told.", {}
 
     bridge.tasks["update"] = update
-    asker = ask("--host", "daq2")
-    app = TopApp(asker)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await until(app, pilot, "daq2 c up")
-        await pilot.press("down", command[0], "y")
-        await until(app, pilot, f"{command} c (daq2): told; now wait_dead")
-        await pilot.press("q")
-    (line,) = asker.finish()
+    shown = f"{command} c (daq2): told; now wait_dead"
+    line = await left_amid(ask("--host", "daq2"), "daq2 c up", ("down", command[0], "y"), shown)
     assert told == requests
     assert said in line
     assert "NOT done" not in line

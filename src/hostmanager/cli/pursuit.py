@@ -250,7 +250,9 @@ class Pursuit:
             then = " It is started when it has ended." if course in again else ""
             then = " It was NOT told up again." if course in lost else then
             why = course.step.why or f"it is {course.step.state or course.step.row.state}"
-            if self._left and course not in lost:
+            if self._left and course.told_at is None:  # nobody tells it any more
+                course.fail(f"{why.rstrip('.')}; it may not have been told {course.stage}.")
+            elif self._left and course not in lost:
                 course.step.why = f"{why.rstrip('.')}.{then}"  # under way: nothing has failed
             else:
                 course.fail(f"not within {self._args.timeout:g} s: {why}.{then}", "timeout")
