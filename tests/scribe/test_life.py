@@ -176,6 +176,31 @@ def test_a_state_folder_deleted_under_it_is_made_again(room):
     wait_for(lambda: room.printed("a") == b"one\ntwo\nthree\n", 5)
 
 
+def test_one_whose_lock_was_removed_takes_no_orders_from_the_next(room):
+    """What is told must reach the one that goes on: the other stops reading, for its part."""
+    first = room.scribe.ensure()
+    (room.state / "scribe.lock").unlink()
+    assert room.scribe.ensure() != first
+    fds = {f"a{i}": room.scribe.open_pipe(f"a{i}") for i in range(20)}
+    for name, fd in fds.items():
+        os.write(fd, b"one\n")
+        assert room.scribe.flush(name, 5)
+    wait_for(lambda: has_let_go(first), 20, "the first to let go of its pipes", every=0.1)
+    for name, fd in fds.items():
+        os.write(fd, b"two\n")
+        os.close(fd)
+        wait_for(lambda name=name: room.printed(name) == b"one\ntwo\n", 5, name)
+
+
+def has_let_go(pid):
+    """Whether a scribe waits for no pipe of an agent any more: it has ended, or left its epoll."""
+    try:
+        infos = [path.read_text() for path in Path(f"/proc/{pid}/fdinfo").iterdir()]
+    except OSError:
+        return True
+    return max(info.count("tfd:") for info in infos) <= 1  # the control pipe
+
+
 @pytest.mark.parametrize("name", ["scribe.control", "scribe.lock", "pipes/a.pipe", "scribe.log"])
 @pytest.mark.parametrize("what", ["directory", "garbage", "loop"])
 def test_something_else_in_the_place_of_its_files_is_moved_aside(room, name, what):

@@ -3,10 +3,15 @@
 And `at ID PID FD DEVICE INODE` for a pipe that no path leads to: who has it open, and which
 it is.
 
+One scribe reads it: what another took out of it would never be done. A scribe that finds it read
+by one before it (whose lock somebody removed) makes a new one, and that is where all are told from
+then on; what was told before is in the pipes that it finds in their folder.
+
 Anybody who may write to it may write anything: what is not understood is told once in a
 while and has no effect, and a line without an end does not grow in memory.
 """
 
+import fcntl
 import os
 import stat
 
@@ -25,7 +30,8 @@ class Control:
     """The reading end.
 
     Args:
-        path: Where it is to be. What is there and is no pipe is moved aside.
+        path: Where it is to be. What is there and is no pipe, or is read by another scribe, is
+            moved aside.
 
     Raises:
         OSError: It cannot be made.
@@ -33,11 +39,15 @@ class Control:
 
     def __init__(self, path: str) -> None:
         if not _is_pipe(path):
-            if os.path.lexists(path):
-                locks.aside(path)
-            os.mkfifo(path, 0o600)
-        # Open for writing as well: so it never hangs up when those who told have gone.
-        self.fd = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
+            _make(path)
+        self.fd = _open(path)
+        try:
+            fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self.fd)
+            _make(path)
+            self.fd = _open(path)
+            fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         self._rest = b""
         self._skipping = False
         self._told = 0
@@ -84,6 +94,17 @@ class Control:
 
 def _is_number(word: str) -> bool:
     return word.isascii() and word.isdecimal() and len(word) <= 20
+
+
+def _make(path: str) -> None:
+    if os.path.lexists(path):
+        locks.aside(path)
+    os.mkfifo(path, 0o600)
+
+
+def _open(path: str) -> int:
+    # Open for writing as well: so it never hangs up when those who told have gone.
+    return os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
 
 
 def _is_pipe(path: str) -> bool:
