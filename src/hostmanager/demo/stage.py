@@ -90,7 +90,8 @@ class Stage:
             compose = services.compose_command()
             services.start(self.site.folder, compose)
         except services.ServicesError as error:
-            return f"No compose services in this demo: {str(error).rstrip('.?')}."
+            end = "" if str(error).endswith("?") else "."
+            return f"No compose services in this demo: {error}{end}"
         self.site.with_services(self.router.url, self.router.http)
         return (
             f"Two compose services: {services.MANAGED} is managed, {services.WATCHED} only watched."
