@@ -14,6 +14,7 @@ from tests.cli.bridge import child, session
 from tests.cli.top_site import on_screen
 
 from hostmanager.cli.options import add_common, add_selection
+from hostmanager.cli.pulse import Pulse
 from hostmanager.cli.selection import hosts_of
 from hostmanager.cli.sites import read_site
 from hostmanager.cli.top.app import TopApp
@@ -131,9 +132,12 @@ async def left_amid(asker, before, keys, shown):
     return line
 
 
+@pytest.mark.parametrize("first", ["the_one_who_watches", "the_one_who_wakes"])
 async def test_what_waits_for_a_manager_to_begin_again_is_not_said_to_be_under_way_after_quitting(
-    bridge, site_file, ask
+    bridge, site_file, ask, monkeypatch, first
 ):
+    if first == "the_one_who_wakes":  # to see that it was given up
+        monkeypatch.setattr(Pulse, "wait_for_news", lambda *_: time.sleep(0.5))
     two_hosts(bridge, site_file)
     ends = session(child("c", target_state="down", next_action="wait_dead"))
     bridge.sessions["hm-daq2"]["manager"] = {**ends, "status": "stopping"}

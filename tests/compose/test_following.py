@@ -277,8 +277,9 @@ async def test_no_compose_command_is_said_of_each_file_until_there_is_one(v2, wr
     await it.following.wait_read(LIMIT)
     assert it.following.status["compose.yaml"][2] == "No compose command."
     await it.until(lambda: it.services() == ["a"])
-    assert it.told == 2
+    await it.until(lambda: it.told > 1, "it is told after it is read")
     await it.following.close()
+    assert it.told == 2
 
 
 async def test_without_inotify_a_reload_finds_what_has_changed(v2, write, monkeypatch, caplog):

@@ -1,6 +1,7 @@
 """Seeing a plan through: tell the managers, watch the agents, say what became of each."""
 
 import argparse
+import logging
 import queue
 import threading
 import time
@@ -35,7 +36,13 @@ ASLEEP = "its manager has not begun again yet"
 BUSY = ("starting", "stopping")
 """What a `manager` process is while it can neither be begun nor be told anything."""
 
+log = logging.getLogger(__name__)
+
 Told = tuple[str, list[Course], Reply | AskError]
+
+
+class _TooLateError(Exception):
+    """The time was over, or nobody waits any more, before a manager could be told anything."""
 
 
 class Pursuit:
@@ -134,6 +141,8 @@ class Pursuit:
             self._told.put((host, courses, work()))
         except AskError as error:
             self._told.put((host, courses, error))
+        except _TooLateError:
+            log.debug("host %s: given up before its manager could be told", host)
 
     def _take_answer(self, host: str, courses: Iterable[Course], answer: Reply | AskError) -> None:
         refused = isinstance(answer, AskError) or not answer.ok
@@ -151,12 +160,12 @@ class Pursuit:
 
         One that was told to stop just now ends its agents first; until then, it cannot begin.
         If somebody else was faster to wake it, it is told as any other. Nothing is begun once
-        this was given up.
+        this was given up: the one who gives up has the words for it, and knows why.
         """
         while True:
             status = manager.session().get("status")
             if time.monotonic() > self._until:
-                return Reply(False, f"not within {self._args.timeout:g} s: {ENDING}.")
+                raise _TooLateError
             if status == "running":
                 return manager.run("update", self._args.answer_time, requests=requests)
             if status not in BUSY:
