@@ -9,6 +9,7 @@
 test leaves running fails it (unless ``site.may_leave_processes``) and is killed.
 """
 
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
@@ -19,6 +20,15 @@ from hostmanager.demo.router import Router, RouterError, find_crossbar
 from tests.support.managers import Manager
 from tests.support.processes import kill_all, processes
 from tests.support.sites import Site
+
+# A script that puts the tests into the background has them ignore these, and with them all that
+# they start; many tests press Ctrl-C.
+for _number, _usual in (
+    (signal.SIGINT, signal.default_int_handler),
+    (signal.SIGQUIT, signal.SIG_DFL),
+):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, _usual)
 
 NEEDS_ROUTER = {"router", "own_router", "site", "start_manager"}
 

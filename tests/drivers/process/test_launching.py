@@ -81,7 +81,19 @@ async def test_a_process_founds_a_session_and_a_group(host):
     assert host.output("a").read_text() == "True\n"
 
 
-async def test_signals_are_neither_blocked_nor_ignored_in_a_process(host):
+@pytest.fixture
+def ignored():
+    """Signals that whoever started this program had it ignore: before there is a driver."""
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in IGNORED}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+IGNORED = (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGCHLD)
+
+
+async def test_signals_are_neither_blocked_nor_ignored_in_a_process(ignored, host):
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
     try:
         await ended(host, "a", "/bin/cat", "/proc/self/status")
@@ -92,6 +104,10 @@ async def test_signals_are_neither_blocked_nor_ignored_in_a_process(host):
     wanted = ("SigBlk", "SigIgn", "SigCgt")
     found = {name: int(mask, 16) & 0x7FFFFFFF for name, mask in lines if name in wanted}
     assert found == {"SigBlk": 0, "SigIgn": 0, "SigCgt": 0}
+
+
+async def test_an_exit_code_is_had_also_where_ended_children_were_to_be_ignored(ignored, host):
+    assert await ended(host, "a", "/bin/sh", "-c", "exit 7") == ExitStatus(code=7)
 
 
 async def test_environment_and_folder_are_those_of_the_command(host):

@@ -37,7 +37,7 @@ from hostmanager.core.ports import Report
 from hostmanager.drivers.process import stamps, strangers
 from hostmanager.drivers.process.output import Directly, Place, Sink
 from hostmanager.drivers.process.ownership import Kin, Ownership, Relative
-from hostmanager.drivers.process.signals import ask, ask_group
+from hostmanager.drivers.process.signals import ask, ask_group, heed_all
 from hostmanager.drivers.process.spawn import Alive, Command, Spawned, SpawnError, spawn
 from hostmanager.drivers.process.workers import make_workers
 
@@ -109,6 +109,7 @@ class ProcessDriver:
         self._owner = owner
         self._sink = sink or Directly()
         stamps.clear()
+        heed_all()
         self._surveyed: dict[str, int | None] = {}  # pidfds of what the survey found
         self._runs: dict[str, _Run] = {}  # of which something is alive
         self._reading: dict[str, _Run] = {}  # of which the output is being read

@@ -10,6 +10,28 @@ log = logging.getLogger(__name__)
 _TO_GROUP = 1 << 2
 """`PIDFD_SIGNAL_PROCESS_GROUP` of linux/pidfd.h, Linux 6.9 and later."""
 
+FIRST_OF_THE_C_LIBRARY = 32
+
+BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
+
+
+def heed_all() -> None:
+    """Ignore no signal any more that whoever started this program had it ignore.
+
+    What a program ignores, all that it executes ignore as well: a shell script that puts a
+    manager into the background would give it agents that do not hear SIGINT, and where SIGCHLD
+    is ignored, nobody's exit status can be had. What is handled, if only by doing nothing, is
+    not passed on. To be called in the main thread.
+    """
+    for number in range(1, FIRST_OF_THE_C_LIBRARY):
+        # Python ignores two by itself, and gives them back to what it executes.
+        if number not in BY_PYTHON and signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, _do_nothing)
+
+
+def _do_nothing(_number: int, _frame: object) -> None:
+    pass
+
 
 def ask(pidfd: int, number: signal.Signals) -> None:
     """Ask a process to end, by a signal. A suspended one is continued, or it would never hear it.
