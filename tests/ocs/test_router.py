@@ -22,6 +22,9 @@ from tests.support.waiting import wait_for
 BACK = 2.0
 """Seconds in which a manager answers again once its router is back."""
 
+LOOKS = 20
+"""More often than that, the agents are looked at while it is away; a busy machine takes longer."""
+
 
 def session_id(site: Site) -> int:
     """The number of the manager process's session; another one would be another start."""
@@ -71,7 +74,7 @@ def begin_absence(folder: Path) -> Absence:
 
 @pytest.fixture(scope="module")
 def absences(no_router_is_left, tmp_path_factory) -> Iterator[dict[str, Absence]]:
-    """One router is killed for 16.5 s and then started again; one is frozen, then thawed."""
+    """One router is killed for 16.5 s or more and then started again; one is frozen, then thawed."""
     with ThreadPoolExecutor(2) as pool:
         killed, frozen = pool.map(
             begin_absence, [tmp_path_factory.mktemp("killed"), tmp_path_factory.mktemp("frozen")]
@@ -79,7 +82,7 @@ def absences(no_router_is_left, tmp_path_factory) -> Iterator[dict[str, Absence]
     killed.site.router.kill()
     frozen.site.router.freeze()
     gone_until = time.monotonic() + 16.5
-    while time.monotonic() < gone_until:
+    while time.monotonic() < gone_until or len(frozen.during) <= LOOKS:
         killed.look()
         frozen.look()
         time.sleep(0.25)
@@ -101,7 +104,7 @@ def absence(absences, request) -> Absence:
 
 def test_no_agent_notices_that_the_router_is_away_for_long(absence):
     pids, _ = absence.before
-    assert len(absence.during) > 20
+    assert len(absence.during) > LOOKS
     assert [look for look in absence.during if look != pids] == []
     assert processes_of(absence.site) == pids
 

@@ -109,6 +109,8 @@ class TopApp(App[int]):
 
     def look(self) -> None:
         """Show what is known now; nothing in here waits for anybody."""
+        if not self.is_running:
+            return  # it is being put away, one part after the other
         self._found, self._trouble = self._asker.look()
         self._show()
 
