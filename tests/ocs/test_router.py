@@ -74,7 +74,7 @@ def begin_absence(folder: Path) -> Absence:
 
 @pytest.fixture(scope="module")
 def absences(no_router_is_left, tmp_path_factory) -> Iterator[dict[str, Absence]]:
-    """One router is killed for 16.5 s or more and then started again; one is frozen, then thawed."""
+    """One router is killed for 16.5 s or more, then started again; one is frozen, then thawed."""
     with ThreadPoolExecutor(2) as pool:
         killed, frozen = pool.map(
             begin_absence, [tmp_path_factory.mktemp("killed"), tmp_path_factory.mktemp("frozen")]
