@@ -8,6 +8,7 @@ import argparse
 import contextlib
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -108,6 +109,7 @@ def measure(
 ) -> Iterator[tuple[str, dict[str, Figure]]]:
     """Do all of them, the two managers in turn."""
     total = sum(kind in kinds for each in experiments for kind in each.kinds)
+    done, begun = 0, time.monotonic()
     bar = progress.add_task("router", total=total, step="")
     lab.step = lambda text: progress.update(bar, step=text)
     for experiment in experiments:
@@ -115,6 +117,10 @@ def measure(
             progress.update(bar, description=f"{experiment.name}, {kind}", step="starting")
             yield kind, run_one(experiment, lab, kind)
             progress.advance(bar)
+            done += 1
+            if not progress.console.is_terminal:  # no bar there, and it takes most of an hour
+                so_far = f"{done}/{total} after {time.monotonic() - begun:.0f} s"
+                print(f"{so_far}: {experiment.name}, {kind}", file=sys.stderr, flush=True)
 
 
 def warm_up(lab: Lab, kinds: list[str]) -> None:

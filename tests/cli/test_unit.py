@@ -59,6 +59,7 @@ def verify(unit: Unit, folder: Path, *options: str) -> str:
         "StartLimitIntervalSec=0",
         "OOMPolicy=continue",
         "WatchdogSec=30",
+        "LimitNICE=-10",  # the manager may take precedence over its agents
         "StateDirectory=hostmanager/hm-daq1",
         "WantedBy=multi-user.target",
     ],

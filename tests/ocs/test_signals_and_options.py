@@ -249,6 +249,19 @@ def assert_is_on_its_own(dumped: dict[str, Any], site: Site) -> None:
     assert dumped["nice"] == os.nice(0)
 
 
+def test_the_manager_takes_precedence_over_its_agents_and_its_scribe(site, start_manager):
+    may = subprocess.run(["nice", "-n", "-10", "nice"], capture_output=True, text=True, check=False)
+    if may.stdout.strip() != "-10":
+        pytest.skip("whoever runs the tests may not raise the niceness")
+    site.write(instance("a"), instance("b", "--behave", "fork"))
+    manager = start_manager(site)
+    wait_ready(site, "a", "b")
+    found = [(one.kind, one.pid) for one in processes(site) if one.pid != manager.pid]
+    assert {kind for kind, _ in found} == {"agent", "grandchild", "scribe"}
+    assert os.getpriority(os.PRIO_PROCESS, manager.pid) == -10
+    assert [os.getpriority(os.PRIO_PROCESS, pid) for _, pid in found] == [0] * len(found)
+
+
 def test_what_systemd_told_the_manager_is_not_told_to_agents(site, start_program):
     site.write(instance("a", "--behave", "dump-env"))
     usual = ["--state-dir", str(site.state_dir), "--working-dir", str(site.working_dir)]

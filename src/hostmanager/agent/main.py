@@ -25,6 +25,7 @@ from hostmanager.agent.host import Before, NotRunningError
 from hostmanager.agent.loop import install_reactor, new_loop, without_extras
 from hostmanager.agent.notify import Line, Notifier, status_line, take
 from hostmanager.agent.options import Settings, make_parser
+from hostmanager.drivers.process.priority import prefer_manager
 from hostmanager.site import (
     SiteFile,
     SiteFileError,
@@ -90,6 +91,7 @@ def main(args: Sequence[str] | None = None, prog: str | None = None) -> None:
         log.warning(remark)
     site = with_known_classes(site, finish_probe(probe))
     _allow_files()
+    prefer_manager()
     with alone:
         raise SystemExit(Program(namespace, settings, site, line).run())
 

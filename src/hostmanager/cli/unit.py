@@ -15,6 +15,11 @@ MARK = "# Written by `hostmanager install-systemd`"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,200}")
 """What a unit may be called here: no word of systemd's (`%`, `@`, `\\`) and no path."""
 
+NICE = -10
+"""What `hostmanager.drivers.process.priority` makes of itself, if it may."""
+
+MAY_TAKE_PRECEDENCE = "# The manager, not its agents: it needs little of a processor, but at once."
+
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 STOP_MARGIN = 45.0
@@ -159,6 +164,8 @@ class Unit:
         if self.state:
             folder = self.name.removeprefix("hostmanager-")
             lines += [f"StateDirectory=hostmanager/{folder}", "StateDirectoryMode=0700"]
+        if not self.of_user:  # the systemd of a user may not allow that
+            lines += [MAY_TAKE_PRECEDENCE, f"LimitNICE={NICE}"]
         return [*lines, f"SyslogIdentifier={self.name}"]
 
     def _hardening(self) -> str:

@@ -37,6 +37,7 @@ from hostmanager.core.ports import Report
 from hostmanager.drivers.process import stamps, strangers
 from hostmanager.drivers.process.output import Directly, Place, Sink
 from hostmanager.drivers.process.ownership import Kin, Ownership, Relative
+from hostmanager.drivers.process.priority import prefer_thread
 from hostmanager.drivers.process.signals import ask, ask_group, heed_all
 from hostmanager.drivers.process.spawn import Alive, Command, Spawned, SpawnError, spawn
 from hostmanager.drivers.process.workers import make_workers
@@ -113,7 +114,7 @@ class ProcessDriver:
         self._surveyed: dict[str, int | None] = {}  # pidfds of what the survey found
         self._runs: dict[str, _Run] = {}  # of which something is alive
         self._reading: dict[str, _Run] = {}  # of which the output is being read
-        self._launchers = make_workers(LAUNCHERS, "launch", _block_no_signals)
+        self._launchers = make_workers(LAUNCHERS, "launch", _begin_launching)
         self._lookers = make_workers(2, "look")
         self._readers = make_workers(2, "read")
 
@@ -334,9 +335,10 @@ class ProcessDriver:
             self._look_for_remnants(run)
 
 
-def _block_no_signals() -> None:
+def _begin_launching() -> None:
     """What a thread blocks, the processes that it launches block as well."""
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    prefer_thread()
 
 
 def _status(result: os.waitid_result) -> ExitStatus:

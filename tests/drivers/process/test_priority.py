@@ -1,0 +1,109 @@
+"""Who is preferred by the kernel: the manager, its launching threads, and no agent."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from hostmanager.drivers.process.priority import AUTOGROUP, NICE
+
+LOOK = """
+import json, os, pathlib
+group = pathlib.Path("/proc/self/autogroup")
+def look(thread=0):
+    return {
+        "nice": os.getpriority(os.PRIO_PROCESS, thread),
+        "flag": bool(os.sched_getscheduler(thread) & os.SCHED_RESET_ON_FORK),
+        "session": int(group.read_text().split()[-1]) if group.exists() else None,
+    }
+"""
+
+PROGRAM = f"""
+{LOOK}
+import subprocess, sys, threading
+from hostmanager.drivers.process.priority import prefer_manager, prefer_thread
+
+found = {{"preferred": prefer_manager(), "main": look()}}
+child = [sys.executable, "-c", {LOOK + "print(json.dumps(look()))"!r}]
+
+def launch():
+    prefer_thread()
+    found["thread"] = look()
+    agent = subprocess.run(child, stdout=subprocess.PIPE, start_new_session=True, check=True)
+    found["agent"] = json.loads(agent.stdout)
+
+thread = threading.Thread(target=launch)
+thread.start()
+thread.join()
+print(json.dumps(found))
+"""
+
+USUAL = {"nice": 0, "flag": False, "session": 0 if AUTOGROUP.exists() else None}
+PREFERRED = {"nice": NICE, "flag": True, "session": NICE if AUTOGROUP.exists() else None}
+
+
+def run(*words, session=True):
+    """What became of a manager that was started like this, of a thread, and of its agent."""
+    words = [*words, sys.executable, "-c", PROGRAM]
+    done = subprocess.run(words, stdout=subprocess.PIPE, check=True, start_new_session=session)
+    return json.loads(done.stdout)
+
+
+@pytest.fixture
+def privileged():
+    """Whoever runs the tests may raise niceness."""
+    told = subprocess.run(
+        ["nice", "-n", str(NICE), "nice"], capture_output=True, text=True, check=False
+    )
+    if told.stdout.strip() != str(NICE):
+        pytest.skip("whoever runs the tests may not raise the niceness")
+
+
+@pytest.fixture
+def without():
+    """Words that have root run a program as anybody else in this: it may not raise niceness."""
+    words = ["setpriv", "--bounding-set", "-sys_nice"]
+    try:
+        told = subprocess.run(
+            [*words, "nice", "-n", str(NICE), "nice"], capture_output=True, text=True, check=False
+        )
+    except FileNotFoundError:
+        pytest.skip("there is no setpriv")
+    if told.stdout.strip() != "0":
+        pytest.skip(f"setpriv cannot be used here: {told.stderr.strip()}")
+    return words
+
+
+def test_the_manager_and_its_launching_threads_are_preferred_and_agents_are_not(privileged):
+    found = run()
+    assert found == {"preferred": True, "main": PREFERRED, "thread": PREFERRED, "agent": USUAL}
+
+
+def test_one_who_may_not_is_as_any_other(without):
+    found = run(*without)
+    assert found == {"preferred": False, "main": USUAL, "thread": USUAL, "agent": USUAL}
+
+
+def test_one_whom_a_limit_allows_it_as_the_unit_does_is_preferred(without):
+    limit = ["prlimit", f"--nice={20 - NICE}"]
+    if subprocess.run([*limit, "true"], stderr=subprocess.DEVNULL, check=False).returncode:
+        pytest.skip("whoever runs the tests may not raise limits (CAP_SYS_RESOURCE)")
+    found = run(*limit, *without)
+    assert found == {"preferred": True, "main": PREFERRED, "thread": PREFERRED, "agent": USUAL}
+
+
+@pytest.mark.parametrize("nice", [5, -5])
+def test_a_niceness_that_somebody_has_chosen_stays_and_is_passed_on(privileged, nice):
+    found = run("nice", "-n", str(nice))
+    assert found["preferred"] is False
+    chosen = {**USUAL, "nice": nice}
+    assert [found["main"], found["thread"], found["agent"]] == [chosen] * 3
+
+
+def test_the_session_of_a_terminal_is_not_preferred(privileged):
+    before = AUTOGROUP.read_text() if AUTOGROUP.exists() else None
+    found = run(session=False)
+    assert found["preferred"]
+    assert found["main"]["session"] == USUAL["session"]
+    assert (AUTOGROUP.read_text() if AUTOGROUP.exists() else None) == before
