@@ -3,8 +3,8 @@
 import pytest
 from tests.cli.bridge import child, session
 
-from hostmanager.cli.plan import Step
-from hostmanager.cli.progress import DEATHS, PATIENCE, SETTLE, Course
+from hostmanager.cli.plan import SETTLE, Step
+from hostmanager.cli.progress import DEATHS, PATIENCE, Course
 from hostmanager.cli.rows import Row
 
 UP, DOWN = ("up", "up"), ("down", "down")
@@ -28,6 +28,8 @@ def course(final, *, begins_down=False, before=None):
     "case",
     [
         ("up", state(*UP), [], ["a"]),
+        ("up", state(*UP, uptime=SETTLE), [], ["a"]),
+        ("up", state(*UP, uptime=0.5), ["a"], []),  # it may be one that dies again and again
         ("up", state("up", "start_at"), ["a"], []),
         ("up", state(*DOWN), ["a"], []),
         ("up", state("passive", "down"), ["a"], []),

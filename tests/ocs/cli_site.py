@@ -13,7 +13,9 @@ from typing import Any
 
 from hostmanager.cli.main import main
 from tests.support.managers import Manager
+from tests.support.processes import processes_of
 from tests.support.sites import Site, instance
+from tests.support.waiting import wait_for
 
 HOSTMANAGER = str(Path(sys.executable).parent / "hostmanager")
 
@@ -93,6 +95,19 @@ class Place:
     def states(self) -> dict[str, str]:
         """The state of each agent."""
         return {name: agent["state"] for name, agent in self.status().items()}
+
+    def wait_minding(self, *ids: str) -> None:
+        """Wait until these mind signals: until then, SIGINT ends an interpreter that starts."""
+
+        def mind() -> bool:
+            found = processes_of(self.site)
+            return all(any(self._says(i, pid) for pid in found.get(i, [])) for i in ids)
+
+        wait_for(mind, 20, f"{ids} to mind signals", self.states)
+
+    def _says(self, instance_id: str, pid: int) -> bool:
+        files = self.site.folder.glob(f"state-*/output/{instance_id}.out")
+        return any(f"tiny {instance_id} up pid {pid}\n" in file.read_text() for file in files)
 
     def stop(self) -> None:
         """Stop all managers."""

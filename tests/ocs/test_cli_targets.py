@@ -104,6 +104,7 @@ def test_what_does_not_get_there_is_named_with_why_and_its_last_lines(place):
 def test_what_takes_too_long_is_said_and_goes_on(place):
     place.write(daq1=[instance("slow", "--behave", "slow-stop", 4)])
     place.start("daq1", options=("--stop-timeout", "30"))
+    place.wait_minding("slow")
     done = place.run("down", "slow", "--timeout", "1.5s")
     assert done.code == 1
     assert "! daq1 slow wait_dead (wanted down): not within 1.5 s: Asked to stop" in done.out
@@ -113,6 +114,7 @@ def test_what_takes_too_long_is_said_and_goes_on(place):
 def test_a_restart_that_takes_too_long_brings_the_agent_up_all_the_same(place):
     place.write(daq1=[instance("slow", "--behave", "slow-stop", 4)])
     place.start("daq1", options=("--stop-timeout", "30"))
+    place.wait_minding("slow")
     (before,) = processes_of(place.site)["slow"]
     done = place.run("restart", "slow", "--timeout", "1.5s")
     assert done.code == 1
@@ -184,6 +186,7 @@ def test_up_wakes_a_manager_that_was_told_to_stop_and_starts_nothing_else(place)
 def test_up_waits_for_a_manager_that_still_ends_its_agents_and_wakes_it_then(place):
     place.write(testhost=[instance("slow", "--behave", "slow-stop", 8), instance("a")])
     place.start("testhost", options=("--stop-timeout", "30"))
+    place.wait_minding("slow")
     wait_states(place, slow="up", a="up")
     client(place.site).manager.stop()
     done = place.run("status")
@@ -200,6 +203,7 @@ def test_up_waits_for_a_manager_that_still_ends_its_agents_and_wakes_it_then(pla
 def test_two_who_wake_a_manager_at_the_same_time_both_get_what_they_asked_for(place):
     place.write(testhost=[instance("slow", "--behave", "slow-stop", 4), instance("a")])
     place.start("testhost", options=("--stop-timeout", "30"))
+    place.wait_minding("slow")
     wait_states(place, slow="up", a="up")
     client(place.site).manager.stop()
     both = [place.popen("up", name) for name in ("slow", "a")]
@@ -212,6 +216,7 @@ def test_two_who_wake_a_manager_at_the_same_time_both_get_what_they_asked_for(pl
 def test_up_gives_up_on_a_manager_that_does_not_come_to_an_end(place):
     place.write(testhost=[instance("slow", "--behave", "slow-stop", 6)])
     place.start("testhost", options=("--stop-timeout", "30"))
+    place.wait_minding("slow")
     wait_states(place, slow="up")
     client(place.site).manager.stop()
     done = place.run("up", "slow", "--timeout", "1")
@@ -223,6 +228,7 @@ def test_up_gives_up_on_a_manager_that_does_not_come_to_an_end(place):
 def test_somebody_who_says_otherwise_meanwhile_is_told_of(place):
     place.write(testhost=[instance("slow", "--behave", "slow-stop", 3)])
     place.start("testhost", options=("--stop-timeout", "30"))
+    place.wait_minding("slow")
     wait_states(place, slow="up")
     process = place.popen("down", "slow")
     wait_for(lambda: place.states()["slow"] == "wait_dead", 20, "it to be told")
@@ -239,6 +245,7 @@ def test_somebody_who_says_otherwise_meanwhile_is_told_of(place):
 def test_ctrl_c_ends_the_waiting_and_says_what_goes_on(place):
     place.write(daq1=[instance("slow", "--behave", "slow-stop", 3)])
     place.start("daq1", options=("--stop-timeout", "30"))
+    place.wait_minding("slow")
     wait_states(place, slow="up")
     process = place.popen("down", "slow")
     wait_for(lambda: place.states()["slow"] == "wait_dead", 20, "it to be told")
@@ -254,6 +261,7 @@ def test_ctrl_c_ends_the_waiting_and_says_what_goes_on(place):
 def test_a_restart_that_nobody_waits_for_any_longer_goes_on_on_the_hosts(place, number):
     place.write(daq1=[instance("slow", "--behave", "slow-stop", 6)])
     place.start("daq1", options=("--stop-timeout", "30"))
+    place.wait_minding("slow")
     wait_states(place, slow="up")
     before = place.status()["slow"]["pid"]
     process = place.popen("restart", "slow")
@@ -271,6 +279,7 @@ def test_a_restart_that_nobody_waits_for_any_longer_goes_on_on_the_hosts(place, 
 def test_a_restart_that_is_interrupted_while_the_manager_is_gone_says_what_is_left_down(place):
     place.write(daq1=[instance("slow", "--behave", "slow-stop", 3)])
     place.start("daq1", options=("--stop-timeout", "30"))
+    place.wait_minding("slow")
     wait_states(place, slow="up")
     process = place.popen("restart", "slow")
     wait_for(lambda: place.states()["slow"] == "wait_dead", 20, "it to be told")
@@ -304,6 +313,7 @@ def test_before_everything_is_stopped_somebody_at_a_terminal_is_asked(place):
 def test_on_a_terminal_the_progress_is_shown_and_taken_away(place):
     place.write(daq1=[instance("slow", "--behave", "slow-stop", 2)])
     place.start("daq1", options=("--stop-timeout", "30"))
+    place.wait_minding("slow")
     wait_states(place, slow="up")
     shown = on_a_terminal(place, "restart", "slow")
     assert "0 of 1" in shown

@@ -8,6 +8,9 @@ from hostmanager.cli.errors import CommandError
 from hostmanager.cli.rows import HostRows, Row
 from hostmanager.cli.selection import is_pattern
 
+SETTLE = 2.0
+"""Seconds that an agent has to be up before it is said to be: many die in the first."""
+
 
 @dataclass(slots=True)
 class Step:
@@ -166,4 +169,9 @@ def is_there(command: str, row: Row) -> bool:
         return row.target == "down" or (row.target == "passive" and row.state != "up")
     if row.target == "passive":
         return row.state == command
-    return row.target == command and row.state == command
+    if row.target != command or row.state != command:
+        return False
+    uptime = (row.child or {}).get("uptime")
+    return (
+        command == "down" or uptime is None or uptime >= SETTLE
+    )  # else it is seen whether it stays

@@ -4,11 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from hostmanager.cli.plan import Step
+from hostmanager.cli.plan import SETTLE, Step
 from hostmanager.cli.rows import next_attempt
-
-SETTLE = 2.0
-"""Seconds that an agent has to be up before it is said to be: many die in the first."""
 
 DEATHS = 2
 """Unexpected ends after which an agent is said not to stay up."""

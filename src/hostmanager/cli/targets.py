@@ -23,8 +23,8 @@ VERBS = {"up": "start", "down": "stop", "restart": "restart"}
 _WHAT = {
     "up": """\
 Start agents: say that they are wanted up, and wait until they are. An agent counts as up when
-it has been so for 2 seconds, since many die only then. One that waits to be started again
-after it died is started at once.""",
+it has been so for 2 seconds, since many die only then, whoever started it. One that waits to be
+started again after it died is started at once.""",
     "down": """\
 Stop agents: say that they are wanted down, and wait until nothing of them is left. They stay
 down, whatever else happens, until somebody says `up`; only a clean restart of their manager
