@@ -21,7 +21,7 @@ def test_all_hosts_are_asked_at_once_and_each_is_asked_once(bridge, site_file, r
 
 def test_silent_hosts_cost_their_limit_once(bridge, site_file, run):
     sites(bridge, site_file, 12)
-    bridge.silent = {"hm-daq3", "hm-daq7", "hm-daq9"}
+    bridge.silent = {f"hm-daq{number}" for number in range(1, 13) if number not in (5, 8)}
     for words in (
         ["status"],
         ["history"],
@@ -41,7 +41,7 @@ def test_silent_hosts_cost_their_limit_once(bridge, site_file, run):
         done = run(words[0], *words[1:], "--answer-time", "1.5")
         spent = time.monotonic() - begun
         assert done.code == 3, words
-        assert spent < 3 + 1.5, words  # in sum it would be 4.5, and for those with work a minute
+        assert spent < 12, words  # in sum it would be 15, and for those with work a minute
         assert "no answer within 1.5 s" in done.out + done.err, words
 
 

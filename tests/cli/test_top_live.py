@@ -30,7 +30,7 @@ def ask(site_file):
         parser = argparse.ArgumentParser()
         add_selection(parser)
         add_common(parser, json=False)
-        args = parser.parse_args(["--site-file", str(site_file), "--answer-time", "1", *words])
+        args = parser.parse_args(["--site-file", str(site_file), "--answer-time", "20", *words])
         args.interval, args.timeout, args.no_wait, args.wrong = 0.1, 20.0, False, False
         site = read_site(args)
         made.append(LiveAsker(site, hosts_of(site, args), args))
@@ -63,7 +63,7 @@ async def test_a_silent_host_holds_up_nobody_and_is_shown_with_how_its_agents_we
     bridge, site_file, ask
 ):
     two_hosts(bridge, site_file)
-    app = TopApp(ask())
+    app = TopApp(ask("--answer-time", "1"))
     async with app.run_test(size=(80, 24)) as pilot:
         await until(app, pilot, "2 hosts, 3 agents: all as wanted")
         bridge.silent.add("hm-daq2")
@@ -85,8 +85,8 @@ async def test_a_manager_that_is_gone_and_one_that_talks_nonsense_cost_only_thei
     bridge.sessions["hm-daq1"]["manager"]["data"]["child_states"] = [{"oops": 1}]
     app = TopApp(ask())
     async with app.run_test(size=(80, 24)) as pilot:
-        text = await until(app, pilot, "hm-daq2 is not at the router")
-        assert "its manager says what nobody understands" in text
+        await until(app, pilot, "hm-daq2 is not at the router")
+        await until(app, pilot, "its manager says what nobody understands")
 
 
 async def test_a_refusal_is_shown_in_the_words_of_the_manager(bridge, site_file, ask):
@@ -115,6 +115,7 @@ async def test_down_is_followed_until_it_is_so(bridge, site_file, ask):
         await until(app, pilot, "daq2 c up")
         await pilot.press("down", "d", "y")
         await until(app, pilot, "down c (daq2): done, down")
+        await until(app, pilot, "daq2 c down")  # the row is of another look
         await pilot.press("d", "y")
         await until(app, pilot, "down c (daq2): already down")
     assert {a[4] for a in bridge.asked} == {"secret"}
@@ -175,6 +176,32 @@ async def test_what_is_under_way_goes_on_after_quitting_and_has_not_failed(
     assert told == requests
     assert said in line
     assert "NOT done" not in line
+
+
+async def test_a_restart_whose_manager_falls_silent_is_said_to_be_left_down_when_quitting(
+    bridge, site_file, ask
+):
+    two_hosts(bridge, site_file)
+
+    def update(manager, params):
+        now = child("c", target_state="down", next_action="wait_dead", message="Asked to stop.")
+        bridge.sessions[manager]["manager"] = session(now)
+        return True, "Told.", {}
+
+    bridge.tasks["update"] = update
+    asker = ask("--host", "daq2", "--answer-time", "1")
+    app = TopApp(asker)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(app, pilot, "daq2 c up")
+        await pilot.press("down", "r", "y")
+        await until(app, pilot, "restart c (daq2): told; now wait_dead")
+        bridge.silent.add("hm-daq2")
+        await pilot.press("q")
+    (line,) = asker.finish()
+    bridge.released.set()
+    assert "NOT done" in line
+    assert "It was NOT told up again" in line
+    assert "not within" not in line
 
 
 async def test_output_and_history_are_asked_of_the_manager_of_that_agent(bridge, site_file, ask):

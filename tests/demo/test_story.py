@@ -56,6 +56,18 @@ def test_a_death_between_two_looks_is_told_and_counted():
     )
 
 
+def test_a_death_whose_last_words_are_read_a_moment_later_is_one_death():
+    tale = story()
+    tale.take(View((UP,)))
+    silent = replace(UP, pid=42, restarts=1, last_exit=replace(DIED, output=()))
+    tale.take(View((silent,)))
+    news = tale.take(View((replace(silent, last_exit=DIED),)))
+    assert told(news) == ['a: died (code 3) after 7s, saying "giving up"']
+    assert "a died once and came back" in tale.summary()
+    tale.take(View((replace(silent, restarts=2, last_exit=replace(DIED, at=105.0)),)))
+    assert "a died twice and came back" in tale.summary()
+
+
 def test_an_agent_that_was_told_to_end_has_not_died():
     tale = story()
     tale.take(View((UP,)))

@@ -220,6 +220,7 @@ class Host:
         done = asyncio.Event()
         self.supervisor.when_at_rest(done.set)
         await done.wait()
+        await self.wanted.kept()  # that all are stopped: it is in force after an unclean death, too
         self.services.sleep()
         stuck = {i: str(self.snapshot[i].trouble) for i in self.snapshot.hopeless}
         stuck |= self.services.not_ended

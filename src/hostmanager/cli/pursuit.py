@@ -115,6 +115,8 @@ class Pursuit:
     def _tell_first(self) -> None:
         """Tell all hosts the first stage, at the same time."""
         self._until = time.monotonic() + self._args.timeout
+        if self._left:  # before it began: somebody typed faster than this thread came to be
+            self._until = 0.0
         # A manager that is to begin again has to end what it ends first: nobody waits for that.
         self._tell_later([c for c in self.courses if c.step.row.host in self.plan.woken])
         by_host = self._by_host(c for c in self.courses if c.step.row.host not in self.plan.woken)
@@ -261,7 +263,9 @@ class Pursuit:
             why = course.step.why or f"it is {course.step.state or course.step.row.state}"
             if self._left and course.told_at is None:  # nobody tells it any more
                 course.fail(f"{why.rstrip('.')}; it may not have been told {course.stage}.")
-            elif self._left and course not in lost:
+            elif self._left and course in lost:
+                course.fail(f"{why.rstrip('.')}.{then}")
+            elif self._left:
                 course.step.why = f"{why.rstrip('.')}.{then}"  # under way: nothing has failed
             else:
                 course.fail(f"not within {self._args.timeout:g} s: {why}.{then}", "timeout")

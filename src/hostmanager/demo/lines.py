@@ -18,7 +18,9 @@ class Lines:
 
     def hints(self, commands: list[str]) -> None:
         """Print what to type in another terminal."""
-        print("", f"{HINTS_HEADING}:", *(f"  {line}" for line in commands), "", sep="\n")
+        print(
+            "", f"{HINTS_HEADING}:", *(f"  {line}" for line in commands), "", sep="\n", flush=True
+        )
 
     def show(self, story: Story, news: list[Line], left: float | None) -> None:
         """Print the news."""

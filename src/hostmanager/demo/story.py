@@ -6,7 +6,7 @@ be up ever was, and how often one died and came back.
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from hostmanager.demo.view import Exit, Message, Row, View, length
@@ -69,7 +69,7 @@ class Story:
             self.was_up.add(row.name)
         ended = row.last_exit
         if ended is not None and (before is None or before.last_exit != ended):
-            if not ended.expected:
+            if not ended.expected and not (before and _is_same(before.last_exit, ended)):
                 self.deaths[row.name] = self.deaths.get(row.name, 0) + 1
             yield Line(ended.at, row.name, ending(ended))
         if before is None or (before.state, before.target, before.pid) != (
@@ -105,6 +105,11 @@ def present(row: Row) -> str:
     pid = "" if row.pid is None else f", pid {row.pid}"
     text = f"state {row.state} (target {row.target}){pid}"
     return f"{text}. {row.message}" if row.message else text
+
+
+def _is_same(before: Exit | None, ended: Exit) -> bool:
+    """Whether it is the same end: what was said before it is read a moment later."""
+    return before is not None and replace(before, output=()) == replace(ended, output=())
 
 
 def ending(ended: Exit) -> str:

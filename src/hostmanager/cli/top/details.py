@@ -95,12 +95,13 @@ class Details(Pane):
         self.refresh_facts()
 
     def _show_rule(self) -> None:
+        asked = self._asked  # another thread's: it may be over the next moment
         if self._item.row is None:
             words = "Enter on one of its agents shows what that prints"
         elif self._read is None:
             words = "nobody manages it, so nobody keeps its output"
-        elif self._asked is not None and time.monotonic() - self._asked > SLOW:
-            words = f"output: no answer for {length(time.monotonic() - self._asked)}"
+        elif asked is not None and time.monotonic() - asked > SLOW:
+            words = f"output: no answer for {length(time.monotonic() - asked)}"
         elif self._trouble:
             words = f"output: {self._trouble}"
         elif not self._count:

@@ -16,6 +16,9 @@ from hostmanager.cli.rows import HostRows, Row
 MOST = 3
 """Agents that are named in one sentence."""
 
+NOTICING = 1.0
+"""Seconds in which one that carries out a request has noticed that it was given up."""
+
 
 @dataclass(slots=True)
 class Request:
@@ -157,7 +160,8 @@ class Requests:
         open_ones = [request for request in self.made if not request.done]
         for _, pursuit in self._running:
             pursuit.give_up()
-        until = time.monotonic() + limit
+        # What it asks just now, and then those that it tells up again: it has the words for both.
+        until = time.monotonic() + 2 * limit + NOTICING
         for thread, _ in self._running:
             thread.join(max(0.0, until - time.monotonic()))
         return [request.text() for request in open_ones]
