@@ -5,6 +5,8 @@ import time
 import pytest
 from tests.cli.bridge import child, session
 
+from hostmanager.cli import asking
+
 
 def sites(bridge, site_file, number, **children):
     hosts = {f"daq{i}": [f"a{i}"] for i in range(1, number + 1)}
@@ -103,3 +105,26 @@ def test_a_hub_without_http_is_a_matter_of_the_site_file(bridge, site_file, run)
     assert done.code == 2
     assert "'hub' has no 'wamp_http'" in done.err
     assert run("status", "--site-http", bridge.url).code == 0
+
+
+@pytest.mark.parametrize(
+    ("operation", "params", "times"),
+    [("update", {"requests": [["a", "down"]]}, 1), ("history", {"limit": 5}, asking.ATTEMPTS)],
+)
+def test_an_order_is_not_given_again_when_somebody_else_spoke_after_it_a_question_is(
+    monkeypatch, operation, params, times
+):
+    """Given again, it would undo what was said after it."""
+    started = []
+
+    def start(self, name, given):
+        started.append((name, given))
+        return {"session_id": 1, "status": "running"}
+
+    theirs = {"session_id": 2, "status": "done", "success": False, "messages": [[0.0, "not ours"]]}
+    monkeypatch.setattr(asking.Manager, "_started", start)
+    monkeypatch.setattr(asking.Manager, "_waited", lambda *_: theirs)
+    manager = object.__new__(asking.Manager)  # nobody is asked
+    reply = manager.run(operation, 1.0, **params)
+    assert started == [(operation, params)] * times
+    assert (reply.ok, reply.text) == ((True, "") if times == 1 else (False, "not ours"))

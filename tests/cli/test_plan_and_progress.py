@@ -150,6 +150,17 @@ def test_its_last_lines_are_waited_for_a_moment():
     assert (way.step.outcome, way.step.last_lines) == ("failed", [])
 
 
+def test_one_that_is_up_again_when_it_is_given_up_is_given_up_for_the_reason_that_it_had():
+    way = course("up")
+    for when in (1.0, 2.0):
+        ended = {"code": 7, "time": when, "expected": False, "output": []}
+        died = state("up", "start_at", last_exit=ended, message="It exited with code 7.")
+        way.see(died, when, 0.0)
+    way.see(state(*UP, last_exit={**ended, "output": ["no answer"]}, message=""), 2.1, 0.0)
+    assert way.step.why == "it does not stay up: It exited with code 7"
+    assert way.step.last_lines == ["no answer"]
+
+
 def test_a_death_of_before_does_not_count():
     ended = {"code": 1, "time": 5.0, "expected": False, "output": []}
     way = course("up", before=state("up", "start_at", last_exit=ended))

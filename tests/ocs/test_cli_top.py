@@ -51,7 +51,7 @@ def test_someone_on_call_finds_what_is_wrong_and_puts_things_right(place, top):
     lines = terminal.screen.splitlines()
     assert len(lines) == 24
     assert all(len(line) <= 80 for line in lines)
-    assert "crash (daq1): It exited with code 7" in terminal.words
+    terminal.until("crash (daq1): It exited with code 7")
 
     terminal.press("Enter")
     terminal.until("tiny crash: no answer from the device")

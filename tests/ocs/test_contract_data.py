@@ -16,11 +16,12 @@ import requests
 from ocs.base import OpCode
 from ocs.ocs_client import OCSClient
 
-from tests.ocs.steps import wait_child, wait_ready, wait_states
+from tests.ocs.steps import output_of, wait_child, wait_ready, wait_states
 from tests.support.clients import call, children, client
 from tests.support.managers import Manager
 from tests.support.processes import kill_all
 from tests.support.sites import Site, instance
+from tests.support.waiting import wait_for
 
 NUMBER = (float, int)
 NOTHING = type(None)
@@ -82,8 +83,10 @@ def shown(router, tmp_path_factory) -> Iterator[Shown]:
     manager = Manager(site, ("--stop-timeout", "1")).wait_ready()
     hm = client(site)
     wait_ready(site, "runs", "unreadable")
+    wait_for(lambda: output_of(site, "unreadable").count("after the bad bytes") == 2, 20)
     os.kill(children(hm)["unreadable"]["pid"], 9)
     wait_child(hm, "unreadable", restarts=1, next_action="up")
+    wait_for(lambda: children(hm)["unreadable"]["last_exit"]["output"], 20)
     wait_states(hm, fails="start_at")
     yield Shown(site, hm, manager.pid)
     manager.stop()
@@ -161,7 +164,11 @@ def test_an_agent_class_of_no_plugin_cannot_be_operated_and_says_why(shown):
 
 
 def test_the_last_exit_tells_code_output_and_time(shown):
-    last = wait_child(shown.hm, "fails", next_action="start_at")["last_exit"]
+    def ended():  # its last lines are read a moment after its end
+        child = children(shown.hm)["fails"]
+        return child["next_action"] == "start_at" and child["last_exit"]["output"] and child
+
+    last = wait_for(ended, 20, "an end with last lines")["last_exit"]
     assert last.keys() == LAST_EXIT_FIELDS.keys()
     for name, kind in LAST_EXIT_FIELDS.items():
         assert isinstance(last[name], kind), name

@@ -19,7 +19,8 @@ def test_the_newest_lines_come_with_their_times(site, start_manager):
 
     def said():
         data = hm.output(instance_id="a", lines=10).session["data"]
-        return data.get("lines") and data
+        lines = data.get("lines")
+        return lines and "tiny a up pid" in lines[-1][1] and data
 
     data = wait_for(said, 10, "output")
     json.dumps(data, allow_nan=False)

@@ -41,6 +41,7 @@ class Course:
     patience: float = PATIENCE
     _old_death: float | None = None
     _given_up: float | None = None
+    _reason: str = ""  # why it was not up when it was not: one that is up again says nothing
 
     @classmethod
     def of(cls, step: Step) -> "Course":
@@ -88,6 +89,8 @@ class Course:
         step.state = str(child["next_action"])
         step.why = _why(child, wall)
         ended = child.get("last_exit") or {}
+        if step.state != "up" and child.get("message"):
+            self._reason = str(child["message"]).rstrip(".")
         if not ended.get("expected", True):
             step.last_lines = list(ended.get("output") or [])[-LAST_LINES:]
         target = child["target_state"]
@@ -111,7 +114,8 @@ class Course:
             self._given_up = now if self._given_up is None else self._given_up
             if not self.step.last_lines and now - self._given_up < LAST_WORDS:
                 return False
-            self.fail(f"it does not stay up: {self.step.why or 'it dies again and again'}")
+            why = self.step.why or self._reason or "it dies again and again"
+            self.fail(f"it does not stay up: {why}")
         if self.step.state != "up":
             self.up_since = None
             return False

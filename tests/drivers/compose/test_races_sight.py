@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from hostmanager.drivers.compose.containers import container_of
 from hostmanager.drivers.compose.engine import DEFAULT, Engine, EngineError, find_endpoint
 from hostmanager.drivers.compose.sight import Sight
 from tests.drivers.compose.conftest import until
@@ -105,6 +106,35 @@ async def test_an_answer_from_before_its_removal_does_not_bring_a_container_back
     fake.release(inspect_of(A))
     await until("its look", lambda: A not in sight._looks)
     assert A not in sight.containers
+
+
+async def test_an_event_in_the_very_moment_in_which_a_look_ends_is_not_lost(sight):
+    states = ("running", "exited")
+    answers = [container_of(inspected(A, "one", status=status)) for status in states]
+    loop = asyncio.get_running_loop()
+
+    async def ask(engine, container_id):
+        if len(answers) == 2:  # before anybody is told that this look has ended
+            loop.call_soon(sight._look_soon, engine, container_id)
+        return answers.pop(0)
+
+    sight._ask = ask
+    sight._look_soon(None, A)
+    await until("a second look", lambda: not answers)
+    await until("its answer", lambda: sight.containers[A].status == "exited")
+
+
+async def test_images_that_change_while_they_are_listed_are_listed_again(fake, sight):
+    sight.start()
+    await until("sight", lambda: sight.clear)
+    fake.hold(IMAGES)
+    sight._look_at_images_soon(sight.engine)
+    await until("the list to be asked for", lambda: fake.waiting == 1)
+    told = []
+    sight.on_images = lambda: told.append(1)
+    sight._look_at_images_soon(sight.engine)
+    fake.release(IMAGES)
+    await until("two lists", lambda: len(told) == 2)
 
 
 async def test_what_replaced_a_container_is_seen_before_that_is_gone(fake, sight):

@@ -96,6 +96,7 @@ class Sight:
         self._listed: frozenset[str] = frozenset()
         self._loop: asyncio.Task[None] | None = None
         self._looks: dict[str, asyncio.Task[None]] = {}
+        self._images_again = False
         self._again: set[str] = set()
         self._silent: dict[str, float] = {}
         self._listing = asyncio.Lock()
@@ -251,7 +252,10 @@ class Sight:
 
     def _look_soon(self, engine: Engine, container_id: str) -> None:
         """Look at it; if it is being looked at, once more after that."""
-        if container_id in self._looks:
+        before = self._looks.get(container_id)
+        if (
+            before is not None and not before.done()
+        ):  # a done one looks no more, known as such or not
             self._again.add(container_id)
             return
         task = asyncio.ensure_future(self._look(engine, container_id))
@@ -368,15 +372,18 @@ class Sight:
     # --- images -----------------------------------------------------------------------------
 
     def _look_at_images_soon(self, engine: Engine) -> None:
+        self._images_again = True
         if self._images_due is None or self._images_due.done():
             self._images_due = asyncio.ensure_future(self._look_at_images(engine))
 
     async def _look_at_images(self, engine: Engine) -> None:
-        await asyncio.sleep(IMAGES_REST)
-        try:
-            await self._list_images(engine)
-        except EngineError as error:
-            self.suspect(error)
+        while self._images_again:  # also what happens while they are being listed
+            await asyncio.sleep(IMAGES_REST)
+            self._images_again = False
+            try:
+                await self._list_images(engine)
+            except EngineError as error:
+                self.suspect(error)
 
     async def look_at_images(self) -> None:
         """Look now; raises EngineError if the engine does not tell."""
