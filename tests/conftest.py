@@ -10,18 +10,18 @@ test leaves running fails it (unless ``site.may_leave_processes``) and is killed
 """
 
 import signal
+import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 
 import psutil
 import pytest
-from hypothesis import settings
 
 from hostmanager.demo.router import Router, RouterError, find_crossbar
+from hostmanager.drivers.process.priority import NICE
 from tests.support.managers import Manager
 from tests.support.processes import kill_all, processes
 from tests.support.sites import Site
-from tests.support.waiting import wait_for
 
 # A script that puts the tests into the background has them ignore these, and with them all that
 # they start; many tests press Ctrl-C.
@@ -31,10 +31,6 @@ for _number, _usual in (
 ):
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, _usual)
-
-# How long an example takes is the machine's affair.
-settings.register_profile("house", deadline=None)
-settings.load_profile("house")
 
 NEEDS_ROUTER = {"router", "own_router", "site", "start_manager"}
 
@@ -90,15 +86,7 @@ def make_site(tmp_path) -> Iterator[Callable[[Router], Site]]:
         return made[-1]
 
     yield make
-    sites = [site for site in made if not site.may_leave_processes]
-
-    def kinds() -> set[str]:
-        return {process.kind for site in sites for process in processes(site)}
-
-    if kinds() == {"scribe"}:  # it ends a moment after its manager
-        with suppress(AssertionError):
-            wait_for(lambda: not kinds(), 10)
-    left = [process for site in sites for process in processes(site)]
+    left = [process for site in made if not site.may_leave_processes for process in processes(site)]
     for site in made:
         kill_all(site)
     assert not left, f"processes were left running: {left}"
@@ -130,3 +118,12 @@ def plain_environment(monkeypatch) -> None:
     """OCS reads these; a developer's own must not get into the tests."""
     for name in ("INSTANCE_ID", "SITE_HOST", "SITE_HUB", "SITE_HTTP", "OCS_CONFIG_DIR"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def privileged() -> None:
+    """Whoever runs the tests may raise the niceness."""
+    words = ["nice", "-n", str(NICE), "nice"]
+    told = subprocess.run(words, capture_output=True, text=True, check=False)
+    if told.stdout.strip() != str(NICE):
+        pytest.skip("whoever runs the tests may not raise the niceness")

@@ -86,7 +86,8 @@ async def test_a_manager_that_is_gone_and_one_that_talks_nonsense_cost_only_thei
     app = TopApp(ask())
     async with app.run_test(size=(80, 24)) as pilot:
         await until(app, pilot, "hm-daq2 is not at the router")
-        await until(app, pilot, "its manager says what nobody understands")
+        text = await until(app, pilot, "its manager says what nobody understands")
+        assert "hm-daq2 is not at the router" in text
 
 
 async def test_a_refusal_is_shown_in_the_words_of_the_manager(bridge, site_file, ask):

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from hostmanager.cli.unit import MARK, Unit, UnitError, command_line, quoted, raw
+from hostmanager.drivers.process.priority import NICE
 
 UNIT = Unit(
     name="hostmanager-hm-daq1",
@@ -59,7 +60,7 @@ def verify(unit: Unit, folder: Path, *options: str) -> str:
         "StartLimitIntervalSec=0",
         "OOMPolicy=continue",
         "WatchdogSec=30",
-        "LimitNICE=-10",  # the manager may take precedence over its agents
+        f"LimitNICE={NICE}",  # the manager may take precedence over its agents
         "StateDirectory=hostmanager/hm-daq1",
         "WantedBy=multi-user.target",
     ],
@@ -86,6 +87,7 @@ def test_a_unit_of_a_user_names_no_user_and_nothing_of_the_system():
     text = replace(UNIT, user=None, of_user=True, harden=True).text()
     assert "User=" not in text
     assert "network.target" not in text
+    assert "LimitNICE" not in text
     assert "ProtectKernel" not in text
     assert "WantedBy=default.target" in text
 

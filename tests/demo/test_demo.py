@@ -1,6 +1,5 @@
 """The demo as people use it, with a real router and real agents."""
 
-import os
 import re
 import signal
 import socket
@@ -94,14 +93,12 @@ def test_ended_while_it_starts_it_leaves_nothing(start_demo, delay, number):
 def test_a_second_signal_hurries_and_still_leaves_nothing(start_demo):
     demo = start_demo()
     demo.wait_for_text("kill -9")
-    (manager,) = [line.split()[0] for line in demo.left() if "-m hostmanager.agent" in line]
-    os.kill(int(manager), signal.SIGSTOP)
     demo.signal(signal.SIGINT)
     demo.wait_for_text("Told to end")
     demo.signal(signal.SIGINT)
     begun = time.monotonic()
     assert demo.wait() == 0
-    assert time.monotonic() - begun < 15  # a manager that does not answer is given 20 s
+    assert time.monotonic() - begun < 6  # the agents alone want 6 s
     assert demo.left() == []
 
 

@@ -171,7 +171,6 @@ def is_there(command: str, row: Row) -> bool:
         return row.state == command
     if row.target != command or row.state != command:
         return False
+    # One that has just come up is looked at: it may be one that dies again and again.
     uptime = (row.child or {}).get("uptime")
-    return (
-        command == "down" or uptime is None or uptime >= SETTLE
-    )  # else it is seen whether it stays
+    return command == "down" or uptime is None or uptime >= SETTLE

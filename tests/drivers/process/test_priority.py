@@ -51,16 +51,6 @@ def run(*words, session=True):
 
 
 @pytest.fixture
-def privileged():
-    """Whoever runs the tests may raise niceness."""
-    told = subprocess.run(
-        ["nice", "-n", str(NICE), "nice"], capture_output=True, text=True, check=False
-    )
-    if told.stdout.strip() != str(NICE):
-        pytest.skip("whoever runs the tests may not raise the niceness")
-
-
-@pytest.fixture
 def without():
     """Words that have root run a program as anybody else in this: it may not raise niceness."""
     words = ["setpriv", "--bounding-set", "-sys_nice"]

@@ -253,9 +253,7 @@ class Sight:
     def _look_soon(self, engine: Engine, container_id: str) -> None:
         """Look at it; if it is being looked at, once more after that."""
         before = self._looks.get(container_id)
-        if (
-            before is not None and not before.done()
-        ):  # a done one looks no more, known as such or not
+        if before is not None and not before.done():
             self._again.add(container_id)
             return
         task = asyncio.ensure_future(self._look(engine, container_id))
