@@ -158,6 +158,15 @@ class HostUnderTest:
         left = self.project.containers
         await self.until("its container to go", lambda: set(left(service)) == others)
 
+    async def looked(self) -> None:
+        """Wait until nothing is asked of the engine any more, nor done with Compose.
+
+        Shown up is a container as soon as the engine tells that it runs, which is before
+        ``compose up`` has ended and all that it changed was looked at.
+        """
+        driver, sight = self.dockers.driver, self.dockers.sight
+        await self.until("an end of all looks", lambda: not driver._tasks and not sight._looks)
+
     async def stays(self, seconds: float, what: str, predicate: Callable[[], Any]) -> None:
         """See that it is so, and goes on to be."""
         end = time.monotonic() + seconds

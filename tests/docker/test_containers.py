@@ -55,9 +55,10 @@ async def test_a_container_that_runs_out_of_memory_says_so(project):
         if warning.returncode or "does not support" in warning.stderr:
             pytest.skip(f"this engine cannot limit memory: {warning.stderr.strip()}")
         host.told(("a", "up"))
-        row = await host.until("an end", lambda: host.shown()["a"]["last_exit"] and host.shown())
+        # Relaunched until told otherwise: of one run in ten, on a busy machine, the engine tells
+        # that it died before it tells why, or never tells.
+        await host.until("the reason", lambda: host.heard("out of memory"))
         host.told(("a", "down"))
-        assert host.heard("out of memory"), (row, host.said)
 
 
 async def test_exits_at_once_with_code_and_last_words_and_longer_and_longer_pauses(project):
@@ -205,8 +206,9 @@ async def test_told_down_and_up_again_while_it_stops_it_comes_back_once(project)
         host.told(("a", "up"))
         await host.until("another", lambda: container not in project.containers("ocs-a"))
         await host.up("a")
-        assert host.count("start", "ocs-a") == 2
+        await host.until("two starts", lambda: host.count("start", "ocs-a") == 2)
         assert len(await host.running("a")) == 1
+        assert host.count("start", "ocs-a") == 2
 
 
 async def test_hurry_kills_at_once(project):

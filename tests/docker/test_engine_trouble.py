@@ -135,6 +135,7 @@ async def test_its_socket_gone_and_back(on_own):
     on_own.write(["ocs-a"])
     async with running(on_own, "a", watched=False) as host:
         row = await host.up("a")
+        await host.looked()
         await host.do(host.engine.hide)
         os.kill(row["pid"], 9)
         await host.row("a", next_action="start_at", says="Cannot connect to the Docker daemon")
