@@ -99,6 +99,27 @@ def test_a_folder_or_a_symlink_loop_in_its_place_is_set_aside(path, caplog):
     assert caplog.text.count("set aside") == 2
 
 
+def test_nothing_that_was_set_aside_is_overwritten(path, caplog):
+    path.parent.mkdir()
+    for data in ("first", "second"):  # within a second
+        path.write_text(data)
+        assert Wanted(path).recall() == Recalled()
+    found = sorted(path.parent.glob("wanted.json.broken-*"))
+    assert [aside.read_text() for aside in found] == ["first", "second"]
+
+
+def test_what_cannot_be_set_aside_is_said_to_stay(path, caplog, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    path.parent.mkdir()
+    path.write_text("garbage")
+    monkeypatch.setattr(type(path), "rename", refuse)
+    assert Wanted(path).recall() == Recalled()
+    assert "it stays there ([Errno 13] Permission denied), and agents get" in caplog.text
+    assert path.read_text() == "garbage"
+
+
 async def test_a_file_that_cannot_be_written_is_said_once_and_disturbs_nothing(path, caplog):
     path.parent.write_text("a file where the folder belongs")
     wanted = Wanted(path)

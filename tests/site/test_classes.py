@@ -2,8 +2,11 @@
 
 import asyncio
 import json
+import queue
+import signal
 import subprocess
 import sys
+import threading
 import time
 
 import psutil
@@ -109,6 +112,30 @@ async def test_the_probe_does_not_block_the_loop(plugins):
         ticks += 1
     assert ticks > 10
     assert task.result().classes["Slow"] == "s"
+
+
+async def test_a_probe_that_is_cancelled_while_its_child_starts_kills_it_then(plugins, monkeypatch):
+    cwd = plugins(slow=HANGS)
+    asked, go = asyncio.Event(), threading.Event()
+    started: queue.Queue[subprocess.Popen[bytes]] = queue.Queue()
+    loop = asyncio.get_running_loop()
+
+    def start(*args):
+        loop.call_soon_threadsafe(asked.set)
+        assert go.wait(20)
+        popen = start_probe(*args)
+        started.put(popen)
+        return popen
+
+    monkeypatch.setattr("hostmanager.site.classes.start_probe", start)
+    task = asyncio.create_task(probe(sys.executable, cwd))
+    await asked.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    go.set()
+    popen = await asyncio.to_thread(started.get, timeout=20)
+    assert await asyncio.to_thread(popen.wait, 20) == -signal.SIGKILL
 
 
 async def test_a_cancelled_probe_kills_its_child(plugins, monkeypatch):

@@ -14,7 +14,6 @@ import errno
 import json
 import logging
 import os
-import time
 from collections.abc import Mapping
 from concurrent.futures import Future
 from contextlib import suppress
@@ -23,6 +22,7 @@ from pathlib import Path
 
 from hostmanager.core.model import Target
 from hostmanager.drivers.process.workers import make_workers
+from hostmanager.journal.aside import set_aside
 
 log = logging.getLogger(__name__)
 
@@ -68,17 +68,22 @@ class Wanted:
         except FileNotFoundError:
             return Recalled()
         except (OSError, ValueError, RecursionError) as error:
-            aside = self._path.with_name(f"{self._path.name}.broken-{time.time():.0f}")
-            with suppress(OSError):
-                self._path.rename(aside)
             log.warning(
-                "what operators had said cannot be read (%s: %s); it is set aside as %s, and "
-                "agents get the targets of the site config",
-                *(self._path, error, aside.name),
+                "what operators had said cannot be read (%s: %s); %s, and agents get the targets "
+                "of the site config",
+                *(self._path, error, self._set_aside()),
             )
             return Recalled()
         self._targets, self._stopped = dict(recalled.targets), recalled.stopped
         return recalled
+
+    def _set_aside(self) -> str:
+        """Move it out of the way; tells where it is."""
+        try:
+            aside = set_aside(self._path)
+        except OSError as error:
+            return f"it stays there ({error})"
+        return f"it is set aside as {aside.name}" if aside else "it is gone by now"
 
     def target(self, instance_id: str) -> Target | None:
         """What operators said last of an instance; None if nothing."""

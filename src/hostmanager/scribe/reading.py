@@ -181,7 +181,10 @@ def _read(files: Path, instance_id: str, limits: _Limits) -> list[Line]:
 
 
 def _open_all(files: Path, instance_id: str, stack: ExitStack) -> tuple[list[_File], bool]:
-    """Open all files, the newest first; tell whether none of them moved meanwhile."""
+    """Open all files, the newest first; tell whether none of them moved meanwhile.
+
+    They move one after the other, the newest last: before that, one may be met in two places.
+    """
     opened: list[_File] = []
     before = _identity(files, instance_id)
     slot = missing = 0
@@ -192,7 +195,8 @@ def _open_all(files: Path, instance_id: str, stack: ExitStack) -> tuple[list[_Fi
             opened.append(found)
         missing = 0 if found is not None or slot == 0 else missing + 1
         slot += 1
-    return opened, before == _identity(files, instance_id)
+    inodes = {os.fstat(found.file.fileno()).st_ino for found in opened}
+    return opened, len(inodes) == len(opened) and before == _identity(files, instance_id)
 
 
 def _identity(files: Path, instance_id: str) -> tuple[int, int]:

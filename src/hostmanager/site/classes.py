@@ -151,8 +151,17 @@ async def probe(
     """
     import asyncio  # noqa: PLC0415  the child can do without
 
+    starting = asyncio.ensure_future(asyncio.to_thread(start_probe, python, cwd))
+
+    def kill_it(done: "asyncio.Future[subprocess.Popen[bytes]]") -> None:
+        if done.exception() is None:
+            _kill_group(done.result())
+
     try:
-        popen = await asyncio.to_thread(start_probe, python, cwd)
+        popen = await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        starting.add_done_callback(kill_it)
+        raise
     except OSError as error:
         return Classes(None, (f"The installed OCS plugins could not be listed: {error}.",))
     try:
