@@ -115,12 +115,14 @@ def alive(pid: int) -> bool:
 
 
 async def test_only_a_few_run_at_a_time(environ, tmp_path):
-    text = "echo x >> begun; sleep 0.2; echo 2.0.0"
+    text = "echo x >> begun; while [ ! -e go ]; do sleep 0.05; done; echo 2.0.0"
     compose = Compose((str(script(tmp_path / "one", text)),), (2,), environ, tmp_path)
     work = [asyncio.ensure_future(compose.run("config")) for _ in range(9)]
     begun = tmp_path / "begun"
     await asyncio.to_thread(wait_for, lambda: len(begun.read_text().splitlines()) == 4, 20)
-    assert not all(task.done() for task in work)
+    await asyncio.sleep(0.3)
+    assert len(begun.read_text().splitlines()) == 4
+    (tmp_path / "go").touch()
     await asyncio.gather(*work)
     assert len(begun.read_text().splitlines()) == 9
 

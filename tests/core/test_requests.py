@@ -103,9 +103,9 @@ def test_what_leaves_can_be_wanted_down():
 
 
 def test_a_huge_string_is_refused_at_once_and_shown_short():
-    began = time.monotonic()
+    began = time.thread_time()
     text = refusal([["f" * 5_000_000, "up"]])
-    assert time.monotonic() - began < 1.0
+    assert time.thread_time() - began < 1.0
     assert len(text) < 400
 
 

@@ -208,8 +208,13 @@ class HostUnderTest:
         return any(text in line for line in self.said)
 
     def count(self, action: str, service: str) -> int:
-        """How often the engine told that of containers of a service."""
+        """How often the engine told that of containers of a service, by now."""
         return self.watcher.count(action, service)
+
+    async def counted(self, action: str, service: str, times: int) -> None:
+        """See that the engine told that so often; it may tell us later than the host."""
+        await self.until(f"{action} of {service}", lambda: self.count(action, service) >= times)
+        assert self.count(action, service) == times, self.watcher.seen
 
 
 def entry(instance_id: str, manage: str = "docker/up") -> dict[str, Any]:

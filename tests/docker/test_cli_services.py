@@ -46,9 +46,9 @@ def test_services_are_operated_like_agents_and_orphans_are_removed(project, plac
     done = place.run("orphans", "--remove")
     assert done.code == 0, done.out
     wait_for(lambda: place.run("orphans").out == "daq1: no orphans\n", 60, "it to be removed")
-    assert project.containers("redis") == []
+    wait_for(lambda: project.containers("redis") == [], 60, "redis to be gone")
     assert place.run("down", "a").code == 0
-    assert project.containers("ocs-a") == []
+    wait_for(lambda: project.containers("ocs-a") == [], 60, "ocs-a to be gone")
 
 
 @NEEDS_TMUX
@@ -73,7 +73,7 @@ def test_the_full_screen_view_shows_and_operates_services(project, place, monkey
         assert len(project.containers("redis")) == 1
         terminal.press("d", "y")
         terminal.until("down redis (daq1): done, down")
-        assert project.containers("redis") == []
+        wait_for(lambda: project.containers("redis") == [], 60, "redis to be gone")
         terminal.press("Escape")
 
         project.write({"ocs-a": lines})

@@ -39,7 +39,7 @@ async def test_a_container_that_dies_or_is_killed_is_started_again(project):
         row = await host.row("a", next_action="up", restarts=2)
         assert row["last_exit"]["code"] == 7
         assert await host.container("ocs-a") == container
-        assert host.count("create", "ocs-a") == 1
+        await host.counted("create", "ocs-a", 1)
 
 
 async def test_a_container_that_runs_out_of_memory_says_so(project):
@@ -177,7 +177,7 @@ async def test_restarted_by_its_own_policy_it_is_one_and_down_means_down(project
         assert host.count("start", "ocs-a") == starts
         assert host.shown()["a"]["next_action"] == "down"
         assert await host.do(project.containers, "ocs-a") == []
-        assert host.count("create", "ocs-a") == 1
+        await host.counted("create", "ocs-a", 1)
 
 
 async def test_one_that_ignores_being_asked_to_stop_is_killed_and_only_then_shown_down(project):
@@ -206,9 +206,8 @@ async def test_told_down_and_up_again_while_it_stops_it_comes_back_once(project)
         host.told(("a", "up"))
         await host.until("another", lambda: container not in project.containers("ocs-a"))
         await host.up("a")
-        await host.until("two starts", lambda: host.count("start", "ocs-a") == 2)
         assert len(await host.running("a")) == 1
-        assert host.count("start", "ocs-a") == 2
+        await host.counted("start", "ocs-a", 2)
 
 
 async def test_hurry_kills_at_once(project):
@@ -253,7 +252,7 @@ async def test_what_it_depends_on_is_told_and_neither_started_nor_touched(projec
         host.told(("a", "down"))
         await host.down("a")
         assert await host.do(project.state, "base") == "running"
-        assert host.count("start", "base") == 1
+        await host.counted("start", "base", 1)
         assert host.count("die", "base") == 0
 
 

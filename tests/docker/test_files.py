@@ -37,7 +37,7 @@ async def test_a_service_that_is_added_gets_its_entry_or_a_row_of_its_own(projec
         assert (row["agent_class"], row["operable"]) == ("Fake[d]", True)
         row = await host.row("other", next_action="down", target_state="passive")
         assert row["agent_class"] == "[docker]"
-        assert host.count("start", "ocs-a") == 1
+        await host.counted("start", "ocs-a", 1)
         assert status(host)[0] is True
 
 
@@ -80,7 +80,7 @@ async def test_an_orphan_that_comes_back_into_the_file_is_taken_over_as_it_is(pr
         row = await host.up("a")
         assert row["container"]["id"] == container
         assert data(host)["orphans"] == {}
-        assert host.count("start", "ocs-a") == 1
+        await host.counted("start", "ocs-a", 1)
 
 
 async def test_a_renamed_service_is_an_orphan_and_a_new_one(project):

@@ -4,25 +4,17 @@ import json
 import os
 import signal
 import time
-from pathlib import Path
 
 import ocs
 
 from tests.support.clients import children, client
-from tests.support.processes import processes_of
+from tests.support.processes import processes_of, started
 from tests.support.sites import instance
 from tests.support.waiting import wait_for
 
 
 def leaders(site) -> dict[str, list[int]]:
     return {name: pids for name, pids in processes_of(site).items() if name != site.manager_id}
-
-
-def started(pid: int) -> float:
-    """When a process began, Unix time. (psutil adds whole seconds to ticks since the boot.)"""
-    ticks = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
-    booted = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
-    return booted + ticks / os.sysconf("SC_CLK_TCK")
 
 
 def all_up(site, number: int):

@@ -14,6 +14,9 @@ from tests.support.sites import Site
 SHORT = ("--stop-timeout", "1")
 """Agents that ignore SIGINT get SIGTERM after this second, and SIGKILL 5 s later."""
 
+PATIENT = ("--stop-timeout", "30")
+"""For agents that stop slowly: they are not told twice, however busy the machine is."""
+
 
 @pytest.fixture
 def begin(site, start_manager) -> Callable[..., OCSClient]:

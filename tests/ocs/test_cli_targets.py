@@ -242,14 +242,19 @@ def test_somebody_who_says_otherwise_meanwhile_is_told_of(place):
 # --- Ctrl-C, and on a terminal ----------------------------------------------------------------
 
 
+def wait_told(place, instance_id):
+    """Wait until an agent is told to stop, and the command that told it has its answer."""
+    wait_for(lambda: place.states()[instance_id] == "wait_dead", 20, "it to be told")
+    time.sleep(1)  # nothing shows from outside that the answer has come
+
+
 def test_ctrl_c_ends_the_waiting_and_says_what_goes_on(place):
-    place.write(daq1=[instance("slow", "--behave", "slow-stop", 3)])
+    place.write(daq1=[instance("slow", "--behave", "slow-stop", 5)])
     place.start("daq1", options=("--stop-timeout", "30"))
     place.wait_minding("slow")
     wait_states(place, slow="up")
     process = place.popen("down", "slow")
-    wait_for(lambda: place.states()["slow"] == "wait_dead", 20, "it to be told")
-    time.sleep(0.3)  # it has been told; now the command has seen that, too
+    wait_told(place, "slow")
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=20)
     assert process.returncode == 130
@@ -265,7 +270,7 @@ def test_a_restart_that_nobody_waits_for_any_longer_goes_on_on_the_hosts(place, 
     wait_states(place, slow="up")
     before = place.status()["slow"]["pid"]
     process = place.popen("restart", "slow")
-    wait_for(lambda: place.states()["slow"] == "wait_dead", 20, "it to be told")
+    wait_told(place, "slow")
     process.send_signal(number)
     _, err = process.communicate(timeout=20)
     assert process.returncode == 130
@@ -277,12 +282,12 @@ def test_a_restart_that_nobody_waits_for_any_longer_goes_on_on_the_hosts(place, 
 
 
 def test_a_restart_that_is_interrupted_while_the_manager_is_gone_says_what_is_left_down(place):
-    place.write(daq1=[instance("slow", "--behave", "slow-stop", 3)])
+    place.write(daq1=[instance("slow", "--behave", "slow-stop", 5)])
     place.start("daq1", options=("--stop-timeout", "30"))
     place.wait_minding("slow")
     wait_states(place, slow="up")
     process = place.popen("restart", "slow")
-    wait_for(lambda: place.states()["slow"] == "wait_dead", 20, "it to be told")
+    wait_told(place, "slow")
     place.managers["daq1"].kill()
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=20)

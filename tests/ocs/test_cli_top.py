@@ -74,8 +74,7 @@ def test_someone_on_call_finds_what_is_wrong_and_puts_things_right(place, top):
     assert place.status()["cam1"]["pid"] != before
 
     terminal.press("q")
-    terminal.until("exit 0")
-    assert "echo" in terminal.screen  # the terminal is as it was
+    terminal.until("exit 0 echo")  # the terminal is as it was
 
 
 def test_a_host_whose_manager_freezes_is_shown_and_the_others_go_on(place, top):
@@ -105,8 +104,7 @@ def test_a_signal_leaves_the_terminal_as_it_was(place, top):
     terminal = top()  # no manager was started
     terminal.until("hm-daq1 is not at the router")
     os.kill(terminal.top(), signal.SIGTERM)
-    terminal.until("exit 0")
-    assert "echo" in terminal.screen
+    terminal.until("exit 0 echo")  # the terminal is as it was
 
 
 def test_a_terminal_that_is_closed_ends_it(place, top):

@@ -5,6 +5,7 @@ from typing import Any
 
 import yaml
 
+from tests.ocs.conftest import PATIENT
 from tests.ocs.steps import (
     messages,
     outcome,
@@ -52,8 +53,8 @@ def test_new_instances_get_the_target_of_their_entry_and_known_ones_are_left_alo
 
 
 def test_what_is_gone_or_now_ignored_is_stopped_and_then_forgotten(site, begin):
-    slow = ("--behave", "slow-stop", 0.4)
-    hm = begin(instance("a", *slow), instance("b"), instance("c", *slow))
+    slow = ("--behave", "slow-stop", 2)
+    hm = begin(instance("a", *slow), instance("b"), instance("c", *slow), options=PATIENT)
     before = wait_ready(site, "a", "b", "c")
     site.write(instance("a", *slow, manage="ignore"), instance("b"))
     assert reload(hm)[0]
@@ -68,7 +69,7 @@ def test_what_is_gone_or_now_ignored_is_stopped_and_then_forgotten(site, begin):
 
 
 def test_one_that_is_leaving_cannot_be_wanted_up_and_comes_back_with_its_entry(site, begin):
-    hm = begin(instance("a", "--behave", "slow-stop", 1))
+    hm = begin(instance("a", "--behave", "slow-stop", 3), options=PATIENT)
     old = wait_ready(site, "a")
     site.write()
     reload(hm)

@@ -8,6 +8,7 @@ from itertools import pairwise
 
 import pytest
 
+from tests.ocs.conftest import PATIENT
 from tests.ocs.steps import (
     outcome,
     output_of,
@@ -254,7 +255,7 @@ def test_grandchildren_of_a_killed_agent_are_ended_before_it_is_relaunched(site,
 
 
 def test_up_while_it_stops_starts_it_again_exactly_once(site, begin):
-    hm = begin(instance("a", "--behave", "slow-stop", 0.5))
+    hm = begin(instance("a", "--behave", "slow-stop", 2), options=PATIENT)
     old = wait_ready(site, "a")["a"]
     hm.update(requests=[("a", "down")])
     wait_for(lambda: site.signals("a"), 5, "SIGINT")

@@ -9,7 +9,7 @@ import time
 
 import psutil
 
-from tests.scribe.conftest import NUMBERED, PYTHON, numbers
+from tests.scribe.conftest import NUMBERED, PACKED, PYTHON, numbers
 from tests.support.waiting import wait_for
 
 MANAGER = """
@@ -97,7 +97,7 @@ def test_every_line_is_there_once_over_rotation_under_load(room):
     room.limited(500_000, 99)
     room.run("a", NUMBERED, 300_000, 15e6, 100)
     assert numbers(room.printed("a")) == list(range(300_000))
-    assert len(list(room.files.glob("a.out.*.gz"))) > 10
+    wait_for(lambda: len(list(room.files.glob("a.out.*.gz"))) > 10, PACKED)
 
 
 def test_bytes_stay_as_they_are(room):

@@ -12,7 +12,7 @@ import pytest
 
 from hostmanager.scribe import rotation
 from hostmanager.scribe.client import Scribe
-from tests.scribe.conftest import NUMBERED, numbers
+from tests.scribe.conftest import NUMBERED, PACKED, numbers
 from tests.support.waiting import wait_for
 
 MARKER = re.compile(
@@ -42,16 +42,19 @@ def test_old_files_are_numbered_and_compressed_from_the_second_on(room):
     def there():
         return {path.name for path in room.files.iterdir()}
 
-    wait_for(lambda: there() == want, 5, "the files", lambda: sorted(there()))
+    wait_for(lambda: there() == want, PACKED, "the files", lambda: sorted(there()))
     assert gzip.decompress((room.files / "a.out.2.gz").read_bytes()).strip(b"0123456789 \n") == b""
 
 
 def test_lines_are_whole_in_each_file(room):
     room.limited(2_000_000, 50)
     room.run("a", NUMBERED, 150_000, 10e6, 100)
-    for path in room.files.glob("a.out.?"):
-        assert len(path.read_bytes().splitlines()[-1]) == 99
-        assert path.stat().st_size <= 2_000_000
+    wait_for(lambda: {p.name for p in room.files.glob("a.out.?")} == {"a.out.1"}, PACKED)
+    packed = [gzip.decompress(path.read_bytes()) for path in room.files.glob("a.out.*.gz")]
+    assert len(packed) > 3
+    for data in (*packed, (room.files / "a.out.1").read_bytes()):
+        assert len(data.splitlines()[-1]) == 99
+        assert len(data) <= 2_000_000
 
 
 def test_disk_use_is_bounded_whatever_is_printed(room):

@@ -10,8 +10,9 @@ import pytest
 
 from hostmanager.core.events import Ended, ExitStatus, Gone, Launched, LeftBehind, StopStep
 from hostmanager.core.model import InstanceSpec
-from hostmanager.drivers.process import locks, ownership
+from hostmanager.drivers.process import locks, ownership, spawn
 from tests.drivers.process.conftest import PYTHON, Host, until
+from tests.support.processes import started
 from tests.support.waiting import wait_for
 
 SPEC = InstanceSpec("a", "Any")
@@ -136,8 +137,9 @@ async def test_a_stray_that_holds_the_lock_is_named_and_the_launch_follows_its_e
     assert await host.next("a") == Ended(ExitStatus(signal=9))
 
 
-async def test_what_a_dead_manager_had_just_forked_is_adopted_not_doubled(host):
+async def test_what_a_dead_manager_had_just_forked_is_adopted_not_doubled(host, monkeypatch):
     """It holds the lock, has no mark yet, and becomes the agent a moment later."""
+    monkeypatch.setattr(spawn, "PATIENCE", 20.0)
     [(name, mark), *_] = host.owner.environment(SPEC).items()
     becomes = f"""
         import os, time
@@ -156,8 +158,9 @@ async def test_what_a_dead_manager_had_just_forked_is_adopted_not_doubled(host):
     assert end.status in (ExitStatus(signal=15), ExitStatus())
 
 
-async def test_what_a_dead_manager_had_just_forked_is_seen_by_the_survey(host):
+async def test_what_a_dead_manager_had_just_forked_is_seen_by_the_survey(host, monkeypatch):
     """Whatever its target is: wanted down, it would never be met by its lock."""
+    monkeypatch.setattr(ownership, "PATIENCE", 20.0)
     [(name, mark), *_] = host.owner.environment(SPEC).items()
     becomes = f"""
         import os, time
@@ -218,7 +221,7 @@ async def test_what_was_launched_is_found_with_what_is_known_of_it(host):
     pid = await host.launch("a", "/bin/sleep", "1000")
     found = (await off(host.owner.survey))["a"]
     assert (found.pid, found.agent_class, found.others) == (pid, "Any", ())
-    assert abs(found.since - await off(lambda: psutil.Process(pid).create_time())) < 1
+    assert abs(found.since - started(pid)) < 1
     host.driver.signal("a", StopStep.KILL)
     await host.next("a")
     assert await off(host.owner.survey) == {}

@@ -124,9 +124,12 @@ async def test_what_is_left_behind_is_named_ended_and_only_then_gone(host):
 
 
 async def test_remnants_that_end_by_themselves_are_gone_too(host):
-    pid = await ready(host, "a", "/bin/sh", "-c", "sleep 0.5 & echo ready; wait")
+    go = host.folder / "go"
+    left = 'while [ ! -e "$1" ]; do sleep 0.05; done & echo ready; wait'
+    pid = await ready(host, "a", "/bin/sh", "-c", left, "sh", str(go))
     psutil.Process(pid).kill()
     assert isinstance(await host.next("a"), LeftBehind)
+    go.touch()
     assert await host.next("a") == Gone()
 
 
@@ -191,7 +194,7 @@ async def test_signals_while_an_end_is_being_looked_at_confuse_nothing(host):
 
 # --- with a supervisor ---------------------------------------------------------------------
 
-QUICK = Policy(RestartPolicy(first_delay=0.1, max_delay=0.3), StopPolicy(0.3, 0.3, 0.3))
+QUICK = Policy(RestartPolicy(first_delay=0.1, max_delay=0.3), StopPolicy(0.3, 0.3, 20.0))
 
 
 class Supervised(Supervisor):

@@ -41,7 +41,7 @@ def end_of(pid: int, pidfd: int) -> ExitStatus:
 @tells
 @pytest.mark.parametrize("code", [0, 1, 3, 255])
 def test_its_exit_code_is_told(code):
-    assert end_of(*stranger(f"sleep 0.1; exit {code}")) == ExitStatus(code=code)
+    assert end_of(*stranger(f"sleep 0.6; exit {code}")) == ExitStatus(code=code)
 
 
 @tells
@@ -54,7 +54,7 @@ def test_the_signal_that_ended_it_is_told(number):
 
 @tells
 def test_it_is_told_long_after_init_has_waited_for_it():
-    pid, pidfd = stranger("sleep 0.1; exit 4")
+    pid, pidfd = stranger("sleep 0.6; exit 4")
     select.select([pidfd], [], [], 20)
     while os.path.exists(f"/proc/{pid}"):  # noqa: PTH110 - until init has waited
         select.select([], [], [], 0.005)
