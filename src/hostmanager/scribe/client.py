@@ -184,11 +184,17 @@ class Scribe:
         except OSError:
             return []
 
-    def quit(self, timeout: float = 5.0) -> bool:
-        """End the scribe, after it has emptied all pipes; tell whether it has ended."""
+    def quit(self, timeout: float = 5.0, *, last: bool = False) -> bool:
+        """End the scribe, after it has emptied all pipes; tell whether it has ended.
+
+        Args:
+            timeout: Seconds to wait for that.
+            last: Whether all agents have ended and nobody will have their pipes open: what
+                cannot be written then is lost, and the next scribe is left to say so.
+        """
         deadline = time.monotonic() + timeout
         while self.pid is not None:
-            self._tell("quit")
+            self._tell("end" if last else "quit")
             if time.monotonic() >= deadline:
                 return False
             self._await_end(min(deadline, time.monotonic() + 0.5))

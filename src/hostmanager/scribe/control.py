@@ -1,5 +1,7 @@
-"""The pipe that the scribe is told things through: lines `add ID`, `drop ID`, `quit`.
+"""The pipe that the scribe is told things through: lines `add ID`, `drop ID`, `quit`, `end`.
 
+`quit` is for a scribe that is followed by another, `end` for the last one: nobody will have the
+pipes open any more.
 And `at ID PID FD DEVICE INODE` for a pipe that no path leads to: who has it open, and which
 it is.
 
@@ -73,7 +75,7 @@ class Control:
 
     def _understand(self, line: bytes) -> list[str] | None:
         words = line.decode("ascii", "replace").split(" ")
-        if words == ["quit"]:
+        if words in (["quit"], ["end"]):
             return words
         if _NUMBERS.get(words[0]) == len(words) - 2 and all(map(_is_number, words[2:])):
             try:

@@ -14,7 +14,7 @@ import resource
 import select
 import time
 
-from hostmanager.scribe import locks, names
+from hostmanager.scribe import debts, locks, names
 from hostmanager.scribe.control import Control
 from hostmanager.scribe.outlet import Outlet
 from hostmanager.scribe.packing import Packer
@@ -56,6 +56,7 @@ class Keeper:
         self._pause = PAUSE
         self._next_look = 0.0
         self._ending = False
+        self._last = False  # nobody will have the pipes open after us
         self._superseded = False
 
     def begin(self) -> bool:
@@ -64,7 +65,13 @@ class Keeper:
         suppressed(resource.setrlimit, resource.RLIMIT_NOFILE, (hard, hard))
         _spare_from_oom()
         self._next_look = time.monotonic() + LOOK
-        return self._take_state()
+        if not self._take_state():
+            return False
+        for instance_id, debt in debts.take(self._settings.state).items():
+            outlet = self._outlets.setdefault(instance_id, self._outlet(instance_id))
+            outlet.owe(debt)
+            self._next_look = 0.0
+        return True
 
     def run(self) -> None:
         """Move bytes until the end."""
@@ -158,6 +165,8 @@ class Keeper:
                     self._drop(instance_id)
                 case ["at", instance_id, pid, fd, device, inode]:
                     self._add_at(instance_id, f"/proc/{pid}/fd/{fd}", (int(device), int(inode)))
+                case ["end"]:
+                    self._ending = self._last = True
                 case _:
                     self._ending = True
 
@@ -196,13 +205,16 @@ class Keeper:
     ) -> Source:
         source = self._find(instance_id, identity)
         if source is None:
-            outlet = self._outlets.get(instance_id)
-            outlet = outlet or Outlet(self._settings, instance_id, self._null)
+            outlet = self._outlet(instance_id)
             source = Source(path, outlet, self._budget, identity if follow else None)
             self._outlets[instance_id] = outlet
             self._sources[source.fd] = source
             self._epoll.register(source.fd, _READ)
         return source
+
+    def _outlet(self, instance_id: str) -> Outlet:
+        outlet = self._outlets.get(instance_id)
+        return outlet or Outlet(self._settings, instance_id, self._null)
 
     def _find(self, instance_id: str, identity: tuple[int, int]) -> Source | None:
         for source in self._sources.values():
@@ -324,13 +336,23 @@ class Keeper:
     def _last_rounds(self) -> None:
         """Empty all pipes, as far as the files can be written."""
         deadline = time.monotonic() + _LAST_ROUNDS
+        for outlet in self._outlets.values():
+            outlet.retry_at_once()
         busy = list(self._sources.values())
         while busy and time.monotonic() < deadline:
             busy = [source for source in busy if self._turn(source) and not source.outlet.trouble]
+        if self._last:
+            for source in self._sources.values():
+                if source.outlet.trouble is not None and not source.has_writer():
+                    source.abandon()
+        owed = {}
         for outlet in self._outlets.values():
             if outlet.trouble is not None:
                 outlet.recover()
+            if (debt := outlet.debt) is not None:
+                owed[outlet.instance_id] = debt
             outlet.close()
+        debts.leave(self._settings.state, owed)
 
 
 def _spare_from_oom() -> None:

@@ -1,6 +1,7 @@
 """Where everything is: the only module that makes paths, and that checks ids for it.
 
-In the state folder:  pipes/ID.pipe, scribe.control, scribe.lock, scribe.log, manager.lock
+In the state folder:  pipes/ID.pipe, scribe.control, scribe.debts, scribe.lock, scribe.log,
+                      manager.lock
 In the files folder:  ID.out, ID.out.times                what is written now, and its times
                       ID.out.1, ID.out.1.times            before that
                       ID.out.2.gz (or ID.out.2), …        before that, and so on
@@ -64,6 +65,11 @@ def lock(state: str) -> str:
 def log(state: str) -> str:
     """Where the scribe tells of its troubles."""
     return os.path.join(state, "scribe.log")
+
+
+def debts(state: str) -> str:
+    """Where a scribe leaves to the next one what was lost and is not told yet."""
+    return os.path.join(state, "scribe.debts")
 
 
 def manager_lock(state: str) -> str:

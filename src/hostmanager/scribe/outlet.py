@@ -5,7 +5,8 @@ between, that a SIGKILL can only come before or after. So no byte is lost or dou
 
 When the file cannot be written (a full disk, say), what is in the pipe stays there as long
 as there is room; then the oldest of it is given up and counted, so that the agent is never
-held up. Once a second it is tried again; when it works, a line says how much was lost.
+held up. Once a second it is tried again; when it works, a line says how much was lost. That
+is a debt: should the scribe end before it is paid, the next one takes it over (`debts`).
 """
 
 import errno
@@ -14,6 +15,7 @@ import stat
 import time
 
 from hostmanager.scribe import names, rotation
+from hostmanager.scribe.debts import Debt
 from hostmanager.scribe.settings import Settings
 from hostmanager.scribe.times import Times
 from hostmanager.scribe.trouble import say, stamp
@@ -97,6 +99,27 @@ class Outlet:
         self.trouble = None
         return True
 
+    def retry_at_once(self) -> None:
+        """Do not wait any longer before the file is tried again."""
+        self._retry = 0.0
+
+    def abandon(self, pipe: int, waiting: int) -> None:
+        """Give up all that is in a pipe: nobody will be there to keep it."""
+        self._discard(pipe, waiting)
+
+    @property
+    def debt(self) -> Debt | None:
+        """What was lost and is not told yet."""
+        if not self._lost or self.trouble is None:
+            return None
+        number = self.trouble.errno or errno.EIO
+        return Debt(self._lost, self._lost_from, self._lost_until, number)
+
+    def owe(self, debt: Debt) -> None:
+        """Take over what an earlier scribe has not told; it is told before anything else."""
+        self._lost, self._lost_from, self._lost_until = debt[:3]
+        self.trouble = OSError(debt.errno, os.strerror(debt.errno))
+
     def close(self) -> None:
         """Let the files go; they are opened again when needed."""
         if self._fd is not None:
@@ -171,11 +194,13 @@ class Outlet:
 
     def _give_up(self, pipe: int, waiting: int, capacity: int) -> int:
         # A quarter, since a pipe can be full (of pages) with half of the bytes it may hold.
-        excess = waiting - capacity // 4
-        if excess <= 0:
+        return self._discard(pipe, waiting - capacity // 4)
+
+    def _discard(self, pipe: int, size: int) -> int:
+        if size <= 0:
             return 0
         try:
-            gone = os.splice(pipe, self._null, excess, flags=_NOW)
+            gone = os.splice(pipe, self._null, size, flags=_NOW)
         except BlockingIOError:
             return 0
         now = time.time()

@@ -108,6 +108,10 @@ class Source:
         answer = fcntl.ioctl(self.fd, termios.FIONREAD, b"\0\0\0\0")
         return int.from_bytes(answer, "little")
 
+    def abandon(self) -> None:
+        """Give up what is in it and could not be written; the last who had it open leaves."""
+        self.outlet.abandon(self.fd, self.waiting())
+
     def has_writer(self) -> bool:
         """Whether anybody can still write into it."""
         poll = select.poll()

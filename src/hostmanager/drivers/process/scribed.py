@@ -96,7 +96,7 @@ class Scribed:
         """Let it go; with `end`, have it empty all pipes and end (up to a quarter second)."""
         self._closed = True
         if end:
-            self._scribe.quit(timeout=0.25)
+            self._scribe.quit(timeout=0.25, last=True)
         self._scribe.close()
         self._worker.shutdown(wait=False, cancel_futures=True)
 

@@ -1,0 +1,80 @@
+"""What was lost and is not told yet, kept from the end of a scribe to the begin of the next.
+
+How much of an instance's output was given up is told in its file as soon as that can be
+written. A scribe that is told to end before leaves a note in the state folder, and the next
+one tells it. One line for each instance: id, bytes, from when, until when, the error's number.
+"""
+
+import contextlib
+import os
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from hostmanager.scribe import names
+from hostmanager.scribe.trouble import say
+
+_LARGEST = 1024 * 1024
+
+
+class Debt(NamedTuple):
+    """What was lost of one instance.
+
+    Attributes:
+        lost: Bytes.
+        since: When the first of them was given up, Unix time.
+        until: When the last was.
+        errno: Why.
+    """
+
+    lost: int
+    since: float
+    until: float
+    errno: int
+
+
+def leave(state: str, debts: Mapping[str, Debt]) -> None:
+    """Note what is owed, for the next scribe; what cannot be noted is told in the log."""
+    for instance_id, debt in debts.items():
+        say(f"output of {instance_id}: {debt.lost} bytes lost; its file tells when it can")
+    if not debts:
+        return
+    path = names.debts(state)
+    text = "".join(f"{i} {d.lost} {d.since} {d.until} {d.errno}\n" for i, d in debts.items())
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    try:
+        fd = os.open(path, flags, 0o600)
+        try:
+            os.write(fd, text.encode())
+        finally:
+            os.close(fd)
+    except OSError as error:
+        say(f"{path}: {error}; the next scribe will not know of what was lost")
+
+
+def take(state: str) -> dict[str, Debt]:
+    """Read what an earlier scribe has left, and remove it: from now on, it is ours to tell."""
+    path = names.debts(state)
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return {}
+    with contextlib.suppress(OSError):
+        os.unlink(path)
+    try:
+        data = os.read(fd, _LARGEST)
+    except OSError as error:  # a folder, say
+        say(f"{path}: {error}")
+        data = b""
+    finally:
+        os.close(fd)
+    found = {}
+    for line in data.decode("ascii", "replace").splitlines():
+        try:
+            instance_id, lost, since, until, number = line.split()
+            debt = Debt(int(lost), float(since), float(until), int(number))
+            if debt.lost <= 0 or not 0 <= debt.since <= debt.until < 1e11:
+                raise ValueError
+            found[names.checked(instance_id)] = debt
+        except ValueError:
+            say(f"{path}: not understood: {line[:100]!r}")
+    return found
