@@ -1,5 +1,6 @@
 """What operators do through a client: the operations of the manager (contract, section 4)."""
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import ocs
@@ -279,6 +280,27 @@ def test_a_restart_of_the_manager_resets_targets_and_records(site, begin):
     assert targets(hm) == {"a": "up", "b": "down"}
 
 
+def test_what_comes_while_the_site_config_is_read_for_long_is_told_so(site, start_manager):
+    site.write(instance("a", manage="host/down"))
+    start_manager(site)
+    hm = client(site)
+    hm.manager.stop()
+    hm.manager.wait(timeout=10)
+    info = site.working_dir / "slow_dist-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: slow_dist\n")
+    (info / "entry_points.txt").write_text("[ocs.plugins]\nslow = slow\n")
+    wait = "import time, pathlib\nwhile not pathlib.Path('go').exists(): time.sleep(0.05)\n"
+    (site.working_dir / "slow.py").write_text(f"{wait}agents = {{}}\n")
+    hm.manager.start()
+    ok, text = outcome(hm.update(requests=[("a", "up")]))
+    assert (ok, "has been reading the site config for 5 s and more" in text) == (False, True)
+    (site.working_dir / "go").touch()
+    ok, _ = outcome(hm.update(requests=[("a", "up")]))
+    assert ok is True
+    wait_ready(site, "a")
+
+
 # --- die ---------------------------------------------------------------------------------
 
 
@@ -292,6 +314,18 @@ def test_die_answers_then_nothing_is_left_and_the_exit_status_is_zero(site, star
     assert ok is True
     assert manager.process.wait(10) == 0
     assert processes(site) == []
+
+
+def test_die_answers_one_who_asks_a_while_after_its_end(site, start_manager):
+    site.write(instance("a"))
+    manager = start_manager(site)
+    wait_ready(site, "a")
+    hm = client(site)
+    assert hm.die.start().status == ocs.OK
+    wait_gone(site, "a")
+    time.sleep(0.7)  # a client far away, or on a busy machine
+    assert outcome(hm.die.wait(timeout=10))[0] is True
+    assert manager.process.wait(10) == 0
 
 
 def test_die_answers_also_when_nobody_waits_for_it(site, start_manager):

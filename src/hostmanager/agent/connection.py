@@ -87,6 +87,7 @@ class RouterSession(OCSAgent):
         joined: How often it was registered.
         left: Set while it is not in the realm.
         closing: Whether the program is about to end.
+        end_told: Set once a client has been told that `die` is done.
         changed: Called when it has come or gone.
     """
 
@@ -104,6 +105,7 @@ class RouterSession(OCSAgent):
         self.joined = 0
         self.left = asyncio.Event()
         self.closing = False
+        self.end_told = asyncio.Event()
         self.changed: Callable[[], None] = lambda: None
         self._told_refused = False
         self._next_beat: asyncio.TimerHandle | None = None
@@ -226,6 +228,21 @@ class RouterSession(OCSAgent):
             super()._access_handler(_data)
         except (TypeError, ValueError, KeyError, AttributeError, IndexError) as error:
             log.warning("what came from the access director makes no sense: %r", error)
+
+    def status(self, op_name: str, params: Any = None, password: Any = None) -> Any:
+        """Tell how an operation is."""
+        return self._tell(op_name, super().status(op_name, params, password))
+
+    @inlineCallbacks
+    def wait(self, op_name: str, timeout: Any = None, password: Any = None) -> Any:
+        """Tell how an operation went, once it has ended or `timeout` seconds are over."""
+        answer = yield super().wait(op_name, timeout, password)
+        return self._tell(op_name, answer)
+
+    def _tell(self, op_name: str, answer: Any) -> Any:
+        if op_name == "die" and answer[2].get("status") == "done":
+            self.end_told.set()
+        return answer
 
     def stop(self, op_name: str, params: Any = None, password: Any = None) -> Any:
         """Stop a process, for who may."""

@@ -182,7 +182,6 @@ class Program:
         self.manager = operations.HostManager(session, host=self.host, leave=self.leave)
         self.manager.register()
         self.connection = connection.Connection(args.site_hub, session)
-        self.answer_time = operations.ANSWER_TIME
         self.reactor = reactor
         self.loop.call_soon(self._connect, session)
         reactor.run(installSignalHandlers=False)
@@ -210,9 +209,9 @@ class Program:
     def leave(self) -> None:
         """All agents have ended: exit, once the client that asked for it was answered."""
         if self._ending is None:
-            self._ending = self.loop.create_task(self._end(self.answer_time))
+            self._ending = self.loop.create_task(self._end(answering=True))
 
-    async def _end(self, linger: float = 0.0) -> None:
+    async def _end(self, *, answering: bool = False) -> None:
         self.service.stopping()
         try:
             answer = await self.manager.stop()
@@ -220,7 +219,8 @@ class Program:
                 log.error(answer.text)
             self.exit_code = EXIT_OK if answer.ok else EXIT_FAILED
             await self.host.wanted.kept()
-            await asyncio.sleep(linger)
+            if answering:
+                await self.manager.be_asked()
             await self.connection.close(GOODBYE_TIME)
         except Exception:
             log.exception("the end did not go as it should")

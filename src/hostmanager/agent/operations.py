@@ -24,7 +24,10 @@ from hostmanager.agent.views import SessionData, session_data
 from hostmanager.core.requests import RequestError
 
 ANSWER_TIME = 0.15
-"""Seconds that `die` stays to answer a client that asks how it went."""
+"""Seconds from an answer to its arrival: the manager leaves thereafter."""
+
+ASKING_TIME = 2.0
+"""Seconds that a client has to ask how `die` went; later, nobody is there to answer."""
 
 BEGINNING = 5.0
 """Seconds that an `update` waits for a manager process that is reading its site config."""
@@ -228,6 +231,11 @@ class HostManager:
             self.host.say(f"Refused: {error}")
             return False, str(error)
         except NotRunningError:
+            if not self._begun.is_set():
+                return False, (
+                    f"The manager process has been reading the site config for {BEGINNING:g} s and "
+                    "more (a slow plugin, or a slow disk), so nothing was done. Ask again soon."
+                )
             return False, (
                 "The manager process is not running, so nothing was done. Start it first "
                 "(manager.start())."
@@ -365,6 +373,13 @@ class HostManager:
             self._stop_asked.set()
             await self._idle.wait()
         return await self._finish()
+
+    async def be_asked(self) -> None:
+        """Give the client that asked for `die` the time to ask how it went, and be told."""
+        if self.agent.realm_joined:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.agent.end_told.wait(), ASKING_TIME)
+        await asyncio.sleep(ANSWER_TIME)
 
     async def _finish(self) -> Answer:
         if self._disown:
