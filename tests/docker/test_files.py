@@ -307,7 +307,7 @@ async def test_a_broken_file_leaves_all_as_it_is_and_dead_containers_are_restart
         await host.until("the status to say so", lambda: not status(host)[0])
         assert "compose.yaml, line 4" in status(host)[2]
         assert "What was known of its services stays." in status(host)[2]
-        assert host.heard("compose.yaml, line 4")
+        await host.until("it to be said", lambda: host.heard("compose.yaml, line 4"))
         assert sorted(host.shown()) == ["a", "b", "other"]
         assert data(host)["orphans"] == {}
         container = await host.container("ocs-a")

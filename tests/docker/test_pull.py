@@ -28,7 +28,8 @@ async def test_a_long_pull_says_now_and_then_that_it_goes_on(project, silent, mo
         said = []
         pull = asyncio.ensure_future(host.dockers.pull(said.append))
         await host.until("it to be said", lambda: sum("still pulling" in s for s in said) >= 2)
-        assert f"compose.yaml: still pulling {silent}/x:1, for 0 s by now." in said
+        goes_on = [f"compose.yaml: still pulling {silent}/x:1, for {n} s by now." for n in range(9)]
+        assert set(said) & set(goes_on)
         await host.dockers.close()
         assert await pull == (False, "It was given up, since the host manager ends.")
 

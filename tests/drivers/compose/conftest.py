@@ -35,7 +35,7 @@ async def fake(tmp_path) -> AsyncIterator[FakeEngine]:
 @pytest.fixture
 async def sight(fake, monkeypatch) -> AsyncIterator[Sight]:
     """Follows project `p` of it; not started. What it does after seconds, it does at once."""
-    monkeypatch.setattr("hostmanager.drivers.compose.engine.LOOK_TIME", 0.3)
+    monkeypatch.setattr("hostmanager.drivers.compose.engine.LOOK_TIME", 1.0)
     monkeypatch.setattr(seeing, "SILENT_REST", 0.5)
 
     async def open_engine() -> Engine:
