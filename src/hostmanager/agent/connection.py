@@ -216,7 +216,15 @@ class RouterSession(OCSAgent):
     def _ops_handler(self, *args: Any, **kwargs: Any) -> Any:
         """Take a client's call, if it has the form of one."""
         wrong = misfit(args, kwargs)
-        return (ocs.ERROR, wrong, {}) if wrong else super()._ops_handler(*args, **kwargs)
+        if wrong:
+            return ocs.ERROR, wrong, {}
+        return maybeDeferred(super()._ops_handler, *args, **kwargs).addCallback(self._note_end)
+
+    def _note_end(self, answer: Any) -> Any:
+        session = answer[2]
+        if session.get("op_name") == "die" and session.get("status") == "done":
+            self.end_told.set()
+        return answer
 
     def _management_handler(self, q: Any = None, *_: Any, **kwargs: Any) -> Any:
         """Tell what there is; with a question that makes no sense, nothing."""
@@ -228,21 +236,6 @@ class RouterSession(OCSAgent):
             super()._access_handler(_data)
         except (TypeError, ValueError, KeyError, AttributeError, IndexError) as error:
             log.warning("what came from the access director makes no sense: %r", error)
-
-    def status(self, op_name: str, params: Any = None, password: Any = None) -> Any:
-        """Tell how an operation is."""
-        return self._tell(op_name, super().status(op_name, params, password))
-
-    @inlineCallbacks
-    def wait(self, op_name: str, timeout: Any = None, password: Any = None) -> Any:
-        """Tell how an operation went, once it has ended or `timeout` seconds are over."""
-        answer = yield super().wait(op_name, timeout, password)
-        return self._tell(op_name, answer)
-
-    def _tell(self, op_name: str, answer: Any) -> Any:
-        if op_name == "die" and answer[2].get("status") == "done":
-            self.end_told.set()
-        return answer
 
     def stop(self, op_name: str, params: Any = None, password: Any = None) -> Any:
         """Stop a process, for who may."""

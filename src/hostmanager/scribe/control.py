@@ -1,9 +1,8 @@
 """The pipe that the scribe is told things through: lines `add ID`, `drop ID`, `quit`, `end`.
 
-`quit` is for a scribe that is followed by another, `end` for the last one: nobody will have the
-pipes open any more.
 And `at ID PID FD DEVICE INODE` for a pipe that no path leads to: who has it open, and which
-it is.
+it is. `quit` is for a scribe that is followed by another, `end` for the last one: nobody will
+have the pipes open any more.
 
 One scribe reads it: what another took out of it would never be done. A scribe that finds it read
 by one before it (whose lock somebody removed) makes a new one, and that is where all are told from

@@ -68,8 +68,7 @@ class Keeper:
         if not self._take_state():
             return False
         for instance_id, debt in debts.take(self._settings.state).items():
-            outlet = self._outlets.setdefault(instance_id, self._outlet(instance_id))
-            outlet.owe(debt)
+            self._outlets.setdefault(instance_id, self._outlet(instance_id)).owe(debt)
             self._next_look = 0.0
         return True
 

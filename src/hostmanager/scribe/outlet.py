@@ -103,10 +103,6 @@ class Outlet:
         """Do not wait any longer before the file is tried again."""
         self._retry = 0.0
 
-    def abandon(self, pipe: int, waiting: int) -> None:
-        """Give up all that is in a pipe: nobody will be there to keep it."""
-        self._discard(pipe, waiting)
-
     @property
     def debt(self) -> Debt | None:
         """What was lost and is not told yet."""
@@ -194,9 +190,10 @@ class Outlet:
 
     def _give_up(self, pipe: int, waiting: int, capacity: int) -> int:
         # A quarter, since a pipe can be full (of pages) with half of the bytes it may hold.
-        return self._discard(pipe, waiting - capacity // 4)
+        return self.discard(pipe, waiting - capacity // 4)
 
-    def _discard(self, pipe: int, size: int) -> int:
+    def discard(self, pipe: int, size: int) -> int:
+        """Give up the oldest bytes in a pipe, and count them; returns how many."""
         if size <= 0:
             return 0
         try:

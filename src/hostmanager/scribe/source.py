@@ -110,7 +110,7 @@ class Source:
 
     def abandon(self) -> None:
         """Give up what is in it and could not be written; the last who had it open leaves."""
-        self.outlet.abandon(self.fd, self.waiting())
+        self.outlet.discard(self.fd, self.waiting())
 
     def has_writer(self) -> bool:
         """Whether anybody can still write into it."""

@@ -154,7 +154,7 @@ async def probe(
     starting = asyncio.ensure_future(asyncio.to_thread(start_probe, python, cwd))
 
     def kill_it(done: "asyncio.Future[subprocess.Popen[bytes]]") -> None:
-        if done.exception() is None:
+        if not done.cancelled() and done.exception() is None:
             _kill_group(done.result())
 
     try:
