@@ -8,14 +8,12 @@ trying to reach the router, for ever and at least once a second.
 import asyncio
 import logging
 import random
-import re
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 import ocs
-import txaio
 from autobahn.exception import Disconnected
 from autobahn.twisted.websocket import WampWebSocketClientFactory, WampWebSocketClientProtocol
 from autobahn.wamp.exception import ApplicationError, TransportLost
@@ -29,7 +27,6 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred, inlineCallbacks, maybeDeferred
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.ssl import optionsForClientTLS
-from twisted.logger import LogLevel, formatEvent, globalLogPublisher
 
 from hostmanager.agent.access import as_password, refusal, without_policy
 from hostmanager.agent.calls import misfit
@@ -41,16 +38,6 @@ RETRY_LONGEST = 1.0
 RETRY_REFUSED = 2.0
 """Pauses between attempts to reach the router, seconds: at first, at most, and after it
 refused the registration (another manager has this id)."""
-
-SESSION_MESSAGE = re.compile(r"manager:\d+ (?!Status is now)")
-"""What goes before a message of the manager process in OCS's log. All that a person wants to
-read is said there; what other operations say, repeats it."""
-
-TOLD_BY_US = re.compile(
-    "Failed to register basic handlers|Is this agent already running|Are the WAMP realm and OCS"
-    "|dropping connection to peer"
-)
-"""What OCS and autobahn log, at each attempt, of things that the session says once itself."""
 
 QUIET = 3.0
 """A router that is away for less than this many seconds at the start is not remarked upon."""
@@ -375,29 +362,3 @@ def _factory(url: str, session: RouterSession) -> Any:
     factory.noisy = False
     factory.lost = asyncio.Event()
     return factory
-
-
-def start_logging(level: str) -> None:
-    """Send what OCS, autobahn and Twisted log (and print) through our own log.
-
-    One line each: OCS logs whole pages when it joins. What is only of interest to
-    programmers goes there as `debug`.
-    """
-    txaio.start_logging(out=None, level=level)
-    globalLogPublisher.addObserver(_forward)
-
-
-def _forward(event: dict[str, Any]) -> None:
-    level = getattr(logging, event.get("log_level", LogLevel.info).name.upper(), logging.ERROR)
-    text = formatEvent(event)
-    if level < logging.WARNING:
-        text = text.partition("\n")[0]
-        ours = SESSION_MESSAGE.match(text)
-        level, text = (level, text[ours.end() :]) if ours else (logging.DEBUG, text)
-    elif TOLD_BY_US.match(text):
-        level = logging.DEBUG
-    elif "observer" in event:  # OCS's own log file cannot be written; at each line, the same
-        level, text = logging.DEBUG, text.partition("\n")[0]
-    elif "log_failure" in event:
-        text = f"{text}\n{event['log_failure'].getTraceback()}"
-    logging.getLogger("hostmanager.ocs").log(level, "%s", text)

@@ -173,9 +173,9 @@ class Program:
     def _face_router(self) -> None:
         from twisted.internet import reactor  # noqa: PLC0415 - it has been installed by now
 
-        from hostmanager.agent import connection, operations  # noqa: PLC0415
+        from hostmanager.agent import connection, ocs_log, operations  # noqa: PLC0415
 
-        connection.start_logging(_log_level())
+        ocs_log.start_logging(_log_level())
         args = self.namespace
         session = connection.RouterSession(args, f"{args.address_root}.{args.instance_id}")
         self.session, session.changed = session, self.service.changed
