@@ -327,7 +327,7 @@ def on_a_terminal(*words, cwd):
             break
         shown += chunk
     os.close(ours)
-    return process.wait(20), shown.decode()
+    return process.wait(60), shown.decode()
 
 
 def test_on_a_terminal_the_line_is_shown_and_where_in_it(check, tmp_path):

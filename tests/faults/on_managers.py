@@ -85,7 +85,7 @@ def second(world: World, _rng: Random) -> str:
         raise NotNowError
     other = world.make_run()
     try:
-        code = other.process.wait(15)
+        code = other.process.wait(60)
     finally:
         other.process.kill()
         other.process.wait()

@@ -120,7 +120,7 @@ def test_a_second_manager_of_the_same_id_names_the_first_and_starts_nothing(site
     first = start_manager(site)
     wait_for(all_up(site, 1), 20, "the agent")
     second = start_manager(site, ready=False)
-    assert second.process.wait(10) == 2
+    assert second.process.wait(60) == 2
     assert f"pid {first.process.pid}" in second.log_path.read_text()
     assert all_up(site, 1)()
 
@@ -145,7 +145,7 @@ def test_after_a_clean_end_a_start_goes_by_the_site_config(site, start_manager):
     first = start_manager(site)
     client(site).update(requests=[["a", "down"]])
     first.process.terminate()
-    assert first.process.wait(10) == 0
+    assert first.process.wait(60) == 0
     start_manager(site)
     wait_for(all_up(site, 1), 10, "a up")
 
@@ -155,7 +155,7 @@ def test_a_manager_that_had_been_stopped_does_not_start_agents_after_its_death(s
     first = start_manager(site)
     wait_for(all_up(site, 1), 20, "a")
     client(site).manager.stop()
-    assert client(site).manager.wait(timeout=10).status == ocs.OK
+    assert client(site).manager.wait(timeout=60).status == ocs.OK
     wait_kept(site)
     first.process.kill()
     first.process.wait()
@@ -172,7 +172,7 @@ def test_die_with_disown_leaves_every_agent_to_the_next_manager(site, start_mana
     wait_for(all_up(site, 3), 10, "three agents")
     before = leaders(site)
     assert client(site).die(disown=True).session["success"]
-    assert first.process.wait(10) == 0
+    assert first.process.wait(60) == 0
     assert leaders(site) == before
     start_manager(site)
     assert leaders(site) == before

@@ -215,13 +215,13 @@ def test_while_the_writer_is_stuck_the_oldest_make_room(open_journal, path, monk
 
     def slow(store, rows):
         stuck.set()
-        assert go_on.wait(30)
+        assert go_on.wait(60)
         append(store, rows)
 
     monkeypatch.setattr(Store, "append", slow)
     journal = open_journal(Limits(waiting=100))
     journal.say("first")
-    assert stuck.wait(10)
+    assert stuck.wait(60)
     for number in range(1000):
         journal.say(str(number))
     assert journal.flush(0.05) is False

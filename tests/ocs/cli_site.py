@@ -155,7 +155,7 @@ def on_a_terminal(
             else:
                 os.write(ours, answer.encode())
     os.close(ours)
-    return f"{shown.decode()}exit {process.wait(20)}"
+    return f"{shown.decode()}exit {process.wait(60)}"
 
 
 def plain(text: str) -> list[str]:

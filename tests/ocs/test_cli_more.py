@@ -67,7 +67,7 @@ def test_following_shows_each_line_once_and_ends_with_ctrl_c(place):
         if len(pids) == 4:
             break
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=60)
     assert process.returncode == 0
     assert "Traceback" not in err
     assert len(set(pids)) == 4

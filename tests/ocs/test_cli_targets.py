@@ -175,7 +175,7 @@ def test_up_wakes_a_manager_that_was_told_to_stop_and_starts_nothing_else(place)
     place.start("testhost")
     hm = client(place.site)
     hm.manager.stop()
-    hm.manager.wait(timeout=20)
+    hm.manager.wait(timeout=60)
     assert "left so: a" in place.run("restart", "a").out
     done = place.run("up", "a")
     assert done.code == 0
@@ -233,7 +233,7 @@ def test_somebody_who_says_otherwise_meanwhile_is_told_of(place):
     process = place.popen("down", "slow")
     wait_for(lambda: place.states()["slow"] == "wait_dead", 20, "it to be told")
     client(place.site).update(requests=[("slow", "up")])
-    out, _ = process.communicate(timeout=30)
+    out, _ = process.communicate(timeout=60)
     assert process.returncode == 1
     assert "somebody else has told it up meanwhile" in out
     wait_states(place, slow="up")
@@ -256,7 +256,7 @@ def test_ctrl_c_ends_the_waiting_and_says_what_goes_on(place):
     process = place.popen("down", "slow")
     wait_told(place, "slow")
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert err == "hostmanager down: interrupted; on the hosts it goes on: told down: slow.\n"
     wait_states(place, slow="down")
@@ -272,7 +272,7 @@ def test_a_restart_that_nobody_waits_for_any_longer_goes_on_on_the_hosts(place, 
     process = place.popen("restart", "slow")
     wait_told(place, "slow")
     process.send_signal(number)
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert err == (
         "hostmanager restart: interrupted; on the hosts it goes on: slow, started when ended.\n"
@@ -290,7 +290,7 @@ def test_a_restart_that_is_interrupted_while_the_manager_is_gone_says_what_is_le
     wait_told(place, "slow")
     place.managers["daq1"].kill()
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "NOT yet told up again: slow. To start them: hostmanager up slow" in err
     place.start("daq1", options=("--stop-timeout", "30"))

@@ -43,7 +43,7 @@ def rows(shown: str) -> dict[str, list[str]]:
 def command(site: Site, name: str, *words: str) -> subprocess.CompletedProcess[str]:
     """Run a console command with the site's options."""
     return subprocess.run(
-        [BIN / name, *site.args, *words], capture_output=True, text=True, timeout=30, check=False
+        [BIN / name, *site.args, *words], capture_output=True, text=True, timeout=60, check=False
     )
 
 
@@ -121,7 +121,7 @@ def test_ocsbow_up_of_an_agent_that_was_just_added_makes_it_known(site, begin, b
 def test_a_stopped_manager_is_shown_sleeping_and_ocsbow_up_wakes_it(site, begin, bow):
     hm = begin(instance("a"), instance("b"))
     hm.manager.stop()
-    hm.manager.wait(timeout=10)
+    hm.manager.wait(timeout=60)
     assert rows(bow("status"))["hm-testhost"][1] == "sleeping"
     assert "Starting manager process." in bow("up", "b")
     wait_states(hm, a="down", b="up")
@@ -235,7 +235,7 @@ def test_quiet_prints_nothing_whatever_happens(site, start_manager):
     site.write_text("hosts: [")
     assert outcome(hm.update(reload_config=True))[0] is False
     hm.manager.stop()
-    hm.manager.wait(timeout=10)
+    hm.manager.wait(timeout=60)
     hm.manager.start()
     with pytest.raises(RuntimeError):
         hm._client.call(f"{site.address_root}.{site.manager_id}.nonsense")

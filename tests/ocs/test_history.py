@@ -126,7 +126,7 @@ def test_queries_that_make_no_sense_are_refused_and_odd_ones_answered(site, begi
     assert history(hm, since=0)
     # While the manager process is not running, too; and not refused when asked at a time.
     hm.manager.stop()
-    hm.manager.wait(timeout=20)
+    hm.manager.wait(timeout=60)
     with ThreadPoolExecutor(8) as pool:
         clients = [client(site) for _ in range(8)]
         found = list(pool.map(lambda c: outcome(c.history()), clients))

@@ -100,7 +100,7 @@ def test_its_watchdog_is_fed_and_a_manager_that_hangs_feeds_it_no_more(site, sta
     # What systemd does then; its agents go on, and the next manager takes them over.
     os.kill(manager.pid, signal.SIGABRT)
     os.kill(manager.pid, signal.SIGCONT)
-    manager.process.wait(10)
+    manager.process.wait(60)
     assert "Fatal Python error: Aborted" in manager.output()
     start(site)
     wait_for(lambda: systemd.times("READY=1") == 2, 20, "the next manager")
@@ -127,7 +127,7 @@ def test_die_that_leaves_agents_is_a_stop_of_the_manager(site, start, systemd):
     manager = start(site)
     pid = wait_ready(site, "a")["a"]
     client(site).die(disown=True)
-    assert manager.process.wait(20) == 0
+    assert manager.process.wait(60) == 0
     assert systemd.times("STOPPING=1") == 1
     start(site)
     wait_for(lambda: systemd.times("READY=1") == 2, 20, "the next manager")

@@ -159,7 +159,7 @@ def test_the_process_can_be_stopped_and_started_and_the_manager_ended_by_who_may
     hm = as_level(guarded, "two")
     assert hm.manager.stop().status == ocs.OK
     wait_gone(guarded, "a")
-    hm.manager.wait(timeout=20)
+    hm.manager.wait(timeout=60)
     assert client(guarded).manager.start().status == ocs.ERROR
     assert hm.manager.start().status == ocs.OK
     wait_ready(guarded, "a")
@@ -218,7 +218,7 @@ def test_without_its_director_nobody_is_let_in_and_everything_is_kept_up(site, s
     assert "No rules have come from the access director 'nobody-home' yet" in reply.msg
     assert targets(client(site))["a"] == "up"
     send(manager.pid, signal.SIGTERM)  # whoever is on the host may always
-    assert manager.process.wait(30) == 0
+    assert manager.process.wait(60) == 0
     assert "Traceback" not in manager.output()
 
 
@@ -276,7 +276,7 @@ def test_a_policy_that_makes_no_sense_is_refused_before_anything_is_started(
 ):
     write(site, instance("a"), policy=policy)
     manager = start_manager(site, ready=False)
-    assert manager.process.wait(20) == 2
+    assert manager.process.wait(60) == 2
     assert "access_policy: " in manager.output()
     assert "secret" not in manager.output()
     assert processes(site) == []

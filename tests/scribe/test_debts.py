@@ -45,7 +45,7 @@ def told(room, before, written):
 
 
 def test_told_to_end_on_a_full_disk_what_was_lost_is_told_by_the_next_one(room, full):
-    room.agent("a", NUMBERED, 20_000, 100e6, 100).wait(30)
+    room.agent("a", NUMBERED, 20_000, 100e6, 100).wait(60)
     assert room.scribe.quit(last=True)
     room.scribe.close()
     before = room.current("a")
@@ -70,11 +70,11 @@ def test_followed_by_another_it_leaves_what_is_in_the_pipes(room, full):
     assert len(kept) > 10_000
     assert numbers(kept.split(b"\n", 1)[1])[-1] == 19_999
     sign.touch()
-    assert agent.wait(20) == 0
+    assert agent.wait(60) == 0
 
 
 def test_of_an_instance_that_is_no_more_it_is_told_as_well(room, full):
-    room.agent("a", NUMBERED, 20_000, 100e6, 100).wait(30)
+    room.agent("a", NUMBERED, 20_000, 100e6, 100).wait(60)
     assert room.scribe.quit(last=True)
     room.scribe.drop("a")
     full()

@@ -88,7 +88,7 @@ def test_times_outlast_rotation_compression_and_the_scribes_death(room):
     room.scribe.ensure()
     assert room.scribe.flush("a", 10)
     lives = time.time()
-    assert agent.wait(20) == 0
+    assert agent.wait(60) == 0
     assert room.scribe.flush("a", 5)
     wait_for(lambda: list(room.files.glob("a.out.*.gz")), PACKED)
     found = newest_lines(room.files, "a", 500)

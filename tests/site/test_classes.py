@@ -122,7 +122,7 @@ async def test_a_probe_that_is_cancelled_while_its_child_starts_kills_it_then(pl
 
     def start(*args):
         loop.call_soon_threadsafe(asked.set)
-        assert go.wait(20)
+        assert go.wait(60)
         popen = start_probe(*args)
         started.put(popen)
         return popen

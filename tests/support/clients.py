@@ -29,7 +29,7 @@ def states(manager: OCSClient) -> dict[str, str]:
     return {name: child["next_action"] for name, child in children(manager).items()}
 
 
-def call(site: Site, action: str, operation: str, timeout: float = 5.0, **params: Any) -> Any:
+def call(site: Site, action: str, operation: str, timeout: float = 30.0, **params: Any) -> Any:
     """One raw request to the manager over the HTTP bridge: ``[status, message, session]``."""
     reply = requests.post(
         site.router.http,

@@ -62,7 +62,7 @@ class Registry:
         if self._process is not None:
             self._process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(10)
+                self._process.wait(60)
             self._process.kill()
             self._process.wait()
 

@@ -107,9 +107,9 @@ class Manager:
     def kill(self) -> None:
         """SIGKILL to the manager alone, as a crash would be; returns when it is gone."""
         self.process.kill()
-        self.process.wait(10)
+        self.process.wait(60)
 
-    def stop(self, timeout: float = 40.0) -> int:
+    def stop(self, timeout: float = 120.0) -> int:
         """SIGTERM, and wait: the exit code."""
         if self.running():
             self.terminate()

@@ -44,7 +44,7 @@ class Terminal:
             check=True,
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=60,
             env={**os.environ, "TERM": "screen"},
         )
         return done.stdout
@@ -80,7 +80,7 @@ class Terminal:
     def top(self):
         """The process that draws."""
         found = subprocess.run(
-            ["pgrep", "-P", str(self.pid)], check=True, capture_output=True, text=True, timeout=10
+            ["pgrep", "-P", str(self.pid)], check=True, capture_output=True, text=True, timeout=60
         )
         return int(found.stdout.split()[0])
 

@@ -40,7 +40,7 @@ class Run:
         return self
 
     def code(self) -> int:
-        return self.process.wait(10)
+        return self.process.wait(60)
 
 
 @pytest.fixture

@@ -197,7 +197,7 @@ class Daemon:
     def _reap(self) -> None:
         if self._process is not None:
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(5)
+                self._process.wait(60)
 
 
 def _path() -> str:

@@ -39,7 +39,7 @@ def test_a_group_gets_a_signal_as_a_whole(group):
     other = psutil.Process(int(group.stdout.readline()))
     pidfd = os.pidfd_open(group.pid)
     signals.send_group(pidfd, group.pid, signal.SIGTERM)
-    assert group.wait(10) == -signal.SIGTERM
+    assert group.wait(60) == -signal.SIGTERM
     wait_for(lambda: not other.is_running() or other.status() == psutil.STATUS_ZOMBIE)
     os.close(pidfd)
 
