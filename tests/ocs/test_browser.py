@@ -29,7 +29,7 @@ Call = Callable[..., Any]
 
 @asynccontextmanager
 async def browser(site: Site) -> AsyncIterator[Call]:
-    """A session of its own at the router: ``call("get_api")``, ``call("status", "update", {})``."""
+    """A session of its own at the router: ``call("get_api")``, ``call("status", "update", [])``."""
     loop = asyncio.get_running_loop()
     joined: asyncio.Future[ApplicationSession] = loop.create_future()
 
@@ -82,7 +82,7 @@ async def test_a_browser_that_is_left_open_and_clicks_again_and_again(site, star
         first = resident(manager.pid)
         most = 0
         for number in range(ROUNDS):
-            answers = await asyncio.gather(*(call("status", name, {}) for name in operations))
+            answers = await asyncio.gather(*(call("status", name, []) for name in operations))
             text = json.dumps(answers)
             json.loads(text, parse_constant=refuse)
             most = max(most, len(text))
@@ -95,7 +95,7 @@ async def test_a_browser_that_is_left_open_and_clicks_again_and_again(site, star
         async with asyncio.timeout(20):  # what was clicked last, on a busy machine
             while state_of(answers, operations, "steady") != "up":
                 await asyncio.sleep(PAUSE)
-                answers = await asyncio.gather(*(call("status", name, {}) for name in operations))
+                answers = await asyncio.gather(*(call("status", name, []) for name in operations))
         shown = dict(zip(operations, answers, strict=True))["manager"][2]
 
     assert shown["status"] == "running"

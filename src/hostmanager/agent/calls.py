@@ -1,39 +1,46 @@
-"""Looks at calls from clients before OCS's agent does, which takes their form for granted.
+"""What is wrong with a call from a client, before OCS's agent acts on it.
 
-Anybody at the router can call with anything. What does not have the form of a request gets
-an answer that says so, instead of a traceback in the log of the manager.
+Anybody at the router can call with anything, and what OCS's agents accept is accepted here too:
+clients send whatever they like as parameters of `status`, `wait`, `stop` and `abort`, ocs-web a
+list (contract, section 7). So only what is used is looked at. What cannot be used gets an answer
+that says so, where OCS would fail with a traceback.
 """
 
-import math
-from collections.abc import Mapping, Sequence
+from math import isnan
 from typing import Any
 
 FORM = "A request has the form: action, operation, parameters, timeout, password."
 
-_NAMES = ("action", "op_name", "params", "timeout", "password")
+LONGEST_WAIT = 1e9
+"""Seconds; a client that asks for more waits as long as that."""
 
 
-def misfit(args: Sequence[Any], kwargs: Mapping[str, Any]) -> str | None:
-    """Tell what is wrong with the form of a call of an operation; None: nothing.
+def misfit(
+    action: Any, op_name: Any, params: Any = None, timeout: Any = None, password: Any = None
+) -> str | None:
+    """Tell what is wrong with a call of an operation; None: nothing.
 
-    Args:
-        args: What was given by place: ``[action, operation, parameters, ...]``.
-        kwargs: What was given by name.
+    The parameters are those that the router passes on, whatever their types.
+
+    Raises:
+        TypeError: It does not even have these parts.
     """
-    given = dict(zip(_NAMES, args, strict=False))
-    strangers = [repr(name)[:50] for name in kwargs if name not in _NAMES or name in given]
-    if len(args) > len(_NAMES) or strangers:
-        return f"{FORM} There is more than that: {', '.join(strangers) or len(args)}."
-    given |= kwargs
-    for name in ("action", "op_name"):
-        if not isinstance(given.get(name), str):
-            return f"{FORM} The {name} must be a word."
-    if not isinstance(given.get("params"), dict | None):
-        return f"{FORM} The parameters must be named ones: a dictionary."
-    return None if _is_time(given.get("timeout")) else f"{FORM} The timeout must be in seconds."
+    del timeout, password  # looked at where they are used, if they are
+    if not isinstance(op_name, str):
+        return f"{FORM} The operation must be a string."
+    if action == "start" and not isinstance(params, dict | None):
+        return f"{FORM} The parameters of 'start' must be named ones: a dictionary, or null."
+    return None
 
 
-def _is_time(value: Any) -> bool:
-    if value is None:
-        return True
-    return isinstance(value, int | float) and -1e9 < value < 1e9 and math.isfinite(value)
+def wait_seconds(timeout: Any) -> float | None:
+    """Take the timeout of a `wait` that really waits.
+
+    Raises:
+        ValueError: It is no time; the text is for people.
+    """
+    if timeout is None:
+        return None
+    if not isinstance(timeout, int | float) or (isinstance(timeout, float) and isnan(timeout)):
+        raise ValueError("The timeout of 'wait' must be a number of seconds, or null.")
+    return min(timeout, LONGEST_WAIT)

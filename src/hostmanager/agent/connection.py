@@ -29,7 +29,7 @@ from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.ssl import optionsForClientTLS
 
 from hostmanager.agent.access import as_password, refusal, without_policy
-from hostmanager.agent.calls import misfit
+from hostmanager.agent.calls import FORM, misfit, wait_seconds
 
 log = logging.getLogger(__name__)
 
@@ -202,7 +202,10 @@ class RouterSession(OCSAgent):
 
     def _ops_handler(self, *args: Any, **kwargs: Any) -> Any:
         """Take a client's call, if it has the form of one."""
-        wrong = misfit(args, kwargs)
+        try:
+            wrong = misfit(*args, **kwargs)
+        except TypeError:
+            wrong = FORM
         if wrong:
             return ocs.ERROR, wrong, {}
         return maybeDeferred(super()._ops_handler, *args, **kwargs).addCallback(self._note_end)
@@ -223,6 +226,16 @@ class RouterSession(OCSAgent):
             super()._access_handler(_data)
         except (TypeError, ValueError, KeyError, AttributeError, IndexError) as error:
             log.warning("what came from the access director makes no sense: %r", error)
+
+    def wait(self, op_name: str, timeout: Any = None, password: Any = None) -> Any:
+        """Wait for the end of an operation; a timeout matters only if there is one to wait for."""
+        session = self.sessions.get(op_name)
+        if session is not None and session.status != "done":
+            try:
+                timeout = wait_seconds(timeout)
+            except ValueError as error:
+                return (ocs.ERROR, str(error), {})
+        return super().wait(op_name, timeout, password)
 
     def stop(self, op_name: str, params: Any = None, password: Any = None) -> Any:
         """Stop a process, for who may."""
