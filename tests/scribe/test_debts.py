@@ -117,3 +117,21 @@ def test_something_else_in_its_place_is_survived_and_said(tmp_path, capfd):
     leave(str(tmp_path), NOTE)
     assert not (tmp_path / "elsewhere").exists()
     assert take(str(tmp_path)) == {}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"a {'9' * 5000} 1.0 2.0 28",
+        f"a 5 1.0 2.0 {'9' * 30}",
+        "a ² 1.0 2.0 28",
+        "a 5 nan nan 28",
+        "a 5 1.0 inf 28",
+        "a -5 1.0 2.0 28",
+        "a 5 1.0 2.0 -1",
+    ],
+)
+def test_a_debt_with_numbers_that_none_can_have_is_none(tmp_path, line):
+    note = tmp_path / "scribe.debts"
+    note.write_text(f"{line}\nb 5 1.0 2.0 28\n")
+    assert take(str(tmp_path)) == {"b": Debt(5, 1.0, 2.0, 28)}

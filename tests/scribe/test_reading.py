@@ -1,7 +1,9 @@
 """Reading the newest lines and their times."""
 
 import gzip
+import math
 import os
+import struct
 import threading
 import time
 import tracemalloc
@@ -19,6 +21,7 @@ from hostmanager.scribe.reading import (
     position,
     position_at,
 )
+from hostmanager.scribe.times import Moments
 from tests.scribe.conftest import NUMBERED, PACKED, numbers
 from tests.support.waiting import wait_for
 
@@ -266,3 +269,10 @@ def test_the_files_that_there_are_come_the_newest_first(room):
         (room.files / name).touch()
     assert existing(str(room.files), "a") == [str(room.files / name) for name in of_a]
     assert existing(str(room.folder / "nowhere"), "a") == []
+
+
+@pytest.mark.parametrize("when", [math.nan, math.inf, -math.inf, -1.0, 1e300])
+def test_a_time_that_cannot_be_one_is_none(when):
+    moments = Moments(struct.pack("<8sQQd", b"hmtimes1", 1, 0, when))
+    assert moments.at(5) == 0.0
+    assert moments.since == 0.0

@@ -16,6 +16,8 @@ import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
+from hostmanager.util.numbers import parse_number
+
 log = logging.getLogger(__name__)
 
 BACKLOG = 128
@@ -101,7 +103,8 @@ def _who(name: str, path: Path) -> str:
         except OSError:
             pass
     try:
-        said = path.read_text(encoding="ascii", errors="replace").strip()
+        with path.open("rb") as file:
+            said = parse_number(file.read(32).strip())
     except OSError:
-        said = ""
-    return f"pid {said} holds {path}" if said.isdecimal() else f"somebody holds {path}"
+        said = None
+    return f"somebody holds {path}" if said is None else f"pid {said} holds {path}"

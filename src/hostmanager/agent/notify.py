@@ -20,6 +20,7 @@ from dataclasses import dataclass
 
 from hostmanager.core.life import Life, State
 from hostmanager.core.ports import Clock
+from hostmanager.util.numbers import parse_number
 
 log = logging.getLogger(__name__)
 
@@ -83,8 +84,8 @@ def take(environ: MutableMapping[str, str], pid: int | None = None) -> Line:
     if not address.startswith(("/", "@")) or len(address) < 2:
         return Line()
     ours = meant in ("", str(os.getpid() if pid is None else pid))
-    fed = ours and usec.isascii() and usec.isdigit() and int(usec) > 0
-    return Line(address, int(usec) / 1e6 if fed else None)
+    each = parse_number(usec) if ours else None
+    return Line(address, each / 1e6 if each else None)
 
 
 class Notifier:

@@ -9,6 +9,8 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
+from hostmanager.util.numbers import parse_number
+
 TITLE = "ocs-agent:"
 """What `ocs-agent-cli` calls its process, with the instance-id after it."""
 
@@ -27,7 +29,7 @@ def strays(instance_ids: Collection[str]) -> list[Stray]:
     """Look for them, as far as we may look."""
     found = []
     for process in Path("/proc").iterdir():
-        if process.name.isdigit():
+        if parse_number(process.name):
             stray = _look(process)
             if stray is not None and stray.instance_id in instance_ids:
                 found.append(stray)

@@ -22,10 +22,14 @@ from pathlib import Path
 
 from hostmanager.scribe import locks, names
 from hostmanager.scribe.settings import MAX_BYTES, MAX_FILES, Settings
+from hostmanager.util.numbers import parse_number
 
 _OUTER = "OCS_HOSTMANAGER"
 """In the environment of a manager that is itself an agent of another one. A scribe that had it
 would be ended as something that the agent left behind."""
+
+LARGEST_PID = 2**22
+"""PID_MAX_LIMIT of every Linux."""
 
 _STEP = 0.005
 _START = 10.0
@@ -219,7 +223,7 @@ class Scribe:
         if text is None:
             return None
         pid, _, described = text.removesuffix("\n").partition(" ")
-        return int(pid) if pid.isdigit() else 0, described
+        return parse_number(pid, LARGEST_PID) or 0, described
 
     def _start(self, deadline: float) -> None:
         try:

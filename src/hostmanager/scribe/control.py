@@ -18,6 +18,7 @@ import stat
 
 from hostmanager.scribe import locks, names
 from hostmanager.scribe.trouble import say, suppressed
+from hostmanager.util.numbers import parse_number
 
 _LONGEST = 4096
 _BLOCK = 65536
@@ -94,7 +95,7 @@ class Control:
 
 
 def _is_number(word: str) -> bool:
-    return word.isascii() and word.isdecimal() and len(word) <= 20
+    return parse_number(word, 2**64 - 1) is not None
 
 
 def _make(path: str) -> None:

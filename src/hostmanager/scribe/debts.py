@@ -12,8 +12,10 @@ from typing import NamedTuple
 
 from hostmanager.scribe import names
 from hostmanager.scribe.trouble import say
+from hostmanager.util.numbers import parse_number
 
 _LARGEST = 1024 * 1024
+_LAST_ERROR = 4095  # the kernel's MAX_ERRNO
 
 
 class Debt(NamedTuple):
@@ -71,8 +73,9 @@ def take(state: str) -> dict[str, Debt]:
     for line in data.decode("ascii", "replace").splitlines():
         try:
             instance_id, lost, since, until, number = line.split()
-            debt = Debt(int(lost), float(since), float(until), int(number))
-            if debt.lost <= 0 or not 0 <= debt.since <= debt.until < 1e11:
+            counted, why = parse_number(lost), parse_number(number, _LAST_ERROR)
+            debt = Debt(counted or 0, float(since), float(until), why or 0)
+            if not debt.lost or why is None or not 0 <= debt.since <= debt.until < 1e11:
                 raise ValueError
             found[names.checked(instance_id)] = debt
         except ValueError:

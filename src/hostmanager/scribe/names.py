@@ -23,9 +23,14 @@ def checked(instance_id: str) -> str:
     Raises:
         ValueError: It cannot.
     """
-    if not instance_id or len(instance_id) > _LONGEST or not _ALLOWED.issuperset(instance_id):
+    if not is_usable(instance_id):
         raise ValueError(f"{instance_id!r:.250} cannot be part of a file name")
     return instance_id
+
+
+def is_usable(instance_id: str) -> bool:
+    """Tell whether an instance id can be part of a file name."""
+    return 0 < len(instance_id) <= _LONGEST and _ALLOWED.issuperset(instance_id)
 
 
 def pipes(state: str) -> str:
@@ -47,7 +52,7 @@ def piped(state: str) -> list[str]:
     found = []
     for name in sorted(os.listdir(pipes(state))):
         instance_id = name.removesuffix(_SUFFIX)
-        if instance_id != name and _ALLOWED.issuperset(instance_id) and instance_id:
+        if instance_id != name and is_usable(instance_id):
             found.append(instance_id)
     return found
 

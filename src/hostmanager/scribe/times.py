@@ -17,6 +17,7 @@ _HEADER = struct.Struct("<8sQ")
 _RECORD = struct.Struct("<Qd")
 _MAGIC = b"hmtimes1"
 _SIZE = _RECORD.size
+_LAST = 1e11  # Unix time; later ones have no date in four digits
 assert _HEADER.size == _SIZE
 
 STEP = 0.1
@@ -143,4 +144,4 @@ class Moments:
 
     def _record(self, index: int) -> tuple[int, float]:
         offset, when = _RECORD.unpack_from(self._data, (index + 1) * _SIZE)
-        return offset, when
+        return offset, when if 0 <= when < _LAST else 0.0  # no time, or none that can be shown

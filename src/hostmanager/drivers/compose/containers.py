@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from hostmanager.core.events import ExitStatus
+from hostmanager.util.numbers import parse_number
 
 PROJECT = "com.docker.compose.project"
 SERVICE = "com.docker.compose.service"
@@ -242,7 +243,8 @@ def _digest(labels: Mapping[str, str]) -> str:
 
 
 def _number(text: Any) -> int:
-    return int(text) if str(text).isdecimal() else 1
+    number = parse_number(str(text))
+    return 1 if number is None else number
 
 
 def _last_said(health: Mapping[str, Any]) -> str:

@@ -27,6 +27,7 @@ from hostmanager.drivers.compose.containers import (
 )
 from hostmanager.drivers.compose.engine import Engine, EngineError, NoSuchContainerError
 from hostmanager.drivers.compose.images import Images
+from hostmanager.util.numbers import parse_number
 
 log = logging.getLogger(__name__)
 
@@ -243,8 +244,9 @@ class Sight:
         container_id = str(actor.get("ID") or "")
         if not container_id or labels.get(PROJECT) not in self._projects:
             return
-        if event.get("Action") == "die" and str(labels.get("exitCode")).isdecimal():
-            self.exit_codes[container_id] = int(labels["exitCode"])
+        code = parse_number(str(labels.get("exitCode")))
+        if event.get("Action") == "die" and code is not None:
+            self.exit_codes[container_id] = code
         if event.get("Action") in ("destroy", "remove") and container_id not in self._looks:
             self._put(container_id, None)  # else an older answer would bring it back
         else:

@@ -12,11 +12,12 @@ leads a session of its own, but began later.
 import os
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
-from hostmanager.drivers.process import stamps
+from hostmanager.drivers.process import proc, stamps
 from hostmanager.drivers.process.proc import pids, session, start_ticks
 from hostmanager.drivers.process.stamps import Stamp
+from hostmanager.scribe import names
+from hostmanager.util.numbers import parse_number
 
 VARIABLE = "OCS_HOSTMANAGER"
 
@@ -27,6 +28,9 @@ environment for the name; with this it leaves the environment alone."""
 LAUNCH_SPREAD = 300
 """Ticks between the time in a mark and the start of its leader, at most: 3 s. While a hundred
 agents start on two processors, more than one second was seen."""
+
+LONGEST = 4096
+"""Characters of a mark: far more than ids, digests and names of classes have."""
 
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -80,11 +84,17 @@ def now_ticks() -> int:
 
 
 def parse(text: str) -> Mark | None:
-    """Read the value of the variable; None if it is not ours."""
+    """Read the value of the variable; None if no manager can have written it.
+
+    Anybody may write anything there: this never fails, and what it gives can be used.
+    """
     parts = text.split("/", 4)
-    if len(parts) != 5 or not parts[3].isdecimal():
+    if len(parts) != 5 or not names.is_usable(parts[1]):
         return None
-    return Mark(parts[0], parts[1], parts[2], int(parts[3]), parts[4])
+    ticks = parse_number(parts[3])
+    if ticks is None or len(text) > LONGEST or not text.isprintable():
+        return None
+    return Mark(parts[0], parts[1], parts[2], ticks, parts[4])
 
 
 def find(key: str) -> list[Marked]:
@@ -111,10 +121,7 @@ def read(pid: int) -> Mark | None:
     Raises:
         OSError: It could not be seen, whatever it is (no file descriptors left, say).
     """
-    try:
-        environ = Path(f"/proc/{pid}/environ").read_bytes()
-    except (FileNotFoundError, ProcessLookupError, PermissionError):
-        return None  # ended, or somebody else's
+    environ = proc.read(pid, "environ") or b""
     wanted = VARIABLE.encode() + b"="
     for entry in environ.split(b"\0") if wanted in environ else ():
         if entry.startswith(wanted):

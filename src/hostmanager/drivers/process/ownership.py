@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hostmanager.core.model import Found, InstanceSpec
-from hostmanager.drivers.process import locks, marks, stamps
+from hostmanager.drivers.process import locks, marks, proc, stamps
 from hostmanager.drivers.process.marks import Mark, Marked
 from hostmanager.drivers.process.proc import is_zombie, parent, pids, session
 from hostmanager.drivers.process.stamps import Stamp
@@ -235,8 +235,9 @@ def _open_if(pid: int, is_right: Callable[[int], bool]) -> int | None:
 def command_line(pid: int) -> str:
     """The command line of a process, for people; its number alone when it is gone."""
     try:
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        words = (proc.read(pid, "cmdline", 4096) or b"").split(b"\0")
     except OSError:
         return f"pid {pid}"
     text = " ".join(b" ".join(words).decode("utf-8", "replace").split())
+    text = "".join(c if c.isprintable() else "?" for c in text)
     return f"pid {pid}: {text[:80]}" if text else f"pid {pid}"

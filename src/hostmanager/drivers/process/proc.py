@@ -1,9 +1,44 @@
-"""What /proc tells of a process: its state, its parent, when it began.
+"""What /proc tells of a process: its state, its parent, when it began, what it was given.
 
 psutil would tell as well, for 2 MB of memory in a manager that hardly ever needs to know.
+A process chooses much of what stands there: what does not make sense is None, like a process
+that is gone or may not be looked at. Only where we ourselves cannot look (no descriptors
+left, say) there is an exception.
 """
 
 import os
+
+from hostmanager.util.numbers import parse_number
+
+LARGEST = 8 * 1024 * 1024
+"""Bytes that are read of one file: the kernel gives arguments and environment 6 MiB, but a
+process may say that any of its memory is its environment."""
+
+_BLOCK = 16384
+
+_START, _EXIT_CODE = 19, 49
+"""Where in /proc/PID/stat these are, counted from the state."""
+
+
+def read(pid: int, name: str, largest: int = LARGEST) -> bytes | None:
+    """The content of /proc/PID/NAME; None: the process is gone, or may not be looked at.
+
+    Raises:
+        OSError: It could not be seen, whatever it is (no file descriptors left, say).
+    """
+    try:
+        fd = os.open(f"/proc/{pid}/{name}", os.O_RDONLY | os.O_CLOEXEC)
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return None
+    found = b""
+    try:
+        while len(found) < largest and (block := os.read(fd, _BLOCK)):
+            found += block
+    except (ProcessLookupError, PermissionError):
+        return None
+    finally:
+        os.close(fd)
+    return found[:largest]
 
 
 def stat(pid: int) -> list[bytes] | None:
@@ -14,25 +49,18 @@ def stat(pid: int) -> list[bytes] | None:
     Raises:
         OSError: It could not be seen, whatever it is (no file descriptors left, say).
     """
-    try:
-        fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    try:
-        return os.read(fd, 4096).rpartition(b")")[2].split()
-    except ProcessLookupError:
-        return None
-    finally:
-        os.close(fd)
+    text = read(pid, "stat", 4096)
+    fields = (text or b"").rpartition(b")")[2].split()
+    return fields if len(fields) > _EXIT_CODE else None
 
 
 def start_ticks(pid: int) -> int | None:
     """When a process began, in ticks since boot; with the pid, its identity for ever."""
     try:
         fields = stat(pid)
-        return None if fields is None else int(fields[19])
-    except (OSError, IndexError, ValueError):
+    except OSError:
         return None
+    return None if fields is None else parse_number(fields[_START])
 
 
 def is_zombie(pid: int) -> bool:
@@ -41,10 +69,20 @@ def is_zombie(pid: int) -> bool:
     return fields is None or fields[0] in (b"Z", b"X")
 
 
+def exit_code(pid: int) -> int | None:
+    """What a zombie leaves to who waits for it, as `wait` has it; None: it is none."""
+    try:
+        fields = stat(pid)
+    except OSError:
+        return None
+    ended = fields is not None and fields[0] in (b"Z", b"X")
+    return parse_number(fields[_EXIT_CODE]) if fields and ended else None
+
+
 def parent(pid: int) -> int | None:
     """The pid of the parent; None when the process is gone."""
     fields = stat(pid)
-    return None if fields is None else int(fields[1])
+    return None if fields is None else parse_number(fields[1])
 
 
 def session(pid: int) -> int | None:
@@ -61,4 +99,4 @@ def pids() -> list[int]:
     Raises:
         OSError: /proc cannot be read.
     """
-    return [int(name) for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208
+    return [pid for name in os.listdir("/proc") if (pid := parse_number(name))]  # noqa: PTH208

@@ -8,9 +8,9 @@ before that in the zombie's /proc entry. Where neither does, the status is unkno
 import fcntl
 import os
 import struct
-from pathlib import Path
 
 from hostmanager.core.events import ExitStatus
+from hostmanager.drivers.process import proc
 
 # linux/pidfd.h: struct pidfd_info of the first version, and _IOWR(0xFF, 11, of its size).
 _INFO = struct.Struct("QQ11Ii")
@@ -22,7 +22,7 @@ def exit_status(pid: int, pidfd: int) -> ExitStatus:
     """Tell how it ended, as far as the kernel tells."""
     raw = _by_pidfd(pidfd)
     if raw is None:
-        raw = _by_zombie(pid)
+        raw = proc.exit_code(pid)
     if raw is None:
         # Init may have waited between the two looks.
         raw = _by_pidfd(pidfd)
@@ -41,11 +41,3 @@ def _by_pidfd(pidfd: int) -> int | None:
         return None
     mask, *_, code = _INFO.unpack(buffer)
     return code if mask & _INFO_EXIT else None
-
-
-def _by_zombie(pid: int) -> int | None:
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
-    except OSError:
-        return None
-    return int(fields[49]) if fields[0] in (b"Z", b"X") else None

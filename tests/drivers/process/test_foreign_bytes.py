@@ -1,0 +1,127 @@
+"""What other processes say of themselves: any bytes, and nothing of it stops the manager."""
+
+import asyncio
+import os
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+from hostmanager.core.events import Ended, ExitStatus
+from hostmanager.drivers.process import marks, ownership, proc, stamps, strangers
+from hostmanager.util.numbers import LARGEST, parse_number
+from tests.drivers.process.conftest import Host
+from tests.support.users import StartAs, needs_root, other_users
+
+SLEEP = ("/bin/sleep", "1000")
+
+DIGITS = "9" * 5000
+
+
+def hostile(key: str) -> list[str]:
+    """Values of the variable that no manager writes; those with the key look like ours."""
+    now = marks.now_ticks()
+    ids = ["", "a b\n", "a\nb", "x" * 300, "../../etc/x", "\udcff", "a\x1b[2J", "²"]
+    return [
+        f"x/y/z/{DIGITS}/c",
+        f"{key}/a/abc/{DIGITS}/c",
+        f"{key}/a/abc/²/c",
+        f"{key}/a/abc/٣/c",
+        f"{key}/a/abc/{2**64}/c",
+        f"{key}/a/abc/-1/c",
+        f"{key}/a/abc/{now}",
+        f"{key}/a/abc/{now}/\x1b[2J",
+        f"{key}/a/abc/{now}/{'c' * 50_000}",
+        *(f"{key}/{instance_id}/abc/{now}/c" for instance_id in ids),
+    ]
+
+
+@pytest.fixture
+def as_stranger() -> Iterator[StartAs]:
+    """Start processes of another user."""
+    with other_users() as start:
+        yield start
+
+
+@pytest.fixture
+def as_we() -> Iterator[StartAs]:
+    """Start processes of this very user."""
+    with other_users(os.geteuid()) as start:
+        yield start
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("0", 0),
+        ("007", 7),
+        (b"42", 42),
+        (str(LARGEST), LARGEST),
+        (str(LARGEST + 1), None),
+        (DIGITS, None),
+        *((text, None) for text in ("", " 1", "1\n", "+1", "-1", "1.0", "1_0", "²", "٣", b"\xb2")),
+    ],
+)
+def test_a_number_is_a_number_or_none(text, number):
+    assert parse_number(text) == number
+
+
+def test_what_no_manager_writes_is_no_mark():
+    assert [marks.parse(text) for text in hostile("key")] == [None] * len(hostile("key"))
+
+
+@needs_root
+@pytest.mark.parametrize("number", range(len(hostile(""))))
+async def test_an_agent_that_dies_is_told_of_whatever_the_mark_of_a_stranger(
+    host: Host, as_stranger, number
+):
+    await asyncio.to_thread(as_stranger, SLEEP, {marks.VARIABLE: hostile(host.owner.key)[number]})
+    assert await asyncio.to_thread(host.driver.survey) == {}
+    pid = await host.launch("a", *SLEEP)
+    os.kill(pid, 9)
+    assert await host.next("a") == Ended(ExitStatus(signal=9))
+
+
+async def test_our_own_user_may_write_anything_as_well(host: Host, as_we):
+    for text in hostile(host.owner.key):
+        await asyncio.to_thread(as_we, SLEEP, {marks.VARIABLE: text, "HOST_TEST": "x"})
+    assert await asyncio.to_thread(host.driver.survey) == {}
+    pid = await host.launch("a", *SLEEP)
+    os.kill(pid, 9)
+    assert await host.next("a") == Ended(ExitStatus(signal=9))
+
+
+@needs_root
+def test_a_stranger_may_be_called_anything(as_stranger):
+    odd = b"/bin/sleep\x1b[2J\xff\n 1) S 1 (" + b"x" * 20_000
+    env: dict[str, str] = {}
+    process = as_stranger([odd, "1000"], env, executable="/bin/sleep")
+    text = ownership.command_line(process.pid)
+    assert text.isprintable()
+    assert len(text) < 120
+    assert proc.start_ticks(process.pid)
+    assert proc.parent(process.pid) == os.getpid()
+    assert not proc.is_zombie(process.pid)
+    assert stamps.read(process.pid) is None
+
+
+@pytest.mark.parametrize(
+    "text", [b"", b"1", b"1 (a", b"1 (a) S", b"1 (a) Z 1 2 x", b"1 (a) " + b"x " * 60]
+)
+def test_a_stat_that_makes_no_sense_is_none(monkeypatch, text):
+    monkeypatch.setattr(proc, "read", lambda *_: text)
+    assert proc.start_ticks(1) is None
+    assert proc.parent(1) is None
+    assert proc.exit_code(1) is None
+    monkeypatch.setattr(strangers, "_by_pidfd", lambda _pidfd: None)
+    assert strangers.exit_status(1, -1) == ExitStatus()
+
+
+def test_of_an_environment_without_end_a_part_is_read():
+    process = subprocess.Popen(SLEEP, env={"A": "x" * 100_000})
+    try:
+        assert len(proc.read(process.pid, "environ", 1000) or b"") <= 1000
+    finally:
+        process.kill()
+        process.wait()
+    assert proc.read(process.pid, "environ") is None
