@@ -1,4 +1,4 @@
-"""What operators said is kept over an unclean end, and nothing that happens to the file hurts."""
+"""What operators said is kept over every end, and nothing that happens to the file hurts."""
 
 import asyncio
 import errno
@@ -7,7 +7,7 @@ from unittest.mock import patch
 
 import pytest
 
-from hostmanager.agent.wanted import Recalled, Wanted
+from hostmanager.agent.wanted import Wanted
 from hostmanager.core.model import Target
 
 
@@ -27,32 +27,69 @@ async def test_what_was_said_is_recalled(path):
     wanted.said({"a": Target.DOWN, "b": Target.UP})
     wanted.said({"b": Target.DOWN})
     await kept(wanted)
-    assert Wanted(path).recall().targets == {"a": Target.DOWN, "b": Target.DOWN}
+    assert Wanted(path).recall() == {"a": Target.DOWN, "b": Target.DOWN}
 
 
-async def test_nothing_is_recalled_after_a_clean_end(path):
+@pytest.fixture
+def ended(path):
+    """Make a file of a manager that was told `a down` and has ended cleanly."""
+
+    async def end() -> None:
+        wanted = Wanted(path)
+        wanted.said({"a": Target.DOWN})
+        wanted.end()
+        await kept(wanted)
+
+    return end
+
+
+async def test_a_clean_end_changes_no_target(path, ended):
+    await ended()
+    assert Wanted(path).recall() == {"a": Target.DOWN}
+
+
+async def test_a_target_for_all_on_the_command_line_counts_more_after_a_clean_end(path, ended):
+    await ended()
+    assert Wanted(path).recall(forced=True) == {}
+
+
+async def test_and_less_after_an_unclean_one(path, ended):
+    await ended()
     wanted = Wanted(path)
-    wanted.said({"a": Target.DOWN})
+    wanted.recall()  # it begins, and is killed
+    await kept(wanted)
+    assert Wanted(path).recall(forced=True) == {"a": Target.DOWN}
+
+
+async def test_what_it_overrode_does_not_come_back_after_an_unclean_end(path, ended):
+    await ended()
+    wanted = Wanted(path)
+    wanted.recall(forced=True)
+    await kept(wanted)
+    assert Wanted(path).recall() == {}
+
+
+async def test_nothing_is_written_for_an_end_when_nothing_was_said(path):
+    wanted = Wanted(path)
+    wanted.recall()
     wanted.end()
     await kept(wanted)
-    assert Wanted(path).recall() == Recalled()
     assert not path.exists()
 
 
-async def test_a_stopped_manager_wants_all_down(path):
-    wanted = Wanted(path)
-    wanted.said({"a": Target.UP})
-    wanted.stop()
-    await kept(wanted)
-    assert Wanted(path).recall().target("a") is Target.DOWN
+@pytest.mark.parametrize("stopped", [False, True])
+def test_a_file_of_the_version_before_is_read_but_a_stop_is_no_target(path, stopped):
+    path.parent.mkdir()
+    path.write_text(json.dumps({"stopped": stopped, "targets": {"a": "down"}}))
+    assert Wanted(path).recall(forced=True) == {"a": Target.DOWN}
 
 
 async def test_a_begin_forgets_what_was_said_before(path):
     wanted = Wanted(path)
-    wanted.stop()
+    wanted.said({"a": Target.DOWN})
     wanted.begin()
     await kept(wanted)
-    assert Wanted(path).recall().target("a") is None
+    assert Wanted(path).recall() == {}
 
 
 async def test_what_was_recalled_is_kept_on(path):
@@ -63,7 +100,7 @@ async def test_what_was_recalled_is_kept_on(path):
     second.recall()
     second.said({"b": Target.UP})
     await kept(second)
-    assert Wanted(path).recall().targets == {"a": Target.DOWN, "b": Target.UP}
+    assert Wanted(path).recall() == {"a": Target.DOWN, "b": Target.UP}
 
 
 @pytest.mark.parametrize(
@@ -83,7 +120,7 @@ async def test_what_was_recalled_is_kept_on(path):
 def test_garbage_is_set_aside_and_said(path, data, caplog):
     path.parent.mkdir()
     path.write_bytes(data)
-    assert Wanted(path).recall() == Recalled()
+    assert Wanted(path).recall() == {}
     assert "set aside" in caplog.text
     [aside] = path.parent.glob("wanted.json.broken-*")
     assert aside.read_bytes() == data
@@ -93,9 +130,9 @@ def test_garbage_is_set_aside_and_said(path, data, caplog):
 def test_a_folder_or_a_symlink_loop_in_its_place_is_set_aside(path, caplog):
     path.parent.mkdir()
     path.mkdir()
-    assert Wanted(path).recall() == Recalled()
+    assert Wanted(path).recall() == {}
     path.symlink_to(path)
-    assert Wanted(path).recall() == Recalled()
+    assert Wanted(path).recall() == {}
     assert caplog.text.count("set aside") == 2
 
 
@@ -103,7 +140,7 @@ def test_nothing_that_was_set_aside_is_overwritten(path, caplog):
     path.parent.mkdir()
     for data in ("first", "second"):  # within a second
         path.write_text(data)
-        assert Wanted(path).recall() == Recalled()
+        assert Wanted(path).recall() == {}
     found = sorted(path.parent.glob("wanted.json.broken-*"))
     assert [aside.read_text() for aside in found] == ["first", "second"]
 
@@ -115,7 +152,7 @@ def test_what_cannot_be_set_aside_is_said_to_stay(path, caplog, monkeypatch):
     path.parent.mkdir()
     path.write_text("garbage")
     monkeypatch.setattr(type(path), "rename", refuse)
-    assert Wanted(path).recall() == Recalled()
+    assert Wanted(path).recall() == {}
     assert "it stays there ([Errno 13] Permission denied), and agents get" in caplog.text
     assert path.read_text() == "garbage"
 
@@ -154,10 +191,10 @@ async def test_on_a_full_disk_it_is_written_over_what_was_there(path, monkeypatc
     monkeypatch.setattr(Wanted, "_replace", full_disk)
     wanted.begin()  # shorter than before
     await kept(wanted)
-    assert Wanted(path).recall() == Recalled()
+    assert Wanted(path).recall() == {}
     wanted.said({f"agent-{n}": Target.DOWN for n in range(10)})  # and longer
     await kept(wanted)
-    assert Wanted(path).recall().targets == {f"agent-{n}": Target.DOWN for n in range(10)}
+    assert Wanted(path).recall() == {f"agent-{n}": Target.DOWN for n in range(10)}
 
 
 async def test_on_a_full_disk_with_nothing_to_write_over_it_is_said_once(path, monkeypatch, caplog):
@@ -166,7 +203,7 @@ async def test_on_a_full_disk_with_nothing_to_write_over_it_is_said_once(path, m
     for target in Target:
         wanted.said({"a": target})
         await kept(wanted)
-    assert Wanted(path).recall() == Recalled()
+    assert Wanted(path).recall() == {}
     assert [r.getMessage() for r in caplog.records if "cannot be kept" in r.getMessage()][1:] == []
     assert "No space left" in caplog.text
 
@@ -176,4 +213,4 @@ async def test_killed_after_making_room_it_is_read_all_the_same(path):
     wanted.said({"a": Target.DOWN})
     await kept(wanted)
     path.write_bytes(path.read_bytes() + bytes(100))
-    assert Wanted(path).recall().targets == {"a": Target.DOWN}
+    assert Wanted(path).recall() == {"a": Target.DOWN}

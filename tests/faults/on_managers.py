@@ -123,9 +123,7 @@ def ended(world: World, rng: Random) -> str:
         raise ViolationError(f"SIGTERM left {[(x.instance_id, x.pid) for x in left]}")
     if world.state_is_hurt():
         world.doubt_words()
-        world.words.killed()
-    else:
-        world.words.clean()
+    world.words.ended()
     return ""
 
 
@@ -137,7 +135,7 @@ def disowned(world: World, _rng: Random) -> str:
     begun = time.monotonic()
     world.call("start", "die", {"disown": True})
     world.ended(0, 10)
-    world.words.killed()
+    world.words.ended()
     if told := world.told_to_end_since(begun):
         raise ViolationError(f"die(disown=True) ended {told}")
     return f"{len(world.eyes.leaders())} agents left"

@@ -6,6 +6,7 @@ import signal
 import time
 
 import ocs
+import pytest
 
 from tests.support.clients import children, client
 from tests.support.processes import processes_of, started
@@ -30,10 +31,10 @@ def wait_noted(site, *names: str) -> None:
     wait_for(lambda: all(site.launches(name) for name in names), 20, f"{names} to be noted")
 
 
-def wait_kept(site, **wanted: str) -> None:
+def wait_kept(site, *, ended: bool = False, **wanted: str) -> None:
     """Wait until what operators said is on the disk: a slow one delays the answer by 0.2 s only."""
     path = site.state_dir / "wanted.json"
-    kept = {"stopped": False, "targets": wanted} if wanted else {"stopped": True, "targets": {}}
+    kept = {"ended": ended, "targets": wanted}
     wait_for(lambda: path.exists() and json.loads(path.read_text()) == kept, 20, f"{kept} on disk")
 
 
@@ -140,28 +141,69 @@ def test_what_operators_said_is_in_force_after_an_unclean_death(site, start_mana
     assert shown["c"]["target_state"] == "up"
 
 
-def test_after_a_clean_end_a_start_goes_by_the_site_config(site, start_manager):
-    site.write(instance("a"))
+@pytest.mark.parametrize("end", ["SIGTERM", "die", "stop of the process"])
+def test_what_operators_said_is_in_force_after_a_clean_end(site, start_manager, end):
+    site.write(instance("a"), instance("b"), instance("c", manage="down"))
     first = start_manager(site)
-    client(site).update(requests=[["a", "down"]])
-    first.process.terminate()
+    client(site).update(requests=[["a", "down"], ["c", "up"]])
+    if end == "stop of the process":
+        client(site).manager.stop()
+        assert client(site).manager.wait(timeout=60).status == ocs.OK
+    if end == "die":
+        client(site).die.start()
+    else:
+        first.process.terminate()
     assert first.process.wait(60) == 0
+    wait_kept(site, ended=True, a="down", c="up")
     start_manager(site)
-    wait_for(all_up(site, 1), 10, "a up")
+    wait_for(lambda: set(leaders(site)) == {"b", "c"}, 20, "a down, b and c up")
 
 
-def test_a_manager_that_had_been_stopped_does_not_start_agents_after_its_death(site, start_manager):
-    site.write(instance("a"))
+@pytest.mark.parametrize("delay", [0.01, 0.1, 0.5])
+def test_an_interrupted_stop_changes_no_target(site, start_manager, delay):
+    site.write(instance("a"), instance("b", "--behave", "stubborn"), instance("c", manage="down"))
     first = start_manager(site)
-    wait_for(all_up(site, 1), 20, "a")
+    wait_for(lambda: set(leaders(site)) == {"a", "b"}, 20, "a and b")
+    first.process.terminate()
+    time.sleep(delay)  # the moment is the point
+    first.process.kill()
+    first.process.wait()
+    start_manager(site, "--stop-timeout", "1")
+    wait_for(
+        lambda: (
+            {x: s["next_action"] for x, s in children(client(site)).items()}
+            == {"a": "up", "b": "up", "c": "down"}
+        ),
+        30,
+        "a and b up, c down",
+    )
+    assert all_up(site, 2)()
+
+
+def test_a_stop_of_the_manager_process_lasts_only_while_that_agent_lives(site, start_manager):
+    site.write(instance("a"), instance("b"))
+    first = start_manager(site)
+    wait_for(all_up(site, 2), 20, "a and b")
+    client(site).update(requests=[["a", "down"]])
+    wait_kept(site, a="down")
     client(site).manager.stop()
     assert client(site).manager.wait(timeout=60).status == ocs.OK
-    wait_kept(site)
     first.process.kill()
     first.process.wait()
     start_manager(site)
-    assert children(client(site))["a"]["target_state"] == "down"
-    assert not leaders(site)
+    wait_for(lambda: set(leaders(site)) == {"b"}, 20, "b up, a as it was told")
+
+
+def test_a_target_goes_with_its_entry_also_while_no_manager_lives(site, start_manager):
+    site.write(instance("a"), instance("b"), instance("c"))
+    manager = start_manager(site)
+    client(site).update(requests=[["a", "down"], ["b", "down"]])
+    wait_kept(site, a="down", b="down")
+    for entries in ([instance("b")], [instance("a"), instance("b")]):
+        manager.stop()
+        site.write(*entries)
+        manager = start_manager(site)
+    wait_for(lambda: set(leaders(site)) == {"a"}, 20, "a, as its new entry says, and not b")
 
 
 def test_die_with_disown_leaves_every_agent_to_the_next_manager(site, start_manager):

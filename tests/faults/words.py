@@ -1,8 +1,8 @@
 """What operators said, and so which target each instance may be shown with.
 
-A word that was answered holds. One that was not answered may hold or not. After a SIGKILL
-of the manager, what it had kept on the disk holds; what that is, is certain only for words
-that were answered while nobody meddled with the state folder.
+A word that was answered holds. One that was not answered may hold or not. After any end of the
+manager, what it had kept on the disk holds; what that is, is certain only for words that were
+answered while nobody meddled with the state folder.
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,19 +14,18 @@ class Words:
     Attributes:
         default: What the site file names.
         may: What may be shown now.
-        kept: What may be shown after a SIGKILL of the manager.
+        kept: What may be shown after an end of the manager.
     """
 
     def __init__(self, default: Mapping[str, str]) -> None:
         self.default = dict(default)
-        self.may: dict[str, set[str]] = {}
-        self.kept: dict[str, set[str]] = {}
-        self.clean()
-
-    def clean(self) -> None:
-        """The manager ended cleanly, or its process was started anew: as the site file says."""
         self.may = {name: {target} for name, target in self.default.items()}
         self.kept = {name: {target} for name, target in self.default.items()}
+
+    def stopped(self) -> None:
+        """Somebody stops the manager process: all are down, as long as this manager lives."""
+        for may in self.may.values():
+            may.add("down")
 
     def asked(self, targets: Mapping[str, str]) -> None:
         """Somebody asked; whether it was heard is not known (yet)."""
@@ -57,8 +56,8 @@ class Words:
             if not read:
                 self.may[name] |= self.kept[name]
 
-    def killed(self) -> None:
-        """The manager was killed: what it had kept is in force."""
+    def ended(self) -> None:
+        """The manager has ended, in whatever way: what it had kept is in force."""
         self.may = {name: set(kept) for name, kept in self.kept.items()}
 
     def accepts(self, name: str, target: str) -> bool:

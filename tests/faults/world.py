@@ -181,7 +181,7 @@ class World:
         self.run.kill()
         self._read_log(self.run)
         self.run = None
-        self.words.killed()
+        self.words.ended()
 
     def scribe_killed(self) -> None:
         """Somebody is about to kill the scribe: the manager alone has the pipes open then."""
@@ -250,7 +250,7 @@ class World:
 
     def restart_process(self) -> None:
         """Have the manager process stopped and started: all is as the site file says."""
-        self.words.asked(dict.fromkeys(AGENTS, "down"))
+        self.words.stopped()
         self.call("stop", "manager")
         self.call("wait", "manager", None, 30, timeout=35)
         self.call("start", "manager", {})
@@ -261,7 +261,7 @@ class World:
     def _reads_kept(self, targets: dict[str, str]) -> bool:
         with contextlib.suppress(OSError, ValueError):
             kept = json.loads((self.state / "wanted.json").read_text().rstrip("\0"))
-            return not kept["stopped"] and targets.items() <= kept["targets"].items()
+            return targets.items() <= kept["targets"].items()
         return False
 
     def _is_kept(self, targets: dict[str, str]) -> bool:

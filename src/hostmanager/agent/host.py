@@ -18,7 +18,7 @@ from hostmanager.agent import record
 from hostmanager.agent.compose_side import ComposeSide, NoCompose
 from hostmanager.agent.options import Settings
 from hostmanager.agent.service_rows import ServiceRows
-from hostmanager.agent.wanted import Recalled, Wanted
+from hostmanager.agent.wanted import Wanted
 from hostmanager.core import requests as rq
 from hostmanager.core.events import Moment, Note
 from hostmanager.core.model import Found, InstanceSpec, Kind, Target
@@ -82,12 +82,12 @@ class Before:
 
     Attributes:
         found: What an earlier manager launched and is still alive.
-        recalled: What operators had said, if that one did not end cleanly.
+        recalled: The targets that operators had set, by instance-id.
         initial_state: The target that the command line forces on all.
     """
 
     found: Mapping[str, Found] = field(default_factory=dict)
-    recalled: Recalled = field(default_factory=Recalled)
+    recalled: Mapping[str, Target] = field(default_factory=dict)
     initial_state: str | None = None
 
     def target(self, instance_id: str) -> Target | None:
@@ -96,7 +96,7 @@ class Before:
         What somebody said of it counts more than a command line that is always the same.
         """
         forced = None if self.initial_state is None else Target(self.initial_state)
-        return self.recalled.target(instance_id) or forced
+        return self.recalled.get(instance_id) or forced
 
 
 class Host:
@@ -159,7 +159,8 @@ class Host:
         if before is None:
             before = Before()
             self.wanted.begin()
-        self.services.begin(before.recalled)
+        unlisted = before.recalled.keys() - set(ids)
+        self.services.begin(before.recalled, [i for i in unlisted if _is_gone(i, site)])
         gone = self.snapshot.keys() - set(ids)
         for spec in specs:
             found = before.found.get(spec.instance_id)
@@ -177,7 +178,7 @@ class Host:
     ) -> None:
         """Something runs that has no usable entry: it goes on if that may be a slip of the pen."""
         found = before.found[instance_id]
-        if isinstance(site, SiteFile) and not site.unnamed and instance_id not in site.spoiled:
+        if _is_gone(instance_id, site):
             self.say(f"{instance_id}: runs, but is not in the site config; it is stopped")
             self.supervisor.adopt_unlisted(instance_id, found)
             return
@@ -197,7 +198,7 @@ class Host:
         checked = rq.check(requests, [*known, *passive], {})
         self.running = True
         self.wanted.begin()
-        self.services.begin(Recalled())
+        self.services.begin()
         for spec in known.values():
             self.supervisor.add(self.services.spec(spec))
         self.services.follow()
@@ -212,7 +213,6 @@ class Host:
         """
         if self.running:
             await self.dockers.first_look()
-            self.wanted.stop()
         self.running = False
         if disown_dockers:
             self.supervisor.forsake([Kind.DOCKER])
@@ -220,7 +220,6 @@ class Host:
         done = asyncio.Event()
         self.supervisor.when_at_rest(done.set)
         await done.wait()
-        await self.wanted.kept()  # that all are stopped: it is in force after an unclean death, too
         self.services.sleep()
         stuck = {i: str(self.snapshot[i].trouble) for i in self.snapshot.hopeless}
         stuck |= self.services.not_ended
@@ -362,6 +361,13 @@ class Host:
     def now(self) -> Moment:
         """The present."""
         return self.clock.now()
+
+
+def _is_gone(instance_id: str, site: SiteFile | SiteFileError) -> bool:
+    """Whether one that is not listed has no entry: it may be in one that cannot be used."""
+    if isinstance(site, SiteFileError) or site.unnamed:
+        return False
+    return instance_id not in site.spoiled
 
 
 def _load(settings: Settings) -> SiteFile | SiteFileError:

@@ -132,10 +132,11 @@ class Program:
         usual = sys.getswitchinterval()
         sys.setswitchinterval(LAUNCHING_SWITCH_INTERVAL)
         record.manager_started(self.host.journal)
+        forced = self.namespace.initial_state
         before = Before(
             found=self.host.driver.survey(),
-            recalled=self.host.wanted.recall(),
-            initial_state=self.namespace.initial_state,
+            recalled=self.host.wanted.recall(forced=forced is not None),
+            initial_state=forced,
         )
         self.host.begin(self.site, before=before)
         self.loop.call_soon(self.service.ready)

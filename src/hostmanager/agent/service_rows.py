@@ -5,11 +5,11 @@ either changes, `follow` brings the rows in line: entries gain or lose their ser
 without an entry come and go as rows that are only watched.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 
 from hostmanager.agent.compose_side import ComposeSide
-from hostmanager.agent.wanted import Recalled, Wanted
+from hostmanager.agent.wanted import Wanted
 from hostmanager.core.life import Life
 from hostmanager.core.model import InstanceSpec, Kind, ServiceRef, Target
 from hostmanager.core.supervisor import Supervisor
@@ -39,7 +39,8 @@ class ServiceRows:
         self._dockers = dockers
         self._wanted = wanted
         self._running = running
-        self._recalled = Recalled()
+        self._recalled: Mapping[str, Target] = {}
+        self._gone: Collection[str] = ()
         self._asleep: dict[str, InstanceSpec] = {}
         self.not_ended: dict[str, str] = {}
         self._busy = False
@@ -48,13 +49,17 @@ class ServiceRows:
 
     # --- beginning and ending ---------------------------------------------------------------
 
-    def begin(self, recalled: Recalled) -> None:
+    def begin(
+        self, recalled: Mapping[str, Target] | None = None, gone: Collection[str] = ()
+    ) -> None:
         """The manager begins: what was watched before is looked at anew.
 
         Args:
-            recalled: What operators had said before an unclean end.
+            recalled: The targets that operators had set, by instance-id.
+            gone: Those of them that have no entry any more, and are forgotten unless they are
+                those of services.
         """
-        self._recalled = recalled
+        self._recalled, self._gone = recalled or {}, gone
         self._asleep.clear()
         self.not_ended.clear()
         for instance_id, spec in self._supervisor.known().items():
@@ -125,7 +130,7 @@ class ServiceRows:
             self._wanted.drop(instance_id)
         for instance_id, spec in wanted.items():
             if instance_id not in supervisor.snapshot:
-                supervisor.add(spec, self._recalled.targets.get(instance_id))
+                supervisor.add(spec, self._recalled.get(instance_id))
             elif instance_id not in known:
                 pass  # a retired one of that name has to end first; then we are told
             elif _moved(known[instance_id].service, spec.service):
@@ -134,7 +139,10 @@ class ServiceRows:
             elif spec != known[instance_id]:
                 self.update(spec)
         if self._dockers.services.read:
-            self._recalled = Recalled()
+            for instance_id in self._gone:
+                if instance_id not in wanted:
+                    self._wanted.drop(instance_id)
+            self._recalled, self._gone = {}, ()
 
     def _noticed(self, instance_id: str, life: Life | None) -> None:
         if life is None:

@@ -1,9 +1,10 @@
-"""What operators said, kept for a manager that comes after an unclean end.
+"""The targets that operators set, kept over every end of the manager.
 
 An agent that was told `down` because somebody has their hands in the hardware must not come
-up because the manager was killed. So the targets that operators set are kept in a small file,
-replaced as a whole on each change. After a clean end it is removed, and a start goes by the
-site config again (contract, section 4).
+up because the manager ended, in whatever way. So the targets that operators set are kept in a
+small file, replaced as a whole on each change. Only requests of operators get into it: a signal,
+`die`, a shutdown and a stop of the manager process change nothing in it. A target is in force
+until another request, until the manager process is started anew, or until its entry goes.
 
 The file tells what is *wanted*, never what *is*. One that cannot be read is set aside and
 said so; one that cannot be written disturbs nothing.
@@ -17,7 +18,6 @@ import os
 from collections.abc import Mapping
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from hostmanager.core.model import Target
@@ -33,49 +33,43 @@ LARGEST = 4 * 1024 * 1024
 """Bytes; a file of ours is never that large."""
 
 
-@dataclass(frozen=True, slots=True)
-class Recalled:
-    """What an earlier manager was told.
-
-    Attributes:
-        targets: By instance-id.
-        stopped: Whether the manager process had been stopped, so that all were to be down.
-    """
-
-    targets: Mapping[str, Target] = field(default_factory=dict)
-    stopped: bool = False
-
-    def target(self, instance_id: str) -> Target | None:
-        """What is wanted of an instance; None if nobody said anything."""
-        return self.targets.get(instance_id, Target.DOWN if self.stopped else None)
-
-
 class Wanted:
     """Keeps what operators say, in a file."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._targets: dict[str, Target] = {}
-        self._stopped = False
+        self._ended = False
         self._writer = make_workers(1, "wanted")
         self._job: Future[None] | None = None
         self._failed = False
 
-    def recall(self) -> Recalled:
-        """Read what an earlier manager was told, and go on from there. Reads a file."""
+    def recall(self, *, forced: bool = False) -> Mapping[str, Target]:
+        """Read what operators told earlier managers, and go on from there. Reads a file.
+
+        Args:
+            forced: The command line has a target for all. After a clean end it counts more than
+                what was said before; after an unclean one it is only repeated by who starts us.
+
+        Returns:
+            The targets, by instance-id.
+        """
         try:
-            recalled = _parse(_read(self._path))
+            self._targets, ended = _parse(_read(self._path))
         except FileNotFoundError:
-            return Recalled()
+            return {}
         except (OSError, ValueError, RecursionError) as error:
             log.warning(
                 "what operators had said cannot be read (%s: %s); %s, and agents get the targets "
                 "of the site config",
                 *(self._path, error, self._set_aside()),
             )
-            return Recalled()
-        self._targets, self._stopped = dict(recalled.targets), recalled.stopped
-        return recalled
+            return {}
+        if ended:
+            if forced:
+                self._targets.clear()
+            self._save()
+        return dict(self._targets)
 
     def _set_aside(self) -> str:
         """Move it out of the way; tells where it is."""
@@ -100,15 +94,8 @@ class Wanted:
             self._save()
 
     def begin(self) -> None:
-        """The manager process begins: what was said before counts no more."""
+        """The manager process was started anew: what was said before counts no more."""
         self._targets.clear()
-        self._stopped = False
-        self._save()
-
-    def stop(self) -> None:
-        """The manager process was stopped: all are to be down."""
-        self._targets.clear()
-        self._stopped = True
         self._save()
 
     async def kept(self) -> None:
@@ -118,16 +105,17 @@ class Wanted:
             await asyncio.wait([waiting], timeout=PATIENCE)
 
     def end(self) -> None:
-        """A clean end: the next start goes by the site config."""
-        self._targets.clear()
-        self._job = self._writer.submit(self._remove)
+        """Mark a clean end, which `recall` has to know of."""
+        self._ended = True
+        if self._targets:
+            self._save()
 
     def close(self) -> None:
         """Let the worker thread go."""
         self._writer.shutdown(wait=False)
 
     def _save(self) -> None:
-        text = json.dumps({"stopped": self._stopped, "targets": self._targets}, indent=1)
+        text = json.dumps({"ended": self._ended, "targets": self._targets}, indent=1)
         self._job = self._writer.submit(self._write, text)
 
     def _write(self, text: str) -> None:
@@ -158,12 +146,6 @@ class Wanted:
             with suppress(OSError):
                 new.unlink()
             raise
-
-    def _remove(self) -> None:
-        try:
-            self._path.unlink(missing_ok=True)
-        except OSError as error:
-            log.warning("%s cannot be removed: %s", self._path, error)
 
 
 def _read(path: Path) -> str:
@@ -198,9 +180,10 @@ def _overwrite(path: Path, data: bytes) -> bool:
     return False
 
 
-def _parse(text: str) -> Recalled:
+def _parse(text: str) -> tuple[dict[str, Target], bool]:
+    """The targets in a file, and whether the manager that wrote it ended cleanly."""
     data = json.loads(text.rstrip("\0"))  # NULs: killed after making room, see `_overwrite`
     if not isinstance(data, dict) or not isinstance(data.get("targets"), dict):
         raise ValueError("it does not hold targets")
     targets = {str(name): Target(value) for name, value in data["targets"].items()}
-    return Recalled(targets, stopped=data.get("stopped") is True)
+    return targets, data.get("ended") is True

@@ -27,8 +27,8 @@ it has been so for 2 seconds, since many die only then, whoever started it. One 
 started again after it died is started at once.""",
     "down": """\
 Stop agents: say that they are wanted down, and wait until nothing of them is left. They stay
-down, whatever else happens, until somebody says `up`; only a clean restart of their manager
-goes by the site config again.""",
+down, whatever else happens, until somebody says `up`; only a start of the `manager` process
+after a stop of it, or --initial-state of a manager that had ended in order, sets other targets.""",
     "restart": """\
 Restart agents: each that is wanted up is ended, and started again as soon as it has ended.
 Those that are wanted down are left down, and it is said which.""",
