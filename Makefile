@@ -9,7 +9,7 @@ BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 TESTS ?= tests
 
-.PHONY: help setup demo test faults lint bench clean
+.PHONY: help setup demo test faults lint docs bench clean
 
 help:  ## What there is to make
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -39,6 +39,13 @@ lint: $(READY)  ## Style, types, import rules
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+$(VENV)/.docs-ready: $(READY)
+	$(BIN)/python -m pip install --quiet -e '.[docs]'
+	touch $@
+
+docs: $(VENV)/.docs-ready  ## The documentation as a site, in build/docs; a warning is an error
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going -q docs build/docs
 
 bench: $(READY)  ## Ours beside the reference, in one run (BENCH_ARGS="--quick")
 	$(BIN)/python -m bench $(BENCH_ARGS)

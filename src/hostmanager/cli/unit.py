@@ -13,7 +13,8 @@ MARK = "# Written by `hostmanager install-systemd`"
 """First line of our units: no other file is overwritten or removed."""
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,200}")
-"""What a unit may be called here: no word of systemd's (`%`, `@`, `\\`) and no path."""
+"""What a unit may be called here: nothing that systemd reads in its own way (a percent sign, an at
+sign, a backslash), and no path."""
 
 NICE = -10
 """What `hostmanager.drivers.process.priority` makes of itself, if it may."""
