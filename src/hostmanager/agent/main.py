@@ -13,11 +13,12 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from hostmanager.agent import record
+from hostmanager.agent import early_signals, record
 from hostmanager.agent.alone import AnotherManagerError, claim
 from hostmanager.agent.assembly import make_host, make_settings
 from hostmanager.agent.folders import FolderError
@@ -60,6 +61,7 @@ def main(args: Sequence[str] | None = None, prog: str | None = None) -> None:
         args: The command line; default: the process's own.
         prog: Name of the command for its help.
     """
+    early_signals.install()  # by whoever imports this, too late for some; then here
     argv = list(sys.argv[1:] if args is None else args)
     line = take(os.environ)  # before anything is launched that could inherit it
     try:
@@ -125,20 +127,12 @@ class Program:
 
     def run(self) -> int:
         """Run until told to end; returns the exit status."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            self._handle(number, self.end_or_hurry, signal.Signals(number).name)
-        self._handle(signal.SIGHUP, self.reload)
+        self._handle_signals()
         # Launching threads get their turns while the main thread imports what follows.
         usual = sys.getswitchinterval()
         sys.setswitchinterval(LAUNCHING_SWITCH_INTERVAL)
         record.manager_started(self.host.journal)
-        forced = self.namespace.initial_state
-        before = Before(
-            found=self.host.driver.survey(),
-            recalled=self.host.wanted.recall(forced=forced is not None),
-            initial_state=forced,
-        )
-        self.host.begin(self.site, before=before)
+        self.host.begin(self.site, before=self._before())
         self.loop.call_soon(self.service.ready)
         self.loop.call_soon(self.host.dockers.start)
         try:
@@ -156,13 +150,22 @@ class Program:
         self.host.journal.close(JOURNAL_TIME)
         return self.exit_code
 
-    def _handle(self, number: signal.Signals, act: Callable[..., None], *args: str) -> None:
-        """Act on a signal, on the loop.
+    def _before(self) -> Before:
+        forced = self.namespace.initial_state
+        recalled = self.host.wanted.recall(forced=forced is not None)
+        if early_signals.told_to_end():  # what runs is ended, nothing is launched for a moment
+            recalled, forced = {}, "down"
+        return Before(self.host.driver.survey(), recalled, forced)
+
+    def _handle_signals(self) -> None:
+        """Act on signals, on the loop.
 
         Not by the loop's own `add_signal_handler`: uvloop's loses a signal that comes before
         the loop runs, and half a second of imports is still ahead.
         """
-        signal.signal(number, lambda *_: self.loop.call_soon_threadsafe(act, *args))
+        on_loop = self.loop.call_soon_threadsafe
+        handlers = {n: partial(on_loop, self.end_or_hurry, n.name) for n in early_signals.ENDING}
+        early_signals.hand_over({**handlers, signal.SIGHUP: partial(on_loop, self.reload)})
 
     def _import_face(self) -> None:
         """Import Twisted, autobahn and OCS's framework: half a second, and most of the memory."""

@@ -1,0 +1,14 @@
+"""Where the `hostmanager` command starts: for a manager, signals come before all else."""
+
+import sys
+
+
+def main() -> None:
+    """Run the process's command line."""
+    if sys.argv[1:2] == ["run"]:
+        from hostmanager.agent import early_signals  # noqa: PLC0415 - see there
+
+        early_signals.install()
+    from hostmanager.cli.main import main as run  # noqa: PLC0415 - after that
+
+    run()
