@@ -7,53 +7,19 @@ happen. Here the seconds are short, so that minutes of them fit into a test.
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from autobahn.asyncio.wamp import ApplicationSession
-from autobahn.asyncio.websocket import WampWebSocketClientFactory
-from autobahn.wamp.serializer import JsonSerializer
-from autobahn.wamp.types import ComponentConfig
 
 from tests.support.processes import processes_of
-from tests.support.sites import Site, instance
+from tests.support.sites import instance
+from tests.support.wamp import page
 
 ROUNDS = 60
 PAUSE = 0.05  # seconds; a browser waits one
 CLICKS = 5  # one after another, without waiting for an answer
-Call = Callable[..., Any]
-
-
-@asynccontextmanager
-async def browser(site: Site) -> AsyncIterator[Call]:
-    """A session of its own at the router: ``call("get_api")``, ``call("status", "update", [])``."""
-    loop = asyncio.get_running_loop()
-    joined: asyncio.Future[ApplicationSession] = loop.create_future()
-
-    class Page(ApplicationSession):
-        def onJoin(self, details: Any) -> None:  # noqa: N802 - autobahn's name
-            joined.set_result(self)
-
-    page = Page(ComponentConfig(site.router.realm))
-    factory = WampWebSocketClientFactory(
-        lambda: page, url=site.router.url, serializers=[JsonSerializer()], loop=loop
-    )
-    transport, _ = await loop.create_connection(factory, "127.0.0.1", site.router.port)
-    try:
-        session = await asyncio.wait_for(joined, 20)
-
-        async def call(*args: Any) -> Any:
-            address = f"{site.address_root}.{site.manager_id}"
-            if len(args) > 1:
-                address += ".ops"
-            return await asyncio.wait_for(session.call(address, *args), 20)
-
-        yield call
-    finally:
-        transport.abort()
 
 
 def state_of(answers: list[Any], operations: list[str], instance_id: str) -> str:
@@ -75,7 +41,8 @@ def resident(pid: int) -> int:
 async def test_a_browser_that_is_left_open_and_clicks_again_and_again(site, start_manager):
     site.write(instance("steady"), instance("crash", "--behave", "crash"))
     manager = await asyncio.to_thread(start_manager, site)
-    async with browser(site) as call:
+    async with page(site) as browser:
+        call = partial(browser.call, site.manager_id)
         api = await call("get_api")
         operations = [name for kind in ("tasks", "processes") for name, *_ in api[kind]]
         assert {"manager", "update", "die", "remove_orphans", "docker_pull"} <= set(operations)
