@@ -32,7 +32,7 @@ FIRST, LATER, FACE = "hostmanager.agent.main", "hostmanager.site.options", "twis
 
 
 @pytest.fixture
-def signalled(tmp_path):
+def surroundings(tmp_path):
     """The environment of a manager that is signalled when it imports these."""
     (tmp_path / "sitecustomize.py").write_text(AT_IMPORT)
 
@@ -44,18 +44,22 @@ def signalled(tmp_path):
 
 
 @pytest.fixture
-def started():
+def signalled(site, surroundings):
+    """Start a manager that is signalled when it imports these."""
     managers: list[Manager] = []
-    yield managers.append
+
+    def start(number: int, *modules: str) -> Manager:
+        managers.append(Manager(site, surroundings=surroundings(number, *modules)))
+        return managers[-1]
+
+    yield start
     for manager in managers:
         manager.stop()
 
 
-def test_sighup_reads_the_site_config_again_whenever_it_comes(site, signalled, started):
+def test_sighup_reads_the_site_config_again_whenever_it_comes(site, signalled):
     site.write(instance("a"))
-    manager = Manager(site, surroundings=signalled(signal.SIGHUP, FIRST, LATER, FACE))
-    started(manager)
-    manager.wait_ready()
+    manager = signalled(signal.SIGHUP, FIRST, LATER, FACE).wait_ready()
     wait_ready(site, "a")
     wait_for(lambda: manager.output().count("Site config read: no change") == 3, 20, "3 reloads")
 
@@ -63,15 +67,14 @@ def test_sighup_reads_the_site_config_again_whenever_it_comes(site, signalled, s
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("module", [FIRST, LATER, FACE])
 def test_told_to_end_it_ends_what_an_earlier_one_left_and_launches_nothing(
-    site, start_manager, signalled, started, number, module
+    site, start_manager, signalled, number, module
 ):
     site.write(instance("a"))
     first = start_manager(site)
     wait_ready(site, "a")
     first.kill()
     site.write(instance("a"), instance("b"))
-    manager = Manager(site, surroundings=signalled(number, module))
-    started(manager)
+    manager = signalled(number, module)
     assert manager.process.wait(60) == 0, manager.output()
     assert processes(site) == []
     assert len(site.launches("a")) == 1
@@ -81,21 +84,20 @@ def test_told_to_end_it_ends_what_an_earlier_one_left_and_launches_nothing(
     wait_for(lambda: set(processes_of(site)) >= {"a", "b"}, 20, "what was to be up to be up")
 
 
-def test_told_to_end_twice_it_ends_at_once(site, signalled, started):
+def test_told_to_end_twice_it_ends_at_once(site, signalled):
     site.write(instance("a"))
-    manager = Manager(site, surroundings=signalled(signal.SIGTERM, FIRST, LATER))
-    started(manager)
+    manager = signalled(signal.SIGTERM, FIRST, LATER)
     assert manager.process.wait(60) == -signal.SIGTERM
     assert processes_of(site) == {}
 
 
-def test_the_console_script_is_as_careful(site, signalled):
+def test_the_console_script_is_as_careful(site, surroundings):
     site.write(instance("a"))
     words = ["--instance-id", site.manager_id, *site.args, "--state-dir", str(site.state_dir)]
     with subprocess.Popen(
         [Path(sys.executable).with_name("hostmanager"), "run", *words],
         cwd=site.working_dir,
-        env={**os.environ, **signalled(signal.SIGHUP, "hostmanager.cli.main", "argparse")},
+        env={**os.environ, **surroundings(signal.SIGHUP, "hostmanager.cli.main", "argparse")},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
