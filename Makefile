@@ -34,11 +34,12 @@ test: $(READY)  ## All tests (TESTS=tests/core: some; TEST_ARGS="-k name": optio
 faults: $(READY)  ## Ten minutes of random faults (FAULTS_ARGS="--seed 7 --seconds 60")
 	$(BIN)/python -m tests.faults $(FAULTS_ARGS)
 
-lint: $(READY)  ## Style, types, import rules
+lint: $(READY)  ## Style, types, import rules, declared dependencies
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/deptry --no-ansi src
 
 $(VENV)/.docs-ready: $(READY)
 	$(BIN)/python -m pip install --quiet -e '.[docs]'

@@ -32,13 +32,15 @@ def default_kind() -> str:
     return os.environ.get("HM_TEST_MANAGER", OURS)
 
 
-def command(kind: str, site: Site, options: Iterable[str] = ()) -> list[str]:
+def command(
+    kind: str, site: Site, options: Iterable[str] = (), python: str = sys.executable
+) -> list[str]:
     """The command line that starts a manager of that kind for the site."""
     common = ["--instance-id", site.manager_id, *site.args, "--working-dir", str(site.working_dir)]
     if kind == REFERENCE:
-        return [sys.executable, "-m", "ocs.agent_cli", *common, *options]
+        return [python, "-m", "ocs.agent_cli", *common, *options]
     state = ["--state-dir", str(site.state_dir)]
-    return [sys.executable, "-m", "hostmanager.agent", *common, *state, *options]
+    return [python, "-m", "hostmanager.agent", *common, *state, *options]
 
 
 class Manager:
@@ -58,6 +60,8 @@ class Manager:
         kind: str | None = None,
         log_path: Path | None = None,
         surroundings: Mapping[str, str] | None = None,
+        *,
+        python: str = sys.executable,
     ) -> None:
         self.site = site
         self.kind = kind or default_kind()
@@ -65,7 +69,7 @@ class Manager:
         environment = {key: value for key, value in os.environ.items() if key not in _FOREIGN}
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                command(self.kind, site, options),
+                command(self.kind, site, options, python),
                 cwd=site.working_dir,
                 env={**environment, **(surroundings or {}), "HM_TEST_MARK": site.mark},
                 stdin=subprocess.DEVNULL,
