@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 import yaml
+from tests.support.users import needs_root
 from tests.support.waiting import wait_for
 
 from hostmanager.cli.main import main
@@ -387,3 +388,23 @@ def test_folders_are_checked_on_this_host_and_on_no_other(tmp_path, capsys):
     ]
     assert len(found("--site-host", "daq2")) == 1
     assert found("--elsewhere") == []
+
+
+@needs_root
+def test_a_log_dir_that_root_will_not_use_is_named(tmp_path, capsys):
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    logs.chmod(0o777)
+    file = tmp_path / "site.yaml"
+    hub = {"wamp_server": "ws://a/ws", "wamp_realm": "r", "address_root": "o"}
+    hosts = {"daq1": {"log-dir": str(logs), "agent-instances": []}}
+    file.write_text(yaml.safe_dump({"hub": hub, "hosts": hosts}, sort_keys=False))
+    with pytest.raises(SystemExit):
+        main(["check", "--offline", "--site-host", "daq1", str(file)])
+    first = capsys.readouterr().out.splitlines()[0]
+    assert first == (
+        f"{file}:7:14: warning: the log-dir {logs} is not used by a manager that runs as root, "
+        f"since {logs} can be written by everybody (mode 0777); it has to be root's, with mode "
+        "0755 or less, and so has each directory above it. Agents' output goes to the manager's "
+        "state folder then."
+    )

@@ -1,6 +1,7 @@
 """What agents print, read through the manager."""
 
 import json
+import os
 import time
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from tests.support.clients import client
 from tests.support.processes import processes_of
 from tests.support.sites import instance
+from tests.support.users import STRANGER, needs_root
 from tests.support.waiting import wait_for
 
 
@@ -73,3 +75,30 @@ def shared_manager(site, start_manager):
     site.write(instance("a", manage="down"))
     start_manager(site)
     return client(site)
+
+
+@needs_root
+def test_root_neither_writes_nor_serves_through_links_in_a_log_dir_of_everybody(
+    site, start_manager
+):
+    """Another user plants links where a root manager would put output, and its own log."""
+    logs = site.working_dir / "logs"
+    logs.mkdir()
+    logs.chmod(0o777)
+    secret = site.folder / "secret"
+    secret.write_text("secret\n")
+    log = f"{site.address_root}.{site.manager_id}.log"
+    for name in ("a.out", "b.out", "b.out.1", log):
+        (logs / name).symlink_to(secret)
+        os.chown(logs / name, STRANGER, STRANGER, follow_symlinks=False)
+    site.write(instance("a"), **{"log-dir": "logs"})
+    manager = start_manager(site)
+    hm = client(site)
+    wait_for(lambda: hm.output(instance_id="a").session["data"].get("lines"), 20, "output")
+    data = hm.output(instance_id="a").session["data"]
+    assert data["file"] == str(site.state_dir / "output" / "a.out")
+    assert not hm.output(instance_id="b").session["data"].get("lines")
+    assert "is not used by a manager that runs as root" in manager.output()
+    assert manager.stop() == 0
+    assert secret.read_text() == "secret\n"
+    assert all((logs / name).is_symlink() for name in ("a.out", "b.out", "b.out.1", log))

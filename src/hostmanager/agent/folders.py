@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from hostmanager.util.trust import log_dir_problem, log_dir_remark
+
 
 class FolderError(Exception):
     """A folder cannot be used; the text names it and says why."""
@@ -64,14 +66,23 @@ def output_folder(log_dir: str | None, working_dir: Path, state: Path) -> tuple[
     """Where the output of agents goes: the host's ``log-dir``, else the state folder.
 
     Returns:
-        The folder, and what is wrong with the log-dir if that is why it is not used.
+        The folder, and what is wrong with the log-dir, if that is why it is not used, or risky.
     """
     fallback = state / "output"
     if log_dir is None:
         return fallback, None
     folder = working_dir / log_dir
-    if not folder.is_dir():
-        return fallback, f"the log-dir {folder} does not exist; agents' output goes to {fallback}"
-    if not os.access(folder, os.W_OK | os.X_OK):
-        return fallback, f"the log-dir {folder} is not writable; agents' output goes to {fallback}"
-    return folder, None
+    problem = log_dir_problem(folder, os.geteuid()) or _gives_away(folder)
+    if problem:
+        return fallback, f"the log-dir {folder} {problem}; agents' output goes to {fallback}"
+    remark = log_dir_remark(folder)
+    return folder, remark and f"the log-dir {folder} {remark}"
+
+
+def _gives_away(folder: Path) -> str | None:
+    """Whether what we make there belongs to somebody else (some network file systems do that)."""
+    with suppress(OSError), tempfile.TemporaryFile(dir=folder) as file:
+        owner = os.fstat(file.fileno()).st_uid
+        if owner != os.geteuid():
+            return f"gives files that are made in it to another user (uid {owner})"
+    return None

@@ -23,6 +23,7 @@ from hostmanager.agent.alone import AnotherManagerError, claim
 from hostmanager.agent.assembly import make_host, make_settings
 from hostmanager.agent.folders import FolderError
 from hostmanager.agent.host import Before, NotRunningError
+from hostmanager.agent.log_file import OwnFileHandler
 from hostmanager.agent.loop import install_reactor, new_loop, without_extras
 from hostmanager.agent.notify import Line, Notifier, status_line, take
 from hostmanager.agent.options import Settings, make_parser
@@ -181,7 +182,9 @@ class Program:
 
         ocs_log.start_logging(_log_level())
         args = self.namespace
-        session = connection.RouterSession(args, f"{args.address_root}.{args.instance_id}")
+        # The log file is ours to write: OCS would open whatever lies at its name.
+        for_ocs = argparse.Namespace(**{**vars(args), "log_dir": None})
+        session = connection.RouterSession(for_ocs, f"{args.address_root}.{args.instance_id}")
         self.session, session.changed = session, self.service.changed
         self.manager = operations.HostManager(session, host=self.host, leave=self.leave)
         self.manager.register()
@@ -277,9 +280,7 @@ def _start_log(args: argparse.Namespace, settings: Settings) -> None:
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stdout)]
     if args.log_dir is not None and settings.output_dir == settings.working_dir / args.log_dir:
         name = f"{args.address_root}.{args.instance_id}.log"
-        file = logging.FileHandler(settings.output_dir / name, delay=True)
-        file.addFilter(lambda record: record.name != "hostmanager.ocs")  # OCS writes them itself
-        handlers.append(file)
+        handlers.append(OwnFileHandler(settings.output_dir / name, delay=True))
     logging.raiseExceptions = False  # a full disk under a log is not told by a page for each line
     logger = logging.getLogger("hostmanager")
     logger.setLevel({"warn": "WARNING"}.get(_log_level(), _log_level().upper()))

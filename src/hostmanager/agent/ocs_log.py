@@ -37,8 +37,6 @@ def _forward(event: dict[str, Any]) -> None:
         level, text = (level, text[ours.end() :]) if ours else (logging.DEBUG, text)
     elif TOLD_BY_US.match(text):
         level = logging.DEBUG
-    elif "observer" in event:  # OCS's own log file cannot be written; at each line, the same
-        level, text = logging.DEBUG, text.partition("\n")[0]
     elif "log_failure" in event:
         text = f"{text}\n{event['log_failure'].getTraceback()}"
     logging.getLogger("hostmanager.ocs").log(level, "%s", text)

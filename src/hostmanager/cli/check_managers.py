@@ -15,6 +15,7 @@ from hostmanager.cli.check_agents import blamed
 from hostmanager.cli.check_found import About, Report
 from hostmanager.site.problems import Place, Severity, did_you_mean, shown
 from hostmanager.site.whole import Instance, Whole
+from hostmanager.util.trust import log_dir_problem, log_dir_remark
 
 LAUNCHED = ("--instance-id", "--site-file", "--site-host")
 """What whoever launches a manager says; in its entry it means nothing."""
@@ -204,10 +205,10 @@ def _check_log_dir(whole: Whole, ours: list[Manager], here: str, report: Report)
         return
     base = working_dir(ours[0].args) if ours else Path.cwd()
     folder = base / value.value
-    what = "does not exist" if not folder.is_dir() else ""
-    if not what and not os.access(folder, os.W_OK | os.X_OK):
-        what = f"cannot be written by user id {os.geteuid()}"
-    if what:
-        text = f"the log-dir {folder} {what}."
+    if problem := log_dir_problem(folder, os.geteuid()):
+        text = f"the log-dir {folder} {problem}."
         remedy = "Agents' output goes to the manager's state folder then."
         report.add(About.FOLDER, Severity.WARNING, value, text, remedy, host=here)
+    elif remark := log_dir_remark(folder):
+        text = f"the log-dir {folder} {remark}."
+        report.add(About.FOLDER, Severity.WARNING, value, text, host=here)

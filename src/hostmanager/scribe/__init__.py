@@ -8,5 +8,5 @@ no byte. See docs/output.md for the reasons and for what happens when something 
 which imports as little as it can: one of it runs on every host, all the time.
 """
 
-VERSION = "1"
+VERSION = "2"
 """Of the scribe's behaviour: a manager replaces a running scribe of another version."""

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from hostmanager.scribe import locks, names
 from hostmanager.scribe.settings import MAX_BYTES, MAX_FILES, Settings
+from hostmanager.util.files import move_aside, open_fifo, open_or_replace
 from hostmanager.util.numbers import parse_number
 
 _OUTER = "OCS_HOSTMANAGER"
@@ -139,8 +140,7 @@ class Scribe:
         fd = None if pid is None else _open_stdout(pid, path)
         try:
             if fd is None:
-                flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW
-                fd = os.open(path, flags)
+                fd = open_fifo(path, os.O_RDONLY)
         except OSError:
             return  # no descriptors left, say: a comfort less
         with self._mutex:
@@ -270,14 +270,11 @@ class Scribe:
 
     def _tell(self, order: str) -> bool:
         """Tell the scribe something; one that does not hear will look by itself."""
-        flags = os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW
         try:
-            fd = os.open(names.control(self._state), flags)
+            fd = open_fifo(names.control(self._state), os.O_WRONLY)
         except OSError:
             return False  # no scribe; the next one looks for itself
         try:
-            if not stat.S_ISFIFO(os.fstat(fd).st_mode):
-                return False
             poll = select.poll()
             poll.register(fd, select.POLLOUT)
             poll.poll(500)
@@ -306,7 +303,7 @@ class Scribe:
                 return _bytes_in(fd)
         try:
             path = names.pipe(self._state, instance_id)
-            fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
+            fd = open_fifo(path, os.O_RDONLY)
         except OSError:
             return 0
         try:
@@ -353,19 +350,14 @@ def _make_pipe(path: str) -> None:
             with suppress(FileNotFoundError):
                 if stat.S_ISFIFO(os.lstat(path).st_mode):
                     return
-                locks.aside(path)
+                move_aside(path)
         else:
             return
 
 
 def _open_log(path: str) -> int:
     """Where the scribe tells of its troubles; nowhere, if that is not possible."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     try:
-        fd = os.open(path, flags, 0o600)
-        if stat.S_ISREG(os.fstat(fd).st_mode):
-            return fd
-        os.close(fd)
+        return open_or_replace(path, os.O_WRONLY | os.O_APPEND)[0]
     except OSError:
-        pass
-    return os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+        return os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)

@@ -16,8 +16,9 @@ import fcntl
 import os
 import stat
 
-from hostmanager.scribe import locks, names
+from hostmanager.scribe import names
 from hostmanager.scribe.trouble import say, suppressed
+from hostmanager.util.files import move_aside, open_fifo
 from hostmanager.util.numbers import parse_number
 
 _LONGEST = 4096
@@ -100,13 +101,13 @@ def _is_number(word: str) -> bool:
 
 def _make(path: str) -> None:
     if os.path.lexists(path):
-        locks.aside(path)
+        move_aside(path)
     os.mkfifo(path, 0o600)
 
 
 def _open(path: str) -> int:
     # Open for writing as well: so it never hangs up when those who told have gone.
-    return os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
+    return open_fifo(path, os.O_RDWR)
 
 
 def _is_pipe(path: str) -> bool:

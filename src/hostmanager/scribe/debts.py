@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from hostmanager.scribe import names
 from hostmanager.scribe.trouble import say
+from hostmanager.util.files import open_own
 from hostmanager.util.numbers import parse_number
 
 _LARGEST = 1024 * 1024
@@ -42,9 +43,8 @@ def leave(state: str, debts: Mapping[str, Debt]) -> None:
         return
     path = names.debts(state)
     text = "".join(f"{i} {d.lost} {d.since} {d.until} {d.errno}\n" for i, d in debts.items())
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     try:
-        fd = os.open(path, flags, 0o600)
+        fd = open_own(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         try:
             os.write(fd, text.encode())
         finally:
@@ -57,7 +57,7 @@ def take(state: str) -> dict[str, Debt]:
     """Read what an earlier scribe has left, and remove it: from now on, it is ours to tell."""
     path = names.debts(state)
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        fd = open_own(path, os.O_RDONLY)
     except OSError:
         return {}
     with contextlib.suppress(OSError):

@@ -6,8 +6,9 @@ than a moment: it is either had or it is not.
 
 import fcntl
 import os
-import stat
 import time
+
+from hostmanager.util.files import move_aside, open_or_replace, open_own
 
 _MOMENT = 1.0
 _AGAIN = 0.02
@@ -42,32 +43,15 @@ def take(path: str, text: str) -> int | None:
 
 
 def _open(path: str) -> int:
-    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-    try:
-        fd = os.open(path, flags, 0o600)
-        if stat.S_ISREG(os.fstat(fd).st_mode):
-            return fd
-        os.close(fd)
-    except OSError:
-        if not os.path.lexists(path):
-            raise
-    aside(path)
-    return os.open(path, flags | os.O_EXCL, 0o600)
-
-
-def aside(path: str) -> None:
-    """Move away what should not be there, whatever it is.
-
-    Raises:
-        OSError: The folder cannot be written.
-    """
-    os.rename(path, f"{path}.aside-{time.time_ns()}")
+    if os.path.isdir(path):
+        move_aside(path)
+    return open_or_replace(path, os.O_RDWR)[0]
 
 
 def held(path: str) -> str | None:
     """What the holder of a lock has written into it; None: nobody holds it."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        fd = open_own(path, os.O_RDONLY)
     except OSError:
         return None
     try:

@@ -12,6 +12,8 @@ With the suffixes, an id may look like anything that an id may look like (`..`, 
 
 import os
 
+from hostmanager.util.files import is_own
+
 _ALLOWED = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
 _LONGEST = 200
 _SUFFIX = ".pipe"
@@ -104,7 +106,7 @@ def scratch(files: str, instance_id: str) -> str:
 
 
 def existing(files: str, instance_id: str) -> list[str]:
-    """The output files of an instance that there are, the newest first.
+    """The output files of an instance that there are (ours alone), the newest first.
 
     Raises:
         ValueError: The id cannot be part of a file name.
@@ -121,4 +123,5 @@ def existing(files: str, instance_id: str) -> list[str]:
             found.append((0, name))
         elif name.startswith(begin + ".") and slot.isascii() and slot.isdecimal():
             found.append((int(slot), name))
-    return [os.path.join(files, name) for _, name in sorted(found)]
+    paths = [os.path.join(files, name) for _, name in sorted(found)]
+    return [path for path in paths if is_own(path)]

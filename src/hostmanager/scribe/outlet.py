@@ -11,7 +11,6 @@ is a debt: should the scribe end before it is paid, the next one takes it over (
 
 import errno
 import os
-import stat
 import time
 
 from hostmanager.scribe import names, rotation
@@ -19,6 +18,7 @@ from hostmanager.scribe.debts import Debt
 from hostmanager.scribe.settings import Settings
 from hostmanager.scribe.times import Times
 from hostmanager.scribe.trouble import say, stamp
+from hostmanager.util.files import open_or_replace
 
 RETRY = 1.0
 """Seconds between two trials to write a file that could not be written."""
@@ -141,7 +141,8 @@ class Outlet:
             os.makedirs(self._settings.files, mode=0o700, exist_ok=True)
             rotation.repair(self._settings.files, self.instance_id, self._settings.max_files)
             self._repaired = True
-        fd, fresh = _open(self.path)
+        # For splicing into, which O_APPEND does not allow.
+        fd, fresh = open_or_replace(self.path, os.O_RDWR, 0o640)
         self._fd = fd
         self._size = os.lseek(fd, 0, os.SEEK_END)
         self._looked = time.monotonic()
@@ -166,7 +167,7 @@ class Outlet:
     def _moved_away(self, here: os.stat_result) -> bool:
         self._looked = time.monotonic()
         try:
-            there = os.stat(self.path)
+            there = os.lstat(self.path)
         except OSError:
             return True
         return (there.st_dev, there.st_ino) != (here.st_dev, here.st_ino)
@@ -224,19 +225,6 @@ class Outlet:
         say(f"output of {self.instance_id}: works again. {text.strip()}")
         self._size += len(text)
         self._lost, self._lost_from = 0, 0.0
-
-
-def _open(path: str) -> tuple[int, bool]:
-    """Open a file for splicing into (which O_APPEND does not allow); tell whether it is new."""
-    flags = os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK
-    try:
-        fd, fresh = os.open(path, flags), False
-    except FileNotFoundError:
-        fd, fresh = os.open(path, flags | os.O_CREAT, 0o640), True
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
-        os.close(fd)
-        raise OSError(errno.EINVAL, "not a regular file", path)
-    return fd, fresh
 
 
 def _last_byte(fd: int, size: int) -> bytes:

@@ -12,6 +12,7 @@ import zlib
 
 from hostmanager.scribe import names
 from hostmanager.scribe.trouble import say
+from hostmanager.util.files import is_own, open_own
 
 _BLOCK = 256 * 1024
 _LEVEL = 1
@@ -70,7 +71,7 @@ class Packer:
     def _begin(self, instance_id: str) -> bool:
         for slot in range(self._keep, 1, -1):
             try:
-                fd = os.open(names.out(self._files, instance_id, slot), os.O_RDONLY | os.O_CLOEXEC)
+                fd = open_own(names.out(self._files, instance_id, slot), os.O_RDONLY)
             except OSError:
                 continue
             try:
@@ -105,7 +106,7 @@ class Packer:
         for slot in range(2, self._keep + 1):
             path = names.out(self._files, instance_id, slot)
             with contextlib.suppress(FileNotFoundError):
-                if _identify(os.stat(path)) == identity:
+                if _identify(os.lstat(path)) == identity and is_own(made):
                     os.rename(made, names.packed(self._files, instance_id, slot))
                     os.unlink(path)
                     return True

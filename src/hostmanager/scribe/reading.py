@@ -17,6 +17,7 @@ from typing import BinaryIO
 
 from hostmanager.scribe import names
 from hostmanager.scribe.times import Moments
+from hostmanager.util.files import open_own
 
 BUDGET = 4 * 1024 * 1024
 """Bytes that one answer is made of, at most."""
@@ -122,10 +123,9 @@ def position(files: Path, instance_id: str) -> Position:
     """
     for _ in range(_TRIALS):
         before = _moments(files, instance_id, 0).generation
-        try:
-            size = Path(names.out(str(files), instance_id)).stat().st_size
-        except OSError:
-            size = 0
+        size = 0
+        with suppress(OSError), _opened(names.out(str(files), instance_id)) as file:
+            size = os.fstat(file.fileno()).st_size
         if before == _moments(files, instance_id, 0).generation:
             return Position(before, size)
     return Position(0, 0)
@@ -201,7 +201,7 @@ def _open_all(files: Path, instance_id: str, stack: ExitStack) -> tuple[list[_Fi
 
 def _identity(files: Path, instance_id: str) -> tuple[int, int]:
     with suppress(OSError):
-        status = Path(names.out(str(files), instance_id)).stat()
+        status = Path(names.out(str(files), instance_id)).lstat()
         return status.st_dev, status.st_ino
     return 0, 0
 
@@ -213,14 +213,16 @@ def _open(files: Path, instance_id: str, slot: int) -> _File | None:
         packed = names.packed(str(files), instance_id, slot)
     for path in filter(None, (plain, packed)):
         with suppress(OSError):
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-            file = os.fdopen(fd, "rb", buffering=0, closefd=True)
-            return _File(slot, file, path == packed, _moments(files, instance_id, slot))
+            return _File(slot, _opened(path), path == packed, _moments(files, instance_id, slot))
     return None
 
 
+def _opened(path: str) -> BinaryIO:
+    return os.fdopen(open_own(path, os.O_RDONLY), "rb", buffering=0)
+
+
 def _moments(files: Path, instance_id: str, slot: int) -> Moments:
-    with suppress(OSError), Path(names.times(str(files), instance_id, slot)).open("rb") as file:
+    with suppress(OSError), _opened(names.times(str(files), instance_id, slot)) as file:
         # `read` takes as much memory as it is allowed to read, before it reads.
         return Moments(file.read(min(os.fstat(file.fileno()).st_size, _LARGEST_TIMES)))
     return Moments(b"")

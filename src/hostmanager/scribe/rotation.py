@@ -10,6 +10,7 @@ import contextlib
 import os
 
 from hostmanager.scribe import names
+from hostmanager.util.files import is_own
 
 _BEYOND = 100
 
@@ -50,8 +51,8 @@ def repair(files: str, instance_id: str, keep: int) -> None:
             break
     for slot in range(keep, 0, -1):
         paths = plain_or_packed(files, instance_id, slot)
-        if len(paths) == 2:  # the compressed one gets its name when it is complete
-            _unlink(paths[0])
+        if len(paths) == 2 and is_own(paths[1]):
+            _unlink(paths[0])  # the compressed one gets its name when it is complete
         times = names.times(files, instance_id, slot)
         if paths or not os.path.lexists(times):
             continue

@@ -13,6 +13,8 @@ import os
 import struct
 import time
 
+from hostmanager.util.files import open_own
+
 _HEADER = struct.Struct("<8sQ")
 _RECORD = struct.Struct("<Qd")
 _MAGIC = b"hmtimes1"
@@ -79,9 +81,8 @@ class Times:
         self._last = 0.0
 
     def _go_on(self, path: str, size: int) -> bool:
-        flags = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         try:
-            fd = os.open(path, flags)
+            fd = open_own(path, os.O_RDWR | os.O_APPEND)
         except OSError:
             return False
         whole = os.fstat(fd).st_size // _SIZE * _SIZE

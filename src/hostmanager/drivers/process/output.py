@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from hostmanager.scribe.reading import Position
+from hostmanager.util.files import open_or_replace, open_own
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,18 +45,12 @@ def open_for_run(path: Path) -> tuple[int, int]:
         OSError: The file cannot be written.
     """
     try:
-        if path.stat().st_size > KEPT_BYTES:
+        if path.lstat().st_size > KEPT_BYTES:
             path.replace(aside(path))
     except FileNotFoundError:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
-    fd = os.open(path, flags, 0o640)
-    try:
-        os.set_blocking(fd, True)  # O_NONBLOCK only kept a FIFO from hanging the open
-        return fd, os.fstat(fd).st_size
-    except OSError:
-        os.close(fd)
-        raise
+    fd, _ = open_or_replace(str(path), os.O_WRONLY | os.O_APPEND, 0o640)
+    return fd, os.fstat(fd).st_size
 
 
 def aside(path: Path) -> Path:
@@ -80,7 +75,7 @@ def last_lines(path: Path, start: int, end: int | None = None) -> tuple[str, ...
     if end is not None and end < start:  # moved aside at the next launch
         path, end = aside(path), None
     try:
-        with path.open("rb") as file:
+        with os.fdopen(open_own(str(path), os.O_RDONLY), "rb") as file:
             size = os.fstat(file.fileno()).st_size
             stop = size if end is None else min(end, size)
             file.seek(max(start, stop - TAIL_BYTES))
