@@ -46,7 +46,7 @@ SLOW = 5.0
 LATE = 15.0
 """Seconds after which the circumstances are written down."""
 
-OUTPUT, STATE = 64, 128
+OUTPUT, STATE = "64m", "128m"
 """Sizes of the disks under the output of agents and under the state folder, MB."""
 
 

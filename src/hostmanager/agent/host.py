@@ -124,7 +124,7 @@ class Host:
         self.parse_status: dict[str, tuple[bool, float, str]] = {}
         self.running = False
         self.conditions = Conditions()
-        self.wanted = Wanted(settings.state_dir / "wanted.json")
+        self.wanted = Wanted(settings.state_dir / "wanted.json", clock)
         self.services = ServiceRows(
             self.supervisor, self.dockers, self.wanted, lambda: self.running
         )

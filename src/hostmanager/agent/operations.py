@@ -175,6 +175,8 @@ class HostManager:
             await self._reload_config(session, params["requests"])
         else:
             self.host.begin_again(params["requests"])
+        if not_kept := await self.host.wanted.kept():
+            say(session, not_kept)
 
     async def _reload_config(self, session: Any, requests: Any = ()) -> Answer:
         """Read the site config; begin with it, or, if running, follow its changes."""
@@ -242,8 +244,9 @@ class HostManager:
             )
         if answer.lines:
             self.host.say(f"Told: {answer.brief}")
-        await self.host.wanted.kept()
-        return answer.ok, answer.text
+        not_kept = await self.host.wanted.kept()
+        session.data = {"not_kept": not_kept}
+        return answer.ok, " ".join(filter(None, (answer.text, not_kept)))
 
     async def _reload_running(self, session: Any, requests: Any) -> Answer:
         if not self.host.running:

@@ -222,4 +222,5 @@ def session_data(host: Host) -> dict[str, Any]:
         },
         "orphans": host.dockers.orphans(),
         "new_tags": host.dockers.new_tags(host.snapshot),
+        "not_kept": host.wanted.not_kept,
     }

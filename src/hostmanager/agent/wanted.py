@@ -7,7 +7,7 @@ small file, replaced as a whole on each change. Only requests of operators get i
 until another request, until the manager process is started anew, or until its entry goes.
 
 The file tells what is *wanted*, never what *is*. One that cannot be read is set aside and
-said so; one that cannot be written disturbs nothing.
+said so. One that cannot be written keeps nothing from being done: it is said, and tried again.
 """
 
 import asyncio
@@ -21,28 +21,39 @@ from contextlib import suppress
 from pathlib import Path
 
 from hostmanager.core.model import Target
+from hostmanager.core.ports import Clock
 from hostmanager.drivers.process.workers import make_workers
 from hostmanager.journal.aside import set_aside
 
 log = logging.getLogger(__name__)
 
-PATIENCE = 0.2
-"""Seconds that a request waits at most until it is kept: a hanging disk delays nobody."""
+PATIENCE = 0.5
+"""Seconds that a request waits at most until it is kept: a hanging disk delays nobody for long."""
+
+RETRY = 10.0
+"""Seconds after which what could not be kept is tried again."""
 
 LARGEST = 4 * 1024 * 1024
 """Bytes; a file of ours is never that large."""
 
 
 class Wanted:
-    """Keeps what operators say, in a file."""
+    """Keeps what operators say, in a file.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: The file.
+        clock: For later attempts to write it.
+    """
+
+    def __init__(self, path: Path, clock: Clock) -> None:
         self._path = path
+        self._clock = clock
         self._targets: dict[str, Target] = {}
         self._ended = False
         self._writer = make_workers(1, "wanted")
         self._job: Future[None] | None = None
-        self._failed = False
+        self._error = ""
+        self._retry_due = False
 
     def recall(self, *, forced: bool = False) -> Mapping[str, Target]:
         """Read what operators told earlier managers, and go on from there. Reads a file.
@@ -98,11 +109,24 @@ class Wanted:
         self._targets.clear()
         self._save()
 
-    async def kept(self) -> None:
-        """Wait until all that was said is kept; not for ever."""
+    async def kept(self) -> str:
+        """Wait until all that was said is kept; not for ever.
+
+        Returns:
+            What is wrong, as `not_kept` says it.
+        """
         if self._job is not None and not self._job.done():
             waiting = asyncio.wrap_future(self._job)
             await asyncio.wait([waiting], timeout=PATIENCE)
+        return self.not_kept
+
+    @property
+    def not_kept(self) -> str:
+        """Why what was said last would be lost with this manager; empty if it is on the disk."""
+        if self._job is None or (self._job.done() and not self._error):
+            return ""
+        why = self._error or f"writing {self._path} takes long; is its disk hanging?"
+        return f"Targets are not kept, they hold only as long as this manager lives: {why}"
 
     def end(self) -> None:
         """Mark a clean end, which `recall` has to know of."""
@@ -117,6 +141,14 @@ class Wanted:
     def _save(self) -> None:
         text = json.dumps({"ended": self._ended, "targets": self._targets}, indent=1)
         self._job = self._writer.submit(self._write, text)
+        if not self._retry_due:
+            self._retry_due = True
+            self._clock.call_at(self._clock.now().mono + RETRY, self._retry)
+
+    def _retry(self) -> None:
+        self._retry_due = False
+        if self._error:
+            self._save()
 
     def _write(self, text: str) -> None:
         data = text.encode()
@@ -128,11 +160,12 @@ class Wanted:
                 full = error.errno in (errno.ENOSPC, errno.EDQUOT)
                 if not (full and _overwrite(self._path, data)):
                     raise
-            self._failed = False
-        except OSError as error:
-            if not self._failed:
-                log.warning("what operators say cannot be kept: %s: %s", self._path, error)
-            self._failed = True
+            self._error = ""
+        except Exception as error:  # no memory left, say; whatever it is, nothing is kept
+            text = f"{self._path}: {getattr(error, 'strerror', None) or repr(error)}"
+            if not self._error:
+                log.warning("what operators say cannot be kept: %s", text)
+            self._error = text
 
     def _replace(self, data: bytes) -> None:
         new = self._path.with_name(self._path.name + ".new")
@@ -142,6 +175,7 @@ class Wanted:
                 file.flush()
                 os.fsync(file.fileno())
             new.replace(self._path)
+            _sync_directory(self._path.parent)
         except OSError:
             with suppress(OSError):
                 new.unlink()
@@ -155,6 +189,15 @@ def _read(path: Path) -> str:
     if len(data) > LARGEST:
         raise ValueError("it is far too large")
     return data.decode("utf-8")
+
+
+def _sync_directory(path: Path) -> None:
+    """Have the names in it survive a power cut."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def _overwrite(path: Path, data: bytes) -> bool:

@@ -63,6 +63,7 @@ class Pursuit:
         hosts = dict.fromkeys(step.row.host for step in plan.steps)
         self._managers = managers(site, args, hosts)
         self._silent: set[str] = set()
+        self._not_kept: dict[str, str] = {}
         self._told: queue.SimpleQueue[Told] = queue.SimpleQueue()
         self._pulse: Pulse | None = None
         self._looked: dict[str, Answer | None] = {}
@@ -89,6 +90,8 @@ class Pursuit:
             view.interrupted(again, lost)
             return INTERRUPTED
         view.result()
+        for host, text in self._not_kept.items():
+            screen.remark(f"{host}: {text}")
         return self._code()
 
     def see_through(self, refresh: Callable[[], None]) -> None:
@@ -151,6 +154,8 @@ class Pursuit:
         text = str(answer) if isinstance(answer, AskError) else answer.text
         if isinstance(answer, AskError) and answer.kind is not Trouble.REFUSED:
             self._silent.add(host)
+        if isinstance(answer, Reply) and answer.data.get("not_kept"):
+            self._not_kept[host] = str(answer.data["not_kept"])
         for course in courses:
             if refused:
                 course.fail(text)

@@ -171,6 +171,9 @@ def _of_host(host: HostEntry, data: Mapping[str, Any]) -> tuple[Severity, list[s
         if not ok:
             severity = Severity.WRONG
             reasons.append(config_errors.of_manager(source, str(text)))
+    if data.get("not_kept"):
+        severity = max(severity, Severity.WARNING)
+        reasons.append(str(data["not_kept"]))
     orphans = data.get("orphans") or {}
     if orphans:
         severity = max(severity, Severity.WARNING)
