@@ -271,7 +271,8 @@ def test_ctrl_c_leaves_nothing_of_an_agent_that_hangs(agents, tmp_path):
     hub = {"wamp_server": "ws://a/ws", "wamp_realm": "r", "address_root": "o"}
     data = {"hub": hub, "hosts": {"d": {"agent-instances": [entry("a", "One")]}}}
     (folder / "site.yaml").write_text(yaml.safe_dump(data))
-    command = [str(Path(sys.executable).parent / "hostmanager"), "check", "--offline", "site.yaml"]
+    command = [str(Path(sys.executable).parent / "hostmanager"), "check", "--offline"]
+    command += ["--working-dir", ".", "site.yaml"]  # where plugins are found, too
     process = subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True)
 
     def hanging():
@@ -290,6 +291,31 @@ def is_zombie(pid):
         return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True
+
+
+STARTERS = ("hostmanager/__init__", "ocs/__init__", "yaml", "json", "email/__init__", "argparse")
+"""Modules that a check imports; in somebody's directory they are other people's code."""
+
+
+@pytest.mark.parametrize("words", [(), ("--working-dir", ".")])
+def test_nothing_of_the_current_directory_is_executed_in_place_of_what_is_installed(
+    tmp_path, words
+):
+    for name in STARTERS:
+        file = tmp_path / f"{name}.py"
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("import os; os.close(os.open('/proc/self/cwd/executed', os.O_CREAT))\n")
+    hub = {"wamp_server": "ws://a/ws", "wamp_realm": "r", "address_root": "o"}
+    agent = entry("a", "FakeDataAgent", "--mode", "acq")
+    data = {"hub": hub, "hosts": {"d": {"agent-instances": [agent]}}}
+    (tmp_path / "site.yaml").write_text(yaml.safe_dump(data))
+    command = [str(Path(sys.executable).parent / "hostmanager"), "check", "--offline", *words]
+    done = subprocess.run(
+        [*command, "site.yaml"], cwd=tmp_path, check=False, capture_output=True, text=True
+    )
+    assert "FakeDataAgent" not in done.stdout, "the class was not found"
+    assert done.returncode == 0, done
+    assert not (tmp_path / "executed").exists()
 
 
 def test_a_process_that_cannot_be_started_is_an_answer(tmp_path):

@@ -25,7 +25,7 @@ def test_the_unit_is_printed_and_nothing_is_changed(here):
     lines = lines_of(here.run(*me("--print")))
     assert lines[0].startswith(MARK)
     assert (
-        f"ExecStart={sys.executable} -m hostmanager.agent --instance-id=hm-daq1 "
+        f"ExecStart={sys.executable} -P -m hostmanager.agent --instance-id=hm-daq1 "
         f"--site-file={here.site} --site-host=daq1 --working-dir={Path('~').expanduser()}"
     ) in lines
     assert f"User={getpass.getuser()}" in lines

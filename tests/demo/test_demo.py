@@ -118,7 +118,7 @@ def test_killed_outright_it_leaves_nothing_a_few_seconds_later(start_demo, momen
 def test_a_manager_that_dies_ends_the_demo_with_its_output(start_demo):
     demo = start_demo()
     demo.wait_for_text("kill -9")
-    (manager,) = [line.split()[0] for line in demo.left() if "-m hostmanager.agent" in line]
+    (manager,) = [line.split()[0] for line in demo.left() if "-P -m hostmanager.agent" in line]
     subprocess.run(["kill", "-9", manager], check=True)
     assert demo.wait() == 1
     assert "The manager has ended" in demo.text()

@@ -168,7 +168,7 @@ def check_file(path: Path, args: argparse.Namespace) -> Report:
     if not args.syntax and path.is_file():
         from hostmanager.cli.check_agents import Plugins  # noqa: PLC0415 - not for --syntax
 
-        plugins = Plugins(args.working_dir or ".")  # takes its time: begun while the file is read
+        plugins = Plugins(args.working_dir)  # takes its time: begun while the file is read
     try:
         whole = examine(path, lambda hosts: _picked(hosts, args))
         report.take(About.FILE, whole.problems)

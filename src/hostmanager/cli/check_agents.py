@@ -5,7 +5,6 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from hostmanager.cli.check_found import About, Report
 from hostmanager.cli.human import counted, few
@@ -23,15 +22,15 @@ _UNKNOWN = "unrecognized arguments: "
 class Plugins:
     """What is installed here: looked up in child processes that are started early."""
 
-    def __init__(self, cwd: str | Path = ".") -> None:
+    def __init__(self, cwd: str | None = None) -> None:
         self._classes: Classes | None = None
         self._probe: subprocess.Popen[bytes] | None = None
         try:
             self._probe = start_probe(sys.executable, cwd)
         except OSError as error:
-            self._classes = Classes(None, (f"{cwd}: {error.strerror}.",))
+            self._classes = Classes(None, (f"{cwd or sys.executable}: {error.strerror}.",))
         self._cwd = cwd
-        self._asking: Asking | None = Asking(sys.executable, cwd)
+        self._asking: Asking | None = Asking(cwd=cwd)
 
     @property
     def classes(self) -> Classes:
@@ -42,7 +41,7 @@ class Plugins:
 
     def ask(self, cases: Mapping[str, Sequence[Words]]) -> dict[str, Answer]:
         """Ask the parsers of these classes. Blocks."""
-        asking, self._asking = self._asking or Asking(sys.executable, self._cwd), None
+        asking, self._asking = self._asking or Asking(cwd=self._cwd), None
         return asking.ask(cases, self.classes.classes or {})
 
     def close(self) -> None:

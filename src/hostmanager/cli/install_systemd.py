@@ -272,7 +272,7 @@ def make_plan(args: argparse.Namespace, environ: Mapping[str, str]) -> Plan:
     remarks = [*access_remarks(found), *remarks]
     ids = frozenset(spec.instance_id for spec in site.specs)
     command = [
-        *(sys.executable, "-m", "hostmanager.agent"),
+        *(sys.executable, "-P", "-m", "hostmanager.agent"),
         f"--instance-id={found.instance_id}",
         f"--site-file={found.site_file}",
         f"--site-host={found.site_host}",
@@ -308,7 +308,7 @@ def _try_as(user: str | None, group: str | None, working_dir: Path, site_file: s
     become: dict[str, Any] = {} if mine else _identity(str(user), group)
     try:
         tried = subprocess.run(
-            [sys.executable, "-c", _TRIAL, site_file],
+            [sys.executable, "-P", "-c", _TRIAL, site_file],
             **become,
             check=False,
             cwd=working_dir,

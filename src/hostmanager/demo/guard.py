@@ -30,7 +30,7 @@ KILL_TIMEOUT = 5.0
 def start_guard(folder: Path) -> subprocess.Popen[bytes]:
     """Start the guard of a folder. Tell it `DONE` on its stdin when all is well."""
     return subprocess.Popen(
-        [sys.executable, "-m", "hostmanager.demo.guard", str(folder)],
+        [sys.executable, "-P", "-m", "hostmanager.demo.guard", str(folder)],
         cwd="/",
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,

@@ -68,7 +68,15 @@ class DemoSite:
         """The command line that starts the manager."""
         compose = str(self.folder / services.FILE)
         return [
-            *(sys.executable, "-m", "hostmanager.agent", "--instance-id", MANAGER, *self.args),
+            *(
+                sys.executable,
+                "-P",
+                "-m",
+                "hostmanager.agent",
+                "--instance-id",
+                MANAGER,
+                *self.args,
+            ),
             *("--working-dir", str(self.working_dir), "--state-dir", str(self.folder / "state")),
             *(("--docker-compose", compose) if self.has_services else ()),
         ]

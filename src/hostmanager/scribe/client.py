@@ -231,7 +231,7 @@ class Scribe:
             log = _open_log(names.log(self._state))
             try:
                 child = subprocess.Popen(
-                    [sys.executable, "-m", "hostmanager.scribe", *self._settings.words()],
+                    [sys.executable, "-P", "-m", "hostmanager.scribe", *self._settings.words()],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     stderr=log,

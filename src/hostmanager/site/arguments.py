@@ -1,7 +1,7 @@
 """Would an agent's own parser take its arguments? Asked without starting the agent.
 
 An agent is other people's code: importing it may fail, print, hang or crash, and OCS has no
-fixed name for what makes its parser. So a child process, `python -m hostmanager.site.parsers`,
+fixed name for what makes its parser. So a child process, `python -P -m hostmanager.site.parsers`,
 imports OCS once and forks for each agent class; what becomes of such a fork costs the answer for
 that class and nothing else.
 
@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from hostmanager.site.check import MANAGER_CLASS
-from hostmanager.site.classes import TOLD_CHARACTERS
+from hostmanager.site.classes import TOLD_CHARACTERS, probe_command
 
 LIMIT = 20.0
 """Seconds that one class may take; the import of the agent is most of it."""
@@ -53,12 +53,12 @@ class Answer:
 class Asking:
     """The child process. Started early, since it has to import OCS before it can be asked."""
 
-    def __init__(self, python: str | Path = sys.executable, cwd: str | Path = ".") -> None:
+    def __init__(self, python: str | Path = sys.executable, cwd: str | Path | None = None) -> None:
         self._popen: subprocess.Popen[bytes] | None = None
         self._failure = ""
         try:
             self._popen = subprocess.Popen(
-                [str(python), "-m", "hostmanager.site.parsers"],
+                probe_command(python, "hostmanager.site.parsers", cwd),
                 cwd=cwd,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,

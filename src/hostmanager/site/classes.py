@@ -24,6 +24,9 @@ GROUP = "ocs.plugins"
 TIMEOUT = 20.0
 """Seconds that the plugins may take to be imported."""
 
+LAUNCHED_HERE = "--launched-here"
+"""Word for a child of ours: agents are launched in its working directory."""
+
 _KILL_TIMEOUT = 1.0
 TOLD_CHARACTERS = 300
 
@@ -96,6 +99,7 @@ def main() -> None:
     """
     answer = os.dup(1)
     os.dup2(2, 1)
+    look_here_too(sys.argv)
     found = find_classes()
     text = json.dumps({"classes": found.classes, "problems": found.problems})
     with os.fdopen(answer, "w", encoding="utf-8") as file:
@@ -103,18 +107,35 @@ def main() -> None:
     os._exit(0)
 
 
-def start_probe(python: str | Path, cwd: str | Path) -> "subprocess.Popen[bytes]":
+def probe_command(python: str | Path, module: str, cwd: str | Path | None) -> list[str]:
+    """How a module of ours is run to look at what agents are.
+
+    Never with the current directory before the installed packages (``-P``): somebody's
+    ``hostmanager/__init__.py`` there would be executed in place of ours. Where agents are
+    launched it is looked at as well, since they find plugins there, but last.
+    """
+    return [str(python), "-P", "-m", module, *([] if cwd is None else [LAUNCHED_HERE])]
+
+
+def look_here_too(argv: list[str]) -> None:
+    """In the child: find modules in the current directory, if agents are launched there."""
+    if LAUNCHED_HERE in argv:
+        sys.path.append(os.getcwd())  # noqa: PTH109 - without the import of pathlib's Path.cwd
+
+
+def start_probe(python: str | Path, cwd: str | Path | None) -> "subprocess.Popen[bytes]":
     """Start the child that lists the installed classes.
 
     Args:
         python: The interpreter that agents are launched with.
         cwd: The working directory that agents are launched in; plugins can be found there.
+            None: whatever it is, so only what is installed counts.
 
     Raises:
         OSError: The interpreter or the directory cannot be used.
     """
     return subprocess.Popen(
-        [str(python), "-m", "hostmanager.site.classes"],
+        probe_command(python, "hostmanager.site.classes", cwd),
         cwd=cwd,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -142,7 +163,7 @@ def finish_probe(popen: "subprocess.Popen[bytes]", timeout: float = TIMEOUT) -> 
 
 async def probe(
     python: str | Path = sys.executable,
-    cwd: str | Path = ".",
+    cwd: str | Path | None = None,
     timeout: float = TIMEOUT,  # noqa: ASYNC109  the child is killed then, and the answer says so
 ) -> Classes:
     """List the installed classes without blocking the event loop.

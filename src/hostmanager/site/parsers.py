@@ -21,6 +21,8 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import IO, Any, NoReturn
 
+from hostmanager.site.classes import look_here_too
+
 FACTORIES = ("add_agent_args", "make_parser", "add_args", "get_parser", "make_arg_parser")
 """Functions in an agent's module that give its parser, the usual first."""
 
@@ -306,6 +308,7 @@ def main() -> None:
     answers = os.dup(1)
     os.dup2(2, 1)
     os.set_inheritable(answers, False)
+    look_here_too(sys.argv)
     prepare()
     job = json.loads(sys.stdin.buffer.read())
 
