@@ -2,12 +2,13 @@
 
 import os
 import stat
+import tempfile
 from pathlib import Path
 
 import pytest
-from tests.support.users import needs_root
+from tests.support.users import STRANGER, needs_root
 
-from hostmanager.agent.folders import FolderError, output_folder, state_folder
+from hostmanager.agent.folders import CONTENTS, FolderError, output_folder, state_folder
 
 
 def test_it_is_made_for_its_owner_alone(tmp_path):
@@ -15,19 +16,78 @@ def test_it_is_made_for_its_owner_alone(tmp_path):
     assert stat.S_IMODE(path.stat().st_mode) == 0o700
 
 
-def test_one_that_others_may_read_is_closed_to_them(tmp_path):
-    tmp_path.chmod(0o755)
-    assert state_folder(str(tmp_path), "x", {}) == tmp_path
-    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o700
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
 
 
-def test_one_that_is_read_only_is_used_as_it_is(tmp_path, monkeypatch):
+@pytest.fixture
+def open_one(tmp_path: Path) -> Path:
+    path = tmp_path / "there"
+    path.mkdir()
+    path.chmod(0o755)
+    return path
+
+
+@pytest.mark.parametrize("name", sorted(CONTENTS))
+def test_one_of_a_manager_that_others_may_read_is_closed_to_them(open_one, name):
+    (open_one / name).touch()
+    assert state_folder(str(open_one), "x", {}) == open_one
+    assert mode(open_one) == 0o700
+
+
+def test_one_that_is_not_a_managers_is_left_as_it_is_and_what_would_be_right_is_said(open_one):
+    (open_one / "thesis.tex").touch()
+    with pytest.raises(FolderError) as told:
+        state_folder(str(open_one), "x", {})
+    assert str(told.value) == (
+        f"--state-dir: {open_one} is not empty, and nothing in it is a host manager's. "
+        f"Name one that does not exist yet, such as {open_one}/hostmanager."
+    )
+    assert mode(open_one) == 0o755
+    assert [path.name for path in open_one.iterdir()] == ["thesis.tex"]
+    state_folder(str(open_one / "hostmanager"), "x", {})
+    assert mode(open_one) == 0o755
+    assert mode(open_one / "hostmanager") == 0o700
+
+
+def test_an_empty_one_is_used_if_it_is_closed_and_its_mode_is_its_owners_to_change(open_one):
+    with pytest.raises(FolderError) as told:
+        state_folder(str(open_one), "x", {})
+    assert f"others than its owner may look into {open_one} (mode 0755)" in str(told.value)
+    assert f"`chmod 700 {open_one}`" in str(told.value)
+    assert mode(open_one) == 0o755
+    open_one.chmod(0o700)
+    assert state_folder(str(open_one), "x", {}) == open_one
+
+
+@needs_root
+def test_root_keeps_nothing_where_another_user_could_put_another_folder(tmp_path):
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    os.chown(theirs, STRANGER, STRANGER)
+    with pytest.raises(FolderError, match=rf"{theirs} belongs to another user \(uid {STRANGER}\)"):
+        state_folder(str(theirs / "state"), "x", {})
+
+
+@needs_root
+def test_the_runtime_folder_of_another_user_is_not_used(tmp_path, monkeypatch):
+    """`sudo` may leave it in the environment."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    runtime = tmp_path / "user"
+    runtime.mkdir()
+    os.chown(runtime, STRANGER, STRANGER)
+    path = state_folder(None, "x", {"XDG_RUNTIME_DIR": str(runtime)})
+    assert not path.is_relative_to(runtime)
+    assert list(runtime.iterdir()) == []
+
+
+def test_one_that_is_read_only_is_used_as_it_is(open_one, monkeypatch):
     def read_only(*_args, **_options):
         raise OSError(30, "Read-only file system")
 
-    tmp_path.chmod(0o755)
+    (open_one / "manager.lock").touch()
     monkeypatch.setattr(Path, "chmod", read_only)
-    assert state_folder(str(tmp_path), "x", {}) == tmp_path
+    assert state_folder(str(open_one), "x", {}) == open_one
 
 
 def test_where_a_file_is_it_cannot_be_made_and_that_is_said(tmp_path):

@@ -170,6 +170,7 @@ def test_help_names_every_option_and_the_exit_statuses(site):
 def test_the_state_dir_is_for_its_owner_alone(site, start_manager):
     site.write(instance("a"))
     site.state_dir.mkdir(mode=0o755)
+    (site.state_dir / "manager.lock").touch()  # so it is a manager's
     start_manager(site)
     wait_ready(site, "a")
     assert stat.S_IMODE(site.state_dir.stat().st_mode) == 0o700

@@ -11,7 +11,10 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from hostmanager.util.trust import log_dir_problem, log_dir_remark
+from hostmanager.util.trust import log_dir_problem, log_dir_remark, others_who_may_write
+
+CONTENTS = frozenset({"manager.lock", "identity", "wanted.json", "journal.sqlite", "scribe.lock"})
+"""Any of these makes a folder one of a manager's."""
 
 
 class FolderError(Exception):
@@ -30,6 +33,9 @@ def state_folder(asked: str | None, name: str, environ: Mapping[str, str]) -> Pa
         FolderError: It cannot be made, or belongs to somebody else.
     """
     if asked is not None:
+        problem = state_dir_problem(Path(asked))
+        if problem:
+            raise FolderError(problem)
         return _private(Path(asked))
     return _private(_parent(environ) / name)
 
@@ -38,8 +44,10 @@ def _parent(environ: Mapping[str, str]) -> Path:
     for variable in ("STATE_DIRECTORY", "RUNTIME_DIRECTORY"):
         if environ.get(variable):
             return Path(environ[variable].split(":")[0])
-    if environ.get("XDG_RUNTIME_DIR") and os.access(environ["XDG_RUNTIME_DIR"], os.W_OK):
-        return Path(environ["XDG_RUNTIME_DIR"]) / "hostmanager"
+    runtime = environ.get("XDG_RUNTIME_DIR")
+    # It may be that of who became root: everything in it is his.
+    if runtime and os.access(runtime, os.W_OK) and Path(runtime).stat().st_uid == os.getuid():
+        return Path(runtime) / "hostmanager"
     # In a public folder the parent has to be ours, too: it is named for the user.
     return _private(Path(tempfile.gettempdir()) / f"hostmanager-{os.getuid()}", follow=False)
 
@@ -59,7 +67,38 @@ def _private(path: Path, *, follow: bool = True) -> Path:
     if stat.S_IMODE(found.st_mode) & 0o077:
         with suppress(OSError):  # read-only: no reason to leave the agents alone
             path.chmod(0o700)
+    if os.getuid() == 0 and (others := others_who_may_write(path.absolute(), 0)):
+        raise FolderError(
+            f"The state folder {path} is not used by a manager that runs as root, since {others}: "
+            "that user could put another one in its place. Choose one with --state-dir that is "
+            "root's, in directories of root's."
+        )
     return path
+
+
+def state_dir_problem(path: Path) -> str | None:
+    """Why what ``--state-dir`` names is not ours to use; None: it is, or it is not there yet.
+
+    It becomes a folder for the manager's user alone, with what belongs to the manager in it. Only
+    one that a manager has made may be changed so.
+    """
+    try:
+        names, mode = {entry.name for entry in path.iterdir()}, stat.S_IMODE(path.stat().st_mode)
+    except OSError:
+        return None  # it is made, or it is said why it cannot be
+    if names & CONTENTS:
+        return None
+    another = f"Name one that does not exist yet, such as {path / 'hostmanager'}"
+    if names:
+        return (
+            f"--state-dir: {path} is not empty, and nothing in it is a host manager's. {another}."
+        )
+    if mode & 0o077:
+        return (
+            f"--state-dir: others than its owner may look into {path} (mode {mode:04o}), and the "
+            f"manager closes only what it has made. {another}, or `chmod 700 {path}`."
+        )
+    return None
 
 
 def output_folder(log_dir: str | None, working_dir: Path, state: Path) -> tuple[Path, str | None]:

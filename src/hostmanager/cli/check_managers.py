@@ -10,6 +10,7 @@ from typing import NoReturn
 
 from ocs.site_config import ArgContainer, add_arguments
 
+from hostmanager.agent.folders import state_dir_problem
 from hostmanager.agent.options import access_remarks, make_parser
 from hostmanager.cli.check_agents import blamed
 from hostmanager.cli.check_found import About, Report
@@ -187,6 +188,9 @@ def _folder_problems(args: argparse.Namespace) -> Iterator[tuple[str, str, str]]
             text = f"--docker-compose-bin: {path} is not an executable file."
             yield "--docker-compose-bin", text, ""
     if args.state_dir is not None:
+        if problem := state_dir_problem(folder / args.state_dir):
+            text, _, remedy = problem.partition(". ")
+            yield "--state-dir", f"{text}.", remedy
         parent = _nearest_folder(folder / args.state_dir)
         if not os.access(parent, os.W_OK | os.X_OK):
             text = f"--state-dir: nothing can be made in {parent}."
