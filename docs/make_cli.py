@@ -56,6 +56,7 @@ hostmanager restart acu1            # end it, start it, see that it stays up
 | `new in the site config`, `not in the site config`, `runs as …` | its manager has not read the site config since it was changed; `hostmanager diff` says what `hostmanager reload` would do |
 | `unstable` | it is up, but died lately |
 | `no router answers at …` | the router (crossbar) does not run. Agents and managers go on without it |
+| `no encrypted connection to … can be made: …` | what TLS said, and what to do; see [install.md](install.md#tls-to-the-router). No encryption is left out because of it |
 
 ## How all of them behave
 

@@ -30,6 +30,7 @@ from twisted.internet.ssl import optionsForClientTLS
 
 from hostmanager.agent.access import as_password, refusal, without_policy
 from hostmanager.agent.calls import FORM, misfit, wait_seconds
+from hostmanager.agent.tls import NoTls, TlsWatch
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +72,7 @@ class RouterSession(OCSAgent):
     Attributes:
         queued: Operations whose starts are queued rather than refused while they run.
         refused: The error with which the router refused the latest registration, or None.
+        tls_fails: Whether no encrypted connection to the router can be made.
         joined: How often it was registered.
         left: Set while it is not in the realm.
         closing: Whether the program is about to end.
@@ -89,6 +91,7 @@ class RouterSession(OCSAgent):
             self.access_config = without_policy(self)
         self.queued: set[str] = set()
         self.refused: str | None = None
+        self.tls_fails = False
         self.joined = 0
         self.left = asyncio.Event()
         self.closing = False
@@ -124,7 +127,7 @@ class RouterSession(OCSAgent):
             return  # the router went away in between; the connection tries again
         if self.refused is None:
             self.joined += 1
-            self._told_refused = False
+            self._told_refused = self.tls_fails = False
             self._take_over_heartbeat()
             log.info("registered with the router as %s", self.agent_address)
         else:
@@ -136,6 +139,8 @@ class RouterSession(OCSAgent):
         """How it is with the router, in two words."""
         if self.realm_joined:
             return "router connected"
+        if self.tls_fails:
+            return "no TLS with the router"
         return "no router" if self.refused is None else "refused by the router"
 
     def _tell_refused(self, reason: str) -> None:
@@ -297,6 +302,7 @@ class _Protocol(WampWebSocketClientProtocol):
     def connectionLost(self, reason: Any = None) -> None:  # noqa: N802 - Twisted's name
         """The transport is gone."""
         super().connectionLost(reason)
+        self.factory.why_lost = str(reason and reason.value)
         self.factory.lost.set()
 
 
@@ -310,6 +316,8 @@ class Connection:
         self._factory = _factory(url, session)
         self._trying: asyncio.Task[None] | None = None
         self._protocol: Any = None
+        secure, host, port, *_ = parse_url(url)
+        self._tls = TlsWatch(url, host, port) if secure else NoTls()
 
     def start(self) -> None:
         """Begin to connect, and never give up."""
@@ -317,7 +325,8 @@ class Connection:
         reactor.callLater(QUIET, self._remark)
 
     def _remark(self) -> None:
-        if not self._session.realm_joined and self._session.refused is None:
+        session = self._session
+        if not session.realm_joined and session.refused is None and not session.tls_fails:
             log.warning("no router at %s yet; supervising without, and retrying", self._url)
 
     async def _keep_trying(self) -> None:
@@ -335,6 +344,9 @@ class Connection:
             connecting = self._endpoint.connect(self._factory)
             self._protocol = await connecting.asFuture(asyncio.get_running_loop())
             await self._factory.lost.wait()
+            if self._session.joined == joined:
+                self._session.tls_fails = await self._tls.fails(self._factory.why_lost)
+                self._session.changed()
         except Exception as error:  # the network has many ways to fail; each is tried again
             log.debug("router %s: %s", self._url, error)
         return self._session.joined > joined

@@ -18,6 +18,7 @@ import ocs
 from ocs.client_http import ControlClientError
 from ocs.site_config import get_control_client
 
+from hostmanager.agent.tls import tls_failure
 from hostmanager.cli.errors import CommandError
 from hostmanager.cli.sites import Site
 from hostmanager.site.check import MANAGER_CLASS
@@ -41,11 +42,16 @@ class Trouble(StrEnum):
 
 
 class AskError(Exception):
-    """A manager gave no answer. The text is for people."""
+    """A manager gave no answer. The text is for people; the remedy are sentences."""
 
-    def __init__(self, kind: Trouble, text: str) -> None:
+    def __init__(self, kind: Trouble, text: str, remedy: str = "") -> None:
         super().__init__(text)
-        self.kind = kind
+        self.kind, self.remedy = kind, remedy
+
+    @property
+    def sentences(self) -> str:
+        """Text and remedy, where there is nothing else to say."""
+        return f"{self}. {self.remedy}".rstrip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +174,12 @@ class Manager:
         name = str(details[4]) if len(details) > 4 else ""
         said = " ".join(map(str, details[5])) if len(details) > 5 else str(error)
         if name == "client_http.error.connection_error":
-            return AskError(Trouble.ROUTER, f"no router answers at {self._router}")
+            refused = tls_failure(error)
+            if refused is not None:
+                text = f"no encrypted connection to {self._router} can be made: {refused.text}"
+                return AskError(Trouble.ROUTER, text, refused.remedy)
+            text = f"no router answers at {self._router}"
+            return AskError(Trouble.ROUTER, text, "Is the router running?")
         if name == "client_http.error.request_error":
             return AskError(
                 Trouble.ROUTER,

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from hostmanager.agent.loop import without_extras
+from hostmanager.agent.tls import tls_failure
 from hostmanager.cli.check_found import About, Report
 from hostmanager.site.problems import Severity, shown
 from hostmanager.site.tree import Part
@@ -146,12 +147,17 @@ async def _join(access: Access, limit: float) -> Any:
         remedy = "Is there TLS on this port? Else write ws://." if url.scheme == "wss" else ""
         raise Trouble("wamp_server", text, remedy, away=True) from None
     except ssl.SSLError as error:
-        text = f"no encrypted connection to {access.server} can be made: {error.reason}."
-        raise Trouble("wamp_server", text, "Check its certificate, or write ws://.") from None
+        raise _tls_trouble("wamp_server", access.server, error) from None
     except OSError as error:
         text = f"no router answers at {access.server}: {_reason(error)}."
         remedy = "Is crossbar running, and does this machine reach its port?"
         raise Trouble("wamp_server", text, remedy, away=True) from None
+
+
+def _tls_trouble(part: str, url: str, error: Exception) -> Trouble:
+    found = tls_failure(error)
+    text, remedy = (found.text, found.remedy) if found else (str(error), "")
+    return Trouble(part, f"no encrypted connection to {url} can be made: {text}.", remedy)
 
 
 def _reason(error: OSError) -> str:
@@ -245,6 +251,8 @@ async def _call(url: str, name: str, access: Access, registered: bool, limit: fl
         text = f"the HTTP bridge at {url} does not answer within {limit:g} s."
         raise Trouble("wamp_http", text, away=True) from None
     except ControlClientError as error:
+        if tls_failure(error) is not None:
+            raise _tls_trouble("wamp_http", url, error) from None
         details = error.args[0] if error.args else []
         told = str(details[4]) if len(details) > 4 else error.strerror or str(error)
         said = " ".join(map(str, details[5])) if len(details) > 5 else ""

@@ -82,7 +82,7 @@ def insist_on_router(answers: Mapping[str, object]) -> None:
     troubles = [answer for answer in found if isinstance(answer, AskError)]
     away = all(error.kind is Trouble.ROUTER for error in troubles)
     if troubles and away and len(troubles) == len(found):
-        raise CommandError(f"{troubles[0]}. Is the router running?", NO_ANSWER)
+        raise CommandError(troubles[0].sentences, NO_ANSWER)
 
 
 def code_of(answers: Answers) -> int:

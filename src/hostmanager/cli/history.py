@@ -100,7 +100,7 @@ def history(args: argparse.Namespace, screen: Screen) -> int:
     answers = in_parallel(work, args.answer_time)
     troubles = [error for error in answers.values() if isinstance(error, AskError)]
     if len(troubles) == len(asked) and all(error.kind is Trouble.ROUTER for error in troubles):
-        raise CommandError(f"{troubles[0]}.", NO_ANSWER)
+        raise CommandError(troubles[0].sentences, NO_ANSWER)
     code, entries = _collect(answers, screen)
     chosen = [entry for entry in entries if _is_chosen(entry, args)]
     _insist(site, hosts, args, chosen)

@@ -81,7 +81,7 @@ def logs(args: argparse.Namespace, screen: Screen) -> int:
     found = look(site, args, hosts_of(site, args))
     away = no_router(found)
     if away is not None:
-        raise CommandError(f"{away}.", NO_ANSWER)
+        raise CommandError(away.sentences, NO_ANSWER)
     rows = [row for row in select(found, args) if row.is_managed]
     if not rows:
         raise CommandError("no manager looks after any of these, so nobody keeps their output.")

@@ -77,7 +77,7 @@ def status(args: argparse.Namespace, screen: Screen) -> int:
     found = look(site, args, hosts)
     away = no_router(found)
     if away is not None:
-        raise CommandError(f"{away}. Is the router running?", NO_ANSWER)
+        raise CommandError(away.sentences, NO_ANSWER)
     chosen = narrowed(found, args)
     if not screen.json:
         from hostmanager.cli.status_table import show  # noqa: PLC0415 - rich, not for programs

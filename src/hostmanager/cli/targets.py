@@ -102,7 +102,7 @@ def change(args: argparse.Namespace, screen: Screen) -> int:
     found = look(site, args, hosts_of(site, args))
     away = no_router(found)
     if away is not None:
-        raise CommandError(f"{away}. Nothing was changed.", NO_ANSWER)
+        raise CommandError(f"{away.sentences} Nothing was changed.", NO_ANSWER)
     plan = make_plan(args.command, found, select(found, args), args.pattern)
     _show(plan, screen)
     if args.dry_run:
