@@ -5,10 +5,11 @@ import asyncio
 import hashlib
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
+from hostmanager.agent import record
 from hostmanager.agent.compose_side import ComposeSide
 from hostmanager.agent.folders import output_folder, state_folder
 from hostmanager.agent.host import Host
@@ -19,13 +20,15 @@ from hostmanager.agent.options import (
     access_remarks,
     compose_bin,
     compose_files,
-    make_parser,
     policy_of,
 )
 from hostmanager.drivers.process import Ownership, ProcessDriver, Scribed
 from hostmanager.journal import Journal
 from hostmanager.scribe.client import Scribe
-from hostmanager.site import SiteFile, load
+from hostmanager.site import SiteFile
+
+JOURNAL_TIME = 2.0
+"""Seconds that the end may wait for the journal to be written."""
 
 
 def make_host(settings: Settings, loop: asyncio.AbstractEventLoop) -> Host:
@@ -62,29 +65,13 @@ def _dockers(settings: Settings, say: Callable[[str, str], None]) -> ComposeSide
     )
 
 
-def host_of(
-    args: argparse.Namespace,
-    docker_composes: Sequence[str] = (),
-    docker_service_prefix: str = "ocs-",
-) -> Host:
-    """Make a host for an agent that was set up elsewhere, on the event loop of the reactor.
-
-    Args:
-        args: What `ocs.site_config` made of a command line; the manager's own options that
-            are not in it have their defaults.
-        docker_composes: Compose files to manage, beside those in `args`.
-        docker_service_prefix: What goes before an instance-id in a compose service's name.
-
-    Raises:
-        SiteFileError: The site file cannot be used.
-        ValueError: An option cannot be right.
-    """
-    full = make_parser().parse_args([], argparse.Namespace(**vars(args)))
-    if docker_composes:
-        full.docker_compose = ",".join(docker_composes)
-        full.docker_service_prefix = docker_service_prefix
-    settings, _ = make_settings(full, load(full.site_file, full.site_host))
-    return make_host(settings, asyncio.get_event_loop())
+async def close_host(host: Host, exit_code: int) -> None:
+    """Let go of what a host holds, when its agents have ended or go on without it."""
+    await host.dockers.close()
+    host.driver.close()
+    host.wanted.close()
+    record.manager_ended(host.journal, exit_code)
+    host.journal.close(JOURNAL_TIME)
 
 
 def make_settings(args: argparse.Namespace, site: SiteFile) -> tuple[Settings, list[str]]:

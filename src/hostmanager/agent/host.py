@@ -244,6 +244,8 @@ class Host:
             RequestError: A request makes no sense; nothing was changed.
             NotRunningError: The manager process does not run; nothing was changed.
         """
+        if not self.running:
+            raise NotRunningError
         if not reload_config:
             return self.set_targets(requests)
         async with self._reading:

@@ -20,7 +20,7 @@ from typing import Any
 
 from hostmanager.agent import early_signals, record
 from hostmanager.agent.alone import AnotherManagerError, claim
-from hostmanager.agent.assembly import make_host, make_settings
+from hostmanager.agent.assembly import close_host, make_host, make_settings
 from hostmanager.agent.folders import FolderError
 from hostmanager.agent.host import Before, NotRunningError
 from hostmanager.agent.log_file import OwnFileHandler
@@ -50,9 +50,6 @@ LAUNCHING_SWITCH_INTERVAL = 0.0005
 
 GOODBYE_TIME = 0.2
 """Seconds that saying goodbye to the router may take."""
-
-JOURNAL_TIME = 2.0
-"""Seconds that the end may wait for the journal to be written."""
 
 
 def main(args: Sequence[str] | None = None, prog: str | None = None) -> None:
@@ -144,11 +141,7 @@ class Program:
             log.exception("the manager failed; its agents are being ended")
             self.exit_code = EXIT_FAILED
             self.loop.run_until_complete(self.host.end())
-        self.loop.run_until_complete(self.host.dockers.close())
-        self.host.driver.close()
-        self.host.wanted.close()
-        record.manager_ended(self.host.journal, self.exit_code)
-        self.host.journal.close(JOURNAL_TIME)
+        self.loop.run_until_complete(close_host(self.host, self.exit_code))
         return self.exit_code
 
     def _before(self) -> Before:

@@ -7,6 +7,7 @@ docstrings of the operations are shown to operators by their clients.
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
+from functools import wraps
 from typing import Any
 
 from ocs import ocs_agent
@@ -15,10 +16,10 @@ from twisted.internet.defer import Deferred, succeed
 
 from hostmanager.agent import record
 from hostmanager.agent.access import READING
-from hostmanager.agent.assembly import host_of
 from hostmanager.agent.connection import RouterSession
+from hostmanager.agent.embedded import Embedded, EmbeddingError
 from hostmanager.agent.history import answer as answer_history
-from hostmanager.agent.host import Answer, Host, NotRunningError
+from hostmanager.agent.host import Answer, Before, Host, NotRunningError
 from hostmanager.agent.tail import answer_output
 from hostmanager.agent.views import SessionData, session_data
 from hostmanager.core.requests import RequestError
@@ -35,12 +36,46 @@ BEGINNING = 5.0
 MESSAGES_KEPT = 200
 """A browser gets all messages of a session each second."""
 
+NOT_RUNNING = (
+    "The manager process is not running, so nothing was done. Start it first (manager.start())."
+)
+
 Result = tuple[bool, str]
+Work = Callable[["HostManager", Any, dict[str, Any]], Coroutine[Any, Any, Result]]
+Operation = Callable[..., "Deferred[Result]"]
 
 
 def as_deferred(coroutine: Coroutine[Any, Any, Result]) -> "Deferred[Result]":
     """Run a coroutine on the loop; Twisted is told of its end."""
     return Deferred.fromFuture(asyncio.ensure_future(coroutine))
+
+
+def operation(*, noted: bool = True) -> Callable[[Work], Operation]:
+    """Make an operation of OCS from a coroutine method.
+
+    OCS has screened the parameters; whoever else calls it may give any, or none.
+
+    Args:
+        noted: Whether the journal says that it was asked for, and what came of it.
+    """
+
+    def deco(work: Work) -> Operation:
+        @wraps(work)
+        def called(self: "HostManager", session: Any, params: Any = None) -> "Deferred[Result]":
+            try:
+                screens = called._ocs_prescreen  # type: ignore[attr-defined] # by @ocs_agent.param
+                given = ocs_agent.ParamHandler(params).batch(screens)
+                self.prepare(work.__name__)
+            except (ocs_agent.ParamError, EmbeddingError, NotRunningError) as error:
+                return succeed((False, str(error)))
+            answer = work(self, session, given)
+            return as_deferred(
+                self.note(work.__name__, session, given, answer) if noted else answer
+            )
+
+        return called
+
+    return deco
 
 
 class HostManager:
@@ -50,8 +85,8 @@ class HostManager:
         agent: The OCS agent that the operations belong to.
         docker_composes: Compose files to manage.
         docker_service_prefix: What goes before an instance-id in a compose service's name.
-        host: What does the work; default: one made from the agent's `site_args`, on the
-            running event loop.
+        host: What does the work; default: one made from the agent's `site_args` when the
+            `manager` process is started, on the event loop that runs then.
         leave: Called once `die` has done its work and was answered; default: stops the reactor.
     """
 
@@ -67,9 +102,8 @@ class HostManager:
         self.agent = agent
         self.docker_composes = list(docker_composes)
         self.docker_service_prefix = docker_service_prefix
-        self.host = host or host_of(agent.site_args, docker_composes, docker_service_prefix)
-        if host is None:
-            asyncio.get_event_loop().call_soon(self.host.dockers.start)
+        self._host = host
+        self._before: Before | None = None
         self._leave = leave or _stop_reactor_soon
         self._closing = False
         self._disown = self._disown_dockers = False
@@ -79,10 +113,22 @@ class HostManager:
         self._begun = asyncio.Event()  # what comes while it is reading its site config waits
         self._begun.set()
 
+    @property
+    def host(self) -> Host:
+        """What does the work.
+
+        Raises:
+            NotRunningError: There is none yet; the text is for people.
+        """
+        if self._host is None:
+            raise NotRunningError(NOT_RUNNING)
+        return self._host
+
     def register(self) -> None:
         """Register all operations with the agent; what only reads is open to every client."""
         agent = self.agent
-        rule: dict[str, Any] = {"blocking": False, "min_privs": self.host.settings.min_privs}
+        min_privs = getattr(agent.site_args, "min_privs", 1)
+        rule: dict[str, Any] = {"blocking": False, "min_privs": min_privs}
         read: dict[str, Any] = {"blocking": False, "min_privs": READING}
         agent.register_process("manager", self.manager, self._stop_manager, **rule)
         agent.register_task("update", self.update, **rule)
@@ -94,27 +140,54 @@ class HostManager:
         if isinstance(agent, RouterSession):
             agent.queued |= {"update", "history", "output"}
 
-    async def _noted(
+    def prepare(self, name: str) -> None:
+        """Make ready for an operation.
+
+        Raises:
+            EmbeddingError: The manager cannot be run by this program.
+            NotRunningError: It has not been started yet.
+        """
+        if name == "manager":
+            if self._host is None:
+                self._set_up()
+            self._stop_asked = asyncio.Event()
+        elif self._host is None:
+            raise NotRunningError(NOT_RUNNING)
+
+    def _set_up(self) -> None:
+        embedded = Embedded(self.agent.site_args, self.docker_composes, self.docker_service_prefix)
+        self._host, self._before = embedded.host, embedded.before
+        reactor.addSystemEventTrigger("before", "shutdown", self._shut_down, embedded)
+
+    def _shut_down(self, embedded: Embedded) -> "Deferred[Result]":
+        async def end() -> Result:
+            answer = await self.stop()
+            await embedded.close()
+            return answer.ok, answer.text
+
+        return as_deferred(end())
+
+    async def note(
         self,
-        operation: str,
+        name: str,
         session: Any,
         params: dict[str, Any],
         work: Coroutine[Any, Any, Result],
-        *,
-        asked: bool = True,
     ) -> Result:
         """Do what was asked for, and write down both that it was asked for and what came of it."""
-        if asked:
-            record.asked(self.host.journal, operation, session, params)
+        journal = self.host.journal
+        if name != "manager" or not self.host.running:  # else the program itself has begun
+            record.asked(journal, name, session, params)
         result = await work
-        record.answered(self.host.journal, operation, session, params, result)
+        record.answered(journal, name, session, params, result)
         return result
 
     # --- manager ----------------------------------------------------------------------------
 
     @ocs_agent.param("requests", default=[])
     @ocs_agent.param("reload_config", default=True, type=bool)
-    def manager(self, session: Any, params: dict[str, Any]) -> "Deferred[Result]":
+    @operation()
+    async def manager(self, session: Any, params: dict[str, Any]) -> Result:
         """manager(requests=[], reload_config=True)
 
         **Process** - Keep the agents of this host as they are wanted: up or
@@ -135,14 +208,7 @@ class HostManager:
           how often it was restarted, how it ended last and what it said
           (``last_exit``), and a ``message`` if something is wrong with it.
         """
-        self._stop_asked = asyncio.Event()
-        work = self._manage(session, params, self._stop_asked)
-        asked = not self.host.running  # else the program itself has begun
-        return as_deferred(self._noted("manager", session, params, work, asked=asked))
-
-    async def _manage(
-        self, session: Any, params: dict[str, Any], stop_asked: asyncio.Event
-    ) -> Result:
+        stop_asked = self._stop_asked
         if self._closing:
             return False, "The host manager is about to exit; nothing is started any more."
         self._idle.clear()
@@ -156,7 +222,7 @@ class HostManager:
             if not self.host.running:
                 self._begun.clear()
                 try:
-                    await self._begin(session, params)
+                    await self._begin(params)
                 finally:
                     self._begun.set()
             await stop_asked.wait()
@@ -170,23 +236,24 @@ class HostManager:
             self.host.say = self.host.say_later
             self._idle.set()
 
-    async def _begin(self, session: Any, params: dict[str, Any]) -> None:
+    async def _begin(self, params: dict[str, Any]) -> None:
         if params["reload_config"]:
-            await self._reload_config(session, params["requests"])
+            before, self._before = self._before, None
+            self.host.begin(await self.host.read_site(), params["requests"], before)
         else:
             self.host.begin_again(params["requests"])
         if not_kept := await self.host.wanted.kept():
-            say(session, not_kept)
+            self.host.say(not_kept)
 
-    async def _reload_config(self, session: Any, requests: Any = ()) -> Answer:
-        """Read the site config; begin with it, or, if running, follow its changes."""
-        if self.host.running:
-            return await self.host.update(requests, reload_config=True)
-        return self.host.begin(await self.host.read_site(), requests)
+    def _reload_config(self, session: Any = None) -> "Deferred[Result]":
+        """Read the site config again, and follow its changes."""
+        return self.update(session, {"reload_config": True})
 
     def _stop_manager(self, session: Any, params: Any) -> "Deferred[Result]":
         session.set_status("stopping")
-        if not self._closing:  # OCS does not tell who stops it; the session is that of the start
+        if (
+            self._host and not self._closing
+        ):  # OCS does not tell who stops it; the session is that of the start
             record.asked(self.host.journal, "manager stop", None, {})
         self._stop_asked.set()
         return succeed((True, "All agents are being stopped."))
@@ -195,7 +262,8 @@ class HostManager:
 
     @ocs_agent.param("requests", default=[])
     @ocs_agent.param("reload_config", default=False, type=bool)
-    def update(self, session: Any, params: dict[str, Any]) -> "Deferred[Result]":
+    @operation()
+    async def update(self, session: Any, params: dict[str, Any]) -> Result:
         """update(requests=[], reload_config=False)
 
         **Task** - Say which agents should be up or down. Returns at once;
@@ -219,16 +287,10 @@ class HostManager:
 
             client.update(reload_config=True)
         """
-        return as_deferred(self._noted("update", session, params, self._update(session, params)))
-
-    async def _update(self, session: Any, params: dict[str, Any]) -> Result:
         with suppress(TimeoutError):  # a disk that hangs; what is so then is said below
             await asyncio.wait_for(self._begun.wait(), BEGINNING)
         try:
-            if params["reload_config"]:
-                answer = await self._reload_running(session, params["requests"])
-            else:
-                answer = self.host.set_targets(params["requests"])
+            answer = await self.host.update(params["requests"], params["reload_config"])
         except RequestError as error:
             self.host.say(f"Refused: {error}")
             return False, str(error)
@@ -238,27 +300,20 @@ class HostManager:
                     f"The manager process has been reading the site config for {BEGINNING:g} s and "
                     "more (a slow plugin, or a slow disk), so nothing was done. Ask again soon."
                 )
-            return False, (
-                "The manager process is not running, so nothing was done. Start it first "
-                "(manager.start())."
-            )
+            return False, NOT_RUNNING
         if answer.lines:
             self.host.say(f"Told: {answer.brief}")
         not_kept = await self.host.wanted.kept()
         session.data = {"not_kept": not_kept}
         return answer.ok, " ".join(filter(None, (answer.text, not_kept)))
 
-    async def _reload_running(self, session: Any, requests: Any) -> Answer:
-        if not self.host.running:
-            raise NotRunningError
-        return await self._reload_config(session, requests)
-
     # --- history ----------------------------------------------------------------------------
 
     @ocs_agent.param("instance_id", default=None)
     @ocs_agent.param("limit", default=100)
     @ocs_agent.param("since", default=None)
-    def history(self, session: Any, params: dict[str, Any]) -> "Deferred[Result]":
+    @operation(noted=False)
+    async def history(self, session: Any, params: dict[str, Any]) -> Result:
         """history(instance_id=None, limit=100, since=None)
 
         **Task** - Say what happened: who asked for what, which agents were
@@ -281,14 +336,15 @@ class HostManager:
           ``launch``, ``exit``, ``state``, ``output`` and ``journal``. An
           answer of more than 1000 entries is forgotten after a minute.
         """
-        return as_deferred(answer_history(self.host.journal, session, params))
+        return await answer_history(self.host.journal, session, params)
 
     # --- output -----------------------------------------------------------------------------
 
     @ocs_agent.param("instance_id")
     @ocs_agent.param("lines", default=100)
     @ocs_agent.param("since", default=None)
-    def output(self, session: Any, params: dict[str, Any]) -> "Deferred[Result]":
+    @operation(noted=False)
+    async def output(self, session: Any, params: dict[str, Any]) -> Result:
         """output(instance_id, lines=100, since=None)
 
         **Task** - The newest lines that an agent printed, of earlier runs,
@@ -306,12 +362,13 @@ class HostManager:
           long as there is one; ``file`` is null then. ``files`` are all
           that there are, older ones included.
         """
-        return as_deferred(answer_output(self.host, session, params))
+        return await answer_output(self.host, session, params)
 
     # --- compose services -------------------------------------------------------------------
 
     @ocs_agent.param("_")
-    def remove_orphans(self, session: Any, params: dict[str, Any]) -> "Deferred[Result]":
+    @operation()
+    async def remove_orphans(self, session: Any, params: dict[str, Any]) -> Result:
         """remove_orphans()
 
         **Task** - Stop and remove orphaned containers: those that run for a
@@ -319,11 +376,11 @@ class HostManager:
         ``session.data['orphans']`` of the manager process. Containers of
         other compose files are left alone.
         """
-        work = self.host.dockers.remove_orphans(lambda text: say(session, text))
-        return as_deferred(self._noted("remove_orphans", session, {}, work))
+        return await self.host.dockers.remove_orphans(lambda text: say(session, text))
 
     @ocs_agent.param("_")
-    def docker_pull(self, session: Any, params: dict[str, Any]) -> "Deferred[Result]":
+    @operation()
+    async def docker_pull(self, session: Any, params: dict[str, Any]) -> Result:
         """docker_pull()
 
         **Task** - Pull the images that the compose files name. Containers
@@ -331,14 +388,14 @@ class HostManager:
         whether a newer image is there now (``restart_required``). An image
         that cannot be pulled keeps no other from being pulled.
         """
-        work = self.host.dockers.pull(lambda text: say(session, text))
-        return as_deferred(self._noted("docker_pull", session, {}, work))
+        return await self.host.dockers.pull(lambda text: say(session, text))
 
     # --- die --------------------------------------------------------------------------------
 
     @ocs_agent.param("disown_dockers", default=False, type=bool)
     @ocs_agent.param("disown", default=False, type=bool)
-    def die(self, session: Any, params: dict[str, Any]) -> "Deferred[Result]":
+    @operation()
+    async def die(self, session: Any, params: dict[str, Any]) -> Result:
         """die(disown_dockers=False, disown=False)
 
         **Task** - Stop all agents, then end the host manager itself. It can
@@ -351,9 +408,6 @@ class HostManager:
             of this host, which takes them over as they are: for an upgrade
             that no agent notices.
         """
-        return as_deferred(self._noted("die", session, params, self._die(params)))
-
-    async def _die(self, params: dict[str, Any]) -> Result:
         answer = await self.stop(disown=params["disown"], disown_dockers=params["disown_dockers"])
         self._leave()
         return answer.ok, answer.text

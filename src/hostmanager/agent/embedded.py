@@ -1,0 +1,88 @@
+"""The manager in a program that is not ours: OCS's usual `main`, with `HostManager(agent)`.
+
+Such a program has a reactor and an agent of OCS already. What the manager needs beyond that is
+made when its process is started, not before: until then, whatever OCS gives will do.
+"""
+
+import argparse
+from collections.abc import Sequence
+from typing import Any
+
+from twisted.internet import reactor
+
+from hostmanager.agent import record
+from hostmanager.agent.alone import AnotherManagerError, claim
+from hostmanager.agent.assembly import close_host, make_host, make_settings
+from hostmanager.agent.folders import FolderError
+from hostmanager.agent.host import Before
+from hostmanager.agent.options import Settings, make_parser
+from hostmanager.site import SiteFileError, load
+
+INSTALL = "from twisted.internet import asyncioreactor; asyncioreactor.install()"
+
+
+class EmbeddingError(Exception):
+    """The manager cannot be run by this program; the text is for people."""
+
+
+class Embedded:
+    """What the manager of another program works with.
+
+    Args:
+        args: What `ocs.site_config` made of the command line; the manager's own options that are
+            not in it have their defaults.
+        docker_composes: Compose files to manage, beside those in `args`.
+        docker_service_prefix: What goes before an instance-id in a compose service's name.
+
+    Attributes:
+        host: What does the work.
+        before: What there was before it.
+
+    Raises:
+        EmbeddingError: This reactor, these arguments or this site config will not do.
+    """
+
+    def __init__(
+        self, args: Any, docker_composes: Sequence[str], docker_service_prefix: str
+    ) -> None:
+        loop = _loop_of_reactor()
+        try:
+            settings = _settings(args, docker_composes, docker_service_prefix)
+            self._alone = claim(settings.state_dir, settings.key)
+        except (SiteFileError, FolderError, AnotherManagerError, ValueError) as error:
+            raise EmbeddingError(str(error)) from None
+        except (AttributeError, TypeError) as error:
+            raise EmbeddingError(
+                f"The agent's site_args are not those of ocs.site_config.parse_args: {error}"
+            ) from None
+        self.host = make_host(settings, loop)
+        record.manager_started(self.host.journal)
+        forced = getattr(args, "initial_state", None)
+        recalled = self.host.wanted.recall(forced=forced is not None)
+        self.before = Before(self.host.driver.survey(), recalled, forced)
+        self.host.dockers.start()
+
+    async def close(self) -> None:
+        """Let go of everything, when all agents have ended."""
+        await close_host(self.host, 0)
+        self._alone.close()
+
+
+def _loop_of_reactor() -> Any:
+    loop = getattr(reactor, "_asyncioEventloop", None)  # it may not be turning yet
+    if loop is None:
+        raise EmbeddingError(
+            f"The host manager needs Twisted's asyncio reactor; this program runs on "
+            f"{type(reactor).__name__}. Write `{INSTALL}` before its first import of ocs, or use "
+            "`python -m hostmanager.agent`."
+        )
+    return loop
+
+
+def _settings(args: Any, docker_composes: Sequence[str], docker_service_prefix: str) -> Settings:
+    full = make_parser().parse_args([], argparse.Namespace(**vars(args)))
+    if docker_composes:
+        full.docker_compose = ",".join(docker_composes)
+        full.docker_service_prefix = docker_service_prefix
+    settings, _ = make_settings(full, load(full.site_file, full.site_host))
+    return settings
