@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from hostmanager.agent import early_signals, record
+from hostmanager.agent import early_signals, pid1, record
 from hostmanager.agent.alone import AnotherManagerError, claim
 from hostmanager.agent.assembly import close_host, make_host, make_settings
 from hostmanager.agent.folders import FolderError
@@ -60,6 +60,7 @@ def main(args: Sequence[str] | None = None, prog: str | None = None) -> None:
         prog: Name of the command for its help.
     """
     early_signals.install()  # by whoever imports this, too late for some; then here
+    pid1.leave_process_1()
     argv = list(sys.argv[1:] if args is None else args)
     line = take(os.environ)  # before anything is launched that could inherit it
     try:

@@ -6,9 +6,10 @@ import sys
 def main() -> None:
     """Run the process's command line."""
     if sys.argv[1:2] == ["run"]:
-        from hostmanager.agent import early_signals  # noqa: PLC0415 - see there
+        from hostmanager.agent import early_signals, pid1  # noqa: PLC0415 - see there
 
         early_signals.install()
+        pid1.leave_process_1()
     from hostmanager.cli.main import main as run  # noqa: PLC0415 - after that
 
     run()
