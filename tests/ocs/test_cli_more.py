@@ -99,7 +99,7 @@ def test_history_tells_of_all_hosts_who_did_what_and_what_died(place):
 def test_history_of_an_agent_that_is_no_more_is_there(place):
     two_hosts(place)
     place.write(daq1=[instance("fake1")], daq2=[instance("cam1")])
-    assert place.run("reload").code == 0
+    assert place.run("reload", "--yes").code == 0
     wait_for(lambda: "fake2" not in place.states(), 20, "it to be forgotten")
     done = place.run("history", "fake2")
     assert done.code == 0
@@ -144,6 +144,18 @@ def test_diff_says_what_a_reload_does(place):
     }
     before = processes_of(place.site)
     done = place.run("reload", "--host", "daq1")
+    assert done.code == 2
+    assert done.err.splitlines() == [
+        "hostmanager reload: daq1: gone: TinyAgent: would be stopped and forgotten",
+        "hostmanager reload: daq1: other: TinyAgent (host) would be ended, then TinyAgent9 (host) "
+        "started",
+        "hostmanager reload: This would end 2 agents. Use --yes, if that is meant. "
+        "Nothing was done.",
+    ]
+    shown = on_a_terminal(place, "reload", "--host", "daq1", columns=200, typed={"[y/N]": "n\r"})
+    assert shown.endswith("nothing was done.\r\nexit 1")
+    assert (place.site.signals("gone"), place.site.signals("other")) == ([], [])
+    done = place.run("reload", "--host", "daq1", "--yes")
     assert done.code == 0
     assert done.out.startswith("daq1: Site config read: 2 new, 1 changed class, ")
     wait_states(place, new="up", later="down", same="up", args="up")

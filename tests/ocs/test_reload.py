@@ -1,6 +1,7 @@
 """The site file is edited while agents run: what follows (contract, section 4, reload rules)."""
 
 import signal
+import time
 from typing import Any
 
 import yaml
@@ -204,6 +205,25 @@ BROKEN_FILES = {
     "hosts: {testhost: {}}\n",
     "no text": "\x00\x01",
 }
+
+
+def test_a_file_that_is_being_written_is_read_when_it_is_complete(site, begin):
+    hm = begin(instance("a"), instance("b"))
+    before = wait_ready(site, "a", "b")
+    whole = site.file.read_text()
+    begun = whole.index("- instance-id: b")
+    with site.file.open("w") as file:
+        file.write(whole[:begun])
+        file.flush()
+        hm.update.start(reload_config=True)
+        time.sleep(0.3)  # somebody's editor, or git, or scp
+        file.write(whole[begun:])
+    ok, text = outcome(hm.update.wait(timeout=60))
+    assert ok, text
+    assert "no change" in text
+    assert {name: [pid] for name, pid in before.items()} == {
+        name: pids for name, pids in processes_of(site).items() if name in before
+    }
 
 
 def test_a_broken_file_changes_nothing_says_why_and_down_works_meanwhile(site, begin):

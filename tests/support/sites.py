@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -103,9 +104,14 @@ class Site:
         self.write_text(yaml.safe_dump(data, sort_keys=False))
 
     def write_text(self, text: str) -> None:
-        """Write the site file, right or wrong; readers see the old one or the new one."""
+        """Write the site file, right or wrong; readers see the old one or the new one.
+
+        Its time is that of a file which has been there for a while: managers wait for others.
+        """
         draft = self.folder / "site.yaml.draft"
         draft.write_text(text)
+        then = time.time() - 5
+        os.utime(draft, (then, then))
         draft.replace(self.file)
 
     def hub(self) -> dict[str, Any]:

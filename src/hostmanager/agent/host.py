@@ -27,7 +27,7 @@ from hostmanager.core.requests import Request
 from hostmanager.core.supervisor import Supervisor
 from hostmanager.drivers.process import Conditions
 from hostmanager.journal import Journal, follow
-from hostmanager.site import SiteFile, SiteFileError, load, probe, with_known_classes
+from hostmanager.site import SiteFile, SiteFileError, load_settled, probe, with_known_classes
 from hostmanager.site.difference import Difference, difference
 
 log = logging.getLogger(__name__)
@@ -374,6 +374,6 @@ def _is_gone(instance_id: str, site: SiteFile | SiteFileError) -> bool:
 
 def _load(settings: Settings) -> SiteFile | SiteFileError:
     try:
-        return load(settings.site_file, settings.host)
+        return load_settled(settings.site_file, settings.host)
     except SiteFileError as error:
         return error

@@ -34,6 +34,7 @@ from hostmanager.site import (
     UsageError,
     effective_args,
     finish_probe,
+    load_settled,
     start_probe,
     with_known_classes,
 )
@@ -73,7 +74,7 @@ def main(args: Sequence[str] | None = None, prog: str | None = None) -> None:
         )
         raise SystemExit(EXIT_USAGE) from None
     try:
-        namespace, site = effective_args(make_parser(prog), argv, os.environ)
+        namespace, site = effective_args(make_parser(prog), argv, os.environ, read=load_settled)
         if namespace.quiet:
             _be_quiet()
         settings, remarks = make_settings(namespace, site)

@@ -156,6 +156,14 @@ def _of_host(host: HostEntry, session: Mapping[str, Any]) -> list[Change]:
     return changes(host, data.get("child_states") or [])
 
 
+def ending(host: HostEntry, session: Mapping[str, Any]) -> list[Change]:
+    """The changes that would end an agent which runs, or is to."""
+    children = (session.get("data") or {}).get("child_states") or []
+    alive = {str(c["instance_id"]) for c in children if c["next_action"] != "down"}
+    found = _of_host(host, session)
+    return [c for c in found if c.what in ("stop", "replace") and c.instance_id in alive]
+
+
 def _show(host: str, found: Sequence[Change], screen: Screen) -> None:
     if not found:
         screen.line(f"{host}: no change")

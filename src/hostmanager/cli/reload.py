@@ -3,7 +3,19 @@
 import argparse
 from typing import Any
 
-from hostmanager.cli.each import as_json, code_of, crew, have_done, tell
+from hostmanager.cli.asking import AskError, in_parallel
+from hostmanager.cli.diff import ending
+from hostmanager.cli.each import (
+    Crew,
+    as_json,
+    code_of,
+    crew,
+    have_done,
+    insist_on_router,
+    tell,
+)
+from hostmanager.cli.errors import NOT_REACHED, CommandError
+from hostmanager.cli.human import counted
 from hostmanager.cli.options import add_common, add_hosts, exit_status, new_parser, seconds
 from hostmanager.cli.screen import Screen, guarded
 from hostmanager.cli.sites import read_site
@@ -14,7 +26,8 @@ TIMEOUT = 30.0
 DESCRIPTION = """\
 Have the managers read the site config again, as it is on their hosts, and follow what has
 changed: new agents are started, those that are gone from it are stopped and forgotten, and all
-others are left alone; `hostmanager diff` tells before what will happen. What is wrong with the
+others are left alone; `hostmanager diff` tells before what will happen. Where agents that run would
+be ended, going by the site config as it is read here, it is asked first. What is wrong with the
 file is shown with line and column, and changes nothing."""
 
 EPILOG = f"""\
@@ -27,6 +40,8 @@ EPILOG = f"""\
 examples:
   hostmanager diff && echo nothing to do || hostmanager reload
   hostmanager reload --host daq1
+  hostmanager reload --yes
+      from a script: without a terminal, nobody can be asked whether agents may be ended
 """
 
 
@@ -34,6 +49,7 @@ def add_parser(subparsers: Any) -> None:
     """Add the subcommand."""
     parser = new_parser(subparsers, "reload", DESCRIPTION, EPILOG)
     add_hosts(parser)
+    parser.add_argument("--yes", "-y", action="store_true", help="do not ask before agents end")
     parser.add_argument(
         "--timeout",
         type=seconds,
@@ -47,6 +63,8 @@ def add_parser(subparsers: Any) -> None:
 def reload(args: argparse.Namespace, screen: Screen) -> int:
     """Have it read again."""
     who = crew(read_site(args), args)
+    if not args.yes:
+        _ask(who, args, screen)
     answers = have_done(
         who,
         lambda man: lambda: man.run("update", args.timeout, reload_config=True),
@@ -55,6 +73,31 @@ def reload(args: argparse.Namespace, screen: Screen) -> int:
     )
     tell(answers, screen)
     return screen.answer(code_of(answers), hosts=as_json(answers))
+
+
+def _ask(who: Crew, args: argparse.Namespace, screen: Screen) -> None:
+    """Ask before agents end; a slip in the file may be why.
+
+    Raises:
+        CommandError: It is not agreed, or there is nobody to be asked.
+    """
+    sessions = in_parallel({h: man.session for h, man in who.managers.items()}, args.answer_time)
+    insist_on_router(sessions)
+    ends = [
+        f"{host}: {change.instance_id}: {change.text}"
+        for host, session in sessions.items()
+        if not isinstance(session, AskError)
+        for change in ending(who.site.hosts[host], session)
+    ]
+    if not ends:
+        return
+    for line in ends:
+        screen.remark(line)
+    which = f"This would end {counted(len(ends), 'agent')}."
+    if not screen.can_ask:
+        raise CommandError(f"{which} Use --yes, if that is meant. Nothing was done.")
+    if not screen.ask(f"{which} Go on?"):
+        raise CommandError("nothing was done.", NOT_REACHED)
 
 
 run = guarded(reload)

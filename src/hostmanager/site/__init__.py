@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from hostmanager.site.difference import Difference
     from hostmanager.site.options import UsageError, effective_args, resolve_site_file
     from hostmanager.site.problems import Problem, Severity, SiteFileError
+    from hostmanager.site.settled import load_settled
     from hostmanager.site.sitefile import SiteFile, load, load_all, with_known_classes
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "finish_probe",
     "load",
     "load_all",
+    "load_settled",
     "probe",
     "resolve_site_file",
     "start_probe",
@@ -38,6 +40,7 @@ _MODULES = {
     "difference": ("Difference",),
     "options": ("UsageError", "effective_args", "resolve_site_file"),
     "problems": ("Problem", "Severity", "SiteFileError"),
+    "settled": ("load_settled",),
     "sitefile": ("SiteFile", "load", "load_all", "with_known_classes"),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}

@@ -11,7 +11,7 @@ import argparse
 import copy
 import os
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -83,6 +83,7 @@ def effective_args(
     argv: Sequence[str],
     environ: Mapping[str, str],
     agent_class: str = MANAGER_CLASS,
+    read: Callable[[Path, str], SiteFile] = load,
 ) -> tuple[argparse.Namespace, SiteFile]:
     """Parse an agent's command line, filled up from the environment and the site file.
 
@@ -92,6 +93,7 @@ def effective_args(
         argv: The command line, without the program's name.
         environ: The environment.
         agent_class: The class whose entry in the site file is ours.
+        read: Reads the site file, for a host.
 
     Returns:
         The options, as `ocs.site_config.parse_args` gives them, with `site_file` absolute
@@ -109,7 +111,7 @@ def effective_args(
     given = _with_environment(_joined(argv), environ)
     _refuse_unknown(complete, given)  # whatever else there is to be said of the site file
     asked = _pre_parse(given)
-    site_file = load(resolve_site_file(asked, environ), asked.site_host or socket.gethostname())
+    site_file = read(resolve_site_file(asked, environ), asked.site_host or socket.gethostname())
     entry = _own_entry(site_file, asked.instance_id, agent_class)
     args = _parse(complete, given, entry, site_file)
     _add_site(args, site_file)
