@@ -9,7 +9,7 @@ BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 TESTS ?= tests
 
-.PHONY: help setup demo test faults lint docs bench clean
+.PHONY: help setup demo test faults lint requirements docs bench clean
 
 help:  ## What there is to make
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -47,6 +47,11 @@ $(VENV)/.docs-ready: $(READY)
 
 docs: $(VENV)/.docs-ready  ## The documentation as a site, in build/docs; a warning is an error
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going -q docs build/docs
+
+requirements: $(READY)  ## requirements.txt anew, with hashes (all of it newer: REQUIREMENTS_ARGS=--upgrade)
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+	  --no-emit-index-url --custom-compile-command "make requirements" $(REQUIREMENTS_ARGS) \
+	  --output-file requirements.txt pyproject.toml
 
 bench: $(READY)  ## Ours beside the reference, in one run (BENCH_ARGS="--quick")
 	$(BIN)/python -m bench $(BENCH_ARGS)

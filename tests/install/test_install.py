@@ -35,6 +35,8 @@ print("\\n".join(names))
 
 SOURCE = ROOT / "src"
 
+REQUIREMENTS = ROOT / "requirements.txt"
+
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory) -> Path:
@@ -85,6 +87,7 @@ def test_the_wheel_from_the_sdist_has_all_files(built, wheel):
     with tarfile.open(sdist) as archive:
         inside = {name.partition("/")[2] for name in archive.getnames()}
     assert {"pyproject.toml", "README.md", "LICENSE", "docs/install.md"} <= inside
+    assert "requirements.txt" in inside
 
 
 def test_what_is_only_for_trying_it_out_is_not_required(wheel, tmp_path):
@@ -95,6 +98,22 @@ def test_what_is_only_for_trying_it_out_is_not_required(wheel, tmp_path):
     required = [text for text in found.requires or () if "extra ==" not in text]
     assert any(text.lower().startswith("twisted[tls]") for text in required)
     assert not any("crossbar" in text or "pytest" in text for text in required)
+
+
+@pytest.mark.parametrize("version", list(PYTHONS))
+def test_the_hashed_requirements_are_enough(version, wheel, tmp_path):
+    environment = Environment(tmp_path / "env", PYTHONS[version])
+    environment.install("--require-hashes", "-r", REQUIREMENTS)
+    environment.install("--no-deps", wheel)
+    environment.check_requirements()
+    done = environment.run("hostmanager", "status", "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_hashed_requirements_name_no_index():
+    text = REQUIREMENTS.read_text()
+    assert "://" not in text
+    assert not [line for line in text.splitlines() if line.startswith("-")]
 
 
 def test_all_that_is_required_is_there(plain):
@@ -123,6 +142,17 @@ def test_each_subcommand_has_help(plain, command):
 def test_the_agent_as_a_module_has_help(plain):
     done = plain.run("python", "-m", "hostmanager.agent", "--help")
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_an_engine_by_ssh_names_the_extra_that_is_missing(plain):
+    code = "import asyncio; from hostmanager.drivers.compose.engine import Engine\n"
+    code += "async def main(): Engine('ssh://me:secret@daq1')\nasyncio.run(main())"
+    done = plain.run("python", "-c", code)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].endswith(
+        "EngineError: The Docker Engine at ssh://me@daq1 cannot be used: for ssh, a library is "
+        "missing here. Install the extra that has it: pip install 'ocs-hostmanager[ssh]'."
+    )
 
 
 def _class_of(site: Site, router, instance_id: str) -> object:

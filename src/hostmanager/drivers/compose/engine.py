@@ -11,9 +11,11 @@ import errno
 import json
 import logging
 import os
+import re
 import shutil
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +39,12 @@ START_TIME = 60.0
 STOP_MARGIN = 15.0
 """Seconds beyond its grace period that the engine may take to stop a container."""
 
-UNIX = "unix://"
+UNIX, SSH = "unix://", "ssh://"
+
+SSH_REMEDY = "Install the extra that has it: pip install 'ocs-hostmanager[ssh]'"
+
+_PASSWORD = re.compile(r"(//[^:/@]*):[^/]*@")
+"""In an address: it is not shown."""
 
 DEFAULT = f"{UNIX}/var/run/docker.sock"
 
@@ -85,7 +92,7 @@ class Engine:
     """One connection to an engine."""
 
     def __init__(self, endpoint: str) -> None:
-        self.endpoint = endpoint
+        self.endpoint = _PASSWORD.sub(r"\1@", endpoint)
         self._connector: aiohttp.BaseConnector | None = None
         try:
             if endpoint.startswith(UNIX):
@@ -95,8 +102,12 @@ class Engine:
                 self._docker = aiodocker.Docker(url=f"{UNIX}localhost", connector=self._connector)
             else:
                 self._docker = aiodocker.Docker(url=endpoint)
-        except (ValueError, OSError) as error:
-            raise EngineError(f"The Docker Engine at {endpoint} cannot be used: {error}.") from None
+        except (aiodocker.DockerError, ValueError, OSError) as error:
+            why = error.message if isinstance(error, aiodocker.DockerError) else str(error)
+            if endpoint.startswith(SSH) and find_spec("asyncssh") is None:
+                why = f"for ssh, a library is missing here. {SSH_REMEDY}"
+            text = f"The Docker Engine at {self.endpoint} cannot be used: {why.rstrip('.')}."
+            raise EngineError(text) from None
 
     async def close(self) -> None:
         """Let go of the connection."""
