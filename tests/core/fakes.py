@@ -101,6 +101,7 @@ class Behaviour:
         stops_after: Seconds that it takes to heed one.
         leaves: How many others it leaves behind.
         remnants_ignore: The means that those do not heed.
+        cpu: Seconds of CPU that a run takes, or None: nobody can tell.
     """
 
     fails_at: str | None = None
@@ -111,6 +112,7 @@ class Behaviour:
     stops_after: float = 0.0
     leaves: int = 0
     remnants_ignore: frozenset[StopStep] = frozenset()
+    cpu: float | None = 0.0
 
 
 OBEYS = Behaviour()
@@ -235,10 +237,10 @@ class FakeDriver:
         process.alive = False
         if process.remnants:
             who = tuple(f"pid {process.pid}{n}: child" for n in range(process.remnants))
-            process.report(ev.LeftBehind(status, who))
+            process.report(ev.LeftBehind(status, who, process.behaviour.cpu))
         else:
             del self.processes[process.instance_id]
-            process.report(ev.Ended(status))
+            process.report(ev.Ended(status, process.behaviour.cpu))
         process.report(ev.Output((f"last words of {process.pid}",)))
 
     def _remnants_gone(self, process: FakeProcess) -> None:

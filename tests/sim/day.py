@@ -86,6 +86,7 @@ class Day:
             stops_after=uniform(0.0, 15.0) if chance() < 0.3 else 0.0,
             leaves=self.random.randrange(1, 4) if chance() < 0.15 else 0,
             remnants_ignore=frozenset({2} if chance() < 0.3 else ()),
+            cpu=self.random.choice((None, 0.0, 0.05, 0.9)),
         )
 
     def _crash(self) -> None:

@@ -45,13 +45,15 @@ BEHAVIOURS = (
     Behaviour(ends_after=70.0),
     Behaviour(leaves=1, remnants_ignore=frozenset({2})),
     Behaviour(ignores=frozenset({1, 2}), leaves=2),
+    Behaviour(ends_after=1.0, cpu=5.0),
     UNKILLABLE,
 )
 SOMEBODY = st.sampled_from(NAMES)
 KINDS = st.sampled_from([spec, spec, service, service, foreign, obstructed, passive])
 TARGETS = st.sampled_from([Target.UP, Target.DOWN])
 LONGEST_STOP = 10 + 5 + 5 + 5 + 1  # each step, one more for remnants, and a bit
-LONGEST_WAIT = 10 + 25 + 1  # the longest delay, the slowest launch, and a bit
+LONGEST_DELAY = 5 * 5.0 / 0.1 * 1.25  # if all five fail as above: their budget, and jitter
+LONGEST_WAIT = LONGEST_DELAY + 25 + 1  # and the slowest launch, and a bit
 
 
 class AnyOrder(RuleBasedStateMachine):

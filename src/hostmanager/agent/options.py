@@ -9,7 +9,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from hostmanager.core.policy import Policy, RestartPolicy, StopPolicy
+from hostmanager.core.policy import CpuBudget, Policy, RestartPolicy, StopPolicy
 
 DESCRIPTION = """\
 Keep the agents of this host in the state that their operators want.
@@ -183,7 +183,8 @@ def _count(text: str) -> int:
 def policy_of(args: argparse.Namespace) -> Policy:
     """The rules in numbers, as the command line has them."""
     restart = RestartPolicy(max_delay=args.restart_delay_max)
-    return Policy(restart, StopPolicy(interrupt=args.stop_timeout))
+    budget = CpuBudget(cpus=len(os.sched_getaffinity(0)))
+    return Policy(restart, StopPolicy(interrupt=args.stop_timeout), budget)
 
 
 def compose_files(args: argparse.Namespace, working_dir: Path) -> tuple[list[str], list[str]]:

@@ -119,7 +119,8 @@ def message(life: Life, now: Moment) -> str:
         return life.trouble
     if life.state in (State.WAITING, State.STARTING) and life.streak and life.last_exit:
         count = f", {life.streak} failures in a row" if life.streak > 1 else ""
-        return f"It {life.last_exit.status}{count}."
+        reason = life.backoff.reason if life.state is State.WAITING else ""
+        return _sentences(f"It {life.last_exit.status}{count}.", reason)
     if life.restart_required:
         return _outdated(life)
     return ""

@@ -6,7 +6,7 @@ All of them are frozen plain data.
 """
 
 import signal
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import ClassVar
 
@@ -163,9 +163,15 @@ class LaunchFailed:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The process ended and nothing of it is left."""
+    """The process ended and nothing of it is left.
+
+    Attributes:
+        status: How it ended.
+        cpu: Seconds of CPU that it and what it started have used; None if that is not known.
+    """
 
     status: ExitStatus
+    cpu: float | None = field(default=None, compare=False)
     kind: ClassVar = EventKind.ENDED
 
 
@@ -176,10 +182,12 @@ class LeftBehind:
     Attributes:
         status: How it ended.
         who: The others, each in a few words for people.
+        cpu: As of `Ended`, without what the others will use.
     """
 
     status: ExitStatus
     who: tuple[str, ...] = ()
+    cpu: float | None = field(default=None, compare=False)
     kind: ClassVar = EventKind.LEFT_BEHIND
 
 

@@ -40,6 +40,7 @@ class Surroundings:
         random: Source of the jitter; seeded in simulations.
         publish: Takes the instance's life after each change, None once forgotten.
         note: Takes what people want to read: instance-id, text, whether it is a warning.
+        failing: The failing instances, by instance-id, as they are now.
     """
 
     drivers: Mapping[Kind, Driver]
@@ -48,6 +49,7 @@ class Surroundings:
     random: Random
     publish: Callable[[str, Life | None], None]
     note: Callable[[str, ev.Note], None]
+    failing: Mapping[str, Life]
 
 
 class Keeper:
@@ -114,7 +116,12 @@ class Keeper:
         around = self._around
         before = self.life
         self.life, effects = lifecycle.step(
-            before, event, around.clock.now(), around.random.random(), around.policy
+            before,
+            event,
+            around.clock.now(),
+            around.random.random(),
+            around.policy,
+            failing=around.failing,
         )
         if self.life.deadline != before.deadline or self._timer is None:
             self._arm(self.life.deadline)

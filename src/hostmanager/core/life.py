@@ -4,13 +4,15 @@
 What to *do* about it is the business of `lifecycle`, whose docstring tells what the states mean.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from hostmanager.core import events as ev
 from hostmanager.core.events import ExitStatus, Moment
 from hostmanager.core.model import Found, InstanceSpec, Kind, Target
 from hostmanager.core.policy import Policy, recent
+from hostmanager.core.restart_budget import NO_BACKOFF, Backoff, FailedRun, decide
 
 
 class State(StrEnum):
@@ -65,6 +67,9 @@ class Life:
         deadline: When the state wants to be woken (monotonic seconds), or None.
         not_before: Earliest next launch (monotonic seconds).
         streak: Failures in a row.
+        failed_run: The latest of them, as long as the streak may go on; None if it failed before
+            anything ran.
+        backoff: What was decided after it.
         exits: Times of the unexpected exits that still count (monotonic seconds).
         restarts: Launches that answered a failure, since it was tracked.
         last_exit: How the latest run ended.
@@ -91,6 +96,8 @@ class Life:
     deadline: float | None = None
     not_before: float = 0.0
     streak: int = 0
+    failed_run: FailedRun | None = None
+    backoff: Backoff = NO_BACKOFF
     exits: tuple[float, ...] = ()
     restarts: int = 0
     last_exit: LastExit | None = None
@@ -109,6 +116,11 @@ class Life:
         return self.target is Target.DOWN or self.pending is not None or self.retiring
 
     @property
+    def failing(self) -> bool:
+        """Whether it is wanted up, and its latest run failed: it shares the CPU budget of such."""
+        return self.streak > 0 and self.failed_run is not None and not self.must_end
+
+    @property
     def in_the_dark(self) -> bool:
         """Whether its driver has to be asked before anything can be decided."""
         return self.spec.kind is Kind.DOCKER and not self.seen
@@ -124,12 +136,17 @@ class Life:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a move may look at beside the life itself."""
+    """What a move may look at beside the life itself.
+
+    Attributes:
+        failing: The failing instances of the host, by instance-id.
+    """
 
     event: ev.Event
     now: Moment
     chance: float
     policy: Policy
+    failing: Mapping[str, Life] = field(default_factory=dict)
 
 
 def absorb(life: Life, context: Context) -> Life:  # noqa: PLR0911, PLR0912 - one for each event
@@ -139,7 +156,8 @@ def absorb(life: Life, context: Context) -> Life:  # noqa: PLR0911, PLR0912 - on
             return replace(life, target=Target.UP)
         case ev.WantDown():
             # A deliberate stop ends a streak: who starts it again means it.
-            return replace(life, target=Target.DOWN, streak=0, not_before=context.now.mono)
+            down = replace(life, target=Target.DOWN, not_before=context.now.mono)
+            return replace(down, streak=0, failed_run=None, backoff=NO_BACKOFF)
         case ev.Update(spec):
             if life.pending is not None:
                 return replace(life, pending=spec)
@@ -158,9 +176,9 @@ def absorb(life: Life, context: Context) -> Life:  # noqa: PLR0911, PLR0912 - on
             if life.must_end or life.called_off:
                 return replace(life, pid=None, trouble=None)  # no failure that counts
             trouble = f"Launch failed at the {step}: {reason}."
-            return replace(_failure(life, context), pid=None, trouble=trouble)
-        case ev.Ended(status) | ev.LeftBehind(status):
-            return _exited(life, status, context)
+            return replace(_failure(life, context, 0.0), pid=None, trouble=trouble)
+        case ev.Ended(status, cpu) | ev.LeftBehind(status, cpu=cpu):
+            return _exited(life, status, cpu, context)
         case ev.Gone():
             return replace(life, pid=None, seen=True)
         case ev.Output(lines):
@@ -177,26 +195,62 @@ def absorb(life: Life, context: Context) -> Life:  # noqa: PLR0911, PLR0912 - on
             return life
 
 
-def _exited(life: Life, status: ExitStatus, context: Context) -> Life:
+def _exited(life: Life, status: ExitStatus, cpu: float | None, context: Context) -> Life:
     began = life.launched or context.now
     expected = life.must_end or life.state in ENDING
     exited = LastExit(status, context.now, expected, context.now.mono - began.mono)
     life = replace(life, pid=None, last_exit=exited, last_output=(), seen=True)
     # What nobody manages may end when it likes.
-    return life if expected or life.target is not Target.UP else _failure(life, context)
+    if expected or life.target is not Target.UP:
+        return life
+    return _failure(life, context, cpu)
 
 
-def _failure(life: Life, context: Context) -> Life:
-    """Count a failure and set the earliest next launch."""
+def _failure(life: Life, context: Context, cpu: float | None) -> Life:
+    """Count a failure and set the earliest next launch.
+
+    Args:
+        life: Of the instance.
+        context: When, and who else fails.
+        cpu: Seconds of CPU that it took; None if unknown: as much as the time before, then.
+    """
     restart, now = context.policy.restart, context.now.mono
-    ran_for = now - life.launched.mono if life.launched else 0.0
-    streak = restart.streak_after(life.streak, ran_for)
+    lasted = now - life.launched.mono if life.launched else 0.0
+    streak = restart.streak_after(life.streak, lasted)
+    if lasted >= restart.settled_after:
+        cpu = 0.0  # it was at work; what that costs is nobody's business
+    elif cpu is None:
+        cpu = life.failed_run.cpu if life.failed_run else 0.0
+    run = FailedRun(cpu, lasted)
+    backoff = decide(
+        restart,
+        context.policy.budget,
+        run,
+        _others_failing(life, context),
+        streak=streak,
+        rounds=life.backoff.rounds,
+        chance=context.chance,
+    )
     return replace(
         life,
         streak=streak,
+        failed_run=run,
+        backoff=backoff,
         exits=(*recent(life.exits, now), now),
-        not_before=now + restart.delay(streak, context.chance),
+        not_before=now + backoff.delay,
     )
+
+
+def _others_failing(life: Life, context: Context) -> list[FailedRun]:
+    """The latest failed runs of the others; who has run for long since then fails no more."""
+    settled = context.now.mono - context.policy.restart.settled_after
+    return [
+        other.failed_run
+        for instance_id, other in context.failing.items()
+        if instance_id != life.spec.instance_id
+        and other.failed_run is not None
+        and not (other.state is State.UP and other.launched and other.launched.mono <= settled)
+    ]
 
 
 def _taken_over(life: Life, found: Found, now: Moment) -> Life:

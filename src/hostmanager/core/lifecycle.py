@@ -39,6 +39,7 @@ changes nothing and is logged. docs/states.md is made from this table.
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 
 from hostmanager.core import events as ev
 from hostmanager.core.events import EventKind, Moment, StopStep
@@ -54,11 +55,21 @@ LOOK_PATIENCE = 5.0
 """Seconds after which nobody waits any more for what the driver sees."""
 
 
+NOBODY: Mapping[str, Life] = MappingProxyType({})
+
 Outcome = tuple[Life, tuple[ev.Effect, ...]]
 Move = Callable[[Life, Context], Outcome]
 
 
-def step(life: Life, event: ev.Event, now: Moment, chance: float, policy: Policy) -> Outcome:
+def step(
+    life: Life,
+    event: ev.Event,
+    now: Moment,
+    chance: float,
+    policy: Policy,
+    *,
+    failing: Mapping[str, Life] = NOBODY,
+) -> Outcome:
     """Tell what follows from `event`.
 
     Args:
@@ -67,8 +78,9 @@ def step(life: Life, event: ev.Event, now: Moment, chance: float, policy: Policy
         now: The present.
         chance: A random number from 0 to 1; places the jitter of a delay.
         policy: The rules in numbers.
+        failing: The failing instances of the host, by instance-id: they share a budget.
     """
-    context = Context(event, now, chance, policy)
+    context = Context(event, now, chance, policy, failing)
     move = TABLE[life.state, event.kind]
     if move is odd:
         return odd(life, context)
@@ -173,7 +185,7 @@ def _once(life: Life, then: State, context: Context) -> tuple[ev.Effect, ...]:
     """Remark on a failure, when this very event is one; seldom, if it goes on and on."""
     if context.event.kind not in FAILURES or life.streak == 0:
         return ()
-    if not _worth_saying(life.streak):
+    if not _worth_saying(life.streak) and life.backoff.rounds != 1:
         return ()
     if isinstance(context.event, ev.LaunchFailed):
         what = f"could not be launched: {context.event.step}: {context.event.reason}"
@@ -183,8 +195,9 @@ def _once(life: Life, then: State, context: Context) -> tuple[ev.Effect, ...]:
         what = "ended"
     count = f" ({life.streak} failures in a row)" if life.streak > 1 else ""
     wait = max(0.0, life.not_before - context.now.mono)
-    follows = "relaunched at once" if then is State.STARTING else f"next attempt in {wait:.1f} s"
-    return (ev.Note(f"{what}{count}; {follows}", warning=True),)
+    follows = "relaunched at once" if then is State.STARTING else f"next attempt in {seconds(wait)}"
+    why = f". {life.backoff.reason}" if life.backoff.reason else ""
+    return (ev.Note(f"{what}{count}; {follows}{why}", warning=True),)
 
 
 def _worth_saying(streak: int) -> bool:
@@ -202,7 +215,10 @@ def sooner(life: Life, context: Context) -> Outcome:
     restart, now = context.policy.restart, context.now.mono
     latest = life.launched.mono if life.launched else 0.0
     soonest = max(now, latest + restart.impatience)
-    return settle(replace(life, not_before=min(life.not_before, soonest)), context)
+    # The reason for a longer pause is none any more.
+    backoff = replace(life.backoff, reason="")
+    life = replace(life, not_before=min(life.not_before, soonest), backoff=backoff)
+    return settle(life, context)
 
 
 def run_or_end(life: Life, context: Context) -> Outcome:

@@ -61,6 +61,26 @@ class RestartPolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class CpuBudget:
+    """What the failing instances of a host may use of its CPU, all together.
+
+    Attributes:
+        share: Part of the host's CPU time, 0 to 1.
+        cpus: How many CPUs there are.
+        longest_period: Longest time from one attempt to the next, seconds, however many fail.
+    """
+
+    share: float = 0.1
+    cpus: int = 1
+    longest_period: float = 3600.0
+
+    @property
+    def rate(self) -> float:
+        """CPU seconds per second."""
+        return self.share * self.cpus
+
+
+@dataclass(frozen=True, slots=True)
 class StopPolicy:
     """How long each step of a stop may take before the next one, seconds.
 
@@ -80,6 +100,7 @@ class Policy:
 
     restart: RestartPolicy = field(default_factory=RestartPolicy)
     stop: StopPolicy = field(default_factory=StopPolicy)
+    budget: CpuBudget = field(default_factory=CpuBudget)
 
 
 def recent(exits: tuple[float, ...], now: float) -> tuple[float, ...]:

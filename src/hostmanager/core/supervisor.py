@@ -36,7 +36,10 @@ class Supervisor:
         self.policy = policy
         self._keepers: dict[str, Keeper] = {}
         self._at_rest: list[Callable[[], None]] = []
-        self._around = Surroundings(drivers, clock, policy, random, self._publish, note)
+        self._failing: dict[str, Life] = {}
+        self._around = Surroundings(
+            drivers, clock, policy, random, self._publish, note, self._failing
+        )
 
     def known(self) -> dict[str, InstanceSpec]:
         """The instances that are here to stay, each as the site file had it last."""
@@ -152,6 +155,10 @@ class Supervisor:
     def _publish(self, instance_id: str, life: Life | None) -> None:
         if life is None:
             self._keepers.pop(instance_id, None)
+        if life is not None and life.failing:
+            self._failing[instance_id] = life
+        else:
+            self._failing.pop(instance_id, None)
         self.snapshot.set(instance_id, life)
         self._tell_if_at_rest()
 

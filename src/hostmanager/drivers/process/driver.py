@@ -34,7 +34,7 @@ from hostmanager.core.events import (
 )
 from hostmanager.core.model import Found, InstanceSpec
 from hostmanager.core.ports import Report
-from hostmanager.drivers.process import stamps, strangers
+from hostmanager.drivers.process import proc, stamps, strangers
 from hostmanager.drivers.process.output import Directly, Place, Sink
 from hostmanager.drivers.process.ownership import Kin, Ownership, Relative
 from hostmanager.drivers.process.priority import prefer_thread
@@ -81,6 +81,7 @@ class _Run:
     spawned: Spawned
     kin: Kin
     status: ExitStatus | None = None  # how it ended; None: it has not
+    cpu: float | None = None  # seconds of CPU that it used until then
     told: bool = False  # its end was reported
     over: bool = False  # nothing is left of it, and that was reported
     step: StopStep = StopStep.TERMINATE  # the strongest means used so far, or that for remnants
@@ -291,7 +292,7 @@ class ProcessDriver:
 
     def _look_for_remnants(self, run: _Run) -> None:
         """List what is left of the run, then tell of it, or end it."""
-        self._ask(run.kin.seize, partial(self._found_remnants, run))
+        self._ask(partial(_examine, run), partial(self._found_remnants, run))
 
     def _found_remnants(self, run: _Run, future: "Future[dict[int, Relative]]") -> None:
         try:
@@ -322,9 +323,9 @@ class ProcessDriver:
         self._read_output(run)
         if run.remnants:
             # The lifecycle answers with `signal`, which looks again and ends them.
-            run.report(LeftBehind(run.status, who))
+            run.report(LeftBehind(run.status, who, run.cpu))
         else:
-            self._end(run, Ended(run.status))
+            self._end(run, Ended(run.status, run.cpu))
 
     def _remnant_ended(self, run: _Run, pid: int) -> None:
         pidfd = run.remnants.pop(pid)
@@ -333,6 +334,13 @@ class ProcessDriver:
         if not run.remnants:
             # Another look: it may have started others before it ended.
             self._look_for_remnants(run)
+
+
+def _examine(run: _Run) -> dict[int, Relative]:
+    """Look what a run that has ended cost, and what is left of it; in a thread."""
+    if not run.told:
+        run.cpu = proc.cpu_seconds(run.spawned.pid, run.spawned.pidfd)
+    return run.kin.seize()
 
 
 def _begin_launching() -> None:

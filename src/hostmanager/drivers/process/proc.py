@@ -7,6 +7,7 @@ left, say) there is an exception.
 """
 
 import os
+import signal
 
 from hostmanager.util.numbers import parse_number
 
@@ -16,8 +17,10 @@ process may say that any of its memory is its environment."""
 
 _BLOCK = 16384
 
-_START, _EXIT_CODE = 19, 49
+_CPU, _START, _EXIT_CODE = slice(11, 15), 19, 49
 """Where in /proc/PID/stat these are, counted from the state."""
+
+_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def read(pid: int, name: str, largest: int = LARGEST) -> bytes | None:
@@ -77,6 +80,21 @@ def exit_code(pid: int) -> int | None:
         return None
     ended = fields is not None and fields[0] in (b"Z", b"X")
     return parse_number(fields[_EXIT_CODE]) if fields and ended else None
+
+
+def cpu_seconds(pid: int, pidfd: int) -> float | None:
+    """CPU time of a process that has ended, with that of the children that it waited for.
+
+    None: it cannot be told any more, since somebody has waited for it.
+    """
+    try:
+        fields = stat(pid)
+        signal.pidfd_send_signal(pidfd, 0)  # there is still nobody else with its number
+    except OSError:
+        return None
+    ticks = [parse_number(field) for field in fields[_CPU]] if fields else [None]
+    known = [count for count in ticks if count is not None]
+    return sum(known) / _TICKS if len(known) == len(ticks) else None
 
 
 def parent(pid: int) -> int | None:

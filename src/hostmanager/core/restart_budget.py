@@ -1,0 +1,115 @@
+"""How much of the host's CPU failing agents may use, and so how long each waits for its restart.
+
+An agent that fails while it starts costs at every attempt what its start costs: with agents of
+today, most of a CPU second for their imports. One of them every ten seconds is nothing; twenty
+keep a host busy for good, and the healthy agents pay. So all failing agents of a host share a
+budget of its CPU time. As long as they stay within it together, the restart policy alone decides.
+Beyond it, each gets its fair share, and pays for its latest run by waiting: a run that cost c
+seconds of CPU is followed by none for c / share seconds.
+
+Fair is max-min fair: who needs less than an equal share keeps what it needs, the others share what
+is left evenly. A cheap one is never held up by an expensive one.
+
+Pure functions of their arguments; times are seconds, CPU times too.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from hostmanager.core.policy import CpuBudget, RestartPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class FailedRun:
+    """What the latest failed run of a failing instance was.
+
+    Attributes:
+        cpu: Seconds of CPU that it used, with all that it started.
+        lasted: Its length, seconds.
+    """
+
+    cpu: float
+    lasted: float
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """The decision after a failure.
+
+    Attributes:
+        delay: Seconds until the next launch.
+        reason: Why it is longer than the restart policy alone would have it, as a sentence for
+            people; empty if it is not.
+        rounds: Decisions in a row that had such a reason.
+    """
+
+    delay: float = 0.0
+    reason: str = ""
+    rounds: int = 0
+
+
+NO_BACKOFF = Backoff()
+
+
+def decide(
+    restart: RestartPolicy,
+    budget: CpuBudget,
+    run: FailedRun,
+    others: Iterable[FailedRun],
+    *,
+    streak: int,
+    rounds: int,
+    chance: float,
+) -> Backoff:
+    """Tell how long an instance waits for its next launch.
+
+    Args:
+        restart: The policy for one instance alone.
+        budget: What all failing instances may use together.
+        run: Its run that failed now.
+        others: The latest failed runs of the other failing instances.
+        streak: Its failures in a row, this one included.
+        rounds: `Backoff.rounds` of the decision before.
+        chance: A random number from 0 to 1, which places the jitter.
+    """
+    ordinary = restart.delay(streak, chance)
+    demands = [_demand(each, restart) for each in (run, *others)]
+    share = fair_share(demands, budget.rate)
+    if streak <= 1 or demands[0] <= share:
+        return Backoff(ordinary)
+    period = min(run.cpu / share, budget.longest_period)
+    # At first anywhere in the period, so that those who fail together do not return together.
+    spread = chance if rounds == 0 else 1.0 + restart.jitter * (2.0 * chance - 1.0)
+    delay = max(ordinary, period * spread - run.lasted)
+    return Backoff(delay, _reason(len(demands) - 1, budget), rounds + 1)
+
+
+def fair_share(demands: Iterable[float], budget: float) -> float:
+    """The largest share that everybody may have so that all together stay within the budget.
+
+    Who demands less takes only that. Infinite if the budget is enough for all.
+    """
+    rising = sorted(demands)
+    for number, demand in enumerate(rising):
+        share = budget / (len(rising) - number)
+        if demand > share:
+            return share
+        budget -= demand
+    return math.inf
+
+
+def _demand(run: FailedRun, restart: RestartPolicy) -> float:
+    """CPU seconds per second that the restart policy alone would come to use in the long run."""
+    return run.cpu / (run.lasted + restart.max_delay)
+
+
+def _reason(others: int, budget: CpuBudget) -> str:
+    who = "It"
+    if others:
+        who = f"It and {others} other failing agent{'s' if others > 1 else ''} together"
+    share = f"{budget.share * 100:.3g} % of this host's CPU"
+    return (
+        f"{who} may use {share}, and would use more: so the next attempt is later; `up` makes it "
+        "at once."
+    )
