@@ -229,4 +229,6 @@ def _parse(text: str) -> tuple[dict[str, Target], bool]:
     if not isinstance(data, dict) or not isinstance(data.get("targets"), dict):
         raise ValueError("it does not hold targets")
     targets = {str(name): Target(value) for name, value in data["targets"].items()}
+    if Target.PASSIVE in targets.values():
+        raise ValueError("nobody can ask for the target 'passive'")
     return targets, data.get("ended") is True

@@ -12,6 +12,7 @@ from pathlib import Path
 import yaml
 
 from hostmanager.compose.model import ComposeFileError
+from hostmanager.util.numbers import parse_number
 
 LARGEST = 4 * 1024 * 1024
 """Bytes; no compose file is that large, and something else is not to be parsed for minutes."""
@@ -71,8 +72,9 @@ def child(node: Node | None, key: str) -> Node | None:
         for name, value in node.value:
             if name.value == key:
                 return _whole(value)
-    if isinstance(node, yaml.SequenceNode) and key.isdecimal() and int(key) < len(node.value):
-        return _whole(node.value[int(key)])
+    number = parse_number(key)
+    if isinstance(node, yaml.SequenceNode) and number is not None and number < len(node.value):
+        return _whole(node.value[number])
     return None
 
 

@@ -29,6 +29,11 @@ EVERY = ("--profile", "*")
 READ_TIME = 30.0
 """Seconds that reading a file may take; it takes a tenth of one, or a half with version 1."""
 
+NOT_UNDERSTOOD = (
+    *(ValueError, TypeError, AttributeError, OverflowError, RecursionError, yaml.YAMLError),
+)
+"""What making sense of an answer of compose raises if it is of another form than was thought."""
+
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
 
 
@@ -52,7 +57,7 @@ async def read(compose: Compose, path: str) -> ComposeFile:
         services = _services(data, {} if compose.old else await _digests(compose, file, data))
     except ComposeError as error:
         raise ComposeFileError(f"{path}: {error}") from None
-    except (ValueError, TypeError, AttributeError, yaml.YAMLError) as error:
+    except NOT_UNDERSTOOD as error:
         raise ComposeFileError(
             f"{path}: the answer of `{' '.join(compose.argv)} config` is not understood: {error}."
         ) from None

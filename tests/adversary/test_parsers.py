@@ -1,0 +1,463 @@
+"""Every parser of bytes that somebody else writes: a value, "not ours" or its declared error.
+
+What counts as an error is the parser's own (`QueryError`, `SiteFileError` …); any other exception
+fails. Values are used as the program uses them: shown, put into JSON, made into names of files.
+"""
+
+import gzip
+import itertools
+import json
+import os
+import resource
+import struct
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from hostmanager.agent.history import QueryError, check_query
+from hostmanager.agent.tail import check_output_query
+from hostmanager.agent.wanted import Wanted
+from hostmanager.compose import raw, reading
+from hostmanager.compose.command import Done
+from hostmanager.compose.model import ComposeFileError
+from hostmanager.core.events import Moment
+from hostmanager.core.ports import Timer
+from hostmanager.core.requests import RequestError, check
+from hostmanager.drivers.compose import containers
+from hostmanager.drivers.process import marks, proc, stamps, strangers
+from hostmanager.journal import Journal, Kind
+from hostmanager.journal.entry import from_row
+from hostmanager.scribe import debts, names
+from hostmanager.scribe.client import Scribe
+from hostmanager.scribe.control import Control
+from hostmanager.scribe.reading import newest_lines, position, position_at
+from hostmanager.scribe.times import Moments
+from hostmanager.site import SiteFileError, arguments, classes, load
+from tests.adversary.conftest import examples
+
+DIGITS = "9" * 5000
+NUMBERS = st.sampled_from(
+    ["0", "1", "-1", "²", "٣", "1e3", "nan", "inf", "", " 1", str(2**63), DIGITS]
+)
+TEXTS = st.text(max_size=40) | st.sampled_from(
+    [
+        "",
+        "..",
+        "a b\n",
+        "x" * 300,
+        "../../etc/x",
+        "\udcff",
+        "a\x1b[2J",
+        "a/b",
+        "\0",
+        "kühler",
+        DIGITS,
+    ]
+)
+BYTES = st.binary(max_size=300)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | TEXTS | NUMBERS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXTS, inner, max_size=4),
+    max_leaves=10,
+)
+
+
+def shown(value: object) -> None:
+    """What reaches people and clients can be written."""
+    str(value).encode("utf-8", "surrogatepass")
+
+
+@pytest.fixture(scope="module")
+def folder():
+    with tempfile.TemporaryDirectory() as name:
+        yield Path(name)
+
+
+FRESH = itertools.count()
+
+
+def fresh(folder: Path) -> Path:
+    made = folder / str(next(FRESH))
+    made.mkdir()
+    return made
+
+
+# --- processes ----------------------------------------------------------------------------
+
+
+@given(st.lists(TEXTS | NUMBERS, max_size=7).map("/".join) | TEXTS)
+@examples(300)
+def test_a_mark(text):
+    mark = marks.parse(text)
+    if mark is not None:
+        names.pipe("/state", mark.instance_id)
+        shown(mark)
+        assert mark.ticks < 2**63
+
+
+@given(st.lists(BYTES | st.just(b"OCS_HOSTMANAGER=k/a/f/1/c"), max_size=4), BYTES)
+@examples(300)
+def test_an_environment(entries, more):
+    content = b"\0".join(entries) + more
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(proc, "read", lambda *_: content)
+        found = marks.read(1)
+    if found is not None:
+        names.checked(found.instance_id)
+
+
+STAT = [b"1", b"(a)", b"S", *([b"1"] * 50)]
+
+
+@given(
+    BYTES
+    | st.tuples(st.integers(0, 52), BYTES | NUMBERS.map(str.encode)).map(
+        lambda change: b" ".join([*STAT[: change[0]], change[1], *STAT[change[0] + 1 :]])
+    )
+)
+@examples(300)
+def test_a_stat(content):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(proc, "read", lambda *_: content)
+        patch.setattr(strangers, "_by_pidfd", lambda _pidfd: None)
+        for look in (proc.stat, proc.start_ticks, proc.is_zombie, proc.parent, proc.exit_code):
+            shown(look(1))
+        shown(strangers.exit_status(1, -1))
+
+
+@given(st.integers(-1, 2**64))
+@example(resource.RLIM_INFINITY)
+@examples(300)
+def test_a_stamp(value):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(resource, "prlimit", lambda *_: (value, resource.RLIM_INFINITY))
+        found = stamps.read(1)
+    if found is not None:
+        assert 0 <= found.pid < 2**22
+        assert found.started >= 0
+
+
+# --- the process that writes output --------------------------------------------------------
+
+ORDERS = st.sampled_from(["add", "drop", "at", "quit", "end", "ADD", ""])
+
+
+@given(
+    st.lists(
+        BYTES
+        | st.tuples(ORDERS, st.lists(TEXTS | NUMBERS, max_size=5)).map(
+            lambda order: " ".join([order[0], *order[1]]).encode("utf-8", "surrogatepass") + b"\n"
+        ),
+        max_size=6,
+    )
+)
+@examples(200)
+def test_the_control_pipe(folder, blocks):
+    control = Control(str(folder / "control"))
+    try:
+        for block in blocks:
+            os.write(control.fd, block)
+            for words in control.read():
+                assert words[0] in ("add", "drop", "at", "quit", "end")
+                if len(words) > 1:
+                    names.pipe("/state", words[1])
+                assert all(0 <= int(word) < 2**64 for word in words[2:])
+            assert len(control._rest) <= 4096
+    finally:
+        control.close()
+        (folder / "control").unlink()
+
+
+@given(
+    BYTES | st.binary(max_size=100).map(lambda rest: b"hmtimes1" + b"\0" * 8 + rest), st.floats()
+)
+@example(b"hmtimes1" + b"\xff" * 40, float("nan"))
+@examples(300)
+def test_times(content, when):
+    moments = Moments(content)
+    for offset in (0, 1, 2**63, 2**64):
+        shown(moments.at(offset))
+    shown((moments.since, moments.first_since(when), len(moments), moments.generation))
+
+
+@given(
+    st.lists(st.lists(TEXTS | NUMBERS, min_size=4, max_size=6).map(" ".join), max_size=4).map(
+        "\n".join
+    )
+    | BYTES
+)
+@examples(200)
+def test_debts(folder, content):
+    path = Path(names.debts(str(folder)))
+    path.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8", "replace"))
+    for instance_id, debt in debts.take(str(folder)).items():
+        names.pipe("/state", instance_id)
+        os.strerror(debt.errno)
+        shown(debt)
+    assert not path.exists()
+
+
+@given(BYTES | st.tuples(NUMBERS, TEXTS).map(" ".join))
+@examples(100)
+def test_who_holds_the_lock(folder, content):
+    scribe = Scribe(folder / "state", folder / "files")
+    said = content if isinstance(content, str) else content.decode("utf-8", "surrogateescape")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("hostmanager.scribe.locks.held", lambda _path: said)
+        pid, _ = scribe._running()
+    assert 0 <= pid < 2**63
+
+
+PACKED = BYTES.map(gzip.compress)
+GOOD_TIMES = struct.pack("<8sQ", b"hmtimes1", 7) + struct.pack("<Qd", 0, 1e9)
+
+
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "a.out": BYTES,
+            "a.out.times": BYTES | st.just(GOOD_TIMES + b"\xff" * 32),
+            "a.out.1": BYTES,
+            "a.out.1.times": BYTES,
+            "a.out.2.gz": BYTES
+            | BYTES.map(gzip.compress)
+            | BYTES.map(lambda b: gzip.compress(b)[:-3]),
+            "a.out.²": BYTES,
+        },
+    ),
+    st.floats() | st.none(),
+)
+@examples(150)
+def test_output_files(folder, files, since):
+    here = fresh(folder)
+    for name, content in files.items():
+        (here / name).write_bytes(content)
+    for when, text in newest_lines(here, "a", 50, since):
+        assert when is None or isinstance(when, float)
+        text.encode()
+    position(here, "a")
+    position_at(here, "a", since or 0.0)
+    names.existing(str(here), "a")
+
+
+TARGETS = st.fixed_dictionaries(
+    {},
+    optional={
+        "targets": st.dictionaries(TEXTS, st.sampled_from(["up", "down", "passive", "x"])) | JSON,
+        "ended": JSON,
+        "stopped": JSON,
+    },
+)
+
+
+# --- clients --------------------------------------------------------------------------------
+
+
+@given(
+    JSON
+    | st.lists(
+        st.tuples(st.sampled_from(["a", "b", "all"]) | JSON, st.sampled_from(["up", "down"]) | JSON)
+        | JSON,
+        max_size=5,
+    )
+)
+@examples(300)
+def test_requests(requests):
+    with suppress(RequestError):
+        for request in check(requests, ["a", "b", "c"], {"c": "it leaves."}):
+            assert request.instance_id in ("a", "b", "c", "all")
+
+
+@given(st.binary(max_size=100) | TARGETS.map(lambda data: json.dumps(data).encode()))
+@example(b"[" * 100_000)
+@example(b'{"targets": {"a": "up"}}' + b"\0" * 50)
+@examples(150)
+def test_what_operators_said(folder, content):
+    path = fresh(folder) / "wanted.json"
+    path.write_bytes(content)
+    wanted = Wanted(path, Clock())
+    for target in wanted.recall().values():
+        assert target in ("up", "down")
+    wanted.close()
+
+
+class Clock:
+    """Wanted asks it for later attempts to write."""
+
+    def now(self) -> Moment:
+        return Moment(0.0, 0.0)
+
+    def call_at(self, _mono, _callback) -> Timer:
+        return SimpleNamespace(cancel=lambda: None)
+
+
+@given(JSON, JSON, JSON)
+@examples(300)
+def test_queries(instance_id, limit, since):
+    for ask, params in (
+        (check_query, {"instance_id": instance_id, "limit": limit, "since": since}),
+        (check_output_query, {"instance_id": instance_id, "lines": limit, "since": since}),
+    ):
+        with suppress(QueryError):
+            query = ask(params)
+            assert 1 <= query.limit <= 10_000
+
+
+# --- files that an administrator or another program writes -----------------------------------
+
+
+@given(BYTES)
+@examples(150)
+def test_a_site_config(folder, content):
+    path = folder / "site.yaml"
+    path.write_bytes(content)
+    with suppress(SiteFileError):
+        load(path, "daq")
+
+
+@given(
+    st.tuples(st.integers(0, 4096 * 5), st.binary(min_size=1, max_size=200)), st.integers(0, 20_000)
+)
+@examples(25)
+def test_a_journal(folder, change, length):
+    """A journal in which somebody has written or which was cut is set aside, or used."""
+    path = fresh(folder) / "journal.sqlite"
+    said: list[str] = []
+    journal = Journal(path, tell=said.append)
+    for number in range(20):
+        journal.record(Kind.REQUEST, f"entry {number}", data={"n": number})
+    assert journal.close(20)
+    content = bytearray(path.read_bytes())
+    at, written = change
+    content[at : at + len(written)] = written
+    path.write_bytes(content[: length or None])
+    journal = Journal(path, tell=said.append)
+    journal.record(Kind.REQUEST, "afterwards")
+    with suppress(Exception):
+        journal.flush(20)
+    for entry in _history(journal):
+        json.dumps(entry, allow_nan=False)
+    assert journal.close(20)
+
+
+def _history(journal: Journal) -> list:
+    from hostmanager.journal import JournalError
+
+    with suppress(JournalError):
+        return journal.history(None, 100, None)
+    return []
+
+
+@given(st.tuples(JSON, JSON, JSON, JSON, JSON), TEXTS | BYTES | JSON.map(json.dumps) | st.none())
+@examples(150)
+def test_a_row_of_the_journal(before, data):
+    assert isinstance(from_row((*before, data))["data"], dict)
+
+
+# --- what the compose command, the engine and children print ----------------------------------
+
+SERVICE = st.dictionaries(
+    st.sampled_from(
+        ["image", "build", "scale", "deploy", "stop_grace_period", "container_name", "depends_on"]
+    ),
+    JSON,
+    max_size=5,
+)
+CONFIG = st.fixed_dictionaries(
+    {}, optional={"name": JSON, "services": st.dictionaries(TEXTS, SERVICE) | JSON}
+)
+
+
+@given(TEXTS | JSON.map(json.dumps) | CONFIG.map(json.dumps), st.booleans())
+@example("services: {a: {scale: .inf}}", True)
+@example("[" * 100_000, False)
+@examples(250)
+def test_what_compose_says_of_a_file(text, old):
+    """These errors `read` takes for an answer that is not understood; others would be its end."""
+    with suppress(*reading.NOT_UNDERSTOOD):
+        services = reading._services(reading._parsed(text, old), {})
+        for name, service in services.items():
+            shown((name, service))
+
+
+@given(BYTES, st.lists(TEXTS | NUMBERS, max_size=6).map(".".join))
+@example(b"services: {a: [1]}", f"services.a.{DIGITS}")
+@example(b"services: {a: {image: 1}}", "service 'a'")
+@examples(250)
+def test_a_compose_file_and_what_compose_complains_of(folder, content, dotted):
+    path = folder / "compose.yaml"
+    path.write_bytes(content)
+    with suppress(ComposeFileError):
+        root = raw.parse(path)
+        for said in (f"services.{dotted}", f"Service '{dotted}'", dotted):
+            line = raw.blamed_line(root, said)
+            assert line is None or line > 0
+            shown(reading._refusal("compose.yaml", root, Done(1, "", said)))
+    raw.sources(path)
+
+
+LABELS = st.dictionaries(
+    st.sampled_from(
+        [
+            containers.PROJECT,
+            containers.SERVICE,
+            containers.NUMBER,
+            containers.ONEOFF,
+            containers.DIGEST,
+            containers.FILES,
+            containers.FOLDER,
+            containers.VERSION,
+        ]
+    ),
+    TEXTS | NUMBERS,
+)
+CHECKS = st.lists(st.none() | st.fixed_dictionaries({"Output": TEXTS}), max_size=2)
+HEALTH = st.fixed_dictionaries({"Status": TEXTS, "Log": CHECKS})
+STATE = st.fixed_dictionaries(
+    {},
+    optional={
+        "Status": TEXTS,
+        "StartedAt": TEXTS | st.just("2026-11-25T02:03:04.123456789Z"),
+        "FinishedAt": TEXTS | st.just("0001-01-01T00:00:00Z"),
+        "Health": st.none() | HEALTH,
+        "Error": TEXTS | st.none(),
+    },
+)
+
+
+@given(LABELS, STATE, st.text(max_size=20) | NUMBERS.map(lambda n: f"Exited ({n}) 3 hours ago"))
+@examples(250)
+def test_a_container_of_anybody(labels, state, status):
+    """Whoever may start containers chooses labels and names; the engine's own fields are its."""
+    inspected = {"Id": "0" * 64, "Config": {"Labels": labels, "Image": "x"}, "State": state}
+    listed = {"Id": "0" * 64, "Labels": labels, "Status": status, "State": state.get("Status")}
+    for found in (
+        containers.container_of(inspected),
+        containers.container_listed(listed, None),
+    ):
+        if found is not None:
+            shown((found, found.exit_status, found.run, containers.written_from(found)))
+    shown(containers.project_listed(listed))
+
+
+@given(TEXTS)
+@examples(200)
+def test_times_and_lengths(text):
+    assert containers.unix_time(text) >= 0.0
+    length = reading.seconds(text)
+    assert length is None or length >= 0.0
+
+
+@given(BYTES | JSON.map(lambda value: json.dumps(value).encode()))
+@examples(200)
+def test_answers_of_children(content):
+    shown(classes._understood(content))
+    with suppress(ValueError):
+        shown(arguments._understood(json.loads(content)))
