@@ -33,8 +33,12 @@ The manager compares what is wanted of an instance (its target, its entry in the
 config) with what is known of it, each time that either changes. It is always in one of
 nine states. Clients show a state by the words of OCS, `next_action` in the session data.
 
-An instance is a process of the manager's, or a compose service. A process is always known: the
-kernel tells of its end. A container has a life beyond the manager: others start and end it, and
+An instance is a process of the manager's, or a compose service. The kernel tells of the end of a
+process, and who belongs to it is known ([ownership](ownership.md)). One thing can hide: a process
+that holds the lock of the instance and cannot be looked at, such as one of another user. Then
+the instance is **unseen**: it is neither launched nor called down before the lock is free.
+
+A container has a life beyond the manager: others start and end it, and
 the Docker Engine, which knows of it, may not answer. Three things follow:
 
 - Nothing is decided about a service before the engine has said whether it runs, nor while the
@@ -66,8 +70,9 @@ MEANINGS = {
     State.UNSEEN: (
         "A service, and nobody can tell whether it runs: the engine was asked and has not "
         "answered yet, or does not answer any more; `message` says so. A stop of the manager "
-        "does not wait for it longer than 5 s.",
-        "the Docker Engine",
+        "does not wait for it longer than 5 s. Or a process whose lock is held by somebody who "
+        "cannot be told; `message` names the file. It is looked at again each second.",
+        "the Docker Engine; the end of who holds the lock",
     ),
     State.STOPPING: (
         "It got SIGINT, and has `--stop-timeout` seconds (10) to end; or its container was "
@@ -138,7 +143,6 @@ def is_impossible(life: Life) -> bool:
             state is State.DOWN and target is Target.UP,
             state in {State.DOWN, State.WAITING} and spec.obstacle is not None,
             state is State.BLOCKED and spec.obstacle is None,
-            state is State.UNSEEN and spec.kind is Kind.HOST,
             spec.foreign and state is not State.BLOCKED,
             target is Target.PASSIVE and not spec.passive,
             spec.passive and at_its_goal and target is not Target.PASSIVE,

@@ -11,7 +11,7 @@ test leaves running fails it (unless ``site.may_leave_processes``) and is killed
 
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 
 import psutil
@@ -103,8 +103,14 @@ def start_manager(make_site) -> Iterator[Callable[..., Manager]]:
     """Start managers: ``start_manager(site, "--stop-timeout", "2")``, ready unless told."""
     started: list[Manager] = []
 
-    def start(site: Site, *options: str, ready: bool = True, kind: str | None = None) -> Manager:
-        started.append(Manager(site, options, kind))
+    def start(
+        site: Site,
+        *options: str,
+        ready: bool = True,
+        kind: str | None = None,
+        surroundings: Mapping[str, str] | None = None,
+    ) -> Manager:
+        started.append(Manager(site, options, kind, surroundings=surroundings))
         return started[-1].wait_ready() if ready else started[-1]
 
     yield start

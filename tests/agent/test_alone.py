@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from tests.support.users import STRANGER, needs_root, other_users
 
 from hostmanager.agent.alone import AnotherManagerError, claim
 
@@ -100,3 +101,34 @@ def test_something_else_in_the_place_of_the_file_keeps_no_manager_from_starting(
         os.mkfifo(path)
     with claim(tmp_path, key), pytest.raises(AnotherManagerError):
         claim(tmp_path, key)
+
+
+SQUATTER = """
+import socket, sys
+name = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+name.bind(chr(0) + sys.argv[1])
+if sys.argv[2] == "listen": name.listen()
+print("taken", flush=True)
+sys.stdin.read()
+"""
+
+
+@needs_root
+@pytest.mark.parametrize("how", ["listen", "only bind"])
+def test_another_user_who_takes_the_name_is_worth_a_warning(tmp_path, key, how, caplog):
+    with other_users() as start:
+        argv = ["/usr/bin/python3", "-c", SQUATTER, f"ocs-hostmanager/{os.getuid()}/{key}", how]
+        squatter = start(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert squatter.stdout.readline() == b"taken\n"
+        with claim(tmp_path, key):
+            assert f"ocs-hostmanager/{os.getuid()}/{key}" in caplog.text
+            if how == "listen":
+                assert f"pid {squatter.pid} of uid {STRANGER}" in caplog.text
+            with pytest.raises(AnotherManagerError, match=f"pid {os.getpid()} holds"):
+                claim(tmp_path, key)
+        squatter.communicate()
+
+
+def test_each_of_several_keys_is_claimed(tmp_path, key, holder):
+    with pytest.raises(AnotherManagerError, match=f"pid {holder.pid}"):
+        claim(tmp_path / "other", key + "another router", key)

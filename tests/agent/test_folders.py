@@ -1,5 +1,6 @@
 """The state folder: its owner's alone, and no reason to leave agents alone."""
 
+import fcntl
 import os
 import stat
 import tempfile
@@ -8,11 +9,18 @@ from pathlib import Path
 import pytest
 from tests.support.users import STRANGER, needs_root
 
-from hostmanager.agent.folders import CONTENTS, FolderError, output_folder, state_folder
+from hostmanager.agent import folders
+from hostmanager.agent.folders import (
+    CONTENTS,
+    FolderError,
+    output_folder,
+    passing_remarks,
+    state_folder,
+)
 
 
 def test_it_is_made_for_its_owner_alone(tmp_path):
-    path = state_folder(str(tmp_path / "a" / "state"), "x", {})
+    path = state_folder(str(tmp_path / "a" / "state"), "x", "s", {})
     assert stat.S_IMODE(path.stat().st_mode) == 0o700
 
 
@@ -31,33 +39,33 @@ def open_one(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("name", sorted(CONTENTS))
 def test_one_of_a_manager_that_others_may_read_is_closed_to_them(open_one, name):
     (open_one / name).touch()
-    assert state_folder(str(open_one), "x", {}) == open_one
+    assert state_folder(str(open_one), "x", "s", {}) == open_one
     assert mode(open_one) == 0o700
 
 
 def test_one_that_is_not_a_managers_is_left_as_it_is_and_what_would_be_right_is_said(open_one):
     (open_one / "thesis.tex").touch()
     with pytest.raises(FolderError) as told:
-        state_folder(str(open_one), "x", {})
+        state_folder(str(open_one), "x", "s", {})
     assert str(told.value) == (
         f"--state-dir: {open_one} is not empty, and nothing in it is a host manager's. "
         f"Name one that does not exist yet, such as {open_one}/hostmanager."
     )
     assert mode(open_one) == 0o755
     assert [path.name for path in open_one.iterdir()] == ["thesis.tex"]
-    state_folder(str(open_one / "hostmanager"), "x", {})
+    state_folder(str(open_one / "hostmanager"), "x", "s", {})
     assert mode(open_one) == 0o755
     assert mode(open_one / "hostmanager") == 0o700
 
 
 def test_an_empty_one_is_used_if_it_is_closed_and_its_mode_is_its_owners_to_change(open_one):
     with pytest.raises(FolderError) as told:
-        state_folder(str(open_one), "x", {})
+        state_folder(str(open_one), "x", "s", {})
     assert f"others than its owner may look into {open_one} (mode 0755)" in str(told.value)
     assert f"`chmod 700 {open_one}`" in str(told.value)
     assert mode(open_one) == 0o755
     open_one.chmod(0o700)
-    assert state_folder(str(open_one), "x", {}) == open_one
+    assert state_folder(str(open_one), "x", "s", {}) == open_one
 
 
 @needs_root
@@ -66,7 +74,7 @@ def test_root_keeps_nothing_where_another_user_could_put_another_folder(tmp_path
     theirs.mkdir()
     os.chown(theirs, STRANGER, STRANGER)
     with pytest.raises(FolderError, match=rf"{theirs} belongs to another user \(uid {STRANGER}\)"):
-        state_folder(str(theirs / "state"), "x", {})
+        state_folder(str(theirs / "state"), "x", "s", {})
 
 
 @needs_root
@@ -76,7 +84,7 @@ def test_the_runtime_folder_of_another_user_is_not_used(tmp_path, monkeypatch):
     runtime = tmp_path / "user"
     runtime.mkdir()
     os.chown(runtime, STRANGER, STRANGER)
-    path = state_folder(None, "x", {"XDG_RUNTIME_DIR": str(runtime)})
+    path = state_folder(None, "x", "s", {"XDG_RUNTIME_DIR": str(runtime)})
     assert not path.is_relative_to(runtime)
     assert list(runtime.iterdir()) == []
 
@@ -87,13 +95,13 @@ def test_one_that_is_read_only_is_used_as_it_is(open_one, monkeypatch):
 
     (open_one / "manager.lock").touch()
     monkeypatch.setattr(Path, "chmod", read_only)
-    assert state_folder(str(open_one), "x", {}) == open_one
+    assert state_folder(str(open_one), "x", "s", {}) == open_one
 
 
 def test_where_a_file_is_it_cannot_be_made_and_that_is_said(tmp_path):
     (tmp_path / "state").touch()
     with pytest.raises(FolderError, match=r"state cannot be made: File exists"):
-        state_folder(str(tmp_path / "state"), "x", {})
+        state_folder(str(tmp_path / "state"), "x", "s", {})
 
 
 @needs_root
@@ -126,3 +134,100 @@ def given_away(found):
     fields = list(found)
     fields[4] = 65534
     return os.stat_result(fields)
+
+
+# --- the default -----------------------------------------------------------------------------
+
+ADDRESS, SITE, OTHER = "observatory.hm-x", "0123456789abcdef", "fedcba9876543210"
+
+
+def default(parent: Path, site: str = SITE) -> Path:
+    """The default state folder under a folder that systemd made."""
+    return state_folder(None, ADDRESS, site, {"STATE_DIRECTORY": str(parent)})
+
+
+def old_folder(parent: Path) -> Path:
+    """A state folder of the version before."""
+    old = parent / ADDRESS
+    (old / "locks").mkdir(parents=True)
+    (old / "wanted.json").write_text("{}")
+    return old
+
+
+def test_two_sites_of_one_address_have_a_folder_each(tmp_path):
+    one, other = default(tmp_path), default(tmp_path, OTHER)
+    assert one != other
+    assert default(tmp_path) == one
+    assert {stat.S_IMODE(path.stat().st_mode) for path in (one, other)} == {0o700}
+
+
+def test_the_folder_of_the_version_before_is_taken_over_with_all_that_is_open_in_it(tmp_path):
+    old = old_folder(tmp_path)
+    with (old / "locks" / "a.lock").open("w") as file:
+        new = default(tmp_path)
+        there = (new / "locks" / "a.lock").stat()
+        assert os.fstat(file.fileno()).st_ino == there.st_ino
+    assert (new / "wanted.json").read_text() == "{}"
+    assert old.is_symlink()
+    assert old.resolve() == new
+    assert default(tmp_path) == new
+    # The version before makes its folder, and finds what is there.
+    old.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def test_the_other_site_takes_nothing_of_it(tmp_path):
+    old_folder(tmp_path)
+    mine, other = default(tmp_path), default(tmp_path, OTHER)
+    assert (mine / "wanted.json").exists()
+    assert not (other / "wanted.json").exists()
+    assert (tmp_path / ADDRESS).resolve() == mine
+
+
+def test_it_is_not_taken_from_under_a_manager(tmp_path, monkeypatch):
+    monkeypatch.setattr(folders, "PATIENCE", 0.1)
+    old = old_folder(tmp_path)
+    with (old / "manager.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(FolderError, match="runs with the state folder"):
+            default(tmp_path)
+        assert not old.is_symlink()
+    assert default(tmp_path) == old.resolve()
+
+
+def test_one_that_somebody_has_put_elsewhere_stays_there(tmp_path):
+    elsewhere = old_folder(tmp_path / "elsewhere")
+    (tmp_path / ADDRESS).symlink_to(elsewhere)
+    assert default(tmp_path).resolve() == elsewhere
+    assert default(tmp_path).resolve() == elsewhere
+    assert (tmp_path / ADDRESS).resolve() == elsewhere
+
+
+def test_a_link_to_what_is_gone_is_made_anew(tmp_path):
+    default(tmp_path).rmdir()
+    assert (tmp_path / ADDRESS).is_symlink()
+    other = default(tmp_path, OTHER)
+    assert (tmp_path / ADDRESS).resolve() == other
+
+
+@needs_root
+def test_another_user_who_takes_the_place_in_tmp_stops_nobody(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    taken = tmp_path / f"hostmanager-{os.getuid()}"
+    taken.mkdir()
+    os.chown(taken, STRANGER, STRANGER)
+    home = tmp_path / "home"
+    home.mkdir()
+    state = state_folder(None, ADDRESS, SITE, {"HOME": str(home)})
+    assert state.parent == home / ".local" / "state" / "hostmanager"
+    assert f"belongs to another user (uid {STRANGER})" in caplog.text
+    with pytest.raises(FolderError):
+        state_folder(None, ADDRESS, SITE, {})
+
+
+@pytest.mark.parametrize(
+    ("state", "lasts"),
+    [("/run/hm", False), ("/dev/shm/hm", False), ("/x/run/hm", False), ("/var/lib/hm", True)],
+)
+def test_it_is_said_when_targets_do_not_outlive_a_reboot(state, lasts):
+    remarks = passing_remarks(Path(state), {"XDG_RUNTIME_DIR": "/x/run"})
+    assert ([] if lasts else [True]) == ["does not outlive a reboot" in text for text in remarks]

@@ -93,8 +93,6 @@ def lives(state):
 
 def events(life, kind):
     """The events of a kind that make a difference; updates name the class and kind that is."""
-    if kind is EventKind.LOST_SIGHT and life.spec.kind is Kind.HOST:
-        return []  # a process of ours is a pidfd, which nobody loses sight of
     if kind is EventKind.LEFT_BEHIND and life.spec.kind is Kind.DOCKER:
         return []  # no process outlives its container
     if kind is not EventKind.UPDATE:
@@ -107,14 +105,11 @@ def events(life, kind):
 
 AT_ITS_GOAL = (State.DOWN, State.BLOCKED, State.UP)
 CANNOT_BE = {
-    "a process of ours is out of sight": lambda life: (
-        life.spec.kind is Kind.HOST and life.state is State.UNSEEN
-    ),
     "something else than 'unseen' or 'blocked' is shown of what is out of sight": lambda life: (
         life.in_the_dark and life.state not in (State.UNSEEN, State.BLOCKED)
     ),
     "it is unseen, but its driver sees it": lambda life: (
-        life.state is State.UNSEEN and not life.in_the_dark
+        life.spec.kind is Kind.DOCKER and life.state is State.UNSEEN and not life.in_the_dark
     ),
     "an entry without a service is anything but blocked": lambda life: (
         life.spec.foreign and life.state is not State.BLOCKED

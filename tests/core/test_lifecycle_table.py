@@ -49,7 +49,7 @@ MOVES = {
     ),
     "UNSEEN": (
         "stay stay revise revise revise stay",
-        "run_or_end stay settle odd settle stay odd stay look_in_vain",
+        "run_or_end stay settle clear settle stay odd stay look_in_vain",
     ),
     "STOPPING": (
         "stay stay revise stay stay terminate",

@@ -39,7 +39,7 @@ def command(
     common = ["--instance-id", site.manager_id, *site.args, "--working-dir", str(site.working_dir)]
     if kind == REFERENCE:
         return [python, "-m", "ocs.agent_cli", *common, *options]
-    state = ["--state-dir", str(site.state_dir)]
+    state = ["--state-dir", str(site.state_dir)] if site.names_state_dir else []
     return [python, "-m", "hostmanager.agent", *common, *state, *options]
 
 

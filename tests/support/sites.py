@@ -54,6 +54,7 @@ class Site:
         may_leave_processes: For tests that end with agents running on purpose.
         router_host: How the site calls the router's host.
         manager_arguments: What the site file gives to the manager.
+        names_state_dir: Whether its manager is told where its state folder is.
     """
 
     folder: Path
@@ -64,6 +65,7 @@ class Site:
     may_leave_processes: bool = False
     router_host: str = "127.0.0.1"
     manager_arguments: tuple[str, ...] = ()
+    names_state_dir: bool = True
 
     def __post_init__(self) -> None:
         self.folder = Path(self.folder).resolve()

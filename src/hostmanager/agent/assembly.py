@@ -11,7 +11,7 @@ from random import Random
 
 from hostmanager.agent import record
 from hostmanager.agent.compose_side import ComposeSide
-from hostmanager.agent.folders import output_folder, state_folder
+from hostmanager.agent.folders import output_folder, passing_remarks, state_folder
 from hostmanager.agent.host import Host
 from hostmanager.agent.launching import NOT_INHERITED, Launching
 from hostmanager.agent.loop import LoopClock
@@ -22,7 +22,7 @@ from hostmanager.agent.options import (
     compose_files,
     policy_of,
 )
-from hostmanager.drivers.process import Ownership, ProcessDriver, Scribed
+from hostmanager.drivers.process import Ownership, ProcessDriver, Scribed, identity
 from hostmanager.journal import Journal
 from hostmanager.scribe.client import Scribe
 from hostmanager.site import SiteFile
@@ -33,7 +33,10 @@ JOURNAL_TIME = 2.0
 
 def make_host(settings: Settings, loop: asyncio.AbstractEventLoop) -> Host:
     """Make a host with real processes on a real clock."""
-    owner = Ownership(settings.key, settings.state_dir / "locks")
+    state = settings.state_dir
+    owner = Ownership(
+        identity.load(state / "identity", settings.key, settings.site_key), state / "locks"
+    )
     scribe = Scribe(
         settings.state_dir, settings.output_dir, settings.output_size, settings.output_files
     )
@@ -87,11 +90,12 @@ def make_settings(args: argparse.Namespace, site: SiteFile) -> tuple[Settings, l
     working_dir = Path(args.working_dir or ".").absolute()
     files, remarks = compose_files(args, working_dir)
     binary = compose_bin(args, working_dir)
+    ours = site_key(args, Path(site.path))
     address = f"{args.address_root}.{args.instance_id}"
-    state = state_folder(args.state_dir, address, os.environ)
+    state = state_folder(args.state_dir, address, ours, os.environ)
     output_dir, remark = output_folder(args.log_dir, working_dir, state)
     remarks += [remark] if remark else []
-    remarks += access_remarks(args)
+    remarks += [*passing_remarks(state, os.environ), *access_remarks(args)]
     settings = Settings(
         site_file=Path(site.path),
         host=site.host,
@@ -101,6 +105,7 @@ def make_settings(args: argparse.Namespace, site: SiteFile) -> tuple[Settings, l
         output_size=args.output_size,
         output_files=args.output_files,
         key=manager_key(args),
+        site_key=ours,
         policy=policy_of(args),
         python=sys.executable,
         min_privs=args.min_privs,
@@ -112,10 +117,18 @@ def make_settings(args: argparse.Namespace, site: SiteFile) -> tuple[Settings, l
 
 
 def manager_key(args: argparse.Namespace) -> str:
-    """Tell this manager from all others that may run on this machine.
+    """Tell managers apart by what they are to clients: address, realm and router.
 
-    Two sites may use the same names; two managers of the same address, realm and router are
-    the same manager.
+    The version before knows its processes by it; see `drivers.process.identity`.
     """
-    parts = (args.address_root, args.instance_id, args.site_realm, args.site_hub)
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+    return _digest(args.address_root, args.instance_id, args.site_realm, args.site_hub)
+
+
+def site_key(args: argparse.Namespace, site_file: Path) -> str:
+    """Tell managers apart by what they manage: address, and real path of the site config."""
+    return _digest(args.address_root, args.instance_id, str(os.path.realpath(site_file)))
+
+
+def _digest(*parts: str) -> str:
+    text = "\n".join(parts)
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16]

@@ -4,9 +4,12 @@ A state folder is for its owner alone (0700), and one that somebody else has mad
 public place is not used.
 """
 
+import fcntl
+import logging
 import os
 import stat
 import tempfile
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -16,17 +19,31 @@ from hostmanager.util.trust import log_dir_problem, log_dir_remark, others_who_m
 CONTENTS = frozenset({"manager.lock", "identity", "wanted.json", "journal.sqlite", "scribe.lock"})
 """Any of these makes a folder one of a manager's."""
 
+log = logging.getLogger(__name__)
+
+PATIENCE = 1.0
+PAUSE = 0.02
+"""Seconds for which, and between which, a folder is waited for that a manager just left."""
+
+PASSING = ("RUNTIME_DIRECTORY", "XDG_RUNTIME_DIR")
+"""Variables that name folders which do not outlive a reboot, or even a log-in."""
+
+OWN = ".local/state/hostmanager"
+"""In the home directory: where state folders go if somebody else has taken the place in /tmp."""
+
 
 class FolderError(Exception):
     """A folder cannot be used; the text names it and says why."""
 
 
-def state_folder(asked: str | None, name: str, environ: Mapping[str, str]) -> Path:
-    """Find or make the state folder of the manager `name` (its OCS address).
+def state_folder(asked: str | None, address: str, site: str, environ: Mapping[str, str]) -> Path:
+    """Find or make the state folder of a manager.
 
     Args:
         asked: What ``--state-dir`` says, or None.
-        name: Tells the managers of one machine apart.
+        address: The OCS address of the manager.
+        site: Digest of that and of the real path of the site config: two sites on one machine
+            may use the same address.
         environ: For systemd's and the desktop's run-time folders.
 
     Raises:
@@ -37,7 +54,68 @@ def state_folder(asked: str | None, name: str, environ: Mapping[str, str]) -> Pa
         if problem:
             raise FolderError(problem)
         return _private(Path(asked))
-    return _private(_parent(environ) / name)
+    parent = _parent(environ)
+    return _private(_migrated(parent / address, parent / f"{address}@{site[:8]}"))
+
+
+def _migrated(old: Path, new: Path) -> Path:
+    """Give the folder that the version before has made its new name.
+
+    Whatever is open in it stays open: locks, pipes, the journal. A symbolic link of the old name
+    stays, so that the version before finds what it needs if it is installed again.
+    """
+    until = time.monotonic() + PATIENCE
+    try:
+        while not new.exists() and _is_old(old) and not _rename(old, new):
+            if time.monotonic() > until:
+                raise FolderError(
+                    f"A host manager of the version before runs with the state folder {old}. "
+                    "Stop that one first; `hostmanager die --disown` leaves its agents running."
+                )
+            time.sleep(PAUSE)
+    except OSError as error:
+        log.warning("%s cannot be renamed (%s); it is used as it is", old, error.strerror)
+        return old
+    with suppress(OSError):  # somebody else's; and for another version only
+        if old.is_symlink() and not old.exists():
+            old.unlink()
+        new.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        old.symlink_to(new.name)
+    return new
+
+
+def _is_old(path: Path) -> bool:
+    """Whether a folder is there, and no link of ours to a new one."""
+    link = os.fspath(path.readlink()) if path.is_symlink() else ""
+    return path.is_dir() and not link.startswith(f"{path.name}@")
+
+
+def _rename(old: Path, new: Path) -> bool:
+    """Rename it unless a manager runs there; tell whether that is done."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    fd = os.open(old / "manager.lock", flags, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if _is_old(old):  # else another manager has just done it
+            old.rename(new)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(fd)
+    return True
+
+
+def passing_remarks(state: Path, environ: Mapping[str, str]) -> list[str]:
+    """Say that what is kept in a folder is lost when the machine is started again."""
+    passing = [Path("/run"), Path("/dev/shm"), Path(tempfile.gettempdir())]
+    passing += [Path(p) for v in PASSING if (p := environ.get(v, "").split(":")[0])]
+    real = state.resolve()
+    if not any(real.is_relative_to(folder.resolve()) for folder in passing):
+        return []
+    return [
+        f"the state folder {state} does not outlive a reboot, so neither do the targets that "
+        "operators set, nor the history; --state-dir names another one"
+    ]
 
 
 def _parent(environ: Mapping[str, str]) -> Path:
@@ -49,7 +127,14 @@ def _parent(environ: Mapping[str, str]) -> Path:
     if runtime and os.access(runtime, os.W_OK) and Path(runtime).stat().st_uid == os.getuid():
         return Path(runtime) / "hostmanager"
     # In a public folder the parent has to be ours, too: it is named for the user.
-    return _private(Path(tempfile.gettempdir()) / f"hostmanager-{os.getuid()}", follow=False)
+    try:
+        return _private(Path(tempfile.gettempdir()) / f"hostmanager-{os.getuid()}", follow=False)
+    except FolderError as taken:  # anybody may have made it: that is no reason not to start
+        home = environ.get("HOME", "")
+        if not home.startswith("/") or not os.access(home, os.W_OK):
+            raise
+        log.warning("%s Until then, %s is used.", taken, own := Path(home) / OWN)
+        return _private(own)
 
 
 def _private(path: Path, *, follow: bool = True) -> Path:

@@ -178,6 +178,13 @@ class Host:
     ) -> None:
         """Something runs that has no usable entry: it goes on if that may be a slip of the pen."""
         found = before.found[instance_id]
+        if found.strange:
+            self.say(
+                f"{instance_id}: something that another manager launched (or this one, for "
+                f"another router) holds its lock (pid {found.pid or found.others}), and it is not "
+                "in the site config; it is left alone"
+            )
+            return
         if _is_gone(instance_id, site):
             self.say(f"{instance_id}: runs, but is not in the site config; it is stopped")
             self.supervisor.adopt_unlisted(instance_id, found)

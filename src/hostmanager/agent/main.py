@@ -78,7 +78,7 @@ def main(args: Sequence[str] | None = None, prog: str | None = None) -> None:
         if namespace.quiet:
             _be_quiet()
         settings, remarks = make_settings(namespace, site)
-        alone = claim(settings.state_dir, settings.key)
+        alone = claim(settings.state_dir, settings.key, settings.site_key)
     except (UsageError, AnotherManagerError, SiteFileError, FolderError, ValueError) as error:
         probe.kill()
         probe.wait()

@@ -47,13 +47,14 @@ class Settings:
         output_dir: Where the output of agents goes.
         output_size: Largest size of an output file, bytes.
         output_files: Old output files that are kept for each instance.
-        key: Tells this manager from all others of the machine; the same after a restart.
+        key: Digest of address, realm and router: no two managers of one key run at a time.
         policy: The rules in numbers.
         python: The interpreter that runs the agents.
         min_privs: Credential level of a client that may change anything.
         compose_files: The compose files to manage, as they were given.
         compose_bin: The compose command to use; None: the one that is found.
         service_prefix: What goes before an instance-id in a compose service's name.
+        site_key: Digest of address and site config: no two managers of one run at a time, either.
     """
 
     site_file: Path
@@ -70,6 +71,7 @@ class Settings:
     compose_files: tuple[str, ...] = ()
     compose_bin: Path | None = None
     service_prefix: str = "ocs-"
+    site_key: str = ""
 
 
 def make_parser(prog: str | None = None) -> argparse.ArgumentParser:

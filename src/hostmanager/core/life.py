@@ -129,9 +129,8 @@ class Life:
     def restart_required(self) -> bool:
         """Whether it runs from another entry, or another image, than today's."""
         then, now = self.launched_as, self.spec.fingerprint
-        # Of a container that others made, it may not be known from what.
-        known = self.spec.kind is Kind.HOST or (then and now)
-        return self.state is State.UP and (self.outdated or bool(known and then != now))
+        # Of what others made, or of what only its lock tells, it may not be known from what.
+        return self.state is State.UP and (self.outdated or bool(then and now and then != now))
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,8 @@ BLOCKED        nothing    at rest; something stands in the way of operating it
 WAITING        nothing    wanted up; failed lately, and is relaunched at the deadline
 STARTING       perhaps    the driver was asked to launch it and has not answered yet
 UP             yes        runs
-UNSEEN         perhaps    its driver cannot see it: a container, with no answer from the engine
+UNSEEN         perhaps    its driver cannot see it: a container, with no answer from the engine;
+                          or a process, of which only the lock tells that it is alive
 STOPPING       yes        was asked to stop (SIGINT)
 TERMINATING    yes        did not stop in time, or left others behind (SIGTERM to the group)
 KILLING        yes        did not heed that either (SIGKILL to the group, repeated)
@@ -354,7 +355,7 @@ _ROWS: Mapping[State, tuple[Move, ...]] = {
     ),
     State.UNSEEN: (
         *(stay, stay, revise, revise, revise, stay),
-        *(run_or_end, stay, settle, odd, settle, stay, odd, stay, look_in_vain),
+        *(run_or_end, stay, settle, clear, settle, stay, odd, stay, look_in_vain),
     ),
     State.STOPPING: (
         *(stay, stay, revise, stay, stay, terminate),

@@ -94,7 +94,9 @@ class Found:
         since: Unix time of its start.
         fingerprint: Of the entry that it was launched with.
         agent_class: The class that it was launched as.
-        others: Further processes of the instance.
+        others: Further processes of the instance; if there are none and no `pid`, somebody who
+            cannot be told holds its lock.
+        strange: Whether another manager launched it, as its mark says: it is known by its lock.
     """
 
     pid: int | None
@@ -102,3 +104,4 @@ class Found:
     fingerprint: str
     agent_class: str = "?"
     others: tuple[int, ...] = ()
+    strange: bool = False

@@ -25,8 +25,8 @@ from hostmanager.scribe.settings import MAX_BYTES, MAX_FILES, Settings
 from hostmanager.util.files import move_aside, open_fifo, open_or_replace
 from hostmanager.util.numbers import parse_number
 
-_OUTER = "OCS_HOSTMANAGER"
-"""In the environment of a manager that is itself an agent of another one. A scribe that had it
+_OUTER = frozenset({"OCS_HOSTMANAGER", "OCS_HOSTMANAGER_IDENTITY"})
+"""In the environment of a manager that is itself an agent of another one. A scribe that had them
 would be ended as something that the agent left behind."""
 
 LARGEST_PID = 2**22
@@ -235,7 +235,7 @@ class Scribe:
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     stderr=log,
-                    env={k: v for k, v in os.environ.items() if k != _OUTER},
+                    env={k: v for k, v in os.environ.items() if k not in _OUTER},
                     cwd=self._state,
                     start_new_session=True,
                 )

@@ -57,5 +57,9 @@ class Settings:
         return ["--state", self.state, "--files", self.files, *numbers]
 
     def described(self) -> str:
-        """One line for the lock file: a scribe that says another must be replaced."""
-        return f"{VERSION} {self.max_bytes} {self.max_files} {self.files}".replace("\n", "?")
+        """One line for the lock file: a scribe that says another must be replaced.
+
+        Its state folder may have been renamed since it started.
+        """
+        numbers = f"{VERSION} {self.max_bytes} {self.max_files}"
+        return f"{numbers} {self.files} {self.state}".replace("\n", "?")

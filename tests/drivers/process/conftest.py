@@ -8,6 +8,7 @@ def test_something(host):
 import asyncio
 import logging
 import os
+import secrets
 import sys
 import time
 from collections import defaultdict
@@ -22,6 +23,7 @@ from blockbuster import BlockBuster
 from hostmanager.core import events as ev
 from hostmanager.core.model import InstanceSpec
 from hostmanager.drivers.process import Command, ProcessDriver
+from hostmanager.drivers.process.identity import Identity
 from hostmanager.drivers.process.ownership import Ownership
 
 PYTHON = sys.executable
@@ -46,7 +48,9 @@ class Host:
         self.folder = folder
         self.commands: dict[str, Command] = {}
         self.reports: dict[str, asyncio.Queue[ev.Observation]] = defaultdict(asyncio.Queue)
-        self.owner = Ownership(f"test{os.getpid()}-{id(self)}", folder / "locks")
+        self.owner = Ownership(
+            Identity(f"test{os.getpid()}-{id(self)}", (secrets.token_hex(16),)), folder / "locks"
+        )
         self.driver = ProcessDriver(
             asyncio.get_running_loop(),
             lambda s: self.commands[s.instance_id],

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 import pytest
 
 from hostmanager.core.events import Ended, ExitStatus
+from hostmanager.core.model import InstanceSpec
 from hostmanager.drivers.process import marks, ownership, proc, stamps, strangers
 from hostmanager.util.numbers import LARGEST, parse_number
-from tests.drivers.process.conftest import Host
+from tests.drivers.process.conftest import Host, until
 from tests.support.users import StartAs, needs_root, other_users
 
 SLEEP = ("/bin/sleep", "1000")
@@ -75,7 +76,9 @@ def test_what_no_manager_writes_is_no_mark():
 async def test_an_agent_that_dies_is_told_of_whatever_the_mark_of_a_stranger(
     host: Host, as_stranger, number
 ):
-    await asyncio.to_thread(as_stranger, SLEEP, {marks.VARIABLE: hostile(host.owner.key)[number]})
+    await asyncio.to_thread(
+        as_stranger, SLEEP, {marks.VARIABLE: hostile(host.owner.identity.key)[number]}
+    )
     assert await asyncio.to_thread(host.driver.survey) == {}
     pid = await host.launch("a", *SLEEP)
     os.kill(pid, 9)
@@ -83,7 +86,7 @@ async def test_an_agent_that_dies_is_told_of_whatever_the_mark_of_a_stranger(
 
 
 async def test_our_own_user_may_write_anything_as_well(host: Host, as_we):
-    for text in hostile(host.owner.key):
+    for text in hostile(host.owner.identity.key):
         await asyncio.to_thread(as_we, SLEEP, {marks.VARIABLE: text, "HOST_TEST": "x"})
     assert await asyncio.to_thread(host.driver.survey) == {}
     pid = await host.launch("a", *SLEEP)
@@ -115,6 +118,53 @@ def test_a_stat_that_makes_no_sense_is_none(monkeypatch, text):
     assert proc.exit_code(1) is None
     monkeypatch.setattr(strangers, "_by_pidfd", lambda _pidfd: None)
     assert strangers.exit_status(1, -1) == ExitStatus()
+
+
+@needs_root
+async def test_a_stranger_with_all_that_we_know_ourselves_by_is_not_ours(host: Host, as_stranger):
+    """He cannot know the identity; if he did, he would still be of another user."""
+    for variables in (
+        {marks.VARIABLE: f"{host.owner.identity.key}/a/abc/{marks.now_ticks()}/Any"},
+        host.owner.environment(InstanceSpec("a", "Any")),
+    ):
+        process = await asyncio.to_thread(as_stranger, SLEEP, variables)
+        assert await asyncio.to_thread(marks.read, process.pid) is not None
+        assert await asyncio.to_thread(host.driver.survey) == {}
+    pid = await host.launch("a", *SLEEP)
+    assert [found.pid for found in (await asyncio.to_thread(host.owner.survey)).values()] == [pid]
+    os.kill(pid, 9)
+    assert await host.next("a") == Ended(ExitStatus(signal=9))
+
+
+@needs_root
+async def test_the_stamp_of_an_agent_on_a_stranger_makes_him_no_relative(host: Host, as_stranger):
+    pid = await host.launch("a", *SLEEP)
+    stamp = await asyncio.to_thread(stamps.read, pid)
+    code = "import resource, sys, time; n = int(sys.argv[1]); l = int(sys.argv[2])\n"
+    code += (
+        "resource.setrlimit(l, (n, resource.getrlimit(l)[1])); print(flush=True); time.sleep(9e3)"
+    )
+    argv = ["/usr/bin/python3", "-c", code, str(int(stamp or 0)), str(stamps.LIMIT)]
+    other = await asyncio.to_thread(as_stranger, argv, stdout=subprocess.PIPE)
+    with other.stdout:
+        await asyncio.to_thread(other.stdout.readline)
+    # Without CAP_SYS_RESOURCE, another user's cannot be read.
+    assert stamps.read(other.pid) in (stamp, None)
+    os.kill(pid, 9)
+    assert await host.next("a") == Ended(ExitStatus(signal=9))
+    assert other.poll() is None
+
+
+@needs_root
+async def test_an_agent_that_has_changed_its_user_is_known_by_its_lock(host: Host):
+    code = "import os, time; os.setgroups([]); os.setgid(64123); os.setuid(64123); "
+    code += "print('changed', flush=True); time.sleep(1000)"
+    pid = await host.launch("a", "/usr/bin/python3", "-c", code)
+    await until(lambda: host.has_said("a", "changed"), "another user")
+    found = (await asyncio.to_thread(host.owner.survey))["a"]
+    assert (found.pid, found.strange) == (pid, False)
+    os.kill(pid, 9)
+    assert await host.next("a") == Ended(ExitStatus(signal=9))
 
 
 def test_of_an_environment_without_end_a_part_is_read():

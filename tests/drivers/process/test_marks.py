@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 
 from hostmanager.drivers.process import marks
+from hostmanager.drivers.process.identity import Identity
 from hostmanager.drivers.process.marks import Mark, Marked
 from hostmanager.drivers.process.ownership import found
 from hostmanager.drivers.process.proc import start_ticks
 
 KEY = f"marks{os.getpid()}"
+OWNER = Identity(KEY, ("0" * 32,))
 SLEEP = ("/bin/sleep", "1000")
 
 Start = Callable[..., int]
@@ -60,7 +62,7 @@ def test_a_marked_process_is_found_by_its_key_alone(start):
     mark = mark_of("a")
     pid = start(str(mark))
     start(str(mark).replace(KEY, KEY + "x"))
-    (one,) = marks.find(KEY)
+    (one,) = marks.find(OWNER.owns)
     assert (one.pid, one.mark) == (pid, mark)
     assert one.leads
 
@@ -68,14 +70,14 @@ def test_a_marked_process_is_found_by_its_key_alone(start):
 def test_a_mark_that_cannot_be_read_as_text_disturbs_nothing(start):
     pid = start("\udcff\udcfe/\udc80")
     assert marks.read(pid) is None
-    assert marks.find(KEY) == []
+    assert marks.find(OWNER.owns) == []
 
 
 def test_a_zombie_carries_no_mark():
     env = {marks.VARIABLE: str(mark_of("a"))}
     process = subprocess.Popen(["/bin/sleep", "0"], env=env)
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-    assert marks.find(KEY) == []
+    assert marks.find(OWNER.owns) == []
     process.wait()
 
 
@@ -90,13 +92,13 @@ def test_who_leads_a_session_and_began_when_the_mark_says_is_the_leader(start):
     mark = mark_of("a")
     leader = start(str(mark))
     other = start(str(mark), session=False)
-    by_pid = {marked.pid: marked.leads for marked in marks.find(KEY)}
+    by_pid = {marked.pid: marked.leads for marked in marks.find(OWNER.owns)}
     assert by_pid == {leader: True, other: False}
 
 
 def test_a_daemon_with_a_session_of_its_own_began_too_late_to_be_the_leader(start):
     daemon = start(str(mark_of("a", ago=marks.LAUNCH_SPREAD + 1)))
-    (one,) = marks.find(KEY)
+    (one,) = marks.find(OWNER.owns)
     assert (one.pid, one.leads) == (daemon, False)
     assert found([one]).pid is None
 

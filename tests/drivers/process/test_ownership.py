@@ -1,14 +1,26 @@
 """Known by session, mark and lock: whatever an agent, or a dying manager, leaves behind."""
 
 import asyncio
+import ctypes
 import os
 import subprocess
 import textwrap
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
 
 import psutil
 import pytest
 
-from hostmanager.core.events import Ended, ExitStatus, Gone, Launched, LeftBehind, StopStep
+from hostmanager.core.events import (
+    Ended,
+    ExitStatus,
+    Gone,
+    Launched,
+    LeftBehind,
+    LostSight,
+    StopStep,
+)
 from hostmanager.core.model import InstanceSpec
 from hostmanager.drivers.process import locks, ownership, spawn
 from tests.drivers.process.conftest import PYTHON, Host, until
@@ -53,6 +65,24 @@ off = asyncio.to_thread
 async def holders(host: Host) -> list[int]:
     """Who holds the lock of `a`."""
     return await off(locks.holders, host.owner.lock_file("a"))
+
+
+def lock_fd(host: Host, pid: int) -> int:
+    """The descriptor by which a process holds the lock of `a`."""
+    path = str(host.owner.lock_file("a"))
+    folder = Path(f"/proc/{pid}/fd")
+    return next(int(fd.name) for fd in folder.iterdir() if str(fd.readlink()) == path)
+
+
+def pidfd_getfd(pid: int, fd: int) -> int:
+    """Get a copy of a descriptor of a child of ours; Python has no name for this system call."""
+    pidfd = os.pidfd_open(pid)
+    try:
+        copy = ctypes.CDLL(None, use_errno=True).syscall(438, pidfd, fd, 0)
+        assert copy >= 0, os.strerror(ctypes.get_errno())
+        return int(copy)
+    finally:
+        os.close(pidfd)
 
 
 def runs(pid: int) -> bool:
@@ -108,33 +138,123 @@ async def test_an_agent_is_not_launched_beside_what_another_left(host):
 # --- who has the lock ----------------------------------------------------------------------------
 
 
-def stray(host: Host, *argv: str) -> int:
-    """Start a process that holds the lock of `a`, carries no mark and is not our child."""
-    lock = locks.take(host.owner.lock_file("a"))
-    assert lock is not None
+def stray(host: Host, *argv: str, held: Sequence[int] = ()) -> int:
+    """Start a process that holds the lock of `a`, carries no mark and is not our child.
+
+    The locks in `held` instead, if there are any.
+    """
+    held = held or [locks.take(host.owner.lock_file("a")) or -1]
     said = subprocess.run(
         ["/bin/sh", "-c", 'setsid "$@" >/dev/null 2>&1 & echo $!', "sh", *argv],
         check=True,
         capture_output=True,
         text=True,
-        pass_fds=[lock],
+        pass_fds=held,
     ).stdout
-    os.close(lock)
+    for lock in held:
+        os.close(lock)
     return int(said)
 
 
-async def test_a_stray_that_holds_the_lock_is_named_and_the_launch_follows_its_end(host):
+async def test_who_holds_the_lock_is_the_instance_whatever_he_says(host):
+    """Only heirs can hold it: without a mark, and whoever its program is."""
     pid = await off(stray, host, "/bin/sleep", "1234")
-    try:
-        failed = await host.failure("a", "/bin/sleep", "1000")
-        assert failed.step == "lock"
-        assert f"pid {pid}: /bin/sleep 1234" in failed.reason
-    finally:
-        os.kill(pid, 9)
-    await off(wait_for, lambda: not locks.holders(host.owner.lock_file("a")))
+    host.begin("a", "/bin/sleep", "1000")
+    launched = await host.next("a")
+    assert isinstance(launched, Launched), launched
+    assert (launched.pid, launched.found and launched.found.pid) == (pid, pid)
+    host.driver.signal("a", StopStep.KILL)
+    end = await host.next("a")
+    assert end in (Ended(ExitStatus(signal=9)), Ended(ExitStatus()))
+
+
+async def test_a_lock_that_is_held_by_who_cannot_be_seen_is_waited_for(host):
+    """It is held by this very process, which is left out where holders are looked for."""
+    unseen = await off(locks.take, host.owner.lock_file("a"))
+    host.begin("a", "/bin/sleep", "1000")
+    assert isinstance(await host.next("a"), LostSight)
+    lost = await host.next("a")
+    assert isinstance(lost, LostSight), lost
+    assert str(host.owner.lock_file("a")) in lost.why
+    assert "cannot be seen" in lost.why
+    assert isinstance(await host.next("a"), LostSight)
+    os.close(unseen)
+    while isinstance(report := await host.next("a"), LostSight):
+        pass
+    assert report == Gone()
     await host.launch("a", "/bin/sleep", "1000")
     host.driver.signal("a", StopStep.KILL)
     assert await host.next("a") == Ended(ExitStatus(signal=9))
+
+
+async def test_who_cannot_be_seen_is_found_by_the_survey_and_adopted_once_he_can(host):
+    unseen = await off(locks.take, host.owner.lock_file("a"))
+    surveyed = await off(host.driver.survey)
+    assert {i: (f.pid, f.others) for i, f in surveyed.items()} == {"a": (None, ())}
+    host.commands["a"] = host.command("a", "/bin/true")
+    host.driver.adopt(SPEC, surveyed["a"], host.reports["a"].put_nowait)
+    assert isinstance(await host.next("a"), LostSight)
+    pid = await off(partial(stray, host, "/bin/sleep", "1234", held=[unseen]))
+    while isinstance(report := await host.next("a"), LostSight):
+        pass
+    assert isinstance(report, Launched)
+    assert report.pid == pid
+    host.driver.signal("a", StopStep.KILL)
+    assert isinstance(await host.next("a"), Ended)
+
+
+async def test_an_agent_whose_lock_is_held_after_its_end_is_not_down(host):
+    """What it left cannot be seen. (This process has a copy of its open file.)"""
+    pid = await host.launch("a", "/bin/sh", "-c", "exec sleep 1000")
+    duplicate = await off(pidfd_getfd, pid, await off(lock_fd, host, pid))
+    os.kill(pid, 9)
+    end = await host.next("a")
+    assert isinstance(end, LeftBehind), end
+    assert end.status == ExitStatus(signal=9)
+    host.driver.signal("a", StopStep.TERMINATE)  # as the lifecycle does
+    assert isinstance(await host.next("a"), LostSight)
+    os.close(duplicate)
+    while isinstance(report := await host.next("a"), LostSight):
+        pass
+    assert report == Gone()
+
+
+async def test_who_reads_the_file_of_the_lock_does_not_hold_it(host):
+    path = host.owner.lock_file("a")
+    pid = await host.launch("a", "/bin/sleep", "1000")
+    reader = await off(subprocess.Popen, ["/usr/bin/tail", "-f", path])
+    try:
+        assert await holders(host) == [pid]
+        os.kill(pid, 9)
+        assert await host.next("a") == Ended(ExitStatus(signal=9))
+    finally:
+        reader.kill()
+        await off(reader.wait)
+
+
+async def test_who_holds_the_locks_of_several_is_nobody_yet(host, monkeypatch):
+    """A manager was killed between fork and exec: the child has copies of all that was open."""
+    monkeypatch.setattr(ownership, "PATIENCE", 0.1)
+    both = [await off(locks.take, host.owner.lock_file(name)) for name in ("a", "b")]
+    becomes = """
+        import os, sys, time
+        while not os.path.exists(sys.argv[1]): time.sleep(0.01)
+        os.close(int(sys.argv[2]))
+        time.sleep(1000)
+    """
+    argv = (PYTHON, "-S", "-c", textwrap.dedent(becomes), str(host.file("go")), str(both[1]))
+    pid = await off(partial(stray, host, *argv, held=both))
+    try:
+        surveyed = await off(host.driver.survey)
+        unknown = {i: (f.pid, f.others) for i, f in surveyed.items()}
+        assert unknown == {"a": (None, ()), "b": (None, ())}
+        assert f"pid {pid}" in await off(host.owner.why_held, "a")
+        host.file("go").touch()
+        await off(wait_for, lambda: host.owner.held() == {"a"}, 20, "b to be free")
+        surveyed = await off(host.driver.survey)
+        assert {i: f.pid for i, f in surveyed.items()} == {"a": pid}
+    finally:
+        os.kill(pid, 9)
 
 
 async def test_what_a_dead_manager_had_just_forked_is_adopted_not_doubled(host, monkeypatch):
@@ -175,13 +295,14 @@ async def test_what_a_dead_manager_had_just_forked_is_seen_by_the_survey(host, m
     assert {i: f.pid for i, f in found.items()} == {"a": pid}
 
 
-async def test_a_survey_does_not_wait_long_for_a_stray_and_names_it(host, monkeypatch, caplog):
+async def test_a_survey_does_not_wait_long_for_a_mark(host, monkeypatch):
     monkeypatch.setattr(ownership, "PATIENCE", 0.1)
     pid = await off(stray, host, "/bin/sleep", "1234")
     found = await off(host.owner.survey)
     os.kill(pid, 9)
-    assert found == {}
-    assert f"pid {pid}: /bin/sleep 1234" in caplog.text
+    assert {i: (f.pid, f.fingerprint, f.strange) for i, f in found.items()} == {
+        "a": (pid, "", False)
+    }
 
 
 async def test_the_lock_is_held_as_long_as_the_agent_lives(host):

@@ -14,7 +14,9 @@ from hostmanager.core.life import State
 from hostmanager.core.model import InstanceSpec, Kind
 from hostmanager.core.policy import Policy, RestartPolicy, StopPolicy
 from hostmanager.core.supervisor import Supervisor
-from hostmanager.drivers.process.ownership import Kin, Ownership
+from hostmanager.drivers.process.identity import Identity
+from hostmanager.drivers.process.kin import Kin
+from hostmanager.drivers.process.ownership import Ownership
 from tests.drivers.process.conftest import PYTHON, Host, until
 
 LEAVES_A_CHILD = "sleep 1000 & echo ready; wait"
@@ -335,7 +337,7 @@ async def test_no_memory_for_an_answer_delays_it_and_loses_no_end(host, monkeypa
 
 
 def test_those_who_come_and_go_do_not_hold_up_a_look_for_ever(monkeypatch, tmp_path):
-    kin = Kin(Ownership("come-and-go", tmp_path / "locks"), "a", None)
+    kin = Kin(Ownership(Identity("come-and-go", ("0" * 32,)), tmp_path / "locks"), "a", None)
     monkeypatch.setattr(Kin, "_members", lambda _: [2**22 - 1])
     with pytest.raises(OSError, match="come and go"):
         kin.seize()

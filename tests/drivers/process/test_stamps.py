@@ -12,6 +12,7 @@ import pytest
 
 from hostmanager.core.events import Ended, ExitStatus, Gone, LeftBehind, StopStep
 from hostmanager.drivers.process import marks, stamps
+from hostmanager.drivers.process.identity import Identity
 from hostmanager.drivers.process.marks import Mark
 from hostmanager.drivers.process.ownership import Ownership, found
 from hostmanager.drivers.process.proc import start_ticks
@@ -42,12 +43,12 @@ def sleeper(tmp_path) -> Iterator[Sleeper]:
     started = []
 
     def go(owner: Ownership, *, ago: int = 0) -> int:
-        mark = Mark(owner.key, "a", "abc", marks.now_ticks() - ago, "Any")
+        mark = Mark(owner.identity.key, "a", "abc", marks.now_ticks() - ago, "Any")
         env = {marks.VARIABLE: str(mark)}
         started.append(subprocess.Popen(["/bin/sleep", "1000"], env=env, start_new_session=True))
         # Popen returns at the exec; its environment can be read a moment after that.
         end = time.monotonic() + 20
-        while marks.look_at(started[-1].pid, owner.key) is None:
+        while marks.look_at(started[-1].pid, owner.identity.owns) is None:
             assert time.monotonic() < end, "its mark cannot be read"
             time.sleep(0.001)
         return started[-1].pid
@@ -60,7 +61,7 @@ def sleeper(tmp_path) -> Iterator[Sleeper]:
 
 @pytest.fixture
 def owner(tmp_path) -> Ownership:
-    return Ownership(f"stamps{os.getpid()}", tmp_path / "locks")
+    return Ownership(Identity(f"stamps{os.getpid()}", ("0" * 32,)), tmp_path / "locks")
 
 
 def test_a_stamp_says_pid_and_start(owner, sleeper):
@@ -132,7 +133,7 @@ def test_a_daemon_that_began_at_once_is_no_leader_whatever_its_mark_says(owner, 
 def test_of_two_that_might_lead_the_stamped_does(owner, sleeper):
     first, second = sleeper(owner), sleeper(owner)
     stamps.put(second)
-    survey = found(marks.find(owner.key))
+    survey = found(marks.find(owner.identity.owns))
     assert (survey.pid, survey.others) == (second, (first,))
 
 

@@ -29,17 +29,20 @@ from hostmanager.core.events import (
     Launched,
     LaunchFailed,
     LeftBehind,
+    LostSight,
     Output,
     StopStep,
 )
 from hostmanager.core.model import Found, InstanceSpec
 from hostmanager.core.ports import Report
 from hostmanager.drivers.process import proc, stamps, strangers
+from hostmanager.drivers.process.kin import Kin, Left
 from hostmanager.drivers.process.output import Directly, Place, Sink
-from hostmanager.drivers.process.ownership import Kin, Ownership, Relative
+from hostmanager.drivers.process.ownership import PATIENCE, Ownership
 from hostmanager.drivers.process.priority import prefer_thread
 from hostmanager.drivers.process.signals import ask, ask_group, heed_all
 from hostmanager.drivers.process.spawn import Alive, Command, Spawned, SpawnError, spawn
+from hostmanager.drivers.process.unseen import LOOK_AGAIN, Unseen
 from hostmanager.drivers.process.workers import make_workers
 
 log = logging.getLogger(__name__)
@@ -55,9 +58,6 @@ SIGNALS = {
     StopStep.TERMINATE: signal.SIGTERM,
     StopStep.KILL: signal.SIGKILL,
 }
-
-LOOK_AGAIN = 1.0
-"""Seconds after which a look that was not possible is tried again."""
 
 PAUSE = 0.05
 """Seconds after which an answer that could not be given is given again."""
@@ -87,6 +87,7 @@ class _Run:
     step: StopStep = StopStep.TERMINATE  # the strongest means used so far, or that for remnants
     remnants: dict[int, int] = field(default_factory=dict)  # pid: pidfd
     next_start: Place | None = None  # where the next run's output begins
+    held_since: float | None = None  # somebody unseen has held its lock since, the loop's time
 
 
 class ProcessDriver:
@@ -114,6 +115,7 @@ class ProcessDriver:
         heed_all()
         self._surveyed: dict[str, int | None] = {}  # pidfds of what the survey found
         self._runs: dict[str, _Run] = {}  # of which something is alive
+        self._unseen = Unseen(owner, self._ask, loop)  # of which that is all one can tell
         self._reading: dict[str, _Run] = {}  # of which the output is being read
         self._launchers = make_workers(LAUNCHERS, "launch", _begin_launching)
         self._lookers = make_workers(2, "look")
@@ -136,22 +138,30 @@ class ProcessDriver:
         """Look for what an earlier manager launched; see the protocol."""
         self._sink.start()
         surveyed = self._owner.survey()
-        self._sink.tidy(surveyed.keys() | self._owner.held())
+        self._sink.tidy(surveyed.keys())
         self._surveyed = {i: self._owner.open_leader(i, found) for i, found in surveyed.items()}
         return surveyed
 
     def adopt(self, spec: InstanceSpec, found: Found, report: Report) -> None:
         """Take over what the survey found of an instance; see the protocol."""
-        self._adopt(spec, found, self._surveyed.pop(spec.instance_id, None), report)
+        pidfd = self._surveyed.pop(spec.instance_id, None)
+        self._adopt(spec.instance_id, self._command(spec), found, pidfd, report)
 
-    def _adopt(self, spec: InstanceSpec, found: Found, pidfd: int | None, report: Report) -> None:
+    def _adopt(
+        self, instance_id: str, command: Command, found: Found, pidfd: int | None, report: Report
+    ) -> None:
+        if found.pid is None:
+            report(LostSight("Something of it is alive; it is being looked what that is."))
+        if found.pid is None and not found.others:
+            self._watch_lock(instance_id, command, report)
+            return
         stamp = None if found.pid is None else stamps.read(found.pid)
-        kin = Kin(self._owner, spec.instance_id, found.pid, stamp)
-        run = _Run(spec.instance_id, self._command(spec), report, NO_PROCESS, kin)
-        self._runs[spec.instance_id] = run
+        kin = Kin(self._owner, instance_id, found.pid, stamp)
+        run = _Run(instance_id, command, report, NO_PROCESS, kin)
+        self._runs[instance_id] = run
         if pidfd is not None and found.pid is not None:
             run.spawned = Spawned(
-                found.pid, pidfd, self._sink.adopted(spec.instance_id, found.pid, found.since)
+                found.pid, pidfd, self._sink.adopted(instance_id, found.pid, found.since)
             )
             self._loop.add_reader(pidfd, self._readable, run)
             report(Launched(found.pid, found))
@@ -189,7 +199,7 @@ class ProcessDriver:
         """Let the worker threads go; nothing is launched any more."""
         for pool in (self._launchers, self._lookers, self._readers):
             pool.shutdown(wait=False, cancel_futures=True)
-        self._sink.close(end=not self._runs)
+        self._sink.close(end=not self._runs and not self._unseen.watched)
 
     def _on_loop(self, callback: Callable[["Future[T]"], None], future: "Future[T]") -> None:
         while True:
@@ -233,7 +243,7 @@ class ProcessDriver:
             report(LaunchFailed("launcher", f"{type(error).__name__}: {error}"))
             return
         if isinstance(spawned, Alive):
-            self._adopt(spec, spawned.found, spawned.pidfd, report)
+            self._adopt(instance_id, command, spawned.found, spawned.pidfd, report)
             return
         kin = Kin(self._owner, instance_id, spawned.pid, spawned.stamp)
         run = _Run(instance_id, command, report, spawned, kin)
@@ -261,14 +271,18 @@ class ProcessDriver:
         self._look_for_remnants(run)
 
     def _end(self, run: _Run, last: Ended | Gone) -> None:
-        """Nothing is left: wait for the process, which frees its number, and report."""
+        """Nothing is left: say so."""
+        self._let_go(run)
+        run.report(last)
+
+    def _let_go(self, run: _Run) -> None:
+        """Wait for the process, which frees its number."""
         run.over = True
         del self._runs[run.instance_id]
         if run.spawned is not NO_PROCESS:
             with suppress(ChildProcessError):
                 os.waitid(os.P_PIDFD, run.spawned.pidfd, os.WEXITED | os.WNOHANG)
             os.close(run.spawned.pidfd)
-        run.report(last)
 
     def _read_output(self, run: _Run) -> None:
         self._reading[run.instance_id] = run
@@ -294,13 +308,14 @@ class ProcessDriver:
         """List what is left of the run, then tell of it, or end it."""
         self._ask(partial(_examine, run), partial(self._found_remnants, run))
 
-    def _found_remnants(self, run: _Run, future: "Future[dict[int, Relative]]") -> None:
+    def _found_remnants(self, run: _Run, future: "Future[Left]") -> None:
         try:
-            found = future.result()
+            left = future.result()
         except (OSError, MemoryError) as error:  # no descriptors left, say: nothing is known
             log.warning("cannot see what %s left behind: %r", run.instance_id, error)
             self._loop.call_later(LOOK_AGAIN, self._look_for_remnants, run)
             return
+        found = left.relatives
         for pid, relative in found.items():
             if run.over or pid in run.remnants:
                 os.close(relative.pidfd)  # another look was quicker
@@ -309,6 +324,10 @@ class ProcessDriver:
                 self._loop.add_reader(relative.pidfd, self._remnant_ended, run, pid)
         if run.over:
             return
+        if left.held and not run.remnants:
+            self._held(run)
+            return
+        run.held_since = None
         if not run.told:
             self._tell_end(run, tuple(relative.words for relative in found.values()))
         elif run.remnants:
@@ -327,6 +346,29 @@ class ProcessDriver:
         else:
             self._end(run, Ended(run.status, run.cpu))
 
+    def _held(self, run: _Run) -> None:
+        """Nobody is to be seen, but somebody holds the lock.
+
+        What another launch has just forked has a copy of it, for some milliseconds.
+        """
+        now = self._loop.time()
+        run.held_since = now if run.held_since is None else run.held_since
+        if now - run.held_since < PATIENCE:
+            self._loop.call_later(PAUSE, self._look_for_remnants, run)
+            return
+        self._let_go(run)
+        if not run.told:
+            assert run.status is not None
+            self._read_output(run)
+            run.report(LeftBehind(run.status, ("somebody unseen, who holds its lock",), run.cpu))
+        self._watch_lock(run.instance_id, run.command, run.report)
+
+    def _watch_lock(self, instance_id: str, command: Command, report: Report) -> None:
+        def known(found: Found, pidfd: int | None) -> None:
+            self._adopt(instance_id, command, found, pidfd, report)
+
+        self._unseen.watch(instance_id, report, known)
+
     def _remnant_ended(self, run: _Run, pid: int) -> None:
         pidfd = run.remnants.pop(pid)
         self._loop.remove_reader(pidfd)
@@ -336,7 +378,7 @@ class ProcessDriver:
             self._look_for_remnants(run)
 
 
-def _examine(run: _Run) -> dict[int, Relative]:
+def _examine(run: _Run) -> Left:
     """Look what a run that has ended cost, and what is left of it; in a thread."""
     if not run.told:
         run.cpu = proc.cpu_seconds(run.spawned.pid, run.spawned.pidfd)

@@ -7,8 +7,10 @@ It closes the gap that the mark leaves: a process between fork and exec carries 
 
 import fcntl
 import os
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
+from hostmanager.drivers.process import proc
 from hostmanager.drivers.process.proc import pids
 
 
@@ -42,27 +44,73 @@ def _open(path: Path) -> int:
     return os.open(path, flags, 0o600)
 
 
-def holders(path: Path) -> list[int]:
-    """Find who has the file open: the processes of which one holds the lock, ours left out."""
+def is_held(path: Path) -> bool:
+    """Whether somebody holds the lock; not to be asked while one is launched."""
     try:
-        wanted = path.stat()
+        fd = take(path)
     except OSError:
-        return []
+        return False
+    if fd is not None:
+        os.close(fd)
+    return fd is None
+
+
+def holders(path: Path) -> list[int]:
+    """Find who holds the lock, ourselves left out; those that may not be looked at are not."""
+    return holders_of([path])[path]
+
+
+def holders_of(paths: Collection[Path]) -> dict[Path, list[int]]:
+    """Find who holds each of these locks, in one look at all processes."""
+    found: dict[Path, list[int]] = {path: [] for path in paths}
+    wanted = _by_inode(paths)
     us = os.getpid()
-    return [pid for pid in pids() if pid != us and _has_open(pid, wanted)]
+    for pid in pids() if wanted else ():
+        for path in _held_by(pid, wanted) if pid != us else ():
+            found[path].append(pid)
+    return found
 
 
-def _has_open(pid: int, wanted: os.stat_result) -> bool:
+def held_by(pid: int, paths: Collection[Path]) -> set[Path]:
+    """Which of these locks a process holds; none if it may not be looked at."""
+    return _held_by(pid, _by_inode(paths))
+
+
+def _by_inode(paths: Collection[Path]) -> dict[tuple[int, int], Path]:
+    return {which: path for path in paths if (which := _which(path)) is not None}
+
+
+def _which(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat(follow_symlinks=False)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _held_by(pid: int, wanted: Mapping[tuple[int, int], Path]) -> set[Path]:
     try:
         with os.scandir(f"/proc/{pid}/fd") as entries:
-            return any(_is(entry, wanted) for entry in entries)
+            return {
+                path
+                for entry in entries
+                if (path := _wanted(entry, wanted)) is not None and _is_lock(pid, entry.name)
+            }
     except OSError:
-        return False  # ended, or somebody else's
+        return set()  # ended, or somebody else's
 
 
-def _is(entry: "os.DirEntry[str]", wanted: os.stat_result) -> bool:
+def _wanted(entry: "os.DirEntry[str]", wanted: Mapping[tuple[int, int], Path]) -> Path | None:
     try:
         found = entry.stat()
     except OSError:
-        return False
-    return (found.st_dev, found.st_ino) == (wanted.st_dev, wanted.st_ino)
+        return None
+    return wanted.get((found.st_dev, found.st_ino))
+
+
+def _is_lock(pid: int, fd: str) -> bool:
+    """Whether an open file is the one that holds the lock, and not one of who only reads it."""
+    try:
+        return b"FLOCK" in (proc.read(pid, f"fdinfo/{fd}", 65536) or b"FLOCK")
+    except OSError:
+        return True

@@ -4,14 +4,20 @@ A mark says which manager launched the process, for which instance, from which e
 when. It is inherited by all that the process starts, and it outlives the manager: the next
 one knows its processes by it, whatever became of files. See docs/ownership.md.
 
+A second variable says who that manager is, whatever it is called today (see `identity`). It
+names the mark that it belongs to: a manager of the version before, launched by one of ours,
+gives its agents marks of its own and inherits the other variable to them.
+
 The leader of an instance is the process that was launched itself. Its stamp names it; where
 there is none yet, it leads its session and began when the mark says. A daemon that it started
 leads a session of its own, but began later.
 """
 
+import hashlib
 import os
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from hostmanager.drivers.process import proc, stamps
 from hostmanager.drivers.process.proc import pids, session, start_ticks
@@ -20,6 +26,7 @@ from hostmanager.scribe import names
 from hostmanager.util.numbers import parse_number
 
 VARIABLE = "OCS_HOSTMANAGER"
+IDENTITY = "OCS_HOSTMANAGER_IDENTITY"
 
 KEEP_ENVIRON = {"SPT_NOENV": "1"}
 """`ocs.agent_cli` renames its process (setproctitle), and would use the memory of the
@@ -45,6 +52,8 @@ class Mark:
         fingerprint: Of the entry that it was launched with.
         ticks: Time since boot just before the launch, in the kernel's clock ticks.
         agent_class: The class that it was launched as.
+        identity: That of its manager; empty if a manager of the version before launched it.
+        site: Digest of what its manager was called; empty likewise.
     """
 
     key: str
@@ -52,21 +61,36 @@ class Mark:
     fingerprint: str
     ticks: int
     agent_class: str
+    identity: str = ""
+    site: str = ""
 
     def __str__(self) -> str:
         """The value of the variable."""
         before = f"{self.key}/{self.instance_id}/{self.fingerprint}/{self.ticks}"
         return f"{before}/{self.agent_class}"  # last: it may hold anything
 
+    @property
+    def variables(self) -> dict[str, str]:
+        """What goes into the environment."""
+        said = {VARIABLE: str(self)}
+        if self.identity:
+            said[IDENTITY] = f"{self.identity}/{self.site}/{_digest(str(self))}"
+        return said
+
 
 @dataclass(frozen=True, slots=True)
 class Marked:
-    """A live process with a mark."""
+    """A live process of an instance; without a mark if only its lock tells of it."""
 
     pid: int
-    mark: Mark
+    mark: Mark | None
     started: int  # ticks since boot
     stamp: Stamp | None = None
+
+    @property
+    def is_heir(self) -> bool:
+        """Whether more than an open file tells that it was launched."""
+        return self.mark is not None or self.stamp is not None
 
     @property
     def leads(self) -> bool:
@@ -74,7 +98,7 @@ class Marked:
         if self.stamp is not None:
             return self.stamp == Stamp(self.pid, self.started)
         # Its manager was killed before it could stamp it, or knew nothing of stamps.
-        began_then = self.started - self.mark.ticks < LAUNCH_SPREAD
+        began_then = self.mark is None or self.started - self.mark.ticks < LAUNCH_SPREAD
         return began_then and session(self.pid) == self.pid
 
 
@@ -97,20 +121,29 @@ def parse(text: str) -> Mark | None:
     return Mark(parts[0], parts[1], parts[2], ticks, parts[4])
 
 
-def find(key: str) -> list[Marked]:
-    """Find all live processes that a manager of this key launched, and what they started.
+def find(owns: Callable[[Mark], bool]) -> list[Marked]:
+    """Find the live processes of this user whose marks are ours, and what they started.
 
     Raises:
         OSError: /proc cannot be read.
     """
-    return [found for pid in pids() if (found := look_at(pid, key)) is not None]
+    return [found for pid in pids() if (found := look_at(pid, owns)) is not None]
 
 
-def look_at(pid: int, key: str) -> Marked | None:
-    """Tell whether a process carries a mark of this key; zombies carry none."""
-    mark = read(pid)
-    if mark is None or mark.key != key:
+def look_at(pid: int, owns: Callable[[Mark], bool]) -> Marked | None:
+    """Tell whether a process carries a mark of ours; zombies carry none.
+
+    Of another user's process nothing is read: it may say anything, and its memory may lie on
+    a disk that never answers.
+    """
+    mark = read(pid) if proc.owner(pid) == os.geteuid() else None
+    if mark is None or not owns(mark):
         return None
+    return described(pid, mark)
+
+
+def described(pid: int, mark: Mark | None) -> Marked | None:
+    """What is known of a process beside its mark; None if it is gone."""
     started = start_ticks(pid)
     return None if started is None else Marked(pid, mark, started, stamps.read(pid))
 
@@ -121,9 +154,29 @@ def read(pid: int) -> Mark | None:
     Raises:
         OSError: It could not be seen, whatever it is (no file descriptors left, say).
     """
-    environ = proc.read(pid, "environ") or b""
-    wanted = VARIABLE.encode() + b"="
-    for entry in environ.split(b"\0") if wanted in environ else ():
-        if entry.startswith(wanted):
-            return parse(entry[len(wanted) :].decode("utf-8", "replace"))
+    entries = (proc.read(pid, "environ") or b"").split(b"\0")
+    text = _value(entries, VARIABLE)
+    mark = None if text is None else parse(text)
+    if mark is None or text is None:
+        return None
+    parts = (_value(entries, IDENTITY) or "").split("/")
+    if len(parts) != 3 or parts[2] != _digest(text) or not is_identity(parts[0]):
+        return mark
+    return replace(mark, identity=parts[0], site=parts[1])
+
+
+def is_identity(text: str) -> bool:
+    """Whether this can be the identity of a manager: 32 hexadecimal digits."""
+    return len(text) == 32 and not set(text) - set("0123456789abcdef")
+
+
+def _value(entries: list[bytes], name: str) -> str | None:
+    begin = name.encode() + b"="
+    for entry in entries:
+        if entry.startswith(begin):
+            return entry[len(begin) :].decode("utf-8", "replace")
     return None
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:8]

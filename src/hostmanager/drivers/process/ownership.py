@@ -1,11 +1,13 @@
-"""What belongs to an instance: told by session, mark and lock, never by a file or a name.
+"""What belongs to an instance: told by mark and lock, never by a file or a name.
 
 Looked at when the manager starts (what did the one before me launch?), when a lock cannot be
-had (who has it?), and when an agent has ended (what did it leave behind?); never in a
-rhythm. docs/ownership.md tells why each of the three is needed.
+had (who has it?), and when an agent has ended (what did it leave behind? see `kin`); never in a
+rhythm. docs/ownership.md tells why each of them is needed.
+
+A mark counts in a process of our user: anybody may write one. Who holds the lock counts
+whatever he says and whoever he is: the file is in our folder, so he inherited it.
 """
 
-import errno
 import logging
 import os
 import time
@@ -16,9 +18,9 @@ from pathlib import Path
 
 from hostmanager.core.model import Found, InstanceSpec
 from hostmanager.drivers.process import locks, marks, proc, stamps
-from hostmanager.drivers.process.marks import Mark, Marked
-from hostmanager.drivers.process.proc import is_zombie, parent, pids, session
-from hostmanager.drivers.process.stamps import Stamp
+from hostmanager.drivers.process.identity import Identity
+from hostmanager.drivers.process.marks import Marked
+from hostmanager.drivers.process.proc import parent
 
 log = logging.getLogger(__name__)
 
@@ -26,8 +28,7 @@ PATIENCE = 1.0
 PAUSE = 0.01
 """Seconds for which, and between which, a lock that is held without a mark is looked at."""
 
-ROUNDS = 50
-"""Looks at those who ended before they could be held, until there is a pause."""
+_SUFFIX = ".lock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,22 +36,20 @@ class Ownership:
     """How a manager knows its processes.
 
     Attributes:
-        key: Tells this manager from others; the same after a restart.
+        identity: Tells this manager from others; the same after a restart.
         locks: Folder of the instances' locks.
     """
 
-    key: str
+    identity: Identity
     locks: Path
 
     def lock_file(self, instance_id: str) -> Path:
         """Where the lock of an instance is."""
-        return self.locks / f"{instance_id}.lock"
+        return self.locks / f"{instance_id}{_SUFFIX}"
 
     def environment(self, spec: InstanceSpec) -> dict[str, str]:
         """What goes into the environment of a process that is about to be launched."""
-        now = marks.now_ticks()
-        mark = Mark(self.key, spec.instance_id, spec.fingerprint, now, spec.agent_class)
-        return {marks.VARIABLE: str(mark), **marks.KEEP_ENVIRON}
+        return {**self.identity.mark(spec).variables, **marks.KEEP_ENVIRON}
 
     def survey(self) -> dict[str, Found]:
         """Find what an earlier manager launched and is still alive, by instance-id.
@@ -62,161 +61,147 @@ class Ownership:
         """
         until = time.monotonic() + PATIENCE
         while True:
-            held = self.held()
             seen = self._marked()
-            unseen = held - seen.keys()
-            if not unseen or time.monotonic() > until:
+            led = {i for i, processes in seen.items() if any(p.leads for p in processes)}
+            unclear = self.held() - led
+            waited = time.monotonic() > until
+            by_lock = self._by_lock(unclear, sure=not waited)
+            if waited or all(by_lock.values()):
                 break
             time.sleep(PAUSE)
-        for instance_id in sorted(unseen):
-            who = ", ".join(map(command_line, self.holders(instance_id))) or "nobody to be seen"
-            log.warning("%s: its lock is held without a mark (%s)", instance_id, who)
-        return {instance_id: found(processes) for instance_id, processes in seen.items()}
+        surveyed = {i: self._found(processes) for i, processes in seen.items()}
+        for instance_id, processes in by_lock.items():
+            known = {p.pid: p for p in (*processes, *seen.get(instance_id, ()))}
+            surveyed[instance_id] = self._found(list(known.values()))
+        return surveyed
+
+    def holding(self, instance_id: str, *, sure: bool) -> Found | None:
+        """What holds the lock of an instance; None if nobody does.
+
+        Args:
+            instance_id: Whose lock.
+            sure: Leave out whom nothing but the lock tells of: he may have been forked for
+                another instance, and not have executed his program yet.
+
+        Returns:
+            What is known; neither a pid nor others if it is held by who cannot be told.
+        """
+        if not locks.is_held(self.lock_file(instance_id)):
+            return None
+        return self._found(self._by_lock({instance_id}, sure=sure)[instance_id])
 
     def _marked(self) -> dict[str, list[Marked]]:
         by_instance: dict[str, list[Marked]] = defaultdict(list)
-        for marked in marks.find(self.key):
-            by_instance[marked.mark.instance_id].append(marked)
+        for marked in marks.find(self.identity.owns):
+            if marked.mark is not None:
+                by_instance[marked.mark.instance_id].append(marked)
         return by_instance
+
+    def _by_lock(self, instance_ids: set[str], *, sure: bool) -> dict[str, list[Marked]]:
+        if not instance_ids:
+            return {}
+        files = {self.lock_file(i): i for i in instance_ids}
+        found: dict[str, list[Marked]] = {i: [] for i in instance_ids}
+        for path, pids in locks.holders_of(files.keys()).items():
+            for pid in pids:
+                member = self._member(pid, files[path])
+                if member is None:
+                    continue
+                if member.is_heir or not (sure or self._holds_several(pid)):
+                    found[files[path]].append(member)
+        return found
+
+    def _holds_several(self, pid: int) -> bool:
+        return len(locks.held_by(pid, [self.lock_file(i) for i in self._lockable()])) > 1
+
+    def _member(self, pid: int, instance_id: str) -> Marked | None:
+        """What is known of a holder; None if it is not one of this instance after all."""
+        mark = marks.read(pid)
+        if mark is None and parent(pid) == os.getpid():
+            return None  # forked by us a moment ago, for whomever
+        if mark is not None and mark.instance_id != instance_id:
+            if self.identity.owns(mark):
+                return None
+            mark = None
+        return marks.described(pid, mark)
+
+    def _found(self, processes: list[Marked]) -> Found:
+        said = [process.mark for process in processes if process.mark is not None]
+        return found(processes, strange=bool(said) and not any(map(self.identity.owns, said)))
 
     def held(self) -> set[str]:
         """The instances whose lock somebody holds; not to be asked while one is launched."""
+        return {i for i in self._lockable() if locks.is_held(self.lock_file(i))}
+
+    def _lockable(self) -> set[str]:
         try:
-            files = list(self.locks.glob("*.lock"))
+            files = list(self.locks.glob(f"*{_SUFFIX}"))
         except OSError:
             return set()
-        return {file.stem for file in files if _is_held(file)}
+        return {file.name.removesuffix(_SUFFIX) for file in files}
 
     def open_leader(self, instance_id: str, found: Found) -> int | None:
         """Open a pidfd for the leader that was found; None if it has ended meanwhile."""
         if found.pid is None:
             return None
-        pidfd = _open_if(found.pid, lambda pid: self._leads(pid, instance_id))
+        pidfd = open_if(found.pid, lambda pid: self._leads(pid, instance_id))
         if pidfd is not None and stamps.read(found.pid) is None:
             stamps.put(found.pid)  # its manager did not come to it
         return pidfd
 
     def _leads(self, pid: int, instance_id: str) -> bool:
-        marked = marks.look_at(pid, self.key)
-        return marked is not None and marked.mark.instance_id == instance_id and marked.leads
+        marked = marks.look_at(pid, self.identity.owns)
+        mark = None if marked is None else marked.mark
+        if marked is not None and mark is not None and mark.instance_id == instance_id:
+            return marked.leads
+        if pid not in locks.holders(self.lock_file(instance_id)):
+            return False
+        member = self._member(pid, instance_id)
+        return member is not None and member.leads
 
     def holders(self, instance_id: str) -> list[int]:
         """Find who holds the lock of an instance.
 
-        Left out is what another launch of ours has just forked: until it executes its program,
-        it has a copy of everything that was open here.
+        Left out is what another launch, of ours or of a manager before, has just forked: until
+        it executes its program, it has a copy of everything that was open there.
         """
-        holders = locks.holders(self.lock_file(instance_id))
-        return [pid for pid in holders if not self._just_forked(pid, instance_id)]
-
-    def _just_forked(self, pid: int, instance_id: str) -> bool:
-        mark = marks.read(pid)
-        if mark is not None and mark.key == self.key:
-            return mark.instance_id != instance_id
-        return parent(pid) == os.getpid()
+        return [member.pid for member in self._by_lock({instance_id}, sure=False)[instance_id]]
 
     def is_marked(self, pid: int, instance_id: str) -> bool:
-        """Tell whether a process carries the mark of an instance of ours."""
-        mark = marks.read(pid)
-        return mark is not None and (mark.key, mark.instance_id) == (self.key, instance_id)
+        """Tell whether a process of our user carries the mark of an instance of ours."""
+        marked = marks.look_at(pid, self.identity.owns)
+        mark = None if marked is None else marked.mark
+        return mark is not None and mark.instance_id == instance_id
+
+    def why_held(self, instance_id: str) -> str:
+        """Say that the lock of an instance is held, by whom, and what to do; two sentences."""
+        path = self.lock_file(instance_id)
+        who = ", ".join(command_line(pid) for pid in locks.holders(path))
+        if not who:
+            who = "a process that cannot be seen from here (another user's, or another container's)"
+        return (
+            f"Its lock {path} is held by {who}. It is neither launched nor said to be down "
+            f"before that has ended; as root, `fuser -v {path}` tells who it is."
+        )
 
 
-def found(processes: list[Marked]) -> Found:
-    """Sort out the marked processes of one instance: the leader, and the others."""
+def found(processes: list[Marked], *, strange: bool = False) -> Found:
+    """Sort out the processes of one instance: the leader, and the others."""
+    if not processes:
+        return Found(None, time.time(), "")
     leaders = (p for p in processes if p.leads)
     leader = min(leaders, key=lambda p: (p.stamp is None, p.started), default=None)
     first = leader or processes[0]
     age = (marks.now_ticks() - first.started) / marks.TICKS
     others = tuple(p.pid for p in processes if p is not leader)
     pid = None if leader is None else leader.pid
-    mark = first.mark
-    return Found(pid, time.time() - age, mark.fingerprint, mark.agent_class, others)
+    fingerprint, agent_class = "", "?"
+    if first.mark is not None:
+        fingerprint, agent_class = first.mark.fingerprint, first.mark.agent_class
+    return Found(pid, time.time() - age, fingerprint, agent_class, others, strange)
 
 
-def _is_held(lock: Path) -> bool:
-    try:
-        fd = locks.take(lock)
-    except OSError:
-        return False
-    if fd is not None:
-        os.close(fd)
-    return fd is None
-
-
-@dataclass(frozen=True, slots=True)
-class Relative:
-    """A live process of a run, held by its pidfd; in a few words for people."""
-
-    pidfd: int
-    words: str
-
-
-@dataclass(frozen=True, slots=True)
-class Kin:
-    """Everybody who belongs to one run of an instance, but for its leader.
-
-    Attributes:
-        owner: How we know our processes.
-        instance_id: Whose run it is.
-        leader: The process that was launched, which its session is named for; None if unknown.
-        stamp: That of its descendants, if they have one.
-    """
-
-    owner: Ownership
-    instance_id: str
-    leader: int | None
-    stamp: Stamp | None = None
-
-    def seize(self) -> dict[int, Relative]:
-        """Find the live ones and open a pidfd for each, to be closed by the caller.
-
-        Zombies are left out: nothing of them runs, and their parent has yet to wait for them.
-        Who has ended once he was found may have left others: it is looked again until the
-        list is sure.
-
-        Raises:
-            OSError: /proc cannot be read, no descriptor can be opened, or they come and go.
-        """
-        for _ in range(ROUNDS):
-            members = self._members()
-            opened = {pid: _open_if(pid, self._includes) for pid in members}
-            seized = {
-                p: Relative(fd, command_line(p)) for p, fd in opened.items() if fd is not None
-            }
-            if seized or not members:
-                return seized
-        raise OSError(errno.EAGAIN, "processes come and go too fast to be held")
-
-    def _members(self) -> list[int]:
-        members = [pid for pid in pids() if self._is_known(pid)] or self._holders()
-        return [pid for pid in members if pid != self.leader]
-
-    def _includes(self, pid: int) -> bool:
-        return self._is_known(pid) or pid in self._holders()
-
-    def _is_known(self, pid: int) -> bool:
-        if pid == self.leader:
-            return False
-        ours = (
-            (self.leader is not None and session(pid) == self.leader)
-            or (self.stamp is not None and stamps.read(pid) == self.stamp)
-            or self.owner.is_marked(pid, self.instance_id)
-        )
-        return ours and not is_zombie(pid)
-
-    def _holders(self) -> list[int]:
-        """Whoever has the lock although neither session nor mark tell of him."""
-        try:
-            free = locks.take(self.owner.lock_file(self.instance_id))
-        except OSError:
-            return []  # no lock to be looked at: it was launched without one, too
-        if free is not None:
-            os.close(free)
-            return []
-        return [p for p in self.owner.holders(self.instance_id) if p != self.leader]
-
-
-def _open_if(pid: int, is_right: Callable[[int], bool]) -> int | None:
+def open_if(pid: int, is_right: Callable[[int], bool]) -> int | None:
     """Open a pidfd; None if the process has ended. Only once open is it certain who it is."""
     try:
         pidfd = os.pidfd_open(pid)

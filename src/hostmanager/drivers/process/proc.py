@@ -57,6 +57,17 @@ def stat(pid: int) -> list[bytes] | None:
     return fields if len(fields) > _EXIT_CODE else None
 
 
+def owner(pid: int) -> int | None:
+    """The user that a process runs as; None when it is gone.
+
+    Of one that may not be dumped (after `setuid`, say) it is root.
+    """
+    try:
+        return os.stat(f"/proc/{pid}").st_uid  # noqa: PTH116 - many of them, at the start
+    except OSError:
+        return None
+
+
 def start_ticks(pid: int) -> int | None:
     """When a process began, in ticks since boot; with the pid, its identity for ever."""
     try:

@@ -18,15 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hostmanager.core.model import Found, InstanceSpec
-from hostmanager.drivers.process import locks, marks, stamps
+from hostmanager.drivers.process import locks, stamps
 from hostmanager.drivers.process.output import Place, Sink
-from hostmanager.drivers.process.ownership import (
-    PATIENCE,
-    PAUSE,
-    Ownership,
-    command_line,
-    found,
-)
+from hostmanager.drivers.process.ownership import PATIENCE, PAUSE, Ownership
 from hostmanager.drivers.process.stamps import Stamp
 
 log = logging.getLogger(__name__)
@@ -174,7 +168,8 @@ def _take_lock(owner: Ownership, instance_id: str) -> int | Found | None:
 
     Returns:
         The open file; None if there can be no lock (a read-only or full disk: supervising
-        goes on, the mark still tells whose the process is); or what holds it.
+        goes on, the mark still tells whose the process is); or what holds it, as far as that
+        can be told.
     """
     path = owner.lock_file(instance_id)
     until = time.monotonic() + PATIENCE
@@ -186,19 +181,12 @@ def _take_lock(owner: Ownership, instance_id: str) -> int | Found | None:
             return None
         if lock is not None:
             return lock
-        holders = owner.holders(instance_id)
-        ours = [m for pid in holders if (m := marks.look_at(pid, owner.key)) is not None]
-        if ours:
-            return found(ours)
-        if time.monotonic() > until:
-            raise SpawnError("lock", _in_the_way(holders, path))
         # A predecessor was killed between fork and exec: what it forked is about to be marked.
+        waited = time.monotonic() > until
+        found = owner.holding(instance_id, sure=not waited)
+        if found is not None and (waited or found.pid or found.others):
+            return found
         time.sleep(PAUSE)
-
-
-def _in_the_way(holders: list[int], path: Path) -> str:
-    who = ", ".join(command_line(pid) for pid in holders) or "a process that cannot be seen"
-    return f"another copy of it seems to run ({who}): it holds {path}; end it, and it is launched"
 
 
 def _pidfd(process: "subprocess.Popen[bytes]") -> int:

@@ -1,0 +1,108 @@
+"""Who belongs to one run of an instance beside its leader: what it leaves behind when it ends.
+
+Told by session, stamp, mark and lock. Nobody can come into a session that he was not born in;
+a stamp or a mark anybody can put on himself, so they count in a process of our user; the lock
+counts in whoever holds it.
+"""
+
+import errno
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from hostmanager.drivers.process import locks, proc, stamps
+from hostmanager.drivers.process.ownership import Ownership, command_line, open_if
+from hostmanager.drivers.process.proc import is_zombie, pids, session
+from hostmanager.drivers.process.stamps import Stamp
+
+ROUNDS = 50
+"""Looks at those who ended before they could be held, until there is a pause."""
+
+
+@dataclass(frozen=True, slots=True)
+class Relative:
+    """A live process of a run, held by its pidfd; in a few words for people."""
+
+    pidfd: int
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What is left of a run.
+
+    Attributes:
+        relatives: The live ones, by pid; their pidfds are to be closed.
+        held: Whether somebody holds the lock though nobody is to be seen.
+    """
+
+    relatives: Mapping[int, Relative]
+    held: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Kin:
+    """Everybody who belongs to one run of an instance, but for its leader.
+
+    Attributes:
+        owner: How we know our processes.
+        instance_id: Whose run it is.
+        leader: The process that was launched, which its session is named for; None if unknown.
+        stamp: That of its descendants, if they have one.
+    """
+
+    owner: Ownership
+    instance_id: str
+    leader: int | None
+    stamp: Stamp | None = None
+
+    def seize(self) -> Left:
+        """Find the live ones and open a pidfd for each, to be closed by the caller.
+
+        Zombies are left out: nothing of them runs, and their parent has yet to wait for them.
+        Who has ended once he was found may have left others: it is looked again until the
+        list is sure.
+
+        Raises:
+            OSError: /proc cannot be read, no descriptor can be opened, or they come and go.
+        """
+        for _ in range(ROUNDS):
+            members = self._members()
+            opened = {pid: open_if(pid, self._includes) for pid in members}
+            seized = {
+                p: Relative(fd, command_line(p)) for p, fd in opened.items() if fd is not None
+            }
+            if seized:
+                return Left(seized)
+            if not members:
+                return Left({}, held=self._is_held())
+        raise OSError(errno.EAGAIN, "processes come and go too fast to be held")
+
+    def _members(self) -> list[int]:
+        members = [pid for pid in pids() if self._is_known(pid)] or self._holders()
+        return [pid for pid in members if pid != self.leader]
+
+    def _includes(self, pid: int) -> bool:
+        return self._is_known(pid) or pid in self._holders()
+
+    def _is_known(self, pid: int) -> bool:
+        if pid == self.leader:
+            return False
+        ours = (
+            (self.leader is not None and session(pid) == self.leader)
+            or (self._is_stamped(pid) and proc.owner(pid) == os.geteuid())
+            or self.owner.is_marked(pid, self.instance_id)
+        )
+        return ours and not is_zombie(pid)
+
+    def _is_stamped(self, pid: int) -> bool:
+        return self.stamp is not None and stamps.read(pid) == self.stamp
+
+    def _is_held(self) -> bool:
+        return locks.is_held(self.owner.lock_file(self.instance_id))
+
+    def _holders(self) -> list[int]:
+        """Whoever has the lock although neither session nor mark tell of him."""
+        if not self._is_held():
+            return []
+        return [p for p in self.owner.holders(self.instance_id) if p != self.leader]
