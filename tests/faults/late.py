@@ -20,7 +20,7 @@ def describe(why: str, run: Run, alive: list[Living]) -> str:
 
 def _status(pid: int) -> str:
     with contextlib.suppress(OSError):
-        text = Path(f"/proc/{pid}/status").read_text().splitlines()
+        text = Path(f"/proc/{pid}/status").read_text(errors="replace").splitlines()
         return " ".join(line for line in text if line.startswith(("Pid:", "PPid:", "State:")))
     return f"{pid}: gone"
 

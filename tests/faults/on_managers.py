@@ -104,7 +104,7 @@ def _has_claimed(run: Run) -> bool:
         for entry in Path(f"/proc/{run.pid}/fd").iterdir():
             with contextlib.suppress(OSError):
                 inodes.update(re.findall(r"socket:\[(\d+)\]", str(entry.readlink())))
-    for line in Path("/proc/net/unix").read_text().splitlines():
+    for line in Path("/proc/net/unix").read_text(errors="replace").splitlines():
         if "@ocs-hostmanager/" in line and line.split()[6] in inodes:
             return True
     return False

@@ -88,14 +88,26 @@ def test_what_does_not_get_there_is_named_with_why_and_its_last_lines(place):
         ]
     )
     place.start("daq1")
-    done = place.run("up", "--all")
+
+    def it_died_while_it_was_looked_at():
+        """On a busy machine it may need longer than that to come to its end."""
+        place.run("down", "--all")
+        done = place.run("up", "--all")
+        return None if "daq1 crash up\n" in done.out else done
+
+    done = wait_for(it_died_while_it_was_looked_at, 30, "an early death")
     assert done.code == 1
     assert "daq1 good up\n" in done.out
     assert re.search(r"! daq1 crash .*does not stay up: It exited with code 7", done.out)
     assert "! daq1 typo ? (wanted up): no installed OCS plugin provides" in done.out
     assert done.out.endswith("1 of 3 agents are up\n")
     assert "    | tiny crash: no answer from the device\n" in done.out
-    found = place.run("up", "crash", "--json").json
+
+    def it_is_said_to_have_failed():
+        found = place.run("up", "crash", "--json").json
+        return found if found["exit"] else None
+
+    found = wait_for(it_is_said_to_have_failed, 30, "an early death")
     (step,) = found["steps"]
     assert (found["exit"], step["outcome"]) == (1, "failed")
     assert step["last_lines"][-1] == "tiny crash: no answer from the device"

@@ -129,12 +129,12 @@ def _module(words: list[str]) -> str:
 
 def _stat(pid: int) -> tuple[str, int]:
     """State letter and parent of a process."""
-    fields = Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()
+    fields = Path("/proc", str(pid), "stat").read_text(errors="replace").rpartition(")")[2].split()
     return fields[0], int(fields[1])
 
 
 def started(pid: int) -> float:
     """When a process began, Unix time. (psutil adds whole seconds to ticks since the boot.)"""
-    ticks = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+    ticks = int(Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[19])
     booted = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
     return booted + ticks / os.sysconf("SC_CLK_TCK")
