@@ -109,7 +109,8 @@ def words(process: psutil.Process) -> list[str]:
 
 def alive(pid: int) -> bool:
     try:
-        return "Z" not in Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[0]
+        text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+        return "Z" not in text.rpartition(")")[2].split()[0]
     except FileNotFoundError:
         return False
 

@@ -135,6 +135,7 @@ def _stat(pid: int) -> tuple[str, int]:
 
 def started(pid: int) -> float:
     """When a process began, Unix time. (psutil adds whole seconds to ticks since the boot.)"""
-    ticks = int(Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[19])
+    text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    ticks = int(text.rpartition(")")[2].split()[19])
     booted = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
     return booted + ticks / os.sysconf("SC_CLK_TCK")
