@@ -215,6 +215,35 @@ def test_an_agent_that_cannot_be_imported_cannot_be_started_here(agents, check):
     assert "not checked: arguments of 1 agent of class One: one_agent cannot be imported" in remarks
 
 
+def test_a_library_that_many_agents_lack_is_named_once(agents, check):
+    agents(
+        one="import nothing_like_that", two="import nothing_like_that", three="import OpenSSLx.SSL"
+    )
+    mine = [entry("a", "One"), entry("b", "Two"), entry("c", "One")]
+    code, lines, _ = check(*mine, entry("d", "Three"))
+    assert (code, len(lines)) == (1, 2)
+    assert lines[0].endswith(
+        ": error: 3 agents cannot be started: ModuleNotFoundError: No module named "
+        "'nothing_like_that'. They are a, c (One), b (Two). Install what is missing."
+    )
+    assert "error: d: the agent class 'Three' cannot be started: three_agent cannot" in lines[1]
+    code, lines, remarks = check(other=mine)
+    assert (code, lines) == (0, [])
+    (line,) = [line for line in remarks.splitlines() if "not checked: arguments" in line]
+    assert "arguments of 3 agents of classes One, Two: ModuleNotFoundError: No module" in line
+
+
+def test_plugins_that_are_not_here_are_missed_once(check):
+    mine = [entry("a", "ACUAgent"), entry("b", "LS372Agent"), entry("c", "ACUAgent")]
+    code, lines, _ = check(*mine, entry("d", "FakeDataAgnet"))
+    assert (code, len(lines)) == (1, 2)
+    assert (
+        "error: no installed OCS plugin provides the classes of 3 agents: a, c (ACUAgent), "
+        "b (LS372Agent). Mend the class name, or install the plugin."
+    ) in lines[0]
+    assert "Did you mean 'FakeDataAgent'?" in lines[1]
+
+
 def test_options_that_are_ocs_own_are_refused_to_all(agents, check):
     made = f"{PARSER}parser.add_argument('--log-dir')\n"
     agents(one=f"{made}def make_parser():\n    return parser\n")

@@ -18,6 +18,12 @@ from hostmanager.site.whole import Instance, Whole
 _ARGUMENT = re.compile(r"argument (\S+?):")
 _UNKNOWN = "unrecognized arguments: "
 
+NO_CLASS = "Mend the class name, or install the plugin."
+
+MISSING = "Install what is missing."
+
+MISSING_TLS = "Install it: pip install 'twisted[tls]', without which no agent of OCS runs."
+
 
 class Plugins:
     """What is installed here: looked up in child processes that are started early."""
@@ -75,8 +81,14 @@ def check_agents(whole: Whole, plugins: Plugins, here: str | None, report: Repor
     for agent in agents:
         cases.setdefault(agent.entry.agent_class, []).append(agent)
     answers = plugins.ask({name: [_texts(one) for one in ones] for name, ones in cases.items()})
+    causes: dict[str, dict[str, Answer]] = {}
     for name, answer in answers.items():
-        _tell(name, cases[name], answer, here, report)
+        if answer.unknown is None:
+            _tell(name, cases[name], answer, report)
+        else:
+            causes.setdefault(answer.cause or answer.unknown, {})[name] = answer
+    for cause, found in causes.items():
+        _tell_unknown(cause, found, cases, here, report)
 
 
 def _texts(agent: Instance) -> Words:
@@ -94,6 +106,7 @@ def _check_classes(
     used = Counter(agent.entry.agent_class for agent in agents)
     usual = [name for name, number in used.items() if number > 2]
     absent: Counter[str] = Counter()
+    missing: list[Instance] = []
     for agent in agents:
         name = agent.entry.agent_class
         if name in classes:
@@ -103,16 +116,24 @@ def _check_classes(
         if not must and (near is None or name in usual):
             absent[name] += 1
             continue
+        if must and near is None:
+            missing.append(agent)
+            continue
         remedy = f"Did you mean {near!r}? " if near else ""
         report.add(
             About.CLASS,
             Severity.ERROR if must else Severity.WARNING,
             agent.entry.class_place,
             f"no installed OCS plugin provides the agent class {shown(name)}.",
-            f"{remedy}Mend the class name, or install the plugin.",
+            f"{remedy}{NO_CLASS}",
             host=agent.host,
             instance_id=agent.name,
         )
+    if missing:
+        of_one = f"no installed OCS plugin provides the agent class {_names(missing)}."
+        number = counted(len(missing), "agent")
+        of_many = f"no installed OCS plugin provides the classes of {number}: {_who(missing)}."
+        _add_one(missing, of_one, of_many, NO_CLASS, report)
     if absent:
         number = counted(absent.total(), "agent")
         report.unchecked.append(
@@ -120,27 +141,60 @@ def _check_classes(
         )
 
 
-def _tell(
-    name: str, agents: Sequence[Instance], answer: Answer, here: str | None, report: Report
+def _tell_unknown(
+    cause: str,
+    found: Mapping[str, Answer],
+    cases: Mapping[str, Sequence[Instance]],
+    here: str | None,
+    report: Report,
 ) -> None:
-    if answer.unknown is not None:
-        ours = [agent for agent in agents if _runs_here(agent, here)]
-        if answer.imports or not ours:
-            report.unchecked.append(
-                f"arguments of {counted(len(agents), 'agent')} of class {name}: {answer.unknown}"
-            )
-            return
-        for agent in ours:
-            report.add(
-                About.CLASS,
-                Severity.ERROR,
-                agent.entry.class_place,
-                f"the agent class {shown(name)} cannot be started: {answer.unknown}.",
-                "Install what is missing.",
-                host=agent.host,
-                instance_id=agent.name,
-            )
+    """Tell once what keeps agents of these classes from being asked, however many they are."""
+    agents = [agent for name in found for agent in cases[name]]
+    one = next(iter(found.values()))
+    ours = [] if one.imports else [agent for agent in agents if _runs_here(agent, here)]
+    if ours:
+        of_one = f"the agent class {_names(ours)} cannot be started: {one.unknown}."
+        number = counted(len(ours), "agent")
+        of_many = f"{number} cannot be started: {cause}. They are {_who(ours)}."
+        remedy = MISSING_TLS if "No module named 'OpenSSL" in cause else MISSING
+        _add_one(ours, of_one, of_many, remedy, report)
         return
+    alone = len(found) == 1
+    names = f"class {next(iter(found))}" if alone else f"classes {few(list(found), 12)}"
+    number = counted(len(agents), "agent")
+    report.unchecked.append(f"arguments of {number} of {names}: {one.unknown if alone else cause}")
+
+
+def _names(agents: Sequence[Instance]) -> str:
+    return few(list(dict.fromkeys(shown(agent.entry.agent_class) for agent in agents)), 12)
+
+
+def _who(agents: Sequence[Instance]) -> str:
+    """These agents, with their classes."""
+    by_class: dict[str, list[str]] = {}
+    for agent in agents:
+        by_class.setdefault(agent.entry.agent_class, []).append(agent.name)
+    told = [f"{', '.join(names)} ({kind})" for kind, names in by_class.items()]
+    return few(told, 12)
+
+
+def _add_one(
+    agents: Sequence[Instance], of_one: str, of_many: str, remedy: str, report: Report
+) -> None:
+    """One error for all that one act puts right; at the first of the agents."""
+    first = agents[0]
+    report.add(
+        About.CLASS,
+        Severity.ERROR,
+        first.entry.class_place,
+        of_one if len(agents) == 1 else of_many,
+        remedy,
+        host=first.host,
+        instance_id=first.name if len(agents) == 1 else None,
+    )
+
+
+def _tell(name: str, agents: Sequence[Instance], answer: Answer, report: Report) -> None:
     for agent, why in zip(agents, answer.refused, strict=False):
         if why is not None:
             place, remedy = blamed(agent, why, answer.options)

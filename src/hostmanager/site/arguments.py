@@ -42,12 +42,14 @@ class Answer:
         options: The options that the parser knows.
         unknown: Why nobody knows, or None.
         imports: Whether the agent can be imported, as far as that is known.
+        cause: What its import ended with: the same for all agents that lack the same library.
     """
 
     refused: tuple[str | None, ...] = ()
     options: tuple[str, ...] = ()
     unknown: str | None = None
     imports: bool = True
+    cause: str | None = None
 
 
 class Asking:
@@ -132,6 +134,7 @@ def _understood(told: Any) -> Answer | None:
             tuple(str(option) for option in told["options"]),
             None if told["unknown"] is None else str(told["unknown"])[:TOLD_CHARACTERS],
             bool(told["imports"]),
+            str(told["cause"])[:TOLD_CHARACTERS] if told.get("cause") else None,
         )
     except (LookupError, TypeError):
         return None

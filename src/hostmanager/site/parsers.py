@@ -2,8 +2,8 @@
 
 It reads one JSON object, ``{"limit": seconds, "classes": {class: [module, [[word, …], …]]}}``,
 and prints one for each class, as they come: ``{"class", "refused": [text or null, …],
-"options": [option, …], "unknown": text or null, "imports": whether it can be}``. Nothing of the
-project that costs time is imported.
+"options": [option, …], "unknown": text or null, "imports": whether it can be, "cause": what its
+import ended with, where it did}``. Nothing of the project that costs time is imported.
 """
 
 import argparse
@@ -89,8 +89,9 @@ def answer_for(
     try:
         module = importlib.import_module(module_name)
     except (Exception, SystemExit) as error:
-        why = f"{module_name} cannot be imported ({type(error).__name__}: {error})"
-        return {**_unknown(why), "imports": False}
+        cause = f"{type(error).__name__}: {error}"
+        why = f"{module_name} cannot be imported ({cause})"
+        return {**_unknown(why), "imports": False, "cause": cause}
     sys.addaudithook(Guard.audit)
     Guard.closed = True
     parser = _made(module) or _caught(module, agent_class, module_name, caught)
