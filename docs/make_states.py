@@ -48,6 +48,37 @@ the Docker Engine, which knows of it, may not answer. Three things follow:
   be its own.
 - A service without an entry is *passive*: it is shown as it is, and others start and end it as
   they like. Told up or down, that is its target until it is reached; then it is passive again.
+
+## A restart
+
+A restart is an intention in the record of the instance (`restart_of`: the run that has to end), not
+a sequence of requests. Its target stays up all the while. The field `restarting` of a child state
+is true until the intention is gone.
+
+| what there is | what a requested restart does |
+| --- | --- |
+| it runs | a process is ended at once. A service goes on until its image is known to be here, or \
+has been pulled (*next run prepared*); if that fails (*next run not to be had*), it goes on, \
+`message` says why, and the intention is gone. Then the run is ended, and the new one launched |
+| its launch is under way | as above, once it is launched |
+| it is being ended | it is launched when that has ended |
+| it is waiting | launched at once |
+| it is unseen | as above, once the engine has said what runs |
+| it is down, wanted down, or blocked | nothing; the answer names it |
+
+The intention is over exactly when a new run exists, in whichever way it came to be. `told down`
+and the end of its entry call it off, as does being blocked; `told up` and a second request join it.
+
+A run has an identity that no other ever has: pid and start time, or container and start time. The
+identity of the run that has to end is written to the state directory before anything is ended,
+and taken out of it afterwards. So whenever the manager is killed, the next one finds one of these:
+
+| on the disk | alive | what the next manager does |
+| --- | --- | --- |
+| nothing | the old run, or none | what it always does: the request had not been answered |
+| the old run | the old run | restarts it |
+| the old run | a new run | takes it over; the restart is done |
+| the old run | nothing | launches it, since it is wanted up |
 """
 
 MEANINGS = {
@@ -102,19 +133,21 @@ EVENTS: dict[EventKind, ev.Event] = {
         *(ev.WantUp(), ev.WantDown(), ev.Retire(), ev.Hurry(), ev.Launched(1), ev.Gone()),
         *(ev.LaunchFailed("program", "no such file"), ev.Ended(ExitStatus(code=1))),
         *(ev.LeftBehind(ExitStatus(code=1)), ev.Output(()), ev.Condition()),
-        *(ev.LostSight("No answer."), ev.TimerFired()),
+        *(ev.LostSight("No answer."), ev.TimerFired(), ev.RestartRequested()),
+        *(ev.Prepared(), ev.PrepareFailed("no such image")),
     )
 }
 MAY_HAVE_A_DELAY = {State.WAITING, State.BLOCKED, State.TERMINATING, State.KILLING, State.UNSEEN}
 FACTS = (
     *((AGENT, SERVICE, PASSIVE), tuple(Target), (False, True), (False, True), (False, True)),
-    *((0.0, 2000.0), (0, 3)),
+    *((0.0, 2000.0), (0, 3), ((None, False), ("run", False), ("run", True))),
 )
 
 
 def lives(state: State) -> Iterator[Life]:
     """Every combination of the facts that decide, in one state."""
-    for entry, target, replaced, retiring, blocked, not_before, streak in itertools.product(*FACTS):
+    for facts in itertools.product(*FACTS):
+        entry, target, replaced, retiring, blocked, not_before, streak, restart = facts
         life = Life(
             replace(entry, obstacle="something" if blocked else None),
             target,
@@ -125,6 +158,8 @@ def lives(state: State) -> Iterator[Life]:
             not_before=not_before,
             streak=streak,
             seen=state is not State.UNSEEN and not (state is State.BLOCKED and blocked),
+            restart_of=restart[0],
+            prepared=restart[1],
         )
         if not is_impossible(life):
             yield life
@@ -143,6 +178,9 @@ def is_impossible(life: Life) -> bool:
             state is State.DOWN and target is Target.UP,
             state in {State.DOWN, State.WAITING} and spec.obstacle is not None,
             state is State.BLOCKED and spec.obstacle is None,
+            life.restart_of is not None and (target is Target.DOWN or life.retiring),
+            life.restart_of is not None and (state in NOTHING_ALIVE or blocks_restart(life)),
+            spec.kind is Kind.HOST and life.restart_of is not None and not life.prepared,
             spec.foreign and state is not State.BLOCKED,
             target is Target.PASSIVE and not spec.passive,
             spec.passive and at_its_goal and target is not Target.PASSIVE,
@@ -150,6 +188,11 @@ def is_impossible(life: Life) -> bool:
             life.not_before > NOW.mono and state not in MAY_HAVE_A_DELAY,
         )
     )
+
+
+def blocks_restart(life: Life) -> bool:
+    """Whether it could not be launched again, so that no restart of it is begun."""
+    return life.spec.obstacle is not None and not life.spec.foreign
 
 
 def outcomes(state: State, kind: EventKind) -> list[str]:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from hostmanager.core import events as ev
 from hostmanager.core.events import EventKind, ExitStatus, Moment
-from hostmanager.core.life import NOTHING_ALIVE, LastExit, Life, State
+from hostmanager.core.life import ANY_RUN, ENDING, NO_RUN, NOTHING_ALIVE, LastExit, Life, State
 from hostmanager.core.model import Found, Kind, Target
 from hostmanager.core.policy import Policy
 from tests.core.fake_engine import foreign, passive, service
@@ -13,7 +13,7 @@ from tests.core.fakes import spec
 
 NOW = Moment(1000.0, 1_700_000_000.0)
 POLICY = Policy()
-FOUND = Found(77, NOW.wall - 50.0, "then")
+FOUND = Found(77, NOW.wall - 50.0, "then", run="r2")
 
 EVENTS = {
     EventKind.WANT_UP: [ev.WantUp()],
@@ -25,7 +25,8 @@ EVENTS = {
     ],
     EventKind.RETIRE: [ev.Retire()],
     EventKind.HURRY: [ev.Hurry()],
-    EventKind.LAUNCHED: [ev.Launched(77), ev.Launched(77, FOUND)],
+    EventKind.RESTART_REQUESTED: [ev.RestartRequested()],
+    EventKind.LAUNCHED: [ev.Launched(77, run="r1"), ev.Launched(77), ev.Launched(77, FOUND)],
     EventKind.LAUNCH_FAILED: [ev.LaunchFailed("program", "no such file")],
     EventKind.ENDED: [ev.Ended(ExitStatus(code=1))],
     EventKind.LEFT_BEHIND: [ev.LeftBehind(ExitStatus(code=1), ("pid 78: child",))],
@@ -33,6 +34,8 @@ EVENTS = {
     EventKind.OUTPUT: [ev.Output(("a line",))],
     EventKind.CONDITION: [ev.Condition("It is paused.", True), ev.Condition()],
     EventKind.LOST_SIGHT: [ev.LostSight("No answer.")],
+    EventKind.PREPARED: [ev.Prepared()],
+    EventKind.PREPARE_FAILED: [ev.PrepareFailed("no such image")],
     EventKind.TIMER: [ev.TimerFired()],
 }
 
@@ -53,6 +56,11 @@ PENDING = (
     *((service(agent_class="Pending"), False), (foreign(agent_class="Pending"), False)),
     (passive(), False),
 )
+RESTARTS = (
+    # the run that a restart has to end, and whether a new one could be launched
+    *((None, False), (NO_RUN, False), (ANY_RUN, False), (ANY_RUN, True), ("r1", False)),
+    ("r1", True),
+)
 RECENTLY, LONG_AGO = Moment(NOW.mono - 0.5, 0.0), Moment(NOW.mono - 100, 0.0)
 RECORDS = (
     # earliest next launch, failures in a row, latest launch
@@ -65,10 +73,12 @@ def lives(state):
     """Every combination of the facts that moves look at, in one state."""
     exited = LastExit(ExitStatus(code=1), NOW, False, 1.0)
     called_off = (False, True) if state is State.STARTING else (False,)
-    for who, (pending, retiring), record, off in itertools.product(
-        WHO, PENDING, RECORDS, called_off
+    for who, (pending, retiring), record, off, restart in itertools.product(
+        WHO, PENDING, RECORDS, called_off, RESTARTS
     ):
         entry, targets, seen = who
+        if restart[0] is not None and (record not in RECORDS[:3:2] or pending in PENDING[3:]):
+            continue  # neither has to do with the other
         not_before, streak, launched = record
         for target in targets:
             yield Life(
@@ -88,6 +98,9 @@ def lives(state):
                 trouble="Something." if state is State.UNSEEN else None,
                 seen=seen,
                 called_off=off,
+                run="r1" if state in (State.UP, *ENDING) else "",
+                restart_of=restart[0],
+                prepared=restart[1],
             )
 
 
@@ -138,6 +151,21 @@ CANNOT_BE = {
     "it runs on, but must end": lambda life: life.state is State.UP and life.must_end,
     "it is to be replaced or forgotten, and nothing stands in the way": lambda life: (
         life.state in NOTHING_ALIVE and life.pending is not None
+    ),
+    "a restart is under way of what is not to run": lambda life: (
+        life.restart_of is not None and (life.target is Target.DOWN or life.retiring)
+    ),
+    "a restart is under way of what is at rest": lambda life: (
+        life.restart_of is not None and life.state in (State.DOWN, State.BLOCKED)
+    ),
+    "a restart waits for the end of a run, and nothing is alive": lambda life: (
+        bool(life.restart_of) and life.state is State.WAITING
+    ),
+    "a restart was done, and is still under way": lambda life: (
+        life.restart_of == NO_RUN and life.state is State.UP
+    ),
+    "nothing is to be ended for a restart, but something was prepared": lambda life: (
+        life.prepared and not life.restart_of
     ),
     "it is both replaced and forgotten": lambda life: life.retiring and life.pending is not None,
 }

@@ -33,6 +33,11 @@ class FakeContainer:
     fingerprint: str
     ending: bool = False
 
+    @property
+    def run(self) -> str:
+        """What tells this run of it from all others."""
+        return f"container {self.pid}"
+
 
 @dataclass(slots=True)
 class FakeUp:
@@ -53,6 +58,9 @@ class FakeEngine:
         choose: Decides instead of the habit.
         restarting: Instances whose containers the engine starts again after `restart_delay`.
         containers: What runs: the truth.
+        unavailable: Instances whose image cannot be had: nothing of them could be launched anew.
+        prepare_takes: How long it takes to find out; None: not at all.
+        prepared: When it was asked to find out.
         remains: How the last container of an instance ended, until it is removed.
         told: What the core was told last: True, it runs; False, it does not; None, neither.
         wrongs: What should never have been asked for.
@@ -66,6 +74,9 @@ class FakeEngine:
     restarting: set[str] = field(default_factory=set)
     restart_delay: float = 0.1
     look_takes: float | None = 0.0
+    unavailable: set[str] = field(default_factory=set)
+    prepare_takes: float | None = 0.0
+    prepared: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     containers: dict[str, FakeContainer] = field(default_factory=dict)
     remains: dict[str, ExitStatus] = field(default_factory=dict)
     told: dict[str, bool | None] = field(default_factory=dict)
@@ -130,6 +141,25 @@ class FakeEngine:
         else:
             self.clock.call_later(self.look_takes, partial(self._tell, name))
 
+    def prepare(self, spec: InstanceSpec, report: Report) -> None:
+        name = spec.instance_id
+        self._must_be_a_service(spec, "prepared")
+        if not self.told.get(name):
+            self._wrong(f"{name}: prepared, but not told to run")
+        self.prepared[name].append(self.clock.mono)
+        if self.prepare_takes is None:
+            self._prepared(name, report)
+        else:
+            self.clock.call_later(self.prepare_takes, partial(self._prepared, name, report))
+
+    def _prepared(self, name: str, report: Report) -> None:
+        if not self._answers:
+            report(ev.PrepareFailed("the engine does not answer"))
+        elif name in self.unavailable:
+            report(ev.PrepareFailed("its image cannot be had"))
+        else:
+            report(ev.Prepared())
+
     def signal(self, instance_id: str, step: StopStep) -> None:
         if instance_id not in self._watched:
             self._wrong(f"{instance_id}: ended, though nobody may")
@@ -150,6 +180,13 @@ class FakeEngine:
     def forget(self, instance_id: str) -> None:
         self._watched.pop(instance_id, None)
         self.told.pop(instance_id, None)
+
+    def forget_everything(self) -> None:
+        """The manager is killed, and with it the commands that are under way."""
+        self.in_flight.clear()
+        self.close()
+        self.told.clear()
+        self._ran.clear()
 
     def survey(self) -> Mapping[str, Found]:
         return {}
@@ -185,7 +222,7 @@ class FakeEngine:
             self._create(name, up.behaviour, up.spec.fingerprint)
         if self._watched.get(name) is up.report and self._answers and self.alive(name):
             self.told[name] = True
-            up.report(ev.Launched(self.containers[name].pid))
+            up.report(ev.Launched(self.containers[name].pid, run=self.containers[name].run))
         elif self._watched.get(name) is up.report:
             up.report(failed or ev.LaunchFailed("engine", NO_ANSWER))
         self._tell(name)
@@ -243,7 +280,9 @@ class FakeEngine:
         ran = name in self._ran
         self._ran.discard(name)
         if container is not None and before is not True:
-            found = Found(container.pid, container.since, container.fingerprint)
+            found = Found(
+                *(container.pid, container.since, container.fingerprint), run=container.run
+            )
             report(ev.Launched(container.pid, found))
         elif container is None and before is True:
             report(ev.Ended(status or self.remains.get(name, ExitStatus())))

@@ -16,7 +16,7 @@ from random import Random
 from hostmanager.core import events as ev
 from hostmanager.core.events import ExitStatus, Moment, StopStep
 from hostmanager.core.life import Life
-from hostmanager.core.model import InstanceSpec, Kind
+from hostmanager.core.model import Found, InstanceSpec, Kind
 from hostmanager.core.policy import Policy
 from hostmanager.core.ports import Driver, Report
 from hostmanager.core.supervisor import Supervisor
@@ -136,6 +136,12 @@ class FakeProcess:
     alive: bool = True
     remnants: int = 0
     ending: bool = False
+    since: float = 0.0
+
+    @property
+    def run(self) -> str:
+        """What tells this run from all others."""
+        return f"{self.pid}/{self.since}"
 
 
 @dataclass
@@ -198,16 +204,42 @@ class FakeDriver:
         return self.choose(name) if self.choose else self.habit[name]
 
     def _answer(self, name: str, behaviour: Behaviour, report: Report) -> None:
+        if self.reports[name][-1:] != [report] or name not in self.in_flight:
+            return  # its manager was killed first
         self.in_flight.discard(name)
         if behaviour.fails_at is not None:
             report(ev.LaunchFailed(behaviour.fails_at, "it is not there"))
             return
         process = FakeProcess(name, behaviour, report, next(self.pids), remnants=behaviour.leaves)
+        process.since = self.clock.wall
         self.processes[name] = process
         if behaviour.ends_after is not None:
             ends = partial(self._end, process, ExitStatus(code=behaviour.code))
             self.clock.call_later(behaviour.ends_after, ends)
-        report(ev.Launched(process.pid))
+        report(ev.Launched(process.pid, run=process.run))
+
+    def forget_everything(self) -> None:
+        """The manager is killed: nobody hears of anything any more, and no launch is finished."""
+        self.in_flight.clear()
+        for process in self.processes.values():
+            process.report = lambda _: None
+
+    def survey(self) -> Mapping[str, Found]:
+        return {
+            name: Found(p.pid if p.alive else None, p.since, "", run=p.run if p.alive else "")
+            for name, p in self.processes.items()
+        }
+
+    def adopt(self, spec: InstanceSpec, found: Found, report: Report) -> None:
+        process = self.processes[spec.instance_id]
+        process.report = report
+        if process.alive:
+            report(ev.Launched(process.pid, found))
+        else:
+            report(ev.LeftBehind(ExitStatus(), ("a child",)))
+
+    def prepare(self, spec: InstanceSpec, report: Report) -> None:
+        self._wrong(f"{spec.instance_id} prepared, but a process needs nothing")
 
     def look(self, spec: InstanceSpec, report: Report) -> None:
         self._wrong(f"{spec.instance_id} looked for, but a process of ours is always known")
@@ -271,11 +303,17 @@ class World:
         self.clock = FakeClock(early=early)
         self.driver = FakeDriver(self.clock)
         self.notes: list[tuple[str, ev.Note]] = []
+        self.policy, self.random = policy or Policy(), Random(seed)
+        self.all_drivers = self.drivers()
+        self.start_manager()
+
+    def start_manager(self) -> None:
+        """A new manager in the same world; it knows of nothing yet."""
         self.supervisor = Supervisor(
-            self.drivers(),
+            self.all_drivers,
             self.clock,
-            policy or Policy(),
-            Random(seed),
+            self.policy,
+            self.random,
             lambda instance_id, note: self.notes.append((instance_id, note)),
         )
         self.snapshot = self.supervisor.snapshot

@@ -13,7 +13,7 @@ import pytest
 from hostmanager.core import events as ev
 from hostmanager.core import life as life_module
 from hostmanager.core.events import EventKind, StopStep
-from hostmanager.core.life import NOTHING_ALIVE, State
+from hostmanager.core.life import NO_RUN, NOTHING_ALIVE, State
 from hostmanager.core.lifecycle import LAUNCH_PATIENCE, LOOK_PATIENCE, TABLE, step
 from hostmanager.core.model import Kind, Target
 from hostmanager.core.words import ENGINE_GRACE, STOP_MARGIN
@@ -21,47 +21,47 @@ from tests.core.combinations import NOW, POLICY, events, lives, wrong_with
 
 SIGTERM, SIGKILL = ev.Signal(StopStep.TERMINATE), ev.Signal(StopStep.KILL)
 SIGINT = ev.Signal(StopStep.INTERRUPT)
-INTENTS = ("WANT_UP", "WANT_DOWN", "UPDATE", "REPLACE", "RETIRE", "HURRY")
+INTENTS = ("WANT_UP", "WANT_DOWN", "UPDATE", "REPLACE", "RETIRE", "HURRY", "RESTART_REQUESTED")
 OBSERVATIONS = (
     *("LAUNCHED", "LAUNCH_FAILED", "ENDED", "LEFT_BEHIND", "GONE", "OUTPUT", "CONDITION"),
-    *("LOST_SIGHT", "TIMER"),
+    *("LOST_SIGHT", "PREPARED", "PREPARE_FAILED", "TIMER"),
 )
 MOVES = {
     "DOWN": (
-        "settle settle settle settle settle stay",
-        "run_or_end odd settle clear odd stay odd lose odd",
+        "settle settle settle settle settle stay stay",
+        "run_or_end odd settle clear odd stay odd lose stay stay odd",
     ),
     "BLOCKED": (
-        "settle settle settle settle settle stay",
-        "run_or_end odd settle clear odd stay odd odd odd",
+        "settle settle settle settle settle stay stay",
+        "run_or_end odd settle clear odd stay odd odd stay stay odd",
     ),
     "WAITING": (
-        "sooner settle settle settle settle stay",
-        "run_or_end odd settle clear odd stay odd lose settle",
+        "sooner settle sooner settle settle stay sooner",
+        "run_or_end odd settle clear odd stay odd lose stay stay settle",
     ),
     "STARTING": (
-        "stay call_off revise call_off call_off stay",
-        "run_or_end settle settle clear odd stay stay lose slow_launch",
+        "stay call_off revise call_off call_off stay stay",
+        "run_or_end settle settle clear odd stay stay lose stay stay slow_launch",
     ),
     "UP": (
-        "run_or_end run_or_end revise run_or_end run_or_end stay",
-        "odd odd settle clear odd stay stay lose odd",
+        "run_or_end run_or_end revise run_or_end run_or_end stay run_or_end",
+        "odd odd settle clear odd stay stay lose run_or_end run_or_end odd",
     ),
     "UNSEEN": (
-        "stay stay revise revise revise stay",
-        "run_or_end stay settle clear settle stay odd stay look_in_vain",
+        "stay stay revise revise revise stay stay",
+        "run_or_end stay settle clear settle stay odd stay stay stay look_in_vain",
     ),
     "STOPPING": (
-        "stay stay revise stay stay terminate",
-        "odd odd settle clear odd stay stay lose terminate",
+        "stay stay revise stay stay terminate stay",
+        "odd odd settle clear odd stay stay lose stay stay terminate",
     ),
     "TERMINATING": (
-        "stay stay revise stay stay kill",
-        "odd odd settle clear settle stay stay lose kill",
+        "stay stay revise stay stay kill stay",
+        "odd odd settle clear settle stay stay lose stay stay kill",
     ),
     "KILLING": (
-        "stay stay revise stay stay stay",
-        "odd odd settle kill_rest settle stay stay lose kill_again",
+        "stay stay revise stay stay stay stay",
+        "odd odd settle kill_rest settle stay stay lose stay stay kill_again",
     ),
 }
 EXPECTED = {
@@ -106,6 +106,10 @@ def holds_always(after, effects):
     """What is true after any step."""
     launches = [e for e in effects if isinstance(e, ev.Launch)]
     assert len(launches) <= 1
+    for prepare in (e for e in effects if isinstance(e, ev.Prepare)):
+        assert prepare.spec == after.spec
+        assert after.state is State.UP
+        assert after.restart_of
     if launches:
         assert after.state is State.STARTING
         assert launches[0].spec == after.spec
@@ -158,7 +162,7 @@ def settle(life, known, after, effects):
     elif due.kind is Kind.DOCKER and not seen:
         expected = (State.UNSEEN, (ev.Look(due),))
         assert after.deadline == NOW.mono + LOOK_PATIENCE
-    elif known.target is not Target.UP:
+    elif known.target is not Target.UP and not restarted_passive(due, known):
         # A service that failed leaves a dead container, which goes with the wish to have it up.
         dead = life.state is State.WAITING and due.kind is Kind.DOCKER
         expected = (State.DOWN, (SIGINT,) if dead else ())
@@ -174,11 +178,23 @@ def settle(life, known, after, effects):
     if not known.retiring:
         assert (after.spec, after.pending) == (due, None)
         goal = due.passive and after.state in (State.DOWN, State.BLOCKED)
-        assert after.target is (Target.PASSIVE if goal else known.target)
+        again = restarted_passive(due, known) and after.state in (State.WAITING, State.STARTING)
+        wish = Target.UP if again else known.target
+        assert after.target is (Target.PASSIVE if goal else wish)
+        under_way = known.restart_of is not None and known.pending is None
+        if after.state in (State.WAITING, State.STARTING):
+            assert after.restart_of == (NO_RUN if under_way else None)
+        elif after.state in (State.DOWN, State.BLOCKED):
+            assert after.restart_of is None
     if known.pending and not known.retiring:
         assert (after.streak, after.exits, after.last_exit) == (0, (), None)
     assert not after.stuck
     assert (after.remark, after.outdated) == (None, False)
+
+
+def restarted_passive(due, known):
+    """What nobody manages ran, and was to be restarted: it is launched, and then is passive."""
+    return due.passive and known.restart_of is not None and known.pending is None
 
 
 def sooner(life, known, after, effects):
@@ -190,8 +206,10 @@ def sooner(life, known, after, effects):
 def run_or_end(life, known, after, effects):
     if known.spec.foreign or (known.spec.passive and known.pending):
         settle(life, known, after, effects)
-    elif known.target is not Target.DOWN and known.pending is None and not known.retiring:
-        assert (after.state, after.deadline, effects) == (State.UP, None, ())
+    elif not known.must_end:
+        waits = bool(known.restart_of) and known.pending is None
+        prepare = (ev.Prepare(known.spec),) if waits else ()
+        assert (after.state, after.deadline, effects) == (State.UP, None, prepare)
         assert after.target is (Target.PASSIVE if known.spec.passive else known.target)
     else:
         assert (after.state, effects) == (State.STOPPING, (SIGINT,))

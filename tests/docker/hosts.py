@@ -308,7 +308,8 @@ async def running(
 
 
 def _before(host: Host) -> Before:
-    return Before(recalled=host.wanted.recall())
+    recalled = host.wanted.recall()
+    return Before(recalled=recalled, restarts=dict(host.wanted.restarts))
 
 
 def _alive(project: Project) -> list[tuple[str, str]]:

@@ -2,11 +2,16 @@
 
 from collections import defaultdict
 
-from hostmanager.core.life import NOTHING_ALIVE, Life, State
+from hostmanager.core.life import NOTHING_ALIVE, Life, State, why_not_restarted
 from hostmanager.core.model import Kind, Target
 from tests.core.fake_engine import MixedWorld
 
 MOVING = frozenset({State.STARTING, State.STOPPING, State.TERMINATING, State.KILLING})
+
+
+def _is_called_off(life: Life) -> bool:
+    unwanted = life.target is Target.DOWN or life.retiring or life.pending is not None
+    return unwanted or life.state is State.BLOCKED or life.not_restarted is not None
 
 
 class Watch:
@@ -19,12 +24,22 @@ class Watch:
         self.too_late: list[str] = []
         self.unasked: list[str] = []
         self.asked: dict[str, Target] = {}  # what passive ones were told, until it is reached
+        self.lost: list[str] = []
+        self.restarts: dict[str, str] = {}  # the runs that are to be ended for a restart
+        self.kept: dict[str, str] = {}  # the same, as the host keeps them on the disk
+        self.done: dict[str, str] = {}  # those that are about to be taken off it
         self._before: dict[str, Life] = {}
         self._deaths: dict[str, list[float]] = defaultdict(list)
-        world.snapshot.listen(self._changed)
+        self.follow()
+
+    def follow(self) -> None:
+        """Look at the manager that there is now."""
+        self._before.clear()
+        self.world.snapshot.listen(self._changed)
 
     def _changed(self, name: str, life: Life | None) -> None:
         before = self._before.pop(name, None)
+        self._keep(name, before, life)
         if life is None:
             return
         self._before[name] = life
@@ -39,8 +54,31 @@ class Watch:
         if life.state is State.STARTING and life.streak > 1:
             self._judge(name, before, life)
 
+    def restart_requested(self, name: str) -> None:
+        """Somebody is about to request a restart."""
+        life = self.world.snapshot.get(name)
+        if life is not None and life.run and why_not_restarted(life) is None:
+            self.restarts[name] = life.run
+
+    def _keep(self, name: str, before: Life | None, life: Life | None) -> None:
+        """What the host keeps on the disk, and what has become of requests."""
+        if life is None or _is_called_off(life):
+            self.restarts.pop(name, None)
+        run = life.restart_of if life is not None else None
+        if run:
+            self.kept[name] = run
+        elif run is None and name in self.kept:
+            self.done = {name: self.kept.pop(name)}
+        if before is None or life is None or before.restart_of is None or run is not None:
+            return
+        is_done = life.pid is not None and life.run != before.restart_of
+        if not (is_done or _is_called_off(life) or before.pending is not None):
+            self.lost.append(f"{name}: {before} -> {life}")
+
     def _judge_what_nobody_manages(self, name: str, life: Life) -> None:
         needs = {State.STARTING: Target.UP, State.STOPPING: Target.DOWN}.get(life.state)
+        if life.restart_of is not None:
+            return  # that was asked for
         if life.spec.passive and needs and self.asked.get(name) is not needs:
             self.unasked.append(f"{name}: {life.state} at {self.world.clock.mono}")
 
@@ -80,6 +118,10 @@ class Watch:
     def a_passive_one_is_never_started_or_ended_unless_somebody_asked(self) -> None:
         """Others do that, as they like."""
         assert self.unasked == []
+
+    def a_restart_is_under_way_until_the_new_run_exists(self) -> None:
+        """Unless somebody wants it down, it goes, or it cannot be launched again."""
+        assert self.lost == []
 
     def nothing_was_asked_of_a_driver_that_must_never_be(self) -> None:
         """Two processes of an instance, an `up` for what runs, a container that is not ours …"""

@@ -7,7 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from hostmanager.core.life import ENDING, State
+from hostmanager.core.life import ANY_RUN, ENDING, State
 from hostmanager.core.model import InstanceSpec, Kind, Target
 from hostmanager.core.requests import Request
 from tests.core.fake_engine import MixedWorld, foreign, passive, service
@@ -134,6 +134,12 @@ class AnyOrder(RuleBasedStateMachine):
         self.request(name, Target.DOWN)
         self.request(name, Target.UP)
 
+    @rule(name=SOMEBODY | st.just("all"))
+    def request_a_restart(self, name: str) -> None:
+        for each in NAMES if name == "all" else (name,):
+            self.watch.restart_requested(each)
+            self.supervisor.restart(each)
+
     @rule()
     def hurry(self) -> None:
         self.supervisor.hurry()
@@ -149,7 +155,32 @@ class AnyOrder(RuleBasedStateMachine):
         for known in self.supervisor.known().values():
             self.wanted[known.instance_id] = known.initial_target
             self.watch.asked.pop(known.instance_id, None)
+            self.watch.restarts.pop(known.instance_id, None)  # what nobody manages runs on
             self.supervisor.add(known)
+
+    @rule(stale=st.booleans())
+    def kill_the_manager(self, stale: bool) -> None:
+        """Another comes at once; perhaps a restart was done, and is still on the disk."""
+        world, known, watch = self.world, self.supervisor.known(), self.watch
+        if any(life.pending is not None for life in world.snapshot.values()):
+            return
+        kept = {**(watch.done if stale else {}), **watch.kept}
+        self.supervisor.forsake()  # its timers ring no more
+        for driver in (world.driver, world.engine):
+            driver.forget_everything()
+        world.start_manager()
+        watch.follow()
+        watch.kept.clear()
+        self.supervisor = world.supervisor
+        found = world.driver.survey()
+        for name, entry in known.items():
+            one, run = found.get(name), kept.get(name)
+            if entry.kind is Kind.HOST and (one is None or run not in (one.run, ANY_RUN)):
+                run = None  # as the host finds out
+            wish = watch.asked.get(name) if entry.passive else self.wanted[name]
+            self.supervisor.add(entry, wish, one, run)
+        for name in found.keys() - known.keys():
+            self.supervisor.adopt_unlisted(name, found[name])
 
     # --- the world ------------------------------------------------------------------------
 
@@ -191,6 +222,10 @@ class AnyOrder(RuleBasedStateMachine):
     @rule(name=SOMEBODY)
     def finish_up(self, name: str) -> None:
         self.world.engine.finish_up(name)
+
+    @rule(name=SOMEBODY)
+    def lose_its_image_or_find_it(self, name: str) -> None:
+        self.world.engine.unavailable ^= {name}
 
     @rule()
     def freeze_the_engine(self) -> None:
@@ -239,7 +274,13 @@ class AnyOrder(RuleBasedStateMachine):
         for name, entry in known.items():
             target = self.world.snapshot[name].target
             asked = {self.watch.asked.get(name), Target.PASSIVE}
+            if self.world.snapshot[name].restart_of is not None:
+                asked.add(Target.UP)
             assert target in (asked if entry.passive else {self.wanted[name]})
+
+    @invariant()
+    def a_restart_is_under_way_until_the_new_run_exists(self) -> None:
+        self.watch.a_restart_is_under_way_until_the_new_run_exists()
 
     @invariant()
     def whatever_is_not_as_wanted_has_a_deadline_or_a_reason(self) -> None:
@@ -262,6 +303,10 @@ class AnyOrder(RuleBasedStateMachine):
         assert not self.supervisor.leaving()
         for name, target in self.wanted.items():
             self.is_as_it_should_be(name, target)
+        for name, run in self.watch.restarts.items():
+            assert self.world.snapshot[name].run != run, f"{name} was not restarted"
+        assert not [life for life in self.world.snapshot.values() if life.restart_of is not None]
+        assert not self.watch.kept
         self.supervisor.stop_all()
         at_rest = []
         self.supervisor.when_at_rest(lambda: at_rest.append(True))
@@ -272,6 +317,7 @@ class AnyOrder(RuleBasedStateMachine):
         self.world.driver.plan.clear()
         self.world.engine.plan.clear()
         self.world.engine.restarting.clear()
+        self.world.engine.unavailable.clear()
         self.world.engine.come_back()
 
     def unblock_all(self) -> None:

@@ -76,6 +76,10 @@ class NoServices:
         """Say that there is none."""
         report(ev.LaunchFailed("compose file", "the manager was given none"))
 
+    def prepare(self, spec: InstanceSpec, report: Report) -> None:
+        """Say that there is none."""
+        report(ev.PrepareFailed("the manager was given no compose file"))
+
     def survey(self) -> Mapping[str, Found]:
         """Find nothing."""
         return {}

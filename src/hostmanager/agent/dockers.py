@@ -77,7 +77,7 @@ class Dockers:
         self._projects: frozenset[str] = frozenset()
         self.changed: Callable[[], None] = lambda: None
         self.sight = Sight(self._open)
-        self.driver = ComposeDriver(self.sight, self._up, say)
+        self.driver = ComposeDriver(self.sight, self._command, say)
         self._driver_lost = self.sight.on_lost
         self._driver_clear = self.sight.on_clear
         self.sight.on_lost = self._lost
@@ -165,14 +165,16 @@ class Dockers:
         self._was_lost = False
         self._driver_clear()
 
-    async def _up(self, service: ServiceRef) -> Done:
-        """Bring one service up, and no other: not even those that it depends on."""
+    async def _command(self, service: ServiceRef, *args: str) -> Done:
+        """Run a compose command for a service; without one, see whether its file can be used."""
         compose = self._compose()
         ok, _, text = self.following.status.get(service.file, (True, 0.0, ""))
         if not ok:
             raise ComposeFileError(text)
         file = self._cwd / service.file
-        return await compose.run("up", "-d", "--no-deps", service.name, file=file, more=QUIET)
+        if not args:
+            return Done(0, "", "")
+        return await compose.run(*args, service.name, file=file, more=QUIET)
 
     def _compose(self) -> Compose:
         if self.following.compose is None:

@@ -59,7 +59,8 @@ class Embedded:
         record.manager_started(self.host.journal)
         forced = getattr(args, "initial_state", None)
         recalled = self.host.wanted.recall(forced=forced is not None)
-        self.before = Before(self.host.driver.survey(), recalled, forced)
+        restarts = dict(self.host.wanted.restarts)
+        self.before = Before(self.host.driver.survey(), recalled, forced, restarts)
         self.host.dockers.start()
 
     async def close(self) -> None:

@@ -17,10 +17,12 @@ from typing import Any
 from hostmanager.agent import record
 from hostmanager.agent.compose_side import ComposeSide, NoCompose
 from hostmanager.agent.options import Settings
+from hostmanager.agent.restarts import Outcome, Restarts
 from hostmanager.agent.service_rows import ServiceRows
 from hostmanager.agent.wanted import Wanted
 from hostmanager.core import requests as rq
 from hostmanager.core.events import Moment, Note
+from hostmanager.core.life import ANY_RUN
 from hostmanager.core.model import Found, InstanceSpec, Kind, Target
 from hostmanager.core.ports import Clock, Driver
 from hostmanager.core.requests import Request
@@ -84,11 +86,13 @@ class Before:
         found: What an earlier manager launched and is still alive.
         recalled: The targets that operators had set, by instance-id.
         initial_state: The target that the command line forces on all.
+        restarts: The runs that operators wanted restarted and that may still be alive.
     """
 
     found: Mapping[str, Found] = field(default_factory=dict)
     recalled: Mapping[str, Target] = field(default_factory=dict)
     initial_state: str | None = None
+    restarts: Mapping[str, str] = field(default_factory=dict)
 
     def target(self, instance_id: str) -> Target | None:
         """The target of an instance; None: what its entry names.
@@ -97,6 +101,14 @@ class Before:
         """
         forced = None if self.initial_state is None else Target(self.initial_state)
         return self.recalled.get(instance_id) or forced
+
+    def restart_of(self, spec: InstanceSpec) -> str | None:
+        """The run of an instance that is to be restarted, unless it is known to be gone."""
+        run = self.restarts.get(spec.instance_id)
+        if spec.kind is Kind.DOCKER or run is None:
+            return run  # the engine will tell what runs
+        found = self.found.get(spec.instance_id)
+        return run if found is not None and run in (found.run, ANY_RUN) else None
 
 
 class Host:
@@ -127,6 +139,13 @@ class Host:
         self.wanted = Wanted(settings.state_dir / "wanted.json", clock)
         self.services = ServiceRows(
             self.supervisor, self.dockers, self.wanted, lambda: self.running
+        )
+        self.restarts = Restarts(
+            self.supervisor,
+            self.wanted,
+            running=lambda: self.running,
+            router=self._router,
+            say=self._say,
         )
         self.unheard: deque[tuple[float, str]] = deque(maxlen=UNHEARD_KEPT)
         self.say: Say = self.say_later
@@ -160,11 +179,13 @@ class Host:
             before = Before()
             self.wanted.begin()
         unlisted = before.recalled.keys() - set(ids)
-        self.services.begin(before.recalled, [i for i in unlisted if _is_gone(i, site)])
+        forgotten = [i for i in unlisted if _is_gone(i, site)]
+        self.services.begin(before.recalled, forgotten, before.restarts)
         gone = self.snapshot.keys() - set(ids)
         for spec in specs:
             found = before.found.get(spec.instance_id)
-            self.supervisor.add(spec, before.target(spec.instance_id), found)
+            target, restart_of = before.target(spec.instance_id), before.restart_of(spec)
+            self.supervisor.add(spec, target, found, restart_of)
         for instance_id in gone:
             self.supervisor.retire(instance_id)
         for instance_id in before.found.keys() - set(ids):
@@ -273,6 +294,17 @@ class Host:
         checked = rq.check(requests, supervisor.known(), supervisor.leaving())
         return Answer(True, self._carry_out(checked))
 
+    async def restart(self, instances: Any) -> Outcome:
+        """Have instances ended and launched anew. Raises as `update` does."""
+        if not self.running:
+            raise NotRunningError
+        supervisor = self.supervisor
+        ids = rq.check_instances(instances, supervisor.known(), supervisor.leaving())
+        outcome = await self.restarts.request(ids)
+        if not self.running:
+            raise NotRunningError
+        return outcome
+
     def _carry_out(self, checked: list[Request]) -> tuple[str, ...]:
         self.supervisor.carry_out(checked)
         said: dict[str, Target] = {}
@@ -359,6 +391,9 @@ class Host:
         spoiled = [known[i] for i in known if i in site.spoiled]
         return [*(self.services.spec(spec) for spec in site.specs), *spoiled]
 
+    def _say(self, text: str) -> None:
+        self.say(text)  # whoever listens by then
+
     def _note(self, instance_id: str, note: Note) -> None:
         self.say(f"{instance_id}: {note.text}")
 
@@ -366,6 +401,9 @@ class Host:
         """Log what nobody can read yet, and keep it for the next session with its time."""
         log.info("%s", text)
         self.unheard.append((time.time(), text))
+
+    async def _router(self) -> str | None:
+        return None
 
     def now(self) -> Moment:
         """The present."""

@@ -149,9 +149,10 @@ class Program:
     def _before(self) -> Before:
         forced = self.namespace.initial_state
         recalled = self.host.wanted.recall(forced=forced is not None)
+        restarts = dict(self.host.wanted.restarts)
         if early_signals.told_to_end():  # what runs is ended, nothing is launched for a moment
-            recalled, forced = {}, "down"
-        return Before(self.host.driver.survey(), recalled, forced)
+            recalled, restarts, forced = {}, {}, "down"
+        return Before(self.host.driver.survey(), recalled, forced, restarts)
 
     def _handle_signals(self) -> None:
         """Act on signals, on the loop.

@@ -132,13 +132,14 @@ class HostManager:
         read: dict[str, Any] = {"blocking": False, "min_privs": READING}
         agent.register_process("manager", self.manager, self._stop_manager, **rule)
         agent.register_task("update", self.update, **rule)
+        agent.register_task("restart", self.restart, **rule)
         agent.register_task("remove_orphans", self.remove_orphans, **rule)
         agent.register_task("docker_pull", self.docker_pull, **rule)
         agent.register_task("die", self.die, **rule)
         agent.register_task("history", self.history, **read)
         agent.register_task("output", self.output, **read)
         if isinstance(agent, RouterSession):
-            agent.queued |= {"update", "history", "output"}
+            agent.queued |= {"update", "restart", "history", "output"}
 
     def prepare(self, name: str) -> None:
         """Make ready for an operation.
@@ -306,6 +307,49 @@ class HostManager:
         not_kept = await self.host.wanted.kept()
         session.data = {"not_kept": not_kept}
         return answer.ok, " ".join(filter(None, (answer.text, not_kept)))
+
+    # --- restart ----------------------------------------------------------------------------
+
+    @ocs_agent.param("instances", default=[])
+    @operation()
+    async def restart(self, session: Any, params: dict[str, Any]) -> Result:
+        """restart(instances=[])
+
+        **Task** - Restart agents: each that is wanted up is ended, and started
+        again as soon as it has ended. Returns once they are on their way. The
+        manager sees it through, whatever becomes of its client, of the router,
+        or of itself; only ``update`` to 'down' calls it off.
+
+        Args:
+          instances (list): the instance_ids of agents on this host, or ['all'].
+            If one of them makes no sense, none is restarted.
+
+        Notes:
+          An agent that is wanted down is left so; one that waits to be started
+          again is started at once. A compose service is ended only once its
+          image is here; if that cannot be had, it goes on, and the answer says
+          why. The service that runs the router is restarted last, alone.
+
+          ``session.data`` says what became of each: ``restarting`` and
+          ``preparing`` (whose image is being pulled first) are lists of ids,
+          ``left`` and ``refused`` have the reason for each id, ``router`` is
+          the one that runs the router, or null. In ``child_states`` of the
+          manager process, ``restarting`` is true until the new run exists.
+
+        Examples:
+          ::
+
+            client.restart(instances=['fake1', 'acu1'])
+        """
+        try:
+            outcome = await self.host.restart(params["instances"])
+        except RequestError as error:
+            self.host.say(f"Refused: {error}")
+            return False, str(error)
+        except NotRunningError:
+            return False, NOT_RUNNING
+        session.data = outcome.as_data()
+        return not outcome.refused, " ".join(outcome.lines)
 
     # --- history ----------------------------------------------------------------------------
 

@@ -34,8 +34,9 @@ def asked(journal: Journal, operation: str, session: Any, params: Mapping[str, A
         params: Its parameters, as they came from the client.
     """
     about, who = _about(operation, session)
-    pairs = _pairs(params.get("requests"))
-    more = {name: value for name, value in params.items() if name != "requests" or not pairs}
+    pairs = _pairs(params.get("requests")) or _pairs(_restarts(params.get("instances")))
+    listed = ("requests", "instances") if pairs else ()
+    more = {name: value for name, value in params.items() if name not in listed}
     said = ", ".join(f"{name}={_REPR.repr(value)}" for name, value in more.items() if value)
     if said or not pairs:
         text = f"{operation}: {said}" if said else operation
@@ -44,7 +45,8 @@ def asked(journal: Journal, operation: str, session: Any, params: Mapping[str, A
     for instance_id, target in pairs:
         whom = None if instance_id == ALL else instance_id
         data = {**about, "request": [instance_id, target]}
-        journal.record(Kind.REQUEST, f"{operation}: {instance_id} {target}{who}", whom, data)
+        text = instance_id if target == operation else f"{instance_id} {target}"
+        journal.record(Kind.REQUEST, f"{operation}: {text}{who}", whom, data)
 
 
 def answered(
@@ -56,7 +58,8 @@ def answered(
 ) -> None:
     """Write down what came of it: whether all went well, and a sentence."""
     about, _ = _about(operation, session)
-    ids = {instance_id for instance_id, _ in _pairs(params.get("requests"))}
+    pairs = _pairs(params.get("requests")) or _pairs(_restarts(params.get("instances")))
+    ids = {instance_id for instance_id, _ in pairs}
     whom = ids.pop() if len(ids) == 1 and ALL not in ids else None
     ok, text = result
     how = "" if ok else "failed: "
@@ -90,6 +93,11 @@ def _about(operation: str, session: Any) -> tuple[dict[str, Any], str]:
     level = getattr(session, "cred_level", None)
     number = getattr(session, "session_id", None)
     return {"operation": operation, "level": level, "session": number}, f" (client, level {level})"
+
+
+def _restarts(instances: Any) -> Any:
+    """A list of instances that are to be restarted, in the form of requests."""
+    return [(i, "restart") for i in instances] if isinstance(instances, list | tuple) else None
 
 
 def _pairs(requests: Any) -> list[tuple[str, str]]:

@@ -41,6 +41,7 @@ class ServiceRows:
         self._running = running
         self._recalled: Mapping[str, Target] = {}
         self._gone: Collection[str] = ()
+        self._restarts: Mapping[str, str] = {}
         self._asleep: dict[str, InstanceSpec] = {}
         self.not_ended: dict[str, str] = {}
         self._busy = False
@@ -50,7 +51,10 @@ class ServiceRows:
     # --- beginning and ending ---------------------------------------------------------------
 
     def begin(
-        self, recalled: Mapping[str, Target] | None = None, gone: Collection[str] = ()
+        self,
+        recalled: Mapping[str, Target] | None = None,
+        gone: Collection[str] = (),
+        restarts: Mapping[str, str] | None = None,
     ) -> None:
         """The manager begins: what was watched before is looked at anew.
 
@@ -58,8 +62,9 @@ class ServiceRows:
             recalled: The targets that operators had set, by instance-id.
             gone: Those of them that have no entry any more, and are forgotten unless they are
                 those of services.
+            restarts: The runs that were to be restarted, by instance-id.
         """
-        self._recalled, self._gone = recalled or {}, gone
+        self._recalled, self._gone, self._restarts = recalled or {}, gone, restarts or {}
         self._asleep.clear()
         self.not_ended.clear()
         for instance_id, spec in self._supervisor.known().items():
@@ -130,7 +135,8 @@ class ServiceRows:
             self._wanted.drop(instance_id)
         for instance_id, spec in wanted.items():
             if instance_id not in supervisor.snapshot:
-                supervisor.add(spec, self._recalled.get(instance_id))
+                restart_of = self._restarts.get(instance_id)
+                supervisor.add(spec, self._recalled.get(instance_id), restart_of=restart_of)
             elif instance_id not in known:
                 pass  # a retired one of that name has to end first; then we are told
             elif _moved(known[instance_id].service, spec.service):
@@ -142,7 +148,7 @@ class ServiceRows:
             for instance_id in self._gone:
                 if instance_id not in wanted:
                     self._wanted.drop(instance_id)
-            self._recalled, self._gone = {}, ()
+            self._recalled, self._gone, self._restarts = {}, (), {}
 
     def _noticed(self, instance_id: str, life: Life | None) -> None:
         if life is None:

@@ -53,6 +53,7 @@ def child_state(
         "started_at": life.launched.wall if alive and life.launched else None,
         "uptime": now.mono - life.launched.mono if alive and life.launched else None,
         "restarts": life.restarts,
+        "restarting": life.restart_of is not None,
         "last_exit": last_exit(life),
         "next_attempt_at": next_attempt_at(life, now),
         "process_state": None if condition is None else condition.word,
@@ -121,8 +122,15 @@ def message(life: Life, now: Moment) -> str:
         count = f", {life.streak} failures in a row" if life.streak > 1 else ""
         reason = life.backoff.reason if life.state is State.WAITING else ""
         return _sentences(f"It {life.last_exit.status}{count}.", reason)
-    if life.restart_required:
-        return _outdated(life)
+    return _restart(life) or (_outdated(life) if life.restart_required else "")
+
+
+def _restart(life: Life) -> str:
+    """What is to be said of a restart that has not begun, or is not made."""
+    if life.must_be_prepared:
+        return "It is restarted as soon as its image is here; it is being looked for, or pulled."
+    if life.not_restarted is not None:
+        return f"It was not restarted: {life.not_restarted.rstrip('.')}. It goes on as it is."
     return ""
 
 

@@ -5,6 +5,7 @@ up because the manager ended, in whatever way. So the targets that operators set
 small file, replaced as a whole on each change. Only requests of operators get into it: a signal,
 `die`, a shutdown and a stop of the manager process change nothing in it. A target is in force
 until another request, until the manager process is started anew, or until its entry goes.
+Beside them stand the restarts that are under way: which run of which instance is to be ended.
 
 The file tells what is *wanted*, never what *is*. One that cannot be read is set aside and
 said so. One that cannot be written keeps nothing from being done: it is said, and tried again.
@@ -49,6 +50,7 @@ class Wanted:
         self._path = path
         self._clock = clock
         self._targets: dict[str, Target] = {}
+        self.restarts: dict[str, str] = {}  # by instance-id: the run that is to be ended
         self._ended = False
         self._writer = make_workers(1, "wanted")
         self._job: Future[None] | None = None
@@ -66,7 +68,7 @@ class Wanted:
             The targets, by instance-id.
         """
         try:
-            self._targets, ended = _parse(_read(self._path))
+            self._targets, self.restarts, ended = _parse(_read(self._path))
         except FileNotFoundError:
             return {}
         except (OSError, ValueError, RecursionError) as error:
@@ -104,12 +106,24 @@ class Wanted:
         if self._targets.pop(instance_id, None) is not None:
             self._save()
 
+    def keep_restarts(self, runs: Mapping[str, str]) -> None:
+        """Take down which runs are to be restarted, by instance-id."""
+        if any(self.restarts.get(name) != run for name, run in runs.items()):
+            self.restarts.update(runs)
+            self._save()
+
+    def drop_restart(self, instance_id: str) -> None:
+        """The restart is done, or was called off."""
+        if self.restarts.pop(instance_id, None) is not None:
+            self._save()
+
     def begin(self) -> None:
         """The manager process was started anew: what was said before counts no more."""
         self._targets.clear()
+        self.restarts.clear()
         self._save()
 
-    async def kept(self) -> str:
+    async def kept(self, limit: float | None = None) -> str:
         """Wait until all that was said is kept; not for ever.
 
         Returns:
@@ -117,7 +131,7 @@ class Wanted:
         """
         if self._job is not None and not self._job.done():
             waiting = asyncio.wrap_future(self._job)
-            await asyncio.wait([waiting], timeout=PATIENCE)
+            await asyncio.wait([waiting], timeout=limit or PATIENCE)
         return self.not_kept
 
     @property
@@ -131,7 +145,7 @@ class Wanted:
     def end(self) -> None:
         """Mark a clean end, which `recall` has to know of."""
         self._ended = True
-        if self._targets:
+        if self._targets or self.restarts:
             self._save()
 
     def close(self) -> None:
@@ -139,7 +153,10 @@ class Wanted:
         self._writer.shutdown(wait=False)
 
     def _save(self) -> None:
-        text = json.dumps({"ended": self._ended, "targets": self._targets}, indent=1)
+        data: dict[str, object] = {"ended": self._ended, "targets": self._targets}
+        if self.restarts:
+            data["restarts"] = self.restarts
+        text = json.dumps(data, indent=1)
         self._job = self._writer.submit(self._write, text)
         if not self._retry_due:
             self._retry_due = True
@@ -223,12 +240,14 @@ def _overwrite(path: Path, data: bytes) -> bool:
     return False
 
 
-def _parse(text: str) -> tuple[dict[str, Target], bool]:
-    """The targets in a file, and whether the manager that wrote it ended cleanly."""
+def _parse(text: str) -> tuple[dict[str, Target], dict[str, str], bool]:
+    """The targets and restarts in a file, and whether the manager that wrote it ended cleanly."""
     data = json.loads(text.rstrip("\0"))  # NULs: killed after making room, see `_overwrite`
     if not isinstance(data, dict) or not isinstance(data.get("targets"), dict):
         raise ValueError("it does not hold targets")
     targets = {str(name): Target(value) for name, value in data["targets"].items()}
     if Target.PASSIVE in targets.values():
         raise ValueError("nobody can ask for the target 'passive'")
-    return targets, data.get("ended") is True
+    restarts = data.get("restarts")  # no earlier version has any
+    kept = restarts.items() if isinstance(restarts, dict) else ()
+    return targets, {str(name): str(run) for name, run in kept}, data.get("ended") is True

@@ -112,7 +112,7 @@ class Manager:
                 session = self._waited(operation, until, limit)
             if session.get("session_id") == number:
                 break  # else somebody else's came after ours: its data is not for us
-            if params.get("requests"):
+            if params.get("requests") or params.get("instances"):
                 # So ours has been carried out. Said again, it would undo what was said after it.
                 return Reply(True, "")
         lines = [str(text) for _, text in session.get("messages") or []]

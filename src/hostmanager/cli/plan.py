@@ -19,7 +19,8 @@ class Step:
     Attributes:
         row: How it was before.
         final: What it is to be in the end: ``up`` or ``down``.
-        begins_down: Whether it is to be ended first.
+        begins_down: Whether it is to be ended first, and told up by us then.
+        by_manager: Whether its manager is asked to restart it, and sees that through.
         outcome: ``pending``, ``told``, ``reached``, ``failed`` or ``timeout``.
         why: What is the matter with it, for people.
         last_lines: What it said last, if it died.
@@ -29,6 +30,7 @@ class Step:
     row: Row
     final: str
     begins_down: bool = False
+    by_manager: bool = False
     outcome: str = "pending"
     why: str = ""
     last_lines: list[str] = field(default_factory=list)
@@ -80,6 +82,11 @@ class Plan:
     already: tuple[Row, ...] = ()
     refused: tuple[Refusal, ...] = ()
     woken: frozenset[str] = frozenset()
+
+    @property
+    def without_restart(self) -> list[str]:
+        """Hosts whose manager cannot restart anything, so that it is told down, and then up."""
+        return list(dict.fromkeys(step.row.host for step in self.steps if step.begins_down))
 
     def as_json(self) -> dict[str, Any]:
         """As programs get it; docs/cli.md describes it."""
@@ -136,9 +143,15 @@ def make_plan(
         elif is_there(command, row):
             already.append(row)
         else:
-            final = "down" if command == "down" else "up"
-            steps.append(Step(row, final, begins_down=command == "restart"))
+            steps.append(_step(command, row))
     return Plan(command, tuple(steps), tuple(already), tuple(refused), frozenset(woken))
+
+
+def _step(command: str, row: Row) -> Step:
+    if command != "restart":
+        return Step(row, command)
+    by_manager = "restarting" in (row.child or {})  # else it is older, or that of OCS
+    return Step(row, "up", begins_down=not by_manager, by_manager=by_manager)
 
 
 def _insist_on_patterns(row: Row, named: set[str]) -> None:

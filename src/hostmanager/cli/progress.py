@@ -31,6 +31,7 @@ class Course:
             so. Until then it is an old one: of a manager that begins again, or of one that
             takes a second to do as it is told, as the HostManager of OCS does.
         up_since: Since when it was seen up without a break (monotonic clock).
+        restarting: Whether its manager has yet to replace the run that it is to restart.
     """
 
     step: Step
@@ -39,6 +40,7 @@ class Course:
     deaths: set[float] = field(default_factory=set)
     up_since: float | None = None
     patience: float = PATIENCE
+    restarting: bool = False
     _old_death: float | None = None
     _given_up: float | None = None
     _reason: str = ""  # why it was not up when it was not: one that is up again says nothing
@@ -47,7 +49,7 @@ class Course:
     def of(cls, step: Step) -> "Course":
         """Begin with the first stage of a step."""
         stage = "down" if step.begins_down else step.final
-        return cls(step, stage, _old_death=_death(step.row.child))
+        return cls(step, stage, restarting=step.by_manager, _old_death=_death(step.row.child))
 
     @property
     def is_open(self) -> bool:
@@ -102,7 +104,19 @@ class Course:
         if step.state == "?":
             self.fail(step.why or "its manager cannot operate it")
             return False
+        if self.restarting and not self._is_replaced(child):
+            return False
         return step.state == "down" if self.stage == "down" else self._stays_up(child, now)
+
+    def _is_replaced(self, child: Mapping[str, Any]) -> bool:
+        """Whether there is another run than the one that is to be restarted."""
+        if child.get("restarting"):
+            return False
+        self.restarting = False
+        if self.step.state == "up" and _run(child) == _run(self.step.row.child or {}):
+            self.fail(self.step.why or "its manager has not restarted it")
+            return False
+        return True
 
     def _stays_up(self, child: Mapping[str, Any], now: float) -> bool:
         death = _death(child)
@@ -121,6 +135,10 @@ class Course:
             return False
         self.up_since = now if self.up_since is None else self.up_since
         return (child.get("uptime") or now - self.up_since) >= SETTLE
+
+
+def _run(child: Mapping[str, Any]) -> tuple[Any, Any]:
+    return child.get("pid"), (child.get("container") or {}).get("id")
 
 
 def _death(child: Mapping[str, Any] | None) -> float | None:

@@ -16,6 +16,7 @@ from hostmanager.cli.pulse import Answer, Pulse
 from hostmanager.cli.rows import HostRows
 from hostmanager.cli.screen import Screen
 from hostmanager.cli.sites import Site
+from hostmanager.core.requests import ALL
 
 INTERVAL = 0.4
 """Seconds between two looks at the agents of a host."""
@@ -70,6 +71,7 @@ class Pursuit:
         self._sorted: dict[str, tuple[Mapping[str, Any], Mapping[str, Any]]] = {}
         self._until = 0.0
         self._left = False
+        self.notices: list[str] = []
 
     def run(self, screen: Screen) -> int:
         """Do it all; the exit status."""
@@ -131,6 +133,9 @@ class Pursuit:
         manager = self._managers[host]
         requests = [[course.step.row.instance_id, course.stage] for course in courses]
         limit = self._args.answer_time
+        if courses[0].step.by_manager:  # then all of its host are
+            ids = [instance_id for instance_id, _ in requests]
+            return lambda: manager.run("restart", limit, instances=ids)
         if host in self.plan.woken:
             return lambda: self._wake(manager, requests)
         return lambda: manager.run("update", limit, requests=requests)
@@ -150,15 +155,20 @@ class Pursuit:
             log.debug("host %s: given up before its manager could be told", host)
 
     def _take_answer(self, host: str, courses: Iterable[Course], answer: Reply | AskError) -> None:
-        refused = isinstance(answer, AskError) or not answer.ok
-        text = str(answer) if isinstance(answer, AskError) else answer.text
         if isinstance(answer, AskError) and answer.kind is not Trouble.REFUSED:
             self._silent.add(host)
         if isinstance(answer, Reply) and answer.data.get("not_kept"):
             self._not_kept[host] = str(answer.data["not_kept"])
+        refusals = _refusals(answer)
+        if isinstance(answer, Reply) and answer.data.get("router"):
+            self.notices.append(
+                f"{answer.data['router']} on {host} runs the router: it is restarted last; "
+                "nobody answers until it is back."
+            )
         for course in courses:
-            if refused:
-                course.fail(text)
+            why = refusals.get(course.step.row.instance_id, refusals.get(ALL))
+            if why is not None:
+                course.fail(why)
             else:
                 course.told(time.monotonic())
 
@@ -265,6 +275,8 @@ class Pursuit:
                 self._silent.add(course.step.row.host)
             then = " It is started when it has ended." if course in again else ""
             then = " It was NOT told up again." if course in lost else then
+            if course.restarting and course.told_at is not None:
+                then = " Its manager carries on. It is started when it has ended."
             why = course.step.why or f"it is {course.step.state or course.step.row.state}"
             if self._left and course.told_at is None:  # nobody tells it any more
                 course.fail(f"{why.rstrip('.')}; it may not have been told {course.stage}.")
@@ -309,6 +321,15 @@ class Pursuit:
         if self._silent:
             return NO_ANSWER
         return NOT_REACHED if outcomes & {"failed", "timeout", "pending"} else DONE
+
+
+def _refusals(answer: Reply | AskError) -> Mapping[str, str]:
+    """Why a manager does not do what it was told, by instance-id, or for `ALL`."""
+    if isinstance(answer, AskError):
+        return {ALL: str(answer)}
+    if "restarting" in answer.data:  # of a restart, it says so of each
+        return {**answer.data.get("left", {}), **answer.data.get("refused", {})}
+    return {} if answer.ok else {ALL: answer.text}
 
 
 def _begun(manager: Manager) -> Reply:

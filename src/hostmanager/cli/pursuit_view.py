@@ -33,6 +33,7 @@ class View:
         self._screen = screen
         self._live: Live | None = None
         self._said: set[int] = set()
+        self._notices = 0
         self._drawn = 0.0
 
     def __enter__(self) -> Self:
@@ -52,6 +53,9 @@ class View:
 
     def refresh(self) -> None:
         """Show how far it is."""
+        for notice in self._pursuit.notices[self._notices :]:
+            self._notices += 1
+            self._screen.remark(notice)
         for index, course in enumerate(self._pursuit.courses):
             if course.step.outcome == "reached" and index not in self._said:
                 self._said.add(index)
@@ -87,14 +91,19 @@ class View:
                 self._screen.show(Text(f"    | {said}", "dim", no_wrap=True, overflow="ellipsis"))
         final = "down" if self._pursuit.plan.command == "down" else "up"
         if told:
-            ended = "ended, then " if self._pursuit.plan.command == "restart" else ""
             count = counted(len(told), "agent")
-            self._screen.line(f"{count} {ended}told {final}; not waited for")
+            self._screen.line(f"{count} {self._told(final)}; not waited for")
         there = len(courses) - len(failed) - len(told)
         if there or failed:
             style = "bold red" if failed else "bold green"
             count = f"{there} of {counted(len(courses), 'agent')}"
             self._screen.line(f"{count} {'is' if len(courses) == 1 else 'are'} {final}", style)
+
+    def _told(self, final: str) -> str:
+        plan = self._pursuit.plan
+        if plan.command != "restart":
+            return f"told {final}"
+        return "ended, then told up" if plan.without_restart else "told to restart"
 
     def interrupted(self, again: Sequence[Course], lost: Sequence[Course]) -> None:
         """Say what goes on on the hosts, and what does not."""
@@ -104,6 +113,13 @@ class View:
         if any(course.told_at is None for course in courses):
             remark("interrupted while the managers were being told; some may have been.")
         told = [c for c in courses if c.told_at is not None]
+        carried = [c.step.row.instance_id for c in told if c.step.by_manager]
+        told = [c for c in told if not c.step.by_manager]
+        if carried:
+            remark(
+                f"interrupted; on the hosts it goes on: restart: {few(carried, 10)}. "
+                "The manager carries it out, whoever watches."
+            )
         for stage in ("up", "down"):
             names = [c.step.row.instance_id for c in told if c.stage == stage]
             if names:
@@ -136,7 +152,7 @@ def _under_way(course: Course) -> Text:
     step = course.step
     text = Text(no_wrap=True, overflow="ellipsis").append(f"{step.row.host} ", "dim")
     text.append(step.row.instance_id).append(f" {step.state or step.row.state}", "yellow")
-    text.append(f" (wanted {course.stage})", "dim")
+    text.append(" (restarting)" if course.restarting else f" (wanted {course.stage})", "dim")
     if step.state == "up" and course.stage == "up":
         return text.append(" looking whether it stays up", "dim")
     return text.append(f" {harmless(step.why)}" if step.why else "", "dim")

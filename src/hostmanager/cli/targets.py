@@ -31,7 +31,10 @@ down, whatever else happens, until somebody says `up`; only a start of the `mana
 after a stop of it, or --initial-state of a manager that had ended in order, sets other targets.""",
     "restart": """\
 Restart agents: each that is wanted up is ended, and started again as soon as it has ended.
-Those that are wanted down are left down, and it is said which.""",
+Those that are wanted down are left down, and it is said which. The managers carry that out, also
+if this command, the router or the manager itself dies meanwhile; only `down` calls it off. A
+compose service is ended only once its new image is here. The service that runs the router is
+restarted last, by itself.""",
 }
 _COMMON = """
 
@@ -162,6 +165,11 @@ def _show(plan: Plan, screen: Screen) -> None:
             screen.line(
                 f"  the manager of {host} was told to stop; it begins again, with only these up"
             )
+    for host in plan.without_restart:
+        screen.line(
+            f"  the manager of {host} has no operation 'restart' (an older one, or that of OCS): "
+            "this command tells each down, and up again once it has ended; do not interrupt it"
+        )
     if plan.already:
         state = "down, left so" if plan.command == "restart" else f"already {plan.command}"
         screen.line(f"{state}: {few([row.instance_id for row in plan.already], 10)}")
@@ -169,9 +177,13 @@ def _show(plan: Plan, screen: Screen) -> None:
         screen.line(f"! {refusal.row.host} {refusal.row.instance_id}: {refusal.reason}", "red")
 
 
+def _restarts(step: Step) -> bool:
+    return step.begins_down or step.by_manager
+
+
 def _name(step: Step) -> str:
     state = step.row.state
-    usual = ("down",) if step.final == "up" and not step.begins_down else ("up",)
+    usual = ("down",) if step.final == "up" and not _restarts(step) else ("up",)
     return step.row.instance_id + ("" if state in usual else f" (now {state})")
 
 

@@ -18,6 +18,7 @@ class Service:
         stop_grace: Seconds that it is given to stop; None: the engine's default.
         scale: How many containers it has.
         container_name: Name of its container, if the file gives it one.
+        pull_policy: When its image is pulled: ``always``, ``never`` …; empty: when it is missing.
         depends_on: Services that have to run before it.
         telling: Whether `digest` is also what its containers are marked with.
     """
@@ -31,6 +32,7 @@ class Service:
     container_name: str | None = None
     depends_on: tuple[str, ...] = ()
     telling: bool = False
+    pull_policy: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -128,6 +128,7 @@ def _service(name: str, entry: Mapping[str, Any], digest: str) -> Service:
         depends_on=tuple(entry.get("depends_on") or ()),
         # Who brings it up with all that it depends on has another digest put on it.
         telling=bool(digest and not entry.get("depends_on")),
+        pull_policy=str(entry.get("pull_policy") or ""),
     )
 
 

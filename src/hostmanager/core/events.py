@@ -23,6 +23,7 @@ class EventKind(StrEnum):
     REPLACE = "entry replaced"
     RETIRE = "entry gone"
     HURRY = "told to hurry"
+    RESTART_REQUESTED = "restart requested"
     # Observations
     LAUNCHED = "launched"
     LAUNCH_FAILED = "launch failed"
@@ -32,6 +33,8 @@ class EventKind(StrEnum):
     OUTPUT = "output read"
     CONDITION = "condition changed"
     LOST_SIGHT = "out of sight"
+    PREPARED = "next run prepared"
+    PREPARE_FAILED = "next run not to be had"
     # Time
     TIMER = "timer"
 
@@ -134,16 +137,25 @@ class Hurry:
 
 
 @dataclass(frozen=True, slots=True)
+class RestartRequested:
+    """An operator wants what runs to be ended, and a new run in its place."""
+
+    kind: ClassVar = EventKind.RESTART_REQUESTED
+
+
+@dataclass(frozen=True, slots=True)
 class Launched:
     """The program runs (it was executed; it need not be ready).
 
     Attributes:
         pid: Its process id.
         found: What was found of it, if an earlier manager launched it.
+        run: The identity of this run, see `Found`; empty if it cannot be told.
     """
 
     pid: int
     found: Found | None = None
+    run: str = ""
     kind: ClassVar = EventKind.LAUNCHED
 
 
@@ -154,10 +166,13 @@ class LaunchFailed:
     Attributes:
         step: What failed, as a noun: ``program``, ``working directory``, ``output file`` …
         reason: Why, as a sentence without a full stop.
+        remote: Whether it lacks what others have to deliver (an image): each attempt costs them
+            something, so the pauses grow longer than those after other failures.
     """
 
     step: str
     reason: str
+    remote: bool = False
     kind: ClassVar = EventKind.LAUNCH_FAILED
 
 
@@ -237,14 +252,35 @@ class LostSight:
 
 
 @dataclass(frozen=True, slots=True)
+class Prepared:
+    """All that a new run needs is here (its image): what runs may be ended for it."""
+
+    kind: ClassVar = EventKind.PREPARED
+
+
+@dataclass(frozen=True, slots=True)
+class PrepareFailed:
+    """What a new run needs cannot be had, so what runs has to go on.
+
+    Attributes:
+        reason: Why, as a sentence without a full stop.
+    """
+
+    reason: str
+    kind: ClassVar = EventKind.PREPARE_FAILED
+
+
+@dataclass(frozen=True, slots=True)
 class TimerFired:
     """The deadline of the present state has come."""
 
     kind: ClassVar = EventKind.TIMER
 
 
-Intent = WantUp | WantDown | Update | Replace | Retire | Hurry
-Observation = Launched | LaunchFailed | Ended | LeftBehind | Gone | Output | Condition | LostSight
+Intent = WantUp | WantDown | Update | Replace | Retire | Hurry | RestartRequested
+Preparation = Prepared | PrepareFailed
+Sighting = Launched | Ended | LeftBehind | Gone | Output | Condition | LostSight
+Observation = Sighting | LaunchFailed | Preparation
 Event = Intent | Observation | TimerFired
 
 
@@ -266,6 +302,13 @@ class Launch:
 @dataclass(frozen=True, slots=True)
 class Look:
     """Tell whether it is alive, now and from now on: anybody may start or end it."""
+
+    spec: InstanceSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Prepare:
+    """Make sure that a new run could be launched; what runs goes on meanwhile."""
 
     spec: InstanceSpec
 
@@ -307,4 +350,4 @@ class Oddity:
     text: str
 
 
-Effect = Launch | Look | LetGo | Signal | Forget | Note | Oddity
+Effect = Launch | Prepare | Look | LetGo | Signal | Forget | Note | Oddity

@@ -136,6 +136,8 @@ class Keeper:
         match effect:
             case ev.Launch(spec):
                 self._launch(spec)
+            case ev.Prepare(spec):
+                self._prepare(spec)
             case ev.Look(spec):
                 self._look(spec)
             case ev.LetGo():
@@ -165,6 +167,13 @@ class Keeper:
         except Exception as error:  # a fault in a driver is one instance's, not everybody's
             log.exception("%s: launch", self.instance_id)
             self.post(ev.LaunchFailed("driver", f"{type(error).__name__}: {error}"))
+
+    def _prepare(self, spec: InstanceSpec) -> None:
+        try:
+            self._driver.prepare(spec, partial(self._observed, self._run))
+        except Exception as error:  # then what runs has to go on
+            log.exception("%s: prepare", self.instance_id)
+            self.post(ev.PrepareFailed(f"{type(error).__name__}: {error}"))
 
     def _look(self, spec: InstanceSpec) -> None:
         try:

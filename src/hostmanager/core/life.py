@@ -30,6 +30,9 @@ class State(StrEnum):
 
 
 AT_REST = frozenset({State.DOWN, State.BLOCKED})
+NO_RUN, ANY_RUN = "", "?"
+"""In place of the run that a restart has to end: none is left; whichever is reported next."""
+
 NOTHING_ALIVE = frozenset({State.DOWN, State.BLOCKED, State.WAITING})
 ENDING = frozenset({State.STOPPING, State.TERMINATING, State.KILLING})
 
@@ -83,6 +86,13 @@ class Life:
         outdated: Whether it runs from something else than a new launch would take.
         restarting: Whether it has ended and somebody else starts it again.
         called_off: Whether its launch, under way, was told to come to nothing.
+        run: The identity of what runs, see `Found`; empty if nothing does or it is not known.
+        restart_of: The run that a requested restart has to end; `NO_RUN` once it has ended and
+            only the new one is to come; `ANY_RUN` if it is not known yet. None: no restart is
+            under way. It is over as soon as the new run exists.
+        prepared: Whether what the new run needs is here, so that what runs may be ended for it.
+        not_restarted: Why the latest restart that was requested was not made, as a sentence
+            without a full stop; None if it was.
     """
 
     spec: InstanceSpec
@@ -109,11 +119,21 @@ class Life:
     outdated: bool = False
     restarting: bool = False
     called_off: bool = False
+    run: str = ""
+    restart_of: str | None = None
+    prepared: bool = False
+    not_restarted: str | None = None
 
     @property
     def must_end(self) -> bool:
         """Whether a live process of this instance has no right to go on."""
-        return self.target is Target.DOWN or self.pending is not None or self.retiring
+        unwanted = self.target is Target.DOWN or self.pending is not None or self.retiring
+        return unwanted or (bool(self.restart_of) and self.prepared)
+
+    @property
+    def must_be_prepared(self) -> bool:
+        """Whether it waits for its restart until it is sure that it can be launched again."""
+        return bool(self.restart_of) and not self.prepared and not self.must_end
 
     @property
     def failing(self) -> bool:
@@ -131,6 +151,20 @@ class Life:
         then, now = self.launched_as, self.spec.fingerprint
         # Of what others made, or of what only its lock tells, it may not be known from what.
         return self.state is State.UP and (self.outdated or bool(then and now and then != now))
+
+
+def why_not_restarted(life: Life) -> str | None:
+    """Why a restart of an instance would make no sense now, for people; None if it makes some."""
+    obstacle = (life.pending or life.spec).obstacle
+    if life.retiring:
+        return "it is no longer in the site config, and is being stopped"
+    if obstacle is not None:
+        return obstacle
+    if life.target is Target.DOWN:
+        return "it is wanted down"
+    if life.target is Target.PASSIVE and life.state is not State.UP and life.restart_of is None:
+        return "it does not run, and nobody manages it"
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,62 +190,102 @@ def absorb(life: Life, context: Context) -> Life:  # noqa: PLR0911, PLR0912 - on
         case ev.WantDown():
             # A deliberate stop ends a streak: who starts it again means it.
             down = replace(life, target=Target.DOWN, not_before=context.now.mono)
-            return replace(down, streak=0, failed_run=None, backoff=NO_BACKOFF)
+            down = replace(down, streak=0, failed_run=None, backoff=NO_BACKOFF)
+            return replace(down, restart_of=None, prepared=False)
         case ev.Update(spec):
             if life.pending is not None:
                 return replace(life, pending=spec)
             return replace(life, spec=spec)
         case ev.Replace(spec, target):
-            target = target or spec.initial_target
-            return replace(life, pending=spec, target=target, retiring=False)
+            life = replace(life, pending=spec, target=target or spec.initial_target, retiring=False)
+            # What takes its place is a new run, too.
+            return (
+                life if life.target is Target.UP else replace(life, restart_of=None, prepared=False)
+            )
         case ev.Retire():
-            return replace(life, target=Target.DOWN, retiring=True, pending=None)
-        case ev.Launched(pid, found):
+            gone = replace(life, target=Target.DOWN, retiring=True, pending=None)
+            return replace(gone, restart_of=None, prepared=False)
+        case ev.RestartRequested():
+            return life if why_not_restarted(life) else _restart_requested(life, context)
+        case ev.Launched(pid, found, run):
             life = replace(life, pid=pid, trouble=None, stuck=False, seen=True)
+            life = _identified(life, run or (found.run if found else ""))
             return life if found is None else _taken_over(life, found, context.now)
-        case ev.LaunchFailed(step, reason):
+        case ev.Prepared():
+            waits = life.state is State.UP and bool(life.restart_of)
+            return replace(life, prepared=True) if waits else life
+        case ev.PrepareFailed(reason):
+            if life.state is not State.UP or not life.must_be_prepared:
+                return life
+            return replace(life, restart_of=None, not_restarted=reason)
+        case ev.LaunchFailed(step, reason, remote):
             if life.in_the_dark:
                 return life  # it failed because nothing answers; what is alive is told later
             if life.must_end or life.called_off:
                 return replace(life, pid=None, trouble=None)  # no failure that counts
             trouble = f"Launch failed at the {step}: {reason}."
-            return replace(_failure(life, context, 0.0), pid=None, trouble=trouble)
+            return replace(_failure(life, context, 0.0, remote=remote), pid=None, trouble=trouble)
         case ev.Ended(status, cpu) | ev.LeftBehind(status, cpu=cpu):
             return _exited(life, status, cpu, context)
         case ev.Gone():
-            return replace(life, pid=None, seen=True)
+            return replace(life, pid=None, run="", seen=True)
         case ev.Output(lines):
             return replace(life, last_output=lines)
         case ev.Condition(remark, outdated, restarting, found):
             life = replace(life, remark=remark, outdated=outdated, restarting=restarting)
             if found is None:
                 return life
-            return _taken_over(replace(life, pid=found.pid), found, context.now)
+            return _taken_over(replace(life, pid=found.pid, run=found.run), found, context.now)
         case ev.LostSight(why):
-            unknown = replace(life, remark=None, outdated=False, restarting=False)
+            unknown = replace(life, run="", remark=None, outdated=False, restarting=False)
             return replace(unknown, seen=False, trouble=why, stuck=True)
         case ev.Hurry() | ev.TimerFired():
             return life
+
+
+def _restart_requested(life: Life, context: Context) -> Life:
+    """Take down that what runs is to be ended for a new run; a restart under way is joined."""
+    if life.restart_of is not None:
+        return life
+    if life.state is State.WAITING:
+        return replace(life, restart_of=NO_RUN, not_restarted=None)
+    # A deliberate end ends a streak, as that by a stop does.
+    life = replace(life, not_before=context.now.mono, not_restarted=None)
+    life = replace(life, streak=0, failed_run=None, backoff=NO_BACKOFF)
+    # A process needs nothing that it had not before; and what is being ended goes on with that.
+    prepared = life.spec.kind is Kind.HOST or life.state in ENDING
+    return replace(life, restart_of=life.run or ANY_RUN, prepared=prepared)
+
+
+def _identified(life: Life, run: str) -> Life:
+    """Take down which run is alive: that which a restart has to end, or the new one."""
+    life = replace(life, run=run, not_restarted=None)
+    if life.restart_of is None:
+        return life
+    if life.restart_of == NO_RUN or (run and life.restart_of not in (run, ANY_RUN)):
+        return replace(life, restart_of=None, prepared=False)
+    return replace(life, restart_of=run or ANY_RUN)
 
 
 def _exited(life: Life, status: ExitStatus, cpu: float | None, context: Context) -> Life:
     began = life.launched or context.now
     expected = life.must_end or life.state in ENDING
     exited = LastExit(status, context.now, expected, context.now.mono - began.mono)
-    life = replace(life, pid=None, last_exit=exited, last_output=(), seen=True)
+    life = replace(life, pid=None, run="", last_exit=exited, last_output=(), seen=True)
     # What nobody manages may end when it likes.
     if expected or life.target is not Target.UP:
         return life
     return _failure(life, context, cpu)
 
 
-def _failure(life: Life, context: Context, cpu: float | None) -> Life:
+def _failure(life: Life, context: Context, cpu: float | None, *, remote: bool = False) -> Life:
     """Count a failure and set the earliest next launch.
 
     Args:
         life: Of the instance.
         context: When, and who else fails.
         cpu: Seconds of CPU that it took; None if unknown: as much as the time before, then.
+        remote: Whether what is missing has to come from elsewhere.
     """
     restart, now = context.policy.restart, context.now.mono
     lasted = now - life.launched.mono if life.launched else 0.0
@@ -230,13 +304,15 @@ def _failure(life: Life, context: Context, cpu: float | None) -> Life:
         rounds=life.backoff.rounds,
         chance=context.chance,
     )
+    elsewhere = restart.delay(streak, context.chance, remote=True) if remote else 0.0
+    delay = max(backoff.delay, elsewhere)
     return replace(
         life,
         streak=streak,
         failed_run=run,
         backoff=backoff,
         exits=(*recent(life.exits, now), now),
-        not_before=now + backoff.delay,
+        not_before=now + delay,
     )
 
 

@@ -44,7 +44,7 @@ from types import MappingProxyType
 
 from hostmanager.core import events as ev
 from hostmanager.core.events import EventKind, Moment, StopStep
-from hostmanager.core.life import NOTHING_ALIVE, Context, Life, State, absorb
+from hostmanager.core.life import NO_RUN, NOTHING_ALIVE, Context, Life, State, absorb
 from hostmanager.core.model import Kind, Target
 from hostmanager.core.policy import Policy
 from hostmanager.core.words import patience, words
@@ -116,6 +116,7 @@ def settle(life: Life, context: Context) -> Outcome:
         return _block(life)
     if life.in_the_dark:
         return _look(life, context)
+    life = _only_to_launch(life)
     if life.target is not Target.UP:
         rested, notes = _rest(life, State.DOWN)
         return rested, (*notes, *_clean_up(life))
@@ -125,6 +126,15 @@ def settle(life: Life, context: Context) -> Outcome:
     return _launch(life, context)
 
 
+def _only_to_launch(life: Life) -> Life:
+    """Nothing is alive: of a restart that is under way, only the launch is left to be done."""
+    if life.restart_of is None:
+        return life
+    # What nobody manages ran, and was to run again: that is what was asked for.
+    target = Target.UP if life.spec.passive else life.target
+    return replace(life, restart_of=NO_RUN, prepared=False, target=target)
+
+
 def _rest(life: Life, state: State) -> Outcome:
     notes: tuple[ev.Effect, ...] = ()
     if life.state is not state:
@@ -132,7 +142,8 @@ def _rest(life: Life, state: State) -> Outcome:
             notes = (ev.Note(f"cannot be operated: {life.spec.obstacle}", warning=True),)
         elif life.state not in NOTHING_ALIVE and life.state is not State.UNSEEN:
             notes = (ev.Note("down"),)
-    return _reached(replace(life, state=state, trouble=None)), notes
+    rested = replace(life, state=state, trouble=None, restart_of=None, prepared=False)
+    return _reached(rested), notes
 
 
 def _clean_up(life: Life) -> tuple[ev.Effect, ...]:
@@ -212,7 +223,7 @@ def seconds(length: float) -> str:
 
 
 def sooner(life: Life, context: Context) -> Outcome:
-    """Somebody wants it up that is waiting: launch now, unless that was just tried."""
+    """Somebody wants it up, or has changed its entry: launch now, unless that was just tried."""
     restart, now = context.policy.restart, context.now.mono
     latest = life.launched.mono if life.launched else 0.0
     soonest = max(now, latest + restart.impatience)
@@ -228,6 +239,7 @@ def run_or_end(life: Life, context: Context) -> Outcome:
         return settle(life, context)  # what nobody manages goes on, whatever takes its row
     if life.must_end:
         return _begin_stop(life, context)
+    prepare = (ev.Prepare(life.spec),) if life.must_be_prepared else ()
     notes: tuple[ev.Effect, ...] = ()
     taken_over = isinstance(context.event, ev.Launched) and context.event.found is not None
     if taken_over and life.spec.kind is Kind.HOST:
@@ -236,7 +248,9 @@ def run_or_end(life: Life, context: Context) -> Outcome:
         # Of what is over already, there is no pid any more.
         pid = f" (pid {life.pid})" if life.pid else ""
         notes = (ev.Note(f"up{' again' if life.streak else ''}{pid}"),)
-    return _reached(replace(life, state=State.UP, deadline=None)), notes
+    if isinstance(context.event, ev.PrepareFailed) and life.not_restarted:
+        notes = (ev.Note(f"not restarted: {life.not_restarted}; it goes on", warning=True),)
+    return _reached(replace(life, state=State.UP, deadline=None)), (*notes, *prepare)
 
 
 def revise(life: Life, context: Context) -> Outcome:
@@ -331,43 +345,44 @@ COLUMNS = tuple(EventKind)
 
 _ROWS: Mapping[State, tuple[Move, ...]] = {
     # in the order of COLUMNS:
-    # WANT_UP WANT_DOWN UPDATE REPLACE RETIRE HURRY
-    # LAUNCHED LAUNCH_FAILED ENDED LEFT_BEHIND GONE OUTPUT CONDITION LOST_SIGHT TIMER
+    # WANT_UP WANT_DOWN UPDATE REPLACE RETIRE HURRY RESTART_REQUESTED
+    # LAUNCHED LAUNCH_FAILED ENDED LEFT_BEHIND GONE OUTPUT CONDITION LOST_SIGHT
+    # PREPARED PREPARE_FAILED TIMER
     State.DOWN: (
-        *(settle, settle, settle, settle, settle, stay),
-        *(run_or_end, odd, settle, clear, odd, stay, odd, lose, odd),
+        *(settle, settle, settle, settle, settle, stay, stay),
+        *(run_or_end, odd, settle, clear, odd, stay, odd, lose, stay, stay, odd),
     ),
     State.BLOCKED: (
-        *(settle, settle, settle, settle, settle, stay),
-        *(run_or_end, odd, settle, clear, odd, stay, odd, odd, odd),
+        *(settle, settle, settle, settle, settle, stay, stay),
+        *(run_or_end, odd, settle, clear, odd, stay, odd, odd, stay, stay, odd),
     ),
     State.WAITING: (
-        *(sooner, settle, settle, settle, settle, stay),
-        *(run_or_end, odd, settle, clear, odd, stay, odd, lose, settle),
+        *(sooner, settle, sooner, settle, settle, stay, sooner),
+        *(run_or_end, odd, settle, clear, odd, stay, odd, lose, stay, stay, settle),
     ),
     State.STARTING: (
-        *(stay, call_off, revise, call_off, call_off, stay),
-        *(run_or_end, settle, settle, clear, odd, stay, stay, lose, slow_launch),
+        *(stay, call_off, revise, call_off, call_off, stay, stay),
+        *(run_or_end, settle, settle, clear, odd, stay, stay, lose, stay, stay, slow_launch),
     ),
     State.UP: (
-        *(run_or_end, run_or_end, revise, run_or_end, run_or_end, stay),
-        *(odd, odd, settle, clear, odd, stay, stay, lose, odd),
+        *(run_or_end, run_or_end, revise, run_or_end, run_or_end, stay, run_or_end),
+        *(odd, odd, settle, clear, odd, stay, stay, lose, run_or_end, run_or_end, odd),
     ),
     State.UNSEEN: (
-        *(stay, stay, revise, revise, revise, stay),
-        *(run_or_end, stay, settle, clear, settle, stay, odd, stay, look_in_vain),
+        *(stay, stay, revise, revise, revise, stay, stay),
+        *(run_or_end, stay, settle, clear, settle, stay, odd, stay, stay, stay, look_in_vain),
     ),
     State.STOPPING: (
-        *(stay, stay, revise, stay, stay, terminate),
-        *(odd, odd, settle, clear, odd, stay, stay, lose, terminate),
+        *(stay, stay, revise, stay, stay, terminate, stay),
+        *(odd, odd, settle, clear, odd, stay, stay, lose, stay, stay, terminate),
     ),
     State.TERMINATING: (
-        *(stay, stay, revise, stay, stay, kill),
-        *(odd, odd, settle, clear, settle, stay, stay, lose, kill),
+        *(stay, stay, revise, stay, stay, kill, stay),
+        *(odd, odd, settle, clear, settle, stay, stay, lose, stay, stay, kill),
     ),
     State.KILLING: (
-        *(stay, stay, revise, stay, stay, stay),
-        *(odd, odd, settle, kill_rest, settle, stay, stay, lose, kill_again),
+        *(stay, stay, revise, stay, stay, stay, stay),
+        *(odd, odd, settle, kill_rest, settle, stay, stay, lose, stay, stay, kill_again),
     ),
 }
 

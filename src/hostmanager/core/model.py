@@ -34,6 +34,8 @@ class ServiceRef:
         image: The image that it runs; None if it is built and has no name of its own.
         scale: How many containers it has.
         depends_on: Services that have to run before it.
+        built: Whether its image is built here, rather than pulled.
+        pull_policy: When its image is pulled, in the words of compose; empty: when it is missing.
         telling: Whether the digest that a container of it carries can be compared with the
             fingerprint of its spec.
     """
@@ -45,6 +47,8 @@ class ServiceRef:
     scale: int = 1
     depends_on: tuple[str, ...] = ()
     telling: bool = True
+    built: bool = False
+    pull_policy: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +101,8 @@ class Found:
         others: Further processes of the instance; if there are none and no `pid`, somebody who
             cannot be told holds its lock.
         strange: Whether another manager launched it, as its mark says: it is known by its lock.
+        run: The identity of this run, which no other run of the instance ever has (pid and
+            start time, container and start time); empty if it cannot be told.
     """
 
     pid: int | None
@@ -105,3 +111,4 @@ class Found:
     agent_class: str = "?"
     others: tuple[int, ...] = ()
     strange: bool = False
+    run: str = ""

@@ -24,6 +24,8 @@ class RestartPolicy:
     Attributes:
         first_delay: Delay before the second relaunch, seconds.
         max_delay: Longest delay, seconds (option ``--restart-delay-max``).
+        max_remote_delay: Longest delay while what is missing has to come from elsewhere (the
+            image of a service, from a registry), seconds.
         settled_after: A run of this many seconds ends a streak of failures.
         jitter: Largest relative deviation of a delay, so that the agents of a site that
             fail together do not return together.
@@ -33,6 +35,7 @@ class RestartPolicy:
 
     first_delay: float = 1.0
     max_delay: float = 10.0
+    max_remote_delay: float = 300.0
     settled_after: float = 60.0
     jitter: float = 0.25
     impatience: float = 1.0
@@ -45,19 +48,21 @@ class RestartPolicy:
         """
         return 1 if ran_for >= self.settled_after else streak + 1
 
-    def delay(self, streak: int, chance: float) -> float:
+    def delay(self, streak: int, chance: float, *, remote: bool = False) -> float:
         """Seconds to wait before the next launch after `streak` failures in a row.
 
         Args:
             streak: Failures in a row, 1 or more.
             chance: A random number from 0 to 1, which places the jitter.
+            remote: Whether what is missing has to come from elsewhere.
         """
         if streak <= 1:
             return 0.0
+        longest = max(self.max_delay, self.max_remote_delay) if remote else self.max_delay
         # The exponent is bounded: a year of failures must not overflow a float.
-        plain = min(self.max_delay, self.first_delay * 2.0 ** min(streak - 2, 60))
+        plain = min(longest, self.first_delay * 2.0 ** min(streak - 2, 60))
         spread = plain * (1.0 + self.jitter * (2.0 * chance - 1.0))
-        return min(self.max_delay, spread)
+        return min(longest, spread)
 
 
 @dataclass(frozen=True, slots=True)

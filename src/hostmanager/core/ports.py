@@ -68,6 +68,12 @@ class Driver(Protocol):
         `launch`, to `look` again, or to `forget`. The same goes for what it launched.
         """
 
+    def prepare(self, spec: InstanceSpec, report: Report) -> None:
+        """Make sure that the instance could be launched again, while it runs; harmless twice.
+
+        Answered by `Prepared` or `PrepareFailed`; by nothing, if it is ended or launched first.
+        """
+
     def signal(self, instance_id: str, step: StopStep) -> None:
         """Use this means to end the instance. Harmless when nothing of it is alive."""
 

@@ -58,6 +58,47 @@ def check(requests: Any, known: Iterable[str], leaving: Mapping[str, str]) -> li
     return [_check_one(n, r, ids, leaving) for n, r in enumerate(requests, start=1)]
 
 
+def check_instances(instances: Any, known: Iterable[str], leaving: Mapping[str, str]) -> list[str]:
+    """Check a list of instance-ids as it came from a client.
+
+    Args:
+        instances: Anything; meant to be a list of ids, or one, or `ALL`.
+        known: The instances that can be asked for.
+        leaving: Instances that are being forgotten, and why nothing can be wanted of them.
+
+    Returns:
+        Each once, in the order of the first mention.
+
+    Raises:
+        RequestError: One of them makes no sense; names which, and the remedy.
+    """
+    if isinstance(instances, str):
+        instances = [instances]
+    if not isinstance(instances, (list, tuple)) or not instances:
+        raise RequestError(
+            f"'instances' is {_show(instances)}, but must be a list of instance-ids such as "
+            "['fake1', 'fake2'], or ['all']. Nothing was changed."
+        )
+    ids = tuple(known)
+    for number, instance_id in enumerate(instances, start=1):
+        _check_id(f"Instance {number}, {_show(instance_id)}", instance_id, ids, leaving)
+    chosen = ids if ALL in instances else instances
+    return list(dict.fromkeys(chosen))
+
+
+def _check_id(
+    where: str, instance_id: Any, known: tuple[str, ...], leaving: Mapping[str, str]
+) -> None:
+    # Strings first: lists and dictionaries cannot even be looked up.
+    if isinstance(instance_id, str) and instance_id in leaving:
+        raise RequestError(f"{where}: {leaving[instance_id]} Nothing was changed.")
+    if instance_id != ALL and instance_id not in known:
+        raise RequestError(
+            f"{where}: no instance {_show(instance_id)} is managed here"
+            f"{_nearest(instance_id, (*known, ALL))}. Nothing was changed."
+        )
+
+
 def _check_one(
     number: int, request: Any, known: tuple[str, ...], leaving: Mapping[str, str]
 ) -> Request:
@@ -74,15 +115,9 @@ def _check_one(
             f"{where}: the target state {_show(target)} is not known; it must be 'up' or "
             f"'down'{hint}. Nothing was changed."
         )
-    # Strings first: lists and dictionaries cannot even be looked up.
     is_leaving = isinstance(instance_id, str) and instance_id in leaving
-    if is_leaving and target == Target.UP:
-        raise RequestError(f"{where}: {leaving[instance_id]} Nothing was changed.")
-    if not is_leaving and instance_id != ALL and instance_id not in known:
-        raise RequestError(
-            f"{where}: no instance {_show(instance_id)} is managed here"
-            f"{_nearest(instance_id, (*known, ALL))}. Nothing was changed."
-        )
+    if not is_leaving or target == Target.UP:
+        _check_id(where, instance_id, known, leaving)
     return Request(instance_id, Target(target))
 
 

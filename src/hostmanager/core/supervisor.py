@@ -62,16 +62,28 @@ class Supervisor:
         }
 
     def add(
-        self, spec: InstanceSpec, target: Target | None = None, found: Found | None = None
+        self,
+        spec: InstanceSpec,
+        target: Target | None = None,
+        found: Found | None = None,
+        restart_of: str | None = None,
     ) -> None:
         """Track an instance, with that target, or with the one that its entry names.
 
         An instance of that id that is still alive (a retired one, say) ends first. What was
-        `found` of it is taken over: it goes on running if that is wanted, else it is ended.
+        `found` of it is taken over: it goes on running if that is wanted, else it is ended. If
+        that is the run that an earlier manager was to restart, it is restarted.
         """
         keeper = self._keepers.get(spec.instance_id)
-        if keeper is None and found is not None:
-            self._track(Life(spec, target or spec.initial_target)).adopt(found)
+        if keeper is None and (found is not None or restart_of is not None):
+            prepared = restart_of is not None and spec.kind is Kind.HOST
+            wanted = target or spec.initial_target
+            kept = restart_of if wanted is not Target.DOWN else None
+            keeper = self._track(Life(spec, wanted, restart_of=kept, prepared=prepared))
+            if found is not None:
+                keeper.adopt(found)
+            else:
+                keeper.post(ev.Update(spec))
             return
         keeper = keeper or self._track(Life(spec, Target.DOWN))
         keeper.post(ev.Replace(spec, target))
@@ -117,6 +129,11 @@ class Supervisor:
             for keeper in self._meant_by(request.instance_id):
                 if request.target is Target.DOWN or not keeper.life.retiring:
                     keeper.post(event)
+
+    def restart(self, instance_id: str) -> None:
+        """Have an instance ended and launched anew, if it is one that is to run."""
+        for keeper in self._meant_by(instance_id):
+            keeper.post(ev.RestartRequested())
 
     def _meant_by(self, instance_id: str) -> list[Keeper]:
         if instance_id == ALL:

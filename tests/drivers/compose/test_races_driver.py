@@ -29,7 +29,7 @@ class Up:
         self.slow_to_end = asyncio.Event()
         self.slow_to_end.set()
 
-    async def __call__(self, service):
+    async def __call__(self, service, *args):
         self.calls += 1
         self.under_way += 1
         self.most = max(self.most, self.under_way)

@@ -43,7 +43,7 @@ def test_nothing_changed_nothing_told():
 
 def test_an_answer_that_is_owed_is_given():
     assert told(Told())[0] == [Gone()]
-    launched = Launched(7, Found(7, 5.0, "digest", "Fake"))
+    launched = Launched(7, Found(7, 5.0, "digest", "Fake", run="c1/t1"))
     assert told(Told(), C) == ([launched], RUNS)
     assert told(replace(RUNS, owed=True), C)[0] == [launched]
     for status in ("created", "exited", "dead", "removing"):
@@ -54,7 +54,10 @@ def test_what_ended_and_began_is_told_in_this_order():
     again = replace(C, started="t2", pid=8)
     for now in (again, replace(again, id="c2")):
         observations, then = told(RUNS, now)
-        assert observations == [Ended(ENDED), Launched(8, Found(8, 5.0, "digest", "Fake"))]
+        assert observations == [
+            Ended(ENDED),
+            Launched(8, Found(8, 5.0, "digest", "Fake", run=now.run_id)),
+        ]
         assert then.run == now.run
     assert told(RUNS, replace(C, status="exited")) == ([Ended(ENDED)], NOTHING)
     assert told(RUNS) == ([Ended(ENDED)], NOTHING)
@@ -63,12 +66,15 @@ def test_what_ended_and_began_is_told_in_this_order():
 def test_a_restart_by_the_engine_is_one_end_and_then_a_condition():
     waiting = replace(C, status="restarting", pid=0, exit_code=3)
     observations, then = told(RUNS, waiting)
-    assert observations[:2] == [Ended(ENDED), Launched(0, Found(0, 5.0, "digest", "Fake"))]
+    assert observations[:2] == [
+        Ended(ENDED),
+        Launched(0, Found(0, 5.0, "digest", "Fake", run="c1/t1")),
+    ]
     assert observations[2].restarting
     assert "starts it again by itself" in observations[2].remark
     assert told(then, waiting) == ([], then)
     observations, up = told(then, replace(C, started="t2", pid=9))
-    assert observations == [Condition(found=Found(9, 5.0, "digest", "Fake"))]
+    assert observations == [Condition(found=Found(9, 5.0, "digest", "Fake", run="c1/t2"))]
     # It came up and ended between two looks.
     observations, _ = told(then, replace(waiting, started="t2"))
     assert [type(o) for o in observations] == [Condition]
@@ -90,7 +96,7 @@ def test_of_a_run_whose_start_is_not_known_nothing_is_made_up():
     assert [type(o) for o in observations] == [Condition]
     assert "does not answer questions about its container" in observations[0].remark
     observations, then = told(then, C)
-    assert observations == [Condition(found=Found(7, 5.0, "digest", "Fake"))]
+    assert observations == [Condition(found=Found(7, 5.0, "digest", "Fake", run="c1/t1"))]
     assert told(then, C) == ([], then)
 
 

@@ -23,6 +23,8 @@ class Attended:
         launches: How many there were.
         lives: How many runs were told.
         ended: The last launch that was told to have ended before it was seen to run.
+        preparing: What makes sure that it could be launched again.
+        lacks_image: Whether the launch failed while its image was still to be pulled or built.
         called_off: Whether the launch is to come to nothing.
         to_remove: Whether it was ended on purpose, and its dead containers are still to go.
         lives_before: How many that were when the launch was asked for.
@@ -37,13 +39,21 @@ class Attended:
     looks: int = 0
     launch: "asyncio.Task[None] | None" = None
     launches: int = 0
+    preparing: "asyncio.Task[None] | None" = None
     lives: int = 0
     lives_before: int = 0
     ended: int = 0
+    lacks_image: bool = False
     called_off: bool = False
     to_remove: bool = False
     before: frozenset[Run] = frozenset()
     made_as: dict[str, str] = field(default_factory=dict)
+
+    def cancel(self) -> None:
+        """Give up what is under way for it."""
+        for task in (self.launch, self.preparing):
+            if task is not None:
+                task.cancel()
 
     @property
     def service(self) -> ServiceRef:

@@ -95,6 +95,11 @@ class Container:
         return self.id, self.started
 
     @property
+    def run_id(self) -> str:
+        """The same as text; empty as long as it is not known when it was started."""
+        return f"{self.id}/{self.started}" if self.started else ""
+
+    @property
     def exit_status(self) -> ExitStatus:
         """How its latest run ended."""
         return exit_status(self.exit_code, oom=self.oom)

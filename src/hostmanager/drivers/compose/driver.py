@@ -16,7 +16,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 from weakref import WeakValueDictionary
 
 from hostmanager.compose.command import ComposeError, Done
@@ -30,6 +30,8 @@ from hostmanager.drivers.compose.attended import Attended
 from hostmanager.drivers.compose.containers import Container, exit_status, same_run
 from hostmanager.drivers.compose.engine import EngineError
 from hostmanager.drivers.compose.hands import Hands
+from hostmanager.drivers.compose.images import how_to_get
+from hostmanager.drivers.compose.preparing import Command, get_ready
 from hostmanager.drivers.compose.shims import has_no_process
 from hostmanager.drivers.compose.sight import NOT_YET, Sight
 from hostmanager.drivers.compose.telling import (
@@ -47,20 +49,11 @@ log = logging.getLogger(__name__)
 
 RUNNING = frozenset({"running", "paused"})
 
+UP_ALONE = ("up", "-d", "--no-deps")
+"""Brings up one service, and no other: not even those that it depends on."""
+
 UP = "compose up"
 """What is said to have failed when a launch fails."""
-
-
-class Command(Protocol):
-    """Brings a service up: `compose up` of that service alone."""
-
-    async def __call__(self, service: ServiceRef) -> Done:
-        """Run it.
-
-        Raises:
-            ComposeError: It cannot be run.
-            ComposeFileError: The service's file cannot be used at present.
-        """
 
 
 class ComposeDriver:
@@ -68,13 +61,13 @@ class ComposeDriver:
 
     Args:
         sight: What can be seen of the containers.
-        up: Brings a service up.
+        compose: Runs a compose command for a service.
         say: Takes what people want to read: instance-id and a sentence about it.
     """
 
-    def __init__(self, sight: Sight, up: Command, say: Callable[[str, str], None]) -> None:
+    def __init__(self, sight: Sight, compose: Command, say: Callable[[str, str], None]) -> None:
         self._sight = sight
-        self._up = up
+        self._compose = compose
         self._hands = Hands(sight, say)
         self._attended: dict[str, Attended] = {}
         # Kept as long as somebody waits: also for what was forgotten and is attended to anew.
@@ -106,11 +99,21 @@ class ComposeDriver:
         """Make sure that it runs; see the protocol."""
         it = self._attend(spec, report)
         it.told = replace(it.told, owed=False)
-        it.called_off = it.to_remove = False
+        if it.preparing is not None:
+            it.preparing.cancel()
+        it.called_off = it.to_remove = it.lacks_image = False
         it.launches += 1
         it.lives_before = it.lives
         it.before = frozenset(c.run for c in self._own(it.service))
         it.launch = self._do(self._bring_up(it, it.launches))
+
+    def prepare(self, spec: InstanceSpec, report: Report) -> None:
+        """Make sure that it could be launched again; see the protocol."""
+        it = self._attended.get(spec.instance_id)
+        if it is None or it.spec.service is None:
+            report(ev.PrepareFailed("no compose file has a service for it"))
+        elif it.preparing is None or it.preparing.done():
+            it.preparing = self._do(self._prepare(it, report))
 
     def signal(self, instance_id: str, step: StopStep) -> None:
         """Call its launch off, or end its containers by this means; see the protocol."""
@@ -128,6 +131,8 @@ class ComposeDriver:
         if it.spec.service is None:
             return
         it.to_remove = True
+        if it.preparing is not None:
+            it.preparing.cancel()  # for a restart that was called off
         if step is StopStep.INTERRUPT:
             self._do(self._stop(it, it.service))
         else:
@@ -136,14 +141,13 @@ class ComposeDriver:
     def forget(self, instance_id: str) -> None:
         """Report nothing of it any more; see the protocol."""
         it = self._attended.pop(instance_id, None)
-        if it is not None and it.launch is not None:
-            it.launch.cancel()
+        if it is not None:
+            it.cancel()
 
     def close(self) -> None:
         """Give up the launches that are under way; what is being ended goes on to its end."""
         for it in self._attended.values():
-            if it.launch is not None:
-                it.launch.cancel()
+            it.cancel()
         self._attended.clear()
 
     async def closed(self) -> None:
@@ -292,7 +296,7 @@ class ComposeDriver:
         if failure is None:
             failure = self._tell_short_run(it)
         if failure is not None:
-            it.report(ev.LaunchFailed(UP, failure))
+            it.report(ev.LaunchFailed(UP, failure, remote=it.lacks_image))
 
     async def _up_unless_alive(self, it: Attended) -> str | None:
         """Returns why it failed; None if it did not."""
@@ -304,7 +308,7 @@ class ComposeDriver:
             return None
         fingerprint = it.spec.fingerprint
         try:
-            done = await self._up(it.service)
+            done = await self._compose(it.service, *UP_ALONE)
         except ComposeFileError as error:
             return await self._start_as_it_is(it, error)
         except ComposeError as error:
@@ -321,6 +325,7 @@ class ComposeDriver:
         self._tell(it)
         if done.code == 0:
             return None
+        it.lacks_image = how_to_get(it.service, self._sight.images) is not None
         reason, container = done.reason.rstrip("."), self.container_of(it.spec)
         if container is None or not lost_track(reason):
             return reason
@@ -328,6 +333,17 @@ class ComposeDriver:
             return with_remedy(reason, container)
         await self._hands.kill(it.spec.instance_id, [container])
         return f"{reason}. No process of it is left, so it was removed, and is made anew"
+
+    async def _prepare(self, it: Attended, report: Report) -> None:
+        """See whether its next container could be made; get what that needs if it is missing."""
+        try:
+            failure = await get_ready(it.service, self._compose, self._sight)
+        except (ComposeError, ComposeFileError, EngineError) as error:
+            failure = str(error)
+        except Exception as error:  # somebody has to be told, or it would be waited for for ever
+            log.exception("%s: prepare", it.spec.instance_id)
+            failure = f"{type(error).__name__}: {error}"
+        report(ev.Prepared() if failure is None else ev.PrepareFailed(failure.rstrip(".")))
 
     async def _start_as_it_is(self, it: Attended, error: ComposeFileError) -> str | None:
         """Its file cannot be used: the container that is there can be started all the same."""

@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from hostmanager.core.model import ServiceRef
+
 _HUB = re.compile(r"^(?:index\.)?docker\.io/(?:library/)?")
 
 
@@ -25,6 +27,29 @@ class Images:
     def id_of(self, name: str) -> str | None:
         """The image that a name means now; None if there is none on this machine."""
         return self._ids.get(full_name(name))
+
+
+def how_to_get(service: ServiceRef, images: Images) -> tuple[str, ...] | None:
+    """The compose command that brings what a new container of a service is made of.
+
+    Returns:
+        None if it is here, and compose would make a container of it without asking anybody.
+    """
+    if service.built:
+        return None if is_here(service, images) else ("build",)
+    asks = service.pull_policy not in ("", "missing", "if_not_present", "never")
+    return ("pull",) if asks or not is_here(service, images) else None
+
+
+def is_here(service: ServiceRef, images: Images) -> bool:
+    """Whether the image of a service is on this machine."""
+    names = [service.image] if service.image else _names_of_built(service)
+    return any(images.id_of(name) is not None for name in names)
+
+
+def _names_of_built(service: ServiceRef) -> list[str]:
+    """What compose, of either generation, calls an image that it builds."""
+    return [f"{service.project}{mark}{service.name}" for mark in "-_"]
 
 
 def full_name(name: str) -> str:

@@ -132,7 +132,9 @@ def found(seen: Seen, container: Container) -> Found:
     made_as = container.digest
     if made_as != seen.spec.fingerprint and not seen.service.telling:
         made_as = seen.made_as.get(container.digest, "")
-    return Found(container.pid, container.since, made_as, seen.spec.agent_class)
+    return Found(
+        *(container.pid, container.since, made_as, seen.spec.agent_class), run=container.run_id
+    )
 
 
 def is_outdated(seen: Seen, container: Container) -> bool:

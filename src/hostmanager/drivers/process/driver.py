@@ -31,6 +31,7 @@ from hostmanager.core.events import (
     LeftBehind,
     LostSight,
     Output,
+    Prepared,
     StopStep,
 )
 from hostmanager.core.model import Found, InstanceSpec
@@ -187,6 +188,10 @@ class ProcessDriver:
         else:
             ask_group(run.spawned.pidfd, run.spawned.pid, SIGNALS[step])
 
+    def prepare(self, spec: InstanceSpec, report: Report) -> None:
+        """See the protocol: a process needs nothing that it did not need before."""
+        report(Prepared())
+
     def look(self, spec: InstanceSpec, report: Report) -> None:
         """See the protocol: nobody else starts or ends a process of ours, so nobody asks."""
         report(Gone())
@@ -249,7 +254,7 @@ class ProcessDriver:
         run = _Run(instance_id, command, report, spawned, kin)
         self._runs[instance_id] = run
         self._loop.add_reader(spawned.pidfd, self._readable, run)
-        report(Launched(spawned.pid))
+        report(Launched(spawned.pid, run=spawned.run))
 
     def _readable(self, run: _Run) -> None:
         pidfd = run.spawned.pidfd

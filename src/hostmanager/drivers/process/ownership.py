@@ -20,7 +20,7 @@ from hostmanager.core.model import Found, InstanceSpec
 from hostmanager.drivers.process import locks, marks, proc, stamps
 from hostmanager.drivers.process.identity import Identity
 from hostmanager.drivers.process.marks import Marked
-from hostmanager.drivers.process.proc import parent
+from hostmanager.drivers.process.proc import parent, run_of
 
 log = logging.getLogger(__name__)
 
@@ -198,7 +198,8 @@ def found(processes: list[Marked], *, strange: bool = False) -> Found:
     fingerprint, agent_class = "", "?"
     if first.mark is not None:
         fingerprint, agent_class = first.mark.fingerprint, first.mark.agent_class
-    return Found(pid, time.time() - age, fingerprint, agent_class, others, strange)
+    run = "" if leader is None else run_of(leader.pid, leader.started)
+    return Found(pid, time.time() - age, fingerprint, agent_class, others, strange, run)
 
 
 def open_if(pid: int, is_right: Callable[[int], bool]) -> int | None:

@@ -77,6 +77,11 @@ def start_ticks(pid: int) -> int | None:
     return None if fields is None else parse_number(fields[_START])
 
 
+def run_of(pid: int, started: int | None) -> str:
+    """The identity of a run: its process, and when that began; empty if that is not known."""
+    return "" if started is None else f"{pid}/{started}"
+
+
 def is_zombie(pid: int) -> bool:
     """Whether nothing of a process runs any more."""
     fields = stat(pid)

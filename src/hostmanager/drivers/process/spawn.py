@@ -21,6 +21,7 @@ from hostmanager.core.model import Found, InstanceSpec
 from hostmanager.drivers.process import locks, stamps
 from hostmanager.drivers.process.output import Place, Sink
 from hostmanager.drivers.process.ownership import PATIENCE, PAUSE, Ownership
+from hostmanager.drivers.process.proc import run_of, start_ticks
 from hostmanager.drivers.process.stamps import Stamp
 
 log = logging.getLogger(__name__)
@@ -55,12 +56,14 @@ class Spawned:
         pidfd: Refers to this very process; becomes readable when it ends. To be closed.
         output_start: Where its output begins.
         stamp: What all that it starts is stamped with.
+        run: Its identity, see `Found`.
     """
 
     pid: int
     pidfd: int
     output_start: Place
     stamp: Stamp | None = None
+    run: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +158,8 @@ def _start(
     pidfd = _pidfd(process)
     # From here on the pidfd alone is used: keep Popen from waiting for the child as well.
     process.returncode = 0
-    return Spawned(process.pid, pidfd, begin, stamp)
+    started = start_ticks(process.pid) if stamp is None else stamp.started
+    return Spawned(process.pid, pidfd, begin, stamp, run_of(process.pid, started))
 
 
 def _give_usual_limit(pid: int) -> None:
