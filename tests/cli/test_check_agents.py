@@ -233,6 +233,19 @@ def test_a_library_that_many_agents_lack_is_named_once(agents, check):
     assert "arguments of 3 agents of classes One, Two: ModuleNotFoundError: No module" in line
 
 
+def test_without_openssl_no_agent_of_this_host_can_use_tls(check, monkeypatch):
+    monkeypatch.setitem(sys.modules, "OpenSSL", None)  # as if it was not installed
+    hub = {"wamp_server": "wss://127.0.0.1:9/ws"}
+    mine = [entry("a", "FakeDataAgent"), entry("b", "FakeDataAgent")]
+    code, lines, _ = check(*mine, hub=hub.items())
+    assert (code, len(lines)) == (1, 1)
+    assert lines[0].endswith(
+        "the library OpenSSL is not installed. Install it: pip install 'twisted[tls]'."
+    )
+    assert check(*mine)[:2] == (0, [])
+    assert check(*mine, hub=hub.items(), words=["--elsewhere"])[:2] == (0, [])
+
+
 def test_plugins_that_are_not_here_are_missed_once(check):
     mine = [entry("a", "ACUAgent"), entry("b", "LS372Agent"), entry("c", "ACUAgent")]
     code, lines, _ = check(*mine, entry("d", "FakeDataAgnet"))

@@ -22,7 +22,7 @@ NO_CLASS = "Mend the class name, or install the plugin."
 
 MISSING = "Install what is missing."
 
-MISSING_TLS = "Install it: pip install 'twisted[tls]', without which no agent of OCS runs."
+MISSING_TLS = "Install it: pip install 'twisted[tls]'."
 
 
 class Plugins:

@@ -2,9 +2,10 @@
 
 import argparse
 from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
 from urllib.parse import urlsplit
 
-from hostmanager.cli.check_agents import Plugins, check_agents
+from hostmanager.cli.check_agents import MISSING_TLS, Plugins, check_agents
 from hostmanager.cli.check_compose import check_compose, parse_given
 from hostmanager.cli.check_found import About, Report
 from hostmanager.cli.check_managers import check_folders, check_managers
@@ -41,6 +42,8 @@ def check_more(
     binary = args.docker_compose_bin
     check_compose(whole, managers, said, report, here=here, binary=binary)
     check_agents(whole, plugins, here, report)
+    if here is not None:
+        _check_tls(whole, here, report)
     if args.offline:
         return
     if not whole.sound:
@@ -49,6 +52,15 @@ def check_more(
     ways = list(_ways(whole, here, args, report))
     answers = [check_router(way, args.answer_time, report) for way in ways]
     report.no_router = bool(answers) and not any(answers)
+
+
+def _check_tls(whole: Whole, here: str, report: Report) -> None:
+    """What OCS's agents need for TLS is not required by `ocs` itself."""
+    server = _overrides(whole.parts[here]).get("wamp_server") or _text(whole.hub, "wamp_server")
+    if server is None or not str(server.value).startswith("wss:") or find_spec("OpenSSL"):
+        return
+    text = "agents cannot reach a router with TLS from here: the library OpenSSL is not installed."
+    report.add(About.CLASS, Severity.ERROR, server, text, MISSING_TLS, host=here)
 
 
 def _ways(
