@@ -3,8 +3,9 @@
 from hostmanager.core.life import Life, State
 from hostmanager.core.model import Target
 from hostmanager.core.snapshot import Snapshot
+from hostmanager.util.guard import Guard
 from tests.core.fake_engine import passive
-from tests.core.fakes import spec
+from tests.core.fakes import FakeClock, spec
 
 
 def life(state, **more):
@@ -12,7 +13,7 @@ def life(state, **more):
 
 
 def test_instances_are_listed_in_the_order_in_which_they_were_tracked():
-    snapshot = Snapshot()
+    snapshot = Snapshot(Guard(FakeClock().call_later))
     for name in ("c", "a", "b"):
         snapshot.set(name, life(State.DOWN))
     snapshot.set("c", life(State.UP))
@@ -21,7 +22,7 @@ def test_instances_are_listed_in_the_order_in_which_they_were_tracked():
 
 
 def test_what_is_forgotten_is_not_listed():
-    snapshot = Snapshot()
+    snapshot = Snapshot(Guard(FakeClock().call_later))
     snapshot.set("a", life(State.UP))
     snapshot.set("a", None)
     snapshot.set("never there", None)
@@ -31,7 +32,7 @@ def test_what_is_forgotten_is_not_listed():
 
 def test_down_and_blocked_are_at_rest_and_nothing_else_is():
     for state in State:
-        snapshot = Snapshot()
+        snapshot = Snapshot(Guard(FakeClock().call_later))
         snapshot.set("a", life(state))
         assert snapshot.at_rest == (state in (State.DOWN, State.BLOCKED))
         assert snapshot.restless == (frozenset() if snapshot.at_rest else {"a"})
@@ -39,14 +40,14 @@ def test_down_and_blocked_are_at_rest_and_nothing_else_is():
 
 def test_nobody_waits_for_what_nobody_manages():
     for state in State:
-        snapshot = Snapshot()
+        snapshot = Snapshot(Guard(FakeClock().call_later))
         snapshot.set("a", Life(passive(), Target.PASSIVE, state=state))
         assert snapshot.at_rest
         assert snapshot.hopeless == ()
 
 
 def test_whether_what_is_disregarded_is_at_rest_is_nobodys_business():
-    snapshot = Snapshot()
+    snapshot = Snapshot(Guard(FakeClock().call_later))
     snapshot.set("a", life(State.UP))
     snapshot.disregard("a")
     assert snapshot.at_rest
@@ -58,7 +59,7 @@ def test_whether_what_is_disregarded_is_at_rest_is_nobodys_business():
 
 
 def test_nobody_has_to_wait_for_the_hopeless_but_they_are_named():
-    snapshot = Snapshot()
+    snapshot = Snapshot(Guard(FakeClock().call_later))
     snapshot.set("a", life(State.KILLING, stuck=True))
     snapshot.set("b", life(State.STOPPING))
     assert not snapshot.at_rest
@@ -68,7 +69,7 @@ def test_nobody_has_to_wait_for_the_hopeless_but_they_are_named():
 
 
 def test_listeners_hear_of_each_change_after_it_was_made():
-    snapshot = Snapshot()
+    snapshot = Snapshot(Guard(FakeClock().call_later))
     heard = []
     snapshot.listen(lambda name, life: heard.append((name, snapshot.get(name) is life)))
     snapshot.set("a", life(State.UP))
@@ -77,10 +78,10 @@ def test_listeners_hear_of_each_change_after_it_was_made():
 
 
 def test_a_broken_listener_keeps_nobody_else_from_hearing(caplog):
-    snapshot = Snapshot()
+    snapshot = Snapshot(Guard(FakeClock().call_later))
     heard = []
     snapshot.listen(lambda name, life: 1 / 0)
     snapshot.listen(lambda name, life: heard.append(name))
     snapshot.set("a", life(State.UP))
     assert heard == ["a"]
-    assert "a listener failed on a change of a" in caplog.text
+    assert "a: telling listener 0 of a change failed unexpectedly" in caplog.text

@@ -47,7 +47,11 @@ def make_host(settings: Settings, loop: asyncio.AbstractEventLoop) -> Host:
         loop.call_soon_threadsafe(lambda: host.say(text))
 
     journal = Journal(settings.state_dir / "journal.sqlite", tell=tell)
-    dockers = _dockers(settings, lambda about, text: host.say(f"{about}: {text}"))
+
+    def say(about: str, text: str) -> None:
+        host.say(f"{about}: {text}")
+
+    dockers = _dockers(settings, say)
     host = Host(settings, driver, LoopClock(loop), Random(), journal, dockers=dockers)
     return host
 

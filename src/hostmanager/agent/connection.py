@@ -31,6 +31,7 @@ from twisted.internet.ssl import optionsForClientTLS
 from hostmanager.agent.access import as_password, refusal, without_policy
 from hostmanager.agent.calls import FORM, misfit, wait_seconds
 from hostmanager.agent.tls import NoTls, TlsWatch
+from hostmanager.util.guard import Guard
 
 log = logging.getLogger(__name__)
 
@@ -98,6 +99,7 @@ class RouterSession(OCSAgent):
         self.end_told = asyncio.Event()
         self.changed: Callable[[], None] = lambda: None
         self._told_refused = False
+        self._guard = Guard(reactor.callLater)
         self._next_beat: asyncio.TimerHandle | None = None
         self._waiting: dict[str, deque[tuple[Deferred[Any], Any, Any]]] = {}
 
@@ -156,7 +158,8 @@ class RouterSession(OCSAgent):
         self._beat(feed.address, feed.encoded())
 
     def _beat(self, topic: str, feed: dict[str, Any]) -> None:
-        self._next_beat = asyncio.get_running_loop().call_later(1.0, self._beat, topic, feed)
+        beat_again = self._guard.callback("the heartbeat", lambda: self._beat(topic, feed))
+        self._next_beat = asyncio.get_running_loop().call_later(1.0, beat_again)
         codes = dict.fromkeys(self.sessions, IDLE) | {
             name: session.op_code.value for name, session in self.sessions.items() if session
         }
@@ -318,10 +321,13 @@ class Connection:
         self._protocol: Any = None
         secure, host, port, *_ = parse_url(url)
         self._tls = TlsWatch(url, host, port) if secure else NoTls()
+        self._guard = Guard(reactor.callLater)
+        self._failures = 0
 
     def start(self) -> None:
         """Begin to connect, and never give up."""
-        self._trying = asyncio.ensure_future(self._keep_trying())
+        trying = self._guard.for_ever("reaching the router", self._try_once, self._pause)
+        self._trying = asyncio.ensure_future(trying)
         reactor.callLater(QUIET, self._remark)
 
     def _remark(self) -> None:
@@ -329,12 +335,10 @@ class Connection:
         if not session.realm_joined and session.refused is None and not session.tls_fails:
             log.warning("no router at %s yet; supervising without, and retrying", self._url)
 
-    async def _keep_trying(self) -> None:
-        failures = 0
-        while True:
-            joined = await self._connect_once()
-            failures = 0 if joined else failures + 1
-            await asyncio.sleep(self._pause(failures))
+    async def _try_once(self) -> None:
+        self._failures += 1
+        if await self._connect_once():
+            self._failures = 0
 
     async def _connect_once(self) -> bool:
         """Connect, and stay until the connection is gone; tells whether it came to joining."""
@@ -351,10 +355,10 @@ class Connection:
             log.debug("router %s: %s", self._url, error)
         return self._session.joined > joined
 
-    def _pause(self, failures: int) -> float:
+    def _pause(self) -> float:
         if self._session.refused is not None:
             return RETRY_REFUSED
-        longest = min(RETRY_LONGEST, RETRY_FIRST * 2.0 ** min(failures, 10))
+        longest = min(RETRY_LONGEST, RETRY_FIRST * 2.0 ** min(self._failures, 10))
         # Less, never more: the managers of a site do not come back all at once.
         return longest * random.uniform(0.5, 1.0)
 

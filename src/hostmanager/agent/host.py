@@ -39,7 +39,7 @@ SITE = "[SCF]"
 
 UNHEARD_KEPT = 100
 
-Say = Callable[[str], None]
+Say = Callable[[str], object]
 """Takes a sentence for people."""
 
 

@@ -13,7 +13,7 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -116,14 +116,16 @@ class Program:
         self.loop = new_loop()
         asyncio.set_event_loop(self.loop)
         self.host = make_host(settings, self.loop)
+        self.guard = self.host.supervisor.guard
         self.session: Any = None
         self.service = Notifier(line, self.host.clock, self._status)
         if self.service.heard:
             faulthandler.enable()  # where it hung, if systemd's watchdog has to end it
             self.host.snapshot.listen(lambda *_: self.service.changed())
+        self.changed = self.guard.callback("the status for systemd", self.service.changed)
         self.exit_code = EXIT_OK
         self._ending: asyncio.Task[None] | None = None
-        self._reloading: set[asyncio.Task[Any]] = set()
+        self._reloading: set[asyncio.Task[None]] = set()
 
     def run(self) -> int:
         """Run until told to end; returns the exit status."""
@@ -160,9 +162,11 @@ class Program:
         Not by the loop's own `add_signal_handler`: uvloop's loses a signal that comes before
         the loop runs, and half a second of imports is still ahead.
         """
+        ends = {n: partial(self.end_or_hurry, n.name) for n in early_signals.ENDING}
+        acts: dict[signal.Signals, Callable[[], None]] = {**ends, signal.SIGHUP: self.reload}
         on_loop = self.loop.call_soon_threadsafe
-        handlers = {n: partial(on_loop, self.end_or_hurry, n.name) for n in early_signals.ENDING}
-        early_signals.hand_over({**handlers, signal.SIGHUP: partial(on_loop, self.reload)})
+        guarded = {n: self.guard.callback(n.name, act) for n, act in acts.items()}
+        early_signals.hand_over({n: partial(on_loop, act) for n, act in guarded.items()})
 
     def _import_face(self) -> None:
         """Import Twisted, autobahn and OCS's framework: half a second, and most of the memory."""
@@ -181,7 +185,7 @@ class Program:
         # The log file is ours to write: OCS would open whatever lies at its name.
         for_ocs = argparse.Namespace(**{**vars(args), "log_dir": None})
         session = connection.RouterSession(for_ocs, f"{args.address_root}.{args.instance_id}")
-        self.session, session.changed = session, self.service.changed
+        self.session, session.changed = session, self.changed
         self.manager = operations.HostManager(session, host=self.host, leave=self.leave)
         self.manager.register()
         self.connection = connection.Connection(args.site_hub, session)
@@ -234,7 +238,8 @@ class Program:
         """SIGHUP: read the site file again."""
         record.asked(self.host.journal, "SIGHUP", None, {})
         log.info("SIGHUP: reading the site config again")
-        task = self.loop.create_task(self._reload())
+        what = "reading the site config again"
+        task = self.guard.task(what, self._reload(), self._not_reloaded)
         self._reloading.add(task)
         task.add_done_callback(self._reloading.discard)
 
@@ -245,6 +250,9 @@ class Program:
         finally:
             self.service.reloaded()
 
+    def _not_reloaded(self, error: Exception) -> None:
+        self.host.say(f"The site config could not be read again: {error}. All is left as it is")
+
     async def _read_again(self) -> None:
         if not self.host.running:
             return
@@ -252,9 +260,6 @@ class Program:
             answer = await self.host.update([], reload_config=True)
         except NotRunningError:
             return  # stopped while the file was read
-        except (OSError, RuntimeError, MemoryError) as error:  # no threads, no memory left
-            self.host.say(f"The site config could not be read again: {error}. All is left as it is")
-            return
         self.host.say(answer.text)
         record.answered(self.host.journal, "SIGHUP", None, {}, (answer.ok, answer.text))
 

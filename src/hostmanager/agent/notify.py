@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, MutableMapping
 from dataclasses import dataclass
 
 from hostmanager.core.life import Life, State
-from hostmanager.core.ports import Clock
+from hostmanager.core.ports import Clock, guard_of
 from hostmanager.util.numbers import parse_number
 
 log = logging.getLogger(__name__)
@@ -100,6 +100,7 @@ class Notifier:
     def __init__(self, line: Line, clock: Clock, status: Callable[[], str]) -> None:
         self._line = line
         self._clock = clock
+        self._guard = guard_of(clock)
         self._status = status
         self._ready = False
         self._stopping = False
@@ -149,7 +150,7 @@ class Notifier:
         if self._ready and not self._due:
             self._due = True
             at = max(self._clock.now().mono, self._told_at + STATUS_PAUSE)
-            self._clock.call_at(at, self._tell_status)
+            self._later(at, "the status for systemd", self._tell_status)
 
     def _tell_status(self) -> None:
         self._due = False
@@ -168,13 +169,18 @@ class Notifier:
     def _send_all(self) -> None:
         while self._unsent:
             if not self._line.send(self._unsent[0]):
-                self._clock.call_at(self._clock.now().mono + STATUS_PAUSE, self._send_all)
+                at = self._clock.now().mono + STATUS_PAUSE
+                self._later(at, "a message to systemd", self._send_all)
                 return
             self._unsent.popleft()
 
     def _beat(self, every: float) -> None:
         self._line.send("WATCHDOG=1")
-        self._clock.call_at(self._clock.now().mono + every, lambda: self._beat(every))
+        at = self._clock.now().mono + every
+        self._later(at, "the sign of life for systemd", lambda: self._beat(every))
+
+    def _later(self, at: float, what: str, work: Callable[[], None]) -> None:
+        self._clock.call_at(at, self._guard.callback(what, work))
 
 
 def status_line(lives: Iterable[Life], *, running: bool, router: str) -> str:

@@ -217,7 +217,9 @@ class HostManager:
         # What happened before there was a session: the first agents are up by now.
         session.messages[:0] = self.host.unheard
         self.host.unheard.clear()
-        self.host.say = lambda text: say(session, text)
+        # What nobody can read must not keep an instance from its launch.
+        guard = self.host.supervisor.guard
+        self.host.say = lambda text: guard.call("a message", lambda: say(session, text))
         try:
             # When the program starts, the host is running already, router or not.
             if not self.host.running:

@@ -22,6 +22,7 @@ from hostmanager.compose.command import Compose, ComposeError
 from hostmanager.compose.model import ComposeFile, ComposeFileError
 from hostmanager.compose.places import existing, places
 from hostmanager.compose.reading import read
+from hostmanager.util.guard import Guard
 
 log = logging.getLogger(__name__)
 
@@ -101,7 +102,9 @@ class Following:
     def start(self) -> None:
         """Begin to follow; returns at once."""
         if self._task is None and self.paths:
-            self._task = asyncio.ensure_future(self._follow())
+            guard = Guard(asyncio.get_running_loop().call_later)
+            follow = guard.for_ever("following the compose files", self._attempt, lambda: TRY_AGAIN)
+            self._task = asyncio.ensure_future(follow)
 
     async def close(self) -> None:
         """Stop following."""
@@ -117,14 +120,6 @@ class Following:
         await self._read(changed)
 
     # --- reading ----------------------------------------------------------------------------
-
-    async def _follow(self) -> None:
-        while True:
-            try:
-                await self._attempt()
-            except Exception:  # whatever it is, changes are to be seen after it, too
-                log.exception("compose files")
-            await asyncio.sleep(TRY_AGAIN)
 
     async def _attempt(self) -> None:
         """Follow for ever; returns if that is not possible at present."""

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from hostmanager.core.events import Moment, Observation, StopStep
 from hostmanager.core.model import Found, InstanceSpec
+from hostmanager.util.guard import Guard
 
 Report = Callable[[Observation], None]
 """Takes an observation of one run; always called on the loop's thread, never from within
@@ -32,8 +33,16 @@ class Clock(Protocol):
         """Arrange for `callback` at `mono` seconds of the monotonic clock, or soon after."""
 
 
+def guard_of(clock: Clock) -> Guard:
+    """Make a guard that makes calls again by this clock."""
+    return Guard(lambda delay, call: clock.call_at(clock.now().mono + delay, call))
+
+
 class Driver(Protocol):
     """Makes instances of one kind run and end, and tells what became of them.
+
+    No call should raise. If `launch` does, nothing was launched, and it is a failed launch; any
+    other call is made again, and has to bear that.
 
     Calls return at once; what follows is reported. A driver reports for each
     `launch` either `LaunchFailed`, or `Launched` and later `Ended`, or `Launched`,

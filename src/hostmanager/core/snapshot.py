@@ -4,21 +4,25 @@ Session data, messages, tables and metrics are views, computed from here when so
 looks. Nothing else keeps a copy of a state.
 """
 
-import logging
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 
 from hostmanager.core.life import AT_REST, Life
-
-log = logging.getLogger(__name__)
+from hostmanager.util.guard import Guard
 
 Listener = Callable[[str, Life | None], None]
 """Told of each change: the instance, and its life, or None when it was forgotten."""
 
 
 class Snapshot(Mapping[str, Life]):
-    """The lives of all tracked instances, by instance-id, in the order of their tracking."""
+    """The lives of all tracked instances, by instance-id, in the order of their tracking.
 
-    def __init__(self) -> None:
+    Args:
+        guard: Tells the listeners.
+    """
+
+    def __init__(self, guard: Guard) -> None:
+        self._guard = guard
         self._lives: dict[str, Life] = {}
         self._restless: set[str] = set()
         self._disregarded: set[str] = set()
@@ -71,8 +75,12 @@ class Snapshot(Mapping[str, Life]):
                 self._restless.discard(instance_id)
             else:
                 self._restless.add(instance_id)
-        for listener in self._listeners:
-            try:
-                listener(instance_id, life)
-            except Exception:  # a broken view must not keep an instance from its launch
-                log.exception("a listener failed on a change of %s", instance_id)
+        for number, listener in enumerate(self._listeners):
+            what = f"{instance_id}: telling listener {number} of a change"
+            again = partial(self._tell_again, what, listener, instance_id)
+            self._guard.call(what, partial(listener, instance_id, life), again)
+
+    def _tell_again(self, what: str, listener: Listener, instance_id: str, _: Exception) -> None:
+        """Later, it is told what is known then."""
+        tell = self._guard.callback(what, lambda: listener(instance_id, self.get(instance_id)))
+        self._guard.after_pause(what, tell)

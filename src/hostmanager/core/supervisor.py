@@ -12,7 +12,7 @@ from hostmanager.core.keeper import Keeper, Surroundings
 from hostmanager.core.life import Life
 from hostmanager.core.model import Found, InstanceSpec, Kind, Target
 from hostmanager.core.policy import Policy
-from hostmanager.core.ports import Clock, Driver
+from hostmanager.core.ports import Clock, Driver, guard_of
 from hostmanager.core.requests import ALL, Request
 from hostmanager.core.snapshot import Snapshot
 
@@ -31,14 +31,16 @@ class Supervisor:
         random: Random,
         note: NoteTaker,
     ) -> None:
-        self.snapshot = Snapshot()
+        self.guard = guard_of(clock)
+        self.snapshot = Snapshot(self.guard)
         self.clock = clock
         self.policy = policy
         self._keepers: dict[str, Keeper] = {}
         self._at_rest: list[Callable[[], None]] = []
         self._failing: dict[str, Life] = {}
         self._around = Surroundings(
-            drivers, clock, policy, random, self._publish, note, self._failing
+            *(drivers, clock, policy, random, self._publish, note, self._failing, self.guard),
+            keeper=self._keepers.get,
         )
 
     def known(self) -> dict[str, InstanceSpec]:
@@ -119,6 +121,7 @@ class Supervisor:
         """Forget an instance at once, and leave what runs of it as it is."""
         keeper = self._keepers[instance_id]
         keeper.forsake()
+        del self._keepers[instance_id]
         keeper.release()
         self._publish(instance_id, None)
 
@@ -183,4 +186,4 @@ class Supervisor:
         if self._at_rest and self.snapshot.at_rest:
             waiting, self._at_rest = self._at_rest, []
             for callback in waiting:
-                callback()
+                self.guard.until_done("telling that all is at rest", callback)

@@ -297,8 +297,7 @@ def test_the_policy_of_these_tests_is_short_and_otherwise_the_same():
 
 
 async def test_no_memory_for_a_look_delays_it_and_loses_no_end(host, monkeypatch):
-    monkeypatch.setattr("hostmanager.drivers.process.driver.LOOK_AGAIN", 0.05)
-    submit, refused = host.driver._lookers.submit, []
+    submit, refused = host.driver._lookers._pool.submit, []
 
     def no_memory(*work: object):
         if len(refused) < 3:
@@ -306,7 +305,7 @@ async def test_no_memory_for_a_look_delays_it_and_loses_no_end(host, monkeypatch
             raise MemoryError
         return submit(*work)
 
-    monkeypatch.setattr(host.driver._lookers, "submit", no_memory)
+    monkeypatch.setattr(host.driver._lookers._pool, "submit", no_memory)
     await host.launch("a", "/bin/sh", "-c", "exit 7")
     assert await host.next("a") == Ended(ExitStatus(code=7))
     assert len(refused) == 3
@@ -330,7 +329,7 @@ async def test_no_memory_for_an_answer_delays_it_and_loses_no_end(host, monkeypa
         def __getattr__(self, name: str) -> object:
             return getattr(loop, name)
 
-    monkeypatch.setattr(host.driver, "_loop", Poor())
+    monkeypatch.setattr(host.driver._lookers, "_loop", Poor())
     await host.launch("a", "/bin/sh", "-c", "exit 7")
     assert await host.next("a") == Ended(ExitStatus(code=7))
     assert len(refused) == 3

@@ -13,9 +13,9 @@ made and not started; the next `up` starts it.
 """
 
 import asyncio
-import logging
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -45,8 +45,6 @@ from hostmanager.drivers.compose.telling import (
     with_remedy,
 )
 
-log = logging.getLogger(__name__)
-
 RUNNING = frozenset({"running", "paused"})
 
 UP_ALONE = ("up", "-d", "--no-deps")
@@ -73,6 +71,7 @@ class ComposeDriver:
         # Kept as long as somebody waits: also for what was forgotten and is attended to anew.
         self._turns: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._guard = sight.guard
         sight.on_change = self._changed
         sight.on_clear = self._tell_all
         sight.on_lost = self._lost
@@ -105,7 +104,14 @@ class ComposeDriver:
         it.launches += 1
         it.lives_before = it.lives
         it.before = frozenset(c.run for c in self._own(it.service))
-        it.launch = self._do(self._bring_up(it, it.launches))
+        number = it.launches
+
+        def failed(error: Exception) -> None:  # else it would be waited for for ever
+            if it.launches == number:
+                it.report(ev.LaunchFailed(UP, f"{type(error).__name__}: {error}"))
+
+        bring_up = self._bring_up(it, number)
+        it.launch = self._do(f"{spec.instance_id}: its launch", bring_up, failed)
 
     def prepare(self, spec: InstanceSpec, report: Report) -> None:
         """Make sure that it could be launched again; see the protocol."""
@@ -113,7 +119,12 @@ class ComposeDriver:
         if it is None or it.spec.service is None:
             report(ev.PrepareFailed("no compose file has a service for it"))
         elif it.preparing is None or it.preparing.done():
-            it.preparing = self._do(self._prepare(it, report))
+
+            def failed(error: Exception) -> None:
+                report(ev.PrepareFailed(f"{type(error).__name__}: {error}"))
+
+            what = f"{spec.instance_id}: preparing its next run"
+            it.preparing = self._do(what, self._prepare(it, report), failed)
 
     def signal(self, instance_id: str, step: StopStep) -> None:
         """Call its launch off, or end its containers by this means; see the protocol."""
@@ -134,9 +145,10 @@ class ComposeDriver:
         if it.preparing is not None:
             it.preparing.cancel()  # for a restart that was called off
         if step is StopStep.INTERRUPT:
-            self._do(self._stop(it, it.service))
+            self._do(f"{it.spec.instance_id}: its stop", self._stop(it, it.service))
         else:
-            self._do(self._hands.kill(it.spec.instance_id, self._own(it.service)))
+            kill = self._hands.kill(it.spec.instance_id, self._own(it.service))
+            self._do(f"{it.spec.instance_id}: its kill", kill)
 
     def forget(self, instance_id: str) -> None:
         """Report nothing of it any more; see the protocol."""
@@ -189,8 +201,8 @@ class ComposeDriver:
             if service is None or service.project != known.project:
                 continue
             if known.service in (service.name, *service.depends_on):
-                self._tell(it, before)
-                self._tell_short_run_at_once(it)
+                self._guarded(it, partial(self._tell, it, before))
+                self._guarded(it, partial(self._tell_short_run_at_once, it))
 
     def _tell_short_run_at_once(self, it: Attended) -> None:
         """What `up` started has ended before that was seen: nobody has to wait for compose."""
@@ -205,14 +217,20 @@ class ComposeDriver:
 
     def _tell_all(self) -> None:
         for it in list(self._attended.values()):
-            self._tell(it)
+            self._guarded(it, partial(self._tell, it))
+
+    def _guarded(self, it: Attended, tell: Callable[[], None]) -> None:
+        """Tell of one instance, whatever becomes of others; later, what is so then."""
+        attended = self._attended.get
+        what = f"{it.spec.instance_id}: telling what is seen of it"
+        self._guard.until_done(what, tell, lambda: attended(it.spec.instance_id) is it)
 
     def _lost(self, why: str) -> None:
         for it in list(self._attended.values()):
             if it.launch is not None and not it.launch.done():
                 it.launch.cancel()
                 it.to_remove = True  # what it has made by then, unless it is launched again
-            self._tell_lost(it, why)
+            self._guarded(it, partial(self._tell_lost, it, why))
 
     @staticmethod
     def _tell_lost(it: Attended, why: str) -> None:
@@ -241,12 +259,13 @@ class ComposeDriver:
                 it.to_remove = False  # that it was to go is over, if others start it
             report(observation)
             if isinstance(observation, ev.Ended) and ended is not None:
-                self._do(self._tell_output(ended, report))
+                self._do(f"{it.spec.instance_id}: its output", self._tell_output(ended, report))
             if it.looks != looks:
                 return  # it was asked for anew meanwhile, and that was answered
         if it.to_remove and it.told.run is None and not it.turn.locked():
             if self._own(it.service):
-                self._do(self._clear_away(it))  # the connection was cut while it was being ended
+                # The connection was cut while it was being ended.
+                self._do(f"{it.spec.instance_id}: clearing it away", self._clear_away(it))
             else:
                 it.to_remove = False
 
@@ -265,16 +284,16 @@ class ComposeDriver:
 
     # --- doing ------------------------------------------------------------------------------
 
-    def _do(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
-        task = asyncio.ensure_future(work)
+    def _do(
+        self,
+        what: str,
+        work: Coroutine[Any, Any, None],
+        failed: Callable[[Exception], None] | None = None,
+    ) -> "asyncio.Task[None]":
+        task = self._guard.task(what, work, failed)
         self._tasks.add(task)
-        task.add_done_callback(self._done)
+        task.add_done_callback(self._tasks.discard)
         return task
-
-    def _done(self, task: "asyncio.Task[None]") -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("docker: a command failed in a way that was not foreseen", exc_info=error)
 
     async def _bring_up(self, it: Attended, number: int) -> None:
         """Run `compose up`, unless it runs already; then tell what came of it."""
@@ -287,9 +306,6 @@ class ComposeDriver:
             failure = "it was called off"
             if await self._looked_at(it):
                 await self._clear_away(it)
-        except Exception as error:  # somebody has to be told, or it would be waited for for ever
-            log.exception("%s: launch", it.spec.instance_id)
-            failure = f"{type(error).__name__}: {error}"
         # Told already, by the engine's events; or another launch is under way; or sight is lost.
         if it.lives != it.lives_before or it.launches != number or it.told.owed:
             return
@@ -340,9 +356,6 @@ class ComposeDriver:
             failure = await get_ready(it.service, self._compose, self._sight)
         except (ComposeError, ComposeFileError, EngineError) as error:
             failure = str(error)
-        except Exception as error:  # somebody has to be told, or it would be waited for for ever
-            log.exception("%s: prepare", it.spec.instance_id)
-            failure = f"{type(error).__name__}: {error}"
         report(ev.Prepared() if failure is None else ev.PrepareFailed(failure.rstrip(".")))
 
     async def _start_as_it_is(self, it: Attended, error: ComposeFileError) -> str | None:
@@ -388,7 +401,7 @@ class ComposeDriver:
         it.lives += 1
         report(ev.Launched(0))
         report(ev.Ended(container.exit_status))
-        self._do(self._tell_output(container, report))
+        self._do(f"{it.spec.instance_id}: its output", self._tell_output(container, report))
         return None
 
     async def _stop(self, it: Attended, service: ServiceRef) -> None:

@@ -13,6 +13,7 @@ an idle manager does here.
 
 import asyncio
 import logging
+import reprlib
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any
@@ -27,6 +28,7 @@ from hostmanager.drivers.compose.containers import (
 )
 from hostmanager.drivers.compose.engine import Engine, EngineError, NoSuchContainerError
 from hostmanager.drivers.compose.images import Images
+from hostmanager.util.guard import Guard
 from hostmanager.util.numbers import parse_number
 
 log = logging.getLogger(__name__)
@@ -65,10 +67,13 @@ Open = Callable[[], Awaitable[Engine]]
 class Sight:
     """Follows the containers of some compose projects.
 
+    Those who are told (`on_change` and so on) see to it themselves that they do not raise.
+
     Args:
         open_engine: Makes a connection to the engine.
 
     Attributes:
+        guard: Makes the calls that may fail, here and for those who are told.
         engine: The present connection; None while there is none.
         containers: What is known of each container of the followed projects, by id.
         images: Which images there are.
@@ -82,6 +87,7 @@ class Sight:
     """
 
     def __init__(self, open_engine: Open) -> None:
+        self.guard = Guard(lambda pause, call: asyncio.get_running_loop().call_later(pause, call))
         self.engine: Engine | None = None
         self.containers: dict[str, Container] = {}
         self.images = Images()
@@ -92,6 +98,7 @@ class Sight:
         self.on_clear: Callable[[], None] = lambda: None
         self.on_lost: Callable[[str], None] = lambda _: None
         self.on_images: Callable[[], None] = lambda: None
+        self._failures = 0
         self._open = open_engine
         self._projects: frozenset[str] = frozenset()
         self._listed: frozenset[str] = frozenset()
@@ -110,7 +117,9 @@ class Sight:
     def start(self) -> None:
         """Begin to follow; returns at once."""
         if self._loop is None:
-            self._loop = asyncio.ensure_future(self._follow())
+            what = "following the Docker Engine"
+            follow = self.guard.for_ever(what, self._follow, self._rest, self._not_understood)
+            self._loop = asyncio.ensure_future(follow)
 
     async def close(self) -> None:
         """Stop following."""
@@ -144,23 +153,22 @@ class Sight:
     # --- the connection ---------------------------------------------------------------------
 
     async def _follow(self) -> None:
-        """Keep a connection, for ever."""
+        """Have a connection, until it is cut."""
         loop = asyncio.get_running_loop()
-        failures = 0
-        while True:
-            begun = loop.time()
-            try:
-                await self._watch()
-                why = None  # the stream was cut; nothing is known to be wrong
-            except EngineError as error:
-                why = str(error)
-            except Exception as error:  # an engine that answers nonsense
-                log.exception("docker: watching")
-                why = f"The Docker Engine's answer is not understood: {error!r}."
-            failures = failures + 1 if loop.time() - begun < SHORT else 0
-            if why is not None:
-                self._lose(why)
-            await asyncio.sleep(RETRY_AFTER[min(failures, len(RETRY_AFTER) - 1)])
+        begun = loop.time()
+        try:
+            await self._watch()
+        except EngineError as error:
+            self._lose(str(error))
+        finally:
+            self._failures = self._failures + 1 if loop.time() - begun < SHORT else 0
+
+    def _not_understood(self, error: Exception) -> None:
+        text = reprlib.repr(error)
+        self._lose(f"The Docker Engine's answer is not understood: {text}.")
+
+    def _rest(self) -> float:
+        return RETRY_AFTER[min(self._failures, len(RETRY_AFTER) - 1)]
 
     async def _watch(self) -> None:
         engine = await self._open()
@@ -236,7 +244,7 @@ class Sight:
                 else:
                     self._take_event(engine, event)
             except NONSENSE:
-                log.warning("docker: an event that makes no sense: %r", event)
+                log.warning("docker: an event that makes no sense: %s", reprlib.repr(event))
 
     def _take_event(self, engine: Engine, event: Mapping[str, Any]) -> None:
         actor = event.get("Actor") or {}
@@ -260,17 +268,29 @@ class Sight:
             return
         task = asyncio.ensure_future(self._look(engine, container_id))
         self._looks[container_id] = task
-        task.add_done_callback(lambda _: self._looked(container_id, task))
+        what = f"container {container_id[:12]}: what was seen of it"
+        looked = self.guard.callback(what, lambda: self._looked(engine, container_id, task))
+        task.add_done_callback(lambda _: looked())
 
-    def _looked(self, container_id: str, task: "asyncio.Task[None]") -> None:
+    def _looked(self, engine: Engine, container_id: str, task: "asyncio.Task[None]") -> None:
         if self._looks.get(container_id) is task:
             del self._looks[container_id]
-        if task.cancelled() or (error := task.exception()) is None:
+        if task.cancelled():
             return
+        error = task.exception()
         if isinstance(error, EngineError):
             self.suspect(error)
-        else:
-            log.error("docker: looking at %s", container_id, exc_info=error)
+        elif error is not None:
+            what = f"container {container_id[:12]}: looking at it"
+            again = self._again_if_there(engine, container_id)
+            self.guard.call(what, task.result, lambda _: self.guard.after_pause(what, again))
+
+    def _again_if_there(self, engine: Engine, container_id: str) -> Callable[[], None]:
+        def look() -> None:
+            if self.engine is engine:
+                self._look_soon(engine, container_id)
+
+        return self.guard.callback(f"container {container_id[:12]}: looking at it again", look)
 
     async def _look(self, engine: Engine, container_id: str) -> None:
         while True:
@@ -309,12 +329,8 @@ class Sight:
         if self._silent.get(container_id, 0.0) > loop.time():
             return
 
-        def ask() -> None:
-            if self.engine is engine and container_id in self.containers:
-                self._look_soon(engine, container_id)
-
         self._silent[container_id] = loop.time() + SILENT_REST
-        loop.call_later(SILENT_REST, ask)
+        loop.call_later(SILENT_REST, self._again_if_there(engine, container_id))
 
     def _put(self, container_id: str, now: Container | None) -> None:
         before = self.containers.get(container_id)
@@ -374,7 +390,8 @@ class Sight:
     def _look_at_images_soon(self, engine: Engine) -> None:
         self._images_again = True
         if self._images_due is None or self._images_due.done():
-            self._images_due = asyncio.ensure_future(self._look_at_images(engine))
+            look = self._look_at_images(engine)
+            self._images_due = self.guard.task("looking at the images", look)
 
     async def _look_at_images(self, engine: Engine) -> None:
         while self._images_again:  # also what happens while they are being listed

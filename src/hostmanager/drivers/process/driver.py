@@ -11,16 +11,12 @@ the session are held by pidfds. So a signal never goes to a stranger.
 """
 
 import asyncio
-import logging
 import os
 import signal
-import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TypeVar
 
 from hostmanager.core.events import (
     Ended,
@@ -43,12 +39,9 @@ from hostmanager.drivers.process.ownership import PATIENCE, Ownership
 from hostmanager.drivers.process.priority import prefer_thread
 from hostmanager.drivers.process.signals import ask, ask_group, heed_all
 from hostmanager.drivers.process.spawn import Alive, Command, Spawned, SpawnError, spawn
-from hostmanager.drivers.process.unseen import LOOK_AGAIN, Unseen
-from hostmanager.drivers.process.workers import make_workers
-
-log = logging.getLogger(__name__)
-
-T = TypeVar("T")
+from hostmanager.drivers.process.unseen import Unseen
+from hostmanager.drivers.process.workers import PAUSE, Workers
+from hostmanager.util.guard import Guard
 
 LAUNCHERS = 16
 """Launches at a time. While a hundred agents start, each launch waits for a processor rather
@@ -59,9 +52,6 @@ SIGNALS = {
     StopStep.TERMINATE: signal.SIGTERM,
     StopStep.KILL: signal.SIGKILL,
 }
-
-PAUSE = 0.05
-"""Seconds after which an answer that could not be given is given again."""
 
 NO_MEMORY = (
     "there is not enough memory for it; end something on this host, or raise the limit of the "
@@ -116,14 +106,18 @@ class ProcessDriver:
         heed_all()
         self._surveyed: dict[str, int | None] = {}  # pidfds of what the survey found
         self._runs: dict[str, _Run] = {}  # of which something is alive
-        self._unseen = Unseen(owner, self._ask, loop)  # of which that is all one can tell
         self._reading: dict[str, _Run] = {}  # of which the output is being read
-        self._launchers = make_workers(LAUNCHERS, "launch", _begin_launching)
-        self._lookers = make_workers(2, "look")
-        self._readers = make_workers(2, "read")
+        self._guard = Guard(loop.call_later)
+        self._launchers = Workers(loop, self._guard, LAUNCHERS, "launch", _begin_launching)
+        self._lookers = Workers(loop, self._guard, 2, "look")
+        self._readers = Workers(loop, self._guard, 2, "read")
+        # Of which it can be told only that something is alive.
+        self._unseen = Unseen(owner, self._lookers, self._guard, loop)
 
     def launch(self, spec: InstanceSpec, report: Report) -> None:
         """Start the instance; see the protocol."""
+        if self._launchers.closed:
+            raise RuntimeError("nothing is launched any more")
         command = self._command(spec)
         before = self._reading.get(spec.instance_id)
 
@@ -131,9 +125,20 @@ class ProcessDriver:
             if before is not None:
                 before.next_start = start
 
-        future = self._launchers.submit(spawn, command, spec, self._owner, self._sink, opened)
-        launched = partial(self._launched, spec, command, report)
-        future.add_done_callback(partial(self._on_loop, launched))
+        def attempt() -> Spawned | Alive | LaunchFailed:
+            try:
+                return spawn(command, spec, self._owner, self._sink, opened)
+            except SpawnError as error:
+                return LaunchFailed(error.step, error.reason)
+            except MemoryError:
+                return LaunchFailed("process", NO_MEMORY)
+
+        self._launchers.ask(
+            f"{spec.instance_id}: its launch",
+            attempt,
+            partial(self._launched, spec, command, report),
+            lambda error: report(LaunchFailed("launcher", f"{type(error).__name__}: {error}")),
+        )
 
     def survey(self) -> Mapping[str, Found]:
         """Look for what an earlier manager launched; see the protocol."""
@@ -145,8 +150,9 @@ class ProcessDriver:
 
     def adopt(self, spec: InstanceSpec, found: Found, report: Report) -> None:
         """Take over what the survey found of an instance; see the protocol."""
-        pidfd = self._surveyed.pop(spec.instance_id, None)
+        pidfd = self._surveyed.get(spec.instance_id)
         self._adopt(spec.instance_id, self._command(spec), found, pidfd, report)
+        self._surveyed.pop(spec.instance_id, None)  # last: until then it can be asked for again
 
     def _adopt(
         self, instance_id: str, command: Command, found: Found, pidfd: int | None, report: Report
@@ -164,7 +170,7 @@ class ProcessDriver:
             run.spawned = Spawned(
                 found.pid, pidfd, self._sink.adopted(instance_id, found.pid, found.since)
             )
-            self._loop.add_reader(pidfd, self._readable, run)
+            self._watch(run)
             report(Launched(found.pid, found))
             return
         # Its end was not seen; what it left behind is dealt with as after any end.
@@ -198,32 +204,13 @@ class ProcessDriver:
 
     def forget(self, instance_id: str) -> None:
         """Let go of what was kept for the instance; see the protocol."""
-        self._readers.submit(self._sink.drop, instance_id)
+        self._readers.ask(f"{instance_id}: its pipe", lambda: self._sink.drop(instance_id))
 
     def close(self) -> None:
         """Let the worker threads go; nothing is launched any more."""
         for pool in (self._launchers, self._lookers, self._readers):
-            pool.shutdown(wait=False, cancel_futures=True)
+            pool.close()
         self._sink.close(end=not self._runs and not self._unseen.watched)
-
-    def _on_loop(self, callback: Callable[["Future[T]"], None], future: "Future[T]") -> None:
-        while True:
-            try:
-                self._loop.call_soon_threadsafe(callback, future)
-            except MemoryError:  # an answer that is lost is an instance that nobody looks after
-                time.sleep(PAUSE)
-            except RuntimeError:  # the loop is closed: nobody is left to be told
-                log.debug("a worker's answer came after the end of the loop")
-                return
-            else:
-                return
-
-    def _ask(self, question: Callable[[], T], told: Callable[["Future[T]"], None]) -> None:
-        """Have a thread look something up, and be told on the loop."""
-        try:
-            self._lookers.submit(question).add_done_callback(partial(self._on_loop, told))
-        except MemoryError:
-            self._loop.call_later(LOOK_AGAIN, self._ask, question, told)
 
     # --- a run's beginning and end --------------------------------------------------------
 
@@ -232,20 +219,11 @@ class ProcessDriver:
         spec: InstanceSpec,
         command: Command,
         report: Report,
-        future: "Future[Spawned | Alive]",
+        spawned: Spawned | Alive | LaunchFailed,
     ) -> None:
         instance_id = spec.instance_id
-        try:
-            spawned = future.result()
-        except SpawnError as error:
-            report(LaunchFailed(error.step, error.reason))
-            return
-        except MemoryError:
-            report(LaunchFailed("process", NO_MEMORY))
-            return
-        except Exception as error:  # never silent: an instance must not hang in "starting"
-            log.exception("launch of %s", instance_id)
-            report(LaunchFailed("launcher", f"{type(error).__name__}: {error}"))
+        if isinstance(spawned, LaunchFailed):
+            report(spawned)
             return
         if isinstance(spawned, Alive):
             self._adopt(instance_id, command, spawned.found, spawned.pidfd, report)
@@ -253,26 +231,36 @@ class ProcessDriver:
         kin = Kin(self._owner, instance_id, spawned.pid, spawned.stamp)
         run = _Run(instance_id, command, report, spawned, kin)
         self._runs[instance_id] = run
-        self._loop.add_reader(spawned.pidfd, self._readable, run)
+        self._watch(run)
         report(Launched(spawned.pid, run=spawned.run))
+
+    def _watch(self, run: _Run) -> None:
+        """Be told of its end."""
+        pidfd, what = run.spawned.pidfd, f"{run.instance_id}: the end of its process"
+        readable = self._guard.callback(what, partial(self._readable, run))
+        watch = partial(self._loop.add_reader, pidfd, readable)
+        self._guard.until_done(f"{run.instance_id}: its process", watch, lambda: not run.over)
 
     def _readable(self, run: _Run) -> None:
         pidfd = run.spawned.pidfd
+        self._loop.remove_reader(pidfd)  # first: else what fails here would be called at once
         try:
             result = os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         except ChildProcessError:  # not our child: an earlier manager launched it
-            self._loop.remove_reader(pidfd)
-            exit_status = partial(strangers.exit_status, run.spawned.pid, pidfd)
-            self._ask(exit_status, partial(self._told_status, run))
+            self._lookers.ask(
+                f"{run.instance_id}: its exit status",
+                partial(strangers.exit_status, run.spawned.pid, pidfd),
+                partial(self._told_status, run),
+                lambda _: self._told_status(run, ExitStatus()),
+            )
             return
         if result is None:
-            return  # not ended after all
-        run.status = _status(result)
-        self._loop.remove_reader(pidfd)
-        self._look_for_remnants(run)
+            self._watch(run)  # not ended after all
+            return
+        self._told_status(run, _status(result))
 
-    def _told_status(self, run: _Run, future: "Future[ExitStatus]") -> None:
-        run.status = future.result() if future.exception() is None else ExitStatus()
+    def _told_status(self, run: _Run, status: ExitStatus) -> None:
+        run.status = status
         self._look_for_remnants(run)
 
     def _end(self, run: _Run, last: Ended | Gone) -> None:
@@ -285,9 +273,13 @@ class ProcessDriver:
         run.over = True
         del self._runs[run.instance_id]
         if run.spawned is not NO_PROCESS:
-            with suppress(ChildProcessError):
+            with suppress(OSError):  # not our child
                 os.waitid(os.P_PIDFD, run.spawned.pidfd, os.WEXITED | os.WNOHANG)
-            os.close(run.spawned.pidfd)
+            with suppress(OSError):
+                os.close(run.spawned.pidfd)
+
+    def _begin_reading(self, run: _Run) -> None:
+        self._guard.until_done(f"{run.instance_id}: its output", partial(self._read_output, run))
 
     def _read_output(self, run: _Run) -> None:
         self._reading[run.instance_id] = run
@@ -299,34 +291,29 @@ class ProcessDriver:
                 lines = self._sink.last_lines(run.instance_id, path, start, run.next_start)
             return lines
 
-        def told(future: "Future[tuple[str, ...]]") -> None:
+        def told(lines: tuple[str, ...]) -> None:
             if self._reading.get(run.instance_id) is run:
                 del self._reading[run.instance_id]
-            lines = future.result() if future.exception() is None else ()
             run.report(Output(lines))
 
-        self._readers.submit(read).add_done_callback(partial(self._on_loop, told))
+        self._readers.ask(f"{run.instance_id}: its output", read, told, lambda _: told(()))
 
     # --- what a process leaves behind -----------------------------------------------------
 
     def _look_for_remnants(self, run: _Run) -> None:
         """List what is left of the run, then tell of it, or end it."""
-        self._ask(partial(_examine, run), partial(self._found_remnants, run))
+        # Asked again until there is an answer: without descriptors, say, nothing is known.
+        what = f"{run.instance_id}: what it left behind"
+        self._lookers.ask(what, partial(_examine, run), partial(self._found_remnants, run))
 
-    def _found_remnants(self, run: _Run, future: "Future[Left]") -> None:
-        try:
-            left = future.result()
-        except (OSError, MemoryError) as error:  # no descriptors left, say: nothing is known
-            log.warning("cannot see what %s left behind: %r", run.instance_id, error)
-            self._loop.call_later(LOOK_AGAIN, self._look_for_remnants, run)
-            return
+    def _found_remnants(self, run: _Run, left: Left) -> None:
         found = left.relatives
         for pid, relative in found.items():
-            if run.over or pid in run.remnants:
+            if run.over or run.remnants.get(pid, relative.pidfd) != relative.pidfd:
                 os.close(relative.pidfd)  # another look was quicker
             else:
                 run.remnants[pid] = relative.pidfd
-                self._loop.add_reader(relative.pidfd, self._remnant_ended, run, pid)
+                self._watch_remnant(run, pid)
         if run.over:
             return
         if left.held and not run.remnants:
@@ -341,10 +328,16 @@ class ProcessDriver:
         else:
             self._end(run, Gone())
 
+    def _watch_remnant(self, run: _Run, pid: int) -> None:
+        what = f"{run.instance_id}: process {pid}, which it left behind"
+        ended = self._guard.callback(what, partial(self._remnant_ended, run, pid))
+        watch = partial(self._loop.add_reader, run.remnants[pid], ended)
+        self._guard.until_done(f"{what}, watching it", watch, lambda: pid in run.remnants)
+
     def _tell_end(self, run: _Run, who: tuple[str, ...]) -> None:
         assert run.status is not None
         run.told = True
-        self._read_output(run)
+        self._begin_reading(run)
         if run.remnants:
             # The lifecycle answers with `signal`, which looks again and ends them.
             run.report(LeftBehind(run.status, who, run.cpu))
@@ -359,12 +352,14 @@ class ProcessDriver:
         now = self._loop.time()
         run.held_since = now if run.held_since is None else run.held_since
         if now - run.held_since < PATIENCE:
-            self._loop.call_later(PAUSE, self._look_for_remnants, run)
+            look = partial(self._look_for_remnants, run)
+            what = f"{run.instance_id}: looking again who holds its lock"
+            self._guard.until_done(what, lambda: self._loop.call_later(PAUSE, look))
             return
         self._let_go(run)
         if not run.told:
             assert run.status is not None
-            self._read_output(run)
+            self._begin_reading(run)
             run.report(LeftBehind(run.status, ("somebody unseen, who holds its lock",), run.cpu))
         self._watch_lock(run.instance_id, run.command, run.report)
 
@@ -375,9 +370,11 @@ class ProcessDriver:
         self._unseen.watch(instance_id, report, known)
 
     def _remnant_ended(self, run: _Run, pid: int) -> None:
-        pidfd = run.remnants.pop(pid)
-        self._loop.remove_reader(pidfd)
-        os.close(pidfd)
+        pidfd = run.remnants.pop(pid, None)
+        if pidfd is not None:
+            self._loop.remove_reader(pidfd)
+            with suppress(OSError):
+                os.close(pidfd)
         if not run.remnants:
             # Another look: it may have started others before it ended.
             self._look_for_remnants(run)

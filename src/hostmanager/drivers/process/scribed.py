@@ -10,22 +10,21 @@ import asyncio
 import logging
 import os
 from collections.abc import Set as AbstractSet
-from concurrent.futures import Future
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from hostmanager.drivers.process import proc
 from hostmanager.drivers.process.output import TAIL_LINES, Directly, Place, Since, cut
-from hostmanager.drivers.process.workers import make_workers
+from hostmanager.drivers.process.workers import Workers
 from hostmanager.scribe.client import Scribe
 from hostmanager.scribe.reading import Position, lines_since, position, position_at
+from hostmanager.util.guard import Guard
 
 log = logging.getLogger(__name__)
 
 FLUSH_PATIENCE = 0.5
 """Seconds to wait until what an agent printed last is in its file."""
-
-PAUSE_FIRST, PAUSE_LONGEST = 0.1, 5.0
-"""Seconds between attempts to have a scribe."""
 
 
 class Scribed:
@@ -42,55 +41,51 @@ class Scribed:
         self._scribe = scribe
         self._files = files
         self._directly = Directly()
-        self._worker = make_workers(1, "scribe")
+        self._guard = Guard(loop.call_later)
+        self._worker = Workers(loop, self._guard, 1, "scribe")
         self.pid: int | None = None  # of the scribe that was had last
-        self._pause = PAUSE_FIRST
-        self._pidfd = -1
+        self._failed = False
         self._closed = False
 
     # --- the scribe's life ----------------------------------------------------------------
 
     def start(self) -> None:
         """Have a scribe run, now and whenever it ends."""
-        future = self._worker.submit(self._have)
-        future.add_done_callback(self._on_loop)
+        if not self._closed:
+            self._worker.ask("the scribe", self._have, self._had)
 
-    def _on_loop(self, future: "Future[int]") -> None:
+    def _have(self) -> int | OSError:
         try:
-            self._loop.call_soon_threadsafe(self._had, future)
-        except RuntimeError:  # the loop is closed: the program ends
-            log.debug("the scribe came after the end of the loop")
-
-    def _have(self) -> int:
-        self.pid = self._scribe.ensure()
-        pidfd = os.pidfd_open(self.pid)
-        self._scribe.reclaim()
+            self.pid = self._scribe.ensure()
+            pidfd = os.pidfd_open(self.pid)
+        except OSError as error:
+            return error
+        try:
+            self._scribe.reclaim()
+        except BaseException:
+            os.close(pidfd)
+            raise
         return pidfd
 
-    def _had(self, future: "Future[int]") -> None:
-        try:
-            pidfd = future.result()
-        except OSError as error:
-            if self._pause == PAUSE_FIRST:
-                log.warning("no scribe, so output of agents waits in their pipes: %s", error)
-            self._again()
+    def _had(self, pidfd: int | OSError) -> None:
+        if isinstance(pidfd, OSError):
+            if not self._failed:
+                log.warning("no scribe, so output of agents waits in their pipes: %s", pidfd)
+            self._failed = True
+            self._guard.after_pause("the scribe", self.start)
             return
-        self._pause = PAUSE_FIRST
-        self._pidfd = pidfd
-        self._loop.add_reader(pidfd, self._ended, pidfd)
+        self._failed = False
+        ended = self._guard.callback("the end of the scribe", partial(self._ended, pidfd))
+        watch = partial(self._loop.add_reader, pidfd, ended)
+        self._guard.until_done("watching the scribe", watch, lambda: not self._closed)
 
     def _ended(self, pidfd: int) -> None:
         self._loop.remove_reader(pidfd)
-        os.close(pidfd)
-        self._pidfd = -1
+        with suppress(OSError):
+            os.close(pidfd)
         if not self._closed:
             log.warning("the scribe ended; another one is started")
-            self._again()
-
-    def _again(self) -> None:
-        if not self._closed:
-            self._loop.call_later(self._pause, self.start)
-            self._pause = min(PAUSE_LONGEST, self._pause * 2)
+            self._guard.after_pause("the scribe", self.start)
 
     def close(self, *, end: bool) -> None:
         """Let it go; with `end`, have it empty all pipes and end (up to a quarter second)."""
@@ -98,7 +93,7 @@ class Scribed:
         if end:
             self._scribe.quit(timeout=0.25, last=True)
         self._scribe.close()
-        self._worker.shutdown(wait=False, cancel_futures=True)
+        self._worker.close()
 
     def _wake(self) -> None:
         """Have a scribe go on that somebody has suspended: no agent should wait for it."""
@@ -128,7 +123,9 @@ class Scribed:
     def adopted(self, instance_id: str, pid: int, since: float) -> Place:
         """Keep what is in the pipe of an instance that was taken over; see the protocol."""
         self._scribe.hold(instance_id, pid)
-        self._worker.submit(self._scribe.reclaim, instance_id)  # after `_have`
+        # After `_have`, by the same thread.
+        what = f"{instance_id}: its pipe"
+        self._worker.ask(what, lambda: self._scribe.reclaim(instance_id))
         return Since(since)
 
     def drop(self, instance_id: str) -> None:

@@ -152,6 +152,15 @@ def _start(
         raise SpawnError("arguments", str(error)) from error
     finally:
         os.close(fd)
+    try:
+        return _known(process, begin)
+    except BaseException:  # what nobody would watch must not run
+        process.kill()
+        process.wait()
+        raise
+
+
+def _known(process: "subprocess.Popen[bytes]", begin: Place) -> Spawned:
     stamp = stamps.put(process.pid)  # first of all: it may start others
     _give_usual_limit(process.pid)
     # Our own child, not waited for: the pid cannot mean anything else yet.
@@ -197,8 +206,6 @@ def _pidfd(process: "subprocess.Popen[bytes]") -> int:
     try:
         return os.pidfd_open(process.pid)
     except OSError as error:
-        process.kill()
-        process.wait()
         raise SpawnError("process", f"it cannot be watched: {error.strerror}") from error
 
 

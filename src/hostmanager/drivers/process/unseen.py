@@ -6,27 +6,28 @@ inherited the lock, so something of the instance is alive: nothing may be launch
 """
 
 import asyncio
-import logging
 from collections.abc import Callable
-from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from hostmanager.core.events import Gone, LostSight
 from hostmanager.core.model import Found
 from hostmanager.core.ports import Report
 from hostmanager.drivers.process.ownership import Ownership
-
-log = logging.getLogger(__name__)
+from hostmanager.drivers.process.workers import Workers
+from hostmanager.util.guard import Guard
 
 LOOK_AGAIN = 1.0
-"""Seconds between two looks, and after which one that was not possible is tried again."""
+"""Seconds between two looks."""
 
 Known = Callable[[Found, int | None], None]
 """Takes who holds the lock, and a pidfd of the leader, once that can be told."""
 
 Look = tuple[Found | None, int | None, str]
+
+
+NOT_KNOWN: Look = (Found(None, 0.0, ""), None, "It is not known whether it runs.")
+"""Where a look was not possible: no descriptors left, say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,18 +44,21 @@ class Unseen:
 
     Args:
         owner: Tells who holds them.
-        ask: Has a thread look something up, and tells on the loop.
+        workers: Threads that look things up.
+        guard: Makes the calls that may fail.
         loop: For the time.
     """
 
     def __init__(
         self,
         owner: Ownership,
-        ask: Callable[[Callable[[], Any], Callable[["Future[Any]"], None]], None],
+        workers: Workers,
+        guard: Guard,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         self._owner = owner
-        self._ask = ask
+        self._workers = workers
+        self._guard = guard
         self._loop = loop
         self.watched: set[str] = set()
 
@@ -67,18 +71,20 @@ class Unseen:
         self._look(_Watched(instance_id, report, known))
 
     def _look(self, watched: _Watched) -> None:
-        question = partial(_look, self._owner, watched.instance_id)
-        self._ask(question, partial(self._looked, watched))
+        instance_id = watched.instance_id
+        self._workers.ask(
+            f"{instance_id}: who holds its lock",
+            partial(_look, self._owner, instance_id),
+            partial(self._looked, watched),
+            lambda _: self._looked(watched, NOT_KNOWN),
+        )
 
-    def _looked(self, watched: _Watched, future: "Future[Look]") -> None:
-        try:
-            found, pidfd, why = future.result()
-        except (OSError, MemoryError) as error:  # no descriptors left, say: nothing is known
-            log.warning("cannot see who holds the lock of %s: %r", watched.instance_id, error)
-            found, pidfd, why = Found(None, 0.0, ""), None, "It is not known whether it runs."
+    def _looked(self, watched: _Watched, look: Look) -> None:
+        found, pidfd, why = look
         watched.report(LostSight(why))
         if found is not None and found.pid is None and not found.others:
-            self._loop.call_later(LOOK_AGAIN, self._look, watched)
+            again = self._guard.callback(f"{watched.instance_id}: its lock", self._look)
+            self._loop.call_later(LOOK_AGAIN, again, watched)
             return
         self.watched.discard(watched.instance_id)
         if found is None:
