@@ -62,6 +62,7 @@ class Manager:
         surroundings: Mapping[str, str] | None = None,
         *,
         python: str = sys.executable,
+        output: int | None = None,
     ) -> None:
         self.site = site
         self.kind = kind or default_kind()
@@ -73,8 +74,8 @@ class Manager:
                 cwd=site.working_dir,
                 env={**environment, **(surroundings or {}), "HM_TEST_MARK": site.mark},
                 stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
+                stdout=log if output is None else output,
+                stderr=log if output is None else output,
                 start_new_session=True,
             )
 

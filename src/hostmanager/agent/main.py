@@ -23,7 +23,7 @@ from hostmanager.agent.alone import AnotherManagerError, claim
 from hostmanager.agent.assembly import close_host, make_host, make_settings
 from hostmanager.agent.folders import FolderError
 from hostmanager.agent.host import Before, NotRunningError
-from hostmanager.agent.log_file import OwnFileHandler
+from hostmanager.agent.log_output import LogOutput, start_log
 from hostmanager.agent.loop import install_reactor, new_loop, without_extras
 from hostmanager.agent.notify import Line, Notifier, status_line, take
 from hostmanager.agent.options import Settings, make_parser
@@ -88,14 +88,14 @@ def main(args: Sequence[str] | None = None, prog: str | None = None) -> None:
         probe.kill()  # --help and the like
         probe.wait()
         raise
-    _start_log(namespace, settings)
+    output = _start_log(namespace, settings)
     for remark in remarks:
         log.warning(remark)
     site = with_known_classes(site, finish_probe(probe))
     _allow_files()
     prefer_manager()
     with alone:
-        raise SystemExit(Program(namespace, settings, site, line).run())
+        raise SystemExit(Program(namespace, settings, site, line, output).run())
 
 
 def _allow_files() -> None:
@@ -109,12 +109,19 @@ class Program:
     """One run of the manager."""
 
     def __init__(
-        self, namespace: argparse.Namespace, settings: Settings, site: SiteFile, line: Line
+        self,
+        namespace: argparse.Namespace,
+        settings: Settings,
+        site: SiteFile,
+        line: Line,
+        output: LogOutput,
     ) -> None:
         self.namespace = namespace
+        self.output = output
         self.site = site
         self.loop = new_loop()
         asyncio.set_event_loop(self.loop)
+        self.loop.set_exception_handler(_log_fault)
         self.host = make_host(settings, self.loop)
         self.guard = self.host.supervisor.guard
         self.session: Any = None
@@ -264,6 +271,12 @@ class Program:
         record.answered(self.host.journal, "SIGHUP", None, {}, (answer.ok, answer.text))
 
 
+def _log_fault(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log what nobody caught. Not as asyncio does: its texts show the arguments of calls."""
+    error = context.get("exception")
+    log.error("%s", context.get("message", "a fault on the event loop"), exc_info=error)
+
+
 def _working_dir_in(argv: Sequence[str]) -> Path:
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--working-dir", default=".")
@@ -276,18 +289,12 @@ def _log_level() -> str:
     return level if level in ("debug", "info", "warn", "error") else "info"
 
 
-def _start_log(args: argparse.Namespace, settings: Settings) -> None:
-    form = logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%dT%H:%M:%S%z")
-    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stdout)]
+def _start_log(args: argparse.Namespace, settings: Settings) -> LogOutput:
+    file = None
     if args.log_dir is not None and settings.output_dir == settings.working_dir / args.log_dir:
-        name = f"{args.address_root}.{args.instance_id}.log"
-        handlers.append(OwnFileHandler(settings.output_dir / name, delay=True))
-    logging.raiseExceptions = False  # a full disk under a log is not told by a page for each line
-    logger = logging.getLogger("hostmanager")
-    logger.setLevel({"warn": "WARNING"}.get(_log_level(), _log_level().upper()))
-    for handler in handlers:
-        handler.setFormatter(form)
-        logger.addHandler(handler)
+        file = settings.output_dir / f"{args.address_root}.{args.instance_id}.log"
+    level = {"warn": "WARNING"}.get(_log_level(), _log_level().upper())
+    return start_log(level, file, ("hostmanager", "asyncio"))
 
 
 def _be_quiet() -> None:

@@ -19,7 +19,7 @@ TOLD_BY_US = re.compile(
 
 
 def start_logging(level: str) -> None:
-    """Send what OCS, autobahn and Twisted log (and print) through our own log.
+    """Send what OCS, autobahn and Twisted log through our own log.
 
     One line each: OCS logs whole pages when it joins. What is only of interest to
     programmers goes there as `debug`.

@@ -1,0 +1,236 @@
+"""The log goes through queues: nobody waits for it, what is lost is counted, the end is told."""
+
+import fcntl
+import logging
+import os
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+from tests.support.waiting import wait_for
+
+from hostmanager.agent import log_output
+from hostmanager.agent.log_output import (
+    MAX_LINE_CHARS,
+    Listener,
+    LogOutput,
+    LogQueue,
+    Printed,
+    cut_middle,
+    make_record,
+)
+
+LONG = 30.0
+
+
+def logger_to(queue, name):
+    logger = logging.getLogger(f"test_log_output.{name}")
+    logger.propagate = False
+    logger.setLevel("INFO")
+    logger.addHandler(queue)
+    return logger
+
+
+@pytest.fixture
+def full_pipe():
+    """A pipe that nobody reads, full: the reader, the writer."""
+    reader, writer = os.pipe()
+    fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
+    os.set_blocking(writer, False)
+    try:
+        while True:
+            os.write(writer, b"x" * 4096)
+    except BlockingIOError:
+        os.set_blocking(writer, True)
+    yield reader, writer
+    os.close(reader)
+
+
+def drain(reader, end, found=b""):
+    """Read until that is there."""
+    until = time.monotonic() + LONG
+    while end not in found:
+        assert time.monotonic() < until, found[-500:]
+        found += os.read(reader, 65536)
+    return found
+
+
+def test_a_full_pipe_delays_neither_who_logs_nor_the_other_places(tmp_path, full_pipe):
+    reader, writer = full_pipe
+    stalled, file = LogQueue(), LogQueue()
+    path = tmp_path / "log"
+    Listener(stalled, lambda: writer).start()
+    Listener(file, lambda: os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)).start()
+    logger = logger_to(stalled, "full")
+    logger.addHandler(file)
+    for number in range(100):
+        logger.info("line %d", number)
+    wait_for(lambda: path.exists() and "line 99\n" in path.read_text(), LONG, "the file")
+    found = drain(reader, b"line 99\n")
+    assert [b"line %d\n" % n in found for n in range(100)] == [True] * 100
+
+
+def test_what_is_lost_is_counted_and_told_in_its_place(full_pipe, monkeypatch):
+    monkeypatch.setattr(log_output, "MAX_QUEUED_LINES", 10)
+    reader, writer = full_pipe
+    queue = LogQueue()
+    logger = logger_to(queue, "lost")
+    for number in range(25):
+        logger.info("line %d", number)
+    assert queue.records.get().getMessage() == "line 0"  # there is room for one again
+    logger.info("after")
+    Listener(queue, lambda: writer).start()
+    lines = drain(reader, b"after\n").decode().splitlines()[-11:]
+    told = "15 lines of the log were lost here: they could not be written in time"
+    assert [line.partition(" ")[2] for line in lines[1:]] == [
+        *(f"line {number}" for number in range(2, 10)),
+        told,
+        "after",
+    ]
+
+
+def test_it_is_told_although_nothing_more_is_logged(full_pipe, monkeypatch):
+    monkeypatch.setattr(log_output, "MAX_QUEUED_LINES", 10)
+    reader, writer = full_pipe
+    queue = LogQueue()
+    logger = logger_to(queue, "lost_at_end")
+    for number in range(25):
+        logger.info("line %d", number)
+    Listener(queue, lambda: writer).start()
+    drain(reader, b"15 lines of the log were lost here")
+
+
+def test_a_full_disk_is_told_once_there_is_room(tmp_path):
+    tries, path = [], tmp_path / "log"
+
+    def open_fd():
+        tries.append(1)
+        if len(tries) < 3:
+            raise OSError(28, "No space left on device")
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+
+    queue = LogQueue()
+    Listener(queue, open_fd).start()
+    logger = logger_to(queue, "disk")
+    for number in range(3):
+        logger.info("line %d", number)
+    wait_for(lambda: "line 2" in path.read_text(), LONG, "the file")
+    wait_for(lambda: " lines of the log were lost" in path.read_text(), LONG, "the loss")
+
+
+def test_no_line_is_longer_than_the_bound():
+    queue = LogQueue()
+    logger = logger_to(queue, "long")
+    logger.info("begin %s end", "x" * 1_000_000)
+    try:
+        raise ValueError("y" * 1_000_000)
+    except ValueError:
+        logger.exception("fault")
+    printed = Printed(queue, 1)
+    printed.write("z" * 1_000_000)
+    printed.write("\n" + "z" * 1_000_000 + "\n")
+    texts = []
+    while not queue.records.empty():
+        texts.append(queue.records.get().getMessage())
+    assert len(texts) == 5  # the end of a line that was cut is a line of its own
+    assert all(len(text) <= MAX_LINE_CHARS for text in texts)
+    assert texts[0].startswith("begin x")
+    assert texts[0].endswith("x end")
+    assert "Traceback" in texts[1]
+
+
+@pytest.mark.parametrize("length", [0, 10, 100, 101, 500])
+def test_a_text_is_cut_in_the_middle(length):
+    text = cut_middle("a" * length, 100)
+    assert len(text) <= 100
+    assert (text == "a" * length) == (length <= 100)
+
+
+def test_the_end_waits_for_a_bounded_time(full_pipe, tmp_path, monkeypatch):
+    _, writer = full_pipe
+    output = LogOutput()
+    queue = output._start(lambda: writer)
+    queue.enqueue(make_record("never", "x"))
+    file = output.open_file(tmp_path / "log")
+    for number in range(100):
+        file.enqueue(make_record(f"line {number}", "x"))
+    used = time.process_time()
+    assert output.close(0.5) is False
+    assert time.process_time() - used < 2
+    assert (tmp_path / "log").read_text().endswith("line 99\n")
+    assert output.close() is True, "it is harmless"
+
+
+def test_a_link_in_the_log_directory_is_not_followed(tmp_path):
+    secret = tmp_path / "secret"
+    secret.write_text("")
+    (tmp_path / "log").symlink_to(secret)
+    output = LogOutput()
+    output.open_file(tmp_path / "log").enqueue(make_record("line", "x"))
+    output.close(LONG)
+    assert secret.read_text() == ""
+
+
+def test_whoever_logs_while_it_counts_does_not_wait_for_himself():
+    # A finalizer may log in the middle of anything, in the same thread.
+    queue = LogQueue()
+    done = threading.Event()
+
+    def count():
+        with queue._counting:
+            queue.add_lost()
+            queue.take_lost()
+        done.set()
+
+    threading.Thread(target=count, daemon=True).start()
+    assert done.wait(LONG)
+
+
+END = """
+import atexit, logging, sys, threading
+from hostmanager.agent.log_output import start_log
+{before}
+start_log("INFO", None, ("hostmanager",))
+log = logging.getLogger("hostmanager.test")
+print("one")
+log.info("two")
+print("three", file=sys.stderr)
+sys.stderr.write("no end of ")
+sys.stderr.write("line")
+{end}
+"""
+
+
+@pytest.mark.parametrize(
+    ("end", "last", "code"),
+    [
+        ("", "no end of line", 0),
+        ("raise SystemExit(3)", "no end of line", 3),
+        ("raise ValueError('crash')", "ValueError: crash", 1),
+        ("t = threading.Thread(target=lambda: 1 / 0); t.start(); t.join()", "division by zero", 0),
+    ],
+)
+def test_at_the_end_all_is_there_in_order_tracebacks_too(end, last, code):
+    script = END.format(end=end, before="")
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        check=False,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=LONG,
+    )
+    assert done.returncode == code
+    words = ["one", " two", "three", last]
+    places = [done.stdout.find(word) for word in words]
+    assert -1 not in places, done.stdout
+    assert places == sorted(places), done.stdout
+
+
+def test_a_crash_with_a_full_pipe_ends_all_the_same(full_pipe):
+    _, writer = full_pipe
+    script = END.format(end="raise ValueError('crash')", before="")
+    process = subprocess.Popen([sys.executable, "-c", script], stdout=writer, stderr=writer)
+    assert process.wait(LONG) == 1
