@@ -1,10 +1,20 @@
 """What clients send of a call; what nobody can use is refused in words."""
 
 import math
+from typing import Any
 
+import ocs
 import pytest
+from twisted.internet.defer import Deferred
 
-from hostmanager.agent.calls import LONGEST_WAIT, misfit, wait_seconds
+from hostmanager.agent.calls import (
+    LONGEST_WAIT,
+    SESSION_KEPT,
+    SESSIONS_KEPT,
+    EndedSessions,
+    misfit,
+    wait_seconds,
+)
 
 
 @pytest.mark.parametrize(
@@ -73,3 +83,81 @@ def test_a_wait_has_an_upper_bound(timeout):
 def test_what_is_no_number_of_seconds_is_refused(timeout):
     with pytest.raises(ValueError, match="number of seconds"):
         wait_seconds(timeout)
+
+
+class Ended:
+    """A session of OCS that has ended."""
+
+    def __init__(self, number: int, op_name: str = "update") -> None:
+        self.session_id = number
+        self.op_name = op_name
+        self.cancelled = 0
+        self.purger: Deferred[None] = Deferred(self._cancel)
+
+    def _cancel(self, _: Any) -> None:
+        self.cancelled += 1
+
+    def encoded(self) -> dict[str, Any]:
+        return {"session_id": self.session_id}
+
+
+class Later:
+    """Takes calls for later."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[float, Any, Any]] = []
+
+    def __call__(self, seconds: float, call: Any, argument: Any) -> None:
+        self.calls.append((seconds, call, argument))
+
+    def come(self) -> None:
+        for _, call, argument in self.calls:
+            call(argument)
+
+
+def test_a_session_that_was_replaced_is_there_for_the_client_that_started_it():
+    ended = EndedSessions(Later())
+    for number in (7, 8):
+        ended.add(Ended(number))
+    status, _, session = ended.answer("update", {"session_id": 7})
+    assert (status, session) == (ocs.OK, {"session_id": 7})
+
+
+@pytest.mark.parametrize(
+    ("operation", "params"),
+    [
+        ("update", {}),
+        ("update", None),
+        ("update", []),
+        ("update", {"session_id": 8}),
+        ("update", {"session_id": "7"}),
+        ("update", {"session_id": [7]}),
+        ("update", {"requests": [["fake2", "up"]]}),
+        ("die", {"session_id": 7}),
+    ],
+)
+def test_any_other_wait_is_about_the_latest_session(operation, params):
+    ended = EndedSessions(Later())
+    ended.add(Ended(7))
+    assert ended.answer(operation, params) is None
+
+
+def test_the_number_of_sessions_that_are_kept_has_a_bound_and_others_are_let_go_of():
+    ended = EndedSessions(Later())
+    sessions = [Ended(number) for number in range(3 * SESSIONS_KEPT)]
+    for session in sessions:
+        ended.add(session)
+    assert len(ended) == SESSIONS_KEPT
+    assert [session.cancelled for session in sessions] == [1] * 2 * SESSIONS_KEPT + [
+        0
+    ] * SESSIONS_KEPT
+
+
+def test_a_session_is_let_go_of_after_a_minute():
+    later = Later()
+    ended = EndedSessions(later)
+    session = Ended(7)
+    ended.add(session)
+    assert [seconds for seconds, _, _ in later.calls] == [SESSION_KEPT]
+    later.come()
+    assert (len(ended), session.cancelled) == (0, 1)

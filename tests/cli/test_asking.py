@@ -109,22 +109,43 @@ def test_a_hub_without_http_is_a_matter_of_the_site_file(bridge, site_file, run)
 
 @pytest.mark.parametrize(
     ("operation", "params", "times"),
-    [("update", {"requests": [["a", "down"]]}, 1), ("history", {"limit": 5}, asking.ATTEMPTS)],
+    [
+        ("update", {"requests": [["a", "down"]]}, 1),
+        ("docker_pull", {}, 1),
+        ("history", {"limit": 5}, asking.ATTEMPTS),
+        ("output", {"instance_id": "a"}, asking.ATTEMPTS),
+    ],
 )
-def test_an_order_is_not_given_again_when_somebody_else_spoke_after_it_a_question_is(
+def test_the_answer_to_another_client_is_never_taken_for_ours(
     monkeypatch, operation, params, times
 ):
-    """Given again, it would undo what was said after it."""
+    """A manager of before can only tell the latest. An order is not given again: that would undo
+    what was said after it; a question is."""
     started = []
 
     def start(self, name, given):
         started.append((name, given))
         return {"session_id": 1, "status": "running"}
 
-    theirs = {"session_id": 2, "status": "done", "success": False, "messages": [[0.0, "not ours"]]}
+    theirs = {"session_id": 2, "status": "done", "success": True, "messages": [[0.0, "not ours"]]}
     monkeypatch.setattr(asking.Manager, "_started", start)
     monkeypatch.setattr(asking.Manager, "_waited", lambda *_: theirs)
     manager = object.__new__(asking.Manager)  # nobody is asked
-    reply = manager.run(operation, 1.0, **params)
+    manager.instance_id = "hm-daq1"
+    with pytest.raises(asking.AskError, match="hm-daq1 answered another client"):
+        manager.run(operation, 1.0, **params)
     assert started == [(operation, params)] * times
-    assert (reply.ok, reply.text) == ((True, "") if times == 1 else (False, "not ours"))
+
+
+def test_a_manager_is_asked_for_the_run_that_we_started(monkeypatch):
+    asked = []
+
+    def request(self, action, operation, params=None, **given):
+        asked.append((action, operation, params))
+        ours = {"session_id": 7, "status": "running" if action == "start" else "done"}
+        return 0, "fine", {**ours, "success": True, "messages": [[0.0, "ours"]], "data": {}}
+
+    monkeypatch.setattr(asking.Manager, "_request", request)
+    manager = object.__new__(asking.Manager)
+    assert manager.run("history", 1.0, limit=5) == asking.Reply(True, "ours", {})
+    assert asked[1] == ("wait", "history", {"session_id": 7})

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from blockbuster import BlockBuster
 
-from hostmanager.journal import Entry, JournalError, Kind, Limits
+from hostmanager.journal import Entry, JournalError, Kind, Limits, Query
 from tests.support.waiting import wait_for
 
 
@@ -44,6 +44,38 @@ def test_history_can_be_asked_for_one_instance_a_number_and_a_time(journal):
     assert [e["text"] for e in journal.history("b", limit=1, since=7)] == ["9"]
     assert journal.history("gone") == []
     assert journal.history(since=1e12) == []
+
+
+def test_everything_can_be_had_page_by_page(journal):
+    for number in range(50):
+        journal.record(Kind.STATE, f"{number} {'x' * 400}", "a", at=float(number))
+        journal.record(Kind.STATE, "of another", "b", at=float(number))
+    found: list[int] = []
+    before, pages = None, 0
+    while True:
+        entries, more = journal.page(Query("a", 10_000, 5.0, before, largest=2000))
+        assert sum(len(entry["text"]) for entry in entries) <= 2000
+        found = [int(entry["text"].split()[0]) for entry in entries] + found
+        pages += 1
+        if not more:
+            break
+        before = entries[0]["id"]
+    assert found == list(range(5, 50))
+    assert pages > 10
+
+
+def test_one_entry_that_is_larger_than_a_page_is_a_page(journal):
+    journal.say("x" * 5000, "y" * 5000)
+    (entry,), more = journal.page(Query(limit=5, largest=10))
+    assert (entry["text"][0], more) == ("y", True)
+    (entry,), more = journal.page(Query(limit=5, before=entry["id"], largest=10))
+    assert (entry["text"][0], more) == ("x", False)
+
+
+def test_a_page_says_whether_there_are_older_entries_than_were_asked_for(journal):
+    journal.say("one", "two", "three")
+    assert journal.page(Query(limit=2))[1] is True
+    assert journal.page(Query(limit=3))[1] is False
 
 
 @pytest.mark.parametrize("limit", [0, -1, 10_001])
@@ -249,7 +281,9 @@ def test_threads_may_record_at_the_same_time(journal):
     assert [len(r) for r in readers] == sorted(len(r) for r in readers)
     for name in "abcdefgh":
         assert [e["text"] for e in journal.history(name, 1000)] == [str(n) for n in range(500)]
-    assert len(journal.history(limit=10_000)) == 4000  # nothing is said to be lost
+    extra = [e for e in journal.history(limit=10_000) if e["kind"] != "state"]
+    assert extra == []  # nothing is said to be lost
+    assert len(journal.history(limit=10_000)) == 4000
 
 
 def test_an_idle_journal_sleeps(journal):

@@ -33,6 +33,47 @@ def test_the_newest_lines_come_with_their_times(site, start_manager):
     assert hm.output(instance_id="a", since=time.time() + 10).session["data"]["lines"] == []
 
 
+def test_without_an_id_come_the_newest_lines_of_all_agents_each_with_its_id(site, start_manager):
+    site.write(instance("a"), instance("b"), instance("silent", manage="down"))
+    start_manager(site)
+    hm = client(site)
+
+    def lines():
+        found = hm.output().session["data"]["lines"]
+        said = {whose for _, text, whose in found if f"tiny {whose} up pid" in text}
+        return said == {"a", "b"} and found
+
+    found = wait_for(lines, 10, "output of both")
+    times = [when for when, _, _ in found]
+    assert times == sorted(times)
+    assert len(hm.output(lines=1).session["data"]["lines"]) == 1
+    assert hm.output(since=time.time() + 10).session["data"]["lines"] == []
+
+
+def test_lines_can_be_had_page_by_page(site, start_manager):
+    site.write(instance("a", "--behave", "chatty", "--rate", "1e7", "--total", "300000"))
+    start_manager(site)
+    hm = client(site)
+    done = site.working_dir / "chatty" / "a"
+    wait_for(done.exists, 20, "the agent to have written all")
+    written = int(done.read_text().split()[0])
+
+    def last():
+        return hm.output(instance_id="a", lines=1).session["data"]["lines"][-1][1]
+
+    wait_for(lambda: int(last().split()[0]) == written - 1, 10, "the last line", last)
+    found, place = [], None
+    while True:
+        data = hm.output(instance_id="a", lines=700, before=place).session["data"]
+        found = [text for _, text in data["lines"]] + found
+        place = data["older"]
+        if place is None:
+            break
+    numbers = [int(text.split()[0]) for text in found if text[:1].isdigit()]
+    assert numbers == list(range(written))
+    assert written > 2 * 700
+
+
 def test_no_line_is_lost_over_the_death_of_the_manager(site, start_manager):
     total = 200_000
     site.write(instance("a", "--behave", "chatty", "--rate", "100000", "--total", str(total)))
@@ -62,6 +103,11 @@ def test_no_line_is_lost_over_the_death_of_the_manager(site, start_manager):
         ({"instance_id": "a", "lines": "many"}, "lines"),
         ({"instance_id": "a", "since": "yesterday"}, "since"),
         ({"instance_id": "nobody"}, "nobody"),
+        ({"instance_id": "a", "before": 5}, "before"),
+        ({"instance_id": "a", "before": [1]}, "before"),
+        ({"instance_id": "a", "before": [1, -1]}, "before"),
+        ({"before": [1, 2]}, "before"),
+        ({"lines": 1001}, "lines"),
     ],
 )
 def test_nonsense_is_refused_by_name(shared_manager, params, words):

@@ -18,6 +18,7 @@ from hostmanager.scribe.reading import (
     Position,
     lines_since,
     newest_lines,
+    newest_page,
     position,
     position_at,
 )
@@ -58,6 +59,50 @@ def test_lines_go_on_over_rotated_and_compressed_files(room):
     found = texts(newest_lines(room.files, "a", 5000))
     assert numbers("\n".join(found).encode()) == list(range(5000))
     assert texts(newest_lines(room.files, "a", 1234)) == found[-1234:]
+
+
+def pages(room, size, since=None):
+    """All lines of an instance, page by page."""
+    found, place, count = [], None, 0
+    while True:
+        page = newest_page(room.files, "a", size, since, place)
+        found = texts(page.lines) + found
+        count += 1
+        if page.older is None:
+            assert not page.more
+            return found, count
+        assert page.more
+        place = page.older
+
+
+def test_all_lines_can_be_had_page_by_page_over_rotated_and_compressed_files(room):
+    room.limited(50_000, 20)
+    room.run("a", NUMBERED, 5000, 5e6, 101)
+    wait_for(lambda: len(list(room.files.glob("a.out.*.gz"))) > 7, PACKED)
+    whole = texts(newest_lines(room.files, "a", 5000))
+    assert pages(room, 5000) == (whole, 1)
+    found, count = pages(room, 700)
+    assert found == whole
+    assert count == 8
+
+
+def test_what_is_too_much_for_one_answer_is_had_in_several(room, monkeypatch):
+    monkeypatch.setattr(reading, "BUDGET", 100_000)
+    room.scribe.ensure()
+    room.say("a", b"".join(b"%06d %s\n" % (i, b"x" * 100) for i in range(3000)))
+    found, count = pages(room, 10_000)
+    assert [int(text[:6]) for text in found] == list(range(3000))
+    assert count > 2
+
+
+def test_a_page_whose_lines_have_been_removed_meanwhile_is_empty(room):
+    room.scribe.ensure()
+    room.say("a", b"one\ntwo\n")
+    page = newest_page(room.files, "a", 1)
+    assert page.older is not None
+    gone = Position(page.older.generation + 1000, page.older.offset)
+    assert newest_page(room.files, "a", 1, None, gone).lines == []
+    assert texts(newest_page(room.files, "a", 5, None, page.older).lines) == ["one"]
 
 
 def test_broken_bytes_are_repaired_for_showing_only(room):

@@ -7,4 +7,4 @@ if __name__ == "__main__":
     pid1.leave_process_1()  # before there is much to be kept in memory twice
     from hostmanager.agent.main import main
 
-    main()
+    main(prog="python -m hostmanager.agent")

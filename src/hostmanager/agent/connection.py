@@ -29,7 +29,7 @@ from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.ssl import optionsForClientTLS
 
 from hostmanager.agent.access import as_password, refusal, without_policy
-from hostmanager.agent.calls import FORM, misfit, wait_seconds
+from hostmanager.agent.calls import FORM, EndedSessions, misfit, wait_seconds
 from hostmanager.agent.tls import NoTls, TlsWatch
 from hostmanager.util.guard import Guard
 
@@ -102,6 +102,7 @@ class RouterSession(OCSAgent):
         self._guard = Guard(reactor.callLater)
         self._next_beat: asyncio.TimerHandle | None = None
         self._waiting: dict[str, deque[tuple[Deferred[Any], Any, Any]]] = {}
+        self._ended = EndedSessions(reactor.callLater)
 
     # --- joining and leaving --------------------------------------------------------------
 
@@ -216,7 +217,14 @@ class RouterSession(OCSAgent):
             wrong = FORM
         if wrong:
             return ocs.ERROR, wrong, {}
+        earlier = self._ended_for(*args, **kwargs)
+        if earlier is not None:
+            return earlier
         return maybeDeferred(super()._ops_handler, *args, **kwargs).addCallback(self._note_end)
+
+    def _ended_for(self, action: Any, op_name: Any, params: Any = None, *_: Any, **__: Any) -> Any:
+        """The answer to one who waits for a session that is not the latest any more."""
+        return self._ended.answer(op_name, params) if action == "wait" else None
 
     def _note_end(self, answer: Any) -> Any:
         session = answer[2]
@@ -283,6 +291,8 @@ class RouterSession(OCSAgent):
         before = self.sessions.get(op_name)
         answer = super().start(op_name, params, password)
         session = self.sessions.get(op_name)
+        if before is not None and session is not before:
+            self._ended.add(before)
         if op_name in self.queued:
             if session is not None and session is not before:
                 session.d.addBoth(self._start_next, op_name)

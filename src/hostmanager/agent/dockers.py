@@ -305,9 +305,10 @@ class Dockers:
         for number, (image, service_name) in enumerate(by_image.items(), start=1):
             say(f"{file.path}: pulling {image} ({number} of {len(by_image)}).")
             ok, text = await self._pull_image(compose, file, image, service_name, say)
-            if not ok:
-                failed.append(text)
-            say(text)
+            if ok:
+                say(text)
+            else:
+                failed.append(text)  # said once, as the result
         return failed
 
     async def _pull_image(

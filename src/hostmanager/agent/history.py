@@ -1,21 +1,21 @@
 """Answers to `history`: what was asked for is checked, and the answer kept in bounds.
 
 OCS keeps the data of a session until the next one and sends it to whoever asks for the
-status, as ocs-web does each second. So a long answer is cut, and forgotten after a while.
+status, as ocs-web does each second. So a long answer is cut into pages, of which each says how to
+get the one before it, and forgotten after a while.
 """
 
 import asyncio
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from hostmanager.journal import Journal, JournalError
+from hostmanager.journal import Journal, JournalError, Query
 
 LONGEST = 10_000
 
-LARGEST = 4 * 1024 * 1024
-"""Characters of text and data in one answer."""
+LARGEST = 512 * 1024
+"""Characters of text and data in one answer: a page."""
 
 LONG = 1000
 KEPT = 60.0
@@ -24,15 +24,6 @@ KEPT = 60.0
 
 class QueryError(ValueError):
     """A parameter of `history` makes no sense; the text is for people."""
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """What of the journal is wanted."""
-
-    instance_id: str | None
-    limit: int
-    since: float | None
 
 
 def check_query(params: Mapping[str, Any], limit_name: str = "limit") -> Query:
@@ -46,46 +37,46 @@ def check_query(params: Mapping[str, Any], limit_name: str = "limit") -> Query:
         raise QueryError("'instance_id' must be the name of an instance, or None for all.")
     if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= LONGEST:
         raise QueryError(f"'{limit_name}' must be a whole number from 1 to {LONGEST}.")
+    before = params.get("before")
+    if before is not None and (isinstance(before, bool) or not isinstance(before, int)):
+        raise QueryError("'before' must be the id of an entry, or None.")
+    if before is not None and not 0 <= before < 2**63:
+        raise QueryError("'before' must be the id of an entry, from 0 to 2**63 - 1.")
     if since is None:
-        return Query(instance_id, limit, None)
+        return Query(instance_id, limit, None, before, LARGEST)
     try:
         finite = not isinstance(since, bool) and math.isfinite(since)
     except (TypeError, OverflowError):
         finite = False
     if not finite:
         raise QueryError("'since' must be a Unix time in seconds, or None.")
-    return Query(instance_id, limit, float(since))
+    return Query(instance_id, limit, float(since), before, LARGEST)
 
 
 async def answer(journal: Journal, session: Any, params: Mapping[str, Any]) -> tuple[bool, str]:
     """Read the journal in a worker thread and put what was found into the session's data."""
     try:
         query = check_query(params)
-        entries, left_out = await asyncio.to_thread(_read, journal, query)
+        entries, older = await asyncio.to_thread(_read, journal, query)
     except QueryError as error:
         return False, str(error)
     except JournalError as error:
-        session.data = {"entries": [], "trouble": str(error)}
+        session.data = {"entries": [], "older": None, "trouble": str(error)}
         return False, str(error)
-    session.data = {"entries": entries, "trouble": journal.trouble}
+    session.data = {"entries": entries, "older": older, "trouble": journal.trouble}
     if len(entries) > LONG:
         asyncio.get_running_loop().call_later(KEPT, _forget, session)
     text = f"{len(entries)} entries."
-    if left_out:
-        text += f" {left_out} older ones would have made the answer too large."
+    if older is not None:
+        text += f" There are older ones: ask for those with before={older}."
     return True, text
 
 
-def _read(journal: Journal, query: Query) -> tuple[list[dict[str, Any]], int]:
-    """Read; returns the newest that fit into an answer, and how many do not."""
-    found = journal.history(query.instance_id, query.limit, query.since)
-    size = 0
-    for index in range(len(found) - 1, -1, -1):
-        size += 100 + len(found[index]["text"]) + len(str(found[index]["data"]))
-        if size > LARGEST:
-            return found[index + 1 :], index + 1
-    return found, 0
+def _read(journal: Journal, query: Query) -> tuple[list[dict[str, Any]], int | None]:
+    """Read; returns the newest that fit into an answer, and before which entry there are more."""
+    entries, more = journal.page(query)
+    return entries, entries[0]["id"] if more else None
 
 
 def _forget(session: Any) -> None:
-    session.data = {"entries": [], "trouble": None}
+    session.data = {"entries": [], "older": None, "trouble": None}

@@ -358,9 +358,10 @@ class HostManager:
     @ocs_agent.param("instance_id", default=None)
     @ocs_agent.param("limit", default=100)
     @ocs_agent.param("since", default=None)
+    @ocs_agent.param("before", default=None)
     @operation(noted=False)
     async def history(self, session: Any, params: dict[str, Any]) -> Result:
-        """history(instance_id=None, limit=100, since=None)
+        """history(instance_id=None, limit=100, since=None, before=None)
 
         **Task** - Say what happened: who asked for what, which agents were
         started, ended or changed their state, and when. It works, too, while
@@ -371,6 +372,7 @@ class HostManager:
             exist any more. Default: everything.
           limit (int): the newest so many entries, from 1 to 10000.
           since (float): nothing from before this Unix time.
+          before (int): only what is older than the entry of this id.
 
         Notes:
           The entries are in ``session.data['entries']``, the newest last::
@@ -379,34 +381,43 @@ class HostManager:
              'text': 'exited with code 1 after 3.2 s, unexpectedly', 'data': {...}}
 
           The kinds are ``manager``, ``request``, ``result``, ``reload``,
-          ``launch``, ``exit``, ``state``, ``output`` and ``journal``. An
-          answer of more than 1000 entries is forgotten after a minute.
+          ``launch``, ``exit``, ``state``, ``output`` and ``journal``. Where
+          there are more than ``limit``, or than fit into an answer,
+          ``session.data['older']`` is what to give as ``before`` for the next
+          older ones; else it is null. An answer of more than 1000 entries is
+          forgotten after a minute.
         """
         return await answer_history(self.host.journal, session, params)
 
     # --- output -----------------------------------------------------------------------------
 
-    @ocs_agent.param("instance_id")
+    @ocs_agent.param("instance_id", default=None)
     @ocs_agent.param("lines", default=100)
     @ocs_agent.param("since", default=None)
+    @ocs_agent.param("before", default=None)
     @operation(noted=False)
     async def output(self, session: Any, params: dict[str, Any]) -> Result:
-        """output(instance_id, lines=100, since=None)
+        """output(instance_id=None, lines=100, since=None, before=None)
 
         **Task** - The newest lines that an agent printed, of earlier runs,
         too, with their times.
 
         Args:
-          instance_id (str): whose.
-          lines (int): how many at most, 1 to 10000.
+          instance_id (str): whose. Default: the newest lines of all agents.
+          lines (int): how many at most, 1 to 10000; of all agents: 1 to 1000.
           since (float): only those after this Unix time.
+          before (list): only those before this place, which an answer has
+            given as ``older``.
 
         Notes:
           The answer is in ``session.data``: ``lines`` is a list of pairs (Unix
-          time or null, text), the oldest first; ``file`` is where all of it is.
-          Of a compose service they come from the log of its container, as
-          long as there is one; ``file`` is null then. ``files`` are all
-          that there are, older ones included.
+          time or null, text), the oldest first; of all agents it is a list of
+          triples, with the instance_id as the third. ``file`` is where all of
+          it is. Where there is more than was asked for, or than fits into an
+          answer, ``older`` is what to give as ``before`` for the next older
+          lines; else it is null. Of a compose service they come from the log
+          of its container, as long as there is one; ``file`` and ``older`` are
+          null then. ``files`` are all that there are, older ones included.
         """
         return await answer_output(self.host, session, params)
 

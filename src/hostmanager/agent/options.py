@@ -6,6 +6,7 @@ here. `Settings` is what the rest of the room works with.
 
 import argparse
 import os
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,8 +17,8 @@ Keep the agents of this host in the state that their operators want.
 
 Reads the site config file, starts the agents that it lists for this host,
 relaunches those that die, and takes commands over the router (operations
-`manager`, `update`, `die`; see `ocsbow --help` for a client). It works without a
-router, too, and registers as soon as there is one."""
+`manager`, `update`, `die`; see `ocsbow --help` for a client). It works without
+a router, too, and registers as soon as there is one."""
 
 EPILOG = """\
 signals:
@@ -74,13 +75,21 @@ class Settings:
     site_key: str = ""
 
 
+class HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Breaks lines between words, never at a hyphen within one."""
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False)
+
+
 def make_parser(prog: str | None = None) -> argparse.ArgumentParser:
     """Make the parser of the manager's own options."""
     parser = argparse.ArgumentParser(
         prog=prog,
+        usage="%(prog)s [OPTION ...]",
         description=DESCRIPTION,
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
         allow_abbrev=False,
     )
     group = parser.add_argument_group("host manager options")

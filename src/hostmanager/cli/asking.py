@@ -26,7 +26,10 @@ from hostmanager.site.check import MANAGER_CLASS
 T = TypeVar("T")
 
 ATTEMPTS = 3
-"""How often a question is asked when somebody else's came in between."""
+"""How often a question is asked when the answer was to somebody else's."""
+
+READING = frozenset({"history", "output"})
+"""Operations that change nothing: asking again is harmless."""
 
 LEAST_WAIT = 0.2
 """Seconds that a manager may take at least to carry something out."""
@@ -104,17 +107,7 @@ class Manager:
         Raises:
             AskError: No answer, or none in time.
         """
-        until = time.monotonic() + limit
-        for _ in range(ATTEMPTS):
-            session = self._started(operation, params)
-            number = session.get("session_id")
-            if session.get("status") != "done":
-                session = self._waited(operation, until, limit)
-            if session.get("session_id") == number:
-                break  # else somebody else's came after ours: its data is not for us
-            if params.get("requests") or params.get("instances"):
-                # So ours has been carried out. Said again, it would undo what was said after it.
-                return Reply(True, "")
+        session = self._run_to_its_end(operation, limit, params)
         lines = [str(text) for _, text in session.get("messages") or []]
         said = [line for line in lines if not line.startswith("Status is now")]
         data = session.get("data")
@@ -122,6 +115,42 @@ class Manager:
             bool(session.get("success")),
             said[-1] if said else "",
             data if isinstance(data, dict) else {},
+        )
+
+    def _run_to_its_end(
+        self, operation: str, limit: float, params: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Start a task; returns its own session, when it has ended, and never another one."""
+        until = time.monotonic() + limit
+        for _ in range(ATTEMPTS if operation in READING else 1):
+            session = self._started(operation, params)
+            number = session.get("session_id")
+            if session.get("status") != "done":
+                session = self._waited(operation, number, until, limit)
+            if session.get("session_id") == number:
+                return session
+        raise self._was_for_another(operation)
+
+    def own(self, operation: str, session: dict[str, Any]) -> dict[str, Any]:
+        """Ask for a run of an operation as it is by now, though another may have come after it.
+
+        Raises:
+            AskError: No answer, or one about another run.
+        """
+        number = session.get("session_id")
+        latest = self.session(operation)
+        if latest.get("session_id") == number:
+            return latest
+        ended = self._waited(operation, number, 0.0, 0.0)
+        if ended.get("session_id") != number:
+            raise self._was_for_another(operation)
+        return ended
+
+    def _was_for_another(self, operation: str) -> AskError:
+        return AskError(
+            Trouble.SILENT,
+            f"{self.instance_id} answered another client, which asked for '{operation}' a moment "
+            "later. `hostmanager history` says what came of this request.",
         )
 
     def start(self, operation: str, /, **params: Any) -> dict[str, Any]:
@@ -144,9 +173,12 @@ class Manager:
             raise AskError(Trouble.REFUSED, f"{self.instance_id} refuses '{operation}': {text}")
         return session or {}
 
-    def _waited(self, operation: str, until: float, limit: float) -> dict[str, Any]:
+    def _waited(self, operation: str, number: Any, until: float, limit: float) -> dict[str, Any]:
         left = max(LEAST_WAIT, until - time.monotonic())
-        status, text, session = self._request("wait", operation, timeout=left)
+        # A manager that keeps no ended sessions ignores the parameter.
+        status, text, session = self._request(
+            "wait", operation, params={"session_id": number}, timeout=left
+        )
         if status == ocs.TIMEOUT:
             raise AskError(
                 Trouble.SILENT,
@@ -269,3 +301,15 @@ def in_parallel(
         found[host] = result
     silent = AskError(Trouble.SILENT, f"no answer within {limit or 0:g} s")
     return {host: found.get(host, silent) for host in work}
+
+
+def within(limit: float, job: Callable[[], T]) -> T:
+    """Do this within a time limit.
+
+    Raises:
+        AskError: By the job, or since it took longer.
+    """
+    done = in_parallel({"": job}, limit)[""]
+    if isinstance(done, AskError):
+        raise done
+    return done

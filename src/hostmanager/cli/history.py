@@ -3,11 +3,13 @@
 import argparse
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from rich.text import Text
 
-from hostmanager.cli.asking import AskError, Manager, Reply, Trouble, in_parallel, managers
+from hostmanager.cli.asking import AskError, Manager, Reply, Trouble, in_parallel, managers, within
 from hostmanager.cli.errors import DONE, NO_ANSWER, NOT_REACHED, CommandError
 from hostmanager.cli.human import harmless, moment
 from hostmanager.cli.options import (
@@ -24,7 +26,10 @@ from hostmanager.cli.sites import Site, read_site
 
 ENTRIES = 50
 MOST = 10_000
-"""Entries that a manager gives at most."""
+"""Entries that are shown with --since, unless told."""
+
+TOO_LARGE = "would have made the answer too large"
+"""What managers of before there were pages say when they have cut an answer."""
 
 STYLES = {
     "request": "cyan",
@@ -97,14 +102,13 @@ def history(args: argparse.Namespace, screen: Screen) -> int:
     if not asked:
         raise CommandError("none of these hosts has a manager.")
     work = {host: _asking(manager, args) for host, manager in asked.items()}
-    answers = in_parallel(work, args.answer_time)
+    answers = in_parallel(work, None)  # each page of each has its time
     troubles = [error for error in answers.values() if isinstance(error, AskError)]
     if len(troubles) == len(asked) and all(error.kind is Trouble.ROUTER for error in troubles):
         raise CommandError(troubles[0].sentences, NO_ANSWER)
     code, entries = _collect(answers, screen)
-    chosen = [entry for entry in entries if _is_chosen(entry, args)]
-    _insist(site, hosts, args, chosen)
-    chosen = sorted(chosen, key=lambda entry: entry["time"])[-_limit(args) :]
+    _insist(site, hosts, args, entries)
+    chosen = sorted(entries, key=lambda entry: entry["time"])[-_limit(args) :]
     if not screen.json:
         if not chosen and code == DONE:
             screen.line("nothing happened")
@@ -116,37 +120,76 @@ def _limit(args: argparse.Namespace) -> int:
     return int(args.lines or (MOST if args.since is not None else ENTRIES))
 
 
-def _asking(manager: Manager, args: argparse.Namespace) -> Callable[[], list[Reply]]:
-    """Ask for no more than can be shown: with patterns, for all, as they are picked here."""
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What one manager knows.
+
+    Attributes:
+        entries: The newest that were asked for, the newest last.
+        trouble: What is wrong with its journal; empty: nothing.
+        cut: Why there may be older ones that are not here; empty: there are none that count.
+    """
+
+    entries: list[dict[str, Any]]
+    trouble: str = ""
+    cut: str = ""
+
+
+def _asking(manager: Manager, args: argparse.Namespace) -> Callable[[], list[Found]]:
+    """Ask page by page, until there is as much as can be shown."""
     named = [word for word in args.pattern if not is_pattern(word)]
-    exact = len(named) == len(args.pattern)
-    limit = MOST if args.kind or not exact else _limit(args)
-    params = {"limit": limit, "since": args.since}
+    whose: list[str | None] = [None]
+    if named and len(named) == len(args.pattern):
+        whose = [*named]
+    return lambda: [_pages(manager, args, name) for name in whose]
 
-    def work() -> list[Reply]:
-        whose = named if named and exact else [None]
-        return [
-            manager.run("history", args.answer_time, instance_id=name, **params) for name in whose
-        ]
 
-    return work
+def _pages(manager: Manager, args: argparse.Namespace, name: str | None) -> Found:
+    chosen: list[dict[str, Any]] = []
+    place: dict[str, Any] = {}
+    limit = _limit(args)
+    # What is picked here can be rare.
+    size = MOST if args.kind or (args.pattern and name is None) else min(limit, MOST)
+    params = {"instance_id": name, "limit": size, "since": args.since}
+    while True:
+        ask = partial(manager.run, "history", args.answer_time, **params, **place)
+        reply = within(args.answer_time, ask)
+        page = reply.data.get("entries", [])
+        chosen = [entry for entry in page if _is_chosen(entry, args)] + chosen
+        trouble = str(reply.data.get("trouble") or ("" if reply.ok else reply.text))
+        older = reply.data.get("older")
+        if trouble or older is None or not page or len(chosen) >= limit:
+            return Found(chosen[-limit:], trouble, _cut(reply, chosen, limit, args))
+        place = {"before": older}
+
+
+def _cut(
+    reply: Reply, chosen: Sequence[dict[str, Any]], limit: int, args: argparse.Namespace
+) -> str:
+    if TOO_LARGE in reply.text:  # a manager of before there were pages
+        return f"{reply.text} Ask for less: an agent, --kind or --since."
+    more = reply.data.get("older") is not None or len(chosen) > limit
+    if more and args.lines is None and args.since is not None:
+        return f"these are the newest {limit} entries; -n {10 * limit} shows more."
+    return ""
 
 
 def _collect(
-    answers: dict[str, list[Reply] | AskError], screen: Screen
+    answers: dict[str, list[Found] | AskError], screen: Screen
 ) -> tuple[int, list[dict[str, Any]]]:
     code, entries = DONE, []
-    for host, replies in answers.items():
-        if isinstance(replies, AskError):
-            screen.remark(f"{host}: {replies}")
-            code = max(code, NOT_REACHED if replies.kind is Trouble.REFUSED else NO_ANSWER)
+    for host, found in answers.items():
+        if isinstance(found, AskError):
+            screen.remark(f"{host}: {found}")
+            code = max(code, NOT_REACHED if found.kind is Trouble.REFUSED else NO_ANSWER)
             continue
-        for reply in replies:
-            trouble = reply.data.get("trouble")
-            if not reply.ok or trouble:
-                screen.remark(f"{host}: {trouble or reply.text}")
+        for one in found:
+            if one.trouble:
+                screen.remark(f"{host}: {one.trouble}")
                 code = max(code, NOT_REACHED)
-            entries += [{"host": host, **entry} for entry in reply.data.get("entries", [])]
+            if one.cut:
+                screen.remark(f"{host}: {one.cut}")
+            entries += [{"host": host, **entry} for entry in one.entries]
     return code, entries
 
 

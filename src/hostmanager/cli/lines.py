@@ -1,16 +1,15 @@
 """Getting the output of agents from their managers, and putting it in order. No printing."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
-from hostmanager.cli.asking import AskError, Manager, Trouble, in_parallel
+from hostmanager.cli.asking import AskError, Manager, Trouble, in_parallel, within
 from hostmanager.cli.rows import Row
 
 MOST = 10_000
-"""Lines that a manager gives at most."""
-
-PER_AGENT = 0.5
-"""Seconds that reading the output of one agent may take, beyond those for an answer."""
+"""Lines of an agent that a manager gives at most at a time, and that are shown unless told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +46,14 @@ class Source:
         row: Whose.
         manager: Whom to ask.
         trouble: Why there was no answer the last time.
+        cut: Whether there were more lines than were asked for the last time.
     """
 
     row: Row
     manager: Manager
     trouble: str = ""
     silent: bool = False
+    cut: bool = False
     _latest: float | None = None
     _seen: list[str] = field(default_factory=list)
 
@@ -62,14 +63,27 @@ class Source:
         Raises:
             AskError: No answer.
         """
-        name = self.row.instance_id
         start = self._latest if self._latest is not None else since
-        reply = self.manager.run("output", limit, instance_id=name, lines=lines, since=start)
+        pairs: list[tuple[float | None, str]] = []
+        place: dict[str, Any] = {}
+        while True:
+            page = self._page(min(lines - len(pairs), MOST), start, limit, place)
+            pairs = [(when, str(text)) for when, text in page["lines"]] + pairs
+            older = page.get("older")
+            self.cut = bool(page.get("cut"))
+            if older is None or not page["lines"] or len(pairs) >= lines:
+                return self._new(pairs)
+            place = {"before": older}
+
+    def _page(
+        self, lines: int, since: float | None, limit: float, place: dict[str, Any]
+    ) -> Mapping[str, Any]:
+        name = self.row.instance_id
+        params = {"instance_id": name, "lines": lines, "since": since, **place}
+        reply = within(limit, partial(self.manager.run, "output", limit, **params))
         if "lines" not in reply.data:
             raise AskError(Trouble.REFUSED, reply.text or "it has no output of it")
-        if reply.data.get("instance_id") != name:
-            return []  # somebody else's question came in between; the next one gets it
-        return self._new([(when, str(text)) for when, text in reply.data["lines"]])
+        return reply.data
 
     def _new(self, pairs: Sequence[tuple[float | None, str]]) -> list[Line]:
         """Leave out what was there before: lines of the latest moment are given again."""
@@ -108,8 +122,7 @@ def read_all(
         by_host.setdefault(source.row.host, []).append(source)
     work = {host: _of_host(group, lines, since, limit) for host, group in by_host.items()}
     found: list[Line] = []
-    most = max((len(group) for group in by_host.values()), default=0)
-    for host, answer in in_parallel(work, limit + PER_AGENT * most).items():
+    for host, answer in in_parallel(work, None).items():  # each page has its time
         if isinstance(answer, AskError):
             for source in by_host[host]:
                 source.trouble, source.silent = str(answer), answer.kind is not Trouble.REFUSED

@@ -100,6 +100,8 @@ def _show(sources: Sequence[Source], args: argparse.Namespace, screen: Screen) -
     printer.show(read_all(sources, lines, args.since, args.answer_time))
     printer.troubles()
     printer.say_who_is_silent()
+    if not args.lines:
+        printer.say_what_is_cut(lines)
     try:
         while args.follow:
             time.sleep(PAUSE)
@@ -150,6 +152,14 @@ class Printer:
         mute = [row.instance_id for row in rows if (row.host, row.instance_id) not in self._heard]
         if mute:
             self._screen.remark(f"no lines of: {few(mute, 20)}")
+
+    def say_what_is_cut(self, lines: int) -> None:
+        """Say of whom there are older lines of the time that was asked for."""
+        cut = [source.row.instance_id for source in self._sources if source.cut]
+        if cut and lines >= MOST:
+            self._screen.remark(
+                f"only the newest {lines} lines of: {few(cut, 20)}. -n {10 * lines} shows more"
+            )
 
     def troubles(self) -> None:
         """Say of whom there is nothing to be had, once."""

@@ -47,7 +47,7 @@ def follow(
             raise AskError(Trouble.SILENT, f"not done within {limit:g} s; it goes on.")
         time.sleep(PAUSE)
         try:
-            session = manager.session(operation)
+            session = manager.own(operation, session)
             heard = time.monotonic()
         except AskError as error:
             if error.kind is Trouble.REFUSED or time.monotonic() - heard > answer_time:

@@ -7,6 +7,10 @@ from typing import Any
 from ocs.site_config import add_arguments
 
 from hostmanager.cli.human import SINCE_HELP, parse_length, parse_since
+from hostmanager.util.numbers import parse_number
+
+MOST_LINES = 1_000_000
+"""Lines, or entries, that can be asked for; managers give them page by page."""
 
 ANSWER_TIME = 5.0
 """Seconds that a host has for an answer, unless told."""
@@ -112,10 +116,11 @@ def seconds(text: str) -> float:
 
 
 def whole_number(text: str) -> int:
-    """Read a number from 1 to 10000, for argparse."""
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 10_000:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to 10000")
-    return int(text)
+    """Read a number of lines, for argparse."""
+    number = parse_number(text, MOST_LINES)
+    if not number:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to {MOST_LINES}")
+    return number
 
 
 def _typed(read: Callable[[str], float]) -> Callable[[str], float]:

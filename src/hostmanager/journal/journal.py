@@ -16,7 +16,7 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from hostmanager.journal.entry import Entry, Kind
-from hostmanager.journal.store import Limits, read
+from hostmanager.journal.store import Limits, Query, read
 from hostmanager.journal.writer import Item, Mark, Writer
 
 LONGEST_HISTORY = 10_000
@@ -111,24 +111,26 @@ class Journal:
     def history(
         self, instance_id: str | None = None, limit: int = 100, since: float | None = None
     ) -> list[dict[str, Any]]:
-        """Read the newest entries, the newest last. For worker threads: it waits for the disk.
+        """Read the newest entries, as `page` does."""
+        return self.page(Query(instance_id, limit, since))[0]
 
-        Args:
-            instance_id: Only what concerns this one; it need not exist any more.
-            limit: At most so many, from 1 to 10,000.
-            since: Nothing from before this Unix time.
+    def page(self, query: Query) -> tuple[list[dict[str, Any]], bool]:
+        """Read entries, the newest last. For worker threads: it waits for the disk.
+
+        Returns:
+            The entries, and whether there are older ones.
 
         Raises:
             ValueError: The limit is out of range.
             JournalError: It cannot be read.
         """
-        if not 1 <= limit <= LONGEST_HISTORY:
-            raise ValueError(f"limit must be from 1 to {LONGEST_HISTORY}, not {limit}")
+        if not 1 <= query.limit <= LONGEST_HISTORY:
+            raise ValueError(f"limit must be from 1 to {LONGEST_HISTORY}, not {query.limit}")
         self.flush()
         try:
             if not self.path.is_file():  # a pipe in its place would never be open
                 raise JournalError(self.trouble or f"There is no journal {self.path}.")
-            return read(self.path, instance_id, limit, since)
+            return read(self.path, query)
         except (sqlite3.Error, OSError) as error:
             raise JournalError(
                 self.trouble or f"The journal {self.path} cannot be read: {error}."

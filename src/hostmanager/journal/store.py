@@ -45,6 +45,9 @@ PRAGMA user_version = {VERSION};
 COMMIT;
 """
 
+ENTRY = 100
+"""Characters of an entry beside its text and its data."""
+
 COLUMNS = "id, time, kind, instance_id, text, data"
 
 BROKEN = frozenset(
@@ -216,24 +219,52 @@ class Store:
         os.close(self._fd)
 
 
-def read(path: Path, instance_id: str | None, limit: int, since: float | None) -> list[Any]:
-    """Read the newest entries; the newest last.
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What is wanted of the journal.
+
+    Attributes:
+        instance_id: Only what concerns this one; it need not exist any more.
+        limit: At most so many entries, the newest.
+        since: Nothing from before this Unix time.
+        before: Only what is older than the entry of this id.
+        largest: So many characters of text and data at most, but one entry at least.
+    """
+
+    instance_id: str | None = None
+    limit: int = 100
+    since: float | None = None
+    before: int | None = None
+    largest: int | None = None
+
+
+def read(path: Path, query: Query) -> tuple[list[dict[str, Any]], bool]:
+    """Read entries, the newest last; tells, too, whether there are older ones.
 
     Raises:
         sqlite3.Error: It cannot be read.
     """
-    wanted: list[str] = []
-    values: list[str | float] = []
-    if instance_id is not None:
-        wanted.append("instance_id = ?")
-        values.append(instance_id)
-    if since is not None:
-        wanted.append("time >= ?")
-        values.append(float(since))
-    where = f"WHERE {' AND '.join(wanted)} " if wanted else ""
-    query = f"SELECT {COLUMNS} FROM entries {where}ORDER BY id DESC LIMIT ?"
+    wanted = {
+        "instance_id = ?": query.instance_id,
+        "time >= ?": None if query.since is None else float(query.since),
+        "id < ?": query.before,
+    }
+    given = {text: value for text, value in wanted.items() if value is not None}
+    where = f"WHERE {' AND '.join(given)} " if given else ""
+    order = f"SELECT {COLUMNS} FROM entries {where}ORDER BY id DESC LIMIT ?"
+    found: list[Any] = []
+    size = 0
     with closing(_connect(path, "ro")) as base:
-        rows = base.execute(query, (*values, limit)).fetchall()
+        for row in base.execute(order, (*given.values(), query.limit + 1)):
+            size += ENTRY + len(str(row[-1])) + len(str(row[-2]))
+            too_large = query.largest is not None and size > query.largest
+            if len(found) == query.limit or (found and too_large):
+                return _oldest_first(found), True
+            found.append(row)
+    return _oldest_first(found), False
+
+
+def _oldest_first(rows: Sequence[Any]) -> list[dict[str, Any]]:
     return [from_row(row) for row in reversed(rows)]
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from hostmanager.scribe import names
 from hostmanager.scribe.times import Moments
@@ -49,6 +49,21 @@ class Position:
     offset: int
 
 
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Lines, and where the next older ones end.
+
+    Attributes:
+        lines: The oldest first.
+        more: Whether there are older ones.
+        older: They are before this place; None: there are none, or their place is not known.
+    """
+
+    lines: list[Line]
+    more: bool = False
+    older: Position | None = None
+
+
 @dataclass(slots=True)
 class _File:
     """One output file, open."""
@@ -57,6 +72,13 @@ class _File:
     file: BinaryIO
     packed: bool
     moments: Moments
+
+
+class _Placed(NamedTuple):
+    """A line, and where it begins."""
+
+    line: Line
+    position: Position
 
 
 @dataclass(slots=True)
@@ -76,6 +98,8 @@ class _Limits:
     since: float | None = None
     start: Position | None = None
     end: Position | None = None
+    end_is_there: bool = False  # else the end may be in a file that there is not
+    reached_since: bool = False
     pieces: list[_Piece] = field(default_factory=list)  # the newest first
     size: int = 0
     newlines: int = 0
@@ -91,12 +115,24 @@ class _Limits:
         if self.since is None:
             return False
         when = piece.moments.at(piece.offset)
-        return when is not None and when < self.since - 1.0
+        self.reached_since = when is not None and when < self.since - 1.0
+        return self.reached_since
 
 
 def newest_lines(
     files: Path, instance_id: str, lines: int = 100, since: float | None = None
 ) -> list[Line]:
+    """The newest lines of an instance; see `newest_page`."""
+    return newest_page(files, instance_id, lines, since).lines
+
+
+def newest_page(
+    files: Path,
+    instance_id: str,
+    lines: int = 100,
+    since: float | None = None,
+    before: Position | None = None,
+) -> Page:
     """The newest lines of an instance, the oldest of them first.
 
     Args:
@@ -104,15 +140,22 @@ def newest_lines(
         instance_id: Whose.
         lines: So many at most, and never more than `MOST_LINES`.
         since: Only those that came later, unix time. Those of unknown time count as earlier.
+        before: Only those before this place. If what stood there has been removed, so is all that
+            is older.
 
     Raises:
         ValueError: The id cannot be part of a file name.
     """
     wanted = max(0, min(lines, MOST_LINES))
-    found = _read(files, instance_id, _Limits(wanted, since))
+    limits = _Limits(wanted, since, end=before, end_is_there=before is not None)
+    found = _read(files, instance_id, limits)
     if since is not None:
-        found = [line for line in found if line[0] is not None and line[0] >= since]
-    return found[-wanted:] if wanted else []
+        found = [at for at in found if at.line[0] is not None and at.line[0] >= since]
+        limits.whole |= limits.reached_since
+    chosen = found[-wanted:] if wanted else []
+    more = bool(chosen) and (len(chosen) < len(found) or not limits.whole)
+    known = more and chosen[0].position.generation
+    return Page([at.line for at in chosen], more, chosen[0].position if known else None)
 
 
 def position(files: Path, instance_id: str) -> Position:
@@ -161,13 +204,13 @@ def lines_since(
     """
     wanted = max(0, min(lines, MOST_LINES))
     found = _read(files, instance_id, _Limits(wanted, start=start, end=end))
-    return found[-wanted:] if wanted else []
+    return [at.line for at in found[-wanted:]] if wanted else []
 
 
 # --- collecting bytes, the newest first ---------------------------------------------------
 
 
-def _read(files: Path, instance_id: str, limits: _Limits) -> list[Line]:
+def _read(files: Path, instance_id: str, limits: _Limits) -> list[_Placed]:
     names.checked(instance_id)
     if not limits.lines:
         return []
@@ -231,7 +274,8 @@ def _moments(files: Path, instance_id: str, slot: int) -> Moments:
 def _collect(opened: list[_File], limits: _Limits) -> None:
     start, end = limits.start, limits.end
     skipping = end is not None and end.generation in {f.moments.generation for f in opened}
-    for file in opened:
+    limits.whole = limits.end_is_there and not skipping
+    for file in () if limits.whole else opened:
         generation = file.moments.generation
         ceiling = None
         if skipping and end is not None:
@@ -283,7 +327,7 @@ def _unpacked(file: _File, floor: int, ceiling: int | None) -> Iterator[_Piece]:
 # --- making lines of them -----------------------------------------------------------------
 
 
-def _split(limits: _Limits) -> list[Line]:
+def _split(limits: _Limits) -> list[_Placed]:
     pieces = limits.pieces[::-1]
     data = b"".join(piece.data for piece in pieces)
     starts: list[int] = []
@@ -291,19 +335,20 @@ def _split(limits: _Limits) -> list[Line]:
     for piece in pieces:
         starts.append(begin)
         begin += len(piece.data)
-    found: list[Line] = []
+    found: list[_Placed] = []
     at = 0
     for raw in data.split(b"\n"):
         if at < len(data):
             piece = pieces[index := bisect.bisect_right(starts, at) - 1]
-            when = piece.moments.at(piece.offset + at - starts[index])
-            found.append((when, _shown(raw)))
+            offset = piece.offset + at - starts[index]
+            place = Position(piece.moments.generation, offset)
+            found.append(_Placed((piece.moments.at(offset), _shown(raw)), place))
         at += len(raw) + 1
     if not limits.whole and found:  # the first one is the end of a longer one
-        when, _ = found.pop(0)
+        (when, _), place = found.pop(0)
         if not found:
             text = data[-4 * WIDTH :].decode("utf-8", "replace")
-            found.append((when, "…" + text[-(WIDTH - 1) :]))
+            found.append(_Placed((when, "…" + text[-(WIDTH - 1) :]), place))
     return found
 
 
