@@ -24,6 +24,8 @@ pytestmark = [pytest.mark.install, pytest.mark.timeout(900)]
 
 PYTHONS = pythons()
 
+OLDEST = "3.11"
+
 IMPORT_ALL = """
 import importlib, pkgutil, hostmanager
 names = [module.name for module in pkgutil.walk_packages(hostmanager.__path__, "hostmanager.")]
@@ -100,6 +102,16 @@ def test_what_is_only_for_trying_it_out_is_not_required(wheel, tmp_path):
     assert not any("crossbar" in text or "pytest" in text for text in required)
 
 
+def test_the_oldest_versions_that_are_declared_do(wheel, tmp_path):
+    if OLDEST not in PYTHONS:
+        pytest.skip(f"Python {OLDEST}, for which the oldest versions are declared, is not here")
+    environment = Environment(tmp_path / "env", PYTHONS[OLDEST])
+    environment.install("--resolution", "lowest-direct", wheel)
+    environment.check_requirements()
+    done = environment.run("python", "-c", IMPORT_ALL)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize("version", list(PYTHONS))
 def test_the_hashed_requirements_are_enough(version, wheel, tmp_path):
     environment = Environment(tmp_path / "env", PYTHONS[version])
@@ -153,6 +165,13 @@ def test_an_engine_by_ssh_names_the_extra_that_is_missing(plain):
         "EngineError: The Docker Engine at ssh://me@daq1 cannot be used: for ssh, a library is "
         "missing here. Install the extra that has it: pip install 'ocs-hostmanager[ssh]'."
     )
+
+
+def test_the_demo_names_the_extra_that_is_missing(plain):
+    done = plain.run("hostmanager", "demo", PATH=f"{plain.folder / 'bin'}:/usr/bin:/bin")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "crossbar, the WAMP router, is not installed" in done.stderr
+    assert "pip install 'ocs-hostmanager[demo]'" in done.stderr
 
 
 def _class_of(site: Site, router, instance_id: str) -> object:
