@@ -265,7 +265,7 @@ def test_without_a_file_it_is_the_one_that_ocs_would_take(check, tmp_path, monke
 # --- forms ----------------------------------------------------------------------------------
 
 BROKEN = site(
-    "  d:\n    agent-instances:\n    - {instance-id: 'a,b:c%', agent-class: A, manage: x}\n"
+    "  d:\n    agent-instances:\n    - {instance-id: '--a b%', agent-class: A, manage: x}\n"
 )
 
 
@@ -283,8 +283,8 @@ def test_json_has_everything(check):
         **{"severity": "error", "about": "file", "host": "d", "instance_id": None},
         **{"file": "site.yaml", "line": 9, "column": 21},
     }
-    assert first["message"] == "the instance-id 'a,b:c%' has '%', ',', ':' in it."
-    assert first["remedy"] == "Use letters, digits, '.', '_' and '-' only."
+    assert first["message"] == "the instance-id '--a b%' has ' ' in it."
+    assert first["remedy"] == "No address at the router has white space or '#' in it."
 
 
 def test_github_gets_its_annotations(check):
@@ -292,7 +292,7 @@ def test_github_gets_its_annotations(check):
     assert code == 1
     assert lines[0] == (
         "::error file=site.yaml,line=9,col=21,title=hostmanager check%3A file::the instance-id "
-        "'a,b:c%25' has '%25', ',', ':' in it. Use letters, digits, '.', '_' and '-' only."
+        "'--a b%25' has ' ' in it. No address at the router has white space or '#' in it."
     )
     assert all(re.fullmatch(r"::(error|warning) [^:]*::.*", line) for line in lines)
 

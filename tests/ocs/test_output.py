@@ -97,7 +97,8 @@ def test_no_line_is_lost_over_the_death_of_the_manager(site, start_manager):
 @pytest.mark.parametrize(
     ("params", "words"),
     [
-        ({"instance_id": "../../etc/passwd"}, "instance_id"),
+        ({"instance_id": "../../etc/passwd"}, "There is no output"),
+        ({"instance_id": "a b"}, "instance_id"),
         ({"instance_id": 5}, "instance_id"),
         ({"instance_id": "a", "lines": 0}, "lines"),
         ({"instance_id": "a", "lines": "many"}, "lines"),

@@ -91,9 +91,9 @@ def test_garbage_in_the_control_pipe_has_no_effect(room):
     assert len(room.log()) < 10_000
 
 
-@pytest.mark.parametrize("name", ["", "a/b", "../a", "a\0", "a b", "é", "x" * 201])
+@pytest.mark.parametrize("name", ["", "a\0", "a b", "a\n", "x" * 201, "é" * 34])
 def test_ids_that_cannot_be_file_names_are_refused(room, name):
-    with pytest.raises(ValueError, match="cannot be part of a file name"):
+    with pytest.raises(ValueError, match="cannot be the name of an instance"):
         room.scribe.open_pipe(name)
 
 

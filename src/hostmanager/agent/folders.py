@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from hostmanager.util.names import LONGEST, encode
 from hostmanager.util.trust import log_dir_problem, log_dir_remark, others_who_may_write
 
 CONTENTS = frozenset({"manager.lock", "identity", "wanted.json", "journal.sqlite", "scribe.lock"})
@@ -54,8 +55,10 @@ def state_folder(asked: str | None, address: str, site: str, environ: Mapping[st
         if problem:
             raise FolderError(problem)
         return _private(Path(asked))
-    parent = _parent(environ)
-    return _private(_migrated(parent / address, parent / f"{address}@{site[:8]}"))
+    parent, name = _parent(environ), encode(address)
+    new = parent / f"{name[:LONGEST]}@{site[:8]}"
+    # The version before knows no address that has to be written otherwise.
+    return _private(_migrated(parent / address, new) if address == name[:LONGEST] else new)
 
 
 def _migrated(old: Path, new: Path) -> Path:

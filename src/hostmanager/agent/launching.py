@@ -2,10 +2,12 @@
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 
 from hostmanager.agent.options import Settings
 from hostmanager.core.model import InstanceSpec
 from hostmanager.drivers.process import Command
+from hostmanager.scribe import names
 
 NOT_INHERITED = frozenset(
     # Between systemd and the manager alone: an agent that spoke there would be mistaken for it.
@@ -33,5 +35,5 @@ class Launching:
             *("--site-host", settings.host),
             *("--working-dir", os.fspath(settings.working_dir)),
         )
-        output = settings.output_dir / f"{spec.instance_id}.out"
+        output = Path(names.out(os.fspath(settings.output_dir), spec.instance_id))
         return Command(argv, settings.working_dir, self._env, output)

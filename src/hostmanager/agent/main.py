@@ -38,6 +38,7 @@ from hostmanager.site import (
     start_probe,
     with_known_classes,
 )
+from hostmanager.util.names import encode
 
 log = logging.getLogger("hostmanager")
 
@@ -292,7 +293,8 @@ def _log_level() -> str:
 def _start_log(args: argparse.Namespace, settings: Settings) -> LogOutput:
     file = None
     if args.log_dir is not None and settings.output_dir == settings.working_dir / args.log_dir:
-        file = settings.output_dir / f"{args.address_root}.{args.instance_id}.log"
+        name = encode(f"{args.address_root}.{args.instance_id}")
+        file = settings.output_dir / f"{name}.log"
     level = {"warn": "WARNING"}.get(_log_level(), _log_level().upper())
     return start_log(level, file, ("hostmanager", "asyncio"))
 

@@ -13,7 +13,7 @@ from hostmanager.agent.history import QueryError, check_query
 from hostmanager.agent.host import Host
 from hostmanager.core.model import InstanceSpec, Kind
 from hostmanager.journal import Query
-from hostmanager.scribe.names import checked, existing
+from hostmanager.scribe.names import checked, existing, out
 from hostmanager.scribe.reading import Line, Position, newest_lines, newest_page
 
 MOST_OF_ALL = 1000
@@ -83,7 +83,7 @@ async def _answer_from_files(
     session.data = {
         "instance_id": instance_id,
         "lines": [[when, text] for when, text in page.lines],
-        "file": str(folder / f"{instance_id}.out"),
+        "file": out(str(folder), instance_id),
         "files": files,
         "cut": page.more,
         "older": older,

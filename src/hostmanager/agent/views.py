@@ -15,6 +15,7 @@ from hostmanager.core.model import InstanceSpec, Kind, Target
 from hostmanager.core.policy import stability
 from hostmanager.core.words import words
 from hostmanager.drivers.process import Condition
+from hostmanager.scribe import names
 
 NEXT_ACTION = {
     State.DOWN: "down",
@@ -222,7 +223,7 @@ def session_data(host: Host) -> dict[str, Any]:
         "child_states": [
             service_state(host, life, now)
             if life.spec.kind is Kind.DOCKER
-            else child_state(life, now, folder / f"{instance_id}.out", condition(life))
+            else child_state(life, now, Path(names.out(str(folder), instance_id)), condition(life))
             for instance_id, life in host.snapshot.items()
         ],
         "config_parse_status": {

@@ -56,7 +56,7 @@ class InstanceSpec:
     """What the site file, and the compose file if it is a service, say of one instance.
 
     Attributes:
-        instance_id: Name, unique in the site; letters, digits, ``.``, ``_``, ``-``.
+        instance_id: Name, unique in the site; see `util.names`.
         agent_class: The agent class, as the site file has it.
         kind: Process or compose service.
         initial_target: The target that ``manage`` asks for (contract, section 3).

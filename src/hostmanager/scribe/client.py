@@ -118,7 +118,7 @@ class Scribe:
             try:
                 self.hold(instance_id)
                 # Where it is, and if that is gone when it looks, who has it open.
-                self._tell(f"add {instance_id}\n{self._at(instance_id)}")
+                self._tell(f"add {names.file_name(instance_id)}\n{self._at(instance_id)}")
                 if locks.same(fd, path):
                     return fd
             except BaseException:
@@ -178,7 +178,7 @@ class Scribe:
         """The instance is no more: its pipe goes, its files stay. Not while it is launched."""
         with suppress(OSError):
             os.unlink(names.pipe(self._state, instance_id))
-        self._tell(f"drop {instance_id}")
+        self._tell(f"drop {names.file_name(instance_id)}")
         self._release(instance_id)
 
     def instances(self) -> list[str]:
@@ -292,7 +292,8 @@ class Scribe:
             if fd < 0 or (unless and locks.same(fd, unless)):
                 return ""
             which = os.fstat(fd)
-        return f"at {instance_id} {os.getpid()} {fd} {which.st_dev} {which.st_ino}"
+        name = names.file_name(instance_id)
+        return f"at {name} {os.getpid()} {fd} {which.st_dev} {which.st_ino}"
 
     # --- pipes ------------------------------------------------------------------------
 

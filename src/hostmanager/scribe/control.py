@@ -1,5 +1,7 @@
 """The pipe that the scribe is told things through: lines `add ID`, `drop ID`, `quit`, `end`.
 
+An id is written as in names of files.
+
 And `at ID PID FD DEVICE INODE` for a pipe that no path leads to: who has it open, and which
 it is. `quit` is for a scribe that is followed by another, `end` for the last one: nobody will
 have the pipes open any more.
@@ -16,9 +18,9 @@ import fcntl
 import os
 import stat
 
-from hostmanager.scribe import names
 from hostmanager.scribe.trouble import say, suppressed
 from hostmanager.util.files import move_aside, open_fifo
+from hostmanager.util.names import decode
 from hostmanager.util.numbers import parse_number
 
 _LONGEST = 4096
@@ -79,12 +81,9 @@ class Control:
         if words in (["quit"], ["end"]):
             return words
         if _NUMBERS.get(words[0]) == len(words) - 2 and all(map(_is_number, words[2:])):
-            try:
-                names.checked(words[1])
-            except ValueError:
-                pass
-            else:
-                return words
+            instance_id = decode(words[1])
+            if instance_id is not None:
+                return [words[0], instance_id, *words[2:]]
         if line.strip():
             self._misunderstood(line)
         return None

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from hostmanager.scribe import names
 from hostmanager.scribe.trouble import say
 from hostmanager.util.files import open_own
+from hostmanager.util.names import decode
 from hostmanager.util.numbers import parse_number
 
 _LARGEST = 1024 * 1024
@@ -42,7 +43,9 @@ def leave(state: str, debts: Mapping[str, Debt]) -> None:
     if not debts:
         return
     path = names.debts(state)
-    text = "".join(f"{i} {d.lost} {d.since} {d.until} {d.errno}\n" for i, d in debts.items())
+    text = "".join(
+        f"{names.file_name(i)} {d.lost} {d.since} {d.until} {d.errno}\n" for i, d in debts.items()
+    )
     try:
         fd = open_own(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         try:
@@ -51,6 +54,10 @@ def leave(state: str, debts: Mapping[str, Debt]) -> None:
             os.close(fd)
     except OSError as error:
         say(f"{path}: {error}; the next scribe will not know of what was lost")
+
+
+def _written(debt: Debt) -> str:
+    return f"{debt.lost} {debt.since} {debt.until} {debt.errno}"
 
 
 def take(state: str) -> dict[str, Debt]:
@@ -72,12 +79,18 @@ def take(state: str) -> dict[str, Debt]:
     found = {}
     for line in data.decode("ascii", "replace").splitlines():
         try:
-            instance_id, lost, since, until, number = line.split()
+            name, lost, since, until, number = line.split()
+            instance_id = decode(name)
             counted, why = parse_number(lost), parse_number(number, _LAST_ERROR)
             debt = Debt(counted or 0, float(since), float(until), why or 0)
-            if not debt.lost or why is None or not 0 <= debt.since <= debt.until < 1e11:
+            if (
+                instance_id is None
+                or not debt.lost
+                or why is None
+                or not 0 <= debt.since <= debt.until < 1e11
+            ):
                 raise ValueError
-            found[names.checked(instance_id)] = debt
+            found[instance_id] = debt
         except ValueError:
             say(f"{path}: not understood: {line[:100]!r}")
     return found

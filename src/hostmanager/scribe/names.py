@@ -1,4 +1,4 @@
-"""Where everything is: the only module that makes paths, and that checks ids for it.
+"""Where everything is: the only module that makes paths of it. `util.names` writes the ids.
 
 In the state folder:  pipes/ID.pipe, scribe.control, scribe.debts, scribe.lock, scribe.log,
                       manager.lock
@@ -13,26 +13,29 @@ With the suffixes, an id may look like anything that an id may look like (`..`, 
 import os
 
 from hostmanager.util.files import is_own
+from hostmanager.util.names import decode, encode, is_usable
 
-_ALLOWED = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
-_LONGEST = 200
 _SUFFIX = ".pipe"
 
 
 def checked(instance_id: str) -> str:
-    """Give back an instance id that can be part of a file name.
+    """Give back an instance id that there can be files of.
 
     Raises:
-        ValueError: It cannot.
+        ValueError: There cannot.
     """
     if not is_usable(instance_id):
-        raise ValueError(f"{instance_id!r:.250} cannot be part of a file name")
+        raise ValueError(f"{instance_id!r:.250} cannot be the name of an instance")
     return instance_id
 
 
-def is_usable(instance_id: str) -> bool:
-    """Tell whether an instance id can be part of a file name."""
-    return 0 < len(instance_id) <= _LONGEST and _ALLOWED.issuperset(instance_id)
+def file_name(instance_id: str) -> str:
+    """An instance id as part of a file name, or as a word of the control pipe.
+
+    Raises:
+        ValueError: There can be no such instance.
+    """
+    return encode(checked(instance_id))
 
 
 def pipes(state: str) -> str:
@@ -42,7 +45,7 @@ def pipes(state: str) -> str:
 
 def pipe(state: str, instance_id: str) -> str:
     """The pipe of an instance."""
-    return os.path.join(state, "pipes", checked(instance_id) + _SUFFIX)
+    return os.path.join(state, "pipes", file_name(instance_id) + _SUFFIX)
 
 
 def piped(state: str) -> list[str]:
@@ -53,8 +56,8 @@ def piped(state: str) -> list[str]:
     """
     found = []
     for name in sorted(os.listdir(pipes(state))):
-        instance_id = name.removesuffix(_SUFFIX)
-        if instance_id != name and is_usable(instance_id):
+        instance_id = decode(name.removesuffix(_SUFFIX)) if name.endswith(_SUFFIX) else None
+        if instance_id is not None:
             found.append(instance_id)
     return found
 
@@ -86,7 +89,7 @@ def manager_lock(state: str) -> str:
 
 def out(files: str, instance_id: str, slot: int = 0) -> str:
     """An output file, not compressed; slot 0 is being written, 1 was before that."""
-    path = os.path.join(files, checked(instance_id) + ".out")
+    path = os.path.join(files, file_name(instance_id) + ".out")
     return f"{path}.{slot}" if slot else path
 
 

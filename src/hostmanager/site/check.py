@@ -5,7 +5,6 @@ is broken, and then it says why; a broken entry never breaks another one. The ru
 of the contract, section 3; what OCS would trip over when it launches the agent is an error.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -14,6 +13,7 @@ from typing import Any
 from hostmanager.core.model import Kind, Target
 from hostmanager.site.problems import Findings, Place, Problem, did_you_mean, shown
 from hostmanager.site.tree import Part
+from hostmanager.util.names import id_problem
 
 MANAGER_CLASS = "HostManager"
 
@@ -42,10 +42,6 @@ MANAGE_ALIASES: Mapping[str, str] = MappingProxyType(
 
 _QUOTED_CHARACTERS = 60
 _DEFAULT_MANAGE = "host/up"
-LONGEST_ID = 200
-"""Characters; file names have 255 at most, with what goes before and after the id."""
-
-_USABLE_ID = re.compile(r"[A-Za-z0-9._-]+")
 _BLOCKING = "; OCS cannot start the instances listed after it"
 _TEXTLESS = (list, dict, tuple, set, bytes, type(None))
 
@@ -99,7 +95,7 @@ def check_entry(part: Part, file: str) -> Entry:
     if "manage" in data:
         data["manage"] = word
     return Entry(
-        instance_id=name if name and _USABLE_ID.fullmatch(name) else None,
+        instance_id=name if name and id_problem(name) is None else None,
         place=part,
         class_place=part.get("agent-class") or part,
         agent_class=agent_class,
@@ -147,18 +143,11 @@ def _check_id(part: Part, findings: Findings) -> tuple[str | None, str | None]:
     name = check_name(part, "instance-id", findings, None, "instance-id: NAME")
     if name is None:
         return None, value.text if value.value is not None else None
-    if len(name) > LONGEST_ID:
-        remedy = f"Use at most {LONGEST_ID}: its files are named for it."
-        findings.error(value, f"the instance-id has {len(name)} characters.", remedy)
-        return None, None
-    if _USABLE_ID.fullmatch(name):
+    problem = id_problem(name)
+    if problem is None:
         return name, None
-    odd = sorted(set(re.sub(r"[A-Za-z0-9._-]", "", name)))
-    findings.error(
-        value,
-        f"the instance-id {shown(name)} has {', '.join(shown(mark) for mark in odd[:5])} in it.",
-        "Use letters, digits, '.', '_' and '-' only.",
-    )
+    what, remedy = problem
+    findings.error(value, f"the instance-id {shown(name)} {what}.", remedy)
     return None, None
 
 

@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from hostmanager.drivers.process import proc, stamps
 from hostmanager.drivers.process.proc import pids, session, start_ticks
 from hostmanager.drivers.process.stamps import Stamp
-from hostmanager.scribe import names
+from hostmanager.util.names import decode, encode
 from hostmanager.util.numbers import parse_number
 
 VARIABLE = "OCS_HOSTMANAGER"
@@ -66,7 +66,8 @@ class Mark:
 
     def __str__(self) -> str:
         """The value of the variable."""
-        before = f"{self.key}/{self.instance_id}/{self.fingerprint}/{self.ticks}"
+        name = encode(self.instance_id)  # a slash in it would make two of it
+        before = f"{self.key}/{name}/{self.fingerprint}/{self.ticks}"
         return f"{before}/{self.agent_class}"  # last: it may hold anything
 
     @property
@@ -113,12 +114,13 @@ def parse(text: str) -> Mark | None:
     Anybody may write anything there: this never fails, and what it gives can be used.
     """
     parts = text.split("/", 4)
-    if len(parts) != 5 or not names.is_usable(parts[1]):
+    instance_id = decode(parts[1]) if len(parts) == 5 else None
+    if instance_id is None:
         return None
     ticks = parse_number(parts[3])
     if ticks is None or len(text) > LONGEST or not text.isprintable():
         return None
-    return Mark(parts[0], parts[1], parts[2], ticks, parts[4])
+    return Mark(parts[0], instance_id, parts[2], ticks, parts[4])
 
 
 def find(owns: Callable[[Mark], bool]) -> list[Marked]:

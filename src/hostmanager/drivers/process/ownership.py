@@ -21,6 +21,7 @@ from hostmanager.drivers.process import locks, marks, proc, stamps
 from hostmanager.drivers.process.identity import Identity
 from hostmanager.drivers.process.marks import Marked
 from hostmanager.drivers.process.proc import parent, run_of
+from hostmanager.util.names import decode, encode
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +46,7 @@ class Ownership:
 
     def lock_file(self, instance_id: str) -> Path:
         """Where the lock of an instance is."""
-        return self.locks / f"{instance_id}{_SUFFIX}"
+        return self.locks / f"{encode(instance_id)}{_SUFFIX}"
 
     def environment(self, spec: InstanceSpec) -> dict[str, str]:
         """What goes into the environment of a process that is about to be launched."""
@@ -138,7 +139,8 @@ class Ownership:
             files = list(self.locks.glob(f"*{_SUFFIX}"))
         except OSError:
             return set()
-        return {file.name.removesuffix(_SUFFIX) for file in files}
+        found = (decode(file.name.removesuffix(_SUFFIX)) for file in files)
+        return {instance_id for instance_id in found if instance_id is not None}
 
     def open_leader(self, instance_id: str, found: Found) -> int | None:
         """Open a pidfd for the leader that was found; None if it has ended meanwhile."""
