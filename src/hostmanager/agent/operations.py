@@ -350,8 +350,9 @@ class HostManager:
             return False, str(error)
         except NotRunningError:
             return False, NOT_RUNNING
-        session.data = outcome.as_data()
-        return not outcome.refused, " ".join(outcome.lines)
+        not_kept = await self.host.wanted.kept()
+        session.data = {**outcome.as_data(), "not_kept": not_kept}
+        return not outcome.refused, " ".join(filter(None, (*outcome.lines, not_kept)))
 
     # --- history ----------------------------------------------------------------------------
 
