@@ -9,7 +9,7 @@ BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 TESTS ?= tests
 
-.PHONY: help setup demo test faults lint requirements docs bench clean
+.PHONY: help setup demo test faults crashpoints lint requirements docs bench clean
 
 help:  ## What there is to make
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -33,6 +33,9 @@ test: $(READY)  ## All tests (TESTS=tests/core: some; TEST_ARGS="-k name": optio
 
 faults: $(READY)  ## Ten minutes of random faults (FAULTS_ARGS="--seed 7 --seconds 60")
 	$(BIN)/python -m tests.faults $(FAULTS_ARGS)
+
+crashpoints: $(READY)  ## The manager killed before each call that changes something (CRASHPOINTS_ARGS="--only update")
+	$(BIN)/python -m tests.crashpoints $(CRASHPOINTS_ARGS)
 
 lint: $(READY)  ## Style, types, import rules, declared dependencies
 	$(BIN)/ruff check .

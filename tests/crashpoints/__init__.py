@@ -1,0 +1,1 @@
+"""Crash points: the manager is killed before each call that changes something outside of it."""

@@ -1,0 +1,139 @@
+"""python -m tests.crashpoints [--only SCENARIO] [--sites 2] [--every N] [--seed S]"""
+
+import argparse
+import queue
+import shutil
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+from hostmanager.demo.router import Router
+from tests.crashpoints import campaign, library
+from tests.crashpoints.library import KINDS
+from tests.crashpoints.scenarios import SCENARIOS, Scenario
+from tests.crashpoints.subject import Subject
+from tests.support.sites import Site
+
+Job = tuple[Scenario, campaign.Point]
+
+
+class Result:
+    """What came of all points so far."""
+
+    def __init__(self) -> None:
+        self.points: dict[str, Counter[int]] = {}
+        self.survived: Counter[str] = Counter()
+        self.missed: Counter[str] = Counter()
+        self.violations: list[str] = []
+
+
+def main() -> int:
+    """Kill at all points; 0: all was as it had to be after each."""
+    options = _options()
+    folder = Path(tempfile.mkdtemp(prefix="hostmanager-crashpoints-"))
+    built = library.built(folder)
+    chosen = [s for s in SCENARIOS if not options.only or s.name in options.only]
+    result, begun = Result(), time.monotonic()
+    jobs: queue.SimpleQueue[Job | Scenario] = queue.SimpleQueue()
+    for scenario in chosen:
+        jobs.put(scenario)
+    with ExitStack() as stack:
+        router = Router(folder / "router")
+        router.start(120)
+        stack.callback(router.stop)
+
+        def subject(name: str) -> Subject:
+            return Subject(Site(folder / name, router), built)
+
+        workers = [
+            threading.Thread(target=_work, args=(subject, number, jobs, result, options.every))
+            for number in range(options.sites)
+        ]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+    _report(chosen, result, time.monotonic() - begun)
+    if result.violations:
+        print(f"\n{folder} is kept")
+        return 1
+    shutil.rmtree(folder, ignore_errors=True)
+    return 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.crashpoints")
+    names = [scenario.name for scenario in SCENARIOS]
+    parser.add_argument("--only", action="append", choices=names, metavar="SCENARIO")
+    parser.add_argument("--sites", type=int, default=2, help="at the same time (default: 2)")
+    parser.add_argument("--every", type=int, default=1, help="only every Nth point")
+    return parser.parse_args()
+
+
+def _work(
+    make: Callable[[str], Subject],
+    number: int,
+    jobs: "queue.SimpleQueue[Job | Scenario]",
+    result: Result,
+    every: int,
+) -> None:
+    """Count the calls of scenarios, and kill at their points, on a site of its own."""
+    for attempt in range(1000):
+        with make(f"site-{number}-{attempt}") as subject:
+            try:
+                while True:
+                    _do(subject, jobs.get_nowait(), jobs, result, every)
+            except queue.Empty:
+                return
+            except Exception as error:  # a violation: told, and on with a fresh site
+                result.violations.append(f"{error or error!r}")
+                print(f"\n{error!r}\n", flush=True)
+
+
+def _do(
+    subject: Subject,
+    job: Job | Scenario,
+    jobs: "queue.SimpleQueue[Job | Scenario]",
+    result: Result,
+    every: int,
+) -> None:
+    if isinstance(job, Scenario):
+        counts = result.points[job.name] = campaign.count(subject, job)
+        found = list(campaign.points(job, counts))[::every]
+        for point in found:
+            jobs.put((job, point))
+        print(f"{job.name}: {len(found)} points", flush=True)
+        return
+    scenario, point = job
+    begun = time.monotonic()
+    if campaign.kill_at(subject, scenario, point):
+        result.survived[scenario.name] += 1
+        word = f"survived ({subject.control.where})"
+    else:
+        result.missed[scenario.name] += 1
+        word = "not reached this time"
+    seconds = time.monotonic() - begun
+    print(f"{scenario.name}: {campaign.name(point)}: {word}, {seconds:.1f} s", flush=True)
+
+
+def _report(chosen: list[Scenario], result: Result, seconds: float) -> None:
+    print(f"\n{'scenario':34}{'points':>8}{'killed':>8}{'survived':>10}{'not reached':>13}")
+    for scenario in chosen:
+        points = result.points.get(scenario.name, Counter()).total()
+        survived, missed = result.survived[scenario.name], result.missed[scenario.name]
+        failed = sum(text.startswith(f"{scenario.name}, ") for text in result.violations)
+        print(f"{scenario.name:34}{points:8}{survived + failed:8}{survived:10}{missed:13}")
+    kinds = sum(result.points.values(), Counter())
+    print(
+        "\n" + ", ".join(f"{KINDS[kind]} {count}" for kind, count in sorted(kinds.items()) if count)
+    )
+    print(f"{len(result.violations)} violations, {seconds:.0f} s")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
