@@ -1,6 +1,9 @@
 """Stops, and what an agent leaves behind: named, ended, and only then is it gone."""
 
 import asyncio
+import errno
+import os
+import subprocess
 import textwrap
 from dataclasses import replace
 from random import Random
@@ -14,9 +17,12 @@ from hostmanager.core.life import State
 from hostmanager.core.model import InstanceSpec, Kind
 from hostmanager.core.policy import Policy, RestartPolicy, StopPolicy
 from hostmanager.core.supervisor import Supervisor
+from hostmanager.drivers.process import locks
 from hostmanager.drivers.process.identity import Identity
 from hostmanager.drivers.process.kin import Kin
 from hostmanager.drivers.process.ownership import Ownership
+from hostmanager.drivers.process.proc import start_ticks
+from hostmanager.drivers.process.stamps import Stamp
 from tests.drivers.process.conftest import PYTHON, Host, until
 
 LEAVES_A_CHILD = "sleep 1000 & echo ready; wait"
@@ -340,3 +346,32 @@ def test_those_who_come_and_go_do_not_hold_up_a_look_for_ever(monkeypatch, tmp_p
     monkeypatch.setattr(Kin, "_members", lambda _: [2**22 - 1])
     with pytest.raises(OSError, match="come and go"):
         kin.seize()
+
+
+def test_who_has_got_the_number_of_a_leader_has_not_got_its_session(tmp_path):
+    """An adopted leader is waited for by init: its number is free then."""
+    owner = Ownership(Identity("numbers", ("0" * 32,)), tmp_path / "locks")
+    script = "sleep 1000 & echo $!; wait"
+    leader = subprocess.Popen(
+        ["/bin/sh", "-c", script], start_new_session=True, stdout=subprocess.PIPE, text=True
+    )
+    with leader:
+        child = int(leader.stdout.readline())
+        began = start_ticks(leader.pid)
+        try:
+            for started, theirs in ((began, [child]), (began - 5, [])):
+                left = Kin(owner, "a", leader.pid, Stamp(leader.pid, started)).seize()
+                assert list(left.relatives) == theirs
+                for relative in left.relatives.values():
+                    os.close(relative.pidfd)
+        finally:
+            os.killpg(leader.pid, 9)
+
+
+def test_without_descriptors_no_lock_is_called_free(tmp_path, monkeypatch):
+    def none_left(*_args):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(locks, "_open", none_left)
+    with pytest.raises(OSError, match="Too many"):
+        locks.is_held(tmp_path / "a.lock")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from hostmanager.drivers.process import locks, proc, stamps
 from hostmanager.drivers.process.ownership import Ownership, command_line, open_if
-from hostmanager.drivers.process.proc import is_zombie, pids, session
+from hostmanager.drivers.process.proc import is_zombie, pids, session, start_ticks
 from hostmanager.drivers.process.stamps import Stamp
 
 ROUNDS = 50
@@ -89,11 +89,20 @@ class Kin:
         if pid == self.leader:
             return False
         ours = (
-            (self.leader is not None and session(pid) == self.leader)
+            (self.leader is not None and session(pid) == self.leader and not self._is_reused())
             or (self._is_stamped(pid) and proc.owner(pid) == os.geteuid())
             or self.owner.is_marked(pid, self.instance_id)
         )
         return ours and not is_zombie(pid)
+
+    def _is_reused(self) -> bool:
+        """Whether the number of the leader is somebody else's by now, and so its session.
+
+        The kernel gives it to nobody before the last of the session is gone; but to anybody then.
+        """
+        assert self.leader is not None
+        started = start_ticks(self.leader)
+        return self.stamp is not None and started not in (None, self.stamp.started)
 
     def _is_stamped(self, pid: int) -> bool:
         return self.stamp is not None and stamps.read(pid) == self.stamp

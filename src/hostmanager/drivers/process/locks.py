@@ -5,6 +5,7 @@ what it starts, so the kernel keeps the lock until the last of them is gone, who
 It closes the gap that the mark leaves: a process between fork and exec carries no mark yet.
 """
 
+import errno
 import fcntl
 import os
 from collections.abc import Collection, Mapping
@@ -45,11 +46,17 @@ def _open(path: Path) -> int:
 
 
 def is_held(path: Path) -> bool:
-    """Whether somebody holds the lock; not to be asked while one is launched."""
+    """Whether somebody holds the lock; not to be asked while one is launched.
+
+    Raises:
+        OSError: It cannot be told, for want of descriptors or memory.
+    """
     try:
         fd = take(path)
-    except OSError:
-        return False
+    except OSError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+            raise
+        return False  # there can be none here: what is launched has none either
     if fd is not None:
         os.close(fd)
     return fd is None
