@@ -26,7 +26,8 @@ class Result:
     """What came of all points so far."""
 
     def __init__(self) -> None:
-        self.points: dict[str, Counter[int]] = {}
+        self.calls: dict[str, Counter[int]] = {}
+        self.points: Counter[str] = Counter()
         self.survived: Counter[str] = Counter()
         self.missed: Counter[str] = Counter()
         self.violations: list[str] = []
@@ -103,8 +104,9 @@ def _do(
     every: int,
 ) -> None:
     if isinstance(job, Scenario):
-        counts = result.points[job.name] = campaign.count(subject, job)
+        counts = result.calls[job.name] = campaign.count(subject, job)
         found = list(campaign.points(job, counts))[::every]
+        result.points[job.name] = len(found)
         for point in found:
             jobs.put((job, point))
         print(f"{job.name}: {len(found)} points", flush=True)
@@ -124,11 +126,11 @@ def _do(
 def _report(chosen: list[Scenario], result: Result, seconds: float) -> None:
     print(f"\n{'scenario':34}{'points':>8}{'killed':>8}{'survived':>10}{'not reached':>13}")
     for scenario in chosen:
-        points = result.points.get(scenario.name, Counter()).total()
+        points = result.points[scenario.name]
         survived, missed = result.survived[scenario.name], result.missed[scenario.name]
         failed = sum(text.startswith(f"{scenario.name}, ") for text in result.violations)
         print(f"{scenario.name:34}{points:8}{survived + failed:8}{survived:10}{missed:13}")
-    kinds = sum(result.points.values(), Counter())
+    kinds = sum(result.calls.values(), Counter())
     print(
         "\n" + ", ".join(f"{KINDS[kind]} {count}" for kind, count in sorted(kinds.items()) if count)
     )
