@@ -224,6 +224,7 @@ def test_a_pull_brings_what_it_can_and_says_what_it_could_not(begin, project, re
     assert any("built here, so not pulled: built" in text for text in said)
     last = said[-1]
     assert f"{gone} was not pulled: " in last
+    assert sum("was not pulled" in text for text in said) == 1  # said once, as the result
     assert "broken.yaml cannot be used, so nothing of it was pulled." in last
     assert new not in last
     wait_for(lambda: data(hm)["new_tags"] == {"a": gone}, LIMIT, "only one to be missing")
@@ -307,6 +308,19 @@ def test_a_compose_binary_relative_to_the_working_directory(begin, project, site
     hm = begin(docker("a"), options=("--docker-compose-bin", "bin/my-compose"))
     wait_states(hm, a="up")
     assert "used" in (site.working_dir / "used").read_text()
+
+
+def test_output_without_an_id_has_the_lines_of_services_among_those_of_agents(begin, project):
+    talks = ["sh", "-c", "echo one line; trap 'exit 0' TERM; sleep 600 & wait"]
+    project.write({"ocs-a": service(command=talks), "ocs-b": service()})
+    hm = begin(docker("a"), docker("b", "docker/down"), instance("h"))
+
+    def lines() -> list[Any]:
+        return hm.output().session["data"]["lines"]
+
+    wait_for(lambda: {"a", "h"} <= {whose for _, _, whose in lines()}, LIMIT, "output of both")
+    assert [text for _, text, whose in lines() if whose == "a"] == ["one line"]
+    assert "Not to be had: that of b." in messages(hm.output())[-1]
 
 
 def test_a_compose_binary_that_is_not_there_ends_it_before_anything_is_started(site, project):
