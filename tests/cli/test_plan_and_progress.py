@@ -192,3 +192,73 @@ def test_a_restart_goes_down_first():
     way = course("up", begins_down=True)
     assert way.stage == "down"
     assert way.see(state(*DOWN), 0.1, 0.0)
+
+
+# --- a restart that the manager carries out ----------------------------------------------------
+
+
+def restart_of(**before):
+    row = Row("daq1", "a", state(*UP, restarting=False, pid=7, **before), state="up")
+    made = Course.of(Step(row, "up", by_manager=True))
+    made.told(0.0)
+    return made
+
+
+def test_a_restart_is_reached_when_another_run_stays_up():
+    way = restart_of()
+    assert way.stage == "up"
+    assert not way.see(state(*UP, restarting=True, pid=7, uptime=900.0), 0.1, 0.0)
+    assert not way.see(state("up", "wait_dead", restarting=True, pid=7), 0.2, 0.0)
+    assert not way.see(state("up", "wait_start", restarting=True), 0.3, 0.0)
+    assert not way.see(state(*UP, restarting=False, pid=8, uptime=0.1), 0.4, 0.0)
+    assert way.see(state(*UP, restarting=False, pid=8, uptime=SETTLE), 3.0, 0.0)
+
+
+def test_a_restart_that_the_manager_gives_up_has_failed_with_its_reason():
+    way = restart_of()
+    assert not way.see(state(*UP, restarting=True, pid=7), 0.1, 0.0)
+    refused = "It was not restarted: its image cannot be had. It goes on as it is."
+    assert not way.see(state(*UP, restarting=False, pid=7, uptime=9.0, message=refused), 0.2, 0.0)
+    assert (way.step.outcome, way.step.why) == ("failed", refused.rstrip("."))
+
+
+def test_a_restart_that_somebody_calls_off_has_failed():
+    way = restart_of()
+    way.see(state("down", "wait_dead", restarting=False, pid=7), PATIENCE * 2, 0.0)
+    assert "somebody else has told it down" in way.step.why
+
+
+def test_the_manager_is_asked_once_and_its_refusals_are_told(bridge, site_file, run):
+    bridge.write(site_file, daq1=["a", "b", "c"])
+    agents = [child(name, restarting=False, pid=n) for n, name in enumerate("abc")]
+    bridge.sessions["hm-daq1"] = {"manager": session(*agents)}
+    data = {
+        **{"restarting": ["a"], "preparing": [], "left": {"b": "it is wanted down"}},
+        **{"refused": {"c": "its image cannot be had"}, "router": "a", "not_kept": ""},
+    }
+    bridge.tasks["restart"] = lambda *_: (False, "Restarting: a. ...", data)
+    done = run("restart", "--all", "--no-wait")
+    assert [a[3] for a in bridge.asked if a[1] == "start"] == [{"instances": ["a", "b", "c"]}]
+    assert done.code == 1
+    assert "b up (wanted up): it is wanted down" in done.out
+    assert "c up (wanted up): its image cannot be had" in done.out
+    assert "1 agent told to restart; not waited for" in done.out
+    assert "a on daq1 runs the router: it is restarted last" in done.err
+
+
+def test_to_a_manager_without_that_operation_it_says_so_and_does_it_itself(bridge, site_file, run):
+    bridge.write(site_file, daq1=["a"])
+    bridge.sessions["hm-daq1"] = {"manager": session(child("a"))}
+    told = []
+
+    def update(manager, params):
+        told.extend(params["requests"])
+        target = params["requests"][-1][1]
+        now = child("a", target_state=target, next_action=target, uptime=SETTLE)
+        bridge.sessions[manager]["manager"] = session(now)
+        return True, "Told.", {}
+
+    bridge.tasks["update"] = update
+    done = run("restart", "a")
+    assert (done.code, told) == (0, [["a", "down"], ["a", "up"]])
+    assert "the manager of daq1 has no operation 'restart'" in done.out

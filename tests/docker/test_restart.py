@@ -1,6 +1,8 @@
 """A service is restarted only if its new container can be had; the old one goes on until then."""
 
+import socket
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -211,3 +213,75 @@ async def test_up_tries_at_once_what_waits_for_its_image(project, registry):
         host.told(("a", "up"))
         await host.until("an attempt", lambda: due() < 2)
         await host.up("a")
+
+
+# --- the router among the services ------------------------------------------------------------
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def listens(port: int) -> dict:
+    """A service with the network of the host that listens there, as a router does."""
+    script = f"trap 'exit 0' TERM; httpd -f -p 127.0.0.1:{port} & wait"
+    return service(command=["sh", "-c", script], network_mode="host")
+
+
+async def answers(host, port: int) -> None:
+    def connects() -> bool:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+        return True
+
+    await host.until(f"an answer at port {port}", connects)
+
+
+async def test_the_service_that_runs_the_router_is_restarted_last_and_alone(project, monkeypatch):
+    monkeypatch.setattr("hostmanager.agent.restarts.ROUTER_NOTICE", 0.5)
+    port = free_port()
+    slow = {**STUBBORN, "stop_grace_period": "2s"}
+    project.write({"ocs-bar": listens(port), "ocs-a": slow, "ocs-b": service()})
+    async with running(project, "bar", "a", "b") as host:
+        for name in ("bar", "a", "b"):
+            await host.up(name)
+        await answers(host, port)
+        url = f"ws://localhost:{port}/ws"
+        host.host.settings = replace(host.host.settings, router=url)
+        router = await host.container("ocs-bar")
+        before = {name: await host.container(f"ocs-{name}") for name in ("a", "b")}
+        outcome = await ask(host, "all")
+        assert outcome.router == "bar"
+        assert "bar runs the router: it is restarted last" in " ".join(outcome.lines)
+        row = await host.row("bar", next_action="up", restarting=True, says="It runs the router")
+        assert row["container"]["id"] == router
+        assert "bar" in host.host.wanted.restarts
+        await host.until("the warning", lambda: host.heard("bar: it runs the router, and is"))
+        for name, old in before.items():  # by then, they are through
+            assert host.shown()[name]["container"]["id"] != old
+            assert not host.shown()[name]["restarting"]
+
+        def replaced() -> bool:
+            now = host.shown()["bar"]
+            return now["next_action"] == "up" and now["container"]["id"] != router
+
+        await host.until("the router's new container", replaced)
+        await answers(host, port)
+        ends = [s for action, s, _ in host.watcher.seen if action == "die"]
+        assert ends[-1] == "ocs-bar"
+        await host.until("nothing to be kept", lambda: not host.host.wanted.restarts)
+
+
+async def test_a_service_that_listens_elsewhere_is_restarted_like_any_other(project):
+    port = free_port()
+    project.write({"ocs-a": listens(port)})
+    async with running(project, "a") as host:
+        await host.up("a")
+        await answers(host, port)
+        for url in (f"ws://127.0.0.1:{free_port()}/ws", f"ws://192.0.2.1:{port}/ws", "nonsense"):
+            host.host.settings = replace(host.host.settings, router=url)
+            assert await host.host._router() is None
+        container = await host.container("ocs-a")
+        assert (await ask(host, "a")).router is None
+        await comes_anew(host, container)

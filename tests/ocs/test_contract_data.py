@@ -39,6 +39,7 @@ MORE_FIELDS = {
     "started_at": (float, NOTHING),
     "uptime": (float, NOTHING),
     "restarts": int,
+    "restarting": bool,
     "last_exit": (dict, NOTHING),
     "next_attempt_at": (float, NOTHING),
     "fingerprint": (str, NOTHING),

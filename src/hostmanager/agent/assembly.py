@@ -116,6 +116,7 @@ def make_settings(args: argparse.Namespace, site: SiteFile) -> tuple[Settings, l
         compose_files=tuple(files),
         compose_bin=binary,
         service_prefix=args.docker_service_prefix,
+        router=args.site_hub or "",
     )
     return settings, remarks
 

@@ -3,7 +3,7 @@
 A manager without compose files imports nothing of it: no client of the engine, no memory.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 from hostmanager.agent.services import Services
@@ -58,6 +58,9 @@ class ComposeSide(Protocol):
 
     def new_tags(self, lives: Mapping[str, Life]) -> dict[str, str]:
         """The images that are wanted and not here."""
+
+    async def runs_router(self, url: str, specs: Iterable[InstanceSpec]) -> str | None:
+        """Which of these instances runs the router that has this address."""
 
     async def output(self, spec: InstanceSpec, lines: int, since: float) -> Output:
         """The newest lines of a container's log: whether there are any, a sentence, the lines."""
@@ -140,6 +143,10 @@ class NoCompose:
     def new_tags(self, lives: Mapping[str, Life]) -> dict[str, str]:
         """No image."""
         return {}
+
+    async def runs_router(self, url: str, specs: Iterable[InstanceSpec]) -> str | None:
+        """No container."""
+        return None
 
     async def output(self, spec: InstanceSpec, lines: int, since: float) -> Output:
         """No container, no log."""

@@ -8,7 +8,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from hostmanager.core.model import InstanceSpec, ServiceRef
 from hostmanager.drivers.compose.containers import Container, unix_time
 from hostmanager.drivers.compose.driver import ComposeDriver
 from hostmanager.drivers.compose.engine import Engine, EngineError, find_endpoint
+from hostmanager.drivers.compose.listeners import port_here, who_listens
 from hostmanager.drivers.compose.sight import Sight
 
 log = logging.getLogger(__name__)
@@ -37,6 +38,9 @@ ORPHAN_GRACE = 60.0
 
 LOOK_UP = 1.0
 """Seconds after which it is looked up, during a long command, whether the engine is there."""
+
+LISTENER_TIME = 2.0
+"""Seconds to find out who listens where the router is: names of hosts may take long to look up."""
 
 GOES_ON = 30.0
 """Seconds after which it is said again that a long command goes on."""
@@ -218,6 +222,22 @@ class Dockers:
             and life.spec.service.image is not None
             and self.sight.images.id_of(life.spec.service.image) is None
         }
+
+    async def runs_router(self, url: str, specs: Iterable[InstanceSpec]) -> str | None:
+        """Which of these instances runs the router at this address; None: none that is known."""
+        own = {c.run: s.instance_id for s in specs if (c := self.driver.container_of(s))}
+        containers = [c for c in self.sight.containers.values() if c.run in own]
+
+        def find() -> Container | None:
+            port = port_here(url)
+            return None if port is None else who_listens(port, containers)
+
+        try:
+            found = await asyncio.wait_for(asyncio.to_thread(find), LISTENER_TIME)
+        except TimeoutError:
+            log.warning("restart: it is not known in time who listens at %s", url)
+            return None
+        return None if found is None else own[found.run]
 
     async def output(
         self, spec: InstanceSpec, lines: int, since: float

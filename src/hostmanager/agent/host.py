@@ -403,7 +403,10 @@ class Host:
         self.unheard.append((time.time(), text))
 
     async def _router(self) -> str | None:
-        return None
+        """The instance that runs the router of the site, if one does."""
+        every = (life.spec for life in self.snapshot.values())
+        specs = [spec for spec in every if spec.service is not None]
+        return await self.dockers.runs_router(self.settings.router, specs) if specs else None
 
     def now(self) -> Moment:
         """The present."""

@@ -55,6 +55,7 @@ class Settings:
         compose_files: The compose files to manage, as they were given.
         compose_bin: The compose command to use; None: the one that is found.
         service_prefix: What goes before an instance-id in a compose service's name.
+        router: Where the router is: the address of its web socket.
         site_key: Digest of address and site config: no two managers of one run at a time, either.
     """
 
@@ -73,6 +74,7 @@ class Settings:
     compose_bin: Path | None = None
     service_prefix: str = "ocs-"
     site_key: str = ""
+    router: str = ""
 
 
 class HelpFormatter(argparse.RawDescriptionHelpFormatter):

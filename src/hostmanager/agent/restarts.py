@@ -116,6 +116,7 @@ class Restarts:
         self._router = router
         self._say = say
         self._being_kept: set[str] = set()  # on their way to the disk, and not begun before
+        self.last = ""  # the instance that waits for the others, since it runs the router
         self._changed = asyncio.Event()
         self._last: asyncio.Task[None] | None = None
         self._snapshot.listen(self._noticed)
@@ -180,6 +181,7 @@ class Restarts:
         if self._last is None or self._last.done():
             others = [i for i in chosen if i != instance_id]
             self._being_kept.add(instance_id)  # what is on the disk stays until it has begun
+            self.last = instance_id
             self._last = asyncio.ensure_future(self._restart_router(instance_id, others))
 
     async def _restart_router(self, instance_id: str, others: list[str]) -> None:
@@ -192,6 +194,7 @@ class Restarts:
             await asyncio.sleep(ROUTER_NOTICE)
         finally:
             self._being_kept.discard(instance_id)
+            self.last = ""
         self._begin(instance_id)
 
     # --- what comes of it -----------------------------------------------------------------------

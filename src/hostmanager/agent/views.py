@@ -70,6 +70,9 @@ def service_state(host: Host, life: Life, now: Moment) -> dict[str, Any]:
     """Show an instance that is a compose service."""
     shown = child_state(life, now, None)
     shown["container"] = host.dockers.container(life.spec)
+    if life.spec.instance_id == host.restarts.last:
+        shown["restarting"] = True
+        shown["message"] = _sentences("It runs the router: it is restarted last.", shown["message"])
     return shown
 
 

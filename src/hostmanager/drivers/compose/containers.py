@@ -58,6 +58,8 @@ class Container:
         health: ``healthy``, ``unhealthy``, ``starting``; None without a health check.
         health_said: What the latest health check wrote.
         error: Why the engine could not start it, if that is so.
+        ports: The ports of this machine that it has published.
+        host_network: Whether it has the network of this machine.
         vague: Whether this is only what the engine's list says of it.
     """
 
@@ -82,6 +84,8 @@ class Container:
     health: str | None = None
     health_said: str = ""
     error: str = ""
+    ports: frozenset[int] = frozenset()
+    host_network: bool = False
     vague: bool = False
 
     @property
@@ -152,6 +156,8 @@ def container_of(inspected: Mapping[str, Any]) -> Container | None:
         health=health.get("Status") if health.get("Status") not in ("", "none") else None,
         health_said=_last_said(health),
         error=str(state.get("Error") or ""),
+        ports=_published(inspected.get("NetworkSettings")),
+        host_network=_mode(inspected.get("HostConfig")) == "host",
     )
 
 
@@ -245,6 +251,19 @@ def _digest(labels: Mapping[str, str]) -> str:
     """Compose's digest; that of version 1 can be compared with nothing."""
     old = str(labels.get(VERSION)).startswith("1.")
     return "" if old else str(labels.get(DIGEST) or "")
+
+
+def _mode(host_config: Any) -> str:
+    return str(host_config.get("NetworkMode")) if isinstance(host_config, Mapping) else ""
+
+
+def _published(settings: Any) -> frozenset[int]:
+    """The ports of the machine that lead to a container; whatever else is said there is none."""
+    ports = settings.get("Ports") if isinstance(settings, Mapping) else None
+    bindings = ports.values() if isinstance(ports, Mapping) else ()
+    each = [b for some in bindings if isinstance(some, list) for b in some]
+    texts = [str(b.get("HostPort")) for b in each if isinstance(b, Mapping)]
+    return frozenset(int(text) for text in texts if text.isdecimal())
 
 
 def _number(text: Any) -> int:
