@@ -40,7 +40,7 @@ async def made(sight):
     drivers = []
 
     def make(up=None):
-        async def does_nothing(_service):
+        async def does_nothing(_service, *_args):
             return Done(0, "", "")
 
         drivers.append(ComposeDriver(sight, up or does_nothing, lambda *_: None))
@@ -53,7 +53,7 @@ async def made(sight):
 
 
 async def test_a_launch_that_raises_is_a_failed_launch(fake, sight, made):
-    async def up(_service):
+    async def up(_service, *_args):
         raise Fault("never foreseen")
 
     driver, hearer = made(up), Hearer()
