@@ -7,7 +7,6 @@ docstrings of the operations are shown to operators by their clients.
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
-from functools import wraps
 from typing import Any
 
 from ocs import ocs_agent
@@ -17,9 +16,10 @@ from twisted.internet.defer import Deferred, succeed
 from hostmanager.agent import record
 from hostmanager.agent.access import READING
 from hostmanager.agent.connection import RouterSession
-from hostmanager.agent.embedded import Embedded, EmbeddingError
+from hostmanager.agent.embedded import Embedded
 from hostmanager.agent.history import answer as answer_history
 from hostmanager.agent.host import Answer, Before, Host, NotRunningError
+from hostmanager.agent.operation import Result, as_deferred, operation, say
 from hostmanager.agent.tail import answer_output
 from hostmanager.agent.views import SessionData, session_data
 from hostmanager.core.requests import RequestError
@@ -33,49 +33,9 @@ ASKING_TIME = 2.0
 BEGINNING = 5.0
 """Seconds that an `update` waits for a manager process that is reading its site config."""
 
-MESSAGES_KEPT = 200
-"""A browser gets all messages of a session each second."""
-
 NOT_RUNNING = (
     "The manager process is not running, so nothing was done. Start it first (manager.start())."
 )
-
-Result = tuple[bool, str]
-Work = Callable[["HostManager", Any, dict[str, Any]], Coroutine[Any, Any, Result]]
-Operation = Callable[..., "Deferred[Result]"]
-
-
-def as_deferred(coroutine: Coroutine[Any, Any, Result]) -> "Deferred[Result]":
-    """Run a coroutine on the loop; Twisted is told of its end."""
-    return Deferred.fromFuture(asyncio.ensure_future(coroutine))
-
-
-def operation(*, noted: bool = True) -> Callable[[Work], Operation]:
-    """Make an operation of OCS from a coroutine method.
-
-    OCS has screened the parameters; whoever else calls it may give any, or none.
-
-    Args:
-        noted: Whether the journal says that it was asked for, and what came of it.
-    """
-
-    def deco(work: Work) -> Operation:
-        @wraps(work)
-        def called(self: "HostManager", session: Any, params: Any = None) -> "Deferred[Result]":
-            try:
-                screens = called._ocs_prescreen  # type: ignore[attr-defined] # by @ocs_agent.param
-                given = ocs_agent.ParamHandler(params).batch(screens)
-                self.prepare(work.__name__)
-            except (ocs_agent.ParamError, EmbeddingError, NotRunningError) as error:
-                return succeed((False, str(error)))
-            answer = work(self, session, given)
-            return as_deferred(
-                self.note(work.__name__, session, given, answer) if noted else answer
-            )
-
-        return called
-
-    return deco
 
 
 class HostManager:
@@ -142,12 +102,7 @@ class HostManager:
             agent.queued |= {"update", "restart", "history", "output"}
 
     def prepare(self, name: str) -> None:
-        """Make ready for an operation.
-
-        Raises:
-            EmbeddingError: The manager cannot be run by this program.
-            NotRunningError: It has not been started yet.
-        """
+        """Make ready for an operation; see `Operator`."""
         if name == "manager":
             if self._host is None:
                 self._set_up()
@@ -507,9 +462,3 @@ class HostManager:
 
 def _stop_reactor_soon() -> None:
     reactor.callLater(ANSWER_TIME, reactor.stop)
-
-
-def say(session: Any, text: str) -> None:
-    """Put a message into a session; the latest are kept."""
-    session.add_message(text)
-    del session.messages[:-MESSAGES_KEPT]
