@@ -2,8 +2,11 @@
 
 import asyncio
 import os
+import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -175,3 +178,40 @@ def test_of_an_environment_without_end_a_part_is_read():
         process.kill()
         process.wait()
     assert proc.read(process.pid, "environ") is None
+
+
+@pytest.fixture
+def set_uid_program() -> Iterator[str]:
+    """A program of ours that everybody can start, as `su` is."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        program = Path(folder, "sleep")
+        shutil.copy("/bin/sleep", program)
+        program.chmod(0o4755)
+        yield str(program)
+
+
+@needs_root
+async def test_a_set_uid_program_that_a_stranger_starts_is_his(
+    host: Host, as_stranger, set_uid_program
+):
+    """It has our effective uid, and an environment and limits of his choice."""
+    pid = await host.launch("a", *SLEEP)
+    mark = {marks.VARIABLE: f"{host.owner.identity.key}/a/abc/{marks.now_ticks()}/Any"}
+    stamp = await asyncio.to_thread(stamps.read, pid)
+    code = "import os, resource, sys; n = int(sys.argv[1]); l = int(sys.argv[2])\n"
+    code += (
+        "resource.setrlimit(l, (n, resource.getrlimit(l)[1])); os.execv(sys.argv[3], sys.argv[3:])"
+    )
+    argv = ["/usr/bin/python3", "-c", code, str(int(stamp or 0)), str(stamps.LIMIT)]
+    process = await asyncio.to_thread(as_stranger, [*argv, set_uid_program, "1000"], mark)
+    words = f"{set_uid_program}\0001000\0".encode()
+    said = Path(f"/proc/{process.pid}/cmdline")
+    await until(lambda: said.read_bytes() == words, "the program")
+    if await asyncio.to_thread(proc.owner, process.pid) != os.geteuid():
+        pytest.skip("set-uid programs have no effect here (mounted nosuid)")
+    surveyed = await asyncio.to_thread(host.owner.survey)
+    assert [(found.pid, found.others) for found in surveyed.values()] == [(pid, ())]
+    os.kill(pid, 9)
+    assert await host.next("a") == Ended(ExitStatus(signal=9))
+    assert process.poll() is None

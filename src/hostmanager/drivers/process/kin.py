@@ -6,7 +6,6 @@ counts in whoever holds it.
 """
 
 import errno
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -90,7 +89,7 @@ class Kin:
             return False
         ours = (
             (self.leader is not None and session(pid) == self.leader and not self._is_reused())
-            or (self._is_stamped(pid) and proc.owner(pid) == os.geteuid())
+            or (self._is_stamped(pid) and proc.is_ours(pid))
             or self.owner.is_marked(pid, self.instance_id)
         )
         return ours and not is_zombie(pid)

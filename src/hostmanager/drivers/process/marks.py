@@ -139,7 +139,7 @@ def look_at(pid: int, owns: Callable[[Mark], bool]) -> Marked | None:
     a disk that never answers.
     """
     mark = read(pid) if proc.owner(pid) == os.geteuid() else None
-    if mark is None or not owns(mark):
+    if mark is None or not owns(mark) or not proc.is_ours(pid):
         return None
     return described(pid, mark)
 

@@ -58,14 +58,29 @@ def stat(pid: int) -> list[bytes] | None:
 
 
 def owner(pid: int) -> int | None:
-    """The user that a process runs as; None when it is gone.
+    """The user that a process runs as (its effective uid); None when it is gone.
 
-    Of one that may not be dumped (after `setuid`, say) it is root.
+    Enough to leave out all others at little cost. Who has it may still be somebody else's, see
+    `is_ours`.
     """
     try:
         return os.stat(f"/proc/{pid}").st_uid  # noqa: PTH116 - many of them, at the start
     except OSError:
         return None
+
+
+def is_ours(pid: int) -> bool:
+    """Whether a process is of our user and of nobody else.
+
+    Any user can start a set-uid program of ours (`su`, for root), with an environment and limits
+    of his choice: it has our effective uid, and his real one.
+
+    Raises:
+        OSError: It could not be seen, whatever it is (no file descriptors left, say).
+    """
+    _, _, rest = (read(pid, "status", 4096) or b"").partition(b"\nUid:\t")
+    uids = rest.partition(b"\n")[0].split()
+    return len(uids) == 4 and all(parse_number(uid) == os.geteuid() for uid in uids)
 
 
 def start_ticks(pid: int) -> int | None:
