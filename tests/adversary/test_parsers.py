@@ -433,6 +433,7 @@ STATE = st.fixed_dictionaries(
 
 
 @given(LABELS, STATE, st.text(max_size=20) | NUMBERS.map(lambda n: f"Exited ({n}) 3 hours ago"))
+@example({containers.PROJECT: "p", containers.SERVICE: "s"}, {}, f"Exited ({DIGITS}) 3 hours ago")
 @examples(250)
 def test_a_container_of_anybody(labels, state, status):
     """Whoever may start containers chooses labels and names; the engine's own fields are its."""

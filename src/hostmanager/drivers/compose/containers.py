@@ -195,7 +195,7 @@ def container_listed(listed: Mapping[str, Any], known: Container | None) -> Cont
         pid=same.pid if same and status in ALIVE else 0,
         started=same.started if same else "",
         since=same.since if same else float(listed.get("Created") or 0),
-        exit_code=int(code[1]) if code else 0,
+        exit_code=(parse_number(code[1]) or 0) if code else 0,
         health=health[1] if health else None,
         vague=True,
     )
