@@ -3,6 +3,8 @@
 import json
 import re
 import signal
+import sqlite3
+from contextlib import closing
 
 import pytest
 
@@ -104,6 +106,23 @@ def test_history_of_an_agent_that_is_no_more_is_there(place):
     done = place.run("history", "fake2")
     assert done.code == 0
     assert "exited with code 0" in done.out
+
+
+def test_history_of_any_size_comes_whole(place):
+    place.write(daq1=[instance("fake1", manage="down")])
+    place.start("daq1")
+    total, data = 3000, json.dumps({"lines": ["x" * 3900]})
+    journal = place.site.folder / "state-daq1" / "journal.sqlite"
+    wait_for(lambda: place.run("history").out, 20, "the journal to be there")
+    with closing(sqlite3.connect(journal, timeout=60)) as base, base:
+        base.executemany(
+            "INSERT INTO entries (time, kind, instance_id, text, data) VALUES (?, ?, ?, ?, ?)",
+            [(float(n), "output", "fake1", str(n), data) for n in range(total)],
+        )
+    done = place.run("history", "fake1", "--kind", "output", "-n", "5000", "--json")
+    assert (done.code, done.err) == (0, "")
+    assert [entry["text"] for entry in done.json["entries"]] == [str(n) for n in range(total)]
+    assert {len(entry["data"]["lines"][0]) for entry in done.json["entries"]} == {3900}
 
 
 # --- diff and reload ---------------------------------------------------------------------------
