@@ -245,25 +245,32 @@ class HostManager:
 
             client.update(reload_config=True)
         """
-        with suppress(TimeoutError):  # a disk that hangs; what is so then is said below
-            await asyncio.wait_for(self._begun.wait(), BEGINNING)
+        await self._wait_begun()
         try:
             answer = await self.host.update(params["requests"], params["reload_config"])
         except RequestError as error:
             self.host.say(f"Refused: {error}")
             return False, str(error)
         except NotRunningError:
-            if not self._begun.is_set():
-                return False, (
-                    f"The manager process has been reading the site config for {BEGINNING:g} s and "
-                    "more (a slow plugin, or a slow disk), so nothing was done. Ask again soon."
-                )
-            return False, NOT_RUNNING
+            return False, self._why_not_running()
         if answer.lines:
             self.host.say(f"Told: {answer.brief}")
         not_kept = await self.host.wanted.kept()
         session.data = {"not_kept": not_kept}
         return answer.ok, " ".join(filter(None, (answer.text, not_kept)))
+
+    async def _wait_begun(self) -> None:
+        """Wait for a manager process that is reading its site config; not for ever."""
+        with suppress(TimeoutError):  # a disk that hangs
+            await asyncio.wait_for(self._begun.wait(), BEGINNING)
+
+    def _why_not_running(self) -> str:
+        if self._begun.is_set():
+            return NOT_RUNNING
+        return (
+            f"The manager process has been reading the site config for {BEGINNING:g} s and more "
+            "(a slow plugin, or a slow disk), so nothing was done. Ask again soon."
+        )
 
     # --- restart ----------------------------------------------------------------------------
 
@@ -298,16 +305,16 @@ class HostManager:
 
             client.restart(instances=['fake1', 'acu1'])
         """
+        await self._wait_begun()
         try:
             outcome = await self.host.restart(params["instances"])
         except RequestError as error:
             self.host.say(f"Refused: {error}")
             return False, str(error)
         except NotRunningError:
-            return False, NOT_RUNNING
-        not_kept = await self.host.wanted.kept()
-        session.data = {**outcome.as_data(), "not_kept": not_kept}
-        return not outcome.refused, " ".join(filter(None, (*outcome.lines, not_kept)))
+            return False, self._why_not_running()
+        session.data = outcome.as_data()
+        return not outcome.refused, " ".join(outcome.lines)
 
     # --- history ----------------------------------------------------------------------------
 
