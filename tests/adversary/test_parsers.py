@@ -253,6 +253,7 @@ TARGETS = st.fixed_dictionaries(
         "targets": st.dictionaries(TEXTS, st.sampled_from(["up", "down", "passive", "x"])) | JSON,
         "ended": JSON,
         "stopped": JSON,
+        "restarts": JSON,
     },
 )
 
@@ -285,6 +286,7 @@ def test_what_operators_said(folder, content):
     wanted = Wanted(path, Clock())
     for target in wanted.recall().values():
         assert target in ("up", "down")
+    assert all(isinstance(run, str) for run in wanted.restarts.values())
     wanted.close()
 
 
