@@ -209,6 +209,23 @@ def test_a_link_to_what_is_gone_is_made_anew(tmp_path):
     assert (tmp_path / ADDRESS).resolve() == other
 
 
+def test_a_site_config_that_is_a_link_has_one_folder_wherever_it_leads(tmp_path):
+    """Releases: /etc/ocs/site.yaml leads to another path with each, and back."""
+
+    def of(site: str, path: str) -> Path:
+        return state_folder(None, ADDRESS, site, {"STATE_DIRECTORY": str(tmp_path)}, path)
+
+    first = of(SITE, "/etc/ocs/site.yaml")
+    (first / "wanted.json").write_text("{}")
+    second = of(OTHER, "/etc/ocs/site.yaml")
+    assert second != first
+    assert (second / "wanted.json").exists()
+    assert not first.exists()
+    assert (tmp_path / ADDRESS).resolve() == second
+    assert (of(SITE, "/etc/ocs/site.yaml") / "wanted.json").exists()
+    assert not (of(OTHER, "/another/site.yaml") / "wanted.json").exists()
+
+
 @needs_root
 def test_another_user_who_takes_the_place_in_tmp_stops_nobody(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))

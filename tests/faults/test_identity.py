@@ -14,6 +14,7 @@ import pytest
 from tests.faults.test_adoption import all_up, leaders, wait_noted
 from tests.support.clients import children, client
 from tests.support.managers import Manager
+from tests.support.processes import processes
 from tests.support.sites import instance
 from tests.support.waiting import wait_for
 
@@ -159,3 +160,9 @@ def test_agents_are_known_after_their_folder_was_lost(site, start, runtime):
         kill(manager)
         manager = start()
         assert leaders(site) == before
+
+    def one_scribe() -> bool:
+        return [process.kind for process in processes(site)].count("scribe") == 1
+
+    # One whose folder was lost looks for it every 10 s.
+    wait_for(one_scribe, 60, "the scribes of lost folders to end", lambda: processes(site))

@@ -96,7 +96,7 @@ def make_settings(args: argparse.Namespace, site: SiteFile) -> tuple[Settings, l
     binary = compose_bin(args, working_dir)
     ours = site_key(args, Path(site.path))
     address = f"{args.address_root}.{args.instance_id}"
-    state = state_folder(args.state_dir, address, ours, os.environ)
+    state = state_folder(args.state_dir, address, ours, os.environ, str(Path(site.path).absolute()))
     output_dir, remark = output_folder(args.log_dir, working_dir, state)
     remarks += [remark] if remark else []
     remarks += [*passing_remarks(state, os.environ), *access_remarks(args)]

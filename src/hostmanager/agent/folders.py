@@ -5,6 +5,7 @@ public place is not used.
 """
 
 import fcntl
+import glob
 import logging
 import os
 import stat
@@ -14,6 +15,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from hostmanager.util.files import open_own
 from hostmanager.util.names import LONGEST, encode
 from hostmanager.util.trust import log_dir_problem, log_dir_remark, others_who_may_write
 
@@ -29,6 +31,9 @@ PAUSE = 0.02
 PASSING = ("RUNTIME_DIRECTORY", "XDG_RUNTIME_DIR")
 """Variables that name folders which do not outlive a reboot, or even a log-in."""
 
+SITE_PATH = "site"
+"""File that holds the path by which the site config was given."""
+
 OWN = ".local/state/hostmanager"
 """In the home directory: where state folders go if somebody else has taken the place in /tmp."""
 
@@ -37,7 +42,13 @@ class FolderError(Exception):
     """A folder cannot be used; the text names it and says why."""
 
 
-def state_folder(asked: str | None, address: str, site: str, environ: Mapping[str, str]) -> Path:
+def state_folder(
+    asked: str | None,
+    address: str,
+    site: str,
+    environ: Mapping[str, str],
+    site_file: str | None = None,
+) -> Path:
     """Find or make the state folder of a manager.
 
     Args:
@@ -46,6 +57,8 @@ def state_folder(asked: str | None, address: str, site: str, environ: Mapping[st
         site: Digest of that and of the real path of the site config: two sites on one machine
             may use the same address.
         environ: For systemd's and the desktop's run-time folders.
+        site_file: The path by which the site config was given: a symbolic link, perhaps, that
+            led to another real path before.
 
     Raises:
         FolderError: It cannot be made, or belongs to somebody else.
@@ -55,36 +68,72 @@ def state_folder(asked: str | None, address: str, site: str, environ: Mapping[st
         if problem:
             raise FolderError(problem)
         return _private(Path(asked))
-    parent, name = _parent(environ), encode(address)
-    new = parent / f"{name[:LONGEST]}@{site[:8]}"
-    # The version before knows no address that has to be written otherwise.
-    return _private(_migrated(parent / address, new) if address == name[:LONGEST] else new)
+    parent, name = _parent(environ), encode(address)[:LONGEST]
+    new = parent / f"{name}@{site[:8]}"
+    # Renamed if there is one: of another release, or of the version before, which knows no
+    # address that has to be written otherwise.
+    before = [_of_path(parent, name, site_file), parent / address if address == name else None]
+    for old in filter(None, before):
+        try:
+            _take_over(old, new)
+        except OSError as error:
+            log.warning("%s cannot be renamed (%s); it is used as it is", old, error.strerror)
+            return _private(old)
+    state = _private(new)
+    if address == name:
+        _link(parent / address, new)
+    _note_path(state, site_file)
+    return state
 
 
-def _migrated(old: Path, new: Path) -> Path:
-    """Give the folder that the version before has made its new name.
+def _take_over(old: Path, new: Path) -> None:
+    """Give a folder of ours its new name, unless there is one of that name.
 
-    Whatever is open in it stays open: locks, pipes, the journal. A symbolic link of the old name
-    stays, so that the version before finds what it needs if it is installed again.
+    Whatever is open in it stays open: locks, pipes, the journal.
     """
     until = time.monotonic() + PATIENCE
-    try:
-        while not new.exists() and _is_old(old) and not _rename(old, new):
-            if time.monotonic() > until:
-                raise FolderError(
-                    f"A host manager of the version before runs with the state folder {old}. "
-                    "Stop that one first; `hostmanager die --disown` leaves its agents running."
-                )
-            time.sleep(PAUSE)
-    except OSError as error:
-        log.warning("%s cannot be renamed (%s); it is used as it is", old, error.strerror)
-        return old
-    with suppress(OSError):  # somebody else's; and for another version only
+    while not new.exists() and _is_old(old) and not _rename(old, new):
+        if time.monotonic() > until:
+            raise FolderError(
+                f"A host manager of the version before runs with the state folder {old}. "
+                "Stop that one first; `hostmanager die --disown` leaves its agents running."
+            )
+        time.sleep(PAUSE)
+
+
+def _link(old: Path, new: Path) -> None:
+    """Have the version before find what it needs, if it is installed again."""
+    with suppress(OSError):  # somebody else's
         if old.is_symlink() and not old.exists():
             old.unlink()
-        new.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         old.symlink_to(new.name)
-    return new
+
+
+def _of_path(parent: Path, name: str, site_file: str | None) -> Path | None:
+    """The one folder of this address whose site config was given by this path."""
+    found = [
+        folder
+        for folder in parent.glob(f"{glob.escape(name)}@*")
+        if site_file and not folder.is_symlink() and _path_of(folder) == site_file
+    ]
+    return found[0] if len(found) == 1 else None
+
+
+def _path_of(folder: Path) -> str | None:
+    try:
+        fd = open_own(os.fspath(folder / SITE_PATH), os.O_RDONLY)
+    except OSError:
+        return None
+    with os.fdopen(fd, "rb") as file:
+        return os.fsdecode(file.read(8192))
+
+
+def _note_path(folder: Path, site_file: str | None) -> None:
+    if site_file is None or _path_of(folder) == site_file:
+        return
+    with suppress(OSError):  # a full disk: a comfort less
+        (folder / SITE_PATH).unlink(missing_ok=True)
+        (folder / SITE_PATH).write_bytes(os.fsencode(site_file))
 
 
 def _is_old(path: Path) -> bool:
