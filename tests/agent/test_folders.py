@@ -15,6 +15,7 @@ from hostmanager.agent.folders import (
     FolderError,
     output_folder,
     passing_remarks,
+    root_remarks,
     state_folder,
 )
 
@@ -248,3 +249,17 @@ def test_another_user_who_takes_the_place_in_tmp_stops_nobody(tmp_path, monkeypa
 def test_it_is_said_when_targets_do_not_outlive_a_reboot(state, lasts):
     remarks = passing_remarks(Path(state), {"XDG_RUNTIME_DIR": "/x/run"})
     assert ([] if lasts else [True]) == ["does not outlive a reboot" in text for text in remarks]
+
+
+@needs_root
+def test_root_is_warned_of_what_another_user_may_change_and_it_would_run(tmp_path):
+    file, missing = tmp_path / "site.yaml", tmp_path / "compose.yaml"
+    file.touch()
+    assert root_remarks({"the site config": file, "the compose file": missing}) == []
+    os.chown(file, STRANGER, STRANGER)
+    (remark,) = root_remarks({"the site config": file, "the working directory": tmp_path})
+    assert remark == (
+        f"the site config {file} decides what root runs here, and {file} belongs to another user "
+        f"(uid {STRANGER}); give it and the directories above it to root, or run the manager as "
+        "another user"
+    )

@@ -11,7 +11,7 @@ from random import Random
 
 from hostmanager.agent import record
 from hostmanager.agent.compose_side import ComposeSide
-from hostmanager.agent.folders import output_folder, passing_remarks, state_folder
+from hostmanager.agent.folders import output_folder, passing_remarks, root_remarks, state_folder
 from hostmanager.agent.host import Host
 from hostmanager.agent.launching import NOT_INHERITED, Launching
 from hostmanager.agent.loop import LoopClock
@@ -100,6 +100,9 @@ def make_settings(args: argparse.Namespace, site: SiteFile) -> tuple[Settings, l
     output_dir, remark = output_folder(args.log_dir, working_dir, state)
     remarks += [remark] if remark else []
     remarks += [*passing_remarks(state, os.environ), *access_remarks(args)]
+    decisive = {"the working directory": working_dir, "the site config": Path(site.path)}
+    compose = {f"the compose file {name}, at": working_dir / name for name in files}
+    remarks += root_remarks({**decisive, **compose})
     settings = Settings(
         site_file=Path(site.path),
         host=site.host,

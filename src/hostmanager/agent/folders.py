@@ -255,6 +255,25 @@ def output_folder(log_dir: str | None, working_dir: Path, state: Path) -> tuple[
     return folder, remark and f"the log-dir {folder} {remark}"
 
 
+def root_remarks(paths: Mapping[str, Path]) -> list[str]:
+    """What another user may change of that which decides what root runs.
+
+    Args:
+        paths: What it is, for people, and where.
+    """
+    if os.geteuid() != 0:
+        return []
+    found = []
+    for what, path in paths.items():
+        with suppress(OSError):  # not there yet: nobody's
+            if others := others_who_may_write(path.absolute(), 0):
+                found.append(
+                    f"{what} {path} decides what root runs here, and {others}; give it and the "
+                    "directories above it to root, or run the manager as another user"
+                )
+    return found
+
+
 def _gives_away(folder: Path) -> str | None:
     """Whether what we make there belongs to somebody else (some network file systems do that)."""
     with suppress(OSError), tempfile.TemporaryFile(dir=folder) as file:
