@@ -86,6 +86,16 @@ def test_all_lines_can_be_had_page_by_page_over_rotated_and_compressed_files(roo
     assert count == 8
 
 
+def test_pages_miss_nothing_of_a_compressed_file_that_is_larger_than_a_page(room, monkeypatch):
+    room.limited(50_000, 20)
+    room.run("a", NUMBERED, 5000, 5e6, 101)
+    wait_for(lambda: len(list(room.files.glob("a.out.*.gz"))) > 7, PACKED)
+    monkeypatch.setattr(reading, "BUDGET", 15_000)
+    found, count = pages(room, 10_000)
+    assert numbers("\n".join(found).encode()) == list(range(5000))
+    assert count > 20
+
+
 def test_what_is_too_much_for_one_answer_is_had_in_several(room, monkeypatch):
     monkeypatch.setattr(reading, "BUDGET", 100_000)
     room.scribe.ensure()

@@ -49,7 +49,7 @@ def wait_seconds(timeout: Any) -> float | None:
     return min(timeout, LONGEST_WAIT)
 
 
-SESSIONS_KEPT = 32
+SESSIONS_KEPT = 16
 SESSION_KEPT = 60.0
 """So many ended sessions are kept, for so many seconds, for the clients that started them."""
 

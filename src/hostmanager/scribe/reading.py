@@ -310,9 +310,12 @@ def _backwards(file: _File, floor: int, ceiling: int | None) -> Iterator[_Piece]
 def _unpacked(file: _File, floor: int, ceiling: int | None) -> Iterator[_Piece]:
     """The same of a compressed file, which can only be read from its beginning."""
     unpacker = zlib.decompressobj(_GZIP)
-    tail, at = bytearray(), 0  # the last BUDGET bytes, and where they begin
+    tail, at = bytearray(), 0  # the last BUDGET bytes before the ceiling, and where they begin
     while not unpacker.eof and (block := unpacker.unconsumed_tail or file.file.read(_BLOCK)):
-        tail += unpacker.decompress(block, BUDGET)
+        room = BUDGET if ceiling is None else min(BUDGET, ceiling - at - len(tail))
+        if room <= 0:
+            break
+        tail += unpacker.decompress(block, room)
         excess = len(tail) - BUDGET
         if excess > 0:
             del tail[:excess]
