@@ -26,6 +26,7 @@ from hostmanager.drivers.process import Ownership, ProcessDriver, Scribed, ident
 from hostmanager.journal import Journal
 from hostmanager.scribe.client import Scribe
 from hostmanager.site import SiteFile
+from hostmanager.util.secret import Environment
 
 JOURNAL_TIME = 2.0
 """Seconds that the end may wait for the journal to be written."""
@@ -67,7 +68,7 @@ def _dockers(settings: Settings, say: Callable[[str, str], None]) -> ComposeSide
         settings.service_prefix,
         binary=settings.compose_bin,
         cwd=settings.working_dir,
-        environ={k: v for k, v in os.environ.items() if k not in NOT_INHERITED},
+        environ=Environment({k: v for k, v in os.environ.items() if k not in NOT_INHERITED}),
         say=say,
     )
 

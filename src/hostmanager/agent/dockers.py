@@ -24,6 +24,7 @@ from hostmanager.drivers.compose.driver import ComposeDriver
 from hostmanager.drivers.compose.engine import Engine, EngineError, find_endpoint
 from hostmanager.drivers.compose.listeners import port_here, who_listens
 from hostmanager.drivers.compose.sight import Sight
+from hostmanager.util.secret import Environment
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +77,7 @@ class Dockers:
         self.paths = tuple(paths)
         self.prefix = prefix
         self._cwd = cwd
-        self._environ = dict(environ)
+        self._environ = Environment(environ)
         self._say = say
         self._projects: frozenset[str] = frozenset()
         self.changed: Callable[[], None] = lambda: None

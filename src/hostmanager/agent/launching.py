@@ -8,6 +8,7 @@ from hostmanager.agent.options import Settings
 from hostmanager.core.model import InstanceSpec
 from hostmanager.drivers.process import Command
 from hostmanager.scribe import names
+from hostmanager.util.secret import Environment
 
 NOT_INHERITED = frozenset(
     # Between systemd and the manager alone: an agent that spoke there would be mistaken for it.
@@ -21,7 +22,7 @@ class Launching:
 
     def __init__(self, settings: Settings, environ: Mapping[str, str]) -> None:
         self._settings = settings
-        self._env = {k: v for k, v in environ.items() if k not in NOT_INHERITED}
+        self._env = Environment({k: v for k, v in environ.items() if k not in NOT_INHERITED})
         # What an agent printed last has to be in its file when it dies.
         self._env.setdefault("PYTHONUNBUFFERED", "1")
 

@@ -39,6 +39,7 @@ from hostmanager.site import (
     with_known_classes,
 )
 from hostmanager.util.names import encode
+from hostmanager.util.secret import Secret
 
 log = logging.getLogger("hostmanager")
 
@@ -76,6 +77,8 @@ def main(args: Sequence[str] | None = None, prog: str | None = None) -> None:
         raise SystemExit(EXIT_USAGE) from None
     try:
         namespace, site = effective_args(make_parser(prog), argv, os.environ, read=load_settled)
+        if isinstance(namespace.access_policy, str):  # passwords may be in it
+            namespace.access_policy = Secret(namespace.access_policy)
         if namespace.quiet:
             _be_quiet()
         settings, remarks = make_settings(namespace, site)

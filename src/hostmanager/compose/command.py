@@ -10,11 +10,13 @@ import os
 import re
 import shutil
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from hostmanager.util.secret import Environment
 
 AT_ONCE = 4
 """Commands that begin at a time."""
@@ -27,6 +29,11 @@ VERSION_TIME = 20.0
 
 DYING_TIME = 3.0
 """Seconds that a command has to end itself, with what it began, before it is killed."""
+
+MAX_OUTPUT_BYTES = 4 * 1024 * 1024
+"""Bytes that a compose command may print."""
+
+_CHUNK = 64 * 1024
 
 KEPT = 64 * 1024
 """Bytes of its messages that are kept, from the end: a pull writes many."""
@@ -102,7 +109,7 @@ class Compose:
     ) -> None:
         self.argv = tuple(argv)
         self.version = version
-        self.environ = dict(environ)
+        self.environ = Environment(environ)
         self.cwd = cwd
         self.runs = 0
         self._slots = asyncio.Semaphore(AT_ONCE)
@@ -138,7 +145,7 @@ class Compose:
         where = () if file is None else ("-f", os.fspath(file))
         quiet = () if file is None or self.old else ("--ansi", "never")
         argv = (*self.argv, *quiet, *where, *args)
-        environ = {**self.environ, **(more or {})}
+        environ = Environment({**self.environ, **(more or {})})
         task: asyncio.Task[Done] | None = None
         try:
             async with self._slots:
@@ -217,7 +224,7 @@ async def execute(
     ended = False
     try:
         async with asyncio.timeout(limit):
-            out, err = await process.communicate(feed)
+            out, err = await _communicate(process, feed)
             ended = True
     except TimeoutError:
         name = " ".join(a for a in argv[1:] if not a.startswith("-"))
@@ -227,7 +234,44 @@ async def execute(
     finally:
         if not ended:
             await _at_its_end(asyncio.ensure_future(_end(process)))
-    return Done(process.returncode or 0, _readable(out), _readable(err[-KEPT:]))
+    if len(out) > MAX_OUTPUT_BYTES:
+        name = Path(argv[0]).name
+        raise ComposeError(
+            f"`{name}` printed more than {MAX_OUTPUT_BYTES:,} bytes; that much is not read."
+        )
+    return Done(process.returncode or 0, _readable(out), _readable(err))
+
+
+async def _communicate(
+    process: asyncio.subprocess.Process, feed: bytes | None
+) -> tuple[bytes, bytes]:
+    """Feed a program and read it to its end; keeps the begin of its output, the end of its errors.
+
+    `Process.communicate` keeps everything, however much that is.
+    """
+
+    async def write() -> None:
+        if process.stdin is not None:
+            with suppress(BrokenPipeError, ConnectionResetError):
+                process.stdin.write(feed or b"")
+                await process.stdin.drain()
+            process.stdin.close()
+
+    async def read(stream: asyncio.StreamReader, keep: Callable[[bytes], bytes]) -> bytes:
+        kept = b""
+        while chunk := await stream.read(_CHUNK):
+            kept = keep(kept + chunk)
+        return kept
+
+    assert process.stdout is not None
+    assert process.stderr is not None
+    out, err, _ = await asyncio.gather(
+        read(process.stdout, lambda data: data[: MAX_OUTPUT_BYTES + 1]),
+        read(process.stderr, lambda data: data[-KEPT:]),
+        write(),
+    )
+    await process.wait()
+    return out, err
 
 
 async def _start(
@@ -239,7 +283,7 @@ async def _start(
             stdin=asyncio.subprocess.PIPE if fed else asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            env=dict(environ),
+            env=dict(environ),  # uvloop takes no other type
             cwd=cwd,
             start_new_session=True,
         )

@@ -24,6 +24,7 @@ from hostmanager.scribe import locks, names
 from hostmanager.scribe.settings import MAX_BYTES, MAX_FILES, Settings
 from hostmanager.util.files import move_aside, open_fifo, open_or_replace
 from hostmanager.util.numbers import parse_number
+from hostmanager.util.secret import Environment
 
 _OUTER = frozenset({"OCS_HOSTMANAGER", "OCS_HOSTMANAGER_IDENTITY"})
 """In the environment of a manager that is itself an agent of another one. A scribe that had them
@@ -235,7 +236,7 @@ class Scribe:
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     stderr=log,
-                    env={k: v for k, v in os.environ.items() if k not in _OUTER},
+                    env=Environment({k: v for k, v in os.environ.items() if k not in _OUTER}),
                     cwd=self._state,
                     start_new_session=True,
                 )

@@ -23,6 +23,7 @@ from typing import Any
 
 from hostmanager.site.check import MANAGER_CLASS
 from hostmanager.site.classes import TOLD_CHARACTERS, probe_command
+from hostmanager.util.secret import Environment
 
 LIMIT = 20.0
 """Seconds that one class may take; the import of the agent is most of it."""
@@ -65,7 +66,7 @@ class Asking:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
-                env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+                env=Environment({**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}),
                 start_new_session=True,
             )
         except OSError as error:

@@ -12,7 +12,7 @@ import os
 import resource
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,7 @@ from hostmanager.drivers.process.output import Place, Sink
 from hostmanager.drivers.process.ownership import PATIENCE, PAUSE, Ownership
 from hostmanager.drivers.process.proc import run_of, start_ticks
 from hostmanager.drivers.process.stamps import Stamp
+from hostmanager.util.secret import Environment
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +44,7 @@ class Command:
 
     argv: tuple[str, ...]
     cwd: Path
-    env: Mapping[str, str]
+    env: Environment
     output: Path
 
 
@@ -117,7 +118,7 @@ def spawn(
         fd, begin = _open_output(sink, spec.instance_id, command.output)
         opened(begin)
         # Last: the mark says when, and who begins much later is not taken for the leader.
-        env = {**command.env, **owner.environment(spec)}
+        env = Environment({**command.env, **owner.environment(spec)})
         return _start(command, env, lock, fd, begin)
     finally:
         if lock is not None:
@@ -132,9 +133,7 @@ def _open_output(sink: Sink, instance_id: str, path: Path) -> tuple[int, Place]:
         raise SpawnError("output file", reason) from error
 
 
-def _start(
-    command: Command, env: Mapping[str, str], lock: int | None, fd: int, begin: Place
-) -> Spawned:
+def _start(command: Command, env: Environment, lock: int | None, fd: int, begin: Place) -> Spawned:
     try:
         process = subprocess.Popen(
             command.argv,
