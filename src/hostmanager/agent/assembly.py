@@ -54,6 +54,7 @@ def make_host(settings: Settings, loop: asyncio.AbstractEventLoop) -> Host:
 
     dockers = _dockers(settings, say)
     host = Host(settings, driver, LoopClock(loop), Random(), journal, dockers=dockers)
+    driver.why_ended = host.router.why_ended
     return host
 
 

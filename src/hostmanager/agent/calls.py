@@ -14,6 +14,12 @@ import ocs
 
 FORM = "A request has the form: action, operation, parameters, timeout, password."
 
+MAX_TEXT_CHARS = 4_000
+"""Characters of the sentence that answers a call, and of a message of a session."""
+
+MAX_NAME_CHARS = 200
+"""Characters of the name of an operation in a call."""
+
 LONGEST_WAIT = 1e9
 """Seconds; a client that asks for more waits as long as that."""
 
@@ -29,8 +35,8 @@ def misfit(
         TypeError: It does not even have these parts.
     """
     del timeout, password  # looked at where they are used, if they are
-    if not isinstance(op_name, str):
-        return f"{FORM} The operation must be a string."
+    if not isinstance(op_name, str) or len(op_name) > MAX_NAME_CHARS:
+        return f"{FORM} The operation must be a string of at most {MAX_NAME_CHARS} characters."
     if action == "start" and not isinstance(params, dict | None):
         return f"{FORM} The parameters of 'start' must be named ones: a dictionary, or null."
     return None

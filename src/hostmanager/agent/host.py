@@ -15,9 +15,11 @@ from random import Random
 from typing import Any
 
 from hostmanager.agent import record
+from hostmanager.agent.calls import MAX_TEXT_CHARS
 from hostmanager.agent.compose_side import ComposeSide, NoCompose
 from hostmanager.agent.options import Settings
 from hostmanager.agent.restarts import Outcome, Restarts
+from hostmanager.agent.router_absence import RouterAbsence
 from hostmanager.agent.service_rows import ServiceRows
 from hostmanager.agent.wanted import Wanted
 from hostmanager.core import requests as rq
@@ -31,6 +33,7 @@ from hostmanager.drivers.process import Conditions
 from hostmanager.journal import Journal, follow
 from hostmanager.site import SiteFile, SiteFileError, load_settled, probe, with_known_classes
 from hostmanager.site.difference import Difference, difference
+from hostmanager.util.text import cut_end
 
 log = logging.getLogger(__name__)
 
@@ -133,6 +136,7 @@ class Host:
         self.supervisor = Supervisor(drivers, clock, settings.policy, random, self._note)
         self.snapshot = self.supervisor.snapshot
         follow(self.snapshot, journal.add, lambda: clock.now().wall)
+        self.router = RouterAbsence(journal, clock.now)
         self.parse_status: dict[str, tuple[bool, float, str]] = {}
         self.running = False
         self.conditions = Conditions()
@@ -400,7 +404,7 @@ class Host:
     def say_later(self, text: str) -> None:
         """Log what nobody can read yet, and keep it for the next session with its time."""
         log.info("%s", text)
-        self.unheard.append((time.time(), text))
+        self.unheard.append((time.time(), cut_end(text, MAX_TEXT_CHARS)))
 
     async def _router(self) -> str | None:
         """The instance that runs the router of the site, if one does."""

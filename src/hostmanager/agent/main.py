@@ -197,12 +197,19 @@ class Program:
         for_ocs = argparse.Namespace(**{**vars(args), "log_dir": None})
         session = connection.RouterSession(for_ocs, f"{args.address_root}.{args.instance_id}")
         self.session, session.changed = session, self.changed
+        session.on_router = self.guard.callback("the absence of the router", self._router)
         self.manager = operations.HostManager(session, host=self.host, leave=self.leave)
         self.manager.register()
         self.connection = connection.Connection(args.site_hub, session)
         self.reactor = reactor
         self.loop.call_soon(self._connect, session)
         reactor.run(installSignalHandlers=False)
+
+    def _router(self, gone: str | None) -> None:
+        if gone is None:
+            self.host.router.came()
+        elif not self.session.closing:
+            self.host.router.went(gone)
 
     def _status(self) -> str:
         router = "no router" if self.session is None else self.session.standing

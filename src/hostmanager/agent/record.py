@@ -87,6 +87,18 @@ def manager_ended(journal: Journal, exit_code: int) -> None:
     journal.record(Kind.MANAGER, f"host manager {how} (pid {pid})", None, data)
 
 
+def router_went(journal: Journal, reason: str) -> None:
+    """Write down that the router is gone."""
+    text = "the router went; agents that have a crossbar_timeout end by themselves"
+    journal.record(Kind.ROUTER, text, None, {"event": "went", "reason": reason})
+
+
+def router_came(journal: Journal, away: float) -> None:
+    """Write down that the router is there again."""
+    text = f"the router came back after {away:.0f} s"
+    journal.record(Kind.ROUTER, text, None, {"event": "came", "away": away})
+
+
 def _about(operation: str, session: Any) -> tuple[dict[str, Any], str]:
     if session is None:
         return {"operation": operation}, ""

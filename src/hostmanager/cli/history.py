@@ -38,6 +38,7 @@ STYLES = {
     "launch": "green",
     "manager": "magenta",
     "journal": "yellow",
+    "router": "yellow",
     "reload": "cyan",
     "output": "dim",
 }
@@ -67,7 +68,10 @@ examples:
       what died in the night, and what somebody asked for
 """
 
-KINDS = ("manager", "request", "result", "reload", "launch", "exit", "state", "output", "journal")
+KINDS = (
+    *("manager", "request", "result", "reload", "launch", "exit", "state", "output"),
+    *("router", "journal"),
+)
 
 
 def add_parser(subparsers: Any) -> None:

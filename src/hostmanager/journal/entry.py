@@ -32,6 +32,7 @@ class Kind(StrEnum):
     EXIT = "exit"  # a process ended
     STATE = "state"  # neither, but the state changed
     OUTPUT = "output"  # the last lines of a process that ended
+    ROUTER = "router"  # the router went, or came back
     JOURNAL = "journal"  # of the journal itself: what was lost, what was set aside
 
 

@@ -15,7 +15,7 @@ import os
 import signal
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from hostmanager.core.events import (
@@ -78,6 +78,7 @@ class _Run:
     step: StopStep = StopStep.TERMINATE  # the strongest means used so far, or that for remnants
     remnants: dict[int, int] = field(default_factory=dict)  # pid: pidfd
     next_start: Place | None = None  # where the next run's output begins
+    asked: bool = False  # whether it was told to end
     held_since: float | None = None  # somebody unseen has held its lock since, the loop's time
 
 
@@ -89,6 +90,9 @@ class ProcessDriver:
         command: Tells how to start an instance.
         owner: How its processes are known, over the death of this manager, too.
         sink: Takes their output; default: files that they write themselves.
+
+    Attributes:
+        why_ended: Tells why a process may have ended by itself just now with code 0, or nothing.
     """
 
     def __init__(
@@ -104,6 +108,7 @@ class ProcessDriver:
         self._sink = sink or Directly()
         stamps.clear()
         heed_all()
+        self.why_ended: Callable[[], str] = lambda: ""
         self._surveyed: dict[str, int | None] = {}  # pidfds of what the survey found
         self._runs: dict[str, _Run] = {}  # of which something is alive
         self._reading: dict[str, _Run] = {}  # of which the output is being read
@@ -184,7 +189,7 @@ class ProcessDriver:
         run = self._runs.get(instance_id)
         if run is None:
             return
-        run.step = max(run.step, step)
+        run.step, run.asked = max(run.step, step), True
         if run.told:
             self._look_for_remnants(run)
         elif run.status is not None:
@@ -260,7 +265,8 @@ class ProcessDriver:
         self._told_status(run, _status(result))
 
     def _told_status(self, run: _Run, status: ExitStatus) -> None:
-        run.status = status
+        by_itself = status.code == 0 and not run.asked
+        run.status = replace(status, detail=self.why_ended()) if by_itself else status
         self._look_for_remnants(run)
 
     def _end(self, run: _Run, last: Ended | Gone) -> None:

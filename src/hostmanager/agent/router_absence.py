@@ -1,0 +1,53 @@
+"""When the router was away: written into the journal, and why agents of OCS end meanwhile.
+
+OCS's own agents end by themselves, with code 0, `crossbar_timeout` seconds (10) after the router
+went, unless the host's block says ``crossbar_timeout: 0``. No manager keeps them from it; this one
+says what happened, and launches them again.
+"""
+
+from collections.abc import Callable
+
+from hostmanager.agent import record
+from hostmanager.core.events import Moment
+from hostmanager.journal import Journal
+
+AFTERWARDS = 15.0
+"""Seconds after the router came back in which an agent may still end because it had gone."""
+
+WHY_ENDED = "by its own crossbar_timeout: the router {}"
+
+
+class RouterAbsence:
+    """Remembers when the router went and came back.
+
+    Args:
+        journal: Where that is written down.
+        now: Tells the time.
+    """
+
+    def __init__(self, journal: Journal, now: Callable[[], Moment]) -> None:
+        self._journal = journal
+        self._now = now
+        self._gone: Moment | None = None
+        self._back: Moment | None = None
+
+    def went(self, reason: str) -> None:
+        """The connection to the router is gone."""
+        if self._gone is None:
+            self._gone = self._now()
+            record.router_went(self._journal, reason)
+
+    def came(self) -> None:
+        """It is there (again)."""
+        if self._gone is not None:
+            self._back = self._now()
+            record.router_came(self._journal, self._back.mono - self._gone.mono)
+            self._gone = None
+
+    def why_ended(self) -> str:
+        """Why an agent may have ended just now by itself, with code 0; empty: not by this."""
+        if self._gone is not None:
+            return WHY_ENDED.format("is away")
+        if self._back is not None and self._now().mono - self._back.mono < AFTERWARDS:
+            return WHY_ENDED.format("was away")
+        return ""
