@@ -18,9 +18,9 @@ from hostmanager.agent.log_output import (
     LogOutput,
     LogQueue,
     Printed,
-    cut_middle,
     make_record,
 )
+from hostmanager.util.text import cut_middle
 
 LONG = 30.0
 

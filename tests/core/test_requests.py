@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hostmanager.core.model import Target
-from hostmanager.core.requests import Request, RequestError, check
+from hostmanager.core.requests import MAX_REQUESTS, Request, RequestError, check
 
 KNOWN = ("fake1", "fake2", "data1")
 LEAVING = {"old": "'old' is no longer in the site config; it is being stopped."}
@@ -100,6 +100,41 @@ def test_what_leaves_cannot_be_wanted_up_and_is_told_why():
 
 def test_what_leaves_can_be_wanted_down():
     assert check([["old", "down"]], KNOWN, LEAVING) == [Request("old", Target.DOWN)]
+
+
+@pytest.mark.parametrize(
+    ("asked", "done"),
+    [
+        ("a up, a down, a up", "a up"),
+        ("a up, b down, a down", "b down, a down"),
+        ("a up, all down, b up", "all down, b up"),
+        ("a down, b down, all up, all down, c up, c down", "all down, c down"),
+    ],
+)
+def test_the_last_word_on_an_instance_counts(asked, done):
+    pairs = [pair.split() for pair in asked.split(", ")]
+    assert ", ".join(map(str, check(pairs, {"a": 1, "b": 1, "c": 1}, {}))) == done
+
+
+def test_ten_thousand_requests_are_taken_in_no_time():
+    ids = [f"agent{number}" for number in range(500)]
+    requests = [[ids[number % 500], "up"] for number in range(MAX_REQUESTS)]
+    began = time.thread_time()
+    assert len(check(requests, ids, {})) == 500
+    assert time.thread_time() - began < 0.5
+
+
+def test_more_requests_than_that_are_refused_in_words():
+    text = refusal([["all", "up"]] * (MAX_REQUESTS + 1))
+    assert text.startswith("'requests' has 10,001 entries, and at most 10,000 are taken")
+
+
+def test_a_guess_at_what_was_meant_takes_no_time_either():
+    ids = ["ab" * 30 + str(number) for number in range(500)]
+    began = time.thread_time()
+    with pytest.raises(RequestError):
+        check([["ba" * 32, "up"]], ids, {})
+    assert time.thread_time() - began < 0.5
 
 
 def test_a_huge_string_is_refused_at_once_and_shown_short():

@@ -18,7 +18,6 @@ from autobahn.exception import Disconnected
 from autobahn.twisted.websocket import WampWebSocketClientFactory, WampWebSocketClientProtocol
 from autobahn.wamp.exception import ApplicationError, TransportLost
 from autobahn.wamp.message import Publish
-from autobahn.wamp.serializer import JsonSerializer, MsgPackSerializer
 from autobahn.wamp.types import ComponentConfig
 from autobahn.websocket.util import parse_url
 from ocs.base import OpCode
@@ -29,9 +28,11 @@ from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.ssl import optionsForClientTLS
 
 from hostmanager.agent.access import as_password, refusal, without_policy
-from hostmanager.agent.calls import FORM, EndedSessions, misfit, wait_seconds
+from hostmanager.agent.calls import FORM, MAX_TEXT_CHARS, EndedSessions, misfit, wait_seconds
 from hostmanager.agent.tls import NoTls, TlsWatch
+from hostmanager.agent.wire import Refused, serializers
 from hostmanager.util.guard import Guard
+from hostmanager.util.text import cut_end
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +49,10 @@ IDLE = OpCode.NONE.value
 """What a beat says of an operation that never ran."""
 
 LARGEST_MESSAGE = 16 * 1024 * 1024
-"""Bytes; the state of 500 agents with their last words fits in."""
+"""Bytes; the connection is cut by a message of the router that is larger, and made anew."""
+
+MAX_WAITING_CALLS = 100
+"""Calls of one operation that wait for their turn; one more is refused."""
 
 WEBSOCKET = {
     # A router that was frozen or unplugged is noticed within 15 s, and one that accepts a
@@ -79,6 +83,7 @@ class RouterSession(OCSAgent):
         closing: Whether the program is about to end.
         end_told: Set once a client has been told that `die` is done.
         changed: Called when it has come or gone.
+        on_router: Told of the router: why it went, or None when it came.
     """
 
     realm_joined: bool
@@ -98,6 +103,7 @@ class RouterSession(OCSAgent):
         self.closing = False
         self.end_told = asyncio.Event()
         self.changed: Callable[[], None] = lambda: None
+        self.on_router: Callable[[str | None], None] = lambda _: None
         self._told_refused = False
         self._guard = Guard(reactor.callLater)
         self._next_beat: asyncio.TimerHandle | None = None
@@ -132,6 +138,7 @@ class RouterSession(OCSAgent):
             self.joined += 1
             self._told_refused = self.tls_fails = False
             self._take_over_heartbeat()
+            self.on_router(None)
             log.info("registered with the router as %s", self.agent_address)
         else:
             self._tell_refused(self.refused)
@@ -195,6 +202,7 @@ class RouterSession(OCSAgent):
             self._next_beat.cancel()
         if self.realm_joined and details.reason != "wamp.close.normal":
             log.warning("the router is gone (%s); supervising goes on", details.reason)
+            self.on_router(details.reason)
         elif not self.realm_joined and details.reason.startswith("wamp.error."):
             self.refused = details.reason  # no such realm, say: it is there, but not for us
             self._tell_refused(self.refused)
@@ -211,6 +219,8 @@ class RouterSession(OCSAgent):
 
     def _ops_handler(self, *args: Any, **kwargs: Any) -> Any:
         """Take a client's call, if it has the form of one."""
+        if args and isinstance(args[0], Refused):
+            return ocs.ERROR, args[0].text, {}
         try:
             wrong = misfit(*args, **kwargs)
         except TypeError:
@@ -220,13 +230,20 @@ class RouterSession(OCSAgent):
         earlier = self._ended_for(*args, **kwargs)
         if earlier is not None:
             return earlier
-        return maybeDeferred(super()._ops_handler, *args, **kwargs).addCallback(self._note_end)
+        answering = maybeDeferred(super()._ops_handler, *args, **kwargs)
+        return answering.addCallback(self._note_end).addErrback(self._not_foreseen)
+
+    def _not_foreseen(self, failure: Any) -> Any:
+        self._guard.call("a call of a client", failure.raiseException)
+        text = f"The call failed unexpectedly: {type(failure.value).__name__}. See the log."
+        return ocs.ERROR, text, {}
 
     def _ended_for(self, action: Any, op_name: Any, params: Any = None, *_: Any, **__: Any) -> Any:
         """The answer to one who waits for a session that is not the latest any more."""
         return self._ended.answer(op_name, params) if action == "wait" else None
 
     def _note_end(self, answer: Any) -> Any:
+        answer = (answer[0], cut_end(str(answer[1]), MAX_TEXT_CHARS), answer[2])
         session = answer[2]
         if session.get("op_name") == "die" and session.get("status") == "done":
             self.end_told.set()
@@ -283,8 +300,12 @@ class RouterSession(OCSAgent):
         active = session is not None and session.status != "done"
         if op_name not in self.queued or not (active or self._waiting.get(op_name)):
             return self._start_now(op_name, params, password)
+        waiting = self._waiting.setdefault(op_name, deque())
+        if len(waiting) >= MAX_WAITING_CALLS:
+            text = f'{len(waiting)} calls of "{op_name}" wait already; ask again in a moment.'
+            return (ocs.ERROR, text, {})
         answer: Deferred[Any] = Deferred()
-        self._waiting.setdefault(op_name, deque()).append((answer, params, password))
+        waiting.append((answer, params, password))
         return answer
 
     def _start_now(self, op_name: str, params: Any, password: Any) -> Any:
@@ -393,9 +414,7 @@ def _endpoint(url: str) -> Any:
 
 
 def _factory(url: str, session: RouterSession) -> Any:
-    # Named, so that the router is offered what is light and known to work.
-    serializers = [MsgPackSerializer(), JsonSerializer()]
-    factory = WampWebSocketClientFactory(lambda: session, url=url, serializers=serializers)
+    factory = WampWebSocketClientFactory(lambda: session, url=url, serializers=serializers())
     factory.protocol = _Protocol
     factory.setProtocolOptions(**WEBSOCKET)
     factory.noisy = False

@@ -8,8 +8,10 @@ from typing import Any, Protocol
 from ocs import ocs_agent
 from twisted.internet.defer import Deferred, succeed
 
+from hostmanager.agent.calls import MAX_TEXT_CHARS
 from hostmanager.agent.embedded import EmbeddingError
 from hostmanager.agent.host import NotRunningError
+from hostmanager.util.text import cut_end
 
 MESSAGES_KEPT = 200
 """A browser gets all messages of a session each second."""
@@ -76,5 +78,5 @@ def as_deferred(coroutine: Coroutine[Any, Any, Result]) -> "Deferred[Result]":
 
 def say(session: Any, text: str) -> None:
     """Put a message into a session; the latest are kept."""
-    session.add_message(text)
+    session.add_message(cut_end(text, MAX_TEXT_CHARS))
     del session.messages[:-MESSAGES_KEPT]

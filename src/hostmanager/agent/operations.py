@@ -15,6 +15,7 @@ from twisted.internet.defer import Deferred, succeed
 
 from hostmanager.agent import record
 from hostmanager.agent.access import READING
+from hostmanager.agent.calls import MAX_TEXT_CHARS
 from hostmanager.agent.connection import RouterSession
 from hostmanager.agent.embedded import Embedded
 from hostmanager.agent.history import answer as answer_history
@@ -23,6 +24,7 @@ from hostmanager.agent.operation import Result, as_deferred, operation, say
 from hostmanager.agent.tail import answer_output
 from hostmanager.agent.views import SessionData, session_data
 from hostmanager.core.requests import RequestError
+from hostmanager.util.text import cut_end
 
 ANSWER_TIME = 0.15
 """Seconds from an answer to its arrival: the manager leaves thereafter."""
@@ -134,7 +136,8 @@ class HostManager:
         journal = self.host.journal
         if name != "manager" or not self.host.running:  # else the program itself has begun
             record.asked(journal, name, session, params)
-        result = await work
+        ok, text = await work
+        result = (ok, cut_end(text, MAX_TEXT_CHARS))
         record.answered(journal, name, session, params, result)
         return result
 
@@ -344,8 +347,8 @@ class HostManager:
              'text': 'exited with code 1 after 3.2 s, unexpectedly', 'data': {...}}
 
           The kinds are ``manager``, ``request``, ``result``, ``reload``,
-          ``launch``, ``exit``, ``state``, ``output`` and ``journal``. Where
-          there are more than ``limit``, or than fit into an answer,
+          ``launch``, ``exit``, ``state``, ``output``, ``router`` and ``journal``.
+          Where there are more than ``limit``, or than fit into an answer,
           ``session.data['older']`` is what to give as ``before`` for the next
           older ones; else it is null. An answer of more than 1000 entries is
           forgotten after a minute.

@@ -4,7 +4,7 @@ A request list comes from outside and can hold anything at all. Either every req
 it makes sense, or none is carried out, and the error names the one that does not.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from reprlib import Repr
@@ -15,9 +15,12 @@ from hostmanager.core.model import Target
 ALL = "all"
 """In place of an instance-id: every tracked instance (contract, section 4)."""
 
+MAX_REQUESTS = 10_000
+"""Requests in one list."""
+
 _TARGETS = (Target.UP.value, Target.DOWN.value)
 _SHOWN = 60
-_LONGEST_WORD = 200  # comparing longer ones takes longer than a guess is worth
+_LONGEST_WORD = 64  # comparing longer ones takes longer than a guess is worth
 _REPR = Repr()  # stands any depth and any length
 _REPR.maxstring = _REPR.maxother = _SHOWN
 
@@ -54,8 +57,28 @@ def check(requests: Any, known: Iterable[str], leaving: Mapping[str, str]) -> li
             f"'requests' is {_show(requests)}, but must be a list of pairs such as "
             "[['fake1', 'up'], ['all', 'down']]. Nothing was changed."
         )
-    ids = tuple(known)
-    return [_check_one(n, r, ids, leaving) for n, r in enumerate(requests, start=1)]
+    _check_length("requests", requests)
+    ids = dict.fromkeys(known)
+    return _last_words([_check_one(n, r, ids, leaving) for n, r in enumerate(requests, start=1)])
+
+
+def _check_length(name: str, entries: Sequence[Any]) -> None:
+    if len(entries) > MAX_REQUESTS:
+        raise RequestError(
+            f"'{name}' has {len(entries):,} entries, and at most {MAX_REQUESTS:,} are taken; "
+            "'all' stands for every instance. Nothing was changed."
+        )
+
+
+def _last_words(requests: list[Request]) -> list[Request]:
+    """Leave out what a later request takes back: the last word on an instance counts."""
+    said: set[str] = set()
+    kept: list[Request] = []
+    for request in reversed(requests):
+        if request.instance_id not in said and ALL not in said:
+            kept.append(request)
+        said.add(request.instance_id)
+    return kept[::-1]
 
 
 def check_instances(instances: Any, known: Iterable[str], leaving: Mapping[str, str]) -> list[str]:
@@ -79,7 +102,8 @@ def check_instances(instances: Any, known: Iterable[str], leaving: Mapping[str, 
             f"'instances' is {_show(instances)}, but must be a list of instance-ids such as "
             "['fake1', 'fake2'], or ['all']. Nothing was changed."
         )
-    ids = tuple(known)
+    _check_length("instances", instances)
+    ids = dict.fromkeys(known)
     for number, instance_id in enumerate(instances, start=1):
         _check_id(f"Instance {number}, {_show(instance_id)}", instance_id, ids, leaving)
     chosen = ids if ALL in instances else instances
@@ -87,12 +111,13 @@ def check_instances(instances: Any, known: Iterable[str], leaving: Mapping[str, 
 
 
 def _check_id(
-    where: str, instance_id: Any, known: tuple[str, ...], leaving: Mapping[str, str]
+    where: str, instance_id: Any, known: Mapping[str, None], leaving: Mapping[str, str]
 ) -> None:
     # Strings first: lists and dictionaries cannot even be looked up.
     if isinstance(instance_id, str) and instance_id in leaving:
         raise RequestError(f"{where}: {leaving[instance_id]} Nothing was changed.")
-    if instance_id != ALL and instance_id not in known:
+    is_known = isinstance(instance_id, str) and (instance_id == ALL or instance_id in known)
+    if not is_known:
         raise RequestError(
             f"{where}: no instance {_show(instance_id)} is managed here"
             f"{_nearest(instance_id, (*known, ALL))}. Nothing was changed."
@@ -100,7 +125,7 @@ def _check_id(
 
 
 def _check_one(
-    number: int, request: Any, known: tuple[str, ...], leaving: Mapping[str, str]
+    number: int, request: Any, known: Mapping[str, None], leaving: Mapping[str, str]
 ) -> Request:
     where = f"Request {number}, {_show(request)}"
     if not isinstance(request, (list, tuple)) or len(request) != 2:

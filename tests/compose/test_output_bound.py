@@ -1,0 +1,39 @@
+"""However much a compose command prints, a bounded part of it is kept."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from hostmanager.compose.command import KEPT, MAX_OUTPUT_BYTES, ComposeError, execute
+
+CWD = Path("/")
+
+
+def python(script: str) -> tuple[str, ...]:
+    return (sys.executable, "-c", script)
+
+
+async def test_output_beyond_the_bound_is_refused_in_words():
+    script = f"print('x' * {MAX_OUTPUT_BYTES * 4})"
+    with pytest.raises(ComposeError, match=f"printed more than {MAX_OUTPUT_BYTES:,} bytes"):
+        await execute(python(script), os.environ, CWD, 60)
+
+
+async def test_of_its_errors_the_end_is_kept():
+    script = f"import sys; sys.stderr.write('x' * {KEPT * 4} + 'the end'); sys.exit(3)"
+    done = await execute(python(script), os.environ, CWD, 60)
+    assert (done.code, done.err[-7:], len(done.err)) == (3, "the end", KEPT)
+
+
+async def test_what_is_fed_arrives_and_what_comes_back_is_whole():
+    script = "import sys; sys.stdout.write(sys.stdin.read())"
+    fed = b"y" * (MAX_OUTPUT_BYTES // 2)
+    done = await execute(python(script), os.environ, CWD, 60, fed)
+    assert done.out.encode() == fed
+
+
+async def test_one_that_does_not_read_is_no_error():
+    done = await execute(python("pass"), os.environ, CWD, 60, b"y" * 1_000_000)
+    assert done.code == 0
