@@ -37,7 +37,7 @@ MOVES = {
     ),
     "WAITING": (
         "sooner settle sooner settle settle stay sooner",
-        "run_or_end odd settle clear odd stay odd lose stay stay settle",
+        "run_or_end odd settle clear odd stay odd lose sooner stay settle",
     ),
     "STARTING": (
         "stay call_off revise call_off call_off stay stay",

@@ -222,6 +222,20 @@ async def test_up_tries_at_once_what_waits_for_its_image(project, registry):
         await host.up("a")
 
 
+async def test_an_image_that_arrives_is_used_at_once(project, registry):
+    image = registry.name(f"{project.name}/late:1")
+    project.write({"ocs-a": service(image=image)})
+    async with running(project, "a", policy=PATIENT) as host:
+
+        def due():
+            return (host.shown()["a"]["next_attempt_at"] or 0) - time.time()
+
+        await host.until("a pause of some seconds", lambda: due() > 5)
+        await host.do(project.engine.make_image, image)  # as `docker load` does; nobody says `up`
+        await host.until("an attempt", lambda: due() < 2, 4.0)
+        await host.up("a")
+
+
 # --- the router among the services ------------------------------------------------------------
 
 

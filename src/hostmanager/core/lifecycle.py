@@ -223,7 +223,7 @@ def seconds(length: float) -> str:
 
 
 def sooner(life: Life, context: Context) -> Outcome:
-    """Somebody wants it up, or has changed its entry: launch now, unless that was just tried."""
+    """Somebody wants it up, or what it lacked is here: launch now, unless that was just tried."""
     restart, now = context.policy.restart, context.now.mono
     latest = life.launched.mono if life.launched else 0.0
     soonest = max(now, latest + restart.impatience)
@@ -358,7 +358,7 @@ _ROWS: Mapping[State, tuple[Move, ...]] = {
     ),
     State.WAITING: (
         *(sooner, settle, sooner, settle, settle, stay, sooner),
-        *(run_or_end, odd, settle, clear, odd, stay, odd, lose, stay, stay, settle),
+        *(run_or_end, odd, settle, clear, odd, stay, odd, lose, sooner, stay, settle),
     ),
     State.STARTING: (
         *(stay, call_off, revise, call_off, call_off, stay, stay),

@@ -75,7 +75,7 @@ class ComposeDriver:
         sight.on_change = self._changed
         sight.on_clear = self._tell_all
         sight.on_lost = self._lost
-        sight.on_images = self._tell_all
+        sight.on_images = self._images_changed
 
     # --- the protocol -----------------------------------------------------------------------
 
@@ -224,6 +224,14 @@ class ComposeDriver:
         attended = self._attended.get
         what = f"{it.spec.instance_id}: telling what is seen of it"
         self._guard.until_done(what, tell, lambda: attended(it.spec.instance_id) is it)
+
+    def _images_changed(self) -> None:
+        self._tell_all()
+        for it in list(self._attended.values()):
+            service = it.spec.service
+            if it.lacks_image and service and how_to_get(service, self._sight.images) is None:
+                it.lacks_image = False
+                it.report(ev.Prepared())  # so it need not be waited for any longer
 
     def _lost(self, why: str) -> None:
         for it in list(self._attended.values()):
