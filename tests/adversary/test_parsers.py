@@ -29,7 +29,8 @@ from hostmanager.core.events import Moment
 from hostmanager.core.ports import Timer
 from hostmanager.core.requests import RequestError, check
 from hostmanager.drivers.compose import containers
-from hostmanager.drivers.process import marks, proc, stamps, strangers
+from hostmanager.drivers.process import identity, marks, proc, stamps, strangers
+from hostmanager.drivers.process.marks import Mark
 from hostmanager.journal import Journal, Kind
 from hostmanager.journal.entry import from_row
 from hostmanager.scribe import debts, names
@@ -100,7 +101,16 @@ def test_a_mark(text):
         assert mark.ticks < 2**63
 
 
-@given(st.lists(BYTES | st.just(b"OCS_HOSTMANAGER=k/a/f/1/c"), max_size=4), BYTES)
+GOOD_MARK = Mark("k", "a", "f", 1, "c", "0" * 32, "site").variables
+VARIABLES = st.sampled_from(
+    [
+        *(f"{name}={value}".encode() for name, value in GOOD_MARK.items()),
+        *(b"OCS_HOSTMANAGER_IDENTITY=/" * 2, b"OCS_HOSTMANAGER_IDENTITY=", b"OCS_HOSTMANAGER="),
+    ]
+)
+
+
+@given(st.lists(BYTES | VARIABLES, max_size=4), BYTES)
 @examples(300)
 def test_an_environment(entries, more):
     content = b"\0".join(entries) + more
@@ -110,6 +120,28 @@ def test_an_environment(entries, more):
         found = marks.read(1)
     if found is not None:
         names.checked(found.instance_id)
+        assert found.identity == "" or marks.is_identity(found.identity)
+
+
+@given(BYTES | st.lists(TEXTS | st.just("0" * 32), max_size=5).map("\n".join))
+@examples(100)
+def test_a_kept_identity(folder, content):
+    path = folder / "identity"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8", "replace"))
+    assert all(map(marks.is_identity, identity._read(path)))
+
+
+@given(
+    BYTES
+    | st.lists(NUMBERS, max_size=5).map(lambda n: ("Name:\ta\nUid:\t" + "\t".join(n)).encode())
+)
+@example(b"Name:\ta\nUid:\t" + b"\t".join([str(os.geteuid()).encode()] * 4) + b"\nGid:")
+@examples(150)
+def test_whose_a_process_is(content):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(proc, "read", lambda *_: content)
+        uids = content.partition(b"\nUid:\t")[2].partition(b"\n")[0].split()
+        assert proc.is_ours(1) == (uids == [str(os.geteuid()).encode()] * 4)
 
 
 STAT = [b"1", b"(a)", b"S", *([b"1"] * 50)]
