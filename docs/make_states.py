@@ -93,7 +93,8 @@ MEANINGS = {
         "the time, or somebody who wants it up now",
     ),
     State.STARTING: (
-        "Its launch is under way. After 10 s without an answer, `message` says so. Told down "
+        "Its launch was asked for. It may have to wait for its turn, which is counted apart; once "
+        "it has begun, `message` says so after 10 s without an answer. Told down "
         "meanwhile, the launch of a service is called off: it may be pulling its image.",
         "the operating system, or `docker compose up`",
     ),

@@ -15,6 +15,8 @@ NOW = Moment(1000.0, 1_700_000_000.0)
 POLICY = Policy()
 FOUND = Found(77, NOW.wall - 50.0, "then", run="r2")
 
+LAUNCHING = ev.Condition(launching=True)
+
 EVENTS = {
     EventKind.WANT_UP: [ev.WantUp()],
     EventKind.WANT_DOWN: [ev.WantDown()],
@@ -32,7 +34,7 @@ EVENTS = {
     EventKind.LEFT_BEHIND: [ev.LeftBehind(ExitStatus(code=1), ("pid 78: child",))],
     EventKind.GONE: [ev.Gone()],
     EventKind.OUTPUT: [ev.Output(("a line",))],
-    EventKind.CONDITION: [ev.Condition("It is paused.", True), ev.Condition()],
+    EventKind.CONDITION: [ev.Condition("It is paused.", True), ev.Condition(), LAUNCHING],
     EventKind.LOST_SIGHT: [ev.LostSight("No answer.")],
     EventKind.PREPARED: [ev.Prepared()],
     EventKind.PREPARE_FAILED: [ev.PrepareFailed("no such image")],
@@ -101,6 +103,7 @@ def lives(state):
                 run="r1" if state in (State.UP, *ENDING) else "",
                 restart_of=restart[0],
                 prepared=restart[1],
+                launch_begun=entry.kind is Kind.DOCKER or not streak,
             )
 
 

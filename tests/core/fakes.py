@@ -101,6 +101,7 @@ class Behaviour:
         stops_after: Seconds that it takes to heed one.
         leaves: How many others it leaves behind.
         remnants_ignore: The means that those do not heed.
+        gets_its_turn: Whether its launch begins; else it waits until it is answered.
         cpu: Seconds of CPU that a run takes, or None: nobody can tell.
     """
 
@@ -113,6 +114,7 @@ class Behaviour:
     leaves: int = 0
     remnants_ignore: frozenset[StopStep] = frozenset()
     cpu: float | None = 0.0
+    gets_its_turn: bool = True
 
 
 OBEYS = Behaviour()
@@ -188,6 +190,8 @@ class FakeDriver:
         self.specs[name].append(spec)
         self.reports[name].append(report)
         self.in_flight.add(name)
+        if behaviour.gets_its_turn and behaviour.answers_after is not None:
+            report(ev.Condition(launching=True))
         answer = partial(self._answer, name, behaviour, report)
         if behaviour.answers_after is None:
             answer()

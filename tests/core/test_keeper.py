@@ -6,6 +6,7 @@ from dataclasses import replace
 from hostmanager.core import events as ev
 from hostmanager.core.events import ExitStatus
 from hostmanager.core.life import State
+from hostmanager.core.lifecycle import WAITS_FOR_ITS_TURN
 from hostmanager.core.policy import Policy, StopPolicy
 from tests.core.fakes import (
     CRASHES,
@@ -218,6 +219,22 @@ def test_a_launch_that_is_never_answered_is_remarked_upon_once(world):
     assert world.life().state is State.STARTING
     assert world.said() == ["its launch has not been completed for 10 s; is a disk hanging?"]
     assert "is a disk hanging?" in world.life().trouble
+
+
+def test_a_launch_that_waits_for_its_turn_is_no_reason_for_a_message(world):
+    world.driver.plan["a"] = [Behaviour(answers_after=math.inf, gets_its_turn=False)]
+    world.supervisor.add(spec())
+    world.clock.advance(100)
+    assert world.said() == []
+    assert world.life().trouble == WAITS_FOR_ITS_TURN
+    assert world.life().stuck  # nobody who stops the manager has to wait for it
+    report = world.driver.reports["a"][-1]
+    report(ev.Condition(launching=True))
+    assert (world.life().stuck, world.life().trouble) == (False, None)
+    world.clock.advance(9.9)
+    assert world.said() == []
+    world.clock.advance(0.2)
+    assert world.said() == ["its launch has not been completed for 10 s; is a disk hanging?"]
 
 
 def test_a_launch_that_is_answered_late_is_believed(world):

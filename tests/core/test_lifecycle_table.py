@@ -14,7 +14,13 @@ from hostmanager.core import events as ev
 from hostmanager.core import life as life_module
 from hostmanager.core.events import EventKind, StopStep
 from hostmanager.core.life import NO_RUN, NOTHING_ALIVE, State
-from hostmanager.core.lifecycle import LAUNCH_PATIENCE, LOOK_PATIENCE, TABLE, step
+from hostmanager.core.lifecycle import (
+    LAUNCH_PATIENCE,
+    LOOK_PATIENCE,
+    TABLE,
+    WAITS_FOR_ITS_TURN,
+    step,
+)
 from hostmanager.core.model import Kind, Target
 from hostmanager.core.words import ENGINE_GRACE, STOP_MARGIN
 from tests.core.combinations import NOW, POLICY, events, lives, wrong_with
@@ -41,7 +47,7 @@ MOVES = {
     ),
     "STARTING": (
         "stay call_off revise call_off call_off stay stay",
-        "run_or_end settle settle clear odd stay stay lose stay stay slow_launch",
+        "run_or_end settle settle clear odd stay begin_launch lose stay stay slow_launch",
     ),
     "UP": (
         "run_or_end run_or_end revise run_or_end run_or_end stay run_or_end",
@@ -284,9 +290,19 @@ def kill_again(life, known, after, effects):
     assert "does not end although" in after.trouble
 
 
+def begin_launch(life, known, after, effects):
+    assert (after.state, effects) == (State.STARTING, ())
+    if after.deadline != life.deadline:
+        assert after.deadline == NOW.mono + LAUNCH_PATIENCE
+        assert (after.launch_begun, after.stuck, after.trouble) == (True, False, None)
+
+
 def slow_launch(life, known, after, effects):
     assert (after.state, after.deadline, effects) == (State.STARTING, None, ())
     assert after.stuck
+    if not life.launch_begun:
+        assert after.trouble == WAITS_FOR_ITS_TURN
+        return
     docker = life.spec.kind is Kind.DOCKER
     assert ("pulling or building" if docker else "is a disk hanging?") in after.trouble
 
@@ -295,6 +311,6 @@ PROMISES = {
     move.__name__: move
     for move in (
         *(odd, stay, settle, sooner, run_or_end, revise, call_off, lose, look_in_vain),
-        *(terminate, clear, kill, kill_rest, kill_again, slow_launch),
+        *(terminate, clear, kill, kill_rest, kill_again, begin_launch, slow_launch),
     )
 }

@@ -217,7 +217,7 @@ def test_a_cost_that_nobody_knows_is_that_of_the_run_before():
     world.driver.habit["a"] = Behaviour(ends_after=1.0, cpu=None)
     world.supervisor.add(spec())
     world.clock.advance(30)
-    assert world.life().failed_run == FailedRun(0.9, 1.0)
+    assert world.life().failed_run == FailedRun(0.9, pytest.approx(1.0))
 
 
 @pytest.mark.parametrize("failing", [2, 5, 26, 100])

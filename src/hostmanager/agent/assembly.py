@@ -22,7 +22,13 @@ from hostmanager.agent.options import (
     compose_files,
     policy_of,
 )
-from hostmanager.drivers.process import Ownership, ProcessDriver, Scribed, identity
+from hostmanager.drivers.process import (
+    LaunchGate,
+    Ownership,
+    ProcessDriver,
+    Scribed,
+    identity,
+)
 from hostmanager.journal import Journal
 from hostmanager.scribe.client import Scribe
 from hostmanager.site import SiteFile
@@ -32,8 +38,10 @@ JOURNAL_TIME = 2.0
 """Seconds that the end may wait for the journal to be written."""
 
 
-def make_host(settings: Settings, loop: asyncio.AbstractEventLoop) -> Host:
-    """Make a host with real processes on a real clock."""
+def make_host(
+    settings: Settings, loop: asyncio.AbstractEventLoop, gate: LaunchGate | None = None
+) -> Host:
+    """Make a host with real processes on a real clock; a gate keeps launches back."""
     state = settings.state_dir
     owner = Ownership(
         identity.load(state / "identity", settings.key, settings.site_key), state / "locks"
@@ -42,7 +50,7 @@ def make_host(settings: Settings, loop: asyncio.AbstractEventLoop) -> Host:
         settings.state_dir, settings.output_dir, settings.output_size, settings.output_files
     )
     sink = Scribed(loop, scribe, settings.output_dir)
-    driver = ProcessDriver(loop, Launching(settings, os.environ).command, owner, sink)
+    driver = ProcessDriver(loop, Launching(settings, os.environ).command, owner, sink, gate)
 
     def tell(text: str) -> None:
         loop.call_soon_threadsafe(lambda: host.say(text))

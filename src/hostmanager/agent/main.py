@@ -1,8 +1,9 @@
 """The program: puts the rooms together and runs them on one event loop.
 
-The order of things matters for how soon agents are up. The site file is read and the
-agents are being launched before Twisted, autobahn and OCS's agent framework are imported;
-by the time those are there, so are the agents.
+The order of things matters for how soon agents are up, and for how soon anybody can ask for
+them. The site file is read and the first agents are launched before Twisted, autobahn and OCS's
+agent framework are imported. The others follow when the manager stands: all of a large host at
+once would take the processors away from it, just when it has most to do.
 """
 
 import argparse
@@ -27,6 +28,7 @@ from hostmanager.agent.log_output import LogOutput, start_log
 from hostmanager.agent.loop import install_reactor, new_loop, without_extras
 from hostmanager.agent.notify import Line, Notifier, status_line, take
 from hostmanager.agent.options import Settings, make_parser
+from hostmanager.drivers.process import LaunchGate
 from hostmanager.drivers.process.priority import prefer_manager
 from hostmanager.site import (
     SiteFile,
@@ -51,6 +53,13 @@ EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
 LAUNCHING_SWITCH_INTERVAL = 0.0005
 """Seconds between two turns of Python's threads while the first agents are launched."""
 
+FIRST_LAUNCHES, FIRST_LAUNCHES_PREFERRED = 1, 5
+"""Agents for each processor that are launched before the manager stands; more, if it takes
+precedence over them."""
+
+REGISTRATION_TIME = 0.25
+"""Seconds that the other agents wait for the manager to be registered with its router."""
+
 GOODBYE_TIME = 0.2
 """Seconds that saying goodbye to the router may take."""
 
@@ -65,6 +74,7 @@ def main(args: Sequence[str] | None = None, prog: str | None = None) -> None:
     early_signals.install()  # by whoever imports this, too late for some; then here
     pid1.leave_process_1()
     argv = list(sys.argv[1:] if args is None else args)
+    preferred = prefer_manager()  # its own start takes precedence, too
     line = take(os.environ)  # before anything is launched that could inherit it
     try:
         probe = start_probe(sys.executable, _working_dir_in(argv))
@@ -97,9 +107,14 @@ def main(args: Sequence[str] | None = None, prog: str | None = None) -> None:
         log.warning(remark)
     site = with_known_classes(site, finish_probe(probe))
     _allow_files()
-    prefer_manager()
+    gate = LaunchGate()
+    gate.close(len(os.sched_getaffinity(0)) * _first_launches(preferred))
     with alone:
-        raise SystemExit(Program(namespace, settings, site, line, output).run())
+        raise SystemExit(Program(namespace, settings, site, line, output, gate=gate).run())
+
+
+def _first_launches(preferred: bool) -> int:
+    return FIRST_LAUNCHES_PREFERRED if preferred else FIRST_LAUNCHES
 
 
 def _allow_files() -> None:
@@ -119,6 +134,8 @@ class Program:
         site: SiteFile,
         line: Line,
         output: LogOutput,
+        *,
+        gate: LaunchGate,
     ) -> None:
         self.namespace = namespace
         self.output = output
@@ -126,7 +143,8 @@ class Program:
         self.loop = new_loop()
         asyncio.set_event_loop(self.loop)
         self.loop.set_exception_handler(_log_fault)
-        self.host = make_host(settings, self.loop)
+        self.gate = gate
+        self.host = make_host(settings, self.loop, gate)
         self.guard = self.host.supervisor.guard
         self.session: Any = None
         self.service = Notifier(line, self.host.clock, self._status)
@@ -155,6 +173,7 @@ class Program:
         except Exception:
             log.exception("the manager failed; its agents are being ended")
             self.exit_code = EXIT_FAILED
+            self.gate.open()
             self.loop.run_until_complete(self.host.end())
         self.loop.run_until_complete(close_host(self.host, self.exit_code))
         return self.exit_code
@@ -196,7 +215,7 @@ class Program:
         # The log file is ours to write: OCS would open whatever lies at its name.
         for_ocs = argparse.Namespace(**{**vars(args), "log_dir": None})
         session = connection.RouterSession(for_ocs, f"{args.address_root}.{args.instance_id}")
-        self.session, session.changed = session, self.changed
+        self.session, session.changed = session, self._router_changed
         session.on_router = self.guard.callback("the absence of the router", self._router)
         self.manager = operations.HostManager(session, host=self.host, leave=self.leave)
         self.manager.register()
@@ -218,6 +237,12 @@ class Program:
     def _connect(self, session: Any) -> None:
         session.start("manager", {}, password=session)
         self.connection.start()
+        opens = self.guard.callback("launches that were kept back", self.gate.open)
+        self.loop.call_later(REGISTRATION_TIME, opens)
+
+    def _router_changed(self) -> None:
+        self.gate.open()  # registered or refused: the manager stands
+        self.changed()
 
     # --- the end ----------------------------------------------------------------------------
 

@@ -230,12 +230,14 @@ class Condition:
         outdated: Whether it runs from something else than a new launch would take.
         restarting: Whether it has ended and somebody else (the engine) starts it again.
         found: What runs now, if that has changed without an end that was told.
+        launching: Whether its launch, which was asked for, has begun only now.
     """
 
     remark: str | None = None
     outdated: bool = False
     restarting: bool = False
     found: Found | None = None
+    launching: bool = False
     kind: ClassVar = EventKind.CONDITION
 
 

@@ -93,6 +93,7 @@ class Life:
         prepared: Whether what the new run needs is here, so that what runs may be ended for it.
         not_restarted: Why the latest restart that was requested was not made, as a sentence
             without a full stop; None if it was.
+        launch_begun: Whether its launch, under way, has begun; it may have to wait for its turn.
     """
 
     spec: InstanceSpec
@@ -123,6 +124,7 @@ class Life:
     restart_of: str | None = None
     prepared: bool = False
     not_restarted: str | None = None
+    launch_begun: bool = False
 
     @property
     def must_end(self) -> bool:

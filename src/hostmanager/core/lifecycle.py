@@ -52,6 +52,8 @@ from hostmanager.core.words import patience, words
 LAUNCH_PATIENCE = 10.0
 """Seconds after which a launch that the driver has not answered is remarked upon."""
 
+WAITS_FOR_ITS_TURN = "It waits for its turn to be launched; others are being launched before it."
+
 LOOK_PATIENCE = 5.0
 """Seconds after which nobody waits any more for what the driver sees."""
 
@@ -189,6 +191,7 @@ def _launch(life: Life, context: Context) -> Outcome:
         restarts=life.restarts + again,
         deadline=context.now.mono + LAUNCH_PATIENCE,
         called_off=False,
+        launch_begun=life.spec.kind is Kind.DOCKER,
     )
     return launched, (*_once(life, State.STARTING, context), ev.Launch(life.spec))
 
@@ -330,8 +333,19 @@ def kill_again(life: Life, context: Context) -> Outcome:
     return ending, (*notes, ev.Signal(StopStep.KILL))
 
 
+def begin_launch(life: Life, context: Context) -> Outcome:
+    """Its launch has begun only now: what it takes is counted from here."""
+    if not isinstance(context.event, ev.Condition) or not context.event.launching:
+        return life, ()
+    deadline = context.now.mono + LAUNCH_PATIENCE
+    begun = replace(life, launch_begun=True, deadline=deadline, stuck=False, trouble=None)
+    return begun, ()
+
+
 def slow_launch(life: Life, context: Context) -> Outcome:
     """The driver has not answered for long: say so and go on waiting."""
+    if not life.launch_begun:  # nothing is wrong with it
+        return replace(life, deadline=None, stuck=True, trouble=WAITS_FOR_ITS_TURN), ()
     text = words(life.spec).slow_launch.format(patience=LAUNCH_PATIENCE)
     slow = replace(life, deadline=None, stuck=True, trouble=text)
     return slow, (ev.Note(text, warning=True),)
@@ -362,7 +376,8 @@ _ROWS: Mapping[State, tuple[Move, ...]] = {
     ),
     State.STARTING: (
         *(stay, call_off, revise, call_off, call_off, stay, stay),
-        *(run_or_end, settle, settle, clear, odd, stay, stay, lose, stay, stay, slow_launch),
+        *(run_or_end, settle, settle, clear, odd, stay, begin_launch, lose),
+        *(stay, stay, slow_launch),
     ),
     State.UP: (
         *(run_or_end, run_or_end, revise, run_or_end, run_or_end, stay, run_or_end),

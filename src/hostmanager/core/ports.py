@@ -48,7 +48,8 @@ class Driver(Protocol):
     `launch` either `LaunchFailed`, or `Launched` and later `Ended`, or `Launched`,
     `LeftBehind` and `Gone`.
 
-    A launch that is called off (by `signal`, while it is under way) is answered by
+    A driver that has launches wait for their turn reports `Condition(launching=True)` when that
+    has come. A launch that is called off (by `signal`, while it is under way) is answered by
     `LaunchFailed`, unless it had come to be `Launched`. A driver that may lose sight of what it
     runs reports `LostSight`, and once it sees again, for each instance `Launched`, `Ended` or
     `Gone`, and its `Condition` anew.

@@ -88,11 +88,15 @@ class Host:
         return launched.pid
 
     async def next(self, name: str, *, output: bool = False) -> ev.Observation:
-        """The next report; those of output are left out, or are all that counts."""
+        """The next report; those of output are left out, or are all that counts.
+
+        That a launch has begun is left out, too.
+        """
         async with asyncio.timeout(PATIENCE):
             while True:
                 report = await self.reports[name].get()
-                if isinstance(report, ev.Output) == output:
+                begun = isinstance(report, ev.Condition) and report.launching
+                if isinstance(report, ev.Output) == output and not begun:
                     return report
 
     async def failure(self, name: str, *argv: str, **more: object) -> ev.LaunchFailed:

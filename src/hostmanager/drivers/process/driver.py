@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from hostmanager.core.events import (
+    Condition,
     Ended,
     ExitStatus,
     Gone,
@@ -33,6 +34,7 @@ from hostmanager.core.events import (
 from hostmanager.core.model import Found, InstanceSpec
 from hostmanager.core.ports import Report
 from hostmanager.drivers.process import proc, stamps, strangers
+from hostmanager.drivers.process.gate import LaunchGate
 from hostmanager.drivers.process.kin import Kin, Left
 from hostmanager.drivers.process.output import Directly, Place, Sink
 from hostmanager.drivers.process.ownership import PATIENCE, Ownership
@@ -90,6 +92,7 @@ class ProcessDriver:
         command: Tells how to start an instance.
         owner: How its processes are known, over the death of this manager, too.
         sink: Takes their output; default: files that they write themselves.
+        gate: Keeps launches back as long as that is wanted.
 
     Attributes:
         why_ended: Tells why a process may have ended by itself just now with code 0, or nothing.
@@ -101,11 +104,13 @@ class ProcessDriver:
         command: Callable[[InstanceSpec], Command],
         owner: Ownership,
         sink: Sink | None = None,
+        gate: LaunchGate | None = None,
     ) -> None:
         self._loop = loop
         self._command = command
         self._owner = owner
         self._sink = sink or Directly()
+        self._gate = gate or LaunchGate()
         stamps.clear()
         heed_all()
         self.why_ended: Callable[[], str] = lambda: ""
@@ -130,7 +135,13 @@ class ProcessDriver:
             if before is not None:
                 before.next_start = start
 
+        begun = self._guard.callback(
+            f"{spec.instance_id}: its turn", partial(report, Condition(launching=True))
+        )
+
         def attempt() -> Spawned | Alive | LaunchFailed:
+            with suppress(MemoryError, RuntimeError):  # none left; the loop is closed
+                self._loop.call_soon_threadsafe(begun)
             try:
                 return spawn(command, spec, self._owner, self._sink, opened)
             except SpawnError as error:
@@ -138,11 +149,13 @@ class ProcessDriver:
             except MemoryError:
                 return LaunchFailed("process", NO_MEMORY)
 
-        self._launchers.ask(
-            f"{spec.instance_id}: its launch",
-            attempt,
-            partial(self._launched, spec, command, report),
-            lambda error: report(LaunchFailed("launcher", f"{type(error).__name__}: {error}")),
+        self._gate.enter(
+            lambda: self._launchers.ask(
+                f"{spec.instance_id}: its launch",
+                attempt,
+                partial(self._launched, spec, command, report),
+                lambda error: report(LaunchFailed("launcher", f"{type(error).__name__}: {error}")),
+            )
         )
 
     def survey(self) -> Mapping[str, Found]:

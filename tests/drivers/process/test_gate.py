@@ -1,0 +1,45 @@
+"""Launches wait while the manager itself starts, in the order of coming."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hostmanager.drivers.process import LaunchGate
+
+
+def launches(gate: LaunchGate, numbers: range) -> list[int]:
+    done: list[int] = []
+    for number in numbers:
+        gate.enter(lambda number=number: done.append(number))
+    return done
+
+
+def test_a_gate_is_open_unless_it_is_closed():
+    assert launches(LaunchGate(), range(3)) == [0, 1, 2]
+
+
+@given(st.integers(0, 20), st.integers(0, 20))
+def test_the_first_ones_pass_a_closed_gate_and_the_others_when_it_is_opened(free, count):
+    gate = LaunchGate()
+    gate.close(free)
+    done = launches(gate, range(count))
+    assert done == list(range(min(free, count)))
+    gate.open()
+    assert done == list(range(count))
+    gate.open()
+    assert done == list(range(count))
+    assert launches(gate, range(2)) == [0, 1]
+
+
+async def test_a_launch_that_is_kept_back_reports_nothing_until_its_turn_has_come(host):
+    host.driver._gate.close(1)
+    first = await host.launch("a", "/bin/sleep", "1000")
+    host.begin("b", "/bin/sleep", "1000")
+    assert host.reports["b"].empty()
+    host.driver._gate.open()
+    begun = await host.reports["b"].get()
+    assert begun.launching
+    second = await host.next("b")
+    assert second.pid != first
+    for name in ("a", "b"):
+        host.driver.signal(name, 3)
+        await host.next(name)
