@@ -9,7 +9,7 @@ BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 TESTS ?= tests
 
-.PHONY: help setup demo test faults crashpoints lint requirements docs bench clean
+.PHONY: help setup demo test faults crashpoints realsize lint requirements docs bench clean
 
 help:  ## What there is to make
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -36,6 +36,9 @@ faults: $(READY)  ## Ten minutes of random faults (FAULTS_ARGS="--seed 7 --secon
 
 crashpoints: $(READY)  ## The manager killed before each call that changes something (CRASHPOINTS_ARGS="--only update")
 	$(BIN)/python -m tests.crashpoints $(CRASHPOINTS_ARGS)
+
+realsize: $(READY)  ## A host of 55 instances of socs: ten minutes, as root
+	HOSTMANAGER_REALSIZE=1 $(BIN)/python -m pytest -s $(TEST_ARGS) tests/realsize
 
 lint: $(READY)  ## Style, types, import rules, declared dependencies
 	$(BIN)/ruff check .

@@ -1,0 +1,1 @@
+"""A host of real size: 55 instances of socs (PyPI) as its documentation gives them, `socs.yaml`."""
