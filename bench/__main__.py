@@ -21,6 +21,7 @@ from bench import (
     measure_docker,
     measure_killed,
     measure_load,
+    measure_realsize,
     measure_scale,
     measure_start,
     measure_told,
@@ -48,6 +49,7 @@ EXPERIMENTS: tuple[Experiment, ...] = (
     *measure_scale.EXPERIMENTS,
     *measure_adoption.EXPERIMENTS,
     *measure_docker.EXPERIMENTS,
+    *(measure_realsize.EXPERIMENTS if measure_realsize.WANTED else ()),
 )
 RESULTS = Path(__file__).parent / "results"
 NOT_QUICK = {"many", "launched_100", "adoption_100", "adoption_300"}
