@@ -73,11 +73,11 @@ def _do(subject: Subject, scenario: Scenario, point: Point | None) -> bool:
     subject.wait_quiet()
     hit = subject.control.hit
     subject.control.disarm()
-    if point is not None and not hit and subject.alive():
-        return False
     if subject.alive():
         assert subject.manager is not None
         subject.manager.kill()
+        if point is not None and not hit:
+            return False  # its process may be stopped: the next one begins anew
     subject.start()
     allowed = [scenario.after]
     if scenario.before is not None and (point is not None and not answered):
