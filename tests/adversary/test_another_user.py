@@ -65,7 +65,7 @@ async def a_life(before: Sequence[Deed], meanwhile: Sequence[Deed]) -> list[Any]
             await do(before)
             seen.append(await asyncio.to_thread(host.owner.survey))
             a, b = await host.launch("a", *SLEEP), await host.launch("b", *LEAVES)
-            await asyncio.to_thread(wait_for, lambda: psutil.Process(b).children(), 60)
+            await asyncio.to_thread(wait_for, lambda b=b: runs_its_own(b), 60)
             await do(meanwhile)
             found = await asyncio.to_thread(host.owner.survey)
             left = psutil.Process(b).children()
@@ -89,6 +89,15 @@ async def a_life(before: Sequence[Deed], meanwhile: Sequence[Deed]) -> list[Any]
                 if process not in map(psutil.Process, (p.pid for p in other.processes)):
                     process.kill()
     return seen
+
+
+def runs_its_own(pid: int) -> bool:
+    """Whether it and what it leaves behind have executed their programs.
+
+    In the middle of that, a process has no environment.
+    """
+    us = [psutil.Process(pid), *psutil.Process(pid).children()]
+    return [process.cmdline() for process in us] == [["/bin/sleep", "1000"]] * 2
 
 
 # --- the manager: what is shown, read and written ----------------------------------------------
