@@ -1,6 +1,8 @@
 """A restart is on the disk before anything is ended, and off it once it is done or called off."""
 
+import asyncio
 import json
+from dataclasses import replace
 
 import pytest
 from tests.core.fakes import IGNORES_SIGINT, World, spec
@@ -33,6 +35,10 @@ class Desk:
     async def on_disk(self):
         assert await self.wanted.kept(30.0) == ""
         return json.loads(self.path.read_text()).get("restarts", {})
+
+    def published(self):
+        """Something changes that has nothing to do with it."""
+        self.world.supervisor._keepers["a"]._publish()
 
     def down(self):
         self.world.supervisor.carry_out([Request("a", Target.DOWN)])
@@ -107,3 +113,64 @@ async def test_one_that_is_wanted_down_or_cannot_be_operated_is_named(desk):
     assert outcome.left == {"b": "it is wanted down", "c": "No plugin."}
     assert outcome.lines == ("Left as it is: b: it is wanted down.", "Left as it is: c: No plugin.")
     assert not desk.path.exists()
+
+
+@pytest.fixture
+def router_service(desk, monkeypatch):
+    """`a` runs the router: it is restarted last, once the warning has been out for long enough."""
+
+    async def is_a():
+        return "a"
+
+    warned = asyncio.Event()
+
+    async def until_warned(_):
+        await warned.wait()
+
+    monkeypatch.setattr(desk.restarts, "_router", is_a)
+    monkeypatch.setattr("hostmanager.agent.restarts.asyncio.sleep", until_warned)
+    return warned
+
+
+async def test_a_second_request_leaves_that_of_the_router_on_the_disk(desk, router_service):
+    run = desk.world.life().run
+    await desk.restarts.request(["a"])
+    await desk.restarts.request(["a"])
+    desk.published()
+    assert await desk.on_disk() == {"a": run}
+    router_service.set()
+    await desk.restarts._last
+    desk.world.clock.advance(30)
+    assert desk.world.life().run not in ("", run)
+    assert await desk.on_disk() == {}
+
+
+async def test_the_router_that_was_ended_meanwhile_is_not_restarted_again(desk, router_service):
+    await desk.restarts.request(["a"])
+    desk.down()
+    desk.world.clock.advance(30)
+    desk.world.supervisor.carry_out([Request("a", Target.UP)])
+    desk.world.clock.advance(1)
+    run = desk.world.life().run
+    router_service.set()
+    await desk.restarts._last
+    desk.world.clock.advance(30)
+    assert desk.world.life().run == run != ""
+    assert await desk.on_disk() == {}
+
+
+async def test_why_an_earlier_restart_of_the_router_was_not_made_is_no_answer(desk, router_service):
+    desk.world.supervisor._keepers["a"].life = replace(desk.world.life(), not_restarted="no image")
+    desk.published()
+    outcome = await desk.restarts.request(["a"])
+    assert (outcome.restarting, outcome.refused) == (("a",), {})
+
+
+async def test_one_that_goes_while_the_router_is_looked_for_is_named(desk, monkeypatch):
+    async def takes_a_while():
+        desk.world.supervisor.retire("a")
+        desk.world.clock.advance(30)
+
+    monkeypatch.setattr(desk.restarts, "_router", takes_a_while)
+    outcome = await desk.restarts.request(["a"])
+    assert (outcome.restarting, outcome.left) == ((), {"a": "it is not managed here any more"})

@@ -136,7 +136,8 @@ class Restarts:
         if late is not None:
             self._begin_last(late, chosen)
         await self._prepared(chosen)
-        refused |= {i: why for i in chosen if (why := self._refusal(i)) is not None}
+        begun = [i for i in chosen if i != late]
+        refused |= {i: why for i in begun if (why := self._refusal(i)) is not None}
         going = tuple(i for i in chosen if i not in refused)
         preparing = tuple(i for i in going if self._is_preparing(i))
         return Outcome(going, preparing, left, refused, late, not_kept)
@@ -146,7 +147,10 @@ class Restarts:
         left: dict[str, str] = {}
         refused: dict[str, str] = {}
         for instance_id in ids:
-            life = self._snapshot[instance_id]
+            life = self._snapshot.get(instance_id)
+            if life is None:
+                left[instance_id] = "it is not managed here any more"
+                continue
             why = why_not_restarted(life)
             if why is None:
                 chosen.append(instance_id)
@@ -180,11 +184,12 @@ class Restarts:
     def _begin_last(self, instance_id: str, chosen: Iterable[str]) -> None:
         if self._last is None or self._last.done():
             others = [i for i in chosen if i != instance_id]
-            self._being_kept.add(instance_id)  # what is on the disk stays until it has begun
-            self.last = instance_id
-            self._last = asyncio.ensure_future(self._restart_router(instance_id, others))
+            self.last = instance_id  # what is on the disk stays until it has begun
+            run = self._snapshot[instance_id].run if instance_id in self._snapshot else ""
+            restart = self._restart_router(instance_id, run, others)
+            self._last = asyncio.ensure_future(restart)
 
-    async def _restart_router(self, instance_id: str, others: list[str]) -> None:
+    async def _restart_router(self, instance_id: str, run: str, others: list[str]) -> None:
         try:
             await self._until(lambda: not any(map(self._is_restarting, others)), OTHERS_TIME)
             self._say(
@@ -193,9 +198,12 @@ class Restarts:
             )
             await asyncio.sleep(ROUTER_NOTICE)
         finally:
-            self._being_kept.discard(instance_id)
             self.last = ""
-        self._begin(instance_id)
+        life = self._snapshot.get(instance_id)
+        if life is not None and run and life.run not in ("", run):
+            self._noticed(instance_id, life)  # it was ended meanwhile, and this is a new run
+        else:
+            self._begin(instance_id)
 
     # --- what comes of it -----------------------------------------------------------------------
 
@@ -227,7 +235,7 @@ class Restarts:
     def _noticed(self, instance_id: str, life: Life | None) -> None:
         """Keep the file in line with the record; what is to be kept over our end stays in it."""
         self._changed.set()
-        if not self._running() or instance_id in self._being_kept:
+        if not self._running() or instance_id in (self.last, *self._being_kept):
             return
         if life is None or life.restart_of is None:
             self._wanted.drop_restart(instance_id)
