@@ -1,13 +1,21 @@
 """`HostManager(agent)` in other programs: OCS's unit test of it, and the usual main of an agent."""
 
+import argparse
+import errno
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
+from hostmanager.agent import embedded
+from hostmanager.agent.alone import AnotherManagerError, claim
+from hostmanager.agent.assembly import site_key
 from hostmanager.agent.embedded import INSTALL
 from tests.ocs.steps import PATIENCE, outcome, wait_gone, wait_ready, wait_states
 from tests.support.clients import client
@@ -63,25 +71,33 @@ def test_the_process_says_what_is_missing_when_it_is_started(answers):
 # --- the usual main ------------------------------------------------------------------------
 
 
-def start(site: Site, start_program: Any, reactor: str) -> Manager:
+def start(site: Site, start_program: Any, reactor: str, startup: Any = True) -> Manager:
     words = [sys.executable, str(HERE / "usual_main.py"), "--instance-id", site.manager_id]
     words += [*site.args, "--working-dir", str(site.working_dir)]
     words += ["--state-dir", str(site.state_dir)]
-    program: Manager = start_program(site, words, {"REACTOR": reactor})
+    program: Manager = start_program(
+        site, words, {"REACTOR": reactor, "STARTUP": json.dumps(startup)}
+    )
     return program
+
+
+def refused(hm: Any, program: Manager) -> dict[str, Any]:
+    """The session of the manager process, once its start has been refused."""
+
+    def ended() -> Any:
+        session = hm.manager.status().session
+        return session if session and session["status"] == "done" else None
+
+    session: dict[str, Any] = wait_for(ended, PATIENCE, "a refused start", program.output)
+    assert session["success"] is False
+    return session
 
 
 def test_on_another_reactor_the_start_is_refused_with_the_line_to_write(site, start_program):
     site.write(instance("a"))
     program = start(site, start_program, "default")
     hm = client(site)
-
-    def ended() -> Any:
-        session = hm.manager.status().session
-        return session if session and session["status"] == "done" else None
-
-    session = wait_for(ended, PATIENCE, "the manager process to be refused", program.output)
-    assert session["success"] is False
+    session = refused(hm, program)
     assert INSTALL in session["messages"][-2][1]
     ok, text = outcome(hm.update(requests=[("a", "down")]))
     assert ok is False
@@ -102,3 +118,36 @@ def test_with_that_line_the_usual_main_manages_its_agents(site, start_program):
     program.stop()
     wait_gone(site, "a", "b")
     assert "Traceback" not in program.output()
+
+
+def test_a_refused_start_loses_nothing_of_what_there_was_before(site, start_manager, start_program):
+    site.write(instance("a"))
+    manager = start_manager(site)
+    wait_ready(site, "a")
+    manager.kill()
+    site.write(instance("a", manage="host/down"))
+    program = start(site, start_program, "asyncio", {"requests": [["nobody", "up"]]})
+    hm = client(site)
+    assert "nobody" in refused(hm, program)["messages"][-2][1]
+    hm.manager.start()
+    wait_gone(site, "a")
+    wait_states(hm, a="down")
+
+
+def test_no_other_manager_of_the_same_site_can_run_beside_it(site, start_program, tmp_path):
+    site.write(instance("a"))
+    program = start(site, start_program, "asyncio")
+    wait_ready(site, "a")
+    args = argparse.Namespace(address_root=site.address_root, instance_id=site.manager_id)
+    with pytest.raises(AnotherManagerError, match=f"pid {program.pid}"):
+        claim(tmp_path, site_key(args, site.file))
+
+
+def test_a_start_that_fails_gives_its_claim_back(tmp_path, monkeypatch):
+    settings = SimpleNamespace(state_dir=tmp_path, key=f"k{os.getpid()}", site_key="s")
+    monkeypatch.setattr(embedded, "_loop_of_reactor", lambda: None)
+    monkeypatch.setattr(embedded, "_settings", lambda *_: settings)
+    monkeypatch.setattr(embedded, "make_host", Mock(side_effect=OSError(errno.EMFILE, "no files")))
+    for _ in range(2):
+        with pytest.raises(OSError, match="no files"):
+            embedded.Embedded(None, (), "")

@@ -1,6 +1,7 @@
 """A program as every agent of OCS has one, with our HostManager in it.
 
-With ``REACTOR=asyncio`` in the environment it has the line that we tell people to write.
+With ``REACTOR=asyncio`` in the environment it has the line that we tell people to write, and
+``STARTUP`` is what the process is started with, as JSON.
 """
 
 import os
@@ -11,6 +12,7 @@ if os.environ.get("REACTOR") == "asyncio":
     asyncioreactor.install()
 
 import argparse
+import json
 
 from ocs import ocs_agent, site_config
 
@@ -24,8 +26,9 @@ def main() -> None:
     args = site_config.parse_args(agent_class="HostManager", parser=parser)
     agent, runner = ocs_agent.init_site_agent(args)
     manager = HostManager(agent)
+    startup = json.loads(os.environ.get("STARTUP", "true"))
     agent.register_process(
-        "manager", manager.manager, manager._stop_manager, blocking=False, startup=True
+        "manager", manager.manager, manager._stop_manager, blocking=False, startup=startup
     )
     for name in ("update", "history", "output", "remove_orphans", "docker_pull", "die"):
         agent.register_task(name, getattr(manager, name), blocking=False)

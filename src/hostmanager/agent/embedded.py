@@ -14,7 +14,7 @@ from hostmanager.agent import record
 from hostmanager.agent.alone import AnotherManagerError, claim
 from hostmanager.agent.assembly import close_host, make_host, make_settings
 from hostmanager.agent.folders import FolderError
-from hostmanager.agent.host import Before
+from hostmanager.agent.host import Before, Host
 from hostmanager.agent.options import Settings, make_parser
 from hostmanager.site import SiteFileError, load
 
@@ -48,25 +48,31 @@ class Embedded:
         loop = _loop_of_reactor()
         try:
             settings = _settings(args, docker_composes, docker_service_prefix)
-            self._alone = claim(settings.state_dir, settings.key)
+            self._alone = claim(settings.state_dir, settings.key, settings.site_key)
         except (SiteFileError, FolderError, AnotherManagerError, ValueError) as error:
             raise EmbeddingError(str(error)) from None
         except (AttributeError, TypeError) as error:
             raise EmbeddingError(
                 f"The agent's site_args are not those of ocs.site_config.parse_args: {error}"
             ) from None
-        self.host = make_host(settings, loop)
+        try:
+            self.host = make_host(settings, loop)
+            self.before = _before(self.host, getattr(args, "initial_state", None))
+        except BaseException:
+            self._alone.close()  # it can be started again
+            raise
         record.manager_started(self.host.journal)
-        forced = getattr(args, "initial_state", None)
-        recalled = self.host.wanted.recall(forced=forced is not None)
-        restarts = dict(self.host.wanted.restarts)
-        self.before = Before(self.host.driver.survey(), recalled, forced, restarts)
         self.host.dockers.start()
 
     async def close(self) -> None:
         """Let go of everything, when all agents have ended."""
         await close_host(self.host, 0)
         self._alone.close()
+
+
+def _before(host: Host, forced: str | None) -> Before:
+    recalled = host.wanted.recall(forced=forced is not None)
+    return Before(host.driver.survey(), recalled, forced, dict(host.wanted.restarts))
 
 
 def _loop_of_reactor() -> Any:

@@ -199,8 +199,8 @@ class HostManager:
 
     async def _begin(self, params: dict[str, Any]) -> None:
         if params["reload_config"]:
-            before, self._before = self._before, None
-            self.host.begin(await self.host.read_site(), params["requests"], before)
+            self.host.begin(await self.host.read_site(), params["requests"], self._before)
+            self._before = None  # only now: a start that is refused has used nothing up
         else:
             self.host.begin_again(params["requests"])
         if not_kept := await self.host.wanted.kept():
