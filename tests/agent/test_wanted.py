@@ -2,6 +2,7 @@
 
 import errno
 import json
+from threading import Event
 from unittest.mock import patch
 
 import pytest
@@ -192,6 +193,21 @@ async def test_a_hanging_disk_delays_no_request_for_long(path, make, monkeypatch
     wanted.said({"a": Target.DOWN})
     assert "is its disk hanging?" in await wanted.kept()
     assert await kept(wanted) == wanted.not_kept == ""
+
+
+async def test_what_fails_after_a_long_hang_is_tried_again(path, make, clock):
+    wanted = make()
+    hangs = Event()
+    wanted._writer.submit(hangs.wait)
+    path.parent.write_text("a file where the folder belongs")
+    wanted.said({"a": Target.DOWN})
+    clock.advance(RETRY + 1)  # there is nothing to be tried again yet
+    hangs.set()
+    assert await kept(wanted)
+    path.parent.unlink()
+    clock.advance(RETRY + 1)
+    assert await kept(wanted) == ""
+    assert json.loads(path.read_text())["targets"] == {"a": "down"}
 
 
 def full_disk(*_: object) -> None:

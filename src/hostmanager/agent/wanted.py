@@ -158,13 +158,18 @@ class Wanted:
             data["restarts"] = self.restarts
         text = json.dumps(data, indent=1)
         self._job = self._writer.submit(self._write, text)
+        self._look_later()
+
+    def _look_later(self) -> None:
         if not self._retry_due:
             self._retry_due = True
             self._clock.call_at(self._clock.now().mono + RETRY, self._retry)
 
     def _retry(self) -> None:
         self._retry_due = False
-        if self._error:
+        if self._job is not None and not self._job.done():
+            self._look_later()  # a disk that hangs may fail in the end
+        elif self._error:
             self._save()
 
     def _write(self, text: str) -> None:
