@@ -1,6 +1,7 @@
 """Launches: what a process finds around it, and which step failed when there is none."""
 
 import asyncio
+import errno
 import os
 import signal
 import sys
@@ -10,6 +11,7 @@ import pytest
 from hostmanager.core import events as ev
 from hostmanager.core.events import Ended, ExitStatus, Launched, StopStep
 from hostmanager.core.model import InstanceSpec
+from hostmanager.drivers.process import locks
 from tests.drivers.process.conftest import PYTHON, Host, open_fds, until
 
 
@@ -268,3 +270,23 @@ async def test_no_memory_for_a_launch_is_said_with_a_remedy(host, monkeypatch):
     assert failed.step == "process"
     assert "not enough memory" in failed.reason
     assert "ulimit -v" in failed.reason
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
+async def test_without_descriptors_nothing_is_launched_beside_who_holds_the_lock(
+    host, number, monkeypatch
+):
+    pid = await host.launch("a", "/bin/sleep", "100")
+    take = locks.take
+
+    def take_for_want_of(_):
+        monkeypatch.setattr(locks, "take", take)  # a moment later, there are some again
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(locks, "take", take_for_want_of)
+    failed = await host.failure("a", "/bin/sleep", "100")
+    assert failed.step == "lock"
+    assert os.strerror(number) in failed.reason
+    assert len(host.processes()) == 1
+    os.kill(pid, signal.SIGKILL)
+    assert await host.next("a") == Ended(ExitStatus(signal=9))

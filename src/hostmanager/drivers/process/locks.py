@@ -14,6 +14,9 @@ from pathlib import Path
 from hostmanager.drivers.process import proc
 from hostmanager.drivers.process.proc import pids
 
+FOR_WANT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+"""Errors that say nothing of a lock, only that no file can be opened at the moment."""
+
 
 def take(path: Path) -> int | None:
     """Take the lock.
@@ -54,7 +57,7 @@ def is_held(path: Path) -> bool:
     try:
         fd = take(path)
     except OSError as error:
-        if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+        if error.errno in FOR_WANT:
             raise
         return False  # there can be none here: what is launched has none either
     if fd is not None:

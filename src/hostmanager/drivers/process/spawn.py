@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 USUAL_FILES = resource.getrlimit(resource.RLIMIT_NOFILE)
 """What this program was started with, and agents are: it raises its own limit afterwards."""
 
+AT_ITS_LIMIT = "this host or user is at its limit (see `ulimit -a`)"
+
 
 @dataclass(frozen=True, slots=True)
 class Command:
@@ -189,6 +191,8 @@ def _take_lock(owner: Ownership, instance_id: str) -> int | Found | None:
         try:
             lock = locks.take(path)
         except OSError as error:
+            if error.errno in locks.FOR_WANT:  # somebody may hold it all the same
+                raise SpawnError("lock", f"{path}: {error.strerror}; {AT_ITS_LIMIT}") from error
             log.warning("%s is launched without a lock: %s: %s", instance_id, path, error.strerror)
             return None
         if lock is not None:
@@ -212,6 +216,5 @@ def _explain(command: Command, error: OSError) -> SpawnError:
     if error.filename is not None and str(error.filename) == str(command.cwd):
         return SpawnError("working directory", f"{command.cwd}: {error.strerror}")
     if error.errno in (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE):
-        reason = f"{error.strerror}; this host or user is at its limit (see `ulimit -a`)"
-        return SpawnError("process", reason)
+        return SpawnError("process", f"{error.strerror}; {AT_ITS_LIMIT}")
     return SpawnError("program", f"{command.argv[0]}: {error.strerror}")
