@@ -166,6 +166,8 @@ class RouterSession(OCSAgent):
         self._beat(feed.address, feed.encoded())
 
     def _beat(self, topic: str, feed: dict[str, Any]) -> None:
+        if self._next_beat is not None:
+            self._next_beat.cancel()  # the one before has failed, and was made again
         beat_again = self._guard.callback("the heartbeat", lambda: self._beat(topic, feed))
         self._next_beat = asyncio.get_running_loop().call_later(1.0, beat_again)
         codes = dict.fromkeys(self.sessions, IDLE) | {
