@@ -21,6 +21,7 @@ from hostmanager.agent.options import Settings
 from hostmanager.agent.restarts import Outcome, Restarts
 from hostmanager.agent.router_absence import RouterAbsence
 from hostmanager.agent.service_rows import ServiceRows
+from hostmanager.agent.site_reading import SiteReader
 from hostmanager.agent.wanted import Wanted
 from hostmanager.core import requests as rq
 from hostmanager.core.events import Moment, Note
@@ -31,7 +32,7 @@ from hostmanager.core.requests import Request
 from hostmanager.core.supervisor import Supervisor
 from hostmanager.drivers.process import Conditions
 from hostmanager.journal import Journal, follow
-from hostmanager.site import SiteFile, SiteFileError, load_settled, probe, with_known_classes
+from hostmanager.site import SiteFile, SiteFileError
 from hostmanager.site.difference import Difference, difference
 from hostmanager.util.text import cut_end
 
@@ -153,6 +154,7 @@ class Host:
         )
         self.unheard: deque[tuple[float, str]] = deque(maxlen=UNHEARD_KEPT)
         self.say: Say = self.say_later
+        self._reader = SiteReader(settings)
         self._reading = asyncio.Lock()
 
     # --- the manager process ----------------------------------------------------------------
@@ -331,11 +333,7 @@ class Host:
 
     async def read_site(self) -> SiteFile | SiteFileError:
         """Read the site file and look up which agent classes are installed."""
-        settings = self.settings
-        reading = asyncio.to_thread(_load, settings)
-        classes = probe(settings.python, settings.working_dir)
-        site, known = await asyncio.gather(reading, classes)
-        return site if isinstance(site, SiteFileError) else with_known_classes(site, known)
+        return await self._reader.read()
 
     def _change(self, site: SiteFile | SiteFileError) -> Difference | None:
         if isinstance(site, SiteFileError):
@@ -422,10 +420,3 @@ def _is_gone(instance_id: str, site: SiteFile | SiteFileError) -> bool:
     if isinstance(site, SiteFileError) or site.unnamed:
         return False
     return instance_id not in site.spoiled
-
-
-def _load(settings: Settings) -> SiteFile | SiteFileError:
-    try:
-        return load_settled(settings.site_file, settings.host)
-    except SiteFileError as error:
-        return error

@@ -1,0 +1,68 @@
+"""A site file on a disk that hangs holds up no request for ever."""
+
+import threading
+from types import SimpleNamespace
+
+import pytest
+
+from hostmanager.agent import site_reading
+from hostmanager.agent.site_reading import SiteReader
+from hostmanager.site import SiteFileError
+
+
+class Disk:
+    """Where the site file is; it can hang."""
+
+    def __init__(self):
+        self.answers = threading.Event()
+        self.answers.set()
+        self.reads = 0
+
+    def load(self, *_):
+        self.reads += 1
+        self.answers.wait(60)
+        return f"reading {self.reads}"
+
+
+@pytest.fixture
+def disk(monkeypatch):
+    made = Disk()
+
+    async def no_classes(*_):
+        return None
+
+    monkeypatch.setattr(site_reading, "load_settled", made.load)
+    monkeypatch.setattr(site_reading, "probe", no_classes)
+    monkeypatch.setattr(site_reading, "with_known_classes", lambda site, _: site)
+    return made
+
+
+@pytest.fixture
+def reader(tmp_path):
+    return SiteReader(
+        SimpleNamespace(
+            site_file=tmp_path / "site.yaml", host="h", python="python", working_dir=tmp_path
+        )
+    )
+
+
+async def test_a_disk_that_hangs_is_an_error_and_costs_one_thread(disk, reader, monkeypatch):
+    monkeypatch.setattr(site_reading, "LONGEST", 0.05)
+    disk.answers.clear()
+    for _ in range(3):
+        site = await reader.read()
+        assert isinstance(site, SiteFileError)
+        assert "is not done" in str(site)
+        assert "site.yaml" in str(site)
+    assert disk.reads == 1
+    disk.answers.set()  # else the loop's end waits for the thread
+
+
+async def test_when_it_answers_again_the_file_is_read_as_it_is_then(disk, reader, monkeypatch):
+    monkeypatch.setattr(site_reading, "LONGEST", 0.05)
+    disk.answers.clear()
+    assert isinstance(await reader.read(), SiteFileError)
+    monkeypatch.setattr(site_reading, "LONGEST", 30.0)
+    disk.answers.set()
+    assert await reader.read() == "reading 2"
+    assert await reader.read() == "reading 3"
