@@ -69,6 +69,22 @@ def test_an_empty_one_is_used_if_it_is_closed_and_its_mode_is_its_owners_to_chan
     assert state_folder(str(open_one), "x", "s", {}) == open_one
 
 
+def test_what_is_no_directory_is_named_as_what_it_is(tmp_path):
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to("nowhere")
+    os.mkfifo(tmp_path / "pipe")
+    for name, what in {
+        "file": "is a file",
+        "link": "is a symbolic link that leads nowhere",
+        "pipe": "is no directory",
+    }.items():
+        with pytest.raises(FolderError) as told:
+            state_folder(str(tmp_path / name), "x", "s", {})
+        assert str(told.value) == (
+            f"--state-dir: {tmp_path / name} {what}. Name a directory, or what does not exist yet."
+        )
+
+
 @needs_root
 def test_root_keeps_nothing_where_another_user_could_put_another_folder(tmp_path):
     theirs = tmp_path / "theirs"
@@ -100,9 +116,9 @@ def test_one_that_is_read_only_is_used_as_it_is(open_one, monkeypatch):
 
 
 def test_where_a_file_is_it_cannot_be_made_and_that_is_said(tmp_path):
-    (tmp_path / "state").touch()
-    with pytest.raises(FolderError, match=r"state cannot be made: File exists"):
-        state_folder(str(tmp_path / "state"), "x", "s", {})
+    (tmp_path / "state@ssssssss").touch()
+    with pytest.raises(FolderError, match=r"state@ssssssss cannot be made: File exists"):
+        state_folder(None, "state", "s" * 8, {"STATE_DIRECTORY": str(tmp_path)})
 
 
 @needs_root

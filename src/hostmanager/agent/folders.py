@@ -222,6 +222,10 @@ def state_dir_problem(path: Path) -> str | None:
     try:
         names, mode = {entry.name for entry in path.iterdir()}, stat.S_IMODE(path.stat().st_mode)
     except OSError:
+        if os.path.lexists(path) and not path.is_dir():
+            what = "is a symbolic link that leads nowhere" if path.is_symlink() else "is a file"
+            what = "is no directory" if path.exists() and not path.is_file() else what
+            return f"--state-dir: {path} {what}. Name a directory, or what does not exist yet."
         return None  # it is made, or it is said why it cannot be
     if names & CONTENTS:
         return None
@@ -233,7 +237,8 @@ def state_dir_problem(path: Path) -> str | None:
     if mode & 0o077:
         return (
             f"--state-dir: others than its owner may look into {path} (mode {mode:04o}), and the "
-            f"manager closes only what it has made. {another}, or `chmod 700 {path}`."
+            "manager changes the mode of no directory that it has not made. "
+            f"{another}, or `chmod 700 {path}`."
         )
     return None
 
