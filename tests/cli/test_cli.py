@@ -36,7 +36,9 @@ def test_without_a_command_the_help_is_shown_as_an_error():
     assert "commands:" in done.stderr
 
 
-@pytest.mark.parametrize(("word", "nearest"), [("dmo", "demo"), ("runn", "run")])
+@pytest.mark.parametrize(
+    ("word", "nearest"), [("dmo", "demo"), ("runn", "run"), ("stop", "down"), ("output", "logs")]
+)
 def test_an_unknown_command_is_answered_with_the_nearest(word, nearest):
     done = run(word)
     assert done.returncode == 2

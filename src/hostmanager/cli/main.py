@@ -130,7 +130,23 @@ def _make_parser() -> argparse.ArgumentParser:
     return parser
 
 
+ELSEWHERE = {
+    "start": "up",
+    "stop": "down",
+    "kill": "down",
+    "list": "status",
+    "ps": "status",
+    "update": "up",
+    "output": "logs",
+    "log": "logs",
+    "tail": "logs",
+    "serve": "run",
+}
+"""What other programs and OCS's operations call a command."""
+
+
 def _unknown(word: str) -> str:
-    nearest = difflib.get_close_matches(word, COMMANDS, n=1, cutoff=0.5)
+    meant = ELSEWHERE.get(word)
+    nearest = [meant] if meant else difflib.get_close_matches(word, COMMANDS, n=1, cutoff=0.5)
     hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
     return f"there is no command {word!r}.{hint} The commands are: {', '.join(COMMANDS)}."
