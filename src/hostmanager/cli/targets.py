@@ -43,6 +43,11 @@ What will happen is shown first; --dry-run shows only that. Then each agent is w
 lines. All hosts are told at the same time. Ctrl-C ends the waiting, not what goes on on the
 hosts."""
 
+_YES = {
+    "up": "for scripts that give it to every command: nothing is asked here",
+    "down": "do not ask before all agents are stopped",
+    "restart": "do not ask before all agents are restarted",
+}
 _EXAMPLES = {
     "up": """\
   hostmanager up fake1
@@ -81,9 +86,7 @@ def add_parser(subparsers: Any) -> None:
         parser = new_parser(subparsers, name, what + _COMMON, epilog)
         add_selection(parser, whole=True)
         parser.add_argument("--dry-run", action="store_true", help="only show what would happen")
-        parser.add_argument(
-            "--yes", "-y", action="store_true", help="do not ask before all agents are stopped"
-        )
+        parser.add_argument("--yes", "-y", action="store_true", help=_YES[name])
         parser.add_argument("--no-wait", action="store_true", help="tell them, and do not wait")
         parser.add_argument(
             "--timeout",
