@@ -204,10 +204,10 @@ def _named_entry(
         text = "\n".join(str(problem) for problem in broken)
         raise UsageError(f"--instance-id {instance_id}: its entry is broken.\n{text}")
     names = [entry["instance-id"] for entry in entries]
-    near = did_you_mean(instance_id, names)
+    near = f" {hint}" if (hint := did_you_mean(instance_id, names)) else ""
     ours = [entry["instance-id"] for entry in entries if entry["agent-class"] == agent_class]
     raise UsageError(
-        f"--instance-id {instance_id}: {where} has no such instance. {near} "
+        f"--instance-id {instance_id}: {where} has no such instance.{near} "
         f"Instances of class {agent_class} there: {listed(ours) or 'none'}."
     )
 
