@@ -130,7 +130,7 @@ def test_a_restart_that_takes_too_long_brings_the_agent_up_all_the_same(place):
     (before,) = processes_of(place.site)["slow"]
     done = place.run("restart", "slow", "--timeout", "1.5s")
     assert done.code == 1
-    assert "It is started when it has ended." in done.out
+    assert "Its manager completes the restart; if it dies, the next one does." in done.out
     wait_for(lambda: processes_of(place.site).get("slow", [before]) != [before], 20, "a new one")
     wait_states(place, slow="up")
 

@@ -34,7 +34,7 @@ from hostmanager.drivers.process import Conditions
 from hostmanager.journal import Journal, follow
 from hostmanager.site import SiteFile, SiteFileError
 from hostmanager.site.difference import Difference, difference
-from hostmanager.util.text import cut_end
+from hostmanager.util.text import cut_end, joined
 
 log = logging.getLogger(__name__)
 
@@ -258,7 +258,7 @@ class Host:
         stuck = {i: str(self.snapshot[i].trouble) for i in self.snapshot.hopeless}
         stuck |= self.services.not_ended
         if stuck:
-            why = "; ".join(f"{i}: {trouble}" for i, trouble in stuck.items())
+            why = joined(f"{i}: {trouble}" for i, trouble in stuck.items())
             return Answer(False, (f"Could not be ended: {why}",))
         return Answer(True, ("All agents are down.",))
 

@@ -8,6 +8,7 @@ import re
 
 from hostmanager.cli.sites import Entry, HostEntry
 from hostmanager.site.problems import Problem
+from hostmanager.util.text import joined
 
 _PARTLY = re.compile(r"\d+ instances?, \d+ errors?(, \d+ warnings?)?: ")
 """What our manager says before the errors in a file that it could use in part."""
@@ -36,7 +37,7 @@ def of_entry(host: HostEntry, entry: Entry, *, said: str) -> str:
     problems = [p for p in host.problems if p.is_error and p.instance_id == entry.instance_id]
     left = [str(problem) for problem in problems if not _is_in(problem, said)]
     text = "its entry in the site config cannot be used"
-    return ": ".join((text, "; ".join(left))) if left else text
+    return ": ".join((text, joined(left))) if left else text
 
 
 def _is_in(problem: Problem, said: str) -> bool:

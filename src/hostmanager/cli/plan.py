@@ -7,6 +7,7 @@ from typing import Any
 from hostmanager.cli.errors import CommandError
 from hostmanager.cli.rows import HostRows, Row
 from hostmanager.cli.selection import is_pattern
+from hostmanager.util.text import joined
 
 SETTLE = 2.0
 """Seconds that an agent has to be up before it is said to be: many die in the first."""
@@ -134,7 +135,7 @@ def make_plan(
                 woken.add(row.host)
                 steps.append(Step(row, "up"))
             else:
-                why = "; ".join(row.reasons) or "its manager was told to stop"
+                why = joined(row.reasons) or "its manager was told to stop"
                 refused.append(Refusal(row, why))
             continue
         refusal = _refusal(row, host)
@@ -172,7 +173,7 @@ def _refusal(row: Row, host: HostRows) -> Refusal | None:
     if host.trouble is not None:
         return Refusal(row, str(host.trouble), silent=True)
     if row.child is None:
-        return Refusal(row, "; ".join(row.reasons) or "its manager does not know it")
+        return Refusal(row, joined(row.reasons) or "its manager does not know it")
     return None
 
 

@@ -17,6 +17,7 @@ from hostmanager.cli.rows import HostRows
 from hostmanager.cli.screen import Screen
 from hostmanager.cli.sites import Site
 from hostmanager.core.requests import ALL
+from hostmanager.util.text import sentence
 
 INTERVAL = 0.4
 """Seconds between two looks at the agents of a host."""
@@ -276,7 +277,7 @@ class Pursuit:
             then = " It is started when it has ended." if course in again else ""
             then = " It was NOT told up again." if course in lost else then
             if course.restarting and course.told_at is not None:
-                then = " Its manager carries on. It is started when it has ended."
+                then = " Its manager completes the restart; if it dies, the next one does."
             why = course.step.why or f"it is {course.step.state or course.step.row.state}"
             if self._left and course.told_at is None:  # nobody tells it any more
                 course.fail(f"{why.rstrip('.')}; it may not have been told {course.stage}.")
@@ -285,7 +286,9 @@ class Pursuit:
             elif self._left:
                 course.step.why = f"{why.rstrip('.')}.{then}"  # under way: nothing has failed
             else:
-                course.fail(f"not within {self._args.timeout:g} s: {why}.{then}", "timeout")
+                course.fail(
+                    f"not within {self._args.timeout:g} s: {sentence(why)}{then}", "timeout"
+                )
 
     def _halfway(self) -> list[Course]:
         """Those that are being ended, and are to be started after that."""

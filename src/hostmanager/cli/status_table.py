@@ -24,6 +24,7 @@ from hostmanager.cli.rows import (
     silent,
 )
 from hostmanager.cli.screen import Screen
+from hostmanager.util.text import joined
 
 WIDE = 110
 """Columns from which on class and pid are shown."""
@@ -161,7 +162,7 @@ def _worth_a_word(rows: Iterable[Row]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for row in rows:
         if row.severity is Severity.NOTE and row.is_managed:
-            found.setdefault("; ".join(row.reasons), []).append(row.instance_id)
+            found.setdefault(joined(row.reasons), []).append(row.instance_id)
     return found
 
 
@@ -307,9 +308,9 @@ def _cells(row: Row, now: float, *, wide: bool) -> list[Text]:
     ]
     if not wide:
         told = row.severity is Severity.NOTE and row.reasons
-        return [*cells[:-1], Text(harmless("; ".join(row.reasons)), "dim")] if told else cells
+        return [*cells[:-1], Text(harmless(joined(row.reasons)), "dim")] if told else cells
     pid = Text(_number(row.get("pid")), "dim")
-    remarks = Text(harmless("; ".join(row.reasons)), "dim")
+    remarks = Text(harmless(joined(row.reasons)), "dim")
     agent_class = Text(row.agent_class)
     return [cells[0], agent_class, *cells[1:3], pid, *cells[3:], remarks]
 
@@ -317,7 +318,7 @@ def _cells(row: Row, now: float, *, wide: bool) -> list[Text]:
 def _cells_without_child(row: Row, *, wide: bool) -> list[Text]:
     style = STYLES[row.severity] or "dim"
     name, state, nothing = Text(row.instance_id, style), Text(row.state, style), Text("")
-    reason = Text(harmless("; ".join(row.reasons)), "dim")
+    reason = Text(harmless(joined(row.reasons)), "dim")
     if not wide:
         return [name, state, *[nothing] * 4, reason]
     return [name, Text(row.agent_class, "dim"), state, *[nothing] * 6, reason]

@@ -17,6 +17,7 @@ from hostmanager.cli.screen import Screen
 from hostmanager.cli.sites import Site
 from hostmanager.cli.status import as_json, narrowed, verdict
 from hostmanager.cli.status_table import headline, picture
+from hostmanager.util.text import joined
 
 NOT_YET = AskError(Trouble.SILENT, "no answer yet")
 
@@ -126,7 +127,7 @@ def _states(found: list[HostRows]) -> States:
         name = host.host.name
         told = "ok"
         if host.severity >= Severity.WARNING:
-            told = "no answer" if host.trouble is not None else "; ".join(host.reasons)
+            told = "no answer" if host.trouble is not None else joined(host.reasons)
         states[name] = host.severity, told
         for row in host.rows:
             wanted = f" (wanted {row.target})" if row.target not in (row.state, "") else ""

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
+from hostmanager.util.text import joined
+
 _SHOWN_CHARACTERS = 60
 _LISTED_NAMES = 20
 _TOLD_PROBLEMS = 5
@@ -173,6 +175,6 @@ def counted(number: int, word: str) -> str:
 def tell(problems: Iterable[Problem]) -> str:
     """Tell the first few problems on one line."""
     told = list(problems)
-    text = "; ".join(str(problem) for problem in told[:_TOLD_PROBLEMS])
     rest = len(told) - _TOLD_PROBLEMS
-    return f"{text}; and {rest} more" if rest > 0 else text
+    more = f"and {rest} more" if rest > 0 else ""
+    return joined((*(str(problem) for problem in told[:_TOLD_PROBLEMS]), more))

@@ -1,4 +1,12 @@
-"""Text of a bounded length."""
+"""Text of a bounded length, and of several sentences on one line."""
+
+from collections.abc import Iterable
+
+
+def joined(sentences: Iterable[str]) -> str:
+    """Put sentences on one line, with ``; `` between them; only the last keeps its full stop."""
+    *before, last = [sentence for sentence in sentences if sentence] or [""]
+    return "; ".join([*(sentence.rstrip(".") for sentence in before), last])
 
 
 def cut_end(text: str, limit: int) -> str:
@@ -15,3 +23,8 @@ def cut_middle(text: str, limit: int) -> str:
         return text
     half = limit // 2 - 20
     return f"{text[:half]} … {len(text) - 2 * half} characters … {text[-half:]}"
+
+
+def sentence(text: str) -> str:
+    """End a text as a sentence ends."""
+    return text if text.endswith((".", "?", "!")) else f"{text}."
