@@ -49,6 +49,19 @@ def test_it_leaves_as_the_child_does(code, status):
 
 
 @needs_root
+def test_the_end_is_heard_of_where_it_was_started_with_that_ignored():
+    ignoring = "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); "
+    code = "from hostmanager.agent.pid1 import leave_process_1; leave_process_1(); exit(7)"
+    ignoring += f"os.execv(sys.executable, [sys.executable, '-c', {code!r}])"
+    process = subprocess.Popen([*UNSHARE, sys.executable, "-c", ignoring])
+    try:
+        assert process.wait(60) == 7
+    finally:
+        process.kill()
+        process.wait()
+
+
+@needs_root
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1"])
 def test_signals_reach_the_child_once(name, tmp_path):
     code = (

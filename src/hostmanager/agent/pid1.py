@@ -27,6 +27,8 @@ def leave_process_1() -> None:
 def _fork() -> None:
     passed_on = set(signal.valid_signals()) - NOT_PASSED_ON
     before = signal.pthread_sigmask(signal.SIG_BLOCK, passed_on | {signal.SIGCHLD})
+    # Where whoever started us ignored it, nobody would be waited for, and no end be heard of.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     child = os.fork()
     if child:
         os._exit(_look_after(child, passed_on))
