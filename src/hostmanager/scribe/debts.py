@@ -56,10 +56,6 @@ def leave(state: str, debts: Mapping[str, Debt]) -> None:
         say(f"{path}: {error}; the next scribe will not know of what was lost")
 
 
-def _written(debt: Debt) -> str:
-    return f"{debt.lost} {debt.since} {debt.until} {debt.errno}"
-
-
 def take(state: str) -> dict[str, Debt]:
     """Read what an earlier scribe has left, and remove it: from now on, it is ours to tell."""
     path = names.debts(state)
