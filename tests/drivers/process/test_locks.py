@@ -1,5 +1,6 @@
 """The lock that lives as long as anybody who inherited it."""
 
+import errno
 import os
 import subprocess
 
@@ -21,6 +22,24 @@ def test_a_lock_is_had_once(path):
     second = locks.take(path)
     assert second is not None
     os.close(second)
+
+
+def test_on_a_disk_that_has_become_read_only_who_holds_it_still_does(path, monkeypatch):
+    lock = locks.take(path)
+    opened = os.open
+
+    def read_only(name, flags, *mode):
+        if flags & (os.O_RDWR | os.O_WRONLY):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        return opened(name, flags, *mode)
+
+    monkeypatch.setattr(os, "open", read_only)
+    assert locks.take(path) is None
+    assert locks.is_held(path)
+    os.close(lock)
+    os.close(locks.take(path))
+    with pytest.raises(OSError, match="No such file"):
+        locks.take(path.with_name("b.lock"))
 
 
 def test_the_folder_is_made_for_us_alone(path):

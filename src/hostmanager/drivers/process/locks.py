@@ -44,8 +44,14 @@ def take(path: Path) -> int | None:
 
 
 def _open(path: Path) -> int:
-    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-    return os.open(path, flags, 0o600)
+    flags = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | flags, 0o600)
+    except OSError as error:
+        if error.errno != errno.EROFS:
+            raise
+    # After an error of the disk, say. Who took the lock before has it still.
+    return os.open(path, os.O_RDONLY | flags)
 
 
 def is_held(path: Path) -> bool:
