@@ -14,8 +14,10 @@ import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 
+import autobahn.asyncio.wamp  # noqa: F401 - see below
 import psutil
 import pytest
+import txaio
 
 from hostmanager.demo.router import Router, RouterError, find_crossbar
 from hostmanager.drivers.process.priority import NICE
@@ -31,6 +33,11 @@ for _number, _usual in (
 ):
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, _usual)
+
+# autobahn works with asyncio or with Twisted, one of them in a process. In that of the tests it is
+# asyncio, for their clients and for `hostmanager check`. Modules of the manager that are made for
+# Twisted are only looked at here; they run in processes of their own.
+txaio.use_twisted = lambda: None
 
 NEEDS_ROUTER = {"router", "own_router", "site", "start_manager"}
 

@@ -341,11 +341,11 @@ async def test_a_file_that_is_broken_at_the_start_touches_nothing(project):
 
 
 async def test_odd_names(project):
-    project.write(["all", "-f", "ocs-a", "ocs-.b_c"])
-    async with running(project, "a", ".b_c") as host:
+    project.write(["all", "-f", "ocs-a", "ocs-b.b_c-"])
+    async with running(project, "a", "b.b_c-") as host:
         await host.up("a")
-        await host.up(".b_c")
-        assert sorted(host.shown()) == [".b_c", "a"]
+        await host.up("b.b_c-")
+        assert sorted(host.shown()) == ["a", "b.b_c-"]
         assert "'all' is left out" in status(host)[2]
         assert "'-f' is left out" in status(host)[2]
 

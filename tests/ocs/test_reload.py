@@ -128,7 +128,7 @@ def test_changed_arguments_are_shown_as_restart_required_until_it_is_restarted(s
     assert "restart" in child["message"]
     assert children(hm)["b"]["restart_required"] is False
     assert wait_ready(site, "a", "b") == before
-    hm.update(requests=[("a", "down"), ("a", "up")])
+    hm.restart(instances=["a"])
     wait_for(lambda: len(site.launches("a")) == 2, 10, "the restart")
     wait_child(hm, "a", restart_required=False, next_action="up", message="")
 

@@ -62,7 +62,7 @@ class Demo:
         """Send a signal to the demo alone."""
         self.process.send_signal(number)
 
-    def wait(self, timeout: float = 60.0) -> int:
+    def wait(self, timeout: float = 240.0) -> int:
         """Wait for its end; the exit code."""
         return self.process.wait(timeout)
 
