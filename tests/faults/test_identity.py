@@ -167,3 +167,5 @@ def test_agents_are_known_after_their_folder_was_lost(site, start, runtime):
     # One that has the agent's pipe goes on with it, although no path leads there any more, and one
     # is the present manager's. A third one looks for its folder every 10 s, and ends.
     wait_for(nobody_in_vain, 30, "the scribe of a lost folder to end", lambda: processes(site))
+    assert manager.stop() == 0
+    wait_for(lambda: not processes(site), 30, "all to end", lambda: processes(site))

@@ -17,7 +17,7 @@ from tests.ocs.cli_site import HOSTMANAGER
 from tests.support import managers
 from tests.support.clients import children, client
 from tests.support.managers import Manager
-from tests.support.processes import processes_of
+from tests.support.processes import processes, processes_of
 from tests.support.sites import Site, instance
 from tests.support.waiting import wait_for
 
@@ -54,6 +54,8 @@ def inside(site: Site, monkeypatch) -> Iterator[Manager]:
             os.close(fd)
     manager.process.kill()
     manager.process.wait()
+    # The kernel ends the others of the namespace then, one after the other.
+    wait_for(lambda: not processes(site), 20, "the namespace to end", lambda: processes(site))
 
 
 def test_it_is_said_what_holds_the_lock_until_it_is_free(site, inside):
