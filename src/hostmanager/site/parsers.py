@@ -53,7 +53,7 @@ class Refused(BaseException):
     """Its parser does not take the arguments; the text says why."""
 
 
-class Guard:
+class SideEffectGuard:
     """Whether an agent's code runs that may not do anything."""
 
     closed = False
@@ -92,8 +92,8 @@ def answer_for(
         cause = f"{type(error).__name__}: {error}"
         why = f"{module_name} cannot be imported ({cause})"
         return {**_unknown(why), "imports": False, "cause": cause}
-    sys.addaudithook(Guard.audit)
-    Guard.closed = True
+    sys.addaudithook(SideEffectGuard.audit)
+    SideEffectGuard.closed = True
     parser = _made(module) or _caught(module, agent_class, module_name, caught)
     if parser is None:
         return _unknown("its parser was not found: it has none of the usual functions for it")
@@ -257,7 +257,7 @@ def _in_fork(theirs: int, errors: int, name: str, module: str, lists: list[list[
         for number in (1, 2):  # whatever it prints is no answer
             os.dup2(errors, number)
         said = json.dumps(answer_for(name, module, lists)).encode()
-        Guard.closed = False
+        SideEffectGuard.closed = False
         with os.fdopen(theirs, "wb") as pipe:
             pipe.write(said)
     except BaseException as error:
