@@ -43,7 +43,7 @@ MOVES = {
     ),
     "WAITING": (
         "sooner settle sooner settle settle stay sooner",
-        "run_or_end odd settle clear odd stay odd lose sooner stay settle",
+        "run_or_end odd settle clear odd stay odd lose sooner stay pause_over",
     ),
     "STARTING": (
         "stay call_off revise call_off call_off stay stay",
@@ -209,6 +209,11 @@ def sooner(life, known, after, effects):
     settle(life, replace(known, not_before=wait_until), after, effects)
 
 
+def pause_over(life, known, after, effects):
+    assert after.state is not State.WAITING or after.not_before >= known.not_before
+    settle(life, replace(known, not_before=max(known.not_before, after.not_before)), after, effects)
+
+
 def run_or_end(life, known, after, effects):
     if known.spec.foreign or (known.spec.passive and known.pending):
         settle(life, known, after, effects)
@@ -310,7 +315,7 @@ def slow_launch(life, known, after, effects):
 PROMISES = {
     move.__name__: move
     for move in (
-        *(odd, stay, settle, sooner, run_or_end, revise, call_off, lose, look_in_vain),
+        *(odd, stay, settle, sooner, pause_over, run_or_end, revise, call_off, lose, look_in_vain),
         *(terminate, clear, kill, kill_rest, kill_again, begin_launch, slow_launch),
     )
 }

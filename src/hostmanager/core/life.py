@@ -296,16 +296,8 @@ def _failure(life: Life, context: Context, cpu: float | None, *, remote: bool = 
         cpu = 0.0  # it was at work; what that costs is nobody's business
     elif cpu is None:
         cpu = life.failed_run.cpu if life.failed_run else 0.0
-    run = FailedRun(cpu, lasted)
-    backoff = decide(
-        restart,
-        context.policy.budget,
-        run,
-        _others_failing(life, context),
-        streak=streak,
-        rounds=life.backoff.rounds,
-        chance=context.chance,
-    )
+    run = FailedRun(cpu, lasted, now, context.chance)
+    backoff = _decide(life, run, streak, life.backoff.rounds, context)
     elsewhere = restart.delay(streak, context.chance, remote=True) if remote else 0.0
     delay = max(backoff.delay, elsewhere)
     return replace(
@@ -316,6 +308,23 @@ def _failure(life: Life, context: Context, cpu: float | None, *, remote: bool = 
         exits=(*recent(life.exits, now), now),
         not_before=now + delay,
     )
+
+
+def decide_again(life: Life, context: Context) -> Life:
+    """Its pause is over: make it longer if more agents fail by now than when it was decided."""
+    run = life.failed_run
+    if run is None or run.chance is None:
+        return life
+    rounds = life.backoff.rounds - bool(life.backoff.reason)
+    backoff = _decide(life, run, life.streak, rounds, context)
+    not_before = max(life.not_before, run.ended_at + backoff.delay)
+    return replace(life, backoff=backoff, not_before=not_before)
+
+
+def _decide(life: Life, run: FailedRun, streak: int, rounds: int, context: Context) -> Backoff:
+    restart, budget = context.policy.restart, context.policy.budget
+    others = _others_failing(life, context)
+    return decide(restart, budget, run, others, streak=streak, rounds=rounds)
 
 
 def _others_failing(life: Life, context: Context) -> list[FailedRun]:

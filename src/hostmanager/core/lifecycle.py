@@ -44,7 +44,7 @@ from types import MappingProxyType
 
 from hostmanager.core import events as ev
 from hostmanager.core.events import EventKind, Moment, StopStep
-from hostmanager.core.life import NO_RUN, NOTHING_ALIVE, Context, Life, State, absorb
+from hostmanager.core.life import NO_RUN, NOTHING_ALIVE, Context, Life, State, absorb, decide_again
 from hostmanager.core.model import Kind, Target
 from hostmanager.core.policy import Policy
 from hostmanager.core.words import patience, words
@@ -232,8 +232,14 @@ def sooner(life: Life, context: Context) -> Outcome:
     soonest = max(now, latest + restart.impatience)
     # The reason for a longer pause is none any more.
     backoff = replace(life.backoff, reason="")
-    life = replace(life, not_before=min(life.not_before, soonest), backoff=backoff)
+    run = replace(life.failed_run, chance=None) if life.failed_run else None
+    life = replace(life, not_before=min(life.not_before, soonest), backoff=backoff, failed_run=run)
     return settle(life, context)
+
+
+def pause_over(life: Life, context: Context) -> Outcome:
+    """Launch it, unless the share of each that fails has become smaller since."""
+    return settle(decide_again(life, context), context)
 
 
 def run_or_end(life: Life, context: Context) -> Outcome:
@@ -372,7 +378,7 @@ _ROWS: Mapping[State, tuple[Move, ...]] = {
     ),
     State.WAITING: (
         *(sooner, settle, sooner, settle, settle, stay, sooner),
-        *(run_or_end, odd, settle, clear, odd, stay, odd, lose, sooner, stay, settle),
+        *(run_or_end, odd, settle, clear, odd, stay, odd, lose, sooner, stay, pause_over),
     ),
     State.STARTING: (
         *(stay, call_off, revise, call_off, call_off, stay, stay),

@@ -70,12 +70,13 @@ class CpuBudget:
     """What the failing instances of a host may use of its CPU, all together.
 
     Attributes:
-        share: Part of the host's CPU time, 0 to 1.
+        share: Part of the host's CPU time, 0 to 1. A tenth is what nobody minds; attempts come at
+            random moments, so the aim is below it.
         cpus: How many CPUs there are.
         longest_period: Longest time from one attempt to the next, seconds, however many fail.
     """
 
-    share: float = 0.1
+    share: float = 0.08
     cpus: int = 1
     longest_period: float = 3600.0
 

@@ -10,6 +10,9 @@ seconds of CPU is followed by none for c / share seconds.
 Fair is max-min fair: who needs less than an equal share keeps what it needs, the others share what
 is left evenly. A cheap one is never held up by an expensive one.
 
+How many fail is not known when the first of them does. So it is decided twice: at the failure, and
+again when the pause is over, by what is known then.
+
 Pure functions of their arguments; times are seconds, CPU times too.
 """
 
@@ -27,10 +30,15 @@ class FailedRun:
     Attributes:
         cpu: Seconds of CPU that it used, with all that it started.
         lasted: Its length, seconds.
+        ended_at: When it ended (monotonic seconds).
+        chance: The random number from 0 to 1 that places the jitter of the pause after it; None
+            once the pause was cut short because somebody asked for it.
     """
 
     cpu: float
     lasted: float
+    ended_at: float = 0.0
+    chance: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +68,6 @@ def decide(
     *,
     streak: int,
     rounds: int,
-    chance: float,
 ) -> Backoff:
     """Tell how long an instance waits for its next launch.
 
@@ -71,8 +78,8 @@ def decide(
         others: The latest failed runs of the other failing instances.
         streak: Its failures in a row, this one included.
         rounds: `Backoff.rounds` of the decision before.
-        chance: A random number from 0 to 1, which places the jitter.
     """
+    chance = run.chance or 0.0
     ordinary = restart.delay(streak, chance)
     demands = [_demand(each, restart) for each in (run, *others)]
     share = fair_share(demands, budget.rate)
