@@ -54,9 +54,7 @@ def test_agents_that_fail_wait_longer_and_say_why_and_when(warm):
         assert child["last_exit"]["output"], child
     reasons = [c for c in waiting if "of this host's CPU" in c["message"]]
     assert len(reasons) > len(waiting) / 2
-    assert re.search(
-        r"It and \d+ other failing agents together may use 8 %", reasons[0]["message"]
-    )
+    assert re.search(r"It and \d+ other failing agents together may use 8 %", reasons[0]["message"])
 
 
 def test_agents_that_fail_use_a_tenth_of_the_cpu_and_no_more(warm):
