@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from hostmanager.core.events import Ended, ExitStatus, Gone, Launched, Output, StopStep
 from hostmanager.core.model import Found, InstanceSpec
-from hostmanager.core.ports import Report
+from hostmanager.core.protocols import Report
 
 LAUNCHING = 0.006
 """Seconds from a launch to its report, as measured of real ones by `python -m bench`."""

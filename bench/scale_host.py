@@ -11,9 +11,9 @@ from bench.scale_driver import SimulatedDriver
 from hostmanager.agent.host import Host
 from hostmanager.agent.loop import LoopClock
 from hostmanager.agent.options import Settings
-from hostmanager.core.life import State
 from hostmanager.core.model import InstanceSpec
 from hostmanager.core.policy import Policy
+from hostmanager.core.record import State
 from hostmanager.site import SiteFile
 
 

@@ -14,10 +14,10 @@ from pathlib import Path
 from hostmanager.agent.views import NEXT_ACTION
 from hostmanager.core import events as ev
 from hostmanager.core.events import EventKind, ExitStatus, Moment
-from hostmanager.core.life import NOTHING_ALIVE, Life, State
-from hostmanager.core.lifecycle import TABLE, odd, stay, step
 from hostmanager.core.model import InstanceSpec, Kind, ServiceRef, Target
 from hostmanager.core.policy import Policy
+from hostmanager.core.record import NOTHING_ALIVE, Life, State
+from hostmanager.core.transitions import TABLE, odd, stay, step
 
 PAGE = Path(__file__).with_name("states.md")
 COMMAND = "python docs/make_states.py"

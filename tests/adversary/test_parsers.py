@@ -26,7 +26,7 @@ from hostmanager.compose import raw, reading
 from hostmanager.compose.command import Done
 from hostmanager.compose.model import ComposeFileError
 from hostmanager.core.events import Moment
-from hostmanager.core.ports import Timer
+from hostmanager.core.protocols import Timer
 from hostmanager.core.requests import RequestError, check
 from hostmanager.drivers.compose import containers
 from hostmanager.drivers.process import identity, marks, proc, stamps, strangers

@@ -10,8 +10,8 @@ from tests.core.fakes import FakeClock
 from tests.support.service import NotifySocket
 
 from hostmanager.agent.notify import Line, Notifier, status_line, take
-from hostmanager.core.life import Life, State
 from hostmanager.core.model import InstanceSpec, Target
+from hostmanager.core.record import Life, State
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 from hostmanager.core import events as ev
 from hostmanager.core.events import EventKind, ExitStatus, Moment
-from hostmanager.core.life import ANY_RUN, ENDING, NO_RUN, NOTHING_ALIVE, LastExit, Life, State
 from hostmanager.core.model import Found, Kind, Target
 from hostmanager.core.policy import Policy
+from hostmanager.core.record import ANY_RUN, ENDING, NO_RUN, NOTHING_ALIVE, LastExit, Life, State
 from tests.core.fake_engine import foreign, passive, service
 from tests.core.fakes import spec
 

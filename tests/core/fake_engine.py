@@ -15,7 +15,7 @@ from functools import partial
 from hostmanager.core import events as ev
 from hostmanager.core.events import ExitStatus, StopStep
 from hostmanager.core.model import Found, InstanceSpec, Kind, ServiceRef, Target
-from hostmanager.core.ports import Driver, Report
+from hostmanager.core.protocols import Driver, Report
 from tests.core.fakes import KILLED, OBEYS, Behaviour, FakeClock, TwoOfThem, World, spec
 
 NO_ANSWER = "The Docker Engine does not answer."

@@ -15,10 +15,10 @@ from random import Random
 
 from hostmanager.core import events as ev
 from hostmanager.core.events import ExitStatus, Moment, StopStep
-from hostmanager.core.life import Life
 from hostmanager.core.model import Found, InstanceSpec, Kind
 from hostmanager.core.policy import Policy
-from hostmanager.core.ports import Driver, Report
+from hostmanager.core.protocols import Driver, Report
+from hostmanager.core.record import Life
 from hostmanager.core.supervisor import Supervisor
 
 KILLED = ExitStatus(signal=9)

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from hostmanager.core import events as ev
-from hostmanager.core.life import State
 from hostmanager.core.model import Found, Kind, Target
+from hostmanager.core.record import State
 from hostmanager.core.requests import Request
 from tests.core.fake_engine import MixedWorld, passive, service
 from tests.core.fakes import IGNORES_SIGINT, LEAVES_SOME, Behaviour, FakeProcess, World, spec
@@ -225,7 +225,7 @@ def test_a_fault_that_stays_is_not_logged_again_and_again(world: World, caplog):
 
 
 def test_what_cannot_be_handled_is_handled_later(world: World, monkeypatch):
-    from hostmanager.core import lifecycle
+    from hostmanager.core import transitions as lifecycle
 
     step, left = lifecycle.step, [3]
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 from hostmanager.core import events as ev
 from hostmanager.core.events import ExitStatus
-from hostmanager.core.life import State
-from hostmanager.core.lifecycle import WAITS_FOR_ITS_TURN
 from hostmanager.core.policy import Policy, StopPolicy
+from hostmanager.core.record import State
+from hostmanager.core.transitions import WAITS_FOR_ITS_TURN
 from tests.core.fakes import (
     CRASHES,
     IGNORES_SIGINT,

@@ -2,8 +2,8 @@
 
 import math
 
-from hostmanager.core.life import State
 from hostmanager.core.model import Kind, Target
+from hostmanager.core.record import State
 from tests.core.fake_engine import STOPPED, foreign, service
 from tests.core.fakes import UNKILLABLE, Behaviour, spec
 from tests.core.steps import shown, start

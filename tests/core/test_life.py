@@ -6,9 +6,9 @@ import pytest
 
 from hostmanager.core import events as ev
 from hostmanager.core.events import ExitStatus, Moment
-from hostmanager.core.life import Context, LastExit, Life, State, absorb
 from hostmanager.core.model import Found, Target
 from hostmanager.core.policy import Policy
+from hostmanager.core.record import Context, LastExit, Life, State, absorb
 from tests.core.fake_engine import passive, service
 from tests.core.fakes import spec
 

@@ -11,18 +11,18 @@ from dataclasses import replace
 import pytest
 
 from hostmanager.core import events as ev
-from hostmanager.core import life as life_module
+from hostmanager.core import record as life_module
 from hostmanager.core.events import EventKind, StopStep
-from hostmanager.core.life import NO_RUN, NOTHING_ALIVE, State
-from hostmanager.core.lifecycle import (
+from hostmanager.core.messages import ENGINE_GRACE, STOP_MARGIN
+from hostmanager.core.model import Kind, Target
+from hostmanager.core.record import NO_RUN, NOTHING_ALIVE, State
+from hostmanager.core.transitions import (
     LAUNCH_PATIENCE,
     LOOK_PATIENCE,
     TABLE,
     WAITS_FOR_ITS_TURN,
     step,
 )
-from hostmanager.core.model import Kind, Target
-from hostmanager.core.words import ENGINE_GRACE, STOP_MARGIN
 from tests.core.combinations import NOW, POLICY, events, lives, wrong_with
 
 SIGTERM, SIGKILL = ev.Signal(StopStep.TERMINATE), ev.Signal(StopStep.KILL)

@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from hostmanager.core.life import State
 from hostmanager.core.model import Kind, Target
+from hostmanager.core.record import State
 from tests.core.fake_engine import passive, service
 from tests.core.fakes import CRASHES, NO_PROGRAM, OBEYS, Behaviour, spec
 from tests.core.steps import ask, shown, start

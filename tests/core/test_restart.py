@@ -2,8 +2,8 @@
 
 import pytest
 
-from hostmanager.core.life import ANY_RUN, State
 from hostmanager.core.model import Found, Target
+from hostmanager.core.record import ANY_RUN, State
 from hostmanager.core.requests import Request
 from tests.core.fake_engine import MixedWorld, passive, service
 from tests.core.fakes import CRASHES, IGNORES_SIGINT, LEAVES_SOME, SLOW_DISK, Behaviour, spec

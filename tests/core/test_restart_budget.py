@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hostmanager.core.life import State
 from hostmanager.core.model import Target
 from hostmanager.core.policy import CpuBudget, Policy, RestartPolicy
+from hostmanager.core.record import State
 from hostmanager.core.requests import Request
 from hostmanager.core.restart_budget import Backoff, FailedRun, decide, fair_share
 from tests.core.fakes import OBEYS, Behaviour, World, spec

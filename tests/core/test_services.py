@@ -5,8 +5,8 @@ import math
 import pytest
 
 from hostmanager.core.events import ExitStatus
-from hostmanager.core.life import State
 from hostmanager.core.model import Target
+from hostmanager.core.record import State
 from tests.core.fake_engine import foreign, service
 from tests.core.fakes import CRASHES, NO_PROGRAM, UNKILLABLE, Behaviour, spec
 from tests.core.steps import ask, shown, start

@@ -1,7 +1,7 @@
 """The one truth and those who look at it."""
 
-from hostmanager.core.life import Life, State
 from hostmanager.core.model import Target
+from hostmanager.core.record import Life, State
 from hostmanager.core.snapshot import Snapshot
 from hostmanager.util.guard import Guard
 from tests.core.fake_engine import passive

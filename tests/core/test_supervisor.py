@@ -2,8 +2,8 @@
 
 import pytest
 
-from hostmanager.core.life import State
 from hostmanager.core.model import Target
+from hostmanager.core.record import State
 from hostmanager.core.requests import Request
 from tests.core.fakes import (
     CRASHES,

@@ -3,7 +3,7 @@
 import importlib.util
 from pathlib import Path
 
-from hostmanager.core.life import State
+from hostmanager.core.record import State
 
 DOCS = Path(__file__).parents[2] / "docs"
 

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from random import Random
 
-from hostmanager.core.life import Life
 from hostmanager.core.model import InstanceSpec, Kind, Target
+from hostmanager.core.record import Life
 from hostmanager.core.requests import Request
 from tests.core.fake_engine import MixedWorld, passive, service
 from tests.core.fakes import OBEYS, Behaviour, spec

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from random import Random
 
-from hostmanager.core.life import ENDING
 from hostmanager.core.model import InstanceSpec, Kind
+from hostmanager.core.record import ENDING
 from tests.core.fake_engine import MixedWorld, foreign, service
 from tests.core.fakes import OBEYS, Behaviour
 

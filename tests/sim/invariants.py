@@ -2,8 +2,8 @@
 
 from collections import defaultdict
 
-from hostmanager.core.life import NOTHING_ALIVE, Life, State, why_not_restarted
 from hostmanager.core.model import Kind, Target
+from hostmanager.core.record import NOTHING_ALIVE, Life, State, why_not_restarted
 from tests.core.fake_engine import MixedWorld
 
 MOVING = frozenset({State.STARTING, State.STOPPING, State.TERMINATING, State.KILLING})

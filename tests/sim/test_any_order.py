@@ -7,8 +7,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from hostmanager.core.life import ANY_RUN, ENDING, State
 from hostmanager.core.model import InstanceSpec, Kind, Target
+from hostmanager.core.record import ANY_RUN, ENDING, State
 from hostmanager.core.requests import Request
 from tests.core.fake_engine import MixedWorld, foreign, passive, service
 from tests.core.fakes import (

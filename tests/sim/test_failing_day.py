@@ -5,8 +5,8 @@ Again: ``HOSTMANAGER_SIM_SEED=<seed>``.
 
 from random import Random
 
-from hostmanager.core.life import State
 from hostmanager.core.policy import CpuBudget, Policy
+from hostmanager.core.record import State
 from tests.core.fakes import OBEYS, Behaviour, World, spec
 from tests.sim.test_day import chosen_seed
 

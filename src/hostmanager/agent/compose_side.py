@@ -9,9 +9,9 @@ from typing import Any, Protocol
 from hostmanager.agent.services import Services
 from hostmanager.core import events as ev
 from hostmanager.core.events import StopStep
-from hostmanager.core.life import Life
 from hostmanager.core.model import Found, InstanceSpec
-from hostmanager.core.ports import Driver, Report
+from hostmanager.core.protocols import Driver, Report
+from hostmanager.core.record import Life
 
 Say = Callable[[str], None]
 Status = tuple[bool, float, str]

@@ -17,8 +17,8 @@ from hostmanager.agent.services import Services, orphans, services_of, show_orph
 from hostmanager.compose.command import Compose, ComposeError, Done, find
 from hostmanager.compose.following import Following, Status
 from hostmanager.compose.model import ComposeFile, ComposeFileError
-from hostmanager.core.life import Life
 from hostmanager.core.model import InstanceSpec, ServiceRef
+from hostmanager.core.record import Life
 from hostmanager.drivers.compose.containers import Container, unix_time
 from hostmanager.drivers.compose.driver import ComposeDriver
 from hostmanager.drivers.compose.engine import Engine, EngineError, find_endpoint

@@ -25,9 +25,9 @@ from hostmanager.agent.site_reading import SiteReader
 from hostmanager.agent.wanted import Wanted
 from hostmanager.core import requests as rq
 from hostmanager.core.events import Moment, Note
-from hostmanager.core.life import ANY_RUN
 from hostmanager.core.model import Found, InstanceSpec, Kind, Target
-from hostmanager.core.ports import Clock, Driver
+from hostmanager.core.protocols import Clock, Driver
+from hostmanager.core.record import ANY_RUN
 from hostmanager.core.requests import Request
 from hostmanager.core.supervisor import Supervisor
 from hostmanager.drivers.process import Conditions

@@ -18,8 +18,8 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, MutableMapping
 from dataclasses import dataclass
 
-from hostmanager.core.life import Life, State
-from hostmanager.core.ports import Clock, guard_of
+from hostmanager.core.protocols import Clock, guard_of
+from hostmanager.core.record import Life, State
 from hostmanager.util.numbers import parse_number
 
 log = logging.getLogger(__name__)

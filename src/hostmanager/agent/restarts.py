@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hostmanager.agent.wanted import Wanted
-from hostmanager.core.life import ANY_RUN, Life, State, why_not_restarted
+from hostmanager.core.record import ANY_RUN, Life, State, why_not_restarted
 from hostmanager.core.supervisor import Supervisor
 
 log = logging.getLogger(__name__)

@@ -10,8 +10,8 @@ from dataclasses import replace
 
 from hostmanager.agent.compose_side import ComposeSide
 from hostmanager.agent.wanted import Wanted
-from hostmanager.core.life import Life
 from hostmanager.core.model import InstanceSpec, Kind, ServiceRef, Target
+from hostmanager.core.record import Life
 from hostmanager.core.supervisor import Supervisor
 
 

@@ -10,10 +10,10 @@ from typing import Any
 
 from hostmanager.agent.host import Host
 from hostmanager.core.events import Moment
-from hostmanager.core.life import ENDING, Life, State
+from hostmanager.core.messages import words
 from hostmanager.core.model import InstanceSpec, Kind, Target
 from hostmanager.core.policy import stability
-from hostmanager.core.words import words
+from hostmanager.core.record import ENDING, Life, State
 from hostmanager.drivers.process import Condition
 from hostmanager.scribe import names
 

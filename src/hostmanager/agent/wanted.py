@@ -22,7 +22,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from hostmanager.core.model import Target
-from hostmanager.core.ports import Clock
+from hostmanager.core.protocols import Clock
 from hostmanager.drivers.process.workers import make_workers
 from hostmanager.journal.aside import set_aside
 

@@ -7,7 +7,7 @@ looks. Nothing else keeps a copy of a state.
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
-from hostmanager.core.life import AT_REST, Life
+from hostmanager.core.record import AT_REST, Life
 from hostmanager.util.guard import Guard
 
 Listener = Callable[[str, Life | None], None]

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterable, Mapping
 from random import Random
 
 from hostmanager.core import events as ev
-from hostmanager.core.keeper import Keeper, Surroundings
-from hostmanager.core.life import Life
+from hostmanager.core.controller import Keeper, Surroundings
 from hostmanager.core.model import Found, InstanceSpec, Kind, Target
 from hostmanager.core.policy import Policy
-from hostmanager.core.ports import Clock, Driver, guard_of
+from hostmanager.core.protocols import Clock, Driver, guard_of
+from hostmanager.core.record import Life
 from hostmanager.core.requests import ALL, Request
 from hostmanager.core.snapshot import Snapshot
 

@@ -7,9 +7,9 @@ tell nothing by themselves. Every entry of a life says from which state to which
 from collections.abc import Callable
 from typing import Any
 
-from hostmanager.core.life import Life, State
-from hostmanager.core.lifecycle import seconds
+from hostmanager.core.record import Life, State
 from hostmanager.core.snapshot import Snapshot
+from hostmanager.core.transitions import seconds
 from hostmanager.journal.entry import Entry, Kind
 
 LONGEST_LINE = 500

@@ -11,8 +11,8 @@ import pytest
 
 from hostmanager.agent.views import child_state
 from hostmanager.core.events import Moment
-from hostmanager.core.life import Life, State
 from hostmanager.core.model import InstanceSpec, Target
+from hostmanager.core.record import Life, State
 from hostmanager.drivers.process.conditions import FRESH, PASSING, Condition, Conditions
 from tests.support.waiting import wait_for
 

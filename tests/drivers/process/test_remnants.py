@@ -13,9 +13,9 @@ import pytest
 
 from hostmanager.agent.loop import LoopClock
 from hostmanager.core.events import Ended, ExitStatus, Gone, LeftBehind, StopStep
-from hostmanager.core.life import State
 from hostmanager.core.model import InstanceSpec, Kind
 from hostmanager.core.policy import Policy, RestartPolicy, StopPolicy
+from hostmanager.core.record import State
 from hostmanager.core.supervisor import Supervisor
 from hostmanager.drivers.process import locks
 from hostmanager.drivers.process.identity import Identity

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from hostmanager.core.model import InstanceSpec, ServiceRef
-from hostmanager.core.ports import Report
+from hostmanager.core.protocols import Report
 from hostmanager.drivers.compose.telling import Run, Told
 
 

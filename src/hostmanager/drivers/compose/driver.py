@@ -23,9 +23,9 @@ from hostmanager.compose.command import ComposeError, Done
 from hostmanager.compose.model import ComposeFileError
 from hostmanager.core import events as ev
 from hostmanager.core.events import ExitStatus, StopStep
+from hostmanager.core.messages import ENGINE_GRACE
 from hostmanager.core.model import Found, InstanceSpec, ServiceRef
-from hostmanager.core.ports import Report
-from hostmanager.core.words import ENGINE_GRACE
+from hostmanager.core.protocols import Report
 from hostmanager.drivers.compose.attended import Attended
 from hostmanager.drivers.compose.containers import Container, exit_status, same_run
 from hostmanager.drivers.compose.engine import EngineError

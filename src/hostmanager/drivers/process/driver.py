@@ -32,7 +32,7 @@ from hostmanager.core.events import (
     StopStep,
 )
 from hostmanager.core.model import Found, InstanceSpec
-from hostmanager.core.ports import Report
+from hostmanager.core.protocols import Report
 from hostmanager.drivers.process import proc, stamps, strangers
 from hostmanager.drivers.process.gate import LaunchGate
 from hostmanager.drivers.process.kin import Kin, Left

@@ -12,7 +12,7 @@ from functools import partial
 
 from hostmanager.core.events import Gone, LostSight
 from hostmanager.core.model import Found
-from hostmanager.core.ports import Report
+from hostmanager.core.protocols import Report
 from hostmanager.drivers.process.ownership import Ownership
 from hostmanager.drivers.process.workers import Workers
 from hostmanager.util.guard import Guard

@@ -44,10 +44,18 @@ from types import MappingProxyType
 
 from hostmanager.core import events as ev
 from hostmanager.core.events import EventKind, Moment, StopStep
-from hostmanager.core.life import NO_RUN, NOTHING_ALIVE, Context, Life, State, absorb, decide_again
+from hostmanager.core.messages import patience, words
 from hostmanager.core.model import Kind, Target
 from hostmanager.core.policy import Policy
-from hostmanager.core.words import patience, words
+from hostmanager.core.record import (
+    NO_RUN,
+    NOTHING_ALIVE,
+    Context,
+    Life,
+    State,
+    absorb,
+    decide_again,
+)
 
 LAUNCH_PATIENCE = 10.0
 """Seconds after which a launch that the driver has not answered is remarked upon."""

@@ -13,11 +13,11 @@ from functools import partial
 from random import Random
 
 from hostmanager.core import events as ev
-from hostmanager.core import lifecycle
-from hostmanager.core.life import Life
+from hostmanager.core import transitions as lifecycle
 from hostmanager.core.model import Found, InstanceSpec, Kind
 from hostmanager.core.policy import Policy
-from hostmanager.core.ports import Clock, Driver, Report, Timer
+from hostmanager.core.protocols import Clock, Driver, Report, Timer
+from hostmanager.core.record import Life
 from hostmanager.util.guard import Guard
 
 log = logging.getLogger(__name__)
