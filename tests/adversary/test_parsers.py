@@ -38,7 +38,9 @@ from hostmanager.scribe.client import Scribe
 from hostmanager.scribe.control import Control
 from hostmanager.scribe.reading import newest_lines, position, position_at
 from hostmanager.scribe.times import Moments
-from hostmanager.site import SiteFileError, arguments, classes, load
+from hostmanager.siteconfig import SiteFileError, load
+from hostmanager.siteconfig.plugins import argument_probe as arguments
+from hostmanager.siteconfig.plugins import installed_classes as classes
 from tests.adversary.conftest import examples
 
 DIGITS = "9" * 5000

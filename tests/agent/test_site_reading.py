@@ -7,7 +7,7 @@ import pytest
 
 from hostmanager.agent import site_reading
 from hostmanager.agent.site_reading import SiteReader
-from hostmanager.site import SiteFileError
+from hostmanager.siteconfig import SiteFileError
 
 
 class Disk:

@@ -15,7 +15,7 @@ from hostmanager.agent.host import Host
 from hostmanager.agent.views import session_data
 from hostmanager.agent.wanted import Wanted
 from hostmanager.demo.router import Router
-from hostmanager.site import load_all
+from hostmanager.siteconfig import load_all
 
 
 async def shown(host: Host, wanted: set[str]) -> None:

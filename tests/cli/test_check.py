@@ -14,8 +14,8 @@ import yaml
 from hostmanager.cli import check_show
 from hostmanager.cli.check_found import About, Report
 from hostmanager.cli.main import main
-from hostmanager.site.problems import Severity
-from hostmanager.site.reader import Spot
+from hostmanager.siteconfig.diagnostics import Severity
+from hostmanager.siteconfig.source import Spot
 
 ROOT = Path(__file__).parents[2]
 HUB = """\

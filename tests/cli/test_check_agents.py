@@ -15,7 +15,7 @@ from tests.support.users import needs_root
 from tests.support.waiting import wait_for
 
 from hostmanager.cli.main import main
-from hostmanager.site.arguments import Asking
+from hostmanager.siteconfig.plugins.argument_probe import Asking
 
 PARSER = "import argparse\nparser = argparse.ArgumentParser()\n"
 

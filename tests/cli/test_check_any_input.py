@@ -14,10 +14,10 @@ from hostmanager.cli import check_show
 from hostmanager.cli.check_agents import Plugins
 from hostmanager.cli.check_found import About, Report
 from hostmanager.cli.check_more import check_more
-from hostmanager.site import SiteFileError, load
-from hostmanager.site.arguments import Answer
-from hostmanager.site.classes import Classes
-from hostmanager.site.whole import examine
+from hostmanager.siteconfig import SiteFileError, load
+from hostmanager.siteconfig.full_check import examine
+from hostmanager.siteconfig.plugins.argument_probe import Answer
+from hostmanager.siteconfig.plugins.installed_classes import Classes
 
 ARGS = argparse.Namespace(docker_compose=None, docker_compose_bin=None, offline=True)
 

@@ -4,7 +4,7 @@ import pytest
 import yaml
 from tests.cli.bridge import child, session
 
-from hostmanager.site import load_all
+from hostmanager.siteconfig import load_all
 
 
 def test_one_broken_block_costs_that_host_alone(bridge, site_file, run):

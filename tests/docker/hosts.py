@@ -31,7 +31,7 @@ from hostmanager.agent.options import Settings
 from hostmanager.agent.views import session_data
 from hostmanager.core.policy import Policy, RestartPolicy
 from hostmanager.journal import Journal
-from hostmanager.site import load
+from hostmanager.siteconfig import load
 from tests.support.engine_projects import PROJECT, SERVICE, Project
 
 LIMIT = 60.0

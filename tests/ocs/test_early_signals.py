@@ -28,7 +28,11 @@ if {"hostmanager.agent", "run"} & set(sys.orig_argv):
 """
 """Sends a signal to the manager itself, exactly when it begins to import a module."""
 
-FIRST, LATER, FACE = "hostmanager.agent.main", "hostmanager.site.options", "twisted.internet"
+FIRST, LATER, FACE = (
+    "hostmanager.agent.main",
+    "hostmanager.siteconfig.command_line",
+    "twisted.internet",
+)
 
 
 @pytest.fixture

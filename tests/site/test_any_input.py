@@ -8,9 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ocs.site_config import SiteConfig
 
-from hostmanager.site import SiteFileError, load
-from hostmanager.site.check import MANAGE_ALIASES, MANAGE_WORDS
-from hostmanager.site.sitefile import SiteFile
+from hostmanager.siteconfig import SiteFileError, load
+from hostmanager.siteconfig.entry import MANAGE_ALIASES, MANAGE_WORDS
+from hostmanager.siteconfig.site_file import SiteFile
 from tests.site.conftest import GOOD
 
 SCALARS = st.one_of(

@@ -3,7 +3,7 @@
 import pytest
 
 from hostmanager.core.model import Kind, Target
-from hostmanager.site import load
+from hostmanager.siteconfig import load
 from tests.site.conftest import site_of
 
 GOOD_NEIGHBOURS = """

@@ -12,7 +12,7 @@ import time
 import psutil
 import pytest
 
-from hostmanager.site import Classes, finish_probe, probe, start_probe
+from hostmanager.siteconfig import Classes, finish_probe, probe, start_probe
 
 
 @pytest.fixture
@@ -127,7 +127,7 @@ async def test_a_probe_that_is_cancelled_while_its_child_starts_kills_it_then(pl
         started.put(popen)
         return popen
 
-    monkeypatch.setattr("hostmanager.site.classes.start_probe", start)
+    monkeypatch.setattr("hostmanager.siteconfig.plugins.installed_classes.start_probe", start)
     task = asyncio.create_task(probe(sys.executable, cwd))
     await asked.wait()
     task.cancel()
@@ -147,8 +147,10 @@ async def test_a_cancelled_probe_kills_its_child(plugins, monkeypatch):
         loop.call_soon_threadsafe(waiting.set)
         return finish_probe(*args)
 
-    monkeypatch.setattr("hostmanager.site.classes.start_probe", lambda *args: popen)
-    monkeypatch.setattr("hostmanager.site.classes.finish_probe", finish)
+    monkeypatch.setattr(
+        "hostmanager.siteconfig.plugins.installed_classes.start_probe", lambda *args: popen
+    )
+    monkeypatch.setattr("hostmanager.siteconfig.plugins.installed_classes.finish_probe", finish)
     task = asyncio.create_task(probe())
     await waiting.wait()
     task.cancel()
@@ -173,7 +175,7 @@ def test_an_answer_that_makes_no_sense_makes_the_classes_unknown(answer):
 
 
 def test_the_module_prints_one_json_object():
-    command = [sys.executable, "-m", "hostmanager.site.classes"]
+    command = [sys.executable, "-m", "hostmanager.siteconfig.plugins.installed_classes"]
     done = subprocess.run(command, capture_output=True, check=True)
     answer = json.loads(done.stdout)
     assert sorted(answer) == ["classes", "problems"]
@@ -181,6 +183,6 @@ def test_the_module_prints_one_json_object():
 
 
 def test_the_child_loads_neither_the_checks_nor_asyncio():
-    code = "import sys, hostmanager.site.classes; print(*sys.modules)"
+    code = "import sys, hostmanager.siteconfig.plugins.installed_classes; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
-    assert not {"yaml", "asyncio", "hostmanager.site.sitefile"} & set(done.stdout.split())
+    assert not {"yaml", "asyncio", "hostmanager.siteconfig.site_file"} & set(done.stdout.split())

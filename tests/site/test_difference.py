@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hostmanager.core.model import InstanceSpec, Kind, Target
-from hostmanager.site.difference import difference
+from hostmanager.siteconfig.diff import difference
 
 
 def spec(name, agent_class="A", **more):

@@ -3,7 +3,7 @@ import argparse
 import pytest
 from ocs.site_config import parse_args
 
-from hostmanager.site import SiteFileError, UsageError, effective_args, resolve_site_file
+from hostmanager.siteconfig import SiteFileError, UsageError, effective_args, resolve_site_file
 from tests.site.conftest import GOOD, site_of
 
 

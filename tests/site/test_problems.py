@@ -1,4 +1,4 @@
-from hostmanager.site.problems import (
+from hostmanager.siteconfig.diagnostics import (
     Problem,
     Severity,
     SiteFileError,
@@ -8,7 +8,7 @@ from hostmanager.site.problems import (
     shown,
     tell,
 )
-from hostmanager.site.reader import Spot
+from hostmanager.siteconfig.source import Spot
 
 
 def test_a_problem_is_one_line_for_people():

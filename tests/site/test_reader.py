@@ -3,7 +3,8 @@ import socket
 
 import pytest
 
-from hostmanager.site import SiteFileError, reader
+from hostmanager.siteconfig import SiteFileError
+from hostmanager.siteconfig import source as reader
 
 
 def refusal(path) -> str:

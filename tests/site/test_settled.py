@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from hostmanager.site import SiteFileError, load_settled, settled
+from hostmanager.siteconfig import SiteFileError, load_settled
+from hostmanager.siteconfig import stable_read as settled
 
 TEXT = """\
 hub: {wamp_server: ws://127.0.0.1:1/ws, wamp_realm: r, address_root: o}

@@ -5,7 +5,7 @@ import yaml
 from ocs.site_config import SiteConfig
 
 from hostmanager.core.model import InstanceSpec, Kind, Target
-from hostmanager.site import Classes, SiteFileError, load, with_known_classes
+from hostmanager.siteconfig import Classes, SiteFileError, load, with_known_classes
 from tests.site.conftest import GOOD, HUB, site_of
 
 ONE = "    agent-instances:\n      - {instance-id: a, agent-class: A}\n"

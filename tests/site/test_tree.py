@@ -3,8 +3,9 @@ import time
 import pytest
 import yaml
 
-from hostmanager.site import SiteFileError, tree
-from hostmanager.site.problems import Findings
+from hostmanager.siteconfig import SiteFileError
+from hostmanager.siteconfig import yaml_nodes as tree
+from hostmanager.siteconfig.diagnostics import Findings
 
 
 @pytest.fixture(params=["libyaml", "python"], autouse=True)

@@ -31,7 +31,7 @@ from hostmanager.drivers.process import (
 )
 from hostmanager.journal import Journal
 from hostmanager.scribe.client import Scribe
-from hostmanager.site import SiteFile
+from hostmanager.siteconfig import SiteFile
 from hostmanager.util.secret import Environment
 
 JOURNAL_TIME = 2.0

@@ -16,7 +16,7 @@ from hostmanager.agent.assembly import close_host, make_host, make_settings
 from hostmanager.agent.folders import FolderError
 from hostmanager.agent.host import Before, Host
 from hostmanager.agent.options import Settings, make_parser
-from hostmanager.site import SiteFileError, load
+from hostmanager.siteconfig import SiteFileError, load
 
 INSTALL = "from twisted.internet import asyncioreactor; asyncioreactor.install()"
 

@@ -32,8 +32,8 @@ from hostmanager.core.requests import Request
 from hostmanager.core.supervisor import Supervisor
 from hostmanager.drivers.process import Conditions
 from hostmanager.journal import Journal, follow
-from hostmanager.site import SiteFile, SiteFileError
-from hostmanager.site.difference import Difference, difference
+from hostmanager.siteconfig import SiteFile, SiteFileError
+from hostmanager.siteconfig.diff import Difference, difference
 from hostmanager.util.text import cut_end, joined
 
 log = logging.getLogger(__name__)

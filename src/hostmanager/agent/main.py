@@ -30,7 +30,7 @@ from hostmanager.agent.notify import Line, Notifier, status_line, take
 from hostmanager.agent.options import Settings, make_parser
 from hostmanager.drivers.process import LaunchGate
 from hostmanager.drivers.process.priority import prefer_manager
-from hostmanager.site import (
+from hostmanager.siteconfig import (
     SiteFile,
     SiteFileError,
     UsageError,

@@ -7,8 +7,8 @@ disk that hangs costs one thread.
 import asyncio
 
 from hostmanager.agent.options import Settings
-from hostmanager.site import SiteFile, SiteFileError, load_settled, probe, with_known_classes
-from hostmanager.site.problems import Findings
+from hostmanager.siteconfig import SiteFile, SiteFileError, load_settled, probe, with_known_classes
+from hostmanager.siteconfig.diagnostics import Findings
 
 LONGEST = 30.0
 """Seconds that a reading may take: the plugins may take 20 of them, a file that changes 4."""

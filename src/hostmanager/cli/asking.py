@@ -21,7 +21,7 @@ from ocs.site_config import get_control_client
 from hostmanager.agent.tls import tls_failure
 from hostmanager.cli.errors import CommandError
 from hostmanager.cli.sites import Site
-from hostmanager.site.check import MANAGER_CLASS
+from hostmanager.siteconfig.entry import MANAGER_CLASS
 
 T = TypeVar("T")
 

@@ -14,8 +14,8 @@ from hostmanager.cli.check_show import as_json, closing, github, on_terminal, pl
 from hostmanager.cli.errors import DONE, NO_ANSWER, NOT_REACHED, USAGE, CommandError
 from hostmanager.cli.options import ANSWER_TIME, new_parser, seconds
 from hostmanager.cli.screen import Screen, guarded
-from hostmanager.site.problems import SiteFileError
-from hostmanager.site.whole import Whole, examine
+from hostmanager.siteconfig.diagnostics import SiteFileError
+from hostmanager.siteconfig.full_check import Whole, examine
 
 DESCRIPTION = """\
 Check a site config: everything that can be known before trying it. No agent is started, no
@@ -152,7 +152,7 @@ def _paths(args: argparse.Namespace) -> list[Path]:
         if args.site_file is not None or args.site is not None:
             raise CommandError("a file, and --site or --site-file: use one of them.")
         return [Path(os.path.normpath(name)) for name in dict.fromkeys(args.file)]
-    from hostmanager.site.options import UsageError, resolve_site_file  # noqa: PLC0415
+    from hostmanager.siteconfig.command_line import UsageError, resolve_site_file  # noqa: PLC0415
 
     try:
         return [resolve_site_file(args, os.environ)]

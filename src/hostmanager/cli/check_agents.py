@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from hostmanager.cli.check_found import About, Report
 from hostmanager.cli.human import counted, few
 from hostmanager.core.model import Kind
-from hostmanager.site.arguments import Answer, Asking, Words
-from hostmanager.site.classes import Classes, finish_probe, start_probe
-from hostmanager.site.problems import Place, Severity, did_you_mean, shown
-from hostmanager.site.typos import close
-from hostmanager.site.whole import Instance, Whole
+from hostmanager.siteconfig.diagnostics import Place, Severity, did_you_mean, shown
+from hostmanager.siteconfig.full_check import Instance, Whole
+from hostmanager.siteconfig.plugins.argument_probe import Answer, Asking, Words
+from hostmanager.siteconfig.plugins.installed_classes import Classes, finish_probe, start_probe
+from hostmanager.siteconfig.spelling import close
 
 _ARGUMENT = re.compile(r"argument (\S+?):")
 _UNKNOWN = "unrecognized arguments: "

@@ -23,10 +23,10 @@ from hostmanager.compose.command import Compose, ComposeError, find
 from hostmanager.compose.model import ComposeFileError
 from hostmanager.compose.reading import read
 from hostmanager.core.model import Kind
-from hostmanager.site.problems import Place, Severity, listed, shown
-from hostmanager.site.reader import Spot
-from hostmanager.site.typos import close
-from hostmanager.site.whole import Instance, Whole
+from hostmanager.siteconfig.diagnostics import Place, Severity, listed, shown
+from hostmanager.siteconfig.full_check import Instance, Whole
+from hostmanager.siteconfig.source import Spot
+from hostmanager.siteconfig.spelling import close
 
 PREFIX = "ocs-"
 _WHERE = re.compile(r"^(?:, line (\d+))?(?:, column (\d+))?: ")

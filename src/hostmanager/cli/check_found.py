@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from hostmanager.site.problems import Place, Problem, Severity
+from hostmanager.siteconfig.diagnostics import Place, Problem, Severity
 
 
 class About(StrEnum):

@@ -14,8 +14,8 @@ from hostmanager.agent.folders import state_dir_problem
 from hostmanager.agent.options import access_remarks, make_parser
 from hostmanager.cli.check_agents import blamed
 from hostmanager.cli.check_found import About, Report
-from hostmanager.site.problems import Place, Severity, did_you_mean, shown
-from hostmanager.site.whole import Instance, Whole
+from hostmanager.siteconfig.diagnostics import Place, Severity, did_you_mean, shown
+from hostmanager.siteconfig.full_check import Instance, Whole
 from hostmanager.util.trust import log_dir_problem, log_dir_remark
 
 LAUNCHED = ("--instance-id", "--site-file", "--site-host")

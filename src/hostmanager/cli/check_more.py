@@ -10,10 +10,10 @@ from hostmanager.cli.check_compose import check_compose, parse_given
 from hostmanager.cli.check_found import About, Report
 from hostmanager.cli.check_managers import check_folders, check_managers
 from hostmanager.cli.check_router import LOOPBACK, Access, check_router
-from hostmanager.site.blocks import OVERRIDES
-from hostmanager.site.problems import Severity
-from hostmanager.site.tree import Part
-from hostmanager.site.whole import Whole
+from hostmanager.siteconfig.diagnostics import Severity
+from hostmanager.siteconfig.full_check import Whole
+from hostmanager.siteconfig.host_block import OVERRIDES
+from hostmanager.siteconfig.yaml_nodes import Part
 
 _OPTIONS = {
     "wamp_server": "site_hub",

@@ -20,8 +20,8 @@ from urllib.parse import urlsplit
 from hostmanager.agent.loop import without_extras
 from hostmanager.agent.tls import tls_failure
 from hostmanager.cli.check_found import About, Report
-from hostmanager.site.problems import Severity, shown
-from hostmanager.site.tree import Part
+from hostmanager.siteconfig.diagnostics import Severity, shown
+from hostmanager.siteconfig.yaml_nodes import Part
 
 if TYPE_CHECKING:
     from autobahn.asyncio.wamp import ApplicationSession

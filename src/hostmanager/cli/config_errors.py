@@ -7,7 +7,7 @@ is broken; else, if it is about no single entry, with the host.
 import re
 
 from hostmanager.cli.sites import Entry, HostEntry
-from hostmanager.site.problems import Problem
+from hostmanager.siteconfig.diagnostics import Problem
 from hostmanager.util.text import joined
 
 _PARTLY = re.compile(r"\d+ instances?, \d+ errors?(, \d+ warnings?)?: ")

@@ -13,7 +13,7 @@ from hostmanager.cli.options import add_common, add_hosts, exit_status, new_pars
 from hostmanager.cli.screen import Screen, guarded
 from hostmanager.cli.sites import HostEntry, read_site
 from hostmanager.core.model import InstanceSpec, Kind, Target
-from hostmanager.site.difference import difference
+from hostmanager.siteconfig.diff import difference
 
 _SUFFIX = re.compile(r"\[(d|d\?|docker)\]$")
 

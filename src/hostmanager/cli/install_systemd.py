@@ -147,7 +147,7 @@ def _watchdog(text: str) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Install, print or remove the unit."""
-    from hostmanager.site import SiteFileError, UsageError  # noqa: PLC0415
+    from hostmanager.siteconfig import SiteFileError, UsageError  # noqa: PLC0415
 
     try:
         place = _place(args)
@@ -257,7 +257,7 @@ def make_plan(args: argparse.Namespace, environ: Mapping[str, str]) -> Plan:
         make_parser,
         policy_of,
     )
-    from hostmanager.site import effective_args  # noqa: PLC0415
+    from hostmanager.siteconfig import effective_args  # noqa: PLC0415
 
     found, site = effective_args(make_parser(), words_of(args), environ)
     user, home = _user(args)
@@ -340,7 +340,7 @@ def _identity(user: str, group: str | None) -> dict[str, Any]:
 def _name(args: argparse.Namespace) -> str:
     """The name of the unit to remove: the site config may be gone already."""
     from hostmanager.agent.options import make_parser  # noqa: PLC0415
-    from hostmanager.site import effective_args  # noqa: PLC0415
+    from hostmanager.siteconfig import effective_args  # noqa: PLC0415
 
     instance_id = args.run_instance_id
     if args.unit is None and instance_id is None:

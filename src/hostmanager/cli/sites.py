@@ -17,11 +17,11 @@ from ocs.site_config import SiteConfig
 
 from hostmanager.cli.errors import CommandError
 from hostmanager.core.model import InstanceSpec
-from hostmanager.site import SiteFile, SiteFileError, UsageError, load_all, resolve_site_file
-from hostmanager.site.blocks import OVERRIDES
-from hostmanager.site.check import MANAGER_CLASS
-from hostmanager.site.problems import Problem
-from hostmanager.site.sitefile import FALLBACK_HOST
+from hostmanager.siteconfig import SiteFile, SiteFileError, UsageError, load_all, resolve_site_file
+from hostmanager.siteconfig.diagnostics import Problem
+from hostmanager.siteconfig.entry import MANAGER_CLASS
+from hostmanager.siteconfig.host_block import OVERRIDES
+from hostmanager.siteconfig.site_file import FALLBACK_HOST
 
 BROKEN = (
     "\nAgents and managers go on with what they have read before. Until the file is mended, "

@@ -11,12 +11,20 @@ from pathlib import Path
 from typing import Any
 
 from hostmanager.core.requests import ALL
-from hostmanager.site.blocks import HostBlock, check_host, of_another_host
-from hostmanager.site.check import MANAGER_CLASS, Entry
-from hostmanager.site.problems import Findings, Place, Problem, shown
-from hostmanager.site.sitefile import open_site, usable
-from hostmanager.site.tree import Part
-from hostmanager.site.typos import CROSSBAR, ENTRY, HOST, HUB, TOP, note_keys, note_repeated
+from hostmanager.siteconfig.diagnostics import Findings, Place, Problem, shown
+from hostmanager.siteconfig.entry import MANAGER_CLASS, Entry
+from hostmanager.siteconfig.host_block import HostBlock, check_host, of_another_host
+from hostmanager.siteconfig.site_file import open_site, usable
+from hostmanager.siteconfig.spelling import (
+    CROSSBAR,
+    ENTRY,
+    HOST,
+    HUB,
+    TOP,
+    note_keys,
+    note_repeated,
+)
+from hostmanager.siteconfig.yaml_nodes import Part
 
 _OWN_ADDRESSES = ("ops", "feeds")
 """What an agent has below its address: the name of another one must not lead there."""

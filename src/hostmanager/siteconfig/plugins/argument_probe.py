@@ -1,7 +1,7 @@
 """Would an agent's own parser take its arguments? Asked without starting the agent.
 
 An agent is other people's code: importing it may fail, print, hang or crash, and OCS has no
-fixed name for what makes its parser. So a child process, `python -P -m hostmanager.site.parsers`,
+fixed name for what makes its parser. So a child process, `python -P -m hostmanager.siteconfig.plugins.argument_probe_worker`,
 imports OCS once and forks for each agent class; what becomes of such a fork costs the answer for
 that class and nothing else.
 
@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hostmanager.site.check import MANAGER_CLASS
-from hostmanager.site.classes import TOLD_CHARACTERS, probe_command
+from hostmanager.siteconfig.entry import MANAGER_CLASS
+from hostmanager.siteconfig.plugins.installed_classes import TOLD_CHARACTERS, probe_command
 from hostmanager.util.secret import Environment
 
 LIMIT = 20.0
@@ -61,7 +61,7 @@ class Asking:
         self._failure = ""
         try:
             self._popen = subprocess.Popen(
-                probe_command(python, "hostmanager.site.parsers", cwd),
+                probe_command(python, "hostmanager.siteconfig.plugins.argument_probe_worker", cwd),
                 cwd=cwd,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,

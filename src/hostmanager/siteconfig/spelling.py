@@ -8,8 +8,8 @@ Only `hostmanager check` asks this.
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
 
-from hostmanager.site.problems import Findings, Place, shown
-from hostmanager.site.tree import Part
+from hostmanager.siteconfig.diagnostics import Findings, Place, shown
+from hostmanager.siteconfig.yaml_nodes import Part
 
 CLOSE = 0.8
 """How alike two words are that are taken for the same one; 1 is equal."""

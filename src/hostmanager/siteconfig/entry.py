@@ -11,8 +11,8 @@ from types import MappingProxyType
 from typing import Any
 
 from hostmanager.core.model import Kind, Target
-from hostmanager.site.problems import Findings, Place, Problem, did_you_mean, shown
-from hostmanager.site.tree import Part
+from hostmanager.siteconfig.diagnostics import Findings, Place, Problem, did_you_mean, shown
+from hostmanager.siteconfig.yaml_nodes import Part
 from hostmanager.util.names import id_problem
 
 MANAGER_CLASS = "HostManager"

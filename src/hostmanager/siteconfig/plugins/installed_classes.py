@@ -1,7 +1,7 @@
 """Which agent classes do the installed OCS plugins provide? Asked in a process of its own.
 
 A plugin is other people's code: importing it may fail, print, hang or end the process. So a
-child process does it, `python -m hostmanager.site.classes`, as `ocs.agent_cli` would when it
+child process does it, `python -m hostmanager.siteconfig.plugins.installed_classes`, as `ocs.agent_cli` would when it
 looks for an agent, and prints one JSON object `{"classes": {class: module}, "problems":
 [text]}`. The functions for the parent put a bound on its time and never raise for what a
 plugin does. This module imports little, because its start-up time counts each time.
@@ -135,7 +135,7 @@ def start_probe(python: str | Path, cwd: str | Path | None) -> "subprocess.Popen
         OSError: The interpreter or the directory cannot be used.
     """
     return subprocess.Popen(
-        probe_command(python, "hostmanager.site.classes", cwd),
+        probe_command(python, "hostmanager.siteconfig.plugins.installed_classes", cwd),
         cwd=cwd,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

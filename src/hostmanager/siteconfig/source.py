@@ -11,7 +11,7 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from hostmanager.site.problems import Findings, did_you_mean
+from hostmanager.siteconfig.diagnostics import Findings, did_you_mean
 
 MAX_BYTES = 16 * 1024 * 1024
 """No site file is larger than this; what is larger is something else."""

@@ -14,18 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from hostmanager.core.model import InstanceSpec, Kind
-from hostmanager.site.blocks import (
-    DEFAULT_TIMEOUT,
-    OVERRIDES,
-    TIMEOUT_KEY,
-    HostBlock,
-    check_host,
-    check_hub,
-    of_another_host,
-)
-from hostmanager.site.check import Entry, here_as
-from hostmanager.site.classes import Classes
-from hostmanager.site.problems import (
+from hostmanager.siteconfig.diagnostics import (
     Findings,
     Place,
     Problem,
@@ -38,8 +27,19 @@ from hostmanager.site.problems import (
     shown,
     tell,
 )
-from hostmanager.site.reader import Spot, read_text
-from hostmanager.site.tree import Part, parse
+from hostmanager.siteconfig.entry import Entry, here_as
+from hostmanager.siteconfig.host_block import (
+    DEFAULT_TIMEOUT,
+    OVERRIDES,
+    TIMEOUT_KEY,
+    HostBlock,
+    check_host,
+    check_hub,
+    of_another_host,
+)
+from hostmanager.siteconfig.plugins.installed_classes import Classes
+from hostmanager.siteconfig.source import Spot, read_text
+from hostmanager.siteconfig.yaml_nodes import Part, parse
 
 FALLBACK_HOST = "localhost"
 """The block that is taken when the host has none of its own (contract, section 3)."""

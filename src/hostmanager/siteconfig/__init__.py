@@ -1,20 +1,25 @@
 """The site file: what should run on this host, and what is wrong with the file.
 
 The names below are the room's public face. They are imported when they are first used,
-because `python -m hostmanager.site.classes` passes through here and has to start quickly.
-`difference` here is the module: the function is `hostmanager.site.difference.difference`.
+because `python -m hostmanager.siteconfig.plugins.installed_classes` passes through here and has to start quickly.
+`difference` here is the module: the function is `hostmanager.siteconfig.diff.difference`.
 """
 
 import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from hostmanager.site.classes import Classes, finish_probe, probe, start_probe
-    from hostmanager.site.difference import Difference
-    from hostmanager.site.options import UsageError, effective_args, resolve_site_file
-    from hostmanager.site.problems import Problem, Severity, SiteFileError
-    from hostmanager.site.settled import load_settled
-    from hostmanager.site.sitefile import SiteFile, load, load_all, with_known_classes
+    from hostmanager.siteconfig.command_line import UsageError, effective_args, resolve_site_file
+    from hostmanager.siteconfig.diagnostics import Problem, Severity, SiteFileError
+    from hostmanager.siteconfig.diff import Difference
+    from hostmanager.siteconfig.plugins.installed_classes import (
+        Classes,
+        finish_probe,
+        probe,
+        start_probe,
+    )
+    from hostmanager.siteconfig.site_file import SiteFile, load, load_all, with_known_classes
+    from hostmanager.siteconfig.stable_read import load_settled
 
 __all__ = [
     "Classes",

@@ -21,7 +21,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import IO, Any, NoReturn
 
-from hostmanager.site.classes import look_here_too
+from hostmanager.siteconfig.plugins.installed_classes import look_here_too
 
 FACTORIES = ("add_agent_args", "make_parser", "add_args", "get_parser", "make_arg_parser")
 """Functions in an agent's module that give its parser, the usual first."""

@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from hostmanager.site.check import Entry, check_entry, check_name, here_as
-from hostmanager.site.problems import Findings, Problem, Severity, shown
-from hostmanager.site.tree import Part
+from hostmanager.siteconfig.diagnostics import Findings, Problem, Severity, shown
+from hostmanager.siteconfig.entry import Entry, check_entry, check_name, here_as
+from hostmanager.siteconfig.yaml_nodes import Part
 
 OVERRIDES = ("wamp_server", "wamp_http", "wamp_realm")
 """Keys of the hub that a host block may override."""

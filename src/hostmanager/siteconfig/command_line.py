@@ -17,10 +17,10 @@ from typing import Any, NoReturn
 
 from ocs.site_config import ArgContainer, SiteConfig, add_arguments, add_site_attributes
 
-from hostmanager.site.blocks import OVERRIDES
-from hostmanager.site.check import MANAGER_CLASS
-from hostmanager.site.problems import did_you_mean, listed, shown
-from hostmanager.site.sitefile import SiteFile, load
+from hostmanager.siteconfig.diagnostics import did_you_mean, listed, shown
+from hostmanager.siteconfig.entry import MANAGER_CLASS
+from hostmanager.siteconfig.host_block import OVERRIDES
+from hostmanager.siteconfig.site_file import SiteFile, load
 
 ENVIRONMENT: Mapping[str, str] = {
     "instance_id": "INSTANCE_ID",

@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from hostmanager.site.problems import Findings
-from hostmanager.site.sitefile import SiteFile, load
+from hostmanager.siteconfig.diagnostics import Findings
+from hostmanager.siteconfig.site_file import SiteFile, load
 
 SETTLED = 1.0
 """Seconds without a change after which a file counts as complete."""

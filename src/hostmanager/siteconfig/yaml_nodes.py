@@ -18,8 +18,8 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from yaml.reader import Reader
 from yaml.resolver import Resolver
 
-from hostmanager.site.problems import Findings, Place, shown
-from hostmanager.site.reader import Spot
+from hostmanager.siteconfig.diagnostics import Findings, Place, shown
+from hostmanager.siteconfig.source import Spot
 
 MAX_NODES = 200_000
 """Nodes (values, keys, lists, mappings) in one file, with every alias written out."""
