@@ -22,9 +22,10 @@ from hypothesis import strategies as st
 from hostmanager.agent.history import QueryError, check_query
 from hostmanager.agent.tail import check_output_query
 from hostmanager.agent.wanted import Wanted
-from hostmanager.compose import raw, reading
-from hostmanager.compose.command import Done
-from hostmanager.compose.model import ComposeFileError
+from hostmanager.composefile import loader as reading
+from hostmanager.composefile import yaml_source as raw
+from hostmanager.composefile.command import Done
+from hostmanager.composefile.model import ComposeFileError
 from hostmanager.core.events import Moment
 from hostmanager.core.protocols import Timer
 from hostmanager.core.requests import RequestError, check

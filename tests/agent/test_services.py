@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from hostmanager.agent.services import Services, orphans, services_of, show_orphan
-from hostmanager.compose.model import ComposeFile, Service
+from hostmanager.composefile.model import ComposeFile, Service
 from hostmanager.core.model import InstanceSpec, Kind, Target
 from hostmanager.drivers.compose.containers import Container, container_of, files_of
 

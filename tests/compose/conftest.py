@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from hostmanager.compose.command import Compose, ComposeError, find
+from hostmanager.composefile.command import Compose, ComposeError, find
 from tests.support import engine as engines
 
 NOBODY = "unix:///nonexistent/docker.sock"

@@ -8,8 +8,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from hostmanager.compose import command
-from hostmanager.compose.command import Compose, ComposeError, Done, execute, find
+from hostmanager.composefile import command
+from hostmanager.composefile.command import Compose, ComposeError, Done, execute, find
 from tests.support.waiting import wait_for
 
 

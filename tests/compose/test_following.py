@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from hostmanager.compose import following
-from hostmanager.compose.command import Compose, ComposeError
-from hostmanager.compose.following import Following
-from hostmanager.compose.places import places
+from hostmanager.composefile import watcher as following
+from hostmanager.composefile.command import Compose, ComposeError
+from hostmanager.composefile.symlinks import places
+from hostmanager.composefile.watcher import Following
 
 LIMIT = 30.0
 A = "services: {a: {image: 'lab/a:1'}}\n"

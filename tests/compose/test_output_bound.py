@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hostmanager.compose.command import KEPT, MAX_OUTPUT_BYTES, ComposeError, execute
+from hostmanager.composefile.command import KEPT, MAX_OUTPUT_BYTES, ComposeError, execute
 
 CWD = Path("/")
 

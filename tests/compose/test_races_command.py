@@ -5,8 +5,8 @@ import os
 
 import pytest
 
-from hostmanager.compose import command
-from hostmanager.compose.command import Compose
+from hostmanager.composefile import command
+from hostmanager.composefile.command import Compose
 
 
 @pytest.mark.parametrize("begun", ["busy", "waiting for a network"])

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from hostmanager.compose import following as module
-from hostmanager.compose.command import Compose
-from hostmanager.compose.following import Following
-from hostmanager.compose.model import ComposeFile
+from hostmanager.composefile import watcher as module
+from hostmanager.composefile.command import Compose
+from hostmanager.composefile.model import ComposeFile
+from hostmanager.composefile.watcher import Following
 
 LIMIT = 30.0
 

@@ -6,9 +6,9 @@ import os
 import pytest
 import yaml
 
-from hostmanager.compose.command import Compose
-from hostmanager.compose.model import ComposeFileError
-from hostmanager.compose.reading import read, seconds
+from hostmanager.composefile.command import Compose
+from hostmanager.composefile.loader import read, seconds
+from hostmanager.composefile.model import ComposeFileError
 
 A = {"image": "lab/a:1"}
 

@@ -8,7 +8,7 @@ import pytest
 
 from hostmanager.agent import dockers as dockers_module
 from hostmanager.agent.views import session_data
-from hostmanager.compose.command import find
+from hostmanager.composefile.command import find
 from tests.docker.hosts import running
 from tests.support import engine as engines
 from tests.support.engine_projects import service

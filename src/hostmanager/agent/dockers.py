@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from hostmanager.agent.services import Services, orphans, services_of, show_orphan
-from hostmanager.compose.command import Compose, ComposeError, Done, find
-from hostmanager.compose.following import Following, Status
-from hostmanager.compose.model import ComposeFile, ComposeFileError
+from hostmanager.composefile.command import Compose, ComposeError, Done, find
+from hostmanager.composefile.model import ComposeFile, ComposeFileError
+from hostmanager.composefile.watcher import Following, Status
 from hostmanager.core.model import InstanceSpec, ServiceRef
 from hostmanager.core.record import Life
 from hostmanager.drivers.compose.containers import Container, unix_time

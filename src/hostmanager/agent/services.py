@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from hostmanager.compose.model import ComposeFile, Service
+from hostmanager.composefile.model import ComposeFile, Service
 from hostmanager.core.model import InstanceSpec, Kind, ServiceRef, Target
 from hostmanager.core.requests import ALL
 from hostmanager.drivers.compose.containers import Container

@@ -18,10 +18,10 @@ from hostmanager.cli.check_found import About, Report
 from hostmanager.cli.check_managers import Manager, working_dir
 from hostmanager.cli.errors import CommandError
 from hostmanager.cli.human import counted
-from hostmanager.compose import raw
-from hostmanager.compose.command import Compose, ComposeError, find
-from hostmanager.compose.model import ComposeFileError
-from hostmanager.compose.reading import read
+from hostmanager.composefile import yaml_source as raw
+from hostmanager.composefile.command import Compose, ComposeError, find
+from hostmanager.composefile.loader import read
+from hostmanager.composefile.model import ComposeFileError
 from hostmanager.core.model import Kind
 from hostmanager.siteconfig.diagnostics import Place, Severity, listed, shown
 from hostmanager.siteconfig.full_check import Instance, Whole

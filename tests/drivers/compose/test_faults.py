@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from hostmanager.compose.command import Done
+from hostmanager.composefile.command import Done
 from hostmanager.core import events as ev
 from hostmanager.drivers.compose.driver import ComposeDriver
 from hostmanager.drivers.compose.engine import EngineError

@@ -19,8 +19,8 @@ from functools import partial
 from typing import Any
 from weakref import WeakValueDictionary
 
-from hostmanager.compose.command import ComposeError, Done
-from hostmanager.compose.model import ComposeFileError
+from hostmanager.composefile.command import ComposeError, Done
+from hostmanager.composefile.model import ComposeFileError
 from hostmanager.core import events as ev
 from hostmanager.core.events import ExitStatus, StopStep
 from hostmanager.core.messages import ENGINE_GRACE

@@ -22,7 +22,7 @@ from typing import Any
 import aiodocker
 import aiohttp
 
-from hostmanager.compose.command import ComposeError, execute
+from hostmanager.composefile.command import ComposeError, execute
 from hostmanager.drivers.compose.containers import PROJECT, unix_time
 
 log = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ then the old container goes on.
 
 from typing import Protocol
 
-from hostmanager.compose.command import Done
+from hostmanager.composefile.command import Done
 from hostmanager.core.model import ServiceRef
 from hostmanager.drivers.compose.images import how_to_get, is_here
 from hostmanager.drivers.compose.sight import Sight

@@ -14,9 +14,9 @@ from typing import Any
 
 import yaml
 
-from hostmanager.compose import raw
-from hostmanager.compose.command import Compose, ComposeError, Done
-from hostmanager.compose.model import ComposeFile, ComposeFileError, Service
+from hostmanager.composefile import yaml_source as raw
+from hostmanager.composefile.command import Compose, ComposeError, Done
+from hostmanager.composefile.model import ComposeFile, ComposeFileError, Service
 
 log = logging.getLogger(__name__)
 

@@ -17,11 +17,11 @@ from pathlib import Path
 
 from asyncinotify import Event, Inotify, Mask, Watch
 
-from hostmanager.compose import raw
-from hostmanager.compose.command import Compose, ComposeError
-from hostmanager.compose.model import ComposeFile, ComposeFileError
-from hostmanager.compose.places import existing, places
-from hostmanager.compose.reading import read
+from hostmanager.composefile import yaml_source as raw
+from hostmanager.composefile.command import Compose, ComposeError
+from hostmanager.composefile.loader import read
+from hostmanager.composefile.model import ComposeFile, ComposeFileError
+from hostmanager.composefile.symlinks import existing, places
 from hostmanager.util.guard import Guard
 
 log = logging.getLogger(__name__)

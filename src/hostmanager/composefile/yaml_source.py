@@ -11,7 +11,7 @@ from pathlib import Path
 
 import yaml
 
-from hostmanager.compose.model import ComposeFileError
+from hostmanager.composefile.model import ComposeFileError
 from hostmanager.util.numbers import parse_number
 
 LARGEST = 4 * 1024 * 1024
