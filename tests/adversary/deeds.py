@@ -76,7 +76,7 @@ DEEDS = st.lists(
         st.sampled_from(
             [
                 "ocs-agent:a",
-                "python -m hostmanager.scribe --state /",
+                "python -m hostmanager.logd --state /",
                 "python -m hostmanager.agent",
                 "\x1b[2J) Z 1 1 (\n",
             ]

@@ -34,11 +34,12 @@ from hostmanager.drivers.process import identity, marks, proc, stamps, strangers
 from hostmanager.drivers.process.marks import Mark
 from hostmanager.journal import Journal, Kind
 from hostmanager.journal.entry import from_row
-from hostmanager.scribe import debts, names
-from hostmanager.scribe.client import Scribe
-from hostmanager.scribe.control import Control
-from hostmanager.scribe.reading import newest_lines, position, position_at
-from hostmanager.scribe.times import Moments
+from hostmanager.logd import lost_output as debts
+from hostmanager.logd import paths as names
+from hostmanager.logd.client import Scribe
+from hostmanager.logd.control_pipe import Control
+from hostmanager.logd.reader import newest_lines, position, position_at
+from hostmanager.logd.timestamps import Moments
 from hostmanager.siteconfig import SiteFileError, load
 from hostmanager.siteconfig.plugins import argument_probe as arguments
 from hostmanager.siteconfig.plugins import installed_classes as classes
@@ -244,7 +245,7 @@ def test_who_holds_the_lock(folder, content):
     scribe = Scribe(folder / "state", folder / "files")
     said = content if isinstance(content, str) else content.decode("utf-8", "surrogateescape")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("hostmanager.scribe.locks.held", lambda _path: said)
+        patch.setattr("hostmanager.logd.lockfile.held", lambda _path: said)
         pid, _ = scribe._running()
     assert 0 <= pid < 2**63
 

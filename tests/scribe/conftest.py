@@ -20,8 +20,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from hostmanager.scribe import names
-from hostmanager.scribe.client import Scribe
+from hostmanager.logd import paths as names
+from hostmanager.logd.client import Scribe
 from tests.support.waiting import wait_for
 
 PYTHON = sys.executable
@@ -140,7 +140,7 @@ class Room:
         self.manager_dies()
         for process in psutil.process_iter(["cmdline"]):
             words = process.info["cmdline"] or []
-            if "hostmanager.scribe" in words and str(self.state) in words:
+            if "hostmanager.logd" in words and str(self.state) in words:
                 process.kill()
 
 

@@ -15,7 +15,7 @@ from tests.support.waiting import wait_for
 MANAGER = """
 import fcntl, json, os, subprocess, sys, time
 from pathlib import Path
-from hostmanager.scribe.client import Scribe
+from hostmanager.logd.client import Scribe
 state, files = Path(sys.argv[1]), Path(sys.argv[2])
 lock = open(state / "manager.lock", "w")
 fcntl.flock(lock, fcntl.LOCK_EX)

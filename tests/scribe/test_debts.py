@@ -5,8 +5,8 @@ import re
 
 import pytest
 
-from hostmanager.scribe.client import Scribe
-from hostmanager.scribe.debts import Debt, leave, take
+from hostmanager.logd.client import Scribe
+from hostmanager.logd.lost_output import Debt, leave, take
 from tests.scribe.conftest import NUMBERED, numbers
 from tests.support.waiting import wait_for
 

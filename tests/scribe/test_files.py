@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from hostmanager.scribe import rotation
-from hostmanager.scribe.client import Scribe
+from hostmanager.logd import rotation
+from hostmanager.logd.client import Scribe
 from tests.scribe.conftest import NUMBERED, PACKED, numbers
 from tests.support.waiting import wait_for
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from hostmanager.drivers.process.output import last_lines, open_for_run
-from hostmanager.scribe import names
-from hostmanager.scribe.reading import newest_lines, position
+from hostmanager.logd import paths as names
+from hostmanager.logd.reader import newest_lines, position
 from tests.scribe.conftest import Room
 from tests.support.waiting import wait_for
 from tests.util.test_files import KINDS

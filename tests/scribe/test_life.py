@@ -10,15 +10,15 @@ from pathlib import Path
 import psutil
 import pytest
 
-from hostmanager.scribe.client import Scribe, ScribeError
-from hostmanager.scribe.settings import Settings
+from hostmanager.logd.client import Scribe, ScribeError
+from hostmanager.logd.settings import Settings
 from tests.scribe.conftest import NUMBERED, PYTHON, numbers
 from tests.support.waiting import wait_for
 
 
 def start(room, *more: str) -> "subprocess.Popen[bytes]":
     words = ["--state", str(room.state), "--files", str(room.files), *more]
-    return subprocess.Popen([PYTHON, "-m", "hostmanager.scribe", *words], stderr=subprocess.PIPE)
+    return subprocess.Popen([PYTHON, "-m", "hostmanager.logd", *words], stderr=subprocess.PIPE)
 
 
 def test_a_second_one_ends_at_once(room):
@@ -31,7 +31,7 @@ def test_a_second_one_ends_at_once(room):
 
 def test_two_managers_at_the_same_time_get_one_scribe(room):
     source = (
-        "import sys; from pathlib import Path; from hostmanager.scribe.client import Scribe\n"
+        "import sys; from pathlib import Path; from hostmanager.logd.client import Scribe\n"
         "print(Scribe(Path(sys.argv[1]), Path(sys.argv[2])).ensure())"
     )
     words = [PYTHON, "-c", source, str(room.state), str(room.files)]
@@ -43,7 +43,7 @@ def test_two_managers_at_the_same_time_get_one_scribe(room):
 
 def test_arguments_that_make_no_sense_are_refused(room):
     process = subprocess.run(
-        [PYTHON, "-m", "hostmanager.scribe", "--state"], capture_output=True, check=False
+        [PYTHON, "-m", "hostmanager.logd", "--state"], capture_output=True, check=False
     )
     assert process.returncode == 2
     assert b"not understood: --state" in process.stderr

@@ -10,9 +10,9 @@ import tracemalloc
 
 import pytest
 
-from hostmanager.scribe import reading
-from hostmanager.scribe.names import existing
-from hostmanager.scribe.reading import (
+from hostmanager.logd import reader as reading
+from hostmanager.logd.paths import existing
+from hostmanager.logd.reader import (
     BUDGET,
     WIDTH,
     Position,
@@ -22,7 +22,7 @@ from hostmanager.scribe.reading import (
     position,
     position_at,
 )
-from hostmanager.scribe.times import Moments
+from hostmanager.logd.timestamps import Moments
 from tests.scribe.conftest import NUMBERED, PACKED, numbers
 from tests.support.waiting import wait_for
 

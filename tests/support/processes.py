@@ -110,7 +110,7 @@ def _kind(words: list[str], site: Site) -> tuple[str, str]:
         instance_id = words[words.index("--instance-id") + 1] if "--instance-id" in words else ""
     elif "tiny-grandchild" in words:
         return "grandchild", words[-1]
-    elif _module(words) == "hostmanager.scribe":
+    elif _module(words) == "hostmanager.logd":
         return "scribe", ""
     if instance_id == site.manager_id:
         return "manager", instance_id

@@ -30,7 +30,7 @@ from hostmanager.drivers.process import (
     identity,
 )
 from hostmanager.journal import Journal
-from hostmanager.scribe.client import Scribe
+from hostmanager.logd.client import Scribe
 from hostmanager.siteconfig import SiteFile
 from hostmanager.util.secret import Environment
 

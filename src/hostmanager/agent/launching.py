@@ -7,7 +7,7 @@ from pathlib import Path
 from hostmanager.agent.options import Settings
 from hostmanager.core.model import InstanceSpec
 from hostmanager.drivers.process import Command
-from hostmanager.scribe import names
+from hostmanager.logd import paths as names
 from hostmanager.util.secret import Environment
 
 NOT_INHERITED = frozenset(

@@ -13,8 +13,8 @@ from hostmanager.agent.history import QueryError, check_query
 from hostmanager.agent.host import Host
 from hostmanager.core.model import InstanceSpec, Kind
 from hostmanager.journal import Query
-from hostmanager.scribe.names import checked, existing, out
-from hostmanager.scribe.reading import Line, Position, newest_lines, newest_page
+from hostmanager.logd.paths import checked, existing, out
+from hostmanager.logd.reader import Line, Position, newest_lines, newest_page
 
 MOST_OF_ALL = 1000
 """Lines of all agents in one answer."""

@@ -15,7 +15,7 @@ from hostmanager.core.model import InstanceSpec, Kind, Target
 from hostmanager.core.policy import stability
 from hostmanager.core.record import ENDING, Life, State
 from hostmanager.drivers.process import Condition
-from hostmanager.scribe import names
+from hostmanager.logd import paths as names
 
 NEXT_ACTION = {
     State.DOWN: "down",

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from hostmanager.scribe.reading import Position
+from hostmanager.logd.reader import Position
 from hostmanager.util.files import open_or_replace, open_own
 
 

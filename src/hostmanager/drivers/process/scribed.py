@@ -17,8 +17,8 @@ from pathlib import Path
 from hostmanager.drivers.process import proc
 from hostmanager.drivers.process.output import TAIL_LINES, Directly, Place, Since, cut
 from hostmanager.drivers.process.workers import Workers
-from hostmanager.scribe.client import Scribe
-from hostmanager.scribe.reading import Position, lines_since, position, position_at
+from hostmanager.logd.client import Scribe
+from hostmanager.logd.reader import Position, lines_since, position, position_at
 from hostmanager.util.guard import Guard
 
 log = logging.getLogger(__name__)

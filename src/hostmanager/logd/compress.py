@@ -10,8 +10,8 @@ import contextlib
 import os
 import zlib
 
-from hostmanager.scribe import names
-from hostmanager.scribe.trouble import say
+from hostmanager.logd import paths as names
+from hostmanager.logd.stderr_log import say
 from hostmanager.util.files import is_own, open_own
 
 _BLOCK = 256 * 1024

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from hostmanager.scribe import names
-from hostmanager.scribe.times import Moments
+from hostmanager.logd import paths as names
+from hostmanager.logd.timestamps import Moments
 from hostmanager.util.files import open_own
 
 BUDGET = 4 * 1024 * 1024

@@ -14,13 +14,15 @@ import resource
 import select
 import time
 
-from hostmanager.scribe import debts, locks, names
-from hostmanager.scribe.control import Control
-from hostmanager.scribe.outlet import Outlet
-from hostmanager.scribe.packing import Packer
-from hostmanager.scribe.settings import Settings
-from hostmanager.scribe.source import Budget, Source, TakenError
-from hostmanager.scribe.trouble import say, suppressed
+from hostmanager.logd import lockfile as locks
+from hostmanager.logd import lost_output as debts
+from hostmanager.logd import paths as names
+from hostmanager.logd.compress import Packer
+from hostmanager.logd.control_pipe import Control
+from hostmanager.logd.log_file import Outlet
+from hostmanager.logd.pipe_reader import Budget, Source, TakenError
+from hostmanager.logd.settings import Settings
+from hostmanager.logd.stderr_log import say, suppressed
 
 PAUSE = 0.04
 """Seconds between two rounds, at most."""

@@ -6,7 +6,7 @@ more memory than all of the scribe's own work.
 
 import os
 
-from hostmanager.scribe import VERSION
+from hostmanager.logd import VERSION
 
 MAX_BYTES = 10 * 1024 * 1024
 MAX_FILES = 5

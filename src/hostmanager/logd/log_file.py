@@ -13,11 +13,12 @@ import errno
 import os
 import time
 
-from hostmanager.scribe import names, rotation
-from hostmanager.scribe.debts import Debt
-from hostmanager.scribe.settings import Settings
-from hostmanager.scribe.times import Times
-from hostmanager.scribe.trouble import say, stamp
+from hostmanager.logd import paths as names
+from hostmanager.logd import rotation
+from hostmanager.logd.lost_output import Debt
+from hostmanager.logd.settings import Settings
+from hostmanager.logd.stderr_log import say, stamp
+from hostmanager.logd.timestamps import Times
 from hostmanager.util.files import open_or_replace
 
 RETRY = 1.0

@@ -1,4 +1,4 @@
-"""`python -m hostmanager.scribe --state DIR --files DIR [--max-bytes N] [--max-files M]`.
+"""`python -m hostmanager.logd --state DIR --files DIR [--max-bytes N] [--max-files M]`.
 
 Started by the manager, in a session of its own; ends when told to (`quit`), or when neither
 a manager nor a writer is left. Signals that come from terminals are ignored.
@@ -8,9 +8,9 @@ import os
 import signal
 import sys
 
-from hostmanager.scribe.keeper import Keeper
-from hostmanager.scribe.settings import Settings
-from hostmanager.scribe.trouble import say
+from hostmanager.logd.daemon import Keeper
+from hostmanager.logd.settings import Settings
+from hostmanager.logd.stderr_log import say
 
 
 def main(words: list[str]) -> int:

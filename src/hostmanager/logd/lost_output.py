@@ -10,8 +10,8 @@ import os
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from hostmanager.scribe import names
-from hostmanager.scribe.trouble import say
+from hostmanager.logd import paths as names
+from hostmanager.logd.stderr_log import say
 from hostmanager.util.files import open_own
 from hostmanager.util.names import decode
 from hostmanager.util.numbers import parse_number

@@ -20,8 +20,9 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from hostmanager.scribe import locks, names
-from hostmanager.scribe.settings import MAX_BYTES, MAX_FILES, Settings
+from hostmanager.logd import lockfile as locks
+from hostmanager.logd import paths as names
+from hostmanager.logd.settings import MAX_BYTES, MAX_FILES, Settings
 from hostmanager.util.files import move_aside, open_fifo, open_or_replace
 from hostmanager.util.numbers import parse_number
 from hostmanager.util.secret import Environment
@@ -232,7 +233,7 @@ class Scribe:
             log = _open_log(names.log(self._state))
             try:
                 child = subprocess.Popen(
-                    [sys.executable, "-P", "-m", "hostmanager.scribe", *self._settings.words()],
+                    [sys.executable, "-P", "-m", "hostmanager.logd", *self._settings.words()],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     stderr=log,

@@ -9,7 +9,7 @@ a file without times tell `repair` what was under way.
 import contextlib
 import os
 
-from hostmanager.scribe import names
+from hostmanager.logd import paths as names
 from hostmanager.util.files import is_own
 
 _BEYOND = 100

@@ -18,7 +18,7 @@ import fcntl
 import os
 import stat
 
-from hostmanager.scribe.trouble import say, suppressed
+from hostmanager.logd.stderr_log import say, suppressed
 from hostmanager.util.files import move_aside, open_fifo
 from hostmanager.util.names import decode
 from hostmanager.util.numbers import parse_number
