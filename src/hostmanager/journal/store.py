@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from hostmanager.journal.entry import Row, from_row
-from hostmanager.journal.place import BrokenError, check_head, identity, open_file
+from hostmanager.journal.file_check import BrokenError, check_head, identity, open_file
 
 APPLICATION_ID = 0x4F43534A  # "OCSJ"
 VERSION = 1

@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
-from hostmanager.journal.aside import set_aside
 from hostmanager.journal.entry import Entry, Kind, Row, to_row
-from hostmanager.journal.place import BrokenError
+from hostmanager.journal.file_check import BrokenError
+from hostmanager.journal.quarantine import set_aside
 from hostmanager.journal.store import Limits, Store, is_broken
 
 log = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from hostmanager.journal.place import COMPANIONS
+from hostmanager.journal.file_check import COMPANIONS
 
 KEPT = 3
 
