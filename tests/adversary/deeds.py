@@ -13,7 +13,8 @@ from pathlib import Path
 
 from hypothesis import strategies as st
 
-from hostmanager.drivers.process import marks, stamps
+from hostmanager.drivers.process.ownership import env_tag as marks
+from hostmanager.drivers.process.ownership import rlimit_tag as stamps
 from tests.support.users import STRANGER, StartAs, other_users
 from tests.support.waiting import wait_for
 

@@ -29,9 +29,12 @@ from hostmanager.composefile.model import ComposeFileError
 from hostmanager.core.events import Moment
 from hostmanager.core.protocols import Timer
 from hostmanager.core.requests import RequestError, check
-from hostmanager.drivers.compose import containers
-from hostmanager.drivers.process import identity, marks, proc, stamps, strangers
-from hostmanager.drivers.process.marks import Mark
+from hostmanager.drivers.compose import container as containers
+from hostmanager.drivers.process import non_child_exit as strangers
+from hostmanager.drivers.process.ownership import env_tag as marks
+from hostmanager.drivers.process.ownership import manager_identity as identity
+from hostmanager.drivers.process.ownership import rlimit_tag as stamps
+from hostmanager.drivers.process.ownership.env_tag import Mark
 from hostmanager.journal import Journal, Kind
 from hostmanager.journal.entry import from_row
 from hostmanager.logd import lost_output as debts
@@ -43,6 +46,7 @@ from hostmanager.logd.timestamps import Moments
 from hostmanager.siteconfig import SiteFileError, load
 from hostmanager.siteconfig.plugins import argument_probe as arguments
 from hostmanager.siteconfig.plugins import installed_classes as classes
+from hostmanager.util import procfs as proc
 from tests.adversary.conftest import examples
 
 DIGITS = "9" * 5000

@@ -8,7 +8,7 @@ import pytest
 from hostmanager.agent.services import Services, orphans, services_of, show_orphan
 from hostmanager.composefile.model import ComposeFile, Service
 from hostmanager.core.model import InstanceSpec, Kind, Target
-from hostmanager.drivers.compose.containers import Container, container_of, files_of
+from hostmanager.drivers.compose.container import Container, container_of, files_of
 
 
 def file(path: str, *names: str, project: str = "p") -> ComposeFile:

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import psutil
 import pytest
 
-from hostmanager.drivers.compose.containers import FILES, NUMBER, ONEOFF
+from hostmanager.drivers.compose.container import FILES, NUMBER, ONEOFF
 from tests.docker.hosts import entry, running
 from tests.support.engine import IMAGE
 from tests.support.engine_projects import PROJECT, SERVICE, service

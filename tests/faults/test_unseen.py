@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from hostmanager.drivers.process import locks
+from hostmanager.drivers.process.ownership import instance_lock as locks
 from tests.ocs.cli_site import HOSTMANAGER
 from tests.support import managers
 from tests.support.clients import children, client

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hostmanager.drivers.process.output import last_lines, open_for_run
+from hostmanager.drivers.process.output.output_sink import last_lines, open_for_run
 from hostmanager.logd import paths as names
 from hostmanager.logd.reader import newest_lines, position
 from tests.scribe.conftest import Room

@@ -22,13 +22,8 @@ from hostmanager.agent.options import (
     compose_files,
     policy_of,
 )
-from hostmanager.drivers.process import (
-    LaunchGate,
-    Ownership,
-    ProcessDriver,
-    Scribed,
-    identity,
-)
+from hostmanager.drivers.process import LaunchGate, Ownership, ProcessDriver, Scribed
+from hostmanager.drivers.process.ownership import manager_identity as identity
 from hostmanager.journal import Journal
 from hostmanager.logd.client import Scribe
 from hostmanager.siteconfig import SiteFile

@@ -19,11 +19,11 @@ from hostmanager.composefile.model import ComposeFile, ComposeFileError
 from hostmanager.composefile.watcher import Following, Status
 from hostmanager.core.model import InstanceSpec, ServiceRef
 from hostmanager.core.record import Life
-from hostmanager.drivers.compose.containers import Container, unix_time
+from hostmanager.drivers.compose.container import Container, unix_time
 from hostmanager.drivers.compose.driver import ComposeDriver
 from hostmanager.drivers.compose.engine import Engine, EngineError, find_endpoint
 from hostmanager.drivers.compose.listeners import port_here, who_listens
-from hostmanager.drivers.compose.sight import Sight
+from hostmanager.drivers.compose.watcher import Sight
 from hostmanager.util.secret import Environment
 
 log = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from typing import Any
 from hostmanager.composefile.model import ComposeFile, Service
 from hostmanager.core.model import InstanceSpec, Kind, ServiceRef, Target
 from hostmanager.core.requests import ALL
-from hostmanager.drivers.compose.containers import Container
+from hostmanager.drivers.compose.container import Container
 
 PASSIVE_CLASS = "[docker]"
 """Class of a service without an entry in the site file (contract, section 5)."""

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from hostmanager.core.model import Target
 from hostmanager.core.protocols import Clock
-from hostmanager.drivers.process.workers import make_workers
+from hostmanager.drivers.process.thread_pools import make_workers
 from hostmanager.journal.quarantine import set_aside
 
 log = logging.getLogger(__name__)

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from hostmanager.drivers.compose import sight as seeing
+from hostmanager.drivers.compose import watcher as seeing
 from hostmanager.drivers.compose.engine import Engine
-from hostmanager.drivers.compose.sight import Sight
+from hostmanager.drivers.compose.watcher import Sight
 from tests.drivers.compose.fake_engine import FakeEngine
 
 LIMIT = 30.0

@@ -9,7 +9,7 @@ from typing import Any
 
 from aiohttp import web
 
-from hostmanager.drivers.compose import containers as names
+from hostmanager.drivers.compose import container as names
 
 STARTED = "2026-11-25T02:03:04.5Z"
 FILES = {names.FILES: "/site/compose.yaml", names.FOLDER: "/site", names.DIGEST: "digest"}

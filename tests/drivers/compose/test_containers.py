@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from hostmanager.core.events import ExitStatus
-from hostmanager.drivers.compose import containers
-from hostmanager.drivers.compose.containers import (
+from hostmanager.drivers.compose import container as containers
+from hostmanager.drivers.compose.container import (
     container_listed,
     container_of,
     exit_status,

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from hostmanager.drivers.compose.containers import Container, container_of
+from hostmanager.drivers.compose.container import Container, container_of
 from hostmanager.drivers.compose.listeners import port_here, who_listens
 from tests.drivers.compose.fake_engine import inspected
 

@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from hostmanager.drivers.compose.containers import container_of
+from hostmanager.drivers.compose.container import container_of
 from hostmanager.drivers.compose.engine import DEFAULT, Engine, EngineError, find_endpoint
-from hostmanager.drivers.compose.sight import Sight
+from hostmanager.drivers.compose.watcher import Sight
 from tests.drivers.compose.conftest import until
 from tests.drivers.compose.fake_engine import FakeEngine, inspected
 

@@ -4,9 +4,8 @@ from dataclasses import replace
 
 from hostmanager.core.events import Condition, Ended, ExitStatus, Found, Gone, Launched
 from hostmanager.core.model import InstanceSpec, Kind, ServiceRef
-from hostmanager.drivers.compose.containers import Container
-from hostmanager.drivers.compose.images import Images
-from hostmanager.drivers.compose.telling import (
+from hostmanager.drivers.compose.container import Container
+from hostmanager.drivers.compose.diff import (
     Seen,
     Told,
     compare,
@@ -14,6 +13,7 @@ from hostmanager.drivers.compose.telling import (
     lost_track,
     with_remedy,
 )
+from hostmanager.drivers.compose.images import Images
 
 SERVICE = ServiceRef("compose.yaml", "p", "ocs-a", image="thing:1")
 SPEC = InstanceSpec("a", "Fake", kind=Kind.DOCKER, fingerprint="digest", service=SERVICE)

@@ -23,8 +23,8 @@ from blockbuster import BlockBuster
 from hostmanager.core import events as ev
 from hostmanager.core.model import InstanceSpec
 from hostmanager.drivers.process import Command, ProcessDriver
-from hostmanager.drivers.process.identity import Identity
-from hostmanager.drivers.process.ownership import Ownership
+from hostmanager.drivers.process.ownership.discovery import Ownership
+from hostmanager.drivers.process.ownership.manager_identity import Identity
 
 PYTHON = sys.executable
 PATIENCE = 20.0

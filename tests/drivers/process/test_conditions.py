@@ -13,7 +13,7 @@ from hostmanager.agent.views import child_state
 from hostmanager.core.events import Moment
 from hostmanager.core.model import InstanceSpec, Target
 from hostmanager.core.record import Life, State
-from hostmanager.drivers.process.conditions import FRESH, PASSING, Condition, Conditions
+from hostmanager.drivers.process.process_state import FRESH, PASSING, Condition, Conditions
 from tests.support.waiting import wait_for
 
 SPEC = InstanceSpec("a", "Any")

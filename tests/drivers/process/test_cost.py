@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 
-from hostmanager.drivers.process import proc
+from hostmanager.util import procfs as proc
 from tests.drivers.process.conftest import PYTHON
 
 BURN = "import time\nwhile time.process_time() < 0.3: pass\n"

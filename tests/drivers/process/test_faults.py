@@ -14,7 +14,7 @@ from hostmanager.core.events import ExitStatus, StopStep
 from hostmanager.core.model import InstanceSpec
 from hostmanager.drivers.process import driver as driving
 from hostmanager.drivers.process import spawn as spawning
-from hostmanager.drivers.process.kin import Kin
+from hostmanager.drivers.process.ownership.descendants import Kin
 from tests.drivers.process.conftest import Host, until
 
 

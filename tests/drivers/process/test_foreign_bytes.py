@@ -12,7 +12,11 @@ import pytest
 
 from hostmanager.core.events import Ended, ExitStatus
 from hostmanager.core.model import InstanceSpec
-from hostmanager.drivers.process import marks, ownership, proc, stamps, strangers
+from hostmanager.drivers.process import non_child_exit as strangers
+from hostmanager.drivers.process.ownership import discovery as ownership
+from hostmanager.drivers.process.ownership import env_tag as marks
+from hostmanager.drivers.process.ownership import rlimit_tag as stamps
+from hostmanager.util import procfs as proc
 from hostmanager.util.numbers import LARGEST, parse_number
 from tests.drivers.process.conftest import Host, until
 from tests.support.users import StartAs, needs_root, other_users

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from hostmanager.core.model import InstanceSpec
-from hostmanager.drivers.process import marks
-from hostmanager.drivers.process.identity import Identity, load
+from hostmanager.drivers.process.ownership import env_tag as marks
+from hostmanager.drivers.process.ownership.manager_identity import Identity, load
 
 ONE, TWO = "1" * 32, "2" * 32
 SPEC = InstanceSpec("a", "Any", fingerprint="abc")

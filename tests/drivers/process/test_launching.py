@@ -11,7 +11,7 @@ import pytest
 from hostmanager.core import events as ev
 from hostmanager.core.events import Ended, ExitStatus, Launched, StopStep
 from hostmanager.core.model import InstanceSpec
-from hostmanager.drivers.process import locks
+from hostmanager.drivers.process.ownership import instance_lock as locks
 from tests.drivers.process.conftest import PYTHON, Host, open_fds, until
 
 

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from hostmanager.drivers.process import locks
+from hostmanager.drivers.process.ownership import instance_lock as locks
 
 
 @pytest.fixture

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from hostmanager.drivers.process import marks
-from hostmanager.drivers.process.identity import Identity
-from hostmanager.drivers.process.marks import Mark, Marked
-from hostmanager.drivers.process.ownership import found
-from hostmanager.drivers.process.proc import start_ticks
+from hostmanager.drivers.process.ownership import env_tag as marks
+from hostmanager.drivers.process.ownership.discovery import found
+from hostmanager.drivers.process.ownership.env_tag import Mark, Marked
+from hostmanager.drivers.process.ownership.manager_identity import Identity
+from hostmanager.util.procfs import start_ticks
 
 KEY = f"marks{os.getpid()}"
 OWNER = Identity(KEY, ("0" * 32,))

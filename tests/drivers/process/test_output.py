@@ -6,8 +6,13 @@ import os
 import pytest
 
 from hostmanager.core.events import Ended, Output
-from hostmanager.drivers.process import output
-from hostmanager.drivers.process.output import KEPT_BYTES, LINE_LENGTH, TAIL_LINES, last_lines
+from hostmanager.drivers.process.output import output_sink as output
+from hostmanager.drivers.process.output.output_sink import (
+    KEPT_BYTES,
+    LINE_LENGTH,
+    TAIL_LINES,
+    last_lines,
+)
 from tests.drivers.process.conftest import PATIENCE, PYTHON, Host
 
 

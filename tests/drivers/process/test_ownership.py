@@ -22,7 +22,9 @@ from hostmanager.core.events import (
     StopStep,
 )
 from hostmanager.core.model import InstanceSpec
-from hostmanager.drivers.process import locks, ownership, spawn
+from hostmanager.drivers.process import spawn
+from hostmanager.drivers.process.ownership import discovery as ownership
+from hostmanager.drivers.process.ownership import instance_lock as locks
 from tests.drivers.process.conftest import PYTHON, Host, until
 from tests.support.processes import started
 from tests.support.waiting import wait_for

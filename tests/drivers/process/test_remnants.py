@@ -17,12 +17,12 @@ from hostmanager.core.model import InstanceSpec, Kind
 from hostmanager.core.policy import Policy, RestartPolicy, StopPolicy
 from hostmanager.core.record import State
 from hostmanager.core.supervisor import Supervisor
-from hostmanager.drivers.process import locks
-from hostmanager.drivers.process.identity import Identity
-from hostmanager.drivers.process.kin import Kin
-from hostmanager.drivers.process.ownership import Ownership
-from hostmanager.drivers.process.proc import start_ticks
-from hostmanager.drivers.process.stamps import Stamp
+from hostmanager.drivers.process.ownership import instance_lock as locks
+from hostmanager.drivers.process.ownership.descendants import Kin
+from hostmanager.drivers.process.ownership.discovery import Ownership
+from hostmanager.drivers.process.ownership.manager_identity import Identity
+from hostmanager.drivers.process.ownership.rlimit_tag import Stamp
+from hostmanager.util.procfs import start_ticks
 from tests.drivers.process.conftest import PYTHON, Host, until
 
 LEAVES_A_CHILD = "sleep 1000 & echo ready; wait"

@@ -10,8 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from hostmanager.drivers.process.output import Since
-from hostmanager.drivers.process.scribed import Scribed
+from hostmanager.drivers.process.output.log_daemon_sink import Scribed
+from hostmanager.drivers.process.output.output_sink import Since
 from tests.scribe.conftest import Room as Folders
 from tests.support.waiting import wait_for
 

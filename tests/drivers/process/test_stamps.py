@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from hostmanager.core.events import Ended, ExitStatus, Gone, LeftBehind, StopStep
-from hostmanager.drivers.process import marks, stamps
-from hostmanager.drivers.process.identity import Identity
-from hostmanager.drivers.process.marks import Mark
-from hostmanager.drivers.process.ownership import Ownership, found
-from hostmanager.drivers.process.proc import start_ticks
-from hostmanager.drivers.process.stamps import Stamp
+from hostmanager.drivers.process.ownership import env_tag as marks
+from hostmanager.drivers.process.ownership import rlimit_tag as stamps
+from hostmanager.drivers.process.ownership.discovery import Ownership, found
+from hostmanager.drivers.process.ownership.env_tag import Mark
+from hostmanager.drivers.process.ownership.manager_identity import Identity
+from hostmanager.drivers.process.ownership.rlimit_tag import Stamp
+from hostmanager.util.procfs import start_ticks
 from tests.drivers.process.conftest import PYTHON, Host, until
 from tests.drivers.process.test_ownership import LEAVES, off, runs
 
@@ -148,7 +149,7 @@ def test_an_agent_of_a_manager_before_stamps_is_adopted_and_gets_one(owner, slee
 
 def test_a_manager_takes_off_the_stamp_that_it_was_born_with():
     code = """
-        from hostmanager.drivers.process import stamps
+        from hostmanager.drivers.process.ownership import rlimit_tag as stamps
         input()
         assert stamps.read(__import__("os").getpid()) is not None
         stamps.clear()

@@ -9,7 +9,7 @@ import subprocess
 import pytest
 
 from hostmanager.core.events import ExitStatus
-from hostmanager.drivers.process import strangers
+from hostmanager.drivers.process import non_child_exit as strangers
 
 KERNEL = tuple(int(part) for part in platform.release().split(".")[:2])
 tells = pytest.mark.skipif(KERNEL < (6, 15), reason="PIDFD_GET_INFO tells codes from Linux 6.15 on")

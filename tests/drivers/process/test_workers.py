@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from hostmanager.drivers.process.workers import make_workers
+from hostmanager.drivers.process.thread_pools import make_workers
 
 
 def test_work_is_done_where_no_thread_can_be_started_any_more(monkeypatch):

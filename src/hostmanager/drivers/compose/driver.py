@@ -26,15 +26,10 @@ from hostmanager.core.events import ExitStatus, StopStep
 from hostmanager.core.messages import ENGINE_GRACE
 from hostmanager.core.model import Found, InstanceSpec, ServiceRef
 from hostmanager.core.protocols import Report
-from hostmanager.drivers.compose.attended import Attended
-from hostmanager.drivers.compose.containers import Container, exit_status, same_run
-from hostmanager.drivers.compose.engine import EngineError
-from hostmanager.drivers.compose.hands import Hands
-from hostmanager.drivers.compose.images import how_to_get
-from hostmanager.drivers.compose.preparing import Command, get_ready
-from hostmanager.drivers.compose.shims import has_no_process
-from hostmanager.drivers.compose.sight import NOT_YET, Sight
-from hostmanager.drivers.compose.telling import (
+from hostmanager.drivers.compose.actions import Hands
+from hostmanager.drivers.compose.container import Container, exit_status, same_run
+from hostmanager.drivers.compose.containerd_shim import has_no_process
+from hostmanager.drivers.compose.diff import (
     NOTHING_SAID,
     Run,
     Seen,
@@ -44,6 +39,11 @@ from hostmanager.drivers.compose.telling import (
     lost_track,
     with_remedy,
 )
+from hostmanager.drivers.compose.engine import EngineError
+from hostmanager.drivers.compose.images import how_to_get
+from hostmanager.drivers.compose.launch_check import Command, get_ready
+from hostmanager.drivers.compose.tracked_service import Attended
+from hostmanager.drivers.compose.watcher import NOT_YET, Sight
 
 RUNNING = frozenset({"running", "paused"})
 

@@ -23,7 +23,7 @@ import aiodocker
 import aiohttp
 
 from hostmanager.composefile.command import ComposeError, execute
-from hostmanager.drivers.compose.containers import PROJECT, unix_time
+from hostmanager.drivers.compose.container import PROJECT, unix_time
 
 log = logging.getLogger(__name__)
 

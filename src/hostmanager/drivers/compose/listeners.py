@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import psutil
 
-from hostmanager.drivers.compose.containers import Container
+from hostmanager.drivers.compose.container import Container
 
 PORTS = {"ws": 80, "wss": 443}
 

@@ -33,16 +33,18 @@ from hostmanager.core.events import (
 )
 from hostmanager.core.model import Found, InstanceSpec
 from hostmanager.core.protocols import Report
-from hostmanager.drivers.process import proc, stamps, strangers
-from hostmanager.drivers.process.gate import LaunchGate
-from hostmanager.drivers.process.kin import Kin, Left
-from hostmanager.drivers.process.output import Directly, Place, Sink
-from hostmanager.drivers.process.ownership import PATIENCE, Ownership
+from hostmanager.drivers.process import non_child_exit as strangers
+from hostmanager.drivers.process.launch_gate import LaunchGate
+from hostmanager.drivers.process.output.output_sink import Directly, Place, Sink
+from hostmanager.drivers.process.ownership import rlimit_tag as stamps
+from hostmanager.drivers.process.ownership.descendants import Kin, Left
+from hostmanager.drivers.process.ownership.discovery import PATIENCE, Ownership
+from hostmanager.drivers.process.ownership.unobserved import Unseen
 from hostmanager.drivers.process.priority import prefer_thread
 from hostmanager.drivers.process.signals import ask, ask_group, heed_all
 from hostmanager.drivers.process.spawn import Alive, Command, Spawned, SpawnError, spawn
-from hostmanager.drivers.process.unseen import Unseen
-from hostmanager.drivers.process.workers import PAUSE, Workers
+from hostmanager.drivers.process.thread_pools import PAUSE, Workers
+from hostmanager.util import procfs as proc
 from hostmanager.util.guard import Guard
 
 LAUNCHERS = 16

@@ -18,11 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hostmanager.core.model import Found, InstanceSpec
-from hostmanager.drivers.process import locks, stamps
-from hostmanager.drivers.process.output import Place, Sink
-from hostmanager.drivers.process.ownership import PATIENCE, PAUSE, Ownership
-from hostmanager.drivers.process.proc import run_of, start_ticks
-from hostmanager.drivers.process.stamps import Stamp
+from hostmanager.drivers.process.output.output_sink import Place, Sink
+from hostmanager.drivers.process.ownership import instance_lock as locks
+from hostmanager.drivers.process.ownership import rlimit_tag as stamps
+from hostmanager.drivers.process.ownership.discovery import PATIENCE, PAUSE, Ownership
+from hostmanager.drivers.process.ownership.rlimit_tag import Stamp
+from hostmanager.util.procfs import run_of, start_ticks
 from hostmanager.util.secret import Environment
 
 log = logging.getLogger(__name__)

@@ -13,8 +13,8 @@ from functools import partial
 from hostmanager.core.events import Gone, LostSight
 from hostmanager.core.model import Found
 from hostmanager.core.protocols import Report
-from hostmanager.drivers.process.ownership import Ownership
-from hostmanager.drivers.process.workers import Workers
+from hostmanager.drivers.process.ownership.discovery import Ownership
+from hostmanager.drivers.process.thread_pools import Workers
 from hostmanager.util.guard import Guard
 
 LOOK_AGAIN = 1.0

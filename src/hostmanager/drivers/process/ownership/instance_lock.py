@@ -11,8 +11,8 @@ import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from hostmanager.drivers.process import proc
-from hostmanager.drivers.process.proc import pids
+from hostmanager.util import procfs as proc
+from hostmanager.util.procfs import pids
 
 FOR_WANT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 """Errors that say nothing of a lock, only that no file can be opened at the moment."""

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hostmanager.core.model import InstanceSpec
-from hostmanager.drivers.process import marks
-from hostmanager.drivers.process.marks import Mark, is_identity
+from hostmanager.drivers.process.ownership import env_tag as marks
+from hostmanager.drivers.process.ownership.env_tag import Mark, is_identity
 
 log = logging.getLogger(__name__)
 

@@ -17,11 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hostmanager.core.model import Found, InstanceSpec
-from hostmanager.drivers.process import locks, marks, proc, stamps
-from hostmanager.drivers.process.identity import Identity
-from hostmanager.drivers.process.marks import Marked
-from hostmanager.drivers.process.proc import parent, run_of
+from hostmanager.drivers.process.ownership import env_tag as marks
+from hostmanager.drivers.process.ownership import instance_lock as locks
+from hostmanager.drivers.process.ownership import rlimit_tag as stamps
+from hostmanager.drivers.process.ownership.env_tag import Marked
+from hostmanager.drivers.process.ownership.manager_identity import Identity
+from hostmanager.util import procfs as proc
 from hostmanager.util.names import decode, encode
+from hostmanager.util.procfs import parent, run_of
 
 log = logging.getLogger(__name__)
 

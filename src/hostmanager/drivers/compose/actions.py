@@ -9,9 +9,9 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 
-from hostmanager.drivers.compose.containers import Container, written_from
+from hostmanager.drivers.compose.container import Container, written_from
 from hostmanager.drivers.compose.engine import EngineError, NoSuchContainerError, RefusedError
-from hostmanager.drivers.compose.sight import NOT_YET, Sight
+from hostmanager.drivers.compose.watcher import NOT_YET, Sight
 
 log = logging.getLogger(__name__)
 

@@ -9,10 +9,12 @@ import errno
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from hostmanager.drivers.process import locks, proc, stamps
-from hostmanager.drivers.process.ownership import Ownership, command_line, open_if
-from hostmanager.drivers.process.proc import is_zombie, pids, session, start_ticks
-from hostmanager.drivers.process.stamps import Stamp
+from hostmanager.drivers.process.ownership import instance_lock as locks
+from hostmanager.drivers.process.ownership import rlimit_tag as stamps
+from hostmanager.drivers.process.ownership.discovery import Ownership, command_line, open_if
+from hostmanager.drivers.process.ownership.rlimit_tag import Stamp
+from hostmanager.util import procfs as proc
+from hostmanager.util.procfs import is_zombie, pids, session, start_ticks
 
 ROUNDS = 50
 """Looks at those who ended before they could be held, until there is a pause."""

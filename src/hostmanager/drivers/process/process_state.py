@@ -8,7 +8,7 @@ look takes 13 µs; that many clients look does not make it more.
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from hostmanager.drivers.process import proc
+from hostmanager.util import procfs as proc
 
 FRESH = 0.5
 """Seconds for which a look counts."""

@@ -10,7 +10,7 @@ from typing import Protocol
 from hostmanager.composefile.command import Done
 from hostmanager.core.model import ServiceRef
 from hostmanager.drivers.compose.images import how_to_get, is_here
-from hostmanager.drivers.compose.sight import Sight
+from hostmanager.drivers.compose.watcher import Sight
 
 
 class Command(Protocol):

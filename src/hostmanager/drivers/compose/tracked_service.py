@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from hostmanager.core.model import InstanceSpec, ServiceRef
 from hostmanager.core.protocols import Report
-from hostmanager.drivers.compose.telling import Run, Told
+from hostmanager.drivers.compose.diff import Run, Told
 
 
 @dataclass

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from hostmanager.core.events import Condition, Ended, ExitStatus, Gone, Launched, Observation
 from hostmanager.core.model import Found, InstanceSpec, ServiceRef
-from hostmanager.drivers.compose.containers import Container, same_run
+from hostmanager.drivers.compose.container import Container, same_run
 from hostmanager.drivers.compose.images import Images
 
 Run = tuple[str, str]

@@ -10,7 +10,7 @@ import resource
 from contextlib import suppress
 from dataclasses import dataclass
 
-from hostmanager.drivers.process.proc import start_ticks
+from hostmanager.util.procfs import start_ticks
 
 LIMIT = 10
 """`RLIMIT_LOCKS` of <asm-generic/resource.h>; Python has no name for it."""

@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from hostmanager.drivers.compose.containers import (
+from hostmanager.drivers.compose.container import (
     PROJECT,
     Container,
     container_listed,

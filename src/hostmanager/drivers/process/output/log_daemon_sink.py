@@ -14,11 +14,11 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from hostmanager.drivers.process import proc
-from hostmanager.drivers.process.output import TAIL_LINES, Directly, Place, Since, cut
-from hostmanager.drivers.process.workers import Workers
+from hostmanager.drivers.process.output.output_sink import TAIL_LINES, Directly, Place, Since, cut
+from hostmanager.drivers.process.thread_pools import Workers
 from hostmanager.logd.client import Scribe
 from hostmanager.logd.reader import Position, lines_since, position, position_at
+from hostmanager.util import procfs as proc
 from hostmanager.util.guard import Guard
 
 log = logging.getLogger(__name__)

@@ -19,11 +19,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from hostmanager.drivers.process import proc, stamps
-from hostmanager.drivers.process.proc import pids, session, start_ticks
-from hostmanager.drivers.process.stamps import Stamp
+from hostmanager.drivers.process.ownership import rlimit_tag as stamps
+from hostmanager.drivers.process.ownership.rlimit_tag import Stamp
+from hostmanager.util import procfs as proc
 from hostmanager.util.names import decode, encode
 from hostmanager.util.numbers import parse_number
+from hostmanager.util.procfs import pids, session, start_ticks
 
 VARIABLE = "OCS_HOSTMANAGER"
 IDENTITY = "OCS_HOSTMANAGER_IDENTITY"

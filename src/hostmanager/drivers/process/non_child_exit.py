@@ -10,7 +10,7 @@ import os
 import struct
 
 from hostmanager.core.events import ExitStatus
-from hostmanager.drivers.process import proc
+from hostmanager.util import procfs as proc
 
 # linux/pidfd.h: struct pidfd_info of the first version, and _IOWR(0xFF, 11, of its size).
 _INFO = struct.Struct("QQ11Ii")

@@ -64,7 +64,7 @@ def owner(pid: int) -> int | None:
     `is_ours`.
     """
     try:
-        return os.stat(f"/proc/{pid}").st_uid  # noqa: PTH116 - many of them, at the start
+        return os.stat(f"/proc/{pid}").st_uid
     except OSError:
         return None
 
@@ -148,4 +148,4 @@ def pids() -> list[int]:
     Raises:
         OSError: /proc cannot be read.
     """
-    return [pid for name in os.listdir("/proc") if (pid := parse_number(name))]  # noqa: PTH208
+    return [pid for name in os.listdir("/proc") if (pid := parse_number(name))]

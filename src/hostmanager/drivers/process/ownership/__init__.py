@@ -1,0 +1,1 @@
+"""Which processes are an instance's own: environment tag, lock, descent."""
