@@ -8,8 +8,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from bench.scale_driver import SimulatedDriver
+from hostmanager.agent.framework.event_loop import LoopClock
 from hostmanager.agent.host import Host
-from hostmanager.agent.loop import LoopClock
 from hostmanager.agent.options import Settings
 from hostmanager.core.model import InstanceSpec
 from hostmanager.core.policy import Policy

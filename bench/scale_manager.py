@@ -9,14 +9,14 @@ from importlib import import_module
 from random import Random
 
 from bench.scale_driver import SimulatedDriver
+from hostmanager.agent.framework.event_loop import LoopClock
 from hostmanager.agent.host import Host
-from hostmanager.agent.loop import LoopClock
 from hostmanager.agent.options import Settings
 from hostmanager.journal import Journal
 
 
 def simulated_host(settings: Settings, loop: asyncio.AbstractEventLoop) -> Host:
-    """Make a host as `hostmanager.agent.assembly.make_host` does, with simulated agents."""
+    """Make a host as `hostmanager.agent.bootstrap.make_host` does, with simulated agents."""
 
     def tell(text: str) -> None:
         loop.call_soon_threadsafe(lambda: host.say(text))

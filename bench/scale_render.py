@@ -22,7 +22,7 @@ import txaio
 from ocs.ocs_agent import OpSession
 
 from bench.scale_host import simulated
-from hostmanager.agent.views import SessionData, session_data
+from hostmanager.agent.operations.session_data import SessionData, session_data
 
 txaio.use_twisted()  # as OCS does, and before serializers are imported
 from autobahn.wamp import message  # noqa: E402

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from hostmanager.agent.views import NEXT_ACTION
+from hostmanager.agent.operations.session_data import NEXT_ACTION
 from hostmanager.core import events as ev
 from hostmanager.core.events import EventKind, ExitStatus, Moment
 from hostmanager.core.model import InstanceSpec, Kind, ServiceRef, Target

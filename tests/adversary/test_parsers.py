@@ -19,9 +19,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from hostmanager.agent.history import QueryError, check_query
-from hostmanager.agent.tail import check_output_query
-from hostmanager.agent.wanted import Wanted
+from hostmanager.agent.operations.history import QueryError, check_query
+from hostmanager.agent.operations.output import check_output_query
+from hostmanager.agent.target_store import Wanted
 from hostmanager.composefile import loader as reading
 from hostmanager.composefile import yaml_source as raw
 from hostmanager.composefile.command import Done

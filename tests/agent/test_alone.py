@@ -8,12 +8,12 @@ import sys
 import pytest
 from tests.support.users import STRANGER, needs_root, other_users
 
-from hostmanager.agent.alone import AnotherManagerError, claim
+from hostmanager.agent.single_instance import AnotherManagerError, claim
 
 HOLDER = """
 import sys
 from pathlib import Path
-from hostmanager.agent.alone import claim
+from hostmanager.agent.single_instance import claim
 held = claim(Path(sys.argv[1]), sys.argv[2])
 print("held", flush=True)
 sys.stdin.read()

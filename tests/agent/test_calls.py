@@ -7,7 +7,7 @@ import ocs
 import pytest
 from twisted.internet.defer import Deferred
 
-from hostmanager.agent.calls import (
+from hostmanager.agent.operations.call_validation import (
     LONGEST_WAIT,
     SESSION_KEPT,
     SESSIONS_KEPT,

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from tests.support.users import STRANGER, needs_root
 
-from hostmanager.agent import folders
-from hostmanager.agent.folders import (
+from hostmanager.agent import directories as folders
+from hostmanager.agent.directories import (
     CONTENTS,
     FolderError,
     output_folder,

@@ -6,8 +6,8 @@ from unittest.mock import MagicMock
 import pytest
 from tests.core.fakes import FakeClock
 
-from hostmanager.agent import connection
-from hostmanager.agent.connection import RouterSession
+from hostmanager.agent.framework import connection
+from hostmanager.agent.framework.connection import RouterSession
 from hostmanager.util.guard import Guard
 
 

@@ -9,7 +9,7 @@ import pytest
 from tests.core.fakes import FakeClock
 from tests.support.service import NotifySocket
 
-from hostmanager.agent.notify import Line, Notifier, status_line, take
+from hostmanager.agent.sd_notify import Line, Notifier, status_line, take
 from hostmanager.core.model import InstanceSpec, Target
 from hostmanager.core.record import Life, State
 

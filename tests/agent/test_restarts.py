@@ -8,7 +8,7 @@ import pytest
 from tests.core.fakes import IGNORES_SIGINT, World, spec
 
 from hostmanager.agent.restarts import Restarts
-from hostmanager.agent.wanted import Wanted
+from hostmanager.agent.target_store import Wanted
 from hostmanager.core.model import Target
 from hostmanager.core.requests import Request
 

@@ -3,7 +3,7 @@
 import pytest
 from tests.core.fakes import FakeClock
 
-from hostmanager.agent.router_absence import AFTERWARDS, RouterAbsence
+from hostmanager.agent.framework.router_absence import AFTERWARDS, RouterAbsence
 from hostmanager.journal import Kind
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hostmanager.agent.services import Services, orphans, services_of, show_orphan
+from hostmanager.agent.compose.catalog import Services, orphans, services_of, show_orphan
 from hostmanager.composefile.model import ComposeFile, Service
 from hostmanager.core.model import InstanceSpec, Kind, Target
 from hostmanager.drivers.compose.container import Container, container_of, files_of

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from hostmanager.agent import site_reading
-from hostmanager.agent.site_reading import SiteReader
+from hostmanager.agent import site_config_reader as site_reading
+from hostmanager.agent.site_config_reader import SiteReader
 from hostmanager.siteconfig import SiteFileError
 
 

@@ -9,7 +9,7 @@ import pytest
 from tests.core.fakes import FakeClock
 from tests.faults import disks
 
-from hostmanager.agent.wanted import RETRY, Wanted
+from hostmanager.agent.target_store import RETRY, Wanted
 from hostmanager.core.model import Target
 
 
@@ -30,7 +30,7 @@ def make(path, clock):
 
 
 async def kept(wanted: Wanted) -> str:
-    with patch("hostmanager.agent.wanted.PATIENCE", 30.0):  # for a slow disk
+    with patch("hostmanager.agent.target_store.PATIENCE", 30.0):  # for a slow disk
         not_kept = await wanted.kept()
     assert wanted._job is None or wanted._job.done()
     return not_kept

@@ -12,8 +12,8 @@ from bench.scale_report import print_tables
 from bench.scale_site import host_name, site_config
 
 from hostmanager.agent.host import Host
-from hostmanager.agent.views import session_data
-from hostmanager.agent.wanted import Wanted
+from hostmanager.agent.operations.session_data import session_data
+from hostmanager.agent.target_store import Wanted
 from hostmanager.demo.router import Router
 from hostmanager.siteconfig import load_all
 

@@ -23,12 +23,12 @@ from typing import Any
 
 import yaml
 
-from hostmanager.agent.compose_side import NoServices
-from hostmanager.agent.dockers import Dockers
+from hostmanager.agent.compose.backend import Dockers
+from hostmanager.agent.compose.protocol import NoServices
+from hostmanager.agent.framework.event_loop import LoopClock
 from hostmanager.agent.host import Before, Host
-from hostmanager.agent.loop import LoopClock
+from hostmanager.agent.operations.session_data import session_data
 from hostmanager.agent.options import Settings
-from hostmanager.agent.views import session_data
 from hostmanager.core.policy import Policy, RestartPolicy
 from hostmanager.journal import Journal
 from hostmanager.siteconfig import load

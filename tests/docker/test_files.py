@@ -3,7 +3,7 @@
 import asyncio
 import json
 
-from hostmanager.agent.views import session_data
+from hostmanager.agent.operations.session_data import session_data
 from hostmanager.siteconfig import load
 from tests.docker.hosts import entry, running, write_site
 from tests.support.engine_projects import service

@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from hostmanager.agent import dockers
+from hostmanager.agent.compose import backend as dockers
 from tests.docker.hosts import entry, make, running, write_site
 from tests.support.engine_projects import service
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from hostmanager.agent import dockers as dockers_module
-from hostmanager.agent.views import session_data
+from hostmanager.agent.compose import backend as dockers_module
+from hostmanager.agent.operations.session_data import session_data
 from hostmanager.composefile.command import find
 from tests.docker.hosts import running
 from tests.support import engine as engines

@@ -8,8 +8,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from hostmanager.agent import operation, record
-from hostmanager.agent.calls import MAX_TEXT_CHARS
+from hostmanager.agent.operations import audit as record
+from hostmanager.agent.operations import coroutine_operation as operation
+from hostmanager.agent.operations.call_validation import MAX_TEXT_CHARS
 
 ROOT = Path(__file__).parents[2]
 

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import requests
 
-from hostmanager.agent.calls import MAX_TEXT_CHARS
-from hostmanager.agent.connection import LARGEST_MESSAGE, MAX_WAITING_CALLS
-from hostmanager.agent.wire import MAX_MESSAGE_BYTES
+from hostmanager.agent.framework.connection import LARGEST_MESSAGE, MAX_WAITING_CALLS
+from hostmanager.agent.framework.message_limits import MAX_MESSAGE_BYTES
+from hostmanager.agent.operations.call_validation import MAX_TEXT_CHARS
 from hostmanager.core.requests import MAX_REQUESTS
 from tests.ocs.steps import wait_ready
 from tests.support.clients import client

@@ -13,10 +13,10 @@ from unittest.mock import Mock
 
 import pytest
 
-from hostmanager.agent import embedded
-from hostmanager.agent.alone import AnotherManagerError, claim
-from hostmanager.agent.assembly import site_key
-from hostmanager.agent.embedded import INSTALL
+from hostmanager.agent.bootstrap import site_key
+from hostmanager.agent.framework import embedded
+from hostmanager.agent.framework.embedded import INSTALL
+from hostmanager.agent.single_instance import AnotherManagerError, claim
 from tests.ocs.steps import PATIENCE, outcome, wait_gone, wait_ready, wait_states
 from tests.support.clients import client
 from tests.support.managers import Manager

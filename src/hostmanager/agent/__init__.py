@@ -7,14 +7,14 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hostmanager.agent.operations import HostManager
+    from hostmanager.agent.operations.host_manager import HostManager
 
 __all__ = ["HostManager"]
 
 
 def __getattr__(name: str) -> Any:
     if name == "HostManager":
-        from hostmanager.agent.operations import HostManager  # noqa: PLC0415
+        from hostmanager.agent.operations.host_manager import HostManager  # noqa: PLC0415
 
         return HostManager
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

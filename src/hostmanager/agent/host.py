@@ -14,15 +14,15 @@ from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
 
-from hostmanager.agent import record
-from hostmanager.agent.calls import MAX_TEXT_CHARS
-from hostmanager.agent.compose_side import ComposeSide, NoCompose
+from hostmanager.agent.compose.protocol import ComposeSide, NoCompose
+from hostmanager.agent.compose.reconcile import ServiceRows
+from hostmanager.agent.framework.router_absence import RouterAbsence
+from hostmanager.agent.operations import audit as record
+from hostmanager.agent.operations.call_validation import MAX_TEXT_CHARS
 from hostmanager.agent.options import Settings
 from hostmanager.agent.restarts import Outcome, Restarts
-from hostmanager.agent.router_absence import RouterAbsence
-from hostmanager.agent.service_rows import ServiceRows
-from hostmanager.agent.site_reading import SiteReader
-from hostmanager.agent.wanted import Wanted
+from hostmanager.agent.site_config_reader import SiteReader
+from hostmanager.agent.target_store import Wanted
 from hostmanager.core import requests as rq
 from hostmanager.core.events import Moment, Note
 from hostmanager.core.model import Found, InstanceSpec, Kind, Target

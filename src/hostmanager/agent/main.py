@@ -19,15 +19,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from hostmanager.agent import early_signals, pid1, record
-from hostmanager.agent.alone import AnotherManagerError, claim
-from hostmanager.agent.assembly import close_host, make_host, make_settings
-from hostmanager.agent.folders import FolderError
+from hostmanager.agent import early_signals, pid1
+from hostmanager.agent.bootstrap import close_host, make_host, make_settings
+from hostmanager.agent.directories import FolderError
+from hostmanager.agent.framework.event_loop import install_reactor, new_loop, without_extras
 from hostmanager.agent.host import Before, NotRunningError
 from hostmanager.agent.log_output import LogOutput, start_log
-from hostmanager.agent.loop import install_reactor, new_loop, without_extras
-from hostmanager.agent.notify import Line, Notifier, status_line, take
+from hostmanager.agent.operations import audit as record
 from hostmanager.agent.options import Settings, make_parser
+from hostmanager.agent.sd_notify import Line, Notifier, status_line, take
+from hostmanager.agent.single_instance import AnotherManagerError, claim
 from hostmanager.drivers.process import LaunchGate
 from hostmanager.drivers.process.priority import prefer_manager
 from hostmanager.siteconfig import (
@@ -202,13 +203,15 @@ class Program:
         """Import Twisted, autobahn and OCS's framework: half a second, and most of the memory."""
         install_reactor(self.loop)
         with without_extras():
-            import hostmanager.agent.connection  # noqa: PLC0415
-        import hostmanager.agent.operations  # noqa: F401, PLC0415
+            import hostmanager.agent.framework.connection  # noqa: PLC0415
+        import hostmanager.agent.operations.host_manager  # noqa: F401, PLC0415
 
     def _face_router(self) -> None:
         from twisted.internet import reactor  # noqa: PLC0415 - it has been installed by now
 
-        from hostmanager.agent import connection, ocs_log, operations  # noqa: PLC0415
+        from hostmanager.agent.framework import connection  # noqa: PLC0415
+        from hostmanager.agent.framework import log_bridge as ocs_log  # noqa: PLC0415
+        from hostmanager.agent.operations import host_manager as operations  # noqa: PLC0415
 
         ocs_log.start_logging(_log_level())
         args = self.namespace

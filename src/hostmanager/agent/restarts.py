@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from hostmanager.agent.wanted import Wanted
+from hostmanager.agent.target_store import Wanted
 from hostmanager.core.record import ANY_RUN, Life, State, why_not_restarted
 from hostmanager.core.supervisor import Supervisor
 

@@ -18,7 +18,7 @@ import ocs
 from ocs.client_http import ControlClientError
 from ocs.site_config import get_control_client
 
-from hostmanager.agent.tls import tls_failure
+from hostmanager.agent.framework.tls import tls_failure
 from hostmanager.cli.errors import CommandError
 from hostmanager.cli.sites import Site
 from hostmanager.siteconfig.entry import MANAGER_CLASS

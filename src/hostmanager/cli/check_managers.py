@@ -10,7 +10,7 @@ from typing import NoReturn
 
 from ocs.site_config import ArgContainer, add_arguments
 
-from hostmanager.agent.folders import state_dir_problem
+from hostmanager.agent.directories import state_dir_problem
 from hostmanager.agent.options import access_remarks, make_parser
 from hostmanager.cli.check_agents import blamed
 from hostmanager.cli.check_found import About, Report

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from hostmanager.agent.loop import without_extras
-from hostmanager.agent.tls import tls_failure
+from hostmanager.agent.framework.event_loop import without_extras
+from hostmanager.agent.framework.tls import tls_failure
 from hostmanager.cli.check_found import About, Report
 from hostmanager.siteconfig.diagnostics import Severity, shown
 from hostmanager.siteconfig.yaml_nodes import Part

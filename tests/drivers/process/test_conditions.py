@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from hostmanager.agent.views import child_state
+from hostmanager.agent.operations.session_data import child_state
 from hostmanager.core.events import Moment
 from hostmanager.core.model import InstanceSpec, Target
 from hostmanager.core.record import Life, State

@@ -11,7 +11,7 @@ from random import Random
 import psutil
 import pytest
 
-from hostmanager.agent.loop import LoopClock
+from hostmanager.agent.framework.event_loop import LoopClock
 from hostmanager.core.events import Ended, ExitStatus, Gone, LeftBehind, StopStep
 from hostmanager.core.model import InstanceSpec, Kind
 from hostmanager.core.policy import Policy, RestartPolicy, StopPolicy

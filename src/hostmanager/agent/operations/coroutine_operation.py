@@ -8,9 +8,9 @@ from typing import Any, Protocol
 from ocs import ocs_agent
 from twisted.internet.defer import Deferred, succeed
 
-from hostmanager.agent.calls import MAX_TEXT_CHARS
-from hostmanager.agent.embedded import EmbeddingError
+from hostmanager.agent.framework.embedded import EmbeddingError
 from hostmanager.agent.host import NotRunningError
+from hostmanager.agent.operations.call_validation import MAX_TEXT_CHARS
 from hostmanager.util.text import cut_end
 
 MESSAGES_KEPT = 200

@@ -7,7 +7,7 @@ says what happened, and launches them again.
 
 from collections.abc import Callable
 
-from hostmanager.agent import record
+from hostmanager.agent.operations import audit as record
 from hostmanager.core.events import Moment
 from hostmanager.journal import Journal
 

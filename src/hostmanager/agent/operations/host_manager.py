@@ -13,16 +13,16 @@ from ocs import ocs_agent
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, succeed
 
-from hostmanager.agent import record
-from hostmanager.agent.access import READING
-from hostmanager.agent.calls import MAX_TEXT_CHARS
-from hostmanager.agent.connection import RouterSession
-from hostmanager.agent.embedded import Embedded
-from hostmanager.agent.history import answer as answer_history
+from hostmanager.agent.framework.connection import RouterSession
+from hostmanager.agent.framework.embedded import Embedded
 from hostmanager.agent.host import Answer, Before, Host, NotRunningError
-from hostmanager.agent.operation import Result, as_deferred, operation, say
-from hostmanager.agent.tail import answer_output
-from hostmanager.agent.views import SessionData, session_data
+from hostmanager.agent.operations import audit as record
+from hostmanager.agent.operations.access import READING
+from hostmanager.agent.operations.call_validation import MAX_TEXT_CHARS
+from hostmanager.agent.operations.coroutine_operation import Result, as_deferred, operation, say
+from hostmanager.agent.operations.history import answer as answer_history
+from hostmanager.agent.operations.output import answer_output
+from hostmanager.agent.operations.session_data import SessionData, session_data
 from hostmanager.core.requests import RequestError
 from hostmanager.util.text import cut_end
 

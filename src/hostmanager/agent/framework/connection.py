@@ -27,10 +27,16 @@ from twisted.internet.defer import Deferred, inlineCallbacks, maybeDeferred
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.ssl import optionsForClientTLS
 
-from hostmanager.agent.access import as_password, refusal, without_policy
-from hostmanager.agent.calls import FORM, MAX_TEXT_CHARS, EndedSessions, misfit, wait_seconds
-from hostmanager.agent.tls import NoTls, TlsWatch
-from hostmanager.agent.wire import Refused, serializers
+from hostmanager.agent.framework.message_limits import Refused, serializers
+from hostmanager.agent.framework.tls import NoTls, TlsWatch
+from hostmanager.agent.operations.access import as_password, refusal, without_policy
+from hostmanager.agent.operations.call_validation import (
+    FORM,
+    MAX_TEXT_CHARS,
+    EndedSessions,
+    misfit,
+    wait_seconds,
+)
 from hostmanager.util.guard import Guard
 from hostmanager.util.text import cut_end
 

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hostmanager.agent.history import QueryError, check_query
 from hostmanager.agent.host import Host
+from hostmanager.agent.operations.history import QueryError, check_query
 from hostmanager.core.model import InstanceSpec, Kind
 from hostmanager.journal import Query
 from hostmanager.logd.paths import checked, existing, out

@@ -8,8 +8,8 @@ without an entry come and go as rows that are only watched.
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 
-from hostmanager.agent.compose_side import ComposeSide
-from hostmanager.agent.wanted import Wanted
+from hostmanager.agent.compose.protocol import ComposeSide
+from hostmanager.agent.target_store import Wanted
 from hostmanager.core.model import InstanceSpec, Kind, ServiceRef, Target
 from hostmanager.core.record import Life
 from hostmanager.core.supervisor import Supervisor

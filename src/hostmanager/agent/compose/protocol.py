@@ -6,7 +6,7 @@ A manager without compose files imports nothing of it: no client of the engine, 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
-from hostmanager.agent.services import Services
+from hostmanager.agent.compose.catalog import Services
 from hostmanager.core import events as ev
 from hostmanager.core.events import StopStep
 from hostmanager.core.model import Found, InstanceSpec
@@ -20,7 +20,7 @@ Output = tuple[bool, str, list[tuple[float | None, str]]]
 
 
 class ComposeSide(Protocol):
-    """See `hostmanager.agent.dockers.Dockers`."""
+    """See `hostmanager.agent.compose.backend.Dockers`."""
 
     changed: Callable[[], None]
 

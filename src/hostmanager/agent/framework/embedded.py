@@ -10,12 +10,12 @@ from typing import Any
 
 from twisted.internet import reactor
 
-from hostmanager.agent import record
-from hostmanager.agent.alone import AnotherManagerError, claim
-from hostmanager.agent.assembly import close_host, make_host, make_settings
-from hostmanager.agent.folders import FolderError
+from hostmanager.agent.bootstrap import close_host, make_host, make_settings
+from hostmanager.agent.directories import FolderError
 from hostmanager.agent.host import Before, Host
+from hostmanager.agent.operations import audit as record
 from hostmanager.agent.options import Settings, make_parser
+from hostmanager.agent.single_instance import AnotherManagerError, claim
 from hostmanager.siteconfig import SiteFileError, load
 
 INSTALL = "from twisted.internet import asyncioreactor; asyncioreactor.install()"

@@ -9,12 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
-from hostmanager.agent import record
-from hostmanager.agent.compose_side import ComposeSide
-from hostmanager.agent.folders import output_folder, passing_remarks, root_remarks, state_folder
+from hostmanager.agent.agent_command import NOT_INHERITED, Launching
+from hostmanager.agent.compose.protocol import ComposeSide
+from hostmanager.agent.directories import output_folder, passing_remarks, root_remarks, state_folder
+from hostmanager.agent.framework.event_loop import LoopClock
 from hostmanager.agent.host import Host
-from hostmanager.agent.launching import NOT_INHERITED, Launching
-from hostmanager.agent.loop import LoopClock
+from hostmanager.agent.operations import audit as record
 from hostmanager.agent.options import (
     Settings,
     access_remarks,
@@ -65,7 +65,7 @@ def _dockers(settings: Settings, say: Callable[[str, str], None]) -> ComposeSide
     if not settings.compose_files:
         return None
     # 16 MB of memory, for those who have use for it.
-    from hostmanager.agent.dockers import Dockers  # noqa: PLC0415
+    from hostmanager.agent.compose.backend import Dockers  # noqa: PLC0415
 
     return Dockers(
         settings.compose_files,

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from hostmanager.agent.services import Services, orphans, services_of, show_orphan
+from hostmanager.agent.compose.catalog import Services, orphans, services_of, show_orphan
 from hostmanager.composefile.command import Compose, ComposeError, Done, find
 from hostmanager.composefile.model import ComposeFile, ComposeFileError
 from hostmanager.composefile.watcher import Following, Status

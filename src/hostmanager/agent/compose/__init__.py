@@ -1,0 +1,1 @@
+"""The compose services of a host: which there are, which instance each is, and its driver."""
