@@ -5,7 +5,7 @@ import time
 import pytest
 from tests.cli.bridge import child, session
 
-from hostmanager.cli import asking
+from hostmanager.client import manager_client as asking
 
 
 def sites(bridge, site_file, number, **children):

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from hostmanager.cli import check_show
-from hostmanager.cli.check_found import About, Report
+from hostmanager.cli.check import render as check_show
+from hostmanager.cli.check.report import About, Report
 from hostmanager.cli.main import main
 from hostmanager.siteconfig.diagnostics import Severity
 from hostmanager.siteconfig.source import Spot

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from tests.site.conftest import GOOD
 from tests.site.test_any_input import GOOD_DATA, NODES, POSITIONS, dump
 
-from hostmanager.cli import check_show
-from hostmanager.cli.check_agents import Plugins
-from hostmanager.cli.check_found import About, Report
-from hostmanager.cli.check_more import check_more
+from hostmanager.cli.check import render as check_show
+from hostmanager.cli.check.agents import Plugins
+from hostmanager.cli.check.report import About, Report
+from hostmanager.cli.check.runner import check_more
 from hostmanager.siteconfig import SiteFileError, load
 from hostmanager.siteconfig.full_check import examine
 from hostmanager.siteconfig.plugins.argument_probe import Answer

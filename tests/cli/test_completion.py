@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hostmanager.cli.completion import words
+from hostmanager.cli.commands.completion import words
 from hostmanager.cli.main import COMMANDS
 
 BIN = Path(sys.executable).parent

@@ -4,7 +4,7 @@ from datetime import datetime
 
 import pytest
 
-from hostmanager.cli.human import (
+from hostmanager.cli.text import (
     ago,
     few,
     length,

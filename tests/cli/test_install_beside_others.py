@@ -9,9 +9,9 @@ import pytest
 from tests.cli.here import SITE, Here, lines_of
 from tests.support.waiting import wait_for
 
-from hostmanager.cli import unit_steps
-from hostmanager.cli.unit import Unit
-from hostmanager.cli.unit_steps import Place, StepError, install
+from hostmanager.cli.systemd import install as unit_steps
+from hostmanager.cli.systemd.install import Place, StepError, install
+from hostmanager.cli.systemd.unit import Unit
 
 
 @pytest.fixture

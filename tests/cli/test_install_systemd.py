@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tests.cli.here import HOSTMANAGER, Here, lines_of, me
 
-from hostmanager.cli.unit import MARK
+from hostmanager.cli.systemd.unit import MARK
 
 
 @pytest.fixture

@@ -4,9 +4,9 @@ from typing import Any, cast
 
 import pytest
 
-from hostmanager.cli.asking import Manager, Reply
-from hostmanager.cli.lines import Source
-from hostmanager.cli.rows import Row
+from hostmanager.client.log_reader import Source
+from hostmanager.client.manager_client import Manager, Reply
+from hostmanager.client.status.model import Row
 
 
 class Output:

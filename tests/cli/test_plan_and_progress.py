@@ -3,9 +3,9 @@
 import pytest
 from tests.cli.bridge import child, session
 
-from hostmanager.cli.plan import SETTLE, Step
-from hostmanager.cli.progress import DEATHS, PATIENCE, Course
-from hostmanager.cli.rows import Row
+from hostmanager.client.change.plan import SETTLE, Step
+from hostmanager.client.change.progress import DEATHS, PATIENCE, Course
+from hostmanager.client.status.model import Row
 
 UP, DOWN = ("up", "up"), ("down", "down")
 

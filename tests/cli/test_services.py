@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.cli.bridge import child, session
 
-from hostmanager.cli.screen import Screen
+from hostmanager.cli.output import Screen
 
 HOSTMANAGER = str(Path(sys.executable).parent / "hostmanager")
 ORPHAN = {

@@ -14,11 +14,11 @@ from tests.cli.bridge import child, session
 from tests.cli.top_site import on_screen
 
 from hostmanager.cli.options import add_common, add_selection
-from hostmanager.cli.pulse import Pulse
-from hostmanager.cli.selection import hosts_of
-from hostmanager.cli.sites import read_site
 from hostmanager.cli.top.app import TopApp
-from hostmanager.cli.top.asker import LiveAsker
+from hostmanager.cli.top.data_source import LiveAsker
+from hostmanager.client.poller import Pulse
+from hostmanager.client.site_model import read_site
+from hostmanager.client.status.selection import hosts_of
 
 
 @pytest.fixture

@@ -4,13 +4,13 @@ import pytest
 from rich.text import Text
 from tests.cli.top_site import agent, dead, dying, host, usual
 
-from hostmanager.cli.plan import Plan, Refusal, Step
-from hostmanager.cli.rows import Row
-from hostmanager.cli.top.facts import facts
+from hostmanager.cli.top.details_format import facts
 from hostmanager.cli.top.fit import fitted
-from hostmanager.cli.top.items import Item, Order, items
-from hostmanager.cli.top.lines import Widths, heading, line
+from hostmanager.cli.top.model import Item, Order, items
 from hostmanager.cli.top.requests import Request
+from hostmanager.cli.top.row_format import Widths, heading, line
+from hostmanager.client.change.plan import Plan, Refusal, Step
+from hostmanager.client.status.model import Row
 
 NOW = 1e9 + 5
 

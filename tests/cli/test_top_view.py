@@ -7,10 +7,10 @@ import pytest
 from tests.cli.top_site import FakeAsker, agent, dead, dying, host, on_screen, usual
 from textual import events
 
-from hostmanager.cli.asking import AskError, Trouble
-from hostmanager.cli.lines import Line
 from hostmanager.cli.top.app import TopApp
 from hostmanager.cli.top.help import HELP
+from hostmanager.client.log_reader import Line
+from hostmanager.client.manager_client import AskError, Trouble
 
 NARROW = (80, 24)
 

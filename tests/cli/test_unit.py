@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hostmanager.cli.unit import MARK, Unit, UnitError, command_line, quoted, raw
+from hostmanager.cli.systemd.unit import MARK, Unit, UnitError, command_line, quoted, raw
 from hostmanager.drivers.process.priority import NICE
 
 UNIT = Unit(

@@ -8,14 +8,14 @@ from typing import Any
 
 from tests.cli.bridge import child, session
 
-from hostmanager.cli.asking import AskError, Trouble
-from hostmanager.cli.lines import Line
-from hostmanager.cli.plan import Plan, Step
-from hostmanager.cli.rows import Row, host_rows
-from hostmanager.cli.sites import Entry, HostEntry
 from hostmanager.cli.top.app import TopApp
-from hostmanager.cli.top.items import Item, Seen
+from hostmanager.cli.top.model import Item, Seen
 from hostmanager.cli.top.requests import Request
+from hostmanager.client.change.plan import Plan, Step
+from hostmanager.client.log_reader import Line
+from hostmanager.client.manager_client import AskError, Trouble
+from hostmanager.client.site_model import Entry, HostEntry
+from hostmanager.client.status.model import Row, host_rows
 from hostmanager.core.model import InstanceSpec, Kind, Target
 
 _CELL = 12.2

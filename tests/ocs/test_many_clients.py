@@ -10,8 +10,8 @@ from random import Random
 
 import pytest
 
-from hostmanager.cli.asking import Manager
-from hostmanager.cli.sites import read_site
+from hostmanager.client.manager_client import Manager
+from hostmanager.client.site_model import read_site
 from tests.support.clients import call
 from tests.support.sites import instance
 from tests.support.waiting import BUSY_MACHINE

@@ -19,23 +19,35 @@ EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 
 COMMANDS = {
-    "run": ("hostmanager.cli.run", "keep the agents of this host as they are wanted"),
-    "install-systemd": ("hostmanager.cli.install_systemd", "the manager as a service of this host"),
-    "status": ("hostmanager.cli.status", "how all agents of the site are; what is wrong first"),
-    "up": ("hostmanager.cli.targets", "start agents, and see that they stay up"),
-    "down": ("hostmanager.cli.targets", "stop agents, and see that nothing is left of them"),
-    "restart": ("hostmanager.cli.targets", "stop agents and start them again"),
+    "run": ("hostmanager.cli.commands.run", "keep the agents of this host as they are wanted"),
+    "install-systemd": (
+        "hostmanager.cli.commands.install_systemd",
+        "the manager as a service of this host",
+    ),
+    "status": (
+        "hostmanager.cli.commands.status",
+        "how all agents of the site are; what is wrong first",
+    ),
+    "up": ("hostmanager.cli.change", "start agents, and see that they stay up"),
+    "down": ("hostmanager.cli.change", "stop agents, and see that nothing is left of them"),
+    "restart": ("hostmanager.cli.change", "stop agents and start them again"),
     "top": ("hostmanager.cli.top", "the whole site on one screen, live, with keys"),
-    "logs": ("hostmanager.cli.logs", "what agents print, of any host"),
-    "history": ("hostmanager.cli.history", "who asked for what, what died when"),
-    "diff": ("hostmanager.cli.diff", "what a reload of the site config would do"),
-    "reload": ("hostmanager.cli.reload", "have managers read the site config again"),
-    "pull": ("hostmanager.cli.pull", "have managers pull the images of their services"),
-    "orphans": ("hostmanager.cli.orphans", "containers whose service is gone; remove them"),
-    "die": ("hostmanager.cli.die", "end managers, with their agents or without"),
-    "check": ("hostmanager.cli.check", "what is wrong with a site config, before it is used"),
-    "completion": ("hostmanager.cli.completion", "completion for bash, zsh and fish"),
-    "demo": ("hostmanager.cli.demo", "a router, a manager and a few agents, to look at"),
+    "logs": ("hostmanager.cli.commands.logs", "what agents print, of any host"),
+    "history": ("hostmanager.cli.commands.history", "who asked for what, what died when"),
+    "diff": ("hostmanager.cli.commands.diff", "what a reload of the site config would do"),
+    "reload": ("hostmanager.cli.commands.reload", "have managers read the site config again"),
+    "pull": ("hostmanager.cli.commands.pull", "have managers pull the images of their services"),
+    "orphans": (
+        "hostmanager.cli.commands.orphans",
+        "containers whose service is gone; remove them",
+    ),
+    "die": ("hostmanager.cli.commands.die", "end managers, with their agents or without"),
+    "check": (
+        "hostmanager.cli.commands.check",
+        "what is wrong with a site config, before it is used",
+    ),
+    "completion": ("hostmanager.cli.commands.completion", "completion for bash, zsh and fish"),
+    "demo": ("hostmanager.cli.commands.demo", "a router, a manager and a few agents, to look at"),
 }
 """Module and one line of help of each subcommand."""
 

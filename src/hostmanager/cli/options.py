@@ -6,7 +6,7 @@ from typing import Any
 
 from ocs.site_config import add_arguments
 
-from hostmanager.cli.human import SINCE_HELP, parse_length, parse_since
+from hostmanager.cli.text import SINCE_HELP, parse_length, parse_since
 from hostmanager.util.numbers import parse_number
 
 MOST_LINES = 1_000_000

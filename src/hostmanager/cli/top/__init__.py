@@ -9,11 +9,11 @@ import argparse
 import getpass
 from typing import Any
 
-from hostmanager.cli.errors import CommandError
+from hostmanager.cli.exit_codes import CommandError
 from hostmanager.cli.options import add_common, add_selection, new_parser, seconds
-from hostmanager.cli.screen import Screen, guarded
-from hostmanager.cli.selection import hosts_of
-from hostmanager.cli.sites import read_site
+from hostmanager.cli.output import Screen, guarded
+from hostmanager.client.site_model import read_site
+from hostmanager.client.status.selection import hosts_of
 
 TIMEOUT = 60.0
 """Seconds after which an agent that was told something is said not to have got there."""
@@ -73,7 +73,7 @@ def top(args: argparse.Namespace, screen: Screen) -> int:
         args.privs = getpass.getpass("Password for the managers: ")
     args.no_wait = args.wrong = False  # what `up` and `status` have besides
     from hostmanager.cli.top.app import TopApp  # noqa: PLC0415 - Textual, only here
-    from hostmanager.cli.top.asker import LiveAsker  # noqa: PLC0415
+    from hostmanager.cli.top.data_source import LiveAsker  # noqa: PLC0415
 
     asker = LiveAsker(site, hosts, args)
     view = TopApp(asker, title=site.path)

@@ -11,21 +11,21 @@ from textual.app import App, ComposeResult
 from textual.binding import BindingType
 from textual.widgets import Input
 
-from hostmanager.cli.errors import DONE, INTERRUPTED
-from hostmanager.cli.human import counted, few, harmless, moment
-from hostmanager.cli.plan import is_there
-from hostmanager.cli.rows import Row, no_router
-from hostmanager.cli.status_table import headline
-from hostmanager.cli.top.asker import Asker
+from hostmanager.cli.exit_codes import DONE, INTERRUPTED
+from hostmanager.cli.status.table import headline
+from hostmanager.cli.text import counted, few, harmless, moment
 from hostmanager.cli.top.bar import Bar
+from hostmanager.cli.top.data_source import Asker
 from hostmanager.cli.top.details import Details
 from hostmanager.cli.top.dialogs import Confirm, WholeHost
 from hostmanager.cli.top.help import HELP, KEYS
-from hostmanager.cli.top.items import Item, Key, Order, Seen, items
 from hostmanager.cli.top.keys import bound
-from hostmanager.cli.top.listing import Listing
-from hostmanager.cli.top.panes import History, Shown
+from hostmanager.cli.top.model import Item, Key, Order, Seen, items
+from hostmanager.cli.top.screens import History, Shown
 from hostmanager.cli.top.sheet import CSS
+from hostmanager.cli.top.widgets import Listing
+from hostmanager.client.change.plan import is_there
+from hostmanager.client.status.model import Row, no_router
 
 LOOK = 1.0
 """Seconds between two pictures."""

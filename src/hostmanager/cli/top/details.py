@@ -8,15 +8,15 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import BindingType
 
-from hostmanager.cli.asking import AskError
-from hostmanager.cli.human import harmless, length, moment, without_stamp
-from hostmanager.cli.lines import Line
-from hostmanager.cli.top.asker import Read
+from hostmanager.cli.text import harmless, length, moment, without_stamp
 from hostmanager.cli.top.bar import Bar
-from hostmanager.cli.top.facts import facts
-from hostmanager.cli.top.items import Item, Key
+from hostmanager.cli.top.data_source import Read
+from hostmanager.cli.top.details_format import facts
 from hostmanager.cli.top.keys import bound
-from hostmanager.cli.top.panes import Facts, Pane, Shown
+from hostmanager.cli.top.model import Item, Key
+from hostmanager.cli.top.screens import Facts, Pane, Shown
+from hostmanager.client.log_reader import Line
+from hostmanager.client.manager_client import AskError
 
 if TYPE_CHECKING:
     from hostmanager.cli.top.app import TopApp

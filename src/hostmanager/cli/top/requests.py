@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from hostmanager.cli.asking import AskError
-from hostmanager.cli.errors import CommandError
-from hostmanager.cli.human import counted, few, moment
-from hostmanager.cli.plan import Plan, make_plan
-from hostmanager.cli.pursuit import Pursuit
-from hostmanager.cli.rows import HostRows, Row
+from hostmanager.cli.exit_codes import CommandError
+from hostmanager.cli.text import counted, few, moment
+from hostmanager.client.change.executor import Pursuit
+from hostmanager.client.change.plan import Plan, make_plan
+from hostmanager.client.manager_client import AskError
+from hostmanager.client.status.model import HostRows, Row
 
 MOST = 3
 """Agents that are named in one sentence."""

@@ -1,0 +1,1 @@
+"""`hostmanager check`: each kind of check, and how the results are shown."""

@@ -1,0 +1,241 @@
+"""Checking agents: that their class is installed, and that its own parser takes the arguments."""
+
+import re
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from hostmanager.cli.check.report import About, Report
+from hostmanager.cli.text import counted, few
+from hostmanager.core.model import Kind
+from hostmanager.siteconfig.diagnostics import Place, Severity, did_you_mean, shown
+from hostmanager.siteconfig.full_check import Instance, Whole
+from hostmanager.siteconfig.plugins.argument_probe import Answer, Asking, Words
+from hostmanager.siteconfig.plugins.installed_classes import Classes, finish_probe, start_probe
+from hostmanager.siteconfig.spelling import close
+
+_ARGUMENT = re.compile(r"argument (\S+?):")
+_UNKNOWN = "unrecognized arguments: "
+
+NO_CLASS = "Mend the class name, or install the plugin."
+
+MISSING = "Install what is missing."
+
+MISSING_TLS = "Install it: pip install 'twisted[tls]'."
+
+
+class Plugins:
+    """What is installed here: looked up in child processes that are started early."""
+
+    def __init__(self, cwd: str | None = None) -> None:
+        self._classes: Classes | None = None
+        self._probe: subprocess.Popen[bytes] | None = None
+        try:
+            self._probe = start_probe(sys.executable, cwd)
+        except OSError as error:
+            self._classes = Classes(None, (f"{cwd or sys.executable}: {error.strerror}.",))
+        self._cwd = cwd
+        self._asking: Asking | None = Asking(cwd=cwd)
+
+    @property
+    def classes(self) -> Classes:
+        """The classes that are installed. Blocks."""
+        if self._classes is None and self._probe is not None:
+            self._classes = finish_probe(self._probe)
+        return self._classes or Classes()
+
+    def ask(self, cases: Mapping[str, Sequence[Words]]) -> dict[str, Answer]:
+        """Ask the parsers of these classes. Blocks."""
+        asking, self._asking = self._asking or Asking(cwd=self._cwd), None
+        return asking.ask(cases, self.classes.classes or {})
+
+    def close(self) -> None:
+        """Leave nothing running."""
+        if self._asking is not None:
+            self._asking.close()
+        if self._classes is None and self._probe is not None:
+            self._classes = finish_probe(self._probe, 0.0)
+
+
+def check_agents(whole: Whole, plugins: Plugins, here: str | None, report: Report) -> None:
+    """Check class and arguments of all agents.
+
+    Args:
+        whole: The site file.
+        plugins: What is installed here.
+        here: The host that this machine is, if it is one of them: what is missing here is an
+            error for its agents. Other hosts may have other plugins.
+        report: Gets what is wrong.
+    """
+    agents = [i for i in whole.instances if not i.is_manager]
+    known = plugins.classes
+    if known.classes is None:
+        report.unchecked.append(f"classes and arguments of agents: {' '.join(known.problems)}")
+        return
+    if here is not None:
+        for text in known.problems:
+            report.add(About.CLASS, Severity.WARNING, None, text, host=here)
+    _check_classes(agents, known.classes, here, report)
+    cases: dict[str, list[Instance]] = {}
+    for agent in agents:
+        cases.setdefault(agent.entry.agent_class, []).append(agent)
+    answers = plugins.ask({name: [_texts(one) for one in ones] for name, ones in cases.items()})
+    causes: dict[str, dict[str, Answer]] = {}
+    for name, answer in answers.items():
+        if answer.unknown is None:
+            _tell(name, cases[name], answer, report)
+        else:
+            causes.setdefault(answer.cause or answer.unknown, {})[name] = answer
+    for cause, found in causes.items():
+        _tell_unknown(cause, found, cases, here, report)
+
+
+def _texts(agent: Instance) -> Words:
+    return tuple(word for word, _ in agent.words)
+
+
+def _runs_here(agent: Instance, here: str | None) -> bool:
+    management = agent.entry.management
+    return agent.host == here and management is not None and management[0] is Kind.HOST
+
+
+def _check_classes(
+    agents: Sequence[Instance], classes: Mapping[str, str], here: str | None, report: Report
+) -> None:
+    used = Counter(agent.entry.agent_class for agent in agents)
+    usual = [name for name, number in used.items() if number > 2]
+    absent: Counter[str] = Counter()
+    missing: list[Instance] = []
+    for agent in agents:
+        name = agent.entry.agent_class
+        if name in classes:
+            continue
+        near = close(name, [*classes, *(other for other in usual if other != name)])
+        must = _runs_here(agent, here)
+        if not must and (near is None or name in usual):
+            absent[name] += 1
+            continue
+        if must and near is None:
+            missing.append(agent)
+            continue
+        remedy = f"Did you mean {near!r}? " if near else ""
+        report.add(
+            About.CLASS,
+            Severity.ERROR if must else Severity.WARNING,
+            agent.entry.class_place,
+            f"no installed OCS plugin provides the agent class {shown(name)}.",
+            f"{remedy}{NO_CLASS}",
+            host=agent.host,
+            instance_id=agent.name,
+        )
+    if missing:
+        of_one = f"no installed OCS plugin provides the agent class {_names(missing)}."
+        number = counted(len(missing), "agent")
+        of_many = f"no installed OCS plugin provides the classes of {number}: {_who(missing)}."
+        _add_one(missing, of_one, of_many, NO_CLASS, report)
+    if absent:
+        number = counted(absent.total(), "agent")
+        report.unchecked.append(
+            f"{number} of classes that no plugin here provides: {few(sorted(absent), 12)}"
+        )
+
+
+def _tell_unknown(
+    cause: str,
+    found: Mapping[str, Answer],
+    cases: Mapping[str, Sequence[Instance]],
+    here: str | None,
+    report: Report,
+) -> None:
+    """Tell once what keeps agents of these classes from being asked, however many they are."""
+    agents = [agent for name in found for agent in cases[name]]
+    one = next(iter(found.values()))
+    ours = [] if one.imports else [agent for agent in agents if _runs_here(agent, here)]
+    if ours:
+        of_one = f"the agent class {_names(ours)} cannot be started: {one.unknown}."
+        number = counted(len(ours), "agent")
+        of_many = f"{number} cannot be started: {cause}. They are {_who(ours)}."
+        remedy = MISSING_TLS if "No module named 'OpenSSL" in cause else MISSING
+        _add_one(ours, of_one, of_many, remedy, report)
+        return
+    alone = len(found) == 1
+    names = f"class {next(iter(found))}" if alone else f"classes {few(list(found), 12)}"
+    number = counted(len(agents), "agent")
+    report.unchecked.append(f"arguments of {number} of {names}: {one.unknown if alone else cause}")
+
+
+def _names(agents: Sequence[Instance]) -> str:
+    return few(list(dict.fromkeys(shown(agent.entry.agent_class) for agent in agents)), 12)
+
+
+def _who(agents: Sequence[Instance]) -> str:
+    """These agents, with their classes."""
+    by_class: dict[str, list[str]] = {}
+    for agent in agents:
+        by_class.setdefault(agent.entry.agent_class, []).append(agent.name)
+    told = [f"{', '.join(names)} ({kind})" for kind, names in by_class.items()]
+    return few(told, 12)
+
+
+def _add_one(
+    agents: Sequence[Instance], of_one: str, of_many: str, remedy: str, report: Report
+) -> None:
+    """One error for all that one act puts right; at the first of the agents."""
+    first = agents[0]
+    report.add(
+        About.CLASS,
+        Severity.ERROR,
+        first.entry.class_place,
+        of_one if len(agents) == 1 else of_many,
+        remedy,
+        host=first.host,
+        instance_id=first.name if len(agents) == 1 else None,
+    )
+
+
+def _tell(name: str, agents: Sequence[Instance], answer: Answer, report: Report) -> None:
+    for agent, why in zip(agents, answer.refused, strict=False):
+        if why is not None:
+            place, remedy = blamed(agent, why, answer.options)
+            report.add(
+                About.ARGUMENTS,
+                Severity.ERROR,
+                place,
+                f"{name} refuses its arguments: {why.rstrip('.')}.",
+                remedy,
+                host=agent.host,
+                instance_id=agent.name,
+            )
+
+
+def blamed(agent: Instance, why: str, options: Sequence[str]) -> tuple[Place, str]:
+    """Find the word that a parser's complaint is about, and what would be right.
+
+    Args:
+        agent: Whose arguments they are.
+        why: What argparse said.
+        options: What the parser knows.
+    """
+    if why.startswith(_UNKNOWN):
+        for text in why.removeprefix(_UNKNOWN).split():
+            for word, place in agent.words:
+                if word == text:
+                    name = word.partition("=")[0]
+                    return place, did_you_mean(name, options) if name.startswith("-") else ""
+    if named := _ARGUMENT.match(why):
+        names = named[1].split("/")
+        quoted = re.search(r"(?:value|choice): '([^']*)'", why)
+        at = [i for i, (word, _) in enumerate(agent.words) if _is(word.partition("=")[0], names)]
+        if at:
+            after = agent.words[at[-1] : at[-1] + 8]
+            wanted = quoted[1] if quoted else None
+            return next((p for word, p in after if word == wanted), after[0][1]), ""
+    return agent.arguments_place, ""
+
+
+def _is(word: str, names: Sequence[str]) -> bool:
+    """Whether a word is one of these options; argparse takes their beginnings, too."""
+    return word in names or (
+        word.startswith("--") and len(word) > 2 and any(name.startswith(word) for name in names)
+    )

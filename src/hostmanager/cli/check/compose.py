@@ -1,0 +1,281 @@
+"""Checking compose files, and whether they have a service for each instance that needs one.
+
+Which files a manager is given stands in its arguments (`--docker-compose`, relative to its
+`--working-dir`), or is said to the check. What a file means is asked of the compose command; where
+there is none, it is read as the YAML that it is, which finds most services, too.
+"""
+
+import asyncio
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+
+from hostmanager.cli.check.managers import Manager, working_dir
+from hostmanager.cli.check.report import About, Report
+from hostmanager.cli.exit_codes import CommandError
+from hostmanager.cli.text import counted
+from hostmanager.composefile import yaml_source as raw
+from hostmanager.composefile.command import Compose, ComposeError, find
+from hostmanager.composefile.loader import read
+from hostmanager.composefile.model import ComposeFileError
+from hostmanager.core.model import Kind
+from hostmanager.siteconfig.diagnostics import Place, Severity, listed, shown
+from hostmanager.siteconfig.full_check import Instance, Whole
+from hostmanager.siteconfig.source import Spot
+from hostmanager.siteconfig.spelling import close
+
+PREFIX = "ocs-"
+_WHERE = re.compile(r"^(?:, line (\d+))?(?:, column (\d+))?: ")
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """The compose files of one manager.
+
+    Attributes:
+        host: Its host.
+        prefix: What goes before an instance-id.
+        files: The files: as it was written, and where it is here (None: it is not).
+        place: Where that was said; None: to the check.
+    """
+
+    host: str
+    prefix: str
+    files: tuple[tuple[str, Path | None], ...]
+    place: Place | None = None
+
+
+@dataclass(slots=True)
+class Contents:
+    """What the files that are here say.
+
+    Attributes:
+        services: The names of the services, by file; a file that is broken is not there.
+        complete: Whether they were read by the compose command.
+    """
+
+    services: dict[Path, tuple[str, ...]] = field(default_factory=dict)
+    complete: bool = True
+
+
+def parse_given(words: Sequence[str] | None, hosts: Sequence[str]) -> dict[str, list[str]]:
+    """Read `--docker-compose [HOST=]FILES`, by host.
+
+    Raises:
+        CommandError: It names a host that is not there, or none where there are several.
+    """
+    found: dict[str, list[str]] = {}
+    for word in words or ():
+        host, equals, files = word.partition("=")
+        if not equals and len(hosts) == 1:
+            host, files = hosts[0], word
+        elif not equals:
+            raise CommandError(
+                f"--docker-compose {word}: say for which host, as HOST={word}, or use --host."
+            )
+        if host not in hosts:
+            raise CommandError(f"--docker-compose {word}: there is no host {host!r} to be checked.")
+        found.setdefault(host, []).extend(n.strip() for n in files.split(",") if n.strip())
+    return found
+
+
+def check_compose(
+    whole: Whole,
+    managers: Sequence[Manager],
+    said: Mapping[str, Sequence[str]],
+    report: Report,
+    *,
+    here: str | None = None,
+    binary: str | None = None,
+) -> None:
+    """Check compose files and services.
+
+    Args:
+        whole: The site file.
+        managers: The managers whose arguments make sense.
+        said: The files that were said to the check, by host; they count instead.
+        report: Gets what is wrong.
+        here: The host that this machine is, if it is one of them.
+        binary: The compose command; None: the one that is found.
+    """
+    givens = list(_given(whole, managers, said))
+    paths = {path for given in givens for _, path in given.files if path is not None}
+    named = Path(binary).absolute() if binary else None
+    contents = Contents()
+    if paths:
+        contents = asyncio.run(_contents(sorted(paths), named, Path.cwd(), report))
+    for host in whole.hosts:
+        ours = [given for given in givens if given.host == host]
+        absent = [(g, name) for g in ours for name, path in g.files if path is None]
+        for given, name in absent:
+            _tell_absent(given, name, here, report)
+        _check_twice(ours, contents, report)
+        instances = [i for i in whole.instances if i.host == host and not i.is_manager]
+        _check_services(host, instances, ours, contents, report)
+
+
+def _given(
+    whole: Whole, managers: Sequence[Manager], said: Mapping[str, Sequence[str]]
+) -> Iterator[Given]:
+    beside = whole.path.absolute().parent
+    for host in whole.hosts:
+        ours = [manager for manager in managers if manager.instance.host == host]
+        if host in said:
+            prefix = ours[0].args.docker_service_prefix if ours else PREFIX
+            yield Given(
+                host, prefix, tuple((name, _found(name, [Path.cwd()])) for name in said[host])
+            )
+            continue
+        for manager in ours:
+            names = (manager.args.docker_compose or "").split(",")
+            bases = [working_dir(manager.args)]
+            if manager.args.working_dir is None:
+                bases.append(beside)  # nobody knows where it is started
+            files = [(n.strip(), _found(n.strip(), bases)) for n in names if n.strip()]
+            if files:
+                place = manager.place("--docker-compose")
+                prefix = manager.args.docker_service_prefix
+                yield Given(host, prefix, tuple(dict.fromkeys(files)), place)
+
+
+def _found(name: str, bases: Sequence[Path]) -> Path | None:
+    return next((base / name for base in bases if (base / name).exists()), None)
+
+
+def _tell_absent(given: Given, name: str, here: str | None, report: Report) -> None:
+    if given.place is None or given.host == here:
+        text = f"the compose file {name} is not there."
+        remedy = "Files are named relative to the --working-dir, separated by commas."
+        report.add(About.COMPOSE, Severity.ERROR, given.place, text, remedy, host=given.host)
+    else:
+        report.unchecked.append(
+            f"compose file {name} of host {given.host}: it is not on this machine "
+            f"(--docker-compose {given.host}=FILE names a copy)"
+        )
+
+
+# --- reading --------------------------------------------------------------------------------
+
+
+async def _contents(
+    paths: Sequence[Path], named: Path | None, cwd: Path, report: Report
+) -> Contents:
+    try:
+        compose = await find(named, os.environ, cwd)
+    except ComposeError as error:
+        if named is not None:
+            raise CommandError(str(error)) from None
+        report.unchecked.append(f"compose files but for their YAML: {error}")
+        return _raw_contents(paths, report)
+    contents = Contents()
+    found = await asyncio.gather(*(_names(compose, path, report) for path in paths))
+    contents.services = {
+        p: names for p, names in zip(paths, found, strict=True) if names is not None
+    }
+    return contents
+
+
+async def _names(compose: Compose, path: Path, report: Report) -> tuple[str, ...] | None:
+    try:
+        return tuple((await read(compose, str(path))).services)
+    except ComposeFileError as error:
+        _tell_broken(path, error, report)
+        return None
+
+
+def _raw_contents(paths: Sequence[Path], report: Report) -> Contents:
+    contents = Contents(complete=False)
+    for path in paths:
+        try:
+            root = raw.parse(path)
+        except ComposeFileError as error:
+            _tell_broken(path, error, report)
+            continue
+        services = raw.child(root, "services")
+        pairs = services.value if isinstance(services, yaml.MappingNode) else ()
+        contents.services[path] = tuple(str(name.value) for name, _ in pairs)
+    return contents
+
+
+def _tell_broken(path: Path, error: ComposeFileError, report: Report) -> None:
+    """Its text begins with the file and the line, if that is known."""
+    text = str(error).removeprefix(str(path))
+    where = _WHERE.match(text)
+    place = Spot(int(where[1]), int(where[2] or 1)) if where and where[1] else None
+    message = text[where.end() :] if where else text.strip()
+    report.add(About.COMPOSE, Severity.ERROR, place, message, file=str(path))
+
+
+# --- services -------------------------------------------------------------------------------
+
+
+def _check_twice(givens: Sequence[Given], contents: Contents, report: Report) -> None:
+    first: dict[str, str] = {}
+    for given in givens:
+        for name, path in given.files:
+            for service in contents.services.get(path, ()) if path else ():
+                other = first.setdefault(service, name)
+                if other != name:
+                    text = f"the service {shown(service)} is in {other} and in {name}."
+                    remedy = "A service must be in one file of a host only."
+                    report.add(
+                        About.COMPOSE, Severity.ERROR, given.place, text, remedy, host=given.host
+                    )
+
+
+def _check_services(
+    host: str,
+    instances: Sequence[Instance],
+    givens: Sequence[Given],
+    contents: Contents,
+    report: Report,
+) -> None:
+    docker = [i for i in instances if i.entry.management and i.entry.management[0] is Kind.DOCKER]
+    if docker and not givens:
+        report.unchecked.append(
+            f"services of {counted(len(docker), 'agent')} of host {host}: nothing says which "
+            f"compose files its manager is given (--docker-compose {host}=FILES says it)"
+        )
+        return
+    paths = [path for given in givens for _, path in given.files]
+    known = {s for path in paths if path for s in contents.services.get(path, ())}
+    # A file that is broken, or not here, may have what is missing.
+    sure = contents.complete and all(path in contents.services for path in paths)
+    for instance in docker:
+        wanted = {given.prefix + instance.name for given in givens}
+        if sure and not wanted & known:
+            _tell_no_service(instance, sorted(wanted), sorted(known), report)
+    for instance in instances:
+        management = instance.entry.management
+        service = next((g.prefix + instance.name for g in givens), None)
+        if management and management[0] is Kind.HOST and service in known:
+            text = f"there is a compose service {shown(service)} for it, but 'manage' says host."
+            remedy = "Write 'manage: docker', or give one of the two another name."
+            _add(report, Severity.WARNING, instance, text, remedy)
+
+
+def _tell_no_service(
+    instance: Instance, wanted: Sequence[str], known: Sequence[str], report: Report
+) -> None:
+    text = f"no compose file of its host has a service {' or '.join(map(shown, wanted))}."
+    near = next((found for name in wanted if (found := close(name, known))), None)
+    if near is None and instance.name in known:
+        near = instance.name
+    remedy = f"Did you mean {near!r}? " if near else ""
+    _add(report, Severity.ERROR, instance, text, f"{remedy}Services: {listed(known) or 'none'}.")
+
+
+def _add(report: Report, severity: Severity, instance: Instance, text: str, remedy: str) -> None:
+    report.add(
+        About.COMPOSE,
+        severity,
+        instance.part.get("manage") or instance.part,
+        text,
+        remedy,
+        host=instance.host,
+        instance_id=instance.name,
+    )

@@ -1,0 +1,218 @@
+"""Checking managers: their own arguments, the site's access policy, folders of this host."""
+
+import argparse
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from ocs.site_config import ArgContainer, add_arguments
+
+from hostmanager.agent.directories import state_dir_problem
+from hostmanager.agent.options import access_remarks, make_parser
+from hostmanager.cli.check.agents import blamed
+from hostmanager.cli.check.report import About, Report
+from hostmanager.siteconfig.diagnostics import Place, Severity, did_you_mean, shown
+from hostmanager.siteconfig.full_check import Instance, Whole
+from hostmanager.util.trust import log_dir_problem, log_dir_remark
+
+LAUNCHED = ("--instance-id", "--site-file", "--site-host")
+"""What whoever launches a manager says; in its entry it means nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Manager:
+    """A manager whose arguments make sense.
+
+    Attributes:
+        instance: Its entry.
+        args: What they amount to.
+    """
+
+    instance: Instance
+    args: argparse.Namespace
+
+    def place(self, option: str) -> Place:
+        """Where the value of an option stands."""
+        words = self.instance.words
+        for i, (word, place) in enumerate(words):
+            if word.startswith(f"{option}="):
+                return place
+            if word == option:
+                return words[min(i + 1, len(words) - 1)][1]
+        return self.instance.arguments_place
+
+
+class _RefusedError(Exception):
+    pass
+
+
+def check_managers(whole: Whole, report: Report) -> list[Manager]:
+    """Check the arguments of all managers, and whether hosts have one; give those that do."""
+    managers = []
+    for instance in whole.instances:
+        if instance.is_manager:
+            args = _parsed(instance, report)
+            if args is not None:
+                managers.append(Manager(instance, args))
+    _note_unmanaged(whole, report)
+    _check_access(whole, report)
+    return managers
+
+
+def _parsed(instance: Instance, report: Report) -> argparse.Namespace | None:
+    parser = make_parser()
+    add_arguments(parser)
+
+    def refuse(message: str) -> NoReturn:
+        raise _RefusedError(message)
+
+    parser.error = refuse  # type: ignore[method-assign]
+    words = [word for word, _ in instance.words]
+    try:
+        if {"-h", "--help"} & set(words):
+            refuse("they ask for help")
+        return parser.parse_args(ArgContainer(words).to_list())
+    except _RefusedError as error:
+        place, remedy = blamed(instance, str(error), sorted(parser._option_string_actions))
+        text = f"the manager refuses its arguments: {error}."
+        _refuse(report, place, text, remedy, instance)
+        return None
+
+
+def _refuse(report: Report, place: Place, text: str, remedy: str, instance: Instance) -> None:
+    report.add(
+        About.MANAGER,
+        Severity.ERROR,
+        place,
+        text,
+        remedy,
+        host=instance.host,
+        instance_id=instance.name,
+    )
+
+
+def _note_unmanaged(whole: Whole, report: Report) -> None:
+    """A word for `manage` asks for a manager; without one on that host, nobody listens."""
+    managed = {instance.host for instance in whole.instances if instance.is_manager}
+    for instance in whole.instances:
+        said = instance.part.get("manage")
+        if instance.host in managed or said is None or instance.entry.management is None:
+            continue
+        managed.add(instance.host)  # once for each host
+        report.add(
+            About.MANAGER,
+            Severity.WARNING,
+            said,
+            f"host {shown(instance.host)} has no instance of class HostManager: nobody does this.",
+            f"Add '- instance-id: hm-{instance.host}' with 'agent-class: HostManager'.",
+            host=instance.host,
+            instance_id=instance.name,
+        )
+
+
+def _check_access(whole: Whole, report: Report) -> None:
+    hub = whole.hub
+    said = hub.get("access_policy") if hub is not None and hub.is_mapping else None
+    if said is None or not isinstance(said.value, str):
+        return
+    try:
+        access_remarks(argparse.Namespace(access_policy=said.value, min_privs=1))
+    except ValueError as error:
+        report.add(About.MANAGER, Severity.ERROR, said, str(error))
+        return
+    kind, _, director = said.value.partition(":")
+    names = {
+        str(entry.get("instance-id"))
+        for block in whole.data["hosts"].values()
+        for entry in block["agent-instances"]
+    }
+    if kind == "director" and director not in names:
+        report.add(
+            About.MANAGER,
+            Severity.ERROR,
+            said,
+            f"the access director {shown(director)} is no instance of this site.",
+            did_you_mean(director, names) or "Name an instance of class AccessDirector.",
+        )
+
+
+# --- this host ------------------------------------------------------------------------------
+
+
+def check_folders(whole: Whole, managers: list[Manager], here: str, report: Report) -> None:
+    """Check what has to be on this host: folders, and binaries."""
+    ours = [manager for manager in managers if manager.instance.host == here]
+    for manager in ours:
+        for option, text, remedy in _folder_problems(manager.args):
+            place = manager.place(option)
+            _refuse(report, place, text, remedy, manager.instance)
+    block = whole.parts[here]
+    _check_log_dir(whole, ours, here, report)
+    crossbar = block.get("crossbar") if block.is_mapping else None
+    if crossbar is None or not crossbar.is_mapping:
+        return
+    for key, good, what in (
+        ("bin", _is_program, "an executable file"),
+        ("config-dir", _has_config, "a folder with config.json in it"),
+    ):
+        value = crossbar.get(key)
+        if value is not None and isinstance(value.value, str) and not good(value.value):
+            text = f"{key!r} is {shown(value.value)}, which is not {what} here."
+            report.add(About.FOLDER, Severity.ERROR, value, text, host=here)
+
+
+def _is_program(path: str) -> bool:
+    return shutil.which(path) is not None
+
+
+def _has_config(path: str) -> bool:
+    return (Path(path) / "config.json").is_file()
+
+
+def working_dir(args: argparse.Namespace) -> Path:
+    """Where a manager with these arguments runs, as far as they tell."""
+    return Path(args.working_dir or ".").absolute()
+
+
+def _folder_problems(args: argparse.Namespace) -> Iterator[tuple[str, str, str]]:
+    folder = working_dir(args)
+    if args.working_dir is not None and not folder.is_dir():
+        yield "--working-dir", f"--working-dir: {folder} is no folder here.", "Make it."
+        return
+    if args.docker_compose_bin is not None:
+        path = folder / args.docker_compose_bin
+        if not path.is_file() or not os.access(path, os.X_OK):
+            text = f"--docker-compose-bin: {path} is not an executable file."
+            yield "--docker-compose-bin", text, ""
+    if args.state_dir is not None:
+        if problem := state_dir_problem(folder / args.state_dir):
+            text, _, remedy = problem.partition(". ")
+            yield "--state-dir", f"{text}.", remedy
+        parent = _nearest_folder(folder / args.state_dir)
+        if not os.access(parent, os.W_OK | os.X_OK):
+            text = f"--state-dir: nothing can be made in {parent}."
+            yield "--state-dir", text, f"User id {os.geteuid()} must be able to write there."
+
+
+def _nearest_folder(path: Path) -> Path:
+    return next(folder for folder in (path, *path.parents) if folder.is_dir())
+
+
+def _check_log_dir(whole: Whole, ours: list[Manager], here: str, report: Report) -> None:
+    """Without it a manager puts output elsewhere: worth a warning, no more."""
+    part = whole.parts[here]
+    value = part.get("log-dir") if part.is_mapping else None
+    if value is None or not isinstance(value.value, str):
+        return
+    base = working_dir(ours[0].args) if ours else Path.cwd()
+    folder = base / value.value
+    if problem := log_dir_problem(folder, os.geteuid()):
+        text = f"the log-dir {folder} {problem}."
+        remedy = "Agents' output goes to the manager's state folder then."
+        report.add(About.FOLDER, Severity.WARNING, value, text, remedy, host=here)
+    elif remark := log_dir_remark(folder):
+        text = f"the log-dir {folder} {remark}."
+        report.add(About.FOLDER, Severity.WARNING, value, text, host=here)

@@ -1,0 +1,306 @@
+"""Checking the router, by doing what agents and clients do.
+
+Agents join a realm by websocket and register below the address root; clients call them over the
+HTTP bridge. So a procedure of a random name is registered there, and called through the bridge:
+when the call comes back, address, realm, address root and permissions are right, of both. It is
+gone with the connection; no agent is called.
+"""
+
+import asyncio
+import contextlib
+import os
+import secrets
+import ssl
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from hostmanager.agent.framework.event_loop import without_extras
+from hostmanager.agent.framework.tls import tls_failure
+from hostmanager.cli.check.report import About, Report
+from hostmanager.siteconfig.diagnostics import Severity, shown
+from hostmanager.siteconfig.yaml_nodes import Part
+
+if TYPE_CHECKING:
+    from autobahn.asyncio.wamp import ApplicationSession
+
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """A way to the router.
+
+    Attributes:
+        server: Its websocket.
+        http: Its HTTP bridge; None if there is none.
+        realm: The realm.
+        root: The address root.
+        places: Where each of them (by these names) is said; one that is not, on a command line.
+        host: The host whose way this is; None: all that have no other.
+    """
+
+    server: str
+    http: str | None
+    realm: str
+    root: str
+    places: dict[str, Part]
+    host: str | None = None
+
+
+class Trouble(Exception):  # noqa: N818 - it is not ours
+    """Something is not as it should be.
+
+    Args:
+        part: Which part of the access is to be blamed.
+        text: What is wrong.
+        remedy: What to do.
+        away: Whether nothing answers at all there.
+    """
+
+    def __init__(self, part: str, text: str, remedy: str = "", *, away: bool = False) -> None:
+        super().__init__(text)
+        self.part, self.text, self.remedy, self.away = part, text, remedy, away
+
+
+def check_router(access: Access, limit: float, report: Report) -> bool:
+    """Check it; returns whether anything answers at all.
+
+    Args:
+        access: The way to it.
+        limit: Seconds for each step.
+        report: Gets what is wrong.
+    """
+    troubles = asyncio.run(_try_all(access, limit))
+    for trouble in troubles:
+        report.add(
+            About.ROUTER,
+            Severity.ERROR,
+            access.places.get(trouble.part),
+            trouble.text,
+            trouble.remedy,
+            host=access.host,
+        )
+    if not troubles and access.http:
+        report.seen.append(
+            f"the router at {access.server} and {access.http} takes agents and calls below "
+            f"{access.root} in realm {access.realm}"
+        )
+    away = sum(trouble.away for trouble in troubles)
+    return away < (2 if access.http else 1)
+
+
+async def _try_all(access: Access, limit: float) -> list[Trouble]:
+    """Every trouble that can be told apart; the bridge is tried even without the websocket."""
+    troubles: list[Trouble] = []
+    name = f"{access.root}.hostmanager-check-{secrets.token_hex(6)}"
+    session = None
+    try:
+        session = await _join(access, limit)
+        await _register(session, name, access, limit)
+    except Trouble as trouble:
+        troubles.append(trouble)
+    registered = session is not None and not troubles
+    if access.http:
+        try:
+            await _call(access.http, name, access, registered, limit)
+        except Trouble as trouble:
+            troubles.append(trouble)
+    if session is not None:
+        with contextlib.suppress(Exception):
+            session.leave()
+            async with asyncio.timeout(1.0):
+                await session.left
+    return troubles
+
+
+async def _join(access: Access, limit: float) -> Any:
+    """Join the realm by websocket."""
+    try:
+        url = urlsplit(access.server)
+        port = url.port or (443 if url.scheme == "wss" else 80)
+        if url.scheme not in ("ws", "wss") or not url.hostname:
+            raise ValueError
+    except ValueError:
+        text = f"{shown(access.server)} is no address of a websocket."
+        raise Trouble("wamp_server", text, "Write ws://HOST:8001/ws.") from None
+    with without_extras():
+        from autobahn.asyncio.websocket import WampWebSocketClientFactory  # noqa: PLC0415
+        from autobahn.wamp.serializer import JsonSerializer  # noqa: PLC0415
+    loop = asyncio.get_running_loop()
+    outcome: asyncio.Future[Any] = loop.create_future()
+    session = _session(access, outcome)
+    factory = WampWebSocketClientFactory(
+        lambda: session, url=access.server, serializers=[JsonSerializer()]
+    )
+    factory.protocol = _protocol(access, outcome)
+    try:
+        async with asyncio.timeout(limit):
+            await loop.create_connection(
+                factory, url.hostname, port, ssl=True if url.scheme == "wss" else None
+            )
+            return await outcome
+    except TimeoutError:
+        text = f"the router at {access.server} does not answer within {limit:g} s."
+        remedy = "Is there TLS on this port? Else write ws://." if url.scheme == "wss" else ""
+        raise Trouble("wamp_server", text, remedy, away=True) from None
+    except ssl.SSLError as error:
+        raise _tls_trouble("wamp_server", access.server, error) from None
+    except OSError as error:
+        text = f"no router answers at {access.server}: {_reason(error)}."
+        remedy = "Is crossbar running, and does this machine reach its port?"
+        raise Trouble("wamp_server", text, remedy, away=True) from None
+
+
+def _tls_trouble(part: str, url: str, error: Exception) -> Trouble:
+    found = tls_failure(error)
+    text, remedy = (found.text, found.remedy) if found else (str(error), "")
+    return Trouble(part, f"no encrypted connection to {url} can be made: {text}.", remedy)
+
+
+def _reason(error: OSError) -> str:
+    known = isinstance(error.errno, int) and error.errno > 0
+    return (
+        os.strerror(error.errno)
+        if known and error.errno is not None
+        else error.strerror or str(error)
+    )
+
+
+def _protocol(access: Access, outcome: "asyncio.Future[Any]") -> type:
+    from autobahn.asyncio.websocket import WampWebSocketClientProtocol  # noqa: PLC0415
+
+    class Protocol(WampWebSocketClientProtocol):  # type: ignore[misc] # autobahn is untyped
+        """Tells why a connection came to nothing."""
+
+        def onClose(self, was_clean: bool, code: int | None, reason: str | None) -> None:  # noqa: N802
+            if not outcome.done():
+                text = f"what answers at {access.server} is no WAMP router ({reason})."
+                remedy = "Check port and path; OCS's usual path is /ws."
+                outcome.set_exception(Trouble("wamp_server", text, remedy))
+            super().onClose(was_clean, code, reason)
+
+    return Protocol
+
+
+def _session(access: Access, outcome: "asyncio.Future[Any]") -> "ApplicationSession":
+    with without_extras():
+        from autobahn.asyncio.wamp import ApplicationSession  # noqa: PLC0415
+        from autobahn.wamp.types import ComponentConfig  # noqa: PLC0415
+
+    class Session(ApplicationSession):  # type: ignore[misc] # autobahn is untyped
+        """Joins, and tells what became of it."""
+
+        def __init__(self) -> None:
+            super().__init__(ComponentConfig(realm=access.realm))
+            self.left: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def onJoin(self, details: Any) -> None:  # noqa: N802
+            if not outcome.done():
+                outcome.set_result(self)
+
+        def onLeave(self, details: Any) -> None:  # noqa: N802
+            if not outcome.done():
+                outcome.set_exception(_refusal(access, details.reason, details.message))
+            if not self.left.done():
+                self.left.set_result(None)
+            self.disconnect()
+
+    return Session()
+
+
+def _refusal(access: Access, reason: str, message: str | None) -> Trouble:
+    if reason == "wamp.error.no_such_realm":
+        text = f"the router at {access.server} has no realm {shown(access.realm)}."
+        return Trouble("wamp_realm", text, "Use the name of a realm in crossbar's config.json.")
+    said = f"{reason}: {message}" if message else reason
+    text = f"the router at {access.server} lets no agent into realm {shown(access.realm)} ({said})."
+    return Trouble("wamp_realm", text, "OCS's agents log in anonymously: crossbar must allow it.")
+
+
+async def _register(session: Any, name: str, access: Access, limit: float) -> None:
+    try:
+        async with asyncio.timeout(limit):
+            await session.register(lambda: "here", name)
+    except TimeoutError:
+        text = f"the router at {access.server} does not answer within {limit:g} s."
+        raise Trouble("wamp_server", text) from None
+    except Exception as error:  # autobahn has many
+        reason = str(getattr(error, "error", type(error).__name__))
+        text = f"the router lets no agent register below {shown(access.root)} ({reason})."
+        if reason == "wamp.error.not_authorized":
+            raise Trouble("address_root", text, _permissions("register", access)) from None
+        raise Trouble("address_root", text) from None
+
+
+def _permissions(what: str, access: Access) -> str:
+    return f"crossbar's config.json must allow '{what}' for the prefix '{access.root}.'."
+
+
+async def _call(url: str, name: str, access: Access, registered: bool, limit: float) -> None:
+    """Call our procedure through the bridge."""
+    from ocs.client_http import ControlClient, ControlClientError  # noqa: PLC0415 - imports requests
+
+    client = ControlClient(name, url=url, realm=access.realm)
+    try:
+        async with asyncio.timeout(limit):
+            await _in_thread(lambda: client.call(name))
+    except TimeoutError:
+        text = f"the HTTP bridge at {url} does not answer within {limit:g} s."
+        raise Trouble("wamp_http", text, away=True) from None
+    except ControlClientError as error:
+        if tls_failure(error) is not None:
+            raise _tls_trouble("wamp_http", url, error) from None
+        details = error.args[0] if error.args else []
+        told = str(details[4]) if len(details) > 4 else error.strerror or str(error)
+        said = " ".join(map(str, details[5])) if len(details) > 5 else ""
+        found = _bridge_trouble(url, told, said, access, registered)
+        if found is not None:
+            raise found from None
+    except Exception as error:  # requests and json have many ways to say it
+        text = f"what answers at {url} is no HTTP bridge of a router ({type(error).__name__})."
+        raise Trouble("wamp_http", text, "Write http://HOST:8001/call.") from None
+
+
+def _bridge_trouble(
+    url: str, told: str, said: str, access: Access, registered: bool
+) -> Trouble | None:
+    if told == "client_http.error.connection_error":
+        text = f"no HTTP bridge answers at {url}."
+        return Trouble("wamp_http", text, "Check host and port.", away=True)
+    if told == "client_http.error.request_error":
+        text = f"what answers at {url} is not the HTTP bridge of a router ({said})."
+        return Trouble("wamp_http", text, "Check the path; OCS's usual path is /call.")
+    if told == "wamp.error.no_such_procedure":
+        if not registered:
+            return None  # as it should be: there was nothing to be called
+        text = f"the HTTP bridge at {url} does not see what is registered at {access.server}."
+        remedy = f"Its 'realm' in crossbar's config.json must be {shown(access.realm)}, too."
+        return Trouble("wamp_http", text, f"{remedy} Or it is another router.")
+    if told == "wamp.error.not_authorized":
+        text = f"the HTTP bridge at {url} may call nothing below {shown(access.root)}."
+        return Trouble("address_root", text, _permissions("call", access))
+    return Trouble("wamp_http", f"the HTTP bridge at {url} fails: {told}: {said}.")
+
+
+async def _in_thread(work: Callable[[], Any]) -> Any:
+    """Do it in a thread that nobody has to wait for."""
+    loop = asyncio.get_running_loop()
+    outcome: asyncio.Future[Any] = loop.create_future()
+
+    def finish(set_it: Callable[[Any], None], value: Any) -> None:
+        if not outcome.done():
+            set_it(value)
+
+    def go() -> None:
+        try:
+            result = (outcome.set_result, work())
+        except BaseException as error:
+            result = (outcome.set_exception, error)
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(finish, *result)
+
+    threading.Thread(target=go, daemon=True).start()
+    return await outcome

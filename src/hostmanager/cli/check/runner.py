@@ -1,0 +1,123 @@
+"""What `hostmanager check` looks at beside the file: plugins, managers, compose files, router."""
+
+import argparse
+from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
+from urllib.parse import urlsplit
+
+from hostmanager.cli.check.agents import MISSING_TLS, Plugins, check_agents
+from hostmanager.cli.check.compose import check_compose, parse_given
+from hostmanager.cli.check.managers import check_folders, check_managers
+from hostmanager.cli.check.report import About, Report
+from hostmanager.cli.check.router import LOOPBACK, Access, check_router
+from hostmanager.siteconfig.diagnostics import Severity
+from hostmanager.siteconfig.full_check import Whole
+from hostmanager.siteconfig.host_block import OVERRIDES
+from hostmanager.siteconfig.yaml_nodes import Part
+
+_OPTIONS = {
+    "wamp_server": "site_hub",
+    "wamp_http": "site_http",
+    "wamp_realm": "site_realm",
+    "address_root": "address_root",
+}
+
+
+def check_more(
+    whole: Whole, plugins: Plugins, here: str | None, args: argparse.Namespace, report: Report
+) -> None:
+    """Check it.
+
+    Args:
+        whole: The site file.
+        plugins: What is installed here.
+        here: The host that this machine is, if it is one of them.
+        args: The command line.
+        report: Gets what is wrong.
+    """
+    said = parse_given(args.docker_compose, list(whole.hosts))
+    managers = check_managers(whole, report)
+    if here is not None:
+        check_folders(whole, managers, here, report)
+    binary = args.docker_compose_bin
+    check_compose(whole, managers, said, report, here=here, binary=binary)
+    check_agents(whole, plugins, here, report)
+    if here is not None:
+        _check_tls(whole, here, report)
+    if args.offline:
+        return
+    if not whole.sound:
+        report.unchecked.append("the router: the 'hub' does not say where it is")
+        return
+    ways = list(_ways(whole, here, args, report))
+    answers = [check_router(way, args.answer_time, report) for way in ways]
+    report.no_router = bool(answers) and not any(answers)
+
+
+def _check_tls(whole: Whole, here: str, report: Report) -> None:
+    """What OCS's agents need for TLS is not required by `ocs` itself."""
+    server = _overrides(whole.parts[here]).get("wamp_server") or _text(whole.hub, "wamp_server")
+    if server is None or not str(server.value).startswith("wss:") or find_spec("OpenSSL"):
+        return
+    text = "agents cannot reach a router with TLS from here: the library OpenSSL is not installed."
+    report.add(About.CLASS, Severity.ERROR, server, text, MISSING_TLS, host=here)
+
+
+def _ways(
+    whole: Whole, here: str | None, args: argparse.Namespace, report: Report
+) -> Iterator[Access]:
+    """The ways to the router: that of the hub, and those of hosts that have one of their own.
+
+    From elsewhere, clients go by the hub, even if no host does.
+    """
+    hub = {key: part for key in _OPTIONS if (part := _text(whole.hub, key)) is not None}
+    own = {host: _overrides(whole.parts[host]) for host in whole.hosts}
+    if here is None or any(not found for found in own.values()):
+        yield _access(hub, None, args, report)
+    seen = set()
+    for host, found in own.items():
+        if not found:
+            continue
+        way = _access({**hub, **found}, host, args, report)
+        key = (way.server, way.http, way.realm)
+        if key in seen:
+            continue
+        seen.add(key)
+        if host != here and urlsplit(way.server).hostname in LOOPBACK:
+            report.unchecked.append(f"the router as host {host} finds it: {way.server} is there")
+            continue
+        yield way
+
+
+def _text(part: Part | None, key: str) -> Part | None:
+    value = part.get(key) if part is not None and part.is_mapping else None
+    return value if value is not None and isinstance(value.value, str) else None
+
+
+def _overrides(block: Part) -> dict[str, Part]:
+    return {key: part for key in OVERRIDES if (part := _text(block, key)) is not None}
+
+
+def _access(
+    places: Mapping[str, Part], host: str | None, args: argparse.Namespace, report: Report
+) -> Access:
+    values = {key: getattr(args, option) for key, option in _OPTIONS.items()}
+    left = {key: part for key, part in places.items() if values[key] is None}
+    values.update({key: str(part.value) for key, part in left.items()})
+    if not values["wamp_http"]:
+        report.add(
+            About.ROUTER,
+            Severity.WARNING,
+            places.get("wamp_server"),
+            "there is no 'wamp_http', so ocsbow, ocs-web and this command cannot reach the agents.",
+            "Add 'wamp_http: http://ROUTER:8001/call'.",
+            host=host,
+        )
+    return Access(
+        server=values["wamp_server"],
+        http=values["wamp_http"],
+        realm=values["wamp_realm"],
+        root=values["address_root"],
+        places=left,
+        host=host,
+    )

@@ -1,0 +1,233 @@
+"""`hostmanager check`: everything about a site config that can be known before trying it."""
+
+import argparse
+import os
+import socket
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+from ocs.site_config import add_arguments
+
+from hostmanager.cli.check.render import as_json, closing, github, on_terminal, plain
+from hostmanager.cli.check.report import About, Report
+from hostmanager.cli.exit_codes import DONE, NO_ANSWER, NOT_REACHED, USAGE, CommandError
+from hostmanager.cli.options import ANSWER_TIME, new_parser, seconds
+from hostmanager.cli.output import Screen, guarded
+from hostmanager.siteconfig.diagnostics import SiteFileError
+from hostmanager.siteconfig.full_check import Whole, examine
+
+DESCRIPTION = """\
+Check a site config: everything that can be known before trying it. No agent is started, no
+manager is asked, nothing is changed.
+
+Of the file: syntax, words, types, keys that look mistyped, ids that are used twice anywhere in
+the site. With what is installed here: that a plugin provides each class, and that the agent's
+own parser takes its arguments (in a process of its own, without starting the agent). Of
+managers: their own arguments. Of compose files: that they can be used, and have a service for
+each agent with 'manage: docker'. On the host itself: folders and binaries. Of the router: that
+it answers, and has the realm; a procedure of a random name is registered below the address
+root for a moment, and called through the HTTP bridge, as agents and clients do."""
+
+EPILOG = """\
+what is checked where:
+  This machine is the host that --site-host names, else the one that is called as it is, else
+  'localhost'. What is missing on it is an error. Of other hosts, only what can be seen from
+  here is checked; what could not be is listed at the end. With --elsewhere this machine is
+  none of them: for CI, and for a desk.
+
+output:
+  On a terminal each problem with its line; elsewhere `file:line:column: error: text`, which
+  editors understand; --github for annotations of a pull request; --json for programs.
+
+exit status:
+  0    nothing is wrong (or, without --strict, nothing but warnings)
+  1    something is wrong; it is said what and where
+  2    the command line makes no sense, or a file cannot be read
+  3    the router does not answer, and nothing else is wrong
+  130  interrupted (Ctrl-C)
+
+examples:
+  hostmanager check
+      the site config that $OCS_CONFIG_DIR names
+  hostmanager check --syntax site.yaml
+      the file alone, in a fifth of a second: for editors
+  hostmanager check --offline --elsewhere --strict --github site.yaml
+      in the CI of a site's configuration
+  hostmanager check --host daq1 --docker-compose daq1=compose/daq1.yaml
+      one host, with compose files that are elsewhere there
+
+as a hook of pre-commit (https://pre-commit.com), in .pre-commit-config.yaml:
+  - repo: <this repository>
+    rev: <a tag>
+    hooks:
+      - id: hostmanager-check
+        files: ^site/default\\.yaml$
+        additional_dependencies: [socs]    # plugins whose classes are used
+"""
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the subcommand."""
+    parser = new_parser(subparsers, "check", DESCRIPTION, EPILOG)
+    parser.add_argument(
+        "file",
+        nargs="*",
+        metavar="SCF",
+        help="site config files (default: the one that --site-file, --site or $OCS_CONFIG_DIR "
+        "names)",
+    )
+    parser.add_argument("--strict", action="store_true", help="warnings count as much as errors do")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print JSON, for programs")
+    form.add_argument(
+        "--github", action="store_true", help="print annotations for GitHub's pull requests"
+    )
+    group = parser.add_argument_group("what to check")
+    group.add_argument(
+        "--host",
+        action="append",
+        metavar="HOST",
+        help="only this host, or any that fits a pattern; may be repeated",
+    )
+    group.add_argument(
+        "--syntax",
+        action="store_true",
+        help="only the file itself: no plugins, no compose files, no folders, no router",
+    )
+    group.add_argument("--offline", action="store_true", help="leave the router out")
+    group.add_argument(
+        "--elsewhere", action="store_true", help="this machine is none of the site's hosts"
+    )
+    group.add_argument(
+        "--docker-compose",
+        action="append",
+        metavar="[HOST=]FILES",
+        help="compose files of a host, separated by commas, instead of those in the arguments of "
+        "its manager; may be repeated",
+    )
+    group.add_argument(
+        "--docker-compose-bin", metavar="PATH", help="compose binary (default: what is found)"
+    )
+    group.add_argument(
+        "--answer-time",
+        type=seconds,
+        default=ANSWER_TIME,
+        metavar="SECONDS",
+        help="how long the router has for an answer (default: %(default)g)",
+    )
+    add_arguments(parser)
+
+
+def check(args: argparse.Namespace, screen: Screen) -> int:
+    """Check each file, and show what was found."""
+    reports = []
+    for path in _paths(args):
+        report = check_file(path, args)
+        reports.append(report)
+        if not args.json:
+            _show(report, args, screen)
+    code = exit_status(reports, strict=args.strict)
+    return screen.answer(code, files=[as_json(report) for report in reports])
+
+
+def exit_status(reports: Sequence[Report], *, strict: bool) -> int:
+    """The exit status for what was found."""
+    if any(report.unreadable for report in reports):
+        return USAGE
+    # That the router is away is an error of its own, and no reason to mend the file.
+    wrong = sum(
+        found.problem.is_error or strict
+        for report in reports
+        for found in report.found
+        if not (report.no_router and found.about is About.ROUTER)
+    )
+    if wrong:
+        return NOT_REACHED
+    return NO_ANSWER if any(report.no_router for report in reports) else DONE
+
+
+def _paths(args: argparse.Namespace) -> list[Path]:
+    if args.file:
+        if args.site_file is not None or args.site is not None:
+            raise CommandError("a file, and --site or --site-file: use one of them.")
+        return [Path(os.path.normpath(name)) for name in dict.fromkeys(args.file)]
+    from hostmanager.siteconfig.command_line import UsageError, resolve_site_file  # noqa: PLC0415
+
+    try:
+        return [resolve_site_file(args, os.environ)]
+    except UsageError as error:
+        text = str(error).replace("the manager cannot", "this command cannot")
+        raise CommandError(text.replace("Use --site-file FILE", "Name a file")) from None
+
+
+def check_file(path: Path, args: argparse.Namespace) -> Report:
+    """Check one file."""
+    report = Report(str(path))
+    plugins = None
+    if not args.syntax and path.is_file():
+        from hostmanager.cli.check.agents import Plugins  # noqa: PLC0415 - not for --syntax
+
+        plugins = Plugins(args.working_dir)  # takes its time: begun while the file is read
+    try:
+        whole = examine(path, lambda hosts: _picked(hosts, args))
+        report.take(About.FILE, whole.problems)
+        report.hosts = len(whole.hosts)
+        report.agents = sum(not instance.is_manager for instance in whole.instances)
+        if plugins is not None:
+            from hostmanager.cli.check.runner import check_more  # noqa: PLC0415
+
+            check_more(whole, plugins, _here(whole, args), args, report)
+    except SiteFileError as error:
+        report.unreadable = not (path.is_file() and os.access(path, os.R_OK))
+        report.take(About.FILE, [(None, problem) for problem in error.problems])
+    finally:
+        if plugins is not None:
+            plugins.close()
+    report.sort()
+    return report
+
+
+def _picked(hosts: Sequence[str], args: argparse.Namespace) -> Collection[str]:
+    if not args.host:
+        return hosts
+    from hostmanager.client.status.selection import fits, near  # noqa: PLC0415
+
+    for word in args.host:
+        if not any(fits(name, [word]) for name in hosts):
+            raise CommandError(
+                f"--host {word}: the site config has no such host.{near(word, hosts)} "
+                f"Its hosts are: {', '.join(hosts)}."
+            )
+    return [name for name in hosts if fits(name, args.host)]
+
+
+def _here(whole: Whole, args: argparse.Namespace) -> str | None:
+    """The host that this machine is, as OCS finds it; None if it is none that is looked at."""
+    if args.elsewhere:
+        return None
+    for name in (args.site_host or socket.gethostname(), "localhost"):
+        if name in whole.parts:
+            return name if name in whole.hosts else None
+    return None
+
+
+def _show(report: Report, args: argparse.Namespace, screen: Screen) -> None:
+    if args.github:
+        github(report)
+    elif screen.is_terminal:
+        on_terminal(report, screen)
+    else:
+        plain(report)
+    for text in report.unchecked:
+        screen.remark(f"not checked: {text}.")
+    for text in report.seen if screen.is_terminal else ():
+        screen.line(f"{text}.", "dim")
+    style = "bold red" if report.errors else "bold yellow" if report.warnings else "bold green"
+    if screen.is_terminal:
+        screen.line(closing(report), style)
+    elif not args.github:
+        screen.remark(closing(report))
+
+
+run = guarded(check)

@@ -1,0 +1,72 @@
+"""`hostmanager pull`: have managers pull the images of their compose files."""
+
+import argparse
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from hostmanager.cli.options import add_common, add_hosts, exit_status, new_parser, seconds
+from hostmanager.cli.output import Screen, guarded
+from hostmanager.client.manager_client import Manager, Reply
+from hostmanager.client.multi_host import as_json, code_of, crew, have_done, tell
+from hostmanager.client.site_model import read_site
+from hostmanager.client.task_progress import Reader, follow
+
+TIMEOUT = 1800.0
+"""Seconds; images can be large and networks slow."""
+
+DESCRIPTION = """\
+Have the managers pull the images that their compose files name, all hosts at the same time, and
+show how they get on. Running containers are left as they are: `hostmanager status` shows which
+would run another image after `hostmanager restart`. Ctrl-C ends the waiting, not the pulling."""
+
+EPILOG = f"""\
+{
+    exit_status(
+        done="all images were pulled", not_reached="at least one was not; it was said which and why"
+    )
+}
+examples:
+  hostmanager pull --host daq1
+  hostmanager pull && hostmanager status --wrong
+      pull everything, then see what needs a restart
+"""
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the subcommand."""
+    parser = new_parser(subparsers, "pull", DESCRIPTION, EPILOG)
+    add_hosts(parser)
+    parser.add_argument(
+        "--timeout",
+        type=seconds,
+        default=TIMEOUT,
+        metavar="TIME",
+        help="how long each host may take (default: %(default)g s)",
+    )
+    add_common(parser)
+
+
+def pull(args: argparse.Namespace, screen: Screen) -> int:
+    """Have them pulled."""
+    who = crew(read_site(args), args)
+    lock = threading.Lock()
+
+    def work(manager: Manager) -> Callable[[], Reply]:
+        def news(text: str) -> None:
+            with lock:
+                screen.line(f"{manager.host}: {text}", "dim")
+
+        read = Reader(news)
+        return lambda: follow(manager, "docker_pull", args.timeout, args.answer_time, read)
+
+    try:
+        answers = have_done(who, work, args.answer_time, args.timeout + 2 * args.answer_time)
+    except KeyboardInterrupt:
+        screen.remark("the managers go on pulling; `hostmanager pull` shows how they get on.")
+        raise
+    tell(answers, screen)
+    return screen.answer(code_of(answers), hosts=as_json(answers))
+
+
+run = guarded(pull)

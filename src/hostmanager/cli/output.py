@@ -1,0 +1,132 @@
+"""Where a subcommand prints, and how it ends: for people, for pipes, for programs.
+
+On a terminal there are colours and tables that fit its width; elsewhere plain text whose
+lines are never cut; with `--json` one JSON value on stdout, and nothing else there.
+"""
+
+import argparse
+import io
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from hostmanager.cli.exit_codes import INTERRUPTED, CommandError
+from hostmanager.cli.text import harmless
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.text import Text
+
+ENDLESS = 100_000
+"""Columns where there is no terminal: nothing is cut."""
+
+BROKEN_PIPE = 141
+
+
+class Screen:
+    """What a subcommand prints to.
+
+    Attributes:
+        json: Whether stdout is for programs.
+    """
+
+    def __init__(self, command: str, as_json: bool) -> None:
+        self.json = as_json
+        self._command = command
+        self._out: Console | None = None
+
+    @property
+    def console(self) -> "Console":
+        """Rich's console on stdout."""
+        if self._out is None:
+            from rich.console import Console  # noqa: PLC0415 - not for --json
+
+            width = None if sys.stdout.isatty() else ENDLESS
+            self._out = Console(highlight=False, width=width, soft_wrap=False)
+        return self._out
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether somebody looks at it as it is printed."""
+        return not self.json and self.console.is_terminal
+
+    @property
+    def can_ask(self) -> bool:
+        """Whether there is somebody to be asked."""
+        return sys.stdin.isatty() and sys.stderr.isatty()
+
+    def show(self, *parts: "RenderableType") -> None:
+        """Print for people; where there is no terminal, without the blanks at the ends of lines."""
+        if self.json:
+            return
+        from rich.console import Group  # noqa: PLC0415
+
+        whole = Group(*parts)  # texts by themselves would lose how they are to be cut
+        if self.console.is_terminal:
+            self.console.print(whole)
+            return
+        with self.console.capture() as captured:
+            self.console.print(whole)
+        for line in captured.get().splitlines():
+            print(line.rstrip())
+
+    def line(self, text: "str | Text" = "", style: str = "") -> None:
+        """Print one line for people; long ones are wrapped by the terminal, so can be copied."""
+        if not self.json:
+            from rich.text import Text  # noqa: PLC0415
+
+            shown = Text(harmless(text), style) if isinstance(text, str) else text
+            self.console.print(shown, soft_wrap=True)
+
+    def remark(self, text: str) -> None:
+        """Say something on stderr that is not what was asked for."""
+        print(f"hostmanager {self._command}: {harmless(text)}", file=sys.stderr, flush=True)
+
+    @staticmethod
+    def ask(question: str) -> bool:
+        """Ask somebody; anything but yes is no."""
+        print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+        return sys.stdin.readline().strip().lower() in {"y", "yes"}
+
+    def answer(self, code: int, **content: Any) -> int:
+        """Print what programs get; returns the exit status."""
+        if self.json:
+            self.print_json(
+                {"command": self._command, "exit": code, "time": time.time(), **content}
+            )
+        return code
+
+    @staticmethod
+    def print_json(value: Any) -> None:
+        """Print one JSON value on a line of its own."""
+        print(json.dumps(value, ensure_ascii=False, default=str), flush=True)
+
+
+def guarded(
+    work: Callable[[argparse.Namespace, Screen], int],
+) -> Callable[[argparse.Namespace], int]:
+    """Make a subcommand of this: whatever stops it is said in a line, never as a traceback."""
+
+    def run(args: argparse.Namespace) -> int:
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):  # a terminal of Latin-1 has no "…"
+                stream.reconfigure(errors="replace")
+        screen = Screen(args.command, getattr(args, "json", False))
+        try:
+            code = work(args, screen)
+            sys.stdout.flush()
+        except CommandError as error:
+            screen.remark(str(error))
+            return screen.answer(error.code, error=str(error))
+        except KeyboardInterrupt:
+            screen.remark("interrupted.")
+            return INTERRUPTED
+        except BrokenPipeError:  # whoever read it has seen enough: `| head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return BROKEN_PIPE
+        return code
+
+    return run

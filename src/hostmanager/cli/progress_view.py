@@ -1,0 +1,165 @@
+"""How `up`, `down` and `restart` look while they wait, and what they say in the end."""
+
+import time
+from collections.abc import Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from rich.console import Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from hostmanager.cli.output import Screen
+from hostmanager.cli.text import counted, few, harmless, without_stamp
+from hostmanager.client.change.progress import Course
+
+if TYPE_CHECKING:
+    from hostmanager.client.change.executor import Pursuit
+
+MOST_SHOWN = 12
+"""Agents on their way that are shown one by one."""
+
+PICTURE = 0.08
+"""Seconds between two pictures: of fifty hosts, answers come faster than anybody looks."""
+
+
+class View:
+    """The progress: a live picture on a terminal, a line for each agent elsewhere."""
+
+    def __init__(self, pursuit: "Pursuit", screen: Screen) -> None:
+        self._pursuit = pursuit
+        self._screen = screen
+        self._live: Live | None = None
+        self._said: set[int] = set()
+        self._notices = 0
+        self._drawn = 0.0
+
+    def __enter__(self) -> Self:
+        if self._screen.is_terminal and self._pursuit.courses:
+            self._live = Live(console=self._screen.console, auto_refresh=False, transient=True)
+            self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def refresh(self) -> None:
+        """Show how far it is."""
+        for notice in self._pursuit.notices[self._notices :]:
+            self._notices += 1
+            self._screen.remark(notice)
+        for index, course in enumerate(self._pursuit.courses):
+            if course.step.outcome == "reached" and index not in self._said:
+                self._said.add(index)
+                self._screen.line(_reached(course))
+                if not self._screen.json:
+                    self._screen.console.file.flush()
+        if self._live is not None and time.monotonic() - self._drawn >= PICTURE:
+            self._drawn = time.monotonic()
+            self._live.update(self._picture(), refresh=True)
+
+    def _picture(self) -> Group:
+        courses = self._pursuit.courses
+        under_way = [course for course in courses if course.is_open]
+        done = len(courses) - len(under_way)
+        bar = Table.grid(padding=(0, 1))
+        bar.add_row(ProgressBar(len(courses), done, width=30), Text(f"{done} of {len(courses)}"))
+        lines = [_under_way(course) for course in under_way[:MOST_SHOWN]]
+        if len(under_way) > MOST_SHOWN:
+            lines.append(Text(f"… and {len(under_way) - MOST_SHOWN} more", "dim"))
+        return Group(*lines, bar)
+
+    def result(self) -> None:
+        """Say what became of it, with the last lines of those that are not there."""
+        courses = self._pursuit.courses
+        if not courses:
+            return
+        failed = [course for course in courses if course.step.outcome in ("failed", "timeout")]
+        told = [course for course in courses if course.step.outcome == "told"]
+        for course in failed:
+            self._screen.show(_failure(course))
+            for line in course.step.last_lines:
+                said = harmless(without_stamp(line))
+                self._screen.show(Text(f"    | {said}", "dim", no_wrap=True, overflow="ellipsis"))
+        final = "down" if self._pursuit.plan.command == "down" else "up"
+        if told:
+            count = counted(len(told), "agent")
+            self._screen.line(f"{count} {self._told(final)}; not waited for")
+        there = len(courses) - len(failed) - len(told)
+        if there or failed:
+            style = "bold red" if failed else "bold green"
+            count = f"{there} of {counted(len(courses), 'agent')}"
+            self._screen.line(f"{count} {'is' if len(courses) == 1 else 'are'} {final}", style)
+
+    def _told(self, final: str) -> str:
+        plan = self._pursuit.plan
+        if plan.command != "restart":
+            return f"told {final}"
+        return "ended, then told up" if plan.without_restart else "told to restart"
+
+    def interrupted(self, again: Sequence[Course], lost: Sequence[Course]) -> None:
+        """Say what goes on on the hosts, and what does not."""
+        remark = self._screen.remark
+        open_ones = [course for course in self._pursuit.courses if course.is_open]
+        courses = [course for course in open_ones if course not in again and course not in lost]
+        if any(course.told_at is None for course in courses):
+            remark("interrupted while the managers were being told; some may have been.")
+        told = [c for c in courses if c.told_at is not None]
+        carried = [c.step.row.instance_id for c in told if c.step.by_manager]
+        told = [c for c in told if not c.step.by_manager]
+        if carried:
+            remark(
+                f"interrupted; on the hosts it goes on: restart: {few(carried, 10)}. "
+                "The manager carries it out, whoever watches."
+            )
+        for stage in ("up", "down"):
+            names = [c.step.row.instance_id for c in told if c.stage == stage]
+            if names:
+                remark(f"interrupted; on the hosts it goes on: told {stage}: {few(names, 10)}.")
+        if again:
+            names = [course.step.row.instance_id for course in again]
+            remark(f"interrupted; on the hosts it goes on: {few(names, 10)}, started when ended.")
+        if lost:
+            names = [course.step.row.instance_id for course in lost]
+            remark(
+                "interrupted; these were told down, and NOT yet told up again: "
+                f"{', '.join(names)}. To start them: hostmanager up {' '.join(names)}"
+            )
+        if not open_ones:
+            remark("interrupted; everything had been done.")
+
+
+def _reached(course: Course) -> Text:
+    row = course.step.row
+    state = course.step.state
+    return (
+        Text()
+        .append(f"{row.host} ", "dim")
+        .append(row.instance_id)
+        .append(f" {'down' if state == 'gone' else state}", "green")
+    )
+
+
+def _under_way(course: Course) -> Text:
+    step = course.step
+    text = Text(no_wrap=True, overflow="ellipsis").append(f"{step.row.host} ", "dim")
+    text.append(step.row.instance_id).append(f" {step.state or step.row.state}", "yellow")
+    text.append(" (restarting)" if course.restarting else f" (wanted {course.stage})", "dim")
+    if step.state == "up" and course.stage == "up":
+        return text.append(" looking whether it stays up", "dim")
+    return text.append(f" {harmless(step.why)}" if step.why else "", "dim")
+
+
+def _failure(course: Course) -> Text:
+    row = course.step.row
+    text = Text().append("! ", "bold red").append(f"{row.host} ").append(row.instance_id, "bold")
+    state = course.step.state or row.state
+    return text.append(f" {state} (wanted {course.step.final}): {harmless(course.step.why)}", "red")

@@ -1,0 +1,1 @@
+"""How `hostmanager status` looks: once, and live."""

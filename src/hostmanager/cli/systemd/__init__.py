@@ -1,0 +1,1 @@
+"""The systemd unit of a manager: written, installed, removed."""

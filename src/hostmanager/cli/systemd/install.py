@@ -1,0 +1,224 @@
+"""Writing and removing a unit, and telling systemd; each step can be shown before it is done."""
+
+import os
+import pwd
+import shlex
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hostmanager.cli.systemd.unit import MARK, Unit
+
+PACKAGED = ("/usr/lib/systemd/system", "/lib/systemd/system")
+"""Units of the system's own packages, which one of the same name would hide."""
+
+OLD = "ocs-hostmanager*.service"
+"""Units of the host manager inside `ocs`, as its own tool writes them."""
+
+START_TIME = 180.0
+"""Seconds that systemd may take for one command; a stop may wait for stubborn agents."""
+
+
+class StepError(Exception):
+    """A step failed; the text says which, why, and what was done before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a unit goes.
+
+    Attributes:
+        folder: Of unit files.
+        of_user: Whether it is for the systemd of a user.
+        told: Whether systemd is told of it.
+    """
+
+    folder: Path
+    of_user: bool = False
+    told: bool = True
+
+    def systemctl(self, *words: str) -> list[str]:
+        """A command to systemd."""
+        return ["systemctl", *(["--user"] if self.of_user else []), *words]
+
+
+@dataclass(slots=True)
+class Steps:
+    """What is done, one after the other.
+
+    Attributes:
+        dry: Only say it.
+        done: What was done, or would be, for people.
+        remarks: What else they should know.
+    """
+
+    dry: bool
+    done: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+
+    def write(self, path: Path, text: str) -> None:
+        """Write a file, whole or not at all."""
+        if not self.dry:
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                _replace(path, text)
+            except OSError as error:
+                raise StepError(f"{path} cannot be written: {error.strerror}.") from error
+        self.done.append(f"write {path}")
+
+    def delete(self, path: Path) -> None:
+        """Delete a file, if it is there."""
+        if not self.dry:
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                raise StepError(f"{path} cannot be deleted: {error.strerror}.") from error
+        self.done.append(f"delete {path}")
+
+    def call(self, command: Sequence[str]) -> None:
+        """Run a command of systemd's."""
+        if not self.dry:
+            done = _run(command)
+            if done.returncode != 0:
+                why = done.stderr.strip() or f"exit status {done.returncode}"
+                before = f" (Done before: {'; '.join(self.done)}.)" if self.done else ""
+                raise StepError(f"`{shlex.join(command)}` failed: {why}{before}")
+        self.done.append(f"run {shlex.join(command)}")
+
+    def result(self, path: Path) -> dict[str, Any]:
+        """What was done, for ``--json``."""
+        about = {"unit": path.name, "path": str(path), "dry_run": self.dry}
+        return {**about, "steps": self.done, "remarks": self.remarks}
+
+
+def install(
+    place: Place, unit: Unit, wants: Sequence[str], force: bool, dry: bool
+) -> dict[str, Any]:
+    """Write the unit and do what is wanted with it: ``enable``, ``now``.
+
+    Raises:
+        StepError: It did not work.
+        UnitError: The unit cannot be written like this.
+    """
+    steps, path = Steps(dry), place.folder / unit.file_name
+    text = unit.text()
+    _refuse_foreign(path, force)
+    _refuse_hiding(unit.file_name, force)
+    ran = place.told and not dry and _active(place, unit.file_name)
+    _mind_the_old(place, steps, starting="now" in wants)
+    steps.write(path, text)
+    if place.told:
+        steps.call(place.systemctl("daemon-reload"))
+    if "enable" in wants:
+        steps.call(place.systemctl("enable", unit.file_name))
+    if "now" in wants:
+        steps.call(place.systemctl("start", unit.file_name))
+    if ran:
+        again = shlex.join(place.systemctl("kill", "--signal=KILL", _MAIN, unit.file_name))
+        steps.remarks.append(
+            "it was running already; what has changed counts from its next start. To have that "
+            f"now, with no agent stopped: {again}"
+        )
+    if place.of_user and place.told and not _lingers():
+        steps.remarks.append(
+            "it ends, with its agents, when you log out, and does not start at boot, until you "
+            "say: loginctl enable-linger"
+        )
+    return steps.result(path)
+
+
+_MAIN = "--kill-who=main"  # newer systemd says --kill-whom, and takes this, too
+
+
+def remove(place: Place, name: str, force: bool, dry: bool) -> dict[str, Any]:
+    """Stop the service, with its agents, and remove its unit.
+
+    Raises:
+        StepError: It did not work.
+    """
+    steps, path = Steps(dry), place.folder / f"{name}.service"
+    if not path.exists():
+        raise StepError(f"there is no {path}; nothing was done.")
+    _refuse_foreign(path, force)
+    if place.told:
+        steps.call(place.systemctl("disable", "--now", path.name))
+    steps.delete(path)
+    if place.told:
+        steps.call(place.systemctl("daemon-reload"))
+    return steps.result(path)
+
+
+def _refuse_foreign(path: Path, force: bool) -> None:
+    try:
+        ours = path.read_text(encoding="utf-8", errors="replace").startswith(MARK)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise StepError(f"{path} cannot be read: {error.strerror}.") from error
+    if not ours and not force:
+        raise StepError(
+            f"{path} was not written by this command; it is left as it is. Use --unit to give this "
+            "one another name, or --force."
+        )
+
+
+def _refuse_hiding(file_name: str, force: bool) -> None:
+    for folder in PACKAGED:
+        if (Path(folder) / file_name).exists() and not force:
+            raise StepError(
+                f"the system has a {file_name} of its own. Use --unit for another name."
+            )
+
+
+def _mind_the_old(place: Place, steps: Steps, starting: bool) -> None:
+    """Two managers of a host would start everything twice."""
+    if place.of_user or not place.told:
+        return
+    for old in sorted(place.folder.glob(OLD)):
+        stop = shlex.join(place.systemctl("disable", "--now", old.name))
+        if starting and not steps.dry and _active(place, old.name):
+            raise StepError(
+                f"{old.name}, the host manager inside ocs, is running: both would start the same "
+                f"agents. Nothing was done. First: {stop}"
+            )
+        steps.remarks.append(f"{old} is a unit of the host manager inside ocs. Before this: {stop}")
+
+
+def _active(place: Place, name: str) -> bool:
+    return _run(place.systemctl("is-active", "--quiet", name)).returncode == 0
+
+
+def _lingers() -> bool:
+    return (Path("/var/lib/systemd/linger") / pwd.getpwuid(os.getuid()).pw_name).exists()
+
+
+def _run(command: Sequence[str]) -> "subprocess.CompletedProcess[str]":
+    if shutil.which(command[0]) is None:
+        return subprocess.CompletedProcess(
+            command, 127, "", "there is no systemctl on this machine"
+        )
+    try:
+        return subprocess.run(
+            command, check=False, capture_output=True, text=True, timeout=START_TIME
+        )
+    except subprocess.TimeoutExpired:
+        why = f"no answer within {START_TIME:g} s"
+        return subprocess.CompletedProcess(command, 124, "", why)
+
+
+def _replace(path: Path, text: str) -> None:
+    fd, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(fd, "w", encoding="utf-8") as file:
+            os.fchmod(fd, 0o644)
+            file.write(text)
+            file.flush()
+            os.fsync(fd)
+        Path(draft).replace(path)
+    except BaseException:
+        Path(draft).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,140 @@
+"""What the view asks of the managers. The real one asks from threads; tests have their own."""
+
+import argparse
+import dataclasses
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+from hostmanager.cli.commands.status import narrowed
+from hostmanager.cli.exit_codes import CommandError
+from hostmanager.cli.text import moment
+from hostmanager.cli.top.model import Item, Seen
+from hostmanager.cli.top.requests import Request, Requests
+from hostmanager.client.change.executor import Pursuit
+from hostmanager.client.log_reader import Line, Source
+from hostmanager.client.manager_client import AskError, Manager, Trouble, managers
+from hostmanager.client.poller import Pulse
+from hostmanager.client.site_model import Site
+from hostmanager.client.status.model import HostRows, Row, Severity, host_rows
+
+NOT_YET = AskError(Trouble.SILENT, "no answer yet")
+
+Read = Callable[[int], list[Line]]
+"""Reads new lines of output, at most so many; blocks, raises `AskError`."""
+
+
+class Asker(Protocol):
+    """Whom the view asks. What `reader` gives and `history` may take time, the rest is at once."""
+
+    def look(self) -> tuple[list[Seen], str]:
+        """What is known now, and why it is not more."""
+
+    def change(self, command: str, what: str, rows: Sequence[Row]) -> Request:
+        """Have agents told to go ``up`` or ``down``, or to ``restart``."""
+
+    @property
+    def requests(self) -> Sequence[Request]:
+        """All that were made, the newest last."""
+
+    def reader(self, row: Row) -> Read | None:
+        """Give what reads the output of an agent; None if nobody keeps it."""
+
+    def history(self, item: Item, limit: int) -> list[Mapping[str, Any]]:
+        """What happened to an agent or on a host, the newest last; raises `AskError`."""
+
+
+class LiveAsker:
+    """Asks the managers of a site."""
+
+    def __init__(self, site: Site, hosts: Sequence[str], args: argparse.Namespace) -> None:
+        """Begin to ask.
+
+        Raises:
+            CommandError: There is no password for the privileges that are asked for.
+        """
+        self._site = site
+        self._hosts = hosts
+        self._args = args
+        self._managers: dict[str, Manager] = managers(site, args, hosts)
+        self._pulse = Pulse(self._managers, args.interval, args.answer_time)
+        self._made = Requests(lambda plan, found: Pursuit(site, plan, found, args))
+        self._heard: dict[str, tuple[float, dict[str, str]]] = {}
+        self._found: list[HostRows] = []
+
+    @property
+    def requests(self) -> Sequence[Request]:
+        """All that were made."""
+        return self._made.made
+
+    def look(self) -> tuple[list[Seen], str]:
+        """What is known now; the rest of the time is spent in other threads."""
+        self._found = [self._rows(host) for host in self._hosts]
+        trouble = ""
+        try:
+            chosen = narrowed(self._found, self._args)
+        except CommandError as error:  # it may come: a service that nobody has started yet
+            chosen, trouble = [], str(error)
+        return [Seen(host, self._pulse.age(host.host.name)) for host in chosen], trouble
+
+    def _rows(self, host: str) -> HostRows:
+        entry = self._site.hosts[host]
+        if host not in self._managers:
+            return host_rows(entry, None)
+        answer = self._pulse.answer(host) or NOT_YET
+        try:
+            found = host_rows(entry, answer)
+        except Exception as error:  # other managers, other data: it costs this host only
+            what = f"its manager says what nobody understands ({type(error).__name__}: {error})"
+            found = host_rows(entry, AskError(Trouble.REFUSED, what))
+        if found.trouble is None:
+            states = {row.instance_id: row.state for row in found.rows}
+            self._heard[host] = time.time() - self._pulse.age(host), states
+            return found
+        return self._remembered(found)
+
+    def _remembered(self, found: HostRows) -> HostRows:
+        """Of one that does not answer any more: how it was when it did."""
+        if found.host.name not in self._heard:
+            return found
+        when, states = self._heard[found.host.name]
+        then = moment(when, time.time())
+        rows = tuple(
+            dataclasses.replace(
+                row, reasons=(*row.reasons, f"was {states[row.instance_id]} {then}")
+            )
+            if row.severity is Severity.UNKNOWN and row.instance_id in states
+            else row
+            for row in found.rows
+        )
+        reasons = (f"{found.reasons[0]} (last heard of {then})", *found.reasons[1:])
+        return dataclasses.replace(found, rows=rows, reasons=reasons)
+
+    def change(self, command: str, what: str, rows: Sequence[Row]) -> Request:
+        """Have agents told something, by the same pursuit as of the subcommand."""
+        return self._made.make(command, what, self._found, rows)
+
+    def reader(self, row: Row) -> Read | None:
+        """Give what reads the output of an agent."""
+        manager = self._managers.get(row.host)
+        if manager is None or not row.is_managed:
+            return None
+        source = Source(row, manager)
+        return lambda lines: source.read(lines, None, self._args.answer_time)
+
+    def history(self, item: Item, limit: int) -> list[Mapping[str, Any]]:
+        """Ask for what happened."""
+        manager = self._managers.get(item.host)
+        if manager is None:
+            raise AskError(Trouble.ABSENT, f"host {item.host} has no manager, so no journal.")
+        name = item.key[1] or None
+        reply = manager.run("history", self._args.answer_time, instance_id=name, limit=limit)
+        trouble = reply.data.get("trouble")
+        if not reply.ok or trouble:
+            raise AskError(Trouble.REFUSED, str(trouble or reply.text))
+        return list(reply.data.get("entries", []))
+
+    def finish(self) -> list[str]:
+        """Ask no more; returns what is to be said about requests that were under way."""
+        self._pulse.stop()
+        return self._made.finish(self._args.answer_time)

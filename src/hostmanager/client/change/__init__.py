@@ -1,0 +1,1 @@
+"""Changes of targets: planned, carried out, and watched until they are done."""
