@@ -39,7 +39,7 @@ from bench.model import (
     Row,
     Samples,
 )
-from hostmanager.demo.router import RouterError
+from hostmanager.testing.crossbar_router import RouterError
 
 EXPERIMENTS: tuple[Experiment, ...] = (
     *measure_told.EXPERIMENTS,

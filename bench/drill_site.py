@@ -16,7 +16,7 @@ from tests.support.processes import kill_all, processes_of
 from tests.support.sites import Site, instance
 from tests.support.waiting import wait_for
 
-from hostmanager.demo.router import Router
+from hostmanager.testing.crossbar_router import Router
 
 PATIENCE = 240.0
 """Seconds until all agents are up: 150 interpreters that import OCS take two processors a while."""

@@ -16,7 +16,7 @@ from tests.support.sites import Site, instance
 from tests.support.waiting import wait_for
 
 from bench.model import OURS
-from hostmanager.demo.router import Router
+from hostmanager.testing.crossbar_router import Router
 
 PATIENCE = 60.0  # seconds for anything that should happen
 

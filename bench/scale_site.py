@@ -14,7 +14,7 @@ import psutil
 import requests
 import yaml
 
-from hostmanager.demo.router import Router
+from hostmanager.testing.crossbar_router import Router
 
 PATIENCE = 120.0  # seconds for anything that should happen
 AT_A_TIME = 4  # managers that are being started: more only wait for a processor

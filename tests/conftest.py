@@ -19,8 +19,8 @@ import psutil
 import pytest
 import txaio
 
-from hostmanager.demo.router import Router, RouterError, find_crossbar
 from hostmanager.drivers.process.priority import NICE
+from hostmanager.testing.crossbar_router import Router, RouterError, find_crossbar
 from tests.support.managers import Manager
 from tests.support.processes import kill_all, processes
 from tests.support.sites import Site

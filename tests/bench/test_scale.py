@@ -14,8 +14,8 @@ from bench.scale_site import host_name, site_config
 from hostmanager.agent.host import Host
 from hostmanager.agent.operations.session_data import session_data
 from hostmanager.agent.target_store import Wanted
-from hostmanager.demo.router import Router
 from hostmanager.siteconfig import load_all
+from hostmanager.testing.crossbar_router import Router
 
 
 async def shown(host: Host, wanted: set[str]) -> None:

@@ -145,7 +145,7 @@ def test_demo_without_crossbar_names_the_remedy(tmp_path):
     code = (
         "import sys; from hostmanager.demo import router\n"
         f"sys.executable = {str(tmp_path / 'python')!r}\n"
-        "from hostmanager.demo.show import play\n"
+        "from hostmanager.demo.runner import play\n"
         "sys.exit(play(1.0, 1, 0))"
     )
     done = subprocess.run(

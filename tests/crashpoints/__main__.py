@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-from hostmanager.demo.router import Router
+from hostmanager.testing.crossbar_router import Router
 from tests.crashpoints import campaign, library
 from tests.crashpoints.library import KINDS
 from tests.crashpoints.scenarios import SCENARIOS, Scenario

@@ -13,7 +13,7 @@ from tests.support.demos import HOSTMANAGER, environment, left_in
 from tests.support.processes import alive
 from tests.support.waiting import wait_for
 
-from hostmanager.demo import stage
+from hostmanager.demo import environment as stage
 
 pytestmark = pytest.mark.router
 

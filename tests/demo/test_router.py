@@ -8,8 +8,14 @@ import pytest
 from tests.support.processes import alive
 from tests.support.waiting import wait_for
 
-from hostmanager.demo import router as module
-from hostmanager.demo.router import Router, RouterError, find_crossbar, free_port, write_config
+from hostmanager.testing import crossbar_router as module
+from hostmanager.testing.crossbar_router import (
+    Router,
+    RouterError,
+    find_crossbar,
+    free_port,
+    write_config,
+)
 
 
 def test_a_missing_crossbar_is_named_with_its_remedy(monkeypatch, tmp_path):
@@ -84,7 +90,7 @@ def test_a_router_ends_when_its_starter_is_killed(tmp_path):
     port = free_port()
     code = (
         "import sys, signal; from pathlib import Path\n"
-        "from hostmanager.demo.router import Router\n"
+        "from hostmanager.testing.crossbar_router import Router\n"
         f"router = Router(Path({str(tmp_path / 'router')!r}), port={port}); router.start()\n"
         "print(*router.pids(), flush=True); signal.pause()"
     )

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from hostmanager.demo.show import Curtain, Play
+from hostmanager.demo.event_log import Story, last_words
+from hostmanager.demo.runner import Curtain, Play
 from hostmanager.demo.site import DemoSite
-from hostmanager.demo.story import Story, last_words
 from hostmanager.demo.table import Picture
 from hostmanager.demo.view import Exit, Row, View, length, read_session
 

@@ -10,7 +10,7 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from hostmanager.demo.router import Router
+from hostmanager.testing.crossbar_router import Router
 from tests.faults.campaign import Campaign
 from tests.faults.kinds import KINDS
 from tests.faults.report import report

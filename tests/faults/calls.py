@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from hostmanager.demo.router import Router
+from hostmanager.testing.crossbar_router import Router
 from tests.support.sites import Site
 
 States = dict[str, dict[str, Any]]

@@ -3,7 +3,7 @@
 import time
 from random import Random
 
-from hostmanager.demo.router import Router
+from hostmanager.testing.crossbar_router import Router
 from tests.faults.kinds import NotNowError, kind
 from tests.faults.world import World
 

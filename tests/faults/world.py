@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Self
 
-from hostmanager.demo.router import Router
+from hostmanager.testing.crossbar_router import Router
 from tests.faults import disks
 from tests.faults import late as late_now
 from tests.faults.calls import Calls

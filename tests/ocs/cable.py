@@ -5,7 +5,7 @@ import socket
 import threading
 from typing import Self
 
-from hostmanager.demo.router import Router
+from hostmanager.testing.crossbar_router import Router
 
 
 class Cable:

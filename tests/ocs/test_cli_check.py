@@ -7,8 +7,8 @@ import pytest
 import yaml
 
 from hostmanager.cli.main import main
-from hostmanager.demo import router as routers
-from hostmanager.demo.router import Router, free_port
+from hostmanager.testing import crossbar_router as routers
+from hostmanager.testing.crossbar_router import Router, free_port
 
 PERMITTED = {"call": True, "register": True, "publish": True, "subscribe": True}
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hostmanager.demo.router import Router
+from hostmanager.testing.crossbar_router import Router
 from tests.ocs.steps import Program, send, wait_gone, wait_ready
 from tests.support.clients import client
 from tests.support.managers import OURS, command

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from ocs.ocs_client import OCSClient
 
-from hostmanager.demo.router import Router, free_port
+from hostmanager.testing.crossbar_router import Router, free_port
 from tests.ocs.cable import Cable
 from tests.ocs.steps import outcome, wait_gone, wait_ready, wait_states
 from tests.support.clients import call, client, states

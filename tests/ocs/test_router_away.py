@@ -2,7 +2,7 @@
 
 import pytest
 
-from hostmanager.demo.router import Router
+from hostmanager.testing.crossbar_router import Router
 from tests.ocs.conftest import SHORT
 from tests.ocs.steps import wait_child
 from tests.support.clients import children, client

@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from hostmanager.demo.router import Router
+from hostmanager.testing.crossbar_router import Router
 from tests.realsize.environment import PROJECT, SITE
 
 PORT = 18771  # that of the site file

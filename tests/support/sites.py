@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from hostmanager.demo.router import Router
+from hostmanager.testing.crossbar_router import Router
 
 _count = itertools.count(1)
 

@@ -10,7 +10,7 @@ from typing import Self
 
 import trustme
 
-from hostmanager.demo.router import Router
+from hostmanager.testing.crossbar_router import Router
 
 HOST = "localhost"
 

@@ -14,7 +14,7 @@ from tests.support.processes import alive, kill_all, processes, processes_of
 from tests.support.sites import Site, instance
 from tests.support.waiting import wait_for
 
-from hostmanager.demo.router import Router
+from hostmanager.testing.crossbar_router import Router
 
 
 class Run:

@@ -5,7 +5,7 @@ For logs, pipes and tests; nothing is ever overwritten, and there are no colours
 
 import time
 
-from hostmanager.demo.story import HINTS_HEADING, Line, Story
+from hostmanager.demo.event_log import HINTS_HEADING, Line, Story
 from hostmanager.demo.view import clock
 
 

@@ -13,8 +13,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from hostmanager.demo.event_log import HINTS_HEADING, Line, Story
 from hostmanager.demo.site import DemoSite
-from hostmanager.demo.story import HINTS_HEADING, Line, Story
 from hostmanager.demo.view import Message, Row, clock, length
 
 WIDE = 120

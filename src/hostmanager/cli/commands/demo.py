@@ -58,7 +58,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the demo."""
-    from hostmanager.demo.show import play  # noqa: PLC0415 - not for --help
+    from hostmanager.demo.runner import play  # noqa: PLC0415 - not for --help
 
     return play(args.duration, args.agents, args.port)
 

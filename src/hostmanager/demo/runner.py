@@ -14,12 +14,12 @@ from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import Protocol
 
+from hostmanager.demo.environment import Stage, StageError
+from hostmanager.demo.event_log import Line, Story, last_words
 from hostmanager.demo.lines import Lines
-from hostmanager.demo.router import RouterError, find_crossbar, free_port
 from hostmanager.demo.site import MANAGER
-from hostmanager.demo.stage import Stage, StageError
-from hostmanager.demo.story import Line, Story, last_words
 from hostmanager.demo.view import View, Watcher
+from hostmanager.testing.crossbar_router import RouterError, find_crossbar, free_port
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
 TICK = 0.1

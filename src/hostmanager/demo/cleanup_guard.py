@@ -1,7 +1,7 @@
 """Leaves nothing behind, even if the demo itself is killed outright.
 
 `sweep` ends what still runs in the demo's folder. As a program (`python -m
-hostmanager.demo.guard FOLDER`) it waits beside the demo, with the demo's end of a pipe as
+hostmanager.demo.cleanup_guard FOLDER`) it waits beside the demo, with the demo's end of a pipe as
 its standard input: when that closes without the word "done", the demo was killed, and the
 guard ends its processes and removes its containers and its folder.
 
@@ -30,7 +30,7 @@ KILL_TIMEOUT = 5.0
 def start_guard(folder: Path) -> subprocess.Popen[bytes]:
     """Start the guard of a folder. Tell it `DONE` on its stdin when all is well."""
     return subprocess.Popen(
-        [sys.executable, "-P", "-m", "hostmanager.demo.guard", str(folder)],
+        [sys.executable, "-P", "-m", "hostmanager.demo.cleanup_guard", str(folder)],
         cwd="/",
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,

@@ -18,9 +18,9 @@ from types import TracebackType
 from typing import Self
 
 from hostmanager.demo import services
-from hostmanager.demo.guard import DONE, start_guard, sweep
-from hostmanager.demo.router import Router
+from hostmanager.demo.cleanup_guard import DONE, start_guard, sweep
 from hostmanager.demo.site import ADDRESS_ROOT, REALM, DemoSite
+from hostmanager.testing.crossbar_router import Router
 
 MANAGER_TIMEOUT = 20.0
 """Seconds for the manager to end its agents and itself; 1 s is usual."""
