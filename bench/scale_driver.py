@@ -8,9 +8,16 @@ import asyncio
 import os
 from collections.abc import Mapping
 
-from hostmanager.core.events import Ended, ExitStatus, Gone, Launched, Output, StopStep
-from hostmanager.core.model import Found, InstanceSpec
-from hostmanager.core.protocols import Report
+from hostmanager.core.events import (
+    Exited,
+    ExitStatus,
+    LastOutput,
+    Launched,
+    RemnantsGone,
+    StopStage,
+)
+from hostmanager.core.model import InstanceSpec, ObservedRun
+from hostmanager.core.protocols import ReportObservation
 
 LAUNCHING = 0.006
 """Seconds from a launch to its report, as measured of real ones by `python -m bench`."""
@@ -24,38 +31,38 @@ class SimulatedDriver:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._running: dict[str, Report] = {}
+        self._running: dict[str, ReportObservation] = {}
 
-    def launch(self, spec: InstanceSpec, report: Report) -> None:
+    def launch(self, spec: InstanceSpec, report: ReportObservation) -> None:
         """Start it, soon."""
         self._loop.call_later(LAUNCHING, self._launched, spec.instance_id, report)
 
-    def _launched(self, instance_id: str, report: Report) -> None:
+    def _launched(self, instance_id: str, report: ReportObservation) -> None:
         self._running[instance_id] = report
         report(Launched(os.getpid()))
 
-    def survey(self) -> Mapping[str, Found]:
+    def survey(self) -> Mapping[str, ObservedRun]:
         """Nothing is ever found."""
         return {}
 
-    def adopt(self, spec: InstanceSpec, found: Found, report: Report) -> None:
+    def adopt(self, spec: InstanceSpec, found: ObservedRun, report: ReportObservation) -> None:
         """Never asked for: nothing is ever found."""
         raise NotImplementedError
 
-    def look(self, spec: InstanceSpec, report: Report) -> None:
+    def look(self, spec: InstanceSpec, report: ReportObservation) -> None:
         """Nobody else starts or ends what there is not."""
-        report(Gone())
+        report(RemnantsGone())
 
-    def signal(self, instance_id: str, step: StopStep) -> None:
+    def signal(self, instance_id: str, step: StopStage) -> None:
         """End it; as with real ones, nothing happens while its launch is under way."""
         report = self._running.pop(instance_id, None)
         if report is not None:
             self._loop.call_later(ENDING, self._ended, report)
 
     @staticmethod
-    def _ended(report: Report) -> None:
-        report(Ended(ExitStatus(code=0)))
-        report(Output(("shutting down",)))
+    def _ended(report: ReportObservation) -> None:
+        report(Exited(ExitStatus(code=0)))
+        report(LastOutput(("shutting down",)))
 
     def forget(self, instance_id: str) -> None:
         """Drop it."""

@@ -13,11 +13,11 @@ from pathlib import Path
 
 from hostmanager.agent.operations.session_data import NEXT_ACTION
 from hostmanager.core import events as ev
-from hostmanager.core.events import EventKind, ExitStatus, Moment
+from hostmanager.core.events import EventKind, ExitStatus, Timestamp
 from hostmanager.core.model import InstanceSpec, Kind, ServiceRef, Target
 from hostmanager.core.policy import Policy
-from hostmanager.core.record import NOTHING_ALIVE, Life, State
-from hostmanager.core.transitions import TABLE, odd, stay, step
+from hostmanager.core.record import NOT_RUNNING_STATES, InstanceRecord, State
+from hostmanager.core.transitions import TABLE, no_change, step, unexpected
 
 PAGE = Path(__file__).with_name("states.md")
 COMMAND = "python docs/make_states.py"
@@ -83,12 +83,12 @@ and taken out of it afterwards. So whenever the manager is killed, the next one 
 
 MEANINGS = {
     State.DOWN: ("Nothing of it is alive, as wanted.", "somebody who wants it up"),
-    State.BLOCKED: (
+    State.INOPERABLE: (
         "Nothing of it is alive, and something stands in the way of operating it; "
         "`message` says what. A docker entry without a service is blocked whatever runs.",
         "another entry in the site config (reload), or a service in a compose file",
     ),
-    State.WAITING: (
+    State.BACKOFF: (
         "Wanted up. It failed lately, and is relaunched at `next_attempt_at`.",
         "the time, or somebody who wants it up now",
     ),
@@ -99,7 +99,7 @@ MEANINGS = {
         "the operating system, or `docker compose up`",
     ),
     State.UP: ("It runs.", "its end, or somebody who wants it down"),
-    State.UNSEEN: (
+    State.UNOBSERVED: (
         "A service, and nobody can tell whether it runs: the engine was asked and has not "
         "answered yet, or does not answer any more; `message` says so. A stop of the manager "
         "does not wait for it longer than 5 s. Or a process whose lock is held by somebody who "
@@ -124,41 +124,54 @@ MEANINGS = {
     ),
 }
 
-NOW = Moment(1000.0, 0.0)
+NOW = Timestamp(1000.0, 0.0)
 AGENT = InstanceSpec("it", "Any")
 SERVICE = InstanceSpec("it", "Any", Kind.DOCKER, service=ServiceRef("file", "project", "it"))
 PASSIVE = replace(SERVICE, initial_target=Target.PASSIVE)
 EVENTS: dict[EventKind, ev.Event] = {
     event.kind: event
     for event in (
-        *(ev.WantUp(), ev.WantDown(), ev.Retire(), ev.Hurry(), ev.Launched(1), ev.Gone()),
-        *(ev.LaunchFailed("program", "no such file"), ev.Ended(ExitStatus(code=1))),
-        *(ev.LeftBehind(ExitStatus(code=1)), ev.Output(()), ev.Condition()),
-        *(ev.LostSight("No answer."), ev.TimerFired(), ev.RestartRequested()),
+        *(
+            ev.StartRequested(),
+            ev.StopRequested(),
+            ev.Unconfigured(),
+            ev.Escalate(),
+            ev.Launched(1),
+            ev.RemnantsGone(),
+        ),
+        *(ev.LaunchFailed("program", "no such file"), ev.Exited(ExitStatus(code=1))),
+        *(ev.ExitedWithRemnants(ExitStatus(code=1)), ev.LastOutput(()), ev.StatusChanged()),
+        *(ev.ObservationLost("No answer."), ev.DeadlineReached(), ev.RestartRequested()),
         *(ev.Prepared(), ev.PrepareFailed("no such image")),
     )
 }
-MAY_HAVE_A_DELAY = {State.WAITING, State.BLOCKED, State.TERMINATING, State.KILLING, State.UNSEEN}
+MAY_HAVE_A_DELAY = {
+    State.BACKOFF,
+    State.INOPERABLE,
+    State.TERMINATING,
+    State.KILLING,
+    State.UNOBSERVED,
+}
 FACTS = (
     *((AGENT, SERVICE, PASSIVE), tuple(Target), (False, True), (False, True), (False, True)),
     *((0.0, 2000.0), (0, 3), ((None, False), ("run", False), ("run", True))),
 )
 
 
-def lives(state: State) -> Iterator[Life]:
+def lives(state: State) -> Iterator[InstanceRecord]:
     """Every combination of the facts that decide, in one state."""
     for facts in itertools.product(*FACTS):
         entry, target, replaced, retiring, blocked, not_before, streak, restart = facts
-        life = Life(
-            replace(entry, obstacle="something" if blocked else None),
+        life = InstanceRecord(
+            replace(entry, inoperable_reason="something" if blocked else None),
             target,
             state,
             AGENT if replaced else None,
             retiring,
-            launched=Moment(999.9, 0.0),
-            not_before=not_before,
-            streak=streak,
-            seen=state is not State.UNSEEN and not (state is State.BLOCKED and blocked),
+            started_at=Timestamp(999.9, 0.0),
+            next_start_at=not_before,
+            consecutive_failures=streak,
+            observed=state is not State.UNOBSERVED and not (state is State.INOPERABLE and blocked),
             restart_of=restart[0],
             prepared=restart[1],
         )
@@ -166,34 +179,34 @@ def lives(state: State) -> Iterator[Life]:
             yield life
 
 
-def is_impossible(life: Life) -> bool:
+def is_impossible(life: InstanceRecord) -> bool:
     """What cannot be is left out, so that the picture shows what can."""
     state, target, spec = life.state, life.target, life.spec
-    at_its_goal = state in {State.DOWN, State.BLOCKED, State.UP}
+    at_its_goal = state in {State.DOWN, State.INOPERABLE, State.UP}
     return any(
         (
-            life.retiring and (target is Target.UP or life.pending is not None),
-            state in NOTHING_ALIVE and (life.pending is not None or life.retiring),
-            state in {State.UP, State.WAITING} and life.must_end,
-            state is State.WAITING and target is not Target.UP,
+            life.removing and (target is Target.UP or life.replacement is not None),
+            state in NOT_RUNNING_STATES and (life.replacement is not None or life.removing),
+            state in {State.UP, State.BACKOFF} and life.must_stop,
+            state is State.BACKOFF and target is not Target.UP,
             state is State.DOWN and target is Target.UP,
-            state in {State.DOWN, State.WAITING} and spec.obstacle is not None,
-            state is State.BLOCKED and spec.obstacle is None,
-            life.restart_of is not None and (target is Target.DOWN or life.retiring),
-            life.restart_of is not None and (state in NOTHING_ALIVE or blocks_restart(life)),
+            state in {State.DOWN, State.BACKOFF} and spec.inoperable_reason is not None,
+            state is State.INOPERABLE and spec.inoperable_reason is None,
+            life.restart_of is not None and (target is Target.DOWN or life.removing),
+            life.restart_of is not None and (state in NOT_RUNNING_STATES or blocks_restart(life)),
             spec.kind is Kind.HOST and life.restart_of is not None and not life.prepared,
-            spec.foreign and state is not State.BLOCKED,
-            target is Target.PASSIVE and not spec.passive,
-            spec.passive and at_its_goal and target is not Target.PASSIVE,
+            spec.has_no_service and state is not State.INOPERABLE,
+            target is Target.PASSIVE and not spec.is_unmanaged,
+            spec.is_unmanaged and at_its_goal and target is not Target.PASSIVE,
             # It was launched since, or told down, and neither leaves a delay.
-            life.not_before > NOW.mono and state not in MAY_HAVE_A_DELAY,
+            life.next_start_at > NOW.monotonic and state not in MAY_HAVE_A_DELAY,
         )
     )
 
 
-def blocks_restart(life: Life) -> bool:
+def blocks_restart(life: InstanceRecord) -> bool:
     """Whether it could not be launched again, so that no restart of it is begun."""
-    return life.spec.obstacle is not None and not life.spec.foreign
+    return life.spec.inoperable_reason is not None and not life.spec.has_no_service
 
 
 def outcomes(state: State, kind: EventKind) -> list[str]:
@@ -202,24 +215,30 @@ def outcomes(state: State, kind: EventKind) -> list[str]:
     for life in lives(state):
         for event in variants(life, kind):
             after, effects = step(life, event, NOW, 0.5, Policy())
-            found.add(FORGOTTEN if ev.Forget() in effects else after.state.value)
+            found.add(FORGOTTEN if ev.Remove() in effects else after.state.value)
     return [name for name in (*State, FORGOTTEN) if name in found]
 
 
-def variants(life: Life, kind: EventKind) -> list[ev.Event]:
+def variants(life: InstanceRecord, kind: EventKind) -> list[ev.Event]:
     """The events of a kind that could lead elsewhere, of those that can happen to this life."""
     process = life.spec.kind is Kind.HOST
-    if kind is EventKind.UPDATE and life.retiring:
+    if kind is EventKind.SPEC_CHANGED and life.removing:
         return []  # there is no entry
-    if kind is EventKind.UPDATE:
-        entry = life.pending or life.spec
-        return [ev.Update(replace(entry, obstacle=why)) for why in (None, "something")]
-    if kind is EventKind.REPLACE:
-        entries = (AGENT, SERVICE, *(replace(e, obstacle="something") for e in (AGENT, SERVICE)))
-        return [ev.Replace(e, target) for e in entries for target in (Target.UP, Target.DOWN)]
-    if kind in {EventKind.LOST_SIGHT, EventKind.CONDITION} and process:
+    if kind is EventKind.SPEC_CHANGED:
+        entry = life.replacement or life.spec
+        return [
+            ev.SpecChanged(replace(entry, inoperable_reason=why)) for why in (None, "something")
+        ]
+    if kind is EventKind.SPEC_REPLACED:
+        entries = (
+            AGENT,
+            SERVICE,
+            *(replace(e, inoperable_reason="something") for e in (AGENT, SERVICE)),
+        )
+        return [ev.SpecReplaced(e, target) for e in entries for target in (Target.UP, Target.DOWN)]
+    if kind in {EventKind.OBSERVATION_LOST, EventKind.STATUS_CHANGED} and process:
         return []
-    if kind is EventKind.LEFT_BEHIND and not process:
+    if kind is EventKind.EXITED_WITH_REMNANTS and not process:
         return []
     return [EVENTS[kind]]
 
@@ -237,7 +256,7 @@ def diagram() -> Iterator[str]:
     """Write the picture; arrows between the same two states are one."""
     arrows: dict[tuple[str, str], list[str]] = defaultdict(list)
     for (state, kind), move in TABLE.items():
-        if move in (odd, stay) or is_surprise(state, kind):
+        if move in (unexpected, no_change) or is_surprise(state, kind):
             continue
         for then in outcomes(state, kind):
             if then != state:
@@ -252,8 +271,8 @@ def diagram() -> Iterator[str]:
 
 def is_surprise(state: State, kind: EventKind) -> bool:
     """Something turns out to be alive where nothing can be expected: handled, not drawn."""
-    blocked = state is State.BLOCKED and kind is EventKind.LAUNCHED
-    return blocked or (state in NOTHING_ALIVE and kind is EventKind.LEFT_BEHIND)
+    blocked = state is State.INOPERABLE and kind is EventKind.LAUNCHED
+    return blocked or (state in NOT_RUNNING_STATES and kind is EventKind.EXITED_WITH_REMNANTS)
 
 
 def table() -> Iterator[str]:
@@ -267,9 +286,9 @@ def table() -> Iterator[str]:
 def cell(state: State, kind: EventKind) -> str:
     """Write the move, and where it leads."""
     move = TABLE[state, kind]
-    if move is odd:
+    if move is unexpected:
         return "·"
-    if move is stay:
+    if move is no_change:
         return "stay"
     return f"`{move.__name__}` → {', '.join(outcomes(state, kind))}"
 

@@ -14,7 +14,7 @@ import psutil
 from hypothesis import given
 
 from hostmanager.core import events as ev
-from hostmanager.core.events import StopStep
+from hostmanager.core.events import StopStage
 from hostmanager.core.model import InstanceSpec
 from tests.adversary.conftest import examples
 from tests.adversary.deeds import (
@@ -70,15 +70,15 @@ async def a_life(before: Sequence[Deed], meanwhile: Sequence[Deed]) -> list[Any]
             found = await asyncio.to_thread(host.owner.survey)
             left = psutil.Process(b).children()
             seen.append(
-                {i: (f.pid == {"a": a, "b": b}[i], len(f.others)) for i, f in found.items()}
+                {i: (f.pid == {"a": a, "b": b}[i], len(f.other_pids)) for i, f in found.items()}
             )
             os.kill(a, signal.SIGKILL)
             seen.append(await host.next("a"))
             os.kill(b, signal.SIGKILL)
             report = await host.next("b")
-            assert isinstance(report, ev.LeftBehind), report
-            seen.append((report.status, len(report.who)))
-            host.driver.signal("b", StopStep.KILL)
+            assert isinstance(report, ev.ExitedWithRemnants), report
+            seen.append((report.status, len(report.remnants)))
+            host.driver.signal("b", StopStage.KILL)
             seen.append(await host.next("b"))
             seen.append([alive(process.pid) for process in left])
             seen.append(await asyncio.to_thread(host.owner.survey))

@@ -26,9 +26,9 @@ from hostmanager.composefile import loader as reading
 from hostmanager.composefile import yaml_source as raw
 from hostmanager.composefile.command import Done
 from hostmanager.composefile.model import ComposeFileError
-from hostmanager.core.events import Moment
+from hostmanager.core.events import Timestamp
 from hostmanager.core.protocols import Timer
-from hostmanager.core.requests import RequestError, check
+from hostmanager.core.requests import RequestError, validate_requests
 from hostmanager.drivers.compose import container as containers
 from hostmanager.drivers.process import non_child_exit as strangers
 from hostmanager.drivers.process.ownership import env_tag as marks
@@ -312,7 +312,7 @@ TARGETS = st.fixed_dictionaries(
 @examples(300)
 def test_requests(requests):
     with suppress(RequestError):
-        for request in check(requests, ["a", "b", "c"], {"c": "it leaves."}):
+        for request in validate_requests(requests, ["a", "b", "c"], {"c": "it leaves."}):
             assert request.instance_id in ("a", "b", "c", "all")
 
 
@@ -333,8 +333,8 @@ def test_what_operators_said(folder, content):
 class Clock:
     """Wanted asks it for later attempts to write."""
 
-    def now(self) -> Moment:
-        return Moment(0.0, 0.0)
+    def now(self) -> Timestamp:
+        return Timestamp(0.0, 0.0)
 
     def call_at(self, _mono, _callback) -> Timer:
         return SimpleNamespace(cancel=lambda: None)

@@ -11,7 +11,7 @@ from tests.support.service import NotifySocket
 
 from hostmanager.agent.sd_notify import Line, Notifier, status_line, take
 from hostmanager.core.model import InstanceSpec, Target
-from hostmanager.core.record import Life, State
+from hostmanager.core.record import InstanceRecord, State
 
 
 @pytest.fixture
@@ -44,8 +44,8 @@ def notifier(systemd, clock, told):
     return Notifier(Line(systemd.address), clock, told)
 
 
-def life(name: str, state: State) -> Life:
-    return replace(Life(InstanceSpec(name, "X"), Target.UP), state=state)
+def life(name: str, state: State) -> InstanceRecord:
+    return replace(InstanceRecord(InstanceSpec(name, "X"), Target.UP), state=state)
 
 
 # --- what is in the environment --------------------------------------------------------------
@@ -228,7 +228,7 @@ def test_an_address_that_is_too_long_disturbs_nothing(clock, told):
 
 def test_the_status_counts_what_is_not_up():
     lives = [life(f"a{n}", State.UP) for n in range(48)]
-    lives += [life("b", State.WAITING), life("c", State.BLOCKED)]
+    lives += [life("b", State.BACKOFF), life("c", State.INOPERABLE)]
     line = status_line(lives, running=True, router="router connected")
     assert line == "48 of 50 up, 1 waiting, 1 blocked; router connected"
 

@@ -38,10 +38,10 @@ class Desk:
 
     def published(self):
         """Something changes that has nothing to do with it."""
-        self.world.supervisor._keepers["a"]._publish()
+        self.world.supervisor._controllers["a"]._publish()
 
     def down(self):
-        self.world.supervisor.carry_out([Request("a", Target.DOWN)])
+        self.world.supervisor.apply_requests([Request("a", Target.DOWN)])
 
 
 @pytest.fixture
@@ -138,7 +138,7 @@ async def test_a_second_request_leaves_that_of_the_router_on_the_disk(desk, rout
     await desk.restarts.request(["a"])
     desk.published()
     assert await desk.on_disk() == {"a": run}
-    router_service.set()
+    router_service.put()
     await desk.restarts._last
     desk.world.clock.advance(30)
     assert desk.world.life().run not in ("", run)
@@ -149,10 +149,10 @@ async def test_the_router_that_was_ended_meanwhile_is_not_restarted_again(desk, 
     await desk.restarts.request(["a"])
     desk.down()
     desk.world.clock.advance(30)
-    desk.world.supervisor.carry_out([Request("a", Target.UP)])
+    desk.world.supervisor.apply_requests([Request("a", Target.UP)])
     desk.world.clock.advance(1)
     run = desk.world.life().run
-    router_service.set()
+    router_service.put()
     await desk.restarts._last
     desk.world.clock.advance(30)
     assert desk.world.life().run == run != ""
@@ -160,7 +160,9 @@ async def test_the_router_that_was_ended_meanwhile_is_not_restarted_again(desk, 
 
 
 async def test_why_an_earlier_restart_of_the_router_was_not_made_is_no_answer(desk, router_service):
-    desk.world.supervisor._keepers["a"].life = replace(desk.world.life(), not_restarted="no image")
+    desk.world.supervisor._controllers["a"].life = replace(
+        desk.world.life(), restart_denied="no image"
+    )
     desk.published()
     outcome = await desk.restarts.request(["a"])
     assert (outcome.restarting, outcome.refused) == (("a",), {})

@@ -32,7 +32,7 @@ def test_a_service_belongs_to_the_instance_after_the_prefix():
     services = both(file("c.yaml", "ocs-a", "other"))
     spec = services.spec(entry("a"))
     assert (spec.service.name, spec.service.project, spec.fingerprint) == ("ocs-a", "p", "d-ocs-a")
-    assert spec.obstacle is None
+    assert spec.inoperable_reason is None
     passive = services.passive([spec])
     assert list(passive) == ["other"]
     assert (passive["other"].agent_class, passive["other"].initial_target) == (
@@ -52,13 +52,13 @@ def test_any_prefix_the_empty_one_too(prefix, name):
 def test_an_entry_without_a_service_says_where_it_was_looked_for():
     spec = both(file("c.yaml", "ocs-b"), file("d.yaml")).spec(entry("a"))
     assert spec.service is None
-    assert "No compose file has a service 'ocs-a'" in spec.obstacle
-    assert "c.yaml, d.yaml" in spec.obstacle
+    assert "No compose file has a service 'ocs-a'" in spec.inoperable_reason
+    assert "c.yaml, d.yaml" in spec.inoperable_reason
 
 
 def test_an_entry_without_a_service_says_which_file_is_broken():
     spec = both(file("c.yaml"), broken=("c.yaml",)).spec(entry("a"))
-    assert "c.yaml cannot be used at present" in spec.obstacle
+    assert "c.yaml cannot be used at present" in spec.inoperable_reason
 
 
 def test_entries_of_other_kinds_are_left_alone_and_keep_their_names():

@@ -4,41 +4,53 @@ import itertools
 from dataclasses import replace
 
 from hostmanager.core import events as ev
-from hostmanager.core.events import EventKind, ExitStatus, Moment
-from hostmanager.core.model import Found, Kind, Target
+from hostmanager.core.events import EventKind, ExitStatus, Timestamp
+from hostmanager.core.model import Kind, ObservedRun, Target
 from hostmanager.core.policy import Policy
-from hostmanager.core.record import ANY_RUN, ENDING, NO_RUN, NOTHING_ALIVE, LastExit, Life, State
+from hostmanager.core.record import (
+    ANY_RUN,
+    NO_RUN,
+    NOT_RUNNING_STATES,
+    STOPPING_STATES,
+    InstanceRecord,
+    LastExit,
+    State,
+)
 from tests.core.fake_engine import foreign, passive, service
 from tests.core.fakes import spec
 
-NOW = Moment(1000.0, 1_700_000_000.0)
+NOW = Timestamp(1000.0, 1_700_000_000.0)
 POLICY = Policy()
-FOUND = Found(77, NOW.wall - 50.0, "then", run="r2")
+FOUND = ObservedRun(77, NOW.wall - 50.0, "then", run="r2")
 
-LAUNCHING = ev.Condition(launching=True)
+LAUNCHING = ev.StatusChanged(launching=True)
 
 EVENTS = {
-    EventKind.WANT_UP: [ev.WantUp()],
-    EventKind.WANT_DOWN: [ev.WantDown()],
-    EventKind.REPLACE: [
-        *(ev.Replace(new(agent_class="Replacement")) for new in (spec, service, foreign)),
-        ev.Replace(service(agent_class="Replacement"), Target.DOWN),
-        ev.Replace(passive()),
+    EventKind.START_REQUESTED: [ev.StartRequested()],
+    EventKind.STOP_REQUESTED: [ev.StopRequested()],
+    EventKind.SPEC_REPLACED: [
+        *(ev.SpecReplaced(new(agent_class="Replacement")) for new in (spec, service, foreign)),
+        ev.SpecReplaced(service(agent_class="Replacement"), Target.DOWN),
+        ev.SpecReplaced(passive()),
     ],
-    EventKind.RETIRE: [ev.Retire()],
-    EventKind.HURRY: [ev.Hurry()],
+    EventKind.UNCONFIGURED: [ev.Unconfigured()],
+    EventKind.ESCALATE: [ev.Escalate()],
     EventKind.RESTART_REQUESTED: [ev.RestartRequested()],
     EventKind.LAUNCHED: [ev.Launched(77, run="r1"), ev.Launched(77), ev.Launched(77, FOUND)],
     EventKind.LAUNCH_FAILED: [ev.LaunchFailed("program", "no such file")],
-    EventKind.ENDED: [ev.Ended(ExitStatus(code=1))],
-    EventKind.LEFT_BEHIND: [ev.LeftBehind(ExitStatus(code=1), ("pid 78: child",))],
-    EventKind.GONE: [ev.Gone()],
-    EventKind.OUTPUT: [ev.Output(("a line",))],
-    EventKind.CONDITION: [ev.Condition("It is paused.", True), ev.Condition(), LAUNCHING],
-    EventKind.LOST_SIGHT: [ev.LostSight("No answer.")],
+    EventKind.EXITED: [ev.Exited(ExitStatus(code=1))],
+    EventKind.EXITED_WITH_REMNANTS: [ev.ExitedWithRemnants(ExitStatus(code=1), ("pid 78: child",))],
+    EventKind.REMNANTS_GONE: [ev.RemnantsGone()],
+    EventKind.LAST_OUTPUT: [ev.LastOutput(("a line",))],
+    EventKind.STATUS_CHANGED: [
+        ev.StatusChanged("It is paused.", True),
+        ev.StatusChanged(),
+        LAUNCHING,
+    ],
+    EventKind.OBSERVATION_LOST: [ev.ObservationLost("No answer.")],
     EventKind.PREPARED: [ev.Prepared()],
     EventKind.PREPARE_FAILED: [ev.PrepareFailed("no such image")],
-    EventKind.TIMER: [ev.TimerFired()],
+    EventKind.DEADLINE: [ev.DeadlineReached()],
 }
 
 OBSTACLE = "no such class"
@@ -63,11 +75,19 @@ RESTARTS = (
     *((None, False), (NO_RUN, False), (ANY_RUN, False), (ANY_RUN, True), ("r1", False)),
     ("r1", True),
 )
-RECENTLY, LONG_AGO = Moment(NOW.mono - 0.5, 0.0), Moment(NOW.mono - 100, 0.0)
+RECENTLY, LONG_AGO = Timestamp(NOW.monotonic - 0.5, 0.0), Timestamp(NOW.monotonic - 100, 0.0)
 RECORDS = (
     # earliest next launch, failures in a row, latest launch
-    *((NOW.mono - 5, 0, None), (NOW.mono - 5, 5, LONG_AGO), (NOW.mono + 5, 0, RECENTLY)),
-    *((NOW.mono + 5, 5, RECENTLY), (NOW.mono + 5, 5, LONG_AGO), (NOW.mono + 5, 5, None)),
+    *(
+        (NOW.monotonic - 5, 0, None),
+        (NOW.monotonic - 5, 5, LONG_AGO),
+        (NOW.monotonic + 5, 0, RECENTLY),
+    ),
+    *(
+        (NOW.monotonic + 5, 5, RECENTLY),
+        (NOW.monotonic + 5, 5, LONG_AGO),
+        (NOW.monotonic + 5, 5, None),
+    ),
 )
 
 
@@ -83,24 +103,26 @@ def lives(state):
             continue  # neither has to do with the other
         not_before, streak, launched = record
         for target in targets:
-            yield Life(
+            yield InstanceRecord(
                 entry,
                 target,
                 state=state,
-                pending=pending,
-                retiring=retiring,
-                pid=None if state in NOTHING_ALIVE or state is State.STARTING else 77,
-                launched=launched,
-                deadline=None if state in (State.DOWN, State.BLOCKED, State.UP) else NOW.mono,
-                not_before=not_before,
-                streak=streak,
-                exits=(NOW.mono - 200, NOW.mono - 20),
+                replacement=pending,
+                removing=retiring,
+                pid=None if state in NOT_RUNNING_STATES or state is State.STARTING else 77,
+                started_at=launched,
+                deadline=None
+                if state in (State.DOWN, State.INOPERABLE, State.UP)
+                else NOW.monotonic,
+                next_start_at=not_before,
+                consecutive_failures=streak,
+                unexpected_exits=(NOW.monotonic - 200, NOW.monotonic - 20),
                 last_exit=exited if streak else None,
-                stuck=state in (State.KILLING, State.UNSEEN) or off,
-                trouble="Something." if state is State.UNSEEN else None,
-                seen=seen,
-                called_off=off,
-                run="r1" if state in (State.UP, *ENDING) else "",
+                unkillable=state in (State.KILLING, State.UNOBSERVED) or off,
+                error="Something." if state is State.UNOBSERVED else None,
+                observed=seen,
+                launch_cancelled=off,
+                run="r1" if state in (State.UP, *STOPPING_STATES) else "",
                 restart_of=restart[0],
                 prepared=restart[1],
                 launch_begun=entry.kind is Kind.DOCKER or not streak,
@@ -109,35 +131,38 @@ def lives(state):
 
 def events(life, kind):
     """The events of a kind that make a difference; updates name the class and kind that is."""
-    if kind is EventKind.LEFT_BEHIND and life.spec.kind is Kind.DOCKER:
+    if kind is EventKind.EXITED_WITH_REMNANTS and life.spec.kind is Kind.DOCKER:
         return []  # no process outlives its container
-    if kind is not EventKind.UPDATE:
+    if kind is not EventKind.SPEC_CHANGED:
         return EVENTS[kind]
     entry = replace(life.pending or life.spec, fingerprint="updated")
-    return [ev.Update(replace(entry, obstacle=None)), ev.Update(replace(entry, obstacle="none"))]
+    return [
+        ev.SpecChanged(replace(entry, inoperable_reason=None)),
+        ev.SpecChanged(replace(entry, inoperable_reason="none")),
+    ]
 
 
 # --- what cannot be ------------------------------------------------------------------------
 
-AT_ITS_GOAL = (State.DOWN, State.BLOCKED, State.UP)
+AT_ITS_GOAL = (State.DOWN, State.INOPERABLE, State.UP)
 CANNOT_BE = {
     "something else than 'unseen' or 'blocked' is shown of what is out of sight": lambda life: (
-        life.in_the_dark and life.state not in (State.UNSEEN, State.BLOCKED)
+        life.is_unobserved and life.state not in (State.UNOBSERVED, State.INOPERABLE)
     ),
     "it is unseen, but its driver sees it": lambda life: (
-        life.spec.kind is Kind.DOCKER and life.state is State.UNSEEN and not life.in_the_dark
+        life.spec.kind is Kind.DOCKER and life.state is State.UNOBSERVED and not life.is_unobserved
     ),
     "an entry without a service is anything but blocked": lambda life: (
-        life.spec.foreign and life.state is not State.BLOCKED
+        life.spec.foreign and life.state is not State.INOPERABLE
     ),
     "an entry without a service has a container that is seen": lambda life: (
-        life.spec.foreign and life.state is State.BLOCKED and life.seen
+        life.spec.foreign and life.state is State.INOPERABLE and life.seen
     ),
     "it is blocked by nothing": lambda life: (
-        life.state is State.BLOCKED and life.spec.obstacle is None
+        life.state is State.INOPERABLE and life.spec.obstacle is None
     ),
     "it waits for its launch in spite of an obstacle": lambda life: (
-        life.state in (State.DOWN, State.WAITING) and life.spec.obstacle is not None
+        life.state in (State.DOWN, State.BACKOFF) and life.spec.obstacle is not None
     ),
     "somebody wants a thing of a passive one that has been reached": lambda life: (
         life.spec.passive and life.state in AT_ITS_GOAL and life.target is not Target.PASSIVE
@@ -149,20 +174,20 @@ CANNOT_BE = {
         life.state is State.DOWN and life.target is Target.UP
     ),
     "it waits to be launched, but is not wanted up": lambda life: (
-        life.state is State.WAITING and life.target is not Target.UP
+        life.state is State.BACKOFF and life.target is not Target.UP
     ),
-    "it runs on, but must end": lambda life: life.state is State.UP and life.must_end,
+    "it runs on, but must end": lambda life: life.state is State.UP and life.must_stop,
     "it is to be replaced or forgotten, and nothing stands in the way": lambda life: (
-        life.state in NOTHING_ALIVE and life.pending is not None
+        life.state in NOT_RUNNING_STATES and life.pending is not None
     ),
     "a restart is under way of what is not to run": lambda life: (
         life.restart_of is not None and (life.target is Target.DOWN or life.retiring)
     ),
     "a restart is under way of what is at rest": lambda life: (
-        life.restart_of is not None and life.state in (State.DOWN, State.BLOCKED)
+        life.restart_of is not None and life.state in (State.DOWN, State.INOPERABLE)
     ),
     "a restart waits for the end of a run, and nothing is alive": lambda life: (
-        bool(life.restart_of) and life.state is State.WAITING
+        bool(life.restart_of) and life.state is State.BACKOFF
     ),
     "a restart was done, and is still under way": lambda life: (
         life.restart_of == NO_RUN and life.state is State.UP

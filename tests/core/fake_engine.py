@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from hostmanager.core import events as ev
-from hostmanager.core.events import ExitStatus, StopStep
-from hostmanager.core.model import Found, InstanceSpec, Kind, ServiceRef, Target
-from hostmanager.core.protocols import Driver, Report
+from hostmanager.core.events import ExitStatus, StopStage
+from hostmanager.core.model import InstanceSpec, Kind, ObservedRun, ServiceRef, Target
+from hostmanager.core.protocols import Driver, ReportObservation
 from tests.core.fakes import KILLED, OBEYS, Behaviour, FakeClock, TwoOfThem, World, spec
 
 NO_ANSWER = "The Docker Engine does not answer."
@@ -45,7 +45,7 @@ class FakeUp:
 
     spec: InstanceSpec
     behaviour: Behaviour
-    report: Report
+    report: ReportObservation
     called_off: bool = False
 
 
@@ -82,12 +82,12 @@ class FakeEngine:
     told: dict[str, bool | None] = field(default_factory=dict)
     launches: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     looks: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
-    signals: dict[str, list[StopStep]] = field(default_factory=lambda: defaultdict(list))
+    signals: dict[str, list[StopStage]] = field(default_factory=lambda: defaultdict(list))
     in_flight: dict[str, FakeUp] = field(default_factory=dict)
     wrongs: list[str] = field(default_factory=list)
     host_alive: Callable[[str], bool] = lambda _: False
     pids: "itertools.count[int]" = field(default_factory=lambda: itertools.count(5000))
-    _watched: dict[str, Report] = field(default_factory=dict)
+    _watched: dict[str, ReportObservation] = field(default_factory=dict)
     _ran: set[str] = field(default_factory=set)  # told to run when they went out of sight
     _answers: bool = True
     _lost: bool = False
@@ -112,7 +112,7 @@ class FakeEngine:
 
     # --- what the core asks for -------------------------------------------------------------
 
-    def launch(self, spec: InstanceSpec, report: Report) -> None:
+    def launch(self, spec: InstanceSpec, report: ReportObservation) -> None:
         name = spec.instance_id
         self._must_be_a_service(spec, "launched")
         if name in self.in_flight:
@@ -130,7 +130,7 @@ class FakeEngine:
         elif behaviour.answers_after != float("inf"):
             self.clock.call_later(behaviour.answers_after, partial(self._up_ends, up))
 
-    def look(self, spec: InstanceSpec, report: Report) -> None:
+    def look(self, spec: InstanceSpec, report: ReportObservation) -> None:
         name = spec.instance_id
         self._must_be_a_service(spec, "looked for")
         self.looks[name].append(self.clock.mono)
@@ -141,7 +141,7 @@ class FakeEngine:
         else:
             self.clock.call_later(self.look_takes, partial(self._tell, name))
 
-    def prepare(self, spec: InstanceSpec, report: Report) -> None:
+    def prepare(self, spec: InstanceSpec, report: ReportObservation) -> None:
         name = spec.instance_id
         self._must_be_a_service(spec, "prepared")
         if not self.told.get(name):
@@ -152,7 +152,7 @@ class FakeEngine:
         else:
             self.clock.call_later(self.prepare_takes, partial(self._prepared, name, report))
 
-    def _prepared(self, name: str, report: Report) -> None:
+    def _prepared(self, name: str, report: ReportObservation) -> None:
         if not self._answers:
             report(ev.PrepareFailed("the engine does not answer"))
         elif name in self.unavailable:
@@ -160,7 +160,7 @@ class FakeEngine:
         else:
             report(ev.Prepared())
 
-    def signal(self, instance_id: str, step: StopStep) -> None:
+    def signal(self, instance_id: str, step: StopStage) -> None:
         if instance_id not in self._watched:
             self._wrong(f"{instance_id}: ended, though nobody may")
         self.signals[instance_id].append(step)
@@ -170,11 +170,11 @@ class FakeEngine:
             up.called_off = True
             self.clock.call_later(0.0, partial(self._up_ends, up))
         elif container is not None and self._answers and step not in container.behaviour.ignores:
-            if container.ending and step is StopStep.INTERRUPT:
+            if container.ending and step is StopStage.INTERRUPT:
                 return
             container.ending = True
-            later = container.behaviour.stops_after if step is StopStep.INTERRUPT else 0.0
-            status = STOPPED if step is StopStep.INTERRUPT else KILLED
+            later = container.behaviour.stops_after if step is StopStage.INTERRUPT else 0.0
+            status = STOPPED if step is StopStage.INTERRUPT else KILLED
             self.clock.call_later(later, partial(self._end, container, status, removed=True))
 
     def forget(self, instance_id: str) -> None:
@@ -188,17 +188,21 @@ class FakeEngine:
         self.told.clear()
         self._ran.clear()
 
-    def survey(self) -> Mapping[str, Found]:
+    def survey(self) -> Mapping[str, ObservedRun]:
         return {}
 
-    def adopt(self, spec: InstanceSpec, found: Found, report: Report) -> None:
+    def adopt(self, spec: InstanceSpec, found: ObservedRun, report: ReportObservation) -> None:
         self._wrong(f"{spec.instance_id}: containers are looked for, not adopted")
 
     def close(self) -> None:
         self._watched.clear()
 
     def _must_be_a_service(self, spec: InstanceSpec, what: str) -> None:
-        if spec.kind is not Kind.DOCKER or spec.service is None or spec.obstacle is not None:
+        if (
+            spec.kind is not Kind.DOCKER
+            or spec.service is None
+            or spec.inoperable_reason is not None
+        ):
             self._wrong(f"{spec.instance_id}: {what}, but is no service: {spec}")
 
     def _wrong(self, text: str) -> None:
@@ -280,22 +284,22 @@ class FakeEngine:
         ran = name in self._ran
         self._ran.discard(name)
         if container is not None and before is not True:
-            found = Found(
+            found = ObservedRun(
                 *(container.pid, container.since, container.fingerprint), run=container.run
             )
             report(ev.Launched(container.pid, found))
         elif container is None and before is True:
-            report(ev.Ended(status or self.remains.get(name, ExitStatus())))
+            report(ev.Exited(status or self.remains.get(name, ExitStatus())))
         elif container is None and before is None and ran and name in self.remains:
-            report(ev.Ended(self.remains[name]))
+            report(ev.Exited(self.remains[name]))
         elif container is None and before is not False:
-            report(ev.Gone())
+            report(ev.RemnantsGone())
 
-    def _lose(self, name: str, report: Report) -> None:
+    def _lose(self, name: str, report: ReportObservation) -> None:
         if self.told.get(name):
             self._ran.add(name)
         self.told[name] = None
-        report(ev.LostSight(NO_ANSWER))
+        report(ev.ObservationLost(NO_ANSWER))
 
     # --- what others do -----------------------------------------------------------------------
 
@@ -318,7 +322,7 @@ class FakeEngine:
     def remark(self, name: str, text: str | None, outdated: bool = False) -> None:
         """Something is to be known of it: it is paused, say."""
         if self.told.get(name):
-            self._watched[name](ev.Condition(text, outdated))
+            self._watched[name](ev.StatusChanged(text, outdated))
 
     def freeze(self) -> None:
         """Answer nothing from now on; nobody has noticed yet."""

@@ -14,11 +14,11 @@ from functools import partial
 from random import Random
 
 from hostmanager.core import events as ev
-from hostmanager.core.events import ExitStatus, Moment, StopStep
-from hostmanager.core.model import Found, InstanceSpec, Kind
+from hostmanager.core.events import ExitStatus, StopStage, Timestamp
+from hostmanager.core.model import InstanceSpec, Kind, ObservedRun
 from hostmanager.core.policy import Policy
-from hostmanager.core.protocols import Driver, Report
-from hostmanager.core.record import Life
+from hostmanager.core.protocols import Driver, ReportObservation
+from hostmanager.core.record import InstanceRecord
 from hostmanager.core.supervisor import Supervisor
 
 KILLED = ExitStatus(signal=9)
@@ -54,8 +54,8 @@ class FakeClock:
         self._timers: list[tuple[float, int, FakeTimer]] = []
         self._order = itertools.count()
 
-    def now(self) -> Moment:
-        return Moment(self.mono, self.wall)
+    def now(self) -> Timestamp:
+        return Timestamp(self.mono, self.wall)
 
     def call_at(self, mono: float, callback: Callable[[], None]) -> FakeTimer:
         timer = FakeTimer(callback)
@@ -109,18 +109,18 @@ class Behaviour:
     answers_after: float | None = 0.0
     ends_after: float | None = None
     code: int = 1
-    ignores: frozenset[StopStep] = frozenset()
+    ignores: frozenset[StopStage] = frozenset()
     stops_after: float = 0.0
     leaves: int = 0
-    remnants_ignore: frozenset[StopStep] = frozenset()
+    remnants_ignore: frozenset[StopStage] = frozenset()
     cpu: float | None = 0.0
     gets_its_turn: bool = True
 
 
 OBEYS = Behaviour()
-IGNORES_SIGINT = Behaviour(ignores=frozenset({StopStep.INTERRUPT}))
-IGNORES_SIGTERM = Behaviour(ignores=frozenset({StopStep.INTERRUPT, StopStep.TERMINATE}))
-UNKILLABLE = Behaviour(ignores=frozenset(StopStep))
+IGNORES_SIGINT = Behaviour(ignores=frozenset({StopStage.INTERRUPT}))
+IGNORES_SIGTERM = Behaviour(ignores=frozenset({StopStage.INTERRUPT, StopStage.TERMINATE}))
+UNKILLABLE = Behaviour(ignores=frozenset(StopStage))
 CRASHES = Behaviour(ends_after=0.0)
 LEAVES_SOME = Behaviour(ends_after=5.0, leaves=2)
 NO_PROGRAM = Behaviour(fails_at="program")
@@ -133,7 +133,7 @@ class FakeProcess:
 
     instance_id: str
     behaviour: Behaviour
-    report: Report
+    report: ReportObservation
     pid: int
     alive: bool = True
     remnants: int = 0
@@ -165,10 +165,10 @@ class FakeDriver:
     choose: Callable[[str], Behaviour] | None = None
     launches: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     specs: dict[str, list[InstanceSpec]] = field(default_factory=lambda: defaultdict(list))
-    signals: dict[str, list[StopStep]] = field(default_factory=lambda: defaultdict(list))
+    signals: dict[str, list[StopStage]] = field(default_factory=lambda: defaultdict(list))
     in_flight: set[str] = field(default_factory=set)
     processes: dict[str, FakeProcess] = field(default_factory=dict)
-    reports: dict[str, list[Report]] = field(default_factory=lambda: defaultdict(list))
+    reports: dict[str, list[ReportObservation]] = field(default_factory=lambda: defaultdict(list))
     pids: "itertools.count[int]" = field(default_factory=lambda: itertools.count(100))
     wrongs: list[str] = field(default_factory=list)
     beside: Callable[[str], bool] = lambda _: False
@@ -177,12 +177,12 @@ class FakeDriver:
         """Whether a process of it, or anything that one left behind, is alive."""
         return instance_id in self.processes
 
-    def launch(self, spec: InstanceSpec, report: Report) -> None:
+    def launch(self, spec: InstanceSpec, report: ReportObservation) -> None:
         name = spec.instance_id
         if name in self.processes or name in self.in_flight or self.beside(name):
             self._wrong(f"{name} launched at {self.clock.mono} beside another")
-        if spec.obstacle is not None:
-            self._wrong(f"{name} launched in spite of: {spec.obstacle}")
+        if spec.inoperable_reason is not None:
+            self._wrong(f"{name} launched in spite of: {spec.inoperable_reason}")
         if spec.kind is not Kind.HOST:
             self._wrong(f"{name} launched, but is a service")
         behaviour = self._behaviour(name)
@@ -191,7 +191,7 @@ class FakeDriver:
         self.reports[name].append(report)
         self.in_flight.add(name)
         if behaviour.gets_its_turn and behaviour.answers_after is not None:
-            report(ev.Condition(launching=True))
+            report(ev.StatusChanged(launching=True))
         answer = partial(self._answer, name, behaviour, report)
         if behaviour.answers_after is None:
             answer()
@@ -207,7 +207,7 @@ class FakeDriver:
             return self.plan[name].pop(0)
         return self.choose(name) if self.choose else self.habit[name]
 
-    def _answer(self, name: str, behaviour: Behaviour, report: Report) -> None:
+    def _answer(self, name: str, behaviour: Behaviour, report: ReportObservation) -> None:
         if self.reports[name][-1:] != [report] or name not in self.in_flight:
             return  # its manager was killed first
         self.in_flight.discard(name)
@@ -228,31 +228,31 @@ class FakeDriver:
         for process in self.processes.values():
             process.report = lambda _: None
 
-    def survey(self) -> Mapping[str, Found]:
+    def discover(self) -> Mapping[str, ObservedRun]:
         return {
-            name: Found(p.pid if p.alive else None, p.since, "", run=p.run if p.alive else "")
+            name: ObservedRun(p.pid if p.alive else None, p.since, "", run=p.run if p.alive else "")
             for name, p in self.processes.items()
         }
 
-    def adopt(self, spec: InstanceSpec, found: Found, report: Report) -> None:
+    def adopt(self, spec: InstanceSpec, found: ObservedRun, report: ReportObservation) -> None:
         process = self.processes[spec.instance_id]
         process.report = report
         if process.alive:
             report(ev.Launched(process.pid, found))
         else:
-            report(ev.LeftBehind(ExitStatus(), ("a child",)))
+            report(ev.ExitedWithRemnants(ExitStatus(), ("a child",)))
 
-    def prepare(self, spec: InstanceSpec, report: Report) -> None:
+    def prepare(self, spec: InstanceSpec, report: ReportObservation) -> None:
         self._wrong(f"{spec.instance_id} prepared, but a process needs nothing")
 
-    def look(self, spec: InstanceSpec, report: Report) -> None:
+    def observe(self, spec: InstanceSpec, report: ReportObservation) -> None:
         self._wrong(f"{spec.instance_id} looked for, but a process of ours is always known")
 
-    def forget(self, instance_id: str) -> None:
+    def release(self, instance_id: str) -> None:
         if self.alive(instance_id):
             self._wrong(f"{instance_id} forgotten while something is alive")
 
-    def signal(self, instance_id: str, step: StopStep) -> None:
+    def signal(self, instance_id: str, step: StopStage) -> None:
         self.signals[instance_id].append(step)
         process = self.processes.get(instance_id)
         if process is None:
@@ -260,9 +260,9 @@ class FakeDriver:
         if process.alive and not process.ending and step not in process.behaviour.ignores:
             process.ending = True
             status = {1: ExitStatus(code=0), 2: TERMED, 3: KILLED}[step]
-            later = 0.0 if step is StopStep.KILL else process.behaviour.stops_after
+            later = 0.0 if step is StopStage.KILL else process.behaviour.stops_after
             self.clock.call_later(later, partial(self._end, process, status))
-        elif process.alive and step is StopStep.KILL and step not in process.behaviour.ignores:
+        elif process.alive and step is StopStage.KILL and step not in process.behaviour.ignores:
             self.clock.call_later(0.0, partial(self._end, process, KILLED))
         if not process.alive and step not in process.behaviour.remnants_ignore:
             self.clock.call_later(0.0, partial(self._remnants_gone, process))
@@ -273,16 +273,16 @@ class FakeDriver:
         process.alive = False
         if process.remnants:
             who = tuple(f"pid {process.pid}{n}: child" for n in range(process.remnants))
-            process.report(ev.LeftBehind(status, who, process.behaviour.cpu))
+            process.report(ev.ExitedWithRemnants(status, who, process.behaviour.cpu))
         else:
             del self.processes[process.instance_id]
-            process.report(ev.Ended(status, process.behaviour.cpu))
-        process.report(ev.Output((f"last words of {process.pid}",)))
+            process.report(ev.Exited(status, process.behaviour.cpu))
+        process.report(ev.LastOutput((f"last words of {process.pid}",)))
 
     def _remnants_gone(self, process: FakeProcess) -> None:
         if self.processes.get(process.instance_id) is process:
             del self.processes[process.instance_id]
-            process.report(ev.Gone())
+            process.report(ev.RemnantsGone())
 
     def let_die(self, instance_id: str, status: ExitStatus = KILLED) -> None:
         """End it from outside, whatever it ignores (the kernel's out-of-memory killer, say)."""
@@ -306,7 +306,7 @@ class World:
     def __init__(self, policy: Policy | None = None, seed: int = 1, early: float = 0.0) -> None:
         self.clock = FakeClock(early=early)
         self.driver = FakeDriver(self.clock)
-        self.notes: list[tuple[str, ev.Note]] = []
+        self.notes: list[tuple[str, ev.OperatorMessage]] = []
         self.policy, self.random = policy or Policy(), Random(seed)
         self.all_drivers = self.drivers()
         self.start_manager()
@@ -330,7 +330,7 @@ class World:
         """What should never have been asked of a driver."""
         return self.driver.wrongs
 
-    def life(self, instance_id: str = "a") -> Life:
+    def life(self, instance_id: str = "a") -> InstanceRecord:
         return self.snapshot[instance_id]
 
     def said(self, instance_id: str = "a") -> list[str]:

@@ -17,7 +17,7 @@ def start(world: MixedWorld, *specs: InstanceSpec, behaviour: Behaviour | None =
 
 def ask(world: MixedWorld, *pairs: tuple[str, Target]) -> None:
     """Make requests, in this order."""
-    world.supervisor.carry_out([Request(name, target) for name, target in pairs])
+    world.supervisor.apply_requests([Request(name, target) for name, target in pairs])
 
 
 def shown(world: MixedWorld, instance_id: str = "a") -> tuple[str, str]:

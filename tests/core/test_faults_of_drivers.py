@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from hostmanager.core import events as ev
-from hostmanager.core.model import Found, Kind, Target
+from hostmanager.core.model import Kind, ObservedRun, Target
 from hostmanager.core.record import State
 from hostmanager.core.requests import Request
 from tests.core.fake_engine import MixedWorld, passive, service
@@ -72,10 +72,10 @@ class FaultyWorld(MixedWorld):
         self.faults = faults
         super().__init__(**more)
         self.driver.adopt = self._adopt  # type: ignore[attr-defined]
-        around = self.supervisor._around
-        object.__setattr__(around, "note", faults.around("note", around.note))
+        around = self.supervisor._deps
+        object.__setattr__(around, "note", faults.around("note", around.message))
         self.heard: dict[str, Any] = {}
-        self.snapshot.listen(faults.around("listener", self._hear))
+        self.snapshot.subscribe(faults.around("listener", self._hear))
         call_at = faults.around("clock call_at", self.clock.call_at)
         now = faults.around("clock now", self.clock.now)
         object.__setattr__(around, "clock", SimpleNamespace(call_at=call_at, now=now))
@@ -88,7 +88,7 @@ class FaultyWorld(MixedWorld):
         drivers = super().drivers()
         return {kind: Faulty(driver, self.faults, kind) for kind, driver in drivers.items()}
 
-    def _adopt(self, what: Any, found: Found, report: Any) -> None:
+    def _adopt(self, what: Any, found: ObservedRun, report: Any) -> None:
         name = what.instance_id
         if name not in self.driver.processes:
             process = FakeProcess(name, Behaviour(), report, found.pid or 0)
@@ -112,15 +112,15 @@ def a_day(world: FaultyWorld) -> dict[str, Any]:
     later(lambda: supervisor.add(spec("stubborn")))
     later(lambda: supervisor.add(spec("messy")))
     later(lambda: supervisor.add(passive("p")))
-    later(lambda: supervisor.add(spec("adopted"), found=Found(77, clock.wall, "")))
-    later(lambda: supervisor.adopt_unlisted("unlisted", Found(78, clock.wall, "")))
+    later(lambda: supervisor.add(spec("adopted"), found=ObservedRun(77, clock.wall, "")))
+    later(lambda: supervisor.adopt_unlisted("unlisted", ObservedRun(78, clock.wall, "")))
     later(lambda: world.driver.let_die("h"))
     later(lambda: world.engine.others_end("s"))
     later(lambda: world.engine.others_start("p"))
     later(world.engine.lose_sight)
     later(world.engine.come_back)
-    later(lambda: supervisor.carry_out([Request("all", Target.DOWN)]))
-    later(lambda: supervisor.carry_out([Request("all", Target.UP)]))
+    later(lambda: supervisor.apply_requests([Request("all", Target.DOWN)]))
+    later(lambda: supervisor.apply_requests([Request("all", Target.UP)]))
     later(lambda: supervisor.replace(service("h")))  # a process becomes a service
     later(lambda: supervisor.replace(spec("s")))  # and a service a process
     later(lambda: supervisor.retire("stubborn"))
@@ -128,11 +128,11 @@ def a_day(world: FaultyWorld) -> dict[str, Any]:
     later(lambda: supervisor.add(spec("stubborn")))
     later(lambda: supervisor.retire("messy"))
     later(supervisor.stop_all)
-    later(lambda: supervisor.carry_out([Request("h", Target.UP), Request("s", Target.UP)]))
+    later(lambda: supervisor.apply_requests([Request("h", Target.UP), Request("s", Target.UP)]))
     at_rest = []
-    supervisor.when_at_rest(lambda: at_rest.append(True))
+    supervisor.when_idle(lambda: at_rest.append(True))
     later(supervisor.stop_all)
-    later(lambda: supervisor.carry_out([Request("s", Target.UP)]))
+    later(lambda: supervisor.apply_requests([Request("s", Target.UP)]))
     return {
         "states": {i: life.state for i, life in world.snapshot.items()},
         "alive": sorted(world.driver.processes) + sorted(world.engine.containers),
@@ -197,7 +197,7 @@ def test_an_instance_that_is_gone_is_gone_though_its_driver_cannot_let_go(world:
         tries.append(instance_id)
         raise OSError("no")
 
-    world.driver.forget = forget
+    world.driver.release = forget
     world.supervisor.add(spec())
     world.clock.advance(1)
     world.supervisor.retire("a")
@@ -219,8 +219,8 @@ def test_a_fault_that_stays_is_not_logged_again_and_again(world: World, caplog):
     mixed.engine.look = look
     mixed.supervisor.add(service())
     mixed.clock.advance(3600)
-    assert mixed.life().state is State.UNSEEN
-    assert "OSError: no" in str(mixed.life().trouble)
+    assert mixed.life().state is State.UNOBSERVED
+    assert "OSError: no" in str(mixed.life().error)
     assert len(caplog.records) < 15
 
 
@@ -230,7 +230,7 @@ def test_what_cannot_be_handled_is_handled_later(world: World, monkeypatch):
     step, left = lifecycle.step, [3]
 
     def failing(life, event, *more, **named):
-        if isinstance(event, ev.Ended) and left[0]:
+        if isinstance(event, ev.Exited) and left[0]:
             left[0] -= 1
             raise MemoryError
         return step(life, event, *more, **named)

@@ -20,7 +20,7 @@ from tests.core.fakes import (
 
 
 def keeper_of(world, instance_id="a"):
-    return world.supervisor._keepers[instance_id]
+    return world.supervisor._controllers[instance_id]
 
 
 def test_a_driver_may_answer_from_within_the_call(world):
@@ -35,7 +35,7 @@ def test_a_driver_may_fail_from_within_the_call(world):
     sync_failure = Behaviour(fails_at="program", answers_after=None)
     world.driver.plan["a"] = [sync_failure, sync_failure]
     world.supervisor.add(spec())
-    assert world.life().state is State.WAITING
+    assert world.life().state is State.BACKOFF
     assert world.life().streak == 2
     assert len(world.driver.launches["a"]) == 2
 
@@ -59,7 +59,7 @@ def test_a_report_of_an_earlier_run_changes_nothing(world, caplog):
     world.clock.advance(1)
     before = world.life()
     first_report = world.driver.reports["a"][0]
-    first_report(ev.Ended(ExitStatus(code=3)))
+    first_report(ev.Exited(ExitStatus(code=3)))
     assert world.life() is before
     assert "stale report" in caplog.text
 
@@ -70,10 +70,10 @@ def test_output_that_was_read_late_is_not_taken_for_that_of_a_later_run(world):
     world.driver.let_die("a")
     world.clock.advance(1)
     first = world.driver.reports["a"][0]
-    first(ev.Output(("late words of the first",)))
+    first(ev.LastOutput(("late words of the first",)))
     assert world.life().last_output == ("late words of the first",)  # last_exit is the first's
     world.driver.let_die("a")
-    first(ev.Output(("later words of the first",)))
+    first(ev.LastOutput(("later words of the first",)))
     assert world.life().last_output == ("last words of 101",)
 
 
@@ -84,7 +84,7 @@ def test_a_late_report_does_not_bring_back_what_was_forgotten(world):
     world.supervisor.retire("a")
     world.clock.advance(1)
     assert "a" not in world.snapshot
-    keeper.post(ev.WantUp())
+    keeper.post(ev.StartRequested())
     world.driver.reports["a"][0](ev.Launched(1))
     world.clock.advance(100)
     assert "a" not in world.snapshot
@@ -103,7 +103,7 @@ def test_a_timer_follows_the_deadline_of_the_state(world):
 
 
 def test_a_timer_of_an_earlier_state_does_not_count(world):
-    world.driver.plan["a"] = [Behaviour(stops_after=1e9, ignores=frozenset({ev.StopStep(2)}))]
+    world.driver.plan["a"] = [Behaviour(stops_after=1e9, ignores=frozenset({ev.StopStage(2)}))]
     world.supervisor.add(spec())
     world.clock.advance(1)
     world.supervisor.stop_all()
@@ -118,7 +118,7 @@ def test_a_clock_that_rings_early_does_not_leave_an_instance_waiting_for_ever():
     world.driver.plan["a"] = [CRASHES, CRASHES]
     world.supervisor.add(spec())
     world.clock.advance(0.1)
-    assert world.life().state is State.WAITING
+    assert world.life().state is State.BACKOFF
     world.clock.advance(2)
     assert world.life().state is State.UP
 
@@ -140,9 +140,9 @@ def test_the_wall_clock_may_jump_without_anything_coming_of_it(world):
     world.clock.advance(0.1)
     world.clock.jump(-86400.0)
     world.clock.advance(0.5)
-    assert world.life().state is State.WAITING
+    assert world.life().state is State.BACKOFF
     world.clock.jump(10 * 86400.0)
-    assert world.life().state is State.WAITING
+    assert world.life().state is State.BACKOFF
     world.clock.advance(1.0)
     assert world.life().state is State.UP
 
@@ -189,7 +189,7 @@ def test_events_are_handled_one_after_another_and_none_is_lost(world):
     def more(name, life):
         states.append(life.state)
         if len(states) == 1:
-            for event in (ev.WantDown(), ev.WantUp(), ev.WantDown()):
+            for event in (ev.StopRequested(), ev.StartRequested(), ev.StopRequested()):
                 keeper.post(event)
 
     world.snapshot.listen(more)
@@ -200,7 +200,7 @@ def test_events_are_handled_one_after_another_and_none_is_lost(world):
 
 def test_remnants_keep_the_next_launch_waiting(world):
     world.driver.plan["a"] = [
-        replace(LEAVES_SOME, remnants_ignore=frozenset({ev.StopStep.TERMINATE}))
+        replace(LEAVES_SOME, remnants_ignore=frozenset({ev.StopStage.TERMINATE}))
     ]
     world.supervisor.add(spec())
     world.clock.advance(6)
@@ -229,7 +229,7 @@ def test_a_launch_that_waits_for_its_turn_is_no_reason_for_a_message(world):
     assert world.life().trouble == WAITS_FOR_ITS_TURN
     assert world.life().stuck  # nobody who stops the manager has to wait for it
     report = world.driver.reports["a"][-1]
-    report(ev.Condition(launching=True))
+    report(ev.StatusChanged(launching=True))
     assert (world.life().stuck, world.life().trouble) == (False, None)
     world.clock.advance(9.9)
     assert world.said() == []
@@ -263,7 +263,7 @@ def test_an_odd_event_is_for_the_log_not_for_people(world, caplog):
     world.supervisor.add(spec())
     world.clock.advance(1)
     said = list(world.notes)
-    keeper_of(world).post(ev.Gone())
+    keeper_of(world).post(ev.RemnantsGone())
     assert "unexpected event 'remnants gone' in 'up'" in caplog.text
     assert world.notes == said
 
@@ -273,7 +273,7 @@ def test_a_note_that_nobody_can_take_keeps_no_instance_from_its_launch(world, ca
         raise RuntimeError("no session")
 
     keeper_around = world.supervisor._around
-    world.supervisor._around = replace(keeper_around, note=faulty)
+    world.supervisor._around = replace(keeper_around, message=faulty)
     world.driver.plan["a"] = [CRASHES, Behaviour()]
     world.supervisor.add(spec("a"))
     world.clock.advance(30)

@@ -70,9 +70,9 @@ def test_a_pull_for_a_service_that_is_replaced_by_an_agent_is_called_off(world):
 def test_services_that_are_forsaken_are_left_as_they_are_and_agents_end(world):
     start(world, service("a"), service("b", initial_target=DOWN), spec("c"))
     called = []
-    world.supervisor.forsake([Kind.DOCKER])
+    world.supervisor.abandon([Kind.DOCKER])
     world.supervisor.stop_all()
-    world.supervisor.when_at_rest(lambda: called.append(True))
+    world.supervisor.when_idle(lambda: called.append(True))
     world.clock.advance(1)
     assert called == [True]
     assert world.engine.alive("a")
@@ -88,10 +88,10 @@ def test_who_waits_for_rest_hears_of_it_when_what_was_left_is_forsaken(world):
     start(world, service(), behaviour=UNKILLABLE)
     called = []
     world.supervisor.stop_all()
-    world.supervisor.when_at_rest(lambda: called.append(True))
+    world.supervisor.when_idle(lambda: called.append(True))
     world.clock.advance(1)
     assert called == []
-    world.supervisor.forsake([Kind.DOCKER])
+    world.supervisor.abandon([Kind.DOCKER])
     assert called == [True]
 
 
@@ -100,7 +100,7 @@ def test_a_service_that_was_to_take_the_place_of_an_agent_is_left_as_it_is_if_fo
     world.engine.others_start("a")
     start(world, spec())
     world.supervisor.replace(service())
-    world.supervisor.forsake([Kind.DOCKER])
+    world.supervisor.abandon([Kind.DOCKER])
     world.supervisor.stop_all()
     world.clock.advance(10)
     assert not world.driver.alive("a")
@@ -112,7 +112,7 @@ def test_stop_ends_services_and_agents_alike(world):
     start(world, service("a"), spec("b"), behaviour=STOPS_SLOWLY)
     called = []
     world.supervisor.stop_all()
-    world.supervisor.when_at_rest(lambda: called.append(world.snapshot.hopeless))
+    world.supervisor.when_idle(lambda: called.append(world.snapshot.unkillable_ids))
     world.clock.advance(5)
     assert called == [()]
     assert not world.engine.alive("a")

@@ -12,21 +12,21 @@ import pytest
 
 from hostmanager.core import events as ev
 from hostmanager.core import record as life_module
-from hostmanager.core.events import EventKind, StopStep
+from hostmanager.core.events import EventKind, StopStage
 from hostmanager.core.messages import ENGINE_GRACE, STOP_MARGIN
 from hostmanager.core.model import Kind, Target
-from hostmanager.core.record import NO_RUN, NOTHING_ALIVE, State
+from hostmanager.core.record import NO_RUN, NOT_RUNNING_STATES, State
 from hostmanager.core.transitions import (
-    LAUNCH_PATIENCE,
-    LOOK_PATIENCE,
+    LAUNCH_TIMEOUT,
+    OBSERVE_TIMEOUT,
     TABLE,
     WAITS_FOR_ITS_TURN,
     step,
 )
 from tests.core.combinations import NOW, POLICY, events, lives, wrong_with
 
-SIGTERM, SIGKILL = ev.Signal(StopStep.TERMINATE), ev.Signal(StopStep.KILL)
-SIGINT = ev.Signal(StopStep.INTERRUPT)
+SIGTERM, SIGKILL = ev.Signal(StopStage.TERMINATE), ev.Signal(StopStage.KILL)
+SIGINT = ev.Signal(StopStage.INTERRUPT)
 INTENTS = ("WANT_UP", "WANT_DOWN", "UPDATE", "REPLACE", "RETIRE", "HURRY", "RESTART_REQUESTED")
 OBSERVATIONS = (
     *("LAUNCHED", "LAUNCH_FAILED", "ENDED", "LEFT_BEHIND", "GONE", "OUTPUT", "CONDITION"),
@@ -85,12 +85,14 @@ def outcomes(state, kind):
     for life in lives(state):
         for event in events(life, kind):
             after, effects = step(life, event, NOW, 0.5, POLICY)
-            known = life_module.absorb(life, life_module.Context(event, NOW, 0.5, POLICY))
+            known = life_module.apply_event(
+                life, life_module.TransitionInput(event, NOW, 0.5, POLICY)
+            )
             yield life, known, after, without_words(effects)
 
 
 def without_words(effects):
-    return tuple(e for e in effects if not isinstance(e, ev.Note))
+    return tuple(e for e in effects if not isinstance(e, ev.OperatorMessage))
 
 
 def test_the_table_is_total_and_every_cell_is_as_it_was_meant():
@@ -104,7 +106,7 @@ def test_every_cell_does_what_its_move_promises(state, kind):
     for life, known, after, effects in outcomes(state, kind):
         promise(life, known, after, effects)
         holds_always(after, effects)
-        if not wrong_with(life) and ev.Forget() not in effects:
+        if not wrong_with(life) and ev.Remove() not in effects:
             assert not wrong_with(after), (life, after)
 
 
@@ -122,17 +124,17 @@ def holds_always(after, effects):
         assert after.spec.obstacle is None
         assert after.target is Target.UP
         assert not after.retiring
-        assert not after.in_the_dark
-    for look in (e for e in effects if isinstance(e, ev.Look)):
+        assert not after.is_unobserved
+    for look in (e for e in effects if isinstance(e, ev.Observe)):
         assert look.spec == after.spec
         assert after.spec.kind is Kind.DOCKER
         assert after.spec.obstacle is None
-        assert after.state is State.UNSEEN
-    if after.state in NOTHING_ALIVE:
+        assert after.state is State.UNOBSERVED
+    if after.state in NOT_RUNNING_STATES:
         assert after.pid is None
-    if after.state in (State.WAITING, State.STOPPING, State.TERMINATING, State.KILLING):
+    if after.state in (State.BACKOFF, State.STOPPING, State.TERMINATING, State.KILLING):
         assert after.deadline is not None  # it can be left by time alone
-    if ev.Forget() in effects:
+    if ev.Remove() in effects:
         assert after.retiring
 
 
@@ -147,7 +149,7 @@ def test_there_are_lives_that_can_be_in_every_state(state):
 def odd(life, known, after, effects):
     assert after is life  # odd changes nothing
     assert len(effects) == 1
-    assert isinstance(effects[0], ev.Oddity)
+    assert isinstance(effects[0], ev.LogUnexpected)
 
 
 def stay(life, known, after, effects):
@@ -161,36 +163,36 @@ def settle(life, known, after, effects):
     not_before = 0.0 if known.pending else known.not_before
     seen = known.seen and known.pending is None
     if known.retiring:
-        expected = (State.DOWN, (ev.Forget(),))
+        expected = (State.DOWN, (ev.Remove(),))
     elif due.obstacle is not None:
-        let_go = due.foreign and life.state is not State.BLOCKED
-        expected = (State.BLOCKED, (ev.LetGo(),) if let_go else ())
+        let_go = due.foreign and life.state is not State.INOPERABLE
+        expected = (State.INOPERABLE, (ev.Unobserve(),) if let_go else ())
     elif due.kind is Kind.DOCKER and not seen:
-        expected = (State.UNSEEN, (ev.Look(due),))
-        assert after.deadline == NOW.mono + LOOK_PATIENCE
+        expected = (State.UNOBSERVED, (ev.Observe(due),))
+        assert after.deadline == NOW.monotonic + OBSERVE_TIMEOUT
     elif known.target is not Target.UP and not restarted_passive(due, known):
         # A service that failed leaves a dead container, which goes with the wish to have it up.
-        dead = life.state is State.WAITING and due.kind is Kind.DOCKER
+        dead = life.state is State.BACKOFF and due.kind is Kind.DOCKER
         expected = (State.DOWN, (SIGINT,) if dead else ())
-    elif not_before > NOW.mono:
-        expected = (State.WAITING, ())
+    elif not_before > NOW.monotonic:
+        expected = (State.BACKOFF, ())
         assert after.deadline == not_before
     else:
         expected = (State.STARTING, (ev.Launch(due),))
-        assert after.launched_as == due.fingerprint
+        assert after.running_fingerprint == due.fingerprint
         assert after.launched == NOW
         assert not after.called_off
     assert (after.state, effects) == expected
     if not known.retiring:
         assert (after.spec, after.pending) == (due, None)
-        goal = due.passive and after.state in (State.DOWN, State.BLOCKED)
-        again = restarted_passive(due, known) and after.state in (State.WAITING, State.STARTING)
+        goal = due.passive and after.state in (State.DOWN, State.INOPERABLE)
+        again = restarted_passive(due, known) and after.state in (State.BACKOFF, State.STARTING)
         wish = Target.UP if again else known.target
         assert after.target is (Target.PASSIVE if goal else wish)
         under_way = known.restart_of is not None and known.pending is None
-        if after.state in (State.WAITING, State.STARTING):
+        if after.state in (State.BACKOFF, State.STARTING):
             assert after.restart_of == (NO_RUN if under_way else None)
-        elif after.state in (State.DOWN, State.BLOCKED):
+        elif after.state in (State.DOWN, State.INOPERABLE):
             assert after.restart_of is None
     if known.pending and not known.retiring:
         assert (after.streak, after.exits, after.last_exit) == (0, (), None)
@@ -204,20 +206,22 @@ def restarted_passive(due, known):
 
 
 def sooner(life, known, after, effects):
-    soonest = known.launched.mono + POLICY.restart.impatience if known.launched else 0.0
-    wait_until = min(known.not_before, max(NOW.mono, soonest))
-    settle(life, replace(known, not_before=wait_until), after, effects)
+    soonest = known.launched.mono + POLICY.restart.min_request_interval if known.launched else 0.0
+    wait_until = min(known.not_before, max(NOW.monotonic, soonest))
+    settle(life, replace(known, next_start_at=wait_until), after, effects)
 
 
 def pause_over(life, known, after, effects):
-    assert after.state is not State.WAITING or after.not_before >= known.not_before
-    settle(life, replace(known, not_before=max(known.not_before, after.not_before)), after, effects)
+    assert after.state is not State.BACKOFF or after.not_before >= known.not_before
+    settle(
+        life, replace(known, next_start_at=max(known.not_before, after.not_before)), after, effects
+    )
 
 
 def run_or_end(life, known, after, effects):
     if known.spec.foreign or (known.spec.passive and known.pending):
         settle(life, known, after, effects)
-    elif not known.must_end:
+    elif not known.must_stop:
         waits = bool(known.restart_of) and known.pending is None
         prepare = (ev.Prepare(known.spec),) if waits else ()
         assert (after.state, after.deadline, effects) == (State.UP, None, prepare)
@@ -226,7 +230,7 @@ def run_or_end(life, known, after, effects):
         assert (after.state, effects) == (State.STOPPING, (SIGINT,))
         grace = (life.spec.stop_grace or ENGINE_GRACE) + STOP_MARGIN
         patience = grace if life.spec.kind is Kind.DOCKER else POLICY.stop.interrupt
-        assert after.deadline == NOW.mono + patience
+        assert after.deadline == NOW.monotonic + patience
 
 
 def revise(life, known, after, effects):
@@ -237,9 +241,9 @@ def revise(life, known, after, effects):
 
 
 def call_off(life, known, after, effects):
-    if known.must_end and known.spec.kind is Kind.DOCKER and not life.called_off:
+    if known.must_stop and known.spec.kind is Kind.DOCKER and not life.called_off:
         assert (after.state, effects) == (State.STARTING, (SIGINT,))
-        assert after.deadline == NOW.mono + LAUNCH_PATIENCE
+        assert after.deadline == NOW.monotonic + LAUNCH_TIMEOUT
         assert after.called_off
         assert not after.stuck  # it will not take long now
     else:
@@ -247,21 +251,21 @@ def call_off(life, known, after, effects):
 
 
 def lose(life, known, after, effects):
-    assert (after.state, after.deadline, effects) == (State.UNSEEN, None, ())
+    assert (after.state, after.deadline, effects) == (State.UNOBSERVED, None, ())
     assert after.stuck  # nobody waits for it
     assert after.trouble == "No answer."
     assert not after.seen
 
 
 def look_in_vain(life, known, after, effects):
-    assert (after.state, after.deadline, effects) == (State.UNSEEN, None, ())
+    assert (after.state, after.deadline, effects) == (State.UNOBSERVED, None, ())
     assert after.stuck
     assert after.trouble == life.trouble
 
 
 def terminate(life, known, after, effects):
     assert (after.state, effects) == (State.TERMINATING, (SIGTERM,))
-    assert after.deadline == NOW.mono + POLICY.stop.terminate
+    assert after.deadline == NOW.monotonic + POLICY.stop.terminate
     docker = life.spec.kind is Kind.DOCKER
     assert ("its container is killed" if docker else "SIGTERM to its process group") in (
         after.trouble
@@ -270,27 +274,27 @@ def terminate(life, known, after, effects):
 
 def clear(life, known, after, effects):
     assert (after.state, effects) == (State.TERMINATING, (SIGTERM,))
-    assert after.deadline == NOW.mono + POLICY.stop.terminate
+    assert after.deadline == NOW.monotonic + POLICY.stop.terminate
     assert "left processes behind (pid 78: child)" in after.trouble
     assert not after.stuck
 
 
 def kill(life, known, after, effects):
     assert (after.state, effects) == (State.KILLING, (SIGKILL,))
-    assert after.deadline == NOW.mono + POLICY.stop.kill
+    assert after.deadline == NOW.monotonic + POLICY.stop.kill
     assert ("killed again" if life.spec.kind is Kind.DOCKER else "SIGKILL") in after.trouble
 
 
 def kill_rest(life, known, after, effects):
     assert (after.state, effects) == (State.KILLING, (SIGKILL,))
-    assert after.deadline == NOW.mono + POLICY.stop.kill
+    assert after.deadline == NOW.monotonic + POLICY.stop.kill
     assert "left processes behind (pid 78: child)" in after.trouble
     assert not after.stuck
 
 
 def kill_again(life, known, after, effects):
     assert (after.state, effects) == (State.KILLING, (SIGKILL,))
-    assert after.deadline == NOW.mono + POLICY.stop.kill
+    assert after.deadline == NOW.monotonic + POLICY.stop.kill
     assert after.stuck
     assert "does not end although" in after.trouble
 
@@ -298,7 +302,7 @@ def kill_again(life, known, after, effects):
 def begin_launch(life, known, after, effects):
     assert (after.state, effects) == (State.STARTING, ())
     if after.deadline != life.deadline:
-        assert after.deadline == NOW.mono + LAUNCH_PATIENCE
+        assert after.deadline == NOW.monotonic + LAUNCH_TIMEOUT
         assert (after.launch_begun, after.stuck, after.trouble) == (True, False, None)
 
 

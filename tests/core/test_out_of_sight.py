@@ -19,10 +19,10 @@ OOM = ExitStatus(signal=9)
 
 IN_EVERY_STATE = {
     State.DOWN: (service(initial_target=DOWN), None, None),
-    State.WAITING: (service(), NO_PROGRAM, None),
+    State.BACKOFF: (service(), NO_PROGRAM, None),
     State.STARTING: (service(), NEVER_PULLED, None),
     State.UP: (service(), None, None),
-    State.UNSEEN: (service(), None, None),
+    State.UNOBSERVED: (service(), None, None),
     State.STOPPING: (service(), STOPS_SLOWLY, 0.0),
     State.TERMINATING: (service(), UNKILLABLE, 16.0),
     State.KILLING: (service(), UNKILLABLE, 21.0),
@@ -34,7 +34,7 @@ def bring_to(world, state):
     if behaviour is NO_PROGRAM:
         world.engine.plan["a"] = [NO_PROGRAM] * 3
     start(world, entry, behaviour=behaviour)
-    if state is State.UNSEEN:
+    if state is State.UNOBSERVED:
         world.engine.lose_sight()
     if stopped_for is not None:
         ask(world, ("a", DOWN))
@@ -47,11 +47,11 @@ def bring_to(world, state):
 def test_whatever_it_was_it_is_unseen_when_the_engine_is_out_of_sight(world, state):
     bring_to(world, state)
     world.engine.lose_sight()
-    assert world.life().state is State.UNSEEN
+    assert world.life().state is State.UNOBSERVED
     assert world.life().trouble == NO_ANSWER
     done = (dict(world.engine.launches), dict(world.engine.signals))
     world.clock.advance(3600)
-    assert world.life().state is State.UNSEEN
+    assert world.life().state is State.UNOBSERVED
     assert (world.engine.launches, world.engine.signals) == done  # nothing is decided
 
 
@@ -113,7 +113,7 @@ def test_a_pull_that_fails_because_the_engine_went_decides_nothing(world):
     world.engine.lose_sight()
     ask(world, ("a", DOWN))
     world.clock.advance(60)
-    assert world.life().state is State.UNSEEN  # not down: who knows?
+    assert world.life().state is State.UNOBSERVED  # not down: who knows?
     assert world.life().trouble == NO_ANSWER
     ask(world, ("a", UP))
     world.engine.come_back()
@@ -137,11 +137,11 @@ def test_a_delay_goes_on_to_count_after_an_outage(world):
     world.engine.plan["a"] = [CRASHES] * 6
     start(world, service())
     world.clock.advance(20)
-    assert world.life().state is State.WAITING
+    assert world.life().state is State.BACKOFF
     due = world.life().deadline
     world.engine.lose_sight()
     world.engine.come_back()
-    assert (world.life().state, world.life().deadline) == (State.WAITING, due)
+    assert (world.life().state, world.life().deadline) == (State.BACKOFF, due)
 
 
 def test_an_engine_that_is_away_from_the_start_is_told_of(world):
@@ -166,7 +166,7 @@ def test_an_engine_that_is_away_from_the_start_is_told_of(world):
 def test_a_frozen_engine_is_said_to_be_so_within_five_seconds(world):
     world.engine.freeze()
     start(world, service())
-    assert (world.life().state, world.life().trouble) == (State.UNSEEN, None)
+    assert (world.life().state, world.life().trouble) == (State.UNOBSERVED, None)
     world.clock.advance(4.1)
     assert "has not answered yet" in world.life().trouble
     world.engine.come_back()
@@ -197,7 +197,7 @@ def test_a_stop_with_the_engine_out_of_sight_ends_at_once_and_says_so(world, sta
     world.clock.advance(1)
     called = []
     world.supervisor.stop_all()
-    world.supervisor.when_at_rest(lambda: called.append(world.snapshot.hopeless))
+    world.supervisor.when_idle(lambda: called.append(world.snapshot.unkillable_ids))
     world.clock.advance(0.1)
     assert called == [("a",)]
     assert world.life("a").trouble == NO_ANSWER
@@ -208,7 +208,7 @@ def test_a_stop_under_way_ends_when_the_engine_goes_out_of_sight(world):
     start(world, service(), behaviour=UNKILLABLE)
     called = []
     world.supervisor.stop_all()
-    world.supervisor.when_at_rest(lambda: called.append(world.snapshot.hopeless))
+    world.supervisor.when_idle(lambda: called.append(world.snapshot.unkillable_ids))
     world.clock.advance(1)
     assert called == []
     world.engine.lose_sight()
@@ -220,7 +220,7 @@ def test_a_stop_waits_no_longer_for_a_frozen_engine_than_five_seconds(world):
     start(world, service())
     called = []
     world.supervisor.stop_all()
-    world.supervisor.when_at_rest(lambda: called.append(world.snapshot.hopeless))
+    world.supervisor.when_idle(lambda: called.append(world.snapshot.unkillable_ids))
     world.clock.advance(5)
     assert called == [("a",)]
 
@@ -239,7 +239,7 @@ def test_hurrying_does_not_help_an_engine_out_of_sight(world):
     bring_to(world, State.STOPPING)
     world.engine.lose_sight()
     world.supervisor.hurry()
-    assert world.life().state is State.UNSEEN
+    assert world.life().state is State.UNOBSERVED
     assert world.engine.signals["a"] == [1]
 
 
@@ -252,7 +252,7 @@ def test_what_takes_its_place_waits_until_it_is_seen_that_the_old_one_has_ended(
     world.engine.lose_sight()
     world.supervisor.replace(new)
     world.clock.advance(100)
-    assert world.life().state is State.UNSEEN
+    assert world.life().state is State.UNOBSERVED
     world.engine.come_back()
     world.clock.advance(2)
     assert world.life().state is State.STOPPING
@@ -320,14 +320,14 @@ def test_nobody_waits_for_a_passive_one_out_of_sight_nor_is_it_called_hopeless(w
     world.engine.lose_sight()
     called = []
     world.supervisor.stop_all()
-    world.supervisor.when_at_rest(lambda: called.append(world.snapshot.hopeless))
+    world.supervisor.when_idle(lambda: called.append(world.snapshot.unkillable_ids))
     assert called == [()]
 
 
 def test_what_is_forsaken_out_of_sight_is_left_as_it_is_when_it_is_seen(world):
     start(world, service(initial_target=DOWN))
     world.engine.lose_sight()
-    world.supervisor.forsake([Kind.DOCKER])
+    world.supervisor.abandon([Kind.DOCKER])
     world.engine.others_start("a")
     world.engine.come_back()
     world.clock.advance(60)

@@ -161,7 +161,7 @@ def test_a_stop_of_the_manager_neither_ends_passive_services_nor_waits_for_them(
     start(world, passive("a"), service("b"))
     called = []
     world.supervisor.stop_all()
-    world.supervisor.when_at_rest(lambda: called.append(world.snapshot.hopeless))
+    world.supervisor.when_idle(lambda: called.append(world.snapshot.unkillable_ids))
     world.clock.advance(1)
     assert called == [()]
     assert shown(world, "a") == ("up", "passive")
@@ -178,7 +178,7 @@ def test_a_stop_of_the_manager_does_not_wait_for_what_a_passive_one_was_told(wor
     ask(world, ("a", target))
     called = []
     world.supervisor.stop_all()
-    world.supervisor.when_at_rest(lambda: called.append(True))
+    world.supervisor.when_idle(lambda: called.append(True))
     assert called == [True]
 
 
@@ -253,7 +253,7 @@ def test_a_stop_waits_for_a_passive_one_that_becomes_managed_meanwhile(world):
     world.supervisor.replace(service())
     called = []
     world.supervisor.stop_all()
-    world.supervisor.when_at_rest(lambda: called.append(True))
+    world.supervisor.when_idle(lambda: called.append(True))
     assert called == []
     world.clock.advance(4)
     assert called == [True]

@@ -4,13 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hostmanager.core.policy import RestartPolicy, StopPolicy, recent, stability
+from hostmanager.core.policy import RestartPolicy, StopPolicy, recent_exits, stability
 
 EVEN = 0.5  # the chance that means: no jitter
 
 
 def test_the_first_failure_is_answered_at_once():
-    assert RestartPolicy().delay(1, chance=1.0) == 0.0
+    assert RestartPolicy().delay(1, jitter_sample=1.0) == 0.0
 
 
 @pytest.mark.parametrize(
@@ -22,8 +22,8 @@ def test_delays_double_up_to_ten_seconds(streak, delay):
 
 def test_jitter_is_a_quarter_either_way():
     policy = RestartPolicy()
-    assert policy.delay(3, chance=0.0) == 1.5
-    assert policy.delay(3, chance=1.0) == 2.5
+    assert policy.delay(3, jitter_sample=0.0) == 1.5
+    assert policy.delay(3, jitter_sample=1.0) == 2.5
 
 
 @given(st.integers(1, 10**9), st.floats(0, 1), st.floats(1.0, 3600.0))
@@ -37,8 +37,8 @@ def test_a_year_of_failures_overflows_nothing():
 
 def test_a_run_of_a_minute_ends_a_streak():
     policy = RestartPolicy()
-    assert policy.streak_after(7, ran_for=59.9) == 8
-    assert policy.streak_after(7, ran_for=60.0) == 1
+    assert policy.count_failure(7, ran_for=59.9) == 8
+    assert policy.count_failure(7, ran_for=60.0) == 1
 
 
 def test_stops_are_as_patient_as_the_issue_says():
@@ -68,7 +68,7 @@ def test_an_exit_of_just_now_leaves_no_stability_and_divides_by_nothing(age):
 def test_an_exit_is_forgotten_after_two_minutes():
     assert stability((880.1,), now=1000.0) < 1.0
     assert stability((880.0,), now=1000.0) == 1.0
-    assert recent((800.0, 880.0, 881.0), now=1000.0) == (881.0,)
+    assert recent_exits((800.0, 880.0, 881.0), now=1000.0) == (881.0,)
 
 
 @given(st.lists(st.floats(0, 2000), max_size=50), st.floats(0, 2000))

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hostmanager.core.model import Target
-from hostmanager.core.requests import MAX_REQUESTS, Request, RequestError, check
+from hostmanager.core.requests import MAX_REQUESTS, Request, RequestError, validate_requests
 
 KNOWN = ("fake1", "fake2", "data1")
 LEAVING = {"old": "'old' is no longer in the site config; it is being stopped."}
@@ -26,19 +26,19 @@ JSON = st.recursive(
 
 def refusal(requests):
     with pytest.raises(RequestError) as refused:
-        check(requests, KNOWN, LEAVING)
+        validate_requests(requests, KNOWN, LEAVING)
     return str(refused.value)
 
 
 def test_requests_that_make_sense_are_taken_in_their_order():
-    assert check([["all", "up"], ("data1", "down")], KNOWN, LEAVING) == [
+    assert validate_requests([["all", "up"], ("data1", "down")], KNOWN, LEAVING) == [
         Request("all", Target.UP),
         Request("data1", Target.DOWN),
     ]
 
 
 def test_no_request_is_no_error():
-    assert check([], KNOWN, LEAVING) == check((), KNOWN, LEAVING) == []
+    assert validate_requests([], KNOWN, LEAVING) == validate_requests((), KNOWN, LEAVING) == []
 
 
 def test_a_request_reads_like_words():
@@ -99,7 +99,7 @@ def test_what_leaves_cannot_be_wanted_up_and_is_told_why():
 
 
 def test_what_leaves_can_be_wanted_down():
-    assert check([["old", "down"]], KNOWN, LEAVING) == [Request("old", Target.DOWN)]
+    assert validate_requests([["old", "down"]], KNOWN, LEAVING) == [Request("old", Target.DOWN)]
 
 
 @pytest.mark.parametrize(
@@ -113,14 +113,14 @@ def test_what_leaves_can_be_wanted_down():
 )
 def test_the_last_word_on_an_instance_counts(asked, done):
     pairs = [pair.split() for pair in asked.split(", ")]
-    assert ", ".join(map(str, check(pairs, {"a": 1, "b": 1, "c": 1}, {}))) == done
+    assert ", ".join(map(str, validate_requests(pairs, {"a": 1, "b": 1, "c": 1}, {}))) == done
 
 
 def test_ten_thousand_requests_are_taken_in_no_time():
     ids = [f"agent{number}" for number in range(500)]
     requests = [[ids[number % 500], "up"] for number in range(MAX_REQUESTS)]
     began = time.thread_time()
-    assert len(check(requests, ids, {})) == 500
+    assert len(validate_requests(requests, ids, {})) == 500
     assert time.thread_time() - began < 0.5
 
 
@@ -133,7 +133,7 @@ def test_a_guess_at_what_was_meant_takes_no_time_either():
     ids = ["ab" * 30 + str(number) for number in range(500)]
     began = time.thread_time()
     with pytest.raises(RequestError):
-        check([["ba" * 32, "up"]], ids, {})
+        validate_requests([["ba" * 32, "up"]], ids, {})
     assert time.thread_time() - began < 0.5
 
 
@@ -164,7 +164,7 @@ def test_something_that_cannot_even_be_shown_is_refused():
 @given(JSON)
 def test_no_json_whatever_brings_anything_but_requests_or_a_refusal(anything):
     try:
-        accepted = check(anything, KNOWN, LEAVING)
+        accepted = validate_requests(anything, KNOWN, LEAVING)
     except RequestError as refused:
         assert len(str(refused)) < 500
     else:

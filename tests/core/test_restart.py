@@ -2,7 +2,7 @@
 
 import pytest
 
-from hostmanager.core.model import Found, Target
+from hostmanager.core.model import ObservedRun, Target
 from hostmanager.core.record import ANY_RUN, State
 from hostmanager.core.requests import Request
 from tests.core.fake_engine import MixedWorld, passive, service
@@ -53,7 +53,7 @@ def test_a_second_request_and_an_up_join_the_first(mixed):
     agent(mixed, IGNORES_SIGINT)
     for _ in range(3):
         mixed.supervisor.restart("a")
-        mixed.supervisor.carry_out([Request("a", Target.UP)])
+        mixed.supervisor.apply_requests([Request("a", Target.UP)])
     mixed.clock.advance(30)
     assert (shown(mixed), launches(mixed)) == (("up", "up"), 2)
 
@@ -61,7 +61,7 @@ def test_a_second_request_and_an_up_join_the_first(mixed):
 def test_a_down_calls_it_off(mixed):
     agent(mixed, IGNORES_SIGINT)
     mixed.supervisor.restart("a")
-    mixed.supervisor.carry_out([Request("a", Target.DOWN)])
+    mixed.supervisor.apply_requests([Request("a", Target.DOWN)])
     mixed.clock.advance(30)
     assert (shown(mixed), launches(mixed)) == (("down", "down"), 1)
     mixed.supervisor.restart("a")
@@ -83,7 +83,7 @@ def test_one_that_waits_is_launched_at_once(mixed):
     mixed.driver.plan["a"] = [CRASHES] * 8
     start(mixed, spec())
     mixed.clock.advance(30)
-    assert mixed.life().state is State.WAITING
+    assert mixed.life().state is State.BACKOFF
     before = launches(mixed)
     mixed.supervisor.restart("a")
     assert launches(mixed) == before + 1
@@ -97,14 +97,14 @@ def test_a_service_whose_image_cannot_be_had_goes_on(mixed):
     mixed.clock.advance(1)
     life = mixed.life()
     assert (shown(mixed), life.run, life.restart_of) == (("up", "up"), run, None)
-    assert life.not_restarted == "its image cannot be had"
+    assert life.restart_denied == "its image cannot be had"
     assert mixed.engine.signals["a"] == []
     assert mixed.said()[1:] == ["not restarted: its image cannot be had; it goes on"]
     mixed.engine.unavailable.clear()
     mixed.supervisor.restart("a")
     mixed.clock.advance(1)
     assert mixed.life().run != run
-    assert mixed.life().not_restarted is None
+    assert mixed.life().restart_denied is None
 
 
 def test_nothing_is_ended_before_it_is_known_that_the_image_can_be_had(mixed):
@@ -113,7 +113,7 @@ def test_nothing_is_ended_before_it_is_known_that_the_image_can_be_had(mixed):
     mixed.supervisor.restart("a")
     mixed.clock.advance(599)
     assert shown(mixed) == ("up", "up")
-    assert mixed.life().must_be_prepared
+    assert mixed.life().needs_preparation
     mixed.clock.advance(2)
     assert launches(mixed) == 2
 
@@ -140,10 +140,10 @@ def test_the_next_manager_restarts_the_run_that_was_to_be_restarted_and_no_other
 ):
     agent(mixed, LEAVES_SOME)
     process = mixed.driver.processes["a"]
-    mixed.supervisor.forsake()
+    mixed.supervisor.abandon()
     mixed.driver.forget_everything()
     mixed.start_manager()
-    found = Found(process.pid, process.since, "", run="r1")
+    found = ObservedRun(process.pid, process.since, "", run="r1")
     # The host drops what cannot be: see `Before.restart_of`.
     of = kept if kept in ("r1", ANY_RUN) else None
     mixed.supervisor.add(spec(), None, found, of)

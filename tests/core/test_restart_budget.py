@@ -13,20 +13,20 @@ from hostmanager.core.model import Target
 from hostmanager.core.policy import CpuBudget, Policy, RestartPolicy
 from hostmanager.core.record import State
 from hostmanager.core.requests import Request
-from hostmanager.core.restart_budget import Backoff, FailedRun, decide, fair_share
+from hostmanager.core.restart_budget import Backoff, FailedRun, decide_backoff, fair_share
 from tests.core.fakes import OBEYS, Behaviour, World, spec
 
 RESTART = RestartPolicy()
 TWO_CPUS = CpuBudget(share=0.1, cpus=2)
-IMPORTS = FailedRun(cpu=0.9, lasted=1.0)
+IMPORTS = FailedRun(cpu=0.9, duration=1.0)
 """What an agent of today costs that fails while it imports."""
 
 COSTS = st.floats(0.0, 1000.0)
 
 
 def backoff(run=IMPORTS, others=(), *, streak=6, rounds=1, chance=0.5, budget=TWO_CPUS) -> Backoff:
-    run = replace(run, chance=chance)
-    return decide(RESTART, budget, run, others, streak=streak, rounds=rounds)
+    run = replace(run, jitter_sample=chance)
+    return decide_backoff(RESTART, budget, run, others, streak=streak, rounds=rounds)
 
 
 # --- fair shares ---------------------------------------------------------------------------
@@ -82,7 +82,7 @@ def test_the_first_failure_is_answered_at_once_however_many_fail():
 
 
 def test_a_cheap_one_is_not_held_up_by_an_expensive_one():
-    expensive = FailedRun(cpu=40.0, lasted=30.0)
+    expensive = FailedRun(cpu=40.0, duration=30.0)
     assert backoff(FailedRun(0.05, 0.1), [expensive]).delay == RESTART.max_delay
     assert backoff(expensive, [FailedRun(0.05, 0.1)]).delay > 150
 
@@ -188,7 +188,7 @@ def test_what_they_wait_for_is_said_with_its_reason():
     world = world_of(failing=26)
     world.clock.advance(60)
     life = world.life("bad7")
-    assert life.state is State.WAITING
+    assert life.state is State.BACKOFF
     assert life.backoff.reason.startswith("It and 25 other failing agents together may use 10 %")
     said = [text for text in world.said("bad7") if "10 %" in text]
     assert said and all("next attempt in" in text for text in said)
@@ -197,8 +197,8 @@ def test_what_they_wait_for_is_said_with_its_reason():
 def test_whoever_says_up_is_obeyed_at_once():
     world = world_of(failing=26)
     world.clock.advance(60)
-    name = next(n for n in world.snapshot if world.life(n).not_before > world.clock.mono + 20)
-    world.supervisor.carry_out([Request(name, Target.UP)])
+    name = next(n for n in world.snapshot if world.life(n).next_start_at > world.clock.mono + 20)
+    world.supervisor.apply_requests([Request(name, Target.UP)])
     assert world.life(name).state is State.STARTING
 
 
@@ -206,7 +206,7 @@ def test_when_the_others_are_gone_one_that_fails_is_tried_again_within_a_few_sec
     world = world_of(failing=26)
     world.clock.advance(300)
     for number in range(1, 26):
-        world.supervisor.carry_out([Request(f"bad{number}", Target.DOWN)])
+        world.supervisor.apply_requests([Request(f"bad{number}", Target.DOWN)])
     world.clock.advance(180)
     assert used(world, 60) * 60 * 2 / 0.9 >= 5
 
@@ -236,7 +236,7 @@ def test_a_cost_that_nobody_knows_is_that_of_the_run_before():
     world.supervisor.add(spec())
     world.clock.advance(30)
     run = world.life().failed_run
-    assert (run.cpu, run.lasted) == (0.9, pytest.approx(1.0))
+    assert (run.cpu, run.duration) == (0.9, pytest.approx(1.0))
 
 
 @pytest.mark.parametrize("failing", [2, 5, 26, 100])

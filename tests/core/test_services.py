@@ -22,7 +22,7 @@ STOPS_SLOWLY = Behaviour(stops_after=3.0)
 
 def test_nothing_is_decided_before_the_engine_was_asked(world):
     world.supervisor.add(service())
-    assert world.life().state is State.UNSEEN
+    assert world.life().state is State.UNOBSERVED
     assert world.engine.launches["a"] == []
     world.clock.advance(0.1)
     assert world.life().state is State.UP
@@ -59,7 +59,7 @@ def test_a_driver_that_cannot_look_leaves_it_open_whether_it_runs(world, caplog)
 
     world.engine.look = faulty
     start(world, service("a", initial_target=DOWN), spec("b"))
-    assert world.life("a").state is State.UNSEEN
+    assert world.life("a").state is State.UNOBSERVED
     assert "OSError: no more threads" in world.life("a").trouble
     assert world.life("b").state is State.UP
     assert "a: look" in caplog.text
@@ -130,7 +130,7 @@ def test_a_container_that_the_engine_restarts_is_not_launched_beside_that(world)
     world.engine.plan["a"] = [CRASHES, CRASHES]
     world.supervisor.add(service())
     world.clock.advance(0.05)
-    assert world.life().state is State.WAITING
+    assert world.life().state is State.BACKOFF
     ups = len(world.engine.launches["a"])
     world.clock.advance(0.1)
     assert shown(world) == ("up", "up")
@@ -152,7 +152,7 @@ def test_a_failed_launch_says_why(world):
     world.engine.habit["a"] = NO_PROGRAM
     start(world, service())
     assert world.life().trouble == "Launch failed at the program: it is not there."
-    assert world.life().state is State.WAITING
+    assert world.life().state is State.BACKOFF
 
 
 def test_what_is_to_be_known_of_a_container_is_known_while_it_runs(world):
@@ -218,7 +218,7 @@ def test_a_stop_waits_until_a_long_pull_has_been_called_off(world):
     world.clock.advance(60)
     called = []
     world.supervisor.stop_all()
-    world.supervisor.when_at_rest(lambda: called.append(world.snapshot.hopeless))
+    world.supervisor.when_idle(lambda: called.append(world.snapshot.unkillable_ids))
     assert called == []
     world.clock.advance(0.1)
     assert called == [()]

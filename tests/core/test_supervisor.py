@@ -29,7 +29,7 @@ def start(world, *specs, behaviour=None):
 
 
 def ask(world, *pairs):
-    world.supervisor.carry_out([Request(name, target) for name, target in pairs])
+    world.supervisor.apply_requests([Request(name, target) for name, target in pairs])
 
 
 # --- adding, and targets ------------------------------------------------------------------
@@ -100,7 +100,7 @@ def test_up_on_a_waiting_instance_launches_it_now_and_failing_again_keeps_the_de
     world.driver.habit["a"] = CRASHES
     world.driver.let_die("a")
     world.clock.advance(5)
-    assert world.life().state is State.WAITING
+    assert world.life().state is State.BACKOFF
     streak = world.life().streak
     launches = len(world.driver.launches["a"])
     world.clock.advance(1.0)
@@ -161,7 +161,7 @@ def test_an_update_during_a_replacement_is_an_update_of_the_replacement(world):
     world.supervisor.update(spec(agent_class="Other", fingerprint="2"))
     assert world.supervisor.known()["a"].fingerprint == "2"
     world.clock.advance(5)
-    assert world.life().launched_as == "2"
+    assert world.life().running_fingerprint == "2"
     assert not world.life().restart_required
 
 
@@ -203,7 +203,7 @@ def test_an_obstacle_leaves_what_runs_alone_and_keeps_it_down_once_it_ended(worl
     assert world.life().state is State.UP
     world.driver.let_die("a")
     world.clock.advance(100)
-    assert world.life().state is State.BLOCKED
+    assert world.life().state is State.INOPERABLE
     assert len(world.driver.launches["a"]) == 1
     world.supervisor.update(spec())
     world.clock.advance(1)
@@ -213,7 +213,7 @@ def test_an_obstacle_leaves_what_runs_alone_and_keeps_it_down_once_it_ended(worl
 def test_a_blocked_instance_keeps_the_target_that_was_asked_for(world):
     start(world, spec(initial_target=DOWN, obstacle="no such class"))
     ask(world, ("a", UP))
-    assert (world.life().state, world.life().target) == (State.BLOCKED, UP)
+    assert (world.life().state, world.life().target) == (State.INOPERABLE, UP)
     world.supervisor.update(spec(initial_target=DOWN))
     world.clock.advance(1)
     assert world.life().state is State.UP
@@ -237,7 +237,7 @@ def test_a_waiting_or_failing_instance_is_forgotten_at_once(world, behaviour):
     world.driver.habit["a"] = behaviour
     start(world, spec())
     world.clock.advance(5)
-    assert world.life().state is State.WAITING
+    assert world.life().state is State.BACKOFF
     world.supervisor.retire("a")
     assert "a" not in world.snapshot
 
@@ -259,7 +259,7 @@ def test_an_instance_added_again_during_its_retirement_starts_after_the_old_one_
     assert list(world.supervisor.known()) == ["a"]
     assert world.supervisor.leaving() == {}
     world.clock.advance(4)
-    assert (world.life().state, world.life().launched_as) == (State.UP, "new")
+    assert (world.life().state, world.life().running_fingerprint) == (State.UP, "new")
 
 
 def test_gone_added_and_gone_again_during_a_stop_is_gone(world):
@@ -328,7 +328,7 @@ def test_who_waits_for_rest_is_called_once_when_the_last_has_ended(world):
     start(world, spec("a"), spec("b"), behaviour=IGNORES_SIGINT)
     called = []
     world.supervisor.stop_all()
-    world.supervisor.when_at_rest(lambda: called.append(world.clock.mono))
+    world.supervisor.when_idle(lambda: called.append(world.clock.mono))
     world.clock.advance(9)
     assert called == []
     world.clock.advance(60)
@@ -338,7 +338,7 @@ def test_who_waits_for_rest_is_called_once_when_the_last_has_ended(world):
 
 def test_who_waits_for_rest_is_called_at_once_when_there_is_nothing(world):
     called = []
-    world.supervisor.when_at_rest(lambda: called.append(1))
+    world.supervisor.when_idle(lambda: called.append(1))
     assert called == [1]
 
 
@@ -347,7 +347,7 @@ def test_nobody_waits_for_ever_for_an_unkillable_one(world):
     start(world, spec("b"), behaviour=IGNORES_SIGINT)
     called = []
     world.supervisor.stop_all()
-    world.supervisor.when_at_rest(lambda: called.append(world.snapshot.hopeless))
+    world.supervisor.when_idle(lambda: called.append(world.snapshot.unkillable_ids))
     world.clock.advance(21)
     assert called == [("a",)]
 
@@ -356,7 +356,7 @@ def test_nobody_waits_for_ever_for_a_launch_that_hangs(world):
     start(world, spec("a"), behaviour=Behaviour(answers_after=float("inf")))
     called = []
     world.supervisor.stop_all()
-    world.supervisor.when_at_rest(lambda: called.append(world.snapshot.hopeless))
+    world.supervisor.when_idle(lambda: called.append(world.snapshot.unkillable_ids))
     assert called == []
     world.clock.advance(10)
     assert called == [("a",)]

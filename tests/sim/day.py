@@ -10,7 +10,7 @@ from dataclasses import replace
 from random import Random
 
 from hostmanager.core.model import InstanceSpec, Kind, Target
-from hostmanager.core.record import Life
+from hostmanager.core.record import InstanceRecord
 from hostmanager.core.requests import Request
 from tests.core.fake_engine import MixedWorld, passive, service
 from tests.core.fakes import OBEYS, Behaviour, spec
@@ -53,7 +53,7 @@ class Day:
         self.story = hashlib.sha256()
         self.world.driver.choose = self.behaviour
         self.engine_day = EngineDay(self.world, self.random, self.behaviour)
-        self.world.snapshot.listen(self._tell)
+        self.world.snapshot.subscribe(self._tell)
         self.quiet_from = self.world.clock.mono + length - CALM
         self.ends = self.world.clock.mono + length
         self._edition = 0
@@ -63,7 +63,7 @@ class Day:
         for name in self.passive:
             self.world.supervisor.add(passive(name))
 
-    def _tell(self, name: str, life: Life | None) -> None:
+    def _tell(self, name: str, life: InstanceRecord | None) -> None:
         state = life.state if life else "forgotten"
         self.story.update(f"{self.world.clock.mono:.6f} {name} {state}\n".encode())
         self.counts["changes"] += 1
@@ -102,7 +102,7 @@ class Day:
 
     def _unblock(self) -> None:
         for name in list(self.world.driver.processes):
-            if self.world.snapshot[name].stuck:
+            if self.world.snapshot[name].unkillable:
                 self.world.driver.unblock(name)
                 self.counts["unkillable ones let go"] += 1
 
@@ -131,14 +131,14 @@ class Day:
         for each in everybody if name == "all" else (name,):
             says = self.watch.asked if each in self.passive else self.wanted
             says[each] = wish
-        self.world.supervisor.carry_out([Request(name, wish)])
+        self.world.supervisor.apply_requests([Request(name, wish)])
 
     def _hurry(self) -> None:
-        self.world.supervisor.hurry()
+        self.world.supervisor.escalate()
 
     def _reload(self) -> None:
         self.counts["reloads"] += 1
-        for name, old in self.world.supervisor.listed().items():
+        for name, old in self.world.supervisor.configured_specs().items():
             what = self.random.random()
             if what < 0.02:
                 self.world.supervisor.retire(name)
@@ -156,7 +156,7 @@ class Day:
         if new.kind is Kind.DOCKER:
             new = with_service(new, blocked)
         else:
-            new = replace(new, obstacle="no such class" if blocked else None)
+            new = replace(new, inoperable_reason="no such class" if blocked else None)
         self.world.supervisor.update(new)
 
     def _edit(self, name: str, old: InstanceSpec) -> InstanceSpec:
@@ -214,7 +214,7 @@ class Day:
             self.world.clock.call_at(at, now)
 
     def _clear_obstacles(self) -> None:
-        for name, old in self.world.supervisor.listed().items():
+        for name, old in self.world.supervisor.configured_specs().items():
             self._update(name, old, blocked=False)
 
     def _crash_what_was_launched_badly(self) -> None:
@@ -234,6 +234,6 @@ class Day:
         snapshot = self.world.snapshot
         for name in self.wanted:
             assert snapshot[name].target is self.wanted[name], f"a request for {name} was lost"
-        assert set(self.world.supervisor.listed()) == set(self.wanted)
-        assert set(self.world.supervisor.known()) == {*self.wanted, *self.passive}
+        assert set(self.world.supervisor.configured_specs()) == set(self.wanted)
+        assert set(self.world.supervisor.specs()) == {*self.wanted, *self.passive}
         assert set(self.world.driver.processes) <= set(snapshot)

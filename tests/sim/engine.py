@@ -5,7 +5,7 @@ from dataclasses import replace
 from random import Random
 
 from hostmanager.core.model import InstanceSpec, Kind
-from hostmanager.core.record import ENDING
+from hostmanager.core.record import STOPPING_STATES
 from tests.core.fake_engine import MixedWorld, foreign, service
 from tests.core.fakes import OBEYS, Behaviour
 
@@ -33,7 +33,7 @@ class EngineDay:
         self.outages = 0
 
     def _services(self) -> list[str]:
-        known = self.world.supervisor.known()
+        known = self.world.supervisor.specs()
         return [name for name, spec in known.items() if spec.kind is Kind.DOCKER]
 
     def others_start(self) -> None:
@@ -66,7 +66,7 @@ class EngineDay:
     def unblock(self) -> None:
         """A container that could not be ended ends."""
         for name, life in list(self.world.snapshot.items()):
-            if life.stuck and life.state in ENDING:
+            if life.unkillable and life.state in STOPPING_STATES:
                 self.engine.others_end(name)
 
     def calm_down(self) -> None:
@@ -81,4 +81,4 @@ class EngineDay:
 def with_service(entry: InstanceSpec, obstacle: bool) -> InstanceSpec:
     """Say of a docker entry whether a compose file has its service."""
     like = (foreign if obstacle else service)(entry.instance_id)
-    return replace(entry, service=like.service, obstacle=like.obstacle)
+    return replace(entry, service=like.service, inoperable_reason=like.inoperable_reason)

@@ -3,15 +3,15 @@
 from collections import defaultdict
 
 from hostmanager.core.model import Kind, Target
-from hostmanager.core.record import NOTHING_ALIVE, Life, State, why_not_restarted
+from hostmanager.core.record import NOT_RUNNING_STATES, InstanceRecord, State, restart_denial_reason
 from tests.core.fake_engine import MixedWorld
 
 MOVING = frozenset({State.STARTING, State.STOPPING, State.TERMINATING, State.KILLING})
 
 
-def _is_called_off(life: Life) -> bool:
-    unwanted = life.target is Target.DOWN or life.retiring or life.pending is not None
-    return unwanted or life.state is State.BLOCKED or life.not_restarted is not None
+def _is_called_off(life: InstanceRecord) -> bool:
+    unwanted = life.target is Target.DOWN or life.removing or life.replacement is not None
+    return unwanted or life.state is State.INOPERABLE or life.restart_denied is not None
 
 
 class Watch:
@@ -28,39 +28,41 @@ class Watch:
         self.restarts: dict[str, str] = {}  # the runs that are to be ended for a restart
         self.kept: dict[str, str] = {}  # the same, as the host keeps them on the disk
         self.done: dict[str, str] = {}  # those that are about to be taken off it
-        self._before: dict[str, Life] = {}
+        self._before: dict[str, InstanceRecord] = {}
         self._deaths: dict[str, list[float]] = defaultdict(list)
         self.follow()
 
     def follow(self) -> None:
         """Look at the manager that there is now."""
         self._before.clear()
-        self.world.snapshot.listen(self._changed)
+        self.world.snapshot.subscribe(self._changed)
 
-    def _changed(self, name: str, life: Life | None) -> None:
+    def _changed(self, name: str, life: InstanceRecord | None) -> None:
         before = self._before.pop(name, None)
         self._keep(name, before, life)
         if life is None:
             return
         self._before[name] = life
-        if life.spec.passive and life.target is Target.PASSIVE:
+        if life.spec.is_unmanaged and life.target is Target.PASSIVE:
             self.asked.pop(name, None)
         if before is None or before.state is life.state:
             return
         self._judge_what_nobody_manages(name, life)
         self._judge_first_failure(name, before, life)
-        if before.state is not State.DOWN and len(life.exits) > len(before.exits):
+        if before.state is not State.DOWN and len(life.unexpected_exits) > len(
+            before.unexpected_exits
+        ):
             self.failures += 1
-        if life.state is State.STARTING and life.streak > 1:
+        if life.state is State.STARTING and life.consecutive_failures > 1:
             self._judge(name, before, life)
 
     def restart_requested(self, name: str) -> None:
         """Somebody is about to request a restart."""
         life = self.world.snapshot.get(name)
-        if life is not None and life.run and why_not_restarted(life) is None:
+        if life is not None and life.run and restart_denial_reason(life) is None:
             self.restarts[name] = life.run
 
-    def _keep(self, name: str, before: Life | None, life: Life | None) -> None:
+    def _keep(self, name: str, before: InstanceRecord | None, life: InstanceRecord | None) -> None:
         """What the host keeps on the disk, and what has become of requests."""
         if life is None or _is_called_off(life):
             self.restarts.pop(name, None)
@@ -72,37 +74,44 @@ class Watch:
         if before is None or life is None or before.restart_of is None or run is not None:
             return
         is_done = life.pid is not None and life.run != before.restart_of
-        if not (is_done or _is_called_off(life) or before.pending is not None):
+        if not (is_done or _is_called_off(life) or before.replacement is not None):
             self.lost.append(f"{name}: {before} -> {life}")
 
-    def _judge_what_nobody_manages(self, name: str, life: Life) -> None:
+    def _judge_what_nobody_manages(self, name: str, life: InstanceRecord) -> None:
         needs = {State.STARTING: Target.UP, State.STOPPING: Target.DOWN}.get(life.state)
         if life.restart_of is not None:
             return  # that was asked for
-        if life.spec.passive and needs and self.asked.get(name) is not needs:
+        if life.spec.is_unmanaged and needs and self.asked.get(name) is not needs:
             self.unasked.append(f"{name}: {life.state} at {self.world.clock.mono}")
 
-    def _judge_first_failure(self, name: str, before: Life, life: Life) -> None:
-        failed = len(life.exits) > len(before.exits) and life.streak == 1
-        process = life.spec.kind is Kind.HOST and life.spec.obstacle is None
+    def _judge_first_failure(self, name: str, before: InstanceRecord, life: InstanceRecord) -> None:
+        failed = (
+            len(life.unexpected_exits) > len(before.unexpected_exits)
+            and life.consecutive_failures == 1
+        )
+        process = life.spec.kind is Kind.HOST and life.spec.inoperable_reason is None
         if failed and process and before.state is State.UP and life.state is not State.STARTING:
             cleared = life.state is State.TERMINATING  # it left others behind; those go first
             if life.target is Target.UP and not cleared:
                 self.too_late.append(f"{name}: {life.state} at {self.world.clock.mono}")
 
-    def _judge(self, name: str, before: Life, life: Life) -> None:
+    def _judge(self, name: str, before: InstanceRecord, life: InstanceRecord) -> None:
         """A launch that answers a second failure in a row, or a later one."""
         restart, now = self.world.supervisor.policy.restart, self.world.clock.mono
-        failed = life.exits[-1] if life.exits else now
+        failed = life.unexpected_exits[-1] if life.unexpected_exits else now
         shortest = min(
             restart.max_delay * (1 - restart.jitter),
-            restart.first_delay * (1 - restart.jitter) * 2.0 ** min(life.streak - 2, 60),
+            restart.first_delay
+            * (1 - restart.jitter)
+            * 2.0 ** min(life.consecutive_failures - 2, 60),
         )
-        latest = before.launched.mono if before.launched else 0.0
+        latest = before.started_at.monotonic if before.started_at else 0.0
         by_policy = now - failed >= shortest - 1e-6
-        by_impatience = now - latest >= restart.impatience - 1e-6
+        by_impatience = now - latest >= restart.min_request_interval - 1e-6
         if not (by_policy or by_impatience):
-            self.too_soon.append(f"{name}: {now - failed:.3f} s after failure {life.streak}")
+            self.too_soon.append(
+                f"{name}: {now - failed:.3f} s after failure {life.consecutive_failures}"
+            )
 
     def failures_in_a_row_are_answered_no_sooner_than_the_policy_says(self) -> None:
         """The first at once, others after a delay; people may be a little quicker."""
@@ -112,8 +121,8 @@ class Watch:
         """An agent's relaunch is delayed by its own failures alone."""
         assert self.too_late == []
         for name, life in self.world.snapshot.items():
-            if life.spec.kind is Kind.HOST and life.state is State.STARTING and life.launched:
-                assert self.world.driver.launches[name][-1] == life.launched.mono
+            if life.spec.kind is Kind.HOST and life.state is State.STARTING and life.started_at:
+                assert self.world.driver.launches[name][-1] == life.started_at.monotonic
 
     def a_passive_one_is_never_started_or_ended_unless_somebody_asked(self) -> None:
         """Others do that, as they like."""
@@ -131,36 +140,36 @@ class Watch:
         """As far as somebody tells: a frozen engine does not."""
         driver, engine = self.world.driver, self.world.engine
         for name, life in self.world.snapshot.items():
-            if life.state in NOTHING_ALIVE:
+            if life.state in NOT_RUNNING_STATES:
                 assert not driver.alive(name), f"{name} is shown {life.state}, but is alive"
                 assert name not in driver.in_flight
-            resting = life.state in (State.DOWN, State.WAITING) and life.spec.kind is Kind.DOCKER
+            resting = life.state in (State.DOWN, State.BACKOFF) and life.spec.kind is Kind.DOCKER
             if resting and engine.in_sight:
                 assert not engine.alive(name), f"{name} is shown {life.state}, but is alive"
 
     def what_is_out_of_sight_is_shown_unseen(self) -> None:
         """Never down, nor up: nobody knows. But what is blocked is, whatever runs."""
         for name, life in self.world.snapshot.items():
-            if life.spec.foreign:
-                assert life.state is State.BLOCKED, f"{name} is {life.state}"
+            if life.spec.has_no_service:
+                assert life.state is State.INOPERABLE, f"{name} is {life.state}"
             elif life.spec.kind is Kind.DOCKER and self.world.engine.lost:
-                assert life.state is State.UNSEEN, f"{name} is {life.state}"
+                assert life.state is State.UNOBSERVED, f"{name} is {life.state}"
             elif life.spec.kind is Kind.HOST:
-                assert life.state is not State.UNSEEN
+                assert life.state is not State.UNOBSERVED
 
     def everything_is_as_wanted_or_explained(self) -> None:
         """Wanted and shown agree; or something is under way with a deadline, or says why not."""
         for name, life in self.world.snapshot.items():
             passive = life.target is Target.PASSIVE and life.state in (State.UP, State.DOWN)
-            at_goal = (passive or life.state.value == life.target.value) and not life.pending
-            unseen = life.state is State.UNSEEN and (life.deadline is not None or life.trouble)
-            blocked = life.state is State.BLOCKED and life.spec.obstacle is not None
-            waiting = life.state is State.WAITING and life.target is Target.UP
+            at_goal = (passive or life.state.value == life.target.value) and not life.replacement
+            unseen = life.state is State.UNOBSERVED and (life.deadline is not None or life.error)
+            blocked = life.state is State.INOPERABLE and life.spec.inoperable_reason is not None
+            waiting = life.state is State.BACKOFF and life.target is Target.UP
             soon = life.deadline is not None and life.deadline >= self.world.clock.mono - 1e-6
             assert (
                 at_goal
                 or blocked
                 or unseen
                 or ((waiting or life.state in MOVING) and soon)
-                or (life.state in MOVING and life.trouble)
+                or (life.state in MOVING and life.error)
             ), f"{name} is {life.state}, wanted {life.target}: {life}"

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from hostmanager.core.model import InstanceSpec, Kind, Target
-from hostmanager.core.record import ANY_RUN, ENDING, State
+from hostmanager.core.record import ANY_RUN, STOPPING_STATES, State
 from hostmanager.core.requests import Request
 from tests.core.fake_engine import MixedWorld, foreign, passive, service
 from tests.core.fakes import (
@@ -86,18 +86,18 @@ class AnyOrder(RuleBasedStateMachine):
 
     @rule(name=SOMEBODY, make=KINDS, wish=TARGETS)
     def add(self, name: str, make: Maker, wish: Target) -> None:
-        if name not in self.supervisor.known():
+        if name not in self.supervisor.specs():
             self.supervisor.add(self.entry(name, make, wish))
 
     @rule(name=SOMEBODY, make=KINDS, wish=TARGETS)
     def replace(self, name: str, make: Maker, wish: Target) -> None:
-        if name in self.supervisor.known():
+        if name in self.supervisor.specs():
             self.supervisor.replace(self.entry(name, make, wish))
 
     @rule(name=SOMEBODY, blocked=st.booleans())
     def update(self, name: str, blocked: bool) -> None:
-        known = self.supervisor.known().get(name)
-        if known is None or known.passive:
+        known = self.supervisor.specs().get(name)
+        if known is None or known.is_unmanaged:
             return
         if known.kind is Kind.DOCKER:
             make = foreign if blocked else service
@@ -107,7 +107,7 @@ class AnyOrder(RuleBasedStateMachine):
 
     @rule(name=SOMEBODY)
     def retire(self, name: str) -> None:
-        if name in self.supervisor.known():
+        if name in self.supervisor.specs():
             self.supervisor.retire(name)
             del self.wanted[name]
 
@@ -115,14 +115,14 @@ class AnyOrder(RuleBasedStateMachine):
 
     @rule(name=SOMEBODY | st.just("all"), wish=TARGETS)
     def request(self, name: str, wish: Target) -> None:
-        known = self.supervisor.known()
+        known = self.supervisor.specs()
         for each in NAMES if name == "all" else (name,):
-            if each in known and known[each].passive:
+            if each in known and known[each].is_unmanaged:
                 self.watch.asked[each] = wish
             elif each in known:
                 self.wanted[each] = wish
         if name == "all" or name in known:
-            self.supervisor.carry_out([Request(name, wish)])
+            self.supervisor.apply_requests([Request(name, wish)])
 
     @rule(name=SOMEBODY)
     def press_up_ten_times(self, name: str) -> None:
@@ -142,17 +142,17 @@ class AnyOrder(RuleBasedStateMachine):
 
     @rule()
     def hurry(self) -> None:
-        self.supervisor.hurry()
+        self.supervisor.escalate()
 
     @rule()
     def stop_the_manager(self) -> None:
-        for name in self.supervisor.listed():
+        for name in self.supervisor.configured_specs():
             self.wanted[name] = Target.DOWN
         self.supervisor.stop_all()
 
     @rule()
     def begin_again(self) -> None:
-        for known in self.supervisor.known().values():
+        for known in self.supervisor.specs().values():
             self.wanted[known.instance_id] = known.initial_target
             self.watch.asked.pop(known.instance_id, None)
             self.watch.restarts.pop(known.instance_id, None)  # what nobody manages runs on
@@ -161,23 +161,23 @@ class AnyOrder(RuleBasedStateMachine):
     @rule(stale=st.booleans())
     def kill_the_manager(self, stale: bool) -> None:
         """Another comes at once; perhaps a restart was done, and is still on the disk."""
-        world, known, watch = self.world, self.supervisor.known(), self.watch
-        if any(life.pending is not None for life in world.snapshot.values()):
+        world, known, watch = self.world, self.supervisor.specs(), self.watch
+        if any(life.replacement is not None for life in world.snapshot.values()):
             return
         kept = {**(watch.done if stale else {}), **watch.kept}
-        self.supervisor.forsake()  # its timers ring no more
+        self.supervisor.abandon()  # its timers ring no more
         for driver in (world.driver, world.engine):
             driver.forget_everything()
         world.start_manager()
         watch.follow()
         watch.kept.clear()
         self.supervisor = world.supervisor
-        found = world.driver.survey()
+        found = world.driver.discover()
         for name, entry in known.items():
             one, run = found.get(name), kept.get(name)
             if entry.kind is Kind.HOST and (one is None or run not in (one.run, ANY_RUN)):
                 run = None  # as the host finds out
-            wish = watch.asked.get(name) if entry.passive else self.wanted[name]
+            wish = watch.asked.get(name) if entry.is_unmanaged else self.wanted[name]
             self.supervisor.add(entry, wish, one, run)
         for name in found.keys() - known.keys():
             self.supervisor.adopt_unlisted(name, found[name])
@@ -269,14 +269,14 @@ class AnyOrder(RuleBasedStateMachine):
 
     @invariant()
     def the_last_request_decides(self) -> None:
-        known = self.supervisor.known()
+        known = self.supervisor.specs()
         assert set(known) == set(self.wanted)
         for name, entry in known.items():
             target = self.world.snapshot[name].target
             asked = {self.watch.asked.get(name), Target.PASSIVE}
             if self.world.snapshot[name].restart_of is not None:
                 asked.add(Target.UP)
-            assert target in (asked if entry.passive else {self.wanted[name]})
+            assert target in (asked if entry.is_unmanaged else {self.wanted[name]})
 
     @invariant()
     def a_restart_is_under_way_until_the_new_run_exists(self) -> None:
@@ -300,7 +300,7 @@ class AnyOrder(RuleBasedStateMachine):
         self.world.clock.advance(LONGEST_STOP + LONGEST_WAIT)
         self.unblock_all()  # launched by an old plan, perhaps, and unkillable
         self.world.clock.advance(LONGEST_WAIT)
-        assert not self.supervisor.leaving()
+        assert not self.supervisor.removing()
         for name, target in self.wanted.items():
             self.is_as_it_should_be(name, target)
         for name, run in self.watch.restarts.items():
@@ -309,7 +309,7 @@ class AnyOrder(RuleBasedStateMachine):
         assert not self.watch.kept
         self.supervisor.stop_all()
         at_rest = []
-        self.supervisor.when_at_rest(lambda: at_rest.append(True))
+        self.supervisor.when_idle(lambda: at_rest.append(True))
         self.world.clock.advance(LONGEST_STOP)
         assert at_rest == [True]
 
@@ -323,14 +323,14 @@ class AnyOrder(RuleBasedStateMachine):
     def unblock_all(self) -> None:
         for name in NAMES:
             self.world.driver.unblock(name)
-            if name in self.world.snapshot and self.world.snapshot[name].state in ENDING:
+            if name in self.world.snapshot and self.world.snapshot[name].state in STOPPING_STATES:
                 self.world.engine.others_end(name)
 
     def is_as_it_should_be(self, name: str, target: Target) -> None:
         life = self.world.snapshot[name]
-        if life.spec.obstacle is not None and not self.world.driver.alive(name):
-            assert life.state is State.BLOCKED
-        elif life.spec.passive:
+        if life.spec.inoperable_reason is not None and not self.world.driver.alive(name):
+            assert life.state is State.INOPERABLE
+        elif life.spec.is_unmanaged:
             assert life.target is Target.PASSIVE
             assert life.state is (State.UP if self.world.engine.alive(name) else State.DOWN)
         else:

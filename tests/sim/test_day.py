@@ -45,14 +45,14 @@ def test_everything_can_be_ended_at_any_time_of_the_day():
             engine.lose_sight()
         called = []
         day.world.supervisor.stop_all()
-        day.world.supervisor.when_at_rest(lambda called=called: called.append(True))
+        day.world.supervisor.when_idle(lambda called=called: called.append(True))
         day.world.clock.advance(60.0)
         assert called == [True]
         alive = set(day.world.driver.processes) | day.world.driver.in_flight
         managed = {name for name in engine.containers if name not in day.passive}
-        assert alive | managed <= set(day.world.snapshot.hopeless)
+        assert alive | managed <= set(day.world.snapshot.unkillable_ids)
         engine.come_back()
-        for name in day.world.supervisor.listed():
+        for name in day.world.supervisor.configured_specs():
             day._ask(name, day.world.snapshot[name].spec.initial_target)
 
 

@@ -221,11 +221,11 @@ def test_an_unknown_class_is_an_obstacle_with_the_nearest_name(scf):
     site = with_known_classes(
         load(scf(site_of(entries)), "daq"), Classes({"B": "b", "FoodAgent": "f"}, ("Why.",))
     )
-    assert site.specs[0].obstacle == (
+    assert site.specs[0].inoperable_reason == (
         "no installed OCS plugin provides the agent class 'FooAgent' (nearest: 'FoodAgent'). "
         "Mend the class name, or install the plugin. Why."
     )
-    assert site.specs[1].obstacle is None
+    assert site.specs[1].inoperable_reason is None
     [warning] = site.warnings
     assert (warning.line, warning.column, warning.instance_id) == (9, 39, "a")
     assert site.summary()[0]
@@ -233,7 +233,7 @@ def test_an_unknown_class_is_an_obstacle_with_the_nearest_name(scf):
 
 def test_docker_instances_need_no_plugin_here(scf):
     site = load(scf(site_of("- {instance-id: a, agent-class: X, manage: docker}")), "daq")
-    assert with_known_classes(site, Classes({})).specs[0].obstacle is None
+    assert with_known_classes(site, Classes({})).specs[0].inoperable_reason is None
 
 
 def test_with_unknown_classes_nothing_is_in_the_way(scf):

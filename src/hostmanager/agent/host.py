@@ -24,8 +24,8 @@ from hostmanager.agent.restarts import Outcome, Restarts
 from hostmanager.agent.site_config_reader import SiteReader
 from hostmanager.agent.target_store import Wanted
 from hostmanager.core import requests as rq
-from hostmanager.core.events import Moment, Note
-from hostmanager.core.model import Found, InstanceSpec, Kind, Target
+from hostmanager.core.events import OperatorMessage, Timestamp
+from hostmanager.core.model import InstanceSpec, Kind, ObservedRun, Target
 from hostmanager.core.protocols import Clock, Driver
 from hostmanager.core.record import ANY_RUN
 from hostmanager.core.requests import Request
@@ -93,7 +93,7 @@ class Before:
         restarts: The runs that operators wanted restarted and that may still be alive.
     """
 
-    found: Mapping[str, Found] = field(default_factory=dict)
+    found: Mapping[str, ObservedRun] = field(default_factory=dict)
     recalled: Mapping[str, Target] = field(default_factory=dict)
     initial_state: str | None = None
     restarts: Mapping[str, str] = field(default_factory=dict)
@@ -178,7 +178,7 @@ class Host:
         """
         specs = self._wanted(site)
         ids = [spec.instance_id for spec in specs]
-        checked = rq.check(requests, [*ids, *self.services.passive(specs)], {})
+        checked = rq.validate_requests(requests, [*ids, *self.services.passive(specs)], {})
         problems = self._take_down(site)
         self.running = True
         if before is None:
@@ -208,7 +208,7 @@ class Host:
         if found.strange:
             self.say(
                 f"{instance_id}: something that another manager launched (or this one, for "
-                f"another router) holds its lock (pid {found.pid or found.others}), and it is not "
+                f"another router) holds its lock (pid {found.pid or found.other_pids}), and it is not "
                 "in the site config; it is left alone"
             )
             return
@@ -217,7 +217,10 @@ class Host:
             self.supervisor.adopt_unlisted(instance_id, found)
             return
         spec = InstanceSpec(
-            instance_id, found.agent_class, fingerprint=found.fingerprint, obstacle=NO_ENTRY
+            instance_id,
+            found.agent_class,
+            fingerprint=found.fingerprint,
+            inoperable_reason=NO_ENTRY,
         )
         self.supervisor.add(spec, before.target(instance_id), found)
 
@@ -229,7 +232,7 @@ class Host:
         """
         known = self.services.known()
         passive = self.services.passive(known.values())
-        checked = rq.check(requests, [*known, *passive], {})
+        checked = rq.validate_requests(requests, [*known, *passive], {})
         self.running = True
         self.wanted.begin()
         self.services.begin()
@@ -249,13 +252,13 @@ class Host:
             await self.dockers.first_look()
         self.running = False
         if disown_dockers:
-            self.supervisor.forsake([Kind.DOCKER])
+            self.supervisor.abandon([Kind.DOCKER])
         self.supervisor.stop_all()
         done = asyncio.Event()
-        self.supervisor.when_at_rest(done.set)
+        self.supervisor.when_idle(done.put)
         await done.wait()
         self.services.sleep()
-        stuck = {i: str(self.snapshot[i].trouble) for i in self.snapshot.hopeless}
+        stuck = {i: str(self.snapshot[i].error) for i in self.snapshot.unkillable_ids}
         stuck |= self.services.not_ended
         if stuck:
             why = joined(f"{i}: {trouble}" for i, trouble in stuck.items())
@@ -265,7 +268,7 @@ class Host:
     def disown(self) -> Answer:
         """Stop supervising and leave everything as it is, for the next manager."""
         self.running = False
-        self.supervisor.forsake()
+        self.supervisor.abandon()
         alive = sum(life.pid is not None for life in self.snapshot.values())
         return Answer(True, (f"{alive} agents are left running, for the next manager.",))
 
@@ -287,7 +290,7 @@ class Host:
             if not self.running:
                 raise NotRunningError
             change = self._change(site)
-            checked = rq.check(requests, *self._known_after(change))
+            checked = rq.validate_requests(requests, *self._known_after(change))
             answer = self._apply(site, change)
             lines = self._carry_out(checked)
         return replace(answer, lines=(*answer.lines, *lines))
@@ -297,7 +300,7 @@ class Host:
         if not self.running:
             raise NotRunningError
         supervisor = self.supervisor
-        checked = rq.check(requests, supervisor.known(), supervisor.leaving())
+        checked = rq.validate_requests(requests, supervisor.specs(), supervisor.removing())
         return Answer(True, self._carry_out(checked))
 
     async def restart(self, instances: Any) -> Outcome:
@@ -305,17 +308,17 @@ class Host:
         if not self.running:
             raise NotRunningError
         supervisor = self.supervisor
-        ids = rq.check_instances(instances, supervisor.known(), supervisor.leaving())
+        ids = rq.check_instances(instances, supervisor.specs(), supervisor.removing())
         outcome = await self.restarts.request(ids)
         if not self.running:
             raise NotRunningError
         return outcome
 
     def _carry_out(self, checked: list[Request]) -> tuple[str, ...]:
-        self.supervisor.carry_out(checked)
+        self.supervisor.apply_requests(checked)
         said: dict[str, Target] = {}
         for request in checked:
-            every = self.supervisor.known() if request.instance_id == rq.ALL else ()
+            every = self.supervisor.specs() if request.instance_id == rq.ALL else ()
             said |= dict.fromkeys(every or (request.instance_id,), request.target)
         if said:
             self.wanted.said(said)  # all at once: the file is written, and synced, as a whole
@@ -327,7 +330,7 @@ class Host:
 
     def _obstacle(self, request: Request) -> str | None:
         life = self.snapshot.get(request.instance_id)
-        return life.spec.obstacle if life else None
+        return life.spec.inoperable_reason if life else None
 
     # --- the site file --------------------------------------------------------------------------
 
@@ -339,13 +342,13 @@ class Host:
         if isinstance(site, SiteFileError):
             return None
         site = replace(site, specs=tuple(self.services.spec(spec) for spec in site.specs))
-        return difference(self.supervisor.listed(), site)
+        return difference(self.supervisor.configured_specs(), site)
 
     def _known_after(self, change: Difference | None) -> tuple[list[str], dict[str, str]]:
         """The ids that can be asked for once `change` is applied, and those that leave."""
-        known, leaving = self.supervisor.known(), self.supervisor.leaving()
+        known, leaving = self.supervisor.specs(), self.supervisor.removing()
         # A service that is being listed, or no longer is, has two names for a moment.
-        known |= self.services.passive(self.supervisor.listed().values())
+        known |= self.services.passive(self.supervisor.configured_specs().values())
         if change is None:
             return list(known), leaving
         added = {spec.instance_id for spec in change.added}
@@ -396,7 +399,7 @@ class Host:
     def _say(self, text: str) -> None:
         self.say(text)  # whoever listens by then
 
-    def _note(self, instance_id: str, note: Note) -> None:
+    def _note(self, instance_id: str, note: OperatorMessage) -> None:
         self.say(f"{instance_id}: {note.text}")
 
     def say_later(self, text: str) -> None:
@@ -410,7 +413,7 @@ class Host:
         specs = [spec for spec in every if spec.service is not None]
         return await self.dockers.runs_router(self.settings.router, specs) if specs else None
 
-    def now(self) -> Moment:
+    def now(self) -> Timestamp:
         """The present."""
         return self.clock.now()
 

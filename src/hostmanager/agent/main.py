@@ -151,7 +151,7 @@ class Program:
         self.service = Notifier(line, self.host.clock, self._status)
         if self.service.heard:
             faulthandler.enable()  # where it hung, if systemd's watchdog has to end it
-            self.host.snapshot.listen(lambda *_: self.service.changed())
+            self.host.snapshot.subscribe(lambda *_: self.service.changed())
         self.changed = self.guard.callback("the status for systemd", self.service.changed)
         self.exit_code = EXIT_OK
         self._ending: asyncio.Task[None] | None = None
@@ -185,7 +185,7 @@ class Program:
         restarts = dict(self.host.wanted.restarts)
         if early_signals.told_to_end():  # what runs is ended, nothing is launched for a moment
             recalled, restarts, forced = {}, {}, "down"
-        return Before(self.host.driver.survey(), recalled, forced, restarts)
+        return Before(self.host.driver.discover(), recalled, forced, restarts)
 
     def _handle_signals(self) -> None:
         """Act on signals, on the loop.
@@ -257,7 +257,7 @@ class Program:
             self._ending = self.loop.create_task(self._end())
         else:
             log.info("%s again: hurrying", name)
-            self.host.supervisor.hurry()
+            self.host.supervisor.escalate()
 
     def leave(self) -> None:
         """All agents have ended: exit, once the client that asked for it was answered."""

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hostmanager.agent.target_store import Wanted
-from hostmanager.core.record import ANY_RUN, Life, State, why_not_restarted
+from hostmanager.core.record import ANY_RUN, InstanceRecord, State, restart_denial_reason
 from hostmanager.core.supervisor import Supervisor
 
 log = logging.getLogger(__name__)
@@ -119,7 +119,7 @@ class Restarts:
         self.last = ""  # the instance that waits for the others, since it runs the router
         self._changed = asyncio.Event()
         self._last: asyncio.Task[None] | None = None
-        self._snapshot.listen(self._noticed)
+        self._snapshot.subscribe(self._noticed)
 
     async def request(self, ids: Iterable[str]) -> Outcome:
         """Have instances restarted; they have been checked to be known.
@@ -151,10 +151,10 @@ class Restarts:
             if life is None:
                 left[instance_id] = "it is not managed here any more"
                 continue
-            why = why_not_restarted(life)
+            why = restart_denial_reason(life)
             if why is None:
                 chosen.append(instance_id)
-            elif life.pid is not None and not life.must_end:
+            elif life.pid is not None and not life.must_stop:
                 refused[instance_id] = why  # it runs, and could not be started again
             else:
                 left[instance_id] = why
@@ -172,7 +172,7 @@ class Restarts:
 
     def _may_run(self, instance_id: str) -> bool:
         life = self._snapshot[instance_id]
-        return life.state is not State.WAITING and life.restart_of is None
+        return life.state is not State.BACKOFF and life.restart_of is None
 
     def _begin(self, instance_id: str) -> None:
         if self._running():
@@ -226,15 +226,15 @@ class Restarts:
 
     def _is_preparing(self, instance_id: str) -> bool:
         life = self._snapshot.get(instance_id)
-        return life is not None and life.must_be_prepared
+        return life is not None and life.needs_preparation
 
     def _refusal(self, instance_id: str) -> str | None:
         life = self._snapshot.get(instance_id)
-        return None if life is None else life.not_restarted
+        return None if life is None else life.restart_denied
 
-    def _noticed(self, instance_id: str, life: Life | None) -> None:
+    def _noticed(self, instance_id: str, life: InstanceRecord | None) -> None:
         """Keep the file in line with the record; what is to be kept over our end stays in it."""
-        self._changed.set()
+        self._changed.put()
         if not self._running() or instance_id in (self.last, *self._being_kept):
             return
         if life is None or life.restart_of is None:

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, MutableMapping
 from dataclasses import dataclass
 
 from hostmanager.core.protocols import Clock, guard_of
-from hostmanager.core.record import Life, State
+from hostmanager.core.record import InstanceRecord, State
 from hostmanager.util.numbers import parse_number
 
 log = logging.getLogger(__name__)
@@ -34,11 +34,11 @@ UNSENT_KEPT = 16
 
 SHOWN_AS = {
     State.STARTING: "starting",
-    State.WAITING: "waiting",
+    State.BACKOFF: "waiting",
     State.STOPPING: "stopping",
     State.TERMINATING: "stopping",
     State.KILLING: "stopping",
-    State.BLOCKED: "blocked",
+    State.INOPERABLE: "blocked",
     State.DOWN: "down",
 }
 """How the states other than up are counted, in this order; one that is not here: "unknown"."""
@@ -129,7 +129,7 @@ class Notifier:
         """The site config is being read again."""
         self._reloads += 1
         if self._ready and not self._stopping and self._reloads == 1:
-            usec = int(self._clock.now().mono * 1e6)
+            usec = int(self._clock.now().monotonic * 1e6)
             self._tell(f"RELOADING=1\nMONOTONIC_USEC={usec}")
 
     def reloaded(self) -> None:
@@ -149,14 +149,14 @@ class Notifier:
         """Something may read differently now: have it told, soon, and not too often."""
         if self._ready and not self._due:
             self._due = True
-            at = max(self._clock.now().mono, self._told_at + STATUS_PAUSE)
+            at = max(self._clock.now().monotonic, self._told_at + STATUS_PAUSE)
             self._later(at, "the status for systemd", self._tell_status)
 
     def _tell_status(self) -> None:
         self._due = False
         text = ("stopping; " if self._stopping else "") + self._status()
         if text != self._told:
-            self._told, self._told_at = text, self._clock.now().mono
+            self._told, self._told_at = text, self._clock.now().monotonic
             if not self._line.send(f"STATUS={text}"):
                 self._told = ""
                 self.changed()
@@ -169,21 +169,21 @@ class Notifier:
     def _send_all(self) -> None:
         while self._unsent:
             if not self._line.send(self._unsent[0]):
-                at = self._clock.now().mono + STATUS_PAUSE
+                at = self._clock.now().monotonic + STATUS_PAUSE
                 self._later(at, "a message to systemd", self._send_all)
                 return
             self._unsent.popleft()
 
     def _beat(self, every: float) -> None:
         self._line.send("WATCHDOG=1")
-        at = self._clock.now().mono + every
+        at = self._clock.now().monotonic + every
         self._later(at, "the sign of life for systemd", lambda: self._beat(every))
 
     def _later(self, at: float, what: str, work: Callable[[], None]) -> None:
         self._clock.call_at(at, self._guard.callback(what, work))
 
 
-def status_line(lives: Iterable[Life], *, running: bool, router: str) -> str:
+def status_line(lives: Iterable[InstanceRecord], *, running: bool, router: str) -> str:
     """Say in one line how it is: ``48 of 50 up, 1 waiting, 1 blocked; router connected``.
 
     Args:

@@ -163,7 +163,7 @@ class Wanted:
     def _look_later(self) -> None:
         if not self._retry_due:
             self._retry_due = True
-            self._clock.call_at(self._clock.now().mono + RETRY, self._retry)
+            self._clock.call_at(self._clock.now().monotonic + RETRY, self._retry)
 
     def _retry(self) -> None:
         self._retry_due = False

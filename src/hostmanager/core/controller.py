@@ -14,27 +14,27 @@ from random import Random
 
 from hostmanager.core import events as ev
 from hostmanager.core import transitions as lifecycle
-from hostmanager.core.model import Found, InstanceSpec, Kind
+from hostmanager.core.model import InstanceSpec, Kind, ObservedRun
 from hostmanager.core.policy import Policy
-from hostmanager.core.protocols import Clock, Driver, Report, Timer
-from hostmanager.core.record import Life
+from hostmanager.core.protocols import Clock, Driver, ReportObservation, Timer
+from hostmanager.core.record import InstanceRecord
 from hostmanager.util.guard import Guard
 
 log = logging.getLogger(__name__)
 
 
-LATE = 0.5
+LATE_TIMER = 0.5
 """Seconds; a timer that rings later than this tells that the loop was busy or the host frozen."""
 
-A_TURN = 0.05
+LOOP_TURN_GRACE = 0.05
 """Seconds that the loop is given then to hear what happened."""
 
-UNHANDLED_KEPT = 100
+MAX_UNHANDLED = 100
 """Events that could not be handled and are tried again."""
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class ControllerDeps:
     """What all keepers of a supervisor share.
 
     Attributes:
@@ -43,55 +43,55 @@ class Surroundings:
         policy: The rules in numbers.
         random: Source of the jitter; seeded in simulations.
         publish: Takes the instance's life after each change, None once forgotten.
-        note: Takes what people want to read: instance-id, text, whether it is a warning.
+        message: Takes what people want to read: instance-id, text, whether it is a warning.
         failing: The failing instances, by instance-id, as they are now.
         guard: Makes every call that may fail.
-        keeper: The keeper of an instance, if it has one.
+        controller: The keeper of an instance, if it has one.
     """
 
     drivers: Mapping[Kind, Driver]
     clock: Clock
     policy: Policy
     random: Random
-    publish: Callable[[str, Life | None], None]
-    note: Callable[[str, ev.Note], None]
-    failing: Mapping[str, Life]
+    publish: Callable[[str, InstanceRecord | None], None]
+    message: Callable[[str, ev.OperatorMessage], None]
+    failing: Mapping[str, InstanceRecord]
     guard: Guard
-    keeper: Callable[[str], "Keeper | None"]
+    controller: Callable[[str], "InstanceController | None"]
 
 
-class Keeper:
+class InstanceController:
     """Keeps one instance in the state that is wanted of it."""
 
     __slots__ = (
-        "_around",
+        "_deps",
         "_busy",
-        "_ended_run",
-        "_forgotten",
+        "_exited_run_id",
+        "_removed",
         "_queue",
-        "_run",
+        "_run_id",
         "_timer",
         "_unhandled",
         "instance_id",
-        "life",
+        "record",
     )
 
-    def __init__(self, life: Life, around: Surroundings) -> None:
+    def __init__(self, life: InstanceRecord, around: ControllerDeps) -> None:
         self.instance_id = life.spec.instance_id
-        self.life = life
-        self._around = around
+        self.record = life
+        self._deps = around
         self._queue: deque[ev.Event] = deque()
-        self._unhandled: deque[ev.Event] = deque(maxlen=UNHANDLED_KEPT)
+        self._unhandled: deque[ev.Event] = deque(maxlen=MAX_UNHANDLED)
         self._busy = False
-        self._forgotten = False
+        self._removed = False
         self._timer: Timer | None = None
-        self._run = 0  # launches so far: a report of an earlier one is stale
-        self._ended_run = 0  # the one that `life.last_exit` tells of
+        self._run_id = 0  # launches so far: a report of an earlier one is stale
+        self._exited_run_id = 0  # the one that `life.last_exit` tells of
         self._publish()
 
-    def post(self, event: ev.Event) -> None:
+    def submit(self, event: ev.Event) -> None:
         """Tell the keeper of an event; it is handled at once, or after those before it."""
-        if self._forgotten:
+        if self._removed:
             return  # a late report must not bring back what was forgotten
         self._queue.append(event)
         if self._busy:
@@ -103,24 +103,26 @@ class Keeper:
         finally:
             self._busy = False
 
-    def adopt(self, found: Found) -> None:
+    def adopt(self, found: ObservedRun) -> None:
         """Take over what an earlier manager launched, instead of launching it."""
         report = self._next_run()
-        self._ask("taking it over", lambda: self._driver.adopt(self.life.spec, found, report))
+        self._observe_with(
+            "taking it over", lambda: self._driver.adopt(self.record.spec, found, report)
+        )
 
     @property
     def _driver(self) -> Driver:
-        return self._around.drivers[self.life.spec.kind]
+        return self._deps.drivers[self.record.spec.kind]
 
-    def release(self) -> None:
+    def detach_driver(self) -> None:
         """Have its driver report nothing of it any more."""
-        self._let_go(self._driver, lambda: self._around.keeper(self.instance_id) is None)
+        self._release(self._driver, lambda: self._deps.controller(self.instance_id) is None)
 
-    def forsake(self) -> None:
+    def abandon(self) -> None:
         """Do nothing from now on, whatever happens."""
-        self._forgotten = True
+        self._removed = True
         self._queue.clear()
-        self._guard("its timer", partial(self._arm, None))
+        self._guard("its timer", partial(self._set_timer, None))
 
     # --- calls that may fail: each by the same guard ----------------------------------------
 
@@ -131,55 +133,55 @@ class Keeper:
         wanted: Callable[[], bool] = lambda: True,
         failed: Callable[[Exception], object] | None = None,
     ) -> None:
-        self._around.guard.until_done(f"{self.instance_id}: {what}", work, wanted, failed)
+        self._deps.guard.until_done(f"{self.instance_id}: {what}", work, wanted, failed)
 
-    def _ask(self, what: str, work: Callable[[], object]) -> None:
+    def _observe_with(self, what: str, work: Callable[[], object]) -> None:
         """Ask its driver how it is. Until there is an answer, nothing may be decided."""
-        run = self._run
+        run = self._run_id
 
         def tell(error: Exception) -> None:
             why = f"It is not known whether it runs: {type(error).__name__}: {error}."
-            self.post(ev.LostSight(why))
+            self.submit(ev.ObservationLost(why))
 
-        self._guard(what, work, lambda: run == self._run and not self._forgotten, tell)
+        self._guard(what, work, lambda: run == self._run_id and not self._removed, tell)
 
-    def _let_go(self, driver: Driver, wanted: Callable[[], bool]) -> None:
-        self._guard("letting go of it", partial(driver.forget, self.instance_id), wanted)
+    def _release(self, driver: Driver, wanted: Callable[[], bool]) -> None:
+        self._guard("letting go of it", partial(driver.release, self.instance_id), wanted)
 
     def _publish(self) -> None:
         def publish() -> None:  # tried again, it is what is known then
-            life = None if self._forgotten else self.life
-            self._around.publish(self.instance_id, life)
+            life = None if self._removed else self.record
+            self._deps.publish(self.instance_id, life)
 
-        keeper = self._around.keeper
+        keeper = self._deps.controller
         self._guard("showing it", publish, lambda: keeper(self.instance_id) in (None, self))
 
     # --- events -----------------------------------------------------------------------------
 
     def _handle(self, event: ev.Event) -> None:
-        before = self.life
+        before = self.record
         effects: list[ev.Effect] = []
         what = f"{self.instance_id}: an event"
-        if not self._around.guard.call(what, lambda: effects.extend(self._step(event))):
+        if not self._deps.guard.call(what, lambda: effects.extend(self._step(event))):
             self._unhandled.append(event)
-            self._around.guard.after_pause(what, self._handle_again)
+            self._deps.guard.after_pause(what, self._handle_again)
             return
-        if self.life.deadline != before.deadline or self._timer is None:
-            self._guard("its timer", lambda: self._arm(self.life.deadline))
-        if self.life is not before:
+        if self.record.deadline != before.deadline or self._timer is None:
+            self._guard("its timer", lambda: self._set_timer(self.record.deadline))
+        if self.record is not before:
             self._publish()
         kind = before.spec.kind
-        if self.life.spec.kind is not kind:
-            driver = self._around.drivers[kind]
-            self._let_go(driver, lambda: self.life.spec.kind is not kind)
+        if self.record.spec.kind is not kind:
+            driver = self._deps.drivers[kind]
+            self._release(driver, lambda: self.record.spec.kind is not kind)
         for effect in effects:
-            self._carry_out(effect)
+            self._apply(effect)
 
     def _step(self, event: ev.Event) -> tuple[ev.Effect, ...]:
-        around = self._around
+        around = self._deps
         now, chance = around.clock.now(), around.random.random()
-        self.life, effects = lifecycle.step(
-            self.life, event, now, chance, around.policy, failing=around.failing
+        self.record, effects = lifecycle.step(
+            self.record, event, now, chance, around.policy, failing=around.failing
         )
         return effects
 
@@ -187,92 +189,94 @@ class Keeper:
         events = list(self._unhandled)
         self._unhandled.clear()
         for event in events:
-            self.post(event)
+            self.submit(event)
 
-    def _carry_out(self, effect: ev.Effect) -> None:
+    def _apply(self, effect: ev.Effect) -> None:
         match effect:
             case ev.Launch(spec):
                 self._launch(spec)
             case ev.Prepare(spec):
                 self._prepare(spec)
-            case ev.Look(spec):
+            case ev.Observe(spec):
                 report = self._next_run()
-                self._ask("looking whether it runs", lambda: self._driver.look(spec, report))
-            case ev.LetGo():
-                self._run += 1  # what is still reported is stale
-                run = self._run
-                self._let_go(self._driver, lambda: run == self._run and not self._forgotten)
+                self._observe_with(
+                    "looking whether it runs", lambda: self._driver.observe(spec, report)
+                )
+            case ev.Unobserve():
+                self._run_id += 1  # what is still reported is stale
+                run = self._run_id
+                self._release(self._driver, lambda: run == self._run_id and not self._removed)
             case ev.Signal(step):
-                life, signal = self.life, self._driver.signal
+                life, signal = self.record, self._driver.signal
                 # As long as nothing else has happened; else the deadline brings stronger means.
                 self._guard(
-                    "a signal", lambda: signal(self.instance_id, step), lambda: self.life is life
+                    "a signal", lambda: signal(self.instance_id, step), lambda: self.record is life
                 )
-            case ev.Forget():
-                self._forgotten = True
+            case ev.Remove():
+                self._removed = True
                 self._queue.clear()
-                self.release()
+                self.detach_driver()
                 self._publish()
-            case ev.Note():
-                note = partial(self._around.note, self.instance_id, effect)
-                self._around.guard.call(f"{self.instance_id}: a message", note)
-            case ev.Oddity(text):
+            case ev.OperatorMessage():
+                note = partial(self._deps.message, self.instance_id, effect)
+                self._deps.guard.call(f"{self.instance_id}: a message", note)
+            case ev.LogUnexpected(text):
                 log.warning(text)
 
     def _launch(self, spec: InstanceSpec) -> None:
         report = self._next_run()
 
         def tell(error: Exception) -> None:
-            self.post(ev.LaunchFailed("driver", f"{type(error).__name__}: {error}"))
+            self.submit(ev.LaunchFailed("driver", f"{type(error).__name__}: {error}"))
 
         what = f"{self.instance_id}: its launch"
-        self._around.guard.call(what, lambda: self._driver.launch(spec, report), tell)
+        self._deps.guard.call(what, lambda: self._driver.launch(spec, report), tell)
 
     def _prepare(self, spec: InstanceSpec) -> None:
-        report = partial(self._observed, self._run)
+        report = partial(self._observed, self._run_id)
 
         def tell(error: Exception) -> None:  # then what runs has to go on
-            self.post(ev.PrepareFailed(f"{type(error).__name__}: {error}"))
+            self.submit(ev.PrepareFailed(f"{type(error).__name__}: {error}"))
 
         what = f"{self.instance_id}: preparing its next run"
-        self._around.guard.call(what, lambda: self._driver.prepare(spec, report), tell)
+        self._deps.guard.call(what, lambda: self._driver.prepare(spec, report), tell)
 
-    def _next_run(self) -> Report:
-        self._run += 1
-        return partial(self._observed, self._run)
+    def _next_run(self) -> ReportObservation:
+        self._run_id += 1
+        return partial(self._observed, self._run_id)
 
     def _observed(self, run: int, observation: ev.Observation) -> None:
-        if isinstance(observation, ev.Output):
-            if run == self._ended_run:  # read late, it may be of a run before the last
-                self.post(observation)
-        elif run == self._run:
-            if isinstance(observation, ev.Ended | ev.LeftBehind):
-                self._ended_run = run
-            self.post(observation)
+        if isinstance(observation, ev.LastOutput):
+            if run == self._exited_run_id:  # read late, it may be of a run before the last
+                self.submit(observation)
+        elif run == self._run_id:
+            if isinstance(observation, ev.Exited | ev.ExitedWithRemnants):
+                self._exited_run_id = run
+            self.submit(observation)
         else:
             log.warning("%s: stale report %s of run %d", self.instance_id, observation, run)
 
-    def _arm(self, deadline: float | None) -> None:
+    def _set_timer(self, deadline: float | None) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         if deadline is not None:
-            self._timer = self._ring_at(deadline, partial(self._woken, deadline))
+            self._timer = self._call_at(deadline, partial(self._on_timer, deadline))
 
-    def _ring_at(self, mono: float, work: Callable[[], None]) -> Timer:
-        callback = self._around.guard.callback(f"{self.instance_id}: its timer", work)
-        return self._around.clock.call_at(mono, callback)
+    def _call_at(self, mono: float, work: Callable[[], None]) -> Timer:
+        callback = self._deps.guard.callback(f"{self.instance_id}: its timer", work)
+        return self._deps.clock.call_at(mono, callback)
 
-    def _woken(self, deadline: float, again: bool = False) -> None:
+    def _on_timer(self, deadline: float, again: bool = False) -> None:
         # A timer that was queued behind the event that re-armed it must not count.
-        if deadline != self.life.deadline:
+        if deadline != self.record.deadline:
             return
         self._timer = None
-        if self._around.clock.now().mono < deadline:
-            self._arm(deadline)  # some clocks (uvloop's) ring up to a millisecond early
-        elif not again and self._around.clock.now().mono - deadline > LATE:
+        if self._deps.clock.now().monotonic < deadline:
+            self._set_timer(deadline)  # some clocks (uvloop's) ring up to a millisecond early
+        elif not again and self._deps.clock.now().monotonic - deadline > LATE_TIMER:
             # The loop did not turn: what was reported meanwhile is to be heard first.
-            soon = self._around.clock.now().mono + A_TURN
-            self._timer = self._ring_at(soon, partial(self._woken, deadline, True))
+            soon = self._deps.clock.now().monotonic + LOOP_TURN_GRACE
+            self._timer = self._call_at(soon, partial(self._on_timer, deadline, True))
         else:
-            self.post(ev.TimerFired())
+            self.submit(ev.DeadlineReached())

@@ -10,45 +10,45 @@ from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import ClassVar
 
-from hostmanager.core.model import Found, InstanceSpec, Target
+from hostmanager.core.model import InstanceSpec, ObservedRun, Target
 
 
 class EventKind(StrEnum):
     """The columns of the transition table."""
 
     # Intents
-    WANT_UP = "told up"
-    WANT_DOWN = "told down"
-    UPDATE = "entry updated"
-    REPLACE = "entry replaced"
-    RETIRE = "entry gone"
-    HURRY = "told to hurry"
+    START_REQUESTED = "told up"
+    STOP_REQUESTED = "told down"
+    SPEC_CHANGED = "entry updated"
+    SPEC_REPLACED = "entry replaced"
+    UNCONFIGURED = "entry gone"
+    ESCALATE = "told to hurry"
     RESTART_REQUESTED = "restart requested"
     # Observations
     LAUNCHED = "launched"
     LAUNCH_FAILED = "launch failed"
-    ENDED = "ended"
-    LEFT_BEHIND = "ended, remnants left"
-    GONE = "remnants gone"
-    OUTPUT = "output read"
-    CONDITION = "condition changed"
-    LOST_SIGHT = "out of sight"
+    EXITED = "ended"
+    EXITED_WITH_REMNANTS = "ended, remnants left"
+    REMNANTS_GONE = "remnants gone"
+    LAST_OUTPUT = "output read"
+    STATUS_CHANGED = "condition changed"
+    OBSERVATION_LOST = "out of sight"
     PREPARED = "next run prepared"
     PREPARE_FAILED = "next run not to be had"
     # Time
-    TIMER = "timer"
+    DEADLINE = "timer"
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
+class Timestamp:
     """One instant on both clocks.
 
     Attributes:
-        mono: Monotonic seconds; the only time that decisions use.
+        monotonic: Monotonic seconds; the only time that decisions use.
         wall: Unix time, seconds; for display only.
     """
 
-    mono: float
+    monotonic: float
     wall: float
 
 
@@ -87,29 +87,29 @@ class ExitStatus:
 
 
 @dataclass(frozen=True, slots=True)
-class WantUp:
+class StartRequested:
     """Somebody wants the instance up."""
 
-    kind: ClassVar = EventKind.WANT_UP
+    kind: ClassVar = EventKind.START_REQUESTED
 
 
 @dataclass(frozen=True, slots=True)
-class WantDown:
+class StopRequested:
     """Somebody wants the instance down."""
 
-    kind: ClassVar = EventKind.WANT_DOWN
+    kind: ClassVar = EventKind.STOP_REQUESTED
 
 
 @dataclass(frozen=True, slots=True)
-class Update:
+class SpecChanged:
     """The entry says something else now, but names the same class and kind."""
 
     spec: InstanceSpec
-    kind: ClassVar = EventKind.UPDATE
+    kind: ClassVar = EventKind.SPEC_CHANGED
 
 
 @dataclass(frozen=True, slots=True)
-class Replace:
+class SpecReplaced:
     """The entry names another class or kind: the old one must end before the new one starts.
 
     Attributes:
@@ -119,21 +119,21 @@ class Replace:
 
     spec: InstanceSpec
     target: Target | None = None
-    kind: ClassVar = EventKind.REPLACE
+    kind: ClassVar = EventKind.SPEC_REPLACED
 
 
 @dataclass(frozen=True, slots=True)
-class Retire:
+class Unconfigured:
     """The entry is gone: to be forgotten once nothing of it is alive."""
 
-    kind: ClassVar = EventKind.RETIRE
+    kind: ClassVar = EventKind.UNCONFIGURED
 
 
 @dataclass(frozen=True, slots=True)
-class Hurry:
+class Escalate:
     """Whatever is being ended is to be ended by the next stronger means, now."""
 
-    kind: ClassVar = EventKind.HURRY
+    kind: ClassVar = EventKind.ESCALATE
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +154,7 @@ class Launched:
     """
 
     pid: int
-    found: Found | None = None
+    found: ObservedRun | None = None
     run: str = ""
     kind: ClassVar = EventKind.LAUNCHED
 
@@ -164,7 +164,7 @@ class LaunchFailed:
     """No process came to be.
 
     Attributes:
-        step: What failed, as a noun: ``program``, ``working directory``, ``output file`` …
+        stage: What failed, as a noun: ``program``, ``working directory``, ``output file`` …
         reason: Why, as a sentence without a full stop.
         remote: Whether it lacks what others have to deliver (an image): each attempt costs them
             something, so the pauses grow longer than those after other failures.
@@ -177,7 +177,7 @@ class LaunchFailed:
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class Exited:
     """The process ended and nothing of it is left.
 
     Attributes:
@@ -187,70 +187,70 @@ class Ended:
 
     status: ExitStatus
     cpu: float | None = field(default=None, compare=False)
-    kind: ClassVar = EventKind.ENDED
+    kind: ClassVar = EventKind.EXITED
 
 
 @dataclass(frozen=True, slots=True)
-class LeftBehind:
+class ExitedWithRemnants:
     """The process ended, but others of its group live on.
 
     Attributes:
         status: How it ended.
-        who: The others, each in a few words for people.
+        remnants: The others, each in a few words for people.
         cpu: As of `Ended`, without what the others will use.
     """
 
     status: ExitStatus
-    who: tuple[str, ...] = ()
+    remnants: tuple[str, ...] = ()
     cpu: float | None = field(default=None, compare=False)
-    kind: ClassVar = EventKind.LEFT_BEHIND
+    kind: ClassVar = EventKind.EXITED_WITH_REMNANTS
 
 
 @dataclass(frozen=True, slots=True)
-class Gone:
+class RemnantsGone:
     """The last of what the process had left behind is gone; or nothing was there to be seen."""
 
-    kind: ClassVar = EventKind.GONE
+    kind: ClassVar = EventKind.REMNANTS_GONE
 
 
 @dataclass(frozen=True, slots=True)
-class Output:
+class LastOutput:
     """The last lines that the process wrote before it ended; told after its end."""
 
     lines: tuple[str, ...]
-    kind: ClassVar = EventKind.OUTPUT
+    kind: ClassVar = EventKind.LAST_OUTPUT
 
 
 @dataclass(frozen=True, slots=True)
-class Condition:
+class StatusChanged:
     """How it is, beside being alive; told again whenever that changes.
 
     Attributes:
-        remark: What people should know of it (paused, unhealthy), as a sentence; or None.
-        outdated: Whether it runs from something else than a new launch would take.
-        restarting: Whether it has ended and somebody else (the engine) starts it again.
+        notice: What people should know of it (paused, unhealthy), as a sentence; or None.
+        image_outdated: Whether it runs from something else than a new launch would take.
+        engine_restarting: Whether it has ended and somebody else (the engine) starts it again.
         found: What runs now, if that has changed without an end that was told.
         launching: Whether its launch, which was asked for, has begun only now.
     """
 
-    remark: str | None = None
-    outdated: bool = False
-    restarting: bool = False
-    found: Found | None = None
+    notice: str | None = None
+    image_outdated: bool = False
+    engine_restarting: bool = False
+    found: ObservedRun | None = None
     launching: bool = False
-    kind: ClassVar = EventKind.CONDITION
+    kind: ClassVar = EventKind.STATUS_CHANGED
 
 
 @dataclass(frozen=True, slots=True)
-class LostSight:
+class ObservationLost:
     """The driver cannot tell any more whether it is alive; it reports again once it can.
 
     Attributes:
-        why: For people, as a sentence.
+        reason: For people, as a sentence.
     """
 
-    why: str
-    kind: ClassVar = EventKind.LOST_SIGHT
+    reason: str
+    kind: ClassVar = EventKind.OBSERVATION_LOST
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,20 +273,36 @@ class PrepareFailed:
 
 
 @dataclass(frozen=True, slots=True)
-class TimerFired:
+class DeadlineReached:
     """The deadline of the present state has come."""
 
-    kind: ClassVar = EventKind.TIMER
+    kind: ClassVar = EventKind.DEADLINE
 
 
-Intent = WantUp | WantDown | Update | Replace | Retire | Hurry | RestartRequested
+Intent = (
+    StartRequested
+    | StopRequested
+    | SpecChanged
+    | SpecReplaced
+    | Unconfigured
+    | Escalate
+    | RestartRequested
+)
 Preparation = Prepared | PrepareFailed
-Sighting = Launched | Ended | LeftBehind | Gone | Output | Condition | LostSight
+Sighting = (
+    Launched
+    | Exited
+    | ExitedWithRemnants
+    | RemnantsGone
+    | LastOutput
+    | StatusChanged
+    | ObservationLost
+)
 Observation = Sighting | LaunchFailed | Preparation
-Event = Intent | Observation | TimerFired
+Event = Intent | Observation | DeadlineReached
 
 
-class StopStep(IntEnum):
+class StopStage(IntEnum):
     """The means to end an instance, each stronger than the one before."""
 
     INTERRUPT = 1  # SIGINT to the process
@@ -302,7 +318,7 @@ class Launch:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Observe:
     """Tell whether it is alive, now and from now on: anybody may start or end it."""
 
     spec: InstanceSpec
@@ -316,7 +332,7 @@ class Prepare:
 
 
 @dataclass(frozen=True, slots=True)
-class LetGo:
+class Unobserve:
     """What runs is not its own any more: report nothing of it."""
 
 
@@ -324,16 +340,16 @@ class LetGo:
 class Signal:
     """Use this means to end it."""
 
-    step: StopStep
+    stage: StopStage
 
 
 @dataclass(frozen=True, slots=True)
-class Forget:
+class Remove:
     """Nothing of a retired instance is left: drop it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Note:
+class OperatorMessage:
     """Something that a person wants to read.
 
     Attributes:
@@ -346,10 +362,10 @@ class Note:
 
 
 @dataclass(frozen=True, slots=True)
-class Oddity:
+class LogUnexpected:
     """An event that the present state does not expect: for the log, not for people."""
 
     text: str
 
 
-Effect = Launch | Prepare | Look | LetGo | Signal | Forget | Note | Oddity
+Effect = Launch | Prepare | Observe | Unobserve | Signal | Remove | OperatorMessage | LogUnexpected

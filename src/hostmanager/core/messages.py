@@ -5,38 +5,38 @@ The lifecycle is the same for processes and compose services; what people read o
 
 from dataclasses import dataclass
 
-from hostmanager.core.events import StopStep
+from hostmanager.core.events import StopStage
 from hostmanager.core.model import InstanceSpec, Kind
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
+class KindMessages:
     """What to say of one kind; each completes the sentence "the instance …".
 
     Attributes:
-        asked: How it was asked to stop.
-        next_means: What follows if that does not help.
+        stop_requested: How it was asked to stop.
+        next_stage: What follows if that does not help.
         slow_launch: Why its launch may take long.
-        not_heeded: What it did not do, for each of the steps that can fail.
+        stage_timed_out: What it did not do, for each of the steps that can fail.
         unkillable: Why a kill may not work, and where to look.
     """
 
-    asked: str
-    next_means: str
+    stop_requested: str
+    next_stage: str
     slow_launch: str
-    not_heeded: dict[StopStep, str]
+    stage_timed_out: dict[StopStage, str]
     unkillable: str
 
 
-PROCESS = Words(
-    asked="Asked to stop (SIGINT)",
-    next_means="its process group gets SIGTERM",
+PROCESS = KindMessages(
+    stop_requested="Asked to stop (SIGINT)",
+    next_stage="its process group gets SIGTERM",
     slow_launch="its launch has not been completed for {patience:g} s; is a disk hanging?",
-    not_heeded={
-        StopStep.INTERRUPT: (
+    stage_timed_out={
+        StopStage.INTERRUPT: (
             "did not stop on SIGINT; SIGTERM to its process group, SIGKILL in {patience:g} s"
         ),
-        StopStep.TERMINATE: "did not end on SIGTERM; SIGKILL to its process group",
+        StopStage.TERMINATE: "did not end on SIGTERM; SIGKILL to its process group",
     },
     unkillable=(
         "does not end although it was killed; it probably sits in an uninterruptible wait in "
@@ -44,19 +44,19 @@ PROCESS = Words(
     ),
 )
 
-SERVICE = Words(
-    asked="Its container was asked to stop",
-    next_means="it is killed",
+SERVICE = KindMessages(
+    stop_requested="Its container was asked to stop",
+    next_stage="it is killed",
     slow_launch=(
         "`docker compose up` has not come to its end for {patience:g} s; it may be pulling or "
         "building the image"
     ),
-    not_heeded={
-        StopStep.INTERRUPT: (
+    stage_timed_out={
+        StopStage.INTERRUPT: (
             "did not stop within the time that its compose file gives it; its container is killed, "
             "and killed again in {patience:g} s"
         ),
-        StopStep.TERMINATE: "did not end although its container was killed; it is killed again",
+        StopStage.TERMINATE: "did not end although its container was killed; it is killed again",
     },
     unkillable=(
         "does not end although its container was killed several times; see `docker inspect`, "
@@ -71,12 +71,12 @@ ENGINE_GRACE = 10.0
 """Seconds that the Docker Engine gives a container to stop if nothing else is said."""
 
 
-def words(spec: InstanceSpec) -> Words:
+def messages_for(spec: InstanceSpec) -> KindMessages:
     """The words for an instance."""
     return SERVICE if spec.kind is Kind.DOCKER else PROCESS
 
 
-def patience(spec: InstanceSpec, interrupt: float) -> float:
+def stop_timeout(spec: InstanceSpec, interrupt: float) -> float:
     """Seconds that an instance has from being asked to stop until it is ended by force.
 
     Args:

@@ -36,7 +36,7 @@ class ServiceRef:
         depends_on: Services that have to run before it.
         built: Whether its image is built here, rather than pulled.
         pull_policy: When its image is pulled, in the words of compose; empty: when it is missing.
-        telling: Whether the digest that a container of it carries can be compared with the
+        digest_comparable: Whether the digest that a container of it carries can be compared with the
             fingerprint of its spec.
     """
 
@@ -46,7 +46,7 @@ class ServiceRef:
     image: str | None = None
     scale: int = 1
     depends_on: tuple[str, ...] = ()
-    telling: bool = True
+    digest_comparable: bool = True
     built: bool = False
     pull_policy: str = ""
 
@@ -62,7 +62,7 @@ class InstanceSpec:
         initial_target: The target that ``manage`` asks for (contract, section 3).
         fingerprint: Digest of everything that the agent reads from the site file when
             it is launched. It differs when a restart would make a difference.
-        obstacle: Why the instance cannot be operated, as a sentence for people; None
+        inoperable_reason: Why the instance cannot be operated, as a sentence for people; None
             when nothing stands in the way.
         service: The compose service that it is; None for processes, and as long as no
             compose file has one for it.
@@ -74,31 +74,31 @@ class InstanceSpec:
     kind: Kind = Kind.HOST
     initial_target: Target = Target.UP
     fingerprint: str = ""
-    obstacle: str | None = None
+    inoperable_reason: str | None = None
     service: ServiceRef | None = None
     stop_grace: float | None = None
 
     @property
-    def passive(self) -> bool:
+    def is_unmanaged(self) -> bool:
         """Whether it is only watched: a compose service without an entry in the site file."""
         return self.initial_target is Target.PASSIVE
 
     @property
-    def foreign(self) -> bool:
+    def has_no_service(self) -> bool:
         """Whether no container can be its own: a docker entry without a service in any file."""
-        return self.kind is Kind.DOCKER and self.obstacle is not None
+        return self.kind is Kind.DOCKER and self.inoperable_reason is not None
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class ObservedRun:
     """What a driver found alive of an instance that an earlier manager launched.
 
     Attributes:
         pid: The process that was launched; None if only what it started is left.
-        since: Unix time of its start.
+        started_at: Unix time of its start.
         fingerprint: Of the entry that it was launched with.
         agent_class: The class that it was launched as.
-        others: Further processes of the instance; if there are none and no `pid`, somebody who
+        other_pids: Further processes of the instance; if there are none and no `pid`, somebody who
             cannot be told holds its lock.
         strange: Whether another manager launched it, as its mark says: it is known by its lock.
         run: The identity of this run, which no other run of the instance ever has (pid and
@@ -106,9 +106,9 @@ class Found:
     """
 
     pid: int | None
-    since: float
+    started_at: float
     fingerprint: str
     agent_class: str = "?"
-    others: tuple[int, ...] = ()
+    other_pids: tuple[int, ...] = ()
     strange: bool = False
     run: str = ""

@@ -26,34 +26,34 @@ class RestartPolicy:
         max_delay: Longest delay, seconds (option ``--restart-delay-max``).
         max_remote_delay: Longest delay while what is missing has to come from elsewhere (the
             image of a service, from a registry), seconds.
-        settled_after: A run of this many seconds ends a streak of failures.
+        stable_after: A run of this many seconds ends a streak of failures.
         jitter: Largest relative deviation of a delay, so that the agents of a site that
             fail together do not return together.
-        impatience: Shortest time between two launches that people ask for while the
+        min_request_interval: Shortest time between two launches that people ask for while the
             instance waits, seconds: nobody can turn a waiting agent into a busy loop.
     """
 
     first_delay: float = 1.0
     max_delay: float = 10.0
     max_remote_delay: float = 300.0
-    settled_after: float = 60.0
+    stable_after: float = 60.0
     jitter: float = 0.25
-    impatience: float = 1.0
+    min_request_interval: float = 1.0
 
-    def streak_after(self, streak: int, ran_for: float) -> int:
+    def count_failure(self, streak: int, ran_for: float) -> int:
         """Count a failure after a run of `ran_for` seconds.
 
         Returns:
             The number of failures in a row, this one included.
         """
-        return 1 if ran_for >= self.settled_after else streak + 1
+        return 1 if ran_for >= self.stable_after else streak + 1
 
-    def delay(self, streak: int, chance: float, *, remote: bool = False) -> float:
+    def delay(self, streak: int, jitter_sample: float, *, remote: bool = False) -> float:
         """Seconds to wait before the next launch after `streak` failures in a row.
 
         Args:
             streak: Failures in a row, 1 or more.
-            chance: A random number from 0 to 1, which places the jitter.
+            jitter_sample: A random number from 0 to 1, which places the jitter.
             remote: Whether what is missing has to come from elsewhere.
         """
         if streak <= 1:
@@ -61,7 +61,7 @@ class RestartPolicy:
         longest = max(self.max_delay, self.max_remote_delay) if remote else self.max_delay
         # The exponent is bounded: a year of failures must not overflow a float.
         plain = min(longest, self.first_delay * 2.0 ** min(streak - 2, 60))
-        spread = plain * (1.0 + self.jitter * (2.0 * chance - 1.0))
+        spread = plain * (1.0 + self.jitter * (2.0 * jitter_sample - 1.0))
         return min(longest, spread)
 
 
@@ -109,7 +109,7 @@ class Policy:
     budget: CpuBudget = field(default_factory=CpuBudget)
 
 
-def recent(exits: tuple[float, ...], now: float) -> tuple[float, ...]:
+def recent_exits(exits: tuple[float, ...], now: float) -> tuple[float, ...]:
     """The unexpected exits that still count for `stability`."""
     return tuple(t for t in exits if now - t < STABILITY_WINDOW)
 
@@ -122,7 +122,7 @@ def stability(exits: tuple[float, ...], now: float) -> float:
         now: The present, on the same clock.
     """
     total = 0.0
-    for moment in recent(exits, now):
+    for moment in recent_exits(exits, now):
         age = now - moment
         if age <= STABILITY_WEIGHT:
             return 0.0

@@ -7,11 +7,11 @@ both, so that the core can be run through a day in a second.
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from hostmanager.core.events import Moment, Observation, StopStep
-from hostmanager.core.model import Found, InstanceSpec
+from hostmanager.core.events import Observation, StopStage, Timestamp
+from hostmanager.core.model import InstanceSpec, ObservedRun
 from hostmanager.util.guard import Guard
 
-Report = Callable[[Observation], None]
+ReportObservation = Callable[[Observation], None]
 """Takes an observation of one run; always called on the loop's thread, never from within
 `launch` or `signal`'s caller in a way that would matter: keepers queue what they are told."""
 
@@ -26,7 +26,7 @@ class Timer(Protocol):
 class Clock(Protocol):
     """Time, and being woken."""
 
-    def now(self) -> Moment:
+    def now(self) -> Timestamp:
         """Tell the present."""
 
     def call_at(self, mono: float, callback: Callable[[], None]) -> Timer:
@@ -35,7 +35,7 @@ class Clock(Protocol):
 
 def guard_of(clock: Clock) -> Guard:
     """Make a guard that makes calls again by this clock."""
-    return Guard(lambda delay, call: clock.call_at(clock.now().mono + delay, call))
+    return Guard(lambda delay, call: clock.call_at(clock.now().monotonic + delay, call))
 
 
 class Driver(Protocol):
@@ -55,22 +55,22 @@ class Driver(Protocol):
     `Gone`, and its `Condition` anew.
     """
 
-    def launch(self, spec: InstanceSpec, report: Report) -> None:
+    def launch(self, spec: InstanceSpec, report: ReportObservation) -> None:
         """Start the instance. Nothing of it may be alive."""
 
-    def survey(self) -> Mapping[str, Found]:
+    def discover(self) -> Mapping[str, ObservedRun]:
         """Get ready, and look for what an earlier manager launched and is still alive.
 
         Called once, before anything is launched.
         """
 
-    def adopt(self, spec: InstanceSpec, found: Found, report: Report) -> None:
+    def adopt(self, spec: InstanceSpec, found: ObservedRun, report: ReportObservation) -> None:
         """Take over what the survey found, and report on it as if it had been launched.
 
         If meanwhile nothing of it is left, that is reported as its end.
         """
 
-    def look(self, spec: InstanceSpec, report: Report) -> None:
+    def observe(self, spec: InstanceSpec, report: ReportObservation) -> None:
         """Tell whether the instance is alive, by `Launched` or `Gone`, or `LostSight`.
 
         Asked only of drivers of what others may start and end, too; from then on such a driver
@@ -78,16 +78,16 @@ class Driver(Protocol):
         `launch`, to `look` again, or to `forget`. The same goes for what it launched.
         """
 
-    def prepare(self, spec: InstanceSpec, report: Report) -> None:
+    def prepare(self, spec: InstanceSpec, report: ReportObservation) -> None:
         """Make sure that the instance could be launched again, while it runs; harmless twice.
 
         Answered by `Prepared` or `PrepareFailed`; by nothing, if it is ended or launched first.
         """
 
-    def signal(self, instance_id: str, step: StopStep) -> None:
+    def signal(self, instance_id: str, step: StopStage) -> None:
         """Use this means to end the instance. Harmless when nothing of it is alive."""
 
-    def forget(self, instance_id: str) -> None:
+    def release(self, instance_id: str) -> None:
         """The instance is no more, or not this driver's; nothing is reported of it."""
 
     def close(self) -> None:

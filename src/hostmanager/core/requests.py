@@ -41,7 +41,9 @@ class Request:
         return f"{self.instance_id} {self.target}"
 
 
-def check(requests: Any, known: Iterable[str], leaving: Mapping[str, str]) -> list[Request]:
+def validate_requests(
+    requests: Any, known: Iterable[str], leaving: Mapping[str, str]
+) -> list[Request]:
     """Check a list of requests as it came from a client.
 
     Args:

@@ -29,16 +29,16 @@ class FailedRun:
 
     Attributes:
         cpu: Seconds of CPU that it used, with all that it started.
-        lasted: Its length, seconds.
+        duration: Its length, seconds.
         ended_at: When it ended (monotonic seconds).
-        chance: The random number from 0 to 1 that places the jitter of the pause after it; None
+        jitter_sample: The random number from 0 to 1 that places the jitter of the pause after it; None
             once the pause was cut short because somebody asked for it.
     """
 
     cpu: float
-    lasted: float
+    duration: float
     ended_at: float = 0.0
-    chance: float | None = None
+    jitter_sample: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class Backoff:
 NO_BACKOFF = Backoff()
 
 
-def decide(
+def decide_backoff(
     restart: RestartPolicy,
     budget: CpuBudget,
     run: FailedRun,
@@ -79,7 +79,7 @@ def decide(
         streak: Its failures in a row, this one included.
         rounds: `Backoff.rounds` of the decision before.
     """
-    chance = run.chance or 0.0
+    chance = run.jitter_sample or 0.0
     ordinary = restart.delay(streak, chance)
     demands = [_demand(each, restart) for each in (run, *others)]
     share = fair_share(demands, budget.rate)
@@ -88,7 +88,7 @@ def decide(
     period = min(run.cpu / share, budget.longest_period)
     # At first anywhere in the period, so that those who fail together do not return together.
     spread = chance if rounds == 0 else 1.0 + restart.jitter * (2.0 * chance - 1.0)
-    delay = max(ordinary, period * spread - run.lasted)
+    delay = max(ordinary, period * spread - run.duration)
     return Backoff(delay, _reason(len(demands) - 1, budget), rounds + 1)
 
 
@@ -108,7 +108,7 @@ def fair_share(demands: Iterable[float], budget: float) -> float:
 
 def _demand(run: FailedRun, restart: RestartPolicy) -> float:
     """CPU seconds per second that the restart policy alone would come to use in the long run."""
-    return run.cpu / (run.lasted + restart.max_delay)
+    return run.cpu / (run.duration + restart.max_delay)
 
 
 def _reason(others: int, budget: CpuBudget) -> str:

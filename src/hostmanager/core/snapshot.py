@@ -7,14 +7,14 @@ looks. Nothing else keeps a copy of a state.
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
-from hostmanager.core.record import AT_REST, Life
+from hostmanager.core.record import RESTING_STATES, InstanceRecord
 from hostmanager.util.guard import Guard
 
-Listener = Callable[[str, Life | None], None]
+Listener = Callable[[str, InstanceRecord | None], None]
 """Told of each change: the instance, and its life, or None when it was forgotten."""
 
 
-class Snapshot(Mapping[str, Life]):
+class Snapshot(Mapping[str, InstanceRecord]):
     """The lives of all tracked instances, by instance-id, in the order of their tracking.
 
     Args:
@@ -23,19 +23,19 @@ class Snapshot(Mapping[str, Life]):
 
     def __init__(self, guard: Guard) -> None:
         self._guard = guard
-        self._lives: dict[str, Life] = {}
+        self._records: dict[str, InstanceRecord] = {}
         self._restless: set[str] = set()
-        self._disregarded: set[str] = set()
+        self._excluded: set[str] = set()
         self._listeners: list[Listener] = []
 
-    def __getitem__(self, instance_id: str) -> Life:
-        return self._lives[instance_id]
+    def __getitem__(self, instance_id: str) -> InstanceRecord:
+        return self._records[instance_id]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._lives)
+        return iter(self._records)
 
     def __len__(self) -> int:
-        return len(self._lives)
+        return len(self._records)
 
     @property
     def restless(self) -> frozenset[str]:
@@ -43,35 +43,37 @@ class Snapshot(Mapping[str, Life]):
         return frozenset(self._restless)
 
     @property
-    def hopeless(self) -> tuple[str, ...]:
+    def unkillable_ids(self) -> tuple[str, ...]:
         """The instances that do not end although killed, or whose launch does not either."""
-        return tuple(i for i in self._lives if i in self._restless and self._lives[i].stuck)
+        return tuple(
+            i for i in self._records if i in self._restless and self._records[i].unkillable
+        )
 
     @property
-    def at_rest(self) -> bool:
+    def is_idle(self) -> bool:
         """Whether nothing is alive, about to be, or waiting; but for the hopeless."""
-        return all(self._lives[i].stuck for i in self._restless)
+        return all(self._records[i].unkillable for i in self._restless)
 
-    def listen(self, listener: Listener) -> None:
+    def subscribe(self, listener: Listener) -> None:
         """Have `listener` told of each change, after it was made."""
         self._listeners.append(listener)
 
-    def disregard(self, instance_id: str) -> None:
+    def exclude(self, instance_id: str) -> None:
         """Whether this instance is at rest is nobody's business any more."""
-        self._disregarded.add(instance_id)
+        self._excluded.add(instance_id)
         self._restless.discard(instance_id)
 
-    def set(self, instance_id: str, life: Life | None) -> None:
+    def put(self, instance_id: str, life: InstanceRecord | None) -> None:
         """Put in what is known now; None forgets the instance. The only writer's door."""
         if life is None:
-            self._lives.pop(instance_id, None)
+            self._records.pop(instance_id, None)
             self._restless.discard(instance_id)
-            self._disregarded.discard(instance_id)
+            self._excluded.discard(instance_id)
         else:
-            self._lives[instance_id] = life
+            self._records[instance_id] = life
             # What nobody manages is ended by nobody, so nobody waits for its end.
-            nobodys = life.spec.passive and life.pending is None
-            if life.state in AT_REST or nobodys or instance_id in self._disregarded:
+            nobodys = life.spec.is_unmanaged and life.replacement is None
+            if life.state in RESTING_STATES or nobodys or instance_id in self._excluded:
                 self._restless.discard(instance_id)
             else:
                 self._restless.add(instance_id)

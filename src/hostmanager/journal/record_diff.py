@@ -7,9 +7,9 @@ tell nothing by themselves. Every entry of a life says from which state to which
 from collections.abc import Callable
 from typing import Any
 
-from hostmanager.core.record import Life, State
+from hostmanager.core.record import InstanceRecord, State
 from hostmanager.core.snapshot import Snapshot
-from hostmanager.core.transitions import seconds
+from hostmanager.core.transitions import format_seconds
 from hostmanager.journal.entry import Entry, Kind
 
 LONGEST_LINE = 500
@@ -26,7 +26,7 @@ def follow(snapshot: Snapshot, add: Callable[[Entry], None], wall: Callable[[], 
     """
     seen = dict(snapshot)  # frozen, and the snapshot's own: nothing is copied
 
-    def changed(instance_id: str, life: Life | None) -> None:
+    def changed(instance_id: str, life: InstanceRecord | None) -> None:
         before = seen.get(instance_id)
         if life is None:
             seen.pop(instance_id, None)
@@ -35,10 +35,12 @@ def follow(snapshot: Snapshot, add: Callable[[Entry], None], wall: Callable[[], 
         for entry in entries_of(before, life, wall()):
             add(entry)
 
-    snapshot.listen(changed)
+    snapshot.subscribe(changed)
 
 
-def entries_of(before: Life | None, after: Life | None, now: float) -> list[Entry]:
+def entries_of(
+    before: InstanceRecord | None, after: InstanceRecord | None, now: float
+) -> list[Entry]:
     """Tell what happened between two lives of an instance.
 
     Args:
@@ -65,7 +67,7 @@ def entries_of(before: Life | None, after: Life | None, now: float) -> list[Entr
 What = tuple[Kind, str, dict[str, Any]]
 
 
-def _tracked(before: Life | None, after: Life | None) -> What | None:
+def _tracked(before: InstanceRecord | None, after: InstanceRecord | None) -> What | None:
     if after is None:
         return Kind.STATE, "forgotten", {}
     if before is None and after.pid is None:
@@ -74,7 +76,7 @@ def _tracked(before: Life | None, after: Life | None) -> What | None:
     return None
 
 
-def _happened(before: Life | None, after: Life | None) -> What | None:  # noqa: PLR0911
+def _happened(before: InstanceRecord | None, after: InstanceRecord | None) -> What | None:  # noqa: PLR0911
     """The most telling thing that happened; what else did, follows from it."""
     if after is None:
         return None
@@ -84,26 +86,26 @@ def _happened(before: Life | None, after: Life | None) -> What | None:  # noqa: 
         return None
     if _ended(before, after):
         return _exit(before, after)
-    if after.exits != before.exits:
-        return Kind.EXIT, after.trouble or "could not be launched", {"launched": False}
-    if after.state is not before.state or after.trouble not in (None, before.trouble):
+    if after.unexpected_exits != before.unexpected_exits:
+        return Kind.EXIT, after.error or "could not be launched", {"launched": False}
+    if after.state is not before.state or after.error not in (None, before.error):
         return Kind.STATE, _state(after), {}
     return None
 
 
-def _ended(before: Life, after: Life) -> bool:
+def _ended(before: InstanceRecord, after: InstanceRecord) -> bool:
     gone = before.pid is not None and after.pid != before.pid
     return gone or (after.last_exit is not None and after.last_exit is not before.last_exit)
 
 
-def _exit(before: Life, after: Life) -> What:
+def _exit(before: InstanceRecord, after: InstanceRecord) -> What:
     last = after.last_exit
     if last is None or last is before.last_exit:  # its record went with its class
         return Kind.EXIT, f"ended (pid {before.pid}); replaced", {"pid": before.pid}
     expected = "" if last.expected else ", unexpectedly"
-    text = f"{last.status} after {seconds(last.ran_for)}{expected}"
-    if after.trouble is not None:
-        text = f"{text}. {after.trouble}"
+    text = f"{last.status} after {format_seconds(last.ran_for)}{expected}"
+    if after.error is not None:
+        text = f"{text}. {after.error}"
     return (
         Kind.EXIT,
         text,
@@ -117,21 +119,21 @@ def _exit(before: Life, after: Life) -> What:
     )
 
 
-def _launch(before: Life | None, after: Life) -> What:
+def _launch(before: InstanceRecord | None, after: InstanceRecord) -> What:
     # What was taken over has begun earlier than what was asked for.
     asked = before is not None and before.state is State.STARTING
-    launched = asked and before is not None and after.launched == before.launched
+    launched = asked and before is not None and after.started_at == before.started_at
     text = f"launched (pid {after.pid})" if launched else f"taken over, runs as pid {after.pid}"
     return Kind.LAUNCH, text, {"pid": after.pid, "launched": launched, "restarts": after.restarts}
 
 
-def _state(after: Life) -> str:
+def _state(after: InstanceRecord) -> str:
     wanted = "" if after.state.value == after.target.value else f" (wanted {after.target})"
-    trouble = f": {after.trouble}" if after.trouble else ""
+    trouble = f": {after.error}" if after.error else ""
     return f"{after.state}{wanted}{trouble}"
 
 
-def _between(before: Life | None, after: Life | None) -> dict[str, Any]:
+def _between(before: InstanceRecord | None, after: InstanceRecord | None) -> dict[str, Any]:
     return {
         "from": before.state.value if before else None,
         "to": after.state.value if after else None,
@@ -139,5 +141,5 @@ def _between(before: Life | None, after: Life | None) -> dict[str, Any]:
     }
 
 
-def _same_output(before: Life | None, after: Life) -> bool:
+def _same_output(before: InstanceRecord | None, after: InstanceRecord) -> bool:
     return before is not None and before.last_output == after.last_output

@@ -323,7 +323,7 @@ def with_known_classes(site_file: SiteFile, classes: Classes) -> SiteFile:
             obstacle, remedy = _no_such_class(spec.agent_class, classes)
             place = site_file.class_places.get(spec.instance_id)
             findings.warning(place, f"{obstacle}.", remedy, spec.instance_id)
-            specs.append(replace(spec, obstacle=f"{obstacle}. {remedy}"))
+            specs.append(replace(spec, inoperable_reason=f"{obstacle}. {remedy}"))
         else:
             specs.append(spec)
     problems = (*site_file.problems, *findings.problems)

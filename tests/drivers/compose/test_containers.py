@@ -151,5 +151,5 @@ def test_when_the_run_before_ended():
     ],
 )
 def test_the_log_of_a_run_begins_between_the_end_before_and_its_start(after, since, wanted):
-    found = replace(container_of(inspected(ID, "a")), after=after, since=since)
+    found = replace(container_of(inspected(ID, "a")), after=after, started_at=since)
     assert written_from(found) == pytest.approx(wanted)

@@ -75,7 +75,7 @@ async def test_what_nobody_could_take_is_told_of_the_others_at_once(fake, sight,
     assert good.has(ev.Launched)
     sight.on_clear()
     sight.on_lost("gone")
-    assert good.has(ev.LostSight)
+    assert good.has(ev.ObservationLost)
     await until("it to be told later", lambda: bad.heard)
 
 

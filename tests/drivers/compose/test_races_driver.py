@@ -6,7 +6,7 @@ import pytest
 
 from hostmanager.composefile.command import Done
 from hostmanager.core import events as ev
-from hostmanager.core.events import StopStep
+from hostmanager.core.events import StopStage
 from hostmanager.core.model import InstanceSpec, Kind, ServiceRef
 from hostmanager.drivers.compose.driver import ComposeDriver
 from tests.drivers.compose.conftest import until
@@ -27,7 +27,7 @@ class Up:
         self.under_way = self.most = self.calls = 0
         self.go = asyncio.Event()
         self.slow_to_end = asyncio.Event()
-        self.slow_to_end.set()
+        self.slow_to_end.put()
 
     async def __call__(self, service, *args):
         self.calls += 1
@@ -51,8 +51,8 @@ async def driver(sight, up):
     made = ComposeDriver(sight, up, lambda *_: None)
     yield made
     made.close()
-    up.go.set()
-    up.slow_to_end.set()
+    up.go.put()
+    up.slow_to_end.put()
     await made.closed()
 
 
@@ -69,7 +69,7 @@ async def test_what_is_forgotten_and_begun_anew_waits_for_the_command_before(
     driver.launch(spec("a"), lambda _: None)
     await asyncio.sleep(0.05)
     assert up.most == 1
-    up.slow_to_end.set()
+    up.slow_to_end.put()
     await until("the second", lambda: up.calls == 2)
     assert up.most == 1
 
@@ -116,9 +116,9 @@ async def test_nothing_is_said_of_a_project_that_was_not_listed_yet(fake, sight,
     driver.launch(spec("b", project="q"), heard.append)
     await asyncio.sleep(0.05)
     assert up.calls == 0
-    assert not any(isinstance(said, ev.Gone) for said in heard)
+    assert not any(isinstance(said, ev.RemnantsGone) for said in heard)
     del fake.answers["/containers/json"]
     await until("it to be seen", lambda: any(isinstance(said, ev.Launched) for said in heard))
     assert up.calls == 0
-    assert not any(isinstance(said, ev.Gone | ev.LaunchFailed) for said in heard)
-    driver.signal("a", StopStep.INTERRUPT)
+    assert not any(isinstance(said, ev.RemnantsGone | ev.LaunchFailed) for said in heard)
+    driver.signal("a", StopStage.INTERRUPT)

@@ -2,7 +2,14 @@
 
 from dataclasses import replace
 
-from hostmanager.core.events import Condition, Ended, ExitStatus, Found, Gone, Launched
+from hostmanager.core.events import (
+    Exited,
+    ExitStatus,
+    Launched,
+    ObservedRun,
+    RemnantsGone,
+    StatusChanged,
+)
 from hostmanager.core.model import InstanceSpec, Kind, ServiceRef
 from hostmanager.drivers.compose.container import Container
 from hostmanager.drivers.compose.diff import (
@@ -42,12 +49,12 @@ def test_nothing_changed_nothing_told():
 
 
 def test_an_answer_that_is_owed_is_given():
-    assert told(Told())[0] == [Gone()]
-    launched = Launched(7, Found(7, 5.0, "digest", "Fake", run="c1/t1"))
+    assert told(Told())[0] == [RemnantsGone()]
+    launched = Launched(7, ObservedRun(7, 5.0, "digest", "Fake", run="c1/t1"))
     assert told(Told(), C) == ([launched], RUNS)
     assert told(replace(RUNS, owed=True), C)[0] == [launched]
     for status in ("created", "exited", "dead", "removing"):
-        assert told(Told(), replace(C, status=status))[0] == [Gone()]
+        assert told(Told(), replace(C, status=status))[0] == [RemnantsGone()]
 
 
 def test_what_ended_and_began_is_told_in_this_order():
@@ -55,55 +62,55 @@ def test_what_ended_and_began_is_told_in_this_order():
     for now in (again, replace(again, id="c2")):
         observations, then = told(RUNS, now)
         assert observations == [
-            Ended(ENDED),
-            Launched(8, Found(8, 5.0, "digest", "Fake", run=now.run_id)),
+            Exited(ENDED),
+            Launched(8, ObservedRun(8, 5.0, "digest", "Fake", run=now.run_id)),
         ]
         assert then.run == now.run
-    assert told(RUNS, replace(C, status="exited")) == ([Ended(ENDED)], NOTHING)
-    assert told(RUNS) == ([Ended(ENDED)], NOTHING)
+    assert told(RUNS, replace(C, status="exited")) == ([Exited(ENDED)], NOTHING)
+    assert told(RUNS) == ([Exited(ENDED)], NOTHING)
 
 
 def test_a_restart_by_the_engine_is_one_end_and_then_a_condition():
     waiting = replace(C, status="restarting", pid=0, exit_code=3)
     observations, then = told(RUNS, waiting)
     assert observations[:2] == [
-        Ended(ENDED),
-        Launched(0, Found(0, 5.0, "digest", "Fake", run="c1/t1")),
+        Exited(ENDED),
+        Launched(0, ObservedRun(0, 5.0, "digest", "Fake", run="c1/t1")),
     ]
-    assert observations[2].restarting
-    assert "starts it again by itself" in observations[2].remark
+    assert observations[2].engine_restarting
+    assert "starts it again by itself" in observations[2].notice
     assert told(then, waiting) == ([], then)
     observations, up = told(then, replace(C, started="t2", pid=9))
-    assert observations == [Condition(found=Found(9, 5.0, "digest", "Fake", run="c1/t2"))]
+    assert observations == [StatusChanged(found=ObservedRun(9, 5.0, "digest", "Fake", run="c1/t2"))]
     # It came up and ended between two looks.
     observations, _ = told(then, replace(waiting, started="t2"))
-    assert [type(o) for o in observations] == [Condition]
+    assert [type(o) for o in observations] == [StatusChanged]
     assert observations[0].found is not None
-    assert observations[0].restarting
-    assert told(up, replace(C, started="t2", status="exited"))[0] == [Ended(ENDED)]
+    assert observations[0].engine_restarting
+    assert told(up, replace(C, started="t2", status="exited"))[0] == [Exited(ENDED)]
 
 
 def test_an_end_while_it_restarts_is_told_even_if_it_never_came_up():
     waiting = replace(C, status="restarting", pid=0)
     _, then = told(RUNS, waiting)
-    assert told(then, replace(C, status="exited"))[0] == [Ended(ENDED)]
-    assert told(then)[0] == [Ended(ENDED)]
+    assert told(then, replace(C, status="exited"))[0] == [Exited(ENDED)]
+    assert told(then)[0] == [Exited(ENDED)]
 
 
 def test_of_a_run_whose_start_is_not_known_nothing_is_made_up():
     vague = replace(C, started="", pid=0, vague=True)
     observations, then = told(RUNS, vague)
-    assert [type(o) for o in observations] == [Condition]
-    assert "does not answer questions about its container" in observations[0].remark
+    assert [type(o) for o in observations] == [StatusChanged]
+    assert "does not answer questions about its container" in observations[0].notice
     observations, then = told(then, C)
-    assert observations == [Condition(found=Found(7, 5.0, "digest", "Fake", run="c1/t1"))]
+    assert observations == [StatusChanged(found=ObservedRun(7, 5.0, "digest", "Fake", run="c1/t1"))]
     assert told(then, C) == ([], then)
 
 
 def test_remarks():
     def remark(*containers, service=SERVICE):
         observations, _ = told(RUNS, *containers, service=service)
-        return observations[0].remark if observations else None
+        return observations[0].notice if observations else None
 
     assert "docker unpause p-ocs-a-1" in remark(replace(C, status="paused"))
     assert "unhealthy, says its health check: no." in remark(
@@ -130,20 +137,20 @@ def test_a_container_that_the_engine_has_lost_track_of_gets_a_remedy():
 
 def test_another_image_under_the_name_is_told():
     newer = Images([{"Id": "sha256:2", "RepoTags": ["thing:1"]}])
-    assert told(RUNS, C, images=newer)[0] == [Condition(outdated=True)]
+    assert told(RUNS, C, images=newer)[0] == [StatusChanged(image_outdated=True)]
     # A name that means nothing here says nothing of what runs.
     assert told(RUNS, C, images=Images())[0] == []
     # The file names another image than the one that it was made with.
     other = Images([{"Id": "sha256:2", "RepoTags": ["thing:2"]}])
     named = replace(SERVICE, image="thing:2")
-    assert told(RUNS, C, images=other, service=named)[0] == [Condition(outdated=True)]
+    assert told(RUNS, C, images=other, service=named)[0] == [StatusChanged(image_outdated=True)]
 
 
 def test_from_what_it_was_made_is_only_said_if_that_is_known():
     def made_as(container, **keys):
         return told(Told(), container, **keys)[0][0].found.fingerprint
 
-    vague = replace(SERVICE, telling=False)
+    vague = replace(SERVICE, digest_comparable=False)
     assert made_as(replace(C, digest="old")) == "old"
     assert made_as(replace(C, digest="old"), service=vague) == ""
     assert made_as(replace(C, digest="x"), service=vague, made_as={"x": "then"}) == "then"
@@ -154,9 +161,9 @@ def test_with_two_containers_one_that_goes_on_is_the_service():
     second = replace(C, id="c2", number=2, pid=8)
     told_both = Told(C.run, owed=False)
     observations, then = told(told_both, replace(C, status="exited"), second, service=two)
-    assert [type(o) for o in observations] == [Condition]
+    assert [type(o) for o in observations] == [StatusChanged]
     assert observations[0].found.pid == 8
-    assert told(then, service=two)[0] == [Ended(ENDED)]
+    assert told(then, service=two)[0] == [Exited(ENDED)]
 
 
 def test_only_its_own_containers_count():
@@ -168,4 +175,4 @@ def test_only_its_own_containers_count():
     assert containers_of(SERVICE, [*others, C]) == [C]
     dead = replace(C, id="c0", number=0, status="exited")
     assert containers_of(SERVICE, [dead, C]) == [C, dead]
-    assert told(Told(), *others)[0] == [Gone()]
+    assert told(Told(), *others)[0] == [RemnantsGone()]

@@ -95,8 +95,8 @@ class Host:
         async with asyncio.timeout(PATIENCE):
             while True:
                 report = await self.reports[name].get()
-                begun = isinstance(report, ev.Condition) and report.launching
-                if isinstance(report, ev.Output) == output and not begun:
+                begun = isinstance(report, ev.StatusChanged) and report.launching
+                if isinstance(report, ev.LastOutput) == output and not begun:
                     return report
 
     async def failure(self, name: str, *argv: str, **more: object) -> ev.LaunchFailed:

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from hostmanager.agent.operations.session_data import child_state
-from hostmanager.core.events import Moment
+from hostmanager.core.events import Timestamp
 from hostmanager.core.model import InstanceSpec, Target
-from hostmanager.core.record import Life, State
+from hostmanager.core.record import InstanceRecord, State
 from hostmanager.drivers.process.process_state import FRESH, PASSING, Condition, Conditions
 from tests.support.waiting import wait_for
 
@@ -100,9 +100,9 @@ def test_a_sleep_in_the_kernel_is_talked_about_when_it_lasts():
 
 def shown(state: State, word: str, lasted: float = 0.0) -> tuple[str, str]:
     """The field and the message of an instance in a state, and its process in another."""
-    life = Life(SPEC, Target.DOWN, state, pid=7, deadline=5.0, trouble=None)
+    life = InstanceRecord(SPEC, Target.DOWN, state, pid=7, deadline=5.0, error=None)
     condition = Condition(7, word, 1.0, 1.0 + lasted)
-    found = child_state(life, Moment(1.0, 1000.0), None, condition)
+    found = child_state(life, Timestamp(1.0, 1000.0), None, condition)
     return found["process_state"], found["message"]
 
 

@@ -10,7 +10,7 @@ import os
 import pytest
 
 from hostmanager.core import events as ev
-from hostmanager.core.events import ExitStatus, StopStep
+from hostmanager.core.events import ExitStatus, StopStage
 from hostmanager.core.model import InstanceSpec
 from hostmanager.drivers.process import driver as driving
 from hostmanager.drivers.process import spawn as spawning
@@ -58,7 +58,7 @@ async def test_an_end_is_told_although_it_could_not_be_watched_at_first(host: Ho
     loop = host.driver._loop
     host.driver._loop = Loop(loop, add_reader=failing(loop.add_reader, error=error))
     await host.launch("a", "/bin/sh", "-c", "exit 7")
-    assert await host.next("a") == ev.Ended(ExitStatus(code=7))
+    assert await host.next("a") == ev.Exited(ExitStatus(code=7))
     caplog.clear()
 
 
@@ -68,7 +68,7 @@ async def test_an_end_is_told_although_it_could_not_be_looked_into(
 ):
     monkeypatch.setattr(driving.os, "waitid", failing(os.waitid, error=error))
     await host.launch("a", "/bin/sh", "-c", "exit 7")
-    assert await host.next("a") == ev.Ended(ExitStatus(code=7))
+    assert await host.next("a") == ev.Exited(ExitStatus(code=7))
     caplog.clear()
 
 
@@ -79,10 +79,10 @@ async def test_an_end_is_told_although_its_remnants_could_not_be_seen(
     monkeypatch.setattr(Kin, "seize", failing(Kin.seize, error=error))
     await host.launch("a", "/bin/sh", "-c", "sleep 600 & exit 7")
     left = await host.next("a")
-    assert isinstance(left, ev.LeftBehind)
+    assert isinstance(left, ev.ExitedWithRemnants)
     assert left.status == ExitStatus(code=7)
-    host.driver.signal("a", StopStep.KILL)
-    assert await host.next("a") == ev.Gone()
+    host.driver.signal("a", StopStage.KILL)
+    assert await host.next("a") == ev.RemnantsGone()
     caplog.clear()
 
 
@@ -90,18 +90,18 @@ async def test_remnants_are_ended_although_they_could_not_be_watched_at_first(ho
     await host.launch("a", "/bin/sh", "-c", "sleep 600 & read x < /dev/null; exit 7")
     loop = host.driver._loop
     host.driver._loop = Loop(loop, add_reader=failing(loop.add_reader, 2))
-    while not isinstance(await host.next("a"), ev.LeftBehind):
+    while not isinstance(await host.next("a"), ev.ExitedWithRemnants):
         pass
-    host.driver.signal("a", StopStep.KILL)
-    assert await host.next("a") == ev.Gone()
+    host.driver.signal("a", StopStage.KILL)
+    assert await host.next("a") == ev.RemnantsGone()
     caplog.clear()
 
 
 async def test_an_end_is_told_although_its_output_cannot_be_read(host: Host, monkeypatch, caplog):
     monkeypatch.setattr(host.driver._sink, "last_lines", failing(None, 1))
     await host.launch("a", "/bin/sh", "-c", "echo hi; exit 7")
-    assert await host.next("a") == ev.Ended(ExitStatus(code=7))
-    assert await host.next("a", output=True) == ev.Output(())
+    assert await host.next("a") == ev.Exited(ExitStatus(code=7))
+    assert await host.next("a", output=True) == ev.LastOutput(())
     caplog.clear()
 
 
@@ -110,7 +110,7 @@ async def test_a_thread_whose_begin_fails_launches_all_the_same(monkeypatch, tmp
     host = Host(tmp_path)
     try:
         await host.launch("a", "/bin/sh", "-c", "exit 7")
-        assert await host.next("a") == ev.Ended(ExitStatus(code=7))
+        assert await host.next("a") == ev.Exited(ExitStatus(code=7))
     finally:
         host.driver.close()
     caplog.clear()
@@ -131,9 +131,9 @@ async def test_what_is_taken_over_again_after_a_fault_is_the_same_process(
         heir.driver.adopt(spec, found, report)
     heir.driver.adopt(spec, found, report)
     assert await heir.next("a") == ev.Launched(pid, found)
-    heir.driver.signal("a", StopStep.KILL)
+    heir.driver.signal("a", StopStage.KILL)
     ended = await heir.next("a")
-    assert isinstance(ended, ev.Ended | ev.LeftBehind)
+    assert isinstance(ended, ev.Exited | ev.ExitedWithRemnants)
     heir.driver.close()
     await host.next("a")
     caplog.clear()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from hostmanager.core.events import Ended, ExitStatus
+from hostmanager.core.events import Exited, ExitStatus
 from hostmanager.core.model import InstanceSpec
 from hostmanager.drivers.process import non_child_exit as strangers
 from hostmanager.drivers.process.ownership import discovery as ownership
@@ -89,7 +89,7 @@ async def test_an_agent_that_dies_is_told_of_whatever_the_mark_of_a_stranger(
     assert await asyncio.to_thread(host.driver.survey) == {}
     pid = await host.launch("a", *SLEEP)
     os.kill(pid, 9)
-    assert await host.next("a") == Ended(ExitStatus(signal=9))
+    assert await host.next("a") == Exited(ExitStatus(signal=9))
 
 
 async def test_our_own_user_may_write_anything_as_well(host: Host, as_we):
@@ -98,7 +98,7 @@ async def test_our_own_user_may_write_anything_as_well(host: Host, as_we):
     assert await asyncio.to_thread(host.driver.survey) == {}
     pid = await host.launch("a", *SLEEP)
     os.kill(pid, 9)
-    assert await host.next("a") == Ended(ExitStatus(signal=9))
+    assert await host.next("a") == Exited(ExitStatus(signal=9))
 
 
 @needs_root
@@ -140,7 +140,7 @@ async def test_a_stranger_with_all_that_we_know_ourselves_by_is_not_ours(host: H
     pid = await host.launch("a", *SLEEP)
     assert [found.pid for found in (await asyncio.to_thread(host.owner.survey)).values()] == [pid]
     os.kill(pid, 9)
-    assert await host.next("a") == Ended(ExitStatus(signal=9))
+    assert await host.next("a") == Exited(ExitStatus(signal=9))
 
 
 @needs_root
@@ -158,7 +158,7 @@ async def test_the_stamp_of_an_agent_on_a_stranger_makes_him_no_relative(host: H
     # Without CAP_SYS_RESOURCE, another user's cannot be read.
     assert stamps.read(other.pid) in (stamp, None)
     os.kill(pid, 9)
-    assert await host.next("a") == Ended(ExitStatus(signal=9))
+    assert await host.next("a") == Exited(ExitStatus(signal=9))
     assert other.poll() is None
 
 
@@ -171,7 +171,7 @@ async def test_an_agent_that_has_changed_its_user_is_known_by_its_lock(host: Hos
     found = (await asyncio.to_thread(host.owner.survey))["a"]
     assert (found.pid, found.strange) == (pid, False)
     os.kill(pid, 9)
-    assert await host.next("a") == Ended(ExitStatus(signal=9))
+    assert await host.next("a") == Exited(ExitStatus(signal=9))
 
 
 def test_of_an_environment_without_end_a_part_is_read():
@@ -215,7 +215,7 @@ async def test_a_set_uid_program_that_a_stranger_starts_is_his(
     if await asyncio.to_thread(proc.owner, process.pid) != os.geteuid():
         pytest.skip("set-uid programs have no effect here (mounted nosuid)")
     surveyed = await asyncio.to_thread(host.owner.survey)
-    assert [(found.pid, found.others) for found in surveyed.values()] == [(pid, ())]
+    assert [(found.pid, found.other_pids) for found in surveyed.values()] == [(pid, ())]
     os.kill(pid, 9)
-    assert await host.next("a") == Ended(ExitStatus(signal=9))
+    assert await host.next("a") == Exited(ExitStatus(signal=9))
     assert process.poll() is None

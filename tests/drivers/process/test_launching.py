@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from hostmanager.core import events as ev
-from hostmanager.core.events import Ended, ExitStatus, Launched, StopStep
+from hostmanager.core.events import Exited, ExitStatus, Launched, StopStage
 from hostmanager.core.model import InstanceSpec
 from hostmanager.drivers.process.ownership import instance_lock as locks
 from tests.drivers.process.conftest import PYTHON, Host, open_fds, until
@@ -19,7 +19,7 @@ async def ended(host: Host, name: str, *argv: str, **more: object) -> ExitStatus
     """Launch, and wait for its end."""
     await host.launch(name, *argv, **more)
     end = await host.next(name)
-    assert isinstance(end, Ended), end
+    assert isinstance(end, Exited), end
     return end.status
 
 
@@ -41,7 +41,7 @@ async def test_an_end_by_a_signal_is_reported(host, number):
 async def test_a_process_that_is_killed_from_outside_is_heard_of(host):
     pid = await host.launch("a", "/bin/sleep", "100")
     os.kill(pid, signal.SIGKILL)
-    assert await host.next("a") == Ended(ExitStatus(signal=9))
+    assert await host.next("a") == Exited(ExitStatus(signal=9))
 
 
 async def test_no_zombie_is_left(host):
@@ -227,8 +227,8 @@ async def test_two_hundred_launches_at_once_and_no_descriptor_is_lost(host):
         host.begin(name, "/bin/sleep", "100")
     assert all([isinstance(await host.next(name), Launched) for name in names])
     for name in names:
-        host.driver.signal(name, StopStep.TERMINATE)
-    assert {await host.next(name) for name in names} == {Ended(ExitStatus(signal=15))}
+        host.driver.signal(name, StopStage.TERMINATE)
+    assert {await host.next(name) for name in names} == {Exited(ExitStatus(signal=15))}
     for name in names:
         await host.next(name, output=True)
     assert open_fds() == before
@@ -236,14 +236,14 @@ async def test_two_hundred_launches_at_once_and_no_descriptor_is_lost(host):
 
 
 async def test_a_signal_to_what_does_not_run_is_harmless(host):
-    for step in StopStep:
+    for step in StopStage:
         host.driver.signal("nobody", step)
     await ended(host, "a", "/bin/true")
-    for step in StopStep:
+    for step in StopStage:
         host.driver.signal("a", step)
     await asyncio.sleep(0.05)
     assert host.reports["nobody"].empty()
-    assert all(isinstance(r, ev.Output) for r in host.reports["a"]._queue)
+    assert all(isinstance(r, ev.LastOutput) for r in host.reports["a"]._queue)
 
 
 async def test_an_unforeseen_fault_is_a_failed_launch_not_a_silence(host, monkeypatch, caplog):
@@ -289,4 +289,4 @@ async def test_without_descriptors_nothing_is_launched_beside_who_holds_the_lock
     assert os.strerror(number) in failed.reason
     assert len(host.processes()) == 1
     os.kill(pid, signal.SIGKILL)
-    assert await host.next("a") == Ended(ExitStatus(signal=9))
+    assert await host.next("a") == Exited(ExitStatus(signal=9))

@@ -108,7 +108,7 @@ def test_of_two_that_might_lead_the_earlier_does():
     me, mark = os.getsid(0), Mark(KEY, "a", "abc", 1000, "Any")
     agent, daemon = Marked(me, mark, 1005), Marked(me, mark, 1050)
     assert agent.leads or os.getsid(0) != me
-    assert found([daemon, agent]).others == (daemon.pid,)
+    assert found([daemon, agent]).other_pids == (daemon.pid,)
 
 
 def test_a_name_with_parentheses_does_not_hide_the_start(tmp_path):

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from hostmanager.core.events import Ended, Output
+from hostmanager.core.events import Exited, LastOutput
 from hostmanager.drivers.process.output import output_sink as output
 from hostmanager.drivers.process.output.output_sink import (
     KEPT_BYTES,
@@ -81,9 +81,9 @@ async def test_runs_that_follow_at_once_do_not_mix_their_words(host):
     async with asyncio.timeout(PATIENCE):
         while len(shown) < 30:
             report = await host.reports["a"].get()
-            if isinstance(report, Output):
+            if isinstance(report, LastOutput):
                 shown.add(report.lines)
-            elif isinstance(report, Ended) and launched < 30:
+            elif isinstance(report, Exited) and launched < 30:
                 launched += 1
                 host.begin("a", "/bin/echo", f"run {launched}")
     assert shown == {(f"run {n}",) for n in range(1, 31)}

@@ -13,13 +13,13 @@ import psutil
 import pytest
 
 from hostmanager.core.events import (
-    Ended,
+    Exited,
+    ExitedWithRemnants,
     ExitStatus,
-    Gone,
     Launched,
-    LeftBehind,
-    LostSight,
-    StopStep,
+    ObservationLost,
+    RemnantsGone,
+    StopStage,
 )
 from hostmanager.core.model import InstanceSpec
 from hostmanager.drivers.process import spawn
@@ -116,10 +116,10 @@ async def test_a_daemon_is_found_by_what_it_kept_and_ended(host, program):
     assert kept == (program != LOSES_ITS_MARK, program != LOSES_ITS_DESCRIPTORS)
     os.kill(pid, 9)
     end = await host.next("a")
-    assert isinstance(end, LeftBehind)
-    assert [who.partition(":")[0] for who in end.who] == [f"pid {left}"]
-    host.driver.signal("a", StopStep.KILL)
-    assert await host.next("a") == Gone()
+    assert isinstance(end, ExitedWithRemnants)
+    assert [who.partition(":")[0] for who in end.remnants] == [f"pid {left}"]
+    host.driver.signal("a", StopStage.KILL)
+    assert await host.next("a") == RemnantsGone()
     assert not await off(runs, left)
 
 
@@ -129,11 +129,11 @@ async def test_an_agent_is_not_launched_beside_what_another_left(host):
     found = (await off(host.owner.survey))["a"]
     assert (found.pid, found.others) == (pid, (left,))
     os.kill(pid, 9)
-    assert isinstance(await host.next("a"), LeftBehind)
+    assert isinstance(await host.next("a"), ExitedWithRemnants)
     found = (await off(host.owner.survey))["a"]
     assert left in (found.pid, *found.others)
-    host.driver.signal("a", StopStep.KILL)
-    assert await host.next("a") == Gone()
+    host.driver.signal("a", StopStage.KILL)
+    assert await host.next("a") == RemnantsGone()
     assert "a" not in await off(host.owner.survey)
 
 
@@ -165,28 +165,28 @@ async def test_who_holds_the_lock_is_the_instance_whatever_he_says(host):
     launched = await host.next("a")
     assert isinstance(launched, Launched), launched
     assert (launched.pid, launched.found and launched.found.pid) == (pid, pid)
-    host.driver.signal("a", StopStep.KILL)
+    host.driver.signal("a", StopStage.KILL)
     end = await host.next("a")
-    assert end in (Ended(ExitStatus(signal=9)), Ended(ExitStatus()))
+    assert end in (Exited(ExitStatus(signal=9)), Exited(ExitStatus()))
 
 
 async def test_a_lock_that_is_held_by_who_cannot_be_seen_is_waited_for(host):
     """It is held by this very process, which is left out where holders are looked for."""
     unseen = await off(locks.take, host.owner.lock_file("a"))
     host.begin("a", "/bin/sleep", "1000")
-    assert isinstance(await host.next("a"), LostSight)
+    assert isinstance(await host.next("a"), ObservationLost)
     lost = await host.next("a")
-    assert isinstance(lost, LostSight), lost
-    assert str(host.owner.lock_file("a")) in lost.why
-    assert "cannot be seen" in lost.why
-    assert isinstance(await host.next("a"), LostSight)
+    assert isinstance(lost, ObservationLost), lost
+    assert str(host.owner.lock_file("a")) in lost.reason
+    assert "cannot be seen" in lost.reason
+    assert isinstance(await host.next("a"), ObservationLost)
     os.close(unseen)
-    while isinstance(report := await host.next("a"), LostSight):
+    while isinstance(report := await host.next("a"), ObservationLost):
         pass
-    assert report == Gone()
+    assert report == RemnantsGone()
     await host.launch("a", "/bin/sleep", "1000")
-    host.driver.signal("a", StopStep.KILL)
-    assert await host.next("a") == Ended(ExitStatus(signal=9))
+    host.driver.signal("a", StopStage.KILL)
+    assert await host.next("a") == Exited(ExitStatus(signal=9))
 
 
 async def test_who_cannot_be_seen_is_found_by_the_survey_and_adopted_once_he_can(host):
@@ -195,14 +195,14 @@ async def test_who_cannot_be_seen_is_found_by_the_survey_and_adopted_once_he_can
     assert {i: (f.pid, f.others) for i, f in surveyed.items()} == {"a": (None, ())}
     host.commands["a"] = host.command("a", "/bin/true")
     host.driver.adopt(SPEC, surveyed["a"], host.reports["a"].put_nowait)
-    assert isinstance(await host.next("a"), LostSight)
+    assert isinstance(await host.next("a"), ObservationLost)
     pid = await off(partial(stray, host, "/bin/sleep", "1234", held=[unseen]))
-    while isinstance(report := await host.next("a"), LostSight):
+    while isinstance(report := await host.next("a"), ObservationLost):
         pass
     assert isinstance(report, Launched)
     assert report.pid == pid
-    host.driver.signal("a", StopStep.KILL)
-    assert isinstance(await host.next("a"), Ended)
+    host.driver.signal("a", StopStage.KILL)
+    assert isinstance(await host.next("a"), Exited)
 
 
 async def test_an_agent_whose_lock_is_held_after_its_end_is_not_down(host):
@@ -211,14 +211,14 @@ async def test_an_agent_whose_lock_is_held_after_its_end_is_not_down(host):
     duplicate = await off(pidfd_getfd, pid, await off(lock_fd, host, pid))
     os.kill(pid, 9)
     end = await host.next("a")
-    assert isinstance(end, LeftBehind), end
+    assert isinstance(end, ExitedWithRemnants), end
     assert end.status == ExitStatus(signal=9)
-    host.driver.signal("a", StopStep.TERMINATE)  # as the lifecycle does
-    assert isinstance(await host.next("a"), LostSight)
+    host.driver.signal("a", StopStage.TERMINATE)  # as the lifecycle does
+    assert isinstance(await host.next("a"), ObservationLost)
     os.close(duplicate)
-    while isinstance(report := await host.next("a"), LostSight):
+    while isinstance(report := await host.next("a"), ObservationLost):
         pass
-    assert report == Gone()
+    assert report == RemnantsGone()
 
 
 async def test_who_reads_the_file_of_the_lock_does_not_hold_it(host):
@@ -228,7 +228,7 @@ async def test_who_reads_the_file_of_the_lock_does_not_hold_it(host):
     try:
         assert await holders(host) == [pid]
         os.kill(pid, 9)
-        assert await host.next("a") == Ended(ExitStatus(signal=9))
+        assert await host.next("a") == Exited(ExitStatus(signal=9))
     finally:
         reader.kill()
         await off(reader.wait)
@@ -275,7 +275,7 @@ async def test_what_a_dead_manager_had_just_forked_is_adopted_not_doubled(host, 
     assert isinstance(launched, Launched), launched
     assert (launched.pid, launched.found and launched.found.pid) == (pid, pid)
     assert [p.cmdline() for p in await off(host.processes)] == [["sleep", "1000"]]
-    host.driver.signal("a", StopStep.TERMINATE)
+    host.driver.signal("a", StopStage.TERMINATE)
     end = await host.next("a")
     assert end.status in (ExitStatus(signal=15), ExitStatus())
 
@@ -310,7 +310,7 @@ async def test_a_survey_does_not_wait_long_for_a_mark(host, monkeypatch):
 async def test_the_lock_is_held_as_long_as_the_agent_lives(host):
     pid = await host.launch("a", "/bin/sleep", "1000")
     assert await holders(host) == [pid]
-    host.driver.signal("a", StopStep.KILL)
+    host.driver.signal("a", StopStage.KILL)
     await host.next("a")
     os.close(await off(locks.take, host.owner.lock_file("a")))
 
@@ -324,17 +324,17 @@ async def test_launches_at_the_same_time_do_not_take_each_others_children_for_ag
         reports = await asyncio.gather(*(host.next(name) for name in names))
         assert all(isinstance(r, Launched) and r.found is None for r in reports), reports
         for name in names:
-            host.driver.signal(name, StopStep.KILL)
+            host.driver.signal(name, StopStage.KILL)
         ends = await asyncio.gather(*(host.next(name) for name in names))
-        assert all(end == Ended(ExitStatus(signal=9)) for end in ends), ends
+        assert all(end == Exited(ExitStatus(signal=9)) for end in ends), ends
 
 
 async def test_a_launch_without_a_lock_is_a_launch(host):
     path = host.owner.lock_file("a")
     path.mkdir(parents=True)
     await host.launch("a", "/bin/sleep", "1000")
-    host.driver.signal("a", StopStep.KILL)
-    assert await host.next("a") == Ended(ExitStatus(signal=9))
+    host.driver.signal("a", StopStage.KILL)
+    assert await host.next("a") == Exited(ExitStatus(signal=9))
 
 
 # --- the survey ----------------------------------------------------------------------------------
@@ -345,7 +345,7 @@ async def test_what_was_launched_is_found_with_what_is_known_of_it(host):
     found = (await off(host.owner.survey))["a"]
     assert (found.pid, found.agent_class, found.others) == (pid, "Any", ())
     assert abs(found.since - started(pid)) < 1
-    host.driver.signal("a", StopStep.KILL)
+    host.driver.signal("a", StopStage.KILL)
     await host.next("a")
     assert await off(host.owner.survey) == {}
 
@@ -353,7 +353,7 @@ async def test_what_was_launched_is_found_with_what_is_known_of_it(host):
 async def test_a_leader_that_ends_between_the_looks_is_not_opened(host):
     pid = await host.launch("a", "/bin/sleep", "1000")
     found = (await off(host.owner.survey))["a"]
-    host.driver.signal("a", StopStep.KILL)
+    host.driver.signal("a", StopStage.KILL)
     await host.next("a")
     assert not await off(psutil.pid_exists, pid)
     assert await off(host.owner.open_leader, "a", found) is None

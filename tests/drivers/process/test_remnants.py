@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from hostmanager.agent.framework.event_loop import LoopClock
-from hostmanager.core.events import Ended, ExitStatus, Gone, LeftBehind, StopStep
+from hostmanager.core.events import Exited, ExitedWithRemnants, ExitStatus, RemnantsGone, StopStage
 from hostmanager.core.model import InstanceSpec, Kind
 from hostmanager.core.policy import Policy, RestartPolicy, StopPolicy
 from hostmanager.core.record import State
@@ -84,12 +84,12 @@ async def ready_python(host: Host, name: str, code: str) -> int:
 
 @pytest.mark.parametrize(
     ("step", "number"),
-    [(StopStep.INTERRUPT, 2), (StopStep.TERMINATE, 15), (StopStep.KILL, 9)],
+    [(StopStage.INTERRUPT, 2), (StopStage.TERMINATE, 15), (StopStage.KILL, 9)],
 )
 async def test_each_step_of_a_stop_is_its_signal(host, step, number):
     await host.launch("a", "/bin/sleep", "1000")
     host.driver.signal("a", step)
-    assert await host.next("a") == Ended(ExitStatus(signal=number))
+    assert await host.next("a") == Exited(ExitStatus(signal=number))
 
 
 async def test_sigint_goes_to_the_agent_alone(host):
@@ -97,20 +97,20 @@ async def test_sigint_goes_to_the_agent_alone(host):
     code += "print('ready', flush=True)\ntry: time.sleep(1000)\nexcept KeyboardInterrupt:\n"
     code += "    time.sleep(0.1); print(p.poll(), flush=True); p.kill(); p.wait()"
     await ready(host, "a", PYTHON, "-c", code)
-    host.driver.signal("a", StopStep.INTERRUPT)
-    assert await host.next("a") == Ended(ExitStatus(code=0))
+    host.driver.signal("a", StopStage.INTERRUPT)
+    assert await host.next("a") == Exited(ExitStatus(code=0))
     assert host.output("a").read_text().splitlines()[-1] == "None"  # its child had not ended
 
 
 async def test_sigterm_and_sigkill_go_to_the_whole_group(host):
-    for step in (StopStep.TERMINATE, StopStep.KILL):
+    for step in (StopStage.TERMINATE, StopStage.KILL):
         await ready(host, "a", "/bin/sh", "-c", f"echo; {LEAVES_A_CHILD}")
         host.driver.signal("a", step)
         end = await host.next("a")
         assert end.status.signal == {2: 15, 3: 9}[step]
-        if isinstance(end, LeftBehind):  # the child was not quite as quick
-            host.driver.signal("a", StopStep.KILL)
-            assert await host.next("a") == Gone()
+        if isinstance(end, ExitedWithRemnants):  # the child was not quite as quick
+            host.driver.signal("a", StopStage.KILL)
+            assert await host.next("a") == RemnantsGone()
         host.output("a").unlink()
 
 
@@ -123,11 +123,11 @@ async def test_what_is_left_behind_is_named_ended_and_only_then_gone(host):
     await until(lambda: child.name() == "sleep", "no copy of the shell any more")
     psutil.Process(pid).kill()
     left = await host.next("a")
-    assert isinstance(left, LeftBehind)
+    assert isinstance(left, ExitedWithRemnants)
     assert left.status == ExitStatus(signal=9)
-    assert [text.split(": ")[1] for text in left.who] == ["sleep 1000"]
-    host.driver.signal("a", StopStep.TERMINATE)
-    assert await host.next("a") == Gone()
+    assert [text.split(": ")[1] for text in left.remnants] == ["sleep 1000"]
+    host.driver.signal("a", StopStage.TERMINATE)
+    assert await host.next("a") == RemnantsGone()
     assert host.processes() == []
 
 
@@ -136,44 +136,44 @@ async def test_remnants_that_end_by_themselves_are_gone_too(host):
     left = 'while [ ! -e "$1" ]; do sleep 0.05; done & echo ready; wait'
     pid = await ready(host, "a", "/bin/sh", "-c", left, "sh", str(go))
     psutil.Process(pid).kill()
-    assert isinstance(await host.next("a"), LeftBehind)
+    assert isinstance(await host.next("a"), ExitedWithRemnants)
     go.touch()
-    assert await host.next("a") == Gone()
+    assert await host.next("a") == RemnantsGone()
 
 
 async def test_remnants_that_ignore_sigterm_are_killed(host):
     pid = await ready(host, "a", "/bin/bash", "-c", LEAVES_A_STUBBORN_CHILD)
     psutil.Process(pid).kill()
-    assert isinstance(await host.next("a"), LeftBehind)
-    host.driver.signal("a", StopStep.TERMINATE)
+    assert isinstance(await host.next("a"), ExitedWithRemnants)
+    host.driver.signal("a", StopStage.TERMINATE)
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(host.next("a"), 0.3)
-    host.driver.signal("a", StopStep.KILL)
-    assert await host.next("a") == Gone()
+    host.driver.signal("a", StopStage.KILL)
+    assert await host.next("a") == RemnantsGone()
 
 
 async def test_remnants_that_fork_while_they_are_ended_are_all_found(host):
     pid = await ready_python(host, "a", FORKS_WHEN_ENDED)
     psutil.Process(pid).kill()
-    assert isinstance(await host.next("a"), LeftBehind)
-    host.driver.signal("a", StopStep.TERMINATE)
+    assert isinstance(await host.next("a"), ExitedWithRemnants)
+    host.driver.signal("a", StopStage.TERMINATE)
     try:
         gone = await asyncio.wait_for(host.next("a"), 1)
     except TimeoutError:  # Python loses a signal that comes in the middle of a fork
-        host.driver.signal("a", StopStep.KILL)
+        host.driver.signal("a", StopStage.KILL)
         gone = await host.next("a")
-    assert gone == Gone()
+    assert gone == RemnantsGone()
     assert host.processes() == []
 
 
 async def test_a_daemon_in_the_same_session_is_found_although_its_group_is_another(host):
     await ready_python(host, "a", DAEMON)
-    host.driver.signal("a", StopStep.KILL)
+    host.driver.signal("a", StopStage.KILL)
     left = await host.next("a")
-    assert isinstance(left, LeftBehind)
-    assert len(left.who) == 1
-    host.driver.signal("a", StopStep.TERMINATE)
-    assert await host.next("a") == Gone()
+    assert isinstance(left, ExitedWithRemnants)
+    assert len(left.remnants) == 1
+    host.driver.signal("a", StopStage.TERMINATE)
+    assert await host.next("a") == RemnantsGone()
     assert host.processes() == []
 
 
@@ -182,7 +182,7 @@ async def test_the_number_of_an_agent_is_its_own_until_nothing_is_left(host):
     psutil.Process(pid).kill()
     await host.next("a")
     assert psutil.Process(pid).status() == psutil.STATUS_ZOMBIE  # not waited for yet
-    host.driver.signal("a", StopStep.KILL)
+    host.driver.signal("a", StopStage.KILL)
     await host.next("a")
     assert not psutil.pid_exists(pid)
 
@@ -192,10 +192,10 @@ async def test_signals_while_an_end_is_being_looked_at_confuse_nothing(host):
         name = f"a{n}"
         await host.launch(name, "/bin/sh", "-c", "exit 3")
         while host.reports[name].empty():
-            for step in StopStep:
+            for step in StopStage:
                 host.driver.signal(name, step)
             await asyncio.sleep(0)
-        assert isinstance(await host.next(name), Ended)
+        assert isinstance(await host.next(name), Exited)
         await host.next(name, output=True)
         assert host.reports[name].empty()
 
@@ -237,7 +237,7 @@ def shown(supervisor, name="a"):
 async def end(supervisor):
     done = asyncio.Event()
     supervisor.stop_all()
-    supervisor.when_at_rest(done.set)
+    supervisor.when_idle(done.put)
     await asyncio.wait_for(done.wait(), 10)
 
 
@@ -313,7 +313,7 @@ async def test_no_memory_for_a_look_delays_it_and_loses_no_end(host, monkeypatch
 
     monkeypatch.setattr(host.driver._lookers._pool, "submit", no_memory)
     await host.launch("a", "/bin/sh", "-c", "exit 7")
-    assert await host.next("a") == Ended(ExitStatus(code=7))
+    assert await host.next("a") == Exited(ExitStatus(code=7))
     assert len(refused) == 3
 
 
@@ -337,7 +337,7 @@ async def test_no_memory_for_an_answer_delays_it_and_loses_no_end(host, monkeypa
 
     monkeypatch.setattr(host.driver._lookers, "_loop", Poor())
     await host.launch("a", "/bin/sh", "-c", "exit 7")
-    assert await host.next("a") == Ended(ExitStatus(code=7))
+    assert await host.next("a") == Exited(ExitStatus(code=7))
     assert len(refused) == 3
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from hostmanager.core.events import Ended, ExitStatus, Gone, LeftBehind, StopStep
+from hostmanager.core.events import Exited, ExitedWithRemnants, ExitStatus, RemnantsGone, StopStage
 from hostmanager.drivers.process.ownership import env_tag as marks
 from hostmanager.drivers.process.ownership import rlimit_tag as stamps
 from hostmanager.drivers.process.ownership.discovery import Ownership, found
@@ -135,7 +135,7 @@ def test_of_two_that_might_lead_the_stamped_does(owner, sleeper):
     first, second = sleeper(owner), sleeper(owner)
     stamps.put(second)
     survey = found(marks.find(owner.identity.owns))
-    assert (survey.pid, survey.others) == (second, (first,))
+    assert (survey.pid, survey.other_pids) == (second, (first,))
 
 
 def test_an_agent_of_a_manager_before_stamps_is_adopted_and_gets_one(owner, sleeper):
@@ -174,10 +174,10 @@ async def test_a_daemon_that_lost_mark_lock_and_session_is_found_by_its_stamp(ho
     assert os.getsid(left) != pid
     os.kill(pid, 9)
     end = await host.next("a")
-    assert isinstance(end, LeftBehind)
-    assert [who.partition(":")[0] for who in end.who] == [f"pid {left}"]
-    host.driver.signal("a", StopStep.KILL)
-    assert await host.next("a") == Gone()
+    assert isinstance(end, ExitedWithRemnants)
+    assert [who.partition(":")[0] for who in end.remnants] == [f"pid {left}"]
+    host.driver.signal("a", StopStage.KILL)
+    assert await host.next("a") == RemnantsGone()
     assert not await off(runs, left)
 
 
@@ -185,5 +185,5 @@ async def test_each_launch_has_a_stamp_of_its_own(host: Host):
     pids = [await host.launch(name, "/bin/sleep", "1000") for name in ("a", "b")]
     assert [stamp.pid for pid in pids if (stamp := stamps.read(pid))] == pids
     for name in ("a", "b"):
-        host.driver.signal(name, StopStep.KILL)
-        assert await host.next(name) == Ended(ExitStatus(signal=9))
+        host.driver.signal(name, StopStage.KILL)
+        assert await host.next(name) == Exited(ExitStatus(signal=9))

@@ -18,7 +18,7 @@ from hostmanager.composefile.command import Compose, ComposeError, Done, find
 from hostmanager.composefile.model import ComposeFile, ComposeFileError
 from hostmanager.composefile.watcher import Following, Status
 from hostmanager.core.model import InstanceSpec, ServiceRef
-from hostmanager.core.record import Life
+from hostmanager.core.record import InstanceRecord
 from hostmanager.drivers.compose.container import Container, unix_time
 from hostmanager.drivers.compose.driver import ComposeDriver
 from hostmanager.drivers.compose.engine import Engine, EngineError, find_endpoint
@@ -212,7 +212,7 @@ class Dockers:
         real = {file.path: os.path.normpath(self._cwd / file.path) for file in files}
         return orphans(self.sight.containers.values(), files, real)
 
-    def new_tags(self, lives: Mapping[str, Life]) -> dict[str, str]:
+    def new_tags(self, lives: Mapping[str, InstanceRecord]) -> dict[str, str]:
         """The images that tracked instances want and that are not here (contract, section 5)."""
         if not self.sight.clear:
             return {}

@@ -53,7 +53,7 @@ class Services:
         name = f"{self.prefix}{entry.instance_id}"
         known = self.by_name.get(name)
         if known is None:
-            return replace(entry, obstacle=entry.obstacle or self._missing(name))
+            return replace(entry, inoperable_reason=entry.inoperable_reason or self._missing(name))
         return _with_service(entry, *known)
 
     def _missing(self, name: str) -> str:

@@ -8,10 +8,10 @@ from typing import Any, Protocol
 
 from hostmanager.agent.compose.catalog import Services
 from hostmanager.core import events as ev
-from hostmanager.core.events import StopStep
-from hostmanager.core.model import Found, InstanceSpec
-from hostmanager.core.protocols import Driver, Report
-from hostmanager.core.record import Life
+from hostmanager.core.events import StopStage
+from hostmanager.core.model import InstanceSpec, ObservedRun
+from hostmanager.core.protocols import Driver, ReportObservation
+from hostmanager.core.record import InstanceRecord
 
 Say = Callable[[str], None]
 Status = tuple[bool, float, str]
@@ -56,7 +56,7 @@ class ComposeSide(Protocol):
     def orphans(self) -> dict[str, Any]:
         """Show the orphans."""
 
-    def new_tags(self, lives: Mapping[str, Life]) -> dict[str, str]:
+    def new_tags(self, lives: Mapping[str, InstanceRecord]) -> dict[str, str]:
         """The images that are wanted and not here."""
 
     async def runs_router(self, url: str, specs: Iterable[InstanceSpec]) -> str | None:
@@ -75,27 +75,27 @@ class ComposeSide(Protocol):
 class NoServices:
     """The driver for docker entries where no compose file is managed: there are no containers."""
 
-    def launch(self, spec: InstanceSpec, report: Report) -> None:
+    def launch(self, spec: InstanceSpec, report: ReportObservation) -> None:
         """Say that there is none."""
         report(ev.LaunchFailed("compose file", "the manager was given none"))
 
-    def prepare(self, spec: InstanceSpec, report: Report) -> None:
+    def prepare(self, spec: InstanceSpec, report: ReportObservation) -> None:
         """Say that there is none."""
         report(ev.PrepareFailed("the manager was given no compose file"))
 
-    def survey(self) -> Mapping[str, Found]:
+    def survey(self) -> Mapping[str, ObservedRun]:
         """Find nothing."""
         return {}
 
-    def adopt(self, spec: InstanceSpec, found: Found, report: Report) -> None:
+    def adopt(self, spec: InstanceSpec, found: ObservedRun, report: ReportObservation) -> None:
         """Say that there is none."""
-        report(ev.Gone())
+        report(ev.RemnantsGone())
 
-    def look(self, spec: InstanceSpec, report: Report) -> None:
+    def look(self, spec: InstanceSpec, report: ReportObservation) -> None:
         """Say that there is none."""
-        report(ev.Gone())
+        report(ev.RemnantsGone())
 
-    def signal(self, instance_id: str, step: StopStep) -> None:
+    def signal(self, instance_id: str, step: StopStage) -> None:
         """There is nothing to end."""
 
     def forget(self, instance_id: str) -> None:
@@ -140,7 +140,7 @@ class NoCompose:
         """No orphan."""
         return {}
 
-    def new_tags(self, lives: Mapping[str, Life]) -> dict[str, str]:
+    def new_tags(self, lives: Mapping[str, InstanceRecord]) -> dict[str, str]:
         """No image."""
         return {}
 

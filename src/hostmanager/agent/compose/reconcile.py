@@ -11,7 +11,7 @@ from dataclasses import replace
 from hostmanager.agent.compose.protocol import ComposeSide
 from hostmanager.agent.target_store import Wanted
 from hostmanager.core.model import InstanceSpec, Kind, ServiceRef, Target
-from hostmanager.core.record import Life
+from hostmanager.core.record import InstanceRecord
 from hostmanager.core.supervisor import Supervisor
 
 
@@ -46,7 +46,7 @@ class ServiceRows:
         self.not_ended: dict[str, str] = {}
         self._busy = False
         dockers.changed = self.follow
-        supervisor.snapshot.listen(self._noticed)
+        supervisor.snapshot.subscribe(self._noticed)
 
     # --- beginning and ending ---------------------------------------------------------------
 
@@ -67,26 +67,26 @@ class ServiceRows:
         self._recalled, self._gone, self._restarts = recalled or {}, gone, restarts or {}
         self._asleep.clear()
         self.not_ended.clear()
-        for instance_id, spec in self._supervisor.known().items():
-            if spec.passive:
-                self._supervisor.drop(instance_id)
+        for instance_id, spec in self._supervisor.specs().items():
+            if spec.is_unmanaged:
+                self._supervisor.remove_now(instance_id)
 
     def sleep(self) -> None:
         """The manager has ended: containers that others start from now on are their business."""
         supervisor = self._supervisor
         snapshot = self._supervisor.snapshot
-        listed = supervisor.listed().items()
+        listed = supervisor.configured_specs().items()
         self._asleep |= {i: spec for i, spec in listed if spec.kind is Kind.DOCKER}
-        for instance_id in snapshot.hopeless:
+        for instance_id in snapshot.unkillable_ids:
             if snapshot[instance_id].spec.kind is Kind.DOCKER:
-                self.not_ended[instance_id] = str(snapshot[instance_id].trouble)
+                self.not_ended[instance_id] = str(snapshot[instance_id].error)
         for instance_id, life in list(snapshot.items()):
             if life.spec.kind is Kind.DOCKER:
-                supervisor.drop(instance_id)
+                supervisor.remove_now(instance_id)
 
     def known(self) -> dict[str, InstanceSpec]:
         """The instances with an entry, also while the manager does not run."""
-        return {**self._supervisor.listed(), **self._asleep}
+        return {**self._supervisor.configured_specs(), **self._asleep}
 
     # --- what each is -----------------------------------------------------------------------
 
@@ -122,16 +122,16 @@ class ServiceRows:
             self._busy = False
 
     def _follow_listed(self) -> None:
-        for entry in self._supervisor.listed().values():
+        for entry in self._supervisor.configured_specs().values():
             if entry.kind is Kind.DOCKER and (spec := self.spec(entry)) != entry:
                 self.update(spec)
 
     def _follow_passive(self) -> None:
         supervisor = self._supervisor
-        wanted = self.passive(supervisor.listed().values())
-        known = {i: spec for i, spec in supervisor.known().items() if spec.passive}
+        wanted = self.passive(supervisor.configured_specs().values())
+        known = {i: spec for i, spec in supervisor.specs().items() if spec.is_unmanaged}
         for instance_id in known.keys() - wanted.keys():
-            supervisor.drop(instance_id)
+            supervisor.remove_now(instance_id)
             self._wanted.drop(instance_id)
         for instance_id, spec in wanted.items():
             if instance_id not in supervisor.snapshot:
@@ -140,7 +140,7 @@ class ServiceRows:
             elif instance_id not in known:
                 pass  # a retired one of that name has to end first; then we are told
             elif _moved(known[instance_id].service, spec.service):
-                supervisor.drop(instance_id)
+                supervisor.remove_now(instance_id)
                 supervisor.add(spec)
             elif spec != known[instance_id]:
                 self.update(spec)
@@ -150,10 +150,10 @@ class ServiceRows:
                     self._wanted.drop(instance_id)
             self._recalled, self._gone, self._restarts = {}, (), {}
 
-    def _noticed(self, instance_id: str, life: Life | None) -> None:
+    def _noticed(self, instance_id: str, life: InstanceRecord | None) -> None:
         if life is None:
             self.follow()
-        elif life.spec.passive and life.target is Target.PASSIVE:
+        elif life.spec.is_unmanaged and life.target is Target.PASSIVE:
             self._wanted.drop(instance_id)  # done: it is not to be told again
 
 
@@ -161,7 +161,7 @@ def _bare(entry: InstanceSpec) -> InstanceSpec:
     """An entry as the site file has it, without what was added."""
     if entry.kind is not Kind.DOCKER:
         return entry
-    return replace(entry, service=None, fingerprint="", stop_grace=None, obstacle=None)
+    return replace(entry, service=None, fingerprint="", stop_grace=None, inoperable_reason=None)
 
 
 def _moved(before: ServiceRef | None, now: ServiceRef | None) -> bool:

@@ -72,7 +72,7 @@ class Embedded:
 
 def _before(host: Host, forced: str | None) -> Before:
     recalled = host.wanted.recall(forced=forced is not None)
-    return Before(host.driver.survey(), recalled, forced, dict(host.wanted.restarts))
+    return Before(host.driver.discover(), recalled, forced, dict(host.wanted.restarts))
 
 
 def _loop_of_reactor() -> Any:

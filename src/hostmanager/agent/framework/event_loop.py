@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import ModuleType
 
-from hostmanager.core.events import Moment
+from hostmanager.core.events import Timestamp
 
 
 def new_loop() -> asyncio.AbstractEventLoop:
@@ -55,12 +55,12 @@ class LoopClock:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
 
-    def now(self) -> Moment:
+    def now(self) -> Timestamp:
         """Tell the present.
 
         `loop.time()` of uvloop stands still within one turn of the loop; this one does not.
         """
-        return Moment(time.monotonic(), time.time())
+        return Timestamp(time.monotonic(), time.time())
 
     def call_at(self, mono: float, callback: Callable[[], None]) -> asyncio.TimerHandle:
         """Arrange for a call; as a delay, since the loop's clock may have another zero."""

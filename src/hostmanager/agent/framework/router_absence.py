@@ -8,7 +8,7 @@ says what happened, and launches them again.
 from collections.abc import Callable
 
 from hostmanager.agent.operations import audit as record
-from hostmanager.core.events import Moment
+from hostmanager.core.events import Timestamp
 from hostmanager.journal import Journal
 
 AFTERWARDS = 15.0
@@ -25,11 +25,11 @@ class RouterAbsence:
         now: Tells the time.
     """
 
-    def __init__(self, journal: Journal, now: Callable[[], Moment]) -> None:
+    def __init__(self, journal: Journal, now: Callable[[], Timestamp]) -> None:
         self._journal = journal
         self._now = now
-        self._gone: Moment | None = None
-        self._back: Moment | None = None
+        self._gone: Timestamp | None = None
+        self._back: Timestamp | None = None
 
     def went(self, reason: str) -> None:
         """The connection to the router is gone."""
@@ -41,13 +41,13 @@ class RouterAbsence:
         """It is there (again)."""
         if self._gone is not None:
             self._back = self._now()
-            record.router_came(self._journal, self._back.mono - self._gone.mono)
+            record.router_came(self._journal, self._back.monotonic - self._gone.monotonic)
             self._gone = None
 
     def why_ended(self) -> str:
         """Why an agent may have ended just now by itself, with code 0; empty: not by this."""
         if self._gone is not None:
             return WHY_ENDED.format("is away")
-        if self._back is not None and self._now().mono - self._back.mono < AFTERWARDS:
+        if self._back is not None and self._now().monotonic - self._back.monotonic < AFTERWARDS:
             return WHY_ENDED.format("was away")
         return ""

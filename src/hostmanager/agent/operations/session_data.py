@@ -9,21 +9,21 @@ from pathlib import Path
 from typing import Any
 
 from hostmanager.agent.host import Host
-from hostmanager.core.events import Moment
-from hostmanager.core.messages import words
+from hostmanager.core.events import Timestamp
+from hostmanager.core.messages import messages_for
 from hostmanager.core.model import InstanceSpec, Kind, Target
 from hostmanager.core.policy import stability
-from hostmanager.core.record import ENDING, Life, State
+from hostmanager.core.record import STOPPING_STATES, InstanceRecord, State
 from hostmanager.drivers.process import Condition
 from hostmanager.logd import paths as names
 
 NEXT_ACTION = {
     State.DOWN: "down",
-    State.BLOCKED: "?",
-    State.WAITING: "start_at",
+    State.INOPERABLE: "?",
+    State.BACKOFF: "start_at",
     State.STARTING: "wait_start",
     State.UP: "up",
-    State.UNSEEN: "?",
+    State.UNOBSERVED: "?",
     State.STOPPING: "wait_dead",
     State.TERMINATING: "wait_dead",
     State.KILLING: "wait_dead",
@@ -34,7 +34,7 @@ SHOWN_LINES = 5
 
 
 def child_state(
-    life: Life, now: Moment, output: Path | None, condition: Condition | None = None
+    life: InstanceRecord, now: Timestamp, output: Path | None, condition: Condition | None = None
 ) -> dict[str, Any]:
     """Show one instance as clients know it, and what they may want to know beyond that.
 
@@ -46,19 +46,19 @@ def child_state(
         "agent_class": agent_class(life.spec),
         "target_state": life.target.value,
         "next_action": next_action(life),
-        "stability": stability(life.exits, now.mono),
-        "operable": life.spec.obstacle is None and life.state is not State.UNSEEN,
+        "stability": stability(life.unexpected_exits, now.monotonic),
+        "operable": life.spec.inoperable_reason is None and life.state is not State.UNOBSERVED,
         "restart_required": life.restart_required,
         "fingerprint": life.spec.fingerprint if life.spec.kind is Kind.HOST else None,
         "pid": life.pid or None,  # the engine has none for what it is about to start again
-        "started_at": life.launched.wall if alive and life.launched else None,
-        "uptime": now.mono - life.launched.mono if alive and life.launched else None,
+        "started_at": life.started_at.wall if alive and life.started_at else None,
+        "uptime": now.monotonic - life.started_at.monotonic if alive and life.started_at else None,
         "restarts": life.restarts,
         "restarting": life.restart_of is not None,
         "last_exit": last_exit(life),
         "next_attempt_at": next_attempt_at(life, now),
         "process_state": None if condition is None else condition.word,
-        "message": _sentences(message(life, now), life.remark or "", remark(life, condition)),
+        "message": _sentences(message(life, now), life.notice or "", remark(life, condition)),
         "output": None if output is None else str(output),
         # A pattern: to see which there are, a disk would have to answer.
         "output_rotated": None if output is None else f"{output}.[0-9]*",
@@ -66,7 +66,7 @@ def child_state(
     }
 
 
-def service_state(host: Host, life: Life, now: Moment) -> dict[str, Any]:
+def service_state(host: Host, life: InstanceRecord, now: Timestamp) -> dict[str, Any]:
     """Show an instance that is a compose service."""
     shown = child_state(life, now, None)
     shown["container"] = host.dockers.container(life.spec)
@@ -76,23 +76,23 @@ def service_state(host: Host, life: Life, now: Moment) -> dict[str, Any]:
     return shown
 
 
-def next_action(life: Life) -> str:
+def next_action(life: InstanceRecord) -> str:
     """What clients call its current state (contract, section 1)."""
-    if life.spec.foreign:
+    if life.spec.has_no_service:
         return "?"
-    if life.state is State.UP and life.restarting:
+    if life.state is State.UP and life.engine_restarting:
         return "start_at"  # by the engine, not by us; it is waiting all the same
     return NEXT_ACTION[life.state]
 
 
 def agent_class(spec: InstanceSpec) -> str:
     """The class with its suffix: ``[d]``, or ``[d?]`` while no compose file has its service."""
-    if spec.kind is Kind.HOST or spec.passive:
+    if spec.kind is Kind.HOST or spec.is_unmanaged:
         return spec.agent_class
     return spec.agent_class + ("[d]" if spec.service is not None else "[d?]")
 
 
-def last_exit(life: Life) -> dict[str, Any] | None:
+def last_exit(life: InstanceRecord) -> dict[str, Any] | None:
     """How the latest run ended."""
     if life.last_exit is None:
         return None
@@ -107,52 +107,60 @@ def last_exit(life: Life) -> dict[str, Any] | None:
     }
 
 
-def next_attempt_at(life: Life, now: Moment) -> float | None:
+def next_attempt_at(life: InstanceRecord, now: Timestamp) -> float | None:
     """When a waiting instance is launched again."""
-    if life.state is not State.WAITING or life.deadline is None:
+    if life.state is not State.BACKOFF or life.deadline is None:
         return None
-    return now.wall + max(0.0, life.deadline - now.mono)
+    return now.wall + max(0.0, life.deadline - now.monotonic)
 
 
-def message(life: Life, now: Moment) -> str:
+def message(life: InstanceRecord, now: Timestamp) -> str:
     """What a person should know about it now; empty when all is as it should be."""
     if life.state is State.STOPPING:
         return _stopping(life, now)
-    if life.spec.obstacle is not None:
-        return life.spec.obstacle
-    if life.trouble is not None:
-        return life.trouble
-    if life.state in (State.WAITING, State.STARTING) and life.streak and life.last_exit:
-        count = f", {life.streak} failures in a row" if life.streak > 1 else ""
-        reason = life.backoff.reason if life.state is State.WAITING else ""
+    if life.spec.inoperable_reason is not None:
+        return life.spec.inoperable_reason
+    if life.error is not None:
+        return life.error
+    if (
+        life.state in (State.BACKOFF, State.STARTING)
+        and life.consecutive_failures
+        and life.last_exit
+    ):
+        count = (
+            f", {life.consecutive_failures} failures in a row"
+            if life.consecutive_failures > 1
+            else ""
+        )
+        reason = life.backoff.reason if life.state is State.BACKOFF else ""
         return _sentences(f"It {life.last_exit.status}{count}.", reason)
     return _restart(life) or (_outdated(life) if life.restart_required else "")
 
 
-def _restart(life: Life) -> str:
+def _restart(life: InstanceRecord) -> str:
     """What is to be said of a restart that has not begun, or is not made."""
-    if life.must_be_prepared:
+    if life.needs_preparation:
         return "It is restarted as soon as its image is here; it is being looked for, or pulled."
-    if life.not_restarted is not None:
-        return f"It was not restarted: {life.not_restarted.rstrip('.')}. It goes on as it is."
+    if life.restart_denied is not None:
+        return f"It was not restarted: {life.restart_denied.rstrip('.')}. It goes on as it is."
     return ""
 
 
-def _outdated(life: Life) -> str:
-    if life.outdated:
+def _outdated(life: InstanceRecord) -> str:
+    if life.image_outdated:
         return "There is another image of that name by now; restart it to use that."
     where = "compose file" if life.spec.kind is Kind.DOCKER else "site config"
     return f"Its entry in the {where} has changed since it was started; restart it."
 
 
-def _stopping(life: Life, now: Moment) -> str:
-    left = max(0.0, (life.deadline or now.mono) - now.mono)
+def _stopping(life: InstanceRecord, now: Timestamp) -> str:
+    left = max(0.0, (life.deadline or now.monotonic) - now.monotonic)
     then = "" if life.target is not Target.UP else " It is started again then."
-    what = words(life.spec)
-    return f"{what.asked}; {what.next_means} in {left:.0f} s.{then}"
+    what = messages_for(life.spec)
+    return f"{what.stop_requested}; {what.next_stage} in {left:.0f} s.{then}"
 
 
-def remark(life: Life, condition: Condition | None) -> str:
+def remark(life: InstanceRecord, condition: Condition | None) -> str:
     """What a person should know of the process itself: that it cannot react, and why."""
     if condition is None or condition.deaf is None:
         return ""
@@ -162,7 +170,7 @@ def remark(life: Life, condition: Condition | None) -> str:
     if life.state in (State.STOPPING, State.TERMINATING):
         asked = "SIGINT" if life.state is State.STOPPING else "SIGTERM"
         return f"{why}, so it cannot react to {asked}."
-    if life.state in ENDING or not condition.lasting:
+    if life.state in STOPPING_STATES or not condition.lasting:
         return ""
     if condition.word == "stopped":
         return f"{why} and does nothing until it is continued: kill -CONT {life.pid}"
@@ -217,10 +225,10 @@ def session_data(host: Host) -> dict[str, Any]:
     now = host.now()
     folder = host.settings.output_dir
 
-    def condition(life: Life) -> Condition | None:
+    def condition(life: InstanceRecord) -> Condition | None:
         if life.spec.kind is not Kind.HOST:
             return None
-        return host.conditions.of(life.spec.instance_id, life.pid, now.mono)
+        return host.conditions.of(life.spec.instance_id, life.pid, now.monotonic)
 
     return {
         "child_states": [

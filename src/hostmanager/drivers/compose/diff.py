@@ -10,8 +10,15 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from hostmanager.core.events import Condition, Ended, ExitStatus, Gone, Launched, Observation
-from hostmanager.core.model import Found, InstanceSpec, ServiceRef
+from hostmanager.core.events import (
+    Exited,
+    ExitStatus,
+    Launched,
+    Observation,
+    RemnantsGone,
+    StatusChanged,
+)
+from hostmanager.core.model import InstanceSpec, ObservedRun, ServiceRef
 from hostmanager.drivers.compose.container import Container, same_run
 from hostmanager.drivers.compose.images import Images
 
@@ -19,7 +26,7 @@ Run = tuple[str, str]
 
 _HALF_STARTED = re.compile(r"task [0-9a-f]{64}: already exists|\bid already in use\b")
 
-NOTHING_SAID = Condition()
+NOTHING_SAID = StatusChanged()
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +42,7 @@ class Told:
 
     run: Run | None = None
     restarting: bool = False
-    condition: Condition = NOTHING_SAID
+    condition: StatusChanged = NOTHING_SAID
     owed: bool = True
 
 
@@ -81,13 +88,13 @@ def compare(told: Told, seen: Seen) -> Iterator[Step]:
     standing = _standing(told, alive, seen.service.scale)
     if told.run is not None and standing is None:
         told = Told(owed=False)
-        yield told, Ended(seen.ended)
+        yield told, Exited(seen.ended)
     if told.run is None and alive:
         told = _told_alive(alive[0])
         yield told, Launched(alive[0].pid, found(seen, alive[0]))
     elif told.run is None and told.owed:
         told = replace(told, owed=False)
-        yield told, Gone()
+        yield told, RemnantsGone()
     elif standing is not None and told.owed:
         told = _told_alive(standing)
         yield told, Launched(standing.pid, found(seen, standing))
@@ -121,18 +128,18 @@ def _compare_conditions(told: Told, seen: Seen, container: Container) -> Iterato
     elif container.run != told.run or (told.restarting and not restarting):
         again = found(seen, container)
     outdated = is_outdated(seen, container)
-    now = Condition(remark(seen, container), outdated, restarting)
-    told = replace(told, run=container.run, restarting=restarting)
+    now = StatusChanged(remark(seen, container), outdated, restarting)
+    told = replace(told, run=container.run, engine_restarting=restarting)
     if now != told.condition or again is not None:
         yield replace(told, condition=now), replace(now, found=again)
 
 
-def found(seen: Seen, container: Container) -> Found:
+def found(seen: Seen, container: Container) -> ObservedRun:
     """What runs, and from what it was made, as far as that is known."""
     made_as = container.digest
-    if made_as != seen.spec.fingerprint and not seen.service.telling:
+    if made_as != seen.spec.fingerprint and not seen.service.digest_comparable:
         made_as = seen.made_as.get(container.digest, "")
-    return Found(
+    return ObservedRun(
         *(container.pid, container.since, made_as, seen.spec.agent_class), run=container.run_id
     )
 

@@ -22,10 +22,10 @@ from weakref import WeakValueDictionary
 from hostmanager.composefile.command import ComposeError, Done
 from hostmanager.composefile.model import ComposeFileError
 from hostmanager.core import events as ev
-from hostmanager.core.events import ExitStatus, StopStep
+from hostmanager.core.events import ExitStatus, StopStage
 from hostmanager.core.messages import ENGINE_GRACE
-from hostmanager.core.model import Found, InstanceSpec, ServiceRef
-from hostmanager.core.protocols import Report
+from hostmanager.core.model import InstanceSpec, ObservedRun, ServiceRef
+from hostmanager.core.protocols import ReportObservation
 from hostmanager.drivers.compose.actions import Hands
 from hostmanager.drivers.compose.container import Container, exit_status, same_run
 from hostmanager.drivers.compose.containerd_shim import has_no_process
@@ -79,22 +79,22 @@ class ComposeDriver:
 
     # --- the protocol -----------------------------------------------------------------------
 
-    def survey(self) -> Mapping[str, Found]:
+    def survey(self) -> Mapping[str, ObservedRun]:
         """Nothing is found before the engine was asked; keepers ask by `look`."""
         return {}
 
-    def adopt(self, spec: InstanceSpec, found: Found, report: Report) -> None:
+    def adopt(self, spec: InstanceSpec, found: ObservedRun, report: ReportObservation) -> None:
         """Look at it: there is nothing that only the survey knew."""
         self.look(spec, report)
 
-    def look(self, spec: InstanceSpec, report: Report) -> None:
+    def look(self, spec: InstanceSpec, report: ReportObservation) -> None:
         """Tell whether it is alive, now and from now on; see the protocol."""
         it = self._attend(spec, report)
         it.looks += 1
         it.told = Told()
         self._tell(it)
 
-    def launch(self, spec: InstanceSpec, report: Report) -> None:
+    def launch(self, spec: InstanceSpec, report: ReportObservation) -> None:
         """Make sure that it runs; see the protocol."""
         it = self._attend(spec, report)
         it.told = replace(it.told, owed=False)
@@ -113,7 +113,7 @@ class ComposeDriver:
         bring_up = self._bring_up(it, number)
         it.launch = self._do(f"{spec.instance_id}: its launch", bring_up, failed)
 
-    def prepare(self, spec: InstanceSpec, report: Report) -> None:
+    def prepare(self, spec: InstanceSpec, report: ReportObservation) -> None:
         """Make sure that it could be launched again; see the protocol."""
         it = self._attended.get(spec.instance_id)
         if it is None or it.spec.service is None:
@@ -126,7 +126,7 @@ class ComposeDriver:
             what = f"{spec.instance_id}: preparing its next run"
             it.preparing = self._do(what, self._prepare(it, report), failed)
 
-    def signal(self, instance_id: str, step: StopStep) -> None:
+    def signal(self, instance_id: str, step: StopStage) -> None:
         """Call its launch off, or end its containers by this means; see the protocol."""
         it = self._attended.get(instance_id)
         if it is None:
@@ -138,13 +138,13 @@ class ComposeDriver:
         else:
             self._end(it, step)
 
-    def _end(self, it: Attended, step: StopStep) -> None:
+    def _end(self, it: Attended, step: StopStage) -> None:
         if it.spec.service is None:
             return
         it.to_remove = True
         if it.preparing is not None:
             it.preparing.cancel()  # for a restart that was called off
-        if step is StopStep.INTERRUPT:
+        if step is StopStage.INTERRUPT:
             self._do(f"{it.spec.instance_id}: its stop", self._stop(it, it.service))
         else:
             kill = self._hands.kill(it.spec.instance_id, self._own(it.service))
@@ -183,7 +183,7 @@ class ComposeDriver:
     def _own(self, service: ServiceRef) -> list[Container]:
         return containers_of(service, tuple(self._sight.containers.values()))
 
-    def _attend(self, spec: InstanceSpec, report: Report) -> Attended:
+    def _attend(self, spec: InstanceSpec, report: ReportObservation) -> Attended:
         it = self._attended.get(spec.instance_id)
         if it is None:
             it = self._attended[spec.instance_id] = Attended(spec, report, self._turn)
@@ -243,7 +243,7 @@ class ComposeDriver:
     @staticmethod
     def _tell_lost(it: Attended, why: str) -> None:
         it.told = replace(it.told, owed=True, condition=NOTHING_SAID)
-        it.report(ev.LostSight(why))
+        it.report(ev.ObservationLost(why))
 
     def _tell(self, it: Attended, before: Container | None = None) -> None:
         """Tell what has changed since the last time."""
@@ -252,7 +252,7 @@ class ComposeDriver:
             return  # which service it is will be told by `attend_anew`
         if not sight.sees(it.service.project):
             if it.told.owed and sight.trouble not in (None, NOT_YET):
-                it.report(ev.LostSight(str(sight.trouble)))
+                it.report(ev.ObservationLost(str(sight.trouble)))
             return
         seen = Seen(
             *(it.spec, it.service, tuple(sight.containers.values()), sight.images),
@@ -266,7 +266,7 @@ class ComposeDriver:
                 it.lives += 1
                 it.to_remove = False  # that it was to go is over, if others start it
             report(observation)
-            if isinstance(observation, ev.Ended) and ended is not None:
+            if isinstance(observation, ev.Exited) and ended is not None:
                 self._do(f"{it.spec.instance_id}: its output", self._tell_output(ended, report))
             if it.looks != looks:
                 return  # it was asked for anew meanwhile, and that was answered
@@ -358,7 +358,7 @@ class ComposeDriver:
         await self._hands.kill(it.spec.instance_id, [container])
         return f"{reason}. No process of it is left, so it was removed, and is made anew"
 
-    async def _prepare(self, it: Attended, report: Report) -> None:
+    async def _prepare(self, it: Attended, report: ReportObservation) -> None:
         """See whether its next container could be made; get what that needs if it is missing."""
         try:
             failure = await get_ready(it.service, self._compose, self._sight)
@@ -408,7 +408,7 @@ class ComposeDriver:
         report = it.report
         it.lives += 1
         report(ev.Launched(0))
-        report(ev.Ended(container.exit_status))
+        report(ev.Exited(container.exit_status))
         self._do(f"{it.spec.instance_id}: its output", self._tell_output(container, report))
         return None
 
@@ -418,7 +418,7 @@ class ComposeDriver:
             if await self._hands.stop(it.spec.instance_id, self._own(service), grace):
                 it.to_remove = False
 
-    async def _tell_output(self, container: Container, report: Report) -> None:
+    async def _tell_output(self, container: Container, report: ReportObservation) -> None:
         lines = await self._hands.last_words(container)
         if lines is not None:
-            report(ev.Output(lines))
+            report(ev.LastOutput(lines))

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from hostmanager.core.model import InstanceSpec, ServiceRef
-from hostmanager.core.protocols import Report
+from hostmanager.core.protocols import ReportObservation
 from hostmanager.drivers.compose.diff import Run, Told
 
 
@@ -33,7 +33,7 @@ class Attended:
     """
 
     spec: InstanceSpec
-    report: Report
+    report: ReportObservation
     turn_of: Callable[[ServiceRef], asyncio.Lock]
     told: Told = field(default_factory=Told)
     looks: int = 0

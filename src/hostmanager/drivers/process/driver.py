@@ -19,20 +19,20 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from hostmanager.core.events import (
-    Condition,
-    Ended,
+    Exited,
+    ExitedWithRemnants,
     ExitStatus,
-    Gone,
+    LastOutput,
     Launched,
     LaunchFailed,
-    LeftBehind,
-    LostSight,
-    Output,
+    ObservationLost,
     Prepared,
-    StopStep,
+    RemnantsGone,
+    StatusChanged,
+    StopStage,
 )
-from hostmanager.core.model import Found, InstanceSpec
-from hostmanager.core.protocols import Report
+from hostmanager.core.model import InstanceSpec, ObservedRun
+from hostmanager.core.protocols import ReportObservation
 from hostmanager.drivers.process import non_child_exit as strangers
 from hostmanager.drivers.process.launch_gate import LaunchGate
 from hostmanager.drivers.process.output.output_sink import Directly, Place, Sink
@@ -52,9 +52,9 @@ LAUNCHERS = 16
 than for its turn here."""
 
 SIGNALS = {
-    StopStep.INTERRUPT: signal.SIGINT,
-    StopStep.TERMINATE: signal.SIGTERM,
-    StopStep.KILL: signal.SIGKILL,
+    StopStage.INTERRUPT: signal.SIGINT,
+    StopStage.TERMINATE: signal.SIGTERM,
+    StopStage.KILL: signal.SIGKILL,
 }
 
 NO_MEMORY = (
@@ -72,14 +72,14 @@ class _Run:
 
     instance_id: str
     command: Command
-    report: Report
+    report: ReportObservation
     spawned: Spawned
     kin: Kin
     status: ExitStatus | None = None  # how it ended; None: it has not
     cpu: float | None = None  # seconds of CPU that it used until then
     told: bool = False  # its end was reported
     over: bool = False  # nothing is left of it, and that was reported
-    step: StopStep = StopStep.TERMINATE  # the strongest means used so far, or that for remnants
+    step: StopStage = StopStage.TERMINATE  # the strongest means used so far, or that for remnants
     remnants: dict[int, int] = field(default_factory=dict)  # pid: pidfd
     next_start: Place | None = None  # where the next run's output begins
     asked: bool = False  # whether it was told to end
@@ -126,7 +126,7 @@ class ProcessDriver:
         # Of which it can be told only that something is alive.
         self._unseen = Unseen(owner, self._lookers, self._guard, loop)
 
-    def launch(self, spec: InstanceSpec, report: Report) -> None:
+    def launch(self, spec: InstanceSpec, report: ReportObservation) -> None:
         """Start the instance; see the protocol."""
         if self._launchers.closed:
             raise RuntimeError("nothing is launched any more")
@@ -138,7 +138,7 @@ class ProcessDriver:
                 before.next_start = start
 
         begun = self._guard.callback(
-            f"{spec.instance_id}: its turn", partial(report, Condition(launching=True))
+            f"{spec.instance_id}: its turn", partial(report, StatusChanged(launching=True))
         )
 
         def attempt() -> Spawned | Alive | LaunchFailed:
@@ -160,7 +160,7 @@ class ProcessDriver:
             )
         )
 
-    def survey(self) -> Mapping[str, Found]:
+    def survey(self) -> Mapping[str, ObservedRun]:
         """Look for what an earlier manager launched; see the protocol."""
         self._sink.start()
         surveyed = self._owner.survey()
@@ -168,18 +168,23 @@ class ProcessDriver:
         self._surveyed = {i: self._owner.open_leader(i, found) for i, found in surveyed.items()}
         return surveyed
 
-    def adopt(self, spec: InstanceSpec, found: Found, report: Report) -> None:
+    def adopt(self, spec: InstanceSpec, found: ObservedRun, report: ReportObservation) -> None:
         """Take over what the survey found of an instance; see the protocol."""
         pidfd = self._surveyed.get(spec.instance_id)
         self._adopt(spec.instance_id, self._command(spec), found, pidfd, report)
         self._surveyed.pop(spec.instance_id, None)  # last: until then it can be asked for again
 
     def _adopt(
-        self, instance_id: str, command: Command, found: Found, pidfd: int | None, report: Report
+        self,
+        instance_id: str,
+        command: Command,
+        found: ObservedRun,
+        pidfd: int | None,
+        report: ReportObservation,
     ) -> None:
         if found.pid is None:
-            report(LostSight("Something of it is alive; it is being looked what that is."))
-        if found.pid is None and not found.others:
+            report(ObservationLost("Something of it is alive; it is being looked what that is."))
+        if found.pid is None and not found.other_pids:
             self._watch_lock(instance_id, command, report)
             return
         stamp = None if found.pid is None else stamps.read(found.pid)
@@ -188,7 +193,7 @@ class ProcessDriver:
         self._runs[instance_id] = run
         if pidfd is not None and found.pid is not None:
             run.spawned = Spawned(
-                found.pid, pidfd, self._sink.adopted(instance_id, found.pid, found.since)
+                found.pid, pidfd, self._sink.adopted(instance_id, found.pid, found.started_at)
             )
             self._watch(run)
             report(Launched(found.pid, found))
@@ -199,7 +204,7 @@ class ProcessDriver:
             report(Launched(found.pid, found))
         self._look_for_remnants(run)
 
-    def signal(self, instance_id: str, step: StopStep) -> None:
+    def signal(self, instance_id: str, step: StopStage) -> None:
         """Use this means to end the instance; see the protocol."""
         run = self._runs.get(instance_id)
         if run is None:
@@ -209,18 +214,18 @@ class ProcessDriver:
             self._look_for_remnants(run)
         elif run.status is not None:
             pass  # who hears of its end, and of what is left, will ask for the means again
-        elif step is StopStep.INTERRUPT:
+        elif step is StopStage.INTERRUPT:
             ask(run.spawned.pidfd, signal.SIGINT)
         else:
             ask_group(run.spawned.pidfd, run.spawned.pid, SIGNALS[step])
 
-    def prepare(self, spec: InstanceSpec, report: Report) -> None:
+    def prepare(self, spec: InstanceSpec, report: ReportObservation) -> None:
         """See the protocol: a process needs nothing that it did not need before."""
         report(Prepared())
 
-    def look(self, spec: InstanceSpec, report: Report) -> None:
+    def look(self, spec: InstanceSpec, report: ReportObservation) -> None:
         """See the protocol: nobody else starts or ends a process of ours, so nobody asks."""
-        report(Gone())
+        report(RemnantsGone())
 
     def forget(self, instance_id: str) -> None:
         """Let go of what was kept for the instance; see the protocol."""
@@ -238,7 +243,7 @@ class ProcessDriver:
         self,
         spec: InstanceSpec,
         command: Command,
-        report: Report,
+        report: ReportObservation,
         spawned: Spawned | Alive | LaunchFailed,
     ) -> None:
         instance_id = spec.instance_id
@@ -284,7 +289,7 @@ class ProcessDriver:
         run.status = replace(status, detail=self.why_ended()) if by_itself else status
         self._look_for_remnants(run)
 
-    def _end(self, run: _Run, last: Ended | Gone) -> None:
+    def _end(self, run: _Run, last: Exited | RemnantsGone) -> None:
         """Nothing is left: say so."""
         self._let_go(run)
         run.report(last)
@@ -315,7 +320,7 @@ class ProcessDriver:
         def told(lines: tuple[str, ...]) -> None:
             if self._reading.get(run.instance_id) is run:
                 del self._reading[run.instance_id]
-            run.report(Output(lines))
+            run.report(LastOutput(lines))
 
         self._readers.ask(f"{run.instance_id}: its output", read, told, lambda _: told(()))
 
@@ -347,7 +352,7 @@ class ProcessDriver:
             for pidfd in run.remnants.values():
                 ask(pidfd, SIGNALS[run.step])
         else:
-            self._end(run, Gone())
+            self._end(run, RemnantsGone())
 
     def _watch_remnant(self, run: _Run, pid: int) -> None:
         what = f"{run.instance_id}: process {pid}, which it left behind"
@@ -361,9 +366,9 @@ class ProcessDriver:
         self._begin_reading(run)
         if run.remnants:
             # The lifecycle answers with `signal`, which looks again and ends them.
-            run.report(LeftBehind(run.status, who, run.cpu))
+            run.report(ExitedWithRemnants(run.status, who, run.cpu))
         else:
-            self._end(run, Ended(run.status, run.cpu))
+            self._end(run, Exited(run.status, run.cpu))
 
     def _held(self, run: _Run) -> None:
         """Nobody is to be seen, but somebody holds the lock.
@@ -381,11 +386,13 @@ class ProcessDriver:
         if not run.told:
             assert run.status is not None
             self._begin_reading(run)
-            run.report(LeftBehind(run.status, ("somebody unseen, who holds its lock",), run.cpu))
+            run.report(
+                ExitedWithRemnants(run.status, ("somebody unseen, who holds its lock",), run.cpu)
+            )
         self._watch_lock(run.instance_id, run.command, run.report)
 
-    def _watch_lock(self, instance_id: str, command: Command, report: Report) -> None:
-        def known(found: Found, pidfd: int | None) -> None:
+    def _watch_lock(self, instance_id: str, command: Command, report: ReportObservation) -> None:
+        def known(found: ObservedRun, pidfd: int | None) -> None:
             self._adopt(instance_id, command, found, pidfd, report)
 
         self._unseen.watch(instance_id, report, known)

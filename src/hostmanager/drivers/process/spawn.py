@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from hostmanager.core.model import Found, InstanceSpec
+from hostmanager.core.model import InstanceSpec, ObservedRun
 from hostmanager.drivers.process.output.output_sink import Place, Sink
 from hostmanager.drivers.process.ownership import instance_lock as locks
 from hostmanager.drivers.process.ownership import rlimit_tag as stamps
@@ -79,7 +79,7 @@ class Alive:
         pidfd: Of its leader, to be closed; None if that has ended.
     """
 
-    found: Found
+    found: ObservedRun
     pidfd: int | None
 
 
@@ -115,7 +115,7 @@ def spawn(
         SpawnError: It could not be started; nothing is left of the attempt.
     """
     lock = _take_lock(owner, spec.instance_id)
-    if isinstance(lock, Found):
+    if isinstance(lock, ObservedRun):
         return Alive(lock, owner.open_leader(spec.instance_id, lock))
     try:
         fd, begin = _open_output(sink, spec.instance_id, command.output)
@@ -178,7 +178,7 @@ def _give_usual_limit(pid: int) -> None:
         resource.prlimit(pid, resource.RLIMIT_NOFILE, USUAL_FILES)
 
 
-def _take_lock(owner: Ownership, instance_id: str) -> int | Found | None:
+def _take_lock(owner: Ownership, instance_id: str) -> int | ObservedRun | None:
     """Take the lock of the instance, or find who has it.
 
     Returns:
@@ -201,7 +201,7 @@ def _take_lock(owner: Ownership, instance_id: str) -> int | Found | None:
         # A predecessor was killed between fork and exec: what it forked is about to be marked.
         waited = time.monotonic() > until
         found = owner.holding(instance_id, sure=not waited)
-        if found is not None and (waited or found.pid or found.others):
+        if found is not None and (waited or found.pid or found.other_pids):
             return found
         time.sleep(PAUSE)
 

@@ -40,7 +40,7 @@ def make_workers(
         for _ in range(number):
             pool.submit(go.wait)  # each keeps its thread busy, so the next one gets another
     finally:
-        go.set()
+        go.put()
     return pool
 
 

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from hostmanager.core.model import Found, InstanceSpec
+from hostmanager.core.model import InstanceSpec, ObservedRun
 from hostmanager.drivers.process.ownership import env_tag as marks
 from hostmanager.drivers.process.ownership import instance_lock as locks
 from hostmanager.drivers.process.ownership import rlimit_tag as stamps
@@ -55,7 +55,7 @@ class Ownership:
         """What goes into the environment of a process that is about to be launched."""
         return {**self.identity.mark(spec).variables, **marks.KEEP_ENVIRON}
 
-    def survey(self) -> dict[str, Found]:
+    def survey(self) -> dict[str, ObservedRun]:
         """Find what an earlier manager launched and is still alive, by instance-id.
 
         What that one had just forked carries no mark yet, but has a lock: that is waited for.
@@ -79,7 +79,7 @@ class Ownership:
             surveyed[instance_id] = self._found(list(known.values()))
         return surveyed
 
-    def holding(self, instance_id: str, *, sure: bool) -> Found | None:
+    def holding(self, instance_id: str, *, sure: bool) -> ObservedRun | None:
         """What holds the lock of an instance; None if nobody does.
 
         Args:
@@ -129,7 +129,7 @@ class Ownership:
             mark = None
         return marks.described(pid, mark)
 
-    def _found(self, processes: list[Marked]) -> Found:
+    def _found(self, processes: list[Marked]) -> ObservedRun:
         said = [process.mark for process in processes if process.mark is not None]
         return found(processes, strange=bool(said) and not any(map(self.identity.owns, said)))
 
@@ -145,7 +145,7 @@ class Ownership:
         found = (decode(file.name.removesuffix(_SUFFIX)) for file in files)
         return {instance_id for instance_id in found if instance_id is not None}
 
-    def open_leader(self, instance_id: str, found: Found) -> int | None:
+    def open_leader(self, instance_id: str, found: ObservedRun) -> int | None:
         """Open a pidfd for the leader that was found; None if it has ended meanwhile."""
         if found.pid is None:
             return None
@@ -190,10 +190,10 @@ class Ownership:
         )
 
 
-def found(processes: list[Marked], *, strange: bool = False) -> Found:
+def found(processes: list[Marked], *, strange: bool = False) -> ObservedRun:
     """Sort out the processes of one instance: the leader, and the others."""
     if not processes:
-        return Found(None, time.time(), "")
+        return ObservedRun(None, time.time(), "")
     leaders = (p for p in processes if p.leads)
     leader = min(leaders, key=lambda p: (p.stamp is None, p.started), default=None)
     first = leader or processes[0]
@@ -204,7 +204,7 @@ def found(processes: list[Marked], *, strange: bool = False) -> Found:
     if first.mark is not None:
         fingerprint, agent_class = first.mark.fingerprint, first.mark.agent_class
     run = "" if leader is None else run_of(leader.pid, leader.started)
-    return Found(pid, time.time() - age, fingerprint, agent_class, others, strange, run)
+    return ObservedRun(pid, time.time() - age, fingerprint, agent_class, others, strange, run)
 
 
 def open_if(pid: int, is_right: Callable[[int], bool]) -> int | None:

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from hostmanager.core.events import Gone, LostSight
-from hostmanager.core.model import Found
-from hostmanager.core.protocols import Report
+from hostmanager.core.events import ObservationLost, RemnantsGone
+from hostmanager.core.model import ObservedRun
+from hostmanager.core.protocols import ReportObservation
 from hostmanager.drivers.process.ownership.discovery import Ownership
 from hostmanager.drivers.process.thread_pools import Workers
 from hostmanager.util.guard import Guard
@@ -20,13 +20,13 @@ from hostmanager.util.guard import Guard
 LOOK_AGAIN = 1.0
 """Seconds between two looks."""
 
-Known = Callable[[Found, int | None], None]
+Known = Callable[[ObservedRun, int | None], None]
 """Takes who holds the lock, and a pidfd of the leader, once that can be told."""
 
-Look = tuple[Found | None, int | None, str]
+Look = tuple[ObservedRun | None, int | None, str]
 
 
-NOT_KNOWN: Look = (Found(None, 0.0, ""), None, "It is not known whether it runs.")
+NOT_KNOWN: Look = (ObservedRun(None, 0.0, ""), None, "It is not known whether it runs.")
 """Where a look was not possible: no descriptors left, say."""
 
 
@@ -35,7 +35,7 @@ class _Watched:
     """One instance."""
 
     instance_id: str
-    report: Report
+    report: ReportObservation
     known: Known
 
 
@@ -62,7 +62,7 @@ class Unseen:
         self._loop = loop
         self.watched: set[str] = set()
 
-    def watch(self, instance_id: str, report: Report, known: Known) -> None:
+    def watch(self, instance_id: str, report: ReportObservation, known: Known) -> None:
         """Report that the instance is out of sight, and `Gone` once its lock is free.
 
         Where the holder can be told after all, `known` is called instead.
@@ -81,14 +81,14 @@ class Unseen:
 
     def _looked(self, watched: _Watched, look: Look) -> None:
         found, pidfd, why = look
-        watched.report(LostSight(why))
-        if found is not None and found.pid is None and not found.others:
+        watched.report(ObservationLost(why))
+        if found is not None and found.pid is None and not found.other_pids:
             again = self._guard.callback(f"{watched.instance_id}: its lock", self._look)
             self._loop.call_later(LOOK_AGAIN, again, watched)
             return
         self.watched.discard(watched.instance_id)
         if found is None:
-            watched.report(Gone())
+            watched.report(RemnantsGone())
         else:
             watched.known(found, pidfd)
 
