@@ -501,6 +501,6 @@ def test_times_and_lengths(text):
 @given(BYTES | JSON.map(lambda value: json.dumps(value).encode()))
 @examples(200)
 def test_answers_of_children(content):
-    shown(classes._understood(content))
+    shown(classes._parse_reply(content))
     with suppress(ValueError):
         shown(arguments._understood(json.loads(content)))

@@ -15,7 +15,7 @@ from hostmanager.cli.check import render as check_show
 from hostmanager.cli.check.report import About, Report
 from hostmanager.cli.main import main
 from hostmanager.siteconfig.diagnostics import Severity
-from hostmanager.siteconfig.source import Spot
+from hostmanager.siteconfig.source import Location
 
 ROOT = Path(__file__).parents[2]
 HUB = """\
@@ -301,7 +301,7 @@ def test_no_text_of_a_file_can_make_a_line_of_its_own(capsys):
     """Else a site config could print workflow commands, or fake a result."""
     report = Report("a\nb,c:d.yaml")
     text = "x\n::error::y\r\x1b[2J%0A"
-    report.add(About.FILE, Severity.WARNING, Spot(1, 2), text, "z\n")
+    report.add(About.FILE, Severity.WARNING, Location(1, 2), text, "z\n")
     check_show.github(report)
     (line,) = capsys.readouterr().out.splitlines()
     assert line.startswith("::warning file=a%0Ab%2Cc%3Ad.yaml,line=1,col=2,")

@@ -15,7 +15,7 @@ from tests.support.users import needs_root
 from tests.support.waiting import wait_for
 
 from hostmanager.cli.main import main
-from hostmanager.siteconfig.plugins.argument_probe import Asking
+from hostmanager.siteconfig.plugins.argument_probe import ArgumentProbe
 
 PARSER = "import argparse\nparser = argparse.ArgumentParser()\n"
 
@@ -291,8 +291,8 @@ def test_whatever_an_agent_does_costs_its_own_line_alone(agents):
     )
     folder = agents(**{name: source for name, (source, _) in BAD.items()}, good=noise + GOOD)
     modules = {name.title(): f"{name}_agent" for name in (*BAD, "good")}
-    asking = Asking(cwd=folder)
-    found = asking.ask({name: [("--x", "1"), ("--x", "y")] for name in modules}, modules, 2.0)
+    asking = ArgumentProbe(cwd=folder)
+    found = asking.run({name: [("--x", "1"), ("--x", "y")] for name in modules}, modules, 2.0)
     assert found["Good"].refused == (None, "argument --x: invalid int value: 'y'")
     for name, (_, words) in BAD.items():
         answer = found[name.title()]
@@ -361,12 +361,12 @@ def test_nothing_of_the_current_directory_is_executed_in_place_of_what_is_instal
 
 
 def test_a_process_that_cannot_be_started_is_an_answer(tmp_path):
-    asking = Asking(tmp_path / "python", tmp_path)
-    answer = asking.ask({"A": [()]}, {"A": "a"})["A"]
+    asking = ArgumentProbe(tmp_path / "python", tmp_path)
+    answer = asking.run({"A": [()]}, {"A": "a"})["A"]
     assert "cannot be started" in (answer.unknown or "")
-    asking = Asking(cwd=tmp_path / "gone")
-    assert asking.ask({"A": [()]}, {"A": "a"})["A"].unknown
-    Asking(cwd=tmp_path).close()
+    asking = ArgumentProbe(cwd=tmp_path / "gone")
+    assert asking.run({"A": [()]}, {"A": "a"})["A"].unknown
+    ArgumentProbe(cwd=tmp_path).close()
 
 
 def test_parsers_that_fail_over_arguments_refuse_them(agents, check):
@@ -406,8 +406,8 @@ def test_the_arguments_of_a_manager_are_checked(check, arguments, words):
 def test_the_manager_inside_ocs_is_never_imported(check, tmp_path):
     code, _, _ = check(manager("--quiet"), entry("a", "FakeDataAgent"))
     assert code == 0
-    asking = Asking(cwd=tmp_path)
-    assert asking.ask({"HostManager": [()]}, {"HostManager": "never"}) == {}
+    asking = ArgumentProbe(cwd=tmp_path)
+    assert asking.run({"HostManager": [()]}, {"HostManager": "never"}) == {}
 
 
 def test_a_word_for_manage_needs_somebody_who_reads_it(check):

@@ -15,9 +15,9 @@ from hostmanager.cli.check.agents import Plugins
 from hostmanager.cli.check.report import About, Report
 from hostmanager.cli.check.runner import check_more
 from hostmanager.siteconfig import SiteFileError, load
-from hostmanager.siteconfig.full_check import examine
-from hostmanager.siteconfig.plugins.argument_probe import Answer
-from hostmanager.siteconfig.plugins.installed_classes import Classes
+from hostmanager.siteconfig.full_check import check_site
+from hostmanager.siteconfig.plugins.argument_probe import ArgumentVerdict
+from hostmanager.siteconfig.plugins.installed_classes import InstalledClasses
 
 ARGS = argparse.Namespace(docker_compose=None, docker_compose_bin=None, offline=True)
 
@@ -30,11 +30,11 @@ class NoPlugins(Plugins):
 
     @property
     def classes(self):
-        return Classes({"FakeDataAgent": "x"})
+        return InstalledClasses({"FakeDataAgent": "x"})
 
     def ask(self, cases):
         return {
-            name: Answer(("unrecognized arguments: --rate 4.5",) * len(lists))
+            name: ArgumentVerdict(("unrecognized arguments: --rate 4.5",) * len(lists))
             for name, lists in cases.items()
         }
 
@@ -46,7 +46,7 @@ def checked(content):
         path.write_bytes(content)
         report = Report(str(path))
         try:
-            whole = examine(path)
+            whole = check_site(path)
             report.take(About.FILE, whole.problems)
             check_more(whole, NoPlugins(), "daq" if "daq" in whole.hosts else None, ARGS, report)
         except SiteFileError as error:

@@ -14,7 +14,7 @@ def test_one_broken_block_costs_that_host_alone(bridge, site_file, run):
     for host, name in (("daq1", "a"), ("daq2", "b")):
         bridge.sessions[f"hm-{host}"] = {"manager": session(child(name))}
     files = load_all(site_file)
-    assert [(name, file.usable) for name, file in files.items()] == [
+    assert [(name, file.is_usable) for name, file in files.items()] == [
         ("daq1", True),
         ("daq2", False),
     ]

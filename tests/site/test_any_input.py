@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from ocs.site_config import SiteConfig
 
 from hostmanager.siteconfig import SiteFileError, load
-from hostmanager.siteconfig.entry import MANAGE_ALIASES, MANAGE_WORDS
+from hostmanager.siteconfig.entry import MANAGE_ALIASES, MANAGE_VALUES
 from hostmanager.siteconfig.site_file import SiteFile
 from tests.site.conftest import GOOD
 
@@ -21,7 +21,7 @@ SCALARS = st.one_of(
     st.dates(),
     st.binary(max_size=5),
     st.text(max_size=10),
-    st.sampled_from(["", "-", "--", "a", "HostManager", "localhost", *MANAGE_WORDS]),
+    st.sampled_from(["", "-", "--", "a", "HostManager", "localhost", *MANAGE_VALUES]),
 )
 NODES = st.recursive(
     SCALARS,
@@ -97,7 +97,7 @@ GOOD_ENTRY = st.fixed_dictionaries(
     {"agent-class": st.sampled_from(["A", "HostManager"])},
     optional={
         "arguments": st.lists(st.sampled_from(["-x", 1, 2.5, True, ["y", ["z"]]])),
-        "manage": st.sampled_from([True, False, None, *MANAGE_WORDS, *MANAGE_ALIASES]),
+        "manage": st.sampled_from([True, False, None, *MANAGE_VALUES, *MANAGE_ALIASES]),
         "other": NODES,
     },
 )
@@ -125,5 +125,5 @@ def test_good_and_bad_entries_do_not_touch_each_other(drawn):
     data = {**GOOD_DATA, "hosts": {"daq": {"agent-instances": entries}}}
     site = load_bytes(dump(data))
     assert [spec.instance_id for spec in site.specs] == good
-    assert site.spoiled == bad
+    assert site.broken_ids == bad
     assert {problem.instance_id for problem in site.errors} == bad

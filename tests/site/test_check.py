@@ -63,8 +63,8 @@ BAD_FIELDS = [
 def check(scf, entry, place, spoiled, words):
     site = load(scf(site_of(GOOD_NEIGHBOURS % entry)), "daq")
     assert [spec.instance_id for spec in site.specs] == ["before", "after"]
-    assert site.spoiled == ({spoiled} if spoiled else set())
-    assert site.unnamed == (0 if spoiled else 1)
+    assert site.broken_ids == ({spoiled} if spoiled else set())
+    assert site.broken_without_id == (0 if spoiled else 1)
     [problem] = site.errors
     assert (problem.line, problem.column) == place
     for word in words:

@@ -12,7 +12,7 @@ import time
 import psutil
 import pytest
 
-from hostmanager.siteconfig import Classes, finish_probe, probe, start_probe
+from hostmanager.siteconfig import InstalledClasses, finish_probe, probe, start_probe
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def plugins(tmp_path):
     return write
 
 
-def found(cwd, timeout=20.0) -> Classes:
+def found(cwd, timeout=20.0) -> InstalledClasses:
     return finish_probe(start_probe(sys.executable, cwd), timeout)
 
 

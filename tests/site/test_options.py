@@ -3,7 +3,7 @@ import argparse
 import pytest
 from ocs.site_config import parse_args
 
-from hostmanager.siteconfig import SiteFileError, UsageError, effective_args, resolve_site_file
+from hostmanager.siteconfig import SiteFileError, UsageError, parse_agent_args, resolve_site_file
 from tests.site.conftest import GOOD, site_of
 
 
@@ -16,7 +16,7 @@ def agent_parser() -> argparse.ArgumentParser:
 
 
 def ours(argv, environ=None, agent_class="HostManager"):
-    return effective_args(agent_parser(), argv, environ or {}, agent_class)[0]
+    return parse_agent_args(agent_parser(), argv, environ or {}, agent_class)[0]
 
 
 def refusal(argv, environ=None) -> str:
@@ -105,11 +105,11 @@ def test_an_empty_value_may_be_a_word_of_its_own(scf):
 
 def test_a_broken_entry_of_another_instance_is_no_matter(scf):
     text = GOOD.replace("agent-class: FakeDataAgent\n        manage: host/down", "manage: x")
-    args, site = effective_args(
+    args, site = parse_agent_args(
         agent_parser(), ["--site-file", str(scf(text)), "--site-host", "daq"], {}
     )
     assert args.instance_id == "hm-daq"
-    assert site.spoiled == {"data2"}
+    assert site.broken_ids == {"data2"}
 
 
 def test_options_that_make_no_sense_are_told_plainly(scf):
@@ -168,10 +168,10 @@ def test_help_needs_no_site_file(word, capsys):
 def test_nothing_is_printed_and_the_parser_is_left_alone(scf, capsys):
     parser = agent_parser()
     words = ["--site-file", str(scf(GOOD)), "--site-host", "daq"]
-    first = effective_args(parser, words, {})[0]
+    first = parse_agent_args(parser, words, {})[0]
     with pytest.raises(UsageError):
-        effective_args(parser, [*words, "--foo"], {})
-    assert effective_args(parser, words, {})[0] == first
+        parse_agent_args(parser, [*words, "--foo"], {})
+    assert parse_agent_args(parser, words, {})[0] == first
     assert capsys.readouterr() == ("", "")
 
 

@@ -5,7 +5,7 @@ import yaml
 from ocs.site_config import SiteConfig
 
 from hostmanager.core.model import InstanceSpec, Kind, Target
-from hostmanager.siteconfig import Classes, SiteFileError, load, with_known_classes
+from hostmanager.siteconfig import InstalledClasses, SiteFileError, load, with_known_classes
 from tests.site.conftest import GOOD, HUB, site_of
 
 ONE = "    agent-instances:\n      - {instance-id: a, agent-class: A}\n"
@@ -20,7 +20,7 @@ def test_a_good_file_gives_its_instances_in_order(scf):
     ]
     assert site.host == "daq"
     assert site.summary() == (True, "3 instances")
-    assert (site.spoiled, site.problems, site.unnamed) == (frozenset(), (), 0)
+    assert (site.broken_ids, site.problems, site.broken_without_id) == (frozenset(), (), 0)
 
 
 def test_old_keys_are_accepted_silently(scf):
@@ -146,7 +146,7 @@ def test_the_first_of_two_equal_ids_wins(scf):
 def test_an_id_with_a_broken_duplicate_is_spoiled(scf, order):
     entries = ["- {instance-id: a}", "- {instance-id: a, agent-class: B}"][::order]
     site = load(scf(site_of("\n".join(entries))), "daq")
-    assert (site.specs, site.spoiled) == ((), {"a"})
+    assert (site.specs, site.broken_ids) == ((), {"a"})
 
 
 def test_the_same_id_on_another_host_is_a_warning(scf):
@@ -219,7 +219,8 @@ def test_the_data_is_what_ocs_reads_from_a_good_file(scf):
 def test_an_unknown_class_is_an_obstacle_with_the_nearest_name(scf):
     entries = "- {instance-id: a, agent-class: FooAgent}\n- {instance-id: b, agent-class: B}"
     site = with_known_classes(
-        load(scf(site_of(entries)), "daq"), Classes({"B": "b", "FoodAgent": "f"}, ("Why.",))
+        load(scf(site_of(entries)), "daq"),
+        InstalledClasses({"B": "b", "FoodAgent": "f"}, ("Why.",)),
     )
     assert site.specs[0].inoperable_reason == (
         "no installed OCS plugin provides the agent class 'FooAgent' (nearest: 'FoodAgent'). "
@@ -233,12 +234,12 @@ def test_an_unknown_class_is_an_obstacle_with_the_nearest_name(scf):
 
 def test_docker_instances_need_no_plugin_here(scf):
     site = load(scf(site_of("- {instance-id: a, agent-class: X, manage: docker}")), "daq")
-    assert with_known_classes(site, Classes({})).specs[0].inoperable_reason is None
+    assert with_known_classes(site, InstalledClasses({})).specs[0].inoperable_reason is None
 
 
 def test_with_unknown_classes_nothing_is_in_the_way(scf):
     site = load(scf(GOOD), "daq")
-    after = with_known_classes(site, Classes(None, ("The probe died.",)))
+    after = with_known_classes(site, InstalledClasses(None, ("The probe died.",)))
     assert after.specs == site.specs
     assert "The probe died." in str(after.warnings[-1])
 

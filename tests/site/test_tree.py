@@ -5,7 +5,7 @@ import yaml
 
 from hostmanager.siteconfig import SiteFileError
 from hostmanager.siteconfig import yaml_nodes as tree
-from hostmanager.siteconfig.diagnostics import Findings
+from hostmanager.siteconfig.diagnostics import DiagnosticCollector
 
 
 @pytest.fixture(params=["libyaml", "python"], autouse=True)
@@ -17,7 +17,7 @@ def loader(request, monkeypatch):
 
 
 def parse(text):
-    findings = Findings("f")
+    findings = DiagnosticCollector("f")
     return tree.parse(text, findings), [str(problem) for problem in findings.problems]
 
 

@@ -33,7 +33,7 @@ from hostmanager.core.supervisor import Supervisor
 from hostmanager.drivers.process import Conditions
 from hostmanager.journal import Journal, follow
 from hostmanager.siteconfig import SiteFile, SiteFileError
-from hostmanager.siteconfig.diff import Difference, difference
+from hostmanager.siteconfig.diff import SiteDiff, diff_specs
 from hostmanager.util.text import cut_end, joined
 
 log = logging.getLogger(__name__)
@@ -338,13 +338,13 @@ class Host:
         """Read the site file and look up which agent classes are installed."""
         return await self._reader.read()
 
-    def _change(self, site: SiteFile | SiteFileError) -> Difference | None:
+    def _change(self, site: SiteFile | SiteFileError) -> SiteDiff | None:
         if isinstance(site, SiteFileError):
             return None
         site = replace(site, specs=tuple(self.services.spec(spec) for spec in site.specs))
-        return difference(self.supervisor.configured_specs(), site)
+        return diff_specs(self.supervisor.configured_specs(), site)
 
-    def _known_after(self, change: Difference | None) -> tuple[list[str], dict[str, str]]:
+    def _known_after(self, change: SiteDiff | None) -> tuple[list[str], dict[str, str]]:
         """The ids that can be asked for once `change` is applied, and those that leave."""
         known, leaving = self.supervisor.specs(), self.supervisor.removing()
         # A service that is being listed, or no longer is, has two names for a moment.
@@ -357,7 +357,7 @@ class Host:
         leaving.update({i: f"'{i}' is no longer in the site config." for i in gone})
         return [*(i for i in known if i not in gone), *added], leaving
 
-    def _apply(self, site: SiteFile | SiteFileError, change: Difference | None) -> Answer:
+    def _apply(self, site: SiteFile | SiteFileError, change: SiteDiff | None) -> Answer:
         problems = self._take_down(site)
         if change is None:
             why = "The site config cannot be used, so all is left as it is."
@@ -393,7 +393,7 @@ class Host:
         known = self.services.known()
         if isinstance(site, SiteFileError):
             return list(known.values())
-        spoiled = [known[i] for i in known if i in site.spoiled]
+        spoiled = [known[i] for i in known if i in site.broken_ids]
         return [*(self.services.spec(spec) for spec in site.specs), *spoiled]
 
     def _say(self, text: str) -> None:
@@ -420,6 +420,6 @@ class Host:
 
 def _is_gone(instance_id: str, site: SiteFile | SiteFileError) -> bool:
     """Whether one that is not listed has no entry: it may be in one that cannot be used."""
-    if isinstance(site, SiteFileError) or site.unnamed:
+    if isinstance(site, SiteFileError) or site.broken_without_id:
         return False
-    return instance_id not in site.spoiled
+    return instance_id not in site.broken_ids

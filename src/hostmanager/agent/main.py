@@ -35,9 +35,9 @@ from hostmanager.siteconfig import (
     SiteFile,
     SiteFileError,
     UsageError,
-    effective_args,
     finish_probe,
     load_settled,
+    parse_agent_args,
     start_probe,
     with_known_classes,
 )
@@ -87,7 +87,7 @@ def main(args: Sequence[str] | None = None, prog: str | None = None) -> None:
         )
         raise SystemExit(EXIT_USAGE) from None
     try:
-        namespace, site = effective_args(make_parser(prog), argv, os.environ, read=load_settled)
+        namespace, site = parse_agent_args(make_parser(prog), argv, os.environ, read=load_settled)
         if isinstance(namespace.access_policy, str):  # passwords may be in it
             namespace.access_policy = Secret(namespace.access_policy)
         if namespace.quiet:

@@ -8,7 +8,7 @@ import asyncio
 
 from hostmanager.agent.options import Settings
 from hostmanager.siteconfig import SiteFile, SiteFileError, load_settled, probe, with_known_classes
-from hostmanager.siteconfig.diagnostics import Findings
+from hostmanager.siteconfig.diagnostics import DiagnosticCollector
 
 LONGEST = 30.0
 """Seconds that a reading may take: the plugins may take 20 of them, a file that changes 4."""
@@ -46,7 +46,7 @@ class SiteReader:
         return site if isinstance(site, SiteFileError) else with_known_classes(site, known)
 
     def _takes_long(self) -> SiteFileError:
-        return Findings(str(self._settings.site_file)).refuse(
+        return DiagnosticCollector(str(self._settings.site_file)).fatal(
             None,
             f"reading it has taken {LONGEST:g} s, and is not done.",
             "Does its disk answer? It can be asked for again.",

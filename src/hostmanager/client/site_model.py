@@ -18,7 +18,7 @@ from ocs.site_config import SiteConfig
 from hostmanager.cli.exit_codes import CommandError
 from hostmanager.core.model import InstanceSpec
 from hostmanager.siteconfig import SiteFile, SiteFileError, UsageError, load_all, resolve_site_file
-from hostmanager.siteconfig.diagnostics import Problem
+from hostmanager.siteconfig.diagnostics import Diagnostic
 from hostmanager.siteconfig.entry import MANAGER_CLASS
 from hostmanager.siteconfig.host_block import OVERRIDES
 from hostmanager.siteconfig.site_file import FALLBACK_HOST
@@ -69,7 +69,7 @@ class HostEntry:
     name: str
     manager: str | None
     entries: Mapping[str, Entry]
-    problems: tuple[Problem, ...] = ()
+    problems: tuple[Diagnostic, ...] = ()
     file: SiteFile | None = field(default=None, repr=False)
 
 
@@ -155,7 +155,7 @@ def _host(name: str, file: SiteFile) -> HostEntry:
             managers.append(instance_id)
         else:
             entries[instance_id] = Entry(instance_id, agent_class, specs.get(instance_id))
-    for instance_id in sorted(file.spoiled):
+    for instance_id in sorted(file.broken_ids):
         entries[instance_id] = Entry(instance_id, broken=True)
     usual = f"hm-{name}"
     manager = usual if usual in managers else next(iter(managers), None)

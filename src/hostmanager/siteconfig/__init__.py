@@ -2,18 +2,18 @@
 
 The names below are the room's public face. They are imported when they are first used,
 because `python -m hostmanager.siteconfig.plugins.installed_classes` passes through here and has to start quickly.
-`difference` here is the module: the function is `hostmanager.siteconfig.diff.difference`.
+`difference` here is the module: the function is `hostmanager.siteconfig.diff.diff_specs`.
 """
 
 import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from hostmanager.siteconfig.command_line import UsageError, effective_args, resolve_site_file
-    from hostmanager.siteconfig.diagnostics import Problem, Severity, SiteFileError
-    from hostmanager.siteconfig.diff import Difference
+    from hostmanager.siteconfig.command_line import UsageError, parse_agent_args, resolve_site_file
+    from hostmanager.siteconfig.diagnostics import Diagnostic, Severity, SiteFileError
+    from hostmanager.siteconfig.diff import SiteDiff
     from hostmanager.siteconfig.plugins.installed_classes import (
-        Classes,
+        InstalledClasses,
         finish_probe,
         probe,
         start_probe,
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from hostmanager.siteconfig.stable_read import load_settled
 
 __all__ = [
-    "Classes",
-    "Difference",
-    "Problem",
+    "InstalledClasses",
+    "SiteDiff",
+    "Diagnostic",
     "Severity",
     "SiteFile",
     "SiteFileError",
     "UsageError",
-    "effective_args",
+    "parse_agent_args",
     "finish_probe",
     "load",
     "load_all",

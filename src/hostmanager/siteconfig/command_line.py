@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 
 from ocs.site_config import ArgContainer, SiteConfig, add_arguments, add_site_attributes
 
-from hostmanager.siteconfig.diagnostics import did_you_mean, listed, shown
+from hostmanager.siteconfig.diagnostics import did_you_mean, join_names, quote_value
 from hostmanager.siteconfig.entry import MANAGER_CLASS
 from hostmanager.siteconfig.host_block import OVERRIDES
 from hostmanager.siteconfig.site_file import SiteFile, load
@@ -78,7 +78,7 @@ def resolve_site_file(args: argparse.Namespace, environ: Mapping[str, str]) -> P
     return (Path(directory) / f"{args.site or 'default'}.yaml").absolute()
 
 
-def effective_args(
+def parse_agent_args(
     parser: argparse.ArgumentParser,
     argv: Sequence[str],
     environ: Mapping[str, str],
@@ -108,11 +108,11 @@ def effective_args(
     add_arguments(complete)
     if any(word in argv for word in _HELP):
         complete.parse_args(list(argv))
-    given = _with_environment(_joined(argv), environ)
+    given = _with_environment(_join_values(argv), environ)
     _refuse_unknown(complete, given)  # whatever else there is to be said of the site file
     asked = _pre_parse(given)
     site_file = read(resolve_site_file(asked, environ), asked.site_host or socket.gethostname())
-    entry = _own_entry(site_file, asked.instance_id, agent_class)
+    entry = _manager_entry(site_file, asked.instance_id, agent_class)
     args = _parse(complete, given, entry, site_file)
     _add_site(args, site_file)
     args.site_file = str(site_file.path)
@@ -137,11 +137,11 @@ def _refuse_unknown(parser: argparse.ArgumentParser, given: list[str]) -> None:
     if unknown:
         names = [name for action in parser._actions for name in action.option_strings]
         near = did_you_mean(unknown[0].partition("=")[0], names)
-        parts = (f"there is no option {shown(unknown[0])}.", near, "See --help.")
+        parts = (f"there is no option {quote_value(unknown[0])}.", near, "See --help.")
         raise UsageError(" ".join(part for part in parts if part))
 
 
-def _joined(argv: Sequence[str]) -> list[str]:
+def _join_values(argv: Sequence[str]) -> list[str]:
     """Write an empty value or one of dashes together with its option: OCS trips otherwise."""
     words: list[str] = []
     for word in argv:
@@ -150,7 +150,7 @@ def _joined(argv: Sequence[str]) -> list[str]:
         elif words and words[-1].startswith("--") and "=" not in words[-1]:
             words[-1] += f"={word}"
         else:
-            raise UsageError(f"{shown(word)} belongs to no option.")
+            raise UsageError(f"{quote_value(word)} belongs to no option.")
     return words
 
 
@@ -163,16 +163,18 @@ def _with_environment(argv: list[str], environ: Mapping[str, str]) -> list[str]:
     return argv
 
 
-def _own_entry(site_file: SiteFile, instance_id: str | None, agent_class: str) -> dict[str, Any]:
+def _manager_entry(
+    site_file: SiteFile, instance_id: str | None, agent_class: str
+) -> dict[str, Any]:
     entries: list[dict[str, Any]] = site_file.data["hosts"][site_file.host]["agent-instances"]
-    where = f"host {shown(site_file.host)} in {site_file.path}"
+    where = f"host {quote_value(site_file.host)} in {site_file.path}"
     if instance_id is not None:
         return _named_entry(site_file, entries, instance_id, agent_class, where)
     ours = [entry for entry in entries if entry["agent-class"] == agent_class]
     if len(ours) == 1:
         return ours[0]
     if ours:
-        names = listed([entry["instance-id"] for entry in ours])
+        names = join_names([entry["instance-id"] for entry in ours])
         raise UsageError(
             f"{where} has {len(ours)} instances of class {agent_class}: {names}. "
             "Use --instance-id to pick one."
@@ -192,14 +194,14 @@ def _named_entry(
     where: str,
 ) -> dict[str, Any]:
     for entry in entries:
-        if entry["instance-id"] == instance_id and instance_id not in site_file.spoiled:
+        if entry["instance-id"] == instance_id and instance_id not in site_file.broken_ids:
             if entry["agent-class"] == agent_class:
                 return entry
             raise UsageError(
                 f"--instance-id {instance_id}: in {where} this is an instance of class "
                 f"{entry['agent-class']}, not {agent_class}."
             )
-    if instance_id in site_file.spoiled:
+    if instance_id in site_file.broken_ids:
         broken = [error for error in site_file.errors if error.instance_id in (instance_id, None)]
         text = "\n".join(str(problem) for problem in broken)
         raise UsageError(f"--instance-id {instance_id}: its entry is broken.\n{text}")
@@ -208,7 +210,7 @@ def _named_entry(
     ours = [entry["instance-id"] for entry in entries if entry["agent-class"] == agent_class]
     raise UsageError(
         f"--instance-id {instance_id}: {where} has no such instance.{near} "
-        f"Instances of class {agent_class} there: {listed(ours) or 'none'}."
+        f"Instances of class {agent_class} there: {join_names(ours) or 'none'}."
     )
 
 

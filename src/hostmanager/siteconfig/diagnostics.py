@@ -26,7 +26,7 @@ class Severity(StrEnum):
     WARNING = "warning"
 
 
-class Place(Protocol):
+class SourceLocation(Protocol):
     """Anything with a place in a file, counted from 1."""
 
     @property
@@ -39,13 +39,13 @@ class Place(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class Diagnostic:
     """One thing that is wrong in a site file.
 
     Attributes:
         severity: Error or warning.
         message: What is wrong, as a sentence.
-        remedy: What would be right, as a sentence; may be empty.
+        hint: What would be right, as a sentence; may be empty.
         file: The file, as it was named by the caller.
         line: Line, from 1; None when the problem has no place.
         column: Column in characters, from 1; None when the problem has no place.
@@ -54,7 +54,7 @@ class Problem:
 
     severity: Severity
     message: str
-    remedy: str = ""
+    hint: str = ""
     file: str = ""
     line: int | None = None
     column: int | None = None
@@ -69,42 +69,50 @@ class Problem:
         place = ":".join(str(part) for part in (self.file, self.line, self.column) if part)
         marks = ("" if self.is_error else "warning", self.instance_id)
         head = ": ".join(part for part in (place, *marks) if part)
-        text = " ".join(part for part in (self.message, self.remedy) if part)
+        text = " ".join(part for part in (self.message, self.hint) if part)
         return f"{head}: {text}" if head else text
 
 
 class SiteFileError(Exception):
     """A site file that cannot be used. Its text is the problems, one a line."""
 
-    def __init__(self, problems: Iterable[Problem]) -> None:
+    def __init__(self, problems: Iterable[Diagnostic]) -> None:
         self.problems = tuple(problems)
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
     def summary(self) -> tuple[bool, str]:
         """Give what `config_parse_status` shows (contract, section 5): not ok, and why."""
-        return False, tell(problem for problem in self.problems if problem.is_error)
+        return False, summarize(problem for problem in self.problems if problem.is_error)
 
 
 @dataclass(slots=True)
-class Findings:
+class DiagnosticCollector:
     """The problems of one file, collected while it is checked."""
 
     file: str
-    problems: list[Problem] = field(default_factory=list)
+    problems: list[Diagnostic] = field(default_factory=list)
 
     def error(
-        self, place: Place | None, message: str, remedy: str = "", instance_id: str | None = None
+        self,
+        place: SourceLocation | None,
+        message: str,
+        remedy: str = "",
+        instance_id: str | None = None,
     ) -> None:
         """Note something that cannot be done."""
         self._add(Severity.ERROR, place, message, remedy, instance_id)
 
     def warning(
-        self, place: Place | None, message: str, remedy: str = "", instance_id: str | None = None
+        self,
+        place: SourceLocation | None,
+        message: str,
+        remedy: str = "",
+        instance_id: str | None = None,
     ) -> None:
         """Note something that is probably not meant."""
         self._add(Severity.WARNING, place, message, remedy, instance_id)
 
-    def refuse(self, place: Place | None, message: str, remedy: str = "") -> SiteFileError:
+    def fatal(self, place: SourceLocation | None, message: str, remedy: str = "") -> SiteFileError:
         """Note an error that ends the reading, and give the exception to raise."""
         self.error(place, message, remedy)
         return SiteFileError(self.problems)
@@ -117,18 +125,18 @@ class Findings:
     def _add(
         self,
         severity: Severity,
-        place: Place | None,
+        place: SourceLocation | None,
         message: str,
         remedy: str,
         instance_id: str | None,
     ) -> None:
         line, column = (place.line, place.column) if place else (None, None)
         self.problems.append(
-            Problem(severity, message, remedy, self.file, line, column, instance_id)
+            Diagnostic(severity, message, remedy, self.file, line, column, instance_id)
         )
 
 
-def shown(value: object) -> str:
+def quote_value(value: object) -> str:
     """Show a value in a message: quoted, printable, never long."""
     if isinstance(value, str):
         cut = value[:_SHOWN_CHARACTERS]
@@ -145,7 +153,7 @@ def shown(value: object) -> str:
     return text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "…"
 
 
-def nearest(word: object, words: Iterable[str]) -> str | None:
+def closest_match(word: object, words: Iterable[str]) -> str | None:
     """Find the known word that was probably meant, or None."""
     if not isinstance(word, str) or len(word) > _SHOWN_CHARACTERS:
         return None
@@ -156,23 +164,23 @@ def nearest(word: object, words: Iterable[str]) -> str | None:
 
 def did_you_mean(word: object, words: Iterable[str]) -> str:
     """Ask ``Did you mean 'yes'?``, or give an empty text when no word is near."""
-    near = nearest(word, words)
+    near = closest_match(word, words)
     return f"Did you mean {near!r}?" if near is not None and near != word else ""
 
 
-def listed(names: Sequence[str]) -> str:
+def join_names(names: Sequence[str]) -> str:
     """List names in a message; a long list is cut."""
-    text = ", ".join(shown(name) for name in names[:_LISTED_NAMES])
+    text = ", ".join(quote_value(name) for name in names[:_LISTED_NAMES])
     rest = len(names) - _LISTED_NAMES
     return f"{text} and {rest} more" if rest > 0 else text
 
 
-def counted(number: int, word: str) -> str:
+def pluralize(number: int, word: str) -> str:
     """Count things in English: ``1 warning``, ``2 warnings``."""
     return f"{number} {word}" if number == 1 else f"{number} {word}s"
 
 
-def tell(problems: Iterable[Problem]) -> str:
+def summarize(problems: Iterable[Diagnostic]) -> str:
     """Tell the first few problems on one line."""
     told = list(problems)
     rest = len(told) - _TOLD_PROBLEMS

@@ -12,7 +12,7 @@ from typing import Protocol
 from hostmanager.core.model import InstanceSpec
 
 
-class Wanted(Protocol):
+class DesiredSpecs(Protocol):
     """The part of a `SiteFile` that counts here.
 
     A broken entry without a usable id is counted in `unnamed`, where there is such a field.
@@ -28,7 +28,7 @@ class Wanted(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class SiteDiff:
     """What has to be done to get from the known instances to the wanted ones.
 
     Attributes:
@@ -36,14 +36,14 @@ class Difference:
         replaced: Instances whose class or kind changed: the old one must end first.
         changed: Instances of the same class and kind that differ in anything else.
         removed: Ids of instances that are gone from the file, or are not managed any more.
-        kept: Ids of instances that stay as they are.
+        unchanged: Ids of instances that stay as they are.
     """
 
     added: tuple[InstanceSpec, ...] = ()
     replaced: tuple[InstanceSpec, ...] = ()
     changed: tuple[InstanceSpec, ...] = ()
     removed: tuple[str, ...] = ()
-    kept: tuple[str, ...] = ()
+    unchanged: tuple[str, ...] = ()
 
     @property
     def is_empty(self) -> bool:
@@ -64,7 +64,7 @@ class Difference:
         return self.summary()
 
 
-def difference(known: Mapping[str, InstanceSpec], wanted: Wanted) -> Difference:
+def diff_specs(known: Mapping[str, InstanceSpec], wanted: DesiredSpecs) -> SiteDiff:
     """Compare the known instances (by id) with what the site file wants."""
     now = {
         spec.instance_id: spec for spec in wanted.specs if spec.instance_id not in wanted.spoiled
@@ -77,12 +77,12 @@ def difference(known: Mapping[str, InstanceSpec], wanted: Wanted) -> Difference:
     gone = [name for name in known if name not in now and name not in wanted.spoiled]
     removed = () if getattr(wanted, "unnamed", 0) else tuple(gone)
     touched = {*replaced, *changed, *removed}
-    return Difference(
+    return SiteDiff(
         added=tuple(spec for name, spec in now.items() if name not in known),
         replaced=tuple(replaced.values()),
         changed=tuple(changed.values()),
         removed=removed,
-        kept=tuple(name for name in known if name not in touched),
+        unchanged=tuple(name for name in known if name not in touched),
     )
 
 

@@ -11,13 +11,19 @@ from types import MappingProxyType
 from typing import Any
 
 from hostmanager.core.model import Kind, Target
-from hostmanager.siteconfig.diagnostics import Findings, Place, Problem, did_you_mean, shown
-from hostmanager.siteconfig.yaml_nodes import Part
+from hostmanager.siteconfig.diagnostics import (
+    Diagnostic,
+    DiagnosticCollector,
+    SourceLocation,
+    did_you_mean,
+    quote_value,
+)
+from hostmanager.siteconfig.yaml_nodes import YamlNode
 from hostmanager.util.names import id_problem
 
 MANAGER_CLASS = "HostManager"
 
-MANAGE_WORDS: Mapping[str, tuple[Kind, Target] | None] = MappingProxyType(
+MANAGE_VALUES: Mapping[str, tuple[Kind, Target] | None] = MappingProxyType(
     {
         "host/up": (Kind.HOST, Target.UP),
         "host/down": (Kind.HOST, Target.DOWN),
@@ -47,13 +53,13 @@ _TEXTLESS = (list, dict, tuple, set, bytes, type(None))
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class AgentEntry:
     """One checked entry.
 
     Attributes:
         instance_id: The id; None when it has none that can be used.
         agent_class: The agent class; empty when it is missing or wrong.
-        management: What `manage` asks for; None: not managed.
+        managed_as: What `manage` asks for; None: not managed.
         data: The entry as plain data for OCS; empty when the entry is broken.
         place: Where the entry begins.
         class_place: Where its agent class stands.
@@ -61,12 +67,12 @@ class Entry:
     """
 
     instance_id: str | None
-    place: Place
-    class_place: Place
+    place: SourceLocation
+    class_place: SourceLocation
     agent_class: str = ""
-    management: tuple[Kind, Target] | None = None
+    managed_as: tuple[Kind, Target] | None = None
     data: dict[str, Any] = field(default_factory=dict)
-    problems: tuple[Problem, ...] = ()
+    problems: tuple[Diagnostic, ...] = ()
 
     @property
     def is_broken(self) -> bool:
@@ -74,16 +80,16 @@ class Entry:
         return any(problem.is_error for problem in self.problems)
 
 
-def check_entry(part: Part, file: str) -> Entry:
+def check_entry(part: YamlNode, file: str) -> AgentEntry:
     """Check one entry of `agent-instances`."""
-    findings = Findings(file)
+    findings = DiagnosticCollector(file)
     if not part.is_mapping:
         findings.error(
             part,
-            f"an entry of 'agent-instances' is {shown(part.value)}, not a mapping{_BLOCKING}.",
+            f"an entry of 'agent-instances' is {quote_value(part.value)}, not a mapping{_BLOCKING}.",
             "An entry is '- instance-id: NAME' with 'agent-class: CLASS' on the next line.",
         )
-        return Entry(None, part, part, problems=tuple(findings.problems))
+        return AgentEntry(None, part, part, problems=tuple(findings.problems))
     usable_id, as_written = _check_id(part, findings)
     name = usable_id or as_written
     agent_class = _check_class(part, findings, name)
@@ -94,74 +100,78 @@ def check_entry(part: Part, file: str) -> Entry:
         data["arguments"] = arguments
     if "manage" in data:
         data["manage"] = word
-    return Entry(
+    return AgentEntry(
         instance_id=name if name and id_problem(name) is None else None,
         place=part,
         class_place=part.get("agent-class") or part,
         agent_class=agent_class,
-        management=_management(word, agent_class),
+        managed_as=_management(word, agent_class),
         data={} if findings.has_errors else data,
         problems=tuple(findings.problems),
     )
 
 
-def check_name(
-    part: Part, key: str, findings: Findings, instance_id: str | None, example: str
+def require_text(
+    part: YamlNode, key: str, findings: DiagnosticCollector, instance_id: str | None, example: str
 ) -> str | None:
     """Insist on a key whose value is printable text; None when it is not."""
     value = part.get(key)
     if value is None:
-        remedy = here_as(part, key) or f"Add '{example}'."
+        remedy = misspelled_key_hint(part, key) or f"Add '{example}'."
         findings.error(part, f"{key!r} is missing.", remedy, instance_id)
     elif not isinstance(value.value, str):
         scalar = value.text is not None and value.value is not None
         text = (value.text or "")[:_QUOTED_CHARACTERS]
         remedy = f'Put it in quotes: {key}: "{text}".' if scalar else f"Write '{example}'."
-        what = f"{text}, which YAML does not take as text" if scalar else shown(value.value)
+        what = f"{text}, which YAML does not take as text" if scalar else quote_value(value.value)
         findings.error(value, f"{key!r} is {what}.", remedy, instance_id)
     elif not value.value.strip() or not value.value.isprintable():
-        what = "empty" if not value.value.strip() else f"{shown(value.value)}, not printable text"
+        what = (
+            "empty"
+            if not value.value.strip()
+            else f"{quote_value(value.value)}, not printable text"
+        )
         findings.error(value, f"{key!r} is {what}.", f"Write '{example}'.", instance_id)
     else:
         return str(value.value)
     return None
 
 
-def here_as(part: Part, key: str) -> str:
+def misspelled_key_hint(part: YamlNode, key: str) -> str:
     """Ask ``Is it here as 'instance_id'?`` about a missing key, or give an empty text."""
     names = [name for name in part.value if isinstance(name, str)]
     return did_you_mean(key, names).replace("Did you mean", "Is it here as")
 
 
-def _check_id(part: Part, findings: Findings) -> tuple[str | None, str | None]:
+def _check_id(part: YamlNode, findings: DiagnosticCollector) -> tuple[str | None, str | None]:
     """Give the id, and if that is None, the text that was probably meant as one."""
     value = part.get("instance-id")
     if value is None:
-        remedy = here_as(part, "instance-id") or "Add 'instance-id: NAME'."
+        remedy = misspelled_key_hint(part, "instance-id") or "Add 'instance-id: NAME'."
         findings.error(part, f"'instance-id' is missing{_BLOCKING}.", remedy)
         return None, None
-    name = check_name(part, "instance-id", findings, None, "instance-id: NAME")
+    name = require_text(part, "instance-id", findings, None, "instance-id: NAME")
     if name is None:
         return None, value.text if value.value is not None else None
     problem = id_problem(name)
     if problem is None:
         return name, None
     what, remedy = problem
-    findings.error(value, f"the instance-id {shown(name)} {what}.", remedy)
+    findings.error(value, f"the instance-id {quote_value(name)} {what}.", remedy)
     return None, None
 
 
-def _check_class(part: Part, findings: Findings, name: str | None) -> str:
-    return check_name(part, "agent-class", findings, name, "agent-class: CLASS") or ""
+def _check_class(part: YamlNode, findings: DiagnosticCollector, name: str | None) -> str:
+    return require_text(part, "agent-class", findings, name, "agent-class: CLASS") or ""
 
 
 def _management(word: str | None, agent_class: str) -> tuple[Kind, Target] | None:
     if word is None or agent_class == MANAGER_CLASS:
         return None
-    return MANAGE_WORDS[MANAGE_ALIASES.get(word, word)]
+    return MANAGE_VALUES[MANAGE_ALIASES.get(word, word)]
 
 
-def _check_manage(part: Part, findings: Findings, name: str | None) -> str | None:
+def _check_manage(part: YamlNode, findings: DiagnosticCollector, name: str | None) -> str | None:
     """Give the word; None when it is none that is known."""
     value = part.get("manage")
     if value is None or value.value is None:
@@ -174,55 +184,57 @@ def _check_manage(part: Part, findings: Findings, name: str | None) -> str | Non
             )
         return word
     if isinstance(value.value, str) and (
-        value.value in MANAGE_WORDS or value.value in MANAGE_ALIASES
+        value.value in MANAGE_VALUES or value.value in MANAGE_ALIASES
     ):
         return value.value
-    words, aliases = ", ".join(MANAGE_WORDS), ", ".join(MANAGE_ALIASES)
-    near = did_you_mean(value.value, [*MANAGE_WORDS, *MANAGE_ALIASES])
+    words, aliases = ", ".join(MANAGE_VALUES), ", ".join(MANAGE_ALIASES)
+    near = did_you_mean(value.value, [*MANAGE_VALUES, *MANAGE_ALIASES])
     findings.error(
         value,
-        f"'manage' is {shown(value.value)}, which is not a known word.",
+        f"'manage' is {quote_value(value.value)}, which is not a known word.",
         " ".join(text for text in (near, f"Use one of {words} (or {aliases}).") if text),
         name,
     )
     return None
 
 
-def _check_arguments(part: Part, findings: Findings, name: str | None) -> list[str]:
+def _check_arguments(part: YamlNode, findings: DiagnosticCollector, name: str | None) -> list[str]:
     """Give the arguments as a flat list of texts, as OCS hands them to the agent."""
     value = part.get("arguments")
     if value is None:
         return []
     if value.is_list:
-        return _flat(value, findings, name)
+        return _flatten_arguments(value, findings, name)
     remedy = "Write a list, such as ['--mode', 'acq'], or leave the key out."
     if isinstance(value.value, str) and value.value.split():
         remedy = f"Write it as a list: {_as_list(value.value)}."
-    findings.error(value, f"'arguments' is {shown(value.value)}, not a list.", remedy, name)
+    findings.error(value, f"'arguments' is {quote_value(value.value)}, not a list.", remedy, name)
     return []
 
 
 def _as_list(text: str) -> str:
     words = text.split()
-    return f"[{', '.join(shown(word) for word in words[:8])}{', …' if words[8:] else ''}]"
+    return f"[{', '.join(quote_value(word) for word in words[:8])}{', …' if words[8:] else ''}]"
 
 
-def _flat(part: Part, findings: Findings, name: str | None) -> list[str]:
+def _flatten_arguments(
+    part: YamlNode, findings: DiagnosticCollector, name: str | None
+) -> list[str]:
     flat: list[str] = []
     for item in part.items():
         if item.is_list:
-            flat.extend(_flat(item, findings, name))
+            flat.extend(_flatten_arguments(item, findings, name))
         elif isinstance(item.value, _TEXTLESS):
             findings.error(
                 item,
-                f"one of the 'arguments' is {shown(item.value)}, which is no word.",
+                f"one of the 'arguments' is {quote_value(item.value)}, which is no word.",
                 "Put it in quotes, or delete it.",
                 name,
             )
         elif not str(item.value).strip("-"):
             findings.error(
                 item,
-                f"one of the 'arguments' is {shown(str(item.value))}, which OCS cannot take.",
+                f"one of the 'arguments' is {quote_value(str(item.value))}, which OCS cannot take.",
                 "Write it together with its option, such as '--option='.",
                 name,
             )

@@ -11,40 +11,45 @@ from pathlib import Path
 from typing import Any
 
 from hostmanager.core.requests import ALL
-from hostmanager.siteconfig.diagnostics import Findings, Place, Problem, shown
-from hostmanager.siteconfig.entry import MANAGER_CLASS, Entry
-from hostmanager.siteconfig.host_block import HostBlock, check_host, of_another_host
-from hostmanager.siteconfig.site_file import open_site, usable
+from hostmanager.siteconfig.diagnostics import (
+    Diagnostic,
+    DiagnosticCollector,
+    SourceLocation,
+    quote_value,
+)
+from hostmanager.siteconfig.entry import MANAGER_CLASS, AgentEntry
+from hostmanager.siteconfig.host_block import HostBlock, check_host, downgrade_for_other_host
+from hostmanager.siteconfig.site_file import parse_site, usable
 from hostmanager.siteconfig.spelling import (
     CROSSBAR,
     ENTRY,
     HOST,
     HUB,
     TOP,
-    note_keys,
-    note_repeated,
+    warn_misspelled_keys,
+    warn_repeated_options,
 )
-from hostmanager.siteconfig.yaml_nodes import Part
+from hostmanager.siteconfig.yaml_nodes import YamlNode
 
 _OWN_ADDRESSES = ("ops", "feeds")
 """What an agent has below its address: the name of another one must not lead there."""
 
 
 @dataclass(frozen=True, slots=True)
-class Instance:
+class CheckedEntry:
     """One usable entry.
 
     Attributes:
         host: Its host.
         entry: The checked entry.
-        part: The same as it stands in the file.
-        words: Its arguments, one by one, each with its place.
+        node: The same as it stands in the file.
+        argv: Its arguments, one by one, each with its place.
     """
 
     host: str
-    entry: Entry
-    part: Part
-    words: tuple[tuple[str, Place], ...] = ()
+    entry: AgentEntry
+    node: YamlNode
+    argv: tuple[tuple[str, SourceLocation], ...] = ()
 
     @property
     def name(self) -> str:
@@ -57,42 +62,42 @@ class Instance:
         return self.entry.agent_class == MANAGER_CLASS
 
     @property
-    def arguments_place(self) -> Place:
+    def arguments_place(self) -> SourceLocation:
         """Where its arguments begin, or the entry itself if it has none."""
-        return self.part.get("arguments") or self.part
+        return self.node.get("arguments") or self.node
 
 
 @dataclass(frozen=True, slots=True)
-class Whole:
+class CheckedSite:
     """A site file, whole.
 
     Attributes:
         path: As it was named.
         root: All of it, with places.
         hosts: The blocks of the hosts that are looked at.
-        parts: The same as they stand in the file.
+        nodes: The same as they stand in the file.
         instances: Their usable entries, managers included, each id once per host.
         problems: What is wrong: a host (None: all of them), and the problem.
         data: The site as OCS can take it, if its hub is sound.
-        sound: Whether its hub can be used.
+        hub_is_valid: Whether its hub can be used.
     """
 
     path: Path
-    root: Part = field(repr=False)
+    root: YamlNode = field(repr=False)
     hosts: Mapping[str, HostBlock] = field(repr=False)
-    parts: Mapping[str, Part] = field(repr=False)
-    instances: tuple[Instance, ...] = field(repr=False)
-    problems: tuple[tuple[str | None, Problem], ...]
+    nodes: Mapping[str, YamlNode] = field(repr=False)
+    instances: tuple[CheckedEntry, ...] = field(repr=False)
+    problems: tuple[tuple[str | None, Diagnostic], ...]
     data: dict[str, Any] = field(repr=False)
-    sound: bool = True
+    hub_is_valid: bool = True
 
     @property
-    def hub(self) -> Part | None:
+    def hub(self) -> YamlNode | None:
         """The hub as it stands in the file."""
         return self.root.get("hub")
 
 
-def examine(path: Path, pick: Callable[[Sequence[str]], Collection[str]] = list) -> Whole:
+def check_site(path: Path, pick: Callable[[Sequence[str]], Collection[str]] = list) -> CheckedSite:
     """Read a site file, and look at its hub and its hosts.
 
     Args:
@@ -102,38 +107,38 @@ def examine(path: Path, pick: Callable[[Sequence[str]], Collection[str]] = list)
     Raises:
         SiteFileError: There is nothing in it to be looked at.
     """
-    findings = Findings(str(path))
-    root, hub, parts = open_site(path, findings)
+    findings = DiagnosticCollector(str(path))
+    root, hub, parts = parse_site(path, findings)
     sound = not findings.has_errors
     _note_top(root, findings)
     wanted = pick(tuple(parts))
     blocks = {name: check_host(name, part, str(path)) for name, part in parts.items()}
     chosen = {name: block for name, block in blocks.items() if name in wanted}
     _note_crossbars(parts, findings)
-    told: list[tuple[str | None, Problem]] = [(None, problem) for problem in findings.problems]
+    told: list[tuple[str | None, Diagnostic]] = [(None, problem) for problem in findings.problems]
     for name, block in blocks.items():
         if name in chosen:
             told += [(name, problem) for problem in block.all_problems]
-            told += [(name, problem) for problem in _doubts(block, parts[name], str(path))]
+            told += [(name, problem) for problem in _warnings(block, parts[name], str(path))]
         elif block.data is None:
-            told += [(name, problem) for problem in of_another_host(block) if problem.line]
+            told += [(name, problem) for problem in downgrade_for_other_host(block) if problem.line]
     told += _shared_addresses(blocks, chosen, str(path))
     told.sort(key=lambda found: (found[1].line or 0, found[1].column or 0))
     instances = tuple(found for name, block in chosen.items() for found in _instances(block))
     data = {**root.value, "hub": hub, "hosts": usable(blocks)}
-    return Whole(path, root, chosen, parts, instances, tuple(told), data, sound)
+    return CheckedSite(path, root, chosen, parts, instances, tuple(told), data, sound)
 
 
-def _note_top(root: Part, findings: Findings) -> None:
-    note_keys(root, TOP, findings)
+def _note_top(root: YamlNode, findings: DiagnosticCollector) -> None:
+    warn_misspelled_keys(root, TOP, findings)
     hub = root.get("hub")
     if hub is not None:
-        note_keys(hub, HUB, findings)
+        warn_misspelled_keys(hub, HUB, findings)
 
 
-def _note_crossbars(parts: Mapping[str, Part], findings: Findings) -> None:
+def _note_crossbars(parts: Mapping[str, YamlNode], findings: DiagnosticCollector) -> None:
     """A site has one router; OCS's tools start the one of each host that has the key."""
-    first: tuple[str, Part] | None = None
+    first: tuple[str, YamlNode] | None = None
     for name, part in parts.items():
         value = part.get("crossbar") if part.is_mapping else None
         if value is None or value.value is None:
@@ -143,29 +148,29 @@ def _note_crossbars(parts: Mapping[str, Part], findings: Findings) -> None:
             continue
         findings.warning(
             value,
-            f"host {shown(name)} has a 'crossbar', and host {shown(first[0])} has one "
+            f"host {quote_value(name)} has a 'crossbar', and host {quote_value(first[0])} has one "
             f"(line {first[1].line}): a site has one router.",
             "Keep it at the host where the router runs.",
         )
 
 
-def _doubts(block: HostBlock, part: Part, file: str) -> list[Problem]:
-    findings = Findings(file)
-    note_keys(part, HOST, findings)
+def _warnings(block: HostBlock, part: YamlNode, file: str) -> list[Diagnostic]:
+    findings = DiagnosticCollector(file)
+    warn_misspelled_keys(part, HOST, findings)
     crossbar = part.get("crossbar") if part.is_mapping else None
     if crossbar is not None:
-        note_keys(crossbar, CROSSBAR, findings)
+        warn_misspelled_keys(crossbar, CROSSBAR, findings)
     for entry in block.entries:
-        if isinstance(entry.place, Part):
-            note_keys(entry.place, ENTRY, findings, entry.instance_id)
+        if isinstance(entry.place, YamlNode):
+            warn_misspelled_keys(entry.place, ENTRY, findings, entry.instance_id)
     for instance in _instances(block):
-        note_repeated(instance.words, findings, instance.name)
+        warn_repeated_options(instance.argv, findings, instance.name)
         _note_odd_id(instance, findings)
     return findings.problems
 
 
-def _note_odd_id(instance: Instance, findings: Findings) -> None:
-    place = instance.part.get("instance-id")
+def _note_odd_id(instance: CheckedEntry, findings: DiagnosticCollector) -> None:
+    place = instance.node.get("instance-id")
     if instance.name == ALL:
         text = f"{ALL!r} as an id cannot be told from the word for all agents."
         findings.error(place, text, "Choose another name.", instance.name)
@@ -178,7 +183,7 @@ def _note_odd_id(instance: Instance, findings: Findings) -> None:
         )
 
 
-def _instances(block: HostBlock) -> Iterator[Instance]:
+def _instances(block: HostBlock) -> Iterator[CheckedEntry]:
     """The entries that count: good ones, the first of each id."""
     seen: set[str] = set()
     for entry in block.entries:
@@ -186,13 +191,13 @@ def _instances(block: HostBlock) -> Iterator[Instance]:
         if name is None or name in seen:
             continue
         seen.add(name)
-        if not entry.is_broken and isinstance(entry.place, Part):
+        if not entry.is_broken and isinstance(entry.place, YamlNode):
             arguments = entry.place.get("arguments")
             words = tuple(_words(arguments)) if arguments is not None else ()
-            yield Instance(block.name, entry, entry.place, words)
+            yield CheckedEntry(block.name, entry, entry.place, words)
 
 
-def _words(part: Part) -> Iterator[tuple[str, Place]]:
+def _words(part: YamlNode) -> Iterator[tuple[str, SourceLocation]]:
     for item in part.items():
         if item.is_list:
             yield from _words(item)
@@ -202,11 +207,11 @@ def _words(part: Part) -> Iterator[tuple[str, Place]]:
 
 def _shared_addresses(
     blocks: Mapping[str, HostBlock], chosen: Mapping[str, HostBlock], file: str
-) -> list[tuple[str | None, Problem]]:
+) -> list[tuple[str | None, Diagnostic]]:
     """Each id has one address in the whole site, whichever host it is on."""
-    findings = Findings(file)
-    told: list[tuple[str | None, Problem]] = []
-    homes: dict[str, list[tuple[str, Entry]]] = {}
+    findings = DiagnosticCollector(file)
+    told: list[tuple[str | None, Diagnostic]] = []
+    homes: dict[str, list[tuple[str, AgentEntry]]] = {}
     for block in blocks.values():
         for entry in block.entries:
             if entry.instance_id is not None:
@@ -223,28 +228,32 @@ def _shared_addresses(
             told.append((host, findings.problems[-1]))
         for host, entry in found:
             if host in chosen and (owner := _owner(name, homes)) is not None:
-                text = f"the address of this id is among those of {shown(owner)}."
+                text = f"the address of this id is among those of {quote_value(owner)}."
                 findings.error(_id_place(entry), text, "Choose another name.", name)
                 told.append((host, findings.problems[-1]))
     return told
 
 
 def _note_taken(
-    name: str, host: str, entry: Entry, other: tuple[str, Entry], findings: Findings
+    name: str,
+    host: str,
+    entry: AgentEntry,
+    other: tuple[str, AgentEntry],
+    findings: DiagnosticCollector,
 ) -> None:
     where, earlier = other
     if where == host:
         text = f"this id is taken already by the entry on line {earlier.place.line}, which counts; "
         text += "this one does not."
     else:
-        text = f"this id is taken already on host {shown(where)}, line {earlier.place.line}; the "
+        text = f"this id is taken already on host {quote_value(where)}, line {earlier.place.line}; the "
         text += "two agents would have one address."
     findings.error(_id_place(entry), text, "An instance-id must be unique in the site.", name)
 
 
-def _id_place(entry: Entry) -> Place:
+def _id_place(entry: AgentEntry) -> SourceLocation:
     part = entry.place
-    return (part.get("instance-id") if isinstance(part, Part) else None) or part
+    return (part.get("instance-id") if isinstance(part, YamlNode) else None) or part
 
 
 def _owner(name: str, homes: Collection[str]) -> str | None:

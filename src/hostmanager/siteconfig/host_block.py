@@ -10,9 +10,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from hostmanager.siteconfig.diagnostics import Findings, Problem, Severity, shown
-from hostmanager.siteconfig.entry import Entry, check_entry, check_name, here_as
-from hostmanager.siteconfig.yaml_nodes import Part
+from hostmanager.siteconfig.diagnostics import (
+    Diagnostic,
+    DiagnosticCollector,
+    Severity,
+    quote_value,
+)
+from hostmanager.siteconfig.entry import AgentEntry, check_entry, misspelled_key_hint, require_text
+from hostmanager.siteconfig.yaml_nodes import YamlNode
 
 OVERRIDES = ("wamp_server", "wamp_http", "wamp_realm")
 """Keys of the hub that a host block may override."""
@@ -44,45 +49,45 @@ class HostBlock:
 
     name: str
     data: dict[str, Any] | None
-    entries: tuple[Entry, ...]
-    problems: tuple[Problem, ...]
+    entries: tuple[AgentEntry, ...]
+    problems: tuple[Diagnostic, ...]
 
     @property
-    def all_problems(self) -> tuple[Problem, ...]:
+    def all_problems(self) -> tuple[Diagnostic, ...]:
         """What is wrong with the block and with its entries."""
         return (*self.problems, *(found for entry in self.entries for found in entry.problems))
 
 
-def check_hub(root: Part, findings: Findings) -> dict[str, Any]:
+def check_hub(root: YamlNode, findings: DiagnosticCollector) -> dict[str, Any]:
     """Check the hub; what is wrong goes to the findings as errors."""
     hub = root.get("hub")
     if hub is None:
         findings.error(
             root,
             "the section 'hub' is missing.",
-            here_as(root, "hub") or f"It must have {', '.join(_REQUIRED)}.",
+            misspelled_key_hint(root, "hub") or f"It must have {', '.join(_REQUIRED)}.",
         )
         return {}
     if not hub.is_mapping:
         findings.error(
             hub,
-            f"the section 'hub' is {shown(hub.value)}, not a mapping.",
+            f"the section 'hub' is {quote_value(hub.value)}, not a mapping.",
             f"It must have {', '.join(_REQUIRED)}.",
         )
         return {}
     for key, example in _REQUIRED.items():
-        check_name(hub, key, findings, None, example)
+        require_text(hub, key, findings, None, example)
     _check_optional(hub, _OPTIONAL, findings)
     return dict(hub.value)
 
 
-def check_host(name: str, part: Part, file: str) -> HostBlock:
+def check_host(name: str, part: YamlNode, file: str) -> HostBlock:
     """Check one block under `hosts`, and each entry in it."""
-    findings = Findings(file)
+    findings = DiagnosticCollector(file)
     if not part.is_mapping:
         findings.error(
             part,
-            f"the block of host {shown(name)} is {shown(part.value)}, not a mapping.",
+            f"the block of host {quote_value(name)} is {quote_value(part.value)}, not a mapping.",
             "It must have a list 'agent-instances'.",
         )
         return HostBlock(name, None, (), tuple(findings.problems))
@@ -101,27 +106,27 @@ def check_host(name: str, part: Part, file: str) -> HostBlock:
     )
 
 
-def of_another_host(block: HostBlock) -> list[Problem]:
+def downgrade_for_other_host(block: HostBlock) -> list[Diagnostic]:
     """Give the problems of a block of another host: warnings here, with the host's name."""
     warnings = []
     for problem in block.all_problems:
-        message = f"on host {shown(block.name)}: {problem.message}"
+        message = f"on host {quote_value(block.name)}: {problem.message}"
         if block.data is None and problem in block.problems:
             message += " OCS refuses the whole file for that, so no agent of any host can start."
         warnings.append(replace(problem, severity=Severity.WARNING, message=message))
     return warnings
 
 
-def _without_duplicates(entries: Iterable[Entry]) -> list[dict[str, Any]]:
+def _without_duplicates(entries: Iterable[AgentEntry]) -> list[dict[str, Any]]:
     """Keep the first entry of each id, as OCS does, unless it is broken."""
-    first: dict[str, Entry] = {}
+    first: dict[str, AgentEntry] = {}
     for entry in entries:
         if entry.instance_id is not None:
             first.setdefault(entry.instance_id, entry)
     return [entry.data for entry in first.values() if not entry.is_broken]
 
 
-def _check_list(name: str, part: Part, findings: Findings) -> list[Part] | None:
+def _check_list(name: str, part: YamlNode, findings: DiagnosticCollector) -> list[YamlNode] | None:
     key = "agent-instances"
     value = part.get(key)
     if value is not None and value.is_list:
@@ -129,48 +134,52 @@ def _check_list(name: str, part: Part, findings: Findings) -> list[Part] | None:
     if value is None:
         findings.error(
             part,
-            f"host {shown(name)} has no {key!r}.",
-            here_as(part, key) or f"Write '{key}: []' if it has none.",
+            f"host {quote_value(name)} has no {key!r}.",
+            misspelled_key_hint(part, key) or f"Write '{key}: []' if it has none.",
         )
         return None
     if value.value is None:
         findings.warning(
-            value, f"{key!r} of host {shown(name)} is empty.", f"Write '{key}: []' if it has none."
+            value,
+            f"{key!r} of host {quote_value(name)} is empty.",
+            f"Write '{key}: []' if it has none.",
         )
         return []
     findings.error(
         value,
-        f"{key!r} of host {shown(name)} is {shown(value.value)}, not a list.",
+        f"{key!r} of host {quote_value(name)} is {quote_value(value.value)}, not a list.",
         "Begin each instance with '- '.",
     )
     return None
 
 
-def _check_crossbar(part: Part, findings: Findings) -> bool:
+def _check_crossbar(part: YamlNode, findings: DiagnosticCollector) -> bool:
     value = part.get("crossbar")
     if value is None or value.value is None or value.is_mapping:
         return True
     findings.error(
         value,
-        f"'crossbar' is {shown(value.value)}, not a mapping.",
+        f"'crossbar' is {quote_value(value.value)}, not a mapping.",
         "Use {} for the defaults, or leave the key out.",
     )
     return False
 
 
-def _check_optional(part: Part, keys: Iterable[str], findings: Findings) -> list[str]:
+def _check_optional(
+    part: YamlNode, keys: Iterable[str], findings: DiagnosticCollector
+) -> list[str]:
     """Note the keys whose value is neither empty nor text, and give them back."""
     wrong = []
     for key in keys:
         value = part.get(key)
         if value is not None and value.value is not None:
             before = len(findings.problems)
-            check_name(part, key, findings, None, f"{key}: TEXT")
+            require_text(part, key, findings, None, f"{key}: TEXT")
             wrong += [key] if len(findings.problems) > before else []
     return wrong
 
 
-def _check_overrides(part: Part, data: dict[str, Any], findings: Findings) -> None:
+def _check_overrides(part: YamlNode, data: dict[str, Any], findings: DiagnosticCollector) -> None:
     for key in _check_optional(part, (*OVERRIDES, "log-dir"), findings):
         del data[key]
     for key in ("wamp_server", "wamp_realm"):
@@ -180,7 +189,7 @@ def _check_overrides(part: Part, data: dict[str, Any], findings: Findings) -> No
             del data[key]
 
 
-def _check_timeout(part: Part, data: dict[str, Any], findings: Findings) -> None:
+def _check_timeout(part: YamlNode, data: dict[str, Any], findings: DiagnosticCollector) -> None:
     """Leave the timeout under the key that OCS reads; absent or empty: its default."""
     given = data.pop(_TIMEOUT_IN_DOCUMENTATION, None)
     if data.get(TIMEOUT_KEY) is None:
@@ -199,7 +208,7 @@ def _check_timeout(part: Part, data: dict[str, Any], findings: Findings) -> None
         if value is not None and value.value is not None and not _is_duration(value.value):
             findings.error(
                 value,
-                f"{key!r} is {shown(value.value)}, not a number of seconds.",
+                f"{key!r} is {quote_value(value.value)}, not a number of seconds.",
                 "Write a number such as 10; 0 means to wait for ever.",
             )
             data.pop(TIMEOUT_KEY, None)

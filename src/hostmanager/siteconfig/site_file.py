@@ -15,19 +15,19 @@ from typing import Any
 
 from hostmanager.core.model import InstanceSpec, Kind
 from hostmanager.siteconfig.diagnostics import (
-    Findings,
-    Place,
-    Problem,
+    Diagnostic,
+    DiagnosticCollector,
     Severity,
     SiteFileError,
-    counted,
+    SourceLocation,
+    closest_match,
     did_you_mean,
-    listed,
-    nearest,
-    shown,
-    tell,
+    join_names,
+    pluralize,
+    quote_value,
+    summarize,
 )
-from hostmanager.siteconfig.entry import Entry, here_as
+from hostmanager.siteconfig.entry import AgentEntry, misspelled_key_hint
 from hostmanager.siteconfig.host_block import (
     DEFAULT_TIMEOUT,
     OVERRIDES,
@@ -35,11 +35,11 @@ from hostmanager.siteconfig.host_block import (
     HostBlock,
     check_host,
     check_hub,
-    of_another_host,
+    downgrade_for_other_host,
 )
-from hostmanager.siteconfig.plugins.installed_classes import Classes
-from hostmanager.siteconfig.source import Spot, read_text
-from hostmanager.siteconfig.yaml_nodes import Part, parse
+from hostmanager.siteconfig.plugins.installed_classes import InstalledClasses
+from hostmanager.siteconfig.source import Location, read_text
+from hostmanager.siteconfig.yaml_nodes import YamlNode, parse
 
 FALLBACK_HOST = "localhost"
 """The block that is taken when the host has none of its own (contract, section 3)."""
@@ -57,31 +57,31 @@ class SiteFile:
             without the broken parts, with every unknown key.
         host: The key under `hosts` that was picked.
         specs: The instances to manage on that host, in the order of the file.
-        spoiled: Ids of broken entries of that host; they are to be left as they are.
+        broken_ids: Ids of broken entries of that host; they are to be left as they are.
         problems: What is wrong, in the order of the file.
-        unnamed: Number of broken entries of that host that have no usable id. While there
+        broken_without_id: Number of broken entries of that host that have no usable id. While there
             is one, nobody can tell which instances are really gone from the file.
-        class_places: Where the agent class of each of the specs stands.
-        usable: Whether a manager could follow it: nothing is wrong beyond single entries.
+        class_locations: Where the agent class of each of the specs stands.
+        is_usable: Whether a manager could follow it: nothing is wrong beyond single entries.
     """
 
     path: Path
     data: dict[str, Any] = field(repr=False)
     host: str
     specs: tuple[InstanceSpec, ...] = ()
-    spoiled: frozenset[str] = frozenset()
-    problems: tuple[Problem, ...] = ()
-    unnamed: int = 0
-    class_places: Mapping[str, Place] = field(default_factory=dict, repr=False)
-    usable: bool = True
+    broken_ids: frozenset[str] = frozenset()
+    problems: tuple[Diagnostic, ...] = ()
+    broken_without_id: int = 0
+    class_locations: Mapping[str, SourceLocation] = field(default_factory=dict, repr=False)
+    is_usable: bool = True
 
     @property
-    def errors(self) -> tuple[Problem, ...]:
+    def errors(self) -> tuple[Diagnostic, ...]:
         """The problems that keep something from being done."""
         return tuple(problem for problem in self.problems if problem.is_error)
 
     @property
-    def warnings(self) -> tuple[Problem, ...]:
+    def warnings(self) -> tuple[Diagnostic, ...]:
         """The problems that keep nothing from being done."""
         return tuple(problem for problem in self.problems if not problem.is_error)
 
@@ -90,14 +90,14 @@ class SiteFile:
 
         Contract, section 5.
         """
-        parts = [counted(len(self.specs), "instance")]
+        parts = [pluralize(len(self.specs), "instance")]
         if self.errors:
-            parts.append(counted(len(self.errors), "error"))
+            parts.append(pluralize(len(self.errors), "error"))
         if self.warnings:
-            parts.append(counted(len(self.warnings), "warning"))
+            parts.append(pluralize(len(self.warnings), "warning"))
         text = ", ".join(parts)
         if self.problems:
-            text += f": {tell((*self.errors, *self.warnings))}"
+            text += f": {summarize((*self.errors, *self.warnings))}"
         return not self.errors, text
 
 
@@ -112,12 +112,12 @@ def load(path: str | Path, host_name: str | None = None) -> SiteFile:
     Raises:
         SiteFileError: The file cannot be used for this host; nothing may be changed then.
     """
-    findings = Findings(str(path))
-    root, hub, hosts = open_site(Path(path), findings)
-    host = _pick(hosts, host_name or socket.gethostname(), root, findings)
+    findings = DiagnosticCollector(str(path))
+    root, hub, hosts = parse_site(Path(path), findings)
+    host = _select_host(hosts, host_name or socket.gethostname(), root, findings)
     blocks = {name: check_host(name, part, findings.file) for name, part in hosts.items()}
     for name, block in blocks.items():
-        findings.problems += block.all_problems if name == host else of_another_host(block)
+        findings.problems += block.all_problems if name == host else downgrade_for_other_host(block)
     _note_duplicates(blocks, host, findings)
     ours = blocks[host]
     findings.problems.sort(key=lambda problem: (problem.line or 0, problem.column or 0))
@@ -135,8 +135,8 @@ def load_all(path: str | Path) -> dict[str, SiteFile]:
     Raises:
         SiteFileError: The file cannot be used for any host.
     """
-    findings = Findings(str(path))
-    root, hub, hosts = open_site(Path(path), findings)
+    findings = DiagnosticCollector(str(path))
+    root, hub, hosts = parse_site(Path(path), findings)
     if findings.has_errors:
         raise SiteFileError(findings.problems)
     blocks = {name: check_host(name, part, findings.file) for name, part in hosts.items()}
@@ -144,17 +144,19 @@ def load_all(path: str | Path) -> dict[str, SiteFile]:
     files = {}
     for name, block in blocks.items():
         file = _site_file(Path(path), data, block, (*findings.problems, *block.all_problems))
-        files[name] = replace(file, usable=not any(found.is_error for found in block.problems))
+        files[name] = replace(file, is_usable=not any(found.is_error for found in block.problems))
     return files
 
 
-def open_site(path: Path, findings: Findings) -> tuple[Part, dict[str, Any], dict[str, Part]]:
+def parse_site(
+    path: Path, findings: DiagnosticCollector
+) -> tuple[YamlNode, dict[str, Any], dict[str, YamlNode]]:
     """Parse the file: its root, its checked hub, and the blocks of its hosts."""
     root = parse(read_text(path), findings)
     if not root.is_mapping:
-        raise findings.refuse(
+        raise findings.fatal(
             root,
-            f"the file holds {shown(root.value)}, not the sections 'hub' and 'hosts'.",
+            f"the file holds {quote_value(root.value)}, not the sections 'hub' and 'hosts'.",
             "Begin with 'hub:' in the first column.",
         )
     return root, check_hub(root, findings), _host_parts(root, findings)
@@ -165,13 +167,13 @@ def usable(blocks: Mapping[str, HostBlock]) -> dict[str, dict[str, Any]]:
     return {name: block.data for name, block in blocks.items() if block.data is not None}
 
 
-def _file_wide(findings: Findings, ours: HostBlock) -> list[Problem]:
+def _file_wide(findings: DiagnosticCollector, ours: HostBlock) -> list[Diagnostic]:
     of_entries = {id(problem) for entry in ours.entries for problem in entry.problems}
     return [problem for problem in findings.problems if id(problem) not in of_entries]
 
 
 def _site_file(
-    path: Path, data: dict[str, Any], ours: HostBlock, problems: tuple[Problem, ...]
+    path: Path, data: dict[str, Any], ours: HostBlock, problems: tuple[Diagnostic, ...]
 ) -> SiteFile:
     broken = [entry for entry in ours.entries if entry.is_broken]
     spoiled = frozenset(entry.instance_id for entry in broken if entry.instance_id is not None)
@@ -187,61 +189,67 @@ def _site_file(
         data=data,
         host=ours.name,
         specs=tuple(spec for _, spec in managed),
-        spoiled=spoiled,
+        broken_ids=spoiled,
         problems=problems,
-        unnamed=sum(entry.instance_id is None for entry in broken),
-        class_places={
-            spec.instance_id: Spot(entry.class_place.line, entry.class_place.column)
+        broken_without_id=sum(entry.instance_id is None for entry in broken),
+        class_locations={
+            spec.instance_id: Location(entry.class_place.line, entry.class_place.column)
             for entry, spec in managed
         },
     )
 
 
-def _host_parts(root: Part, findings: Findings) -> dict[str, Part]:
+def _host_parts(root: YamlNode, findings: DiagnosticCollector) -> dict[str, YamlNode]:
     hosts = root.get("hosts")
     if hosts is None or not hosts.is_mapping:
-        what = "is missing" if hosts is None else f"is {shown(hosts.value)}, not a mapping"
-        remedy = here_as(root, "hosts") if hosts is None else ""
-        raise findings.refuse(
+        what = "is missing" if hosts is None else f"is {quote_value(hosts.value)}, not a mapping"
+        remedy = misspelled_key_hint(root, "hosts") if hosts is None else ""
+        raise findings.fatal(
             hosts or root,
             f"the section 'hosts' {what}.",
             remedy or "It must have a block for each host.",
         )
-    parts: dict[str, Part] = {}
+    parts: dict[str, YamlNode] = {}
     for name, (place, part) in hosts.fields().items():
         if isinstance(name, str):
             parts[name] = part
         else:
             findings.warning(
-                place, f"the host name {shown(name)} is not text.", "Put it in quotes."
+                place, f"the host name {quote_value(name)} is not text.", "Put it in quotes."
             )
     return parts
 
 
-def _pick(hosts: Mapping[str, Part], asked: str, root: Part, findings: Findings) -> str:
+def _select_host(
+    hosts: Mapping[str, YamlNode], asked: str, root: YamlNode, findings: DiagnosticCollector
+) -> str:
     for name in (asked, FALLBACK_HOST):
         if name in hosts:
             return name
-    near = nearest(asked, hosts)
+    near = closest_match(asked, hosts)
     remedy = f"Did you mean {near!r}? " if near else ""
-    remedy += f"Hosts in this file: {listed(list(hosts)) or 'none'}. Use --site-host to pick one."
-    raise findings.refuse(
+    remedy += (
+        f"Hosts in this file: {join_names(list(hosts)) or 'none'}. Use --site-host to pick one."
+    )
+    raise findings.fatal(
         root.get("hosts"),
-        f"'hosts' has no block for {shown(asked)} and none for {FALLBACK_HOST!r}.",
+        f"'hosts' has no block for {quote_value(asked)} and none for {FALLBACK_HOST!r}.",
         remedy,
     )
 
 
-def _first_of_each_id(entries: Iterable[Entry]) -> dict[str, Entry]:
-    first: dict[str, Entry] = {}
+def _first_of_each_id(entries: Iterable[AgentEntry]) -> dict[str, AgentEntry]:
+    first: dict[str, AgentEntry] = {}
     for entry in entries:
         if entry.instance_id is not None:
             first.setdefault(entry.instance_id, entry)
     return first
 
 
-def _note_duplicates(blocks: Mapping[str, HostBlock], host: str, findings: Findings) -> None:
-    first: dict[str, tuple[str, Entry]] = {}
+def _note_duplicates(
+    blocks: Mapping[str, HostBlock], host: str, findings: DiagnosticCollector
+) -> None:
+    first: dict[str, tuple[str, AgentEntry]] = {}
     for block in blocks.values():
         for entry in block.entries:
             name = entry.instance_id
@@ -250,22 +258,22 @@ def _note_duplicates(blocks: Mapping[str, HostBlock], host: str, findings: Findi
             where, earlier = first.setdefault(name, (block.name, entry))
             if earlier is entry:
                 continue
-            prefix = "" if block.name == host else f"on host {shown(block.name)}: "
+            prefix = "" if block.name == host else f"on host {quote_value(block.name)}: "
             if where == block.name:
                 text = f"this id is taken already by the entry on line {earlier.place.line}"
                 text += ", which counts; this one does not."
             else:
-                text = f"this id is taken already on host {shown(where)}, line "
+                text = f"this id is taken already on host {quote_value(where)}, line "
                 text += f"{earlier.place.line}; the two agents would have one address."
             findings.warning(
                 entry.place, prefix + text, "An instance-id must be unique in the site.", name
             )
 
 
-def _spec(entry: Entry, hub: dict[str, Any], host: dict[str, Any]) -> InstanceSpec | None:
-    if entry.is_broken or entry.instance_id is None or entry.management is None:
+def _spec(entry: AgentEntry, hub: dict[str, Any], host: dict[str, Any]) -> InstanceSpec | None:
+    if entry.is_broken or entry.instance_id is None or entry.managed_as is None:
         return None
-    kind, target = entry.management
+    kind, target = entry.managed_as
     return InstanceSpec(
         instance_id=entry.instance_id,
         agent_class=entry.agent_class,
@@ -304,7 +312,7 @@ def _canonical(value: object) -> object:
     return value if isinstance(value, str) else repr(value)
 
 
-def with_known_classes(site_file: SiteFile, classes: Classes) -> SiteFile:
+def with_known_classes(site_file: SiteFile, classes: InstalledClasses) -> SiteFile:
     """Put an obstacle in the way of host instances whose class no plugin provides.
 
     Docker instances are left alone: what is in their image is not known here. When the
@@ -314,14 +322,14 @@ def with_known_classes(site_file: SiteFile, classes: Classes) -> SiteFile:
         why = " ".join(classes.problems)
         message = f"it is not known which agent classes are installed. {why}".strip()
         remedy = "Instances are started without that check."
-        warning = Problem(Severity.WARNING, message, remedy, str(site_file.path))
+        warning = Diagnostic(Severity.WARNING, message, remedy, str(site_file.path))
         return replace(site_file, problems=(*site_file.problems, warning))
-    findings = Findings(str(site_file.path))
+    findings = DiagnosticCollector(str(site_file.path))
     specs = []
     for spec in site_file.specs:
         if spec.kind is Kind.HOST and spec.agent_class not in classes.classes:
             obstacle, remedy = _no_such_class(spec.agent_class, classes)
-            place = site_file.class_places.get(spec.instance_id)
+            place = site_file.class_locations.get(spec.instance_id)
             findings.warning(place, f"{obstacle}.", remedy, spec.instance_id)
             specs.append(replace(spec, inoperable_reason=f"{obstacle}. {remedy}"))
         else:
@@ -330,10 +338,10 @@ def with_known_classes(site_file: SiteFile, classes: Classes) -> SiteFile:
     return replace(site_file, specs=tuple(specs), problems=problems)
 
 
-def _no_such_class(agent_class: str, classes: Classes) -> tuple[str, str]:
+def _no_such_class(agent_class: str, classes: InstalledClasses) -> tuple[str, str]:
     known = classes.classes or {}
     near = did_you_mean(agent_class, known)
-    obstacle = f"no installed OCS plugin provides the agent class {shown(agent_class)}"
+    obstacle = f"no installed OCS plugin provides the agent class {quote_value(agent_class)}"
     if near:
         obstacle += f" (nearest: {near.removeprefix('Did you mean ').removesuffix('?')})"
     remedy = "Mend the class name, or install the plugin."

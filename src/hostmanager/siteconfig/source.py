@@ -11,7 +11,7 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from hostmanager.siteconfig.diagnostics import Findings, did_you_mean
+from hostmanager.siteconfig.diagnostics import DiagnosticCollector, did_you_mean
 
 MAX_BYTES = 16 * 1024 * 1024
 """No site file is larger than this; what is larger is something else."""
@@ -26,7 +26,7 @@ _KINDS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Spot:
+class Location:
     """A place in a text, counted from 1."""
 
     line: int
@@ -40,10 +40,10 @@ def read_text(path: Path) -> str:
         SiteFileError: It is missing, unreadable, not a regular file, too big, empty, or
             not UTF-8.
     """
-    findings = Findings(str(path))
+    findings = DiagnosticCollector(str(path))
     raw = _read_bytes(path, findings)
     if len(raw) > MAX_BYTES:
-        raise findings.refuse(
+        raise findings.fatal(
             None,
             f"the file is larger than {MAX_BYTES // 2**20} MiB: this is not a site file.",
             "Check the path.",
@@ -51,32 +51,32 @@ def read_text(path: Path) -> str:
     return _decode(raw, findings)
 
 
-def _read_bytes(path: Path, findings: Findings) -> bytes:
+def _read_bytes(path: Path, findings: DiagnosticCollector) -> bytes:
     try:
-        _insist_on_a_file(os.stat(path).st_mode, findings)  # noqa: PTH116
+        _require_regular_file(os.stat(path).st_mode, findings)  # noqa: PTH116
         # Not blocking, and looked at again: it may have become a pipe since.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
         with os.fdopen(descriptor, "rb") as file:
-            _insist_on_a_file(os.fstat(descriptor).st_mode, findings)
+            _require_regular_file(os.fstat(descriptor).st_mode, findings)
             return file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise findings.refuse(None, *_why_not(path, error)) from error
+        raise findings.fatal(None, *_explain_oserror(path, error)) from error
     except ValueError as error:
-        raise findings.refuse(
+        raise findings.fatal(
             None, "the path of the site file has a NUL character in it.", "Check the path."
         ) from error
 
 
-def _insist_on_a_file(mode: int, findings: Findings) -> None:
+def _require_regular_file(mode: int, findings: DiagnosticCollector) -> None:
     if stat.S_ISREG(mode):
         return
     kind = next((name for matches, name in _KINDS if matches(mode)), "no regular file")
-    raise findings.refuse(None, f"this is {kind}, not a site file.", "Name the YAML file itself.")
+    raise findings.fatal(None, f"this is {kind}, not a site file.", "Name the YAML file itself.")
 
 
-def _why_not(path: Path, error: OSError) -> tuple[str, str]:
+def _explain_oserror(path: Path, error: OSError) -> tuple[str, str]:
     if error.errno == errno.ENOENT:
-        return "there is no such file.", did_you_mean(path.name, _neighbours(path))
+        return "there is no such file.", did_you_mean(path.name, _similar_files(path))
     if error.errno == errno.EACCES:
         return (
             "permission to read the file is denied.",
@@ -89,7 +89,7 @@ def _why_not(path: Path, error: OSError) -> tuple[str, str]:
     return f"the file cannot be read: {error.strerror}.", ""
 
 
-def _neighbours(path: Path) -> list[str]:
+def _similar_files(path: Path) -> list[str]:
     try:
         with os.scandir(path.parent) as entries:
             return [entry.name for entry in entries if entry.name.endswith((".yaml", ".yml"))]
@@ -97,20 +97,20 @@ def _neighbours(path: Path) -> list[str]:
         return []
 
 
-def _decode(raw: bytes, findings: Findings) -> str:
+def _decode(raw: bytes, findings: DiagnosticCollector) -> str:
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         before = raw[: error.start].decode("utf-8", "replace")
         line_start = before.rfind("\n") + 1
-        spot = Spot(before.count("\n") + 1, len(before) - line_start + 1)
-        raise findings.refuse(
+        spot = Location(before.count("\n") + 1, len(before) - line_start + 1)
+        raise findings.fatal(
             spot,
             f"byte 0x{raw[error.start]:02x} is not UTF-8 text.",
             "Save the file in UTF-8 encoding.",
         ) from error
     if not text.strip():
-        raise findings.refuse(
+        raise findings.fatal(
             None, "the file is empty.", "It must have the sections 'hub' and 'hosts'."
         )
     return text

@@ -8,8 +8,8 @@ Only `hostmanager check` asks this.
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
 
-from hostmanager.siteconfig.diagnostics import Findings, Place, shown
-from hostmanager.siteconfig.yaml_nodes import Part
+from hostmanager.siteconfig.diagnostics import DiagnosticCollector, SourceLocation, quote_value
+from hostmanager.siteconfig.yaml_nodes import YamlNode
 
 CLOSE = 0.8
 """How alike two words are that are taken for the same one; 1 is equal."""
@@ -54,8 +54,11 @@ def close(word: str, words: Iterable[str]) -> str | None:
     return by_lower[found[0]] if found else None
 
 
-def note_keys(
-    part: Part, known: Mapping[str, bool], findings: Findings, instance_id: str | None = None
+def warn_misspelled_keys(
+    part: YamlNode,
+    known: Mapping[str, bool],
+    findings: DiagnosticCollector,
+    instance_id: str | None = None,
 ) -> None:
     """Warn of each key that is nearly a known one.
 
@@ -76,14 +79,16 @@ def note_keys(
             continue  # that one which is required is missing has been told, with this name
         findings.warning(
             place,
-            f"nothing reads the key {shown(key)}.",
+            f"nothing reads the key {quote_value(key)}.",
             f"Did you mean {near!r}?",
             instance_id,
         )
 
 
-def note_repeated(
-    words: Sequence[tuple[str, Place]], findings: Findings, instance_id: str | None
+def warn_repeated_options(
+    words: Sequence[tuple[str, SourceLocation]],
+    findings: DiagnosticCollector,
+    instance_id: str | None,
 ) -> None:
     """Warn of options that are given more than once: OCS keeps the last one alone."""
     seen: set[str] = set()
@@ -94,7 +99,7 @@ def note_repeated(
         if word in seen:
             findings.warning(
                 place,
-                f"the argument {shown(word)} is here a second time; OCS keeps only the last one, "
+                f"the argument {quote_value(word)} is here a second time; OCS keeps only the last one, "
                 "with what follows it.",
                 "Keep one. An option of several values takes them after each other.",
                 instance_id,

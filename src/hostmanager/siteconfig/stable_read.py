@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from hostmanager.siteconfig.diagnostics import Findings
+from hostmanager.siteconfig.diagnostics import DiagnosticCollector
 from hostmanager.siteconfig.site_file import SiteFile, load
 
 SETTLED = 1.0
@@ -49,7 +49,7 @@ class Settling:
         if time.time() - changed_at >= SETTLED or now - self._since >= SETTLED:
             return True
         if now - self._begun > LONGEST:
-            raise Findings(str(self._path)).refuse(
+            raise DiagnosticCollector(str(self._path)).fatal(
                 None,
                 f"the file has been changing for {LONGEST:g} s, and is not read while it does.",
                 "Wait until it is written, then ask again.",

@@ -18,8 +18,8 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from yaml.reader import Reader
 from yaml.resolver import Resolver
 
-from hostmanager.siteconfig.diagnostics import Findings, Place, shown
-from hostmanager.siteconfig.source import Spot
+from hostmanager.siteconfig.diagnostics import DiagnosticCollector, SourceLocation, quote_value
+from hostmanager.siteconfig.source import Location
 
 MAX_NODES = 200_000
 """Nodes (values, keys, lists, mappings) in one file, with every alias written out."""
@@ -34,7 +34,7 @@ _MERGE = "tag:yaml.org,2002:merge"
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class YamlNode:
     """A piece of plain data, and the YAML node that it was made from."""
 
     value: Any
@@ -65,27 +65,27 @@ class Part:
         """Whether `items` can be asked for."""
         return isinstance(self.node, SequenceNode) and isinstance(self.value, list)
 
-    def fields(self) -> dict[Any, tuple[Place, "Part"]]:
+    def fields(self) -> dict[Any, tuple[SourceLocation, "YamlNode"]]:
         """Give a mapping's entries: key to (place of the key, value). The last key wins."""
-        found: dict[Any, tuple[Place, Part]] = {}
+        found: dict[Any, tuple[SourceLocation, YamlNode]] = {}
         for key_node, value_node in self.node.value:
             key = _Constructor().construct_object(key_node, deep=True)
-            found[key] = (Part(key, key_node), Part(self.value[key], value_node))
+            found[key] = (YamlNode(key, key_node), YamlNode(self.value[key], value_node))
         return found
 
-    def get(self, key: str) -> "Part | None":
+    def get(self, key: str) -> "YamlNode | None":
         """Give the value of a key; None when the mapping has no such key."""
         for key_node, value_node in reversed(self.node.value):
             if key_node.tag == _STR and key_node.value == key:
-                return Part(self.value[key], value_node)
+                return YamlNode(self.value[key], value_node)
         return None
 
-    def items(self) -> list["Part"]:
+    def items(self) -> list["YamlNode"]:
         """Give a list's items."""
-        return [Part(*pair) for pair in zip(self.value, self.node.value, strict=True)]
+        return [YamlNode(*pair) for pair in zip(self.value, self.node.value, strict=True)]
 
 
-def parse(text: str, findings: Findings) -> Part:
+def parse(text: str, findings: DiagnosticCollector) -> YamlNode:
     """Parse a YAML text into plain data with places. Duplicate keys are noted as warnings.
 
     Raises:
@@ -94,36 +94,36 @@ def parse(text: str, findings: Findings) -> Part:
     """
     _insist_on_printable(text, findings)
     try:
-        root = _Composer(_bounded(text, findings)).get_single_node()
+        root = _Composer(_limited_events(text, findings)).get_single_node()
         if root is None:
-            raise findings.refuse(
+            raise findings.fatal(
                 None,
                 "the file has nothing in it but comments.",
                 "It must have the sections 'hub' and 'hosts'.",
             )
-        _measure(root, {}, findings)
+        _expanded_size(root, {}, findings)
         _note_duplicate_keys(root, set(), findings)
-        return Part(_Constructor().construct_document(root), root)
+        return YamlNode(_Constructor().construct_document(root), root)
     except yaml.MarkedYAMLError as error:
-        raise findings.refuse(*_explain(error, text)) from error
+        raise findings.fatal(*_yaml_error(error, text)) from error
     except yaml.YAMLError as error:
-        raise findings.refuse(None, f"this is not YAML: {error}.") from error
+        raise findings.fatal(None, f"this is not YAML: {error}.") from error
 
 
-def _insist_on_printable(text: str, findings: Findings) -> None:
+def _insist_on_printable(text: str, findings: DiagnosticCollector) -> None:
     odd = Reader.NON_PRINTABLE.search(text)
     if odd is None:
         return
     at = odd.start()
-    spot = Spot(text.count("\n", 0, at) + 1, at - (text.rfind("\n", 0, at) + 1) + 1)
-    raise findings.refuse(
+    spot = Location(text.count("\n", 0, at) + 1, at - (text.rfind("\n", 0, at) + 1) + 1)
+    raise findings.fatal(
         spot,
         f"the character U+{ord(odd.group()):04X} is not allowed in YAML.",
         "Delete it; it is probably not visible in the editor.",
     )
 
 
-def _bounded(text: str, findings: Findings) -> Iterator[yaml.Event]:
+def _limited_events(text: str, findings: DiagnosticCollector) -> Iterator[yaml.Event]:
     """Give the events of one document, and refuse what would be too much for later steps."""
     depth = nodes = documents = 0
     for event in yaml.parse(text, Loader=_LOADER):
@@ -132,13 +132,13 @@ def _bounded(text: str, findings: Findings) -> Iterator[yaml.Event]:
         depth -= isinstance(event, yaml.CollectionEndEvent)
         documents += isinstance(event, yaml.DocumentStartEvent)
         mark: Any = event.start_mark
-        place = Spot(mark.line + 1, mark.column + 1)
+        place = Location(mark.line + 1, mark.column + 1)
         if depth > MAX_DEPTH:
-            raise findings.refuse(place, f"the nesting is deeper than {MAX_DEPTH} levels.")
+            raise findings.fatal(place, f"the nesting is deeper than {MAX_DEPTH} levels.")
         if nodes > MAX_NODES:
-            raise findings.refuse(place, f"the file has more than {MAX_NODES} values.")
+            raise findings.fatal(place, f"the file has more than {MAX_NODES} values.")
         if documents > 1:
-            raise findings.refuse(
+            raise findings.fatal(
                 place,
                 "a second YAML document begins here; OCS reads files of one document.",
                 "Delete the '---' line.",
@@ -176,7 +176,10 @@ class _Constructor(SafeConstructor):
             value = super().construct_object(node, deep=deep)
         except (ValueError, TypeError, ArithmeticError, LookupError, AttributeError) as error:
             raise ConstructorError(
-                None, None, f"{shown(_raw(node))} is not a valid value: {error}", node.start_mark
+                None,
+                None,
+                f"{quote_value(_raw(node))} is not a valid value: {error}",
+                node.start_mark,
             ) from error
         if isinstance(value, int) and value.bit_length() > _MAX_BITS:
             raise ConstructorError(None, None, "this number is far too large", node.start_mark)
@@ -193,8 +196,8 @@ def _children(node: Node) -> list[Node]:
     return list(node.value) if isinstance(node, SequenceNode) else []
 
 
-def _measure(
-    node: Node, known: dict[int, tuple[int, int] | None], findings: Findings
+def _expanded_size(
+    node: Node, known: dict[int, tuple[int, int] | None], findings: DiagnosticCollector
 ) -> tuple[int, int]:
     """Give the (number of nodes, depth) that a node has when every alias is written out.
 
@@ -202,19 +205,19 @@ def _measure(
     the recursion is never deeper than the text is nested.
     """
     key = id(node)
-    place = Part(None, node)
+    place = YamlNode(None, node)
     if key in known:
         measured = known[key]
         if measured is None:
-            raise findings.refuse(place, "this list or mapping contains itself through an alias.")
+            raise findings.fatal(place, "this list or mapping contains itself through an alias.")
         return measured
     known[key] = None
     nodes, depth = 1, 0
     for child in _children(node):
-        child_nodes, child_depth = _measure(child, known, findings)
+        child_nodes, child_depth = _expanded_size(child, known, findings)
         nodes, depth = nodes + child_nodes, max(depth, child_depth)
         if nodes > MAX_NODES or depth >= MAX_DEPTH:
-            raise findings.refuse(
+            raise findings.fatal(
                 place,
                 f"its aliases make this more than {MAX_NODES} values or {MAX_DEPTH} levels deep.",
                 "Use fewer aliases ('*name').",
@@ -223,26 +226,28 @@ def _measure(
     return nodes, depth + 1
 
 
-def _note_duplicate_keys(node: Node, seen: set[int], findings: Findings) -> None:
+def _note_duplicate_keys(node: Node, seen: set[int], findings: DiagnosticCollector) -> None:
     if id(node) in seen:
         return
     seen.add(id(node))
     if isinstance(node, MappingNode):
-        first: dict[tuple[str, str], Part] = {}
+        first: dict[tuple[str, str], YamlNode] = {}
         for key_node, _ in node.value:
             if isinstance(key_node, ScalarNode) and key_node.tag != _MERGE:
-                _note_if_known(Part(key_node.value, key_node), first, findings)
+                _note_if_known(YamlNode(key_node.value, key_node), first, findings)
     for child in _children(node):
         _note_duplicate_keys(child, seen, findings)
 
 
-def _note_if_known(key: Part, first: dict[tuple[str, str], Part], findings: Findings) -> None:
+def _note_if_known(
+    key: YamlNode, first: dict[tuple[str, str], YamlNode], findings: DiagnosticCollector
+) -> None:
     earlier = first.setdefault((key.node.tag, key.value), key)
     if earlier is not key:
         dash = "Is a '-' missing before this entry? " if key.value in _ENTRY_KEYS else ""
         findings.warning(
             key,
-            f"the key {shown(key.value)} is here a second time (first on line {earlier.line}); "
+            f"the key {quote_value(key.value)} is here a second time (first on line {earlier.line}); "
             "the last one counts.",
             f"{dash}Keep one of the two.",
         )
@@ -251,11 +256,11 @@ def _note_if_known(key: Part, first: dict[tuple[str, str], Part], findings: Find
 _ENTRY_KEYS = frozenset({"instance-id", "agent-class"})
 
 
-def _explain(error: yaml.MarkedYAMLError, text: str) -> tuple[Spot | None, str, str]:
+def _yaml_error(error: yaml.MarkedYAMLError, text: str) -> tuple[Location | None, str, str]:
     mark = error.problem_mark or error.context_mark
     if mark is None:
         return None, f"this is not YAML: {error}.", ""
-    spot = Spot(mark.line + 1, mark.column + 1)
+    spot = Location(mark.line + 1, mark.column + 1)
     message = f"the YAML cannot be read: {error.problem or error.context}"
     if error.context and error.context_mark and error.problem:
         message += f" ({error.context}, which begins on line {error.context_mark.line + 1})"

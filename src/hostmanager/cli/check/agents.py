@@ -9,10 +9,14 @@ from collections.abc import Mapping, Sequence
 from hostmanager.cli.check.report import About, Report
 from hostmanager.cli.text import counted, few
 from hostmanager.core.model import Kind
-from hostmanager.siteconfig.diagnostics import Place, Severity, did_you_mean, shown
-from hostmanager.siteconfig.full_check import Instance, Whole
-from hostmanager.siteconfig.plugins.argument_probe import Answer, Asking, Words
-from hostmanager.siteconfig.plugins.installed_classes import Classes, finish_probe, start_probe
+from hostmanager.siteconfig.diagnostics import Severity, SourceLocation, did_you_mean, quote_value
+from hostmanager.siteconfig.full_check import CheckedEntry, CheckedSite
+from hostmanager.siteconfig.plugins.argument_probe import ArgumentProbe, ArgumentVerdict, Argv
+from hostmanager.siteconfig.plugins.installed_classes import (
+    InstalledClasses,
+    finish_probe,
+    start_probe,
+)
 from hostmanager.siteconfig.spelling import close
 
 _ARGUMENT = re.compile(r"argument (\S+?):")
@@ -29,26 +33,26 @@ class Plugins:
     """What is installed here: looked up in child processes that are started early."""
 
     def __init__(self, cwd: str | None = None) -> None:
-        self._classes: Classes | None = None
+        self._classes: InstalledClasses | None = None
         self._probe: subprocess.Popen[bytes] | None = None
         try:
             self._probe = start_probe(sys.executable, cwd)
         except OSError as error:
-            self._classes = Classes(None, (f"{cwd or sys.executable}: {error.strerror}.",))
+            self._classes = InstalledClasses(None, (f"{cwd or sys.executable}: {error.strerror}.",))
         self._cwd = cwd
-        self._asking: Asking | None = Asking(cwd=cwd)
+        self._asking: ArgumentProbe | None = ArgumentProbe(cwd=cwd)
 
     @property
-    def classes(self) -> Classes:
+    def classes(self) -> InstalledClasses:
         """The classes that are installed. Blocks."""
         if self._classes is None and self._probe is not None:
             self._classes = finish_probe(self._probe)
-        return self._classes or Classes()
+        return self._classes or InstalledClasses()
 
-    def ask(self, cases: Mapping[str, Sequence[Words]]) -> dict[str, Answer]:
+    def ask(self, cases: Mapping[str, Sequence[Argv]]) -> dict[str, ArgumentVerdict]:
         """Ask the parsers of these classes. Blocks."""
-        asking, self._asking = self._asking or Asking(cwd=self._cwd), None
-        return asking.ask(cases, self.classes.classes or {})
+        asking, self._asking = self._asking or ArgumentProbe(cwd=self._cwd), None
+        return asking.run(cases, self.classes.classes or {})
 
     def close(self) -> None:
         """Leave nothing running."""
@@ -58,7 +62,7 @@ class Plugins:
             self._classes = finish_probe(self._probe, 0.0)
 
 
-def check_agents(whole: Whole, plugins: Plugins, here: str | None, report: Report) -> None:
+def check_agents(whole: CheckedSite, plugins: Plugins, here: str | None, report: Report) -> None:
     """Check class and arguments of all agents.
 
     Args:
@@ -77,11 +81,11 @@ def check_agents(whole: Whole, plugins: Plugins, here: str | None, report: Repor
         for text in known.problems:
             report.add(About.CLASS, Severity.WARNING, None, text, host=here)
     _check_classes(agents, known.classes, here, report)
-    cases: dict[str, list[Instance]] = {}
+    cases: dict[str, list[CheckedEntry]] = {}
     for agent in agents:
         cases.setdefault(agent.entry.agent_class, []).append(agent)
     answers = plugins.ask({name: [_texts(one) for one in ones] for name, ones in cases.items()})
-    causes: dict[str, dict[str, Answer]] = {}
+    causes: dict[str, dict[str, ArgumentVerdict]] = {}
     for name, answer in answers.items():
         if answer.unknown is None:
             _tell(name, cases[name], answer, report)
@@ -91,22 +95,22 @@ def check_agents(whole: Whole, plugins: Plugins, here: str | None, report: Repor
         _tell_unknown(cause, found, cases, here, report)
 
 
-def _texts(agent: Instance) -> Words:
-    return tuple(word for word, _ in agent.words)
+def _texts(agent: CheckedEntry) -> Argv:
+    return tuple(word for word, _ in agent.argv)
 
 
-def _runs_here(agent: Instance, here: str | None) -> bool:
-    management = agent.entry.management
+def _runs_here(agent: CheckedEntry, here: str | None) -> bool:
+    management = agent.entry.managed_as
     return agent.host == here and management is not None and management[0] is Kind.HOST
 
 
 def _check_classes(
-    agents: Sequence[Instance], classes: Mapping[str, str], here: str | None, report: Report
+    agents: Sequence[CheckedEntry], classes: Mapping[str, str], here: str | None, report: Report
 ) -> None:
     used = Counter(agent.entry.agent_class for agent in agents)
     usual = [name for name, number in used.items() if number > 2]
     absent: Counter[str] = Counter()
-    missing: list[Instance] = []
+    missing: list[CheckedEntry] = []
     for agent in agents:
         name = agent.entry.agent_class
         if name in classes:
@@ -124,7 +128,7 @@ def _check_classes(
             About.CLASS,
             Severity.ERROR if must else Severity.WARNING,
             agent.entry.class_place,
-            f"no installed OCS plugin provides the agent class {shown(name)}.",
+            f"no installed OCS plugin provides the agent class {quote_value(name)}.",
             f"{remedy}{NO_CLASS}",
             host=agent.host,
             instance_id=agent.name,
@@ -143,8 +147,8 @@ def _check_classes(
 
 def _tell_unknown(
     cause: str,
-    found: Mapping[str, Answer],
-    cases: Mapping[str, Sequence[Instance]],
+    found: Mapping[str, ArgumentVerdict],
+    cases: Mapping[str, Sequence[CheckedEntry]],
     here: str | None,
     report: Report,
 ) -> None:
@@ -165,11 +169,11 @@ def _tell_unknown(
     report.unchecked.append(f"arguments of {number} of {names}: {one.unknown if alone else cause}")
 
 
-def _names(agents: Sequence[Instance]) -> str:
-    return few(list(dict.fromkeys(shown(agent.entry.agent_class) for agent in agents)), 12)
+def _names(agents: Sequence[CheckedEntry]) -> str:
+    return few(list(dict.fromkeys(quote_value(agent.entry.agent_class) for agent in agents)), 12)
 
 
-def _who(agents: Sequence[Instance]) -> str:
+def _who(agents: Sequence[CheckedEntry]) -> str:
     """These agents, with their classes."""
     by_class: dict[str, list[str]] = {}
     for agent in agents:
@@ -179,7 +183,7 @@ def _who(agents: Sequence[Instance]) -> str:
 
 
 def _add_one(
-    agents: Sequence[Instance], of_one: str, of_many: str, remedy: str, report: Report
+    agents: Sequence[CheckedEntry], of_one: str, of_many: str, remedy: str, report: Report
 ) -> None:
     """One error for all that one act puts right; at the first of the agents."""
     first = agents[0]
@@ -194,7 +198,9 @@ def _add_one(
     )
 
 
-def _tell(name: str, agents: Sequence[Instance], answer: Answer, report: Report) -> None:
+def _tell(
+    name: str, agents: Sequence[CheckedEntry], answer: ArgumentVerdict, report: Report
+) -> None:
     for agent, why in zip(agents, answer.refused, strict=False):
         if why is not None:
             place, remedy = blamed(agent, why, answer.options)
@@ -209,7 +215,7 @@ def _tell(name: str, agents: Sequence[Instance], answer: Answer, report: Report)
             )
 
 
-def blamed(agent: Instance, why: str, options: Sequence[str]) -> tuple[Place, str]:
+def blamed(agent: CheckedEntry, why: str, options: Sequence[str]) -> tuple[SourceLocation, str]:
     """Find the word that a parser's complaint is about, and what would be right.
 
     Args:
@@ -219,16 +225,16 @@ def blamed(agent: Instance, why: str, options: Sequence[str]) -> tuple[Place, st
     """
     if why.startswith(_UNKNOWN):
         for text in why.removeprefix(_UNKNOWN).split():
-            for word, place in agent.words:
+            for word, place in agent.argv:
                 if word == text:
                     name = word.partition("=")[0]
                     return place, did_you_mean(name, options) if name.startswith("-") else ""
     if named := _ARGUMENT.match(why):
         names = named[1].split("/")
         quoted = re.search(r"(?:value|choice): '([^']*)'", why)
-        at = [i for i, (word, _) in enumerate(agent.words) if _is(word.partition("=")[0], names)]
+        at = [i for i, (word, _) in enumerate(agent.argv) if _is(word.partition("=")[0], names)]
         if at:
-            after = agent.words[at[-1] : at[-1] + 8]
+            after = agent.argv[at[-1] : at[-1] + 8]
             wanted = quoted[1] if quoted else None
             return next((p for word, p in after if word == wanted), after[0][1]), ""
     return agent.arguments_place, ""

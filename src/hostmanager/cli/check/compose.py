@@ -23,9 +23,9 @@ from hostmanager.composefile.command import Compose, ComposeError, find
 from hostmanager.composefile.loader import read
 from hostmanager.composefile.model import ComposeFileError
 from hostmanager.core.model import Kind
-from hostmanager.siteconfig.diagnostics import Place, Severity, listed, shown
-from hostmanager.siteconfig.full_check import Instance, Whole
-from hostmanager.siteconfig.source import Spot
+from hostmanager.siteconfig.diagnostics import Severity, SourceLocation, join_names, quote_value
+from hostmanager.siteconfig.full_check import CheckedEntry, CheckedSite
+from hostmanager.siteconfig.source import Location
 from hostmanager.siteconfig.spelling import close
 
 PREFIX = "ocs-"
@@ -46,7 +46,7 @@ class Given:
     host: str
     prefix: str
     files: tuple[tuple[str, Path | None], ...]
-    place: Place | None = None
+    place: SourceLocation | None = None
 
 
 @dataclass(slots=True)
@@ -84,7 +84,7 @@ def parse_given(words: Sequence[str] | None, hosts: Sequence[str]) -> dict[str, 
 
 
 def check_compose(
-    whole: Whole,
+    whole: CheckedSite,
     managers: Sequence[Manager],
     said: Mapping[str, Sequence[str]],
     report: Report,
@@ -119,7 +119,7 @@ def check_compose(
 
 
 def _given(
-    whole: Whole, managers: Sequence[Manager], said: Mapping[str, Sequence[str]]
+    whole: CheckedSite, managers: Sequence[Manager], said: Mapping[str, Sequence[str]]
 ) -> Iterator[Given]:
     beside = whole.path.absolute().parent
     for host in whole.hosts:
@@ -205,7 +205,7 @@ def _tell_broken(path: Path, error: ComposeFileError, report: Report) -> None:
     """Its text begins with the file and the line, if that is known."""
     text = str(error).removeprefix(str(path))
     where = _WHERE.match(text)
-    place = Spot(int(where[1]), int(where[2] or 1)) if where and where[1] else None
+    place = Location(int(where[1]), int(where[2] or 1)) if where and where[1] else None
     message = text[where.end() :] if where else text.strip()
     report.add(About.COMPOSE, Severity.ERROR, place, message, file=str(path))
 
@@ -220,7 +220,7 @@ def _check_twice(givens: Sequence[Given], contents: Contents, report: Report) ->
             for service in contents.services.get(path, ()) if path else ():
                 other = first.setdefault(service, name)
                 if other != name:
-                    text = f"the service {shown(service)} is in {other} and in {name}."
+                    text = f"the service {quote_value(service)} is in {other} and in {name}."
                     remedy = "A service must be in one file of a host only."
                     report.add(
                         About.COMPOSE, Severity.ERROR, given.place, text, remedy, host=given.host
@@ -229,12 +229,12 @@ def _check_twice(givens: Sequence[Given], contents: Contents, report: Report) ->
 
 def _check_services(
     host: str,
-    instances: Sequence[Instance],
+    instances: Sequence[CheckedEntry],
     givens: Sequence[Given],
     contents: Contents,
     report: Report,
 ) -> None:
-    docker = [i for i in instances if i.entry.management and i.entry.management[0] is Kind.DOCKER]
+    docker = [i for i in instances if i.entry.managed_as and i.entry.managed_as[0] is Kind.DOCKER]
     if docker and not givens:
         report.unchecked.append(
             f"services of {counted(len(docker), 'agent')} of host {host}: nothing says which "
@@ -250,30 +250,36 @@ def _check_services(
         if sure and not wanted & known:
             _tell_no_service(instance, sorted(wanted), sorted(known), report)
     for instance in instances:
-        management = instance.entry.management
+        management = instance.entry.managed_as
         service = next((g.prefix + instance.name for g in givens), None)
         if management and management[0] is Kind.HOST and service in known:
-            text = f"there is a compose service {shown(service)} for it, but 'manage' says host."
+            text = (
+                f"there is a compose service {quote_value(service)} for it, but 'manage' says host."
+            )
             remedy = "Write 'manage: docker', or give one of the two another name."
             _add(report, Severity.WARNING, instance, text, remedy)
 
 
 def _tell_no_service(
-    instance: Instance, wanted: Sequence[str], known: Sequence[str], report: Report
+    instance: CheckedEntry, wanted: Sequence[str], known: Sequence[str], report: Report
 ) -> None:
-    text = f"no compose file of its host has a service {' or '.join(map(shown, wanted))}."
+    text = f"no compose file of its host has a service {' or '.join(map(quote_value, wanted))}."
     near = next((found for name in wanted if (found := close(name, known))), None)
     if near is None and instance.name in known:
         near = instance.name
     remedy = f"Did you mean {near!r}? " if near else ""
-    _add(report, Severity.ERROR, instance, text, f"{remedy}Services: {listed(known) or 'none'}.")
+    _add(
+        report, Severity.ERROR, instance, text, f"{remedy}Services: {join_names(known) or 'none'}."
+    )
 
 
-def _add(report: Report, severity: Severity, instance: Instance, text: str, remedy: str) -> None:
+def _add(
+    report: Report, severity: Severity, instance: CheckedEntry, text: str, remedy: str
+) -> None:
     report.add(
         About.COMPOSE,
         severity,
-        instance.part.get("manage") or instance.part,
+        instance.node.get("manage") or instance.node,
         text,
         remedy,
         host=instance.host,

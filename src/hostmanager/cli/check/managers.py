@@ -14,8 +14,8 @@ from hostmanager.agent.directories import state_dir_problem
 from hostmanager.agent.options import access_remarks, make_parser
 from hostmanager.cli.check.agents import blamed
 from hostmanager.cli.check.report import About, Report
-from hostmanager.siteconfig.diagnostics import Place, Severity, did_you_mean, shown
-from hostmanager.siteconfig.full_check import Instance, Whole
+from hostmanager.siteconfig.diagnostics import Severity, SourceLocation, did_you_mean, quote_value
+from hostmanager.siteconfig.full_check import CheckedEntry, CheckedSite
 from hostmanager.util.trust import log_dir_problem, log_dir_remark
 
 LAUNCHED = ("--instance-id", "--site-file", "--site-host")
@@ -31,12 +31,12 @@ class Manager:
         args: What they amount to.
     """
 
-    instance: Instance
+    instance: CheckedEntry
     args: argparse.Namespace
 
-    def place(self, option: str) -> Place:
+    def place(self, option: str) -> SourceLocation:
         """Where the value of an option stands."""
-        words = self.instance.words
+        words = self.instance.argv
         for i, (word, place) in enumerate(words):
             if word.startswith(f"{option}="):
                 return place
@@ -49,7 +49,7 @@ class _RefusedError(Exception):
     pass
 
 
-def check_managers(whole: Whole, report: Report) -> list[Manager]:
+def check_managers(whole: CheckedSite, report: Report) -> list[Manager]:
     """Check the arguments of all managers, and whether hosts have one; give those that do."""
     managers = []
     for instance in whole.instances:
@@ -62,7 +62,7 @@ def check_managers(whole: Whole, report: Report) -> list[Manager]:
     return managers
 
 
-def _parsed(instance: Instance, report: Report) -> argparse.Namespace | None:
+def _parsed(instance: CheckedEntry, report: Report) -> argparse.Namespace | None:
     parser = make_parser()
     add_arguments(parser)
 
@@ -70,7 +70,7 @@ def _parsed(instance: Instance, report: Report) -> argparse.Namespace | None:
         raise _RefusedError(message)
 
     parser.error = refuse  # type: ignore[method-assign]
-    words = [word for word, _ in instance.words]
+    words = [word for word, _ in instance.argv]
     try:
         if {"-h", "--help"} & set(words):
             refuse("they ask for help")
@@ -82,7 +82,9 @@ def _parsed(instance: Instance, report: Report) -> argparse.Namespace | None:
         return None
 
 
-def _refuse(report: Report, place: Place, text: str, remedy: str, instance: Instance) -> None:
+def _refuse(
+    report: Report, place: SourceLocation, text: str, remedy: str, instance: CheckedEntry
+) -> None:
     report.add(
         About.MANAGER,
         Severity.ERROR,
@@ -94,26 +96,26 @@ def _refuse(report: Report, place: Place, text: str, remedy: str, instance: Inst
     )
 
 
-def _note_unmanaged(whole: Whole, report: Report) -> None:
+def _note_unmanaged(whole: CheckedSite, report: Report) -> None:
     """A word for `manage` asks for a manager; without one on that host, nobody listens."""
     managed = {instance.host for instance in whole.instances if instance.is_manager}
     for instance in whole.instances:
-        said = instance.part.get("manage")
-        if instance.host in managed or said is None or instance.entry.management is None:
+        said = instance.node.get("manage")
+        if instance.host in managed or said is None or instance.entry.managed_as is None:
             continue
         managed.add(instance.host)  # once for each host
         report.add(
             About.MANAGER,
             Severity.WARNING,
             said,
-            f"host {shown(instance.host)} has no instance of class HostManager: nobody does this.",
+            f"host {quote_value(instance.host)} has no instance of class HostManager: nobody does this.",
             f"Add '- instance-id: hm-{instance.host}' with 'agent-class: HostManager'.",
             host=instance.host,
             instance_id=instance.name,
         )
 
 
-def _check_access(whole: Whole, report: Report) -> None:
+def _check_access(whole: CheckedSite, report: Report) -> None:
     hub = whole.hub
     said = hub.get("access_policy") if hub is not None and hub.is_mapping else None
     if said is None or not isinstance(said.value, str):
@@ -134,7 +136,7 @@ def _check_access(whole: Whole, report: Report) -> None:
             About.MANAGER,
             Severity.ERROR,
             said,
-            f"the access director {shown(director)} is no instance of this site.",
+            f"the access director {quote_value(director)} is no instance of this site.",
             did_you_mean(director, names) or "Name an instance of class AccessDirector.",
         )
 
@@ -142,14 +144,14 @@ def _check_access(whole: Whole, report: Report) -> None:
 # --- this host ------------------------------------------------------------------------------
 
 
-def check_folders(whole: Whole, managers: list[Manager], here: str, report: Report) -> None:
+def check_folders(whole: CheckedSite, managers: list[Manager], here: str, report: Report) -> None:
     """Check what has to be on this host: folders, and binaries."""
     ours = [manager for manager in managers if manager.instance.host == here]
     for manager in ours:
         for option, text, remedy in _folder_problems(manager.args):
             place = manager.place(option)
             _refuse(report, place, text, remedy, manager.instance)
-    block = whole.parts[here]
+    block = whole.nodes[here]
     _check_log_dir(whole, ours, here, report)
     crossbar = block.get("crossbar") if block.is_mapping else None
     if crossbar is None or not crossbar.is_mapping:
@@ -160,7 +162,7 @@ def check_folders(whole: Whole, managers: list[Manager], here: str, report: Repo
     ):
         value = crossbar.get(key)
         if value is not None and isinstance(value.value, str) and not good(value.value):
-            text = f"{key!r} is {shown(value.value)}, which is not {what} here."
+            text = f"{key!r} is {quote_value(value.value)}, which is not {what} here."
             report.add(About.FOLDER, Severity.ERROR, value, text, host=here)
 
 
@@ -201,9 +203,9 @@ def _nearest_folder(path: Path) -> Path:
     return next(folder for folder in (path, *path.parents) if folder.is_dir())
 
 
-def _check_log_dir(whole: Whole, ours: list[Manager], here: str, report: Report) -> None:
+def _check_log_dir(whole: CheckedSite, ours: list[Manager], here: str, report: Report) -> None:
     """Without it a manager puts output elsewhere: worth a warning, no more."""
-    part = whole.parts[here]
+    part = whole.nodes[here]
     value = part.get("log-dir") if part.is_mapping else None
     if value is None or not isinstance(value.value, str):
         return

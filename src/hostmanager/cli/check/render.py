@@ -31,7 +31,7 @@ def name_of(file: str) -> str:
 def text_of(found: Found) -> str:
     """What is wrong and what would be right, in one line."""
     problem = found.problem
-    text = " ".join(part for part in (problem.message, problem.remedy) if part)
+    text = " ".join(part for part in (problem.message, problem.hint) if part)
     return harmless(" ".join(f"{_who(found)}{text}".split()))
 
 
@@ -81,7 +81,7 @@ def as_json(report: Report) -> dict[str, Any]:
                 "line": found.problem.line,
                 "column": found.problem.column,
                 "message": found.problem.message,
-                "remedy": found.problem.remedy,
+                "remedy": found.problem.hint,
             }
             for found in report.found
         ],
@@ -112,8 +112,8 @@ def on_terminal(report: Report, screen: "Screen") -> None:
             screen.line(Text(f"  {problem.line:>5} | {text}", "dim"))
             if problem.column and problem.column <= len(text) + 1:
                 screen.line(Text(f"        | {' ' * (problem.column - 1)}^", style))
-        if problem.remedy:
-            screen.line(Text(f"        {harmless(problem.remedy)}", "cyan"))
+        if problem.hint:
+            screen.line(Text(f"        {harmless(problem.hint)}", "cyan"))
 
 
 def _lines(files: set[str]) -> dict[str, Sequence[str]]:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from hostmanager.siteconfig.diagnostics import Place, Problem, Severity
+from hostmanager.siteconfig.diagnostics import Diagnostic, Severity, SourceLocation
 
 
 class About(StrEnum):
@@ -30,7 +30,7 @@ class Found:
     """
 
     about: About
-    problem: Problem
+    problem: Diagnostic
     host: str | None = None
 
 
@@ -62,7 +62,7 @@ class Report:
         self,
         about: About,
         severity: Severity,
-        place: Place | None,
+        place: SourceLocation | None,
         message: str,
         remedy: str = "",
         *,
@@ -73,10 +73,10 @@ class Report:
         """Note a problem; `file` if it is not the site file that is to be mended."""
         line, column = (place.line, place.column) if place else (None, None)
         where = self.file if file is None else file
-        problem = Problem(severity, message, remedy, where, line, column, instance_id)
+        problem = Diagnostic(severity, message, remedy, where, line, column, instance_id)
         self.found.append(Found(about, problem, host))
 
-    def take(self, about: About, problems: Iterable[tuple[str | None, Problem]]) -> None:
+    def take(self, about: About, problems: Iterable[tuple[str | None, Diagnostic]]) -> None:
         """Note problems that were found elsewhere."""
         self.found += [Found(about, problem, host) for host, problem in problems]
 

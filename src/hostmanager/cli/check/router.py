@@ -20,8 +20,8 @@ from urllib.parse import urlsplit
 from hostmanager.agent.framework.event_loop import without_extras
 from hostmanager.agent.framework.tls import tls_failure
 from hostmanager.cli.check.report import About, Report
-from hostmanager.siteconfig.diagnostics import Severity, shown
-from hostmanager.siteconfig.yaml_nodes import Part
+from hostmanager.siteconfig.diagnostics import Severity, quote_value
+from hostmanager.siteconfig.yaml_nodes import YamlNode
 
 if TYPE_CHECKING:
     from autobahn.asyncio.wamp import ApplicationSession
@@ -46,7 +46,7 @@ class Access:
     http: str | None
     realm: str
     root: str
-    places: dict[str, Part]
+    places: dict[str, YamlNode]
     host: str | None = None
 
 
@@ -124,7 +124,7 @@ async def _join(access: Access, limit: float) -> Any:
         if url.scheme not in ("ws", "wss") or not url.hostname:
             raise ValueError
     except ValueError:
-        text = f"{shown(access.server)} is no address of a websocket."
+        text = f"{quote_value(access.server)} is no address of a websocket."
         raise Trouble("wamp_server", text, "Write ws://HOST:8001/ws.") from None
     with without_extras():
         from autobahn.asyncio.websocket import WampWebSocketClientFactory  # noqa: PLC0415
@@ -213,10 +213,10 @@ def _session(access: Access, outcome: "asyncio.Future[Any]") -> "ApplicationSess
 
 def _refusal(access: Access, reason: str, message: str | None) -> Trouble:
     if reason == "wamp.error.no_such_realm":
-        text = f"the router at {access.server} has no realm {shown(access.realm)}."
+        text = f"the router at {access.server} has no realm {quote_value(access.realm)}."
         return Trouble("wamp_realm", text, "Use the name of a realm in crossbar's config.json.")
     said = f"{reason}: {message}" if message else reason
-    text = f"the router at {access.server} lets no agent into realm {shown(access.realm)} ({said})."
+    text = f"the router at {access.server} lets no agent into realm {quote_value(access.realm)} ({said})."
     return Trouble("wamp_realm", text, "OCS's agents log in anonymously: crossbar must allow it.")
 
 
@@ -229,7 +229,7 @@ async def _register(session: Any, name: str, access: Access, limit: float) -> No
         raise Trouble("wamp_server", text) from None
     except Exception as error:  # autobahn has many
         reason = str(getattr(error, "error", type(error).__name__))
-        text = f"the router lets no agent register below {shown(access.root)} ({reason})."
+        text = f"the router lets no agent register below {quote_value(access.root)} ({reason})."
         if reason == "wamp.error.not_authorized":
             raise Trouble("address_root", text, _permissions("register", access)) from None
         raise Trouble("address_root", text) from None
@@ -277,10 +277,10 @@ def _bridge_trouble(
         if not registered:
             return None  # as it should be: there was nothing to be called
         text = f"the HTTP bridge at {url} does not see what is registered at {access.server}."
-        remedy = f"Its 'realm' in crossbar's config.json must be {shown(access.realm)}, too."
+        remedy = f"Its 'realm' in crossbar's config.json must be {quote_value(access.realm)}, too."
         return Trouble("wamp_http", text, f"{remedy} Or it is another router.")
     if told == "wamp.error.not_authorized":
-        text = f"the HTTP bridge at {url} may call nothing below {shown(access.root)}."
+        text = f"the HTTP bridge at {url} may call nothing below {quote_value(access.root)}."
         return Trouble("address_root", text, _permissions("call", access))
     return Trouble("wamp_http", f"the HTTP bridge at {url} fails: {told}: {said}.")
 

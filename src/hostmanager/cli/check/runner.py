@@ -11,9 +11,9 @@ from hostmanager.cli.check.managers import check_folders, check_managers
 from hostmanager.cli.check.report import About, Report
 from hostmanager.cli.check.router import LOOPBACK, Access, check_router
 from hostmanager.siteconfig.diagnostics import Severity
-from hostmanager.siteconfig.full_check import Whole
+from hostmanager.siteconfig.full_check import CheckedSite
 from hostmanager.siteconfig.host_block import OVERRIDES
-from hostmanager.siteconfig.yaml_nodes import Part
+from hostmanager.siteconfig.yaml_nodes import YamlNode
 
 _OPTIONS = {
     "wamp_server": "site_hub",
@@ -24,7 +24,7 @@ _OPTIONS = {
 
 
 def check_more(
-    whole: Whole, plugins: Plugins, here: str | None, args: argparse.Namespace, report: Report
+    whole: CheckedSite, plugins: Plugins, here: str | None, args: argparse.Namespace, report: Report
 ) -> None:
     """Check it.
 
@@ -46,7 +46,7 @@ def check_more(
         _check_tls(whole, here, report)
     if args.offline:
         return
-    if not whole.sound:
+    if not whole.hub_is_valid:
         report.unchecked.append("the router: the 'hub' does not say where it is")
         return
     ways = list(_ways(whole, here, args, report))
@@ -54,9 +54,9 @@ def check_more(
     report.no_router = bool(answers) and not any(answers)
 
 
-def _check_tls(whole: Whole, here: str, report: Report) -> None:
+def _check_tls(whole: CheckedSite, here: str, report: Report) -> None:
     """What OCS's agents need for TLS is not required by `ocs` itself."""
-    server = _overrides(whole.parts[here]).get("wamp_server") or _text(whole.hub, "wamp_server")
+    server = _overrides(whole.nodes[here]).get("wamp_server") or _text(whole.hub, "wamp_server")
     if server is None or not str(server.value).startswith("wss:") or find_spec("OpenSSL"):
         return
     text = "agents cannot reach a router with TLS from here: the library OpenSSL is not installed."
@@ -64,14 +64,14 @@ def _check_tls(whole: Whole, here: str, report: Report) -> None:
 
 
 def _ways(
-    whole: Whole, here: str | None, args: argparse.Namespace, report: Report
+    whole: CheckedSite, here: str | None, args: argparse.Namespace, report: Report
 ) -> Iterator[Access]:
     """The ways to the router: that of the hub, and those of hosts that have one of their own.
 
     From elsewhere, clients go by the hub, even if no host does.
     """
     hub = {key: part for key in _OPTIONS if (part := _text(whole.hub, key)) is not None}
-    own = {host: _overrides(whole.parts[host]) for host in whole.hosts}
+    own = {host: _overrides(whole.nodes[host]) for host in whole.hosts}
     if here is None or any(not found for found in own.values()):
         yield _access(hub, None, args, report)
     seen = set()
@@ -89,17 +89,17 @@ def _ways(
         yield way
 
 
-def _text(part: Part | None, key: str) -> Part | None:
+def _text(part: YamlNode | None, key: str) -> YamlNode | None:
     value = part.get(key) if part is not None and part.is_mapping else None
     return value if value is not None and isinstance(value.value, str) else None
 
 
-def _overrides(block: Part) -> dict[str, Part]:
+def _overrides(block: YamlNode) -> dict[str, YamlNode]:
     return {key: part for key in OVERRIDES if (part := _text(block, key)) is not None}
 
 
 def _access(
-    places: Mapping[str, Part], host: str | None, args: argparse.Namespace, report: Report
+    places: Mapping[str, YamlNode], host: str | None, args: argparse.Namespace, report: Report
 ) -> Access:
     values = {key: getattr(args, option) for key, option in _OPTIONS.items()}
     left = {key: part for key, part in places.items() if values[key] is None}

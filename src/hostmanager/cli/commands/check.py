@@ -15,7 +15,7 @@ from hostmanager.cli.exit_codes import DONE, NO_ANSWER, NOT_REACHED, USAGE, Comm
 from hostmanager.cli.options import ANSWER_TIME, new_parser, seconds
 from hostmanager.cli.output import Screen, guarded
 from hostmanager.siteconfig.diagnostics import SiteFileError
-from hostmanager.siteconfig.full_check import Whole, examine
+from hostmanager.siteconfig.full_check import CheckedSite, check_site
 
 DESCRIPTION = """\
 Check a site config: everything that can be known before trying it. No agent is started, no
@@ -170,7 +170,7 @@ def check_file(path: Path, args: argparse.Namespace) -> Report:
 
         plugins = Plugins(args.working_dir)  # takes its time: begun while the file is read
     try:
-        whole = examine(path, lambda hosts: _picked(hosts, args))
+        whole = check_site(path, lambda hosts: _picked(hosts, args))
         report.take(About.FILE, whole.problems)
         report.hosts = len(whole.hosts)
         report.agents = sum(not instance.is_manager for instance in whole.instances)
@@ -202,12 +202,12 @@ def _picked(hosts: Sequence[str], args: argparse.Namespace) -> Collection[str]:
     return [name for name in hosts if fits(name, args.host)]
 
 
-def _here(whole: Whole, args: argparse.Namespace) -> str | None:
+def _here(whole: CheckedSite, args: argparse.Namespace) -> str | None:
     """The host that this machine is, as OCS finds it; None if it is none that is looked at."""
     if args.elsewhere:
         return None
     for name in (args.site_host or socket.gethostname(), "localhost"):
-        if name in whole.parts:
+        if name in whole.nodes:
             return name if name in whole.hosts else None
     return None
 

@@ -13,7 +13,7 @@ from hostmanager.client.manager_client import AskError, Trouble, in_parallel
 from hostmanager.client.multi_host import crew, insist_on_router
 from hostmanager.client.site_model import HostEntry, read_site
 from hostmanager.core.model import InstanceSpec, Kind, Target
-from hostmanager.siteconfig.diff import difference
+from hostmanager.siteconfig.diff import diff_specs
 
 _SUFFIX = re.compile(r"\[(d|d\?|docker)\]$")
 
@@ -77,7 +77,7 @@ def changes(host: HostEntry, children: Sequence[Mapping[str, Any]]) -> list[Chan
         for problem in host.problems
         if problem.is_error
     ]
-    if not host.file.usable:
+    if not host.file.is_usable:
         return broken  # a manager refuses the whole, and leaves all as it is
     wanted = {spec.instance_id: spec for spec in host.file.specs}
     known = {
@@ -85,7 +85,7 @@ def changes(host: HostEntry, children: Sequence[Mapping[str, Any]]) -> list[Chan
         for child in children
         if (spec := _known(child, wanted.get(str(child["instance_id"])))) is not None
     }
-    found = difference(known, host.file)
+    found = diff_specs(known, host.file)
     result = [Change("add", spec.instance_id, _added(spec)) for spec in found.added]
     result += [
         Change("stop", name, f"{known[name].agent_class}: would be stopped and forgotten")

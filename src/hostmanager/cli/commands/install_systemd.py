@@ -257,9 +257,9 @@ def make_plan(args: argparse.Namespace, environ: Mapping[str, str]) -> Plan:
         make_parser,
         policy_of,
     )
-    from hostmanager.siteconfig import effective_args  # noqa: PLC0415
+    from hostmanager.siteconfig import parse_agent_args  # noqa: PLC0415
 
-    found, site = effective_args(make_parser(), words_of(args), environ)
+    found, site = parse_agent_args(make_parser(), words_of(args), environ)
     user, home = _user(args)
     working_dir = Path(found.working_dir or home).absolute()
     if not working_dir.is_dir():
@@ -340,11 +340,11 @@ def _identity(user: str, group: str | None) -> dict[str, Any]:
 def _name(args: argparse.Namespace) -> str:
     """The name of the unit to remove: the site config may be gone already."""
     from hostmanager.agent.options import make_parser  # noqa: PLC0415
-    from hostmanager.siteconfig import effective_args  # noqa: PLC0415
+    from hostmanager.siteconfig import parse_agent_args  # noqa: PLC0415
 
     instance_id = args.run_instance_id
     if args.unit is None and instance_id is None:
-        instance_id = effective_args(make_parser(), words_of(args), os.environ)[0].instance_id
+        instance_id = parse_agent_args(make_parser(), words_of(args), os.environ)[0].instance_id
     name: str = args.unit or f"hostmanager-{instance_id}"
     if not NAME.fullmatch(name):
         raise UsageProblem(f"{name!r} cannot be the name of a unit.")

@@ -7,7 +7,7 @@ is broken; else, if it is about no single entry, with the host.
 import re
 
 from hostmanager.client.site_model import Entry, HostEntry
-from hostmanager.siteconfig.diagnostics import Problem
+from hostmanager.siteconfig.diagnostics import Diagnostic
 from hostmanager.util.text import joined
 
 _PARTLY = re.compile(r"\d+ instances?, \d+ errors?(, \d+ warnings?)?: ")
@@ -40,6 +40,6 @@ def of_entry(host: HostEntry, entry: Entry, *, said: str) -> str:
     return ": ".join((text, joined(left))) if left else text
 
 
-def _is_in(problem: Problem, said: str) -> bool:
+def _is_in(problem: Diagnostic, said: str) -> bool:
     """Whether it has been said: on another host, the file may have another name."""
     return str(problem).removeprefix(problem.file) in said

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from hostmanager.siteconfig.entry import MANAGER_CLASS
-from hostmanager.siteconfig.plugins.installed_classes import TOLD_CHARACTERS, probe_command
+from hostmanager.siteconfig.plugins.installed_classes import MAX_MESSAGE_CHARS, probe_command
 from hostmanager.util.secret import Environment
 
 LIMIT = 20.0
@@ -31,11 +31,11 @@ LIMIT = 20.0
 MARGIN = 5.0
 """Seconds that the child may take beside that."""
 
-Words = tuple[str, ...]
+Argv = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ArgumentVerdict:
     """What the parser of one class says.
 
     Attributes:
@@ -53,7 +53,7 @@ class Answer:
     cause: str | None = None
 
 
-class Asking:
+class ArgumentProbe:
     """The child process. Started early, since it has to import OCS before it can be asked."""
 
     def __init__(self, python: str | Path = sys.executable, cwd: str | Path | None = None) -> None:
@@ -72,12 +72,12 @@ class Asking:
         except OSError as error:
             self._failure = f"the process that looks into agents cannot be started: {error}"
 
-    def ask(
+    def run(
         self,
-        cases: Mapping[str, Sequence[Words]],
+        cases: Mapping[str, Sequence[Argv]],
         modules: Mapping[str, str],
         limit: float = LIMIT,
-    ) -> dict[str, Answer]:
+    ) -> dict[str, ArgumentVerdict]:
         """Ask the parser of each class. Blocks; never raises for what an agent does.
 
         Args:
@@ -94,7 +94,7 @@ class Asking:
             self.close()
             return {}
         answers = self._exchange({"limit": limit, "classes": asked}, limit, len(asked))
-        lost = Answer(unknown=self._failure or "the process that looks into agents ended")
+        lost = ArgumentVerdict(unknown=self._failure or "the process that looks into agents ended")
         return {name: _understood(answers.get(name)) or lost for name in asked}
 
     def close(self) -> None:
@@ -128,14 +128,14 @@ class Asking:
         return found
 
 
-def _understood(told: Any) -> Answer | None:
+def _understood(told: Any) -> ArgumentVerdict | None:
     try:
-        return Answer(
-            tuple(None if why is None else str(why)[:TOLD_CHARACTERS] for why in told["refused"]),
+        return ArgumentVerdict(
+            tuple(None if why is None else str(why)[:MAX_MESSAGE_CHARS] for why in told["refused"]),
             tuple(str(option) for option in told["options"]),
-            None if told["unknown"] is None else str(told["unknown"])[:TOLD_CHARACTERS],
+            None if told["unknown"] is None else str(told["unknown"])[:MAX_MESSAGE_CHARS],
             bool(told["imports"]),
-            str(told["cause"])[:TOLD_CHARACTERS] if told.get("cause") else None,
+            str(told["cause"])[:MAX_MESSAGE_CHARS] if told.get("cause") else None,
         )
     except (LookupError, TypeError):
         return None

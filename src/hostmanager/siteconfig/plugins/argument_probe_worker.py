@@ -26,7 +26,7 @@ from hostmanager.siteconfig.plugins.installed_classes import look_here_too
 FACTORIES = ("add_agent_args", "make_parser", "add_args", "get_parser", "make_arg_parser")
 """Functions in an agent's module that give its parser, the usual first."""
 
-LAUNCH = ("--instance-id", "x", "--site-file", "x", "--site-host", "x", "--working-dir", "x")
+LAUNCH_ARGV = ("--instance-id", "x", "--site-file", "x", "--site-host", "x", "--working-dir", "x")
 """What the manager adds when it launches an agent (contract, section 2)."""
 
 FORBIDDEN = frozenset(
@@ -45,11 +45,11 @@ _PR_SET_PDEATHSIG = 1
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
-class Stop(BaseException):
+class ProbeAborted(BaseException):
     """The agent came to where it wants to do something, or has said enough."""
 
 
-class Refused(BaseException):
+class ArgumentsRejected(BaseException):
     """Its parser does not take the arguments; the text says why."""
 
 
@@ -62,7 +62,7 @@ class SideEffectGuard:
     def audit(cls, event: str, args: tuple[Any, ...]) -> None:
         """Refuse what may not be done."""
         if cls.closed and (event in FORBIDDEN or (event == "open" and _writes(args))):
-            raise Stop(f"it wants to do something ({event}) before it has a parser")
+            raise ProbeAborted(f"it wants to do something ({event}) before it has a parser")
 
 
 def _writes(args: tuple[Any, ...]) -> bool:
@@ -76,7 +76,7 @@ def _writes(args: tuple[Any, ...]) -> bool:
 # --- in the fork of a class -----------------------------------------------------------------
 
 
-def answer_for(
+def probe_class(
     agent_class: str, module_name: str, lists: Sequence[Sequence[str]]
 ) -> dict[str, Any]:
     """Import the agent, find its parser and ask it."""
@@ -85,7 +85,7 @@ def answer_for(
     caught: list[argparse.ArgumentParser] = []
     take = site_config.add_arguments
     container = site_config.ArgContainer
-    site_config.parse_args = _catcher(caught)
+    site_config.parse_args = _capture_parse_args(caught)
     try:
         module = importlib.import_module(module_name)
     except (Exception, SystemExit) as error:
@@ -94,10 +94,12 @@ def answer_for(
         return {**_unknown(why), "imports": False, "cause": cause}
     sys.addaudithook(SideEffectGuard.audit)
     SideEffectGuard.closed = True
-    parser = _made(module) or _caught(module, agent_class, module_name, caught)
+    parser = _parser_from_factory(module) or _parser_from_entry_point(
+        module, agent_class, module_name, caught
+    )
     if parser is None:
         return _unknown("its parser was not found: it has none of the usual functions for it")
-    _make_telling()
+    _raise_instead_of_exit()
     try:
         take(parser)
     except argparse.ArgumentError as error:
@@ -117,21 +119,21 @@ def _unknown(why: str) -> dict[str, Any]:
     return _answer(unknown=why)
 
 
-def _made(module: object) -> argparse.ArgumentParser | None:
+def _parser_from_factory(module: object) -> argparse.ArgumentParser | None:
     """The parser that a function of the usual names makes."""
     for name in FACTORIES:
         factory = getattr(module, name, None)
         if not callable(factory):
             continue
         for given in ((), (argparse.ArgumentParser(),)):
-            with suppress(Exception, Stop, SystemExit):
+            with suppress(Exception, ProbeAborted, SystemExit):
                 made = factory(*given)
                 if isinstance(made, argparse.ArgumentParser):
                     return made
     return None
 
 
-def _caught(
+def _parser_from_entry_point(
     module: object, agent_class: str, module_name: str, caught: list[argparse.ArgumentParser]
 ) -> argparse.ArgumentParser | None:
     """The parser that its entry point is about to use."""
@@ -142,12 +144,12 @@ def _caught(
 
     def parse(parser: argparse.ArgumentParser, *_: object, **__: object) -> NoReturn:
         caught.append(parser)
-        raise Stop("it has its parser")
+        raise ProbeAborted("it has its parser")
 
     argparse.ArgumentParser.parse_args = parse  # type: ignore[assignment, method-assign]
     argparse.ArgumentParser.parse_known_args = parse  # type: ignore[assignment, method-assign]
     try:
-        with suppress(Exception, Stop, SystemExit):
+        with suppress(Exception, ProbeAborted, SystemExit):
             start(args=["--instance-id", "x"])
     finally:
         argparse.ArgumentParser.parse_args = whole[0]  # type: ignore[method-assign]
@@ -155,7 +157,7 @@ def _caught(
     return caught[0] if caught else None
 
 
-def _catcher(caught: list[argparse.ArgumentParser]) -> Callable[..., NoReturn]:
+def _capture_parse_args(caught: list[argparse.ArgumentParser]) -> Callable[..., NoReturn]:
     """What stands in for `ocs.site_config.parse_args`."""
 
     def parse_args(
@@ -164,7 +166,7 @@ def _catcher(caught: list[argparse.ArgumentParser]) -> Callable[..., NoReturn]:
         args: object = None,
     ) -> NoReturn:
         caught.append(parser or argparse.ArgumentParser())
-        raise Stop("it has its parser")
+        raise ProbeAborted("it has its parser")
 
     return parse_args
 
@@ -172,21 +174,21 @@ def _catcher(caught: list[argparse.ArgumentParser]) -> Callable[..., NoReturn]:
 def _entry_point(agent_class: str, module_name: str) -> str:
     """The function that `ocs-agent-cli` would call."""
     for plugin in importlib.metadata.entry_points(group="ocs.plugins"):
-        with suppress(Exception, SystemExit, Stop):
+        with suppress(Exception, SystemExit, ProbeAborted):
             entry = plugin.load().agents[agent_class]
             if entry["module"] == module_name:
                 return str(entry.get("entry_point", "main"))
     return "main"
 
 
-def _make_telling() -> None:
+def _raise_instead_of_exit() -> None:
     """Have parsers raise where they print and exit; those of subcommands, too."""
 
     def refuse(parser: argparse.ArgumentParser, message: str) -> NoReturn:
-        raise Refused(message)
+        raise ArgumentsRejected(message)
 
     def leave(parser: argparse.ArgumentParser, status: int = 0, message: str | None = None) -> None:
-        raise Refused(message or "they make the agent print something and end")
+        raise ArgumentsRejected(message or "they make the agent print something and end")
 
     argparse.ArgumentParser.error = refuse  # type: ignore[assignment, method-assign]
     argparse.ArgumentParser.exit = leave  # type: ignore[assignment, method-assign]
@@ -198,13 +200,13 @@ def _refusal(
     """Why the parser does not take these words, put together as OCS does; None if it does."""
     try:
         whole = container(list(words))
-        whole.update(container(list(LAUNCH)))
+        whole.update(container(list(LAUNCH_ARGV)))
         parser.parse_args(whole.to_list())
-    except Refused as error:
+    except ArgumentsRejected as error:
         return str(error)
     except SystemExit as error:
         return f"the agent ends over them ({error})"
-    except Stop:
+    except ProbeAborted:
         return None  # a type that opens a file, say: nobody knows without doing it
     except Exception as error:
         return f"its parser fails over them ({type(error).__name__}: {error})"
@@ -214,7 +216,7 @@ def _refusal(
 # --- the process that forks -----------------------------------------------------------------
 
 
-class Fork:
+class ProbeProcess:
     """One class that is asked."""
 
     def __init__(self, name: str, module: str, lists: list[list[str]], until: float) -> None:
@@ -256,7 +258,7 @@ def _in_fork(theirs: int, errors: int, name: str, module: str, lists: list[list[
         _die_with_parent()
         for number in (1, 2):  # whatever it prints is no answer
             os.dup2(errors, number)
-        said = json.dumps(answer_for(name, module, lists)).encode()
+        said = json.dumps(probe_class(name, module, lists)).encode()
         SideEffectGuard.closed = False
         with os.fdopen(theirs, "wb") as pipe:
             pipe.write(said)
@@ -273,14 +275,14 @@ def _die_with_parent() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def work(job: dict[str, Any], tell: Callable[[dict[str, Any]], None]) -> None:
+def run_probes(job: dict[str, Any], tell: Callable[[dict[str, Any]], None]) -> None:
     """Ask all classes, as many at a time as there are processors."""
     waiting = list(job["classes"].items())
     running = selectors.DefaultSelector()
     while waiting or running.get_map():
         while waiting and len(running.get_map()) < (os.cpu_count() or 1):
             name, (module, lists) = waiting.pop(0)
-            fork = Fork(name, module, lists, time.monotonic() + job["limit"])
+            fork = ProbeProcess(name, module, lists, time.monotonic() + job["limit"])
             running.register(fork.end, selectors.EVENT_READ, fork)
         forks = [key.data for key in running.get_map().values()]
         next_end = min(fork.until for fork in forks) - time.monotonic()
@@ -297,7 +299,7 @@ def work(job: dict[str, Any], tell: Callable[[dict[str, Any]], None]) -> None:
                 tell(fork.finish(late=job["limit"]))
 
 
-def prepare() -> None:
+def preload_ocs() -> None:
     """Import what nearly every agent imports, once for all of them."""
     for name in ("ocs.site_config", "ocs.ocs_agent", "ocs.ocs_twisted"):
         with suppress(Exception, SystemExit):
@@ -310,13 +312,13 @@ def main() -> None:
     os.dup2(2, 1)
     os.set_inheritable(answers, False)
     look_here_too(sys.argv)
-    prepare()
+    preload_ocs()
     job = json.loads(sys.stdin.buffer.read())
 
     def tell(answer: dict[str, Any]) -> None:
         os.write(answers, json.dumps(answer).encode() + b"\n")
 
-    work(job, tell)
+    run_probes(job, tell)
     os._exit(0)
 
 

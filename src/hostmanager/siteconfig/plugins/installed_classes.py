@@ -28,11 +28,11 @@ LAUNCHED_HERE = "--launched-here"
 """Word for a child of ours: agents are launched in its working directory."""
 
 _KILL_TIMEOUT = 1.0
-TOLD_CHARACTERS = 300
+MAX_MESSAGE_CHARS = 300
 
 
 @dataclass(frozen=True, slots=True)
-class Classes:
+class InstalledClasses:
     """The agent classes that are installed.
 
     Attributes:
@@ -44,7 +44,7 @@ class Classes:
     problems: tuple[str, ...] = ()
 
 
-def find_classes() -> Classes:
+def find_classes() -> InstalledClasses:
     """Import every plugin in this process, and list what they provide."""
     classes: dict[str, str] = {}
     owners: dict[str, str] = {}
@@ -60,7 +60,7 @@ def find_classes() -> Classes:
         try:
             provided = _provided(plugin.load(), plugin.name, problems)
         except (Exception, SystemExit) as error:
-            what = f"{type(error).__name__}: {error}"[:TOLD_CHARACTERS]
+            what = f"{type(error).__name__}: {error}"[:MAX_MESSAGE_CHARS]
             problems.append(f"The OCS plugin {plugin.name!r} could not be loaded ({what}).")
             continue
         for name, module in provided.items():
@@ -71,7 +71,7 @@ def find_classes() -> Classes:
                     f"The agent class {name!r} is in the OCS plugins {owner!r} and "
                     f"{plugin.name!r}: chance decides which one is started."
                 )
-    return Classes(classes, tuple(problems))
+    return InstalledClasses(classes, tuple(problems))
 
 
 def _provided(plugin: object, name: str, problems: list[str]) -> dict[str, str]:
@@ -144,7 +144,7 @@ def start_probe(python: str | Path, cwd: str | Path | None) -> "subprocess.Popen
     )
 
 
-def finish_probe(popen: "subprocess.Popen[bytes]", timeout: float = TIMEOUT) -> Classes:
+def finish_probe(popen: "subprocess.Popen[bytes]", timeout: float = TIMEOUT) -> InstalledClasses:
     """Wait for the child, at most `timeout` seconds, and give its answer. Blocks.
 
     Nothing that the child or a plugin does raises: then the classes are not known.
@@ -152,20 +152,20 @@ def finish_probe(popen: "subprocess.Popen[bytes]", timeout: float = TIMEOUT) -> 
     try:
         stdout, stderr = popen.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:
-        _end(popen)
+        _terminate(popen)
         text = f"The installed OCS plugins could not be listed within {timeout:g} s."
-        return Classes(None, (text,))
+        return InstalledClasses(None, (text,))
     except (OSError, ValueError) as error:
-        _end(popen)
-        return Classes(None, (f"The installed OCS plugins could not be listed: {error}.",))
-    return _understood(stdout) or Classes(None, (_failure(popen.returncode, stderr),))
+        _terminate(popen)
+        return InstalledClasses(None, (f"The installed OCS plugins could not be listed: {error}.",))
+    return _parse_reply(stdout) or InstalledClasses(None, (_failure(popen.returncode, stderr),))
 
 
 async def probe(
     python: str | Path = sys.executable,
     cwd: str | Path | None = None,
     timeout: float = TIMEOUT,  # noqa: ASYNC109  the child is killed then, and the answer says so
-) -> Classes:
+) -> InstalledClasses:
     """List the installed classes without blocking the event loop.
 
     When it is cancelled, the child is killed. See `start_probe` and `finish_probe`.
@@ -184,7 +184,7 @@ async def probe(
         starting.add_done_callback(kill_it)
         raise
     except OSError as error:
-        return Classes(None, (f"The installed OCS plugins could not be listed: {error}.",))
+        return InstalledClasses(None, (f"The installed OCS plugins could not be listed: {error}.",))
     try:
         return await asyncio.to_thread(finish_probe, popen, timeout)
     except asyncio.CancelledError:
@@ -198,7 +198,7 @@ def _kill_group(popen: "subprocess.Popen[bytes]") -> None:
             os.killpg(popen.pid, signal.SIGKILL)
 
 
-def _end(popen: "subprocess.Popen[bytes]") -> None:
+def _terminate(popen: "subprocess.Popen[bytes]") -> None:
     """Kill the child with its descendants, and let go of its pipes even if one holds them."""
     _kill_group(popen)
     with contextlib.suppress(subprocess.TimeoutExpired, OSError, ValueError):
@@ -208,18 +208,18 @@ def _end(popen: "subprocess.Popen[bytes]") -> None:
             pipe.close()
 
 
-def _understood(stdout: bytes) -> Classes | None:
+def _parse_reply(stdout: bytes) -> InstalledClasses | None:
     try:
         answer = json.loads(stdout)
         classes = {str(name): str(module) for name, module in answer["classes"].items()}
-        return Classes(classes, tuple(str(text) for text in answer["problems"]))
+        return InstalledClasses(classes, tuple(str(text) for text in answer["problems"]))
     except (ValueError, LookupError, TypeError, AttributeError):
         return None
 
 
 def _failure(returncode: int, stderr: bytes) -> str:
     lines = stderr.decode("utf-8", "replace").strip().splitlines()
-    last = f" Its last words: {lines[-1][:TOLD_CHARACTERS]}" if lines else ""
+    last = f" Its last words: {lines[-1][:MAX_MESSAGE_CHARS]}" if lines else ""
     return (
         "The installed OCS plugins could not be listed: "
         f"the child process gave no answer (exit code {returncode}).{last}"
