@@ -37,7 +37,7 @@ class Watcher:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._ends.put()
+        self._ends.set()
         self._thread.join()
 
     def watch(self, *pids: int) -> None:

@@ -116,8 +116,8 @@ class Adversary:
                 self._run(SLEEP, _marked(deed, target))
             case Stamped(instance_id):
                 pid = target.leaders.get(instance_id, os.getpid())
-                stamp = stamps.read(pid) or stamps.Stamp(pid, 1)
-                argv = [PYTHON, "-c", STAMPED, str(int(stamp)), str(stamps.LIMIT), *SLEEP]
+                stamp = stamps.read(pid) or stamps.RlimitTag(pid, 1)
+                argv = [PYTHON, "-c", STAMPED, str(int(stamp)), str(stamps.RLIMIT_LOCKS), *SLEEP]
                 pid = self._run(argv)
                 said = Path(f"/proc/{pid}/cmdline")
                 wait_for(lambda: said.read_bytes().startswith(b"/bin/sleep"), 60)
@@ -164,10 +164,10 @@ class Adversary:
 
 
 def _marked(deed: Mark, target: Target) -> dict[str, str]:
-    legacy = target.variables[marks.VARIABLE].split("/", 4)
+    legacy = target.variables[marks.ENV_VAR].split("/", 4)
     ticks = str(marks.now_ticks()) if deed.ticks == "now" else deed.ticks
     legacy[1], legacy[3] = deed.instance_id, ticks
-    said = {**target.variables, marks.VARIABLE: "/".join(legacy)}
+    said = {**target.variables, marks.ENV_VAR: "/".join(legacy)}
     if not deed.secret:
         said.pop(marks.IDENTITY, None)
     return {name: value for name, value in said.items() if "\0" not in value}

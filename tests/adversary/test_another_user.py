@@ -63,11 +63,11 @@ async def a_life(before: Sequence[Deed], meanwhile: Sequence[Deed]) -> list[Any]
                     await asyncio.to_thread(other.do, deed, Target(variables, host.pids))
 
             await do(before)
-            seen.append(await asyncio.to_thread(host.owner.survey))
+            seen.append(await asyncio.to_thread(host.owner.discover))
             a, b = await host.launch("a", *SLEEP), await host.launch("b", *LEAVES)
             await asyncio.to_thread(wait_for, lambda b=b: runs_its_own(b), 60)
             await do(meanwhile)
-            found = await asyncio.to_thread(host.owner.survey)
+            found = await asyncio.to_thread(host.owner.discover)
             left = psutil.Process(b).children()
             seen.append(
                 {i: (f.pid == {"a": a, "b": b}[i], len(f.other_pids)) for i, f in found.items()}
@@ -81,7 +81,7 @@ async def a_life(before: Sequence[Deed], meanwhile: Sequence[Deed]) -> list[Any]
             host.driver.signal("b", StopStage.KILL)
             seen.append(await host.next("b"))
             seen.append([alive(process.pid) for process in left])
-            seen.append(await asyncio.to_thread(host.owner.survey))
+            seen.append(await asyncio.to_thread(host.owner.discover))
             assert other.unharmed()
         finally:
             host.driver.close()

@@ -34,7 +34,7 @@ from hostmanager.drivers.process import non_child_exit as strangers
 from hostmanager.drivers.process.ownership import env_tag as marks
 from hostmanager.drivers.process.ownership import manager_identity as identity
 from hostmanager.drivers.process.ownership import rlimit_tag as stamps
-from hostmanager.drivers.process.ownership.env_tag import Mark
+from hostmanager.drivers.process.ownership.env_tag import EnvTag
 from hostmanager.journal import Journal, Kind
 from hostmanager.journal.entry import from_row
 from hostmanager.logd import lost_output as debts
@@ -109,7 +109,7 @@ def test_a_mark(text):
         assert mark.ticks < 2**63
 
 
-GOOD_MARK = Mark("k", "a", "f", 1, "c", "0" * 32, "site").variables
+GOOD_MARK = EnvTag("k", "a", "f", 1, "c", "0" * 32, "site").variables
 VARIABLES = st.sampled_from(
     [
         *(f"{name}={value}".encode() for name, value in GOOD_MARK.items()),
@@ -125,7 +125,7 @@ def test_an_environment(entries, more):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(proc, "read", lambda *_: content)
-        found = marks.read(1)
+        found = marks.read_tag(1)
     if found is not None:
         names.checked(found.instance_id)
         assert found.identity == "" or marks.is_identity(found.identity)

@@ -182,7 +182,7 @@ def test_whoever_logs_while_it_counts_does_not_wait_for_himself():
         with queue._counting:
             queue.add_lost()
             queue.take_lost()
-        done.put()
+        done.set()
 
     threading.Thread(target=count, daemon=True).start()
     assert done.wait(LONG)

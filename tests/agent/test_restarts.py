@@ -138,7 +138,7 @@ async def test_a_second_request_leaves_that_of_the_router_on_the_disk(desk, rout
     await desk.restarts.request(["a"])
     desk.published()
     assert await desk.on_disk() == {"a": run}
-    router_service.put()
+    router_service.set()
     await desk.restarts._last
     desk.world.clock.advance(30)
     assert desk.world.life().run not in ("", run)
@@ -152,7 +152,7 @@ async def test_the_router_that_was_ended_meanwhile_is_not_restarted_again(desk, 
     desk.world.supervisor.apply_requests([Request("a", Target.UP)])
     desk.world.clock.advance(1)
     run = desk.world.life().run
-    router_service.put()
+    router_service.set()
     await desk.restarts._last
     desk.world.clock.advance(30)
     assert desk.world.life().run == run != ""

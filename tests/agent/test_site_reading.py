@@ -15,7 +15,7 @@ class Disk:
 
     def __init__(self):
         self.answers = threading.Event()
-        self.answers.put()
+        self.answers.set()
         self.reads = 0
 
     def load(self, *_):
@@ -55,7 +55,7 @@ async def test_a_disk_that_hangs_is_an_error_and_costs_one_thread(disk, reader, 
         assert "is not done" in str(site)
         assert "site.yaml" in str(site)
     assert disk.reads == 1
-    disk.answers.put()  # else the loop's end waits for the thread
+    disk.answers.set()  # else the loop's end waits for the thread
 
 
 async def test_when_it_answers_again_the_file_is_read_as_it_is_then(disk, reader, monkeypatch):
@@ -63,6 +63,6 @@ async def test_when_it_answers_again_the_file_is_read_as_it_is_then(disk, reader
     disk.answers.clear()
     assert isinstance(await reader.read(), SiteFileError)
     monkeypatch.setattr(site_reading, "LONGEST", 30.0)
-    disk.answers.put()
+    disk.answers.set()
     assert await reader.read() == "reading 2"
     assert await reader.read() == "reading 3"

@@ -202,7 +202,7 @@ async def test_what_fails_after_a_long_hang_is_tried_again(path, make, clock):
     path.parent.write_text("a file where the folder belongs")
     wanted.said({"a": Target.DOWN})
     clock.advance(RETRY + 1)  # there is nothing to be tried again yet
-    hangs.put()
+    hangs.set()
     assert await kept(wanted)
     path.parent.unlink()
     clock.advance(RETRY + 1)

@@ -86,7 +86,7 @@ class Bridge:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.released.put()
+        self.released.set()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()

@@ -73,7 +73,7 @@ async def test_a_silent_host_holds_up_nobody_and_is_shown_with_how_its_agents_we
         bridge.sessions["hm-daq1"]["manager"] = session(child("a"), child("new"))
         await until(app, pilot, "daq1 new")
         bridge.silent.clear()
-        bridge.released.put()
+        bridge.released.set()
         await until(app, pilot, "daq2 c up")
 
 
@@ -199,7 +199,7 @@ async def test_a_restart_whose_manager_falls_silent_is_said_to_be_left_down_when
         bridge.silent.add("hm-daq2")
         await pilot.press("q")
     (line,) = asker.finish()
-    bridge.released.put()
+    bridge.released.set()
     assert "NOT done" in line
     assert "It was NOT told up again" in line
     assert "not within" not in line

@@ -29,7 +29,7 @@ class View:
         return self
 
     async def __aexit__(self, *error):
-        self.asker.blocked.put()
+        self.asker.blocked.set()
         await self._running.__aexit__(*error)
 
     async def press(self, *keys):

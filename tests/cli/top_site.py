@@ -72,7 +72,7 @@ class FakeAsker:
         self.lines: list[list[Line] | AskError] = []
         self.entries: list[Mapping[str, Any]] | AskError = []
         self.blocked = threading.Event()
-        self.blocked.put()
+        self.blocked.set()
 
     def look(self) -> tuple[list[Seen], str]:
         return self.found, self.trouble

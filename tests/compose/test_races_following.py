@@ -60,13 +60,13 @@ async def test_it_has_been_read_once_that_is_known_to_everybody(tmp_path, reads)
     told, go = asyncio.Event(), asyncio.Event()
 
     async def changed():
-        told.put()
+        told.set()
         await go.wait()
 
     async with followed(tmp_path, "a", changed=changed) as it:
         await told.wait()
         assert not it.read_once
-        go.put()
+        go.set()
         await it.wait_read(LIMIT)
         assert it.read_once
 

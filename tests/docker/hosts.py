@@ -56,7 +56,7 @@ class Watcher:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
         )
-        begun.put()
+        begun.set()
         assert process.stdout is not None
         try:
             async for line in process.stdout:

@@ -78,7 +78,7 @@ class Eyes:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._ends.put()
+        self._ends.set()
         self._thread.join()
         for living in self._alive.values():
             os.close(living.pidfd)

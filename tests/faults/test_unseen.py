@@ -45,7 +45,7 @@ def inside(site: Site, monkeypatch) -> Iterator[Manager]:
     site.state_dir.mkdir(mode=0o700)
     (site.state_dir / "manager.lock").touch()
     site.write(instance("a"), instance("b", manage="down"), instance("c"))
-    held = {name: locks.take(site.state_dir / "locks" / f"{name}.lock") for name in ("a", "b")}
+    held = {name: locks.acquire(site.state_dir / "locks" / f"{name}.lock") for name in ("a", "b")}
     manager = Manager(site).wait_ready()
     manager.held = held  # type: ignore[attr-defined]
     yield manager

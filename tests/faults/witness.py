@@ -53,7 +53,7 @@ class Witness:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._ends.put()
+        self._ends.set()
         self._thread.join()
         self.eyes.__exit__()
 

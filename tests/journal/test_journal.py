@@ -246,7 +246,7 @@ def test_while_the_writer_is_stuck_the_oldest_make_room(open_journal, path, monk
     append = Store.append
 
     def slow(store, rows):
-        stuck.put()
+        stuck.set()
         assert go_on.wait(60)
         append(store, rows)
 
@@ -258,7 +258,7 @@ def test_while_the_writer_is_stuck_the_oldest_make_room(open_journal, path, monk
         journal.say(str(number))
     assert journal.flush(0.05) is False
     assert journal.close(0.05) is False  # it does not hold up the end of the manager
-    go_on.put()
+    go_on.set()
     wait_for(lambda: not journal._thread.is_alive(), 10, "the writer to end")
     again = open_journal()
     texts = again.texts()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hostmanager.drivers.process.output.output_sink import last_lines, open_for_run
+from hostmanager.drivers.process.output.output_sink import last_lines, open_output_file
 from hostmanager.logd import paths as names
 from hostmanager.logd.reader import newest_lines, position
 from tests.scribe.conftest import Room
@@ -122,7 +122,7 @@ def test_a_planted_compressed_file_does_not_end_the_plain_one(shared, plant):
 def test_an_agent_that_writes_its_file_itself_gets_one_of_ours(shared, plant):
     path = shared.files / "a.out"
     plant(path)
-    fd, begin = open_for_run(path)
+    fd, begin = open_output_file(path)
     os.write(fd, b"hello\n")
     os.close(fd)
     assert begin == 0

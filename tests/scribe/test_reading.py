@@ -251,7 +251,7 @@ def test_reading_while_the_scribe_rotates_misses_and_doubles_no_line(room):
         found = [int(text[:9]) for text in texts(newest_lines(room.files, "a", 500)) if text[9:]]
         assert found == list(range(found[0], found[0] + len(found))) if found else True
         looked += 1
-    stop.put()
+    stop.set()
     assert looked > 20
 
 

@@ -121,7 +121,7 @@ async def test_a_probe_that_is_cancelled_while_its_child_starts_kills_it_then(pl
     loop = asyncio.get_running_loop()
 
     def start(*args):
-        loop.call_soon_threadsafe(asked.put)
+        loop.call_soon_threadsafe(asked.set)
         assert go.wait(60)
         popen = start_probe(*args)
         started.put(popen)
@@ -133,7 +133,7 @@ async def test_a_probe_that_is_cancelled_while_its_child_starts_kills_it_then(pl
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    go.put()
+    go.set()
     popen = await asyncio.to_thread(started.get, timeout=20)
     assert await asyncio.to_thread(popen.wait, 20) == -signal.SIGKILL
 
@@ -144,7 +144,7 @@ async def test_a_cancelled_probe_kills_its_child(plugins, monkeypatch):
     loop = asyncio.get_running_loop()
 
     def finish(*args):
-        loop.call_soon_threadsafe(waiting.put)
+        loop.call_soon_threadsafe(waiting.set)
         return finish_probe(*args)
 
     monkeypatch.setattr(

@@ -107,7 +107,7 @@ def test_one_that_goes_on_changing_is_refused(path, monkeypatch):
         with pytest.raises(SiteFileError, match=r"changing for .* s, and is not read"):
             load_settled(path, "h")
     finally:
-        end.put()
+        end.set()
         writer.join()
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from hostmanager.agent.options import Settings
 from hostmanager.core.model import InstanceSpec
-from hostmanager.drivers.process import Command
+from hostmanager.drivers.process import LaunchCommand
 from hostmanager.logd import paths as names
 from hostmanager.util.secret import Environment
 
@@ -26,7 +26,7 @@ class Launching:
         # What an agent printed last has to be in its file when it dies.
         self._env.setdefault("PYTHONUNBUFFERED", "1")
 
-    def command(self, spec: InstanceSpec) -> Command:
+    def command(self, spec: InstanceSpec) -> LaunchCommand:
         """Tell how to start the instance."""
         settings = self._settings
         argv = (
@@ -37,4 +37,4 @@ class Launching:
             *("--working-dir", os.fspath(settings.working_dir)),
         )
         output = Path(names.out(os.fspath(settings.output_dir), spec.instance_id))
-        return Command(argv, settings.working_dir, self._env, output)
+        return LaunchCommand(argv, settings.working_dir, self._env, output)

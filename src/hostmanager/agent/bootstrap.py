@@ -22,7 +22,7 @@ from hostmanager.agent.options import (
     compose_files,
     policy_of,
 )
-from hostmanager.drivers.process import LaunchGate, Ownership, ProcessDriver, Scribed
+from hostmanager.drivers.process import LaunchGate, LogDaemonSink, Ownership, ProcessDriver
 from hostmanager.drivers.process.ownership import manager_identity as identity
 from hostmanager.journal import Journal
 from hostmanager.logd.client import Scribe
@@ -44,7 +44,7 @@ def make_host(
     scribe = Scribe(
         settings.state_dir, settings.output_dir, settings.output_size, settings.output_files
     )
-    sink = Scribed(loop, scribe, settings.output_dir)
+    sink = LogDaemonSink(loop, scribe, settings.output_dir)
     driver = ProcessDriver(loop, Launching(settings, os.environ).command, owner, sink, gate)
 
     def tell(text: str) -> None:

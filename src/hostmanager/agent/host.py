@@ -30,7 +30,7 @@ from hostmanager.core.protocols import Clock, Driver
 from hostmanager.core.record import ANY_RUN
 from hostmanager.core.requests import Request
 from hostmanager.core.supervisor import Supervisor
-from hostmanager.drivers.process import Conditions
+from hostmanager.drivers.process import ProcessStateCache
 from hostmanager.journal import Journal, follow
 from hostmanager.siteconfig import SiteFile, SiteFileError
 from hostmanager.siteconfig.diff import SiteDiff, diff_specs
@@ -140,7 +140,7 @@ class Host:
         self.router = RouterAbsence(journal, clock.now)
         self.parse_status: dict[str, tuple[bool, float, str]] = {}
         self.running = False
-        self.conditions = Conditions()
+        self.conditions = ProcessStateCache()
         self.wanted = Wanted(settings.state_dir / "wanted.json", clock)
         self.services = ServiceRows(
             self.supervisor, self.dockers, self.wanted, lambda: self.running
@@ -255,7 +255,7 @@ class Host:
             self.supervisor.abandon([Kind.DOCKER])
         self.supervisor.stop_all()
         done = asyncio.Event()
-        self.supervisor.when_idle(done.put)
+        self.supervisor.when_idle(done.set)
         await done.wait()
         self.services.sleep()
         stuck = {i: str(self.snapshot[i].error) for i in self.snapshot.unkillable_ids}

@@ -30,7 +30,7 @@ from hostmanager.agent.options import Settings, make_parser
 from hostmanager.agent.sd_notify import Line, Notifier, status_line, take
 from hostmanager.agent.single_instance import AnotherManagerError, claim
 from hostmanager.drivers.process import LaunchGate
-from hostmanager.drivers.process.priority import prefer_manager
+from hostmanager.drivers.process.priority import raise_manager_priority
 from hostmanager.siteconfig import (
     SiteFile,
     SiteFileError,
@@ -75,7 +75,7 @@ def main(args: Sequence[str] | None = None, prog: str | None = None) -> None:
     early_signals.install()  # by whoever imports this, too late for some; then here
     pid1.leave_process_1()
     argv = list(sys.argv[1:] if args is None else args)
-    preferred = prefer_manager()  # its own start takes precedence, too
+    preferred = raise_manager_priority()  # its own start takes precedence, too
     line = take(os.environ)  # before anything is launched that could inherit it
     try:
         probe = start_probe(sys.executable, _working_dir_in(argv))

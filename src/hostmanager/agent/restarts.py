@@ -234,7 +234,7 @@ class Restarts:
 
     def _noticed(self, instance_id: str, life: InstanceRecord | None) -> None:
         """Keep the file in line with the record; what is to be kept over our end stays in it."""
-        self._changed.put()
+        self._changed.set()
         if not self._running() or instance_id in (self.last, *self._being_kept):
             return
         if life is None or life.restart_of is None:

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from hostmanager.core.model import Target
 from hostmanager.core.protocols import Clock
-from hostmanager.drivers.process.thread_pools import make_workers
+from hostmanager.drivers.process.thread_pools import prestarted_pool
 from hostmanager.journal.quarantine import set_aside
 
 log = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ class Wanted:
         self._targets: dict[str, Target] = {}
         self.restarts: dict[str, str] = {}  # by instance-id: the run that is to be ended
         self._ended = False
-        self._writer = make_workers(1, "wanted")
+        self._writer = prestarted_pool(1, "wanted")
         self._job: Future[None] | None = None
         self._error = ""
         self._retry_due = False

@@ -147,7 +147,7 @@ class Following:
             try:
                 await self._changed()
             finally:
-                self._once.put()
+                self._once.set()
 
     async def _watch(self, inotify: Inotify) -> None:
         self._watches.clear()
@@ -239,7 +239,7 @@ class Following:
             try:
                 await self._changed()
             finally:
-                self._once.put()  # only now is it known to all
+                self._once.set()  # only now is it known to all
 
     async def _read_one(self, compose: Compose, path: str) -> None:
         self._seen[path] = await self._signature(path)

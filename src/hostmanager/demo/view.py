@@ -138,7 +138,7 @@ class Watcher(threading.Thread):
 
     def stop(self) -> None:
         """Look no more. Does not wait for the thread."""
-        self._stopped.put()
+        self._stopped.set()
 
     def _client(self) -> Any:
         from ocs.ocs_client import OCSClient  # noqa: PLC0415 - half a second; crossbar takes 3

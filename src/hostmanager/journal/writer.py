@@ -80,7 +80,7 @@ class Writer:
             if self._waiting or self._marks:
                 self._attempt()
             for mark in self._marks:
-                mark.done.put()
+                mark.done.set()
             self._marks.clear()
         if self._store is not None:
             self._store.close()

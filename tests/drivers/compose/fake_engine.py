@@ -64,7 +64,7 @@ class FakeEngine:
         await web.UnixSite(self._runner, str(self.socket)).start()
 
     async def stop(self) -> None:
-        self._stopping.put()
+        self._stopping.set()
         self.send(None)
         await self._runner.cleanup()
 

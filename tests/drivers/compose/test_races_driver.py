@@ -27,7 +27,7 @@ class Up:
         self.under_way = self.most = self.calls = 0
         self.go = asyncio.Event()
         self.slow_to_end = asyncio.Event()
-        self.slow_to_end.put()
+        self.slow_to_end.set()
 
     async def __call__(self, service, *args):
         self.calls += 1
@@ -51,8 +51,8 @@ async def driver(sight, up):
     made = ComposeDriver(sight, up, lambda *_: None)
     yield made
     made.close()
-    up.go.put()
-    up.slow_to_end.put()
+    up.go.set()
+    up.slow_to_end.set()
     await made.closed()
 
 
@@ -69,7 +69,7 @@ async def test_what_is_forgotten_and_begun_anew_waits_for_the_command_before(
     driver.launch(spec("a"), lambda _: None)
     await asyncio.sleep(0.05)
     assert up.most == 1
-    up.slow_to_end.put()
+    up.slow_to_end.set()
     await until("the second", lambda: up.calls == 2)
     assert up.most == 1
 

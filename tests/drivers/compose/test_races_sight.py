@@ -28,7 +28,7 @@ class LateEngine(FakeEngine):
 
     def release(self, *paths):
         for path in paths:
-            self.held.pop(path).put()
+            self.held.pop(path).set()
 
     async def _answer(self, request):
         path = "/" + request.path.strip("/").removeprefix("v1.41/")

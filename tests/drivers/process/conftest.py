@@ -22,7 +22,7 @@ from blockbuster import BlockBuster
 
 from hostmanager.core import events as ev
 from hostmanager.core.model import InstanceSpec
-from hostmanager.drivers.process import Command, ProcessDriver
+from hostmanager.drivers.process import LaunchCommand, ProcessDriver
 from hostmanager.drivers.process.ownership.discovery import Ownership
 from hostmanager.drivers.process.ownership.manager_identity import Identity
 
@@ -46,7 +46,7 @@ class Host:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.commands: dict[str, Command] = {}
+        self.commands: dict[str, LaunchCommand] = {}
         self.reports: dict[str, asyncio.Queue[ev.Observation]] = defaultdict(asyncio.Queue)
         self.owner = Ownership(
             Identity(f"test{os.getpid()}-{id(self)}", (secrets.token_hex(16),)), folder / "locks"
@@ -68,11 +68,11 @@ class Host:
         path = self.output(name)
         return path.exists() and path.read_text().count(word) >= times
 
-    def command(self, name: str, *argv: str, **more: object) -> Command:
+    def command(self, name: str, *argv: str, **more: object) -> LaunchCommand:
         """What to launch; the environment is as poor as can be."""
         parts: dict[str, object] = {"cwd": self.folder, "output": self.output(name), **more}
         env = {"PATH": os.environ["PATH"], "HOST_TEST": str(self.folder)}
-        return Command(argv=argv, **{"env": env, **parts})  # type: ignore[arg-type]
+        return LaunchCommand(argv=argv, **{"env": env, **parts})  # type: ignore[arg-type]
 
     def begin(self, name: str, *argv: str, **more: object) -> None:
         """Ask for a launch; what comes of it is reported."""

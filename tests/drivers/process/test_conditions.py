@@ -13,7 +13,12 @@ from hostmanager.agent.operations.session_data import child_state
 from hostmanager.core.events import Timestamp
 from hostmanager.core.model import InstanceSpec, Target
 from hostmanager.core.record import InstanceRecord, State
-from hostmanager.drivers.process.process_state import FRESH, PASSING, Condition, Conditions
+from hostmanager.drivers.process.process_state import (
+    CACHE_SECONDS,
+    TRANSIENT_SECONDS,
+    ProcessState,
+    ProcessStateCache,
+)
 from tests.support.waiting import wait_for
 
 SPEC = InstanceSpec("a", "Any")
@@ -42,7 +47,7 @@ def start() -> Iterator[Start]:
 
 
 def word(pid: int) -> str | None:
-    condition = Conditions().of("a", pid, time.monotonic())
+    condition = ProcessStateCache().get("a", pid, time.monotonic())
     return condition.word if condition else None
 
 
@@ -74,25 +79,25 @@ def test_of_a_process_that_is_gone_nothing_is_known(start):
     process = start("/bin/true")
     process.wait()
     assert word(process.pid) is None
-    assert Conditions().of("a", None, 0.0) is None
+    assert ProcessStateCache().get("a", None, 0.0) is None
 
 
 def test_many_looks_are_one_and_another_process_is_another_look():
     looks: list[int] = []
-    conditions = Conditions(lambda pid: looks.append(pid) or b"S")
+    conditions = ProcessStateCache(lambda pid: looks.append(pid) or b"S")
     for _ in range(100):
-        conditions.of("a", 7, 1.0)
+        conditions.get("a", 7, 1.0)
     assert looks == [7]
-    conditions.of("a", 8, 1.0)
-    conditions.of("a", 8, 1.0 + FRESH)
+    conditions.get("a", 8, 1.0)
+    conditions.get("a", 8, 1.0 + CACHE_SECONDS)
     assert looks == [7, 8, 8]
 
 
 def test_a_sleep_in_the_kernel_is_talked_about_when_it_lasts():
     letters = iter([b"D", b"S", b"D", b"D"])
-    conditions = Conditions(lambda _: next(letters))
-    seen = [conditions.of("a", 7, n * PASSING) for n in range(4)]
-    assert [c.lasting for c in seen if c] == [False, False, False, True]
+    conditions = ProcessStateCache(lambda _: next(letters))
+    seen = [conditions.get("a", 7, n * TRANSIENT_SECONDS) for n in range(4)]
+    assert [c.is_persistent for c in seen if c] == [False, False, False, True]
 
 
 # --- as it is shown ------------------------------------------------------------------------
@@ -101,7 +106,7 @@ def test_a_sleep_in_the_kernel_is_talked_about_when_it_lasts():
 def shown(state: State, word: str, lasted: float = 0.0) -> tuple[str, str]:
     """The field and the message of an instance in a state, and its process in another."""
     life = InstanceRecord(SPEC, Target.DOWN, state, pid=7, deadline=5.0, error=None)
-    condition = Condition(7, word, 1.0, 1.0 + lasted)
+    condition = ProcessState(7, word, 1.0, 1.0 + lasted)
     found = child_state(life, Timestamp(1.0, 1000.0), None, condition)
     return found["process_state"], found["message"]
 
@@ -127,6 +132,6 @@ def test_what_happens_to_any_process_for_a_moment_is_no_message():
     assert shown(State.UP, "sleeping") == ("sleeping", "")
     assert shown(State.UP, "running") == ("running", "")
     assert shown(State.UP, "disk sleep") == ("disk sleep", "")
-    assert "uninterruptible sleep" in shown(State.UP, "disk sleep", PASSING)[1]
+    assert "uninterruptible sleep" in shown(State.UP, "disk sleep", TRANSIENT_SECONDS)[1]
     assert shown(State.UP, "zombie")[1] == ""
-    assert "zombie" in shown(State.UP, "zombie", PASSING)[1]
+    assert "zombie" in shown(State.UP, "zombie", TRANSIENT_SECONDS)[1]

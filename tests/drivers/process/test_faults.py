@@ -14,7 +14,7 @@ from hostmanager.core.events import ExitStatus, StopStage
 from hostmanager.core.model import InstanceSpec
 from hostmanager.drivers.process import driver as driving
 from hostmanager.drivers.process import spawn as spawning
-from hostmanager.drivers.process.ownership.descendants import Kin
+from hostmanager.drivers.process.ownership.descendants import Descendants
 from tests.drivers.process.conftest import Host, until
 
 
@@ -76,7 +76,7 @@ async def test_an_end_is_told_although_it_could_not_be_looked_into(
 async def test_an_end_is_told_although_its_remnants_could_not_be_seen(
     host: Host, monkeypatch, error, caplog
 ):
-    monkeypatch.setattr(Kin, "seize", failing(Kin.seize, error=error))
+    monkeypatch.setattr(Descendants, "seize", failing(Descendants.open_all, error=error))
     await host.launch("a", "/bin/sh", "-c", "sleep 600 & exit 7")
     left = await host.next("a")
     assert isinstance(left, ev.ExitedWithRemnants)
@@ -121,7 +121,7 @@ async def test_what_is_taken_over_again_after_a_fault_is_the_same_process(
 ):
     pid = await host.launch("a", "/bin/sleep", "600")
     heir = Host(host.folder)
-    found = (await asyncio.to_thread(host.owner.survey))["a"]
+    found = (await asyncio.to_thread(host.owner.discover))["a"]
     assert found.pid == pid
     heir.driver._surveyed["a"] = os.pidfd_open(pid)
     heir.commands["a"] = heir.command("a", "/bin/true")
@@ -144,7 +144,7 @@ async def test_an_instance_can_be_let_go_of_although_its_pipe_cannot(
 ):
     gone = []
     monkeypatch.setattr(host.driver._sink, "drop", failing(gone.append))
-    host.driver.forget("a")
+    host.driver.release("a")
     await until(lambda: gone == ["a"], "it is tried again")
     caplog.clear()
 

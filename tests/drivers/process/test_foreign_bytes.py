@@ -84,9 +84,9 @@ async def test_an_agent_that_dies_is_told_of_whatever_the_mark_of_a_stranger(
     host: Host, as_stranger, number
 ):
     await asyncio.to_thread(
-        as_stranger, SLEEP, {marks.VARIABLE: hostile(host.owner.identity.key)[number]}
+        as_stranger, SLEEP, {marks.ENV_VAR: hostile(host.owner.identity.key)[number]}
     )
-    assert await asyncio.to_thread(host.driver.survey) == {}
+    assert await asyncio.to_thread(host.driver.discover) == {}
     pid = await host.launch("a", *SLEEP)
     os.kill(pid, 9)
     assert await host.next("a") == Exited(ExitStatus(signal=9))
@@ -94,8 +94,8 @@ async def test_an_agent_that_dies_is_told_of_whatever_the_mark_of_a_stranger(
 
 async def test_our_own_user_may_write_anything_as_well(host: Host, as_we):
     for text in hostile(host.owner.identity.key):
-        await asyncio.to_thread(as_we, SLEEP, {marks.VARIABLE: text, "HOST_TEST": "x"})
-    assert await asyncio.to_thread(host.driver.survey) == {}
+        await asyncio.to_thread(as_we, SLEEP, {marks.ENV_VAR: text, "HOST_TEST": "x"})
+    assert await asyncio.to_thread(host.driver.discover) == {}
     pid = await host.launch("a", *SLEEP)
     os.kill(pid, 9)
     assert await host.next("a") == Exited(ExitStatus(signal=9))
@@ -131,14 +131,14 @@ def test_a_stat_that_makes_no_sense_is_none(monkeypatch, text):
 async def test_a_stranger_with_all_that_we_know_ourselves_by_is_not_ours(host: Host, as_stranger):
     """He cannot know the identity; if he did, he would still be of another user."""
     for variables in (
-        {marks.VARIABLE: f"{host.owner.identity.key}/a/abc/{marks.now_ticks()}/Any"},
+        {marks.ENV_VAR: f"{host.owner.identity.key}/a/abc/{marks.now_ticks()}/Any"},
         host.owner.environment(InstanceSpec("a", "Any")),
     ):
         process = await asyncio.to_thread(as_stranger, SLEEP, variables)
-        assert await asyncio.to_thread(marks.read, process.pid) is not None
-        assert await asyncio.to_thread(host.driver.survey) == {}
+        assert await asyncio.to_thread(marks.read_tag, process.pid) is not None
+        assert await asyncio.to_thread(host.driver.discover) == {}
     pid = await host.launch("a", *SLEEP)
-    assert [found.pid for found in (await asyncio.to_thread(host.owner.survey)).values()] == [pid]
+    assert [found.pid for found in (await asyncio.to_thread(host.owner.discover)).values()] == [pid]
     os.kill(pid, 9)
     assert await host.next("a") == Exited(ExitStatus(signal=9))
 
@@ -151,7 +151,7 @@ async def test_the_stamp_of_an_agent_on_a_stranger_makes_him_no_relative(host: H
     code += (
         "resource.setrlimit(l, (n, resource.getrlimit(l)[1])); print(flush=True); time.sleep(9e3)"
     )
-    argv = ["/usr/bin/python3", "-c", code, str(int(stamp or 0)), str(stamps.LIMIT)]
+    argv = ["/usr/bin/python3", "-c", code, str(int(stamp or 0)), str(stamps.RLIMIT_LOCKS)]
     other = await asyncio.to_thread(as_stranger, argv, stdout=subprocess.PIPE)
     with other.stdout:
         await asyncio.to_thread(other.stdout.readline)
@@ -168,7 +168,7 @@ async def test_an_agent_that_has_changed_its_user_is_known_by_its_lock(host: Hos
     code += "print('changed', flush=True); time.sleep(1000)"
     pid = await host.launch("a", "/usr/bin/python3", "-c", code)
     await until(lambda: host.has_said("a", "changed"), "another user")
-    found = (await asyncio.to_thread(host.owner.survey))["a"]
+    found = (await asyncio.to_thread(host.owner.discover))["a"]
     assert (found.pid, found.strange) == (pid, False)
     os.kill(pid, 9)
     assert await host.next("a") == Exited(ExitStatus(signal=9))
@@ -201,20 +201,20 @@ async def test_a_set_uid_program_that_a_stranger_starts_is_his(
 ):
     """It has our effective uid, and an environment and limits of his choice."""
     pid = await host.launch("a", *SLEEP)
-    mark = {marks.VARIABLE: f"{host.owner.identity.key}/a/abc/{marks.now_ticks()}/Any"}
+    mark = {marks.ENV_VAR: f"{host.owner.identity.key}/a/abc/{marks.now_ticks()}/Any"}
     stamp = await asyncio.to_thread(stamps.read, pid)
     code = "import os, resource, sys; n = int(sys.argv[1]); l = int(sys.argv[2])\n"
     code += (
         "resource.setrlimit(l, (n, resource.getrlimit(l)[1])); os.execv(sys.argv[3], sys.argv[3:])"
     )
-    argv = ["/usr/bin/python3", "-c", code, str(int(stamp or 0)), str(stamps.LIMIT)]
+    argv = ["/usr/bin/python3", "-c", code, str(int(stamp or 0)), str(stamps.RLIMIT_LOCKS)]
     process = await asyncio.to_thread(as_stranger, [*argv, set_uid_program, "1000"], mark)
     words = f"{set_uid_program}\0001000\0".encode()
     said = Path(f"/proc/{process.pid}/cmdline")
     await until(lambda: said.read_bytes() == words, "the program")
     if await asyncio.to_thread(proc.owner, process.pid) != os.geteuid():
         pytest.skip("set-uid programs have no effect here (mounted nosuid)")
-    surveyed = await asyncio.to_thread(host.owner.survey)
+    surveyed = await asyncio.to_thread(host.owner.discover)
     assert [(found.pid, found.other_pids) for found in surveyed.values()] == [(pid, ())]
     os.kill(pid, 9)
     assert await host.next("a") == Exited(ExitStatus(signal=9))

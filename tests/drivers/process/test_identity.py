@@ -69,7 +69,7 @@ def test_who_carries_it_gives_it_back(tmp_path, carry, key, site):
 def test_what_is_carried_is_read(carry):
     mark = Identity("key", (ONE, TWO), "site").mark(SPEC)
     assert (mark.identity, mark.site) == (ONE, "site")
-    assert marks.read(carry(mark.variables)) == mark
+    assert marks.read_tag(carry(mark.variables)) == mark
 
 
 def test_whose_it_is():
@@ -77,7 +77,7 @@ def test_whose_it_is():
     assert ours.owns(ours.mark(SPEC))
     assert ours.owns(Identity("another router", (TWO,), "moved").mark(SPEC))
     assert not ours.owns(Identity("key", ("3" * 32,), "site").mark(SPEC))
-    old = marks.Mark("key", "a", "abc", 1, "Any")
+    old = marks.EnvTag("key", "a", "abc", 1, "Any")
     assert ours.owns(old)
     assert not Identity("another router", (ONE,), "site").owns(old)
 
@@ -85,8 +85,8 @@ def test_whose_it_is():
 def test_an_identity_that_was_inherited_from_another_manager_counts_for_nothing(carry):
     """One of the version before, launched by one of ours: its agents carry both variables."""
     outer = Identity("outer", (ONE,), "site").mark(SPEC)
-    inner = marks.Mark("inner", "b", "abc", 1, "Any")
-    read = marks.read(carry({**outer.variables, **inner.variables}))
+    inner = marks.EnvTag("inner", "b", "abc", 1, "Any")
+    read = marks.read_tag(carry({**outer.variables, **inner.variables}))
     assert read == inner
     assert read is not None
     assert not read.identity
@@ -95,6 +95,6 @@ def test_an_identity_that_was_inherited_from_another_manager_counts_for_nothing(
 @pytest.mark.parametrize("said", ["", "x", "/", "//", f"{ONE}/site", f"{ONE}/site/00000000", "²"])
 def test_what_makes_no_sense_is_no_identity(carry, said):
     mark = Identity("key", (ONE,), "site").mark(SPEC)
-    read = marks.read(carry({**mark.variables, marks.IDENTITY: said}))
+    read = marks.read_tag(carry({**mark.variables, marks.IDENTITY: said}))
     assert read is not None
     assert (read.key, read.identity) == ("key", "")

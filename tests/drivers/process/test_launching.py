@@ -277,7 +277,7 @@ async def test_without_descriptors_nothing_is_launched_beside_who_holds_the_lock
     host, number, monkeypatch
 ):
     pid = await host.launch("a", "/bin/sleep", "100")
-    take = locks.take
+    take = locks.acquire
 
     def take_for_want_of(_):
         monkeypatch.setattr(locks, "take", take)  # a moment later, there are some again

@@ -15,17 +15,17 @@ def path(tmp_path):
 
 
 def test_a_lock_is_had_once(path):
-    first = locks.take(path)
+    first = locks.acquire(path)
     assert first is not None
-    assert locks.take(path) is None
+    assert locks.acquire(path) is None
     os.close(first)
-    second = locks.take(path)
+    second = locks.acquire(path)
     assert second is not None
     os.close(second)
 
 
 def test_on_a_disk_that_has_become_read_only_who_holds_it_still_does(path, monkeypatch):
-    lock = locks.take(path)
+    lock = locks.acquire(path)
     opened = os.open
 
     def read_only(name, flags, *mode):
@@ -34,43 +34,43 @@ def test_on_a_disk_that_has_become_read_only_who_holds_it_still_does(path, monke
         return opened(name, flags, *mode)
 
     monkeypatch.setattr(os, "open", read_only)
-    assert locks.take(path) is None
+    assert locks.acquire(path) is None
     assert locks.is_held(path)
     os.close(lock)
-    os.close(locks.take(path))
+    os.close(locks.acquire(path))
     with pytest.raises(OSError, match="No such file"):
-        locks.take(path.with_name("b.lock"))
+        locks.acquire(path.with_name("b.lock"))
 
 
 def test_the_folder_is_made_for_us_alone(path):
-    os.close(locks.take(path))
+    os.close(locks.acquire(path))
     assert path.parent.stat().st_mode & 0o777 == 0o700
 
 
 def test_who_inherited_it_holds_it_and_is_found(path):
-    lock = locks.take(path)
+    lock = locks.acquire(path)
     child = subprocess.Popen(["/bin/sleep", "1000"], pass_fds=[lock])
     bystander = subprocess.Popen(["/bin/sleep", "1000"])
     os.close(lock)
     try:
-        assert locks.take(path) is None
+        assert locks.acquire(path) is None
         assert locks.holders(path) == [child.pid]
     finally:
         for process in (child, bystander):
             process.kill()
             process.wait()
     assert locks.holders(path) == []
-    os.close(locks.take(path))
+    os.close(locks.acquire(path))
 
 
 def test_we_are_not_told_of_ourselves(path):
-    lock = locks.take(path)
+    lock = locks.acquire(path)
     assert locks.holders(path) == []
     os.close(lock)
 
 
 def test_a_lock_is_not_inherited_unless_told(path):
-    lock = locks.take(path)
+    lock = locks.acquire(path)
     child = subprocess.Popen(["/bin/sleep", "1000"], close_fds=False)
     try:
         assert locks.holders(path) == []
@@ -95,15 +95,15 @@ def test_what_is_no_file_of_ours_is_an_error_and_is_left_as_it_is(path, what, tm
         case "link elsewhere":
             path.symlink_to(elsewhere)
     with pytest.raises(OSError):
-        locks.take(path)
+        locks.acquire(path)
     assert not elsewhere.exists()
     assert locks.holders(path) == []
 
 
 def test_a_deleted_file_locks_nobody_out(path):
-    old = locks.take(path)
+    old = locks.acquire(path)
     path.unlink()
-    new = locks.take(path)
+    new = locks.acquire(path)
     assert new is not None
     os.close(old)
     os.close(new)

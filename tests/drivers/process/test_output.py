@@ -113,7 +113,7 @@ def test_a_file_that_shrank_has_no_lines_of_that_run(file):
 
 
 def test_a_run_whose_file_was_moved_aside_is_read_there(file):
-    file.rename(output.aside(file))
+    file.rename(output.rotated_path(file))
     file.write_bytes(b"next run\n")
     assert last_lines(file, 4, 0) == ("two", "three")
 

@@ -145,7 +145,7 @@ def stray(host: Host, *argv: str, held: Sequence[int] = ()) -> int:
 
     The locks in `held` instead, if there are any.
     """
-    held = held or [locks.take(host.owner.lock_file("a")) or -1]
+    held = held or [locks.acquire(host.owner.lock_file("a")) or -1]
     said = subprocess.run(
         ["/bin/sh", "-c", 'setsid "$@" >/dev/null 2>&1 & echo $!', "sh", *argv],
         check=True,
@@ -172,7 +172,7 @@ async def test_who_holds_the_lock_is_the_instance_whatever_he_says(host):
 
 async def test_a_lock_that_is_held_by_who_cannot_be_seen_is_waited_for(host):
     """It is held by this very process, which is left out where holders are looked for."""
-    unseen = await off(locks.take, host.owner.lock_file("a"))
+    unseen = await off(locks.acquire, host.owner.lock_file("a"))
     host.begin("a", "/bin/sleep", "1000")
     assert isinstance(await host.next("a"), ObservationLost)
     lost = await host.next("a")
@@ -190,7 +190,7 @@ async def test_a_lock_that_is_held_by_who_cannot_be_seen_is_waited_for(host):
 
 
 async def test_who_cannot_be_seen_is_found_by_the_survey_and_adopted_once_he_can(host):
-    unseen = await off(locks.take, host.owner.lock_file("a"))
+    unseen = await off(locks.acquire, host.owner.lock_file("a"))
     surveyed = await off(host.driver.survey)
     assert {i: (f.pid, f.others) for i, f in surveyed.items()} == {"a": (None, ())}
     host.commands["a"] = host.command("a", "/bin/true")
@@ -237,7 +237,7 @@ async def test_who_reads_the_file_of_the_lock_does_not_hold_it(host):
 async def test_who_holds_the_locks_of_several_is_nobody_yet(host, monkeypatch):
     """A manager was killed between fork and exec: the child has copies of all that was open."""
     monkeypatch.setattr(ownership, "PATIENCE", 0.1)
-    both = [await off(locks.take, host.owner.lock_file(name)) for name in ("a", "b")]
+    both = [await off(locks.acquire, host.owner.lock_file(name)) for name in ("a", "b")]
     becomes = """
         import os, sys, time
         while not os.path.exists(sys.argv[1]): time.sleep(0.01)
@@ -312,7 +312,7 @@ async def test_the_lock_is_held_as_long_as_the_agent_lives(host):
     assert await holders(host) == [pid]
     host.driver.signal("a", StopStage.KILL)
     await host.next("a")
-    os.close(await off(locks.take, host.owner.lock_file("a")))
+    os.close(await off(locks.acquire, host.owner.lock_file("a")))
 
 
 async def test_launches_at_the_same_time_do_not_take_each_others_children_for_agents(host):

@@ -18,10 +18,10 @@ from hostmanager.core.policy import Policy, RestartPolicy, StopPolicy
 from hostmanager.core.record import State
 from hostmanager.core.supervisor import Supervisor
 from hostmanager.drivers.process.ownership import instance_lock as locks
-from hostmanager.drivers.process.ownership.descendants import Kin
+from hostmanager.drivers.process.ownership.descendants import Descendants
 from hostmanager.drivers.process.ownership.discovery import Ownership
 from hostmanager.drivers.process.ownership.manager_identity import Identity
-from hostmanager.drivers.process.ownership.rlimit_tag import Stamp
+from hostmanager.drivers.process.ownership.rlimit_tag import RlimitTag
 from hostmanager.util.procfs import start_ticks
 from tests.drivers.process.conftest import PYTHON, Host, until
 
@@ -237,7 +237,7 @@ def shown(supervisor, name="a"):
 async def end(supervisor):
     done = asyncio.Event()
     supervisor.stop_all()
-    supervisor.when_idle(done.put)
+    supervisor.when_idle(done.set)
     await asyncio.wait_for(done.wait(), 10)
 
 
@@ -303,7 +303,7 @@ def test_the_policy_of_these_tests_is_short_and_otherwise_the_same():
 
 
 async def test_no_memory_for_a_look_delays_it_and_loses_no_end(host, monkeypatch):
-    submit, refused = host.driver._lookers._pool.submit, []
+    submit, refused = host.driver._scan_pool._pool.submit, []
 
     def no_memory(*work: object):
         if len(refused) < 3:
@@ -311,7 +311,7 @@ async def test_no_memory_for_a_look_delays_it_and_loses_no_end(host, monkeypatch
             raise MemoryError
         return submit(*work)
 
-    monkeypatch.setattr(host.driver._lookers._pool, "submit", no_memory)
+    monkeypatch.setattr(host.driver._scan_pool._pool, "submit", no_memory)
     await host.launch("a", "/bin/sh", "-c", "exit 7")
     assert await host.next("a") == Exited(ExitStatus(code=7))
     assert len(refused) == 3
@@ -335,17 +335,19 @@ async def test_no_memory_for_an_answer_delays_it_and_loses_no_end(host, monkeypa
         def __getattr__(self, name: str) -> object:
             return getattr(loop, name)
 
-    monkeypatch.setattr(host.driver._lookers, "_loop", Poor())
+    monkeypatch.setattr(host.driver._scan_pool, "_loop", Poor())
     await host.launch("a", "/bin/sh", "-c", "exit 7")
     assert await host.next("a") == Exited(ExitStatus(code=7))
     assert len(refused) == 3
 
 
 def test_those_who_come_and_go_do_not_hold_up_a_look_for_ever(monkeypatch, tmp_path):
-    kin = Kin(Ownership(Identity("come-and-go", ("0" * 32,)), tmp_path / "locks"), "a", None)
-    monkeypatch.setattr(Kin, "_members", lambda _: [2**22 - 1])
+    kin = Descendants(
+        Ownership(Identity("come-and-go", ("0" * 32,)), tmp_path / "locks"), "a", None
+    )
+    monkeypatch.setattr(Descendants, "_members", lambda _: [2**22 - 1])
     with pytest.raises(OSError, match="come and go"):
-        kin.seize()
+        kin.open_all()
 
 
 def test_who_has_got_the_number_of_a_leader_has_not_got_its_session(tmp_path):
@@ -360,7 +362,9 @@ def test_who_has_got_the_number_of_a_leader_has_not_got_its_session(tmp_path):
         began = start_ticks(leader.pid)
         try:
             for started, theirs in ((began, [child]), (began - 5, [])):
-                left = Kin(owner, "a", leader.pid, Stamp(leader.pid, started)).seize()
+                left = Descendants(
+                    owner, "a", leader.pid, RlimitTag(leader.pid, started)
+                ).open_all()
                 assert list(left.relatives) == theirs
                 for relative in left.relatives.values():
                     os.close(relative.pidfd)

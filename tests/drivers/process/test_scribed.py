@@ -10,8 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from hostmanager.drivers.process.output.log_daemon_sink import Scribed
-from hostmanager.drivers.process.output.output_sink import Since
+from hostmanager.drivers.process.output.log_daemon_sink import LogDaemonSink
+from hostmanager.drivers.process.output.output_sink import SinceTime
 from tests.scribe.conftest import Room as Folders
 from tests.support.waiting import wait_for
 
@@ -22,7 +22,7 @@ class Room(Folders):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self.loop = asyncio.new_event_loop()
-        self.sink = Scribed(self.loop, self.scribe, self.files)
+        self.sink = LogDaemonSink(self.loop, self.scribe, self.files)
         self.scribe.ensure()
 
     def launch(self, name: str, *argv: str) -> float:
@@ -34,7 +34,7 @@ class Room(Folders):
         assert self.scribe.flush(name, 10)
         return began
 
-    def lines(self, name: str, begin: Since) -> tuple[str, ...]:
+    def lines(self, name: str, begin: SinceTime) -> tuple[str, ...]:
         return self.sink.last_lines(name, self.files / f"{name}.out", begin, None)
 
     def pipes(self) -> list[str]:
@@ -67,7 +67,7 @@ def test_of_a_run_that_was_taken_over_and_said_nothing_nothing_is_shown(room):
 def test_pipes_of_what_is_not_alive_go_and_their_files_stay(room):
     room.launch("a", "/bin/echo", "x")
     room.launch("b", "/bin/echo", "y")
-    room.sink.tidy({"b"})
+    room.sink.remove_stale({"b"})
     assert room.pipes() == ["b"]
     assert (room.files / "a.out").read_text() == "x\n"
     room.launch("a", "/bin/echo", "again")

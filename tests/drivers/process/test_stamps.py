@@ -13,10 +13,10 @@ import pytest
 from hostmanager.core.events import Exited, ExitedWithRemnants, ExitStatus, RemnantsGone, StopStage
 from hostmanager.drivers.process.ownership import env_tag as marks
 from hostmanager.drivers.process.ownership import rlimit_tag as stamps
-from hostmanager.drivers.process.ownership.discovery import Ownership, found
-from hostmanager.drivers.process.ownership.env_tag import Mark
+from hostmanager.drivers.process.ownership.discovery import Ownership, observed_run
+from hostmanager.drivers.process.ownership.env_tag import EnvTag
 from hostmanager.drivers.process.ownership.manager_identity import Identity
-from hostmanager.drivers.process.ownership.rlimit_tag import Stamp
+from hostmanager.drivers.process.ownership.rlimit_tag import RlimitTag
 from hostmanager.util.procfs import start_ticks
 from tests.drivers.process.conftest import PYTHON, Host, until
 from tests.drivers.process.test_ownership import LEAVES, off, runs
@@ -31,7 +31,7 @@ if "OCS_HOSTMANAGER" in os.environ:
 
 STAMPED = f"""
 import resource, time
-while resource.getrlimit({stamps.LIMIT})[0] < 1 << 62: time.sleep(0.001)
+while resource.getrlimit({stamps.RLIMIT_LOCKS})[0] < 1 << 62: time.sleep(0.001)
 """
 """Wait for the stamp: without a free processor, it comes later than the first instructions."""
 
@@ -44,12 +44,12 @@ def sleeper(tmp_path) -> Iterator[Sleeper]:
     started = []
 
     def go(owner: Ownership, *, ago: int = 0) -> int:
-        mark = Mark(owner.identity.key, "a", "abc", marks.now_ticks() - ago, "Any")
-        env = {marks.VARIABLE: str(mark)}
+        mark = EnvTag(owner.identity.key, "a", "abc", marks.now_ticks() - ago, "Any")
+        env = {marks.ENV_VAR: str(mark)}
         started.append(subprocess.Popen(["/bin/sleep", "1000"], env=env, start_new_session=True))
         # Popen returns at the exec; its environment can be read a moment after that.
         end = time.monotonic() + 20
-        while marks.look_at(started[-1].pid, owner.identity.owns) is None:
+        while marks.inspect(started[-1].pid, owner.identity.owns) is None:
             assert time.monotonic() < end, "its mark cannot be read"
             time.sleep(0.001)
         return started[-1].pid
@@ -68,8 +68,8 @@ def owner(tmp_path) -> Ownership:
 def test_a_stamp_says_pid_and_start(owner, sleeper):
     pid = sleeper(owner)
     assert stamps.read(pid) is None
-    stamp = stamps.put(pid)
-    assert stamp == Stamp(pid, start_ticks(pid))
+    stamp = stamps.apply(pid)
+    assert stamp == RlimitTag(pid, start_ticks(pid))
     assert stamps.read(pid) == stamp
 
 
@@ -91,7 +91,7 @@ def test_all_that_a_process_starts_inherits_its_stamp():
     ) as process:
         assert process.stdin is not None
         assert process.stdout is not None
-        stamp = stamps.put(process.pid)
+        stamp = stamps.apply(process.pid)
         process.stdin.write("go\n")
         process.stdin.flush()
         assert stamps.read(int(process.stdout.readline())) == stamp is not None
@@ -100,32 +100,32 @@ def test_all_that_a_process_starts_inherits_its_stamp():
 
 def test_another_limit_is_no_stamp(owner, sleeper):
     pid = sleeper(owner)
-    _, hard = resource.prlimit(pid, stamps.LIMIT)
-    resource.prlimit(pid, stamps.LIMIT, (4096, hard))
+    _, hard = resource.prlimit(pid, stamps.RLIMIT_LOCKS)
+    resource.prlimit(pid, stamps.RLIMIT_LOCKS, (4096, hard))
     assert stamps.read(pid) is None
-    assert stamps.put(pid) is not None
+    assert stamps.apply(pid) is not None
 
 
 def test_who_has_ended_gets_no_stamp():
     process = subprocess.Popen(["/bin/true"])
     process.wait()
-    assert stamps.put(process.pid) is None
+    assert stamps.apply(process.pid) is None
     assert stamps.read(process.pid) is None
 
 
 def test_a_leader_that_began_long_after_its_mark_is_known_by_its_stamp(owner, sleeper):
-    pid = sleeper(owner, ago=10 * marks.LAUNCH_SPREAD)
+    pid = sleeper(owner, ago=10 * marks.LEADER_START_TOLERANCE)
     assert owner.survey()["a"].pid is None
-    stamps.put(pid)
+    stamps.apply(pid)
     assert owner.survey()["a"].pid == pid
 
 
 def test_a_daemon_that_began_at_once_is_no_leader_whatever_its_mark_says(owner, sleeper):
     """Its agent ended while no manager lived: the agent must not be shown up."""
     daemon = sleeper(owner)
-    _, hard = resource.prlimit(daemon, stamps.LIMIT)
-    agent = Stamp(os.getpid(), 12345)
-    resource.prlimit(daemon, stamps.LIMIT, (int(agent), hard))
+    _, hard = resource.prlimit(daemon, stamps.RLIMIT_LOCKS)
+    agent = RlimitTag(os.getpid(), 12345)
+    resource.prlimit(daemon, stamps.RLIMIT_LOCKS, (int(agent), hard))
     survey = owner.survey()["a"]
     assert (survey.pid, survey.others) == (None, (daemon,))
     assert owner.open_leader("a", survey) is None
@@ -133,8 +133,8 @@ def test_a_daemon_that_began_at_once_is_no_leader_whatever_its_mark_says(owner, 
 
 def test_of_two_that_might_lead_the_stamped_does(owner, sleeper):
     first, second = sleeper(owner), sleeper(owner)
-    stamps.put(second)
-    survey = found(marks.find(owner.identity.owns))
+    stamps.apply(second)
+    survey = observed_run(marks.find_tagged(owner.identity.owns))
     assert (survey.pid, survey.other_pids) == (second, (first,))
 
 
@@ -144,7 +144,7 @@ def test_an_agent_of_a_manager_before_stamps_is_adopted_and_gets_one(owner, slee
     pidfd = owner.open_leader("a", survey)
     assert pidfd is not None
     os.close(pidfd)
-    assert (survey.pid, stamps.read(pid)) == (pid, Stamp(pid, start_ticks(pid)))
+    assert (survey.pid, stamps.read(pid)) == (pid, RlimitTag(pid, start_ticks(pid)))
 
 
 def test_a_manager_takes_off_the_stamp_that_it_was_born_with():
@@ -158,7 +158,7 @@ def test_a_manager_takes_off_the_stamp_that_it_was_born_with():
     with subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(code)], stdin=subprocess.PIPE, text=True
     ) as process:
-        assert stamps.put(process.pid) is not None
+        assert stamps.apply(process.pid) is not None
         process.communicate("go\n")
     assert process.returncode == 0
 

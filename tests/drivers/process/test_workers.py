@@ -4,11 +4,11 @@ import threading
 
 import pytest
 
-from hostmanager.drivers.process.thread_pools import make_workers
+from hostmanager.drivers.process.thread_pools import prestarted_pool
 
 
 def test_work_is_done_where_no_thread_can_be_started_any_more(monkeypatch):
-    pool = make_workers(4, "early")
+    pool = prestarted_pool(4, "early")
 
     def no_more(_thread):
         raise RuntimeError("can't start new thread")
@@ -26,4 +26,4 @@ def test_where_none_can_be_started_it_is_said_at_once(monkeypatch):
 
     monkeypatch.setattr(threading.Thread, "start", no_more)
     with pytest.raises(RuntimeError, match="thread"):
-        make_workers(2, "never")
+        prestarted_pool(2, "never")

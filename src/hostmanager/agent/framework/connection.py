@@ -203,7 +203,7 @@ class RouterSession(OCSAgent):
 
     def onLeave(self, details: Any) -> None:  # noqa: N802
         """Leave the realm. OCS would also stop the manager process here."""
-        self.left.put()
+        self.left.set()
         if self.heartbeat_call is not None and self.heartbeat_call.running:
             self.heartbeat_call.stop()
         if self._next_beat is not None:
@@ -254,7 +254,7 @@ class RouterSession(OCSAgent):
         answer = (answer[0], cut_end(str(answer[1]), MAX_TEXT_CHARS), answer[2])
         session = answer[2]
         if session.get("op_name") == "die" and session.get("status") == "done":
-            self.end_told.put()
+            self.end_told.set()
         return answer
 
     def _management_handler(self, q: Any = None, *_: Any, **kwargs: Any) -> Any:
@@ -345,7 +345,7 @@ class _Protocol(WampWebSocketClientProtocol):
         """The transport is gone."""
         super().connectionLost(reason)
         self.factory.why_lost = str(reason and reason.value)
-        self.factory.lost.put()
+        self.factory.lost.set()
 
 
 class Connection:

@@ -52,7 +52,7 @@ def refusal(agent: Any, operation: str, password: Any) -> str | None:
         level, detail = access.agent_get_creds(password, config, config.agent, context)
     except (KeyError, TypeError, AttributeError) as error:
         log.warning("the rules from the access director make no sense: %r", error)
-        level, detail = access.CredLevel.INOPERABLE, "The access director's rules make no sense."
+        level, detail = access.CredLevel.BLOCKED, "The access director's rules make no sense."
     if level >= found.min_privs:
         return None
     log.debug("refused: %s, level %d", operation, level)

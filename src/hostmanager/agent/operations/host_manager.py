@@ -71,9 +71,9 @@ class HostManager:
         self._disown = self._disown_dockers = False
         self._stop_asked = asyncio.Event()  # of the present session; a late stop hits an old one
         self._idle = asyncio.Event()
-        self._idle.put()
+        self._idle.set()
         self._begun = asyncio.Event()  # what comes while it is reading its site config waits
-        self._begun.put()
+        self._begun.set()
 
     @property
     def host(self) -> Host:
@@ -185,7 +185,7 @@ class HostManager:
                 try:
                     await self._begin(params)
                 finally:
-                    self._begun.put()
+                    self._begun.set()
             await stop_asked.wait()
             if not self._disown:
                 say(session, "Stopping all agents.")
@@ -195,7 +195,7 @@ class HostManager:
             return False, str(error)
         finally:
             self.host.say = self.host.say_later
-            self._idle.put()
+            self._idle.set()
 
     async def _begin(self, params: dict[str, Any]) -> None:
         if params["reload_config"]:
@@ -216,7 +216,7 @@ class HostManager:
             self._host and not self._closing
         ):  # OCS does not tell who stops it; the session is that of the start
             record.asked(self.host.journal, "manager stop", None, {})
-        self._stop_asked.put()
+        self._stop_asked.set()
         return succeed((True, "All agents are being stopped."))
 
     # --- update -----------------------------------------------------------------------------
@@ -450,7 +450,7 @@ class HostManager:
         self._closing = True
         if not self._idle.is_set():
             self.agent.stop("manager", password=self.agent)
-            self._stop_asked.put()
+            self._stop_asked.set()
             await self._idle.wait()
         return await self._finish()
 

@@ -14,7 +14,7 @@ from hostmanager.core.messages import messages_for
 from hostmanager.core.model import InstanceSpec, Kind, Target
 from hostmanager.core.policy import stability
 from hostmanager.core.record import STOPPING_STATES, InstanceRecord, State
-from hostmanager.drivers.process import Condition
+from hostmanager.drivers.process import ProcessState
 from hostmanager.logd import paths as names
 
 NEXT_ACTION = {
@@ -34,7 +34,7 @@ SHOWN_LINES = 5
 
 
 def child_state(
-    life: InstanceRecord, now: Timestamp, output: Path | None, condition: Condition | None = None
+    life: InstanceRecord, now: Timestamp, output: Path | None, condition: ProcessState | None = None
 ) -> dict[str, Any]:
     """Show one instance as clients know it, and what they may want to know beyond that.
 
@@ -160,17 +160,17 @@ def _stopping(life: InstanceRecord, now: Timestamp) -> str:
     return f"{what.stop_requested}; {what.next_stage} in {left:.0f} s.{then}"
 
 
-def remark(life: InstanceRecord, condition: Condition | None) -> str:
+def remark(life: InstanceRecord, condition: ProcessState | None) -> str:
     """What a person should know of the process itself: that it cannot react, and why."""
-    if condition is None or condition.deaf is None:
+    if condition is None or condition.signals_blocked_reason is None:
         return ""
-    if condition.word == "zombie" and not condition.lasting:
+    if condition.word == "zombie" and not condition.is_persistent:
         return ""  # its end is about to be told
-    why = condition.deaf[0].upper() + condition.deaf[1:]
+    why = condition.signals_blocked_reason[0].upper() + condition.signals_blocked_reason[1:]
     if life.state in (State.STOPPING, State.TERMINATING):
         asked = "SIGINT" if life.state is State.STOPPING else "SIGTERM"
         return f"{why}, so it cannot react to {asked}."
-    if life.state in STOPPING_STATES or not condition.lasting:
+    if life.state in STOPPING_STATES or not condition.is_persistent:
         return ""
     if condition.word == "stopped":
         return f"{why} and does nothing until it is continued: kill -CONT {life.pid}"
@@ -225,10 +225,10 @@ def session_data(host: Host) -> dict[str, Any]:
     now = host.now()
     folder = host.settings.output_dir
 
-    def condition(life: InstanceRecord) -> Condition | None:
+    def condition(life: InstanceRecord) -> ProcessState | None:
         if life.spec.kind is not Kind.HOST:
             return None
-        return host.conditions.of(life.spec.instance_id, life.pid, now.monotonic)
+        return host.conditions.get(life.spec.instance_id, life.pid, now.monotonic)
 
     return {
         "child_states": [

@@ -75,7 +75,7 @@ class Pane(Screen[None]):
 
     def on_unmount(self) -> None:
         """Whatever asks for this pane may stop."""
-        self.over.put()
+        self.over.set()
 
     def say(self, title: str) -> None:
         """Show a title."""

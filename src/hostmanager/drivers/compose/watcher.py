@@ -148,7 +148,7 @@ class Sight:
         """A call failed: if the engine is gone, find out now rather than at the next ping."""
         log.debug("docker: %s", error)
         self._suspicion = error
-        self._suspected.put()
+        self._suspected.set()
 
     # --- the connection ---------------------------------------------------------------------
 

@@ -2,17 +2,17 @@
 
 from hostmanager.drivers.process.driver import ProcessDriver
 from hostmanager.drivers.process.launch_gate import LaunchGate
-from hostmanager.drivers.process.output.log_daemon_sink import Scribed
+from hostmanager.drivers.process.output.log_daemon_sink import LogDaemonSink
 from hostmanager.drivers.process.ownership.discovery import Ownership
-from hostmanager.drivers.process.process_state import Condition, Conditions
-from hostmanager.drivers.process.spawn import Command
+from hostmanager.drivers.process.process_state import ProcessState, ProcessStateCache
+from hostmanager.drivers.process.spawn import LaunchCommand
 
 __all__ = [
-    "Command",
-    "Condition",
-    "Conditions",
+    "LaunchCommand",
+    "ProcessState",
+    "ProcessStateCache",
     "LaunchGate",
     "Ownership",
     "ProcessDriver",
-    "Scribed",
+    "LogDaemonSink",
 ]

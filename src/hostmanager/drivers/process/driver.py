@@ -35,14 +35,24 @@ from hostmanager.core.model import InstanceSpec, ObservedRun
 from hostmanager.core.protocols import ReportObservation
 from hostmanager.drivers.process import non_child_exit as strangers
 from hostmanager.drivers.process.launch_gate import LaunchGate
-from hostmanager.drivers.process.output.output_sink import Directly, Place, Sink
+from hostmanager.drivers.process.output.output_sink import (
+    DirectFileSink,
+    OutputPosition,
+    OutputSink,
+)
 from hostmanager.drivers.process.ownership import rlimit_tag as stamps
-from hostmanager.drivers.process.ownership.descendants import Kin, Left
+from hostmanager.drivers.process.ownership.descendants import Descendants, Left
 from hostmanager.drivers.process.ownership.discovery import PATIENCE, Ownership
-from hostmanager.drivers.process.ownership.unobserved import Unseen
-from hostmanager.drivers.process.priority import prefer_thread
-from hostmanager.drivers.process.signals import ask, ask_group, heed_all
-from hostmanager.drivers.process.spawn import Alive, Command, Spawned, SpawnError, spawn
+from hostmanager.drivers.process.ownership.unobserved import UnobservedInstances
+from hostmanager.drivers.process.priority import inherit_manager_priority
+from hostmanager.drivers.process.signals import request_group_stop, request_stop, unignore_signals
+from hostmanager.drivers.process.spawn import (
+    AlreadyRunning,
+    LaunchCommand,
+    SpawnedProcess,
+    SpawnError,
+    spawn,
+)
 from hostmanager.drivers.process.thread_pools import PAUSE, Workers
 from hostmanager.util import procfs as proc
 from hostmanager.util.guard import Guard
@@ -62,26 +72,26 @@ NO_MEMORY = (
     "manager (`ulimit -v`, `MemoryMax=` of its systemd unit)"
 )
 
-NO_PROCESS = Spawned(pid=0, pidfd=-1, output_start=0)
+NO_PROCESS = SpawnedProcess(pid=0, pidfd=-1, output_start=0)
 """In place of a process whose end nobody saw."""
 
 
 @dataclass(slots=True)
-class _Run:
+class _Process:
     """One process, from its launch until nothing of it is left."""
 
     instance_id: str
-    command: Command
+    command: LaunchCommand
     report: ReportObservation
-    spawned: Spawned
-    kin: Kin
+    spawned: SpawnedProcess
+    descendants: Descendants
     status: ExitStatus | None = None  # how it ended; None: it has not
     cpu: float | None = None  # seconds of CPU that it used until then
-    told: bool = False  # its end was reported
-    over: bool = False  # nothing is left of it, and that was reported
+    exit_reported: bool = False  # its end was reported
+    finished: bool = False  # nothing is left of it, and that was reported
     step: StopStage = StopStage.TERMINATE  # the strongest means used so far, or that for remnants
     remnants: dict[int, int] = field(default_factory=dict)  # pid: pidfd
-    next_start: Place | None = None  # where the next run's output begins
+    next_start: OutputPosition | None = None  # where the next run's output begins
     asked: bool = False  # whether it was told to end
     held_since: float | None = None  # somebody unseen has held its lock since, the loop's time
 
@@ -103,28 +113,28 @@ class ProcessDriver:
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        command: Callable[[InstanceSpec], Command],
+        command: Callable[[InstanceSpec], LaunchCommand],
         owner: Ownership,
-        sink: Sink | None = None,
+        sink: OutputSink | None = None,
         gate: LaunchGate | None = None,
     ) -> None:
         self._loop = loop
         self._command = command
         self._owner = owner
-        self._sink = sink or Directly()
+        self._sink = sink or DirectFileSink()
         self._gate = gate or LaunchGate()
-        stamps.clear()
-        heed_all()
+        stamps.clear_inherited()
+        unignore_signals()
         self.why_ended: Callable[[], str] = lambda: ""
         self._surveyed: dict[str, int | None] = {}  # pidfds of what the survey found
-        self._runs: dict[str, _Run] = {}  # of which something is alive
-        self._reading: dict[str, _Run] = {}  # of which the output is being read
+        self._runs: dict[str, _Process] = {}  # of which something is alive
+        self._reading: dict[str, _Process] = {}  # of which the output is being read
         self._guard = Guard(loop.call_later)
-        self._launchers = Workers(loop, self._guard, LAUNCHERS, "launch", _begin_launching)
-        self._lookers = Workers(loop, self._guard, 2, "look")
-        self._readers = Workers(loop, self._guard, 2, "read")
+        self._launchers = Workers(loop, self._guard, LAUNCHERS, "launch", _init_launch_thread)
+        self._scan_pool = Workers(loop, self._guard, 2, "look")
+        self._output_pool = Workers(loop, self._guard, 2, "read")
         # Of which it can be told only that something is alive.
-        self._unseen = Unseen(owner, self._lookers, self._guard, loop)
+        self._unobserved = UnobservedInstances(owner, self._scan_pool, self._guard, loop)
 
     def launch(self, spec: InstanceSpec, report: ReportObservation) -> None:
         """Start the instance; see the protocol."""
@@ -133,7 +143,7 @@ class ProcessDriver:
         command = self._command(spec)
         before = self._reading.get(spec.instance_id)
 
-        def opened(start: Place) -> None:
+        def opened(start: OutputPosition) -> None:
             if before is not None:
                 before.next_start = start
 
@@ -141,7 +151,7 @@ class ProcessDriver:
             f"{spec.instance_id}: its turn", partial(report, StatusChanged(launching=True))
         )
 
-        def attempt() -> Spawned | Alive | LaunchFailed:
+        def attempt() -> SpawnedProcess | AlreadyRunning | LaunchFailed:
             with suppress(MemoryError, RuntimeError):  # none left; the loop is closed
                 self._loop.call_soon_threadsafe(begun)
             try:
@@ -160,11 +170,11 @@ class ProcessDriver:
             )
         )
 
-    def survey(self) -> Mapping[str, ObservedRun]:
+    def discover(self) -> Mapping[str, ObservedRun]:
         """Look for what an earlier manager launched; see the protocol."""
         self._sink.start()
-        surveyed = self._owner.survey()
-        self._sink.tidy(surveyed.keys())
+        surveyed = self._owner.discover()
+        self._sink.remove_stale(surveyed.keys())
         self._surveyed = {i: self._owner.open_leader(i, found) for i, found in surveyed.items()}
         return surveyed
 
@@ -177,7 +187,7 @@ class ProcessDriver:
     def _adopt(
         self,
         instance_id: str,
-        command: Command,
+        command: LaunchCommand,
         found: ObservedRun,
         pidfd: int | None,
         report: ReportObservation,
@@ -188,12 +198,12 @@ class ProcessDriver:
             self._watch_lock(instance_id, command, report)
             return
         stamp = None if found.pid is None else stamps.read(found.pid)
-        kin = Kin(self._owner, instance_id, found.pid, stamp)
-        run = _Run(instance_id, command, report, NO_PROCESS, kin)
+        kin = Descendants(self._owner, instance_id, found.pid, stamp)
+        run = _Process(instance_id, command, report, NO_PROCESS, kin)
         self._runs[instance_id] = run
         if pidfd is not None and found.pid is not None:
-            run.spawned = Spawned(
-                found.pid, pidfd, self._sink.adopted(instance_id, found.pid, found.started_at)
+            run.spawned = SpawnedProcess(
+                found.pid, pidfd, self._sink.attach(instance_id, found.pid, found.started_at)
             )
             self._watch(run)
             report(Launched(found.pid, found))
@@ -202,7 +212,7 @@ class ProcessDriver:
         run.status = ExitStatus()
         if found.pid is not None:
             report(Launched(found.pid, found))
-        self._look_for_remnants(run)
+        self._scan_remnants(run)
 
     def signal(self, instance_id: str, step: StopStage) -> None:
         """Use this means to end the instance; see the protocol."""
@@ -210,93 +220,93 @@ class ProcessDriver:
         if run is None:
             return
         run.step, run.asked = max(run.step, step), True
-        if run.told:
-            self._look_for_remnants(run)
+        if run.exit_reported:
+            self._scan_remnants(run)
         elif run.status is not None:
             pass  # who hears of its end, and of what is left, will ask for the means again
         elif step is StopStage.INTERRUPT:
-            ask(run.spawned.pidfd, signal.SIGINT)
+            request_stop(run.spawned.pidfd, signal.SIGINT)
         else:
-            ask_group(run.spawned.pidfd, run.spawned.pid, SIGNALS[step])
+            request_group_stop(run.spawned.pidfd, run.spawned.pid, SIGNALS[step])
 
     def prepare(self, spec: InstanceSpec, report: ReportObservation) -> None:
         """See the protocol: a process needs nothing that it did not need before."""
         report(Prepared())
 
-    def look(self, spec: InstanceSpec, report: ReportObservation) -> None:
+    def observe(self, spec: InstanceSpec, report: ReportObservation) -> None:
         """See the protocol: nobody else starts or ends a process of ours, so nobody asks."""
         report(RemnantsGone())
 
-    def forget(self, instance_id: str) -> None:
+    def release(self, instance_id: str) -> None:
         """Let go of what was kept for the instance; see the protocol."""
-        self._readers.ask(f"{instance_id}: its pipe", lambda: self._sink.drop(instance_id))
+        self._output_pool.ask(f"{instance_id}: its pipe", lambda: self._sink.remove(instance_id))
 
     def close(self) -> None:
         """Let the worker threads go; nothing is launched any more."""
-        for pool in (self._launchers, self._lookers, self._readers):
+        for pool in (self._launchers, self._scan_pool, self._output_pool):
             pool.close()
-        self._sink.close(end=not self._runs and not self._unseen.watched)
+        self._sink.close(end=not self._runs and not self._unobserved.watched)
 
     # --- a run's beginning and end --------------------------------------------------------
 
     def _launched(
         self,
         spec: InstanceSpec,
-        command: Command,
+        command: LaunchCommand,
         report: ReportObservation,
-        spawned: Spawned | Alive | LaunchFailed,
+        spawned: SpawnedProcess | AlreadyRunning | LaunchFailed,
     ) -> None:
         instance_id = spec.instance_id
         if isinstance(spawned, LaunchFailed):
             report(spawned)
             return
-        if isinstance(spawned, Alive):
+        if isinstance(spawned, AlreadyRunning):
             self._adopt(instance_id, command, spawned.found, spawned.pidfd, report)
             return
-        kin = Kin(self._owner, instance_id, spawned.pid, spawned.stamp)
-        run = _Run(instance_id, command, report, spawned, kin)
+        kin = Descendants(self._owner, instance_id, spawned.pid, spawned.stamp)
+        run = _Process(instance_id, command, report, spawned, kin)
         self._runs[instance_id] = run
         self._watch(run)
         report(Launched(spawned.pid, run=spawned.run))
 
-    def _watch(self, run: _Run) -> None:
+    def _watch(self, run: _Process) -> None:
         """Be told of its end."""
         pidfd, what = run.spawned.pidfd, f"{run.instance_id}: the end of its process"
         readable = self._guard.callback(what, partial(self._readable, run))
         watch = partial(self._loop.add_reader, pidfd, readable)
-        self._guard.until_done(f"{run.instance_id}: its process", watch, lambda: not run.over)
+        self._guard.until_done(f"{run.instance_id}: its process", watch, lambda: not run.finished)
 
-    def _readable(self, run: _Run) -> None:
+    def _readable(self, run: _Process) -> None:
         pidfd = run.spawned.pidfd
         self._loop.remove_reader(pidfd)  # first: else what fails here would be called at once
         try:
             result = os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         except ChildProcessError:  # not our child: an earlier manager launched it
-            self._lookers.ask(
+            self._scan_pool.ask(
                 f"{run.instance_id}: its exit status",
                 partial(strangers.exit_status, run.spawned.pid, pidfd),
-                partial(self._told_status, run),
-                lambda _: self._told_status(run, ExitStatus()),
+                partial(self._on_exit_status, run),
+                lambda _: self._on_exit_status(run, ExitStatus()),
             )
             return
         if result is None:
             self._watch(run)  # not ended after all
             return
-        self._told_status(run, _status(result))
+        self._on_exit_status(run, _status(result))
 
-    def _told_status(self, run: _Run, status: ExitStatus) -> None:
+    def _on_exit_status(self, run: _Process, status: ExitStatus) -> None:
         by_itself = status.code == 0 and not run.asked
         run.status = replace(status, detail=self.why_ended()) if by_itself else status
-        self._look_for_remnants(run)
+        self._scan_remnants(run)
 
-    def _end(self, run: _Run, last: Exited | RemnantsGone) -> None:
+    def _end(self, run: _Process, last: Exited | RemnantsGone) -> None:
         """Nothing is left: say so."""
-        self._let_go(run)
+        self._release(run)
         run.report(last)
 
-    def _let_go(self, run: _Run) -> None:
+    def _release(self, run: _Process) -> None:
         """Wait for the process, which frees its number."""
-        run.over = True
+        run.finished = True
         del self._runs[run.instance_id]
         if run.spawned is not NO_PROCESS:
             with suppress(OSError):  # not our child
@@ -304,10 +314,10 @@ class ProcessDriver:
             with suppress(OSError):
                 os.close(run.spawned.pidfd)
 
-    def _begin_reading(self, run: _Run) -> None:
+    def _begin_reading(self, run: _Process) -> None:
         self._guard.until_done(f"{run.instance_id}: its output", partial(self._read_output, run))
 
-    def _read_output(self, run: _Run) -> None:
+    def _read_output(self, run: _Process) -> None:
         self._reading[run.instance_id] = run
         path, start = run.command.output, run.spawned.output_start
 
@@ -322,47 +332,47 @@ class ProcessDriver:
                 del self._reading[run.instance_id]
             run.report(LastOutput(lines))
 
-        self._readers.ask(f"{run.instance_id}: its output", read, told, lambda _: told(()))
+        self._output_pool.ask(f"{run.instance_id}: its output", read, told, lambda _: told(()))
 
     # --- what a process leaves behind -----------------------------------------------------
 
-    def _look_for_remnants(self, run: _Run) -> None:
+    def _scan_remnants(self, run: _Process) -> None:
         """List what is left of the run, then tell of it, or end it."""
         # Asked again until there is an answer: without descriptors, say, nothing is known.
         what = f"{run.instance_id}: what it left behind"
-        self._lookers.ask(what, partial(_examine, run), partial(self._found_remnants, run))
+        self._scan_pool.ask(what, partial(_examine, run), partial(self._found_remnants, run))
 
-    def _found_remnants(self, run: _Run, left: Left) -> None:
+    def _found_remnants(self, run: _Process, left: Left) -> None:
         found = left.relatives
         for pid, relative in found.items():
-            if run.over or run.remnants.get(pid, relative.pidfd) != relative.pidfd:
+            if run.finished or run.remnants.get(pid, relative.pidfd) != relative.pidfd:
                 os.close(relative.pidfd)  # another look was quicker
             else:
                 run.remnants[pid] = relative.pidfd
                 self._watch_remnant(run, pid)
-        if run.over:
+        if run.finished:
             return
         if left.held and not run.remnants:
             self._held(run)
             return
         run.held_since = None
-        if not run.told:
-            self._tell_end(run, tuple(relative.words for relative in found.values()))
+        if not run.exit_reported:
+            self._report_exit(run, tuple(relative.words for relative in found.values()))
         elif run.remnants:
             for pidfd in run.remnants.values():
-                ask(pidfd, SIGNALS[run.step])
+                request_stop(pidfd, SIGNALS[run.step])
         else:
             self._end(run, RemnantsGone())
 
-    def _watch_remnant(self, run: _Run, pid: int) -> None:
+    def _watch_remnant(self, run: _Process, pid: int) -> None:
         what = f"{run.instance_id}: process {pid}, which it left behind"
         ended = self._guard.callback(what, partial(self._remnant_ended, run, pid))
         watch = partial(self._loop.add_reader, run.remnants[pid], ended)
         self._guard.until_done(f"{what}, watching it", watch, lambda: pid in run.remnants)
 
-    def _tell_end(self, run: _Run, who: tuple[str, ...]) -> None:
+    def _report_exit(self, run: _Process, who: tuple[str, ...]) -> None:
         assert run.status is not None
-        run.told = True
+        run.exit_reported = True
         self._begin_reading(run)
         if run.remnants:
             # The lifecycle answers with `signal`, which looks again and ends them.
@@ -370,7 +380,7 @@ class ProcessDriver:
         else:
             self._end(run, Exited(run.status, run.cpu))
 
-    def _held(self, run: _Run) -> None:
+    def _held(self, run: _Process) -> None:
         """Nobody is to be seen, but somebody holds the lock.
 
         What another launch has just forked has a copy of it, for some milliseconds.
@@ -378,12 +388,12 @@ class ProcessDriver:
         now = self._loop.time()
         run.held_since = now if run.held_since is None else run.held_since
         if now - run.held_since < PATIENCE:
-            look = partial(self._look_for_remnants, run)
+            look = partial(self._scan_remnants, run)
             what = f"{run.instance_id}: looking again who holds its lock"
             self._guard.until_done(what, lambda: self._loop.call_later(PAUSE, look))
             return
-        self._let_go(run)
-        if not run.told:
+        self._release(run)
+        if not run.exit_reported:
             assert run.status is not None
             self._begin_reading(run)
             run.report(
@@ -391,13 +401,15 @@ class ProcessDriver:
             )
         self._watch_lock(run.instance_id, run.command, run.report)
 
-    def _watch_lock(self, instance_id: str, command: Command, report: ReportObservation) -> None:
+    def _watch_lock(
+        self, instance_id: str, command: LaunchCommand, report: ReportObservation
+    ) -> None:
         def known(found: ObservedRun, pidfd: int | None) -> None:
             self._adopt(instance_id, command, found, pidfd, report)
 
-        self._unseen.watch(instance_id, report, known)
+        self._unobserved.watch(instance_id, report, known)
 
-    def _remnant_ended(self, run: _Run, pid: int) -> None:
+    def _remnant_ended(self, run: _Process, pid: int) -> None:
         pidfd = run.remnants.pop(pid, None)
         if pidfd is not None:
             self._loop.remove_reader(pidfd)
@@ -405,20 +417,20 @@ class ProcessDriver:
                 os.close(pidfd)
         if not run.remnants:
             # Another look: it may have started others before it ended.
-            self._look_for_remnants(run)
+            self._scan_remnants(run)
 
 
-def _examine(run: _Run) -> Left:
+def _examine(run: _Process) -> Left:
     """Look what a run that has ended cost, and what is left of it; in a thread."""
-    if not run.told:
+    if not run.exit_reported:
         run.cpu = proc.cpu_seconds(run.spawned.pid, run.spawned.pidfd)
-    return run.kin.seize()
+    return run.descendants.open_all()
 
 
-def _begin_launching() -> None:
+def _init_launch_thread() -> None:
     """What a thread blocks, the processes that it launches block as well."""
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    prefer_thread()
+    inherit_manager_priority()
 
 
 def _status(result: os.waitid_result) -> ExitStatus:

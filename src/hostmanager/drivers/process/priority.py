@@ -22,7 +22,7 @@ NICE = -10
 AUTOGROUP = Path("/proc/self/autogroup")
 
 
-def prefer_manager() -> bool:
+def raise_manager_priority() -> bool:
     """Prefer this process to its agents; to be called in the main thread, before there are others.
 
     Whoever started it with a niceness of their own choice has chosen for all that it starts.
@@ -45,7 +45,7 @@ def prefer_manager() -> bool:
     return True
 
 
-def prefer_thread() -> None:
+def inherit_manager_priority() -> None:
     """Prefer this thread if the main thread is: threads are not, by themselves."""
     main = os.getpid()
     if os.sched_getscheduler(main) & os.SCHED_RESET_ON_FORK and (nice := _nice(main)) < 0:

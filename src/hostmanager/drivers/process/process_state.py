@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 from hostmanager.util import procfs as proc
 
-FRESH = 0.5
+CACHE_SECONDS = 0.5
 """Seconds for which a look counts."""
 
-WORDS = {
+STATE_NAMES = {
     b"R": "running",
     b"S": "sleeping",
     b"D": "disk sleep",
@@ -26,12 +26,12 @@ WORDS = {
 }
 """The letters of /proc/PID/stat, and the words of /proc/PID/status for them."""
 
-PASSING = 2.0
+TRANSIENT_SECONDS = 2.0
 """Seconds for which a sleep in the kernel, or a zombie, is nothing to talk about."""
 
 
 @dataclass(frozen=True, slots=True)
-class Condition:
+class ProcessState:
     """How a process is.
 
     Attributes:
@@ -47,7 +47,7 @@ class Condition:
     looked: float
 
     @property
-    def deaf(self) -> str | None:
+    def signals_blocked_reason(self) -> str | None:
         """Why no signal but SIGKILL has an effect at present; None: they have."""
         match self.word:
             case "stopped":
@@ -64,13 +64,13 @@ class Condition:
         return None
 
     @property
-    def lasting(self) -> bool:
+    def is_persistent(self) -> bool:
         """Whether that is more than what happens to any process for a moment."""
         at_once = self.word in ("stopped", "tracing stop")
-        return at_once or self.looked - self.since >= PASSING
+        return at_once or self.looked - self.since >= TRANSIENT_SECONDS
 
 
-class Conditions:
+class ProcessStateCache:
     """The conditions of all instances, as far as anybody looked.
 
     Args:
@@ -79,9 +79,9 @@ class Conditions:
 
     def __init__(self, look: Callable[[int], bytes | None] | None = None) -> None:
         self._look = look or _letter
-        self._known: dict[str, Condition] = {}
+        self._known: dict[str, ProcessState] = {}
 
-    def of(self, instance_id: str, pid: int | None, now: float) -> Condition | None:
+    def get(self, instance_id: str, pid: int | None, now: float) -> ProcessState | None:
         """Tell how an instance's process is; None if it has none.
 
         Args:
@@ -94,12 +94,12 @@ class Conditions:
             return None
         before = self._known.get(instance_id)
         same = before is not None and before.pid == pid
-        if before is not None and same and now - before.looked < FRESH:
+        if before is not None and same and now - before.looked < CACHE_SECONDS:
             return before
-        word = WORDS.get(self._look(pid) or b"")
+        word = STATE_NAMES.get(self._look(pid) or b"")
         goes_on = before is not None and same and before.word == word
         since = before.since if before is not None and goes_on else now
-        known = self._known[instance_id] = Condition(pid, word, since, now)
+        known = self._known[instance_id] = ProcessState(pid, word, since, now)
         return known
 
 

@@ -15,7 +15,7 @@ FIRST_OF_THE_C_LIBRARY = 32
 BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
 
 
-def heed_all() -> None:
+def unignore_signals() -> None:
     """Ignore no signal any more that whoever started this program had it ignore.
 
     What a program ignores, all that it executes ignore as well: a shell script that puts a
@@ -33,7 +33,7 @@ def _do_nothing(_number: int, _frame: object) -> None:
     pass
 
 
-def ask(pidfd: int, number: signal.Signals) -> None:
+def request_stop(pidfd: int, number: signal.Signals) -> None:
     """Ask a process to end, by a signal. A suspended one is continued, or it would never hear it.
 
     As systemd does: nobody who wants an agent down wants it to wait to be killed instead.
@@ -43,7 +43,7 @@ def ask(pidfd: int, number: signal.Signals) -> None:
         send(pidfd, signal.SIGCONT)
 
 
-def ask_group(pidfd: int, leader: int, number: signal.Signals) -> None:
+def request_group_stop(pidfd: int, leader: int, number: signal.Signals) -> None:
     """Ask the process group that a process leads to end, in the same way."""
     send_group(pidfd, leader, number)
     if number is not signal.SIGKILL:

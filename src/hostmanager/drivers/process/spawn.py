@@ -18,24 +18,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hostmanager.core.model import InstanceSpec, ObservedRun
-from hostmanager.drivers.process.output.output_sink import Place, Sink
+from hostmanager.drivers.process.output.output_sink import OutputPosition, OutputSink
 from hostmanager.drivers.process.ownership import instance_lock as locks
 from hostmanager.drivers.process.ownership import rlimit_tag as stamps
 from hostmanager.drivers.process.ownership.discovery import PATIENCE, PAUSE, Ownership
-from hostmanager.drivers.process.ownership.rlimit_tag import Stamp
+from hostmanager.drivers.process.ownership.rlimit_tag import RlimitTag
 from hostmanager.util.procfs import run_of, start_ticks
 from hostmanager.util.secret import Environment
 
 log = logging.getLogger(__name__)
 
-USUAL_FILES = resource.getrlimit(resource.RLIMIT_NOFILE)
+INHERITED_NOFILE = resource.getrlimit(resource.RLIMIT_NOFILE)
 """What this program was started with, and agents are: it raises its own limit afterwards."""
 
 AT_ITS_LIMIT = "this host or user is at its limit (see `ulimit -a`)"
 
 
 @dataclass(frozen=True, slots=True)
-class Command:
+class LaunchCommand:
     """How to start an instance.
 
     Attributes:
@@ -52,7 +52,7 @@ class Command:
 
 
 @dataclass(frozen=True, slots=True)
-class Spawned:
+class SpawnedProcess:
     """A process that came to be.
 
     Attributes:
@@ -65,13 +65,13 @@ class Spawned:
 
     pid: int
     pidfd: int
-    output_start: Place
-    stamp: Stamp | None = None
+    output_start: OutputPosition
+    stamp: RlimitTag | None = None
     run: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Alive:
+class AlreadyRunning:
     """What was alive already of an instance that was to be launched.
 
     Attributes:
@@ -93,12 +93,12 @@ class SpawnError(Exception):
 
 
 def spawn(
-    command: Command,
+    command: LaunchCommand,
     spec: InstanceSpec,
     owner: Ownership,
-    sink: Sink,
-    opened: Callable[[Place], None],
-) -> Spawned | Alive:
+    sink: OutputSink,
+    opened: Callable[[OutputPosition], None],
+) -> SpawnedProcess | AlreadyRunning:
     """Start a process, unless one of the instance is alive already.
 
     Args:
@@ -116,7 +116,7 @@ def spawn(
     """
     lock = _take_lock(owner, spec.instance_id)
     if isinstance(lock, ObservedRun):
-        return Alive(lock, owner.open_leader(spec.instance_id, lock))
+        return AlreadyRunning(lock, owner.open_leader(spec.instance_id, lock))
     try:
         fd, begin = _open_output(sink, spec.instance_id, command.output)
         opened(begin)
@@ -128,7 +128,7 @@ def spawn(
             os.close(lock)  # the process has its own copy of the descriptor
 
 
-def _open_output(sink: Sink, instance_id: str, path: Path) -> tuple[int, Place]:
+def _open_output(sink: OutputSink, instance_id: str, path: Path) -> tuple[int, OutputPosition]:
     try:
         return sink.open(instance_id, path)
     except OSError as error:
@@ -136,7 +136,9 @@ def _open_output(sink: Sink, instance_id: str, path: Path) -> tuple[int, Place]:
         raise SpawnError("output file", reason) from error
 
 
-def _start(command: Command, env: Environment, lock: int | None, fd: int, begin: Place) -> Spawned:
+def _start(
+    command: LaunchCommand, env: Environment, lock: int | None, fd: int, begin: OutputPosition
+) -> SpawnedProcess:
     try:
         process = subprocess.Popen(
             command.argv,
@@ -162,20 +164,20 @@ def _start(command: Command, env: Environment, lock: int | None, fd: int, begin:
         raise
 
 
-def _known(process: "subprocess.Popen[bytes]", begin: Place) -> Spawned:
-    stamp = stamps.put(process.pid)  # first of all: it may start others
-    _give_usual_limit(process.pid)
+def _known(process: "subprocess.Popen[bytes]", begin: OutputPosition) -> SpawnedProcess:
+    stamp = stamps.apply(process.pid)  # first of all: it may start others
+    _restore_nofile_limit(process.pid)
     # Our own child, not waited for: the pid cannot mean anything else yet.
     pidfd = _pidfd(process)
     # From here on the pidfd alone is used: keep Popen from waiting for the child as well.
     process.returncode = 0
     started = start_ticks(process.pid) if stamp is None else stamp.started
-    return Spawned(process.pid, pidfd, begin, stamp, run_of(process.pid, started))
+    return SpawnedProcess(process.pid, pidfd, begin, stamp, run_of(process.pid, started))
 
 
-def _give_usual_limit(pid: int) -> None:
+def _restore_nofile_limit(pid: int) -> None:
     with suppress(OSError, ValueError):  # it ended, or changed its user
-        resource.prlimit(pid, resource.RLIMIT_NOFILE, USUAL_FILES)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, INHERITED_NOFILE)
 
 
 def _take_lock(owner: Ownership, instance_id: str) -> int | ObservedRun | None:
@@ -190,7 +192,7 @@ def _take_lock(owner: Ownership, instance_id: str) -> int | ObservedRun | None:
     until = time.monotonic() + PATIENCE
     while True:
         try:
-            lock = locks.take(path)
+            lock = locks.acquire(path)
         except OSError as error:
             if error.errno in locks.FOR_WANT:  # somebody may hold it all the same
                 raise SpawnError("lock", f"{path}: {error.strerror}; {AT_ITS_LIMIT}") from error
@@ -213,7 +215,7 @@ def _pidfd(process: "subprocess.Popen[bytes]") -> int:
         raise SpawnError("process", f"it cannot be watched: {error.strerror}") from error
 
 
-def _explain(command: Command, error: OSError) -> SpawnError:
+def _explain(command: LaunchCommand, error: OSError) -> SpawnError:
     if error.filename is not None and str(error.filename) == str(command.cwd):
         return SpawnError("working directory", f"{command.cwd}: {error.strerror}")
     if error.errno in (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE):

@@ -26,7 +26,7 @@ PAUSE = 0.05
 """Seconds after which an answer that could not be given is given again."""
 
 
-def make_workers(
+def prestarted_pool(
     number: int, name: str, initializer: Callable[[], None] | None = None
 ) -> ThreadPoolExecutor:
     """Make a pool of that many threads, and start them all.
@@ -40,7 +40,7 @@ def make_workers(
         for _ in range(number):
             pool.submit(go.wait)  # each keeps its thread busy, so the next one gets another
     finally:
-        go.put()
+        go.set()
     return pool
 
 
@@ -73,7 +73,7 @@ class Workers:
         self._loop = loop
         self._guard = guard
         self.closed = False
-        self._pool = make_workers(number, name, initializer)
+        self._pool = prestarted_pool(number, name, initializer)
 
     def ask(
         self,

@@ -14,7 +14,13 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from hostmanager.drivers.process.output.output_sink import TAIL_LINES, Directly, Place, Since, cut
+from hostmanager.drivers.process.output.output_sink import (
+    TAIL_LINES,
+    DirectFileSink,
+    OutputPosition,
+    SinceTime,
+    truncate_line,
+)
 from hostmanager.drivers.process.thread_pools import Workers
 from hostmanager.logd.client import Scribe
 from hostmanager.logd.reader import Position, lines_since, position, position_at
@@ -23,11 +29,11 @@ from hostmanager.util.guard import Guard
 
 log = logging.getLogger(__name__)
 
-FLUSH_PATIENCE = 0.5
+FLUSH_TIMEOUT = 0.5
 """Seconds to wait until what an agent printed last is in its file."""
 
 
-class Scribed:
+class LogDaemonSink:
     """Implements `Sink` by way of the scribe; keeps one running.
 
     Args:
@@ -38,9 +44,9 @@ class Scribed:
 
     def __init__(self, loop: asyncio.AbstractEventLoop, scribe: Scribe, files: Path) -> None:
         self._loop = loop
-        self._scribe = scribe
+        self._client = scribe
         self._files = files
-        self._directly = Directly()
+        self._directly = DirectFileSink()
         self._guard = Guard(loop.call_later)
         self._worker = Workers(loop, self._guard, 1, "scribe")
         self.pid: int | None = None  # of the scribe that was had last
@@ -52,22 +58,22 @@ class Scribed:
     def start(self) -> None:
         """Have a scribe run, now and whenever it ends."""
         if not self._closed:
-            self._worker.ask("the scribe", self._have, self._had)
+            self._worker.ask("the scribe", self._ensure_daemon, self._on_daemon_ready)
 
-    def _have(self) -> int | OSError:
+    def _ensure_daemon(self) -> int | OSError:
         try:
-            self.pid = self._scribe.ensure()
+            self.pid = self._client.ensure()
             pidfd = os.pidfd_open(self.pid)
         except OSError as error:
             return error
         try:
-            self._scribe.reclaim()
+            self._client.reclaim()
         except BaseException:
             os.close(pidfd)
             raise
         return pidfd
 
-    def _had(self, pidfd: int | OSError) -> None:
+    def _on_daemon_ready(self, pidfd: int | OSError) -> None:
         if isinstance(pidfd, OSError):
             if not self._failed:
                 log.warning("no scribe, so output of agents waits in their pipes: %s", pidfd)
@@ -91,57 +97,57 @@ class Scribed:
         """Let it go; with `end`, have it empty all pipes and end (up to a quarter second)."""
         self._closed = True
         if end:
-            self._scribe.quit(timeout=0.25, last=True)
-        self._scribe.close()
+            self._client.quit(timeout=0.25, last=True)
+        self._client.close()
         self._worker.close()
 
-    def _wake(self) -> None:
+    def _resume(self) -> None:
         """Have a scribe go on that somebody has suspended: no agent should wait for it."""
         stat = proc.stat(self.pid) if self.pid else None
         if stat is not None and stat[0] == b"T":
-            self._scribe.wake()
+            self._client.wake()
 
     # --- Sink -----------------------------------------------------------------------------
 
-    def open(self, instance_id: str, path: Path) -> tuple[int, Place]:
+    def open(self, instance_id: str, path: Path) -> tuple[int, OutputPosition]:
         """Make the pipe of an instance; see the protocol."""
         try:
-            self._wake()
-            self._scribe.flush(instance_id, FLUSH_PATIENCE)
+            self._resume()
+            self._client.flush(instance_id, FLUSH_TIMEOUT)
             begin = position(self._files, instance_id)
-            return self._scribe.open_pipe(instance_id), begin
+            return self._client.open_pipe(instance_id), begin
         except OSError as error:
             log.warning("%s writes its output itself: no pipe: %s", instance_id, error)
             return self._directly.open(instance_id, path)
 
-    def tidy(self, alive: AbstractSet[str]) -> None:
+    def remove_stale(self, alive: AbstractSet[str]) -> None:
         """Remove the pipes that nobody writes into any more; see the protocol."""
-        for instance_id in self._scribe.instances():
+        for instance_id in self._client.instances():
             if instance_id not in alive:
-                self._scribe.drop(instance_id)
+                self._client.drop(instance_id)
 
-    def adopted(self, instance_id: str, pid: int, since: float) -> Place:
+    def attach(self, instance_id: str, pid: int, since: float) -> OutputPosition:
         """Keep what is in the pipe of an instance that was taken over; see the protocol."""
-        self._scribe.hold(instance_id, pid)
+        self._client.hold(instance_id, pid)
         # After `_have`, by the same thread.
         what = f"{instance_id}: its pipe"
-        self._worker.ask(what, lambda: self._scribe.reclaim(instance_id))
-        return Since(since)
+        self._worker.ask(what, lambda: self._client.reclaim(instance_id))
+        return SinceTime(since)
 
-    def drop(self, instance_id: str) -> None:
+    def remove(self, instance_id: str) -> None:
         """Remove the pipe of an instance; see the protocol."""
-        self._scribe.drop(instance_id)
+        self._client.drop(instance_id)
 
     def last_lines(
-        self, instance_id: str, path: Path, begin: Place, end: Place | None
+        self, instance_id: str, path: Path, begin: OutputPosition, end: OutputPosition | None
     ) -> tuple[str, ...]:
         """Read the last lines of a run; see the protocol."""
         if isinstance(begin, int):
             return self._directly.last_lines(instance_id, path, begin, end)
-        self._wake()
-        self._scribe.flush(instance_id, FLUSH_PATIENCE)
-        if isinstance(begin, Since):
+        self._resume()
+        self._client.flush(instance_id, FLUSH_TIMEOUT)
+        if isinstance(begin, SinceTime):
             begin = position_at(self._files, instance_id, begin.when)
         until = end if isinstance(end, Position) else None
         lines = lines_since(self._files, instance_id, begin, TAIL_LINES, until)
-        return tuple(cut(text) for _, text in lines)
+        return tuple(truncate_line(text) for _, text in lines)

@@ -17,13 +17,13 @@ from hostmanager.util.files import open_or_replace, open_own
 
 
 @dataclass(frozen=True, slots=True)
-class Since:
+class SinceTime:
     """The output of a run whose beginning nobody saw: what came since this Unix time."""
 
     when: float
 
 
-Place = int | Position | Since
+OutputPosition = int | Position | SinceTime
 """Where the output of a run begins: bytes of a file that is written directly, or what the
 scribe makes of that."""
 
@@ -35,7 +35,7 @@ TAIL_LINES = 20
 LINE_LENGTH = 300
 
 
-def open_for_run(path: Path) -> tuple[int, int]:
+def open_output_file(path: Path) -> tuple[int, int]:
     """Open the output file for the next run.
 
     Returns:
@@ -46,14 +46,14 @@ def open_for_run(path: Path) -> tuple[int, int]:
     """
     try:
         if path.lstat().st_size > KEPT_BYTES:
-            path.replace(aside(path))
+            path.replace(rotated_path(path))
     except FileNotFoundError:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     fd, _ = open_or_replace(str(path), os.O_WRONLY | os.O_APPEND, 0o640)
     return fd, os.fstat(fd).st_size
 
 
-def aside(path: Path) -> Path:
+def rotated_path(path: Path) -> Path:
     """Where a file that has grown too large is moved to."""
     return path.with_name(path.name + ".1")
 
@@ -73,7 +73,7 @@ def last_lines(path: Path, start: int, end: int | None = None) -> tuple[str, ...
         At most `TAIL_LINES` lines without their ends; none if the file cannot be read.
     """
     if end is not None and end < start:  # moved aside at the next launch
-        path, end = aside(path), None
+        path, end = rotated_path(path), None
     try:
         with os.fdopen(open_own(str(path), os.O_RDONLY), "rb") as file:
             size = os.fstat(file.fileno()).st_size
@@ -83,15 +83,15 @@ def last_lines(path: Path, start: int, end: int | None = None) -> tuple[str, ...
     except OSError:
         return ()
     lines = data.decode("utf-8", "replace").splitlines()
-    return tuple(cut(line) for line in lines[-TAIL_LINES:])
+    return tuple(truncate_line(line) for line in lines[-TAIL_LINES:])
 
 
-def cut(line: str) -> str:
+def truncate_line(line: str) -> str:
     """Shorten a line for showing."""
     return line if len(line) <= LINE_LENGTH else line[: LINE_LENGTH - 1] + "…"
 
 
-class Sink(Protocol):
+class OutputSink(Protocol):
     """Takes the output of instances.
 
     Calls about an instance may block, and are made in worker threads.
@@ -103,7 +103,7 @@ class Sink(Protocol):
     def close(self, *, end: bool) -> None:
         """Let go; with `end`, no instance is left that could write."""
 
-    def open(self, instance_id: str, path: Path) -> tuple[int, Place]:
+    def open(self, instance_id: str, path: Path) -> tuple[int, OutputPosition]:
         """Get ready for a run.
 
         Args:
@@ -117,13 +117,13 @@ class Sink(Protocol):
             OSError: There is no way to take its output.
         """
 
-    def tidy(self, alive: AbstractSet[str]) -> None:
+    def remove_stale(self, alive: AbstractSet[str]) -> None:
         """Remove what is left of instances of which nothing is alive; their files stay.
 
         Called once, before anything is launched.
         """
 
-    def adopted(self, instance_id: str, pid: int, since: float) -> Place:
+    def attach(self, instance_id: str, pid: int, since: float) -> OutputPosition:
         """Get ready for what an earlier manager launched; tells where its output begins.
 
         Args:
@@ -132,16 +132,16 @@ class Sink(Protocol):
             since: When it was launched, Unix time.
         """
 
-    def drop(self, instance_id: str) -> None:
+    def remove(self, instance_id: str) -> None:
         """The instance is no more; its files stay."""
 
     def last_lines(
-        self, instance_id: str, path: Path, begin: Place, end: Place | None
+        self, instance_id: str, path: Path, begin: OutputPosition, end: OutputPosition | None
     ) -> tuple[str, ...]:
         """Read the last lines of a run; `end` is where the next one began, if one has."""
 
 
-class Directly:
+class DirectFileSink:
     """Implements `Sink`: the instance writes the file itself."""
 
     def start(self) -> None:
@@ -150,22 +150,22 @@ class Directly:
     def close(self, *, end: bool) -> None:
         """Nothing to be done; see the protocol."""
 
-    def open(self, instance_id: str, path: Path) -> tuple[int, Place]:
+    def open(self, instance_id: str, path: Path) -> tuple[int, OutputPosition]:
         """Open the file; see the protocol."""
-        return open_for_run(path)
+        return open_output_file(path)
 
-    def tidy(self, alive: AbstractSet[str]) -> None:
+    def remove_stale(self, alive: AbstractSet[str]) -> None:
         """Nothing to be done; see the protocol."""
 
-    def adopted(self, instance_id: str, pid: int, since: float) -> Place:
+    def attach(self, instance_id: str, pid: int, since: float) -> OutputPosition:
         """Nothing to be done; see the protocol."""
         return 0
 
-    def drop(self, instance_id: str) -> None:
+    def remove(self, instance_id: str) -> None:
         """Nothing to be done; see the protocol."""
 
     def last_lines(
-        self, instance_id: str, path: Path, begin: Place, end: Place | None
+        self, instance_id: str, path: Path, begin: OutputPosition, end: OutputPosition | None
     ) -> tuple[str, ...]:
         """Read the end of the file; see the protocol."""
         assert isinstance(begin, int)

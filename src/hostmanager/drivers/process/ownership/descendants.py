@@ -12,16 +12,16 @@ from dataclasses import dataclass
 from hostmanager.drivers.process.ownership import instance_lock as locks
 from hostmanager.drivers.process.ownership import rlimit_tag as stamps
 from hostmanager.drivers.process.ownership.discovery import Ownership, command_line, open_if
-from hostmanager.drivers.process.ownership.rlimit_tag import Stamp
+from hostmanager.drivers.process.ownership.rlimit_tag import RlimitTag
 from hostmanager.util import procfs as proc
 from hostmanager.util.procfs import is_zombie, pids, session, start_ticks
 
-ROUNDS = 50
+MAX_SCANS = 50
 """Looks at those who ended before they could be held, until there is a pause."""
 
 
 @dataclass(frozen=True, slots=True)
-class Relative:
+class HeldProcess:
     """A live process of a run, held by its pidfd; in a few words for people."""
 
     pidfd: int
@@ -37,12 +37,12 @@ class Left:
         held: Whether somebody holds the lock though nobody is to be seen.
     """
 
-    relatives: Mapping[int, Relative]
+    relatives: Mapping[int, HeldProcess]
     held: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Kin:
+class Descendants:
     """Everybody who belongs to one run of an instance, but for its leader.
 
     Attributes:
@@ -55,9 +55,9 @@ class Kin:
     owner: Ownership
     instance_id: str
     leader: int | None
-    stamp: Stamp | None = None
+    stamp: RlimitTag | None = None
 
-    def seize(self) -> Left:
+    def open_all(self) -> Left:
         """Find the live ones and open a pidfd for each, to be closed by the caller.
 
         Zombies are left out: nothing of them runs, and their parent has yet to wait for them.
@@ -67,11 +67,11 @@ class Kin:
         Raises:
             OSError: /proc cannot be read, no descriptor can be opened, or they come and go.
         """
-        for _ in range(ROUNDS):
+        for _ in range(MAX_SCANS):
             members = self._members()
             opened = {pid: open_if(pid, self._includes) for pid in members}
             seized = {
-                p: Relative(fd, command_line(p)) for p, fd in opened.items() if fd is not None
+                p: HeldProcess(fd, command_line(p)) for p, fd in opened.items() if fd is not None
             }
             if seized:
                 return Left(seized)

@@ -20,7 +20,7 @@ from hostmanager.core.model import InstanceSpec, ObservedRun
 from hostmanager.drivers.process.ownership import env_tag as marks
 from hostmanager.drivers.process.ownership import instance_lock as locks
 from hostmanager.drivers.process.ownership import rlimit_tag as stamps
-from hostmanager.drivers.process.ownership.env_tag import Marked
+from hostmanager.drivers.process.ownership.env_tag import TaggedProcess
 from hostmanager.drivers.process.ownership.manager_identity import Identity
 from hostmanager.util import procfs as proc
 from hostmanager.util.names import decode, encode
@@ -53,9 +53,9 @@ class Ownership:
 
     def environment(self, spec: InstanceSpec) -> dict[str, str]:
         """What goes into the environment of a process that is about to be launched."""
-        return {**self.identity.mark(spec).variables, **marks.KEEP_ENVIRON}
+        return {**self.identity.mark(spec).variables, **marks.SETPROCTITLE_ENV}
 
-    def survey(self) -> dict[str, ObservedRun]:
+    def discover(self) -> dict[str, ObservedRun]:
         """Find what an earlier manager launched and is still alive, by instance-id.
 
         What that one had just forked carries no mark yet, but has a lock: that is waited for.
@@ -66,8 +66,8 @@ class Ownership:
         until = time.monotonic() + PATIENCE
         while True:
             seen = self._marked()
-            led = {i for i, processes in seen.items() if any(p.leads for p in processes)}
-            unclear = self.held() - led
+            led = {i for i, processes in seen.items() if any(p.is_leader for p in processes)}
+            unclear = self.locked_ids() - led
             waited = time.monotonic() > until
             by_lock = self._by_lock(unclear, sure=not waited)
             if waited or all(by_lock.values()):
@@ -94,18 +94,18 @@ class Ownership:
             return None
         return self._found(self._by_lock({instance_id}, sure=sure)[instance_id])
 
-    def _marked(self) -> dict[str, list[Marked]]:
-        by_instance: dict[str, list[Marked]] = defaultdict(list)
-        for marked in marks.find(self.identity.owns):
+    def _marked(self) -> dict[str, list[TaggedProcess]]:
+        by_instance: dict[str, list[TaggedProcess]] = defaultdict(list)
+        for marked in marks.find_tagged(self.identity.owns):
             if marked.mark is not None:
                 by_instance[marked.mark.instance_id].append(marked)
         return by_instance
 
-    def _by_lock(self, instance_ids: set[str], *, sure: bool) -> dict[str, list[Marked]]:
+    def _by_lock(self, instance_ids: set[str], *, sure: bool) -> dict[str, list[TaggedProcess]]:
         if not instance_ids:
             return {}
         files = {self.lock_file(i): i for i in instance_ids}
-        found: dict[str, list[Marked]] = {i: [] for i in instance_ids}
+        found: dict[str, list[TaggedProcess]] = {i: [] for i in instance_ids}
         for path, pids in locks.holders_of(files.keys()).items():
             for pid in pids:
                 member = self._member(pid, files[path])
@@ -118,9 +118,9 @@ class Ownership:
     def _holds_several(self, pid: int) -> bool:
         return len(locks.held_by(pid, [self.lock_file(i) for i in self._lockable()])) > 1
 
-    def _member(self, pid: int, instance_id: str) -> Marked | None:
+    def _member(self, pid: int, instance_id: str) -> TaggedProcess | None:
         """What is known of a holder; None if it is not one of this instance after all."""
-        mark = marks.read(pid)
+        mark = marks.read_tag(pid)
         if mark is None and parent(pid) == os.getpid():
             return None  # forked by us a moment ago, for whomever
         if mark is not None and mark.instance_id != instance_id:
@@ -129,11 +129,13 @@ class Ownership:
             mark = None
         return marks.described(pid, mark)
 
-    def _found(self, processes: list[Marked]) -> ObservedRun:
+    def _found(self, processes: list[TaggedProcess]) -> ObservedRun:
         said = [process.mark for process in processes if process.mark is not None]
-        return found(processes, strange=bool(said) and not any(map(self.identity.owns, said)))
+        return observed_run(
+            processes, strange=bool(said) and not any(map(self.identity.owns, said))
+        )
 
-    def held(self) -> set[str]:
+    def locked_ids(self) -> set[str]:
         """The instances whose lock somebody holds; not to be asked while one is launched."""
         return {i for i in self._lockable() if locks.is_held(self.lock_file(i))}
 
@@ -151,18 +153,18 @@ class Ownership:
             return None
         pidfd = open_if(found.pid, lambda pid: self._leads(pid, instance_id))
         if pidfd is not None and stamps.read(found.pid) is None:
-            stamps.put(found.pid)  # its manager did not come to it
+            stamps.apply(found.pid)  # its manager did not come to it
         return pidfd
 
     def _leads(self, pid: int, instance_id: str) -> bool:
-        marked = marks.look_at(pid, self.identity.owns)
+        marked = marks.inspect(pid, self.identity.owns)
         mark = None if marked is None else marked.mark
         if marked is not None and mark is not None and mark.instance_id == instance_id:
-            return marked.leads
+            return marked.is_leader
         if pid not in locks.holders(self.lock_file(instance_id)):
             return False
         member = self._member(pid, instance_id)
-        return member is not None and member.leads
+        return member is not None and member.is_leader
 
     def holders(self, instance_id: str) -> list[int]:
         """Find who holds the lock of an instance.
@@ -174,7 +176,7 @@ class Ownership:
 
     def is_marked(self, pid: int, instance_id: str) -> bool:
         """Tell whether a process of our user carries the mark of an instance of ours."""
-        marked = marks.look_at(pid, self.identity.owns)
+        marked = marks.inspect(pid, self.identity.owns)
         mark = None if marked is None else marked.mark
         return mark is not None and mark.instance_id == instance_id
 
@@ -190,11 +192,11 @@ class Ownership:
         )
 
 
-def found(processes: list[Marked], *, strange: bool = False) -> ObservedRun:
+def observed_run(processes: list[TaggedProcess], *, strange: bool = False) -> ObservedRun:
     """Sort out the processes of one instance: the leader, and the others."""
     if not processes:
         return ObservedRun(None, time.time(), "")
-    leaders = (p for p in processes if p.leads)
+    leaders = (p for p in processes if p.is_leader)
     leader = min(leaders, key=lambda p: (p.stamp is None, p.started), default=None)
     first = leader or processes[0]
     age = (marks.now_ticks() - first.started) / marks.TICKS

@@ -20,20 +20,20 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from hostmanager.drivers.process.ownership import rlimit_tag as stamps
-from hostmanager.drivers.process.ownership.rlimit_tag import Stamp
+from hostmanager.drivers.process.ownership.rlimit_tag import RlimitTag
 from hostmanager.util import procfs as proc
 from hostmanager.util.names import decode, encode
 from hostmanager.util.numbers import parse_number
 from hostmanager.util.procfs import pids, session, start_ticks
 
-VARIABLE = "OCS_HOSTMANAGER"
+ENV_VAR = "OCS_HOSTMANAGER"
 IDENTITY = "OCS_HOSTMANAGER_IDENTITY"
 
-KEEP_ENVIRON = {"SPT_NOENV": "1"}
+SETPROCTITLE_ENV = {"SPT_NOENV": "1"}
 """`ocs.agent_cli` renames its process (setproctitle), and would use the memory of the
 environment for the name; with this it leaves the environment alone."""
 
-LAUNCH_SPREAD = 300
+LEADER_START_TOLERANCE = 300
 """Ticks between the time in a mark and the start of its leader, at most: 3 s. While a hundred
 agents start on two processors, more than one second was seen."""
 
@@ -44,7 +44,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class EnvTag:
     """What a mark says.
 
     Attributes:
@@ -74,20 +74,20 @@ class Mark:
     @property
     def variables(self) -> dict[str, str]:
         """What goes into the environment."""
-        said = {VARIABLE: str(self)}
+        said = {ENV_VAR: str(self)}
         if self.identity:
             said[IDENTITY] = f"{self.identity}/{self.site}/{_digest(str(self))}"
         return said
 
 
 @dataclass(frozen=True, slots=True)
-class Marked:
+class TaggedProcess:
     """A live process of an instance; without a mark if only its lock tells of it."""
 
     pid: int
-    mark: Mark | None
+    mark: EnvTag | None
     started: int  # ticks since boot
-    stamp: Stamp | None = None
+    stamp: RlimitTag | None = None
 
     @property
     def is_heir(self) -> bool:
@@ -95,12 +95,12 @@ class Marked:
         return self.mark is not None or self.stamp is not None
 
     @property
-    def leads(self) -> bool:
+    def is_leader(self) -> bool:
         """Whether it is the very process that was launched."""
         if self.stamp is not None:
-            return self.stamp == Stamp(self.pid, self.started)
+            return self.stamp == RlimitTag(self.pid, self.started)
         # Its manager was killed before it could stamp it, or knew nothing of stamps.
-        began_then = self.mark is None or self.started - self.mark.ticks < LAUNCH_SPREAD
+        began_then = self.mark is None or self.started - self.mark.ticks < LEADER_START_TOLERANCE
         return began_then and session(self.pid) == self.pid
 
 
@@ -109,7 +109,7 @@ def now_ticks() -> int:
     return int(time.clock_gettime(time.CLOCK_BOOTTIME) * TICKS)
 
 
-def parse(text: str) -> Mark | None:
+def parse(text: str) -> EnvTag | None:
     """Read the value of the variable; None if no manager can have written it.
 
     Anybody may write anything there: this never fails, and what it gives can be used.
@@ -121,44 +121,44 @@ def parse(text: str) -> Mark | None:
     ticks = parse_number(parts[3])
     if ticks is None or len(text) > LONGEST or not text.isprintable():
         return None
-    return Mark(parts[0], instance_id, parts[2], ticks, parts[4])
+    return EnvTag(parts[0], instance_id, parts[2], ticks, parts[4])
 
 
-def find(owns: Callable[[Mark], bool]) -> list[Marked]:
+def find_tagged(owns: Callable[[EnvTag], bool]) -> list[TaggedProcess]:
     """Find the live processes of this user whose marks are ours, and what they started.
 
     Raises:
         OSError: /proc cannot be read.
     """
-    return [found for pid in pids() if (found := look_at(pid, owns)) is not None]
+    return [found for pid in pids() if (found := inspect(pid, owns)) is not None]
 
 
-def look_at(pid: int, owns: Callable[[Mark], bool]) -> Marked | None:
+def inspect(pid: int, owns: Callable[[EnvTag], bool]) -> TaggedProcess | None:
     """Tell whether a process carries a mark of ours; zombies carry none.
 
     Of another user's process nothing is read: it may say anything, and its memory may lie on
     a disk that never answers.
     """
-    mark = read(pid) if proc.owner(pid) == os.geteuid() else None
+    mark = read_tag(pid) if proc.owner(pid) == os.geteuid() else None
     if mark is None or not owns(mark) or not proc.is_ours(pid):
         return None
     return described(pid, mark)
 
 
-def described(pid: int, mark: Mark | None) -> Marked | None:
+def described(pid: int, mark: EnvTag | None) -> TaggedProcess | None:
     """What is known of a process beside its mark; None if it is gone."""
     started = start_ticks(pid)
-    return None if started is None else Marked(pid, mark, started, stamps.read(pid))
+    return None if started is None else TaggedProcess(pid, mark, started, stamps.read(pid))
 
 
-def read(pid: int) -> Mark | None:
+def read_tag(pid: int) -> EnvTag | None:
     """Read the mark of a process; None if it has none, or may not be looked at.
 
     Raises:
         OSError: It could not be seen, whatever it is (no file descriptors left, say).
     """
     entries = (proc.read(pid, "environ") or b"").split(b"\0")
-    text = _value(entries, VARIABLE)
+    text = _value(entries, ENV_VAR)
     mark = None if text is None else parse(text)
     if mark is None or text is None:
         return None

@@ -18,7 +18,7 @@ FOR_WANT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 """Errors that say nothing of a lock, only that no file can be opened at the moment."""
 
 
-def take(path: Path) -> int | None:
+def acquire(path: Path) -> int | None:
     """Take the lock.
 
     Returns:
@@ -61,7 +61,7 @@ def is_held(path: Path) -> bool:
         OSError: It cannot be told, for want of descriptors or memory.
     """
     try:
-        fd = take(path)
+        fd = acquire(path)
     except OSError as error:
         if error.errno in FOR_WANT:
             raise

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from hostmanager.core.model import InstanceSpec
 from hostmanager.drivers.process.ownership import env_tag as marks
-from hostmanager.drivers.process.ownership.env_tag import Mark, is_identity
+from hostmanager.drivers.process.ownership.env_tag import EnvTag, is_identity
 
 log = logging.getLogger(__name__)
 
@@ -38,15 +38,15 @@ class Identity:
     values: tuple[str, ...]
     site: str = ""
 
-    def owns(self, mark: Mark) -> bool:
+    def owns(self, mark: EnvTag) -> bool:
         """Whether a mark is of ours. Who carries it must be of our user, too."""
         return mark.identity in self.values if mark.identity else mark.key == self.key
 
-    def mark(self, spec: InstanceSpec) -> Mark:
+    def mark(self, spec: InstanceSpec) -> EnvTag:
         """The mark of a process that is about to be launched."""
         now = marks.now_ticks()
         mine = (self.values[0], self.site)
-        return Mark(self.key, spec.instance_id, spec.fingerprint, now, spec.agent_class, *mine)
+        return EnvTag(self.key, spec.instance_id, spec.fingerprint, now, spec.agent_class, *mine)
 
 
 def load(path: Path, key: str, site: str) -> Identity:
@@ -89,10 +89,10 @@ def _read(path: Path) -> tuple[str, ...]:
 def _carried(key: str, site: str) -> tuple[str, ...]:
     """The identities of managers that were called as we are, or had our key."""
 
-    def was_ours(mark: Mark) -> bool:
+    def was_ours(mark: EnvTag) -> bool:
         return bool(mark.identity) and (mark.site == site or mark.key == key)
 
-    found = (marked.mark for marked in marks.find(was_ours))
+    found = (marked.mark for marked in marks.find_tagged(was_ours))
     return tuple({mark.identity: None for mark in found if mark})[:MOST]
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from hostmanager.util.procfs import start_ticks
 
-LIMIT = 10
+RLIMIT_LOCKS = 10
 """`RLIMIT_LOCKS` of <asm-generic/resource.h>; Python has no name for it."""
 
 _OURS = 1 << 62
@@ -23,7 +23,7 @@ _PID_BITS = 22
 
 
 @dataclass(frozen=True, slots=True)
-class Stamp:
+class RlimitTag:
     """What a stamp says: which process was launched.
 
     Attributes:
@@ -39,7 +39,7 @@ class Stamp:
         return _OURS | self.started << _PID_BITS | self.pid
 
 
-def put(pid: int) -> Stamp | None:
+def apply(pid: int) -> RlimitTag | None:
     """Stamp a process that was launched, for it and all that it starts from now on.
 
     The caller makes sure that the pid is still that of the process. None: not possible.
@@ -47,33 +47,33 @@ def put(pid: int) -> Stamp | None:
     started = start_ticks(pid)
     if started is None:
         return None
-    stamp = Stamp(pid, started)
+    stamp = RlimitTag(pid, started)
     try:
-        _, hard = resource.prlimit(pid, LIMIT)
-        resource.prlimit(pid, LIMIT, (int(stamp), hard))
+        _, hard = resource.prlimit(pid, RLIMIT_LOCKS)
+        resource.prlimit(pid, RLIMIT_LOCKS, (int(stamp), hard))
     except (OSError, ValueError):  # it ended or changed its user, or is limited to less
         return None
     return stamp
 
 
-def read(pid: int) -> Stamp | None:
+def read(pid: int) -> RlimitTag | None:
     """Read the stamp of a process; None if it has none, or may not be asked for it."""
     try:
-        value, _ = resource.prlimit(pid, LIMIT)
+        value, _ = resource.prlimit(pid, RLIMIT_LOCKS)
     except (OSError, ValueError):
         return None
     if value < _OURS:
         return None
     value ^= _OURS
-    return Stamp(value & ((1 << _PID_BITS) - 1), value >> _PID_BITS)
+    return RlimitTag(value & ((1 << _PID_BITS) - 1), value >> _PID_BITS)
 
 
-def clear() -> None:
+def clear_inherited() -> None:
     """Take off the stamp that this process was born with, if another manager launched it.
 
     Else what is launched would seem to be of that one's, until it gets a stamp of its own.
     """
-    value, hard = resource.getrlimit(LIMIT)
+    value, hard = resource.getrlimit(RLIMIT_LOCKS)
     if value >= _OURS:
         with suppress(OSError, ValueError):
-            resource.setrlimit(LIMIT, (hard, hard))
+            resource.setrlimit(RLIMIT_LOCKS, (hard, hard))

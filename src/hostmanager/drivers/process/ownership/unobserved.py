@@ -17,7 +17,7 @@ from hostmanager.drivers.process.ownership.discovery import Ownership
 from hostmanager.drivers.process.thread_pools import Workers
 from hostmanager.util.guard import Guard
 
-LOOK_AGAIN = 1.0
+RESCAN_DELAY = 1.0
 """Seconds between two looks."""
 
 Known = Callable[[ObservedRun, int | None], None]
@@ -39,7 +39,7 @@ class _Watched:
     known: Known
 
 
-class Unseen:
+class UnobservedInstances:
     """Watches the locks.
 
     Args:
@@ -84,7 +84,7 @@ class Unseen:
         watched.report(ObservationLost(why))
         if found is not None and found.pid is None and not found.other_pids:
             again = self._guard.callback(f"{watched.instance_id}: its lock", self._look)
-            self._loop.call_later(LOOK_AGAIN, again, watched)
+            self._loop.call_later(RESCAN_DELAY, again, watched)
             return
         self.watched.discard(watched.instance_id)
         if found is None:
