@@ -452,9 +452,9 @@ LABELS = st.dictionaries(
             containers.SERVICE,
             containers.NUMBER,
             containers.ONEOFF,
-            containers.DIGEST,
+            containers.CONFIG_HASH_LABEL,
             containers.FILES,
-            containers.FOLDER,
+            containers.WORKING_DIR_LABEL,
             containers.VERSION,
         ]
     ),
@@ -482,11 +482,11 @@ def test_a_container_of_anybody(labels, state, status):
     inspected = {"Id": "0" * 64, "Config": {"Labels": labels, "Image": "x"}, "State": state}
     listed = {"Id": "0" * 64, "Labels": labels, "Status": status, "State": state.get("Status")}
     for found in (
-        containers.container_of(inspected),
-        containers.container_listed(listed, None),
+        containers.from_inspect(inspected),
+        containers.from_list(listed, None),
     ):
         if found is not None:
-            shown((found, found.exit_status, found.run, containers.written_from(found)))
+            shown((found, found.exit_status, found.run, containers.log_start(found)))
     shown(containers.project_listed(listed))
 
 

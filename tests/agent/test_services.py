@@ -8,7 +8,7 @@ import pytest
 from hostmanager.agent.compose.catalog import Services, orphans, services_of, show_orphan
 from hostmanager.composefile.model import ComposeFile, Service
 from hostmanager.core.model import InstanceSpec, Kind, Target
-from hostmanager.drivers.compose.container import Container, container_of, files_of
+from hostmanager.drivers.compose.container import Container, files_of, from_inspect
 
 
 def file(path: str, *names: str, project: str = "p") -> ComposeFile:
@@ -170,4 +170,4 @@ def test_the_digest_of_version_1_can_be_compared_with_nothing():
     labels = {f"{LABEL}project": "p", f"{LABEL}service": "a", f"{LABEL}config-hash": "abc"}
     for version, digest in (("1.29.2", ""), ("2.26.1", "abc"), ("5.0", "abc")):
         inspected = {"Id": "x", "Config": {"Labels": {**labels, f"{LABEL}version": version}}}
-        assert container_of(inspected).digest == digest
+        assert from_inspect(inspected).digest == digest

@@ -165,7 +165,9 @@ class HostUnderTest:
         ``compose up`` has ended and all that it changed was looked at.
         """
         driver, sight = self.dockers.driver, self.dockers.sight
-        await self.until("an end of all looks", lambda: not driver._tasks and not sight._looks)
+        await self.until(
+            "an end of all looks", lambda: not driver._tasks and not sight._inspections
+        )
 
     async def stays(self, seconds: float, what: str, predicate: Callable[[], Any]) -> None:
         """See that it is so, and goes on to be."""

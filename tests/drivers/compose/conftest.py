@@ -9,7 +9,7 @@ import pytest
 
 from hostmanager.drivers.compose import watcher as seeing
 from hostmanager.drivers.compose.engine import Engine
-from hostmanager.drivers.compose.watcher import Sight
+from hostmanager.drivers.compose.watcher import ContainerWatcher
 from tests.drivers.compose.fake_engine import FakeEngine
 
 LIMIT = 30.0
@@ -33,15 +33,15 @@ async def fake(tmp_path) -> AsyncIterator[FakeEngine]:
 
 
 @pytest.fixture
-async def sight(fake, monkeypatch) -> AsyncIterator[Sight]:
+async def sight(fake, monkeypatch) -> AsyncIterator[ContainerWatcher]:
     """Follows project `p` of it; not started. What it does after seconds, it does at once."""
-    monkeypatch.setattr("hostmanager.drivers.compose.engine.LOOK_TIME", 1.0)
+    monkeypatch.setattr("hostmanager.drivers.compose.engine.INSPECT_TIMEOUT", 1.0)
     monkeypatch.setattr(seeing, "SILENT_REST", 0.5)
 
     async def open_engine() -> Engine:
         return Engine(f"unix://{fake.socket}")
 
-    made = Sight(open_engine)
+    made = ContainerWatcher(open_engine)
     await made.follow(frozenset({"p"}))
     yield made
     await made.close()

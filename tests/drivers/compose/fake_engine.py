@@ -12,7 +12,11 @@ from aiohttp import web
 from hostmanager.drivers.compose import container as names
 
 STARTED = "2026-11-25T02:03:04.5Z"
-FILES = {names.FILES: "/site/compose.yaml", names.FOLDER: "/site", names.DIGEST: "digest"}
+FILES = {
+    names.FILES: "/site/compose.yaml",
+    names.WORKING_DIR_LABEL: "/site",
+    names.CONFIG_HASH_LABEL: "digest",
+}
 
 
 def inspected(

@@ -7,14 +7,14 @@ import pytest
 from hostmanager.core.events import ExitStatus
 from hostmanager.drivers.compose import container as containers
 from hostmanager.drivers.compose.container import (
-    container_listed,
-    container_of,
     exit_status,
     files_of,
+    from_inspect,
+    from_list,
+    log_start,
     same_run,
     unix_time,
-    with_past,
-    written_from,
+    with_previous_run,
 )
 from tests.drivers.compose.fake_engine import inspected
 
@@ -23,10 +23,10 @@ ID = "a" * 64
 
 def test_an_inspected_container():
     health = {"Status": "unhealthy", "Log": [{"Output": "old"}, {"Output": "one\n two \n\n"}]}
-    found = container_of(inspected(ID, "ocs-a", Health=health, ExitCode=3, OOMKilled=True))
+    found = from_inspect(inspected(ID, "ocs-a", Health=health, ExitCode=3, OOMKilled=True))
     assert (found.id, found.name, found.project, found.service) == (ID, "p-ocs-a-1", "p", "ocs-a")
     assert (found.status, found.pid, found.alive, found.oneoff) == ("running", 4242, True, False)
-    assert (found.health, found.health_said) == ("unhealthy", "two")
+    assert (found.health, found.health_output) == ("unhealthy", "two")
     assert found.exit_status.code == 3
     assert "out of memory" in found.exit_status.detail
     assert found.files == ("/site/compose.yaml",)
@@ -39,8 +39,8 @@ def test_an_inspected_container():
 def test_one_without_the_labels_of_a_service_is_none(labels):
     data = inspected(ID, "ocs-a")
     data["Config"]["Labels"] = labels
-    assert container_of(data) is None
-    assert container_listed({"Id": ID, "Labels": labels, "State": "running"}, None) is None
+    assert from_inspect(data) is None
+    assert from_list({"Id": ID, "Labels": labels, "State": "running"}, None) is None
 
 
 def test_odd_labels_and_missing_parts_are_borne():
@@ -48,18 +48,18 @@ def test_odd_labels_and_missing_parts_are_borne():
     data["Config"]["Labels"][containers.NUMBER] = "first"
     data["State"] = None
     data["Name"] = None
-    found = container_of(data)
+    found = from_inspect(data)
     assert (found.number, found.status, found.name, found.alive) == (1, "", "", False)
 
 
 @pytest.mark.parametrize("status", ["running", "paused", "restarting"])
 def test_alive(status):
-    assert container_of(inspected(ID, "a", status=status)).alive
+    assert from_inspect(inspected(ID, "a", status=status)).alive
 
 
 @pytest.mark.parametrize("status", ["created", "exited", "dead", "removing", "", "new word"])
 def test_not_alive(status):
-    assert not container_of(inspected(ID, "a", status=status)).alive
+    assert not from_inspect(inspected(ID, "a", status=status)).alive
 
 
 def test_exit_codes_for_people():
@@ -71,7 +71,7 @@ def test_exit_codes_for_people():
 
 def test_files_of_both_generations():
     assert files_of({containers.FILES: "/d/a.yaml,/d/b.yaml"}) == ("/d/a.yaml", "/d/b.yaml")
-    old = {containers.FILES: "./a.yaml", containers.FOLDER: "/d"}
+    old = {containers.FILES: "./a.yaml", containers.WORKING_DIR_LABEL: "/d"}
     assert files_of(old) == ("/d/a.yaml",)
     assert files_of({}) == ()
 
@@ -99,23 +99,28 @@ def listed(**keys):
 
 
 def test_what_a_list_says_has_to_do():
-    found = container_listed(listed(Status="Up 3 s (unhealthy)"), None)
+    found = from_list(listed(Status="Up 3 s (unhealthy)"), None)
     assert (found.name, found.number, found.image, found.since) == ("x", 2, "thing:1", 77.0)
-    assert (found.alive, found.health, found.started, found.vague) == (True, "unhealthy", "", True)
-    ended = container_listed(listed(State="exited", Status="Exited (137) 2 s ago"), None)
+    assert (found.alive, found.health, found.started, found.from_list_only) == (
+        True,
+        "unhealthy",
+        "",
+        True,
+    )
+    ended = from_list(listed(State="exited", Status="Exited (137) 2 s ago"), None)
     assert (ended.alive, ended.exit_code) == (False, 137)
-    odd = container_listed(listed(Names=None, Status=None, Created=None), None)
+    odd = from_list(listed(Names=None, Status=None, Created=None), None)
     assert (odd.name, odd.exit_code, odd.since) == ("", 0, 0.0)
 
 
 def test_what_a_list_says_is_added_to_what_was_known():
-    known = container_of(inspected(ID, "ocs-a"))
-    still = container_listed(listed(), known)
+    known = from_inspect(inspected(ID, "ocs-a"))
+    still = from_list(listed(), known)
     assert (still.run, still.pid) == (known.run, known.pid)
-    ended = container_listed(listed(State="exited", Status="Exited (1) 1 s ago"), known)
+    ended = from_list(listed(State="exited", Status="Exited (1) 1 s ago"), known)
     assert (ended.run, ended.pid, ended.exit_code) == (known.run, 0, 1)
     # It was dead, and runs: that is another run, and nobody knows since when.
-    again = container_listed(listed(), ended)
+    again = from_list(listed(), ended)
     assert again.started == ""
     assert same_run(again.run, known.run)
     assert not same_run(("other", ""), known.run)
@@ -123,11 +128,11 @@ def test_what_a_list_says_is_added_to_what_was_known():
 
 
 def test_when_the_run_before_ended():
-    first = container_of(inspected(ID, "a", FinishedAt="0001-01-01T00:00:00Z"))
-    assert with_past(first, None).after == 0.0
-    dead = container_of(inspected(ID, "a", status="exited", FinishedAt="1970-01-01T00:00:50Z"))
-    assert with_past(dead, None).after == 0.0
-    assert with_past(dead, with_past(first, None)).after == 0.0
+    first = from_inspect(inspected(ID, "a", FinishedAt="0001-01-01T00:00:00Z"))
+    assert with_previous_run(first, None).previous_finished == 0.0
+    dead = from_inspect(inspected(ID, "a", status="exited", FinishedAt="1970-01-01T00:00:50Z"))
+    assert with_previous_run(dead, None).previous_finished == 0.0
+    assert with_previous_run(dead, with_previous_run(first, None)).previous_finished == 0.0
     second = inspected(
         ID,
         "a",
@@ -135,9 +140,12 @@ def test_when_the_run_before_ended():
         StartedAt="2026-11-25T05:00:00Z",
         FinishedAt="1970-01-01T00:01:40Z",
     )
-    assert with_past(container_of(second), with_past(dead, first)).after == 50.0
-    running = container_of(inspected(ID, "a", FinishedAt="1970-01-01T00:00:50Z"))
-    assert with_past(running, None).after == 50.0
+    assert (
+        with_previous_run(from_inspect(second), with_previous_run(dead, first)).previous_finished
+        == 50.0
+    )
+    running = from_inspect(inspected(ID, "a", FinishedAt="1970-01-01T00:00:50Z"))
+    assert with_previous_run(running, None).previous_finished == 50.0
 
 
 @pytest.mark.parametrize(
@@ -151,5 +159,5 @@ def test_when_the_run_before_ended():
     ],
 )
 def test_the_log_of_a_run_begins_between_the_end_before_and_its_start(after, since, wanted):
-    found = replace(container_of(inspected(ID, "a")), after=after, started_at=since)
-    assert written_from(found) == pytest.approx(wanted)
+    found = replace(from_inspect(inspected(ID, "a")), previous_finished=after, started_at=since)
+    assert log_start(found) == pytest.approx(wanted)

@@ -90,7 +90,7 @@ async def test_sight_comes_back_although_those_who_are_told_of_its_loss_raise(fa
     sight.on_lost = on_lost
     sight.start()
     await until("sight", lambda: sight.clear)
-    sight.suspect(EngineError("cut"))
+    sight.check_connection(EngineError("cut"))
     answer, fake.answers["/_ping"] = fake.answers.get("/_ping"), b""
     await fake.stop()
     await until("its loss to be told", lambda: not faults)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from hostmanager.drivers.compose.container import Container, container_of
+from hostmanager.drivers.compose.container import Container, from_inspect
 from hostmanager.drivers.compose.listeners import port_here, who_listens
 from tests.drivers.compose.fake_engine import inspected
 
@@ -63,7 +63,7 @@ def test_of_those_with_the_network_of_the_host_it_is_looked_who_listens():
 )
 def test_whatever_the_engine_says_of_ports_is_understood_or_none(settings, ports):
     for host_config in (None, [], {"NetworkMode": "host"}, {"NetworkMode": 3}):
-        found = container_of(
+        found = from_inspect(
             {
                 **inspected("a" * 64, "one"),
                 "NetworkSettings": settings,

@@ -83,7 +83,7 @@ async def test_what_others_start_later_is_not_removed_for_an_old_stop(fake, sigh
     driver.look(spec(), heard.append)
     fake.answers["/stop"] = b""  # it says that it did
     fake.known[A] = inspected(A, "one")
-    driver._attended["a"].to_remove = True  # as after a stop that the engine did not answer
+    driver._tracked["a"].to_remove = True  # as after a stop that the engine did not answer
     fake.tell("destroy", A)
     del fake.known[A]
     await until("its end", lambda: A not in sight.containers)
@@ -92,7 +92,7 @@ async def test_what_others_start_later_is_not_removed_for_an_old_stop(fake, sigh
     await until("one made by others", lambda: B in sight.containers)
     await asyncio.sleep(0.05)
     assert fake.asked[f"/containers/{B}"] == 0
-    driver._attended["a"].to_remove = True
+    driver._tracked["a"].to_remove = True
     fake.put(inspected(B, "one"))
     fake.tell("start", B)
     await until("its start", lambda: sight.containers[B].alive)

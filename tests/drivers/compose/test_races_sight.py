@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from hostmanager.drivers.compose.container import container_of
+from hostmanager.drivers.compose.container import from_inspect
 from hostmanager.drivers.compose.engine import DEFAULT, Engine, EngineError, find_endpoint
-from hostmanager.drivers.compose.watcher import Sight
+from hostmanager.drivers.compose.watcher import ContainerWatcher
 from tests.drivers.compose.conftest import until
 from tests.drivers.compose.fake_engine import FakeEngine, inspected
 
@@ -63,16 +63,16 @@ async def test_a_project_that_comes_while_the_connection_is_made_is_seen_at_once
     async def open_engine():
         return Engine(f"unix://{fake.socket}")
 
-    sight = Sight(open_engine)
+    sight = ContainerWatcher(open_engine)
     seen = []
-    sight.on_clear = lambda: seen.append(set(sight.containers))
+    sight.on_synced = lambda: seen.append(set(sight.containers))
     fake.put(inspected(A, "one"))
     fake.hold(IMAGES)
     sight.start()
     await until("the list to be read", lambda: fake.waiting == 1)
     await sight.follow(frozenset({"p"}))
     fake.release(IMAGES)
-    await until("sight", lambda: sight.clear)
+    await until("sight", lambda: sight.synced)
     assert seen[0] == {A}
     await sight.close()
 
@@ -81,7 +81,7 @@ async def test_a_list_from_before_a_container_was_made_does_not_remove_it(fake, 
     sight.start()
     await until("sight", lambda: sight.clear)
     fake.hold(LIST)
-    looking = asyncio.ensure_future(sight.look_at("p"))
+    looking = asyncio.ensure_future(sight.refresh_project("p"))
     await until("the list to be asked for", lambda: fake.waiting == 1)
     fake.put(inspected(A, "one"))
     fake.tell("start", A)
@@ -110,7 +110,7 @@ async def test_an_answer_from_before_its_removal_does_not_bring_a_container_back
 
 async def test_an_event_in_the_very_moment_in_which_a_look_ends_is_not_lost(sight):
     states = ("running", "exited")
-    answers = [container_of(inspected(A, "one", status=status)) for status in states]
+    answers = [from_inspect(inspected(A, "one", status=status)) for status in states]
     loop = asyncio.get_running_loop()
 
     async def ask(engine, container_id):
@@ -128,11 +128,11 @@ async def test_images_that_change_while_they_are_listed_are_listed_again(fake, s
     sight.start()
     await until("sight", lambda: sight.clear)
     fake.hold(IMAGES)
-    sight._look_at_images_soon(sight.engine)
+    sight._schedule_image_refresh(sight.engine)
     await until("the list to be asked for", lambda: fake.waiting == 1)
     told = []
     sight.on_images = lambda: told.append(1)
-    sight._look_at_images_soon(sight.engine)
+    sight._schedule_image_refresh(sight.engine)
     fake.release(IMAGES)
     await until("two lists", lambda: len(told) == 2)
 
@@ -179,7 +179,7 @@ async def test_another_engine_is_not_asked_because_docker_was_too_busy_to_name_t
     command = tmp_path / "docker"
     command.write_text("#!/bin/sh\nsleep 60\n")
     command.chmod(0o755)
-    monkeypatch.setattr("hostmanager.drivers.compose.engine.CALL_TIME", 0.2)
+    monkeypatch.setattr("hostmanager.drivers.compose.engine.CALL_TIMEOUT", 0.2)
     environ = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
     with pytest.raises(EngineError, match="not known where the Docker Engine is"):
         await find_endpoint(environ, tmp_path)

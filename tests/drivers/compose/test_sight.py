@@ -147,7 +147,7 @@ async def test_who_gives_up_waiting_for_a_look_does_not_end_it(fake, sight):
     await until("sight", lambda: sight.clear)
     fake.silent = {A}
     fake.put(inspected(A, "one", status="exited"))
-    looking = asyncio.ensure_future(sight.look_at("p"))
+    looking = asyncio.ensure_future(sight.refresh_project("p"))
     await until("the question", lambda: fake.asked[f"/containers/{A}/json"] == 2)
     looking.cancel()
     await until("what the list says", lambda: status(sight, A) == "exited")
@@ -160,7 +160,7 @@ async def test_a_failed_call_is_made_up_for(fake, sight):
     told = []
     sight.on_clear = lambda: told.append(status(sight, A))
     fake.put(inspected(A, "one", status="exited"))
-    sight.suspect(EngineError("something failed"))
+    sight.check_connection(EngineError("something failed"))
     await until("the truth", lambda: told == ["exited"])
     assert sight.clear
 

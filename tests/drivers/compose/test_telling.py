@@ -13,12 +13,12 @@ from hostmanager.core.events import (
 from hostmanager.core.model import InstanceSpec, Kind, ServiceRef
 from hostmanager.drivers.compose.container import Container
 from hostmanager.drivers.compose.diff import (
-    Seen,
-    Told,
-    compare,
+    ObservedState,
+    ReportedState,
     containers_of,
-    lost_track,
-    with_remedy,
+    diff_observations,
+    is_half_started,
+    with_hint,
 )
 from hostmanager.drivers.compose.images import Images
 
@@ -29,16 +29,16 @@ C = Container(
     digest="digest", image="thing:1", image_id="sha256:1", pid=7, started="t1", since=5.0,
 )  # fmt: skip
 ENDED = ExitStatus(code=3)
-RUNS = Told(C.run, owed=False)
-NOTHING = Told(owed=False)
+RUNS = ReportedState(C.run, report_due=False)
+NOTHING = ReportedState(report_due=False)
 
 
 def told(before, *containers, service=SERVICE, images=None, made_as=None, spec=SPEC):
     """What is told, and what is known to have been told then."""
     images = images or Images([{"Id": "sha256:1", "RepoTags": ["thing:1"]}])
     spec = replace(spec, service=service)
-    seen = Seen(spec, service, containers, images, ENDED, made_as or {})
-    steps = list(compare(before, seen))
+    seen = ObservedState(spec, service, containers, images, ENDED, made_as or {})
+    steps = list(diff_observations(before, seen))
     return [observation for _, observation in steps], (steps[-1][0] if steps else before)
 
 
@@ -49,12 +49,12 @@ def test_nothing_changed_nothing_told():
 
 
 def test_an_answer_that_is_owed_is_given():
-    assert told(Told())[0] == [RemnantsGone()]
+    assert told(ReportedState())[0] == [RemnantsGone()]
     launched = Launched(7, ObservedRun(7, 5.0, "digest", "Fake", run="c1/t1"))
-    assert told(Told(), C) == ([launched], RUNS)
-    assert told(replace(RUNS, owed=True), C)[0] == [launched]
+    assert told(ReportedState(), C) == ([launched], RUNS)
+    assert told(replace(RUNS, report_due=True), C)[0] == [launched]
     for status in ("created", "exited", "dead", "removing"):
-        assert told(Told(), replace(C, status=status))[0] == [RemnantsGone()]
+        assert told(ReportedState(), replace(C, status=status))[0] == [RemnantsGone()]
 
 
 def test_what_ended_and_began_is_told_in_this_order():
@@ -98,7 +98,7 @@ def test_an_end_while_it_restarts_is_told_even_if_it_never_came_up():
 
 
 def test_of_a_run_whose_start_is_not_known_nothing_is_made_up():
-    vague = replace(C, started="", pid=0, vague=True)
+    vague = replace(C, started="", pid=0, from_list_only=True)
     observations, then = told(RUNS, vague)
     assert [type(o) for o in observations] == [StatusChanged]
     assert "does not answer questions about its container" in observations[0].notice
@@ -114,7 +114,7 @@ def test_remarks():
 
     assert "docker unpause p-ocs-a-1" in remark(replace(C, status="paused"))
     assert "unhealthy, says its health check: no." in remark(
-        replace(C, health="unhealthy", health_said="no")
+        replace(C, health="unhealthy", health_output="no")
     )
     assert remark(replace(C, health="healthy")) is None
     assert remark(replace(C, health="starting")) is None
@@ -129,10 +129,10 @@ def test_remarks():
 
 def test_a_container_that_the_engine_has_lost_track_of_gets_a_remedy():
     reason = f"Error response from daemon: task {'a' * 64}: already exists"
-    assert lost_track(reason)
-    assert lost_track("Error response from daemon: id already in use")
-    assert not lost_track("no such image")
-    assert with_remedy(reason, C).endswith("`docker rm -f p-ocs-a-1` helps")
+    assert is_half_started(reason)
+    assert is_half_started("Error response from daemon: id already in use")
+    assert not is_half_started("no such image")
+    assert with_hint(reason, C).endswith("`docker rm -f p-ocs-a-1` helps")
 
 
 def test_another_image_under_the_name_is_told():
@@ -148,7 +148,7 @@ def test_another_image_under_the_name_is_told():
 
 def test_from_what_it_was_made_is_only_said_if_that_is_known():
     def made_as(container, **keys):
-        return told(Told(), container, **keys)[0][0].found.fingerprint
+        return told(ReportedState(), container, **keys)[0][0].found.fingerprint
 
     vague = replace(SERVICE, digest_comparable=False)
     assert made_as(replace(C, digest="old")) == "old"
@@ -159,7 +159,7 @@ def test_from_what_it_was_made_is_only_said_if_that_is_known():
 def test_with_two_containers_one_that_goes_on_is_the_service():
     two = replace(SERVICE, scale=2)
     second = replace(C, id="c2", number=2, pid=8)
-    told_both = Told(C.run, owed=False)
+    told_both = ReportedState(C.run, report_due=False)
     observations, then = told(told_both, replace(C, status="exited"), second, service=two)
     assert [type(o) for o in observations] == [StatusChanged]
     assert observations[0].found.pid == 8
@@ -175,4 +175,4 @@ def test_only_its_own_containers_count():
     assert containers_of(SERVICE, [*others, C]) == [C]
     dead = replace(C, id="c0", number=0, status="exited")
     assert containers_of(SERVICE, [dead, C]) == [C, dead]
-    assert told(Told(), *others)[0] == [RemnantsGone()]
+    assert told(ReportedState(), *others)[0] == [RemnantsGone()]

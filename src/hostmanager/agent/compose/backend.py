@@ -23,7 +23,7 @@ from hostmanager.drivers.compose.container import Container, unix_time
 from hostmanager.drivers.compose.driver import ComposeDriver
 from hostmanager.drivers.compose.engine import Engine, EngineError, find_endpoint
 from hostmanager.drivers.compose.listeners import port_here, who_listens
-from hostmanager.drivers.compose.watcher import Sight
+from hostmanager.drivers.compose.watcher import ContainerWatcher
 from hostmanager.util.secret import Environment
 
 log = logging.getLogger(__name__)
@@ -81,12 +81,12 @@ class Dockers:
         self._say = say
         self._projects: frozenset[str] = frozenset()
         self.changed: Callable[[], None] = lambda: None
-        self.sight = Sight(self._open)
+        self.sight = ContainerWatcher(self._open)
         self.driver = ComposeDriver(self.sight, self._command, say)
         self._driver_lost = self.sight.on_lost
-        self._driver_clear = self.sight.on_clear
+        self._driver_clear = self.sight.on_synced
         self.sight.on_lost = self._lost
-        self.sight.on_clear = self._clear
+        self.sight.on_synced = self._clear
         self._was_lost = False
         self._closing = False
         self._at_work: set[asyncio.Task[tuple[bool, str]]] = set()
@@ -122,7 +122,7 @@ class Dockers:
 
     def attend_anew(self, spec: InstanceSpec) -> None:
         """The entry of an instance, or its service, says something else."""
-        self.driver.attend_anew(spec)
+        self.driver.update_spec(spec)
 
     async def refresh(self) -> None:
         """Read compose files that have changed without notice."""
@@ -214,7 +214,7 @@ class Dockers:
 
     def new_tags(self, lives: Mapping[str, InstanceRecord]) -> dict[str, str]:
         """The images that tracked instances want and that are not here (contract, section 5)."""
-        if not self.sight.clear:
+        if not self.sight.synced:
             return {}
         return {
             instance_id: life.spec.service.image
@@ -250,7 +250,7 @@ class Dockers:
         engine = self.sight.engine
         try:
             if engine is None:
-                raise EngineError(str(self.sight.trouble))
+                raise EngineError(str(self.sight.error))
             found = await engine.log(container.id, lines, since)
         except EngineError as error:
             return False, f"The output of '{spec.instance_id}' cannot be read: {error}", []
@@ -265,8 +265,8 @@ class Dockers:
         return await self._until_closed(self._remove_orphans(say))
 
     async def _remove_orphans(self, say: Say) -> tuple[bool, str]:
-        if not self.sight.clear or self.sight.engine is None:
-            return False, f"Nothing was removed: {self.sight.trouble}"
+        if not self.sight.synced or self.sight.engine is None:
+            return False, f"Nothing was removed: {self.sight.error}"
         found = self._orphans()
         if not found:
             return True, "There are no orphans."
@@ -283,12 +283,12 @@ class Dockers:
         engine = self.sight.engine
         try:
             if engine is None:
-                raise EngineError(str(self.sight.trouble))
+                raise EngineError(str(self.sight.error))
             say(f"Orphan {name}: stopping it.")
             await engine.stop(container.id, ORPHAN_GRACE)
             await engine.remove(container.id)
         except EngineError as error:
-            self.sight.suspect(error)
+            self.sight.check_connection(error)
             return False, f"{name} could not be removed: {error}"
         return True, name
 
@@ -336,7 +336,7 @@ class Dockers:
         self, compose: Compose, file: ComposeFile, image: str, service: str, say: Say
     ) -> tuple[bool, str]:
         with suppress(EngineError):
-            await self.sight.look_at_images()
+            await self.sight.refresh_images()
         before = self.sight.images.id_of(image)
         command = compose.run("pull", service, file=self._cwd / file.path, more=QUIET)
         try:
@@ -346,7 +346,7 @@ class Dockers:
         if done.code != 0:
             return False, f"{image} was not pulled: {done.reason.rstrip('.')}."
         with suppress(EngineError):
-            await self.sight.look_at_images()
+            await self.sight.refresh_images()
         new = self.sight.images.id_of(image) != before
         return True, f"{image}: {'new' if new else 'up to date'}."
 
@@ -357,8 +357,8 @@ class Dockers:
         try:
             while not task.done():
                 await asyncio.wait((task,), timeout=LOOK_UP)
-                if not task.done() and not self.sight.clear:
-                    raise EngineError(str(self.sight.trouble))
+                if not task.done() and not self.sight.synced:
+                    raise EngineError(str(self.sight.error))
                 if not task.done() and time.monotonic() - said >= GOES_ON:
                     said = time.monotonic()
                     say(f"{what}, for {said - begun:.0f} s by now.")

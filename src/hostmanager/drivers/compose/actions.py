@@ -9,9 +9,9 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 
-from hostmanager.drivers.compose.container import Container, written_from
+from hostmanager.drivers.compose.container import Container, log_start
 from hostmanager.drivers.compose.engine import EngineError, NoSuchContainerError, RefusedError
-from hostmanager.drivers.compose.watcher import NOT_YET, Sight
+from hostmanager.drivers.compose.watcher import NOT_YET, ContainerWatcher
 
 log = logging.getLogger(__name__)
 
@@ -19,7 +19,7 @@ LAST_LINES = 20
 """Lines of a container's output that are told after its end."""
 
 
-class Hands:
+class ContainerActions:
     """Acts on containers; what fails is said, and makes the sight look whether the engine is there.
 
     Args:
@@ -27,7 +27,7 @@ class Hands:
         say: Takes what people want to read: instance-id and a sentence about it.
     """
 
-    def __init__(self, sight: Sight, say: Callable[[str, str], None]) -> None:
+    def __init__(self, sight: ContainerWatcher, say: Callable[[str, str], None]) -> None:
         self._sight = sight
         self._say = say
 
@@ -78,16 +78,16 @@ class Hands:
         """
         engine = self._sight.engine
         if engine is None:
-            raise EngineError(self._sight.trouble or NOT_YET)
+            raise EngineError(self._sight.error or NOT_YET)
         await engine.start(container.id)
 
-    async def last_words(self, container: Container) -> tuple[str, ...] | None:
+    async def last_log_lines(self, container: Container) -> tuple[str, ...] | None:
         """The last lines of a container's latest run; None if there are none to be had."""
         engine = self._sight.engine
         if engine is None:
             return None
         try:
-            lines = await engine.log(container.id, LAST_LINES, written_from(container))
+            lines = await engine.log(container.id, LAST_LINES, log_start(container))
         except EngineError as error:
             log.debug("docker: no output of %s: %s", container.name, error)
             return None  # it is removed already, or its log goes elsewhere
@@ -95,4 +95,4 @@ class Hands:
 
     def _failed(self, instance_id: str, what: str, error: EngineError) -> None:
         self._say(instance_id, f"its container could not be {what}: {error}")
-        self._sight.suspect(error)
+        self._sight.check_connection(error)

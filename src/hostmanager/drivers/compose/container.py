@@ -21,14 +21,14 @@ PROJECT = "com.docker.compose.project"
 SERVICE = "com.docker.compose.service"
 NUMBER = "com.docker.compose.container-number"
 ONEOFF = "com.docker.compose.oneoff"
-DIGEST = "com.docker.compose.config-hash"
+CONFIG_HASH_LABEL = "com.docker.compose.config-hash"
 VERSION = "com.docker.compose.version"
 FILES = "com.docker.compose.project.config_files"
-FOLDER = "com.docker.compose.project.working_dir"
+WORKING_DIR_LABEL = "com.docker.compose.project.working_dir"
 
 ALIVE = frozenset({"running", "paused", "restarting"})
 
-EARLY = 0.2
+LOG_CLOCK_SKEW = 0.2
 """Seconds that a container may write before the engine takes it to be started; 0.04 were seen."""
 
 
@@ -52,15 +52,15 @@ class Container:
         started: When it was started last, as the engine writes it; tells runs apart.
         since: The same as Unix time.
         finished: When a run of it ended last, Unix time; 0 if none did.
-        after: When the run before its latest ended, Unix time; 0 if that is not known.
+        previous_finished: When the run before its latest ended, Unix time; 0 if that is not known.
         exit_code: How its latest run ended, if it did.
         oom: Whether the kernel killed a process of it for want of memory.
         health: ``healthy``, ``unhealthy``, ``starting``; None without a health check.
-        health_said: What the latest health check wrote.
+        health_output: What the latest health check wrote.
         error: Why the engine could not start it, if that is so.
         ports: The ports of this machine that it has published.
         host_network: Whether it has the network of this machine.
-        vague: Whether this is only what the engine's list says of it.
+        from_list_only: Whether this is only what the engine's list says of it.
     """
 
     id: str
@@ -78,15 +78,15 @@ class Container:
     started: str = ""
     since: float = 0.0
     finished: float = 0.0
-    after: float = 0.0
+    previous_finished: float = 0.0
     exit_code: int = 0
     oom: bool = False
     health: str | None = None
-    health_said: str = ""
+    health_output: str = ""
     error: str = ""
     ports: frozenset[int] = frozenset()
     host_network: bool = False
-    vague: bool = False
+    from_list_only: bool = False
 
     @property
     def alive(self) -> bool:
@@ -121,7 +121,7 @@ def exit_status(code: int, *, oom: bool = False) -> ExitStatus:
     return ExitStatus(code=code)
 
 
-def container_of(inspected: Mapping[str, Any]) -> Container | None:
+def from_inspect(inspected: Mapping[str, Any]) -> Container | None:
     """Make sense of what the engine says of a container.
 
     Returns:
@@ -154,14 +154,14 @@ def container_of(inspected: Mapping[str, Any]) -> Container | None:
         exit_code=int(state.get("ExitCode") or 0),
         oom=bool(state.get("OOMKilled")),
         health=health.get("Status") if health.get("Status") not in ("", "none") else None,
-        health_said=_last_said(health),
+        health_output=_last_said(health),
         error=str(state.get("Error") or ""),
         ports=_published(inspected.get("NetworkSettings")),
         host_network=_mode(inspected.get("HostConfig")) == "host",
     )
 
 
-def container_listed(listed: Mapping[str, Any], known: Container | None) -> Container | None:
+def from_list(listed: Mapping[str, Any], known: Container | None) -> Container | None:
     """Make sense of what the engine's list says of a container, where it does not say more.
 
     Args:
@@ -197,29 +197,34 @@ def container_listed(listed: Mapping[str, Any], known: Container | None) -> Cont
         since=same.since if same else float(listed.get("Created") or 0),
         exit_code=(parse_number(code[1]) or 0) if code else 0,
         health=health[1] if health else None,
-        vague=True,
+        from_list_only=True,
     )
 
 
-def with_past(now: Container, before: Container | None) -> Container:
+def with_previous_run(now: Container, before: Container | None) -> Container:
     """Add when the run before its latest ended, as far as that is known."""
     if now.status in ("running", "paused"):
-        return replace(now, after=now.finished)
+        return replace(now, previous_finished=now.finished)
     if before is None:
         return now
-    return replace(now, after=before.after if before.run == now.run else before.finished)
+    return replace(
+        now,
+        previous_finished=before.previous_finished if before.run == now.run else before.finished,
+    )
 
 
-def written_from(container: Container) -> float:
+def log_start(container: Container) -> float:
     """From when on its log is about its latest run, Unix time.
 
     The engine stamps a line when it gets round to reading it: what a run wrote last can come
     after its end, and what it wrote first comes before its start. In the middle between the end
     of the run before and the start of this one, both have the most room.
     """
-    if not container.after:
-        return max(0.0, container.since - EARLY)
-    return container.after + max(1e-6, (container.since - container.after) / 2)
+    if not container.previous_finished:
+        return max(0.0, container.since - LOG_CLOCK_SKEW)
+    return container.previous_finished + max(
+        1e-6, (container.since - container.previous_finished) / 2
+    )
 
 
 def same_run(one: tuple[str, str], other: tuple[str, str]) -> bool:
@@ -240,7 +245,7 @@ def files_of(labels: Mapping[str, str]) -> tuple[str, ...]:
     is the folder of the first one.
     """
     names = [name for name in str(labels.get(FILES) or "").split(",") if name]
-    called_in = str(labels.get(FOLDER) or "")
+    called_in = str(labels.get(WORKING_DIR_LABEL) or "")
     if names:
         first = Path(os.path.normpath(names[0]))
         called_in = called_in.removesuffix(f"/{first.parent}")
@@ -250,7 +255,7 @@ def files_of(labels: Mapping[str, str]) -> tuple[str, ...]:
 def _digest(labels: Mapping[str, str]) -> str:
     """Compose's digest; that of version 1 can be compared with nothing."""
     old = str(labels.get(VERSION)).startswith("1.")
-    return "" if old else str(labels.get(DIGEST) or "")
+    return "" if old else str(labels.get(CONFIG_HASH_LABEL) or "")
 
 
 def _mode(host_config: Any) -> str:

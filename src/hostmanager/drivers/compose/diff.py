@@ -26,28 +26,28 @@ Run = tuple[str, str]
 
 _HALF_STARTED = re.compile(r"task [0-9a-f]{64}: already exists|\bid already in use\b")
 
-NOTHING_SAID = StatusChanged()
+NO_STATUS = StatusChanged()
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class ReportedState:
     """What was told of an instance.
 
     Attributes:
         run: The run that was told to be alive; None if none was.
         restarting: Whether that had ended, and the engine was about to start it again.
         condition: How it was told to be.
-        owed: Whether an answer is owed even if nothing has changed.
+        report_due: Whether an answer is owed even if nothing has changed.
     """
 
     run: Run | None = None
     restarting: bool = False
-    condition: StatusChanged = NOTHING_SAID
-    owed: bool = True
+    condition: StatusChanged = NO_STATUS
+    report_due: bool = True
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class ObservedState:
     """What can be seen of a service.
 
     Attributes:
@@ -72,7 +72,7 @@ class Seen:
         return [c for c in containers_of(self.service, self.containers) if c.alive]
 
 
-Step = tuple[Told, Observation]
+ReportStep = tuple[ReportedState, Observation]
 
 
 def containers_of(service: ServiceRef, among: Sequence[Container]) -> list[Container]:
@@ -82,27 +82,27 @@ def containers_of(service: ServiceRef, among: Sequence[Container]) -> list[Conta
     return sorted(own, key=lambda c: (not c.alive, c.number))
 
 
-def compare(told: Told, seen: Seen) -> Iterator[Step]:
+def diff_observations(told: ReportedState, seen: ObservedState) -> Iterator[ReportStep]:
     """What is to be told, step by step, each with what has been told then."""
     alive = seen.alive
     standing = _standing(told, alive, seen.service.scale)
     if told.run is not None and standing is None:
-        told = Told(owed=False)
+        told = ReportedState(report_due=False)
         yield told, Exited(seen.ended)
     if told.run is None and alive:
         told = _told_alive(alive[0])
-        yield told, Launched(alive[0].pid, found(seen, alive[0]))
-    elif told.run is None and told.owed:
-        told = replace(told, owed=False)
+        yield told, Launched(alive[0].pid, observed_run(seen, alive[0]))
+    elif told.run is None and told.report_due:
+        told = replace(told, report_due=False)
         yield told, RemnantsGone()
-    elif standing is not None and told.owed:
+    elif standing is not None and told.report_due:
         told = _told_alive(standing)
-        yield told, Launched(standing.pid, found(seen, standing))
+        yield told, Launched(standing.pid, observed_run(seen, standing))
     if told.run is not None:
         yield from _compare_conditions(told, seen, standing or alive[0])
 
 
-def _standing(told: Told, alive: list[Container], scale: int) -> Container | None:
+def _standing(told: ReportedState, alive: list[Container], scale: int) -> Container | None:
     """The container in which the run that was told goes on; None if it ended."""
     if told.run is None:
         return None
@@ -115,26 +115,28 @@ def _standing(told: Told, alive: list[Container], scale: int) -> Container | Non
     return same if goes_on else None
 
 
-def _told_alive(container: Container) -> Told:
-    return Told(container.run, container.status == "restarting", owed=False)
+def _told_alive(container: Container) -> ReportedState:
+    return ReportedState(container.run, container.status == "restarting", report_due=False)
 
 
-def _compare_conditions(told: Told, seen: Seen, container: Container) -> Iterator[Step]:
+def _compare_conditions(
+    told: ReportedState, seen: ObservedState, container: Container
+) -> Iterator[ReportStep]:
     restarting = container.status == "restarting"
     again = None
     if told.restarting and restarting and container.run != told.run:
         # It came up and ended again between two looks.
-        again = found(seen, container)
+        again = observed_run(seen, container)
     elif container.run != told.run or (told.restarting and not restarting):
-        again = found(seen, container)
+        again = observed_run(seen, container)
     outdated = is_outdated(seen, container)
-    now = StatusChanged(remark(seen, container), outdated, restarting)
+    now = StatusChanged(status_notice(seen, container), outdated, restarting)
     told = replace(told, run=container.run, engine_restarting=restarting)
     if now != told.condition or again is not None:
         yield replace(told, condition=now), replace(now, found=again)
 
 
-def found(seen: Seen, container: Container) -> ObservedRun:
+def observed_run(seen: ObservedState, container: Container) -> ObservedRun:
     """What runs, and from what it was made, as far as that is known."""
     made_as = container.digest
     if made_as != seen.spec.fingerprint and not seen.service.digest_comparable:
@@ -144,16 +146,16 @@ def found(seen: Seen, container: Container) -> ObservedRun:
     )
 
 
-def is_outdated(seen: Seen, container: Container) -> bool:
+def is_outdated(seen: ObservedState, container: Container) -> bool:
     """Whether the name of its image means another image by now (contract, section 5)."""
     now = seen.images.id_of(seen.service.image or container.image)
     return now is not None and now != container.image_id
 
 
-def remark(seen: Seen, container: Container) -> str | None:
+def status_notice(seen: ObservedState, container: Container) -> str | None:
     """What people should know of how it is; None if all is well."""
     said = []
-    if container.vague:
+    if container.from_list_only:
         said.append(
             "The Docker Engine does not answer questions about its container; this is what "
             "its list says."
@@ -166,7 +168,7 @@ def remark(seen: Seen, container: Container) -> str | None:
     if container.status == "paused":
         said.append(f"It is paused; `docker unpause {container.name}` lets it go on.")
     if container.health == "unhealthy":
-        why = f": {container.health_said}" if container.health_said else ""
+        why = f": {container.health_output}" if container.health_output else ""
         said.append(f"It is unhealthy, says its health check{why}.")
     alive, scale = len(seen.alive), seen.service.scale
     if alive < scale:
@@ -178,12 +180,12 @@ def remark(seen: Seen, container: Container) -> str | None:
     return " ".join(said) or None
 
 
-def lost_track(reason: str) -> bool:
+def is_half_started(reason: str) -> bool:
     """Whether `up` failed because the engine was ended while it started the container."""
     return _HALF_STARTED.search(reason) is not None
 
 
-def with_remedy(reason: str, container: Container) -> str:
+def with_hint(reason: str, container: Container) -> str:
     """Say what helps against that, since compose's own words do not."""
     return (
         f"{reason}. The Docker Engine was ended while it started this container, and has lost "
@@ -191,6 +193,6 @@ def with_remedy(reason: str, container: Container) -> str:
     )
 
 
-def _runs(seen: Seen, name: str) -> bool:
+def _runs(seen: ObservedState, name: str) -> bool:
     project = seen.service.project
     return any(c.alive and (c.project, c.service) == (project, name) for c in seen.containers)

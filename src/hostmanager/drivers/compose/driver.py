@@ -26,24 +26,24 @@ from hostmanager.core.events import ExitStatus, StopStage
 from hostmanager.core.messages import ENGINE_GRACE
 from hostmanager.core.model import InstanceSpec, ObservedRun, ServiceRef
 from hostmanager.core.protocols import ReportObservation
-from hostmanager.drivers.compose.actions import Hands
+from hostmanager.drivers.compose.actions import ContainerActions
 from hostmanager.drivers.compose.container import Container, exit_status, same_run
 from hostmanager.drivers.compose.containerd_shim import has_no_process
 from hostmanager.drivers.compose.diff import (
-    NOTHING_SAID,
+    NO_STATUS,
+    ObservedState,
+    ReportedState,
     Run,
-    Seen,
-    Told,
-    compare,
     containers_of,
-    lost_track,
-    with_remedy,
+    diff_observations,
+    is_half_started,
+    with_hint,
 )
 from hostmanager.drivers.compose.engine import EngineError
 from hostmanager.drivers.compose.images import how_to_get
 from hostmanager.drivers.compose.launch_check import Command, get_ready
-from hostmanager.drivers.compose.tracked_service import Attended
-from hostmanager.drivers.compose.watcher import NOT_YET, Sight
+from hostmanager.drivers.compose.tracked_service import TrackedService
+from hostmanager.drivers.compose.watcher import NOT_YET, ContainerWatcher
 
 RUNNING = frozenset({"running", "paused"})
 
@@ -63,59 +63,61 @@ class ComposeDriver:
         say: Takes what people want to read: instance-id and a sentence about it.
     """
 
-    def __init__(self, sight: Sight, compose: Command, say: Callable[[str, str], None]) -> None:
-        self._sight = sight
+    def __init__(
+        self, sight: ContainerWatcher, compose: Command, say: Callable[[str, str], None]
+    ) -> None:
+        self._watcher = sight
         self._compose = compose
-        self._hands = Hands(sight, say)
-        self._attended: dict[str, Attended] = {}
+        self._actions = ContainerActions(sight, say)
+        self._tracked: dict[str, TrackedService] = {}
         # Kept as long as somebody waits: also for what was forgotten and is attended to anew.
-        self._turns: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
+        self._locks: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
         self._tasks: set[asyncio.Task[None]] = set()
         self._guard = sight.guard
         sight.on_change = self._changed
-        sight.on_clear = self._tell_all
+        sight.on_synced = self._report_all
         sight.on_lost = self._lost
         sight.on_images = self._images_changed
 
     # --- the protocol -----------------------------------------------------------------------
 
-    def survey(self) -> Mapping[str, ObservedRun]:
+    def discover(self) -> Mapping[str, ObservedRun]:
         """Nothing is found before the engine was asked; keepers ask by `look`."""
         return {}
 
     def adopt(self, spec: InstanceSpec, found: ObservedRun, report: ReportObservation) -> None:
         """Look at it: there is nothing that only the survey knew."""
-        self.look(spec, report)
+        self.observe(spec, report)
 
-    def look(self, spec: InstanceSpec, report: ReportObservation) -> None:
+    def observe(self, spec: InstanceSpec, report: ReportObservation) -> None:
         """Tell whether it is alive, now and from now on; see the protocol."""
-        it = self._attend(spec, report)
-        it.looks += 1
-        it.told = Told()
-        self._tell(it)
+        it = self._track(spec, report)
+        it.observe_seq += 1
+        it.told = ReportedState()
+        self._report_changes(it)
 
     def launch(self, spec: InstanceSpec, report: ReportObservation) -> None:
         """Make sure that it runs; see the protocol."""
-        it = self._attend(spec, report)
-        it.told = replace(it.told, owed=False)
+        it = self._track(spec, report)
+        it.told = replace(it.told, report_due=False)
         if it.preparing is not None:
             it.preparing.cancel()
-        it.called_off = it.to_remove = it.lacks_image = False
+        it.called_off = it.cleanup_pending = it.lacks_image = False
         it.launches += 1
-        it.lives_before = it.lives
-        it.before = frozenset(c.run for c in self._own(it.service))
+        it.runs_at_launch = it.runs_reported
+        it.runs_before_launch = frozenset(c.run for c in self._containers(it.service))
         number = it.launches
 
         def failed(error: Exception) -> None:  # else it would be waited for for ever
             if it.launches == number:
                 it.report(ev.LaunchFailed(UP, f"{type(error).__name__}: {error}"))
 
-        bring_up = self._bring_up(it, number)
-        it.launch = self._do(f"{spec.instance_id}: its launch", bring_up, failed)
+        bring_up = self._compose_up(it, number)
+        it.launch = self._spawn(f"{spec.instance_id}: its launch", bring_up, failed)
 
     def prepare(self, spec: InstanceSpec, report: ReportObservation) -> None:
         """Make sure that it could be launched again; see the protocol."""
-        it = self._attended.get(spec.instance_id)
+        it = self._tracked.get(spec.instance_id)
         if it is None or it.spec.service is None:
             report(ev.PrepareFailed("no compose file has a service for it"))
         elif it.preparing is None or it.preparing.done():
@@ -124,11 +126,11 @@ class ComposeDriver:
                 report(ev.PrepareFailed(f"{type(error).__name__}: {error}"))
 
             what = f"{spec.instance_id}: preparing its next run"
-            it.preparing = self._do(what, self._prepare(it, report), failed)
+            it.preparing = self._spawn(what, self._prepare(it, report), failed)
 
     def signal(self, instance_id: str, step: StopStage) -> None:
         """Call its launch off, or end its containers by this means; see the protocol."""
-        it = self._attended.get(instance_id)
+        it = self._tracked.get(instance_id)
         if it is None:
             return
         if it.told.run is None and it.launch is not None and not it.launch.done():
@@ -138,29 +140,29 @@ class ComposeDriver:
         else:
             self._end(it, step)
 
-    def _end(self, it: Attended, step: StopStage) -> None:
+    def _end(self, it: TrackedService, step: StopStage) -> None:
         if it.spec.service is None:
             return
-        it.to_remove = True
+        it.cleanup_pending = True
         if it.preparing is not None:
             it.preparing.cancel()  # for a restart that was called off
         if step is StopStage.INTERRUPT:
-            self._do(f"{it.spec.instance_id}: its stop", self._stop(it, it.service))
+            self._spawn(f"{it.spec.instance_id}: its stop", self._stop(it, it.service))
         else:
-            kill = self._hands.kill(it.spec.instance_id, self._own(it.service))
-            self._do(f"{it.spec.instance_id}: its kill", kill)
+            kill = self._actions.kill(it.spec.instance_id, self._containers(it.service))
+            self._spawn(f"{it.spec.instance_id}: its kill", kill)
 
-    def forget(self, instance_id: str) -> None:
+    def release(self, instance_id: str) -> None:
         """Report nothing of it any more; see the protocol."""
-        it = self._attended.pop(instance_id, None)
+        it = self._tracked.pop(instance_id, None)
         if it is not None:
             it.cancel()
 
     def close(self) -> None:
         """Give up the launches that are under way; what is being ended goes on to its end."""
-        for it in self._attended.values():
+        for it in self._tracked.values():
             it.cancel()
-        self._attended.clear()
+        self._tracked.clear()
 
     async def closed(self) -> None:
         """Wait until nothing is under way any more."""
@@ -170,129 +172,131 @@ class ComposeDriver:
 
     def container_of(self, spec: InstanceSpec) -> Container | None:
         """The container that stands for an instance; None if there is none."""
-        own = self._own(spec.service) if spec.service else []
+        own = self._containers(spec.service) if spec.service else []
         return own[0] if own else None
 
-    def attend_anew(self, spec: InstanceSpec) -> None:
+    def update_spec(self, spec: InstanceSpec) -> None:
         """Its entry or its file says something else: what is told of it may change with that."""
-        it = self._attended.get(spec.instance_id)
+        it = self._tracked.get(spec.instance_id)
         if it is not None and spec.service is not None:
             it.spec = spec
-            self._tell(it)
+            self._report_changes(it)
 
-    def _own(self, service: ServiceRef) -> list[Container]:
-        return containers_of(service, tuple(self._sight.containers.values()))
+    def _containers(self, service: ServiceRef) -> list[Container]:
+        return containers_of(service, tuple(self._watcher.containers.values()))
 
-    def _attend(self, spec: InstanceSpec, report: ReportObservation) -> Attended:
-        it = self._attended.get(spec.instance_id)
+    def _track(self, spec: InstanceSpec, report: ReportObservation) -> TrackedService:
+        it = self._tracked.get(spec.instance_id)
         if it is None:
-            it = self._attended[spec.instance_id] = Attended(spec, report, self._turn)
+            it = self._tracked[spec.instance_id] = TrackedService(spec, report, self._lock)
         it.spec, it.report = spec, report
         return it
 
-    def _turn(self, service: ServiceRef) -> asyncio.Lock:
-        return self._turns.setdefault((service.project, service.name), asyncio.Lock())
+    def _lock(self, service: ServiceRef) -> asyncio.Lock:
+        return self._locks.setdefault((service.project, service.name), asyncio.Lock())
 
     def _changed(self, before: Container | None, now: Container | None) -> None:
         known = now or before
         assert known is not None
-        for it in list(self._attended.values()):
+        for it in list(self._tracked.values()):
             service = it.spec.service
             if service is None or service.project != known.project:
                 continue
             if known.service in (service.name, *service.depends_on):
-                self._guarded(it, partial(self._tell, it, before))
-                self._guarded(it, partial(self._tell_short_run_at_once, it))
+                self._guarded(it, partial(self._report_changes, it, before))
+                self._guarded(it, partial(self._report_short_run_at_once, it))
 
-    def _tell_short_run_at_once(self, it: Attended) -> None:
+    def _report_short_run_at_once(self, it: TrackedService) -> None:
         """What `up` started has ended before that was seen: nobody has to wait for compose."""
         container = self.container_of(it.spec)
         launching = it.launch is not None and not it.launch.done() and it.told.run is None
-        told = it.ended == it.launches or it.lives != it.lives_before
+        told = it.failed_launch_seq == it.launches or it.runs_reported != it.runs_at_launch
         if not launching or container is None or told:
             return
-        if container.status == "exited" and container.run not in it.before:
-            it.ended = it.launches
-            self._tell_short_run(it)
+        if container.status == "exited" and container.run not in it.runs_before_launch:
+            it.failed_launch_seq = it.launches
+            self._report_short_run(it)
 
-    def _tell_all(self) -> None:
-        for it in list(self._attended.values()):
-            self._guarded(it, partial(self._tell, it))
+    def _report_all(self) -> None:
+        for it in list(self._tracked.values()):
+            self._guarded(it, partial(self._report_changes, it))
 
-    def _guarded(self, it: Attended, tell: Callable[[], None]) -> None:
+    def _guarded(self, it: TrackedService, tell: Callable[[], None]) -> None:
         """Tell of one instance, whatever becomes of others; later, what is so then."""
-        attended = self._attended.get
+        attended = self._tracked.get
         what = f"{it.spec.instance_id}: telling what is seen of it"
         self._guard.until_done(what, tell, lambda: attended(it.spec.instance_id) is it)
 
     def _images_changed(self) -> None:
-        self._tell_all()
-        for it in list(self._attended.values()):
+        self._report_all()
+        for it in list(self._tracked.values()):
             service = it.spec.service
-            if it.lacks_image and service and how_to_get(service, self._sight.images) is None:
+            if it.lacks_image and service and how_to_get(service, self._watcher.images) is None:
                 it.lacks_image = False
                 it.report(ev.Prepared())  # so it need not be waited for any longer
 
     def _lost(self, why: str) -> None:
-        for it in list(self._attended.values()):
+        for it in list(self._tracked.values()):
             if it.launch is not None and not it.launch.done():
                 it.launch.cancel()
-                it.to_remove = True  # what it has made by then, unless it is launched again
-            self._guarded(it, partial(self._tell_lost, it, why))
+                it.cleanup_pending = True  # what it has made by then, unless it is launched again
+            self._guarded(it, partial(self._report_lost, it, why))
 
     @staticmethod
-    def _tell_lost(it: Attended, why: str) -> None:
-        it.told = replace(it.told, owed=True, condition=NOTHING_SAID)
+    def _report_lost(it: TrackedService, why: str) -> None:
+        it.told = replace(it.told, report_due=True, condition=NO_STATUS)
         it.report(ev.ObservationLost(why))
 
-    def _tell(self, it: Attended, before: Container | None = None) -> None:
+    def _report_changes(self, it: TrackedService, before: Container | None = None) -> None:
         """Tell what has changed since the last time."""
-        sight = self._sight
+        sight = self._watcher
         if it.spec.service is None:
             return  # which service it is will be told by `attend_anew`
-        if not sight.sees(it.service.project):
-            if it.told.owed and sight.trouble not in (None, NOT_YET):
-                it.report(ev.ObservationLost(str(sight.trouble)))
+        if not sight.is_synced(it.service.project):
+            if it.told.report_due and sight.error not in (None, NOT_YET):
+                it.report(ev.ObservationLost(str(sight.error)))
             return
-        seen = Seen(
+        seen = ObservedState(
             *(it.spec, it.service, tuple(sight.containers.values()), sight.images),
-            *(self._how_it_ended(it.told.run, before), it.made_as),
+            *(self._exit_status(it.told.run, before), it.fingerprint_by_digest),
         )
-        looks = it.looks
-        for told, observation in compare(it.told, seen):
-            ended, report = self._sight.containers.get((it.told.run or ("", ""))[0]), it.report
+        looks = it.observe_seq
+        for told, observation in diff_observations(it.told, seen):
+            ended, report = self._watcher.containers.get((it.told.run or ("", ""))[0]), it.report
             it.told = told
             if isinstance(observation, ev.Launched):
-                it.lives += 1
-                it.to_remove = False  # that it was to go is over, if others start it
+                it.runs_reported += 1
+                it.cleanup_pending = False  # that it was to go is over, if others start it
             report(observation)
             if isinstance(observation, ev.Exited) and ended is not None:
-                self._do(f"{it.spec.instance_id}: its output", self._tell_output(ended, report))
-            if it.looks != looks:
+                self._spawn(
+                    f"{it.spec.instance_id}: its output", self._report_output(ended, report)
+                )
+            if it.observe_seq != looks:
                 return  # it was asked for anew meanwhile, and that was answered
-        if it.to_remove and it.told.run is None and not it.turn.locked():
-            if self._own(it.service):
+        if it.cleanup_pending and it.told.run is None and not it.lock.locked():
+            if self._containers(it.service):
                 # The connection was cut while it was being ended.
-                self._do(f"{it.spec.instance_id}: clearing it away", self._clear_away(it))
+                self._spawn(f"{it.spec.instance_id}: clearing it away", self._remove_dead(it))
             else:
-                it.to_remove = False
+                it.cleanup_pending = False
 
-    def _how_it_ended(self, run: Run | None, before: Container | None) -> ExitStatus:
+    def _exit_status(self, run: Run | None, before: Container | None) -> ExitStatus:
         """How a run ended, as far as anybody knows."""
         if run is None:
             return ExitStatus()
-        for known in (self._sight.containers.get(run[0]), before):
+        for known in (self._watcher.containers.get(run[0]), before):
             # In the table, it may have been started again by now.
             if known is None or known.status in RUNNING:
                 continue
             if same_run(known.run, run):
                 return known.exit_status
-        code = self._sight.exit_codes.get(run[0])
+        code = self._watcher.exit_codes.get(run[0])
         return ExitStatus() if code is None else exit_status(code)
 
     # --- doing ------------------------------------------------------------------------------
 
-    def _do(
+    def _spawn(
         self,
         what: str,
         work: Coroutine[Any, Any, None],
@@ -303,122 +307,122 @@ class ComposeDriver:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def _bring_up(self, it: Attended, number: int) -> None:
+    async def _compose_up(self, it: TrackedService, number: int) -> None:
         """Run `compose up`, unless it runs already; then tell what came of it."""
         try:
-            async with it.turn:
+            async with it.lock:
                 failure = await self._up_unless_alive(it)
         except asyncio.CancelledError:
             if not it.called_off:
                 raise
             failure = "it was called off"
-            if await self._looked_at(it):
-                await self._clear_away(it)
+            if await self._refresh(it):
+                await self._remove_dead(it)
         # Told already, by the engine's events; or another launch is under way; or sight is lost.
-        if it.lives != it.lives_before or it.launches != number or it.told.owed:
+        if it.runs_reported != it.runs_at_launch or it.launches != number or it.told.report_due:
             return
         if failure is None:
-            failure = self._tell_short_run(it)
+            failure = self._report_short_run(it)
         if failure is not None:
             it.report(ev.LaunchFailed(UP, failure, remote=it.lacks_image))
 
-    async def _up_unless_alive(self, it: Attended) -> str | None:
+    async def _up_unless_alive(self, it: TrackedService) -> str | None:
         """Returns why it failed; None if it did not."""
-        if not self._sight.sees(it.service.project):
-            self._tell_lost(it, self._sight.trouble or NOT_YET)
+        if not self._watcher.is_synced(it.service.project):
+            self._report_lost(it, self._watcher.error or NOT_YET)
             return None
-        self._tell(it)
+        self._report_changes(it)
         if it.told.run is not None:
             return None
         fingerprint = it.spec.fingerprint
         try:
             done = await self._compose(it.service, *UP_ALONE)
         except ComposeFileError as error:
-            return await self._start_as_it_is(it, error)
+            return await self._start_existing(it, error)
         except ComposeError as error:
             return str(error).rstrip(".")
-        return await self._came_of(it, done, fingerprint)
+        return await self._evaluate_up(it, done, fingerprint)
 
-    async def _came_of(self, it: Attended, done: Done, fingerprint: str) -> str | None:
+    async def _evaluate_up(self, it: TrackedService, done: Done, fingerprint: str) -> str | None:
         """See what `up` did; returns why it failed; None if it did not."""
-        if not await self._looked_at(it):
+        if not await self._refresh(it):
             return None
-        for made in self._own(it.service) if done.code == 0 else ():
-            if made.run not in it.before:
-                it.made_as[made.digest] = fingerprint
-        self._tell(it)
+        for made in self._containers(it.service) if done.code == 0 else ():
+            if made.run not in it.runs_before_launch:
+                it.fingerprint_by_digest[made.digest] = fingerprint
+        self._report_changes(it)
         if done.code == 0:
             return None
-        it.lacks_image = how_to_get(it.service, self._sight.images) is not None
+        it.lacks_image = how_to_get(it.service, self._watcher.images) is not None
         reason, container = done.reason.rstrip("."), self.container_of(it.spec)
-        if container is None or not lost_track(reason):
+        if container is None or not is_half_started(reason):
             return reason
         if not await asyncio.to_thread(has_no_process, container.id):
-            return with_remedy(reason, container)
-        await self._hands.kill(it.spec.instance_id, [container])
+            return with_hint(reason, container)
+        await self._actions.kill(it.spec.instance_id, [container])
         return f"{reason}. No process of it is left, so it was removed, and is made anew"
 
-    async def _prepare(self, it: Attended, report: ReportObservation) -> None:
+    async def _prepare(self, it: TrackedService, report: ReportObservation) -> None:
         """See whether its next container could be made; get what that needs if it is missing."""
         try:
-            failure = await get_ready(it.service, self._compose, self._sight)
+            failure = await get_ready(it.service, self._compose, self._watcher)
         except (ComposeError, ComposeFileError, EngineError) as error:
             failure = str(error)
         report(ev.Prepared() if failure is None else ev.PrepareFailed(failure.rstrip(".")))
 
-    async def _start_as_it_is(self, it: Attended, error: ComposeFileError) -> str | None:
+    async def _start_existing(self, it: TrackedService, error: ComposeFileError) -> str | None:
         """Its file cannot be used: the container that is there can be started all the same."""
         container = self.container_of(it.spec)
         if container is None:
             return str(error).rstrip(".")
         try:
-            await self._hands.start(container)
+            await self._actions.start(container)
         except EngineError as failure:
             return str(failure).rstrip(".")
-        if await self._looked_at(it):
-            self._tell(it)
+        if await self._refresh(it):
+            self._report_changes(it)
         return None
 
-    async def _looked_at(self, it: Attended) -> bool:
+    async def _refresh(self, it: TrackedService) -> bool:
         """Look at its project now; if that fails, nothing is known of it until sight is back."""
         try:
-            await self._sight.look_at(it.service.project)
+            await self._watcher.refresh_project(it.service.project)
         except EngineError as error:
-            self._sight.suspect(error)
-            self._tell_lost(it, self._sight.trouble or str(error))
+            self._watcher.check_connection(error)
+            self._report_lost(it, self._watcher.error or str(error))
             return False
         return True
 
-    async def _clear_away(self, it: Attended) -> None:
+    async def _remove_dead(self, it: TrackedService) -> None:
         """Remove what is dead of it: made and not started, or stopped and not removed."""
-        async with it.turn:
-            dead = [c for c in self._own(it.service) if not c.alive]
-            if await self._hands.stop(it.spec.instance_id, dead, ENGINE_GRACE):
-                it.to_remove = False
+        async with it.lock:
+            dead = [c for c in self._containers(it.service) if not c.alive]
+            if await self._actions.stop(it.spec.instance_id, dead, ENGINE_GRACE):
+                it.cleanup_pending = False
 
-    def _tell_short_run(self, it: Attended) -> str | None:
+    def _report_short_run(self, it: TrackedService) -> str | None:
         """It came up and ended before anybody looked; or there is nothing to be seen of it."""
         container = self.container_of(it.spec)
         if container is None:
             return "it made no container; is the scale of the service 0?"
         if container.error:
             return container.error.rstrip(".")
-        if container.run in it.before:
+        if container.run in it.runs_before_launch:
             return "it did not start the container, and did not say why"
         report = it.report
-        it.lives += 1
+        it.runs_reported += 1
         report(ev.Launched(0))
         report(ev.Exited(container.exit_status))
-        self._do(f"{it.spec.instance_id}: its output", self._tell_output(container, report))
+        self._spawn(f"{it.spec.instance_id}: its output", self._report_output(container, report))
         return None
 
-    async def _stop(self, it: Attended, service: ServiceRef) -> None:
+    async def _stop(self, it: TrackedService, service: ServiceRef) -> None:
         grace = it.spec.stop_grace if it.spec.stop_grace is not None else ENGINE_GRACE
-        async with it.turn:
-            if await self._hands.stop(it.spec.instance_id, self._own(service), grace):
-                it.to_remove = False
+        async with it.lock:
+            if await self._actions.stop(it.spec.instance_id, self._containers(service), grace):
+                it.cleanup_pending = False
 
-    async def _tell_output(self, container: Container, report: ReportObservation) -> None:
-        lines = await self._hands.last_words(container)
+    async def _report_output(self, container: Container, report: ReportObservation) -> None:
+        lines = await self._actions.last_log_lines(container)
         if lines is not None:
             report(ev.LastOutput(lines))

@@ -27,13 +27,13 @@ from hostmanager.drivers.compose.container import PROJECT, unix_time
 
 log = logging.getLogger(__name__)
 
-CALL_TIME = 5.0
+CALL_TIMEOUT = 5.0
 """Seconds that a call may take that only tells or sets something."""
 
-LOOK_TIME = 3.0
+INSPECT_TIMEOUT = 3.0
 """Seconds that the engine may take to tell how one container is; it takes a millisecond."""
 
-START_TIME = 60.0
+START_TIMEOUT = 60.0
 """Seconds that it may take to start a container."""
 
 STOP_MARGIN = 15.0
@@ -55,7 +55,7 @@ CONTAINER_EVENTS = (
 )
 IMAGE_EVENTS = ("tag", "untag", "delete", "pull", "load", "import")
 
-END = None
+STREAM_END = None
 
 
 class EngineError(Exception):
@@ -77,7 +77,7 @@ async def find_endpoint(environ: Mapping[str, str], cwd: Path) -> str:
     template = "{{.Endpoints.docker.Host}}"
     argv = ("docker", "context", "inspect", "--format", template)
     try:
-        done = await execute(argv, environ, cwd, CALL_TIME)
+        done = await execute(argv, environ, cwd, CALL_TIMEOUT)
     except ComposeError as error:
         if shutil.which("docker", path=environ.get("PATH", os.defpath)) is None:
             return DEFAULT  # there is a compose command without docker's own
@@ -115,7 +115,7 @@ class Engine:
         if self._connector is not None:
             await self._connector.close()
 
-    async def ping(self, limit: float = CALL_TIME) -> None:
+    async def ping(self, limit: float = CALL_TIMEOUT) -> None:
         """Make sure that it answers.
 
         Raises:
@@ -142,7 +142,7 @@ class Engine:
         Raises:
             NoSuchContainerError: It is not there.
         """
-        async with self._call(f"how the container {container_id[:12]} is", LOOK_TIME):
+        async with self._call(f"how the container {container_id[:12]} is", INSPECT_TIMEOUT):
             return dict(await self._docker.containers.container(container_id).show())
 
     async def images(self) -> list[Mapping[str, Any]]:
@@ -152,7 +152,7 @@ class Engine:
 
     async def start(self, container_id: str) -> None:
         """Start a container as it was made."""
-        async with self._call(f"to start {container_id[:12]}", START_TIME):
+        async with self._call(f"to start {container_id[:12]}", START_TIMEOUT):
             await self._docker.containers.container(container_id).start()
 
     async def stop(self, container_id: str, grace: float) -> None:
@@ -198,7 +198,7 @@ class Engine:
         subscriber = events.subscribe(create_task=False)  # type: ignore[no-untyped-call]
         running = asyncio.ensure_future(events.run(filters=filters, since=f"{since:.6f}"))
         try:
-            while (event := await subscriber.get()) is not END:
+            while (event := await subscriber.get()) is not STREAM_END:
                 yield event
             try:
                 await running
@@ -211,7 +211,7 @@ class Engine:
             await asyncio.gather(running, return_exceptions=True)
 
     @asynccontextmanager
-    async def _call(self, what: str, limit: float = CALL_TIME) -> AsyncIterator[None]:
+    async def _call(self, what: str, limit: float = CALL_TIMEOUT) -> AsyncIterator[None]:
         try:
             async with asyncio.timeout(limit):
                 yield

@@ -10,7 +10,7 @@ from typing import Protocol
 from hostmanager.composefile.command import Done
 from hostmanager.core.model import ServiceRef
 from hostmanager.drivers.compose.images import how_to_get, is_here
-from hostmanager.drivers.compose.watcher import Sight
+from hostmanager.drivers.compose.watcher import ContainerWatcher
 
 
 class Command(Protocol):
@@ -25,7 +25,7 @@ class Command(Protocol):
         """
 
 
-async def get_ready(service: ServiceRef, compose: Command, sight: Sight) -> str | None:
+async def get_ready(service: ServiceRef, compose: Command, sight: ContainerWatcher) -> str | None:
     """Make sure that the next container of a service could be made; may take long.
 
     Returns:
@@ -37,7 +37,7 @@ async def get_ready(service: ServiceRef, compose: Command, sight: Sight) -> str 
         EngineError: The engine does not tell which images there are.
     """
     await compose(service)
-    await sight.look_at_images()
+    await sight.refresh_images()
     how = how_to_get(service, sight.images)
     if how is None:
         return None
@@ -45,7 +45,7 @@ async def get_ready(service: ServiceRef, compose: Command, sight: Sight) -> str 
     what = service.image or f"of service {service.name}"
     if done.code != 0:
         return f"its image {what} cannot be had: {done.reason}"
-    await sight.look_at_images()
+    await sight.refresh_images()
     if is_here(service, sight.images):
         return None
     return f"its image {what} is not here, and `compose {how[0]}` did not bring it"

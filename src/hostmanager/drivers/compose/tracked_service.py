@@ -6,48 +6,48 @@ from dataclasses import dataclass, field
 
 from hostmanager.core.model import InstanceSpec, ServiceRef
 from hostmanager.core.protocols import ReportObservation
-from hostmanager.drivers.compose.diff import Run, Told
+from hostmanager.drivers.compose.diff import ReportedState, Run
 
 
 @dataclass
-class Attended:
+class TrackedService:
     """One instance that is reported on.
 
     Attributes:
         spec: What it is.
         report: Whom to tell.
-        turn_of: The commands of one service are carried out one after another.
+        lock_for: The commands of one service are carried out one after another.
         told: What was told.
-        looks: How often it was asked for: an answer to an earlier question is stale.
+        observe_seq: How often it was asked for: an answer to an earlier question is stale.
         launch: The launch that is under way.
         launches: How many there were.
-        lives: How many runs were told.
-        ended: The last launch that was told to have ended before it was seen to run.
+        runs_reported: How many runs were told.
+        failed_launch_seq: The last launch that was told to have ended before it was seen to run.
         preparing: What makes sure that it could be launched again.
         lacks_image: Whether the launch failed while its image was still to be pulled or built.
         called_off: Whether the launch is to come to nothing.
-        to_remove: Whether it was ended on purpose, and its dead containers are still to go.
-        lives_before: How many that were when the launch was asked for.
-        before: The runs that there had been before the launch.
-        made_as: The fingerprint of the spec that a container was made from, by the digest on it.
+        cleanup_pending: Whether it was ended on purpose, and its dead containers are still to go.
+        runs_at_launch: How many that were when the launch was asked for.
+        runs_before_launch: The runs that there had been before the launch.
+        fingerprint_by_digest: The fingerprint of the spec that a container was made from, by the digest on it.
     """
 
     spec: InstanceSpec
     report: ReportObservation
-    turn_of: Callable[[ServiceRef], asyncio.Lock]
-    told: Told = field(default_factory=Told)
-    looks: int = 0
+    lock_for: Callable[[ServiceRef], asyncio.Lock]
+    told: ReportedState = field(default_factory=ReportedState)
+    observe_seq: int = 0
     launch: "asyncio.Task[None] | None" = None
     launches: int = 0
     preparing: "asyncio.Task[None] | None" = None
-    lives: int = 0
-    lives_before: int = 0
-    ended: int = 0
+    runs_reported: int = 0
+    runs_at_launch: int = 0
+    failed_launch_seq: int = 0
     lacks_image: bool = False
     called_off: bool = False
-    to_remove: bool = False
-    before: frozenset[Run] = frozenset()
-    made_as: dict[str, str] = field(default_factory=dict)
+    cleanup_pending: bool = False
+    runs_before_launch: frozenset[Run] = frozenset()
+    fingerprint_by_digest: dict[str, str] = field(default_factory=dict)
 
     def cancel(self) -> None:
         """Give up what is under way for it."""
@@ -62,6 +62,6 @@ class Attended:
         return self.spec.service
 
     @property
-    def turn(self) -> asyncio.Lock:
+    def lock(self) -> asyncio.Lock:
         """Held by whoever carries out a command of its service."""
-        return self.turn_of(self.service)
+        return self.lock_for(self.service)

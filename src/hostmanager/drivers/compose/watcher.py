@@ -21,10 +21,10 @@ from typing import Any
 from hostmanager.drivers.compose.container import (
     PROJECT,
     Container,
-    container_listed,
-    container_of,
+    from_inspect,
+    from_list,
     project_listed,
-    with_past,
+    with_previous_run,
 )
 from hostmanager.drivers.compose.engine import Engine, EngineError, NoSuchContainerError
 from hostmanager.drivers.compose.images import Images
@@ -45,26 +45,26 @@ CLOCK_STEP = 0.01
 RETRY_AFTER = (0.1, 0.2, 0.5, 1.0)
 """Seconds between attempts to reach it; the last goes on. A unix socket costs next to nothing."""
 
-SHORT = 5.0
+SHORT_LIVED = 5.0
 """Seconds; a connection that did not last as long is not made anew at once."""
 
-IMAGES_REST = 0.1
+IMAGE_DEBOUNCE = 0.1
 """Seconds that image events are gathered: one pull makes several."""
 
-SILENT_REST = 10.0
+INSPECT_RETRY = 10.0
 """Seconds until the engine is asked again about a container that it did not answer for."""
 
-NONSENSE = (AttributeError, KeyError, TypeError, ValueError)
+MALFORMED_ANSWER = (AttributeError, KeyError, TypeError, ValueError)
 """What comes of an answer of another form than expected."""
 
-CUT = "The connection to the Docker Engine was cut."
+CONNECTION_CUT = "The connection to the Docker Engine was cut."
 
 NOT_YET = "The Docker Engine has not been asked yet."
 
 Open = Callable[[], Awaitable[Engine]]
 
 
-class Sight:
+class ContainerWatcher:
     """Follows the containers of some compose projects.
 
     Those who are told (`on_change` and so on) see to it themselves that they do not raise.
@@ -77,11 +77,11 @@ class Sight:
         engine: The present connection; None while there is none.
         containers: What is known of each container of the followed projects, by id.
         images: Which images there are.
-        clear: Whether all that is the present truth.
-        trouble: Why not, as a sentence; None if it is.
+        synced: Whether all that is the present truth.
+        error: Why not, as a sentence; None if it is.
         exit_codes: What the engine told when a container ended, by id; the latest run's.
         on_change: Told of the container (what was known of it, what is known) after a change.
-        on_clear: Told when sight was gained.
+        on_synced: Told when sight was gained.
         on_lost: Told when it was lost.
         on_images: Told when the images may have changed.
     """
@@ -91,11 +91,11 @@ class Sight:
         self.engine: Engine | None = None
         self.containers: dict[str, Container] = {}
         self.images = Images()
-        self.clear = False
-        self.trouble: str | None = NOT_YET
+        self.synced = False
+        self.error: str | None = NOT_YET
         self.exit_codes: dict[str, int] = {}
         self.on_change: Callable[[Container | None, Container | None], None] = lambda *_: None
-        self.on_clear: Callable[[], None] = lambda: None
+        self.on_synced: Callable[[], None] = lambda: None
         self.on_lost: Callable[[str], None] = lambda _: None
         self.on_images: Callable[[], None] = lambda: None
         self._failures = 0
@@ -103,15 +103,15 @@ class Sight:
         self._projects: frozenset[str] = frozenset()
         self._listed: frozenset[str] = frozenset()
         self._loop: asyncio.Task[None] | None = None
-        self._looks: dict[str, asyncio.Task[None]] = {}
+        self._inspections: dict[str, asyncio.Task[None]] = {}
         self._images_again = False
-        self._again: set[str] = set()
+        self._reinspect: set[str] = set()
         self._silent: dict[str, float] = {}
         self._listing = asyncio.Lock()
         self._images_due: asyncio.Task[None] | None = None
         self._heard = 0.0  # when the engine said something last, by the loop's clock
-        self._suspected = asyncio.Event()
-        self._suspicion: EngineError | None = None
+        self._probe_requested = asyncio.Event()
+        self._probe_task: EngineError | None = None
         self._cut_by: EngineError | None = None
 
     def start(self) -> None:
@@ -123,11 +123,13 @@ class Sight:
 
     async def close(self) -> None:
         """Stop following."""
-        await _cancel(*(t for t in (self._loop, self._images_due, *self._looks.values()) if t))
+        await _cancel(
+            *(t for t in (self._loop, self._images_due, *self._inspections.values()) if t)
+        )
 
-    def sees(self, project: str) -> bool:
+    def is_synced(self, project: str) -> bool:
         """Whether what is known of the containers of a project is the present truth."""
-        return self.clear and project in self._listed
+        return self.synced and project in self._listed
 
     async def follow(self, projects: frozenset[str]) -> None:
         """Follow the containers of these projects; returns once that is so, or sight is lost.
@@ -138,17 +140,17 @@ class Sight:
         if projects == self._projects:
             return
         self._projects = projects
-        if self.clear and self.engine is not None:
+        if self.synced and self.engine is not None:
             try:
                 await self._list(self.engine)
             except EngineError as error:
-                self.suspect(error)
+                self.check_connection(error)
 
-    def suspect(self, error: EngineError) -> None:
+    def check_connection(self, error: EngineError) -> None:
         """A call failed: if the engine is gone, find out now rather than at the next ping."""
         log.debug("docker: %s", error)
-        self._suspicion = error
-        self._suspected.set()
+        self._probe_task = error
+        self._probe_requested.set()
 
     # --- the connection ---------------------------------------------------------------------
 
@@ -159,13 +161,13 @@ class Sight:
         try:
             await self._watch()
         except EngineError as error:
-            self._lose(str(error))
+            self._set_lost(str(error))
         finally:
-            self._failures = self._failures + 1 if loop.time() - begun < SHORT else 0
+            self._failures = self._failures + 1 if loop.time() - begun < SHORT_LIVED else 0
 
     def _not_understood(self, error: Exception) -> None:
         text = reprlib.repr(error)
-        self._lose(f"The Docker Engine's answer is not understood: {text}.")
+        self._set_lost(f"The Docker Engine's answer is not understood: {text}.")
 
     def _rest(self) -> float:
         return RETRY_AFTER[min(self._failures, len(RETRY_AFTER) - 1)]
@@ -174,8 +176,8 @@ class Sight:
         engine = await self._open()
         self._cut_by = None
         try:
-            self._suspected.clear()
-            self._suspicion = None
+            self._probe_requested.clear()
+            self._probe_task = None
             await engine.ping(PING_TIME)
             # From before the list on, so that nothing is missed between the two.
             events = asyncio.ensure_future(self._take_events(engine, await engine.now()))
@@ -183,7 +185,7 @@ class Sight:
                 await self._list_images(engine)
                 while await self._list(engine) != self._projects:
                     pass  # a file was read meanwhile
-                self._gain(engine)
+                self._set_synced(engine)
                 pings = asyncio.ensure_future(self._ping(engine))
                 try:
                     await asyncio.wait((events, pings), return_when=asyncio.FIRST_COMPLETED)
@@ -200,18 +202,18 @@ class Sight:
         finally:
             self.engine = None
             # What is being asked over this connection will not be answered over another.
-            await _cancel(*self._looks.values())
+            await _cancel(*self._inspections.values())
             with suppress(Exception):
                 await engine.close()
 
-    def _gain(self, engine: Engine) -> None:
+    def _set_synced(self, engine: Engine) -> None:
         self.engine = engine
-        self.clear, self.trouble = True, None
-        self.on_clear()
+        self.synced, self.error = True, None
+        self.on_synced()
 
-    def _lose(self, why: str) -> None:
-        changed = self.clear or self.trouble != why
-        self.clear, self.trouble = False, why
+    def _set_lost(self, why: str) -> None:
+        changed = self.synced or self.error != why
+        self.synced, self.error = False, why
         if changed:
             self.on_lost(why)
 
@@ -222,16 +224,16 @@ class Sight:
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout_at(self._heard + PING_EVERY):
-                    await self._suspected.wait()
+                    await self._probe_requested.wait()
             silence = loop.time() - self._heard
-            if self._suspected.is_set() or silence >= PING_EVERY - CLOCK_STEP:
-                self._suspected.clear()
+            if self._probe_requested.is_set() or silence >= PING_EVERY - CLOCK_STEP:
+                self._probe_requested.clear()
                 await engine.ping(PING_TIME)
                 self._heard = loop.time()
-                if self._suspicion is not None:
-                    self._suspicion = None
+                if self._probe_task is not None:
+                    self._probe_task = None
                     await self._list(engine)  # what was asked in vain
-                    self.on_clear()
+                    self.on_synced()
 
     # --- what it tells ----------------------------------------------------------------------
 
@@ -240,10 +242,10 @@ class Sight:
             self._heard = asyncio.get_running_loop().time()
             try:
                 if event.get("Type") == "image":
-                    self._look_at_images_soon(engine)
+                    self._schedule_image_refresh(engine)
                 else:
                     self._take_event(engine, event)
-            except NONSENSE:
+            except MALFORMED_ANSWER:
                 log.warning("docker: an event that makes no sense: %s", reprlib.repr(event))
 
     def _take_event(self, engine: Engine, event: Mapping[str, Any]) -> None:
@@ -255,51 +257,51 @@ class Sight:
         code = parse_number(str(labels.get("exitCode")))
         if event.get("Action") == "die" and code is not None:
             self.exit_codes[container_id] = code
-        if event.get("Action") in ("destroy", "remove") and container_id not in self._looks:
+        if event.get("Action") in ("destroy", "remove") and container_id not in self._inspections:
             self._put(container_id, None)  # else an older answer would bring it back
         else:
-            self._look_soon(engine, container_id)
+            self._schedule_inspect(engine, container_id)
 
-    def _look_soon(self, engine: Engine, container_id: str) -> None:
+    def _schedule_inspect(self, engine: Engine, container_id: str) -> None:
         """Look at it; if it is being looked at, once more after that."""
-        before = self._looks.get(container_id)
+        before = self._inspections.get(container_id)
         if before is not None and not before.done():
-            self._again.add(container_id)
+            self._reinspect.add(container_id)
             return
-        task = asyncio.ensure_future(self._look(engine, container_id))
-        self._looks[container_id] = task
+        task = asyncio.ensure_future(self._inspect(engine, container_id))
+        self._inspections[container_id] = task
         what = f"container {container_id[:12]}: what was seen of it"
-        looked = self.guard.callback(what, lambda: self._looked(engine, container_id, task))
+        looked = self.guard.callback(what, lambda: self._inspect_done(engine, container_id, task))
         task.add_done_callback(lambda _: looked())
 
-    def _looked(self, engine: Engine, container_id: str, task: "asyncio.Task[None]") -> None:
-        if self._looks.get(container_id) is task:
-            del self._looks[container_id]
+    def _inspect_done(self, engine: Engine, container_id: str, task: "asyncio.Task[None]") -> None:
+        if self._inspections.get(container_id) is task:
+            del self._inspections[container_id]
         if task.cancelled():
             return
         error = task.exception()
         if isinstance(error, EngineError):
-            self.suspect(error)
+            self.check_connection(error)
         elif error is not None:
             what = f"container {container_id[:12]}: looking at it"
-            again = self._again_if_there(engine, container_id)
+            again = self._reinspect_if_known(engine, container_id)
             self.guard.call(what, task.result, lambda _: self.guard.after_pause(what, again))
 
-    def _again_if_there(self, engine: Engine, container_id: str) -> Callable[[], None]:
+    def _reinspect_if_known(self, engine: Engine, container_id: str) -> Callable[[], None]:
         def look() -> None:
             if self.engine is engine:
-                self._look_soon(engine, container_id)
+                self._schedule_inspect(engine, container_id)
 
         return self.guard.callback(f"container {container_id[:12]}: looking at it again", look)
 
-    async def _look(self, engine: Engine, container_id: str) -> None:
+    async def _inspect(self, engine: Engine, container_id: str) -> None:
         while True:
-            self._again.discard(container_id)
+            self._reinspect.discard(container_id)
             try:
                 self._put(container_id, await self._ask(engine, container_id))
             except NoSuchContainerError:
                 self._put(container_id, None)
-            if container_id not in self._again:
+            if container_id not in self._reinspect:
                 return
 
     async def _ask(self, engine: Engine, container_id: str) -> Container | None:
@@ -308,10 +310,10 @@ class Sight:
         if self._silent.get(container_id, now) <= now:
             try:
                 inspected = await engine.inspect(container_id)
-                found = container_of(inspected) if inspected["Id"] else None
+                found = from_inspect(inspected) if inspected["Id"] else None
             except NoSuchContainerError:
                 raise
-            except (EngineError, *NONSENSE) as error:
+            except (EngineError, *MALFORMED_ANSWER) as error:
                 log.warning("docker: nothing is told of %s: %s", container_id[:12], error)
             else:
                 self._silent.pop(container_id, None)
@@ -320,8 +322,8 @@ class Sight:
         listed = await engine.compose_containers(container_id)
         self._ask_again_later(engine, container_id)
         try:
-            return container_listed(listed[0], known) if listed else None
-        except NONSENSE:
+            return from_list(listed[0], known) if listed else None
+        except MALFORMED_ANSWER:
             return known
 
     def _ask_again_later(self, engine: Engine, container_id: str) -> None:
@@ -329,15 +331,15 @@ class Sight:
         if self._silent.get(container_id, 0.0) > loop.time():
             return
 
-        self._silent[container_id] = loop.time() + SILENT_REST
-        loop.call_later(SILENT_REST, self._again_if_there(engine, container_id))
+        self._silent[container_id] = loop.time() + INSPECT_RETRY
+        loop.call_later(INSPECT_RETRY, self._reinspect_if_known(engine, container_id))
 
     def _put(self, container_id: str, now: Container | None) -> None:
         before = self.containers.get(container_id)
         if now is None:
             self.containers.pop(container_id, None)
         else:
-            now = with_past(now, before)
+            now = with_previous_run(now, before)
             self.containers[container_id] = now
         if now != before:
             self.on_change(before, now)
@@ -345,7 +347,7 @@ class Sight:
             self.exit_codes.pop(container_id, None)
             self._silent.pop(container_id, None)
 
-    async def look_at(self, project: str) -> None:
+    async def refresh_project(self, project: str) -> None:
         """Look at all containers of a project now, the new ones included.
 
         Raises:
@@ -353,7 +355,7 @@ class Sight:
         """
         engine = self.engine
         if engine is None:
-            raise EngineError(self.trouble or NOT_YET)
+            raise EngineError(self.error or NOT_YET)
         await self._list(engine, project)
 
     async def _list(self, engine: Engine, project: str | None = None) -> frozenset[str]:
@@ -362,47 +364,47 @@ class Sight:
             listed = await engine.compose_containers()
             projects = self._projects if project is None else frozenset({project})
             ids = {str(c["Id"]) for c in listed if project_listed(c) in projects}
-            await self._look_at_all(engine, ids)
+            await self._refresh_all(engine, ids)
             # Last, and by no means on the word of the list, which may be from before they were
             # made: what has replaced one is to be seen before that is gone.
             known = self.containers.items()
-            await self._look_at_all(
+            await self._refresh_all(
                 engine, {i for i, c in known if c.project in projects and i not in ids}
             )
             if project is None:
                 self._listed = projects
             return projects
 
-    async def _look_at_all(self, engine: Engine, ids: set[str]) -> None:
+    async def _refresh_all(self, engine: Engine, ids: set[str]) -> None:
         """By the same way as after events: an older answer never replaces a newer one."""
         for container_id in ids:
-            self._look_soon(engine, container_id)
-        looks = [self._looks[container_id] for container_id in ids]
+            self._schedule_inspect(engine, container_id)
+        looks = [self._inspections[container_id] for container_id in ids]
         if looks:
             await asyncio.wait(looks)  # who is tired of waiting must not end them
         for look in looks:
             if look.cancelled():
-                raise EngineError(str(self._cut_by or CUT))
+                raise EngineError(str(self._cut_by or CONNECTION_CUT))
             look.result()
 
     # --- images -----------------------------------------------------------------------------
 
-    def _look_at_images_soon(self, engine: Engine) -> None:
+    def _schedule_image_refresh(self, engine: Engine) -> None:
         self._images_again = True
         if self._images_due is None or self._images_due.done():
-            look = self._look_at_images(engine)
+            look = self._refresh_images_due(engine)
             self._images_due = self.guard.task("looking at the images", look)
 
-    async def _look_at_images(self, engine: Engine) -> None:
+    async def _refresh_images_due(self, engine: Engine) -> None:
         while self._images_again:  # also what happens while they are being listed
-            await asyncio.sleep(IMAGES_REST)
+            await asyncio.sleep(IMAGE_DEBOUNCE)
             self._images_again = False
             try:
                 await self._list_images(engine)
             except EngineError as error:
-                self.suspect(error)
+                self.check_connection(error)
 
-    async def look_at_images(self) -> None:
+    async def refresh_images(self) -> None:
         """Look now; raises EngineError if the engine does not tell."""
         if self.engine is not None:
             await self._list_images(self.engine)
