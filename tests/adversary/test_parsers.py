@@ -24,7 +24,7 @@ from hostmanager.agent.operations.output import check_output_query
 from hostmanager.agent.target_store import Wanted
 from hostmanager.composefile import loader as reading
 from hostmanager.composefile import yaml_source as raw
-from hostmanager.composefile.command import Done
+from hostmanager.composefile.command import CompletedCommand
 from hostmanager.composefile.model import ComposeFileError
 from hostmanager.core.events import Timestamp
 from hostmanager.core.protocols import Timer
@@ -439,10 +439,10 @@ def test_a_compose_file_and_what_compose_complains_of(folder, content, dotted):
     with suppress(ComposeFileError):
         root = raw.parse(path)
         for said in (f"services.{dotted}", f"Service '{dotted}'", dotted):
-            line = raw.blamed_line(root, said)
+            line = raw.error_line(root, said)
             assert line is None or line > 0
-            shown(reading._refusal("compose.yaml", root, Done(1, "", said)))
-    raw.sources(path)
+            shown(reading._load_error("compose.yaml", root, CompletedCommand(1, "", said)))
+    raw.source_files(path)
 
 
 LABELS = st.dictionaries(
@@ -494,7 +494,7 @@ def test_a_container_of_anybody(labels, state, status):
 @examples(200)
 def test_times_and_lengths(text):
     assert containers.unix_time(text) >= 0.0
-    length = reading.seconds(text)
+    length = reading.parse_duration(text)
     assert length is None or length >= 0.0
 
 

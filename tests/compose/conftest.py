@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from hostmanager.composefile.command import Compose, ComposeError, find
+from hostmanager.composefile.command import Compose, ComposeError, find_compose
 from tests.support import engine as engines
 
 NOBODY = "unix:///nonexistent/docker.sock"
@@ -64,7 +64,7 @@ async def v2(environ, folder) -> Compose:
     if shutil.which("docker") is None:
         pytest.skip("the docker command is not installed")
     plugin_file(environ)
-    return await find(None, environ, folder)
+    return await find_compose(None, environ, folder)
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ async def v1(environ, folder) -> Compose:
     found = engines.compose_v1()
     if found is None:
         pytest.skip("Compose v1 (docker-compose 1.x) is not installed")
-    return await find(Path(found), environ, folder)
+    return await find_compose(Path(found), environ, folder)
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ async def alone(environ, folder, tmp_path) -> Compose:
     link = tmp_path / "docker-compose"
     link.symlink_to(plugin_file(environ))
     try:
-        return await find(link, environ, folder)
+        return await find_compose(link, environ, folder)
     except ComposeError as error:
         pytest.skip(f"the Compose plugin does not run by itself: {error}")
 

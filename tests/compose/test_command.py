@@ -9,7 +9,13 @@ import psutil
 import pytest
 
 from hostmanager.composefile import command
-from hostmanager.composefile.command import Compose, ComposeError, Done, execute, find
+from hostmanager.composefile.command import (
+    CompletedCommand,
+    Compose,
+    ComposeError,
+    execute,
+    find_compose,
+)
 from tests.support.waiting import wait_for
 
 
@@ -22,44 +28,44 @@ def script(path: Path, text: str) -> Path:
 async def test_the_plugin_goes_before_the_stand_alone_binary(environ, tmp_path):
     script(tmp_path / "docker", 'test "$1" = compose && echo 2.26.1')
     script(tmp_path / "docker-compose", "echo 1.29.2")
-    found = await find(None, {**environ, "PATH": str(tmp_path)}, tmp_path)
+    found = await find_compose(None, {**environ, "PATH": str(tmp_path)}, tmp_path)
     assert found.argv == (str(tmp_path / "docker"), "compose")
     assert found.version == (2, 26, 1)
-    assert not found.old
+    assert not found.is_v1
 
 
 async def test_without_the_plugin_the_stand_alone_binary_is_used(environ, tmp_path):
     script(tmp_path / "docker", "echo \"docker: 'compose' is not a docker command.\" >&2; exit 1")
     script(tmp_path / "docker-compose", "echo docker-compose version 1.29.2, build unknown")
-    found = await find(None, {**environ, "PATH": str(tmp_path)}, tmp_path)
+    found = await find_compose(None, {**environ, "PATH": str(tmp_path)}, tmp_path)
     assert found.argv == (str(tmp_path / "docker-compose"),)
-    assert found.old
+    assert found.is_v1
     assert str(found).endswith("docker-compose 1.29.2")
 
 
 async def test_nothing_at_all_says_what_to_install(environ, tmp_path):
     with pytest.raises(ComposeError, match=r"No compose command was found\. Install"):
-        await find(None, {**environ, "PATH": str(tmp_path)}, tmp_path)
+        await find_compose(None, {**environ, "PATH": str(tmp_path)}, tmp_path)
 
 
 async def test_what_was_tried_and_did_not_answer_is_said(environ, tmp_path):
     script(tmp_path / "docker", "echo \"docker: 'compose' is not a docker command.\" >&2; exit 1")
     with pytest.raises(ComposeError, match=r"docker compose: .*is not a docker command"):
-        await find(None, {**environ, "PATH": str(tmp_path)}, tmp_path)
+        await find_compose(None, {**environ, "PATH": str(tmp_path)}, tmp_path)
 
 
 async def test_a_named_binary_that_does_not_work_is_named(environ, tmp_path):
     broken = script(tmp_path / "mine", "echo cannot open shared object file >&2; exit 127")
     with pytest.raises(ComposeError, match=r"--docker-compose-bin.*mine: cannot open shared"):
-        await find(broken, environ, tmp_path)
+        await find_compose(broken, environ, tmp_path)
     broken.write_bytes(b"\x7fELF nonsense")
     with pytest.raises(ComposeError, match=r"--docker-compose-bin.*mine: .*cannot be executed"):
-        await find(broken, environ, tmp_path)
+        await find_compose(broken, environ, tmp_path)
 
 
 async def test_a_named_docker_means_its_plugin(environ, tmp_path):
     docker = script(tmp_path / "docker", 'test "$1" = compose && echo v2.30.0-desktop.1')
-    found = await find(docker, environ, tmp_path)
+    found = await find_compose(docker, environ, tmp_path)
     assert found.argv == (str(docker), "compose")
     assert found.version == (2, 30, 0)
 
@@ -168,11 +174,11 @@ async def test_colours_and_broken_bytes_are_made_readable(environ, tmp_path):
     ],
 )
 def test_the_reason_of_a_failure_is_its_last_telling_line(err, reason):
-    assert reason in Done(1, "", err).reason
+    assert reason in CompletedCommand(1, "", err).reason
 
 
 def test_a_complaint_is_one_line_of_bearable_length():
-    complaint = Done(1, "", "first\n" + "word " * 500).complaint
+    complaint = CompletedCommand(1, "", "first\n" + "word " * 500).error_summary
     assert complaint.startswith("first word")
     assert len(complaint) == 400
     assert complaint.endswith("…")

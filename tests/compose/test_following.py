@@ -10,8 +10,8 @@ import pytest
 
 from hostmanager.composefile import watcher as following
 from hostmanager.composefile.command import Compose, ComposeError
-from hostmanager.composefile.symlinks import places
-from hostmanager.composefile.watcher import Following
+from hostmanager.composefile.symlinks import watch_targets
+from hostmanager.composefile.watcher import ComposeFileWatcher
 
 LIMIT = 30.0
 A = "services: {a: {image: 'lab/a:1'}}\n"
@@ -31,7 +31,7 @@ class Followed:
         async def changed() -> None:
             self.told += 1
 
-        self.following = Following(paths, find, compose.cwd, changed)
+        self.following = ComposeFileWatcher(paths, find, compose.cwd, changed)
 
     def services(self, path: str = "compose.yaml") -> list[str]:
         file = self.following.files.get(path)
@@ -57,7 +57,7 @@ async def follow(compose, *paths):
     it = Followed(compose, *(paths or ("compose.yaml",)))
     it.following.start()
     try:
-        await it.following.wait_read(LIMIT)
+        await it.following.wait_loaded(LIMIT)
         await asyncio.sleep(0.1)  # what it looks after, once it has read
         yield it
     finally:
@@ -274,7 +274,7 @@ async def test_no_compose_command_is_said_of_each_file_until_there_is_one(v2, wr
 
     it.following._find = find
     it.following.start()
-    await it.following.wait_read(LIMIT)
+    await it.following.wait_loaded(LIMIT)
     assert it.following.status["compose.yaml"][2] == "No compose command."
     await it.until(lambda: it.services() == ["a"])
     await it.until(lambda: it.told > 1, "it is told after it is read")
@@ -303,7 +303,7 @@ async def test_without_inotify_a_reload_finds_what_has_changed(v2, write, monkey
 async def test_what_nobody_foresaw_ends_nothing(v2, write, monkeypatch, caplog):
     write(A)
     async with follow(v2) as it:
-        read = following.read
+        read = following.load_compose_file
 
         async def bad(*_args):
             raise ZeroDivisionError
@@ -335,11 +335,11 @@ def test_places_are_the_links_on_the_way_and_the_end(tmp_path, links, path, expe
         (base / name).mkdir(parents=True)
     for name, target in links.items():
         (base / name).symlink_to(target)
-    assert places(base / path) == {base / name for name in expected}
+    assert watch_targets(base / path) == {base / name for name in expected}
 
 
 def test_places_of_a_loop_are_few(tmp_path):
     (tmp_path / "a").symlink_to("b")
     (tmp_path / "b").symlink_to("a")
-    assert {p.name for p in places(tmp_path / "a")} == {"a", "b"}
-    assert places(Path("relative")) == {Path.cwd().resolve() / "relative"}
+    assert {p.name for p in watch_targets(tmp_path / "a")} == {"a", "b"}
+    assert watch_targets(Path("relative")) == {Path.cwd().resolve() / "relative"}

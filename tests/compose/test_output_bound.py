@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hostmanager.composefile.command import KEPT, MAX_OUTPUT_BYTES, ComposeError, execute
+from hostmanager.composefile.command import MAX_OUTPUT_BYTES, STDERR_TAIL, ComposeError, execute
 
 CWD = Path("/")
 
@@ -22,9 +22,9 @@ async def test_output_beyond_the_bound_is_refused_in_words():
 
 
 async def test_of_its_errors_the_end_is_kept():
-    script = f"import sys; sys.stderr.write('x' * {KEPT * 4} + 'the end'); sys.exit(3)"
+    script = f"import sys; sys.stderr.write('x' * {STDERR_TAIL * 4} + 'the end'); sys.exit(3)"
     done = await execute(python(script), os.environ, CWD, 60)
-    assert (done.code, done.err[-7:], len(done.err)) == (3, "the end", KEPT)
+    assert (done.code, done.err[-7:], len(done.err)) == (3, "the end", STDERR_TAIL)
 
 
 async def test_what_is_fed_arrives_and_what_comes_back_is_whole():

@@ -12,7 +12,7 @@ import pytest
 from hostmanager.composefile import watcher as module
 from hostmanager.composefile.command import Compose
 from hostmanager.composefile.model import ComposeFile
-from hostmanager.composefile.watcher import Following
+from hostmanager.composefile.watcher import ComposeFileWatcher
 
 LIMIT = 30.0
 
@@ -39,7 +39,7 @@ async def followed(folder: Path, *paths: str, changed=None):
     async def find():
         return Compose(("true",), (2, 0, 0), {}, folder)
 
-    it = Following(paths, find, folder, changed or nothing)
+    it = ComposeFileWatcher(paths, find, folder, changed or nothing)
     it.start()
     try:
         yield it
@@ -65,10 +65,10 @@ async def test_it_has_been_read_once_that_is_known_to_everybody(tmp_path, reads)
 
     async with followed(tmp_path, "a", changed=changed) as it:
         await told.wait()
-        assert not it.read_once
+        assert not it.is_loaded
         go.set()
-        await it.wait_read(LIMIT)
-        assert it.read_once
+        await it.wait_loaded(LIMIT)
+        assert it.is_loaded
 
 
 async def test_a_change_while_the_loop_does_not_turn_is_not_lost(tmp_path, reads):
@@ -77,12 +77,12 @@ async def test_a_change_while_the_loop_does_not_turn_is_not_lost(tmp_path, reads
     for name in names:
         (tmp_path / name).write_text("0")
     async with followed(tmp_path, *names) as it:
-        await it.wait_read(LIMIT)
+        await it.wait_loaded(LIMIT)
         for number in map(str, range(1, 6)):
             (tmp_path / "a").write_text(number)
-            await asyncio.sleep(module.REST / 2)
+            await asyncio.sleep(module.DEBOUNCE / 2)
             (tmp_path / "b").write_text(number)
-            time.sleep(module.REST * 2)  # noqa: ASYNC251 - the loop is to be held up
+            time.sleep(module.DEBOUNCE * 2)  # noqa: ASYNC251 - the loop is to be held up
             await until(lambda n=number: ("b", n) in reads, f"change {number} of the other file")
 
 
@@ -97,7 +97,7 @@ async def test_a_fault_does_not_end_the_following(tmp_path, reads, monkeypatch, 
             raise fault
 
     async with followed(tmp_path, "a", changed=changed) as it:
-        await it.wait_read(LIMIT)
+        await it.wait_loaded(LIMIT)
         (tmp_path / "a").write_text("1")
         await until(lambda: not faults, "the fault")
         await asyncio.sleep(0.1)
@@ -120,7 +120,7 @@ async def test_without_inotify_changes_are_seen_later_and_with_it_again_at_once(
     monkeypatch.setattr(module, "Inotify", inotify)
     (tmp_path / "a").write_text("0")
     async with followed(tmp_path, "a") as it:
-        await it.wait_read(LIMIT)
+        await it.wait_loaded(LIMIT)
         (tmp_path / "a").write_text("1!")
         await until(lambda: ("a", "1!") in reads, "the change")
         await until(lambda: len(refused) == 3, "inotify")
@@ -138,7 +138,7 @@ async def test_a_folder_above_is_exchanged(tmp_path, reads, depth):
         place.parent.mkdir(parents=True)
         place.write_text(top)
     async with followed(tmp_path, str(file)) as it:
-        await it.wait_read(LIMIT)
+        await it.wait_loaded(LIMIT)
         assert reads[-1][1] == "site"
         await asyncio.sleep(0.1)  # both looks at the folders are over
         (tmp_path / "site").rename(tmp_path / "site.old")

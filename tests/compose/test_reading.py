@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from hostmanager.composefile.command import Compose
-from hostmanager.composefile.loader import read, seconds
+from hostmanager.composefile.loader import load_compose_file, parse_duration
 from hostmanager.composefile.model import ComposeFileError
 
 A = {"image": "lab/a:1"}
@@ -19,7 +19,7 @@ def text(services: dict, **top: object) -> str:
 
 async def refused(compose: Compose, path: str) -> str:
     with pytest.raises(ComposeFileError) as error:
-        await read(compose, path)
+        await load_compose_file(compose, path)
     return str(error.value)
 
 
@@ -28,30 +28,34 @@ async def test_services_and_what_matters_of_them(compose, write):
         "ocs-a": {**A, "stop_grace_period": "1m30s", "container_name": "chosen"},
         "two": {**A, "depends_on": ["ocs-a"]},
     }
-    file = await read(compose, write(text(services, version="2.4")))
+    file = await load_compose_file(compose, write(text(services, version="2.4")))
     assert list(file.services) == ["ocs-a", "two"]
     a = file.services["ocs-a"]
     assert (a.image, a.stop_grace, a.container_name, a.build) == ("lab/a:1", 90.0, "chosen", False)
     assert file.services["two"].depends_on == ("ocs-a",)
     assert (file.project, file.path) == ("work", "compose.yaml")
-    assert [s.telling for s in file.services.values()] == [not compose.old, False]
+    assert [s.digest_comparable for s in file.services.values()] == [not compose.old, False]
     assert bool(a.digest) != compose.old
 
 
 async def test_a_service_behind_a_profile_is_a_service(compose, write):
-    file = await read(compose, write(text({"a": A, "b": {**A, "profiles": ["debug"]}})))
+    file = await load_compose_file(
+        compose, write(text({"a": A, "b": {**A, "profiles": ["debug"]}}))
+    )
     assert list(file.services) == ["a", "b"]
 
 
 async def test_one_that_is_only_built_has_no_image_of_its_own(compose, write):
-    file = await read(compose, write(text({"a": {"build": "."}, "b": {**A, "build": "."}})))
+    file = await load_compose_file(
+        compose, write(text({"a": {"build": "."}, "b": {**A, "build": "."}}))
+    )
     assert (file.services["a"].image, file.services["a"].build) == (None, True)
     assert (file.services["b"].image, file.services["b"].build) == ("lab/a:1", True)
 
 
 async def test_scale_and_replicas(v2, write):
     services = {"a": {**A, "scale": 2}, "b": {**A, "deploy": {"replicas": 3}}, "c": A}
-    file = await read(v2, write(text(services)))
+    file = await load_compose_file(v2, write(text(services)))
     assert [s.scale for s in file.services.values()] == [2, 3, 1]
 
 
@@ -60,7 +64,7 @@ async def test_anchors_and_merges(compose, write):
         "x-usual: &usual {image: 'lab/a:1', stop_grace_period: 3s}\n"
         "services:\n  a: *usual\n  b: {<<: *usual, image: 'lab/b:2'}\n"
     )
-    file = await read(compose, write('version: "3.7"\n' + source))
+    file = await load_compose_file(compose, write('version: "3.7"\n' + source))
     assert [s.image for s in file.services.values()] == ["lab/a:1", "lab/b:2"]
     assert [s.stop_grace for s in file.services.values()] == [3.0, 3.0]
 
@@ -68,7 +72,7 @@ async def test_anchors_and_merges(compose, write):
 async def test_extends_another_file_which_counts_as_a_source(compose, write, folder):
     write(text({"usual": {**A, "stop_grace_period": "7s"}}, version="2.4"), "base/usual.yaml")
     extended = {"a": {"extends": {"file": "base/usual.yaml", "service": "usual"}}}
-    file = await read(compose, write(text(extended, version="2.4")))
+    file = await load_compose_file(compose, write(text(extended, version="2.4")))
     assert file.services["a"].stop_grace == 7.0
     assert folder / "base/usual.yaml" in file.sources
 
@@ -77,7 +81,9 @@ async def test_include_and_what_that_includes_count_as_sources(v2, write, folder
     write(text({"c": {**A, "env_file": "c.env"}}), "sub/inner.yaml")
     write("X=1", "sub/c.env")
     write(text({"b": A}, include=["inner.yaml"]), "sub/outer.yaml")
-    file = await read(v2, write(text({"a": A}, include=[{"path": ["sub/outer.yaml"]}])))
+    file = await load_compose_file(
+        v2, write(text({"a": A}, include=[{"path": ["sub/outer.yaml"]}]))
+    )
     assert sorted(file.services) == ["a", "b", "c"]
     names = ("sub/inner.yaml", "sub/outer.yaml", "sub/c.env", "sub/.env", ".env")
     assert {folder / name for name in names} <= file.sources
@@ -86,22 +92,24 @@ async def test_include_and_what_that_includes_count_as_sources(v2, write, folder
 async def test_variables_come_from_dot_env_and_from_the_environment(compose, write):
     write("TAG=7\nNAME=from-file\n", ".env")
     compose.environ["NAME"] = "from-environment"
-    file = await read(compose, write(text({"a": {"image": "lab/$NAME:${TAG}-${NONE:-x}"}})))
+    file = await load_compose_file(
+        compose, write(text({"a": {"image": "lab/$NAME:${TAG}-${NONE:-x}"}}))
+    )
     assert file.services["a"].image == "lab/from-environment:7-x"
 
 
 async def test_a_project_name_from_dot_env(compose, write):
     written = "# mine\nexport COMPOSE_PROJECT_NAME='My.Site'\n" if compose.old else None
     write(written or "COMPOSE_PROJECT_NAME=mysite\n", ".env")
-    assert (await read(compose, write(text({"a": A})))).project == "mysite"
+    assert (await load_compose_file(compose, write(text({"a": A})))).project == "mysite"
 
 
 async def test_a_name_in_the_file(v2, write):
-    assert (await read(v2, write(text({"a": A}, name="other")))).project == "other"
+    assert (await load_compose_file(v2, write(text({"a": A}, name="other")))).project == "other"
 
 
 async def test_a_folder_with_spaces_and_capitals(compose, write):
-    file = await read(compose, write(text({"a": A}), "My Dir.X-y/the file.yaml"))
+    file = await load_compose_file(compose, write(text({"a": A}), "My Dir.X-y/the file.yaml"))
     assert file.project == "mydirx-y"
     assert list(file.services) == ["a"]
 
@@ -110,7 +118,7 @@ async def test_a_link_to_a_file_keeps_the_folder_of_the_link(compose, write, fol
     write(text({"a": {**A, "env_file": "a.env"}}), "elsewhere/real.yaml")
     write("X=1", "place/a.env")
     (folder / "place/compose.yaml").symlink_to("../elsewhere/real.yaml")
-    file = await read(compose, "place/compose.yaml")
+    file = await load_compose_file(compose, "place/compose.yaml")
     assert file.project == "place"
     assert file.real == folder / "elsewhere/real.yaml"
 
@@ -118,22 +126,24 @@ async def test_a_link_to_a_file_keeps_the_folder_of_the_link(compose, write, fol
 async def test_relative_paths_start_at_the_working_directory(compose, write, monkeypatch, tmp_path):
     write(text({"a": A}), "sub/c.yaml")
     monkeypatch.chdir("/")
-    assert list((await read(compose, "sub/../sub/c.yaml")).services) == ["a"]
+    assert list((await load_compose_file(compose, "sub/../sub/c.yaml")).services) == ["a"]
     outside = tmp_path / "outside.yaml"
     outside.write_text(text({"b": A}))
-    assert list((await read(compose, "../outside.yaml")).services) == ["b"]
-    assert list((await read(compose, str(outside))).services) == ["b"]
+    assert list((await load_compose_file(compose, "../outside.yaml")).services) == ["b"]
+    assert list((await load_compose_file(compose, str(outside))).services) == ["b"]
 
 
 async def test_odd_names_are_read_as_they_are(v2, write):
     names = ["all", "-f", "--help", "a.b_c-d", "9"]
-    file = await read(v2, write(text(dict.fromkeys(names, A))))
+    file = await load_compose_file(v2, write(text(dict.fromkeys(names, A))))
     assert sorted(file.services) == sorted(names)
 
 
 async def test_a_changed_command_changes_the_digest_and_a_comment_does_not(v2, write):
-    one = (await read(v2, write(text({"a": A, "b": A})))).services
-    two = (await read(v2, write("# new\n" + text({"a": {**A, "command": "x"}, "b": A})))).services
+    one = (await load_compose_file(v2, write(text({"a": A, "b": A})))).services
+    two = (
+        await load_compose_file(v2, write("# new\n" + text({"a": {**A, "command": "x"}, "b": A})))
+    ).services
     assert one["a"].digest != two["a"].digest
     assert one["b"].digest == two["b"].digest != ""
 
@@ -141,9 +151,9 @@ async def test_a_changed_command_changes_the_digest_and_a_comment_does_not(v2, w
 async def test_a_changed_env_file_changes_the_digest(v2, write):
     path = write(text({"a": {**A, "env_file": "a.env"}}))
     write("X=1", "a.env")
-    one = (await read(v2, path)).services["a"].digest
+    one = (await load_compose_file(v2, path)).services["a"].digest
     write("X=2", "a.env")
-    assert one != (await read(v2, path)).services["a"].digest != ""
+    assert one != (await load_compose_file(v2, path)).services["a"].digest != ""
 
 
 # --- files that cannot be used ---------------------------------------------------------------
@@ -209,7 +219,7 @@ async def test_an_include_that_is_not_there_is_named(v2, write):
 
 async def test_a_file_without_services(compose, write):
     version = "version: '2.4'\n" if compose.old else ""
-    assert (await read(compose, write(f"{version}services: {{}}\n"))).services == {}
+    assert (await load_compose_file(compose, write(f"{version}services: {{}}\n"))).services == {}
 
 
 async def test_a_command_whose_answer_makes_no_sense(environ, folder, write):
@@ -233,12 +243,12 @@ async def test_a_command_that_went_away(environ, folder, write):
     [("10s", 10.0), ("1m30s", 90.0), ("1h", 3600.0), ("500ms", 0.5), ("1.5s", 1.5), (None, None)],
 )
 def test_lengths_of_time(written, length):
-    assert seconds(written) == length
+    assert parse_duration(written) == length
 
 
 async def test_reading_changes_nothing(compose, write, folder):
     path = write(text({"a": A}, version="2.4"))
     before = (folder / path).read_bytes()
-    assert (await read(compose, path)).services
+    assert (await load_compose_file(compose, path)).services
     assert (folder / path).read_bytes() == before
     assert os.listdir(folder) == ["compose.yaml"]  # noqa: PTH208 - pathlib blocks, too

@@ -8,7 +8,7 @@ import pytest
 
 from hostmanager.agent.compose import backend as dockers_module
 from hostmanager.agent.operations.session_data import session_data
-from hostmanager.composefile.command import find
+from hostmanager.composefile.command import find_compose
 from tests.docker.hosts import running
 from tests.support import engine as engines
 from tests.support.engine_projects import service
@@ -21,7 +21,7 @@ def with_generation(v1, monkeypatch):
         old = Path(engines.compose_v1())
 
         async def found(_named, environ, cwd):
-            return await find(old, environ, cwd)
+            return await find_compose(old, environ, cwd)
 
         monkeypatch.setattr(dockers_module, "find", found)
     return v1
@@ -35,7 +35,7 @@ async def test_up_dies_and_is_back_down(project, with_generation):
     project.write(["ocs-a", "other"])
     async with running(project, "a") as host:
         await host.row("a", next_action="up", restart_required=False)
-        assert host.dockers.following.compose.old == with_generation
+        assert host.dockers.following.compose.is_v1 == with_generation
         container = await host.container("ocs-a")
         name = host.shown()["a"]["container"]["name"]
         mark = "_" if with_generation else "-"

@@ -18,16 +18,16 @@ from typing import Any
 
 from hostmanager.util.secret import Environment
 
-AT_ONCE = 4
+MAX_PARALLEL = 4
 """Commands that begin at a time."""
 
-BUSY_TIME = 5.0
+SLOT_TIMEOUT = 5.0
 """Seconds after which a command is taken to wait for a network, and no other waits for it."""
 
 VERSION_TIME = 20.0
 """Seconds that the command may take to tell its version."""
 
-DYING_TIME = 3.0
+KILL_GRACE = 3.0
 """Seconds that a command has to end itself, with what it began, before it is killed."""
 
 MAX_OUTPUT_BYTES = 4 * 1024 * 1024
@@ -35,7 +35,7 @@ MAX_OUTPUT_BYTES = 4 * 1024 * 1024
 
 _CHUNK = 64 * 1024
 
-KEPT = 64 * 1024
+STDERR_TAIL = 64 * 1024
 """Bytes of its messages that are kept, from the end: a pull writes many."""
 
 NO_COMPOSE = (
@@ -56,7 +56,7 @@ class ComposeError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class CompletedCommand:
     """What a command came to.
 
     Attributes:
@@ -72,19 +72,19 @@ class Done:
     @property
     def reason(self) -> str:
         """Why it failed, in its own last words; progress comes before them."""
-        lines = self._telling()
+        lines = self._error_lines()
         # Version 1 names the service first, and ends with a line that says nothing.
         of_services = [m[1] for m in map(_OF_SERVICE.match, lines) if m]
         last = of_services[-1:] or lines[-1:]
         return last[0] if last else f"it ended with exit code {self.code} and said nothing"
 
     @property
-    def complaint(self) -> str:
+    def error_summary(self) -> str:
         """All that it said, in one line of bearable length: of a file that it refused."""
-        said = " ".join(self._telling()) or self.reason
+        said = " ".join(self._error_lines()) or self.reason
         return said if len(said) <= LONGEST else said[: LONGEST - 1] + "…"
 
-    def _telling(self) -> list[str]:
+    def _error_lines(self) -> list[str]:
         lines = [line.strip() for line in self.err.splitlines() if line.strip()]
         # That a variable is not set, say, is no reason for anything.
         return [line for line in lines if not _HINT.search(line)] or lines
@@ -112,10 +112,10 @@ class Compose:
         self.environ = Environment(environ)
         self.cwd = cwd
         self.runs = 0
-        self._slots = asyncio.Semaphore(AT_ONCE)
+        self._slots = asyncio.Semaphore(MAX_PARALLEL)
 
     @property
-    def old(self) -> bool:
+    def is_v1(self) -> bool:
         """Whether it is of the first generation."""
         return self.version < (2,)
 
@@ -127,40 +127,40 @@ class Compose:
         *args: str,
         file: Path | None = None,
         limit: float | None = None,
-        more: Mapping[str, str] | None = None,
-        feed: bytes | None = None,
-    ) -> Done:
+        extra_env: Mapping[str, str] | None = None,
+        stdin: bytes | None = None,
+    ) -> CompletedCommand:
         """Run a subcommand; if this call is cancelled, so is the command.
 
         Args:
             args: The subcommand and its arguments.
             file: The compose file that it is about.
             limit: Seconds that it may take; None: as long as it likes.
-            more: What to add to its environment.
-            feed: What it may read on standard input.
+            extra_env: What to add to its environment.
+            stdin: What it may read on standard input.
 
         Raises:
             ComposeError: It could not be executed, or took too long.
         """
         where = () if file is None else ("-f", os.fspath(file))
-        quiet = () if file is None or self.old else ("--ansi", "never")
+        quiet = () if file is None or self.is_v1 else ("--ansi", "never")
         argv = (*self.argv, *quiet, *where, *args)
-        environ = Environment({**self.environ, **(more or {})})
-        task: asyncio.Task[Done] | None = None
+        environ = Environment({**self.environ, **(extra_env or {})})
+        task: asyncio.Task[CompletedCommand] | None = None
         try:
             async with self._slots:
                 self.runs += 1
-                task = asyncio.ensure_future(execute(argv, environ, self.cwd, limit, feed))
-                await asyncio.wait((task,), timeout=BUSY_TIME)
+                task = asyncio.ensure_future(execute(argv, environ, self.cwd, limit, stdin))
+                await asyncio.wait((task,), timeout=SLOT_TIMEOUT)
             return await task
         finally:
             if task is not None and not task.done():
                 task.cancel()
-                await _at_its_end(task)
+                await _wait_uncancelled(task)
                 await asyncio.gather(task, return_exceptions=True)
 
 
-async def find(named: Path | None, environ: Mapping[str, str], cwd: Path) -> Compose:
+async def find_compose(named: Path | None, environ: Mapping[str, str], cwd: Path) -> Compose:
     """Find the compose command.
 
     Args:
@@ -208,7 +208,7 @@ async def execute(
     cwd: Path,
     limit: float | None,
     feed: bytes | None = None,
-) -> Done:
+) -> CompletedCommand:
     """Run a program, in a session of its own, with nothing to read unless it is fed.
 
     Raises:
@@ -233,13 +233,13 @@ async def execute(
         ) from None
     finally:
         if not ended:
-            await _at_its_end(asyncio.ensure_future(_end(process)))
+            await _wait_uncancelled(asyncio.ensure_future(_end(process)))
     if len(out) > MAX_OUTPUT_BYTES:
         name = Path(argv[0]).name
         raise ComposeError(
             f"`{name}` printed more than {MAX_OUTPUT_BYTES:,} bytes; that much is not read."
         )
-    return Done(process.returncode or 0, _readable(out), _readable(err))
+    return CompletedCommand(process.returncode or 0, _readable(out), _readable(err))
 
 
 async def _communicate(
@@ -267,7 +267,7 @@ async def _communicate(
     assert process.stderr is not None
     out, err, _ = await asyncio.gather(
         read(process.stdout, lambda data: data[: MAX_OUTPUT_BYTES + 1]),
-        read(process.stderr, lambda data: data[-KEPT:]),
+        read(process.stderr, lambda data: data[-STDERR_TAIL:]),
         write(),
     )
     await process.wait()
@@ -292,7 +292,7 @@ async def _start(
         raise ComposeError(f"{argv[0]} cannot be executed: {why}.") from None
 
 
-async def _at_its_end(task: "asyncio.Task[Any]") -> None:
+async def _wait_uncancelled(task: "asyncio.Task[Any]") -> None:
     """Wait for that, however often the wait is cancelled: nothing else is to go on before it."""
     while not task.done():
         with suppress(asyncio.CancelledError):
@@ -305,7 +305,7 @@ async def _end(process: asyncio.subprocess.Process) -> None:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, number)
         with suppress(TimeoutError):
-            async with asyncio.timeout(DYING_TIME):
+            async with asyncio.timeout(KILL_GRACE):
                 # Not only wait(): with nobody reading its pipes, it might never end.
                 await process.communicate()
                 return

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from hostmanager.composefile import yaml_source as raw
-from hostmanager.composefile.command import Compose, ComposeError, Done
+from hostmanager.composefile.command import CompletedCommand, Compose, ComposeError
 from hostmanager.composefile.model import ComposeFile, ComposeFileError, Service
 
 log = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ NOT_UNDERSTOOD = (
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
 
 
-async def read(compose: Compose, path: str) -> ComposeFile:
+async def load_compose_file(compose: Compose, path: str) -> ComposeFile:
     """Read a compose file.
 
     Args:
@@ -52,23 +52,23 @@ async def read(compose: Compose, path: str) -> ComposeFile:
     try:
         done = await _config(compose, file)
         if done.code != 0:
-            raise ComposeFileError(_refusal(path, root, done))
-        data = _parsed(done.out, compose.old)
-        services = _services(data, {} if compose.old else await _digests(compose, file, data))
+            raise ComposeFileError(_load_error(path, root, done))
+        data = _parsed(done.out, compose.is_v1)
+        services = _services(data, {} if compose.is_v1 else await _digests(compose, file, data))
     except ComposeError as error:
         raise ComposeFileError(f"{path}: {error}") from None
     except NOT_UNDERSTOOD as error:
         raise ComposeFileError(
             f"{path}: the answer of `{' '.join(compose.argv)} config` is not understood: {error}."
         ) from None
-    found = await asyncio.to_thread(raw.sources, file)
+    found = await asyncio.to_thread(raw.source_files, file)
     project = data.get("name") or await asyncio.to_thread(_old_project, file, compose.environ)
     return ComposeFile(path, file.resolve(), str(project), services, found)
 
 
-async def _config(compose: Compose, file: Path) -> Done:
-    call = ("config",) if compose.old else (*EVERY, "config", "--format", "json")
-    return await compose.run(*call, file=file, limit=READ_TIME, more=WITHOUT_ENGINE)
+async def _config(compose: Compose, file: Path) -> CompletedCommand:
+    call = ("config",) if compose.is_v1 else (*EVERY, "config", "--format", "json")
+    return await compose.run(*call, file=file, limit=READ_TIME, extra_env=WITHOUT_ENGINE)
 
 
 async def _digests(compose: Compose, file: Path, data: Mapping[str, Any]) -> dict[str, str]:
@@ -85,7 +85,7 @@ async def _digests(compose: Compose, file: Path, data: Mapping[str, Any]) -> dic
     }
     call = ("--project-directory", str(file.parent), "-f", "-", *EVERY, "config", "--hash", "*")
     feed = json.dumps({**data, "services": alone}).encode()
-    done = await compose.run(*call, limit=READ_TIME, more=WITHOUT_ENGINE, feed=feed)
+    done = await compose.run(*call, limit=READ_TIME, extra_env=WITHOUT_ENGINE, stdin=feed)
     if done.code != 0:
         log.warning("%s: changes of its services are not seen: %s", file, done.reason)
         return {}
@@ -93,10 +93,10 @@ async def _digests(compose: Compose, file: Path, data: Mapping[str, Any]) -> dic
     return {pair[0]: pair[1] for pair in pairs if len(pair) == 2}
 
 
-def _refusal(path: str, root: yaml.Node, done: Done) -> str:
-    line = raw.blamed_line(root, done.err)
+def _load_error(path: str, root: yaml.Node, done: CompletedCommand) -> str:
+    line = raw.error_line(root, done.err)
     where = f", line {line}" if line is not None else ""
-    return f"{path}{where}: {done.complaint.rstrip('.')}."
+    return f"{path}{where}: {done.error_summary.rstrip('.')}."
 
 
 def _parsed(text: str, old: bool) -> dict[str, Any]:
@@ -122,17 +122,17 @@ def _service(name: str, entry: Mapping[str, Any], digest: str) -> Service:
         image=entry.get("image") or None,
         build=bool(entry.get("build")),
         digest=digest,
-        stop_grace=seconds(entry.get("stop_grace_period")),
+        stop_grace=parse_duration(entry.get("stop_grace_period")),
         scale=int(scale),
         container_name=entry.get("container_name") or None,
         depends_on=tuple(entry.get("depends_on") or ()),
         # Who brings it up with all that it depends on has another digest put on it.
-        telling=bool(digest and not entry.get("depends_on")),
+        digest_comparable=bool(digest and not entry.get("depends_on")),
         pull_policy=str(entry.get("pull_policy") or ""),
     )
 
 
-def seconds(length: Any) -> float | None:
+def parse_duration(length: Any) -> float | None:
     """Turn ``1m30s`` into 90.0; None for what is no length of time."""
     parts = re.findall(r"([0-9.]+)(h|ms|m|us|µs|ns|s)", str(length or ""))
     if not parts:

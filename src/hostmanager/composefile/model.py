@@ -20,7 +20,7 @@ class Service:
         container_name: Name of its container, if the file gives it one.
         pull_policy: When its image is pulled: ``always``, ``never`` …; empty: when it is missing.
         depends_on: Services that have to run before it.
-        telling: Whether `digest` is also what its containers are marked with.
+        digest_comparable: Whether `digest` is also what its containers are marked with.
     """
 
     name: str
@@ -31,7 +31,7 @@ class Service:
     scale: int = 1
     container_name: str | None = None
     depends_on: tuple[str, ...] = ()
-    telling: bool = False
+    digest_comparable: bool = False
     pull_policy: str = ""
 
 

@@ -11,7 +11,7 @@ MOST_LINKS = 40
 """As many as the kernel follows; more are a loop."""
 
 
-def places(path: Path) -> frozenset[Path]:
+def watch_targets(path: Path) -> frozenset[Path]:
     """Every place that decides what is found at a path: the links on the way, and its end.
 
     Args:
@@ -49,7 +49,7 @@ def _target(path: Path) -> Path | None:
         return None
 
 
-def existing(folder: Path) -> Path:
+def nearest_existing(folder: Path) -> Path:
     """The folder, or the nearest one above it that exists."""
     while not _is_folder(folder) and folder != folder.parent:
         folder = folder.parent

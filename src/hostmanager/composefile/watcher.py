@@ -19,14 +19,14 @@ from asyncinotify import Event, Inotify, Mask, Watch
 
 from hostmanager.composefile import yaml_source as raw
 from hostmanager.composefile.command import Compose, ComposeError
-from hostmanager.composefile.loader import read
+from hostmanager.composefile.loader import load_compose_file
 from hostmanager.composefile.model import ComposeFile, ComposeFileError
-from hostmanager.composefile.symlinks import existing, places
+from hostmanager.composefile.symlinks import nearest_existing, watch_targets
 from hostmanager.util.guard import Guard
 
 log = logging.getLogger(__name__)
 
-REST = 0.05
+DEBOUNCE = 0.05
 """Seconds without a further change before files are read: editors write in several steps."""
 
 LONGEST_WAIT = 1.0
@@ -35,7 +35,7 @@ LONGEST_WAIT = 1.0
 TRY_AGAIN = 10.0
 """Seconds between attempts to find a compose command, and to watch files, if that fails."""
 
-GOING = Mask.DELETE_SELF | Mask.MOVE_SELF
+SELF_MOVED = Mask.DELETE_SELF | Mask.MOVE_SELF
 
 CHANGES = (
     Mask.CLOSE_WRITE
@@ -44,7 +44,7 @@ CHANGES = (
     | Mask.MOVED_FROM
     | Mask.MOVED_TO
     | Mask.ATTRIB
-    | GOING
+    | SELF_MOVED
 )
 
 NOT_THERE = (FileNotFoundError, NotADirectoryError, PermissionError)
@@ -54,7 +54,7 @@ Find = Callable[[], Awaitable[Compose]]
 Changed = Callable[[], Awaitable[None]]
 
 
-class Following:
+class ComposeFileWatcher:
     """Keeps what some compose files say.
 
     Args:
@@ -80,20 +80,20 @@ class Following:
         self._changed = changed
         self._places: dict[str, frozenset[Path]] = {}
         self._watches: dict[Path, Watch] = {}
-        self._above: dict[Path, Watch] = {}
-        self._getting: asyncio.Task[Event] | None = None
-        self._hindrance = ""
+        self._parent_watches: dict[Path, Watch] = {}
+        self._pending_event: asyncio.Task[Event] | None = None
+        self._last_watch_error = ""
         self._task: asyncio.Task[None] | None = None
         self._reading = asyncio.Lock()
         self._once = asyncio.Event()
         self._seen: dict[str, tuple[object, ...]] = {}
 
     @property
-    def read_once(self) -> bool:
+    def is_loaded(self) -> bool:
         """Whether every file has been read, or tried to, at least once."""
         return self._once.is_set()
 
-    async def wait_read(self, limit: float) -> None:
+    async def wait_loaded(self, limit: float) -> None:
         """Wait until every file was read once; not longer than that."""
         with suppress(TimeoutError):
             async with asyncio.timeout(limit):
@@ -131,12 +131,12 @@ class Following:
             await self._fail_all(str(error))
         except OSError as error:
             # Its use is limited, for each user.
-            if str(error) != self._hindrance:
+            if str(error) != self._last_watch_error:
                 log.warning(
                     "compose files are not followed (inotify: %s); they are looked at every %g s",
                     *(error, TRY_AGAIN),
                 )
-            self._hindrance = str(error)
+            self._last_watch_error = str(error)
             await self.refresh()
 
     async def _fail_all(self, why: str) -> None:
@@ -151,20 +151,20 @@ class Following:
 
     async def _watch(self, inotify: Inotify) -> None:
         self._watches.clear()
-        self._above.clear()
+        self._parent_watches.clear()
         due = list(self.paths)
         try:
             while True:
-                await self._look_after(inotify, due)
+                await self._add_watches(inotify, due)
                 await self._read(due)
-                if await self._look_after(inotify, due):
+                if await self._add_watches(inotify, due):
                     await self.refresh()  # what was changed before it was looked after
                 due = await self._next_changes(inotify)
         finally:
-            if self._getting is not None:
-                self._getting.cancel()  # before the file descriptor is another's
-                await asyncio.gather(self._getting, return_exceptions=True)
-                self._getting = None
+            if self._pending_event is not None:
+                self._pending_event.cancel()  # before the file descriptor is another's
+                await asyncio.gather(self._pending_event, return_exceptions=True)
+                self._pending_event = None
 
     async def _next_changes(self, inotify: Inotify) -> list[str]:
         """Wait for a change, and for a rest after it; returns the files that may be concerned."""
@@ -177,35 +177,35 @@ class Following:
             event = await self._next_event(inotify, until)
             if event is None:
                 return sorted(due, key=self.paths.index)
-            if event.mask & (Mask.IGNORED | GOING | Mask.Q_OVERFLOW):
+            if event.mask & (Mask.IGNORED | SELF_MOVED | Mask.Q_OVERFLOW):
                 # A folder is gone, or too much has happened: look at everything anew.
                 self._forget_watches(inotify)
                 touched = list(self.paths)
             else:
-                touched = self._touched(event.path)
+                touched = self._affected_files(event.path)
             if touched:
-                rest = clock() + REST
+                rest = clock() + DEBOUNCE
                 first = first if due else clock()
                 due.update(touched)
 
     async def _next_event(self, inotify: Inotify, until: float | None) -> Event | None:
         """The next event; None if there is none by then: one that comes just then is kept."""
-        if self._getting is None:
-            self._getting = asyncio.ensure_future(inotify.get())
+        if self._pending_event is None:
+            self._pending_event = asyncio.ensure_future(inotify.get())
         left = None if until is None else max(0.0, until - asyncio.get_running_loop().time())
-        await asyncio.wait((self._getting,), timeout=left)
-        if not self._getting.done():
+        await asyncio.wait((self._pending_event,), timeout=left)
+        if not self._pending_event.done():
             return None
-        got, self._getting = self._getting, None
+        got, self._pending_event = self._pending_event, None
         return got.result()
 
-    def _touched(self, path: Path | None) -> list[str]:
+    def _affected_files(self, path: Path | None) -> list[str]:
         if path is None:
             return []
         # Also a folder that comes to be where a file is to be found.
         return [p for p, found in self._places.items() if any(_within(s, path) for s in found)]
 
-    async def _look_after(self, inotify: Inotify, paths: Iterable[str]) -> bool:
+    async def _add_watches(self, inotify: Inotify, paths: Iterable[str]) -> bool:
         """Watch the folders of all that these files rest on; tells whether there are new ones."""
         for path in paths:
             self._places[path] = await asyncio.to_thread(_places, self._cwd / path)
@@ -217,17 +217,17 @@ class Following:
                 self._watches[folder] = inotify.add_watch(folder, CHANGES)
         # Of those above, what happens in them does not matter, but that they are moved away.
         above = {higher for folder in folders for higher in folder.parents}
-        for folder in above - self._watches.keys() - self._above.keys():
+        for folder in above - self._watches.keys() - self._parent_watches.keys():
             with suppress(*NOT_THERE):
-                self._above[folder] = inotify.add_watch(folder, GOING)
+                self._parent_watches[folder] = inotify.add_watch(folder, SELF_MOVED)
         return bool(new)
 
     def _forget_watches(self, inotify: Inotify) -> None:
-        for watch in (*self._watches.values(), *self._above.values()):
+        for watch in (*self._watches.values(), *self._parent_watches.values()):
             with suppress(OSError):
                 inotify.rm_watch(watch)
         self._watches.clear()
-        self._above.clear()
+        self._parent_watches.clear()
 
     async def _read(self, paths: Iterable[str]) -> None:
         """Read some of the files, and tell once of all."""
@@ -244,7 +244,7 @@ class Following:
     async def _read_one(self, compose: Compose, path: str) -> None:
         self._seen[path] = await self._signature(path)
         try:
-            file = await read(compose, path)
+            file = await load_compose_file(compose, path)
         except ComposeFileError as error:
             self.status[path] = (False, time.time(), str(error))
         except Exception as error:  # whatever it is, the other files are followed on
@@ -259,7 +259,7 @@ class Following:
 
     async def _signature(self, path: str) -> tuple[object, ...]:
         """Changes when a file or one of those that it rests on does."""
-        sources = await asyncio.to_thread(raw.sources, self._cwd / path)
+        sources = await asyncio.to_thread(raw.source_files, self._cwd / path)
         return await asyncio.to_thread(lambda: tuple(_stamp(s) for s in sorted(sources)))
 
 
@@ -273,11 +273,11 @@ def _stamp(path: Path) -> tuple[object, ...]:
 
 def _places(file: Path) -> frozenset[Path]:
     """Everything that may change what a compose file says."""
-    return frozenset().union(*(places(source) for source in raw.sources(file)))
+    return frozenset().union(*(watch_targets(source) for source in raw.source_files(file)))
 
 
 def _folders(found: Iterable[Path]) -> set[Path]:
-    return {existing(place.parent) for place in found}
+    return {nearest_existing(place.parent) for place in found}
 
 
 def _within(path: Path, changed: Path) -> bool:

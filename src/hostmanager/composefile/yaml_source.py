@@ -101,7 +101,7 @@ def line_of(root: Node, dotted: str) -> int | None:
     return line
 
 
-def blamed_line(root: Node, message: str) -> int | None:
+def error_line(root: Node, message: str) -> int | None:
     """The line that an error message of the compose command is about, if it names a place."""
     dotted = re.search(r"services?\.([\w.-]+)", message)
     if dotted is not None:
@@ -115,7 +115,7 @@ def blamed_line(root: Node, message: str) -> int | None:
     return None
 
 
-def sources(path: Path) -> frozenset[Path]:
+def source_files(path: Path) -> frozenset[Path]:
     """All files that a compose file is made of: itself, `.env`, env files, what it includes.
 
     Files that are named but are not there are among them, since they may come.

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from hostmanager.composefile.command import Done
+from hostmanager.composefile.command import CompletedCommand
 from hostmanager.core import events as ev
 from hostmanager.drivers.compose.driver import ComposeDriver
 from hostmanager.drivers.compose.engine import EngineError
@@ -41,7 +41,7 @@ async def made(sight):
 
     def make(up=None):
         async def does_nothing(_service, *_args):
-            return Done(0, "", "")
+            return CompletedCommand(0, "", "")
 
         drivers.append(ComposeDriver(sight, up or does_nothing, lambda *_: None))
         return drivers[0]

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from hostmanager.composefile.command import Done
+from hostmanager.composefile.command import CompletedCommand
 from hostmanager.core import events as ev
 from hostmanager.core.events import StopStage
 from hostmanager.core.model import InstanceSpec, Kind, ServiceRef
@@ -38,7 +38,7 @@ class Up:
         finally:
             await self.slow_to_end.wait()
             self.under_way -= 1
-        return Done(0, "", "")
+        return CompletedCommand(0, "", "")
 
 
 @pytest.fixture

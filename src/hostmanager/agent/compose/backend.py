@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from hostmanager.agent.compose.catalog import Services, orphans, services_of, show_orphan
-from hostmanager.composefile.command import Compose, ComposeError, Done, find
+from hostmanager.composefile.command import CompletedCommand, Compose, ComposeError, find_compose
 from hostmanager.composefile.model import ComposeFile, ComposeFileError
-from hostmanager.composefile.watcher import Following, Status
+from hostmanager.composefile.watcher import ComposeFileWatcher, Status
 from hostmanager.core.model import InstanceSpec, ServiceRef
 from hostmanager.core.record import InstanceRecord
 from hostmanager.drivers.compose.container import Container, unix_time
@@ -91,8 +91,8 @@ class Dockers:
         self._closing = False
         self._at_work: set[asyncio.Task[tuple[bool, str]]] = set()
         self._said: dict[str, tuple[bool, str]] = {}
-        self.following = Following(
-            self.paths, lambda: find(binary, self._environ, cwd), cwd, self._files_changed
+        self.following = ComposeFileWatcher(
+            self.paths, lambda: find_compose(binary, self._environ, cwd), cwd, self._files_changed
         )
         self.services = Services(prefix, self.paths, read=False)
         self._files: tuple[ComposeFile, ...] = ()  # what `services` was made of
@@ -104,7 +104,7 @@ class Dockers:
 
     async def first_look(self) -> None:
         """Wait until it is known which services there are; not for long."""
-        await self.following.wait_read(FIRST_LOOK)
+        await self.following.wait_loaded(FIRST_LOOK)
 
     async def close(self) -> None:
         """Give up what is under way, and let go of the engine."""
@@ -170,7 +170,7 @@ class Dockers:
         self._was_lost = False
         self._driver_clear()
 
-    async def _command(self, service: ServiceRef, *args: str) -> Done:
+    async def _command(self, service: ServiceRef, *args: str) -> CompletedCommand:
         """Run a compose command for a service; without one, see whether its file can be used."""
         compose = self._compose()
         ok, _, text = self.following.status.get(service.file, (True, 0.0, ""))
@@ -178,8 +178,8 @@ class Dockers:
             raise ComposeFileError(text)
         file = self._cwd / service.file
         if not args:
-            return Done(0, "", "")
-        return await compose.run(*args, service.name, file=file, more=QUIET)
+            return CompletedCommand(0, "", "")
+        return await compose.run(*args, service.name, file=file, extra_env=QUIET)
 
     def _compose(self) -> Compose:
         if self.following.compose is None:
@@ -338,7 +338,7 @@ class Dockers:
         with suppress(EngineError):
             await self.sight.refresh_images()
         before = self.sight.images.id_of(image)
-        command = compose.run("pull", service, file=self._cwd / file.path, more=QUIET)
+        command = compose.run("pull", service, file=self._cwd / file.path, extra_env=QUIET)
         try:
             done = await self._at_length(command, f"{file.path}: still pulling {image}", say)
         except (ComposeError, EngineError) as error:
@@ -350,7 +350,9 @@ class Dockers:
         new = self.sight.images.id_of(image) != before
         return True, f"{image}: {'new' if new else 'up to date'}."
 
-    async def _at_length(self, command: Coroutine[Any, Any, Done], what: str, say: Say) -> Done:
+    async def _at_length(
+        self, command: Coroutine[Any, Any, CompletedCommand], what: str, say: Say
+    ) -> CompletedCommand:
         """Await a command that may take long: say so now and then, and give up with the engine."""
         begun = said = time.monotonic()
         task = asyncio.ensure_future(command)

@@ -112,7 +112,7 @@ def services_of(
 def _ref(file: ComposeFile, service: Service) -> ServiceRef:
     return ServiceRef(
         *(file.path, file.project, service.name, service.image, service.scale),
-        *(service.depends_on, service.telling, service.build, service.pull_policy),
+        *(service.depends_on, service.digest_comparable, service.build, service.pull_policy),
     )
 
 

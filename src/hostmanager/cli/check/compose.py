@@ -19,8 +19,8 @@ from hostmanager.cli.check.report import About, Report
 from hostmanager.cli.exit_codes import CommandError
 from hostmanager.cli.text import counted
 from hostmanager.composefile import yaml_source as raw
-from hostmanager.composefile.command import Compose, ComposeError, find
-from hostmanager.composefile.loader import read
+from hostmanager.composefile.command import Compose, ComposeError, find_compose
+from hostmanager.composefile.loader import load_compose_file
 from hostmanager.composefile.model import ComposeFileError
 from hostmanager.core.model import Kind
 from hostmanager.siteconfig.diagnostics import Severity, SourceLocation, join_names, quote_value
@@ -165,7 +165,7 @@ async def _contents(
     paths: Sequence[Path], named: Path | None, cwd: Path, report: Report
 ) -> Contents:
     try:
-        compose = await find(named, os.environ, cwd)
+        compose = await find_compose(named, os.environ, cwd)
     except ComposeError as error:
         if named is not None:
             raise CommandError(str(error)) from None
@@ -181,7 +181,7 @@ async def _contents(
 
 async def _names(compose: Compose, path: Path, report: Report) -> tuple[str, ...] | None:
     try:
-        return tuple((await read(compose, str(path))).services)
+        return tuple((await load_compose_file(compose, str(path))).services)
     except ComposeFileError as error:
         _tell_broken(path, error, report)
         return None

@@ -19,7 +19,7 @@ from functools import partial
 from typing import Any
 from weakref import WeakValueDictionary
 
-from hostmanager.composefile.command import ComposeError, Done
+from hostmanager.composefile.command import CompletedCommand, ComposeError
 from hostmanager.composefile.model import ComposeFileError
 from hostmanager.core import events as ev
 from hostmanager.core.events import ExitStatus, StopStage
@@ -343,7 +343,9 @@ class ComposeDriver:
             return str(error).rstrip(".")
         return await self._evaluate_up(it, done, fingerprint)
 
-    async def _evaluate_up(self, it: TrackedService, done: Done, fingerprint: str) -> str | None:
+    async def _evaluate_up(
+        self, it: TrackedService, done: CompletedCommand, fingerprint: str
+    ) -> str | None:
         """See what `up` did; returns why it failed; None if it did not."""
         if not await self._refresh(it):
             return None

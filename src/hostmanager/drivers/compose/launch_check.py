@@ -7,7 +7,7 @@ then the old container goes on.
 
 from typing import Protocol
 
-from hostmanager.composefile.command import Done
+from hostmanager.composefile.command import CompletedCommand
 from hostmanager.core.model import ServiceRef
 from hostmanager.drivers.compose.images import how_to_get, is_here
 from hostmanager.drivers.compose.watcher import ContainerWatcher
@@ -16,7 +16,7 @@ from hostmanager.drivers.compose.watcher import ContainerWatcher
 class Command(Protocol):
     """Runs a compose command that is about one service alone."""
 
-    async def __call__(self, service: ServiceRef, *args: str) -> Done:
+    async def __call__(self, service: ServiceRef, *args: str) -> CompletedCommand:
         """Run it, with the service's name after its arguments; none: only see whether it could be.
 
         Raises:
