@@ -39,10 +39,10 @@ from hostmanager.journal import Journal, Kind
 from hostmanager.journal.entry import from_row
 from hostmanager.logd import lost_output as debts
 from hostmanager.logd import paths as names
-from hostmanager.logd.client import Scribe
-from hostmanager.logd.control_pipe import Control
-from hostmanager.logd.reader import newest_lines, position, position_at
-from hostmanager.logd.timestamps import Moments
+from hostmanager.logd.client import LogDaemonClient
+from hostmanager.logd.control_pipe import ControlPipe
+from hostmanager.logd.reader import position, position_at, tail
+from hostmanager.logd.timestamps import TimestampIndex
 from hostmanager.siteconfig import SiteFileError, load
 from hostmanager.siteconfig.plugins import argument_probe as arguments
 from hostmanager.siteconfig.plugins import installed_classes as classes
@@ -127,7 +127,7 @@ def test_an_environment(entries, more):
         patch.setattr(proc, "read", lambda *_: content)
         found = marks.read_tag(1)
     if found is not None:
-        names.checked(found.instance_id)
+        names.validate_id(found.instance_id)
         assert found.identity == "" or marks.is_identity(found.identity)
 
 
@@ -199,7 +199,7 @@ ORDERS = st.sampled_from(["add", "drop", "at", "quit", "end", "ADD", ""])
 )
 @examples(200)
 def test_the_control_pipe(folder, blocks):
-    control = Control(str(folder / "control"))
+    control = ControlPipe(str(folder / "control"))
     try:
         for block in blocks:
             os.write(control.fd, block)
@@ -220,7 +220,7 @@ def test_the_control_pipe(folder, blocks):
 @example(b"hmtimes1" + b"\xff" * 40, float("nan"))
 @examples(300)
 def test_times(content, when):
-    moments = Moments(content)
+    moments = TimestampIndex(content)
     for offset in (0, 1, 2**63, 2**64):
         shown(moments.at(offset))
     shown((moments.since, moments.first_since(when), len(moments), moments.generation))
@@ -236,7 +236,7 @@ def test_times(content, when):
 def test_debts(folder, content):
     path = Path(names.debts(str(folder)))
     path.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8", "replace"))
-    for instance_id, debt in debts.take(str(folder)).items():
+    for instance_id, debt in debts.load(str(folder)).items():
         names.pipe("/state", instance_id)
         os.strerror(debt.errno)
         shown(debt)
@@ -246,7 +246,7 @@ def test_debts(folder, content):
 @given(BYTES | st.tuples(NUMBERS, TEXTS).map(" ".join))
 @examples(100)
 def test_who_holds_the_lock(folder, content):
-    scribe = Scribe(folder / "state", folder / "files")
+    scribe = LogDaemonClient(folder / "state", folder / "files")
     said = content if isinstance(content, str) else content.decode("utf-8", "surrogateescape")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("hostmanager.logd.lockfile.held", lambda _path: said)
@@ -279,12 +279,12 @@ def test_output_files(folder, files, since):
     here = fresh(folder)
     for name, content in files.items():
         (here / name).write_bytes(content)
-    for when, text in newest_lines(here, "a", 50, since):
+    for when, text in tail(here, "a", 50, since):
         assert when is None or isinstance(when, float)
         text.encode()
     position(here, "a")
     position_at(here, "a", since or 0.0)
-    names.existing(str(here), "a")
+    names.list_log_files(str(here), "a")
 
 
 TARGETS = st.fixed_dictionaries(

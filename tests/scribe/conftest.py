@@ -1,7 +1,7 @@
 """A state folder, a folder of files, a manager that lives (its lock is held), real agents.
 
 def test_something(room):
-    room.scribe.ensure()
+    room.scribe.ensure_running()
     agent = room.agent("a", "print('hello')")
     assert room.printed("a") == b"hello\\n"
 """
@@ -21,7 +21,7 @@ import psutil
 import pytest
 
 from hostmanager.logd import paths as names
-from hostmanager.logd.client import Scribe
+from hostmanager.logd.client import LogDaemonClient
 from tests.support.waiting import wait_for
 
 PYTHON = sys.executable
@@ -68,16 +68,16 @@ class Room:
         self.state = folder / "state"
         self.files = folder / "files"
         self.state.mkdir(parents=True)
-        self.scribe = Scribe(self.state, self.files)
+        self.scribe = LogDaemonClient(self.state, self.files)
         self.agents: list[subprocess.Popen[bytes]] = []
         self._lock = os.open(self.state / "manager.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
 
-    def limited(self, max_bytes: int, max_files: int = 5) -> Scribe:
+    def limited(self, max_bytes: int, max_files: int = 5) -> LogDaemonClient:
         """A scribe with these limits runs from now on."""
         self.scribe.close()
-        self.scribe = Scribe(self.state, self.files, max_bytes, max_files)
-        self.scribe.ensure()
+        self.scribe = LogDaemonClient(self.state, self.files, max_bytes, max_files)
+        self.scribe.ensure_running()
         return self.scribe
 
     def agent(self, name: str, source: str, *args: object) -> "subprocess.Popen[bytes]":
@@ -108,8 +108,8 @@ class Room:
         """All that there is, of all files."""
         parts = [self.current(name)]
         for slot in range(1, 100):
-            packed = Path(names.packed(str(self.files), name, slot))
-            plain = Path(names.out(str(self.files), name, slot))
+            packed = Path(names.compressed_file(str(self.files), name, slot))
+            plain = Path(names.log_file(str(self.files), name, slot))
             with suppress(FileNotFoundError):  # then it is packed by now
                 parts.append(plain.read_bytes())
                 continue

@@ -20,7 +20,7 @@ state, files = Path(sys.argv[1]), Path(sys.argv[2])
 lock = open(state / "manager.lock", "w")
 fcntl.flock(lock, fcntl.LOCK_EX)
 scribe = Scribe(state, files)
-pid = scribe.ensure()
+pid = scribe.ensure_running()
 fd = scribe.open_pipe("a")
 agent = subprocess.Popen([sys.executable, "-c", sys.argv[3], *sys.argv[4:]], stdout=fd, stderr=fd)
 print(json.dumps([pid, agent.pid]), flush=True)
@@ -56,7 +56,7 @@ def test_every_line_is_there_once_when_the_scribe_is_killed_again_and_again(room
     while agent.poll() is None:
         time.sleep(0.15)
         room.kill_scribe()
-        room.scribe.ensure()
+        room.scribe.ensure_running()
         kills += 1
     assert kills > 10
     assert agent.returncode == 0
@@ -65,12 +65,12 @@ def test_every_line_is_there_once_when_the_scribe_is_killed_again_and_again(room
 
 
 def test_what_an_agent_printed_while_no_scribe_lived_is_kept_although_it_ended(room):
-    room.scribe.ensure()
+    room.scribe.ensure_running()
     fd = room.scribe.open_pipe("a")
     room.kill_scribe()
     os.write(fd, b"last words\n")
     os.close(fd)
-    room.scribe.ensure()
+    room.scribe.ensure_running()
     assert room.scribe.flush("a", 5)
     assert room.printed("a") == b"last words\n"
 
@@ -78,13 +78,13 @@ def test_what_an_agent_printed_while_no_scribe_lived_is_kept_although_it_ended(r
 def test_an_agent_launched_before_the_scribe_is_read_by_the_next_one(room):
     agent = room.agent("a", "print('early')")
     assert agent.wait(60) == 0
-    room.scribe.ensure()
+    room.scribe.ensure_running()
     assert room.scribe.flush("a", 5)
     assert room.printed("a") == b"early\n"
 
 
 def test_a_dead_scribe_is_no_error_for_an_agent(room):
-    room.scribe.ensure()
+    room.scribe.ensure_running()
     source = "import sys, time\nfor i in range(30): print(i); time.sleep(0.02)"
     agent = room.agent("a", source)
     time.sleep(0.2)
@@ -101,26 +101,26 @@ def test_every_line_is_there_once_over_rotation_under_load(room):
 
 
 def test_bytes_stay_as_they_are(room):
-    room.scribe.ensure()
+    room.scribe.ensure_running()
     room.run("a", "import os\nos.write(1, bytes(range(256)) * 100)")
     assert room.printed("a") == bytes(range(256)) * 100
 
 
 def test_the_next_run_appends_to_what_was_there(room):
-    room.scribe.ensure()
+    room.scribe.ensure_running()
     for word in ("one", "two", "three"):
         room.run("a", f"print('{word}')")
     assert room.printed("a") == b"one\ntwo\nthree\n"
 
 
 def test_stderr_and_stdout_are_in_their_order(room):
-    room.scribe.ensure()
+    room.scribe.ensure_running()
     room.run("a", "import os\nfor i in range(500): os.write(1 + i % 2, b'%d\\n' % i)")
     assert room.printed("a").split() == [b"%d" % i for i in range(500)]
 
 
 def test_300_pipes_are_all_read_with_few_descriptors_each(room):
-    room.scribe.ensure()
+    room.scribe.ensure_running()
     scribe = psutil.Process(room.scribe.pid)
     ids = [f"agent-{i}" for i in range(300)]
     pipes = {i: room.scribe.open_pipe(i) for i in ids}
@@ -140,7 +140,7 @@ def test_300_pipes_are_all_read_with_few_descriptors_each(room):
 
 
 def test_many_runs_leave_no_descriptors(room):
-    room.scribe.ensure()
+    room.scribe.ensure_running()
     scribe = psutil.Process(room.scribe.pid)
     room.say("a", b"x\n")
     before, ours = scribe.num_fds(), psutil.Process().num_fds()
@@ -152,7 +152,7 @@ def test_many_runs_leave_no_descriptors(room):
 
 
 def test_a_loud_agent_does_not_hold_up_a_quiet_one(room):
-    room.scribe.ensure()
+    room.scribe.ensure_running()
     room.agent("loud", NUMBERED, 10_000_000, 100e6, 100)
     for _ in range(10):
         begun = time.monotonic()
@@ -161,7 +161,7 @@ def test_a_loud_agent_does_not_hold_up_a_quiet_one(room):
 
 
 def test_a_loud_agent_costs_few_wake_ups(room):
-    room.scribe.ensure()
+    room.scribe.ensure_running()
     agent = room.agent("a", NUMBERED, 300_000, 10e6, 100)
     process = psutil.Process(room.scribe.pid)
     time.sleep(0.5)
@@ -172,7 +172,7 @@ def test_a_loud_agent_costs_few_wake_ups(room):
 
 
 def test_memory_stays_small(room):
-    room.scribe.ensure()
+    room.scribe.ensure_running()
     room.run("a", NUMBERED, 300_000, 50e6, 100)
     for i in range(50):
         room.say(f"b{i}", b"x\n")
@@ -180,19 +180,19 @@ def test_memory_stays_small(room):
 
 
 def test_a_stopped_scribe_goes_on_when_it_is_asked_for(room):
-    pid = room.scribe.ensure()
+    pid = room.scribe.ensure_running()
     os.kill(pid, signal.SIGSTOP)
     wait_for(lambda: psutil.Process(pid).status() == "stopped")
     fd = room.scribe.open_pipe("a")
     os.write(fd, b"x\n")
     os.close(fd)
     assert not room.scribe.flush("a", 0.1)
-    assert room.scribe.ensure() == pid
+    assert room.scribe.ensure_running() == pid
     assert room.scribe.flush("a", 5)
 
 
 def test_calls_from_many_threads_do_not_disturb_each_other(room):
-    room.scribe.ensure()
+    room.scribe.ensure_running()
     threads = [threading.Thread(target=room.say, args=(f"a{i % 4}", b"x\n")) for i in range(40)]
     for thread in threads:
         thread.start()

@@ -5,23 +5,23 @@ import re
 
 import pytest
 
-from hostmanager.logd.client import Scribe
-from hostmanager.logd.lost_output import Debt, leave, take
+from hostmanager.logd.client import LogDaemonClient
+from hostmanager.logd.lost_output import LostOutput, load, save
 from tests.scribe.conftest import NUMBERED, numbers
 from tests.support.waiting import wait_for
 
 MARKER = re.compile(
     rb"\n\[hostmanager: (\d+) bytes lost between [^\]]+: No space left on device\]\n"
 )
-NOTE = {"a": Debt(12, 1.5, 2.5, 28), "b.c-d": Debt(3, 4.0, 4.0, 5)}
+NOTE = {"a": LostOutput(12, 1.5, 2.5, 28), "b.c-d": LostOutput(3, 4.0, 4.0, 5)}
 
 
 @pytest.fixture
 def full(room, small_disk):
     """Its files are on a disk that fills up; ``full()`` makes room."""
-    room.scribe = Scribe(room.state, small_disk / "files", 10_000_000, 2)
+    room.scribe = LogDaemonClient(room.state, small_disk / "files", 10_000_000, 2)
     room.files = small_disk / "files"
-    room.scribe.ensure()
+    room.scribe.ensure_running()
     filler = small_disk / "filler"
     room.say("a", b"begin\n")
     with filler.open("wb") as file, pytest.raises(OSError, match="No space"):
@@ -50,7 +50,7 @@ def test_told_to_end_on_a_full_disk_what_was_lost_is_told_by_the_next_one(room, 
     room.scribe.close()
     before = room.current("a")
     full()
-    room.scribe.ensure()
+    room.scribe.ensure_running()
     room.say("a", b"the next run\n")
     assert told(room, before, 20_000 * 100 + len(b"the next run\n")) == b"the next run\n"
 
@@ -64,7 +64,7 @@ def test_followed_by_another_it_leaves_what_is_in_the_pipes(room, full):
     assert room.scribe.quit()
     before = room.current("a")
     full()
-    room.scribe.ensure()
+    room.scribe.ensure_running()
     assert room.scribe.flush("a", 10)
     kept = told(room, before, 20_000 * 100)
     assert len(kept) > 10_000
@@ -78,19 +78,19 @@ def test_of_an_instance_that_is_no_more_it_is_told_as_well(room, full):
     assert room.scribe.quit(last=True)
     room.scribe.drop("a")
     full()
-    room.scribe.ensure()
+    room.scribe.ensure_running()
     wait_for(lambda: MARKER.search(room.current("a")), 10, "the remark")
 
 
 def test_a_note_is_read_once(tmp_path):
-    leave(str(tmp_path), NOTE)
+    save(str(tmp_path), NOTE)
     assert (tmp_path / "scribe.debts").stat().st_mode & 0o777 == 0o600
-    assert take(str(tmp_path)) == NOTE
-    assert take(str(tmp_path)) == {}
+    assert load(str(tmp_path)) == NOTE
+    assert load(str(tmp_path)) == {}
 
 
 def test_nothing_owed_is_no_note(tmp_path):
-    leave(str(tmp_path), {})
+    save(str(tmp_path), {})
     assert list(tmp_path.iterdir()) == []
 
 
@@ -103,20 +103,20 @@ def test_nothing_owed_is_no_note(tmp_path):
 )
 def test_what_makes_no_sense_in_a_note_costs_its_own_line(tmp_path, capfd, line):
     (tmp_path / "scribe.debts").write_text(f"{line}\nb 7 1.0 2.0 28\n")
-    assert take(str(tmp_path)) == {"b": Debt(7, 1.0, 2.0, 28)}
+    assert load(str(tmp_path)) == {"b": LostOutput(7, 1.0, 2.0, 28)}
     assert "scribe.debts: not understood" in capfd.readouterr().err
 
 
 def test_something_else_in_its_place_is_survived_and_said(tmp_path, capfd):
     (tmp_path / "scribe.debts").mkdir()
-    leave(str(tmp_path), NOTE)
+    save(str(tmp_path), NOTE)
     assert "the next scribe will not know of what was lost" in capfd.readouterr().err
-    assert take(str(tmp_path)) == {}
+    assert load(str(tmp_path)) == {}
     (tmp_path / "scribe.debts").rmdir()
     (tmp_path / "scribe.debts").symlink_to(tmp_path / "elsewhere")
-    leave(str(tmp_path), NOTE)
+    save(str(tmp_path), NOTE)
     assert not (tmp_path / "elsewhere").exists()
-    assert take(str(tmp_path)) == {}
+    assert load(str(tmp_path)) == {}
 
 
 @pytest.mark.parametrize(
@@ -134,4 +134,4 @@ def test_something_else_in_its_place_is_survived_and_said(tmp_path, capfd):
 def test_a_debt_with_numbers_that_none_can_have_is_none(tmp_path, line):
     note = tmp_path / "scribe.debts"
     note.write_text(f"{line}\nb 5 1.0 2.0 28\n")
-    assert take(str(tmp_path)) == {"b": Debt(5, 1.0, 2.0, 28)}
+    assert load(str(tmp_path)) == {"b": LostOutput(5, 1.0, 2.0, 28)}

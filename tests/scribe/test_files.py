@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from hostmanager.logd import rotation
-from hostmanager.logd.client import Scribe
+from hostmanager.logd.client import LogDaemonClient
 from tests.scribe.conftest import NUMBERED, PACKED, numbers
 from tests.support.waiting import wait_for
 
@@ -157,7 +157,7 @@ def test_a_compressed_file_beside_its_plain_one_counts_once(room):
 
 
 def test_a_file_that_was_moved_away_is_made_again(room):
-    room.scribe.ensure()
+    room.scribe.ensure_running()
     room.say("a", b"one\n")
     (room.files / "a.out").rename(room.files / "moved")
     time.sleep(1.1)
@@ -167,7 +167,7 @@ def test_a_file_that_was_moved_away_is_made_again(room):
 
 
 def test_a_deleted_file_is_made_again_at_once(room):
-    room.scribe.ensure()
+    room.scribe.ensure_running()
     room.say("a", b"one\n")
     (room.files / "a.out").unlink()
     room.say("a", b"two\n")
@@ -175,7 +175,7 @@ def test_a_deleted_file_is_made_again_at_once(room):
 
 
 def test_a_deleted_folder_is_made_again(room):
-    room.scribe.ensure()
+    room.scribe.ensure_running()
     room.say("a", b"one\n")
     subprocess.run(["rm", "-r", room.files], check=True)
     room.say("a", b"two\n")
@@ -183,7 +183,7 @@ def test_a_deleted_folder_is_made_again(room):
 
 
 def test_a_file_that_was_cut_goes_on_at_its_new_end(room):
-    room.scribe.ensure()
+    room.scribe.ensure_running()
     room.say("a", b"one\n" * 1000)
     os.truncate(room.files / "a.out", 0)
     room.say("a", b"two\n")
@@ -191,7 +191,7 @@ def test_a_file_that_was_cut_goes_on_at_its_new_end(room):
 
 
 def test_what_others_append_is_not_overwritten(room):
-    room.scribe.ensure()
+    room.scribe.ensure_running()
     room.say("a", b"one\n")
     with (room.files / "a.out").open("ab") as file:
         file.write(b"a note\n")
@@ -203,9 +203,9 @@ def test_what_others_append_is_not_overwritten(room):
 
 
 def test_a_full_disk_neither_stops_nor_slows_an_agent_and_the_loss_is_told(room, small_disk):
-    scribe = room.scribe = Scribe(room.state, small_disk / "files", 10_000_000, 2)
+    scribe = room.scribe = LogDaemonClient(room.state, small_disk / "files", 10_000_000, 2)
     room.files = small_disk / "files"
-    scribe.ensure()
+    scribe.ensure_running()
     result = room.folder / "result"
     agent = room.agent("a", NUMBERED, 200_000, 10e6, 100, result)
     assert agent.wait(60) == 0
@@ -231,9 +231,9 @@ def test_a_full_disk_neither_stops_nor_slows_an_agent_and_the_loss_is_told(room,
 
 
 def test_what_fits_into_the_pipe_outlasts_a_full_disk(room, small_disk):
-    room.scribe = Scribe(room.state, small_disk / "files")
+    room.scribe = LogDaemonClient(room.state, small_disk / "files")
     room.files = small_disk / "files"
-    room.scribe.ensure()
+    room.scribe.ensure_running()
     room.say("a", b"one\n")
     filler = small_disk / "filler"
     with filler.open("wb") as file, pytest.raises(OSError, match="No space"):
@@ -247,9 +247,9 @@ def test_what_fits_into_the_pipe_outlasts_a_full_disk(room, small_disk):
 
 
 def test_a_disk_that_stays_full_costs_next_to_nothing(room, small_disk):
-    room.scribe = Scribe(room.state, small_disk / "files")
+    room.scribe = LogDaemonClient(room.state, small_disk / "files")
     room.files = small_disk / "files"
-    room.scribe.ensure()
+    room.scribe.ensure_running()
     assert room.agent("a", NUMBERED, 60_000, 100e6, 100).wait(60) == 0
     assert not room.scribe.flush("a", 0.3)
     spent = Path(f"/proc/{room.scribe.pid}/schedstat")
@@ -259,9 +259,9 @@ def test_a_disk_that_stays_full_costs_next_to_nothing(room, small_disk):
 
 
 def test_a_read_only_folder_is_survived(room, small_disk):
-    room.scribe = Scribe(room.state, small_disk / "files")
+    room.scribe = LogDaemonClient(room.state, small_disk / "files")
     room.files = small_disk / "files"
-    room.scribe.ensure()
+    room.scribe.ensure_running()
     remount = ["mount", "-o", "remount,ro", str(small_disk)]
     if subprocess.run(remount, capture_output=True, check=False).returncode:
         pytest.skip("cannot be made read-only here")
@@ -276,7 +276,7 @@ def test_a_read_only_folder_is_survived(room, small_disk):
 
 
 def test_something_else_in_the_place_of_the_file_is_survived(room):
-    room.scribe.ensure()
+    room.scribe.ensure_running()
     (room.files / "a.out").mkdir(parents=True)
     room.agent("a", "print('hello')").wait(60)
     assert not room.scribe.flush("a", 0.3)

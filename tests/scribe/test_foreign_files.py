@@ -10,7 +10,7 @@ import pytest
 
 from hostmanager.drivers.process.output.output_sink import last_lines, open_output_file
 from hostmanager.logd import paths as names
-from hostmanager.logd.reader import newest_lines, position
+from hostmanager.logd.reader import position, tail
 from tests.scribe.conftest import Room
 from tests.support.waiting import wait_for
 from tests.util.test_files import KINDS
@@ -35,13 +35,13 @@ def untouched(shared: Room) -> bool:
 
 
 def texts(shared: Room) -> list[str]:
-    return [text for _, text in newest_lines(shared.files, "a", 5000)]
+    return [text for _, text in tail(shared.files, "a", 5000)]
 
 
 def test_output_goes_into_a_file_of_ours_whatever_lies_in_its_place(shared, plant):
     plant(shared.files / "a.out")
     plant(shared.files / "a.out.times")
-    shared.scribe.ensure()
+    shared.scribe.ensure_running()
     shared.run("a", "print('hello')")
     assert shared.current("a") == b"hello\n"
     assert texts(shared) == ["hello"]
@@ -50,7 +50,7 @@ def test_output_goes_into_a_file_of_ours_whatever_lies_in_its_place(shared, plan
 
 
 def test_what_takes_the_place_of_an_open_file_gets_nothing(shared, plant):
-    shared.scribe.ensure()
+    shared.scribe.ensure_running()
     shared.run("a", "print('one')")
     (shared.files / "a.out").rename(shared.files / "mine")
     plant(shared.files / "a.out")
@@ -65,17 +65,17 @@ def test_what_takes_the_place_of_an_open_file_gets_nothing(shared, plant):
 
 
 def test_what_lies_in_the_place_of_an_old_file_is_not_served(shared, plant):
-    shared.scribe.ensure()
+    shared.scribe.ensure_running()
     shared.run("a", "print('hello')")
     plant(shared.files / "a.out.1")
     (shared.files / "secret.gz").write_bytes(b"")
     assert texts(shared) == ["hello"]
-    assert names.existing(str(shared.files), "a") == [str(shared.files / "a.out")]
+    assert names.list_log_files(str(shared.files), "a") == [str(shared.files / "a.out")]
 
 
 @pytest.mark.parametrize("name", ["a.out", "a.out.times"])
 def test_a_reader_neither_waits_nor_serves_what_lies_in_the_place_of_the_file(shared, plant, name):
-    shared.scribe.ensure()
+    shared.scribe.ensure_running()
     shared.run("a", "print('hello')")
     assert shared.scribe.quit()
     (shared.files / name).unlink()
@@ -110,11 +110,12 @@ def test_a_planted_compressed_file_does_not_end_the_plain_one(shared, plant):
     before = texts(shared)
     for slot in range(1, 6):
         plain, packed = (
-            Path(place(str(shared.files), "a", slot)) for place in (names.out, names.packed)
+            Path(place(str(shared.files), "a", slot))
+            for place in (names.log_file, names.compressed_file)
         )
         if plain.exists() and not packed.exists():
             plant(packed)
-    shared.scribe.ensure()
+    shared.scribe.ensure_running()
     shared.run("a", "print('more')")
     assert texts(shared)[-len(before) - 1 :] == [*before, "more"]
 

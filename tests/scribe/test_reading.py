@@ -11,18 +11,18 @@ import tracemalloc
 import pytest
 
 from hostmanager.logd import reader as reading
-from hostmanager.logd.paths import existing
+from hostmanager.logd.paths import list_log_files
 from hostmanager.logd.reader import (
     BUDGET,
-    WIDTH,
+    MAX_LINE_CHARS,
     Position,
     lines_since,
-    newest_lines,
     newest_page,
     position,
     position_at,
+    tail,
 )
-from hostmanager.logd.timestamps import Moments
+from hostmanager.logd.timestamps import TimestampIndex
 from tests.scribe.conftest import NUMBERED, PACKED, numbers
 from tests.support.waiting import wait_for
 
@@ -32,33 +32,33 @@ def texts(found):
 
 
 def test_the_newest_lines_come_last(room):
-    room.scribe.ensure()
+    room.scribe.ensure_running()
     room.say("a", b"".join(b"%d\n" % i for i in range(1000)))
-    assert texts(newest_lines(room.files, "a", 3)) == ["997", "998", "999"]
-    assert len(newest_lines(room.files, "a")) == 100
-    assert texts(newest_lines(room.files, "a", 5000)) == [str(i) for i in range(1000)]
-    assert newest_lines(room.files, "a", 0) == []
+    assert texts(tail(room.files, "a", 3)) == ["997", "998", "999"]
+    assert len(tail(room.files, "a")) == 100
+    assert texts(tail(room.files, "a", 5000)) == [str(i) for i in range(1000)]
+    assert tail(room.files, "a", 0) == []
 
 
 def test_nothing_printed_is_no_lines(room):
-    assert newest_lines(room.files, "nobody") == []
+    assert tail(room.files, "nobody") == []
     with pytest.raises(ValueError, match="cannot be the name of an instance"):
-        newest_lines(room.files, "a b")
+        tail(room.files, "a b")
 
 
 def test_a_line_that_is_not_finished_is_shown(room):
-    room.scribe.ensure()
+    room.scribe.ensure_running()
     room.say("a", b"one\n\ntwo")
-    assert texts(newest_lines(room.files, "a")) == ["one", "", "two"]
+    assert texts(tail(room.files, "a")) == ["one", "", "two"]
 
 
 def test_lines_go_on_over_rotated_and_compressed_files(room):
     room.limited(50_000, 20)
     room.run("a", NUMBERED, 5000, 5e6, 101)  # lines are cut at the ends of files, too
     wait_for(lambda: len(list(room.files.glob("a.out.*.gz"))) > 7, PACKED)
-    found = texts(newest_lines(room.files, "a", 5000))
+    found = texts(tail(room.files, "a", 5000))
     assert numbers("\n".join(found).encode()) == list(range(5000))
-    assert texts(newest_lines(room.files, "a", 1234)) == found[-1234:]
+    assert texts(tail(room.files, "a", 1234)) == found[-1234:]
 
 
 def pages(room, size, since=None):
@@ -79,7 +79,7 @@ def test_all_lines_can_be_had_page_by_page_over_rotated_and_compressed_files(roo
     room.limited(50_000, 20)
     room.run("a", NUMBERED, 5000, 5e6, 101)
     wait_for(lambda: len(list(room.files.glob("a.out.*.gz"))) > 7, PACKED)
-    whole = texts(newest_lines(room.files, "a", 5000))
+    whole = texts(tail(room.files, "a", 5000))
     assert pages(room, 5000) == (whole, 1)
     found, count = pages(room, 700)
     assert found == whole
@@ -98,7 +98,7 @@ def test_pages_miss_nothing_of_a_compressed_file_that_is_larger_than_a_page(room
 
 def test_what_is_too_much_for_one_answer_is_had_in_several(room, monkeypatch):
     monkeypatch.setattr(reading, "BUDGET", 100_000)
-    room.scribe.ensure()
+    room.scribe.ensure_running()
     room.say("a", b"".join(b"%06d %s\n" % (i, b"x" * 100) for i in range(3000)))
     found, count = pages(room, 10_000)
     assert [int(text[:6]) for text in found] == list(range(3000))
@@ -106,7 +106,7 @@ def test_what_is_too_much_for_one_answer_is_had_in_several(room, monkeypatch):
 
 
 def test_a_page_whose_lines_have_been_removed_meanwhile_is_empty(room):
-    room.scribe.ensure()
+    room.scribe.ensure_running()
     room.say("a", b"one\ntwo\n")
     page = newest_page(room.files, "a", 1)
     assert page.older is not None
@@ -116,17 +116,17 @@ def test_a_page_whose_lines_have_been_removed_meanwhile_is_empty(room):
 
 
 def test_broken_bytes_are_repaired_for_showing_only(room):
-    room.scribe.ensure()
+    room.scribe.ensure_running()
     room.say("a", b"caf\xe9 \xff\nok\r\n")
-    assert texts(newest_lines(room.files, "a")) == ["caf� �", "ok"]
+    assert texts(tail(room.files, "a")) == ["caf� �", "ok"]
     assert room.printed("a") == b"caf\xe9 \xff\nok\r\n"
 
 
 def test_times_are_right_within_a_fifth_of_a_second(room):
-    room.scribe.ensure()
+    room.scribe.ensure_running()
     source = "import time\nfor i in range(60): print(repr(time.time())); time.sleep(0.01 * (i % 9))"
     room.run("a", source)
-    found = newest_lines(room.files, "a")
+    found = tail(room.files, "a")
     assert len(found) == 60
     for when, text in found:
         assert abs(when - float(text)) < 0.2
@@ -143,13 +143,13 @@ def test_times_outlast_rotation_compression_and_the_scribes_death(room):
     time.sleep(0.6)
     killed = time.time()
     room.kill_scribe()
-    room.scribe.ensure()
+    room.scribe.ensure_running()
     assert room.scribe.flush("a", 10)
     lives = time.time()
     assert agent.wait(60) == 0
     assert room.scribe.flush("a", 5)
     wait_for(lambda: list(room.files.glob("a.out.*.gz")), PACKED)
-    found = newest_lines(room.files, "a", 500)
+    found = tail(room.files, "a", 500)
     assert len(found) == 150
     for when, text in found:
         unread = killed - 0.2 < float(text) < lives  # later, since no scribe lived
@@ -163,16 +163,16 @@ def test_only_lines_since_a_time(room):
     since = time.time()
     time.sleep(0.25)
     room.say("a", b"new 1\nnew 2\n")
-    assert texts(newest_lines(room.files, "a", 100, since)) == ["new 1", "new 2"]
-    assert newest_lines(room.files, "a", 100, time.time() + 1) == []
+    assert texts(tail(room.files, "a", 100, since)) == ["new 1", "new 2"]
+    assert tail(room.files, "a", 100, time.time() + 1) == []
 
 
 def test_a_file_without_times_is_read_all_the_same(room):
     room.files.mkdir()
     (room.files / "a.out").write_bytes(b"one\ntwo\n")
     (room.files / "a.out.times").write_bytes(b"garbage" * 100)
-    assert newest_lines(room.files, "a") == [(None, "one"), (None, "two")]
-    assert newest_lines(room.files, "a", since=0) == []
+    assert tail(room.files, "a") == [(None, "one"), (None, "two")]
+    assert tail(room.files, "a", since=0) == []
 
 
 def test_a_line_without_an_end_costs_bounded_memory_and_time(room):
@@ -183,7 +183,7 @@ def test_a_line_without_an_end_costs_bounded_memory_and_time(room):
         file.write(b"the end")
     tracemalloc.start()
     begun = time.thread_time()
-    found = newest_lines(room.files, "a")
+    found = tail(room.files, "a")
     assert time.thread_time() - begun < 2
     assert tracemalloc.get_traced_memory()[1] < 6 * BUDGET
     tracemalloc.stop()
@@ -197,7 +197,7 @@ def test_a_compressed_bomb_costs_bounded_memory(room):
     (room.files / "a.out").write_bytes(b"new\n")
     (room.files / "a.out.1.gz").write_bytes(gzip.compress(bytes(200_000_000) + b"\nlast\n", 1))
     tracemalloc.start()
-    found = texts(newest_lines(room.files, "a"))
+    found = texts(tail(room.files, "a"))
     assert tracemalloc.get_traced_memory()[1] < 8 * BUDGET
     tracemalloc.stop()
     assert found[-2:] == ["last", "new"]
@@ -208,14 +208,14 @@ def test_a_broken_compressed_file_costs_its_own_lines_only(room):
     (room.files / "a.out").write_bytes(b"new\n")
     (room.files / "a.out.1.gz").write_bytes(os.urandom(1000))
     (room.files / "a.out.2.gz").write_bytes(gzip.compress(b"old\n"))
-    assert texts(newest_lines(room.files, "a")) == ["old", "new"]
+    assert texts(tail(room.files, "a")) == ["old", "new"]
 
 
 def test_long_lines_are_cut(room):
-    room.scribe.ensure()
+    room.scribe.ensure_running()
     room.say("a", b"x" * 50_000 + b"\nshort\n")
-    long, short = texts(newest_lines(room.files, "a"))
-    assert (len(long), long[-2:], short) == (WIDTH, "x…", "short")
+    long, short = texts(tail(room.files, "a"))
+    assert (len(long), long[-2:], short) == (MAX_LINE_CHARS, "x…", "short")
 
 
 def test_the_lines_of_one_run(room):
@@ -236,7 +236,7 @@ def test_the_lines_of_one_run(room):
 
 
 def test_the_first_run_begins_at_nothing(room):
-    room.scribe.ensure()
+    room.scribe.ensure_running()
     start = position(room.files, "a")
     room.say("a", b"one\n")
     assert texts(lines_since(room.files, "a", start)) == ["one"]
@@ -248,7 +248,7 @@ def test_reading_while_the_scribe_rotates_misses_and_doubles_no_line(room):
     stop = threading.Event()
     looked = 0
     while agent.poll() is None:
-        found = [int(text[:9]) for text in texts(newest_lines(room.files, "a", 500)) if text[9:]]
+        found = [int(text[:9]) for text in texts(tail(room.files, "a", 500)) if text[9:]]
         assert found == list(range(found[0], found[0] + len(found))) if found else True
         looked += 1
     stop.set()
@@ -273,7 +273,7 @@ def test_a_rotation_that_is_halfway_while_files_are_opened_doubles_no_line(room,
 
     open_one = reading._open
     monkeypatch.setattr(reading, "_open", open_and_rotate)
-    found = texts(newest_lines(room.files, "a"))
+    found = texts(tail(room.files, "a"))
     assert found == ["old", "new", "newest"]
 
 
@@ -289,7 +289,7 @@ def paused() -> float:
 
 
 def test_what_came_from_a_time_on_is_found(room):
-    room.scribe.ensure()
+    room.scribe.ensure_running()
     begin = paused()
     room.say("a", b"earlier run\n")
     middle = paused()
@@ -322,12 +322,12 @@ def test_the_files_that_there_are_come_the_newest_first(room):
     others = ["a.out.1.times", "a.out.gz.new", "a.out.times", "a.outer", "ab.out", "a.out.x.gz"]
     for name in (*others, *reversed(of_a)):
         (room.files / name).touch()
-    assert existing(str(room.files), "a") == [str(room.files / name) for name in of_a]
-    assert existing(str(room.folder / "nowhere"), "a") == []
+    assert list_log_files(str(room.files), "a") == [str(room.files / name) for name in of_a]
+    assert list_log_files(str(room.folder / "nowhere"), "a") == []
 
 
 @pytest.mark.parametrize("when", [math.nan, math.inf, -math.inf, -1.0, 1e300])
 def test_a_time_that_cannot_be_one_is_none(when):
-    moments = Moments(struct.pack("<8sQQd", b"hmtimes1", 1, 0, when))
+    moments = TimestampIndex(struct.pack("<8sQQd", b"hmtimes1", 1, 0, when))
     assert moments.at(5) == 0.0
     assert moments.since == 0.0

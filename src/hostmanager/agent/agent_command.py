@@ -36,5 +36,5 @@ class Launching:
             *("--site-host", settings.host),
             *("--working-dir", os.fspath(settings.working_dir)),
         )
-        output = Path(names.out(os.fspath(settings.output_dir), spec.instance_id))
+        output = Path(names.log_file(os.fspath(settings.output_dir), spec.instance_id))
         return LaunchCommand(argv, settings.working_dir, self._env, output)

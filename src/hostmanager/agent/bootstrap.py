@@ -25,7 +25,7 @@ from hostmanager.agent.options import (
 from hostmanager.drivers.process import LaunchGate, LogDaemonSink, Ownership, ProcessDriver
 from hostmanager.drivers.process.ownership import manager_identity as identity
 from hostmanager.journal import Journal
-from hostmanager.logd.client import Scribe
+from hostmanager.logd.client import LogDaemonClient
 from hostmanager.siteconfig import SiteFile
 from hostmanager.util.secret import Environment
 
@@ -41,7 +41,7 @@ def make_host(
     owner = Ownership(
         identity.load(state / "identity", settings.key, settings.site_key), state / "locks"
     )
-    scribe = Scribe(
+    scribe = LogDaemonClient(
         settings.state_dir, settings.output_dir, settings.output_size, settings.output_files
     )
     sink = LogDaemonSink(loop, scribe, settings.output_dir)

@@ -8,9 +8,9 @@ import os
 import signal
 import sys
 
-from hostmanager.logd.daemon import Keeper
+from hostmanager.logd.daemon import LogDaemon
 from hostmanager.logd.settings import Settings
-from hostmanager.logd.stderr_log import say
+from hostmanager.logd.stderr_log import log_error
 
 
 def main(words: list[str]) -> int:
@@ -23,15 +23,15 @@ def main(words: list[str]) -> int:
     try:
         settings = Settings.parse(words)
     except ValueError as error:
-        say(f"{error}\n{__doc__}")
+        log_error(f"{error}\n{__doc__}")
         return 2
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, signal.SIG_IGN)
     # Where it works, so that whoever clears up after a site (the demo, say) finds it there.
     os.chdir(settings.state)
     os.umask(0o027)
-    keeper = Keeper(settings)
-    if not keeper.begin():
+    keeper = LogDaemon(settings)
+    if not keeper.acquire_state_dir():
         return 1
     keeper.run()
     return 0

@@ -38,11 +38,11 @@ _STEP = 0.005
 _START = 10.0
 
 
-class ScribeError(OSError):
+class LogDaemonError(OSError):
     """The scribe does not come to be; the text says why."""
 
 
-class Scribe:
+class LogDaemonClient:
     """The scribe of one manager.
 
     Args:
@@ -59,7 +59,7 @@ class Scribe:
         self._state = self._settings.state
         self._mutex = threading.Lock()
         self._starting = threading.Lock()
-        self._held: dict[str, int] = {}
+        self._kept_fds: dict[str, int] = {}
         self._child: subprocess.Popen[bytes] | None = None
 
     @property
@@ -68,7 +68,7 @@ class Scribe:
         found = self._running()
         return found[0] if found else None
 
-    def ensure(self, timeout: float = _START) -> int:
+    def ensure_running(self, timeout: float = _START) -> int:
         """Have a scribe run, as this manager wants it.
 
         One that runs already is kept (and woken, if it was stopped), unless it is of another
@@ -78,7 +78,7 @@ class Scribe:
             Its pid, for a pidfd: when it ends, call this again.
 
         Raises:
-            ScribeError: It does not start, or the other one does not end.
+            LogDaemonError: It does not start, or the other one does not end.
         """
         deadline = time.monotonic() + timeout
         with self._starting:
@@ -86,14 +86,14 @@ class Scribe:
                 found = self._running()
                 if found is None:
                     self._start(deadline)
-                elif found[1] == self._settings.described():
-                    self.wake()
+                elif found[1] == self._settings.signature():
+                    self.resume()
                     return found[0]
                 else:
                     self._replace(found[0])
-            raise ScribeError(f"no scribe for {self._state} within {timeout:.0f} s")
+            raise LogDaemonError(f"no scribe for {self._state} within {timeout:.0f} s")
 
-    def wake(self) -> None:
+    def resume(self) -> None:
         """Have a scribe go on that somebody has suspended."""
         pid = self.pid
         if pid:
@@ -118,10 +118,10 @@ class Scribe:
             # For reading and writing, so that the agent has a reader whoever else dies.
             fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
             try:
-                self.hold(instance_id)
+                self.keep_open(instance_id)
                 # Where it is, and if that is gone when it looks, who has it open.
-                self._tell(f"add {names.file_name(instance_id)}\n{self._at(instance_id)}")
-                if locks.same(fd, path):
+                self._send(f"add {names.file_name(instance_id)}\n{self._fd_command(instance_id)}")
+                if locks.is_same_file(fd, path):
                     return fd
             except BaseException:
                 os.close(fd)
@@ -129,7 +129,7 @@ class Scribe:
             os.close(fd)
         raise OSError(errno.EAGAIN, "somebody keeps removing it", path)
 
-    def hold(self, instance_id: str, pid: int | None = None) -> None:
+    def keep_open(self, instance_id: str, pid: int | None = None) -> None:
         """Keep what is in the pipe of an instance, even while no scribe is there.
 
         `open_pipe` does it; this is for agents that the manager took over from another.
@@ -146,11 +146,11 @@ class Scribe:
         except OSError:
             return  # no descriptors left, say: a comfort less
         with self._mutex:
-            before, self._held[instance_id] = self._held.get(instance_id), fd
+            before, self._kept_fds[instance_id] = self._kept_fds.get(instance_id), fd
         if before is not None:
             os.close(before)
 
-    def reclaim(self, *instance_ids: str) -> None:
+    def readvertise_unlinked(self, *instance_ids: str) -> None:
         """Tell the scribe of pipes that it cannot find: whose paths are gone, or others'.
 
         To be called when a scribe has begun (the one before it knew them), and after `hold`.
@@ -158,10 +158,10 @@ class Scribe:
         Args:
             instance_ids: Whose pipes; default: all that are held.
         """
-        for instance_id in instance_ids or list(self._held):
-            order = self._at(instance_id, unless=names.pipe(self._state, instance_id))
+        for instance_id in instance_ids or list(self._kept_fds):
+            order = self._fd_command(instance_id, unless=names.pipe(self._state, instance_id))
             if order:
-                self._tell(order)
+                self._send(order)
 
     def flush(self, instance_id: str, timeout: float = 1.0) -> bool:
         """Wait until all that an instance has printed so far is in its file.
@@ -176,21 +176,21 @@ class Scribe:
             time.sleep(_STEP)
         return True
 
-    def drop(self, instance_id: str) -> None:
+    def remove(self, instance_id: str) -> None:
         """The instance is no more: its pipe goes, its files stay. Not while it is launched."""
         with suppress(OSError):
             os.unlink(names.pipe(self._state, instance_id))
-        self._tell(f"drop {names.file_name(instance_id)}")
+        self._send(f"drop {names.file_name(instance_id)}")
         self._release(instance_id)
 
     def instances(self) -> list[str]:
         """The instances that have a pipe, of managers before, too."""
         try:
-            return names.piped(self._state)
+            return names.list_pipes(self._state)
         except OSError:
             return []
 
-    def quit(self, timeout: float = 5.0, *, last: bool = False) -> bool:
+    def stop(self, timeout: float = 5.0, *, last: bool = False) -> bool:
         """End the scribe, after it has emptied all pipes; tell whether it has ended.
 
         Args:
@@ -200,7 +200,7 @@ class Scribe:
         """
         deadline = time.monotonic() + timeout
         while self.pid is not None:
-            self._tell("end" if last else "quit")
+            self._send("end" if last else "quit")
             if time.monotonic() >= deadline:
                 return False
             self._await_end(min(deadline, time.monotonic() + 0.5))
@@ -211,7 +211,7 @@ class Scribe:
 
     def close(self) -> None:
         """Let all descriptors go. The scribe stays, and does its work."""
-        for instance_id in list(self._held):
+        for instance_id in list(self._kept_fds):
             self._release(instance_id)
 
     # --- its life ---------------------------------------------------------------------
@@ -221,7 +221,7 @@ class Scribe:
         child = self._child
         if child is not None:
             child.poll()  # an ended child waits to be waited for
-        text = locks.held(names.lock(self._state))
+        text = locks.read_holder(names.lock(self._state))
         if text is None:
             return None
         pid, _, described = text.removesuffix("\n").partition(" ")
@@ -233,7 +233,7 @@ class Scribe:
             log = _open_log(names.log(self._state))
             try:
                 child = subprocess.Popen(
-                    [sys.executable, "-P", "-m", "hostmanager.logd", *self._settings.words()],
+                    [sys.executable, "-P", "-m", "hostmanager.logd", *self._settings.to_argv()],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     stderr=log,
@@ -244,16 +244,16 @@ class Scribe:
             finally:
                 os.close(log)
         except OSError as error:
-            raise ScribeError(f"the scribe cannot be started: {error}") from error
+            raise LogDaemonError(f"the scribe cannot be started: {error}") from error
         self._child = child
         while time.monotonic() < deadline:
             found = self._running()
-            if found and found[0] == child.pid and self._tell(""):
+            if found and found[0] == child.pid and self._send(""):
                 return  # it can be told of pipes
             if child.poll() is not None:
                 if found is None:
                     where = names.log(self._state)
-                    raise ScribeError(f"the scribe ended with {child.returncode}; see {where}")
+                    raise LogDaemonError(f"the scribe ended with {child.returncode}; see {where}")
                 return
             time.sleep(_STEP)
 
@@ -261,7 +261,7 @@ class Scribe:
         """End a scribe that is not as it should be; by force, if it does not hear."""
         if not pid:
             time.sleep(_STEP)
-        elif not self.quit(3.0) and self.pid == pid:
+        elif not self.stop(3.0) and self.pid == pid:
             with suppress(OSError):
                 os.kill(pid, signal.SIGKILL)  # which costs no byte
             self._await_end(time.monotonic() + 1.0)
@@ -270,7 +270,7 @@ class Scribe:
         while self.pid is not None and time.monotonic() < deadline:
             time.sleep(_STEP)
 
-    def _tell(self, order: str) -> bool:
+    def _send(self, order: str) -> bool:
         """Tell the scribe something; one that does not hear will look by itself."""
         try:
             fd = open_fifo(names.control(self._state), os.O_WRONLY)
@@ -287,11 +287,11 @@ class Scribe:
             os.close(fd)
         return True
 
-    def _at(self, instance_id: str, unless: str = "") -> str:
+    def _fd_command(self, instance_id: str, unless: str = "") -> str:
         """The order to read the pipe that is held, unless that path leads to it."""
         with self._mutex:
-            fd = self._held.get(instance_id, -1)
-            if fd < 0 or (unless and locks.same(fd, unless)):
+            fd = self._kept_fds.get(instance_id, -1)
+            if fd < 0 or (unless and locks.is_same_file(fd, unless)):
                 return ""
             which = os.fstat(fd)
         name = names.file_name(instance_id)
@@ -301,7 +301,7 @@ class Scribe:
 
     def _waiting(self, instance_id: str) -> int:
         with self._mutex:
-            fd = self._held.get(instance_id)
+            fd = self._kept_fds.get(instance_id)
             if fd is not None:
                 return _bytes_in(fd)
         try:
@@ -316,7 +316,7 @@ class Scribe:
 
     def _release(self, instance_id: str) -> None:
         with self._mutex:
-            fd = self._held.pop(instance_id, None)
+            fd = self._kept_fds.pop(instance_id, None)
         if fd is not None:
             os.close(fd)
 

@@ -11,7 +11,7 @@ import os
 import zlib
 
 from hostmanager.logd import paths as names
-from hostmanager.logd.stderr_log import say
+from hostmanager.logd.stderr_log import log_error
 from hostmanager.util.files import is_own, open_own
 
 _BLOCK = 256 * 1024
@@ -21,7 +21,7 @@ _LOWEST = 19
 _REMEMBERED = 100
 
 
-class Packer:
+class Compressor:
     """Compresses the old files of instances, from number 2 up.
 
     Args:
@@ -34,11 +34,11 @@ class Packer:
         self._keep = keep
         self._waiting: dict[str, None] = {}  # in their order
         self._current: tuple[str, _Identity, int] = ("", (0, 0), 0)  # id, file, pid of the child
-        self._hopeless: dict[_Identity, None] = {}  # files that do not get smaller
+        self._incompressible: dict[_Identity, None] = {}  # files that do not get smaller
         self.pidfd: int | None = None
         """Becomes readable when `finish` has something to do; None: no child runs."""
 
-    def ask(self, instance_id: str) -> None:
+    def enqueue(self, instance_id: str) -> None:
         """There is a new old file of this instance."""
         self._waiting[instance_id] = None
 
@@ -56,27 +56,27 @@ class Packer:
             os.close(self.pidfd)
             self.pidfd = None
         _, status = os.waitpid(pid, 0)
-        made = names.scratch(self._files, instance_id)
+        made = names.compress_tmp(self._files, instance_id)
         try:
-            if status == 0 and self._place(made, instance_id, identity):
+            if status == 0 and self._install(made, instance_id, identity):
                 return
         except OSError as error:
-            say(f"compressed file of {instance_id}: {error}")
-        self._hopeless[identity] = None
-        while len(self._hopeless) > _REMEMBERED:
-            del self._hopeless[next(iter(self._hopeless))]
+            log_error(f"compressed file of {instance_id}: {error}")
+        self._incompressible[identity] = None
+        while len(self._incompressible) > _REMEMBERED:
+            del self._incompressible[next(iter(self._incompressible))]
         with contextlib.suppress(OSError):
             os.unlink(made)
 
     def _begin(self, instance_id: str) -> bool:
         for slot in range(self._keep, 1, -1):
             try:
-                fd = open_own(names.out(self._files, instance_id, slot), os.O_RDONLY)
+                fd = open_own(names.log_file(self._files, instance_id, slot), os.O_RDONLY)
             except OSError:
                 continue
             try:
                 identity = _identify(os.fstat(fd))
-                if identity not in self._hopeless:
+                if identity not in self._incompressible:
                     self._fork(instance_id, fd, identity)
                     return True
             finally:
@@ -85,7 +85,7 @@ class Packer:
 
     def _fork(self, instance_id: str, fd: int, identity: "_Identity") -> None:
         """Have a child compress an open file: by its name, it could be another one by then."""
-        made = names.scratch(self._files, instance_id)
+        made = names.compress_tmp(self._files, instance_id)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(made)
         pid = os.fork()
@@ -102,12 +102,12 @@ class Packer:
         self._current = (instance_id, identity, pid)
         self.pidfd = os.pidfd_open(pid)
 
-    def _place(self, made: str, instance_id: str, identity: "_Identity") -> bool:
+    def _install(self, made: str, instance_id: str, identity: "_Identity") -> bool:
         for slot in range(2, self._keep + 1):
-            path = names.out(self._files, instance_id, slot)
+            path = names.log_file(self._files, instance_id, slot)
             with contextlib.suppress(FileNotFoundError):
                 if _identify(os.lstat(path)) == identity and is_own(made):
-                    os.rename(made, names.packed(self._files, instance_id, slot))
+                    os.rename(made, names.compressed_file(self._files, instance_id, slot))
                     os.unlink(path)
                     return True
         return False

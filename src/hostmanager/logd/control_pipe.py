@@ -18,7 +18,7 @@ import fcntl
 import os
 import stat
 
-from hostmanager.logd.stderr_log import say, suppressed
+from hostmanager.logd.stderr_log import log_error, succeeds
 from hostmanager.util.files import move_aside, open_fifo
 from hostmanager.util.names import decode
 from hostmanager.util.numbers import parse_number
@@ -31,7 +31,7 @@ _NUMBERS = {"add": 0, "drop": 0, "at": 4}
 _TOLD = 20  # so many misunderstandings are told by one scribe
 
 
-class Control:
+class ControlPipe:
     """The reading end.
 
     Args:
@@ -91,7 +91,7 @@ class Control:
     def _misunderstood(self, line: bytes) -> None:
         self._told += 1
         if self._told <= _TOLD:
-            say(f"not understood: {line[:100]!r}")
+            log_error(f"not understood: {line[:100]!r}")
 
 
 def _is_number(word: str) -> bool:
@@ -110,4 +110,4 @@ def _open(path: str) -> int:
 
 
 def _is_pipe(path: str) -> bool:
-    return suppressed(os.lstat, path) and stat.S_ISFIFO(os.lstat(path).st_mode)
+    return succeeds(os.lstat, path) and stat.S_ISFIFO(os.lstat(path).st_mode)

@@ -14,7 +14,7 @@ _MOMENT = 1.0
 _AGAIN = 0.02
 
 
-def take(path: str, text: str) -> int | None:
+def acquire(path: str, text: str) -> int | None:
     """Lock a file and write into it who has it.
 
     Who looks whether it is locked holds it for an instant, so it is tried for a moment.
@@ -30,7 +30,7 @@ def take(path: str, text: str) -> int | None:
         fd = _open(path)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if same(fd, path):  # nobody removed it in between
+            if is_same_file(fd, path):  # nobody removed it in between
                 os.ftruncate(fd, 0)
                 os.pwrite(fd, text.encode("utf-8", "surrogateescape"), 0)
                 return fd
@@ -48,7 +48,7 @@ def _open(path: str) -> int:
     return open_or_replace(path, os.O_RDWR)[0]
 
 
-def held(path: str) -> str | None:
+def read_holder(path: str) -> str | None:
     """What the holder of a lock has written into it; None: nobody holds it."""
     try:
         fd = open_own(path, os.O_RDONLY)
@@ -65,7 +65,7 @@ def held(path: str) -> str | None:
     return None
 
 
-def same(fd: int, path: str) -> bool:
+def is_same_file(fd: int, path: str) -> bool:
     """Whether a path still leads to this open file."""
     try:
         there, here = os.lstat(path), os.fstat(fd)

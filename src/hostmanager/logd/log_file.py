@@ -15,10 +15,10 @@ import time
 
 from hostmanager.logd import paths as names
 from hostmanager.logd import rotation
-from hostmanager.logd.lost_output import Debt
+from hostmanager.logd.lost_output import LostOutput
 from hostmanager.logd.settings import Settings
-from hostmanager.logd.stderr_log import say, stamp
-from hostmanager.logd.timestamps import Times
+from hostmanager.logd.stderr_log import format_utc, log_error
+from hostmanager.logd.timestamps import TimestampWriter
 from hostmanager.util.files import open_or_replace
 
 RETRY = 1.0
@@ -30,7 +30,7 @@ _TIMES_SHARE = 8  # the times of a file are at most this part of what it may be
 _NOW = os.SPLICE_F_NONBLOCK
 
 
-class Outlet:
+class LogFile:
     """Takes the bytes of one instance.
 
     Args:
@@ -48,7 +48,7 @@ class Outlet:
         self._null = null
         self._fd: int | None = None
         self._size = 0
-        self._times = Times(settings.max_bytes // _TIMES_SHARE)
+        self._times = TimestampWriter(settings.max_bytes // _TIMES_SHARE)
         self._repaired = False
         self._looked = 0.0
         self._retry = 0.0
@@ -58,9 +58,9 @@ class Outlet:
     @property
     def path(self) -> str:
         """The file."""
-        return names.out(self._settings.files, self.instance_id)
+        return names.log_file(self._settings.files, self.instance_id)
 
-    def move(self, pipe: int, waiting: int, capacity: int) -> int:
+    def splice_from(self, pipe: int, waiting: int, capacity: int) -> int:
         """Take what waits in a pipe, or a part of it.
 
         Args:
@@ -73,16 +73,16 @@ class Outlet:
         """
         self.used = time.monotonic()
         if self.trouble is not None and not self.recover():
-            return self._give_up(pipe, waiting, capacity)
+            return self._discard_oldest(pipe, waiting, capacity)
         try:
             fd = self._prepare()
-            self._times.note(self._size)
+            self._times.record(self._size)
             moved = os.splice(pipe, fd, self._settings.max_bytes - self._size, flags=_NOW)
         except BlockingIOError:
             return 0
         except OSError as error:
             self._fail(error)
-            return self._give_up(pipe, waiting, capacity)
+            return self._discard_oldest(pipe, waiting, capacity)
         self._size += moved
         return moved
 
@@ -93,7 +93,7 @@ class Outlet:
             return False
         self._retry = now + RETRY
         try:
-            self._confess(self._prepare())
+            self._write_loss_notice(self._prepare())
         except OSError as error:
             self._fail(error)
             return False
@@ -105,14 +105,14 @@ class Outlet:
         self._retry = 0.0
 
     @property
-    def debt(self) -> Debt | None:
+    def unreported_loss(self) -> LostOutput | None:
         """What was lost and is not told yet."""
         if not self._lost or self.trouble is None:
             return None
         number = self.trouble.errno or errno.EIO
-        return Debt(self._lost, self._lost_from, self._lost_until, number)
+        return LostOutput(self._lost, self._lost_from, self._lost_until, number)
 
-    def owe(self, debt: Debt) -> None:
+    def restore_loss(self, debt: LostOutput) -> None:
         """Take over what an earlier scribe has not told; it is told before anything else."""
         self._lost, self._lost_from, self._lost_until = debt[:3]
         self.trouble = OSError(debt.errno, os.strerror(debt.errno))
@@ -128,9 +128,9 @@ class Outlet:
 
     def _prepare(self) -> int:
         """The file, open at its end, with room for something."""
-        self._follow()
+        self._check_external_changes()
         fd = self._open() if self._fd is None else self._fd
-        if self._due(fd):
+        if self._should_rotate(fd):
             self.close()
             rotation.rotate(self._settings.files, self.instance_id, keep=self._settings.max_files)
             self.rotated = True
@@ -147,10 +147,12 @@ class Outlet:
         self._fd = fd
         self._size = os.lseek(fd, 0, os.SEEK_END)
         self._looked = time.monotonic()
-        self._times.open(names.times(self._settings.files, self.instance_id), self._size, fresh)
+        self._times.open(
+            names.timestamps_file(self._settings.files, self.instance_id), self._size, fresh
+        )
         return fd
 
-    def _follow(self) -> None:
+    def _check_external_changes(self) -> None:
         """Notice what others have done to the file: deleted, moved, cut, written."""
         if self._fd is None:
             return
@@ -162,7 +164,7 @@ class Outlet:
         elif here.st_size != self._size:
             cut = here.st_size < self._size
             self._size = os.lseek(self._fd, 0, os.SEEK_END)
-            path = names.times(self._settings.files, self.instance_id)
+            path = names.timestamps_file(self._settings.files, self.instance_id)
             self._times.open(path, self._size, fresh=cut)
 
     def _moved_away(self, here: os.stat_result) -> bool:
@@ -173,10 +175,10 @@ class Outlet:
             return True
         return (there.st_dev, there.st_ino) != (here.st_dev, here.st_ino)
 
-    def _due(self, fd: int) -> bool:
+    def _should_rotate(self, fd: int) -> bool:
         """Whether the file is to become an old one: full, or nearly so at the end of a line."""
         limit = self._settings.max_bytes
-        if self._size >= limit or self._times.full:
+        if self._size >= limit or self._times.is_full:
             return True
         nearly = limit - min(_WHOLE_LINES, limit // 8)
         return self._size >= nearly and _last_byte(fd, self._size) == b"\n"
@@ -185,12 +187,12 @@ class Outlet:
 
     def _fail(self, error: OSError) -> None:
         if self.trouble is None:
-            say(f"output of {self.instance_id}: {error}")
+            log_error(f"output of {self.instance_id}: {error}")
             self._retry = time.monotonic() + RETRY
         self.trouble = error
         self.close()
 
-    def _give_up(self, pipe: int, waiting: int, capacity: int) -> int:
+    def _discard_oldest(self, pipe: int, waiting: int, capacity: int) -> int:
         # A quarter, since a pipe can be full (of pages) with half of the bytes it may hold.
         return self.discard(pipe, waiting - capacity // 4)
 
@@ -208,22 +210,22 @@ class Outlet:
         self._lost += gone
         return gone
 
-    def _confess(self, fd: int) -> None:
+    def _write_loss_notice(self, fd: int) -> None:
         """Write into the file what was lost, or nothing at all."""
         if not self._lost:
             return
         assert self.trouble is not None
         why = os.strerror(self.trouble.errno or errno.EIO)
-        between = f"between {stamp(self._lost_from)} and {stamp(self._lost_until)}"
+        between = f"between {format_utc(self._lost_from)} and {format_utc(self._lost_until)}"
         text = f"[hostmanager: {self._lost} bytes lost {between}: {why}]\n"
         if self._size and _last_byte(fd, self._size) != b"\n":
             text = "\n" + text
-        self._times.note(self._size)
+        self._times.record(self._size)
         if os.write(fd, text.encode()) < len(text):
             os.ftruncate(fd, self._size)
             os.lseek(fd, self._size, os.SEEK_SET)
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        say(f"output of {self.instance_id}: works again. {text.strip()}")
+        log_error(f"output of {self.instance_id}: works again. {text.strip()}")
         self._size += len(text)
         self._lost, self._lost_from = 0, 0.0
 

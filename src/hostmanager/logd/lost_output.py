@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from hostmanager.logd import paths as names
-from hostmanager.logd.stderr_log import say
+from hostmanager.logd.stderr_log import log_error
 from hostmanager.util.files import open_own
 from hostmanager.util.names import decode
 from hostmanager.util.numbers import parse_number
@@ -20,7 +20,7 @@ _LARGEST = 1024 * 1024
 _LAST_ERROR = 4095  # the kernel's MAX_ERRNO
 
 
-class Debt(NamedTuple):
+class LostOutput(NamedTuple):
     """What was lost of one instance.
 
     Attributes:
@@ -36,10 +36,10 @@ class Debt(NamedTuple):
     errno: int
 
 
-def leave(state: str, debts: Mapping[str, Debt]) -> None:
+def save(state: str, debts: Mapping[str, LostOutput]) -> None:
     """Note what is owed, for the next scribe; what cannot be noted is told in the log."""
     for instance_id, debt in debts.items():
-        say(f"output of {instance_id}: {debt.lost} bytes lost; its file tells when it can")
+        log_error(f"output of {instance_id}: {debt.lost} bytes lost; its file tells when it can")
     if not debts:
         return
     path = names.debts(state)
@@ -53,10 +53,10 @@ def leave(state: str, debts: Mapping[str, Debt]) -> None:
         finally:
             os.close(fd)
     except OSError as error:
-        say(f"{path}: {error}; the next scribe will not know of what was lost")
+        log_error(f"{path}: {error}; the next scribe will not know of what was lost")
 
 
-def take(state: str) -> dict[str, Debt]:
+def load(state: str) -> dict[str, LostOutput]:
     """Read what an earlier scribe has left, and remove it: from now on, it is ours to tell."""
     path = names.debts(state)
     try:
@@ -68,7 +68,7 @@ def take(state: str) -> dict[str, Debt]:
     try:
         data = os.read(fd, _LARGEST)
     except OSError as error:  # a folder, say
-        say(f"{path}: {error}")
+        log_error(f"{path}: {error}")
         data = b""
     finally:
         os.close(fd)
@@ -78,7 +78,7 @@ def take(state: str) -> dict[str, Debt]:
             name, lost, since, until, number = line.split()
             instance_id = decode(name)
             counted, why = parse_number(lost), parse_number(number, _LAST_ERROR)
-            debt = Debt(counted or 0, float(since), float(until), why or 0)
+            debt = LostOutput(counted or 0, float(since), float(until), why or 0)
             if (
                 instance_id is None
                 or not debt.lost
@@ -88,5 +88,5 @@ def take(state: str) -> dict[str, Debt]:
                 raise ValueError
             found[instance_id] = debt
         except ValueError:
-            say(f"{path}: not understood: {line[:100]!r}")
+            log_error(f"{path}: not understood: {line[:100]!r}")
     return found

@@ -18,7 +18,7 @@ from hostmanager.util.names import decode, encode, is_usable
 _SUFFIX = ".pipe"
 
 
-def checked(instance_id: str) -> str:
+def validate_id(instance_id: str) -> str:
     """Give back an instance id that there can be files of.
 
     Raises:
@@ -35,7 +35,7 @@ def file_name(instance_id: str) -> str:
     Raises:
         ValueError: There can be no such instance.
     """
-    return encode(checked(instance_id))
+    return encode(validate_id(instance_id))
 
 
 def pipes(state: str) -> str:
@@ -48,7 +48,7 @@ def pipe(state: str, instance_id: str) -> str:
     return os.path.join(state, "pipes", file_name(instance_id) + _SUFFIX)
 
 
-def piped(state: str) -> list[str]:
+def list_pipes(state: str) -> list[str]:
     """The ids of all instances that there are pipes of.
 
     Raises:
@@ -87,34 +87,34 @@ def manager_lock(state: str) -> str:
     return os.path.join(state, "manager.lock")
 
 
-def out(files: str, instance_id: str, slot: int = 0) -> str:
+def log_file(files: str, instance_id: str, slot: int = 0) -> str:
     """An output file, not compressed; slot 0 is being written, 1 was before that."""
     path = os.path.join(files, file_name(instance_id) + ".out")
     return f"{path}.{slot}" if slot else path
 
 
-def packed(files: str, instance_id: str, slot: int) -> str:
+def compressed_file(files: str, instance_id: str, slot: int) -> str:
     """The same, compressed."""
-    return out(files, instance_id, slot) + ".gz"
+    return log_file(files, instance_id, slot) + ".gz"
 
 
-def times(files: str, instance_id: str, slot: int = 0) -> str:
+def timestamps_file(files: str, instance_id: str, slot: int = 0) -> str:
     """The times of the output file in this slot."""
-    return out(files, instance_id, slot) + ".times"
+    return log_file(files, instance_id, slot) + ".times"
 
 
-def scratch(files: str, instance_id: str) -> str:
+def compress_tmp(files: str, instance_id: str) -> str:
     """What is not a compressed file yet."""
-    return out(files, instance_id) + ".gz.new"
+    return log_file(files, instance_id) + ".gz.new"
 
 
-def existing(files: str, instance_id: str) -> list[str]:
+def list_log_files(files: str, instance_id: str) -> list[str]:
     """The output files of an instance that there are (ours alone), the newest first.
 
     Raises:
         ValueError: The id cannot be part of a file name.
     """
-    begin = os.path.basename(out(files, instance_id))
+    begin = os.path.basename(log_file(files, instance_id))
     try:
         present = os.listdir(files)
     except OSError:

@@ -18,7 +18,7 @@ import stat
 import termios
 
 from hostmanager.logd import lockfile as locks
-from hostmanager.logd.log_file import Outlet
+from hostmanager.logd.log_file import LogFile
 
 _FIRST = 256 * 1024
 _LARGEST = 1024 * 1024
@@ -27,7 +27,7 @@ _PAGE = 4096
 _UNLIMITED = 1 << 40
 
 
-class Budget:
+class PipeBufferBudget:
     """Bytes of pipe buffers that may still be asked for."""
 
     def __init__(self) -> None:
@@ -38,11 +38,11 @@ class Budget:
             self.left = pages * _PAGE // 2 if pages else _UNLIMITED
 
 
-class TakenError(OSError):
+class PipeBusyError(OSError):
     """Another scribe reads this pipe."""
 
 
-class Source:
+class PipeReader:
     """A pipe that is open, and that nobody else reads.
 
     Args:
@@ -53,15 +53,15 @@ class Source:
             /proc, which may have become another's.
 
     Raises:
-        TakenError: Another scribe reads it.
+        PipeBusyError: Another scribe reads it.
         OSError: There is no such pipe, or it cannot be opened.
     """
 
     def __init__(
         self,
         path: str,
-        outlet: Outlet,
-        budget: Budget,
+        outlet: LogFile,
+        budget: PipeBufferBudget,
         identity: tuple[int, int] | None = None,
     ) -> None:
         flags = os.O_NONBLOCK | os.O_CLOEXEC | (os.O_NOFOLLOW if identity is None else 0)
@@ -73,7 +73,7 @@ class Source:
             if identity not in (None, (status.st_dev, status.st_ino)):
                 raise OSError(f"{path} is another pipe by now")
             if not self._lock():
-                raise TakenError(f"{path} is read by another scribe")
+                raise PipeBusyError(f"{path} is read by another scribe")
             # Only after a writer was there, the kernel tells that none is.
             os.close(os.open(path, os.O_WRONLY | flags))
         except OSError:
@@ -83,23 +83,23 @@ class Source:
         self._path = path
         self.outlet = outlet
         self.dropped = False
-        self.fullest = 0.0  # part of the buffer that was filled at the last turn
+        self.peak_fill = 0.0  # part of the buffer that was filled at the last turn
         self._budget = budget
         self._capacity = fcntl.fcntl(self.fd, fcntl.F_GETPIPE_SZ)
         budget.left -= self._capacity
         self._grow(_FIRST)
 
-    def turn(self) -> bool:
+    def pump(self) -> bool:
         """Move what is there; tell whether there is more to be done soon."""
         total = 0
-        self.fullest = 0.0
+        self.peak_fill = 0.0
         while (waiting := self.waiting()) and total < _TURN:
-            moved = self.outlet.move(self.fd, waiting, self._capacity)
+            moved = self.outlet.splice_from(self.fd, waiting, self._capacity)
             if not moved:
                 break
-            self.fullest = max(self.fullest, waiting / self._capacity)
+            self.peak_fill = max(self.peak_fill, waiting / self._capacity)
             total += moved
-        if self.fullest > 0.25:
+        if self.peak_fill > 0.25:
             self._grow(self._capacity * 2)
         return waiting > 0
 
@@ -108,7 +108,7 @@ class Source:
         answer = fcntl.ioctl(self.fd, termios.FIONREAD, b"\0\0\0\0")
         return int.from_bytes(answer, "little")
 
-    def abandon(self) -> None:
+    def discard_pending(self) -> None:
         """Give up what is in it and could not be written; the last who had it open leaves."""
         self.outlet.discard(self.fd, self.waiting())
 
@@ -118,15 +118,15 @@ class Source:
         poll.register(self.fd, 0)
         return not poll.poll(0)
 
-    def at_its_place(self) -> bool:
+    def is_linked(self) -> bool:
         """Whether its path still leads to it."""
-        return locks.same(self.fd, self._path)
+        return locks.is_same_file(self.fd, self._path)
 
     def release(self) -> None:
         """Let another scribe read it; it stays open, so that nothing in it vanishes."""
         fcntl.flock(self.fd, fcntl.LOCK_UN)
 
-    def taken_over(self) -> bool:
+    def is_handed_over(self) -> bool:
         """After `release`: whether another scribe reads it now, or nobody ever has to."""
         if not self._lock():
             return True

@@ -16,14 +16,14 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from hostmanager.logd import paths as names
-from hostmanager.logd.timestamps import Moments
+from hostmanager.logd.timestamps import TimestampIndex
 from hostmanager.util.files import open_own
 
 BUDGET = 4 * 1024 * 1024
 """Bytes that one answer is made of, at most."""
 
 MOST_LINES = 10_000
-WIDTH = 4096
+MAX_LINE_CHARS = 4096
 """Characters of a line that are shown; what is longer ends with "…"."""
 
 _BLOCK = 64 * 1024
@@ -32,7 +32,7 @@ _TRIALS = 10
 _MOST_FILES = 1000
 _GZIP = 31
 
-Line = tuple[float | None, str]
+TimedLine = tuple[float | None, str]
 """When it began (unix time; None: not known), and what it says, without its end."""
 
 
@@ -59,7 +59,7 @@ class Page:
         older: They are before this place; None: there are none, or their place is not known.
     """
 
-    lines: list[Line]
+    lines: list[TimedLine]
     more: bool = False
     older: Position | None = None
 
@@ -71,27 +71,27 @@ class _File:
     slot: int
     file: BinaryIO
     packed: bool
-    moments: Moments
+    moments: TimestampIndex
 
 
 class _Placed(NamedTuple):
     """A line, and where it begins."""
 
-    line: Line
+    line: TimedLine
     position: Position
 
 
 @dataclass(slots=True)
-class _Piece:
+class _Chunk:
     """Bytes that stand at an offset of a file."""
 
     data: bytes
     offset: int
-    moments: Moments
+    moments: TimestampIndex
 
 
 @dataclass(slots=True)
-class _Limits:
+class _ReadLimits:
     """When enough is read."""
 
     lines: int
@@ -100,12 +100,12 @@ class _Limits:
     end: Position | None = None
     end_is_there: bool = False  # else the end may be in a file that there is not
     reached_since: bool = False
-    pieces: list[_Piece] = field(default_factory=list)  # the newest first
+    pieces: list[_Chunk] = field(default_factory=list)  # the newest first
     size: int = 0
     newlines: int = 0
     whole: bool = False  # the oldest piece begins where a line does
 
-    def add(self, piece: _Piece) -> bool:
+    def add(self, piece: _Chunk) -> bool:
         """Take a piece; tell whether it is enough."""
         self.pieces.append(piece)
         self.size += len(piece.data)
@@ -119,9 +119,9 @@ class _Limits:
         return self.reached_since
 
 
-def newest_lines(
+def tail(
     files: Path, instance_id: str, lines: int = 100, since: float | None = None
-) -> list[Line]:
+) -> list[TimedLine]:
     """The newest lines of an instance; see `newest_page`."""
     return newest_page(files, instance_id, lines, since).lines
 
@@ -147,7 +147,7 @@ def newest_page(
         ValueError: The id cannot be part of a file name.
     """
     wanted = max(0, min(lines, MOST_LINES))
-    limits = _Limits(wanted, since, end=before, end_is_there=before is not None)
+    limits = _ReadLimits(wanted, since, end=before, end_is_there=before is not None)
     found = _read(files, instance_id, limits)
     if since is not None:
         found = [at for at in found if at.line[0] is not None and at.line[0] >= since]
@@ -167,7 +167,7 @@ def position(files: Path, instance_id: str) -> Position:
     for _ in range(_TRIALS):
         before = _moments(files, instance_id, 0).generation
         size = 0
-        with suppress(OSError), _opened(names.out(str(files), instance_id)) as file:
+        with suppress(OSError), _opened(names.log_file(str(files), instance_id)) as file:
             size = os.fstat(file.fileno()).st_size
         if before == _moments(files, instance_id, 0).generation:
             return Position(before, size)
@@ -196,22 +196,22 @@ def position_at(files: Path, instance_id: str, when: float) -> Position:
 
 def lines_since(
     files: Path, instance_id: str, start: Position, lines: int = 20, end: Position | None = None
-) -> list[Line]:
+) -> list[TimedLine]:
     """The newest lines that came after a position, and before another: those of one run.
 
     Raises:
         ValueError: The id cannot be part of a file name.
     """
     wanted = max(0, min(lines, MOST_LINES))
-    found = _read(files, instance_id, _Limits(wanted, start=start, end=end))
+    found = _read(files, instance_id, _ReadLimits(wanted, start=start, end=end))
     return [at.line for at in found[-wanted:]] if wanted else []
 
 
 # --- collecting bytes, the newest first ---------------------------------------------------
 
 
-def _read(files: Path, instance_id: str, limits: _Limits) -> list[_Placed]:
-    names.checked(instance_id)
+def _read(files: Path, instance_id: str, limits: _ReadLimits) -> list[_Placed]:
+    names.validate_id(instance_id)
     if not limits.lines:
         return []
     for trial in range(_TRIALS):
@@ -244,16 +244,16 @@ def _open_all(files: Path, instance_id: str, stack: ExitStack) -> tuple[list[_Fi
 
 def _identity(files: Path, instance_id: str) -> tuple[int, int]:
     with suppress(OSError):
-        status = Path(names.out(str(files), instance_id)).lstat()
+        status = Path(names.log_file(str(files), instance_id)).lstat()
         return status.st_dev, status.st_ino
     return 0, 0
 
 
 def _open(files: Path, instance_id: str, slot: int) -> _File | None:
     # Plain first: that is removed only when the compressed one is there.
-    plain, packed = names.out(str(files), instance_id, slot), ""
+    plain, packed = names.log_file(str(files), instance_id, slot), ""
     if slot:
-        packed = names.packed(str(files), instance_id, slot)
+        packed = names.compressed_file(str(files), instance_id, slot)
     for path in filter(None, (plain, packed)):
         with suppress(OSError):
             return _File(slot, _opened(path), path == packed, _moments(files, instance_id, slot))
@@ -264,14 +264,14 @@ def _opened(path: str) -> BinaryIO:
     return os.fdopen(open_own(path, os.O_RDONLY), "rb", buffering=0)
 
 
-def _moments(files: Path, instance_id: str, slot: int) -> Moments:
-    with suppress(OSError), _opened(names.times(str(files), instance_id, slot)) as file:
+def _moments(files: Path, instance_id: str, slot: int) -> TimestampIndex:
+    with suppress(OSError), _opened(names.timestamps_file(str(files), instance_id, slot)) as file:
         # `read` takes as much memory as it is allowed to read, before it reads.
-        return Moments(file.read(min(os.fstat(file.fileno()).st_size, _LARGEST_TIMES)))
-    return Moments(b"")
+        return TimestampIndex(file.read(min(os.fstat(file.fileno()).st_size, _LARGEST_TIMES)))
+    return TimestampIndex(b"")
 
 
-def _collect(opened: list[_File], limits: _Limits) -> None:
+def _collect(opened: list[_File], limits: _ReadLimits) -> None:
     start, end = limits.start, limits.end
     skipping = end is not None and end.generation in {f.moments.generation for f in opened}
     limits.whole = limits.end_is_there and not skipping
@@ -292,7 +292,7 @@ def _collect(opened: list[_File], limits: _Limits) -> None:
     limits.whole = True
 
 
-def _backwards(file: _File, floor: int, ceiling: int | None) -> Iterator[_Piece]:
+def _backwards(file: _File, floor: int, ceiling: int | None) -> Iterator[_Chunk]:
     """What stands between two offsets, in pieces, the last one first."""
     with suppress(OSError, zlib.error):
         if file.packed:
@@ -303,11 +303,11 @@ def _backwards(file: _File, floor: int, ceiling: int | None) -> Iterator[_Piece]
         while stop > floor:
             at = max(floor, stop - _BLOCK)
             data = os.pread(file.file.fileno(), stop - at, at)
-            yield _Piece(data, at, file.moments)
+            yield _Chunk(data, at, file.moments)
             stop = at
 
 
-def _unpacked(file: _File, floor: int, ceiling: int | None) -> Iterator[_Piece]:
+def _unpacked(file: _File, floor: int, ceiling: int | None) -> Iterator[_Chunk]:
     """The same of a compressed file, which can only be read from its beginning."""
     unpacker = zlib.decompressobj(_GZIP)
     tail, at = bytearray(), 0  # the last BUDGET bytes before the ceiling, and where they begin
@@ -324,13 +324,13 @@ def _unpacked(file: _File, floor: int, ceiling: int | None) -> Iterator[_Piece]:
     last = at + len(tail) if ceiling is None else min(ceiling, at + len(tail))
     for stop in range(last, first, -_BLOCK):
         begin = max(first, stop - _BLOCK)
-        yield _Piece(bytes(tail[begin - at : stop - at]), begin, file.moments)
+        yield _Chunk(bytes(tail[begin - at : stop - at]), begin, file.moments)
 
 
 # --- making lines of them -----------------------------------------------------------------
 
 
-def _split(limits: _Limits) -> list[_Placed]:
+def _split(limits: _ReadLimits) -> list[_Placed]:
     pieces = limits.pieces[::-1]
     data = b"".join(piece.data for piece in pieces)
     starts: list[int] = []
@@ -350,12 +350,12 @@ def _split(limits: _Limits) -> list[_Placed]:
     if not limits.whole and found:  # the first one is the end of a longer one
         (when, _), place = found.pop(0)
         if not found:
-            text = data[-4 * WIDTH :].decode("utf-8", "replace")
-            found.append(_Placed((when, "…" + text[-(WIDTH - 1) :]), place))
+            text = data[-4 * MAX_LINE_CHARS :].decode("utf-8", "replace")
+            found.append(_Placed((when, "…" + text[-(MAX_LINE_CHARS - 1) :]), place))
     return found
 
 
 def _shown(raw: bytes) -> str:
     # Each character is of one byte at least and of four at most.
-    text = raw[: 4 * WIDTH + 4].removesuffix(b"\r").decode("utf-8", "replace")
-    return text if len(text) <= WIDTH else text[: WIDTH - 1] + "…"
+    text = raw[: 4 * MAX_LINE_CHARS + 4].removesuffix(b"\r").decode("utf-8", "replace")
+    return text if len(text) <= MAX_LINE_CHARS else text[: MAX_LINE_CHARS - 1] + "…"

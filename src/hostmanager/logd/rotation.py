@@ -17,9 +17,9 @@ _BEYOND = 100
 
 def plain_or_packed(files: str, instance_id: str, slot: int) -> list[str]:
     """The paths that hold the output of this slot; mostly one or none."""
-    paths = [names.out(files, instance_id, slot)]
+    paths = [names.log_file(files, instance_id, slot)]
     if slot:
-        paths.append(names.packed(files, instance_id, slot))
+        paths.append(names.compressed_file(files, instance_id, slot))
     return [path for path in paths if os.path.lexists(path)]
 
 
@@ -45,7 +45,7 @@ def repair(files: str, instance_id: str, keep: int) -> None:
     Raises:
         OSError: The folder cannot be written.
     """
-    _unlink(names.scratch(files, instance_id))
+    _unlink(names.compress_tmp(files, instance_id))
     for slot in range(keep + 1, keep + _BEYOND):
         if not _remove(files, instance_id, slot):
             break
@@ -53,18 +53,18 @@ def repair(files: str, instance_id: str, keep: int) -> None:
         paths = plain_or_packed(files, instance_id, slot)
         if len(paths) == 2 and is_own(paths[1]):
             _unlink(paths[0])  # the compressed one gets its name when it is complete
-        times = names.times(files, instance_id, slot)
+        times = names.timestamps_file(files, instance_id, slot)
         if paths or not os.path.lexists(times):
             continue
-        if os.path.lexists(names.times(files, instance_id, slot - 1)):
+        if os.path.lexists(names.timestamps_file(files, instance_id, slot - 1)):
             _unlink(times)  # of nothing
         else:
             _move_data(files, instance_id, slot - 1)
 
 
 def _move_up(files: str, instance_id: str, slot: int) -> None:
-    before = names.times(files, instance_id, slot)
-    after = names.times(files, instance_id, slot + 1)
+    before = names.timestamps_file(files, instance_id, slot)
+    after = names.timestamps_file(files, instance_id, slot + 1)
     if os.path.lexists(before):
         os.rename(before, after)
     else:
@@ -74,14 +74,14 @@ def _move_up(files: str, instance_id: str, slot: int) -> None:
 
 def _move_data(files: str, instance_id: str, slot: int) -> None:
     for path in plain_or_packed(files, instance_id, slot):
-        packed = bool(slot) and path == names.packed(files, instance_id, slot)
-        place = names.packed if packed else names.out
+        packed = bool(slot) and path == names.compressed_file(files, instance_id, slot)
+        place = names.compressed_file if packed else names.log_file
         os.rename(path, place(files, instance_id, slot + 1))
 
 
 def _remove(files: str, instance_id: str, slot: int) -> bool:
     paths = plain_or_packed(files, instance_id, slot)
-    for path in (*paths, names.times(files, instance_id, slot)):
+    for path in (*paths, names.timestamps_file(files, instance_id, slot)):
         _unlink(path)
     return bool(paths)
 

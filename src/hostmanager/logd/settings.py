@@ -51,12 +51,12 @@ class Settings:
             int(given.get("--max-files", MAX_FILES)),
         )
 
-    def words(self) -> list[str]:
+    def to_argv(self) -> list[str]:
         """The command line that `parse` reads."""
         numbers = ["--max-bytes", str(self.max_bytes), "--max-files", str(self.max_files)]
         return ["--state", self.state, "--files", self.files, *numbers]
 
-    def described(self) -> str:
+    def signature(self) -> str:
         """One line for the lock file: a scribe that says another must be replaced.
 
         Its state folder may have been renamed since it started.

@@ -8,21 +8,23 @@ import time
 _LARGEST = 1024 * 1024
 
 
-def say(text: str) -> None:
+def log_error(text: str) -> None:
     """Write a line to stderr, which the manager has made the scribe's log; never fails."""
     with contextlib.suppress(OSError):
         status = os.fstat(2)
         if stat.S_ISREG(status.st_mode) and status.st_size > _LARGEST:
             os.ftruncate(2, 0)
-        os.write(2, f"{stamp(time.time())} [{os.getpid()}] {text}\n".encode("utf-8", "replace"))
+        os.write(
+            2, f"{format_utc(time.time())} [{os.getpid()}] {text}\n".encode("utf-8", "replace")
+        )
 
 
-def stamp(when: float) -> str:
+def format_utc(when: float) -> str:
     """A time for people, UTC."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(when))
 
 
-def suppressed(call: object, *arguments: object) -> bool:
+def succeeds(call: object, *arguments: object) -> bool:
     """Call something; tell whether it did without an `OSError`."""
     assert callable(call)
     try:

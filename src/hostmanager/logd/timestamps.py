@@ -26,7 +26,7 @@ STEP = 0.1
 """Seconds between two records, at least."""
 
 
-class Times:
+class TimestampWriter:
     """Writes the times of one output file at a time.
 
     Args:
@@ -53,11 +53,11 @@ class Times:
                 self._begin(path)
 
     @property
-    def full(self) -> bool:
+    def is_full(self) -> bool:
         """Whether it is too large to be gone on with."""
         return self._size >= self._largest
 
-    def note(self, offset: int) -> None:
+    def record(self, offset: int) -> None:
         """Bytes are about to be written at this offset."""
         now = time.monotonic()
         if self._fd is None or 0 <= now - self._last < STEP:
@@ -110,7 +110,7 @@ class Times:
         self._fd, self._size = fd, _SIZE
 
 
-class Moments:
+class TimestampIndex:
     """The times of one output file, to be asked.
 
     Args:

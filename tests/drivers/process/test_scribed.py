@@ -23,7 +23,7 @@ class Room(Folders):
         super().__init__(folder)
         self.loop = asyncio.new_event_loop()
         self.sink = LogDaemonSink(self.loop, self.scribe, self.files)
-        self.scribe.ensure()
+        self.scribe.ensure_running()
 
     def launch(self, name: str, *argv: str) -> float:
         """Run a program to its end; when it began."""

@@ -13,8 +13,8 @@ from hostmanager.agent.host import Host
 from hostmanager.agent.operations.history import QueryError, check_query
 from hostmanager.core.model import InstanceSpec, Kind
 from hostmanager.journal import Query
-from hostmanager.logd.paths import checked, existing, out
-from hostmanager.logd.reader import Line, Position, newest_lines, newest_page
+from hostmanager.logd.paths import list_log_files, log_file, validate_id
+from hostmanager.logd.reader import Position, TimedLine, newest_page, tail
 
 MOST_OF_ALL = 1000
 """Lines of all agents in one answer."""
@@ -41,7 +41,7 @@ def check_output_query(params: Mapping[str, Any]) -> tuple[Query, Position | Non
             raise QueryError("'before' needs an 'instance_id': it is a place in its output.")
         return query, None
     try:
-        checked(query.instance_id)
+        validate_id(query.instance_id)
     except ValueError as error:
         raise QueryError(f"'instance_id': {error}") from None
     return query, before
@@ -78,12 +78,12 @@ async def _answer_from_files(
     page = await asyncio.to_thread(
         newest_page, folder, instance_id, query.limit, query.since, before
     )
-    files = await asyncio.to_thread(existing, str(folder), instance_id)
+    files = await asyncio.to_thread(list_log_files, str(folder), instance_id)
     older = page.older and [page.older.generation, page.older.offset]
     session.data = {
         "instance_id": instance_id,
         "lines": [[when, text] for when, text in page.lines],
-        "file": out(str(folder), instance_id),
+        "file": log_file(str(folder), instance_id),
         "files": files,
         "cut": page.more,
         "older": older,
@@ -138,12 +138,12 @@ async def _answer_of_all(host: Host, session: Any, query: Query) -> tuple[bool, 
 def _lines_of(folder: Path, ids: Sequence[str], query: Query) -> list[TaggedLine]:
     lines: list[TaggedLine] = []
     for instance_id in ids:
-        found = newest_lines(folder, instance_id, query.limit, query.since)
+        found = tail(folder, instance_id, query.limit, query.since)
         lines = _merged(lines, _tagged(found, instance_id), query.limit)
     return lines
 
 
-def _tagged(lines: Sequence[Line], instance_id: str) -> list[TaggedLine]:
+def _tagged(lines: Sequence[TimedLine], instance_id: str) -> list[TaggedLine]:
     return [(when, text, instance_id) for when, text in lines]
 
 

@@ -234,7 +234,9 @@ def session_data(host: Host) -> dict[str, Any]:
         "child_states": [
             service_state(host, life, now)
             if life.spec.kind is Kind.DOCKER
-            else child_state(life, now, Path(names.out(str(folder), instance_id)), condition(life))
+            else child_state(
+                life, now, Path(names.log_file(str(folder), instance_id)), condition(life)
+            )
             for instance_id, life in host.snapshot.items()
         ],
         "config_parse_status": {

@@ -22,7 +22,7 @@ from hostmanager.drivers.process.output.output_sink import (
     truncate_line,
 )
 from hostmanager.drivers.process.thread_pools import Workers
-from hostmanager.logd.client import Scribe
+from hostmanager.logd.client import LogDaemonClient
 from hostmanager.logd.reader import Position, lines_since, position, position_at
 from hostmanager.util import procfs as proc
 from hostmanager.util.guard import Guard
@@ -42,7 +42,9 @@ class LogDaemonSink:
         files: The folder of the output files.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, scribe: Scribe, files: Path) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, scribe: LogDaemonClient, files: Path
+    ) -> None:
         self._loop = loop
         self._client = scribe
         self._files = files
@@ -62,12 +64,12 @@ class LogDaemonSink:
 
     def _ensure_daemon(self) -> int | OSError:
         try:
-            self.pid = self._client.ensure()
+            self.pid = self._client.ensure_running()
             pidfd = os.pidfd_open(self.pid)
         except OSError as error:
             return error
         try:
-            self._client.reclaim()
+            self._client.readvertise_unlinked()
         except BaseException:
             os.close(pidfd)
             raise
@@ -97,7 +99,7 @@ class LogDaemonSink:
         """Let it go; with `end`, have it empty all pipes and end (up to a quarter second)."""
         self._closed = True
         if end:
-            self._client.quit(timeout=0.25, last=True)
+            self._client.stop(timeout=0.25, last=True)
         self._client.close()
         self._worker.close()
 
@@ -105,7 +107,7 @@ class LogDaemonSink:
         """Have a scribe go on that somebody has suspended: no agent should wait for it."""
         stat = proc.stat(self.pid) if self.pid else None
         if stat is not None and stat[0] == b"T":
-            self._client.wake()
+            self._client.resume()
 
     # --- Sink -----------------------------------------------------------------------------
 
@@ -124,19 +126,19 @@ class LogDaemonSink:
         """Remove the pipes that nobody writes into any more; see the protocol."""
         for instance_id in self._client.instances():
             if instance_id not in alive:
-                self._client.drop(instance_id)
+                self._client.remove(instance_id)
 
     def attach(self, instance_id: str, pid: int, since: float) -> OutputPosition:
         """Keep what is in the pipe of an instance that was taken over; see the protocol."""
-        self._client.hold(instance_id, pid)
+        self._client.keep_open(instance_id, pid)
         # After `_have`, by the same thread.
         what = f"{instance_id}: its pipe"
-        self._worker.ask(what, lambda: self._client.reclaim(instance_id))
+        self._worker.ask(what, lambda: self._client.readvertise_unlinked(instance_id))
         return SinceTime(since)
 
     def remove(self, instance_id: str) -> None:
         """Remove the pipe of an instance; see the protocol."""
-        self._client.drop(instance_id)
+        self._client.remove(instance_id)
 
     def last_lines(
         self, instance_id: str, path: Path, begin: OutputPosition, end: OutputPosition | None
