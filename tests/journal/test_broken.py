@@ -251,7 +251,7 @@ def test_what_waits_while_it_is_disabled_is_bounded_and_counted(tmp_path, open_j
 
     place = tmp_path / "state"
     place.write_text("a file")
-    journal = open_journal(Limits(waiting=100), place / "journal.sqlite")
+    journal = open_journal(Limits(queued=100), place / "journal.sqlite")
     for number in range(1000):
         journal.say(str(number))
     journal.flush(10)

@@ -222,7 +222,7 @@ def test_a_burst_within_the_bound_of_the_queue_loses_nothing(journal):
 
 
 def test_a_burst_beyond_the_bound_says_how_many_were_lost(open_journal, path):
-    journal = open_journal(Limits(waiting=1000))
+    journal = open_journal(Limits(queued=1000))
     for number in range(100_000):
         journal.say(str(number))
     journal.say("end")
@@ -251,7 +251,7 @@ def test_while_the_writer_is_stuck_the_oldest_make_room(open_journal, path, monk
         append(store, rows)
 
     monkeypatch.setattr(Store, "append", slow)
-    journal = open_journal(Limits(waiting=100))
+    journal = open_journal(Limits(queued=100))
     journal.say("first")
     assert stuck.wait(60)
     for number in range(1000):

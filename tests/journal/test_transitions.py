@@ -2,7 +2,7 @@
 
 from hostmanager.core.events import ExitStatus
 from hostmanager.core.model import Target
-from hostmanager.journal import Entry, Kind, entries_of, follow
+from hostmanager.journal import Entry, Kind, entries_for_change, subscribe
 from tests.core.fakes import (
     CRASHES,
     IGNORES_SIGINT,
@@ -20,7 +20,7 @@ class Watched(World):
     def __init__(self) -> None:
         super().__init__()
         self.entries: list[Entry] = []
-        follow(self.snapshot, self.entries.append, lambda: self.clock.wall)
+        subscribe(self.snapshot, self.entries.append, lambda: self.clock.wall)
 
     def up(self, **more: object) -> None:
         self.supervisor.add(spec(initial_target=Target.UP, **more))
@@ -139,7 +139,7 @@ def test_a_process_that_was_not_launched_was_taken_over():
     world = Watched()
     world.up()
     life = world.life()
-    (entry,) = entries_of(None, life, 5.0)
+    (entry,) = entries_for_change(None, life, 5.0)
     assert (entry.kind, entry.text) == (Kind.LAUNCH, "taken over, runs as pid 100")
     assert (entry.data["launched"], entry.time) == (False, 5.0)
 
@@ -148,8 +148,8 @@ def test_nothing_is_written_down_when_nothing_happened():
     world = Watched()
     world.up()
     life = world.life()
-    assert entries_of(life, life, 0.0) == []
-    assert entries_of(None, None, 0.0) == []
+    assert entries_for_change(life, life, 0.0) == []
+    assert entries_for_change(None, None, 0.0) == []
     count = len(world.entries)
     world.supervisor.update(spec(initial_target=Target.UP, fingerprint="other"))
     world.clock.advance(3600)

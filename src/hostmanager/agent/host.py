@@ -31,7 +31,7 @@ from hostmanager.core.record import ANY_RUN
 from hostmanager.core.requests import Request
 from hostmanager.core.supervisor import Supervisor
 from hostmanager.drivers.process import ProcessStateCache
-from hostmanager.journal import Journal, follow
+from hostmanager.journal import Journal, subscribe
 from hostmanager.siteconfig import SiteFile, SiteFileError
 from hostmanager.siteconfig.diff import SiteDiff, diff_specs
 from hostmanager.util.text import cut_end, joined
@@ -136,7 +136,7 @@ class Host:
         drivers = {Kind.HOST: driver, Kind.DOCKER: self.dockers.driver}
         self.supervisor = Supervisor(drivers, clock, settings.policy, random, self._note)
         self.snapshot = self.supervisor.snapshot
-        follow(self.snapshot, journal.add, lambda: clock.now().wall)
+        subscribe(self.snapshot, journal.append, lambda: clock.now().wall)
         self.router = RouterAbsence(journal, clock.now)
         self.parse_status: dict[str, tuple[bool, float, str]] = {}
         self.running = False

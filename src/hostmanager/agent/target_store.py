@@ -24,7 +24,7 @@ from pathlib import Path
 from hostmanager.core.model import Target
 from hostmanager.core.protocols import Clock
 from hostmanager.drivers.process.thread_pools import prestarted_pool
-from hostmanager.journal.quarantine import set_aside
+from hostmanager.journal.quarantine import quarantine
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +87,7 @@ class Wanted:
     def _set_aside(self) -> str:
         """Move it out of the way; tells where it is."""
         try:
-            aside = set_aside(self._path)
+            aside = quarantine(self._path)
         except OSError as error:
             return f"it stays there ({error})"
         return f"it is set aside as {aside.name}" if aside else "it is gone by now"

@@ -11,7 +11,16 @@ file that is bounded in size (`store`), and puts aside what is no journal (`asid
 
 from hostmanager.journal.entry import Entry, Kind
 from hostmanager.journal.journal import Journal, JournalError
-from hostmanager.journal.record_diff import entries_of, follow
+from hostmanager.journal.record_diff import entries_for_change, subscribe
 from hostmanager.journal.store import Limits, Query
 
-__all__ = ["Entry", "Journal", "JournalError", "Kind", "Limits", "Query", "entries_of", "follow"]
+__all__ = [
+    "Entry",
+    "Journal",
+    "JournalError",
+    "Kind",
+    "Limits",
+    "Query",
+    "entries_for_change",
+    "subscribe",
+]

@@ -17,7 +17,7 @@ from typing import Any
 
 from hostmanager.journal.entry import Entry, Kind
 from hostmanager.journal.store import Limits, Query, read
-from hostmanager.journal.writer import Item, Mark, Writer
+from hostmanager.journal.writer import FlushMarker, QueueItem, Writer
 
 LONGEST_HISTORY = 10_000
 """Entries that can be asked for at a time."""
@@ -48,7 +48,7 @@ class Journal:
     ) -> None:
         self.path = path
         self._limits = limits or Limits()
-        self._queue: SimpleQueue[Item] = SimpleQueue()
+        self._queue: SimpleQueue[QueueItem] = SimpleQueue()
         self._numbers = count()
         self._writer = Writer(path, self._limits, self._queue, tell)
         self._thread: threading.Thread | None = None
@@ -61,7 +61,7 @@ class Journal:
         """Why nothing can be written at present, for people; None while all is well."""
         if self._thread is None and not self._closed:
             return "The journal cannot be written: no thread could be started for it."
-        return self._writer.trouble
+        return self._writer.error
 
     def record(
         self,
@@ -82,16 +82,16 @@ class Journal:
         """
         with suppress(Exception):
             moment = time.time() if at is None else at
-            self.add(Entry(moment, kind, text, instance_id, data or {}))
+            self.append(Entry(moment, kind, text, instance_id, data or {}))
 
-    def add(self, entry: Entry) -> None:
+    def append(self, entry: Entry) -> None:
         """Do the same for an entry that is made already."""
         if self._closed:
             return
-        if self._queue.qsize() >= self._limits.waiting:
+        if self._queue.qsize() >= self._limits.queued:
             with suppress(Empty):
                 oldest = self._queue.get_nowait()
-                if isinstance(oldest, Mark):
+                if isinstance(oldest, FlushMarker):
                     self._queue.put(oldest)
         self._queue.put((next(self._numbers), entry))
 
@@ -102,7 +102,7 @@ class Journal:
             Whether that came to pass in time.
         """
         self._start_thread()
-        mark = Mark()
+        mark = FlushMarker()
         if self._thread is None or self._closed:
             return False
         self._queue.put(mark)
@@ -145,7 +145,7 @@ class Journal:
         if self._closed:
             return True
         self._closed = True
-        mark = Mark(last=True)
+        mark = FlushMarker(last=True)
         self._queue.put(mark)
         if self._thread is None:
             return False

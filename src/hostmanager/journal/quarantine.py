@@ -9,12 +9,12 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from hostmanager.journal.file_check import COMPANIONS
+from hostmanager.journal.file_check import SQLITE_SIDE_FILES
 
 KEPT = 3
 
 
-def set_aside(path: Path) -> Path | None:
+def quarantine(path: Path) -> Path | None:
     """Rename whatever is at `path`, and what belongs to it, to ``….broken-<unix time>``.
 
     Returns:
@@ -29,7 +29,7 @@ def set_aside(path: Path) -> Path | None:
         path.rename(target)
     except FileNotFoundError:
         moved = False  # deleted; what it left beside it must not be taken for a new one's
-    for companion in COMPANIONS:
+    for companion in SQLITE_SIDE_FILES:
         with suppress(FileNotFoundError):
             path.with_name(path.name + companion).rename(target.with_name(target.name + companion))
     with suppress(OSError):  # the folder may be gone, too
@@ -57,12 +57,12 @@ def _is_there(path: Path) -> bool:
 def _remove_old(path: Path, latest: Path) -> None:
     """Keep the latest three, with what belongs to them."""
     found = [p for p in path.parent.iterdir() if p.name.startswith(f"{path.name}.broken-")]
-    broken = [p for p in found if not p.name.endswith(COMPANIONS)]
+    broken = [p for p in found if not p.name.endswith(SQLITE_SIDE_FILES)]
     broken.sort(key=lambda p: (p == latest, p.lstat().st_ctime, p.name))
     kept = {p.name for p in broken[-KEPT:]}
     for old in found:
         name = old.name
-        for companion in COMPANIONS:
+        for companion in SQLITE_SIDE_FILES:
             name = name.removesuffix(companion)
         if name not in kept and name != latest.name:
             _remove(old)

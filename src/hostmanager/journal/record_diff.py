@@ -16,7 +16,7 @@ LONGEST_LINE = 500
 """Characters of a line of output; the whole is in the output's file."""
 
 
-def follow(snapshot: Snapshot, add: Callable[[Entry], None], wall: Callable[[], float]) -> None:
+def subscribe(snapshot: Snapshot, add: Callable[[Entry], None], wall: Callable[[], float]) -> None:
     """Have every change of a snapshot written down.
 
     Args:
@@ -32,13 +32,13 @@ def follow(snapshot: Snapshot, add: Callable[[Entry], None], wall: Callable[[], 
             seen.pop(instance_id, None)
         else:
             seen[instance_id] = life
-        for entry in entries_of(before, life, wall()):
+        for entry in entries_for_change(before, life, wall()):
             add(entry)
 
     snapshot.subscribe(changed)
 
 
-def entries_of(
+def entries_for_change(
     before: InstanceRecord | None, after: InstanceRecord | None, now: float
 ) -> list[Entry]:
     """Tell what happened between two lives of an instance.
@@ -56,7 +56,7 @@ def entries_of(
     entries = []
     if what is not None:
         kind, text, more = what
-        data = {**_between(before, after), **more}
+        data = {**_state_change(before, after), **more}
         entries.append(Entry(now, kind, text, instance_id, data))
     if after is not None and after.last_output and not _same_output(before, after):
         lines = [line[:LONGEST_LINE] for line in after.last_output]
@@ -64,10 +64,10 @@ def entries_of(
     return entries
 
 
-What = tuple[Kind, str, dict[str, Any]]
+ChangeEntry = tuple[Kind, str, dict[str, Any]]
 
 
-def _tracked(before: InstanceRecord | None, after: InstanceRecord | None) -> What | None:
+def _tracked(before: InstanceRecord | None, after: InstanceRecord | None) -> ChangeEntry | None:
     if after is None:
         return Kind.STATE, "forgotten", {}
     if before is None and after.pid is None:
@@ -76,7 +76,7 @@ def _tracked(before: InstanceRecord | None, after: InstanceRecord | None) -> Wha
     return None
 
 
-def _happened(before: InstanceRecord | None, after: InstanceRecord | None) -> What | None:  # noqa: PLR0911
+def _happened(before: InstanceRecord | None, after: InstanceRecord | None) -> ChangeEntry | None:  # noqa: PLR0911
     """The most telling thing that happened; what else did, follows from it."""
     if after is None:
         return None
@@ -98,7 +98,7 @@ def _ended(before: InstanceRecord, after: InstanceRecord) -> bool:
     return gone or (after.last_exit is not None and after.last_exit is not before.last_exit)
 
 
-def _exit(before: InstanceRecord, after: InstanceRecord) -> What:
+def _exit(before: InstanceRecord, after: InstanceRecord) -> ChangeEntry:
     last = after.last_exit
     if last is None or last is before.last_exit:  # its record went with its class
         return Kind.EXIT, f"ended (pid {before.pid}); replaced", {"pid": before.pid}
@@ -119,7 +119,7 @@ def _exit(before: InstanceRecord, after: InstanceRecord) -> What:
     )
 
 
-def _launch(before: InstanceRecord | None, after: InstanceRecord) -> What:
+def _launch(before: InstanceRecord | None, after: InstanceRecord) -> ChangeEntry:
     # What was taken over has begun earlier than what was asked for.
     asked = before is not None and before.state is State.STARTING
     launched = asked and before is not None and after.started_at == before.started_at
@@ -133,7 +133,7 @@ def _state(after: InstanceRecord) -> str:
     return f"{after.state}{wanted}{trouble}"
 
 
-def _between(before: InstanceRecord | None, after: InstanceRecord | None) -> dict[str, Any]:
+def _state_change(before: InstanceRecord | None, after: InstanceRecord | None) -> dict[str, Any]:
     return {
         "from": before.state.value if before else None,
         "to": after.state.value if after else None,

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from hostmanager.journal.entry import Row, from_row
-from hostmanager.journal.file_check import BrokenError, check_head, identity, open_file
+from hostmanager.journal.file_check import CorruptJournalError, check_head, file_identity, open_file
 
 APPLICATION_ID = 0x4F43534A  # "OCSJ"
 VERSION = 1
@@ -69,12 +69,12 @@ class Limits:
     Attributes:
         entries: In the file; the oldest make room.
         bytes: Of the file with what SQLite has beside it; not below half a MiB.
-        waiting: Entries that wait in memory for being written.
+        queued: Entries that wait in memory for being written.
     """
 
     entries: int = 100_000
     bytes: int = 64 * 1024 * 1024
-    waiting: int = 10_000
+    queued: int = 10_000
 
 
 class Store:
@@ -89,8 +89,10 @@ class Store:
     def __init__(self, path: Path, limits: Limits) -> None:
         self._path = path
         self._limits = limits
-        self._room = max(64 * 1024, min(1024 * 1024, limits.bytes // 8))  # of the log beside it
-        self._budget = max(512 * 1024, limits.bytes) - 2 * self._room
+        self._wal_limit = max(
+            64 * 1024, min(1024 * 1024, limits.bytes // 8)
+        )  # of the log beside it
+        self._budget = max(512 * 1024, limits.bytes) - 2 * self._wal_limit
         self._fd = open_file(path)  # kept open: closing it would release SQLite's locks
         try:
             self._size = check_head(self._fd)
@@ -100,7 +102,7 @@ class Store:
             raise
         try:
             self._prepare()
-            self._companion = identity(self._log)
+            self._companion = file_identity(self._log)
         except BaseException:
             self.close()
             raise
@@ -118,8 +120,8 @@ class Store:
             base.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         base.execute("PRAGMA journal_mode = WAL")
         base.execute("PRAGMA synchronous = NORMAL")
-        base.execute(f"PRAGMA wal_autocheckpoint = {self._room // PAGE}")
-        base.execute(f"PRAGMA journal_size_limit = {self._room}")
+        base.execute(f"PRAGMA wal_autocheckpoint = {self._wal_limit // PAGE}")
+        base.execute(f"PRAGMA journal_size_limit = {self._wal_limit}")
         base.execute(f"SELECT {COLUMNS} FROM entries ORDER BY id DESC LIMIT 1").fetchall()
         self._size = os.fstat(self._fd).st_size
 
@@ -134,9 +136,11 @@ class Store:
         if application == 0 and version == 0 and tables == 0:
             return True
         if application != APPLICATION_ID:
-            raise BrokenError("is a database of something else")
+            raise CorruptJournalError("is a database of something else")
         if version != VERSION:
-            raise BrokenError(f"has format {version}; this version of the manager knows {VERSION}")
+            raise CorruptJournalError(
+                f"has format {version}; this version of the manager knows {VERSION}"
+            )
         return False
 
     def _number(self, pragma: str) -> int:
@@ -148,12 +152,12 @@ class Store:
         Raises:
             BrokenError: It was deleted, replaced, truncated or overwritten.
         """
-        if identity(self._path) != identity(self._fd):
-            raise BrokenError("was deleted or replaced while it was in use")
+        if file_identity(self._path) != file_identity(self._fd):
+            raise CorruptJournalError("was deleted or replaced while it was in use")
         if check_head(self._fd) < self._size:
-            raise BrokenError("was truncated while it was in use")
-        if identity(self._log) != self._companion:
-            raise BrokenError("lost its -wal file while it was in use")
+            raise CorruptJournalError("was truncated while it was in use")
+        if file_identity(self._log) != self._companion:
+            raise CorruptJournalError("lost its -wal file while it was in use")
 
     def append(self, rows: Sequence[Row]) -> None:
         """Add entries, and remove as many of the oldest as have to go. All or nothing.
@@ -170,16 +174,16 @@ class Store:
                 "INSERT INTO entries (time, kind, instance_id, text, data) VALUES (?, ?, ?, ?, ?)",
                 rows,
             )
-            self._make_room()
+            self._evict_oldest()
             base.execute("COMMIT")
         except BaseException:
             with suppress(sqlite3.Error):
                 base.execute("ROLLBACK")
             raise
-        self._give_back()
+        self._shrink()
         self._size = os.fstat(self._fd).st_size
 
-    def _make_room(self) -> None:
+    def _evict_oldest(self) -> None:
         """Remove the oldest, in slices: never many at a time, unless a limit was lowered."""
         oldest, newest = self._base.execute(
             "SELECT (SELECT min(id) FROM entries), (SELECT max(id) FROM entries)"
@@ -192,7 +196,7 @@ class Store:
             oldest += (newest - oldest) // 64 + 1
             self._remove_before(oldest)
 
-    def _give_back(self) -> None:
+    def _shrink(self) -> None:
         """Make the file smaller if it is too large; free pages are kept for reuse otherwise."""
         excess = self._number("page_count") * PAGE - self._budget
         if excess > 0:

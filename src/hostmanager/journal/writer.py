@@ -17,8 +17,8 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 
 from hostmanager.journal.entry import Entry, Kind, Row, to_row
-from hostmanager.journal.file_check import BrokenError
-from hostmanager.journal.quarantine import set_aside
+from hostmanager.journal.file_check import CorruptJournalError
+from hostmanager.journal.quarantine import quarantine
 from hostmanager.journal.store import Limits, Store, is_broken
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ RETRY = 60.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Mark:
+class FlushMarker:
     """Put into the queue to learn when everything before it was dealt with.
 
     Attributes:
@@ -45,7 +45,7 @@ class Mark:
     done: threading.Event = field(default_factory=threading.Event)
 
 
-Item = Mark | tuple[int, Entry]
+QueueItem = FlushMarker | tuple[int, Entry]
 """What is in the queue: entries are numbered, so that gaps tell how many were dropped."""
 
 
@@ -53,21 +53,25 @@ class Writer:
     """Writes what comes through a queue.
 
     Attributes:
-        trouble: Why nothing can be written, for people; None while all is well.
+        error: Why nothing can be written, for people; None while all is well.
     """
 
     def __init__(
-        self, path: Path, limits: Limits, queue: "SimpleQueue[Item]", tell: Callable[[str], None]
+        self,
+        path: Path,
+        limits: Limits,
+        queue: "SimpleQueue[QueueItem]",
+        tell: Callable[[str], None],
     ) -> None:
-        self.trouble: str | None = None
+        self.error: str | None = None
         self._path = path
         self._limits = limits
         self._queue = queue
-        self._tell = tell
+        self._on_message = tell
         self._store: Store | None = None
         self._opened_before = False
         self._waiting: deque[Entry] = deque()
-        self._marks: list[Mark] = []
+        self._marks: list[FlushMarker] = []
         self._next_number = 0
         self._lost = 0
         self._retry_at = 0.0
@@ -76,7 +80,7 @@ class Writer:
     def run(self) -> None:
         """Write until a mark says that it is the last; the thread's whole life."""
         while not self._last:
-            self._take(self._patience())
+            self._next_batch(self._wait_timeout())
             if self._waiting or self._marks:
                 self._attempt()
             for mark in self._marks:
@@ -87,21 +91,21 @@ class Writer:
 
     # --- the queue ------------------------------------------------------------------------
 
-    def _patience(self) -> float | None:
+    def _wait_timeout(self) -> float | None:
         """Seconds to sleep if nothing comes; None: for ever, which is what an idle one does."""
-        if self.trouble is not None:
+        if self.error is not None:
             return max(0.0, self._retry_at - time.monotonic())
         return 0.0 if self._waiting else None
 
-    def _take(self, patience: float | None) -> None:
+    def _next_batch(self, patience: float | None) -> None:
         """Take what is in the queue; in trouble all of it, else as much as is written at once."""
         with suppress(Empty):
-            self._sort_in(self._queue.get(timeout=patience))
-            while self.trouble is not None or len(self._waiting) < BATCH:
-                self._sort_in(self._queue.get_nowait())
+            self._enqueue(self._queue.get(timeout=patience))
+            while self.error is not None or len(self._waiting) < BATCH:
+                self._enqueue(self._queue.get_nowait())
 
-    def _sort_in(self, item: Item) -> None:
-        if isinstance(item, Mark):
+    def _enqueue(self, item: QueueItem) -> None:
+        if isinstance(item, FlushMarker):
             self._marks.append(item)
             self._last = self._last or item.last
             return
@@ -111,7 +115,7 @@ class Writer:
             self._next_number = number + 1
         else:
             self._lost -= 1  # overtaken by a later one of another thread: not lost after all
-        if len(self._waiting) >= self._limits.waiting:
+        if len(self._waiting) >= self._limits.queued:
             self._waiting.popleft()
             self._lost += 1
         self._waiting.append(entry)
@@ -120,25 +124,25 @@ class Writer:
 
     def _attempt(self) -> None:
         """Write, if it is time to; whoever waits for it (a mark) makes it so."""
-        if self.trouble is not None and not self._marks and time.monotonic() < self._retry_at:
+        if self.error is not None and not self._marks and time.monotonic() < self._retry_at:
             return
         try:
             self._write_or_begin_anew()
         except Exception as error:  # whatever it is: the thread lives on, and tries again
-            self._give_up(error)
+            self._disable(error)
         else:
             self._recovered()
 
     def _write_or_begin_anew(self) -> None:
         try:
             self._write()
-        except BrokenError as error:
-            self._begin_anew(str(error))
+        except CorruptJournalError as error:
+            self._recreate(str(error))
             self._write()
         except sqlite3.Error as error:
             if not is_broken(error):
                 raise
-            self._begin_anew(f"cannot be used ({error})")
+            self._recreate(f"cannot be used ({error})")
             self._write()
 
     def _write(self) -> None:
@@ -169,14 +173,14 @@ class Writer:
     def _open(self) -> Store:
         store = Store(self._path, self._limits)
         try:
-            self._look_back(store)
+            self._note_unclean_shutdown(store)
         except BaseException:
             store.close()
             raise
         self._opened_before = True
         return store
 
-    def _look_back(self, store: Store) -> None:
+    def _note_unclean_shutdown(self, store: Store) -> None:
         """Note that the manager before this one did not come to its end, if so."""
         before = None if self._opened_before else store.latest_of_manager()
         if before is not None and before["data"].get("event") == "started":
@@ -187,14 +191,14 @@ class Writer:
             data = {"event": "vanished", "pid": pid}
             store.append([to_row(Entry(time.time(), Kind.MANAGER, text, None, data))])
 
-    def _begin_anew(self, why: str) -> None:
+    def _recreate(self, why: str) -> None:
         """Set aside what is there.
 
         The name comes first: closing the old one removes files by their names.
         """
         store, self._store = self._store, None
         try:
-            new_name = set_aside(self._path)
+            new_name = quarantine(self._path)
         finally:
             if store is not None:
                 store.close()
@@ -203,28 +207,28 @@ class Writer:
         self._say(text)
         self._waiting.appendleft(Entry(time.time(), Kind.JOURNAL, text))
 
-    def _give_up(self, error: Exception) -> None:
+    def _disable(self, error: Exception) -> None:
         """Close, and leave it alone for a minute."""
         store, self._store = self._store, None
         if store is not None:
             with suppress(Exception):
                 store.close()
-        if not isinstance(error, OSError | sqlite3.Error | BrokenError):
+        if not isinstance(error, OSError | sqlite3.Error | CorruptJournalError):
             log.error("the journal's writer failed", exc_info=error)
         self._retry_at = time.monotonic() + RETRY
         reason = f"The journal {self._path} cannot be written: {_reason(error)}."
-        if self.trouble != reason:
-            self.trouble = reason
+        if self.error != reason:
+            self.error = reason
             self._say(f"{reason} All else goes on; it is tried again every minute.")
 
     def _recovered(self) -> None:
-        if self.trouble is not None:
-            self.trouble = None
+        if self.error is not None:
+            self.error = None
             self._say(f"The journal {self._path} is written again.")
 
     def _say(self, text: str) -> None:
         with suppress(Exception):  # whoever listens must not end the thread
-            self._tell(text)
+            self._on_message(text)
 
 
 def _lost(count: int) -> Entry:
