@@ -35,7 +35,7 @@ async def simulated(folder: Path, agents: int) -> Host:
     journal: Any = SimpleNamespace(add=lambda *_: None, record=lambda *_: None)
     host = Host(settings, SimulatedDriver(loop), LoopClock(loop), Random(1), journal)
     specs = tuple(InstanceSpec(f"agent{n}", "FakeDataAgent") for n in range(agents))
-    host.begin(SiteFile(path=folder / "site.yaml", host="h", data={}, specs=specs))
+    host.start(SiteFile(path=folder / "site.yaml", host="h", data={}, specs=specs))
     while any(life.state is not State.UP for life in host.snapshot.values()):  # noqa: ASYNC110
         await asyncio.sleep(0.01)
     return host

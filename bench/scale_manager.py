@@ -19,7 +19,7 @@ def simulated_host(settings: Settings, loop: asyncio.AbstractEventLoop) -> Host:
     """Make a host as `hostmanager.agent.bootstrap.make_host` does, with simulated agents."""
 
     def tell(text: str) -> None:
-        loop.call_soon_threadsafe(lambda: host.say(text))
+        loop.call_soon_threadsafe(lambda: host.emit_message(text))
 
     journal = Journal(settings.state_dir / "journal.sqlite", tell=tell)
     host = Host(settings, SimulatedDriver(loop), LoopClock(loop), Random(), journal)

@@ -22,7 +22,7 @@ import txaio
 from ocs.ocs_agent import OpSession
 
 from bench.scale_host import simulated
-from hostmanager.agent.operations.session_data import SessionData, session_data
+from hostmanager.agent.operations.session_data import LiveSessionData, session_data
 
 txaio.use_twisted()  # as OCS does, and before serializers are imported
 from autobahn.wamp import message  # noqa: E402
@@ -55,7 +55,7 @@ async def _measured(folder: Path, agents: int) -> dict[str, Any]:
     data = look()
     assert [child["next_action"] for child in data["child_states"]] == ["up"] * agents
     session = OpSession.__new__(OpSession)  # it would ask for an agent at a router otherwise
-    session.__dict__ |= _SESSION | {"data": SessionData(look)}
+    session.__dict__ |= _SESSION | {"data": LiveSessionData(look)}
     answer = message.Yield(1, args=[0, "Session active.", session.encoded()])
     as_json, as_msgpack = JsonSerializer(), MsgPackSerializer()
     return {

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from hostmanager.agent.operations.history import QueryError, check_query
 from hostmanager.agent.operations.output import check_output_query
-from hostmanager.agent.target_store import Wanted
+from hostmanager.agent.target_store import TargetStore
 from hostmanager.composefile import loader as reading
 from hostmanager.composefile import yaml_source as raw
 from hostmanager.composefile.command import CompletedCommand
@@ -323,8 +323,8 @@ def test_requests(requests):
 def test_what_operators_said(folder, content):
     path = fresh(folder) / "wanted.json"
     path.write_bytes(content)
-    wanted = Wanted(path, Clock())
-    for target in wanted.recall().values():
+    wanted = TargetStore(path, Clock())
+    for target in wanted.load().values():
         assert target in ("up", "down")
     assert all(isinstance(run, str) for run in wanted.restarts.values())
     wanted.close()

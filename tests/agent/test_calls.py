@@ -12,7 +12,7 @@ from hostmanager.agent.operations.call_validation import (
     SESSION_KEPT,
     SESSIONS_KEPT,
     EndedSessions,
-    misfit,
+    invalid_call_reason,
     wait_seconds,
 )
 
@@ -34,7 +34,7 @@ from hostmanager.agent.operations.call_validation import (
     ],
 )
 def test_parameters_that_are_not_used_may_be_anything(args, kwargs):
-    assert misfit(*args, **kwargs) is None
+    assert invalid_call_reason(*args, **kwargs) is None
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_parameters_that_are_not_used_may_be_anything(args, kwargs):
     ],
 )
 def test_what_is_used_and_cannot_be_is_named_in_one_short_sentence(args):
-    text = misfit(*args)
+    text = invalid_call_reason(*args)
     assert text is not None
     assert len(text) < 200
 
@@ -66,7 +66,7 @@ def test_what_is_used_and_cannot_be_is_named_in_one_short_sentence(args):
 )
 def test_what_has_other_parts_is_no_call(args, kwargs):
     with pytest.raises(TypeError):
-        misfit(*args, **kwargs)
+        invalid_call_reason(*args, **kwargs)
 
 
 @pytest.mark.parametrize("timeout", [None, 0, -1, 2.5, True, -math.inf])

@@ -13,15 +13,15 @@ from hostmanager.agent import directories as folders
 from hostmanager.agent.directories import (
     CONTENTS,
     FolderError,
-    output_folder,
+    output_dir,
     passing_remarks,
     root_remarks,
-    state_folder,
+    state_dir,
 )
 
 
 def test_it_is_made_for_its_owner_alone(tmp_path):
-    path = state_folder(str(tmp_path / "a" / "state"), "x", "s", {})
+    path = state_dir(str(tmp_path / "a" / "state"), "x", "s", {})
     assert stat.S_IMODE(path.stat().st_mode) == 0o700
 
 
@@ -40,33 +40,33 @@ def open_one(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("name", sorted(CONTENTS))
 def test_one_of_a_manager_that_others_may_read_is_closed_to_them(open_one, name):
     (open_one / name).touch()
-    assert state_folder(str(open_one), "x", "s", {}) == open_one
+    assert state_dir(str(open_one), "x", "s", {}) == open_one
     assert mode(open_one) == 0o700
 
 
 def test_one_that_is_not_a_managers_is_left_as_it_is_and_what_would_be_right_is_said(open_one):
     (open_one / "thesis.tex").touch()
     with pytest.raises(FolderError) as told:
-        state_folder(str(open_one), "x", "s", {})
+        state_dir(str(open_one), "x", "s", {})
     assert str(told.value) == (
         f"--state-dir: {open_one} is not empty, and nothing in it is a host manager's. "
         f"Name one that does not exist yet, such as {open_one}/hostmanager."
     )
     assert mode(open_one) == 0o755
     assert [path.name for path in open_one.iterdir()] == ["thesis.tex"]
-    state_folder(str(open_one / "hostmanager"), "x", "s", {})
+    state_dir(str(open_one / "hostmanager"), "x", "s", {})
     assert mode(open_one) == 0o755
     assert mode(open_one / "hostmanager") == 0o700
 
 
 def test_an_empty_one_is_used_if_it_is_closed_and_its_mode_is_its_owners_to_change(open_one):
     with pytest.raises(FolderError) as told:
-        state_folder(str(open_one), "x", "s", {})
+        state_dir(str(open_one), "x", "s", {})
     assert f"others than its owner may look into {open_one} (mode 0755)" in str(told.value)
     assert f"`chmod 700 {open_one}`" in str(told.value)
     assert mode(open_one) == 0o755
     open_one.chmod(0o700)
-    assert state_folder(str(open_one), "x", "s", {}) == open_one
+    assert state_dir(str(open_one), "x", "s", {}) == open_one
 
 
 def test_what_is_no_directory_is_named_as_what_it_is(tmp_path):
@@ -79,7 +79,7 @@ def test_what_is_no_directory_is_named_as_what_it_is(tmp_path):
         "pipe": "is no directory",
     }.items():
         with pytest.raises(FolderError) as told:
-            state_folder(str(tmp_path / name), "x", "s", {})
+            state_dir(str(tmp_path / name), "x", "s", {})
         assert str(told.value) == (
             f"--state-dir: {tmp_path / name} {what}. Name a directory, or what does not exist yet."
         )
@@ -91,7 +91,7 @@ def test_root_keeps_nothing_where_another_user_could_put_another_folder(tmp_path
     theirs.mkdir()
     os.chown(theirs, STRANGER, STRANGER)
     with pytest.raises(FolderError, match=rf"{theirs} belongs to another user \(uid {STRANGER}\)"):
-        state_folder(str(theirs / "state"), "x", "s", {})
+        state_dir(str(theirs / "state"), "x", "s", {})
 
 
 @needs_root
@@ -101,7 +101,7 @@ def test_the_runtime_folder_of_another_user_is_not_used(tmp_path, monkeypatch):
     runtime = tmp_path / "user"
     runtime.mkdir()
     os.chown(runtime, STRANGER, STRANGER)
-    path = state_folder(None, "x", "s", {"XDG_RUNTIME_DIR": str(runtime)})
+    path = state_dir(None, "x", "s", {"XDG_RUNTIME_DIR": str(runtime)})
     assert not path.is_relative_to(runtime)
     assert list(runtime.iterdir()) == []
 
@@ -112,22 +112,22 @@ def test_one_that_is_read_only_is_used_as_it_is(open_one, monkeypatch):
 
     (open_one / "manager.lock").touch()
     monkeypatch.setattr(Path, "chmod", read_only)
-    assert state_folder(str(open_one), "x", "s", {}) == open_one
+    assert state_dir(str(open_one), "x", "s", {}) == open_one
 
 
 def test_where_a_file_is_it_cannot_be_made_and_that_is_said(tmp_path):
     (tmp_path / "state@ssssssss").touch()
     with pytest.raises(FolderError, match=r"state@ssssssss cannot be made: File exists"):
-        state_folder(None, "state", "s" * 8, {"STATE_DIRECTORY": str(tmp_path)})
+        state_dir(None, "state", "s" * 8, {"STATE_DIRECTORY": str(tmp_path)})
 
 
 @needs_root
 def test_root_does_not_use_a_log_dir_that_another_may_write_to(tmp_path):
     logs, state = tmp_path / "logs", tmp_path / "state"
     logs.mkdir()
-    assert output_folder("logs", tmp_path, state) == (logs, None)
+    assert output_dir("logs", tmp_path, state) == (logs, None)
     logs.chmod(0o1777)
-    folder, remark = output_folder("logs", tmp_path, state)
+    folder, remark = output_dir("logs", tmp_path, state)
     assert folder == state / "output"
     assert remark is not None
     assert f"the log-dir {logs} is not used by a manager that runs as root" in remark
@@ -140,7 +140,7 @@ def test_one_that_gives_what_is_made_in_it_to_another_user_is_not_used(tmp_path,
     logs.mkdir()
     before = os.fstat
     monkeypatch.setattr(os, "fstat", lambda fd: given_away(before(fd)))
-    folder, remark = output_folder("logs", tmp_path, tmp_path / "state")
+    folder, remark = output_dir("logs", tmp_path, tmp_path / "state")
     assert folder == tmp_path / "state" / "output"
     assert remark is not None
     assert "gives files that are made in it to another user (uid 65534)" in remark
@@ -160,7 +160,7 @@ ADDRESS, SITE, OTHER = "observatory.hm-x", "0123456789abcdef", "fedcba9876543210
 
 def default(parent: Path, site: str = SITE) -> Path:
     """The default state folder under a folder that systemd made."""
-    return state_folder(None, ADDRESS, site, {"STATE_DIRECTORY": str(parent)})
+    return state_dir(None, ADDRESS, site, {"STATE_DIRECTORY": str(parent)})
 
 
 def old_folder(parent: Path) -> Path:
@@ -230,7 +230,7 @@ def test_a_site_config_that_is_a_link_has_one_folder_wherever_it_leads(tmp_path)
     """Releases: /etc/ocs/site.yaml leads to another path with each, and back."""
 
     def of(site: str, path: str) -> Path:
-        return state_folder(None, ADDRESS, site, {"STATE_DIRECTORY": str(tmp_path)}, path)
+        return state_dir(None, ADDRESS, site, {"STATE_DIRECTORY": str(tmp_path)}, path)
 
     first = of(SITE, "/etc/ocs/site.yaml")
     (first / "wanted.json").write_text("{}")
@@ -251,11 +251,11 @@ def test_another_user_who_takes_the_place_in_tmp_stops_nobody(tmp_path, monkeypa
     os.chown(taken, STRANGER, STRANGER)
     home = tmp_path / "home"
     home.mkdir()
-    state = state_folder(None, ADDRESS, SITE, {"HOME": str(home)})
+    state = state_dir(None, ADDRESS, SITE, {"HOME": str(home)})
     assert state.parent == home / ".local" / "state" / "hostmanager"
     assert f"belongs to another user (uid {STRANGER})" in caplog.text
     with pytest.raises(FolderError):
-        state_folder(None, ADDRESS, SITE, {})
+        state_dir(None, ADDRESS, SITE, {})
 
 
 @pytest.mark.parametrize(

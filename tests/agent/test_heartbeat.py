@@ -22,7 +22,7 @@ def clock(monkeypatch):
 def session(clock):
     """What a heartbeat needs of a session; its transport can be made to fail."""
     made = MagicMock(sessions={"update": None}, _next_beat=None, _guard=Guard(clock.call_later))
-    made._beat = lambda *args: RouterSession._beat(made, *args)
+    made._beat = lambda *args: RouterSession._send_heartbeat(made, *args)
     made._request_id_gen = SimpleNamespace(next=lambda: 1)
     return made
 

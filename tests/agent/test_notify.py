@@ -9,7 +9,7 @@ import pytest
 from tests.core.fakes import FakeClock
 from tests.support.service import NotifySocket
 
-from hostmanager.agent.sd_notify import Line, Notifier, status_line, take
+from hostmanager.agent.sd_notify import Notifier, NotifySocket, from_environ, status_line
 from hostmanager.core.model import InstanceSpec, Target
 from hostmanager.core.record import InstanceRecord, State
 
@@ -41,7 +41,7 @@ def told():
 
 @pytest.fixture
 def notifier(systemd, clock, told):
-    return Notifier(Line(systemd.address), clock, told)
+    return Notifier(NotifySocket(systemd.address), clock, told)
 
 
 def life(name: str, state: State) -> InstanceRecord:
@@ -58,31 +58,31 @@ def test_the_variables_are_taken_out_of_the_environment(tmp_path):
         "WATCHDOG_PID": str(os.getpid()),
         "HOME": "/",
     }
-    assert take(environ) == Line("/run/notify", 20.0)
+    assert from_environ(environ) == NotifySocket("/run/notify", 20.0)
     assert environ == {"HOME": "/"}
 
 
 @pytest.mark.parametrize("usec", ["", "0", "-5", "abc", "1e6", "²"])
 def test_a_watchdog_that_makes_no_sense_is_none(usec):
-    assert take({"NOTIFY_SOCKET": "@x", "WATCHDOG_USEC": usec}).patience is None
+    assert from_environ({"NOTIFY_SOCKET": "@x", "WATCHDOG_USEC": usec}).watchdog_timeout is None
 
 
 def test_a_watchdog_that_is_meant_for_another_process_is_left_alone():
     environ = {"NOTIFY_SOCKET": "@x", "WATCHDOG_USEC": "5000000", "WATCHDOG_PID": "1"}
-    assert take(environ) == Line("@x", None)
+    assert from_environ(environ) == NotifySocket("@x", None)
 
 
 @pytest.mark.parametrize("address", ["", "@", "/", "relative", "vsock:2:1234"])
 def test_an_address_that_makes_no_sense_is_none(address):
-    assert take({"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "5000000"}) == Line()
+    assert from_environ({"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "5000000"}) == NotifySocket()
 
 
 def test_without_systemd_nothing_is_done(clock, told):
-    notifier = Notifier(Line(), clock, told)
+    notifier = Notifier(NotifySocket(), clock, told)
     for act in (notifier.ready, notifier.reloading, notifier.reloaded, notifier.stopping):
         act()
         notifier.changed()
-    assert not notifier.heard
+    assert not notifier.enabled
     assert clock._timers == []
 
 
@@ -103,7 +103,7 @@ def test_nothing_is_told_before_it_is_ready(notifier, systemd):
 
 def test_an_abstract_address_is_reached(clock, told):
     with NotifySocket(f"@ocs-hostmanager-test/{os.getpid()}") as systemd:
-        Notifier(Line(systemd.address), clock, told).ready()
+        Notifier(NotifySocket(systemd.address), clock, told).ready()
         assert systemd.times("READY=1") == 1
 
 
@@ -168,7 +168,7 @@ def test_a_stop_is_told_once_and_a_reload_does_not_take_it_back(notifier, system
 
 
 def test_the_watchdog_is_fed_twice_in_its_time(systemd, clock, told):
-    notifier = Notifier(Line(systemd.address, 20.0), clock, told)
+    notifier = Notifier(NotifySocket(systemd.address, 20.0), clock, told)
     clock.advance(100)
     assert systemd.times("WATCHDOG=1") == 0  # not before it is ready
     notifier.ready()
@@ -211,7 +211,7 @@ def test_a_systemd_that_does_not_read_holds_nothing_up_and_is_told_later(
 
 
 def test_a_socket_that_is_gone_disturbs_nothing(clock, told, tmp_path):
-    notifier = Notifier(Line(str(tmp_path / "nothing")), clock, told)
+    notifier = Notifier(NotifySocket(str(tmp_path / "nothing")), clock, told)
     notifier.ready()
     notifier.stopping()
     clock.advance(5)
@@ -219,8 +219,8 @@ def test_a_socket_that_is_gone_disturbs_nothing(clock, told, tmp_path):
 
 
 def test_an_address_that_is_too_long_disturbs_nothing(clock, told):
-    Notifier(Line("/" + "x" * 300), clock, told).ready()
-    Notifier(Line("/x\0y"), clock, told).ready()
+    Notifier(NotifySocket("/" + "x" * 300), clock, told).ready()
+    Notifier(NotifySocket("/x\0y"), clock, told).ready()
 
 
 # --- the line of status -----------------------------------------------------------------------

@@ -8,7 +8,7 @@ import pytest
 from tests.core.fakes import IGNORES_SIGINT, World, spec
 
 from hostmanager.agent.restarts import Restarts
-from hostmanager.agent.target_store import Wanted
+from hostmanager.agent.target_store import TargetStore
 from hostmanager.core.model import Target
 from hostmanager.core.requests import Request
 
@@ -19,7 +19,7 @@ class Desk:
     def __init__(self, path):
         self.path = path
         self.world = World()
-        self.wanted = Wanted(path, self.world.clock)
+        self.wanted = TargetStore(path, self.world.clock)
         self.running = True
         self.restarts = Restarts(
             self.world.supervisor,
@@ -33,7 +33,7 @@ class Desk:
         return None
 
     async def on_disk(self):
-        assert await self.wanted.kept(30.0) == ""
+        assert await self.wanted.flush(30.0) == ""
         return json.loads(self.path.read_text()).get("restarts", {})
 
     def published(self):

@@ -5,7 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from hostmanager.agent.compose.catalog import Services, orphans, services_of, show_orphan
+from hostmanager.agent.compose.catalog import (
+    ServiceCatalog,
+    build_catalog,
+    find_orphans,
+    show_orphan,
+)
 from hostmanager.composefile.model import ComposeFile, Service
 from hostmanager.core.model import InstanceSpec, Kind, Target
 from hostmanager.drivers.compose.container import Container, files_of, from_inspect
@@ -20,8 +25,8 @@ def entry(instance_id: str, kind: Kind = Kind.DOCKER) -> InstanceSpec:
     return InstanceSpec(instance_id, "Fake", kind=kind)
 
 
-def both(*files: ComposeFile, prefix: str = "ocs-", broken: tuple[str, ...] = ()) -> Services:
-    return services_of(files, [f.path for f in files], prefix, broken)
+def both(*files: ComposeFile, prefix: str = "ocs-", broken: tuple[str, ...] = ()) -> ServiceCatalog:
+    return build_catalog(files, [f.path for f in files], prefix, broken)
 
 
 def container(service: str, *files: str, **keys: object) -> Container:
@@ -70,15 +75,15 @@ def test_entries_of_other_kinds_are_left_alone_and_keep_their_names():
 
 
 def test_before_the_files_are_read_nothing_is_said_of_entries():
-    spec = Services("ocs-", ("c.yaml",), read=False).spec(entry("a"))
+    spec = ServiceCatalog("ocs-", ("c.yaml",), is_loaded=False).spec(entry("a"))
     assert spec == entry("a")
 
 
 def test_the_same_service_in_two_files_is_said_and_the_first_counts():
     services = both(file("c.yaml", "ocs-a"), file("d.yaml", "ocs-a", "b", project="q"))
     assert services.by_name["ocs-a"][0].file == "c.yaml"
-    assert "'ocs-a' is in c.yaml, too" in services.doubts["d.yaml"]
-    assert "c.yaml" not in services.doubts
+    assert "'ocs-a' is in c.yaml, too" in services.warnings["d.yaml"]
+    assert "c.yaml" not in services.warnings
     assert services.projects == {"p", "q"}
 
 
@@ -86,7 +91,7 @@ def test_the_same_service_in_two_files_is_said_and_the_first_counts():
 def test_odd_names_are_left_out_and_said(name):
     services = both(file("c.yaml", name, "b"))
     assert list(services.by_name) == ["b"]
-    assert f"'{name}' is left out" in services.doubts["c.yaml"]
+    assert f"'{name}' is left out" in services.warnings["c.yaml"]
 
 
 # --- orphans ---------------------------------------------------------------------------------
@@ -95,7 +100,7 @@ REAL = {"c.yaml": "/site/c.yaml", "d.yaml": "/site/d.yaml"}
 
 
 def found(container: Container, *files: ComposeFile) -> list[str]:
-    return [path for _, path in orphans([container], files, REAL).values()]
+    return [path for _, path in find_orphans([container], files, REAL).values()]
 
 
 def test_a_running_container_without_its_service_is_an_orphan():

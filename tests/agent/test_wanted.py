@@ -9,7 +9,7 @@ import pytest
 from tests.core.fakes import FakeClock
 from tests.faults import disks
 
-from hostmanager.agent.target_store import RETRY, Wanted
+from hostmanager.agent.target_store import RETRY_INTERVAL, TargetStore
 from hostmanager.core.model import Target
 
 
@@ -26,12 +26,12 @@ def clock():
 @pytest.fixture
 def make(path, clock):
     """Make what a manager has of it, one after the other."""
-    return lambda: Wanted(path, clock)
+    return lambda: TargetStore(path, clock)
 
 
-async def kept(wanted: Wanted) -> str:
+async def kept(wanted: TargetStore) -> str:
     with patch("hostmanager.agent.target_store.PATIENCE", 30.0):  # for a slow disk
-        not_kept = await wanted.kept()
+        not_kept = await wanted.flush()
     assert wanted._job is None or wanted._job.done()
     return not_kept
 
@@ -41,7 +41,7 @@ async def test_what_was_said_is_recalled(path, make):
     wanted.said({"a": Target.DOWN, "b": Target.UP})
     wanted.said({"b": Target.DOWN})
     await kept(wanted)
-    assert make().recall() == {"a": Target.DOWN, "b": Target.DOWN}
+    assert make().load() == {"a": Target.DOWN, "b": Target.DOWN}
 
 
 @pytest.fixture
@@ -59,35 +59,35 @@ def ended(make):
 
 async def test_a_clean_end_changes_no_target(path, make, ended):
     await ended()
-    assert make().recall() == {"a": Target.DOWN}
+    assert make().load() == {"a": Target.DOWN}
 
 
 async def test_a_target_for_all_on_the_command_line_counts_more_after_a_clean_end(
     path, make, ended
 ):
     await ended()
-    assert make().recall(forced=True) == {}
+    assert make().load(forced=True) == {}
 
 
 async def test_and_less_after_an_unclean_one(path, make, ended):
     await ended()
     wanted = make()
-    wanted.recall()  # it begins, and is killed
+    wanted.load()  # it begins, and is killed
     await kept(wanted)
-    assert make().recall(forced=True) == {"a": Target.DOWN}
+    assert make().load(forced=True) == {"a": Target.DOWN}
 
 
 async def test_what_it_overrode_does_not_come_back_after_an_unclean_end(path, make, ended):
     await ended()
     wanted = make()
-    wanted.recall(forced=True)
+    wanted.load(forced=True)
     await kept(wanted)
-    assert make().recall() == {}
+    assert make().load() == {}
 
 
 async def test_nothing_is_written_for_an_end_when_nothing_was_said(path, make):
     wanted = make()
-    wanted.recall()
+    wanted.load()
     wanted.end()
     await kept(wanted)
     assert not path.exists()
@@ -97,7 +97,7 @@ async def test_nothing_is_written_for_an_end_when_nothing_was_said(path, make):
 def test_a_file_of_the_version_before_is_read_but_a_stop_is_no_target(path, make, stopped):
     path.parent.mkdir()
     path.write_text(json.dumps({"stopped": stopped, "targets": {"a": "down"}}))
-    assert make().recall(forced=True) == {"a": Target.DOWN}
+    assert make().load(forced=True) == {"a": Target.DOWN}
 
 
 async def test_a_begin_forgets_what_was_said_before(path, make):
@@ -105,7 +105,7 @@ async def test_a_begin_forgets_what_was_said_before(path, make):
     wanted.said({"a": Target.DOWN})
     wanted.begin()
     await kept(wanted)
-    assert make().recall() == {}
+    assert make().load() == {}
 
 
 async def test_what_was_recalled_is_kept_on(path, make):
@@ -113,10 +113,10 @@ async def test_what_was_recalled_is_kept_on(path, make):
     first.said({"a": Target.DOWN})
     await kept(first)
     second = make()
-    second.recall()
+    second.load()
     second.said({"b": Target.UP})
     await kept(second)
-    assert make().recall() == {"a": Target.DOWN, "b": Target.UP}
+    assert make().load() == {"a": Target.DOWN, "b": Target.UP}
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ async def test_what_was_recalled_is_kept_on(path, make):
 def test_garbage_is_set_aside_and_said(path, make, data, caplog):
     path.parent.mkdir()
     path.write_bytes(data)
-    assert make().recall() == {}
+    assert make().load() == {}
     assert "set aside" in caplog.text
     [aside] = path.parent.glob("wanted.json.broken-*")
     assert aside.read_bytes() == data
@@ -146,9 +146,9 @@ def test_garbage_is_set_aside_and_said(path, make, data, caplog):
 def test_a_folder_or_a_symlink_loop_in_its_place_is_set_aside(path, make, caplog):
     path.parent.mkdir()
     path.mkdir()
-    assert make().recall() == {}
+    assert make().load() == {}
     path.symlink_to(path)
-    assert make().recall() == {}
+    assert make().load() == {}
     assert caplog.text.count("set aside") == 2
 
 
@@ -156,7 +156,7 @@ def test_nothing_that_was_set_aside_is_overwritten(path, make, caplog):
     path.parent.mkdir()
     for data in ("first", "second"):  # within a second
         path.write_text(data)
-        assert make().recall() == {}
+        assert make().load() == {}
     found = sorted(path.parent.glob("wanted.json.broken-*"))
     assert [aside.read_text() for aside in found] == ["first", "second"]
 
@@ -168,7 +168,7 @@ def test_what_cannot_be_set_aside_is_said_to_stay(path, make, caplog, monkeypatc
     path.parent.mkdir()
     path.write_text("garbage")
     monkeypatch.setattr(type(path), "rename", refuse)
-    assert make().recall() == {}
+    assert make().load() == {}
     assert "it stays there ([Errno 13] Permission denied), and agents get" in caplog.text
     assert path.read_text() == "garbage"
 
@@ -201,11 +201,11 @@ async def test_what_fails_after_a_long_hang_is_tried_again(path, make, clock):
     wanted._writer.submit(hangs.wait)
     path.parent.write_text("a file where the folder belongs")
     wanted.said({"a": Target.DOWN})
-    clock.advance(RETRY + 1)  # there is nothing to be tried again yet
+    clock.advance(RETRY_INTERVAL + 1)  # there is nothing to be tried again yet
     hangs.set()
     assert await kept(wanted)
     path.parent.unlink()
-    clock.advance(RETRY + 1)
+    clock.advance(RETRY_INTERVAL + 1)
     assert await kept(wanted) == ""
     assert json.loads(path.read_text())["targets"] == {"a": "down"}
 
@@ -218,24 +218,24 @@ async def test_on_a_full_disk_it_is_written_over_what_was_there(path, make, monk
     wanted = make()
     wanted.said({"a": Target.DOWN, "b": Target.UP})
     await kept(wanted)
-    monkeypatch.setattr(Wanted, "_replace", full_disk)
+    monkeypatch.setattr(TargetStore, "_replace", full_disk)
     wanted.begin()  # shorter than before
     await kept(wanted)
-    assert make().recall() == {}
+    assert make().load() == {}
     wanted.said({f"agent-{n}": Target.DOWN for n in range(10)})  # and longer
     await kept(wanted)
-    assert make().recall() == {f"agent-{n}": Target.DOWN for n in range(10)}
+    assert make().load() == {f"agent-{n}": Target.DOWN for n in range(10)}
 
 
 async def test_on_a_full_disk_with_nothing_to_write_over_it_is_said_once(
     path, make, monkeypatch, caplog
 ):
-    monkeypatch.setattr(Wanted, "_replace", full_disk)
+    monkeypatch.setattr(TargetStore, "_replace", full_disk)
     wanted = make()
     for target in Target:
         wanted.said({"a": target})
         await kept(wanted)
-    assert make().recall() == {}
+    assert make().load() == {}
     assert [r.getMessage() for r in caplog.records if "cannot be kept" in r.getMessage()][1:] == []
     assert "No space left" in caplog.text
 
@@ -245,7 +245,7 @@ async def test_killed_after_making_room_it_is_read_all_the_same(path, make):
     wanted.said({"a": Target.DOWN})
     await kept(wanted)
     path.write_bytes(path.read_bytes() + bytes(100))
-    assert make().recall() == {"a": Target.DOWN}
+    assert make().load() == {"a": Target.DOWN}
 
 
 @pytest.fixture
@@ -263,13 +263,13 @@ async def test_on_a_full_disk_it_is_said_and_tried_again_until_it_is_kept(small_
     wanted = make()
     wanted.said({"a": Target.DOWN})
     assert "wanted.json: No space left on device" in await kept(wanted)
-    clock.advance(RETRY)
+    clock.advance(RETRY_INTERVAL)
     assert "No space left" in await kept(wanted)
     (small_disk / "filler").unlink()
-    clock.advance(RETRY)
+    clock.advance(RETRY_INTERVAL)
     assert await kept(wanted) == wanted.not_kept == ""
-    assert make().recall() == {"a": Target.DOWN}
-    clock.advance(RETRY)
+    assert make().load() == {"a": Target.DOWN}
+    clock.advance(RETRY_INTERVAL)
     assert clock._timers == []
 
 
@@ -280,4 +280,4 @@ async def test_on_a_read_only_disk_it_is_said(small_disk, make):
     disks.remount(small_disk, "ro")
     wanted.said({"a": Target.UP})
     assert "Read-only file system" in await kept(wanted)
-    assert make().recall() == {"a": Target.DOWN}
+    assert make().load() == {"a": Target.DOWN}

@@ -13,7 +13,7 @@ from bench.scale_site import host_name, site_config
 
 from hostmanager.agent.host import Host
 from hostmanager.agent.operations.session_data import session_data
-from hostmanager.agent.target_store import Wanted
+from hostmanager.agent.target_store import TargetStore
 from hostmanager.siteconfig import load_all
 from hostmanager.testing.crossbar_router import Router
 
@@ -37,7 +37,7 @@ async def test_simulated_agents_come_up_and_go_down_as_they_are_told(tmp_path: P
     host.set_targets([["agent0", "up"], ["agent1", "up"]])
     host.set_targets([["agent0", "down"]])  # while its launch is under way
     await shown(host, {"up", "down"})
-    assert (await host.end()).ok
+    assert (await host.stop()).ok
     await shown(host, {"down"})
 
 
@@ -45,12 +45,12 @@ async def test_many_agents_told_at_once_are_written_down_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written: list[str] = []
-    monkeypatch.setattr(Wanted, "_write", lambda _, text: written.append(text))
+    monkeypatch.setattr(TargetStore, "_write", lambda _, text: written.append(text))
     host = await simulated(tmp_path, 20)
-    await host.wanted.kept()
+    await host.wanted.flush()
     written.clear()
     host.set_targets([[f"agent{number}", "down"] for number in range(20)])
-    await host.wanted.kept()
+    await host.wanted.flush()
     assert [len(json.loads(text)["targets"]) for text in written] == [20]
 
 

@@ -23,10 +23,10 @@ from typing import Any
 
 import yaml
 
-from hostmanager.agent.compose.backend import Dockers
-from hostmanager.agent.compose.protocol import NoServices
+from hostmanager.agent.compose.backend import EngineComposeBackend
+from hostmanager.agent.compose.protocol import NullDriver
 from hostmanager.agent.framework.event_loop import LoopClock
-from hostmanager.agent.host import Before, Host
+from hostmanager.agent.host import Host, StartupState
 from hostmanager.agent.operations.session_data import session_data
 from hostmanager.agent.options import Settings
 from hostmanager.core.policy import Policy, RestartPolicy
@@ -90,7 +90,9 @@ class Watcher:
 class HostUnderTest:
     """A host, and what people do to its services and its engine."""
 
-    def __init__(self, project: Project, host: Host, dockers: Dockers, said: list[str]) -> None:
+    def __init__(
+        self, project: Project, host: Host, dockers: EngineComposeBackend, said: list[str]
+    ) -> None:
         self.project = project
         self.engine = project.engine
         self.host = host
@@ -164,7 +166,7 @@ class HostUnderTest:
         Shown up is a container as soon as the engine tells that it runs, which is before
         ``compose up`` has ended and all that it changed was looked at.
         """
-        driver, sight = self.dockers.driver, self.dockers.sight
+        driver, sight = self.dockers.driver, self.dockers.watcher
         await self.until(
             "an end of all looks", lambda: not driver._tasks and not sight._inspections
         )
@@ -250,7 +252,7 @@ def make(
         service_prefix=prefix,
     )
     said: list[str] = []
-    dockers = Dockers(
+    dockers = EngineComposeBackend(
         *(settings.compose_files, settings.service_prefix),
         binary=None,
         cwd=project.folder,
@@ -259,8 +261,8 @@ def make(
     )
     clock = LoopClock(asyncio.get_running_loop())
     journal = Journal(state / "journal.sqlite")
-    host = Host(settings, NoServices(), clock, Random(), journal, dockers=dockers)
-    host.say = said.append
+    host = Host(settings, NullDriver(), clock, Random(), journal, dockers=dockers)
+    host.emit_message = said.append
     return HostUnderTest(project, host, dockers, said)
 
 
@@ -292,7 +294,7 @@ async def running(
         watching = asyncio.ensure_future(it.watcher.follow(project, begun))
         await begun.wait()
     try:
-        it.host.begin(load(it.host.settings.site_file, "testhost"), before=_before(it.host))
+        it.host.start(load(it.host.settings.site_file, "testhost"), before=_before(it.host))
         it.dockers.start()
         yield it
         for service in {service for _, service, _ in it.watcher.seen}:
@@ -309,9 +311,9 @@ async def running(
             await asyncio.gather(watching, return_exceptions=True)
 
 
-def _before(host: Host) -> Before:
-    recalled = host.wanted.recall()
-    return Before(recalled=recalled, restarts=dict(host.wanted.restarts))
+def _before(host: Host) -> StartupState:
+    recalled = host.wanted.load()
+    return StartupState(recalled=recalled, restarts=dict(host.wanted.restarts))
 
 
 def _alive(project: Project) -> list[tuple[str, str]]:

@@ -70,14 +70,14 @@ async def test_while_nothing_happens_no_process_is_started(project):
         for n in range(10):
             await host.up(f"a{n}")
         children = {child.pid for child in psutil.Process().children()}
-        commands = host.dockers.following.compose.runs
+        commands = host.dockers.file_watcher.compose.runs
         # Longer than the engine is left alone for without a question.
         await host.stays(
             6.0,
             "no process",
             lambda: {child.pid for child in psutil.Process().children()} <= children,
         )
-        assert host.dockers.following.compose.runs == commands
+        assert host.dockers.file_watcher.compose.runs == commands
 
 
 async def test_told_up_and_down_in_one_breath(project):
@@ -107,7 +107,7 @@ async def test_told_down_while_an_image_is_pulled_the_pull_is_called_off(project
     async with running(project, "a", "b") as host:
         await host.up("b")
         await host.row("a", next_action="wait_start")
-        await host.until("the pull", lambda: host.dockers.following.compose.runs >= 3)
+        await host.until("the pull", lambda: host.dockers.file_watcher.compose.runs >= 3)
         host.told(("a", "down"))
         row = await host.removed("a")
         assert row["last_exit"] is None
@@ -207,7 +207,7 @@ async def test_two_hundred_containers_that_are_not_ours_are_left_alone(own_engin
     async with running(project, "a", watched=False) as host:
         await host.up("a")
         await host.row("watched", next_action="down", target_state="passive")
-        seen = {c.service for c in host.dockers.sight.containers.values()}
+        seen = {c.service for c in host.dockers.watcher.containers.values()}
         assert seen == {"ocs-a", "stranger"}
         assert json.loads(json.dumps(host.dockers.orphans())) == {}
         host.told(("all", "down"))
@@ -245,7 +245,7 @@ async def test_the_end_of_the_manager_stops_what_is_managed_and_nothing_else(pro
         await host.up("b")
         await host.row("watched", next_action="up")
         async with asyncio.timeout(60):
-            answer = await host.host.end()
+            answer = await host.host.stop()
         assert answer.ok
         for name in ("ocs-a", "ocs-b"):
             await host.until("removal", lambda name=name: not project.containers(name))
@@ -257,6 +257,6 @@ async def test_disowned_services_go_on(project):
     async with running(project, "a") as host:
         await host.up("a")
         async with asyncio.timeout(20):
-            assert (await host.host.end(disown_dockers=True)).ok
+            assert (await host.host.stop(disown_dockers=True)).ok
         assert await host.do(project.state, "ocs-a") == "running"
         assert host.count("die", "ocs-a") == 0

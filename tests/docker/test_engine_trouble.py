@@ -125,7 +125,7 @@ async def test_the_end_of_the_manager_does_not_wait_for_a_frozen_engine(on_own):
         await host.do(host.engine.freeze)
         try:
             async with asyncio.timeout(30):
-                answer = await host.host.end()
+                answer = await host.host.stop()
             assert not answer.ok
             assert "does not answer" in answer.text
         finally:
@@ -167,7 +167,7 @@ async def test_a_stream_that_breaks_again_and_again_loses_nothing(on_own):
     async with running(on_own, "a", watched=False) as host:
         row = await host.up("a")
         for number in range(5):
-            engine = host.dockers.sight.engine
+            engine = host.dockers.watcher.engine
             # As if the connection had broken: its end of the stream is closed.
             for connection in list(engine._docker.session.connector._acquired):
                 connection.transport.abort()

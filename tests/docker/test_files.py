@@ -23,7 +23,7 @@ async def reload(host, *entries):
     """What `update(reload_config=True)` does."""
     write_site(host.project.folder / "site.yaml", entries)
     site = await asyncio.to_thread(load, host.host.settings.site_file, "testhost")
-    return host.host._apply(site, host.host._change(site))
+    return host.host._apply(site, host.host._diff(site))
 
 
 async def test_a_service_that_is_added_gets_its_entry_or_a_row_of_its_own(project):

@@ -67,7 +67,7 @@ async def test_an_engine_that_freezes_ends_a_pull(make_project, own_engine, sile
 async def test_nothing_can_be_pulled_without_compose_or_files(project):
     project.file.write_text("services: [")
     async with running(project, "a") as host:
-        await host.until("it to be read", lambda: host.dockers.following.is_loaded)
+        await host.until("it to be read", lambda: host.dockers.file_watcher.is_loaded)
         ok, text = await host.dockers.pull(host.said.append)
         assert (ok, text) == (False, "Nothing was pulled: no compose file can be used.")
     write_site(project.folder / "site.yaml", ["a"])

@@ -138,7 +138,7 @@ async def test_while_its_file_is_broken_it_goes_on(project):
         assert list(outcome.refused) == ["a"]
         await goes_on(host, container, "It was not restarted: ")
         project.write(["ocs-a"])
-        await host.until("the file", lambda: host.dockers.following.status["compose.yaml"][0])
+        await host.until("the file", lambda: host.dockers.file_watcher.status["compose.yaml"][0])
         await ask(host, "a")
         await comes_anew(host, container)
 
@@ -161,7 +161,7 @@ async def test_the_next_manager_makes_it_if_the_old_container_is_alive(project):
         pid = (await host.up("a"))["pid"]
         await ask(host, "a")
         await host.row("a", next_action="wait_dead", restarting=True)
-        await host.host.wanted.kept(30.0)
+        await host.host.wanted.flush(30.0)
     async with running(project, "a") as host:
         # Ended by then but not removed, the same container is started; else there is another.
         def again():
@@ -183,7 +183,7 @@ async def test_the_next_manager_leaves_alone_what_was_restarted_already(project)
         await ask(host, "a")
         new = await comes_anew(host, container)
         host.host.wanted.keep_restarts({"a": run})  # as if it had died before it took that off
-        await host.host.wanted.kept(30.0)
+        await host.host.wanted.flush(30.0)
     async with running(project, "a") as host:
         await host.up("a")
         await host.until("nothing to be kept", lambda: not host.host.wanted.restarts)

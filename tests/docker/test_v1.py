@@ -35,7 +35,7 @@ async def test_up_dies_and_is_back_down(project, with_generation):
     project.write(["ocs-a", "other"])
     async with running(project, "a") as host:
         await host.row("a", next_action="up", restart_required=False)
-        assert host.dockers.following.compose.is_v1 == with_generation
+        assert host.dockers.file_watcher.compose.is_v1 == with_generation
         container = await host.container("ocs-a")
         name = host.shown()["a"]["container"]["name"]
         mark = "_" if with_generation else "-"

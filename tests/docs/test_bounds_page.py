@@ -42,7 +42,7 @@ def test_messages_of_a_session_are_bounded():
     session = SimpleNamespace(messages=messages)
     session.add_message = lambda text: messages.append((0.0, text))
     for number in range(operation.MESSAGES_KEPT * 2):
-        operation.say(session, f"{number} " + "x" * 100_000)
+        operation.add_message(session, f"{number} " + "x" * 100_000)
     assert len(messages) == operation.MESSAGES_KEPT
     assert messages[-1][1].startswith(str(operation.MESSAGES_KEPT * 2 - 1))
     assert all(len(text) <= MAX_TEXT_CHARS for _, text in messages)
@@ -52,7 +52,7 @@ def test_a_long_list_of_requests_is_one_entry_of_bounded_length():
     entries: deque[tuple] = deque()
     journal = SimpleNamespace(record=lambda *entry: entries.append(entry))
     requests = [["a" * 200, "up"]] * 10_000
-    record.asked(journal, "update", None, {"requests": requests})
+    record.record_request(journal, "update", None, {"requests": requests})
     assert len(entries) == 1
     assert len(str(entries[0])) < 10_000
 
@@ -62,6 +62,6 @@ def test_messages_before_there_is_a_session_are_bounded():
 
     host = SimpleNamespace(unheard=deque(maxlen=UNHEARD_KEPT))
     for number in range(1000):
-        Host.say_later(host, f"{number} " + "x" * 100_000)
-    assert len(host.unheard) == UNHEARD_KEPT
-    assert all(len(text) <= MAX_TEXT_CHARS for _, text in host.unheard)
+        Host.buffer_message(host, f"{number} " + "x" * 100_000)
+    assert len(host.early_messages) == UNHEARD_KEPT
+    assert all(len(text) <= MAX_TEXT_CHARS for _, text in host.early_messages)

@@ -16,7 +16,7 @@ import pytest
 from hostmanager.agent.bootstrap import site_key
 from hostmanager.agent.framework import embedded
 from hostmanager.agent.framework.embedded import INSTALL
-from hostmanager.agent.single_instance import AnotherManagerError, claim
+from hostmanager.agent.single_instance import ManagerRunningError, acquire
 from tests.ocs.steps import PATIENCE, outcome, wait_gone, wait_ready, wait_states
 from tests.support.clients import client
 from tests.support.managers import Manager
@@ -139,8 +139,8 @@ def test_no_other_manager_of_the_same_site_can_run_beside_it(site, start_program
     program = start(site, start_program, "asyncio")
     wait_ready(site, "a")
     args = argparse.Namespace(address_root=site.address_root, instance_id=site.manager_id)
-    with pytest.raises(AnotherManagerError, match=f"pid {program.pid}"):
-        claim(tmp_path, site_key(args, site.file))
+    with pytest.raises(ManagerRunningError, match=f"pid {program.pid}"):
+        acquire(tmp_path, site_key(args, site.file))
 
 
 def test_a_start_that_fails_gives_its_claim_back(tmp_path, monkeypatch):

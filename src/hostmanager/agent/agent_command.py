@@ -17,7 +17,7 @@ NOT_INHERITED = frozenset(
 )
 
 
-class Launching:
+class AgentCommandBuilder:
     """Makes the command for each instance."""
 
     def __init__(self, settings: Settings, environ: Mapping[str, str]) -> None:

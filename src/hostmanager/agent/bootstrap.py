@@ -9,15 +9,15 @@ from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
-from hostmanager.agent.agent_command import NOT_INHERITED, Launching
-from hostmanager.agent.compose.protocol import ComposeSide
-from hostmanager.agent.directories import output_folder, passing_remarks, root_remarks, state_folder
+from hostmanager.agent.agent_command import NOT_INHERITED, AgentCommandBuilder
+from hostmanager.agent.compose.protocol import ComposeBackend
+from hostmanager.agent.directories import output_dir, passing_remarks, root_remarks, state_dir
 from hostmanager.agent.framework.event_loop import LoopClock
 from hostmanager.agent.host import Host
 from hostmanager.agent.operations import audit as record
 from hostmanager.agent.options import (
     Settings,
-    access_remarks,
+    access_warnings,
     compose_bin,
     compose_files,
     policy_of,
@@ -33,7 +33,7 @@ JOURNAL_TIME = 2.0
 """Seconds that the end may wait for the journal to be written."""
 
 
-def make_host(
+def make_host_from_args(
     settings: Settings, loop: asyncio.AbstractEventLoop, gate: LaunchGate | None = None
 ) -> Host:
     """Make a host with real processes on a real clock; a gate keeps launches back."""
@@ -45,15 +45,17 @@ def make_host(
         settings.state_dir, settings.output_dir, settings.output_size, settings.output_files
     )
     sink = LogDaemonSink(loop, scribe, settings.output_dir)
-    driver = ProcessDriver(loop, Launching(settings, os.environ).command, owner, sink, gate)
+    driver = ProcessDriver(
+        loop, AgentCommandBuilder(settings, os.environ).command, owner, sink, gate
+    )
 
     def tell(text: str) -> None:
-        loop.call_soon_threadsafe(lambda: host.say(text))
+        loop.call_soon_threadsafe(lambda: host.emit_message(text))
 
     journal = Journal(settings.state_dir / "journal.sqlite", tell=tell)
 
     def say(about: str, text: str) -> None:
-        host.say(f"{about}: {text}")
+        host.emit_message(f"{about}: {text}")
 
     dockers = _dockers(settings, say)
     host = Host(settings, driver, LoopClock(loop), Random(), journal, dockers=dockers)
@@ -61,13 +63,13 @@ def make_host(
     return host
 
 
-def _dockers(settings: Settings, say: Callable[[str, str], None]) -> ComposeSide | None:
+def _dockers(settings: Settings, say: Callable[[str, str], None]) -> ComposeBackend | None:
     if not settings.compose_files:
         return None
     # 16 MB of memory, for those who have use for it.
-    from hostmanager.agent.compose.backend import Dockers  # noqa: PLC0415
+    from hostmanager.agent.compose.backend import EngineComposeBackend  # noqa: PLC0415
 
-    return Dockers(
+    return EngineComposeBackend(
         settings.compose_files,
         settings.service_prefix,
         binary=settings.compose_bin,
@@ -101,10 +103,10 @@ def make_settings(args: argparse.Namespace, site: SiteFile) -> tuple[Settings, l
     binary = compose_bin(args, working_dir)
     ours = site_key(args, Path(site.path))
     address = f"{args.address_root}.{args.instance_id}"
-    state = state_folder(args.state_dir, address, ours, os.environ, str(Path(site.path).absolute()))
-    output_dir, remark = output_folder(args.log_dir, working_dir, state)
+    state = state_dir(args.state_dir, address, ours, os.environ, str(Path(site.path).absolute()))
+    output_dir, remark = output_dir(args.log_dir, working_dir, state)
     remarks += [remark] if remark else []
-    remarks += [*passing_remarks(state, os.environ), *access_remarks(args)]
+    remarks += [*passing_remarks(state, os.environ), *access_warnings(args)]
     decisive = {"the working directory": working_dir, "the site config": Path(site.path)}
     compose = {f"the compose file {name}, at": working_dir / name for name in files}
     remarks += root_remarks({**decisive, **compose})

@@ -42,7 +42,7 @@ class FolderError(Exception):
     """A folder cannot be used; the text names it and says why."""
 
 
-def state_folder(
+def state_dir(
     asked: str | None,
     address: str,
     site: str,
@@ -243,7 +243,7 @@ def state_dir_problem(path: Path) -> str | None:
     return None
 
 
-def output_folder(log_dir: str | None, working_dir: Path, state: Path) -> tuple[Path, str | None]:
+def output_dir(log_dir: str | None, working_dir: Path, state: Path) -> tuple[Path, str | None]:
     """Where the output of agents goes: the host's ``log-dir``, else the state folder.
 
     Returns:

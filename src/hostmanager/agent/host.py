@@ -14,15 +14,15 @@ from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
 
-from hostmanager.agent.compose.protocol import ComposeSide, NoCompose
-from hostmanager.agent.compose.reconcile import ServiceRows
+from hostmanager.agent.compose.protocol import ComposeBackend, NullComposeBackend
+from hostmanager.agent.compose.reconcile import ServiceReconciler
 from hostmanager.agent.framework.router_absence import RouterAbsence
 from hostmanager.agent.operations import audit as record
 from hostmanager.agent.operations.call_validation import MAX_TEXT_CHARS
 from hostmanager.agent.options import Settings
 from hostmanager.agent.restarts import Outcome, Restarts
 from hostmanager.agent.site_config_reader import SiteReader
-from hostmanager.agent.target_store import Wanted
+from hostmanager.agent.target_store import TargetStore
 from hostmanager.core import requests as rq
 from hostmanager.core.events import OperatorMessage, Timestamp
 from hostmanager.core.model import InstanceSpec, Kind, ObservedRun, Target
@@ -38,7 +38,7 @@ from hostmanager.util.text import cut_end, joined
 
 log = logging.getLogger(__name__)
 
-SITE = "[SCF]"
+SITE_CONFIG_KEY = "[SCF]"
 """Key of the site file in `config_parse_status` (contract, section 5)."""
 
 UNHEARD_KEPT = 100
@@ -58,7 +58,7 @@ class NotRunningError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class RequestResult:
     """What became of a request.
 
     Attributes:
@@ -72,7 +72,7 @@ class Answer:
     problems: tuple[str, ...] = ()
 
     @property
-    def brief(self) -> str:
+    def summary(self) -> str:
         """What was done, in one line."""
         return " ".join(self.lines)
 
@@ -83,7 +83,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Before:
+class StartupState:
     """What there was before the program was started.
 
     Attributes:
@@ -126,13 +126,13 @@ class Host:
         random: Random,
         journal: Journal,
         *,
-        dockers: ComposeSide | None = None,
+        dockers: ComposeBackend | None = None,
     ) -> None:
         self.settings = settings
         self.journal = journal
         self.driver = driver
         self.clock = clock
-        self.dockers: ComposeSide = dockers or NoCompose()
+        self.dockers: ComposeBackend = dockers or NullComposeBackend()
         drivers = {Kind.HOST: driver, Kind.DOCKER: self.dockers.driver}
         self.supervisor = Supervisor(drivers, clock, settings.policy, random, self._note)
         self.snapshot = self.supervisor.snapshot
@@ -141,8 +141,8 @@ class Host:
         self.parse_status: dict[str, tuple[bool, float, str]] = {}
         self.running = False
         self.conditions = ProcessStateCache()
-        self.wanted = Wanted(settings.state_dir / "wanted.json", clock)
-        self.services = ServiceRows(
+        self.wanted = TargetStore(settings.state_dir / "wanted.json", clock)
+        self.services = ServiceReconciler(
             self.supervisor, self.dockers, self.wanted, lambda: self.running
         )
         self.restarts = Restarts(
@@ -152,19 +152,19 @@ class Host:
             router=self._router,
             say=self._say,
         )
-        self.unheard: deque[tuple[float, str]] = deque(maxlen=UNHEARD_KEPT)
-        self.say: Say = self.say_later
+        self.early_messages: deque[tuple[float, str]] = deque(maxlen=UNHEARD_KEPT)
+        self.emit_message: Say = self.buffer_message
         self._reader = SiteReader(settings)
         self._reading = asyncio.Lock()
 
     # --- the manager process ----------------------------------------------------------------
 
-    def begin(
+    def start(
         self,
         site: SiteFile | SiteFileError,
         requests: Any = (),
-        before: Before | None = None,
-    ) -> Answer:
+        before: StartupState | None = None,
+    ) -> RequestResult:
         """Begin to supervise: track what the site file lists, with fresh records.
 
         Args:
@@ -179,11 +179,11 @@ class Host:
         specs = self._wanted(site)
         ids = [spec.instance_id for spec in specs]
         checked = rq.validate_requests(requests, [*ids, *self.services.passive(specs)], {})
-        problems = self._take_down(site)
+        problems = self._record_parse_status(site)
         self.running = True
         if before is None:
-            before = Before()
-            self.wanted.begin()
+            before = StartupState()
+            self.wanted.reset()
         unlisted = before.recalled.keys() - set(ids)
         forgotten = [i for i in unlisted if _is_gone(i, site)]
         self.services.begin(before.recalled, forgotten, before.restarts)
@@ -196,24 +196,24 @@ class Host:
             self.supervisor.retire(instance_id)
         for instance_id in before.found.keys() - set(ids):
             self._take_over_unlisted(instance_id, before, site)
-        self.services.follow()
+        self.services.reconcile()
         self._carry_out(checked)
-        return Answer(site.summary()[0], tuple(map(str, checked)), problems)
+        return RequestResult(site.summary()[0], tuple(map(str, checked)), problems)
 
     def _take_over_unlisted(
-        self, instance_id: str, before: Before, site: SiteFile | SiteFileError
+        self, instance_id: str, before: StartupState, site: SiteFile | SiteFileError
     ) -> None:
         """Something runs that has no usable entry: it goes on if that may be a slip of the pen."""
         found = before.found[instance_id]
         if found.strange:
-            self.say(
+            self.emit_message(
                 f"{instance_id}: something that another manager launched (or this one, for "
                 f"another router) holds its lock (pid {found.pid or found.other_pids}), and it is not "
                 "in the site config; it is left alone"
             )
             return
         if _is_gone(instance_id, site):
-            self.say(f"{instance_id}: runs, but is not in the site config; it is stopped")
+            self.emit_message(f"{instance_id}: runs, but is not in the site config; it is stopped")
             self.supervisor.adopt_unlisted(instance_id, found)
             return
         spec = InstanceSpec(
@@ -224,7 +224,7 @@ class Host:
         )
         self.supervisor.add(spec, before.target(instance_id), found)
 
-    def begin_again(self, requests: Any = ()) -> Answer:
+    def restart_known(self, requests: Any = ()) -> RequestResult:
         """Begin with the instances that are known already, with fresh records.
 
         Raises:
@@ -234,22 +234,22 @@ class Host:
         passive = self.services.passive(known.values())
         checked = rq.validate_requests(requests, [*known, *passive], {})
         self.running = True
-        self.wanted.begin()
+        self.wanted.reset()
         self.services.begin()
         for spec in known.values():
             self.supervisor.add(self.services.spec(spec))
-        self.services.follow()
+        self.services.reconcile()
         self._carry_out(checked)
-        return Answer(True, tuple(map(str, checked)))
+        return RequestResult(True, tuple(map(str, checked)))
 
-    async def end(self, *, disown_dockers: bool = False) -> Answer:
+    async def stop(self, *, disown_dockers: bool = False) -> RequestResult:
         """Stop supervising: end everything; return when nothing is left, or cannot be ended.
 
         Args:
             disown_dockers: Leave compose services as they are.
         """
         if self.running:
-            await self.dockers.first_look()
+            await self.dockers.wait_loaded()
         self.running = False
         if disown_dockers:
             self.supervisor.abandon([Kind.DOCKER])
@@ -257,24 +257,24 @@ class Host:
         done = asyncio.Event()
         self.supervisor.when_idle(done.set)
         await done.wait()
-        self.services.sleep()
+        self.services.suspend()
         stuck = {i: str(self.snapshot[i].error) for i in self.snapshot.unkillable_ids}
-        stuck |= self.services.not_ended
+        stuck |= self.services.failed_to_stop
         if stuck:
             why = joined(f"{i}: {trouble}" for i, trouble in stuck.items())
-            return Answer(False, (f"Could not be ended: {why}",))
-        return Answer(True, ("All agents are down.",))
+            return RequestResult(False, (f"Could not be ended: {why}",))
+        return RequestResult(True, ("All agents are down.",))
 
-    def disown(self) -> Answer:
+    def disown(self) -> RequestResult:
         """Stop supervising and leave everything as it is, for the next manager."""
         self.running = False
         self.supervisor.abandon()
         alive = sum(life.pid is not None for life in self.snapshot.values())
-        return Answer(True, (f"{alive} agents are left running, for the next manager.",))
+        return RequestResult(True, (f"{alive} agents are left running, for the next manager.",))
 
     # --- requests -----------------------------------------------------------------------------
 
-    async def update(self, requests: Any, reload_config: bool) -> Answer:
+    async def update(self, requests: Any, reload_config: bool) -> RequestResult:
         """Set targets, perhaps after reading the site file again.
 
         Raises:
@@ -289,19 +289,19 @@ class Host:
             site, _ = await asyncio.gather(self.read_site(), self.dockers.refresh())
             if not self.running:
                 raise NotRunningError
-            change = self._change(site)
-            checked = rq.validate_requests(requests, *self._known_after(change))
+            change = self._diff(site)
+            checked = rq.validate_requests(requests, *self._ids_after(change))
             answer = self._apply(site, change)
             lines = self._carry_out(checked)
         return replace(answer, lines=(*answer.lines, *lines))
 
-    def set_targets(self, requests: Any) -> Answer:
+    def set_targets(self, requests: Any) -> RequestResult:
         """Set targets. Raises as `update` does."""
         if not self.running:
             raise NotRunningError
         supervisor = self.supervisor
         checked = rq.validate_requests(requests, supervisor.specs(), supervisor.removing())
-        return Answer(True, self._carry_out(checked))
+        return RequestResult(True, self._carry_out(checked))
 
     async def restart(self, instances: Any) -> Outcome:
         """Have instances ended and launched anew. Raises as `update` does."""
@@ -321,7 +321,9 @@ class Host:
             every = self.supervisor.specs() if request.instance_id == rq.ALL else ()
             said |= dict.fromkeys(every or (request.instance_id,), request.target)
         if said:
-            self.wanted.said(said)  # all at once: the file is written, and synced, as a whole
+            self.wanted.set_targets(
+                said
+            )  # all at once: the file is written, and synced, as a whole
         lines = []
         for request in checked:
             obstacle = self._obstacle(request)
@@ -338,13 +340,13 @@ class Host:
         """Read the site file and look up which agent classes are installed."""
         return await self._reader.read()
 
-    def _change(self, site: SiteFile | SiteFileError) -> SiteDiff | None:
+    def _diff(self, site: SiteFile | SiteFileError) -> SiteDiff | None:
         if isinstance(site, SiteFileError):
             return None
         site = replace(site, specs=tuple(self.services.spec(spec) for spec in site.specs))
         return diff_specs(self.supervisor.configured_specs(), site)
 
-    def _known_after(self, change: SiteDiff | None) -> tuple[list[str], dict[str, str]]:
+    def _ids_after(self, change: SiteDiff | None) -> tuple[list[str], dict[str, str]]:
         """The ids that can be asked for once `change` is applied, and those that leave."""
         known, leaving = self.supervisor.specs(), self.supervisor.removing()
         # A service that is being listed, or no longer is, has two names for a moment.
@@ -357,34 +359,40 @@ class Host:
         leaving.update({i: f"'{i}' is no longer in the site config." for i in gone})
         return [*(i for i in known if i not in gone), *added], leaving
 
-    def _apply(self, site: SiteFile | SiteFileError, change: SiteDiff | None) -> Answer:
-        problems = self._take_down(site)
+    def _apply(self, site: SiteFile | SiteFileError, change: SiteDiff | None) -> RequestResult:
+        problems = self._record_parse_status(site)
         if change is None:
             why = "The site config cannot be used, so all is left as it is."
-            return Answer(False, (why,), problems)
+            return RequestResult(False, (why,), problems)
         for spec in change.added:
             self.supervisor.add(spec)
         for spec in change.replaced:
-            self.say(f"{spec.instance_id}: becomes {spec.agent_class}; what runs is ended first")
+            self.emit_message(
+                f"{spec.instance_id}: becomes {spec.agent_class}; what runs is ended first"
+            )
             # Somebody put it down on purpose; it is not another entry that brings it up.
             down = self.wanted.target(spec.instance_id) is Target.DOWN
             self.supervisor.replace(spec, Target.DOWN if down else None)
         for spec in change.changed:
             self.services.update(spec)
         for instance_id in change.removed:
-            self.say(f"{instance_id}: no longer in the site config; it is stopped and forgotten")
+            self.emit_message(
+                f"{instance_id}: no longer in the site config; it is stopped and forgotten"
+            )
             self.supervisor.retire(instance_id)
-            self.wanted.drop(instance_id)
-        self.services.follow()
-        return Answer(site.summary()[0], (f"Site config read: {change.summary()}.",), problems)
+            self.wanted.remove(instance_id)
+        self.services.reconcile()
+        return RequestResult(
+            site.summary()[0], (f"Site config read: {change.summary()}.",), problems
+        )
 
-    def _take_down(self, site: SiteFile | SiteFileError) -> tuple[str, ...]:
+    def _record_parse_status(self, site: SiteFile | SiteFileError) -> tuple[str, ...]:
         """Note in `parse_status` how the reading went; returns the problems, for people."""
         ok, text = site.summary()
-        self.parse_status[SITE] = (ok, time.time(), text)
+        self.parse_status[SITE_CONFIG_KEY] = (ok, time.time(), text)
         lines = tuple(str(problem) for problem in site.problems)
         for line in lines:
-            self.say(line)
+            self.emit_message(line)
         record.site_read(self.journal, ok, text, lines)
         return lines
 
@@ -397,15 +405,15 @@ class Host:
         return [*(self.services.spec(spec) for spec in site.specs), *spoiled]
 
     def _say(self, text: str) -> None:
-        self.say(text)  # whoever listens by then
+        self.emit_message(text)  # whoever listens by then
 
     def _note(self, instance_id: str, note: OperatorMessage) -> None:
-        self.say(f"{instance_id}: {note.text}")
+        self.emit_message(f"{instance_id}: {note.text}")
 
-    def say_later(self, text: str) -> None:
+    def buffer_message(self, text: str) -> None:
         """Log what nobody can read yet, and keep it for the next session with its time."""
         log.info("%s", text)
-        self.unheard.append((time.time(), cut_end(text, MAX_TEXT_CHARS)))
+        self.early_messages.append((time.time(), cut_end(text, MAX_TEXT_CHARS)))
 
     async def _router(self) -> str | None:
         """The instance that runs the router of the site, if one does."""

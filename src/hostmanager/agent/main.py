@@ -20,15 +20,15 @@ from pathlib import Path
 from typing import Any
 
 from hostmanager.agent import early_signals, pid1
-from hostmanager.agent.bootstrap import close_host, make_host, make_settings
+from hostmanager.agent.bootstrap import close_host, make_host_from_args, make_settings
 from hostmanager.agent.directories import FolderError
-from hostmanager.agent.framework.event_loop import install_reactor, new_loop, without_extras
-from hostmanager.agent.host import Before, NotRunningError
+from hostmanager.agent.framework.event_loop import install_reactor, new_loop, skip_optional_imports
+from hostmanager.agent.host import NotRunningError, StartupState
 from hostmanager.agent.log_output import LogOutput, start_log
 from hostmanager.agent.operations import audit as record
 from hostmanager.agent.options import Settings, make_parser
-from hostmanager.agent.sd_notify import Line, Notifier, status_line, take
-from hostmanager.agent.single_instance import AnotherManagerError, claim
+from hostmanager.agent.sd_notify import Notifier, NotifySocket, from_environ, status_line
+from hostmanager.agent.single_instance import ManagerRunningError, acquire
 from hostmanager.drivers.process import LaunchGate
 from hostmanager.drivers.process.priority import raise_manager_priority
 from hostmanager.siteconfig import (
@@ -76,7 +76,7 @@ def main(args: Sequence[str] | None = None, prog: str | None = None) -> None:
     pid1.leave_process_1()
     argv = list(sys.argv[1:] if args is None else args)
     preferred = raise_manager_priority()  # its own start takes precedence, too
-    line = take(os.environ)  # before anything is launched that could inherit it
+    line = from_environ(os.environ)  # before anything is launched that could inherit it
     try:
         probe = start_probe(sys.executable, _working_dir_in(argv))
     except OSError as error:
@@ -93,8 +93,8 @@ def main(args: Sequence[str] | None = None, prog: str | None = None) -> None:
         if namespace.quiet:
             _be_quiet()
         settings, remarks = make_settings(namespace, site)
-        alone = claim(settings.state_dir, settings.key, settings.site_key)
-    except (UsageError, AnotherManagerError, SiteFileError, FolderError, ValueError) as error:
+        alone = acquire(settings.state_dir, settings.key, settings.site_key)
+    except (UsageError, ManagerRunningError, SiteFileError, FolderError, ValueError) as error:
         probe.kill()
         probe.wait()
         print(f"hostmanager: {error}", file=sys.stderr)
@@ -111,7 +111,7 @@ def main(args: Sequence[str] | None = None, prog: str | None = None) -> None:
     gate = LaunchGate()
     gate.close(len(os.sched_getaffinity(0)) * _first_launches(preferred))
     with alone:
-        raise SystemExit(Program(namespace, settings, site, line, output, gate=gate).run())
+        raise SystemExit(ManagerProcess(namespace, settings, site, line, output, gate=gate).run())
 
 
 def _first_launches(preferred: bool) -> int:
@@ -125,7 +125,7 @@ def _allow_files() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 
-class Program:
+class ManagerProcess:
     """One run of the manager."""
 
     def __init__(
@@ -133,7 +133,7 @@ class Program:
         namespace: argparse.Namespace,
         settings: Settings,
         site: SiteFile,
-        line: Line,
+        line: NotifySocket,
         output: LogOutput,
         *,
         gate: LaunchGate,
@@ -145,11 +145,11 @@ class Program:
         asyncio.set_event_loop(self.loop)
         self.loop.set_exception_handler(_log_fault)
         self.gate = gate
-        self.host = make_host(settings, self.loop, gate)
+        self.host = make_host_from_args(settings, self.loop, gate)
         self.guard = self.host.supervisor.guard
         self.session: Any = None
         self.service = Notifier(line, self.host.clock, self._status)
-        if self.service.heard:
+        if self.service.enabled:
             faulthandler.enable()  # where it hung, if systemd's watchdog has to end it
             self.host.snapshot.subscribe(lambda *_: self.service.changed())
         self.changed = self.guard.callback("the status for systemd", self.service.changed)
@@ -164,28 +164,28 @@ class Program:
         usual = sys.getswitchinterval()
         sys.setswitchinterval(LAUNCHING_SWITCH_INTERVAL)
         record.manager_started(self.host.journal)
-        self.host.begin(self.site, before=self._before())
+        self.host.start(self.site, before=self._before())
         self.loop.call_soon(self.service.ready)
         self.loop.call_soon(self.host.dockers.start)
         try:
-            self._import_face()
+            self._import_ocs()
             sys.setswitchinterval(usual)
-            self._face_router()
+            self._run_ocs_agent()
         except Exception:
             log.exception("the manager failed; its agents are being ended")
             self.exit_code = EXIT_FAILED
             self.gate.open()
-            self.loop.run_until_complete(self.host.end())
+            self.loop.run_until_complete(self.host.stop())
         self.loop.run_until_complete(close_host(self.host, self.exit_code))
         return self.exit_code
 
-    def _before(self) -> Before:
+    def _before(self) -> StartupState:
         forced = self.namespace.initial_state
-        recalled = self.host.wanted.recall(forced=forced is not None)
+        recalled = self.host.wanted.load(forced=forced is not None)
         restarts = dict(self.host.wanted.restarts)
         if early_signals.told_to_end():  # what runs is ended, nothing is launched for a moment
             recalled, restarts, forced = {}, {}, "down"
-        return Before(self.host.driver.discover(), recalled, forced, restarts)
+        return StartupState(self.host.driver.discover(), recalled, forced, restarts)
 
     def _handle_signals(self) -> None:
         """Act on signals, on the loop.
@@ -193,20 +193,20 @@ class Program:
         Not by the loop's own `add_signal_handler`: uvloop's loses a signal that comes before
         the loop runs, and half a second of imports is still ahead.
         """
-        ends = {n: partial(self.end_or_hurry, n.name) for n in early_signals.ENDING}
+        ends = {n: partial(self.on_stop_signal, n.name) for n in early_signals.ENDING}
         acts: dict[signal.Signals, Callable[[], None]] = {**ends, signal.SIGHUP: self.reload}
         on_loop = self.loop.call_soon_threadsafe
         guarded = {n: self.guard.callback(n.name, act) for n, act in acts.items()}
         early_signals.hand_over({n: partial(on_loop, act) for n, act in guarded.items()})
 
-    def _import_face(self) -> None:
+    def _import_ocs(self) -> None:
         """Import Twisted, autobahn and OCS's framework: half a second, and most of the memory."""
         install_reactor(self.loop)
-        with without_extras():
+        with skip_optional_imports():
             import hostmanager.agent.framework.connection  # noqa: PLC0415
         import hostmanager.agent.operations.host_manager  # noqa: F401, PLC0415
 
-    def _face_router(self) -> None:
+    def _run_ocs_agent(self) -> None:
         from twisted.internet import reactor  # noqa: PLC0415 - it has been installed by now
 
         from hostmanager.agent.framework import connection  # noqa: PLC0415
@@ -220,9 +220,9 @@ class Program:
         session = connection.RouterSession(for_ocs, f"{args.address_root}.{args.instance_id}")
         self.session, session.changed = session, self._router_changed
         session.on_router = self.guard.callback("the absence of the router", self._router)
-        self.manager = operations.HostManager(session, host=self.host, leave=self.leave)
+        self.manager = operations.HostManager(session, host=self.host, leave=self.exit_after_die)
         self.manager.register()
-        self.connection = connection.Connection(args.site_hub, session)
+        self.connection = connection.RouterConnection(args.site_hub, session)
         self.reactor = reactor
         self.loop.call_soon(self._connect, session)
         reactor.run(installSignalHandlers=False)
@@ -249,9 +249,9 @@ class Program:
 
     # --- the end ----------------------------------------------------------------------------
 
-    def end_or_hurry(self, name: str) -> None:
+    def on_stop_signal(self, name: str) -> None:
         """A signal: stop all agents and exit; once more: by stronger means."""
-        record.asked(self.host.journal, name, None, {})
+        record.record_request(self.host.journal, name, None, {})
         if self._ending is None:
             log.info("%s: stopping all agents, then exiting", name)
             self._ending = self.loop.create_task(self._end())
@@ -259,7 +259,7 @@ class Program:
             log.info("%s again: hurrying", name)
             self.host.supervisor.escalate()
 
-    def leave(self) -> None:
+    def exit_after_die(self) -> None:
         """All agents have ended: exit, once the client that asked for it was answered."""
         if self._ending is None:
             self._ending = self.loop.create_task(self._end(answering=True))
@@ -271,9 +271,9 @@ class Program:
             if not answer.ok:
                 log.error(answer.text)
             self.exit_code = EXIT_OK if answer.ok else EXIT_FAILED
-            await self.host.wanted.kept()
+            await self.host.wanted.flush()
             if answering:
-                await self.manager.be_asked()
+                await self.manager.wait_for_result_poll()
             await self.connection.close(GOODBYE_TIME)
         except Exception:
             log.exception("the end did not go as it should")
@@ -282,7 +282,7 @@ class Program:
 
     def reload(self) -> None:
         """SIGHUP: read the site file again."""
-        record.asked(self.host.journal, "SIGHUP", None, {})
+        record.record_request(self.host.journal, "SIGHUP", None, {})
         log.info("SIGHUP: reading the site config again")
         what = "reading the site config again"
         task = self.guard.task(what, self._reload(), self._not_reloaded)
@@ -297,7 +297,9 @@ class Program:
             self.service.reloaded()
 
     def _not_reloaded(self, error: Exception) -> None:
-        self.host.say(f"The site config could not be read again: {error}. All is left as it is")
+        self.host.emit_message(
+            f"The site config could not be read again: {error}. All is left as it is"
+        )
 
     async def _read_again(self) -> None:
         if not self.host.running:
@@ -306,8 +308,8 @@ class Program:
             answer = await self.host.update([], reload_config=True)
         except NotRunningError:
             return  # stopped while the file was read
-        self.host.say(answer.text)
-        record.answered(self.host.journal, "SIGHUP", None, {}, (answer.ok, answer.text))
+        self.host.emit_message(answer.text)
+        record.record_result(self.host.journal, "SIGHUP", None, {}, (answer.ok, answer.text))
 
 
 def _log_fault(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -230,7 +230,7 @@ def compose_bin(args: argparse.Namespace, working_dir: Path) -> Path | None:
     return path
 
 
-def access_remarks(args: argparse.Namespace) -> list[str]:
+def access_warnings(args: argparse.Namespace) -> list[str]:
     """Look at the access policy before OCS does, which would end the manager over it.
 
     Returns:

@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from hostmanager.agent.target_store import Wanted
+from hostmanager.agent.target_store import TargetStore
 from hostmanager.core.record import ANY_RUN, InstanceRecord, State, restart_denial_reason
 from hostmanager.core.supervisor import Supervisor
 
@@ -104,7 +104,7 @@ class Restarts:
     def __init__(
         self,
         supervisor: Supervisor,
-        wanted: Wanted,
+        wanted: TargetStore,
         running: Callable[[], bool],
         router: Callable[[], Awaitable[str | None]],
         say: Say,
@@ -166,7 +166,7 @@ class Restarts:
         self._being_kept |= runs.keys()
         try:
             self._wanted.keep_restarts(runs)
-            return await self._wanted.kept(KEEPING)
+            return await self._wanted.flush(KEEPING)
         finally:
             self._being_kept -= runs.keys()
 

@@ -32,7 +32,7 @@ socket full."""
 
 UNSENT_KEPT = 16
 
-SHOWN_AS = {
+STATUS_LABELS = {
     State.STARTING: "starting",
     State.BACKOFF: "waiting",
     State.STOPPING: "stopping",
@@ -45,16 +45,16 @@ SHOWN_AS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class NotifySocket:
     """The line to systemd.
 
     Attributes:
         address: Of its socket; None: nobody listens.
-        patience: Seconds without ``WATCHDOG=1`` after which the manager counts as hung, or None.
+        watchdog_timeout: Seconds without ``WATCHDOG=1`` after which the manager counts as hung, or None.
     """
 
     address: str | None = None
-    patience: float | None = None
+    watchdog_timeout: float | None = None
 
     def send(self, text: str) -> bool:
         """Send one message, without waiting; False: the socket is full, try again."""
@@ -71,7 +71,7 @@ class Line:
         return True
 
 
-def take(environ: MutableMapping[str, str], pid: int | None = None) -> Line:
+def from_environ(environ: MutableMapping[str, str], pid: int | None = None) -> NotifySocket:
     """Take systemd's variables out of the environment: they are for this process alone.
 
     A child that inherited them could speak for the manager.
@@ -82,10 +82,10 @@ def take(environ: MutableMapping[str, str], pid: int | None = None) -> Line:
     """
     address, usec, meant = (environ.pop(name, "") for name in VARIABLES)
     if not address.startswith(("/", "@")) or len(address) < 2:
-        return Line()
+        return NotifySocket()
     ours = meant in ("", str(os.getpid() if pid is None else pid))
     each = parse_number(usec) if ours else None
-    return Line(address, each / 1e6 if each else None)
+    return NotifySocket(address, each / 1e6 if each else None)
 
 
 class Notifier:
@@ -97,7 +97,7 @@ class Notifier:
         status: Asked for the line of status, when something has changed.
     """
 
-    def __init__(self, line: Line, clock: Clock, status: Callable[[], str]) -> None:
+    def __init__(self, line: NotifySocket, clock: Clock, status: Callable[[], str]) -> None:
         self._line = line
         self._clock = clock
         self._guard = guard_of(clock)
@@ -105,25 +105,25 @@ class Notifier:
         self._ready = False
         self._stopping = False
         self._reloads = 0
-        self._told = ""
+        self._last_status = ""
         self._told_at = float("-inf")
         self._due = False
         self._unsent: deque[str] = deque(maxlen=UNSENT_KEPT)
 
     @property
-    def heard(self) -> bool:
+    def enabled(self) -> bool:
         """Whether anybody listens."""
         return self._line.address is not None
 
     def ready(self) -> None:
         """The agents are being supervised."""
-        if not self.heard:
+        if not self.enabled:
             return
         self._ready = True
         self._tell("READY=1")
         self._tell_status()
-        if self._line.patience is not None:
-            self._beat(self._line.patience / 2)
+        if self._line.watchdog_timeout is not None:
+            self._ping_watchdog(self._line.watchdog_timeout / 2)
 
     def reloading(self) -> None:
         """The site config is being read again."""
@@ -140,7 +140,7 @@ class Notifier:
 
     def stopping(self) -> None:
         """The manager is on its way out."""
-        if self.heard and not self._stopping:
+        if self.enabled and not self._stopping:
             self._stopping = True
             self._tell("STOPPING=1")
             self._tell_status()
@@ -155,10 +155,10 @@ class Notifier:
     def _tell_status(self) -> None:
         self._due = False
         text = ("stopping; " if self._stopping else "") + self._status()
-        if text != self._told:
-            self._told, self._told_at = text, self._clock.now().monotonic
+        if text != self._last_status:
+            self._last_status, self._told_at = text, self._clock.now().monotonic
             if not self._line.send(f"STATUS={text}"):
-                self._told = ""
+                self._last_status = ""
                 self.changed()
 
     def _tell(self, text: str) -> None:
@@ -174,10 +174,10 @@ class Notifier:
                 return
             self._unsent.popleft()
 
-    def _beat(self, every: float) -> None:
+    def _ping_watchdog(self, every: float) -> None:
         self._line.send("WATCHDOG=1")
         at = self._clock.now().monotonic + every
-        self._later(at, "the sign of life for systemd", lambda: self._beat(every))
+        self._later(at, "the sign of life for systemd", lambda: self._ping_watchdog(every))
 
     def _later(self, at: float, what: str, work: Callable[[], None]) -> None:
         self._clock.call_at(at, self._guard.callback(what, work))
@@ -192,9 +192,10 @@ def status_line(lives: Iterable[InstanceRecord], *, running: bool, router: str) 
         router: How it is with the router.
     """
     counts = Counter(
-        "up" if life.state is State.UP else SHOWN_AS.get(life.state, "unknown") for life in lives
+        "up" if life.state is State.UP else STATUS_LABELS.get(life.state, "unknown")
+        for life in lives
     )
-    words = dict.fromkeys((*SHOWN_AS.values(), "unknown"))
+    words = dict.fromkeys((*STATUS_LABELS.values(), "unknown"))
     others = "".join(f", {counts[word]} {word}" for word in words if counts[word])
     agents = f"{counts['up']} of {counts.total()} up{others}"
     stopped = "" if running else "manager process stopped; "

@@ -29,18 +29,18 @@ PAUSE = 0.02
 """Seconds for which, and between which, a claim is tried."""
 
 
-class AnotherManagerError(Exception):
+class ManagerRunningError(Exception):
     """A manager of this id runs on this host already; the text names it."""
 
 
-def claim(state: Path, *keys: str) -> ExitStack:
+def acquire(state: Path, *keys: str) -> ExitStack:
     """Claim to be the only manager of each of these keys on this host.
 
     Returns:
         What holds the claim, until it is closed.
 
     Raises:
-        AnotherManagerError: There is one.
+        ManagerRunningError: There is one.
     """
     until = time.monotonic() + PATIENCE
     path = state / "manager.lock"
@@ -48,22 +48,22 @@ def claim(state: Path, *keys: str) -> ExitStack:
     while True:
         held = ExitStack()
         waited = time.monotonic() > until
-        taken = [name for name in names if not _claim_name(held, name)]
+        taken = [name for name in names if not _acquire_name(held, name)]
         in_the_way = [name for name in taken if _is_ours(_peer(name), waited)]
-        if not in_the_way and _claim_file(held, path):
+        if not in_the_way and _acquire_file(held, path):
             for name in taken:
                 log.warning("%s", _squatted(name, path))
             return held
         held.close()
         if waited:
-            raise AnotherManagerError(
+            raise ManagerRunningError(
                 f"A host manager of this id runs on this host already: {_who(in_the_way, path)}. "
                 "Nothing was started. Stop that one first, or give this one another --instance-id."
             )
         time.sleep(PAUSE)
 
 
-def _claim_name(held: ExitStack, name: str) -> bool:
+def _acquire_name(held: ExitStack, name: str) -> bool:
     """Bind the name, an abstract one that vanishes with its process."""
     ours = held.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
     try:
@@ -103,7 +103,7 @@ def _squatted(name: str, path: Path) -> str:
     )
 
 
-def _claim_file(held: ExitStack, path: Path) -> bool:
+def _acquire_file(held: ExitStack, path: Path) -> bool:
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     try:
         fd = os.open(path, flags, 0o600)

@@ -28,17 +28,17 @@ from hostmanager.journal.quarantine import quarantine
 
 log = logging.getLogger(__name__)
 
-PATIENCE = 0.5
+HUNG_DISK_TIMEOUT = 0.5
 """Seconds that a request waits at most until it is kept: a hanging disk delays nobody for long."""
 
-RETRY = 10.0
+RETRY_INTERVAL = 10.0
 """Seconds after which what could not be kept is tried again."""
 
-LARGEST = 4 * 1024 * 1024
+MAX_FILE_BYTES = 4 * 1024 * 1024
 """Bytes; a file of ours is never that large."""
 
 
-class Wanted:
+class TargetStore:
     """Keeps what operators say, in a file.
 
     Args:
@@ -57,7 +57,7 @@ class Wanted:
         self._error = ""
         self._retry_due = False
 
-    def recall(self, *, forced: bool = False) -> Mapping[str, Target]:
+    def load(self, *, forced: bool = False) -> Mapping[str, Target]:
         """Read what operators told earlier managers, and go on from there. Reads a file.
 
         Args:
@@ -96,12 +96,12 @@ class Wanted:
         """What operators said last of an instance; None if nothing."""
         return self._targets.get(instance_id)
 
-    def said(self, targets: Mapping[str, Target]) -> None:
+    def set_targets(self, targets: Mapping[str, Target]) -> None:
         """Take down what operators want."""
         self._targets.update(targets)
         self._save()
 
-    def drop(self, instance_id: str) -> None:
+    def remove(self, instance_id: str) -> None:
         """The instance is no more."""
         if self._targets.pop(instance_id, None) is not None:
             self._save()
@@ -117,13 +117,13 @@ class Wanted:
         if self.restarts.pop(instance_id, None) is not None:
             self._save()
 
-    def begin(self) -> None:
+    def reset(self) -> None:
         """The manager process was started anew: what was said before counts no more."""
         self._targets.clear()
         self.restarts.clear()
         self._save()
 
-    async def kept(self, limit: float | None = None) -> str:
+    async def flush(self, limit: float | None = None) -> str:
         """Wait until all that was said is kept; not for ever.
 
         Returns:
@@ -131,7 +131,7 @@ class Wanted:
         """
         if self._job is not None and not self._job.done():
             waiting = asyncio.wrap_future(self._job)
-            await asyncio.wait([waiting], timeout=limit or PATIENCE)
+            await asyncio.wait([waiting], timeout=limit or HUNG_DISK_TIMEOUT)
         return self.not_kept
 
     @property
@@ -142,7 +142,7 @@ class Wanted:
         why = self._error or f"writing {self._path} takes long; is its disk hanging?"
         return f"Targets are not kept, they hold only as long as this manager lives: {why}"
 
-    def end(self) -> None:
+    def delete(self) -> None:
         """Mark a clean end, which `recall` has to know of."""
         self._ended = True
         if self._targets or self.restarts:
@@ -163,7 +163,7 @@ class Wanted:
     def _look_later(self) -> None:
         if not self._retry_due:
             self._retry_due = True
-            self._clock.call_at(self._clock.now().monotonic + RETRY, self._retry)
+            self._clock.call_at(self._clock.now().monotonic + RETRY_INTERVAL, self._retry)
 
     def _retry(self) -> None:
         self._retry_due = False
@@ -207,8 +207,8 @@ class Wanted:
 def _read(path: Path) -> str:
     fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
     with os.fdopen(fd, "rb") as file:
-        data = file.read(LARGEST + 1)
-    if len(data) > LARGEST:
+        data = file.read(MAX_FILE_BYTES + 1)
+    if len(data) > MAX_FILE_BYTES:
         raise ValueError("it is far too large")
     return data.decode("utf-8")
 

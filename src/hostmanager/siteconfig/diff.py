@@ -23,7 +23,7 @@ class DesiredSpecs(Protocol):
         """The instances that should be managed."""
 
     @property
-    def spoiled(self) -> frozenset[str]:
+    def broken_ids(self) -> frozenset[str]:
         """Ids of broken entries."""
 
 
@@ -67,14 +67,14 @@ class SiteDiff:
 def diff_specs(known: Mapping[str, InstanceSpec], wanted: DesiredSpecs) -> SiteDiff:
     """Compare the known instances (by id) with what the site file wants."""
     now = {
-        spec.instance_id: spec for spec in wanted.specs if spec.instance_id not in wanted.spoiled
+        spec.instance_id: spec for spec in wanted.specs if spec.instance_id not in wanted.broken_ids
     }
     both = {name: spec for name, spec in now.items() if name in known}
     replaced = {name: spec for name, spec in both.items() if not _same_kind(known[name], spec)}
     changed = {
         name: spec for name, spec in both.items() if name not in replaced and spec != known[name]
     }
-    gone = [name for name in known if name not in now and name not in wanted.spoiled]
+    gone = [name for name in known if name not in now and name not in wanted.broken_ids]
     removed = () if getattr(wanted, "unnamed", 0) else tuple(gone)
     touched = {*replaced, *changed, *removed}
     return SiteDiff(

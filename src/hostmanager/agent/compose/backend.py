@@ -13,7 +13,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from hostmanager.agent.compose.catalog import Services, orphans, services_of, show_orphan
+from hostmanager.agent.compose.catalog import (
+    ServiceCatalog,
+    build_catalog,
+    find_orphans,
+    show_orphan,
+)
 from hostmanager.composefile.command import CompletedCommand, Compose, ComposeError, find_compose
 from hostmanager.composefile.model import ComposeFile, ComposeFileError
 from hostmanager.composefile.watcher import ComposeFileWatcher, Status
@@ -37,22 +42,22 @@ CLOSING_TIME = 2.0
 ORPHAN_GRACE = 60.0
 """Seconds that an orphan may take to stop; the engine keeps to what its file said."""
 
-LOOK_UP = 1.0
+POLL_INTERVAL = 1.0
 """Seconds after which it is looked up, during a long command, whether the engine is there."""
 
 LISTENER_TIME = 2.0
 """Seconds to find out who listens where the router is: names of hosts may take long to look up."""
 
-GOES_ON = 30.0
+PROGRESS_INTERVAL = 30.0
 """Seconds after which it is said again that a long command goes on."""
 
-QUIET = {"COMPOSE_IGNORE_ORPHANS": "1"}
+IGNORE_ORPHANS_ENV = {"COMPOSE_IGNORE_ORPHANS": "1"}
 """Orphans are shown by the manager; compose need not warn of them at each command."""
 
 Say = Callable[[str], None]
 
 
-class Dockers:
+class EngineComposeBackend:
     """Everything about compose services that is not one instance's.
 
     Args:
@@ -81,52 +86,52 @@ class Dockers:
         self._say = say
         self._projects: frozenset[str] = frozenset()
         self.changed: Callable[[], None] = lambda: None
-        self.sight = ContainerWatcher(self._open)
-        self.driver = ComposeDriver(self.sight, self._command, say)
-        self._driver_lost = self.sight.on_lost
-        self._driver_clear = self.sight.on_synced
-        self.sight.on_lost = self._lost
-        self.sight.on_synced = self._clear
-        self._was_lost = False
+        self.watcher = ContainerWatcher(self._open)
+        self.driver = ComposeDriver(self.watcher, self._command, say)
+        self._driver_lost = self.watcher.on_lost
+        self._driver_synced = self.watcher.on_synced
+        self.watcher.on_lost = self._lost
+        self.watcher.on_synced = self._synced
+        self._disconnected = False
         self._closing = False
-        self._at_work: set[asyncio.Task[tuple[bool, str]]] = set()
-        self._said: dict[str, tuple[bool, str]] = {}
-        self.following = ComposeFileWatcher(
+        self._running_tasks: set[asyncio.Task[tuple[bool, str]]] = set()
+        self._reported_status: dict[str, tuple[bool, str]] = {}
+        self.file_watcher = ComposeFileWatcher(
             self.paths, lambda: find_compose(binary, self._environ, cwd), cwd, self._files_changed
         )
-        self.services = Services(prefix, self.paths, read=False)
+        self.services = ServiceCatalog(prefix, self.paths, is_loaded=False)
         self._files: tuple[ComposeFile, ...] = ()  # what `services` was made of
 
     def start(self) -> None:
         """Begin to follow files and engine; returns at once."""
-        self.sight.start()
-        self.following.start()
+        self.watcher.start()
+        self.file_watcher.start()
 
-    async def first_look(self) -> None:
+    async def wait_loaded(self) -> None:
         """Wait until it is known which services there are; not for long."""
-        await self.following.wait_loaded(FIRST_LOOK)
+        await self.file_watcher.wait_loaded(FIRST_LOOK)
 
     async def close(self) -> None:
         """Give up what is under way, and let go of the engine."""
         self._closing = True
-        for task in self._at_work:
+        for task in self._running_tasks:
             task.cancel()
         self.driver.close()
         with suppress(TimeoutError):
             async with asyncio.timeout(CLOSING_TIME):
-                work = (*self._at_work, self.driver.closed())
+                work = (*self._running_tasks, self.driver.closed())
                 await asyncio.gather(*work, return_exceptions=True)
         # In any case, or what they have begun would be left behind.
-        await self.following.close()
-        await self.sight.close()
+        await self.file_watcher.close()
+        await self.watcher.close()
 
-    def attend_anew(self, spec: InstanceSpec) -> None:
+    def update_spec(self, spec: InstanceSpec) -> None:
         """The entry of an instance, or its service, says something else."""
         self.driver.update_spec(spec)
 
     async def refresh(self) -> None:
         """Read compose files that have changed without notice."""
-        await self.following.refresh()
+        await self.file_watcher.refresh()
 
     # --- files and engine -------------------------------------------------------------------
 
@@ -134,57 +139,57 @@ class Dockers:
         return Engine(await find_endpoint(self._environ, self._cwd))
 
     async def _files_changed(self) -> None:
-        broken = [path for path, (ok, _, _) in self.following.status.items() if not ok]
-        files = tuple(self.following.files.values())
-        services = services_of(files, self.paths, self.prefix, broken)
+        broken = [path for path, (ok, _, _) in self.file_watcher.status.items() if not ok]
+        files = tuple(self.file_watcher.files.values())
+        services = build_catalog(files, self.paths, self.prefix, broken)
         # First what can be seen: else what runs would seem not to. A project that no file
         # belongs to any more is followed on: its containers have not ended by that.
         self._projects |= services.projects
-        await self.sight.follow(self._projects)
+        await self.watcher.follow(self._projects)
         self.services, self._files = services, files
         for path, (ok, _, text) in self.status().items():
-            if self._said.get(path, (True, ""))[0:2] != (ok, "" if ok else text):
+            if self._reported_status.get(path, (True, ""))[0:2] != (ok, "" if ok else text):
                 self._say(path, text)
-            self._said[path] = (ok, "" if ok else text)
+            self._reported_status[path] = (ok, "" if ok else text)
         self.changed()
 
     def status(self) -> dict[str, Status]:
         """How the reading of each file went (contract, section 5)."""
         shown = {}
-        for path, (ok, when, text) in self.following.status.items():
-            more = self.services.doubts.get(path, "")
-            if not ok and path in self.following.files:
+        for path, (ok, when, text) in self.file_watcher.status.items():
+            more = self.services.warnings.get(path, "")
+            if not ok and path in self.file_watcher.files:
                 more = f"What was known of its services stays. {more}".rstrip()
             shown[path] = (ok, when, f"{text} {more}" if more else text)
         return shown
 
     def _lost(self, why: str) -> None:
-        if not self._was_lost:
+        if not self._disconnected:
             self._say("docker", f"{why} Nothing is known of containers until it answers.")
-        self._was_lost = True
+        self._disconnected = True
         self._driver_lost(why)
 
-    def _clear(self) -> None:
-        if self._was_lost:
+    def _synced(self) -> None:
+        if self._disconnected:
             self._say("docker", "The Docker Engine answers again.")
-        self._was_lost = False
-        self._driver_clear()
+        self._disconnected = False
+        self._driver_synced()
 
     async def _command(self, service: ServiceRef, *args: str) -> CompletedCommand:
         """Run a compose command for a service; without one, see whether its file can be used."""
         compose = self._compose()
-        ok, _, text = self.following.status.get(service.file, (True, 0.0, ""))
+        ok, _, text = self.file_watcher.status.get(service.file, (True, 0.0, ""))
         if not ok:
             raise ComposeFileError(text)
         file = self._cwd / service.file
         if not args:
             return CompletedCommand(0, "", "")
-        return await compose.run(*args, service.name, file=file, extra_env=QUIET)
+        return await compose.run(*args, service.name, file=file, extra_env=IGNORE_ORPHANS_ENV)
 
     def _compose(self) -> Compose:
-        if self.following.compose is None:
+        if self.file_watcher.compose is None:
             raise ComposeError("no compose command has been found yet")
-        return self.following.compose
+        return self.file_watcher.compose
 
     # --- views ------------------------------------------------------------------------------
 
@@ -210,24 +215,24 @@ class Dockers:
     def _orphans(self) -> dict[str, tuple[Container, str]]:
         files = self._files
         real = {file.path: os.path.normpath(self._cwd / file.path) for file in files}
-        return orphans(self.sight.containers.values(), files, real)
+        return find_orphans(self.watcher.containers.values(), files, real)
 
     def new_tags(self, lives: Mapping[str, InstanceRecord]) -> dict[str, str]:
         """The images that tracked instances want and that are not here (contract, section 5)."""
-        if not self.sight.synced:
+        if not self.watcher.synced:
             return {}
         return {
             instance_id: life.spec.service.image
             for instance_id, life in lives.items()
             if life.spec.service is not None
             and life.spec.service.image is not None
-            and self.sight.images.id_of(life.spec.service.image) is None
+            and self.watcher.images.id_of(life.spec.service.image) is None
         }
 
     async def runs_router(self, url: str, specs: Iterable[InstanceSpec]) -> str | None:
         """Which of these instances runs the router at this address; None: none that is known."""
         own = {c.run: s.instance_id for s in specs if (c := self.driver.container_of(s))}
-        containers = [c for c in self.sight.containers.values() if c.run in own]
+        containers = [c for c in self.watcher.containers.values() if c.run in own]
 
         def find() -> Container | None:
             port = port_here(url)
@@ -247,10 +252,10 @@ class Dockers:
         container = self.driver.container_of(spec)
         if container is None:
             return False, f"There is no container of '{spec.instance_id}', so no output.", []
-        engine = self.sight.engine
+        engine = self.watcher.engine
         try:
             if engine is None:
-                raise EngineError(str(self.sight.error))
+                raise EngineError(str(self.watcher.error))
             found = await engine.log(container.id, lines, since)
         except EngineError as error:
             return False, f"The output of '{spec.instance_id}' cannot be read: {error}", []
@@ -262,11 +267,11 @@ class Dockers:
 
     async def remove_orphans(self, say: Say) -> tuple[bool, str]:
         """Stop and remove all orphans; tells whether all went well, and what was done."""
-        return await self._until_closed(self._remove_orphans(say))
+        return await self._cancel_on_close(self._remove_orphans(say))
 
     async def _remove_orphans(self, say: Say) -> tuple[bool, str]:
-        if not self.sight.synced or self.sight.engine is None:
-            return False, f"Nothing was removed: {self.sight.error}"
+        if not self.watcher.synced or self.watcher.engine is None:
+            return False, f"Nothing was removed: {self.watcher.error}"
         found = self._orphans()
         if not found:
             return True, "There are no orphans."
@@ -280,31 +285,31 @@ class Dockers:
 
     async def _remove(self, container: Container, say: Say) -> tuple[bool, str]:
         name = f"{container.service} (container {container.name})"
-        engine = self.sight.engine
+        engine = self.watcher.engine
         try:
             if engine is None:
-                raise EngineError(str(self.sight.error))
+                raise EngineError(str(self.watcher.error))
             say(f"Orphan {name}: stopping it.")
             await engine.stop(container.id, ORPHAN_GRACE)
             await engine.remove(container.id)
         except EngineError as error:
-            self.sight.check_connection(error)
+            self.watcher.check_connection(error)
             return False, f"{name} could not be removed: {error}"
         return True, name
 
     async def pull(self, say: Say) -> tuple[bool, str]:
         """Pull the images of all files; one that fails keeps no other from being pulled."""
-        return await self._until_closed(self._pull(say))
+        return await self._cancel_on_close(self._pull(say))
 
     async def _pull(self, say: Say) -> tuple[bool, str]:
-        files = list(self.following.files.values())
+        files = list(self.file_watcher.files.values())
         try:
             compose = self._compose()
         except ComposeError as error:
             return False, f"Nothing was pulled: {error}."
         if not files:
             return False, "Nothing was pulled: no compose file can be used."
-        broken = [p for p in self.paths if not self.following.status.get(p, (False,))[0]]
+        broken = [p for p in self.paths if not self.file_watcher.status.get(p, (False,))[0]]
         failed = [f"{path} cannot be used, so nothing of it was pulled." for path in broken]
         for file in files:
             if file.path not in broken:
@@ -336,21 +341,25 @@ class Dockers:
         self, compose: Compose, file: ComposeFile, image: str, service: str, say: Say
     ) -> tuple[bool, str]:
         with suppress(EngineError):
-            await self.sight.refresh_images()
-        before = self.sight.images.id_of(image)
-        command = compose.run("pull", service, file=self._cwd / file.path, extra_env=QUIET)
+            await self.watcher.refresh_images()
+        before = self.watcher.images.id_of(image)
+        command = compose.run(
+            "pull", service, file=self._cwd / file.path, extra_env=IGNORE_ORPHANS_ENV
+        )
         try:
-            done = await self._at_length(command, f"{file.path}: still pulling {image}", say)
+            done = await self._run_with_progress(
+                command, f"{file.path}: still pulling {image}", say
+            )
         except (ComposeError, EngineError) as error:
             return False, f"{image} was not pulled: {error}"
         if done.code != 0:
             return False, f"{image} was not pulled: {done.reason.rstrip('.')}."
         with suppress(EngineError):
-            await self.sight.refresh_images()
-        new = self.sight.images.id_of(image) != before
+            await self.watcher.refresh_images()
+        new = self.watcher.images.id_of(image) != before
         return True, f"{image}: {'new' if new else 'up to date'}."
 
-    async def _at_length(
+    async def _run_with_progress(
         self, command: Coroutine[Any, Any, CompletedCommand], what: str, say: Say
     ) -> CompletedCommand:
         """Await a command that may take long: say so now and then, and give up with the engine."""
@@ -358,10 +367,10 @@ class Dockers:
         task = asyncio.ensure_future(command)
         try:
             while not task.done():
-                await asyncio.wait((task,), timeout=LOOK_UP)
-                if not task.done() and not self.sight.synced:
-                    raise EngineError(str(self.sight.error))
-                if not task.done() and time.monotonic() - said >= GOES_ON:
+                await asyncio.wait((task,), timeout=POLL_INTERVAL)
+                if not task.done() and not self.watcher.synced:
+                    raise EngineError(str(self.watcher.error))
+                if not task.done() and time.monotonic() - said >= PROGRESS_INTERVAL:
                     said = time.monotonic()
                     say(f"{what}, for {said - begun:.0f} s by now.")
             return task.result()
@@ -369,10 +378,12 @@ class Dockers:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
-    async def _until_closed(self, work: Coroutine[Any, Any, tuple[bool, str]]) -> tuple[bool, str]:
+    async def _cancel_on_close(
+        self, work: Coroutine[Any, Any, tuple[bool, str]]
+    ) -> tuple[bool, str]:
         """Do what may take long; the end of the manager does not wait for it."""
         task = asyncio.ensure_future(work)
-        self._at_work.add(task)
+        self._running_tasks.add(task)
         try:
             return await task
         except asyncio.CancelledError:
@@ -381,4 +392,4 @@ class Dockers:
             return False, "It was given up, since the host manager ends."
         finally:
             task.cancel()
-            self._at_work.discard(task)
+            self._running_tasks.discard(task)

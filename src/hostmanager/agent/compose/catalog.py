@@ -25,30 +25,30 @@ NO_FILES = (
 
 
 @dataclass(frozen=True, slots=True)
-class Services:
+class ServiceCatalog:
     """All services of the compose files that can be used.
 
     Attributes:
         prefix: What goes before an instance-id in a service's name.
         paths: The compose files, as they were given.
-        read: Whether all of them were read, or tried to.
+        is_loaded: Whether all of them were read, or tried to.
         by_name: The services, each with what the manager has to know of it.
         projects: Their compose projects.
-        doubts: What is wrong with a file beside its contents, by its path.
+        warnings: What is wrong with a file beside its contents, by its path.
         broken: The files that cannot be used at present.
     """
 
     prefix: str = "ocs-"
     paths: tuple[str, ...] = ()
-    read: bool = True
+    is_loaded: bool = True
     by_name: Mapping[str, tuple[ServiceRef, Service]] = field(default_factory=dict)
     projects: frozenset[str] = frozenset()
-    doubts: Mapping[str, str] = field(default_factory=dict)
+    warnings: Mapping[str, str] = field(default_factory=dict)
     broken: frozenset[str] = frozenset()
 
     def spec(self, entry: InstanceSpec) -> InstanceSpec:
         """Add to a docker entry of the site file what its service says, or why it has none."""
-        if entry.kind is not Kind.DOCKER or not self.read:
+        if entry.kind is not Kind.DOCKER or not self.is_loaded:
             return entry  # of a service that is not known yet, nothing can be seen either
         name = f"{self.prefix}{entry.instance_id}"
         known = self.by_name.get(name)
@@ -83,9 +83,9 @@ def _with_service(spec: InstanceSpec, ref: ServiceRef, service: Service) -> Inst
     return replace(spec, service=ref, fingerprint=service.digest, stop_grace=service.stop_grace)
 
 
-def services_of(
+def build_catalog(
     files: Iterable[ComposeFile], paths: Iterable[str], prefix: str, broken: Iterable[str] = ()
-) -> Services:
+) -> ServiceCatalog:
     """Put the services of all files together; of two with one name, the first file's counts."""
     by_name: dict[str, tuple[ServiceRef, Service]] = {}
     projects = set()
@@ -104,7 +104,7 @@ def services_of(
             else:
                 by_name[name] = (_ref(file, service), service)
     text = {path: " ".join(lines) for path, lines in doubts.items()}
-    return Services(
+    return ServiceCatalog(
         *(prefix, tuple(paths), True, by_name, frozenset(projects), text, frozenset(broken))
     )
 
@@ -116,7 +116,7 @@ def _ref(file: ComposeFile, service: Service) -> ServiceRef:
     )
 
 
-def orphans(
+def find_orphans(
     containers: Iterable[Container], files: Iterable[ComposeFile], real: Mapping[str, str]
 ) -> dict[str, tuple[Container, str]]:
     """The containers that run for a service that is in none of the files any more.

@@ -6,7 +6,7 @@ A manager without compose files imports nothing of it: no client of the engine, 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
-from hostmanager.agent.compose.catalog import Services
+from hostmanager.agent.compose.catalog import ServiceCatalog
 from hostmanager.core import events as ev
 from hostmanager.core.events import StopStage
 from hostmanager.core.model import InstanceSpec, ObservedRun
@@ -19,7 +19,7 @@ Result = tuple[bool, str]
 Output = tuple[bool, str, list[tuple[float | None, str]]]
 
 
-class ComposeSide(Protocol):
+class ComposeBackend(Protocol):
     """See `hostmanager.agent.compose.backend.Dockers`."""
 
     changed: Callable[[], None]
@@ -29,13 +29,13 @@ class ComposeSide(Protocol):
         """Runs the services."""
 
     @property
-    def services(self) -> Services:
+    def services(self) -> ServiceCatalog:
         """Which services there are."""
 
     def start(self) -> None:
         """Begin to follow files and engine."""
 
-    async def first_look(self) -> None:
+    async def wait_loaded(self) -> None:
         """Wait until it is known which services there are; not for long."""
 
     async def close(self) -> None:
@@ -44,7 +44,7 @@ class ComposeSide(Protocol):
     async def refresh(self) -> None:
         """Read compose files that have changed without notice."""
 
-    def attend_anew(self, spec: InstanceSpec) -> None:
+    def update_spec(self, spec: InstanceSpec) -> None:
         """The entry of an instance, or its service, says something else."""
 
     def status(self) -> Mapping[str, Status]:
@@ -72,7 +72,7 @@ class ComposeSide(Protocol):
         """Pull the images of all files."""
 
 
-class NoServices:
+class NullDriver:
     """The driver for docker entries where no compose file is managed: there are no containers."""
 
     def launch(self, spec: InstanceSpec, report: ReportObservation) -> None:
@@ -83,7 +83,7 @@ class NoServices:
         """Say that there is none."""
         report(ev.PrepareFailed("the manager was given no compose file"))
 
-    def survey(self) -> Mapping[str, ObservedRun]:
+    def discover(self) -> Mapping[str, ObservedRun]:
         """Find nothing."""
         return {}
 
@@ -91,32 +91,32 @@ class NoServices:
         """Say that there is none."""
         report(ev.RemnantsGone())
 
-    def look(self, spec: InstanceSpec, report: ReportObservation) -> None:
+    def observe(self, spec: InstanceSpec, report: ReportObservation) -> None:
         """Say that there is none."""
         report(ev.RemnantsGone())
 
     def signal(self, instance_id: str, step: StopStage) -> None:
         """There is nothing to end."""
 
-    def forget(self, instance_id: str) -> None:
+    def release(self, instance_id: str) -> None:
         """There is nothing to forget."""
 
     def close(self) -> None:
         """There is nothing to let go of."""
 
 
-class NoCompose:
+class NullComposeBackend:
     """The compose side of a manager that was given no compose file."""
 
     def __init__(self) -> None:
         self.changed: Callable[[], None] = lambda: None
-        self.driver = NoServices()
-        self.services = Services()
+        self.driver = NullDriver()
+        self.services = ServiceCatalog()
 
     def start(self) -> None:
         """There is nothing to follow."""
 
-    async def first_look(self) -> None:
+    async def wait_loaded(self) -> None:
         """There is nothing to wait for."""
 
     async def close(self) -> None:
@@ -125,7 +125,7 @@ class NoCompose:
     async def refresh(self) -> None:
         """There is nothing to read."""
 
-    def attend_anew(self, spec: InstanceSpec) -> None:
+    def update_spec(self, spec: InstanceSpec) -> None:
         """There is nothing to tell."""
 
     def status(self) -> Mapping[str, Status]:

@@ -8,14 +8,14 @@ without an entry come and go as rows that are only watched.
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 
-from hostmanager.agent.compose.protocol import ComposeSide
-from hostmanager.agent.target_store import Wanted
+from hostmanager.agent.compose.protocol import ComposeBackend
+from hostmanager.agent.target_store import TargetStore
 from hostmanager.core.model import InstanceSpec, Kind, ServiceRef, Target
 from hostmanager.core.record import InstanceRecord
 from hostmanager.core.supervisor import Supervisor
 
 
-class ServiceRows:
+class ServiceReconciler:
     """Keeps the rows of compose services of a host.
 
     Args:
@@ -25,14 +25,14 @@ class ServiceRows:
         running: Whether the manager process runs.
 
     Attributes:
-        not_ended: What could not be ended when the manager ended, by id, and why.
+        failed_to_stop: What could not be ended when the manager ended, by id, and why.
     """
 
     def __init__(
         self,
         supervisor: Supervisor,
-        dockers: ComposeSide,
-        wanted: Wanted,
+        dockers: ComposeBackend,
+        wanted: TargetStore,
         running: Callable[[], bool],
     ) -> None:
         self._supervisor = supervisor
@@ -42,11 +42,11 @@ class ServiceRows:
         self._recalled: Mapping[str, Target] = {}
         self._gone: Collection[str] = ()
         self._restarts: Mapping[str, str] = {}
-        self._asleep: dict[str, InstanceSpec] = {}
-        self.not_ended: dict[str, str] = {}
+        self._suspended: dict[str, InstanceSpec] = {}
+        self.failed_to_stop: dict[str, str] = {}
         self._busy = False
-        dockers.changed = self.follow
-        supervisor.snapshot.subscribe(self._noticed)
+        dockers.changed = self.reconcile
+        supervisor.snapshot.subscribe(self._on_record_change)
 
     # --- beginning and ending ---------------------------------------------------------------
 
@@ -65,34 +65,34 @@ class ServiceRows:
             restarts: The runs that were to be restarted, by instance-id.
         """
         self._recalled, self._gone, self._restarts = recalled or {}, gone, restarts or {}
-        self._asleep.clear()
-        self.not_ended.clear()
+        self._suspended.clear()
+        self.failed_to_stop.clear()
         for instance_id, spec in self._supervisor.specs().items():
             if spec.is_unmanaged:
                 self._supervisor.remove_now(instance_id)
 
-    def sleep(self) -> None:
+    def suspend(self) -> None:
         """The manager has ended: containers that others start from now on are their business."""
         supervisor = self._supervisor
         snapshot = self._supervisor.snapshot
         listed = supervisor.configured_specs().items()
-        self._asleep |= {i: spec for i, spec in listed if spec.kind is Kind.DOCKER}
+        self._suspended |= {i: spec for i, spec in listed if spec.kind is Kind.DOCKER}
         for instance_id in snapshot.unkillable_ids:
             if snapshot[instance_id].spec.kind is Kind.DOCKER:
-                self.not_ended[instance_id] = str(snapshot[instance_id].error)
+                self.failed_to_stop[instance_id] = str(snapshot[instance_id].error)
         for instance_id, life in list(snapshot.items()):
             if life.spec.kind is Kind.DOCKER:
                 supervisor.remove_now(instance_id)
 
     def known(self) -> dict[str, InstanceSpec]:
         """The instances with an entry, also while the manager does not run."""
-        return {**self._supervisor.configured_specs(), **self._asleep}
+        return {**self._supervisor.configured_specs(), **self._suspended}
 
     # --- what each is -----------------------------------------------------------------------
 
     def spec(self, entry: InstanceSpec) -> InstanceSpec:
         """Put what the compose files say into an entry."""
-        return self._dockers.services.spec(_bare(entry))
+        return self._dockers.services.spec(_strip_service(entry))
 
     def passive(self, entries: Iterable[InstanceSpec]) -> dict[str, InstanceSpec]:
         """The services that belong to none of these entries."""
@@ -102,15 +102,15 @@ class ServiceRows:
         """The entry of an instance says something else, or its service does."""
         supervisor = self._supervisor
         life = self._supervisor.snapshot[spec.instance_id]
-        if _moved(life.spec.service, spec.service):
+        if _is_other_container(life.spec.service, spec.service):
             # Another container, then; the one that runs has to go first.
             supervisor.replace(spec, life.target)
             return
         supervisor.update(spec)
         if spec.kind is Kind.DOCKER and spec.service is not None:
-            self._dockers.attend_anew(spec)
+            self._dockers.update_spec(spec)
 
-    def follow(self) -> None:
+    def reconcile(self) -> None:
         """Bring the rows in line with the site file and the compose files, as last read."""
         if self._busy or not self._running():
             return
@@ -132,39 +132,39 @@ class ServiceRows:
         known = {i: spec for i, spec in supervisor.specs().items() if spec.is_unmanaged}
         for instance_id in known.keys() - wanted.keys():
             supervisor.remove_now(instance_id)
-            self._wanted.drop(instance_id)
+            self._wanted.remove(instance_id)
         for instance_id, spec in wanted.items():
             if instance_id not in supervisor.snapshot:
                 restart_of = self._restarts.get(instance_id)
                 supervisor.add(spec, self._recalled.get(instance_id), restart_of=restart_of)
             elif instance_id not in known:
                 pass  # a retired one of that name has to end first; then we are told
-            elif _moved(known[instance_id].service, spec.service):
+            elif _is_other_container(known[instance_id].service, spec.service):
                 supervisor.remove_now(instance_id)
                 supervisor.add(spec)
             elif spec != known[instance_id]:
                 self.update(spec)
-        if self._dockers.services.read:
+        if self._dockers.services.is_loaded:
             for instance_id in self._gone:
                 if instance_id not in wanted:
-                    self._wanted.drop(instance_id)
+                    self._wanted.remove(instance_id)
             self._recalled, self._gone, self._restarts = {}, (), {}
 
-    def _noticed(self, instance_id: str, life: InstanceRecord | None) -> None:
+    def _on_record_change(self, instance_id: str, life: InstanceRecord | None) -> None:
         if life is None:
-            self.follow()
+            self.reconcile()
         elif life.spec.is_unmanaged and life.target is Target.PASSIVE:
-            self._wanted.drop(instance_id)  # done: it is not to be told again
+            self._wanted.remove(instance_id)  # done: it is not to be told again
 
 
-def _bare(entry: InstanceSpec) -> InstanceSpec:
+def _strip_service(entry: InstanceSpec) -> InstanceSpec:
     """An entry as the site file has it, without what was added."""
     if entry.kind is not Kind.DOCKER:
         return entry
     return replace(entry, service=None, fingerprint="", stop_grace=None, inoperable_reason=None)
 
 
-def _moved(before: ServiceRef | None, now: ServiceRef | None) -> bool:
+def _is_other_container(before: ServiceRef | None, now: ServiceRef | None) -> bool:
     if before is None or now is None:
         return False
     return (before.project, before.name) != (now.project, now.name)

@@ -29,12 +29,12 @@ from twisted.internet.ssl import optionsForClientTLS
 
 from hostmanager.agent.framework.message_limits import Refused, serializers
 from hostmanager.agent.framework.tls import NoTls, TlsWatch
-from hostmanager.agent.operations.access import as_password, refusal, without_policy
+from hostmanager.agent.operations.access import default_rules, denial_reason, normalize_password
 from hostmanager.agent.operations.call_validation import (
-    FORM,
+    CALL_SIGNATURE,
     MAX_TEXT_CHARS,
     EndedSessions,
-    misfit,
+    invalid_call_reason,
     wait_seconds,
 )
 from hostmanager.util.guard import Guard
@@ -44,11 +44,11 @@ log = logging.getLogger(__name__)
 
 RETRY_FIRST = 0.1
 RETRY_LONGEST = 1.0
-RETRY_REFUSED = 2.0
+REFUSED_RETRY = 2.0
 """Pauses between attempts to reach the router, seconds: at first, at most, and after it
 refused the registration (another manager has this id)."""
 
-QUIET = 3.0
+STARTUP_GRACE = 3.0
 """A router that is away for less than this many seconds at the start is not remarked upon."""
 
 IDLE = OpCode.NONE.value
@@ -84,10 +84,10 @@ class RouterSession(OCSAgent):
         queued: Operations whose starts are queued rather than refused while they run.
         refused: The error with which the router refused the latest registration, or None.
         tls_fails: Whether no encrypted connection to the router can be made.
-        joined: How often it was registered.
+        join_count: How often it was registered.
         left: Set while it is not in the realm.
         closing: Whether the program is about to end.
-        end_told: Set once a client has been told that `die` is done.
+        die_acknowledged: Set once a client has been told that `die` is done.
         changed: Called when it has come or gone.
         on_router: Told of the router: why it went, or None when it came.
     """
@@ -100,20 +100,20 @@ class RouterSession(OCSAgent):
         config = ComponentConfig(args.site_realm, {})
         super().__init__(config, args, address=address, class_name=args.agent_class)
         if self.access_config.policy == "none":
-            self.access_config = without_policy(self)
+            self.access_config = default_rules(self)
         self.queued: set[str] = set()
         self.refused: str | None = None
         self.tls_fails = False
-        self.joined = 0
+        self.join_count = 0
         self.left = asyncio.Event()
         self.closing = False
-        self.end_told = asyncio.Event()
+        self.die_acknowledged = asyncio.Event()
         self.changed: Callable[[], None] = lambda: None
         self.on_router: Callable[[str | None], None] = lambda _: None
         self._told_refused = False
         self._guard = Guard(reactor.callLater)
         self._next_beat: asyncio.TimerHandle | None = None
-        self._waiting: dict[str, deque[tuple[Deferred[Any], Any, Any]]] = {}
+        self._queued_starts: dict[str, deque[tuple[Deferred[Any], Any, Any]]] = {}
         self._ended = EndedSessions(reactor.callLater)
 
     # --- joining and leaving --------------------------------------------------------------
@@ -141,7 +141,7 @@ class RouterSession(OCSAgent):
         except (TransportLost, Disconnected):
             return  # the router went away in between; the connection tries again
         if self.refused is None:
-            self.joined += 1
+            self.join_count += 1
             self._told_refused = self.tls_fails = False
             self._take_over_heartbeat()
             self.on_router(None)
@@ -151,7 +151,7 @@ class RouterSession(OCSAgent):
         self.changed()
 
     @property
-    def standing(self) -> str:
+    def status_text(self) -> str:
         """How it is with the router, in two words."""
         if self.realm_joined:
             return "router connected"
@@ -169,12 +169,14 @@ class RouterSession(OCSAgent):
         """Beat as OCS does, at less than half the cost: this is all that an idle manager does."""
         self.heartbeat_call.stop()
         feed = self.feeds["heartbeat"]
-        self._beat(feed.address, feed.encoded())
+        self._send_heartbeat(feed.address, feed.encoded())
 
-    def _beat(self, topic: str, feed: dict[str, Any]) -> None:
+    def _send_heartbeat(self, topic: str, feed: dict[str, Any]) -> None:
         if self._next_beat is not None:
             self._next_beat.cancel()  # the one before has failed, and was made again
-        beat_again = self._guard.callback("the heartbeat", lambda: self._beat(topic, feed))
+        beat_again = self._guard.callback(
+            "the heartbeat", lambda: self._send_heartbeat(topic, feed)
+        )
         self._next_beat = asyncio.get_running_loop().call_later(1.0, beat_again)
         codes = dict.fromkeys(self.sessions, IDLE) | {
             name: session.op_code.value for name, session in self.sessions.items() if session
@@ -193,12 +195,12 @@ class RouterSession(OCSAgent):
             return (
                 f"the router has an agent {self.agent_address} already: is a second manager of "
                 "this id running somewhere? Supervising goes on; retrying every "
-                f"{RETRY_REFUSED:g} s"
+                f"{REFUSED_RETRY:g} s"
             )
         return (
             f"the router refused to register {self.agent_address} ({refused}): do realm "
             "and address root agree with the router's configuration? Supervising goes on; "
-            f"retrying every {RETRY_REFUSED:g} s"
+            f"retrying every {REFUSED_RETRY:g} s"
         )
 
     def onLeave(self, details: Any) -> None:  # noqa: N802
@@ -230,9 +232,9 @@ class RouterSession(OCSAgent):
         if args and isinstance(args[0], Refused):
             return ocs.ERROR, args[0].text, {}
         try:
-            wrong = misfit(*args, **kwargs)
+            wrong = invalid_call_reason(*args, **kwargs)
         except TypeError:
-            wrong = FORM
+            wrong = CALL_SIGNATURE
         if wrong:
             return ocs.ERROR, wrong, {}
         earlier = self._ended_for(*args, **kwargs)
@@ -254,7 +256,7 @@ class RouterSession(OCSAgent):
         answer = (answer[0], cut_end(str(answer[1]), MAX_TEXT_CHARS), answer[2])
         session = answer[2]
         if session.get("op_name") == "die" and session.get("status") == "done":
-            self.end_told.set()
+            self.die_acknowledged.set()
         return answer
 
     def _management_handler(self, q: Any = None, *_: Any, **kwargs: Any) -> Any:
@@ -280,14 +282,14 @@ class RouterSession(OCSAgent):
 
     def stop(self, op_name: str, params: Any = None, password: Any = None) -> Any:
         """Stop a process, for who may."""
-        password = as_password(password, self)
-        refused = refusal(self, op_name, password)
+        password = normalize_password(password, self)
+        refused = denial_reason(self, op_name, password)
         return (ocs.ERROR, refused, {}) if refused else super().stop(op_name, params, password)
 
     def abort(self, op_name: str, params: Any = None, password: Any = None) -> Any:
         """Abort a task, if it can be: OCS trips over one that cannot."""
-        password = as_password(password, self)
-        refused = refusal(self, op_name, password)
+        password = normalize_password(password, self)
+        refused = denial_reason(self, op_name, password)
         if refused:
             return (ocs.ERROR, refused, {})
         task = self.tasks.get(op_name)
@@ -300,15 +302,15 @@ class RouterSession(OCSAgent):
 
         Whoever clicks twice is not told "already in progress" (contract, section 4).
         """
-        password = as_password(password, self)
-        refused = refusal(self, op_name, password)
+        password = normalize_password(password, self)
+        refused = denial_reason(self, op_name, password)
         if refused:
             return (ocs.ERROR, refused, {})
         session = self.sessions.get(op_name)
         active = session is not None and session.status != "done"
-        if op_name not in self.queued or not (active or self._waiting.get(op_name)):
+        if op_name not in self.queued or not (active or self._queued_starts.get(op_name)):
             return self._start_now(op_name, params, password)
-        waiting = self._waiting.setdefault(op_name, deque())
+        waiting = self._queued_starts.setdefault(op_name, deque())
         if len(waiting) >= MAX_WAITING_CALLS:
             text = f'{len(waiting)} calls of "{op_name}" wait already; ask again in a moment.'
             return (ocs.ERROR, text, {})
@@ -325,12 +327,12 @@ class RouterSession(OCSAgent):
         if op_name in self.queued:
             if session is not None and session is not before:
                 session.d.addBoth(self._start_next, op_name)
-            elif self._waiting.get(op_name):  # refused: nothing will end that could go on
+            elif self._queued_starts.get(op_name):  # refused: nothing will end that could go on
                 reactor.callLater(0, self._start_next, None, op_name)
         return answer
 
     def _start_next(self, result: Any, op_name: str) -> Any:
-        waiting = self._waiting.get(op_name)
+        waiting = self._queued_starts.get(op_name)
         if waiting:
             answer, params, password = waiting.popleft()
             started = maybeDeferred(self._start_now, op_name, params, password)
@@ -348,7 +350,7 @@ class _Protocol(WampWebSocketClientProtocol):
         self.factory.lost.set()
 
 
-class Connection:
+class RouterConnection:
     """Keeps the session connected to the router."""
 
     def __init__(self, url: str, session: RouterSession) -> None:
@@ -367,7 +369,7 @@ class Connection:
         """Begin to connect, and never give up."""
         trying = self._guard.for_ever("reaching the router", self._try_once, self._pause)
         self._trying = asyncio.ensure_future(trying)
-        reactor.callLater(QUIET, self._remark)
+        reactor.callLater(STARTUP_GRACE, self._remark)
 
     def _remark(self) -> None:
         session = self._session
@@ -382,21 +384,21 @@ class Connection:
     async def _connect_once(self) -> bool:
         """Connect, and stay until the connection is gone; tells whether it came to joining."""
         self._factory.lost.clear()
-        joined = self._session.joined
+        joined = self._session.join_count
         try:
             connecting = self._endpoint.connect(self._factory)
             self._protocol = await connecting.asFuture(asyncio.get_running_loop())
             await self._factory.lost.wait()
-            if self._session.joined == joined:
+            if self._session.join_count == joined:
                 self._session.tls_fails = await self._tls.fails(self._factory.why_lost)
                 self._session.changed()
         except Exception as error:  # the network has many ways to fail; each is tried again
             log.debug("router %s: %s", self._url, error)
-        return self._session.joined > joined
+        return self._session.join_count > joined
 
     def _pause(self) -> float:
         if self._session.refused is not None:
-            return RETRY_REFUSED
+            return REFUSED_RETRY
         longest = min(RETRY_LONGEST, RETRY_FIRST * 2.0 ** min(self._failures, 10))
         # Less, never more: the managers of a site do not come back all at once.
         return longest * random.uniform(0.5, 1.0)

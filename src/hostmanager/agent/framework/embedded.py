@@ -10,12 +10,12 @@ from typing import Any
 
 from twisted.internet import reactor
 
-from hostmanager.agent.bootstrap import close_host, make_host, make_settings
+from hostmanager.agent.bootstrap import close_host, make_host_from_args, make_settings
 from hostmanager.agent.directories import FolderError
-from hostmanager.agent.host import Before, Host
+from hostmanager.agent.host import Host, StartupState
 from hostmanager.agent.operations import audit as record
 from hostmanager.agent.options import Settings, make_parser
-from hostmanager.agent.single_instance import AnotherManagerError, claim
+from hostmanager.agent.single_instance import ManagerRunningError, acquire
 from hostmanager.siteconfig import SiteFileError, load
 
 INSTALL = "from twisted.internet import asyncioreactor; asyncioreactor.install()"
@@ -48,15 +48,15 @@ class Embedded:
         loop = _loop_of_reactor()
         try:
             settings = _settings(args, docker_composes, docker_service_prefix)
-            self._alone = claim(settings.state_dir, settings.key, settings.site_key)
-        except (SiteFileError, FolderError, AnotherManagerError, ValueError) as error:
+            self._alone = acquire(settings.state_dir, settings.key, settings.site_key)
+        except (SiteFileError, FolderError, ManagerRunningError, ValueError) as error:
             raise EmbeddingError(str(error)) from None
         except (AttributeError, TypeError) as error:
             raise EmbeddingError(
                 f"The agent's site_args are not those of ocs.site_config.parse_args: {error}"
             ) from None
         try:
-            self.host = make_host(settings, loop)
+            self.host = make_host_from_args(settings, loop)
             self.before = _before(self.host, getattr(args, "initial_state", None))
         except BaseException:
             self._alone.close()  # it can be started again
@@ -70,9 +70,9 @@ class Embedded:
         self._alone.close()
 
 
-def _before(host: Host, forced: str | None) -> Before:
-    recalled = host.wanted.recall(forced=forced is not None)
-    return Before(host.driver.discover(), recalled, forced, dict(host.wanted.restarts))
+def _before(host: Host, forced: str | None) -> StartupState:
+    recalled = host.wanted.load(forced=forced is not None)
+    return StartupState(host.driver.discover(), recalled, forced, dict(host.wanted.restarts))
 
 
 def _loop_of_reactor() -> Any:

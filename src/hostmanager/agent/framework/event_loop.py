@@ -27,7 +27,7 @@ def install_reactor(loop: asyncio.AbstractEventLoop) -> None:
 
 
 @contextmanager
-def without_extras() -> Iterator[None]:
+def skip_optional_imports() -> Iterator[None]:
     """Import autobahn in here, and it comes without what it can do without.
 
     For serializers that are not used here it would import numpy (15 MB), bjdata (a page of

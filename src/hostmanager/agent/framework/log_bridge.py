@@ -11,7 +11,7 @@ SESSION_MESSAGE = re.compile(r"manager:\d+ (?!Status is now)")
 """What goes before a message of the manager process in OCS's log. All that a person wants to
 read is said there; what other operations say, repeats it."""
 
-TOLD_BY_US = re.compile(
+ALREADY_REPORTED = re.compile(
     "Failed to register basic handlers|Is this agent already running|Are the WAMP realm and OCS"
     "|dropping connection to peer"
 )
@@ -35,7 +35,7 @@ def _forward(event: dict[str, Any]) -> None:
         text = text.partition("\n")[0]
         ours = SESSION_MESSAGE.match(text)
         level, text = (level, text[ours.end() :]) if ours else (logging.DEBUG, text)
-    elif TOLD_BY_US.match(text):
+    elif ALREADY_REPORTED.match(text):
         level = logging.DEBUG
     elif "log_failure" in event:
         text = f"{text}\n{event['log_failure'].getTraceback()}"

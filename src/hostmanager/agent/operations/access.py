@@ -13,11 +13,11 @@ from ocs import access
 
 log = logging.getLogger(__name__)
 
-READING = 1
+READ_LEVEL = 1
 """Level for what changes nothing: what happened, what an agent printed."""
 
 
-def without_policy(agent: Any) -> access.AgentAccessRules:
+def default_rules(agent: Any) -> access.AgentAccessRules:
     """The rules of a site that has no policy: every client has level 1.
 
     OCS's own would give the agent's calls to itself that level, too, and with ``--min-privs``
@@ -28,14 +28,14 @@ def without_policy(agent: Any) -> access.AgentAccessRules:
     return access.AgentAccessRules(policy="override", agent=us, rules=[everybody])
 
 
-def as_password(given: Any, agent: Any) -> Any:
+def normalize_password(given: Any, agent: Any) -> Any:
     """The password of a client as OCS wants it: text, also where a file has a number."""
     if given is None or given is agent or isinstance(given, str):
         return given
     return str(given)
 
 
-def refusal(agent: Any, operation: str, password: Any) -> str | None:
+def denial_reason(agent: Any, operation: str, password: Any) -> str | None:
     """Say why a client may not start, stop or abort an operation; None: it may.
 
     Args:

@@ -24,7 +24,9 @@ _REPR.maxstring = _REPR.maxother = 100
 _REPR.maxlist = _REPR.maxtuple = 20
 
 
-def asked(journal: Journal, operation: str, session: Any, params: Mapping[str, Any]) -> None:
+def record_request(
+    journal: Journal, operation: str, session: Any, params: Mapping[str, Any]
+) -> None:
     """Write down that an operation was asked for.
 
     Args:
@@ -33,7 +35,7 @@ def asked(journal: Journal, operation: str, session: Any, params: Mapping[str, A
         session: OCS's session of it; None for signals.
         params: Its parameters, as they came from the client.
     """
-    about, who = _about(operation, session)
+    about, who = _operation_context(operation, session)
     pairs = _pairs(params.get("requests")) or _pairs(_restarts(params.get("instances")))
     listed = ("requests", "instances") if pairs else ()
     more = {name: value for name, value in params.items() if name not in listed}
@@ -49,7 +51,7 @@ def asked(journal: Journal, operation: str, session: Any, params: Mapping[str, A
         journal.record(Kind.REQUEST, f"{operation}: {text}{who}", whom, data)
 
 
-def answered(
+def record_result(
     journal: Journal,
     operation: str,
     session: Any,
@@ -57,7 +59,7 @@ def answered(
     result: tuple[bool, str],
 ) -> None:
     """Write down what came of it: whether all went well, and a sentence."""
-    about, _ = _about(operation, session)
+    about, _ = _operation_context(operation, session)
     pairs = _pairs(params.get("requests")) or _pairs(_restarts(params.get("instances")))
     ids = {instance_id for instance_id, _ in pairs}
     whom = ids.pop() if len(ids) == 1 and ALL not in ids else None
@@ -99,7 +101,7 @@ def router_came(journal: Journal, away: float) -> None:
     journal.record(Kind.ROUTER, text, None, {"event": "came", "away": away})
 
 
-def _about(operation: str, session: Any) -> tuple[dict[str, Any], str]:
+def _operation_context(operation: str, session: Any) -> tuple[dict[str, Any], str]:
     if session is None:
         return {"operation": operation}, ""
     level = getattr(session, "cred_level", None)

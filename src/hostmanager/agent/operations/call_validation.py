@@ -12,7 +12,7 @@ from typing import Any
 
 import ocs
 
-FORM = "A request has the form: action, operation, parameters, timeout, password."
+CALL_SIGNATURE = "A request has the form: action, operation, parameters, timeout, password."
 
 MAX_TEXT_CHARS = 4_000
 """Characters of the sentence that answers a call, and of a message of a session."""
@@ -24,7 +24,7 @@ LONGEST_WAIT = 1e9
 """Seconds; a client that asks for more waits as long as that."""
 
 
-def misfit(
+def invalid_call_reason(
     action: Any, op_name: Any, params: Any = None, timeout: Any = None, password: Any = None
 ) -> str | None:
     """Tell what is wrong with a call of an operation; None: nothing.
@@ -36,9 +36,11 @@ def misfit(
     """
     del timeout, password  # looked at where they are used, if they are
     if not isinstance(op_name, str) or len(op_name) > MAX_NAME_CHARS:
-        return f"{FORM} The operation must be a string of at most {MAX_NAME_CHARS} characters."
+        return f"{CALL_SIGNATURE} The operation must be a string of at most {MAX_NAME_CHARS} characters."
     if action == "start" and not isinstance(params, dict | None):
-        return f"{FORM} The parameters of 'start' must be named ones: a dictionary, or null."
+        return (
+            f"{CALL_SIGNATURE} The parameters of 'start' must be named ones: a dictionary, or null."
+        )
     return None
 
 

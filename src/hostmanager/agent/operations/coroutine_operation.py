@@ -76,7 +76,7 @@ def as_deferred(coroutine: Coroutine[Any, Any, Result]) -> "Deferred[Result]":
     return Deferred.fromFuture(asyncio.ensure_future(coroutine))
 
 
-def say(session: Any, text: str) -> None:
+def add_message(session: Any, text: str) -> None:
     """Put a message into a session; the latest are kept."""
     session.add_message(cut_end(text, MAX_TEXT_CHARS))
     del session.messages[:-MESSAGES_KEPT]

@@ -17,8 +17,8 @@ LONGEST = 10_000
 LARGEST = 512 * 1024
 """Characters of text and data in one answer: a page."""
 
-LONG = 1000
-KEPT = 60.0
+LARGE_RESULT = 1000
+RESULT_TTL = 60.0
 """An answer of more than so many entries is forgotten after so many seconds."""
 
 
@@ -53,7 +53,9 @@ def check_query(params: Mapping[str, Any], limit_name: str = "limit") -> Query:
     return Query(instance_id, limit, float(since), before, LARGEST)
 
 
-async def answer(journal: Journal, session: Any, params: Mapping[str, Any]) -> tuple[bool, str]:
+async def run_history(
+    journal: Journal, session: Any, params: Mapping[str, Any]
+) -> tuple[bool, str]:
     """Read the journal in a worker thread and put what was found into the session's data."""
     try:
         query = check_query(params)
@@ -64,8 +66,8 @@ async def answer(journal: Journal, session: Any, params: Mapping[str, Any]) -> t
         session.data = {"entries": [], "older": None, "trouble": str(error)}
         return False, str(error)
     session.data = {"entries": entries, "older": older, "trouble": journal.trouble}
-    if len(entries) > LONG:
-        asyncio.get_running_loop().call_later(KEPT, _forget, session)
+    if len(entries) > LARGE_RESULT:
+        asyncio.get_running_loop().call_later(RESULT_TTL, _forget, session)
     text = f"{len(entries)} entries."
     if older is not None:
         text += f" There are older ones: ask for those with before={older}."

@@ -15,24 +15,29 @@ from twisted.internet.defer import Deferred, succeed
 
 from hostmanager.agent.framework.connection import RouterSession
 from hostmanager.agent.framework.embedded import Embedded
-from hostmanager.agent.host import Answer, Before, Host, NotRunningError
+from hostmanager.agent.host import Host, NotRunningError, RequestResult, StartupState
 from hostmanager.agent.operations import audit as record
-from hostmanager.agent.operations.access import READING
+from hostmanager.agent.operations.access import READ_LEVEL
 from hostmanager.agent.operations.call_validation import MAX_TEXT_CHARS
-from hostmanager.agent.operations.coroutine_operation import Result, as_deferred, operation, say
-from hostmanager.agent.operations.history import answer as answer_history
-from hostmanager.agent.operations.output import answer_output
-from hostmanager.agent.operations.session_data import SessionData, session_data
+from hostmanager.agent.operations.coroutine_operation import (
+    Result,
+    add_message,
+    as_deferred,
+    operation,
+)
+from hostmanager.agent.operations.history import run_history as answer_history
+from hostmanager.agent.operations.output import run_output
+from hostmanager.agent.operations.session_data import LiveSessionData, session_data
 from hostmanager.core.requests import RequestError
 from hostmanager.util.text import cut_end
 
-ANSWER_TIME = 0.15
+REPLY_FLUSH = 0.15
 """Seconds from an answer to its arrival: the manager leaves thereafter."""
 
-ASKING_TIME = 2.0
+RESULT_POLL_TIMEOUT = 2.0
 """Seconds that a client has to ask how `die` went; later, nobody is there to answer."""
 
-BEGINNING = 5.0
+START_WAIT = 5.0
 """Seconds that an `update` waits for a manager process that is reading its site config."""
 
 NOT_RUNNING = (
@@ -65,15 +70,15 @@ class HostManager:
         self.docker_composes = list(docker_composes)
         self.docker_service_prefix = docker_service_prefix
         self._host = host
-        self._before: Before | None = None
-        self._leave = leave or _stop_reactor_soon
+        self._before: StartupState | None = None
+        self._on_die = leave or _stop_reactor_soon
         self._closing = False
         self._disown = self._disown_dockers = False
         self._stop_asked = asyncio.Event()  # of the present session; a late stop hits an old one
-        self._idle = asyncio.Event()
-        self._idle.set()
-        self._begun = asyncio.Event()  # what comes while it is reading its site config waits
-        self._begun.set()
+        self._stopped = asyncio.Event()
+        self._stopped.set()
+        self._started = asyncio.Event()  # what comes while it is reading its site config waits
+        self._started.set()
 
     @property
     def host(self) -> Host:
@@ -91,7 +96,7 @@ class HostManager:
         agent = self.agent
         min_privs = getattr(agent.site_args, "min_privs", 1)
         rule: dict[str, Any] = {"blocking": False, "min_privs": min_privs}
-        read: dict[str, Any] = {"blocking": False, "min_privs": READING}
+        read: dict[str, Any] = {"blocking": False, "min_privs": READ_LEVEL}
         agent.register_process("manager", self.manager, self._stop_manager, **rule)
         agent.register_task("update", self.update, **rule)
         agent.register_task("restart", self.restart, **rule)
@@ -135,10 +140,10 @@ class HostManager:
         """Do what was asked for, and write down both that it was asked for and what came of it."""
         journal = self.host.journal
         if name != "manager" or not self.host.running:  # else the program itself has begun
-            record.asked(journal, name, session, params)
+            record.record_request(journal, name, session, params)
         ok, text = await work
         result = (ok, cut_end(text, MAX_TEXT_CHARS))
-        record.answered(journal, name, session, params, result)
+        record.record_result(journal, name, session, params, result)
         return result
 
     # --- manager ----------------------------------------------------------------------------
@@ -170,41 +175,43 @@ class HostManager:
         stop_asked = self._stop_asked
         if self._closing:
             return False, "The host manager is about to exit; nothing is started any more."
-        self._idle.clear()
-        session.data = SessionData(lambda: session_data(self.host))
+        self._stopped.clear()
+        session.data = LiveSessionData(lambda: session_data(self.host))
         # What happened before there was a session: the first agents are up by now.
-        session.messages[:0] = self.host.unheard
-        self.host.unheard.clear()
+        session.messages[:0] = self.host.early_messages
+        self.host.early_messages.clear()
         # What nobody can read must not keep an instance from its launch.
         guard = self.host.supervisor.guard
-        self.host.say = lambda text: guard.call("a message", lambda: say(session, text))
+        self.host.emit_message = lambda text: guard.call(
+            "a message", lambda: add_message(session, text)
+        )
         try:
             # When the program starts, the host is running already, router or not.
             if not self.host.running:
-                self._begun.clear()
+                self._started.clear()
                 try:
                     await self._begin(params)
                 finally:
-                    self._begun.set()
+                    self._started.set()
             await stop_asked.wait()
             if not self._disown:
-                say(session, "Stopping all agents.")
-            answer = await self._finish()
+                add_message(session, "Stopping all agents.")
+            answer = await self._stop_host()
             return answer.ok, answer.text
         except RequestError as error:
             return False, str(error)
         finally:
-            self.host.say = self.host.say_later
-            self._idle.set()
+            self.host.emit_message = self.host.buffer_message
+            self._stopped.set()
 
     async def _begin(self, params: dict[str, Any]) -> None:
         if params["reload_config"]:
-            self.host.begin(await self.host.read_site(), params["requests"], self._before)
+            self.host.start(await self.host.read_site(), params["requests"], self._before)
             self._before = None  # only now: a start that is refused has used nothing up
         else:
-            self.host.begin_again(params["requests"])
-        if not_kept := await self.host.wanted.kept():
-            self.host.say(not_kept)
+            self.host.restart_known(params["requests"])
+        if not_kept := await self.host.wanted.flush():
+            self.host.emit_message(not_kept)
 
     def _reload_config(self, session: Any = None) -> "Deferred[Result]":
         """Read the site config again, and follow its changes."""
@@ -215,7 +222,7 @@ class HostManager:
         if (
             self._host and not self._closing
         ):  # OCS does not tell who stops it; the session is that of the start
-            record.asked(self.host.journal, "manager stop", None, {})
+            record.record_request(self.host.journal, "manager stop", None, {})
         self._stop_asked.set()
         return succeed((True, "All agents are being stopped."))
 
@@ -252,26 +259,26 @@ class HostManager:
         try:
             answer = await self.host.update(params["requests"], params["reload_config"])
         except RequestError as error:
-            self.host.say(f"Refused: {error}")
+            self.host.emit_message(f"Refused: {error}")
             return False, str(error)
         except NotRunningError:
             return False, self._why_not_running()
         if answer.lines:
-            self.host.say(f"Told: {answer.brief}")
-        not_kept = await self.host.wanted.kept()
+            self.host.emit_message(f"Told: {answer.summary}")
+        not_kept = await self.host.wanted.flush()
         session.data = {"not_kept": not_kept}
         return answer.ok, " ".join(filter(None, (answer.text, not_kept)))
 
     async def _wait_begun(self) -> None:
         """Wait for a manager process that is reading its site config; not for ever."""
         with suppress(TimeoutError):  # a disk that hangs
-            await asyncio.wait_for(self._begun.wait(), BEGINNING)
+            await asyncio.wait_for(self._started.wait(), START_WAIT)
 
     def _why_not_running(self) -> str:
-        if self._begun.is_set():
+        if self._started.is_set():
             return NOT_RUNNING
         return (
-            f"The manager process has been reading the site config for {BEGINNING:g} s and more "
+            f"The manager process has been reading the site config for {START_WAIT:g} s and more "
             "(a slow plugin, or a slow disk), so nothing was done. Ask again soon."
         )
 
@@ -312,7 +319,7 @@ class HostManager:
         try:
             outcome = await self.host.restart(params["instances"])
         except RequestError as error:
-            self.host.say(f"Refused: {error}")
+            self.host.emit_message(f"Refused: {error}")
             return False, str(error)
         except NotRunningError:
             return False, self._why_not_running()
@@ -385,7 +392,7 @@ class HostManager:
           of its container, as long as there is one; ``file`` and ``older`` are
           null then. ``files`` are all that there are, older ones included.
         """
-        return await answer_output(self.host, session, params)
+        return await run_output(self.host, session, params)
 
     # --- compose services -------------------------------------------------------------------
 
@@ -399,7 +406,7 @@ class HostManager:
         ``session.data['orphans']`` of the manager process. Containers of
         other compose files are left alone.
         """
-        return await self.host.dockers.remove_orphans(lambda text: say(session, text))
+        return await self.host.dockers.remove_orphans(lambda text: add_message(session, text))
 
     @ocs_agent.param("_")
     @operation()
@@ -411,7 +418,7 @@ class HostManager:
         whether a newer image is there now (``restart_required``). An image
         that cannot be pulled keeps no other from being pulled.
         """
-        return await self.host.dockers.pull(lambda text: say(session, text))
+        return await self.host.dockers.pull(lambda text: add_message(session, text))
 
     # --- die --------------------------------------------------------------------------------
 
@@ -432,10 +439,10 @@ class HostManager:
             that no agent notices.
         """
         answer = await self.stop(disown=params["disown"], disown_dockers=params["disown_dockers"])
-        self._leave()
+        self._on_die()
         return answer.ok, answer.text
 
-    async def stop(self, *, disown: bool = False, disown_dockers: bool = False) -> Answer:
+    async def stop(self, *, disown: bool = False, disown_dockers: bool = False) -> RequestResult:
         """Stop the manager process, for good; return when all agents have ended.
 
         Args:
@@ -448,27 +455,27 @@ class HostManager:
         if not self._closing:
             self._disown, self._disown_dockers = disown, disown_dockers
         self._closing = True
-        if not self._idle.is_set():
+        if not self._stopped.is_set():
             self.agent.stop("manager", password=self.agent)
             self._stop_asked.set()
-            await self._idle.wait()
-        return await self._finish()
+            await self._stopped.wait()
+        return await self._stop_host()
 
-    async def be_asked(self) -> None:
+    async def wait_for_result_poll(self) -> None:
         """Give the client that asked for `die` the time to ask how it went, and be told."""
         if self.agent.realm_joined:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self.agent.end_told.wait(), ASKING_TIME)
-        await asyncio.sleep(ANSWER_TIME)
+                await asyncio.wait_for(self.agent.end_told.wait(), RESULT_POLL_TIMEOUT)
+        await asyncio.sleep(REPLY_FLUSH)
 
-    async def _finish(self) -> Answer:
+    async def _stop_host(self) -> RequestResult:
         if self._disown:
             return self.host.disown()
-        answer = await self.host.end(disown_dockers=self._disown_dockers)
+        answer = await self.host.stop(disown_dockers=self._disown_dockers)
         if self._closing:
-            self.host.wanted.end()
+            self.host.wanted.delete()
         return answer
 
 
 def _stop_reactor_soon() -> None:
-    reactor.callLater(ANSWER_TIME, reactor.stop)
+    reactor.callLater(REPLY_FLUSH, reactor.stop)

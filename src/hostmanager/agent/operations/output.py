@@ -57,7 +57,7 @@ def _position(given: Any) -> Position | None:
     return Position(*whole)
 
 
-async def answer_output(host: Host, session: Any, params: Mapping[str, Any]) -> tuple[bool, str]:
+async def run_output(host: Host, session: Any, params: Mapping[str, Any]) -> tuple[bool, str]:
     """Read the lines into the data of the session."""
     try:
         query, before = check_output_query(params)

@@ -58,7 +58,9 @@ def child_state(
         "last_exit": last_exit(life),
         "next_attempt_at": next_attempt_at(life, now),
         "process_state": None if condition is None else condition.word,
-        "message": _sentences(message(life, now), life.notice or "", remark(life, condition)),
+        "message": _sentences(
+            message(life, now), life.notice or "", process_notice(life, condition)
+        ),
         "output": None if output is None else str(output),
         # A pattern: to see which there are, a disk would have to answer.
         "output_rotated": None if output is None else f"{output}.[0-9]*",
@@ -160,7 +162,7 @@ def _stopping(life: InstanceRecord, now: Timestamp) -> str:
     return f"{what.stop_requested}; {what.next_stage} in {left:.0f} s.{then}"
 
 
-def remark(life: InstanceRecord, condition: ProcessState | None) -> str:
+def process_notice(life: InstanceRecord, condition: ProcessState | None) -> str:
     """What a person should know of the process itself: that it cannot react, and why."""
     if condition is None or condition.signals_blocked_reason is None:
         return ""
@@ -181,7 +183,7 @@ def _sentences(*parts: str) -> str:
     return " ".join(part for part in parts if part)
 
 
-class SessionData(dict[str, Any]):
+class LiveSessionData(dict[str, Any]):
     """Session data that is always true: rendered anew by every read of the whole."""
 
     def __init__(self, render: Callable[[], dict[str, Any]]) -> None:

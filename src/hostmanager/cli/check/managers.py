@@ -11,7 +11,7 @@ from typing import NoReturn
 from ocs.site_config import ArgContainer, add_arguments
 
 from hostmanager.agent.directories import state_dir_problem
-from hostmanager.agent.options import access_remarks, make_parser
+from hostmanager.agent.options import access_warnings, make_parser
 from hostmanager.cli.check.agents import blamed
 from hostmanager.cli.check.report import About, Report
 from hostmanager.siteconfig.diagnostics import Severity, SourceLocation, did_you_mean, quote_value
@@ -121,7 +121,7 @@ def _check_access(whole: CheckedSite, report: Report) -> None:
     if said is None or not isinstance(said.value, str):
         return
     try:
-        access_remarks(argparse.Namespace(access_policy=said.value, min_privs=1))
+        access_warnings(argparse.Namespace(access_policy=said.value, min_privs=1))
     except ValueError as error:
         report.add(About.MANAGER, Severity.ERROR, said, str(error))
         return

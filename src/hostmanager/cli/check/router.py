@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from hostmanager.agent.framework.event_loop import without_extras
+from hostmanager.agent.framework.event_loop import skip_optional_imports
 from hostmanager.agent.framework.tls import tls_failure
 from hostmanager.cli.check.report import About, Report
 from hostmanager.siteconfig.diagnostics import Severity, quote_value
@@ -126,7 +126,7 @@ async def _join(access: Access, limit: float) -> Any:
     except ValueError:
         text = f"{quote_value(access.server)} is no address of a websocket."
         raise Trouble("wamp_server", text, "Write ws://HOST:8001/ws.") from None
-    with without_extras():
+    with skip_optional_imports():
         from autobahn.asyncio.websocket import WampWebSocketClientFactory  # noqa: PLC0415
         from autobahn.wamp.serializer import JsonSerializer  # noqa: PLC0415
     loop = asyncio.get_running_loop()
@@ -186,7 +186,7 @@ def _protocol(access: Access, outcome: "asyncio.Future[Any]") -> type:
 
 
 def _session(access: Access, outcome: "asyncio.Future[Any]") -> "ApplicationSession":
-    with without_extras():
+    with skip_optional_imports():
         from autobahn.asyncio.wamp import ApplicationSession  # noqa: PLC0415
         from autobahn.wamp.types import ComponentConfig  # noqa: PLC0415
 

@@ -251,7 +251,7 @@ def make_plan(args: argparse.Namespace, environ: Mapping[str, str]) -> Plan:
         UsageProblem, UsageError, SiteFileError, ValueError: Something is wrong.
     """
     from hostmanager.agent.options import (  # noqa: PLC0415
-        access_remarks,
+        access_warnings,
         compose_bin,
         compose_files,
         make_parser,
@@ -269,7 +269,7 @@ def make_plan(args: argparse.Namespace, environ: Mapping[str, str]) -> Plan:
     _try_as(user, args.group, working_dir, found.site_file)
     compose_bin(found, working_dir)
     files, remarks = compose_files(found, working_dir)
-    remarks = [*access_remarks(found), *remarks]
+    remarks = [*access_warnings(found), *remarks]
     ids = frozenset(spec.instance_id for spec in site.specs)
     command = [
         *(sys.executable, "-P", "-m", "hostmanager.agent"),

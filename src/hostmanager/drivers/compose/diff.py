@@ -131,7 +131,7 @@ def _compare_conditions(
         again = observed_run(seen, container)
     outdated = is_outdated(seen, container)
     now = StatusChanged(status_notice(seen, container), outdated, restarting)
-    told = replace(told, run=container.run, engine_restarting=restarting)
+    told = replace(told, run=container.run, restarting=restarting)
     if now != told.condition or again is not None:
         yield replace(told, condition=now), replace(now, found=again)
 
