@@ -128,11 +128,11 @@ def test_the_answer_to_another_client_is_never_taken_for_ours(
         return {"session_id": 1, "status": "running"}
 
     theirs = {"session_id": 2, "status": "done", "success": True, "messages": [[0.0, "not ours"]]}
-    monkeypatch.setattr(asking.Manager, "_started", start)
-    monkeypatch.setattr(asking.Manager, "_waited", lambda *_: theirs)
-    manager = object.__new__(asking.Manager)  # nobody is asked
+    monkeypatch.setattr(asking.ManagerClient, "_started", start)
+    monkeypatch.setattr(asking.ManagerClient, "_waited", lambda *_: theirs)
+    manager = object.__new__(asking.ManagerClient)  # nobody is asked
     manager.instance_id = "hm-daq1"
-    with pytest.raises(asking.AskError, match="hm-daq1 answered another client"):
+    with pytest.raises(asking.ManagerError, match="hm-daq1 answered another client"):
         manager.run(operation, 1.0, **params)
     assert started == [(operation, params)] * times
 
@@ -145,7 +145,7 @@ def test_a_manager_is_asked_for_the_run_that_we_started(monkeypatch):
         ours = {"session_id": 7, "status": "running" if action == "start" else "done"}
         return 0, "fine", {**ours, "success": True, "messages": [[0.0, "ours"]], "data": {}}
 
-    monkeypatch.setattr(asking.Manager, "_request", request)
-    manager = object.__new__(asking.Manager)
-    assert manager.run("history", 1.0, limit=5) == asking.Reply(True, "ours", {})
+    monkeypatch.setattr(asking.ManagerClient, "_request", request)
+    manager = object.__new__(asking.ManagerClient)
+    assert manager.run("history", 1.0, limit=5) == asking.OperationResult(True, "ours", {})
     assert asked[1] == ("wait", "history", {"session_id": 7})

@@ -4,9 +4,9 @@ from typing import Any, cast
 
 import pytest
 
-from hostmanager.client.log_reader import Source
-from hostmanager.client.manager_client import Manager, Reply
-from hostmanager.client.status.model import Row
+from hostmanager.client.log_reader import LogSource
+from hostmanager.client.manager_client import ManagerClient, OperationResult
+from hostmanager.client.status.model import AgentStatus
 
 
 class Output:
@@ -15,10 +15,10 @@ class Output:
     def __init__(self) -> None:
         self.written: list[tuple[float, str]] = []
 
-    def run(self, _operation: str, _limit: float, **params: Any) -> Reply:
+    def run(self, _operation: str, _limit: float, **params: Any) -> OperationResult:
         since = params["since"] or 0.0
         lines = [pair for pair in self.written if pair[0] >= since][-params["lines"] :]
-        return Reply(True, "", {"instance_id": params["instance_id"], "lines": lines})
+        return OperationResult(True, "", {"instance_id": params["instance_id"], "lines": lines})
 
 
 @pytest.fixture
@@ -27,11 +27,11 @@ def output() -> Output:
 
 
 @pytest.fixture
-def source(output: Output) -> Source:
-    return Source(Row("daq1", "a"), cast("Manager", output))
+def source(output: Output) -> LogSource:
+    return LogSource(AgentStatus("daq1", "a"), cast("Manager", output))
 
 
-def texts(source: Source, lines: int) -> list[str]:
+def texts(source: LogSource, lines: int) -> list[str]:
     return [line.text for line in source.read(lines, None, 1.0)]
 
 

@@ -3,9 +3,9 @@
 import pytest
 from tests.cli.bridge import child, session
 
-from hostmanager.client.change.plan import SETTLE, Step
-from hostmanager.client.change.progress import DEATHS, PATIENCE, Course
-from hostmanager.client.status.model import Row
+from hostmanager.client.change.plan import STABLE_AFTER, AgentChange
+from hostmanager.client.change.progress import MAX_CRASHES, PATIENCE, AgentProgress
+from hostmanager.client.status.model import AgentStatus
 
 UP, DOWN = ("up", "up"), ("down", "down")
 
@@ -15,9 +15,9 @@ def state(target, now, **more):
 
 
 def course(final, *, begins_down=False, before=None):
-    row = Row("daq1", "a", before or state(*UP), state="up")
-    made = Course.of(Step(row, final, begins_down=begins_down))
-    made.told(0.0)
+    row = AgentStatus("daq1", "a", before or state(*UP), state="up")
+    made = AgentProgress.of(AgentChange(row, final, stop_first=begins_down))
+    made.requested(0.0)
     return made
 
 
@@ -28,7 +28,7 @@ def course(final, *, begins_down=False, before=None):
     "case",
     [
         ("up", state(*UP), [], ["a"]),
-        ("up", state(*UP, uptime=SETTLE), [], ["a"]),
+        ("up", state(*UP, uptime=STABLE_AFTER), [], ["a"]),
         ("up", state(*UP, uptime=0.5), ["a"], []),  # it may be one that dies again and again
         ("up", state("up", "start_at"), ["a"], []),
         ("up", state(*DOWN), ["a"], []),
@@ -100,30 +100,30 @@ def test_each_manager_gets_one_request_for_all_of_its_agents(bridge, site_file, 
 
 def test_down_is_reached_when_nothing_is_left_or_it_is_forgotten():
     way = course("down")
-    assert not way.see(state("down", "wait_dead", message="Asked to stop."), 0.1, 0.0)
+    assert not way.observe(state("down", "wait_dead", message="Asked to stop."), 0.1, 0.0)
     assert way.step.why == "Asked to stop"
-    assert way.see(state(*DOWN), 0.2, 0.0)
-    assert course("down").see(None, 0.1, 0.0)
+    assert way.observe(state(*DOWN), 0.2, 0.0)
+    assert course("down").observe(None, 0.1, 0.0)
 
 
 def test_up_is_reached_when_it_has_been_so_for_a_while():
     way = course("up")
-    assert not way.see(state(*UP, uptime=0.1), 0.1, 0.0)
-    assert way.see(state(*UP, uptime=SETTLE), 2.0, 0.0)
+    assert not way.observe(state(*UP, uptime=0.1), 0.1, 0.0)
+    assert way.observe(state(*UP, uptime=STABLE_AFTER), 2.0, 0.0)
     plain = course("up")  # of a manager that tells no uptime
-    assert not plain.see(state(*UP), 0.1, 0.0)
-    assert not plain.see(state("up", "start_at"), 1.0, 0.0)
-    assert not plain.see(state(*UP), 1.5, 0.0)
-    assert plain.see(state(*UP), 1.5 + SETTLE, 0.0)
+    assert not plain.observe(state(*UP), 0.1, 0.0)
+    assert not plain.observe(state("up", "start_at"), 1.0, 0.0)
+    assert not plain.observe(state(*UP), 1.5, 0.0)
+    assert plain.observe(state(*UP), 1.5 + STABLE_AFTER, 0.0)
 
 
 def test_an_agent_that_dies_again_and_again_is_given_up_before_the_time_is_over():
     way = course("up")
-    for number in range(DEATHS):
-        assert way.is_open
+    for number in range(MAX_CRASHES):
+        assert way.is_pending
         ended = {"code": 1, "time": float(number), "expected": False, "output": ["last words"]}
-        way.see(state("up", "start_at", last_exit=ended, message="It died."), 0.1, 0.0)
-    assert (way.is_open, way.step.outcome) == (False, "failed")
+        way.observe(state("up", "start_at", last_exit=ended, message="It died."), 0.1, 0.0)
+    assert (way.is_pending, way.step.outcome) == (False, "failed")
     assert "does not stay up: It died" in way.step.why
     assert way.step.last_lines == ["last words"]
 
@@ -133,11 +133,11 @@ def test_its_last_lines_are_waited_for_a_moment():
 
     def dies(when, output, now):
         ended = {"code": 1, "time": when, "expected": False, "output": output}
-        way.see(state("up", "start_at", last_exit=ended, message="It died."), now, 0.0)
+        way.observe(state("up", "start_at", last_exit=ended, message="It died."), now, 0.0)
 
     dies(1.0, ["of the first end"], 0.1)
     dies(2.0, [], 0.2)
-    assert way.is_open
+    assert way.is_pending
     dies(2.0, ["of the second"], 0.3)
     assert (way.step.outcome, way.step.last_lines) == ("failed", ["of the second"])
 
@@ -145,7 +145,7 @@ def test_its_last_lines_are_waited_for_a_moment():
     dies(1.0, [], 0.1)
     dies(2.0, [], 0.2)
     dies(2.0, [], 1.1)
-    assert way.is_open
+    assert way.is_pending
     dies(2.0, [], 1.2)
     assert (way.step.outcome, way.step.last_lines) == ("failed", [])
 
@@ -155,8 +155,8 @@ def test_one_that_is_up_again_when_it_is_given_up_is_given_up_for_the_reason_tha
     for when in (1.0, 2.0):
         ended = {"code": 7, "time": when, "expected": False, "output": []}
         died = state("up", "start_at", last_exit=ended, message="It exited with code 7.")
-        way.see(died, when, 0.0)
-    way.see(state(*UP, last_exit={**ended, "output": ["no answer"]}, message=""), 2.1, 0.0)
+        way.observe(died, when, 0.0)
+    way.observe(state(*UP, last_exit={**ended, "output": ["no answer"]}, message=""), 2.1, 0.0)
     assert way.step.why == "it does not stay up: It exited with code 7"
     assert way.step.last_lines == ["no answer"]
 
@@ -164,67 +164,69 @@ def test_one_that_is_up_again_when_it_is_given_up_is_given_up_for_the_reason_tha
 def test_a_death_of_before_does_not_count():
     ended = {"code": 1, "time": 5.0, "expected": False, "output": []}
     way = course("up", before=state("up", "start_at", last_exit=ended))
-    way.see(state("up", "wait_start", last_exit=ended), 0.1, 0.0)
+    way.observe(state("up", "wait_start", last_exit=ended), 0.1, 0.0)
     assert way.deaths == set()
 
 
 def test_another_target_means_somebody_else_but_not_at_once():
     way = course("down")
-    assert not way.see(state(*UP), PATIENCE / 2, 0.0)
-    assert way.is_open
-    way.see(state(*UP), PATIENCE * 2, 0.0)
+    assert not way.observe(state(*UP), PATIENCE / 2, 0.0)
+    assert way.is_pending
+    way.observe(state(*UP), PATIENCE * 2, 0.0)
     assert "somebody else has told it up" in way.step.why
 
 
 def test_what_cannot_be_operated_is_given_up_with_its_obstacle():
     way = course("up")
-    way.see(state("up", "?", message="No plugin."), 0.1, 0.0)
+    way.observe(state("up", "?", message="No plugin."), 0.1, 0.0)
     assert (way.step.outcome, way.step.why) == ("failed", "No plugin")
 
 
 def test_a_service_that_nobody_manages_is_passive_again_when_it_is_there():
     way = course("down", before=state("passive", "up"))
-    assert not way.see(state("down", "wait_dead"), 0.1, 0.0)
-    assert way.see(state("passive", "down"), 5.0, 0.0)
+    assert not way.observe(state("down", "wait_dead"), 0.1, 0.0)
+    assert way.observe(state("passive", "down"), 5.0, 0.0)
 
 
 def test_a_restart_goes_down_first():
     way = course("up", begins_down=True)
     assert way.stage == "down"
-    assert way.see(state(*DOWN), 0.1, 0.0)
+    assert way.observe(state(*DOWN), 0.1, 0.0)
 
 
 # --- a restart that the manager carries out ----------------------------------------------------
 
 
 def restart_of(**before):
-    row = Row("daq1", "a", state(*UP, restarting=False, pid=7, **before), state="up")
-    made = Course.of(Step(row, "up", by_manager=True))
-    made.told(0.0)
+    row = AgentStatus("daq1", "a", state(*UP, restarting=False, pid=7, **before), state="up")
+    made = AgentProgress.of(AgentChange(row, "up", by_manager=True))
+    made.requested(0.0)
     return made
 
 
 def test_a_restart_is_reached_when_another_run_stays_up():
     way = restart_of()
     assert way.stage == "up"
-    assert not way.see(state(*UP, restarting=True, pid=7, uptime=900.0), 0.1, 0.0)
-    assert not way.see(state("up", "wait_dead", restarting=True, pid=7), 0.2, 0.0)
-    assert not way.see(state("up", "wait_start", restarting=True), 0.3, 0.0)
-    assert not way.see(state(*UP, restarting=False, pid=8, uptime=0.1), 0.4, 0.0)
-    assert way.see(state(*UP, restarting=False, pid=8, uptime=SETTLE), 3.0, 0.0)
+    assert not way.observe(state(*UP, restarting=True, pid=7, uptime=900.0), 0.1, 0.0)
+    assert not way.observe(state("up", "wait_dead", restarting=True, pid=7), 0.2, 0.0)
+    assert not way.observe(state("up", "wait_start", restarting=True), 0.3, 0.0)
+    assert not way.observe(state(*UP, restarting=False, pid=8, uptime=0.1), 0.4, 0.0)
+    assert way.observe(state(*UP, restarting=False, pid=8, uptime=STABLE_AFTER), 3.0, 0.0)
 
 
 def test_a_restart_that_the_manager_gives_up_has_failed_with_its_reason():
     way = restart_of()
-    assert not way.see(state(*UP, restarting=True, pid=7), 0.1, 0.0)
+    assert not way.observe(state(*UP, restarting=True, pid=7), 0.1, 0.0)
     refused = "It was not restarted: its image cannot be had. It goes on as it is."
-    assert not way.see(state(*UP, restarting=False, pid=7, uptime=9.0, message=refused), 0.2, 0.0)
+    assert not way.observe(
+        state(*UP, restarting=False, pid=7, uptime=9.0, message=refused), 0.2, 0.0
+    )
     assert (way.step.outcome, way.step.why) == ("failed", refused.rstrip("."))
 
 
 def test_a_restart_that_somebody_calls_off_has_failed():
     way = restart_of()
-    way.see(state("down", "wait_dead", restarting=False, pid=7), PATIENCE * 2, 0.0)
+    way.observe(state("down", "wait_dead", restarting=False, pid=7), PATIENCE * 2, 0.0)
     assert "somebody else has told it down" in way.step.why
 
 
@@ -254,7 +256,7 @@ def test_to_a_manager_without_that_operation_it_says_so_and_does_it_itself(bridg
     def update(manager, params):
         told.extend(params["requests"])
         target = params["requests"][-1][1]
-        now = child("a", target_state=target, next_action=target, uptime=SETTLE)
+        now = child("a", target_state=target, next_action=target, uptime=STABLE_AFTER)
         bridge.sessions[manager]["manager"] = session(now)
         return True, "Told.", {}
 

@@ -16,9 +16,9 @@ from tests.cli.top_site import on_screen
 from hostmanager.cli.options import add_common, add_selection
 from hostmanager.cli.top.app import TopApp
 from hostmanager.cli.top.data_source import LiveAsker
-from hostmanager.client.poller import Pulse
+from hostmanager.client.poller import SessionPoller
 from hostmanager.client.site_model import read_site
-from hostmanager.client.status.selection import hosts_of
+from hostmanager.client.status.selection import hosts_to_query
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def ask(site_file):
         args = parser.parse_args(["--site-file", str(site_file), "--answer-time", "20", *words])
         args.interval, args.timeout, args.no_wait, args.wrong = 0.1, 20.0, False, False
         site = read_site(args)
-        made.append(LiveAsker(site, hosts_of(site, args), args))
+        made.append(LiveAsker(site, hosts_to_query(site, args), args))
         return made[-1]
 
     yield go
@@ -139,7 +139,7 @@ async def test_what_waits_for_a_manager_to_begin_again_is_not_said_to_be_under_w
     bridge, site_file, ask, monkeypatch, first
 ):
     if first == "the_one_who_wakes":  # to see that it was given up
-        monkeypatch.setattr(Pulse, "wait_for_news", lambda *_: time.sleep(0.5))
+        monkeypatch.setattr(SessionPoller, "wait_for_news", lambda *_: time.sleep(0.5))
     two_hosts(bridge, site_file)
     ends = session(child("c", target_state="down", next_action="wait_dead"))
     bridge.sessions["hm-daq2"]["manager"] = {**ends, "status": "stopping"}

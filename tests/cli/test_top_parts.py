@@ -9,8 +9,8 @@ from hostmanager.cli.top.fit import fitted
 from hostmanager.cli.top.model import Item, Order, items
 from hostmanager.cli.top.requests import Request
 from hostmanager.cli.top.row_format import Widths, heading, line
-from hostmanager.client.change.plan import Plan, Refusal, Step
-from hostmanager.client.status.model import Row
+from hostmanager.client.change.plan import AgentChange, Plan, Refusal
+from hostmanager.client.status.model import AgentStatus
 
 NOW = 1e9 + 5
 
@@ -94,7 +94,7 @@ def request(*steps, **more):
 
 
 def step(name, outcome, **more):
-    made = Step(Row("h", name, state="up"), "up")
+    made = AgentChange(AgentStatus("h", name, state="up"), "up")
     made.outcome = outcome
     for key, value in more.items():
         setattr(made, key, value)
@@ -108,8 +108,8 @@ def test_a_request_tells_failures_first_and_each_reason_once():
         step("c", "failed", why="no"),
         step("d", "told", state="wait_dead"),
         step("e", "told", state="wait_dead"),
-        already=(Row("h", "f"),),
-        refused=(Refusal(Row("h", "g"), "its manager does not know it"),),
+        already=(AgentStatus("h", "f"),),
+        refused=(Refusal(AgentStatus("h", "g"), "its manager does not know it"),),
     )
     told = made.text().split(": ", 1)[1]
     assert told == (

@@ -9,8 +9,8 @@ from textual import events
 
 from hostmanager.cli.top.app import TopApp
 from hostmanager.cli.top.help import HELP
-from hostmanager.client.log_reader import Line
-from hostmanager.client.manager_client import AskError, Trouble
+from hostmanager.client.log_reader import LogLine
+from hostmanager.client.manager_client import FailureKind, ManagerError
 
 NARROW = (80, 24)
 
@@ -218,7 +218,10 @@ async def test_what_became_of_a_request_is_shown_also_a_refusal_in_the_managers_
 
 async def test_details_tell_what_is_known_and_what_it_prints_as_it_prints_it():
     asker = FakeAsker(usual())
-    asker.lines = [[Line(1e9, "daq2", "acu1", "first \x1b[2J")], [Line(None, "d", "a", "second")]]
+    asker.lines = [
+        [LogLine(1e9, "daq2", "acu1", "first \x1b[2J")],
+        [LogLine(None, "d", "a", "second")],
+    ]
     async with View(asker) as view:
         await view.press("enter")
         assert "acu1 (daq2)" in view.lines[0]
@@ -256,7 +259,7 @@ async def test_details_of_a_host_show_what_its_manager_cannot_read():
 
 async def test_output_that_nobody_gives_leaves_a_sentence_and_the_rest_goes_on():
     asker = FakeAsker(usual())
-    asker.lines = [AskError(Trouble.REFUSED, "It has never printed anything.")]
+    asker.lines = [ManagerError(FailureKind.REFUSED, "It has never printed anything.")]
     async with View(asker) as view:
         await view.press("enter")
         await view.until("output: It has never printed anything.")
@@ -282,7 +285,7 @@ async def test_history_of_an_agent_and_the_reason_if_there_is_none():
         text = await view.until("exit exited ␛[2J")
         assert "history of acu1 (daq2), the newest last" in text
         await view.press("escape")
-        asker.entries = AskError(Trouble.ABSENT, "hm-daq2 is not at the router")
+        asker.entries = ManagerError(FailureKind.NOT_REGISTERED, "hm-daq2 is not at the router")
         await view.press("h")
         await view.until("! hm-daq2 is not at the router")
 
@@ -296,8 +299,8 @@ async def test_stale_answers_are_told_with_their_age():
 
 async def test_a_router_that_is_away_is_told_once_at_the_top():
     away = dead("daq1", "a")
-    away.host.trouble.kind = Trouble.ROUTER
-    away.host.trouble.args = ("no router answers at http://127.0.0.1:1/call",)
+    away.host.error.kind = FailureKind.ROUTER
+    away.host.error.args = ("no router answers at http://127.0.0.1:1/call",)
     async with View(FakeAsker([away])) as view:
         assert view.lines[1].startswith("! no router answers at http://127.0.0.1:1/call")
 

@@ -11,19 +11,19 @@ from tests.cli.bridge import child, session
 from hostmanager.cli.top.app import TopApp
 from hostmanager.cli.top.model import Item, Seen
 from hostmanager.cli.top.requests import Request
-from hostmanager.client.change.plan import Plan, Step
-from hostmanager.client.log_reader import Line
-from hostmanager.client.manager_client import AskError, Trouble
-from hostmanager.client.site_model import Entry, HostEntry
-from hostmanager.client.status.model import Row, host_rows
+from hostmanager.client.change.plan import AgentChange, Plan
+from hostmanager.client.log_reader import LogLine
+from hostmanager.client.manager_client import FailureKind, ManagerError
+from hostmanager.client.site_model import SiteEntry, SiteHost
+from hostmanager.client.status.model import AgentStatus, build_host_status
 from hostmanager.core.model import InstanceSpec, Kind, Target
 
 _CELL = 12.2
 
 
-def entry(name: str) -> Entry:
+def entry(name: str) -> SiteEntry:
     spec = InstanceSpec(name, "FakeDataAgent", Kind.HOST, Target.UP)
-    return Entry(name, "FakeDataAgent", spec)
+    return SiteEntry(name, "FakeDataAgent", spec)
 
 
 def agent(name: str, **more: Any) -> dict[str, Any]:
@@ -43,14 +43,16 @@ def dying(name: str, **more: Any) -> dict[str, Any]:
 def host(name: str, *children: dict[str, Any], age: float = 0.0, **data: Any) -> Seen:
     """A host that answers."""
     entries = {c["instance_id"]: entry(c["instance_id"]) for c in children}
-    known = HostEntry(name, f"hm-{name}", entries)
-    return Seen(host_rows(known, session(*children, **data)), age)
+    known = SiteHost(name, f"hm-{name}", entries)
+    return Seen(build_host_status(known, session(*children, **data)), age)
 
 
 def dead(name: str, *agents: str) -> Seen:
     """One that does not."""
-    known = HostEntry(name, f"hm-{name}", {a: entry(a) for a in agents})
-    return Seen(host_rows(known, AskError(Trouble.SILENT, "no answer for 7 s")), 7.0)
+    known = SiteHost(name, f"hm-{name}", {a: entry(a) for a in agents})
+    return Seen(
+        build_host_status(known, ManagerError(FailureKind.TIMEOUT, "no answer for 7 s")), 7.0
+    )
 
 
 def usual() -> list[Seen]:
@@ -69,32 +71,32 @@ class FakeAsker:
         self.trouble = ""
         self.requests: list[Request] = []
         self.told: list[tuple[str, str, list[str]]] = []
-        self.lines: list[list[Line] | AskError] = []
-        self.entries: list[Mapping[str, Any]] | AskError = []
+        self.lines: list[list[LogLine] | ManagerError] = []
+        self.entries: list[Mapping[str, Any]] | ManagerError = []
         self.blocked = threading.Event()
         self.blocked.set()
 
     def look(self) -> tuple[list[Seen], str]:
         return self.found, self.trouble
 
-    def change(self, command: str, what: str, rows: Sequence[Row]) -> Request:
+    def change(self, command: str, what: str, rows: Sequence[AgentStatus]) -> Request:
         self.told.append((command, what, [row.instance_id for row in rows]))
-        steps = tuple(Step(row, "down" if command == "down" else "up") for row in rows)
+        steps = tuple(AgentChange(row, "down" if command == "down" else "up") for row in rows)
         self.requests.append(Request(command, what, plan=Plan(command, steps)))
         return self.requests[-1]
 
-    def reader(self, row: Row) -> Any:
-        def read(_lines: int) -> list[Line]:
+    def reader(self, row: AgentStatus) -> Any:
+        def read(_lines: int) -> list[LogLine]:
             self.blocked.wait(60)
             found = self.lines.pop(0) if self.lines else []
-            if isinstance(found, AskError):
+            if isinstance(found, ManagerError):
                 raise found
             return found
 
         return read
 
     def history(self, item: Item, limit: int) -> list[Mapping[str, Any]]:
-        if isinstance(self.entries, AskError):
+        if isinstance(self.entries, ManagerError):
             raise self.entries
         return list(self.entries)
 

@@ -10,7 +10,7 @@ from random import Random
 
 import pytest
 
-from hostmanager.client.manager_client import Manager
+from hostmanager.client.manager_client import ManagerClient
 from hostmanager.client.site_model import read_site
 from tests.support.clients import call
 from tests.support.sites import instance
@@ -22,17 +22,17 @@ LIMIT = 20.0 * BUSY_MACHINE
 
 
 @pytest.fixture
-def connect(site, start_manager) -> Callable[[], Manager]:
+def connect(site, start_manager) -> Callable[[], ManagerClient]:
     """Make clients of a manager with an agent for each."""
     site.write(*(instance(f"a{n}", "--behave", "chatty", "--total", "40") for n in range(CLIENTS)))
     start_manager(site, "--stop-timeout", "1")
     words = ("site", "site_hub", "site_http", "site_realm", "address_root")
     args = Namespace(site_file=str(site.file), site_host=site.host, **dict.fromkeys(words, None))
     read = read_site(args, {})
-    return lambda: Manager(read, site.host, site.manager_id, None)
+    return lambda: ManagerClient(read, site.host, site.manager_id, None)
 
 
-def ask(manager: Manager, number: int, turn: int, random: Random) -> str | None:
+def ask(manager: ManagerClient, number: int, turn: int, random: Random) -> str | None:
     """Ask one thing; returns what is wrong with the answer."""
     name, lines = f"a{number}", 1 + turn
     what = random.choice(("output", "history", "up", "nobody"))

@@ -10,10 +10,10 @@ from hostmanager.cli.exit_codes import DONE, NO_ANSWER, NOT_REACHED, CommandErro
 from hostmanager.cli.options import add_common, add_selection, exit_status, new_parser, seconds
 from hostmanager.cli.output import Screen, guarded
 from hostmanager.cli.text import counted, few
-from hostmanager.client.change.plan import Plan, Step, make_plan
+from hostmanager.client.change.plan import AgentChange, Plan, make_plan
 from hostmanager.client.site_model import Site, read_site
-from hostmanager.client.status.model import HostRows, no_router
-from hostmanager.client.status.selection import hosts_of, look, select
+from hostmanager.client.status.model import HostStatus, no_router
+from hostmanager.client.status.selection import fetch_status, hosts_to_query, select
 
 TIMEOUT = 60.0
 """Seconds until it is given up to wait for agents; an agent may take 15 s to be ended."""
@@ -105,7 +105,7 @@ def change(args: argparse.Namespace, screen: Screen) -> int:
     if args.all and args.pattern:
         raise CommandError("--all and names exclude each other.")
     site = read_site(args)
-    found = look(site, args, hosts_of(site, args))
+    found = fetch_status(site, args, hosts_to_query(site, args))
     away = no_router(found)
     if away is not None:
         raise CommandError(f"{away.sentences} Nothing was changed.", NO_ANSWER)
@@ -119,11 +119,11 @@ def change(args: argparse.Namespace, screen: Screen) -> int:
 
 
 def _carry_out(
-    site: Site, plan: Plan, found: Sequence[HostRows], args: argparse.Namespace, screen: Screen
+    site: Site, plan: Plan, found: Sequence[HostStatus], args: argparse.Namespace, screen: Screen
 ) -> int:
-    from hostmanager.client.change.executor import Pursuit  # noqa: PLC0415 - not for a dry run
+    from hostmanager.client.change.executor import PlanExecutor  # noqa: PLC0415 - not for a dry run
 
-    pursuit = Pursuit(site, plan, found, args)
+    pursuit = PlanExecutor(site, plan, found, args)
     with ended_like_ctrl_c():
         code = max(pursuit.run(screen), _code_before(plan))
     return screen.answer(code, **plan.as_json(), dry_run=False)
@@ -156,7 +156,7 @@ def _code_before(plan: Plan) -> int:
 def _show(plan: Plan, screen: Screen) -> None:
     """Say what will happen."""
     verb = VERBS[plan.command]
-    by_host: dict[str, list[Step]] = {}
+    by_host: dict[str, list[AgentChange]] = {}
     for step in plan.steps:
         by_host.setdefault(step.row.host, []).append(step)
     if not plan.steps:
@@ -164,7 +164,7 @@ def _show(plan: Plan, screen: Screen) -> None:
     for host, steps in by_host.items():
         names = [_name(step) for step in steps]
         screen.line(f"{verb} on {host}: {', '.join(names)}")
-        if host in plan.woken:
+        if host in plan.managers_to_start:
             screen.line(
                 f"  the manager of {host} was told to stop; it begins again, with only these up"
             )
@@ -173,18 +173,18 @@ def _show(plan: Plan, screen: Screen) -> None:
             f"  the manager of {host} has no operation 'restart' (an older one, or that of OCS): "
             "this command tells each down, and up again once it has ended; do not interrupt it"
         )
-    if plan.already:
+    if plan.unchanged:
         state = "down, left so" if plan.command == "restart" else f"already {plan.command}"
-        screen.line(f"{state}: {few([row.instance_id for row in plan.already], 10)}")
+        screen.line(f"{state}: {few([row.instance_id for row in plan.unchanged], 10)}")
     for refusal in plan.refused:
         screen.line(f"! {refusal.row.host} {refusal.row.instance_id}: {refusal.reason}", "red")
 
 
-def _restarts(step: Step) -> bool:
-    return step.begins_down or step.by_manager
+def _restarts(step: AgentChange) -> bool:
+    return step.stop_first or step.by_manager
 
 
-def _name(step: Step) -> str:
+def _name(step: AgentChange) -> str:
     state = step.row.state
     usual = ("down",) if step.final == "up" and not _restarts(step) else ("up",)
     return step.row.instance_id + ("" if state in usual else f" (now {state})")
@@ -193,12 +193,12 @@ def _name(step: Step) -> str:
 def _agreed(
     plan: Plan,
     site: Site,
-    found: Sequence[HostRows],
+    found: Sequence[HostStatus],
     args: argparse.Namespace,
     screen: Screen,
 ) -> bool:
     """Ask before everything is stopped, if there is somebody to be asked."""
-    alive = [r for host in found for r in host.rows if r.child is not None and r.state != "down"]
+    alive = [r for host in found for r in host.agents if r.child is not None and r.state != "down"]
     everything = args.all or (len(found) == len(site.hosts) and len(plan.steps) >= len(alive) > 1)
     if plan.command == "up" or args.yes or not everything or not screen.can_ask:
         return True

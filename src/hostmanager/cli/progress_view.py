@@ -13,10 +13,10 @@ from rich.text import Text
 
 from hostmanager.cli.output import Screen
 from hostmanager.cli.text import counted, few, harmless, without_stamp
-from hostmanager.client.change.progress import Course
+from hostmanager.client.change.progress import AgentProgress
 
 if TYPE_CHECKING:
-    from hostmanager.client.change.executor import Pursuit
+    from hostmanager.client.change.executor import PlanExecutor
 
 MOST_SHOWN = 12
 """Agents on their way that are shown one by one."""
@@ -28,7 +28,7 @@ PICTURE = 0.08
 class View:
     """The progress: a live picture on a terminal, a line for each agent elsewhere."""
 
-    def __init__(self, pursuit: "Pursuit", screen: Screen) -> None:
+    def __init__(self, pursuit: "PlanExecutor", screen: Screen) -> None:
         self._pursuit = pursuit
         self._screen = screen
         self._live: Live | None = None
@@ -37,7 +37,7 @@ class View:
         self._drawn = 0.0
 
     def __enter__(self) -> Self:
-        if self._screen.is_terminal and self._pursuit.courses:
+        if self._screen.is_terminal and self._pursuit.progress:
             self._live = Live(console=self._screen.console, auto_refresh=False, transient=True)
             self._live.start()
         return self
@@ -56,7 +56,7 @@ class View:
         for notice in self._pursuit.notices[self._notices :]:
             self._notices += 1
             self._screen.remark(notice)
-        for index, course in enumerate(self._pursuit.courses):
+        for index, course in enumerate(self._pursuit.progress):
             if course.step.outcome == "reached" and index not in self._said:
                 self._said.add(index)
                 self._screen.line(_reached(course))
@@ -67,8 +67,8 @@ class View:
             self._live.update(self._picture(), refresh=True)
 
     def _picture(self) -> Group:
-        courses = self._pursuit.courses
-        under_way = [course for course in courses if course.is_open]
+        courses = self._pursuit.progress
+        under_way = [course for course in courses if course.is_pending]
         done = len(courses) - len(under_way)
         bar = Table.grid(padding=(0, 1))
         bar.add_row(ProgressBar(len(courses), done, width=30), Text(f"{done} of {len(courses)}"))
@@ -79,7 +79,7 @@ class View:
 
     def result(self) -> None:
         """Say what became of it, with the last lines of those that are not there."""
-        courses = self._pursuit.courses
+        courses = self._pursuit.progress
         if not courses:
             return
         failed = [course for course in courses if course.step.outcome in ("failed", "timeout")]
@@ -105,14 +105,14 @@ class View:
             return f"told {final}"
         return "ended, then told up" if plan.without_restart else "told to restart"
 
-    def interrupted(self, again: Sequence[Course], lost: Sequence[Course]) -> None:
+    def interrupted(self, again: Sequence[AgentProgress], lost: Sequence[AgentProgress]) -> None:
         """Say what goes on on the hosts, and what does not."""
         remark = self._screen.remark
-        open_ones = [course for course in self._pursuit.courses if course.is_open]
+        open_ones = [course for course in self._pursuit.progress if course.is_pending]
         courses = [course for course in open_ones if course not in again and course not in lost]
-        if any(course.told_at is None for course in courses):
+        if any(course.requested_at is None for course in courses):
             remark("interrupted while the managers were being told; some may have been.")
-        told = [c for c in courses if c.told_at is not None]
+        told = [c for c in courses if c.requested_at is not None]
         carried = [c.step.row.instance_id for c in told if c.step.by_manager]
         told = [c for c in told if not c.step.by_manager]
         if carried:
@@ -137,7 +137,7 @@ class View:
             remark("interrupted; everything had been done.")
 
 
-def _reached(course: Course) -> Text:
+def _reached(course: AgentProgress) -> Text:
     row = course.step.row
     state = course.step.state
     return (
@@ -148,7 +148,7 @@ def _reached(course: Course) -> Text:
     )
 
 
-def _under_way(course: Course) -> Text:
+def _under_way(course: AgentProgress) -> Text:
     step = course.step
     text = Text(no_wrap=True, overflow="ellipsis").append(f"{step.row.host} ", "dim")
     text.append(step.row.instance_id).append(f" {step.state or step.row.state}", "yellow")
@@ -158,7 +158,7 @@ def _under_way(course: Course) -> Text:
     return text.append(f" {harmless(step.why)}" if step.why else "", "dim")
 
 
-def _failure(course: Course) -> Text:
+def _failure(course: AgentProgress) -> Text:
     row = course.step.row
     text = Text().append("! ", "bold red").append(f"{row.host} ").append(row.instance_id, "bold")
     state = course.step.state or row.state

@@ -5,15 +5,21 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from hostmanager.client.manager_client import AskError, Manager, Trouble, in_parallel, within
-from hostmanager.client.status.model import Row
+from hostmanager.client.manager_client import (
+    FailureKind,
+    ManagerClient,
+    ManagerError,
+    run_parallel,
+    within,
+)
+from hostmanager.client.status.model import AgentStatus
 
 MOST = 10_000
 """Lines of an agent that a manager gives at most at a time, and that are shown unless told."""
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class LogLine:
     """One line of output.
 
     Attributes:
@@ -39,7 +45,7 @@ class Line:
 
 
 @dataclass(slots=True)
-class Source:
+class LogSource:
     """The output of one agent, read again and again.
 
     Attributes:
@@ -49,15 +55,15 @@ class Source:
         cut: Whether there were more lines than were asked for the last time.
     """
 
-    row: Row
-    manager: Manager
+    row: AgentStatus
+    manager: ManagerClient
     trouble: str = ""
     silent: bool = False
     cut: bool = False
     _latest: float | None = None
     _seen: list[str] = field(default_factory=list)
 
-    def read(self, lines: int, since: float | None, limit: float) -> list[Line]:
+    def read(self, lines: int, since: float | None, limit: float) -> list[LogLine]:
         """Ask for lines; those that were given before are left out.
 
         Raises:
@@ -82,18 +88,18 @@ class Source:
         params = {"instance_id": name, "lines": lines, "since": since, **place}
         reply = within(limit, partial(self.manager.run, "output", limit, **params))
         if "lines" not in reply.data:
-            raise AskError(Trouble.REFUSED, reply.text or "it has no output of it")
+            raise ManagerError(FailureKind.REFUSED, reply.text or "it has no output of it")
         return reply.data
 
-    def _new(self, pairs: Sequence[tuple[float | None, str]]) -> list[Line]:
+    def _new(self, pairs: Sequence[tuple[float | None, str]]) -> list[LogLine]:
         """Leave out what was there before: lines of the latest moment are given again."""
-        known = _known(self._seen, [text for when, text in pairs if when == self._latest])
+        known = _count_repeated(self._seen, [text for when, text in pairs if when == self._latest])
         found = []
         for when, text in pairs:
             if known and when is not None and when == self._latest:
                 known -= 1
                 continue
-            found.append(Line(when, self.row.host, self.row.instance_id, text))
+            found.append(LogLine(when, self.row.host, self.row.instance_id, text))
         times = [when for when, _ in pairs if when is not None]
         if times:
             newest = max(times)
@@ -102,7 +108,7 @@ class Source:
         return found
 
 
-def _known(seen: list[str], now: list[str]) -> int:
+def _count_repeated(seen: list[str], now: list[str]) -> int:
     """How many lines of one moment are old: those seen, and those before them.
 
     The first answer can begin in the middle of a moment, since only so many lines were asked for.
@@ -114,34 +120,34 @@ def _known(seen: list[str], now: list[str]) -> int:
 
 
 def read_all(
-    sources: Iterable[Source], lines: int, since: float | None, limit: float
-) -> list[Line]:
+    sources: Iterable[LogSource], lines: int, since: float | None, limit: float
+) -> list[LogLine]:
     """Ask for the lines of all, each host's agents one after the other, the hosts at once."""
-    by_host: dict[str, list[Source]] = {}
+    by_host: dict[str, list[LogSource]] = {}
     for source in sources:
         by_host.setdefault(source.row.host, []).append(source)
     work = {host: _of_host(group, lines, since, limit) for host, group in by_host.items()}
-    found: list[Line] = []
-    for host, answer in in_parallel(work, None).items():  # each page has its time
-        if isinstance(answer, AskError):
+    found: list[LogLine] = []
+    for host, answer in run_parallel(work, None).items():  # each page has its time
+        if isinstance(answer, ManagerError):
             for source in by_host[host]:
-                source.trouble, source.silent = str(answer), answer.kind is not Trouble.REFUSED
+                source.trouble, source.silent = str(answer), answer.kind is not FailureKind.REFUSED
         else:
             found += answer
-    return in_order(found)
+    return sort_by_time(found)
 
 
 def _of_host(
-    sources: Sequence[Source], lines: int, since: float | None, limit: float
-) -> Callable[[], list[Line]]:
-    def work() -> list[Line]:
-        found: list[Line] = []
+    sources: Sequence[LogSource], lines: int, since: float | None, limit: float
+) -> Callable[[], list[LogLine]]:
+    def work() -> list[LogLine]:
+        found: list[LogLine] = []
         for source in sources:
             try:
                 found += source.read(lines, since, limit)
                 source.trouble, source.silent = "", False
-            except AskError as error:
-                source.trouble, source.silent = str(error), error.kind is not Trouble.REFUSED
+            except ManagerError as error:
+                source.trouble, source.silent = str(error), error.kind is not FailureKind.REFUSED
                 if source.silent:
                     raise
         return found
@@ -149,7 +155,7 @@ def _of_host(
     return work
 
 
-def in_order(lines: Sequence[Line]) -> list[Line]:
+def sort_by_time(lines: Sequence[LogLine]) -> list[LogLine]:
     """Sort by time; a line without one stands where it stood among those of its agent."""
     keyed = []
     latest: dict[tuple[str, str], float] = {}

@@ -28,37 +28,37 @@ T = TypeVar("T")
 ATTEMPTS = 3
 """How often a question is asked when the answer was to somebody else's."""
 
-READING = frozenset({"history", "output"})
+READ_TIMEOUT = frozenset({"history", "output"})
 """Operations that change nothing: asking again is harmless."""
 
-LEAST_WAIT = 0.2
+MIN_WAIT = 0.2
 """Seconds that a manager may take at least to carry something out."""
 
 
-class Trouble(StrEnum):
+class FailureKind(StrEnum):
     """Why there is no answer."""
 
     ROUTER = "router"  # no router, or what answers is none
-    ABSENT = "absent"  # the router is there, and knows no such manager
-    SILENT = "silent"  # nothing came within the time limit
+    NOT_REGISTERED = "absent"  # the router is there, and knows no such manager
+    TIMEOUT = "silent"  # nothing came within the time limit
     REFUSED = "refused"  # the router or the manager does not do it for us
 
 
-class AskError(Exception):
+class ManagerError(Exception):
     """A manager gave no answer. The text is for people; the remedy are sentences."""
 
-    def __init__(self, kind: Trouble, text: str, remedy: str = "") -> None:
+    def __init__(self, kind: FailureKind, text: str, remedy: str = "") -> None:
         super().__init__(text)
-        self.kind, self.remedy = kind, remedy
+        self.kind, self.hint = kind, remedy
 
     @property
     def sentences(self) -> str:
         """Text and remedy, where there is nothing else to say."""
-        return f"{self}. {self.remedy}".rstrip()
+        return f"{self}. {self.hint}".rstrip()
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class OperationResult:
     """What became of an operation.
 
     Attributes:
@@ -72,7 +72,7 @@ class Reply:
     data: Mapping[str, Any] = field(default_factory=dict)
 
 
-class Manager:
+class ManagerClient:
     """The manager of one host, as a client sees it. Its methods block.
 
     Attributes:
@@ -92,11 +92,11 @@ class Manager:
         """Ask for the session of an operation; empty if it never ran.
 
         Raises:
-            AskError: No answer.
+            ManagerError: No answer.
         """
         return self._request("status", operation)[2] or {}
 
-    def run(self, operation: str, limit: float, /, **params: Any) -> Reply:
+    def run(self, operation: str, limit: float, /, **params: Any) -> OperationResult:
         """Run a task and wait for its end.
 
         Args:
@@ -105,13 +105,13 @@ class Manager:
             params: Its parameters.
 
         Raises:
-            AskError: No answer, or none in time.
+            ManagerError: No answer, or none in time.
         """
         session = self._run_to_its_end(operation, limit, params)
         lines = [str(text) for _, text in session.get("messages") or []]
         said = [line for line in lines if not line.startswith("Status is now")]
         data = session.get("data")
-        return Reply(
+        return OperationResult(
             bool(session.get("success")),
             said[-1] if said else "",
             data if isinstance(data, dict) else {},
@@ -122,11 +122,11 @@ class Manager:
     ) -> dict[str, Any]:
         """Start a task; returns its own session, when it has ended, and never another one."""
         until = time.monotonic() + limit
-        for _ in range(ATTEMPTS if operation in READING else 1):
+        for _ in range(ATTEMPTS if operation in READ_TIMEOUT else 1):
             session = self._started(operation, params)
             number = session.get("session_id")
             if session.get("status") != "done":
-                session = self._waited(operation, number, until, limit)
+                session = self._wait(operation, number, until, limit)
             if session.get("session_id") == number:
                 return session
         raise self._was_for_another(operation)
@@ -135,20 +135,20 @@ class Manager:
         """Ask for a run of an operation as it is by now, though another may have come after it.
 
         Raises:
-            AskError: No answer, or one about another run.
+            ManagerError: No answer, or one about another run.
         """
         number = session.get("session_id")
         latest = self.session(operation)
         if latest.get("session_id") == number:
             return latest
-        ended = self._waited(operation, number, 0.0, 0.0)
+        ended = self._wait(operation, number, 0.0, 0.0)
         if ended.get("session_id") != number:
             raise self._was_for_another(operation)
         return ended
 
-    def _was_for_another(self, operation: str) -> AskError:
-        return AskError(
-            Trouble.SILENT,
+    def _was_for_another(self, operation: str) -> ManagerError:
+        return ManagerError(
+            FailureKind.TIMEOUT,
             f"{self.instance_id} answered another client, which asked for '{operation}' a moment "
             "later. `hostmanager history` says what came of this request.",
         )
@@ -157,35 +157,39 @@ class Manager:
         """Start an operation; returns its session at that moment.
 
         Raises:
-            AskError: No answer, or it refuses.
+            ManagerError: No answer, or it refuses.
         """
         return self._started(operation, params)
 
     def _started(self, operation: str, params: dict[str, Any]) -> dict[str, Any]:
         status, text, session = self._request("start", operation, params=params)
         if status != ocs.OK and "No task or process called" in str(text):
-            raise AskError(
-                Trouble.REFUSED,
+            raise ManagerError(
+                FailureKind.REFUSED,
                 f"{self.instance_id} has no operation '{operation}': is it an older version, or "
                 "the HostManager inside ocs?",
             )
         if status != ocs.OK:
-            raise AskError(Trouble.REFUSED, f"{self.instance_id} refuses '{operation}': {text}")
+            raise ManagerError(
+                FailureKind.REFUSED, f"{self.instance_id} refuses '{operation}': {text}"
+            )
         return session or {}
 
-    def _waited(self, operation: str, number: Any, until: float, limit: float) -> dict[str, Any]:
-        left = max(LEAST_WAIT, until - time.monotonic())
+    def _wait(self, operation: str, number: Any, until: float, limit: float) -> dict[str, Any]:
+        left = max(MIN_WAIT, until - time.monotonic())
         # A manager that keeps no ended sessions ignores the parameter.
         status, text, session = self._request(
             "wait", operation, params={"session_id": number}, timeout=left
         )
         if status == ocs.TIMEOUT:
-            raise AskError(
-                Trouble.SILENT,
+            raise ManagerError(
+                FailureKind.TIMEOUT,
                 f"{self.instance_id} has not done '{operation}' within {limit:g} s; it goes on.",
             )
         if status != ocs.OK:
-            raise AskError(Trouble.REFUSED, f"{self.instance_id} refuses '{operation}': {text}")
+            raise ManagerError(
+                FailureKind.REFUSED, f"{self.instance_id} refuses '{operation}': {text}"
+            )
         return session or {}
 
     def _request(self, action: str, operation: str, **given: Any) -> tuple[int, str, Any]:
@@ -196,12 +200,13 @@ class Manager:
         except ControlClientError as error:
             raise self._explained(error) from None
         except Exception as error:  # requests and json have many ways to say it
-            raise AskError(
-                Trouble.ROUTER, f"{self._router} is no OCS router ({type(error).__name__}: {error})"
+            raise ManagerError(
+                FailureKind.ROUTER,
+                f"{self._router} is no OCS router ({type(error).__name__}: {error})",
             ) from None
         return status, text, session
 
-    def _explained(self, error: ControlClientError) -> AskError:
+    def _explained(self, error: ControlClientError) -> ManagerError:
         details = error.args[0] if error.args else []
         name = str(details[4]) if len(details) > 4 else ""
         said = " ".join(map(str, details[5])) if len(details) > 5 else str(error)
@@ -209,24 +214,26 @@ class Manager:
             refused = tls_failure(error)
             if refused is not None:
                 text = f"no encrypted connection to {self._router} can be made: {refused.text}"
-                return AskError(Trouble.ROUTER, text, refused.remedy)
+                return ManagerError(FailureKind.ROUTER, text, refused.remedy)
             text = f"no router answers at {self._router}"
-            return AskError(Trouble.ROUTER, text, "Is the router running?")
+            return ManagerError(FailureKind.ROUTER, text, "Is the router running?")
         if name == "client_http.error.request_error":
-            return AskError(
-                Trouble.ROUTER,
+            return ManagerError(
+                FailureKind.ROUTER,
                 f"what answers at {self._router} is not the HTTP bridge of a router ({said})",
             )
         if name == "wamp.error.no_such_procedure":
-            return AskError(
-                Trouble.ABSENT,
+            return ManagerError(
+                FailureKind.NOT_REGISTERED,
                 f"{self.instance_id} is not at the router: is it running, and does its host "
                 "reach the router?",
             )
-        return AskError(Trouble.REFUSED, f"the router refuses it: {name}: {said}")
+        return ManagerError(FailureKind.REFUSED, f"the router refuses it: {name}: {said}")
 
 
-def managers(site: Site, args: argparse.Namespace, hosts: Iterable[str]) -> dict[str, Manager]:
+def make_clients(
+    site: Site, args: argparse.Namespace, hosts: Iterable[str]
+) -> dict[str, ManagerClient]:
     """Make a client for the manager of each of these hosts that has one.
 
     Raises:
@@ -235,7 +242,7 @@ def managers(site: Site, args: argparse.Namespace, hosts: Iterable[str]) -> dict
     ids = site.managers
     privs = _privileges(args.privs)
     return {
-        host: Manager(site, host, ids[host], _password(privs, ids[host]))
+        host: ManagerClient(site, host, ids[host], _password(privs, ids[host]))
         for host in hosts
         if host in ids
     }
@@ -266,9 +273,9 @@ def _password(privs: str | int | None, instance_id: str) -> str | None:
     return str(password)
 
 
-def in_parallel(
+def run_parallel(
     work: Mapping[str, Callable[[], T]], limit: float | None
-) -> dict[str, T | AskError]:
+) -> dict[str, T | ManagerError]:
     """Do this for each host at the same time; nobody waits longer than the limit.
 
     Args:
@@ -278,7 +285,7 @@ def in_parallel(
     Returns:
         The result, or why there is none, by host.
     """
-    done: queue.SimpleQueue[tuple[str, T | AskError | BaseException]] = queue.SimpleQueue()
+    done: queue.SimpleQueue[tuple[str, T | ManagerError | BaseException]] = queue.SimpleQueue()
 
     def go(host: str, job: Callable[[], T]) -> None:
         try:
@@ -288,7 +295,7 @@ def in_parallel(
 
     for host, job in work.items():
         threading.Thread(target=go, args=(host, job), daemon=True).start()
-    found: dict[str, T | AskError] = {}
+    found: dict[str, T | ManagerError] = {}
     until = None if limit is None else time.monotonic() + limit
     while len(found) < len(work):
         try:
@@ -296,10 +303,10 @@ def in_parallel(
             host, result = done.get(timeout=left)
         except queue.Empty:
             break
-        if isinstance(result, BaseException) and not isinstance(result, AskError):
+        if isinstance(result, BaseException) and not isinstance(result, ManagerError):
             raise result
         found[host] = result
-    silent = AskError(Trouble.SILENT, f"no answer within {limit or 0:g} s")
+    silent = ManagerError(FailureKind.TIMEOUT, f"no answer within {limit or 0:g} s")
     return {host: found.get(host, silent) for host in work}
 
 
@@ -307,9 +314,9 @@ def within(limit: float, job: Callable[[], T]) -> T:
     """Do this within a time limit.
 
     Raises:
-        AskError: By the job, or since it took longer.
+        ManagerError: By the job, or since it took longer.
     """
-    done = in_parallel({"": job}, limit)[""]
-    if isinstance(done, AskError):
+    done = run_parallel({"": job}, limit)[""]
+    if isinstance(done, ManagerError):
         raise done
     return done

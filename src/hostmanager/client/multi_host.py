@@ -8,21 +8,21 @@ from hostmanager.cli.exit_codes import DONE, NO_ANSWER, NOT_REACHED, CommandErro
 from hostmanager.cli.output import Screen
 from hostmanager.cli.text import few
 from hostmanager.client.manager_client import (
-    AskError,
-    Manager,
-    Reply,
-    Trouble,
-    in_parallel,
-    managers,
+    FailureKind,
+    ManagerClient,
+    ManagerError,
+    OperationResult,
+    make_clients,
+    run_parallel,
 )
 from hostmanager.client.site_model import Site
-from hostmanager.client.status.selection import pick_hosts
+from hostmanager.client.status.selection import select_hosts
 
-Answers = Mapping[str, Reply | AskError]
+Answers = Mapping[str, OperationResult | ManagerError]
 
 
 @dataclass(frozen=True, slots=True)
-class Crew:
+class TargetManagers:
     """The managers of the hosts that a command is about.
 
     Attributes:
@@ -33,26 +33,29 @@ class Crew:
 
     site: Site
     hosts: Sequence[str]
-    managers: Mapping[str, Manager]
+    managers: Mapping[str, ManagerClient]
 
 
-def crew(site: Site, args: argparse.Namespace) -> Crew:
+def select_managers(site: Site, args: argparse.Namespace) -> TargetManagers:
     """Find the managers of the hosts that `--host` names, else of all.
 
     Raises:
         CommandError: None of them has one.
     """
-    picked = pick_hosts(site, args.host)
+    picked = select_hosts(site, args.host)
     hosts = [host for host in picked if host in site.managers]
     if not hosts:
         raise CommandError(
             f"{few(picked)}: no manager in the site config; add an entry of class HostManager."
         )
-    return Crew(site, hosts, managers(site, args, hosts))
+    return TargetManagers(site, hosts, make_clients(site, args, hosts))
 
 
-def have_done(
-    crew: Crew, work: Callable[[Manager], Callable[[], Reply]], answer_time: float, limit: float
+def run_on_all(
+    select_managers: TargetManagers,
+    work: Callable[[ManagerClient], Callable[[], OperationResult]],
+    answer_time: float,
+    limit: float,
 ) -> Answers:
     """Have each manager do this, at the same time.
 
@@ -60,7 +63,7 @@ def have_done(
     time for an answer, however long the work may take.
 
     Args:
-        crew: The managers.
+        select_managers: The managers.
         work: What each is to do.
         answer_time: Seconds for the sign of life.
         limit: Seconds for the work.
@@ -68,46 +71,46 @@ def have_done(
     Raises:
         CommandError: There is no router.
     """
-    signs = in_parallel({h: man.session for h, man in crew.managers.items()}, answer_time)
-    insist_on_router(signs)
-    alive = {h: man for h, man in crew.managers.items() if not isinstance(signs[h], AskError)}
-    done = in_parallel({host: work(man) for host, man in alive.items()}, limit)
-    answers: dict[str, Reply | AskError] = {}
+    signs = run_parallel({h: man.session for h, man in crew.managers.items()}, answer_time)
+    require_router(signs)
+    alive = {h: man for h, man in crew.managers.items() if not isinstance(signs[h], ManagerError)}
+    done = run_parallel({host: work(man) for host, man in alive.items()}, limit)
+    answers: dict[str, OperationResult | ManagerError] = {}
     for host in crew.hosts:
         sign = signs[host]
-        answers[host] = sign if isinstance(sign, AskError) else done[host]
+        answers[host] = sign if isinstance(sign, ManagerError) else done[host]
     return answers
 
 
-def insist_on_router(answers: Mapping[str, object]) -> None:
+def require_router(answers: Mapping[str, object]) -> None:
     """If no host could be asked because there is no router, say that once.
 
     Raises:
         CommandError: It is so.
     """
     found = list(answers.values())
-    troubles = [answer for answer in found if isinstance(answer, AskError)]
-    away = all(error.kind is Trouble.ROUTER for error in troubles)
+    troubles = [answer for answer in found if isinstance(answer, ManagerError)]
+    away = all(error.kind is FailureKind.ROUTER for error in troubles)
     if troubles and away and len(troubles) == len(found):
         raise CommandError(troubles[0].sentences, NO_ANSWER)
 
 
-def code_of(answers: Answers) -> int:
+def exit_code(answers: Answers) -> int:
     """The exit status: the worst of all hosts."""
     return max((_code(answer) for answer in answers.values()), default=DONE)
 
 
-def _code(answer: Reply | AskError) -> int:
-    if isinstance(answer, AskError):
-        return NOT_REACHED if answer.kind is Trouble.REFUSED else NO_ANSWER
+def _code(answer: OperationResult | ManagerError) -> int:
+    if isinstance(answer, ManagerError):
+        return NOT_REACHED if answer.kind is FailureKind.REFUSED else NO_ANSWER
     return DONE if answer.ok else NOT_REACHED
 
 
-def tell(answers: Answers, screen: Screen) -> None:
+def print_results(answers: Answers, screen: Screen) -> None:
     """Print what each manager said."""
     for host, answer in answers.items():
-        ok = not isinstance(answer, AskError) and answer.ok
-        text = str(answer) if isinstance(answer, AskError) else answer.text or "done"
+        ok = not isinstance(answer, ManagerError) and answer.ok
+        text = str(answer) if isinstance(answer, ManagerError) else answer.text or "done"
         screen.line(f"{host}: {text}" if ok else f"! {host}: {text}", "" if ok else "red")
 
 
@@ -116,9 +119,9 @@ def as_json(answers: Answers) -> list[dict[str, object]]:
     return [
         {
             "host": host,
-            "ok": not isinstance(answer, AskError) and answer.ok,
-            "answers": not isinstance(answer, AskError) or answer.kind is Trouble.REFUSED,
-            "text": str(answer) if isinstance(answer, AskError) else answer.text,
+            "ok": not isinstance(answer, ManagerError) and answer.ok,
+            "answers": not isinstance(answer, ManagerError) or answer.kind is FailureKind.REFUSED,
+            "text": str(answer) if isinstance(answer, ManagerError) else answer.text,
         }
         for host, answer in answers.items()
     ]

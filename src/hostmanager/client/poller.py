@@ -10,18 +10,20 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from hostmanager.client.manager_client import AskError, Manager, Trouble
+from hostmanager.client.manager_client import FailureKind, ManagerClient, ManagerError
 
-Answer = Mapping[str, Any] | AskError
+Answer = Mapping[str, Any] | ManagerError
 """A session of the `manager` process, or why there is none."""
 
 SHORTEST_PAUSE = 0.05
 
 
-class Pulse:
+class SessionPoller:
     """The latest answer of each manager."""
 
-    def __init__(self, asked: Mapping[str, Manager], interval: float, answer_time: float) -> None:
+    def __init__(
+        self, asked: Mapping[str, ManagerClient], interval: float, answer_time: float
+    ) -> None:
         """Begin to ask.
 
         Args:
@@ -33,38 +35,40 @@ class Pulse:
         self._answer_time = answer_time
         self._waiting: dict[str, float] = {}
         self._answers: dict[str, tuple[float, Answer]] = {}
-        self._news = threading.Condition()
+        self._updated = threading.Condition()
         self._asked = dict(asked)
-        self._over: set[str] = set()
+        self._stopped: set[str] = set()
         for host, manager in asked.items():
             threading.Thread(target=self._ask, args=(host, manager), daemon=True).start()
 
-    def _ask(self, host: str, manager: Manager) -> None:
-        while host not in self._over:
+    def _ask(self, host: str, manager: ManagerClient) -> None:
+        while host not in self._stopped:
             begun = self._waiting[host] = time.monotonic()
             try:
                 answer: Answer = manager.session()
-            except AskError as error:
+            except ManagerError as error:
                 answer = error
-            with self._news:
+            with self._updated:
                 del self._waiting[host]
                 self._answers[host] = begun, answer
-                self._news.notify()
+                self._updated.notify()
             time.sleep(max(SHORTEST_PAUSE, self._interval - (time.monotonic() - begun)))
 
     def wait_for_all(self) -> None:
         """Wait until each manager has answered once, or its time is over."""
-        with self._news:
-            self._news.wait_for(lambda: len(self._answers) == len(self._asked), self._answer_time)
+        with self._updated:
+            self._updated.wait_for(
+                lambda: len(self._answers) == len(self._asked), self._answer_time
+            )
 
-    def wait_for_news(self, seconds: float) -> None:
+    def wait_for_update(self, seconds: float) -> None:
         """Wait for an answer, but not longer than that."""
-        with self._news:
-            self._news.wait(seconds)
+        with self._updated:
+            self._updated.wait(seconds)
 
     def stop(self, host: str | None = None) -> None:
         """Ask one, or all of them, no more."""
-        self._over.update(self._asked if host is None else [host])
+        self._stopped.update(self._asked if host is None else [host])
 
     def age(self, host: str) -> float:
         """Seconds since the latest answer was asked for; infinite before the first."""
@@ -82,6 +86,6 @@ class Pulse:
         asked_at = self._waiting.get(host)
         if asked_at is not None and time.monotonic() - asked_at > self._answer_time:
             waited = time.monotonic() - asked_at
-            return AskError(Trouble.SILENT, f"no answer for {waited:.0f} s")
+            return ManagerError(FailureKind.TIMEOUT, f"no answer for {waited:.0f} s")
         begun, answer = self._answers.get(host, (-1.0, None))
         return answer if begun >= since else None

@@ -31,7 +31,7 @@ BROKEN = (
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class SiteEntry:
     """What the site config, as read here, says of one instance.
 
     Attributes:
@@ -55,7 +55,7 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class HostEntry:
+class SiteHost:
     """What it says of one host.
 
     Attributes:
@@ -68,7 +68,7 @@ class HostEntry:
 
     name: str
     manager: str | None
-    entries: Mapping[str, Entry]
+    entries: Mapping[str, SiteEntry]
     problems: tuple[Diagnostic, ...] = ()
     file: SiteFile | None = field(default=None, repr=False)
 
@@ -85,7 +85,7 @@ class Site:
 
     path: str
     config: SiteConfig = field(repr=False)
-    hosts: Mapping[str, HostEntry] = field(default_factory=dict)
+    hosts: Mapping[str, SiteHost] = field(default_factory=dict)
 
     @property
     def managers(self) -> dict[str, str]:
@@ -144,19 +144,19 @@ def _config(args: argparse.Namespace, data: dict[str, Any]) -> SiteConfig:
     return config
 
 
-def _host(name: str, file: SiteFile) -> HostEntry:
+def _host(name: str, file: SiteFile) -> SiteHost:
     block = file.data["hosts"].get(name, {"agent-instances": []})
     specs = {spec.instance_id: spec for spec in file.specs}
-    entries: dict[str, Entry] = {}
+    entries: dict[str, SiteEntry] = {}
     managers: list[str] = []
     for data in block["agent-instances"]:
         instance_id, agent_class = data["instance-id"], data["agent-class"]
         if agent_class == MANAGER_CLASS:
             managers.append(instance_id)
         else:
-            entries[instance_id] = Entry(instance_id, agent_class, specs.get(instance_id))
+            entries[instance_id] = SiteEntry(instance_id, agent_class, specs.get(instance_id))
     for instance_id in sorted(file.broken_ids):
-        entries[instance_id] = Entry(instance_id, broken=True)
+        entries[instance_id] = SiteEntry(instance_id, broken=True)
     usual = f"hm-{name}"
     manager = usual if usual in managers else next(iter(managers), None)
-    return HostEntry(name, manager, entries, file.problems, file)
+    return SiteHost(name, manager, entries, file.problems, file)

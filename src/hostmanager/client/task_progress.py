@@ -4,7 +4,12 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from hostmanager.client.manager_client import AskError, Manager, Reply, Trouble
+from hostmanager.client.manager_client import (
+    FailureKind,
+    ManagerClient,
+    ManagerError,
+    OperationResult,
+)
 
 PAUSE = 0.5
 
@@ -17,7 +22,7 @@ class Reader:
         self._read = 0.0
         self._last: list[str] = []
 
-    def take(self, session: dict[str, Any]) -> None:
+    def feed(self, session: dict[str, Any]) -> None:
         """Read the messages of a session."""
         for when, text in session.get("messages") or []:
             fresh = when > self._read or (when == self._read and text not in self._last)
@@ -29,9 +34,9 @@ class Reader:
                 self._news(str(text))
 
 
-def follow(
-    manager: Manager, operation: str, limit: float, answer_time: float, reader: Reader
-) -> Reply:
+def run_and_stream(
+    manager: ManagerClient, operation: str, limit: float, answer_time: float, reader: Reader
+) -> OperationResult:
     """Run a task and read its messages; one that is under way already is followed.
 
     Raises:
@@ -44,17 +49,19 @@ def follow(
     heard = time.monotonic()
     while session.get("status") != "done":
         if time.monotonic() > until:
-            raise AskError(Trouble.SILENT, f"not done within {limit:g} s; it goes on.")
+            raise ManagerError(FailureKind.TIMEOUT, f"not done within {limit:g} s; it goes on.")
         time.sleep(PAUSE)
         try:
             session = manager.own(operation, session)
             heard = time.monotonic()
-        except AskError as error:
-            if error.kind is Trouble.REFUSED or time.monotonic() - heard > answer_time:
+        except ManagerError as error:
+            if error.kind is FailureKind.REFUSED or time.monotonic() - heard > answer_time:
                 raise
             continue
         if session.get("status") != "done":
-            reader.take(session)
+            reader.feed(session)
     messages = [str(text) for _, text in session.get("messages") or []]
     said = [text for text in messages if not text.startswith("Status is now")]
-    return Reply(bool(session.get("success")), said[-1] if said else "", session.get("data") or {})
+    return OperationResult(
+        bool(session.get("success")), said[-1] if said else "", session.get("data") or {}
+    )

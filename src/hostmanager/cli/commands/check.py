@@ -191,15 +191,15 @@ def check_file(path: Path, args: argparse.Namespace) -> Report:
 def _picked(hosts: Sequence[str], args: argparse.Namespace) -> Collection[str]:
     if not args.host:
         return hosts
-    from hostmanager.client.status.selection import fits, near  # noqa: PLC0415
+    from hostmanager.client.status.selection import matches, suggestions  # noqa: PLC0415
 
     for word in args.host:
-        if not any(fits(name, [word]) for name in hosts):
+        if not any(matches(name, [word]) for name in hosts):
             raise CommandError(
-                f"--host {word}: the site config has no such host.{near(word, hosts)} "
+                f"--host {word}: the site config has no such host.{suggestions(word, hosts)} "
                 f"Its hosts are: {', '.join(hosts)}."
             )
-    return [name for name in hosts if fits(name, args.host)]
+    return [name for name in hosts if matches(name, args.host)]
 
 
 def _here(whole: CheckedSite, args: argparse.Namespace) -> str | None:

@@ -9,8 +9,19 @@ from hostmanager.cli.exit_codes import NOT_REACHED, CommandError
 from hostmanager.cli.options import add_common, add_hosts, exit_status, new_parser, seconds
 from hostmanager.cli.output import Screen, guarded
 from hostmanager.cli.text import counted, few
-from hostmanager.client.manager_client import AskError, Manager, Reply, Trouble
-from hostmanager.client.multi_host import as_json, code_of, crew, have_done, tell
+from hostmanager.client.manager_client import (
+    FailureKind,
+    ManagerClient,
+    ManagerError,
+    OperationResult,
+)
+from hostmanager.client.multi_host import (
+    as_json,
+    exit_code,
+    print_results,
+    run_on_all,
+    select_managers,
+)
 from hostmanager.client.site_model import read_site
 
 TIMEOUT = 60.0
@@ -64,7 +75,7 @@ def die(args: argparse.Namespace, screen: Screen) -> int:
     """End them."""
     if bool(args.host) == args.all:
         raise CommandError("say which: --host HOST (may be repeated), or --all.")
-    who = crew(read_site(args), args)
+    who = select_managers(read_site(args), args)
     what = "and leave all agents running" if args.disown else "and stop all of their agents"
     if not args.yes and screen.can_ask:
         question = (
@@ -76,7 +87,7 @@ def die(args: argparse.Namespace, screen: Screen) -> int:
     if args.disown:
         params["disown"] = True  # managers of others do not know it
     try:
-        answers = have_done(
+        answers = run_on_all(
             who,
             lambda man: _ending(man, args.timeout, args.answer_time, params),
             args.answer_time,
@@ -85,19 +96,19 @@ def die(args: argparse.Namespace, screen: Screen) -> int:
     except KeyboardInterrupt:
         screen.remark("the managers go on ending what they were told to end.")
         raise
-    tell(answers, screen)
-    return screen.answer(code_of(answers), hosts=as_json(answers))
+    print_results(answers, screen)
+    return screen.answer(exit_code(answers), hosts=as_json(answers))
 
 
 def _ending(
-    manager: Manager, limit: float, answer_time: float, params: dict[str, bool]
-) -> Callable[[], Reply]:
-    def work() -> Reply:
-        reply = Reply(True, "ended")
+    manager: ManagerClient, limit: float, answer_time: float, params: dict[str, bool]
+) -> Callable[[], OperationResult]:
+    def work() -> OperationResult:
+        reply = OperationResult(True, "ended")
         try:
             reply = manager.run("die", limit, **params)
-        except AskError as error:
-            if error.kind is not Trouble.ABSENT:  # it was faster than its answer
+        except ManagerError as error:
+            if error.kind is not FailureKind.NOT_REGISTERED:  # it was faster than its answer
                 raise
         _wait_until_gone(manager, answer_time)
         return reply
@@ -105,16 +116,16 @@ def _ending(
     return work
 
 
-def _wait_until_gone(manager: Manager, patience: float) -> None:
+def _wait_until_gone(manager: ManagerClient, patience: float) -> None:
     until = time.monotonic() + patience
     while time.monotonic() < until:
         try:
             manager.session()
-        except AskError as error:
-            if error.kind is Trouble.ABSENT:
+        except ManagerError as error:
+            if error.kind is FailureKind.NOT_REGISTERED:
                 return
         time.sleep(PAUSE)
-    raise AskError(Trouble.REFUSED, f"{manager.instance_id} is still at the router")
+    raise ManagerError(FailureKind.REFUSED, f"{manager.instance_id} is still at the router")
 
 
 run = guarded(die)

@@ -9,9 +9,9 @@ from typing import Any
 from hostmanager.cli.exit_codes import DONE, NO_ANSWER, NOT_REACHED
 from hostmanager.cli.options import add_common, add_hosts, exit_status, new_parser
 from hostmanager.cli.output import Screen, guarded
-from hostmanager.client.manager_client import AskError, Trouble, in_parallel
-from hostmanager.client.multi_host import crew, insist_on_router
-from hostmanager.client.site_model import HostEntry, read_site
+from hostmanager.client.manager_client import FailureKind, ManagerError, run_parallel
+from hostmanager.client.multi_host import require_router, select_managers
+from hostmanager.client.site_model import SiteHost, read_site
 from hostmanager.core.model import InstanceSpec, Kind, Target
 from hostmanager.siteconfig.diff import diff_specs
 
@@ -69,7 +69,7 @@ def add_parser(subparsers: Any) -> None:
     add_common(parser)
 
 
-def changes(host: HostEntry, children: Sequence[Mapping[str, Any]]) -> list[Change]:
+def changes(host: SiteHost, children: Sequence[Mapping[str, Any]]) -> list[Change]:
     """What a reload would do to a host whose manager shows these child states."""
     assert host.file is not None
     broken = [
@@ -130,15 +130,15 @@ def _added(spec: InstanceSpec) -> str:
 def diff(args: argparse.Namespace, screen: Screen) -> int:
     """Show it."""
     site = read_site(args)
-    who = crew(site, args)
-    answers = in_parallel({h: man.session for h, man in who.managers.items()}, args.answer_time)
-    insist_on_router(answers)
+    who = select_managers(site, args)
+    answers = run_parallel({h: man.session for h, man in who.managers.items()}, args.answer_time)
+    require_router(answers)
     code, hosts = DONE, []
     for host in who.hosts:
         answer = answers[host]
-        if isinstance(answer, AskError):
+        if isinstance(answer, ManagerError):
             screen.line(f"! {host}: {answer}", "red")
-            code = max(code, NOT_REACHED if answer.kind is Trouble.REFUSED else NO_ANSWER)
+            code = max(code, NOT_REACHED if answer.kind is FailureKind.REFUSED else NO_ANSWER)
             hosts.append({"host": host, "answers": False, "text": str(answer), "changes": []})
             continue
         found = _of_host(site.hosts[host], answer)
@@ -149,14 +149,14 @@ def diff(args: argparse.Namespace, screen: Screen) -> int:
     return screen.answer(code, site_file=site.path, hosts=hosts)
 
 
-def _of_host(host: HostEntry, session: Mapping[str, Any]) -> list[Change]:
+def _of_host(host: SiteHost, session: Mapping[str, Any]) -> list[Change]:
     """A manager that was told to stop has no agents to speak of; it begins by the file anyway."""
     running = session.get("status") == "running"
     data = (session.get("data") or {}) if running else {}
     return changes(host, data.get("child_states") or [])
 
 
-def ending(host: HostEntry, session: Mapping[str, Any]) -> list[Change]:
+def ending(host: SiteHost, session: Mapping[str, Any]) -> list[Change]:
     """The changes that would end an agent which runs, or is to."""
     children = (session.get("data") or {}).get("child_states") or []
     alive = {str(c["instance_id"]) for c in children if c["next_action"] != "down"}

@@ -21,16 +21,16 @@ from hostmanager.cli.options import (
 from hostmanager.cli.output import Screen, guarded
 from hostmanager.cli.text import harmless, moment
 from hostmanager.client.manager_client import (
-    AskError,
-    Manager,
-    Reply,
-    Trouble,
-    in_parallel,
-    managers,
+    FailureKind,
+    ManagerClient,
+    ManagerError,
+    OperationResult,
+    make_clients,
+    run_parallel,
     within,
 )
 from hostmanager.client.site_model import Site, read_site
-from hostmanager.client.status.selection import fits, is_pattern, near, pick_hosts
+from hostmanager.client.status.selection import is_pattern, matches, select_hosts, suggestions
 
 ENTRIES = 50
 MOST = 10_000
@@ -109,14 +109,14 @@ def add_parser(subparsers: Any) -> None:
 def history(args: argparse.Namespace, screen: Screen) -> int:
     """Show what happened."""
     site = read_site(args)
-    hosts = pick_hosts(site, args.host)
-    asked = managers(site, args, hosts)
+    hosts = select_hosts(site, args.host)
+    asked = make_clients(site, args, hosts)
     if not asked:
         raise CommandError("none of these hosts has a manager.")
     work = {host: _asking(manager, args) for host, manager in asked.items()}
-    answers = in_parallel(work, None)  # each page of each has its time
-    troubles = [error for error in answers.values() if isinstance(error, AskError)]
-    if len(troubles) == len(asked) and all(error.kind is Trouble.ROUTER for error in troubles):
+    answers = run_parallel(work, None)  # each page of each has its time
+    troubles = [error for error in answers.values() if isinstance(error, ManagerError)]
+    if len(troubles) == len(asked) and all(error.kind is FailureKind.ROUTER for error in troubles):
         raise CommandError(troubles[0].sentences, NO_ANSWER)
     code, entries = _collect(answers, screen)
     _insist(site, hosts, args, entries)
@@ -147,7 +147,7 @@ class Found:
     cut: str = ""
 
 
-def _asking(manager: Manager, args: argparse.Namespace) -> Callable[[], list[Found]]:
+def _asking(manager: ManagerClient, args: argparse.Namespace) -> Callable[[], list[Found]]:
     """Ask page by page, until there is as much as can be shown."""
     named = [word for word in args.pattern if not is_pattern(word)]
     whose: list[str | None] = [None]
@@ -156,7 +156,7 @@ def _asking(manager: Manager, args: argparse.Namespace) -> Callable[[], list[Fou
     return lambda: [_pages(manager, args, name) for name in whose]
 
 
-def _pages(manager: Manager, args: argparse.Namespace, name: str | None) -> Found:
+def _pages(manager: ManagerClient, args: argparse.Namespace, name: str | None) -> Found:
     chosen: list[dict[str, Any]] = []
     place: dict[str, Any] = {}
     limit = _limit(args)
@@ -176,7 +176,7 @@ def _pages(manager: Manager, args: argparse.Namespace, name: str | None) -> Foun
 
 
 def _cut(
-    reply: Reply, chosen: Sequence[dict[str, Any]], limit: int, args: argparse.Namespace
+    reply: OperationResult, chosen: Sequence[dict[str, Any]], limit: int, args: argparse.Namespace
 ) -> str:
     if TOO_LARGE in reply.text:  # a manager of before there were pages
         return f"{reply.text} Ask for less: an agent, --kind or --since."
@@ -187,13 +187,13 @@ def _cut(
 
 
 def _collect(
-    answers: dict[str, list[Found] | AskError], screen: Screen
+    answers: dict[str, list[Found] | ManagerError], screen: Screen
 ) -> tuple[int, list[dict[str, Any]]]:
     code, entries = DONE, []
     for host, found in answers.items():
-        if isinstance(found, AskError):
+        if isinstance(found, ManagerError):
             screen.remark(f"{host}: {found}")
-            code = max(code, NOT_REACHED if found.kind is Trouble.REFUSED else NO_ANSWER)
+            code = max(code, NOT_REACHED if found.kind is FailureKind.REFUSED else NO_ANSWER)
             continue
         for one in found:
             if one.trouble:
@@ -206,7 +206,7 @@ def _collect(
 
 
 def _is_chosen(entry: dict[str, Any], args: argparse.Namespace) -> bool:
-    if args.pattern and not fits(str(entry["instance_id"] or ""), args.pattern):
+    if args.pattern and not matches(str(entry["instance_id"] or ""), args.pattern):
         return False
     return not args.kind or entry["kind"] in args.kind
 
@@ -221,8 +221,8 @@ def _insist(
     known = [name for host in hosts for name in site.hosts[host].entries]
     heard = {str(entry["instance_id"]) for entry in chosen}
     for word in args.pattern:
-        if not any(fits(name, [word]) for name in (*known, *heard)):
-            hint = near(word, known)
+        if not any(matches(name, [word]) for name in (*known, *heard)):
+            hint = suggestions(word, known)
             raise CommandError(f"there is no agent {word!r}, and no journal knows of one.{hint}")
 
 

@@ -18,11 +18,11 @@ from hostmanager.cli.options import (
 )
 from hostmanager.cli.output import Screen, guarded
 from hostmanager.cli.text import few, harmless, moment, without_stamp
-from hostmanager.client.log_reader import MOST, Line, Source, read_all
-from hostmanager.client.manager_client import managers
+from hostmanager.client.log_reader import MOST, LogLine, LogSource, read_all
+from hostmanager.client.manager_client import make_clients
 from hostmanager.client.site_model import read_site
 from hostmanager.client.status.model import no_router
-from hostmanager.client.status.selection import hosts_of, look, select
+from hostmanager.client.status.selection import fetch_status, hosts_to_query, select
 
 PAUSE = 0.5
 """Seconds between two looks when following."""
@@ -78,23 +78,23 @@ def logs(args: argparse.Namespace, screen: Screen) -> int:
     if not (args.pattern or args.host or args.agent_class):
         raise CommandError("say whose: hostmanager logs PATTERN..., or --host, or --class.")
     site = read_site(args)
-    found = look(site, args, hosts_of(site, args))
+    found = fetch_status(site, args, hosts_to_query(site, args))
     away = no_router(found)
     if away is not None:
         raise CommandError(away.sentences, NO_ANSWER)
     rows = [row for row in select(found, args) if row.is_managed]
     if not rows:
         raise CommandError("no manager looks after any of these, so nobody keeps their output.")
-    asked = managers(site, args, {row.host for row in rows})
-    mute = {host.host.name: str(host.trouble) for host in found if host.trouble is not None}
+    asked = make_clients(site, args, {row.host for row in rows})
+    mute = {host.host.name: str(host.error) for host in found if host.error is not None}
     for host, why in mute.items():
         screen.remark(f"{host}: {why}")
-    sources = [Source(row, asked[row.host]) for row in rows if row.host not in mute]
+    sources = [LogSource(row, asked[row.host]) for row in rows if row.host not in mute]
     code = _show(sources, args, screen)
     return NO_ANSWER if mute else code
 
 
-def _show(sources: Sequence[Source], args: argparse.Namespace, screen: Screen) -> int:
+def _show(sources: Sequence[LogSource], args: argparse.Namespace, screen: Screen) -> int:
     lines = args.lines or (MOST if args.since is not None else LINES)
     printer = Printer(sources, screen)
     printer.show(read_all(sources, lines, args.since, args.answer_time))
@@ -117,7 +117,7 @@ def _show(sources: Sequence[Source], args: argparse.Namespace, screen: Screen) -
 class Printer:
     """Prints lines, each with its time and whose it is."""
 
-    def __init__(self, sources: Sequence[Source], screen: Screen) -> None:
+    def __init__(self, sources: Sequence[LogSource], screen: Screen) -> None:
         self._screen = screen
         self._sources = sources
         names = dict.fromkeys(source.row.instance_id for source in sources)
@@ -126,7 +126,7 @@ class Printer:
         self._told: dict[str, str] = {}
         self._heard: set[tuple[str, str]] = set()
 
-    def show(self, lines: Sequence[Line]) -> None:
+    def show(self, lines: Sequence[LogLine]) -> None:
         """Print these lines."""
         now = time.time()
         for line in lines:
@@ -138,7 +138,7 @@ class Printer:
         if lines and not self._screen.json:
             self._screen.console.file.flush()
 
-    def _text(self, line: Line, now: float) -> Text:
+    def _text(self, line: LogLine, now: float) -> Text:
         when = moment(line.time, now, fine=True)
         text = Text(tab_size=8).append(f"{when or '?':12} ", "dim")
         name = line.instance_id.ljust(self._width)

@@ -7,15 +7,15 @@ from typing import Any
 from hostmanager.cli.exit_codes import DONE, NO_ANSWER, NOT_REACHED
 from hostmanager.cli.options import add_common, add_hosts, exit_status, new_parser, seconds
 from hostmanager.cli.output import Screen, guarded
-from hostmanager.client.manager_client import AskError, Trouble, in_parallel
+from hostmanager.client.manager_client import FailureKind, ManagerError, run_parallel
 from hostmanager.client.multi_host import (
-    Crew,
+    TargetManagers,
     as_json,
-    code_of,
-    crew,
-    have_done,
-    insist_on_router,
-    tell,
+    exit_code,
+    print_results,
+    require_router,
+    run_on_all,
+    select_managers,
 )
 from hostmanager.client.site_model import read_site
 
@@ -57,15 +57,15 @@ def add_parser(subparsers: Any) -> None:
 
 def orphans(args: argparse.Namespace, screen: Screen) -> int:
     """Show them, or have them removed."""
-    who = crew(read_site(args), args)
-    answers = in_parallel({h: man.session for h, man in who.managers.items()}, args.answer_time)
-    insist_on_router(answers)
+    who = select_managers(read_site(args), args)
+    answers = run_parallel({h: man.session for h, man in who.managers.items()}, args.answer_time)
+    require_router(answers)
     code, found = DONE, {}
     for host in who.hosts:
         answer = answers[host]
-        if isinstance(answer, AskError):
+        if isinstance(answer, ManagerError):
             screen.line(f"! {host}: {answer}", "red")
-            code = max(code, NOT_REACHED if answer.kind is Trouble.REFUSED else NO_ANSWER)
+            code = max(code, NOT_REACHED if answer.kind is FailureKind.REFUSED else NO_ANSWER)
         elif answer.get("status") != "running":
             screen.line(f"! {host}: its manager was told to stop, so it does not know", "red")
             code = max(code, NOT_REACHED)
@@ -76,15 +76,15 @@ def orphans(args: argparse.Namespace, screen: Screen) -> int:
     if not args.remove:
         return screen.answer(code, orphans=told)
     some = [host for host in found if found[host]]
-    crew_with = Crew(who.site, some, {host: who.managers[host] for host in some})
-    removed = have_done(
+    crew_with = TargetManagers(who.site, some, {host: who.managers[host] for host in some})
+    removed = run_on_all(
         crew_with,
         lambda man: lambda: man.run("remove_orphans", args.timeout),
         args.answer_time,
         args.timeout + args.answer_time,
     )
-    tell(removed, screen)
-    return screen.answer(max(code, code_of(removed)), orphans=told, hosts=as_json(removed))
+    print_results(removed, screen)
+    return screen.answer(max(code, exit_code(removed)), orphans=told, hosts=as_json(removed))
 
 
 def _show(host: str, by_id: Mapping[str, Any], screen: Screen) -> None:

@@ -7,10 +7,16 @@ from typing import Any
 
 from hostmanager.cli.options import add_common, add_hosts, exit_status, new_parser, seconds
 from hostmanager.cli.output import Screen, guarded
-from hostmanager.client.manager_client import Manager, Reply
-from hostmanager.client.multi_host import as_json, code_of, crew, have_done, tell
+from hostmanager.client.manager_client import ManagerClient, OperationResult
+from hostmanager.client.multi_host import (
+    as_json,
+    exit_code,
+    print_results,
+    run_on_all,
+    select_managers,
+)
 from hostmanager.client.site_model import read_site
-from hostmanager.client.task_progress import Reader, follow
+from hostmanager.client.task_progress import Reader, run_and_stream
 
 TIMEOUT = 1800.0
 """Seconds; images can be large and networks slow."""
@@ -49,24 +55,24 @@ def add_parser(subparsers: Any) -> None:
 
 def pull(args: argparse.Namespace, screen: Screen) -> int:
     """Have them pulled."""
-    who = crew(read_site(args), args)
+    who = select_managers(read_site(args), args)
     lock = threading.Lock()
 
-    def work(manager: Manager) -> Callable[[], Reply]:
+    def work(manager: ManagerClient) -> Callable[[], OperationResult]:
         def news(text: str) -> None:
             with lock:
                 screen.line(f"{manager.host}: {text}", "dim")
 
         read = Reader(news)
-        return lambda: follow(manager, "docker_pull", args.timeout, args.answer_time, read)
+        return lambda: run_and_stream(manager, "docker_pull", args.timeout, args.answer_time, read)
 
     try:
-        answers = have_done(who, work, args.answer_time, args.timeout + 2 * args.answer_time)
+        answers = run_on_all(who, work, args.answer_time, args.timeout + 2 * args.answer_time)
     except KeyboardInterrupt:
         screen.remark("the managers go on pulling; `hostmanager pull` shows how they get on.")
         raise
-    tell(answers, screen)
-    return screen.answer(code_of(answers), hosts=as_json(answers))
+    print_results(answers, screen)
+    return screen.answer(exit_code(answers), hosts=as_json(answers))
 
 
 run = guarded(pull)

@@ -8,15 +8,15 @@ from hostmanager.cli.exit_codes import NOT_REACHED, CommandError
 from hostmanager.cli.options import add_common, add_hosts, exit_status, new_parser, seconds
 from hostmanager.cli.output import Screen, guarded
 from hostmanager.cli.text import counted
-from hostmanager.client.manager_client import AskError, in_parallel
+from hostmanager.client.manager_client import ManagerError, run_parallel
 from hostmanager.client.multi_host import (
-    Crew,
+    TargetManagers,
     as_json,
-    code_of,
-    crew,
-    have_done,
-    insist_on_router,
-    tell,
+    exit_code,
+    print_results,
+    require_router,
+    run_on_all,
+    select_managers,
 )
 from hostmanager.client.site_model import read_site
 
@@ -62,31 +62,31 @@ def add_parser(subparsers: Any) -> None:
 
 def reload(args: argparse.Namespace, screen: Screen) -> int:
     """Have it read again."""
-    who = crew(read_site(args), args)
+    who = select_managers(read_site(args), args)
     if not args.yes:
         _ask(who, args, screen)
-    answers = have_done(
+    answers = run_on_all(
         who,
         lambda man: lambda: man.run("update", args.timeout, reload_config=True),
         args.answer_time,
         args.timeout + args.answer_time,
     )
-    tell(answers, screen)
-    return screen.answer(code_of(answers), hosts=as_json(answers))
+    print_results(answers, screen)
+    return screen.answer(exit_code(answers), hosts=as_json(answers))
 
 
-def _ask(who: Crew, args: argparse.Namespace, screen: Screen) -> None:
+def _ask(who: TargetManagers, args: argparse.Namespace, screen: Screen) -> None:
     """Ask before agents end; a slip in the file may be why.
 
     Raises:
         CommandError: It is not agreed, or there is nobody to be asked.
     """
-    sessions = in_parallel({h: man.session for h, man in who.managers.items()}, args.answer_time)
-    insist_on_router(sessions)
+    sessions = run_parallel({h: man.session for h, man in who.managers.items()}, args.answer_time)
+    require_router(sessions)
     ends = [
         f"{host}: {change.instance_id}: {change.text}"
         for host, session in sessions.items()
-        if not isinstance(session, AskError)
+        if not isinstance(session, ManagerError)
         for change in ending(who.site.hosts[host], session)
     ]
     if not ends:

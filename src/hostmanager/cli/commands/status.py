@@ -8,8 +8,14 @@ from hostmanager.cli.exit_codes import DONE, NO_ANSWER, NOT_REACHED, CommandErro
 from hostmanager.cli.options import add_common, add_selection, exit_status, new_parser, seconds
 from hostmanager.cli.output import Screen, guarded
 from hostmanager.client.site_model import Site, read_site
-from hostmanager.client.status.model import HostRows, Row, Severity, no_router, silent
-from hostmanager.client.status.selection import hosts_of, look, select
+from hostmanager.client.status.model import (
+    AgentStatus,
+    HostStatus,
+    Severity,
+    no_router,
+    unreachable,
+)
+from hostmanager.client.status.selection import fetch_status, hosts_to_query, select
 
 DESCRIPTION = """\
 Show how the agents of the site are. All hosts are asked at the same time. What is wrong comes
@@ -69,12 +75,12 @@ def add_parser(subparsers: Any) -> None:
 def status(args: argparse.Namespace, screen: Screen) -> int:
     """Show how things are."""
     site = read_site(args)
-    hosts = hosts_of(site, args)
+    hosts = hosts_to_query(site, args)
     if args.watch:
         from hostmanager.cli.status.watch import watch  # noqa: PLC0415
 
         return watch(site, hosts, args, screen)
-    found = look(site, args, hosts)
+    found = fetch_status(site, args, hosts)
     away = no_router(found)
     if away is not None:
         raise CommandError(away.sentences, NO_ANSWER)
@@ -87,7 +93,7 @@ def status(args: argparse.Namespace, screen: Screen) -> int:
     return screen.answer(verdict(chosen), **as_json(site, chosen, least))
 
 
-def narrowed(found: Sequence[HostRows], args: argparse.Namespace) -> list[HostRows]:
+def narrowed(found: Sequence[HostStatus], args: argparse.Namespace) -> list[HostStatus]:
     """Leave of each host what the command line is about.
 
     Raises:
@@ -97,30 +103,32 @@ def narrowed(found: Sequence[HostRows], args: argparse.Namespace) -> list[HostRo
     picky = bool(args.pattern or args.agent_class)
     hosts = []
     for host in found:
-        rows = [row for row in host.rows if (row.host, row.instance_id) in chosen]
+        rows = [row for row in host.agents if (row.host, row.instance_id) in chosen]
         if rows or not picky:
             hosts.append(_with_rows(host, rows))
     return hosts
 
 
-def _with_rows(host: HostRows, rows: list[Row]) -> HostRows:
+def _with_rows(host: HostStatus, rows: list[AgentStatus]) -> HostStatus:
     ordered = tuple(sorted(rows, key=lambda row: -row.severity))  # stable: else as in the file
-    return HostRows(
-        *(host.host, host.trouble, host.process, host.data, ordered, host.severity, host.reasons)
+    return HostStatus(
+        *(host.host, host.error, host.process, host.data, ordered, host.severity, host.reasons)
     )
 
 
-def verdict(found: Sequence[HostRows]) -> int:
+def verdict(found: Sequence[HostStatus]) -> int:
     """The exit status for what was found."""
-    if silent(found):
+    if unreachable(found):
         return NO_ANSWER
-    if any(host.severity is Severity.WRONG for host in found):
+    if any(host.severity is Severity.ERROR for host in found):
         return NOT_REACHED
-    rows = [row for host in found for row in host.rows if row.child is not None]
+    rows = [row for host in found for row in host.agents if row.child is not None]
     return DONE if all(row.reached for row in rows) else NOT_REACHED
 
 
-def as_json(site: Site, found: Sequence[HostRows], least: Severity = Severity.OK) -> dict[str, Any]:
+def as_json(
+    site: Site, found: Sequence[HostStatus], least: Severity = Severity.OK
+) -> dict[str, Any]:
     """What programs get; docs/cli.md describes it.
 
     Args:
@@ -128,13 +136,13 @@ def as_json(site: Site, found: Sequence[HostRows], least: Severity = Severity.OK
         found: How things are; the summary counts all of it.
         least: Agents that are listed are at least as bad as this.
     """
-    rows = [row for host in found for row in host.rows]
+    rows = [row for host in found for row in host.agents]
     managed = [row for row in rows if row.is_managed]
     return {
         "site_file": site.path,
         "summary": {
             "hosts": len(found),
-            "hosts_silent": len(silent(found)),
+            "hosts_silent": len(unreachable(found)),
             "agents": len(managed),
             **{level.word: sum(row.severity is level for row in managed) for level in Severity},
         },
@@ -142,24 +150,24 @@ def as_json(site: Site, found: Sequence[HostRows], least: Severity = Severity.OK
     }
 
 
-def _host_json(host: HostRows, least: Severity) -> dict[str, Any]:
+def _host_json(host: HostStatus, least: Severity) -> dict[str, Any]:
     data = host.data
     return {
         "host": host.host.name,
         "manager": host.host.manager,
-        "answers": host.host.manager is not None and host.trouble is None,
-        "trouble": None if host.trouble is None else host.trouble.kind.value,
+        "answers": host.host.manager is not None and host.error is None,
+        "trouble": None if host.error is None else host.error.kind.value,
         "process": host.process or None,
         "severity": host.severity.word,
         "reasons": list(host.reasons),
         "config_parse_status": data.get("config_parse_status") or {},
         "orphans": data.get("orphans") or {},
         "new_tags": data.get("new_tags") or {},
-        "agents": [row_json(row) for row in host.rows if row.severity >= least],
+        "agents": [row_json(row) for row in host.agents if row.severity >= least],
     }
 
 
-def row_json(row: Row) -> dict[str, Any]:
+def row_json(row: AgentStatus) -> dict[str, Any]:
     """Give one instance: what its manager says, and what is made of it here."""
     entry = row.entry
     return {

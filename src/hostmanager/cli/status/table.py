@@ -16,13 +16,13 @@ from rich.text import Text
 from hostmanager.cli.output import Screen
 from hostmanager.cli.text import ago, counted, few, harmless, length, moment, without_stamp
 from hostmanager.client.status.model import (
-    HostRows,
-    Row,
+    AgentStatus,
+    HostStatus,
     Severity,
     last_exit_text,
     next_attempt,
-    numbers,
-    silent,
+    severity_counts,
+    unreachable,
 )
 from hostmanager.util.text import joined
 
@@ -31,10 +31,10 @@ WIDE = 110
 
 STYLES = {
     Severity.OK: "",
-    Severity.NOTE: "",
+    Severity.INFO: "",
     Severity.WARNING: "yellow",
     Severity.UNKNOWN: "magenta",
-    Severity.WRONG: "bold red",
+    Severity.ERROR: "bold red",
 }
 STATE_STYLES = {"up": "green", "down": "dim", "-": "dim"}
 
@@ -45,7 +45,7 @@ LAST_LINES = 5
 """Lines of output that are shown of an agent that does not stay up."""
 
 
-def show(found: Sequence[HostRows], screen: Screen, *, only_wrong: bool) -> None:
+def show(found: Sequence[HostStatus], screen: Screen, *, only_wrong: bool) -> None:
     """Print the whole."""
     now = time.time()
     console = screen.console
@@ -64,7 +64,7 @@ def _is_higher(parts: Sequence[RenderableType], console: Console) -> bool:
 
 
 def picture(
-    found: Sequence[HostRows],
+    found: Sequence[HostStatus],
     now: float,
     width: int,
     *,
@@ -87,33 +87,33 @@ def picture(
         yield from hosts_table(found, now, width)
 
 
-def worst(found: Iterable[HostRows]) -> Severity:
+def worst(found: Iterable[HostStatus]) -> Severity:
     """The worst of all."""
     return max((host.worst for host in found), default=Severity.OK)
 
 
-def headline(found: Sequence[HostRows]) -> Text:
+def headline(found: Sequence[HostStatus]) -> Text:
     """One line: how many, and how many are not as they should be."""
-    managed = [row for host in found for row in host.rows if row.is_managed]
-    mute = len(silent(found))
-    wrong = sum(host.severity is Severity.WRONG and host.trouble is None for host in found)
+    managed = [row for host in found for row in host.agents if row.is_managed]
+    mute = len(unreachable(found))
+    wrong = sum(host.severity is Severity.ERROR and host.error is None for host in found)
     text = Text().append(counted(len(found), "host"), "bold")
     of_hosts = [
         f"{number} {word}" for number, word in ((wrong, "wrong"), (mute, "silent")) if number
     ]
     if of_hosts:
-        text.append(" (").append(", ".join(of_hosts), STYLES[Severity.WRONG]).append(")")
+        text.append(" (").append(", ".join(of_hosts), STYLES[Severity.ERROR]).append(")")
     text.append(f", {counted(len(managed), 'agent')}: ", "bold")
-    for severity, words in numbers(managed):
+    for severity, words in severity_counts(managed):
         text.append(words, STYLES[severity]).append(", ")
-    fine = sum(row.severity <= Severity.NOTE for row in managed)
+    fine = sum(row.severity <= Severity.INFO for row in managed)
     if fine == len(managed) and not of_hosts:
         return text.append("all as wanted", "bold green")
     return text.append(f"{fine} as wanted", "green")
 
 
 def troubles(
-    found: Sequence[HostRows],
+    found: Sequence[HostStatus],
     now: float,
     lines: int = LAST_LINES,
     *,
@@ -131,7 +131,7 @@ def troubles(
             )
 
 
-def again(found: Sequence[HostRows], now: float, *, only_wrong: bool) -> Iterable[Table]:
+def again(found: Sequence[HostStatus], now: float, *, only_wrong: bool) -> Iterable[Table]:
     """What is wrong, one line each."""
     for severity, text, _ in _findings(found, now, only_wrong=only_wrong):
         text.no_wrap, text.overflow = True, "ellipsis"
@@ -139,14 +139,14 @@ def again(found: Sequence[HostRows], now: float, *, only_wrong: bool) -> Iterabl
 
 
 def _findings(
-    found: Sequence[HostRows], now: float, *, only_wrong: bool
+    found: Sequence[HostStatus], now: float, *, only_wrong: bool
 ) -> Iterable[tuple[Severity, Text, Sequence[str]]]:
     for host in _by_severity(found):
         for reason in host.reasons if host.severity >= Severity.WARNING else ():
             yield host.severity, _named(host.host.name, "", reason, host.severity), ()
-    rows = [row for host in found for row in host.rows]
+    rows = [row for host in found for row in host.agents]
     for row in sorted(rows, key=lambda row: -row.severity):
-        if row.severity in (Severity.WARNING, Severity.WRONG):
+        if row.severity in (Severity.WARNING, Severity.ERROR):
             reason = why(row, now)
             yield (
                 row.severity,
@@ -154,19 +154,19 @@ def _findings(
                 last_words(row),
             )
     for reason, names in _worth_a_word([] if only_wrong else rows).items():
-        yield Severity.NOTE, Text(f"{harmless(reason)}: {few(names, MOST_NAMES)}", "dim"), ()
+        yield Severity.INFO, Text(f"{harmless(reason)}: {few(names, MOST_NAMES)}", "dim"), ()
 
 
-def _worth_a_word(rows: Iterable[Row]) -> dict[str, list[str]]:
+def _worth_a_word(rows: Iterable[AgentStatus]) -> dict[str, list[str]]:
     """What is as it is wanted, yet not as one might think; whose names, by what is to be said."""
     found: dict[str, list[str]] = {}
     for row in rows:
-        if row.severity is Severity.NOTE and row.is_managed:
+        if row.severity is Severity.INFO and row.is_managed:
             found.setdefault(joined(row.reasons), []).append(row.instance_id)
     return found
 
 
-def why(row: Row, now: float) -> str:
+def why(row: AgentStatus, now: float) -> str:
     """How an agent is, and why, in one line."""
     parts = [*row.reasons, next_attempt(row.child, now)]
     reason = "; ".join(part.rstrip(".") for part in parts if part)
@@ -175,10 +175,10 @@ def why(row: Row, now: float) -> str:
     return f"{state}: {reason}" if reason else state
 
 
-def last_words(row: Row) -> list[str]:
+def last_words(row: AgentStatus) -> list[str]:
     """The last lines of an agent that is not up because it died."""
     ended = row.get("last_exit")
-    if not ended or ended.get("expected") or row.severity is not Severity.WRONG:
+    if not ended or ended.get("expected") or row.severity is not Severity.ERROR:
         return []
     return [without_stamp(line) for line in (ended.get("output") or [])[-LAST_LINES:]]
 
@@ -192,13 +192,13 @@ def _named(host: str, name: str, reason: str, severity: Severity) -> Text:
 
 def _marked(severity: Severity, text: Text) -> Table:
     """Put a mark before a text; what is wrapped stands below the text, not below the mark."""
-    marks = {Severity.OK: " ", Severity.NOTE: " ", Severity.WARNING: "·"}
+    marks = {Severity.OK: " ", Severity.INFO: " ", Severity.WARNING: "·"}
     line = Table.grid(padding=(0, 1, 0, 0))
     line.add_row(Text(marks.get(severity, "!"), STYLES[severity]), text)
     return line
 
 
-def _by_severity(found: Sequence[HostRows]) -> list[HostRows]:
+def _by_severity(found: Sequence[HostStatus]) -> list[HostStatus]:
     return sorted(found, key=lambda host: -host.worst)
 
 
@@ -230,20 +230,20 @@ FULL = (
 )
 
 
-def hosts_table(found: Sequence[HostRows], now: float, width: int) -> Iterable[RenderableType]:
+def hosts_table(found: Sequence[HostStatus], now: float, width: int) -> Iterable[RenderableType]:
     """The table: a heading for each host, its agents below."""
     wide = width >= WIDE
     columns = FULL if wide else COMPACT
     cells = {
         (row.host, row.instance_id): _cells(row, now, wide=wide)
         for host in found
-        for row in host.rows
+        for row in host.agents
     }
     widths = _widths(columns, list(cells.values()), width - 1)
     yield _line(columns, widths, [Text(c.heading, "bold underline") for c in columns])
     for host in _by_severity(found):
         yield _host_line(host)
-        for row in host.rows:
+        for row in host.agents:
             yield _line(columns, widths, cells[row.host, row.instance_id])
 
 
@@ -276,23 +276,23 @@ def _widths(columns: Sequence[Column], rows: list[list[Text]], room: int) -> lis
     return widths
 
 
-def _host_line(host: HostRows) -> Text:
-    managed = [row for row in host.rows if row.is_managed]
+def _host_line(host: HostStatus) -> Text:
+    managed = [row for row in host.agents if row.is_managed]
     text = Text(no_wrap=True, overflow="ellipsis").append(host.host.name, "bold cyan")
     if host.host.manager is None:
         return text.append(" (no manager)", "dim")
     text.append(f" ({host.host.manager}) ", "dim")
-    if host.trouble is not None:
-        return text.append("no answer", STYLES[Severity.WRONG])
+    if host.error is not None:
+        return text.append("no answer", STYLES[Severity.ERROR])
     if host.process != "running":
-        return text.append("its manager was told to stop", STYLES[Severity.WRONG])
+        return text.append("its manager was told to stop", STYLES[Severity.ERROR])
     text.append(counted(len(managed), "agent"), "dim")
-    for severity, words in numbers(managed):
+    for severity, words in severity_counts(managed):
         text.append(", ").append(words, STYLES[severity].replace("bold ", ""))
     return text
 
 
-def _cells(row: Row, now: float, *, wide: bool) -> list[Text]:
+def _cells(row: AgentStatus, now: float, *, wide: bool) -> list[Text]:
     if row.child is None:
         return _cells_without_child(row, wide=wide)
     stability = row.get("stability")
@@ -307,7 +307,7 @@ def _cells(row: Row, now: float, *, wide: bool) -> list[Text]:
         _last_exit(row, now),
     ]
     if not wide:
-        told = row.severity is Severity.NOTE and row.reasons
+        told = row.severity is Severity.INFO and row.reasons
         return [*cells[:-1], Text(harmless(joined(row.reasons)), "dim")] if told else cells
     pid = Text(_number(row.get("pid")), "dim")
     remarks = Text(harmless(joined(row.reasons)), "dim")
@@ -315,7 +315,7 @@ def _cells(row: Row, now: float, *, wide: bool) -> list[Text]:
     return [cells[0], agent_class, *cells[1:3], pid, *cells[3:], remarks]
 
 
-def _cells_without_child(row: Row, *, wide: bool) -> list[Text]:
+def _cells_without_child(row: AgentStatus, *, wide: bool) -> list[Text]:
     style = STYLES[row.severity] or "dim"
     name, state, nothing = Text(row.instance_id, style), Text(row.state, style), Text("")
     reason = Text(harmless(joined(row.reasons)), "dim")
@@ -328,13 +328,13 @@ def _number(value: object) -> str:
     return "" if value is None else str(value)
 
 
-def _state_style(row: Row) -> str:
-    if row.severity is Severity.WRONG:
+def _state_style(row: AgentStatus) -> str:
+    if row.severity is Severity.ERROR:
         return "bold red"
     return STATE_STYLES.get(row.state, "yellow") if row.severity < Severity.WARNING else "yellow"
 
 
-def _last_exit(row: Row, now: float) -> Text:
+def _last_exit(row: AgentStatus, now: float) -> Text:
     ended = row.get("last_exit")
     if not ended:
         return Text("")

@@ -13,13 +13,13 @@ from hostmanager.cli.commands.status import as_json, narrowed, verdict
 from hostmanager.cli.output import Screen
 from hostmanager.cli.status.table import headline, picture
 from hostmanager.cli.text import moment
-from hostmanager.client.manager_client import AskError, Trouble, managers
-from hostmanager.client.poller import Pulse
+from hostmanager.client.manager_client import FailureKind, ManagerError, make_clients
+from hostmanager.client.poller import SessionPoller
 from hostmanager.client.site_model import Site
-from hostmanager.client.status.model import HostRows, Severity, host_rows
+from hostmanager.client.status.model import HostStatus, Severity, build_host_status
 from hostmanager.util.text import joined
 
-NOT_YET = AskError(Trouble.SILENT, "no answer yet")
+NOT_YET = ManagerError(FailureKind.TIMEOUT, "no answer yet")
 
 States = dict[str, tuple[Severity, str]]
 """By host, or host and agent: how bad it is, and in words."""
@@ -27,13 +27,13 @@ States = dict[str, tuple[Severity, str]]
 
 def watch(site: Site, hosts: Sequence[str], args: argparse.Namespace, screen: Screen) -> int:
     """Show it until somebody has seen enough."""
-    asked = managers(site, args, hosts)
-    pulse = Pulse(asked, args.interval, args.answer_time)
+    asked = make_clients(site, args, hosts)
+    pulse = SessionPoller(asked, args.interval, args.answer_time)
     pulse.wait_for_all()
 
-    def look() -> list[HostRows]:
+    def look() -> list[HostStatus]:
         answers = {host: pulse.answer(host) or NOT_YET for host in asked}
-        found = [host_rows(site.hosts[host], answers.get(host)) for host in hosts]
+        found = [build_host_status(site.hosts[host], answers.get(host)) for host in hosts]
         return narrowed(found, args)
 
     found = look()
@@ -47,7 +47,7 @@ def watch(site: Site, hosts: Sequence[str], args: argparse.Namespace, screen: Sc
     return verdict(look())
 
 
-def _live(found: list[HostRows], look: Any, args: Any, console: Console) -> None:
+def _live(found: list[HostStatus], look: Any, args: Any, console: Console) -> None:
     with Live(console=console, screen=True, auto_refresh=False) as live:
         while True:
             live.update(_fitted(found, args, console), refresh=True)
@@ -55,7 +55,7 @@ def _live(found: list[HostRows], look: Any, args: Any, console: Console) -> None
             found = look()
 
 
-def _fitted(found: list[HostRows], args: Any, console: Console) -> Group:
+def _fitted(found: list[HostStatus], args: Any, console: Console) -> Group:
     """As much as fits on the screen; what is wrong is at the top."""
     now = time.time()
     heading = Text(no_wrap=True, overflow="ellipsis").append(f"{moment(now, now)} ", "dim")
@@ -90,7 +90,7 @@ class _Cut:
             yield Text("")
 
 
-def _lines(site: Site, found: list[HostRows], look: Any, args: Any, screen: Screen) -> None:
+def _lines(site: Site, found: list[HostStatus], look: Any, args: Any, screen: Screen) -> None:
     """Print the whole once (for programs, each time that it changes), then what changes."""
     before: States = {}
     least = Severity.WARNING if args.wrong else Severity.OK
@@ -120,16 +120,16 @@ def _print_changes(states: States, before: States, least: Severity, screen: Scre
     screen.console.file.flush()
 
 
-def _states(found: list[HostRows]) -> States:
+def _states(found: list[HostStatus]) -> States:
     """A line for each host and agent that changes when something does, and how bad it is."""
     states: States = {}
     for host in found:
         name = host.host.name
         told = "ok"
         if host.severity >= Severity.WARNING:
-            told = "no answer" if host.trouble is not None else joined(host.reasons)
+            told = "no answer" if host.error is not None else joined(host.reasons)
         states[name] = host.severity, told
-        for row in host.rows:
+        for row in host.agents:
             wanted = f" (wanted {row.target})" if row.target not in (row.state, "") else ""
             pid = f" pid {row.get('pid')}" if row.get("pid") else ""
             reason = f": {'; '.join(row.reasons)}" if row.severity >= Severity.WARNING else ""

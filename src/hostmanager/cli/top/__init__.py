@@ -13,7 +13,7 @@ from hostmanager.cli.exit_codes import CommandError
 from hostmanager.cli.options import add_common, add_selection, new_parser, seconds
 from hostmanager.cli.output import Screen, guarded
 from hostmanager.client.site_model import read_site
-from hostmanager.client.status.selection import hosts_of
+from hostmanager.client.status.selection import hosts_to_query
 
 TIMEOUT = 60.0
 """Seconds after which an agent that was told something is said not to have got there."""
@@ -64,7 +64,7 @@ def add_parser(subparsers: Any) -> None:
 def top(args: argparse.Namespace, screen: Screen) -> int:
     """Show it until somebody has seen enough."""
     site = read_site(args)
-    hosts = hosts_of(site, args)
+    hosts = hosts_to_query(site, args)
     if not screen.can_ask:  # Textual draws on stderr
         raise CommandError(
             "this is no terminal; `hostmanager status --watch` works anywhere. (Over ssh: ssh -t.)"

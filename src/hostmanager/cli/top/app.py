@@ -24,8 +24,8 @@ from hostmanager.cli.top.model import Item, Key, Order, Seen, items
 from hostmanager.cli.top.screens import History, Shown
 from hostmanager.cli.top.sheet import CSS
 from hostmanager.cli.top.widgets import Listing
-from hostmanager.client.change.plan import is_there
-from hostmanager.client.status.model import Row, no_router
+from hostmanager.client.change.plan import is_satisfied
+from hostmanager.client.status.model import AgentStatus, no_router
 
 LOOK = 1.0
 """Seconds between two pictures."""
@@ -146,7 +146,7 @@ class TopApp(App[int]):
         away = no_router([seen.host for seen in self._found])
         if self._trouble or away is not None:
             return Text(harmless(f"! {self._trouble or away}"), "bold red")
-        stale = [seen for seen in self._found if seen.is_stale and seen.host.trouble is None]
+        stale = [seen for seen in self._found if seen.is_stale and seen.host.error is None]
         text = Text()
         if stale:
             text.append(f"STALE: {counted(len(stale), 'host')} slow to answer  ", "bold yellow")
@@ -306,7 +306,7 @@ class TopApp(App[int]):
                 self._asker.change(command, f"host {host}", rows)
                 self.look()
 
-        told = [row for row in rows if command != "restart" or not is_there(command, row)]
+        told = [row for row in rows if command != "restart" or not is_satisfied(command, row)]
         names = few([row.instance_id for row in told], 10)
         question = f"{VERBS[command]} {which} of host {host} ({len(told)})?\n{names}"
         self.push_screen(Confirm(question), go)
@@ -331,5 +331,5 @@ class TopApp(App[int]):
         self.exit(INTERRUPTED)
 
 
-def _managed(seen: Seen) -> list[Row]:
-    return [row for row in seen.host.rows if row.is_managed]
+def _managed(seen: Seen) -> list[AgentStatus]:
+    return [row for row in seen.host.agents if row.is_managed]

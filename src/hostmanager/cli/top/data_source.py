@@ -11,16 +11,16 @@ from hostmanager.cli.exit_codes import CommandError
 from hostmanager.cli.text import moment
 from hostmanager.cli.top.model import Item, Seen
 from hostmanager.cli.top.requests import Request, Requests
-from hostmanager.client.change.executor import Pursuit
-from hostmanager.client.log_reader import Line, Source
-from hostmanager.client.manager_client import AskError, Manager, Trouble, managers
-from hostmanager.client.poller import Pulse
+from hostmanager.client.change.executor import PlanExecutor
+from hostmanager.client.log_reader import LogLine, LogSource
+from hostmanager.client.manager_client import FailureKind, ManagerClient, ManagerError, make_clients
+from hostmanager.client.poller import SessionPoller
 from hostmanager.client.site_model import Site
-from hostmanager.client.status.model import HostRows, Row, Severity, host_rows
+from hostmanager.client.status.model import AgentStatus, HostStatus, Severity, build_host_status
 
-NOT_YET = AskError(Trouble.SILENT, "no answer yet")
+NOT_YET = ManagerError(FailureKind.TIMEOUT, "no answer yet")
 
-Read = Callable[[int], list[Line]]
+Read = Callable[[int], list[LogLine]]
 """Reads new lines of output, at most so many; blocks, raises `AskError`."""
 
 
@@ -30,14 +30,14 @@ class Asker(Protocol):
     def look(self) -> tuple[list[Seen], str]:
         """What is known now, and why it is not more."""
 
-    def change(self, command: str, what: str, rows: Sequence[Row]) -> Request:
+    def change(self, command: str, what: str, rows: Sequence[AgentStatus]) -> Request:
         """Have agents told to go ``up`` or ``down``, or to ``restart``."""
 
     @property
     def requests(self) -> Sequence[Request]:
         """All that were made, the newest last."""
 
-    def reader(self, row: Row) -> Read | None:
+    def reader(self, row: AgentStatus) -> Read | None:
         """Give what reads the output of an agent; None if nobody keeps it."""
 
     def history(self, item: Item, limit: int) -> list[Mapping[str, Any]]:
@@ -56,11 +56,11 @@ class LiveAsker:
         self._site = site
         self._hosts = hosts
         self._args = args
-        self._managers: dict[str, Manager] = managers(site, args, hosts)
-        self._pulse = Pulse(self._managers, args.interval, args.answer_time)
-        self._made = Requests(lambda plan, found: Pursuit(site, plan, found, args))
+        self._managers: dict[str, ManagerClient] = make_clients(site, args, hosts)
+        self._pulse = SessionPoller(self._managers, args.interval, args.answer_time)
+        self._made = Requests(lambda plan, found: PlanExecutor(site, plan, found, args))
         self._heard: dict[str, tuple[float, dict[str, str]]] = {}
-        self._found: list[HostRows] = []
+        self._found: list[HostStatus] = []
 
     @property
     def requests(self) -> Sequence[Request]:
@@ -77,23 +77,23 @@ class LiveAsker:
             chosen, trouble = [], str(error)
         return [Seen(host, self._pulse.age(host.host.name)) for host in chosen], trouble
 
-    def _rows(self, host: str) -> HostRows:
+    def _rows(self, host: str) -> HostStatus:
         entry = self._site.hosts[host]
         if host not in self._managers:
-            return host_rows(entry, None)
+            return build_host_status(entry, None)
         answer = self._pulse.answer(host) or NOT_YET
         try:
-            found = host_rows(entry, answer)
+            found = build_host_status(entry, answer)
         except Exception as error:  # other managers, other data: it costs this host only
             what = f"its manager says what nobody understands ({type(error).__name__}: {error})"
-            found = host_rows(entry, AskError(Trouble.REFUSED, what))
-        if found.trouble is None:
-            states = {row.instance_id: row.state for row in found.rows}
+            found = build_host_status(entry, ManagerError(FailureKind.REFUSED, what))
+        if found.error is None:
+            states = {row.instance_id: row.state for row in found.agents}
             self._heard[host] = time.time() - self._pulse.age(host), states
             return found
         return self._remembered(found)
 
-    def _remembered(self, found: HostRows) -> HostRows:
+    def _remembered(self, found: HostStatus) -> HostStatus:
         """Of one that does not answer any more: how it was when it did."""
         if found.host.name not in self._heard:
             return found
@@ -105,33 +105,35 @@ class LiveAsker:
             )
             if row.severity is Severity.UNKNOWN and row.instance_id in states
             else row
-            for row in found.rows
+            for row in found.agents
         )
         reasons = (f"{found.reasons[0]} (last heard of {then})", *found.reasons[1:])
-        return dataclasses.replace(found, rows=rows, reasons=reasons)
+        return dataclasses.replace(found, agents=rows, reasons=reasons)
 
-    def change(self, command: str, what: str, rows: Sequence[Row]) -> Request:
+    def change(self, command: str, what: str, rows: Sequence[AgentStatus]) -> Request:
         """Have agents told something, by the same pursuit as of the subcommand."""
         return self._made.make(command, what, self._found, rows)
 
-    def reader(self, row: Row) -> Read | None:
+    def reader(self, row: AgentStatus) -> Read | None:
         """Give what reads the output of an agent."""
         manager = self._managers.get(row.host)
         if manager is None or not row.is_managed:
             return None
-        source = Source(row, manager)
+        source = LogSource(row, manager)
         return lambda lines: source.read(lines, None, self._args.answer_time)
 
     def history(self, item: Item, limit: int) -> list[Mapping[str, Any]]:
         """Ask for what happened."""
         manager = self._managers.get(item.host)
         if manager is None:
-            raise AskError(Trouble.ABSENT, f"host {item.host} has no manager, so no journal.")
+            raise ManagerError(
+                FailureKind.NOT_REGISTERED, f"host {item.host} has no manager, so no journal."
+            )
         name = item.key[1] or None
         reply = manager.run("history", self._args.answer_time, instance_id=name, limit=limit)
         trouble = reply.data.get("trouble")
         if not reply.ok or trouble:
-            raise AskError(Trouble.REFUSED, str(trouble or reply.text))
+            raise ManagerError(FailureKind.REFUSED, str(trouble or reply.text))
         return list(reply.data.get("entries", []))
 
     def finish(self) -> list[str]:

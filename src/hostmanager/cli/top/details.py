@@ -15,8 +15,8 @@ from hostmanager.cli.top.details_format import facts
 from hostmanager.cli.top.keys import bound
 from hostmanager.cli.top.model import Item, Key
 from hostmanager.cli.top.screens import Facts, Pane, Shown
-from hostmanager.client.log_reader import Line
-from hostmanager.client.manager_client import AskError
+from hostmanager.client.log_reader import LogLine
+from hostmanager.client.manager_client import ManagerError
 
 if TYPE_CHECKING:
     from hostmanager.cli.top.app import TopApp
@@ -120,11 +120,11 @@ class Details(Pane):
         lines = FIRST_LINES
         while not self.over.is_set():
             self._asked = time.monotonic()
-            trouble, found = "", list[Line]()
+            trouble, found = "", list[LogLine]()
             try:
                 found = self._read(lines)
                 lines = max(lines, FIRST_LINES * 10)
-            except AskError as error:
+            except ManagerError as error:
                 trouble = str(error)
             except Exception as error:  # whatever it is, it is no reason to end the view
                 trouble = f"{type(error).__name__}: {error}"
@@ -132,10 +132,10 @@ class Details(Pane):
             self._hand_over(trouble, found)
             self.over.wait(PAUSE)
 
-    def _hand_over(self, trouble: str, found: Sequence[Line]) -> None:
+    def _hand_over(self, trouble: str, found: Sequence[LogLine]) -> None:
         self.tell(lambda: self._add(trouble, found))
 
-    def _add(self, trouble: str, found: Sequence[Line]) -> None:
+    def _add(self, trouble: str, found: Sequence[LogLine]) -> None:
         view = self.log_view
         view.auto_scroll = view.is_vertical_scroll_end  # who reads further up is left there
         self._trouble = trouble

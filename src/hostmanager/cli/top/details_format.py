@@ -5,7 +5,7 @@ from typing import Any
 
 from hostmanager.cli.text import ago, counted, few, length, moment
 from hostmanager.cli.top.model import Item
-from hostmanager.client.status.model import Row, Severity, last_exit_text, next_attempt
+from hostmanager.client.status.model import AgentStatus, Severity, last_exit_text, next_attempt
 
 Fact = tuple[str, str]
 
@@ -16,7 +16,7 @@ def facts(item: Item, now: float) -> list[Fact]:
     return [(word, text) for word, text in found if text]
 
 
-def _of_agent(item: Item, row: Row, now: float) -> Iterator[Fact]:
+def _of_agent(item: Item, row: AgentStatus, now: float) -> Iterator[Fact]:
     wanted = f", wanted {row.target}" if row.target and row.target != row.state else ""
     yield "state", f"{row.state}{wanted}{_grade(item.severity)}"
     for reason in row.reasons:
@@ -39,12 +39,12 @@ def _of_agent(item: Item, row: Row, now: float) -> Iterator[Fact]:
 def _of_host(item: Item, now: float) -> Iterator[Fact]:
     host = item.seen.host
     manager = host.host.manager or "none"
-    running = "" if host.trouble or not host.process else f", process {host.process}"
+    running = "" if host.error or not host.process else f", process {host.process}"
     yield "manager", f"{manager}{running}{_grade(item.severity)}"
     for reason in host.reasons:
         yield "why", reason
     yield from _of_trouble(item)
-    agents = [row for row in host.rows if row.is_managed]
+    agents = [row for row in host.agents if row.is_managed]
     bad = [row.instance_id for row in agents if row.severity >= Severity.WARNING]
     yield "agents", str(len(agents)) + (f", to look at: {few(bad, 20)}" if bad else "")
     for source, (ok, when, text) in (host.data.get("config_parse_status") or {}).items():
@@ -64,10 +64,10 @@ def _of_trouble(item: Item) -> Iterator[Fact]:
 
 
 def _grade(severity: Severity) -> str:
-    return f" ({severity.word})" if severity > Severity.NOTE else ""
+    return f" ({severity.word})" if severity > Severity.INFO else ""
 
 
-def _last_exit(row: Row, now: float) -> str:
+def _last_exit(row: AgentStatus, now: float) -> str:
     ended: Mapping[str, Any] = row.get("last_exit") or {}
     parts = [last_exit_text(row.child or {})]
     if ended.get("time") is not None:

@@ -11,12 +11,12 @@ from fnmatch import fnmatchcase
 
 from hostmanager.cli.text import counted, length
 from hostmanager.client.status.model import (
-    HostRows,
-    Row,
+    AgentStatus,
+    HostStatus,
     Severity,
     last_exit_text,
     next_attempt,
-    numbers,
+    severity_counts,
 )
 from hostmanager.client.status.selection import is_pattern
 
@@ -52,7 +52,7 @@ class Seen:
         age: Seconds since that was asked for; infinite: nothing was heard yet.
     """
 
-    host: HostRows
+    host: HostStatus
     age: float = 0.0
 
     @property
@@ -71,7 +71,7 @@ class Item:
     """
 
     seen: Seen
-    row: Row | None = None
+    row: AgentStatus | None = None
 
     @property
     def key(self) -> Key:
@@ -99,7 +99,7 @@ class Item:
             parts = [*self.seen.host.reasons]
         else:
             parts = [*self.row.reasons, next_attempt(self.row.child, now)]
-        if self.seen.is_stale and self.seen.host.trouble is None:
+        if self.seen.is_stale and self.seen.host.error is None:
             parts.insert(0, f"{length(self.seen.age)} old")
         return "; ".join(part.rstrip(".") for part in parts if part)
 
@@ -109,8 +109,8 @@ class Item:
         if said:
             return said
         if self.row is None:
-            agents = [row for row in self.seen.host.rows if row.is_managed]
-            bad = (words for _, words in numbers(agents))
+            agents = [row for row in self.seen.host.agents if row.is_managed]
+            bad = (words for _, words in severity_counts(agents))
             return ", ".join((counted(len(agents), "agent"), *bad))
         how = last_exit_text(self.row.child or {})
         when = (self.row.get("last_exit") or {}).get("time")
@@ -131,7 +131,7 @@ def items(
     listed = []
     for seen in found:
         listed.append(Item(seen))
-        listed += [Item(seen, row) for row in seen.host.rows]
+        listed += [Item(seen, row) for row in seen.host.agents]
     least = Severity.WARNING if only_wrong else Severity.OK
     asked = words.lower().split()
     chosen = [item for item in listed if item.severity >= least and _fits(item, asked)]
@@ -160,10 +160,10 @@ def _by_age(item: Item) -> tuple[bool, float]:
 
 
 # A host that is silent is wrong; that its agents are unknown follows from it, and comes later.
-_RANKS = (Severity.WRONG, Severity.WARNING, Severity.UNKNOWN, Severity.NOTE)
+_RANKS = (Severity.ERROR, Severity.WARNING, Severity.UNKNOWN, Severity.INFO)
 
 _KEYS: dict[Order, Callable[[Item], tuple[object, ...]] | None] = {
-    Order.WORST: lambda item: (_RANKS.index(max(item.severity, Severity.NOTE)),),
+    Order.WORST: lambda item: (_RANKS.index(max(item.severity, Severity.INFO)),),
     Order.SITE: None,
     Order.NAME: lambda item: (item.row is None, item.key[1], item.key[0]),
     Order.YOUNG: _by_age,

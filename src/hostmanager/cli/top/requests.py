@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 
 from hostmanager.cli.exit_codes import CommandError
 from hostmanager.cli.text import counted, few, moment
-from hostmanager.client.change.executor import Pursuit
+from hostmanager.client.change.executor import PlanExecutor
 from hostmanager.client.change.plan import Plan, make_plan
-from hostmanager.client.manager_client import AskError
-from hostmanager.client.status.model import HostRows, Row
+from hostmanager.client.manager_client import ManagerError
+from hostmanager.client.status.model import AgentStatus, HostStatus
 
 MOST = 3
 """Agents that are named in one sentence."""
@@ -59,8 +59,8 @@ class Request:
         if self.plan is None:
             return "asking ..."
         parts = [*self._refusals(), *self._failures(), *self._open(), *self._reached()]
-        if self.plan.already:
-            names = few([row.instance_id for row in self.plan.already], MOST)
+        if self.plan.unchanged:
+            names = few([row.instance_id for row in self.plan.unchanged], MOST)
             state = "down, left so" if self.command == "restart" else f"already {self.command}"
             parts.append(f"{names} {state}" if self.plan.steps else state)
         return "; ".join(parts) or "nothing to do: nobody manages it"
@@ -68,7 +68,7 @@ class Request:
     @property
     def _is_about_several(self) -> bool:
         plan = self.plan
-        return plan is not None and len(plan.steps) + len(plan.refused) + len(plan.already) > 1
+        return plan is not None and len(plan.steps) + len(plan.refused) + len(plan.unchanged) > 1
 
     def _refusals(self) -> list[str]:
         refused = self.plan.refused if self.plan else ()
@@ -119,13 +119,13 @@ def _by_reason(word: str, pairs: Sequence[tuple[str, str]], *, named: bool) -> l
 class Requests:
     """All that were made, the newest last. Each is carried out in a thread of its own."""
 
-    def __init__(self, pursue: Callable[[Plan, Sequence[HostRows]], Pursuit]) -> None:
+    def __init__(self, pursue: Callable[[Plan, Sequence[HostStatus]], PlanExecutor]) -> None:
         self.made: list[Request] = []
         self._pursue = pursue
-        self._running: list[tuple[threading.Thread, Pursuit]] = []
+        self._running: list[tuple[threading.Thread, PlanExecutor]] = []
 
     def make(
-        self, command: str, what: str, found: Sequence[HostRows], rows: Sequence[Row]
+        self, command: str, what: str, found: Sequence[HostStatus], rows: Sequence[AgentStatus]
     ) -> Request:
         """Begin one.
 
@@ -141,7 +141,7 @@ class Requests:
             named = [rows[0].instance_id] if len(rows) == 1 else []
             request.plan = make_plan(command, found, rows, named)
             pursuit = self._pursue(request.plan, found) if request.plan.steps else None
-        except (CommandError, AskError) as error:
+        except (CommandError, ManagerError) as error:
             request.trouble, pursuit = str(error), None
         if pursuit is None:
             request.done = True
@@ -159,7 +159,7 @@ class Requests:
         """
         open_ones = [request for request in self.made if not request.done]
         for _, pursuit in self._running:
-            pursuit.give_up()
+            pursuit.cancel()
         # What it asks just now, and then those that it tells up again: it has the words for both.
         until = time.monotonic() + 2 * limit + NOTICING
         for thread, _ in self._running:
@@ -167,9 +167,9 @@ class Requests:
         return [request.text() for request in open_ones]
 
 
-def _see_through(request: Request, pursuit: Pursuit) -> None:
+def _see_through(request: Request, pursuit: PlanExecutor) -> None:
     try:
-        pursuit.see_through(lambda: None)
+        pursuit.execute(lambda: None)
     except Exception as error:  # it would be printed into the middle of the screen
         request.trouble = f"{type(error).__name__}: {error}"
     finally:

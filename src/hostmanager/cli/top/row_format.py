@@ -12,14 +12,14 @@ from rich.text import Text
 from hostmanager.cli.status.table import STYLES, WIDE
 from hostmanager.cli.text import harmless, length
 from hostmanager.cli.top.model import Item
-from hostmanager.client.status.model import Row, Severity
+from hostmanager.client.status.model import AgentStatus, Severity
 
 MARKS = {
     Severity.OK: " ",
-    Severity.NOTE: " ",
+    Severity.INFO: " ",
     Severity.WARNING: "~",
     Severity.UNKNOWN: "?",
-    Severity.WRONG: "!",
+    Severity.ERROR: "!",
 }
 """What stands in front of a line."""
 
@@ -97,7 +97,7 @@ def _host(text: Text, item: Item, widths: Widths, now: float) -> Text:
     return _whole(text.append_text(_cell(said, room, STYLES[item.severity] or "bold")), widths)
 
 
-def state(row: Row) -> str:
+def state(row: AgentStatus) -> str:
     """How it is, and how it is wanted if that is something else."""
     if not row.target or (row.reached and row.target != "passive"):
         return row.state

@@ -11,18 +11,18 @@ from typing import Any
 from hostmanager.cli.exit_codes import DONE, INTERRUPTED, NO_ANSWER, NOT_REACHED
 from hostmanager.cli.output import Screen
 from hostmanager.client.change.plan import Plan
-from hostmanager.client.change.progress import Course
+from hostmanager.client.change.progress import AgentProgress
 from hostmanager.client.manager_client import (
-    AskError,
-    Manager,
-    Reply,
-    Trouble,
-    in_parallel,
-    managers,
+    FailureKind,
+    ManagerClient,
+    ManagerError,
+    OperationResult,
+    make_clients,
+    run_parallel,
 )
-from hostmanager.client.poller import Answer, Pulse
+from hostmanager.client.poller import Answer, SessionPoller
 from hostmanager.client.site_model import Site
-from hostmanager.client.status.model import HostRows
+from hostmanager.client.status.model import HostStatus
 from hostmanager.core.requests import ALL
 from hostmanager.util.text import sentence
 
@@ -34,51 +34,51 @@ LOOK = 0.1
 
 BEGIN_PATIENCE = 0.5
 
-WAKING = 10.0
+START_TIMEOUT = 10.0
 """Seconds that a manager may take to begin again: it reads the site config then."""
 
 ENDING = "its manager still ends its agents"
 """Why one that was told to stop has not begun again."""
 
-ASLEEP = "its manager has not begun again yet"
+NOT_STARTED = "its manager has not begun again yet"
 
-BUSY = ("starting", "stopping")
+TRANSITIONAL = ("starting", "stopping")
 """What a `manager` process is while it can neither be begun nor be told anything."""
 
 log = logging.getLogger(__name__)
 
-Told = tuple[str, list[Course], Reply | AskError]
+Told = tuple[str, list[AgentProgress], OperationResult | ManagerError]
 
 
 class _TooLateError(Exception):
     """The time was over, or nobody waits any more, before a manager could be told anything."""
 
 
-class Pursuit:
+class PlanExecutor:
     """One run of `up`, `down` or `restart`."""
 
     def __init__(
-        self, site: Site, plan: Plan, found: Sequence[HostRows], args: argparse.Namespace
+        self, site: Site, plan: Plan, found: Sequence[HostStatus], args: argparse.Namespace
     ) -> None:
         self.plan = plan
-        self.courses = [Course.of(step) for step in plan.steps]
+        self.progress = [AgentProgress.of(step) for step in plan.steps]
         ending = {host.host.name for host in found if host.process == "stopping"}
-        for course in self.courses:
+        for course in self.progress:
             host = course.step.row.host
-            if host in plan.woken:
-                course.patience = WAKING
-                course.step.why = ENDING if host in ending else ASLEEP
+            if host in plan.managers_to_start:
+                course.patience = START_TIMEOUT
+                course.step.why = ENDING if host in ending else NOT_STARTED
         self._args = args
         hosts = dict.fromkeys(step.row.host for step in plan.steps)
-        self._managers = managers(site, args, hosts)
+        self._managers = make_clients(site, args, hosts)
         self._silent: set[str] = set()
         self._not_kept: dict[str, str] = {}
-        self._told: queue.SimpleQueue[Told] = queue.SimpleQueue()
-        self._pulse: Pulse | None = None
+        self._outcomes: queue.SimpleQueue[Told] = queue.SimpleQueue()
+        self._pulse: SessionPoller | None = None
         self._looked: dict[str, Answer | None] = {}
         self._sorted: dict[str, tuple[Mapping[str, Any], Mapping[str, Any]]] = {}
         self._until = 0.0
-        self._left = False
+        self._cancelled = False
         self.notices: list[str] = []
 
     def run(self, screen: Screen) -> int:
@@ -86,14 +86,16 @@ class Pursuit:
         from hostmanager.cli.progress_view import View  # noqa: PLC0415 - rich
 
         view = View(self, screen)
-        again: list[Course] = []
-        lost: list[Course] = []
+        again: list[AgentProgress] = []
+        lost: list[AgentProgress] = []
         try:
             with view:
                 try:
-                    self.see_through(view.refresh)
+                    self.execute(view.refresh)
                 except BaseException:  # before anything is printed: the terminal may be gone
-                    lost = self._halfway()  # for somebody who does not wait for that either
+                    lost = (
+                        self._stopped_not_started()
+                    )  # for somebody who does not wait for that either
                     again, lost = self._start_halfway()
                     raise
         except KeyboardInterrupt:
@@ -104,7 +106,7 @@ class Pursuit:
             screen.remark(f"{host}: {text}")
         return self._code()
 
-    def see_through(self, refresh: Callable[[], None]) -> None:
+    def execute(self, refresh: Callable[[], None]) -> None:
         """Tell them, and watch them until all are there or the time is over.
 
         Args:
@@ -118,9 +120,9 @@ class Pursuit:
             if self._pulse is not None:
                 self._pulse.stop()
 
-    def give_up(self) -> None:
+    def cancel(self) -> None:
         """Do not wait any longer; what was to be started again is told so now."""
-        self._left = True
+        self._cancelled = True
         self._until = 0.0
 
     # --- telling ----------------------------------------------------------------------------
@@ -128,47 +130,57 @@ class Pursuit:
     def _tell_first(self) -> None:
         """Tell all hosts the first stage, at the same time."""
         self._until = time.monotonic() + self._args.timeout
-        if self._left:  # before it began: somebody typed faster than this thread came to be
+        if self._cancelled:  # before it began: somebody typed faster than this thread came to be
             self._until = 0.0
         # A manager that is to begin again has to end what it ends first: nobody waits for that.
-        self._tell_later([c for c in self.courses if c.step.row.host in self.plan.woken])
-        by_host = self._by_host(c for c in self.courses if c.step.row.host not in self.plan.woken)
+        self._tell_later(
+            [c for c in self.progress if c.step.row.host in self.plan.managers_to_start]
+        )
+        by_host = self._by_host(
+            c for c in self.progress if c.step.row.host not in self.plan.managers_to_start
+        )
         work = {host: self._telling(host, courses) for host, courses in by_host.items()}
-        for host, answer in in_parallel(work, self._args.answer_time).items():
+        for host, answer in run_parallel(work, self._args.answer_time).items():
             self._take_answer(host, by_host[host], answer)
 
-    def _telling(self, host: str, courses: Sequence[Course]) -> Callable[[], Reply]:
+    def _telling(
+        self, host: str, courses: Sequence[AgentProgress]
+    ) -> Callable[[], OperationResult]:
         manager = self._managers[host]
         requests = [[course.step.row.instance_id, course.stage] for course in courses]
         limit = self._args.answer_time
         if courses[0].step.by_manager:  # then all of its host are
             ids = [instance_id for instance_id, _ in requests]
             return lambda: manager.run("restart", limit, instances=ids)
-        if host in self.plan.woken:
-            return lambda: self._wake(manager, requests)
+        if host in self.plan.managers_to_start:
+            return lambda: self._start_manager(manager, requests)
         return lambda: manager.run("update", limit, requests=requests)
 
-    def _tell_later(self, courses: Sequence[Course]) -> None:
+    def _tell_later(self, courses: Sequence[AgentProgress]) -> None:
         """Tell hosts the next stage, without waiting for them."""
         for host, group in self._by_host(courses).items():
             work = self._telling(host, group)
             threading.Thread(target=self._tell, args=(host, group, work), daemon=True).start()
 
-    def _tell(self, host: str, courses: list[Course], work: Callable[[], Reply]) -> None:
+    def _tell(
+        self, host: str, courses: list[AgentProgress], work: Callable[[], OperationResult]
+    ) -> None:
         try:
-            self._told.put((host, courses, work()))
-        except AskError as error:
-            self._told.put((host, courses, error))
+            self._outcomes.put((host, courses, work()))
+        except ManagerError as error:
+            self._outcomes.put((host, courses, error))
         except _TooLateError:
             log.debug("host %s: given up before its manager could be told", host)
 
-    def _take_answer(self, host: str, courses: Iterable[Course], answer: Reply | AskError) -> None:
-        if isinstance(answer, AskError) and answer.kind is not Trouble.REFUSED:
+    def _take_answer(
+        self, host: str, courses: Iterable[AgentProgress], answer: OperationResult | ManagerError
+    ) -> None:
+        if isinstance(answer, ManagerError) and answer.kind is not FailureKind.REFUSED:
             self._silent.add(host)
-        if isinstance(answer, Reply) and answer.data.get("not_kept"):
+        if isinstance(answer, OperationResult) and answer.data.get("not_kept"):
             self._not_kept[host] = str(answer.data["not_kept"])
         refusals = _refusals(answer)
-        if isinstance(answer, Reply) and answer.data.get("router"):
+        if isinstance(answer, OperationResult) and answer.data.get("router"):
             self.notices.append(
                 f"{answer.data['router']} on {host} runs the router: it is restarted last; "
                 "nobody answers until it is back."
@@ -178,9 +190,9 @@ class Pursuit:
             if why is not None:
                 course.fail(why)
             else:
-                course.told(time.monotonic())
+                course.requested(time.monotonic())
 
-    def _wake(self, manager: Manager, requests: list[list[str]]) -> Reply:
+    def _start_manager(self, manager: ManagerClient, requests: list[list[str]]) -> OperationResult:
         """Begin the manager process again, with nothing up but what is asked for.
 
         One that was told to stop just now ends its agents first; until then, it cannot begin.
@@ -193,12 +205,12 @@ class Pursuit:
                 raise _TooLateError
             if status == "running":
                 return manager.run("update", self._args.answer_time, requests=requests)
-            if status not in BUSY:
+            if status not in TRANSITIONAL:
                 try:
                     manager.start("manager", requests=[["all", "down"], *requests])
                     return _begun(manager)
-                except AskError:
-                    if manager.session().get("status") not in (*BUSY, "running"):
+                except ManagerError:
+                    if manager.session().get("status") not in (*TRANSITIONAL, "running"):
                         raise  # else somebody else was faster
             time.sleep(LOOK)
 
@@ -206,47 +218,47 @@ class Pursuit:
 
     def _follow(self, refresh: Callable[[], None]) -> None:
         """Look at the agents until all are there, or the time is over."""
-        if not any(self._is_awaited(course) for course in self.courses):
+        if not any(self._is_awaited(course) for course in self.progress):
             return
-        hosts = self._by_host(self.courses)
+        hosts = self._by_host(self.progress)
         asked = {host: man for host, man in self._managers.items() if host in hosts}
-        self._pulse = Pulse(asked, INTERVAL, self._args.answer_time)
-        while any(self._is_awaited(course) for course in self.courses):
+        self._pulse = SessionPoller(asked, INTERVAL, self._args.answer_time)
+        while any(self._is_awaited(course) for course in self.progress):
             if time.monotonic() > self._until:
                 self._give_up()
                 break
-            self._pulse.wait_for_news(LOOK)
+            self._pulse.wait_for_update(LOOK)
             self._look(self._pulse)
             refresh()
 
-    def _is_awaited(self, course: Course) -> bool:
+    def _is_awaited(self, course: AgentProgress) -> bool:
         """Whether something of it is to be waited for: without waiting, only what comes first."""
-        if not course.is_open:
+        if not course.is_pending:
             return False
-        last = course.stage == course.step.final and course.told_at is not None
+        last = course.stage == course.step.final and course.requested_at is not None
         return not (last and self._args.no_wait)
 
-    def _look(self, pulse: Pulse) -> None:
-        while not self._told.empty():
-            self._take_answer(*self._told.get())
-        next_stage: list[Course] = []
-        for host, courses in self._by_host(self.courses).items():
-            open_ones = [course for course in courses if course.is_open]
+    def _look(self, pulse: SessionPoller) -> None:
+        while not self._outcomes.empty():
+            self._take_answer(*self._outcomes.get())
+        next_stage: list[AgentProgress] = []
+        for host, courses in self._by_host(self.progress).items():
+            open_ones = [course for course in courses if course.is_pending]
             if not open_ones:
                 pulse.stop(host)
             answer = pulse.answer(host)
             if answer is not None and answer is self._looked.get(host):
                 continue  # nothing new: with many hosts, each answer would mean a look at all
             self._looked[host] = answer
-            told = [course for course in open_ones if course.told_at is not None]
+            told = [course for course in open_ones if course.requested_at is not None]
             next_stage += [course for course in told if self._see(pulse, host, course)]
         self._tell_later(next_stage)
 
-    def _see(self, pulse: Pulse, host: str, course: Course) -> bool:
+    def _see(self, pulse: SessionPoller, host: str, course: AgentProgress) -> bool:
         """Look at one agent; tells whether it is to be told the next stage."""
-        assert course.told_at is not None
-        answer = pulse.answer(host, course.told_at)
-        if isinstance(answer, AskError):
+        assert course.requested_at is not None
+        answer = pulse.answer(host, course.requested_at)
+        if isinstance(answer, ManagerError):
             course.step.why = str(answer)
             self._silent.add(host)
             return False
@@ -254,12 +266,12 @@ class Pursuit:
             return False
         self._silent.discard(host)
         child = self._children(host, answer).get(course.step.row.instance_id)
-        if not course.see(child, time.monotonic(), time.time()):
+        if not course.observe(child, time.monotonic(), time.time()):
             return False
         if course.stage == course.step.final:
-            course.reach()
+            course.succeed()
             return False
-        course.stage, course.told_at = course.step.final, None
+        course.stage, course.requested_at = course.step.final, None
         return True
 
     def _children(self, host: str, answer: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -274,75 +286,75 @@ class Pursuit:
 
     def _give_up(self) -> None:
         """The time is over. What was to be started again is told so: it is when it has ended."""
-        late = [course for course in self.courses if course.is_open]
+        late = [course for course in self.progress if course.is_pending]
         again, lost = self._start_halfway()
         for course in late:
             answer = self._looked.get(course.step.row.host)
-            if course.told_at is None and isinstance(answer, AskError):
+            if course.requested_at is None and isinstance(answer, ManagerError):
                 course.step.why = str(answer)
                 self._silent.add(course.step.row.host)
             then = " It is started when it has ended." if course in again else ""
             then = " It was NOT told up again." if course in lost else then
-            if course.restarting and course.told_at is not None:
+            if course.restarting and course.requested_at is not None:
                 then = " Its manager completes the restart; if it dies, the next one does."
             why = course.step.why or f"it is {course.step.state or course.step.row.state}"
-            if self._left and course.told_at is None:  # nobody tells it any more
+            if self._cancelled and course.requested_at is None:  # nobody tells it any more
                 course.fail(f"{why.rstrip('.')}; it may not have been told {course.stage}.")
-            elif self._left and course in lost:
+            elif self._cancelled and course in lost:
                 course.fail(f"{why.rstrip('.')}.{then}")
-            elif self._left:
+            elif self._cancelled:
                 course.step.why = f"{why.rstrip('.')}.{then}"  # under way: nothing has failed
             else:
                 course.fail(
                     f"not within {self._args.timeout:g} s: {sentence(why)}{then}", "timeout"
                 )
 
-    def _halfway(self) -> list[Course]:
+    def _stopped_not_started(self) -> list[AgentProgress]:
         """Those that are being ended, and are to be started after that."""
-        return [c for c in self.courses if c.is_open and c.stage != c.step.final]
+        return [c for c in self.progress if c.is_pending and c.stage != c.step.final]
 
-    def _start_halfway(self) -> tuple[list[Course], list[Course]]:
+    def _start_halfway(self) -> tuple[list[AgentProgress], list[AgentProgress]]:
         """Whatever was only to be ended first is told up now; it is started when it has ended.
 
         Returns:
             Those that were told so, and those whose manager did not take it.
         """
-        halfway = self._halfway()
+        halfway = self._stopped_not_started()
         for course in halfway:
             course.stage = course.step.final
         by_host = self._by_host(halfway)
         work = {host: self._telling(host, courses) for host, courses in by_host.items()}
-        answers = in_parallel(work, self._args.answer_time) if work else {}
-        told = {host for host, a in answers.items() if not isinstance(a, AskError) and a.ok}
+        answers = run_parallel(work, self._args.answer_time) if work else {}
+        told = {host for host, a in answers.items() if not isinstance(a, ManagerError) and a.ok}
         again = [course for course in halfway if course.step.row.host in told]
         return again, [course for course in halfway if course not in again]
 
     # --- the rest ---------------------------------------------------------------------------
 
     @staticmethod
-    def _by_host(courses: Iterable[Course]) -> dict[str, list[Course]]:
-        found: dict[str, list[Course]] = {}
+    def _by_host(courses: Iterable[AgentProgress]) -> dict[str, list[AgentProgress]]:
+        found: dict[str, list[AgentProgress]] = {}
         for course in courses:
             found.setdefault(course.step.row.host, []).append(course)
         return found
 
     def _code(self) -> int:
-        outcomes = {course.step.outcome for course in self.courses}
+        outcomes = {course.step.outcome for course in self.progress}
         if self._silent:
             return NO_ANSWER
         return NOT_REACHED if outcomes & {"failed", "timeout", "pending"} else DONE
 
 
-def _refusals(answer: Reply | AskError) -> Mapping[str, str]:
+def _refusals(answer: OperationResult | ManagerError) -> Mapping[str, str]:
     """Why a manager does not do what it was told, by instance-id, or for `ALL`."""
-    if isinstance(answer, AskError):
+    if isinstance(answer, ManagerError):
         return {ALL: str(answer)}
     if "restarting" in answer.data:  # of a restart, it says so of each
         return {**answer.data.get("left", {}), **answer.data.get("refused", {})}
     return {} if answer.ok else {ALL: answer.text}
 
 
-def _begun(manager: Manager) -> Reply:
+def _begun(manager: ManagerClient) -> OperationResult:
     """Tell whether it goes on: what it cannot do, it says at once."""
     until = time.monotonic() + BEGIN_PATIENCE
     session: dict[str, Any] = {}
@@ -350,6 +362,8 @@ def _begun(manager: Manager) -> Reply:
         session = manager.session()
         if session.get("status") == "done":
             texts = [str(text) for _, text in session.get("messages") or []]
-            return Reply(bool(session.get("success")), texts[-1] if texts else "it ended at once")
+            return OperationResult(
+                bool(session.get("success")), texts[-1] if texts else "it ended at once"
+            )
         time.sleep(LOOK)
-    return Reply(True, "begun")
+    return OperationResult(True, "begun")

@@ -5,22 +5,22 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hostmanager.cli.exit_codes import CommandError
-from hostmanager.client.status.model import HostRows, Row
+from hostmanager.client.status.model import AgentStatus, HostStatus
 from hostmanager.client.status.selection import is_pattern
 from hostmanager.util.text import joined
 
-SETTLE = 2.0
+STABLE_AFTER = 2.0
 """Seconds that an agent has to be up before it is said to be: many die in the first."""
 
 
 @dataclass(slots=True)
-class Step:
+class AgentChange:
     """What is to become of one agent, and what became of it.
 
     Attributes:
         row: How it was before.
         final: What it is to be in the end: ``up`` or ``down``.
-        begins_down: Whether it is to be ended first, and told up by us then.
+        stop_first: Whether it is to be ended first, and told up by us then.
         by_manager: Whether its manager is asked to restart it, and sees that through.
         outcome: ``pending``, ``told``, ``reached``, ``failed`` or ``timeout``.
         why: What is the matter with it, for people.
@@ -28,9 +28,9 @@ class Step:
         state: How it was seen last.
     """
 
-    row: Row
+    row: AgentStatus
     final: str
-    begins_down: bool = False
+    stop_first: bool = False
     by_manager: bool = False
     outcome: str = "pending"
     why: str = ""
@@ -61,7 +61,7 @@ class Refusal:
         silent: Whether that is because its manager does not answer.
     """
 
-    row: Row
+    row: AgentStatus
     reason: str
     silent: bool = False
 
@@ -73,27 +73,27 @@ class Plan:
     Attributes:
         command: ``up``, ``down`` or ``restart``.
         steps: What is done, in the order of the site config.
-        already: Agents that are as they are asked to be; for a restart, those that are down.
+        unchanged: Agents that are as they are asked to be; for a restart, those that are down.
         refused: Agents that cannot be told.
-        woken: Hosts whose manager has to be told to begin again.
+        managers_to_start: Hosts whose manager has to be told to begin again.
     """
 
     command: str
-    steps: tuple[Step, ...] = ()
-    already: tuple[Row, ...] = ()
+    steps: tuple[AgentChange, ...] = ()
+    unchanged: tuple[AgentStatus, ...] = ()
     refused: tuple[Refusal, ...] = ()
-    woken: frozenset[str] = frozenset()
+    managers_to_start: frozenset[str] = frozenset()
 
     @property
     def without_restart(self) -> list[str]:
         """Hosts whose manager cannot restart anything, so that it is told down, and then up."""
-        return list(dict.fromkeys(step.row.host for step in self.steps if step.begins_down))
+        return list(dict.fromkeys(step.row.host for step in self.steps if step.stop_first))
 
     def as_json(self) -> dict[str, Any]:
         """As programs get it; docs/cli.md describes it."""
         return {
             "steps": [step.as_json() for step in self.steps],
-            "already": [{"host": r.host, "instance_id": r.instance_id} for r in self.already],
+            "already": [{"host": r.host, "instance_id": r.instance_id} for r in self.unchanged],
             "refused": [
                 {"host": r.row.host, "instance_id": r.row.instance_id, "why": r.reason}
                 for r in self.refused
@@ -102,7 +102,7 @@ class Plan:
 
 
 def make_plan(
-    command: str, found: Sequence[HostRows], chosen: Sequence[Row], words: Sequence[str]
+    command: str, found: Sequence[HostStatus], chosen: Sequence[AgentStatus], words: Sequence[str]
 ) -> Plan:
     """Decide what is to be done.
 
@@ -117,8 +117,8 @@ def make_plan(
     """
     named = {word for word in words if not is_pattern(word)}
     hosts = {host.host.name: host for host in found}
-    steps: list[Step] = []
-    already: list[Row] = []
+    steps: list[AgentChange] = []
+    already: list[AgentStatus] = []
     refused: list[Refusal] = []
     woken: set[str] = set()
     for row in chosen:
@@ -133,7 +133,7 @@ def make_plan(
                 refused.append(Refusal(row, "its manager was told to stop, and is ending it"))
             elif row.entry is not None and row.entry.spec is not None:
                 woken.add(row.host)
-                steps.append(Step(row, "up"))
+                steps.append(AgentChange(row, "up"))
             else:
                 why = joined(row.reasons) or "its manager was told to stop"
                 refused.append(Refusal(row, why))
@@ -141,21 +141,21 @@ def make_plan(
         refusal = _refusal(row, host)
         if refusal is not None:
             refused.append(refusal)
-        elif is_there(command, row):
+        elif is_satisfied(command, row):
             already.append(row)
         else:
             steps.append(_step(command, row))
     return Plan(command, tuple(steps), tuple(already), tuple(refused), frozenset(woken))
 
 
-def _step(command: str, row: Row) -> Step:
+def _step(command: str, row: AgentStatus) -> AgentChange:
     if command != "restart":
-        return Step(row, command)
+        return AgentChange(row, command)
     by_manager = "restarting" in (row.child or {})  # else it is older, or that of OCS
-    return Step(row, "up", begins_down=not by_manager, by_manager=by_manager)
+    return AgentChange(row, "up", stop_first=not by_manager, by_manager=by_manager)
 
 
-def _insist_on_patterns(row: Row, named: set[str]) -> None:
+def _insist_on_patterns(row: AgentStatus, named: set[str]) -> None:
     """What nobody manages may fit a pattern; it may not be named."""
     if row.instance_id not in named:
         return
@@ -169,15 +169,15 @@ def _insist_on_patterns(row: Row, named: set[str]) -> None:
     )
 
 
-def _refusal(row: Row, host: HostRows) -> Refusal | None:
-    if host.trouble is not None:
-        return Refusal(row, str(host.trouble), silent=True)
+def _refusal(row: AgentStatus, host: HostStatus) -> Refusal | None:
+    if host.error is not None:
+        return Refusal(row, str(host.error), silent=True)
     if row.child is None:
         return Refusal(row, joined(row.reasons) or "its manager does not know it")
     return None
 
 
-def is_there(command: str, row: Row) -> bool:
+def is_satisfied(command: str, row: AgentStatus) -> bool:
     """Whether there is nothing to do for it."""
     if command == "restart":
         return row.target == "down" or (row.target == "passive" and row.state != "up")
@@ -187,4 +187,4 @@ def is_there(command: str, row: Row) -> bool:
         return False
     # One that has just come up is looked at: it may be one that dies again and again.
     uptime = (row.child or {}).get("uptime")
-    return command == "down" or uptime is None or uptime >= SETTLE
+    return command == "down" or uptime is None or uptime >= STABLE_AFTER

@@ -4,28 +4,28 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from hostmanager.client.change.plan import SETTLE, Step
+from hostmanager.client.change.plan import STABLE_AFTER, AgentChange
 from hostmanager.client.status.model import next_attempt
 
-DEATHS = 2
+MAX_CRASHES = 2
 """Unexpected ends after which an agent is said not to stay up."""
 
 PATIENCE = 4.0
 
 LAST_LINES = 5
 
-LAST_WORDS = 1.0
+OUTPUT_WAIT = 1.0
 """Seconds that the last lines of one that does not stay up may take to be read."""
 
 
 @dataclass(slots=True)
-class Course:
+class AgentProgress:
     """One agent on its way.
 
     Attributes:
         step: What is to become of it.
         stage: What it was told last: ``down`` or ``up``.
-        told_at: When (monotonic clock); None: not yet.
+        requested_at: When (monotonic clock); None: not yet.
         deaths: Times of its unexpected ends since it was told.
         patience: Seconds after which another target than ours means that somebody else said
             so. Until then it is an old one: of a manager that begins again, or of one that
@@ -34,25 +34,25 @@ class Course:
         restarting: Whether its manager has yet to replace the run that it is to restart.
     """
 
-    step: Step
+    step: AgentChange
     stage: str
-    told_at: float | None = None
+    requested_at: float | None = None
     deaths: set[float] = field(default_factory=set)
     up_since: float | None = None
     patience: float = PATIENCE
     restarting: bool = False
-    _old_death: float | None = None
+    _last_crash: float | None = None
     _given_up: float | None = None
     _reason: str = ""  # why it was not up when it was not: one that is up again says nothing
 
     @classmethod
-    def of(cls, step: Step) -> "Course":
+    def of(cls, step: AgentChange) -> "AgentProgress":
         """Begin with the first stage of a step."""
-        stage = "down" if step.begins_down else step.final
+        stage = "down" if step.stop_first else step.final
         return cls(step, stage, restarting=step.by_manager, _old_death=_death(step.row.child))
 
     @property
-    def is_open(self) -> bool:
+    def is_pending(self) -> bool:
         """Whether it is still to be waited for."""
         return self.step.outcome in ("pending", "told")
 
@@ -61,19 +61,19 @@ class Course:
         self.step.outcome = outcome
         self.step.why = why
 
-    def reach(self) -> None:
+    def succeed(self) -> None:
         """It is where it was to be."""
         self.step.outcome = "reached"
         self.step.why = ""
         self.step.last_lines = []
 
-    def told(self, now: float) -> None:
+    def requested(self, now: float) -> None:
         """Its manager has taken the latest stage."""
-        self.told_at = now
+        self.requested_at = now
         self.step.outcome = "told"
         self.up_since = None
 
-    def see(self, child: Mapping[str, Any] | None, now: float, wall: float) -> bool:
+    def observe(self, child: Mapping[str, Any] | None, now: float, wall: float) -> bool:
         """Look at it; tells whether the stage is reached.
 
         Args:
@@ -97,7 +97,7 @@ class Course:
             step.last_lines = list(ended.get("output") or [])[-LAST_LINES:]
         target = child["target_state"]
         if target in ("up", "down") and target != self.stage:
-            if self.told_at is None or now - self.told_at < self.patience:
+            if self.requested_at is None or now - self.requested_at < self.patience:
                 return False
             self.fail(f"somebody else has told it {target} meanwhile")
             return False
@@ -120,13 +120,13 @@ class Course:
 
     def _stays_up(self, child: Mapping[str, Any], now: float) -> bool:
         death = _death(child)
-        if death is not None and death != self._old_death:
+        if death is not None and death != self._last_crash:
             self.deaths.add(death)
-            self._old_death = death
+            self._last_crash = death
             self.up_since = None
-        if len(self.deaths) >= DEATHS:
+        if len(self.deaths) >= MAX_CRASHES:
             self._given_up = now if self._given_up is None else self._given_up
-            if not self.step.last_lines and now - self._given_up < LAST_WORDS:
+            if not self.step.last_lines and now - self._given_up < OUTPUT_WAIT:
                 return False
             why = self.step.why or self._reason or "it dies again and again"
             self.fail(f"it does not stay up: {why}")
@@ -134,7 +134,7 @@ class Course:
             self.up_since = None
             return False
         self.up_since = now if self.up_since is None else self.up_since
-        return (child.get("uptime") or now - self.up_since) >= SETTLE
+        return (child.get("uptime") or now - self.up_since) >= STABLE_AFTER
 
 
 def _run(child: Mapping[str, Any]) -> tuple[Any, Any]:

@@ -6,7 +6,7 @@ is broken; else, if it is about no single entry, with the host.
 
 import re
 
-from hostmanager.client.site_model import Entry, HostEntry
+from hostmanager.client.site_model import SiteEntry, SiteHost
 from hostmanager.siteconfig.diagnostics import Diagnostic
 from hostmanager.util.text import joined
 
@@ -14,7 +14,7 @@ _PARTLY = re.compile(r"\d+ instances?, \d+ errors?(, \d+ warnings?)?: ")
 """What our manager says before the errors in a file that it could use in part."""
 
 
-def of_manager(source: str, text: str) -> str:
+def manager_error(source: str, text: str) -> str:
     """What a manager says of a file: one broken entry costs no more than that entry."""
     file = "the site config" if source == "[SCF]" else source
     partly = _PARTLY.match(text)
@@ -23,7 +23,7 @@ def of_manager(source: str, text: str) -> str:
     return f"its manager cannot use all of {file}: {text[partly.end() :]}"
 
 
-def of_host(host: HostEntry, said: str = "") -> tuple[str, ...]:
+def host_errors(host: SiteHost, said: str = "") -> tuple[str, ...]:
     """What is wrong with its block in the site config.
 
     What its manager has said already is left out, and what stands in the row of an instance.
@@ -32,7 +32,7 @@ def of_host(host: HostEntry, said: str = "") -> tuple[str, ...]:
     return tuple(str(problem) for problem in errors if not _is_in(problem, said))
 
 
-def of_entry(host: HostEntry, entry: Entry, *, said: str) -> str:
+def entry_error(host: SiteHost, entry: SiteEntry, *, said: str) -> str:
     """What is wrong with an entry, but for what its manager has said of it."""
     problems = [p for p in host.problems if p.is_error and p.instance_id == entry.instance_id]
     left = [str(problem) for problem in problems if not _is_in(problem, said)]

@@ -11,8 +11,8 @@ from enum import IntEnum
 from typing import Any
 
 from hostmanager.cli.text import counted, few, length
-from hostmanager.client.manager_client import AskError, Trouble
-from hostmanager.client.site_model import Entry, HostEntry
+from hostmanager.client.manager_client import FailureKind, ManagerError
+from hostmanager.client.site_model import SiteEntry, SiteHost
 from hostmanager.client.status import config_errors
 from hostmanager.core.model import Kind
 
@@ -27,10 +27,10 @@ class Severity(IntEnum):
     """How bad it is."""
 
     OK = 0
-    NOTE = 1  # worth a word, nothing is wrong
+    INFO = 1  # worth a word, nothing is wrong
     WARNING = 2  # not as it should be, but as it is wanted
     UNKNOWN = 3  # its manager cannot be asked
-    WRONG = 4  # not as it is wanted
+    ERROR = 4  # not as it is wanted
 
     @property
     def word(self) -> str:
@@ -39,7 +39,7 @@ class Severity(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class AgentStatus:
     """One instance.
 
     Attributes:
@@ -55,7 +55,7 @@ class Row:
     host: str
     instance_id: str
     child: Mapping[str, Any] | None = None
-    entry: Entry | None = None
+    entry: SiteEntry | None = None
     state: str = "?"
     severity: Severity = Severity.OK
     reasons: tuple[str, ...] = ()
@@ -68,7 +68,7 @@ class Row:
         return self.entry.agent_class if self.entry else ""
 
     @property
-    def plain_class(self) -> str:
+    def short_class(self) -> str:
         """Its class without the suffix for docker."""
         return _SUFFIX.sub("", self.agent_class)
 
@@ -95,34 +95,36 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class HostRows:
+class HostStatus:
     """One host.
 
     Attributes:
         host: What the site config says of it.
-        trouble: Why its manager cannot be asked; None if it answered.
+        error: Why its manager cannot be asked; None if it answered.
         process: Status of the `manager` process: `running`, or what else it does.
         data: The session's data; empty unless its agents are looked after, or being ended.
-        rows: Its instances.
+        agents: Its instances.
         severity: How bad it is with the host itself, its agents aside.
         reasons: Why.
     """
 
-    host: HostEntry
-    trouble: AskError | None = None
+    host: SiteHost
+    error: ManagerError | None = None
     process: str = ""
     data: Mapping[str, Any] = field(default_factory=dict)
-    rows: tuple[Row, ...] = ()
+    agents: tuple[AgentStatus, ...] = ()
     severity: Severity = Severity.OK
     reasons: tuple[str, ...] = ()
 
     @property
     def worst(self) -> Severity:
         """The worst of the host and its agents."""
-        return max((self.severity, *(row.severity for row in self.rows)))
+        return max((self.severity, *(row.severity for row in self.agents)))
 
 
-def host_rows(host: HostEntry, answer: Mapping[str, Any] | AskError | None) -> HostRows:
+def build_host_status(
+    host: SiteHost, answer: Mapping[str, Any] | ManagerError | None
+) -> HostStatus:
     """Put together what is known of a host.
 
     Args:
@@ -130,7 +132,7 @@ def host_rows(host: HostEntry, answer: Mapping[str, Any] | AskError | None) -> H
         answer: The session of its `manager` process, or why there is none; None: it has
             no manager.
     """
-    config = config_errors.of_host(host)
+    config = config_errors.host_errors(host)
     if answer is None:
         rows = tuple(
             _untracked(host, entry) if entry.broken else _unmanaged(host, entry)
@@ -139,11 +141,11 @@ def host_rows(host: HostEntry, answer: Mapping[str, Any] | AskError | None) -> H
         broken = any(entry.broken for entry in host.entries.values())
         usable = " that can be used" if broken else ""
         reason = f"it has no entry of class HostManager{usable}, so nobody looks after its agents"
-        severity = Severity.WARNING if config or broken else Severity.NOTE
-        return HostRows(host, None, "", {}, rows, severity, (*config, reason))
-    if isinstance(answer, AskError):
+        severity = Severity.WARNING if config or broken else Severity.INFO
+        return HostStatus(host, None, "", {}, rows, severity, (*config, reason))
+    if isinstance(answer, ManagerError):
         rows = tuple(_unknown(host, entry) for entry in host.entries.values())
-        return HostRows(host, answer, "", {}, rows, Severity.WRONG, (str(answer), *config))
+        return HostStatus(host, answer, "", {}, rows, Severity.ERROR, (str(answer), *config))
     process = str(answer.get("status", "stopped"))
     data = answer.get("data") or {}
     is_ending = process == "stopping" and bool(data.get("child_states"))
@@ -153,24 +155,24 @@ def host_rows(host: HostEntry, answer: Mapping[str, Any] | AskError | None) -> H
             "its manager is there, but was told to stop looking after agents; "
             f"`hostmanager up --host {host.name} --all` makes it start them"
         )
-        return HostRows(host, None, process, {}, rows, Severity.WRONG, (reason, *config))
+        return HostStatus(host, None, process, {}, rows, Severity.ERROR, (reason, *config))
     severity, reasons = _of_host(host, data)
     said = " ".join(reasons)
-    reasons += config_errors.of_host(host, said)
+    reasons += config_errors.host_errors(host, said)
     if reasons:
         severity = max(severity, Severity.WARNING)
     if is_ending:
-        severity = Severity.WRONG
+        severity = Severity.ERROR
         reasons.insert(0, "its manager was told to stop looking after agents, and is ending them")
-    return HostRows(host, None, process, data, _rows(host, data, said), severity, tuple(reasons))
+    return HostStatus(host, None, process, data, _rows(host, data, said), severity, tuple(reasons))
 
 
-def _of_host(host: HostEntry, data: Mapping[str, Any]) -> tuple[Severity, list[str]]:
+def _of_host(host: SiteHost, data: Mapping[str, Any]) -> tuple[Severity, list[str]]:
     severity, reasons = Severity.OK, []
     for source, (ok, _, text) in (data.get("config_parse_status") or {}).items():
         if not ok:
-            severity = Severity.WRONG
-            reasons.append(config_errors.of_manager(source, str(text)))
+            severity = Severity.ERROR
+            reasons.append(config_errors.manager_error(source, str(text)))
     if data.get("not_kept"):
         severity = max(severity, Severity.WARNING)
         reasons.append(str(data["not_kept"]))
@@ -185,7 +187,7 @@ def _of_host(host: HostEntry, data: Mapping[str, Any]) -> tuple[Severity, list[s
     return severity, reasons
 
 
-def _rows(host: HostEntry, data: Mapping[str, Any], said: str) -> tuple[Row, ...]:
+def _rows(host: SiteHost, data: Mapping[str, Any], said: str) -> tuple[AgentStatus, ...]:
     children = {str(child["instance_id"]): child for child in data.get("child_states") or []}
     new_tags = data.get("new_tags") or {}
     names = [*host.entries, *(name for name in children if name not in host.entries)]
@@ -199,14 +201,14 @@ def _rows(host: HostEntry, data: Mapping[str, Any], said: str) -> tuple[Row, ...
 
 
 def _row(
-    host: HostEntry,
+    host: SiteHost,
     name: str,
     child: Any,
-    entry: Entry | None,
+    entry: SiteEntry | None,
     new_tag: str | None,
     *,
     said: str,
-) -> Row:
+) -> AgentStatus:
     if child is None:
         assert entry is not None
         return _untracked(host, entry, said=said)
@@ -219,34 +221,34 @@ def _row(
     found.sort(key=lambda pair: -pair[0])
     severity = found[0][0] if found else Severity.OK
     reasons = tuple(dict.fromkeys(text for _, text in found if text))
-    return Row(host.name, name, child, entry, state, severity, reasons)
+    return AgentStatus(host.name, name, child, entry, state, severity, reasons)
 
 
-Finding = tuple[Severity, str]
+StatusFinding = tuple[Severity, str]
 
 
-def _state_findings(child: Mapping[str, Any], state: str) -> list[Finding]:
+def _state_findings(child: Mapping[str, Any], state: str) -> list[StatusFinding]:
     """What is wrong with the state, and why."""
     target = child["target_state"]
     message = str(child.get("message") or "")
     if state in (target, "up", "down") and target in ("passive", state):
         return _settled_findings(child, state, message)
     if state == "?":
-        severity = Severity.WRONG if target == "up" else Severity.WARNING
+        severity = Severity.ERROR if target == "up" else Severity.WARNING
         return [(severity, message or "its manager cannot operate it")]
     if state in _CHANGING:
         # One that died and is being started again is wrong; one that is told for the first
         # time to go up or down is only on its way.
         failing = state != "wait_dead" and message and child.get("last_exit")
         return [
-            (Severity.WRONG if failing else Severity.WARNING, message or f"on its way {target}")
+            (Severity.ERROR if failing else Severity.WARNING, message or f"on its way {target}")
         ]
     if state == "start_at":
-        return [(Severity.WRONG, message or _ended(child))]
-    return [(Severity.WRONG, message or f"is wanted {target}, but it is {state}")]
+        return [(Severity.ERROR, message or _ended(child))]
+    return [(Severity.ERROR, message or f"is wanted {target}, but it is {state}")]
 
 
-def _settled_findings(child: Mapping[str, Any], state: str, message: str) -> list[Finding]:
+def _settled_findings(child: Mapping[str, Any], state: str, message: str) -> list[StatusFinding]:
     found = [(Severity.WARNING, message)] if message else []
     if state == "up" and child.get("stability", 1.0) <= UNSTABLE:
         how = last_exit_text(child)
@@ -256,15 +258,15 @@ def _settled_findings(child: Mapping[str, Any], state: str, message: str) -> lis
 
 
 def _disagreements(
-    host: HostEntry, child: Mapping[str, Any], entry: Entry | None, *, said: str
-) -> list[Finding]:
+    host: SiteHost, child: Mapping[str, Any], entry: SiteEntry | None, *, said: str
+) -> list[StatusFinding]:
     """Where the manager says something else than the site config that was read here."""
     suffix = _SUFFIX.search(str(child["agent_class"]))
     reload = f"`hostmanager reload --host {host.name}`"
     if entry is None and suffix and suffix[1] == "docker":
         return []  # a service that nobody put under management
     if entry is not None and entry.broken:
-        return [(Severity.WARNING, config_errors.of_entry(host, entry, said=said))]
+        return [(Severity.WARNING, config_errors.entry_error(host, entry, said=said))]
     if entry is None or entry.spec is None:
         why = "not in the site config" if entry is None else "the site config says 'ignore'"
         ends = child["next_action"] == "wait_dead"  # so that has been seen to
@@ -280,17 +282,19 @@ def _disagreements(
         and (child.get("fingerprint") or entry.spec.fingerprint) != entry.spec.fingerprint
     ):
         text = f"its entry in the site config differs from what its manager has read; {reload}"
-        return [(Severity.NOTE, text)]
+        return [(Severity.INFO, text)]
     return []
 
 
-def _remarks(child: Mapping[str, Any], entry: Entry | None, new_tag: str | None) -> list[Finding]:
+def _remarks(
+    child: Mapping[str, Any], entry: SiteEntry | None, new_tag: str | None
+) -> list[StatusFinding]:
     found = []
     target = str(child["target_state"])
     if entry is not None and entry.spec is not None and target in ("up", "down"):
         usual = str(entry.spec.initial_target)
         if target != usual:
-            found.append((Severity.NOTE, f"told {target}; the site config says {usual}"))
+            found.append((Severity.INFO, f"told {target}; the site config says {usual}"))
     if child.get("restart_required") and not child.get("message"):
         found.append((Severity.WARNING, "a restart would make it run with what has changed"))
     if new_tag:
@@ -299,26 +303,28 @@ def _remarks(child: Mapping[str, Any], entry: Entry | None, new_tag: str | None)
     return found
 
 
-def _untracked(host: HostEntry, entry: Entry, *, said: str = "") -> Row:
+def _untracked(host: SiteHost, entry: SiteEntry, *, said: str = "") -> AgentStatus:
     """Make the row of an entry that the manager does not have."""
     if entry.broken:
-        text = config_errors.of_entry(host, entry, said=said)
-        return Row(host.name, entry.instance_id, None, entry, "-", Severity.WARNING, (text,))
+        text = config_errors.entry_error(host, entry, said=said)
+        return AgentStatus(
+            host.name, entry.instance_id, None, entry, "-", Severity.WARNING, (text,)
+        )
     if entry.spec is None:
         return _unmanaged(host, entry)
     text = f"new in the site config; `hostmanager reload --host {host.name}` makes it known"
-    return Row(host.name, entry.instance_id, None, entry, "-", Severity.WARNING, (text,))
+    return AgentStatus(host.name, entry.instance_id, None, entry, "-", Severity.WARNING, (text,))
 
 
-def _unmanaged(host: HostEntry, entry: Entry) -> Row:
+def _unmanaged(host: SiteHost, entry: SiteEntry) -> AgentStatus:
     reason = "not managed (manage: ignore)" if entry.manage == "ignore" else "not managed"
-    return Row(host.name, entry.instance_id, None, entry, "-", Severity.OK, (reason,))
+    return AgentStatus(host.name, entry.instance_id, None, entry, "-", Severity.OK, (reason,))
 
 
-def _unknown(host: HostEntry, entry: Entry) -> Row:
+def _unknown(host: SiteHost, entry: SiteEntry) -> AgentStatus:
     if entry.spec is None:
         return _untracked(host, entry)
-    return Row(host.name, entry.instance_id, None, entry, "?", Severity.UNKNOWN)
+    return AgentStatus(host.name, entry.instance_id, None, entry, "?", Severity.UNKNOWN)
 
 
 def last_exit_text(child: Mapping[str, Any]) -> str:
@@ -343,13 +349,13 @@ def _ended(child: Mapping[str, Any]) -> str:
 
 
 _WORDS = (
-    (Severity.WRONG, "wrong"),
+    (Severity.ERROR, "wrong"),
     (Severity.UNKNOWN, "unknown"),
     (Severity.WARNING, "to look at"),
 )
 
 
-def numbers(rows: Iterable[Row]) -> Iterator[tuple[Severity, str]]:
+def severity_counts(rows: Iterable[AgentStatus]) -> Iterator[tuple[Severity, str]]:
     """How many of the managed are not as they should be: ``2 wrong``, the worst first."""
     severities = [row.severity for row in rows if row.is_managed]
     for severity, word in _WORDS:
@@ -357,15 +363,19 @@ def numbers(rows: Iterable[Row]) -> Iterator[tuple[Severity, str]]:
             yield severity, f"{number} {word}"
 
 
-def silent(hosts: Iterable[HostRows]) -> list[HostRows]:
+def unreachable(hosts: Iterable[HostStatus]) -> list[HostStatus]:
     """The hosts whose manager did not answer."""
-    return [host for host in hosts if host.trouble is not None]
+    return [host for host in hosts if host.error is not None]
 
 
-def no_router(hosts: Iterable[HostRows]) -> AskError | None:
+def no_router(hosts: Iterable[HostStatus]) -> ManagerError | None:
     """The trouble with the router, if no host could be asked because of it."""
     asked = [host for host in hosts if host.host.manager is not None]
-    troubles = [host.trouble for host in asked if host.trouble is not None]
-    if troubles and len(troubles) == len(asked) and all(t.kind is Trouble.ROUTER for t in troubles):
+    troubles = [host.error for host in asked if host.error is not None]
+    if (
+        troubles
+        and len(troubles) == len(asked)
+        and all(t.kind is FailureKind.ROUTER for t in troubles)
+    ):
         return troubles[0]
     return None
