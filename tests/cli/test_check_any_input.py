@@ -11,9 +11,9 @@ from tests.site.conftest import GOOD
 from tests.site.test_any_input import GOOD_DATA, NODES, POSITIONS, dump
 
 from hostmanager.cli.check import render as check_show
-from hostmanager.cli.check.agents import Plugins
-from hostmanager.cli.check.report import About, Report
-from hostmanager.cli.check.runner import check_more
+from hostmanager.cli.check.agents import InstalledPlugins
+from hostmanager.cli.check.report import Category, CheckReport
+from hostmanager.cli.check.runner import run_checks
 from hostmanager.siteconfig import SiteFileError, load
 from hostmanager.siteconfig.full_check import check_site
 from hostmanager.siteconfig.plugins.argument_probe import ArgumentVerdict
@@ -22,7 +22,7 @@ from hostmanager.siteconfig.plugins.installed_classes import InstalledClasses
 ARGS = argparse.Namespace(docker_compose=None, docker_compose_bin=None, offline=True)
 
 
-class NoPlugins(Plugins):
+class NoPlugins(InstalledPlugins):
     """Knows a class, whose parser takes nothing, without looking for any."""
 
     def __init__(self) -> None:
@@ -44,13 +44,13 @@ def checked(content):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "site.yaml"
         path.write_bytes(content)
-        report = Report(str(path))
+        report = CheckReport(str(path))
         try:
             whole = check_site(path)
-            report.take(About.FILE, whole.problems)
-            check_more(whole, NoPlugins(), "daq" if "daq" in whole.hosts else None, ARGS, report)
+            report.extend(Category.FILE, whole.problems)
+            run_checks(whole, NoPlugins(), "daq" if "daq" in whole.hosts else None, ARGS, report)
         except SiteFileError as error:
-            report.take(About.FILE, [(None, problem) for problem in error.problems])
+            report.extend(Category.FILE, [(None, problem) for problem in error.problems])
         report.sort()
         try:
             errors = load(path, "daq").errors
@@ -61,9 +61,9 @@ def checked(content):
         missed = [e for e in errors if "has no block for" not in e.message]
         assert all((error.line, error.column) in told for error in missed)
         for found in report.found:
-            assert "\n" not in check_show.text_of(found)
+            assert "\n" not in check_show.message_text(found)
             assert found.problem.line is None or found.problem.line >= 1
-            check_show.text_of(found).encode()
+            check_show.message_text(found).encode()
         check_show.as_json(report)
         return report
 
@@ -102,4 +102,4 @@ def test_any_further_keys(more, where):
     for key, value in more.items():
         target.setdefault(key, value)
     report = checked(dump(data))
-    assert [f for f in report.found if f.problem.is_error and f.about is About.FILE] == []
+    assert [f for f in report.found if f.problem.is_error and f.about is Category.FILE] == []

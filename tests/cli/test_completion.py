@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hostmanager.cli.commands.completion import words
+from hostmanager.cli.commands.completion import complete
 from hostmanager.cli.main import COMMANDS
 
 BIN = Path(sys.executable).parent
@@ -138,6 +138,6 @@ def test_a_file_that_makes_no_sense_completes_nothing(tmp_path, text):
     path = tmp_path / "site.yaml"
     path.write_text(text)
     for what in ("ids", "hosts", "classes"):
-        assert [word for word in words(what, path) if word != "a"] == []
-    assert list(words("ids", tmp_path / "none.yaml")) == []
-    assert list(words("ids", None)) == []
+        assert [word for word in complete(what, path) if word != "a"] == []
+    assert list(complete("ids", tmp_path / "none.yaml")) == []
+    assert list(complete("ids", None)) == []

@@ -6,12 +6,12 @@ import pytest
 
 from hostmanager.cli.text import (
     ago,
-    few,
-    length,
-    moment,
+    format_duration,
+    format_time,
+    join_limited,
     parse_length,
     parse_since,
-    without_stamp,
+    strip_timestamp,
 )
 
 NOW = datetime(2026, 11, 25, 14, 30, 0).timestamp()
@@ -34,13 +34,13 @@ NOW = datetime(2026, 11, 25, 14, 30, 0).timestamp()
     ],
 )
 def test_lengths_are_told_in_two_units(seconds, text):
-    assert length(seconds) == text
+    assert format_duration(seconds) == text
 
 
 def test_moments_have_their_day_unless_it_is_today():
-    assert moment(NOW, NOW + 5) == "14:30:00"
-    assert moment(NOW + 0.25, NOW, fine=True) == "14:30:00.250"
-    assert moment(NOW - 86400, NOW) == "2026-11-24 14:30:00"
+    assert format_time(NOW, NOW + 5) == "14:30:00"
+    assert format_time(NOW + 0.25, NOW, fine=True) == "14:30:00.250"
+    assert format_time(NOW - 86400, NOW) == "2026-11-24 14:30:00"
     assert ago(NOW - 70, NOW) == "1 m 10 s ago"
     assert ago(NOW + 9, NOW) == "just now"
 
@@ -73,8 +73,8 @@ def test_what_is_no_time_is_refused(text):
 
 
 def test_long_lists_are_cut():
-    assert few(["a", "b"]) == "a, b"
-    assert few(list("abcdefgh"), 3) == "a, b, c and 5 more"
+    assert join_limited(["a", "b"]) == "a, b"
+    assert join_limited(list("abcdefgh"), 3) == "a, b, c and 5 more"
 
 
 @pytest.mark.parametrize(
@@ -88,4 +88,4 @@ def test_long_lists_are_cut():
     ],
 )
 def test_the_time_that_ocs_puts_before_a_line_is_left_out_and_nothing_else(line, text):
-    assert without_stamp(line) == text
+    assert strip_timestamp(line) == text

@@ -10,7 +10,7 @@ from tests.cli.here import SITE, Here, lines_of
 from tests.support.waiting import wait_for
 
 from hostmanager.cli.systemd import install as unit_steps
-from hostmanager.cli.systemd.install import Place, StepError, install
+from hostmanager.cli.systemd.install import StepError, UnitTarget, install
 from hostmanager.cli.systemd.unit import Unit
 
 
@@ -75,7 +75,7 @@ def test_agents_of_an_earlier_manager_are_no_obstacle(here, agent, one):
 OLD = "ocs-hostmanager.service"
 
 
-def system(here, monkeypatch, active: str = "") -> Place:
+def system(here, monkeypatch, active: str = "") -> UnitTarget:
     """The place for units of the whole system, if it were in our folder."""
     monkeypatch.setenv("ACTIVE", active)
     for name in ("PATH", "NOTES"):
@@ -83,7 +83,7 @@ def system(here, monkeypatch, active: str = "") -> Place:
     folder = here.folder / "system"
     folder.mkdir()
     (folder / OLD).write_text("[Service]\n")
-    return Place(folder)
+    return UnitTarget(folder)
 
 
 UNIT = Unit("hostmanager-hm-daq1", "it", (sys.executable,), Path("/"))

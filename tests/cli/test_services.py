@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.cli.bridge import child, session
 
-from hostmanager.cli.output import Screen
+from hostmanager.cli.output import Output
 
 HOSTMANAGER = str(Path(sys.executable).parent / "hostmanager")
 ORPHAN = {
@@ -109,7 +109,7 @@ def test_the_time_that_ocs_prints_is_left_out_only_where_somebody_looks(
     )
     assert f"a | {text}" in run("logs", "a").out
     assert json.loads(run("logs", "a", "--json").out)["text"] == text
-    monkeypatch.setattr(Screen, "is_terminal", True)
+    monkeypatch.setattr(Output, "is_terminal", True)
     assert "a | the motor is warm" in run("logs", "a").out
 
 

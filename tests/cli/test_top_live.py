@@ -15,7 +15,7 @@ from tests.cli.top_site import on_screen
 
 from hostmanager.cli.options import add_common, add_selection
 from hostmanager.cli.top.app import TopApp
-from hostmanager.cli.top.data_source import LiveAsker
+from hostmanager.cli.top.data_source import LiveDataSource
 from hostmanager.client.poller import SessionPoller
 from hostmanager.client.site_model import read_site
 from hostmanager.client.status.selection import hosts_to_query
@@ -33,7 +33,7 @@ def ask(site_file):
         args = parser.parse_args(["--site-file", str(site_file), "--answer-time", "20", *words])
         args.interval, args.timeout, args.no_wait, args.wrong = 0.1, 20.0, False, False
         site = read_site(args)
-        made.append(LiveAsker(site, hosts_to_query(site, args), args))
+        made.append(LiveDataSource(site, hosts_to_query(site, args), args))
         return made[-1]
 
     yield go

@@ -4,11 +4,11 @@ import pytest
 from rich.text import Text
 from tests.cli.top_site import agent, dead, dying, host, usual
 
-from hostmanager.cli.top.details_format import facts
+from hostmanager.cli.top.details_format import detail_rows
 from hostmanager.cli.top.fit import fitted
-from hostmanager.cli.top.model import Item, Order, items
-from hostmanager.cli.top.requests import Request
-from hostmanager.cli.top.row_format import Widths, heading, line
+from hostmanager.cli.top.model import ListItem, SortOrder, list_items
+from hostmanager.cli.top.requests import ChangeRequest
+from hostmanager.cli.top.row_format import Widths, heading, row_text
 from hostmanager.client.change.plan import AgentChange, Plan, Refusal
 from hostmanager.client.status.model import AgentStatus
 
@@ -20,8 +20,8 @@ def names(found):
 
 
 def test_only_whole_words_of_a_filter_with_wildcards_fit():
-    assert names(items(usual(), Order.SITE, "fake?")) == ["fake1", "fake2"]
-    assert names(items(usual(), Order.SITE, "*1")) == [
+    assert names(list_items(usual(), SortOrder.SITE, "fake?")) == ["fake1", "fake2"]
+    assert names(list_items(usual(), SortOrder.SITE, "*1")) == [
         "daq1",
         "fake1",
         "fake2",
@@ -29,33 +29,35 @@ def test_only_whole_words_of_a_filter_with_wildcards_fit():
         "acu1",
         "far1",
     ]
-    assert names(items(usual(), Order.SITE, "DAQ2 Start")) == ["acu1"]
-    assert names(items(usual(), Order.SITE, "wrong")) == ["acu1", "daq3"]
+    assert names(list_items(usual(), SortOrder.SITE, "DAQ2 Start")) == ["acu1"]
+    assert names(list_items(usual(), SortOrder.SITE, "wrong")) == ["acu1", "daq3"]
 
 
 def test_what_looks_like_a_wildcard_is_found_as_it_was_typed_too():
     found = [host("daq1", agent("a", agent_class="Cam[d]"), agent("b", agent_class="Cam"))]
-    assert names(items(found, Order.SITE, "[d]")) == ["a"]
+    assert names(list_items(found, SortOrder.SITE, "[d]")) == ["a"]
 
 
 def test_most_restarts_first():
     found = [host("h", agent("a", restarts=1), agent("b"), agent("c", restarts=5))]
-    assert names(items(found, Order.RESTARTS)) == ["c", "a", "b", "h"]
+    assert names(list_items(found, SortOrder.RESTARTS)) == ["c", "a", "b", "h"]
 
 
 @pytest.mark.parametrize("width", range(1, 200, 7))
 def test_a_line_is_never_wider_than_the_screen_and_columns_stand_below_each_other(width):
     long = "x" * 60
-    found = items([*usual(), host(long, agent(long), dying("b", message=long))], Order.WORST)
+    found = list_items(
+        [*usual(), host(long, agent(long), dying("b", message=long))], SortOrder.WORST
+    )
     widths = Widths.fitted(found, width)
-    lengths = {line(item, widths, NOW).cell_len for item in found}
+    lengths = {row_text(item, widths, NOW).cell_len for item in found}
     assert lengths == {heading(widths).cell_len} == {width}
 
 
 def test_a_wide_character_counts_as_two_columns():
-    found = items([host("h", dying("a", message="望遠鏡" * 30))], Order.WORST)
+    found = list_items([host("h", dying("a", message="望遠鏡" * 30))], SortOrder.WORST)
     widths = Widths.fitted(found, 80)
-    assert {line(item, widths, NOW).cell_len for item in found} == {80}
+    assert {row_text(item, widths, NOW).cell_len for item in found} == {80}
 
 
 @pytest.mark.parametrize(
@@ -76,21 +78,21 @@ def test_what_does_not_fit_is_cut_visibly(text, height, shown):
 
 def test_how_a_quiet_agent_ended_last_stands_in_its_line():
     ended = {"code": None, "signal": "SIGKILL", "time": NOW - 90, "expected": True}
-    (_, item) = items([host("h", agent("a", last_exit=ended))], Order.SITE)
+    (_, item) = list_items([host("h", agent("a", last_exit=ended))], SortOrder.SITE)
     assert item.short_remark(NOW) == "SIGKILL 1 m 30 s ago"
 
 
 def test_facts_of_a_container_and_of_a_manager_that_says_less():
     box = {"id": "4f", "name": "site-web-1", "status": "running", "health": None, "image": "web:1"}
-    (_, item) = items([host("h", agent("a", container=box))], Order.SITE)
-    told = dict(facts(item, NOW))
+    (_, item) = list_items([host("h", agent("a", container=box))], SortOrder.SITE)
+    told = dict(detail_rows(item, NOW))
     assert told["container"] == "id 4f, name site-web-1, status running, image web:1"
     assert told["running"] == "pid 4711, for 1 m 15 s"
-    assert dict(facts(Item(dead("h", "a")), NOW))["agents"] == "1, to look at: a"
+    assert dict(detail_rows(ListItem(dead("h", "a")), NOW))["agents"] == "1, to look at: a"
 
 
 def request(*steps, **more):
-    return Request("restart", "x", plan=Plan("restart", steps, **more))
+    return ChangeRequest("restart", "x", plan=Plan("restart", steps, **more))
 
 
 def step(name, outcome, **more):

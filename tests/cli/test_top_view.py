@@ -359,6 +359,6 @@ async def test_keys_typed_faster_than_the_screen_follows_keep_their_order():
     agents = [agent(name) for name in "abcd"]
     async with View(FakeAsker([host("daq1", *agents)])) as view:
         for key in ("down", "down", "u", "down", "d", "y", "slash", "d", "q"):
-            view.app.post_message(events.Key(key, key if len(key) == 1 else None))
+            view.app.post_message(events.ItemKey(key, key if len(key) == 1 else None))
         await view.until("filter: dq")
         assert [told[0::2] for told in view.asker.told] == [("up", ["b"]), ("down", ["c"])]

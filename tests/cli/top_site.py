@@ -9,8 +9,8 @@ from typing import Any
 from tests.cli.bridge import child, session
 
 from hostmanager.cli.top.app import TopApp
-from hostmanager.cli.top.model import Item, Seen
-from hostmanager.cli.top.requests import Request
+from hostmanager.cli.top.model import HostSnapshot, ListItem
+from hostmanager.cli.top.requests import ChangeRequest
 from hostmanager.client.change.plan import AgentChange, Plan
 from hostmanager.client.log_reader import LogLine
 from hostmanager.client.manager_client import FailureKind, ManagerError
@@ -40,22 +40,22 @@ def dying(name: str, **more: Any) -> dict[str, Any]:
     return agent(name, **(state | {"last_exit": {**ended, "output": ["no device"]}} | more))
 
 
-def host(name: str, *children: dict[str, Any], age: float = 0.0, **data: Any) -> Seen:
+def host(name: str, *children: dict[str, Any], age: float = 0.0, **data: Any) -> HostSnapshot:
     """A host that answers."""
     entries = {c["instance_id"]: entry(c["instance_id"]) for c in children}
     known = SiteHost(name, f"hm-{name}", entries)
-    return Seen(build_host_status(known, session(*children, **data)), age)
+    return HostSnapshot(build_host_status(known, session(*children, **data)), age)
 
 
-def dead(name: str, *agents: str) -> Seen:
+def dead(name: str, *agents: str) -> HostSnapshot:
     """One that does not."""
     known = SiteHost(name, f"hm-{name}", {a: entry(a) for a in agents})
-    return Seen(
+    return HostSnapshot(
         build_host_status(known, ManagerError(FailureKind.TIMEOUT, "no answer for 7 s")), 7.0
     )
 
 
-def usual() -> list[Seen]:
+def usual() -> list[HostSnapshot]:
     return [
         host("daq1", agent("fake1"), agent("fake2", uptime=9.0)),
         host("daq2", agent("cam1"), dying("acu1")),
@@ -66,23 +66,23 @@ def usual() -> list[Seen]:
 class FakeAsker:
     """Knows what a test wants it to know, and takes notes of what it is told."""
 
-    def __init__(self, found: list[Seen]) -> None:
+    def __init__(self, found: list[HostSnapshot]) -> None:
         self.found = found
         self.trouble = ""
-        self.requests: list[Request] = []
+        self.requests: list[ChangeRequest] = []
         self.told: list[tuple[str, str, list[str]]] = []
         self.lines: list[list[LogLine] | ManagerError] = []
         self.entries: list[Mapping[str, Any]] | ManagerError = []
         self.blocked = threading.Event()
         self.blocked.set()
 
-    def look(self) -> tuple[list[Seen], str]:
+    def look(self) -> tuple[list[HostSnapshot], str]:
         return self.found, self.trouble
 
-    def change(self, command: str, what: str, rows: Sequence[AgentStatus]) -> Request:
+    def change(self, command: str, what: str, rows: Sequence[AgentStatus]) -> ChangeRequest:
         self.told.append((command, what, [row.instance_id for row in rows]))
         steps = tuple(AgentChange(row, "down" if command == "down" else "up") for row in rows)
-        self.requests.append(Request(command, what, plan=Plan(command, steps)))
+        self.requests.append(ChangeRequest(command, what, plan=Plan(command, steps)))
         return self.requests[-1]
 
     def reader(self, row: AgentStatus) -> Any:
@@ -95,7 +95,7 @@ class FakeAsker:
 
         return read
 
-    def history(self, item: Item, limit: int) -> list[Mapping[str, Any]]:
+    def history(self, item: ListItem, limit: int) -> list[Mapping[str, Any]]:
         if isinstance(self.entries, ManagerError):
             raise self.entries
         return list(self.entries)

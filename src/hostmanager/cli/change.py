@@ -6,10 +6,10 @@ import signal
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from hostmanager.cli.exit_codes import DONE, NO_ANSWER, NOT_REACHED, CommandError
+from hostmanager.cli.exit_codes import FAILED, OK, UNREACHABLE, CommandError
 from hostmanager.cli.options import add_common, add_selection, exit_status, new_parser, seconds
-from hostmanager.cli.output import Screen, guarded
-from hostmanager.cli.text import counted, few
+from hostmanager.cli.output import Output, command
+from hostmanager.cli.text import join_limited, pluralize
 from hostmanager.client.change.plan import AgentChange, Plan, make_plan
 from hostmanager.client.site_model import Site, read_site
 from hostmanager.client.status.model import HostStatus, no_router
@@ -98,7 +98,7 @@ def add_parser(subparsers: Any) -> None:
         add_common(parser)
 
 
-def change(args: argparse.Namespace, screen: Screen) -> int:
+def run_change(args: argparse.Namespace, screen: Output) -> int:
     """Do what one of the three subcommands says."""
     if not (args.pattern or args.host or args.agent_class or args.all):
         raise CommandError(f"say which agents: hostmanager {args.command} PATTERN..., or --all.")
@@ -108,29 +108,29 @@ def change(args: argparse.Namespace, screen: Screen) -> int:
     found = fetch_status(site, args, hosts_to_query(site, args))
     away = no_router(found)
     if away is not None:
-        raise CommandError(f"{away.sentences} Nothing was changed.", NO_ANSWER)
+        raise CommandError(f"{away.sentences} Nothing was changed.", UNREACHABLE)
     plan = make_plan(args.command, found, select(found, args), args.pattern)
     _show(plan, screen)
     if args.dry_run:
-        return screen.answer(_code_before(plan), **plan.as_json(), dry_run=True)
-    if plan.steps and not _agreed(plan, site, found, args, screen):
-        raise CommandError("nothing was changed.", NOT_REACHED)
+        return screen.emit_json(_code_before(plan), **plan.as_json(), dry_run=True)
+    if plan.steps and not _confirm(plan, site, found, args, screen):
+        raise CommandError("nothing was changed.", FAILED)
     return _carry_out(site, plan, found, args, screen)
 
 
 def _carry_out(
-    site: Site, plan: Plan, found: Sequence[HostStatus], args: argparse.Namespace, screen: Screen
+    site: Site, plan: Plan, found: Sequence[HostStatus], args: argparse.Namespace, screen: Output
 ) -> int:
     from hostmanager.client.change.executor import PlanExecutor  # noqa: PLC0415 - not for a dry run
 
     pursuit = PlanExecutor(site, plan, found, args)
-    with ended_like_ctrl_c():
+    with signals_as_keyboard_interrupt():
         code = max(pursuit.run(screen), _code_before(plan))
-    return screen.answer(code, **plan.as_json(), dry_run=False)
+    return screen.emit_json(code, **plan.as_json(), dry_run=False)
 
 
 @contextlib.contextmanager
-def ended_like_ctrl_c() -> Iterator[None]:
+def signals_as_keyboard_interrupt() -> Iterator[None]:
     """A terminal that is closed, or a `kill`, must leave nothing ended that was to come back."""
 
     def interrupt(_number: int, _frame: object) -> None:
@@ -149,11 +149,11 @@ def ended_like_ctrl_c() -> Iterator[None]:
 def _code_before(plan: Plan) -> int:
     """The exit status for what is known before anything is done."""
     if any(refusal.silent for refusal in plan.refused):
-        return NO_ANSWER
-    return NOT_REACHED if plan.refused else DONE
+        return UNREACHABLE
+    return FAILED if plan.refused else OK
 
 
-def _show(plan: Plan, screen: Screen) -> None:
+def _show(plan: Plan, screen: Output) -> None:
     """Say what will happen."""
     verb = VERBS[plan.command]
     by_host: dict[str, list[AgentChange]] = {}
@@ -175,7 +175,7 @@ def _show(plan: Plan, screen: Screen) -> None:
         )
     if plan.unchanged:
         state = "down, left so" if plan.command == "restart" else f"already {plan.command}"
-        screen.line(f"{state}: {few([row.instance_id for row in plan.unchanged], 10)}")
+        screen.line(f"{state}: {join_limited([row.instance_id for row in plan.unchanged], 10)}")
     for refusal in plan.refused:
         screen.line(f"! {refusal.row.host} {refusal.row.instance_id}: {refusal.reason}", "red")
 
@@ -190,12 +190,12 @@ def _name(step: AgentChange) -> str:
     return step.row.instance_id + ("" if state in usual else f" (now {state})")
 
 
-def _agreed(
+def _confirm(
     plan: Plan,
     site: Site,
     found: Sequence[HostStatus],
     args: argparse.Namespace,
-    screen: Screen,
+    screen: Output,
 ) -> bool:
     """Ask before everything is stopped, if there is somebody to be asked."""
     alive = [r for host in found for r in host.agents if r.child is not None and r.state != "down"]
@@ -203,8 +203,8 @@ def _agreed(
     if plan.command == "up" or args.yes or not everything or not screen.can_ask:
         return True
     hosts = {step.row.host for step in plan.steps}
-    where = f"{counted(len(plan.steps), 'agent')} on {counted(len(hosts), 'host')}"
+    where = f"{pluralize(len(plan.steps), 'agent')} on {pluralize(len(hosts), 'host')}"
     return screen.ask(f"This will {VERBS[plan.command]} {where}. Go on?")
 
 
-run = guarded(change)
+run = command(run_change)

@@ -1,15 +1,15 @@
 """How a subcommand ends: the exit statuses, and the one exception that carries them."""
 
-DONE = 0
+OK = 0
 """What was asked for is so."""
 
-NOT_REACHED = 1
+FAILED = 1
 """Something is not as it was asked for, and it was said what."""
 
 USAGE = 2
 """The command line or the site config makes no sense; nothing was done."""
 
-NO_ANSWER = 3
+UNREACHABLE = 3
 """The router, or the manager of a host that it was about, does not answer."""
 
 INTERRUPTED = 130

@@ -14,19 +14,19 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from hostmanager.cli.exit_codes import INTERRUPTED, CommandError
-from hostmanager.cli.text import harmless
+from hostmanager.cli.text import sanitize
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.text import Text
 
-ENDLESS = 100_000
+NO_WRAP_WIDTH = 100_000
 """Columns where there is no terminal: nothing is cut."""
 
 BROKEN_PIPE = 141
 
 
-class Screen:
+class Output:
     """What a subcommand prints to.
 
     Attributes:
@@ -44,7 +44,7 @@ class Screen:
         if self._out is None:
             from rich.console import Console  # noqa: PLC0415 - not for --json
 
-            width = None if sys.stdout.isatty() else ENDLESS
+            width = None if sys.stdout.isatty() else NO_WRAP_WIDTH
             self._out = Console(highlight=False, width=width, soft_wrap=False)
         return self._out
 
@@ -78,12 +78,12 @@ class Screen:
         if not self.json:
             from rich.text import Text  # noqa: PLC0415
 
-            shown = Text(harmless(text), style) if isinstance(text, str) else text
+            shown = Text(sanitize(text), style) if isinstance(text, str) else text
             self.console.print(shown, soft_wrap=True)
 
-    def remark(self, text: str) -> None:
+    def warn(self, text: str) -> None:
         """Say something on stderr that is not what was asked for."""
-        print(f"hostmanager {self._command}: {harmless(text)}", file=sys.stderr, flush=True)
+        print(f"hostmanager {self._command}: {sanitize(text)}", file=sys.stderr, flush=True)
 
     @staticmethod
     def ask(question: str) -> bool:
@@ -91,7 +91,7 @@ class Screen:
         print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
         return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
-    def answer(self, code: int, **content: Any) -> int:
+    def emit_json(self, code: int, **content: Any) -> int:
         """Print what programs get; returns the exit status."""
         if self.json:
             self.print_json(
@@ -105,8 +105,8 @@ class Screen:
         print(json.dumps(value, ensure_ascii=False, default=str), flush=True)
 
 
-def guarded(
-    work: Callable[[argparse.Namespace, Screen], int],
+def command(
+    work: Callable[[argparse.Namespace, Output], int],
 ) -> Callable[[argparse.Namespace], int]:
     """Make a subcommand of this: whatever stops it is said in a line, never as a traceback."""
 
@@ -114,15 +114,15 @@ def guarded(
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):  # a terminal of Latin-1 has no "…"
                 stream.reconfigure(errors="replace")
-        screen = Screen(args.command, getattr(args, "json", False))
+        screen = Output(args.command, getattr(args, "json", False))
         try:
             code = work(args, screen)
             sys.stdout.flush()
         except CommandError as error:
-            screen.remark(str(error))
-            return screen.answer(error.code, error=str(error))
+            screen.warn(str(error))
+            return screen.emit_json(error.code, error=str(error))
         except KeyboardInterrupt:
-            screen.remark("interrupted.")
+            screen.warn("interrupted.")
             return INTERRUPTED
         except BrokenPipeError:  # whoever read it has seen enough: `| head`
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -11,8 +11,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from hostmanager.cli.output import Screen
-from hostmanager.cli.text import counted, few, harmless, without_stamp
+from hostmanager.cli.output import Output
+from hostmanager.cli.text import join_limited, pluralize, sanitize, strip_timestamp
 from hostmanager.client.change.progress import AgentProgress
 
 if TYPE_CHECKING:
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 MOST_SHOWN = 12
 """Agents on their way that are shown one by one."""
 
-PICTURE = 0.08
+REDRAW_INTERVAL = 0.08
 """Seconds between two pictures: of fifty hosts, answers come faster than anybody looks."""
 
 
-class View:
+class ProgressView:
     """The progress: a live picture on a terminal, a line for each agent elsewhere."""
 
-    def __init__(self, pursuit: "PlanExecutor", screen: Screen) -> None:
+    def __init__(self, pursuit: "PlanExecutor", screen: Output) -> None:
         self._pursuit = pursuit
         self._screen = screen
         self._live: Live | None = None
@@ -55,14 +55,14 @@ class View:
         """Show how far it is."""
         for notice in self._pursuit.notices[self._notices :]:
             self._notices += 1
-            self._screen.remark(notice)
+            self._screen.warn(notice)
         for index, course in enumerate(self._pursuit.progress):
             if course.step.outcome == "reached" and index not in self._said:
                 self._said.add(index)
                 self._screen.line(_reached(course))
                 if not self._screen.json:
                     self._screen.console.file.flush()
-        if self._live is not None and time.monotonic() - self._drawn >= PICTURE:
+        if self._live is not None and time.monotonic() - self._drawn >= REDRAW_INTERVAL:
             self._drawn = time.monotonic()
             self._live.update(self._picture(), refresh=True)
 
@@ -87,16 +87,16 @@ class View:
         for course in failed:
             self._screen.show(_failure(course))
             for line in course.step.last_lines:
-                said = harmless(without_stamp(line))
+                said = sanitize(strip_timestamp(line))
                 self._screen.show(Text(f"    | {said}", "dim", no_wrap=True, overflow="ellipsis"))
         final = "down" if self._pursuit.plan.command == "down" else "up"
         if told:
-            count = counted(len(told), "agent")
+            count = pluralize(len(told), "agent")
             self._screen.line(f"{count} {self._told(final)}; not waited for")
         there = len(courses) - len(failed) - len(told)
         if there or failed:
             style = "bold red" if failed else "bold green"
-            count = f"{there} of {counted(len(courses), 'agent')}"
+            count = f"{there} of {pluralize(len(courses), 'agent')}"
             self._screen.line(f"{count} {'is' if len(courses) == 1 else 'are'} {final}", style)
 
     def _told(self, final: str) -> str:
@@ -107,7 +107,7 @@ class View:
 
     def interrupted(self, again: Sequence[AgentProgress], lost: Sequence[AgentProgress]) -> None:
         """Say what goes on on the hosts, and what does not."""
-        remark = self._screen.remark
+        remark = self._screen.warn
         open_ones = [course for course in self._pursuit.progress if course.is_pending]
         courses = [course for course in open_ones if course not in again and course not in lost]
         if any(course.requested_at is None for course in courses):
@@ -117,16 +117,20 @@ class View:
         told = [c for c in told if not c.step.by_manager]
         if carried:
             remark(
-                f"interrupted; on the hosts it goes on: restart: {few(carried, 10)}. "
+                f"interrupted; on the hosts it goes on: restart: {join_limited(carried, 10)}. "
                 "The manager carries it out, whoever watches."
             )
         for stage in ("up", "down"):
             names = [c.step.row.instance_id for c in told if c.stage == stage]
             if names:
-                remark(f"interrupted; on the hosts it goes on: told {stage}: {few(names, 10)}.")
+                remark(
+                    f"interrupted; on the hosts it goes on: told {stage}: {join_limited(names, 10)}."
+                )
         if again:
             names = [course.step.row.instance_id for course in again]
-            remark(f"interrupted; on the hosts it goes on: {few(names, 10)}, started when ended.")
+            remark(
+                f"interrupted; on the hosts it goes on: {join_limited(names, 10)}, started when ended."
+            )
         if lost:
             names = [course.step.row.instance_id for course in lost]
             remark(
@@ -155,11 +159,11 @@ def _under_way(course: AgentProgress) -> Text:
     text.append(" (restarting)" if course.restarting else f" (wanted {course.stage})", "dim")
     if step.state == "up" and course.stage == "up":
         return text.append(" looking whether it stays up", "dim")
-    return text.append(f" {harmless(step.why)}" if step.why else "", "dim")
+    return text.append(f" {sanitize(step.why)}" if step.why else "", "dim")
 
 
 def _failure(course: AgentProgress) -> Text:
     row = course.step.row
     text = Text().append("! ", "bold red").append(f"{row.host} ").append(row.instance_id, "bold")
     state = course.step.state or row.state
-    return text.append(f" {state} (wanted {course.step.final}): {harmless(course.step.why)}", "red")
+    return text.append(f" {state} (wanted {course.step.final}): {sanitize(course.step.why)}", "red")

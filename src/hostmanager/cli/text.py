@@ -18,7 +18,7 @@ _FORMS = ("%H:%M", "%H:%M:%S", "%Y-%m-%d", "%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S"
 SINCE_HELP = "a length such as 90s, 10m, 2h or 1d, a time such as 14:05 or '2026-01-31 14:05'"
 
 
-def length(seconds: float | None) -> str:
+def format_duration(seconds: float | None) -> str:
     """Tell a length of time in at most two units: ``3 m 12 s``; nothing for None."""
     if seconds is None:
         return ""
@@ -36,10 +36,10 @@ def length(seconds: float | None) -> str:
 
 def ago(when: float, now: float) -> str:
     """Tell how long ago a Unix time was. Clocks of hosts differ: the future is "just now"."""
-    return "just now" if when >= now else f"{length(now - when)} ago"
+    return "just now" if when >= now else f"{format_duration(now - when)} ago"
 
 
-def moment(when: float | None, now: float, *, fine: bool = False) -> str:
+def format_time(when: float | None, now: float, *, fine: bool = False) -> str:
     """Tell a Unix time in local time: the day only if it is not today's."""
     if when is None:
         return ""
@@ -92,7 +92,7 @@ def parse_since(text: str, now: float | None = None) -> float:
         raise ValueError(f"{text!r} is no time; write {SINCE_HELP}.") from None
 
 
-def harmless(text: str) -> str:
+def sanitize(text: str) -> str:
     """Make text of others fit for a terminal: it must not clear the screen, or worse.
 
     Colours go; whatever else controls something becomes a picture of itself, as ␛ or ␇.
@@ -100,17 +100,17 @@ def harmless(text: str) -> str:
     return _COLOURS.sub("", text).translate(_CONTROLS)
 
 
-def without_stamp(line: str) -> str:
+def strip_timestamp(line: str) -> str:
     """Leave out the time that OCS puts before each line of an agent, where a screen is narrow."""
     return line[found.end() :] if (found := _STAMP.match(line)) else line
 
 
-def counted(number: int, word: str, words: str | None = None) -> str:
+def pluralize(number: int, word: str, words: str | None = None) -> str:
     """Count in English: ``1 agent``, ``2 agents``."""
     return f"{number} {word if number == 1 else words or word + 's'}"
 
 
-def few(names: list[str] | tuple[str, ...], most: int = 5) -> str:
+def join_limited(names: list[str] | tuple[str, ...], most: int = 5) -> str:
     """List some names; a long list is cut."""
     text = ", ".join(names[:most])
     return text if len(names) <= most else f"{text} and {len(names) - most} more"

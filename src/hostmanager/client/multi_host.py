@@ -4,9 +4,9 @@ import argparse
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from hostmanager.cli.exit_codes import DONE, NO_ANSWER, NOT_REACHED, CommandError
-from hostmanager.cli.output import Screen
-from hostmanager.cli.text import few
+from hostmanager.cli.exit_codes import FAILED, OK, UNREACHABLE, CommandError
+from hostmanager.cli.output import Output
+from hostmanager.cli.text import join_limited
 from hostmanager.client.manager_client import (
     FailureKind,
     ManagerClient,
@@ -46,7 +46,7 @@ def select_managers(site: Site, args: argparse.Namespace) -> TargetManagers:
     hosts = [host for host in picked if host in site.managers]
     if not hosts:
         raise CommandError(
-            f"{few(picked)}: no manager in the site config; add an entry of class HostManager."
+            f"{join_limited(picked)}: no manager in the site config; add an entry of class HostManager."
         )
     return TargetManagers(site, hosts, make_clients(site, args, hosts))
 
@@ -92,21 +92,21 @@ def require_router(answers: Mapping[str, object]) -> None:
     troubles = [answer for answer in found if isinstance(answer, ManagerError)]
     away = all(error.kind is FailureKind.ROUTER for error in troubles)
     if troubles and away and len(troubles) == len(found):
-        raise CommandError(troubles[0].sentences, NO_ANSWER)
+        raise CommandError(troubles[0].sentences, UNREACHABLE)
 
 
 def exit_code(answers: Answers) -> int:
     """The exit status: the worst of all hosts."""
-    return max((_code(answer) for answer in answers.values()), default=DONE)
+    return max((_code(answer) for answer in answers.values()), default=OK)
 
 
 def _code(answer: OperationResult | ManagerError) -> int:
     if isinstance(answer, ManagerError):
-        return NOT_REACHED if answer.kind is FailureKind.REFUSED else NO_ANSWER
-    return DONE if answer.ok else NOT_REACHED
+        return FAILED if answer.kind is FailureKind.REFUSED else UNREACHABLE
+    return OK if answer.ok else FAILED
 
 
-def print_results(answers: Answers, screen: Screen) -> None:
+def print_results(answers: Answers, screen: Output) -> None:
     """Print what each manager said."""
     for host, answer in answers.items():
         ok = not isinstance(answer, ManagerError) and answer.ok

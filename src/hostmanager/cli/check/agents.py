@@ -6,8 +6,8 @@ import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from hostmanager.cli.check.report import About, Report
-from hostmanager.cli.text import counted, few
+from hostmanager.cli.check.report import Category, CheckReport
+from hostmanager.cli.text import join_limited, pluralize
 from hostmanager.core.model import Kind
 from hostmanager.siteconfig.diagnostics import Severity, SourceLocation, did_you_mean, quote_value
 from hostmanager.siteconfig.full_check import CheckedEntry, CheckedSite
@@ -29,7 +29,7 @@ MISSING = "Install what is missing."
 MISSING_TLS = "Install it: pip install 'twisted[tls]'."
 
 
-class Plugins:
+class InstalledPlugins:
     """What is installed here: looked up in child processes that are started early."""
 
     def __init__(self, cwd: str | None = None) -> None:
@@ -62,7 +62,9 @@ class Plugins:
             self._classes = finish_probe(self._probe, 0.0)
 
 
-def check_agents(whole: CheckedSite, plugins: Plugins, here: str | None, report: Report) -> None:
+def check_agents(
+    whole: CheckedSite, plugins: InstalledPlugins, here: str | None, report: CheckReport
+) -> None:
     """Check class and arguments of all agents.
 
     Args:
@@ -75,11 +77,11 @@ def check_agents(whole: CheckedSite, plugins: Plugins, here: str | None, report:
     agents = [i for i in whole.instances if not i.is_manager]
     known = plugins.classes
     if known.classes is None:
-        report.unchecked.append(f"classes and arguments of agents: {' '.join(known.problems)}")
+        report.skipped.append(f"classes and arguments of agents: {' '.join(known.problems)}")
         return
     if here is not None:
         for text in known.problems:
-            report.add(About.CLASS, Severity.WARNING, None, text, host=here)
+            report.add(Category.CLASS, Severity.WARNING, None, text, host=here)
     _check_classes(agents, known.classes, here, report)
     cases: dict[str, list[CheckedEntry]] = {}
     for agent in agents:
@@ -88,7 +90,7 @@ def check_agents(whole: CheckedSite, plugins: Plugins, here: str | None, report:
     causes: dict[str, dict[str, ArgumentVerdict]] = {}
     for name, answer in answers.items():
         if answer.unknown is None:
-            _tell(name, cases[name], answer, report)
+            _report_verdict(name, cases[name], answer, report)
         else:
             causes.setdefault(answer.cause or answer.unknown, {})[name] = answer
     for cause, found in causes.items():
@@ -105,7 +107,10 @@ def _runs_here(agent: CheckedEntry, here: str | None) -> bool:
 
 
 def _check_classes(
-    agents: Sequence[CheckedEntry], classes: Mapping[str, str], here: str | None, report: Report
+    agents: Sequence[CheckedEntry],
+    classes: Mapping[str, str],
+    here: str | None,
+    report: CheckReport,
 ) -> None:
     used = Counter(agent.entry.agent_class for agent in agents)
     usual = [name for name, number in used.items() if number > 2]
@@ -125,7 +130,7 @@ def _check_classes(
             continue
         remedy = f"Did you mean {near!r}? " if near else ""
         report.add(
-            About.CLASS,
+            Category.CLASS,
             Severity.ERROR if must else Severity.WARNING,
             agent.entry.class_place,
             f"no installed OCS plugin provides the agent class {quote_value(name)}.",
@@ -135,13 +140,13 @@ def _check_classes(
         )
     if missing:
         of_one = f"no installed OCS plugin provides the agent class {_names(missing)}."
-        number = counted(len(missing), "agent")
+        number = pluralize(len(missing), "agent")
         of_many = f"no installed OCS plugin provides the classes of {number}: {_who(missing)}."
         _add_one(missing, of_one, of_many, NO_CLASS, report)
     if absent:
-        number = counted(absent.total(), "agent")
-        report.unchecked.append(
-            f"{number} of classes that no plugin here provides: {few(sorted(absent), 12)}"
+        number = pluralize(absent.total(), "agent")
+        report.skipped.append(
+            f"{number} of classes that no plugin here provides: {join_limited(sorted(absent), 12)}"
         )
 
 
@@ -150,7 +155,7 @@ def _tell_unknown(
     found: Mapping[str, ArgumentVerdict],
     cases: Mapping[str, Sequence[CheckedEntry]],
     here: str | None,
-    report: Report,
+    report: CheckReport,
 ) -> None:
     """Tell once what keeps agents of these classes from being asked, however many they are."""
     agents = [agent for name in found for agent in cases[name]]
@@ -158,19 +163,21 @@ def _tell_unknown(
     ours = [] if one.imports else [agent for agent in agents if _runs_here(agent, here)]
     if ours:
         of_one = f"the agent class {_names(ours)} cannot be started: {one.unknown}."
-        number = counted(len(ours), "agent")
+        number = pluralize(len(ours), "agent")
         of_many = f"{number} cannot be started: {cause}. They are {_who(ours)}."
         remedy = MISSING_TLS if "No module named 'OpenSSL" in cause else MISSING
         _add_one(ours, of_one, of_many, remedy, report)
         return
     alone = len(found) == 1
-    names = f"class {next(iter(found))}" if alone else f"classes {few(list(found), 12)}"
-    number = counted(len(agents), "agent")
-    report.unchecked.append(f"arguments of {number} of {names}: {one.unknown if alone else cause}")
+    names = f"class {next(iter(found))}" if alone else f"classes {join_limited(list(found), 12)}"
+    number = pluralize(len(agents), "agent")
+    report.skipped.append(f"arguments of {number} of {names}: {one.unknown if alone else cause}")
 
 
 def _names(agents: Sequence[CheckedEntry]) -> str:
-    return few(list(dict.fromkeys(quote_value(agent.entry.agent_class) for agent in agents)), 12)
+    return join_limited(
+        list(dict.fromkeys(quote_value(agent.entry.agent_class) for agent in agents)), 12
+    )
 
 
 def _who(agents: Sequence[CheckedEntry]) -> str:
@@ -179,16 +186,16 @@ def _who(agents: Sequence[CheckedEntry]) -> str:
     for agent in agents:
         by_class.setdefault(agent.entry.agent_class, []).append(agent.name)
     told = [f"{', '.join(names)} ({kind})" for kind, names in by_class.items()]
-    return few(told, 12)
+    return join_limited(told, 12)
 
 
 def _add_one(
-    agents: Sequence[CheckedEntry], of_one: str, of_many: str, remedy: str, report: Report
+    agents: Sequence[CheckedEntry], of_one: str, of_many: str, remedy: str, report: CheckReport
 ) -> None:
     """One error for all that one act puts right; at the first of the agents."""
     first = agents[0]
     report.add(
-        About.CLASS,
+        Category.CLASS,
         Severity.ERROR,
         first.entry.class_place,
         of_one if len(agents) == 1 else of_many,
@@ -198,14 +205,14 @@ def _add_one(
     )
 
 
-def _tell(
-    name: str, agents: Sequence[CheckedEntry], answer: ArgumentVerdict, report: Report
+def _report_verdict(
+    name: str, agents: Sequence[CheckedEntry], answer: ArgumentVerdict, report: CheckReport
 ) -> None:
     for agent, why in zip(agents, answer.refused, strict=False):
         if why is not None:
-            place, remedy = blamed(agent, why, answer.options)
+            place, remedy = locate_argument(agent, why, answer.options)
             report.add(
-                About.ARGUMENTS,
+                Category.ARGUMENTS,
                 Severity.ERROR,
                 place,
                 f"{name} refuses its arguments: {why.rstrip('.')}.",
@@ -215,7 +222,9 @@ def _tell(
             )
 
 
-def blamed(agent: CheckedEntry, why: str, options: Sequence[str]) -> tuple[SourceLocation, str]:
+def locate_argument(
+    agent: CheckedEntry, why: str, options: Sequence[str]
+) -> tuple[SourceLocation, str]:
     """Find the word that a parser's complaint is about, and what would be right.
 
     Args:

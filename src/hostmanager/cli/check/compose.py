@@ -14,10 +14,10 @@ from pathlib import Path
 
 import yaml
 
-from hostmanager.cli.check.managers import Manager, working_dir
-from hostmanager.cli.check.report import About, Report
+from hostmanager.cli.check.managers import ManagerEntry, working_dir
+from hostmanager.cli.check.report import Category, CheckReport
 from hostmanager.cli.exit_codes import CommandError
-from hostmanager.cli.text import counted
+from hostmanager.cli.text import pluralize
 from hostmanager.composefile import yaml_source as raw
 from hostmanager.composefile.command import Compose, ComposeError, find_compose
 from hostmanager.composefile.loader import load_compose_file
@@ -33,7 +33,7 @@ _WHERE = re.compile(r"^(?:, line (\d+))?(?:, column (\d+))?: ")
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class ComposeFileArgs:
     """The compose files of one manager.
 
     Attributes:
@@ -50,7 +50,7 @@ class Given:
 
 
 @dataclass(slots=True)
-class Contents:
+class ComposeContents:
     """What the files that are here say.
 
     Attributes:
@@ -85,9 +85,9 @@ def parse_given(words: Sequence[str] | None, hosts: Sequence[str]) -> dict[str, 
 
 def check_compose(
     whole: CheckedSite,
-    managers: Sequence[Manager],
+    managers: Sequence[ManagerEntry],
     said: Mapping[str, Sequence[str]],
-    report: Report,
+    report: CheckReport,
     *,
     here: str | None = None,
     binary: str | None = None,
@@ -105,7 +105,7 @@ def check_compose(
     givens = list(_given(whole, managers, said))
     paths = {path for given in givens for _, path in given.files if path is not None}
     named = Path(binary).absolute() if binary else None
-    contents = Contents()
+    contents = ComposeContents()
     if paths:
         contents = asyncio.run(_contents(sorted(paths), named, Path.cwd(), report))
     for host in whole.hosts:
@@ -113,20 +113,20 @@ def check_compose(
         absent = [(g, name) for g in ours for name, path in g.files if path is None]
         for given, name in absent:
             _tell_absent(given, name, here, report)
-        _check_twice(ours, contents, report)
+        _check_duplicate_services(ours, contents, report)
         instances = [i for i in whole.instances if i.host == host and not i.is_manager]
         _check_services(host, instances, ours, contents, report)
 
 
 def _given(
-    whole: CheckedSite, managers: Sequence[Manager], said: Mapping[str, Sequence[str]]
-) -> Iterator[Given]:
+    whole: CheckedSite, managers: Sequence[ManagerEntry], said: Mapping[str, Sequence[str]]
+) -> Iterator[ComposeFileArgs]:
     beside = whole.path.absolute().parent
     for host in whole.hosts:
         ours = [manager for manager in managers if manager.instance.host == host]
         if host in said:
             prefix = ours[0].args.docker_service_prefix if ours else PREFIX
-            yield Given(
+            yield ComposeFileArgs(
                 host, prefix, tuple((name, _found(name, [Path.cwd()])) for name in said[host])
             )
             continue
@@ -139,20 +139,20 @@ def _given(
             if files:
                 place = manager.place("--docker-compose")
                 prefix = manager.args.docker_service_prefix
-                yield Given(host, prefix, tuple(dict.fromkeys(files)), place)
+                yield ComposeFileArgs(host, prefix, tuple(dict.fromkeys(files)), place)
 
 
 def _found(name: str, bases: Sequence[Path]) -> Path | None:
     return next((base / name for base in bases if (base / name).exists()), None)
 
 
-def _tell_absent(given: Given, name: str, here: str | None, report: Report) -> None:
+def _tell_absent(given: ComposeFileArgs, name: str, here: str | None, report: CheckReport) -> None:
     if given.place is None or given.host == here:
         text = f"the compose file {name} is not there."
         remedy = "Files are named relative to the --working-dir, separated by commas."
-        report.add(About.COMPOSE, Severity.ERROR, given.place, text, remedy, host=given.host)
+        report.add(Category.COMPOSE, Severity.ERROR, given.place, text, remedy, host=given.host)
     else:
-        report.unchecked.append(
+        report.skipped.append(
             f"compose file {name} of host {given.host}: it is not on this machine "
             f"(--docker-compose {given.host}=FILE names a copy)"
         )
@@ -162,16 +162,16 @@ def _tell_absent(given: Given, name: str, here: str | None, report: Report) -> N
 
 
 async def _contents(
-    paths: Sequence[Path], named: Path | None, cwd: Path, report: Report
-) -> Contents:
+    paths: Sequence[Path], named: Path | None, cwd: Path, report: CheckReport
+) -> ComposeContents:
     try:
         compose = await find_compose(named, os.environ, cwd)
     except ComposeError as error:
         if named is not None:
             raise CommandError(str(error)) from None
-        report.unchecked.append(f"compose files but for their YAML: {error}")
+        report.skipped.append(f"compose files but for their YAML: {error}")
         return _raw_contents(paths, report)
-    contents = Contents()
+    contents = ComposeContents()
     found = await asyncio.gather(*(_names(compose, path, report) for path in paths))
     contents.services = {
         p: names for p, names in zip(paths, found, strict=True) if names is not None
@@ -179,7 +179,7 @@ async def _contents(
     return contents
 
 
-async def _names(compose: Compose, path: Path, report: Report) -> tuple[str, ...] | None:
+async def _names(compose: Compose, path: Path, report: CheckReport) -> tuple[str, ...] | None:
     try:
         return tuple((await load_compose_file(compose, str(path))).services)
     except ComposeFileError as error:
@@ -187,8 +187,8 @@ async def _names(compose: Compose, path: Path, report: Report) -> tuple[str, ...
         return None
 
 
-def _raw_contents(paths: Sequence[Path], report: Report) -> Contents:
-    contents = Contents(complete=False)
+def _raw_contents(paths: Sequence[Path], report: CheckReport) -> ComposeContents:
+    contents = ComposeContents(complete=False)
     for path in paths:
         try:
             root = raw.parse(path)
@@ -201,19 +201,21 @@ def _raw_contents(paths: Sequence[Path], report: Report) -> Contents:
     return contents
 
 
-def _tell_broken(path: Path, error: ComposeFileError, report: Report) -> None:
+def _tell_broken(path: Path, error: ComposeFileError, report: CheckReport) -> None:
     """Its text begins with the file and the line, if that is known."""
     text = str(error).removeprefix(str(path))
     where = _WHERE.match(text)
     place = Location(int(where[1]), int(where[2] or 1)) if where and where[1] else None
     message = text[where.end() :] if where else text.strip()
-    report.add(About.COMPOSE, Severity.ERROR, place, message, file=str(path))
+    report.add(Category.COMPOSE, Severity.ERROR, place, message, file=str(path))
 
 
 # --- services -------------------------------------------------------------------------------
 
 
-def _check_twice(givens: Sequence[Given], contents: Contents, report: Report) -> None:
+def _check_duplicate_services(
+    givens: Sequence[ComposeFileArgs], contents: ComposeContents, report: CheckReport
+) -> None:
     first: dict[str, str] = {}
     for given in givens:
         for name, path in given.files:
@@ -223,21 +225,21 @@ def _check_twice(givens: Sequence[Given], contents: Contents, report: Report) ->
                     text = f"the service {quote_value(service)} is in {other} and in {name}."
                     remedy = "A service must be in one file of a host only."
                     report.add(
-                        About.COMPOSE, Severity.ERROR, given.place, text, remedy, host=given.host
+                        Category.COMPOSE, Severity.ERROR, given.place, text, remedy, host=given.host
                     )
 
 
 def _check_services(
     host: str,
     instances: Sequence[CheckedEntry],
-    givens: Sequence[Given],
-    contents: Contents,
-    report: Report,
+    givens: Sequence[ComposeFileArgs],
+    contents: ComposeContents,
+    report: CheckReport,
 ) -> None:
     docker = [i for i in instances if i.entry.managed_as and i.entry.managed_as[0] is Kind.DOCKER]
     if docker and not givens:
-        report.unchecked.append(
-            f"services of {counted(len(docker), 'agent')} of host {host}: nothing says which "
+        report.skipped.append(
+            f"services of {pluralize(len(docker), 'agent')} of host {host}: nothing says which "
             f"compose files its manager is given (--docker-compose {host}=FILES says it)"
         )
         return
@@ -261,7 +263,7 @@ def _check_services(
 
 
 def _tell_no_service(
-    instance: CheckedEntry, wanted: Sequence[str], known: Sequence[str], report: Report
+    instance: CheckedEntry, wanted: Sequence[str], known: Sequence[str], report: CheckReport
 ) -> None:
     text = f"no compose file of its host has a service {' or '.join(map(quote_value, wanted))}."
     near = next((found for name in wanted if (found := close(name, known))), None)
@@ -274,10 +276,10 @@ def _tell_no_service(
 
 
 def _add(
-    report: Report, severity: Severity, instance: CheckedEntry, text: str, remedy: str
+    report: CheckReport, severity: Severity, instance: CheckedEntry, text: str, remedy: str
 ) -> None:
     report.add(
-        About.COMPOSE,
+        Category.COMPOSE,
         severity,
         instance.node.get("manage") or instance.node,
         text,

@@ -12,18 +12,18 @@ from ocs.site_config import ArgContainer, add_arguments
 
 from hostmanager.agent.directories import state_dir_problem
 from hostmanager.agent.options import access_warnings, make_parser
-from hostmanager.cli.check.agents import blamed
-from hostmanager.cli.check.report import About, Report
+from hostmanager.cli.check.agents import locate_argument
+from hostmanager.cli.check.report import Category, CheckReport
 from hostmanager.siteconfig.diagnostics import Severity, SourceLocation, did_you_mean, quote_value
 from hostmanager.siteconfig.full_check import CheckedEntry, CheckedSite
 from hostmanager.util.trust import log_dir_problem, log_dir_remark
 
-LAUNCHED = ("--instance-id", "--site-file", "--site-host")
+LAUNCH_OPTIONS = ("--instance-id", "--site-file", "--site-host")
 """What whoever launches a manager says; in its entry it means nothing."""
 
 
 @dataclass(frozen=True, slots=True)
-class Manager:
+class ManagerEntry:
     """A manager whose arguments make sense.
 
     Attributes:
@@ -49,20 +49,20 @@ class _RefusedError(Exception):
     pass
 
 
-def check_managers(whole: CheckedSite, report: Report) -> list[Manager]:
+def check_managers(whole: CheckedSite, report: CheckReport) -> list[ManagerEntry]:
     """Check the arguments of all managers, and whether hosts have one; give those that do."""
     managers = []
     for instance in whole.instances:
         if instance.is_manager:
             args = _parsed(instance, report)
             if args is not None:
-                managers.append(Manager(instance, args))
+                managers.append(ManagerEntry(instance, args))
     _note_unmanaged(whole, report)
     _check_access(whole, report)
     return managers
 
 
-def _parsed(instance: CheckedEntry, report: Report) -> argparse.Namespace | None:
+def _parsed(instance: CheckedEntry, report: CheckReport) -> argparse.Namespace | None:
     parser = make_parser()
     add_arguments(parser)
 
@@ -76,17 +76,17 @@ def _parsed(instance: CheckedEntry, report: Report) -> argparse.Namespace | None
             refuse("they ask for help")
         return parser.parse_args(ArgContainer(words).to_list())
     except _RefusedError as error:
-        place, remedy = blamed(instance, str(error), sorted(parser._option_string_actions))
+        place, remedy = locate_argument(instance, str(error), sorted(parser._option_string_actions))
         text = f"the manager refuses its arguments: {error}."
         _refuse(report, place, text, remedy, instance)
         return None
 
 
 def _refuse(
-    report: Report, place: SourceLocation, text: str, remedy: str, instance: CheckedEntry
+    report: CheckReport, place: SourceLocation, text: str, remedy: str, instance: CheckedEntry
 ) -> None:
     report.add(
-        About.MANAGER,
+        Category.MANAGER,
         Severity.ERROR,
         place,
         text,
@@ -96,7 +96,7 @@ def _refuse(
     )
 
 
-def _note_unmanaged(whole: CheckedSite, report: Report) -> None:
+def _note_unmanaged(whole: CheckedSite, report: CheckReport) -> None:
     """A word for `manage` asks for a manager; without one on that host, nobody listens."""
     managed = {instance.host for instance in whole.instances if instance.is_manager}
     for instance in whole.instances:
@@ -105,7 +105,7 @@ def _note_unmanaged(whole: CheckedSite, report: Report) -> None:
             continue
         managed.add(instance.host)  # once for each host
         report.add(
-            About.MANAGER,
+            Category.MANAGER,
             Severity.WARNING,
             said,
             f"host {quote_value(instance.host)} has no instance of class HostManager: nobody does this.",
@@ -115,7 +115,7 @@ def _note_unmanaged(whole: CheckedSite, report: Report) -> None:
         )
 
 
-def _check_access(whole: CheckedSite, report: Report) -> None:
+def _check_access(whole: CheckedSite, report: CheckReport) -> None:
     hub = whole.hub
     said = hub.get("access_policy") if hub is not None and hub.is_mapping else None
     if said is None or not isinstance(said.value, str):
@@ -123,7 +123,7 @@ def _check_access(whole: CheckedSite, report: Report) -> None:
     try:
         access_warnings(argparse.Namespace(access_policy=said.value, min_privs=1))
     except ValueError as error:
-        report.add(About.MANAGER, Severity.ERROR, said, str(error))
+        report.add(Category.MANAGER, Severity.ERROR, said, str(error))
         return
     kind, _, director = said.value.partition(":")
     names = {
@@ -133,7 +133,7 @@ def _check_access(whole: CheckedSite, report: Report) -> None:
     }
     if kind == "director" and director not in names:
         report.add(
-            About.MANAGER,
+            Category.MANAGER,
             Severity.ERROR,
             said,
             f"the access director {quote_value(director)} is no instance of this site.",
@@ -144,7 +144,9 @@ def _check_access(whole: CheckedSite, report: Report) -> None:
 # --- this host ------------------------------------------------------------------------------
 
 
-def check_folders(whole: CheckedSite, managers: list[Manager], here: str, report: Report) -> None:
+def check_folders(
+    whole: CheckedSite, managers: list[ManagerEntry], here: str, report: CheckReport
+) -> None:
     """Check what has to be on this host: folders, and binaries."""
     ours = [manager for manager in managers if manager.instance.host == here]
     for manager in ours:
@@ -163,7 +165,7 @@ def check_folders(whole: CheckedSite, managers: list[Manager], here: str, report
         value = crossbar.get(key)
         if value is not None and isinstance(value.value, str) and not good(value.value):
             text = f"{key!r} is {quote_value(value.value)}, which is not {what} here."
-            report.add(About.FOLDER, Severity.ERROR, value, text, host=here)
+            report.add(Category.FOLDER, Severity.ERROR, value, text, host=here)
 
 
 def _is_program(path: str) -> bool:
@@ -203,7 +205,9 @@ def _nearest_folder(path: Path) -> Path:
     return next(folder for folder in (path, *path.parents) if folder.is_dir())
 
 
-def _check_log_dir(whole: CheckedSite, ours: list[Manager], here: str, report: Report) -> None:
+def _check_log_dir(
+    whole: CheckedSite, ours: list[ManagerEntry], here: str, report: CheckReport
+) -> None:
     """Without it a manager puts output elsewhere: worth a warning, no more."""
     part = whole.nodes[here]
     value = part.get("log-dir") if part.is_mapping else None
@@ -214,7 +218,7 @@ def _check_log_dir(whole: CheckedSite, ours: list[Manager], here: str, report: R
     if problem := log_dir_problem(folder, os.geteuid()):
         text = f"the log-dir {folder} {problem}."
         remedy = "Agents' output goes to the manager's state folder then."
-        report.add(About.FOLDER, Severity.WARNING, value, text, remedy, host=here)
+        report.add(Category.FOLDER, Severity.WARNING, value, text, remedy, host=here)
     elif remark := log_dir_remark(folder):
         text = f"the log-dir {folder} {remark}."
-        report.add(About.FOLDER, Severity.WARNING, value, text, host=here)
+        report.add(Category.FOLDER, Severity.WARNING, value, text, host=here)

@@ -5,54 +5,54 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hostmanager.cli.check.report import Found, Report
-from hostmanager.cli.text import counted, harmless
+from hostmanager.cli.check.report import CheckReport, CheckResult
+from hostmanager.cli.text import pluralize, sanitize
 
 if TYPE_CHECKING:
-    from hostmanager.cli.output import Screen
+    from hostmanager.cli.output import Output
 
 _LONGEST = 160
 """Characters of a line of the file that are shown."""
 
 
-def place_of(found: Found) -> str:
+def location_text(found: CheckResult) -> str:
     """Give ``site.yaml:12:7``, as editors understand it."""
     problem = found.problem
-    parts = (name_of(problem.file), problem.line, problem.column)
+    parts = (display_path(problem.file), problem.line, problem.column)
     return ":".join(str(part) for part in parts if part)
 
 
-def name_of(file: str) -> str:
+def display_path(file: str) -> str:
     """A file's name from where we are, if it is below."""
     cwd = str(Path.cwd()) + os.sep
     return file.removeprefix(cwd)
 
 
-def text_of(found: Found) -> str:
+def message_text(found: CheckResult) -> str:
     """What is wrong and what would be right, in one line."""
     problem = found.problem
     text = " ".join(part for part in (problem.message, problem.hint) if part)
-    return harmless(" ".join(f"{_who(found)}{text}".split()))
+    return sanitize(" ".join(f"{_who(found)}{text}".split()))
 
 
-def _who(found: Found) -> str:
+def _who(found: CheckResult) -> str:
     return f"{found.problem.instance_id}: " if found.problem.instance_id else ""
 
 
-def plain(report: Report) -> None:
+def render_plain(report: CheckReport) -> None:
     """Print ``file:line:column: error: text``, a problem a line."""
     for found in report.found:
-        print(f"{place_of(found)}: {found.problem.severity}: {text_of(found)}")
+        print(f"{location_text(found)}: {found.problem.severity}: {message_text(found)}")
 
 
-def github(report: Report) -> None:
+def render_github(report: CheckReport) -> None:
     """Print workflow commands, which GitHub shows at the lines."""
     for found in report.found:
         problem = found.problem
-        fields = {"file": name_of(problem.file), "line": problem.line, "col": problem.column}
+        fields = {"file": display_path(problem.file), "line": problem.line, "col": problem.column}
         fields["title"] = f"hostmanager check: {found.about}"
         given = ",".join(f"{key}={_property(str(v))}" for key, v in fields.items() if v is not None)
-        print(f"::{problem.severity} {given}::{_data(text_of(found))}")
+        print(f"::{problem.severity} {given}::{_data(message_text(found))}")
 
 
 def _data(text: str) -> str:
@@ -63,7 +63,7 @@ def _property(text: str) -> str:
     return _data(text).replace(":", "%3A").replace(",", "%2C")
 
 
-def as_json(report: Report) -> dict[str, Any]:
+def as_json(report: CheckReport) -> dict[str, Any]:
     """Give the same for programs."""
     return {
         "file": report.file,
@@ -85,14 +85,14 @@ def as_json(report: Report) -> dict[str, Any]:
             }
             for found in report.found
         ],
-        "unchecked": report.unchecked,
-        "seen": report.seen,
+        "unchecked": report.skipped,
+        "seen": report.confirmed,
         "readable": not report.unreadable,
         "router_answers": not report.no_router,
     }
 
 
-def on_terminal(report: Report, screen: "Screen") -> None:
+def render_terminal(report: CheckReport, screen: "Output") -> None:
     """Show each with the line that it is about."""
     from rich.text import Text  # noqa: PLC0415 - only where somebody looks at it
 
@@ -101,19 +101,19 @@ def on_terminal(report: Report, screen: "Screen") -> None:
         problem = found.problem
         style = "bold red" if problem.is_error else "bold yellow"
         head = Text.assemble(
-            (f"{place_of(found)}: ", "bold"),
+            (f"{location_text(found)}: ", "bold"),
             (f"{problem.severity}: ", style),
-            harmless(f"{_who(found)}{problem.message}"),
+            sanitize(f"{_who(found)}{problem.message}"),
         )
         screen.line(head)
         whole = lines.get(problem.file, ())
         if problem.line and problem.line <= len(whole):
-            text = harmless(whole[problem.line - 1].rstrip().expandtabs(1))[:_LONGEST]
+            text = sanitize(whole[problem.line - 1].rstrip().expandtabs(1))[:_LONGEST]
             screen.line(Text(f"  {problem.line:>5} | {text}", "dim"))
             if problem.column and problem.column <= len(text) + 1:
                 screen.line(Text(f"        | {' ' * (problem.column - 1)}^", style))
         if problem.hint:
-            screen.line(Text(f"        {harmless(problem.hint)}", "cyan"))
+            screen.line(Text(f"        {sanitize(problem.hint)}", "cyan"))
 
 
 def _lines(files: set[str]) -> dict[str, Sequence[str]]:
@@ -126,14 +126,14 @@ def _lines(files: set[str]) -> dict[str, Sequence[str]]:
     return found
 
 
-def closing(report: Report) -> str:
+def summary_line(report: CheckReport) -> str:
     """Sum it up in a line."""
     if report.unreadable:
-        return f"{name_of(report.file)}: it cannot be read."
-    what = f"{counted(report.hosts, 'host')}, {counted(report.agents, 'agent')}"
+        return f"{display_path(report.file)}: it cannot be read."
+    what = f"{pluralize(report.hosts, 'host')}, {pluralize(report.agents, 'agent')}"
     parts = []
     if report.errors:
-        parts.append(counted(report.errors, "error"))
+        parts.append(pluralize(report.errors, "error"))
     if report.warnings:
-        parts.append(counted(report.warnings, "warning"))
-    return f"{name_of(report.file)}: {what}: {', '.join(parts) or 'nothing is wrong'}."
+        parts.append(pluralize(report.warnings, "warning"))
+    return f"{display_path(report.file)}: {what}: {', '.join(parts) or 'nothing is wrong'}."

@@ -7,7 +7,7 @@ from enum import StrEnum
 from hostmanager.siteconfig.diagnostics import Diagnostic, Severity, SourceLocation
 
 
-class About(StrEnum):
+class Category(StrEnum):
     """What a problem is about."""
 
     FILE = "file"  # syntax, ids, words, keys
@@ -20,7 +20,7 @@ class About(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class CheckResult:
     """A problem.
 
     Attributes:
@@ -29,13 +29,13 @@ class Found:
         host: The host that it is about; None: the whole site.
     """
 
-    about: About
+    about: Category
     problem: Diagnostic
     host: str | None = None
 
 
 @dataclass(slots=True)
-class Report:
+class CheckReport:
     """What was found about one site file.
 
     Attributes:
@@ -43,8 +43,8 @@ class Report:
         hosts: How many hosts were looked at.
         agents: How many usable entries they have, managers aside.
         found: What is wrong.
-        unchecked: What could not be checked, and why, as sentences.
-        seen: What was seen to be right, as sentences.
+        skipped: What could not be checked, and why, as sentences.
+        confirmed: What was seen to be right, as sentences.
         unreadable: Whether the file could not be read at all.
         no_router: Whether the router does not answer at all.
     """
@@ -52,15 +52,15 @@ class Report:
     file: str
     hosts: int = 0
     agents: int = 0
-    found: list[Found] = field(default_factory=list)
-    unchecked: list[str] = field(default_factory=list)
-    seen: list[str] = field(default_factory=list)
+    found: list[CheckResult] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    confirmed: list[str] = field(default_factory=list)
     unreadable: bool = False
     no_router: bool = False
 
     def add(
         self,
-        about: About,
+        about: Category,
         severity: Severity,
         place: SourceLocation | None,
         message: str,
@@ -74,16 +74,16 @@ class Report:
         line, column = (place.line, place.column) if place else (None, None)
         where = self.file if file is None else file
         problem = Diagnostic(severity, message, remedy, where, line, column, instance_id)
-        self.found.append(Found(about, problem, host))
+        self.found.append(CheckResult(about, problem, host))
 
-    def take(self, about: About, problems: Iterable[tuple[str | None, Diagnostic]]) -> None:
+    def extend(self, about: Category, problems: Iterable[tuple[str | None, Diagnostic]]) -> None:
         """Note problems that were found elsewhere."""
-        self.found += [Found(about, problem, host) for host, problem in problems]
+        self.found += [CheckResult(about, problem, host) for host, problem in problems]
 
     def sort(self) -> None:
         """Put what was found in the order of the lines, the site file's own first."""
 
-        def order(found: Found) -> tuple[bool, str, int, int]:
+        def order(found: CheckResult) -> tuple[bool, str, int, int]:
             problem = found.problem
             return problem.file != self.file, problem.file, problem.line or 0, problem.column or 0
 

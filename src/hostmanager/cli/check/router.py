@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from hostmanager.agent.framework.event_loop import skip_optional_imports
 from hostmanager.agent.framework.tls import tls_failure
-from hostmanager.cli.check.report import About, Report
+from hostmanager.cli.check.report import Category, CheckReport
 from hostmanager.siteconfig.diagnostics import Severity, quote_value
 from hostmanager.siteconfig.yaml_nodes import YamlNode
 
@@ -30,7 +30,7 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 @dataclass(frozen=True, slots=True)
-class Access:
+class RouterEndpoint:
     """A way to the router.
 
     Attributes:
@@ -50,22 +50,22 @@ class Access:
     host: str | None = None
 
 
-class Trouble(Exception):  # noqa: N818 - it is not ours
+class RouterCheckError(Exception):  # noqa: N818 - it is not ours
     """Something is not as it should be.
 
     Args:
         part: Which part of the access is to be blamed.
         text: What is wrong.
         remedy: What to do.
-        away: Whether nothing answers at all there.
+        unreachable: Whether nothing answers at all there.
     """
 
     def __init__(self, part: str, text: str, remedy: str = "", *, away: bool = False) -> None:
         super().__init__(text)
-        self.part, self.text, self.remedy, self.away = part, text, remedy, away
+        self.part, self.text, self.remedy, self.unreachable = part, text, remedy, away
 
 
-def check_router(access: Access, limit: float, report: Report) -> bool:
+def check_router(access: RouterEndpoint, limit: float, report: CheckReport) -> bool:
     """Check it; returns whether anything answers at all.
 
     Args:
@@ -76,7 +76,7 @@ def check_router(access: Access, limit: float, report: Report) -> bool:
     troubles = asyncio.run(_try_all(access, limit))
     for trouble in troubles:
         report.add(
-            About.ROUTER,
+            Category.ROUTER,
             Severity.ERROR,
             access.places.get(trouble.part),
             trouble.text,
@@ -84,29 +84,29 @@ def check_router(access: Access, limit: float, report: Report) -> bool:
             host=access.host,
         )
     if not troubles and access.http:
-        report.seen.append(
+        report.confirmed.append(
             f"the router at {access.server} and {access.http} takes agents and calls below "
             f"{access.root} in realm {access.realm}"
         )
-    away = sum(trouble.away for trouble in troubles)
+    away = sum(trouble.unreachable for trouble in troubles)
     return away < (2 if access.http else 1)
 
 
-async def _try_all(access: Access, limit: float) -> list[Trouble]:
+async def _try_all(access: RouterEndpoint, limit: float) -> list[RouterCheckError]:
     """Every trouble that can be told apart; the bridge is tried even without the websocket."""
-    troubles: list[Trouble] = []
+    troubles: list[RouterCheckError] = []
     name = f"{access.root}.hostmanager-check-{secrets.token_hex(6)}"
     session = None
     try:
         session = await _join(access, limit)
         await _register(session, name, access, limit)
-    except Trouble as trouble:
+    except RouterCheckError as trouble:
         troubles.append(trouble)
     registered = session is not None and not troubles
     if access.http:
         try:
             await _call(access.http, name, access, registered, limit)
-        except Trouble as trouble:
+        except RouterCheckError as trouble:
             troubles.append(trouble)
     if session is not None:
         with contextlib.suppress(Exception):
@@ -116,7 +116,7 @@ async def _try_all(access: Access, limit: float) -> list[Trouble]:
     return troubles
 
 
-async def _join(access: Access, limit: float) -> Any:
+async def _join(access: RouterEndpoint, limit: float) -> Any:
     """Join the realm by websocket."""
     try:
         url = urlsplit(access.server)
@@ -125,7 +125,7 @@ async def _join(access: Access, limit: float) -> Any:
             raise ValueError
     except ValueError:
         text = f"{quote_value(access.server)} is no address of a websocket."
-        raise Trouble("wamp_server", text, "Write ws://HOST:8001/ws.") from None
+        raise RouterCheckError("wamp_server", text, "Write ws://HOST:8001/ws.") from None
     with skip_optional_imports():
         from autobahn.asyncio.websocket import WampWebSocketClientFactory  # noqa: PLC0415
         from autobahn.wamp.serializer import JsonSerializer  # noqa: PLC0415
@@ -145,19 +145,19 @@ async def _join(access: Access, limit: float) -> Any:
     except TimeoutError:
         text = f"the router at {access.server} does not answer within {limit:g} s."
         remedy = "Is there TLS on this port? Else write ws://." if url.scheme == "wss" else ""
-        raise Trouble("wamp_server", text, remedy, away=True) from None
+        raise RouterCheckError("wamp_server", text, remedy, away=True) from None
     except ssl.SSLError as error:
         raise _tls_trouble("wamp_server", access.server, error) from None
     except OSError as error:
         text = f"no router answers at {access.server}: {_reason(error)}."
         remedy = "Is crossbar running, and does this machine reach its port?"
-        raise Trouble("wamp_server", text, remedy, away=True) from None
+        raise RouterCheckError("wamp_server", text, remedy, away=True) from None
 
 
-def _tls_trouble(part: str, url: str, error: Exception) -> Trouble:
+def _tls_trouble(part: str, url: str, error: Exception) -> RouterCheckError:
     found = tls_failure(error)
     text, remedy = (found.text, found.remedy) if found else (str(error), "")
-    return Trouble(part, f"no encrypted connection to {url} can be made: {text}.", remedy)
+    return RouterCheckError(part, f"no encrypted connection to {url} can be made: {text}.", remedy)
 
 
 def _reason(error: OSError) -> str:
@@ -169,7 +169,7 @@ def _reason(error: OSError) -> str:
     )
 
 
-def _protocol(access: Access, outcome: "asyncio.Future[Any]") -> type:
+def _protocol(access: RouterEndpoint, outcome: "asyncio.Future[Any]") -> type:
     from autobahn.asyncio.websocket import WampWebSocketClientProtocol  # noqa: PLC0415
 
     class Protocol(WampWebSocketClientProtocol):  # type: ignore[misc] # autobahn is untyped
@@ -179,13 +179,13 @@ def _protocol(access: Access, outcome: "asyncio.Future[Any]") -> type:
             if not outcome.done():
                 text = f"what answers at {access.server} is no WAMP router ({reason})."
                 remedy = "Check port and path; OCS's usual path is /ws."
-                outcome.set_exception(Trouble("wamp_server", text, remedy))
+                outcome.set_exception(RouterCheckError("wamp_server", text, remedy))
             super().onClose(was_clean, code, reason)
 
     return Protocol
 
 
-def _session(access: Access, outcome: "asyncio.Future[Any]") -> "ApplicationSession":
+def _session(access: RouterEndpoint, outcome: "asyncio.Future[Any]") -> "ApplicationSession":
     with skip_optional_imports():
         from autobahn.asyncio.wamp import ApplicationSession  # noqa: PLC0415
         from autobahn.wamp.types import ComponentConfig  # noqa: PLC0415
@@ -211,35 +211,41 @@ def _session(access: Access, outcome: "asyncio.Future[Any]") -> "ApplicationSess
     return Session()
 
 
-def _refusal(access: Access, reason: str, message: str | None) -> Trouble:
+def _refusal(access: RouterEndpoint, reason: str, message: str | None) -> RouterCheckError:
     if reason == "wamp.error.no_such_realm":
         text = f"the router at {access.server} has no realm {quote_value(access.realm)}."
-        return Trouble("wamp_realm", text, "Use the name of a realm in crossbar's config.json.")
+        return RouterCheckError(
+            "wamp_realm", text, "Use the name of a realm in crossbar's config.json."
+        )
     said = f"{reason}: {message}" if message else reason
     text = f"the router at {access.server} lets no agent into realm {quote_value(access.realm)} ({said})."
-    return Trouble("wamp_realm", text, "OCS's agents log in anonymously: crossbar must allow it.")
+    return RouterCheckError(
+        "wamp_realm", text, "OCS's agents log in anonymously: crossbar must allow it."
+    )
 
 
-async def _register(session: Any, name: str, access: Access, limit: float) -> None:
+async def _register(session: Any, name: str, access: RouterEndpoint, limit: float) -> None:
     try:
         async with asyncio.timeout(limit):
             await session.register(lambda: "here", name)
     except TimeoutError:
         text = f"the router at {access.server} does not answer within {limit:g} s."
-        raise Trouble("wamp_server", text) from None
+        raise RouterCheckError("wamp_server", text) from None
     except Exception as error:  # autobahn has many
         reason = str(getattr(error, "error", type(error).__name__))
         text = f"the router lets no agent register below {quote_value(access.root)} ({reason})."
         if reason == "wamp.error.not_authorized":
-            raise Trouble("address_root", text, _permissions("register", access)) from None
-        raise Trouble("address_root", text) from None
+            raise RouterCheckError("address_root", text, _permissions("register", access)) from None
+        raise RouterCheckError("address_root", text) from None
 
 
-def _permissions(what: str, access: Access) -> str:
+def _permissions(what: str, access: RouterEndpoint) -> str:
     return f"crossbar's config.json must allow '{what}' for the prefix '{access.root}.'."
 
 
-async def _call(url: str, name: str, access: Access, registered: bool, limit: float) -> None:
+async def _call(
+    url: str, name: str, access: RouterEndpoint, registered: bool, limit: float
+) -> None:
     """Call our procedure through the bridge."""
     from ocs.client_http import ControlClient, ControlClientError  # noqa: PLC0415 - imports requests
 
@@ -249,7 +255,7 @@ async def _call(url: str, name: str, access: Access, registered: bool, limit: fl
             await _in_thread(lambda: client.call(name))
     except TimeoutError:
         text = f"the HTTP bridge at {url} does not answer within {limit:g} s."
-        raise Trouble("wamp_http", text, away=True) from None
+        raise RouterCheckError("wamp_http", text, away=True) from None
     except ControlClientError as error:
         if tls_failure(error) is not None:
             raise _tls_trouble("wamp_http", url, error) from None
@@ -261,28 +267,28 @@ async def _call(url: str, name: str, access: Access, registered: bool, limit: fl
             raise found from None
     except Exception as error:  # requests and json have many ways to say it
         text = f"what answers at {url} is no HTTP bridge of a router ({type(error).__name__})."
-        raise Trouble("wamp_http", text, "Write http://HOST:8001/call.") from None
+        raise RouterCheckError("wamp_http", text, "Write http://HOST:8001/call.") from None
 
 
 def _bridge_trouble(
-    url: str, told: str, said: str, access: Access, registered: bool
-) -> Trouble | None:
+    url: str, told: str, said: str, access: RouterEndpoint, registered: bool
+) -> RouterCheckError | None:
     if told == "client_http.error.connection_error":
         text = f"no HTTP bridge answers at {url}."
-        return Trouble("wamp_http", text, "Check host and port.", away=True)
+        return RouterCheckError("wamp_http", text, "Check host and port.", away=True)
     if told == "client_http.error.request_error":
         text = f"what answers at {url} is not the HTTP bridge of a router ({said})."
-        return Trouble("wamp_http", text, "Check the path; OCS's usual path is /call.")
+        return RouterCheckError("wamp_http", text, "Check the path; OCS's usual path is /call.")
     if told == "wamp.error.no_such_procedure":
         if not registered:
             return None  # as it should be: there was nothing to be called
         text = f"the HTTP bridge at {url} does not see what is registered at {access.server}."
         remedy = f"Its 'realm' in crossbar's config.json must be {quote_value(access.realm)}, too."
-        return Trouble("wamp_http", text, f"{remedy} Or it is another router.")
+        return RouterCheckError("wamp_http", text, f"{remedy} Or it is another router.")
     if told == "wamp.error.not_authorized":
         text = f"the HTTP bridge at {url} may call nothing below {quote_value(access.root)}."
-        return Trouble("address_root", text, _permissions("call", access))
-    return Trouble("wamp_http", f"the HTTP bridge at {url} fails: {told}: {said}.")
+        return RouterCheckError("address_root", text, _permissions("call", access))
+    return RouterCheckError("wamp_http", f"the HTTP bridge at {url} fails: {told}: {said}.")
 
 
 async def _in_thread(work: Callable[[], Any]) -> Any:

@@ -5,11 +5,11 @@ from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from urllib.parse import urlsplit
 
-from hostmanager.cli.check.agents import MISSING_TLS, Plugins, check_agents
+from hostmanager.cli.check.agents import MISSING_TLS, InstalledPlugins, check_agents
 from hostmanager.cli.check.compose import check_compose, parse_given
 from hostmanager.cli.check.managers import check_folders, check_managers
-from hostmanager.cli.check.report import About, Report
-from hostmanager.cli.check.router import LOOPBACK, Access, check_router
+from hostmanager.cli.check.report import Category, CheckReport
+from hostmanager.cli.check.router import LOOPBACK, RouterEndpoint, check_router
 from hostmanager.siteconfig.diagnostics import Severity
 from hostmanager.siteconfig.full_check import CheckedSite
 from hostmanager.siteconfig.host_block import OVERRIDES
@@ -23,8 +23,12 @@ _OPTIONS = {
 }
 
 
-def check_more(
-    whole: CheckedSite, plugins: Plugins, here: str | None, args: argparse.Namespace, report: Report
+def run_checks(
+    whole: CheckedSite,
+    plugins: InstalledPlugins,
+    here: str | None,
+    args: argparse.Namespace,
+    report: CheckReport,
 ) -> None:
     """Check it.
 
@@ -47,25 +51,25 @@ def check_more(
     if args.offline:
         return
     if not whole.hub_is_valid:
-        report.unchecked.append("the router: the 'hub' does not say where it is")
+        report.skipped.append("the router: the 'hub' does not say where it is")
         return
-    ways = list(_ways(whole, here, args, report))
+    ways = list(_router_endpoints(whole, here, args, report))
     answers = [check_router(way, args.answer_time, report) for way in ways]
     report.no_router = bool(answers) and not any(answers)
 
 
-def _check_tls(whole: CheckedSite, here: str, report: Report) -> None:
+def _check_tls(whole: CheckedSite, here: str, report: CheckReport) -> None:
     """What OCS's agents need for TLS is not required by `ocs` itself."""
     server = _overrides(whole.nodes[here]).get("wamp_server") or _text(whole.hub, "wamp_server")
     if server is None or not str(server.value).startswith("wss:") or find_spec("OpenSSL"):
         return
     text = "agents cannot reach a router with TLS from here: the library OpenSSL is not installed."
-    report.add(About.CLASS, Severity.ERROR, server, text, MISSING_TLS, host=here)
+    report.add(Category.CLASS, Severity.ERROR, server, text, MISSING_TLS, host=here)
 
 
-def _ways(
-    whole: CheckedSite, here: str | None, args: argparse.Namespace, report: Report
-) -> Iterator[Access]:
+def _router_endpoints(
+    whole: CheckedSite, here: str | None, args: argparse.Namespace, report: CheckReport
+) -> Iterator[RouterEndpoint]:
     """The ways to the router: that of the hub, and those of hosts that have one of their own.
 
     From elsewhere, clients go by the hub, even if no host does.
@@ -84,7 +88,7 @@ def _ways(
             continue
         seen.add(key)
         if host != here and urlsplit(way.server).hostname in LOOPBACK:
-            report.unchecked.append(f"the router as host {host} finds it: {way.server} is there")
+            report.skipped.append(f"the router as host {host} finds it: {way.server} is there")
             continue
         yield way
 
@@ -99,21 +103,21 @@ def _overrides(block: YamlNode) -> dict[str, YamlNode]:
 
 
 def _access(
-    places: Mapping[str, YamlNode], host: str | None, args: argparse.Namespace, report: Report
-) -> Access:
+    places: Mapping[str, YamlNode], host: str | None, args: argparse.Namespace, report: CheckReport
+) -> RouterEndpoint:
     values = {key: getattr(args, option) for key, option in _OPTIONS.items()}
     left = {key: part for key, part in places.items() if values[key] is None}
     values.update({key: str(part.value) for key, part in left.items()})
     if not values["wamp_http"]:
         report.add(
-            About.ROUTER,
+            Category.ROUTER,
             Severity.WARNING,
             places.get("wamp_server"),
             "there is no 'wamp_http', so ocsbow, ocs-web and this command cannot reach the agents.",
             "Add 'wamp_http: http://ROUTER:8001/call'.",
             host=host,
         )
-    return Access(
+    return RouterEndpoint(
         server=values["wamp_server"],
         http=values["wamp_http"],
         realm=values["wamp_realm"],

@@ -9,11 +9,17 @@ from typing import Any
 
 from ocs.site_config import add_arguments
 
-from hostmanager.cli.check.render import as_json, closing, github, on_terminal, plain
-from hostmanager.cli.check.report import About, Report
-from hostmanager.cli.exit_codes import DONE, NO_ANSWER, NOT_REACHED, USAGE, CommandError
+from hostmanager.cli.check.render import (
+    as_json,
+    render_github,
+    render_plain,
+    render_terminal,
+    summary_line,
+)
+from hostmanager.cli.check.report import Category, CheckReport
+from hostmanager.cli.exit_codes import FAILED, OK, UNREACHABLE, USAGE, CommandError
 from hostmanager.cli.options import ANSWER_TIME, new_parser, seconds
-from hostmanager.cli.output import Screen, guarded
+from hostmanager.cli.output import Output, command
 from hostmanager.siteconfig.diagnostics import SiteFileError
 from hostmanager.siteconfig.full_check import CheckedSite, check_site
 
@@ -119,7 +125,7 @@ def add_parser(subparsers: Any) -> None:
     add_arguments(parser)
 
 
-def check(args: argparse.Namespace, screen: Screen) -> int:
+def check(args: argparse.Namespace, screen: Output) -> int:
     """Check each file, and show what was found."""
     reports = []
     for path in _paths(args):
@@ -128,10 +134,10 @@ def check(args: argparse.Namespace, screen: Screen) -> int:
         if not args.json:
             _show(report, args, screen)
     code = exit_status(reports, strict=args.strict)
-    return screen.answer(code, files=[as_json(report) for report in reports])
+    return screen.emit_json(code, files=[as_json(report) for report in reports])
 
 
-def exit_status(reports: Sequence[Report], *, strict: bool) -> int:
+def exit_status(reports: Sequence[CheckReport], *, strict: bool) -> int:
     """The exit status for what was found."""
     if any(report.unreadable for report in reports):
         return USAGE
@@ -140,11 +146,11 @@ def exit_status(reports: Sequence[Report], *, strict: bool) -> int:
         found.problem.is_error or strict
         for report in reports
         for found in report.found
-        if not (report.no_router and found.about is About.ROUTER)
+        if not (report.no_router and found.about is Category.ROUTER)
     )
     if wrong:
-        return NOT_REACHED
-    return NO_ANSWER if any(report.no_router for report in reports) else DONE
+        return FAILED
+    return UNREACHABLE if any(report.no_router for report in reports) else OK
 
 
 def _paths(args: argparse.Namespace) -> list[Path]:
@@ -161,26 +167,26 @@ def _paths(args: argparse.Namespace) -> list[Path]:
         raise CommandError(text.replace("Use --site-file FILE", "Name a file")) from None
 
 
-def check_file(path: Path, args: argparse.Namespace) -> Report:
+def check_file(path: Path, args: argparse.Namespace) -> CheckReport:
     """Check one file."""
-    report = Report(str(path))
+    report = CheckReport(str(path))
     plugins = None
     if not args.syntax and path.is_file():
-        from hostmanager.cli.check.agents import Plugins  # noqa: PLC0415 - not for --syntax
+        from hostmanager.cli.check.agents import InstalledPlugins  # noqa: PLC0415 - not for --syntax
 
-        plugins = Plugins(args.working_dir)  # takes its time: begun while the file is read
+        plugins = InstalledPlugins(args.working_dir)  # takes its time: begun while the file is read
     try:
         whole = check_site(path, lambda hosts: _picked(hosts, args))
-        report.take(About.FILE, whole.problems)
+        report.extend(Category.FILE, whole.problems)
         report.hosts = len(whole.hosts)
         report.agents = sum(not instance.is_manager for instance in whole.instances)
         if plugins is not None:
-            from hostmanager.cli.check.runner import check_more  # noqa: PLC0415
+            from hostmanager.cli.check.runner import run_checks  # noqa: PLC0415
 
-            check_more(whole, plugins, _here(whole, args), args, report)
+            run_checks(whole, plugins, _here(whole, args), args, report)
     except SiteFileError as error:
         report.unreadable = not (path.is_file() and os.access(path, os.R_OK))
-        report.take(About.FILE, [(None, problem) for problem in error.problems])
+        report.extend(Category.FILE, [(None, problem) for problem in error.problems])
     finally:
         if plugins is not None:
             plugins.close()
@@ -212,22 +218,22 @@ def _here(whole: CheckedSite, args: argparse.Namespace) -> str | None:
     return None
 
 
-def _show(report: Report, args: argparse.Namespace, screen: Screen) -> None:
+def _show(report: CheckReport, args: argparse.Namespace, screen: Output) -> None:
     if args.github:
-        github(report)
+        render_github(report)
     elif screen.is_terminal:
-        on_terminal(report, screen)
+        render_terminal(report, screen)
     else:
-        plain(report)
-    for text in report.unchecked:
-        screen.remark(f"not checked: {text}.")
-    for text in report.seen if screen.is_terminal else ():
+        render_plain(report)
+    for text in report.skipped:
+        screen.warn(f"not checked: {text}.")
+    for text in report.confirmed if screen.is_terminal else ():
         screen.line(f"{text}.", "dim")
     style = "bold red" if report.errors else "bold yellow" if report.warnings else "bold green"
     if screen.is_terminal:
-        screen.line(closing(report), style)
+        screen.line(summary_line(report), style)
     elif not args.github:
-        screen.remark(closing(report))
+        screen.warn(summary_line(report))
 
 
-run = guarded(check)
+run = command(check)

@@ -29,7 +29,7 @@ examples:
 """
 
 SHELLS = ("bash", "zsh", "fish")
-WORDS = ("ids", "hosts", "classes")
+COMPLETION_KINDS = ("ids", "hosts", "classes")
 """What the scripts ask for."""
 
 MANAGER_CLASS = "HostManager"
@@ -58,15 +58,15 @@ def add_parser(subparsers: Any) -> None:
 
 
 def _shell(text: str) -> str:
-    if text not in SHELLS + WORDS:
+    if text not in SHELLS + COMPLETION_KINDS:
         raise argparse.ArgumentTypeError(f"{text!r} is none of the shells {', '.join(SHELLS)}")
     return text
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the script, or the words that it asks for."""
-    if args.what in WORDS:
-        print(*sorted(set(words(args.what, _site_file(args)))), sep="\n")
+    if args.what in COMPLETION_KINDS:
+        print(*sorted(set(complete(args.what, _site_file(args)))), sep="\n")
         return 0
     from hostmanager.cli.completion.scripts import script  # noqa: PLC0415 - imports all parsers
 
@@ -81,7 +81,7 @@ def _site_file(args: argparse.Namespace) -> Path | None:
     return Path(directory, f"{args.site or 'default'}.yaml") if directory else None
 
 
-def words(what: str, path: Path | None) -> Iterator[str]:
+def complete(what: str, path: Path | None) -> Iterator[str]:
     """Give the ids, hosts or classes in a site config; nothing if it cannot be read.
 
     A file that is broken completes nothing; the command itself says what is wrong with it.

@@ -5,10 +5,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from hostmanager.cli.exit_codes import NOT_REACHED, CommandError
+from hostmanager.cli.exit_codes import FAILED, CommandError
 from hostmanager.cli.options import add_common, add_hosts, exit_status, new_parser, seconds
-from hostmanager.cli.output import Screen, guarded
-from hostmanager.cli.text import counted, few
+from hostmanager.cli.output import Output, command
+from hostmanager.cli.text import join_limited, pluralize
 from hostmanager.client.manager_client import (
     FailureKind,
     ManagerClient,
@@ -71,18 +71,16 @@ def add_parser(subparsers: Any) -> None:
     add_common(parser)
 
 
-def die(args: argparse.Namespace, screen: Screen) -> int:
+def die(args: argparse.Namespace, screen: Output) -> int:
     """End them."""
     if bool(args.host) == args.all:
         raise CommandError("say which: --host HOST (may be repeated), or --all.")
     who = select_managers(read_site(args), args)
     what = "and leave all agents running" if args.disown else "and stop all of their agents"
     if not args.yes and screen.can_ask:
-        question = (
-            f"This will end {counted(len(who.hosts), 'manager')} ({few(list(who.hosts))}) {what}."
-        )
+        question = f"This will end {pluralize(len(who.hosts), 'manager')} ({join_limited(list(who.hosts))}) {what}."
         if not screen.ask(f"{question} Go on?"):
-            raise CommandError("nothing was done.", NOT_REACHED)
+            raise CommandError("nothing was done.", FAILED)
     params = {"disown_dockers": args.disown_dockers}
     if args.disown:
         params["disown"] = True  # managers of others do not know it
@@ -94,10 +92,10 @@ def die(args: argparse.Namespace, screen: Screen) -> int:
             args.timeout + 2 * args.answer_time,
         )
     except KeyboardInterrupt:
-        screen.remark("the managers go on ending what they were told to end.")
+        screen.warn("the managers go on ending what they were told to end.")
         raise
     print_results(answers, screen)
-    return screen.answer(exit_code(answers), hosts=as_json(answers))
+    return screen.emit_json(exit_code(answers), hosts=as_json(answers))
 
 
 def _ending(
@@ -128,4 +126,4 @@ def _wait_until_gone(manager: ManagerClient, patience: float) -> None:
     raise ManagerError(FailureKind.REFUSED, f"{manager.instance_id} is still at the router")
 
 
-run = guarded(die)
+run = command(die)

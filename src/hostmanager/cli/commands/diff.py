@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hostmanager.cli.exit_codes import DONE, NO_ANSWER, NOT_REACHED
+from hostmanager.cli.exit_codes import FAILED, OK, UNREACHABLE
 from hostmanager.cli.options import add_common, add_hosts, exit_status, new_parser
-from hostmanager.cli.output import Screen, guarded
+from hostmanager.cli.output import Output, command
 from hostmanager.client.manager_client import FailureKind, ManagerError, run_parallel
 from hostmanager.client.multi_host import require_router, select_managers
 from hostmanager.client.site_model import SiteHost, read_site
@@ -127,26 +127,26 @@ def _added(spec: InstanceSpec) -> str:
     return f"{spec.agent_class} ({spec.kind}): {then}"
 
 
-def diff(args: argparse.Namespace, screen: Screen) -> int:
+def diff(args: argparse.Namespace, screen: Output) -> int:
     """Show it."""
     site = read_site(args)
     who = select_managers(site, args)
     answers = run_parallel({h: man.session for h, man in who.managers.items()}, args.answer_time)
     require_router(answers)
-    code, hosts = DONE, []
+    code, hosts = OK, []
     for host in who.hosts:
         answer = answers[host]
         if isinstance(answer, ManagerError):
             screen.line(f"! {host}: {answer}", "red")
-            code = max(code, NOT_REACHED if answer.kind is FailureKind.REFUSED else NO_ANSWER)
+            code = max(code, FAILED if answer.kind is FailureKind.REFUSED else UNREACHABLE)
             hosts.append({"host": host, "answers": False, "text": str(answer), "changes": []})
             continue
         found = _of_host(site.hosts[host], answer)
-        code = max(code, NOT_REACHED if found else DONE)
+        code = max(code, FAILED if found else OK)
         _show(host, found, screen)
         told = [{"what": c.what, "instance_id": c.instance_id, "text": c.text} for c in found]
         hosts.append({"host": host, "answers": True, "text": "", "changes": told})
-    return screen.answer(code, site_file=site.path, hosts=hosts)
+    return screen.emit_json(code, site_file=site.path, hosts=hosts)
 
 
 def _of_host(host: SiteHost, session: Mapping[str, Any]) -> list[Change]:
@@ -164,7 +164,7 @@ def ending(host: SiteHost, session: Mapping[str, Any]) -> list[Change]:
     return [c for c in found if c.what in ("stop", "replace") and c.instance_id in alive]
 
 
-def _show(host: str, found: Sequence[Change], screen: Screen) -> None:
+def _show(host: str, found: Sequence[Change], screen: Output) -> None:
     if not found:
         screen.line(f"{host}: no change")
         return
@@ -174,4 +174,4 @@ def _show(host: str, found: Sequence[Change], screen: Screen) -> None:
         screen.line(f"  {MARKS[change.what]} {name}{change.text}", STYLES[change.what])
 
 
-run = guarded(diff)
+run = command(diff)

@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.text import Text
 
-from hostmanager.cli.exit_codes import DONE, NO_ANSWER, NOT_REACHED, CommandError
+from hostmanager.cli.exit_codes import FAILED, OK, UNREACHABLE, CommandError
 from hostmanager.cli.options import (
     add_common,
     add_hosts,
@@ -18,8 +18,8 @@ from hostmanager.cli.options import (
     new_parser,
     whole_number,
 )
-from hostmanager.cli.output import Screen, guarded
-from hostmanager.cli.text import harmless, moment
+from hostmanager.cli.output import Output, command
+from hostmanager.cli.text import format_time, sanitize
 from hostmanager.client.manager_client import (
     FailureKind,
     ManagerClient,
@@ -106,7 +106,7 @@ def add_parser(subparsers: Any) -> None:
     add_common(parser)
 
 
-def history(args: argparse.Namespace, screen: Screen) -> int:
+def history(args: argparse.Namespace, screen: Output) -> int:
     """Show what happened."""
     site = read_site(args)
     hosts = select_hosts(site, args.host)
@@ -117,15 +117,15 @@ def history(args: argparse.Namespace, screen: Screen) -> int:
     answers = run_parallel(work, None)  # each page of each has its time
     troubles = [error for error in answers.values() if isinstance(error, ManagerError)]
     if len(troubles) == len(asked) and all(error.kind is FailureKind.ROUTER for error in troubles):
-        raise CommandError(troubles[0].sentences, NO_ANSWER)
+        raise CommandError(troubles[0].sentences, UNREACHABLE)
     code, entries = _collect(answers, screen)
     _insist(site, hosts, args, entries)
     chosen = sorted(entries, key=lambda entry: entry["time"])[-_limit(args) :]
     if not screen.json:
-        if not chosen and code == DONE:
+        if not chosen and code == OK:
             screen.line("nothing happened")
         _show(chosen, screen, whole=bool(args.pattern))
-    return screen.answer(code, entries=chosen)
+    return screen.emit_json(code, entries=chosen)
 
 
 def _limit(args: argparse.Namespace) -> int:
@@ -187,20 +187,20 @@ def _cut(
 
 
 def _collect(
-    answers: dict[str, list[Found] | ManagerError], screen: Screen
+    answers: dict[str, list[Found] | ManagerError], screen: Output
 ) -> tuple[int, list[dict[str, Any]]]:
-    code, entries = DONE, []
+    code, entries = OK, []
     for host, found in answers.items():
         if isinstance(found, ManagerError):
-            screen.remark(f"{host}: {found}")
-            code = max(code, NOT_REACHED if found.kind is FailureKind.REFUSED else NO_ANSWER)
+            screen.warn(f"{host}: {found}")
+            code = max(code, FAILED if found.kind is FailureKind.REFUSED else UNREACHABLE)
             continue
         for one in found:
             if one.trouble:
-                screen.remark(f"{host}: {one.trouble}")
-                code = max(code, NOT_REACHED)
+                screen.warn(f"{host}: {one.trouble}")
+                code = max(code, FAILED)
             if one.cut:
-                screen.remark(f"{host}: {one.cut}")
+                screen.warn(f"{host}: {one.cut}")
             entries += [{"host": host, **entry} for entry in one.entries]
     return code, entries
 
@@ -226,24 +226,24 @@ def _insist(
             raise CommandError(f"there is no agent {word!r}, and no journal knows of one.{hint}")
 
 
-def _show(entries: Sequence[dict[str, Any]], screen: Screen, *, whole: bool) -> None:
+def _show(entries: Sequence[dict[str, Any]], screen: Output, *, whole: bool) -> None:
     now = time.time()
     hosts = max((len(entry["host"]) for entry in entries), default=0)
     names = max((len(entry["instance_id"] or "") for entry in entries), default=0)
     for entry in entries:
-        text = Text().append(f"{moment(entry['time'], now)} ", "dim")
+        text = Text().append(f"{format_time(entry['time'], now)} ", "dim")
         text.append(f"{entry['host']:{hosts}} ", "dim")
         text.append(f"{entry['instance_id'] or '':{names}} ", "bold")
         text.append(f"{entry['kind']:7} ", STYLES.get(entry["kind"], ""))
         lines = entry["data"].get("lines", ()) if entry["kind"] == "output" and whole else ()
         screen.line(text.append("last lines:" if lines else _text(entry)))
         for line in lines:
-            screen.line(Text().append(f"    | {harmless(str(line))}", "dim"))
+            screen.line(Text().append(f"    | {sanitize(str(line))}", "dim"))
 
 
 def _text(entry: dict[str, Any]) -> str:
-    text = harmless(str(entry["text"]))
+    text = sanitize(str(entry["text"]))
     return text if len(text) < 500 else text[:499] + "…"
 
 
-run = guarded(history)
+run = command(history)

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hostmanager.cli.systemd.conflicts import strays
-from hostmanager.cli.systemd.install import Place, StepError, install, remove
+from hostmanager.cli.systemd.conflicts import find_unmanaged
+from hostmanager.cli.systemd.install import StepError, UnitTarget, install, remove
 from hostmanager.cli.systemd.unit import NAME, Unit, UnitError
 
 EXIT_DONE, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
@@ -58,7 +58,7 @@ TRIAL_TIME = 30.0
 _TRIAL = "import sys, hostmanager.agent.options; open(sys.argv[1]).close()"
 
 
-class UsageProblem(Exception):  # noqa: N818 - it is the person's, not an error of the program
+class InstallError(Exception):  # noqa: N818 - it is the person's, not an error of the program
     """What was asked for cannot be; the text says why."""
 
 
@@ -164,7 +164,7 @@ def run(args: argparse.Namespace) -> int:
             _refuse_strays(plan)
         result = install(place, plan.unit, wants, args.force, args.dry_run)
         return _report(args, {**result, "remarks": [*plan.remarks, *result["remarks"]]})
-    except (UsageProblem, UsageError, SiteFileError, UnitError, ValueError) as error:
+    except (InstallError, UsageError, SiteFileError, UnitError, ValueError) as error:
         print(f"hostmanager install-systemd: {error}", file=sys.stderr)
         return EXIT_USAGE
     except StepError as error:
@@ -172,8 +172,8 @@ def run(args: argparse.Namespace) -> int:
         return EXIT_FAILED
 
 
-def _refuse_strays(plan: "Plan") -> None:
-    found = strays(plan.instance_ids)
+def _refuse_strays(plan: "InstallPlan") -> None:
+    found = find_unmanaged(plan.instance_ids)
     if found:
         listed = ", ".join(f"{stray.instance_id} (pid {stray.pid})" for stray in found)
         raise StepError(
@@ -195,19 +195,21 @@ def _report(args: argparse.Namespace, result: dict[str, Any]) -> int:
     return EXIT_DONE
 
 
-def _place(args: argparse.Namespace) -> Place:
+def _place(args: argparse.Namespace) -> UnitTarget:
     if args.user_unit and (args.user or args.group):
-        raise UsageProblem("--user-unit is for the user who types it: without --user, --group.")
+        raise InstallError("--user-unit is for the user who types it: without --user, --group.")
     if args.unit_dir is not None:
         if args.enable or args.now:
-            raise UsageProblem("--unit-dir leaves systemd alone: without --enable and --now.")
-        return Place(Path(args.unit_dir).absolute(), of_user=args.user_unit, told=False)
+            raise InstallError("--unit-dir leaves systemd alone: without --enable and --now.")
+        return UnitTarget(
+            Path(args.unit_dir).absolute(), of_user=args.user_unit, manage_systemd=False
+        )
     if args.user_unit:
         home = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
-        return Place(Path(home) / "systemd" / "user", of_user=True)
-    place = Place(Path("/etc/systemd/system"))
+        return UnitTarget(Path(home) / "systemd" / "user", of_user=True)
+    place = UnitTarget(Path("/etc/systemd/system"))
     if os.geteuid() != 0 and not (args.print or args.dry_run):
-        raise UsageProblem(
+        raise InstallError(
             f"only root may write to {place.folder}. Use sudo, or --print to see the unit, or "
             "--user-unit to install it for yourself alone."
         )
@@ -217,7 +219,7 @@ def _place(args: argparse.Namespace) -> Place:
 # --- what the unit says ----------------------------------------------------------------------
 
 
-def words_of(args: argparse.Namespace, leave_out: Sequence[str] = ()) -> list[str]:
+def manager_argv(args: argparse.Namespace, leave_out: Sequence[str] = ()) -> list[str]:
     """The options of the manager, as they were given."""
     words = []
     for name, value in vars(args).items():
@@ -230,7 +232,7 @@ def words_of(args: argparse.Namespace, leave_out: Sequence[str] = ()) -> list[st
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class InstallPlan:
     """What is going to be installed.
 
     Attributes:
@@ -244,7 +246,7 @@ class Plan:
     remarks: tuple[str, ...]
 
 
-def make_plan(args: argparse.Namespace, environ: Mapping[str, str]) -> Plan:
+def make_plan(args: argparse.Namespace, environ: Mapping[str, str]) -> InstallPlan:
     """Check everything, and say what the unit says.
 
     Raises:
@@ -259,14 +261,14 @@ def make_plan(args: argparse.Namespace, environ: Mapping[str, str]) -> Plan:
     )
     from hostmanager.siteconfig import parse_agent_args  # noqa: PLC0415
 
-    found, site = parse_agent_args(make_parser(), words_of(args), environ)
+    found, site = parse_agent_args(make_parser(), manager_argv(args), environ)
     user, home = _user(args)
     working_dir = Path(found.working_dir or home).absolute()
     if not working_dir.is_dir():
-        raise UsageProblem(
+        raise InstallError(
             f"the working directory {working_dir} does not exist. Use --working-dir."
         )
-    _try_as(user, args.group, working_dir, found.site_file)
+    _trial_run_as(user, args.group, working_dir, found.site_file)
     compose_bin(found, working_dir)
     files, remarks = compose_files(found, working_dir)
     remarks = [*access_warnings(found), *remarks]
@@ -277,7 +279,7 @@ def make_plan(args: argparse.Namespace, environ: Mapping[str, str]) -> Plan:
         f"--site-file={found.site_file}",
         f"--site-host={found.site_host}",
         f"--working-dir={working_dir}",
-        *words_of(args, OWN_DEFAULTS),
+        *manager_argv(args, OWN_DEFAULTS),
     ]
     if found.state_dir is not None:
         command.append(f"--state-dir={Path(found.state_dir).absolute()}")
@@ -297,10 +299,10 @@ def make_plan(args: argparse.Namespace, environ: Mapping[str, str]) -> Plan:
         of_user=args.user_unit,
         kill=shutil.which("kill") or "/bin/kill",
     )
-    return Plan(unit, ids, tuple(remarks))
+    return InstallPlan(unit, ids, tuple(remarks))
 
 
-def _try_as(user: str | None, group: str | None, working_dir: Path, site_file: str) -> None:
+def _trial_run_as(user: str | None, group: str | None, working_dir: Path, site_file: str) -> None:
     """See whether that user can run the manager and read the site config, where we may try."""
     mine = os.geteuid() != 0 or user in (None, "root")
     if os.geteuid() != 0 and user not in (None, pwd.getpwuid(os.geteuid()).pw_name):
@@ -323,7 +325,7 @@ def _try_as(user: str | None, group: str | None, working_dir: Path, site_file: s
         if tried.returncode == 0:
             return
         why = tried.stderr.strip().rpartition("\n")[2]
-    raise UsageProblem(
+    raise InstallError(
         f"the user {user or 'who types this'} cannot run the manager: {why}. Programs, site config "
         "and working directory must be where that user can read them: not in somebody's home, say."
     )
@@ -333,7 +335,7 @@ def _identity(user: str, group: str | None) -> dict[str, Any]:
     try:
         gid = pwd.getpwnam(user).pw_gid if group is None else grp.getgrnam(group).gr_gid
     except KeyError:
-        raise UsageProblem(f"--group {group}: there is no such group here.") from None
+        raise InstallError(f"--group {group}: there is no such group here.") from None
     return {"user": user, "group": gid, "extra_groups": os.getgrouplist(user, gid)}
 
 
@@ -344,10 +346,10 @@ def _name(args: argparse.Namespace) -> str:
 
     instance_id = args.run_instance_id
     if args.unit is None and instance_id is None:
-        instance_id = parse_agent_args(make_parser(), words_of(args), os.environ)[0].instance_id
+        instance_id = parse_agent_args(make_parser(), manager_argv(args), os.environ)[0].instance_id
     name: str = args.unit or f"hostmanager-{instance_id}"
     if not NAME.fullmatch(name):
-        raise UsageProblem(f"{name!r} cannot be the name of a unit.")
+        raise InstallError(f"{name!r} cannot be the name of a unit.")
     return name
 
 
@@ -357,14 +359,14 @@ def _user(args: argparse.Namespace) -> tuple[str | None, str]:
         return None, str(Path.home())
     name = args.user or os.environ.get("SUDO_USER") or pwd.getpwuid(os.geteuid()).pw_name
     if name == "root" and args.user != "root":
-        raise UsageProblem(
+        raise InstallError(
             "say who is to run the manager and the agents: --user ocs, say. (If it has to be "
             "root: --user root.)"
         )
     try:
         return name, pwd.getpwnam(name).pw_dir
     except KeyError:
-        raise UsageProblem(
+        raise InstallError(
             f"--user {name}: there is no such user here. Make one: "
             f"useradd --system --create-home {name}"
         ) from None
@@ -377,6 +379,6 @@ def _environment(args: argparse.Namespace, environ: Mapping[str, str]) -> dict[s
     for word in args.env:
         name, given, value = word.partition("=")
         if not given and name not in environ:
-            raise UsageProblem(f"--env {name}: it is not set now. Use --env {name}=VALUE.")
+            raise InstallError(f"--env {name}: it is not set now. Use --env {name}=VALUE.")
         found[name] = value if given else environ[name]
     return found

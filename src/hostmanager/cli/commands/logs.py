@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.text import Text
 
-from hostmanager.cli.exit_codes import DONE, NO_ANSWER, NOT_REACHED, CommandError
+from hostmanager.cli.exit_codes import FAILED, OK, UNREACHABLE, CommandError
 from hostmanager.cli.options import (
     add_common,
     add_selection,
@@ -16,8 +16,8 @@ from hostmanager.cli.options import (
     new_parser,
     whole_number,
 )
-from hostmanager.cli.output import Screen, guarded
-from hostmanager.cli.text import few, harmless, moment, without_stamp
+from hostmanager.cli.output import Output, command
+from hostmanager.cli.text import format_time, join_limited, sanitize, strip_timestamp
 from hostmanager.client.log_reader import MOST, LogLine, LogSource, read_all
 from hostmanager.client.manager_client import make_clients
 from hostmanager.client.site_model import read_site
@@ -73,7 +73,7 @@ def add_parser(subparsers: Any) -> None:
     add_common(parser)
 
 
-def logs(args: argparse.Namespace, screen: Screen) -> int:
+def logs(args: argparse.Namespace, screen: Output) -> int:
     """Show the output."""
     if not (args.pattern or args.host or args.agent_class):
         raise CommandError("say whose: hostmanager logs PATTERN..., or --host, or --class.")
@@ -81,43 +81,43 @@ def logs(args: argparse.Namespace, screen: Screen) -> int:
     found = fetch_status(site, args, hosts_to_query(site, args))
     away = no_router(found)
     if away is not None:
-        raise CommandError(away.sentences, NO_ANSWER)
+        raise CommandError(away.sentences, UNREACHABLE)
     rows = [row for row in select(found, args) if row.is_managed]
     if not rows:
         raise CommandError("no manager looks after any of these, so nobody keeps their output.")
     asked = make_clients(site, args, {row.host for row in rows})
     mute = {host.host.name: str(host.error) for host in found if host.error is not None}
     for host, why in mute.items():
-        screen.remark(f"{host}: {why}")
+        screen.warn(f"{host}: {why}")
     sources = [LogSource(row, asked[row.host]) for row in rows if row.host not in mute]
     code = _show(sources, args, screen)
-    return NO_ANSWER if mute else code
+    return UNREACHABLE if mute else code
 
 
-def _show(sources: Sequence[LogSource], args: argparse.Namespace, screen: Screen) -> int:
+def _show(sources: Sequence[LogSource], args: argparse.Namespace, screen: Output) -> int:
     lines = args.lines or (MOST if args.since is not None else LINES)
     printer = Printer(sources, screen)
     printer.show(read_all(sources, lines, args.since, args.answer_time))
-    printer.troubles()
-    printer.say_who_is_silent()
+    printer.print_errors()
+    printer.print_missing()
     if not args.lines:
         printer.say_what_is_cut(lines)
     try:
         while args.follow:
             time.sleep(PAUSE)
             printer.show(read_all(sources, MOST, args.since, args.answer_time))
-            printer.troubles()
+            printer.print_errors()
     except KeyboardInterrupt:
-        return DONE
+        return OK
     if any(source.silent for source in sources):
-        return NO_ANSWER
-    return NOT_REACHED if any(source.trouble for source in sources) else DONE
+        return UNREACHABLE
+    return FAILED if any(source.trouble for source in sources) else OK
 
 
 class Printer:
     """Prints lines, each with its time and whose it is."""
 
-    def __init__(self, sources: Sequence[LogSource], screen: Screen) -> None:
+    def __init__(self, sources: Sequence[LogSource], screen: Output) -> None:
         self._screen = screen
         self._sources = sources
         names = dict.fromkeys(source.row.instance_id for source in sources)
@@ -139,35 +139,35 @@ class Printer:
             self._screen.console.file.flush()
 
     def _text(self, line: LogLine, now: float) -> Text:
-        when = moment(line.time, now, fine=True)
+        when = format_time(line.time, now, fine=True)
         text = Text(tab_size=8).append(f"{when or '?':12} ", "dim")
         name = line.instance_id.ljust(self._width)
         # Somebody at a terminal has read the time; whoever keeps the lines wants all of them.
-        said = without_stamp(line.text) if self._screen.is_terminal else line.text
-        return text.append(name, self._styles[line.instance_id]).append(f" | {harmless(said)}")
+        said = strip_timestamp(line.text) if self._screen.is_terminal else line.text
+        return text.append(name, self._styles[line.instance_id]).append(f" | {sanitize(said)}")
 
-    def say_who_is_silent(self) -> None:
+    def print_missing(self) -> None:
         """Say of whom there is no line."""
         rows = [source.row for source in self._sources if not source.trouble]
         mute = [row.instance_id for row in rows if (row.host, row.instance_id) not in self._heard]
         if mute:
-            self._screen.remark(f"no lines of: {few(mute, 20)}")
+            self._screen.warn(f"no lines of: {join_limited(mute, 20)}")
 
     def say_what_is_cut(self, lines: int) -> None:
         """Say of whom there are older lines of the time that was asked for."""
         cut = [source.row.instance_id for source in self._sources if source.cut]
         if cut and lines >= MOST:
-            self._screen.remark(
-                f"only the newest {lines} lines of: {few(cut, 20)}. -n {10 * lines} shows more"
+            self._screen.warn(
+                f"only the newest {lines} lines of: {join_limited(cut, 20)}. -n {10 * lines} shows more"
             )
 
-    def troubles(self) -> None:
+    def print_errors(self) -> None:
         """Say of whom there is nothing to be had, once."""
         for source in self._sources:
             name = source.row.instance_id
             if source.trouble and self._told.get(name) != source.trouble:
-                self._screen.remark(f"{source.row.host} {name}: {source.trouble}")
+                self._screen.warn(f"{source.row.host} {name}: {source.trouble}")
             self._told[name] = source.trouble
 
 
-run = guarded(logs)
+run = command(logs)

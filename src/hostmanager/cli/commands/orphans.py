@@ -4,9 +4,9 @@ import argparse
 from collections.abc import Mapping
 from typing import Any
 
-from hostmanager.cli.exit_codes import DONE, NO_ANSWER, NOT_REACHED
+from hostmanager.cli.exit_codes import FAILED, OK, UNREACHABLE
 from hostmanager.cli.options import add_common, add_hosts, exit_status, new_parser, seconds
-from hostmanager.cli.output import Screen, guarded
+from hostmanager.cli.output import Output, command
 from hostmanager.client.manager_client import FailureKind, ManagerError, run_parallel
 from hostmanager.client.multi_host import (
     TargetManagers,
@@ -55,26 +55,26 @@ def add_parser(subparsers: Any) -> None:
     add_common(parser)
 
 
-def orphans(args: argparse.Namespace, screen: Screen) -> int:
+def orphans(args: argparse.Namespace, screen: Output) -> int:
     """Show them, or have them removed."""
     who = select_managers(read_site(args), args)
     answers = run_parallel({h: man.session for h, man in who.managers.items()}, args.answer_time)
     require_router(answers)
-    code, found = DONE, {}
+    code, found = OK, {}
     for host in who.hosts:
         answer = answers[host]
         if isinstance(answer, ManagerError):
             screen.line(f"! {host}: {answer}", "red")
-            code = max(code, NOT_REACHED if answer.kind is FailureKind.REFUSED else NO_ANSWER)
+            code = max(code, FAILED if answer.kind is FailureKind.REFUSED else UNREACHABLE)
         elif answer.get("status") != "running":
             screen.line(f"! {host}: its manager was told to stop, so it does not know", "red")
-            code = max(code, NOT_REACHED)
+            code = max(code, FAILED)
         else:
             found[host] = (answer.get("data") or {}).get("orphans") or {}
             _show(host, found[host], screen)
     told = {host: list(by_id.values()) for host, by_id in found.items()}
     if not args.remove:
-        return screen.answer(code, orphans=told)
+        return screen.emit_json(code, orphans=told)
     some = [host for host in found if found[host]]
     crew_with = TargetManagers(who.site, some, {host: who.managers[host] for host in some})
     removed = run_on_all(
@@ -84,10 +84,10 @@ def orphans(args: argparse.Namespace, screen: Screen) -> int:
         args.timeout + args.answer_time,
     )
     print_results(removed, screen)
-    return screen.answer(max(code, exit_code(removed)), orphans=told, hosts=as_json(removed))
+    return screen.emit_json(max(code, exit_code(removed)), orphans=told, hosts=as_json(removed))
 
 
-def _show(host: str, by_id: Mapping[str, Any], screen: Screen) -> None:
+def _show(host: str, by_id: Mapping[str, Any], screen: Output) -> None:
     if not by_id:
         screen.line(f"{host}: no orphans")
     for name, orphan in by_id.items():
@@ -98,4 +98,4 @@ def _show(host: str, by_id: Mapping[str, Any], screen: Screen) -> None:
         )
 
 
-run = guarded(orphans)
+run = command(orphans)

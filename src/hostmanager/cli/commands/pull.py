@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from hostmanager.cli.options import add_common, add_hosts, exit_status, new_parser, seconds
-from hostmanager.cli.output import Screen, guarded
+from hostmanager.cli.output import Output, command
 from hostmanager.client.manager_client import ManagerClient, OperationResult
 from hostmanager.client.multi_host import (
     as_json,
@@ -53,7 +53,7 @@ def add_parser(subparsers: Any) -> None:
     add_common(parser)
 
 
-def pull(args: argparse.Namespace, screen: Screen) -> int:
+def pull(args: argparse.Namespace, screen: Output) -> int:
     """Have them pulled."""
     who = select_managers(read_site(args), args)
     lock = threading.Lock()
@@ -69,10 +69,10 @@ def pull(args: argparse.Namespace, screen: Screen) -> int:
     try:
         answers = run_on_all(who, work, args.answer_time, args.timeout + 2 * args.answer_time)
     except KeyboardInterrupt:
-        screen.remark("the managers go on pulling; `hostmanager pull` shows how they get on.")
+        screen.warn("the managers go on pulling; `hostmanager pull` shows how they get on.")
         raise
     print_results(answers, screen)
-    return screen.answer(exit_code(answers), hosts=as_json(answers))
+    return screen.emit_json(exit_code(answers), hosts=as_json(answers))
 
 
-run = guarded(pull)
+run = command(pull)

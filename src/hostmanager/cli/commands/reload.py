@@ -4,10 +4,10 @@ import argparse
 from typing import Any
 
 from hostmanager.cli.commands.diff import ending
-from hostmanager.cli.exit_codes import NOT_REACHED, CommandError
+from hostmanager.cli.exit_codes import FAILED, CommandError
 from hostmanager.cli.options import add_common, add_hosts, exit_status, new_parser, seconds
-from hostmanager.cli.output import Screen, guarded
-from hostmanager.cli.text import counted
+from hostmanager.cli.output import Output, command
+from hostmanager.cli.text import pluralize
 from hostmanager.client.manager_client import ManagerError, run_parallel
 from hostmanager.client.multi_host import (
     TargetManagers,
@@ -60,7 +60,7 @@ def add_parser(subparsers: Any) -> None:
     add_common(parser)
 
 
-def reload(args: argparse.Namespace, screen: Screen) -> int:
+def reload(args: argparse.Namespace, screen: Output) -> int:
     """Have it read again."""
     who = select_managers(read_site(args), args)
     if not args.yes:
@@ -72,10 +72,10 @@ def reload(args: argparse.Namespace, screen: Screen) -> int:
         args.timeout + args.answer_time,
     )
     print_results(answers, screen)
-    return screen.answer(exit_code(answers), hosts=as_json(answers))
+    return screen.emit_json(exit_code(answers), hosts=as_json(answers))
 
 
-def _ask(who: TargetManagers, args: argparse.Namespace, screen: Screen) -> None:
+def _ask(who: TargetManagers, args: argparse.Namespace, screen: Output) -> None:
     """Ask before agents end; a slip in the file may be why.
 
     Raises:
@@ -92,12 +92,12 @@ def _ask(who: TargetManagers, args: argparse.Namespace, screen: Screen) -> None:
     if not ends:
         return
     for line in ends:
-        screen.remark(line)
-    which = f"This would end {counted(len(ends), 'agent')}."
+        screen.warn(line)
+    which = f"This would end {pluralize(len(ends), 'agent')}."
     if not screen.can_ask:
         raise CommandError(f"{which} Use --yes, if that is meant. Nothing was done.")
     if not screen.ask(f"{which} Go on?"):
-        raise CommandError("nothing was done.", NOT_REACHED)
+        raise CommandError("nothing was done.", FAILED)
 
 
-run = guarded(reload)
+run = command(reload)

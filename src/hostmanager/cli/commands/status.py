@@ -4,9 +4,9 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
-from hostmanager.cli.exit_codes import DONE, NO_ANSWER, NOT_REACHED, CommandError
+from hostmanager.cli.exit_codes import FAILED, OK, UNREACHABLE, CommandError
 from hostmanager.cli.options import add_common, add_selection, exit_status, new_parser, seconds
-from hostmanager.cli.output import Screen, guarded
+from hostmanager.cli.output import Output, command
 from hostmanager.client.site_model import Site, read_site
 from hostmanager.client.status.model import (
     AgentStatus,
@@ -72,7 +72,7 @@ def add_parser(subparsers: Any) -> None:
     add_common(parser)
 
 
-def status(args: argparse.Namespace, screen: Screen) -> int:
+def status(args: argparse.Namespace, screen: Output) -> int:
     """Show how things are."""
     site = read_site(args)
     hosts = hosts_to_query(site, args)
@@ -83,17 +83,17 @@ def status(args: argparse.Namespace, screen: Screen) -> int:
     found = fetch_status(site, args, hosts)
     away = no_router(found)
     if away is not None:
-        raise CommandError(away.sentences, NO_ANSWER)
-    chosen = narrowed(found, args)
+        raise CommandError(away.sentences, UNREACHABLE)
+    chosen = filter_hosts(found, args)
     if not screen.json:
         from hostmanager.cli.status.table import show  # noqa: PLC0415 - rich, not for programs
 
         show(chosen, screen, only_wrong=args.wrong)
     least = Severity.WARNING if args.wrong else Severity.OK
-    return screen.answer(verdict(chosen), **as_json(site, chosen, least))
+    return screen.emit_json(exit_status(chosen), **as_json(site, chosen, least))
 
 
-def narrowed(found: Sequence[HostStatus], args: argparse.Namespace) -> list[HostStatus]:
+def filter_hosts(found: Sequence[HostStatus], args: argparse.Namespace) -> list[HostStatus]:
     """Leave of each host what the command line is about.
 
     Raises:
@@ -116,14 +116,14 @@ def _with_rows(host: HostStatus, rows: list[AgentStatus]) -> HostStatus:
     )
 
 
-def verdict(found: Sequence[HostStatus]) -> int:
+def exit_status(found: Sequence[HostStatus]) -> int:
     """The exit status for what was found."""
     if unreachable(found):
-        return NO_ANSWER
+        return UNREACHABLE
     if any(host.severity is Severity.ERROR for host in found):
-        return NOT_REACHED
+        return FAILED
     rows = [row for host in found for row in host.agents if row.child is not None]
-    return DONE if all(row.reached for row in rows) else NOT_REACHED
+    return OK if all(row.reached for row in rows) else FAILED
 
 
 def as_json(
@@ -185,4 +185,4 @@ def row_json(row: AgentStatus) -> dict[str, Any]:
     }
 
 
-run = guarded(status)
+run = command(status)

@@ -13,8 +13,16 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from hostmanager.cli.output import Screen
-from hostmanager.cli.text import ago, counted, few, harmless, length, moment, without_stamp
+from hostmanager.cli.output import Output
+from hostmanager.cli.text import (
+    ago,
+    format_duration,
+    format_time,
+    join_limited,
+    pluralize,
+    sanitize,
+    strip_timestamp,
+)
 from hostmanager.client.status.model import (
     AgentStatus,
     HostStatus,
@@ -38,23 +46,23 @@ STYLES = {
 }
 STATE_STYLES = {"up": "green", "down": "dim", "-": "dim"}
 
-MOST_NAMES = 8
+MAX_NAMES = 8
 """Agents that are named in one line."""
 
 LAST_LINES = 5
 """Lines of output that are shown of an agent that does not stay up."""
 
 
-def show(found: Sequence[HostStatus], screen: Screen, *, only_wrong: bool) -> None:
+def show(found: Sequence[HostStatus], screen: Output, *, only_wrong: bool) -> None:
     """Print the whole."""
     now = time.time()
     console = screen.console
-    parts = list(picture(found, now, console.width, only_wrong=only_wrong))
+    parts = list(render(found, now, console.width, only_wrong=only_wrong))
     screen.show(*parts)
     if screen.is_terminal and worst(found) >= Severity.WARNING and _is_higher(parts, console):
         # What is wrong stands at the top, which has left the screen by now.
         screen.line()
-        screen.show(*again(found, now, only_wrong=only_wrong))
+        screen.show(*problem_summary(found, now, only_wrong=only_wrong))
         screen.show(headline(found))
 
 
@@ -63,7 +71,7 @@ def _is_higher(parts: Sequence[RenderableType], console: Console) -> bool:
     return sum(len(console.render_lines(part)) for part in parts) > console.height
 
 
-def picture(
+def render(
     found: Sequence[HostStatus],
     now: float,
     width: int,
@@ -76,7 +84,7 @@ def picture(
     A thousand agents are many lines; who shows only some of them takes no more than those.
     """
     yield headline(found)
-    wrong = troubles(found, now, lines, only_wrong=only_wrong)
+    wrong = problem_lines(found, now, lines, only_wrong=only_wrong)
     first = next(wrong, None)
     if first is not None:
         yield Text("")
@@ -97,13 +105,13 @@ def headline(found: Sequence[HostStatus]) -> Text:
     managed = [row for host in found for row in host.agents if row.is_managed]
     mute = len(unreachable(found))
     wrong = sum(host.severity is Severity.ERROR and host.error is None for host in found)
-    text = Text().append(counted(len(found), "host"), "bold")
+    text = Text().append(pluralize(len(found), "host"), "bold")
     of_hosts = [
         f"{number} {word}" for number, word in ((wrong, "wrong"), (mute, "silent")) if number
     ]
     if of_hosts:
         text.append(" (").append(", ".join(of_hosts), STYLES[Severity.ERROR]).append(")")
-    text.append(f", {counted(len(managed), 'agent')}: ", "bold")
+    text.append(f", {pluralize(len(managed), 'agent')}: ", "bold")
     for severity, words in severity_counts(managed):
         text.append(words, STYLES[severity]).append(", ")
     fine = sum(row.severity <= Severity.INFO for row in managed)
@@ -112,7 +120,7 @@ def headline(found: Sequence[HostStatus]) -> Text:
     return text.append(f"{fine} as wanted", "green")
 
 
-def troubles(
+def problem_lines(
     found: Sequence[HostStatus],
     now: float,
     lines: int = LAST_LINES,
@@ -127,11 +135,13 @@ def troubles(
         yield _marked(severity, text)
         for line in output[-lines:]:
             yield _marked(
-                Severity.OK, Text(f"| {harmless(line)}", "dim", no_wrap=True, overflow="ellipsis")
+                Severity.OK, Text(f"| {sanitize(line)}", "dim", no_wrap=True, overflow="ellipsis")
             )
 
 
-def again(found: Sequence[HostStatus], now: float, *, only_wrong: bool) -> Iterable[Table]:
+def problem_summary(
+    found: Sequence[HostStatus], now: float, *, only_wrong: bool
+) -> Iterable[Table]:
     """What is wrong, one line each."""
     for severity, text, _ in _findings(found, now, only_wrong=only_wrong):
         text.no_wrap, text.overflow = True, "ellipsis"
@@ -147,14 +157,18 @@ def _findings(
     rows = [row for host in found for row in host.agents]
     for row in sorted(rows, key=lambda row: -row.severity):
         if row.severity in (Severity.WARNING, Severity.ERROR):
-            reason = why(row, now)
+            reason = describe(row, now)
             yield (
                 row.severity,
                 _named(row.host, row.instance_id, reason, row.severity),
-                last_words(row),
+                last_output(row),
             )
     for reason, names in _worth_a_word([] if only_wrong else rows).items():
-        yield Severity.INFO, Text(f"{harmless(reason)}: {few(names, MOST_NAMES)}", "dim"), ()
+        yield (
+            Severity.INFO,
+            Text(f"{sanitize(reason)}: {join_limited(names, MAX_NAMES)}", "dim"),
+            (),
+        )
 
 
 def _worth_a_word(rows: Iterable[AgentStatus]) -> dict[str, list[str]]:
@@ -166,7 +180,7 @@ def _worth_a_word(rows: Iterable[AgentStatus]) -> dict[str, list[str]]:
     return found
 
 
-def why(row: AgentStatus, now: float) -> str:
+def describe(row: AgentStatus, now: float) -> str:
     """How an agent is, and why, in one line."""
     parts = [*row.reasons, next_attempt(row.child, now)]
     reason = "; ".join(part.rstrip(".") for part in parts if part)
@@ -175,19 +189,19 @@ def why(row: AgentStatus, now: float) -> str:
     return f"{state}: {reason}" if reason else state
 
 
-def last_words(row: AgentStatus) -> list[str]:
+def last_output(row: AgentStatus) -> list[str]:
     """The last lines of an agent that is not up because it died."""
     ended = row.get("last_exit")
     if not ended or ended.get("expected") or row.severity is not Severity.ERROR:
         return []
-    return [without_stamp(line) for line in (ended.get("output") or [])[-LAST_LINES:]]
+    return [strip_timestamp(line) for line in (ended.get("output") or [])[-LAST_LINES:]]
 
 
 def _named(host: str, name: str, reason: str, severity: Severity) -> Text:
     text = Text().append(host, "bold").append(" ")
     if name:
         text.append(name, "bold").append(" ")
-    return text.append(harmless(reason), STYLES[severity].replace("bold ", ""))
+    return text.append(sanitize(reason), STYLES[severity].replace("bold ", ""))
 
 
 def _marked(severity: Severity, text: Text) -> Table:
@@ -286,7 +300,7 @@ def _host_line(host: HostStatus) -> Text:
         return text.append("no answer", STYLES[Severity.ERROR])
     if host.process != "running":
         return text.append("its manager was told to stop", STYLES[Severity.ERROR])
-    text.append(counted(len(managed), "agent"), "dim")
+    text.append(pluralize(len(managed), "agent"), "dim")
     for severity, words in severity_counts(managed):
         text.append(", ").append(words, STYLES[severity].replace("bold ", ""))
     return text
@@ -301,16 +315,16 @@ def _cells(row: AgentStatus, now: float, *, wide: bool) -> list[Text]:
         Text(row.instance_id, STYLES[row.severity]),
         Text(row.state, _state_style(row)),
         Text(row.target),
-        Text(length(row.get("uptime"))),
+        Text(format_duration(row.get("uptime"))),
         Text(_number(row.get("restarts"))),
         Text("" if stability is None else f"{stability:.2f}", "red" if shaky else "dim"),
         _last_exit(row, now),
     ]
     if not wide:
         told = row.severity is Severity.INFO and row.reasons
-        return [*cells[:-1], Text(harmless(joined(row.reasons)), "dim")] if told else cells
+        return [*cells[:-1], Text(sanitize(joined(row.reasons)), "dim")] if told else cells
     pid = Text(_number(row.get("pid")), "dim")
-    remarks = Text(harmless(joined(row.reasons)), "dim")
+    remarks = Text(sanitize(joined(row.reasons)), "dim")
     agent_class = Text(row.agent_class)
     return [cells[0], agent_class, *cells[1:3], pid, *cells[3:], remarks]
 
@@ -318,7 +332,7 @@ def _cells(row: AgentStatus, now: float, *, wide: bool) -> list[Text]:
 def _cells_without_child(row: AgentStatus, *, wide: bool) -> list[Text]:
     style = STYLES[row.severity] or "dim"
     name, state, nothing = Text(row.instance_id, style), Text(row.state, style), Text("")
-    reason = Text(harmless(joined(row.reasons)), "dim")
+    reason = Text(sanitize(joined(row.reasons)), "dim")
     if not wide:
         return [name, state, *[nothing] * 4, reason]
     return [name, Text(row.agent_class, "dim"), state, *[nothing] * 6, reason]
@@ -341,5 +355,5 @@ def _last_exit(row: AgentStatus, now: float) -> Text:
     when = ended.get("time")
     text = last_exit_text(row.child or {})
     if when is not None:
-        text += f", {ago(when, now)}" if now - when < 86400 else f", {moment(when, now)}"
+        text += f", {ago(when, now)}" if now - when < 86400 else f", {format_time(when, now)}"
     return Text(text, "dim" if ended.get("expected") else "red")

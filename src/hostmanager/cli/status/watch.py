@@ -9,10 +9,10 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from hostmanager.cli.commands.status import as_json, narrowed, verdict
-from hostmanager.cli.output import Screen
-from hostmanager.cli.status.table import headline, picture
-from hostmanager.cli.text import moment
+from hostmanager.cli.commands.status import as_json, exit_status, filter_hosts
+from hostmanager.cli.output import Output
+from hostmanager.cli.status.table import headline, render
+from hostmanager.cli.text import format_time
 from hostmanager.client.manager_client import FailureKind, ManagerError, make_clients
 from hostmanager.client.poller import SessionPoller
 from hostmanager.client.site_model import Site
@@ -21,11 +21,11 @@ from hostmanager.util.text import joined
 
 NOT_YET = ManagerError(FailureKind.TIMEOUT, "no answer yet")
 
-States = dict[str, tuple[Severity, str]]
+StateLines = dict[str, tuple[Severity, str]]
 """By host, or host and agent: how bad it is, and in words."""
 
 
-def watch(site: Site, hosts: Sequence[str], args: argparse.Namespace, screen: Screen) -> int:
+def watch(site: Site, hosts: Sequence[str], args: argparse.Namespace, screen: Output) -> int:
     """Show it until somebody has seen enough."""
     asked = make_clients(site, args, hosts)
     pulse = SessionPoller(asked, args.interval, args.answer_time)
@@ -34,7 +34,7 @@ def watch(site: Site, hosts: Sequence[str], args: argparse.Namespace, screen: Sc
     def look() -> list[HostStatus]:
         answers = {host: pulse.answer(host) or NOT_YET for host in asked}
         found = [build_host_status(site.hosts[host], answers.get(host)) for host in hosts]
-        return narrowed(found, args)
+        return filter_hosts(found, args)
 
     found = look()
     try:
@@ -44,23 +44,23 @@ def watch(site: Site, hosts: Sequence[str], args: argparse.Namespace, screen: Sc
             _lines(site, found, look, args, screen)
     except KeyboardInterrupt:
         pass
-    return verdict(look())
+    return exit_status(look())
 
 
 def _live(found: list[HostStatus], look: Any, args: Any, console: Console) -> None:
     with Live(console=console, screen=True, auto_refresh=False) as live:
         while True:
-            live.update(_fitted(found, args, console), refresh=True)
+            live.update(_fit_to_screen(found, args, console), refresh=True)
             time.sleep(args.interval)
             found = look()
 
 
-def _fitted(found: list[HostStatus], args: Any, console: Console) -> Group:
+def _fit_to_screen(found: list[HostStatus], args: Any, console: Console) -> Group:
     """As much as fits on the screen; what is wrong is at the top."""
     now = time.time()
-    heading = Text(no_wrap=True, overflow="ellipsis").append(f"{moment(now, now)} ", "dim")
+    heading = Text(no_wrap=True, overflow="ellipsis").append(f"{format_time(now, now)} ", "dim")
     heading.append_text(headline(found))
-    parts = picture(found, now, console.width, only_wrong=args.wrong, lines=1)
+    parts = render(found, now, console.width, only_wrong=args.wrong, lines=1)
     next(parts)  # the heading
     lines: list[Any] = [heading]
     left = console.height - 2
@@ -68,7 +68,7 @@ def _fitted(found: list[HostStatus], args: Any, console: Console) -> Group:
         height = len(console.render_lines(part))
         if height > left:
             lines += [
-                _Cut(part, left),
+                _Cropped(part, left),
                 Text("… more than fits; --wrong, --host and patterns narrow it down", "dim"),
             ]
             break
@@ -77,7 +77,7 @@ def _fitted(found: list[HostStatus], args: Any, console: Console) -> Group:
     return Group(*lines)
 
 
-class _Cut:
+class _Cropped:
     """The first few lines of something."""
 
     def __init__(self, part: Any, lines: int) -> None:
@@ -90,9 +90,9 @@ class _Cut:
             yield Text("")
 
 
-def _lines(site: Site, found: list[HostStatus], look: Any, args: Any, screen: Screen) -> None:
+def _lines(site: Site, found: list[HostStatus], look: Any, args: Any, screen: Output) -> None:
     """Print the whole once (for programs, each time that it changes), then what changes."""
-    before: States = {}
+    before: StateLines = {}
     least = Severity.WARNING if args.wrong else Severity.OK
     while True:
         states = _states(found)
@@ -106,9 +106,9 @@ def _lines(site: Site, found: list[HostStatus], look: Any, args: Any, screen: Sc
         found = look()
 
 
-def _print_changes(states: States, before: States, least: Severity, screen: Screen) -> None:
+def _print_changes(states: StateLines, before: StateLines, least: Severity, screen: Output) -> None:
     """Print what has changed and is at least so bad, or was."""
-    clock = moment(time.time(), time.time())
+    clock = format_time(time.time(), time.time())
     nothing = (Severity.OK, "")
     for name, (severity, text) in states.items():
         was = before.get(name, nothing)
@@ -120,9 +120,9 @@ def _print_changes(states: States, before: States, least: Severity, screen: Scre
     screen.console.file.flush()
 
 
-def _states(found: list[HostStatus]) -> States:
+def _states(found: list[HostStatus]) -> StateLines:
     """A line for each host and agent that changes when something does, and how bad it is."""
-    states: States = {}
+    states: StateLines = {}
     for host in found:
         name = host.host.name
         told = "ok"

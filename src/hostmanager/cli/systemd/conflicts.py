@@ -18,14 +18,14 @@ OURS = b"OCS_HOSTMANAGER="
 """Variable that marks what a manager of ours has launched."""
 
 
-class Stray(NamedTuple):
+class UnmanagedAgent(NamedTuple):
     """One that runs."""
 
     instance_id: str
     pid: int
 
 
-def strays(instance_ids: Collection[str]) -> list[Stray]:
+def find_unmanaged(instance_ids: Collection[str]) -> list[UnmanagedAgent]:
     """Look for them, as far as we may look."""
     found = []
     for process in Path("/proc").iterdir():
@@ -36,7 +36,7 @@ def strays(instance_ids: Collection[str]) -> list[Stray]:
     return sorted(found)
 
 
-def _look(process: Path) -> Stray | None:
+def _look(process: Path) -> UnmanagedAgent | None:
     try:
         title = (process / "cmdline").read_bytes().partition(b"\0")[0].decode(errors="replace")
         if not title.startswith(TITLE):
@@ -46,4 +46,4 @@ def _look(process: Path) -> Stray | None:
         return None
     if any(entry.startswith(OURS) for entry in environ):
         return None
-    return Stray(title.removeprefix(TITLE).strip(), int(process.name))
+    return UnmanagedAgent(title.removeprefix(TITLE).strip(), int(process.name))

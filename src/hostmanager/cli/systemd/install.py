@@ -28,18 +28,18 @@ class StepError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class UnitTarget:
     """Where a unit goes.
 
     Attributes:
         folder: Of unit files.
         of_user: Whether it is for the systemd of a user.
-        told: Whether systemd is told of it.
+        manage_systemd: Whether systemd is told of it.
     """
 
     folder: Path
     of_user: bool = False
-    told: bool = True
+    manage_systemd: bool = True
 
     def systemctl(self, *words: str) -> list[str]:
         """A command to systemd."""
@@ -47,22 +47,22 @@ class Place:
 
 
 @dataclass(slots=True)
-class Steps:
+class StepRunner:
     """What is done, one after the other.
 
     Attributes:
-        dry: Only say it.
+        dry_run: Only say it.
         done: What was done, or would be, for people.
         remarks: What else they should know.
     """
 
-    dry: bool
+    dry_run: bool
     done: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
 
     def write(self, path: Path, text: str) -> None:
         """Write a file, whole or not at all."""
-        if not self.dry:
+        if not self.dry_run:
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 _replace(path, text)
@@ -72,7 +72,7 @@ class Steps:
 
     def delete(self, path: Path) -> None:
         """Delete a file, if it is there."""
-        if not self.dry:
+        if not self.dry_run:
             try:
                 path.unlink(missing_ok=True)
             except OSError as error:
@@ -81,7 +81,7 @@ class Steps:
 
     def call(self, command: Sequence[str]) -> None:
         """Run a command of systemd's."""
-        if not self.dry:
+        if not self.dry_run:
             done = _run(command)
             if done.returncode != 0:
                 why = done.stderr.strip() or f"exit status {done.returncode}"
@@ -91,12 +91,12 @@ class Steps:
 
     def result(self, path: Path) -> dict[str, Any]:
         """What was done, for ``--json``."""
-        about = {"unit": path.name, "path": str(path), "dry_run": self.dry}
+        about = {"unit": path.name, "path": str(path), "dry_run": self.dry_run}
         return {**about, "steps": self.done, "remarks": self.remarks}
 
 
 def install(
-    place: Place, unit: Unit, wants: Sequence[str], force: bool, dry: bool
+    place: UnitTarget, unit: Unit, wants: Sequence[str], force: bool, dry: bool
 ) -> dict[str, Any]:
     """Write the unit and do what is wanted with it: ``enable``, ``now``.
 
@@ -104,14 +104,14 @@ def install(
         StepError: It did not work.
         UnitError: The unit cannot be written like this.
     """
-    steps, path = Steps(dry), place.folder / unit.file_name
+    steps, path = StepRunner(dry), place.folder / unit.file_name
     text = unit.text()
     _refuse_foreign(path, force)
-    _refuse_hiding(unit.file_name, force)
-    ran = place.told and not dry and _active(place, unit.file_name)
-    _mind_the_old(place, steps, starting="now" in wants)
+    _refuse_shadowing(unit.file_name, force)
+    ran = place.manage_systemd and not dry and _active(place, unit.file_name)
+    _warn_legacy_unit(place, steps, starting="now" in wants)
     steps.write(path, text)
-    if place.told:
+    if place.manage_systemd:
         steps.call(place.systemctl("daemon-reload"))
     if "enable" in wants:
         steps.call(place.systemctl("enable", unit.file_name))
@@ -123,7 +123,7 @@ def install(
             "it was running already; what has changed counts from its next start. To have that "
             f"now, with no agent stopped: {again}"
         )
-    if place.of_user and place.told and not _lingers():
+    if place.of_user and place.manage_systemd and not _lingers():
         steps.remarks.append(
             "it ends, with its agents, when you log out, and does not start at boot, until you "
             "say: loginctl enable-linger"
@@ -134,20 +134,20 @@ def install(
 _MAIN = "--kill-who=main"  # newer systemd says --kill-whom, and takes this, too
 
 
-def remove(place: Place, name: str, force: bool, dry: bool) -> dict[str, Any]:
+def remove(place: UnitTarget, name: str, force: bool, dry: bool) -> dict[str, Any]:
     """Stop the service, with its agents, and remove its unit.
 
     Raises:
         StepError: It did not work.
     """
-    steps, path = Steps(dry), place.folder / f"{name}.service"
+    steps, path = StepRunner(dry), place.folder / f"{name}.service"
     if not path.exists():
         raise StepError(f"there is no {path}; nothing was done.")
     _refuse_foreign(path, force)
-    if place.told:
+    if place.manage_systemd:
         steps.call(place.systemctl("disable", "--now", path.name))
     steps.delete(path)
-    if place.told:
+    if place.manage_systemd:
         steps.call(place.systemctl("daemon-reload"))
     return steps.result(path)
 
@@ -166,7 +166,7 @@ def _refuse_foreign(path: Path, force: bool) -> None:
         )
 
 
-def _refuse_hiding(file_name: str, force: bool) -> None:
+def _refuse_shadowing(file_name: str, force: bool) -> None:
     for folder in PACKAGED:
         if (Path(folder) / file_name).exists() and not force:
             raise StepError(
@@ -174,13 +174,13 @@ def _refuse_hiding(file_name: str, force: bool) -> None:
             )
 
 
-def _mind_the_old(place: Place, steps: Steps, starting: bool) -> None:
+def _warn_legacy_unit(place: UnitTarget, steps: StepRunner, starting: bool) -> None:
     """Two managers of a host would start everything twice."""
-    if place.of_user or not place.told:
+    if place.of_user or not place.manage_systemd:
         return
     for old in sorted(place.folder.glob(OLD)):
         stop = shlex.join(place.systemctl("disable", "--now", old.name))
-        if starting and not steps.dry and _active(place, old.name):
+        if starting and not steps.dry_run and _active(place, old.name):
             raise StepError(
                 f"{old.name}, the host manager inside ocs, is running: both would start the same "
                 f"agents. Nothing was done. First: {stop}"
@@ -188,7 +188,7 @@ def _mind_the_old(place: Place, steps: Steps, starting: bool) -> None:
         steps.remarks.append(f"{old} is a unit of the host manager inside ocs. Before this: {stop}")
 
 
-def _active(place: Place, name: str) -> bool:
+def _active(place: UnitTarget, name: str) -> bool:
     return _run(place.systemctl("is-active", "--quiet", name)).returncode == 0
 
 

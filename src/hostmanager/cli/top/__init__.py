@@ -11,7 +11,7 @@ from typing import Any
 
 from hostmanager.cli.exit_codes import CommandError
 from hostmanager.cli.options import add_common, add_selection, new_parser, seconds
-from hostmanager.cli.output import Screen, guarded
+from hostmanager.cli.output import Output, command
 from hostmanager.client.site_model import read_site
 from hostmanager.client.status.selection import hosts_to_query
 
@@ -61,7 +61,7 @@ def add_parser(subparsers: Any) -> None:
     add_common(parser, json=False)
 
 
-def top(args: argparse.Namespace, screen: Screen) -> int:
+def top(args: argparse.Namespace, screen: Output) -> int:
     """Show it until somebody has seen enough."""
     site = read_site(args)
     hosts = hosts_to_query(site, args)
@@ -73,14 +73,14 @@ def top(args: argparse.Namespace, screen: Screen) -> int:
         args.privs = getpass.getpass("Password for the managers: ")
     args.no_wait = args.wrong = False  # what `up` and `status` have besides
     from hostmanager.cli.top.app import TopApp  # noqa: PLC0415 - Textual, only here
-    from hostmanager.cli.top.data_source import LiveAsker  # noqa: PLC0415
+    from hostmanager.cli.top.data_source import LiveDataSource  # noqa: PLC0415
 
-    asker = LiveAsker(site, hosts, args)
+    asker = LiveDataSource(site, hosts, args)
     view = TopApp(asker, title=site.path)
     code = view.run(mouse=False)
     for line in asker.finish():
-        screen.remark(line)
+        screen.warn(line)
     return int(view.return_code or 0) if code is None else code
 
 
-run = guarded(top)
+run = command(top)

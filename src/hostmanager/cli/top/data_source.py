@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from hostmanager.cli.commands.status import narrowed
+from hostmanager.cli.commands.status import filter_hosts
 from hostmanager.cli.exit_codes import CommandError
-from hostmanager.cli.text import moment
-from hostmanager.cli.top.model import Item, Seen
-from hostmanager.cli.top.requests import Request, Requests
+from hostmanager.cli.text import format_time
+from hostmanager.cli.top.model import HostSnapshot, ListItem
+from hostmanager.cli.top.requests import ChangeRequest, RequestRunner
 from hostmanager.client.change.executor import PlanExecutor
 from hostmanager.client.log_reader import LogLine, LogSource
 from hostmanager.client.manager_client import FailureKind, ManagerClient, ManagerError, make_clients
@@ -20,31 +20,31 @@ from hostmanager.client.status.model import AgentStatus, HostStatus, Severity, b
 
 NOT_YET = ManagerError(FailureKind.TIMEOUT, "no answer yet")
 
-Read = Callable[[int], list[LogLine]]
+ReadLines = Callable[[int], list[LogLine]]
 """Reads new lines of output, at most so many; blocks, raises `AskError`."""
 
 
-class Asker(Protocol):
+class DataSource(Protocol):
     """Whom the view asks. What `reader` gives and `history` may take time, the rest is at once."""
 
-    def look(self) -> tuple[list[Seen], str]:
+    def fetch(self) -> tuple[list[HostSnapshot], str]:
         """What is known now, and why it is not more."""
 
-    def change(self, command: str, what: str, rows: Sequence[AgentStatus]) -> Request:
+    def change(self, command: str, what: str, rows: Sequence[AgentStatus]) -> ChangeRequest:
         """Have agents told to go ``up`` or ``down``, or to ``restart``."""
 
     @property
-    def requests(self) -> Sequence[Request]:
+    def requests(self) -> Sequence[ChangeRequest]:
         """All that were made, the newest last."""
 
-    def reader(self, row: AgentStatus) -> Read | None:
+    def reader(self, row: AgentStatus) -> ReadLines | None:
         """Give what reads the output of an agent; None if nobody keeps it."""
 
-    def history(self, item: Item, limit: int) -> list[Mapping[str, Any]]:
+    def history(self, item: ListItem, limit: int) -> list[Mapping[str, Any]]:
         """What happened to an agent or on a host, the newest last; raises `AskError`."""
 
 
-class LiveAsker:
+class LiveDataSource:
     """Asks the managers of a site."""
 
     def __init__(self, site: Site, hosts: Sequence[str], args: argparse.Namespace) -> None:
@@ -57,31 +57,31 @@ class LiveAsker:
         self._hosts = hosts
         self._args = args
         self._managers: dict[str, ManagerClient] = make_clients(site, args, hosts)
-        self._pulse = SessionPoller(self._managers, args.interval, args.answer_time)
-        self._made = Requests(lambda plan, found: PlanExecutor(site, plan, found, args))
-        self._heard: dict[str, tuple[float, dict[str, str]]] = {}
+        self._poller = SessionPoller(self._managers, args.interval, args.answer_time)
+        self._made = RequestRunner(lambda plan, found: PlanExecutor(site, plan, found, args))
+        self._last_known: dict[str, tuple[float, dict[str, str]]] = {}
         self._found: list[HostStatus] = []
 
     @property
-    def requests(self) -> Sequence[Request]:
+    def requests(self) -> Sequence[ChangeRequest]:
         """All that were made."""
         return self._made.made
 
-    def look(self) -> tuple[list[Seen], str]:
+    def fetch(self) -> tuple[list[HostSnapshot], str]:
         """What is known now; the rest of the time is spent in other threads."""
         self._found = [self._rows(host) for host in self._hosts]
         trouble = ""
         try:
-            chosen = narrowed(self._found, self._args)
+            chosen = filter_hosts(self._found, self._args)
         except CommandError as error:  # it may come: a service that nobody has started yet
             chosen, trouble = [], str(error)
-        return [Seen(host, self._pulse.age(host.host.name)) for host in chosen], trouble
+        return [HostSnapshot(host, self._poller.age(host.host.name)) for host in chosen], trouble
 
     def _rows(self, host: str) -> HostStatus:
         entry = self._site.hosts[host]
         if host not in self._managers:
             return build_host_status(entry, None)
-        answer = self._pulse.answer(host) or NOT_YET
+        answer = self._poller.answer(host) or NOT_YET
         try:
             found = build_host_status(entry, answer)
         except Exception as error:  # other managers, other data: it costs this host only
@@ -89,16 +89,16 @@ class LiveAsker:
             found = build_host_status(entry, ManagerError(FailureKind.REFUSED, what))
         if found.error is None:
             states = {row.instance_id: row.state for row in found.agents}
-            self._heard[host] = time.time() - self._pulse.age(host), states
+            self._last_known[host] = time.time() - self._poller.age(host), states
             return found
-        return self._remembered(found)
+        return self._with_last_known(found)
 
-    def _remembered(self, found: HostStatus) -> HostStatus:
+    def _with_last_known(self, found: HostStatus) -> HostStatus:
         """Of one that does not answer any more: how it was when it did."""
-        if found.host.name not in self._heard:
+        if found.host.name not in self._last_known:
             return found
-        when, states = self._heard[found.host.name]
-        then = moment(when, time.time())
+        when, states = self._last_known[found.host.name]
+        then = format_time(when, time.time())
         rows = tuple(
             dataclasses.replace(
                 row, reasons=(*row.reasons, f"was {states[row.instance_id]} {then}")
@@ -110,11 +110,11 @@ class LiveAsker:
         reasons = (f"{found.reasons[0]} (last heard of {then})", *found.reasons[1:])
         return dataclasses.replace(found, agents=rows, reasons=reasons)
 
-    def change(self, command: str, what: str, rows: Sequence[AgentStatus]) -> Request:
+    def change(self, command: str, what: str, rows: Sequence[AgentStatus]) -> ChangeRequest:
         """Have agents told something, by the same pursuit as of the subcommand."""
-        return self._made.make(command, what, self._found, rows)
+        return self._made.submit(command, what, self._found, rows)
 
-    def reader(self, row: AgentStatus) -> Read | None:
+    def reader(self, row: AgentStatus) -> ReadLines | None:
         """Give what reads the output of an agent."""
         manager = self._managers.get(row.host)
         if manager is None or not row.is_managed:
@@ -122,7 +122,7 @@ class LiveAsker:
         source = LogSource(row, manager)
         return lambda lines: source.read(lines, None, self._args.answer_time)
 
-    def history(self, item: Item, limit: int) -> list[Mapping[str, Any]]:
+    def history(self, item: ListItem, limit: int) -> list[Mapping[str, Any]]:
         """Ask for what happened."""
         manager = self._managers.get(item.host)
         if manager is None:
@@ -138,5 +138,5 @@ class LiveAsker:
 
     def finish(self) -> list[str]:
         """Ask no more; returns what is to be said about requests that were under way."""
-        self._pulse.stop()
+        self._poller.stop()
         return self._made.finish(self._args.answer_time)

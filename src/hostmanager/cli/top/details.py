@@ -8,13 +8,13 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import BindingType
 
-from hostmanager.cli.text import harmless, length, moment, without_stamp
+from hostmanager.cli.text import format_duration, format_time, sanitize, strip_timestamp
 from hostmanager.cli.top.bar import Bar
-from hostmanager.cli.top.data_source import Read
-from hostmanager.cli.top.details_format import facts
-from hostmanager.cli.top.keys import bound
-from hostmanager.cli.top.model import Item, Key
-from hostmanager.cli.top.screens import Facts, Pane, Shown
+from hostmanager.cli.top.data_source import ReadLines
+from hostmanager.cli.top.details_format import detail_rows
+from hostmanager.cli.top.keys import priority_binding
+from hostmanager.cli.top.model import ItemKey, ListItem
+from hostmanager.cli.top.screens import Facts, FullScreenPane, TextPane
 from hostmanager.client.log_reader import LogLine
 from hostmanager.client.manager_client import ManagerError
 
@@ -29,22 +29,22 @@ SLOW = 3.0
 """Seconds after which it is said that new lines are waited for."""
 
 
-class Details(Pane):
+class Details(FullScreenPane):
     """Details of one item, kept up to date."""
 
     KEYS = "u up  d down  r restart  h history  f all facts  arrows scroll  Esc back"
     BINDINGS: ClassVar[list[BindingType]] = [
-        bound("u", "change('up')"),
-        bound("d", "change('down')"),
-        bound("r", "change('restart')"),
-        bound("A", "whole_host"),
-        bound("h", "history"),
-        bound("f", "facts"),
-        bound("m", "requests"),
-        bound("question_mark", "help"),
+        priority_binding("u", "change('up')"),
+        priority_binding("d", "change('down')"),
+        priority_binding("r", "change('restart')"),
+        priority_binding("A", "whole_host"),
+        priority_binding("h", "history"),
+        priority_binding("f", "facts"),
+        priority_binding("m", "requests"),
+        priority_binding("question_mark", "help"),
     ]
 
-    def __init__(self, item: Item, read: Read | None) -> None:
+    def __init__(self, item: ListItem, read: ReadLines | None) -> None:
         super().__init__(item.name)
         self._item = item
         self._read = read
@@ -53,7 +53,7 @@ class Details(Pane):
         self._count = 0
 
     @property
-    def item(self) -> Item:
+    def item(self) -> ListItem:
         """What it is about, as it was seen last."""
         return self._item
 
@@ -68,7 +68,7 @@ class Details(Pane):
         self.refresh_facts()
         self.set_interval(1.0, self.refresh_facts)
         if self._read is not None:
-            self.in_thread(self._follow)
+            self.run_in_thread(self._follow)
 
     @property
     def _top(self) -> "TopApp":
@@ -76,19 +76,19 @@ class Details(Pane):
 
     def refresh_facts(self) -> None:
         """Show what is known by now."""
-        key: Key = self._item.key
+        key: ItemKey = self._item.key
         found = self._top.find(key)
         gone = found is None
         self._item = found or self._item
         now = time.time()
         self.say(
-            f"{moment(now, now)} {self._item.name}{' IS GONE; as it was last' if gone else ''}"
+            f"{format_time(now, now)} {self._item.name}{' IS GONE; as it was last' if gone else ''}"
         )
-        pairs = facts(self._item, now)
+        pairs = detail_rows(self._item, now)
         room = max(4, self.size.height // 2 - 2)
         self.query_one("#above", Facts).show(pairs, self.size.width, room)
         self._show_rule()
-        self._top.show_news(self.query_one("#news", Bar))
+        self._top.show_last_request(self.query_one("#news", Bar))
 
     def on_resize(self) -> None:
         """Make it fit."""
@@ -101,14 +101,14 @@ class Details(Pane):
         elif self._read is None:
             words = "nobody manages it, so nobody keeps its output"
         elif asked is not None and time.monotonic() - asked > SLOW:
-            words = f"output: no answer for {length(time.monotonic() - asked)}"
+            words = f"output: no answer for {format_duration(time.monotonic() - asked)}"
         elif self._trouble:
             words = f"output: {self._trouble}"
         elif not self._count:
             words = "output, live: no lines yet"
         else:
             words = "output, live"
-        text = Text(f"-- {harmless(words)} ", "bold")
+        text = Text(f"-- {sanitize(words)} ", "bold")
         text.append("-" * max(0, self.size.width - text.cell_len))
         self.query_one("#rule", Bar).show(text)
 
@@ -118,7 +118,7 @@ class Details(Pane):
         """In a thread of its own: read what is new, for as long as the pane is open."""
         assert self._read is not None
         lines = FIRST_LINES
-        while not self.over.is_set():
+        while not self.closed.is_set():
             self._asked = time.monotonic()
             trouble, found = "", list[LogLine]()
             try:
@@ -130,10 +130,10 @@ class Details(Pane):
                 trouble = f"{type(error).__name__}: {error}"
             self._asked = None
             self._hand_over(trouble, found)
-            self.over.wait(PAUSE)
+            self.closed.wait(PAUSE)
 
     def _hand_over(self, trouble: str, found: Sequence[LogLine]) -> None:
-        self.tell(lambda: self._add(trouble, found))
+        self.post_from_thread(lambda: self._add(trouble, found))
 
     def _add(self, trouble: str, found: Sequence[LogLine]) -> None:
         view = self.log_view
@@ -142,8 +142,8 @@ class Details(Pane):
         self._count += len(found)
         now = time.time()
         for line in found:
-            text = Text(f"{moment(line.time, now) or '?'} ", "dim", tab_size=8)
-            view.write(text.append(harmless(without_stamp(line.text)), "not dim"))
+            text = Text(f"{format_time(line.time, now) or '?'} ", "dim", tab_size=8)
+            view.write(text.append(sanitize(strip_timestamp(line.text)), "not dim"))
         self._show_rule()
 
     # --- keys -------------------------------------------------------------------------------
@@ -171,8 +171,8 @@ class Details(Pane):
     def action_facts(self) -> None:
         """Show all that is known on the whole screen."""
         now = time.time()
-        pairs = facts(self._item, now)
+        pairs = detail_rows(self._item, now)
         lines = [
-            Text(f"{word:10} ", "bold").append(harmless(text), "not bold") for word, text in pairs
+            Text(f"{word:10} ", "bold").append(sanitize(text), "not bold") for word, text in pairs
         ]
-        self.app.push_screen(Shown(f"{self._item.name}, all that is known", lines))
+        self.app.push_screen(TextPane(f"{self._item.name}, all that is known", lines))

@@ -3,20 +3,20 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from hostmanager.cli.text import ago, counted, few, length, moment
-from hostmanager.cli.top.model import Item
+from hostmanager.cli.text import ago, format_duration, format_time, join_limited, pluralize
+from hostmanager.cli.top.model import ListItem
 from hostmanager.client.status.model import AgentStatus, Severity, last_exit_text, next_attempt
 
-Fact = tuple[str, str]
+DetailRow = tuple[str, str]
 
 
-def facts(item: Item, now: float) -> list[Fact]:
+def detail_rows(item: ListItem, now: float) -> list[DetailRow]:
     """All that is known, what is wrong first; nothing is cut."""
     found = _of_host(item, now) if item.row is None else _of_agent(item, item.row, now)
     return [(word, text) for word, text in found if text]
 
 
-def _of_agent(item: Item, row: AgentStatus, now: float) -> Iterator[Fact]:
+def _of_agent(item: ListItem, row: AgentStatus, now: float) -> Iterator[DetailRow]:
     wanted = f", wanted {row.target}" if row.target and row.target != row.state else ""
     yield "state", f"{row.state}{wanted}{_grade(item.severity)}"
     for reason in row.reasons:
@@ -26,7 +26,7 @@ def _of_agent(item: Item, row: AgentStatus, now: float) -> Iterator[Fact]:
     yield "next", next_attempt(row.child, now)
     yield "last exit", _last_exit(row, now)
     pid = f"pid {row.get('pid')}" if row.get("pid") else ""
-    uptime = f"for {length(row.get('uptime'))}" if row.get("uptime") is not None else ""
+    uptime = f"for {format_duration(row.get('uptime'))}" if row.get("uptime") is not None else ""
     yield "running", ", ".join(part for part in (pid, uptime) if part)
     if row.get("restarts") is not None:
         yield "restarts", f"{row.get('restarts')}, stability {row.get('stability')} (1 is best)"
@@ -36,8 +36,8 @@ def _of_agent(item: Item, row: AgentStatus, now: float) -> Iterator[Fact]:
     yield "output", str(row.get("output") or "")
 
 
-def _of_host(item: Item, now: float) -> Iterator[Fact]:
-    host = item.seen.host
+def _of_host(item: ListItem, now: float) -> Iterator[DetailRow]:
+    host = item.snapshot.host
     manager = host.host.manager or "none"
     running = "" if host.error or not host.process else f", process {host.process}"
     yield "manager", f"{manager}{running}{_grade(item.severity)}"
@@ -46,21 +46,24 @@ def _of_host(item: Item, now: float) -> Iterator[Fact]:
     yield from _of_trouble(item)
     agents = [row for row in host.agents if row.is_managed]
     bad = [row.instance_id for row in agents if row.severity >= Severity.WARNING]
-    yield "agents", str(len(agents)) + (f", to look at: {few(bad, 20)}" if bad else "")
+    yield "agents", str(len(agents)) + (f", to look at: {join_limited(bad, 20)}" if bad else "")
     for source, (ok, when, text) in (host.data.get("config_parse_status") or {}).items():
         verdict = "fine" if ok else "CANNOT BE USED"
-        yield "config", f"{source}: {verdict}, {moment(when, now)}: {text}"
+        yield "config", f"{source}: {verdict}, {format_time(when, now)}: {text}"
     orphans = host.data.get("orphans") or {}
     names = [str(orphan.get("service", key)) for key, orphan in orphans.items()]
-    yield "orphans", f"{counted(len(names), 'container')}: {few(names, 20)}" if names else ""
+    yield (
+        "orphans",
+        f"{pluralize(len(names), 'container')}: {join_limited(names, 20)}" if names else "",
+    )
     tags = host.data.get("new_tags") or {}
     yield "new tags", ", ".join(f"{name} {tag}" for name, tag in tags.items())
 
 
-def _of_trouble(item: Item) -> Iterator[Fact]:
+def _of_trouble(item: ListItem) -> Iterator[DetailRow]:
     """How old it all is, if it is old."""
-    if item.seen.is_stale and item.seen.age < float("inf"):
-        yield "stale", f"this was asked for {length(item.seen.age)} ago"
+    if item.snapshot.is_stale and item.snapshot.age < float("inf"):
+        yield "stale", f"this was asked for {format_duration(item.snapshot.age)} ago"
 
 
 def _grade(severity: Severity) -> str:
@@ -71,9 +74,9 @@ def _last_exit(row: AgentStatus, now: float) -> str:
     ended: Mapping[str, Any] = row.get("last_exit") or {}
     parts = [last_exit_text(row.child or {})]
     if ended.get("time") is not None:
-        parts.append(f"{moment(ended['time'], now)} ({ago(ended['time'], now)})")
+        parts.append(f"{format_time(ended['time'], now)} ({ago(ended['time'], now)})")
     if ended.get("ran_for") is not None:
-        parts.append(f"after {length(ended['ran_for'])}")
+        parts.append(f"after {format_duration(ended['ran_for'])}")
     if ended:
         parts.append("as it was told" if ended.get("expected") else "unexpected")
     return ", ".join(part for part in parts if part)

@@ -9,17 +9,17 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from hostmanager.cli.top.keys import bound
+from hostmanager.cli.top.keys import priority_binding
 
 QUESTION = "bold"
 
 
-class Confirm(ModalScreen[bool]):
+class ConfirmDialog(ModalScreen[bool]):
     """A question whose answer is no, unless it is y."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        bound("y,Y", "close(True)"),
-        bound("n,N,escape,enter,q", "close(False)"),
+        priority_binding("y,Y", "close(True)"),
+        priority_binding("n,N,escape,enter,q", "close(False)"),
     ]
 
     def __init__(self, question: str) -> None:
@@ -37,14 +37,14 @@ class Confirm(ModalScreen[bool]):
         self.dismiss(answer)
 
 
-class WholeHost(ModalScreen[str]):
+class HostActionDialog(ModalScreen[str]):
     """What to do with a whole host; empty: nothing."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        bound("u", "close('up')"),
-        bound("d", "close('down')"),
-        bound("r", "close('restart')"),
-        bound("escape,q,n,enter", "close('')"),
+        priority_binding("u", "close('up')"),
+        priority_binding("d", "close('down')"),
+        priority_binding("r", "close('restart')"),
+        priority_binding("escape,q,n,enter", "close('')"),
     ]
 
     def __init__(self, host: str, agents: int) -> None:

@@ -8,6 +8,6 @@ they see selected. Bindings with priority run before the next key is looked at.
 from textual.binding import Binding
 
 
-def bound(keys: str, action: str) -> Binding:
+def priority_binding(keys: str, action: str) -> Binding:
     """Bind keys, separated by commas, to an action."""
     return Binding(keys, action, show=False, priority=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from fnmatch import fnmatchcase
 
-from hostmanager.cli.text import counted, length
+from hostmanager.cli.text import format_duration, pluralize
 from hostmanager.client.status.model import (
     AgentStatus,
     HostStatus,
@@ -23,28 +23,28 @@ from hostmanager.client.status.selection import is_pattern
 STALE = 3.0
 """Seconds after which it is said how old an answer is."""
 
-Key = tuple[str, str]
+ItemKey = tuple[str, str]
 """Host, and instance-id; that is empty for the host itself."""
 
 
-class Order(StrEnum):
+class SortOrder(StrEnum):
     """What comes first. The text is what is shown."""
 
     WORST = "wrong first"
     SITE = "as in the site config"
     NAME = "by name"
-    YOUNG = "latest started first"
+    NEWEST = "latest started first"
     RESTARTS = "most restarts first"
 
     @property
-    def next(self) -> "Order":
+    def next(self) -> "SortOrder":
         """The one after this."""
-        orders = list(Order)
+        orders = list(SortOrder)
         return orders[(orders.index(self) + 1) % len(orders)]
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class HostSnapshot:
     """A host as it was seen last.
 
     Attributes:
@@ -62,26 +62,26 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class ListItem:
     """One line of the list.
 
     Attributes:
-        seen: The host.
+        snapshot: The host.
         row: The agent; None: this is the host itself.
     """
 
-    seen: Seen
+    snapshot: HostSnapshot
     row: AgentStatus | None = None
 
     @property
-    def key(self) -> Key:
+    def key(self) -> ItemKey:
         """Tells it from all others."""
         return self.host, self.row.instance_id if self.row is not None else ""
 
     @property
     def host(self) -> str:
         """The name of its host."""
-        return self.seen.host.host.name
+        return self.snapshot.host.host.name
 
     @property
     def name(self) -> str:
@@ -91,16 +91,16 @@ class Item:
     @property
     def severity(self) -> Severity:
         """How bad it is with itself."""
-        return self.seen.host.severity if self.row is None else self.row.severity
+        return self.snapshot.host.severity if self.row is None else self.row.severity
 
     def remark(self, now: float) -> str:
         """What there is to say, the worst first; empty if it is as it should be."""
         if self.row is None:
-            parts = [*self.seen.host.reasons]
+            parts = [*self.snapshot.host.reasons]
         else:
             parts = [*self.row.reasons, next_attempt(self.row.child, now)]
-        if self.seen.is_stale and self.seen.host.error is None:
-            parts.insert(0, f"{length(self.seen.age)} old")
+        if self.snapshot.is_stale and self.snapshot.host.error is None:
+            parts.insert(0, f"{format_duration(self.snapshot.age)} old")
         return "; ".join(part.rstrip(".") for part in parts if part)
 
     def short_remark(self, now: float) -> str:
@@ -109,17 +109,17 @@ class Item:
         if said:
             return said
         if self.row is None:
-            agents = [row for row in self.seen.host.agents if row.is_managed]
+            agents = [row for row in self.snapshot.host.agents if row.is_managed]
             bad = (words for _, words in severity_counts(agents))
-            return ", ".join((counted(len(agents), "agent"), *bad))
+            return ", ".join((pluralize(len(agents), "agent"), *bad))
         how = last_exit_text(self.row.child or {})
         when = (self.row.get("last_exit") or {}).get("time")
-        return f"{how} {length(max(0.0, now - when))} ago" if how and when else how
+        return f"{how} {format_duration(max(0.0, now - when))} ago" if how and when else how
 
 
-def items(
-    found: Sequence[Seen], order: Order, words: str = "", *, only_wrong: bool = False
-) -> list[Item]:
+def list_items(
+    found: Sequence[HostSnapshot], order: SortOrder, words: str = "", *, only_wrong: bool = False
+) -> list[ListItem]:
     """Make the list.
 
     Args:
@@ -130,8 +130,8 @@ def items(
     """
     listed = []
     for seen in found:
-        listed.append(Item(seen))
-        listed += [Item(seen, row) for row in seen.host.agents]
+        listed.append(ListItem(seen))
+        listed += [ListItem(seen, row) for row in seen.host.agents]
     least = Severity.WARNING if only_wrong else Severity.OK
     asked = words.lower().split()
     chosen = [item for item in listed if item.severity >= least and _fits(item, asked)]
@@ -139,10 +139,10 @@ def items(
     return sorted(chosen, key=key) if key is not None else chosen
 
 
-def _fits(item: Item, words: Sequence[str]) -> bool:
+def _fits(item: ListItem, words: Sequence[str]) -> bool:
     row = item.row
     if row is None:
-        parts = [item.host, item.seen.host.host.manager or "", item.severity.word]
+        parts = [item.host, item.snapshot.host.host.manager or "", item.severity.word]
     else:
         parts = [item.host, row.instance_id, row.agent_class, row.state, item.severity.word]
     told = [part.lower() for part in parts]
@@ -154,7 +154,7 @@ def _is_in(word: str, part: str) -> bool:
     return word in part or (is_pattern(word) and fnmatchcase(part, word))
 
 
-def _by_age(item: Item) -> tuple[bool, float]:
+def _by_age(item: ListItem) -> tuple[bool, float]:
     uptime = item.row.get("uptime") if item.row is not None else None
     return uptime is None, uptime or 0.0
 
@@ -162,12 +162,12 @@ def _by_age(item: Item) -> tuple[bool, float]:
 # A host that is silent is wrong; that its agents are unknown follows from it, and comes later.
 _RANKS = (Severity.ERROR, Severity.WARNING, Severity.UNKNOWN, Severity.INFO)
 
-_KEYS: dict[Order, Callable[[Item], tuple[object, ...]] | None] = {
-    Order.WORST: lambda item: (_RANKS.index(max(item.severity, Severity.INFO)),),
-    Order.SITE: None,
-    Order.NAME: lambda item: (item.row is None, item.key[1], item.key[0]),
-    Order.YOUNG: _by_age,
-    Order.RESTARTS: lambda item: (
+_KEYS: dict[SortOrder, Callable[[ListItem], tuple[object, ...]] | None] = {
+    SortOrder.WORST: lambda item: (_RANKS.index(max(item.severity, Severity.INFO)),),
+    SortOrder.SITE: None,
+    SortOrder.NAME: lambda item: (item.row is None, item.key[1], item.key[0]),
+    SortOrder.NEWEST: _by_age,
+    SortOrder.RESTARTS: lambda item: (
         item.row is None,
         -((item.row.get("restarts") or 0) if item.row is not None else 0),
     ),

@@ -7,21 +7,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from hostmanager.cli.exit_codes import CommandError
-from hostmanager.cli.text import counted, few, moment
+from hostmanager.cli.text import format_time, join_limited, pluralize
 from hostmanager.client.change.executor import PlanExecutor
 from hostmanager.client.change.plan import Plan, make_plan
 from hostmanager.client.manager_client import ManagerError
 from hostmanager.client.status.model import AgentStatus, HostStatus
 
-MOST = 3
+MAX_REQUESTS_SHOWN = 3
 """Agents that are named in one sentence."""
 
-NOTICING = 1.0
+CANCEL_GRACE = 1.0
 """Seconds in which one that carries out a request has noticed that it was given up."""
 
 
 @dataclass(slots=True)
-class Request:
+class ChangeRequest:
     """One request.
 
     Attributes:
@@ -51,16 +51,18 @@ class Request:
     def text(self) -> str:
         """The sentence."""
         mark = "!! " if self.has_failed else ""
-        return f"{mark}{moment(self.when, self.when)} {self.command} {self.what}: {self._became()}"
+        return f"{mark}{format_time(self.when, self.when)} {self.command} {self.what}: {self._outcome_text()}"
 
-    def _became(self) -> str:
+    def _outcome_text(self) -> str:
         if self.trouble:
             return self.trouble
         if self.plan is None:
             return "asking ..."
         parts = [*self._refusals(), *self._failures(), *self._open(), *self._reached()]
         if self.plan.unchanged:
-            names = few([row.instance_id for row in self.plan.unchanged], MOST)
+            names = join_limited(
+                [row.instance_id for row in self.plan.unchanged], MAX_REQUESTS_SHOWN
+            )
             state = "down, left so" if self.command == "restart" else f"already {self.command}"
             parts.append(f"{names} {state}" if self.plan.steps else state)
         return "; ".join(parts) or "nothing to do: nobody manages it"
@@ -93,7 +95,7 @@ class Request:
             return [f"told; now {step.state or step.row.state}{why} ..."]
         states = Counter(step.state or step.row.state for step in under_way)
         told = ", ".join(f"{number} {state}" for state, number in states.most_common())
-        return [f"{counted(len(under_way), 'agent')} on the way: {told} ..."]
+        return [f"{pluralize(len(under_way), 'agent')} on the way: {told} ..."]
 
     def _reached(self) -> list[str]:
         steps = self.plan.steps if self.plan else ()
@@ -111,22 +113,24 @@ def _by_reason(word: str, pairs: Sequence[tuple[str, str]], *, named: bool) -> l
     for name, reason in pairs:
         names.setdefault(reason.rstrip("."), []).append(name)
     return [
-        f"{word}: {few(whose, MOST)}: {reason}" if named else f"{word}: {reason}"
+        f"{word}: {join_limited(whose, MAX_REQUESTS_SHOWN)}: {reason}"
+        if named
+        else f"{word}: {reason}"
         for reason, whose in names.items()
     ]
 
 
-class Requests:
+class RequestRunner:
     """All that were made, the newest last. Each is carried out in a thread of its own."""
 
     def __init__(self, pursue: Callable[[Plan, Sequence[HostStatus]], PlanExecutor]) -> None:
-        self.made: list[Request] = []
+        self.made: list[ChangeRequest] = []
         self._pursue = pursue
         self._running: list[tuple[threading.Thread, PlanExecutor]] = []
 
-    def make(
+    def submit(
         self, command: str, what: str, found: Sequence[HostStatus], rows: Sequence[AgentStatus]
-    ) -> Request:
+    ) -> ChangeRequest:
         """Begin one.
 
         Args:
@@ -135,7 +139,7 @@ class Requests:
             found: What is known of the hosts.
             rows: The agents.
         """
-        request = Request(command, what)
+        request = ChangeRequest(command, what)
         self.made.append(request)
         try:
             named = [rows[0].instance_id] if len(rows) == 1 else []
@@ -161,13 +165,13 @@ class Requests:
         for _, pursuit in self._running:
             pursuit.cancel()
         # What it asks just now, and then those that it tells up again: it has the words for both.
-        until = time.monotonic() + 2 * limit + NOTICING
+        until = time.monotonic() + 2 * limit + CANCEL_GRACE
         for thread, _ in self._running:
             thread.join(max(0.0, until - time.monotonic()))
         return [request.text() for request in open_ones]
 
 
-def _see_through(request: Request, pursuit: PlanExecutor) -> None:
+def _see_through(request: ChangeRequest, pursuit: PlanExecutor) -> None:
     try:
         pursuit.execute(lambda: None)
     except Exception as error:  # it would be printed into the middle of the screen

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from rich.text import Text
 
 from hostmanager.cli.status.table import STYLES, WIDE
-from hostmanager.cli.text import harmless, length
-from hostmanager.cli.top.model import Item
+from hostmanager.cli.text import format_duration, sanitize
+from hostmanager.cli.top.model import ListItem
 from hostmanager.client.status.model import AgentStatus, Severity
 
 MARKS = {
@@ -41,7 +41,7 @@ class Widths:
     remark: int
 
     @classmethod
-    def fitted(cls, shown: Sequence[Item], width: int) -> "Widths":
+    def fitted(cls, shown: Sequence[ListItem], width: int) -> "Widths":
         """Make them fit what is to be shown, and the width of the list."""
         hosts = max([len(item.host) for item in shown], default=0)
         names = max([len(item.key[1]) for item in shown], default=0)
@@ -69,7 +69,7 @@ def heading(widths: Widths) -> Text:
     return _whole(text.append_text(_cell("why, or how it ended last", widths.remark)), widths)
 
 
-def line(item: Item, widths: Widths, now: float) -> Text:
+def row_text(item: ListItem, widths: Widths, now: float) -> Text:
     """One item."""
     style = STYLES[item.severity]
     text = Text(f"{MARKS[item.severity]} ", style, no_wrap=True)
@@ -81,18 +81,18 @@ def line(item: Item, widths: Widths, now: float) -> Text:
     if widths.agent_class:
         text.append_text(_cell(row.agent_class, widths.agent_class)).append(" ")
     text.append_text(_cell(state(row), STATE, style)).append(" ")
-    text.append(f"{length(row.get('uptime')):>{UPTIME}} ")
+    text.append(f"{format_duration(row.get('uptime')):>{UPTIME}} ")
     restarts = row.get("restarts")
     count = "" if restarts is None else str(restarts) if restarts < 1000 else "1k+"
     text.append(f"{count:>{RESTARTS}} ")
     return _whole(text.append_text(_cell(item.short_remark(now), widths.remark, style)), widths)
 
 
-def _host(text: Text, item: Item, widths: Widths, now: float) -> Text:
+def _host(text: Text, item: ListItem, widths: Widths, now: float) -> Text:
     """A host has no columns of its own: what there is to say takes all the room."""
     room = widths.name + STATE + UPTIME + RESTARTS + 4 + widths.remark
     room += widths.agent_class and widths.agent_class + 1
-    manager = item.seen.host.host.manager or "no manager"
+    manager = item.snapshot.host.host.manager or "no manager"
     said = f"== {manager}: {item.short_remark(now)}"
     return _whole(text.append_text(_cell(said, room, STYLES[item.severity] or "bold")), widths)
 
@@ -111,6 +111,6 @@ def _whole(text: Text, widths: Widths) -> Text:
 
 
 def _cell(words: str, width: int, style: str = "") -> Text:
-    text = Text(harmless(words).replace("\n", " ").replace("\t", " "), style)
+    text = Text(sanitize(words).replace("\n", " ").replace("\t", " "), style)
     text.truncate(width, overflow="ellipsis", pad=True)
     return text

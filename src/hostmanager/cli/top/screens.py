@@ -13,10 +13,10 @@ from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import RichLog, Static
 
-from hostmanager.cli.text import harmless, moment
+from hostmanager.cli.text import format_time, sanitize
 from hostmanager.cli.top.bar import Bar
 from hostmanager.cli.top.fit import fitted
-from hostmanager.cli.top.keys import bound
+from hostmanager.cli.top.keys import priority_binding
 
 KEPT = 5000
 """Lines that a pane keeps."""
@@ -26,14 +26,14 @@ LAST_LINES = 5
 """Lines of output that are shown of each death."""
 
 
-class Pane(Screen[None]):
+class FullScreenPane(Screen[None]):
     """A title, a text that scrolls, and the keys."""
 
     KEYS = "Esc back   arrows, PgUp, PgDn scroll"
     BINDINGS: ClassVar[list[BindingType]] = [
-        bound("escape,q,left", "back"),
-        bound("j", "scroll(1)"),
-        bound("k", "scroll(-1)"),
+        priority_binding("escape,q,left", "back"),
+        priority_binding("j", "scroll(1)"),
+        priority_binding("k", "scroll(-1)"),
     ]
 
     class Told(Message):
@@ -46,16 +46,16 @@ class Pane(Screen[None]):
     def __init__(self, title: str) -> None:
         super().__init__()
         self.heading = title
-        self.over = threading.Event()
+        self.closed = threading.Event()
 
     def compose(self) -> ComposeResult:
         """Put it together."""
         yield Bar(id="title", classes="bar")
-        yield from self.above()
+        yield from self.header()
         yield RichLog(id="text", wrap=True, max_lines=KEPT, min_width=20, auto_scroll=True)
         yield Static(Text(self.KEYS, "reverse"), id="keys")
 
-    def above(self) -> ComposeResult:
+    def header(self) -> ComposeResult:
         """What stands above the text."""
         yield from ()
 
@@ -75,11 +75,11 @@ class Pane(Screen[None]):
 
     def on_unmount(self) -> None:
         """Whatever asks for this pane may stop."""
-        self.over.set()
+        self.closed.set()
 
     def say(self, title: str) -> None:
         """Show a title."""
-        self.query_one("#title", Bar).show(Text(harmless(title), "bold"))
+        self.query_one("#title", Bar).show(Text(sanitize(title), "bold"))
 
     def action_back(self) -> None:
         """Leave it."""
@@ -89,22 +89,22 @@ class Pane(Screen[None]):
         """Scroll by lines, for those whose arrows do not work."""
         self.log_view.scroll_relative(y=lines, animate=False)
 
-    def in_thread(self, work: Callable[[], None]) -> None:
+    def run_in_thread(self, work: Callable[[], None]) -> None:
         """Do something that may take time. The thread is left behind when the view ends."""
         threading.Thread(target=work, daemon=True).start()
 
-    def tell(self, take: Callable[[], None]) -> None:
+    def post_from_thread(self, take: Callable[[], None]) -> None:
         """From a thread: have this done in the view, if it is still there."""
-        if not self.over.is_set():
+        if not self.closed.is_set():
             self.post_message(self.Told(take))
 
-    def on_pane_told(self, message: "Pane.Told") -> None:
+    def on_pane_told(self, message: "FullScreenPane.Told") -> None:
         """Do what a thread has asked for."""
-        if not self.over.is_set():
+        if not self.closed.is_set():
             message.take()
 
 
-class Shown(Pane):
+class TextPane(FullScreenPane):
     """A text that is there from the beginning."""
 
     def __init__(self, title: str, lines: Sequence[Text | str]) -> None:
@@ -118,7 +118,7 @@ class Shown(Pane):
             self.log_view.write(line if isinstance(line, Text) else Text(line))
 
 
-class History(Pane):
+class History(FullScreenPane):
     """What happened to an agent, or on a host."""
 
     def __init__(
@@ -130,20 +130,20 @@ class History(Pane):
     def begin(self) -> None:
         """Ask for it."""
         self.say(f"{self.heading}: asking ...")
-        self.in_thread(self._fetch)
+        self.run_in_thread(self._fetch)
 
     def _fetch(self) -> None:
         try:
             entries = list(self._ask())
         except Exception as error:  # whatever it is: a pane with a sentence, not a dead view
             text = str(error)
-            self.tell(lambda: self._refused(text))
+            self.post_from_thread(lambda: self._refused(text))
         else:
-            self.tell(lambda: self._fill(entries))
+            self.post_from_thread(lambda: self._fill(entries))
 
     def _refused(self, text: str) -> None:
         self.say(f"{self.heading}: no answer")
-        self.log_view.write(Text(harmless(f"! {text}"), "red"))
+        self.log_view.write(Text(sanitize(f"! {text}"), "red"))
 
     def _fill(self, entries: Sequence[Mapping[str, Any]]) -> None:
         self.say(f"{self.heading}, the newest last" if entries else f"{self.heading}: nothing yet")
@@ -152,14 +152,14 @@ class History(Pane):
             self.log_view.write(self._line(entry, now))
 
     def _line(self, entry: Mapping[str, Any], now: float) -> Text:
-        text = Text(f"{moment(entry['time'], now)} ", tab_size=8)
+        text = Text(f"{format_time(entry['time'], now)} ", tab_size=8)
         if self._names and entry["instance_id"]:
             text.append(f"{entry['instance_id']} ", "bold")
         text.append(f"{entry['kind']} ", "red" if entry["kind"] == "exit" else "cyan")
-        text.append(harmless(str(entry["text"])))
+        text.append(sanitize(str(entry["text"])))
         lines = (entry.get("data") or {}).get("lines", ()) if entry["kind"] == "output" else ()
         for line in list(lines)[-LAST_LINES:] if not self._names else ():
-            text.append(f"\n  | {harmless(str(line))}", "dim")
+            text.append(f"\n  | {sanitize(str(line))}", "dim")
         return text
 
 
@@ -174,7 +174,7 @@ class Facts(VerticalScroll, can_focus=False):
         """Show as many as there is room for; the last says if there are more."""
         lines: list[Text] = []
         for word, said in pairs:
-            indented = fitted(Text(harmless(said)), width - 11, room)
+            indented = fitted(Text(sanitize(said)), width - 11, room)
             for index, part in enumerate(indented.split("\n")):
                 head = f"{word if index == 0 else '':10} "
                 lines.append(Text(head, "bold cyan" if word != "why" else "bold red").append(part))

@@ -18,23 +18,23 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from hostmanager.cli.top.keys import bound
-from hostmanager.cli.top.model import Item, Key
-from hostmanager.cli.top.row_format import Widths, heading, line
+from hostmanager.cli.top.keys import priority_binding
+from hostmanager.cli.top.model import ItemKey, ListItem
+from hostmanager.cli.top.row_format import Widths, heading, row_text
 
 SELECTED = Style(reverse=True, bold=True)
 
 
-class Listing(ScrollView, can_focus=True):
+class AgentList(ScrollView, can_focus=True):
     """Hosts and agents, one of them selected."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        bound("up,k", "move(-1)"),
-        bound("down,j", "move(1)"),
-        bound("pageup,ctrl+b", "page(-1)"),
-        bound("pagedown,ctrl+f,space", "page(1)"),
-        bound("home,g", "move(-1000000)"),
-        bound("end,G", "move(1000000)"),
+        priority_binding("up,k", "move(-1)"),
+        priority_binding("down,j", "move(1)"),
+        priority_binding("pageup,ctrl+b", "page(-1)"),
+        priority_binding("pagedown,ctrl+f,space", "page(1)"),
+        priority_binding("home,g", "move(-1000000)"),
+        priority_binding("end,G", "move(1000000)"),
     ]
 
     class Selected(Message):
@@ -42,7 +42,7 @@ class Listing(ScrollView, can_focus=True):
 
     def __init__(self, name: str) -> None:
         super().__init__(id=name)
-        self.items: Sequence[Item] = ()
+        self.items: Sequence[ListItem] = ()
         self.index = 0
         self._now = 0.0
         self._widths = Widths(0, 0, 0, 0, 0)
@@ -50,11 +50,11 @@ class Listing(ScrollView, can_focus=True):
         self._is_moved = False
 
     @property
-    def selected(self) -> Item | None:
+    def selected(self) -> ListItem | None:
         """The item that keys are about."""
         return self.items[self.index] if self.items else None
 
-    def chosen(self) -> Item | None:
+    def pin_selection(self) -> ListItem | None:
         """The selected item, by somebody who does something with it: it stays selected."""
         self._is_moved = True
         return self.selected
@@ -64,7 +64,7 @@ class Listing(ScrollView, can_focus=True):
         """The names of the columns, as wide as they are."""
         return heading(self._widths)
 
-    def show(self, items: Sequence[Item], *, afresh: bool = False) -> None:
+    def show(self, items: Sequence[ListItem], *, afresh: bool = False) -> None:
         """Show these; the selection stays with what was selected, or with its place.
 
         Nobody has chosen the first line: until a key was pressed, it is the worst that is selected.
@@ -81,7 +81,7 @@ class Listing(ScrollView, can_focus=True):
         self._place(key, afresh=afresh)
         self._fit()
 
-    def _place(self, key: Key | None, *, afresh: bool) -> None:
+    def _place(self, key: ItemKey | None, *, afresh: bool) -> None:
         keys = [item.key for item in self.items]
         if key in keys:
             self.index = keys.index(key)
@@ -109,7 +109,7 @@ class Listing(ScrollView, can_focus=True):
 
     def _signature(self, index: int) -> str:
         item = self.items[index]
-        text = line(item, self._widths, self._now)
+        text = row_text(item, self._widths, self._now)
         return f"{index == self.index}{item.severity}{text.plain}"
 
     def _keep_visible(self) -> None:
@@ -130,7 +130,7 @@ class Listing(ScrollView, can_focus=True):
         if index >= len(self.items):
             return Strip.blank(width)
         self._drawn[index] = self._signature(index)
-        text = line(self.items[index], self._widths, self._now)
+        text = row_text(self.items[index], self._widths, self._now)
         segments = list(text.render(self.app.console, end=""))
         if index == self.index:
             plain = f">{text.plain[:1].strip() or ' '}{text.plain[2:]}"

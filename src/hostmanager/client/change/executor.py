@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from hostmanager.cli.exit_codes import DONE, INTERRUPTED, NO_ANSWER, NOT_REACHED
-from hostmanager.cli.output import Screen
+from hostmanager.cli.exit_codes import FAILED, INTERRUPTED, OK, UNREACHABLE
+from hostmanager.cli.output import Output
 from hostmanager.client.change.plan import Plan
 from hostmanager.client.change.progress import AgentProgress
 from hostmanager.client.manager_client import (
@@ -81,11 +81,11 @@ class PlanExecutor:
         self._cancelled = False
         self.notices: list[str] = []
 
-    def run(self, screen: Screen) -> int:
+    def run(self, screen: Output) -> int:
         """Do it all; the exit status."""
-        from hostmanager.cli.progress_view import View  # noqa: PLC0415 - rich
+        from hostmanager.cli.progress_view import ProgressView  # noqa: PLC0415 - rich
 
-        view = View(self, screen)
+        view = ProgressView(self, screen)
         again: list[AgentProgress] = []
         lost: list[AgentProgress] = []
         try:
@@ -103,7 +103,7 @@ class PlanExecutor:
             return INTERRUPTED
         view.result()
         for host, text in self._not_kept.items():
-            screen.remark(f"{host}: {text}")
+            screen.warn(f"{host}: {text}")
         return self._code()
 
     def execute(self, refresh: Callable[[], None]) -> None:
@@ -341,8 +341,8 @@ class PlanExecutor:
     def _code(self) -> int:
         outcomes = {course.step.outcome for course in self.progress}
         if self._silent:
-            return NO_ANSWER
-        return NOT_REACHED if outcomes & {"failed", "timeout", "pending"} else DONE
+            return UNREACHABLE
+        return FAILED if outcomes & {"failed", "timeout", "pending"} else OK
 
 
 def _refusals(answer: OperationResult | ManagerError) -> Mapping[str, str]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
 
-from hostmanager.cli.text import counted, few, length
+from hostmanager.cli.text import format_duration, join_limited, pluralize
 from hostmanager.client.manager_client import FailureKind, ManagerError
 from hostmanager.client.site_model import SiteEntry, SiteHost
 from hostmanager.client.status import config_errors
@@ -181,7 +181,7 @@ def _of_host(host: SiteHost, data: Mapping[str, Any]) -> tuple[Severity, list[st
         severity = max(severity, Severity.WARNING)
         names = [str(orphan.get("service", key)) for key, orphan in orphans.items()]
         reasons.append(
-            f"{counted(len(orphans), 'orphaned container')} ({few(names)}); `hostmanager orphans "
+            f"{pluralize(len(orphans), 'orphaned container')} ({join_limited(names)}); `hostmanager orphans "
             f"--host {host.name}` shows them"
         )
     return severity, reasons
@@ -340,7 +340,7 @@ def last_exit_text(child: Mapping[str, Any]) -> str:
 def next_attempt(child: Mapping[str, Any] | None, now: float) -> str:
     """When it is started again; empty if it does not wait for that."""
     at = child.get("next_attempt_at") if child else None
-    return "" if at is None else f"next attempt in {length(max(0.0, at - now))}"
+    return "" if at is None else f"next attempt in {format_duration(max(0.0, at - now))}"
 
 
 def _ended(child: Mapping[str, Any]) -> str:
