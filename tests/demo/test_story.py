@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from hostmanager.demo.event_log import Story, last_words
-from hostmanager.demo.runner import Curtain, Play
+from hostmanager.demo.event_log import EventLog, last_words
+from hostmanager.demo.runner import DemoRun, StopRequest
 from hostmanager.demo.site import DemoSite
-from hostmanager.demo.table import Picture
+from hostmanager.demo.table import LiveTable
 from hostmanager.demo.view import Exit, Row, View, length, read_session
 
 UP = Row("a", "FakeDataAgent", "up", "up", 41, 3.0, 0, 1.0, None, "", None)
@@ -20,7 +20,7 @@ DIED = Exit("code 3", 99.0, 7.2, False, ("one", "giving up"))
 
 
 def story():
-    return Story(now=lambda: 100.0)
+    return EventLog(now=lambda: 100.0)
 
 
 def told(lines):
@@ -118,7 +118,7 @@ def test_an_agent_that_never_got_up_fails_the_demo_and_its_output_is_shown():
     words = Words()
     tale = story()
     tale.take(View((UP, replace(STARTING, name="c", last_exit=DIED, message="It is broken."))))
-    assert Play(SomeStage(), Curtain(1.0), words, tale)._verdict("") == 1
+    assert DemoRun(SomeStage(), StopRequest(1.0), words, tale)._verdict("") == 1
     assert words == ["c should be up, but never got up. It is broken.", "  one", "  giving up"]
 
 
@@ -126,7 +126,7 @@ def test_a_demo_whose_agents_were_all_up_is_a_success():
     words = Words()
     tale = story()
     tale.take(View((UP, DOWN)))
-    assert Play(SomeStage(), Curtain(1.0), words, tale)._verdict("") == 0
+    assert DemoRun(SomeStage(), StopRequest(1.0), words, tale)._verdict("") == 0
     assert words == []
 
 
@@ -164,7 +164,7 @@ def drawn(view, width, height=24):
     tale = story()
     tale.take(view)
     site = DemoSite(Path("/tmp/hm-demo-abcdefgh"), 3)
-    console.print(Picture(site, "ws://127.0.0.1:65535/ws", console).picture(tale))
+    console.print(LiveTable(site, "ws://127.0.0.1:65535/ws", console).picture(tale))
     return console.export_text().splitlines()
 
 

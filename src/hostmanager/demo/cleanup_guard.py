@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 
 DONE = b"done\n"
-POLITE = 8.0
+TERM_GRACE = 8.0
 """Seconds between SIGTERM and SIGKILL after the demo was killed."""
 
 KILL_TIMEOUT = 5.0
@@ -44,7 +44,7 @@ def processes_in(folder: Path) -> list[int]:
     return [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if _in(pid, folder)]  # noqa: PTH208
 
 
-def sweep(folder: Path, polite: float = 0.0) -> list[int]:
+def kill_leftovers(folder: Path, polite: float = 0.0) -> list[int]:
     """End every process in the folder.
 
     Args:
@@ -70,7 +70,7 @@ def main(folder: Path) -> None:
         signal.signal(number, signal.SIG_IGN)
     if sys.stdin.buffer.readline() == DONE:
         return
-    sweep(folder, POLITE)
+    kill_leftovers(folder, TERM_GRACE)
     if (folder / "compose.yaml").exists():
         from hostmanager.demo import services  # noqa: PLC0415 - seldom needed
 

@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Self
 
 from hostmanager.demo import services
-from hostmanager.demo.cleanup_guard import DONE, start_guard, sweep
+from hostmanager.demo.cleanup_guard import DONE, kill_leftovers, start_guard
 from hostmanager.demo.site import ADDRESS_ROOT, REALM, DemoSite
 from hostmanager.testing.crossbar_router import Router
 
@@ -38,11 +38,11 @@ NOT_OURS = (
 """Variables that agents would take for options: those of the user's own site."""
 
 
-class StageError(Exception):
+class DemoError(Exception):
     """The demo could not be put up, or left something behind; the text says what."""
 
 
-class Stage:
+class DemoEnvironment:
     """Everything that has to be gone in the end.
 
     Args:
@@ -115,7 +115,7 @@ class Stage:
         """End everything and remove the folder. May be repeated.
 
         Raises:
-            StageError: A process survived SIGKILL, or a container its removal.
+            DemoError: A process survived SIGKILL, or a container its removal.
         """
         with ExitStack() as last:  # each step is done whatever becomes of those before it
             last.callback(self._dismiss_guard)
@@ -152,12 +152,12 @@ class Stage:
         try:
             services.remove(self.site.folder)
         except services.ServicesError as error:
-            raise StageError(str(error)) from None
+            raise DemoError(str(error)) from None
 
     def _sweep(self) -> None:
-        left = sweep(self.site.folder)
+        left = kill_leftovers(self.site.folder)
         if left:
-            raise StageError(f"these processes survived SIGKILL: {left}")
+            raise DemoError(f"these processes survived SIGKILL: {left}")
 
     def _dismiss_guard(self) -> None:
         with suppress(BrokenPipeError, subprocess.TimeoutExpired, ValueError):

@@ -21,7 +21,7 @@ LAST_LINES = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class Event:
     """One line for people: when, about what, and the sentence."""
 
     at: float
@@ -30,7 +30,7 @@ class Line:
 
 
 @dataclass(slots=True)
-class Story:
+class EventLog:
     """All that was seen so far.
 
     Attributes:
@@ -44,16 +44,16 @@ class Story:
     was_up: set[str] = field(default_factory=set)
     deaths: dict[str, int] = field(default_factory=dict)
 
-    def take(self, view: View) -> list[Line]:
+    def take(self, view: View) -> list[Event]:
         """Take in a look; return what is new in it, the oldest first."""
         before = {row.name: row for row in self.view.rows}
-        lines = [Line(at, "manager", text) for at, text in self._new_messages(view.messages)]
+        lines = [Event(at, "manager", text) for at, text in self._new_messages(view.messages)]
         for row in view.rows:
             lines += self._changes(before.get(row.name), row)
         gone = before.keys() - {row.name for row in view.rows}
-        lines += [Line(self.now(), name, "is no longer managed") for name in sorted(gone)]
+        lines += [Event(self.now(), name, "is no longer managed") for name in sorted(gone)]
         if view.problem and view.problem != self.view.problem:
-            lines.append(Line(self.now(), "demo", view.problem))
+            lines.append(Event(self.now(), "demo", view.problem))
         self.view = view
         return sorted(lines, key=lambda line: line.at)
 
@@ -64,18 +64,18 @@ class Story:
         newest = len(messages) - messages[::-1].index(known[-1])
         return messages[newest:]
 
-    def _changes(self, before: Row | None, row: Row) -> Iterator[Line]:
+    def _changes(self, before: Row | None, row: Row) -> Iterator[Event]:
         if row.state == "up" and (row.uptime is None or row.uptime >= SETTLED):
             self.was_up.add(row.name)
         ended = row.last_exit
         if ended is not None and (before is None or before.last_exit != ended):
             if not ended.expected and not (before and _is_same(before.last_exit, ended)):
                 self.deaths[row.name] = self.deaths.get(row.name, 0) + 1
-            yield Line(ended.at, row.name, ending(ended))
+            yield Event(ended.at, row.name, ending(ended))
         if before is None or (before.state, before.target, before.pid) != (
             *(row.state, row.target, row.pid),
         ):
-            yield Line(self.now(), row.name, present(row))
+            yield Event(self.now(), row.name, present(row))
 
     def never_up(self) -> list[Row]:
         """The instances that should be up and never were."""

@@ -5,11 +5,11 @@ For logs, pipes and tests; nothing is ever overwritten, and there are no colours
 
 import time
 
-from hostmanager.demo.event_log import HINTS_HEADING, Line, Story
+from hostmanager.demo.event_log import HINTS_HEADING, Event, EventLog
 from hostmanager.demo.view import clock
 
 
-class Lines:
+class PlainOutput:
     """Prints what is new."""
 
     def say(self, text: str) -> None:
@@ -22,7 +22,7 @@ class Lines:
             "", f"{HINTS_HEADING}:", *(f"  {line}" for line in commands), "", sep="\n", flush=True
         )
 
-    def show(self, story: Story, news: list[Line], left: float | None) -> None:
+    def show(self, story: EventLog, news: list[Event], left: float | None) -> None:
         """Print the news."""
         for line in news:
             print(f"{clock(line.at)}  {line.about:<9}  {line.text}", flush=True)

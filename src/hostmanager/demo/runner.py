@@ -14,9 +14,9 @@ from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import Protocol
 
-from hostmanager.demo.environment import Stage, StageError
-from hostmanager.demo.event_log import Line, Story, last_words
-from hostmanager.demo.lines import Lines
+from hostmanager.demo.environment import DemoEnvironment, DemoError
+from hostmanager.demo.event_log import Event, EventLog, last_words
+from hostmanager.demo.lines import PlainOutput
 from hostmanager.demo.site import MANAGER
 from hostmanager.demo.view import View, Watcher
 from hostmanager.testing.crossbar_router import RouterError, find_crossbar, free_port
@@ -39,14 +39,14 @@ class Display(Protocol):
     def hints(self, commands: list[str]) -> None:
         """Show what to type in another terminal."""
 
-    def show(self, story: Story, news: list[Line], left: float | None) -> None:
+    def show(self, story: EventLog, news: list[Event], left: float | None) -> None:
         """Show how things are; `left` seconds before the end, if that is known."""
 
     def close(self) -> None:
         """Show no more."""
 
 
-class Curtain:
+class StopRequest:
     """Whether to end, and how fast: by signals or because the time is over."""
 
     def __init__(self, duration: float | None) -> None:
@@ -65,24 +65,24 @@ class Curtain:
         """Seconds until the end, if that is known."""
         return None if self._end is None else self._end - time.monotonic()
 
-    def falls(self) -> bool:
+    def is_set(self) -> bool:
         """Whether to end."""
         left = self.left()
         return self.signals > 0 or (left is not None and left <= 0)
 
-    def hurried(self) -> bool:
+    def is_urgent(self) -> bool:
         """Whether the wish to end was repeated."""
         return self.signals > 1
 
 
 @dataclass(slots=True)
-class Play:
+class DemoRun:
     """One run of the demo."""
 
-    stage: Stage
-    curtain: Curtain
+    stage: DemoEnvironment
+    curtain: StopRequest
     display: Display
-    story: Story = field(default_factory=Story)
+    story: EventLog = field(default_factory=EventLog)
     views: SimpleQueue[View] = field(default_factory=SimpleQueue)
     told: bool = False
     seen: float = field(default_factory=time.monotonic)
@@ -91,15 +91,15 @@ class Play:
         """Put it up and show it, until the curtain falls or something breaks."""
         self.display.say(f"Starting the router (crossbar) at {self.stage.router.url} ...")
         try:
-            self.stage.start_router(self.curtain.falls)
+            self.stage.start_router(self.curtain.is_set)
         except RouterError as error:
-            if not self.curtain.falls():
+            if not self.curtain.is_set():
                 raise
             return self._verdict(str(error))
-        if self.curtain.falls():
+        if self.curtain.is_set():
             return self._verdict("the router had just been started")
         self.display.say(self.stage.start_services())
-        if self.curtain.falls():
+        if self.curtain.is_set():
             return self._verdict("the manager was about to be started")
         self.display.say(f"Starting the manager {MANAGER} and its agents ...")
         self.stage.start_manager()
@@ -115,7 +115,7 @@ class Play:
     def _show(self) -> None:
         manager = self.stage.manager
         assert manager is not None
-        while not self.curtain.falls() and manager.poll() is None:
+        while not self.curtain.is_set() and manager.poll() is None:
             view = self._next_view()
             if view is None or not (view.rows or self.story.view.rows):
                 continue  # it has only just been started
@@ -162,7 +162,7 @@ class Play:
         return EXIT_FAILED if late or not self.story.view.rows else EXIT_OK
 
 
-def play(duration: float | None, fakes: int, port: int) -> int:
+def run_demo(duration: float | None, fakes: int, port: int) -> int:
     """Run the demo.
 
     Args:
@@ -173,7 +173,7 @@ def play(duration: float | None, fakes: int, port: int) -> int:
     Returns:
         0 done, 1 something failed, 2 it cannot be run here.
     """
-    curtain = Curtain(duration)
+    curtain = StopRequest(duration)
     curtain.listen()
     try:
         find_crossbar()
@@ -187,27 +187,27 @@ def play(duration: float | None, fakes: int, port: int) -> int:
     except BrokenPipeError:  # whoever read our output has gone; the stage is empty already
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_OK
-    except (RouterError, StageError, OSError) as error:
+    except (RouterError, DemoError, OSError) as error:
         print(f"hostmanager demo: {error}", file=sys.stderr)
         return EXIT_FAILED
 
 
-def _play(curtain: Curtain, fakes: int, port: int) -> int:
-    with Stage(fakes, port, curtain.hurried) as stage:
+def _play(curtain: StopRequest, fakes: int, port: int) -> int:
+    with DemoEnvironment(fakes, port, curtain.is_urgent) as stage:
         display = _display(stage)
-        played = Play(stage, curtain, display)
+        played = DemoRun(stage, curtain, display)
         code = played.run()
         display.say("Ending the agents (OCS gives them 6 s), the manager and the router ...")
     display.say(f"{played.story.summary()} Nothing was left behind.")
     return code
 
 
-def _display(stage: Stage) -> Display:
+def _display(stage: DemoEnvironment) -> Display:
     if not sys.stdout.isatty() or os.environ.get("TERM") in (None, "", "dumb"):
-        return Lines()
-    from hostmanager.demo.table import Picture  # noqa: PLC0415 - only where it can be seen
+        return PlainOutput()
+    from hostmanager.demo.table import LiveTable  # noqa: PLC0415 - only where it can be seen
 
-    return Picture(stage.site, stage.router.url)
+    return LiveTable(stage.site, stage.router.url)
 
 
 def _checked(port: int) -> int:
@@ -236,6 +236,6 @@ def _past_proxies() -> None:
         os.environ[name] = ",".join(filter(None, [os.environ.get(name), "127.0.0.1"]))
 
 
-def _print_tail(stage: Stage) -> None:
+def _print_tail(stage: DemoEnvironment) -> None:
     lines = stage.site.manager_log.read_text(errors="replace").splitlines()[-10:]
     print("The end of its output:", *(f"  {line}" for line in lines), sep="\n", flush=True)

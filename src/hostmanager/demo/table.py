@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from hostmanager.demo.event_log import HINTS_HEADING, Line, Story
+from hostmanager.demo.event_log import HINTS_HEADING, Event, EventLog
 from hostmanager.demo.site import DemoSite
 from hostmanager.demo.view import Message, Row, clock, length
 
@@ -40,7 +40,7 @@ COLUMNS: tuple[tuple[str, str], ...] = (
 )
 
 
-class Picture:
+class LiveTable:
     """Draws, and draws again."""
 
     def __init__(self, site: DemoSite, router: str, console: Console | None = None) -> None:
@@ -60,7 +60,7 @@ class Picture:
         for command in commands:
             self.console.print(Text(f"  {command}", "cyan"), soft_wrap=True)
 
-    def show(self, story: Story, news: list[Line], left: float | None) -> None:
+    def show(self, story: EventLog, news: list[Event], left: float | None) -> None:
         """Draw the picture anew."""
         picture = self.picture(story, left)
         if self._live is None:
@@ -74,7 +74,7 @@ class Picture:
             self._live.stop()
             self._live = None
 
-    def picture(self, story: Story, left: float | None = None) -> RenderableType:
+    def picture(self, story: EventLog, left: float | None = None) -> RenderableType:
         """Everything that is drawn."""
         wide = self.console.width >= WIDE
         remarks = [] if wide else [_remark(row) for row in story.view.rows if row.message]

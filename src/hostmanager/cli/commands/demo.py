@@ -58,9 +58,9 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the demo."""
-    from hostmanager.demo.runner import play  # noqa: PLC0415 - not for --help
+    from hostmanager.demo.runner import run_demo  # noqa: PLC0415 - not for --help
 
-    return play(args.duration, args.agents, args.port)
+    return run_demo(args.duration, args.agents, args.port)
 
 
 def _seconds(text: str) -> float:
