@@ -16,7 +16,7 @@ from tests.support.processes import kill_all, processes_of
 from tests.support.sites import Site, instance
 from tests.support.waiting import wait_for
 
-from hostmanager.testing.crossbar_router import Router
+from hostmanager.testing.crossbar_router import CrossbarRouter
 
 PATIENCE = 240.0
 """Seconds until all agents are up: 150 interpreters that import OCS take two processors a while."""
@@ -41,7 +41,7 @@ class DrillSite:
     def __init__(self, hosts: int, agents: int) -> None:
         self.names = [f"daq{number:02d}" for number in range(1, hosts + 1)]
         self._home = Path(tempfile.mkdtemp(prefix="hostmanager-drill-"))
-        self._router = Router(self._home / "router")
+        self._router = CrossbarRouter(self._home / "router")
         self.folder = self._home / "operator"
         self.sites = {name: self._site(name) for name in self.names}
         self.managers: dict[str, Manager] = {}

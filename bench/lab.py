@@ -16,7 +16,7 @@ from tests.support.sites import Site, instance
 from tests.support.waiting import wait_for
 
 from bench.model import OURS
-from hostmanager.testing.crossbar_router import Router
+from hostmanager.testing.crossbar_router import CrossbarRouter
 
 PATIENCE = 60.0  # seconds for anything that should happen
 
@@ -35,7 +35,7 @@ class Lab:
         self.quick = quick
         self.step = step
         self.folder = Path(tempfile.mkdtemp(prefix="hostmanager-bench-"))
-        self.router = Router(self.folder / "router")
+        self.router = CrossbarRouter(self.folder / "router")
         self._random = random.Random(1)
         self._sites = 0
 

@@ -14,14 +14,16 @@ import psutil
 import requests
 import yaml
 
-from hostmanager.testing.crossbar_router import Router
+from hostmanager.testing.crossbar_router import CrossbarRouter
 
 PATIENCE = 120.0  # seconds for anything that should happen
 AT_A_TIME = 4  # managers that are being started: more only wait for a processor
 ROOT = Path(__file__).parent.parent
 
 
-def site_config(router: Router, hosts: int, agents: int, *, first: int = 1) -> dict[str, Any]:
+def site_config(
+    router: CrossbarRouter, hosts: int, agents: int, *, first: int = 1
+) -> dict[str, Any]:
     """The site config of so many hosts, with so many agents on each."""
     names = [host_name(number) for number in range(first, first + hosts)]
     return {
@@ -62,7 +64,7 @@ class SimulatedSite:
         self.agents = agents
         self.hosts = 0
         self.folder = Path(tempfile.mkdtemp(prefix="hostmanager-scale-"))
-        self.router = Router(self.folder / "router")
+        self.router = CrossbarRouter(self.folder / "router")
         self._managers: list[subprocess.Popen[bytes]] = []
         self._most = most
 

@@ -20,7 +20,7 @@ import pytest
 import txaio
 
 from hostmanager.drivers.process.priority import NICE
-from hostmanager.testing.crossbar_router import Router, RouterError, find_crossbar
+from hostmanager.testing.crossbar_router import CrossbarRouter, RouterError, find_crossbar
 from tests.support.managers import Manager
 from tests.support.processes import kill_all, processes
 from tests.support.sites import Site
@@ -70,25 +70,25 @@ def no_router_is_left(tmp_path_factory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def router(no_router_is_left, tmp_path_factory) -> Iterator[Router]:
+def router(no_router_is_left, tmp_path_factory) -> Iterator[CrossbarRouter]:
     """A router for all tests that leave it alone."""
-    with Router(tmp_path_factory.mktemp("router")) as running:
+    with CrossbarRouter(tmp_path_factory.mktemp("router")) as running:
         yield running
 
 
 @pytest.fixture
-def own_router(no_router_is_left, tmp_path) -> Iterator[Router]:
+def own_router(no_router_is_left, tmp_path) -> Iterator[CrossbarRouter]:
     """A router for one test, which may stop, kill, freeze and restart it."""
-    with Router(tmp_path / "router") as running:
+    with CrossbarRouter(tmp_path / "router") as running:
         yield running
 
 
 @pytest.fixture
-def make_site(tmp_path) -> Iterator[Callable[[Router], Site]]:
+def make_site(tmp_path) -> Iterator[Callable[[CrossbarRouter], Site]]:
     """Make sites: ``make_site(own_router)``. Their processes are looked after."""
     made: list[Site] = []
 
-    def make(router: Router) -> Site:
+    def make(router: CrossbarRouter) -> Site:
         made.append(Site(tmp_path / f"site{len(made) + 1}", router))
         return made[-1]
 

@@ -15,7 +15,7 @@ from hostmanager.agent.host import Host
 from hostmanager.agent.operations.session_data import session_data
 from hostmanager.agent.target_store import TargetStore
 from hostmanager.siteconfig import load_all
-from hostmanager.testing.crossbar_router import Router
+from hostmanager.testing.crossbar_router import CrossbarRouter
 
 
 async def shown(host: Host, wanted: set[str]) -> None:
@@ -56,7 +56,7 @@ async def test_many_agents_told_at_once_are_written_down_once(
 
 def test_the_site_config_of_a_simulated_site_is_a_good_one(tmp_path: Path) -> None:
     path = tmp_path / "site.yaml"
-    path.write_text(json.dumps(site_config(Router(tmp_path / "router"), 3, 4)))
+    path.write_text(json.dumps(site_config(CrossbarRouter(tmp_path / "router"), 3, 4)))
     files = load_all(path)
     assert list(files) == [host_name(1), host_name(2), host_name(3)]
     assert all(len(file.specs) == 4 and not file.problems for file in files.values())

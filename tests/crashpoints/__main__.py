@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-from hostmanager.testing.crossbar_router import Router
+from hostmanager.testing.crossbar_router import CrossbarRouter
 from tests.crashpoints import campaign, library
 from tests.crashpoints.library import KINDS
 from tests.crashpoints.scenarios import SCENARIOS, Scenario
@@ -44,7 +44,7 @@ def main() -> int:
     for scenario in chosen:
         jobs.put(scenario)
     with ExitStack() as stack:
-        router = Router(folder / "router")
+        router = CrossbarRouter(folder / "router")
         router.start(120)
         stack.callback(router.stop)
 

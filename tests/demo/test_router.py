@@ -10,7 +10,7 @@ from tests.support.waiting import wait_for
 
 from hostmanager.testing import crossbar_router as module
 from hostmanager.testing.crossbar_router import (
-    Router,
+    CrossbarRouter,
     RouterError,
     find_crossbar,
     free_port,
@@ -36,7 +36,7 @@ def test_a_crossbar_that_ends_at_once_is_reported_with_its_last_words(monkeypatc
     broken.write_text("#!/bin/sh\necho the dog ate it\nexit 3\n")
     broken.chmod(0o755)
     monkeypatch.setattr(module, "find_crossbar", lambda: str(broken))
-    router = Router(tmp_path / "router")
+    router = CrossbarRouter(tmp_path / "router")
     with pytest.raises(RouterError, match=r"ended with code 3[\s\S]*the dog ate it"):
         router.start()
     assert router.pids() == []
@@ -47,7 +47,7 @@ def test_a_crossbar_that_never_answers_is_reported_and_ended(monkeypatch, tmp_pa
     idle.write_text("#!/bin/sh\nexec sleep 1000\n")
     idle.chmod(0o755)
     monkeypatch.setattr(module, "find_crossbar", lambda: str(idle))
-    router = Router(tmp_path / "router")
+    router = CrossbarRouter(tmp_path / "router")
     with pytest.raises(RouterError, match=r"did not answer .* within 0.2 s"):
         router.start(timeout=0.2)
     assert router.pids() == []

@@ -10,7 +10,7 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from hostmanager.testing.crossbar_router import Router
+from hostmanager.testing.crossbar_router import CrossbarRouter
 from tests.faults.campaign import Campaign
 from tests.faults.kinds import KINDS
 from tests.faults.report import report
@@ -62,7 +62,7 @@ def _options() -> argparse.Namespace:
 
 def _world(folder: Path) -> World:
     """A site with a router of its own, which runs."""
-    router = Router(folder / "router")
+    router = CrossbarRouter(folder / "router")
     router.start(ROUTER)
     return World(Site(folder / "site", router), router)
 

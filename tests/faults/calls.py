@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from hostmanager.testing.crossbar_router import Router
+from hostmanager.testing.crossbar_router import CrossbarRouter
 from tests.support.sites import Site
 
 States = dict[str, dict[str, Any]]
@@ -19,7 +19,7 @@ class Calls:
         router: Tells which router there is at present.
     """
 
-    def __init__(self, site: Site, router: Callable[[], Router]) -> None:
+    def __init__(self, site: Site, router: Callable[[], CrossbarRouter]) -> None:
         self._router = router
         self.procedure = f"{site.address_root}.{site.manager_id}.ops"
 

@@ -3,12 +3,12 @@
 import time
 from random import Random
 
-from hostmanager.testing.crossbar_router import Router
+from hostmanager.testing.crossbar_router import CrossbarRouter
 from tests.faults.kinds import NotNowError, kind
 from tests.faults.world import World
 
 
-def _working(world: World) -> Router:
+def _working(world: World) -> CrossbarRouter:
     if "router" in world.hurt:
         raise NotNowError
     return world.router
@@ -25,8 +25,8 @@ def killed(world: World, _rng: Random) -> str:
 @kind("router frozen", 3)
 def frozen(world: World, _rng: Random) -> str:
     router = _working(world)
-    world.hurt["router"] = router.thaw
-    router.freeze()
+    world.hurt["router"] = router.resume
+    router.suspend()
     return ""
 
 
@@ -47,7 +47,7 @@ def flapping(world: World, rng: Random) -> str:
 def replaced(world: World, _rng: Random) -> str:
     old = _working(world)
     world.hurt["router"] = lambda: None
-    new = Router(
+    new = CrossbarRouter(
         old.folder.with_name(f"{old.folder.name}+"),
         port=old.port,
         realm=old.realm,

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Self
 
-from hostmanager.testing.crossbar_router import Router
+from hostmanager.testing.crossbar_router import CrossbarRouter
 from tests.faults import disks
 from tests.faults import late as late_now
 from tests.faults.calls import Calls
@@ -74,7 +74,7 @@ class World:
             those that agents had open then, monotonic seconds.
     """
 
-    def __init__(self, site: Site, router: Router) -> None:
+    def __init__(self, site: Site, router: CrossbarRouter) -> None:
         self.site = site
         self.router = router
         self.run: Run | None = None

@@ -5,7 +5,7 @@ import socket
 import threading
 from typing import Self
 
-from hostmanager.testing.crossbar_router import Router
+from hostmanager.testing.crossbar_router import CrossbarRouter
 
 
 class Cable:
@@ -15,7 +15,7 @@ class Cable:
         router: The one at the other end.
     """
 
-    def __init__(self, router: Router) -> None:
+    def __init__(self, router: CrossbarRouter) -> None:
         self._router = router
         self._plugged = True
         self._open: list[socket.socket] = []

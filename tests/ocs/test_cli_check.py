@@ -8,7 +8,7 @@ import yaml
 
 from hostmanager.cli.main import main
 from hostmanager.testing import crossbar_router as routers
-from hostmanager.testing.crossbar_router import Router, free_port
+from hostmanager.testing.crossbar_router import CrossbarRouter, free_port
 
 PERMITTED = {"call": True, "register": True, "publish": True, "subscribe": True}
 
@@ -39,7 +39,7 @@ def odd_router(no_router_is_left, tmp_path_factory):
 
     routers._config = config
     try:
-        with Router(tmp_path_factory.mktemp("odd"), address_root="obs") as running:
+        with CrossbarRouter(tmp_path_factory.mktemp("odd"), address_root="obs") as running:
             yield running
     finally:
         routers._config = original

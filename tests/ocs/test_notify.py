@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hostmanager.testing.crossbar_router import Router
+from hostmanager.testing.crossbar_router import CrossbarRouter
 from tests.ocs.steps import Program, send, wait_gone, wait_ready
 from tests.support.clients import client
 from tests.support.managers import OURS, command
@@ -58,7 +58,7 @@ def test_it_tells_when_it_is_ready_how_it_is_and_that_it_stops(site, start, syst
 
 
 def test_it_is_ready_without_a_router(make_site, start, systemd, tmp_path):
-    site = make_site(Router(tmp_path / "no-router"))  # never started
+    site = make_site(CrossbarRouter(tmp_path / "no-router"))  # never started
     site.write(instance("a"))
     start(site)
     wait_status(systemd, "1 of 1 up; no router")

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from ocs.ocs_client import OCSClient
 
-from hostmanager.testing.crossbar_router import Router, free_port
+from hostmanager.testing.crossbar_router import CrossbarRouter, free_port
 from tests.ocs.cable import Cable
 from tests.ocs.steps import outcome, wait_gone, wait_ready, wait_states
 from tests.support.clients import call, client, states
@@ -63,7 +63,7 @@ class Absence:
 
 def begin_absence(folder: Path) -> Absence:
     """A router of its own, a site, a manager and two agents, all well."""
-    router = Router(folder / "router")
+    router = CrossbarRouter(folder / "router")
     router.start()
     site = Site(folder / "site", router)
     site.write(instance("a"), instance("b", "--behave", "fork"))
@@ -80,13 +80,13 @@ def absences(no_router_is_left, tmp_path_factory) -> Iterator[dict[str, Absence]
             begin_absence, [tmp_path_factory.mktemp("killed"), tmp_path_factory.mktemp("frozen")]
         )
     killed.site.router.kill()
-    frozen.site.router.freeze()
+    frozen.site.router.suspend()
     gone_until = time.monotonic() + 16.5
     while time.monotonic() < gone_until or len(frozen.during) <= LOOKS:
         killed.look()
         frozen.look()
         time.sleep(0.25)
-    frozen.site.router.thaw()
+    frozen.site.router.resume()
     frozen.wait_back()
     killed.site.router.start()
     killed.wait_back()
@@ -136,7 +136,7 @@ def test_a_client_can_tell_agents_up_and_down_again(absence):
 def test_agents_run_at_once_without_a_router_and_the_manager_registers_later(
     make_site, start_manager, tmp_path
 ):
-    router = Router(tmp_path / "late", port=free_port())
+    router = CrossbarRouter(tmp_path / "late", port=free_port())
     site = make_site(router)
     site.write(instance("a"))
     manager = start_manager(site, "--stop-timeout", "2", ready=False)
@@ -153,7 +153,7 @@ def test_agents_run_at_once_without_a_router_and_the_manager_registers_later(
 def test_without_a_router_agents_are_supervised_and_sigterm_ends_all(
     make_site, start_manager, tmp_path
 ):
-    site = make_site(Router(tmp_path / "none"))
+    site = make_site(CrossbarRouter(tmp_path / "none"))
     site.write(instance("a"))
     manager = start_manager(site, ready=False)
     Path(f"/proc/{wait_ready(site, 'a')['a']}").exists()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hostmanager.testing.crossbar_router import Router
+from hostmanager.testing.crossbar_router import CrossbarRouter
 from tests.ocs.conftest import SHORT
 from tests.ocs.steps import wait_child
 from tests.support.clients import children, client
@@ -25,7 +25,7 @@ def make(tmp_path, no_router_is_left):
     made = []
 
     def begin(timeout: int) -> tuple[Site, Manager]:
-        router = Router(tmp_path / "router")
+        router = CrossbarRouter(tmp_path / "router")
         router.start()
         site = Site(tmp_path / "site", router)
         site.write(fake_data("fake1"), crossbar_timeout=timeout)

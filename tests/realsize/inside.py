@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from hostmanager.testing.crossbar_router import Router
+from hostmanager.testing.crossbar_router import CrossbarRouter
 from tests.realsize.environment import PROJECT, SITE
 
 PORT = 18771  # that of the site file
@@ -40,7 +40,7 @@ def main() -> None:
     options = parser.parse_args()
     bring_loopback_up()
     folder = private_folders(options.python)
-    with Router(folder / "router", port=PORT) as router:
+    with CrossbarRouter(folder / "router", port=PORT) as router:
         if options.cold:
             cool(options.python.parents[1], PROJECT / "src", Path(os.__file__).parent)
         print(json.dumps(watch(options, folder)), flush=True)

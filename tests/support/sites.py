@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from hostmanager.testing.crossbar_router import Router
+from hostmanager.testing.crossbar_router import CrossbarRouter
 
 _count = itertools.count(1)
 
@@ -58,7 +58,7 @@ class Site:
     """
 
     folder: Path
-    router: Router
+    router: CrossbarRouter
     host: str = "testhost"
     address_root: str = ""
     mark: str = field(default="")

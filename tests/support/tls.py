@@ -10,7 +10,7 @@ from typing import Self
 
 import trustme
 
-from hostmanager.testing.crossbar_router import Router
+from hostmanager.testing.crossbar_router import CrossbarRouter
 
 HOST = "localhost"
 
@@ -41,7 +41,7 @@ class TlsFront:
     It has what a `Site` wants of a router. The certificate may be changed: `context`.
     """
 
-    def __init__(self, router: Router, context: ssl.SSLContext) -> None:
+    def __init__(self, router: CrossbarRouter, context: ssl.SSLContext) -> None:
         self.router, self.context = router, context
         self.realm, self.address_root = router.realm, router.address_root
         self.port = 0

@@ -14,7 +14,7 @@ from tests.support.processes import alive, kill_all, processes, processes_of
 from tests.support.sites import Site, instance
 from tests.support.waiting import wait_for
 
-from hostmanager.testing.crossbar_router import Router
+from hostmanager.testing.crossbar_router import CrossbarRouter
 
 
 class Run:
@@ -46,7 +46,7 @@ class Run:
 @pytest.fixture
 def offline(tmp_path) -> Iterator[Site]:
     """A site without a running router."""
-    site = Site(tmp_path / "site", Router(tmp_path / "router"))
+    site = Site(tmp_path / "site", CrossbarRouter(tmp_path / "router"))
     yield site
     kill_all(site)
 

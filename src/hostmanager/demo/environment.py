@@ -20,7 +20,7 @@ from typing import Self
 from hostmanager.demo import services
 from hostmanager.demo.cleanup_guard import DONE, kill_leftovers, start_guard
 from hostmanager.demo.site import ADDRESS_ROOT, REALM, DemoSite
-from hostmanager.testing.crossbar_router import Router
+from hostmanager.testing.crossbar_router import CrossbarRouter
 
 MANAGER_TIMEOUT = 20.0
 """Seconds for the manager to end its agents and itself; 1 s is usual."""
@@ -64,7 +64,7 @@ class DemoEnvironment:
         except BaseException:
             self.site.folder.rmdir()
             raise
-        self.router = Router(
+        self.router = CrossbarRouter(
             self.site.router_dir, port=port, realm=REALM, address_root=ADDRESS_ROOT
         )
 

@@ -116,7 +116,7 @@ def _config(port: int, realm: str, address_root: str) -> dict[str, Any]:
     return {"version": 2, "workers": [worker]}
 
 
-class Router:
+class CrossbarRouter:
     """One crossbar, as a context manager or by `start` and `stop`.
 
     A stopped or killed router can be started again: it keeps its port.
@@ -215,7 +215,7 @@ class Router:
         """
         if self._process is None:
             return
-        self.thaw()  # a stopped process would not hear the request
+        self.resume()  # a stopped process would not hear the request
         with contextlib.suppress(ProcessLookupError):
             self._process.send_signal(signal.SIGINT)
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -249,11 +249,11 @@ class Router:
         self.stop()
         self.start()
 
-    def freeze(self) -> None:
+    def suspend(self) -> None:
         """Stop all processes of the router as they are (SIGSTOP): it hangs, unanswering."""
         self._signal_all(signal.SIGSTOP)
 
-    def thaw(self) -> None:
+    def resume(self) -> None:
         """Let a frozen router go on (SIGCONT)."""
         self._signal_all(signal.SIGCONT)
 
