@@ -28,14 +28,14 @@ from bench import (
     report,
 )
 from bench.derived import memory_per_agent
-from bench.lab import Lab, agents
+from bench.lab import Harness, agents
 from bench.model import (
     OURS,
     REFERENCE,
     CannotMeasureError,
     Experiment,
-    Figure,
     Figures,
+    Measurement,
     Row,
     Samples,
 )
@@ -80,7 +80,7 @@ def chosen(options: argparse.Namespace) -> list[Experiment]:
     return [each for each in EXPERIMENTS if wanted & {each.name, *(row.key for row in each.rows)}]
 
 
-def run_one(experiment: Experiment, lab: Lab, kind: str) -> dict[str, Figure]:
+def run_one(experiment: Experiment, lab: Harness, kind: str) -> dict[str, Measurement]:
     """Do one experiment with one manager; a failure is a result, too."""
     samples: Samples = {}
     problem, unknown = "", False
@@ -97,7 +97,7 @@ def run_one(experiment: Experiment, lab: Lab, kind: str) -> dict[str, Figure]:
     for row in experiment.rows:
         values = tuple(samples.get(row.key, ()))
         complete = unknown and values  # what could be measured is not in doubt
-        figures[row.key] = Figure(values, "" if complete else problem, unknown)
+        figures[row.key] = Measurement(values, "" if complete else problem, unknown)
     return figures
 
 
@@ -107,8 +107,8 @@ def shortened(text: str, half: int = 300) -> str:
 
 
 def measure(
-    lab: Lab, experiments: list[Experiment], kinds: list[str], progress: Progress
-) -> Iterator[tuple[str, dict[str, Figure]]]:
+    lab: Harness, experiments: list[Experiment], kinds: list[str], progress: Progress
+) -> Iterator[tuple[str, dict[str, Measurement]]]:
     """Do all of them, the two managers in turn."""
     total = sum(kind in kinds for each in experiments for kind in each.kinds)
     done, begun = 0, time.monotonic()
@@ -125,7 +125,7 @@ def measure(
                 print(f"{so_far}: {experiment.name}, {kind}", file=sys.stderr, flush=True)
 
 
-def warm_up(lab: Lab, kinds: list[str]) -> None:
+def warm_up(lab: Harness, kinds: list[str]) -> None:
     """Start each once, so that no first sample pays for compiling or a cold disk."""
     for kind in kinds:
         with contextlib.suppress(AssertionError), lab.running(kind, agents(1)) as run:
@@ -145,7 +145,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does: cleanly
     sys.setswitchinterval(0.0005)
     console, about = Console(), report.machine()
-    table: dict[str, dict[str, Figure]] = {}
+    table: dict[str, dict[str, Measurement]] = {}
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -158,7 +158,7 @@ def main() -> int:
         # A progress display that redraws often would be measured with the rest.
         with (
             Progress(*columns, console=console, refresh_per_second=2, transient=True) as progress,
-            Lab(quick=options.quick, step=lambda _text: None) as lab,
+            Harness(quick=options.quick, step=lambda _text: None) as lab,
         ):
             warm_up(lab, kinds)
             for kind, figures in measure(lab, experiments, kinds, progress):

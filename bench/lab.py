@@ -21,7 +21,7 @@ from hostmanager.testing.crossbar_router import CrossbarRouter
 PATIENCE = 60.0  # seconds for anything that should happen
 
 
-class Lab:
+class Harness:
     """A context manager: it has a router, and leaves nothing behind.
 
     Attributes:

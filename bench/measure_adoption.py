@@ -11,7 +11,7 @@ from typing import BinaryIO
 import psutil
 from tests.support.managers import Manager
 
-from bench.lab import PATIENCE, Lab, Run, agents, ids
+from bench.lab import PATIENCE, Harness, Run, agents, ids
 from bench.model import OURS, CannotMeasureError, Experiment, Goal, Row, Samples
 
 SIZES = (10, 100, 300)
@@ -19,10 +19,10 @@ EACH = 24e6  # bytes of memory that an agent takes
 TAKEN_OVER = b"; taken over as it is"
 
 
-def adopted(size: int) -> Callable[[Lab, str, Samples], None]:
+def adopted(size: int) -> Callable[[Harness, str, Samples], None]:
     """Make the experiment for that many agents."""
 
-    def measure(lab: Lab, kind: str, samples: Samples) -> None:
+    def measure(lab: Harness, kind: str, samples: Samples) -> None:
         available = psutil.virtual_memory().available
         if available < size * EACH:
             msg = f"{size} agents take {size * EACH / 1e9:.0f} GB of memory"

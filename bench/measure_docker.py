@@ -11,7 +11,7 @@ from tests.support.engine import Engine
 from tests.support.sites import instance
 
 from bench.engine import FILE, Events, engine, write_services
-from bench.lab import Lab, Run
+from bench.lab import Harness, Run
 from bench.measure_killed import crashed
 from bench.model import OURS, Experiment, Goal, Row, Samples
 from bench.watch import Watcher, cpu_seconds
@@ -28,7 +28,7 @@ def _names() -> list[str]:
 
 @contextlib.contextmanager
 def _running(
-    lab: Lab, kind: str, target: str, made: Engine, *, host_agent: bool = False
+    lab: Harness, kind: str, target: str, made: Engine, *, host_agent: bool = False
 ) -> Iterator[tuple[Run, Path]]:
     """A manager with ten services of its own and one that is nobody's."""
     entries = [instance(name, manage=f"docker/{target}") for name in _names()]
@@ -56,12 +56,12 @@ def _remove_containers(made: Engine) -> None:
         made.docker("rm", "--force", *ids)
 
 
-def _count(lab: Lab, kind: str) -> int:
+def _count(lab: Harness, kind: str) -> int:
     few, many = (3, 10) if kind == OURS else (2, 6)
     return few if lab.quick else many
 
 
-def died(lab: Lab, kind: str, samples: Samples) -> None:
+def died(lab: Harness, kind: str, samples: Samples) -> None:
     """Kill a container that has not died before, as only a first death is answered at once."""
     with (
         engine() as made,
@@ -83,7 +83,7 @@ def died(lab: Lab, kind: str, samples: Samples) -> None:
             run.wait_states({name: "up"})
 
 
-def told(lab: Lab, kind: str, samples: Samples) -> None:
+def told(lab: Harness, kind: str, samples: Samples) -> None:
     """update(down) to the stop signal, update(up) to the start."""
     with (
         engine() as made,
@@ -106,7 +106,7 @@ def told(lab: Lab, kind: str, samples: Samples) -> None:
             run.wait_states({name: "up"})
 
 
-def passive(lab: Lab, kind: str, samples: Samples) -> None:
+def passive(lab: Harness, kind: str, samples: Samples) -> None:
     """Start and stop a service that nobody manages, by hand."""
     with (
         engine() as made,
@@ -127,7 +127,7 @@ def passive(lab: Lab, kind: str, samples: Samples) -> None:
                 samples.setdefault("passive_shown", []).append(max(0.0, shown - at))
 
 
-def idle(lab: Lab, kind: str, samples: Samples) -> None:
+def idle(lab: Harness, kind: str, samples: Samples) -> None:
     """CPU with ten services that do nothing, and how many processes come to be meanwhile."""
     window = 10 if lab.quick else 30
     with engine() as made:
@@ -161,7 +161,7 @@ def _processes_over(window: float) -> int:
     return so_far() - begun
 
 
-def frozen(lab: Lab, kind: str, samples: Samples) -> None:
+def frozen(lab: Harness, kind: str, samples: Samples) -> None:
     """Freeze the engine; kill a host agent, and see how long it takes to be relaunched."""
     with (
         engine() as made,

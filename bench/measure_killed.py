@@ -5,12 +5,12 @@ import signal
 import time
 from typing import Any
 
-from bench.lab import Lab, Run, agents, ids
+from bench.lab import Harness, Run, agents, ids
 from bench.model import Experiment, Goal, Row, Samples
 from bench.watch import Watcher
 
 
-def relaunched(lab: Lab, kind: str, samples: Samples) -> None:
+def relaunched(lab: Harness, kind: str, samples: Samples) -> None:
     """Kill a fresh instance for each sample: only the first crash is relaunched at once."""
     entries = agents(lab.count(kind))
     with lab.running(kind, entries) as run, Watcher() as watcher:
@@ -20,7 +20,7 @@ def relaunched(lab: Lab, kind: str, samples: Samples) -> None:
 
 
 def relaunch_each(
-    lab: Lab, run: Run, watcher: Watcher, pids: dict[str, int], samples: list[float]
+    lab: Harness, run: Run, watcher: Watcher, pids: dict[str, int], samples: list[float]
 ) -> None:
     """Kill each once, one after the other."""
     for number, (name, pid) in enumerate(pids.items(), 1):
@@ -31,7 +31,7 @@ def relaunch_each(
         samples.append(watcher.seen[run.launched(name, 2)] - begun)
 
 
-def killed_shown(lab: Lab, kind: str, samples: Samples) -> None:
+def killed_shown(lab: Harness, kind: str, samples: Samples) -> None:
     """Ask without a pause, as a client; a fresh instance for each sample."""
     entries = agents(lab.count(kind))
     with lab.running(kind, entries) as run:

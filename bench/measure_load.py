@@ -9,14 +9,14 @@ from tests.support.processes import processes
 from tests.support.sites import instance
 from tests.support.waiting import wait_for
 
-from bench.lab import PATIENCE, Lab, Run, agents, ids
+from bench.lab import PATIENCE, Harness, Run, agents, ids
 from bench.model import CannotMeasureError, Experiment, Goal, Row, Samples
 from bench.watch import cpu_seconds
 
 RATE = 10_000_000  # bytes/s
 
 
-def idle(lab: Lab, kind: str, samples: Samples) -> None:
+def idle(lab: Harness, kind: str, samples: Samples) -> None:
     """CPU of the manager and its helpers, router connected, no client asking."""
     window = 10 if lab.quick else 30
     entries = agents(50)
@@ -30,7 +30,7 @@ def idle(lab: Lab, kind: str, samples: Samples) -> None:
             samples.setdefault("idle_cpu", []).append(100 * used / window)
 
 
-def chatty(lab: Lab, kind: str, samples: Samples) -> None:
+def chatty(lab: Harness, kind: str, samples: Samples) -> None:
     """One agent that writes 10 MB/s: CPU of the manager meanwhile, and what became of it."""
     # No more than what is kept: 6 files of 10 MiB, each ended up to 1 MiB before that.
     seconds = 4 if lab.quick else 5

@@ -8,14 +8,14 @@ import os
 
 from tests.realsize import hosts
 
-from bench.lab import Lab
+from bench.lab import Harness
 from bench.model import CannotMeasureError, Experiment, Goal, Row, Samples
 
 WANTED = bool(os.environ.get("HOSTMANAGER_REALSIZE"))
 WINDOW = 30
 
 
-def answers(lab: Lab, kind: str, samples: Samples) -> None:
+def answers(lab: Harness, kind: str, samples: Samples) -> None:
     """Launched until the manager process is shown running, caches warm and cold."""
     _possible()
     repeats = 1 if lab.quick else 5
@@ -27,7 +27,7 @@ def answers(lab: Lab, kind: str, samples: Samples) -> None:
             samples.setdefault(key, []).append(answered)
 
 
-def a_minute_later(lab: Lab, kind: str, samples: Samples) -> None:
+def a_minute_later(lab: Harness, kind: str, samples: Samples) -> None:
     """CPU of runs that failed, of the manager, and how long a call takes beside them."""
     _possible()
     for number in range(1 if lab.quick else 3):

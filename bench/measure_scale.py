@@ -2,7 +2,7 @@
 
 import psutil
 
-from bench.lab import Lab, agents, ids
+from bench.lab import Harness, agents, ids
 from bench.measure_killed import relaunch_each
 from bench.measure_told import process_cycles, shown_cycles
 from bench.model import OURS, CannotMeasureError, Experiment, Goal, Row, Samples
@@ -13,7 +13,7 @@ SPARE = 10  # agents more, that are told up and down
 NEEDED = 12e9  # bytes of memory
 
 
-def many(lab: Lab, kind: str, samples: Samples) -> None:
+def many(lab: Harness, kind: str, samples: Samples) -> None:
     """All the latencies, with one manager."""
     available = psutil.virtual_memory().available
     if available < NEEDED:

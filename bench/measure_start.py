@@ -6,17 +6,17 @@ from collections.abc import Callable
 from tests.support.processes import alive
 from tests.support.waiting import wait_for
 
-from bench.lab import PATIENCE, Lab, agents, ids
+from bench.lab import PATIENCE, Harness, agents, ids
 from bench.model import Experiment, Goal, Row, Samples
 from bench.watch import Watcher, resident_bytes
 
 SIZES = (10, 50, 100)
 
 
-def launched(size: int) -> Callable[[Lab, str, Samples], None]:
+def launched(size: int) -> Callable[[Harness, str, Samples], None]:
     """Make the experiment for that many agents: launch a manager, until the last is there."""
 
-    def measure(lab: Lab, kind: str, samples: Samples) -> None:
+    def measure(lab: Harness, kind: str, samples: Samples) -> None:
         repeats = 1 if lab.quick else 5
         for number in range(repeats):
             lab.step(f"{number + 1} of {repeats}")
@@ -34,7 +34,7 @@ def launched(size: int) -> Callable[[Lab, str, Samples], None]:
     return measure
 
 
-def ended(lab: Lab, kind: str, samples: Samples) -> None:
+def ended(lab: Harness, kind: str, samples: Samples) -> None:
     """SIGTERM to the manager: it has to end its agents, then itself."""
     repeats = 2 if lab.quick else 5
     for number in range(repeats):

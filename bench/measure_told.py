@@ -2,14 +2,14 @@
 
 import time
 
-from bench.lab import PATIENCE, Lab, Run, agents, ids
+from bench.lab import PATIENCE, Harness, Run, agents, ids
 from bench.model import Experiment, Goal, Row, Samples
 from bench.watch import Watcher
 
 AGENTS = 10
 
 
-def told_process(lab: Lab, kind: str, samples: Samples) -> None:
+def told_process(lab: Harness, kind: str, samples: Samples) -> None:
     """update(up) to the process, update(down) to its end; ten agents, in turn."""
     entries = agents(AGENTS, manage="host/down")
     with lab.running(kind, entries) as run, Watcher() as watcher:
@@ -18,7 +18,7 @@ def told_process(lab: Lab, kind: str, samples: Samples) -> None:
 
 
 def process_cycles(
-    lab: Lab,
+    lab: Harness,
     run: Run,
     watcher: Watcher,
     names: list[str],
@@ -37,7 +37,7 @@ def process_cycles(
         run.wait_states({name: "down"})
 
 
-def up_exists(lab: Lab, run: Run, watcher: Watcher, name: str, times: int) -> tuple[float, int]:
+def up_exists(lab: Harness, run: Run, watcher: Watcher, name: str, times: int) -> tuple[float, int]:
     """Seconds from update(up) to the process, and its pid."""
     lab.pause()
     begun = time.monotonic()
@@ -46,7 +46,7 @@ def up_exists(lab: Lab, run: Run, watcher: Watcher, name: str, times: int) -> tu
     return watcher.seen[pid] - begun, pid
 
 
-def down_gone(lab: Lab, run: Run, watcher: Watcher, name: str, pid: int) -> float:
+def down_gone(lab: Harness, run: Run, watcher: Watcher, name: str, pid: int) -> float:
     """Seconds from update(down) to the end of the process."""
     lab.pause()
     watcher.watch(pid)
@@ -55,7 +55,7 @@ def down_gone(lab: Lab, run: Run, watcher: Watcher, name: str, pid: int) -> floa
     return watcher.wait_gone(pid, PATIENCE) - begun
 
 
-def told_shown(lab: Lab, kind: str, samples: Samples) -> None:
+def told_shown(lab: Harness, kind: str, samples: Samples) -> None:
     """Update to `child_states`, for a client that asks without a pause."""
     entries = agents(AGENTS, manage="host/down")
     with lab.running(kind, entries) as run:
@@ -64,7 +64,7 @@ def told_shown(lab: Lab, kind: str, samples: Samples) -> None:
 
 
 def shown_cycles(
-    lab: Lab, run: Run, names: list[str], count: int, samples: Samples, suffix: str = ""
+    lab: Harness, run: Run, names: list[str], count: int, samples: Samples, suffix: str = ""
 ) -> None:
     """Go up and down that many times, over the named instances in turn."""
     for number in range(count):
@@ -75,7 +75,7 @@ def shown_cycles(
         samples.setdefault(f"down_shown{suffix}", []).append(shown(lab, run, name, "down"))
 
 
-def shown(lab: Lab, run: Run, name: str, target: str) -> float:
+def shown(lab: Harness, run: Run, name: str, target: str) -> float:
     """Seconds from the update to the state's being shown."""
     lab.pause()
     begun = time.monotonic()

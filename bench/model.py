@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from bench.lab import Lab
+    from bench.lab import Harness
 
 OURS = "ours"
 REFERENCE = "reference"
@@ -18,7 +18,7 @@ class CannotMeasureError(Exception):
 
 
 @dataclass(frozen=True)
-class Figure:
+class Measurement:
     """What was measured for one row and one manager.
 
     Attributes:
@@ -42,7 +42,7 @@ class Figure:
         return sorted(self.samples)[math.ceil(0.99 * len(self.samples)) - 1]
 
 
-Figures = Mapping[str, Figure]  # of one row, by manager
+Figures = Mapping[str, Measurement]  # of one row, by manager
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class Goal:
         return None if None in verdicts or not verdicts else True
 
 
-def _within(ours: Figure, other: Figure | None, factor: float) -> bool | None:
+def _within(ours: Measurement, other: Measurement | None, factor: float) -> bool | None:
     if other is None or not other.samples:
         return None
     return ours.median <= factor * other.median
@@ -127,5 +127,5 @@ class Experiment:
 
     name: str
     rows: tuple[Row, ...]
-    measure: Callable[["Lab", str, Samples], None]
+    measure: Callable[["Harness", str, Samples], None]
     kinds: tuple[str, ...] = (REFERENCE, OURS)

@@ -14,7 +14,7 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from bench.model import OURS, REFERENCE, Figure, Figures, Goal, Row
+from bench.model import OURS, REFERENCE, Figures, Goal, Measurement, Row
 
 PACKAGES = ("ocs-hostmanager", "ocs", "crossbar", "autobahn", "Twisted", "uvloop")
 
@@ -95,7 +95,7 @@ def _as_data(row: Row, table: dict[str, Figures]) -> dict[str, Any]:
     }
 
 
-def _cell(row: Row, figure: Figure | None) -> str:
+def _cell(row: Row, figure: Measurement | None) -> str:
     if figure is None:
         return "–"
     if not figure.samples:
