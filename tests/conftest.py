@@ -42,7 +42,7 @@ txaio.use_twisted = lambda: None
 NEEDS_ROUTER = {"router", "own_router", "site", "start_manager"}
 
 
-def pytest_collection_modifyitems(items: list[pytest.ListItem]) -> None:
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests that use a router; skip them where there is no crossbar."""
     for item in items:
         if NEEDS_ROUTER & set(getattr(item, "fixturenames", ())):

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 from tests.core.fakes import FakeClock
-from tests.support.service import NotifySocket
+from tests.support.service import NotifySocket as Systemd
 
 from hostmanager.agent.sd_notify import Notifier, NotifySocket, from_environ, status_line
 from hostmanager.core.model import InstanceSpec, Target
@@ -16,7 +16,7 @@ from hostmanager.core.record import InstanceRecord, State
 
 @pytest.fixture
 def systemd(tmp_path):
-    with NotifySocket(tmp_path / "notify") as end:
+    with Systemd(tmp_path / "notify") as end:
         yield end
 
 

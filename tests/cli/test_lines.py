@@ -28,7 +28,7 @@ def output() -> Output:
 
 @pytest.fixture
 def source(output: Output) -> LogSource:
-    return LogSource(AgentStatus("daq1", "a"), cast("Manager", output))
+    return LogSource(AgentStatus("daq1", "a"), cast("ManagerClient", output))
 
 
 def texts(source: LogSource, lines: int) -> list[str]:

@@ -24,7 +24,7 @@ from tests.support.engine_registry import Registry
 NEEDS_ENGINE = {"engine", "make_engine", "own_engine", "make_project", "project", "registry"}
 
 
-def pytest_collection_modifyitems(items: list[pytest.ListItem]) -> None:
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests that use an engine."""
     for item in items:
         if NEEDS_ENGINE & set(getattr(item, "fixturenames", ())):

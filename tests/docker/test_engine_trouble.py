@@ -167,6 +167,7 @@ async def test_a_stream_that_breaks_again_and_again_loses_nothing(on_own):
     async with running(on_own, "a", watched=False) as host:
         row = await host.up("a")
         for number in range(5):
+            await host.until("the engine is followed", lambda: host.dockers.watcher.engine)
             engine = host.dockers.watcher.engine
             # As if the connection had broken: its end of the stream is closed.
             for connection in list(engine._docker.session.connector._acquired):

@@ -7,7 +7,7 @@ import pytest
 from tests.realsize import hosts
 
 
-def pytest_collection_modifyitems(items: list[pytest.ListItem]) -> None:
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "tests/realsize/" in item.path.as_posix():
             item.add_marker("slow")

@@ -99,10 +99,13 @@ class AnyOrder(RuleBasedStateMachine):
         known = self.supervisor.specs().get(name)
         if known is None or known.is_unmanaged:
             return
-        if known.kind is Kind.DOCKER:
-            make = foreign if blocked else service
-        else:
-            make = obstructed if blocked else spec
+        make = (
+            (foreign if blocked else service)
+            if known.kind is Kind.DOCKER
+            else obstructed
+            if blocked
+            else spec
+        )
         self.supervisor.update(self.edit(name, make))
 
     @rule(name=SOMEBODY)

@@ -104,7 +104,7 @@ def make_settings(args: argparse.Namespace, site: SiteFile) -> tuple[Settings, l
     ours = site_key(args, Path(site.path))
     address = f"{args.address_root}.{args.instance_id}"
     state = state_dir(args.state_dir, address, ours, os.environ, str(Path(site.path).absolute()))
-    output_dir, remark = output_dir(args.log_dir, working_dir, state)
+    log_dir, remark = output_dir(args.log_dir, working_dir, state)
     remarks += [remark] if remark else []
     remarks += [*passing_remarks(state, os.environ), *access_warnings(args)]
     decisive = {"the working directory": working_dir, "the site config": Path(site.path)}
@@ -115,7 +115,7 @@ def make_settings(args: argparse.Namespace, site: SiteFile) -> tuple[Settings, l
         host=site.host,
         working_dir=working_dir,
         state_dir=state,
-        output_dir=output_dir,
+        output_dir=log_dir,
         output_size=args.output_size,
         output_files=args.output_files,
         key=manager_key(args),

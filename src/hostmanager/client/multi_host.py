@@ -52,7 +52,7 @@ def select_managers(site: Site, args: argparse.Namespace) -> TargetManagers:
 
 
 def run_on_all(
-    select_managers: TargetManagers,
+    targets: TargetManagers,
     work: Callable[[ManagerClient], Callable[[], OperationResult]],
     answer_time: float,
     limit: float,
@@ -63,7 +63,7 @@ def run_on_all(
     time for an answer, however long the work may take.
 
     Args:
-        select_managers: The managers.
+        targets: The managers.
         work: What each is to do.
         answer_time: Seconds for the sign of life.
         limit: Seconds for the work.
@@ -71,12 +71,14 @@ def run_on_all(
     Raises:
         CommandError: There is no router.
     """
-    signs = run_parallel({h: man.session for h, man in crew.managers.items()}, answer_time)
+    signs = run_parallel({h: man.session for h, man in targets.managers.items()}, answer_time)
     require_router(signs)
-    alive = {h: man for h, man in crew.managers.items() if not isinstance(signs[h], ManagerError)}
+    alive = {
+        h: man for h, man in targets.managers.items() if not isinstance(signs[h], ManagerError)
+    }
     done = run_parallel({host: work(man) for host, man in alive.items()}, limit)
     answers: dict[str, OperationResult | ManagerError] = {}
-    for host in crew.hosts:
+    for host in targets.hosts:
         sign = signs[host]
         answers[host] = sign if isinstance(sign, ManagerError) else done[host]
     return answers

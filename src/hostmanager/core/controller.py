@@ -64,11 +64,11 @@ class InstanceController:
     """Keeps one instance in the state that is wanted of it."""
 
     __slots__ = (
-        "_deps",
         "_busy",
+        "_deps",
         "_exited_run_id",
-        "_removed",
         "_queue",
+        "_removed",
         "_run_id",
         "_timer",
         "_unhandled",

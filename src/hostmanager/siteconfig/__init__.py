@@ -22,18 +22,18 @@ if TYPE_CHECKING:
     from hostmanager.siteconfig.stable_read import load_settled
 
 __all__ = [
-    "InstalledClasses",
-    "SiteDiff",
     "Diagnostic",
+    "InstalledClasses",
     "Severity",
+    "SiteDiff",
     "SiteFile",
     "SiteFileError",
     "UsageError",
-    "parse_agent_args",
     "finish_probe",
     "load",
     "load_all",
     "load_settled",
+    "parse_agent_args",
     "probe",
     "resolve_site_file",
     "start_probe",
@@ -41,12 +41,12 @@ __all__ = [
 ]
 
 _MODULES = {
-    "classes": ("Classes", "finish_probe", "probe", "start_probe"),
-    "difference": ("Difference",),
-    "options": ("UsageError", "effective_args", "resolve_site_file"),
-    "problems": ("Problem", "Severity", "SiteFileError"),
-    "settled": ("load_settled",),
-    "sitefile": ("SiteFile", "load", "load_all", "with_known_classes"),
+    "plugins.installed_classes": ("InstalledClasses", "finish_probe", "probe", "start_probe"),
+    "diff": ("SiteDiff",),
+    "command_line": ("UsageError", "parse_agent_args", "resolve_site_file"),
+    "diagnostics": ("Diagnostic", "Severity", "SiteFileError"),
+    "stable_read": ("load_settled",),
+    "site_file": ("SiteFile", "load", "load_all", "with_known_classes"),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 

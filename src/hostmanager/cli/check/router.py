@@ -50,7 +50,7 @@ class RouterEndpoint:
     host: str | None = None
 
 
-class RouterCheckError(Exception):  # noqa: N818 - it is not ours
+class RouterCheckError(Exception):
     """Something is not as it should be.
 
     Args:

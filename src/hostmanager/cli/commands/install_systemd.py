@@ -58,7 +58,7 @@ TRIAL_TIME = 30.0
 _TRIAL = "import sys, hostmanager.agent.options; open(sys.argv[1]).close()"
 
 
-class InstallError(Exception):  # noqa: N818 - it is the person's, not an error of the program
+class InstallError(Exception):
     """What was asked for cannot be; the text says why."""
 
 

@@ -90,7 +90,7 @@ def status(args: argparse.Namespace, screen: Output) -> int:
 
         show(chosen, screen, only_wrong=args.wrong)
     least = Severity.WARNING if args.wrong else Severity.OK
-    return screen.emit_json(exit_status(chosen), **as_json(site, chosen, least))
+    return screen.emit_json(exit_code_of(chosen), **as_json(site, chosen, least))
 
 
 def filter_hosts(found: Sequence[HostStatus], args: argparse.Namespace) -> list[HostStatus]:
@@ -116,7 +116,7 @@ def _with_rows(host: HostStatus, rows: list[AgentStatus]) -> HostStatus:
     )
 
 
-def exit_status(found: Sequence[HostStatus]) -> int:
+def exit_code_of(found: Sequence[HostStatus]) -> int:
     """The exit status for what was found."""
     if unreachable(found):
         return UNREACHABLE

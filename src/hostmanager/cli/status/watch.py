@@ -9,7 +9,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from hostmanager.cli.commands.status import as_json, exit_status, filter_hosts
+from hostmanager.cli.commands.status import as_json, exit_code_of, filter_hosts
 from hostmanager.cli.output import Output
 from hostmanager.cli.status.table import headline, render
 from hostmanager.cli.text import format_time
@@ -44,7 +44,7 @@ def watch(site: Site, hosts: Sequence[str], args: argparse.Namespace, screen: Ou
             _lines(site, found, look, args, screen)
     except KeyboardInterrupt:
         pass
-    return exit_status(look())
+    return exit_code_of(look())
 
 
 def _live(found: list[HostStatus], look: Any, args: Any, console: Console) -> None:

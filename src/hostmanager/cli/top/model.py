@@ -95,10 +95,11 @@ class ListItem:
 
     def remark(self, now: float) -> str:
         """What there is to say, the worst first; empty if it is as it should be."""
-        if self.row is None:
-            parts = [*self.snapshot.host.reasons]
-        else:
-            parts = [*self.row.reasons, next_attempt(self.row.child, now)]
+        parts = (
+            [*self.snapshot.host.reasons]
+            if self.row is None
+            else [*self.row.reasons, next_attempt(self.row.child, now)]
+        )
         if self.snapshot.is_stale and self.snapshot.host.error is None:
             parts.insert(0, f"{format_duration(self.snapshot.age)} old")
         return "; ".join(part.rstrip(".") for part in parts if part)

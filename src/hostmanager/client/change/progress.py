@@ -49,7 +49,7 @@ class AgentProgress:
     def of(cls, step: AgentChange) -> "AgentProgress":
         """Begin with the first stage of a step."""
         stage = "down" if step.stop_first else step.final
-        return cls(step, stage, restarting=step.by_manager, _old_death=_death(step.row.child))
+        return cls(step, stage, restarting=step.by_manager, _last_crash=_death(step.row.child))
 
     @property
     def is_pending(self) -> bool:

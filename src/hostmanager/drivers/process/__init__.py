@@ -9,10 +9,10 @@ from hostmanager.drivers.process.spawn import LaunchCommand
 
 __all__ = [
     "LaunchCommand",
-    "ProcessState",
-    "ProcessStateCache",
     "LaunchGate",
+    "LogDaemonSink",
     "Ownership",
     "ProcessDriver",
-    "LogDaemonSink",
+    "ProcessState",
+    "ProcessStateCache",
 ]
