@@ -169,7 +169,7 @@ def _marked(deed: Mark, target: Target) -> dict[str, str]:
     legacy[1], legacy[3] = deed.instance_id, ticks
     said = {**target.variables, marks.ENV_VAR: "/".join(legacy)}
     if not deed.secret:
-        said.pop(marks.IDENTITY, None)
+        said.pop(marks.IDENTITY_ENV_VAR, None)
     return {name: value for name, value in said.items() if "\0" not in value}
 
 

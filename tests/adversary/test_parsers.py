@@ -102,7 +102,7 @@ def fresh(folder: Path) -> Path:
 @given(st.lists(TEXTS | NUMBERS, max_size=7).map("/".join) | TEXTS)
 @examples(300)
 def test_a_mark(text):
-    mark = marks.parse(text)
+    mark = marks.parse_tag(text)
     if mark is not None:
         names.pipe("/state", mark.instance_id)
         shown(mark)

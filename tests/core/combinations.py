@@ -21,7 +21,7 @@ from tests.core.fakes import spec
 
 NOW = Timestamp(1000.0, 1_700_000_000.0)
 POLICY = Policy()
-FOUND = ObservedRun(77, NOW.wall - 50.0, "then", run="r2")
+FOUND = ObservedRun(77, NOW.wall - 50.0, "then", run_id="r2")
 
 LAUNCHING = ev.StatusChanged(launching=True)
 
@@ -36,7 +36,7 @@ EVENTS = {
     EventKind.UNCONFIGURED: [ev.Unconfigured()],
     EventKind.ESCALATE: [ev.Escalate()],
     EventKind.RESTART_REQUESTED: [ev.RestartRequested()],
-    EventKind.LAUNCHED: [ev.Launched(77, run="r1"), ev.Launched(77), ev.Launched(77, FOUND)],
+    EventKind.LAUNCHED: [ev.Launched(77, run_id="r1"), ev.Launched(77), ev.Launched(77, FOUND)],
     EventKind.LAUNCH_FAILED: [ev.LaunchFailed("program", "no such file")],
     EventKind.EXITED: [ev.Exited(ExitStatus(code=1))],
     EventKind.EXITED_WITH_REMNANTS: [ev.ExitedWithRemnants(ExitStatus(code=1), ("pid 78: child",))],

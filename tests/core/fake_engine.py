@@ -226,7 +226,7 @@ class FakeEngine:
             self._create(name, up.behaviour, up.spec.fingerprint)
         if self._watched.get(name) is up.report and self._answers and self.alive(name):
             self.told[name] = True
-            up.report(ev.Launched(self.containers[name].pid, run=self.containers[name].run))
+            up.report(ev.Launched(self.containers[name].pid, run_id=self.containers[name].run))
         elif self._watched.get(name) is up.report:
             up.report(failed or ev.LaunchFailed("engine", NO_ANSWER))
         self._tell(name)
@@ -285,7 +285,7 @@ class FakeEngine:
         self._ran.discard(name)
         if container is not None and before is not True:
             found = ObservedRun(
-                *(container.pid, container.since, container.fingerprint), run=container.run
+                *(container.pid, container.since, container.fingerprint), run_id=container.run
             )
             report(ev.Launched(container.pid, found))
         elif container is None and before is True:

@@ -220,7 +220,7 @@ class FakeDriver:
         if behaviour.ends_after is not None:
             ends = partial(self._end, process, ExitStatus(code=behaviour.code))
             self.clock.call_later(behaviour.ends_after, ends)
-        report(ev.Launched(process.pid, run=process.run))
+        report(ev.Launched(process.pid, run_id=process.run))
 
     def forget_everything(self) -> None:
         """The manager is killed: nobody hears of anything any more, and no launch is finished."""
@@ -230,7 +230,9 @@ class FakeDriver:
 
     def discover(self) -> Mapping[str, ObservedRun]:
         return {
-            name: ObservedRun(p.pid if p.alive else None, p.since, "", run=p.run if p.alive else "")
+            name: ObservedRun(
+                p.pid if p.alive else None, p.since, "", run_id=p.run if p.alive else ""
+            )
             for name, p in self.processes.items()
         }
 

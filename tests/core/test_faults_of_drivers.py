@@ -73,7 +73,7 @@ class FaultyWorld(MixedWorld):
         super().__init__(**more)
         self.driver.adopt = self._adopt  # type: ignore[attr-defined]
         around = self.supervisor._deps
-        object.__setattr__(around, "note", faults.around("note", around.message))
+        object.__setattr__(around, "note", faults.around("note", around.emit_message))
         self.heard: dict[str, Any] = {}
         self.snapshot.subscribe(faults.around("listener", self._hear))
         call_at = faults.around("clock call_at", self.clock.call_at)
@@ -123,10 +123,10 @@ def a_day(world: FaultyWorld) -> dict[str, Any]:
     later(lambda: supervisor.apply_requests([Request("all", Target.UP)]))
     later(lambda: supervisor.replace(service("h")))  # a process becomes a service
     later(lambda: supervisor.replace(spec("s")))  # and a service a process
-    later(lambda: supervisor.retire("stubborn"))
-    later(lambda: supervisor.retire("p"))
+    later(lambda: supervisor.remove("stubborn"))
+    later(lambda: supervisor.remove("p"))
     later(lambda: supervisor.add(spec("stubborn")))
-    later(lambda: supervisor.retire("messy"))
+    later(lambda: supervisor.remove("messy"))
     later(supervisor.stop_all)
     later(lambda: supervisor.apply_requests([Request("h", Target.UP), Request("s", Target.UP)]))
     at_rest = []
@@ -200,7 +200,7 @@ def test_an_instance_that_is_gone_is_gone_though_its_driver_cannot_let_go(world:
     world.driver.release = forget
     world.supervisor.add(spec())
     world.clock.advance(1)
-    world.supervisor.retire("a")
+    world.supervisor.remove("a")
     world.clock.advance(60)
     assert "a" not in world.snapshot
     assert len(tries) > 3, "it is tried again"

@@ -7,7 +7,7 @@ from hostmanager.core import events as ev
 from hostmanager.core.events import ExitStatus
 from hostmanager.core.policy import Policy, StopPolicy
 from hostmanager.core.record import State
-from hostmanager.core.transitions import WAITS_FOR_ITS_TURN
+from hostmanager.core.transitions import QUEUED_FOR_LAUNCH
 from tests.core.fakes import (
     CRASHES,
     IGNORES_SIGINT,
@@ -226,7 +226,7 @@ def test_a_launch_that_waits_for_its_turn_is_no_reason_for_a_message(world):
     world.supervisor.add(spec())
     world.clock.advance(100)
     assert world.said() == []
-    assert world.life().trouble == WAITS_FOR_ITS_TURN
+    assert world.life().trouble == QUEUED_FOR_LAUNCH
     assert world.life().stuck  # nobody who stops the manager has to wait for it
     report = world.driver.reports["a"][-1]
     report(ev.StatusChanged(launching=True))
@@ -273,7 +273,7 @@ def test_a_note_that_nobody_can_take_keeps_no_instance_from_its_launch(world, ca
         raise RuntimeError("no session")
 
     keeper_around = world.supervisor._around
-    world.supervisor._around = replace(keeper_around, message=faulty)
+    world.supervisor._around = replace(keeper_around, emit_message=faulty)
     world.driver.plan["a"] = [CRASHES, Behaviour()]
     world.supervisor.add(spec("a"))
     world.clock.advance(30)

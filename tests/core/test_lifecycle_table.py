@@ -13,14 +13,14 @@ import pytest
 from hostmanager.core import events as ev
 from hostmanager.core import record as life_module
 from hostmanager.core.events import EventKind, StopStage
-from hostmanager.core.messages import ENGINE_GRACE, STOP_MARGIN
+from hostmanager.core.messages import DEFAULT_STOP_GRACE, ENGINE_KILL_MARGIN
 from hostmanager.core.model import Kind, Target
 from hostmanager.core.record import NO_RUN, NOT_RUNNING_STATES, State
 from hostmanager.core.transitions import (
     LAUNCH_TIMEOUT,
     OBSERVE_TIMEOUT,
+    QUEUED_FOR_LAUNCH,
     TABLE,
-    WAITS_FOR_ITS_TURN,
     step,
 )
 from tests.core.combinations import NOW, POLICY, events, lives, wrong_with
@@ -228,7 +228,7 @@ def run_or_end(life, known, after, effects):
         assert after.target is (Target.PASSIVE if known.spec.passive else known.target)
     else:
         assert (after.state, effects) == (State.STOPPING, (SIGINT,))
-        grace = (life.spec.stop_grace or ENGINE_GRACE) + STOP_MARGIN
+        grace = (life.spec.stop_grace or DEFAULT_STOP_GRACE) + ENGINE_KILL_MARGIN
         patience = grace if life.spec.kind is Kind.DOCKER else POLICY.stop.interrupt
         assert after.deadline == NOW.monotonic + patience
 
@@ -310,7 +310,7 @@ def slow_launch(life, known, after, effects):
     assert (after.state, after.deadline, effects) == (State.STARTING, None, ())
     assert after.stuck
     if not life.launch_begun:
-        assert after.trouble == WAITS_FOR_ITS_TURN
+        assert after.trouble == QUEUED_FOR_LAUNCH
         return
     docker = life.spec.kind is Kind.DOCKER
     assert ("pulling or building" if docker else "is a disk hanging?") in after.trouble

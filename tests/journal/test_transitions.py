@@ -36,7 +36,7 @@ def test_a_life_from_its_tracking_to_its_end():
     world.clock.advance(5)
     world.supervisor.stop_all()
     world.clock.advance(5)
-    world.supervisor.retire("a")
+    world.supervisor.remove("a")
     assert world.story() == [
         ("state", "tracked, class FakeAgent"),
         ("state", "starting (wanted up)"),

@@ -141,7 +141,7 @@ class Day:
         for name, old in self.world.supervisor.configured_specs().items():
             what = self.random.random()
             if what < 0.02:
-                self.world.supervisor.retire(name)
+                self.world.supervisor.remove(name)
                 del self.wanted[name]
             elif what < 0.06:
                 self._replace(name)

@@ -111,7 +111,7 @@ class AnyOrder(RuleBasedStateMachine):
     @rule(name=SOMEBODY)
     def retire(self, name: str) -> None:
         if name in self.supervisor.specs():
-            self.supervisor.retire(name)
+            self.supervisor.remove(name)
             del self.wanted[name]
 
     # --- operators ----------------------------------------------------------------------
@@ -178,7 +178,7 @@ class AnyOrder(RuleBasedStateMachine):
         found = world.driver.discover()
         for name, entry in known.items():
             one, run = found.get(name), kept.get(name)
-            if entry.kind is Kind.HOST and (one is None or run not in (one.run, ANY_RUN)):
+            if entry.kind is Kind.HOST and (one is None or run not in (one.run_id, ANY_RUN)):
                 run = None  # as the host finds out
             wish = watch.asked.get(name) if entry.is_unmanaged else self.wanted[name]
             self.supervisor.add(entry, wish, one, run)

@@ -39,7 +39,7 @@ def make_host_from_args(
     """Make a host with real processes on a real clock; a gate keeps launches back."""
     state = settings.state_dir
     owner = Ownership(
-        identity.load(state / "identity", settings.key, settings.site_key), state / "locks"
+        identity.load_identity(state / "identity", settings.key, settings.site_key), state / "locks"
     )
     scribe = LogDaemonClient(
         settings.state_dir, settings.output_dir, settings.output_size, settings.output_files
@@ -59,7 +59,7 @@ def make_host_from_args(
 
     dockers = _dockers(settings, say)
     host = Host(settings, driver, LoopClock(loop), Random(), journal, dockers=dockers)
-    driver.why_ended = host.router.why_ended
+    driver.explain_exit = host.router.why_ended
     return host
 
 

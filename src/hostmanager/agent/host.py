@@ -112,7 +112,7 @@ class StartupState:
         if spec.kind is Kind.DOCKER or run is None:
             return run  # the engine will tell what runs
         found = self.found.get(spec.instance_id)
-        return run if found is not None and run in (found.run, ANY_RUN) else None
+        return run if found is not None and run in (found.run_id, ANY_RUN) else None
 
 
 class Host:
@@ -193,7 +193,7 @@ class Host:
             target, restart_of = before.target(spec.instance_id), before.restart_of(spec)
             self.supervisor.add(spec, target, found, restart_of)
         for instance_id in gone:
-            self.supervisor.retire(instance_id)
+            self.supervisor.remove(instance_id)
         for instance_id in before.found.keys() - set(ids):
             self._take_over_unlisted(instance_id, before, site)
         self.services.reconcile()
@@ -205,7 +205,7 @@ class Host:
     ) -> None:
         """Something runs that has no usable entry: it goes on if that may be a slip of the pen."""
         found = before.found[instance_id]
-        if found.strange:
+        if found.launched_by_other:
             self.emit_message(
                 f"{instance_id}: something that another manager launched (or this one, for "
                 f"another router) holds its lock (pid {found.pid or found.other_pids}), and it is not "
@@ -308,7 +308,7 @@ class Host:
         if not self.running:
             raise NotRunningError
         supervisor = self.supervisor
-        ids = rq.check_instances(instances, supervisor.specs(), supervisor.removing())
+        ids = rq.validate_instances(instances, supervisor.specs(), supervisor.removing())
         outcome = await self.restarts.request(ids)
         if not self.running:
             raise NotRunningError
@@ -379,7 +379,7 @@ class Host:
             self.emit_message(
                 f"{instance_id}: no longer in the site config; it is stopped and forgotten"
             )
-            self.supervisor.retire(instance_id)
+            self.supervisor.remove(instance_id)
             self.wanted.remove(instance_id)
         self.services.reconcile()
         return RequestResult(

@@ -43,10 +43,10 @@ class ControllerDeps:
         policy: The rules in numbers.
         random: Source of the jitter; seeded in simulations.
         publish: Takes the instance's life after each change, None once forgotten.
-        message: Takes what people want to read: instance-id, text, whether it is a warning.
+        emit_message: Takes what people want to read: instance-id, text, whether it is a warning.
         failing: The failing instances, by instance-id, as they are now.
         guard: Makes every call that may fail.
-        controller: The keeper of an instance, if it has one.
+        find_controller: The keeper of an instance, if it has one.
     """
 
     drivers: Mapping[Kind, Driver]
@@ -54,10 +54,10 @@ class ControllerDeps:
     policy: Policy
     random: Random
     publish: Callable[[str, InstanceRecord | None], None]
-    message: Callable[[str, ev.OperatorMessage], None]
+    emit_message: Callable[[str, ev.OperatorMessage], None]
     failing: Mapping[str, InstanceRecord]
     guard: Guard
-    controller: Callable[[str], "InstanceController | None"]
+    find_controller: Callable[[str], "InstanceController | None"]
 
 
 class InstanceController:
@@ -116,7 +116,7 @@ class InstanceController:
 
     def detach_driver(self) -> None:
         """Have its driver report nothing of it any more."""
-        self._release(self._driver, lambda: self._deps.controller(self.instance_id) is None)
+        self._release(self._driver, lambda: self._deps.find_controller(self.instance_id) is None)
 
     def abandon(self) -> None:
         """Do nothing from now on, whatever happens."""
@@ -153,7 +153,7 @@ class InstanceController:
             life = None if self._removed else self.record
             self._deps.publish(self.instance_id, life)
 
-        keeper = self._deps.controller
+        keeper = self._deps.find_controller
         self._guard("showing it", publish, lambda: keeper(self.instance_id) in (None, self))
 
     # --- events -----------------------------------------------------------------------------
@@ -218,7 +218,7 @@ class InstanceController:
                 self.detach_driver()
                 self._publish()
             case ev.OperatorMessage():
-                note = partial(self._deps.message, self.instance_id, effect)
+                note = partial(self._deps.emit_message, self.instance_id, effect)
                 self._deps.guard.call(f"{self.instance_id}: a message", note)
             case ev.LogUnexpected(text):
                 log.warning(text)

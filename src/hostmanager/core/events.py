@@ -149,13 +149,13 @@ class Launched:
 
     Attributes:
         pid: Its process id.
-        found: What was found of it, if an earlier manager launched it.
-        run: The identity of this run, see `Found`; empty if it cannot be told.
+        adopted: What was found of it, if an earlier manager launched it.
+        run_id: The identity of this run, see `Found`; empty if it cannot be told.
     """
 
     pid: int
-    found: ObservedRun | None = None
-    run: str = ""
+    adopted: ObservedRun | None = None
+    run_id: str = ""
     kind: ClassVar = EventKind.LAUNCHED
 
 
@@ -229,14 +229,14 @@ class StatusChanged:
         notice: What people should know of it (paused, unhealthy), as a sentence; or None.
         image_outdated: Whether it runs from something else than a new launch would take.
         engine_restarting: Whether it has ended and somebody else (the engine) starts it again.
-        found: What runs now, if that has changed without an end that was told.
+        adopted: What runs now, if that has changed without an end that was told.
         launching: Whether its launch, which was asked for, has begun only now.
     """
 
     notice: str | None = None
     image_outdated: bool = False
     engine_restarting: bool = False
-    found: ObservedRun | None = None
+    adopted: ObservedRun | None = None
     launching: bool = False
     kind: ClassVar = EventKind.STATUS_CHANGED
 
@@ -289,7 +289,7 @@ Intent = (
     | RestartRequested
 )
 Preparation = Prepared | PrepareFailed
-Sighting = (
+RunObservation = (
     Launched
     | Exited
     | ExitedWithRemnants
@@ -298,7 +298,7 @@ Sighting = (
     | StatusChanged
     | ObservationLost
 )
-Observation = Sighting | LaunchFailed | Preparation
+Observation = RunObservation | LaunchFailed | Preparation
 Event = Intent | Observation | DeadlineReached
 
 

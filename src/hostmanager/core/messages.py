@@ -64,10 +64,10 @@ SERVICE = KindMessages(
     ),
 )
 
-STOP_MARGIN = 5.0
+ENGINE_KILL_MARGIN = 5.0
 """Seconds beyond its grace period that a container may take: the engine kills it by itself."""
 
-ENGINE_GRACE = 10.0
+DEFAULT_STOP_GRACE = 10.0
 """Seconds that the Docker Engine gives a container to stop if nothing else is said."""
 
 
@@ -85,4 +85,4 @@ def stop_timeout(spec: InstanceSpec, interrupt: float) -> float:
     """
     if spec.kind is Kind.HOST:
         return interrupt
-    return (ENGINE_GRACE if spec.stop_grace is None else spec.stop_grace) + STOP_MARGIN
+    return (DEFAULT_STOP_GRACE if spec.stop_grace is None else spec.stop_grace) + ENGINE_KILL_MARGIN

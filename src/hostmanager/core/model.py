@@ -100,8 +100,8 @@ class ObservedRun:
         agent_class: The class that it was launched as.
         other_pids: Further processes of the instance; if there are none and no `pid`, somebody who
             cannot be told holds its lock.
-        strange: Whether another manager launched it, as its mark says: it is known by its lock.
-        run: The identity of this run, which no other run of the instance ever has (pid and
+        launched_by_other: Whether another manager launched it, as its mark says: it is known by its lock.
+        run_id: The identity of this run, which no other run of the instance ever has (pid and
             start time, container and start time); empty if it cannot be told.
     """
 
@@ -110,5 +110,5 @@ class ObservedRun:
     fingerprint: str
     agent_class: str = "?"
     other_pids: tuple[int, ...] = ()
-    strange: bool = False
-    run: str = ""
+    launched_by_other: bool = False
+    run_id: str = ""

@@ -19,10 +19,10 @@ MAX_REQUESTS = 10_000
 """Requests in one list."""
 
 _TARGETS = (Target.UP.value, Target.DOWN.value)
-_SHOWN = 60
-_LONGEST_WORD = 64  # comparing longer ones takes longer than a guess is worth
+_MAX_SHOWN_CHARS = 60
+_MAX_COMPARED_CHARS = 64  # comparing longer ones takes longer than a guess is worth
 _REPR = Repr()  # stands any depth and any length
-_REPR.maxstring = _REPR.maxother = _SHOWN
+_REPR.maxstring = _REPR.maxother = _MAX_SHOWN_CHARS
 
 
 class RequestError(ValueError):
@@ -42,26 +42,28 @@ class Request:
 
 
 def validate_requests(
-    requests: Any, known: Iterable[str], leaving: Mapping[str, str]
+    requests: Any, known: Iterable[str], removing: Mapping[str, str]
 ) -> list[Request]:
     """Check a list of requests as it came from a client.
 
     Args:
         requests: Anything; meant to be a list of ``(instance_id, target_state)``.
         known: The instances that can be asked for.
-        leaving: Instances that are being forgotten, and why they cannot be wanted up.
+        removing: Instances that are being forgotten, and why they cannot be wanted up.
 
     Raises:
         RequestError: One of them makes no sense; names which, and the remedy.
     """
     if not isinstance(requests, (list, tuple)):
         raise RequestError(
-            f"'requests' is {_show(requests)}, but must be a list of pairs such as "
+            f"'requests' is {_quote(requests)}, but must be a list of pairs such as "
             "[['fake1', 'up'], ['all', 'down']]. Nothing was changed."
         )
     _check_length("requests", requests)
     ids = dict.fromkeys(known)
-    return _last_words([_check_one(n, r, ids, leaving) for n, r in enumerate(requests, start=1)])
+    return _drop_overridden(
+        [_check_one(n, r, ids, removing) for n, r in enumerate(requests, start=1)]
+    )
 
 
 def _check_length(name: str, entries: Sequence[Any]) -> None:
@@ -72,7 +74,7 @@ def _check_length(name: str, entries: Sequence[Any]) -> None:
         )
 
 
-def _last_words(requests: list[Request]) -> list[Request]:
+def _drop_overridden(requests: list[Request]) -> list[Request]:
     """Leave out what a later request takes back: the last word on an instance counts."""
     said: set[str] = set()
     kept: list[Request] = []
@@ -83,13 +85,15 @@ def _last_words(requests: list[Request]) -> list[Request]:
     return kept[::-1]
 
 
-def check_instances(instances: Any, known: Iterable[str], leaving: Mapping[str, str]) -> list[str]:
+def validate_instances(
+    instances: Any, known: Iterable[str], removing: Mapping[str, str]
+) -> list[str]:
     """Check a list of instance-ids as it came from a client.
 
     Args:
         instances: Anything; meant to be a list of ids, or one, or `ALL`.
         known: The instances that can be asked for.
-        leaving: Instances that are being forgotten, and why nothing can be wanted of them.
+        removing: Instances that are being forgotten, and why nothing can be wanted of them.
 
     Returns:
         Each once, in the order of the first mention.
@@ -101,13 +105,13 @@ def check_instances(instances: Any, known: Iterable[str], leaving: Mapping[str, 
         instances = [instances]
     if not isinstance(instances, (list, tuple)) or not instances:
         raise RequestError(
-            f"'instances' is {_show(instances)}, but must be a list of instance-ids such as "
+            f"'instances' is {_quote(instances)}, but must be a list of instance-ids such as "
             "['fake1', 'fake2'], or ['all']. Nothing was changed."
         )
     _check_length("instances", instances)
     ids = dict.fromkeys(known)
     for number, instance_id in enumerate(instances, start=1):
-        _check_id(f"Instance {number}, {_show(instance_id)}", instance_id, ids, leaving)
+        _check_id(f"Instance {number}, {_quote(instance_id)}", instance_id, ids, removing)
     chosen = ids if ALL in instances else instances
     return list(dict.fromkeys(chosen))
 
@@ -121,15 +125,15 @@ def _check_id(
     is_known = isinstance(instance_id, str) and (instance_id == ALL or instance_id in known)
     if not is_known:
         raise RequestError(
-            f"{where}: no instance {_show(instance_id)} is managed here"
-            f"{_nearest(instance_id, (*known, ALL))}. Nothing was changed."
+            f"{where}: no instance {_quote(instance_id)} is managed here"
+            f"{_suggestion(instance_id, (*known, ALL))}. Nothing was changed."
         )
 
 
 def _check_one(
     number: int, request: Any, known: Mapping[str, None], leaving: Mapping[str, str]
 ) -> Request:
-    where = f"Request {number}, {_show(request)}"
+    where = f"Request {number}, {_quote(request)}"
     if not isinstance(request, (list, tuple)) or len(request) != 2:
         raise RequestError(
             f"{where}, is not a pair (instance_id, target_state) such as ['fake1', 'up']. "
@@ -137,9 +141,9 @@ def _check_one(
         )
     instance_id, target = request
     if not isinstance(target, str) or target not in _TARGETS:
-        hint = _nearest(target, _TARGETS)
+        hint = _suggestion(target, _TARGETS)
         raise RequestError(
-            f"{where}: the target state {_show(target)} is not known; it must be 'up' or "
+            f"{where}: the target state {_quote(target)} is not known; it must be 'up' or "
             f"'down'{hint}. Nothing was changed."
         )
     is_leaving = isinstance(instance_id, str) and instance_id in leaving
@@ -148,13 +152,13 @@ def _check_one(
     return Request(instance_id, Target(target))
 
 
-def _nearest(word: Any, words: Iterable[str]) -> str:
-    if not isinstance(word, str) or len(word) > _LONGEST_WORD:
+def _suggestion(word: Any, words: Iterable[str]) -> str:
+    if not isinstance(word, str) or len(word) > _MAX_COMPARED_CHARS:
         return ""
     near = get_close_matches(word, list(words), n=1, cutoff=0.5)
     return f" (did you mean '{near[0]}'?)" if near else ""
 
 
-def _show(value: Any) -> str:
+def _quote(value: Any) -> str:
     text = _REPR.repr(value)
-    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
+    return text if len(text) <= _MAX_SHOWN_CHARS else text[: _MAX_SHOWN_CHARS - 1] + "…"

@@ -36,11 +36,11 @@ class Supervisor:
         self.clock = clock
         self.policy = policy
         self._controllers: dict[str, InstanceController] = {}
-        self._at_rest: list[Callable[[], None]] = []
+        self._idle_callbacks: list[Callable[[], None]] = []
         self._failing: dict[str, InstanceRecord] = {}
         self._deps = ControllerDeps(
             *(drivers, clock, policy, random, self._publish, note, self._failing, self.guard),
-            controller=self._controllers.get,
+            find_controller=self._controllers.get,
         )
 
     def specs(self) -> dict[str, InstanceSpec]:
@@ -109,7 +109,7 @@ class Supervisor:
         """Take note of a changed entry; what runs is left alone."""
         self._controllers[spec.instance_id].submit(ev.SpecChanged(spec))
 
-    def retire(self, instance_id: str) -> None:
+    def remove(self, instance_id: str) -> None:
         """Have an instance down, then forgotten; what nobody manages is left as it is."""
         keeper = self._controllers[instance_id]
         if keeper.record.spec.is_unmanaged:
@@ -170,7 +170,7 @@ class Supervisor:
         if self.snapshot.is_idle:
             callback()
         else:
-            self._at_rest.append(callback)
+            self._idle_callbacks.append(callback)
 
     def _publish(self, instance_id: str, life: InstanceRecord | None) -> None:
         if life is None:
@@ -183,7 +183,7 @@ class Supervisor:
         self._report_if_idle()
 
     def _report_if_idle(self) -> None:
-        if self._at_rest and self.snapshot.is_idle:
-            waiting, self._at_rest = self._at_rest, []
+        if self._idle_callbacks and self.snapshot.is_idle:
+            waiting, self._idle_callbacks = self._idle_callbacks, []
             for callback in waiting:
                 self.guard.until_done("telling that all is at rest", callback)

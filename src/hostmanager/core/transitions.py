@@ -60,7 +60,7 @@ from hostmanager.core.record import (
 LAUNCH_TIMEOUT = 10.0
 """Seconds after which a launch that the driver has not answered is remarked upon."""
 
-WAITS_FOR_ITS_TURN = "It waits for its turn to be launched; others are being launched before it."
+QUEUED_FOR_LAUNCH = "It waits for its turn to be launched; others are being launched before it."
 
 OBSERVE_TIMEOUT = 5.0
 """Seconds after which nobody waits any more for what the driver sees."""
@@ -274,7 +274,7 @@ def reconcile_running(life: InstanceRecord, context: TransitionInput) -> Transit
         return _begin_stop(life, context)
     prepare = (ev.Prepare(life.spec),) if life.needs_preparation else ()
     notes: tuple[ev.Effect, ...] = ()
-    taken_over = isinstance(context.event, ev.Launched) and context.event.found is not None
+    taken_over = isinstance(context.event, ev.Launched) and context.event.adopted is not None
     if taken_over and life.spec.kind is Kind.HOST:
         notes = (ev.OperatorMessage(f"runs already (pid {life.pid}); taken over as it is"),)
     elif life.state in (State.STARTING, State.DOWN) and _should_report_failure(
@@ -383,7 +383,7 @@ def begin_launch(life: InstanceRecord, context: TransitionInput) -> TransitionRe
 def launch_timed_out(life: InstanceRecord, context: TransitionInput) -> TransitionResult:
     """The driver has not answered for long: say so and go on waiting."""
     if not life.launch_begun:  # nothing is wrong with it
-        return replace(life, deadline=None, unkillable=True, error=WAITS_FOR_ITS_TURN), ()
+        return replace(life, deadline=None, unkillable=True, error=QUEUED_FOR_LAUNCH), ()
     text = messages_for(life.spec).slow_launch.format(patience=LAUNCH_TIMEOUT)
     slow = replace(life, deadline=None, unkillable=True, error=text)
     return slow, (ev.OperatorMessage(text, warning=True),)

@@ -50,7 +50,7 @@ def test_nothing_changed_nothing_told():
 
 def test_an_answer_that_is_owed_is_given():
     assert told(ReportedState())[0] == [RemnantsGone()]
-    launched = Launched(7, ObservedRun(7, 5.0, "digest", "Fake", run="c1/t1"))
+    launched = Launched(7, ObservedRun(7, 5.0, "digest", "Fake", run_id="c1/t1"))
     assert told(ReportedState(), C) == ([launched], RUNS)
     assert told(replace(RUNS, report_due=True), C)[0] == [launched]
     for status in ("created", "exited", "dead", "removing"):
@@ -63,7 +63,7 @@ def test_what_ended_and_began_is_told_in_this_order():
         observations, then = told(RUNS, now)
         assert observations == [
             Exited(ENDED),
-            Launched(8, ObservedRun(8, 5.0, "digest", "Fake", run=now.run_id)),
+            Launched(8, ObservedRun(8, 5.0, "digest", "Fake", run_id=now.run_id)),
         ]
         assert then.run == now.run
     assert told(RUNS, replace(C, status="exited")) == ([Exited(ENDED)], NOTHING)
@@ -75,17 +75,19 @@ def test_a_restart_by_the_engine_is_one_end_and_then_a_condition():
     observations, then = told(RUNS, waiting)
     assert observations[:2] == [
         Exited(ENDED),
-        Launched(0, ObservedRun(0, 5.0, "digest", "Fake", run="c1/t1")),
+        Launched(0, ObservedRun(0, 5.0, "digest", "Fake", run_id="c1/t1")),
     ]
     assert observations[2].engine_restarting
     assert "starts it again by itself" in observations[2].notice
     assert told(then, waiting) == ([], then)
     observations, up = told(then, replace(C, started="t2", pid=9))
-    assert observations == [StatusChanged(found=ObservedRun(9, 5.0, "digest", "Fake", run="c1/t2"))]
+    assert observations == [
+        StatusChanged(new_run=ObservedRun(9, 5.0, "digest", "Fake", run_id="c1/t2"))
+    ]
     # It came up and ended between two looks.
     observations, _ = told(then, replace(waiting, started="t2"))
     assert [type(o) for o in observations] == [StatusChanged]
-    assert observations[0].found is not None
+    assert observations[0].new_run is not None
     assert observations[0].engine_restarting
     assert told(up, replace(C, started="t2", status="exited"))[0] == [Exited(ENDED)]
 
@@ -103,7 +105,9 @@ def test_of_a_run_whose_start_is_not_known_nothing_is_made_up():
     assert [type(o) for o in observations] == [StatusChanged]
     assert "does not answer questions about its container" in observations[0].notice
     observations, then = told(then, C)
-    assert observations == [StatusChanged(found=ObservedRun(7, 5.0, "digest", "Fake", run="c1/t1"))]
+    assert observations == [
+        StatusChanged(new_run=ObservedRun(7, 5.0, "digest", "Fake", run_id="c1/t1"))
+    ]
     assert told(then, C) == ([], then)
 
 
@@ -148,7 +152,7 @@ def test_another_image_under_the_name_is_told():
 
 def test_from_what_it_was_made_is_only_said_if_that_is_known():
     def made_as(container, **keys):
-        return told(ReportedState(), container, **keys)[0][0].found.fingerprint
+        return told(ReportedState(), container, **keys)[0][0].adopted.fingerprint
 
     vague = replace(SERVICE, digest_comparable=False)
     assert made_as(replace(C, digest="old")) == "old"
@@ -162,7 +166,7 @@ def test_with_two_containers_one_that_goes_on_is_the_service():
     told_both = ReportedState(C.run, report_due=False)
     observations, then = told(told_both, replace(C, status="exited"), second, service=two)
     assert [type(o) for o in observations] == [StatusChanged]
-    assert observations[0].found.pid == 8
+    assert observations[0].new_run.pid == 8
     assert told(then, service=two)[0] == [Exited(ENDED)]
 
 

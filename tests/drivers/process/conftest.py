@@ -24,7 +24,7 @@ from hostmanager.core import events as ev
 from hostmanager.core.model import InstanceSpec
 from hostmanager.drivers.process import LaunchCommand, ProcessDriver
 from hostmanager.drivers.process.ownership.discovery import Ownership
-from hostmanager.drivers.process.ownership.manager_identity import Identity
+from hostmanager.drivers.process.ownership.manager_identity import ManagerIdentity
 
 PYTHON = sys.executable
 PATIENCE = 20.0
@@ -49,7 +49,8 @@ class Host:
         self.commands: dict[str, LaunchCommand] = {}
         self.reports: dict[str, asyncio.Queue[ev.Observation]] = defaultdict(asyncio.Queue)
         self.owner = Ownership(
-            Identity(f"test{os.getpid()}-{id(self)}", (secrets.token_hex(16),)), folder / "locks"
+            ManagerIdentity(f"test{os.getpid()}-{id(self)}", (secrets.token_hex(16),)),
+            folder / "locks",
         )
         self.driver = ProcessDriver(
             asyncio.get_running_loop(),

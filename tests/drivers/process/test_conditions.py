@@ -48,7 +48,7 @@ def start() -> Iterator[Start]:
 
 def word(pid: int) -> str | None:
     condition = ProcessStateCache().get("a", pid, time.monotonic())
-    return condition.word if condition else None
+    return condition.name if condition else None
 
 
 def test_a_sleeping_a_suspended_and_a_continued_process_are_shown_as_that(start):

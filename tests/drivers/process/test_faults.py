@@ -123,7 +123,7 @@ async def test_what_is_taken_over_again_after_a_fault_is_the_same_process(
     heir = Host(host.folder)
     found = (await asyncio.to_thread(host.owner.discover))["a"]
     assert found.pid == pid
-    heir.driver._surveyed["a"] = os.pidfd_open(pid)
+    heir.driver._discovered_pidfds["a"] = os.pidfd_open(pid)
     heir.commands["a"] = heir.command("a", "/bin/true")
     monkeypatch.setattr(driving.stamps, "read", failing(lambda _pid: None, 1))
     spec, report = InstanceSpec("a", "Any"), heir.reports["a"].put_nowait

@@ -75,7 +75,7 @@ def test_a_number_is_a_number_or_none(text, number):
 
 
 def test_what_no_manager_writes_is_no_mark():
-    assert [marks.parse(text) for text in hostile("key")] == [None] * len(hostile("key"))
+    assert [marks.parse_tag(text) for text in hostile("key")] == [None] * len(hostile("key"))
 
 
 @needs_root
@@ -169,7 +169,7 @@ async def test_an_agent_that_has_changed_its_user_is_known_by_its_lock(host: Hos
     pid = await host.launch("a", "/usr/bin/python3", "-c", code)
     await until(lambda: host.has_said("a", "changed"), "another user")
     found = (await asyncio.to_thread(host.owner.discover))["a"]
-    assert (found.pid, found.strange) == (pid, False)
+    assert (found.pid, found.launched_by_other) == (pid, False)
     os.kill(pid, 9)
     assert await host.next("a") == Exited(ExitStatus(signal=9))
 

@@ -8,7 +8,7 @@ import pytest
 
 from hostmanager.core.model import InstanceSpec
 from hostmanager.drivers.process.ownership import env_tag as marks
-from hostmanager.drivers.process.ownership.manager_identity import Identity, load
+from hostmanager.drivers.process.ownership.manager_identity import ManagerIdentity, load_identity
 
 ONE, TWO = "1" * 32, "2" * 32
 SPEC = InstanceSpec("a", "Any", fingerprint="abc")
@@ -35,56 +35,58 @@ def carry() -> Iterator[Carry]:
 
 
 def test_it_is_made_once(tmp_path):
-    first = load(tmp_path / "identity", "key", "site")
+    first = load_identity(tmp_path / "identity", "key", "site")
     assert len(first.values) == 1
-    assert load(tmp_path / "identity", "another key", "another site").values == first.values
-    assert load(tmp_path / "other", "k", "s").values != first.values
+    assert (
+        load_identity(tmp_path / "identity", "another key", "another site").values == first.values
+    )
+    assert load_identity(tmp_path / "other", "k", "s").values != first.values
 
 
 @pytest.mark.parametrize("broken", [b"", b"\xff\n", b"x" * 5000, b"123\n", b"\0" * 32])
 def test_what_is_no_identity_is_replaced(tmp_path, broken):
     path = tmp_path / "identity"
     path.write_bytes(broken)
-    made = load(path, "key", "site")
-    assert load(path, "key", "site") == made
+    made = load_identity(path, "key", "site")
+    assert load_identity(path, "key", "site") == made
 
 
 def test_where_it_cannot_be_kept_there_is_one_all_the_same(tmp_path, caplog):
     (tmp_path / "identity").mkdir()
     (tmp_path / "identity" / "x").touch()
-    assert marks.is_identity(load(tmp_path / "identity", "key", "site").values[0])
+    assert marks.is_identity(load_identity(tmp_path / "identity", "key", "site").values[0])
     assert "cannot be written" in caplog.text
 
 
 @pytest.mark.parametrize(("key", "site"), [("key", "-"), ("-", "site")])
 def test_who_carries_it_gives_it_back(tmp_path, carry, key, site):
     """By what its manager was called, or by its key: the site config may have moved, too."""
-    carry(Identity(key, (ONE,), site).mark(SPEC).variables)
-    carry(Identity("else", (TWO,), "elsewhere").mark(SPEC).variables)
-    found = load(tmp_path / "identity", "key", "site")
+    carry(ManagerIdentity(key, (ONE,), site).mark(SPEC).variables)
+    carry(ManagerIdentity("else", (TWO,), "elsewhere").mark(SPEC).variables)
+    found = load_identity(tmp_path / "identity", "key", "site")
     assert found.values == (ONE,)
-    assert load(tmp_path / "identity", "x", "y").values == (ONE,)
+    assert load_identity(tmp_path / "identity", "x", "y").values == (ONE,)
 
 
 def test_what_is_carried_is_read(carry):
-    mark = Identity("key", (ONE, TWO), "site").mark(SPEC)
+    mark = ManagerIdentity("key", (ONE, TWO), "site").mark(SPEC)
     assert (mark.identity, mark.site) == (ONE, "site")
     assert marks.read_tag(carry(mark.variables)) == mark
 
 
 def test_whose_it_is():
-    ours = Identity("key", (ONE, TWO), "site")
+    ours = ManagerIdentity("key", (ONE, TWO), "site")
     assert ours.owns(ours.mark(SPEC))
-    assert ours.owns(Identity("another router", (TWO,), "moved").mark(SPEC))
-    assert not ours.owns(Identity("key", ("3" * 32,), "site").mark(SPEC))
+    assert ours.owns(ManagerIdentity("another router", (TWO,), "moved").mark(SPEC))
+    assert not ours.owns(ManagerIdentity("key", ("3" * 32,), "site").mark(SPEC))
     old = marks.EnvTag("key", "a", "abc", 1, "Any")
     assert ours.owns(old)
-    assert not Identity("another router", (ONE,), "site").owns(old)
+    assert not ManagerIdentity("another router", (ONE,), "site").owns(old)
 
 
 def test_an_identity_that_was_inherited_from_another_manager_counts_for_nothing(carry):
     """One of the version before, launched by one of ours: its agents carry both variables."""
-    outer = Identity("outer", (ONE,), "site").mark(SPEC)
+    outer = ManagerIdentity("outer", (ONE,), "site").mark(SPEC)
     inner = marks.EnvTag("inner", "b", "abc", 1, "Any")
     read = marks.read_tag(carry({**outer.variables, **inner.variables}))
     assert read == inner
@@ -94,7 +96,7 @@ def test_an_identity_that_was_inherited_from_another_manager_counts_for_nothing(
 
 @pytest.mark.parametrize("said", ["", "x", "/", "//", f"{ONE}/site", f"{ONE}/site/00000000", "²"])
 def test_what_makes_no_sense_is_no_identity(carry, said):
-    mark = Identity("key", (ONE,), "site").mark(SPEC)
-    read = marks.read_tag(carry({**mark.variables, marks.IDENTITY: said}))
+    mark = ManagerIdentity("key", (ONE,), "site").mark(SPEC)
+    read = marks.read_tag(carry({**mark.variables, marks.IDENTITY_ENV_VAR: said}))
     assert read is not None
     assert (read.key, read.identity) == ("key", "")

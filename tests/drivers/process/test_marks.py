@@ -11,11 +11,11 @@ import pytest
 from hostmanager.drivers.process.ownership import env_tag as marks
 from hostmanager.drivers.process.ownership.discovery import observed_run
 from hostmanager.drivers.process.ownership.env_tag import EnvTag, TaggedProcess
-from hostmanager.drivers.process.ownership.manager_identity import Identity
+from hostmanager.drivers.process.ownership.manager_identity import ManagerIdentity
 from hostmanager.util.procfs import start_ticks
 
 KEY = f"marks{os.getpid()}"
-OWNER = Identity(KEY, ("0" * 32,))
+OWNER = ManagerIdentity(KEY, ("0" * 32,))
 SLEEP = ("/bin/sleep", "1000")
 
 Start = Callable[..., int]
@@ -48,14 +48,14 @@ def mark_of(instance_id: str, ago: int = 0) -> EnvTag:
 @pytest.mark.parametrize("agent_class", ["FakeDataAgent", "odd/class", "", "mit Umläuten"])
 def test_what_was_written_is_read(agent_class):
     mark = EnvTag(KEY, "a.b-c_1", "f00", 123456, agent_class)
-    assert marks.parse(str(mark)) == mark
+    assert marks.parse_tag(str(mark)) == mark
 
 
 @pytest.mark.parametrize(
     "text", ["", "a", "a/b/c", "a/b/c/later/X", "a/b/c/-1/X", "a/b/c//X", "////"]
 )
 def test_what_is_no_mark_of_ours_is_none(text):
-    assert marks.parse(text) is None
+    assert marks.parse_tag(text) is None
 
 
 def test_a_marked_process_is_found_by_its_key_alone(start):
@@ -63,7 +63,7 @@ def test_a_marked_process_is_found_by_its_key_alone(start):
     pid = start(str(mark))
     start(str(mark).replace(KEY, KEY + "x"))
     (one,) = marks.find_tagged(OWNER.owns)
-    assert (one.pid, one.mark) == (pid, mark)
+    assert (one.pid, one.tag) == (pid, mark)
     assert one.is_leader
 
 

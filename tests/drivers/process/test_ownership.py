@@ -111,7 +111,7 @@ async def daemon(host: Host, program: str) -> tuple[int, int]:
 async def test_a_daemon_is_found_by_what_it_kept_and_ended(host, program):
     pid, left = await daemon(host, program)
     assert os.getsid(left) not in (pid, os.getsid(0))
-    marked = await off(host.owner.is_marked, left, "a")
+    marked = await off(host.owner.is_tagged, left, "a")
     kept = (marked, left in await holders(host))
     assert kept == (program != LOSES_ITS_MARK, program != LOSES_ITS_DESCRIPTORS)
     os.kill(pid, 9)
@@ -164,7 +164,7 @@ async def test_who_holds_the_lock_is_the_instance_whatever_he_says(host):
     host.begin("a", "/bin/sleep", "1000")
     launched = await host.next("a")
     assert isinstance(launched, Launched), launched
-    assert (launched.pid, launched.found and launched.found.pid) == (pid, pid)
+    assert (launched.pid, launched.adopted and launched.adopted.pid) == (pid, pid)
     host.driver.signal("a", StopStage.KILL)
     end = await host.next("a")
     assert end in (Exited(ExitStatus(signal=9)), Exited(ExitStatus()))
@@ -250,7 +250,7 @@ async def test_who_holds_the_locks_of_several_is_nobody_yet(host, monkeypatch):
         surveyed = await off(host.driver.survey)
         unknown = {i: (f.pid, f.others) for i, f in surveyed.items()}
         assert unknown == {"a": (None, ()), "b": (None, ())}
-        assert f"pid {pid}" in await off(host.owner.why_held, "a")
+        assert f"pid {pid}" in await off(host.owner.describe_lock_holders, "a")
         host.file("go").touch()
         await off(wait_for, lambda: host.owner.held() == {"a"}, 20, "b to be free")
         surveyed = await off(host.driver.survey)
@@ -273,7 +273,7 @@ async def test_what_a_dead_manager_had_just_forked_is_adopted_not_doubled(host, 
     host.begin("a", "/bin/sleep", "2000")
     launched = await host.next("a")
     assert isinstance(launched, Launched), launched
-    assert (launched.pid, launched.found and launched.found.pid) == (pid, pid)
+    assert (launched.pid, launched.adopted and launched.adopted.pid) == (pid, pid)
     assert [p.cmdline() for p in await off(host.processes)] == [["sleep", "1000"]]
     host.driver.signal("a", StopStage.TERMINATE)
     end = await host.next("a")
@@ -322,7 +322,7 @@ async def test_launches_at_the_same_time_do_not_take_each_others_children_for_ag
         for name in names:
             host.begin(name, "/bin/sleep", str(1000 + turn))
         reports = await asyncio.gather(*(host.next(name) for name in names))
-        assert all(isinstance(r, Launched) and r.found is None for r in reports), reports
+        assert all(isinstance(r, Launched) and r.adopted is None for r in reports), reports
         for name in names:
             host.driver.signal(name, StopStage.KILL)
         ends = await asyncio.gather(*(host.next(name) for name in names))

@@ -20,7 +20,7 @@ from hostmanager.core.supervisor import Supervisor
 from hostmanager.drivers.process.ownership import instance_lock as locks
 from hostmanager.drivers.process.ownership.descendants import Descendants
 from hostmanager.drivers.process.ownership.discovery import Ownership
-from hostmanager.drivers.process.ownership.manager_identity import Identity
+from hostmanager.drivers.process.ownership.manager_identity import ManagerIdentity
 from hostmanager.drivers.process.ownership.rlimit_tag import RlimitTag
 from hostmanager.util.procfs import start_ticks
 from tests.drivers.process.conftest import PYTHON, Host, until
@@ -343,7 +343,7 @@ async def test_no_memory_for_an_answer_delays_it_and_loses_no_end(host, monkeypa
 
 def test_those_who_come_and_go_do_not_hold_up_a_look_for_ever(monkeypatch, tmp_path):
     kin = Descendants(
-        Ownership(Identity("come-and-go", ("0" * 32,)), tmp_path / "locks"), "a", None
+        Ownership(ManagerIdentity("come-and-go", ("0" * 32,)), tmp_path / "locks"), "a", None
     )
     monkeypatch.setattr(Descendants, "_members", lambda _: [2**22 - 1])
     with pytest.raises(OSError, match="come and go"):
@@ -352,7 +352,7 @@ def test_those_who_come_and_go_do_not_hold_up_a_look_for_ever(monkeypatch, tmp_p
 
 def test_who_has_got_the_number_of_a_leader_has_not_got_its_session(tmp_path):
     """An adopted leader is waited for by init: its number is free then."""
-    owner = Ownership(Identity("numbers", ("0" * 32,)), tmp_path / "locks")
+    owner = Ownership(ManagerIdentity("numbers", ("0" * 32,)), tmp_path / "locks")
     script = "sleep 1000 & echo $!; wait"
     leader = subprocess.Popen(
         ["/bin/sh", "-c", script], start_new_session=True, stdout=subprocess.PIPE, text=True

@@ -15,7 +15,7 @@ from hostmanager.drivers.process.ownership import env_tag as marks
 from hostmanager.drivers.process.ownership import rlimit_tag as stamps
 from hostmanager.drivers.process.ownership.discovery import Ownership, observed_run
 from hostmanager.drivers.process.ownership.env_tag import EnvTag
-from hostmanager.drivers.process.ownership.manager_identity import Identity
+from hostmanager.drivers.process.ownership.manager_identity import ManagerIdentity
 from hostmanager.drivers.process.ownership.rlimit_tag import RlimitTag
 from hostmanager.util.procfs import start_ticks
 from tests.drivers.process.conftest import PYTHON, Host, until
@@ -62,7 +62,7 @@ def sleeper(tmp_path) -> Iterator[Sleeper]:
 
 @pytest.fixture
 def owner(tmp_path) -> Ownership:
-    return Ownership(Identity(f"stamps{os.getpid()}", ("0" * 32,)), tmp_path / "locks")
+    return Ownership(ManagerIdentity(f"stamps{os.getpid()}", ("0" * 32,)), tmp_path / "locks")
 
 
 def test_a_stamp_says_pid_and_start(owner, sleeper):
@@ -169,8 +169,8 @@ async def test_a_daemon_that_lost_mark_lock_and_session_is_found_by_its_stamp(ho
     pid = await host.launch("a", PYTHON, "-c", code, str(note), LOSES_EVERYTHING)
     await until(lambda: note.exists() and note.read_text(), "the daemon")
     left = int(note.read_text())
-    assert not await off(host.owner.is_marked, left, "a")
-    assert left not in await off(host.owner.holders, "a")
+    assert not await off(host.owner.is_tagged, left, "a")
+    assert left not in await off(host.owner.lock_holders, "a")
     assert os.getsid(left) != pid
     os.kill(pid, 9)
     end = await host.next("a")

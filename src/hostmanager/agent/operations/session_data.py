@@ -57,7 +57,7 @@ def child_state(
         "restarting": life.restart_of is not None,
         "last_exit": last_exit(life),
         "next_attempt_at": next_attempt_at(life, now),
-        "process_state": None if condition is None else condition.word,
+        "process_state": None if condition is None else condition.name,
         "message": _sentences(
             message(life, now), life.notice or "", process_notice(life, condition)
         ),
@@ -166,7 +166,7 @@ def process_notice(life: InstanceRecord, condition: ProcessState | None) -> str:
     """What a person should know of the process itself: that it cannot react, and why."""
     if condition is None or condition.signals_blocked_reason is None:
         return ""
-    if condition.word == "zombie" and not condition.is_persistent:
+    if condition.name == "zombie" and not condition.is_persistent:
         return ""  # its end is about to be told
     why = condition.signals_blocked_reason[0].upper() + condition.signals_blocked_reason[1:]
     if life.state in (State.STOPPING, State.TERMINATING):
@@ -174,7 +174,7 @@ def process_notice(life: InstanceRecord, condition: ProcessState | None) -> str:
         return f"{why}, so it cannot react to {asked}."
     if life.state in STOPPING_STATES or not condition.is_persistent:
         return ""
-    if condition.word == "stopped":
+    if condition.name == "stopped":
         return f"{why} and does nothing until it is continued: kill -CONT {life.pid}"
     return f"{why}."
 

@@ -133,7 +133,7 @@ def _compare_conditions(
     now = StatusChanged(status_notice(seen, container), outdated, restarting)
     told = replace(told, run=container.run, restarting=restarting)
     if now != told.condition or again is not None:
-        yield replace(told, condition=now), replace(now, found=again)
+        yield replace(told, condition=now), replace(now, new_run=again)
 
 
 def observed_run(seen: ObservedState, container: Container) -> ObservedRun:
@@ -142,7 +142,7 @@ def observed_run(seen: ObservedState, container: Container) -> ObservedRun:
     if made_as != seen.spec.fingerprint and not seen.service.digest_comparable:
         made_as = seen.made_as.get(container.digest, "")
     return ObservedRun(
-        *(container.pid, container.since, made_as, seen.spec.agent_class), run=container.run_id
+        *(container.pid, container.since, made_as, seen.spec.agent_class), run_id=container.run_id
     )
 
 

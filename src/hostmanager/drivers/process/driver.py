@@ -41,8 +41,8 @@ from hostmanager.drivers.process.output.output_sink import (
     OutputSink,
 )
 from hostmanager.drivers.process.ownership import rlimit_tag as stamps
-from hostmanager.drivers.process.ownership.descendants import Descendants, Left
-from hostmanager.drivers.process.ownership.discovery import PATIENCE, Ownership
+from hostmanager.drivers.process.ownership.descendants import Descendants, Remnants
+from hostmanager.drivers.process.ownership.discovery import LOCK_TIMEOUT, Ownership
 from hostmanager.drivers.process.ownership.unobserved import UnobservedInstances
 from hostmanager.drivers.process.priority import inherit_manager_priority
 from hostmanager.drivers.process.signals import request_group_stop, request_stop, unignore_signals
@@ -53,11 +53,11 @@ from hostmanager.drivers.process.spawn import (
     SpawnError,
     spawn,
 )
-from hostmanager.drivers.process.thread_pools import PAUSE, Workers
+from hostmanager.drivers.process.thread_pools import RETRY_DELAY, WorkerPool
 from hostmanager.util import procfs as proc
 from hostmanager.util.guard import Guard
 
-LAUNCHERS = 16
+LAUNCH_THREADS = 16
 """Launches at a time. While a hundred agents start, each launch waits for a processor rather
 than for its turn here."""
 
@@ -67,7 +67,7 @@ SIGNALS = {
     StopStage.KILL: signal.SIGKILL,
 }
 
-NO_MEMORY = (
+OUT_OF_MEMORY_REASON = (
     "there is not enough memory for it; end something on this host, or raise the limit of the "
     "manager (`ulimit -v`, `MemoryMax=` of its systemd unit)"
 )
@@ -85,15 +85,15 @@ class _Process:
     report: ReportObservation
     spawned: SpawnedProcess
     descendants: Descendants
-    status: ExitStatus | None = None  # how it ended; None: it has not
+    exit_status: ExitStatus | None = None  # how it ended; None: it has not
     cpu: float | None = None  # seconds of CPU that it used until then
     exit_reported: bool = False  # its end was reported
     finished: bool = False  # nothing is left of it, and that was reported
-    step: StopStage = StopStage.TERMINATE  # the strongest means used so far, or that for remnants
+    stage: StopStage = StopStage.TERMINATE  # the strongest means used so far, or that for remnants
     remnants: dict[int, int] = field(default_factory=dict)  # pid: pidfd
-    next_start: OutputPosition | None = None  # where the next run's output begins
-    asked: bool = False  # whether it was told to end
-    held_since: float | None = None  # somebody unseen has held its lock since, the loop's time
+    next_output_start: OutputPosition | None = None  # where the next run's output begins
+    stop_requested: bool = False  # whether it was told to end
+    lock_held_since: float | None = None  # somebody unseen has held its lock since, the loop's time
 
 
 class ProcessDriver:
@@ -107,7 +107,7 @@ class ProcessDriver:
         gate: Keeps launches back as long as that is wanted.
 
     Attributes:
-        why_ended: Tells why a process may have ended by itself just now with code 0, or nothing.
+        explain_exit: Tells why a process may have ended by itself just now with code 0, or nothing.
     """
 
     def __init__(
@@ -120,32 +120,34 @@ class ProcessDriver:
     ) -> None:
         self._loop = loop
         self._command = command
-        self._owner = owner
+        self._ownership = owner
         self._sink = sink or DirectFileSink()
         self._gate = gate or LaunchGate()
         stamps.clear_inherited()
         unignore_signals()
-        self.why_ended: Callable[[], str] = lambda: ""
-        self._surveyed: dict[str, int | None] = {}  # pidfds of what the survey found
-        self._runs: dict[str, _Process] = {}  # of which something is alive
+        self.explain_exit: Callable[[], str] = lambda: ""
+        self._discovered_pidfds: dict[str, int | None] = {}  # pidfds of what the survey found
+        self._processes: dict[str, _Process] = {}  # of which something is alive
         self._reading: dict[str, _Process] = {}  # of which the output is being read
         self._guard = Guard(loop.call_later)
-        self._launchers = Workers(loop, self._guard, LAUNCHERS, "launch", _init_launch_thread)
-        self._scan_pool = Workers(loop, self._guard, 2, "look")
-        self._output_pool = Workers(loop, self._guard, 2, "read")
+        self._launch_pool = WorkerPool(
+            loop, self._guard, LAUNCH_THREADS, "launch", _init_launch_thread
+        )
+        self._scan_pool = WorkerPool(loop, self._guard, 2, "look")
+        self._output_pool = WorkerPool(loop, self._guard, 2, "read")
         # Of which it can be told only that something is alive.
         self._unobserved = UnobservedInstances(owner, self._scan_pool, self._guard, loop)
 
     def launch(self, spec: InstanceSpec, report: ReportObservation) -> None:
         """Start the instance; see the protocol."""
-        if self._launchers.closed:
+        if self._launch_pool.closed:
             raise RuntimeError("nothing is launched any more")
         command = self._command(spec)
         before = self._reading.get(spec.instance_id)
 
         def opened(start: OutputPosition) -> None:
             if before is not None:
-                before.next_start = start
+                before.next_output_start = start
 
         begun = self._guard.callback(
             f"{spec.instance_id}: its turn", partial(report, StatusChanged(launching=True))
@@ -155,14 +157,14 @@ class ProcessDriver:
             with suppress(MemoryError, RuntimeError):  # none left; the loop is closed
                 self._loop.call_soon_threadsafe(begun)
             try:
-                return spawn(command, spec, self._owner, self._sink, opened)
+                return spawn(command, spec, self._ownership, self._sink, opened)
             except SpawnError as error:
                 return LaunchFailed(error.step, error.reason)
             except MemoryError:
-                return LaunchFailed("process", NO_MEMORY)
+                return LaunchFailed("process", OUT_OF_MEMORY_REASON)
 
         self._gate.enter(
-            lambda: self._launchers.ask(
+            lambda: self._launch_pool.ask(
                 f"{spec.instance_id}: its launch",
                 attempt,
                 partial(self._launched, spec, command, report),
@@ -173,16 +175,20 @@ class ProcessDriver:
     def discover(self) -> Mapping[str, ObservedRun]:
         """Look for what an earlier manager launched; see the protocol."""
         self._sink.start()
-        surveyed = self._owner.discover()
+        surveyed = self._ownership.discover()
         self._sink.remove_stale(surveyed.keys())
-        self._surveyed = {i: self._owner.open_leader(i, found) for i, found in surveyed.items()}
+        self._discovered_pidfds = {
+            i: self._ownership.open_leader(i, found) for i, found in surveyed.items()
+        }
         return surveyed
 
     def adopt(self, spec: InstanceSpec, found: ObservedRun, report: ReportObservation) -> None:
         """Take over what the survey found of an instance; see the protocol."""
-        pidfd = self._surveyed.get(spec.instance_id)
+        pidfd = self._discovered_pidfds.get(spec.instance_id)
         self._adopt(spec.instance_id, self._command(spec), found, pidfd, report)
-        self._surveyed.pop(spec.instance_id, None)  # last: until then it can be asked for again
+        self._discovered_pidfds.pop(
+            spec.instance_id, None
+        )  # last: until then it can be asked for again
 
     def _adopt(
         self,
@@ -198,9 +204,9 @@ class ProcessDriver:
             self._watch_lock(instance_id, command, report)
             return
         stamp = None if found.pid is None else stamps.read(found.pid)
-        kin = Descendants(self._owner, instance_id, found.pid, stamp)
+        kin = Descendants(self._ownership, instance_id, found.pid, stamp)
         run = _Process(instance_id, command, report, NO_PROCESS, kin)
-        self._runs[instance_id] = run
+        self._processes[instance_id] = run
         if pidfd is not None and found.pid is not None:
             run.spawned = SpawnedProcess(
                 found.pid, pidfd, self._sink.attach(instance_id, found.pid, found.started_at)
@@ -209,20 +215,20 @@ class ProcessDriver:
             report(Launched(found.pid, found))
             return
         # Its end was not seen; what it left behind is dealt with as after any end.
-        run.status = ExitStatus()
+        run.exit_status = ExitStatus()
         if found.pid is not None:
             report(Launched(found.pid, found))
         self._scan_remnants(run)
 
     def signal(self, instance_id: str, step: StopStage) -> None:
         """Use this means to end the instance; see the protocol."""
-        run = self._runs.get(instance_id)
+        run = self._processes.get(instance_id)
         if run is None:
             return
-        run.step, run.asked = max(run.step, step), True
+        run.stage, run.stop_requested = max(run.stage, step), True
         if run.exit_reported:
             self._scan_remnants(run)
-        elif run.status is not None:
+        elif run.exit_status is not None:
             pass  # who hears of its end, and of what is left, will ask for the means again
         elif step is StopStage.INTERRUPT:
             request_stop(run.spawned.pidfd, signal.SIGINT)
@@ -243,9 +249,9 @@ class ProcessDriver:
 
     def close(self) -> None:
         """Let the worker threads go; nothing is launched any more."""
-        for pool in (self._launchers, self._scan_pool, self._output_pool):
+        for pool in (self._launch_pool, self._scan_pool, self._output_pool):
             pool.close()
-        self._sink.close(end=not self._runs and not self._unobserved.watched)
+        self._sink.close(end=not self._processes and not self._unobserved.watched)
 
     # --- a run's beginning and end --------------------------------------------------------
 
@@ -261,22 +267,22 @@ class ProcessDriver:
             report(spawned)
             return
         if isinstance(spawned, AlreadyRunning):
-            self._adopt(instance_id, command, spawned.found, spawned.pidfd, report)
+            self._adopt(instance_id, command, spawned.observed_run, spawned.pidfd, report)
             return
-        kin = Descendants(self._owner, instance_id, spawned.pid, spawned.stamp)
+        kin = Descendants(self._ownership, instance_id, spawned.pid, spawned.rlimit_tag)
         run = _Process(instance_id, command, report, spawned, kin)
-        self._runs[instance_id] = run
+        self._processes[instance_id] = run
         self._watch(run)
-        report(Launched(spawned.pid, run=spawned.run))
+        report(Launched(spawned.pid, run_id=spawned.run_id))
 
     def _watch(self, run: _Process) -> None:
         """Be told of its end."""
         pidfd, what = run.spawned.pidfd, f"{run.instance_id}: the end of its process"
-        readable = self._guard.callback(what, partial(self._readable, run))
+        readable = self._guard.callback(what, partial(self._on_readable, run))
         watch = partial(self._loop.add_reader, pidfd, readable)
         self._guard.until_done(f"{run.instance_id}: its process", watch, lambda: not run.finished)
 
-    def _readable(self, run: _Process) -> None:
+    def _on_readable(self, run: _Process) -> None:
         pidfd = run.spawned.pidfd
         self._loop.remove_reader(pidfd)  # first: else what fails here would be called at once
         try:
@@ -292,29 +298,29 @@ class ProcessDriver:
         if result is None:
             self._watch(run)  # not ended after all
             return
-        self._on_exit_status(run, _status(result))
+        self._on_exit_status(run, _exit_status(result))
 
     def _on_exit_status(self, run: _Process, status: ExitStatus) -> None:
-        by_itself = status.code == 0 and not run.asked
-        run.status = replace(status, detail=self.why_ended()) if by_itself else status
+        by_itself = status.code == 0 and not run.stop_requested
+        run.exit_status = replace(status, detail=self.explain_exit()) if by_itself else status
         self._scan_remnants(run)
 
-    def _end(self, run: _Process, last: Exited | RemnantsGone) -> None:
+    def _finish(self, run: _Process, last: Exited | RemnantsGone) -> None:
         """Nothing is left: say so."""
-        self._release(run)
+        self._reap(run)
         run.report(last)
 
-    def _release(self, run: _Process) -> None:
+    def _reap(self, run: _Process) -> None:
         """Wait for the process, which frees its number."""
         run.finished = True
-        del self._runs[run.instance_id]
+        del self._processes[run.instance_id]
         if run.spawned is not NO_PROCESS:
             with suppress(OSError):  # not our child
                 os.waitid(os.P_PIDFD, run.spawned.pidfd, os.WEXITED | os.WNOHANG)
             with suppress(OSError):
                 os.close(run.spawned.pidfd)
 
-    def _begin_reading(self, run: _Process) -> None:
+    def _start_reading_output(self, run: _Process) -> None:
         self._guard.until_done(f"{run.instance_id}: its output", partial(self._read_output, run))
 
     def _read_output(self, run: _Process) -> None:
@@ -323,8 +329,8 @@ class ProcessDriver:
 
         def read() -> tuple[str, ...]:
             lines = self._sink.last_lines(run.instance_id, path, start, None)
-            if run.next_start is not None:  # a new run may have written meanwhile
-                lines = self._sink.last_lines(run.instance_id, path, start, run.next_start)
+            if run.next_output_start is not None:  # a new run may have written meanwhile
+                lines = self._sink.last_lines(run.instance_id, path, start, run.next_output_start)
             return lines
 
         def told(lines: tuple[str, ...]) -> None:
@@ -340,9 +346,9 @@ class ProcessDriver:
         """List what is left of the run, then tell of it, or end it."""
         # Asked again until there is an answer: without descriptors, say, nothing is known.
         what = f"{run.instance_id}: what it left behind"
-        self._scan_pool.ask(what, partial(_examine, run), partial(self._found_remnants, run))
+        self._scan_pool.ask(what, partial(_scan, run), partial(self._on_remnants, run))
 
-    def _found_remnants(self, run: _Process, left: Left) -> None:
+    def _on_remnants(self, run: _Process, left: Remnants) -> None:
         found = left.relatives
         for pid, relative in found.items():
             if run.finished or run.remnants.get(pid, relative.pidfd) != relative.pidfd:
@@ -353,51 +359,53 @@ class ProcessDriver:
         if run.finished:
             return
         if left.held and not run.remnants:
-            self._held(run)
+            self._on_lock_held(run)
             return
-        run.held_since = None
+        run.lock_held_since = None
         if not run.exit_reported:
-            self._report_exit(run, tuple(relative.words for relative in found.values()))
+            self._report_exit(run, tuple(relative.description for relative in found.values()))
         elif run.remnants:
             for pidfd in run.remnants.values():
-                request_stop(pidfd, SIGNALS[run.step])
+                request_stop(pidfd, SIGNALS[run.stage])
         else:
-            self._end(run, RemnantsGone())
+            self._finish(run, RemnantsGone())
 
     def _watch_remnant(self, run: _Process, pid: int) -> None:
         what = f"{run.instance_id}: process {pid}, which it left behind"
-        ended = self._guard.callback(what, partial(self._remnant_ended, run, pid))
+        ended = self._guard.callback(what, partial(self._on_remnant_exit, run, pid))
         watch = partial(self._loop.add_reader, run.remnants[pid], ended)
         self._guard.until_done(f"{what}, watching it", watch, lambda: pid in run.remnants)
 
     def _report_exit(self, run: _Process, who: tuple[str, ...]) -> None:
-        assert run.status is not None
+        assert run.exit_status is not None
         run.exit_reported = True
-        self._begin_reading(run)
+        self._start_reading_output(run)
         if run.remnants:
             # The lifecycle answers with `signal`, which looks again and ends them.
-            run.report(ExitedWithRemnants(run.status, who, run.cpu))
+            run.report(ExitedWithRemnants(run.exit_status, who, run.cpu))
         else:
-            self._end(run, Exited(run.status, run.cpu))
+            self._finish(run, Exited(run.exit_status, run.cpu))
 
-    def _held(self, run: _Process) -> None:
+    def _on_lock_held(self, run: _Process) -> None:
         """Nobody is to be seen, but somebody holds the lock.
 
         What another launch has just forked has a copy of it, for some milliseconds.
         """
         now = self._loop.time()
-        run.held_since = now if run.held_since is None else run.held_since
-        if now - run.held_since < PATIENCE:
+        run.lock_held_since = now if run.lock_held_since is None else run.lock_held_since
+        if now - run.lock_held_since < LOCK_TIMEOUT:
             look = partial(self._scan_remnants, run)
             what = f"{run.instance_id}: looking again who holds its lock"
-            self._guard.until_done(what, lambda: self._loop.call_later(PAUSE, look))
+            self._guard.until_done(what, lambda: self._loop.call_later(RETRY_DELAY, look))
             return
-        self._release(run)
+        self._reap(run)
         if not run.exit_reported:
-            assert run.status is not None
-            self._begin_reading(run)
+            assert run.exit_status is not None
+            self._start_reading_output(run)
             run.report(
-                ExitedWithRemnants(run.status, ("somebody unseen, who holds its lock",), run.cpu)
+                ExitedWithRemnants(
+                    run.exit_status, ("somebody unseen, who holds its lock",), run.cpu
+                )
             )
         self._watch_lock(run.instance_id, run.command, run.report)
 
@@ -409,7 +417,7 @@ class ProcessDriver:
 
         self._unobserved.watch(instance_id, report, known)
 
-    def _remnant_ended(self, run: _Process, pid: int) -> None:
+    def _on_remnant_exit(self, run: _Process, pid: int) -> None:
         pidfd = run.remnants.pop(pid, None)
         if pidfd is not None:
             self._loop.remove_reader(pidfd)
@@ -420,7 +428,7 @@ class ProcessDriver:
             self._scan_remnants(run)
 
 
-def _examine(run: _Process) -> Left:
+def _scan(run: _Process) -> Remnants:
     """Look what a run that has ended cost, and what is left of it; in a thread."""
     if not run.exit_reported:
         run.cpu = proc.cpu_seconds(run.spawned.pid, run.spawned.pidfd)
@@ -433,7 +441,7 @@ def _init_launch_thread() -> None:
     inherit_manager_priority()
 
 
-def _status(result: os.waitid_result) -> ExitStatus:
+def _exit_status(result: os.waitid_result) -> ExitStatus:
     if result.si_code == os.CLD_EXITED:
         return ExitStatus(code=result.si_status)
     return ExitStatus(signal=result.si_status)

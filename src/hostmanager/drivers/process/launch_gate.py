@@ -15,7 +15,7 @@ class LaunchGate:
     """Lets launches pass, or keeps them for later. On the loop's thread alone; open at first."""
 
     def __init__(self) -> None:
-        self._free: int | None = None  # how many may pass; None: all
+        self._passes_left: int | None = None  # how many may pass; None: all
         self._waiting: deque[Callable[[], object]] = deque()
 
     def close(self, free: int) -> None:
@@ -24,20 +24,20 @@ class LaunchGate:
         Args:
             free: How many pass all the same.
         """
-        self._free = free
+        self._passes_left = free
 
     def enter(self, launch: Callable[[], object]) -> None:
         """Launch now, or when it is opened; in the order of coming."""
-        if self._free is None:
+        if self._passes_left is None:
             launch()
-        elif self._free > 0:
-            self._free -= 1
+        elif self._passes_left > 0:
+            self._passes_left -= 1
             launch()
         else:
             self._waiting.append(launch)
 
     def open(self) -> None:
         """Launch what was kept back, and all that comes."""
-        self._free = None
+        self._passes_left = None
         while self._waiting:
             self._waiting.popleft()()

@@ -33,7 +33,7 @@ def raise_manager_priority() -> bool:
     if _nice(0) != 0:
         return False
     try:
-        _prefer_this_thread(NICE)
+        _raise_thread_priority(NICE)
     except OSError as error:
         log.debug("the manager has no precedence over its agents: %s", error)
         return False
@@ -50,7 +50,7 @@ def inherit_manager_priority() -> None:
     main = os.getpid()
     if os.sched_getscheduler(main) & os.SCHED_RESET_ON_FORK and (nice := _nice(main)) < 0:
         try:
-            _prefer_this_thread(nice)
+            _raise_thread_priority(nice)
         except OSError as error:
             log.debug("a thread has no precedence: %s", error)
 
@@ -59,7 +59,7 @@ def _nice(tid: int) -> int:
     return os.getpriority(os.PRIO_PROCESS, tid)
 
 
-def _prefer_this_thread(nice: int) -> None:
+def _raise_thread_priority(nice: int) -> None:
     # For Linux, "process 0" is the thread that asks. What it forks gets the usual niceness.
     os.setpriority(os.PRIO_PROCESS, 0, nice)
     flagged = os.SCHED_OTHER | os.SCHED_RESET_ON_FORK

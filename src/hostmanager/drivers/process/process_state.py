@@ -36,20 +36,20 @@ class ProcessState:
 
     Attributes:
         pid: Its process id.
-        word: The kernel's word for it; None: it could not be seen.
+        name: The kernel's word for it; None: it could not be seen.
         since: When it was first seen so, monotonic seconds.
-        looked: When it was seen so last.
+        observed_at: When it was seen so last.
     """
 
     pid: int
-    word: str | None
+    name: str | None
     since: float
-    looked: float
+    observed_at: float
 
     @property
     def signals_blocked_reason(self) -> str | None:
         """Why no signal but SIGKILL has an effect at present; None: they have."""
-        match self.word:
+        match self.name:
             case "stopped":
                 return "it is suspended (SIGSTOP)"
             case "tracing stop":
@@ -66,8 +66,8 @@ class ProcessState:
     @property
     def is_persistent(self) -> bool:
         """Whether that is more than what happens to any process for a moment."""
-        at_once = self.word in ("stopped", "tracing stop")
-        return at_once or self.looked - self.since >= TRANSIENT_SECONDS
+        at_once = self.name in ("stopped", "tracing stop")
+        return at_once or self.observed_at - self.since >= TRANSIENT_SECONDS
 
 
 class ProcessStateCache:
@@ -78,8 +78,8 @@ class ProcessStateCache:
     """
 
     def __init__(self, look: Callable[[int], bytes | None] | None = None) -> None:
-        self._look = look or _letter
-        self._known: dict[str, ProcessState] = {}
+        self._read_state = look or _state_letter
+        self._states: dict[str, ProcessState] = {}
 
     def get(self, instance_id: str, pid: int | None, now: float) -> ProcessState | None:
         """Tell how an instance's process is; None if it has none.
@@ -90,20 +90,20 @@ class ProcessStateCache:
             now: Monotonic seconds.
         """
         if pid is None:
-            self._known.pop(instance_id, None)
+            self._states.pop(instance_id, None)
             return None
-        before = self._known.get(instance_id)
+        before = self._states.get(instance_id)
         same = before is not None and before.pid == pid
-        if before is not None and same and now - before.looked < CACHE_SECONDS:
+        if before is not None and same and now - before.observed_at < CACHE_SECONDS:
             return before
-        word = STATE_NAMES.get(self._look(pid) or b"")
-        goes_on = before is not None and same and before.word == word
+        word = STATE_NAMES.get(self._read_state(pid) or b"")
+        goes_on = before is not None and same and before.name == word
         since = before.since if before is not None and goes_on else now
-        known = self._known[instance_id] = ProcessState(pid, word, since, now)
+        known = self._states[instance_id] = ProcessState(pid, word, since, now)
         return known
 
 
-def _letter(pid: int) -> bytes | None:
+def _state_letter(pid: int) -> bytes | None:
     try:
         fields = proc.stat(pid)
     except OSError:  # no descriptors left, say: it is only for showing

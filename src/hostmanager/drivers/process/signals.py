@@ -10,9 +10,9 @@ log = logging.getLogger(__name__)
 _TO_GROUP = 1 << 2
 """`PIDFD_SIGNAL_PROCESS_GROUP` of linux/pidfd.h, Linux 6.9 and later."""
 
-FIRST_OF_THE_C_LIBRARY = 32
+FIRST_LIBC_SIGNAL = 32
 
-BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
+IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
 
 
 def unignore_signals() -> None:
@@ -23,9 +23,9 @@ def unignore_signals() -> None:
     is ignored, nobody's exit status can be had. What is handled, if only by doing nothing, is
     not passed on. To be called in the main thread.
     """
-    for number in range(1, FIRST_OF_THE_C_LIBRARY):
+    for number in range(1, FIRST_LIBC_SIGNAL):
         # Python ignores two by itself, and gives them back to what it executes.
-        if number not in BY_PYTHON and signal.getsignal(number) is signal.SIG_IGN:
+        if number not in IGNORED_BY_PYTHON and signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, _do_nothing)
 
 

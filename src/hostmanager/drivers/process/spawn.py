@@ -21,7 +21,11 @@ from hostmanager.core.model import InstanceSpec, ObservedRun
 from hostmanager.drivers.process.output.output_sink import OutputPosition, OutputSink
 from hostmanager.drivers.process.ownership import instance_lock as locks
 from hostmanager.drivers.process.ownership import rlimit_tag as stamps
-from hostmanager.drivers.process.ownership.discovery import PATIENCE, PAUSE, Ownership
+from hostmanager.drivers.process.ownership.discovery import (
+    LOCK_POLL_INTERVAL,
+    LOCK_TIMEOUT,
+    Ownership,
+)
 from hostmanager.drivers.process.ownership.rlimit_tag import RlimitTag
 from hostmanager.util.procfs import run_of, start_ticks
 from hostmanager.util.secret import Environment
@@ -31,7 +35,7 @@ log = logging.getLogger(__name__)
 INHERITED_NOFILE = resource.getrlimit(resource.RLIMIT_NOFILE)
 """What this program was started with, and agents are: it raises its own limit afterwards."""
 
-AT_ITS_LIMIT = "this host or user is at its limit (see `ulimit -a`)"
+RESOURCE_LIMIT_HINT = "this host or user is at its limit (see `ulimit -a`)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,15 +63,15 @@ class SpawnedProcess:
         pid: Its id, also that of its session and process group.
         pidfd: Refers to this very process; becomes readable when it ends. To be closed.
         output_start: Where its output begins.
-        stamp: What all that it starts is stamped with.
-        run: Its identity, see `Found`.
+        rlimit_tag: What all that it starts is stamped with.
+        run_id: Its identity, see `Found`.
     """
 
     pid: int
     pidfd: int
     output_start: OutputPosition
-    stamp: RlimitTag | None = None
-    run: str = ""
+    rlimit_tag: RlimitTag | None = None
+    run_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +79,11 @@ class AlreadyRunning:
     """What was alive already of an instance that was to be launched.
 
     Attributes:
-        found: What it is.
+        observed_run: What it is.
         pidfd: Of its leader, to be closed; None if that has ended.
     """
 
-    found: ObservedRun
+    observed_run: ObservedRun
     pidfd: int | None
 
 
@@ -97,7 +101,7 @@ def spawn(
     spec: InstanceSpec,
     owner: Ownership,
     sink: OutputSink,
-    opened: Callable[[OutputPosition], None],
+    on_output_open: Callable[[OutputPosition], None],
 ) -> SpawnedProcess | AlreadyRunning:
     """Start a process, unless one of the instance is alive already.
 
@@ -106,7 +110,7 @@ def spawn(
         spec: Whose process it is.
         owner: How it will be known as ours.
         sink: Takes its output.
-        opened: Told where its output begins, before the process can write.
+        on_output_open: Told where its output begins, before the process can write.
 
     Returns:
         The process; or what was found alive of the instance: nothing was started then.
@@ -114,12 +118,12 @@ def spawn(
     Raises:
         SpawnError: It could not be started; nothing is left of the attempt.
     """
-    lock = _take_lock(owner, spec.instance_id)
+    lock = _acquire_lock(owner, spec.instance_id)
     if isinstance(lock, ObservedRun):
         return AlreadyRunning(lock, owner.open_leader(spec.instance_id, lock))
     try:
         fd, begin = _open_output(sink, spec.instance_id, command.output)
-        opened(begin)
+        on_output_open(begin)
         # Last: the mark says when, and who begins much later is not taken for the leader.
         env = Environment({**command.env, **owner.environment(spec)})
         return _start(command, env, lock, fd, begin)
@@ -151,24 +155,24 @@ def _start(
             start_new_session=True,
         )
     except OSError as error:
-        raise _explain(command, error) from error
+        raise _launch_error(command, error) from error
     except ValueError as error:  # a NUL byte in an argument
         raise SpawnError("arguments", str(error)) from error
     finally:
         os.close(fd)
     try:
-        return _known(process, begin)
+        return _tag_and_watch(process, begin)
     except BaseException:  # what nobody would watch must not run
         process.kill()
         process.wait()
         raise
 
 
-def _known(process: "subprocess.Popen[bytes]", begin: OutputPosition) -> SpawnedProcess:
+def _tag_and_watch(process: "subprocess.Popen[bytes]", begin: OutputPosition) -> SpawnedProcess:
     stamp = stamps.apply(process.pid)  # first of all: it may start others
     _restore_nofile_limit(process.pid)
     # Our own child, not waited for: the pid cannot mean anything else yet.
-    pidfd = _pidfd(process)
+    pidfd = _open_pidfd(process)
     # From here on the pidfd alone is used: keep Popen from waiting for the child as well.
     process.returncode = 0
     started = start_ticks(process.pid) if stamp is None else stamp.started
@@ -180,7 +184,7 @@ def _restore_nofile_limit(pid: int) -> None:
         resource.prlimit(pid, resource.RLIMIT_NOFILE, INHERITED_NOFILE)
 
 
-def _take_lock(owner: Ownership, instance_id: str) -> int | ObservedRun | None:
+def _acquire_lock(owner: Ownership, instance_id: str) -> int | ObservedRun | None:
     """Take the lock of the instance, or find who has it.
 
     Returns:
@@ -189,35 +193,37 @@ def _take_lock(owner: Ownership, instance_id: str) -> int | ObservedRun | None:
         can be told.
     """
     path = owner.lock_file(instance_id)
-    until = time.monotonic() + PATIENCE
+    until = time.monotonic() + LOCK_TIMEOUT
     while True:
         try:
             lock = locks.acquire(path)
         except OSError as error:
-            if error.errno in locks.FOR_WANT:  # somebody may hold it all the same
-                raise SpawnError("lock", f"{path}: {error.strerror}; {AT_ITS_LIMIT}") from error
+            if error.errno in locks.RESOURCE_ERRNOS:  # somebody may hold it all the same
+                raise SpawnError(
+                    "lock", f"{path}: {error.strerror}; {RESOURCE_LIMIT_HINT}"
+                ) from error
             log.warning("%s is launched without a lock: %s: %s", instance_id, path, error.strerror)
             return None
         if lock is not None:
             return lock
         # A predecessor was killed between fork and exec: what it forked is about to be marked.
         waited = time.monotonic() > until
-        found = owner.holding(instance_id, sure=not waited)
+        found = owner.lock_holder(instance_id, sure=not waited)
         if found is not None and (waited or found.pid or found.other_pids):
             return found
-        time.sleep(PAUSE)
+        time.sleep(LOCK_POLL_INTERVAL)
 
 
-def _pidfd(process: "subprocess.Popen[bytes]") -> int:
+def _open_pidfd(process: "subprocess.Popen[bytes]") -> int:
     try:
         return os.pidfd_open(process.pid)
     except OSError as error:
         raise SpawnError("process", f"it cannot be watched: {error.strerror}") from error
 
 
-def _explain(command: LaunchCommand, error: OSError) -> SpawnError:
+def _launch_error(command: LaunchCommand, error: OSError) -> SpawnError:
     if error.filename is not None and str(error.filename) == str(command.cwd):
         return SpawnError("working directory", f"{command.cwd}: {error.strerror}")
     if error.errno in (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE):
-        return SpawnError("process", f"{error.strerror}; {AT_ITS_LIMIT}")
+        return SpawnError("process", f"{error.strerror}; {RESOURCE_LIMIT_HINT}")
     return SpawnError("program", f"{command.argv[0]}: {error.strerror}")

@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-PAUSE = 0.05
+RETRY_DELAY = 0.05
 """Seconds after which an answer that could not be given is given again."""
 
 
@@ -51,7 +51,7 @@ def _begin(initializer: Callable[[], None]) -> None:
         log.exception("a worker thread does not begin as it should")
 
 
-class Workers:
+class WorkerPool:
     """Threads that are asked something and answer on the event loop.
 
     Args:
@@ -115,7 +115,7 @@ class Workers:
             try:
                 self._loop.call_soon_threadsafe(answered, future)
             except MemoryError:  # an answer that is lost is an instance that nobody looks after
-                time.sleep(PAUSE)
+                time.sleep(RETRY_DELAY)
             except RuntimeError:  # the loop is closed: nobody is left to be told
                 log.debug("a worker's answer came after the end of the loop")
                 return

@@ -21,7 +21,7 @@ from hostmanager.drivers.process.output.output_sink import (
     SinceTime,
     truncate_line,
 )
-from hostmanager.drivers.process.thread_pools import Workers
+from hostmanager.drivers.process.thread_pools import WorkerPool
 from hostmanager.logd.client import LogDaemonClient
 from hostmanager.logd.reader import Position, lines_since, position, position_at
 from hostmanager.util import procfs as proc
@@ -48,9 +48,9 @@ class LogDaemonSink:
         self._loop = loop
         self._client = scribe
         self._files = files
-        self._directly = DirectFileSink()
+        self._direct_sink = DirectFileSink()
         self._guard = Guard(loop.call_later)
-        self._worker = Workers(loop, self._guard, 1, "scribe")
+        self._worker = WorkerPool(loop, self._guard, 1, "scribe")
         self.pid: int | None = None  # of the scribe that was had last
         self._failed = False
         self._closed = False
@@ -83,11 +83,11 @@ class LogDaemonSink:
             self._guard.after_pause("the scribe", self.start)
             return
         self._failed = False
-        ended = self._guard.callback("the end of the scribe", partial(self._ended, pidfd))
+        ended = self._guard.callback("the end of the scribe", partial(self._on_daemon_exit, pidfd))
         watch = partial(self._loop.add_reader, pidfd, ended)
         self._guard.until_done("watching the scribe", watch, lambda: not self._closed)
 
-    def _ended(self, pidfd: int) -> None:
+    def _on_daemon_exit(self, pidfd: int) -> None:
         self._loop.remove_reader(pidfd)
         with suppress(OSError):
             os.close(pidfd)
@@ -120,7 +120,7 @@ class LogDaemonSink:
             return self._client.open_pipe(instance_id), begin
         except OSError as error:
             log.warning("%s writes its output itself: no pipe: %s", instance_id, error)
-            return self._directly.open(instance_id, path)
+            return self._direct_sink.open(instance_id, path)
 
     def remove_stale(self, alive: AbstractSet[str]) -> None:
         """Remove the pipes that nobody writes into any more; see the protocol."""
@@ -145,7 +145,7 @@ class LogDaemonSink:
     ) -> tuple[str, ...]:
         """Read the last lines of a run; see the protocol."""
         if isinstance(begin, int):
-            return self._directly.last_lines(instance_id, path, begin, end)
+            return self._direct_sink.last_lines(instance_id, path, begin, end)
         self._resume()
         self._client.flush(instance_id, FLUSH_TIMEOUT)
         if isinstance(begin, SinceTime):

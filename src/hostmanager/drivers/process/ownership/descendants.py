@@ -25,11 +25,11 @@ class HeldProcess:
     """A live process of a run, held by its pidfd; in a few words for people."""
 
     pidfd: int
-    words: str
+    description: str
 
 
 @dataclass(frozen=True, slots=True)
-class Left:
+class Remnants:
     """What is left of a run.
 
     Attributes:
@@ -49,15 +49,15 @@ class Descendants:
         owner: How we know our processes.
         instance_id: Whose run it is.
         leader: The process that was launched, which its session is named for; None if unknown.
-        stamp: That of its descendants, if they have one.
+        rlimit_tag: That of its descendants, if they have one.
     """
 
     owner: Ownership
     instance_id: str
     leader: int | None
-    stamp: RlimitTag | None = None
+    rlimit_tag: RlimitTag | None = None
 
-    def open_all(self) -> Left:
+    def open_all(self) -> Remnants:
         """Find the live ones and open a pidfd for each, to be closed by the caller.
 
         Zombies are left out: nothing of them runs, and their parent has yet to wait for them.
@@ -74,45 +74,49 @@ class Descendants:
                 p: HeldProcess(fd, command_line(p)) for p, fd in opened.items() if fd is not None
             }
             if seized:
-                return Left(seized)
+                return Remnants(seized)
             if not members:
-                return Left({}, held=self._is_held())
+                return Remnants({}, held=self._lock_is_held())
         raise OSError(errno.EAGAIN, "processes come and go too fast to be held")
 
     def _members(self) -> list[int]:
-        members = [pid for pid in pids() if self._is_known(pid)] or self._holders()
+        members = [pid for pid in pids() if self._is_member(pid)] or self._lock_holders()
         return [pid for pid in members if pid != self.leader]
 
     def _includes(self, pid: int) -> bool:
-        return self._is_known(pid) or pid in self._holders()
+        return self._is_member(pid) or pid in self._lock_holders()
 
-    def _is_known(self, pid: int) -> bool:
+    def _is_member(self, pid: int) -> bool:
         if pid == self.leader:
             return False
         ours = (
-            (self.leader is not None and session(pid) == self.leader and not self._is_reused())
-            or (self._is_stamped(pid) and proc.is_ours(pid))
-            or self.owner.is_marked(pid, self.instance_id)
+            (
+                self.leader is not None
+                and session(pid) == self.leader
+                and not self._leader_pid_is_reused()
+            )
+            or (self._has_rlimit_tag(pid) and proc.is_ours(pid))
+            or self.owner.is_tagged(pid, self.instance_id)
         )
         return ours and not is_zombie(pid)
 
-    def _is_reused(self) -> bool:
+    def _leader_pid_is_reused(self) -> bool:
         """Whether the number of the leader is somebody else's by now, and so its session.
 
         The kernel gives it to nobody before the last of the session is gone; but to anybody then.
         """
         assert self.leader is not None
         started = start_ticks(self.leader)
-        return self.stamp is not None and started not in (None, self.stamp.started)
+        return self.rlimit_tag is not None and started not in (None, self.rlimit_tag.started)
 
-    def _is_stamped(self, pid: int) -> bool:
-        return self.stamp is not None and stamps.read(pid) == self.stamp
+    def _has_rlimit_tag(self, pid: int) -> bool:
+        return self.rlimit_tag is not None and stamps.read(pid) == self.rlimit_tag
 
-    def _is_held(self) -> bool:
+    def _lock_is_held(self) -> bool:
         return locks.is_held(self.owner.lock_file(self.instance_id))
 
-    def _holders(self) -> list[int]:
+    def _lock_holders(self) -> list[int]:
         """Whoever has the lock although neither session nor mark tell of him."""
-        if not self._is_held():
+        if not self._lock_is_held():
             return []
-        return [p for p in self.owner.holders(self.instance_id) if p != self.leader]
+        return [p for p in self.owner.lock_holders(self.instance_id) if p != self.leader]

@@ -21,15 +21,15 @@ from hostmanager.drivers.process.ownership import env_tag as marks
 from hostmanager.drivers.process.ownership import instance_lock as locks
 from hostmanager.drivers.process.ownership import rlimit_tag as stamps
 from hostmanager.drivers.process.ownership.env_tag import TaggedProcess
-from hostmanager.drivers.process.ownership.manager_identity import Identity
+from hostmanager.drivers.process.ownership.manager_identity import ManagerIdentity
 from hostmanager.util import procfs as proc
 from hostmanager.util.names import decode, encode
 from hostmanager.util.procfs import parent, run_of
 
 log = logging.getLogger(__name__)
 
-PATIENCE = 1.0
-PAUSE = 0.01
+LOCK_TIMEOUT = 1.0
+LOCK_POLL_INTERVAL = 0.01
 """Seconds for which, and between which, a lock that is held without a mark is looked at."""
 
 _SUFFIX = ".lock"
@@ -44,7 +44,7 @@ class Ownership:
         locks: Folder of the instances' locks.
     """
 
-    identity: Identity
+    identity: ManagerIdentity
     locks: Path
 
     def lock_file(self, instance_id: str) -> Path:
@@ -63,23 +63,23 @@ class Ownership:
         Raises:
             OSError: /proc cannot be read.
         """
-        until = time.monotonic() + PATIENCE
+        until = time.monotonic() + LOCK_TIMEOUT
         while True:
-            seen = self._marked()
+            seen = self._tagged_by_instance()
             led = {i for i, processes in seen.items() if any(p.is_leader for p in processes)}
             unclear = self.locked_ids() - led
             waited = time.monotonic() > until
-            by_lock = self._by_lock(unclear, sure=not waited)
+            by_lock = self._holders_by_instance(unclear, sure=not waited)
             if waited or all(by_lock.values()):
                 break
-            time.sleep(PAUSE)
-        surveyed = {i: self._found(processes) for i, processes in seen.items()}
+            time.sleep(LOCK_POLL_INTERVAL)
+        surveyed = {i: self._observed_run(processes) for i, processes in seen.items()}
         for instance_id, processes in by_lock.items():
             known = {p.pid: p for p in (*processes, *seen.get(instance_id, ()))}
-            surveyed[instance_id] = self._found(list(known.values()))
+            surveyed[instance_id] = self._observed_run(list(known.values()))
         return surveyed
 
-    def holding(self, instance_id: str, *, sure: bool) -> ObservedRun | None:
+    def lock_holder(self, instance_id: str, *, sure: bool) -> ObservedRun | None:
         """What holds the lock of an instance; None if nobody does.
 
         Args:
@@ -92,33 +92,35 @@ class Ownership:
         """
         if not locks.is_held(self.lock_file(instance_id)):
             return None
-        return self._found(self._by_lock({instance_id}, sure=sure)[instance_id])
+        return self._observed_run(self._holders_by_instance({instance_id}, sure=sure)[instance_id])
 
-    def _marked(self) -> dict[str, list[TaggedProcess]]:
+    def _tagged_by_instance(self) -> dict[str, list[TaggedProcess]]:
         by_instance: dict[str, list[TaggedProcess]] = defaultdict(list)
         for marked in marks.find_tagged(self.identity.owns):
-            if marked.mark is not None:
-                by_instance[marked.mark.instance_id].append(marked)
+            if marked.tag is not None:
+                by_instance[marked.tag.instance_id].append(marked)
         return by_instance
 
-    def _by_lock(self, instance_ids: set[str], *, sure: bool) -> dict[str, list[TaggedProcess]]:
+    def _holders_by_instance(
+        self, instance_ids: set[str], *, sure: bool
+    ) -> dict[str, list[TaggedProcess]]:
         if not instance_ids:
             return {}
         files = {self.lock_file(i): i for i in instance_ids}
         found: dict[str, list[TaggedProcess]] = {i: [] for i in instance_ids}
         for path, pids in locks.holders_of(files.keys()).items():
             for pid in pids:
-                member = self._member(pid, files[path])
+                member = self._inspect_holder(pid, files[path])
                 if member is None:
                     continue
-                if member.is_heir or not (sure or self._holds_several(pid)):
+                if member.is_tagged or not (sure or self._holds_several(pid)):
                     found[files[path]].append(member)
         return found
 
     def _holds_several(self, pid: int) -> bool:
-        return len(locks.held_by(pid, [self.lock_file(i) for i in self._lockable()])) > 1
+        return len(locks.held_by(pid, [self.lock_file(i) for i in self._ids_with_lock_file()])) > 1
 
-    def _member(self, pid: int, instance_id: str) -> TaggedProcess | None:
+    def _inspect_holder(self, pid: int, instance_id: str) -> TaggedProcess | None:
         """What is known of a holder; None if it is not one of this instance after all."""
         mark = marks.read_tag(pid)
         if mark is None and parent(pid) == os.getpid():
@@ -127,19 +129,19 @@ class Ownership:
             if self.identity.owns(mark):
                 return None
             mark = None
-        return marks.described(pid, mark)
+        return marks.describe_process(pid, mark)
 
-    def _found(self, processes: list[TaggedProcess]) -> ObservedRun:
-        said = [process.mark for process in processes if process.mark is not None]
+    def _observed_run(self, processes: list[TaggedProcess]) -> ObservedRun:
+        said = [process.tag for process in processes if process.tag is not None]
         return observed_run(
             processes, strange=bool(said) and not any(map(self.identity.owns, said))
         )
 
     def locked_ids(self) -> set[str]:
         """The instances whose lock somebody holds; not to be asked while one is launched."""
-        return {i for i in self._lockable() if locks.is_held(self.lock_file(i))}
+        return {i for i in self._ids_with_lock_file() if locks.is_held(self.lock_file(i))}
 
-    def _lockable(self) -> set[str]:
+    def _ids_with_lock_file(self) -> set[str]:
         try:
             files = list(self.locks.glob(f"*{_SUFFIX}"))
         except OSError:
@@ -151,36 +153,39 @@ class Ownership:
         """Open a pidfd for the leader that was found; None if it has ended meanwhile."""
         if found.pid is None:
             return None
-        pidfd = open_if(found.pid, lambda pid: self._leads(pid, instance_id))
+        pidfd = open_if(found.pid, lambda pid: self._is_leader(pid, instance_id))
         if pidfd is not None and stamps.read(found.pid) is None:
             stamps.apply(found.pid)  # its manager did not come to it
         return pidfd
 
-    def _leads(self, pid: int, instance_id: str) -> bool:
+    def _is_leader(self, pid: int, instance_id: str) -> bool:
         marked = marks.inspect(pid, self.identity.owns)
-        mark = None if marked is None else marked.mark
+        mark = None if marked is None else marked.tag
         if marked is not None and mark is not None and mark.instance_id == instance_id:
             return marked.is_leader
         if pid not in locks.holders(self.lock_file(instance_id)):
             return False
-        member = self._member(pid, instance_id)
+        member = self._inspect_holder(pid, instance_id)
         return member is not None and member.is_leader
 
-    def holders(self, instance_id: str) -> list[int]:
+    def lock_holders(self, instance_id: str) -> list[int]:
         """Find who holds the lock of an instance.
 
         Left out is what another launch, of ours or of a manager before, has just forked: until
         it executes its program, it has a copy of everything that was open there.
         """
-        return [member.pid for member in self._by_lock({instance_id}, sure=False)[instance_id]]
+        return [
+            member.pid
+            for member in self._holders_by_instance({instance_id}, sure=False)[instance_id]
+        ]
 
-    def is_marked(self, pid: int, instance_id: str) -> bool:
+    def is_tagged(self, pid: int, instance_id: str) -> bool:
         """Tell whether a process of our user carries the mark of an instance of ours."""
         marked = marks.inspect(pid, self.identity.owns)
-        mark = None if marked is None else marked.mark
+        mark = None if marked is None else marked.tag
         return mark is not None and mark.instance_id == instance_id
 
-    def why_held(self, instance_id: str) -> str:
+    def describe_lock_holders(self, instance_id: str) -> str:
         """Say that the lock of an instance is held, by whom, and what to do; two sentences."""
         path = self.lock_file(instance_id)
         who = ", ".join(command_line(pid) for pid in locks.holders(path))
@@ -197,14 +202,14 @@ def observed_run(processes: list[TaggedProcess], *, strange: bool = False) -> Ob
     if not processes:
         return ObservedRun(None, time.time(), "")
     leaders = (p for p in processes if p.is_leader)
-    leader = min(leaders, key=lambda p: (p.stamp is None, p.started), default=None)
+    leader = min(leaders, key=lambda p: (p.rlimit_tag is None, p.started), default=None)
     first = leader or processes[0]
-    age = (marks.now_ticks() - first.started) / marks.TICKS
+    age = (marks.now_ticks() - first.started) / marks.TICKS_PER_SECOND
     others = tuple(p.pid for p in processes if p is not leader)
     pid = None if leader is None else leader.pid
     fingerprint, agent_class = "", "?"
-    if first.mark is not None:
-        fingerprint, agent_class = first.mark.fingerprint, first.mark.agent_class
+    if first.tag is not None:
+        fingerprint, agent_class = first.tag.fingerprint, first.tag.agent_class
     run = "" if leader is None else run_of(leader.pid, leader.started)
     return ObservedRun(pid, time.time() - age, fingerprint, agent_class, others, strange, run)
 

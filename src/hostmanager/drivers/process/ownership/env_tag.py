@@ -27,7 +27,7 @@ from hostmanager.util.numbers import parse_number
 from hostmanager.util.procfs import pids, session, start_ticks
 
 ENV_VAR = "OCS_HOSTMANAGER"
-IDENTITY = "OCS_HOSTMANAGER_IDENTITY"
+IDENTITY_ENV_VAR = "OCS_HOSTMANAGER_IDENTITY"
 
 SETPROCTITLE_ENV = {"SPT_NOENV": "1"}
 """`ocs.agent_cli` renames its process (setproctitle), and would use the memory of the
@@ -37,10 +37,10 @@ LEADER_START_TOLERANCE = 300
 """Ticks between the time in a mark and the start of its leader, at most: 3 s. While a hundred
 agents start on two processors, more than one second was seen."""
 
-LONGEST = 4096
+MAX_TAG_CHARS = 4096
 """Characters of a mark: far more than ids, digests and names of classes have."""
 
-TICKS = os.sysconf("SC_CLK_TCK")
+TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ class EnvTag:
         """What goes into the environment."""
         said = {ENV_VAR: str(self)}
         if self.identity:
-            said[IDENTITY] = f"{self.identity}/{self.site}/{_digest(str(self))}"
+            said[IDENTITY_ENV_VAR] = f"{self.identity}/{self.site}/{_digest(str(self))}"
         return said
 
 
@@ -85,31 +85,31 @@ class TaggedProcess:
     """A live process of an instance; without a mark if only its lock tells of it."""
 
     pid: int
-    mark: EnvTag | None
+    tag: EnvTag | None
     started: int  # ticks since boot
-    stamp: RlimitTag | None = None
+    rlimit_tag: RlimitTag | None = None
 
     @property
-    def is_heir(self) -> bool:
+    def is_tagged(self) -> bool:
         """Whether more than an open file tells that it was launched."""
-        return self.mark is not None or self.stamp is not None
+        return self.tag is not None or self.rlimit_tag is not None
 
     @property
     def is_leader(self) -> bool:
         """Whether it is the very process that was launched."""
-        if self.stamp is not None:
-            return self.stamp == RlimitTag(self.pid, self.started)
+        if self.rlimit_tag is not None:
+            return self.rlimit_tag == RlimitTag(self.pid, self.started)
         # Its manager was killed before it could stamp it, or knew nothing of stamps.
-        began_then = self.mark is None or self.started - self.mark.ticks < LEADER_START_TOLERANCE
+        began_then = self.tag is None or self.started - self.tag.ticks < LEADER_START_TOLERANCE
         return began_then and session(self.pid) == self.pid
 
 
 def now_ticks() -> int:
     """Time since boot, in the kernel's clock ticks."""
-    return int(time.clock_gettime(time.CLOCK_BOOTTIME) * TICKS)
+    return int(time.clock_gettime(time.CLOCK_BOOTTIME) * TICKS_PER_SECOND)
 
 
-def parse(text: str) -> EnvTag | None:
+def parse_tag(text: str) -> EnvTag | None:
     """Read the value of the variable; None if no manager can have written it.
 
     Anybody may write anything there: this never fails, and what it gives can be used.
@@ -119,7 +119,7 @@ def parse(text: str) -> EnvTag | None:
     if instance_id is None:
         return None
     ticks = parse_number(parts[3])
-    if ticks is None or len(text) > LONGEST or not text.isprintable():
+    if ticks is None or len(text) > MAX_TAG_CHARS or not text.isprintable():
         return None
     return EnvTag(parts[0], instance_id, parts[2], ticks, parts[4])
 
@@ -142,10 +142,10 @@ def inspect(pid: int, owns: Callable[[EnvTag], bool]) -> TaggedProcess | None:
     mark = read_tag(pid) if proc.owner(pid) == os.geteuid() else None
     if mark is None or not owns(mark) or not proc.is_ours(pid):
         return None
-    return described(pid, mark)
+    return describe_process(pid, mark)
 
 
-def described(pid: int, mark: EnvTag | None) -> TaggedProcess | None:
+def describe_process(pid: int, mark: EnvTag | None) -> TaggedProcess | None:
     """What is known of a process beside its mark; None if it is gone."""
     started = start_ticks(pid)
     return None if started is None else TaggedProcess(pid, mark, started, stamps.read(pid))
@@ -159,10 +159,10 @@ def read_tag(pid: int) -> EnvTag | None:
     """
     entries = (proc.read(pid, "environ") or b"").split(b"\0")
     text = _value(entries, ENV_VAR)
-    mark = None if text is None else parse(text)
+    mark = None if text is None else parse_tag(text)
     if mark is None or text is None:
         return None
-    parts = (_value(entries, IDENTITY) or "").split("/")
+    parts = (_value(entries, IDENTITY_ENV_VAR) or "").split("/")
     if len(parts) != 3 or parts[2] != _digest(text) or not is_identity(parts[0]):
         return mark
     return replace(mark, identity=parts[0], site=parts[1])

@@ -14,7 +14,7 @@ from pathlib import Path
 from hostmanager.util import procfs as proc
 from hostmanager.util.procfs import pids
 
-FOR_WANT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+RESOURCE_ERRNOS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 """Errors that say nothing of a lock, only that no file can be opened at the moment."""
 
 
@@ -63,7 +63,7 @@ def is_held(path: Path) -> bool:
     try:
         fd = acquire(path)
     except OSError as error:
-        if error.errno in FOR_WANT:
+        if error.errno in RESOURCE_ERRNOS:
             raise
         return False  # there can be none here: what is launched has none either
     if fd is not None:

@@ -19,12 +19,12 @@ from hostmanager.drivers.process.ownership.env_tag import EnvTag, is_identity
 
 log = logging.getLogger(__name__)
 
-MOST = 16
+MAX_IDENTITIES = 16
 """Identities that are remembered: that many folders can have been lost while agents ran."""
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class ManagerIdentity:
     """How a manager is told from others.
 
     Attributes:
@@ -49,7 +49,7 @@ class Identity:
         return EnvTag(self.key, spec.instance_id, spec.fingerprint, now, spec.agent_class, *mine)
 
 
-def load(path: Path, key: str, site: str) -> Identity:
+def load_identity(path: Path, key: str, site: str) -> ManagerIdentity:
     """Read our identity, or find it again, or make one; no other manager may do so meanwhile.
 
     Args:
@@ -62,9 +62,9 @@ def load(path: Path, key: str, site: str) -> Identity:
     """
     kept = _read(path)
     if not kept:
-        kept = _carried(key, site) or (secrets.token_hex(16),)
+        kept = _identities_of_agents(key, site) or (secrets.token_hex(16),)
         _write(path, kept)
-    return Identity(key, kept, site)
+    return ManagerIdentity(key, kept, site)
 
 
 def _read(path: Path) -> tuple[str, ...]:
@@ -77,23 +77,23 @@ def _read(path: Path) -> tuple[str, ...]:
         return ()
     try:
         regular = stat.S_ISREG(os.fstat(fd).st_mode)
-        data = os.read(fd, MOST * 40) if regular else b""
+        data = os.read(fd, MAX_IDENTITIES * 40) if regular else b""
     except OSError:
         data = b""
     finally:
         os.close(fd)
-    lines = data.decode("ascii", "replace").split("\n")[:MOST]
+    lines = data.decode("ascii", "replace").split("\n")[:MAX_IDENTITIES]
     return tuple(line for line in lines if is_identity(line))
 
 
-def _carried(key: str, site: str) -> tuple[str, ...]:
+def _identities_of_agents(key: str, site: str) -> tuple[str, ...]:
     """The identities of managers that were called as we are, or had our key."""
 
     def was_ours(mark: EnvTag) -> bool:
         return bool(mark.identity) and (mark.site == site or mark.key == key)
 
-    found = (marked.mark for marked in marks.find_tagged(was_ours))
-    return tuple({mark.identity: None for mark in found if mark})[:MOST]
+    found = (marked.tag for marked in marks.find_tagged(was_ours))
+    return tuple({mark.identity: None for mark in found if mark})[:MAX_IDENTITIES]
 
 
 def _write(path: Path, values: tuple[str, ...]) -> None:

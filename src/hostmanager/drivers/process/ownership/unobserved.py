@@ -14,19 +14,23 @@ from hostmanager.core.events import ObservationLost, RemnantsGone
 from hostmanager.core.model import ObservedRun
 from hostmanager.core.protocols import ReportObservation
 from hostmanager.drivers.process.ownership.discovery import Ownership
-from hostmanager.drivers.process.thread_pools import Workers
+from hostmanager.drivers.process.thread_pools import WorkerPool
 from hostmanager.util.guard import Guard
 
 RESCAN_DELAY = 1.0
 """Seconds between two looks."""
 
-Known = Callable[[ObservedRun, int | None], None]
+HolderKnown = Callable[[ObservedRun, int | None], None]
 """Takes who holds the lock, and a pidfd of the leader, once that can be told."""
 
-Look = tuple[ObservedRun | None, int | None, str]
+LockObservation = tuple[ObservedRun | None, int | None, str]
 
 
-NOT_KNOWN: Look = (ObservedRun(None, 0.0, ""), None, "It is not known whether it runs.")
+UNKNOWN_HOLDER: LockObservation = (
+    ObservedRun(None, 0.0, ""),
+    None,
+    "It is not known whether it runs.",
+)
 """Where a look was not possible: no descriptors left, say."""
 
 
@@ -36,7 +40,7 @@ class _Watched:
 
     instance_id: str
     report: ReportObservation
-    known: Known
+    on_known: HolderKnown
 
 
 class UnobservedInstances:
@@ -52,7 +56,7 @@ class UnobservedInstances:
     def __init__(
         self,
         owner: Ownership,
-        workers: Workers,
+        workers: WorkerPool,
         guard: Guard,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
@@ -62,39 +66,39 @@ class UnobservedInstances:
         self._loop = loop
         self.watched: set[str] = set()
 
-    def watch(self, instance_id: str, report: ReportObservation, known: Known) -> None:
+    def watch(self, instance_id: str, report: ReportObservation, known: HolderKnown) -> None:
         """Report that the instance is out of sight, and `Gone` once its lock is free.
 
         Where the holder can be told after all, `known` is called instead.
         """
         self.watched.add(instance_id)
-        self._look(_Watched(instance_id, report, known))
+        self._observe(_Watched(instance_id, report, known))
 
-    def _look(self, watched: _Watched) -> None:
+    def _observe(self, watched: _Watched) -> None:
         instance_id = watched.instance_id
         self._workers.ask(
             f"{instance_id}: who holds its lock",
-            partial(_look, self._owner, instance_id),
-            partial(self._looked, watched),
-            lambda _: self._looked(watched, NOT_KNOWN),
+            partial(_observe_lock, self._owner, instance_id),
+            partial(self._on_observed, watched),
+            lambda _: self._on_observed(watched, UNKNOWN_HOLDER),
         )
 
-    def _looked(self, watched: _Watched, look: Look) -> None:
+    def _on_observed(self, watched: _Watched, look: LockObservation) -> None:
         found, pidfd, why = look
         watched.report(ObservationLost(why))
         if found is not None and found.pid is None and not found.other_pids:
-            again = self._guard.callback(f"{watched.instance_id}: its lock", self._look)
+            again = self._guard.callback(f"{watched.instance_id}: its lock", self._observe)
             self._loop.call_later(RESCAN_DELAY, again, watched)
             return
         self.watched.discard(watched.instance_id)
         if found is None:
             watched.report(RemnantsGone())
         else:
-            watched.known(found, pidfd)
+            watched.on_known(found, pidfd)
 
 
-def _look(owner: Ownership, instance_id: str) -> Look:
-    found = owner.holding(instance_id, sure=False)
+def _observe_lock(owner: Ownership, instance_id: str) -> LockObservation:
+    found = owner.lock_holder(instance_id, sure=False)
     if found is None:
         return None, None, ""
-    return found, owner.open_leader(instance_id, found), owner.why_held(instance_id)
+    return found, owner.open_leader(instance_id, found), owner.describe_lock_holders(instance_id)
