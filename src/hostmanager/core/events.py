@@ -229,14 +229,14 @@ class StatusChanged:
         notice: What people should know of it (paused, unhealthy), as a sentence; or None.
         image_outdated: Whether it runs from something else than a new launch would take.
         engine_restarting: Whether it has ended and somebody else (the engine) starts it again.
-        adopted: What runs now, if that has changed without an end that was told.
+        new_run: What runs now, if that has changed without an end that was told.
         launching: Whether its launch, which was asked for, has begun only now.
     """
 
     notice: str | None = None
     image_outdated: bool = False
     engine_restarting: bool = False
-    adopted: ObservedRun | None = None
+    new_run: ObservedRun | None = None
     launching: bool = False
     kind: ClassVar = EventKind.STATUS_CHANGED
 

@@ -236,7 +236,7 @@ def apply_event(life: InstanceRecord, context: TransitionInput) -> InstanceRecor
         case ev.Exited(status, cpu) | ev.ExitedWithRemnants(status, cpu=cpu):
             return _record_exit(life, status, cpu, context)
         case ev.RemnantsGone():
-            return replace(life, pid=None, run_id="", observed=True)
+            return replace(life, pid=None, run="", observed=True)
         case ev.LastOutput(lines):
             return replace(life, last_output=lines)
         case ev.StatusChanged(remark, outdated, restarting, found):
@@ -246,7 +246,7 @@ def apply_event(life: InstanceRecord, context: TransitionInput) -> InstanceRecor
             if found is None:
                 return life
             return _record_adoption(
-                replace(life, pid=found.pid, run_id=found.run_id), found, context.now
+                replace(life, pid=found.pid, run=found.run_id), found, context.now
             )
         case ev.ObservationLost(why):
             unknown = replace(
@@ -273,7 +273,7 @@ def _restart_requested(life: InstanceRecord, context: TransitionInput) -> Instan
 
 def _record_run(life: InstanceRecord, run: str) -> InstanceRecord:
     """Take down which run is alive: that which a restart has to end, or the new one."""
-    life = replace(life, run_id=run, restart_denied=None)
+    life = replace(life, run=run, restart_denied=None)
     if life.restart_of is None:
         return life
     if life.restart_of == NO_RUN or (run and life.restart_of not in (run, ANY_RUN)):
@@ -287,7 +287,7 @@ def _record_exit(
     began = life.started_at or context.now
     expected = life.must_stop or life.state in STOPPING_STATES
     exited = LastExit(status, context.now, expected, context.now.monotonic - began.monotonic)
-    life = replace(life, pid=None, run_id="", last_exit=exited, last_output=(), observed=True)
+    life = replace(life, pid=None, run="", last_exit=exited, last_output=(), observed=True)
     # What nobody manages may end when it likes.
     if expected or life.target is not Target.UP:
         return life

@@ -23,7 +23,7 @@ from hostmanager.composefile.command import CompletedCommand, ComposeError
 from hostmanager.composefile.model import ComposeFileError
 from hostmanager.core import events as ev
 from hostmanager.core.events import ExitStatus, StopStage
-from hostmanager.core.messages import ENGINE_GRACE
+from hostmanager.core.messages import DEFAULT_STOP_GRACE
 from hostmanager.core.model import InstanceSpec, ObservedRun, ServiceRef
 from hostmanager.core.protocols import ReportObservation
 from hostmanager.drivers.compose.actions import ContainerActions
@@ -399,7 +399,7 @@ class ComposeDriver:
         """Remove what is dead of it: made and not started, or stopped and not removed."""
         async with it.lock:
             dead = [c for c in self._containers(it.service) if not c.alive]
-            if await self._actions.stop(it.spec.instance_id, dead, ENGINE_GRACE):
+            if await self._actions.stop(it.spec.instance_id, dead, DEFAULT_STOP_GRACE):
                 it.cleanup_pending = False
 
     def _report_short_run(self, it: TrackedService) -> str | None:
@@ -419,7 +419,7 @@ class ComposeDriver:
         return None
 
     async def _stop(self, it: TrackedService, service: ServiceRef) -> None:
-        grace = it.spec.stop_grace if it.spec.stop_grace is not None else ENGINE_GRACE
+        grace = it.spec.stop_grace if it.spec.stop_grace is not None else DEFAULT_STOP_GRACE
         async with it.lock:
             if await self._actions.stop(it.spec.instance_id, self._containers(service), grace):
                 it.cleanup_pending = False
