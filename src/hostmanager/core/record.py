@@ -250,7 +250,7 @@ def apply_event(life: InstanceRecord, context: TransitionInput) -> InstanceRecor
             )
         case ev.ObservationLost(why):
             unknown = replace(
-                life, run_id="", notice=None, image_outdated=False, engine_restarting=False
+                life, run="", notice=None, image_outdated=False, engine_restarting=False
             )
             return replace(unknown, observed=False, error=why, unkillable=True)
         case ev.Escalate() | ev.DeadlineReached():
