@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from hostmanager.cli.exit_codes import FAILED, OK, UNREACHABLE, CommandError
-from hostmanager.cli.options import add_common, add_selection, exit_status, new_parser, seconds
+from hostmanager.cli.options import add_common, add_selection, exit_status_help, new_parser, seconds
 from hostmanager.cli.output import Output, command
 from hostmanager.cli.text import join_limited, pluralize
 from hostmanager.client.change.plan import AgentChange, Plan, make_plan
@@ -78,7 +78,7 @@ _EXAMPLES = {
 def add_parser(subparsers: Any) -> None:
     """Add the three subcommands."""
     for name, what in _WHAT.items():
-        epilog = exit_status(
+        epilog = exit_status_help(
             done="all agents are as they were told to be (with --no-wait: they were told)",
             not_reached="at least one is not, or could not be told; it was said which and why",
         )

@@ -16,7 +16,9 @@ ANSWER_TIME = 5.0
 """Seconds that a host has for an answer, unless told."""
 
 
-def exit_status(*, done: str, not_reached: str, interrupted: str = "interrupted (Ctrl-C)") -> str:
+def exit_status_help(
+    *, done: str, not_reached: str, interrupted: str = "interrupted (Ctrl-C)"
+) -> str:
     """Give the part of a help text that tells what each exit status means."""
     return f"""\
 exit status:

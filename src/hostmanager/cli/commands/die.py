@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from hostmanager.cli.exit_codes import FAILED, CommandError
-from hostmanager.cli.options import add_common, add_hosts, exit_status, new_parser, seconds
+from hostmanager.cli.options import add_common, add_hosts, exit_status_help, new_parser, seconds
 from hostmanager.cli.output import Output, command
 from hostmanager.cli.text import join_limited, pluralize
 from hostmanager.client.manager_client import (
@@ -37,7 +37,7 @@ no agent notices."""
 
 EPILOG = f"""\
 {
-    exit_status(
+    exit_status_help(
         done="they have ended, and everything that they were to end",
         not_reached="something could not be ended, or a manager refuses; it was said why",
     )

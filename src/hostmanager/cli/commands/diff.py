@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hostmanager.cli.exit_codes import FAILED, OK, UNREACHABLE
-from hostmanager.cli.options import add_common, add_hosts, exit_status, new_parser
+from hostmanager.cli.options import add_common, add_hosts, exit_status_help, new_parser
 from hostmanager.cli.output import Output, command
 from hostmanager.client.manager_client import FailureKind, ManagerError, run_parallel
 from hostmanager.client.multi_host import require_router, select_managers
@@ -30,7 +30,7 @@ marks:
   *   other settings: it goes on as it is until somebody restarts it
   !   broken: an entry, then its agent would be left as it is; or all of the host
 
-{exit_status(done="a reload would change nothing", not_reached="it would change something")}
+{exit_status_help(done="a reload would change nothing", not_reached="it would change something")}
 examples:
   hostmanager diff
   hostmanager diff --host daq1 --site-file new-site.yaml

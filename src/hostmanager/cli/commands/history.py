@@ -14,7 +14,7 @@ from hostmanager.cli.options import (
     add_common,
     add_hosts,
     add_since,
-    exit_status,
+    exit_status_help,
     new_parser,
     whole_number,
 )
@@ -66,7 +66,7 @@ kinds:
   manager           the manager itself started, ended, or had been killed
   journal           of the journal itself
 
-{exit_status(done="shown", not_reached="a manager could not read its journal; it was said why")}
+{exit_status_help(done="shown", not_reached="a manager could not read its journal; it was said why")}
 examples:
   hostmanager history
       the last {ENTRIES} things that happened at the site

@@ -12,7 +12,7 @@ from hostmanager.cli.options import (
     add_common,
     add_selection,
     add_since,
-    exit_status,
+    exit_status_help,
     new_parser,
     whole_number,
 )
@@ -38,7 +38,7 @@ managers, so nobody has to log in to a host."""
 
 EPILOG = f"""\
 {
-    exit_status(
+    exit_status_help(
         done="the output of every agent was shown, or there was none yet",
         not_reached="a manager could not give the output of an agent; it was said why",
         interrupted="interrupted; with --follow, Ctrl-C is the usual end, and it is 0",

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hostmanager.cli.exit_codes import FAILED, OK, UNREACHABLE
-from hostmanager.cli.options import add_common, add_hosts, exit_status, new_parser, seconds
+from hostmanager.cli.options import add_common, add_hosts, exit_status_help, new_parser, seconds
 from hostmanager.cli.output import Output, command
 from hostmanager.client.manager_client import FailureKind, ManagerError, run_parallel
 from hostmanager.client.multi_host import (
@@ -29,7 +29,7 @@ of other projects are left alone."""
 
 EPILOG = f"""\
 {
-    exit_status(
+    exit_status_help(
         done="shown; with --remove: none is left",
         not_reached="at least one could not be removed, or a manager could not tell",
     )

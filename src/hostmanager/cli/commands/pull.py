@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from hostmanager.cli.options import add_common, add_hosts, exit_status, new_parser, seconds
+from hostmanager.cli.options import add_common, add_hosts, exit_status_help, new_parser, seconds
 from hostmanager.cli.output import Output, command
 from hostmanager.client.manager_client import ManagerClient, OperationResult
 from hostmanager.client.multi_host import (
@@ -28,7 +28,7 @@ would run another image after `hostmanager restart`. Ctrl-C ends the waiting, no
 
 EPILOG = f"""\
 {
-    exit_status(
+    exit_status_help(
         done="all images were pulled", not_reached="at least one was not; it was said which and why"
     )
 }

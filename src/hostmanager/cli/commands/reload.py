@@ -5,7 +5,7 @@ from typing import Any
 
 from hostmanager.cli.commands.diff import ending
 from hostmanager.cli.exit_codes import FAILED, CommandError
-from hostmanager.cli.options import add_common, add_hosts, exit_status, new_parser, seconds
+from hostmanager.cli.options import add_common, add_hosts, exit_status_help, new_parser, seconds
 from hostmanager.cli.output import Output, command
 from hostmanager.cli.text import pluralize
 from hostmanager.client.manager_client import ManagerError, run_parallel
@@ -32,7 +32,7 @@ file is shown with line and column, and changes nothing."""
 
 EPILOG = f"""\
 {
-    exit_status(
+    exit_status_help(
         done="all have read it, and nothing is wrong with it",
         not_reached="at least one found something wrong, or was told to stop looking after agents",
     )

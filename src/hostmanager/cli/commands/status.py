@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from hostmanager.cli.exit_codes import FAILED, OK, UNREACHABLE, CommandError
-from hostmanager.cli.options import add_common, add_selection, exit_status, new_parser, seconds
+from hostmanager.cli.options import add_common, add_selection, exit_status_help, new_parser, seconds
 from hostmanager.cli.output import Output, command
 from hostmanager.client.site_model import Site, read_site
 from hostmanager.client.status.model import (
@@ -32,7 +32,7 @@ states:
   -            no manager looks after it
 
 {
-    exit_status(
+    exit_status_help(
         done="every agent is as it is wanted",
         not_reached="at least one is not, or a manager cannot use its site config",
         interrupted="interrupted; with --watch, Ctrl-C ends it with what was so last: 0, 1 or 3",
