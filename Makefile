@@ -28,7 +28,7 @@ setup: $(READY)  ## Make the virtual environment
 demo: $(READY)  ## A real router, the manager and a few real agents, live (DEMO_ARGS="--duration 20")
 	$(BIN)/hostmanager demo $(DEMO_ARGS)
 
-test: $(READY)  ## All tests (TESTS=tests/core: some; TEST_ARGS="-k name": options)
+test: $(READY)  ## All tests (TESTS=tests/unit/core: some; TEST_ARGS="-k name": options)
 	$(BIN)/python -m pytest $(TEST_ARGS) $(TESTS)
 
 faults: $(READY)  ## Ten minutes of random faults (FAULTS_ARGS="--seed 7 --seconds 60")
@@ -38,7 +38,7 @@ crashpoints: $(READY)  ## The manager killed before each call that changes somet
 	$(BIN)/python -m tests.crashpoints $(CRASHPOINTS_ARGS)
 
 realsize: $(READY)  ## A host of 55 instances of socs: ten minutes, as root
-	HOSTMANAGER_REALSIZE=1 $(BIN)/python -m pytest -s $(TEST_ARGS) tests/realsize
+	HOSTMANAGER_REALSIZE=1 $(BIN)/python -m pytest -s $(TEST_ARGS) tests/integration/realsize
 
 lint: $(READY)  ## Style, types, import rules, declared dependencies
 	$(BIN)/ruff check .

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple, Self
 from urllib.parse import quote
 
 import yaml
-from tests.docker.engine.daemon import DaemonError
 from tests.support.engine import Engine, MissingError
+from tests.support.private_engine.daemon import DaemonError
 
 from bench.lab import PATIENCE
 from bench.model import CannotMeasureError

@@ -1,12 +1,12 @@
 """A host of 55 documented instances of socs: how soon its manager answers, and who uses the CPU.
 
 Only with ``HOSTMANAGER_REALSIZE`` set: it needs root, namespaces, and an environment with socs,
-which is installed at the first time (see `tests.realsize`). The router is its own.
+which is installed at the first time (see `tests.integration.realsize`). The router is its own.
 """
 
 import os
 
-from tests.realsize import hosts
+from tests.integration.realsize import hosts
 
 from bench.lab import Harness
 from bench.model import CannotMeasureError, Experiment, Goal, Row, Samples

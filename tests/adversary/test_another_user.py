@@ -16,8 +16,7 @@ from hypothesis import given
 from hostmanager.core import events as ev
 from hostmanager.core.events import StopStage
 from hostmanager.core.model import InstanceSpec
-from tests.adversary.conftest import examples
-from tests.adversary.deeds import (
+from tests.adversary.actions import (
     DEEDS,
     SLEEP,
     Churn,
@@ -29,7 +28,8 @@ from tests.adversary.deeds import (
     adversary,
     socket_names,
 )
-from tests.drivers.process.conftest import Host
+from tests.adversary.conftest import examples
+from tests.integration.process.conftest import Host
 from tests.support.clients import children, client, states
 from tests.support.processes import alive, processes, processes_of
 from tests.support.sites import Site, instance

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from tests.crashpoints.library import Control
-from tests.faults.eyes import Eyes
+from tests.faults.process_observer import Eyes
 from tests.support.clients import call
 from tests.support.managers import OURS, Manager
 from tests.support.processes import kill_all, processes

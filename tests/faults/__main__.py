@@ -12,9 +12,9 @@ from pathlib import Path
 
 from hostmanager.testing.crossbar_router import CrossbarRouter
 from tests.faults.campaign import Campaign
-from tests.faults.kinds import KINDS
+from tests.faults.environment import ROUTER, World
+from tests.faults.fault_registry import KINDS
 from tests.faults.report import report
-from tests.faults.world import ROUTER, World
 from tests.support.sites import Site
 
 TELL = 5.0

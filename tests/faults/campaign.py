@@ -16,14 +16,14 @@ from tests.faults import (  # noqa: F401 - they fill the list of kinds
     on_agents,
     on_clock,
     on_files,
+    on_log_daemon,
     on_managers,
     on_requests,
     on_router,
-    on_scribe,
 )
-from tests.faults.judge import ViolationError
-from tests.faults.kinds import KINDS, Kind, NotNowError
-from tests.faults.world import World
+from tests.faults.environment import World
+from tests.faults.fault_registry import KINDS, Kind, NotNowError
+from tests.faults.invariants import ViolationError
 
 SHOWN = 20
 """Faults that are told before a violation."""

@@ -5,9 +5,9 @@ import os
 import signal
 from random import Random
 
-from tests.faults.cast import AGENTS
-from tests.faults.kinds import NotNowError, kind
-from tests.faults.world import World
+from tests.faults.agents import AGENTS
+from tests.faults.environment import World
+from tests.faults.fault_registry import NotNowError, kind
 
 AGENT_NAMES = tuple(AGENTS)
 

@@ -3,9 +3,9 @@
 import time
 from random import Random
 
-from tests.faults.judge import ViolationError
-from tests.faults.kinds import NotNowError, kind
-from tests.faults.world import World
+from tests.faults.environment import World
+from tests.faults.fault_registry import NotNowError, kind
+from tests.faults.invariants import ViolationError
 
 YEAR = 365 * 86400
 FARTHEST = 20 * YEAR

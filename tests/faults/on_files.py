@@ -13,10 +13,10 @@ from random import Random
 import yaml
 
 from tests.faults import disks
-from tests.faults.cast import STEADY
-from tests.faults.judge import ViolationError
-from tests.faults.kinds import NotNowError, kind
-from tests.faults.world import World
+from tests.faults.agents import STEADY
+from tests.faults.environment import World
+from tests.faults.fault_registry import NotNowError, kind
+from tests.faults.invariants import ViolationError
 from tests.support.sites import instance
 
 LARGE = 50 * 2**20

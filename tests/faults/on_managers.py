@@ -11,11 +11,11 @@ import time
 from pathlib import Path
 from random import Random
 
-from tests.faults.cast import AGENTS, STEADY
-from tests.faults.judge import ViolationError
-from tests.faults.kinds import NotNowError, kind
+from tests.faults.agents import AGENTS, STEADY
+from tests.faults.environment import World
+from tests.faults.fault_registry import NotNowError, kind
+from tests.faults.invariants import ViolationError
 from tests.faults.managers import Run
-from tests.faults.world import World
 
 
 @kind("manager killed", 10)

@@ -7,10 +7,10 @@ import subprocess
 import sys
 from random import Random
 
-from tests.faults.cast import AGENTS
-from tests.faults.kinds import NotNowError, kind
+from tests.faults.agents import AGENTS
+from tests.faults.environment import World
+from tests.faults.fault_registry import NotNowError, kind
 from tests.faults.on_files import ODD
-from tests.faults.world import World
 
 AGENT_NAMES = tuple(AGENTS)
 
@@ -151,7 +151,7 @@ def no_json(world: World, rng: Random) -> str:
 def flood(world: World, rng: Random) -> str:
     _answering(world)
     procedure = world.calls.procedure
-    command = [sys.executable, "-m", "tests.faults.flood", str(world.router.port), procedure]
+    command = [sys.executable, "-m", "tests.faults.load_clients", str(world.router.port), procedure]
     command += [str(rng.randrange(10**6)), "3"]
     said = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60).stdout
     sent = int(said.split()[0]) if said.split() else 0

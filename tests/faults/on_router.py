@@ -4,8 +4,8 @@ import time
 from random import Random
 
 from hostmanager.testing.crossbar_router import CrossbarRouter
-from tests.faults.kinds import NotNowError, kind
-from tests.faults.world import World
+from tests.faults.environment import World
+from tests.faults.fault_registry import NotNowError, kind
 
 
 def _working(world: World) -> CrossbarRouter:

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from tests.faults.campaign import Campaign
-from tests.faults.kinds import KINDS
+from tests.faults.fault_registry import KINDS
 
 
 def report(campaigns: Sequence[Campaign]) -> str:

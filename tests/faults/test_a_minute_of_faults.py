@@ -9,8 +9,8 @@ import secrets
 import pytest
 
 from tests.faults.campaign import Campaign
+from tests.faults.environment import World
 from tests.faults.report import report
-from tests.faults.world import World
 
 SECONDS = 60.0
 

@@ -9,8 +9,8 @@ import time
 import pytest
 import requests
 
-from tests.ocs.cli_site import HOSTMANAGER
-from tests.ocs.steps import outcome, wait_child, wait_gone, wait_ready, wait_states
+from tests.integration.router.cli_site import HOSTMANAGER
+from tests.integration.router.steps import outcome, wait_child, wait_gone, wait_ready, wait_states
 from tests.support.clients import children, client
 from tests.support.processes import processes_of
 from tests.support.sites import instance

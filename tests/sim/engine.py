@@ -6,8 +6,8 @@ from random import Random
 
 from hostmanager.core.model import InstanceSpec, Kind
 from hostmanager.core.record import STOPPING_STATES
-from tests.core.fake_engine import MixedWorld, foreign, service
-from tests.core.fakes import OBEYS, Behaviour
+from tests.unit.core.fake_engine import MixedWorld, foreign, service
+from tests.unit.core.fakes import OBEYS, Behaviour
 
 OUTAGE = 60.0
 """Mean length of an outage, seconds."""

@@ -4,7 +4,7 @@ from collections import defaultdict
 
 from hostmanager.core.model import Kind, Target
 from hostmanager.core.record import NOT_RUNNING_STATES, InstanceRecord, State, restart_denial_reason
-from tests.core.fake_engine import MixedWorld
+from tests.unit.core.fake_engine import MixedWorld
 
 MOVING = frozenset({State.STARTING, State.STOPPING, State.TERMINATING, State.KILLING})
 

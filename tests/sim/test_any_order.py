@@ -10,8 +10,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from hostmanager.core.model import InstanceSpec, Kind, Target
 from hostmanager.core.record import ANY_RUN, STOPPING_STATES, State
 from hostmanager.core.requests import Request
-from tests.core.fake_engine import MixedWorld, foreign, passive, service
-from tests.core.fakes import (
+from tests.sim.invariants import Watch
+from tests.unit.core.fake_engine import MixedWorld, foreign, passive, service
+from tests.unit.core.fakes import (
     CRASHES,
     IGNORES_SIGINT,
     IGNORES_SIGTERM,
@@ -24,7 +25,6 @@ from tests.core.fakes import (
     World,
     spec,
 )
-from tests.sim.invariants import Watch
 
 NAMES = ("a", "b", "c", "d", "e")
 Maker = Callable[..., InstanceSpec]

@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote, urlsplit
 
-from tests.docker.engine import client, folders, image
-from tests.docker.engine.daemon import Daemon, DaemonError, find_dockerd
+from tests.support.private_engine import client, folders, image
+from tests.support.private_engine.daemon import Daemon, DaemonError, find_dockerd
 from tests.support.waiting import wait_for
 
 IMAGE = image.IMAGE
 DEFAULT_HOST = "unix:///var/run/docker.sock"
-HOW = 'as root on Debian, eval "$(python3 -m tests.docker.engine up)" gets one'
+HOW = 'as root on Debian, eval "$(python3 -m tests.support.private_engine up)" gets one'
 PROBLEM = "HOSTMANAGER_ENGINE_PROBLEM"  # set by .ci/run: why `up` did not work there
 MADE = "hostmanager.tests.made"  # label of images that tests make
 LIMIT = 100.0
@@ -274,7 +274,7 @@ def _environment(host: str) -> dict[str, str]:
 
 
 def _made() -> Path | None:
-    """The folder of what `python -m tests.docker.engine up` has made, if it was run."""
+    """The folder of what `python -m tests.support.private_engine up` has made, if it was run."""
     usual = Path(tempfile.gettempdir()) / "hostmanager-engine"
     named = os.environ.get("HOSTMANAGER_ENGINE_DIR")
     folder = Path(named) if named else usual

@@ -1,1 +1,0 @@
-"""Compose services on a real Docker Engine; `python -m tests.docker.engine up` gets one."""

@@ -1,1 +1,0 @@
-"""Tests; see the module of the same name in `src/hostmanager`."""

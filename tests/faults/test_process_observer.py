@@ -1,0 +1,49 @@
+"""The eyes themselves: they see who is alive, and two of one instance at once."""
+
+import os
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from tests.faults.process_observer import Eyes
+from tests.support.waiting import wait_for
+
+MARK = "test-eyes"
+
+
+@pytest.fixture
+def launch():
+    started = []
+
+    def start(instance_id, **options):
+        environment = {**os.environ, "HM_TEST_MARK": MARK}
+        environment["OCS_HOSTMANAGER"] = f"key/{instance_id}/print/1/TinyAgent"
+        command = [sys.executable, "-S", "-c", "import time; time.sleep(100)"]
+        started.append(subprocess.Popen(command, env=environment, **options))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def test_leaders_and_what_they_started_are_seen_until_they_end(launch):
+    with Eyes(SimpleNamespace(mark=MARK), pytest.fail) as eyes:
+        leader, other = launch("a", start_new_session=True), launch("a")
+        wait_for(lambda: len(eyes.alive()) == 2, 10, "two processes")
+        assert eyes.leaders() == {"a": leader.pid}
+        leader.kill()
+        wait_for(lambda: not eyes.leaders(), 10, "the death of the leader")
+        assert [living.pid for living in eyes.alive()] == [other.pid]
+
+
+def test_two_live_leaders_of_one_instance_are_complained_of(launch):
+    said: list[str] = []
+    with Eyes(SimpleNamespace(mark=MARK), said.append) as eyes:
+        pids = {launch("a", start_new_session=True).pid for _ in range(2)}
+        wait_for(lambda: said, 10, "a complaint", eyes.alive)
+    assert "two live processes of a at once" in said[0]
+    assert all(str(pid) in said[0] for pid in pids)

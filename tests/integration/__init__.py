@@ -1,0 +1,1 @@
+"""What needs something real; a directory for each such thing."""

@@ -1,0 +1,85 @@
+"""`hostmanager status`, `up`, `down`, `restart`, `orphans`, `pull` with compose services."""
+
+import pytest
+
+from tests.integration.router.cli_site import places
+from tests.support.engine_projects import service
+from tests.support.sites import instance
+from tests.support.terminal import NEEDS_TMUX, Terminal
+from tests.support.waiting import wait_for
+
+place = pytest.fixture(places)
+
+
+def test_services_are_operated_like_agents_and_orphans_are_removed(project, place, monkeypatch):
+    for name, value in project.engine.environment.items():
+        monkeypatch.setenv(name, value)
+    project.write(["ocs-a", "redis"])
+    place.write(daq1=[instance("a", manage="docker"), instance("b", manage="docker")])
+    place.start("daq1", options=("--docker-compose", str(project.file)))
+
+    def states(**wanted):
+        wait_for(lambda: wanted.items() <= place.states().items(), 60, str(wanted), place.states)
+
+    states(a="up", b="?", redis="down")
+    found = place.status()
+    assert (found["a"]["agent_class"], found["a"]["severity"]) == ("TinyAgent[d]", "ok")
+    assert (found["b"]["agent_class"], found["b"]["severity"]) == ("TinyAgent[d?]", "wrong")
+    assert (found["redis"]["agent_class"], found["redis"]["target"]) == ("[docker]", "passive")
+    before = project.container("ocs-a")
+    done = place.run("restart", "a")
+    assert (done.code, done.out.splitlines()[-1]) == (0, "1 of 1 agent is up")
+    assert project.container("ocs-a") != before
+    done = place.run("up", "redis")
+    assert (done.code, done.out.splitlines()[-1]) == (0, "1 of 1 agent is up")
+    assert place.status("redis")["redis"]["target"] == "passive"
+    assert place.run("down", "redis").code == 0
+    assert place.run("up", "redis").code == 0
+    done = place.run("up", "b")
+    assert done.code == 1
+    assert "! daq1 b ? (wanted up): " in done.out
+    assert place.run("diff").code == 0
+
+    project.write(["ocs-a"])
+    wait_for(lambda: "redis" in place.run("orphans").out, 60, "the orphan")
+    assert "1 orphaned container (redis)" in place.run("status").out
+    done = place.run("orphans", "--remove")
+    assert done.code == 0, done.out
+    wait_for(lambda: place.run("orphans").out == "daq1: no orphans\n", 60, "it to be removed")
+    wait_for(lambda: project.containers("redis") == [], 60, "redis to be gone")
+    assert place.run("down", "a").code == 0
+    wait_for(lambda: project.containers("ocs-a") == [], 60, "ocs-a to be gone")
+
+
+@NEEDS_TMUX
+def test_the_full_screen_view_shows_and_operates_services(project, place, monkeypatch):
+    for name, value in project.engine.environment.items():
+        monkeypatch.setenv(name, value)
+    lines = service(command=["sh", "-c", "echo one line; trap 'exit 0' TERM; sleep 600 & wait"])
+    project.write({"ocs-a": lines, "redis": service()})
+    place.write(daq1=[instance("a", manage="docker"), instance("b", manage="docker")])
+    place.start("daq1", options=("--docker-compose", str(project.file)))
+    wait_for(lambda: place.states().get("a") == "up", 60, "a", place.states)
+
+    terminal = Terminal(place.site.folder, place.site.file)
+    try:
+        # An entry without a service is what is wrong, so it comes first and is selected.
+        terminal.until("1 host, 3 agents: 1 wrong, 2 as wanted")
+        terminal.until("b (daq1): No compose file has a service 'ocs-b'")
+        terminal.narrow("redis")
+        terminal.until("daq1 redis")
+        terminal.press("u")
+        terminal.until("up redis (daq1): done, up")
+        assert len(project.containers("redis")) == 1
+        terminal.press("d", "y")
+        terminal.until("down redis (daq1): done, down")
+        wait_for(lambda: project.containers("redis") == [], 60, "redis to be gone")
+        terminal.press("Escape")
+
+        project.write({"ocs-a": lines})
+        terminal.until("1 host, 2 agents")  # the file is followed
+        terminal.narrow("[d]")
+        terminal.press("Enter")
+        terminal.until("one line")
+    finally:
+        terminal.close()

@@ -1,0 +1,124 @@
+"""Commands of one service at the same time, and what is left of old intentions."""
+
+import asyncio
+
+import pytest
+
+from hostmanager.composefile.command import CompletedCommand
+from hostmanager.core import events as ev
+from hostmanager.core.events import StopStage
+from hostmanager.core.model import InstanceSpec, Kind, ServiceRef
+from hostmanager.drivers.compose.driver import ComposeDriver
+from tests.integration.fake_engine.conftest import until
+from tests.integration.fake_engine.server import inspected
+
+A, B = "a" * 64, "b" * 64
+
+
+def spec(instance_id="a", service="one", project="p"):
+    ref = ServiceRef("compose.yaml", project, service)
+    return InstanceSpec(instance_id, "Fake", kind=Kind.DOCKER, service=ref)
+
+
+class Up:
+    """A compose that goes on until it is let go."""
+
+    def __init__(self):
+        self.under_way = self.most = self.calls = 0
+        self.go = asyncio.Event()
+        self.slow_to_end = asyncio.Event()
+        self.slow_to_end.set()
+
+    async def __call__(self, service, *args):
+        self.calls += 1
+        self.under_way += 1
+        self.most = max(self.most, self.under_way)
+        try:
+            await self.go.wait()
+        finally:
+            await self.slow_to_end.wait()
+            self.under_way -= 1
+        return CompletedCommand(0, "", "")
+
+
+@pytest.fixture
+def up():
+    return Up()
+
+
+@pytest.fixture
+async def driver(sight, up):
+    made = ComposeDriver(sight, up, lambda *_: None)
+    yield made
+    made.close()
+    up.go.set()
+    up.slow_to_end.set()
+    await made.closed()
+
+
+async def test_what_is_forgotten_and_begun_anew_waits_for_the_command_before(
+    fake, sight, driver, up
+):
+    """Also when the row of a service that was only watched becomes that of an entry."""
+    sight.start()
+    await until("sight", lambda: sight.clear)
+    up.slow_to_end.clear()
+    driver.launch(spec("one"), lambda _: None)
+    await until("the first", lambda: up.calls == 1)
+    driver.forget("one")
+    driver.launch(spec("a"), lambda _: None)
+    await asyncio.sleep(0.05)
+    assert up.most == 1
+    up.slow_to_end.set()
+    await until("the second", lambda: up.calls == 2)
+    assert up.most == 1
+
+
+async def test_what_others_start_later_is_not_removed_for_an_old_stop(fake, sight, driver):
+    """A stop that came to nothing is over once something else runs, or nothing is left."""
+    heard = []
+    fake.put(inspected(A, "one"))
+    sight.start()
+    await until("sight", lambda: sight.clear)
+    driver.look(spec(), heard.append)
+    fake.answers["/stop"] = b""  # it says that it did
+    fake.known[A] = inspected(A, "one")
+    driver._tracked["a"].to_remove = True  # as after a stop that the engine did not answer
+    fake.tell("destroy", A)
+    del fake.known[A]
+    await until("its end", lambda: A not in sight.containers)
+    fake.put(inspected(B, "one", status="created"))
+    fake.tell("create", B)
+    await until("one made by others", lambda: B in sight.containers)
+    await asyncio.sleep(0.05)
+    assert fake.asked[f"/containers/{B}"] == 0
+    driver._tracked["a"].to_remove = True
+    fake.put(inspected(B, "one"))
+    fake.tell("start", B)
+    await until("its start", lambda: sight.containers[B].alive)
+    fake.put(inspected(B, "one", status="exited"))
+    fake.tell("die", B, exitCode="0")
+    await until("its end", lambda: not sight.containers[B].alive)
+    await asyncio.sleep(0.05)
+    assert fake.asked[f"/containers/{B}"] == 0
+
+
+async def test_nothing_is_said_of_a_project_that_was_not_listed_yet(fake, sight, driver, up):
+    """Its file was read just while the engine did not answer: what runs in it is not gone."""
+    heard = []
+    fake.put(inspected(A, "one", project="q"))
+    sight.start()
+    await until("sight", lambda: sight.clear)
+    fake.answers["/containers/json"] = b"{nonsense"
+    await sight.follow(frozenset({"p", "q"}))
+    assert sight.clear
+    driver.look(spec(project="q"), heard.append)
+    driver.launch(spec("b", project="q"), heard.append)
+    await asyncio.sleep(0.05)
+    assert up.calls == 0
+    assert not any(isinstance(said, ev.RemnantsGone) for said in heard)
+    del fake.answers["/containers/json"]
+    await until("it to be seen", lambda: any(isinstance(said, ev.Launched) for said in heard))
+    assert up.calls == 0
+    assert not any(isinstance(said, ev.RemnantsGone | ev.LaunchFailed) for said in heard)
+    driver.signal("a", StopStage.INTERRUPT)

@@ -1,0 +1,120 @@
+"""Whatever raises in the compose driver or in those who are told: the truth is told later."""
+
+import asyncio
+
+import pytest
+
+from hostmanager.composefile.command import CompletedCommand
+from hostmanager.core import events as ev
+from hostmanager.drivers.compose.driver import ComposeDriver
+from hostmanager.drivers.compose.engine import EngineError
+from tests.integration.fake_engine.conftest import until
+from tests.integration.fake_engine.server import inspected
+from tests.integration.fake_engine.test_driver_races import spec
+
+A = "a" * 64
+
+
+class Fault(Exception):  # noqa: N818
+    """What nobody expects."""
+
+
+class Hearer:
+    """Takes reports; the first so many raise."""
+
+    def __init__(self, faults=0):
+        self.left, self.heard = faults, []
+
+    def __call__(self, observation):
+        if self.left:
+            self.left -= 1
+            raise Fault
+        self.heard.append(observation)
+
+    def has(self, kind):
+        return any(isinstance(one, kind) for one in self.heard)
+
+
+@pytest.fixture
+async def made(sight):
+    drivers = []
+
+    def make(up=None):
+        async def does_nothing(_service, *_args):
+            return CompletedCommand(0, "", "")
+
+        drivers.append(ComposeDriver(sight, up or does_nothing, lambda *_: None))
+        return drivers[0]
+
+    yield make
+    for driver in drivers:
+        driver.close()
+        await driver.closed()
+
+
+async def test_a_launch_that_raises_is_a_failed_launch(fake, sight, made):
+    async def up(_service, *_args):
+        raise Fault("never foreseen")
+
+    driver, hearer = made(up), Hearer()
+    sight.start()
+    await until("sight", lambda: sight.clear)
+    driver.launch(spec(), hearer)
+    await until("it to be told", lambda: hearer.heard)
+    assert hearer.heard == [ev.LaunchFailed("compose up", "Fault: never foreseen")]
+
+
+async def test_what_nobody_could_take_is_told_of_the_others_at_once(fake, sight, made):
+    driver, bad, good = made(), Hearer(2), Hearer()
+    fake.put(inspected(A, "one"))
+    sight.start()
+    await until("sight", lambda: sight.clear)
+    with pytest.raises(Fault):
+        driver.look(spec("bad"), bad)
+    driver.look(spec("good"), good)
+    assert good.has(ev.Launched)
+    sight.on_clear()
+    sight.on_lost("gone")
+    assert good.has(ev.ObservationLost)
+    await until("it to be told later", lambda: bad.heard)
+
+
+async def test_sight_comes_back_although_those_who_are_told_of_its_loss_raise(fake, sight):
+    faults = [1]
+
+    def on_lost(_why):
+        if faults:
+            faults.pop()
+            raise Fault
+
+    sight.on_lost = on_lost
+    sight.start()
+    await until("sight", lambda: sight.clear)
+    sight.check_connection(EngineError("cut"))
+    answer, fake.answers["/_ping"] = fake.answers.get("/_ping"), b""
+    await fake.stop()
+    await until("its loss to be told", lambda: not faults)
+    await fake.start()
+    if answer is None:
+        del fake.answers["/_ping"]
+    await until("sight again", lambda: sight.clear)
+
+
+async def test_a_look_that_fails_in_a_way_nobody_foresaw_is_made_again(fake, sight, monkeypatch):
+    seen, put, faults = [], sight._put, [1, 2]
+
+    def failing(container_id, now):
+        if faults:
+            faults.pop()
+            raise Fault
+        put(container_id, now)
+        seen.append(now)
+
+    sight.start()
+    await until("sight", lambda: sight.clear)
+    monkeypatch.setattr(sight, "_put", failing)
+    fake.put(inspected(A, "one"))
+    sight._look_soon(sight.engine, A)
+    await until("it to be seen", lambda: seen)
+    await asyncio.sleep(0)
+    assert sight.containers[A].id == A

@@ -1,0 +1,186 @@
+"""Answers that come late, in another order, or while the connection is being made or cut."""
+
+import asyncio
+
+import pytest
+
+from hostmanager.drivers.compose.container import from_inspect
+from hostmanager.drivers.compose.engine import DEFAULT, Engine, EngineError, find_endpoint
+from hostmanager.drivers.compose.watcher import ContainerWatcher
+from tests.integration.fake_engine.conftest import until
+from tests.integration.fake_engine.server import FakeEngine, inspected
+
+A, B, C = "a" * 64, "b" * 64, "c" * 64
+LIST, IMAGES = "/containers/json", "/images/json"
+
+
+class LateEngine(FakeEngine):
+    """Its answers can be held back: they are of the time of the question, and come later."""
+
+    def __init__(self, folder):
+        super().__init__(folder)
+        self.held = {}
+        self.waiting = 0
+
+    def hold(self, *paths):
+        """From now on, answers to these come when `release` is called."""
+        self.held.update({path: asyncio.Event() for path in paths})
+
+    def release(self, *paths):
+        for path in paths:
+            self.held.pop(path).set()
+
+    async def _answer(self, request):
+        path = "/" + request.path.strip("/").removeprefix("v1.41/")
+        gate = self.held.get(path)
+        answer = await super()._answer(request)
+        if gate is not None:
+            self.waiting += 1
+            await gate.wait()
+            self.waiting -= 1
+        return answer
+
+    async def stop(self):
+        self.release(*list(self.held))
+        await super().stop()
+
+
+def inspect_of(container_id):
+    return f"/containers/{container_id}/json"
+
+
+@pytest.fixture
+async def fake(tmp_path):
+    engine = LateEngine(tmp_path)
+    await engine.start()
+    yield engine
+    await engine.stop()
+
+
+async def test_a_project_that_comes_while_the_connection_is_made_is_seen_at_once(fake):
+    """Else what runs in it is taken to be gone, and is brought up over itself."""
+
+    async def open_engine():
+        return Engine(f"unix://{fake.socket}")
+
+    sight = ContainerWatcher(open_engine)
+    seen = []
+    sight.on_synced = lambda: seen.append(set(sight.containers))
+    fake.put(inspected(A, "one"))
+    fake.hold(IMAGES)
+    sight.start()
+    await until("the list to be read", lambda: fake.waiting == 1)
+    await sight.follow(frozenset({"p"}))
+    fake.release(IMAGES)
+    await until("sight", lambda: sight.synced)
+    assert seen[0] == {A}
+    await sight.close()
+
+
+async def test_a_list_from_before_a_container_was_made_does_not_remove_it(fake, sight):
+    sight.start()
+    await until("sight", lambda: sight.clear)
+    fake.hold(LIST)
+    looking = asyncio.ensure_future(sight.refresh_project("p"))
+    await until("the list to be asked for", lambda: fake.waiting == 1)
+    fake.put(inspected(A, "one"))
+    fake.tell("start", A)
+    await until("the new one", lambda: A in sight.containers)
+    fake.release(LIST)
+    await looking
+    assert A in sight.containers
+
+
+async def test_an_answer_from_before_its_removal_does_not_bring_a_container_back(fake, sight):
+    fake.put(inspected(A, "one"), inspected(B, "two"))
+    sight.start()
+    await until("sight", lambda: sight.clear)
+    fake.hold(inspect_of(A))
+    fake.tell("pause", A)
+    await until("it to be asked for", lambda: fake.waiting == 1)
+    fake.tell("destroy", A)
+    del fake.known[A]
+    fake.put(inspected(C, "three"))
+    fake.tell("start", C)
+    await until("a later event", lambda: C in sight.containers)
+    fake.release(inspect_of(A))
+    await until("its look", lambda: A not in sight._looks)
+    assert A not in sight.containers
+
+
+async def test_an_event_in_the_very_moment_in_which_a_look_ends_is_not_lost(sight):
+    states = ("running", "exited")
+    answers = [from_inspect(inspected(A, "one", status=status)) for status in states]
+    loop = asyncio.get_running_loop()
+
+    async def ask(engine, container_id):
+        if len(answers) == 2:  # before anybody is told that this look has ended
+            loop.call_soon(sight._look_soon, engine, container_id)
+        return answers.pop(0)
+
+    sight._ask = ask
+    sight._look_soon(None, A)
+    await until("a second look", lambda: not answers)
+    await until("its answer", lambda: sight.containers[A].status == "exited")
+
+
+async def test_images_that_change_while_they_are_listed_are_listed_again(fake, sight):
+    sight.start()
+    await until("sight", lambda: sight.clear)
+    fake.hold(IMAGES)
+    sight._schedule_image_refresh(sight.engine)
+    await until("the list to be asked for", lambda: fake.waiting == 1)
+    told = []
+    sight.on_images = lambda: told.append(1)
+    sight._schedule_image_refresh(sight.engine)
+    fake.release(IMAGES)
+    await until("two lists", lambda: len(told) == 2)
+
+
+async def test_what_replaced_a_container_is_seen_before_that_is_gone(fake, sight):
+    """Else it seems to have ended, and is brought up while its successor runs."""
+    fake.put(inspected(A, "one"))
+    sight.start()
+    await until("sight", lambda: sight.clear)
+    changes = []
+    sight.on_change = lambda before, now: changes.append((now or before).id[0])
+    del fake.known[A]
+    fake.put(inspected(B, "one"))
+    fake.hold(inspect_of(B))
+    fake.send(None)  # the connection is cut, and what happened meanwhile is not told
+    await until("the new connection", lambda: fake.waiting == 1)
+    assert changes == []
+    fake.release(inspect_of(B))
+    await until("both", lambda: len(changes) == 2)
+    assert changes == ["b", "a"]
+
+
+async def test_many_calls_that_take_long_do_not_keep_the_engine_from_being_asked(fake):
+    """Two hundred containers that are being stopped are not a silent engine."""
+    ids = [f"{number:064x}" for number in range(200)]
+    fake.put(*(inspected(i, "one") for i in ids))
+    paths = [f"/containers/{i}/stop" for i in ids]
+    fake.hold(*paths)
+    engine = Engine(f"unix://{fake.socket}")
+    stops = [asyncio.ensure_future(engine.stop(i, 60.0)) for i in ids]
+    try:
+        await until("all of them to be asked", lambda: fake.waiting == len(ids))
+        await engine.ping()
+    finally:
+        fake.release(*paths)
+        await asyncio.gather(*stops, return_exceptions=True)
+        await engine.close()
+
+
+async def test_another_engine_is_not_asked_because_docker_was_too_busy_to_name_the_right_one(
+    tmp_path, monkeypatch
+):
+    """With its containers not there, all would be brought up over what runs."""
+    command = tmp_path / "docker"
+    command.write_text("#!/bin/sh\nsleep 60\n")
+    command.chmod(0o755)
+    monkeypatch.setattr("hostmanager.drivers.compose.engine.CALL_TIMEOUT", 0.2)
+    environ = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+    with pytest.raises(EngineError, match="not known where the Docker Engine is"):
+        await find_endpoint(environ, tmp_path)
+    assert await find_endpoint({"PATH": str(tmp_path / "nothing")}, tmp_path) == DEFAULT

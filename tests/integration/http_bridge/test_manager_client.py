@@ -1,0 +1,151 @@
+"""Asking managers: time limits, passwords, odd answers."""
+
+import time
+
+import pytest
+from tests.support.http_bridge import child, session
+
+from hostmanager.client import manager_client as asking
+
+
+def sites(bridge, site_file, number, **children):
+    hosts = {f"daq{i}": [f"a{i}"] for i in range(1, number + 1)}
+    bridge.write(site_file, **hosts)
+    for i in range(1, number + 1):
+        bridge.sessions[f"hm-daq{i}"] = {"manager": session(child(f"a{i}"))}
+
+
+def test_all_hosts_are_asked_at_once_and_each_is_asked_once(bridge, site_file, run):
+    sites(bridge, site_file, 12)
+    assert run("status").code == 0
+    assert sorted(asked[0] for asked in bridge.asked) == sorted(f"hm-daq{i}" for i in range(1, 13))
+
+
+def test_silent_hosts_cost_their_limit_once(bridge, site_file, run):
+    sites(bridge, site_file, 12)
+    bridge.silent = {f"hm-daq{number}" for number in range(1, 13) if number not in (5, 8)}
+    for words in (
+        ["status"],
+        ["history"],
+        ["diff"],
+        ["orphans"],
+        ["reload", "--timeout", "1m"],
+        ["pull", "--timeout", "1m"],
+        ["die", "--all", "--timeout", "1m"],
+        ["up", "--all", "--timeout", "1m"],
+    ):
+        bridge.tasks = {
+            "history": lambda *_: (True, "", {"entries": [], "trouble": None}),
+            "update": lambda *_: (True, "read", {}),
+            "docker_pull": lambda *_: (True, "pulled", {}),
+        }
+        begun = time.monotonic()
+        done = run(words[0], *words[1:], "--answer-time", "1.5")
+        spent = time.monotonic() - begun
+        assert done.code == 3, words
+        assert spent < 3 + 1.5, words  # in sum it would be 15, and for those with work a minute
+        assert "no answer within 1.5 s" in done.out + done.err, words
+
+
+def test_a_password_goes_with_every_request_and_a_level_is_looked_up(
+    bridge, site_file, run, monkeypatch, tmp_path
+):
+    sites(bridge, site_file, 1)
+    bridge.tasks["update"] = lambda *_: (True, "done", {})
+    assert run("reload", "--privs", "secret").code == 0
+    assert {asked[4] for asked in bridge.asked} == {"secret"}
+    bridge.asked.clear()
+    run("reload")
+    assert {asked[4] for asked in bridge.asked} == {None}
+    passwords = tmp_path / "passwords.yaml"
+    passwords.write_text(
+        "- {default: true, password_2: two}\n- {instance_id: hm-daq1, password_3: x}"
+    )
+    monkeypatch.setenv("OCS_PASSWORDS_FILE", str(passwords))
+    bridge.asked.clear()
+    run("reload", "--privs", "3")
+    assert {asked[4] for asked in bridge.asked} == {"x"}
+    passwords.write_text("- {default: true, password_2: two}")
+    done = run("reload", "--privs", "3")
+    assert done.code == 2
+    assert "has no password of that level for hm-daq1" in done.err
+    monkeypatch.setenv("OCS_PASSWORDS_FILE", str(tmp_path / "none"))
+    assert "password file cannot be used" in run("status", "--privs", "2").err
+
+
+def test_what_a_manager_refuses_is_said_as_it_says_it(bridge, site_file, run):
+    sites(bridge, site_file, 1)
+    bridge.tasks["update"] = lambda *_: (False, "The action requires level 2.", {})
+    done = run("down", "a1")
+    assert done.code == 1
+    assert "! daq1 a1 up (wanted down): The action requires level 2." in done.out
+
+
+def test_an_operation_that_an_older_manager_has_not_is_said_so(bridge, site_file, run):
+    sites(bridge, site_file, 1)
+    done = run("pull")
+    assert done.code == 1
+    assert "hm-daq1 has no operation 'docker_pull': is it an older version" in done.out
+
+
+@pytest.mark.parametrize("words", [["status"], ["diff"], ["logs", "a1"], ["up", "a1"]])
+def test_without_a_router_each_command_ends_with_3(bridge, site_file, run, words):
+    sites(bridge, site_file, 2)
+    done = run(words[0], *words[1:], "--site-http", "http://127.0.0.1:9/call")
+    assert done.code == 3
+    assert "no router answers at http://127.0.0.1:9/call" in done.err
+    assert done.err.count("\n") == 1
+
+
+def test_a_hub_without_http_is_a_matter_of_the_site_file(bridge, site_file, run):
+    sites(bridge, site_file, 1)
+    text = site_file.read_text()
+    site_file.write_text("\n".join(line for line in text.splitlines() if "wamp_http" not in line))
+    done = run("status")
+    assert done.code == 2
+    assert "'hub' has no 'wamp_http'" in done.err
+    assert run("status", "--site-http", bridge.url).code == 0
+
+
+@pytest.mark.parametrize(
+    ("operation", "params", "times"),
+    [
+        ("update", {"requests": [["a", "down"]]}, 1),
+        ("docker_pull", {}, 1),
+        ("history", {"limit": 5}, asking.ATTEMPTS),
+        ("output", {"instance_id": "a"}, asking.ATTEMPTS),
+    ],
+)
+def test_the_answer_to_another_client_is_never_taken_for_ours(
+    monkeypatch, operation, params, times
+):
+    """A manager of before can only tell the latest. An order is not given again: that would undo
+    what was said after it; a question is."""
+    started = []
+
+    def start(self, name, given):
+        started.append((name, given))
+        return {"session_id": 1, "status": "running"}
+
+    theirs = {"session_id": 2, "status": "done", "success": True, "messages": [[0.0, "not ours"]]}
+    monkeypatch.setattr(asking.ManagerClient, "_started", start)
+    monkeypatch.setattr(asking.ManagerClient, "_waited", lambda *_: theirs)
+    manager = object.__new__(asking.ManagerClient)  # nobody is asked
+    manager.instance_id = "hm-daq1"
+    with pytest.raises(asking.ManagerError, match="hm-daq1 answered another client"):
+        manager.run(operation, 1.0, **params)
+    assert started == [(operation, params)] * times
+
+
+def test_a_manager_is_asked_for_the_run_that_we_started(monkeypatch):
+    asked = []
+
+    def request(self, action, operation, params=None, **given):
+        asked.append((action, operation, params))
+        ours = {"session_id": 7, "status": "running" if action == "start" else "done"}
+        return 0, "fine", {**ours, "success": True, "messages": [[0.0, "ours"]], "data": {}}
+
+    monkeypatch.setattr(asking.ManagerClient, "_request", request)
+    manager = object.__new__(asking.ManagerClient)
+    assert manager.run("history", 1.0, limit=5) == asking.OperationResult(True, "ours", {})
+    assert asked[1] == ("wait", "history", {"session_id": 7})

@@ -1,0 +1,213 @@
+"""A wheel in an empty environment, without extras, on each supported Python that is here.
+
+The router is that of the tests, in their own environment: crossbar is not installed in these.
+"""
+
+import sys
+import tarfile
+import zipfile
+from importlib.metadata import Distribution, PathDistribution
+from pathlib import Path
+
+import pytest
+import requests
+
+from hostmanager.cli.main import COMMANDS
+from tests.integration.install.environment import ROOT, Environment, checked, pythons
+from tests.support.managers import Manager
+from tests.support.processes import processes
+from tests.support.sites import Site, instance
+from tests.support.tls import Authority, TlsFront
+from tests.support.waiting import wait_for
+
+pytestmark = [pytest.mark.install, pytest.mark.timeout(900)]
+
+PYTHONS = pythons()
+
+OLDEST = "3.11"
+
+IMPORT_ALL = """
+import importlib, pkgutil, hostmanager
+names = [module.name for module in pkgutil.walk_packages(hostmanager.__path__, "hostmanager.")]
+for name in names:
+    if not name.endswith("__main__"):
+        importlib.import_module(name)
+print("\\n".join(names))
+"""
+
+SOURCE = ROOT / "src"
+
+REQUIREMENTS = ROOT / "requirements.txt"
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory) -> Path:
+    """A folder with the sdist, and the wheel that was made from it."""
+    folder = tmp_path_factory.mktemp("dist")
+    checked([sys.executable, "-m", "build", "--outdir", folder, ROOT])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wheel(built) -> Path:
+    (found,) = built.glob("*.whl")
+    return found
+
+
+@pytest.fixture(scope="module", params=list(PYTHONS))
+def plain(request, wheel, tmp_path_factory) -> Environment:
+    """An environment with the wheel, and what it requires."""
+    usual = request.param == next(iter(PYTHONS))
+    folder = tmp_path_factory.mktemp("plain") / "env"
+    environment = Environment(folder, PYTHONS[request.param], usual=usual)
+    environment.install(wheel)
+    return environment
+
+
+@pytest.fixture
+def authority(tmp_path) -> Authority:
+    return Authority(tmp_path)
+
+
+@pytest.fixture
+def tls_front(router, authority):
+    with TlsFront(router, authority.certificate()) as front:
+        yield front
+
+
+def _files_of_source() -> set[str]:
+    files = (path for path in SOURCE.rglob("*") if path.is_file())
+    return {str(p.relative_to(SOURCE)) for p in files if "__pycache__" not in p.parts}
+
+
+def test_the_wheel_from_the_sdist_has_all_files(built, wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+    assert {name for name in names if name.startswith("hostmanager/")} == _files_of_source()
+    assert any(name.endswith("licenses/LICENSE") for name in names)
+    (sdist,) = built.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        inside = {name.partition("/")[2] for name in archive.getnames()}
+    assert {"pyproject.toml", "README.md", "LICENSE", "docs/install.md"} <= inside
+    assert "requirements.txt" in inside
+
+
+def test_what_is_only_for_trying_it_out_is_not_required(wheel, tmp_path):
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path)
+    (folder,) = tmp_path.glob("*.dist-info")
+    found: Distribution = PathDistribution(folder)
+    required = [text for text in found.requires or () if "extra ==" not in text]
+    assert any(text.lower().startswith("twisted[tls]") for text in required)
+    assert not any("crossbar" in text or "pytest" in text for text in required)
+
+
+def test_the_oldest_versions_that_are_declared_do(wheel, tmp_path):
+    if OLDEST not in PYTHONS:
+        pytest.skip(f"Python {OLDEST}, for which the oldest versions are declared, is not here")
+    environment = Environment(tmp_path / "env", PYTHONS[OLDEST])
+    environment.install("--resolution", "lowest-direct", wheel)
+    environment.check_requirements()
+    done = environment.run("python", "-c", IMPORT_ALL)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("version", list(PYTHONS))
+def test_the_hashed_requirements_are_enough(version, wheel, tmp_path):
+    environment = Environment(tmp_path / "env", PYTHONS[version])
+    environment.install("--require-hashes", "-r", REQUIREMENTS)
+    environment.install("--no-deps", wheel)
+    environment.check_requirements()
+    done = environment.run("hostmanager", "status", "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_hashed_requirements_name_no_index():
+    text = REQUIREMENTS.read_text()
+    assert "://" not in text
+    assert not [line for line in text.splitlines() if line.startswith("-")]
+
+
+def test_all_that_is_required_is_there(plain):
+    plain.check_requirements()
+    assert plain.run("python", "-c", "import crossbar").returncode != 0
+
+
+def test_every_module_can_be_imported(plain):
+    done = plain.run("python", "-W", "error::ImportWarning", "-c", IMPORT_ALL)
+    assert done.returncode == 0, done.stderr
+    modules = {name for name in _files_of_source() if name.endswith(".py")}
+    packages = {name for name in modules if name.endswith("__init__.py")}
+    assert len(done.stdout.split()) == len(modules) - 1, "all but the package itself"
+    assert len(packages) > 10
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("command", [None, *COMMANDS])
+def test_each_subcommand_has_help(plain, command):
+    words = ["hostmanager", *([command] if command else []), "--help"]
+    done = plain.run(*words)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"usage: hostmanager {command or '[--help]'}" in done.stdout
+
+
+def test_the_agent_as_a_module_has_help(plain):
+    done = plain.run("python", "-m", "hostmanager.agent", "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_an_engine_by_ssh_names_the_extra_that_is_missing(plain):
+    code = "import asyncio; from hostmanager.drivers.compose.engine import Engine\n"
+    code += "async def main(): Engine('ssh://me:secret@daq1')\nasyncio.run(main())"
+    done = plain.run("python", "-c", code)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].endswith(
+        "EngineError: The Docker Engine at ssh://me@daq1 cannot be used: for ssh, a library is "
+        "missing here. Install the extra that has it: pip install 'ocs-hostmanager[ssh]'."
+    )
+
+
+def test_the_demo_names_the_extra_that_is_missing(plain):
+    done = plain.run("hostmanager", "demo", PATH=f"{plain.folder / 'bin'}:/usr/bin:/bin")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "crossbar, the WAMP router, is not installed" in done.stderr
+    assert "pip install 'ocs-hostmanager[demo]'" in done.stderr
+
+
+def _class_of(site: Site, router, instance_id: str) -> object:
+    """What an agent says that it is, asked past the TLS."""
+    address = f"{site.address_root}.{instance_id}"
+    job = {"procedure": address, "args": ["get_api"], "kwargs": {}}
+    reply = requests.post(router.http, json=job, timeout=30).json()
+    if "error" in reply:
+        raise LookupError(reply["error"])
+    return reply["args"][0]["agent_class"]
+
+
+@pytest.mark.parametrize("scheme", ["ws", "wss"])
+def test_a_manager_runs_two_agents(plain, scheme, *, router, authority, tls_front, make_site):
+    site = make_site(router if scheme == "ws" else tls_front)
+    site.write(
+        instance("fake1", "--mode", "acq", agent_class="FakeDataAgent"),
+        instance("fake2", "--mode", "idle", agent_class="FakeDataAgent"),
+    )
+    surroundings = {**plain.surroundings, **(authority.surroundings if scheme == "wss" else {})}
+    manager = Manager(site, surroundings=surroundings, python=plain.python)
+    try:
+        for name in ("fake1", "fake2", site.manager_id):
+            found = wait_for(
+                lambda name=name: _class_of(site, router, name), 60, name, manager.output
+            )
+            assert found == ("HostManager" if name == site.manager_id else "FakeDataAgent")
+        asked = [*site.args, "--answer-time", "30"]
+        done = plain.run("hostmanager", "status", *asked, **surroundings)
+        assert done.returncode == 0, done.stdout + done.stderr
+        done = plain.run("hostmanager", "check", *asked, **surroundings)
+        assert (done.returncode, done.stdout) == (0, ""), done.stdout + done.stderr
+        done = plain.run("hostmanager", "down", "fake2", *site.args, **surroundings)
+        assert done.returncode == 0, done.stdout + done.stderr
+    finally:
+        code = manager.stop()
+    assert code == 0, manager.output()
+    assert "Traceback" not in manager.output()
+    wait_for(lambda: not processes(site), 10, "nothing to be left", lambda: processes(site))

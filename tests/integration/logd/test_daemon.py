@@ -1,0 +1,372 @@
+"""The scribe's own life: one of them, as long as somebody needs it."""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from hostmanager.logd.client import LogDaemonClient, LogDaemonError
+from hostmanager.logd.settings import Settings
+from tests.integration.logd.conftest import NUMBERED, PYTHON, numbers
+from tests.support.waiting import wait_for
+
+
+def start(room, *more: str) -> "subprocess.Popen[bytes]":
+    words = ["--state", str(room.state), "--files", str(room.files), *more]
+    return subprocess.Popen([PYTHON, "-m", "hostmanager.logd", *words], stderr=subprocess.PIPE)
+
+
+def test_a_second_one_ends_at_once(room):
+    pid = room.scribe.ensure_running()
+    second = start(room)
+    assert second.wait(60) == 1
+    assert room.scribe.pid == pid
+    assert LogDaemonClient(room.state, room.files).ensure_running() == pid
+
+
+def test_two_managers_at_the_same_time_get_one_scribe(room):
+    source = (
+        "import sys; from pathlib import Path; from hostmanager.logd.client import Scribe\n"
+        "print(Scribe(Path(sys.argv[1]), Path(sys.argv[2])).ensure_running())"
+    )
+    words = [PYTHON, "-c", source, str(room.state), str(room.files)]
+    both = [subprocess.Popen(words, stdout=subprocess.PIPE) for _ in range(4)]
+    said = {process.communicate(timeout=60)[0] for process in both}
+    assert len(said) == 1
+    assert int(said.pop()) == room.scribe.pid
+
+
+def test_arguments_that_make_no_sense_are_refused(room):
+    process = subprocess.run(
+        [PYTHON, "-m", "hostmanager.logd", "--state"], capture_output=True, check=False
+    )
+    assert process.returncode == 2
+    assert b"not understood: --state" in process.stderr
+    assert Settings.parse(Settings("/a", "/b", 5000, 7).to_argv()).to_argv() == [
+        *("--state", "/a", "--files", "/b", "--max-bytes", "5000", "--max-files", "7")
+    ]
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"])
+def test_signals_from_terminals_are_ignored(room, name):
+    pid = room.scribe.ensure_running()
+    os.kill(pid, getattr(signal, name))
+    room.say("a", b"x\n")
+    assert room.scribe.pid == pid
+
+
+def test_it_has_a_session_of_its_own_and_nothing_of_the_managers(room):
+    pid = room.scribe.ensure_running()
+    assert os.getsid(pid) == pid
+    open_files = [str(Path(f"/proc/{pid}/fd/{fd}").readlink()) for fd in (0, 1, 2)]
+    assert open_files == ["/dev/null", "/dev/null", str(room.state / "scribe.log")]
+    assert psutil.Process(pid).cwd() == str(room.state)
+
+
+def test_garbage_in_the_control_pipe_has_no_effect(room):
+    pid = room.scribe.ensure_running()
+    with (room.state / "scribe.control").open("wb", buffering=0) as control:
+        for garbage in (
+            b"\n\n\n",
+            b"add\n",
+            b"add ../../etc/passwd\n",
+            b"drop \xff\xfe\n",
+            b"quit now\n",
+            bytes(range(256)),
+            b"\nadd nobody\n",
+            b"x" * 60_000,
+            b"quit" * 5000 + b"\n",
+            b"\0" * 4096 + b"\n",
+        ):
+            control.write(garbage)
+    room.say("a", b"hello\n")
+    assert room.scribe.pid == pid
+    assert room.printed("a") == b"hello\n"
+    assert "not understood: b'add ../../etc/passwd'" in room.log()
+    assert len(room.log()) < 10_000
+
+
+@pytest.mark.parametrize("name", ["", "a\0", "a b", "a\n", "x" * 201, "é" * 34])
+def test_ids_that_cannot_be_file_names_are_refused(room, name):
+    with pytest.raises(ValueError, match="cannot be the name of an instance"):
+        room.scribe.open_pipe(name)
+
+
+@pytest.mark.parametrize("name", [".", "..", ".control", "a.pipe", "-rf", "a.out.1", "x" * 200])
+def test_ids_that_only_look_odd_work(room, name):
+    room.scribe.ensure_running()
+    room.say(name, b"hello\n")
+    assert room.printed(name) == b"hello\n"
+    assert room.scribe.instances() == [name]
+
+
+def test_told_to_quit_it_empties_the_pipes_first(room):
+    pid = room.scribe.ensure_running()
+    fds = [room.scribe.open_pipe(f"a{i}") for i in range(20)]
+    for fd in fds:
+        os.write(fd, b"x" * 60_000)
+    assert room.scribe.quit()
+    assert not psutil.pid_exists(pid)
+    assert [len(room.printed(f"a{i}")) for i in range(20)] == [60_000] * 20
+    for fd in fds:
+        os.close(fd)
+
+
+def test_other_settings_replace_it_and_no_byte_is_lost(room):
+    first = room.scribe.ensure_running()
+    fd = room.scribe.open_pipe("a")
+    os.write(fd, b"one\n")
+    second = LogDaemonClient(room.state, room.files, 50_000)
+    assert second.ensure_running() != first
+    os.write(fd, b"two\n")
+    os.close(fd)
+    assert room.scribe.flush("a", 5)
+    assert room.printed("a") == b"one\ntwo\n"
+
+
+def test_another_version_that_does_not_listen_is_replaced_by_force(room, monkeypatch):
+    first = room.scribe.ensure_running()
+    os.kill(first, signal.SIGSTOP)
+    second = LogDaemonClient(room.state, room.files, 50_000)
+    monkeypatch.setattr(second, "quit", lambda timeout: LogDaemonClient.stop(second, 0.3))
+    assert second.ensure_running() != first
+    room.say("a", b"x\n")
+
+
+def test_it_ends_by_itself_when_neither_manager_nor_writer_lives(room):
+    room.scribe.ensure_running()
+    fd = room.scribe.open_pipe("a")
+    pid = room.scribe.pid
+    room.manager_dies()
+    room.say("b", b"x\n")  # which ends
+    time.sleep(2.5)
+    os.write(fd, b"still read\n")
+    assert room.scribe.flush("a", 5)
+    assert room.scribe.pid == pid
+    os.close(fd)
+    wait_for(lambda: room.scribe.pid is None, 5, "its end")
+
+
+def test_an_idle_one_lives_as_long_as_a_manager_and_hardly_ever_wakes_up(room):
+    room.scribe.ensure_running()
+    process = psutil.Process(room.scribe.pid)
+    room.say("a", b"x\n")
+    time.sleep(0.3)
+    before = process.num_ctx_switches().voluntary
+    time.sleep(11)
+    assert process.num_ctx_switches().voluntary - before <= 5
+    assert room.scribe.pid == process.pid
+
+
+def test_a_state_folder_deleted_under_it_is_made_again(room):
+    room.scribe.ensure_running()
+    fd = room.scribe.open_pipe("a")
+    subprocess.run(["rm", "-r", room.state], check=True)
+    os.write(fd, b"one\n")
+    wait_for(lambda: room.printed("a") == b"one\n", 5, "what came through the deleted pipe")
+    room.scribe.ensure_running()  # its lock is not to be seen: another one, for what comes now
+    room.say("a", b"two\n")
+    os.write(fd, b"three\n")
+    os.close(fd)
+    wait_for(lambda: room.printed("a") == b"one\ntwo\nthree\n", 5)
+
+
+def test_one_whose_lock_was_removed_takes_no_orders_from_the_next(room):
+    """What is told must reach the one that goes on: the other stops reading, for its part."""
+    first = room.scribe.ensure_running()
+    (room.state / "scribe.lock").unlink()
+    assert room.scribe.ensure_running() != first
+    fds = {f"a{i}": room.scribe.open_pipe(f"a{i}") for i in range(20)}
+    for name, fd in fds.items():
+        os.write(fd, b"one\n")
+        assert room.scribe.flush(name, 5)
+    wait_for(lambda: has_let_go(first), 20, "the first to let go of its pipes", every=0.1)
+    for name, fd in fds.items():
+        os.write(fd, b"two\n")
+        os.close(fd)
+        wait_for(lambda name=name: room.printed(name) == b"one\ntwo\n", 5, name)
+
+
+def has_let_go(pid):
+    """Whether a scribe waits for no pipe of an agent any more: it has ended, or left its epoll."""
+    try:
+        infos = [path.read_text() for path in Path(f"/proc/{pid}/fdinfo").iterdir()]
+    except OSError:
+        return True
+    return max(info.count("tfd:") for info in infos) <= 1  # the control pipe
+
+
+@pytest.mark.parametrize("name", ["scribe.control", "scribe.lock", "pipes/a.pipe", "scribe.log"])
+@pytest.mark.parametrize("what", ["directory", "garbage", "loop"])
+def test_something_else_in_the_place_of_its_files_is_moved_aside(room, name, what):
+    path = room.state / name
+    path.parent.mkdir(exist_ok=True)
+    if what == "directory":
+        path.mkdir()
+    elif what == "garbage":
+        path.write_bytes(os.urandom(100_000))
+    else:
+        path.symlink_to(path.name)
+    room.scribe.ensure_running()
+    room.say("a", b"hello\n")
+    assert room.printed("a") == b"hello\n"
+
+
+def test_without_a_place_for_its_state_there_is_an_error_that_says_so(room):
+    (room.folder / "file").write_text("")
+    with pytest.raises(LogDaemonError, match="cannot be started"):
+        LogDaemonClient(room.folder / "file" / "state", room.files).ensure_running(2)
+
+
+def test_one_that_was_suspended_is_woken(room):
+    pid = room.scribe.ensure_running()
+    os.kill(pid, signal.SIGSTOP)
+    wait_for(lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED)
+    room.scribe.resume()
+    room.say("a", b"x\n")
+    assert room.current("a") == b"x\n"
+
+
+def test_it_does_not_carry_the_mark_of_a_manager_above(room, monkeypatch):
+    monkeypatch.setenv("OCS_HOSTMANAGER", "another/a/b/1/C")
+    environ = psutil.Process(room.scribe.ensure_running()).environ()
+    assert "OCS_HOSTMANAGER" not in environ
+    assert environ["PATH"] == os.environ["PATH"]
+
+
+@pytest.mark.parametrize("lost", ["scribe.lock", "everything"])
+def test_a_second_one_whose_first_lost_its_lock_mixes_up_nothing(room, lost, tmp_path):
+    """Somebody removes the lock file: the next manager starts another scribe beside the first."""
+    first = room.scribe.ensure_running()
+    agent = room.agent("a", NUMBERED, 4000, 200_000, 100)  # 2 s
+    wait_for(lambda: room.current("a"), 5, "the first lines")
+    if lost == "everything":
+        (tmp_path / "gone").mkdir()
+        for path in list(room.state.iterdir()):
+            if path.name != "manager.lock":
+                path.rename(tmp_path / "gone" / path.name)
+    else:
+        (room.state / lost).unlink()
+    second = room.scribe.ensure_running()
+    assert second != first
+    assert agent.wait(60) == 0
+    wait_for(lambda: len(room.printed("a").splitlines()) == 4000, 5, "all lines")
+    assert numbers(room.printed("a")) == list(range(4000))
+    wait_for(lambda: not psutil.pid_exists(first) or _zombie(first), 30, "the first one's end")
+    room.run("a", "print('and on it goes')")
+    assert room.printed("a").endswith(b"and on it goes\n")
+
+
+def _zombie(pid: int) -> bool:
+    return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
+# --- pipes that no path leads to ------------------------------------------------------------
+
+REPEATS = """
+import sys
+for line in sys.stdin:
+    print(line, end="", flush=True)
+"""
+
+
+def repeater(room) -> "subprocess.Popen[str]":
+    """An agent that prints what it is told; it was told one thing."""
+    fd = room.scribe.open_pipe("a")
+    agent = subprocess.Popen(
+        [PYTHON, "-c", REPEATS], stdin=subprocess.PIPE, stdout=fd, text=True, bufsize=1
+    )
+    os.close(fd)
+    room.agents.append(agent)
+    tell(agent, "one")
+    wait_for(lambda: room.current("a") == b"one\n")
+    return agent
+
+
+def tell(agent: "subprocess.Popen[str]", text: str) -> None:
+    assert agent.stdin is not None
+    agent.stdin.write(text + "\n")
+    agent.stdin.flush()
+
+
+def test_the_next_one_reads_pipes_whose_folder_was_deleted(room):
+    room.scribe.ensure_running()
+    agent = repeater(room)
+    shutil.rmtree(room.state / "pipes")
+    room.kill_scribe()
+    tell(agent, "two")
+    room.scribe.ensure_running()
+    room.scribe.readvertise_unlinked()
+    tell(agent, "three")
+    wait_for(lambda: room.current("a") == b"one\ntwo\nthree\n", 10)
+
+
+def test_the_next_manager_finds_pipes_whose_folder_was_deleted(room):
+    room.scribe.ensure_running()
+    agent = repeater(room)
+    shutil.rmtree(room.state / "pipes")
+    room.kill_scribe()
+    room.scribe.close()
+    room.scribe = LogDaemonClient(room.state, room.files)
+    room.scribe.ensure_running()
+    room.scribe.keep_open("a", agent.pid)
+    room.scribe.readvertise_unlinked("a")
+    tell(agent, "two")
+    wait_for(lambda: room.current("a") == b"one\ntwo\n", 10)
+
+
+def test_a_pipe_without_a_path_is_read_when_the_one_before_has_ended(room):
+    first = room.scribe.ensure_running()
+    agent = repeater(room)
+    shutil.rmtree(room.state / "pipes")
+    (room.state / "scribe.lock").unlink()
+    (room.state / "scribe.control").unlink()
+    assert room.scribe.ensure_running() != first
+    room.scribe.readvertise_unlinked()
+    tell(agent, "two")
+    wait_for(lambda: room.current("a") == b"one\ntwo\n", 10)
+    os.kill(first, signal.SIGKILL)
+    tell(agent, "three")
+    wait_for(lambda: room.current("a") == b"one\ntwo\nthree\n", 10)
+
+
+def test_pipes_at_their_places_and_foreign_ones_are_not_told(room, monkeypatch):
+    room.scribe.ensure_running()
+    agent = repeater(room)
+    told: list[str] = []
+    monkeypatch.setattr(room.scribe, "_tell", told.append)
+    room.scribe.hold("a", agent.pid)
+    foreign = subprocess.Popen(["/bin/sleep", "1000"], stdout=subprocess.PIPE)
+    room.agents.append(foreign)
+    room.scribe.hold("b", foreign.pid)  # its stdout is a pipe, but none of ours
+    room.scribe.readvertise_unlinked()
+    assert told == []
+    assert foreign.stdout is not None
+    foreign.stdout.close()
+
+
+def test_another_pipe_at_that_descriptor_is_left_alone(room):
+    room.scribe.ensure_running()
+    reading, writing = os.pipe()
+    os.write(writing, b"not for the scribe")
+    room.scribe._tell(f"at a {os.getpid()} {reading} 1 2")
+    wait_for(lambda: "another pipe by now" in room.log())
+    assert os.read(reading, 100) == b"not for the scribe"
+    os.close(reading)
+    os.close(writing)
+
+
+@pytest.mark.parametrize(
+    "line", ["at a", "at a 1 2 3", "at a 1 2 3 4 5", "at ../a 1 2 3 4", "at a -1 2 3 x", "add a 1"]
+)
+def test_orders_that_make_no_sense_are_told_and_have_no_effect(room, line):
+    pid = room.scribe.ensure_running()
+    room.scribe._tell(line)
+    wait_for(lambda: "not understood" in room.log())
+    room.say("b", b"x\n")
+    assert room.scribe.pid == pid

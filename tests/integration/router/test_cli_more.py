@@ -1,0 +1,239 @@
+"""`hostmanager logs`, `history`, `diff`, `reload`, `die` on a real site."""
+
+import json
+import re
+import signal
+import sqlite3
+from contextlib import closing
+
+import pytest
+
+from tests.integration.router.cli_site import on_a_terminal, places
+from tests.support.processes import processes_of
+from tests.support.sites import instance
+from tests.support.waiting import wait_for
+
+place = pytest.fixture(places)
+
+
+def two_hosts(place):
+    place.write(daq1=[instance("fake1"), instance("fake2")], daq2=[instance("cam1")])
+    place.start("daq1", "daq2")
+    wait_states(place, fake1="up", fake2="up", cam1="up")
+    wait_for(
+        lambda: all(f"tiny {n} up" in place.run("logs", n).out for n in ("fake1", "fake2", "cam1")),
+        20,
+        "their first lines",
+    )
+
+
+def wait_states(place, **wanted):
+    wait_for(lambda: wanted.items() <= place.states().items(), 20, str(wanted), place.states)
+
+
+# --- logs --------------------------------------------------------------------------------------
+
+
+def test_lines_of_all_hosts_are_merged_by_time_each_with_whose_it_is(place):
+    two_hosts(place)
+    done = place.run("logs", "fake*", "cam1")
+    assert (done.code, done.err) == (0, "")
+    for name in ("fake1", "fake2", "cam1"):
+        assert re.search(rf"(?m)^\d\d:\d\d:\d\d\.\d{{3}} {name} +\| tiny {name} up pid", done.out)
+    lines = [json.loads(line) for line in place.run("logs", "*", "--json").out.splitlines()]
+    assert {line["host"] for line in lines} == {"daq1", "daq2"}
+    times = [line["time"] for line in lines]
+    assert times == sorted(times)
+    assert len(place.run("logs", "fake1", "-n", "1").out.splitlines()) == 1
+    assert place.run("logs", "--host", "daq2", "--since", "1d").out.count("cam1 | ") > 1
+
+
+def test_what_nobody_has_lines_of_is_said(place):
+    place.write(daq1=[instance("spare", manage="down"), instance("mine", manage="ignore")])
+    place.start("daq1")
+    done = place.run("logs", "spare")
+    assert (done.code, done.out) == (0, "")
+    assert done.err == "hostmanager logs: no lines of: spare\n"
+    assert place.run("logs", "mine").code == 2
+    assert "Did you mean 'spare'?" in place.run("logs", "spar").err
+    assert place.run("logs").code == 2
+
+
+def test_following_shows_each_line_once_and_ends_with_ctrl_c(place):
+    place.write(daq1=[instance("talk", "--behave", "crash-after", 1, "--code", 4)])
+    place.start("daq1")
+    process = place.popen("logs", "talk", "-f")
+    pids = []
+    for line in iter(process.stdout.readline, ""):
+        pids += re.findall(r"tiny talk up pid (\d+)", line)
+        if len(pids) == 4:
+            break
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert "Traceback" not in err
+    assert len(set(pids)) == 4
+
+
+# --- history -----------------------------------------------------------------------------------
+
+
+def test_history_tells_of_all_hosts_who_did_what_and_what_died(place):
+    two_hosts(place)
+    place.run("down", "fake1")
+    done = place.run("history")
+    assert done.code == 0
+    assert re.search(r"daq1 fake1 +request +update: fake1 down \(client, level 1\)", done.out)
+    assert re.search(r"daq1 fake1 +exit +exited with code 0", done.out)
+    assert re.search(r"daq2 cam1 +launch", done.out)
+    entries = place.run("history", "fake1", "--kind", "exit", "--json").json["entries"]
+    assert [(e["host"], e["data"]["code"]) for e in entries] == [("daq1", 0)]
+    every = place.run("history", "--json", "-n", "1000").json["entries"]
+    assert [e["time"] for e in every] == sorted(e["time"] for e in every)
+    assert {e["host"] for e in every} == {"daq1", "daq2"}
+    assert {e["instance_id"] for e in place.run("history", "f*", "--json").json["entries"]} == {
+        *("fake1", "fake2"),
+    }
+    assert len(place.run("history", "-n", "2").out.splitlines()) == 2
+    assert "there is no agent 'fake7'" in place.run("history", "fake7").err
+
+
+def test_history_of_an_agent_that_is_no_more_is_there(place):
+    two_hosts(place)
+    place.write(daq1=[instance("fake1")], daq2=[instance("cam1")])
+    assert place.run("reload", "--yes").code == 0
+    wait_for(lambda: "fake2" not in place.states(), 20, "it to be forgotten")
+    done = place.run("history", "fake2")
+    assert done.code == 0
+    assert "exited with code 0" in done.out
+
+
+def test_history_of_any_size_comes_whole(place):
+    place.write(daq1=[instance("fake1", manage="down")])
+    place.start("daq1")
+    total, data = 3000, json.dumps({"lines": ["x" * 3900]})
+    journal = place.site.folder / "state-daq1" / "journal.sqlite"
+    wait_for(lambda: place.run("history").out, 20, "the journal to be there")
+    with closing(sqlite3.connect(journal, timeout=60)) as base, base:
+        base.executemany(
+            "INSERT INTO entries (time, kind, instance_id, text, data) VALUES (?, ?, ?, ?, ?)",
+            [(float(n), "output", "fake1", str(n), data) for n in range(total)],
+        )
+    done = place.run("history", "fake1", "--kind", "output", "-n", "5000", "--json")
+    assert (done.code, done.err) == (0, "")
+    assert [entry["text"] for entry in done.json["entries"]] == [str(n) for n in range(total)]
+    assert {len(entry["data"]["lines"][0]) for entry in done.json["entries"]} == {3900}
+
+
+# --- diff and reload ---------------------------------------------------------------------------
+
+
+def test_diff_says_what_a_reload_does(place):
+    place.write(
+        daq1=[instance("same"), instance("gone"), instance("other"), instance("args", "--rate", 1)],
+        daq2=[instance("cam1")],
+    )
+    place.start("daq1", "daq2")
+    wait_states(place, same="up", gone="up", other="up", args="up", cam1="up")
+    done = place.run("diff")
+    assert (done.code, done.out) == (0, "daq1: no change\ndaq2: no change\n")
+    place.write(
+        daq1=[
+            *(instance("same"), instance("other", agent_class="TinyAgent9")),
+            *(instance("args", "--rate", 2), instance("new"), instance("later", manage="down")),
+        ],
+        daq2=[instance("cam1")],
+    )
+    done = place.run("diff")
+    assert done.code == 1
+    assert done.out.splitlines() == [
+        "daq1:",
+        "  + new TinyAgent (host): would be started",
+        "  + later TinyAgent (host): would be known, and down",
+        "  - gone TinyAgent: would be stopped and forgotten",
+        "  ~ other TinyAgent (host) would be ended, then TinyAgent9 (host) started",
+        "  * args other settings: would go on, and need a restart",
+        "daq2: no change",
+    ]
+    whats = {
+        c["instance_id"]: c["what"] for c in place.run("diff", "--json").json["hosts"][0]["changes"]
+    }
+    assert whats == {
+        **{"new": "add", "later": "add", "gone": "stop", "other": "replace", "args": "change"}
+    }
+    before = processes_of(place.site)
+    done = place.run("reload", "--host", "daq1")
+    assert done.code == 2
+    assert done.err.splitlines() == [
+        "hostmanager reload: daq1: gone: TinyAgent: would be stopped and forgotten",
+        "hostmanager reload: daq1: other: TinyAgent (host) would be ended, then TinyAgent9 (host) "
+        "started",
+        "hostmanager reload: This would end 2 agents. Use --yes, if that is meant. "
+        "Nothing was done.",
+    ]
+    shown = on_a_terminal(place, "reload", "--host", "daq1", columns=200, typed={"[y/N]": "n\r"})
+    assert shown.endswith("nothing was done.\r\nexit 1")
+    assert (place.site.signals("gone"), place.site.signals("other")) == ([], [])
+    done = place.run("reload", "--host", "daq1", "--yes")
+    assert done.code == 0
+    assert done.out.startswith("daq1: Site config read: 2 new, 1 changed class, ")
+    wait_states(place, new="up", later="down", same="up", args="up")
+    wait_for(lambda: "gone" not in place.states(), 20, "it to be forgotten")
+    assert place.run("diff").code == 0
+    after = processes_of(place.site)
+    assert (after["same"], after["args"]) == (before["same"], before["args"])
+    assert "restart" in " ".join(place.status("args")["args"]["reasons"])
+
+
+def test_a_reload_of_a_broken_file_is_not_done_and_says_where(place):
+    place.write(daq1=[instance("a")])
+    place.start("daq1")
+    good = place.site.folder / "good.yaml"
+    good.write_text(place.site.file.read_text())
+    place.site.write_text("hosts: [")
+    done = place.run("reload", "--site-file", str(good))
+    assert done.code == 1
+    assert re.search(r"! daq1: .*all is left as it is.*site\.yaml:\d+:\d+", done.out)
+
+
+# --- die ---------------------------------------------------------------------------------------
+
+
+def test_die_ends_managers_and_agents_and_with_disown_the_manager_alone(place):
+    two_hosts(place)
+    assert place.run("die").code == 2
+    before = processes_of(place.site)
+    done = place.run("die", "--host", "daq1", "--disown")
+    assert (done.code, done.out) == (
+        *(0, "daq1: 2 agents are left running, for the next manager.\n"),
+    )
+    wait_for(lambda: not place.managers["daq1"].running(), 20, "the manager to be gone")
+    assert processes_of(place.site)["fake1"] == before["fake1"]
+    place.start("daq1")
+    wait_states(place, fake1="up", fake2="up")
+    assert processes_of(place.site)["fake1"] == before["fake1"]
+    done = place.run("die", "--all")
+    assert (done.code, done.err) == (0, "")
+    assert done.out.count("All agents are down.") == 2
+    assert {name for name in processes_of(place.site) if not name.startswith("hm-")} == set()
+    assert place.run("die", "--all").code == 3
+
+
+def test_somebody_at_a_terminal_is_asked_before_managers_die(place):
+    place.write(daq1=[instance("a")])
+    place.start("daq1")
+    shown = on_a_terminal(place, "die", "--host", "daq1", typed={"[y/N]": "n\r"})
+    assert "This will end 1 manager (daq1) and stop all of their agents. Go on? [y/N]" in shown
+    assert shown.endswith("nothing was done.\r\nexit 1")
+    assert place.run("status").code == 0
+
+
+def test_without_services_there_are_no_orphans_and_nothing_is_pulled(place):
+    place.write(daq1=[instance("a")])
+    place.start("daq1")
+    done = place.run("orphans")
+    assert (done.code, done.out) == (0, "daq1: no orphans\n")
+    assert place.run("orphans", "--remove", "--json").json["orphans"] == {"daq1": []}
+    done = place.run("pull")
+    assert done.code == 0
+    assert "nothing was pulled" in done.out

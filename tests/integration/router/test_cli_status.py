@@ -1,0 +1,318 @@
+"""`hostmanager status` on a site of several hosts: what somebody on call sees of it."""
+
+import os
+import re
+import signal
+import time
+
+import pytest
+
+from tests.integration.router.cli_site import on_a_terminal, places, plain
+from tests.support.clients import client
+from tests.support.sites import instance
+from tests.support.waiting import wait_for
+
+place = pytest.fixture(places)
+
+
+def two_hosts(place, **more):
+    place.write(
+        daq1=[
+            instance("fake1"),
+            instance("fake2"),
+            instance("crash", "--behave", "exit-at-once", "--code", 7),
+            instance("spare", manage="host/down"),
+            instance("mine", manage="ignore"),
+        ],
+        daq2=[instance("cam1"), instance("typo", agent_class="TinyAgnet")],
+        **more,
+    )
+    place.start("daq1", "daq2")
+    wait_for(
+        lambda: (
+            place.states() | {"crash": "start_at", "fake1": "up", "cam1": "up"} == place.states()
+        ),
+        20,
+        "the agents",
+        place.states,
+    )
+
+
+def having(look, *words):
+    """What `look` gives, as soon as it has these words: `crash` is not always in one state."""
+
+    def fits():
+        shown = look()
+        return shown if all(w in getattr(shown, "out", shown) for w in words) else None
+
+    return wait_for(fits, 30, str(words))
+
+
+def test_what_is_wrong_comes_first_with_why_and_the_table_is_by_host(place):
+    two_hosts(place)
+    words = "| tiny crash: no answer from the device"  # between two runs, it has not said them yet
+    done = having(lambda: place.run("status"), words, "daq1 crash start_at")
+    assert done.code == 1
+    assert done.err == ""
+    head, _, rest = done.out.partition("\n\n")
+    assert head == "2 hosts, 6 agents: 2 wrong, 4 as wanted"
+    wrong, _, table = rest.partition("\n\n")
+    assert re.search(r"! daq1 crash start_at \(wanted up\): It exited with code 7", wrong)
+    assert words in wrong
+    assert "! daq2 typo ? (wanted up): no installed OCS plugin provides" in wrong
+    assert "'TinyAgent'" in wrong
+    lines = table.splitlines()
+    assert lines[0].split() == [
+        *("agent", "class", "state", "target", "pid", "uptime", "restarts", "stable"),
+        *("last", "exit", "remarks"),
+    ]
+    names = [line.split()[0] for line in lines[1:]]
+    assert names == ["daq1", "crash", "fake1", "fake2", "spare", "mine", "daq2", "typo", "cam1"]
+    assert all(line == line.rstrip() for line in done.out.splitlines())
+    assert "\x1b" not in done.out
+
+
+def test_json_has_numbers_and_all_that_managers_say(place):
+    two_hosts(place)
+    done = having(lambda: place.run("status", "--json", "--host", "daq1"), '"start_at"')
+    found = done.json
+    assert (done.code, found["exit"], found["command"]) == (1, 1, "status")
+    assert found["summary"] == {
+        **{"hosts": 1, "hosts_silent": 0, "agents": 4},
+        **{"ok": 3, "note": 0, "warning": 0, "unknown": 0, "wrong": 1},
+    }
+    (host,) = found["hosts"]
+    assert (host["host"], host["manager"], host["answers"]) == ("daq1", "hm-daq1", True)
+    agents = {agent["instance_id"]: agent for agent in host["agents"]}
+    assert list(agents) == ["crash", "fake1", "fake2", "spare", "mine"]
+    assert isinstance(agents["fake1"]["uptime"], float)
+    assert isinstance(agents["fake1"]["pid"], int)
+    assert agents["crash"]["last_exit"]["code"] == 7
+    assert agents["crash"]["severity"] == "wrong"
+    assert agents["mine"]["state"] == "-"
+    assert agents["mine"]["manage"] == "ignore"
+    assert not agents["mine"]["known_to_manager"]
+
+
+def test_names_patterns_classes_and_hosts_narrow_it_down(place):
+    two_hosts(place)
+    assert set(place.status("fake*")) == {"fake1", "fake2"}
+    assert set(place.status("cam1", "spare")) == {"cam1", "spare"}
+    assert set(place.status("--class", "TinyAgnet")) == {"typo"}
+    assert set(place.status("--host", "daq2")) == {"typo", "cam1"}
+    wrong = having(lambda: place.run("status", "--wrong", "--json"), '"start_at"').json
+    assert {a["instance_id"] for h in wrong["hosts"] for a in h["agents"]} == {"crash", "typo"}
+    assert place.run("status", "--wrong", "--json").json["summary"]["agents"] == 6
+    assert place.run("status", "--wrong", "fake*").out == "1 host, 2 agents: all as wanted\n"
+    assert place.run("status", "fake*").code == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (["fake3"], "there is no agent 'fake3'. Did you mean 'fake2' or 'fake1'?"),
+        (["xyz*"], "no agent fits 'xyz*'."),
+        (["--host", "daq3"], "has no such host. Did you mean"),
+        (["--class", "TinyAgents"], "Did you mean 'TinyAgent'"),
+        (["hm-daq1"], "is the manager of host daq1"),
+        (["daq1"], "daq1 is a host. Use --host daq1 for all of its agents."),
+        (["TinyAgent"], "TinyAgent is a class of agents. Use --class TinyAgent"),
+        (["cam1", "--host", "daq1"], "there is no agent 'cam1' on daq1"),
+    ],
+)
+def test_what_fits_nothing_is_an_error_that_names_what_is_near(place, words, hint):
+    place.write(
+        daq1=[instance("fake1", manage="down"), instance("fake2", manage="down")],
+        daq2=[instance("cam1", manage="down")],
+    )
+    place.start("daq1", "daq2")
+    done = place.run("status", *words)
+    assert done.code == 2
+    assert done.out == ""
+    assert hint in done.err
+    assert place.run("status", "--json", *words).json["error"] in done.err
+
+
+def test_without_a_router_it_says_so(place):
+    place.write(daq1=[instance("a")])
+    done = place.run("status", "--site-http", "http://127.0.0.1:9/call")
+    assert done.code == 3
+    assert done.err == (
+        "hostmanager status: no router answers at http://127.0.0.1:9/call. Is the router running?\n"
+    )
+
+
+def test_what_is_no_router_is_said_not_to_be_one(place):
+    place.write(daq1=[instance("a")])
+    http = place.site.router.http
+    done = place.run("status", "--site-http", http.replace("/call", "/nowhere"))
+    assert done.code == 3
+    assert "is not the HTTP bridge of a router" in done.err
+
+
+def test_a_broken_site_file_is_named_with_its_line(place):
+    place.site.write_text("hub: {\nhosts: [\n")
+    done = place.run("status")
+    assert done.code == 2
+    assert re.search(r"site\.yaml:\d+:\d+: ", done.err)
+
+
+def test_a_host_without_its_manager_is_said_to_be_silent_and_the_others_are_shown(place):
+    place.write(daq1=[instance("a")], daq2=[instance("b"), instance("c")])
+    place.start("daq1")
+    done = place.run("status")
+    assert done.code == 3
+    assert done.out.startswith("2 hosts (1 silent), 3 agents: 2 unknown, 1 as wanted\n")
+    assert "! daq2 hm-daq2 is not at the router" in done.out
+    assert place.states() == {"a": "up", "b": "?", "c": "?"}
+    assert place.run("status", "--host", "daq1").code == 0
+
+
+def test_frozen_managers_cost_their_time_limit_once(place):
+    place.write(**{f"daq{i}": [instance(f"a{i}", manage="down")] for i in (1, 2, 3)})
+    place.start("daq1", "daq2", "daq3")
+    frozen = [place.managers[host].pid for host in ("daq2", "daq3")]
+    for pid in frozen:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        begun = time.monotonic()
+        done = place.run("status", "--answer-time", "3")
+        spent = time.monotonic() - begun
+    finally:
+        for pid in frozen:
+            os.kill(pid, signal.SIGCONT)
+    assert done.code == 3
+    assert done.out.count("no answer within 3 s") == 2
+    assert 3 <= spent < 6  # in sum it would be 6
+    wait_for(lambda: place.run("status").code == 0, 20, "all to answer again")
+
+
+def test_ctrl_c_while_a_frozen_manager_is_waited_for_ends_at_once(place):
+    place.write(daq1=[instance("a", manage="down")])
+    place.start("daq1")
+    os.kill(place.managers["daq1"].pid, signal.SIGSTOP)
+    try:
+        process = place.popen("status", "--answer-time", "10m")
+        time.sleep(3)  # nothing shows from outside that it has begun to wait
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    finally:
+        os.kill(place.managers["daq1"].pid, signal.SIGCONT)
+    assert (process.returncode, out) == (130, "")
+    assert err == "hostmanager status: interrupted.\n"
+
+
+def test_a_manager_that_was_told_to_stop_is_shown_with_the_way_to_wake_it(place):
+    place.write(testhost=[instance("a")])
+    place.start("testhost")
+    hm = client(place.site)
+    hm.manager.stop()
+    hm.manager.wait(timeout=60)
+    done = place.run("status")
+    assert done.code == 1
+    assert "was told to stop looking after agents" in done.out
+    assert "hostmanager up --host testhost --all" in done.out
+    assert place.states() == {"a": "?"}
+
+
+def test_where_site_config_and_manager_disagree_the_row_says_so(place):
+    place.write(daq1=[instance("gone"), instance("other"), instance("told", manage="down")])
+    place.start("daq1")
+    place.run("up", "told")
+    place.write(
+        daq1=[
+            instance("other", agent_class="TinyAgent2"),
+            instance("told", manage="down"),
+            instance("new"),
+        ]
+    )
+    found = place.status()
+    reasons = {name: " ".join(agent["reasons"]) for name, agent in found.items()}
+    assert (
+        "not in the site config; `hostmanager reload --host daq1` would end it" in reasons["gone"]
+    )
+    assert "runs as TinyAgent (host), the site config says TinyAgent2 (host)" in reasons["other"]
+    assert reasons["told"] == "told up; the site config says down"
+    assert "new in the site config" in reasons["new"]
+    assert [found[name]["severity"] for name in ("gone", "other", "new", "told")] == [
+        *("warning", "warning", "warning", "note"),
+    ]
+    shown = place.run("status").out
+    assert "· daq1 gone up: not in the site config" in shown
+
+
+def test_a_manager_whose_site_file_is_broken_is_wrong(place):
+    place.write(daq1=[instance("a")])
+    place.start("daq1")
+    good = place.site.file.read_text()
+    place.site.write_text("hosts: [")
+    other = place.site.folder / "good.yaml"
+    other.write_text(good)
+    place.managers["daq1"].process.send_signal(signal.SIGHUP)
+
+    def told() -> bool:
+        return (
+            "its manager cannot use the site config"
+            in place.run("status", "--site-file", str(other)).out
+        )
+
+    wait_for(told, 20, "the manager to say what is wrong")
+    assert place.run("status", "--site-file", str(other)).code == 1
+
+
+# --- watching, and on a terminal --------------------------------------------------------------
+
+
+def test_watch_prints_a_line_for_each_change_and_ends_with_ctrl_c(place):
+    place.write(daq1=[instance("a"), instance("b")])
+    place.start("daq1")
+    process = place.popen("status", "--watch", "--interval", "0.2")
+    try:
+        lines = iter(process.stdout.readline, "")
+        assert next(line for line in lines if "daq1 a up pid" in line)
+        place.run("down", "b")
+        assert next(line for line in lines if "daq1 b down" in line)
+    finally:
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert err == ""
+    assert process.returncode == 0
+
+
+def test_on_a_terminal_of_80_columns_every_agent_has_one_line_and_there_are_colours(place):
+    two_hosts(place)
+    shown = having(lambda: on_a_terminal(place, "status"), "start_at")
+    assert "\x1b[" in shown
+    lines = plain(shown)
+    assert all(len(line) <= 80 for line in lines)
+    assert lines[-1] == "exit 1"
+    rows = [line.split() for line in lines if line.startswith(("fake1", "crash", "cam1"))]
+    assert {row[0]: row[1:3] for row in rows} == {
+        "fake1": ["up", "up"],
+        "crash": ["start_at", "up"],
+        "cam1": ["up", "up"],
+    }
+
+
+def test_on_a_small_terminal_what_is_wrong_is_said_again_below_the_table(place):
+    place.write(
+        daq1=[
+            *(instance(f"agent{i:02}", manage="down") for i in range(30)),
+            instance("typo", agent_class="TinyAgnet"),
+        ]
+    )
+    place.start("daq1")
+    lines = plain(on_a_terminal(place, "status"))
+    assert lines[0].startswith("1 host, 31 agents: 1 wrong, 30 as wanted")
+    assert lines[-2] == lines[0]
+    assert lines[-3].startswith("! daq1 typo ? (wanted up): no installed OCS plugin")
+
+
+def test_watch_on_a_terminal_is_live_and_gives_the_terminal_back(place):
+    place.write(daq1=[instance("a")])
+    place.start("daq1")
+    shown = on_a_terminal(place, "status", "--watch", typed={"hm-daq1": "^C"})
+    assert "\x1b[?1049h" in shown
+    assert "\x1b[?1049l" in shown
+    assert "Traceback" not in shown
+    assert shown.endswith("exit 0")

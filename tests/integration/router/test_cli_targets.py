@@ -1,0 +1,344 @@
+"""`hostmanager up`, `down` and `restart` on a real site: what is done, and what is said of it."""
+
+import os
+import re
+import signal
+import time
+
+import pytest
+
+from tests.integration.router.cli_site import on_a_terminal, places
+from tests.support.clients import client
+from tests.support.processes import processes_of
+from tests.support.sites import instance
+from tests.support.waiting import wait_for
+
+place = pytest.fixture(places)
+
+
+def two_hosts(place):
+    place.write(
+        daq1=[instance("fake1"), instance("fake2"), instance("spare", manage="host/down")],
+        daq2=[instance("cam1"), instance("mine", manage="ignore")],
+    )
+    place.start("daq1", "daq2")
+    wait_states(place, fake1="up", fake2="up", cam1="up")
+
+
+def wait_states(place, **wanted):
+    wait_for(lambda: wanted.items() <= place.states().items(), 20, str(wanted), place.states)
+
+
+def alive(place) -> set[str]:
+    return {name for name in processes_of(place.site) if not name.startswith("hm-")}
+
+
+def test_down_and_up_act_on_all_hosts_and_wait_until_it_is_so(place):
+    two_hosts(place)
+    done = place.run("down", "fake*", "cam1")
+    assert (done.code, done.err) == (0, "")
+    assert "stop on daq1: fake1, fake2\n" in done.out
+    assert "stop on daq2: cam1\n" in done.out
+    assert done.out.endswith("3 of 3 agents are down\n")
+    assert alive(place) == set()
+    again = place.run("down", "fake1")
+    assert (again.code, again.out) == (0, "nothing to stop\nalready down: fake1\n")
+    done = place.run("up", "--host", "daq1", "--all")
+    assert done.code == 0
+    assert "start on daq1: fake1, fake2, spare" in done.out
+    assert alive(place) == {"fake1", "fake2", "spare"}
+    assert place.states()["cam1"] == "down"
+
+
+def test_a_dry_run_says_what_would_happen_and_does_nothing(place):
+    two_hosts(place)
+    before = processes_of(place.site)
+    for command, what in (("down", "stop on daq2: cam1"), ("restart", "restart on daq2: cam1")):
+        done = place.run(command, "--all", "--dry-run")
+        assert done.code == 0
+        assert what in done.out
+    found = place.run("restart", "--all", "--dry-run", "--json").json
+    assert [step["instance_id"] for step in found["steps"]] == ["fake1", "fake2", "cam1"]
+    assert [row["instance_id"] for row in found["already"]] == ["spare"]
+    assert {step["outcome"] for step in found["steps"]} == {"pending"}
+    assert processes_of(place.site) == before
+
+
+def test_restart_gives_new_processes_to_those_that_were_up_and_leaves_the_others(place):
+    two_hosts(place)
+    before = processes_of(place.site)
+    done = place.run("restart", "--all")
+    assert done.code == 0
+    assert "down, left so: spare\n" in done.out
+    assert done.out.endswith("3 of 3 agents are up\n")
+    after = processes_of(place.site)
+    for name in ("fake1", "fake2", "cam1"):
+        assert len(after[name]) == 1
+        assert after[name] != before[name]
+    assert "spare" not in after
+    assert {agent["target"] for agent in place.status("fake*", "cam1").values()} == {"up"}
+
+
+def test_what_does_not_get_there_is_named_with_why_and_its_last_lines(place):
+    place.write(
+        daq1=[
+            instance("crash", "--behave", "exit-at-once", "--code", 7, manage="down"),
+            instance("typo", agent_class="TinyAgnet", manage="down"),
+            instance("good", manage="down"),
+        ]
+    )
+    place.start("daq1")
+
+    def it_died_while_it_was_looked_at():
+        """On a busy machine it may need longer than that to come to its end."""
+        place.run("down", "--all")
+        done = place.run("up", "--all")
+        return None if "daq1 crash up\n" in done.out else done
+
+    done = wait_for(it_died_while_it_was_looked_at, 30, "an early death")
+    assert done.code == 1
+    assert "daq1 good up\n" in done.out
+    assert re.search(r"! daq1 crash .*does not stay up: It exited with code 7", done.out)
+    assert "! daq1 typo ? (wanted up): no installed OCS plugin provides" in done.out
+    assert done.out.endswith("1 of 3 agents are up\n")
+    assert "    | tiny crash: no answer from the device\n" in done.out
+
+    def it_is_said_to_have_failed():
+        found = place.run("up", "crash", "--json").json
+        return found if found["exit"] else None
+
+    found = wait_for(it_is_said_to_have_failed, 30, "an early death")
+    (step,) = found["steps"]
+    assert (found["exit"], step["outcome"]) == (1, "failed")
+    assert step["last_lines"][-1] == "tiny crash: no answer from the device"
+
+
+def test_what_takes_too_long_is_said_and_goes_on(place):
+    place.write(daq1=[instance("slow", "--behave", "slow-stop", 4)])
+    place.start("daq1", options=("--stop-timeout", "30"))
+    place.wait_minding("slow")
+    done = place.run("down", "slow", "--timeout", "1.5s")
+    assert done.code == 1
+    assert "! daq1 slow wait_dead (wanted down): not within 1.5 s: Asked to stop" in done.out
+    wait_states(place, slow="down")
+
+
+def test_a_restart_that_takes_too_long_brings_the_agent_up_all_the_same(place):
+    place.write(daq1=[instance("slow", "--behave", "slow-stop", 4)])
+    place.start("daq1", options=("--stop-timeout", "30"))
+    place.wait_minding("slow")
+    (before,) = processes_of(place.site)["slow"]
+    done = place.run("restart", "slow", "--timeout", "1.5s")
+    assert done.code == 1
+    assert "Its manager completes the restart; if it dies, the next one does." in done.out
+    wait_for(lambda: processes_of(place.site).get("slow", [before]) != [before], 20, "a new one")
+    wait_states(place, slow="up")
+
+
+def test_without_waiting_it_is_only_told(place):
+    two_hosts(place)
+    done = place.run("down", "fake1", "--no-wait")
+    assert done.code == 0
+    assert done.out.endswith("1 agent told down; not waited for\n")
+    wait_states(place, fake1="down")
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        ([], "say which agents"),
+        (["fake1", "--all"], "exclude each other"),
+        (["mine"], "manage: ignore"),
+        (["fake9"], "Did you mean 'fake2' or 'fake1'?"),
+        (["hm-daq1"], "Use --host daq1 for all of its agents"),
+    ],
+)
+def test_a_command_line_that_makes_no_sense_changes_nothing(place, words, text):
+    two_hosts(place)
+    before = processes_of(place.site)
+    done = place.run("down", *words)
+    assert done.code == 2
+    assert text in done.err
+    assert processes_of(place.site) == before
+
+
+def test_agents_of_a_silent_host_are_named_and_the_others_are_told(place):
+    place.write(daq1=[instance("a")], daq2=[instance("b")])
+    place.start("daq1")
+    wait_states(place, a="up")
+    done = place.run("down", "--all")
+    assert done.code == 3
+    assert "! daq2 b: hm-daq2 is not at the router" in done.out
+    assert "1 of 1 agent is down" in done.out
+    assert alive(place) == set()
+
+
+def test_an_agent_that_its_manager_does_not_know_yet_needs_a_reload(place):
+    place.write(daq1=[instance("a")])
+    place.start("daq1")
+    place.write(daq1=[instance("a"), instance("b", manage="down")])
+    done = place.run("up", "b")
+    assert done.code == 1
+    assert "! daq1 b: new in the site config; `hostmanager reload --host daq1`" in done.out
+
+
+def test_up_wakes_a_manager_that_was_told_to_stop_and_starts_nothing_else(place):
+    place.write(testhost=[instance("a"), instance("b")])
+    place.start("testhost")
+    hm = client(place.site)
+    hm.manager.stop()
+    hm.manager.wait(timeout=60)
+    assert "left so: a" in place.run("restart", "a").out
+    done = place.run("up", "a")
+    assert done.code == 0
+    assert "it begins again, with only these up" in done.out
+    assert place.states() == {"a": "up", "b": "down"}
+
+
+def test_up_waits_for_a_manager_that_still_ends_its_agents_and_wakes_it_then(place):
+    place.write(testhost=[instance("slow", "--behave", "slow-stop", 8), instance("a")])
+    place.start("testhost", options=("--stop-timeout", "30"))
+    place.wait_minding("slow")
+    wait_states(place, slow="up", a="up")
+    client(place.site).manager.stop()
+    done = place.run("status")
+    assert "was told to stop looking after agents, and is ending them" in done.out
+    assert place.states()["slow"] == "wait_dead"
+    refused = place.run("down", "slow")
+    assert refused.code == 1
+    assert "! testhost slow: its manager was told to stop, and is ending it" in refused.out
+    done = place.run("up", "slow", "--no-wait")
+    assert (done.code, "1 agent told up; not waited for" in done.out) == (0, True)
+    wait_states(place, slow="up", a="down")
+
+
+def test_two_who_wake_a_manager_at_the_same_time_both_get_what_they_asked_for(place):
+    place.write(testhost=[instance("slow", "--behave", "slow-stop", 4), instance("a")])
+    place.start("testhost", options=("--stop-timeout", "30"))
+    place.wait_minding("slow")
+    wait_states(place, slow="up", a="up")
+    client(place.site).manager.stop()
+    both = [place.popen("up", name) for name in ("slow", "a")]
+    for process in both:
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == 0, out + err
+    wait_states(place, slow="up", a="up")
+
+
+def test_up_gives_up_on_a_manager_that_does_not_come_to_an_end(place):
+    place.write(testhost=[instance("slow", "--behave", "slow-stop", 6)])
+    place.start("testhost", options=("--stop-timeout", "30"))
+    place.wait_minding("slow")
+    wait_states(place, slow="up")
+    client(place.site).manager.stop()
+    done = place.run("up", "slow", "--timeout", "1")
+    assert done.code == 1
+    assert "not within 1 s: its manager still ends its agents." in done.out
+    wait_states(place, slow="?")  # nobody tells it up behind anybody's back
+
+
+def test_somebody_who_says_otherwise_meanwhile_is_told_of(place):
+    place.write(testhost=[instance("slow", "--behave", "slow-stop", 3)])
+    place.start("testhost", options=("--stop-timeout", "30"))
+    place.wait_minding("slow")
+    wait_states(place, slow="up")
+    process = place.popen("down", "slow")
+    wait_for(lambda: place.states()["slow"] == "wait_dead", 20, "it to be told")
+    client(place.site).update(requests=[("slow", "up")])
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "somebody else has told it up meanwhile" in out
+    wait_states(place, slow="up")
+
+
+# --- Ctrl-C, and on a terminal ----------------------------------------------------------------
+
+
+def wait_told(place, instance_id):
+    """Wait until an agent is told to stop, and the command that told it has its answer."""
+    wait_for(lambda: place.states()[instance_id] == "wait_dead", 20, "it to be told")
+    time.sleep(1)  # nothing shows from outside that the answer has come
+
+
+def test_ctrl_c_ends_the_waiting_and_says_what_goes_on(place):
+    place.write(daq1=[instance("slow", "--behave", "slow-stop", 5)])
+    place.start("daq1", options=("--stop-timeout", "30"))
+    place.wait_minding("slow")
+    wait_states(place, slow="up")
+    process = place.popen("down", "slow")
+    wait_told(place, "slow")
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err == "hostmanager down: interrupted; on the hosts it goes on: told down: slow.\n"
+    wait_states(place, slow="down")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP, signal.SIGTERM])
+def test_a_restart_that_nobody_waits_for_any_longer_goes_on_on_the_hosts(place, number):
+    place.write(daq1=[instance("slow", "--behave", "slow-stop", 6)])
+    place.start("daq1", options=("--stop-timeout", "30"))
+    place.wait_minding("slow")
+    wait_states(place, slow="up")
+    before = place.status()["slow"]["pid"]
+    process = place.popen("restart", "slow")
+    wait_told(place, "slow")
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err == (
+        "hostmanager restart: interrupted; on the hosts it goes on: restart: slow. "
+        "The manager carries it out, whoever watches.\n"
+    )
+    wait_states(place, slow="up")
+    assert place.status()["slow"]["pid"] != before
+
+
+def test_a_restart_that_is_interrupted_while_the_manager_is_gone_is_made_by_the_next_one(place):
+    place.write(daq1=[instance("slow", "--behave", "slow-stop", 5)])
+    place.start("daq1", options=("--stop-timeout", "30"))
+    place.wait_minding("slow")
+    wait_states(place, slow="up")
+    before = place.status()["slow"]["pid"]
+    process = place.popen("restart", "slow")
+    wait_told(place, "slow")
+    place.managers["daq1"].kill()
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "on the hosts it goes on: restart: slow." in err
+    place.start("daq1", options=("--stop-timeout", "30"))
+    wait_for(lambda: place.status()["slow"]["pid"] not in (None, before), 20, "another process")
+    wait_states(place, slow="up")
+
+
+def test_before_everything_is_stopped_somebody_at_a_terminal_is_asked(place):
+    two_hosts(place)
+    before = processes_of(place.site)
+    shown = on_a_terminal(place, "down", "--all", typed={"[y/N]": "\r"})
+    assert "This will down" not in shown
+    assert "This will stop 3 agents on 2 hosts. Go on? [y/N]" in shown
+    assert shown.endswith("nothing was changed.\r\nexit 1")
+    assert processes_of(place.site) == before
+    shown = on_a_terminal(place, "down", "--all", typed={"[y/N]": "y\r"})
+    assert "3 of 3 agents are down" in shown
+    assert shown.endswith("exit 0")
+    shown = on_a_terminal(place, "up", "--all")
+    assert "[y/N]" not in shown
+    assert "4 of 4 agents are up" in shown
+    shown = on_a_terminal(place, "down", "--all", "--yes")
+    assert "[y/N]" not in shown
+    assert alive(place) == set()
+
+
+def test_on_a_terminal_the_progress_is_shown_and_taken_away(place):
+    place.write(daq1=[instance("slow", "--behave", "slow-stop", 2)])
+    place.start("daq1", options=("--stop-timeout", "30"))
+    place.wait_minding("slow")
+    wait_states(place, slow="up")
+    shown = on_a_terminal(place, "restart", "slow")
+    assert "0 of 1" in shown
+    assert "(restarting)" in shown
+    assert "looking whether it stays up" in shown
+    assert shown.count(os.linesep) > 2
+    assert "1 of 1 agent is up" in shown

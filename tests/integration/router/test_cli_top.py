@@ -1,0 +1,116 @@
+"""`hostmanager top` on a real terminal of 80 by 24, with a router, managers and agents."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.integration.router.cli_site import places
+from tests.support.sites import instance
+from tests.support.terminal import NEEDS_TMUX, Terminal
+from tests.support.waiting import wait_for
+
+pytestmark = NEEDS_TMUX
+
+place = pytest.fixture(places)
+
+
+@pytest.fixture
+def top(place, tmp_path):
+    opened = []
+
+    def go(*words):
+        opened.append(Terminal(tmp_path, place.site.file, *words))
+        return opened[-1]
+
+    yield go
+    for terminal in opened:
+        terminal.close()
+
+
+def two_hosts(place):
+    place.write(
+        daq1=[instance("fake1"), instance("crash", "--behave", "exit-at-once", "--code", 7)],
+        daq2=[instance("cam1")],
+    )
+    place.start("daq1", "daq2")
+    states = {"fake1": "up", "cam1": "up", "crash": "start_at"}
+    wait_for(lambda: place.states() | states == place.states(), 30, "the agents", place.states)
+
+
+def test_someone_on_call_finds_what_is_wrong_and_puts_things_right(place, top):
+    two_hosts(place)
+    terminal = top()
+    terminal.until("2 hosts, 3 agents: 1 wrong, 2 as wanted")
+
+    def first():  # what is wrong comes first, and is selected
+        return terminal.screen.splitlines()[3]
+
+    wait_for(lambda: "crash" in first(), 20, "the first line", first)
+    lines = terminal.screen.splitlines()
+    assert len(lines) == 24
+    assert all(len(line) <= 80 for line in lines)
+    terminal.until("crash (daq1): It exited with code 7")
+
+    terminal.press("Enter")
+    terminal.until("tiny crash: no answer from the device")
+    terminal.press("d")
+    terminal.until("Stop crash (daq1)?")
+    terminal.press("y")
+    terminal.until("down crash (daq1): done, down")
+    assert place.states()["crash"] == "down"
+    terminal.press("h")
+    terminal.until("history of crash (daq1), the newest last")
+    terminal.until("state ")
+    terminal.press("q", "q")
+
+    terminal.narrow("cam")
+    before = place.status()["cam1"]["pid"]
+    terminal.press("r")
+    terminal.until("Restart cam1 (daq2)? It is up.")
+    terminal.press("y")
+    terminal.until("restart cam1 (daq2): done, up")
+    assert place.status()["cam1"]["pid"] != before
+
+    terminal.press("q")
+    terminal.until("exit 0 echo")  # the terminal is as it was
+
+
+def test_a_host_whose_manager_freezes_is_shown_and_the_others_go_on(place, top):
+    two_hosts(place)
+    terminal = top("--answer-time", "1")
+    terminal.until("2 hosts, 3 agents")
+    frozen = place.managers["daq2"].pid
+    os.kill(frozen, signal.SIGSTOP)
+    try:
+        words = terminal.until("hm-daq2: no answer for")
+        assert "? daq2 cam1 ? was up" in words
+        terminal.narrow("fake")
+        terminal.press("d", "y")
+        terminal.until("down fake1 (daq1): done, down")
+    finally:
+        os.kill(frozen, signal.SIGCONT)
+    terminal.press("Escape")
+    terminal.until("daq2 cam1 up")
+    terminal.resize(50, 12)
+    terminal.until("daq1 crash")
+    terminal.press("C-c")
+    terminal.until("exit 130")
+
+
+def test_a_signal_leaves_the_terminal_as_it_was(place, top):
+    place.write(daq1=[instance("fake1")])
+    terminal = top()  # no manager was started
+    terminal.until("hm-daq1 is not at the router")
+    os.kill(terminal.top(), signal.SIGTERM)
+    terminal.until("exit 0 echo")  # the terminal is as it was
+
+
+def test_a_terminal_that_is_closed_ends_it(place, top):
+    place.write(daq1=[instance("fake1")])
+    terminal = top()
+    terminal.until("hm-daq1 is not at the router")
+    pid = terminal.top()
+    terminal.close()
+    wait_for(lambda: not Path(f"/proc/{pid}").exists(), 20, "its end")

@@ -1,0 +1,38 @@
+"""Targets that cannot be kept in the state folder: that is said, everywhere. (What a full disk and
+a read-only one do is in tests/unit/agent/test_target_store.py; the manager's own files would make room on one
+that is as small as it can be here.)"""
+
+import pytest
+
+from tests.integration.router.cli_site import places
+from tests.support.clients import client
+from tests.support.sites import instance
+from tests.support.waiting import wait_for
+
+place = pytest.fixture(places)
+
+
+def test_a_target_that_cannot_be_kept_is_in_force_and_said_not_to_be_kept(place):
+    place.write(a=[instance("x"), instance("y")])
+    place.start("a")
+    wait_for(lambda: place.states() == {"x": "up", "y": "up"}, 30, "both up")
+    in_the_way = place.site.folder / "state-a" / "wanted.json.new"
+    in_the_way.mkdir()
+    done = place.run("down", "x")
+    assert done.code == 0
+    assert "a: Targets are not kept" in done.err
+    assert "wanted.json: Is a directory" in done.err
+    reply = client(place.site, "hm-a").update(requests=[["y", "up"]])
+    assert reply.session["success"]
+    said = [text for _, text in reply.session["messages"]]
+    assert any(text.startswith("y up. Targets are not kept") for text in said), said
+    assert place.run("status").out.count("Targets are not kept") == 1
+    [host] = place.run("status", "--json").json["hosts"]
+    assert any("Targets are not kept" in reason for reason in host["reasons"])
+    in_the_way.rmdir()
+    wait_for(lambda: "not kept" not in place.run("status").out, 60, "it to be kept")
+    assert place.run("up", "x").err == ""
+    place.managers["a"].kill()
+    place.write(a=[instance("x", manage="down"), instance("y")])
+    place.start("a")
+    wait_for(lambda: place.states() == {"x": "up", "y": "up"}, 30, "both up, x as it was told")

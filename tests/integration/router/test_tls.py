@@ -1,0 +1,142 @@
+"""A router behind TLS: what is said of certificates that do not verify, by clients and manager."""
+
+import datetime
+import http.server
+import subprocess
+import threading
+
+import pytest
+
+from tests.integration.systemd.fake_host import HOSTMANAGER
+from tests.support.managers import Manager
+from tests.support.sites import instance
+from tests.support.tls import HOST, Authority, TlsFront
+from tests.support.waiting import wait_for
+
+TRUST = "Name the file with the certificate of its authority: in SSL_CERT_FILE"
+PAST = {"not_before": datetime.datetime(2020, 1, 1), "not_after": datetime.datetime(2021, 1, 1)}
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture
+def front(router, authority):
+    with TlsFront(router, authority.certificate()) as front:
+        yield front
+
+
+@pytest.fixture
+def site(make_site, front):
+    made = make_site(front)
+    made.write(instance("a1"))
+    return made
+
+
+@pytest.fixture
+def hostmanager(site, monkeypatch):
+    """Run a command; it knows the authority unless told."""
+
+    def run(*words: str, **given: str) -> subprocess.CompletedProcess[str]:
+        for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"):
+            monkeypatch.delenv(name, raising=False)
+        for name, value in given.items():
+            monkeypatch.setenv(name, value)
+        command = [HOSTMANAGER, *words, "--answer-time", "30", *site.args]
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+
+    return run
+
+
+COMMANDS = [["status"], ["up", "a1"], ["reload"], ["logs", "a1"], ["history"], ["diff"]]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda words: words[0])
+def test_an_unknown_authority_is_named_by_each_command(hostmanager, front, command):
+    done = hostmanager(*command)
+    assert done.returncode == 3, done.stderr
+    assert f"no encrypted connection to {front.http} can be made: certificate verify" in done.stderr
+    assert "certificate verify failed: unable to get local issuer certificate. " in done.stderr
+    assert TRUST in done.stderr
+    assert "Is the router running?" not in done.stderr
+
+
+WRONG = [
+    ((HOST,), PAST, "certificate has expired. Renew the certificate"),
+    (("else.example",), {}, f"certificate is not valid for '{HOST}'. Write the router's address"),
+]
+
+
+@pytest.mark.parametrize(("names", "dates", "words"), WRONG, ids=["date", "name"])
+def test_what_is_wrong_with_a_certificate_is_said(
+    hostmanager, front, authority, *, names, dates, words
+):
+    front.close()
+    front.open(authority.certificate(*names, **dates))
+    done = hostmanager("status", **authority.surroundings)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert words in done.stderr
+    done = hostmanager("check", "--elsewhere", **authority.surroundings)
+    lines = [line for line in done.stdout.splitlines() if "no encrypted connection" in line]
+    assert [front.url in lines[0], front.http in lines[1], len(lines)] == [True, True, 2]
+    assert all(words in line for line in lines)
+
+
+@pytest.fixture
+def page():
+    """The address of something that speaks HTTP, without TLS."""
+    with http.server.HTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_a_port_without_tls_is_told_from_a_certificate(hostmanager, page):
+    done = hostmanager("status", "--site-http", f"https://{page}/call")
+    assert done.returncode == 3
+    assert f"no encrypted connection to https://{page}/call can be made: " in done.stderr
+    assert "Does the router have TLS at this port? If not, write ws:// and http://." in done.stderr
+
+
+def test_where_nobody_listens_it_is_the_router_that_is_asked_about(hostmanager, front):
+    front.close()
+    done = hostmanager("status")
+    assert done.returncode == 3
+    assert f"no router answers at {front.http}. Is the router running?" in done.stderr
+
+
+def _saying(manager: Manager, words: str) -> list[str]:
+    return [line for line in manager.output().splitlines() if words in line]
+
+
+def test_the_manager_says_what_tls_said_and_comes_back_when_it_is_mended(site, front, authority):
+    front.close()
+    front.open(authority.certificate(HOST, **PAST))
+    manager = Manager(site, surroundings=authority.surroundings)
+    try:
+        said = "certificate verify failed: certificate has expired. Renew the certificate"
+        wait_for(lambda: _saying(manager, said), 20, "the date to be named", manager.output)
+        front.close()
+        front.open(authority.certificate("else.example"))
+        said = f"certificate is not valid for '{HOST}'. Write the router's address"
+        wait_for(lambda: _saying(manager, said), 20, "the name to be named", manager.output)
+        front.close()
+        front.open(authority.certificate())
+        wait_for(lambda: _saying(manager, "registered with the router"), 20, "it", manager.output)
+        assert len(_saying(manager, "no encrypted connection to the router")) == 2
+        assert not _saying(manager, "no router at")
+    finally:
+        manager.stop()
+
+
+def test_an_authority_that_the_manager_does_not_know_is_named_once(site, front):
+    manager = Manager(site)
+    try:
+        wait_for(lambda: _saying(manager, TRUST), 20, "it to be named", manager.output)
+        (line,) = _saying(manager, "no encrypted connection to the router")
+        assert f"at {front.url} can be made: certificate verify failed: unable to get" in line
+    finally:
+        manager.stop()
+    assert len(_saying(manager, "no encrypted connection to the router")) == 1

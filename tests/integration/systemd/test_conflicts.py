@@ -1,0 +1,116 @@
+"""What is there already when the manager is installed: agents, other managers, other units."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.integration.systemd.fake_host import SITE, Here, lines_of
+from tests.support.waiting import wait_for
+
+from hostmanager.cli.systemd import install as unit_steps
+from hostmanager.cli.systemd.install import StepError, UnitTarget, install
+from hostmanager.cli.systemd.unit import Unit
+
+
+@pytest.fixture
+def here(tmp_path):
+    return Here(tmp_path.resolve())
+
+
+@pytest.fixture
+def agent(here):
+    """Start what looks like an agent: ``agent("fake1", OCS_HOSTMANAGER="...")``."""
+    started = []
+
+    def go(instance_id: str, **environment: str) -> int:
+        title = f"ocs-agent:{instance_id}"
+        started.append(
+            subprocess.Popen(
+                [title, "-c", "import time; time.sleep(100)"],
+                executable=sys.executable,
+                env={**environment, "PYTHONHOME": sys.base_prefix},
+            )
+        )
+        pid = started[-1].pid
+        wait_for(lambda: Path(f"/proc/{pid}/cmdline").read_bytes().startswith(title.encode()))
+        return pid
+
+    yield go
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def one(here):
+    """The site file lists one agent, with an id that nothing else here has."""
+    name = f"agent-{os.getpid()}"
+    entry = f"      - {{agent-class: FakeDataAgent, instance-id: {name}}}\n"
+    here.site.write_text(
+        SITE.replace("instance-id: hm-daq1}\n", f"instance-id: hm-daq1}}\n{entry}")
+    )
+    return name
+
+
+def test_nothing_is_started_beside_agents_that_somebody_else_has_started(here, agent, one):
+    pid = agent(one)
+    agent("another")
+    done = here.for_user("--enable", "--now")
+    assert done.returncode == 1
+    assert f"no manager of this kind has started them: {one} (pid {pid})." in done.stderr
+    assert here.told == []
+    assert not here.unit.exists()
+    lines_of(here.for_user("--enable"))  # it is not started yet
+    lines_of(here.for_user("--now", "--force"))
+
+
+def test_agents_of_an_earlier_manager_are_no_obstacle(here, agent, one):
+    agent(one, OCS_HOSTMANAGER="key/x/y/1")
+    lines_of(here.for_user("--now"))
+    assert here.told[-1] == "start hostmanager-hm-daq1.service"
+
+
+OLD = "ocs-hostmanager.service"
+
+
+def system(here, monkeypatch, active: str = "") -> UnitTarget:
+    """The place for units of the whole system, if it were in our folder."""
+    monkeypatch.setenv("ACTIVE", active)
+    for name in ("PATH", "NOTES"):
+        monkeypatch.setenv(name, here.environment[name])
+    folder = here.folder / "system"
+    folder.mkdir()
+    (folder / OLD).write_text("[Service]\n")
+    return UnitTarget(folder)
+
+
+UNIT = Unit("hostmanager-hm-daq1", "it", (sys.executable,), Path("/"))
+
+
+def test_nothing_is_started_beside_a_running_manager_of_ocs(here, monkeypatch):
+    place = system(here, monkeypatch, active=OLD)
+    with pytest.raises(StepError, match=r"both would start the same agents. Nothing was done"):
+        install(place, UNIT, ["enable", "now"], force=False, dry=False)
+    assert here.told == []
+    assert [path.name for path in place.folder.iterdir()] == [OLD]
+
+
+def test_a_manager_of_ocs_that_does_not_run_is_remarked_upon(here, monkeypatch):
+    place = system(here, monkeypatch)
+    result = install(place, UNIT, ["now"], force=False, dry=False)
+    assert here.told == ["daemon-reload", f"start {UNIT.file_name}"]
+    (remark,) = result["remarks"]
+    assert f"systemctl disable --now {OLD}" in remark
+
+
+def test_no_unit_of_the_system_is_hidden(here, monkeypatch):
+    place = system(here, monkeypatch)
+    monkeypatch.setattr(unit_steps, "PACKAGED", [str(here.folder / "packaged")])
+    packaged = here.folder / "packaged" / UNIT.file_name
+    packaged.parent.mkdir()
+    packaged.touch()
+    with pytest.raises(StepError, match=r"has a hostmanager-hm-daq1.service of its own"):
+        install(place, UNIT, [], force=False, dry=False)
+    assert here.told == []

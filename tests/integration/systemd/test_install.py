@@ -1,0 +1,258 @@
+"""`hostmanager install-systemd`, as typed; systemctl is one that only takes notes."""
+
+import getpass
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.integration.systemd.fake_host import HOSTMANAGER, Here, lines_of, me
+
+from hostmanager.cli.systemd.unit import MARK
+
+
+@pytest.fixture
+def here(tmp_path):
+    return Here(tmp_path.resolve())
+
+
+# --- what the unit says ------------------------------------------------------------------------
+
+
+def test_the_unit_is_printed_and_nothing_is_changed(here):
+    lines = lines_of(here.run(*me("--print")))
+    assert lines[0].startswith(MARK)
+    assert (
+        f"ExecStart={sys.executable} -P -m hostmanager.agent --instance-id=hm-daq1 "
+        f"--site-file={here.site} --site-host=daq1 --working-dir={Path('~').expanduser()}"
+    ) in lines
+    assert f"User={getpass.getuser()}" in lines
+    assert here.told == []
+    assert not here.units.exists()
+
+
+def test_options_of_the_manager_go_into_the_command(here):
+    (here.folder / "c.yaml").write_text("services: {}\n")
+    done = here.run(
+        *me("--print", "--working-dir", str(here.folder), "--docker-compose", "c.yaml"),
+        *("--state-dir", "state", "--quiet", "--output-size=2.5", "--stop-timeout", "30"),
+    )
+    lines = lines_of(done)
+    (command,) = [line for line in lines if line.startswith("ExecStart=")]
+    for word in ("--docker-compose=c.yaml", "--quiet", "--output-size=2.5", "--stop-timeout=30"):
+        assert f" {word}" in command
+    assert f" --state-dir={here.folder / 'state'}" in command
+    assert f"WorkingDirectory={here.folder}" in lines
+    assert "TimeoutStopSec=75" in lines
+    assert not any(line.startswith("StateDirectory") for line in lines)
+    assert any("docker.service" in line for line in lines if line.startswith("After="))
+
+
+def test_the_environment_is_what_was_asked_for_and_where_the_site_config_is(here):
+    done = here.run(
+        *me("--print", "--env", "LOGLEVEL=debug", "--env", "MINE", "--env", "EMPTY="),
+        OCS_CONFIG_DIR="conf",
+        MINE="a b",
+        OTHER="x",
+    )
+    found = [line for line in lines_of(done) if line.startswith("Environment=")]
+    assert found == [
+        f"Environment=OCS_CONFIG_DIR={here.folder / 'conf'}",
+        "Environment=LOGLEVEL=debug",
+        'Environment="MINE=a b"',
+        "Environment=EMPTY=",
+    ]
+
+
+def test_the_time_to_stop_is_also_read_from_the_site_config(here):
+    done = here.run(*me("--print", "--instance-id", "hm-two"), host="daq2")
+    assert "TimeoutStopSec=145" in lines_of(done)
+
+
+def test_what_is_odd_but_may_be_meant_is_remarked_upon(here):
+    odd = ("--docker-compose", "nowhere.yaml", "--min-privs", "2")
+    printed = here.run(*me("--print", *odd))
+    assert any(line.startswith("ExecStart=") for line in lines_of(printed))
+    remarks = json.loads(here.run(*me("--unit-dir", "units", "--json", *odd)).stdout)["remarks"]
+    assert [f"note: {remark}" for remark in remarks] == printed.stderr.splitlines()
+    assert "the site has no access policy" in remarks[0]
+    assert "nowhere.yaml is not a readable file" in remarks[1]
+
+
+def test_containers_are_no_concern_of_a_unit_without_compose_files(here):
+    assert not any("docker.service" in line for line in lines_of(here.run(*me("--print"))))
+
+
+def test_several_managers_of_a_host_have_units_of_their_own(here):
+    for name in ("hm-one", "hm-two"):
+        lines_of(here.run(*me("--unit-dir", "units", "--instance-id", name), host="daq2"))
+    lines_of(here.run(*me("--unit-dir", "units", "--instance-id=hm-one", "--unit=x"), host="daq2"))
+    names = sorted(path.name for path in (here.folder / "units").iterdir())
+    assert names == ["hostmanager-hm-one.service", "hostmanager-hm-two.service", "x.service"]
+    assert here.told == []
+
+
+# --- refusals: nothing is changed ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (("--user", "nobody-of-that-name"), "there is no such user here"),
+        (("--site-host", "daq9"), "daq9"),
+        (("--instance-id", "hm-daq9"), "has no such instance"),
+        (("--initial-state", "sideways"), "sideways"),
+        (("--docker-compose-bin", "/nowhere/docker"), "/nowhere/docker is not an executable"),
+        (("--access-policy", "nonsense"), "access_policy: 'nonsense'"),
+        (("--working-dir", "/nowhere"), "/nowhere does not exist"),
+        (("--env", "NOT_SET"), "it is not set now"),
+        (("--env", "A B=1"), "cannot be the name of a variable"),
+        (("--unit", "../../x"), "cannot be the name of a unit"),
+        (("--unit-dir", "x", "--now"), "without --enable and --now"),
+        (("--user-unit",), "--user-unit is for the user who types it"),
+        (("--watchdog", "1"), "whole number from 5 to 3600"),
+        (("--print", "--remove"), "not allowed with"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(here, words, why):
+    done = here.run("--unit-dir", "units", *me(), *words)
+    assert done.returncode == 2
+    assert why in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (here.folder / "units").exists()
+
+
+def test_an_ambiguous_host_is_refused(here):
+    done = here.run(*me("--print"), host="daq2")
+    assert done.returncode == 2
+    assert "Use --instance-id to pick one" in done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can try what another user may do")
+def test_a_user_who_cannot_read_the_site_config_is_found_out_before(here):
+    here.site.chmod(0o600)
+    done = here.run("--print", "--user", "nobody", "--working-dir", "/")
+    assert done.returncode == 2
+    assert "the user nobody cannot run the manager" in done.stderr
+    assert "Permission denied" in done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root is asked who shall run it")
+def test_root_has_to_be_meant(here):
+    done = here.run("--print")
+    assert done.returncode == 2
+    assert "--user root" in done.stderr
+    assert here.run("--print", SUDO_USER="nobody-of-that-name").returncode == 2
+
+
+# --- installing ---------------------------------------------------------------------------------
+
+
+def test_it_is_written_enabled_and_started(here):
+    lines = lines_of(here.for_user("--enable", "--now"))
+    assert here.unit.read_text().startswith(MARK)
+    assert here.unit.stat().st_mode & 0o777 == 0o644
+    assert here.told == [
+        "daemon-reload",
+        "enable hostmanager-hm-daq1.service",
+        "start hostmanager-hm-daq1.service",
+    ]
+    assert lines[:2] == [f"write {here.unit}", "run systemctl --user daemon-reload"]
+    assert list(here.units.iterdir()) == [here.unit]  # no draft is left
+
+
+def test_a_dry_run_only_says_it(here):
+    lines = lines_of(here.for_user("--enable", "--now", "--dry-run"))
+    assert lines[0] == f"would write {here.unit}"
+    assert "would run systemctl --user start hostmanager-hm-daq1.service" in lines
+    assert here.told == []
+    assert not here.unit.exists()
+
+
+def test_the_result_as_json(here):
+    result = json.loads(here.for_user("--json").stdout)
+    assert result["unit"] == "hostmanager-hm-daq1.service"
+    assert result["path"] == str(here.unit)
+    assert result["steps"] == [f"write {here.unit}", "run systemctl --user daemon-reload"]
+    assert result["dry_run"] is False
+
+
+def test_what_systemd_refuses_is_told_with_what_was_done(here):
+    done = here.for_user("--enable", "--now", FAILS="enable")
+    assert done.returncode == 1
+    assert "enable hostmanager-hm-daq1.service` failed: it went wrong" in done.stderr
+    assert f"Done before: write {here.unit}" in done.stderr
+    assert here.told[-1] == "enable hostmanager-hm-daq1.service"
+
+
+def test_doing_it_again_replaces_the_unit_and_says_what_a_running_one_needs(here):
+    lines_of(here.for_user())
+    done = here.for_user("--watchdog", "60", ACTIVE="hostmanager-hm-daq1.service")
+    assert "WatchdogSec=60" in here.unit.read_text()
+    (note,) = [line for line in lines_of(done) if "running already" in line]
+    assert "systemctl --user kill --signal=KILL --kill-who=main hostmanager-hm-daq1.service" in note
+
+
+def test_a_unit_of_somebody_else_is_left_alone(here):
+    here.units.mkdir(parents=True)
+    here.unit.write_text("[Service]\nExecStart=/bin/true\n")
+    for words in ((), ("--remove",)):
+        done = here.for_user(*words)
+        assert done.returncode == 1
+        assert "was not written by this command" in done.stderr
+    assert here.unit.read_text().startswith("[Service]")
+    assert here.told == []
+    lines_of(here.for_user("--force"))
+    assert here.unit.read_text().startswith(MARK)
+
+
+def test_without_systemctl_it_says_so(here):
+    done = here.for_user(PATH=str(here.folder / "nothing"))
+    assert done.returncode == 1
+    assert "there is no systemctl on this machine" in done.stderr
+
+
+# --- removing -----------------------------------------------------------------------------------
+
+
+def test_it_is_stopped_and_removed(here):
+    lines_of(here.for_user())
+    here.notes.write_text("")
+    lines_of(here.for_user("--remove"))
+    assert here.told == ["disable --now hostmanager-hm-daq1.service", "daemon-reload"]
+    assert not here.unit.exists()
+
+
+def test_it_can_be_removed_when_the_site_config_is_gone(here):
+    lines_of(here.for_user())
+    here.site.unlink()
+    assert here.for_user("--remove").returncode == 2
+    lines_of(here.for_user("--remove", "--instance-id", "hm-daq1"))
+    assert not here.unit.exists()
+
+
+def test_what_does_not_stop_keeps_its_unit(here):
+    lines_of(here.for_user())
+    done = here.for_user("--remove", FAILS="disable")
+    assert done.returncode == 1
+    assert here.unit.exists()
+
+
+def test_removing_what_is_not_there_says_so(here):
+    done = here.for_user("--remove")
+    assert done.returncode == 1
+    assert "nothing was done" in done.stderr
+
+
+def test_the_help_shows_the_options_of_the_manager_too(here):
+    done = subprocess.run(
+        [HOSTMANAGER, "install-systemd", "--help"],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    for word in ("--enable", "--user-unit", "--docker-compose", "--site-file", "examples:"):
+        assert word in done.stdout

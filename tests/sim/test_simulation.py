@@ -1,0 +1,64 @@
+"""A whole day of failures in seconds. Again: ``HOSTMANAGER_SIM_SEED=<seed>``."""
+
+import os
+import random
+import time
+
+from tests.sim.simulation import DAY, Day
+
+
+def chosen_seed() -> int:
+    return int(os.environ.get("HOSTMANAGER_SIM_SEED") or random.SystemRandom().randrange(10**9))
+
+
+def test_after_a_day_of_failures_every_agent_is_as_it_is_wanted():
+    seed = chosen_seed()
+    print(f"to see this day again: HOSTMANAGER_SIM_SEED={seed}")
+    began = time.monotonic()
+    day = Day(seed).live()
+    took = time.monotonic() - began
+    print(", ".join(f"{count} {what}" for what, count in sorted(day.counts.items())))
+    print(f"{DAY:.0f} s in {took:.1f} s")
+
+    engine = day.world.engine
+    shown = {name: life.state.value for name, life in day.world.snapshot.items()}
+    passive = {name: "up" if engine.alive(name) else "down" for name in day.passive}
+    wanted = {name: target.value for name, target in day.wanted.items()}
+    assert shown == wanted | passive
+    services = {name for name, life in day.world.snapshot.items() if life.spec.kind == "docker"}
+    alive = set(day.world.driver.processes) | (set(engine.containers) & services - set(passive))
+    assert alive == {name for name, target in wanted.items() if target == "up"}
+    assert day.counts["failures"] > 2000
+    assert day.counts["requests"] > 1000
+    assert day.counts["reloads"] > 50
+    assert day.engine_day.outages > 30
+    assert sum(map(len, engine.launches.values())) > 500
+
+
+def test_everything_can_be_ended_at_any_time_of_the_day():
+    day = Day(chosen_seed(), length=3600.0)
+    day.quiet_from = float("inf")  # nothing calms down
+    engine = day.world.engine
+    for n in range(20):
+        day.world.clock.advance(173.0)
+        if n % 3 == 2:
+            engine.lose_sight()
+        called = []
+        day.world.supervisor.stop_all()
+        day.world.supervisor.when_idle(lambda called=called: called.append(True))
+        day.world.clock.advance(60.0)
+        assert called == [True]
+        alive = set(day.world.driver.processes) | day.world.driver.in_flight
+        managed = {name for name in engine.containers if name not in day.passive}
+        assert alive | managed <= set(day.world.snapshot.unkillable_ids)
+        engine.come_back()
+        for name in day.world.supervisor.configured_specs():
+            day._ask(name, day.world.snapshot[name].spec.initial_target)
+
+
+def test_the_same_seed_gives_the_same_day():
+    hour = 3600.0
+    first, again, other = (Day(seed, length=hour).live() for seed in (7, 7, 8))
+    assert first.story.digest() == again.story.digest()
+    assert first.counts == again.counts
+    assert first.story.digest() != other.story.digest()

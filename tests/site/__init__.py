@@ -1,1 +1,0 @@
-# ruff: noqa: A005  a room of the house, not the module

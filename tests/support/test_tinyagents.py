@@ -1,0 +1,157 @@
+"""The tiny agents do what the tests and the bench take for granted."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from hostmanager.testing.crossbar_router import CrossbarRouter
+from tests.support.clients import client
+from tests.support.processes import alive, kill_all, processes, processes_of
+from tests.support.sites import Site, instance
+from tests.support.waiting import wait_for
+
+
+class Run:
+    """One tiny agent, started as a manager starts it, but for the pipes."""
+
+    def __init__(self, site: Site, *arguments: object, agent_class: str = "TinyAgent") -> None:
+        site.write(instance("a", *arguments, agent_class=agent_class))
+        self.out = site.folder / "out"
+        self.err = site.folder / "err"
+        command = [sys.executable, "-m", "ocs.agent_cli", "--instance-id", "a", *site.args]
+        command += ["--working-dir", str(site.working_dir)]
+        with self.out.open("wb") as out, self.err.open("wb") as err:
+            self.process = subprocess.Popen(
+                command, stdout=out, stderr=err, cwd=site.working_dir, start_new_session=True
+            )
+
+    def up(self) -> "Run":
+        wait_for(lambda: b"tiny a up" in self.out.read_bytes(), 10, "the agent to be up")
+        return self
+
+    def told(self, number: signal.Signals) -> "Run":
+        self.process.send_signal(number)
+        return self
+
+    def code(self) -> int:
+        return self.process.wait(60)
+
+
+@pytest.fixture
+def offline(tmp_path) -> Iterator[Site]:
+    """A site without a running router."""
+    site = Site(tmp_path / "site", CrossbarRouter(tmp_path / "router"))
+    yield site
+    kill_all(site)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_ok_agent_ends_at_once_when_told(offline, number):
+    run = Run(offline).up()
+    begun = time.monotonic()
+    assert run.told(number).code() == 0
+    assert time.monotonic() - begun < 1
+    assert [got.name for got in offline.signals("a")] == [number.name]
+
+
+def test_each_launch_is_noted_with_pid_and_time(offline):
+    begun = time.monotonic()
+    run = Run(offline).up()
+    (launch,) = offline.launches("a")
+    assert launch.pid == run.process.pid
+    assert begun < launch.at < time.monotonic()
+    assert processes_of(offline) == {"a": [run.process.pid]}
+
+
+def test_exit_at_once_has_a_code_and_last_words(offline):
+    run = Run(offline, "--behave", "exit-at-once", "--code", 7)
+    assert run.code() == 7
+    assert run.err.read_text().splitlines()[-1] == "tiny a: no answer from the device"
+
+
+def test_crash_after_runs_for_a_while_first(offline):
+    run = Run(offline, "--behave", "crash-after", 0.3).up()
+    assert run.code() == 1
+    assert time.monotonic() - offline.launches("a")[0].at > 0.3
+
+
+def test_slow_stop_takes_its_time_from_the_first_signal_on(offline):
+    run = Run(offline, "--behave", "slow-stop", 0.5).up()
+    begun = time.monotonic()
+    run.told(signal.SIGINT)
+    time.sleep(0.1)
+    assert run.told(signal.SIGTERM).code() == 0
+    assert 0.45 < time.monotonic() - begun < 2
+
+
+def test_stubborn_ends_on_sigterm_only(offline):
+    run = Run(offline, "--behave", "stubborn").up().told(signal.SIGINT)
+    wait_for(lambda: offline.signals("a"), 5, "SIGINT to arrive")
+    assert run.process.poll() is None
+    assert run.told(signal.SIGTERM).code() == 0
+
+
+def test_very_stubborn_ends_on_sigkill_only(offline):
+    run = Run(offline, "--behave", "very-stubborn").up()
+    for count, number in enumerate([signal.SIGINT, signal.SIGTERM], 1):
+        run.told(number)
+        wait_for(lambda count=count: len(offline.signals("a")) == count, 5, number.name)
+    assert run.process.poll() is None
+    assert run.told(signal.SIGKILL).code() == -signal.SIGKILL
+
+
+def test_chatty_writes_numbered_lines_at_its_rate(offline):
+    run = Run(offline, "--behave", "chatty", "--rate", 2_000_000, "--total", 1_000_000).up()
+    note = offline.working_dir / "chatty" / "a"
+    wait_for(note.exists, 10, "all to be written")
+    lines, size, seconds = note.read_text().split()
+    assert (int(lines), int(size)) == (10_000, 1_000_000)
+    assert 0.45 < float(seconds) < 2
+    numbers = [line.split()[0] for line in run.out.read_bytes().splitlines() if b" ..." in line]
+    assert [int(number) for number in numbers] == list(range(10_000))
+
+
+def test_bad_utf8_writes_what_cannot_be_decoded_and_goes_on(offline):
+    run = Run(offline, "--behave", "bad-utf8").up()
+    wait_for(lambda: b"after" in run.err.read_bytes(), 5, "the last line")
+    assert b"a bad byte: \xff\n" in run.err.read_bytes()
+    assert "a split character: é\n".encode() in run.out.read_bytes()
+
+
+@pytest.mark.parametrize("leave", [False, True])
+def test_fork_has_grandchildren_and_leaves_them_only_if_told(offline, leave):
+    run = Run(offline, "--behave", "fork", *(["--leave"] if leave else [])).up()
+    grandchildren = [found for found in processes(offline) if found.kind == "grandchild"]
+    assert len(grandchildren) == 2
+    for found in grandchildren:
+        os.kill(found.pid, signal.SIGINT)
+        assert os.getpgid(found.pid) == run.process.pid
+    assert run.told(signal.SIGTERM).code() == 0
+    assert [alive(found.pid) for found in grandchildren] == [leave, leave]
+
+
+def test_segfault_dies_of_it(offline):
+    assert Run(offline, "--behave", "segfault").code() == -signal.SIGSEGV
+
+
+def test_dump_env_tells_what_it_was_started_with(offline):
+    run = Run(offline, "--behave", "dump-env").up()
+    found = json.loads((offline.working_dir / "dumps" / "a.json").read_text())
+    assert found["cwd"] == str(offline.working_dir)
+    assert found["pgid"] == run.process.pid
+    assert "--site-file" in found["argv"]
+    assert found["fds"]["1"] == str(run.out)
+
+
+def test_a_tiny_ocs_agent_answers_at_the_router(site):
+    Run(site, agent_class="TinyOCSAgent")
+    tiny = client(site, "a")
+    assert tiny.echo(text="there?").session["data"]["text"] == "there?"
+    wait_for(lambda: tiny.count.status().session["data"]["value"] > 1, 5, "the count to go on")
+    kill_all(site)

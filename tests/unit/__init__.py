@@ -1,0 +1,1 @@
+"""What needs no process and no socket; it mirrors src/."""

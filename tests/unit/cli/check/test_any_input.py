@@ -1,0 +1,105 @@
+"""Whatever is in the file: `check` tells it, and misses nothing that a manager would."""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tests.unit.siteconfig.conftest import GOOD
+from tests.unit.siteconfig.test_any_input import GOOD_DATA, NODES, POSITIONS, dump
+
+from hostmanager.cli.check import render as check_show
+from hostmanager.cli.check.agents import InstalledPlugins
+from hostmanager.cli.check.report import Category, CheckReport
+from hostmanager.cli.check.runner import run_checks
+from hostmanager.siteconfig import SiteFileError, load
+from hostmanager.siteconfig.full_check import check_site
+from hostmanager.siteconfig.plugins.argument_probe import ArgumentVerdict
+from hostmanager.siteconfig.plugins.installed_classes import InstalledClasses
+
+ARGS = argparse.Namespace(docker_compose=None, docker_compose_bin=None, offline=True)
+
+
+class NoPlugins(InstalledPlugins):
+    """Knows a class, whose parser takes nothing, without looking for any."""
+
+    def __init__(self) -> None:
+        pass
+
+    @property
+    def classes(self):
+        return InstalledClasses({"FakeDataAgent": "x"})
+
+    def ask(self, cases):
+        return {
+            name: ArgumentVerdict(("unrecognized arguments: --rate 4.5",) * len(lists))
+            for name, lists in cases.items()
+        }
+
+
+def checked(content):
+    """Check it, and compare with what the manager of host `daq` makes of it."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "site.yaml"
+        path.write_bytes(content)
+        report = CheckReport(str(path))
+        try:
+            whole = check_site(path)
+            report.extend(Category.FILE, whole.problems)
+            run_checks(whole, NoPlugins(), "daq" if "daq" in whole.hosts else None, ARGS, report)
+        except SiteFileError as error:
+            report.extend(Category.FILE, [(None, problem) for problem in error.problems])
+        report.sort()
+        try:
+            errors = load(path, "daq").errors
+        except SiteFileError as error:
+            errors = [problem for problem in error.problems if problem.is_error]
+        told = {(found.problem.line, found.problem.column) for found in report.found}
+        # A host that is not in the file is nobody's fault.
+        missed = [e for e in errors if "has no block for" not in e.message]
+        assert all((error.line, error.column) in told for error in missed)
+        for found in report.found:
+            assert "\n" not in check_show.message_text(found)
+            assert found.problem.line is None or found.problem.line >= 1
+            check_show.message_text(found).encode()
+        check_show.as_json(report)
+        return report
+
+
+@given(st.sampled_from(POSITIONS), NODES)
+@settings(max_examples=300, deadline=None)
+def test_any_node_at_each_position(path, node):
+    data = yaml.safe_load(GOOD)
+    target = data
+    for key in path[:-1]:
+        target = target[key]
+    target[path[-1]] = node
+    checked(dump(data))
+
+
+@given(st.data())
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
+def test_a_good_file_with_one_byte_changed(data):
+    content = bytearray(GOOD.encode())
+    position = data.draw(st.integers(0, len(content) - 1))
+    content[position] = data.draw(st.integers(0, 255))
+    checked(bytes(content))
+
+
+@given(st.binary())
+@settings(deadline=None)
+def test_any_bytes(content):
+    assert checked(content).errors
+
+
+@given(st.dictionaries(st.text(max_size=12), NODES, max_size=5), st.sampled_from(["hub", "daq"]))
+@settings(deadline=None)
+def test_any_further_keys(more, where):
+    data = yaml.safe_load(dump(GOOD_DATA))
+    target = data["hub"] if where == "hub" else data["hosts"]["daq"]
+    for key, value in more.items():
+        target.setdefault(key, value)
+    report = checked(dump(data))
+    assert [f for f in report.found if f.problem.is_error and f.about is Category.FILE] == []

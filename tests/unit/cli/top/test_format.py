@@ -1,0 +1,126 @@
+"""The pure parts of `hostmanager top`: order, columns, sentences about requests."""
+
+import pytest
+from rich.text import Text
+from tests.unit.cli.top.site import agent, dead, dying, host, usual
+
+from hostmanager.cli.top.details_format import detail_rows
+from hostmanager.cli.top.fit import fitted
+from hostmanager.cli.top.model import ListItem, SortOrder, list_items
+from hostmanager.cli.top.requests import ChangeRequest
+from hostmanager.cli.top.row_format import Widths, heading, row_text
+from hostmanager.client.change.plan import AgentChange, Plan, Refusal
+from hostmanager.client.status.model import AgentStatus
+
+NOW = 1e9 + 5
+
+
+def names(found):
+    return [item.key[1] or item.host for item in found]
+
+
+def test_only_whole_words_of_a_filter_with_wildcards_fit():
+    assert names(list_items(usual(), SortOrder.SITE, "fake?")) == ["fake1", "fake2"]
+    assert names(list_items(usual(), SortOrder.SITE, "*1")) == [
+        "daq1",
+        "fake1",
+        "fake2",
+        "cam1",
+        "acu1",
+        "far1",
+    ]
+    assert names(list_items(usual(), SortOrder.SITE, "DAQ2 Start")) == ["acu1"]
+    assert names(list_items(usual(), SortOrder.SITE, "wrong")) == ["acu1", "daq3"]
+
+
+def test_what_looks_like_a_wildcard_is_found_as_it_was_typed_too():
+    found = [host("daq1", agent("a", agent_class="Cam[d]"), agent("b", agent_class="Cam"))]
+    assert names(list_items(found, SortOrder.SITE, "[d]")) == ["a"]
+
+
+def test_most_restarts_first():
+    found = [host("h", agent("a", restarts=1), agent("b"), agent("c", restarts=5))]
+    assert names(list_items(found, SortOrder.RESTARTS)) == ["c", "a", "b", "h"]
+
+
+@pytest.mark.parametrize("width", range(1, 200, 7))
+def test_a_line_is_never_wider_than_the_screen_and_columns_stand_below_each_other(width):
+    long = "x" * 60
+    found = list_items(
+        [*usual(), host(long, agent(long), dying("b", message=long))], SortOrder.WORST
+    )
+    widths = Widths.fitted(found, width)
+    lengths = {row_text(item, widths, NOW).cell_len for item in found}
+    assert lengths == {heading(widths).cell_len} == {width}
+
+
+def test_a_wide_character_counts_as_two_columns():
+    found = list_items([host("h", dying("a", message="望遠鏡" * 30))], SortOrder.WORST)
+    widths = Widths.fitted(found, 80)
+    assert {row_text(item, widths, NOW).cell_len for item in found} == {80}
+
+
+@pytest.mark.parametrize(
+    ("text", "height", "shown"),
+    [
+        ("short", 1, "short"),
+        ("one two three four", 1, "one two t…"),
+        ("one two three four", 2, "one two\nthree four"),
+        ("one two three four five", 2, "one two\nthree fou…"),
+        ("abcdefghijklmnop", 2, "abcdefghij\nklmnop"),
+    ],
+)
+def test_what_does_not_fit_is_cut_visibly(text, height, shown):
+    assert [part.rstrip() for part in fitted(Text(text), 10, height).plain.split("\n")] == (
+        shown.split("\n")
+    )
+
+
+def test_how_a_quiet_agent_ended_last_stands_in_its_line():
+    ended = {"code": None, "signal": "SIGKILL", "time": NOW - 90, "expected": True}
+    (_, item) = list_items([host("h", agent("a", last_exit=ended))], SortOrder.SITE)
+    assert item.short_remark(NOW) == "SIGKILL 1 m 30 s ago"
+
+
+def test_facts_of_a_container_and_of_a_manager_that_says_less():
+    box = {"id": "4f", "name": "site-web-1", "status": "running", "health": None, "image": "web:1"}
+    (_, item) = list_items([host("h", agent("a", container=box))], SortOrder.SITE)
+    told = dict(detail_rows(item, NOW))
+    assert told["container"] == "id 4f, name site-web-1, status running, image web:1"
+    assert told["running"] == "pid 4711, for 1 m 15 s"
+    assert dict(detail_rows(ListItem(dead("h", "a")), NOW))["agents"] == "1, to look at: a"
+
+
+def request(*steps, **more):
+    return ChangeRequest("restart", "x", plan=Plan("restart", steps, **more))
+
+
+def step(name, outcome, **more):
+    made = AgentChange(AgentStatus("h", name, state="up"), "up")
+    made.outcome = outcome
+    for key, value in more.items():
+        setattr(made, key, value)
+    return made
+
+
+def test_a_request_tells_failures_first_and_each_reason_once():
+    made = request(
+        step("a", "reached"),
+        step("b", "failed", why="no."),
+        step("c", "failed", why="no"),
+        step("d", "told", state="wait_dead"),
+        step("e", "told", state="wait_dead"),
+        already=(AgentStatus("h", "f"),),
+        refused=(Refusal(AgentStatus("h", "g"), "its manager does not know it"),),
+    )
+    told = made.text().split(": ", 1)[1]
+    assert told == (
+        "refused: g: its manager does not know it; NOT done: b, c: no; "
+        "2 agents on the way: 2 wait_dead ...; done: 1 of 5 up; f down, left so"
+    )
+    assert made.text().startswith("!! ")
+
+
+def test_a_request_about_nobody_says_so():
+    assert request().text().endswith("nothing to do: nobody manages it")
+    assert not request(step("a", "reached")).has_failed

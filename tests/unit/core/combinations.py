@@ -1,0 +1,204 @@
+"""Every life that an instance can have in a state, every event, and what no life comes to."""
+
+import itertools
+from dataclasses import replace
+
+from hostmanager.core import events as ev
+from hostmanager.core.events import EventKind, ExitStatus, Timestamp
+from hostmanager.core.model import Kind, ObservedRun, Target
+from hostmanager.core.policy import Policy
+from hostmanager.core.record import (
+    ANY_RUN,
+    NO_RUN,
+    NOT_RUNNING_STATES,
+    STOPPING_STATES,
+    InstanceRecord,
+    LastExit,
+    State,
+)
+from tests.unit.core.fake_engine import foreign, passive, service
+from tests.unit.core.fakes import spec
+
+NOW = Timestamp(1000.0, 1_700_000_000.0)
+POLICY = Policy()
+FOUND = ObservedRun(77, NOW.wall - 50.0, "then", run_id="r2")
+
+LAUNCHING = ev.StatusChanged(launching=True)
+
+EVENTS = {
+    EventKind.START_REQUESTED: [ev.StartRequested()],
+    EventKind.STOP_REQUESTED: [ev.StopRequested()],
+    EventKind.SPEC_REPLACED: [
+        *(ev.SpecReplaced(new(agent_class="Replacement")) for new in (spec, service, foreign)),
+        ev.SpecReplaced(service(agent_class="Replacement"), Target.DOWN),
+        ev.SpecReplaced(passive()),
+    ],
+    EventKind.UNCONFIGURED: [ev.Unconfigured()],
+    EventKind.ESCALATE: [ev.Escalate()],
+    EventKind.RESTART_REQUESTED: [ev.RestartRequested()],
+    EventKind.LAUNCHED: [ev.Launched(77, run_id="r1"), ev.Launched(77), ev.Launched(77, FOUND)],
+    EventKind.LAUNCH_FAILED: [ev.LaunchFailed("program", "no such file")],
+    EventKind.EXITED: [ev.Exited(ExitStatus(code=1))],
+    EventKind.EXITED_WITH_REMNANTS: [ev.ExitedWithRemnants(ExitStatus(code=1), ("pid 78: child",))],
+    EventKind.REMNANTS_GONE: [ev.RemnantsGone()],
+    EventKind.LAST_OUTPUT: [ev.LastOutput(("a line",))],
+    EventKind.STATUS_CHANGED: [
+        ev.StatusChanged("It is paused.", True),
+        ev.StatusChanged(),
+        LAUNCHING,
+    ],
+    EventKind.OBSERVATION_LOST: [ev.ObservationLost("No answer.")],
+    EventKind.PREPARED: [ev.Prepared()],
+    EventKind.PREPARE_FAILED: [ev.PrepareFailed("no such image")],
+    EventKind.DEADLINE: [ev.DeadlineReached()],
+}
+
+OBSTACLE = "no such class"
+UP_OR_DOWN = (Target.UP, Target.DOWN)
+WHO = (
+    # spec, targets, whether its driver has told if it is alive
+    (spec(), UP_OR_DOWN, False),
+    (spec(obstacle=OBSTACLE), UP_OR_DOWN, False),
+    *((who, UP_OR_DOWN, seen) for who in (service(), foreign()) for seen in (True, False)),
+    (service(stop_grace=60.0), UP_OR_DOWN, True),
+    (passive(), tuple(Target), True),
+    (passive(), tuple(Target), False),
+    (passive(obstacle=OBSTACLE), tuple(Target), True),
+)
+PENDING = (
+    *((None, False), (None, True), (spec(agent_class="Pending"), False)),
+    *((service(agent_class="Pending"), False), (foreign(agent_class="Pending"), False)),
+    (passive(), False),
+)
+RESTARTS = (
+    # the run that a restart has to end, and whether a new one could be launched
+    *((None, False), (NO_RUN, False), (ANY_RUN, False), (ANY_RUN, True), ("r1", False)),
+    ("r1", True),
+)
+RECENTLY, LONG_AGO = Timestamp(NOW.monotonic - 0.5, 0.0), Timestamp(NOW.monotonic - 100, 0.0)
+RECORDS = (
+    # earliest next launch, failures in a row, latest launch
+    *(
+        (NOW.monotonic - 5, 0, None),
+        (NOW.monotonic - 5, 5, LONG_AGO),
+        (NOW.monotonic + 5, 0, RECENTLY),
+    ),
+    *(
+        (NOW.monotonic + 5, 5, RECENTLY),
+        (NOW.monotonic + 5, 5, LONG_AGO),
+        (NOW.monotonic + 5, 5, None),
+    ),
+)
+
+
+def lives(state):
+    """Every combination of the facts that moves look at, in one state."""
+    exited = LastExit(ExitStatus(code=1), NOW, False, 1.0)
+    called_off = (False, True) if state is State.STARTING else (False,)
+    for who, (pending, retiring), record, off, restart in itertools.product(
+        WHO, PENDING, RECORDS, called_off, RESTARTS
+    ):
+        entry, targets, seen = who
+        if restart[0] is not None and (record not in RECORDS[:3:2] or pending in PENDING[3:]):
+            continue  # neither has to do with the other
+        not_before, streak, launched = record
+        for target in targets:
+            yield InstanceRecord(
+                entry,
+                target,
+                state=state,
+                replacement=pending,
+                removing=retiring,
+                pid=None if state in NOT_RUNNING_STATES or state is State.STARTING else 77,
+                started_at=launched,
+                deadline=None
+                if state in (State.DOWN, State.INOPERABLE, State.UP)
+                else NOW.monotonic,
+                next_start_at=not_before,
+                consecutive_failures=streak,
+                unexpected_exits=(NOW.monotonic - 200, NOW.monotonic - 20),
+                last_exit=exited if streak else None,
+                unkillable=state in (State.KILLING, State.UNOBSERVED) or off,
+                error="Something." if state is State.UNOBSERVED else None,
+                observed=seen,
+                launch_cancelled=off,
+                run="r1" if state in (State.UP, *STOPPING_STATES) else "",
+                restart_of=restart[0],
+                prepared=restart[1],
+                launch_begun=entry.kind is Kind.DOCKER or not streak,
+            )
+
+
+def events(life, kind):
+    """The events of a kind that make a difference; updates name the class and kind that is."""
+    if kind is EventKind.EXITED_WITH_REMNANTS and life.spec.kind is Kind.DOCKER:
+        return []  # no process outlives its container
+    if kind is not EventKind.SPEC_CHANGED:
+        return EVENTS[kind]
+    entry = replace(life.pending or life.spec, fingerprint="updated")
+    return [
+        ev.SpecChanged(replace(entry, inoperable_reason=None)),
+        ev.SpecChanged(replace(entry, inoperable_reason="none")),
+    ]
+
+
+# --- what cannot be ------------------------------------------------------------------------
+
+AT_ITS_GOAL = (State.DOWN, State.INOPERABLE, State.UP)
+CANNOT_BE = {
+    "something else than 'unseen' or 'blocked' is shown of what is out of sight": lambda life: (
+        life.is_unobserved and life.state not in (State.UNOBSERVED, State.INOPERABLE)
+    ),
+    "it is unseen, but its driver sees it": lambda life: (
+        life.spec.kind is Kind.DOCKER and life.state is State.UNOBSERVED and not life.is_unobserved
+    ),
+    "an entry without a service is anything but blocked": lambda life: (
+        life.spec.foreign and life.state is not State.INOPERABLE
+    ),
+    "an entry without a service has a container that is seen": lambda life: (
+        life.spec.foreign and life.state is State.INOPERABLE and life.seen
+    ),
+    "it is blocked by nothing": lambda life: (
+        life.state is State.INOPERABLE and life.spec.obstacle is None
+    ),
+    "it waits for its launch in spite of an obstacle": lambda life: (
+        life.state in (State.DOWN, State.BACKOFF) and life.spec.obstacle is not None
+    ),
+    "somebody wants a thing of a passive one that has been reached": lambda life: (
+        life.spec.passive and life.state in AT_ITS_GOAL and life.target is not Target.PASSIVE
+    ),
+    "a managed one is passive": lambda life: (
+        life.target is Target.PASSIVE and not (life.pending or life.spec).passive
+    ),
+    "it is wanted up, and at rest": lambda life: (
+        life.state is State.DOWN and life.target is Target.UP
+    ),
+    "it waits to be launched, but is not wanted up": lambda life: (
+        life.state is State.BACKOFF and life.target is not Target.UP
+    ),
+    "it runs on, but must end": lambda life: life.state is State.UP and life.must_stop,
+    "it is to be replaced or forgotten, and nothing stands in the way": lambda life: (
+        life.state in NOT_RUNNING_STATES and life.pending is not None
+    ),
+    "a restart is under way of what is not to run": lambda life: (
+        life.restart_of is not None and (life.target is Target.DOWN or life.retiring)
+    ),
+    "a restart is under way of what is at rest": lambda life: (
+        life.restart_of is not None and life.state in (State.DOWN, State.INOPERABLE)
+    ),
+    "a restart waits for the end of a run, and nothing is alive": lambda life: (
+        bool(life.restart_of) and life.state is State.BACKOFF
+    ),
+    "a restart was done, and is still under way": lambda life: (
+        life.restart_of == NO_RUN and life.state is State.UP
+    ),
+    "nothing is to be ended for a restart, but something was prepared": lambda life: (
+        life.prepared and not life.restart_of
+    ),
+    "it is both replaced and forgotten": lambda life: life.retiring and life.pending is not None,
+}
+
+
+def wrong_with(life):
+    """The sentences that are true of a life, and must not be."""
+    return [sentence for sentence, is_so in CANNOT_BE.items() if is_so(life)]

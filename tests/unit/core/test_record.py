@@ -1,0 +1,143 @@
+"""What an event makes known of an instance, before anything follows from it."""
+
+from dataclasses import replace
+
+import pytest
+
+from hostmanager.core import events as ev
+from hostmanager.core.events import ExitStatus, Timestamp
+from hostmanager.core.model import ObservedRun, Target
+from hostmanager.core.policy import Policy
+from hostmanager.core.record import InstanceRecord, LastExit, State, TransitionInput, apply_event
+from tests.unit.core.fake_engine import passive, service
+from tests.unit.core.fakes import spec
+
+NOW = Timestamp(1000.0, 1_700_000_000.0)
+POLICY = Policy()
+
+
+def known_after(event, **facts):
+    given = {"spec": spec(), "state": State.UP, "launched": Timestamp(990.0, 0.0), **facts}
+    life = InstanceRecord(target=Target.UP, **given)
+    return apply_event(life, TransitionInput(event, NOW, 0.5, POLICY))
+
+
+def test_an_unexpected_exit_is_counted_and_told():
+    known = known_after(ev.Exited(ExitStatus(signal=11)), streak=2, exits=(800.0, 900.0))
+    assert (known.consecutive_failures, known.unexpected_exits) == (3, (900.0, 1000.0))
+    assert known.next_start_at == 1002.0
+    assert known.last_exit == LastExit(ExitStatus(signal=11), NOW, False, 10.0)
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"state": State.STOPPING},
+        {"state": State.UP, "target": Target.DOWN},
+        {"state": State.UP, "retiring": True},
+        {"state": State.UP, "pending": spec()},
+    ],
+)
+def test_an_end_that_was_wanted_is_no_failure(facts):
+    life = replace(InstanceRecord(spec(), Target.UP, started_at=Timestamp(990.0, 0.0)), **facts)
+    context = TransitionInput(ev.Exited(ExitStatus(code=0)), NOW, 0.5, POLICY)
+    known = apply_event(life, context)
+    assert (known.consecutive_failures, known.unexpected_exits) == (0, ())
+    assert known.last_exit.expected
+
+
+def test_a_long_run_ends_a_streak():
+    known = known_after(ev.Exited(ExitStatus(code=1)), streak=5, launched=Timestamp(900.0, 0.0))
+    assert (known.consecutive_failures, known.next_start_at) == (1, 1000.0)
+
+
+def test_a_deliberate_stop_ends_a_streak():
+    known = known_after(ev.StopRequested(), streak=5, not_before=1010.0)
+    assert (known.consecutive_failures, known.next_start_at) == (0, 1000.0)
+
+
+def test_a_launch_failure_counts_as_an_exit():
+    known = known_after(ev.LaunchFailed("program", "no such file"), state=State.STARTING, streak=1)
+    assert (known.consecutive_failures, known.unexpected_exits) == (2, (1000.0,))
+    assert known.error == "Launch failed at the program: no such file."
+
+
+def test_retiring_forgets_a_replacement_and_a_replacement_forgets_retiring():
+    assert known_after(ev.Unconfigured(), pending=spec()).replacement is None
+    assert not known_after(ev.SpecReplaced(spec()), retiring=True).removing
+
+
+# --- of services ----------------------------------------------------------------------------
+
+
+def test_what_nobody_manages_may_end_when_it_likes():
+    life = InstanceRecord(
+        passive(), Target.PASSIVE, State.UP, started_at=Timestamp(990.0, 0.0), observed=True
+    )
+    known = apply_event(life, TransitionInput(ev.Exited(ExitStatus(code=1)), NOW, 0.5, POLICY))
+    assert (known.consecutive_failures, known.unexpected_exits) == (0, ())
+    assert known.last_exit.status == ExitStatus(code=1)  # but it is shown
+
+
+def test_a_launch_that_fails_because_nothing_answers_makes_nothing_known():
+    life = InstanceRecord(
+        service(), Target.UP, State.UNOBSERVED, error="No answer.", unkillable=True
+    )
+    failed = ev.LaunchFailed("engine", "it does not answer")
+    assert apply_event(life, TransitionInput(failed, NOW, 0.5, POLICY)) == life
+
+
+def test_a_launch_that_was_called_off_is_no_failure_even_if_it_is_wanted_again():
+    known = known_after(
+        ev.LaunchFailed("docker compose up", "it was called off"),
+        spec=service(),
+        state=State.STARTING,
+        called_off=True,
+        seen=True,
+    )
+    assert (known.consecutive_failures, known.unexpected_exits, known.error) == (0, (), None)
+
+
+def test_what_is_out_of_sight_has_a_reason_and_no_condition():
+    known = known_after(
+        ev.ObservationLost("No answer."), spec=service(), remark="Paused.", outdated=True
+    )
+    assert (known.observed, known.error) == (False, "No answer.")
+    assert (known.notice, known.image_outdated) == (None, False)
+
+
+@pytest.mark.parametrize("told", [ev.Launched(1), ev.Exited(ExitStatus(code=0)), ev.RemnantsGone()])
+def test_what_a_driver_tells_of_is_seen(told):
+    assert known_after(told, spec=service(), state=State.UNOBSERVED).observed
+
+
+def test_what_others_started_began_then_and_from_what_was_then():
+    found = ObservedRun(7, started_at=NOW.wall - 60.0, fingerprint="then")
+    known = known_after(ev.Launched(7, found), spec=service(fingerprint="now"), state=State.DOWN)
+    assert known.started_at == Timestamp(940.0, NOW.wall - 60.0)
+    assert replace(known, state=State.UP).restart_required
+
+
+def test_of_what_is_not_known_from_what_it_was_made_no_restart_is_required():
+    found = ObservedRun(7, started_at=NOW.wall - 60.0, fingerprint="")
+    known = known_after(
+        ev.Launched(7, found), spec=service(fingerprint="now"), state=State.UNOBSERVED
+    )
+    assert not replace(known, state=State.UP).restart_required
+    outdated = replace(known, state=State.UP, image_outdated=True)
+    assert outdated.restart_required  # its image is another by now
+
+
+def test_a_container_that_was_exchanged_without_an_end_that_was_told_is_known_as_what_it_is():
+    found = ObservedRun(8, started_at=NOW.wall - 5.0, fingerprint="now")
+    known = known_after(ev.StatusChanged(None, False, True, found), spec=service(fingerprint="now"))
+    assert (known.pid, known.started_at, known.engine_restarting) == (
+        8,
+        Timestamp(995.0, NOW.wall - 5.0),
+        True,
+    )
+    assert not known.restart_required
+    assert (
+        known_after(ev.StatusChanged(), spec=service(), launched_as="then").running_fingerprint
+        == "then"
+    )

@@ -1,0 +1,31 @@
+"""docs/cli.md is made from the parsers; this fails when somebody forgot to make it again."""
+
+import importlib.util
+from pathlib import Path
+
+from hostmanager.cli.main import COMMANDS
+
+DOCS = Path(__file__).parents[3] / "docs"
+
+
+def generator():
+    spec = importlib.util.spec_from_file_location("make_cli", DOCS / "make_cli.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_page_is_what_the_parsers_make():
+    make = generator()
+    current = make.PAGE.read_text(encoding="utf-8")
+    assert current == make.page(), f"docs/cli.md is not of today; run: {make.COMMAND}"
+
+
+def test_every_command_has_a_section_with_its_exit_status_and_examples():
+    make = generator()
+    by_name = {text.split("\n")[0].removeprefix("### "): text for text in make.sections()}
+    assert set(by_name) == set(COMMANDS) - make.ELSEWHERE
+    for name, text in by_name.items():
+        assert "exit status:" in text, name
+        assert f"hostmanager {name}" in text, name
+        assert "examples:" in text, name

@@ -1,0 +1,129 @@
+"""Whatever is in the file: an answer or a `SiteFileError`, and each entry for itself."""
+
+import tempfile
+from pathlib import Path
+
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from ocs.site_config import SiteConfig
+
+from hostmanager.siteconfig import SiteFileError, load
+from hostmanager.siteconfig.entry import MANAGE_ALIASES, MANAGE_VALUES
+from hostmanager.siteconfig.site_file import SiteFile
+from tests.unit.siteconfig.conftest import GOOD
+
+SCALARS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.dates(),
+    st.binary(max_size=5),
+    st.text(max_size=10),
+    st.sampled_from(["", "-", "--", "a", "HostManager", "localhost", *MANAGE_VALUES]),
+)
+NODES = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(SCALARS, inner, max_size=4),
+    max_leaves=8,
+)
+
+
+def load_bytes(content: bytes) -> SiteFile | None:
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "site.yaml"
+        path.write_bytes(content)
+        try:
+            site = load(path, "daq")
+        except SiteFileError as error:
+            assert any(problem.is_error for problem in error.problems)
+            assert str(error)
+            str(error).encode()
+            return None
+    SiteConfig.from_dict(site.data)
+    site.summary()[1].encode()
+    assert all(spec.fingerprint for spec in site.specs)
+    return site
+
+
+def dump(data: object) -> bytes:
+    return yaml.safe_dump(data, allow_unicode=True).encode("utf-8", "surrogatepass")
+
+
+@given(st.binary())
+def test_any_bytes(content):
+    load_bytes(content)
+
+
+@given(st.text(alphabet="-:?[]{},&*!|>'\"%@`#\n\t ab0~<=.", max_size=60))
+def test_any_text_of_yaml_signs(text):
+    load_bytes(text.encode())
+    load_bytes((GOOD + text).encode())
+
+
+@given(st.data())
+@settings(suppress_health_check=[HealthCheck.too_slow])
+def test_a_good_file_with_one_byte_changed(data):
+    content = bytearray(GOOD.encode())
+    position = data.draw(st.integers(0, len(content) - 1))
+    content[position] = data.draw(st.integers(0, 255))
+    load_bytes(bytes(content))
+
+
+def positions(node: object, path: tuple = ()) -> list[tuple]:
+    if not isinstance(node, dict | list):
+        return [path]
+    inner = node.items() if isinstance(node, dict) else enumerate(node)
+    return [path, *(place for key, item in inner for place in positions(item, (*path, key)))]
+
+
+GOOD_DATA = yaml.safe_load(GOOD)
+POSITIONS = [path for path in positions(GOOD_DATA) if path]
+
+
+@given(st.sampled_from(POSITIONS), NODES)
+@settings(max_examples=300, deadline=None)
+def test_any_node_at_each_position(path, node):
+    data = yaml.safe_load(GOOD)
+    target = data
+    for key in path[:-1]:
+        target = target[key]
+    target[path[-1]] = node
+    load_bytes(dump(data))
+
+
+GOOD_ENTRY = st.fixed_dictionaries(
+    {"agent-class": st.sampled_from(["A", "HostManager"])},
+    optional={
+        "arguments": st.lists(st.sampled_from(["-x", 1, 2.5, True, ["y", ["z"]]])),
+        "manage": st.sampled_from([True, False, None, *MANAGE_VALUES, *MANAGE_ALIASES]),
+        "other": NODES,
+    },
+)
+BAD_ENTRY = st.one_of(
+    st.just({}),
+    st.fixed_dictionaries({"agent-class": st.sampled_from([None, 5, ""])}),
+    st.fixed_dictionaries({"agent-class": st.just("A"), "manage": st.sampled_from(["x", 5, []])}),
+    st.fixed_dictionaries({"agent-class": st.just("A"), "arguments": st.sampled_from([None, {}])}),
+)
+
+
+@given(st.lists(st.tuples(st.booleans(), GOOD_ENTRY, BAD_ENTRY), max_size=6))
+@settings(deadline=None)
+def test_good_and_bad_entries_do_not_touch_each_other(drawn):
+    entries, good, bad = [], [], set()
+    for number, (is_good, good_entry, bad_entry) in enumerate(drawn):
+        name = f"id{number}"
+        entry = good_entry if is_good else bad_entry
+        entries.append({"instance-id": name, **entry})
+        managed = entry.get("manage") not in (False, "no", "ignore")
+        if not is_good:
+            bad.add(name)
+        elif managed and entry["agent-class"] != "HostManager":
+            good.append(name)
+    data = {**GOOD_DATA, "hosts": {"daq": {"agent-instances": entries}}}
+    site = load_bytes(dump(data))
+    assert [spec.instance_id for spec in site.specs] == good
+    assert site.broken_ids == bad
+    assert {problem.instance_id for problem in site.errors} == bad
