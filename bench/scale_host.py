@@ -14,7 +14,7 @@ from hostmanager.agent.options import Settings
 from hostmanager.core.model import InstanceSpec
 from hostmanager.core.policy import Policy
 from hostmanager.core.record import State
-from hostmanager.siteconfig import SiteFile
+from hostmanager.siteconfig.site_file import SiteFile
 
 
 async def simulated(folder: Path, agents: int) -> Host:

@@ -43,9 +43,10 @@ from hostmanager.logd.client import LogDaemonClient
 from hostmanager.logd.control_pipe import ControlPipe
 from hostmanager.logd.reader import position, position_at, tail
 from hostmanager.logd.timestamps import TimestampIndex
-from hostmanager.siteconfig import SiteFileError, load
+from hostmanager.siteconfig.diagnostics import SiteFileError
 from hostmanager.siteconfig.plugins import argument_probe as arguments
 from hostmanager.siteconfig.plugins import installed_classes as classes
+from hostmanager.siteconfig.site_file import load_site_file
 from hostmanager.util import procfs as proc
 from tests.adversary.conftest import examples
 
@@ -361,7 +362,7 @@ def test_a_site_config(folder, content):
     path = folder / "site.yaml"
     path.write_bytes(content)
     with suppress(SiteFileError):
-        load(path, "daq")
+        load_site_file(path, "daq")
 
 
 @given(
@@ -503,4 +504,4 @@ def test_times_and_lengths(text):
 def test_answers_of_children(content):
     shown(classes._parse_reply(content))
     with suppress(ValueError):
-        shown(arguments._understood(json.loads(content)))
+        shown(arguments._parse_verdict(json.loads(content)))

@@ -26,7 +26,7 @@ from hostmanager.drivers.process import LaunchGate, LogDaemonSink, Ownership, Pr
 from hostmanager.drivers.process.ownership import manager_identity as identity
 from hostmanager.journal import Journal
 from hostmanager.logd.client import LogDaemonClient
-from hostmanager.siteconfig import SiteFile
+from hostmanager.siteconfig.site_file import SiteFile
 from hostmanager.util.secret import Environment
 
 JOURNAL_TIME = 2.0

@@ -32,8 +32,9 @@ from hostmanager.core.requests import Request
 from hostmanager.core.supervisor import Supervisor
 from hostmanager.drivers.process import ProcessStateCache
 from hostmanager.journal import Journal, subscribe
-from hostmanager.siteconfig import SiteFile, SiteFileError
+from hostmanager.siteconfig.diagnostics import SiteFileError
 from hostmanager.siteconfig.diff import SiteDiff, diff_specs
+from hostmanager.siteconfig.site_file import SiteFile
 from hostmanager.util.text import cut_end, joined
 
 log = logging.getLogger(__name__)
@@ -390,7 +391,7 @@ class Host:
         """Note in `parse_status` how the reading went; returns the problems, for people."""
         ok, text = site.summary()
         self.parse_status[SITE_CONFIG_KEY] = (ok, time.time(), text)
-        lines = tuple(str(problem) for problem in site.problems)
+        lines = tuple(str(problem) for problem in site.diagnostics)
         for line in lines:
             self.emit_message(line)
         record.site_read(self.journal, ok, text, lines)

@@ -31,16 +31,11 @@ from hostmanager.agent.sd_notify import Notifier, NotifySocket, from_environ, st
 from hostmanager.agent.single_instance import ManagerRunningError, acquire
 from hostmanager.drivers.process import LaunchGate
 from hostmanager.drivers.process.priority import raise_manager_priority
-from hostmanager.siteconfig import (
-    SiteFile,
-    SiteFileError,
-    UsageError,
-    finish_probe,
-    load_settled,
-    parse_agent_args,
-    start_probe,
-    with_known_classes,
-)
+from hostmanager.siteconfig.command_line import UsageError, parse_agent_args
+from hostmanager.siteconfig.diagnostics import SiteFileError
+from hostmanager.siteconfig.plugins.installed_classes import finish_class_probe, start_class_probe
+from hostmanager.siteconfig.site_file import SiteFile, with_known_classes
+from hostmanager.siteconfig.stable_read import load_stable
 from hostmanager.util.names import encode
 from hostmanager.util.secret import Secret
 
@@ -78,7 +73,7 @@ def main(args: Sequence[str] | None = None, prog: str | None = None) -> None:
     preferred = raise_manager_priority()  # its own start takes precedence, too
     line = from_environ(os.environ)  # before anything is launched that could inherit it
     try:
-        probe = start_probe(sys.executable, _working_dir_in(argv))
+        probe = start_class_probe(sys.executable, _working_dir_in(argv))
     except OSError as error:
         print(
             f"hostmanager: no program can be started by this user with {sys.executable}: {error}. "
@@ -87,7 +82,7 @@ def main(args: Sequence[str] | None = None, prog: str | None = None) -> None:
         )
         raise SystemExit(EXIT_USAGE) from None
     try:
-        namespace, site = parse_agent_args(make_parser(prog), argv, os.environ, read=load_settled)
+        namespace, site = parse_agent_args(make_parser(prog), argv, os.environ, read=load_stable)
         if isinstance(namespace.access_policy, str):  # passwords may be in it
             namespace.access_policy = Secret(namespace.access_policy)
         if namespace.quiet:
@@ -106,7 +101,7 @@ def main(args: Sequence[str] | None = None, prog: str | None = None) -> None:
     output = _start_log(namespace, settings)
     for remark in remarks:
         log.warning(remark)
-    site = with_known_classes(site, finish_probe(probe))
+    site = with_known_classes(site, finish_class_probe(probe))
     _allow_files()
     gate = LaunchGate()
     gate.close(len(os.sched_getaffinity(0)) * _first_launches(preferred))

@@ -7,8 +7,10 @@ disk that hangs costs one thread.
 import asyncio
 
 from hostmanager.agent.options import Settings
-from hostmanager.siteconfig import SiteFile, SiteFileError, load_settled, probe, with_known_classes
-from hostmanager.siteconfig.diagnostics import DiagnosticCollector
+from hostmanager.siteconfig.diagnostics import DiagnosticCollector, SiteFileError
+from hostmanager.siteconfig.plugins.installed_classes import list_classes
+from hostmanager.siteconfig.site_file import SiteFile, with_known_classes
+from hostmanager.siteconfig.stable_read import load_stable
 
 LONGEST = 30.0
 """Seconds that a reading may take: the plugins may take 20 of them, a file that changes 4."""
@@ -41,7 +43,7 @@ class SiteReader:
     async def _read(self) -> SiteFile | SiteFileError:
         settings = self._settings
         reading = asyncio.to_thread(_load, settings)
-        classes = probe(settings.python, settings.working_dir)
+        classes = list_classes(settings.python, settings.working_dir)
         site, known = await asyncio.gather(reading, classes)
         return site if isinstance(site, SiteFileError) else with_known_classes(site, known)
 
@@ -55,6 +57,6 @@ class SiteReader:
 
 def _load(settings: Settings) -> SiteFile | SiteFileError:
     try:
-        return load_settled(settings.site_file, settings.host)
+        return load_stable(settings.site_file, settings.host)
     except SiteFileError as error:
         return error

@@ -17,11 +17,11 @@ from ocs.site_config import SiteConfig
 
 from hostmanager.cli.exit_codes import CommandError
 from hostmanager.core.model import InstanceSpec
-from hostmanager.siteconfig import SiteFile, SiteFileError, UsageError, load_all, resolve_site_file
-from hostmanager.siteconfig.diagnostics import Diagnostic
+from hostmanager.siteconfig.command_line import UsageError, resolve_site_file
+from hostmanager.siteconfig.diagnostics import Diagnostic, SiteFileError
 from hostmanager.siteconfig.entry import MANAGER_CLASS
 from hostmanager.siteconfig.host_block import OVERRIDES
-from hostmanager.siteconfig.site_file import FALLBACK_HOST
+from hostmanager.siteconfig.site_file import FALLBACK_HOST, SiteFile, load_all_hosts
 
 BROKEN = (
     "\nAgents and managers go on with what they have read before. Until the file is mended, "
@@ -106,7 +106,7 @@ def read_site(args: argparse.Namespace, environ: Mapping[str, str] | None = None
     """
     try:
         path = resolve_site_file(args, os.environ if environ is None else environ)
-        files = load_all(path)
+        files = load_all_hosts(path)
     except UsageError as error:
         raise CommandError(
             str(error).replace("the manager cannot", "this command cannot")
@@ -159,4 +159,4 @@ def _host(name: str, file: SiteFile) -> SiteHost:
         entries[instance_id] = SiteEntry(instance_id, broken=True)
     usual = f"hm-{name}"
     manager = usual if usual in managers else next(iter(managers), None)
-    return SiteHost(name, manager, entries, file.problems, file)
+    return SiteHost(name, manager, entries, file.diagnostics, file)

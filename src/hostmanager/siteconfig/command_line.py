@@ -20,7 +20,7 @@ from ocs.site_config import ArgContainer, SiteConfig, add_arguments, add_site_at
 from hostmanager.siteconfig.diagnostics import did_you_mean, join_names, quote_value
 from hostmanager.siteconfig.entry import MANAGER_CLASS
 from hostmanager.siteconfig.host_block import OVERRIDES
-from hostmanager.siteconfig.site_file import SiteFile, load
+from hostmanager.siteconfig.site_file import SiteFile, load_site_file
 
 ENVIRONMENT: Mapping[str, str] = {
     "instance_id": "INSTANCE_ID",
@@ -83,7 +83,7 @@ def parse_agent_args(
     argv: Sequence[str],
     environ: Mapping[str, str],
     agent_class: str = MANAGER_CLASS,
-    read: Callable[[Path, str], SiteFile] = load,
+    read: Callable[[Path, str], SiteFile] = load_site_file,
 ) -> tuple[argparse.Namespace, SiteFile]:
     """Parse an agent's command line, filled up from the environment and the site file.
 

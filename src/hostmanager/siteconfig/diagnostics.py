@@ -77,12 +77,12 @@ class SiteFileError(Exception):
     """A site file that cannot be used. Its text is the problems, one a line."""
 
     def __init__(self, problems: Iterable[Diagnostic]) -> None:
-        self.problems = tuple(problems)
-        super().__init__("\n".join(str(problem) for problem in self.problems))
+        self.diagnostics = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.diagnostics))
 
     def summary(self) -> tuple[bool, str]:
         """Give what `config_parse_status` shows (contract, section 5): not ok, and why."""
-        return False, summarize(problem for problem in self.problems if problem.is_error)
+        return False, summarize(problem for problem in self.diagnostics if problem.is_error)
 
 
 @dataclass(slots=True)
@@ -90,7 +90,7 @@ class DiagnosticCollector:
     """The problems of one file, collected while it is checked."""
 
     file: str
-    problems: list[Diagnostic] = field(default_factory=list)
+    diagnostics: list[Diagnostic] = field(default_factory=list)
 
     def error(
         self,
@@ -115,12 +115,12 @@ class DiagnosticCollector:
     def fatal(self, place: SourceLocation | None, message: str, remedy: str = "") -> SiteFileError:
         """Note an error that ends the reading, and give the exception to raise."""
         self.error(place, message, remedy)
-        return SiteFileError(self.problems)
+        return SiteFileError(self.diagnostics)
 
     @property
     def has_errors(self) -> bool:
         """Whether any problem so far is an error."""
-        return any(problem.is_error for problem in self.problems)
+        return any(problem.is_error for problem in self.diagnostics)
 
     def _add(
         self,
@@ -131,7 +131,7 @@ class DiagnosticCollector:
         instance_id: str | None,
     ) -> None:
         line, column = (place.line, place.column) if place else (None, None)
-        self.problems.append(
+        self.diagnostics.append(
             Diagnostic(severity, message, remedy, self.file, line, column, instance_id)
         )
 

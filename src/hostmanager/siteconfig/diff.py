@@ -15,7 +15,7 @@ from hostmanager.core.model import InstanceSpec
 class DesiredSpecs(Protocol):
     """The part of a `SiteFile` that counts here.
 
-    A broken entry without a usable id is counted in `unnamed`, where there is such a field.
+    A broken entry without a usable id is counted in `broken_without_id`, where there is such a field.
     """
 
     @property
@@ -64,25 +64,27 @@ class SiteDiff:
         return self.summary()
 
 
-def diff_specs(known: Mapping[str, InstanceSpec], wanted: DesiredSpecs) -> SiteDiff:
+def diff_specs(current: Mapping[str, InstanceSpec], desired: DesiredSpecs) -> SiteDiff:
     """Compare the known instances (by id) with what the site file wants."""
     now = {
-        spec.instance_id: spec for spec in wanted.specs if spec.instance_id not in wanted.broken_ids
+        spec.instance_id: spec
+        for spec in desired.specs
+        if spec.instance_id not in desired.broken_ids
     }
-    both = {name: spec for name, spec in now.items() if name in known}
-    replaced = {name: spec for name, spec in both.items() if not _same_kind(known[name], spec)}
+    both = {name: spec for name, spec in now.items() if name in current}
+    replaced = {name: spec for name, spec in both.items() if not _same_kind(current[name], spec)}
     changed = {
-        name: spec for name, spec in both.items() if name not in replaced and spec != known[name]
+        name: spec for name, spec in both.items() if name not in replaced and spec != current[name]
     }
-    gone = [name for name in known if name not in now and name not in wanted.broken_ids]
-    removed = () if getattr(wanted, "unnamed", 0) else tuple(gone)
+    gone = [name for name in current if name not in now and name not in desired.broken_ids]
+    removed = () if getattr(desired, "broken_without_id", 0) else tuple(gone)
     touched = {*replaced, *changed, *removed}
     return SiteDiff(
-        added=tuple(spec for name, spec in now.items() if name not in known),
+        added=tuple(spec for name, spec in now.items() if name not in current),
         replaced=tuple(replaced.values()),
         changed=tuple(changed.values()),
         removed=removed,
-        unchanged=tuple(name for name in known if name not in touched),
+        unchanged=tuple(name for name in current if name not in touched),
     )
 
 

@@ -61,23 +61,23 @@ class AgentEntry:
         agent_class: The agent class; empty when it is missing or wrong.
         managed_as: What `manage` asks for; None: not managed.
         data: The entry as plain data for OCS; empty when the entry is broken.
-        place: Where the entry begins.
-        class_place: Where its agent class stands.
-        problems: What is wrong with it.
+        location: Where the entry begins.
+        class_location: Where its agent class stands.
+        diagnostics: What is wrong with it.
     """
 
     instance_id: str | None
-    place: SourceLocation
-    class_place: SourceLocation
+    location: SourceLocation
+    class_location: SourceLocation
     agent_class: str = ""
     managed_as: tuple[Kind, Target] | None = None
     data: dict[str, Any] = field(default_factory=dict)
-    problems: tuple[Diagnostic, ...] = ()
+    diagnostics: tuple[Diagnostic, ...] = ()
 
     @property
     def is_broken(self) -> bool:
         """Whether it has an error."""
-        return any(problem.is_error for problem in self.problems)
+        return any(problem.is_error for problem in self.diagnostics)
 
 
 def check_entry(part: YamlNode, file: str) -> AgentEntry:
@@ -89,7 +89,7 @@ def check_entry(part: YamlNode, file: str) -> AgentEntry:
             f"an entry of 'agent-instances' is {quote_value(part.value)}, not a mapping{_BLOCKING}.",
             "An entry is '- instance-id: NAME' with 'agent-class: CLASS' on the next line.",
         )
-        return AgentEntry(None, part, part, problems=tuple(findings.problems))
+        return AgentEntry(None, part, part, diagnostics=tuple(findings.diagnostics))
     usable_id, as_written = _check_id(part, findings)
     name = usable_id or as_written
     agent_class = _check_class(part, findings, name)
@@ -102,12 +102,12 @@ def check_entry(part: YamlNode, file: str) -> AgentEntry:
         data["manage"] = word
     return AgentEntry(
         instance_id=name if name and id_problem(name) is None else None,
-        place=part,
-        class_place=part.get("agent-class") or part,
+        location=part,
+        class_location=part.get("agent-class") or part,
         agent_class=agent_class,
         managed_as=_management(word, agent_class),
         data={} if findings.has_errors else data,
-        problems=tuple(findings.problems),
+        diagnostics=tuple(findings.diagnostics),
     )
 
 

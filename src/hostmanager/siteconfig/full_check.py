@@ -19,7 +19,7 @@ from hostmanager.siteconfig.diagnostics import (
 )
 from hostmanager.siteconfig.entry import MANAGER_CLASS, AgentEntry
 from hostmanager.siteconfig.host_block import HostBlock, check_host, downgrade_for_other_host
-from hostmanager.siteconfig.site_file import parse_site, usable
+from hostmanager.siteconfig.site_file import parse_site, usable_blocks
 from hostmanager.siteconfig.spelling import (
     CROSSBAR,
     ENTRY,
@@ -62,7 +62,7 @@ class CheckedEntry:
         return self.entry.agent_class == MANAGER_CLASS
 
     @property
-    def arguments_place(self) -> SourceLocation:
+    def arguments_location(self) -> SourceLocation:
         """Where its arguments begin, or the entry itself if it has none."""
         return self.node.get("arguments") or self.node
 
@@ -77,7 +77,7 @@ class CheckedSite:
         hosts: The blocks of the hosts that are looked at.
         nodes: The same as they stand in the file.
         instances: Their usable entries, managers included, each id once per host.
-        problems: What is wrong: a host (None: all of them), and the problem.
+        diagnostics: What is wrong: a host (None: all of them), and the problem.
         data: The site as OCS can take it, if its hub is sound.
         hub_is_valid: Whether its hub can be used.
     """
@@ -87,7 +87,7 @@ class CheckedSite:
     hosts: Mapping[str, HostBlock] = field(repr=False)
     nodes: Mapping[str, YamlNode] = field(repr=False)
     instances: tuple[CheckedEntry, ...] = field(repr=False)
-    problems: tuple[tuple[str | None, Diagnostic], ...]
+    diagnostics: tuple[tuple[str | None, Diagnostic], ...]
     data: dict[str, Any] = field(repr=False)
     hub_is_valid: bool = True
 
@@ -115,17 +115,19 @@ def check_site(path: Path, pick: Callable[[Sequence[str]], Collection[str]] = li
     blocks = {name: check_host(name, part, str(path)) for name, part in parts.items()}
     chosen = {name: block for name, block in blocks.items() if name in wanted}
     _note_crossbars(parts, findings)
-    told: list[tuple[str | None, Diagnostic]] = [(None, problem) for problem in findings.problems]
+    told: list[tuple[str | None, Diagnostic]] = [
+        (None, problem) for problem in findings.diagnostics
+    ]
     for name, block in blocks.items():
         if name in chosen:
-            told += [(name, problem) for problem in block.all_problems]
+            told += [(name, problem) for problem in block.all_diagnostics]
             told += [(name, problem) for problem in _warnings(block, parts[name], str(path))]
         elif block.data is None:
             told += [(name, problem) for problem in downgrade_for_other_host(block) if problem.line]
     told += _shared_addresses(blocks, chosen, str(path))
     told.sort(key=lambda found: (found[1].line or 0, found[1].column or 0))
     instances = tuple(found for name, block in chosen.items() for found in _instances(block))
-    data = {**root.value, "hub": hub, "hosts": usable(blocks)}
+    data = {**root.value, "hub": hub, "hosts": usable_blocks(blocks)}
     return CheckedSite(path, root, chosen, parts, instances, tuple(told), data, sound)
 
 
@@ -161,12 +163,12 @@ def _warnings(block: HostBlock, part: YamlNode, file: str) -> list[Diagnostic]:
     if crossbar is not None:
         warn_misspelled_keys(crossbar, CROSSBAR, findings)
     for entry in block.entries:
-        if isinstance(entry.place, YamlNode):
-            warn_misspelled_keys(entry.place, ENTRY, findings, entry.instance_id)
+        if isinstance(entry.location, YamlNode):
+            warn_misspelled_keys(entry.location, ENTRY, findings, entry.instance_id)
     for instance in _instances(block):
         warn_repeated_options(instance.argv, findings, instance.name)
         _note_odd_id(instance, findings)
-    return findings.problems
+    return findings.diagnostics
 
 
 def _note_odd_id(instance: CheckedEntry, findings: DiagnosticCollector) -> None:
@@ -191,10 +193,10 @@ def _instances(block: HostBlock) -> Iterator[CheckedEntry]:
         if name is None or name in seen:
             continue
         seen.add(name)
-        if not entry.is_broken and isinstance(entry.place, YamlNode):
-            arguments = entry.place.get("arguments")
+        if not entry.is_broken and isinstance(entry.location, YamlNode):
+            arguments = entry.location.get("arguments")
             words = tuple(_words(arguments)) if arguments is not None else ()
-            yield CheckedEntry(block.name, entry, entry.place, words)
+            yield CheckedEntry(block.name, entry, entry.location, words)
 
 
 def _words(part: YamlNode) -> Iterator[tuple[str, SourceLocation]]:
@@ -225,12 +227,12 @@ def _shared_addresses(
             other = found[0]
         for host, entry in late:
             _note_taken(name, host, entry, other, findings)
-            told.append((host, findings.problems[-1]))
+            told.append((host, findings.diagnostics[-1]))
         for host, entry in found:
             if host in chosen and (owner := _owner(name, homes)) is not None:
                 text = f"the address of this id is among those of {quote_value(owner)}."
                 findings.error(_id_place(entry), text, "Choose another name.", name)
-                told.append((host, findings.problems[-1]))
+                told.append((host, findings.diagnostics[-1]))
     return told
 
 
@@ -243,16 +245,18 @@ def _note_taken(
 ) -> None:
     where, earlier = other
     if where == host:
-        text = f"this id is taken already by the entry on line {earlier.place.line}, which counts; "
+        text = (
+            f"this id is taken already by the entry on line {earlier.location.line}, which counts; "
+        )
         text += "this one does not."
     else:
-        text = f"this id is taken already on host {quote_value(where)}, line {earlier.place.line}; the "
+        text = f"this id is taken already on host {quote_value(where)}, line {earlier.location.line}; the "
         text += "two agents would have one address."
     findings.error(_id_place(entry), text, "An instance-id must be unique in the site.", name)
 
 
 def _id_place(entry: AgentEntry) -> SourceLocation:
-    part = entry.place
+    part = entry.location
     return (part.get("instance-id") if isinstance(part, YamlNode) else None) or part
 
 

@@ -44,18 +44,21 @@ class HostBlock:
         data: The block as plain data for OCS, good entries only; None when OCS cannot take
             it at all.
         entries: Its entries in the order of the file, broken ones too.
-        problems: What is wrong with the block itself, the entries aside.
+        diagnostics: What is wrong with the block itself, the entries aside.
     """
 
     name: str
     data: dict[str, Any] | None
     entries: tuple[AgentEntry, ...]
-    problems: tuple[Diagnostic, ...]
+    diagnostics: tuple[Diagnostic, ...]
 
     @property
-    def all_problems(self) -> tuple[Diagnostic, ...]:
+    def all_diagnostics(self) -> tuple[Diagnostic, ...]:
         """What is wrong with the block and with its entries."""
-        return (*self.problems, *(found for entry in self.entries for found in entry.problems))
+        return (
+            *self.diagnostics,
+            *(found for entry in self.entries for found in entry.diagnostics),
+        )
 
 
 def check_hub(root: YamlNode, findings: DiagnosticCollector) -> dict[str, Any]:
@@ -90,7 +93,7 @@ def check_host(name: str, part: YamlNode, file: str) -> HostBlock:
             f"the block of host {quote_value(name)} is {quote_value(part.value)}, not a mapping.",
             "It must have a list 'agent-instances'.",
         )
-        return HostBlock(name, None, (), tuple(findings.problems))
+        return HostBlock(name, None, (), tuple(findings.diagnostics))
     data = dict(part.value)
     _check_overrides(part, data, findings)
     _check_timeout(part, data, findings)
@@ -102,16 +105,16 @@ def check_host(name: str, part: YamlNode, file: str) -> HostBlock:
         name,
         data if taken else None,
         tuple(entries),
-        tuple(findings.problems),
+        tuple(findings.diagnostics),
     )
 
 
 def downgrade_for_other_host(block: HostBlock) -> list[Diagnostic]:
     """Give the problems of a block of another host: warnings here, with the host's name."""
     warnings = []
-    for problem in block.all_problems:
+    for problem in block.all_diagnostics:
         message = f"on host {quote_value(block.name)}: {problem.message}"
-        if block.data is None and problem in block.problems:
+        if block.data is None and problem in block.diagnostics:
             message += " OCS refuses the whole file for that, so no agent of any host can start."
         warnings.append(replace(problem, severity=Severity.WARNING, message=message))
     return warnings
@@ -173,9 +176,9 @@ def _check_optional(
     for key in keys:
         value = part.get(key)
         if value is not None and value.value is not None:
-            before = len(findings.problems)
+            before = len(findings.diagnostics)
             require_text(part, key, findings, None, f"{key}: TEXT")
-            wrong += [key] if len(findings.problems) > before else []
+            wrong += [key] if len(findings.diagnostics) > before else []
     return wrong
 
 

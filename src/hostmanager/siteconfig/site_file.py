@@ -39,7 +39,7 @@ from hostmanager.siteconfig.host_block import (
 )
 from hostmanager.siteconfig.plugins.installed_classes import InstalledClasses
 from hostmanager.siteconfig.source import Location, read_text
-from hostmanager.siteconfig.yaml_nodes import YamlNode, parse
+from hostmanager.siteconfig.yaml_nodes import YamlNode, parse_yaml
 
 FALLBACK_HOST = "localhost"
 """The block that is taken when the host has none of its own (contract, section 3)."""
@@ -58,7 +58,7 @@ class SiteFile:
         host: The key under `hosts` that was picked.
         specs: The instances to manage on that host, in the order of the file.
         broken_ids: Ids of broken entries of that host; they are to be left as they are.
-        problems: What is wrong, in the order of the file.
+        diagnostics: What is wrong, in the order of the file.
         broken_without_id: Number of broken entries of that host that have no usable id. While there
             is one, nobody can tell which instances are really gone from the file.
         class_locations: Where the agent class of each of the specs stands.
@@ -70,7 +70,7 @@ class SiteFile:
     host: str
     specs: tuple[InstanceSpec, ...] = ()
     broken_ids: frozenset[str] = frozenset()
-    problems: tuple[Diagnostic, ...] = ()
+    diagnostics: tuple[Diagnostic, ...] = ()
     broken_without_id: int = 0
     class_locations: Mapping[str, SourceLocation] = field(default_factory=dict, repr=False)
     is_usable: bool = True
@@ -78,12 +78,12 @@ class SiteFile:
     @property
     def errors(self) -> tuple[Diagnostic, ...]:
         """The problems that keep something from being done."""
-        return tuple(problem for problem in self.problems if problem.is_error)
+        return tuple(problem for problem in self.diagnostics if problem.is_error)
 
     @property
     def warnings(self) -> tuple[Diagnostic, ...]:
         """The problems that keep nothing from being done."""
-        return tuple(problem for problem in self.problems if not problem.is_error)
+        return tuple(problem for problem in self.diagnostics if not problem.is_error)
 
     def summary(self) -> tuple[bool, str]:
         """Give what `config_parse_status` shows: no errors?, and a line for people.
@@ -96,12 +96,12 @@ class SiteFile:
         if self.warnings:
             parts.append(pluralize(len(self.warnings), "warning"))
         text = ", ".join(parts)
-        if self.problems:
+        if self.diagnostics:
             text += f": {summarize((*self.errors, *self.warnings))}"
         return not self.errors, text
 
 
-def load(path: str | Path, host_name: str | None = None) -> SiteFile:
+def load_site_file(path: str | Path, host_name: str | None = None) -> SiteFile:
     """Read and check a site file; pure reading, to be called off the event loop.
 
     Args:
@@ -117,17 +117,19 @@ def load(path: str | Path, host_name: str | None = None) -> SiteFile:
     host = _select_host(hosts, host_name or socket.gethostname(), root, findings)
     blocks = {name: check_host(name, part, findings.file) for name, part in hosts.items()}
     for name, block in blocks.items():
-        findings.problems += block.all_problems if name == host else downgrade_for_other_host(block)
+        findings.diagnostics += (
+            block.all_diagnostics if name == host else downgrade_for_other_host(block)
+        )
     _note_duplicates(blocks, host, findings)
     ours = blocks[host]
-    findings.problems.sort(key=lambda problem: (problem.line or 0, problem.column or 0))
+    findings.diagnostics.sort(key=lambda problem: (problem.line or 0, problem.column or 0))
     if any(problem.is_error for problem in _file_wide(findings, ours)):
-        raise SiteFileError(findings.problems)
-    data = {**root.value, "hub": hub, "hosts": usable(blocks)}
-    return _site_file(Path(path), data, ours, tuple(findings.problems))
+        raise SiteFileError(findings.diagnostics)
+    data = {**root.value, "hub": hub, "hosts": usable_blocks(blocks)}
+    return _site_file(Path(path), data, ours, tuple(findings.diagnostics))
 
 
-def load_all(path: str | Path) -> dict[str, SiteFile]:
+def load_all_hosts(path: str | Path) -> dict[str, SiteFile]:
     """Read and check a site file for every host of the site: by host, in the order of the file.
 
     A block that cannot be used for its host is there with its errors and without specs.
@@ -138,13 +140,15 @@ def load_all(path: str | Path) -> dict[str, SiteFile]:
     findings = DiagnosticCollector(str(path))
     root, hub, hosts = parse_site(Path(path), findings)
     if findings.has_errors:
-        raise SiteFileError(findings.problems)
+        raise SiteFileError(findings.diagnostics)
     blocks = {name: check_host(name, part, findings.file) for name, part in hosts.items()}
-    data = {**root.value, "hub": hub, "hosts": usable(blocks)}
+    data = {**root.value, "hub": hub, "hosts": usable_blocks(blocks)}
     files = {}
     for name, block in blocks.items():
-        file = _site_file(Path(path), data, block, (*findings.problems, *block.all_problems))
-        files[name] = replace(file, is_usable=not any(found.is_error for found in block.problems))
+        file = _site_file(Path(path), data, block, (*findings.diagnostics, *block.all_diagnostics))
+        files[name] = replace(
+            file, is_usable=not any(found.is_error for found in block.diagnostics)
+        )
     return files
 
 
@@ -152,7 +156,7 @@ def parse_site(
     path: Path, findings: DiagnosticCollector
 ) -> tuple[YamlNode, dict[str, Any], dict[str, YamlNode]]:
     """Parse the file: its root, its checked hub, and the blocks of its hosts."""
-    root = parse(read_text(path), findings)
+    root = parse_yaml(read_text(path), findings)
     if not root.is_mapping:
         raise findings.fatal(
             root,
@@ -162,14 +166,14 @@ def parse_site(
     return root, check_hub(root, findings), _host_parts(root, findings)
 
 
-def usable(blocks: Mapping[str, HostBlock]) -> dict[str, dict[str, Any]]:
+def usable_blocks(blocks: Mapping[str, HostBlock]) -> dict[str, dict[str, Any]]:
     """Give the blocks that OCS can take, as plain data."""
     return {name: block.data for name, block in blocks.items() if block.data is not None}
 
 
 def _file_wide(findings: DiagnosticCollector, ours: HostBlock) -> list[Diagnostic]:
-    of_entries = {id(problem) for entry in ours.entries for problem in entry.problems}
-    return [problem for problem in findings.problems if id(problem) not in of_entries]
+    of_entries = {id(problem) for entry in ours.entries for problem in entry.diagnostics}
+    return [problem for problem in findings.diagnostics if id(problem) not in of_entries]
 
 
 def _site_file(
@@ -190,10 +194,10 @@ def _site_file(
         host=ours.name,
         specs=tuple(spec for _, spec in managed),
         broken_ids=spoiled,
-        problems=problems,
+        diagnostics=problems,
         broken_without_id=sum(entry.instance_id is None for entry in broken),
         class_locations={
-            spec.instance_id: Location(entry.class_place.line, entry.class_place.column)
+            spec.instance_id: Location(entry.class_location.line, entry.class_location.column)
             for entry, spec in managed
         },
     )
@@ -260,13 +264,13 @@ def _note_duplicates(
                 continue
             prefix = "" if block.name == host else f"on host {quote_value(block.name)}: "
             if where == block.name:
-                text = f"this id is taken already by the entry on line {earlier.place.line}"
+                text = f"this id is taken already by the entry on line {earlier.location.line}"
                 text += ", which counts; this one does not."
             else:
                 text = f"this id is taken already on host {quote_value(where)}, line "
-                text += f"{earlier.place.line}; the two agents would have one address."
+                text += f"{earlier.location.line}; the two agents would have one address."
             findings.warning(
-                entry.place, prefix + text, "An instance-id must be unique in the site.", name
+                entry.location, prefix + text, "An instance-id must be unique in the site.", name
             )
 
 
@@ -323,7 +327,7 @@ def with_known_classes(site_file: SiteFile, classes: InstalledClasses) -> SiteFi
         message = f"it is not known which agent classes are installed. {why}".strip()
         remedy = "Instances are started without that check."
         warning = Diagnostic(Severity.WARNING, message, remedy, str(site_file.path))
-        return replace(site_file, problems=(*site_file.problems, warning))
+        return replace(site_file, diagnostics=(*site_file.diagnostics, warning))
     findings = DiagnosticCollector(str(site_file.path))
     specs = []
     for spec in site_file.specs:
@@ -334,8 +338,8 @@ def with_known_classes(site_file: SiteFile, classes: InstalledClasses) -> SiteFi
             specs.append(replace(spec, inoperable_reason=f"{obstacle}. {remedy}"))
         else:
             specs.append(spec)
-    problems = (*site_file.problems, *findings.problems)
-    return replace(site_file, specs=tuple(specs), problems=problems)
+    problems = (*site_file.diagnostics, *findings.diagnostics)
+    return replace(site_file, specs=tuple(specs), diagnostics=problems)
 
 
 def _no_such_class(agent_class: str, classes: InstalledClasses) -> tuple[str, str]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from hostmanager.siteconfig.diagnostics import DiagnosticCollector, did_you_mean
 
-MAX_BYTES = 16 * 1024 * 1024
+MAX_SITE_FILE_BYTES = 16 * 1024 * 1024
 """No site file is larger than this; what is larger is something else."""
 
 _KINDS = (
@@ -42,10 +42,10 @@ def read_text(path: Path) -> str:
     """
     findings = DiagnosticCollector(str(path))
     raw = _read_bytes(path, findings)
-    if len(raw) > MAX_BYTES:
+    if len(raw) > MAX_SITE_FILE_BYTES:
         raise findings.fatal(
             None,
-            f"the file is larger than {MAX_BYTES // 2**20} MiB: this is not a site file.",
+            f"the file is larger than {MAX_SITE_FILE_BYTES // 2**20} MiB: this is not a site file.",
             "Check the path.",
         )
     return _decode(raw, findings)
@@ -58,7 +58,7 @@ def _read_bytes(path: Path, findings: DiagnosticCollector) -> bytes:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
         with os.fdopen(descriptor, "rb") as file:
             _require_regular_file(os.fstat(descriptor).st_mode, findings)
-            return file.read(MAX_BYTES + 1)
+            return file.read(MAX_SITE_FILE_BYTES + 1)
     except OSError as error:
         raise findings.fatal(None, *_explain_oserror(path, error)) from error
     except ValueError as error:

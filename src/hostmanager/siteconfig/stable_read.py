@@ -9,19 +9,19 @@ from pathlib import Path
 from typing import Any
 
 from hostmanager.siteconfig.diagnostics import DiagnosticCollector
-from hostmanager.siteconfig.site_file import SiteFile, load
+from hostmanager.siteconfig.site_file import SiteFile, load_site_file
 
-SETTLED = 1.0
+QUIET_INTERVAL = 1.0
 """Seconds without a change after which a file counts as complete."""
 
-LONGEST = 4.0
+STABLE_TIMEOUT = 4.0
 """Seconds after which one that goes on changing is refused."""
 
-PAUSE = 0.05
+CHECK_INTERVAL = 0.05
 """Seconds between two looks."""
 
 
-class Settling:
+class StabilityCheck:
     """Looks whether a file has left off changing.
 
     Args:
@@ -33,7 +33,7 @@ class Settling:
         self._begun = self._since = time.monotonic()
         self._seen: Any = None
 
-    def is_settled(self) -> bool:
+    def is_stable(self) -> bool:
         """Look; blocks for the file system only.
 
         The times of the file tell at once in most cases. Where they are of no use (another
@@ -46,12 +46,12 @@ class Settling:
         seen, changed_at = _state(self._path)
         if seen != self._seen:
             self._seen, self._since = seen, now
-        if time.time() - changed_at >= SETTLED or now - self._since >= SETTLED:
+        if time.time() - changed_at >= QUIET_INTERVAL or now - self._since >= QUIET_INTERVAL:
             return True
-        if now - self._begun > LONGEST:
+        if now - self._begun > STABLE_TIMEOUT:
             raise DiagnosticCollector(str(self._path)).fatal(
                 None,
-                f"the file has been changing for {LONGEST:g} s, and is not read while it does.",
+                f"the file has been changing for {STABLE_TIMEOUT:g} s, and is not read while it does.",
                 "Wait until it is written, then ask again.",
             )
         return False
@@ -75,16 +75,16 @@ def _changed(folder: Path) -> float:
         return 0.0
 
 
-def load_settled(path: str | Path, host_name: str | None = None) -> SiteFile:
+def load_stable(path: str | Path, host_name: str | None = None) -> SiteFile:
     """Load a site file (see `load`) that has not changed for about a second.
 
     Raises:
         SiteFileError: It cannot be used, or goes on changing.
     """
-    settling = Settling(Path(path))
+    settling = StabilityCheck(Path(path))
     while True:
-        while not settling.is_settled():
-            time.sleep(PAUSE)
-        site = load(path, host_name)
-        if settling.is_settled():
+        while not settling.is_stable():
+            time.sleep(CHECK_INTERVAL)
+        site = load_site_file(path, host_name)
+        if settling.is_stable():
             return site

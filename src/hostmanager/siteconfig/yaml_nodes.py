@@ -38,54 +38,54 @@ class YamlNode:
     """A piece of plain data, and the YAML node that it was made from."""
 
     value: Any
-    node: Node
+    yaml_node: Node
 
     @property
     def line(self) -> int:
         """The line where it begins, from 1."""
-        return int(self.node.start_mark.line) + 1
+        return int(self.yaml_node.start_mark.line) + 1
 
     @property
     def column(self) -> int:
         """The column where it begins, from 1."""
-        return int(self.node.start_mark.column) + 1
+        return int(self.yaml_node.start_mark.column) + 1
 
     @property
     def text(self) -> str | None:
         """A scalar as it was written, without quotes; None for lists and mappings."""
-        return str(self.node.value) if isinstance(self.node, ScalarNode) else None
+        return str(self.yaml_node.value) if isinstance(self.yaml_node, ScalarNode) else None
 
     @property
     def is_mapping(self) -> bool:
         """Whether `fields` can be asked for."""
-        return isinstance(self.node, MappingNode) and isinstance(self.value, dict)
+        return isinstance(self.yaml_node, MappingNode) and isinstance(self.value, dict)
 
     @property
     def is_list(self) -> bool:
         """Whether `items` can be asked for."""
-        return isinstance(self.node, SequenceNode) and isinstance(self.value, list)
+        return isinstance(self.yaml_node, SequenceNode) and isinstance(self.value, list)
 
     def fields(self) -> dict[Any, tuple[SourceLocation, "YamlNode"]]:
         """Give a mapping's entries: key to (place of the key, value). The last key wins."""
         found: dict[Any, tuple[SourceLocation, YamlNode]] = {}
-        for key_node, value_node in self.node.value:
+        for key_node, value_node in self.yaml_node.value:
             key = _Constructor().construct_object(key_node, deep=True)
             found[key] = (YamlNode(key, key_node), YamlNode(self.value[key], value_node))
         return found
 
     def get(self, key: str) -> "YamlNode | None":
         """Give the value of a key; None when the mapping has no such key."""
-        for key_node, value_node in reversed(self.node.value):
+        for key_node, value_node in reversed(self.yaml_node.value):
             if key_node.tag == _STR and key_node.value == key:
                 return YamlNode(self.value[key], value_node)
         return None
 
     def items(self) -> list["YamlNode"]:
         """Give a list's items."""
-        return [YamlNode(*pair) for pair in zip(self.value, self.node.value, strict=True)]
+        return [YamlNode(*pair) for pair in zip(self.value, self.yaml_node.value, strict=True)]
 
 
-def parse(text: str, findings: DiagnosticCollector) -> YamlNode:
+def parse_yaml(text: str, findings: DiagnosticCollector) -> YamlNode:
     """Parse a YAML text into plain data with places. Duplicate keys are noted as warnings.
 
     Raises:
@@ -242,7 +242,7 @@ def _note_duplicate_keys(node: Node, seen: set[int], findings: DiagnosticCollect
 def _note_if_known(
     key: YamlNode, first: dict[tuple[str, str], YamlNode], findings: DiagnosticCollector
 ) -> None:
-    earlier = first.setdefault((key.node.tag, key.value), key)
+    earlier = first.setdefault((key.yaml_node.tag, key.value), key)
     if earlier is not key:
         dash = "Is a '-' missing before this entry? " if key.value in _ENTRY_KEYS else ""
         findings.warning(

@@ -14,7 +14,7 @@ from bench.scale_site import host_name, site_config
 from hostmanager.agent.host import Host
 from hostmanager.agent.operations.session_data import session_data
 from hostmanager.agent.target_store import TargetStore
-from hostmanager.siteconfig import load_all
+from hostmanager.siteconfig.site_file import load_all_hosts
 from hostmanager.testing.crossbar_router import CrossbarRouter
 
 
@@ -57,9 +57,9 @@ async def test_many_agents_told_at_once_are_written_down_once(
 def test_the_site_config_of_a_simulated_site_is_a_good_one(tmp_path: Path) -> None:
     path = tmp_path / "site.yaml"
     path.write_text(json.dumps(site_config(CrossbarRouter(tmp_path / "router"), 3, 4)))
-    files = load_all(path)
+    files = load_all_hosts(path)
     assert list(files) == [host_name(1), host_name(2), host_name(3)]
-    assert all(len(file.specs) == 4 and not file.problems for file in files.values())
+    assert all(len(file.specs) == 4 and not file.diagnostics for file in files.values())
 
 
 def test_a_look_at_many_agents_is_measured_and_shown(capsys: pytest.CaptureFixture[str]) -> None:

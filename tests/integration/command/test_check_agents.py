@@ -293,11 +293,11 @@ def test_whatever_an_agent_does_costs_its_own_line_alone(agents):
     modules = {name.title(): f"{name}_agent" for name in (*BAD, "good")}
     asking = ArgumentProbe(cwd=folder)
     found = asking.run({name: [("--x", "1"), ("--x", "y")] for name in modules}, modules, 2.0)
-    assert found["Good"].refused == (None, "argument --x: invalid int value: 'y'")
+    assert found["Good"].rejections == (None, "argument --x: invalid int value: 'y'")
     for name, (_, words) in BAD.items():
         answer = found[name.title()]
-        assert answer.refused == ()
-        assert words in (answer.unknown or ""), name
+        assert answer.rejections == ()
+        assert words in (answer.unknown_reason or ""), name
 
     def sleeping():
         found = psutil.process_iter(["cmdline"])
@@ -363,9 +363,9 @@ def test_nothing_of_the_current_directory_is_executed_in_place_of_what_is_instal
 def test_a_process_that_cannot_be_started_is_an_answer(tmp_path):
     asking = ArgumentProbe(tmp_path / "python", tmp_path)
     answer = asking.run({"A": [()]}, {"A": "a"})["A"]
-    assert "cannot be started" in (answer.unknown or "")
+    assert "cannot be started" in (answer.unknown_reason or "")
     asking = ArgumentProbe(cwd=tmp_path / "gone")
-    assert asking.run({"A": [()]}, {"A": "a"})["A"].unknown
+    assert asking.run({"A": [()]}, {"A": "a"})["A"].unknown_reason
     ArgumentProbe(cwd=tmp_path).close()
 
 

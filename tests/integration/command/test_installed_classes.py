@@ -12,7 +12,12 @@ import time
 import psutil
 import pytest
 
-from hostmanager.siteconfig import InstalledClasses, finish_probe, probe, start_probe
+from hostmanager.siteconfig.plugins.installed_classes import (
+    InstalledClasses,
+    finish_class_probe,
+    list_classes,
+    start_class_probe,
+)
 
 
 @pytest.fixture
@@ -33,7 +38,7 @@ def plugins(tmp_path):
 
 
 def found(cwd, timeout=20.0) -> InstalledClasses:
-    return finish_probe(start_probe(sys.executable, cwd), timeout)
+    return finish_class_probe(start_class_probe(sys.executable, cwd), timeout)
 
 
 def test_the_classes_of_ocs_and_of_others_are_found(plugins):
@@ -96,8 +101,8 @@ def is_gone(pid: int) -> bool:
 
 
 def test_a_plugin_that_hangs_is_killed_with_its_children(plugins):
-    popen = start_probe(sys.executable, plugins(slow=HANGS))
-    classes = finish_probe(popen, timeout=1.0)
+    popen = start_class_probe(sys.executable, plugins(slow=HANGS))
+    classes = finish_class_probe(popen, timeout=1.0)
     assert classes.classes is None
     assert "within 1 s" in classes.problems[0]
     assert popen.returncode == -9
@@ -105,7 +110,7 @@ def test_a_plugin_that_hangs_is_killed_with_its_children(plugins):
 
 async def test_the_probe_does_not_block_the_loop(plugins):
     cwd = plugins(slow="import time; time.sleep(0.5); agents = {'Slow': {'module': 's'}}")
-    task = asyncio.create_task(probe(sys.executable, cwd))
+    task = asyncio.create_task(list_classes(sys.executable, cwd))
     ticks = 0
     while not task.done():
         await asyncio.sleep(0.01)
@@ -123,12 +128,12 @@ async def test_a_probe_that_is_cancelled_while_its_child_starts_kills_it_then(pl
     def start(*args):
         loop.call_soon_threadsafe(asked.set)
         assert go.wait(60)
-        popen = start_probe(*args)
+        popen = start_class_probe(*args)
         started.put(popen)
         return popen
 
-    monkeypatch.setattr("hostmanager.siteconfig.plugins.installed_classes.start_probe", start)
-    task = asyncio.create_task(probe(sys.executable, cwd))
+    monkeypatch.setattr("hostmanager.siteconfig.plugins.installed_classes.start_class_probe", start)
+    task = asyncio.create_task(list_classes(sys.executable, cwd))
     await asked.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -139,19 +144,21 @@ async def test_a_probe_that_is_cancelled_while_its_child_starts_kills_it_then(pl
 
 
 async def test_a_cancelled_probe_kills_its_child(plugins, monkeypatch):
-    popen = start_probe(sys.executable, plugins(slow=HANGS))
+    popen = start_class_probe(sys.executable, plugins(slow=HANGS))
     waiting = asyncio.Event()
     loop = asyncio.get_running_loop()
 
     def finish(*args):
         loop.call_soon_threadsafe(waiting.set)
-        return finish_probe(*args)
+        return finish_class_probe(*args)
 
     monkeypatch.setattr(
-        "hostmanager.siteconfig.plugins.installed_classes.start_probe", lambda *args: popen
+        "hostmanager.siteconfig.plugins.installed_classes.start_class_probe", lambda *args: popen
     )
-    monkeypatch.setattr("hostmanager.siteconfig.plugins.installed_classes.finish_probe", finish)
-    task = asyncio.create_task(probe())
+    monkeypatch.setattr(
+        "hostmanager.siteconfig.plugins.installed_classes.finish_class_probe", finish
+    )
+    task = asyncio.create_task(list_classes())
     await waiting.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -161,7 +168,7 @@ async def test_a_cancelled_probe_kills_its_child(plugins, monkeypatch):
 
 
 async def test_an_interpreter_that_is_not_there_makes_the_classes_unknown(tmp_path):
-    classes = await probe(tmp_path / "python", tmp_path)
+    classes = await list_classes(tmp_path / "python", tmp_path)
     assert classes.classes is None
     assert "could not be listed" in classes.problems[0]
 
@@ -171,7 +178,7 @@ def test_an_answer_that_makes_no_sense_makes_the_classes_unknown(answer):
     popen = subprocess.Popen(
         ["echo", answer], stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
     )
-    assert finish_probe(popen).classes is None
+    assert finish_class_probe(popen).classes is None
 
 
 def test_the_module_prints_one_json_object():

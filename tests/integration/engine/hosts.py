@@ -31,7 +31,7 @@ from hostmanager.agent.operations.session_data import session_data
 from hostmanager.agent.options import Settings
 from hostmanager.core.policy import Policy, RestartPolicy
 from hostmanager.journal import Journal
-from hostmanager.siteconfig import load
+from hostmanager.siteconfig.site_file import load_site_file
 from tests.support.engine_projects import PROJECT, SERVICE, Project
 
 LIMIT = 60.0
@@ -294,7 +294,9 @@ async def running(
         watching = asyncio.ensure_future(it.watcher.follow(project, begun))
         await begun.wait()
     try:
-        it.host.start(load(it.host.settings.site_file, "testhost"), before=_before(it.host))
+        it.host.start(
+            load_site_file(it.host.settings.site_file, "testhost"), before=_before(it.host)
+        )
         it.dockers.start()
         yield it
         for service in {service for _, service, _ in it.watcher.seen}:

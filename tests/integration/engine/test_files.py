@@ -4,7 +4,7 @@ import asyncio
 import json
 
 from hostmanager.agent.operations.session_data import session_data
-from hostmanager.siteconfig import load
+from hostmanager.siteconfig.site_file import load_site_file
 from tests.integration.engine.hosts import entry, running, write_site
 from tests.support.engine_projects import service
 
@@ -22,7 +22,7 @@ def status(host, path="compose.yaml"):
 async def reload(host, *entries):
     """What `update(reload_config=True)` does."""
     write_site(host.project.folder / "site.yaml", entries)
-    site = await asyncio.to_thread(load, host.host.settings.site_file, "testhost")
+    site = await asyncio.to_thread(load_site_file, host.host.settings.site_file, "testhost")
     return host.host._apply(site, host.host._diff(site))
 
 

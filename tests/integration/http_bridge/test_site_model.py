@@ -4,7 +4,7 @@ import pytest
 import yaml
 from tests.support.http_bridge import child, session
 
-from hostmanager.siteconfig import load_all
+from hostmanager.siteconfig.site_file import load_all_hosts
 
 
 def test_one_broken_block_costs_that_host_alone(bridge, site_file, run):
@@ -13,7 +13,7 @@ def test_one_broken_block_costs_that_host_alone(bridge, site_file, run):
     site_file.write_text(text.replace("  daq2:\n", "  daq2:\n    crossbar_timeout: soon\n"))
     for host, name in (("daq1", "a"), ("daq2", "b")):
         bridge.sessions[f"hm-{host}"] = {"manager": session(child(name))}
-    files = load_all(site_file)
+    files = load_all_hosts(site_file)
     assert [(name, file.is_usable) for name, file in files.items()] == [
         ("daq1", True),
         ("daq2", False),
@@ -76,7 +76,7 @@ def test_each_error_is_said_once_whatever_the_manager_does_and_says(bridge, site
         {"agent-class": "Nameless"},
     ]
     site_file.write_text(yaml.safe_dump(data, sort_keys=False))
-    errors = [p for p in load_all(site_file)["daq1"].problems if p.is_error]
+    errors = [p for p in load_all_hosts(site_file)["daq1"].diagnostics if p.is_error]
     assert len(errors) == 3
     told = f"1 instance, 3 errors: {errors[0]}"
     answer = session(child("a"), child("b"))

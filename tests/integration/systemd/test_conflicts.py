@@ -10,7 +10,7 @@ from tests.integration.systemd.fake_host import SITE, Here, lines_of
 from tests.support.waiting import wait_for
 
 from hostmanager.cli.systemd import install as unit_steps
-from hostmanager.cli.systemd.install import StepError, UnitTarget, install
+from hostmanager.cli.systemd.install import StepError, UnitTarget, install_unit
 from hostmanager.cli.systemd.unit import Unit
 
 
@@ -92,14 +92,14 @@ UNIT = Unit("hostmanager-hm-daq1", "it", (sys.executable,), Path("/"))
 def test_nothing_is_started_beside_a_running_manager_of_ocs(here, monkeypatch):
     place = system(here, monkeypatch, active=OLD)
     with pytest.raises(StepError, match=r"both would start the same agents. Nothing was done"):
-        install(place, UNIT, ["enable", "now"], force=False, dry=False)
+        install_unit(place, UNIT, ["enable", "now"], force=False, dry=False)
     assert here.told == []
-    assert [path.name for path in place.folder.iterdir()] == [OLD]
+    assert [path.name for path in place.directory.iterdir()] == [OLD]
 
 
 def test_a_manager_of_ocs_that_does_not_run_is_remarked_upon(here, monkeypatch):
     place = system(here, monkeypatch)
-    result = install(place, UNIT, ["now"], force=False, dry=False)
+    result = install_unit(place, UNIT, ["now"], force=False, dry=False)
     assert here.told == ["daemon-reload", f"start {UNIT.file_name}"]
     (remark,) = result["remarks"]
     assert f"systemctl disable --now {OLD}" in remark
@@ -112,5 +112,5 @@ def test_no_unit_of_the_system_is_hidden(here, monkeypatch):
     packaged.parent.mkdir()
     packaged.touch()
     with pytest.raises(StepError, match=r"has a hostmanager-hm-daq1.service of its own"):
-        install(place, UNIT, [], force=False, dry=False)
+        install_unit(place, UNIT, [], force=False, dry=False)
     assert here.told == []

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hostmanager.cli.systemd.unit import MARK, Unit, UnitError, command_line, quoted, raw
+from hostmanager.cli.systemd.unit import MARK, Unit, UnitError, check_value, exec_start, quote_word
 from hostmanager.drivers.process.priority import NICE
 
 UNIT = Unit(
@@ -84,7 +84,7 @@ def test_a_stop_has_time_for_stubborn_agents():
 
 
 def test_a_unit_of_a_user_names_no_user_and_nothing_of_the_system():
-    text = replace(UNIT, user=None, of_user=True, harden=True).text()
+    text = replace(UNIT, user=None, is_user_unit=True, harden=True).text()
     assert "User=" not in text
     assert "network.target" not in text
     assert "LimitNICE" not in text
@@ -112,18 +112,18 @@ def test_hardening_is_only_for_who_wants_it():
     ],
 )
 def test_words_are_quoted(word, written):
-    assert quoted(word, "it") == written
+    assert quote_word(word, "it") == written
 
 
 def test_a_dollar_stays_one_in_a_command_and_in_the_environment():
-    assert command_line(("/bin/x", "$HOME")) == "/bin/x $$HOME"
+    assert exec_start(("/bin/x", "$HOME")) == "/bin/x $$HOME"
     unit = replace(UNIT, environment={"X": "$HOME"})
     assert "Environment=X=$HOME" in entries(unit)
 
 
 @pytest.mark.parametrize("text", ["a\nExecStart=/bin/evil", "a\tb", "\x1b[0m", "a\udc80b", "\0"])
 def test_what_cannot_be_in_a_unit_is_refused(text):
-    for write in (quoted, raw):
+    for write in (quote_word, check_value):
         with pytest.raises(UnitError, match=r"it, .* has a character in it"):
             write(text, "it")
 
@@ -131,7 +131,7 @@ def test_what_cannot_be_in_a_unit_is_refused(text):
 @pytest.mark.parametrize("text", [" a", "a ", "a\\"])
 def test_a_line_that_systemd_would_read_otherwise_is_refused(text):
     with pytest.raises(UnitError):
-        raw(text, "the working directory")
+        check_value(text, "the working directory")
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "../x", "a b", "a%i", "a@b", "a\nb", "-x", "x" * 300])
@@ -148,7 +148,7 @@ def test_a_variable_that_is_none_is_refused():
 def test_a_program_that_systemd_would_not_find_is_refused():
     for program in ("python", "/opt/$X/python"):
         with pytest.raises(UnitError, match="absolute path"):
-            command_line((program,))
+            exec_start((program,))
 
 
 @needs_systemd
@@ -170,7 +170,9 @@ def test_systemd_finds_nothing_wrong_with_it(changes, tmp_path):
 
 @needs_systemd
 def test_systemd_finds_nothing_wrong_with_a_unit_of_a_user(tmp_path):
-    assert verify(replace(UNIT, user=None, of_user=True, harden=True), tmp_path, "--user") == ""
+    assert (
+        verify(replace(UNIT, user=None, is_user_unit=True, harden=True), tmp_path, "--user") == ""
+    )
 
 
 @needs_systemd

@@ -7,7 +7,7 @@ import pytest
 
 from hostmanager.agent import site_config_reader as site_reading
 from hostmanager.agent.site_config_reader import SiteReader
-from hostmanager.siteconfig import SiteFileError
+from hostmanager.siteconfig.diagnostics import SiteFileError
 
 
 class Disk:

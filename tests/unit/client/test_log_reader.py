@@ -5,7 +5,7 @@ from typing import Any, cast
 import pytest
 
 from hostmanager.client.log_reader import LogSource
-from hostmanager.client.manager_client import ManagerClient, OperationResult
+from hostmanager.client.manager_client import OperationResult
 from hostmanager.client.status.model import AgentStatus
 
 
@@ -28,7 +28,7 @@ def output() -> Output:
 
 @pytest.fixture
 def source(output: Output) -> LogSource:
-    return LogSource(AgentStatus("daq1", "a"), cast("ManagerClient", output))
+    return LogSource(AgentStatus("daq1", "a"), cast(Any, output))
 
 
 def texts(source: LogSource, lines: int) -> list[str]:

@@ -8,9 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ocs.site_config import SiteConfig
 
-from hostmanager.siteconfig import SiteFileError, load
+from hostmanager.siteconfig.diagnostics import SiteFileError
 from hostmanager.siteconfig.entry import MANAGE_ALIASES, MANAGE_VALUES
-from hostmanager.siteconfig.site_file import SiteFile
+from hostmanager.siteconfig.site_file import SiteFile, load_site_file
 from tests.unit.siteconfig.conftest import GOOD
 
 SCALARS = st.one_of(
@@ -35,9 +35,9 @@ def load_bytes(content: bytes) -> SiteFile | None:
         path = Path(directory) / "site.yaml"
         path.write_bytes(content)
         try:
-            site = load(path, "daq")
+            site = load_site_file(path, "daq")
         except SiteFileError as error:
-            assert any(problem.is_error for problem in error.problems)
+            assert any(problem.is_error for problem in error.diagnostics)
             assert str(error)
             str(error).encode()
             return None

@@ -3,7 +3,8 @@ import argparse
 import pytest
 from ocs.site_config import parse_args
 
-from hostmanager.siteconfig import SiteFileError, UsageError, parse_agent_args, resolve_site_file
+from hostmanager.siteconfig.command_line import UsageError, parse_agent_args, resolve_site_file
+from hostmanager.siteconfig.diagnostics import SiteFileError
 from tests.unit.siteconfig.conftest import GOOD, site_of
 
 

@@ -12,7 +12,7 @@ def spec(name, agent_class="A", **more):
 
 
 def wanted(*specs, spoiled=(), **more):
-    return SimpleNamespace(specs=specs, spoiled=frozenset(spoiled), **more)
+    return SimpleNamespace(specs=specs, broken_ids=frozenset(spoiled), **more)
 
 
 def known(*specs):
@@ -42,7 +42,9 @@ def test_a_changed_class_or_kind_replaces():
 def test_changed_settings_do_not_replace():
     before = known(spec("a"), spec("b"), spec("c"))
     now = wanted(
-        spec("a", fingerprint="x"), spec("b", obstacle="x"), spec("c", initial_target=Target.DOWN)
+        spec("a", fingerprint="x"),
+        spec("b", inoperable_reason="x"),
+        spec("c", initial_target=Target.DOWN),
     )
     found = diff_specs(before, now)
     assert found.changed == now.specs
@@ -56,7 +58,7 @@ def test_a_broken_entry_changes_nothing():
 
 
 def test_nothing_is_gone_while_an_entry_has_no_usable_id():
-    found = diff_specs(known(spec("a")), wanted(spec("b"), unnamed=1))
+    found = diff_specs(known(spec("a")), wanted(spec("b"), broken_without_id=1))
     assert (found.removed, found.unchanged, found.added) == ((), ("a",), (spec("b"),))
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from hostmanager.core.model import Kind, Target
-from hostmanager.siteconfig import load
+from hostmanager.siteconfig.site_file import load_site_file
 from tests.unit.siteconfig.conftest import site_of
 
 GOOD_NEIGHBOURS = """
@@ -61,7 +61,7 @@ BAD_FIELDS = [
 
 
 def check(scf, entry, place, spoiled, words):
-    site = load(scf(site_of(GOOD_NEIGHBOURS % entry)), "daq")
+    site = load_site_file(scf(site_of(GOOD_NEIGHBOURS % entry)), "daq")
     assert [spec.instance_id for spec in site.specs] == ["before", "after"]
     assert site.broken_ids == ({spoiled} if spoiled else set())
     assert site.broken_without_id == (0 if spoiled else 1)
@@ -84,7 +84,7 @@ def test_a_broken_field_spoils_its_instance_alone(scf, field, place, words):
 
 def test_an_entry_with_several_faults_tells_each(scf):
     entry = "- {instance-id: a, manage: x, arguments: [null, null]}"
-    site = load(scf(site_of(entry)), "daq")
+    site = load_site_file(scf(site_of(entry)), "daq")
     assert len(site.errors) == 4
     assert {problem.instance_id for problem in site.errors} == {"a"}
 
@@ -101,41 +101,43 @@ def test_an_entry_with_several_faults_tells_each(scf):
 )
 def test_each_word_for_manage_has_its_meaning(scf, words, management):
     for word in words:
-        site = load(scf(site_of(f"- {{instance-id: a, agent-class: A, manage: {word}}}")), "daq")
-        assert site.problems == ()
+        site = load_site_file(
+            scf(site_of(f"- {{instance-id: a, agent-class: A, manage: {word}}}")), "daq"
+        )
+        assert site.diagnostics == ()
         found = [(spec.kind, spec.initial_target) for spec in site.specs]
         assert found == ([management] if management else [])
         assert isinstance(site.data["hosts"]["daq"]["agent-instances"][0]["manage"], str)
 
 
 def test_without_manage_an_instance_is_managed_and_up(scf):
-    site = load(scf(site_of("- {instance-id: a, agent-class: A}")), "daq")
+    site = load_site_file(scf(site_of("- {instance-id: a, agent-class: A}")), "daq")
     assert [(spec.kind, spec.initial_target) for spec in site.specs] == [(Kind.HOST, Target.UP)]
 
 
 def test_other_booleans_for_manage_are_taken_with_a_warning(scf):
-    site = load(scf(site_of("- {instance-id: a, agent-class: A, manage: off}")), "daq")
+    site = load_site_file(scf(site_of("- {instance-id: a, agent-class: A, manage: off}")), "daq")
     assert site.specs == ()
     assert "'manage' is off, which means no" in str(site.warnings[0])
 
 
 def test_a_manager_is_never_managed(scf):
     entry = "- {instance-id: hm, agent-class: HostManager, manage: host/up}"
-    site = load(scf(site_of(entry)), "daq")
-    assert (site.specs, site.problems) == ((), ())
+    site = load_site_file(scf(site_of(entry)), "daq")
+    assert (site.specs, site.diagnostics) == ((), ())
     assert site.data["hosts"]["daq"]["agent-instances"][0]["instance-id"] == "hm"
 
 
 def test_arguments_become_a_flat_list_of_texts_as_ocs_makes_it(scf):
     entry = "- {instance-id: a, agent-class: A, arguments: [-x, [1, [2.50, yes]], 2020-01-02]}"
-    site = load(scf(site_of(entry)), "daq")
+    site = load_site_file(scf(site_of(entry)), "daq")
     arguments = site.data["hosts"]["daq"]["agent-instances"][0]["arguments"]
     assert arguments == ["-x", "1", "2.5", "True", "2020-01-02"]
 
 
 def test_unknown_keys_are_legal_and_kept(scf):
     entry = "- {instance-id: a, agent-class: A, note: x, 5: {deep: [1]}}"
-    site = load(scf(site_of(entry)), "daq")
+    site = load_site_file(scf(site_of(entry)), "daq")
     kept = site.data["hosts"]["daq"]["agent-instances"][0]
-    assert site.problems == ()
+    assert site.diagnostics == ()
     assert (kept["note"], kept[5]) == ("x", {"deep": [1]})

@@ -5,14 +5,16 @@ import yaml
 from ocs.site_config import SiteConfig
 
 from hostmanager.core.model import InstanceSpec, Kind, Target
-from hostmanager.siteconfig import InstalledClasses, SiteFileError, load, with_known_classes
+from hostmanager.siteconfig.diagnostics import SiteFileError
+from hostmanager.siteconfig.plugins.installed_classes import InstalledClasses
+from hostmanager.siteconfig.site_file import load_site_file, with_known_classes
 from tests.unit.siteconfig.conftest import GOOD, HUB, site_of
 
 ONE = "    agent-instances:\n      - {instance-id: a, agent-class: A}\n"
 
 
 def test_a_good_file_gives_its_instances_in_order(scf):
-    site = load(scf(GOOD), "daq")
+    site = load_site_file(scf(GOOD), "daq")
     assert [(s.instance_id, s.agent_class, s.kind, s.initial_target) for s in site.specs] == [
         ("data1", "FakeDataAgent", Kind.HOST, Target.UP),
         ("data2", "FakeDataAgent", Kind.HOST, Target.DOWN),
@@ -20,12 +22,12 @@ def test_a_good_file_gives_its_instances_in_order(scf):
     ]
     assert site.host == "daq"
     assert site.summary() == (True, "3 instances")
-    assert (site.broken_ids, site.problems, site.broken_without_id) == (frozenset(), (), 0)
+    assert (site.broken_ids, site.diagnostics, site.broken_without_id) == (frozenset(), (), 0)
 
 
 def test_old_keys_are_accepted_silently(scf):
     text = HUB + "  registry_address: x\n  registry_agent: y\nhosts:\n  daq:\n"
-    assert load(scf(text + "    agent-paths: [/a]\n" + ONE), "daq").problems == ()
+    assert load_site_file(scf(text + "    agent-paths: [/a]\n" + ONE), "daq").diagnostics == ()
 
 
 BAD_FILES = [
@@ -63,8 +65,8 @@ BAD_FILES = [
 @pytest.mark.parametrize(("text", "place", "words"), BAD_FILES)
 def test_a_file_that_cannot_be_used_says_where_and_why(scf, text, place, words):
     with pytest.raises(SiteFileError) as caught:
-        load(scf(text), "daq")
-    [problem] = [problem for problem in caught.value.problems if problem.is_error]
+        load_site_file(scf(text), "daq")
+    [problem] = [problem for problem in caught.value.diagnostics if problem.is_error]
     assert (problem.line, problem.column) == place
     for word in words:
         assert word in str(problem)
@@ -73,25 +75,25 @@ def test_a_file_that_cannot_be_used_says_where_and_why(scf, text, place, words):
 
 def test_several_faults_are_told_together(scf):
     with pytest.raises(SiteFileError) as caught:
-        load(scf("hub: {}\nhosts:\n  daq: {log-dir: 5}\n"), "daq")
-    assert len(caught.value.problems) == 5
+        load_site_file(scf("hub: {}\nhosts:\n  daq: {log-dir: 5}\n"), "daq")
+    assert len(caught.value.diagnostics) == 5
     assert len(str(caught.value).splitlines()) == 5
 
 
 def test_an_empty_list_of_instances_is_a_warning(scf):
-    site = load(scf(HUB + "hosts:\n  daq:\n    agent-instances:\n"), "daq")
+    site = load_site_file(scf(HUB + "hosts:\n  daq:\n    agent-instances:\n"), "daq")
     assert site.specs == ()
     assert "'agent-instances' of host 'daq' is empty" in str(site.warnings[0])
     assert SiteConfig.from_dict(site.data).hosts["daq"].instances == []
 
 
 def test_a_host_that_is_not_there_is_localhost(scf):
-    assert load(scf(site_of("[]", host="localhost")), "daq").host == "localhost"
+    assert load_site_file(scf(site_of("[]", host="localhost")), "daq").host == "localhost"
 
 
 def test_the_system_host_name_is_the_default(scf, monkeypatch):
     monkeypatch.setattr("socket.gethostname", lambda: "daq")
-    assert load(scf(GOOD)).host == "daq"
+    assert load_site_file(scf(GOOD)).host == "daq"
 
 
 @pytest.mark.parametrize(
@@ -105,8 +107,8 @@ def test_the_system_host_name_is_the_default(scf, monkeypatch):
     ],
 )
 def test_a_broken_block_of_another_host_is_a_warning(scf, block, words, is_kept):
-    site = load(scf(GOOD + block), "daq")
-    [problem] = site.problems
+    site = load_site_file(scf(GOOD + block), "daq")
+    [problem] = site.diagnostics
     assert not problem.is_error
     assert "on host 'bad': " in str(problem)
     assert words in str(problem)
@@ -115,28 +117,28 @@ def test_a_broken_block_of_another_host_is_a_warning(scf, block, words, is_kept)
 
 
 def test_a_host_name_that_is_no_text_is_a_warning(scf):
-    site = load(scf(GOOD + "  5: {agent-instances: []}\n"), "daq")
+    site = load_site_file(scf(GOOD + "  5: {agent-instances: []}\n"), "daq")
     assert "the host name 5 is not text" in str(site.warnings[0])
 
 
 @pytest.mark.parametrize("key", ["crossbar_timeout", "crossbar-timeout"])
 def test_both_spellings_of_the_timeout_count(scf, key):
-    site = load(scf(HUB + f"hosts:\n  daq:\n    {key}: 3.5\n" + ONE), "daq")
+    site = load_site_file(scf(HUB + f"hosts:\n  daq:\n    {key}: 3.5\n" + ONE), "daq")
     assert SiteConfig.from_dict(site.data).hosts["daq"].crossbar_timeout == 3.5
 
 
 def test_two_timeouts_that_differ_are_a_warning(scf):
     block = "    crossbar_timeout: 3\n    crossbar-timeout: 4\n"
-    site = load(scf(HUB + "hosts:\n  daq:\n" + block + ONE), "daq")
+    site = load_site_file(scf(HUB + "hosts:\n  daq:\n" + block + ONE), "daq")
     assert SiteConfig.from_dict(site.data).hosts["daq"].crossbar_timeout == 3
     assert "both here and differ" in str(site.warnings[0])
 
 
 def test_the_first_of_two_equal_ids_wins(scf):
     entries = "- {instance-id: a, agent-class: A}\n- {instance-id: a, agent-class: B}"
-    site = load(scf(site_of(entries)), "daq")
+    site = load_site_file(scf(site_of(entries)), "daq")
     assert [spec.agent_class for spec in site.specs] == ["A"]
-    [problem] = site.problems
+    [problem] = site.diagnostics
     assert (problem.line, problem.is_error, problem.instance_id) == (10, False, "a")
     assert "line 9, which counts" in str(problem)
     assert len(site.data["hosts"]["daq"]["agent-instances"]) == 1
@@ -145,27 +147,27 @@ def test_the_first_of_two_equal_ids_wins(scf):
 @pytest.mark.parametrize("order", [1, -1])
 def test_an_id_with_a_broken_duplicate_is_spoiled(scf, order):
     entries = ["- {instance-id: a}", "- {instance-id: a, agent-class: B}"][::order]
-    site = load(scf(site_of("\n".join(entries))), "daq")
+    site = load_site_file(scf(site_of("\n".join(entries))), "daq")
     assert (site.specs, site.broken_ids) == ((), {"a"})
 
 
 def test_the_same_id_on_another_host_is_a_warning(scf):
     other = "  zoo:\n    agent-instances:\n      - {instance-id: a, agent-class: A}\n"
-    site = load(scf(site_of("- {instance-id: a, agent-class: A}") + other), "daq")
+    site = load_site_file(scf(site_of("- {instance-id: a, agent-class: A}") + other), "daq")
     assert [spec.instance_id for spec in site.specs] == ["a"]
     assert "on host 'daq', line 9" in str(site.warnings[0])
     assert site.warnings[0].line == 12
-    assert "on host 'daq', line 9" in str(load(site.path, "zoo").warnings[0])
+    assert "on host 'daq', line 9" in str(load_site_file(site.path, "zoo").warnings[0])
 
 
 def test_a_missing_dash_is_found(scf):
     entries = "- instance-id: a\n  agent-class: A\n  instance-id: b\n  agent-class: B"
-    site = load(scf(site_of(entries)), "daq")
+    site = load_site_file(scf(site_of(entries)), "daq")
     assert "Is a '-' missing" in str(site.warnings[0])
 
 
 def fingerprint(scf, text):
-    return load(scf(text), "daq").specs[0].fingerprint
+    return load_site_file(scf(text), "daq").specs[0].fingerprint
 
 
 @pytest.mark.parametrize(
@@ -206,7 +208,7 @@ def test_the_default_timeout_is_no_difference(scf):
 
 
 def test_the_data_is_what_ocs_reads_from_a_good_file(scf):
-    site = load(scf(GOOD), "daq")
+    site = load_site_file(scf(GOOD), "daq")
     ours, theirs = SiteConfig.from_dict(site.data), SiteConfig.from_yaml(site.path)
     assert ours.hub.data == theirs.hub.data
     assert ours.hosts["daq"].log_dir == theirs.hosts["daq"].log_dir
@@ -219,7 +221,7 @@ def test_the_data_is_what_ocs_reads_from_a_good_file(scf):
 def test_an_unknown_class_is_an_obstacle_with_the_nearest_name(scf):
     entries = "- {instance-id: a, agent-class: FooAgent}\n- {instance-id: b, agent-class: B}"
     site = with_known_classes(
-        load(scf(site_of(entries)), "daq"),
+        load_site_file(scf(site_of(entries)), "daq"),
         InstalledClasses({"B": "b", "FoodAgent": "f"}, ("Why.",)),
     )
     assert site.specs[0].inoperable_reason == (
@@ -233,12 +235,12 @@ def test_an_unknown_class_is_an_obstacle_with_the_nearest_name(scf):
 
 
 def test_docker_instances_need_no_plugin_here(scf):
-    site = load(scf(site_of("- {instance-id: a, agent-class: X, manage: docker}")), "daq")
+    site = load_site_file(scf(site_of("- {instance-id: a, agent-class: X, manage: docker}")), "daq")
     assert with_known_classes(site, InstalledClasses({})).specs[0].inoperable_reason is None
 
 
 def test_with_unknown_classes_nothing_is_in_the_way(scf):
-    site = load(scf(GOOD), "daq")
+    site = load_site_file(scf(GOOD), "daq")
     after = with_known_classes(site, InstalledClasses(None, ("The probe died.",)))
     assert after.specs == site.specs
     assert "The probe died." in str(after.warnings[-1])
@@ -246,5 +248,5 @@ def test_with_unknown_classes_nothing_is_in_the_way(scf):
 
 def test_a_site_file_is_frozen(scf):
     with pytest.raises(dataclasses.FrozenInstanceError):
-        load(scf(GOOD), "daq").host = "x"
-    assert isinstance(load(scf(GOOD), "daq").specs[0], InstanceSpec)
+        load_site_file(scf(GOOD), "daq").host = "x"
+    assert isinstance(load_site_file(scf(GOOD), "daq").specs[0], InstanceSpec)

@@ -3,8 +3,8 @@ import socket
 
 import pytest
 
-from hostmanager.siteconfig import SiteFileError
 from hostmanager.siteconfig import source as reader
+from hostmanager.siteconfig.diagnostics import SiteFileError
 
 
 def refusal(path) -> str:

@@ -6,8 +6,9 @@ import time
 
 import pytest
 
-from hostmanager.siteconfig import SiteFileError, load_settled
 from hostmanager.siteconfig import stable_read as settled
+from hostmanager.siteconfig.diagnostics import SiteFileError
+from hostmanager.siteconfig.stable_read import load_stable
 
 TEXT = """\
 hub: {wamp_server: ws://127.0.0.1:1/ws, wamp_realm: r, address_root: o}
@@ -41,7 +42,7 @@ def slept(monkeypatch):
 
 
 def ids(path) -> list[str]:
-    return [spec.instance_id for spec in load_settled(path, "h").specs]
+    return [spec.instance_id for spec in load_stable(path, "h").specs]
 
 
 def written(path, text: str, ago: float = 0.0) -> None:
@@ -51,7 +52,7 @@ def written(path, text: str, ago: float = 0.0) -> None:
 
 
 def test_one_that_has_not_changed_for_a_while_is_read_at_once(path, slept):
-    written(path, TEXT, ago=settled.SETTLED)
+    written(path, TEXT, ago=settled.QUIET_INTERVAL)
     slept.append(lambda: pytest.fail("it waited"))
     assert ids(path) == ["a", "b"]
 
@@ -70,7 +71,7 @@ def test_one_that_is_away_for_a_moment_is_waited_for(path, slept):
 
 def test_one_that_is_written_while_it_is_read_is_read_again(path, slept, monkeypatch):
     written(path, HALF, ago=10)
-    real, loads = settled.load, []
+    real, loads = settled.load_site_file, []
 
     def load(*args):
         found = real(*args)
@@ -105,7 +106,7 @@ def test_one_that_goes_on_changing_is_refused(path, monkeypatch):
     writer.start()
     try:
         with pytest.raises(SiteFileError, match=r"changing for .* s, and is not read"):
-            load_settled(path, "h")
+            load_stable(path, "h")
     finally:
         end.set()
         writer.join()
@@ -116,4 +117,4 @@ def test_one_that_has_been_missing_for_long_is_said_to_be_missing_at_once(path, 
     os.utime(path.parent, (then, then))
     slept.append(lambda: pytest.fail("it waited"))
     with pytest.raises(SiteFileError, match="no such file"):
-        load_settled(path, "h")
+        load_stable(path, "h")

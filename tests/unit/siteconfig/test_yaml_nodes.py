@@ -3,9 +3,8 @@ import time
 import pytest
 import yaml
 
-from hostmanager.siteconfig import SiteFileError
 from hostmanager.siteconfig import yaml_nodes as tree
-from hostmanager.siteconfig.diagnostics import DiagnosticCollector
+from hostmanager.siteconfig.diagnostics import DiagnosticCollector, SiteFileError
 
 
 @pytest.fixture(params=["libyaml", "python"], autouse=True)
@@ -18,7 +17,7 @@ def loader(request, monkeypatch):
 
 def parse(text):
     findings = DiagnosticCollector("f")
-    return tree.parse(text, findings), [str(problem) for problem in findings.problems]
+    return tree.parse_yaml(text, findings), [str(problem) for problem in findings.diagnostics]
 
 
 def refusal(text) -> str:

@@ -16,7 +16,8 @@ from hostmanager.agent.host import Host, StartupState
 from hostmanager.agent.operations import audit as record
 from hostmanager.agent.options import Settings, make_parser
 from hostmanager.agent.single_instance import ManagerRunningError, acquire
-from hostmanager.siteconfig import SiteFileError, load
+from hostmanager.siteconfig.diagnostics import SiteFileError
+from hostmanager.siteconfig.site_file import load_site_file
 
 INSTALL = "from twisted.internet import asyncioreactor; asyncioreactor.install()"
 
@@ -91,5 +92,5 @@ def _settings(args: Any, docker_composes: Sequence[str], docker_service_prefix: 
     if docker_composes:
         full.docker_compose = ",".join(docker_composes)
         full.docker_service_prefix = docker_service_prefix
-    settings, _ = make_settings(full, load(full.site_file, full.site_host))
+    settings, _ = make_settings(full, load_site_file(full.site_file, full.site_host))
     return settings

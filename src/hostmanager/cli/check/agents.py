@@ -14,19 +14,19 @@ from hostmanager.siteconfig.full_check import CheckedEntry, CheckedSite
 from hostmanager.siteconfig.plugins.argument_probe import ArgumentProbe, ArgumentVerdict, Argv
 from hostmanager.siteconfig.plugins.installed_classes import (
     InstalledClasses,
-    finish_probe,
-    start_probe,
+    finish_class_probe,
+    start_class_probe,
 )
 from hostmanager.siteconfig.spelling import close
 
 _ARGUMENT = re.compile(r"argument (\S+?):")
 _UNKNOWN = "unrecognized arguments: "
 
-NO_CLASS = "Mend the class name, or install the plugin."
+CLASS_HINT = "Mend the class name, or install the plugin."
 
-MISSING = "Install what is missing."
+INSTALL_HINT = "Install what is missing."
 
-MISSING_TLS = "Install it: pip install 'twisted[tls]'."
+TLS_HINT = "Install it: pip install 'twisted[tls]'."
 
 
 class InstalledPlugins:
@@ -34,32 +34,32 @@ class InstalledPlugins:
 
     def __init__(self, cwd: str | None = None) -> None:
         self._classes: InstalledClasses | None = None
-        self._probe: subprocess.Popen[bytes] | None = None
+        self._class_probe: subprocess.Popen[bytes] | None = None
         try:
-            self._probe = start_probe(sys.executable, cwd)
+            self._class_probe = start_class_probe(sys.executable, cwd)
         except OSError as error:
             self._classes = InstalledClasses(None, (f"{cwd or sys.executable}: {error.strerror}.",))
         self._cwd = cwd
-        self._asking: ArgumentProbe | None = ArgumentProbe(cwd=cwd)
+        self._argument_probe: ArgumentProbe | None = ArgumentProbe(cwd=cwd)
 
     @property
     def classes(self) -> InstalledClasses:
         """The classes that are installed. Blocks."""
-        if self._classes is None and self._probe is not None:
-            self._classes = finish_probe(self._probe)
+        if self._classes is None and self._class_probe is not None:
+            self._classes = finish_class_probe(self._class_probe)
         return self._classes or InstalledClasses()
 
-    def ask(self, cases: Mapping[str, Sequence[Argv]]) -> dict[str, ArgumentVerdict]:
+    def probe_arguments(self, cases: Mapping[str, Sequence[Argv]]) -> dict[str, ArgumentVerdict]:
         """Ask the parsers of these classes. Blocks."""
-        asking, self._asking = self._asking or ArgumentProbe(cwd=self._cwd), None
+        asking, self._argument_probe = self._argument_probe or ArgumentProbe(cwd=self._cwd), None
         return asking.run(cases, self.classes.classes or {})
 
     def close(self) -> None:
         """Leave nothing running."""
-        if self._asking is not None:
-            self._asking.close()
-        if self._classes is None and self._probe is not None:
-            self._classes = finish_probe(self._probe, 0.0)
+        if self._argument_probe is not None:
+            self._argument_probe.close()
+        if self._classes is None and self._class_probe is not None:
+            self._classes = finish_class_probe(self._class_probe, 0.0)
 
 
 def check_agents(
@@ -86,18 +86,20 @@ def check_agents(
     cases: dict[str, list[CheckedEntry]] = {}
     for agent in agents:
         cases.setdefault(agent.entry.agent_class, []).append(agent)
-    answers = plugins.ask({name: [_texts(one) for one in ones] for name, ones in cases.items()})
+    answers = plugins.probe_arguments(
+        {name: [_argv(one) for one in ones] for name, ones in cases.items()}
+    )
     causes: dict[str, dict[str, ArgumentVerdict]] = {}
     for name, answer in answers.items():
-        if answer.unknown is None:
+        if answer.unknown_reason is None:
             _report_verdict(name, cases[name], answer, report)
         else:
-            causes.setdefault(answer.cause or answer.unknown, {})[name] = answer
+            causes.setdefault(answer.import_error or answer.unknown_reason, {})[name] = answer
     for cause, found in causes.items():
-        _tell_unknown(cause, found, cases, here, report)
+        _report_unknown(cause, found, cases, here, report)
 
 
-def _texts(agent: CheckedEntry) -> Argv:
+def _argv(agent: CheckedEntry) -> Argv:
     return tuple(word for word, _ in agent.argv)
 
 
@@ -132,17 +134,17 @@ def _check_classes(
         report.add(
             Category.CLASS,
             Severity.ERROR if must else Severity.WARNING,
-            agent.entry.class_place,
+            agent.entry.class_location,
             f"no installed OCS plugin provides the agent class {quote_value(name)}.",
-            f"{remedy}{NO_CLASS}",
+            f"{remedy}{CLASS_HINT}",
             host=agent.host,
             instance_id=agent.name,
         )
     if missing:
-        of_one = f"no installed OCS plugin provides the agent class {_names(missing)}."
+        of_one = f"no installed OCS plugin provides the agent class {_class_names(missing)}."
         number = pluralize(len(missing), "agent")
-        of_many = f"no installed OCS plugin provides the classes of {number}: {_who(missing)}."
-        _add_one(missing, of_one, of_many, NO_CLASS, report)
+        of_many = f"no installed OCS plugin provides the classes of {number}: {_agents_by_class(missing)}."
+        _report_shared(missing, of_one, of_many, CLASS_HINT, report)
     if absent:
         number = pluralize(absent.total(), "agent")
         report.skipped.append(
@@ -150,7 +152,7 @@ def _check_classes(
         )
 
 
-def _tell_unknown(
+def _report_unknown(
     cause: str,
     found: Mapping[str, ArgumentVerdict],
     cases: Mapping[str, Sequence[CheckedEntry]],
@@ -160,27 +162,29 @@ def _tell_unknown(
     """Tell once what keeps agents of these classes from being asked, however many they are."""
     agents = [agent for name in found for agent in cases[name]]
     one = next(iter(found.values()))
-    ours = [] if one.imports else [agent for agent in agents if _runs_here(agent, here)]
+    ours = [] if one.is_importable else [agent for agent in agents if _runs_here(agent, here)]
     if ours:
-        of_one = f"the agent class {_names(ours)} cannot be started: {one.unknown}."
+        of_one = f"the agent class {_class_names(ours)} cannot be started: {one.unknown_reason}."
         number = pluralize(len(ours), "agent")
-        of_many = f"{number} cannot be started: {cause}. They are {_who(ours)}."
-        remedy = MISSING_TLS if "No module named 'OpenSSL" in cause else MISSING
-        _add_one(ours, of_one, of_many, remedy, report)
+        of_many = f"{number} cannot be started: {cause}. They are {_agents_by_class(ours)}."
+        remedy = TLS_HINT if "No module named 'OpenSSL" in cause else INSTALL_HINT
+        _report_shared(ours, of_one, of_many, remedy, report)
         return
     alone = len(found) == 1
     names = f"class {next(iter(found))}" if alone else f"classes {join_limited(list(found), 12)}"
     number = pluralize(len(agents), "agent")
-    report.skipped.append(f"arguments of {number} of {names}: {one.unknown if alone else cause}")
+    report.skipped.append(
+        f"arguments of {number} of {names}: {one.unknown_reason if alone else cause}"
+    )
 
 
-def _names(agents: Sequence[CheckedEntry]) -> str:
+def _class_names(agents: Sequence[CheckedEntry]) -> str:
     return join_limited(
         list(dict.fromkeys(quote_value(agent.entry.agent_class) for agent in agents)), 12
     )
 
 
-def _who(agents: Sequence[CheckedEntry]) -> str:
+def _agents_by_class(agents: Sequence[CheckedEntry]) -> str:
     """These agents, with their classes."""
     by_class: dict[str, list[str]] = {}
     for agent in agents:
@@ -189,7 +193,7 @@ def _who(agents: Sequence[CheckedEntry]) -> str:
     return join_limited(told, 12)
 
 
-def _add_one(
+def _report_shared(
     agents: Sequence[CheckedEntry], of_one: str, of_many: str, remedy: str, report: CheckReport
 ) -> None:
     """One error for all that one act puts right; at the first of the agents."""
@@ -197,7 +201,7 @@ def _add_one(
     report.add(
         Category.CLASS,
         Severity.ERROR,
-        first.entry.class_place,
+        first.entry.class_location,
         of_one if len(agents) == 1 else of_many,
         remedy,
         host=first.host,
@@ -208,7 +212,7 @@ def _add_one(
 def _report_verdict(
     name: str, agents: Sequence[CheckedEntry], answer: ArgumentVerdict, report: CheckReport
 ) -> None:
-    for agent, why in zip(agents, answer.refused, strict=False):
+    for agent, why in zip(agents, answer.rejections, strict=False):
         if why is not None:
             place, remedy = locate_argument(agent, why, answer.options)
             report.add(
@@ -241,15 +245,17 @@ def locate_argument(
     if named := _ARGUMENT.match(why):
         names = named[1].split("/")
         quoted = re.search(r"(?:value|choice): '([^']*)'", why)
-        at = [i for i, (word, _) in enumerate(agent.argv) if _is(word.partition("=")[0], names)]
+        at = [
+            i for i, (word, _) in enumerate(agent.argv) if _is_option(word.partition("=")[0], names)
+        ]
         if at:
             after = agent.argv[at[-1] : at[-1] + 8]
             wanted = quoted[1] if quoted else None
             return next((p for word, p in after if word == wanted), after[0][1]), ""
-    return agent.arguments_place, ""
+    return agent.arguments_location, ""
 
 
-def _is(word: str, names: Sequence[str]) -> bool:
+def _is_option(word: str, names: Sequence[str]) -> bool:
     """Whether a word is one of these options; argparse takes their beginnings, too."""
     return word in names or (
         word.startswith("--") and len(word) > 2 and any(name.startswith(word) for name in names)

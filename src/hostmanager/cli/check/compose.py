@@ -28,8 +28,8 @@ from hostmanager.siteconfig.full_check import CheckedEntry, CheckedSite
 from hostmanager.siteconfig.source import Location
 from hostmanager.siteconfig.spelling import close
 
-PREFIX = "ocs-"
-_WHERE = re.compile(r"^(?:, line (\d+))?(?:, column (\d+))?: ")
+DEFAULT_PREFIX = "ocs-"
+_ERROR_LOCATION = re.compile(r"^(?:, line (\d+))?(?:, column (\d+))?: ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +40,13 @@ class ComposeFileArgs:
         host: Its host.
         prefix: What goes before an instance-id.
         files: The files: as it was written, and where it is here (None: it is not).
-        place: Where that was said; None: to the check.
+        location: Where that was said; None: to the check.
     """
 
     host: str
     prefix: str
     files: tuple[tuple[str, Path | None], ...]
-    place: SourceLocation | None = None
+    location: SourceLocation | None = None
 
 
 @dataclass(slots=True)
@@ -62,7 +62,7 @@ class ComposeContents:
     complete: bool = True
 
 
-def parse_given(words: Sequence[str] | None, hosts: Sequence[str]) -> dict[str, list[str]]:
+def parse_overrides(words: Sequence[str] | None, hosts: Sequence[str]) -> dict[str, list[str]]:
     """Read `--docker-compose [HOST=]FILES`, by host.
 
     Raises:
@@ -102,32 +102,32 @@ def check_compose(
         here: The host that this machine is, if it is one of them.
         binary: The compose command; None: the one that is found.
     """
-    givens = list(_given(whole, managers, said))
+    givens = list(_compose_files(whole, managers, said))
     paths = {path for given in givens for _, path in given.files if path is not None}
     named = Path(binary).absolute() if binary else None
     contents = ComposeContents()
     if paths:
-        contents = asyncio.run(_contents(sorted(paths), named, Path.cwd(), report))
+        contents = asyncio.run(_load_files(sorted(paths), named, Path.cwd(), report))
     for host in whole.hosts:
         ours = [given for given in givens if given.host == host]
         absent = [(g, name) for g in ours for name, path in g.files if path is None]
         for given, name in absent:
-            _tell_absent(given, name, here, report)
+            _report_missing(given, name, here, report)
         _check_duplicate_services(ours, contents, report)
         instances = [i for i in whole.instances if i.host == host and not i.is_manager]
         _check_services(host, instances, ours, contents, report)
 
 
-def _given(
+def _compose_files(
     whole: CheckedSite, managers: Sequence[ManagerEntry], said: Mapping[str, Sequence[str]]
 ) -> Iterator[ComposeFileArgs]:
     beside = whole.path.absolute().parent
     for host in whole.hosts:
         ours = [manager for manager in managers if manager.instance.host == host]
         if host in said:
-            prefix = ours[0].args.docker_service_prefix if ours else PREFIX
+            prefix = ours[0].args.docker_service_prefix if ours else DEFAULT_PREFIX
             yield ComposeFileArgs(
-                host, prefix, tuple((name, _found(name, [Path.cwd()])) for name in said[host])
+                host, prefix, tuple((name, _existing(name, [Path.cwd()])) for name in said[host])
             )
             continue
         for manager in ours:
@@ -135,22 +135,24 @@ def _given(
             bases = [working_dir(manager.args)]
             if manager.args.working_dir is None:
                 bases.append(beside)  # nobody knows where it is started
-            files = [(n.strip(), _found(n.strip(), bases)) for n in names if n.strip()]
+            files = [(n.strip(), _existing(n.strip(), bases)) for n in names if n.strip()]
             if files:
-                place = manager.place("--docker-compose")
+                place = manager.option_location("--docker-compose")
                 prefix = manager.args.docker_service_prefix
                 yield ComposeFileArgs(host, prefix, tuple(dict.fromkeys(files)), place)
 
 
-def _found(name: str, bases: Sequence[Path]) -> Path | None:
+def _existing(name: str, bases: Sequence[Path]) -> Path | None:
     return next((base / name for base in bases if (base / name).exists()), None)
 
 
-def _tell_absent(given: ComposeFileArgs, name: str, here: str | None, report: CheckReport) -> None:
-    if given.place is None or given.host == here:
+def _report_missing(
+    given: ComposeFileArgs, name: str, here: str | None, report: CheckReport
+) -> None:
+    if given.location is None or given.host == here:
         text = f"the compose file {name} is not there."
         remedy = "Files are named relative to the --working-dir, separated by commas."
-        report.add(Category.COMPOSE, Severity.ERROR, given.place, text, remedy, host=given.host)
+        report.add(Category.COMPOSE, Severity.ERROR, given.location, text, remedy, host=given.host)
     else:
         report.skipped.append(
             f"compose file {name} of host {given.host}: it is not on this machine "
@@ -161,7 +163,7 @@ def _tell_absent(given: ComposeFileArgs, name: str, here: str | None, report: Ch
 # --- reading --------------------------------------------------------------------------------
 
 
-async def _contents(
+async def _load_files(
     paths: Sequence[Path], named: Path | None, cwd: Path, report: CheckReport
 ) -> ComposeContents:
     try:
@@ -170,30 +172,32 @@ async def _contents(
         if named is not None:
             raise CommandError(str(error)) from None
         report.skipped.append(f"compose files but for their YAML: {error}")
-        return _raw_contents(paths, report)
+        return _parse_files(paths, report)
     contents = ComposeContents()
-    found = await asyncio.gather(*(_names(compose, path, report) for path in paths))
+    found = await asyncio.gather(*(_service_names(compose, path, report) for path in paths))
     contents.services = {
         p: names for p, names in zip(paths, found, strict=True) if names is not None
     }
     return contents
 
 
-async def _names(compose: Compose, path: Path, report: CheckReport) -> tuple[str, ...] | None:
+async def _service_names(
+    compose: Compose, path: Path, report: CheckReport
+) -> tuple[str, ...] | None:
     try:
         return tuple((await load_compose_file(compose, str(path))).services)
     except ComposeFileError as error:
-        _tell_broken(path, error, report)
+        _report_broken(path, error, report)
         return None
 
 
-def _raw_contents(paths: Sequence[Path], report: CheckReport) -> ComposeContents:
+def _parse_files(paths: Sequence[Path], report: CheckReport) -> ComposeContents:
     contents = ComposeContents(complete=False)
     for path in paths:
         try:
             root = raw.parse(path)
         except ComposeFileError as error:
-            _tell_broken(path, error, report)
+            _report_broken(path, error, report)
             continue
         services = raw.child(root, "services")
         pairs = services.value if isinstance(services, yaml.MappingNode) else ()
@@ -201,10 +205,10 @@ def _raw_contents(paths: Sequence[Path], report: CheckReport) -> ComposeContents
     return contents
 
 
-def _tell_broken(path: Path, error: ComposeFileError, report: CheckReport) -> None:
+def _report_broken(path: Path, error: ComposeFileError, report: CheckReport) -> None:
     """Its text begins with the file and the line, if that is known."""
     text = str(error).removeprefix(str(path))
-    where = _WHERE.match(text)
+    where = _ERROR_LOCATION.match(text)
     place = Location(int(where[1]), int(where[2] or 1)) if where and where[1] else None
     message = text[where.end() :] if where else text.strip()
     report.add(Category.COMPOSE, Severity.ERROR, place, message, file=str(path))
@@ -225,7 +229,12 @@ def _check_duplicate_services(
                     text = f"the service {quote_value(service)} is in {other} and in {name}."
                     remedy = "A service must be in one file of a host only."
                     report.add(
-                        Category.COMPOSE, Severity.ERROR, given.place, text, remedy, host=given.host
+                        Category.COMPOSE,
+                        Severity.ERROR,
+                        given.location,
+                        text,
+                        remedy,
+                        host=given.host,
                     )
 
 
@@ -250,7 +259,7 @@ def _check_services(
     for instance in docker:
         wanted = {given.prefix + instance.name for given in givens}
         if sure and not wanted & known:
-            _tell_no_service(instance, sorted(wanted), sorted(known), report)
+            _report_no_service(instance, sorted(wanted), sorted(known), report)
     for instance in instances:
         management = instance.entry.managed_as
         service = next((g.prefix + instance.name for g in givens), None)
@@ -259,10 +268,10 @@ def _check_services(
                 f"there is a compose service {quote_value(service)} for it, but 'manage' says host."
             )
             remedy = "Write 'manage: docker', or give one of the two another name."
-            _add(report, Severity.WARNING, instance, text, remedy)
+            _report_instance(report, Severity.WARNING, instance, text, remedy)
 
 
-def _tell_no_service(
+def _report_no_service(
     instance: CheckedEntry, wanted: Sequence[str], known: Sequence[str], report: CheckReport
 ) -> None:
     text = f"no compose file of its host has a service {' or '.join(map(quote_value, wanted))}."
@@ -270,12 +279,12 @@ def _tell_no_service(
     if near is None and instance.name in known:
         near = instance.name
     remedy = f"Did you mean {near!r}? " if near else ""
-    _add(
+    _report_instance(
         report, Severity.ERROR, instance, text, f"{remedy}Services: {join_names(known) or 'none'}."
     )
 
 
-def _add(
+def _report_instance(
     report: CheckReport, severity: Severity, instance: CheckedEntry, text: str, remedy: str
 ) -> None:
     report.add(

@@ -34,7 +34,7 @@ class ManagerEntry:
     instance: CheckedEntry
     args: argparse.Namespace
 
-    def place(self, option: str) -> SourceLocation:
+    def option_location(self, option: str) -> SourceLocation:
         """Where the value of an option stands."""
         words = self.instance.argv
         for i, (word, place) in enumerate(words):
@@ -42,7 +42,7 @@ class ManagerEntry:
                 return place
             if word == option:
                 return words[min(i + 1, len(words) - 1)][1]
-        return self.instance.arguments_place
+        return self.instance.arguments_location
 
 
 class _RefusedError(Exception):
@@ -54,15 +54,15 @@ def check_managers(whole: CheckedSite, report: CheckReport) -> list[ManagerEntry
     managers = []
     for instance in whole.instances:
         if instance.is_manager:
-            args = _parsed(instance, report)
+            args = _parse_arguments(instance, report)
             if args is not None:
                 managers.append(ManagerEntry(instance, args))
-    _note_unmanaged(whole, report)
+    _check_manager_present(whole, report)
     _check_access(whole, report)
     return managers
 
 
-def _parsed(instance: CheckedEntry, report: CheckReport) -> argparse.Namespace | None:
+def _parse_arguments(instance: CheckedEntry, report: CheckReport) -> argparse.Namespace | None:
     parser = make_parser()
     add_arguments(parser)
 
@@ -78,11 +78,11 @@ def _parsed(instance: CheckedEntry, report: CheckReport) -> argparse.Namespace |
     except _RefusedError as error:
         place, remedy = locate_argument(instance, str(error), sorted(parser._option_string_actions))
         text = f"the manager refuses its arguments: {error}."
-        _refuse(report, place, text, remedy, instance)
+        _report_error(report, place, text, remedy, instance)
         return None
 
 
-def _refuse(
+def _report_error(
     report: CheckReport, place: SourceLocation, text: str, remedy: str, instance: CheckedEntry
 ) -> None:
     report.add(
@@ -96,7 +96,7 @@ def _refuse(
     )
 
 
-def _note_unmanaged(whole: CheckedSite, report: CheckReport) -> None:
+def _check_manager_present(whole: CheckedSite, report: CheckReport) -> None:
     """A word for `manage` asks for a manager; without one on that host, nobody listens."""
     managed = {instance.host for instance in whole.instances if instance.is_manager}
     for instance in whole.instances:
@@ -144,15 +144,15 @@ def _check_access(whole: CheckedSite, report: CheckReport) -> None:
 # --- this host ------------------------------------------------------------------------------
 
 
-def check_folders(
+def check_directories(
     whole: CheckedSite, managers: list[ManagerEntry], here: str, report: CheckReport
 ) -> None:
     """Check what has to be on this host: folders, and binaries."""
     ours = [manager for manager in managers if manager.instance.host == here]
     for manager in ours:
-        for option, text, remedy in _folder_problems(manager.args):
-            place = manager.place(option)
-            _refuse(report, place, text, remedy, manager.instance)
+        for option, text, remedy in _directory_problems(manager.args):
+            place = manager.option_location(option)
+            _report_error(report, place, text, remedy, manager.instance)
     block = whole.nodes[here]
     _check_log_dir(whole, ours, here, report)
     crossbar = block.get("crossbar") if block.is_mapping else None
@@ -165,7 +165,7 @@ def check_folders(
         value = crossbar.get(key)
         if value is not None and isinstance(value.value, str) and not good(value.value):
             text = f"{key!r} is {quote_value(value.value)}, which is not {what} here."
-            report.add(Category.FOLDER, Severity.ERROR, value, text, host=here)
+            report.add(Category.DIRECTORY, Severity.ERROR, value, text, host=here)
 
 
 def _is_program(path: str) -> bool:
@@ -181,7 +181,7 @@ def working_dir(args: argparse.Namespace) -> Path:
     return Path(args.working_dir or ".").absolute()
 
 
-def _folder_problems(args: argparse.Namespace) -> Iterator[tuple[str, str, str]]:
+def _directory_problems(args: argparse.Namespace) -> Iterator[tuple[str, str, str]]:
     folder = working_dir(args)
     if args.working_dir is not None and not folder.is_dir():
         yield "--working-dir", f"--working-dir: {folder} is no folder here.", "Make it."
@@ -195,13 +195,13 @@ def _folder_problems(args: argparse.Namespace) -> Iterator[tuple[str, str, str]]
         if problem := state_dir_problem(folder / args.state_dir):
             text, _, remedy = problem.partition(". ")
             yield "--state-dir", f"{text}.", remedy
-        parent = _nearest_folder(folder / args.state_dir)
+        parent = _nearest_directory(folder / args.state_dir)
         if not os.access(parent, os.W_OK | os.X_OK):
             text = f"--state-dir: nothing can be made in {parent}."
             yield "--state-dir", text, f"User id {os.geteuid()} must be able to write there."
 
 
-def _nearest_folder(path: Path) -> Path:
+def _nearest_directory(path: Path) -> Path:
     return next(folder for folder in (path, *path.parents) if folder.is_dir())
 
 
@@ -218,7 +218,7 @@ def _check_log_dir(
     if problem := log_dir_problem(folder, os.geteuid()):
         text = f"the log-dir {folder} {problem}."
         remedy = "Agents' output goes to the manager's state folder then."
-        report.add(Category.FOLDER, Severity.WARNING, value, text, remedy, host=here)
+        report.add(Category.DIRECTORY, Severity.WARNING, value, text, remedy, host=here)
     elif remark := log_dir_remark(folder):
         text = f"the log-dir {folder} {remark}."
-        report.add(Category.FOLDER, Severity.WARNING, value, text, host=here)
+        report.add(Category.DIRECTORY, Severity.WARNING, value, text, host=here)

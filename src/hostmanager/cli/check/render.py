@@ -11,13 +11,13 @@ from hostmanager.cli.text import pluralize, sanitize
 if TYPE_CHECKING:
     from hostmanager.cli.output import Output
 
-_LONGEST = 160
+_MAX_LINE = 160
 """Characters of a line of the file that are shown."""
 
 
 def location_text(found: CheckResult) -> str:
     """Give ``site.yaml:12:7``, as editors understand it."""
-    problem = found.problem
+    problem = found.diagnostic
     parts = (display_path(problem.file), problem.line, problem.column)
     return ":".join(str(part) for part in parts if part)
 
@@ -30,25 +30,25 @@ def display_path(file: str) -> str:
 
 def message_text(found: CheckResult) -> str:
     """What is wrong and what would be right, in one line."""
-    problem = found.problem
+    problem = found.diagnostic
     text = " ".join(part for part in (problem.message, problem.hint) if part)
-    return sanitize(" ".join(f"{_who(found)}{text}".split()))
+    return sanitize(" ".join(f"{_id_prefix(found)}{text}".split()))
 
 
-def _who(found: CheckResult) -> str:
-    return f"{found.problem.instance_id}: " if found.problem.instance_id else ""
+def _id_prefix(found: CheckResult) -> str:
+    return f"{found.diagnostic.instance_id}: " if found.diagnostic.instance_id else ""
 
 
 def render_plain(report: CheckReport) -> None:
     """Print ``file:line:column: error: text``, a problem a line."""
-    for found in report.found:
-        print(f"{location_text(found)}: {found.problem.severity}: {message_text(found)}")
+    for found in report.results:
+        print(f"{location_text(found)}: {found.diagnostic.severity}: {message_text(found)}")
 
 
 def render_github(report: CheckReport) -> None:
     """Print workflow commands, which GitHub shows at the lines."""
-    for found in report.found:
-        problem = found.problem
+    for found in report.results:
+        problem = found.diagnostic
         fields = {"file": display_path(problem.file), "line": problem.line, "col": problem.column}
         fields["title"] = f"hostmanager check: {found.about}"
         given = ",".join(f"{key}={_property(str(v))}" for key, v in fields.items() if v is not None)
@@ -63,7 +63,7 @@ def _property(text: str) -> str:
     return _data(text).replace(":", "%3A").replace(",", "%2C")
 
 
-def as_json(report: CheckReport) -> dict[str, Any]:
+def report_as_json(report: CheckReport) -> dict[str, Any]:
     """Give the same for programs."""
     return {
         "file": report.file,
@@ -73,22 +73,22 @@ def as_json(report: CheckReport) -> dict[str, Any]:
         "warnings": report.warnings,
         "problems": [
             {
-                "severity": str(found.problem.severity),
+                "severity": str(found.diagnostic.severity),
                 "about": str(found.about),
                 "host": found.host,
-                "instance_id": found.problem.instance_id,
-                "file": found.problem.file,
-                "line": found.problem.line,
-                "column": found.problem.column,
-                "message": found.problem.message,
-                "remedy": found.problem.hint,
+                "instance_id": found.diagnostic.instance_id,
+                "file": found.diagnostic.file,
+                "line": found.diagnostic.line,
+                "column": found.diagnostic.column,
+                "message": found.diagnostic.message,
+                "remedy": found.diagnostic.hint,
             }
-            for found in report.found
+            for found in report.results
         ],
         "unchecked": report.skipped,
         "seen": report.confirmed,
         "readable": not report.unreadable,
-        "router_answers": not report.no_router,
+        "router_answers": not report.router_unreachable,
     }
 
 
@@ -96,19 +96,19 @@ def render_terminal(report: CheckReport, screen: "Output") -> None:
     """Show each with the line that it is about."""
     from rich.text import Text  # noqa: PLC0415 - only where somebody looks at it
 
-    lines = _lines({found.problem.file for found in report.found if found.problem.line})
-    for found in report.found:
-        problem = found.problem
+    lines = _lines({found.diagnostic.file for found in report.results if found.diagnostic.line})
+    for found in report.results:
+        problem = found.diagnostic
         style = "bold red" if problem.is_error else "bold yellow"
         head = Text.assemble(
             (f"{location_text(found)}: ", "bold"),
             (f"{problem.severity}: ", style),
-            sanitize(f"{_who(found)}{problem.message}"),
+            sanitize(f"{_id_prefix(found)}{problem.message}"),
         )
         screen.line(head)
         whole = lines.get(problem.file, ())
         if problem.line and problem.line <= len(whole):
-            text = sanitize(whole[problem.line - 1].rstrip().expandtabs(1))[:_LONGEST]
+            text = sanitize(whole[problem.line - 1].rstrip().expandtabs(1))[:_MAX_LINE]
             screen.line(Text(f"  {problem.line:>5} | {text}", "dim"))
             if problem.column and problem.column <= len(text) + 1:
                 screen.line(Text(f"        | {' ' * (problem.column - 1)}^", style))

@@ -15,7 +15,7 @@ class Category(StrEnum):
     ARGUMENTS = "arguments"
     MANAGER = "manager"  # its own arguments
     COMPOSE = "compose"
-    FOLDER = "folder"
+    DIRECTORY = "folder"
     ROUTER = "router"
 
 
@@ -25,12 +25,12 @@ class CheckResult:
 
     Attributes:
         about: What it is about.
-        problem: The problem.
+        diagnostic: The problem.
         host: The host that it is about; None: the whole site.
     """
 
     about: Category
-    problem: Diagnostic
+    diagnostic: Diagnostic
     host: str | None = None
 
 
@@ -42,21 +42,21 @@ class CheckReport:
         file: The file.
         hosts: How many hosts were looked at.
         agents: How many usable entries they have, managers aside.
-        found: What is wrong.
+        results: What is wrong.
         skipped: What could not be checked, and why, as sentences.
         confirmed: What was seen to be right, as sentences.
         unreadable: Whether the file could not be read at all.
-        no_router: Whether the router does not answer at all.
+        router_unreachable: Whether the router does not answer at all.
     """
 
     file: str
     hosts: int = 0
     agents: int = 0
-    found: list[CheckResult] = field(default_factory=list)
+    results: list[CheckResult] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
     confirmed: list[str] = field(default_factory=list)
     unreadable: bool = False
-    no_router: bool = False
+    router_unreachable: bool = False
 
     def add(
         self,
@@ -74,27 +74,27 @@ class CheckReport:
         line, column = (place.line, place.column) if place else (None, None)
         where = self.file if file is None else file
         problem = Diagnostic(severity, message, remedy, where, line, column, instance_id)
-        self.found.append(CheckResult(about, problem, host))
+        self.results.append(CheckResult(about, problem, host))
 
     def extend(self, about: Category, problems: Iterable[tuple[str | None, Diagnostic]]) -> None:
         """Note problems that were found elsewhere."""
-        self.found += [CheckResult(about, problem, host) for host, problem in problems]
+        self.results += [CheckResult(about, problem, host) for host, problem in problems]
 
     def sort(self) -> None:
         """Put what was found in the order of the lines, the site file's own first."""
 
         def order(found: CheckResult) -> tuple[bool, str, int, int]:
-            problem = found.problem
+            problem = found.diagnostic
             return problem.file != self.file, problem.file, problem.line or 0, problem.column or 0
 
-        self.found.sort(key=order)
+        self.results.sort(key=order)
 
     @property
     def errors(self) -> int:
         """How many errors there are."""
-        return sum(found.problem.is_error for found in self.found)
+        return sum(found.diagnostic.is_error for found in self.results)
 
     @property
     def warnings(self) -> int:
         """How many warnings there are."""
-        return len(self.found) - self.errors
+        return len(self.results) - self.errors

@@ -26,7 +26,7 @@ from hostmanager.siteconfig.yaml_nodes import YamlNode
 if TYPE_CHECKING:
     from autobahn.asyncio.wamp import ApplicationSession
 
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
+LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,19 +34,19 @@ class RouterEndpoint:
     """A way to the router.
 
     Attributes:
-        server: Its websocket.
-        http: Its HTTP bridge; None if there is none.
+        websocket: Its websocket.
+        bridge: Its HTTP bridge; None if there is none.
         realm: The realm.
-        root: The address root.
-        places: Where each of them (by these names) is said; one that is not, on a command line.
+        address_root: The address root.
+        locations: Where each of them (by these names) is said; one that is not, on a command line.
         host: The host whose way this is; None: all that have no other.
     """
 
-    server: str
-    http: str | None
+    websocket: str
+    bridge: str | None
     realm: str
-    root: str
-    places: dict[str, YamlNode]
+    address_root: str
+    locations: dict[str, YamlNode]
     host: str | None = None
 
 
@@ -56,13 +56,13 @@ class RouterCheckError(Exception):
     Args:
         part: Which part of the access is to be blamed.
         text: What is wrong.
-        remedy: What to do.
+        hint: What to do.
         unreachable: Whether nothing answers at all there.
     """
 
     def __init__(self, part: str, text: str, remedy: str = "", *, away: bool = False) -> None:
         super().__init__(text)
-        self.part, self.text, self.remedy, self.unreachable = part, text, remedy, away
+        self.part, self.text, self.hint, self.unreachable = part, text, remedy, away
 
 
 def check_router(access: RouterEndpoint, limit: float, report: CheckReport) -> bool:
@@ -78,24 +78,24 @@ def check_router(access: RouterEndpoint, limit: float, report: CheckReport) -> b
         report.add(
             Category.ROUTER,
             Severity.ERROR,
-            access.places.get(trouble.part),
+            access.locations.get(trouble.part),
             trouble.text,
-            trouble.remedy,
+            trouble.hint,
             host=access.host,
         )
-    if not troubles and access.http:
+    if not troubles and access.bridge:
         report.confirmed.append(
-            f"the router at {access.server} and {access.http} takes agents and calls below "
-            f"{access.root} in realm {access.realm}"
+            f"the router at {access.websocket} and {access.bridge} takes agents and calls below "
+            f"{access.address_root} in realm {access.realm}"
         )
     away = sum(trouble.unreachable for trouble in troubles)
-    return away < (2 if access.http else 1)
+    return away < (2 if access.bridge else 1)
 
 
 async def _try_all(access: RouterEndpoint, limit: float) -> list[RouterCheckError]:
     """Every trouble that can be told apart; the bridge is tried even without the websocket."""
     troubles: list[RouterCheckError] = []
-    name = f"{access.root}.hostmanager-check-{secrets.token_hex(6)}"
+    name = f"{access.address_root}.hostmanager-check-{secrets.token_hex(6)}"
     session = None
     try:
         session = await _join(access, limit)
@@ -103,9 +103,9 @@ async def _try_all(access: RouterEndpoint, limit: float) -> list[RouterCheckErro
     except RouterCheckError as trouble:
         troubles.append(trouble)
     registered = session is not None and not troubles
-    if access.http:
+    if access.bridge:
         try:
-            await _call(access.http, name, access, registered, limit)
+            await _call(access.bridge, name, access, registered, limit)
         except RouterCheckError as trouble:
             troubles.append(trouble)
     if session is not None:
@@ -119,12 +119,12 @@ async def _try_all(access: RouterEndpoint, limit: float) -> list[RouterCheckErro
 async def _join(access: RouterEndpoint, limit: float) -> Any:
     """Join the realm by websocket."""
     try:
-        url = urlsplit(access.server)
+        url = urlsplit(access.websocket)
         port = url.port or (443 if url.scheme == "wss" else 80)
         if url.scheme not in ("ws", "wss") or not url.hostname:
             raise ValueError
     except ValueError:
-        text = f"{quote_value(access.server)} is no address of a websocket."
+        text = f"{quote_value(access.websocket)} is no address of a websocket."
         raise RouterCheckError("wamp_server", text, "Write ws://HOST:8001/ws.") from None
     with skip_optional_imports():
         from autobahn.asyncio.websocket import WampWebSocketClientFactory  # noqa: PLC0415
@@ -133,7 +133,7 @@ async def _join(access: RouterEndpoint, limit: float) -> Any:
     outcome: asyncio.Future[Any] = loop.create_future()
     session = _session(access, outcome)
     factory = WampWebSocketClientFactory(
-        lambda: session, url=access.server, serializers=[JsonSerializer()]
+        lambda: session, url=access.websocket, serializers=[JsonSerializer()]
     )
     factory.protocol = _protocol(access, outcome)
     try:
@@ -143,18 +143,18 @@ async def _join(access: RouterEndpoint, limit: float) -> Any:
             )
             return await outcome
     except TimeoutError:
-        text = f"the router at {access.server} does not answer within {limit:g} s."
+        text = f"the router at {access.websocket} does not answer within {limit:g} s."
         remedy = "Is there TLS on this port? Else write ws://." if url.scheme == "wss" else ""
         raise RouterCheckError("wamp_server", text, remedy, away=True) from None
     except ssl.SSLError as error:
-        raise _tls_trouble("wamp_server", access.server, error) from None
+        raise _tls_error("wamp_server", access.websocket, error) from None
     except OSError as error:
-        text = f"no router answers at {access.server}: {_reason(error)}."
+        text = f"no router answers at {access.websocket}: {_reason(error)}."
         remedy = "Is crossbar running, and does this machine reach its port?"
         raise RouterCheckError("wamp_server", text, remedy, away=True) from None
 
 
-def _tls_trouble(part: str, url: str, error: Exception) -> RouterCheckError:
+def _tls_error(part: str, url: str, error: Exception) -> RouterCheckError:
     found = tls_failure(error)
     text, remedy = (found.text, found.remedy) if found else (str(error), "")
     return RouterCheckError(part, f"no encrypted connection to {url} can be made: {text}.", remedy)
@@ -177,7 +177,7 @@ def _protocol(access: RouterEndpoint, outcome: "asyncio.Future[Any]") -> type:
 
         def onClose(self, was_clean: bool, code: int | None, reason: str | None) -> None:  # noqa: N802
             if not outcome.done():
-                text = f"what answers at {access.server} is no WAMP router ({reason})."
+                text = f"what answers at {access.websocket} is no WAMP router ({reason})."
                 remedy = "Check port and path; OCS's usual path is /ws."
                 outcome.set_exception(RouterCheckError("wamp_server", text, remedy))
             super().onClose(was_clean, code, reason)
@@ -203,7 +203,7 @@ def _session(access: RouterEndpoint, outcome: "asyncio.Future[Any]") -> "Applica
 
         def onLeave(self, details: Any) -> None:  # noqa: N802
             if not outcome.done():
-                outcome.set_exception(_refusal(access, details.reason, details.message))
+                outcome.set_exception(_join_error(access, details.reason, details.message))
             if not self.left.done():
                 self.left.set_result(None)
             self.disconnect()
@@ -211,14 +211,14 @@ def _session(access: RouterEndpoint, outcome: "asyncio.Future[Any]") -> "Applica
     return Session()
 
 
-def _refusal(access: RouterEndpoint, reason: str, message: str | None) -> RouterCheckError:
+def _join_error(access: RouterEndpoint, reason: str, message: str | None) -> RouterCheckError:
     if reason == "wamp.error.no_such_realm":
-        text = f"the router at {access.server} has no realm {quote_value(access.realm)}."
+        text = f"the router at {access.websocket} has no realm {quote_value(access.realm)}."
         return RouterCheckError(
             "wamp_realm", text, "Use the name of a realm in crossbar's config.json."
         )
     said = f"{reason}: {message}" if message else reason
-    text = f"the router at {access.server} lets no agent into realm {quote_value(access.realm)} ({said})."
+    text = f"the router at {access.websocket} lets no agent into realm {quote_value(access.realm)} ({said})."
     return RouterCheckError(
         "wamp_realm", text, "OCS's agents log in anonymously: crossbar must allow it."
     )
@@ -229,18 +229,18 @@ async def _register(session: Any, name: str, access: RouterEndpoint, limit: floa
         async with asyncio.timeout(limit):
             await session.register(lambda: "here", name)
     except TimeoutError:
-        text = f"the router at {access.server} does not answer within {limit:g} s."
+        text = f"the router at {access.websocket} does not answer within {limit:g} s."
         raise RouterCheckError("wamp_server", text) from None
     except Exception as error:  # autobahn has many
         reason = str(getattr(error, "error", type(error).__name__))
-        text = f"the router lets no agent register below {quote_value(access.root)} ({reason})."
+        text = f"the router lets no agent register below {quote_value(access.address_root)} ({reason})."
         if reason == "wamp.error.not_authorized":
             raise RouterCheckError("address_root", text, _permissions("register", access)) from None
         raise RouterCheckError("address_root", text) from None
 
 
 def _permissions(what: str, access: RouterEndpoint) -> str:
-    return f"crossbar's config.json must allow '{what}' for the prefix '{access.root}.'."
+    return f"crossbar's config.json must allow '{what}' for the prefix '{access.address_root}.'."
 
 
 async def _call(
@@ -258,11 +258,11 @@ async def _call(
         raise RouterCheckError("wamp_http", text, away=True) from None
     except ControlClientError as error:
         if tls_failure(error) is not None:
-            raise _tls_trouble("wamp_http", url, error) from None
+            raise _tls_error("wamp_http", url, error) from None
         details = error.args[0] if error.args else []
         told = str(details[4]) if len(details) > 4 else error.strerror or str(error)
         said = " ".join(map(str, details[5])) if len(details) > 5 else ""
-        found = _bridge_trouble(url, told, said, access, registered)
+        found = _bridge_error(url, told, said, access, registered)
         if found is not None:
             raise found from None
     except Exception as error:  # requests and json have many ways to say it
@@ -270,7 +270,7 @@ async def _call(
         raise RouterCheckError("wamp_http", text, "Write http://HOST:8001/call.") from None
 
 
-def _bridge_trouble(
+def _bridge_error(
     url: str, told: str, said: str, access: RouterEndpoint, registered: bool
 ) -> RouterCheckError | None:
     if told == "client_http.error.connection_error":
@@ -282,11 +282,13 @@ def _bridge_trouble(
     if told == "wamp.error.no_such_procedure":
         if not registered:
             return None  # as it should be: there was nothing to be called
-        text = f"the HTTP bridge at {url} does not see what is registered at {access.server}."
+        text = f"the HTTP bridge at {url} does not see what is registered at {access.websocket}."
         remedy = f"Its 'realm' in crossbar's config.json must be {quote_value(access.realm)}, too."
         return RouterCheckError("wamp_http", text, f"{remedy} Or it is another router.")
     if told == "wamp.error.not_authorized":
-        text = f"the HTTP bridge at {url} may call nothing below {quote_value(access.root)}."
+        text = (
+            f"the HTTP bridge at {url} may call nothing below {quote_value(access.address_root)}."
+        )
         return RouterCheckError("address_root", text, _permissions("call", access))
     return RouterCheckError("wamp_http", f"the HTTP bridge at {url} fails: {told}: {said}.")
 

@@ -5,17 +5,17 @@ from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from urllib.parse import urlsplit
 
-from hostmanager.cli.check.agents import MISSING_TLS, InstalledPlugins, check_agents
-from hostmanager.cli.check.compose import check_compose, parse_given
-from hostmanager.cli.check.managers import check_folders, check_managers
+from hostmanager.cli.check.agents import TLS_HINT, InstalledPlugins, check_agents
+from hostmanager.cli.check.compose import check_compose, parse_overrides
+from hostmanager.cli.check.managers import check_directories, check_managers
 from hostmanager.cli.check.report import Category, CheckReport
-from hostmanager.cli.check.router import LOOPBACK, RouterEndpoint, check_router
+from hostmanager.cli.check.router import LOOPBACK_NAMES, RouterEndpoint, check_router
 from hostmanager.siteconfig.diagnostics import Severity
 from hostmanager.siteconfig.full_check import CheckedSite
 from hostmanager.siteconfig.host_block import OVERRIDES
 from hostmanager.siteconfig.yaml_nodes import YamlNode
 
-_OPTIONS = {
+_HUB_OPTIONS = {
     "wamp_server": "site_hub",
     "wamp_http": "site_http",
     "wamp_realm": "site_realm",
@@ -39,10 +39,10 @@ def run_checks(
         args: The command line.
         report: Gets what is wrong.
     """
-    said = parse_given(args.docker_compose, list(whole.hosts))
+    said = parse_overrides(args.docker_compose, list(whole.hosts))
     managers = check_managers(whole, report)
     if here is not None:
-        check_folders(whole, managers, here, report)
+        check_directories(whole, managers, here, report)
     binary = args.docker_compose_bin
     check_compose(whole, managers, said, report, here=here, binary=binary)
     check_agents(whole, plugins, here, report)
@@ -55,16 +55,18 @@ def run_checks(
         return
     ways = list(_router_endpoints(whole, here, args, report))
     answers = [check_router(way, args.answer_time, report) for way in ways]
-    report.no_router = bool(answers) and not any(answers)
+    report.router_unreachable = bool(answers) and not any(answers)
 
 
 def _check_tls(whole: CheckedSite, here: str, report: CheckReport) -> None:
     """What OCS's agents need for TLS is not required by `ocs` itself."""
-    server = _overrides(whole.nodes[here]).get("wamp_server") or _text(whole.hub, "wamp_server")
+    server = _hub_overrides(whole.nodes[here]).get("wamp_server") or _text_node(
+        whole.hub, "wamp_server"
+    )
     if server is None or not str(server.value).startswith("wss:") or find_spec("OpenSSL"):
         return
     text = "agents cannot reach a router with TLS from here: the library OpenSSL is not installed."
-    report.add(Category.CLASS, Severity.ERROR, server, text, MISSING_TLS, host=here)
+    report.add(Category.CLASS, Severity.ERROR, server, text, TLS_HINT, host=here)
 
 
 def _router_endpoints(
@@ -74,38 +76,38 @@ def _router_endpoints(
 
     From elsewhere, clients go by the hub, even if no host does.
     """
-    hub = {key: part for key in _OPTIONS if (part := _text(whole.hub, key)) is not None}
-    own = {host: _overrides(whole.nodes[host]) for host in whole.hosts}
+    hub = {key: part for key in _HUB_OPTIONS if (part := _text_node(whole.hub, key)) is not None}
+    own = {host: _hub_overrides(whole.nodes[host]) for host in whole.hosts}
     if here is None or any(not found for found in own.values()):
-        yield _access(hub, None, args, report)
+        yield _endpoint(hub, None, args, report)
     seen = set()
     for host, found in own.items():
         if not found:
             continue
-        way = _access({**hub, **found}, host, args, report)
-        key = (way.server, way.http, way.realm)
+        way = _endpoint({**hub, **found}, host, args, report)
+        key = (way.websocket, way.bridge, way.realm)
         if key in seen:
             continue
         seen.add(key)
-        if host != here and urlsplit(way.server).hostname in LOOPBACK:
-            report.skipped.append(f"the router as host {host} finds it: {way.server} is there")
+        if host != here and urlsplit(way.websocket).hostname in LOOPBACK_NAMES:
+            report.skipped.append(f"the router as host {host} finds it: {way.websocket} is there")
             continue
         yield way
 
 
-def _text(part: YamlNode | None, key: str) -> YamlNode | None:
+def _text_node(part: YamlNode | None, key: str) -> YamlNode | None:
     value = part.get(key) if part is not None and part.is_mapping else None
     return value if value is not None and isinstance(value.value, str) else None
 
 
-def _overrides(block: YamlNode) -> dict[str, YamlNode]:
-    return {key: part for key in OVERRIDES if (part := _text(block, key)) is not None}
+def _hub_overrides(block: YamlNode) -> dict[str, YamlNode]:
+    return {key: part for key in OVERRIDES if (part := _text_node(block, key)) is not None}
 
 
-def _access(
+def _endpoint(
     places: Mapping[str, YamlNode], host: str | None, args: argparse.Namespace, report: CheckReport
 ) -> RouterEndpoint:
-    values = {key: getattr(args, option) for key, option in _OPTIONS.items()}
+    values = {key: getattr(args, option) for key, option in _HUB_OPTIONS.items()}
     left = {key: part for key, part in places.items() if values[key] is None}
     values.update({key: str(part.value) for key, part in left.items()})
     if not values["wamp_http"]:
@@ -118,10 +120,10 @@ def _access(
             host=host,
         )
     return RouterEndpoint(
-        server=values["wamp_server"],
-        http=values["wamp_http"],
+        websocket=values["wamp_server"],
+        bridge=values["wamp_http"],
         realm=values["wamp_realm"],
-        root=values["address_root"],
-        places=left,
+        address_root=values["address_root"],
+        locations=left,
         host=host,
     )

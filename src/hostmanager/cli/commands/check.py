@@ -10,10 +10,10 @@ from typing import Any
 from ocs.site_config import add_arguments
 
 from hostmanager.cli.check.render import (
-    as_json,
     render_github,
     render_plain,
     render_terminal,
+    report_as_json,
     summary_line,
 )
 from hostmanager.cli.check.report import Category, CheckReport
@@ -134,7 +134,7 @@ def check(args: argparse.Namespace, screen: Output) -> int:
         if not args.json:
             _show(report, args, screen)
     code = exit_status(reports, strict=args.strict)
-    return screen.emit_json(code, files=[as_json(report) for report in reports])
+    return screen.emit_json(code, files=[report_as_json(report) for report in reports])
 
 
 def exit_status(reports: Sequence[CheckReport], *, strict: bool) -> int:
@@ -143,14 +143,14 @@ def exit_status(reports: Sequence[CheckReport], *, strict: bool) -> int:
         return USAGE
     # That the router is away is an error of its own, and no reason to mend the file.
     wrong = sum(
-        found.problem.is_error or strict
+        found.diagnostic.is_error or strict
         for report in reports
-        for found in report.found
-        if not (report.no_router and found.about is Category.ROUTER)
+        for found in report.results
+        if not (report.router_unreachable and found.about is Category.ROUTER)
     )
     if wrong:
         return FAILED
-    return UNREACHABLE if any(report.no_router for report in reports) else OK
+    return UNREACHABLE if any(report.router_unreachable for report in reports) else OK
 
 
 def _paths(args: argparse.Namespace) -> list[Path]:
@@ -176,17 +176,17 @@ def check_file(path: Path, args: argparse.Namespace) -> CheckReport:
 
         plugins = InstalledPlugins(args.working_dir)  # takes its time: begun while the file is read
     try:
-        whole = check_site(path, lambda hosts: _picked(hosts, args))
-        report.extend(Category.FILE, whole.problems)
+        whole = check_site(path, lambda hosts: _select_hosts(hosts, args))
+        report.extend(Category.FILE, whole.diagnostics)
         report.hosts = len(whole.hosts)
         report.agents = sum(not instance.is_manager for instance in whole.instances)
         if plugins is not None:
             from hostmanager.cli.check.runner import run_checks  # noqa: PLC0415
 
-            run_checks(whole, plugins, _here(whole, args), args, report)
+            run_checks(whole, plugins, _local_host(whole, args), args, report)
     except SiteFileError as error:
         report.unreadable = not (path.is_file() and os.access(path, os.R_OK))
-        report.extend(Category.FILE, [(None, problem) for problem in error.problems])
+        report.extend(Category.FILE, [(None, problem) for problem in error.diagnostics])
     finally:
         if plugins is not None:
             plugins.close()
@@ -194,7 +194,7 @@ def check_file(path: Path, args: argparse.Namespace) -> CheckReport:
     return report
 
 
-def _picked(hosts: Sequence[str], args: argparse.Namespace) -> Collection[str]:
+def _select_hosts(hosts: Sequence[str], args: argparse.Namespace) -> Collection[str]:
     if not args.host:
         return hosts
     from hostmanager.client.status.selection import matches, suggestions  # noqa: PLC0415
@@ -208,7 +208,7 @@ def _picked(hosts: Sequence[str], args: argparse.Namespace) -> Collection[str]:
     return [name for name in hosts if matches(name, args.host)]
 
 
-def _here(whole: CheckedSite, args: argparse.Namespace) -> str | None:
+def _local_host(whole: CheckedSite, args: argparse.Namespace) -> str | None:
     """The host that this machine is, as OCS finds it; None if it is none that is looked at."""
     if args.elsewhere:
         return None

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from hostmanager.cli.systemd.conflicts import find_unmanaged
-from hostmanager.cli.systemd.install import StepError, UnitTarget, install, remove
-from hostmanager.cli.systemd.unit import NAME, Unit, UnitError
+from hostmanager.cli.systemd.install import StepError, UnitTarget, install_unit, remove_unit
+from hostmanager.cli.systemd.unit import UNIT_NAME, Unit, UnitError
 
 EXIT_DONE, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
 
@@ -48,11 +48,11 @@ examples:
       stop the manager and its agents, and remove the unit
 """
 
-OWN_DEFAULTS = ("instance_id", "site", "site_file", "site_host", "working_dir", "state_dir")
+RESOLVED_OPTIONS = ("instance_id", "site", "site_file", "site_host", "working_dir", "state_dir")
 """Options that are written into the unit as they were found, rather than as they were given."""
 
 
-TRIAL_TIME = 30.0
+TRIAL_TIMEOUT = 30.0
 """Seconds for the user's first try."""
 
 _TRIAL = "import sys, hostmanager.agent.options; open(sys.argv[1]).close()"
@@ -147,23 +147,24 @@ def _watchdog(text: str) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Install, print or remove the unit."""
-    from hostmanager.siteconfig import SiteFileError, UsageError  # noqa: PLC0415
+    from hostmanager.siteconfig.command_line import UsageError  # noqa: PLC0415
+    from hostmanager.siteconfig.diagnostics import SiteFileError  # noqa: PLC0415
 
     try:
-        place = _place(args)
+        place = _unit_target(args)
         if args.remove:
-            return _report(args, remove(place, _name(args), args.force, args.dry_run))
-        plan = make_plan(args, os.environ)
+            return _report(args, remove_unit(place, _name(args), args.force, args.dry_run))
+        plan = make_install_plan(args, os.environ)
         if args.print:
             print(plan.unit.text(), end="")
-            for remark in plan.remarks:
+            for remark in plan.notes:
                 print(f"note: {remark}", file=sys.stderr)
             return EXIT_DONE
         wants = [word for word in ("enable", "now") if getattr(args, word)]
         if args.now and not (args.dry_run or args.force):
-            _refuse_strays(plan)
-        result = install(place, plan.unit, wants, args.force, args.dry_run)
-        return _report(args, {**result, "remarks": [*plan.remarks, *result["remarks"]]})
+            _refuse_unmanaged(plan)
+        result = install_unit(place, plan.unit, wants, args.force, args.dry_run)
+        return _report(args, {**result, "remarks": [*plan.notes, *result["remarks"]]})
     except (InstallError, UsageError, SiteFileError, UnitError, ValueError) as error:
         print(f"hostmanager install-systemd: {error}", file=sys.stderr)
         return EXIT_USAGE
@@ -172,7 +173,7 @@ def run(args: argparse.Namespace) -> int:
         return EXIT_FAILED
 
 
-def _refuse_strays(plan: "InstallPlan") -> None:
+def _refuse_unmanaged(plan: "InstallPlan") -> None:
     found = find_unmanaged(plan.instance_ids)
     if found:
         listed = ", ".join(f"{stray.instance_id} (pid {stray.pid})" for stray in found)
@@ -195,22 +196,22 @@ def _report(args: argparse.Namespace, result: dict[str, Any]) -> int:
     return EXIT_DONE
 
 
-def _place(args: argparse.Namespace) -> UnitTarget:
+def _unit_target(args: argparse.Namespace) -> UnitTarget:
     if args.user_unit and (args.user or args.group):
         raise InstallError("--user-unit is for the user who types it: without --user, --group.")
     if args.unit_dir is not None:
         if args.enable or args.now:
             raise InstallError("--unit-dir leaves systemd alone: without --enable and --now.")
         return UnitTarget(
-            Path(args.unit_dir).absolute(), of_user=args.user_unit, manage_systemd=False
+            Path(args.unit_dir).absolute(), is_user_unit=args.user_unit, manage_systemd=False
         )
     if args.user_unit:
         home = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
-        return UnitTarget(Path(home) / "systemd" / "user", of_user=True)
+        return UnitTarget(Path(home) / "systemd" / "user", is_user_unit=True)
     place = UnitTarget(Path("/etc/systemd/system"))
     if os.geteuid() != 0 and not (args.print or args.dry_run):
         raise InstallError(
-            f"only root may write to {place.folder}. Use sudo, or --print to see the unit, or "
+            f"only root may write to {place.directory}. Use sudo, or --print to see the unit, or "
             "--user-unit to install it for yourself alone."
         )
     return place
@@ -238,15 +239,15 @@ class InstallPlan:
     Attributes:
         unit: The unit.
         instance_ids: The agents that it will run.
-        remarks: For people.
+        notes: For people.
     """
 
     unit: Unit
     instance_ids: frozenset[str]
-    remarks: tuple[str, ...]
+    notes: tuple[str, ...]
 
 
-def make_plan(args: argparse.Namespace, environ: Mapping[str, str]) -> InstallPlan:
+def make_install_plan(args: argparse.Namespace, environ: Mapping[str, str]) -> InstallPlan:
     """Check everything, and say what the unit says.
 
     Raises:
@@ -259,7 +260,7 @@ def make_plan(args: argparse.Namespace, environ: Mapping[str, str]) -> InstallPl
         make_parser,
         policy_of,
     )
-    from hostmanager.siteconfig import parse_agent_args  # noqa: PLC0415
+    from hostmanager.siteconfig.command_line import parse_agent_args  # noqa: PLC0415
 
     found, site = parse_agent_args(make_parser(), manager_argv(args), environ)
     user, home = _user(args)
@@ -279,7 +280,7 @@ def make_plan(args: argparse.Namespace, environ: Mapping[str, str]) -> InstallPl
         f"--site-file={found.site_file}",
         f"--site-host={found.site_host}",
         f"--working-dir={working_dir}",
-        *manager_argv(args, OWN_DEFAULTS),
+        *manager_argv(args, RESOLVED_OPTIONS),
     ]
     if found.state_dir is not None:
         command.append(f"--state-dir={Path(found.state_dir).absolute()}")
@@ -291,12 +292,12 @@ def make_plan(args: argparse.Namespace, environ: Mapping[str, str]) -> InstallPl
         user=user,
         group=args.group,
         environment=_environment(args, environ),
-        state=found.state_dir is None,
+        has_state_dir=found.state_dir is None,
         stop_timeout=policy_of(found).stop.interrupt,
         watchdog=args.watchdog,
         docker=bool(files),
         harden=args.harden,
-        of_user=args.user_unit,
+        is_user_unit=args.user_unit,
         kill=shutil.which("kill") or "/bin/kill",
     )
     return InstallPlan(unit, ids, tuple(remarks))
@@ -317,7 +318,7 @@ def _trial_run_as(user: str | None, group: str | None, working_dir: Path, site_f
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=TRIAL_TIME,
+            timeout=TRIAL_TIMEOUT,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         why = f"{error} (python is {Path(sys.executable).resolve()})"
@@ -342,13 +343,13 @@ def _identity(user: str, group: str | None) -> dict[str, Any]:
 def _name(args: argparse.Namespace) -> str:
     """The name of the unit to remove: the site config may be gone already."""
     from hostmanager.agent.options import make_parser  # noqa: PLC0415
-    from hostmanager.siteconfig import parse_agent_args  # noqa: PLC0415
+    from hostmanager.siteconfig.command_line import parse_agent_args  # noqa: PLC0415
 
     instance_id = args.run_instance_id
     if args.unit is None and instance_id is None:
         instance_id = parse_agent_args(make_parser(), manager_argv(args), os.environ)[0].instance_id
     name: str = args.unit or f"hostmanager-{instance_id}"
-    if not NAME.fullmatch(name):
+    if not UNIT_NAME.fullmatch(name):
         raise InstallError(f"{name!r} cannot be the name of a unit.")
     return name
 

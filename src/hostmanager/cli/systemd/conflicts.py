@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 from hostmanager.util.numbers import parse_number
 
-TITLE = "ocs-agent:"
+PROCESS_TITLE = "ocs-agent:"
 """What `ocs-agent-cli` calls its process, with the instance-id after it."""
 
-OURS = b"OCS_HOSTMANAGER="
+MANAGED_MARK = b"OCS_HOSTMANAGER="
 """Variable that marks what a manager of ours has launched."""
 
 
@@ -30,20 +30,20 @@ def find_unmanaged(instance_ids: Collection[str]) -> list[UnmanagedAgent]:
     found = []
     for process in Path("/proc").iterdir():
         if parse_number(process.name):
-            stray = _look(process)
+            stray = _unmanaged_agent(process)
             if stray is not None and stray.instance_id in instance_ids:
                 found.append(stray)
     return sorted(found)
 
 
-def _look(process: Path) -> UnmanagedAgent | None:
+def _unmanaged_agent(process: Path) -> UnmanagedAgent | None:
     try:
         title = (process / "cmdline").read_bytes().partition(b"\0")[0].decode(errors="replace")
-        if not title.startswith(TITLE):
+        if not title.startswith(PROCESS_TITLE):
             return None
         environ = (process / "environ").read_bytes().split(b"\0")
     except OSError:  # gone in the meantime, or somebody else's
         return None
-    if any(entry.startswith(OURS) for entry in environ):
+    if any(entry.startswith(MANAGED_MARK) for entry in environ):
         return None
-    return UnmanagedAgent(title.removeprefix(TITLE).strip(), int(process.name))
+    return UnmanagedAgent(title.removeprefix(PROCESS_TITLE).strip(), int(process.name))

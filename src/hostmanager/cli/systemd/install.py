@@ -13,13 +13,13 @@ from typing import Any
 
 from hostmanager.cli.systemd.unit import MARK, Unit
 
-PACKAGED = ("/usr/lib/systemd/system", "/lib/systemd/system")
+PACKAGED_UNIT_DIRS = ("/usr/lib/systemd/system", "/lib/systemd/system")
 """Units of the system's own packages, which one of the same name would hide."""
 
-OLD = "ocs-hostmanager*.service"
+LEGACY_UNITS = "ocs-hostmanager*.service"
 """Units of the host manager inside `ocs`, as its own tool writes them."""
 
-START_TIME = 180.0
+SYSTEMCTL_TIMEOUT = 180.0
 """Seconds that systemd may take for one command; a stop may wait for stubborn agents."""
 
 
@@ -32,18 +32,18 @@ class UnitTarget:
     """Where a unit goes.
 
     Attributes:
-        folder: Of unit files.
-        of_user: Whether it is for the systemd of a user.
+        directory: Of unit files.
+        is_user_unit: Whether it is for the systemd of a user.
         manage_systemd: Whether systemd is told of it.
     """
 
-    folder: Path
-    of_user: bool = False
+    directory: Path
+    is_user_unit: bool = False
     manage_systemd: bool = True
 
     def systemctl(self, *words: str) -> list[str]:
         """A command to systemd."""
-        return ["systemctl", *(["--user"] if self.of_user else []), *words]
+        return ["systemctl", *(["--user"] if self.is_user_unit else []), *words]
 
 
 @dataclass(slots=True)
@@ -53,12 +53,12 @@ class StepRunner:
     Attributes:
         dry_run: Only say it.
         done: What was done, or would be, for people.
-        remarks: What else they should know.
+        notes: What else they should know.
     """
 
     dry_run: bool
     done: list[str] = field(default_factory=list)
-    remarks: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def write(self, path: Path, text: str) -> None:
         """Write a file, whole or not at all."""
@@ -92,10 +92,10 @@ class StepRunner:
     def result(self, path: Path) -> dict[str, Any]:
         """What was done, for ``--json``."""
         about = {"unit": path.name, "path": str(path), "dry_run": self.dry_run}
-        return {**about, "steps": self.done, "remarks": self.remarks}
+        return {**about, "steps": self.done, "remarks": self.notes}
 
 
-def install(
+def install_unit(
     place: UnitTarget, unit: Unit, wants: Sequence[str], force: bool, dry: bool
 ) -> dict[str, Any]:
     """Write the unit and do what is wanted with it: ``enable``, ``now``.
@@ -104,7 +104,7 @@ def install(
         StepError: It did not work.
         UnitError: The unit cannot be written like this.
     """
-    steps, path = StepRunner(dry), place.folder / unit.file_name
+    steps, path = StepRunner(dry), place.directory / unit.file_name
     text = unit.text()
     _refuse_foreign(path, force)
     _refuse_shadowing(unit.file_name, force)
@@ -119,12 +119,12 @@ def install(
         steps.call(place.systemctl("start", unit.file_name))
     if ran:
         again = shlex.join(place.systemctl("kill", "--signal=KILL", _MAIN, unit.file_name))
-        steps.remarks.append(
+        steps.notes.append(
             "it was running already; what has changed counts from its next start. To have that "
             f"now, with no agent stopped: {again}"
         )
-    if place.of_user and place.manage_systemd and not _lingers():
-        steps.remarks.append(
+    if place.is_user_unit and place.manage_systemd and not _lingers():
+        steps.notes.append(
             "it ends, with its agents, when you log out, and does not start at boot, until you "
             "say: loginctl enable-linger"
         )
@@ -134,13 +134,13 @@ def install(
 _MAIN = "--kill-who=main"  # newer systemd says --kill-whom, and takes this, too
 
 
-def remove(place: UnitTarget, name: str, force: bool, dry: bool) -> dict[str, Any]:
+def remove_unit(place: UnitTarget, name: str, force: bool, dry: bool) -> dict[str, Any]:
     """Stop the service, with its agents, and remove its unit.
 
     Raises:
         StepError: It did not work.
     """
-    steps, path = StepRunner(dry), place.folder / f"{name}.service"
+    steps, path = StepRunner(dry), place.directory / f"{name}.service"
     if not path.exists():
         raise StepError(f"there is no {path}; nothing was done.")
     _refuse_foreign(path, force)
@@ -167,7 +167,7 @@ def _refuse_foreign(path: Path, force: bool) -> None:
 
 
 def _refuse_shadowing(file_name: str, force: bool) -> None:
-    for folder in PACKAGED:
+    for folder in PACKAGED_UNIT_DIRS:
         if (Path(folder) / file_name).exists() and not force:
             raise StepError(
                 f"the system has a {file_name} of its own. Use --unit for another name."
@@ -176,16 +176,16 @@ def _refuse_shadowing(file_name: str, force: bool) -> None:
 
 def _warn_legacy_unit(place: UnitTarget, steps: StepRunner, starting: bool) -> None:
     """Two managers of a host would start everything twice."""
-    if place.of_user or not place.manage_systemd:
+    if place.is_user_unit or not place.manage_systemd:
         return
-    for old in sorted(place.folder.glob(OLD)):
+    for old in sorted(place.directory.glob(LEGACY_UNITS)):
         stop = shlex.join(place.systemctl("disable", "--now", old.name))
         if starting and not steps.dry_run and _active(place, old.name):
             raise StepError(
                 f"{old.name}, the host manager inside ocs, is running: both would start the same "
                 f"agents. Nothing was done. First: {stop}"
             )
-        steps.remarks.append(f"{old} is a unit of the host manager inside ocs. Before this: {stop}")
+        steps.notes.append(f"{old} is a unit of the host manager inside ocs. Before this: {stop}")
 
 
 def _active(place: UnitTarget, name: str) -> bool:
@@ -203,10 +203,10 @@ def _run(command: Sequence[str]) -> "subprocess.CompletedProcess[str]":
         )
     try:
         return subprocess.run(
-            command, check=False, capture_output=True, text=True, timeout=START_TIME
+            command, check=False, capture_output=True, text=True, timeout=SYSTEMCTL_TIMEOUT
         )
     except subprocess.TimeoutExpired:
-        why = f"no answer within {START_TIME:g} s"
+        why = f"no answer within {SYSTEMCTL_TIMEOUT:g} s"
         return subprocess.CompletedProcess(command, 124, "", why)
 
 

@@ -12,18 +12,18 @@ from pathlib import Path
 MARK = "# Written by `hostmanager install-systemd`"
 """First line of our units: no other file is overwritten or removed."""
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,200}")
+UNIT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,200}")
 """What a unit may be called here: nothing that systemd reads in its own way (a percent sign, an at
 sign, a backslash), and no path."""
 
 NICE = -10
 """What `hostmanager.drivers.process.priority` makes of itself, if it may."""
 
-MAY_TAKE_PRECEDENCE = "# The manager, not its agents: it needs little of a processor, but at once."
+NICE_COMMENT = "# The manager, not its agents: it needs little of a processor, but at once."
 
-VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
-STOP_MARGIN = 45.0
+STOP_TIMEOUT_MARGIN = 45.0
 """Seconds that a stop may take beyond an agent's time to react to SIGINT: SIGTERM and SIGKILL (5 s
 each), containers (10 s, and the compose command), farewells; and as much again."""
 
@@ -93,12 +93,12 @@ class Unit:
         user: Who runs it and the agents; None: the user whose systemd it is.
         group: The user's own, if None.
         environment: Variables for manager and agents.
-        state: Whether systemd makes the state folder.
+        has_state_dir: Whether systemd makes the state folder.
         stop_timeout: Seconds that an agent may take to react to SIGINT.
         watchdog: Seconds without a sign of life after which systemd ends the manager.
         docker: Whether compose services are managed.
         harden: Whether to take away what few agents need.
-        of_user: Whether it is for the systemd of a user.
+        is_user_unit: Whether it is for the systemd of a user.
         kill: The program `kill`.
     """
 
@@ -109,12 +109,12 @@ class Unit:
     user: str | None = None
     group: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
-    state: bool = True
+    has_state_dir: bool = True
     stop_timeout: float = 10.0
     watchdog: int = 30
     docker: bool = False
     harden: bool = False
-    of_user: bool = False
+    is_user_unit: bool = False
     kill: str = "/bin/kill"
 
     @property
@@ -128,7 +128,7 @@ class Unit:
         Raises:
             UnitError: Something in it cannot be said in a unit.
         """
-        if not NAME.fullmatch(self.name):
+        if not UNIT_NAME.fullmatch(self.name):
             raise UnitError(
                 f"{self.name!r} cannot be the name of a unit. Use letters, digits, '-', '_' and "
                 "'.', such as --unit hostmanager-daq1."
@@ -136,46 +136,46 @@ class Unit:
         return TEMPLATE.format(
             mark=MARK,
             name=self.name,
-            description=raw(self.description, "the description"),
+            description=check_value(self.description, "the description"),
             after=self._after(),
-            command=command_line(self.command),
+            command=exec_start(self.command),
             kill=self.kill,
-            working_dir=raw(str(self.working_dir), "the working directory"),
+            working_dir=check_value(str(self.working_dir), "the working directory"),
             settings="\n".join(self._settings()),
-            stop_timeout=round(self.stop_timeout + STOP_MARGIN),
+            stop_timeout=round(self.stop_timeout + STOP_TIMEOUT_MARGIN),
             watchdog=self.watchdog,
             hardening=self._hardening(),
-            target="default.target" if self.of_user else "multi-user.target",
+            target="default.target" if self.is_user_unit else "multi-user.target",
         )
 
     def _after(self) -> str:
-        if self.of_user:  # its systemd knows none of the others
+        if self.is_user_unit:  # its systemd knows none of the others
             return "basic.target"
         others = " docker.service" if self.docker else ""
         return f"network.target remote-fs.target nss-user-lookup.target{others}"
 
     def _settings(self) -> list[str]:
-        lines = [] if self.user is None else [f"User={raw(self.user, 'the user')}"]
+        lines = [] if self.user is None else [f"User={check_value(self.user, 'the user')}"]
         if self.group is not None:
-            lines.append(f"Group={raw(self.group, 'the group')}")
+            lines.append(f"Group={check_value(self.group, 'the group')}")
         for name, value in self.environment.items():
-            if not VARIABLE.fullmatch(name):
+            if not VARIABLE_NAME.fullmatch(name):
                 raise UnitError(f"{name!r} cannot be the name of a variable in the environment.")
-            lines.append(f"Environment={quoted(f'{name}={value}', name)}")
-        if self.state:
+            lines.append(f"Environment={quote_word(f'{name}={value}', name)}")
+        if self.has_state_dir:
             folder = self.name.removeprefix("hostmanager-")
             lines += [f"StateDirectory=hostmanager/{folder}", "StateDirectoryMode=0700"]
-        if not self.of_user:  # the systemd of a user may not allow that
-            lines += [MAY_TAKE_PRECEDENCE, f"LimitNICE={NICE}"]
+        if not self.is_user_unit:  # the systemd of a user may not allow that
+            lines += [NICE_COMMENT, f"LimitNICE={NICE}"]
         return [*lines, f"SyslogIdentifier={self.name}"]
 
     def _hardening(self) -> str:
         if not self.harden:
             return ""
-        return HARDENING if self.of_user else HARDENING + SYSTEM_HARDENING
+        return HARDENING if self.is_user_unit else HARDENING + SYSTEM_HARDENING
 
 
-def command_line(words: tuple[str, ...]) -> str:
+def exec_start(words: tuple[str, ...]) -> str:
     """The words of a command for ``ExecStart=``.
 
     Raises:
@@ -184,14 +184,14 @@ def command_line(words: tuple[str, ...]) -> str:
     program, *arguments = words
     if not program.startswith("/") or "$" in program:
         raise UnitError(f"The program {program!r} must be an absolute path without '$'.")
-    return " ".join([quoted(program, "the program"), *(_argument(word) for word in arguments)])
+    return " ".join([quote_word(program, "the program"), *(_argument(word) for word in arguments)])
 
 
 def _argument(word: str) -> str:
-    return quoted(word.replace("$", "$$"), "an argument")
+    return quote_word(word.replace("$", "$$"), "an argument")
 
 
-def quoted(text: str, what: str) -> str:
+def quote_word(text: str, what: str) -> str:
     """One word, for settings that take words: in quotes if it needs them.
 
     Raises:
@@ -203,7 +203,7 @@ def quoted(text: str, what: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def raw(text: str, what: str) -> str:
+def check_value(text: str, what: str) -> str:
     """A value for settings that take the rest of the line as it is.
 
     Raises:

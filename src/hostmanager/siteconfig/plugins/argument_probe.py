@@ -25,10 +25,10 @@ from hostmanager.siteconfig.entry import MANAGER_CLASS
 from hostmanager.siteconfig.plugins.installed_classes import MAX_MESSAGE_CHARS, probe_command
 from hostmanager.util.secret import Environment
 
-LIMIT = 20.0
+CLASS_TIMEOUT = 20.0
 """Seconds that one class may take; the import of the agent is most of it."""
 
-MARGIN = 5.0
+PROBE_GRACE = 5.0
 """Seconds that the child may take beside that."""
 
 Argv = tuple[str, ...]
@@ -39,18 +39,18 @@ class ArgumentVerdict:
     """What the parser of one class says.
 
     Attributes:
-        refused: For each list of arguments: why it is refused, or None.
+        rejections: For each list of arguments: why it is refused, or None.
         options: The options that the parser knows.
-        unknown: Why nobody knows, or None.
-        imports: Whether the agent can be imported, as far as that is known.
-        cause: What its import ended with: the same for all agents that lack the same library.
+        unknown_reason: Why nobody knows, or None.
+        is_importable: Whether the agent can be imported, as far as that is known.
+        import_error: What its import ended with: the same for all agents that lack the same library.
     """
 
-    refused: tuple[str | None, ...] = ()
+    rejections: tuple[str | None, ...] = ()
     options: tuple[str, ...] = ()
-    unknown: str | None = None
-    imports: bool = True
-    cause: str | None = None
+    unknown_reason: str | None = None
+    is_importable: bool = True
+    import_error: str | None = None
 
 
 class ArgumentProbe:
@@ -76,7 +76,7 @@ class ArgumentProbe:
         self,
         cases: Mapping[str, Sequence[Argv]],
         modules: Mapping[str, str],
-        limit: float = LIMIT,
+        limit: float = CLASS_TIMEOUT,
     ) -> dict[str, ArgumentVerdict]:
         """Ask the parser of each class. Blocks; never raises for what an agent does.
 
@@ -94,8 +94,10 @@ class ArgumentProbe:
             self.close()
             return {}
         answers = self._exchange({"limit": limit, "classes": asked}, limit, len(asked))
-        lost = ArgumentVerdict(unknown=self._failure or "the process that looks into agents ended")
-        return {name: _understood(answers.get(name)) or lost for name in asked}
+        lost = ArgumentVerdict(
+            unknown_reason=self._failure or "the process that looks into agents ended"
+        )
+        return {name: _parse_verdict(answers.get(name)) or lost for name in asked}
 
     def close(self) -> None:
         """End it, if it is still there."""
@@ -113,7 +115,7 @@ class ArgumentProbe:
         rounds = -(-number // (os.cpu_count() or 1))
         out = b""
         try:
-            out = self._popen.communicate(json.dumps(job).encode(), limit * rounds + MARGIN)[0]
+            out = self._popen.communicate(json.dumps(job).encode(), limit * rounds + PROBE_GRACE)[0]
         except subprocess.TimeoutExpired as error:
             out = error.stdout or b""
         except (OSError, ValueError) as error:
@@ -128,7 +130,7 @@ class ArgumentProbe:
         return found
 
 
-def _understood(told: Any) -> ArgumentVerdict | None:
+def _parse_verdict(told: Any) -> ArgumentVerdict | None:
     try:
         return ArgumentVerdict(
             tuple(None if why is None else str(why)[:MAX_MESSAGE_CHARS] for why in told["refused"]),

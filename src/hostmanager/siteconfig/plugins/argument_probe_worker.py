@@ -21,7 +21,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import IO, Any, NoReturn
 
-from hostmanager.siteconfig.plugins.installed_classes import look_here_too
+from hostmanager.siteconfig.plugins.installed_classes import append_working_dir
 
 FACTORIES = ("add_agent_args", "make_parser", "add_args", "get_parser", "make_arg_parser")
 """Functions in an agent's module that give its parser, the usual first."""
@@ -42,7 +42,7 @@ FORBIDDEN = frozenset(
 
 _PR_SET_PDEATHSIG = 1
 
-WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+WRITE_FLAGS = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
 class ProbeAborted(BaseException):
@@ -56,12 +56,12 @@ class ArgumentsRejected(BaseException):
 class SideEffectGuard:
     """Whether an agent's code runs that may not do anything."""
 
-    closed = False
+    active = False
 
     @classmethod
     def audit(cls, event: str, args: tuple[Any, ...]) -> None:
         """Refuse what may not be done."""
-        if cls.closed and (event in FORBIDDEN or (event == "open" and _writes(args))):
+        if cls.active and (event in FORBIDDEN or (event == "open" and _writes(args))):
             raise ProbeAborted(f"it wants to do something ({event}) before it has a parser")
 
 
@@ -70,7 +70,7 @@ def _writes(args: tuple[Any, ...]) -> bool:
     if path == os.devnull:
         return False
     by_mode = isinstance(mode, str) and bool(set(mode) & set("wax+"))
-    return by_mode or (mode is None and isinstance(flags, int) and bool(flags & WRITING))
+    return by_mode or (mode is None and isinstance(flags, int) and bool(flags & WRITE_FLAGS))
 
 
 # --- in the fork of a class -----------------------------------------------------------------
@@ -93,7 +93,7 @@ def probe_class(
         why = f"{module_name} cannot be imported ({cause})"
         return {**_unknown(why), "imports": False, "cause": cause}
     sys.addaudithook(SideEffectGuard.audit)
-    SideEffectGuard.closed = True
+    SideEffectGuard.active = True
     parser = _parser_from_factory(module) or _parser_from_entry_point(
         module, agent_class, module_name, caught
     )
@@ -105,7 +105,7 @@ def probe_class(
     except argparse.ArgumentError as error:
         text = f"OCS's own options cannot be added to those of the agent: {error}"
         return _answer([text] * len(lists))
-    refused = [_refusal(parser, container, words) for words in lists]
+    refused = [_rejection(parser, container, words) for words in lists]
     return _answer(refused, sorted(parser._option_string_actions))
 
 
@@ -194,7 +194,7 @@ def _raise_instead_of_exit() -> None:
     argparse.ArgumentParser.exit = leave  # type: ignore[assignment, method-assign]
 
 
-def _refusal(
+def _rejection(
     parser: argparse.ArgumentParser, container: Callable[..., Any], words: Sequence[str]
 ) -> str | None:
     """Why the parser does not take these words, put together as OCS does; None if it does."""
@@ -220,12 +220,12 @@ class ProbeProcess:
     """One class that is asked."""
 
     def __init__(self, name: str, module: str, lists: list[list[str]], until: float) -> None:
-        self.name, self.until, self.said = name, until, b""
+        self.name, self.deadline, self.output = name, until, b""
         self.errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - until `finish`
-        self.end, theirs = os.pipe()
+        self.pipe, theirs = os.pipe()
         self.pid = os.fork()
         if self.pid == 0:
-            os.close(self.end)
+            os.close(self.pipe)
             _in_fork(theirs, self.errors.fileno(), name, module, lists)
         os.close(theirs)
 
@@ -234,18 +234,18 @@ class ProbeProcess:
         for target in (self.pid, -self.pid):
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(target, signal.SIGKILL) if late or target < 0 else None
-        os.close(self.end)
+        os.close(self.pipe)
         status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
         try:
-            answer: dict[str, Any] = json.loads(self.said)
+            answer: dict[str, Any] = json.loads(self.output)
         except ValueError:
             how = f"exit code {status}" if status >= 0 else signal.Signals(-status).name
             why = f"it was not done after {late:g} s" if late else f"it ended by itself ({how})"
-            answer = _unknown(f"looking into it failed: {why}{self._last_words()}")
+            answer = _unknown(f"looking into it failed: {why}{self._last_output()}")
         self.errors.close()
         return {"class": self.name, **answer}
 
-    def _last_words(self) -> str:
+    def _last_output(self) -> str:
         self.errors.seek(0)
         lines = self.errors.read()[-4096:].decode("utf-8", "replace").split("\n")
         said = [line.strip() for line in lines if line.strip()]
@@ -259,7 +259,7 @@ def _in_fork(theirs: int, errors: int, name: str, module: str, lists: list[list[
         for number in (1, 2):  # whatever it prints is no answer
             os.dup2(errors, number)
         said = json.dumps(probe_class(name, module, lists)).encode()
-        SideEffectGuard.closed = False
+        SideEffectGuard.active = False
         with os.fdopen(theirs, "wb") as pipe:
             pipe.write(said)
     except BaseException as error:
@@ -283,7 +283,7 @@ def run_probes(job: dict[str, Any], tell: Callable[[dict[str, Any]], None]) -> N
         while waiting and len(running.get_map()) < (os.cpu_count() or 1):
             name, (module, lists) = waiting.pop(0)
             fork = ProbeProcess(name, module, lists, time.monotonic() + job["limit"])
-            running.register(fork.end, selectors.EVENT_READ, fork)
+            running.register(fork.pipe, selectors.EVENT_READ, fork)
         forks = [key.data for key in running.get_map().values()]
         next_end = min(fork.until for fork in forks) - time.monotonic()
         for key, _ in running.select(max(0.0, next_end)):
@@ -311,7 +311,7 @@ def main() -> None:
     answers = os.dup(1)
     os.dup2(2, 1)
     os.set_inheritable(answers, False)
-    look_here_too(sys.argv)
+    append_working_dir(sys.argv)
     preload_ocs()
     job = json.loads(sys.stdin.buffer.read())
 

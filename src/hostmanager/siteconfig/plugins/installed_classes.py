@@ -18,13 +18,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-GROUP = "ocs.plugins"
+PLUGIN_GROUP = "ocs.plugins"
 """The entry-point group in which plugins announce their agent classes."""
 
-TIMEOUT = 20.0
+PLUGIN_TIMEOUT = 20.0
 """Seconds that the plugins may take to be imported."""
 
-LAUNCHED_HERE = "--launched-here"
+WORKING_DIR_FLAG = "--launched-here"
 """Word for a child of ours: agents are launched in its working directory."""
 
 _KILL_TIMEOUT = 1.0
@@ -50,7 +50,7 @@ def find_classes() -> InstalledClasses:
     owners: dict[str, str] = {}
     problems: list[str] = []
     names: set[str] = set()
-    for plugin in importlib.metadata.entry_points(group=GROUP):
+    for plugin in importlib.metadata.entry_points(group=PLUGIN_GROUP):
         if plugin.name in names:
             problems.append(
                 f"Two installed packages provide an OCS plugin named {plugin.name!r}: "
@@ -99,7 +99,7 @@ def main() -> None:
     """
     answer = os.dup(1)
     os.dup2(2, 1)
-    look_here_too(sys.argv)
+    append_working_dir(sys.argv)
     found = find_classes()
     text = json.dumps({"classes": found.classes, "problems": found.problems})
     with os.fdopen(answer, "w", encoding="utf-8") as file:
@@ -114,16 +114,16 @@ def probe_command(python: str | Path, module: str, cwd: str | Path | None) -> li
     ``hostmanager/__init__.py`` there would be executed in place of ours. Where agents are
     launched it is looked at as well, since they find plugins there, but last.
     """
-    return [str(python), "-P", "-m", module, *([] if cwd is None else [LAUNCHED_HERE])]
+    return [str(python), "-P", "-m", module, *([] if cwd is None else [WORKING_DIR_FLAG])]
 
 
-def look_here_too(argv: list[str]) -> None:
+def append_working_dir(argv: list[str]) -> None:
     """In the child: find modules in the current directory, if agents are launched there."""
-    if LAUNCHED_HERE in argv:
+    if WORKING_DIR_FLAG in argv:
         sys.path.append(os.getcwd())  # noqa: PTH109 - without the import of pathlib's Path.cwd
 
 
-def start_probe(python: str | Path, cwd: str | Path | None) -> "subprocess.Popen[bytes]":
+def start_class_probe(python: str | Path, cwd: str | Path | None) -> "subprocess.Popen[bytes]":
     """Start the child that lists the installed classes.
 
     Args:
@@ -144,7 +144,9 @@ def start_probe(python: str | Path, cwd: str | Path | None) -> "subprocess.Popen
     )
 
 
-def finish_probe(popen: "subprocess.Popen[bytes]", timeout: float = TIMEOUT) -> InstalledClasses:
+def finish_class_probe(
+    popen: "subprocess.Popen[bytes]", timeout: float = PLUGIN_TIMEOUT
+) -> InstalledClasses:
     """Wait for the child, at most `timeout` seconds, and give its answer. Blocks.
 
     Nothing that the child or a plugin does raises: then the classes are not known.
@@ -161,10 +163,10 @@ def finish_probe(popen: "subprocess.Popen[bytes]", timeout: float = TIMEOUT) -> 
     return _parse_reply(stdout) or InstalledClasses(None, (_failure(popen.returncode, stderr),))
 
 
-async def probe(
+async def list_classes(
     python: str | Path = sys.executable,
     cwd: str | Path | None = None,
-    timeout: float = TIMEOUT,  # noqa: ASYNC109  the child is killed then, and the answer says so
+    timeout: float = PLUGIN_TIMEOUT,  # noqa: ASYNC109  the child is killed then, and the answer says so
 ) -> InstalledClasses:
     """List the installed classes without blocking the event loop.
 
@@ -172,7 +174,7 @@ async def probe(
     """
     import asyncio  # noqa: PLC0415  the child can do without
 
-    starting = asyncio.ensure_future(asyncio.to_thread(start_probe, python, cwd))
+    starting = asyncio.ensure_future(asyncio.to_thread(start_class_probe, python, cwd))
 
     def kill_it(done: "asyncio.Future[subprocess.Popen[bytes]]") -> None:
         if not done.cancelled() and done.exception() is None:
@@ -186,7 +188,7 @@ async def probe(
     except OSError as error:
         return InstalledClasses(None, (f"The installed OCS plugins could not be listed: {error}.",))
     try:
-        return await asyncio.to_thread(finish_probe, popen, timeout)
+        return await asyncio.to_thread(finish_class_probe, popen, timeout)
     except asyncio.CancelledError:
         _kill_group(popen)
         raise

@@ -14,10 +14,11 @@ from hostmanager.cli.check import render as check_show
 from hostmanager.cli.check.agents import InstalledPlugins
 from hostmanager.cli.check.report import Category, CheckReport
 from hostmanager.cli.check.runner import run_checks
-from hostmanager.siteconfig import SiteFileError, load
+from hostmanager.siteconfig.diagnostics import SiteFileError
 from hostmanager.siteconfig.full_check import check_site
 from hostmanager.siteconfig.plugins.argument_probe import ArgumentVerdict
 from hostmanager.siteconfig.plugins.installed_classes import InstalledClasses
+from hostmanager.siteconfig.site_file import load_site_file
 
 ARGS = argparse.Namespace(docker_compose=None, docker_compose_bin=None, offline=True)
 
@@ -47,24 +48,24 @@ def checked(content):
         report = CheckReport(str(path))
         try:
             whole = check_site(path)
-            report.extend(Category.FILE, whole.problems)
+            report.extend(Category.FILE, whole.diagnostics)
             run_checks(whole, NoPlugins(), "daq" if "daq" in whole.hosts else None, ARGS, report)
         except SiteFileError as error:
-            report.extend(Category.FILE, [(None, problem) for problem in error.problems])
+            report.extend(Category.FILE, [(None, problem) for problem in error.diagnostics])
         report.sort()
         try:
-            errors = load(path, "daq").errors
+            errors = load_site_file(path, "daq").errors
         except SiteFileError as error:
-            errors = [problem for problem in error.problems if problem.is_error]
-        told = {(found.problem.line, found.problem.column) for found in report.found}
+            errors = [problem for problem in error.diagnostics if problem.is_error]
+        told = {(found.diagnostic.line, found.diagnostic.column) for found in report.results}
         # A host that is not in the file is nobody's fault.
         missed = [e for e in errors if "has no block for" not in e.message]
         assert all((error.line, error.column) in told for error in missed)
-        for found in report.found:
+        for found in report.results:
             assert "\n" not in check_show.message_text(found)
-            assert found.problem.line is None or found.problem.line >= 1
+            assert found.diagnostic.line is None or found.diagnostic.line >= 1
             check_show.message_text(found).encode()
-        check_show.as_json(report)
+        check_show.report_as_json(report)
         return report
 
 
@@ -102,4 +103,4 @@ def test_any_further_keys(more, where):
     for key, value in more.items():
         target.setdefault(key, value)
     report = checked(dump(data))
-    assert [f for f in report.found if f.problem.is_error and f.about is Category.FILE] == []
+    assert [f for f in report.results if f.diagnostic.is_error and f.about is Category.FILE] == []
