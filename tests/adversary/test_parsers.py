@@ -125,7 +125,7 @@ def test_an_environment(entries, more):
     content = b"\0".join(entries) + more
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(proc, "read", lambda *_: content)
+        patch.setattr(proc, "read_file", lambda *_: content)
         found = marks.read_tag(1)
     if found is not None:
         names.validate_id(found.instance_id)
@@ -148,9 +148,9 @@ def test_a_kept_identity(folder, content):
 @examples(150)
 def test_whose_a_process_is(content):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(proc, "read", lambda *_: content)
+        patch.setattr(proc, "read_file", lambda *_: content)
         uids = content.partition(b"\nUid:\t")[2].partition(b"\n")[0].split()
-        assert proc.is_ours(1) == (uids == [str(os.geteuid()).encode()] * 4)
+        assert proc.has_our_uids(1) == (uids == [str(os.geteuid()).encode()] * 4)
 
 
 STAT = [b"1", b"(a)", b"S", *([b"1"] * 50)]
@@ -165,9 +165,15 @@ STAT = [b"1", b"(a)", b"S", *([b"1"] * 50)]
 @examples(300)
 def test_a_stat(content):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(proc, "read", lambda *_: content)
+        patch.setattr(proc, "read_file", lambda *_: content)
         patch.setattr(strangers, "_by_pidfd", lambda _pidfd: None)
-        for look in (proc.stat, proc.start_ticks, proc.is_zombie, proc.parent, proc.exit_code):
+        for look in (
+            proc.read_stat,
+            proc.start_ticks,
+            proc.is_zombie,
+            proc.parent_pid,
+            proc.zombie_exit_code,
+        ):
             shown(look(1))
         shown(strangers.exit_status(1, -1))
 
@@ -250,7 +256,7 @@ def test_who_holds_the_lock(folder, content):
     scribe = LogDaemonClient(folder / "state", folder / "files")
     said = content if isinstance(content, str) else content.decode("utf-8", "surrogateescape")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("hostmanager.logd.lockfile.held", lambda _path: said)
+        patch.setattr("hostmanager.util.lockfile.read_lock_holder", lambda _path: said)
         pid, _ = scribe._running()
     assert 0 <= pid < 2**63
 

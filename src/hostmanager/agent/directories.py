@@ -4,7 +4,6 @@ A state folder is for its owner alone (0700), and one that somebody else has mad
 public place is not used.
 """
 
-import fcntl
 import glob
 import logging
 import os
@@ -16,8 +15,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from hostmanager.util.files import open_own
-from hostmanager.util.names import LONGEST, encode
-from hostmanager.util.trust import log_dir_problem, log_dir_remark, others_who_may_write
+from hostmanager.util.lockfile import acquire_lock
+from hostmanager.util.names import MAX_ID_CHARS, encode_id
+from hostmanager.util.trust import log_dir_problem, log_dir_warning, untrusted_writers
 
 CONTENTS = frozenset({"manager.lock", "identity", "wanted.json", "journal.sqlite", "scribe.lock"})
 """Any of these makes a folder one of a manager's."""
@@ -68,7 +68,7 @@ def state_dir(
         if problem:
             raise FolderError(problem)
         return _private(Path(asked))
-    parent, name = _parent(environ), encode(address)[:LONGEST]
+    parent, name = _parent(environ), encode_id(address)[:MAX_ID_CHARS]
     new = parent / f"{name}@{site[:8]}"
     # Renamed if there is one: of another release, or of the version before, which knows no
     # address that has to be written otherwise.
@@ -144,14 +144,12 @@ def _is_old(path: Path) -> bool:
 
 def _rename(old: Path, new: Path) -> bool:
     """Rename it unless a manager runs there; tell whether that is done."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-    fd = os.open(old / "manager.lock", flags, 0o600)
+    fd = acquire_lock(os.fspath(old / "manager.lock"))
+    if fd is None:
+        return False
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if _is_old(old):  # else another manager has just done it
             old.rename(new)
-    except BlockingIOError:
-        return False
     finally:
         os.close(fd)
     return True
@@ -204,7 +202,7 @@ def _private(path: Path, *, follow: bool = True) -> Path:
     if stat.S_IMODE(found.st_mode) & 0o077:
         with suppress(OSError):  # read-only: no reason to leave the agents alone
             path.chmod(0o700)
-    if os.getuid() == 0 and (others := others_who_may_write(path.absolute(), 0)):
+    if os.getuid() == 0 and (others := untrusted_writers(path.absolute(), 0)):
         raise FolderError(
             f"The state folder {path} is not used by a manager that runs as root, since {others}: "
             "that user could put another one in its place. Choose one with --state-dir that is "
@@ -256,7 +254,7 @@ def output_dir(log_dir: str | None, working_dir: Path, state: Path) -> tuple[Pat
     problem = log_dir_problem(folder, os.geteuid()) or _gives_away(folder)
     if problem:
         return fallback, f"the log-dir {folder} {problem}; agents' output goes to {fallback}"
-    remark = log_dir_remark(folder)
+    remark = log_dir_warning(folder)
     return folder, remark and f"the log-dir {folder} {remark}"
 
 
@@ -271,7 +269,7 @@ def root_remarks(paths: Mapping[str, Path]) -> list[str]:
     found = []
     for what, path in paths.items():
         with suppress(OSError):  # not there yet: nobody's
-            if others := others_who_may_write(path.absolute(), 0):
+            if others := untrusted_writers(path.absolute(), 0):
                 found.append(
                     f"{what} {path} decides what root runs here, and {others}; give it and the "
                     "directories above it to root, or run the manager as another user"

@@ -35,7 +35,7 @@ from hostmanager.journal import Journal, subscribe
 from hostmanager.siteconfig.diagnostics import SiteFileError
 from hostmanager.siteconfig.diff import SiteDiff, diff_specs
 from hostmanager.siteconfig.site_file import SiteFile
-from hostmanager.util.text import cut_end, joined
+from hostmanager.util.text import join_sentences, truncate
 
 log = logging.getLogger(__name__)
 
@@ -262,7 +262,7 @@ class Host:
         stuck = {i: str(self.snapshot[i].error) for i in self.snapshot.unkillable_ids}
         stuck |= self.services.failed_to_stop
         if stuck:
-            why = joined(f"{i}: {trouble}" for i, trouble in stuck.items())
+            why = join_sentences(f"{i}: {trouble}" for i, trouble in stuck.items())
             return RequestResult(False, (f"Could not be ended: {why}",))
         return RequestResult(True, ("All agents are down.",))
 
@@ -414,7 +414,7 @@ class Host:
     def buffer_message(self, text: str) -> None:
         """Log what nobody can read yet, and keep it for the next session with its time."""
         log.info("%s", text)
-        self.early_messages.append((time.time(), cut_end(text, MAX_TEXT_CHARS)))
+        self.early_messages.append((time.time(), truncate(text, MAX_TEXT_CHARS)))
 
     async def _router(self) -> str | None:
         """The instance that runs the router of the site, if one does."""

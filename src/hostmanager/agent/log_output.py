@@ -25,7 +25,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from hostmanager.util.files import open_or_replace
-from hostmanager.util.text import cut_middle
+from hostmanager.util.text import truncate_middle
 
 MAX_QUEUED_LINES = 4_000
 """Records of the log that wait to be written, for each place; of more, the number is kept."""
@@ -54,7 +54,7 @@ class LogQueue(QueueHandler):
     def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
         """Make a record complete, in the thread that logs it, and no longer than it may be."""
         prepared: logging.LogRecord = super().prepare(record)
-        prepared.msg = prepared.message = cut_middle(str(prepared.msg), MAX_LINE_CHARS)
+        prepared.msg = prepared.message = truncate_middle(str(prepared.msg), MAX_LINE_CHARS)
         return prepared
 
     def enqueue(self, record: logging.LogRecord) -> None:
@@ -162,7 +162,7 @@ class Printed(io.TextIOBase):
         """Take a text; never waits, never fails."""
         *lines, self._begun = f"{self._begun}{text}".split("\n")
         for line in lines:
-            self._queue.enqueue(make_record(cut_middle(line, MAX_LINE_CHARS), PRINTED))
+            self._queue.enqueue(make_record(truncate_middle(line, MAX_LINE_CHARS), PRINTED))
         if len(self._begun) > MAX_LINE_CHARS:
             self.end_line()
         return len(text)
@@ -171,7 +171,7 @@ class Printed(io.TextIOBase):
         """Take what was printed without the end of its line."""
         line, self._begun = self._begun, ""
         if line:
-            self._queue.enqueue(make_record(cut_middle(line, MAX_LINE_CHARS), PRINTED))
+            self._queue.enqueue(make_record(truncate_middle(line, MAX_LINE_CHARS), PRINTED))
 
 
 class LogOutput:

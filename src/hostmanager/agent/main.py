@@ -36,7 +36,7 @@ from hostmanager.siteconfig.diagnostics import SiteFileError
 from hostmanager.siteconfig.plugins.installed_classes import finish_class_probe, start_class_probe
 from hostmanager.siteconfig.site_file import SiteFile, with_known_classes
 from hostmanager.siteconfig.stable_read import load_stable
-from hostmanager.util.names import encode
+from hostmanager.util.names import encode_id
 from hostmanager.util.secret import Secret
 
 log = logging.getLogger("hostmanager")
@@ -328,7 +328,7 @@ def _log_level() -> str:
 def _start_log(args: argparse.Namespace, settings: Settings) -> LogOutput:
     file = None
     if args.log_dir is not None and settings.output_dir == settings.working_dir / args.log_dir:
-        name = encode(f"{args.address_root}.{args.instance_id}")
+        name = encode_id(f"{args.address_root}.{args.instance_id}")
         file = settings.output_dir / f"{name}.log"
     level = {"warn": "WARNING"}.get(_log_level(), _log_level().upper())
     return start_log(level, file, ("hostmanager", "asyncio"))

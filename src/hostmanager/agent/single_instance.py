@@ -8,15 +8,15 @@ agent's first instruction leaves a copy of both for a moment, so a claim is trie
 """
 
 import errno
-import fcntl
 import logging
 import os
 import socket
 import struct
 import time
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 
+from hostmanager.util.lockfile import acquire_lock
 from hostmanager.util.numbers import parse_number
 
 log = logging.getLogger(__name__)
@@ -104,21 +104,15 @@ def _squatted(name: str, path: Path) -> str:
 
 
 def _acquire_file(held: ExitStack, path: Path) -> bool:
-    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     try:
-        fd = os.open(path, flags, 0o600)
+        fd = acquire_lock(os.fspath(path), f"{os.getpid()}\n")
     except OSError as error:
         # Read-only, or something else lies there: no reason to leave the agents alone.
         log.warning("%s cannot be locked (%s); the name alone has to do", path, error.strerror)
         return True
-    held.callback(os.close, fd)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    if fd is None:
         return False
-    with suppress(OSError):  # a full disk: the pid in it is only for people
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+    held.callback(os.close, fd)
     return True
 
 

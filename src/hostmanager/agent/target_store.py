@@ -24,7 +24,8 @@ from pathlib import Path
 from hostmanager.core.model import Target
 from hostmanager.core.protocols import Clock
 from hostmanager.drivers.process.thread_pools import prestarted_pool
-from hostmanager.journal.quarantine import quarantine
+from hostmanager.util.files import read_bounded
+from hostmanager.util.quarantine import quarantine
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +35,7 @@ HUNG_DISK_TIMEOUT = 0.5
 RETRY_INTERVAL = 10.0
 """Seconds after which what could not be kept is tried again."""
 
-MAX_FILE_BYTES = 4 * 1024 * 1024
+MAX_TARGETS_FILE_BYTES = 4 * 1024 * 1024
 """Bytes; a file of ours is never that large."""
 
 
@@ -68,7 +69,9 @@ class TargetStore:
             The targets, by instance-id.
         """
         try:
-            self._targets, self.restarts, ended = _parse(_read(self._path))
+            self._targets, self.restarts, ended = _parse(
+                read_bounded(self._path, MAX_TARGETS_FILE_BYTES, follow_links=False).decode()
+            )
         except FileNotFoundError:
             return {}
         except (OSError, ValueError, RecursionError) as error:
@@ -202,15 +205,6 @@ class TargetStore:
             with suppress(OSError):
                 new.unlink()
             raise
-
-
-def _read(path: Path) -> str:
-    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
-    with os.fdopen(fd, "rb") as file:
-        data = file.read(MAX_FILE_BYTES + 1)
-    if len(data) > MAX_FILE_BYTES:
-        raise ValueError("it is far too large")
-    return data.decode("utf-8")
 
 
 def _sync_directory(path: Path) -> None:

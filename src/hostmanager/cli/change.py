@@ -9,11 +9,11 @@ from typing import Any
 from hostmanager.cli.exit_codes import FAILED, OK, UNREACHABLE, CommandError
 from hostmanager.cli.options import add_common, add_selection, exit_status_help, new_parser, seconds
 from hostmanager.cli.output import Output, command
-from hostmanager.cli.text import join_limited, pluralize
 from hostmanager.client.change.plan import AgentChange, Plan, make_plan
 from hostmanager.client.site_model import Site, read_site
 from hostmanager.client.status.model import HostStatus, no_router
 from hostmanager.client.status.selection import fetch_status, hosts_to_query, select
+from hostmanager.util.text import join_names, pluralize
 
 TIMEOUT = 60.0
 """Seconds until it is given up to wait for agents; an agent may take 15 s to be ended."""
@@ -175,7 +175,7 @@ def _show(plan: Plan, screen: Output) -> None:
         )
     if plan.unchanged:
         state = "down, left so" if plan.command == "restart" else f"already {plan.command}"
-        screen.line(f"{state}: {join_limited([row.instance_id for row in plan.unchanged], 10)}")
+        screen.line(f"{state}: {join_names([row.instance_id for row in plan.unchanged], 10)}")
     for refusal in plan.refused:
         screen.line(f"! {refusal.row.host} {refusal.row.instance_id}: {refusal.reason}", "red")
 

@@ -6,7 +6,6 @@ in start-up time and in memory, for what only people need.
 """
 
 import argparse
-import difflib
 import re
 import sys
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from importlib import import_module
 from typing import NoReturn
 
 from hostmanager import __version__
+from hostmanager.util.text import closest_match
 
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
@@ -114,8 +114,8 @@ def _run(argv: list[str]) -> int:
 def _refuse(parser: argparse.ArgumentParser, words: list[str]) -> NoReturn:
     """Say which words a subcommand does not know, and what was probably meant."""
     options = set(re.findall(r"--[a-z][a-z-]+", parser.format_help()))
-    nearest = difflib.get_close_matches(words[0], options, n=1, cutoff=0.6)
-    hint = f"; did you mean {nearest[0]}?" if nearest else ""
+    nearest = closest_match(words[0], options)
+    hint = f"; did you mean {nearest}?" if nearest else ""
     parser.error(f"unrecognized arguments: {' '.join(words)}{hint}")
 
 
@@ -158,7 +158,6 @@ ELSEWHERE = {
 
 
 def _unknown(word: str) -> str:
-    meant = ELSEWHERE.get(word)
-    nearest = [meant] if meant else difflib.get_close_matches(word, COMMANDS, n=1, cutoff=0.5)
-    hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
+    meant = ELSEWHERE.get(word) or closest_match(word, COMMANDS)
+    hint = f" Did you mean {meant!r}?" if meant else ""
     return f"there is no command {word!r}.{hint} The commands are: {', '.join(COMMANDS)}."

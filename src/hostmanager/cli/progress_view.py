@@ -12,8 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from hostmanager.cli.output import Output
-from hostmanager.cli.text import join_limited, pluralize, sanitize, strip_timestamp
+from hostmanager.cli.text import sanitize, strip_timestamp
 from hostmanager.client.change.progress import AgentProgress
+from hostmanager.util.text import join_names, pluralize
 
 if TYPE_CHECKING:
     from hostmanager.client.change.executor import PlanExecutor
@@ -117,19 +118,19 @@ class ProgressView:
         told = [c for c in told if not c.step.by_manager]
         if carried:
             remark(
-                f"interrupted; on the hosts it goes on: restart: {join_limited(carried, 10)}. "
+                f"interrupted; on the hosts it goes on: restart: {join_names(carried, 10)}. "
                 "The manager carries it out, whoever watches."
             )
         for stage in ("up", "down"):
             names = [c.step.row.instance_id for c in told if c.stage == stage]
             if names:
                 remark(
-                    f"interrupted; on the hosts it goes on: told {stage}: {join_limited(names, 10)}."
+                    f"interrupted; on the hosts it goes on: told {stage}: {join_names(names, 10)}."
                 )
         if again:
             names = [course.step.row.instance_id for course in again]
             remark(
-                f"interrupted; on the hosts it goes on: {join_limited(names, 10)}, started when ended."
+                f"interrupted; on the hosts it goes on: {join_names(names, 10)}, started when ended."
             )
         if lost:
             names = [course.step.row.instance_id for course in lost]

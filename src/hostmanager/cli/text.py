@@ -5,6 +5,8 @@ import re
 import time
 from datetime import datetime
 
+from hostmanager.util.text import format_duration
+
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _LENGTH = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd])")
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
@@ -16,22 +18,6 @@ _STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:[+-]\d{4}|Z) ")
 _FORMS = ("%H:%M", "%H:%M:%S", "%Y-%m-%d", "%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S")
 
 SINCE_HELP = "a length such as 90s, 10m, 2h or 1d, a time such as 14:05 or '2026-01-31 14:05'"
-
-
-def format_duration(seconds: float | None) -> str:
-    """Tell a length of time in at most two units: ``3 m 12 s``; nothing for None."""
-    if seconds is None:
-        return ""
-    if 0 <= seconds < 9.95:
-        return f"{seconds:.1f} s"
-    whole = max(0, round(seconds))
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} m {whole % 60:02} s"
-    if whole < 86400:
-        return f"{whole // 3600} h {whole % 3600 // 60:02} m"
-    return f"{whole // 86400} d {whole % 86400 // 3600:02} h"
 
 
 def ago(when: float, now: float) -> str:
@@ -103,14 +89,3 @@ def sanitize(text: str) -> str:
 def strip_timestamp(line: str) -> str:
     """Leave out the time that OCS puts before each line of an agent, where a screen is narrow."""
     return line[found.end() :] if (found := _STAMP.match(line)) else line
-
-
-def pluralize(number: int, word: str, words: str | None = None) -> str:
-    """Count in English: ``1 agent``, ``2 agents``."""
-    return f"{number} {word if number == 1 else words or word + 's'}"
-
-
-def join_limited(names: list[str] | tuple[str, ...], most: int = 5) -> str:
-    """List some names; a long list is cut."""
-    text = ", ".join(names[:most])
-    return text if len(names) <= most else f"{text} and {len(names) - most} more"

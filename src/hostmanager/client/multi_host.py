@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from hostmanager.cli.exit_codes import FAILED, OK, UNREACHABLE, CommandError
 from hostmanager.cli.output import Output
-from hostmanager.cli.text import join_limited
 from hostmanager.client.manager_client import (
     FailureKind,
     ManagerClient,
@@ -17,6 +16,7 @@ from hostmanager.client.manager_client import (
 )
 from hostmanager.client.site_model import Site
 from hostmanager.client.status.selection import select_hosts
+from hostmanager.util.text import join_names
 
 Answers = Mapping[str, OperationResult | ManagerError]
 
@@ -46,7 +46,7 @@ def select_managers(site: Site, args: argparse.Namespace) -> TargetManagers:
     hosts = [host for host in picked if host in site.managers]
     if not hosts:
         raise CommandError(
-            f"{join_limited(picked)}: no manager in the site config; add an entry of class HostManager."
+            f"{join_names(picked)}: no manager in the site config; add an entry of class HostManager."
         )
     return TargetManagers(site, hosts, make_clients(site, args, hosts))
 

@@ -103,7 +103,9 @@ class ComposeFileWatcher:
         """Begin to follow; returns at once."""
         if self._task is None and self.paths:
             guard = Guard(asyncio.get_running_loop().call_later)
-            follow = guard.for_ever("following the compose files", self._attempt, lambda: TRY_AGAIN)
+            follow = guard.run_forever(
+                "following the compose files", self._attempt, lambda: TRY_AGAIN
+            )
             self._task = asyncio.ensure_future(follow)
 
     async def close(self) -> None:

@@ -4,7 +4,6 @@ The compose command says what a file means; it does not say which other files th
 and seldom in which line it stumbled. Both are found here, in the nodes of the YAML.
 """
 
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,9 +11,10 @@ from pathlib import Path
 import yaml
 
 from hostmanager.composefile.model import ComposeFileError
+from hostmanager.util.files import FileTooLargeError, read_bounded
 from hostmanager.util.numbers import parse_number
 
-LARGEST = 4 * 1024 * 1024
+MAX_COMPOSE_FILE_BYTES = 4 * 1024 * 1024
 """Bytes; no compose file is that large, and something else is not to be parsed for minutes."""
 
 DEEPEST = 10
@@ -38,15 +38,15 @@ def parse(path: Path, name: str = "") -> Node:
     """
     name = name or str(path)
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(fd, "rb") as file:
-            data = file.read(LARGEST + 1)
+        data = read_bounded(path, MAX_COMPOSE_FILE_BYTES)
     except FileNotFoundError:
         raise ComposeFileError(f"{name} is not there.") from None
+    except FileTooLargeError:
+        raise ComposeFileError(
+            f"{name} is larger than 4 MiB, so it cannot be a compose file."
+        ) from None
     except OSError as error:
         raise ComposeFileError(f"{name} cannot be read: {error.strerror}.") from None
-    if len(data) > LARGEST:
-        raise ComposeFileError(f"{name} is larger than 4 MiB, so it cannot be a compose file.")
     try:
         root = yaml.compose(data, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:

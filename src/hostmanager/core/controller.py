@@ -133,7 +133,7 @@ class InstanceController:
         wanted: Callable[[], bool] = lambda: True,
         failed: Callable[[Exception], object] | None = None,
     ) -> None:
-        self._deps.guard.until_done(f"{self.instance_id}: {what}", work, wanted, failed)
+        self._deps.guard.retry_until_done(f"{self.instance_id}: {what}", work, wanted, failed)
 
     def _observe_with(self, what: str, work: Callable[[], object]) -> None:
         """Ask its driver how it is. Until there is an answer, nothing may be decided."""
@@ -164,7 +164,7 @@ class InstanceController:
         what = f"{self.instance_id}: an event"
         if not self._deps.guard.call(what, lambda: effects.extend(self._step(event))):
             self._unhandled.append(event)
-            self._deps.guard.after_pause(what, self._handle_again)
+            self._deps.guard.schedule(what, self._handle_again)
             return
         if self.record.deadline != before.deadline or self._timer is None:
             self._guard("its timer", lambda: self._set_timer(self.record.deadline))

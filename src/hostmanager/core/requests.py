@@ -6,11 +6,11 @@ it makes sense, or none is carried out, and the error names the one that does no
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from reprlib import Repr
 from typing import Any
 
 from hostmanager.core.model import Target
+from hostmanager.util.text import closest_match
 
 ALL = "all"
 """In place of an instance-id: every tracked instance (contract, section 4)."""
@@ -20,7 +20,6 @@ MAX_REQUESTS = 10_000
 
 _TARGETS = (Target.UP.value, Target.DOWN.value)
 _MAX_SHOWN_CHARS = 60
-_MAX_COMPARED_CHARS = 64  # comparing longer ones takes longer than a guess is worth
 _REPR = Repr()  # stands any depth and any length
 _REPR.maxstring = _REPR.maxother = _MAX_SHOWN_CHARS
 
@@ -153,10 +152,8 @@ def _check_one(
 
 
 def _suggestion(word: Any, words: Iterable[str]) -> str:
-    if not isinstance(word, str) or len(word) > _MAX_COMPARED_CHARS:
-        return ""
-    near = get_close_matches(word, list(words), n=1, cutoff=0.5)
-    return f" (did you mean '{near[0]}'?)" if near else ""
+    match = closest_match(word, words)
+    return f" (did you mean '{match}'?)" if match else ""
 
 
 def _quote(value: Any) -> str:

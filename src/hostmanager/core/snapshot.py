@@ -85,4 +85,4 @@ class Snapshot(Mapping[str, InstanceRecord]):
     ) -> None:
         """Later, it is told what is known then."""
         tell = self._guard.callback(what, lambda: listener(instance_id, self.get(instance_id)))
-        self._guard.after_pause(what, tell)
+        self._guard.schedule(what, tell)

@@ -186,4 +186,4 @@ class Supervisor:
         if self._idle_callbacks and self.snapshot.is_idle:
             waiting, self._idle_callbacks = self._idle_callbacks, []
             for callback in waiting:
-                self.guard.until_done("telling that all is at rest", callback)
+                self.guard.retry_until_done("telling that all is at rest", callback)

@@ -28,7 +28,7 @@ def open_file(path: Path) -> int:
     """Open the file, or make it; for its owner alone.
 
     Raises:
-        CorruptJournalError: Something is in its place, or in that of a file that SQLite has beside it.
+        CorruptJournalError: Something else is at its path, or at that of a side file.
         OSError: It cannot be opened.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -17,9 +17,9 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 
 from hostmanager.journal.entry import Entry, Kind, Row, to_row
-from hostmanager.journal.file_check import CorruptJournalError
-from hostmanager.journal.quarantine import quarantine
+from hostmanager.journal.file_check import SQLITE_SIDE_FILES, CorruptJournalError
 from hostmanager.journal.store import Limits, Store, is_broken
+from hostmanager.util.quarantine import quarantine
 
 log = logging.getLogger(__name__)
 
@@ -198,7 +198,7 @@ class Writer:
         """
         store, self._store = self._store, None
         try:
-            new_name = quarantine(self._path)
+            new_name = quarantine(self._path, SQLITE_SIDE_FILES)
         finally:
             if store is not None:
                 store.close()

@@ -20,9 +20,9 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from hostmanager.logd import lockfile as locks
 from hostmanager.logd import paths as names
 from hostmanager.logd.settings import MAX_BYTES, MAX_FILES, Settings
+from hostmanager.util import lockfile as locks
 from hostmanager.util.files import move_aside, open_fifo, open_or_replace
 from hostmanager.util.numbers import parse_number
 from hostmanager.util.secret import Environment
@@ -221,7 +221,7 @@ class LogDaemonClient:
         child = self._child
         if child is not None:
             child.poll()  # an ended child waits to be waited for
-        text = locks.read_holder(names.lock(self._state))
+        text = locks.read_lock_holder(names.lock(self._state))
         if text is None:
             return None
         pid, _, described = text.removesuffix("\n").partition(" ")

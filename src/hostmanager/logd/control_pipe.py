@@ -20,7 +20,7 @@ import stat
 
 from hostmanager.logd.stderr_log import log_error, succeeds
 from hostmanager.util.files import move_aside, open_fifo
-from hostmanager.util.names import decode
+from hostmanager.util.names import decode_id
 from hostmanager.util.numbers import parse_number
 
 _LONGEST = 4096
@@ -81,7 +81,7 @@ class ControlPipe:
         if words in (["quit"], ["end"]):
             return words
         if _NUMBERS.get(words[0]) == len(words) - 2 and all(map(_is_number, words[2:])):
-            instance_id = decode(words[1])
+            instance_id = decode_id(words[1])
             if instance_id is not None:
                 return [words[0], instance_id, *words[2:]]
         if line.strip():

@@ -14,7 +14,6 @@ import resource
 import select
 import time
 
-from hostmanager.logd import lockfile as locks
 from hostmanager.logd import lost_output as debts
 from hostmanager.logd import paths as names
 from hostmanager.logd.compress import Compressor
@@ -23,6 +22,7 @@ from hostmanager.logd.log_file import LogFile
 from hostmanager.logd.pipe_reader import PipeBufferBudget, PipeBusyError, PipeReader
 from hostmanager.logd.settings import Settings
 from hostmanager.logd.stderr_log import log_error, succeeds
+from hostmanager.util import lockfile as locks
 
 PAUSE = 0.04
 """Seconds between two rounds, at most."""
@@ -271,7 +271,7 @@ class LogDaemon:
 
     def _is_needed(self) -> bool:
         manager_lock = names.manager_lock(self._settings.state)
-        if not self._replaced and locks.read_holder(manager_lock) is not None:
+        if not self._replaced and locks.read_lock_holder(manager_lock) is not None:
             return True
         if self._handed_over:
             return True
@@ -296,7 +296,7 @@ class LogDaemon:
         """
         path = names.lock(self._settings.state)
         mine = self._lock is not None and locks.is_same_file(self._lock, path)
-        self._replaced = not mine and locks.read_holder(path) is not None
+        self._replaced = not mine and locks.read_lock_holder(path) is not None
         if not self._replaced:
             self._take_state()
             return
@@ -316,7 +316,7 @@ class LogDaemon:
             os.makedirs(names.pipes(state), mode=0o700, exist_ok=True)
             if self._lock is None or not locks.is_same_file(self._lock, names.lock(state)):
                 text = f"{os.getpid()} {self._settings.signature()}\n"
-                taken = locks.acquire(names.lock(state), text)
+                taken = locks.acquire_lock(names.lock(state), text, 1.0, replace=True)
                 if taken is None:
                     return False
                 if self._lock is not None:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from hostmanager.logd import paths as names
 from hostmanager.logd.stderr_log import log_error
 from hostmanager.util.files import open_own
-from hostmanager.util.names import decode
+from hostmanager.util.names import decode_id
 from hostmanager.util.numbers import parse_number
 
 _LARGEST = 1024 * 1024
@@ -76,7 +76,7 @@ def load(state: str) -> dict[str, LostOutput]:
     for line in data.decode("ascii", "replace").splitlines():
         try:
             name, lost, since, until, number = line.split()
-            instance_id = decode(name)
+            instance_id = decode_id(name)
             counted, why = parse_number(lost), parse_number(number, _LAST_ERROR)
             debt = LostOutput(counted or 0, float(since), float(until), why or 0)
             if (

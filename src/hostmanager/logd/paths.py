@@ -13,7 +13,7 @@ With the suffixes, an id may look like anything that an id may look like (`..`, 
 import os
 
 from hostmanager.util.files import is_own
-from hostmanager.util.names import decode, encode, is_usable
+from hostmanager.util.names import decode_id, encode_id, is_usable_id
 
 _SUFFIX = ".pipe"
 
@@ -24,7 +24,7 @@ def validate_id(instance_id: str) -> str:
     Raises:
         ValueError: There cannot.
     """
-    if not is_usable(instance_id):
+    if not is_usable_id(instance_id):
         raise ValueError(f"{instance_id!r:.250} cannot be the name of an instance")
     return instance_id
 
@@ -35,7 +35,7 @@ def file_name(instance_id: str) -> str:
     Raises:
         ValueError: There can be no such instance.
     """
-    return encode(validate_id(instance_id))
+    return encode_id(validate_id(instance_id))
 
 
 def pipes(state: str) -> str:
@@ -56,7 +56,7 @@ def list_pipes(state: str) -> list[str]:
     """
     found = []
     for name in sorted(os.listdir(pipes(state))):
-        instance_id = decode(name.removesuffix(_SUFFIX)) if name.endswith(_SUFFIX) else None
+        instance_id = decode_id(name.removesuffix(_SUFFIX)) if name.endswith(_SUFFIX) else None
         if instance_id is not None:
             found.append(instance_id)
     return found

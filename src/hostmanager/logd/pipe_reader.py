@@ -17,8 +17,8 @@ import select
 import stat
 import termios
 
-from hostmanager.logd import lockfile as locks
 from hostmanager.logd.log_file import LogFile
+from hostmanager.util import lockfile as locks
 
 _FIRST = 256 * 1024
 _LARGEST = 1024 * 1024

@@ -17,10 +17,10 @@ from typing import Any, NoReturn
 
 from ocs.site_config import ArgContainer, SiteConfig, add_arguments, add_site_attributes
 
-from hostmanager.siteconfig.diagnostics import did_you_mean, join_names, quote_value
 from hostmanager.siteconfig.entry import MANAGER_CLASS
 from hostmanager.siteconfig.host_block import OVERRIDES
 from hostmanager.siteconfig.site_file import SiteFile, load_site_file
+from hostmanager.util.text import did_you_mean, join_names, quote_value
 
 ENVIRONMENT: Mapping[str, str] = {
     "instance_id": "INSTANCE_ID",
@@ -174,7 +174,7 @@ def _manager_entry(
     if len(ours) == 1:
         return ours[0]
     if ours:
-        names = join_names([entry["instance-id"] for entry in ours])
+        names = join_names([entry["instance-id"] for entry in ours], quote=True)
         raise UsageError(
             f"{where} has {len(ours)} instances of class {agent_class}: {names}. "
             "Use --instance-id to pick one."
@@ -210,7 +210,7 @@ def _named_entry(
     ours = [entry["instance-id"] for entry in entries if entry["agent-class"] == agent_class]
     raise UsageError(
         f"--instance-id {instance_id}: {where} has no such instance.{near} "
-        f"Instances of class {agent_class} there: {join_names(ours) or 'none'}."
+        f"Instances of class {agent_class} there: {join_names(ours, quote=True) or 'none'}."
     )
 
 

@@ -6,17 +6,12 @@ them when the file cannot be used at all. A problem is an *error* when something
 file asks for cannot be done, and a *warning* when it can, but is probably not what was meant.
 """
 
-import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
-from hostmanager.util.text import joined
-
-_SHOWN_CHARACTERS = 60
-_LISTED_NAMES = 20
-_TOLD_PROBLEMS = 5
+from hostmanager.util.text import summarize
 
 
 class Severity(StrEnum):
@@ -134,55 +129,3 @@ class DiagnosticCollector:
         self.diagnostics.append(
             Diagnostic(severity, message, remedy, self.file, line, column, instance_id)
         )
-
-
-def quote_value(value: object) -> str:
-    """Show a value in a message: quoted, printable, never long."""
-    if isinstance(value, str):
-        cut = value[:_SHOWN_CHARACTERS]
-        return repr(cut) if cut == value else f"{cut + '…'!r}"
-    if isinstance(value, list | tuple | set):
-        return "a list"
-    if isinstance(value, dict):
-        return "a mapping"
-    if value is None:
-        return "empty"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    text = str(value)
-    return text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "…"
-
-
-def closest_match(word: object, words: Iterable[str]) -> str | None:
-    """Find the known word that was probably meant, or None."""
-    if not isinstance(word, str) or len(word) > _SHOWN_CHARACTERS:
-        return None
-    by_lower = {known.lower(): known for known in words}
-    found = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=0.6)
-    return by_lower[found[0]] if found else None
-
-
-def did_you_mean(word: object, words: Iterable[str]) -> str:
-    """Ask ``Did you mean 'yes'?``, or give an empty text when no word is near."""
-    near = closest_match(word, words)
-    return f"Did you mean {near!r}?" if near is not None and near != word else ""
-
-
-def join_names(names: Sequence[str]) -> str:
-    """List names in a message; a long list is cut."""
-    text = ", ".join(quote_value(name) for name in names[:_LISTED_NAMES])
-    rest = len(names) - _LISTED_NAMES
-    return f"{text} and {rest} more" if rest > 0 else text
-
-
-def pluralize(number: int, word: str) -> str:
-    """Count things in English: ``1 warning``, ``2 warnings``."""
-    return f"{number} {word}" if number == 1 else f"{number} {word}s"
-
-
-def summarize(problems: Iterable[Diagnostic]) -> str:
-    """Tell the first few problems on one line."""
-    told = list(problems)
-    rest = len(told) - _TOLD_PROBLEMS
-    more = f"and {rest} more" if rest > 0 else ""
-    return joined((*(str(problem) for problem in told[:_TOLD_PROBLEMS]), more))

@@ -11,15 +11,10 @@ from types import MappingProxyType
 from typing import Any
 
 from hostmanager.core.model import Kind, Target
-from hostmanager.siteconfig.diagnostics import (
-    Diagnostic,
-    DiagnosticCollector,
-    SourceLocation,
-    did_you_mean,
-    quote_value,
-)
+from hostmanager.siteconfig.diagnostics import Diagnostic, DiagnosticCollector, SourceLocation
 from hostmanager.siteconfig.yaml_nodes import YamlNode
 from hostmanager.util.names import id_problem
+from hostmanager.util.text import did_you_mean, quote_value
 
 MANAGER_CLASS = "HostManager"
 

@@ -11,12 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hostmanager.core.requests import ALL
-from hostmanager.siteconfig.diagnostics import (
-    Diagnostic,
-    DiagnosticCollector,
-    SourceLocation,
-    quote_value,
-)
+from hostmanager.siteconfig.diagnostics import Diagnostic, DiagnosticCollector, SourceLocation
 from hostmanager.siteconfig.entry import MANAGER_CLASS, AgentEntry
 from hostmanager.siteconfig.host_block import HostBlock, check_host, downgrade_for_other_host
 from hostmanager.siteconfig.site_file import parse_site, usable_blocks
@@ -30,6 +25,7 @@ from hostmanager.siteconfig.spelling import (
     warn_repeated_options,
 )
 from hostmanager.siteconfig.yaml_nodes import YamlNode
+from hostmanager.util.text import quote_value
 
 _OWN_ADDRESSES = ("ops", "feeds")
 """What an agent has below its address: the name of another one must not lead there."""

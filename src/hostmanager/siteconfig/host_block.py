@@ -10,14 +10,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from hostmanager.siteconfig.diagnostics import (
-    Diagnostic,
-    DiagnosticCollector,
-    Severity,
-    quote_value,
-)
+from hostmanager.siteconfig.diagnostics import Diagnostic, DiagnosticCollector, Severity
 from hostmanager.siteconfig.entry import AgentEntry, check_entry, misspelled_key_hint, require_text
 from hostmanager.siteconfig.yaml_nodes import YamlNode
+from hostmanager.util.text import quote_value
 
 OVERRIDES = ("wamp_server", "wamp_http", "wamp_realm")
 """Keys of the hub that a host block may override."""

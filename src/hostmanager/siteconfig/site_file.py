@@ -20,12 +20,6 @@ from hostmanager.siteconfig.diagnostics import (
     Severity,
     SiteFileError,
     SourceLocation,
-    closest_match,
-    did_you_mean,
-    join_names,
-    pluralize,
-    quote_value,
-    summarize,
 )
 from hostmanager.siteconfig.entry import AgentEntry, misspelled_key_hint
 from hostmanager.siteconfig.host_block import (
@@ -40,6 +34,14 @@ from hostmanager.siteconfig.host_block import (
 from hostmanager.siteconfig.plugins.installed_classes import InstalledClasses
 from hostmanager.siteconfig.source import Location, read_text
 from hostmanager.siteconfig.yaml_nodes import YamlNode, parse_yaml
+from hostmanager.util.text import (
+    closest_match,
+    did_you_mean,
+    join_names,
+    pluralize,
+    quote_value,
+    summarize,
+)
 
 FALLBACK_HOST = "localhost"
 """The block that is taken when the host has none of its own (contract, section 3)."""
@@ -232,9 +234,8 @@ def _select_host(
             return name
     near = closest_match(asked, hosts)
     remedy = f"Did you mean {near!r}? " if near else ""
-    remedy += (
-        f"Hosts in this file: {join_names(list(hosts)) or 'none'}. Use --site-host to pick one."
-    )
+    names = join_names(list(hosts), quote=True) or "none"
+    remedy += f"Hosts in this file: {names}. Use --site-host to pick one."
     raise findings.fatal(
         root.get("hosts"),
         f"'hosts' has no block for {quote_value(asked)} and none for {FALLBACK_HOST!r}.",

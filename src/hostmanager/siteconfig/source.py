@@ -7,22 +7,15 @@ hangs, never reads without bound, and says in plain words why a file cannot be r
 
 import errno
 import os
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from hostmanager.siteconfig.diagnostics import DiagnosticCollector, did_you_mean
+from hostmanager.siteconfig.diagnostics import DiagnosticCollector
+from hostmanager.util.files import FileTooLargeError, NotRegularFileError, read_bounded
+from hostmanager.util.text import did_you_mean
 
 MAX_SITE_FILE_BYTES = 16 * 1024 * 1024
 """No site file is larger than this; what is larger is something else."""
-
-_KINDS = (
-    (stat.S_ISDIR, "a directory"),
-    (stat.S_ISFIFO, "a named pipe"),
-    (stat.S_ISSOCK, "a socket"),
-    (stat.S_ISCHR, "a device"),
-    (stat.S_ISBLK, "a device"),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,37 +34,26 @@ def read_text(path: Path) -> str:
             not UTF-8.
     """
     findings = DiagnosticCollector(str(path))
-    raw = _read_bytes(path, findings)
-    if len(raw) > MAX_SITE_FILE_BYTES:
-        raise findings.fatal(
-            None,
-            f"the file is larger than {MAX_SITE_FILE_BYTES // 2**20} MiB: this is not a site file.",
-            "Check the path.",
-        )
-    return _decode(raw, findings)
+    return _decode(_read_bytes(path, findings), findings)
 
 
 def _read_bytes(path: Path, findings: DiagnosticCollector) -> bytes:
     try:
-        _require_regular_file(os.stat(path).st_mode, findings)  # noqa: PTH116
-        # Not blocking, and looked at again: it may have become a pipe since.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
-        with os.fdopen(descriptor, "rb") as file:
-            _require_regular_file(os.fstat(descriptor).st_mode, findings)
-            return file.read(MAX_SITE_FILE_BYTES + 1)
+        return read_bounded(path, MAX_SITE_FILE_BYTES)
+    except FileTooLargeError:
+        raise findings.fatal(
+            None, "the file is larger than 16 MiB: this is not a site file.", "Check the path."
+        ) from None
+    except NotRegularFileError as error:
+        raise findings.fatal(
+            None, f"this is {error.kind}, not a site file.", "Name the YAML file itself."
+        ) from None
     except OSError as error:
         raise findings.fatal(None, *_explain_oserror(path, error)) from error
     except ValueError as error:
         raise findings.fatal(
             None, "the path of the site file has a NUL character in it.", "Check the path."
         ) from error
-
-
-def _require_regular_file(mode: int, findings: DiagnosticCollector) -> None:
-    if stat.S_ISREG(mode):
-        return
-    kind = next((name for matches, name in _KINDS if matches(mode)), "no regular file")
-    raise findings.fatal(None, f"this is {kind}, not a site file.", "Name the YAML file itself.")
 
 
 def _explain_oserror(path: Path, error: OSError) -> tuple[str, str]:

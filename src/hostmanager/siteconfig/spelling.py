@@ -5,14 +5,14 @@ that is nearly a known one is another matter: `argumnets:` starts an agent witho
 Only `hostmanager check` asks this.
 """
 
-import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
-from hostmanager.siteconfig.diagnostics import DiagnosticCollector, SourceLocation, quote_value
+from hostmanager.siteconfig.diagnostics import DiagnosticCollector, SourceLocation
 from hostmanager.siteconfig.yaml_nodes import YamlNode
+from hostmanager.util.text import closest_match, quote_value
 
-CLOSE = 0.8
-"""How alike two words are that are taken for the same one; 1 is equal."""
+WARNING_SIMILARITY = 0.8
+"""How alike a legal word must be to a known one for a warning: more than for a suggestion."""
 
 TOP: Mapping[str, bool] = {"hub": True, "hosts": True}
 HUB: Mapping[str, bool] = {
@@ -47,13 +47,6 @@ ENTRY: Mapping[str, bool] = {
 _ALSO = {"args": "arguments", "argument": "arguments", "managed": "manage", "logdir": "log-dir"}
 
 
-def close(word: str, words: Iterable[str]) -> str | None:
-    """Give the known word that this one is nearly, or None."""
-    by_lower = {known.lower(): known for known in words if known != word}
-    found = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=CLOSE)
-    return by_lower[found[0]] if found else None
-
-
 def warn_misspelled_keys(
     part: YamlNode,
     known: Mapping[str, bool],
@@ -74,7 +67,9 @@ def warn_misspelled_keys(
     for key, (place, _) in fields.items():
         if not isinstance(key, str) or key in known:
             continue
-        near = close(key, known) or (_ALSO.get(key) if _ALSO.get(key) in known else None)
+        near = closest_match(key, known, WARNING_SIMILARITY) or (
+            _ALSO.get(key) if _ALSO.get(key) in known else None
+        )
         if near is None or (known[near] and near not in fields):
             continue  # that one which is required is missing has been told, with this name
         findings.warning(

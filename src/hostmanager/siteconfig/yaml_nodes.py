@@ -18,8 +18,9 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from yaml.reader import Reader
 from yaml.resolver import Resolver
 
-from hostmanager.siteconfig.diagnostics import DiagnosticCollector, SourceLocation, quote_value
+from hostmanager.siteconfig.diagnostics import DiagnosticCollector, SourceLocation
 from hostmanager.siteconfig.source import Location
+from hostmanager.util.text import quote_value
 
 MAX_NODES = 200_000
 """Nodes (values, keys, lists, mappings) in one file, with every alias written out."""

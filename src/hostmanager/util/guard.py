@@ -1,11 +1,11 @@
 """One way to make a call that may fail, for drivers, callbacks, timers, listeners, tasks, threads.
 
-An exception that nobody expected must not leave an instance that nobody looks after. So each
-call into a driver, each callback of the event loop and each answer of a thread goes through a
-`Guard`: the failure is logged, and then it is answered (`failed`: as an observation, say) or the
-call is made again after a pause, as long as it is still wanted.
+An unexpected exception must not leave an instance unsupervised. So each call into a driver, each
+callback of the event loop and each result of a thread goes through a `Guard`: it logs the
+exception, and then reports it (`on_error`: as an observation, say) or retries the call after a
+delay, as long as the call is still needed.
 
-What is called again has to bear it: it looks at what is so then (level-triggered).
+A function that is retried must bear it: it acts on the state at that moment (level-triggered).
 """
 
 import asyncio
@@ -16,13 +16,13 @@ from typing import Any
 
 log = logging.getLogger(__name__)
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
-"""Seconds until a call that failed is made again: at first, and at most."""
+FIRST_RETRY_DELAY, MAX_RETRY_DELAY = 0.1, 5.0
+"""Seconds until a failed call is retried: at first, and at most."""
 
 CallLater = Callable[[float, Callable[[], None]], object]
-"""Arranges for a call after so many seconds."""
+"""Schedules a call after so many seconds."""
 
-Failed = Callable[[Exception], object]
+ErrorHandler = Callable[[Exception], object]
 
 
 def _always() -> bool:
@@ -32,150 +32,155 @@ def _always() -> bool:
 class Guard:
     """Makes calls that may fail. No method raises what the call raises.
 
-    Calls are told apart by `what`, which says in the log what failed.
+    `name` identifies a call, and says in the log what failed.
 
     Args:
-        call_later: Arranges for a call; if it fails itself, the call is made with the next one.
+        call_later: Schedules a call; if it fails itself, it is tried again with the next call.
     """
 
     def __init__(self, call_later: CallLater) -> None:
         self._call_later = call_later
         self._failures: dict[str, int] = {}
-        self._waiting: dict[str, Callable[[], None]] = {}
+        self._scheduled: dict[str, Callable[[], None]] = {}
         self._without_timer: set[str] = set()
 
-    def call(self, what: str, work: Callable[[], object], failed: Failed | None = None) -> bool:
+    def call(
+        self, name: str, function: Callable[[], object], on_error: ErrorHandler | None = None
+    ) -> bool:
         """Make a call once.
 
         Args:
-            what: What it is, for the log.
-            work: The call.
-            failed: Told of an exception.
+            name: What the call does, for the log.
+            function: The call.
+            on_error: Gets the exception, if there is one.
 
         Returns:
-            Whether it went well.
+            Whether it succeeded.
         """
-        self._arm_those_without_timer()
+        self._set_missing_timers()
         try:
-            work()
+            function()
         except Exception as error:
-            self._note(what, error)
-            if failed is not None:
-                self.call(f"{what}: telling of its failure", partial(failed, error))
+            self._handle_error(name, error, on_error)
             return False
-        self._failures.pop(what, None)
+        self._failures.pop(name, None)
         return True
 
-    def until_done(
+    def retry_until_done(
         self,
-        what: str,
-        work: Callable[[], object],
-        wanted: Callable[[], bool] = _always,
-        failed: Failed | None = None,
+        name: str,
+        function: Callable[[], object],
+        still_needed: Callable[[], bool] = _always,
+        on_error: ErrorHandler | None = None,
     ) -> None:
-        """Make a call, and make it again after each failure, as long as it is wanted."""
-        if not self.call(what, work, failed):
-            again = partial(self._if_wanted, what, work, wanted, failed)
-            self.after_pause(what, again)
+        """Make a call, and retry it after each failure, as long as it is still needed."""
+        if not self.call(name, function, on_error):
+            self.schedule(name, partial(self._retry, name, function, still_needed, on_error))
 
-    def _if_wanted(
+    def _retry(
         self,
-        what: str,
-        work: Callable[[], object],
-        wanted: Callable[[], bool],
-        failed: Failed | None,
+        name: str,
+        function: Callable[[], object],
+        still_needed: Callable[[], bool],
+        on_error: ErrorHandler | None,
     ) -> None:
-        answers: list[bool] = []
-        asked = self.call(f"{what}: is it wanted", lambda: answers.append(wanted()))
-        if not asked or answers[0]:
-            self.until_done(what, work, wanted, failed)
+        replies: list[bool] = []
+        checked = self.call(f"{name}: is it needed", lambda: replies.append(still_needed()))
+        if not checked or replies[0]:
+            self.retry_until_done(name, function, still_needed, on_error)
         else:
-            self._failures.pop(what, None)
+            self._failures.pop(name, None)
 
     def callback(
-        self, what: str, work: Callable[..., object], wanted: Callable[[], bool] = _always
+        self, name: str, function: Callable[..., object], still_needed: Callable[[], bool] = _always
     ) -> Callable[..., None]:
-        """Make something that others may call, with arguments, and that never raises."""
+        """Make a callback, with arguments, that never raises."""
 
         def call(*args: Any) -> None:
-            self.until_done(what, partial(work, *args), wanted)
+            self.retry_until_done(name, partial(function, *args), still_needed)
 
         return call
 
-    def after_pause(self, what: str, work: Callable[[], None]) -> None:
-        """Arrange for a call that does not raise; a later one of that name takes its place."""
-        known = what in self._waiting
-        self._waiting[what] = work
-        if not known:
-            self._arm(what)
+    def schedule(self, name: str, function: Callable[[], None]) -> None:
+        """Schedule a call that does not raise; a later one of that name replaces it."""
+        has_timer = name in self._scheduled
+        self._scheduled[name] = function
+        if not has_timer:
+            self._set_timer(name)
 
     def task(
-        self, what: str, work: Coroutine[Any, Any, None], failed: Failed | None = None
+        self, name: str, coroutine: Coroutine[Any, Any, None], on_error: ErrorHandler | None = None
     ) -> "asyncio.Task[None]":
         """Run a coroutine on the loop; it ends without an exception, unless it is cancelled."""
-        task = asyncio.ensure_future(self._awaited(what, lambda: work, failed))
-        task.add_done_callback(lambda _: work.close())  # cancelled before it began
+        task = asyncio.ensure_future(self._await(name, lambda: coroutine, on_error))
+        task.add_done_callback(lambda _: coroutine.close())  # cancelled before it began
         return task
 
-    async def for_ever(
+    async def run_forever(
         self,
-        what: str,
-        work: Callable[[], Awaitable[None]],
-        rest: Callable[[], float],
-        failed: Failed | None = None,
+        name: str,
+        make_awaitable: Callable[[], Awaitable[None]],
+        delay: Callable[[], float],
+        on_error: ErrorHandler | None = None,
     ) -> None:
-        """Await something again and again, however it ends, with rests in between.
+        """Await something again and again, however it ends, with a delay in between.
 
         Args:
-            what: What it is, for the log.
-            work: Makes what is awaited.
-            rest: Seconds after each.
-            failed: Told of an exception.
+            name: What it does, for the log.
+            make_awaitable: Makes what is awaited.
+            delay: Seconds after each.
+            on_error: Gets each exception.
         """
         while True:
-            await self._awaited(what, work, failed)
-            await asyncio.sleep(rest())
+            await self._await(name, make_awaitable, on_error)
+            await asyncio.sleep(delay())
 
-    async def _awaited(
-        self, what: str, work: Callable[[], Awaitable[None]], failed: Failed | None
+    async def _await(
+        self,
+        name: str,
+        make_awaitable: Callable[[], Awaitable[None]],
+        on_error: ErrorHandler | None,
     ) -> None:
         try:
-            await work()
+            await make_awaitable()
         except Exception as error:
-            self._note(what, error)
-            if failed is not None:
-                self.call(f"{what}: telling of its failure", partial(failed, error))
+            self._handle_error(name, error, on_error)
         else:
-            self._failures.pop(what, None)
+            self._failures.pop(name, None)
 
-    # --- pauses -----------------------------------------------------------------------------
+    # --- timers -----------------------------------------------------------------------------
 
-    def _arm_those_without_timer(self) -> None:
-        for what in tuple(self._without_timer):
-            self._without_timer.discard(what)
-            self._arm(what)
+    def _set_missing_timers(self) -> None:
+        for name in tuple(self._without_timer):
+            self._without_timer.discard(name)
+            self._set_timer(name)
 
-    def _arm(self, what: str) -> None:
-        failures = min(self._failures.get(what, 1), 10)
-        pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** (failures - 1))
+    def _set_timer(self, name: str) -> None:
+        failures = min(self._failures.get(name, 1), 10)
+        delay = min(MAX_RETRY_DELAY, FIRST_RETRY_DELAY * 2.0 ** (failures - 1))
         try:
-            self._call_later(pause, partial(self._ring, what))
+            self._call_later(delay, partial(self._on_timer, name))
         except Exception as error:  # no memory, say: with the next call
-            self._note("setting a timer", error)
-            self._without_timer.add(what)
+            self._log_error("setting a timer", error)
+            self._without_timer.add(name)
 
-    def _ring(self, what: str) -> None:
-        work = self._waiting.pop(what, None)
-        if work is not None:
-            work()
+    def _on_timer(self, name: str) -> None:
+        function = self._scheduled.pop(name, None)
+        if function is not None:
+            function()
 
     # --- the log ----------------------------------------------------------------------------
 
-    def _note(self, what: str, error: Exception) -> None:
-        """Log a failure: the first one in full, then seldom, if it goes on and on."""
-        count = self._failures[what] = self._failures.get(what, 0) + 1
+    def _handle_error(self, name: str, error: Exception, on_error: ErrorHandler | None) -> None:
+        self._log_error(name, error)
+        if on_error is not None:
+            self.call(f"{name}: reporting its failure", partial(on_error, error))
+
+    def _log_error(self, name: str, error: Exception) -> None:
+        """Log a failure: the first one in full, later ones at powers of two."""
+        count = self._failures[name] = self._failures.get(name, 0) + 1
         if count == 1:
-            log.error("%s failed unexpectedly", what, exc_info=error)
+            log.error("%s failed unexpectedly", name, exc_info=error)
         elif not count & (count - 1):
             text = f"{type(error).__name__}: {error}"
-            log.error("%s failed unexpectedly, %d times in a row: %s", what, count, text[:500])
+            log.error("%s failed unexpectedly, %d times in a row: %s", name, count, text[:500])

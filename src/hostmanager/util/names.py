@@ -9,21 +9,21 @@ In names of files, and where ids stand between blanks or slashes, all bytes of a
 ASCII letters, digits, `.`, `_` and `-` are written as `%` and two hexadecimal digits.
 """
 
-LONGEST = 200
+MAX_ID_CHARS = 200
 """Characters of an id as it is written in names of files, which have 255 at most."""
 
 _PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
 
 
-def encode(instance_id: str) -> str:
+def encode_id(instance_id: str) -> str:
     """Write an id as part of a file name; most are written as they are."""
     data = instance_id.encode("utf-8", "surrogatepass")
     return "".join(chr(byte) if byte in _PLAIN else f"%{byte:02X}" for byte in data)
 
 
-def decode(name: str) -> str | None:
+def decode_id(name: str) -> str | None:
     """Read what `encode` wrote; None if it did not write that, or wrote no usable id."""
-    if len(name) > LONGEST or not name.isascii():
+    if len(name) > MAX_ID_CHARS or not name.isascii():
         return None
     first, *parts = name.split("%")
     try:
@@ -33,14 +33,14 @@ def decode(name: str) -> str | None:
         instance_id = data.decode("utf-8")
     except ValueError:
         return None
-    return instance_id if is_usable(instance_id) and encode(instance_id) == name else None
+    return instance_id if is_usable_id(instance_id) and encode_id(instance_id) == name else None
 
 
-def is_usable(instance_id: str) -> bool:
+def is_usable_id(instance_id: str) -> bool:
     """Whether there can be files, marks and messages of an instance of this id."""
-    if not instance_id or len(instance_id) > LONGEST or not instance_id.isprintable():
+    if not instance_id or len(instance_id) > MAX_ID_CHARS or not instance_id.isprintable():
         return False
-    return " " not in instance_id and len(encode(instance_id)) <= LONGEST
+    return " " not in instance_id and len(encode_id(instance_id)) <= MAX_ID_CHARS
 
 
 def id_problem(instance_id: str) -> tuple[str, str] | None:
@@ -59,10 +59,10 @@ def id_problem(instance_id: str) -> tuple[str, str] | None:
     if "" in instance_id.split("."):
         why = "has an empty part before, after or between dots"
         return why, "An address at the router has none: write something on both sides of each '.'."
-    if not is_usable(instance_id):
-        length = len(encode(instance_id))
+    if not is_usable_id(instance_id):
+        length = len(encode_id(instance_id))
         return (
             f"takes {length} characters in names of files",
-            f"Use at most {LONGEST}; letters beyond a to z take 6 or more.",
+            f"Use at most {MAX_ID_CHARS}; letters beyond a to z take 6 or more.",
         )
     return None

@@ -3,11 +3,11 @@
 `str.isdigit` and `int` do not agree: `int("²")` fails, and so does `int` of 5,000 digits.
 """
 
-LARGEST = 2**63 - 1
-_DIGITS = len(str(LARGEST))
+MAX_NUMBER = 2**63 - 1
+_DIGITS = len(str(MAX_NUMBER))
 
 
-def parse_number(text: str | bytes, largest: int = LARGEST) -> int | None:
+def parse_number(text: str | bytes, largest: int = MAX_NUMBER) -> int | None:
     """Read a whole number in ASCII digits, from 0 to `largest`; None: it is none."""
     if len(text) > _DIGITS or not text.isascii() or not text.isdigit():
         return None

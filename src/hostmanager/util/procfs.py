@@ -11,7 +11,7 @@ import signal
 
 from hostmanager.util.numbers import parse_number
 
-LARGEST = 8 * 1024 * 1024
+MAX_READ_BYTES = 8 * 1024 * 1024
 """Bytes that are read of one file: the kernel gives arguments and environment 6 MiB, but a
 process may say that any of its memory is its environment."""
 
@@ -23,7 +23,7 @@ _CPU, _START, _EXIT_CODE = slice(11, 15), 19, 49
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
-def read(pid: int, name: str, largest: int = LARGEST) -> bytes | None:
+def read_file(pid: int, name: str, largest: int = MAX_READ_BYTES) -> bytes | None:
     """The content of /proc/PID/NAME; None: the process is gone, or may not be looked at.
 
     Raises:
@@ -44,7 +44,7 @@ def read(pid: int, name: str, largest: int = LARGEST) -> bytes | None:
     return found[:largest]
 
 
-def stat(pid: int) -> list[bytes] | None:
+def read_stat(pid: int) -> list[bytes] | None:
     """The fields of /proc/PID/stat from the state on; None when the process is gone.
 
     The name before them stands in parentheses and may hold anything.
@@ -52,12 +52,12 @@ def stat(pid: int) -> list[bytes] | None:
     Raises:
         OSError: It could not be seen, whatever it is (no file descriptors left, say).
     """
-    text = read(pid, "stat", 4096)
+    text = read_file(pid, "stat", 4096)
     fields = (text or b"").rpartition(b")")[2].split()
     return fields if len(fields) > _EXIT_CODE else None
 
 
-def owner(pid: int) -> int | None:
+def effective_uid(pid: int) -> int | None:
     """The user that a process runs as (its effective uid); None when it is gone.
 
     Enough to leave out all others at little cost. Who has it may still be somebody else's, see
@@ -69,7 +69,7 @@ def owner(pid: int) -> int | None:
         return None
 
 
-def is_ours(pid: int) -> bool:
+def has_our_uids(pid: int) -> bool:
     """Whether a process is of our user and of nobody else.
 
     Any user can start a set-uid program of ours (`su`, for root), with an environment and limits
@@ -78,7 +78,7 @@ def is_ours(pid: int) -> bool:
     Raises:
         OSError: It could not be seen, whatever it is (no file descriptors left, say).
     """
-    _, _, rest = (read(pid, "status", 4096) or b"").partition(b"\nUid:\t")
+    _, _, rest = (read_file(pid, "status", 4096) or b"").partition(b"\nUid:\t")
     uids = rest.partition(b"\n")[0].split()
     return len(uids) == 4 and all(parse_number(uid) == os.geteuid() for uid in uids)
 
@@ -86,27 +86,27 @@ def is_ours(pid: int) -> bool:
 def start_ticks(pid: int) -> int | None:
     """When a process began, in ticks since boot; with the pid, its identity for ever."""
     try:
-        fields = stat(pid)
+        fields = read_stat(pid)
     except OSError:
         return None
     return None if fields is None else parse_number(fields[_START])
 
 
-def run_of(pid: int, started: int | None) -> str:
+def run_id(pid: int, started: int | None) -> str:
     """The identity of a run: its process, and when that began; empty if that is not known."""
     return "" if started is None else f"{pid}/{started}"
 
 
 def is_zombie(pid: int) -> bool:
     """Whether nothing of a process runs any more."""
-    fields = stat(pid)
+    fields = read_stat(pid)
     return fields is None or fields[0] in (b"Z", b"X")
 
 
-def exit_code(pid: int) -> int | None:
+def zombie_exit_code(pid: int) -> int | None:
     """What a zombie leaves to who waits for it, as `wait` has it; None: it is none."""
     try:
-        fields = stat(pid)
+        fields = read_stat(pid)
     except OSError:
         return None
     ended = fields is not None and fields[0] in (b"Z", b"X")
@@ -119,7 +119,7 @@ def cpu_seconds(pid: int, pidfd: int) -> float | None:
     None: it cannot be told any more, since somebody has waited for it.
     """
     try:
-        fields = stat(pid)
+        fields = read_stat(pid)
         signal.pidfd_send_signal(pidfd, 0)  # there is still nobody else with its number
     except OSError:
         return None
@@ -128,13 +128,13 @@ def cpu_seconds(pid: int, pidfd: int) -> float | None:
     return sum(known) / _TICKS if len(known) == len(ticks) else None
 
 
-def parent(pid: int) -> int | None:
+def parent_pid(pid: int) -> int | None:
     """The pid of the parent; None when the process is gone."""
-    fields = stat(pid)
+    fields = read_stat(pid)
     return None if fields is None else parse_number(fields[1])
 
 
-def session(pid: int) -> int | None:
+def session_id(pid: int) -> int | None:
     """The session of a process; None when it is gone."""
     try:
         return os.getsid(pid)
@@ -142,7 +142,7 @@ def session(pid: int) -> int | None:
         return None
 
 
-def pids() -> list[int]:
+def list_pids() -> list[int]:
     """The numbers of all processes.
 
     Raises:

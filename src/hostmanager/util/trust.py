@@ -17,7 +17,7 @@ _GROUP_OR_EVERYBODY = 0o022
 _MOST_LINKS = 40  # as the kernel
 
 
-def others_who_may_write(directory: Path, me: int) -> str | None:
+def untrusted_writers(directory: Path, me: int) -> str | None:
     """Who else may put something into a directory, or put another in its place.
 
     The last directory has to be closed to others even if it is sticky: another user could take
@@ -60,7 +60,7 @@ def log_dir_problem(directory: Path, me: int) -> str | None:
     if not os.access(directory, os.W_OK | os.X_OK):
         return f"cannot be written by user id {me}"
     try:
-        others = others_who_may_write(directory, me) if me == 0 else None
+        others = untrusted_writers(directory, me) if me == 0 else None
     except OSError as error:
         return f"cannot be looked at: {error.strerror}"
     if others is None:
@@ -71,7 +71,7 @@ def log_dir_problem(directory: Path, me: int) -> str | None:
     )
 
 
-def log_dir_remark(directory: Path) -> str | None:
+def log_dir_warning(directory: Path) -> str | None:
     """What is risky about a log directory that is used all the same; what goes on after its name.
 
     Raises:

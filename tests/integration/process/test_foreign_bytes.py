@@ -17,7 +17,7 @@ from hostmanager.drivers.process.ownership import discovery as ownership
 from hostmanager.drivers.process.ownership import env_tag as marks
 from hostmanager.drivers.process.ownership import rlimit_tag as stamps
 from hostmanager.util import procfs as proc
-from hostmanager.util.numbers import LARGEST, parse_number
+from hostmanager.util.numbers import MAX_NUMBER, parse_number
 from tests.integration.process.conftest import Host, until
 from tests.support.users import StartAs, needs_root, other_users
 
@@ -64,8 +64,8 @@ def as_we() -> Iterator[StartAs]:
         ("0", 0),
         ("007", 7),
         (b"42", 42),
-        (str(LARGEST), LARGEST),
-        (str(LARGEST + 1), None),
+        (str(MAX_NUMBER), MAX_NUMBER),
+        (str(MAX_NUMBER + 1), None),
         (DIGITS, None),
         *((text, None) for text in ("", " 1", "1\n", "+1", "-1", "1.0", "1_0", "²", "٣", b"\xb2")),
     ],
@@ -110,7 +110,7 @@ def test_a_stranger_may_be_called_anything(as_stranger):
     assert text.isprintable()
     assert len(text) < 120
     assert proc.start_ticks(process.pid)
-    assert proc.parent(process.pid) == os.getpid()
+    assert proc.parent_pid(process.pid) == os.getpid()
     assert not proc.is_zombie(process.pid)
     assert stamps.read(process.pid) is None
 
@@ -119,10 +119,10 @@ def test_a_stranger_may_be_called_anything(as_stranger):
     "text", [b"", b"1", b"1 (a", b"1 (a) S", b"1 (a) Z 1 2 x", b"1 (a) " + b"x " * 60]
 )
 def test_a_stat_that_makes_no_sense_is_none(monkeypatch, text):
-    monkeypatch.setattr(proc, "read", lambda *_: text)
+    monkeypatch.setattr(proc, "read_file", lambda *_: text)
     assert proc.start_ticks(1) is None
-    assert proc.parent(1) is None
-    assert proc.exit_code(1) is None
+    assert proc.parent_pid(1) is None
+    assert proc.zombie_exit_code(1) is None
     monkeypatch.setattr(strangers, "_by_pidfd", lambda _pidfd: None)
     assert strangers.exit_status(1, -1) == ExitStatus()
 
@@ -177,11 +177,11 @@ async def test_an_agent_that_has_changed_its_user_is_known_by_its_lock(host: Hos
 def test_of_an_environment_without_end_a_part_is_read():
     process = subprocess.Popen(SLEEP, env={"A": "x" * 100_000})
     try:
-        assert len(proc.read(process.pid, "environ", 1000) or b"") <= 1000
+        assert len(proc.read_file(process.pid, "environ", 1000) or b"") <= 1000
     finally:
         process.kill()
         process.wait()
-    assert proc.read(process.pid, "environ") is None
+    assert proc.read_file(process.pid, "environ") is None
 
 
 @pytest.fixture
@@ -212,7 +212,7 @@ async def test_a_set_uid_program_that_a_stranger_starts_is_his(
     words = f"{set_uid_program}\0001000\0".encode()
     said = Path(f"/proc/{process.pid}/cmdline")
     await until(lambda: said.read_bytes() == words, "the program")
-    if await asyncio.to_thread(proc.owner, process.pid) != os.geteuid():
+    if await asyncio.to_thread(proc.effective_uid, process.pid) != os.geteuid():
         pytest.skip("set-uid programs have no effect here (mounted nosuid)")
     surveyed = await asyncio.to_thread(host.owner.discover)
     assert [(found.pid, found.other_pids) for found in surveyed.values()] == [(pid, ())]

@@ -4,7 +4,7 @@ import json
 import subprocess
 from pathlib import Path
 
-from hostmanager.util.names import encode
+from hostmanager.util.names import encode_id
 from tests.faults.test_adoption import all_up, leaders
 from tests.integration.router.cli_site import HOSTMANAGER
 from tests.support.clients import children, client
@@ -27,7 +27,7 @@ def test_ids_that_plain_ocs_runs_are_run(site, start_manager):
     before = leaders(site)
     for name in ODD:
         path = Path(shown[name]["output"])
-        assert path.name == f"{encode(name)}.out"
+        assert path.name == f"{encode_id(name)}.out"
         said = lambda: client(site).output(instance_id=name).session["data"]["lines"]  # noqa: B023, E731
         wait_for(said, 30, f"output of {name}")
     manager.kill()
@@ -42,7 +42,7 @@ def test_ids_that_plain_ocs_runs_are_run(site, start_manager):
     assert done.returncode == 0, done.stdout + done.stderr
     assert leaders(site).keys() == {*ODD, "kept"} - {"kühler", "a:b*c"}
     assert sorted(path.name for path in (site.state_dir / "locks").iterdir()) == sorted(
-        f"{encode(name)}.lock" for name in (*ODD, "kept")
+        f"{encode_id(name)}.lock" for name in (*ODD, "kept")
     )
 
 

@@ -20,7 +20,7 @@ from hostmanager.agent.log_output import (
     Printed,
     make_record,
 )
-from hostmanager.util.text import cut_middle
+from hostmanager.util.text import truncate_middle
 
 LONG = 30.0
 
@@ -143,7 +143,7 @@ def test_no_line_is_longer_than_the_bound():
 
 @pytest.mark.parametrize("length", [0, 10, 100, 101, 500])
 def test_a_text_is_cut_in_the_middle(length):
-    text = cut_middle("a" * length, 100)
+    text = truncate_middle("a" * length, 100)
     assert len(text) <= 100
     assert (text == "a" * length) == (length <= 100)
 

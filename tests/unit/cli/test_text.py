@@ -4,15 +4,8 @@ from datetime import datetime
 
 import pytest
 
-from hostmanager.cli.text import (
-    ago,
-    format_duration,
-    format_time,
-    join_limited,
-    parse_length,
-    parse_since,
-    strip_timestamp,
-)
+from hostmanager.cli.text import ago, format_time, parse_length, parse_since, strip_timestamp
+from hostmanager.util.text import format_duration, join_names
 
 NOW = datetime(2026, 11, 25, 14, 30, 0).timestamp()
 
@@ -73,8 +66,8 @@ def test_what_is_no_time_is_refused(text):
 
 
 def test_long_lists_are_cut():
-    assert join_limited(["a", "b"]) == "a, b"
-    assert join_limited(list("abcdefgh"), 3) == "a, b, c and 5 more"
+    assert join_names(["a", "b"]) == "a, b"
+    assert join_names(list("abcdefgh"), 3) == "a, b, c and 5 more"
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,6 @@
-from hostmanager.siteconfig.diagnostics import (
-    Diagnostic,
-    Severity,
-    SiteFileError,
-    closest_match,
-    join_names,
-    pluralize,
-    quote_value,
-    summarize,
-)
+from hostmanager.siteconfig.diagnostics import Diagnostic, Severity, SiteFileError
 from hostmanager.siteconfig.source import Location
+from hostmanager.util.text import closest_match, join_names, pluralize, quote_value, summarize
 
 
 def test_a_problem_is_one_line_for_people():

@@ -5,7 +5,7 @@ import logging
 
 import pytest
 
-from hostmanager.util.guard import LONGEST_PAUSE, Guard
+from hostmanager.util.guard import MAX_RETRY_DELAY, Guard
 from tests.unit.core.fakes import FakeClock
 
 
@@ -43,19 +43,19 @@ def test_a_call_that_fails_is_answered_and_raises_nothing(guard, caplog):
 
 def test_an_answer_that_fails_raises_nothing_either(guard, caplog):
     assert guard.call("it", Failing(1), Failing(1)) is False
-    assert "it: telling of its failure failed unexpectedly" in caplog.text
+    assert "it: reporting its failure failed unexpectedly" in caplog.text
 
 
 def test_it_is_made_again_until_it_is_done(guard, clock):
     work = Failing(5)
-    guard.until_done("it", work)
+    guard.retry_until_done("it", work)
     clock.advance(60)
     assert work.calls == 6
 
 
 def test_it_is_not_made_again_once_nobody_wants_it(guard, clock):
     work, wanted = Failing(100), [True]
-    guard.until_done("it", work, lambda: wanted[0])
+    guard.retry_until_done("it", work, lambda: wanted[0])
     clock.advance(3)
     calls, wanted[0] = work.calls, False
     assert calls > 2
@@ -65,22 +65,22 @@ def test_it_is_not_made_again_once_nobody_wants_it(guard, clock):
 
 def test_the_question_whether_it_is_wanted_may_fail(guard, clock):
     work = Failing(3)
-    guard.until_done("it", work, Failing(1000))
+    guard.retry_until_done("it", work, Failing(1000))
     clock.advance(60)
     assert work.calls == 4
 
 
 def test_pauses_grow_to_a_bound(guard, clock):
     work = Failing(1000)
-    guard.until_done("it", work)
+    guard.retry_until_done("it", work)
     clock.advance(100)
     before = work.calls
     clock.advance(100)
-    assert 100 / LONGEST_PAUSE - 1 <= work.calls - before <= 100 / LONGEST_PAUSE + 1
+    assert 100 / MAX_RETRY_DELAY - 1 <= work.calls - before <= 100 / MAX_RETRY_DELAY + 1
 
 
 def test_what_fails_on_and_on_is_logged_seldom(guard, clock, caplog):
-    guard.until_done("it", Failing(10_000, ValueError("x" * 100_000)))
+    guard.retry_until_done("it", Failing(10_000, ValueError("x" * 100_000)))
     caplog.clear()
     clock.advance(5000)
     assert len(caplog.records) <= 11
@@ -91,7 +91,7 @@ def test_there_is_one_pause_for_one_thing(clock):
     timers = []
     guard = Guard(lambda pause, call: timers.append(call))
     for _ in range(100):
-        guard.until_done("it", Failing(1))
+        guard.retry_until_done("it", Failing(1))
     assert len(timers) == 1
 
 
@@ -103,7 +103,7 @@ def test_without_a_timer_it_is_made_with_the_next_call(clock, caplog):
         clock.call_later(pause, call)
 
     guard, work = Guard(call_later), Failing(1)
-    guard.until_done("it", work)
+    guard.retry_until_done("it", work)
     clock.advance(10)
     assert work.calls == 1
     for _ in range(3):
@@ -168,7 +168,7 @@ async def test_for_ever_goes_on_after_each_failure(caplog):
         turns.release()
         raise OSError("no")
 
-    task = asyncio.ensure_future(guard.for_ever("it", work, lambda: 0.0, told.append))
+    task = asyncio.ensure_future(guard.run_forever("it", work, lambda: 0.0, told.append))
     for _ in range(5):
         await asyncio.wait_for(turns.acquire(), 20)
     assert len(told) >= 4

@@ -2,17 +2,17 @@
 
 import pytest
 
-from hostmanager.util.text import joined, sentence
+from hostmanager.util.text import end_sentence, join_sentences
 
 
 def test_sentences_on_one_line_have_one_mark_between_them():
-    assert joined(["a: no. Mend it.", "", "b: no.", "c"]) == "a: no. Mend it; b: no; c"
-    assert joined(["Mend it."]) == "Mend it."
-    assert joined([]) == ""
+    assert join_sentences(["a: no. Mend it.", "", "b: no.", "c"]) == "a: no. Mend it; b: no; c"
+    assert join_sentences(["Mend it."]) == "Mend it."
+    assert join_sentences([]) == ""
 
 
 @pytest.mark.parametrize(
     ("text", "ended"), [("it is up", "it is up."), ("Is it?", "Is it?"), ("It is.", "It is.")]
 )
 def test_a_sentence_ends_with_one_mark(text, ended):
-    assert sentence(text) == ended
+    assert end_sentence(text) == ended

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hostmanager.util.trust import log_dir_problem, log_dir_remark, others_who_may_write
+from hostmanager.util.trust import log_dir_problem, log_dir_warning, untrusted_writers
 from tests.support.users import STRANGER, needs_root
 
 ROOT = 0
@@ -32,9 +32,9 @@ def made(path: Path, mode: int = 0o755, uid: int = ROOT) -> Path:
 @needs_root
 def test_roots_own_directories_are_trusted(safe):
     logs = made(safe / "logs")
-    assert others_who_may_write(logs, ROOT) is None
+    assert untrusted_writers(logs, ROOT) is None
     assert log_dir_problem(logs, ROOT) is None
-    assert log_dir_remark(logs) is None
+    assert log_dir_warning(logs) is None
 
 
 @needs_root
@@ -49,7 +49,7 @@ def test_roots_own_directories_are_trusted(safe):
 )
 def test_one_that_another_may_write_to_is_not_used_by_root_and_why_is_said(safe, mode, uid, said):
     logs = made(safe / "logs", mode, uid)
-    assert others_who_may_write(logs, ROOT) == f"{logs} {said}"
+    assert untrusted_writers(logs, ROOT) == f"{logs} {said}"
     problem = log_dir_problem(logs, ROOT)
     assert problem is not None
     assert said in problem
@@ -61,47 +61,47 @@ def test_one_that_another_may_write_to_is_not_used_by_root_and_why_is_said(safe,
 def test_so_is_one_below_a_directory_that_another_may_write_to(safe, mode, uid):
     above = made(safe / "above", mode, uid)
     logs = made(above / "logs")
-    said = others_who_may_write(logs, ROOT)
+    said = untrusted_writers(logs, ROOT)
     assert said is not None
     assert said.startswith(f"{above} ")
 
 
 @needs_root
 def test_below_a_sticky_directory_what_is_roots_is_roots(safe):
-    assert others_who_may_write(made(made(safe / "above", 0o1777) / "logs"), ROOT) is None
+    assert untrusted_writers(made(made(safe / "above", 0o1777) / "logs"), ROOT) is None
 
 
 @needs_root
 def test_links_are_followed_and_all_that_they_lead_through_is_looked_at(safe):
     logs = made(safe / "logs")
     (safe / "good").symlink_to("logs")
-    assert others_who_may_write(safe / "good", ROOT) is None
+    assert untrusted_writers(safe / "good", ROOT) is None
     theirs = made(safe / "theirs", 0o755, STRANGER)
     (theirs / "hop").symlink_to(logs)
     (safe / "over").symlink_to("theirs/hop")
-    said = others_who_may_write(safe / "over", ROOT)
+    said = untrusted_writers(safe / "over", ROOT)
     assert said == f"{theirs} belongs to another user (uid {STRANGER})"
     (safe / "of-another").symlink_to(logs)
     os.chown(safe / "of-another", STRANGER, 0, follow_symlinks=False)
-    said = others_who_may_write(safe / "of-another", ROOT)
+    said = untrusted_writers(safe / "of-another", ROOT)
     assert said == f"{safe / 'of-another'} belongs to another user (uid {STRANGER})"
     (safe / "loop").symlink_to("loop")
     with pytest.raises(OSError, match="symbolic links"):
-        others_who_may_write(safe / "loop", ROOT)
+        untrusted_writers(safe / "loop", ROOT)
 
 
 @needs_root
 def test_a_directory_of_the_managers_own_user_is_trusted_by_it(safe):
-    assert others_who_may_write(made(safe / "logs", 0o755, STRANGER), STRANGER) is None
+    assert untrusted_writers(made(safe / "logs", 0o755, STRANGER), STRANGER) is None
 
 
 def test_others_than_root_use_what_is_set_up_for_a_group_and_are_told_of_what_is_for_all(safe):
     logs = made(safe / "logs", 0o2775, os.getuid())
     me = os.getuid() or STRANGER  # what a manager of another user than root is told
     assert log_dir_problem(logs, me) is None
-    assert log_dir_remark(logs) is None
+    assert log_dir_warning(logs) is None
     logs.chmod(0o777)
     assert log_dir_problem(logs, me) is None
-    remark = log_dir_remark(logs)
+    remark = log_dir_warning(logs)
     assert remark is not None
     assert "everybody (mode 0777)" in remark

@@ -38,7 +38,7 @@ from hostmanager.agent.operations.call_validation import (
     wait_seconds,
 )
 from hostmanager.util.guard import Guard
-from hostmanager.util.text import cut_end
+from hostmanager.util.text import truncate
 
 log = logging.getLogger(__name__)
 
@@ -253,7 +253,7 @@ class RouterSession(OCSAgent):
         return self._ended.answer(op_name, params) if action == "wait" else None
 
     def _note_end(self, answer: Any) -> Any:
-        answer = (answer[0], cut_end(str(answer[1]), MAX_TEXT_CHARS), answer[2])
+        answer = (answer[0], truncate(str(answer[1]), MAX_TEXT_CHARS), answer[2])
         session = answer[2]
         if session.get("op_name") == "die" and session.get("status") == "done":
             self.die_acknowledged.set()
@@ -367,7 +367,7 @@ class RouterConnection:
 
     def start(self) -> None:
         """Begin to connect, and never give up."""
-        trying = self._guard.for_ever("reaching the router", self._try_once, self._pause)
+        trying = self._guard.run_forever("reaching the router", self._try_once, self._pause)
         self._trying = asyncio.ensure_future(trying)
         reactor.callLater(STARTUP_GRACE, self._remark)
 

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred, succeed
 from hostmanager.agent.framework.embedded import EmbeddingError
 from hostmanager.agent.host import NotRunningError
 from hostmanager.agent.operations.call_validation import MAX_TEXT_CHARS
-from hostmanager.util.text import cut_end
+from hostmanager.util.text import truncate
 
 MESSAGES_KEPT = 200
 """A browser gets all messages of a session each second."""
@@ -78,5 +78,5 @@ def as_deferred(coroutine: Coroutine[Any, Any, Result]) -> "Deferred[Result]":
 
 def add_message(session: Any, text: str) -> None:
     """Put a message into a session; the latest are kept."""
-    session.add_message(cut_end(text, MAX_TEXT_CHARS))
+    session.add_message(truncate(text, MAX_TEXT_CHARS))
     del session.messages[:-MESSAGES_KEPT]

@@ -29,7 +29,7 @@ from hostmanager.agent.operations.history import run_history as answer_history
 from hostmanager.agent.operations.output import run_output
 from hostmanager.agent.operations.session_data import LiveSessionData, session_data
 from hostmanager.core.requests import RequestError
-from hostmanager.util.text import cut_end
+from hostmanager.util.text import truncate
 
 REPLY_FLUSH = 0.15
 """Seconds from an answer to its arrival: the manager leaves thereafter."""
@@ -142,7 +142,7 @@ class HostManager:
         if name != "manager" or not self.host.running:  # else the program itself has begun
             record.record_request(journal, name, session, params)
         ok, text = await work
-        result = (ok, cut_end(text, MAX_TEXT_CHARS))
+        result = (ok, truncate(text, MAX_TEXT_CHARS))
         record.record_result(journal, name, session, params, result)
         return result
 

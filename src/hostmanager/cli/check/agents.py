@@ -7,9 +7,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from hostmanager.cli.check.report import Category, CheckReport
-from hostmanager.cli.text import join_limited, pluralize
 from hostmanager.core.model import Kind
-from hostmanager.siteconfig.diagnostics import Severity, SourceLocation, did_you_mean, quote_value
+from hostmanager.siteconfig.diagnostics import Severity, SourceLocation
 from hostmanager.siteconfig.full_check import CheckedEntry, CheckedSite
 from hostmanager.siteconfig.plugins.argument_probe import ArgumentProbe, ArgumentVerdict, Argv
 from hostmanager.siteconfig.plugins.installed_classes import (
@@ -17,7 +16,8 @@ from hostmanager.siteconfig.plugins.installed_classes import (
     finish_class_probe,
     start_class_probe,
 )
-from hostmanager.siteconfig.spelling import close
+from hostmanager.siteconfig.spelling import WARNING_SIMILARITY
+from hostmanager.util.text import closest_match, did_you_mean, join_names, pluralize, quote_value
 
 _ARGUMENT = re.compile(r"argument (\S+?):")
 _UNKNOWN = "unrecognized arguments: "
@@ -122,7 +122,9 @@ def _check_classes(
         name = agent.entry.agent_class
         if name in classes:
             continue
-        near = close(name, [*classes, *(other for other in usual if other != name)])
+        near = closest_match(
+            name, [other for other in (*classes, *usual) if other != name], WARNING_SIMILARITY
+        )
         must = _runs_here(agent, here)
         if not must and (near is None or name in usual):
             absent[name] += 1
@@ -148,7 +150,7 @@ def _check_classes(
     if absent:
         number = pluralize(absent.total(), "agent")
         report.skipped.append(
-            f"{number} of classes that no plugin here provides: {join_limited(sorted(absent), 12)}"
+            f"{number} of classes that no plugin here provides: {join_names(sorted(absent), 12)}"
         )
 
 
@@ -171,7 +173,7 @@ def _report_unknown(
         _report_shared(ours, of_one, of_many, remedy, report)
         return
     alone = len(found) == 1
-    names = f"class {next(iter(found))}" if alone else f"classes {join_limited(list(found), 12)}"
+    names = f"class {next(iter(found))}" if alone else f"classes {join_names(list(found), 12)}"
     number = pluralize(len(agents), "agent")
     report.skipped.append(
         f"arguments of {number} of {names}: {one.unknown_reason if alone else cause}"
@@ -179,7 +181,7 @@ def _report_unknown(
 
 
 def _class_names(agents: Sequence[CheckedEntry]) -> str:
-    return join_limited(
+    return join_names(
         list(dict.fromkeys(quote_value(agent.entry.agent_class) for agent in agents)), 12
     )
 
@@ -190,7 +192,7 @@ def _agents_by_class(agents: Sequence[CheckedEntry]) -> str:
     for agent in agents:
         by_class.setdefault(agent.entry.agent_class, []).append(agent.name)
     told = [f"{', '.join(names)} ({kind})" for kind, names in by_class.items()]
-    return join_limited(told, 12)
+    return join_names(told, 12)
 
 
 def _report_shared(

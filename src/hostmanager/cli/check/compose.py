@@ -17,16 +17,16 @@ import yaml
 from hostmanager.cli.check.managers import ManagerEntry, working_dir
 from hostmanager.cli.check.report import Category, CheckReport
 from hostmanager.cli.exit_codes import CommandError
-from hostmanager.cli.text import pluralize
 from hostmanager.composefile import yaml_source as raw
 from hostmanager.composefile.command import Compose, ComposeError, find_compose
 from hostmanager.composefile.loader import load_compose_file
 from hostmanager.composefile.model import ComposeFileError
 from hostmanager.core.model import Kind
-from hostmanager.siteconfig.diagnostics import Severity, SourceLocation, join_names, quote_value
+from hostmanager.siteconfig.diagnostics import Severity, SourceLocation
 from hostmanager.siteconfig.full_check import CheckedEntry, CheckedSite
 from hostmanager.siteconfig.source import Location
-from hostmanager.siteconfig.spelling import close
+from hostmanager.siteconfig.spelling import WARNING_SIMILARITY
+from hostmanager.util.text import closest_match, join_names, pluralize, quote_value
 
 DEFAULT_PREFIX = "ocs-"
 _ERROR_LOCATION = re.compile(r"^(?:, line (\d+))?(?:, column (\d+))?: ")
@@ -275,12 +275,19 @@ def _report_no_service(
     instance: CheckedEntry, wanted: Sequence[str], known: Sequence[str], report: CheckReport
 ) -> None:
     text = f"no compose file of its host has a service {' or '.join(map(quote_value, wanted))}."
-    near = next((found for name in wanted if (found := close(name, known))), None)
+    near = next(
+        (found for name in wanted if (found := closest_match(name, known, WARNING_SIMILARITY))),
+        None,
+    )
     if near is None and instance.name in known:
         near = instance.name
     remedy = f"Did you mean {near!r}? " if near else ""
     _report_instance(
-        report, Severity.ERROR, instance, text, f"{remedy}Services: {join_names(known) or 'none'}."
+        report,
+        Severity.ERROR,
+        instance,
+        text,
+        f"{remedy}Services: {join_names(known, quote=True) or 'none'}.",
     )
 
 

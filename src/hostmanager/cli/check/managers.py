@@ -14,9 +14,10 @@ from hostmanager.agent.directories import state_dir_problem
 from hostmanager.agent.options import access_warnings, make_parser
 from hostmanager.cli.check.agents import locate_argument
 from hostmanager.cli.check.report import Category, CheckReport
-from hostmanager.siteconfig.diagnostics import Severity, SourceLocation, did_you_mean, quote_value
+from hostmanager.siteconfig.diagnostics import Severity, SourceLocation
 from hostmanager.siteconfig.full_check import CheckedEntry, CheckedSite
-from hostmanager.util.trust import log_dir_problem, log_dir_remark
+from hostmanager.util.text import did_you_mean, quote_value
+from hostmanager.util.trust import log_dir_problem, log_dir_warning
 
 LAUNCH_OPTIONS = ("--instance-id", "--site-file", "--site-host")
 """What whoever launches a manager says; in its entry it means nothing."""
@@ -219,6 +220,6 @@ def _check_log_dir(
         text = f"the log-dir {folder} {problem}."
         remedy = "Agents' output goes to the manager's state folder then."
         report.add(Category.DIRECTORY, Severity.WARNING, value, text, remedy, host=here)
-    elif remark := log_dir_remark(folder):
+    elif remark := log_dir_warning(folder):
         text = f"the log-dir {folder} {remark}."
         report.add(Category.DIRECTORY, Severity.WARNING, value, text, host=here)

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hostmanager.cli.check.report import CheckReport, CheckResult
-from hostmanager.cli.text import pluralize, sanitize
+from hostmanager.cli.text import sanitize
+from hostmanager.util.text import pluralize
 
 if TYPE_CHECKING:
     from hostmanager.cli.output import Output

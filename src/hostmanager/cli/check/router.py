@@ -20,8 +20,9 @@ from urllib.parse import urlsplit
 from hostmanager.agent.framework.event_loop import skip_optional_imports
 from hostmanager.agent.framework.tls import tls_failure
 from hostmanager.cli.check.report import Category, CheckReport
-from hostmanager.siteconfig.diagnostics import Severity, quote_value
+from hostmanager.siteconfig.diagnostics import Severity
 from hostmanager.siteconfig.yaml_nodes import YamlNode
+from hostmanager.util.text import quote_value
 
 if TYPE_CHECKING:
     from autobahn.asyncio.wamp import ApplicationSession

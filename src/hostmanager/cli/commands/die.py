@@ -8,7 +8,6 @@ from typing import Any
 from hostmanager.cli.exit_codes import FAILED, CommandError
 from hostmanager.cli.options import add_common, add_hosts, exit_status_help, new_parser, seconds
 from hostmanager.cli.output import Output, command
-from hostmanager.cli.text import join_limited, pluralize
 from hostmanager.client.manager_client import (
     FailureKind,
     ManagerClient,
@@ -23,6 +22,7 @@ from hostmanager.client.multi_host import (
     select_managers,
 )
 from hostmanager.client.site_model import read_site
+from hostmanager.util.text import join_names, pluralize
 
 TIMEOUT = 60.0
 """Seconds; agents may take 15 s to be ended."""
@@ -78,7 +78,7 @@ def die(args: argparse.Namespace, screen: Output) -> int:
     who = select_managers(read_site(args), args)
     what = "and leave all agents running" if args.disown else "and stop all of their agents"
     if not args.yes and screen.can_ask:
-        question = f"This will end {pluralize(len(who.hosts), 'manager')} ({join_limited(list(who.hosts))}) {what}."
+        question = f"This will end {pluralize(len(who.hosts), 'manager')} ({join_names(list(who.hosts))}) {what}."
         if not screen.ask(f"{question} Go on?"):
             raise CommandError("nothing was done.", FAILED)
     params = {"disown_dockers": args.disown_dockers}

@@ -17,12 +17,13 @@ from hostmanager.cli.options import (
     whole_number,
 )
 from hostmanager.cli.output import Output, command
-from hostmanager.cli.text import format_time, join_limited, sanitize, strip_timestamp
+from hostmanager.cli.text import format_time, sanitize, strip_timestamp
 from hostmanager.client.log_reader import MOST, LogLine, LogSource, read_all
 from hostmanager.client.manager_client import make_clients
 from hostmanager.client.site_model import read_site
 from hostmanager.client.status.model import no_router
 from hostmanager.client.status.selection import fetch_status, hosts_to_query, select
+from hostmanager.util.text import join_names
 
 PAUSE = 0.5
 """Seconds between two looks when following."""
@@ -151,14 +152,14 @@ class Printer:
         rows = [source.row for source in self._sources if not source.trouble]
         mute = [row.instance_id for row in rows if (row.host, row.instance_id) not in self._heard]
         if mute:
-            self._screen.warn(f"no lines of: {join_limited(mute, 20)}")
+            self._screen.warn(f"no lines of: {join_names(mute, 20)}")
 
     def say_what_is_cut(self, lines: int) -> None:
         """Say of whom there are older lines of the time that was asked for."""
         cut = [source.row.instance_id for source in self._sources if source.cut]
         if cut and lines >= MOST:
             self._screen.warn(
-                f"only the newest {lines} lines of: {join_limited(cut, 20)}. -n {10 * lines} shows more"
+                f"only the newest {lines} lines of: {join_names(cut, 20)}. -n {10 * lines} shows more"
             )
 
     def print_errors(self) -> None:

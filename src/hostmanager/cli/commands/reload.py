@@ -7,7 +7,6 @@ from hostmanager.cli.commands.diff import ending
 from hostmanager.cli.exit_codes import FAILED, CommandError
 from hostmanager.cli.options import add_common, add_hosts, exit_status_help, new_parser, seconds
 from hostmanager.cli.output import Output, command
-from hostmanager.cli.text import pluralize
 from hostmanager.client.manager_client import ManagerError, run_parallel
 from hostmanager.client.multi_host import (
     TargetManagers,
@@ -19,6 +18,7 @@ from hostmanager.client.multi_host import (
     select_managers,
 )
 from hostmanager.client.site_model import read_site
+from hostmanager.util.text import pluralize
 
 TIMEOUT = 30.0
 """Seconds: a manager asks in a process of its own which agent classes are installed."""

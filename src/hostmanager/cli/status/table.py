@@ -14,15 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hostmanager.cli.output import Output
-from hostmanager.cli.text import (
-    ago,
-    format_duration,
-    format_time,
-    join_limited,
-    pluralize,
-    sanitize,
-    strip_timestamp,
-)
+from hostmanager.cli.text import ago, format_time, sanitize, strip_timestamp
 from hostmanager.client.status.model import (
     AgentStatus,
     HostStatus,
@@ -32,7 +24,7 @@ from hostmanager.client.status.model import (
     severity_counts,
     unreachable,
 )
-from hostmanager.util.text import joined
+from hostmanager.util.text import format_duration, join_names, join_sentences, pluralize
 
 WIDE = 110
 """Columns from which on class and pid are shown."""
@@ -166,7 +158,7 @@ def _findings(
     for reason, names in _worth_a_word([] if only_wrong else rows).items():
         yield (
             Severity.INFO,
-            Text(f"{sanitize(reason)}: {join_limited(names, MAX_NAMES)}", "dim"),
+            Text(f"{sanitize(reason)}: {join_names(names, MAX_NAMES)}", "dim"),
             (),
         )
 
@@ -176,7 +168,7 @@ def _worth_a_word(rows: Iterable[AgentStatus]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for row in rows:
         if row.severity is Severity.INFO and row.is_managed:
-            found.setdefault(joined(row.reasons), []).append(row.instance_id)
+            found.setdefault(join_sentences(row.reasons), []).append(row.instance_id)
     return found
 
 
@@ -322,9 +314,9 @@ def _cells(row: AgentStatus, now: float, *, wide: bool) -> list[Text]:
     ]
     if not wide:
         told = row.severity is Severity.INFO and row.reasons
-        return [*cells[:-1], Text(sanitize(joined(row.reasons)), "dim")] if told else cells
+        return [*cells[:-1], Text(sanitize(join_sentences(row.reasons)), "dim")] if told else cells
     pid = Text(_number(row.get("pid")), "dim")
-    remarks = Text(sanitize(joined(row.reasons)), "dim")
+    remarks = Text(sanitize(join_sentences(row.reasons)), "dim")
     agent_class = Text(row.agent_class)
     return [cells[0], agent_class, *cells[1:3], pid, *cells[3:], remarks]
 
@@ -332,7 +324,7 @@ def _cells(row: AgentStatus, now: float, *, wide: bool) -> list[Text]:
 def _cells_without_child(row: AgentStatus, *, wide: bool) -> list[Text]:
     style = STYLES[row.severity] or "dim"
     name, state, nothing = Text(row.instance_id, style), Text(row.state, style), Text("")
-    reason = Text(sanitize(joined(row.reasons)), "dim")
+    reason = Text(sanitize(join_sentences(row.reasons)), "dim")
     if not wide:
         return [name, state, *[nothing] * 4, reason]
     return [name, Text(row.agent_class, "dim"), state, *[nothing] * 6, reason]

@@ -17,7 +17,7 @@ from hostmanager.client.manager_client import FailureKind, ManagerError, make_cl
 from hostmanager.client.poller import SessionPoller
 from hostmanager.client.site_model import Site
 from hostmanager.client.status.model import HostStatus, Severity, build_host_status
-from hostmanager.util.text import joined
+from hostmanager.util.text import join_sentences
 
 NOT_YET = ManagerError(FailureKind.TIMEOUT, "no answer yet")
 
@@ -127,7 +127,7 @@ def _states(found: list[HostStatus]) -> StateLines:
         name = host.host.name
         told = "ok"
         if host.severity >= Severity.WARNING:
-            told = "no answer" if host.error is not None else joined(host.reasons)
+            told = "no answer" if host.error is not None else join_sentences(host.reasons)
         states[name] = host.severity, told
         for row in host.agents:
             wanted = f" (wanted {row.target})" if row.target not in (row.state, "") else ""

@@ -13,7 +13,7 @@ from textual.widgets import Input
 
 from hostmanager.cli.exit_codes import INTERRUPTED, OK
 from hostmanager.cli.status.table import headline
-from hostmanager.cli.text import format_time, join_limited, pluralize, sanitize
+from hostmanager.cli.text import format_time, sanitize
 from hostmanager.cli.top.bar import Bar
 from hostmanager.cli.top.data_source import DataSource
 from hostmanager.cli.top.details import Details
@@ -26,6 +26,7 @@ from hostmanager.cli.top.sheet import CSS
 from hostmanager.cli.top.widgets import AgentList
 from hostmanager.client.change.plan import is_satisfied
 from hostmanager.client.status.model import AgentStatus, no_router
+from hostmanager.util.text import join_names, pluralize
 
 LOOK = 1.0
 """Seconds between two pictures."""
@@ -311,7 +312,7 @@ class TopApp(App[int]):
                 self.look()
 
         told = [row for row in rows if command != "restart" or not is_satisfied(command, row)]
-        names = join_limited([row.instance_id for row in told], 10)
+        names = join_names([row.instance_id for row in told], 10)
         question = f"{VERBS[command]} {which} of host {host} ({len(told)})?\n{names}"
         self.push_screen(ConfirmDialog(question), go)
 

@@ -8,7 +8,7 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import BindingType
 
-from hostmanager.cli.text import format_duration, format_time, sanitize, strip_timestamp
+from hostmanager.cli.text import format_time, sanitize, strip_timestamp
 from hostmanager.cli.top.bar import Bar
 from hostmanager.cli.top.data_source import ReadLines
 from hostmanager.cli.top.details_format import detail_rows
@@ -17,6 +17,7 @@ from hostmanager.cli.top.model import ItemKey, ListItem
 from hostmanager.cli.top.screens import Facts, FullScreenPane, TextPane
 from hostmanager.client.log_reader import LogLine
 from hostmanager.client.manager_client import ManagerError
+from hostmanager.util.text import format_duration
 
 if TYPE_CHECKING:
     from hostmanager.cli.top.app import TopApp

@@ -3,9 +3,10 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from hostmanager.cli.text import ago, format_duration, format_time, join_limited, pluralize
+from hostmanager.cli.text import ago, format_time
 from hostmanager.cli.top.model import ListItem
 from hostmanager.client.status.model import AgentStatus, Severity, last_exit_text, next_attempt
+from hostmanager.util.text import format_duration, join_names, pluralize
 
 DetailRow = tuple[str, str]
 
@@ -46,7 +47,7 @@ def _of_host(item: ListItem, now: float) -> Iterator[DetailRow]:
     yield from _of_trouble(item)
     agents = [row for row in host.agents if row.is_managed]
     bad = [row.instance_id for row in agents if row.severity >= Severity.WARNING]
-    yield "agents", str(len(agents)) + (f", to look at: {join_limited(bad, 20)}" if bad else "")
+    yield "agents", str(len(agents)) + (f", to look at: {join_names(bad, 20)}" if bad else "")
     for source, (ok, when, text) in (host.data.get("config_parse_status") or {}).items():
         verdict = "fine" if ok else "CANNOT BE USED"
         yield "config", f"{source}: {verdict}, {format_time(when, now)}: {text}"
@@ -54,7 +55,7 @@ def _of_host(item: ListItem, now: float) -> Iterator[DetailRow]:
     names = [str(orphan.get("service", key)) for key, orphan in orphans.items()]
     yield (
         "orphans",
-        f"{pluralize(len(names), 'container')}: {join_limited(names, 20)}" if names else "",
+        f"{pluralize(len(names), 'container')}: {join_names(names, 20)}" if names else "",
     )
     tags = host.data.get("new_tags") or {}
     yield "new tags", ", ".join(f"{name} {tag}" for name, tag in tags.items())

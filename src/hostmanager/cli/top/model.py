@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from fnmatch import fnmatchcase
 
-from hostmanager.cli.text import format_duration, pluralize
 from hostmanager.client.status.model import (
     AgentStatus,
     HostStatus,
@@ -19,6 +18,7 @@ from hostmanager.client.status.model import (
     severity_counts,
 )
 from hostmanager.client.status.selection import is_pattern
+from hostmanager.util.text import format_duration, pluralize
 
 STALE = 3.0
 """Seconds after which it is said how old an answer is."""

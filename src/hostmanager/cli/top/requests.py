@@ -7,11 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from hostmanager.cli.exit_codes import CommandError
-from hostmanager.cli.text import format_time, join_limited, pluralize
+from hostmanager.cli.text import format_time
 from hostmanager.client.change.executor import PlanExecutor
 from hostmanager.client.change.plan import Plan, make_plan
 from hostmanager.client.manager_client import ManagerError
 from hostmanager.client.status.model import AgentStatus, HostStatus
+from hostmanager.util.text import join_names, pluralize
 
 MAX_REQUESTS_SHOWN = 3
 """Agents that are named in one sentence."""
@@ -60,9 +61,7 @@ class ChangeRequest:
             return "asking ..."
         parts = [*self._refusals(), *self._failures(), *self._open(), *self._reached()]
         if self.plan.unchanged:
-            names = join_limited(
-                [row.instance_id for row in self.plan.unchanged], MAX_REQUESTS_SHOWN
-            )
+            names = join_names([row.instance_id for row in self.plan.unchanged], MAX_REQUESTS_SHOWN)
             state = "down, left so" if self.command == "restart" else f"already {self.command}"
             parts.append(f"{names} {state}" if self.plan.steps else state)
         return "; ".join(parts) or "nothing to do: nobody manages it"
@@ -113,7 +112,7 @@ def _by_reason(word: str, pairs: Sequence[tuple[str, str]], *, named: bool) -> l
     for name, reason in pairs:
         names.setdefault(reason.rstrip("."), []).append(name)
     return [
-        f"{word}: {join_limited(whose, MAX_REQUESTS_SHOWN)}: {reason}"
+        f"{word}: {join_names(whose, MAX_REQUESTS_SHOWN)}: {reason}"
         if named
         else f"{word}: {reason}"
         for reason, whose in names.items()

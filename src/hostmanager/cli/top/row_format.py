@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from rich.text import Text
 
 from hostmanager.cli.status.table import STYLES, WIDE
-from hostmanager.cli.text import format_duration, sanitize
+from hostmanager.cli.text import sanitize
 from hostmanager.cli.top.model import ListItem
 from hostmanager.client.status.model import AgentStatus, Severity
+from hostmanager.util.text import format_duration
 
 MARKS = {
     Severity.OK: " ",

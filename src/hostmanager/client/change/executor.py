@@ -24,7 +24,7 @@ from hostmanager.client.poller import Answer, SessionPoller
 from hostmanager.client.site_model import Site
 from hostmanager.client.status.model import HostStatus
 from hostmanager.core.requests import ALL
-from hostmanager.util.text import sentence
+from hostmanager.util.text import end_sentence
 
 INTERVAL = 0.4
 """Seconds between two looks at the agents of a host."""
@@ -306,7 +306,7 @@ class PlanExecutor:
                 course.step.why = f"{why.rstrip('.')}.{then}"  # under way: nothing has failed
             else:
                 course.fail(
-                    f"not within {self._args.timeout:g} s: {sentence(why)}{then}", "timeout"
+                    f"not within {self._args.timeout:g} s: {end_sentence(why)}{then}", "timeout"
                 )
 
     def _stopped_not_started(self) -> list[AgentProgress]:

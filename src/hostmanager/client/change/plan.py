@@ -7,7 +7,7 @@ from typing import Any
 from hostmanager.cli.exit_codes import CommandError
 from hostmanager.client.status.model import AgentStatus, HostStatus
 from hostmanager.client.status.selection import is_pattern
-from hostmanager.util.text import joined
+from hostmanager.util.text import join_sentences
 
 STABLE_AFTER = 2.0
 """Seconds that an agent has to be up before it is said to be: many die in the first."""
@@ -135,7 +135,7 @@ def make_plan(
                 woken.add(row.host)
                 steps.append(AgentChange(row, "up"))
             else:
-                why = joined(row.reasons) or "its manager was told to stop"
+                why = join_sentences(row.reasons) or "its manager was told to stop"
                 refused.append(Refusal(row, why))
             continue
         refusal = _refusal(row, host)
@@ -173,7 +173,7 @@ def _refusal(row: AgentStatus, host: HostStatus) -> Refusal | None:
     if host.error is not None:
         return Refusal(row, str(host.error), silent=True)
     if row.child is None:
-        return Refusal(row, joined(row.reasons) or "its manager does not know it")
+        return Refusal(row, join_sentences(row.reasons) or "its manager does not know it")
     return None
 
 

@@ -8,7 +8,7 @@ import re
 
 from hostmanager.client.site_model import SiteEntry, SiteHost
 from hostmanager.siteconfig.diagnostics import Diagnostic
-from hostmanager.util.text import joined
+from hostmanager.util.text import join_sentences
 
 _PARTLY = re.compile(r"\d+ instances?, \d+ errors?(, \d+ warnings?)?: ")
 """What our manager says before the errors in a file that it could use in part."""
@@ -37,7 +37,7 @@ def entry_error(host: SiteHost, entry: SiteEntry, *, said: str) -> str:
     problems = [p for p in host.problems if p.is_error and p.instance_id == entry.instance_id]
     left = [str(problem) for problem in problems if not _is_in(problem, said)]
     text = "its entry in the site config cannot be used"
-    return ": ".join((text, joined(left))) if left else text
+    return ": ".join((text, join_sentences(left))) if left else text
 
 
 def _is_in(problem: Diagnostic, said: str) -> bool:

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
 
-from hostmanager.cli.text import format_duration, join_limited, pluralize
 from hostmanager.client.manager_client import FailureKind, ManagerError
 from hostmanager.client.site_model import SiteEntry, SiteHost
 from hostmanager.client.status import config_errors
 from hostmanager.core.model import Kind
+from hostmanager.util.text import format_duration, join_names, pluralize
 
 UNSTABLE = 0.5
 """Stability up to which an agent counts as unstable, as for `ocsbow` (contract, section 5)."""
@@ -181,7 +181,7 @@ def _of_host(host: SiteHost, data: Mapping[str, Any]) -> tuple[Severity, list[st
         severity = max(severity, Severity.WARNING)
         names = [str(orphan.get("service", key)) for key, orphan in orphans.items()]
         reasons.append(
-            f"{pluralize(len(orphans), 'orphaned container')} ({join_limited(names)}); `hostmanager orphans "
+            f"{pluralize(len(orphans), 'orphaned container')} ({join_names(names)}); `hostmanager orphans "
             f"--host {host.name}` shows them"
         )
     return severity, reasons

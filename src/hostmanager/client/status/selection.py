@@ -1,15 +1,14 @@
 """Which hosts and agents a command line is about, and what to say if it is about none."""
 
 import argparse
-import difflib
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 
 from hostmanager.cli.exit_codes import CommandError
-from hostmanager.cli.text import join_limited
 from hostmanager.client.manager_client import make_clients, run_parallel
 from hostmanager.client.site_model import Site
 from hostmanager.client.status.model import AgentStatus, HostStatus, build_host_status
+from hostmanager.util.text import did_you_mean, join_names
 
 _WILD = frozenset("*?[")
 
@@ -36,18 +35,15 @@ def select_hosts(site: Site, asked: Sequence[str] | None) -> list[str]:
         if not any(matches(name, [word]) for name in site.hosts):
             raise CommandError(
                 f"--host {word}: the site config has no such host.{suggestions(word, site.hosts)} "
-                f"Its hosts are: {join_limited(list(site.hosts), 20)}."
+                f"Its hosts are: {join_names(list(site.hosts), 20)}."
             )
     return [name for name in site.hosts if matches(name, asked)]
 
 
 def suggestions(word: str, known: Iterable[str]) -> str:
     """Name what was probably meant: `` Did you mean 'fake1' or 'fake2'?``; or nothing."""
-    by_lower = {name.lower(): name for name in known}
-    found = difflib.get_close_matches(word.lower().strip("*?"), by_lower, n=3, cutoff=0.6)
-    if not found:
-        return ""
-    return f" Did you mean {' or '.join(repr(by_lower[name]) for name in found)}?"
+    hint = did_you_mean(word.strip("*?"), known, limit=3)
+    return f" {hint}" if hint else ""
 
 
 def hosts_to_query(site: Site, args: argparse.Namespace) -> list[str]:
@@ -88,7 +84,7 @@ def select(found: Sequence[HostStatus], args: argparse.Namespace) -> list[AgentS
             classes = sorted({row.short_class for row in rows if row.short_class})
             raise CommandError(
                 f"--class {word}: no agent {_where(args)}is of this class.{suggestions(word, classes)} "
-                f"The classes are: {join_limited(classes, 20) or 'none'}."
+                f"The classes are: {join_names(classes, 20) or 'none'}."
             )
     chosen = [
         row
@@ -118,9 +114,7 @@ def _no_such_agent(
     if not is_pattern(word) and any(_has_class(row, [word]) for row in rows):
         return f"{word} is a class of agents. Use --class {word} for all of them."
     mute = [host.host.name for host in found if host.error is not None]
-    unseen = (
-        f" (Hosts that did not answer, so may have more: {join_limited(mute)}.)" if mute else ""
-    )
+    unseen = f" (Hosts that did not answer, so may have more: {join_names(mute)}.)" if mute else ""
     hint = suggestions(word, (row.instance_id for row in rows))
     what = "no agent fits" if is_pattern(word) else "there is no agent"
     return f"{what} {word!r}{' ' + _where(args).strip() if _where(args) else ''}.{hint}{unseen}"

@@ -225,7 +225,7 @@ class ComposeDriver:
         """Tell of one instance, whatever becomes of others; later, what is so then."""
         attended = self._tracked.get
         what = f"{it.spec.instance_id}: telling what is seen of it"
-        self._guard.until_done(what, tell, lambda: attended(it.spec.instance_id) is it)
+        self._guard.retry_until_done(what, tell, lambda: attended(it.spec.instance_id) is it)
 
     def _images_changed(self) -> None:
         self._report_all()

@@ -118,7 +118,7 @@ class ContainerWatcher:
         """Begin to follow; returns at once."""
         if self._loop is None:
             what = "following the Docker Engine"
-            follow = self.guard.for_ever(what, self._follow, self._rest, self._not_understood)
+            follow = self.guard.run_forever(what, self._follow, self._rest, self._not_understood)
             self._loop = asyncio.ensure_future(follow)
 
     async def close(self) -> None:
@@ -285,7 +285,7 @@ class ContainerWatcher:
         elif error is not None:
             what = f"container {container_id[:12]}: looking at it"
             again = self._reinspect_if_known(engine, container_id)
-            self.guard.call(what, task.result, lambda _: self.guard.after_pause(what, again))
+            self.guard.call(what, task.result, lambda _: self.guard.schedule(what, again))
 
     def _reinspect_if_known(self, engine: Engine, container_id: str) -> Callable[[], None]:
         def look() -> None:

@@ -280,7 +280,9 @@ class ProcessDriver:
         pidfd, what = run.spawned.pidfd, f"{run.instance_id}: the end of its process"
         readable = self._guard.callback(what, partial(self._on_readable, run))
         watch = partial(self._loop.add_reader, pidfd, readable)
-        self._guard.until_done(f"{run.instance_id}: its process", watch, lambda: not run.finished)
+        self._guard.retry_until_done(
+            f"{run.instance_id}: its process", watch, lambda: not run.finished
+        )
 
     def _on_readable(self, run: _Process) -> None:
         pidfd = run.spawned.pidfd
@@ -321,7 +323,9 @@ class ProcessDriver:
                 os.close(run.spawned.pidfd)
 
     def _start_reading_output(self, run: _Process) -> None:
-        self._guard.until_done(f"{run.instance_id}: its output", partial(self._read_output, run))
+        self._guard.retry_until_done(
+            f"{run.instance_id}: its output", partial(self._read_output, run)
+        )
 
     def _read_output(self, run: _Process) -> None:
         self._reading[run.instance_id] = run
@@ -374,7 +378,7 @@ class ProcessDriver:
         what = f"{run.instance_id}: process {pid}, which it left behind"
         ended = self._guard.callback(what, partial(self._on_remnant_exit, run, pid))
         watch = partial(self._loop.add_reader, run.remnants[pid], ended)
-        self._guard.until_done(f"{what}, watching it", watch, lambda: pid in run.remnants)
+        self._guard.retry_until_done(f"{what}, watching it", watch, lambda: pid in run.remnants)
 
     def _report_exit(self, run: _Process, who: tuple[str, ...]) -> None:
         assert run.exit_status is not None
@@ -396,7 +400,7 @@ class ProcessDriver:
         if now - run.lock_held_since < LOCK_TIMEOUT:
             look = partial(self._scan_remnants, run)
             what = f"{run.instance_id}: looking again who holds its lock"
-            self._guard.until_done(what, lambda: self._loop.call_later(RETRY_DELAY, look))
+            self._guard.retry_until_done(what, lambda: self._loop.call_later(RETRY_DELAY, look))
             return
         self._reap(run)
         if not run.exit_reported:

@@ -22,7 +22,7 @@ def exit_status(pid: int, pidfd: int) -> ExitStatus:
     """Tell how it ended, as far as the kernel tells."""
     raw = _by_pidfd(pidfd)
     if raw is None:
-        raw = proc.exit_code(pid)
+        raw = proc.zombie_exit_code(pid)
     if raw is None:
         # Init may have waited between the two looks.
         raw = _by_pidfd(pidfd)

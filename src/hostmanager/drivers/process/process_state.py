@@ -105,7 +105,7 @@ class ProcessStateCache:
 
 def _state_letter(pid: int) -> bytes | None:
     try:
-        fields = proc.stat(pid)
+        fields = proc.read_stat(pid)
     except OSError:  # no descriptors left, say: it is only for showing
         return None
     return fields[0] if fields else None

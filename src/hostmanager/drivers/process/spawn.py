@@ -27,7 +27,7 @@ from hostmanager.drivers.process.ownership.discovery import (
     Ownership,
 )
 from hostmanager.drivers.process.ownership.rlimit_tag import RlimitTag
-from hostmanager.util.procfs import run_of, start_ticks
+from hostmanager.util.procfs import run_id, start_ticks
 from hostmanager.util.secret import Environment
 
 log = logging.getLogger(__name__)
@@ -176,7 +176,7 @@ def _tag_and_watch(process: "subprocess.Popen[bytes]", begin: OutputPosition) ->
     # From here on the pidfd alone is used: keep Popen from waiting for the child as well.
     process.returncode = 0
     started = start_ticks(process.pid) if stamp is None else stamp.started
-    return SpawnedProcess(process.pid, pidfd, begin, stamp, run_of(process.pid, started))
+    return SpawnedProcess(process.pid, pidfd, begin, stamp, run_id(process.pid, started))
 
 
 def _restore_nofile_limit(pid: int) -> None:

@@ -95,18 +95,18 @@ class WorkerPool:
             answer: list[T] = []
             again = partial(self._ask_again, what, question, told)
             if self._guard.call(what, lambda: answer.append(future.result()), failed or again):
-                self._guard.until_done(f"{what}, the answer", partial(told, answer[0]))
+                self._guard.retry_until_done(f"{what}, the answer", partial(told, answer[0]))
 
         def submit() -> None:
             if not self.closed:
                 self._pool.submit(question).add_done_callback(partial(self._on_loop, answered))
 
-        self._guard.until_done(what, submit)
+        self._guard.retry_until_done(what, submit)
 
     def _ask_again(
         self, what: str, question: Callable[[], T], told: Callable[[T], None], _: Exception
     ) -> None:
-        self._guard.after_pause(what, partial(self.ask, what, question, told))
+        self._guard.schedule(what, partial(self.ask, what, question, told))
 
     def _on_loop(self, answered: Callable[["Future[T]"], None], future: "Future[T]") -> None:
         if future.cancelled():

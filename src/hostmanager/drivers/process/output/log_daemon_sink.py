@@ -80,12 +80,12 @@ class LogDaemonSink:
             if not self._failed:
                 log.warning("no scribe, so output of agents waits in their pipes: %s", pidfd)
             self._failed = True
-            self._guard.after_pause("the scribe", self.start)
+            self._guard.schedule("the scribe", self.start)
             return
         self._failed = False
         ended = self._guard.callback("the end of the scribe", partial(self._on_daemon_exit, pidfd))
         watch = partial(self._loop.add_reader, pidfd, ended)
-        self._guard.until_done("watching the scribe", watch, lambda: not self._closed)
+        self._guard.retry_until_done("watching the scribe", watch, lambda: not self._closed)
 
     def _on_daemon_exit(self, pidfd: int) -> None:
         self._loop.remove_reader(pidfd)
@@ -93,7 +93,7 @@ class LogDaemonSink:
             os.close(pidfd)
         if not self._closed:
             log.warning("the scribe ended; another one is started")
-            self._guard.after_pause("the scribe", self.start)
+            self._guard.schedule("the scribe", self.start)
 
     def close(self, *, end: bool) -> None:
         """Let it go; with `end`, have it empty all pipes and end (up to a quarter second)."""
@@ -105,7 +105,7 @@ class LogDaemonSink:
 
     def _resume(self) -> None:
         """Have a scribe go on that somebody has suspended: no agent should wait for it."""
-        stat = proc.stat(self.pid) if self.pid else None
+        stat = proc.read_stat(self.pid) if self.pid else None
         if stat is not None and stat[0] == b"T":
             self._client.resume()
 

@@ -14,7 +14,7 @@ from hostmanager.drivers.process.ownership import rlimit_tag as stamps
 from hostmanager.drivers.process.ownership.discovery import Ownership, command_line, open_if
 from hostmanager.drivers.process.ownership.rlimit_tag import RlimitTag
 from hostmanager.util import procfs as proc
-from hostmanager.util.procfs import is_zombie, pids, session, start_ticks
+from hostmanager.util.procfs import is_zombie, list_pids, session_id, start_ticks
 
 MAX_SCANS = 50
 """Looks at those who ended before they could be held, until there is a pause."""
@@ -80,7 +80,7 @@ class Descendants:
         raise OSError(errno.EAGAIN, "processes come and go too fast to be held")
 
     def _members(self) -> list[int]:
-        members = [pid for pid in pids() if self._is_member(pid)] or self._lock_holders()
+        members = [pid for pid in list_pids() if self._is_member(pid)] or self._lock_holders()
         return [pid for pid in members if pid != self.leader]
 
     def _includes(self, pid: int) -> bool:
@@ -92,10 +92,10 @@ class Descendants:
         ours = (
             (
                 self.leader is not None
-                and session(pid) == self.leader
+                and session_id(pid) == self.leader
                 and not self._leader_pid_is_reused()
             )
-            or (self._has_rlimit_tag(pid) and proc.is_ours(pid))
+            or (self._has_rlimit_tag(pid) and proc.has_our_uids(pid))
             or self.owner.is_tagged(pid, self.instance_id)
         )
         return ours and not is_zombie(pid)

@@ -23,8 +23,8 @@ from hostmanager.drivers.process.ownership import rlimit_tag as stamps
 from hostmanager.drivers.process.ownership.env_tag import TaggedProcess
 from hostmanager.drivers.process.ownership.manager_identity import ManagerIdentity
 from hostmanager.util import procfs as proc
-from hostmanager.util.names import decode, encode
-from hostmanager.util.procfs import parent, run_of
+from hostmanager.util.names import decode_id, encode_id
+from hostmanager.util.procfs import parent_pid, run_id
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ class Ownership:
 
     def lock_file(self, instance_id: str) -> Path:
         """Where the lock of an instance is."""
-        return self.locks / f"{encode(instance_id)}{_SUFFIX}"
+        return self.locks / f"{encode_id(instance_id)}{_SUFFIX}"
 
     def environment(self, spec: InstanceSpec) -> dict[str, str]:
         """What goes into the environment of a process that is about to be launched."""
@@ -123,7 +123,7 @@ class Ownership:
     def _inspect_holder(self, pid: int, instance_id: str) -> TaggedProcess | None:
         """What is known of a holder; None if it is not one of this instance after all."""
         mark = marks.read_tag(pid)
-        if mark is None and parent(pid) == os.getpid():
+        if mark is None and parent_pid(pid) == os.getpid():
             return None  # forked by us a moment ago, for whomever
         if mark is not None and mark.instance_id != instance_id:
             if self.identity.owns(mark):
@@ -146,7 +146,7 @@ class Ownership:
             files = list(self.locks.glob(f"*{_SUFFIX}"))
         except OSError:
             return set()
-        found = (decode(file.name.removesuffix(_SUFFIX)) for file in files)
+        found = (decode_id(file.name.removesuffix(_SUFFIX)) for file in files)
         return {instance_id for instance_id in found if instance_id is not None}
 
     def open_leader(self, instance_id: str, found: ObservedRun) -> int | None:
@@ -210,7 +210,7 @@ def observed_run(processes: list[TaggedProcess], *, strange: bool = False) -> Ob
     fingerprint, agent_class = "", "?"
     if first.tag is not None:
         fingerprint, agent_class = first.tag.fingerprint, first.tag.agent_class
-    run = "" if leader is None else run_of(leader.pid, leader.started)
+    run = "" if leader is None else run_id(leader.pid, leader.started)
     return ObservedRun(pid, time.time() - age, fingerprint, agent_class, others, strange, run)
 
 
@@ -233,7 +233,7 @@ def open_if(pid: int, is_right: Callable[[int], bool]) -> int | None:
 def command_line(pid: int) -> str:
     """The command line of a process, for people; its number alone when it is gone."""
     try:
-        words = (proc.read(pid, "cmdline", 4096) or b"").split(b"\0")
+        words = (proc.read_file(pid, "cmdline", 4096) or b"").split(b"\0")
     except OSError:
         return f"pid {pid}"
     text = " ".join(b" ".join(words).decode("utf-8", "replace").split())

@@ -22,9 +22,9 @@ from dataclasses import dataclass, replace
 from hostmanager.drivers.process.ownership import rlimit_tag as stamps
 from hostmanager.drivers.process.ownership.rlimit_tag import RlimitTag
 from hostmanager.util import procfs as proc
-from hostmanager.util.names import decode, encode
+from hostmanager.util.names import decode_id, encode_id
 from hostmanager.util.numbers import parse_number
-from hostmanager.util.procfs import pids, session, start_ticks
+from hostmanager.util.procfs import list_pids, session_id, start_ticks
 
 ENV_VAR = "OCS_HOSTMANAGER"
 IDENTITY_ENV_VAR = "OCS_HOSTMANAGER_IDENTITY"
@@ -67,7 +67,7 @@ class EnvTag:
 
     def __str__(self) -> str:
         """The value of the variable."""
-        name = encode(self.instance_id)  # a slash in it would make two of it
+        name = encode_id(self.instance_id)  # a slash in it would make two of it
         before = f"{self.key}/{name}/{self.fingerprint}/{self.ticks}"
         return f"{before}/{self.agent_class}"  # last: it may hold anything
 
@@ -101,7 +101,7 @@ class TaggedProcess:
             return self.rlimit_tag == RlimitTag(self.pid, self.started)
         # Its manager was killed before it could stamp it, or knew nothing of stamps.
         began_then = self.tag is None or self.started - self.tag.ticks < LEADER_START_TOLERANCE
-        return began_then and session(self.pid) == self.pid
+        return began_then and session_id(self.pid) == self.pid
 
 
 def now_ticks() -> int:
@@ -115,7 +115,7 @@ def parse_tag(text: str) -> EnvTag | None:
     Anybody may write anything there: this never fails, and what it gives can be used.
     """
     parts = text.split("/", 4)
-    instance_id = decode(parts[1]) if len(parts) == 5 else None
+    instance_id = decode_id(parts[1]) if len(parts) == 5 else None
     if instance_id is None:
         return None
     ticks = parse_number(parts[3])
@@ -130,7 +130,7 @@ def find_tagged(owns: Callable[[EnvTag], bool]) -> list[TaggedProcess]:
     Raises:
         OSError: /proc cannot be read.
     """
-    return [found for pid in pids() if (found := inspect(pid, owns)) is not None]
+    return [found for pid in list_pids() if (found := inspect(pid, owns)) is not None]
 
 
 def inspect(pid: int, owns: Callable[[EnvTag], bool]) -> TaggedProcess | None:
@@ -139,8 +139,8 @@ def inspect(pid: int, owns: Callable[[EnvTag], bool]) -> TaggedProcess | None:
     Of another user's process nothing is read: it may say anything, and its memory may lie on
     a disk that never answers.
     """
-    mark = read_tag(pid) if proc.owner(pid) == os.geteuid() else None
-    if mark is None or not owns(mark) or not proc.is_ours(pid):
+    mark = read_tag(pid) if proc.effective_uid(pid) == os.geteuid() else None
+    if mark is None or not owns(mark) or not proc.has_our_uids(pid):
         return None
     return describe_process(pid, mark)
 
@@ -157,7 +157,7 @@ def read_tag(pid: int) -> EnvTag | None:
     Raises:
         OSError: It could not be seen, whatever it is (no file descriptors left, say).
     """
-    entries = (proc.read(pid, "environ") or b"").split(b"\0")
+    entries = (proc.read_file(pid, "environ") or b"").split(b"\0")
     text = _value(entries, ENV_VAR)
     mark = None if text is None else parse_tag(text)
     if mark is None or text is None:

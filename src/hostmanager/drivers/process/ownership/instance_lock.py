@@ -6,13 +6,13 @@ It closes the gap that the mark leaves: a process between fork and exec carries 
 """
 
 import errno
-import fcntl
 import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from hostmanager.util import procfs as proc
-from hostmanager.util.procfs import pids
+from hostmanager.util.lockfile import acquire_lock
+from hostmanager.util.procfs import list_pids
 
 RESOURCE_ERRNOS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 """Errors that say nothing of a lock, only that no file can be opened at the moment."""
@@ -28,30 +28,10 @@ def acquire(path: Path) -> int | None:
         OSError: The file cannot be opened.
     """
     try:
-        fd = _open(path)
+        return acquire_lock(os.fspath(path))
     except FileNotFoundError:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        fd = _open(path)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(fd)
-        return None
-    except OSError:
-        os.close(fd)
-        raise
-    return fd
-
-
-def _open(path: Path) -> int:
-    flags = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-    try:
-        return os.open(path, os.O_RDWR | os.O_CREAT | flags, 0o600)
-    except OSError as error:
-        if error.errno != errno.EROFS:
-            raise
-    # After an error of the disk, say. Who took the lock before has it still.
-    return os.open(path, os.O_RDONLY | flags)
+        return acquire_lock(os.fspath(path))
 
 
 def is_held(path: Path) -> bool:
@@ -81,7 +61,7 @@ def holders_of(paths: Collection[Path]) -> dict[Path, list[int]]:
     found: dict[Path, list[int]] = {path: [] for path in paths}
     wanted = _by_inode(paths)
     us = os.getpid()
-    for pid in pids() if wanted else ():
+    for pid in list_pids() if wanted else ():
         for path in _held_by(pid, wanted) if pid != us else ():
             found[path].append(pid)
     return found
@@ -127,6 +107,6 @@ def _wanted(entry: "os.DirEntry[str]", wanted: Mapping[tuple[int, int], Path]) -
 def _is_lock(pid: int, fd: str) -> bool:
     """Whether an open file is the one that holds the lock, and not one of who only reads it."""
     try:
-        return b"FLOCK" in (proc.read(pid, f"fdinfo/{fd}", 65536) or b"FLOCK")
+        return b"FLOCK" in (proc.read_file(pid, f"fdinfo/{fd}", 65536) or b"FLOCK")
     except OSError:
         return True

@@ -8,7 +8,6 @@ carry it give it back: agents whose manager had our name, or our key.
 import logging
 import os
 import secrets
-import stat
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +15,14 @@ from pathlib import Path
 from hostmanager.core.model import InstanceSpec
 from hostmanager.drivers.process.ownership import env_tag as marks
 from hostmanager.drivers.process.ownership.env_tag import EnvTag, is_identity
+from hostmanager.util.files import read_bounded
 
 log = logging.getLogger(__name__)
 
 MAX_IDENTITIES = 16
 """Identities that are remembered: that many folders can have been lost while agents ran."""
+
+_MAX_FILE_BYTES = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,19 +71,12 @@ def load_identity(path: Path, key: str, site: str) -> ManagerIdentity:
 
 def _read(path: Path) -> tuple[str, ...]:
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
+        data = read_bounded(path, _MAX_FILE_BYTES, follow_links=False)
     except FileNotFoundError:
         return ()
     except OSError as error:
         log.warning("%s cannot be read (%s); another one is made", path, error.strerror)
         return ()
-    try:
-        regular = stat.S_ISREG(os.fstat(fd).st_mode)
-        data = os.read(fd, MAX_IDENTITIES * 40) if regular else b""
-    except OSError:
-        data = b""
-    finally:
-        os.close(fd)
     lines = data.decode("ascii", "replace").split("\n")[:MAX_IDENTITIES]
     return tuple(line for line in lines if is_identity(line))
 
