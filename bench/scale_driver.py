@@ -9,11 +9,11 @@ import os
 from collections.abc import Mapping
 
 from hostmanager.core.events import (
+    Absent,
     Exited,
     ExitStatus,
     LastOutput,
     Launched,
-    RemnantsGone,
     StopStage,
 )
 from hostmanager.core.model import InstanceSpec, ObservedRun
@@ -51,7 +51,7 @@ class SimulatedDriver:
 
     def look(self, spec: InstanceSpec, report: ReportObservation) -> None:
         """Nobody else starts or ends what there is not."""
-        report(RemnantsGone())
+        report(Absent())
 
     def signal(self, instance_id: str, step: StopStage) -> None:
         """End it; as with real ones, nothing happens while its launch is under way."""

@@ -270,7 +270,7 @@ class Host:
         """Stop supervising and leave everything as it is, for the next manager."""
         self.running = False
         self.supervisor.abandon()
-        alive = sum(life.pid is not None for life in self.snapshot.values())
+        alive = sum(life.run.pid is not None for life in self.snapshot.values())
         return RequestResult(True, (f"{alive} agents are left running, for the next manager.",))
 
     # --- requests -----------------------------------------------------------------------------

@@ -154,7 +154,7 @@ class Restarts:
             why = restart_denial_reason(life)
             if why is None:
                 chosen.append(instance_id)
-            elif life.pid is not None and not life.must_stop:
+            elif life.run.pid is not None and not life.must_stop:
                 refused[instance_id] = why  # it runs, and could not be started again
             else:
                 left[instance_id] = why
@@ -162,7 +162,7 @@ class Restarts:
 
     async def _keep(self, ids: Iterable[str]) -> str:
         """Write down which runs are to be ended, before any of them is."""
-        runs = {i: self._snapshot[i].run or ANY_RUN for i in ids if self._may_run(i)}
+        runs = {i: self._snapshot[i].run.run_id or ANY_RUN for i in ids if self._may_run(i)}
         self._being_kept |= runs.keys()
         try:
             self._wanted.keep_restarts(runs)
@@ -172,7 +172,7 @@ class Restarts:
 
     def _may_run(self, instance_id: str) -> bool:
         life = self._snapshot[instance_id]
-        return life.state is not State.BACKOFF and life.restart_of is None
+        return life.state is not State.BACKOFF and life.request.restart_of is None
 
     def _begin(self, instance_id: str) -> None:
         if self._running():
@@ -185,7 +185,7 @@ class Restarts:
         if self._last is None or self._last.done():
             others = [i for i in chosen if i != instance_id]
             self.last = instance_id  # what is on the disk stays until it has begun
-            run = self._snapshot[instance_id].run if instance_id in self._snapshot else ""
+            run = self._snapshot[instance_id].run.run_id if instance_id in self._snapshot else ""
             restart = self._restart_router(instance_id, run, others)
             self._last = asyncio.ensure_future(restart)
 
@@ -200,7 +200,7 @@ class Restarts:
         finally:
             self.last = ""
         life = self._snapshot.get(instance_id)
-        if life is not None and run and life.run not in ("", run):
+        if life is not None and run and life.run.run_id not in ("", run):
             self._noticed(instance_id, life)  # it was ended meanwhile, and this is a new run
         else:
             self._begin(instance_id)
@@ -222,7 +222,7 @@ class Restarts:
 
     def _is_restarting(self, instance_id: str) -> bool:
         life = self._snapshot.get(instance_id)
-        return life is not None and life.restart_of is not None
+        return life is not None and life.request.restart_of is not None
 
     def _is_preparing(self, instance_id: str) -> bool:
         life = self._snapshot.get(instance_id)
@@ -230,14 +230,14 @@ class Restarts:
 
     def _refusal(self, instance_id: str) -> str | None:
         life = self._snapshot.get(instance_id)
-        return None if life is None else life.restart_denied
+        return None if life is None else life.request.restart_denied
 
     def _noticed(self, instance_id: str, life: InstanceRecord | None) -> None:
         """Keep the file in line with the record; what is to be kept over our end stays in it."""
         self._changed.set()
         if not self._running() or instance_id in (self.last, *self._being_kept):
             return
-        if life is None or life.restart_of is None:
+        if life is None or life.request.restart_of is None:
             self._wanted.drop_restart(instance_id)
-        elif life.restart_of:  # else the new run is to come, and it is known which is the old one
-            self._wanted.keep_restarts({instance_id: life.restart_of})
+        elif life.request.restart_of:  # else the old run is known, and the new one is to come
+            self._wanted.keep_restarts({instance_id: life.request.restart_of})

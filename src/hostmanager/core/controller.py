@@ -13,11 +13,11 @@ from functools import partial
 from random import Random
 
 from hostmanager.core import events as ev
-from hostmanager.core import transitions as lifecycle
 from hostmanager.core.model import InstanceSpec, Kind, ObservedRun
 from hostmanager.core.policy import Policy
 from hostmanager.core.protocols import Clock, Driver, ReportObservation, Timer
 from hostmanager.core.record import InstanceRecord
+from hostmanager.core.transition_table import step
 from hostmanager.util.guard import Guard
 
 log = logging.getLogger(__name__)
@@ -180,7 +180,7 @@ class InstanceController:
     def _step(self, event: ev.Event) -> tuple[ev.Effect, ...]:
         around = self._deps
         now, chance = around.clock.now(), around.random.random()
-        self.record, effects = lifecycle.step(
+        self.record, effects = step(
             self.record, event, now, chance, around.policy, failing=around.failing
         )
         return effects

@@ -1,8 +1,8 @@
-"""What can happen to an instance, and what can follow: the vocabulary of the lifecycle.
+"""What can happen to an instance, and what can follow: the vocabulary of the transitions.
 
-Intents come from people (requests, the site file), observations from a driver, time
-from a clock. Effects are what the lifecycle asks of the keeper, which asks the driver.
-All of them are frozen plain data.
+Intents come from operators and the site config, observations from a driver, time from a clock.
+Effects are what the transitions request of the controller, which calls the driver. All of them
+are frozen plain data.
 """
 
 import signal
@@ -17,26 +17,27 @@ class EventKind(StrEnum):
     """The columns of the transition table."""
 
     # Intents
-    START_REQUESTED = "told up"
-    STOP_REQUESTED = "told down"
-    SPEC_CHANGED = "entry updated"
-    SPEC_REPLACED = "entry replaced"
-    UNCONFIGURED = "entry gone"
-    ESCALATE = "told to hurry"
+    START_REQUESTED = "start requested"
+    STOP_REQUESTED = "stop requested"
+    SPEC_CHANGED = "spec changed"
+    SPEC_REPLACED = "spec replaced"
+    UNCONFIGURED = "unconfigured"
+    ESCALATE = "escalate"
     RESTART_REQUESTED = "restart requested"
     # Observations
     LAUNCHED = "launched"
     LAUNCH_FAILED = "launch failed"
-    EXITED = "ended"
-    EXITED_WITH_REMNANTS = "ended, remnants left"
+    EXITED = "exited"
+    EXITED_WITH_REMNANTS = "exited with remnants"
     REMNANTS_GONE = "remnants gone"
-    LAST_OUTPUT = "output read"
-    STATUS_CHANGED = "condition changed"
-    OBSERVATION_LOST = "out of sight"
-    PREPARED = "next run prepared"
-    PREPARE_FAILED = "next run not to be had"
+    ABSENT = "absent"
+    LAST_OUTPUT = "last output"
+    STATUS_CHANGED = "status changed"
+    OBSERVATION_LOST = "observation lost"
+    PREPARED = "prepared"
+    PREPARE_FAILED = "prepare failed"
     # Time
-    DEADLINE = "timer"
+    DEADLINE = "deadline"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +55,12 @@ class Timestamp:
 
 @dataclass(frozen=True, slots=True)
 class ExitStatus:
-    """How a process ended: by a code of its own or by a signal; both None if unknown.
+    """How a process ended: by an exit code or by a signal; both None if unknown.
 
     Attributes:
         code: Exit code.
         signal: Number of the signal.
-        detail: What else is known of it, for people; it comes in parentheses.
+        detail: What else is known, for operators; shown in parentheses.
     """
 
     code: int | None = None
@@ -88,21 +89,21 @@ class ExitStatus:
 
 @dataclass(frozen=True, slots=True)
 class StartRequested:
-    """Somebody wants the instance up."""
+    """The instance should be up."""
 
     kind: ClassVar = EventKind.START_REQUESTED
 
 
 @dataclass(frozen=True, slots=True)
 class StopRequested:
-    """Somebody wants the instance down."""
+    """The instance should be down."""
 
     kind: ClassVar = EventKind.STOP_REQUESTED
 
 
 @dataclass(frozen=True, slots=True)
 class SpecChanged:
-    """The entry says something else now, but names the same class and kind."""
+    """The entry has changed, but names the same class and kind."""
 
     spec: InstanceSpec
     kind: ClassVar = EventKind.SPEC_CHANGED
@@ -113,8 +114,8 @@ class SpecReplaced:
     """The entry names another class or kind: the old one must end before the new one starts.
 
     Attributes:
-        spec: What the entry says now.
-        target: What is wanted of it; None: what the entry names.
+        spec: The entry as it is now.
+        target: The requested target; None: that of the entry.
     """
 
     spec: InstanceSpec
@@ -124,21 +125,21 @@ class SpecReplaced:
 
 @dataclass(frozen=True, slots=True)
 class Unconfigured:
-    """The entry is gone: to be forgotten once nothing of it is alive."""
+    """The entry is gone: the instance is removed once nothing of it is alive."""
 
     kind: ClassVar = EventKind.UNCONFIGURED
 
 
 @dataclass(frozen=True, slots=True)
 class Escalate:
-    """Whatever is being ended is to be ended by the next stronger means, now."""
+    """An instance that is being stopped goes to the next stop stage now."""
 
     kind: ClassVar = EventKind.ESCALATE
 
 
 @dataclass(frozen=True, slots=True)
 class RestartRequested:
-    """An operator wants what runs to be ended, and a new run in its place."""
+    """The current run is to be ended, and a new one launched in its place."""
 
     kind: ClassVar = EventKind.RESTART_REQUESTED
 
@@ -149,8 +150,8 @@ class Launched:
 
     Attributes:
         pid: Its process id.
-        adopted: What was found of it, if an earlier manager launched it.
-        run_id: The identity of this run, see `Found`; empty if it cannot be told.
+        adopted: The run that is adopted, if an earlier manager launched it.
+        run_id: See `ObservedRun`; empty if it is not known.
     """
 
     pid: int
@@ -161,13 +162,13 @@ class Launched:
 
 @dataclass(frozen=True, slots=True)
 class LaunchFailed:
-    """No process came to be.
+    """No process was started.
 
     Attributes:
-        stage: What failed, as a noun: ``program``, ``working directory``, ``output file`` …
+        step: What failed, as a noun: ``program``, ``working directory``, ``output file`` …
         reason: Why, as a sentence without a full stop.
         remote: Whether it lacks what others have to deliver (an image): each attempt costs them
-            something, so the pauses grow longer than those after other failures.
+            something, so the delays grow longer than those after other failures.
     """
 
     step: str
@@ -178,11 +179,11 @@ class LaunchFailed:
 
 @dataclass(frozen=True, slots=True)
 class Exited:
-    """The process ended and nothing of it is left.
+    """The process ended and left nothing behind.
 
     Attributes:
         status: How it ended.
-        cpu: Seconds of CPU that it and what it started have used; None if that is not known.
+        cpu: Seconds of CPU that it and its descendants used; None if not known.
     """
 
     status: ExitStatus
@@ -192,12 +193,12 @@ class Exited:
 
 @dataclass(frozen=True, slots=True)
 class ExitedWithRemnants:
-    """The process ended, but others of its group live on.
+    """The process ended, but other processes of the run are alive.
 
     Attributes:
         status: How it ended.
-        remnants: The others, each in a few words for people.
-        cpu: As of `Ended`, without what the others will use.
+        remnants: Descriptions of the other processes, for operators.
+        cpu: As in `Exited`, without what the others will use.
     """
 
     status: ExitStatus
@@ -208,14 +209,21 @@ class ExitedWithRemnants:
 
 @dataclass(frozen=True, slots=True)
 class RemnantsGone:
-    """The last of what the process had left behind is gone; or nothing was there to be seen."""
+    """The last process that an exited run had left behind is gone."""
 
     kind: ClassVar = EventKind.REMNANTS_GONE
 
 
 @dataclass(frozen=True, slots=True)
+class Absent:
+    """Nothing of the instance is alive, as its driver was asked or can observe again."""
+
+    kind: ClassVar = EventKind.ABSENT
+
+
+@dataclass(frozen=True, slots=True)
 class LastOutput:
-    """The last lines that the process wrote before it ended; told after its end."""
+    """The last lines that the process wrote; reported after its end."""
 
     lines: tuple[str, ...]
     kind: ClassVar = EventKind.LAST_OUTPUT
@@ -223,14 +231,14 @@ class LastOutput:
 
 @dataclass(frozen=True, slots=True)
 class StatusChanged:
-    """How it is, beside being alive; told again whenever that changes.
+    """The status of a live instance; reported whenever it changes.
 
     Attributes:
-        notice: What people should know of it (paused, unhealthy), as a sentence; or None.
-        image_outdated: Whether it runs from something else than a new launch would take.
-        engine_restarting: Whether it has ended and somebody else (the engine) starts it again.
-        new_run: What runs now, if that has changed without an end that was told.
-        launching: Whether its launch, which was asked for, has begun only now.
+        notice: What operators should know (paused, unhealthy), as a sentence; or None.
+        image_outdated: Whether it runs from another image than a new launch would use.
+        engine_restarting: Whether it has ended and the engine starts it again.
+        new_run: What runs now, if that changed without a reported end.
+        launching: Whether its launch, which was queued, begins now.
     """
 
     notice: str | None = None
@@ -243,10 +251,10 @@ class StatusChanged:
 
 @dataclass(frozen=True, slots=True)
 class ObservationLost:
-    """The driver cannot tell any more whether it is alive; it reports again once it can.
+    """The driver cannot observe whether it is alive; it reports again once it can.
 
     Attributes:
-        reason: For people, as a sentence.
+        reason: For operators, as a sentence.
     """
 
     reason: str
@@ -255,14 +263,14 @@ class ObservationLost:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """All that a new run needs is here (its image): what runs may be ended for it."""
+    """All that a new run needs is here (its image): the old run may be ended for it."""
 
     kind: ClassVar = EventKind.PREPARED
 
 
 @dataclass(frozen=True, slots=True)
 class PrepareFailed:
-    """What a new run needs cannot be had, so what runs has to go on.
+    """What a new run needs is not available, so the old run has to go on.
 
     Attributes:
         reason: Why, as a sentence without a full stop.
@@ -274,7 +282,7 @@ class PrepareFailed:
 
 @dataclass(frozen=True, slots=True)
 class DeadlineReached:
-    """The deadline of the present state has come."""
+    """The deadline of the present state is reached."""
 
     kind: ClassVar = EventKind.DEADLINE
 
@@ -294,6 +302,7 @@ RunObservation = (
     | Exited
     | ExitedWithRemnants
     | RemnantsGone
+    | Absent
     | LastOutput
     | StatusChanged
     | ObservationLost
@@ -303,7 +312,7 @@ Event = Intent | Observation | DeadlineReached
 
 
 class StopStage(IntEnum):
-    """The means to end an instance, each stronger than the one before."""
+    """The stages of a stop, each with stronger means than the one before."""
 
     INTERRUPT = 1  # SIGINT to the process
     TERMINATE = 2  # SIGTERM to its process group
@@ -319,42 +328,42 @@ class Launch:
 
 @dataclass(frozen=True, slots=True)
 class Observe:
-    """Tell whether it is alive, now and from now on: anybody may start or end it."""
+    """Report whether it is alive, now and from now on: others may start and stop it."""
 
     spec: InstanceSpec
 
 
 @dataclass(frozen=True, slots=True)
 class Prepare:
-    """Make sure that a new run could be launched; what runs goes on meanwhile."""
+    """Make sure that a new run could be launched; the old run goes on meanwhile."""
 
     spec: InstanceSpec
 
 
 @dataclass(frozen=True, slots=True)
 class Unobserve:
-    """What runs is not its own any more: report nothing of it."""
+    """What runs is not its own any more: stop reporting."""
 
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """Use this means to end it."""
+    """Use the means of this stop stage."""
 
     stage: StopStage
 
 
 @dataclass(frozen=True, slots=True)
 class Remove:
-    """Nothing of a retired instance is left: drop it."""
+    """Nothing of an unconfigured instance is left: remove it."""
 
 
 @dataclass(frozen=True, slots=True)
 class OperatorMessage:
-    """Something that a person wants to read.
+    """A message for operators.
 
     Attributes:
-        text: One sentence about the instance; its id goes before it.
-        warning: Whether somebody should look into it.
+        text: One sentence about the instance, which its id precedes.
+        warning: Whether it needs attention.
     """
 
     text: str
@@ -363,7 +372,7 @@ class OperatorMessage:
 
 @dataclass(frozen=True, slots=True)
 class LogUnexpected:
-    """An event that the present state does not expect: for the log, not for people."""
+    """An event that should not happen in the present state: for the log, not for operators."""
 
     text: str
 

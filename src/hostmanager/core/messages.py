@@ -1,24 +1,23 @@
-"""How the means of ending and launching are called, for each kind of instance.
-
-The lifecycle is the same for processes and compose services; what people read of it is not.
-"""
+"""What operators read of starting, failing and stopping, in the terms of each kind of instance."""
 
 from dataclasses import dataclass
 
+from hostmanager.core import events as ev
 from hostmanager.core.events import StopStage
 from hostmanager.core.model import InstanceSpec, Kind
+from hostmanager.core.record import InstanceRecord, State
 
 
 @dataclass(frozen=True, slots=True)
 class KindMessages:
-    """What to say of one kind; each completes the sentence "the instance …".
+    """The messages for one kind; each completes the sentence "the instance …".
 
     Attributes:
         stop_requested: How it was asked to stop.
-        next_stage: What follows if that does not help.
+        next_stage: What follows if that has no effect.
         slow_launch: Why its launch may take long.
-        stage_timed_out: What it did not do, for each of the steps that can fail.
-        unkillable: Why a kill may not work, and where to look.
+        stage_timed_out: What it did not do, for each of the stages that can time out.
+        unkillable: Why a kill may have no effect, and where to look.
     """
 
     stop_requested: str
@@ -31,15 +30,15 @@ class KindMessages:
 PROCESS = KindMessages(
     stop_requested="Asked to stop (SIGINT)",
     next_stage="its process group gets SIGTERM",
-    slow_launch="its launch has not been completed for {patience:g} s; is a disk hanging?",
+    slow_launch="its launch has not been completed for {timeout:g} s; is a disk hanging?",
     stage_timed_out={
         StopStage.INTERRUPT: (
-            "did not stop on SIGINT; SIGTERM to its process group, SIGKILL in {patience:g} s"
+            "did not stop on SIGINT; SIGTERM to its process group, SIGKILL in {timeout:g} s"
         ),
         StopStage.TERMINATE: "did not end on SIGTERM; SIGKILL to its process group",
     },
     unkillable=(
-        "does not end although it was killed; it probably sits in an uninterruptible wait in "
+        "does not end although it was killed; it is probably in an uninterruptible wait in "
         "the kernel (a dead disk, network file system or driver): see `ps -o pid,stat,wchan`"
     ),
 )
@@ -48,13 +47,13 @@ SERVICE = KindMessages(
     stop_requested="Its container was asked to stop",
     next_stage="it is killed",
     slow_launch=(
-        "`docker compose up` has not come to its end for {patience:g} s; it may be pulling or "
-        "building the image"
+        "`docker compose up` has not finished for {timeout:g} s; it may be pulling or building "
+        "the image"
     ),
     stage_timed_out={
         StopStage.INTERRUPT: (
             "did not stop within the time that its compose file gives it; its container is killed, "
-            "and killed again in {patience:g} s"
+            "and killed again in {timeout:g} s"
         ),
         StopStage.TERMINATE: "did not end although its container was killed; it is killed again",
     },
@@ -68,11 +67,11 @@ ENGINE_KILL_MARGIN = 5.0
 """Seconds beyond its grace period that a container may take: the engine kills it by itself."""
 
 DEFAULT_STOP_GRACE = 10.0
-"""Seconds that the Docker Engine gives a container to stop if nothing else is said."""
+"""Seconds that the Docker Engine gives a container to stop by default."""
 
 
 def messages_for(spec: InstanceSpec) -> KindMessages:
-    """The words for an instance."""
+    """The messages for an instance."""
     return SERVICE if spec.kind is Kind.DOCKER else PROCESS
 
 
@@ -85,4 +84,38 @@ def stop_timeout(spec: InstanceSpec, interrupt: float) -> float:
     """
     if spec.kind is Kind.HOST:
         return interrupt
-    return (DEFAULT_STOP_GRACE if spec.stop_grace is None else spec.stop_grace) + ENGINE_KILL_MARGIN
+    grace = DEFAULT_STOP_GRACE if spec.stop_grace is None else spec.stop_grace
+    return grace + ENGINE_KILL_MARGIN
+
+
+def failure_text(record: InstanceRecord, event: ev.LaunchFailed | ev.Exited, now: float) -> str:
+    """Describe a failure, and what follows.
+
+    Args:
+        record: Of the instance, with the state that follows.
+        event: The failure.
+        now: Monotonic seconds.
+    """
+    failures = record.failures
+    if isinstance(event, ev.LaunchFailed):
+        text = f"could not be launched: {event.step}: {event.reason}"
+    elif record.last_exit is not None:
+        text = f"{event.status} after {format_seconds(record.last_exit.ran_for)}"
+    else:
+        text = str(event.status)
+    if failures.consecutive > 1:
+        text += f" ({failures.consecutive} failures in a row)"
+    delay = max(0.0, failures.next_start_at - now)
+    is_immediate = record.state is State.STARTING
+    text += "; restarting now" if is_immediate else f"; restarting in {format_seconds(delay)}"
+    return f"{text}. {failures.backoff.reason}" if failures.backoff.reason else text
+
+
+def should_report(consecutive: int) -> bool:
+    """Whether a failure is reported: the first in a row are, then those at powers of two."""
+    return consecutive <= 3 or not consecutive & (consecutive - 1)
+
+
+def format_seconds(length: float) -> str:
+    """Write a length of time for people."""
+    return f"{length:.1f} s" if length < 100 else f"{length:.0f} s"

@@ -70,7 +70,7 @@ class Snapshot(Mapping[str, InstanceRecord]):
         else:
             self._records[instance_id] = life
             # What nobody manages is ended by nobody, so nobody waits for its end.
-            nobodys = life.spec.is_unmanaged and life.replacement is None
+            nobodys = life.spec.is_unmanaged and life.request.replacement is None
             if life.state in RESTING_STATES or nobodys or instance_id in self._excluded:
                 self._active.discard(instance_id)
             else:

@@ -12,7 +12,7 @@ from hostmanager.core.controller import ControllerDeps, InstanceController
 from hostmanager.core.model import InstanceSpec, Kind, ObservedRun, Target
 from hostmanager.core.policy import Policy
 from hostmanager.core.protocols import Clock, Driver, guard_of
-from hostmanager.core.record import InstanceRecord
+from hostmanager.core.record import ChangeRequest, InstanceRecord
 from hostmanager.core.requests import ALL, Request
 from hostmanager.core.snapshot import Snapshot
 
@@ -46,9 +46,9 @@ class Supervisor:
     def specs(self) -> dict[str, InstanceSpec]:
         """The instances that are here to stay, each as the site file had it last."""
         return {
-            instance_id: life.replacement or life.spec
+            instance_id: life.request.replacement or life.spec
             for instance_id, life in self.snapshot.items()
-            if not life.removing
+            if not life.request.removing
         }
 
     def configured_specs(self) -> dict[str, InstanceSpec]:
@@ -60,7 +60,7 @@ class Supervisor:
         return {
             instance_id: f"'{instance_id}' is no longer in the site config; it is being stopped."
             for instance_id, life in self.snapshot.items()
-            if life.removing
+            if life.request.removing
         }
 
     def add(
@@ -81,7 +81,8 @@ class Supervisor:
             prepared = restart_of is not None and spec.kind is Kind.HOST
             wanted = target or spec.initial_target
             kept = restart_of if wanted is not Target.DOWN else None
-            keeper = self._track(InstanceRecord(spec, wanted, restart_of=kept, prepared=prepared))
+            request = ChangeRequest(restart_of=kept, prepared=prepared)
+            keeper = self._track(InstanceRecord(spec, wanted, request=request))
             if found is not None:
                 keeper.adopt(found)
             else:
@@ -93,7 +94,9 @@ class Supervisor:
     def adopt_unlisted(self, instance_id: str, found: ObservedRun) -> None:
         """Take over what runs but is not in the site file (any more): it ends, and is forgotten."""
         spec = InstanceSpec(instance_id, found.agent_class, initial_target=Target.DOWN)
-        keeper = self._track(InstanceRecord(spec, Target.DOWN, removing=True))
+        keeper = self._track(
+            InstanceRecord(spec, Target.DOWN, request=ChangeRequest(removing=True))
+        )
         keeper.adopt(found)
 
     def _track(self, life: InstanceRecord) -> InstanceController:
@@ -130,7 +133,7 @@ class Supervisor:
         for request in requests:
             event = ev.StartRequested() if request.target is Target.UP else ev.StopRequested()
             for keeper in self._select(request.instance_id):
-                if request.target is Target.DOWN or not keeper.record.removing:
+                if request.target is Target.DOWN or not keeper.record.request.removing:
                     keeper.submit(event)
 
     def restart(self, instance_id: str) -> None:
@@ -146,7 +149,7 @@ class Supervisor:
     def stop_all(self) -> None:
         """Want everything down but what nobody manages."""
         for keeper in list(self._controllers.values()):
-            if not (keeper.record.replacement or keeper.record.spec).is_unmanaged:
+            if not (keeper.record.request.replacement or keeper.record.spec).is_unmanaged:
                 keeper.submit(ev.StopRequested())
 
     def abandon(self, kinds: Iterable[Kind] = tuple(Kind)) -> None:
@@ -156,7 +159,7 @@ class Supervisor:
             if life.spec.kind in kinds:
                 keeper.abandon()
                 self.snapshot.exclude(instance_id)
-            elif life.replacement is not None and life.replacement.kind in kinds:
+            elif life.request.replacement is not None and life.request.replacement.kind in kinds:
                 keeper.submit(ev.Unconfigured())  # it ends; nothing is to take its place
         self._report_if_idle()
 

@@ -1,591 +1,310 @@
-"""The life of one instance: what follows from what, in one table.
+"""The transitions: what to do in a state, with all that is known of an instance.
 
-The design is level-triggered. An event first changes what is *known* (`life.apply_event`: the
-target, the spec, how the process ended), and then the table names the *move* to make,
-which looks at all that is known. A lost or doubled event can delay, never mislead.
-
-States, and what is true in each:
-
-=============  =========  ====================================================================
-state          alive?     meaning
-=============  =========  ====================================================================
-DOWN           nothing    at rest, as wanted
-BLOCKED        nothing    at rest; something stands in the way of operating it
-WAITING        nothing    wanted up; failed lately, and is relaunched at the deadline
-STARTING       perhaps    the driver was asked to launch it and has not answered yet
-UP             yes        runs
-UNSEEN         perhaps    its driver cannot see it: a container, with no answer from the engine;
-                          or a process, of which only the lock tells that it is alive
-STOPPING       yes        was asked to stop (SIGINT)
-TERMINATING    yes        did not stop in time, or left others behind (SIGTERM to the group)
-KILLING        yes        did not heed that either (SIGKILL to the group, repeated)
-=============  =========  ====================================================================
-
-Two moves carry most of the weight. `settle` is made whenever nothing is alive and picks
-the state to be in from what is known; `run_or_end` is made when something is alive.
-What was replaced or retired, or is wanted down, has to end; `settle` then swaps in the
-replacement, forgets the retired, or rests. Nothing is launched by any other move, so a
-second copy cannot be.
-
-Containers have a life beyond ours: others start and end them, and the engine that knows of
-them may not answer. So of a compose service, nothing is decided before its driver has said
-whether it is alive (`Look`), and what its driver loses sight of is UNSEEN until it is told
-again. A docker entry without a service is BLOCKED whatever runs: nothing can be its own.
-Of a passive service, which has no entry, the target is passive again once it is reached.
-
-`step` is pure: it is told the time and the chance, and returns the next `Life` and the
-effects. `TABLE` is total; pairs that should not happen are written down as `odd`, which
-changes nothing and is logged. docs/states.md is made from this table.
+Each is a pure function of the record, in which the event is recorded already, and of what else
+the step may use; `transition_table` says which event leads to which of them, and why.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
-from types import MappingProxyType
 
 from hostmanager.core import events as ev
-from hostmanager.core.events import EventKind, StopStage, Timestamp
-from hostmanager.core.messages import messages_for, stop_timeout
+from hostmanager.core.events import StopStage
+from hostmanager.core.messages import failure_text, messages_for, should_report, stop_timeout
 from hostmanager.core.model import Kind, Target
-from hostmanager.core.policy import Policy
 from hostmanager.core.record import (
     NO_RUN,
     NOT_RUNNING_STATES,
+    CurrentRun,
     InstanceRecord,
+    ObservedStatus,
     State,
-    TransitionInput,
-    apply_event,
-    reconsider_backoff,
 )
+from hostmanager.core.record_update import TransitionInput, reconsider_backoff
 
 LAUNCH_TIMEOUT = 10.0
-"""Seconds after which a launch that the driver has not answered is remarked upon."""
-
-QUEUED_FOR_LAUNCH = "It waits for its turn to be launched; others are being launched before it."
+"""Seconds after which an operator hears of a launch to which the driver has not replied."""
 
 OBSERVE_TIMEOUT = 5.0
-"""Seconds after which nobody waits any more for what the driver sees."""
+"""Seconds after which nobody waits any more for what the driver observes."""
 
+QUEUED_FOR_LAUNCH = "It is queued for its launch; others are being launched before it."
 
-NO_RECORDS: Mapping[str, InstanceRecord] = MappingProxyType({})
+NO_ENGINE_REPLY = "It is not known whether it runs: the Docker Engine has not answered yet."
 
 TransitionResult = tuple[InstanceRecord, tuple[ev.Effect, ...]]
 Transition = Callable[[InstanceRecord, TransitionInput], TransitionResult]
 
 
-def step(
-    life: InstanceRecord,
-    event: ev.Event,
-    now: Timestamp,
-    chance: float,
-    policy: Policy,
-    *,
-    failing: Mapping[str, InstanceRecord] = NO_RECORDS,
-) -> TransitionResult:
-    """Tell what follows from `event`.
-
-    Args:
-        life: What is known so far.
-        event: What happened.
-        now: The present.
-        chance: A random number from 0 to 1; places the jitter of a delay.
-        policy: The rules in numbers.
-        failing: The failing instances of the host, by instance-id: they share a budget.
-    """
-    context = TransitionInput(event, now, chance, policy, failing)
-    move = TABLE[life.state, event.kind]
-    if move is unexpected:
-        return unexpected(life, context)
-    return move(apply_event(life, context), context)
+def unexpected(record: InstanceRecord, inputs: TransitionInput) -> TransitionResult:
+    """Change nothing: this event should not happen in this state."""
+    instance_id, kind = record.spec.instance_id, inputs.event.kind
+    text = f"{instance_id}: unexpected event '{kind}' in '{record.state}'"
+    return record, (ev.LogUnexpected(text),)
 
 
-# --- moves: what to do with all that is known --------------------------------------------
+def no_change(record: InstanceRecord, inputs: TransitionInput) -> TransitionResult:
+    """Record the event, no more."""
+    return record, ()
 
 
-def unexpected(life: InstanceRecord, context: TransitionInput) -> TransitionResult:
-    """Change nothing: this event has no business in this state."""
-    text = f"{life.spec.instance_id}: unexpected event '{context.event.kind}' in '{life.state}'"
-    return life, (ev.LogUnexpected(text),)
+# --- nothing is alive ----------------------------------------------------------------------
 
 
-def no_change(life: InstanceRecord, context: TransitionInput) -> TransitionResult:
-    """Take note, no more."""
-    return life, ()
+def reconcile_stopped(record: InstanceRecord, inputs: TransitionInput) -> TransitionResult:
+    """Pick the state to be in; nothing is alive. The only transition that launches."""
+    keeps_error = record.state is State.BACKOFF or isinstance(inputs.event, ev.LaunchFailed)
+    record = replace(
+        record,
+        deadline=None,
+        unkillable=False,
+        error=record.error if keeps_error else None,
+        run=replace(record.run, pid=None),
+        observation=ObservedStatus(known=record.observation.known),
+    )
+    if record.request.removing:
+        return replace(record, state=State.DOWN), (ev.Remove(),)
+    if record.request.replacement is not None:  # it starts with a clean record
+        record = InstanceRecord(record.request.replacement, record.target, record.state)
+    if record.spec.inoperable_reason is not None:
+        return _enter_inoperable(record)
+    if record.is_unobserved:
+        return _request_observation(record, inputs)
+    record = _finish_stop_of_restart(record)
+    if record.target is not Target.UP:
+        return _enter_down(record)
+    if record.failures.next_start_at > inputs.now.monotonic:
+        waiting = replace(record, state=State.BACKOFF, deadline=record.failures.next_start_at)
+        return waiting, _failure_message(waiting, inputs)
+    return _launch(record, inputs)
 
 
-def reconcile_stopped(life: InstanceRecord, context: TransitionInput) -> TransitionResult:
-    """Pick the state to be in; nothing is alive. The only move that launches."""
-    still_true = life.state is State.BACKOFF or isinstance(context.event, ev.LaunchFailed)
-    trouble = life.error if still_true else None
-    life = replace(life, pid=None, deadline=None, unkillable=False, error=trouble)
-    life = replace(life, notice=None, image_outdated=False, engine_restarting=False)
-    if life.removing:
-        return replace(life, state=State.DOWN), (ev.Remove(),)
-    if life.replacement is not None:
-        life = _install_replacement(life)
-    if life.spec.inoperable_reason is not None:
-        return _enter_inoperable(life)
-    if life.is_unobserved:
-        return _request_observation(life, context)
-    life = _finish_stop_of_restart(life)
-    if life.target is not Target.UP:
-        rested, notes = _enter_resting(life, State.DOWN)
-        return rested, (*notes, *_remove_dead_container(life))
-    if life.next_start_at > context.now.monotonic:
-        waiting = replace(life, state=State.BACKOFF, deadline=life.next_start_at)
-        return waiting, _failure_note(life, State.BACKOFF, context)
-    return _launch(life, context)
+def retry_now(record: InstanceRecord, inputs: TransitionInput) -> TransitionResult:
+    """It was requested up, or what it lacked is here: launch now, unless that was just tried."""
+    failures, started_at = record.failures, record.run.started_at
+    latest = started_at.monotonic if started_at else 0.0
+    earliest = max(inputs.now.monotonic, latest + inputs.policy.restart.min_request_interval)
+    last_run = failures.last_run
+    failures = replace(
+        failures,
+        next_start_at=min(failures.next_start_at, earliest),
+        # There is no reason for a longer delay any more.
+        backoff=replace(failures.backoff, reason=""),
+        last_run=replace(last_run, jitter_sample=None) if last_run else None,
+    )
+    return reconcile_stopped(replace(record, failures=failures), inputs)
 
 
-def _finish_stop_of_restart(life: InstanceRecord) -> InstanceRecord:
-    """Nothing is alive: of a restart that is under way, only the launch is left to be done."""
-    if life.restart_of is None:
-        return life
-    # What nobody manages ran, and was to run again: that is what was asked for.
-    target = Target.UP if life.spec.is_unmanaged else life.target
-    return replace(life, restart_of=NO_RUN, prepared=False, target=target)
+def finish_backoff(record: InstanceRecord, inputs: TransitionInput) -> TransitionResult:
+    """Launch it, unless the CPU share of each failing instance has become smaller since."""
+    return reconcile_stopped(reconsider_backoff(record, inputs), inputs)
 
 
-def _enter_resting(life: InstanceRecord, state: State) -> TransitionResult:
-    notes: tuple[ev.Effect, ...] = ()
-    if life.state is not state:
-        if state is State.INOPERABLE:
-            notes = (
-                ev.OperatorMessage(
-                    f"cannot be operated: {life.spec.inoperable_reason}", warning=True
-                ),
-            )
-        elif life.state not in NOT_RUNNING_STATES and life.state is not State.UNOBSERVED:
-            notes = (ev.OperatorMessage("down"),)
-    rested = replace(life, state=state, error=None, restart_of=None, prepared=False)
-    return _complete_one_shot(rested), notes
+def _finish_stop_of_restart(record: InstanceRecord) -> InstanceRecord:
+    """The old run has ended: only the launch of the restart is left."""
+    if record.request.restart_of is None:
+        return record
+    # A service that is not managed was running, and should run again.
+    target = Target.UP if record.spec.is_unmanaged else record.target
+    request = replace(record.request, restart_of=NO_RUN, prepared=False)
+    return replace(record, request=request, target=target)
 
 
-def _remove_dead_container(life: InstanceRecord) -> tuple[ev.Effect, ...]:
-    """A service that failed and is not to be tried again leaves a dead container: it goes."""
-    failed = life.state is State.BACKOFF and life.spec.kind is Kind.DOCKER
-    return (ev.Signal(StopStage.INTERRUPT),) if failed else ()
+def _enter_resting(record: InstanceRecord, state: State) -> InstanceRecord:
+    request = record.request.without_restart()
+    return _complete_one_shot(replace(record, state=state, error=None, request=request))
 
 
-def _enter_inoperable(life: InstanceRecord) -> TransitionResult:
-    """Something stands in the way. What runs of a service without a file is not its own."""
-    blocked, effects = _enter_resting(life, State.INOPERABLE)
-    if not blocked.spec.has_no_service:
-        return blocked, effects
-    if life.state is not State.INOPERABLE:
+def _complete_one_shot(record: InstanceRecord) -> InstanceRecord:
+    """A service that is not managed was requested up or down once; that is done now."""
+    return replace(record, target=Target.PASSIVE) if record.spec.is_unmanaged else record
+
+
+def _enter_down(record: InstanceRecord) -> TransitionResult:
+    effects: tuple[ev.Effect, ...] = ()
+    if record.state not in NOT_RUNNING_STATES and record.state is not State.UNOBSERVED:
+        effects = (ev.OperatorMessage("down"),)
+    elif record.state is State.BACKOFF and record.spec.kind is Kind.DOCKER:
+        # A service that failed and is not tried again leaves a dead container: remove it.
+        effects = (ev.Signal(StopStage.INTERRUPT),)
+    return _enter_resting(record, State.DOWN), effects
+
+
+def _enter_inoperable(record: InstanceRecord) -> TransitionResult:
+    """Something prevents operating it. Without a service, what runs is not its own."""
+    effects: tuple[ev.Effect, ...] = ()
+    if record.state is not State.INOPERABLE:
+        text = f"cannot be operated: {record.spec.inoperable_reason}"
+        effects = (ev.OperatorMessage(text, warning=True),)
+    resting = _enter_resting(record, State.INOPERABLE)
+    if not record.spec.has_no_service:
+        return resting, effects
+    if record.state is not State.INOPERABLE:
         effects = (*effects, ev.Unobserve())
-    return replace(blocked, observed=False), effects
+    return replace(resting, observation=ObservedStatus()), effects
 
 
-def _request_observation(life: InstanceRecord, context: TransitionInput) -> TransitionResult:
-    """Nothing can be decided before its driver has said whether it is alive."""
-    deadline = context.now.monotonic + OBSERVE_TIMEOUT
-    return replace(life, state=State.UNOBSERVED, deadline=deadline), (ev.Observe(life.spec),)
+def _request_observation(record: InstanceRecord, inputs: TransitionInput) -> TransitionResult:
+    """Nothing can be decided before its driver has reported whether it is alive."""
+    deadline = inputs.now.monotonic + OBSERVE_TIMEOUT
+    return replace(record, state=State.UNOBSERVED, deadline=deadline), (ev.Observe(record.spec),)
 
 
-def _complete_one_shot(life: InstanceRecord) -> InstanceRecord:
-    """What nobody manages was told up or down once; that is done now."""
-    return replace(life, target=Target.PASSIVE) if life.spec.is_unmanaged else life
-
-
-def _install_replacement(life: InstanceRecord) -> InstanceRecord:
-    """Put the replacement in place; it starts with a clean record."""
-    assert life.replacement is not None
-    return InstanceRecord(spec=life.replacement, target=life.target, state=life.state)
-
-
-def _launch(life: InstanceRecord, context: TransitionInput) -> TransitionResult:
-    again = life.consecutive_failures > 0
-    launched = replace(
-        life,
+def _launch(record: InstanceRecord, inputs: TransitionInput) -> TransitionResult:
+    spec, failures = record.spec, record.failures
+    run = CurrentRun(
+        started_at=inputs.now,
+        fingerprint=spec.fingerprint,
+        launch_begun=spec.kind is Kind.DOCKER,
+    )
+    starting = replace(
+        record,
         state=State.STARTING,
-        started_at=context.now,
-        running_fingerprint=life.spec.fingerprint,
-        restarts=life.restarts + again,
-        deadline=context.now.monotonic + LAUNCH_TIMEOUT,
-        launch_cancelled=False,
-        launch_begun=life.spec.kind is Kind.DOCKER,
+        deadline=inputs.now.monotonic + LAUNCH_TIMEOUT,
+        run=run,
+        failures=replace(failures, restarts=failures.restarts + (failures.consecutive > 0)),
     )
-    return launched, (*_failure_note(life, State.STARTING, context), ev.Launch(life.spec))
+    return starting, (*_failure_message(starting, inputs), ev.Launch(spec))
 
 
-def _failure_note(
-    life: InstanceRecord, then: State, context: TransitionInput
-) -> tuple[ev.Effect, ...]:
-    """Remark on a failure, when this very event is one; seldom, if it goes on and on."""
-    if context.event.kind not in FAILURES or life.consecutive_failures == 0:
+def _failure_message(record: InstanceRecord, inputs: TransitionInput) -> tuple[ev.Effect, ...]:
+    """Report a failure, if this event is one; rarely, if there are many in a row."""
+    failures, event = record.failures, inputs.event
+    if not isinstance(event, ev.LaunchFailed | ev.Exited) or not failures.consecutive:
         return ()
-    if not _should_report_failure(life.consecutive_failures) and life.backoff.rounds != 1:
+    if not should_report(failures.consecutive) and failures.backoff.rounds != 1:
         return ()
-    if isinstance(context.event, ev.LaunchFailed):
-        what = f"could not be launched: {context.event.step}: {context.event.reason}"
-    elif life.last_exit is not None:
-        what = f"{life.last_exit.status} after {format_seconds(life.last_exit.ran_for)}"
-    else:
-        what = "ended"
-    count = (
-        f" ({life.consecutive_failures} failures in a row)" if life.consecutive_failures > 1 else ""
-    )
-    wait = max(0.0, life.next_start_at - context.now.monotonic)
-    follows = (
-        "relaunched at once"
-        if then is State.STARTING
-        else f"next attempt in {format_seconds(wait)}"
-    )
-    why = f". {life.backoff.reason}" if life.backoff.reason else ""
-    return (ev.OperatorMessage(f"{what}{count}; {follows}{why}", warning=True),)
+    text = failure_text(record, event, inputs.now.monotonic)
+    return (ev.OperatorMessage(text, warning=True),)
 
 
-def _should_report_failure(streak: int) -> bool:
-    """The first failures in a row are, and then those at each power of two."""
-    return streak <= 3 or not streak & (streak - 1)
+# --- something is alive --------------------------------------------------------------------
 
 
-def format_seconds(length: float) -> str:
-    """Write a length of time for people."""
-    return f"{length:.1f} s" if length < 100 else f"{length:.0f} s"
+def reconcile_running(record: InstanceRecord, inputs: TransitionInput) -> TransitionResult:
+    """Something is alive and not being stopped: keep it running, or begin to stop it."""
+    spec = record.spec
+    if spec.has_no_service or (spec.is_unmanaged and record.request.replacement is not None):
+        # What runs goes on, whatever takes its place in the table of instances.
+        return reconcile_stopped(record, inputs)
+    if record.must_stop:
+        deadline = inputs.now.monotonic + stop_timeout(spec, inputs.policy.stop.interrupt)
+        stopping = replace(record, state=State.STOPPING, deadline=deadline)
+        return stopping, (ev.Signal(StopStage.INTERRUPT),)
+    prepare = (ev.Prepare(spec),) if record.needs_preparation else ()
+    running = _complete_one_shot(replace(record, state=State.UP, deadline=None))
+    return running, (*_running_message(record, inputs.event), *prepare)
 
 
-def retry_now(life: InstanceRecord, context: TransitionInput) -> TransitionResult:
-    """Somebody wants it up, or what it lacked is here: launch now, unless that was just tried."""
-    restart, now = context.policy.restart, context.now.monotonic
-    latest = life.started_at.monotonic if life.started_at else 0.0
-    soonest = max(now, latest + restart.min_request_interval)
-    # The reason for a longer pause is none any more.
-    backoff = replace(life.backoff, reason="")
-    run = replace(life.failed_run, jitter_sample=None) if life.failed_run else None
-    life = replace(
-        life, next_start_at=min(life.next_start_at, soonest), backoff=backoff, failed_run=run
-    )
-    return reconcile_stopped(life, context)
+def _running_message(record: InstanceRecord, event: ev.Event) -> tuple[ev.Effect, ...]:
+    denied, pid, failed = record.request.restart_denied, record.run.pid, record.failures.consecutive
+    if isinstance(event, ev.PrepareFailed) and denied:
+        return (ev.OperatorMessage(f"not restarted: {denied}; it keeps running", warning=True),)
+    is_adopted = isinstance(event, ev.Launched) and event.adopted is not None
+    if is_adopted and record.spec.kind is Kind.HOST:
+        return (ev.OperatorMessage(f"already running (pid {pid}); taken over as it is"),)
+    if record.state in (State.STARTING, State.DOWN) and should_report(failed):
+        # A run that is over already has no pid any more.
+        of_process = f" (pid {pid})" if pid else ""
+        return (ev.OperatorMessage(f"up{' again' if failed else ''}{of_process}"),)
+    return ()
 
 
-def backoff_over(life: InstanceRecord, context: TransitionInput) -> TransitionResult:
-    """Launch it, unless the share of each that fails has become smaller since."""
-    return reconcile_stopped(reconsider_backoff(life, context), context)
+def update_spec(record: InstanceRecord, inputs: TransitionInput) -> TransitionResult:
+    """Its entry changed while it runs, or may run: it keeps running, unless no file has it."""
+    return reconcile_stopped(record, inputs) if record.spec.has_no_service else (record, ())
 
 
-def reconcile_running(life: InstanceRecord, context: TransitionInput) -> TransitionResult:
-    """Something is alive and was not being ended: let it run, or begin to end it."""
-    if life.spec.has_no_service or (life.spec.is_unmanaged and life.replacement is not None):
-        return reconcile_stopped(
-            life, context
-        )  # what nobody manages goes on, whatever takes its row
-    if life.must_stop:
-        return _begin_stop(life, context)
-    prepare = (ev.Prepare(life.spec),) if life.needs_preparation else ()
-    notes: tuple[ev.Effect, ...] = ()
-    taken_over = isinstance(context.event, ev.Launched) and context.event.adopted is not None
-    if taken_over and life.spec.kind is Kind.HOST:
-        notes = (ev.OperatorMessage(f"runs already (pid {life.pid}); taken over as it is"),)
-    elif life.state in (State.STARTING, State.DOWN) and _should_report_failure(
-        life.consecutive_failures
-    ):
-        # Of what is over already, there is no pid any more.
-        pid = f" (pid {life.pid})" if life.pid else ""
-        notes = (ev.OperatorMessage(f"up{' again' if life.consecutive_failures else ''}{pid}"),)
-    if isinstance(context.event, ev.PrepareFailed) and life.restart_denied:
-        notes = (
-            ev.OperatorMessage(f"not restarted: {life.restart_denied}; it goes on", warning=True),
-        )
-    return _complete_one_shot(replace(life, state=State.UP, deadline=None)), (*notes, *prepare)
+def mark_unknown(record: InstanceRecord, inputs: TransitionInput) -> TransitionResult:
+    """Its driver cannot observe it: whatever it was, it may be something else by now."""
+    return replace(record, state=State.UNOBSERVED, deadline=None), ()
 
 
-def update_spec(life: InstanceRecord, context: TransitionInput) -> TransitionResult:
-    """Its entry changed while it runs, or may run: it goes on, unless no file has it any more."""
-    return reconcile_stopped(life, context) if life.spec.has_no_service else (life, ())
+def observe_timed_out(record: InstanceRecord, inputs: TransitionInput) -> TransitionResult:
+    """Its driver has not reported for long: nobody has to wait for it."""
+    error = record.error or NO_ENGINE_REPLY
+    return replace(record, deadline=None, unkillable=True, error=error), ()
 
 
-def cancel_launch(life: InstanceRecord, context: TransitionInput) -> TransitionResult:
-    """Not wanted any more while it is being launched: a pull of an image can take an hour."""
-    if not life.must_stop or life.launch_cancelled or life.spec.kind is Kind.HOST:
-        return life, ()
-    deadline = context.now.monotonic + LAUNCH_TIMEOUT
-    called_off = replace(life, launch_cancelled=True, deadline=deadline, unkillable=False)
-    return called_off, (ev.Signal(StopStage.INTERRUPT),)
+# --- a launch is under way -----------------------------------------------------------------
 
 
-def mark_unknown(life: InstanceRecord, context: TransitionInput) -> TransitionResult:
-    """Its driver cannot see it: whatever it was, it may be something else by now."""
-    return replace(life, state=State.UNOBSERVED, deadline=None), ()
+def begin_launch(record: InstanceRecord, inputs: TransitionInput) -> TransitionResult:
+    """Its launch has begun only now: its timeout counts from here."""
+    if not isinstance(inputs.event, ev.StatusChanged) or not inputs.event.launching:
+        return record, ()
+    deadline = inputs.now.monotonic + LAUNCH_TIMEOUT
+    run = replace(record.run, launch_begun=True)
+    return replace(record, run=run, deadline=deadline, unkillable=False, error=None), ()
 
 
-def observe_timed_out(life: InstanceRecord, context: TransitionInput) -> TransitionResult:
-    """Its driver has not said anything for long: nobody has to wait for it."""
-    text = "It is not known whether it runs: the Docker Engine has not answered yet."
-    return replace(life, deadline=None, unkillable=True, error=life.error or text), ()
+def cancel_launch(record: InstanceRecord, inputs: TransitionInput) -> TransitionResult:
+    """Not needed any more while it is being launched: pulling an image can take an hour."""
+    run = record.run
+    if not record.must_stop or run.launch_cancelled or record.spec.kind is Kind.HOST:
+        return record, ()
+    deadline = inputs.now.monotonic + LAUNCH_TIMEOUT
+    run = replace(run, launch_cancelled=True)
+    cancelled = replace(record, run=run, deadline=deadline, unkillable=False)
+    return cancelled, (ev.Signal(StopStage.INTERRUPT),)
 
 
-def _begin_stop(life: InstanceRecord, context: TransitionInput) -> TransitionResult:
-    deadline = context.now.monotonic + stop_timeout(life.spec, context.policy.stop.interrupt)
-    stopping = replace(life, state=State.STOPPING, deadline=deadline)
-    return stopping, (ev.Signal(StopStage.INTERRUPT),)
+def launch_timed_out(record: InstanceRecord, inputs: TransitionInput) -> TransitionResult:
+    """The driver has not replied for long: report it and go on waiting."""
+    slow = replace(record, deadline=None, unkillable=True)
+    if not record.run.launch_begun:  # nothing is wrong with it
+        return replace(slow, error=QUEUED_FOR_LAUNCH), ()
+    text = messages_for(record.spec).slow_launch.format(timeout=LAUNCH_TIMEOUT)
+    return replace(slow, error=text), (ev.OperatorMessage(text, warning=True),)
 
 
-def escalate_to_sigterm(life: InstanceRecord, context: TransitionInput) -> TransitionResult:
-    """Asking was not enough: SIGTERM to the whole group."""
-    more = context.policy.stop.terminate
-    deadline = context.now.monotonic + more
-    text = messages_for(life.spec).stage_timed_out[StopStage.INTERRUPT].format(patience=more)
-    ending = replace(life, state=State.TERMINATING, deadline=deadline, error=f"It {text}.")
-    return ending, (ev.OperatorMessage(text, warning=True), ev.Signal(StopStage.TERMINATE))
+# --- it is being stopped -------------------------------------------------------------------
 
 
-def terminate_remnants(life: InstanceRecord, context: TransitionInput) -> TransitionResult:
-    """The agent ended and left others of its process group: end them before anything else."""
-    deadline = context.now.monotonic + context.policy.stop.terminate
-    how = life.last_exit.status if life.last_exit else "ended"
-    who = context.event.remnants if isinstance(context.event, ev.ExitedWithRemnants) else ()
-    text = f"{how}, but left processes behind ({', '.join(who)}); they are being ended"
-    ending = replace(life, state=State.TERMINATING, deadline=deadline, unkillable=False)
-    ending = replace(ending, error=f"It {text}.")
-    return ending, (ev.OperatorMessage(text, warning=True), ev.Signal(StopStage.TERMINATE))
+def escalate_to_sigterm(record: InstanceRecord, inputs: TransitionInput) -> TransitionResult:
+    """SIGINT was not enough: SIGTERM to the whole group."""
+    timeout = inputs.policy.stop.terminate
+    text = messages_for(record.spec).stage_timed_out[StopStage.INTERRUPT].format(timeout=timeout)
+    return _enter_stage(record, inputs, State.TERMINATING, text)
 
 
-def escalate_to_sigkill(life: InstanceRecord, context: TransitionInput) -> TransitionResult:
-    """Nothing else helped: SIGKILL to the whole group."""
-    deadline = context.now.monotonic + context.policy.stop.kill
-    text = messages_for(life.spec).stage_timed_out[StopStage.TERMINATE]
-    ending = replace(life, state=State.KILLING, deadline=deadline, error=f"It {text}.")
-    return ending, (ev.OperatorMessage(text, warning=True), ev.Signal(StopStage.KILL))
+def terminate_remnants(record: InstanceRecord, inputs: TransitionInput) -> TransitionResult:
+    """The agent ended and left others of its process group behind: end them first."""
+    status = record.last_exit.status if record.last_exit else "ended"
+    text = f"{status}, but left processes behind ({_remnants(inputs.event)}); stopping them"
+    record = replace(record, unkillable=False)
+    return _enter_stage(record, inputs, State.TERMINATING, text)
 
 
-def kill_remnants(life: InstanceRecord, context: TransitionInput) -> TransitionResult:
+def escalate_to_sigkill(record: InstanceRecord, inputs: TransitionInput) -> TransitionResult:
+    """SIGTERM was not enough: SIGKILL to the whole group."""
+    text = messages_for(record.spec).stage_timed_out[StopStage.TERMINATE]
+    return _enter_stage(record, inputs, State.KILLING, text)
+
+
+def kill_remnants(record: InstanceRecord, inputs: TransitionInput) -> TransitionResult:
     """The agent is gone, others are not: the kill of its group did not reach them all."""
-    deadline = context.now.monotonic + context.policy.stop.kill
-    who = (
-        ", ".join(context.event.remnants)
-        if isinstance(context.event, ev.ExitedWithRemnants)
-        else ""
-    )
-    text = f"left processes behind ({who}); they are being killed"
-    ending = replace(life, deadline=deadline, unkillable=False, error=f"It {text}.")
-    return ending, (ev.OperatorMessage(text, warning=True), ev.Signal(StopStage.KILL))
+    text = f"left processes behind ({_remnants(inputs.event)}); killing them"
+    return _enter_stage(replace(record, unkillable=False), inputs, State.KILLING, text)
 
 
-def repeat_sigkill(life: InstanceRecord, context: TransitionInput) -> TransitionResult:
-    """SIGKILL cannot be refused, only delayed by the kernel: say so, and repeat."""
-    deadline = context.now.monotonic + context.policy.stop.kill
-    text = messages_for(life.spec).unkillable
-    notes = () if life.unkillable else (ev.OperatorMessage(text, warning=True),)
-    ending = replace(life, deadline=deadline, unkillable=True, error=f"It {text}.")
-    return ending, (*notes, ev.Signal(StopStage.KILL))
+def repeat_sigkill(record: InstanceRecord, inputs: TransitionInput) -> TransitionResult:
+    """SIGKILL cannot be refused, only delayed by the kernel: report that, and repeat."""
+    text = messages_for(record.spec).unkillable
+    killed, (message, kill) = _enter_stage(record, inputs, State.KILLING, text)
+    effects = (kill,) if record.unkillable else (message, kill)
+    return replace(killed, unkillable=True), effects
 
 
-def begin_launch(life: InstanceRecord, context: TransitionInput) -> TransitionResult:
-    """Its launch has begun only now: what it takes is counted from here."""
-    if not isinstance(context.event, ev.StatusChanged) or not context.event.launching:
-        return life, ()
-    deadline = context.now.monotonic + LAUNCH_TIMEOUT
-    begun = replace(life, launch_begun=True, deadline=deadline, unkillable=False, error=None)
-    return begun, ()
+def _enter_stage(
+    record: InstanceRecord, inputs: TransitionInput, state: State, text: str
+) -> TransitionResult:
+    """Use the means of a state until its deadline, and say why."""
+    policy, is_kill = inputs.policy.stop, state is State.KILLING
+    deadline = inputs.now.monotonic + (policy.kill if is_kill else policy.terminate)
+    stage = StopStage.KILL if is_kill else StopStage.TERMINATE
+    stopping = replace(record, state=state, deadline=deadline, error=f"It {text}.")
+    return stopping, (ev.OperatorMessage(text, warning=True), ev.Signal(stage))
 
 
-def launch_timed_out(life: InstanceRecord, context: TransitionInput) -> TransitionResult:
-    """The driver has not answered for long: say so and go on waiting."""
-    if not life.launch_begun:  # nothing is wrong with it
-        return replace(life, deadline=None, unkillable=True, error=QUEUED_FOR_LAUNCH), ()
-    text = messages_for(life.spec).slow_launch.format(patience=LAUNCH_TIMEOUT)
-    slow = replace(life, deadline=None, unkillable=True, error=text)
-    return slow, (ev.OperatorMessage(text, warning=True),)
-
-
-# --- the table ---------------------------------------------------------------------------
-
-FAILURES = frozenset({EventKind.LAUNCH_FAILED, EventKind.EXITED, EventKind.EXITED_WITH_REMNANTS})
-
-EVENT_KINDS = tuple(EventKind)
-
-_ROWS: Mapping[State, tuple[Transition, ...]] = {
-    # in the order of COLUMNS:
-    # WANT_UP WANT_DOWN UPDATE REPLACE RETIRE HURRY RESTART_REQUESTED
-    # LAUNCHED LAUNCH_FAILED ENDED LEFT_BEHIND GONE OUTPUT CONDITION LOST_SIGHT
-    # PREPARED PREPARE_FAILED TIMER
-    State.DOWN: (
-        *(
-            reconcile_stopped,
-            reconcile_stopped,
-            reconcile_stopped,
-            reconcile_stopped,
-            reconcile_stopped,
-            no_change,
-            no_change,
-        ),
-        *(
-            reconcile_running,
-            unexpected,
-            reconcile_stopped,
-            terminate_remnants,
-            unexpected,
-            no_change,
-            unexpected,
-            mark_unknown,
-            no_change,
-            no_change,
-            unexpected,
-        ),
-    ),
-    State.INOPERABLE: (
-        *(
-            reconcile_stopped,
-            reconcile_stopped,
-            reconcile_stopped,
-            reconcile_stopped,
-            reconcile_stopped,
-            no_change,
-            no_change,
-        ),
-        *(
-            reconcile_running,
-            unexpected,
-            reconcile_stopped,
-            terminate_remnants,
-            unexpected,
-            no_change,
-            unexpected,
-            unexpected,
-            no_change,
-            no_change,
-            unexpected,
-        ),
-    ),
-    State.BACKOFF: (
-        *(
-            retry_now,
-            reconcile_stopped,
-            retry_now,
-            reconcile_stopped,
-            reconcile_stopped,
-            no_change,
-            retry_now,
-        ),
-        *(
-            reconcile_running,
-            unexpected,
-            reconcile_stopped,
-            terminate_remnants,
-            unexpected,
-            no_change,
-            unexpected,
-            mark_unknown,
-            retry_now,
-            no_change,
-            backoff_over,
-        ),
-    ),
-    State.STARTING: (
-        *(
-            no_change,
-            cancel_launch,
-            update_spec,
-            cancel_launch,
-            cancel_launch,
-            no_change,
-            no_change,
-        ),
-        *(
-            reconcile_running,
-            reconcile_stopped,
-            reconcile_stopped,
-            terminate_remnants,
-            unexpected,
-            no_change,
-            begin_launch,
-            mark_unknown,
-        ),
-        *(no_change, no_change, launch_timed_out),
-    ),
-    State.UP: (
-        *(
-            reconcile_running,
-            reconcile_running,
-            update_spec,
-            reconcile_running,
-            reconcile_running,
-            no_change,
-            reconcile_running,
-        ),
-        *(
-            unexpected,
-            unexpected,
-            reconcile_stopped,
-            terminate_remnants,
-            unexpected,
-            no_change,
-            no_change,
-            mark_unknown,
-            reconcile_running,
-            reconcile_running,
-            unexpected,
-        ),
-    ),
-    State.UNOBSERVED: (
-        *(no_change, no_change, update_spec, update_spec, update_spec, no_change, no_change),
-        *(
-            reconcile_running,
-            no_change,
-            reconcile_stopped,
-            terminate_remnants,
-            reconcile_stopped,
-            no_change,
-            unexpected,
-            no_change,
-            no_change,
-            no_change,
-            observe_timed_out,
-        ),
-    ),
-    State.STOPPING: (
-        *(no_change, no_change, update_spec, no_change, no_change, escalate_to_sigterm, no_change),
-        *(
-            unexpected,
-            unexpected,
-            reconcile_stopped,
-            terminate_remnants,
-            unexpected,
-            no_change,
-            no_change,
-            mark_unknown,
-            no_change,
-            no_change,
-            escalate_to_sigterm,
-        ),
-    ),
-    State.TERMINATING: (
-        *(no_change, no_change, update_spec, no_change, no_change, escalate_to_sigkill, no_change),
-        *(
-            unexpected,
-            unexpected,
-            reconcile_stopped,
-            terminate_remnants,
-            reconcile_stopped,
-            no_change,
-            no_change,
-            mark_unknown,
-            no_change,
-            no_change,
-            escalate_to_sigkill,
-        ),
-    ),
-    State.KILLING: (
-        *(no_change, no_change, update_spec, no_change, no_change, no_change, no_change),
-        *(
-            unexpected,
-            unexpected,
-            reconcile_stopped,
-            kill_remnants,
-            reconcile_stopped,
-            no_change,
-            no_change,
-            mark_unknown,
-            no_change,
-            no_change,
-            repeat_sigkill,
-        ),
-    ),
-}
-
-TABLE: Mapping[tuple[State, EventKind], Transition] = {
-    (state, kind): move
-    for state, moves in _ROWS.items()
-    for kind, move in zip(EVENT_KINDS, moves, strict=True)
-}
+def _remnants(event: ev.Event) -> str:
+    return ", ".join(event.remnants) if isinstance(event, ev.ExitedWithRemnants) else ""

@@ -7,9 +7,9 @@ tell nothing by themselves. Every entry of a life says from which state to which
 from collections.abc import Callable
 from typing import Any
 
+from hostmanager.core.messages import format_seconds
 from hostmanager.core.record import InstanceRecord, State
 from hostmanager.core.snapshot import Snapshot
-from hostmanager.core.transitions import format_seconds
 from hostmanager.journal.entry import Entry, Kind
 
 LONGEST_LINE = 500
@@ -70,7 +70,7 @@ ChangeEntry = tuple[Kind, str, dict[str, Any]]
 def _tracked(before: InstanceRecord | None, after: InstanceRecord | None) -> ChangeEntry | None:
     if after is None:
         return Kind.STATE, "forgotten", {}
-    if before is None and after.pid is None:
+    if before is None and after.run.pid is None:
         spec = after.spec
         return Kind.STATE, f"tracked, class {spec.agent_class}", {"class": spec.agent_class}
     return None
@@ -80,13 +80,13 @@ def _happened(before: InstanceRecord | None, after: InstanceRecord | None) -> Ch
     """The most telling thing that happened; what else did, follows from it."""
     if after is None:
         return None
-    if after.pid is not None and (before is None or before.pid is None):
+    if after.run.pid is not None and (before is None or before.run.pid is None):
         return _launch(before, after)
     if before is None:
         return None
     if _ended(before, after):
         return _exit(before, after)
-    if after.unexpected_exits != before.unexpected_exits:
+    if after.failures.exit_times != before.failures.exit_times:
         return Kind.EXIT, after.error or "could not be launched", {"launched": False}
     if after.state is not before.state or after.error not in (None, before.error):
         return Kind.STATE, _state(after), {}
@@ -94,14 +94,14 @@ def _happened(before: InstanceRecord | None, after: InstanceRecord | None) -> Ch
 
 
 def _ended(before: InstanceRecord, after: InstanceRecord) -> bool:
-    gone = before.pid is not None and after.pid != before.pid
+    gone = before.run.pid is not None and after.run.pid != before.run.pid
     return gone or (after.last_exit is not None and after.last_exit is not before.last_exit)
 
 
 def _exit(before: InstanceRecord, after: InstanceRecord) -> ChangeEntry:
     last = after.last_exit
     if last is None or last is before.last_exit:  # its record went with its class
-        return Kind.EXIT, f"ended (pid {before.pid}); replaced", {"pid": before.pid}
+        return Kind.EXIT, f"ended (pid {before.run.pid}); replaced", {"pid": before.run.pid}
     expected = "" if last.expected else ", unexpectedly"
     text = f"{last.status} after {format_seconds(last.ran_for)}{expected}"
     if after.error is not None:
@@ -110,7 +110,7 @@ def _exit(before: InstanceRecord, after: InstanceRecord) -> ChangeEntry:
         Kind.EXIT,
         text,
         {
-            "pid": before.pid,
+            "pid": before.run.pid,
             "code": last.status.code,
             "signal": last.status.signal_name,
             "expected": last.expected,
@@ -122,9 +122,17 @@ def _exit(before: InstanceRecord, after: InstanceRecord) -> ChangeEntry:
 def _launch(before: InstanceRecord | None, after: InstanceRecord) -> ChangeEntry:
     # What was taken over has begun earlier than what was asked for.
     asked = before is not None and before.state is State.STARTING
-    launched = asked and before is not None and after.started_at == before.started_at
-    text = f"launched (pid {after.pid})" if launched else f"taken over, runs as pid {after.pid}"
-    return Kind.LAUNCH, text, {"pid": after.pid, "launched": launched, "restarts": after.restarts}
+    launched = asked and before is not None and after.run.started_at == before.run.started_at
+    text = (
+        f"launched (pid {after.run.pid})"
+        if launched
+        else f"taken over, runs as pid {after.run.pid}"
+    )
+    return (
+        Kind.LAUNCH,
+        text,
+        {"pid": after.run.pid, "launched": launched, "restarts": after.failures.restarts},
+    )
 
 
 def _state(after: InstanceRecord) -> str:

@@ -293,7 +293,7 @@ class FakeEngine:
         elif container is None and before is None and ran and name in self.remains:
             report(ev.Exited(self.remains[name]))
         elif container is None and before is not False:
-            report(ev.RemnantsGone())
+            report(ev.Absent())
 
     def _lose(self, name: str, report: ReportObservation) -> None:
         if self.told.get(name):

@@ -89,11 +89,11 @@ class NullDriver:
 
     def adopt(self, spec: InstanceSpec, found: ObservedRun, report: ReportObservation) -> None:
         """Say that there is none."""
-        report(ev.RemnantsGone())
+        report(ev.Absent())
 
     def observe(self, spec: InstanceSpec, report: ReportObservation) -> None:
         """Say that there is none."""
-        report(ev.RemnantsGone())
+        report(ev.Absent())
 
     def signal(self, instance_id: str, step: StopStage) -> None:
         """There is nothing to end."""

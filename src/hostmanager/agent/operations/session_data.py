@@ -40,26 +40,28 @@ def child_state(
 
     All times are Unix times or lengths in seconds.
     """
-    alive = life.pid is not None
+    alive = life.run.pid is not None
     return {
         "instance_id": life.spec.instance_id,
         "agent_class": agent_class(life.spec),
         "target_state": life.target.value,
         "next_action": next_action(life),
-        "stability": stability(life.unexpected_exits, now.monotonic),
+        "stability": stability(life.failures.exit_times, now.monotonic),
         "operable": life.spec.inoperable_reason is None and life.state is not State.UNOBSERVED,
         "restart_required": life.restart_required,
         "fingerprint": life.spec.fingerprint if life.spec.kind is Kind.HOST else None,
-        "pid": life.pid or None,  # the engine has none for what it is about to start again
-        "started_at": life.started_at.wall if alive and life.started_at else None,
-        "uptime": now.monotonic - life.started_at.monotonic if alive and life.started_at else None,
-        "restarts": life.restarts,
-        "restarting": life.restart_of is not None,
+        "pid": life.run.pid or None,  # the engine has none for what it is about to start again
+        "started_at": life.run.started_at.wall if alive and life.run.started_at else None,
+        "uptime": now.monotonic - life.run.started_at.monotonic
+        if alive and life.run.started_at
+        else None,
+        "restarts": life.failures.restarts,
+        "restarting": life.request.restart_of is not None,
         "last_exit": last_exit(life),
         "next_attempt_at": next_attempt_at(life, now),
         "process_state": None if condition is None else condition.name,
         "message": _sentences(
-            message(life, now), life.notice or "", process_notice(life, condition)
+            message(life, now), life.observation.notice or "", process_notice(life, condition)
         ),
         "output": None if output is None else str(output),
         # A pattern: to see which there are, a disk would have to answer.
@@ -82,7 +84,7 @@ def next_action(life: InstanceRecord) -> str:
     """What clients call its current state (contract, section 1)."""
     if life.spec.has_no_service:
         return "?"
-    if life.state is State.UP and life.engine_restarting:
+    if life.state is State.UP and life.observation.engine_restarting:
         return "start_at"  # by the engine, not by us; it is waiting all the same
     return NEXT_ACTION[life.state]
 
@@ -126,15 +128,15 @@ def message(life: InstanceRecord, now: Timestamp) -> str:
         return life.error
     if (
         life.state in (State.BACKOFF, State.STARTING)
-        and life.consecutive_failures
+        and life.failures.consecutive
         and life.last_exit
     ):
         count = (
-            f", {life.consecutive_failures} failures in a row"
-            if life.consecutive_failures > 1
+            f", {life.failures.consecutive} failures in a row"
+            if life.failures.consecutive > 1
             else ""
         )
-        reason = life.backoff.reason if life.state is State.BACKOFF else ""
+        reason = life.failures.backoff.reason if life.state is State.BACKOFF else ""
         return _sentences(f"It {life.last_exit.status}{count}.", reason)
     return _restart(life) or (_outdated(life) if life.restart_required else "")
 
@@ -143,13 +145,15 @@ def _restart(life: InstanceRecord) -> str:
     """What is to be said of a restart that has not begun, or is not made."""
     if life.needs_preparation:
         return "It is restarted as soon as its image is here; it is being looked for, or pulled."
-    if life.restart_denied is not None:
-        return f"It was not restarted: {life.restart_denied.rstrip('.')}. It goes on as it is."
+    if life.request.restart_denied is not None:
+        return (
+            f"It was not restarted: {life.request.restart_denied.rstrip('.')}. It goes on as it is."
+        )
     return ""
 
 
 def _outdated(life: InstanceRecord) -> str:
-    if life.image_outdated:
+    if life.observation.image_outdated:
         return "There is another image of that name by now; restart it to use that."
     where = "compose file" if life.spec.kind is Kind.DOCKER else "site config"
     return f"Its entry in the {where} has changed since it was started; restart it."
@@ -175,7 +179,7 @@ def process_notice(life: InstanceRecord, condition: ProcessState | None) -> str:
     if life.state in STOPPING_STATES or not condition.is_persistent:
         return ""
     if condition.name == "stopped":
-        return f"{why} and does nothing until it is continued: kill -CONT {life.pid}"
+        return f"{why} and does nothing until it is continued: kill -CONT {life.run.pid}"
     return f"{why}."
 
 
@@ -230,7 +234,7 @@ def session_data(host: Host) -> dict[str, Any]:
     def condition(life: InstanceRecord) -> ProcessState | None:
         if life.spec.kind is not Kind.HOST:
             return None
-        return host.conditions.get(life.spec.instance_id, life.pid, now.monotonic)
+        return host.conditions.get(life.spec.instance_id, life.run.pid, now.monotonic)
 
     return {
         "child_states": [

@@ -11,11 +11,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from hostmanager.core.events import (
+    Absent,
     Exited,
     ExitStatus,
     Launched,
     Observation,
-    RemnantsGone,
     StatusChanged,
 )
 from hostmanager.core.model import InstanceSpec, ObservedRun, ServiceRef
@@ -94,7 +94,7 @@ def diff_observations(told: ReportedState, seen: ObservedState) -> Iterator[Repo
         yield told, Launched(alive[0].pid, observed_run(seen, alive[0]))
     elif told.run is None and told.report_due:
         told = replace(told, report_due=False)
-        yield told, RemnantsGone()
+        yield told, Absent()
     elif standing is not None and told.report_due:
         told = _told_alive(standing)
         yield told, Launched(standing.pid, observed_run(seen, standing))

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from hostmanager.core.events import (
+    Absent,
     Exited,
     ExitedWithRemnants,
     ExitStatus,
@@ -241,7 +242,7 @@ class ProcessDriver:
 
     def observe(self, spec: InstanceSpec, report: ReportObservation) -> None:
         """See the protocol: nobody else starts or ends a process of ours, so nobody asks."""
-        report(RemnantsGone())
+        report(Absent())
 
     def release(self, instance_id: str) -> None:
         """Let go of what was kept for the instance; see the protocol."""

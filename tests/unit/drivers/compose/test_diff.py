@@ -3,11 +3,11 @@
 from dataclasses import replace
 
 from hostmanager.core.events import (
+    Absent,
     Exited,
     ExitStatus,
     Launched,
     ObservedRun,
-    RemnantsGone,
     StatusChanged,
 )
 from hostmanager.core.model import InstanceSpec, Kind, ServiceRef
@@ -49,12 +49,12 @@ def test_nothing_changed_nothing_told():
 
 
 def test_an_answer_that_is_owed_is_given():
-    assert told(ReportedState())[0] == [RemnantsGone()]
+    assert told(ReportedState())[0] == [Absent()]
     launched = Launched(7, ObservedRun(7, 5.0, "digest", "Fake", run_id="c1/t1"))
     assert told(ReportedState(), C) == ([launched], RUNS)
     assert told(replace(RUNS, report_due=True), C)[0] == [launched]
     for status in ("created", "exited", "dead", "removing"):
-        assert told(ReportedState(), replace(C, status=status))[0] == [RemnantsGone()]
+        assert told(ReportedState(), replace(C, status=status))[0] == [Absent()]
 
 
 def test_what_ended_and_began_is_told_in_this_order():
@@ -179,4 +179,4 @@ def test_only_its_own_containers_count():
     assert containers_of(SERVICE, [*others, C]) == [C]
     dead = replace(C, id="c0", number=0, status="exited")
     assert containers_of(SERVICE, [dead, C]) == [C, dead]
-    assert told(ReportedState(), *others)[0] == [RemnantsGone()]
+    assert told(ReportedState(), *others)[0] == [Absent()]

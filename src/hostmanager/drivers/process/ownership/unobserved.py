@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from hostmanager.core.events import ObservationLost, RemnantsGone
+from hostmanager.core.events import Absent, ObservationLost
 from hostmanager.core.model import ObservedRun
 from hostmanager.core.protocols import ReportObservation
 from hostmanager.drivers.process.ownership.discovery import Ownership
@@ -92,7 +92,7 @@ class UnobservedInstances:
             return
         self.watched.discard(watched.instance_id)
         if found is None:
-            watched.report(RemnantsGone())
+            watched.report(Absent())
         else:
             watched.on_known(found, pidfd)
 
