@@ -430,7 +430,7 @@ CONFIG = st.fixed_dictionaries(
 @examples(250)
 def test_what_compose_says_of_a_file(text, old):
     """These errors `read` takes for an answer that is not understood; others would be its end."""
-    with suppress(*reading.NOT_UNDERSTOOD):
+    with suppress(*reading.MALFORMED_CONFIG):
         services = reading._services(reading._parsed(text, old), {})
         for name, service in services.items():
             shown((name, service))
@@ -444,7 +444,7 @@ def test_a_compose_file_and_what_compose_complains_of(folder, content, dotted):
     path = folder / "compose.yaml"
     path.write_bytes(content)
     with suppress(ComposeFileError):
-        root = raw.parse(path)
+        root = raw.parse_yaml(path)
         for said in (f"services.{dotted}", f"Service '{dotted}'", dotted):
             line = raw.error_line(root, said)
             assert line is None or line > 0
@@ -455,14 +455,14 @@ def test_a_compose_file_and_what_compose_complains_of(folder, content, dotted):
 LABELS = st.dictionaries(
     st.sampled_from(
         [
-            containers.PROJECT,
-            containers.SERVICE,
-            containers.NUMBER,
-            containers.ONEOFF,
+            containers.PROJECT_LABEL,
+            containers.SERVICE_LABEL,
+            containers.NUMBER_LABEL,
+            containers.ONEOFF_LABEL,
             containers.CONFIG_HASH_LABEL,
-            containers.FILES,
+            containers.CONFIG_FILES_LABEL,
             containers.WORKING_DIR_LABEL,
-            containers.VERSION,
+            containers.VERSION_LABEL,
         ]
     ),
     TEXTS | NUMBERS,
@@ -482,7 +482,11 @@ STATE = st.fixed_dictionaries(
 
 
 @given(LABELS, STATE, st.text(max_size=20) | NUMBERS.map(lambda n: f"Exited ({n}) 3 hours ago"))
-@example({containers.PROJECT: "p", containers.SERVICE: "s"}, {}, f"Exited ({DIGITS}) 3 hours ago")
+@example(
+    {containers.PROJECT_LABEL: "p", containers.SERVICE_LABEL: "s"},
+    {},
+    f"Exited ({DIGITS}) 3 hours ago",
+)
 @examples(250)
 def test_a_container_of_anybody(labels, state, status):
     """Whoever may start containers chooses labels and names; the engine's own fields are its."""
@@ -493,8 +497,8 @@ def test_a_container_of_anybody(labels, state, status):
         containers.from_list(listed, None),
     ):
         if found is not None:
-            shown((found, found.exit_status, found.run, containers.log_start(found)))
-    shown(containers.project_listed(listed))
+            shown((found, found.exit_status, found.run_key, containers.log_start(found)))
+    shown(containers.listed_project(listed))
 
 
 @given(TEXTS)

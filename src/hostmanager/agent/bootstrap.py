@@ -75,7 +75,7 @@ def _dockers(settings: Settings, say: Callable[[str, str], None]) -> ComposeBack
         binary=settings.compose_bin,
         cwd=settings.working_dir,
         environ=Environment({k: v for k, v in os.environ.items() if k not in NOT_INHERITED}),
-        say=say,
+        emit_message=say,
     )
 
 

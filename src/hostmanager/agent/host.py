@@ -179,7 +179,7 @@ class Host:
         """
         specs = self._wanted(site)
         ids = [spec.instance_id for spec in specs]
-        checked = rq.validate_requests(requests, [*ids, *self.services.passive(specs)], {})
+        checked = rq.validate_requests(requests, [*ids, *self.services.unmanaged_specs(specs)], {})
         problems = self._record_parse_status(site)
         self.running = True
         if before is None:
@@ -187,7 +187,7 @@ class Host:
             self.wanted.reset()
         unlisted = before.recalled.keys() - set(ids)
         forgotten = [i for i in unlisted if _is_gone(i, site)]
-        self.services.begin(before.recalled, forgotten, before.restarts)
+        self.services.start(before.recalled, forgotten, before.restarts)
         gone = self.snapshot.keys() - set(ids)
         for spec in specs:
             found = before.found.get(spec.instance_id)
@@ -231,14 +231,14 @@ class Host:
         Raises:
             RequestError: A request makes no sense; nothing was begun.
         """
-        known = self.services.known()
-        passive = self.services.passive(known.values())
+        known = self.services.configured_specs()
+        passive = self.services.unmanaged_specs(known.values())
         checked = rq.validate_requests(requests, [*known, *passive], {})
         self.running = True
         self.wanted.reset()
-        self.services.begin()
+        self.services.start()
         for spec in known.values():
-            self.supervisor.add(self.services.spec(spec))
+            self.supervisor.add(self.services.with_service(spec))
         self.services.reconcile()
         self._carry_out(checked)
         return RequestResult(True, tuple(map(str, checked)))
@@ -344,14 +344,14 @@ class Host:
     def _diff(self, site: SiteFile | SiteFileError) -> SiteDiff | None:
         if isinstance(site, SiteFileError):
             return None
-        site = replace(site, specs=tuple(self.services.spec(spec) for spec in site.specs))
+        site = replace(site, specs=tuple(self.services.with_service(spec) for spec in site.specs))
         return diff_specs(self.supervisor.configured_specs(), site)
 
     def _ids_after(self, change: SiteDiff | None) -> tuple[list[str], dict[str, str]]:
         """The ids that can be asked for once `change` is applied, and those that leave."""
         known, leaving = self.supervisor.specs(), self.supervisor.removing()
         # A service that is being listed, or no longer is, has two names for a moment.
-        known |= self.services.passive(self.supervisor.configured_specs().values())
+        known |= self.services.unmanaged_specs(self.supervisor.configured_specs().values())
         if change is None:
             return list(known), leaving
         added = {spec.instance_id for spec in change.added}
@@ -375,7 +375,7 @@ class Host:
             down = self.wanted.target(spec.instance_id) is Target.DOWN
             self.supervisor.replace(spec, Target.DOWN if down else None)
         for spec in change.changed:
-            self.services.update(spec)
+            self.services.update_spec(spec)
         for instance_id in change.removed:
             self.emit_message(
                 f"{instance_id}: no longer in the site config; it is stopped and forgotten"
@@ -399,11 +399,11 @@ class Host:
 
     def _wanted(self, site: SiteFile | SiteFileError) -> list[InstanceSpec]:
         """What to track at the start: the file's entries, and what it spoils as it was known."""
-        known = self.services.known()
+        known = self.services.configured_specs()
         if isinstance(site, SiteFileError):
             return list(known.values())
         spoiled = [known[i] for i in known if i in site.broken_ids]
-        return [*(self.services.spec(spec) for spec in site.specs), *spoiled]
+        return [*(self.services.with_service(spec) for spec in site.specs), *spoiled]
 
     def _say(self, text: str) -> None:
         self.emit_message(text)  # whoever listens by then

@@ -24,7 +24,7 @@ MAX_PARALLEL = 4
 SLOT_TIMEOUT = 5.0
 """Seconds after which a command is taken to wait for a network, and no other waits for it."""
 
-VERSION_TIME = 20.0
+VERSION_TIMEOUT = 20.0
 """Seconds that the command may take to tell its version."""
 
 KILL_GRACE = 3.0
@@ -38,17 +38,17 @@ _CHUNK = 64 * 1024
 STDERR_TAIL = 64 * 1024
 """Bytes of its messages that are kept, from the end: a pull writes many."""
 
-NO_COMPOSE = (
+NO_COMPOSE_COMMAND = (
     "No compose command was found. Install the plugin of Docker (package docker-compose-plugin "
     "or docker-compose-v2) or docker-compose, or name it with --docker-compose-bin."
 )
 
-LONGEST = 400
+MAX_ERROR_CHARS = 400
 """Characters of a complaint about a file."""
 
-_OF_SERVICE = re.compile(r"ERROR: for \S+\s+(.*)")
-_HINT = re.compile(r"level=warning|^WARN|variable is not set\. Defaulting")
-_CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]")
+_V1_SERVICE_ERROR = re.compile(r"ERROR: for \S+\s+(.*)")
+_WARNING_LINE = re.compile(r"level=warning|^WARN|variable is not set\. Defaulting")
+_CONTROL_CHARS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]")
 
 
 class ComposeError(Exception):
@@ -60,34 +60,34 @@ class CompletedCommand:
     """What a command came to.
 
     Attributes:
-        code: Its exit code; negative: the signal that ended it.
-        out: What it wrote on standard output.
-        err: The end of what it wrote on standard error.
+        exit_code: Its exit code; negative: the signal that ended it.
+        stdout: What it wrote on standard output.
+        stderr: The end of what it wrote on standard error.
     """
 
-    code: int
-    out: str
-    err: str
+    exit_code: int
+    stdout: str
+    stderr: str
 
     @property
     def reason(self) -> str:
         """Why it failed, in its own last words; progress comes before them."""
         lines = self._error_lines()
         # Version 1 names the service first, and ends with a line that says nothing.
-        of_services = [m[1] for m in map(_OF_SERVICE.match, lines) if m]
+        of_services = [m[1] for m in map(_V1_SERVICE_ERROR.match, lines) if m]
         last = of_services[-1:] or lines[-1:]
-        return last[0] if last else f"it ended with exit code {self.code} and said nothing"
+        return last[0] if last else f"it ended with exit code {self.exit_code} and said nothing"
 
     @property
     def error_summary(self) -> str:
         """All that it said, in one line of bearable length: of a file that it refused."""
         said = " ".join(self._error_lines()) or self.reason
-        return said if len(said) <= LONGEST else said[: LONGEST - 1] + "…"
+        return said if len(said) <= MAX_ERROR_CHARS else said[: MAX_ERROR_CHARS - 1] + "…"
 
     def _error_lines(self) -> list[str]:
-        lines = [line.strip() for line in self.err.splitlines() if line.strip()]
+        lines = [line.strip() for line in self.stderr.splitlines() if line.strip()]
         # That a variable is not set, say, is no reason for anything.
-        return [line for line in lines if not _HINT.search(line)] or lines
+        return [line for line in lines if not _WARNING_LINE.search(line)] or lines
 
 
 class Compose:
@@ -126,7 +126,7 @@ class Compose:
         self,
         *args: str,
         file: Path | None = None,
-        limit: float | None = None,
+        time_limit: float | None = None,
         extra_env: Mapping[str, str] | None = None,
         stdin: bytes | None = None,
     ) -> CompletedCommand:
@@ -135,7 +135,7 @@ class Compose:
         Args:
             args: The subcommand and its arguments.
             file: The compose file that it is about.
-            limit: Seconds that it may take; None: as long as it likes.
+            time_limit: Seconds that it may take; None: as long as it likes.
             extra_env: What to add to its environment.
             stdin: What it may read on standard input.
 
@@ -150,7 +150,7 @@ class Compose:
         try:
             async with self._slots:
                 self.runs += 1
-                task = asyncio.ensure_future(execute(argv, environ, self.cwd, limit, stdin))
+                task = asyncio.ensure_future(execute(argv, environ, self.cwd, time_limit, stdin))
                 await asyncio.wait((task,), timeout=SLOT_TIMEOUT)
             return await task
         finally:
@@ -160,11 +160,11 @@ class Compose:
                 await asyncio.gather(task, return_exceptions=True)
 
 
-async def find_compose(named: Path | None, environ: Mapping[str, str], cwd: Path) -> Compose:
+async def find_compose(binary: Path | None, environ: Mapping[str, str], cwd: Path) -> Compose:
     """Find the compose command.
 
     Args:
-        named: The binary to use; None: the plugin of `docker`, else `docker-compose`.
+        binary: The binary to use; None: the plugin of `docker`, else `docker-compose`.
         environ: As for `Compose`; its PATH is searched.
         cwd: Where the command will run.
 
@@ -172,10 +172,10 @@ async def find_compose(named: Path | None, environ: Mapping[str, str], cwd: Path
         ComposeError: There is none that answers; names what was tried.
     """
     search = environ.get("PATH", os.defpath)
-    if named is not None:
-        path = os.fspath(named)
+    if binary is not None:
+        path = os.fspath(binary)
         candidates: list[tuple[str, ...]] = (
-            [(path, "compose")] if named.name == "docker" else [(path,)]
+            [(path, "compose")] if binary.name == "docker" else [(path,)]
         )
     else:
         docker, alone = (shutil.which(n, path=search) for n in ("docker", "docker-compose"))
@@ -189,15 +189,17 @@ async def find_compose(named: Path | None, environ: Mapping[str, str], cwd: Path
             tried.append(f"{' '.join(argv)}: {error}")
         else:
             return Compose(argv, version, environ, cwd)
-    if named is not None:
+    if binary is not None:
         raise ComposeError(f"--docker-compose-bin cannot be used: {'; '.join(tried)}")
-    raise ComposeError(f"{NO_COMPOSE} Tried {'; '.join(tried)}" if tried else NO_COMPOSE)
+    raise ComposeError(
+        f"{NO_COMPOSE_COMMAND} Tried {'; '.join(tried)}" if tried else NO_COMPOSE_COMMAND
+    )
 
 
 async def _version(argv: Sequence[str], environ: Mapping[str, str], cwd: Path) -> tuple[int, ...]:
-    done = await execute((*argv, "version", "--short"), environ, cwd, VERSION_TIME)
-    match = re.search(r"(\d+)\.(\d+)\.(\d+)", done.out)
-    if done.code != 0 or match is None:
+    done = await execute((*argv, "version", "--short"), environ, cwd, VERSION_TIMEOUT)
+    match = re.search(r"(\d+)\.(\d+)\.(\d+)", done.stdout)
+    if done.exit_code != 0 or match is None:
         raise ComposeError(done.reason)
     return tuple(int(part) for part in match.groups())
 
@@ -206,44 +208,46 @@ async def execute(
     argv: Sequence[str],
     environ: Mapping[str, str],
     cwd: Path,
-    limit: float | None,
-    feed: bytes | None = None,
+    time_limit: float | None,
+    stdin: bytes | None = None,
 ) -> CompletedCommand:
     """Run a program, in a session of its own, with nothing to read unless it is fed.
 
     Raises:
         ComposeError: It could not be executed, or took too long.
     """
-    starting = asyncio.ensure_future(_start(argv, environ, cwd, feed is not None))
+    starting = asyncio.ensure_future(_start(argv, environ, cwd, stdin is not None))
     try:
         process = await asyncio.shield(starting)
     except asyncio.CancelledError:
         with suppress(ComposeError):
-            await _end(await starting)  # asyncio itself would end only the first process of it
+            await _terminate(
+                await starting
+            )  # asyncio itself would end only the first process of it
         raise
     ended = False
     try:
-        async with asyncio.timeout(limit):
-            out, err = await _communicate(process, feed)
+        async with asyncio.timeout(time_limit):
+            out, err = await _communicate(process, stdin)
             ended = True
     except TimeoutError:
         name = " ".join(a for a in argv[1:] if not a.startswith("-"))
         raise ComposeError(
-            f"`{Path(argv[0]).name} {name}` did not end within {limit:g} s, and was stopped."
+            f"`{Path(argv[0]).name} {name}` did not end within {time_limit:g} s, and was stopped."
         ) from None
     finally:
         if not ended:
-            await _wait_uncancelled(asyncio.ensure_future(_end(process)))
+            await _wait_uncancelled(asyncio.ensure_future(_terminate(process)))
     if len(out) > MAX_OUTPUT_BYTES:
         name = Path(argv[0]).name
         raise ComposeError(
             f"`{name}` printed more than {MAX_OUTPUT_BYTES:,} bytes; that much is not read."
         )
-    return CompletedCommand(process.returncode or 0, _readable(out), _readable(err))
+    return CompletedCommand(process.returncode or 0, _clean_text(out), _clean_text(err))
 
 
 async def _communicate(
-    process: asyncio.subprocess.Process, feed: bytes | None
+    process: asyncio.subprocess.Process, stdin: bytes | None
 ) -> tuple[bytes, bytes]:
     """Feed a program and read it to its end; keeps the begin of its output, the end of its errors.
 
@@ -253,7 +257,7 @@ async def _communicate(
     async def write() -> None:
         if process.stdin is not None:
             with suppress(BrokenPipeError, ConnectionResetError):
-                process.stdin.write(feed or b"")
+                process.stdin.write(stdin or b"")
                 await process.stdin.drain()
             process.stdin.close()
 
@@ -299,7 +303,7 @@ async def _wait_uncancelled(task: "asyncio.Task[Any]") -> None:
             await asyncio.wait((task,))
 
 
-async def _end(process: asyncio.subprocess.Process) -> None:
+async def _terminate(process: asyncio.subprocess.Process) -> None:
     """End it with all that it started: first by a request, so that it can clean up."""
     for number in (signal.SIGINT, signal.SIGKILL):
         with suppress(ProcessLookupError):
@@ -311,5 +315,5 @@ async def _end(process: asyncio.subprocess.Process) -> None:
                 return
 
 
-def _readable(data: bytes) -> str:
-    return _CONTROL.sub("", data.decode("utf-8", "replace").replace("\r", "\n"))
+def _clean_text(data: bytes) -> str:
+    return _CONTROL_CHARS.sub("", data.decode("utf-8", "replace").replace("\r", "\n"))

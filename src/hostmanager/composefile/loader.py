@@ -20,16 +20,16 @@ from hostmanager.composefile.model import ComposeFile, ComposeFileError, Service
 
 log = logging.getLogger(__name__)
 
-WITHOUT_ENGINE = {"DOCKER_HOST": "unix:///nonexistent"}
+NO_ENGINE_ENV = {"DOCKER_HOST": "unix:///nonexistent"}
 """Reading a file needs no engine, but version 2 asks for it, and waits 3 s for a frozen one."""
 
-EVERY = ("--profile", "*")
+ALL_PROFILES = ("--profile", "*")
 """Services behind a profile are services, too."""
 
-READ_TIME = 30.0
+READ_TIMEOUT = 30.0
 """Seconds that reading a file may take; it takes a tenth of one, or a half with version 1."""
 
-NOT_UNDERSTOOD = (
+MALFORMED_CONFIG = (
     *(ValueError, TypeError, AttributeError, OverflowError, RecursionError, yaml.YAMLError),
 )
 """What making sense of an answer of compose raises if it is of another form than was thought."""
@@ -48,27 +48,27 @@ async def load_compose_file(compose: Compose, path: str) -> ComposeFile:
         ComposeFileError: It cannot be used; the text names the file and, if known, the line.
     """
     file = compose.cwd / path
-    root = await asyncio.to_thread(raw.parse, file, path)
+    root = await asyncio.to_thread(raw.parse_yaml, file, path)
     try:
-        done = await _config(compose, file)
-        if done.code != 0:
-            raise ComposeFileError(_load_error(path, root, done))
-        data = _parsed(done.out, compose.is_v1)
+        result = await _config(compose, file)
+        if result.exit_code != 0:
+            raise ComposeFileError(_load_error(path, root, result))
+        data = _parsed(result.stdout, compose.is_v1)
         services = _services(data, {} if compose.is_v1 else await _digests(compose, file, data))
     except ComposeError as error:
         raise ComposeFileError(f"{path}: {error}") from None
-    except NOT_UNDERSTOOD as error:
+    except MALFORMED_CONFIG as error:
         raise ComposeFileError(
             f"{path}: the answer of `{' '.join(compose.argv)} config` is not understood: {error}."
         ) from None
-    found = await asyncio.to_thread(raw.source_files, file)
-    project = data.get("name") or await asyncio.to_thread(_old_project, file, compose.environ)
-    return ComposeFile(path, file.resolve(), str(project), services, found)
+    sources = await asyncio.to_thread(raw.source_files, file)
+    project = data.get("name") or await asyncio.to_thread(_v1_project_name, file, compose.environ)
+    return ComposeFile(path, file.resolve(), str(project), services, sources)
 
 
 async def _config(compose: Compose, file: Path) -> CompletedCommand:
-    call = ("config",) if compose.is_v1 else (*EVERY, "config", "--format", "json")
-    return await compose.run(*call, file=file, limit=READ_TIME, extra_env=WITHOUT_ENGINE)
+    call = ("config",) if compose.is_v1 else (*ALL_PROFILES, "config", "--format", "json")
+    return await compose.run(*call, file=file, time_limit=READ_TIMEOUT, extra_env=NO_ENGINE_ENV)
 
 
 async def _digests(compose: Compose, file: Path, data: Mapping[str, Any]) -> dict[str, str]:
@@ -83,25 +83,34 @@ async def _digests(compose: Compose, file: Path, data: Mapping[str, Any]) -> dic
         name: {key: value for key, value in entry.items() if key != "depends_on"}
         for name, entry in services.items()
     }
-    call = ("--project-directory", str(file.parent), "-f", "-", *EVERY, "config", "--hash", "*")
+    call = (
+        "--project-directory",
+        str(file.parent),
+        "-f",
+        "-",
+        *ALL_PROFILES,
+        "config",
+        "--hash",
+        "*",
+    )
     feed = json.dumps({**data, "services": alone}).encode()
-    done = await compose.run(*call, limit=READ_TIME, extra_env=WITHOUT_ENGINE, stdin=feed)
-    if done.code != 0:
+    done = await compose.run(*call, time_limit=READ_TIMEOUT, extra_env=NO_ENGINE_ENV, stdin=feed)
+    if done.exit_code != 0:
         log.warning("%s: changes of its services are not seen: %s", file, done.reason)
         return {}
-    pairs = (line.split() for line in done.out.splitlines())
+    pairs = (line.split() for line in done.stdout.splitlines())
     return {pair[0]: pair[1] for pair in pairs if len(pair) == 2}
 
 
 def _load_error(path: str, root: yaml.Node, done: CompletedCommand) -> str:
-    line = raw.error_line(root, done.err)
+    line = raw.error_line(root, done.stderr)
     where = f", line {line}" if line is not None else ""
     return f"{path}{where}: {done.error_summary.rstrip('.')}."
 
 
-def _parsed(text: str, old: bool) -> dict[str, Any]:
+def _parsed(text: str, is_v1: bool) -> dict[str, Any]:
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    data = yaml.load(text, Loader=loader) if old else json.loads(text)
+    data = yaml.load(text, Loader=loader) if is_v1 else json.loads(text)
     if not isinstance(data, dict):
         raise ValueError("it is no mapping")
     return data
@@ -143,14 +152,14 @@ def parse_duration(length: Any) -> float | None:
         return None
 
 
-def _old_project(file: Path, environ: Mapping[str, str]) -> str:
+def _v1_project_name(file: Path, environ: Mapping[str, str]) -> str:
     """The name of a file's project by the rules of version 1, which does not tell it."""
-    name = environ.get("COMPOSE_PROJECT_NAME") or _in_env_file(file.parent / ".env")
+    name = environ.get("COMPOSE_PROJECT_NAME") or _project_name_in_env_file(file.parent / ".env")
     name = name or file.parent.absolute().name
     return re.sub(r"[^-_a-z0-9]", "", name.lower()) or "default"
 
 
-def _in_env_file(path: Path) -> str:
+def _project_name_in_env_file(path: Path) -> str:
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except OSError:

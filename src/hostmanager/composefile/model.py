@@ -41,14 +41,14 @@ class ComposeFile:
 
     Attributes:
         path: As it was given to the manager.
-        real: Where it is, with all links resolved.
+        resolved_path: Where it is, with all links resolved.
         project: The compose project that its services belong to.
         services: By name, in the order of the file, those behind a profile included.
         sources: All files that it was made of, itself included.
     """
 
     path: str
-    real: Path
+    resolved_path: Path
     project: str
     services: Mapping[str, Service] = field(default_factory=dict)
     sources: frozenset[Path] = frozenset()

@@ -29,10 +29,10 @@ log = logging.getLogger(__name__)
 DEBOUNCE = 0.05
 """Seconds without a further change before files are read: editors write in several steps."""
 
-LONGEST_WAIT = 1.0
+MAX_DEBOUNCE = 1.0
 """Seconds that such a rest is waited for at most."""
 
-TRY_AGAIN = 10.0
+RETRY_INTERVAL = 10.0
 """Seconds between attempts to find a compose command, and to watch files, if that fails."""
 
 SELF_MOVED = Mask.DELETE_SELF | Mask.MOVE_SELF
@@ -49,7 +49,7 @@ CHANGES = (
 
 NOT_THERE = (FileNotFoundError, NotADirectoryError, PermissionError)
 
-Status = tuple[bool, float, str]
+FileStatus = tuple[bool, float, str]
 Find = Callable[[], Awaitable[Compose]]
 Changed = Callable[[], Awaitable[None]]
 
@@ -74,7 +74,7 @@ class ComposeFileWatcher:
         self.paths = tuple(paths)
         self.compose: Compose | None = None
         self.files: dict[str, ComposeFile] = {}
-        self.status: dict[str, Status] = {}
+        self.status: dict[str, FileStatus] = {}
         self._find = find
         self._cwd = cwd
         self._changed = changed
@@ -93,10 +93,10 @@ class ComposeFileWatcher:
         """Whether every file has been read, or tried to, at least once."""
         return self._once.is_set()
 
-    async def wait_loaded(self, limit: float) -> None:
+    async def wait_loaded(self, time_limit: float) -> None:
         """Wait until every file was read once; not longer than that."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(limit):
+            async with asyncio.timeout(time_limit):
                 await self._once.wait()
 
     def start(self) -> None:
@@ -104,7 +104,7 @@ class ComposeFileWatcher:
         if self._task is None and self.paths:
             guard = Guard(asyncio.get_running_loop().call_later)
             follow = guard.run_forever(
-                "following the compose files", self._attempt, lambda: TRY_AGAIN
+                "following the compose files", self._attempt, lambda: RETRY_INTERVAL
             )
             self._task = asyncio.ensure_future(follow)
 
@@ -136,7 +136,7 @@ class ComposeFileWatcher:
             if str(error) != self._last_watch_error:
                 log.warning(
                     "compose files are not followed (inotify: %s); they are looked at every %g s",
-                    *(error, TRY_AGAIN),
+                    *(error, RETRY_INTERVAL),
                 )
             self._last_watch_error = str(error)
             await self.refresh()
@@ -175,7 +175,7 @@ class ComposeFileWatcher:
         first = rest = 0.0
         while True:
             # Others may write in the same folders all the time: only our changes count for this.
-            until = min(rest, first + LONGEST_WAIT) if due else None
+            until = min(rest, first + MAX_DEBOUNCE) if due else None
             event = await self._next_event(inotify, until)
             if event is None:
                 return sorted(due, key=self.paths.index)

@@ -17,13 +17,13 @@ from hostmanager.util.numbers import parse_number
 MAX_COMPOSE_FILE_BYTES = 4 * 1024 * 1024
 """Bytes; no compose file is that large, and something else is not to be parsed for minutes."""
 
-DEEPEST = 10
+MAX_INCLUDE_DEPTH = 10
 """Files that include files: more than these are not followed."""
 
 Node = yaml.Node
 
 
-def parse(path: Path, name: str = "") -> Node:
+def parse_yaml(path: Path, name: str = "") -> Node:
     """Parse a compose file, without making sense of it.
 
     Args:
@@ -50,7 +50,7 @@ def parse(path: Path, name: str = "") -> Node:
     try:
         root = yaml.compose(data, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise ComposeFileError(f"{name}{_syntax(error)}") from None
+        raise ComposeFileError(f"{name}{_syntax_error_text(error)}") from None
     if not isinstance(root, yaml.MappingNode):
         raise ComposeFileError(
             f"{name}: it is no compose file: at its top there must be a section `services:`."
@@ -58,7 +58,7 @@ def parse(path: Path, name: str = "") -> Node:
     return root
 
 
-def _syntax(error: Exception) -> str:
+def _syntax_error_text(error: Exception) -> str:
     mark = getattr(error, "problem_mark", None)
     problem = getattr(error, "problem", None) or str(error).splitlines()[0]
     where = f", line {mark.line + 1}, column {mark.column + 1}" if mark is not None else ""
@@ -66,23 +66,23 @@ def _syntax(error: Exception) -> str:
     return f"{where}: not valid YAML: {problem}{f' ({context})' if context else ''}."
 
 
-def child(node: Node | None, key: str) -> Node | None:
+def child_node(node: Node | None, key: str) -> Node | None:
     """The value of a key; for a list, ``0``, ``1`` … are keys."""
     if isinstance(node, yaml.MappingNode):
         for name, value in node.value:
             if name.value == key:
-                return _whole(value)
+                return _as_node(value)
     number = parse_number(key)
     if isinstance(node, yaml.SequenceNode) and number is not None and number < len(node.value):
-        return _whole(node.value[number])
+        return _as_node(node.value[number])
     return None
 
 
-def _whole(node: object) -> Node | None:
+def _as_node(node: object) -> Node | None:
     return node if isinstance(node, yaml.Node) else None
 
 
-def line_of(root: Node, dotted: str) -> int | None:
+def key_line(root: Node, dotted: str) -> int | None:
     """The line of ``services.web.image``, or of as much of that as there is.
 
     Returns:
@@ -95,7 +95,7 @@ def line_of(root: Node, dotted: str) -> int | None:
             for name, _ in node.value:
                 if name.value == part:
                     line = name.start_mark.line + 1
-        node = child(node, part)
+        node = child_node(node, part)
         if node is None:
             break
     return line
@@ -107,11 +107,11 @@ def error_line(root: Node, message: str) -> int | None:
     if dotted is not None:
         more = re.search(r"(?:property|additional properties|option for \S+:) '?([\w-]+)", message)
         path = f"services.{dotted[1].rstrip('.')}" + (f".{more[1]}" if more else "")
-        if (line := line_of(root, path)) is not None:
+        if (line := key_line(root, path)) is not None:
             return line
     for name in re.findall(r"[Ss]ervice ['\"]?([\w.-]+)", message):
-        if child(child(root, "services"), name) is not None:
-            return line_of(root, f"services.{name}")
+        if child_node(child_node(root, "services"), name) is not None:
+            return key_line(root, f"services.{name}")
     return None
 
 
@@ -121,16 +121,16 @@ def source_files(path: Path) -> frozenset[Path]:
     Files that are named but are not there are among them, since they may come.
     """
     found = {path, path.parent / ".env"}
-    _follow(path, found, DEEPEST)
+    _collect_sources(path, found, MAX_INCLUDE_DEPTH)
     return frozenset(found)
 
 
-def _follow(path: Path, found: set[Path], depth: int) -> None:
+def _collect_sources(path: Path, found: set[Path], depth: int) -> None:
     try:
-        root = parse(path)
+        root = parse_yaml(path)
     except ComposeFileError:
         return
-    for name, is_compose in _named(root):
+    for name, is_compose in _named_files(root):
         other = path.parent / name
         if other in found:
             continue
@@ -138,31 +138,34 @@ def _follow(path: Path, found: set[Path], depth: int) -> None:
         if is_compose:
             found.add(other.parent / ".env")
             if depth:
-                _follow(other, found, depth - 1)
+                _collect_sources(other, found, depth - 1)
 
 
-def _named(root: Node | None) -> Iterator[tuple[str, bool]]:
+def _named_files(root: Node | None) -> Iterator[tuple[str, bool]]:
     """The files that are named in a file, and whether each is a compose file itself."""
-    for entry in _items(child(root, "include")):
-        for part in (entry, *_items(child(entry, "path"))):
-            yield from ((name, True) for name in _text(part))
-        for part in _items(child(entry, "env_file")):
-            yield from ((name, False) for name in _text(part))
-    services = child(root, "services")
+    for entry in _as_list(child_node(root, "include")):
+        for part in (entry, *_as_list(child_node(entry, "path"))):
+            yield from ((name, True) for name in _literal_name(part))
+        for part in _as_list(child_node(entry, "env_file")):
+            yield from ((name, False) for name in _literal_name(part))
+    services = child_node(root, "services")
     for _, service in services.value if isinstance(services, yaml.MappingNode) else ():
-        yield from ((name, True) for name in _text(child(child(service, "extends"), "file")))
-        for entry in _items(child(service, "env_file")):
-            for part in (entry, child(entry, "path")):
-                yield from ((name, False) for name in _text(part))
+        yield from (
+            (name, True)
+            for name in _literal_name(child_node(child_node(service, "extends"), "file"))
+        )
+        for entry in _as_list(child_node(service, "env_file")):
+            for part in (entry, child_node(entry, "path")):
+                yield from ((name, False) for name in _literal_name(part))
 
 
-def _items(node: Node | None) -> list[Node | None]:
+def _as_list(node: Node | None) -> list[Node | None]:
     if isinstance(node, yaml.SequenceNode):
         return list(node.value)
     return [] if node is None else [node]
 
 
-def _text(node: Node | None) -> list[str]:
+def _literal_name(node: Node | None) -> list[str]:
     """A file's name, unless it is put together from variables, which only compose knows."""
     if isinstance(node, yaml.ScalarNode) and node.value and "$" not in node.value:
         return [node.value]

@@ -139,7 +139,7 @@ async def test_those_that_wait_for_a_network_hold_up_no_other(environ, tmp_path,
     text = 'test "$1" = hang && exec sleep 1000; echo there'
     compose = Compose((str(script(tmp_path / "one", text)),), (2,), environ, tmp_path)
     hanging = [asyncio.ensure_future(compose.run("hang")) for _ in range(9)]
-    assert (await asyncio.wait_for(compose.run("config"), 60)).out == "there\n"
+    assert (await asyncio.wait_for(compose.run("config"), 60)).stdout == "there\n"
     assert not any(task.done() for task in hanging)
     for task in hanging:
         task.cancel()
@@ -152,8 +152,8 @@ async def test_megabytes_of_messages_do_not_stop_it(environ, tmp_path):
     compose = Compose((str(script(tmp_path / "loud", text)),), (2,), environ, tmp_path)
     begun = time.monotonic()
     done = await compose.run("pull")
-    assert (done.code, done.reason) == (3, "the reason")
-    assert len(done.err) <= 64 * 1024
+    assert (done.exit_code, done.reason) == (3, "the reason")
+    assert len(done.stderr) <= 64 * 1024
     assert time.monotonic() - begun < 60
 
 

@@ -120,7 +120,7 @@ async def test_a_link_to_a_file_keeps_the_folder_of_the_link(compose, write, fol
     (folder / "place/compose.yaml").symlink_to("../elsewhere/real.yaml")
     file = await load_compose_file(compose, "place/compose.yaml")
     assert file.project == "place"
-    assert file.real == folder / "elsewhere/real.yaml"
+    assert file.resolved_path == folder / "elsewhere/real.yaml"
 
 
 async def test_relative_paths_start_at_the_working_directory(compose, write, monkeypatch, tmp_path):

@@ -257,7 +257,7 @@ def make(
         binary=None,
         cwd=project.folder,
         environ={**os.environ, **project.engine.environment, **environ},
-        say=lambda about, text: said.append(f"{about}: {text}"),
+        emit_message=lambda about, text: said.append(f"{about}: {text}"),
     )
     clock = LoopClock(asyncio.get_running_loop())
     journal = Journal(state / "journal.sqlite")

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import psutil
 import pytest
 
-from hostmanager.drivers.compose.container import FILES, NUMBER, ONEOFF
+from hostmanager.drivers.compose.container import CONFIG_FILES_LABEL, NUMBER_LABEL, ONEOFF_LABEL
 from tests.integration.engine.hosts import entry, running
 from tests.support.engine import IMAGE
 from tests.support.engine_projects import PROJECT, SERVICE, service
@@ -192,8 +192,8 @@ async def test_two_hundred_containers_that_are_not_ours_are_left_alone(own_engin
         {PROJECT: project.name},
         {PROJECT: project.name, SERVICE: ""},
         {SERVICE: "ocs-a"},
-        {PROJECT: project.name, SERVICE: "ocs-a", ONEOFF: "True", NUMBER: "none"},
-        {PROJECT: project.name, SERVICE: "stranger", FILES: "/somewhere/else.yaml"},
+        {PROJECT: project.name, SERVICE: "ocs-a", ONEOFF_LABEL: "True", NUMBER_LABEL: "none"},
+        {PROJECT: project.name, SERVICE: "stranger", CONFIG_FILES_LABEL: "/somewhere/else.yaml"},
         {PROJECT: "", SERVICE: "ocs-a"},
     ]
     odd = [

@@ -13,7 +13,7 @@ from hostmanager.drivers.compose import container as names
 
 STARTED = "2026-11-25T02:03:04.5Z"
 FILES = {
-    names.FILES: "/site/compose.yaml",
+    names.CONFIG_FILES_LABEL: "/site/compose.yaml",
     names.WORKING_DIR_LABEL: "/site",
     names.CONFIG_HASH_LABEL: "digest",
 }
@@ -23,7 +23,12 @@ def inspected(
     container_id: str, service: str, *, status: str = "running", project: str = "p", **state: Any
 ) -> dict[str, Any]:
     """What an engine says of a container of a service."""
-    labels = {names.PROJECT: project, names.SERVICE: service, names.NUMBER: "1", **FILES}
+    labels = {
+        names.PROJECT_LABEL: project,
+        names.SERVICE_LABEL: service,
+        names.NUMBER_LABEL: "1",
+        **FILES,
+    }
     state = {"Status": status, "Pid": 4242, "StartedAt": STARTED, "ExitCode": 0, **state}
     return {
         "Id": container_id,

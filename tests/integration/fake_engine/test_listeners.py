@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 
 from hostmanager.drivers.compose.container import Container, from_inspect
-from hostmanager.drivers.compose.listeners import port_here, who_listens
+from hostmanager.drivers.compose.listeners import find_listener, local_port
 from tests.integration.fake_engine.server import inspected
 
-A = Container("a" * 64, "p-a-1", "p", "a", pid=1_000_000, started="t1")
+A = Container("a" * 64, "p-a-1", "p", "a", pid=1_000_000, start_stamp="t1")
 
 
 @pytest.mark.parametrize(
@@ -32,14 +32,14 @@ A = Container("a" * 64, "p-a-1", "p", "a", pid=1_000_000, started="t1")
     ],
 )
 def test_only_an_address_of_this_machine_has_a_port_here(url, port):
-    assert port_here(url) == port
+    assert local_port(url) == port
 
 
 def test_who_has_published_the_port_listens_there():
     router = replace(A, id="r" * 64, ports=frozenset({8001, 8080}))
-    assert who_listens(8001, [A, router]) is router
-    assert who_listens(8002, [A, router]) is None
-    assert who_listens(8001, [replace(router, status="exited")]) is None
+    assert find_listener(8001, [A, router]) is router
+    assert find_listener(8002, [A, router]) is None
+    assert find_listener(8001, [replace(router, status="exited")]) is None
 
 
 def test_of_those_with_the_network_of_the_host_it_is_looked_who_listens():
@@ -47,9 +47,9 @@ def test_of_those_with_the_network_of_the_host_it_is_looked_who_listens():
         port = server.getsockname()[1]
         ours = replace(A, pid=os.getpid(), host_network=True)
         other = replace(A, id="b" * 64, pid=1_000_001, host_network=True)
-        assert who_listens(port, [other, ours]) is ours
-        assert who_listens(port, [replace(ours, host_network=False)]) is None
-    assert who_listens(port, [ours]) is None
+        assert find_listener(port, [other, ours]) is ours
+        assert find_listener(port, [replace(ours, host_network=False)]) is None
+    assert find_listener(port, [ours]) is None
 
 
 @pytest.mark.parametrize(

@@ -166,8 +166,8 @@ async def test_a_failed_call_is_made_up_for(fake, sight):
 
 
 async def test_silence_is_asked_about_and_told(fake, sight, monkeypatch):
-    monkeypatch.setattr("hostmanager.drivers.compose.watcher.PING_EVERY", 0.1)
-    monkeypatch.setattr("hostmanager.drivers.compose.watcher.PING_TIME", 0.1)
+    monkeypatch.setattr("hostmanager.drivers.compose.watcher.PING_INTERVAL", 0.1)
+    monkeypatch.setattr("hostmanager.drivers.compose.watcher.PING_TIMEOUT", 0.1)
     sight.start()
     await until("sight", lambda: sight.clear)
     asked = fake.asked["/version"]

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from hostmanager.drivers.compose.container import from_inspect
-from hostmanager.drivers.compose.engine import DEFAULT, Engine, EngineError, find_endpoint
+from hostmanager.drivers.compose.engine import DEFAULT_ENDPOINT, Engine, EngineError, find_endpoint
 from hostmanager.drivers.compose.watcher import ContainerWatcher
 from tests.integration.fake_engine.conftest import until
 from tests.integration.fake_engine.server import FakeEngine, inspected
@@ -183,4 +183,4 @@ async def test_another_engine_is_not_asked_because_docker_was_too_busy_to_name_t
     environ = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
     with pytest.raises(EngineError, match="not known where the Docker Engine is"):
         await find_endpoint(environ, tmp_path)
-    assert await find_endpoint({"PATH": str(tmp_path / "nothing")}, tmp_path) == DEFAULT
+    assert await find_endpoint({"PATH": str(tmp_path / "nothing")}, tmp_path) == DEFAULT_ENDPOINT

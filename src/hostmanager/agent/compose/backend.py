@@ -17,26 +17,26 @@ from hostmanager.agent.compose.catalog import (
     ServiceCatalog,
     build_catalog,
     find_orphans,
-    show_orphan,
+    orphan_view,
 )
 from hostmanager.composefile.command import CompletedCommand, Compose, ComposeError, find_compose
 from hostmanager.composefile.model import ComposeFile, ComposeFileError
-from hostmanager.composefile.watcher import ComposeFileWatcher, Status
+from hostmanager.composefile.watcher import ComposeFileWatcher, FileStatus
 from hostmanager.core.model import InstanceSpec, ServiceRef
 from hostmanager.core.record import InstanceRecord
 from hostmanager.drivers.compose.container import Container, unix_time
 from hostmanager.drivers.compose.driver import ComposeDriver
 from hostmanager.drivers.compose.engine import Engine, EngineError, find_endpoint
-from hostmanager.drivers.compose.listeners import port_here, who_listens
+from hostmanager.drivers.compose.listeners import find_listener, local_port
 from hostmanager.drivers.compose.watcher import ContainerWatcher
 from hostmanager.util.secret import Environment
 
 log = logging.getLogger(__name__)
 
-FIRST_LOOK = 3.0
+LOAD_TIMEOUT = 3.0
 """Seconds that a stop waits for the first reading of the compose files at most."""
 
-CLOSING_TIME = 2.0
+CLOSE_TIMEOUT = 2.0
 """Seconds that the end waits for what is under way; compose commands are ended for certain."""
 
 ORPHAN_GRACE = 60.0
@@ -45,7 +45,7 @@ ORPHAN_GRACE = 60.0
 POLL_INTERVAL = 1.0
 """Seconds after which it is looked up, during a long command, whether the engine is there."""
 
-LISTENER_TIME = 2.0
+LISTENER_TIMEOUT = 2.0
 """Seconds to find out who listens where the router is: names of hosts may take long to look up."""
 
 PROGRESS_INTERVAL = 30.0
@@ -66,7 +66,7 @@ class EngineComposeBackend:
         binary: The compose command to use; None: the one that is found.
         cwd: The working directory.
         environ: The environment of the compose command.
-        say: Takes what people want to read: instance-id (or what else it is about), a sentence.
+        emit_message: Takes a message for operators: the instance-id or other subject, a sentence.
     """
 
     def __init__(
@@ -77,27 +77,27 @@ class EngineComposeBackend:
         binary: Path | None,
         cwd: Path,
         environ: Mapping[str, str],
-        say: Callable[[str, str], None],
+        emit_message: Callable[[str, str], None],
     ) -> None:
         self.paths = tuple(paths)
         self.prefix = prefix
         self._cwd = cwd
         self._environ = Environment(environ)
-        self._say = say
+        self._emit_message = emit_message
         self._projects: frozenset[str] = frozenset()
         self.changed: Callable[[], None] = lambda: None
-        self.watcher = ContainerWatcher(self._open)
-        self.driver = ComposeDriver(self.watcher, self._command, say)
+        self.watcher = ContainerWatcher(self._open_engine)
+        self.driver = ComposeDriver(self.watcher, self._run_compose, emit_message)
         self._driver_lost = self.watcher.on_lost
         self._driver_synced = self.watcher.on_synced
-        self.watcher.on_lost = self._lost
-        self.watcher.on_synced = self._synced
+        self.watcher.on_lost = self._on_lost
+        self.watcher.on_synced = self._on_synced
         self._disconnected = False
         self._closing = False
         self._running_tasks: set[asyncio.Task[tuple[bool, str]]] = set()
         self._reported_status: dict[str, tuple[bool, str]] = {}
         self.file_watcher = ComposeFileWatcher(
-            self.paths, lambda: find_compose(binary, self._environ, cwd), cwd, self._files_changed
+            self.paths, lambda: find_compose(binary, self._environ, cwd), cwd, self._on_files_change
         )
         self.services = ServiceCatalog(prefix, self.paths, is_loaded=False)
         self._files: tuple[ComposeFile, ...] = ()  # what `services` was made of
@@ -109,7 +109,7 @@ class EngineComposeBackend:
 
     async def wait_loaded(self) -> None:
         """Wait until it is known which services there are; not for long."""
-        await self.file_watcher.wait_loaded(FIRST_LOOK)
+        await self.file_watcher.wait_loaded(LOAD_TIMEOUT)
 
     async def close(self) -> None:
         """Give up what is under way, and let go of the engine."""
@@ -118,7 +118,7 @@ class EngineComposeBackend:
             task.cancel()
         self.driver.close()
         with suppress(TimeoutError):
-            async with asyncio.timeout(CLOSING_TIME):
+            async with asyncio.timeout(CLOSE_TIMEOUT):
                 work = (*self._running_tasks, self.driver.closed())
                 await asyncio.gather(*work, return_exceptions=True)
         # In any case, or what they have begun would be left behind.
@@ -135,10 +135,10 @@ class EngineComposeBackend:
 
     # --- files and engine -------------------------------------------------------------------
 
-    async def _open(self) -> Engine:
+    async def _open_engine(self) -> Engine:
         return Engine(await find_endpoint(self._environ, self._cwd))
 
-    async def _files_changed(self) -> None:
+    async def _on_files_change(self) -> None:
         broken = [path for path, (ok, _, _) in self.file_watcher.status.items() if not ok]
         files = tuple(self.file_watcher.files.values())
         services = build_catalog(files, self.paths, self.prefix, broken)
@@ -149,11 +149,11 @@ class EngineComposeBackend:
         self.services, self._files = services, files
         for path, (ok, _, text) in self.status().items():
             if self._reported_status.get(path, (True, ""))[0:2] != (ok, "" if ok else text):
-                self._say(path, text)
+                self._emit_message(path, text)
             self._reported_status[path] = (ok, "" if ok else text)
         self.changed()
 
-    def status(self) -> dict[str, Status]:
+    def status(self) -> dict[str, FileStatus]:
         """How the reading of each file went (contract, section 5)."""
         shown = {}
         for path, (ok, when, text) in self.file_watcher.status.items():
@@ -163,21 +163,21 @@ class EngineComposeBackend:
             shown[path] = (ok, when, f"{text} {more}" if more else text)
         return shown
 
-    def _lost(self, why: str) -> None:
+    def _on_lost(self, why: str) -> None:
         if not self._disconnected:
-            self._say("docker", f"{why} Nothing is known of containers until it answers.")
+            self._emit_message("docker", f"{why} Nothing is known of containers until it answers.")
         self._disconnected = True
         self._driver_lost(why)
 
-    def _synced(self) -> None:
+    def _on_synced(self) -> None:
         if self._disconnected:
-            self._say("docker", "The Docker Engine answers again.")
+            self._emit_message("docker", "The Docker Engine answers again.")
         self._disconnected = False
         self._driver_synced()
 
-    async def _command(self, service: ServiceRef, *args: str) -> CompletedCommand:
+    async def _run_compose(self, service: ServiceRef, *args: str) -> CompletedCommand:
         """Run a compose command for a service; without one, see whether its file can be used."""
-        compose = self._compose()
+        compose = self._compose_command()
         ok, _, text = self.file_watcher.status.get(service.file, (True, 0.0, ""))
         if not ok:
             raise ComposeFileError(text)
@@ -186,7 +186,7 @@ class EngineComposeBackend:
             return CompletedCommand(0, "", "")
         return await compose.run(*args, service.name, file=file, extra_env=IGNORE_ORPHANS_ENV)
 
-    def _compose(self) -> Compose:
+    def _compose_command(self) -> Compose:
         if self.file_watcher.compose is None:
             raise ComposeError("no compose command has been found yet")
         return self.file_watcher.compose
@@ -210,7 +210,7 @@ class EngineComposeBackend:
     def orphans(self) -> dict[str, Any]:
         """Show the orphans (contract, section 5)."""
         found = self._orphans().items()
-        return {i: show_orphan(container, path) for i, (container, path) in found}
+        return {i: orphan_view(container, path) for i, (container, path) in found}
 
     def _orphans(self) -> dict[str, tuple[Container, str]]:
         files = self._files
@@ -231,19 +231,19 @@ class EngineComposeBackend:
 
     async def runs_router(self, url: str, specs: Iterable[InstanceSpec]) -> str | None:
         """Which of these instances runs the router at this address; None: none that is known."""
-        own = {c.run: s.instance_id for s in specs if (c := self.driver.container_of(s))}
-        containers = [c for c in self.watcher.containers.values() if c.run in own]
+        own = {c.run_key: s.instance_id for s in specs if (c := self.driver.container_of(s))}
+        containers = [c for c in self.watcher.containers.values() if c.run_key in own]
 
         def find() -> Container | None:
-            port = port_here(url)
-            return None if port is None else who_listens(port, containers)
+            port = local_port(url)
+            return None if port is None else find_listener(port, containers)
 
         try:
-            found = await asyncio.wait_for(asyncio.to_thread(find), LISTENER_TIME)
+            found = await asyncio.wait_for(asyncio.to_thread(find), LISTENER_TIMEOUT)
         except TimeoutError:
             log.warning("restart: it is not known in time who listens at %s", url)
             return None
-        return None if found is None else own[found.run]
+        return None if found is None else own[found.run_key]
 
     async def output(
         self, spec: InstanceSpec, lines: int, since: float
@@ -256,7 +256,7 @@ class EngineComposeBackend:
         try:
             if engine is None:
                 raise EngineError(str(self.watcher.error))
-            found = await engine.log(container.id, lines, since)
+            found = await engine.read_log(container.id, lines, since)
         except EngineError as error:
             return False, f"The output of '{spec.instance_id}' cannot be read: {error}", []
         timed = [(unix_time(line.partition(" ")[0]), line.partition(" ")[2]) for line in found]
@@ -304,7 +304,7 @@ class EngineComposeBackend:
     async def _pull(self, say: Say) -> tuple[bool, str]:
         files = list(self.file_watcher.files.values())
         try:
-            compose = self._compose()
+            compose = self._compose_command()
         except ComposeError as error:
             return False, f"Nothing was pulled: {error}."
         if not files:
@@ -352,7 +352,7 @@ class EngineComposeBackend:
             )
         except (ComposeError, EngineError) as error:
             return False, f"{image} was not pulled: {error}"
-        if done.code != 0:
+        if done.exit_code != 0:
             return False, f"{image} was not pulled: {done.reason.rstrip('.')}."
         with suppress(EngineError):
             await self.watcher.refresh_images()

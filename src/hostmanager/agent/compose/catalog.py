@@ -15,10 +15,10 @@ from hostmanager.core.model import InstanceSpec, Kind, ServiceRef, Target
 from hostmanager.core.requests import ALL
 from hostmanager.drivers.compose.container import Container
 
-PASSIVE_CLASS = "[docker]"
+UNMANAGED_CLASS = "[docker]"
 """Class of a service without an entry in the site file (contract, section 5)."""
 
-NO_FILES = (
+NO_FILES_REASON = (
     "This entry is managed through docker compose, but the manager was given no compose file "
     "(--docker-compose)."
 )
@@ -46,19 +46,21 @@ class ServiceCatalog:
     warnings: Mapping[str, str] = field(default_factory=dict)
     broken: frozenset[str] = frozenset()
 
-    def spec(self, entry: InstanceSpec) -> InstanceSpec:
+    def with_service(self, entry: InstanceSpec) -> InstanceSpec:
         """Add to a docker entry of the site file what its service says, or why it has none."""
         if entry.kind is not Kind.DOCKER or not self.is_loaded:
             return entry  # of a service that is not known yet, nothing can be seen either
         name = f"{self.prefix}{entry.instance_id}"
         known = self.by_name.get(name)
         if known is None:
-            return replace(entry, inoperable_reason=entry.inoperable_reason or self._missing(name))
-        return _with_service(entry, *known)
+            return replace(
+                entry, inoperable_reason=entry.inoperable_reason or self._missing_reason(name)
+            )
+        return _add_service(entry, *known)
 
-    def _missing(self, name: str) -> str:
+    def _missing_reason(self, name: str) -> str:
         if not self.paths:
-            return NO_FILES
+            return NO_FILES_REASON
         unread = [path for path in self.paths if path in self.broken]
         but = f" {', '.join(unread)} cannot be used at present." if unread else ""
         return (
@@ -66,20 +68,22 @@ class ServiceCatalog:
             f"{', '.join(self.paths)}).{but}"
         )
 
-    def passive(self, entries: Iterable[InstanceSpec]) -> dict[str, InstanceSpec]:
+    def unmanaged_specs(self, entries: Iterable[InstanceSpec]) -> dict[str, InstanceSpec]:
         """The services that belong to none of these entries, as instances that are watched."""
         entries = list(entries)
         owned = {f"{self.prefix}{e.instance_id}" for e in entries if e.kind is Kind.DOCKER}
         taken = {e.instance_id for e in entries}
         specs = {
-            name: InstanceSpec(name, PASSIVE_CLASS, kind=Kind.DOCKER, initial_target=Target.PASSIVE)
+            name: InstanceSpec(
+                name, UNMANAGED_CLASS, kind=Kind.DOCKER, initial_target=Target.PASSIVE
+            )
             for name in self.by_name
             if name not in owned and name not in taken
         }
-        return {name: _with_service(spec, *self.by_name[name]) for name, spec in specs.items()}
+        return {name: _add_service(spec, *self.by_name[name]) for name, spec in specs.items()}
 
 
-def _with_service(spec: InstanceSpec, ref: ServiceRef, service: Service) -> InstanceSpec:
+def _add_service(spec: InstanceSpec, ref: ServiceRef, service: Service) -> InstanceSpec:
     return replace(spec, service=ref, fingerprint=service.digest, stop_grace=service.stop_grace)
 
 
@@ -89,27 +93,27 @@ def build_catalog(
     """Put the services of all files together; of two with one name, the first file's counts."""
     by_name: dict[str, tuple[ServiceRef, Service]] = {}
     projects = set()
-    doubts: dict[str, list[str]] = {}
+    warnings: dict[str, list[str]] = {}
     for file in files:
         projects.add(file.project)
         for name, service in file.services.items():
             if name in by_name:
-                doubts.setdefault(file.path, []).append(
+                warnings.setdefault(file.path, []).append(
                     f"Service '{name}' is in {by_name[name][0].file}, too; that one counts."
                 )
             elif name == ALL or name.startswith("-"):
-                doubts.setdefault(file.path, []).append(
+                warnings.setdefault(file.path, []).append(
                     f"Service '{name}' is left out: it cannot be asked for by that name."
                 )
             else:
-                by_name[name] = (_ref(file, service), service)
-    text = {path: " ".join(lines) for path, lines in doubts.items()}
+                by_name[name] = (_service_ref(file, service), service)
+    text = {path: " ".join(lines) for path, lines in warnings.items()}
     return ServiceCatalog(
         *(prefix, tuple(paths), True, by_name, frozenset(projects), text, frozenset(broken))
     )
 
 
-def _ref(file: ComposeFile, service: Service) -> ServiceRef:
+def _service_ref(file: ComposeFile, service: Service) -> ServiceRef:
     return ServiceRef(
         *(file.path, file.project, service.name, service.image, service.scale),
         *(service.depends_on, service.digest_comparable, service.build, service.pull_policy),
@@ -117,14 +121,14 @@ def _ref(file: ComposeFile, service: Service) -> ServiceRef:
 
 
 def find_orphans(
-    containers: Iterable[Container], files: Iterable[ComposeFile], real: Mapping[str, str]
+    containers: Iterable[Container], files: Iterable[ComposeFile], absolute_paths: Mapping[str, str]
 ) -> dict[str, tuple[Container, str]]:
     """The containers that run for a service that is in none of the files any more.
 
     Args:
         containers: All containers of the projects of these files.
         files: The files, as they could be read last.
-        real: The absolute path of each file, as compose writes it on its containers.
+        absolute_paths: The absolute path of each file, as compose writes it on its containers.
 
     Returns:
         By container id: the container, and the file that it is taken to come from. A container
@@ -139,19 +143,23 @@ def find_orphans(
         own = [f for f in files if f.project == container.project]
         if any(container.service in f.services for f in own):
             continue
-        origins = [_origin(name, own, real) for name in container.files] or own[:1]
+        origins = [_origin(name, own, absolute_paths) for name in container.files] or own[:1]
         known = [origin.path for origin in origins if origin is not None]
         if known and len(known) == len(origins):
             found[container.id] = (container, known[0])
     return found
 
 
-def _origin(name: str, files: Iterable[ComposeFile], real: Mapping[str, str]) -> ComposeFile | None:
+def _origin(
+    name: str, files: Iterable[ComposeFile], absolute_paths: Mapping[str, str]
+) -> ComposeFile | None:
     """The file of ours that a container names as the one that it was made from."""
-    return next((f for f in files if name in (real[f.path], os.fspath(f.real))), None)
+    return next(
+        (f for f in files if name in (absolute_paths[f.path], os.fspath(f.resolved_path))), None
+    )
 
 
-def show_orphan(container: Container, path: str) -> dict[str, Any]:
+def orphan_view(container: Container, path: str) -> dict[str, Any]:
     """Show an orphan to clients (contract, section 5)."""
     return {
         "compose_file": path,

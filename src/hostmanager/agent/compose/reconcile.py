@@ -20,8 +20,8 @@ class ServiceReconciler:
 
     Args:
         supervisor: Keeps all instances.
-        dockers: Knows the services.
-        wanted: What operators said.
+        backend: Knows the services.
+        target_store: What operators said.
         running: Whether the manager process runs.
 
     Attributes:
@@ -31,40 +31,44 @@ class ServiceReconciler:
     def __init__(
         self,
         supervisor: Supervisor,
-        dockers: ComposeBackend,
-        wanted: TargetStore,
+        backend: ComposeBackend,
+        target_store: TargetStore,
         running: Callable[[], bool],
     ) -> None:
         self._supervisor = supervisor
-        self._dockers = dockers
-        self._wanted = wanted
+        self._backend = backend
+        self._target_store = target_store
         self._running = running
-        self._recalled: Mapping[str, Target] = {}
-        self._gone: Collection[str] = ()
-        self._restarts: Mapping[str, str] = {}
+        self._saved_targets: Mapping[str, Target] = {}
+        self._unconfigured_ids: Collection[str] = ()
+        self._pending_restarts: Mapping[str, str] = {}
         self._suspended: dict[str, InstanceSpec] = {}
         self.failed_to_stop: dict[str, str] = {}
         self._busy = False
-        dockers.changed = self.reconcile
+        backend.changed = self.reconcile
         supervisor.snapshot.subscribe(self._on_record_change)
 
     # --- beginning and ending ---------------------------------------------------------------
 
-    def begin(
+    def start(
         self,
-        recalled: Mapping[str, Target] | None = None,
-        gone: Collection[str] = (),
-        restarts: Mapping[str, str] | None = None,
+        saved_targets: Mapping[str, Target] | None = None,
+        unconfigured_ids: Collection[str] = (),
+        pending_restarts: Mapping[str, str] | None = None,
     ) -> None:
         """The manager begins: what was watched before is looked at anew.
 
         Args:
-            recalled: The targets that operators had set, by instance-id.
-            gone: Those of them that have no entry any more, and are forgotten unless they are
-                those of services.
-            restarts: The runs that were to be restarted, by instance-id.
+            saved_targets: The targets that operators had set, by instance-id.
+            unconfigured_ids: Those of them without an entry; they are removed unless a service has
+                that name.
+            pending_restarts: The runs that were to be restarted, by instance-id.
         """
-        self._recalled, self._gone, self._restarts = recalled or {}, gone, restarts or {}
+        self._saved_targets, self._unconfigured_ids, self._pending_restarts = (
+            saved_targets or {},
+            unconfigured_ids,
+            pending_restarts or {},
+        )
         self._suspended.clear()
         self.failed_to_stop.clear()
         for instance_id, spec in self._supervisor.specs().items():
@@ -84,21 +88,21 @@ class ServiceReconciler:
             if life.spec.kind is Kind.DOCKER:
                 supervisor.remove_now(instance_id)
 
-    def known(self) -> dict[str, InstanceSpec]:
+    def configured_specs(self) -> dict[str, InstanceSpec]:
         """The instances with an entry, also while the manager does not run."""
         return {**self._supervisor.configured_specs(), **self._suspended}
 
     # --- what each is -----------------------------------------------------------------------
 
-    def spec(self, entry: InstanceSpec) -> InstanceSpec:
+    def with_service(self, entry: InstanceSpec) -> InstanceSpec:
         """Put what the compose files say into an entry."""
-        return self._dockers.services.spec(_strip_service(entry))
+        return self._backend.services.with_service(_strip_service(entry))
 
-    def passive(self, entries: Iterable[InstanceSpec]) -> dict[str, InstanceSpec]:
+    def unmanaged_specs(self, entries: Iterable[InstanceSpec]) -> dict[str, InstanceSpec]:
         """The services that belong to none of these entries."""
-        return self._dockers.services.passive(entries)
+        return self._backend.services.unmanaged_specs(entries)
 
-    def update(self, spec: InstanceSpec) -> None:
+    def update_spec(self, spec: InstanceSpec) -> None:
         """The entry of an instance says something else, or its service does."""
         supervisor = self._supervisor
         life = self._supervisor.snapshot[spec.instance_id]
@@ -108,7 +112,7 @@ class ServiceReconciler:
             return
         supervisor.update(spec)
         if spec.kind is Kind.DOCKER and spec.service is not None:
-            self._dockers.update_spec(spec)
+            self._backend.update_spec(spec)
 
     def reconcile(self) -> None:
         """Bring the rows in line with the site file and the compose files, as last read."""
@@ -116,45 +120,45 @@ class ServiceReconciler:
             return
         self._busy = True
         try:
-            self._follow_listed()
-            self._follow_passive()
+            self._reconcile_configured()
+            self._reconcile_unmanaged()
         finally:
             self._busy = False
 
-    def _follow_listed(self) -> None:
+    def _reconcile_configured(self) -> None:
         for entry in self._supervisor.configured_specs().values():
-            if entry.kind is Kind.DOCKER and (spec := self.spec(entry)) != entry:
-                self.update(spec)
+            if entry.kind is Kind.DOCKER and (spec := self.with_service(entry)) != entry:
+                self.update_spec(spec)
 
-    def _follow_passive(self) -> None:
+    def _reconcile_unmanaged(self) -> None:
         supervisor = self._supervisor
-        wanted = self.passive(supervisor.configured_specs().values())
+        wanted = self.unmanaged_specs(supervisor.configured_specs().values())
         known = {i: spec for i, spec in supervisor.specs().items() if spec.is_unmanaged}
         for instance_id in known.keys() - wanted.keys():
             supervisor.remove_now(instance_id)
-            self._wanted.remove(instance_id)
+            self._target_store.remove(instance_id)
         for instance_id, spec in wanted.items():
             if instance_id not in supervisor.snapshot:
-                restart_of = self._restarts.get(instance_id)
-                supervisor.add(spec, self._recalled.get(instance_id), restart_of=restart_of)
+                restart_of = self._pending_restarts.get(instance_id)
+                supervisor.add(spec, self._saved_targets.get(instance_id), restart_of=restart_of)
             elif instance_id not in known:
                 pass  # a retired one of that name has to end first; then we are told
             elif _is_other_container(known[instance_id].service, spec.service):
                 supervisor.remove_now(instance_id)
                 supervisor.add(spec)
             elif spec != known[instance_id]:
-                self.update(spec)
-        if self._dockers.services.is_loaded:
-            for instance_id in self._gone:
+                self.update_spec(spec)
+        if self._backend.services.is_loaded:
+            for instance_id in self._unconfigured_ids:
                 if instance_id not in wanted:
-                    self._wanted.remove(instance_id)
-            self._recalled, self._gone, self._restarts = {}, (), {}
+                    self._target_store.remove(instance_id)
+            self._saved_targets, self._unconfigured_ids, self._pending_restarts = {}, (), {}
 
     def _on_record_change(self, instance_id: str, life: InstanceRecord | None) -> None:
         if life is None:
             self.reconcile()
         elif life.spec.is_unmanaged and life.target is Target.PASSIVE:
-            self._wanted.remove(instance_id)  # done: it is not to be told again
+            self._target_store.remove(instance_id)  # done: it is not to be told again
 
 
 def _strip_service(entry: InstanceSpec) -> InstanceSpec:

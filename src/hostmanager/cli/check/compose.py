@@ -195,11 +195,11 @@ def _parse_files(paths: Sequence[Path], report: CheckReport) -> ComposeContents:
     contents = ComposeContents(complete=False)
     for path in paths:
         try:
-            root = raw.parse(path)
+            root = raw.parse_yaml(path)
         except ComposeFileError as error:
             _report_broken(path, error, report)
             continue
-        services = raw.child(root, "services")
+        services = raw.child_node(root, "services")
         pairs = services.value if isinstance(services, yaml.MappingNode) else ()
         contents.services[path] = tuple(str(name.value) for name, _ in pairs)
     return contents

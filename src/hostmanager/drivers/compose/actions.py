@@ -11,11 +11,11 @@ from collections.abc import Callable, Sequence
 
 from hostmanager.drivers.compose.container import Container, log_start
 from hostmanager.drivers.compose.engine import EngineError, NoSuchContainerError, RefusedError
-from hostmanager.drivers.compose.watcher import NOT_YET, ContainerWatcher
+from hostmanager.drivers.compose.watcher import NOT_ASKED_YET, ContainerWatcher
 
 log = logging.getLogger(__name__)
 
-LAST_LINES = 20
+LAST_LOG_LINES = 20
 """Lines of a container's output that are told after its end."""
 
 
@@ -23,13 +23,13 @@ class ContainerActions:
     """Acts on containers; what fails is said, and makes the sight look whether the engine is there.
 
     Args:
-        sight: The connection to the engine.
-        say: Takes what people want to read: instance-id and a sentence about it.
+        watcher: The connection to the engine.
+        emit_message: Takes what people want to read: instance-id and a sentence about it.
     """
 
-    def __init__(self, sight: ContainerWatcher, say: Callable[[str, str], None]) -> None:
-        self._sight = sight
-        self._say = say
+    def __init__(self, watcher: ContainerWatcher, emit_message: Callable[[str, str], None]) -> None:
+        self._watcher = watcher
+        self._emit_message = emit_message
 
     async def stop(self, instance_id: str, containers: Sequence[Container], grace: float) -> bool:
         """Stop and remove containers, as compose would; the engine kills them after `grace`.
@@ -41,7 +41,7 @@ class ContainerActions:
         return all(await asyncio.gather(*every))
 
     async def _stop_one(self, instance_id: str, container: Container, grace: float) -> bool:
-        engine = self._sight.engine
+        engine = self._watcher.engine
         if engine is None:
             return False  # sight is lost, which is told; it begins anew when that is back
         try:
@@ -51,13 +51,13 @@ class ContainerActions:
         except NoSuchContainerError:
             pass  # somebody was faster
         except EngineError as error:
-            self._failed(instance_id, "stopped", error)
+            self._report_failure(instance_id, "stopped", error)
             return isinstance(error, RefusedError)
         return True
 
     async def kill(self, instance_id: str, containers: Sequence[Container]) -> None:
         """Kill and remove containers, also while a stop of them hangs."""
-        engine = self._sight.engine
+        engine = self._watcher.engine
         if engine is None:
             return
         for container in containers:
@@ -68,7 +68,7 @@ class ContainerActions:
             except NoSuchContainerError:
                 pass
             except EngineError as error:
-                self._failed(instance_id, "killed", error)
+                self._report_failure(instance_id, "killed", error)
 
     async def start(self, container: Container) -> None:
         """Start a container as it was made.
@@ -76,23 +76,23 @@ class ContainerActions:
         Raises:
             EngineError: It does not start.
         """
-        engine = self._sight.engine
+        engine = self._watcher.engine
         if engine is None:
-            raise EngineError(self._sight.error or NOT_YET)
+            raise EngineError(self._watcher.error or NOT_ASKED_YET)
         await engine.start(container.id)
 
     async def last_log_lines(self, container: Container) -> tuple[str, ...] | None:
         """The last lines of a container's latest run; None if there are none to be had."""
-        engine = self._sight.engine
+        engine = self._watcher.engine
         if engine is None:
             return None
         try:
-            lines = await engine.log(container.id, LAST_LINES, log_start(container))
+            lines = await engine.read_log(container.id, LAST_LOG_LINES, log_start(container))
         except EngineError as error:
             log.debug("docker: no output of %s: %s", container.name, error)
             return None  # it is removed already, or its log goes elsewhere
         return tuple(line.partition(" ")[2].rstrip() for line in lines)
 
-    def _failed(self, instance_id: str, what: str, error: EngineError) -> None:
-        self._say(instance_id, f"its container could not be {what}: {error}")
-        self._sight.check_connection(error)
+    def _report_failure(self, instance_id: str, what: str, error: EngineError) -> None:
+        self._emit_message(instance_id, f"its container could not be {what}: {error}")
+        self._watcher.check_connection(error)

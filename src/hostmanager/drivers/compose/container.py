@@ -17,16 +17,16 @@ from typing import Any
 from hostmanager.core.events import ExitStatus
 from hostmanager.util.numbers import parse_number
 
-PROJECT = "com.docker.compose.project"
-SERVICE = "com.docker.compose.service"
-NUMBER = "com.docker.compose.container-number"
-ONEOFF = "com.docker.compose.oneoff"
+PROJECT_LABEL = "com.docker.compose.project"
+SERVICE_LABEL = "com.docker.compose.service"
+NUMBER_LABEL = "com.docker.compose.container-number"
+ONEOFF_LABEL = "com.docker.compose.oneoff"
 CONFIG_HASH_LABEL = "com.docker.compose.config-hash"
-VERSION = "com.docker.compose.version"
-FILES = "com.docker.compose.project.config_files"
+VERSION_LABEL = "com.docker.compose.version"
+CONFIG_FILES_LABEL = "com.docker.compose.project.config_files"
 WORKING_DIR_LABEL = "com.docker.compose.project.working_dir"
 
-ALIVE = frozenset({"running", "paused", "restarting"})
+ALIVE_STATUSES = frozenset({"running", "paused", "restarting"})
 
 LOG_CLOCK_SKEW = 0.2
 """Seconds that a container may write before the engine takes it to be started; 0.04 were seen."""
@@ -49,10 +49,10 @@ class Container:
         image_id: The image that it runs.
         status: ``created``, ``running``, ``paused``, ``restarting``, ``exited`` …
         pid: Its main process, as the engine's machine numbers it; 0 if there is none.
-        started: When it was started last, as the engine writes it; tells runs apart.
-        since: The same as Unix time.
-        finished: When a run of it ended last, Unix time; 0 if none did.
-        previous_finished: When the run before its latest ended, Unix time; 0 if that is not known.
+        start_stamp: When it was started last, as the engine writes it; tells runs apart.
+        started_at: The same as Unix time.
+        finished_at: When a run of it ended last, Unix time; 0 if none did.
+        previous_finished_at: When the run before its latest ended, Unix time; 0 if not known.
         exit_code: How its latest run ended, if it did.
         oom: Whether the kernel killed a process of it for want of memory.
         health: ``healthy``, ``unhealthy``, ``starting``; None without a health check.
@@ -75,10 +75,10 @@ class Container:
     image_id: str = ""
     status: str = "running"
     pid: int = 0
-    started: str = ""
-    since: float = 0.0
-    finished: float = 0.0
-    previous_finished: float = 0.0
+    start_stamp: str = ""
+    started_at: float = 0.0
+    finished_at: float = 0.0
+    previous_finished_at: float = 0.0
     exit_code: int = 0
     oom: bool = False
     health: str | None = None
@@ -91,25 +91,25 @@ class Container:
     @property
     def alive(self) -> bool:
         """Whether it runs, stands still, or is about to be started again by the engine."""
-        return self.status in ALIVE
+        return self.status in ALIVE_STATUSES
 
     @property
-    def run(self) -> tuple[str, str]:
+    def run_key(self) -> tuple[str, str]:
         """Tells this run of it from all others."""
-        return self.id, self.started
+        return self.id, self.start_stamp
 
     @property
     def run_id(self) -> str:
         """The same as text; empty as long as it is not known when it was started."""
-        return f"{self.id}/{self.started}" if self.started else ""
+        return f"{self.id}/{self.start_stamp}" if self.start_stamp else ""
 
     @property
     def exit_status(self) -> ExitStatus:
         """How its latest run ended."""
-        return exit_status(self.exit_code, oom=self.oom)
+        return container_exit_status(self.exit_code, oom=self.oom)
 
 
-def exit_status(code: int, *, oom: bool = False) -> ExitStatus:
+def container_exit_status(code: int, *, oom: bool = False) -> ExitStatus:
     """What an exit code of a container says."""
     if oom:
         return ExitStatus(code=code, detail="out of memory: the kernel killed a process of it")
@@ -129,7 +129,7 @@ def from_inspect(inspected: Mapping[str, Any]) -> Container | None:
     """
     config = inspected.get("Config") or {}
     labels = config.get("Labels") or {}
-    project, service = labels.get(PROJECT), labels.get(SERVICE)
+    project, service = labels.get(PROJECT_LABEL), labels.get(SERVICE_LABEL)
     if not project or not service:
         return None
     state = inspected.get("State") or {}
@@ -140,24 +140,24 @@ def from_inspect(inspected: Mapping[str, Any]) -> Container | None:
         name=str(inspected.get("Name") or "").lstrip("/"),
         project=project,
         service=service,
-        number=_number(labels.get(NUMBER)),
-        oneoff=str(labels.get(ONEOFF)).lower() == "true",
-        files=files_of(labels),
+        number=_number(labels.get(NUMBER_LABEL)),
+        oneoff=str(labels.get(ONEOFF_LABEL)).lower() == "true",
+        files=config_files(labels),
         digest=_digest(labels),
         image=str(config.get("Image") or ""),
         image_id=str(inspected.get("Image") or ""),
         status=str(state.get("Status") or ""),
         pid=int(state.get("Pid") or 0),
-        started=started,
-        since=unix_time(started),
-        finished=unix_time(str(state.get("FinishedAt") or "")),
+        start_stamp=started,
+        started_at=unix_time(started),
+        finished_at=unix_time(str(state.get("FinishedAt") or "")),
         exit_code=int(state.get("ExitCode") or 0),
         oom=bool(state.get("OOMKilled")),
         health=health.get("Status") if health.get("Status") not in ("", "none") else None,
-        health_output=_last_said(health),
+        health_output=_last_health_output(health),
         error=str(state.get("Error") or ""),
-        ports=_published(inspected.get("NetworkSettings")),
-        host_network=_mode(inspected.get("HostConfig")) == "host",
+        ports=_published_ports(inspected.get("NetworkSettings")),
+        host_network=_network_mode(inspected.get("HostConfig")) == "host",
     )
 
 
@@ -173,11 +173,11 @@ def from_list(listed: Mapping[str, Any], known: Container | None) -> Container |
         runs as before, or has ended since; else `started` is empty.
     """
     labels = listed.get("Labels") or {}
-    project, service = labels.get(PROJECT), labels.get(SERVICE)
+    project, service = labels.get(PROJECT_LABEL), labels.get(SERVICE_LABEL)
     if not project or not service:
         return None
     status, text = str(listed.get("State") or ""), str(listed.get("Status") or "")
-    same = known if known is not None and (known.alive or status not in ALIVE) else None
+    same = known if known is not None and (known.alive or status not in ALIVE_STATUSES) else None
     health = re.search(r"\((?:health: )?(healthy|unhealthy|starting)\)", text)
     code = re.search(r"\((\d+)\)", text)
     return Container(
@@ -185,31 +185,33 @@ def from_list(listed: Mapping[str, Any], known: Container | None) -> Container |
         name=str((listed.get("Names") or [""])[0]).lstrip("/"),
         project=project,
         service=service,
-        number=_number(labels.get(NUMBER)),
-        oneoff=str(labels.get(ONEOFF)).lower() == "true",
-        files=files_of(labels),
+        number=_number(labels.get(NUMBER_LABEL)),
+        oneoff=str(labels.get(ONEOFF_LABEL)).lower() == "true",
+        files=config_files(labels),
         digest=_digest(labels),
         image=known.image if known else str(listed.get("Image") or ""),
         image_id=str(listed.get("ImageID") or ""),
         status=status,
-        pid=same.pid if same and status in ALIVE else 0,
-        started=same.started if same else "",
-        since=same.since if same else float(listed.get("Created") or 0),
+        pid=same.pid if same and status in ALIVE_STATUSES else 0,
+        start_stamp=same.start_stamp if same else "",
+        started_at=same.started_at if same else float(listed.get("Created") or 0),
         exit_code=(parse_number(code[1]) or 0) if code else 0,
         health=health[1] if health else None,
         from_list_only=True,
     )
 
 
-def with_previous_run(now: Container, before: Container | None) -> Container:
+def with_previous_run(current: Container, previous: Container | None) -> Container:
     """Add when the run before its latest ended, as far as that is known."""
-    if now.status in ("running", "paused"):
-        return replace(now, previous_finished=now.finished)
-    if before is None:
-        return now
+    if current.status in ("running", "paused"):
+        return replace(current, previous_finished_at=current.finished_at)
+    if previous is None:
+        return current
     return replace(
-        now,
-        previous_finished=before.previous_finished if before.run == now.run else before.finished,
+        current,
+        previous_finished_at=previous.previous_finished_at
+        if previous.run_key == current.run_key
+        else previous.finished_at,
     )
 
 
@@ -220,10 +222,10 @@ def log_start(container: Container) -> float:
     after its end, and what it wrote first comes before its start. In the middle between the end
     of the run before and the start of this one, both have the most room.
     """
-    if not container.previous_finished:
-        return max(0.0, container.since - LOG_CLOCK_SKEW)
-    return container.previous_finished + max(
-        1e-6, (container.since - container.previous_finished) / 2
+    if not container.previous_finished_at:
+        return max(0.0, container.started_at - LOG_CLOCK_SKEW)
+    return container.previous_finished_at + max(
+        1e-6, (container.started_at - container.previous_finished_at) / 2
     )
 
 
@@ -232,19 +234,19 @@ def same_run(one: tuple[str, str], other: tuple[str, str]) -> bool:
     return one[0] == other[0] and (one[1] == other[1] or not one[1] or not other[1])
 
 
-def project_listed(listed: Mapping[str, Any]) -> str:
+def listed_project(listed: Mapping[str, Any]) -> str:
     """The compose project of a container in the engine's list."""
     labels = listed.get("Labels")
-    return str(labels.get(PROJECT, "")) if isinstance(labels, Mapping) else ""
+    return str(labels.get(PROJECT_LABEL, "")) if isinstance(labels, Mapping) else ""
 
 
-def files_of(labels: Mapping[str, str]) -> tuple[str, ...]:
+def config_files(labels: Mapping[str, str]) -> tuple[str, ...]:
     """The compose files that a container was made from; version 1 writes them as it got them.
 
     That is relative to where it was called, which it does not write; but the working directory
     is the folder of the first one.
     """
-    names = [name for name in str(labels.get(FILES) or "").split(",") if name]
+    names = [name for name in str(labels.get(CONFIG_FILES_LABEL) or "").split(",") if name]
     called_in = str(labels.get(WORKING_DIR_LABEL) or "")
     if names:
         first = Path(os.path.normpath(names[0]))
@@ -254,15 +256,15 @@ def files_of(labels: Mapping[str, str]) -> tuple[str, ...]:
 
 def _digest(labels: Mapping[str, str]) -> str:
     """Compose's digest; that of version 1 can be compared with nothing."""
-    old = str(labels.get(VERSION)).startswith("1.")
+    old = str(labels.get(VERSION_LABEL)).startswith("1.")
     return "" if old else str(labels.get(CONFIG_HASH_LABEL) or "")
 
 
-def _mode(host_config: Any) -> str:
+def _network_mode(host_config: Any) -> str:
     return str(host_config.get("NetworkMode")) if isinstance(host_config, Mapping) else ""
 
 
-def _published(settings: Any) -> frozenset[int]:
+def _published_ports(settings: Any) -> frozenset[int]:
     """The ports of the machine that lead to a container; whatever else is said there is none."""
     ports = settings.get("Ports") if isinstance(settings, Mapping) else None
     bindings = ports.values() if isinstance(ports, Mapping) else ()
@@ -276,7 +278,7 @@ def _number(text: Any) -> int:
     return 1 if number is None else number
 
 
-def _last_said(health: Mapping[str, Any]) -> str:
+def _last_health_output(health: Mapping[str, Any]) -> str:
     log = health.get("Log") or []
     said = str((log[-1] or {}).get("Output") or "") if log else ""
     lines = [line.strip() for line in said.splitlines() if line.strip()]

@@ -11,7 +11,7 @@ not seen says nothing: the engine may be on another machine, or processes of oth
 
 import psutil
 
-SHIM = "containerd-shim"
+SHIM_NAME = "containerd-shim"
 
 
 def has_no_process(container_id: str) -> bool:
@@ -31,4 +31,4 @@ def _processes() -> dict[int, list[str]]:
 
 
 def _is_shim_of(argv: list[str], container_id: str) -> bool:
-    return bool(argv) and SHIM in argv[0] and container_id in argv
+    return bool(argv) and SHIM_NAME in argv[0] and container_id in argv

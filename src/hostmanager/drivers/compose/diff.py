@@ -22,7 +22,7 @@ from hostmanager.core.model import InstanceSpec, ObservedRun, ServiceRef
 from hostmanager.drivers.compose.container import Container, same_run
 from hostmanager.drivers.compose.images import Images
 
-Run = tuple[str, str]
+RunKey = tuple[str, str]
 
 _HALF_STARTED = re.compile(r"task [0-9a-f]{64}: already exists|\bid already in use\b")
 
@@ -36,13 +36,13 @@ class ReportedState:
     Attributes:
         run: The run that was told to be alive; None if none was.
         restarting: Whether that had ended, and the engine was about to start it again.
-        condition: How it was told to be.
+        status: How it was told to be.
         report_due: Whether an answer is owed even if nothing has changed.
     """
 
-    run: Run | None = None
+    run: RunKey | None = None
     restarting: bool = False
-    condition: StatusChanged = NO_STATUS
+    status: StatusChanged = NO_STATUS
     report_due: bool = True
 
 
@@ -55,16 +55,17 @@ class ObservedState:
         service: The service.
         containers: All containers of its project that are alive or have been.
         images: Which images there are.
-        ended: How the run ended that was told to be alive, in case it did.
-        made_as: The fingerprint of the spec that a container was made from, by the digest on it.
+        exit_status: How the run ended that was told to be alive, in case it did.
+        fingerprint_by_digest: The fingerprint of the spec that a container was made from, by its
+            digest.
     """
 
     spec: InstanceSpec
     service: ServiceRef
     containers: Sequence[Container]
     images: Images
-    ended: ExitStatus
-    made_as: Mapping[str, str]
+    exit_status: ExitStatus
+    fingerprint_by_digest: Mapping[str, str]
 
     @property
     def alive(self) -> list[Container]:
@@ -85,24 +86,24 @@ def containers_of(service: ServiceRef, among: Sequence[Container]) -> list[Conta
 def diff_observations(told: ReportedState, seen: ObservedState) -> Iterator[ReportStep]:
     """What is to be told, step by step, each with what has been told then."""
     alive = seen.alive
-    standing = _standing(told, alive, seen.service.scale)
+    standing = _current_container(told, alive, seen.service.scale)
     if told.run is not None and standing is None:
         told = ReportedState(report_due=False)
-        yield told, Exited(seen.ended)
+        yield told, Exited(seen.exit_status)
     if told.run is None and alive:
-        told = _told_alive(alive[0])
+        told = _reported_alive(alive[0])
         yield told, Launched(alive[0].pid, observed_run(seen, alive[0]))
     elif told.run is None and told.report_due:
         told = replace(told, report_due=False)
         yield told, Absent()
     elif standing is not None and told.report_due:
-        told = _told_alive(standing)
+        told = _reported_alive(standing)
         yield told, Launched(standing.pid, observed_run(seen, standing))
     if told.run is not None:
-        yield from _compare_conditions(told, seen, standing or alive[0])
+        yield from _diff_status(told, seen, standing or alive[0])
 
 
-def _standing(told: ReportedState, alive: list[Container], scale: int) -> Container | None:
+def _current_container(told: ReportedState, alive: list[Container], scale: int) -> Container | None:
     """The container in which the run that was told goes on; None if it ended."""
     if told.run is None:
         return None
@@ -111,38 +112,39 @@ def _standing(told: ReportedState, alive: list[Container], scale: int) -> Contai
         return alive[0] if alive and scale > 1 else None
     if told.restarting:
         return same  # its end was told already
-    goes_on = same_run(same.run, told.run) and same.status != "restarting"
+    goes_on = same_run(same.run_key, told.run) and same.status != "restarting"
     return same if goes_on else None
 
 
-def _told_alive(container: Container) -> ReportedState:
-    return ReportedState(container.run, container.status == "restarting", report_due=False)
+def _reported_alive(container: Container) -> ReportedState:
+    return ReportedState(container.run_key, container.status == "restarting", report_due=False)
 
 
-def _compare_conditions(
+def _diff_status(
     told: ReportedState, seen: ObservedState, container: Container
 ) -> Iterator[ReportStep]:
     restarting = container.status == "restarting"
     again = None
-    if told.restarting and restarting and container.run != told.run:
+    if told.restarting and restarting and container.run_key != told.run:
         # It came up and ended again between two looks.
         again = observed_run(seen, container)
-    elif container.run != told.run or (told.restarting and not restarting):
+    elif container.run_key != told.run or (told.restarting and not restarting):
         again = observed_run(seen, container)
     outdated = is_outdated(seen, container)
     now = StatusChanged(status_notice(seen, container), outdated, restarting)
-    told = replace(told, run=container.run, restarting=restarting)
-    if now != told.condition or again is not None:
-        yield replace(told, condition=now), replace(now, new_run=again)
+    told = replace(told, run=container.run_key, restarting=restarting)
+    if now != told.status or again is not None:
+        yield replace(told, status=now), replace(now, new_run=again)
 
 
 def observed_run(seen: ObservedState, container: Container) -> ObservedRun:
     """What runs, and from what it was made, as far as that is known."""
     made_as = container.digest
     if made_as != seen.spec.fingerprint and not seen.service.digest_comparable:
-        made_as = seen.made_as.get(container.digest, "")
+        made_as = seen.fingerprint_by_digest.get(container.digest, "")
     return ObservedRun(
-        *(container.pid, container.since, made_as, seen.spec.agent_class), run_id=container.run_id
+        *(container.pid, container.started_at, made_as, seen.spec.agent_class),
+        run_id=container.run_id,
     )
 
 
@@ -154,30 +156,30 @@ def is_outdated(seen: ObservedState, container: Container) -> bool:
 
 def status_notice(seen: ObservedState, container: Container) -> str | None:
     """What people should know of how it is; None if all is well."""
-    said = []
+    sentences = []
     if container.from_list_only:
-        said.append(
+        sentences.append(
             "The Docker Engine does not answer questions about its container; this is what "
             "its list says."
         )
     if container.status == "restarting":
-        said.append(
+        sentences.append(
             f"It {container.exit_status}; the Docker Engine starts it again by itself, as the "
             "restart policy in its compose file says."
         )
     if container.status == "paused":
-        said.append(f"It is paused; `docker unpause {container.name}` lets it go on.")
+        sentences.append(f"It is paused; `docker unpause {container.name}` lets it go on.")
     if container.health == "unhealthy":
         why = f": {container.health_output}" if container.health_output else ""
-        said.append(f"It is unhealthy, says its health check{why}.")
+        sentences.append(f"It is unhealthy, says its health check{why}.")
     alive, scale = len(seen.alive), seen.service.scale
     if alive < scale:
-        said.append(f"Only {alive} of its {scale} containers run.")
-    missing = [name for name in seen.service.depends_on if not _runs(seen, name)]
+        sentences.append(f"Only {alive} of its {scale} containers run.")
+    missing = [name for name in seen.service.depends_on if not _is_running(seen, name)]
     if missing:
         does = "do" if len(missing) > 1 else "does"
-        said.append(f"It depends on {', '.join(missing)}, which {does} not run.")
-    return " ".join(said) or None
+        sentences.append(f"It depends on {', '.join(missing)}, which {does} not run.")
+    return " ".join(sentences) or None
 
 
 def is_half_started(reason: str) -> bool:
@@ -193,6 +195,6 @@ def with_hint(reason: str, container: Container) -> str:
     )
 
 
-def _runs(seen: ObservedState, name: str) -> bool:
+def _is_running(seen: ObservedState, name: str) -> bool:
     project = seen.service.project
     return any(c.alive and (c.project, c.service) == (project, name) for c in seen.containers)

@@ -27,30 +27,30 @@ from hostmanager.core.messages import DEFAULT_STOP_GRACE
 from hostmanager.core.model import InstanceSpec, ObservedRun, ServiceRef
 from hostmanager.core.protocols import ReportObservation
 from hostmanager.drivers.compose.actions import ContainerActions
-from hostmanager.drivers.compose.container import Container, exit_status, same_run
+from hostmanager.drivers.compose.container import Container, container_exit_status, same_run
 from hostmanager.drivers.compose.containerd_shim import has_no_process
 from hostmanager.drivers.compose.diff import (
     NO_STATUS,
     ObservedState,
     ReportedState,
-    Run,
+    RunKey,
     containers_of,
     diff_observations,
     is_half_started,
     with_hint,
 )
 from hostmanager.drivers.compose.engine import EngineError
-from hostmanager.drivers.compose.images import how_to_get
-from hostmanager.drivers.compose.launch_check import Command, get_ready
+from hostmanager.drivers.compose.images import acquire_args
+from hostmanager.drivers.compose.launch_check import RunCompose, ensure_launchable
 from hostmanager.drivers.compose.tracked_service import TrackedService
-from hostmanager.drivers.compose.watcher import NOT_YET, ContainerWatcher
+from hostmanager.drivers.compose.watcher import NOT_ASKED_YET, ContainerWatcher
 
-RUNNING = frozenset({"running", "paused"})
+RUNNING_STATUSES = frozenset({"running", "paused"})
 
-UP_ALONE = ("up", "-d", "--no-deps")
+UP_ARGS = ("up", "-d", "--no-deps")
 """Brings up one service, and no other: not even those that it depends on."""
 
-UP = "compose up"
+UP_STEP = "compose up"
 """What is said to have failed when a launch fails."""
 
 
@@ -58,26 +58,29 @@ class ComposeDriver:
     """Implements the core's `Driver` for compose services.
 
     Args:
-        sight: What can be seen of the containers.
+        watcher: What can be seen of the containers.
         compose: Runs a compose command for a service.
-        say: Takes what people want to read: instance-id and a sentence about it.
+        emit_message: Takes what people want to read: instance-id and a sentence about it.
     """
 
     def __init__(
-        self, sight: ContainerWatcher, compose: Command, say: Callable[[str, str], None]
+        self,
+        watcher: ContainerWatcher,
+        compose: RunCompose,
+        emit_message: Callable[[str, str], None],
     ) -> None:
-        self._watcher = sight
+        self._watcher = watcher
         self._compose = compose
-        self._actions = ContainerActions(sight, say)
+        self._actions = ContainerActions(watcher, emit_message)
         self._tracked: dict[str, TrackedService] = {}
         # Kept as long as somebody waits: also for what was forgotten and is attended to anew.
         self._locks: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._guard = sight.guard
-        sight.on_change = self._changed
-        sight.on_synced = self._report_all
-        sight.on_lost = self._lost
-        sight.on_images = self._images_changed
+        self._guard = watcher.guard
+        watcher.on_change = self._on_container_change
+        watcher.on_synced = self._report_all
+        watcher.on_lost = self._on_lost
+        watcher.on_images = self._on_images_change
 
     # --- the protocol -----------------------------------------------------------------------
 
@@ -93,24 +96,24 @@ class ComposeDriver:
         """Tell whether it is alive, now and from now on; see the protocol."""
         it = self._track(spec, report)
         it.observe_seq += 1
-        it.told = ReportedState()
+        it.reported = ReportedState()
         self._report_changes(it)
 
     def launch(self, spec: InstanceSpec, report: ReportObservation) -> None:
         """Make sure that it runs; see the protocol."""
         it = self._track(spec, report)
-        it.told = replace(it.told, report_due=False)
-        if it.preparing is not None:
-            it.preparing.cancel()
-        it.called_off = it.cleanup_pending = it.lacks_image = False
-        it.launches += 1
+        it.reported = replace(it.reported, report_due=False)
+        if it.preparation is not None:
+            it.preparation.cancel()
+        it.launch_cancelled = it.cleanup_pending = it.lacks_image = False
+        it.launch_seq += 1
         it.runs_at_launch = it.runs_reported
-        it.runs_before_launch = frozenset(c.run for c in self._containers(it.service))
-        number = it.launches
+        it.runs_before_launch = frozenset(c.run_key for c in self._containers(it.service))
+        number = it.launch_seq
 
         def failed(error: Exception) -> None:  # else it would be waited for for ever
-            if it.launches == number:
-                it.report(ev.LaunchFailed(UP, f"{type(error).__name__}: {error}"))
+            if it.launch_seq == number:
+                it.report(ev.LaunchFailed(UP_STEP, f"{type(error).__name__}: {error}"))
 
         bring_up = self._compose_up(it, number)
         it.launch = self._spawn(f"{spec.instance_id}: its launch", bring_up, failed)
@@ -120,32 +123,32 @@ class ComposeDriver:
         it = self._tracked.get(spec.instance_id)
         if it is None or it.spec.service is None:
             report(ev.PrepareFailed("no compose file has a service for it"))
-        elif it.preparing is None or it.preparing.done():
+        elif it.preparation is None or it.preparation.done():
 
             def failed(error: Exception) -> None:
                 report(ev.PrepareFailed(f"{type(error).__name__}: {error}"))
 
             what = f"{spec.instance_id}: preparing its next run"
-            it.preparing = self._spawn(what, self._prepare(it, report), failed)
+            it.preparation = self._spawn(what, self._prepare(it, report), failed)
 
     def signal(self, instance_id: str, step: StopStage) -> None:
         """Call its launch off, or end its containers by this means; see the protocol."""
         it = self._tracked.get(instance_id)
         if it is None:
             return
-        if it.told.run is None and it.launch is not None and not it.launch.done():
-            it.called_off = True
+        if it.reported.run is None and it.launch is not None and not it.launch.done():
+            it.launch_cancelled = True
             # Not before it has begun: it is to tell what came of it.
             asyncio.get_running_loop().call_soon(it.launch.cancel)
         else:
-            self._end(it, step)
+            self._stop_by(it, step)
 
-    def _end(self, it: TrackedService, step: StopStage) -> None:
+    def _stop_by(self, it: TrackedService, step: StopStage) -> None:
         if it.spec.service is None:
             return
         it.cleanup_pending = True
-        if it.preparing is not None:
-            it.preparing.cancel()  # for a restart that was called off
+        if it.preparation is not None:
+            it.preparation.cancel()  # for a restart that was called off
         if step is StopStage.INTERRUPT:
             self._spawn(f"{it.spec.instance_id}: its stop", self._stop(it, it.service))
         else:
@@ -195,7 +198,7 @@ class ComposeDriver:
     def _lock(self, service: ServiceRef) -> asyncio.Lock:
         return self._locks.setdefault((service.project, service.name), asyncio.Lock())
 
-    def _changed(self, before: Container | None, now: Container | None) -> None:
+    def _on_container_change(self, before: Container | None, now: Container | None) -> None:
         known = now or before
         assert known is not None
         for it in list(self._tracked.values()):
@@ -203,48 +206,48 @@ class ComposeDriver:
             if service is None or service.project != known.project:
                 continue
             if known.service in (service.name, *service.depends_on):
-                self._guarded(it, partial(self._report_changes, it, before))
-                self._guarded(it, partial(self._report_short_run_at_once, it))
+                self._report_guarded(it, partial(self._report_changes, it, before))
+                self._report_guarded(it, partial(self._report_short_run_early, it))
 
-    def _report_short_run_at_once(self, it: TrackedService) -> None:
+    def _report_short_run_early(self, it: TrackedService) -> None:
         """What `up` started has ended before that was seen: nobody has to wait for compose."""
         container = self.container_of(it.spec)
-        launching = it.launch is not None and not it.launch.done() and it.told.run is None
-        told = it.failed_launch_seq == it.launches or it.runs_reported != it.runs_at_launch
+        launching = it.launch is not None and not it.launch.done() and it.reported.run is None
+        told = it.failed_launch_seq == it.launch_seq or it.runs_reported != it.runs_at_launch
         if not launching or container is None or told:
             return
-        if container.status == "exited" and container.run not in it.runs_before_launch:
-            it.failed_launch_seq = it.launches
+        if container.status == "exited" and container.run_key not in it.runs_before_launch:
+            it.failed_launch_seq = it.launch_seq
             self._report_short_run(it)
 
     def _report_all(self) -> None:
         for it in list(self._tracked.values()):
-            self._guarded(it, partial(self._report_changes, it))
+            self._report_guarded(it, partial(self._report_changes, it))
 
-    def _guarded(self, it: TrackedService, tell: Callable[[], None]) -> None:
+    def _report_guarded(self, it: TrackedService, tell: Callable[[], None]) -> None:
         """Tell of one instance, whatever becomes of others; later, what is so then."""
         attended = self._tracked.get
         what = f"{it.spec.instance_id}: telling what is seen of it"
         self._guard.retry_until_done(what, tell, lambda: attended(it.spec.instance_id) is it)
 
-    def _images_changed(self) -> None:
+    def _on_images_change(self) -> None:
         self._report_all()
         for it in list(self._tracked.values()):
             service = it.spec.service
-            if it.lacks_image and service and how_to_get(service, self._watcher.images) is None:
+            if it.lacks_image and service and acquire_args(service, self._watcher.images) is None:
                 it.lacks_image = False
                 it.report(ev.Prepared())  # so it need not be waited for any longer
 
-    def _lost(self, why: str) -> None:
+    def _on_lost(self, why: str) -> None:
         for it in list(self._tracked.values()):
             if it.launch is not None and not it.launch.done():
                 it.launch.cancel()
                 it.cleanup_pending = True  # what it has made by then, unless it is launched again
-            self._guarded(it, partial(self._report_lost, it, why))
+            self._report_guarded(it, partial(self._report_lost, it, why))
 
     @staticmethod
     def _report_lost(it: TrackedService, why: str) -> None:
-        it.told = replace(it.told, report_due=True, condition=NO_STATUS)
+        it.reported = replace(it.reported, report_due=True, status=NO_STATUS)
         it.report(ev.ObservationLost(why))
 
     def _report_changes(self, it: TrackedService, before: Container | None = None) -> None:
@@ -253,17 +256,20 @@ class ComposeDriver:
         if it.spec.service is None:
             return  # which service it is will be told by `attend_anew`
         if not sight.is_synced(it.service.project):
-            if it.told.report_due and sight.error not in (None, NOT_YET):
+            if it.reported.report_due and sight.error not in (None, NOT_ASKED_YET):
                 it.report(ev.ObservationLost(str(sight.error)))
             return
         seen = ObservedState(
             *(it.spec, it.service, tuple(sight.containers.values()), sight.images),
-            *(self._exit_status(it.told.run, before), it.fingerprint_by_digest),
+            *(self._exit_status(it.reported.run, before), it.fingerprint_by_digest),
         )
         looks = it.observe_seq
-        for told, observation in diff_observations(it.told, seen):
-            ended, report = self._watcher.containers.get((it.told.run or ("", ""))[0]), it.report
-            it.told = told
+        for told, observation in diff_observations(it.reported, seen):
+            ended, report = (
+                self._watcher.containers.get((it.reported.run or ("", ""))[0]),
+                it.report,
+            )
+            it.reported = told
             if isinstance(observation, ev.Launched):
                 it.runs_reported += 1
                 it.cleanup_pending = False  # that it was to go is over, if others start it
@@ -274,25 +280,25 @@ class ComposeDriver:
                 )
             if it.observe_seq != looks:
                 return  # it was asked for anew meanwhile, and that was answered
-        if it.cleanup_pending and it.told.run is None and not it.lock.locked():
+        if it.cleanup_pending and it.reported.run is None and not it.lock.locked():
             if self._containers(it.service):
                 # The connection was cut while it was being ended.
                 self._spawn(f"{it.spec.instance_id}: clearing it away", self._remove_dead(it))
             else:
                 it.cleanup_pending = False
 
-    def _exit_status(self, run: Run | None, before: Container | None) -> ExitStatus:
+    def _exit_status(self, run: RunKey | None, before: Container | None) -> ExitStatus:
         """How a run ended, as far as anybody knows."""
         if run is None:
             return ExitStatus()
         for known in (self._watcher.containers.get(run[0]), before):
             # In the table, it may have been started again by now.
-            if known is None or known.status in RUNNING:
+            if known is None or known.status in RUNNING_STATUSES:
                 continue
-            if same_run(known.run, run):
+            if same_run(known.run_key, run):
                 return known.exit_status
         code = self._watcher.exit_codes.get(run[0])
-        return ExitStatus() if code is None else exit_status(code)
+        return ExitStatus() if code is None else container_exit_status(code)
 
     # --- doing ------------------------------------------------------------------------------
 
@@ -311,32 +317,36 @@ class ComposeDriver:
         """Run `compose up`, unless it runs already; then tell what came of it."""
         try:
             async with it.lock:
-                failure = await self._up_unless_alive(it)
+                failure = await self._up_unless_running(it)
         except asyncio.CancelledError:
-            if not it.called_off:
+            if not it.launch_cancelled:
                 raise
             failure = "it was called off"
             if await self._refresh(it):
                 await self._remove_dead(it)
         # Told already, by the engine's events; or another launch is under way; or sight is lost.
-        if it.runs_reported != it.runs_at_launch or it.launches != number or it.told.report_due:
+        if (
+            it.runs_reported != it.runs_at_launch
+            or it.launch_seq != number
+            or it.reported.report_due
+        ):
             return
         if failure is None:
             failure = self._report_short_run(it)
         if failure is not None:
-            it.report(ev.LaunchFailed(UP, failure, remote=it.lacks_image))
+            it.report(ev.LaunchFailed(UP_STEP, failure, remote=it.lacks_image))
 
-    async def _up_unless_alive(self, it: TrackedService) -> str | None:
+    async def _up_unless_running(self, it: TrackedService) -> str | None:
         """Returns why it failed; None if it did not."""
         if not self._watcher.is_synced(it.service.project):
-            self._report_lost(it, self._watcher.error or NOT_YET)
+            self._report_lost(it, self._watcher.error or NOT_ASKED_YET)
             return None
         self._report_changes(it)
-        if it.told.run is not None:
+        if it.reported.run is not None:
             return None
         fingerprint = it.spec.fingerprint
         try:
-            done = await self._compose(it.service, *UP_ALONE)
+            done = await self._compose(it.service, *UP_ARGS)
         except ComposeFileError as error:
             return await self._start_existing(it, error)
         except ComposeError as error:
@@ -349,13 +359,13 @@ class ComposeDriver:
         """See what `up` did; returns why it failed; None if it did not."""
         if not await self._refresh(it):
             return None
-        for made in self._containers(it.service) if done.code == 0 else ():
-            if made.run not in it.runs_before_launch:
+        for made in self._containers(it.service) if done.exit_code == 0 else ():
+            if made.run_key not in it.runs_before_launch:
                 it.fingerprint_by_digest[made.digest] = fingerprint
         self._report_changes(it)
-        if done.code == 0:
+        if done.exit_code == 0:
             return None
-        it.lacks_image = how_to_get(it.service, self._watcher.images) is not None
+        it.lacks_image = acquire_args(it.service, self._watcher.images) is not None
         reason, container = done.reason.rstrip("."), self.container_of(it.spec)
         if container is None or not is_half_started(reason):
             return reason
@@ -367,7 +377,7 @@ class ComposeDriver:
     async def _prepare(self, it: TrackedService, report: ReportObservation) -> None:
         """See whether its next container could be made; get what that needs if it is missing."""
         try:
-            failure = await get_ready(it.service, self._compose, self._watcher)
+            failure = await ensure_launchable(it.service, self._compose, self._watcher)
         except (ComposeError, ComposeFileError, EngineError) as error:
             failure = str(error)
         report(ev.Prepared() if failure is None else ev.PrepareFailed(failure.rstrip(".")))
@@ -409,7 +419,7 @@ class ComposeDriver:
             return "it made no container; is the scale of the service 0?"
         if container.error:
             return container.error.rstrip(".")
-        if container.run in it.runs_before_launch:
+        if container.run_key in it.runs_before_launch:
             return "it did not start the container, and did not say why"
         report = it.report
         it.runs_reported += 1

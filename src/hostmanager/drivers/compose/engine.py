@@ -23,7 +23,7 @@ import aiodocker
 import aiohttp
 
 from hostmanager.composefile.command import ComposeError, execute
-from hostmanager.drivers.compose.container import PROJECT, unix_time
+from hostmanager.drivers.compose.container import PROJECT_LABEL, unix_time
 
 log = logging.getLogger(__name__)
 
@@ -36,17 +36,17 @@ INSPECT_TIMEOUT = 3.0
 START_TIMEOUT = 60.0
 """Seconds that it may take to start a container."""
 
-STOP_MARGIN = 15.0
+ENGINE_STOP_MARGIN = 15.0
 """Seconds beyond its grace period that the engine may take to stop a container."""
 
 UNIX, SSH = "unix://", "ssh://"
 
-SSH_REMEDY = "Install the extra that has it: pip install 'ocs-hostmanager[ssh]'"
+SSH_HINT = "Install the extra that has it: pip install 'ocs-hostmanager[ssh]'"
 
 _PASSWORD = re.compile(r"(//[^:/@]*):[^/]*@")
 """In an address: it is not shown."""
 
-DEFAULT = f"{UNIX}/var/run/docker.sock"
+DEFAULT_ENDPOINT = f"{UNIX}/var/run/docker.sock"
 
 CONTAINER_EVENTS = (
     *("create", "start", "die", "pause", "unpause", "destroy", "rename", "oom"),
@@ -80,12 +80,12 @@ async def find_endpoint(environ: Mapping[str, str], cwd: Path) -> str:
         done = await execute(argv, environ, cwd, CALL_TIMEOUT)
     except ComposeError as error:
         if shutil.which("docker", path=environ.get("PATH", os.defpath)) is None:
-            return DEFAULT  # there is a compose command without docker's own
+            return DEFAULT_ENDPOINT  # there is a compose command without docker's own
         # It took too long, say. Another engine than that of compose would be worse than none.
         raise EngineError(f"It is not known where the Docker Engine is: {error}") from None
-    if done.code != 0:
+    if done.exit_code != 0:
         raise EngineError(f"It is not known where the Docker Engine is: {done.reason}.")
-    return done.out.strip() or DEFAULT
+    return done.stdout.strip() or DEFAULT_ENDPOINT
 
 
 class Engine:
@@ -105,7 +105,7 @@ class Engine:
         except (aiodocker.DockerError, ValueError, OSError) as error:
             why = error.message if isinstance(error, aiodocker.DockerError) else str(error)
             if endpoint.startswith(SSH) and find_spec("asyncssh") is None:
-                why = f"for ssh, a library is missing here. {SSH_REMEDY}"
+                why = f"for ssh, a library is missing here. {SSH_HINT}"
             text = f"The Docker Engine at {self.endpoint} cannot be used: {why.rstrip('.')}."
             raise EngineError(text) from None
 
@@ -115,23 +115,23 @@ class Engine:
         if self._connector is not None:
             await self._connector.close()
 
-    async def ping(self, limit: float = CALL_TIMEOUT) -> None:
+    async def ping(self, time_limit: float = CALL_TIMEOUT) -> None:
         """Make sure that it answers.
 
         Raises:
             EngineError: It does not.
         """
-        async with self._call("whether it is there", limit):
+        async with self._call("whether it is there", time_limit):
             await self._docker.version()
 
-    async def now(self) -> float:
+    async def server_time(self) -> float:
         """What time the engine has, Unix time; it may be on another machine."""
         async with self._call("what time it has"):
             return unix_time(str((await self._docker.system.info()).get("SystemTime") or ""))
 
     async def compose_containers(self, container_id: str | None = None) -> list[Mapping[str, Any]]:
         """What the engine's list says of all containers of compose projects, or of one."""
-        filters = {"label": [PROJECT], **({"id": [container_id]} if container_id else {})}
+        filters = {"label": [PROJECT_LABEL], **({"id": [container_id]} if container_id else {})}
         async with self._call("which containers there are"):
             listed = await self._docker.containers.list(all=True, filters=json.dumps(filters))
         return [container._container for container in listed]
@@ -157,7 +157,7 @@ class Engine:
 
     async def stop(self, container_id: str, grace: float) -> None:
         """Ask a container to stop; the engine kills it after its grace period."""
-        async with self._call(f"to stop {container_id[:12]}", grace + STOP_MARGIN):
+        async with self._call(f"to stop {container_id[:12]}", grace + ENGINE_STOP_MARGIN):
             await self._docker.containers.container(container_id).stop()
 
     async def kill(self, container_id: str) -> None:
@@ -172,7 +172,7 @@ class Engine:
     async def remove(self, container_id: str, *, force: bool = False) -> None:
         """Remove a container; without force, only one that does not run."""
         try:
-            async with self._call(f"to remove {container_id[:12]}", STOP_MARGIN):
+            async with self._call(f"to remove {container_id[:12]}", ENGINE_STOP_MARGIN):
                 await self._docker.containers.container(container_id).delete(force=force)
         except NoSuchContainerError:
             pass
@@ -180,7 +180,7 @@ class Engine:
             if "already in progress" not in str(error):
                 raise
 
-    async def log(self, container_id: str, lines: int, since: float = 0.0) -> list[str]:
+    async def read_log(self, container_id: str, lines: int, since: float = 0.0) -> list[str]:
         """The newest lines that a container wrote, each after the time that the engine gave it."""
         async with self._call(f"for the output of {container_id[:12]}"):
             container = self._docker.containers.container(container_id)
@@ -211,13 +211,13 @@ class Engine:
             await asyncio.gather(running, return_exceptions=True)
 
     @asynccontextmanager
-    async def _call(self, what: str, limit: float = CALL_TIMEOUT) -> AsyncIterator[None]:
+    async def _call(self, purpose: str, time_limit: float = CALL_TIMEOUT) -> AsyncIterator[None]:
         try:
-            async with asyncio.timeout(limit):
+            async with asyncio.timeout(time_limit):
                 yield
         except TimeoutError:
             raise EngineError(
-                f"The Docker Engine does not answer (asked {what}, waited {limit:g} s). "
+                f"The Docker Engine does not answer (asked {purpose}, waited {time_limit:g} s). "
                 "See `systemctl status docker`."
             ) from None
         except aiodocker.DockerError as error:

@@ -19,40 +19,40 @@ class Images:
             for name in names:
                 if name and not name.startswith("<none>"):
                     # Podman lists names in full: docker.io/library/x:1, localhost/x:1.
-                    self._ids[full_name(name)] = str(image.get("Id"))
+                    self._ids[canonical_name(name)] = str(image.get("Id"))
                     self._ids.setdefault(name.removeprefix("localhost/"), str(image.get("Id")))
             # An image can also be named by its id.
             self._ids[str(image.get("Id"))] = str(image.get("Id"))
 
     def id_of(self, name: str) -> str | None:
         """The image that a name means now; None if there is none on this machine."""
-        return self._ids.get(full_name(name))
+        return self._ids.get(canonical_name(name))
 
 
-def how_to_get(service: ServiceRef, images: Images) -> tuple[str, ...] | None:
+def acquire_args(service: ServiceRef, images: Images) -> tuple[str, ...] | None:
     """The compose command that brings what a new container of a service is made of.
 
     Returns:
         None if it is here, and compose would make a container of it without asking anybody.
     """
     if service.built:
-        return None if is_here(service, images) else ("build",)
+        return None if is_present(service, images) else ("build",)
     asks = service.pull_policy not in ("", "missing", "if_not_present", "never")
-    return ("pull",) if asks or not is_here(service, images) else None
+    return ("pull",) if asks or not is_present(service, images) else None
 
 
-def is_here(service: ServiceRef, images: Images) -> bool:
+def is_present(service: ServiceRef, images: Images) -> bool:
     """Whether the image of a service is on this machine."""
-    names = [service.image] if service.image else _names_of_built(service)
+    names = [service.image] if service.image else _built_image_names(service)
     return any(images.id_of(name) is not None for name in names)
 
 
-def _names_of_built(service: ServiceRef) -> list[str]:
+def _built_image_names(service: ServiceRef) -> list[str]:
     """What compose, of either generation, calls an image that it builds."""
     return [f"{service.project}{mark}{service.name}" for mark in "-_"]
 
 
-def full_name(name: str) -> str:
+def canonical_name(name: str) -> str:
     """Write an image's name as the engine lists it: with a tag, without the default registry."""
     short = _HUB.sub("", name)
     if "@" in short or short.startswith("sha256:"):

@@ -9,11 +9,11 @@ from typing import Protocol
 
 from hostmanager.composefile.command import CompletedCommand
 from hostmanager.core.model import ServiceRef
-from hostmanager.drivers.compose.images import how_to_get, is_here
+from hostmanager.drivers.compose.images import acquire_args, is_present
 from hostmanager.drivers.compose.watcher import ContainerWatcher
 
 
-class Command(Protocol):
+class RunCompose(Protocol):
     """Runs a compose command that is about one service alone."""
 
     async def __call__(self, service: ServiceRef, *args: str) -> CompletedCommand:
@@ -25,7 +25,9 @@ class Command(Protocol):
         """
 
 
-async def get_ready(service: ServiceRef, compose: Command, sight: ContainerWatcher) -> str | None:
+async def ensure_launchable(
+    service: ServiceRef, compose: RunCompose, sight: ContainerWatcher
+) -> str | None:
     """Make sure that the next container of a service could be made; may take long.
 
     Returns:
@@ -38,14 +40,14 @@ async def get_ready(service: ServiceRef, compose: Command, sight: ContainerWatch
     """
     await compose(service)
     await sight.refresh_images()
-    how = how_to_get(service, sight.images)
+    how = acquire_args(service, sight.images)
     if how is None:
         return None
     done = await compose(service, *how)
     what = service.image or f"of service {service.name}"
-    if done.code != 0:
+    if done.exit_code != 0:
         return f"its image {what} cannot be had: {done.reason}"
     await sight.refresh_images()
-    if is_here(service, sight.images):
+    if is_present(service, sight.images):
         return None
     return f"its image {what} is not here, and `compose {how[0]}` did not bring it"

@@ -12,20 +12,20 @@ import psutil
 
 from hostmanager.drivers.compose.container import Container
 
-PORTS = {"ws": 80, "wss": 443}
+DEFAULT_PORTS = {"ws": 80, "wss": 443}
 
 
-def port_here(url: str) -> int | None:
+def local_port(url: str) -> int | None:
     """The port of a web socket's address, if that is on this machine; may take long: DNS."""
     try:
         parts = urlsplit(url)
-        host, port = parts.hostname, parts.port or PORTS.get(parts.scheme)
+        host, port = parts.hostname, parts.port or DEFAULT_PORTS.get(parts.scheme)
     except ValueError:
         return None
-    return port if host and port and _is_here(host) else None
+    return port if host and port and _is_local(host) else None
 
 
-def _is_here(host: str) -> bool:
+def _is_local(host: str) -> bool:
     try:
         found = {str(info[4][0]) for info in socket.getaddrinfo(host, None)}
     except (OSError, UnicodeError):
@@ -36,18 +36,18 @@ def _is_here(host: str) -> bool:
     return bool(found & own) or any(address.startswith("127.") for address in found)
 
 
-def who_listens(port: int, containers: Iterable[Container]) -> Container | None:
+def find_listener(port: int, containers: Iterable[Container]) -> Container | None:
     """The container that listens at a port of this machine; reads /proc."""
     alive = [container for container in containers if container.alive]
     for container in alive:
         if port in container.ports:
             return container
     on_host = [container for container in alive if container.host_network and container.pid]
-    kin = _kin_of_listeners(port) if on_host else set()
+    kin = _listener_process_ids(port) if on_host else set()
     return next((container for container in on_host if container.pid in kin), None)
 
 
-def _kin_of_listeners(port: int) -> set[int]:
+def _listener_process_ids(port: int) -> set[int]:
     """The processes that listen there, with all that they descend from."""
     kin: set[int] = set()
     try:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from hostmanager.core.model import InstanceSpec, ServiceRef
 from hostmanager.core.protocols import ReportObservation
-from hostmanager.drivers.compose.diff import ReportedState, Run
+from hostmanager.drivers.compose.diff import ReportedState, RunKey
 
 
 @dataclass
@@ -17,41 +17,42 @@ class TrackedService:
         spec: What it is.
         report: Whom to tell.
         lock_for: The commands of one service are carried out one after another.
-        told: What was told.
+        reported: What was told.
         observe_seq: How often it was asked for: an answer to an earlier question is stale.
         launch: The launch that is under way.
-        launches: How many there were.
+        launch_seq: How many there were.
         runs_reported: How many runs were told.
         failed_launch_seq: The last launch that was told to have ended before it was seen to run.
-        preparing: What makes sure that it could be launched again.
+        preparation: What makes sure that it could be launched again.
         lacks_image: Whether the launch failed while its image was still to be pulled or built.
-        called_off: Whether the launch is to come to nothing.
+        launch_cancelled: Whether the launch is to come to nothing.
         cleanup_pending: Whether it was ended on purpose, and its dead containers are still to go.
         runs_at_launch: How many that were when the launch was asked for.
         runs_before_launch: The runs that there had been before the launch.
-        fingerprint_by_digest: The fingerprint of the spec that a container was made from, by the digest on it.
+        fingerprint_by_digest: The fingerprint of the spec that a container was made from, by its
+            digest.
     """
 
     spec: InstanceSpec
     report: ReportObservation
     lock_for: Callable[[ServiceRef], asyncio.Lock]
-    told: ReportedState = field(default_factory=ReportedState)
+    reported: ReportedState = field(default_factory=ReportedState)
     observe_seq: int = 0
     launch: "asyncio.Task[None] | None" = None
-    launches: int = 0
-    preparing: "asyncio.Task[None] | None" = None
+    launch_seq: int = 0
+    preparation: "asyncio.Task[None] | None" = None
     runs_reported: int = 0
     runs_at_launch: int = 0
     failed_launch_seq: int = 0
     lacks_image: bool = False
-    called_off: bool = False
+    launch_cancelled: bool = False
     cleanup_pending: bool = False
-    runs_before_launch: frozenset[Run] = frozenset()
+    runs_before_launch: frozenset[RunKey] = frozenset()
     fingerprint_by_digest: dict[str, str] = field(default_factory=dict)
 
     def cancel(self) -> None:
         """Give up what is under way for it."""
-        for task in (self.launch, self.preparing):
+        for task in (self.launch, self.preparation):
             if task is not None:
                 task.cancel()
 

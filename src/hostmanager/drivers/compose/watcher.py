@@ -19,11 +19,11 @@ from contextlib import suppress
 from typing import Any
 
 from hostmanager.drivers.compose.container import (
-    PROJECT,
+    PROJECT_LABEL,
     Container,
     from_inspect,
     from_list,
-    project_listed,
+    listed_project,
     with_previous_run,
 )
 from hostmanager.drivers.compose.engine import Engine, EngineError, NoSuchContainerError
@@ -33,16 +33,16 @@ from hostmanager.util.numbers import parse_number
 
 log = logging.getLogger(__name__)
 
-PING_EVERY = 2.5
+PING_INTERVAL = 2.5
 """Seconds of silence after which the engine is asked whether it is there."""
 
-PING_TIME = 2.0
+PING_TIMEOUT = 2.0
 """Seconds that it may take to answer that."""
 
-CLOCK_STEP = 0.01
+TIMER_SLACK = 0.01
 """Seconds that a timer may ring early."""
 
-RETRY_AFTER = (0.1, 0.2, 0.5, 1.0)
+RECONNECT_DELAYS = (0.1, 0.2, 0.5, 1.0)
 """Seconds between attempts to reach it; the last goes on. A unix socket costs next to nothing."""
 
 SHORT_LIVED = 5.0
@@ -59,9 +59,9 @@ MALFORMED_ANSWER = (AttributeError, KeyError, TypeError, ValueError)
 
 CONNECTION_CUT = "The connection to the Docker Engine was cut."
 
-NOT_YET = "The Docker Engine has not been asked yet."
+NOT_ASKED_YET = "The Docker Engine has not been asked yet."
 
-Open = Callable[[], Awaitable[Engine]]
+OpenEngine = Callable[[], Awaitable[Engine]]
 
 
 class ContainerWatcher:
@@ -86,13 +86,13 @@ class ContainerWatcher:
         on_images: Told when the images may have changed.
     """
 
-    def __init__(self, open_engine: Open) -> None:
+    def __init__(self, open_engine: OpenEngine) -> None:
         self.guard = Guard(lambda pause, call: asyncio.get_running_loop().call_later(pause, call))
         self.engine: Engine | None = None
         self.containers: dict[str, Container] = {}
         self.images = Images()
         self.synced = False
-        self.error: str | None = NOT_YET
+        self.error: str | None = NOT_ASKED_YET
         self.exit_codes: dict[str, int] = {}
         self.on_change: Callable[[Container | None, Container | None], None] = lambda *_: None
         self.on_synced: Callable[[], None] = lambda: None
@@ -102,29 +102,31 @@ class ContainerWatcher:
         self._open = open_engine
         self._projects: frozenset[str] = frozenset()
         self._listed: frozenset[str] = frozenset()
-        self._loop: asyncio.Task[None] | None = None
+        self._task: asyncio.Task[None] | None = None
         self._inspections: dict[str, asyncio.Task[None]] = {}
-        self._images_again = False
+        self._images_stale = False
         self._reinspect: set[str] = set()
-        self._silent: dict[str, float] = {}
+        self._next_inspect_at: dict[str, float] = {}
         self._listing = asyncio.Lock()
-        self._images_due: asyncio.Task[None] | None = None
-        self._heard = 0.0  # when the engine said something last, by the loop's clock
+        self._image_refresh_task: asyncio.Task[None] | None = None
+        self._last_activity = 0.0  # when the engine said something last, by the loop's clock
         self._probe_requested = asyncio.Event()
-        self._probe_task: EngineError | None = None
-        self._cut_by: EngineError | None = None
+        self._probe_reason: EngineError | None = None
+        self._cut_reason: EngineError | None = None
 
     def start(self) -> None:
         """Begin to follow; returns at once."""
-        if self._loop is None:
+        if self._task is None:
             what = "following the Docker Engine"
-            follow = self.guard.run_forever(what, self._follow, self._rest, self._not_understood)
-            self._loop = asyncio.ensure_future(follow)
+            follow = self.guard.run_forever(
+                what, self._connect, self._reconnect_delay, self._on_malformed_answer
+            )
+            self._task = asyncio.ensure_future(follow)
 
     async def close(self) -> None:
         """Stop following."""
         await _cancel(
-            *(t for t in (self._loop, self._images_due, *self._inspections.values()) if t)
+            *(t for t in (self._task, self._image_refresh_task, *self._inspections.values()) if t)
         )
 
     def is_synced(self, project: str) -> bool:
@@ -149,38 +151,38 @@ class ContainerWatcher:
     def check_connection(self, error: EngineError) -> None:
         """A call failed: if the engine is gone, find out now rather than at the next ping."""
         log.debug("docker: %s", error)
-        self._probe_task = error
+        self._probe_reason = error
         self._probe_requested.set()
 
     # --- the connection ---------------------------------------------------------------------
 
-    async def _follow(self) -> None:
+    async def _connect(self) -> None:
         """Have a connection, until it is cut."""
         loop = asyncio.get_running_loop()
         begun = loop.time()
         try:
-            await self._watch()
+            await self._watch_connection()
         except EngineError as error:
             self._set_lost(str(error))
         finally:
             self._failures = self._failures + 1 if loop.time() - begun < SHORT_LIVED else 0
 
-    def _not_understood(self, error: Exception) -> None:
+    def _on_malformed_answer(self, error: Exception) -> None:
         text = reprlib.repr(error)
         self._set_lost(f"The Docker Engine's answer is not understood: {text}.")
 
-    def _rest(self) -> float:
-        return RETRY_AFTER[min(self._failures, len(RETRY_AFTER) - 1)]
+    def _reconnect_delay(self) -> float:
+        return RECONNECT_DELAYS[min(self._failures, len(RECONNECT_DELAYS) - 1)]
 
-    async def _watch(self) -> None:
+    async def _watch_connection(self) -> None:
         engine = await self._open()
-        self._cut_by = None
+        self._cut_reason = None
         try:
             self._probe_requested.clear()
-            self._probe_task = None
-            await engine.ping(PING_TIME)
+            self._probe_reason = None
+            await engine.ping(PING_TIMEOUT)
             # From before the list on, so that nothing is missed between the two.
-            events = asyncio.ensure_future(self._take_events(engine, await engine.now()))
+            events = asyncio.ensure_future(self._read_events(engine, await engine.server_time()))
             try:
                 await self._list_images(engine)
                 while await self._list(engine) != self._projects:
@@ -197,7 +199,7 @@ class ContainerWatcher:
             finally:
                 await _cancel(events)
         except EngineError as error:
-            self._cut_by = error  # for those whose looks end by it, too
+            self._cut_reason = error  # for those whose looks end by it, too
             raise
         finally:
             self.engine = None
@@ -220,39 +222,39 @@ class ContainerWatcher:
     async def _ping(self, engine: Engine) -> None:
         """Make sure now and then that it is there; ends by an error."""
         loop = asyncio.get_running_loop()
-        self._heard = loop.time()
+        self._last_activity = loop.time()
         while True:
             with suppress(TimeoutError):
-                async with asyncio.timeout_at(self._heard + PING_EVERY):
+                async with asyncio.timeout_at(self._last_activity + PING_INTERVAL):
                     await self._probe_requested.wait()
-            silence = loop.time() - self._heard
-            if self._probe_requested.is_set() or silence >= PING_EVERY - CLOCK_STEP:
+            silence = loop.time() - self._last_activity
+            if self._probe_requested.is_set() or silence >= PING_INTERVAL - TIMER_SLACK:
                 self._probe_requested.clear()
-                await engine.ping(PING_TIME)
-                self._heard = loop.time()
-                if self._probe_task is not None:
-                    self._probe_task = None
+                await engine.ping(PING_TIMEOUT)
+                self._last_activity = loop.time()
+                if self._probe_reason is not None:
+                    self._probe_reason = None
                     await self._list(engine)  # what was asked in vain
                     self.on_synced()
 
     # --- what it tells ----------------------------------------------------------------------
 
-    async def _take_events(self, engine: Engine, since: float) -> None:
+    async def _read_events(self, engine: Engine, since: float) -> None:
         async for event in engine.events(since):
-            self._heard = asyncio.get_running_loop().time()
+            self._last_activity = asyncio.get_running_loop().time()
             try:
                 if event.get("Type") == "image":
                     self._schedule_image_refresh(engine)
                 else:
-                    self._take_event(engine, event)
+                    self._handle_event(engine, event)
             except MALFORMED_ANSWER:
                 log.warning("docker: an event that makes no sense: %s", reprlib.repr(event))
 
-    def _take_event(self, engine: Engine, event: Mapping[str, Any]) -> None:
+    def _handle_event(self, engine: Engine, event: Mapping[str, Any]) -> None:
         actor = event.get("Actor") or {}
         labels = actor.get("Attributes") or {}
         container_id = str(actor.get("ID") or "")
-        if not container_id or labels.get(PROJECT) not in self._projects:
+        if not container_id or labels.get(PROJECT_LABEL) not in self._projects:
             return
         code = parse_number(str(labels.get("exitCode")))
         if event.get("Action") == "die" and code is not None:
@@ -298,16 +300,16 @@ class ContainerWatcher:
         while True:
             self._reinspect.discard(container_id)
             try:
-                self._put(container_id, await self._ask(engine, container_id))
+                self._put(container_id, await self._read_container(engine, container_id))
             except NoSuchContainerError:
                 self._put(container_id, None)
             if container_id not in self._reinspect:
                 return
 
-    async def _ask(self, engine: Engine, container_id: str) -> Container | None:
+    async def _read_container(self, engine: Engine, container_id: str) -> Container | None:
         """How it is; if the engine does not tell, what its list says."""
         now = asyncio.get_running_loop().time()
-        if self._silent.get(container_id, now) <= now:
+        if self._next_inspect_at.get(container_id, now) <= now:
             try:
                 inspected = await engine.inspect(container_id)
                 found = from_inspect(inspected) if inspected["Id"] else None
@@ -316,22 +318,22 @@ class ContainerWatcher:
             except (EngineError, *MALFORMED_ANSWER) as error:
                 log.warning("docker: nothing is told of %s: %s", container_id[:12], error)
             else:
-                self._silent.pop(container_id, None)
+                self._next_inspect_at.pop(container_id, None)
                 return found
         known = self.containers.get(container_id)
         listed = await engine.compose_containers(container_id)
-        self._ask_again_later(engine, container_id)
+        self._schedule_retry(engine, container_id)
         try:
             return from_list(listed[0], known) if listed else None
         except MALFORMED_ANSWER:
             return known
 
-    def _ask_again_later(self, engine: Engine, container_id: str) -> None:
+    def _schedule_retry(self, engine: Engine, container_id: str) -> None:
         loop = asyncio.get_running_loop()
-        if self._silent.get(container_id, 0.0) > loop.time():
+        if self._next_inspect_at.get(container_id, 0.0) > loop.time():
             return
 
-        self._silent[container_id] = loop.time() + INSPECT_RETRY
+        self._next_inspect_at[container_id] = loop.time() + INSPECT_RETRY
         loop.call_later(INSPECT_RETRY, self._reinspect_if_known(engine, container_id))
 
     def _put(self, container_id: str, now: Container | None) -> None:
@@ -345,7 +347,7 @@ class ContainerWatcher:
             self.on_change(before, now)
         if now is None:
             self.exit_codes.pop(container_id, None)
-            self._silent.pop(container_id, None)
+            self._next_inspect_at.pop(container_id, None)
 
     async def refresh_project(self, project: str) -> None:
         """Look at all containers of a project now, the new ones included.
@@ -355,7 +357,7 @@ class ContainerWatcher:
         """
         engine = self.engine
         if engine is None:
-            raise EngineError(self.error or NOT_YET)
+            raise EngineError(self.error or NOT_ASKED_YET)
         await self._list(engine, project)
 
     async def _list(self, engine: Engine, project: str | None = None) -> frozenset[str]:
@@ -363,7 +365,7 @@ class ContainerWatcher:
         async with self._listing:
             listed = await engine.compose_containers()
             projects = self._projects if project is None else frozenset({project})
-            ids = {str(c["Id"]) for c in listed if project_listed(c) in projects}
+            ids = {str(c["Id"]) for c in listed if listed_project(c) in projects}
             await self._refresh_all(engine, ids)
             # Last, and by no means on the word of the list, which may be from before they were
             # made: what has replaced one is to be seen before that is gone.
@@ -384,21 +386,21 @@ class ContainerWatcher:
             await asyncio.wait(looks)  # who is tired of waiting must not end them
         for look in looks:
             if look.cancelled():
-                raise EngineError(str(self._cut_by or CONNECTION_CUT))
+                raise EngineError(str(self._cut_reason or CONNECTION_CUT))
             look.result()
 
     # --- images -----------------------------------------------------------------------------
 
     def _schedule_image_refresh(self, engine: Engine) -> None:
-        self._images_again = True
-        if self._images_due is None or self._images_due.done():
+        self._images_stale = True
+        if self._image_refresh_task is None or self._image_refresh_task.done():
             look = self._refresh_images_due(engine)
-            self._images_due = self.guard.task("looking at the images", look)
+            self._image_refresh_task = self.guard.task("looking at the images", look)
 
     async def _refresh_images_due(self, engine: Engine) -> None:
-        while self._images_again:  # also what happens while they are being listed
+        while self._images_stale:  # also what happens while they are being listed
             await asyncio.sleep(IMAGE_DEBOUNCE)
-            self._images_again = False
+            self._images_stale = False
             try:
                 await self._list_images(engine)
             except EngineError as error:

@@ -9,11 +9,11 @@ from hostmanager.agent.compose.catalog import (
     ServiceCatalog,
     build_catalog,
     find_orphans,
-    show_orphan,
+    orphan_view,
 )
 from hostmanager.composefile.model import ComposeFile, Service
 from hostmanager.core.model import InstanceSpec, Kind, Target
-from hostmanager.drivers.compose.container import Container, files_of, from_inspect
+from hostmanager.drivers.compose.container import Container, config_files, from_inspect
 
 
 def file(path: str, *names: str, project: str = "p") -> ComposeFile:
@@ -35,10 +35,10 @@ def container(service: str, *files: str, **keys: object) -> Container:
 
 def test_a_service_belongs_to_the_instance_after_the_prefix():
     services = both(file("c.yaml", "ocs-a", "other"))
-    spec = services.spec(entry("a"))
+    spec = services.with_service(entry("a"))
     assert (spec.service.name, spec.service.project, spec.fingerprint) == ("ocs-a", "p", "d-ocs-a")
     assert spec.inoperable_reason is None
-    passive = services.passive([spec])
+    passive = services.unmanaged_specs([spec])
     assert list(passive) == ["other"]
     assert (passive["other"].agent_class, passive["other"].initial_target) == (
         "[docker]",
@@ -49,33 +49,33 @@ def test_a_service_belongs_to_the_instance_after_the_prefix():
 @pytest.mark.parametrize(("prefix", "name"), [("", "a"), ("x.", "x.a"), ("ocs-", "ocs-a")])
 def test_any_prefix_the_empty_one_too(prefix, name):
     services = both(file("c.yaml", name, "b"), prefix=prefix)
-    spec = services.spec(entry("a"))
+    spec = services.with_service(entry("a"))
     assert spec.service.name == name
-    assert list(services.passive([spec])) == ["b"]
+    assert list(services.unmanaged_specs([spec])) == ["b"]
 
 
 def test_an_entry_without_a_service_says_where_it_was_looked_for():
-    spec = both(file("c.yaml", "ocs-b"), file("d.yaml")).spec(entry("a"))
+    spec = both(file("c.yaml", "ocs-b"), file("d.yaml")).with_service(entry("a"))
     assert spec.service is None
     assert "No compose file has a service 'ocs-a'" in spec.inoperable_reason
     assert "c.yaml, d.yaml" in spec.inoperable_reason
 
 
 def test_an_entry_without_a_service_says_which_file_is_broken():
-    spec = both(file("c.yaml"), broken=("c.yaml",)).spec(entry("a"))
+    spec = both(file("c.yaml"), broken=("c.yaml",)).with_service(entry("a"))
     assert "c.yaml cannot be used at present" in spec.inoperable_reason
 
 
 def test_entries_of_other_kinds_are_left_alone_and_keep_their_names():
     services = both(file("c.yaml", "ocs-a", "b"))
     host = entry("a", Kind.HOST)
-    assert services.spec(host) is host
+    assert services.with_service(host) is host
     # `ocs-a` is nobody's; `b` would be a second row of that name, beside the host agent.
-    assert list(services.passive([host, entry("b", Kind.HOST)])) == ["ocs-a"]
+    assert list(services.unmanaged_specs([host, entry("b", Kind.HOST)])) == ["ocs-a"]
 
 
 def test_before_the_files_are_read_nothing_is_said_of_entries():
-    spec = ServiceCatalog("ocs-", ("c.yaml",), is_loaded=False).spec(entry("a"))
+    spec = ServiceCatalog("ocs-", ("c.yaml",), is_loaded=False).with_service(entry("a"))
     assert spec == entry("a")
 
 
@@ -107,7 +107,7 @@ def test_a_running_container_without_its_service_is_an_orphan():
     gone = container("gone", "/site/c.yaml")
     assert found(gone, file("c.yaml", "a")) == ["c.yaml"]
     assert found(container("a", "/site/c.yaml"), file("c.yaml", "a")) == []
-    assert show_orphan(gone, "c.yaml") == {
+    assert orphan_view(gone, "c.yaml") == {
         "compose_file": "c.yaml",
         "service": "gone",
         "container_id": gone.id,
@@ -147,7 +147,7 @@ def test_one_made_from_several_of_our_files_is_one():
 
 
 def test_one_made_by_the_real_path_of_a_link_is_one():
-    linked = replace(file("c.yaml", "a"), real=Path("/elsewhere/real.yaml"))
+    linked = replace(file("c.yaml", "a"), resolved_path=Path("/elsewhere/real.yaml"))
     assert found(container("gone", "/elsewhere/real.yaml"), linked) == ["c.yaml"]
 
 
@@ -168,7 +168,7 @@ LABEL = "com.docker.compose."
 )
 def test_paths_of_version_1_are_relative_to_where_it_was_called(given, folder, expected):
     labels = {f"{LABEL}project.config_files": given, f"{LABEL}project.working_dir": folder}
-    assert ",".join(files_of(labels)) == expected
+    assert ",".join(config_files(labels)) == expected
 
 
 def test_the_digest_of_version_1_can_be_compared_with_nothing():

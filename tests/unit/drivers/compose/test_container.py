@@ -8,8 +8,8 @@ from tests.integration.fake_engine.server import inspected
 from hostmanager.core.events import ExitStatus
 from hostmanager.drivers.compose import container as containers
 from hostmanager.drivers.compose.container import (
-    exit_status,
-    files_of,
+    config_files,
+    container_exit_status,
     from_inspect,
     from_list,
     log_start,
@@ -34,7 +34,13 @@ def test_an_inspected_container():
 
 @pytest.mark.parametrize(
     "labels",
-    [None, {}, {containers.PROJECT: "p"}, {containers.SERVICE: "s"}, {containers.PROJECT: ""}],
+    [
+        None,
+        {},
+        {containers.PROJECT_LABEL: "p"},
+        {containers.SERVICE_LABEL: "s"},
+        {containers.PROJECT_LABEL: ""},
+    ],
 )
 def test_one_without_the_labels_of_a_service_is_none(labels):
     data = inspected(ID, "ocs-a")
@@ -45,7 +51,7 @@ def test_one_without_the_labels_of_a_service_is_none(labels):
 
 def test_odd_labels_and_missing_parts_are_borne():
     data = inspected(ID, "ocs-a")
-    data["Config"]["Labels"][containers.NUMBER] = "first"
+    data["Config"]["Labels"][containers.NUMBER_LABEL] = "first"
     data["State"] = None
     data["Name"] = None
     found = from_inspect(data)
@@ -63,17 +69,20 @@ def test_not_alive(status):
 
 
 def test_exit_codes_for_people():
-    assert exit_status(0) == ExitStatus(code=0)
-    assert str(exit_status(137)) == "exited with code 137 (by SIGKILL, it seems)"
-    assert str(exit_status(255)) == "exited with code 255"
-    assert "out of memory" in str(exit_status(137, oom=True))
+    assert container_exit_status(0) == ExitStatus(code=0)
+    assert str(container_exit_status(137)) == "exited with code 137 (by SIGKILL, it seems)"
+    assert str(container_exit_status(255)) == "exited with code 255"
+    assert "out of memory" in str(container_exit_status(137, oom=True))
 
 
 def test_files_of_both_generations():
-    assert files_of({containers.FILES: "/d/a.yaml,/d/b.yaml"}) == ("/d/a.yaml", "/d/b.yaml")
-    old = {containers.FILES: "./a.yaml", containers.WORKING_DIR_LABEL: "/d"}
-    assert files_of(old) == ("/d/a.yaml",)
-    assert files_of({}) == ()
+    assert config_files({containers.CONFIG_FILES_LABEL: "/d/a.yaml,/d/b.yaml"}) == (
+        "/d/a.yaml",
+        "/d/b.yaml",
+    )
+    old = {containers.CONFIG_FILES_LABEL: "./a.yaml", containers.WORKING_DIR_LABEL: "/d"}
+    assert config_files(old) == ("/d/a.yaml",)
+    assert config_files({}) == ()
 
 
 @pytest.mark.parametrize(
@@ -93,15 +102,19 @@ def test_times(text, seconds):
 
 
 def listed(**keys):
-    labels = {containers.PROJECT: "p", containers.SERVICE: "ocs-a", containers.NUMBER: "2"}
+    labels = {
+        containers.PROJECT_LABEL: "p",
+        containers.SERVICE_LABEL: "ocs-a",
+        containers.NUMBER_LABEL: "2",
+    }
     usual = {"Id": ID, "Names": ["/x"], "Image": "thing:1", "ImageID": "sha256:1"}
     return {**usual, "Labels": labels, "Created": 77, "State": "running", **keys}
 
 
 def test_what_a_list_says_has_to_do():
     found = from_list(listed(Status="Up 3 s (unhealthy)"), None)
-    assert (found.name, found.number, found.image, found.since) == ("x", 2, "thing:1", 77.0)
-    assert (found.alive, found.health, found.started, found.from_list_only) == (
+    assert (found.name, found.number, found.image, found.started_at) == ("x", 2, "thing:1", 77.0)
+    assert (found.alive, found.health, found.start_stamp, found.from_list_only) == (
         True,
         "unhealthy",
         "",
@@ -110,29 +123,29 @@ def test_what_a_list_says_has_to_do():
     ended = from_list(listed(State="exited", Status="Exited (137) 2 s ago"), None)
     assert (ended.alive, ended.exit_code) == (False, 137)
     odd = from_list(listed(Names=None, Status=None, Created=None), None)
-    assert (odd.name, odd.exit_code, odd.since) == ("", 0, 0.0)
+    assert (odd.name, odd.exit_code, odd.started_at) == ("", 0, 0.0)
 
 
 def test_what_a_list_says_is_added_to_what_was_known():
     known = from_inspect(inspected(ID, "ocs-a"))
     still = from_list(listed(), known)
-    assert (still.run, still.pid) == (known.run, known.pid)
+    assert (still.run_key, still.pid) == (known.run_key, known.pid)
     ended = from_list(listed(State="exited", Status="Exited (1) 1 s ago"), known)
-    assert (ended.run, ended.pid, ended.exit_code) == (known.run, 0, 1)
+    assert (ended.run_key, ended.pid, ended.exit_code) == (known.run_key, 0, 1)
     # It was dead, and runs: that is another run, and nobody knows since when.
     again = from_list(listed(), ended)
-    assert again.started == ""
-    assert same_run(again.run, known.run)
-    assert not same_run(("other", ""), known.run)
+    assert again.start_stamp == ""
+    assert same_run(again.run_key, known.run_key)
+    assert not same_run(("other", ""), known.run_key)
     assert not same_run((ID, "t1"), (ID, "t2"))
 
 
 def test_when_the_run_before_ended():
     first = from_inspect(inspected(ID, "a", FinishedAt="0001-01-01T00:00:00Z"))
-    assert with_previous_run(first, None).previous_finished == 0.0
+    assert with_previous_run(first, None).previous_finished_at == 0.0
     dead = from_inspect(inspected(ID, "a", status="exited", FinishedAt="1970-01-01T00:00:50Z"))
-    assert with_previous_run(dead, None).previous_finished == 0.0
-    assert with_previous_run(dead, with_previous_run(first, None)).previous_finished == 0.0
+    assert with_previous_run(dead, None).previous_finished_at == 0.0
+    assert with_previous_run(dead, with_previous_run(first, None)).previous_finished_at == 0.0
     second = inspected(
         ID,
         "a",
@@ -141,11 +154,11 @@ def test_when_the_run_before_ended():
         FinishedAt="1970-01-01T00:01:40Z",
     )
     assert (
-        with_previous_run(from_inspect(second), with_previous_run(dead, first)).previous_finished
+        with_previous_run(from_inspect(second), with_previous_run(dead, first)).previous_finished_at
         == 50.0
     )
     running = from_inspect(inspected(ID, "a", FinishedAt="1970-01-01T00:00:50Z"))
-    assert with_previous_run(running, None).previous_finished == 50.0
+    assert with_previous_run(running, None).previous_finished_at == 50.0
 
 
 @pytest.mark.parametrize(
@@ -159,5 +172,5 @@ def test_when_the_run_before_ended():
     ],
 )
 def test_the_log_of_a_run_begins_between_the_end_before_and_its_start(after, since, wanted):
-    found = replace(from_inspect(inspected(ID, "a")), previous_finished=after, started_at=since)
+    found = replace(from_inspect(inspected(ID, "a")), previous_finished_at=after, started_at=since)
     assert log_start(found) == pytest.approx(wanted)

@@ -26,10 +26,10 @@ SERVICE = ServiceRef("compose.yaml", "p", "ocs-a", image="thing:1")
 SPEC = InstanceSpec("a", "Fake", kind=Kind.DOCKER, fingerprint="digest", service=SERVICE)
 C = Container(
     *("c1", "p-ocs-a-1", "p", "ocs-a"),
-    digest="digest", image="thing:1", image_id="sha256:1", pid=7, started="t1", since=5.0,
+    digest="digest", image="thing:1", image_id="sha256:1", pid=7, start_stamp="t1", started_at=5.0,
 )  # fmt: skip
 ENDED = ExitStatus(code=3)
-RUNS = ReportedState(C.run, report_due=False)
+RUNS = ReportedState(C.run_key, report_due=False)
 NOTHING = ReportedState(report_due=False)
 
 
@@ -58,14 +58,14 @@ def test_an_answer_that_is_owed_is_given():
 
 
 def test_what_ended_and_began_is_told_in_this_order():
-    again = replace(C, started="t2", pid=8)
+    again = replace(C, start_stamp="t2", pid=8)
     for now in (again, replace(again, id="c2")):
         observations, then = told(RUNS, now)
         assert observations == [
             Exited(ENDED),
             Launched(8, ObservedRun(8, 5.0, "digest", "Fake", run_id=now.run_id)),
         ]
-        assert then.run == now.run
+        assert then.run == now.run_key
     assert told(RUNS, replace(C, status="exited")) == ([Exited(ENDED)], NOTHING)
     assert told(RUNS) == ([Exited(ENDED)], NOTHING)
 
@@ -80,16 +80,16 @@ def test_a_restart_by_the_engine_is_one_end_and_then_a_condition():
     assert observations[2].engine_restarting
     assert "starts it again by itself" in observations[2].notice
     assert told(then, waiting) == ([], then)
-    observations, up = told(then, replace(C, started="t2", pid=9))
+    observations, up = told(then, replace(C, start_stamp="t2", pid=9))
     assert observations == [
         StatusChanged(new_run=ObservedRun(9, 5.0, "digest", "Fake", run_id="c1/t2"))
     ]
     # It came up and ended between two looks.
-    observations, _ = told(then, replace(waiting, started="t2"))
+    observations, _ = told(then, replace(waiting, start_stamp="t2"))
     assert [type(o) for o in observations] == [StatusChanged]
     assert observations[0].new_run is not None
     assert observations[0].engine_restarting
-    assert told(up, replace(C, started="t2", status="exited"))[0] == [Exited(ENDED)]
+    assert told(up, replace(C, start_stamp="t2", status="exited"))[0] == [Exited(ENDED)]
 
 
 def test_an_end_while_it_restarts_is_told_even_if_it_never_came_up():
@@ -100,7 +100,7 @@ def test_an_end_while_it_restarts_is_told_even_if_it_never_came_up():
 
 
 def test_of_a_run_whose_start_is_not_known_nothing_is_made_up():
-    vague = replace(C, started="", pid=0, from_list_only=True)
+    vague = replace(C, start_stamp="", pid=0, from_list_only=True)
     observations, then = told(RUNS, vague)
     assert [type(o) for o in observations] == [StatusChanged]
     assert "does not answer questions about its container" in observations[0].notice
@@ -163,7 +163,7 @@ def test_from_what_it_was_made_is_only_said_if_that_is_known():
 def test_with_two_containers_one_that_goes_on_is_the_service():
     two = replace(SERVICE, scale=2)
     second = replace(C, id="c2", number=2, pid=8)
-    told_both = ReportedState(C.run, report_due=False)
+    told_both = ReportedState(C.run_key, report_due=False)
     observations, then = told(told_both, replace(C, status="exited"), second, service=two)
     assert [type(o) for o in observations] == [StatusChanged]
     assert observations[0].new_run.pid == 8

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hostmanager.drivers.compose.images import Images, full_name
+from hostmanager.drivers.compose.images import Images, canonical_name
 
 DIGEST = "sha256:" + "1" * 64
 
@@ -25,7 +25,7 @@ DIGEST = "sha256:" + "1" * 64
     ],
 )
 def test_names(written, listed):
-    assert full_name(written) == listed
+    assert canonical_name(written) == listed
 
 
 def test_images_are_found_by_any_of_their_names():
