@@ -136,8 +136,8 @@ def _refuse_unknown(parser: argparse.ArgumentParser, given: list[str]) -> None:
     unknown = [word for word in parser.parse_known_args(given)[1] if word.startswith("-")]
     if unknown:
         names = [name for action in parser._actions for name in action.option_strings]
-        near = did_you_mean(unknown[0].partition("=")[0], names)
-        parts = (f"there is no option {quote_value(unknown[0])}.", near, "See --help.")
+        suggestion = did_you_mean(unknown[0].partition("=")[0], names)
+        parts = (f"there is no option {quote_value(unknown[0])}.", suggestion, "See --help.")
         raise UsageError(" ".join(part for part in parts if part))
 
 
@@ -206,10 +206,10 @@ def _named_entry(
         text = "\n".join(str(problem) for problem in broken)
         raise UsageError(f"--instance-id {instance_id}: its entry is broken.\n{text}")
     names = [entry["instance-id"] for entry in entries]
-    near = f" {hint}" if (hint := did_you_mean(instance_id, names)) else ""
+    suggestion = f" {hint}" if (hint := did_you_mean(instance_id, names)) else ""
     ours = [entry["instance-id"] for entry in entries if entry["agent-class"] == agent_class]
     raise UsageError(
-        f"--instance-id {instance_id}: {where} has no such instance.{near} "
+        f"--instance-id {instance_id}: {where} has no such instance.{suggestion} "
         f"Instances of class {agent_class} there: {join_names(ours, quote=True) or 'none'}."
     )
 

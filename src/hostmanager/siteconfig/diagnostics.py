@@ -61,9 +61,9 @@ class Diagnostic:
         return self.severity is Severity.ERROR
 
     def __str__(self) -> str:
-        place = ":".join(str(part) for part in (self.file, self.line, self.column) if part)
+        location = ":".join(str(part) for part in (self.file, self.line, self.column) if part)
         marks = ("" if self.is_error else "warning", self.instance_id)
-        head = ": ".join(part for part in (place, *marks) if part)
+        head = ": ".join(part for part in (location, *marks) if part)
         text = " ".join(part for part in (self.message, self.hint) if part)
         return f"{head}: {text}" if head else text
 
@@ -89,27 +89,29 @@ class DiagnosticCollector:
 
     def error(
         self,
-        place: SourceLocation | None,
+        location: SourceLocation | None,
         message: str,
         remedy: str = "",
         instance_id: str | None = None,
     ) -> None:
         """Note something that cannot be done."""
-        self._add(Severity.ERROR, place, message, remedy, instance_id)
+        self._add(Severity.ERROR, location, message, remedy, instance_id)
 
     def warning(
         self,
-        place: SourceLocation | None,
+        location: SourceLocation | None,
         message: str,
         remedy: str = "",
         instance_id: str | None = None,
     ) -> None:
         """Note something that is probably not meant."""
-        self._add(Severity.WARNING, place, message, remedy, instance_id)
+        self._add(Severity.WARNING, location, message, remedy, instance_id)
 
-    def fatal(self, place: SourceLocation | None, message: str, remedy: str = "") -> SiteFileError:
+    def fatal(
+        self, location: SourceLocation | None, message: str, remedy: str = ""
+    ) -> SiteFileError:
         """Note an error that ends the reading, and give the exception to raise."""
-        self.error(place, message, remedy)
+        self.error(location, message, remedy)
         return SiteFileError(self.diagnostics)
 
     @property
@@ -120,12 +122,12 @@ class DiagnosticCollector:
     def _add(
         self,
         severity: Severity,
-        place: SourceLocation | None,
+        location: SourceLocation | None,
         message: str,
         remedy: str,
         instance_id: str | None,
     ) -> None:
-        line, column = (place.line, place.column) if place else (None, None)
+        line, column = (location.line, location.column) if location else (None, None)
         self.diagnostics.append(
             Diagnostic(severity, message, remedy, self.file, line, column, instance_id)
         )

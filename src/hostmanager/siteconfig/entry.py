@@ -75,89 +75,89 @@ class AgentEntry:
         return any(problem.is_error for problem in self.diagnostics)
 
 
-def check_entry(part: YamlNode, file: str) -> AgentEntry:
+def check_entry(node: YamlNode, file: str) -> AgentEntry:
     """Check one entry of `agent-instances`."""
-    findings = DiagnosticCollector(file)
-    if not part.is_mapping:
-        findings.error(
-            part,
-            f"an entry of 'agent-instances' is {quote_value(part.value)}, not a mapping{_BLOCKING}.",
+    collector = DiagnosticCollector(file)
+    if not node.is_mapping:
+        collector.error(
+            node,
+            f"an entry of 'agent-instances' is {quote_value(node.value)}, not a mapping{_BLOCKING}.",
             "An entry is '- instance-id: NAME' with 'agent-class: CLASS' on the next line.",
         )
-        return AgentEntry(None, part, part, diagnostics=tuple(findings.diagnostics))
-    usable_id, as_written = _check_id(part, findings)
+        return AgentEntry(None, node, node, diagnostics=tuple(collector.diagnostics))
+    usable_id, as_written = _check_id(node, collector)
     name = usable_id or as_written
-    agent_class = _check_class(part, findings, name)
-    arguments = _check_arguments(part, findings, name)
-    word = _check_manage(part, findings, name)
-    data = dict(part.value)
+    agent_class = _check_class(node, collector, name)
+    arguments = _check_arguments(node, collector, name)
+    word = _check_manage(node, collector, name)
+    data = dict(node.value)
     if "arguments" in data:
         data["arguments"] = arguments
     if "manage" in data:
         data["manage"] = word
     return AgentEntry(
         instance_id=name if name and id_problem(name) is None else None,
-        location=part,
-        class_location=part.get("agent-class") or part,
+        location=node,
+        class_location=node.get("agent-class") or node,
         agent_class=agent_class,
         managed_as=_management(word, agent_class),
-        data={} if findings.has_errors else data,
-        diagnostics=tuple(findings.diagnostics),
+        data={} if collector.has_errors else data,
+        diagnostics=tuple(collector.diagnostics),
     )
 
 
 def require_text(
-    part: YamlNode, key: str, findings: DiagnosticCollector, instance_id: str | None, example: str
+    node: YamlNode, key: str, collector: DiagnosticCollector, instance_id: str | None, example: str
 ) -> str | None:
     """Insist on a key whose value is printable text; None when it is not."""
-    value = part.get(key)
+    value = node.get(key)
     if value is None:
-        remedy = misspelled_key_hint(part, key) or f"Add '{example}'."
-        findings.error(part, f"{key!r} is missing.", remedy, instance_id)
+        hint = misspelled_key_hint(node, key) or f"Add '{example}'."
+        collector.error(node, f"{key!r} is missing.", hint, instance_id)
     elif not isinstance(value.value, str):
         scalar = value.text is not None and value.value is not None
         text = (value.text or "")[:_QUOTED_CHARACTERS]
-        remedy = f'Put it in quotes: {key}: "{text}".' if scalar else f"Write '{example}'."
+        hint = f'Put it in quotes: {key}: "{text}".' if scalar else f"Write '{example}'."
         what = f"{text}, which YAML does not take as text" if scalar else quote_value(value.value)
-        findings.error(value, f"{key!r} is {what}.", remedy, instance_id)
+        collector.error(value, f"{key!r} is {what}.", hint, instance_id)
     elif not value.value.strip() or not value.value.isprintable():
         what = (
             "empty"
             if not value.value.strip()
             else f"{quote_value(value.value)}, not printable text"
         )
-        findings.error(value, f"{key!r} is {what}.", f"Write '{example}'.", instance_id)
+        collector.error(value, f"{key!r} is {what}.", f"Write '{example}'.", instance_id)
     else:
         return str(value.value)
     return None
 
 
-def misspelled_key_hint(part: YamlNode, key: str) -> str:
+def misspelled_key_hint(node: YamlNode, key: str) -> str:
     """Ask ``Is it here as 'instance_id'?`` about a missing key, or give an empty text."""
-    names = [name for name in part.value if isinstance(name, str)]
+    names = [name for name in node.value if isinstance(name, str)]
     return did_you_mean(key, names).replace("Did you mean", "Is it here as")
 
 
-def _check_id(part: YamlNode, findings: DiagnosticCollector) -> tuple[str | None, str | None]:
+def _check_id(node: YamlNode, collector: DiagnosticCollector) -> tuple[str | None, str | None]:
     """Give the id, and if that is None, the text that was probably meant as one."""
-    value = part.get("instance-id")
+    value = node.get("instance-id")
     if value is None:
-        remedy = misspelled_key_hint(part, "instance-id") or "Add 'instance-id: NAME'."
-        findings.error(part, f"'instance-id' is missing{_BLOCKING}.", remedy)
+        hint = misspelled_key_hint(node, "instance-id") or "Add 'instance-id: NAME'."
+        collector.error(node, f"'instance-id' is missing{_BLOCKING}.", hint)
         return None, None
-    name = require_text(part, "instance-id", findings, None, "instance-id: NAME")
+    name = require_text(node, "instance-id", collector, None, "instance-id: NAME")
     if name is None:
         return None, value.text if value.value is not None else None
     problem = id_problem(name)
     if problem is None:
         return name, None
-    what, remedy = problem
-    findings.error(value, f"the instance-id {quote_value(name)} {what}.", remedy)
+    what, hint = problem
+    collector.error(value, f"the instance-id {quote_value(name)} {what}.", hint)
     return None, None
 
 
-def _check_class(part: YamlNode, findings: DiagnosticCollector, name: str | None) -> str:
-    return require_text(part, "agent-class", findings, name, "agent-class: CLASS") or ""
+def _check_class(node: YamlNode, collector: DiagnosticCollector, name: str | None) -> str:
+    return require_text(node, "agent-class", collector, name, "agent-class: CLASS") or ""
 
 
 def _management(word: str | None, agent_class: str) -> tuple[Kind, Target] | None:
@@ -166,15 +166,15 @@ def _management(word: str | None, agent_class: str) -> tuple[Kind, Target] | Non
     return MANAGE_VALUES[MANAGE_ALIASES.get(word, word)]
 
 
-def _check_manage(part: YamlNode, findings: DiagnosticCollector, name: str | None) -> str | None:
+def _check_manage(node: YamlNode, collector: DiagnosticCollector, name: str | None) -> str | None:
     """Give the word; None when it is none that is known."""
-    value = part.get("manage")
+    value = node.get("manage")
     if value is None or value.value is None:
         return _DEFAULT_MANAGE
     if isinstance(value.value, bool):
         word = "yes" if value.value else "no"
         if (value.text or "").lower() not in MANAGE_ALIASES:
-            findings.warning(
+            collector.warning(
                 value, f"'manage' is {value.text}, which means {word}.", f"Write {word}.", name
             )
         return word
@@ -183,27 +183,27 @@ def _check_manage(part: YamlNode, findings: DiagnosticCollector, name: str | Non
     ):
         return value.value
     words, aliases = ", ".join(MANAGE_VALUES), ", ".join(MANAGE_ALIASES)
-    near = did_you_mean(value.value, [*MANAGE_VALUES, *MANAGE_ALIASES])
-    findings.error(
+    suggestion = did_you_mean(value.value, [*MANAGE_VALUES, *MANAGE_ALIASES])
+    collector.error(
         value,
         f"'manage' is {quote_value(value.value)}, which is not a known word.",
-        " ".join(text for text in (near, f"Use one of {words} (or {aliases}).") if text),
+        " ".join(text for text in (suggestion, f"Use one of {words} (or {aliases}).") if text),
         name,
     )
     return None
 
 
-def _check_arguments(part: YamlNode, findings: DiagnosticCollector, name: str | None) -> list[str]:
+def _check_arguments(node: YamlNode, collector: DiagnosticCollector, name: str | None) -> list[str]:
     """Give the arguments as a flat list of texts, as OCS hands them to the agent."""
-    value = part.get("arguments")
+    value = node.get("arguments")
     if value is None:
         return []
     if value.is_list:
-        return _flatten_arguments(value, findings, name)
-    remedy = "Write a list, such as ['--mode', 'acq'], or leave the key out."
+        return _flatten_arguments(value, collector, name)
+    hint = "Write a list, such as ['--mode', 'acq'], or leave the key out."
     if isinstance(value.value, str) and value.value.split():
-        remedy = f"Write it as a list: {_as_list(value.value)}."
-    findings.error(value, f"'arguments' is {quote_value(value.value)}, not a list.", remedy, name)
+        hint = f"Write it as a list: {_as_list(value.value)}."
+    collector.error(value, f"'arguments' is {quote_value(value.value)}, not a list.", hint, name)
     return []
 
 
@@ -213,21 +213,21 @@ def _as_list(text: str) -> str:
 
 
 def _flatten_arguments(
-    part: YamlNode, findings: DiagnosticCollector, name: str | None
+    node: YamlNode, collector: DiagnosticCollector, name: str | None
 ) -> list[str]:
     flat: list[str] = []
-    for item in part.items():
+    for item in node.items():
         if item.is_list:
-            flat.extend(_flatten_arguments(item, findings, name))
+            flat.extend(_flatten_arguments(item, collector, name))
         elif isinstance(item.value, _TEXTLESS):
-            findings.error(
+            collector.error(
                 item,
                 f"one of the 'arguments' is {quote_value(item.value)}, which is no word.",
                 "Put it in quotes, or delete it.",
                 name,
             )
         elif not str(item.value).strip("-"):
-            findings.error(
+            collector.error(
                 item,
                 f"one of the 'arguments' is {quote_value(str(item.value))}, which OCS cannot take.",
                 "Write it together with its option, such as '--option='.",

@@ -103,16 +103,16 @@ def check_site(path: Path, pick: Callable[[Sequence[str]], Collection[str]] = li
     Raises:
         SiteFileError: There is nothing in it to be looked at.
     """
-    findings = DiagnosticCollector(str(path))
-    root, hub, parts = parse_site(path, findings)
-    sound = not findings.has_errors
-    _note_top(root, findings)
+    collector = DiagnosticCollector(str(path))
+    root, hub, parts = parse_site(path, collector)
+    sound = not collector.has_errors
+    _note_top(root, collector)
     wanted = pick(tuple(parts))
     blocks = {name: check_host(name, part, str(path)) for name, part in parts.items()}
     chosen = {name: block for name, block in blocks.items() if name in wanted}
-    _note_crossbars(parts, findings)
+    _note_crossbars(parts, collector)
     told: list[tuple[str | None, Diagnostic]] = [
-        (None, problem) for problem in findings.diagnostics
+        (None, problem) for problem in collector.diagnostics
     ]
     for name, block in blocks.items():
         if name in chosen:
@@ -127,14 +127,14 @@ def check_site(path: Path, pick: Callable[[Sequence[str]], Collection[str]] = li
     return CheckedSite(path, root, chosen, parts, instances, tuple(told), data, sound)
 
 
-def _note_top(root: YamlNode, findings: DiagnosticCollector) -> None:
-    warn_misspelled_keys(root, TOP, findings)
+def _note_top(root: YamlNode, collector: DiagnosticCollector) -> None:
+    warn_misspelled_keys(root, TOP, collector)
     hub = root.get("hub")
     if hub is not None:
-        warn_misspelled_keys(hub, HUB, findings)
+        warn_misspelled_keys(hub, HUB, collector)
 
 
-def _note_crossbars(parts: Mapping[str, YamlNode], findings: DiagnosticCollector) -> None:
+def _note_crossbars(parts: Mapping[str, YamlNode], collector: DiagnosticCollector) -> None:
     """A site has one router; OCS's tools start the one of each host that has the key."""
     first: tuple[str, YamlNode] | None = None
     for name, part in parts.items():
@@ -144,7 +144,7 @@ def _note_crossbars(parts: Mapping[str, YamlNode], findings: DiagnosticCollector
         if first is None:
             first = (name, value)
             continue
-        findings.warning(
+        collector.warning(
             value,
             f"host {quote_value(name)} has a 'crossbar', and host {quote_value(first[0])} has one "
             f"(line {first[1].line}): a site has one router.",
@@ -153,27 +153,27 @@ def _note_crossbars(parts: Mapping[str, YamlNode], findings: DiagnosticCollector
 
 
 def _warnings(block: HostBlock, part: YamlNode, file: str) -> list[Diagnostic]:
-    findings = DiagnosticCollector(file)
-    warn_misspelled_keys(part, HOST, findings)
+    collector = DiagnosticCollector(file)
+    warn_misspelled_keys(part, HOST, collector)
     crossbar = part.get("crossbar") if part.is_mapping else None
     if crossbar is not None:
-        warn_misspelled_keys(crossbar, CROSSBAR, findings)
+        warn_misspelled_keys(crossbar, CROSSBAR, collector)
     for entry in block.entries:
         if isinstance(entry.location, YamlNode):
-            warn_misspelled_keys(entry.location, ENTRY, findings, entry.instance_id)
+            warn_misspelled_keys(entry.location, ENTRY, collector, entry.instance_id)
     for instance in _instances(block):
-        warn_repeated_options(instance.argv, findings, instance.name)
-        _note_odd_id(instance, findings)
-    return findings.diagnostics
+        warn_repeated_options(instance.argv, collector, instance.name)
+        _note_odd_id(instance, collector)
+    return collector.diagnostics
 
 
-def _note_odd_id(instance: CheckedEntry, findings: DiagnosticCollector) -> None:
+def _note_odd_id(instance: CheckedEntry, collector: DiagnosticCollector) -> None:
     place = instance.node.get("instance-id")
     if instance.name == ALL:
         text = f"{ALL!r} as an id cannot be told from the word for all agents."
-        findings.error(place, text, "Choose another name.", instance.name)
+        collector.error(place, text, "Choose another name.", instance.name)
     if instance.name == "crossbar":
-        findings.warning(
+        collector.warning(
             place,
             "OCS's tools call the router 'crossbar'; an agent of this name is mistaken for it.",
             "Choose another name.",
@@ -207,7 +207,7 @@ def _shared_addresses(
     blocks: Mapping[str, HostBlock], chosen: Mapping[str, HostBlock], file: str
 ) -> list[tuple[str | None, Diagnostic]]:
     """Each id has one address in the whole site, whichever host it is on."""
-    findings = DiagnosticCollector(file)
+    collector = DiagnosticCollector(file)
     told: list[tuple[str | None, Diagnostic]] = []
     homes: dict[str, list[tuple[str, AgentEntry]]] = {}
     for block in blocks.values():
@@ -222,13 +222,13 @@ def _shared_addresses(
         else:
             other = found[0]
         for host, entry in late:
-            _note_taken(name, host, entry, other, findings)
-            told.append((host, findings.diagnostics[-1]))
+            _note_taken(name, host, entry, other, collector)
+            told.append((host, collector.diagnostics[-1]))
         for host, entry in found:
             if host in chosen and (owner := _owner(name, homes)) is not None:
                 text = f"the address of this id is among those of {quote_value(owner)}."
-                findings.error(_id_place(entry), text, "Choose another name.", name)
-                told.append((host, findings.diagnostics[-1]))
+                collector.error(_id_place(entry), text, "Choose another name.", name)
+                told.append((host, collector.diagnostics[-1]))
     return told
 
 
@@ -237,7 +237,7 @@ def _note_taken(
     host: str,
     entry: AgentEntry,
     other: tuple[str, AgentEntry],
-    findings: DiagnosticCollector,
+    collector: DiagnosticCollector,
 ) -> None:
     where, earlier = other
     if where == host:
@@ -248,7 +248,7 @@ def _note_taken(
     else:
         text = f"this id is taken already on host {quote_value(where)}, line {earlier.location.line}; the "
         text += "two agents would have one address."
-    findings.error(_id_place(entry), text, "An instance-id must be unique in the site.", name)
+    collector.error(_id_place(entry), text, "An instance-id must be unique in the site.", name)
 
 
 def _id_place(entry: AgentEntry) -> SourceLocation:

@@ -57,51 +57,51 @@ class HostBlock:
         )
 
 
-def check_hub(root: YamlNode, findings: DiagnosticCollector) -> dict[str, Any]:
+def check_hub(root: YamlNode, collector: DiagnosticCollector) -> dict[str, Any]:
     """Check the hub; what is wrong goes to the findings as errors."""
     hub = root.get("hub")
     if hub is None:
-        findings.error(
+        collector.error(
             root,
             "the section 'hub' is missing.",
             misspelled_key_hint(root, "hub") or f"It must have {', '.join(_REQUIRED)}.",
         )
         return {}
     if not hub.is_mapping:
-        findings.error(
+        collector.error(
             hub,
             f"the section 'hub' is {quote_value(hub.value)}, not a mapping.",
             f"It must have {', '.join(_REQUIRED)}.",
         )
         return {}
     for key, example in _REQUIRED.items():
-        require_text(hub, key, findings, None, example)
-    _check_optional(hub, _OPTIONAL, findings)
+        require_text(hub, key, collector, None, example)
+    _check_optional(hub, _OPTIONAL, collector)
     return dict(hub.value)
 
 
-def check_host(name: str, part: YamlNode, file: str) -> HostBlock:
+def check_host(name: str, node: YamlNode, file: str) -> HostBlock:
     """Check one block under `hosts`, and each entry in it."""
-    findings = DiagnosticCollector(file)
-    if not part.is_mapping:
-        findings.error(
-            part,
-            f"the block of host {quote_value(name)} is {quote_value(part.value)}, not a mapping.",
+    collector = DiagnosticCollector(file)
+    if not node.is_mapping:
+        collector.error(
+            node,
+            f"the block of host {quote_value(name)} is {quote_value(node.value)}, not a mapping.",
             "It must have a list 'agent-instances'.",
         )
-        return HostBlock(name, None, (), tuple(findings.diagnostics))
-    data = dict(part.value)
-    _check_overrides(part, data, findings)
-    _check_timeout(part, data, findings)
-    parts = _check_list(name, part, findings)
-    entries = [check_entry(entry, file) for entry in parts or []]
-    taken = _check_crossbar(part, findings) and parts is not None
+        return HostBlock(name, None, (), tuple(collector.diagnostics))
+    data = dict(node.value)
+    _check_overrides(node, data, collector)
+    _check_timeout(node, data, collector)
+    nodes = _check_list(name, node, collector)
+    entries = [check_entry(entry, file) for entry in nodes or []]
+    taken = _check_crossbar(node, collector) and nodes is not None
     data["agent-instances"] = _without_duplicates(entries)
     return HostBlock(
         name,
         data if taken else None,
         tuple(entries),
-        tuple(findings.diagnostics),
+        tuple(collector.diagnostics),
     )
 
 
@@ -125,26 +125,26 @@ def _without_duplicates(entries: Iterable[AgentEntry]) -> list[dict[str, Any]]:
     return [entry.data for entry in first.values() if not entry.is_broken]
 
 
-def _check_list(name: str, part: YamlNode, findings: DiagnosticCollector) -> list[YamlNode] | None:
+def _check_list(name: str, node: YamlNode, collector: DiagnosticCollector) -> list[YamlNode] | None:
     key = "agent-instances"
-    value = part.get(key)
+    value = node.get(key)
     if value is not None and value.is_list:
         return value.items()
     if value is None:
-        findings.error(
-            part,
+        collector.error(
+            node,
             f"host {quote_value(name)} has no {key!r}.",
-            misspelled_key_hint(part, key) or f"Write '{key}: []' if it has none.",
+            misspelled_key_hint(node, key) or f"Write '{key}: []' if it has none.",
         )
         return None
     if value.value is None:
-        findings.warning(
+        collector.warning(
             value,
             f"{key!r} of host {quote_value(name)} is empty.",
             f"Write '{key}: []' if it has none.",
         )
         return []
-    findings.error(
+    collector.error(
         value,
         f"{key!r} of host {quote_value(name)} is {quote_value(value.value)}, not a list.",
         "Begin each instance with '- '.",
@@ -152,11 +152,11 @@ def _check_list(name: str, part: YamlNode, findings: DiagnosticCollector) -> lis
     return None
 
 
-def _check_crossbar(part: YamlNode, findings: DiagnosticCollector) -> bool:
-    value = part.get("crossbar")
+def _check_crossbar(node: YamlNode, collector: DiagnosticCollector) -> bool:
+    value = node.get("crossbar")
     if value is None or value.value is None or value.is_mapping:
         return True
-    findings.error(
+    collector.error(
         value,
         f"'crossbar' is {quote_value(value.value)}, not a mapping.",
         "Use {} for the defaults, or leave the key out.",
@@ -165,30 +165,30 @@ def _check_crossbar(part: YamlNode, findings: DiagnosticCollector) -> bool:
 
 
 def _check_optional(
-    part: YamlNode, keys: Iterable[str], findings: DiagnosticCollector
+    node: YamlNode, keys: Iterable[str], collector: DiagnosticCollector
 ) -> list[str]:
     """Note the keys whose value is neither empty nor text, and give them back."""
     wrong = []
     for key in keys:
-        value = part.get(key)
+        value = node.get(key)
         if value is not None and value.value is not None:
-            before = len(findings.diagnostics)
-            require_text(part, key, findings, None, f"{key}: TEXT")
-            wrong += [key] if len(findings.diagnostics) > before else []
+            before = len(collector.diagnostics)
+            require_text(node, key, collector, None, f"{key}: TEXT")
+            wrong += [key] if len(collector.diagnostics) > before else []
     return wrong
 
 
-def _check_overrides(part: YamlNode, data: dict[str, Any], findings: DiagnosticCollector) -> None:
-    for key in _check_optional(part, (*OVERRIDES, "log-dir"), findings):
+def _check_overrides(node: YamlNode, data: dict[str, Any], collector: DiagnosticCollector) -> None:
+    for key in _check_optional(node, (*OVERRIDES, "log-dir"), collector):
         del data[key]
     for key in ("wamp_server", "wamp_realm"):
-        value = part.get(key)
+        value = node.get(key)
         if value is not None and value.value is None:
-            findings.error(value, f"{key!r} is empty.", "Give it a value, or delete the line.")
+            collector.error(value, f"{key!r} is empty.", "Give it a value, or delete the line.")
             del data[key]
 
 
-def _check_timeout(part: YamlNode, data: dict[str, Any], findings: DiagnosticCollector) -> None:
+def _check_timeout(node: YamlNode, data: dict[str, Any], collector: DiagnosticCollector) -> None:
     """Leave the timeout under the key that OCS reads; absent or empty: its default."""
     given = data.pop(_TIMEOUT_IN_DOCUMENTATION, None)
     if data.get(TIMEOUT_KEY) is None:
@@ -196,16 +196,16 @@ def _check_timeout(part: YamlNode, data: dict[str, Any], findings: DiagnosticCol
         if given is not None:
             data[TIMEOUT_KEY] = given
     elif given is not None and given != data[TIMEOUT_KEY]:
-        findings.warning(
-            part.get(_TIMEOUT_IN_DOCUMENTATION),
+        collector.warning(
+            node.get(_TIMEOUT_IN_DOCUMENTATION),
             f"{_TIMEOUT_IN_DOCUMENTATION!r} and {TIMEOUT_KEY!r} are both here and differ; "
             f"{TIMEOUT_KEY!r} counts.",
             "Keep one of the two.",
         )
     for key in (TIMEOUT_KEY, _TIMEOUT_IN_DOCUMENTATION):
-        value = part.get(key)
+        value = node.get(key)
         if value is not None and value.value is not None and not _is_duration(value.value):
-            findings.error(
+            collector.error(
                 value,
                 f"{key!r} is {quote_value(value.value)}, not a number of seconds.",
                 "Write a number such as 10; 0 means to wait for ever.",

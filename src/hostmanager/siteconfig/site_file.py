@@ -92,12 +92,12 @@ class SiteFile:
 
         Contract, section 5.
         """
-        parts = [pluralize(len(self.specs), "instance")]
+        nodes = [pluralize(len(self.specs), "instance")]
         if self.errors:
-            parts.append(pluralize(len(self.errors), "error"))
+            nodes.append(pluralize(len(self.errors), "error"))
         if self.warnings:
-            parts.append(pluralize(len(self.warnings), "warning"))
-        text = ", ".join(parts)
+            nodes.append(pluralize(len(self.warnings), "warning"))
+        text = ", ".join(nodes)
         if self.diagnostics:
             text += f": {summarize((*self.errors, *self.warnings))}"
         return not self.errors, text
@@ -114,21 +114,21 @@ def load_site_file(path: str | Path, host_name: str | None = None) -> SiteFile:
     Raises:
         SiteFileError: The file cannot be used for this host; nothing may be changed then.
     """
-    findings = DiagnosticCollector(str(path))
-    root, hub, hosts = parse_site(Path(path), findings)
-    host = _select_host(hosts, host_name or socket.gethostname(), root, findings)
-    blocks = {name: check_host(name, part, findings.file) for name, part in hosts.items()}
+    collector = DiagnosticCollector(str(path))
+    root, hub, hosts = parse_site(Path(path), collector)
+    host = _select_host(hosts, host_name or socket.gethostname(), root, collector)
+    blocks = {name: check_host(name, node, collector.file) for name, node in hosts.items()}
     for name, block in blocks.items():
-        findings.diagnostics += (
+        collector.diagnostics += (
             block.all_diagnostics if name == host else downgrade_for_other_host(block)
         )
-    _note_duplicates(blocks, host, findings)
+    _note_duplicates(blocks, host, collector)
     ours = blocks[host]
-    findings.diagnostics.sort(key=lambda problem: (problem.line or 0, problem.column or 0))
-    if any(problem.is_error for problem in _file_wide(findings, ours)):
-        raise SiteFileError(findings.diagnostics)
+    collector.diagnostics.sort(key=lambda problem: (problem.line or 0, problem.column or 0))
+    if any(problem.is_error for problem in _file_wide(collector, ours)):
+        raise SiteFileError(collector.diagnostics)
     data = {**root.value, "hub": hub, "hosts": usable_blocks(blocks)}
-    return _site_file(Path(path), data, ours, tuple(findings.diagnostics))
+    return _site_file(Path(path), data, ours, tuple(collector.diagnostics))
 
 
 def load_all_hosts(path: str | Path) -> dict[str, SiteFile]:
@@ -139,15 +139,15 @@ def load_all_hosts(path: str | Path) -> dict[str, SiteFile]:
     Raises:
         SiteFileError: The file cannot be used for any host.
     """
-    findings = DiagnosticCollector(str(path))
-    root, hub, hosts = parse_site(Path(path), findings)
-    if findings.has_errors:
-        raise SiteFileError(findings.diagnostics)
-    blocks = {name: check_host(name, part, findings.file) for name, part in hosts.items()}
+    collector = DiagnosticCollector(str(path))
+    root, hub, hosts = parse_site(Path(path), collector)
+    if collector.has_errors:
+        raise SiteFileError(collector.diagnostics)
+    blocks = {name: check_host(name, node, collector.file) for name, node in hosts.items()}
     data = {**root.value, "hub": hub, "hosts": usable_blocks(blocks)}
     files = {}
     for name, block in blocks.items():
-        file = _site_file(Path(path), data, block, (*findings.diagnostics, *block.all_diagnostics))
+        file = _site_file(Path(path), data, block, (*collector.diagnostics, *block.all_diagnostics))
         files[name] = replace(
             file, is_usable=not any(found.is_error for found in block.diagnostics)
         )
@@ -155,17 +155,17 @@ def load_all_hosts(path: str | Path) -> dict[str, SiteFile]:
 
 
 def parse_site(
-    path: Path, findings: DiagnosticCollector
+    path: Path, collector: DiagnosticCollector
 ) -> tuple[YamlNode, dict[str, Any], dict[str, YamlNode]]:
     """Parse the file: its root, its checked hub, and the blocks of its hosts."""
-    root = parse_yaml(read_text(path), findings)
+    root = parse_yaml(read_text(path), collector)
     if not root.is_mapping:
-        raise findings.fatal(
+        raise collector.fatal(
             root,
             f"the file holds {quote_value(root.value)}, not the sections 'hub' and 'hosts'.",
             "Begin with 'hub:' in the first column.",
         )
-    return root, check_hub(root, findings), _host_parts(root, findings)
+    return root, check_hub(root, collector), _host_parts(root, collector)
 
 
 def usable_blocks(blocks: Mapping[str, HostBlock]) -> dict[str, dict[str, Any]]:
@@ -173,9 +173,9 @@ def usable_blocks(blocks: Mapping[str, HostBlock]) -> dict[str, dict[str, Any]]:
     return {name: block.data for name, block in blocks.items() if block.data is not None}
 
 
-def _file_wide(findings: DiagnosticCollector, ours: HostBlock) -> list[Diagnostic]:
+def _file_wide(collector: DiagnosticCollector, ours: HostBlock) -> list[Diagnostic]:
     of_entries = {id(problem) for entry in ours.entries for problem in entry.diagnostics}
-    return [problem for problem in findings.diagnostics if id(problem) not in of_entries]
+    return [problem for problem in collector.diagnostics if id(problem) not in of_entries]
 
 
 def _site_file(
@@ -205,41 +205,41 @@ def _site_file(
     )
 
 
-def _host_parts(root: YamlNode, findings: DiagnosticCollector) -> dict[str, YamlNode]:
+def _host_parts(root: YamlNode, collector: DiagnosticCollector) -> dict[str, YamlNode]:
     hosts = root.get("hosts")
     if hosts is None or not hosts.is_mapping:
         what = "is missing" if hosts is None else f"is {quote_value(hosts.value)}, not a mapping"
-        remedy = misspelled_key_hint(root, "hosts") if hosts is None else ""
-        raise findings.fatal(
+        hint = misspelled_key_hint(root, "hosts") if hosts is None else ""
+        raise collector.fatal(
             hosts or root,
             f"the section 'hosts' {what}.",
-            remedy or "It must have a block for each host.",
+            hint or "It must have a block for each host.",
         )
-    parts: dict[str, YamlNode] = {}
-    for name, (place, part) in hosts.fields().items():
+    nodes: dict[str, YamlNode] = {}
+    for name, (place, node) in hosts.fields().items():
         if isinstance(name, str):
-            parts[name] = part
+            nodes[name] = node
         else:
-            findings.warning(
+            collector.warning(
                 place, f"the host name {quote_value(name)} is not text.", "Put it in quotes."
             )
-    return parts
+    return nodes
 
 
 def _select_host(
-    hosts: Mapping[str, YamlNode], asked: str, root: YamlNode, findings: DiagnosticCollector
+    hosts: Mapping[str, YamlNode], asked: str, root: YamlNode, collector: DiagnosticCollector
 ) -> str:
     for name in (asked, FALLBACK_HOST):
         if name in hosts:
             return name
-    near = closest_match(asked, hosts)
-    remedy = f"Did you mean {near!r}? " if near else ""
+    suggestion = closest_match(asked, hosts)
+    hint = f"Did you mean {suggestion!r}? " if suggestion else ""
     names = join_names(list(hosts), quote=True) or "none"
-    remedy += f"Hosts in this file: {names}. Use --site-host to pick one."
-    raise findings.fatal(
+    hint += f"Hosts in this file: {names}. Use --site-host to pick one."
+    raise collector.fatal(
         root.get("hosts"),
         f"'hosts' has no block for {quote_value(asked)} and none for {FALLBACK_HOST!r}.",
-        remedy,
+        hint,
     )
 
 
@@ -252,7 +252,7 @@ def _first_of_each_id(entries: Iterable[AgentEntry]) -> dict[str, AgentEntry]:
 
 
 def _note_duplicates(
-    blocks: Mapping[str, HostBlock], host: str, findings: DiagnosticCollector
+    blocks: Mapping[str, HostBlock], host: str, collector: DiagnosticCollector
 ) -> None:
     first: dict[str, tuple[str, AgentEntry]] = {}
     for block in blocks.values():
@@ -270,7 +270,7 @@ def _note_duplicates(
             else:
                 text = f"this id is taken already on host {quote_value(where)}, line "
                 text += f"{earlier.location.line}; the two agents would have one address."
-            findings.warning(
+            collector.warning(
                 entry.location, prefix + text, "An instance-id must be unique in the site.", name
             )
 
@@ -326,28 +326,28 @@ def with_known_classes(site_file: SiteFile, classes: InstalledClasses) -> SiteFi
     if classes.classes is None:
         why = " ".join(classes.problems)
         message = f"it is not known which agent classes are installed. {why}".strip()
-        remedy = "Instances are started without that check."
-        warning = Diagnostic(Severity.WARNING, message, remedy, str(site_file.path))
+        hint = "Instances are started without that check."
+        warning = Diagnostic(Severity.WARNING, message, hint, str(site_file.path))
         return replace(site_file, diagnostics=(*site_file.diagnostics, warning))
-    findings = DiagnosticCollector(str(site_file.path))
+    collector = DiagnosticCollector(str(site_file.path))
     specs = []
     for spec in site_file.specs:
         if spec.kind is Kind.HOST and spec.agent_class not in classes.classes:
-            obstacle, remedy = _no_such_class(spec.agent_class, classes)
+            obstacle, hint = _no_such_class(spec.agent_class, classes)
             place = site_file.class_locations.get(spec.instance_id)
-            findings.warning(place, f"{obstacle}.", remedy, spec.instance_id)
-            specs.append(replace(spec, inoperable_reason=f"{obstacle}. {remedy}"))
+            collector.warning(place, f"{obstacle}.", hint, spec.instance_id)
+            specs.append(replace(spec, inoperable_reason=f"{obstacle}. {hint}"))
         else:
             specs.append(spec)
-    problems = (*site_file.diagnostics, *findings.diagnostics)
+    problems = (*site_file.diagnostics, *collector.diagnostics)
     return replace(site_file, specs=tuple(specs), diagnostics=problems)
 
 
 def _no_such_class(agent_class: str, classes: InstalledClasses) -> tuple[str, str]:
     known = classes.classes or {}
-    near = did_you_mean(agent_class, known)
+    suggestion = did_you_mean(agent_class, known)
     obstacle = f"no installed OCS plugin provides the agent class {quote_value(agent_class)}"
-    if near:
-        obstacle += f" (nearest: {near.removeprefix('Did you mean ').removesuffix('?')})"
-    remedy = "Mend the class name, or install the plugin."
-    return obstacle, " ".join((remedy, *classes.problems))
+    if suggestion:
+        obstacle += f" (nearest: {suggestion.removeprefix('Did you mean ').removesuffix('?')})"
+    hint = "Mend the class name, or install the plugin."
+    return obstacle, " ".join((hint, *classes.problems))

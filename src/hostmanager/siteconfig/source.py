@@ -33,25 +33,25 @@ def read_text(path: Path) -> str:
         SiteFileError: It is missing, unreadable, not a regular file, too big, empty, or
             not UTF-8.
     """
-    findings = DiagnosticCollector(str(path))
-    return _decode(_read_bytes(path, findings), findings)
+    collector = DiagnosticCollector(str(path))
+    return _decode(_read_bytes(path, collector), collector)
 
 
-def _read_bytes(path: Path, findings: DiagnosticCollector) -> bytes:
+def _read_bytes(path: Path, collector: DiagnosticCollector) -> bytes:
     try:
         return read_bounded(path, MAX_SITE_FILE_BYTES)
     except FileTooLargeError:
-        raise findings.fatal(
+        raise collector.fatal(
             None, "the file is larger than 16 MiB: this is not a site file.", "Check the path."
         ) from None
     except NotRegularFileError as error:
-        raise findings.fatal(
+        raise collector.fatal(
             None, f"this is {error.kind}, not a site file.", "Name the YAML file itself."
         ) from None
     except OSError as error:
-        raise findings.fatal(None, *_explain_oserror(path, error)) from error
+        raise collector.fatal(None, *_explain_oserror(path, error)) from error
     except ValueError as error:
-        raise findings.fatal(
+        raise collector.fatal(
             None, "the path of the site file has a NUL character in it.", "Check the path."
         ) from error
 
@@ -79,20 +79,20 @@ def _similar_files(path: Path) -> list[str]:
         return []
 
 
-def _decode(raw: bytes, findings: DiagnosticCollector) -> str:
+def _decode(raw: bytes, collector: DiagnosticCollector) -> str:
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         before = raw[: error.start].decode("utf-8", "replace")
         line_start = before.rfind("\n") + 1
-        spot = Location(before.count("\n") + 1, len(before) - line_start + 1)
-        raise findings.fatal(
-            spot,
+        location = Location(before.count("\n") + 1, len(before) - line_start + 1)
+        raise collector.fatal(
+            location,
             f"byte 0x{raw[error.start]:02x} is not UTF-8 text.",
             "Save the file in UTF-8 encoding.",
         ) from error
     if not text.strip():
-        raise findings.fatal(
+        raise collector.fatal(
             None, "the file is empty.", "It must have the sections 'hub' and 'hosts'."
         )
     return text

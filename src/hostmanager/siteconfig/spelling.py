@@ -48,52 +48,52 @@ _ALSO = {"args": "arguments", "argument": "arguments", "managed": "manage", "log
 
 
 def warn_misspelled_keys(
-    part: YamlNode,
+    node: YamlNode,
     known: Mapping[str, bool],
-    findings: DiagnosticCollector,
+    collector: DiagnosticCollector,
     instance_id: str | None = None,
 ) -> None:
     """Warn of each key that is nearly a known one.
 
     Args:
-        part: A mapping; anything else has been told of already.
+        node: A mapping; anything else has been told of already.
         known: The known keys, and whether they are required.
-        findings: Get the warnings.
+        collector: Get the warnings.
         instance_id: Whose it is.
     """
-    if not part.is_mapping:
+    if not node.is_mapping:
         return
-    fields = part.fields()
-    for key, (place, _) in fields.items():
+    fields = node.fields()
+    for key, (location, _) in fields.items():
         if not isinstance(key, str) or key in known:
             continue
-        near = closest_match(key, known, WARNING_SIMILARITY) or (
+        suggestion = closest_match(key, known, WARNING_SIMILARITY) or (
             _ALSO.get(key) if _ALSO.get(key) in known else None
         )
-        if near is None or (known[near] and near not in fields):
+        if suggestion is None or (known[suggestion] and suggestion not in fields):
             continue  # that one which is required is missing has been told, with this name
-        findings.warning(
-            place,
+        collector.warning(
+            location,
             f"nothing reads the key {quote_value(key)}.",
-            f"Did you mean {near!r}?",
+            f"Did you mean {suggestion!r}?",
             instance_id,
         )
 
 
 def warn_repeated_options(
     words: Sequence[tuple[str, SourceLocation]],
-    findings: DiagnosticCollector,
+    collector: DiagnosticCollector,
     instance_id: str | None,
 ) -> None:
     """Warn of options that are given more than once: OCS keeps the last one alone."""
     seen: set[str] = set()
-    for word, place in words:
+    for word, location in words:
         name = word.partition("=")[0]
         if not name.startswith("-") or not name.lstrip("-")[:1].isalpha():
             continue
         if word in seen:
-            findings.warning(
-                place,
+            collector.warning(
+                location,
                 f"the argument {quote_value(word)} is here a second time; OCS keeps only the last one, "
                 "with what follows it.",
                 "Keep one. An option of several values takes them after each other.",

@@ -86,45 +86,45 @@ class YamlNode:
         return [YamlNode(*pair) for pair in zip(self.value, self.yaml_node.value, strict=True)]
 
 
-def parse_yaml(text: str, findings: DiagnosticCollector) -> YamlNode:
+def parse_yaml(text: str, collector: DiagnosticCollector) -> YamlNode:
     """Parse a YAML text into plain data with places. Duplicate keys are noted as warnings.
 
     Raises:
         SiteFileError: `yaml.safe_load` would refuse it (so would every agent that is
             launched), or it is unreasonably big.
     """
-    _insist_on_printable(text, findings)
+    _insist_on_printable(text, collector)
     try:
-        root = _Composer(_limited_events(text, findings)).get_single_node()
+        root = _Composer(_limited_events(text, collector)).get_single_node()
         if root is None:
-            raise findings.fatal(
+            raise collector.fatal(
                 None,
                 "the file has nothing in it but comments.",
                 "It must have the sections 'hub' and 'hosts'.",
             )
-        _expanded_size(root, {}, findings)
-        _note_duplicate_keys(root, set(), findings)
+        _expanded_size(root, {}, collector)
+        _note_duplicate_keys(root, set(), collector)
         return YamlNode(_Constructor().construct_document(root), root)
     except yaml.MarkedYAMLError as error:
-        raise findings.fatal(*_yaml_error(error, text)) from error
+        raise collector.fatal(*_yaml_error(error, text)) from error
     except yaml.YAMLError as error:
-        raise findings.fatal(None, f"this is not YAML: {error}.") from error
+        raise collector.fatal(None, f"this is not YAML: {error}.") from error
 
 
-def _insist_on_printable(text: str, findings: DiagnosticCollector) -> None:
+def _insist_on_printable(text: str, collector: DiagnosticCollector) -> None:
     odd = Reader.NON_PRINTABLE.search(text)
     if odd is None:
         return
     at = odd.start()
     spot = Location(text.count("\n", 0, at) + 1, at - (text.rfind("\n", 0, at) + 1) + 1)
-    raise findings.fatal(
+    raise collector.fatal(
         spot,
         f"the character U+{ord(odd.group()):04X} is not allowed in YAML.",
         "Delete it; it is probably not visible in the editor.",
     )
 
 
-def _limited_events(text: str, findings: DiagnosticCollector) -> Iterator[yaml.Event]:
+def _limited_events(text: str, collector: DiagnosticCollector) -> Iterator[yaml.Event]:
     """Give the events of one document, and refuse what would be too much for later steps."""
     depth = nodes = documents = 0
     for event in yaml.parse(text, Loader=_LOADER):
@@ -133,14 +133,14 @@ def _limited_events(text: str, findings: DiagnosticCollector) -> Iterator[yaml.E
         depth -= isinstance(event, yaml.CollectionEndEvent)
         documents += isinstance(event, yaml.DocumentStartEvent)
         mark: Any = event.start_mark
-        place = Location(mark.line + 1, mark.column + 1)
+        location = Location(mark.line + 1, mark.column + 1)
         if depth > MAX_DEPTH:
-            raise findings.fatal(place, f"the nesting is deeper than {MAX_DEPTH} levels.")
+            raise collector.fatal(location, f"the nesting is deeper than {MAX_DEPTH} levels.")
         if nodes > MAX_NODES:
-            raise findings.fatal(place, f"the file has more than {MAX_NODES} values.")
+            raise collector.fatal(location, f"the file has more than {MAX_NODES} values.")
         if documents > 1:
-            raise findings.fatal(
-                place,
+            raise collector.fatal(
+                location,
                 "a second YAML document begins here; OCS reads files of one document.",
                 "Delete the '---' line.",
             )
@@ -198,7 +198,7 @@ def _children(node: Node) -> list[Node]:
 
 
 def _expanded_size(
-    node: Node, known: dict[int, tuple[int, int] | None], findings: DiagnosticCollector
+    node: Node, known: dict[int, tuple[int, int] | None], collector: DiagnosticCollector
 ) -> tuple[int, int]:
     """Give the (number of nodes, depth) that a node has when every alias is written out.
 
@@ -206,20 +206,22 @@ def _expanded_size(
     the recursion is never deeper than the text is nested.
     """
     key = id(node)
-    place = YamlNode(None, node)
+    location = YamlNode(None, node)
     if key in known:
         measured = known[key]
         if measured is None:
-            raise findings.fatal(place, "this list or mapping contains itself through an alias.")
+            raise collector.fatal(
+                location, "this list or mapping contains itself through an alias."
+            )
         return measured
     known[key] = None
     nodes, depth = 1, 0
     for child in _children(node):
-        child_nodes, child_depth = _expanded_size(child, known, findings)
+        child_nodes, child_depth = _expanded_size(child, known, collector)
         nodes, depth = nodes + child_nodes, max(depth, child_depth)
         if nodes > MAX_NODES or depth >= MAX_DEPTH:
-            raise findings.fatal(
-                place,
+            raise collector.fatal(
+                location,
                 f"its aliases make this more than {MAX_NODES} values or {MAX_DEPTH} levels deep.",
                 "Use fewer aliases ('*name').",
             )
@@ -227,7 +229,7 @@ def _expanded_size(
     return nodes, depth + 1
 
 
-def _note_duplicate_keys(node: Node, seen: set[int], findings: DiagnosticCollector) -> None:
+def _note_duplicate_keys(node: Node, seen: set[int], collector: DiagnosticCollector) -> None:
     if id(node) in seen:
         return
     seen.add(id(node))
@@ -235,18 +237,18 @@ def _note_duplicate_keys(node: Node, seen: set[int], findings: DiagnosticCollect
         first: dict[tuple[str, str], YamlNode] = {}
         for key_node, _ in node.value:
             if isinstance(key_node, ScalarNode) and key_node.tag != _MERGE:
-                _note_if_known(YamlNode(key_node.value, key_node), first, findings)
+                _note_if_known(YamlNode(key_node.value, key_node), first, collector)
     for child in _children(node):
-        _note_duplicate_keys(child, seen, findings)
+        _note_duplicate_keys(child, seen, collector)
 
 
 def _note_if_known(
-    key: YamlNode, first: dict[tuple[str, str], YamlNode], findings: DiagnosticCollector
+    key: YamlNode, first: dict[tuple[str, str], YamlNode], collector: DiagnosticCollector
 ) -> None:
     earlier = first.setdefault((key.yaml_node.tag, key.value), key)
     if earlier is not key:
         dash = "Is a '-' missing before this entry? " if key.value in _ENTRY_KEYS else ""
-        findings.warning(
+        collector.warning(
             key,
             f"the key {quote_value(key.value)} is here a second time (first on line {earlier.line}); "
             "the last one counts.",
@@ -268,5 +270,5 @@ def _yaml_error(error: yaml.MarkedYAMLError, text: str) -> tuple[Location | None
     lines = text.splitlines()
     line = lines[mark.line] if mark.line < len(lines) else ""
     indent = line[: len(line) - len(line.lstrip())]
-    remedy = "Indent with spaces; there is a tab here." if "\t" in indent else ""
-    return spot, f"{message}.", remedy
+    hint = "Indent with spaces; there is a tab here." if "\t" in indent else ""
+    return spot, f"{message}.", hint

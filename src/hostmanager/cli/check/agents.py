@@ -63,18 +63,18 @@ class InstalledPlugins:
 
 
 def check_agents(
-    whole: CheckedSite, plugins: InstalledPlugins, here: str | None, report: CheckReport
+    site: CheckedSite, plugins: InstalledPlugins, here: str | None, report: CheckReport
 ) -> None:
     """Check class and arguments of all agents.
 
     Args:
-        whole: The site file.
+        site: The site file.
         plugins: What is installed here.
         here: The host that this machine is, if it is one of them: what is missing here is an
             error for its agents. Other hosts may have other plugins.
         report: Gets what is wrong.
     """
-    agents = [i for i in whole.instances if not i.is_manager]
+    agents = [i for i in site.instances if not i.is_manager]
     known = plugins.classes
     if known.classes is None:
         report.skipped.append(f"classes and arguments of agents: {' '.join(known.problems)}")
@@ -122,23 +122,23 @@ def _check_classes(
         name = agent.entry.agent_class
         if name in classes:
             continue
-        near = closest_match(
+        suggestion = closest_match(
             name, [other for other in (*classes, *usual) if other != name], WARNING_SIMILARITY
         )
         must = _runs_here(agent, here)
-        if not must and (near is None or name in usual):
+        if not must and (suggestion is None or name in usual):
             absent[name] += 1
             continue
-        if must and near is None:
+        if must and suggestion is None:
             missing.append(agent)
             continue
-        remedy = f"Did you mean {near!r}? " if near else ""
+        hint = f"Did you mean {suggestion!r}? " if suggestion else ""
         report.add(
             Category.CLASS,
             Severity.ERROR if must else Severity.WARNING,
             agent.entry.class_location,
             f"no installed OCS plugin provides the agent class {quote_value(name)}.",
-            f"{remedy}{CLASS_HINT}",
+            f"{hint}{CLASS_HINT}",
             host=agent.host,
             instance_id=agent.name,
         )
@@ -169,8 +169,8 @@ def _report_unknown(
         of_one = f"the agent class {_class_names(ours)} cannot be started: {one.unknown_reason}."
         number = pluralize(len(ours), "agent")
         of_many = f"{number} cannot be started: {cause}. They are {_agents_by_class(ours)}."
-        remedy = TLS_HINT if "No module named 'OpenSSL" in cause else INSTALL_HINT
-        _report_shared(ours, of_one, of_many, remedy, report)
+        hint = TLS_HINT if "No module named 'OpenSSL" in cause else INSTALL_HINT
+        _report_shared(ours, of_one, of_many, hint, report)
         return
     alone = len(found) == 1
     names = f"class {next(iter(found))}" if alone else f"classes {join_names(list(found), 12)}"
@@ -196,7 +196,7 @@ def _agents_by_class(agents: Sequence[CheckedEntry]) -> str:
 
 
 def _report_shared(
-    agents: Sequence[CheckedEntry], of_one: str, of_many: str, remedy: str, report: CheckReport
+    agents: Sequence[CheckedEntry], of_one: str, of_many: str, hint: str, report: CheckReport
 ) -> None:
     """One error for all that one act puts right; at the first of the agents."""
     first = agents[0]
@@ -205,7 +205,7 @@ def _report_shared(
         Severity.ERROR,
         first.entry.class_location,
         of_one if len(agents) == 1 else of_many,
-        remedy,
+        hint,
         host=first.host,
         instance_id=first.name if len(agents) == 1 else None,
     )
@@ -216,13 +216,13 @@ def _report_verdict(
 ) -> None:
     for agent, why in zip(agents, answer.rejections, strict=False):
         if why is not None:
-            place, remedy = locate_argument(agent, why, answer.options)
+            location, hint = locate_argument(agent, why, answer.options)
             report.add(
                 Category.ARGUMENTS,
                 Severity.ERROR,
-                place,
+                location,
                 f"{name} refuses its arguments: {why.rstrip('.')}.",
-                remedy,
+                hint,
                 host=agent.host,
                 instance_id=agent.name,
             )
@@ -240,10 +240,10 @@ def locate_argument(
     """
     if why.startswith(_UNKNOWN):
         for text in why.removeprefix(_UNKNOWN).split():
-            for word, place in agent.argv:
+            for word, location in agent.argv:
                 if word == text:
                     name = word.partition("=")[0]
-                    return place, did_you_mean(name, options) if name.startswith("-") else ""
+                    return location, did_you_mean(name, options) if name.startswith("-") else ""
     if named := _ARGUMENT.match(why):
         names = named[1].split("/")
         quoted = re.search(r"(?:value|choice): '([^']*)'", why)

@@ -84,9 +84,9 @@ def parse_overrides(words: Sequence[str] | None, hosts: Sequence[str]) -> dict[s
 
 
 def check_compose(
-    whole: CheckedSite,
+    site: CheckedSite,
     managers: Sequence[ManagerEntry],
-    said: Mapping[str, Sequence[str]],
+    overrides: Mapping[str, Sequence[str]],
     report: CheckReport,
     *,
     here: str | None = None,
@@ -95,39 +95,41 @@ def check_compose(
     """Check compose files and services.
 
     Args:
-        whole: The site file.
+        site: The site file.
         managers: The managers whose arguments make sense.
-        said: The files that were said to the check, by host; they count instead.
+        overrides: The files that were said to the check, by host; they count instead.
         report: Gets what is wrong.
         here: The host that this machine is, if it is one of them.
         binary: The compose command; None: the one that is found.
     """
-    givens = list(_compose_files(whole, managers, said))
-    paths = {path for given in givens for _, path in given.files if path is not None}
+    file_args = list(_compose_files(site, managers, overrides))
+    paths = {path for given in file_args for _, path in given.files if path is not None}
     named = Path(binary).absolute() if binary else None
     contents = ComposeContents()
     if paths:
         contents = asyncio.run(_load_files(sorted(paths), named, Path.cwd(), report))
-    for host in whole.hosts:
-        ours = [given for given in givens if given.host == host]
+    for host in site.hosts:
+        ours = [given for given in file_args if given.host == host]
         absent = [(g, name) for g in ours for name, path in g.files if path is None]
         for given, name in absent:
             _report_missing(given, name, here, report)
         _check_duplicate_services(ours, contents, report)
-        instances = [i for i in whole.instances if i.host == host and not i.is_manager]
+        instances = [i for i in site.instances if i.host == host and not i.is_manager]
         _check_services(host, instances, ours, contents, report)
 
 
 def _compose_files(
-    whole: CheckedSite, managers: Sequence[ManagerEntry], said: Mapping[str, Sequence[str]]
+    site: CheckedSite, managers: Sequence[ManagerEntry], overrides: Mapping[str, Sequence[str]]
 ) -> Iterator[ComposeFileArgs]:
-    beside = whole.path.absolute().parent
-    for host in whole.hosts:
+    beside = site.path.absolute().parent
+    for host in site.hosts:
         ours = [manager for manager in managers if manager.instance.host == host]
-        if host in said:
+        if host in overrides:
             prefix = ours[0].args.docker_service_prefix if ours else DEFAULT_PREFIX
             yield ComposeFileArgs(
-                host, prefix, tuple((name, _existing(name, [Path.cwd()])) for name in said[host])
+                host,
+                prefix,
+                tuple((name, _existing(name, [Path.cwd()])) for name in overrides[host]),
             )
             continue
         for manager in ours:
@@ -151,8 +153,8 @@ def _report_missing(
 ) -> None:
     if given.location is None or given.host == here:
         text = f"the compose file {name} is not there."
-        remedy = "Files are named relative to the --working-dir, separated by commas."
-        report.add(Category.COMPOSE, Severity.ERROR, given.location, text, remedy, host=given.host)
+        hint = "Files are named relative to the --working-dir, separated by commas."
+        report.add(Category.COMPOSE, Severity.ERROR, given.location, text, hint, host=given.host)
     else:
         report.skipped.append(
             f"compose file {name} of host {given.host}: it is not on this machine "
@@ -218,22 +220,22 @@ def _report_broken(path: Path, error: ComposeFileError, report: CheckReport) -> 
 
 
 def _check_duplicate_services(
-    givens: Sequence[ComposeFileArgs], contents: ComposeContents, report: CheckReport
+    file_args: Sequence[ComposeFileArgs], contents: ComposeContents, report: CheckReport
 ) -> None:
     first: dict[str, str] = {}
-    for given in givens:
+    for given in file_args:
         for name, path in given.files:
             for service in contents.services.get(path, ()) if path else ():
                 other = first.setdefault(service, name)
                 if other != name:
                     text = f"the service {quote_value(service)} is in {other} and in {name}."
-                    remedy = "A service must be in one file of a host only."
+                    hint = "A service must be in one file of a host only."
                     report.add(
                         Category.COMPOSE,
                         Severity.ERROR,
                         given.location,
                         text,
-                        remedy,
+                        hint,
                         host=given.host,
                     )
 
@@ -241,65 +243,65 @@ def _check_duplicate_services(
 def _check_services(
     host: str,
     instances: Sequence[CheckedEntry],
-    givens: Sequence[ComposeFileArgs],
+    file_args: Sequence[ComposeFileArgs],
     contents: ComposeContents,
     report: CheckReport,
 ) -> None:
     docker = [i for i in instances if i.entry.managed_as and i.entry.managed_as[0] is Kind.DOCKER]
-    if docker and not givens:
+    if docker and not file_args:
         report.skipped.append(
             f"services of {pluralize(len(docker), 'agent')} of host {host}: nothing says which "
             f"compose files its manager is given (--docker-compose {host}=FILES says it)"
         )
         return
-    paths = [path for given in givens for _, path in given.files]
+    paths = [path for given in file_args for _, path in given.files]
     known = {s for path in paths if path for s in contents.services.get(path, ())}
     # A file that is broken, or not here, may have what is missing.
     sure = contents.complete and all(path in contents.services for path in paths)
     for instance in docker:
-        wanted = {given.prefix + instance.name for given in givens}
+        wanted = {given.prefix + instance.name for given in file_args}
         if sure and not wanted & known:
             _report_no_service(instance, sorted(wanted), sorted(known), report)
     for instance in instances:
         management = instance.entry.managed_as
-        service = next((g.prefix + instance.name for g in givens), None)
+        service = next((g.prefix + instance.name for g in file_args), None)
         if management and management[0] is Kind.HOST and service in known:
             text = (
                 f"there is a compose service {quote_value(service)} for it, but 'manage' says host."
             )
-            remedy = "Write 'manage: docker', or give one of the two another name."
-            _report_instance(report, Severity.WARNING, instance, text, remedy)
+            hint = "Write 'manage: docker', or give one of the two another name."
+            _report_instance(report, Severity.WARNING, instance, text, hint)
 
 
 def _report_no_service(
     instance: CheckedEntry, wanted: Sequence[str], known: Sequence[str], report: CheckReport
 ) -> None:
     text = f"no compose file of its host has a service {' or '.join(map(quote_value, wanted))}."
-    near = next(
+    suggestion = next(
         (found for name in wanted if (found := closest_match(name, known, WARNING_SIMILARITY))),
         None,
     )
-    if near is None and instance.name in known:
-        near = instance.name
-    remedy = f"Did you mean {near!r}? " if near else ""
+    if suggestion is None and instance.name in known:
+        suggestion = instance.name
+    hint = f"Did you mean {suggestion!r}? " if suggestion else ""
     _report_instance(
         report,
         Severity.ERROR,
         instance,
         text,
-        f"{remedy}Services: {join_names(known, quote=True) or 'none'}.",
+        f"{hint}Services: {join_names(known, quote=True) or 'none'}.",
     )
 
 
 def _report_instance(
-    report: CheckReport, severity: Severity, instance: CheckedEntry, text: str, remedy: str
+    report: CheckReport, severity: Severity, instance: CheckedEntry, text: str, hint: str
 ) -> None:
     report.add(
         Category.COMPOSE,
         severity,
         instance.node.get("manage") or instance.node,
         text,
-        remedy,
+        hint,
         host=instance.host,
         instance_id=instance.name,
     )

@@ -38,9 +38,9 @@ class ManagerEntry:
     def option_location(self, option: str) -> SourceLocation:
         """Where the value of an option stands."""
         words = self.instance.argv
-        for i, (word, place) in enumerate(words):
+        for i, (word, location) in enumerate(words):
             if word.startswith(f"{option}="):
-                return place
+                return location
             if word == option:
                 return words[min(i + 1, len(words) - 1)][1]
         return self.instance.arguments_location
@@ -50,16 +50,16 @@ class _RefusedError(Exception):
     pass
 
 
-def check_managers(whole: CheckedSite, report: CheckReport) -> list[ManagerEntry]:
+def check_managers(site: CheckedSite, report: CheckReport) -> list[ManagerEntry]:
     """Check the arguments of all managers, and whether hosts have one; give those that do."""
     managers = []
-    for instance in whole.instances:
+    for instance in site.instances:
         if instance.is_manager:
             args = _parse_arguments(instance, report)
             if args is not None:
                 managers.append(ManagerEntry(instance, args))
-    _check_manager_present(whole, report)
-    _check_access(whole, report)
+    _check_manager_present(site, report)
+    _check_access(site, report)
     return managers
 
 
@@ -77,30 +77,32 @@ def _parse_arguments(instance: CheckedEntry, report: CheckReport) -> argparse.Na
             refuse("they ask for help")
         return parser.parse_args(ArgContainer(words).to_list())
     except _RefusedError as error:
-        place, remedy = locate_argument(instance, str(error), sorted(parser._option_string_actions))
+        location, hint = locate_argument(
+            instance, str(error), sorted(parser._option_string_actions)
+        )
         text = f"the manager refuses its arguments: {error}."
-        _report_error(report, place, text, remedy, instance)
+        _report_error(report, location, text, hint, instance)
         return None
 
 
 def _report_error(
-    report: CheckReport, place: SourceLocation, text: str, remedy: str, instance: CheckedEntry
+    report: CheckReport, location: SourceLocation, text: str, hint: str, instance: CheckedEntry
 ) -> None:
     report.add(
         Category.MANAGER,
         Severity.ERROR,
-        place,
+        location,
         text,
-        remedy,
+        hint,
         host=instance.host,
         instance_id=instance.name,
     )
 
 
-def _check_manager_present(whole: CheckedSite, report: CheckReport) -> None:
+def _check_manager_present(site: CheckedSite, report: CheckReport) -> None:
     """A word for `manage` asks for a manager; without one on that host, nobody listens."""
-    managed = {instance.host for instance in whole.instances if instance.is_manager}
-    for instance in whole.instances:
+    managed = {instance.host for instance in site.instances if instance.is_manager}
+    for instance in site.instances:
         said = instance.node.get("manage")
         if instance.host in managed or said is None or instance.entry.managed_as is None:
             continue
@@ -116,8 +118,8 @@ def _check_manager_present(whole: CheckedSite, report: CheckReport) -> None:
         )
 
 
-def _check_access(whole: CheckedSite, report: CheckReport) -> None:
-    hub = whole.hub
+def _check_access(site: CheckedSite, report: CheckReport) -> None:
+    hub = site.hub
     said = hub.get("access_policy") if hub is not None and hub.is_mapping else None
     if said is None or not isinstance(said.value, str):
         return
@@ -129,7 +131,7 @@ def _check_access(whole: CheckedSite, report: CheckReport) -> None:
     kind, _, director = said.value.partition(":")
     names = {
         str(entry.get("instance-id"))
-        for block in whole.data["hosts"].values()
+        for block in site.data["hosts"].values()
         for entry in block["agent-instances"]
     }
     if kind == "director" and director not in names:
@@ -146,16 +148,16 @@ def _check_access(whole: CheckedSite, report: CheckReport) -> None:
 
 
 def check_directories(
-    whole: CheckedSite, managers: list[ManagerEntry], here: str, report: CheckReport
+    site: CheckedSite, managers: list[ManagerEntry], here: str, report: CheckReport
 ) -> None:
     """Check what has to be on this host: folders, and binaries."""
     ours = [manager for manager in managers if manager.instance.host == here]
     for manager in ours:
-        for option, text, remedy in _directory_problems(manager.args):
-            place = manager.option_location(option)
-            _report_error(report, place, text, remedy, manager.instance)
-    block = whole.nodes[here]
-    _check_log_dir(whole, ours, here, report)
+        for option, text, hint in _directory_problems(manager.args):
+            location = manager.option_location(option)
+            _report_error(report, location, text, hint, manager.instance)
+    block = site.nodes[here]
+    _check_log_dir(site, ours, here, report)
     crossbar = block.get("crossbar") if block.is_mapping else None
     if crossbar is None or not crossbar.is_mapping:
         return
@@ -183,43 +185,43 @@ def working_dir(args: argparse.Namespace) -> Path:
 
 
 def _directory_problems(args: argparse.Namespace) -> Iterator[tuple[str, str, str]]:
-    folder = working_dir(args)
-    if args.working_dir is not None and not folder.is_dir():
-        yield "--working-dir", f"--working-dir: {folder} is no folder here.", "Make it."
+    directory = working_dir(args)
+    if args.working_dir is not None and not directory.is_dir():
+        yield "--working-dir", f"--working-dir: {directory} is no folder here.", "Make it."
         return
     if args.docker_compose_bin is not None:
-        path = folder / args.docker_compose_bin
+        path = directory / args.docker_compose_bin
         if not path.is_file() or not os.access(path, os.X_OK):
             text = f"--docker-compose-bin: {path} is not an executable file."
             yield "--docker-compose-bin", text, ""
     if args.state_dir is not None:
-        if problem := state_dir_problem(folder / args.state_dir):
-            text, _, remedy = problem.partition(". ")
-            yield "--state-dir", f"{text}.", remedy
-        parent = _nearest_directory(folder / args.state_dir)
+        if problem := state_dir_problem(directory / args.state_dir):
+            text, _, hint = problem.partition(". ")
+            yield "--state-dir", f"{text}.", hint
+        parent = _nearest_directory(directory / args.state_dir)
         if not os.access(parent, os.W_OK | os.X_OK):
             text = f"--state-dir: nothing can be made in {parent}."
             yield "--state-dir", text, f"User id {os.geteuid()} must be able to write there."
 
 
 def _nearest_directory(path: Path) -> Path:
-    return next(folder for folder in (path, *path.parents) if folder.is_dir())
+    return next(directory for directory in (path, *path.parents) if directory.is_dir())
 
 
 def _check_log_dir(
-    whole: CheckedSite, ours: list[ManagerEntry], here: str, report: CheckReport
+    site: CheckedSite, ours: list[ManagerEntry], here: str, report: CheckReport
 ) -> None:
     """Without it a manager puts output elsewhere: worth a warning, no more."""
-    part = whole.nodes[here]
+    part = site.nodes[here]
     value = part.get("log-dir") if part.is_mapping else None
     if value is None or not isinstance(value.value, str):
         return
     base = working_dir(ours[0].args) if ours else Path.cwd()
-    folder = base / value.value
-    if problem := log_dir_problem(folder, os.geteuid()):
-        text = f"the log-dir {folder} {problem}."
-        remedy = "Agents' output goes to the manager's state folder then."
-        report.add(Category.DIRECTORY, Severity.WARNING, value, text, remedy, host=here)
-    elif remark := log_dir_warning(folder):
-        text = f"the log-dir {folder} {remark}."
+    directory = base / value.value
+    if problem := log_dir_problem(directory, os.geteuid()):
+        text = f"the log-dir {directory} {problem}."
+        hint = "Agents' output goes to the manager's state folder then."
+        report.add(Category.DIRECTORY, Severity.WARNING, value, text, hint, host=here)
+    elif remark := log_dir_warning(directory):
+        text = f"the log-dir {directory} {remark}."
         report.add(Category.DIRECTORY, Severity.WARNING, value, text, host=here)

@@ -16,9 +16,9 @@ _MAX_LINE = 160
 """Characters of a line of the file that are shown."""
 
 
-def location_text(found: CheckResult) -> str:
+def location_text(result: CheckResult) -> str:
     """Give ``site.yaml:12:7``, as editors understand it."""
-    problem = found.diagnostic
+    problem = result.diagnostic
     parts = (display_path(problem.file), problem.line, problem.column)
     return ":".join(str(part) for part in parts if part)
 
@@ -29,31 +29,31 @@ def display_path(file: str) -> str:
     return file.removeprefix(cwd)
 
 
-def message_text(found: CheckResult) -> str:
+def message_text(result: CheckResult) -> str:
     """What is wrong and what would be right, in one line."""
-    problem = found.diagnostic
+    problem = result.diagnostic
     text = " ".join(part for part in (problem.message, problem.hint) if part)
-    return sanitize(" ".join(f"{_id_prefix(found)}{text}".split()))
+    return sanitize(" ".join(f"{_id_prefix(result)}{text}".split()))
 
 
-def _id_prefix(found: CheckResult) -> str:
-    return f"{found.diagnostic.instance_id}: " if found.diagnostic.instance_id else ""
+def _id_prefix(result: CheckResult) -> str:
+    return f"{result.diagnostic.instance_id}: " if result.diagnostic.instance_id else ""
 
 
 def render_plain(report: CheckReport) -> None:
     """Print ``file:line:column: error: text``, a problem a line."""
-    for found in report.results:
-        print(f"{location_text(found)}: {found.diagnostic.severity}: {message_text(found)}")
+    for result in report.results:
+        print(f"{location_text(result)}: {result.diagnostic.severity}: {message_text(result)}")
 
 
 def render_github(report: CheckReport) -> None:
     """Print workflow commands, which GitHub shows at the lines."""
-    for found in report.results:
-        problem = found.diagnostic
+    for result in report.results:
+        problem = result.diagnostic
         fields = {"file": display_path(problem.file), "line": problem.line, "col": problem.column}
-        fields["title"] = f"hostmanager check: {found.about}"
+        fields["title"] = f"hostmanager check: {result.about}"
         given = ",".join(f"{key}={_property(str(v))}" for key, v in fields.items() if v is not None)
-        print(f"::{problem.severity} {given}::{_data(message_text(found))}")
+        print(f"::{problem.severity} {given}::{_data(message_text(result))}")
 
 
 def _data(text: str) -> str:
@@ -74,17 +74,17 @@ def report_as_json(report: CheckReport) -> dict[str, Any]:
         "warnings": report.warnings,
         "problems": [
             {
-                "severity": str(found.diagnostic.severity),
-                "about": str(found.about),
-                "host": found.host,
-                "instance_id": found.diagnostic.instance_id,
-                "file": found.diagnostic.file,
-                "line": found.diagnostic.line,
-                "column": found.diagnostic.column,
-                "message": found.diagnostic.message,
-                "remedy": found.diagnostic.hint,
+                "severity": str(result.diagnostic.severity),
+                "about": str(result.about),
+                "host": result.host,
+                "instance_id": result.diagnostic.instance_id,
+                "file": result.diagnostic.file,
+                "line": result.diagnostic.line,
+                "column": result.diagnostic.column,
+                "message": result.diagnostic.message,
+                "remedy": result.diagnostic.hint,
             }
-            for found in report.results
+            for result in report.results
         ],
         "unchecked": report.skipped,
         "seen": report.confirmed,
@@ -97,19 +97,19 @@ def render_terminal(report: CheckReport, screen: "Output") -> None:
     """Show each with the line that it is about."""
     from rich.text import Text  # noqa: PLC0415 - only where somebody looks at it
 
-    lines = _lines({found.diagnostic.file for found in report.results if found.diagnostic.line})
-    for found in report.results:
-        problem = found.diagnostic
+    lines = _lines({result.diagnostic.file for result in report.results if result.diagnostic.line})
+    for result in report.results:
+        problem = result.diagnostic
         style = "bold red" if problem.is_error else "bold yellow"
         head = Text.assemble(
-            (f"{location_text(found)}: ", "bold"),
+            (f"{location_text(result)}: ", "bold"),
             (f"{problem.severity}: ", style),
-            sanitize(f"{_id_prefix(found)}{problem.message}"),
+            sanitize(f"{_id_prefix(result)}{problem.message}"),
         )
         screen.line(head)
-        whole = lines.get(problem.file, ())
-        if problem.line and problem.line <= len(whole):
-            text = sanitize(whole[problem.line - 1].rstrip().expandtabs(1))[:_MAX_LINE]
+        site = lines.get(problem.file, ())
+        if problem.line and problem.line <= len(site):
+            text = sanitize(site[problem.line - 1].rstrip().expandtabs(1))[:_MAX_LINE]
             screen.line(Text(f"  {problem.line:>5} | {text}", "dim"))
             if problem.column and problem.column <= len(text) + 1:
                 screen.line(Text(f"        | {' ' * (problem.column - 1)}^", style))
@@ -118,13 +118,13 @@ def render_terminal(report: CheckReport, screen: "Output") -> None:
 
 
 def _lines(files: set[str]) -> dict[str, Sequence[str]]:
-    found: dict[str, Sequence[str]] = {}
+    result: dict[str, Sequence[str]] = {}
     for file in files:
         try:
-            found[file] = Path(file).read_text("utf-8-sig", "replace").split("\n")
+            result[file] = Path(file).read_text("utf-8-sig", "replace").split("\n")
         except OSError:
             continue
-    return found
+    return result
 
 
 def summary_line(report: CheckReport) -> str:

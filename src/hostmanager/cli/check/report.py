@@ -62,18 +62,18 @@ class CheckReport:
         self,
         about: Category,
         severity: Severity,
-        place: SourceLocation | None,
+        location: SourceLocation | None,
         message: str,
-        remedy: str = "",
+        hint: str = "",
         *,
         host: str | None = None,
         instance_id: str | None = None,
         file: str | None = None,
     ) -> None:
         """Note a problem; `file` if it is not the site file that is to be mended."""
-        line, column = (place.line, place.column) if place else (None, None)
+        line, column = (location.line, location.column) if location else (None, None)
         where = self.file if file is None else file
-        problem = Diagnostic(severity, message, remedy, where, line, column, instance_id)
+        problem = Diagnostic(severity, message, hint, where, line, column, instance_id)
         self.results.append(CheckResult(about, problem, host))
 
     def extend(self, about: Category, problems: Iterable[tuple[str | None, Diagnostic]]) -> None:

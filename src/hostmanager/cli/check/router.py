@@ -66,77 +66,77 @@ class RouterCheckError(Exception):
         self.part, self.text, self.hint, self.unreachable = part, text, remedy, away
 
 
-def check_router(access: RouterEndpoint, limit: float, report: CheckReport) -> bool:
+def check_router(endpoint: RouterEndpoint, limit: float, report: CheckReport) -> bool:
     """Check it; returns whether anything answers at all.
 
     Args:
-        access: The way to it.
+        endpoint: The way to it.
         limit: Seconds for each step.
         report: Gets what is wrong.
     """
-    troubles = asyncio.run(_try_all(access, limit))
-    for trouble in troubles:
+    errors = asyncio.run(_try_all(endpoint, limit))
+    for trouble in errors:
         report.add(
             Category.ROUTER,
             Severity.ERROR,
-            access.locations.get(trouble.part),
+            endpoint.locations.get(trouble.part),
             trouble.text,
             trouble.hint,
-            host=access.host,
+            host=endpoint.host,
         )
-    if not troubles and access.bridge:
+    if not errors and endpoint.bridge:
         report.confirmed.append(
-            f"the router at {access.websocket} and {access.bridge} takes agents and calls below "
-            f"{access.address_root} in realm {access.realm}"
+            f"the router at {endpoint.websocket} and {endpoint.bridge} takes agents and calls below "
+            f"{endpoint.address_root} in realm {endpoint.realm}"
         )
-    away = sum(trouble.unreachable for trouble in troubles)
-    return away < (2 if access.bridge else 1)
+    away = sum(trouble.unreachable for trouble in errors)
+    return away < (2 if endpoint.bridge else 1)
 
 
-async def _try_all(access: RouterEndpoint, limit: float) -> list[RouterCheckError]:
+async def _try_all(endpoint: RouterEndpoint, limit: float) -> list[RouterCheckError]:
     """Every trouble that can be told apart; the bridge is tried even without the websocket."""
-    troubles: list[RouterCheckError] = []
-    name = f"{access.address_root}.hostmanager-check-{secrets.token_hex(6)}"
+    errors: list[RouterCheckError] = []
+    name = f"{endpoint.address_root}.hostmanager-check-{secrets.token_hex(6)}"
     session = None
     try:
-        session = await _join(access, limit)
-        await _register(session, name, access, limit)
+        session = await _join(endpoint, limit)
+        await _register(session, name, endpoint, limit)
     except RouterCheckError as trouble:
-        troubles.append(trouble)
-    registered = session is not None and not troubles
-    if access.bridge:
+        errors.append(trouble)
+    registered = session is not None and not errors
+    if endpoint.bridge:
         try:
-            await _call(access.bridge, name, access, registered, limit)
+            await _call(endpoint.bridge, name, endpoint, registered, limit)
         except RouterCheckError as trouble:
-            troubles.append(trouble)
+            errors.append(trouble)
     if session is not None:
         with contextlib.suppress(Exception):
             session.leave()
             async with asyncio.timeout(1.0):
                 await session.left
-    return troubles
+    return errors
 
 
-async def _join(access: RouterEndpoint, limit: float) -> Any:
+async def _join(endpoint: RouterEndpoint, limit: float) -> Any:
     """Join the realm by websocket."""
     try:
-        url = urlsplit(access.websocket)
+        url = urlsplit(endpoint.websocket)
         port = url.port or (443 if url.scheme == "wss" else 80)
         if url.scheme not in ("ws", "wss") or not url.hostname:
             raise ValueError
     except ValueError:
-        text = f"{quote_value(access.websocket)} is no address of a websocket."
+        text = f"{quote_value(endpoint.websocket)} is no address of a websocket."
         raise RouterCheckError("wamp_server", text, "Write ws://HOST:8001/ws.") from None
     with skip_optional_imports():
         from autobahn.asyncio.websocket import WampWebSocketClientFactory  # noqa: PLC0415
         from autobahn.wamp.serializer import JsonSerializer  # noqa: PLC0415
     loop = asyncio.get_running_loop()
     outcome: asyncio.Future[Any] = loop.create_future()
-    session = _session(access, outcome)
+    session = _session(endpoint, outcome)
     factory = WampWebSocketClientFactory(
-        lambda: session, url=access.websocket, serializers=[JsonSerializer()]
+        lambda: session, url=endpoint.websocket, serializers=[JsonSerializer()]
     )
-    factory.protocol = _protocol(access, outcome)
+    factory.protocol = _protocol(endpoint, outcome)
     try:
         async with asyncio.timeout(limit):
             await loop.create_connection(
@@ -144,13 +144,13 @@ async def _join(access: RouterEndpoint, limit: float) -> Any:
             )
             return await outcome
     except TimeoutError:
-        text = f"the router at {access.websocket} does not answer within {limit:g} s."
+        text = f"the router at {endpoint.websocket} does not answer within {limit:g} s."
         remedy = "Is there TLS on this port? Else write ws://." if url.scheme == "wss" else ""
         raise RouterCheckError("wamp_server", text, remedy, away=True) from None
     except ssl.SSLError as error:
-        raise _tls_error("wamp_server", access.websocket, error) from None
+        raise _tls_error("wamp_server", endpoint.websocket, error) from None
     except OSError as error:
-        text = f"no router answers at {access.websocket}: {_reason(error)}."
+        text = f"no router answers at {endpoint.websocket}: {_reason(error)}."
         remedy = "Is crossbar running, and does this machine reach its port?"
         raise RouterCheckError("wamp_server", text, remedy, away=True) from None
 
@@ -170,7 +170,7 @@ def _reason(error: OSError) -> str:
     )
 
 
-def _protocol(access: RouterEndpoint, outcome: "asyncio.Future[Any]") -> type:
+def _protocol(endpoint: RouterEndpoint, outcome: "asyncio.Future[Any]") -> type:
     from autobahn.asyncio.websocket import WampWebSocketClientProtocol  # noqa: PLC0415
 
     class Protocol(WampWebSocketClientProtocol):  # type: ignore[misc] # autobahn is untyped
@@ -178,7 +178,7 @@ def _protocol(access: RouterEndpoint, outcome: "asyncio.Future[Any]") -> type:
 
         def onClose(self, was_clean: bool, code: int | None, reason: str | None) -> None:  # noqa: N802
             if not outcome.done():
-                text = f"what answers at {access.websocket} is no WAMP router ({reason})."
+                text = f"what answers at {endpoint.websocket} is no WAMP router ({reason})."
                 remedy = "Check port and path; OCS's usual path is /ws."
                 outcome.set_exception(RouterCheckError("wamp_server", text, remedy))
             super().onClose(was_clean, code, reason)
@@ -186,7 +186,7 @@ def _protocol(access: RouterEndpoint, outcome: "asyncio.Future[Any]") -> type:
     return Protocol
 
 
-def _session(access: RouterEndpoint, outcome: "asyncio.Future[Any]") -> "ApplicationSession":
+def _session(endpoint: RouterEndpoint, outcome: "asyncio.Future[Any]") -> "ApplicationSession":
     with skip_optional_imports():
         from autobahn.asyncio.wamp import ApplicationSession  # noqa: PLC0415
         from autobahn.wamp.types import ComponentConfig  # noqa: PLC0415
@@ -195,7 +195,7 @@ def _session(access: RouterEndpoint, outcome: "asyncio.Future[Any]") -> "Applica
         """Joins, and tells what became of it."""
 
         def __init__(self) -> None:
-            super().__init__(ComponentConfig(realm=access.realm))
+            super().__init__(ComponentConfig(realm=endpoint.realm))
             self.left: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         def onJoin(self, details: Any) -> None:  # noqa: N802
@@ -204,7 +204,7 @@ def _session(access: RouterEndpoint, outcome: "asyncio.Future[Any]") -> "Applica
 
         def onLeave(self, details: Any) -> None:  # noqa: N802
             if not outcome.done():
-                outcome.set_exception(_join_error(access, details.reason, details.message))
+                outcome.set_exception(_join_error(endpoint, details.reason, details.message))
             if not self.left.done():
                 self.left.set_result(None)
             self.disconnect()
@@ -212,45 +212,47 @@ def _session(access: RouterEndpoint, outcome: "asyncio.Future[Any]") -> "Applica
     return Session()
 
 
-def _join_error(access: RouterEndpoint, reason: str, message: str | None) -> RouterCheckError:
+def _join_error(endpoint: RouterEndpoint, reason: str, message: str | None) -> RouterCheckError:
     if reason == "wamp.error.no_such_realm":
-        text = f"the router at {access.websocket} has no realm {quote_value(access.realm)}."
+        text = f"the router at {endpoint.websocket} has no realm {quote_value(endpoint.realm)}."
         return RouterCheckError(
             "wamp_realm", text, "Use the name of a realm in crossbar's config.json."
         )
     said = f"{reason}: {message}" if message else reason
-    text = f"the router at {access.websocket} lets no agent into realm {quote_value(access.realm)} ({said})."
+    text = f"the router at {endpoint.websocket} lets no agent into realm {quote_value(endpoint.realm)} ({said})."
     return RouterCheckError(
         "wamp_realm", text, "OCS's agents log in anonymously: crossbar must allow it."
     )
 
 
-async def _register(session: Any, name: str, access: RouterEndpoint, limit: float) -> None:
+async def _register(session: Any, name: str, endpoint: RouterEndpoint, limit: float) -> None:
     try:
         async with asyncio.timeout(limit):
             await session.register(lambda: "here", name)
     except TimeoutError:
-        text = f"the router at {access.websocket} does not answer within {limit:g} s."
+        text = f"the router at {endpoint.websocket} does not answer within {limit:g} s."
         raise RouterCheckError("wamp_server", text) from None
     except Exception as error:  # autobahn has many
         reason = str(getattr(error, "error", type(error).__name__))
-        text = f"the router lets no agent register below {quote_value(access.address_root)} ({reason})."
+        text = f"the router lets no agent register below {quote_value(endpoint.address_root)} ({reason})."
         if reason == "wamp.error.not_authorized":
-            raise RouterCheckError("address_root", text, _permissions("register", access)) from None
+            raise RouterCheckError(
+                "address_root", text, _permissions("register", endpoint)
+            ) from None
         raise RouterCheckError("address_root", text) from None
 
 
-def _permissions(what: str, access: RouterEndpoint) -> str:
-    return f"crossbar's config.json must allow '{what}' for the prefix '{access.address_root}.'."
+def _permissions(what: str, endpoint: RouterEndpoint) -> str:
+    return f"crossbar's config.json must allow '{what}' for the prefix '{endpoint.address_root}.'."
 
 
 async def _call(
-    url: str, name: str, access: RouterEndpoint, registered: bool, limit: float
+    url: str, name: str, endpoint: RouterEndpoint, registered: bool, limit: float
 ) -> None:
     """Call our procedure through the bridge."""
     from ocs.client_http import ControlClient, ControlClientError  # noqa: PLC0415 - imports requests
 
-    client = ControlClient(name, url=url, realm=access.realm)
+    client = ControlClient(name, url=url, realm=endpoint.realm)
     try:
         async with asyncio.timeout(limit):
             await _in_thread(lambda: client.call(name))
@@ -263,7 +265,7 @@ async def _call(
         details = error.args[0] if error.args else []
         told = str(details[4]) if len(details) > 4 else error.strerror or str(error)
         said = " ".join(map(str, details[5])) if len(details) > 5 else ""
-        found = _bridge_error(url, told, said, access, registered)
+        found = _bridge_error(url, told, said, endpoint, registered)
         if found is not None:
             raise found from None
     except Exception as error:  # requests and json have many ways to say it
@@ -272,7 +274,7 @@ async def _call(
 
 
 def _bridge_error(
-    url: str, told: str, said: str, access: RouterEndpoint, registered: bool
+    url: str, told: str, said: str, endpoint: RouterEndpoint, registered: bool
 ) -> RouterCheckError | None:
     if told == "client_http.error.connection_error":
         text = f"no HTTP bridge answers at {url}."
@@ -283,14 +285,16 @@ def _bridge_error(
     if told == "wamp.error.no_such_procedure":
         if not registered:
             return None  # as it should be: there was nothing to be called
-        text = f"the HTTP bridge at {url} does not see what is registered at {access.websocket}."
-        remedy = f"Its 'realm' in crossbar's config.json must be {quote_value(access.realm)}, too."
+        text = f"the HTTP bridge at {url} does not see what is registered at {endpoint.websocket}."
+        remedy = (
+            f"Its 'realm' in crossbar's config.json must be {quote_value(endpoint.realm)}, too."
+        )
         return RouterCheckError("wamp_http", text, f"{remedy} Or it is another router.")
     if told == "wamp.error.not_authorized":
         text = (
-            f"the HTTP bridge at {url} may call nothing below {quote_value(access.address_root)}."
+            f"the HTTP bridge at {url} may call nothing below {quote_value(endpoint.address_root)}."
         )
-        return RouterCheckError("address_root", text, _permissions("call", access))
+        return RouterCheckError("address_root", text, _permissions("call", endpoint))
     return RouterCheckError("wamp_http", f"the HTTP bridge at {url} fails: {told}: {said}.")
 
 

@@ -24,7 +24,7 @@ _HUB_OPTIONS = {
 
 
 def run_checks(
-    whole: CheckedSite,
+    site: CheckedSite,
     plugins: InstalledPlugins,
     here: str | None,
     args: argparse.Namespace,
@@ -33,35 +33,35 @@ def run_checks(
     """Check it.
 
     Args:
-        whole: The site file.
+        site: The site file.
         plugins: What is installed here.
         here: The host that this machine is, if it is one of them.
         args: The command line.
         report: Gets what is wrong.
     """
-    said = parse_overrides(args.docker_compose, list(whole.hosts))
-    managers = check_managers(whole, report)
+    said = parse_overrides(args.docker_compose, list(site.hosts))
+    managers = check_managers(site, report)
     if here is not None:
-        check_directories(whole, managers, here, report)
+        check_directories(site, managers, here, report)
     binary = args.docker_compose_bin
-    check_compose(whole, managers, said, report, here=here, binary=binary)
-    check_agents(whole, plugins, here, report)
+    check_compose(site, managers, said, report, here=here, binary=binary)
+    check_agents(site, plugins, here, report)
     if here is not None:
-        _check_tls(whole, here, report)
+        _check_tls(site, here, report)
     if args.offline:
         return
-    if not whole.hub_is_valid:
+    if not site.hub_is_valid:
         report.skipped.append("the router: the 'hub' does not say where it is")
         return
-    ways = list(_router_endpoints(whole, here, args, report))
+    ways = list(_router_endpoints(site, here, args, report))
     answers = [check_router(way, args.answer_time, report) for way in ways]
     report.router_unreachable = bool(answers) and not any(answers)
 
 
-def _check_tls(whole: CheckedSite, here: str, report: CheckReport) -> None:
+def _check_tls(site: CheckedSite, here: str, report: CheckReport) -> None:
     """What OCS's agents need for TLS is not required by `ocs` itself."""
-    server = _hub_overrides(whole.nodes[here]).get("wamp_server") or _text_node(
-        whole.hub, "wamp_server"
+    server = _hub_overrides(site.nodes[here]).get("wamp_server") or _text_node(
+        site.hub, "wamp_server"
     )
     if server is None or not str(server.value).startswith("wss:") or find_spec("OpenSSL"):
         return
@@ -70,14 +70,14 @@ def _check_tls(whole: CheckedSite, here: str, report: CheckReport) -> None:
 
 
 def _router_endpoints(
-    whole: CheckedSite, here: str | None, args: argparse.Namespace, report: CheckReport
+    site: CheckedSite, here: str | None, args: argparse.Namespace, report: CheckReport
 ) -> Iterator[RouterEndpoint]:
     """The ways to the router: that of the hub, and those of hosts that have one of their own.
 
     From elsewhere, clients go by the hub, even if no host does.
     """
-    hub = {key: part for key in _HUB_OPTIONS if (part := _text_node(whole.hub, key)) is not None}
-    own = {host: _hub_overrides(whole.nodes[host]) for host in whole.hosts}
+    hub = {key: node for key in _HUB_OPTIONS if (node := _text_node(site.hub, key)) is not None}
+    own = {host: _hub_overrides(site.nodes[host]) for host in site.hosts}
     if here is None or any(not found for found in own.values()):
         yield _endpoint(hub, None, args, report)
     seen = set()
@@ -95,21 +95,21 @@ def _router_endpoints(
         yield way
 
 
-def _text_node(part: YamlNode | None, key: str) -> YamlNode | None:
-    value = part.get(key) if part is not None and part.is_mapping else None
+def _text_node(node: YamlNode | None, key: str) -> YamlNode | None:
+    value = node.get(key) if node is not None and node.is_mapping else None
     return value if value is not None and isinstance(value.value, str) else None
 
 
 def _hub_overrides(block: YamlNode) -> dict[str, YamlNode]:
-    return {key: part for key in OVERRIDES if (part := _text_node(block, key)) is not None}
+    return {key: node for key in OVERRIDES if (node := _text_node(block, key)) is not None}
 
 
 def _endpoint(
     places: Mapping[str, YamlNode], host: str | None, args: argparse.Namespace, report: CheckReport
 ) -> RouterEndpoint:
     values = {key: getattr(args, option) for key, option in _HUB_OPTIONS.items()}
-    left = {key: part for key, part in places.items() if values[key] is None}
-    values.update({key: str(part.value) for key, part in left.items()})
+    left = {key: node for key, node in places.items() if values[key] is None}
+    values.update({key: str(node.value) for key, node in left.items()})
     if not values["wamp_http"]:
         report.add(
             Category.ROUTER,

@@ -151,19 +151,19 @@ def run(args: argparse.Namespace) -> int:
     from hostmanager.siteconfig.diagnostics import SiteFileError  # noqa: PLC0415
 
     try:
-        place = _unit_target(args)
+        target = _unit_target(args)
         if args.remove:
-            return _report(args, remove_unit(place, _name(args), args.force, args.dry_run))
+            return _report(args, remove_unit(target, _name(args), args.force, args.dry_run))
         plan = make_install_plan(args, os.environ)
         if args.print:
             print(plan.unit.text(), end="")
-            for remark in plan.notes:
-                print(f"note: {remark}", file=sys.stderr)
+            for note in plan.notes:
+                print(f"note: {note}", file=sys.stderr)
             return EXIT_DONE
         wants = [word for word in ("enable", "now") if getattr(args, word)]
         if args.now and not (args.dry_run or args.force):
             _refuse_unmanaged(plan)
-        result = install_unit(place, plan.unit, wants, args.force, args.dry_run)
+        result = install_unit(target, plan.unit, wants, args.force, args.dry_run)
         return _report(args, {**result, "remarks": [*plan.notes, *result["remarks"]]})
     except (InstallError, UsageError, SiteFileError, UnitError, ValueError) as error:
         print(f"hostmanager install-systemd: {error}", file=sys.stderr)
@@ -191,8 +191,8 @@ def _report(args: argparse.Namespace, result: dict[str, Any]) -> int:
     would = "would " if args.dry_run else ""
     for step in result["steps"]:
         print(f"{would}{step}")
-    for remark in result["remarks"]:
-        print(f"note: {remark}")
+    for note in result["remarks"]:
+        print(f"note: {note}")
     return EXIT_DONE
 
 
@@ -208,13 +208,13 @@ def _unit_target(args: argparse.Namespace) -> UnitTarget:
     if args.user_unit:
         home = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
         return UnitTarget(Path(home) / "systemd" / "user", is_user_unit=True)
-    place = UnitTarget(Path("/etc/systemd/system"))
+    target = UnitTarget(Path("/etc/systemd/system"))
     if os.geteuid() != 0 and not (args.print or args.dry_run):
         raise InstallError(
-            f"only root may write to {place.directory}. Use sudo, or --print to see the unit, or "
+            f"only root may write to {target.directory}. Use sudo, or --print to see the unit, or "
             "--user-unit to install it for yourself alone."
         )
-    return place
+    return target
 
 
 # --- what the unit says ----------------------------------------------------------------------

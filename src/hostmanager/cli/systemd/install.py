@@ -96,7 +96,7 @@ class StepRunner:
 
 
 def install_unit(
-    place: UnitTarget, unit: Unit, wants: Sequence[str], force: bool, dry: bool
+    target: UnitTarget, unit: Unit, wants: Sequence[str], force: bool, dry: bool
 ) -> dict[str, Any]:
     """Write the unit and do what is wanted with it: ``enable``, ``now``.
 
@@ -104,26 +104,26 @@ def install_unit(
         StepError: It did not work.
         UnitError: The unit cannot be written like this.
     """
-    steps, path = StepRunner(dry), place.directory / unit.file_name
+    steps, path = StepRunner(dry), target.directory / unit.file_name
     text = unit.text()
     _refuse_foreign(path, force)
     _refuse_shadowing(unit.file_name, force)
-    ran = place.manage_systemd and not dry and _active(place, unit.file_name)
-    _warn_legacy_unit(place, steps, starting="now" in wants)
+    ran = target.manage_systemd and not dry and _active(target, unit.file_name)
+    _warn_legacy_unit(target, steps, starting="now" in wants)
     steps.write(path, text)
-    if place.manage_systemd:
-        steps.call(place.systemctl("daemon-reload"))
+    if target.manage_systemd:
+        steps.call(target.systemctl("daemon-reload"))
     if "enable" in wants:
-        steps.call(place.systemctl("enable", unit.file_name))
+        steps.call(target.systemctl("enable", unit.file_name))
     if "now" in wants:
-        steps.call(place.systemctl("start", unit.file_name))
+        steps.call(target.systemctl("start", unit.file_name))
     if ran:
-        again = shlex.join(place.systemctl("kill", "--signal=KILL", _MAIN, unit.file_name))
+        again = shlex.join(target.systemctl("kill", "--signal=KILL", _MAIN, unit.file_name))
         steps.notes.append(
             "it was running already; what has changed counts from its next start. To have that "
             f"now, with no agent stopped: {again}"
         )
-    if place.is_user_unit and place.manage_systemd and not _lingers():
+    if target.is_user_unit and target.manage_systemd and not _lingers():
         steps.notes.append(
             "it ends, with its agents, when you log out, and does not start at boot, until you "
             "say: loginctl enable-linger"
@@ -134,21 +134,21 @@ def install_unit(
 _MAIN = "--kill-who=main"  # newer systemd says --kill-whom, and takes this, too
 
 
-def remove_unit(place: UnitTarget, name: str, force: bool, dry: bool) -> dict[str, Any]:
+def remove_unit(target: UnitTarget, name: str, force: bool, dry: bool) -> dict[str, Any]:
     """Stop the service, with its agents, and remove its unit.
 
     Raises:
         StepError: It did not work.
     """
-    steps, path = StepRunner(dry), place.directory / f"{name}.service"
+    steps, path = StepRunner(dry), target.directory / f"{name}.service"
     if not path.exists():
         raise StepError(f"there is no {path}; nothing was done.")
     _refuse_foreign(path, force)
-    if place.manage_systemd:
-        steps.call(place.systemctl("disable", "--now", path.name))
+    if target.manage_systemd:
+        steps.call(target.systemctl("disable", "--now", path.name))
     steps.delete(path)
-    if place.manage_systemd:
-        steps.call(place.systemctl("daemon-reload"))
+    if target.manage_systemd:
+        steps.call(target.systemctl("daemon-reload"))
     return steps.result(path)
 
 
@@ -174,13 +174,13 @@ def _refuse_shadowing(file_name: str, force: bool) -> None:
             )
 
 
-def _warn_legacy_unit(place: UnitTarget, steps: StepRunner, starting: bool) -> None:
+def _warn_legacy_unit(target: UnitTarget, steps: StepRunner, starting: bool) -> None:
     """Two managers of a host would start everything twice."""
-    if place.is_user_unit or not place.manage_systemd:
+    if target.is_user_unit or not target.manage_systemd:
         return
-    for old in sorted(place.directory.glob(LEGACY_UNITS)):
-        stop = shlex.join(place.systemctl("disable", "--now", old.name))
-        if starting and not steps.dry_run and _active(place, old.name):
+    for old in sorted(target.directory.glob(LEGACY_UNITS)):
+        stop = shlex.join(target.systemctl("disable", "--now", old.name))
+        if starting and not steps.dry_run and _active(target, old.name):
             raise StepError(
                 f"{old.name}, the host manager inside ocs, is running: both would start the same "
                 f"agents. Nothing was done. First: {stop}"
@@ -188,8 +188,8 @@ def _warn_legacy_unit(place: UnitTarget, steps: StepRunner, starting: bool) -> N
         steps.notes.append(f"{old} is a unit of the host manager inside ocs. Before this: {stop}")
 
 
-def _active(place: UnitTarget, name: str) -> bool:
-    return _run(place.systemctl("is-active", "--quiet", name)).returncode == 0
+def _active(target: UnitTarget, name: str) -> bool:
+    return _run(target.systemctl("is-active", "--quiet", name)).returncode == 0
 
 
 def _lingers() -> bool:

@@ -163,8 +163,8 @@ class Unit:
                 raise UnitError(f"{name!r} cannot be the name of a variable in the environment.")
             lines.append(f"Environment={quote_word(f'{name}={value}', name)}")
         if self.has_state_dir:
-            folder = self.name.removeprefix("hostmanager-")
-            lines += [f"StateDirectory=hostmanager/{folder}", "StateDirectoryMode=0700"]
+            directory = self.name.removeprefix("hostmanager-")
+            lines += [f"StateDirectory=hostmanager/{directory}", "StateDirectoryMode=0700"]
         if not self.is_user_unit:  # the systemd of a user may not allow that
             lines += [NICE_COMMENT, f"LimitNICE={NICE}"]
         return [*lines, f"SyslogIdentifier={self.name}"]
