@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hostmanager.cli.commands.completion import complete
+from hostmanager.cli.commands.completion import site_words
 from hostmanager.cli.main import COMMANDS
 
 BIN = Path(sys.executable).parent
@@ -100,34 +100,32 @@ def test_fish_completes_commands_options_and_ids(folder):
     assert fish("hostmanager status --wa") == {"--watch"}
 
 
-def test_zsh_takes_the_script_and_completes_ids(folder):
+def test_zsh_completes_commands_options_and_ids(folder):
     if shutil.which("zsh") is None:
         pytest.skip("zsh is not installed")
     path = script(folder, "zsh")
-    # What would be offered is caught where it is handed to the shell.
-    code = f"""
-    compdef() {{ : }}
-    source {path}
-    compadd() {{ shift; print -l ${{(P)1}} }}
-    words=(hostmanager up '') CURRENT=3
-    _hostmanager_words ids
-    """
-    assert shell(folder, "zsh", "-f", "-c", code).split() == ["acu1", "fake1", "fake2"]
+
+    def zsh(*typed):
+        # What would be offered is caught where it is handed to the shell.
+        words = " ".join(f"'{word}'" for word in typed)
+        code = f"""
+        compdef() {{ : }}
+        source {path}
+        _describe() {{ print -l ${{(P)2}} }}
+        _files() {{ print files }}
+        words=({words}) CURRENT={len(typed)}
+        _hostmanager
+        """
+        return shell(folder, "zsh", "-f", "-c", code).splitlines()
+
+    assert zsh("hostmanager", "up", "") == ["acu1", "fake1", "fake2"]
+    assert any(line.startswith("restart:") for line in zsh("hostmanager", ""))
+    assert zsh("hostmanager", "check", "") == ["files"]
     shell(folder, "zsh", "-n", str(path))
 
 
-def test_what_is_asked_at_the_prompt_imports_nothing_of_ocs(folder):
-    code = (
-        "import sys\n"
-        "from hostmanager.cli.main import main\n"
-        "try: main(['completion', 'ids'])\n"
-        "except SystemExit: pass\n"
-        "print(*[m for m in ('ocs', 'autobahn', 'twisted', 'rich', 'requests', 'pydantic')"
-        " if m in sys.modules], file=sys.stderr)"
-    )
-    assert shell(folder, sys.executable, "-c", code.replace(", file=sys.stderr", "")).split() == [
-        *("acu1", "fake1", "fake2"),
-    ]
+def test_options_of_the_manager_are_completed_after_run(folder):
+    assert bash(folder, "hostmanager", "run", "--site-f") == {"--site-file"}
 
 
 @pytest.mark.parametrize(
@@ -137,7 +135,7 @@ def test_what_is_asked_at_the_prompt_imports_nothing_of_ocs(folder):
 def test_a_file_that_makes_no_sense_completes_nothing(tmp_path, text):
     path = tmp_path / "site.yaml"
     path.write_text(text)
-    for what in ("ids", "hosts", "classes"):
-        assert [word for word in complete(what, path) if word != "a"] == []
-    assert list(complete("ids", tmp_path / "none.yaml")) == []
-    assert list(complete("ids", None)) == []
+    for key in ("instance-id", "host", "agent-class"):
+        assert [word for word in site_words(key, path) if word != "a"] == []
+    assert list(site_words("instance-id", tmp_path / "none.yaml")) == []
+    assert list(site_words("instance-id", None)) == []
