@@ -1,63 +1,54 @@
 """Where in the file system something has to change for a path to lead to something else.
 
-A path may go over links, of files and of folders: whoever switches `current` from one release
-to the next touches neither the file nor the folder that it is in. So each link on the way counts,
-and each is told with its folder as it really is, since that is what the kernel reports on.
+A path may lead over symbolic links to files and to directories: whoever switches `current` from
+one release to the next touches neither the file nor its directory. So each link on the way
+counts, with the real path of its directory, since that is what the kernel reports on.
 """
 
+import os
 from pathlib import Path
 
-MOST_LINKS = 40
+MAX_LINKS = 40
 """As many as the kernel follows; more are a loop."""
 
 
 def watch_targets(path: Path) -> frozenset[Path]:
-    """Every place that decides what is found at a path: the links on the way, and its end.
+    """Every path that decides what is found at a path: the links on the way, and its end.
 
     Args:
         path: Any path, there or not; relative ones start at the working directory.
 
     Returns:
-        Paths whose folders, as far as they exist, are no links.
+        Paths whose directories, as far as they exist, are no links.
     """
-    found = set()
-    here = Path("/")
-    rest = list((Path.cwd() / path).parts[1:])
-    links = 0
-    while rest:
-        part = rest.pop(0)
-        if part == "..":
-            here = here.parent
-            continue
-        step = here / part
-        target = _target(step)
-        if target is None or links == MOST_LINKS:
-            here = step
-            continue
-        found.add(step)
-        links += 1
-        if target.is_absolute():
-            here = Path("/")
-        rest = [*(p for p in target.parts if p != "/"), *rest]
-    return frozenset({*found, here})
+    targets = set()
+    path = Path.cwd() / path
+    for _ in range(MAX_LINKS):
+        prefixes = reversed((path, *path.parents))
+        links = ((p, target) for p in prefixes if (target := _read_link(p)) is not None)
+        link, target = next(links, (None, path))
+        if link is None:
+            break
+        targets.add(_normalize(link))
+        path = link.parent / target / path.relative_to(link)
+    return frozenset({*targets, _normalize(path)})
 
 
-def _target(path: Path) -> Path | None:
+def _read_link(path: Path) -> Path | None:
     try:
         return path.readlink()
     except OSError:
         return None
 
 
-def nearest_existing(folder: Path) -> Path:
-    """The folder, or the nearest one above it that exists."""
-    while not _is_folder(folder) and folder != folder.parent:
-        folder = folder.parent
-    return folder
+def _normalize(path: Path) -> Path:
+    """Take out ``..``, for a path without links but at its end."""
+    return Path(os.path.normpath(path))
 
 
-def _is_folder(path: Path) -> bool:
-    try:
-        return path.is_dir()
-    except OSError:
-        return False  # it may not even be looked for
+def nearest_existing(directory: Path) -> Path:
+    """The directory, or the nearest one above it that exists."""
+    # Unlike this, Path.is_dir raises where it may not look.
+    while not os.path.isdir(directory) and directory != directory.parent:  # noqa: PTH112
+        directory = directory.parent
+    return directory

@@ -1,10 +1,11 @@
-"""Following compose files: read at the start, and again whenever one of them changes.
+"""Watching compose files: loaded at the start, and again whenever one of them changes.
 
-The kernel tells of changes (inotify), so nothing is polled. Folders are watched rather than
-files, because editors replace files; of links on the way, the folders that the links are in, too.
-A compose file rests on others (`.env`, env files, what it includes): those count as well.
+The kernel reports changes (inotify), so nothing is polled. Directories are watched rather than
+files, because editors replace files. An event only says that something may have changed: what
+decides is whether the compose file, or one of those that it rests on (`.env`, env files, what it
+includes), is another file or has another time of change than when it was loaded.
 
-A file that cannot be used changes nothing: what was known of its services stays, and the
+A file that cannot be used changes nothing: what is known of its services stays, and the
 status says what is wrong.
 """
 
@@ -15,27 +16,30 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from asyncinotify import Event, Inotify, Mask, Watch
+from asyncinotify import Inotify, Mask
 
-from hostmanager.composefile import yaml_source as raw
 from hostmanager.composefile.command import Compose, ComposeError
 from hostmanager.composefile.loader import load_compose_file
 from hostmanager.composefile.model import ComposeFile, ComposeFileError
 from hostmanager.composefile.symlinks import nearest_existing, watch_targets
+from hostmanager.composefile.yaml_source import source_files
 from hostmanager.util.guard import Guard
 
 log = logging.getLogger(__name__)
 
 DEBOUNCE = 0.05
-"""Seconds without a further change before files are read: editors write in several steps."""
+"""Seconds without a further change before files are loaded: editors write in several steps."""
 
 MAX_DEBOUNCE = 1.0
-"""Seconds that such a rest is waited for at most."""
+"""Seconds after which they are loaded although they go on changing."""
 
 RETRY_INTERVAL = 10.0
 """Seconds between attempts to find a compose command, and to watch files, if that fails."""
 
 SELF_MOVED = Mask.DELETE_SELF | Mask.MOVE_SELF
+
+WATCHES_STALE = SELF_MOVED | Mask.IGNORED | Mask.Q_OVERFLOW
+"""What means that directories have to be watched anew: one is gone, or events were lost."""
 
 CHANGES = (
     Mask.CLOSE_WRITE
@@ -47,11 +51,10 @@ CHANGES = (
     | SELF_MOVED
 )
 
-NOT_THERE = (FileNotFoundError, NotADirectoryError, PermissionError)
-
 FileStatus = tuple[bool, float, str]
-Find = Callable[[], Awaitable[Compose]]
-Changed = Callable[[], Awaitable[None]]
+Signature = tuple[tuple[object, ...], ...]
+FindCompose = Callable[[], Awaitable[Compose]]
+OnChange = Callable[[], Awaitable[None]]
 
 
 class ComposeFileWatcher:
@@ -61,195 +64,161 @@ class ComposeFileWatcher:
         paths: The files, as they were given.
         find: Finds the compose command.
         cwd: What relative paths are relative to.
-        changed: Told when files were read, once for all that changed together.
+        on_change: Called when files were loaded, once for all that changed together.
 
     Attributes:
         compose: The compose command, once it was found.
         files: What each file said last that could be used, in their order.
-        status: Of each file: whether its last reading went well, when that was (Unix time),
+        status: Of each file: whether its last loading succeeded, when that was (Unix time),
             and a sentence.
     """
 
-    def __init__(self, paths: Sequence[str], find: Find, cwd: Path, changed: Changed) -> None:
+    def __init__(
+        self, paths: Sequence[str], find: FindCompose, cwd: Path, on_change: OnChange
+    ) -> None:
         self.paths = tuple(paths)
         self.compose: Compose | None = None
         self.files: dict[str, ComposeFile] = {}
         self.status: dict[str, FileStatus] = {}
         self._find = find
         self._cwd = cwd
-        self._changed = changed
-        self._places: dict[str, frozenset[Path]] = {}
-        self._watches: dict[Path, Watch] = {}
-        self._parent_watches: dict[Path, Watch] = {}
-        self._pending_event: asyncio.Task[Event] | None = None
-        self._last_watch_error = ""
+        self._on_change = on_change
+        self._signatures: dict[str, Signature] = {}
+        self._relevant: set[Path] = set()  # what is watched for, with all directories above
+        self._watched: dict[Path, Mask] = {}
+        self._event = asyncio.Event()
+        self._loading = asyncio.Lock()
+        self._loaded = asyncio.Event()
+        self._last_watch_error: str | None = None
         self._task: asyncio.Task[None] | None = None
-        self._reading = asyncio.Lock()
-        self._once = asyncio.Event()
-        self._seen: dict[str, tuple[object, ...]] = {}
+        if not paths:
+            self._loaded.set()
 
     @property
     def is_loaded(self) -> bool:
-        """Whether every file has been read, or tried to, at least once."""
-        return self._once.is_set()
+        """Whether every file has been loaded, or tried to, at least once."""
+        return self._loaded.is_set()
 
     async def wait_loaded(self, time_limit: float) -> None:
-        """Wait until every file was read once; not longer than that."""
+        """Wait until every file was loaded once; not longer than that."""
         with suppress(TimeoutError):
             async with asyncio.timeout(time_limit):
-                await self._once.wait()
+                await self._loaded.wait()
 
     def start(self) -> None:
-        """Begin to follow; returns at once."""
+        """Begin to watch; returns at once."""
         if self._task is None and self.paths:
             guard = Guard(asyncio.get_running_loop().call_later)
-            follow = guard.run_forever(
-                "following the compose files", self._attempt, lambda: RETRY_INTERVAL
+            watch = guard.run_forever(
+                "watching the compose files", self._attempt, lambda: RETRY_INTERVAL
             )
-            self._task = asyncio.ensure_future(follow)
+            self._task = asyncio.ensure_future(watch)
 
     async def close(self) -> None:
-        """Stop following."""
+        """Stop watching."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def refresh(self) -> None:
-        """Read again what has changed without notice, as on file systems of the network."""
-        if self.compose is None:
+        """Load what has changed, also without an event, as on network file systems."""
+        compose = self.compose
+        if compose is None:
             return
-        changed = [p for p in self.paths if await self._signature(p) != self._seen.get(p)]
-        await self._read(changed)
+        async with self._loading:
+            current = {p: await asyncio.to_thread(_signature, self._cwd / p) for p in self.paths}
+            changed = [p for p in self.paths if current[p] != self._signatures.get(p)]
+            if not changed:
+                return
+            await asyncio.gather(*(self._load(compose, path) for path in changed))
+            self.files = {p: self.files[p] for p in self.paths if p in self.files}
+            await self._report_change()
+            self._signatures = current  # only now: what failed on the way is loaded again
 
-    # --- reading ----------------------------------------------------------------------------
+    # --- watching ---------------------------------------------------------------------------
 
     async def _attempt(self) -> None:
-        """Follow for ever; returns if that is not possible at present."""
+        """Watch for ever; returns if that is not possible at present."""
         try:
             self.compose = self.compose or await self._find()
-            with Inotify() as inotify:
-                await self._watch(inotify)
+            while True:
+                with Inotify() as inotify:
+                    await self._watch(inotify)
         except ComposeError as error:
             await self._fail_all(str(error))
         except OSError as error:
             # Its use is limited, for each user.
             if str(error) != self._last_watch_error:
                 log.warning(
-                    "compose files are not followed (inotify: %s); they are looked at every %g s",
+                    "compose files are not watched (inotify: %s); they are checked every %g s",
                     *(error, RETRY_INTERVAL),
                 )
             self._last_watch_error = str(error)
             await self.refresh()
 
-    async def _fail_all(self, why: str) -> None:
-        now = time.time()
-        news = any(self.status.get(path, (True, 0, ""))[2] != why for path in self.paths)
-        if news:
-            self.status = dict.fromkeys(self.paths, (False, now, why))
-            try:
-                await self._changed()
-            finally:
-                self._once.set()
+    async def _fail_all(self, reason: str) -> None:
+        if any(self.status.get(path, (True, 0, ""))[2] != reason for path in self.paths):
+            self.status = dict.fromkeys(self.paths, (False, time.time(), reason))
+            await self._report_change()
 
     async def _watch(self, inotify: Inotify) -> None:
-        self._watches.clear()
-        self._parent_watches.clear()
-        due = list(self.paths)
+        """Load what changes, until directories have to be watched anew."""
+        self._watched.clear()
+        reader = asyncio.ensure_future(self._read_events(inotify))
+        reader.add_done_callback(lambda _: self._event.set())
         try:
-            while True:
-                await self._add_watches(inotify, due)
-                await self._read(due)
-                if await self._add_watches(inotify, due):
-                    await self.refresh()  # what was changed before it was looked after
-                due = await self._next_changes(inotify)
+            while not reader.done():
+                await self.refresh()
+                # If there were new ones: something may have changed before they were watched.
+                if not await self._add_watches(inotify):
+                    await self._wait_for_events()
+            reader.result()
         finally:
-            if self._pending_event is not None:
-                self._pending_event.cancel()  # before the file descriptor is another's
-                await asyncio.gather(self._pending_event, return_exceptions=True)
-                self._pending_event = None
+            reader.cancel()  # before the file descriptor is another's
+            await asyncio.gather(reader, return_exceptions=True)
 
-    async def _next_changes(self, inotify: Inotify) -> list[str]:
-        """Wait for a change, and for a rest after it; returns the files that may be concerned."""
-        due: set[str] = set()
-        clock = asyncio.get_running_loop().time
-        first = rest = 0.0
-        while True:
-            # Others may write in the same folders all the time: only our changes count for this.
-            until = min(rest, first + MAX_DEBOUNCE) if due else None
-            event = await self._next_event(inotify, until)
-            if event is None:
-                return sorted(due, key=self.paths.index)
-            if event.mask & (Mask.IGNORED | SELF_MOVED | Mask.Q_OVERFLOW):
-                # A folder is gone, or too much has happened: look at everything anew.
-                self._forget_watches(inotify)
-                touched = list(self.paths)
-            else:
-                touched = self._affected_files(event.path)
-            if touched:
-                rest = clock() + DEBOUNCE
-                first = first if due else clock()
-                due.update(touched)
+    async def _read_events(self, inotify: Inotify) -> None:
+        """Note that something may have changed; returns when the watches are stale."""
+        while not (event := await inotify.get()).mask & WATCHES_STALE:
+            # Others may write in the same directories all the time.
+            if event.path in self._relevant:
+                self._event.set()
 
-    async def _next_event(self, inotify: Inotify, until: float | None) -> Event | None:
-        """The next event; None if there is none by then: one that comes just then is kept."""
-        if self._pending_event is None:
-            self._pending_event = asyncio.ensure_future(inotify.get())
-        left = None if until is None else max(0.0, until - asyncio.get_running_loop().time())
-        await asyncio.wait((self._pending_event,), timeout=left)
-        if not self._pending_event.done():
-            return None
-        got, self._pending_event = self._pending_event, None
-        return got.result()
+    async def _wait_for_events(self) -> None:
+        """Wait for an event, then until there are no more of them."""
+        await self._event.wait()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(MAX_DEBOUNCE):
+                while self._event.is_set():
+                    self._event.clear()
+                    await asyncio.sleep(DEBOUNCE)
 
-    def _affected_files(self, path: Path | None) -> list[str]:
-        if path is None:
-            return []
-        # Also a folder that comes to be where a file is to be found.
-        return [p for p, found in self._places.items() if any(_within(s, path) for s in found)]
-
-    async def _add_watches(self, inotify: Inotify, paths: Iterable[str]) -> bool:
-        """Watch the folders of all that these files rest on; tells whether there are new ones."""
-        for path in paths:
-            self._places[path] = await asyncio.to_thread(_places, self._cwd / path)
-        found = frozenset().union(*self._places.values())
-        folders = await asyncio.to_thread(_folders, found)
-        new = folders - self._watches.keys()
-        for folder in new:
-            with suppress(*NOT_THERE):
-                self._watches[folder] = inotify.add_watch(folder, CHANGES)
-        # Of those above, what happens in them does not matter, but that they are moved away.
-        above = {higher for folder in folders for higher in folder.parents}
-        for folder in above - self._watches.keys() - self._parent_watches.keys():
-            with suppress(*NOT_THERE):
-                self._parent_watches[folder] = inotify.add_watch(folder, SELF_MOVED)
-        return bool(new)
-
-    def _forget_watches(self, inotify: Inotify) -> None:
-        for watch in (*self._watches.values(), *self._parent_watches.values()):
-            with suppress(OSError):
-                inotify.rm_watch(watch)
-        self._watches.clear()
-        self._parent_watches.clear()
-
-    async def _read(self, paths: Iterable[str]) -> None:
-        """Read some of the files, and tell once of all."""
-        paths = list(paths)
-        if self.compose is None or not paths:
-            return
-        async with self._reading:
-            await asyncio.gather(*(self._read_one(self.compose, path) for path in paths))
+    async def _add_watches(self, inotify: Inotify) -> bool:
+        """Watch the directories of all that the files rest on; returns whether any is new."""
+        paths = [self._cwd / path for path in self.paths]
+        self._relevant, wanted = await asyncio.to_thread(_directories_to_watch, paths)
+        is_new = False
+        for directory, mask in wanted.items():
+            if self._watched.get(directory) == mask:
+                continue
             try:
-                await self._changed()
-            finally:
-                self._once.set()  # only now is it known to all
+                inotify.add_watch(directory, mask)
+            except PermissionError:
+                continue
+            except (FileNotFoundError, NotADirectoryError):
+                return True  # removed at this moment: the one above it counts now
+            self._watched[directory] = mask
+            is_new = True
+        return is_new
 
-    async def _read_one(self, compose: Compose, path: str) -> None:
-        self._seen[path] = await self._signature(path)
+    # --- loading ----------------------------------------------------------------------------
+
+    async def _load(self, compose: Compose, path: str) -> None:
         try:
             file = await load_compose_file(compose, path)
         except ComposeFileError as error:
             self.status[path] = (False, time.time(), str(error))
-        except Exception as error:  # whatever it is, the other files are followed on
+        except Exception as error:  # whatever it is, the other files go on being watched
             log.exception("compose file %s", path)
             self.status[path] = (False, time.time(), f"{path} cannot be read: {error!r}.")
         else:
@@ -257,30 +226,34 @@ class ComposeFileWatcher:
             count = len(file.services)
             services = f"{count} service{'' if count == 1 else 's'}"
             self.status[path] = (True, time.time(), f"{services}, project {file.project}.")
-        self.files = {p: self.files[p] for p in self.paths if p in self.files}
 
-    async def _signature(self, path: str) -> tuple[object, ...]:
-        """Changes when a file or one of those that it rests on does."""
-        sources = await asyncio.to_thread(raw.source_files, self._cwd / path)
-        return await asyncio.to_thread(lambda: tuple(_stamp(s) for s in sorted(sources)))
+    async def _report_change(self) -> None:
+        try:
+            await self._on_change()
+        finally:
+            self._loaded.set()  # only now does everybody know of it
 
 
-def _stamp(path: Path) -> tuple[object, ...]:
+def _signature(file: Path) -> Signature:
+    """Changes when a compose file or one of those that it rests on does."""
+    return tuple(_file_signature(source) for source in sorted(source_files(file)))
+
+
+def _file_signature(path: Path) -> tuple[object, ...]:
     try:
         stat = path.stat()
     except OSError:
         return (path,)
-    return (path, stat.st_ino, stat.st_size, stat.st_mtime_ns)
+    return (path, stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
 
 
-def _places(file: Path) -> frozenset[Path]:
-    """Everything that may change what a compose file says."""
-    return frozenset().union(*(watch_targets(source) for source in raw.source_files(file)))
-
-
-def _folders(found: Iterable[Path]) -> set[Path]:
-    return {nearest_existing(place.parent) for place in found}
-
-
-def _within(path: Path, changed: Path) -> bool:
-    return path == changed or changed in path.parents
+def _directories_to_watch(files: Iterable[Path]) -> tuple[set[Path], dict[Path, Mask]]:
+    """The paths whose changes matter, and the directories to watch for them."""
+    targets = {
+        target for f in files for source in source_files(f) for target in watch_targets(source)
+    }
+    directories = {nearest_existing(target.parent) for target in targets}
+    # Of those above, only that they are moved away matters.
+    above = {parent for directory in directories for parent in directory.parents}
+    relevant = targets | {parent for target in targets for parent in target.parents}
+    return relevant, dict.fromkeys(above, SELF_MOVED) | dict.fromkeys(directories, CHANGES)

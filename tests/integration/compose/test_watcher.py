@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hostmanager.composefile import watcher as following
+from hostmanager.composefile import watcher as module
 from hostmanager.composefile.command import Compose, ComposeError
 from hostmanager.composefile.symlinks import watch_targets
 from hostmanager.composefile.watcher import ComposeFileWatcher
@@ -19,54 +19,54 @@ AB = "services: {a: {image: 'lab/a:1'}, b: {image: 'lab/b:1'}}\n"
 BROKEN = "services:\n  a: {image: 'x'\n"
 
 
-class Followed:
-    """What a `Following` has told so far."""
+class Watched:
+    """A watcher, and how often it has reported."""
 
     def __init__(self, compose: Compose, *paths: str) -> None:
-        self.told = 0
+        self.reports = 0
 
         async def find() -> Compose:
             return compose
 
         async def changed() -> None:
-            self.told += 1
+            self.reports += 1
 
-        self.following = ComposeFileWatcher(paths, find, compose.cwd, changed)
+        self.watcher = ComposeFileWatcher(paths, find, compose.cwd, changed)
 
     def services(self, path: str = "compose.yaml") -> list[str]:
-        file = self.following.files.get(path)
+        file = self.watcher.files.get(path)
         return sorted(file.services) if file else []
 
     def ok(self, path: str = "compose.yaml") -> bool | None:
-        status = self.following.status.get(path)
+        status = self.watcher.status.get(path)
         return None if status is None else status[0]
 
     def text(self, path: str = "compose.yaml") -> str:
-        return self.following.status[path][2]
+        return self.watcher.status[path][2]
 
     async def until(self, predicate, what: str = "") -> None:
         end = asyncio.get_running_loop().time() + LIMIT
         while not predicate():
-            status = self.following.status
-            assert asyncio.get_running_loop().time() < end, f"{what}: {status} {self.told}"
+            status = self.watcher.status
+            assert asyncio.get_running_loop().time() < end, f"{what}: {status} {self.reports}"
             await asyncio.sleep(0.01)
 
 
 @asynccontextmanager
-async def follow(compose, *paths):
-    it = Followed(compose, *(paths or ("compose.yaml",)))
-    it.following.start()
+async def watched(compose, *paths):
+    it = Watched(compose, *(paths or ("compose.yaml",)))
+    it.watcher.start()
     try:
-        await it.following.wait_loaded(LIMIT)
+        await it.watcher.wait_loaded(LIMIT)
         await asyncio.sleep(0.1)  # what it looks after, once it has read
         yield it
     finally:
-        await it.following.close()
+        await it.watcher.close()
 
 
 async def test_it_is_read_at_the_start_and_whenever_it_is_written(compose, write):
     write(A)
-    async with follow(compose) as it:
+    async with watched(compose) as it:
         assert it.services() == ["a"]
         assert it.text() == "1 service, project work."
         write(AB)
@@ -75,7 +75,7 @@ async def test_it_is_read_at_the_start_and_whenever_it_is_written(compose, write
 
 async def test_an_editor_that_replaces_the_file(v2, write, folder):
     write(A)
-    async with follow(v2) as it:
+    async with watched(v2) as it:
         write(AB, "draft")
         (folder / "draft").rename(folder / "compose.yaml")
         await it.until(lambda: it.services() == ["a", "b"])
@@ -83,19 +83,19 @@ async def test_an_editor_that_replaces_the_file(v2, write, folder):
 
 async def test_several_steps_are_told_once(v2, write):
     write(A)
-    async with follow(v2) as it:
-        told = it.told
+    async with watched(v2) as it:
+        reports = it.reports
         for _ in range(20):
             write(A)
         write(AB)
         await it.until(lambda: it.services() == ["a", "b"])
         await asyncio.sleep(0.3)
-        assert it.told == told + 1
+        assert it.reports == reports + 1
 
 
 async def test_nothing_is_read_while_nothing_changes_or_others_write(v2, write):
     write(A)
-    async with follow(v2):
+    async with watched(v2):
         runs = v2.runs
         for number in range(20):
             write("x", f"other{number}")
@@ -106,7 +106,7 @@ async def test_nothing_is_read_while_nothing_changes_or_others_write(v2, write):
 
 async def test_one_that_writes_beside_it_all_the_time_holds_up_nothing(v2, write):
     write(A)
-    async with follow(v2) as it:
+    async with watched(v2) as it:
 
         async def scribble() -> None:
             while True:
@@ -121,7 +121,7 @@ async def test_one_that_writes_beside_it_all_the_time_holds_up_nothing(v2, write
 
 async def test_broken_gone_and_back_again(compose, write, folder):
     write(AB)
-    async with follow(compose) as it:
+    async with watched(compose) as it:
         write(BROKEN)
         await it.until(lambda: it.ok() is False)
         assert it.services() == ["a", "b"]
@@ -137,7 +137,7 @@ async def test_broken_gone_and_back_again(compose, write, folder):
 async def test_a_folder_a_loop_megabytes_and_bytes_in_its_place(v2, write, folder):
     file = folder / "compose.yaml"
     write(AB)
-    async with follow(v2) as it:
+    async with watched(v2) as it:
         file.unlink()
         file.mkdir()
         await it.until(lambda: "Is a directory" in it.text())
@@ -161,7 +161,7 @@ async def test_a_folder_a_loop_megabytes_and_bytes_in_its_place(v2, write, folde
 
 async def test_a_loop_at_the_start_is_mended_later(v2, write, folder):
     (folder / "compose.yaml").symlink_to("compose.yaml")
-    async with follow(v2) as it:
+    async with watched(v2) as it:
         assert it.ok() is False
         (folder / "compose.yaml").unlink()
         write(A)
@@ -169,7 +169,7 @@ async def test_a_loop_at_the_start_is_mended_later(v2, write, folder):
 
 
 async def test_one_that_is_not_there_yet_with_its_folders(v2, write):
-    async with follow(v2, "deep/er/compose.yaml") as it:
+    async with watched(v2, "deep/er/compose.yaml") as it:
         assert it.ok("deep/er/compose.yaml") is False
         write(A, "deep/er/compose.yaml")
         await it.until(lambda: it.services("deep/er/compose.yaml") == ["a"])
@@ -178,7 +178,7 @@ async def test_one_that_is_not_there_yet_with_its_folders(v2, write):
 async def test_a_folder_that_is_moved_away_and_another_that_takes_its_place(v2, write, folder):
     write(A, "site/compose.yaml")
     write(AB, "new/compose.yaml")
-    async with follow(v2, "site/compose.yaml") as it:
+    async with watched(v2, "site/compose.yaml") as it:
         (folder / "site").rename(folder / "old")
         await it.until(lambda: it.ok("site/compose.yaml") is False)
         (folder / "new").rename(folder / "site")
@@ -195,7 +195,7 @@ async def test_a_link_to_the_file_is_followed_on_both_ends(v2, write, folder):
     write(A, "one/real.yaml")
     write(AB, "two/real.yaml")
     (folder / "compose.yaml").symlink_to("one/real.yaml")
-    async with follow(v2) as it:
+    async with watched(v2) as it:
         assert it.services() == ["a"]
         write(AB, "one/real.yaml")
         await it.until(lambda: it.services() == ["a", "b"])
@@ -211,7 +211,7 @@ async def test_a_link_to_its_folder_that_is_switched(v2, write, folder):
     write(A, "v1/compose.yaml")
     write(AB, "v2/compose.yaml")
     (folder / "current").symlink_to("v1")
-    async with follow(v2, "current/compose.yaml") as it:
+    async with watched(v2, "current/compose.yaml") as it:
         (folder / "draft").symlink_to("v2")
         (folder / "draft").rename(folder / "current")
         await it.until(lambda: it.services("current/compose.yaml") == ["a", "b"])
@@ -220,15 +220,15 @@ async def test_a_link_to_its_folder_that_is_switched(v2, write, folder):
         await it.until(lambda: it.services("current/compose.yaml") == ["c"])
         write("TAG=2", "v2/.env")
         path = "current/compose.yaml"
-        await it.until(lambda: it.following.files[path].services["c"].image == "x:2")
+        await it.until(lambda: it.watcher.files[path].services["c"].image == "x:2")
 
 
 async def test_env_files_and_included_files_count(v2, write):
     write("include: [sub/inc.yaml]\nservices: {a: {image: 'x:$TAG', env_file: sub/a.env}}\n")
     write("services: {b: {image: 'y'}}", "sub/inc.yaml")
     write("X=1", "sub/a.env")
-    async with follow(v2) as it:
-        service = lambda: it.following.files["compose.yaml"].services["a"]  # noqa: E731
+    async with watched(v2) as it:
+        service = lambda: it.watcher.files["compose.yaml"].services["a"]  # noqa: E731
         write("TAG=9", ".env")
         await it.until(lambda: service().image == "x:9")
         digest = service().digest
@@ -240,7 +240,7 @@ async def test_env_files_and_included_files_count(v2, write):
 
 async def test_an_env_file_that_is_missing_and_comes(v2, write):
     write("services: {a: {image: x, env_file: a.env}}")
-    async with follow(v2) as it:
+    async with watched(v2) as it:
         assert it.ok() is False
         assert "a.env" in it.text()
         write("X=1", "a.env")
@@ -250,21 +250,21 @@ async def test_an_env_file_that_is_missing_and_comes(v2, write):
 async def test_one_broken_file_leaves_the_others_alone(v2, write):
     write(A, "one.yaml")
     write(BROKEN, "two.yaml")
-    async with follow(v2, "one.yaml", "two.yaml") as it:
+    async with watched(v2, "one.yaml", "two.yaml") as it:
         assert (it.ok("one.yaml"), it.ok("two.yaml")) == (True, False)
         assert it.services("two.yaml") == []
         write(AB, "one.yaml")
         await it.until(lambda: it.services("one.yaml") == ["a", "b"])
         write(A, "two.yaml")
         await it.until(lambda: it.ok("two.yaml") is True)
-        assert list(it.following.files) == ["one.yaml", "two.yaml"]
+        assert list(it.watcher.files) == ["one.yaml", "two.yaml"]
 
 
 async def test_no_compose_command_is_said_of_each_file_until_there_is_one(v2, write, monkeypatch):
-    monkeypatch.setattr(following, "TRY_AGAIN", 0.05)
+    monkeypatch.setattr(module, "RETRY_INTERVAL", 0.05)
     write(A)
     answers = [ComposeError("No compose command."), ComposeError("No compose command."), v2]
-    it = Followed(v2, "compose.yaml")
+    it = Watched(v2, "compose.yaml")
 
     async def find() -> Compose:
         answer = answers.pop(0)
@@ -272,47 +272,47 @@ async def test_no_compose_command_is_said_of_each_file_until_there_is_one(v2, wr
             raise answer
         return answer
 
-    it.following._find = find
-    it.following.start()
-    await it.following.wait_loaded(LIMIT)
-    assert it.following.status["compose.yaml"][2] == "No compose command."
+    it.watcher._find = find
+    it.watcher.start()
+    await it.watcher.wait_loaded(LIMIT)
+    assert it.watcher.status["compose.yaml"][2] == "No compose command."
     await it.until(lambda: it.services() == ["a"])
-    await it.until(lambda: it.told > 1, "it is told after it is read")
-    await it.following.close()
-    assert it.told == 2
+    await it.until(lambda: it.reports > 1, "it is told after it is read")
+    await it.watcher.close()
+    assert it.reports == 2
 
 
 async def test_without_inotify_a_reload_finds_what_has_changed(v2, write, monkeypatch, caplog):
     def none_left() -> None:
         raise OSError(24, "Too many open files")
 
-    monkeypatch.setattr(following, "Inotify", none_left)
+    monkeypatch.setattr(module, "Inotify", none_left)
     write(A)
-    async with follow(v2) as it:
+    async with watched(v2) as it:
         assert it.services() == ["a"]
-        assert "are not followed" in caplog.text
-        await it.following.refresh()
+        assert "are not watched" in caplog.text
+        await it.watcher.refresh()
         runs = v2.runs
-        await it.following.refresh()
+        await it.watcher.refresh()
         assert v2.runs == runs
         write(AB)
-        await it.following.refresh()
+        await it.watcher.refresh()
         assert it.services() == ["a", "b"]
 
 
 async def test_what_nobody_foresaw_ends_nothing(v2, write, monkeypatch, caplog):
     write(A)
-    async with follow(v2) as it:
-        read = following.load_compose_file
+    async with watched(v2) as it:
+        load = module.load_compose_file
 
         async def bad(*_args):
             raise ZeroDivisionError
 
-        monkeypatch.setattr(following, "read", bad)
+        monkeypatch.setattr(module, "load_compose_file", bad)
         write(AB)
         await it.until(lambda: it.ok() is False)
         assert "ZeroDivisionError" in it.text()
-        monkeypatch.setattr(following, "read", read)
+        monkeypatch.setattr(module, "load_compose_file", load)
         write(AB)
         await it.until(lambda: it.services() == ["a", "b"])
     caplog.clear()

@@ -1,4 +1,4 @@
-"""Changes of compose files at the worst moment, and faults that must not end the following."""
+"""Changes of compose files at the worst moment, and faults that must not end the watching."""
 
 import asyncio
 import errno
@@ -22,17 +22,17 @@ def reads(monkeypatch):
     """Reading is only noted: which files, and what was in them."""
     noted = []
 
-    async def read(compose, path):
+    async def load(compose, path):
         text = (compose.cwd / path).read_text()
         noted.append((path, text))
         return ComposeFile(path, compose.cwd / path, "p", {})
 
-    monkeypatch.setattr(module, "read", read)
+    monkeypatch.setattr(module, "load_compose_file", load)
     return noted
 
 
 @asynccontextmanager
-async def followed(folder: Path, *paths: str, changed=None):
+async def watched(folder: Path, *paths: str, changed=None):
     async def nothing():
         pass
 
@@ -63,7 +63,7 @@ async def test_it_has_been_read_once_that_is_known_to_everybody(tmp_path, reads)
         told.set()
         await go.wait()
 
-    async with followed(tmp_path, "a", changed=changed) as it:
+    async with watched(tmp_path, "a", changed=changed) as it:
         await told.wait()
         assert not it.is_loaded
         go.set()
@@ -76,7 +76,7 @@ async def test_a_change_while_the_loop_does_not_turn_is_not_lost(tmp_path, reads
     names = ["a", "b"]
     for name in names:
         (tmp_path / name).write_text("0")
-    async with followed(tmp_path, *names) as it:
+    async with watched(tmp_path, *names) as it:
         await it.wait_loaded(LIMIT)
         for number in map(str, range(1, 6)):
             (tmp_path / "a").write_text(number)
@@ -87,8 +87,8 @@ async def test_a_change_while_the_loop_does_not_turn_is_not_lost(tmp_path, reads
 
 
 @pytest.mark.parametrize("error", [RuntimeError("can't start new thread"), MemoryError()])
-async def test_a_fault_does_not_end_the_following(tmp_path, reads, monkeypatch, error):
-    monkeypatch.setattr(module, "TRY_AGAIN", 0.05)
+async def test_a_fault_does_not_end_the_watching(tmp_path, reads, monkeypatch, error):
+    monkeypatch.setattr(module, "RETRY_INTERVAL", 0.05)
     (tmp_path / "a").write_text("0")
     faults = [None, error]
 
@@ -96,7 +96,7 @@ async def test_a_fault_does_not_end_the_following(tmp_path, reads, monkeypatch, 
         if faults and (fault := faults.pop(0)) is not None:
             raise fault
 
-    async with followed(tmp_path, "a", changed=changed) as it:
+    async with watched(tmp_path, "a", changed=changed) as it:
         await it.wait_loaded(LIMIT)
         (tmp_path / "a").write_text("1")
         await until(lambda: not faults, "the fault")
@@ -108,7 +108,7 @@ async def test_a_fault_does_not_end_the_following(tmp_path, reads, monkeypatch, 
 async def test_without_inotify_changes_are_seen_later_and_with_it_again_at_once(
     tmp_path, reads, monkeypatch
 ):
-    monkeypatch.setattr(module, "TRY_AGAIN", 0.05)
+    monkeypatch.setattr(module, "RETRY_INTERVAL", 0.05)
     real, refused = module.Inotify, []
 
     def inotify():
@@ -119,7 +119,7 @@ async def test_without_inotify_changes_are_seen_later_and_with_it_again_at_once(
 
     monkeypatch.setattr(module, "Inotify", inotify)
     (tmp_path / "a").write_text("0")
-    async with followed(tmp_path, "a") as it:
+    async with watched(tmp_path, "a") as it:
         await it.wait_loaded(LIMIT)
         (tmp_path / "a").write_text("1!")
         await until(lambda: ("a", "1!") in reads, "the change")
@@ -137,7 +137,7 @@ async def test_a_folder_above_is_exchanged(tmp_path, reads, depth):
         place = tmp_path / top / file.relative_to("site")
         place.parent.mkdir(parents=True)
         place.write_text(top)
-    async with followed(tmp_path, str(file)) as it:
+    async with watched(tmp_path, str(file)) as it:
         await it.wait_loaded(LIMIT)
         assert reads[-1][1] == "site"
         await asyncio.sleep(0.1)  # both looks at the folders are over
