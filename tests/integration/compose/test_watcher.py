@@ -1,4 +1,4 @@
-"""Compose files followed as they change, with the real compose command and the real kernel."""
+"""Compose files watched as they change, with the real compose command and the real kernel."""
 
 import asyncio
 import os
@@ -81,7 +81,7 @@ async def test_an_editor_that_replaces_the_file(v2, write, folder):
         await it.until(lambda: it.services() == ["a", "b"])
 
 
-async def test_several_steps_are_told_once(v2, write):
+async def test_several_steps_are_reported_once(v2, write):
     write(A)
     async with watched(v2) as it:
         reports = it.reports
@@ -140,7 +140,7 @@ async def test_a_folder_a_loop_megabytes_and_bytes_in_its_place(v2, write, folde
     async with watched(v2) as it:
         file.unlink()
         file.mkdir()
-        await it.until(lambda: "Is a directory" in it.text())
+        await it.until(lambda: "it is a directory" in it.text())
         file.rmdir()
         file.symlink_to("compose.yaml")
         await it.until(lambda: "Too many levels" in it.text())
@@ -151,7 +151,7 @@ async def test_a_folder_a_loop_megabytes_and_bytes_in_its_place(v2, write, folde
         await it.until(lambda: "not valid YAML" in it.text())
         os.mkfifo(folder / "fifo")
         (folder / "fifo").rename(file)
-        await it.until(lambda: "at its top" in it.text())
+        await it.until(lambda: "it is a FIFO" in it.text())
         assert it.services() == ["a", "b"]
         file.unlink()
         write(A)
@@ -277,7 +277,7 @@ async def test_no_compose_command_is_said_of_each_file_until_there_is_one(v2, wr
     await it.watcher.wait_loaded(LIMIT)
     assert it.watcher.status["compose.yaml"][2] == "No compose command."
     await it.until(lambda: it.services() == ["a"])
-    await it.until(lambda: it.reports > 1, "it is told after it is read")
+    await it.until(lambda: it.reports > 1, "a report after it is loaded")
     await it.watcher.close()
     assert it.reports == 2
 
