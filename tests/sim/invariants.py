@@ -10,8 +10,10 @@ MOVING = frozenset({State.STARTING, State.STOPPING, State.TERMINATING, State.KIL
 
 
 def _is_called_off(life: InstanceRecord) -> bool:
-    unwanted = life.target is Target.DOWN or life.removing or life.replacement is not None
-    return unwanted or life.state is State.INOPERABLE or life.restart_denied is not None
+    unwanted = (
+        life.target is Target.DOWN or life.request.removing or life.request.replacement is not None
+    )
+    return unwanted or life.state is State.INOPERABLE or life.request.restart_denied is not None
 
 
 class Watch:
@@ -49,45 +51,45 @@ class Watch:
             return
         self._judge_what_nobody_manages(name, life)
         self._judge_first_failure(name, before, life)
-        if before.state is not State.DOWN and len(life.unexpected_exits) > len(
-            before.unexpected_exits
+        if before.state is not State.DOWN and len(life.failures.exit_times) > len(
+            before.failures.exit_times
         ):
             self.failures += 1
-        if life.state is State.STARTING and life.consecutive_failures > 1:
+        if life.state is State.STARTING and life.failures.consecutive > 1:
             self._judge(name, before, life)
 
     def restart_requested(self, name: str) -> None:
         """Somebody is about to request a restart."""
         life = self.world.snapshot.get(name)
-        if life is not None and life.run and restart_denial_reason(life) is None:
-            self.restarts[name] = life.run
+        if life is not None and life.run.run_id and restart_denial_reason(life) is None:
+            self.restarts[name] = life.run.run_id
 
     def _keep(self, name: str, before: InstanceRecord | None, life: InstanceRecord | None) -> None:
         """What the host keeps on the disk, and what has become of requests."""
         if life is None or _is_called_off(life):
             self.restarts.pop(name, None)
-        run = life.restart_of if life is not None else None
+        run = life.request.restart_of if life is not None else None
         if run:
             self.kept[name] = run
         elif run is None and name in self.kept:
             self.done = {name: self.kept.pop(name)}
-        if before is None or life is None or before.restart_of is None or run is not None:
+        if before is None or life is None or before.request.restart_of is None or run is not None:
             return
-        is_done = life.pid is not None and life.run != before.restart_of
-        if not (is_done or _is_called_off(life) or before.replacement is not None):
+        is_done = life.run.pid is not None and life.run.run_id != before.request.restart_of
+        if not (is_done or _is_called_off(life) or before.request.replacement is not None):
             self.lost.append(f"{name}: {before} -> {life}")
 
     def _judge_what_nobody_manages(self, name: str, life: InstanceRecord) -> None:
         needs = {State.STARTING: Target.UP, State.STOPPING: Target.DOWN}.get(life.state)
-        if life.restart_of is not None:
+        if life.request.restart_of is not None:
             return  # that was asked for
         if life.spec.is_unmanaged and needs and self.asked.get(name) is not needs:
             self.unasked.append(f"{name}: {life.state} at {self.world.clock.mono}")
 
     def _judge_first_failure(self, name: str, before: InstanceRecord, life: InstanceRecord) -> None:
         failed = (
-            len(life.unexpected_exits) > len(before.unexpected_exits)
-            and life.consecutive_failures == 1
+            len(life.failures.exit_times) > len(before.failures.exit_times)
+            and life.failures.consecutive == 1
         )
         process = life.spec.kind is Kind.HOST and life.spec.inoperable_reason is None
         if failed and process and before.state is State.UP and life.state is not State.STARTING:
@@ -98,19 +100,19 @@ class Watch:
     def _judge(self, name: str, before: InstanceRecord, life: InstanceRecord) -> None:
         """A launch that answers a second failure in a row, or a later one."""
         restart, now = self.world.supervisor.policy.restart, self.world.clock.mono
-        failed = life.unexpected_exits[-1] if life.unexpected_exits else now
+        failed = life.failures.exit_times[-1] if life.failures.exit_times else now
         shortest = min(
             restart.max_delay * (1 - restart.jitter),
             restart.first_delay
             * (1 - restart.jitter)
-            * 2.0 ** min(life.consecutive_failures - 2, 60),
+            * 2.0 ** min(life.failures.consecutive - 2, 60),
         )
-        latest = before.started_at.monotonic if before.started_at else 0.0
+        latest = before.run.started_at.monotonic if before.run.started_at else 0.0
         by_policy = now - failed >= shortest - 1e-6
         by_impatience = now - latest >= restart.min_request_interval - 1e-6
         if not (by_policy or by_impatience):
             self.too_soon.append(
-                f"{name}: {now - failed:.3f} s after failure {life.consecutive_failures}"
+                f"{name}: {now - failed:.3f} s after failure {life.failures.consecutive}"
             )
 
     def failures_in_a_row_are_answered_no_sooner_than_the_policy_says(self) -> None:
@@ -121,8 +123,8 @@ class Watch:
         """An agent's relaunch is delayed by its own failures alone."""
         assert self.too_late == []
         for name, life in self.world.snapshot.items():
-            if life.spec.kind is Kind.HOST and life.state is State.STARTING and life.started_at:
-                assert self.world.driver.launches[name][-1] == life.started_at.monotonic
+            if life.spec.kind is Kind.HOST and life.state is State.STARTING and life.run.started_at:
+                assert self.world.driver.launches[name][-1] == life.run.started_at.monotonic
 
     def a_passive_one_is_never_started_or_ended_unless_somebody_asked(self) -> None:
         """Others do that, as they like."""
@@ -161,7 +163,9 @@ class Watch:
         """Wanted and shown agree; or something is under way with a deadline, or says why not."""
         for name, life in self.world.snapshot.items():
             passive = life.target is Target.PASSIVE and life.state in (State.UP, State.DOWN)
-            at_goal = (passive or life.state.value == life.target.value) and not life.replacement
+            at_goal = (
+                passive or life.state.value == life.target.value
+            ) and not life.request.replacement
             unseen = life.state is State.UNOBSERVED and (life.deadline is not None or life.error)
             blocked = life.state is State.INOPERABLE and life.spec.inoperable_reason is not None
             waiting = life.state is State.BACKOFF and life.target is Target.UP

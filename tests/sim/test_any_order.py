@@ -32,7 +32,7 @@ Maker = Callable[..., InstanceSpec]
 
 def obstructed(name: str, **more: object) -> InstanceSpec:
     """An agent that cannot be operated."""
-    return spec(name, obstacle="no such class", **more)
+    return spec(name, inoperable_reason="no such class", **more)
 
 
 BEHAVIOURS = (
@@ -165,7 +165,7 @@ class AnyOrder(RuleBasedStateMachine):
     def kill_the_manager(self, stale: bool) -> None:
         """Another comes at once; perhaps a restart was done, and is still on the disk."""
         world, known, watch = self.world, self.supervisor.specs(), self.watch
-        if any(life.replacement is not None for life in world.snapshot.values()):
+        if any(life.request.replacement is not None for life in world.snapshot.values()):
             return
         kept = {**(watch.done if stale else {}), **watch.kept}
         self.supervisor.abandon()  # its timers ring no more
@@ -277,7 +277,7 @@ class AnyOrder(RuleBasedStateMachine):
         for name, entry in known.items():
             target = self.world.snapshot[name].target
             asked = {self.watch.asked.get(name), Target.PASSIVE}
-            if self.world.snapshot[name].restart_of is not None:
+            if self.world.snapshot[name].request.restart_of is not None:
                 asked.add(Target.UP)
             assert target in (asked if entry.is_unmanaged else {self.wanted[name]})
 
@@ -307,8 +307,10 @@ class AnyOrder(RuleBasedStateMachine):
         for name, target in self.wanted.items():
             self.is_as_it_should_be(name, target)
         for name, run in self.watch.restarts.items():
-            assert self.world.snapshot[name].run != run, f"{name} was not restarted"
-        assert not [life for life in self.world.snapshot.values() if life.restart_of is not None]
+            assert self.world.snapshot[name].run.run_id != run, f"{name} was not restarted"
+        assert not [
+            life for life in self.world.snapshot.values() if life.request.restart_of is not None
+        ]
         assert not self.watch.kept
         self.supervisor.stop_all()
         at_rest = []

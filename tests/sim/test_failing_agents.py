@@ -67,8 +67,8 @@ class FailingDay:
 
     def ran_for(self, name: str) -> float:
         life = self.world.life(name)
-        alive = life.state is State.UP and life.started_at is not None
-        return self.world.clock.mono - life.started_at.monotonic if alive else 0.0
+        alive = life.state is State.UP and life.run.started_at is not None
+        return self.world.clock.mono - life.run.started_at.monotonic if alive else 0.0
 
 
 def test_failing_agents_keep_to_their_budget_all_day_and_no_healthy_one_pays():

@@ -246,7 +246,7 @@ async def test_a_stubborn_agent_is_killed_after_its_stop_timeout(host, supervise
     supervised.add_command("a", PYTHON, "-c", code)
     await supervised.ready("a")
     seen = []
-    supervised.snapshot.listen(lambda _, life: seen.append(life.state))
+    supervised.snapshot.subscribe(lambda _, life: seen.append(life.state))
     await end(supervised)
     assert list(dict.fromkeys(seen)) == [
         *(State.STOPPING, State.TERMINATING, State.KILLING, State.DOWN)
@@ -258,10 +258,10 @@ async def test_a_stubborn_agent_is_killed_after_its_stop_timeout(host, supervise
 async def test_a_crash_with_remnants_is_relaunched_when_those_are_gone(host, supervised):
     supervised.add_command("a", "/bin/sh", "-c", LEAVES_A_CHILD)
     await supervised.ready("a")
-    first = supervised.snapshot["a"].pid
+    first = supervised.snapshot["a"].run.pid
     child = psutil.Process(first).children()[0]
     psutil.Process(first).kill()
-    await until(lambda: supervised.snapshot["a"].pid not in (first, None), "relaunched")
+    await until(lambda: supervised.snapshot["a"].run.pid not in (first, None), "relaunched")
     assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
     await end(supervised)
 
@@ -289,11 +289,12 @@ async def test_fifty_agents_that_are_killed_at_once_are_back(host, supervised):
         supervised.add_command(name, "/bin/sleep", "1000")
     up = [State.UP] * 50
     await until(lambda: [shown(supervised, name) for name in names] == up, "all up")
-    before = {name: supervised.snapshot[name].pid for name in names}
+    before = {name: supervised.snapshot[name].run.pid for name in names}
     for pid in before.values():
         psutil.Process(pid).kill()
     await until(
-        lambda: all(supervised.snapshot[n].pid not in (before[n], None) for n in names), "all back"
+        lambda: all(supervised.snapshot[n].run.pid not in (before[n], None) for n in names),
+        "all back",
     )
     await end(supervised)
 

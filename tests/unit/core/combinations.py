@@ -12,8 +12,12 @@ from hostmanager.core.record import (
     NO_RUN,
     NOT_RUNNING_STATES,
     STOPPING_STATES,
+    ChangeRequest,
+    CurrentRun,
+    FailureHistory,
     InstanceRecord,
     LastExit,
+    ObservedStatus,
     State,
 )
 from tests.unit.core.fake_engine import foreign, passive, service
@@ -41,6 +45,7 @@ EVENTS = {
     EventKind.EXITED: [ev.Exited(ExitStatus(code=1))],
     EventKind.EXITED_WITH_REMNANTS: [ev.ExitedWithRemnants(ExitStatus(code=1), ("pid 78: child",))],
     EventKind.REMNANTS_GONE: [ev.RemnantsGone()],
+    EventKind.ABSENT: [ev.Absent()],
     EventKind.LAST_OUTPUT: [ev.LastOutput(("a line",))],
     EventKind.STATUS_CHANGED: [
         ev.StatusChanged("It is paused.", True),
@@ -58,12 +63,12 @@ UP_OR_DOWN = (Target.UP, Target.DOWN)
 WHO = (
     # spec, targets, whether its driver has told if it is alive
     (spec(), UP_OR_DOWN, False),
-    (spec(obstacle=OBSTACLE), UP_OR_DOWN, False),
+    (spec(inoperable_reason=OBSTACLE), UP_OR_DOWN, False),
     *((who, UP_OR_DOWN, seen) for who in (service(), foreign()) for seen in (True, False)),
     (service(stop_grace=60.0), UP_OR_DOWN, True),
     (passive(), tuple(Target), True),
     (passive(), tuple(Target), False),
-    (passive(obstacle=OBSTACLE), tuple(Target), True),
+    (passive(inoperable_reason=OBSTACLE), tuple(Target), True),
 )
 PENDING = (
     *((None, False), (None, True), (spec(agent_class="Pending"), False)),
@@ -103,29 +108,31 @@ def lives(state):
             continue  # neither has to do with the other
         not_before, streak, launched = record
         for target in targets:
+            run = CurrentRun(
+                pid=None if state in NOT_RUNNING_STATES or state is State.STARTING else 77,
+                run_id="r1" if state in (State.UP, *STOPPING_STATES) else "",
+                started_at=launched,
+                launch_begun=entry.kind is Kind.DOCKER or not streak,
+                launch_cancelled=off,
+            )
+            failures = FailureHistory(
+                consecutive=streak,
+                exit_times=(NOW.monotonic - 200, NOW.monotonic - 20),
+                next_start_at=not_before,
+            )
+            has_deadline = state not in (State.DOWN, State.INOPERABLE, State.UP)
             yield InstanceRecord(
                 entry,
                 target,
                 state=state,
-                replacement=pending,
-                removing=retiring,
-                pid=None if state in NOT_RUNNING_STATES or state is State.STARTING else 77,
-                started_at=launched,
-                deadline=None
-                if state in (State.DOWN, State.INOPERABLE, State.UP)
-                else NOW.monotonic,
-                next_start_at=not_before,
-                consecutive_failures=streak,
-                unexpected_exits=(NOW.monotonic - 200, NOW.monotonic - 20),
-                last_exit=exited if streak else None,
-                unkillable=state in (State.KILLING, State.UNOBSERVED) or off,
+                deadline=NOW.monotonic if has_deadline else None,
                 error="Something." if state is State.UNOBSERVED else None,
-                observed=seen,
-                launch_cancelled=off,
-                run="r1" if state in (State.UP, *STOPPING_STATES) else "",
-                restart_of=restart[0],
-                prepared=restart[1],
-                launch_begun=entry.kind is Kind.DOCKER or not streak,
+                unkillable=state in (State.KILLING, State.UNOBSERVED) or off,
+                last_exit=exited if streak else None,
+                request=ChangeRequest(pending, retiring, *restart),
+                run=run,
+                failures=failures,
+                observation=ObservedStatus(known=seen),
             )
 
 
@@ -135,7 +142,7 @@ def events(life, kind):
         return []  # no process outlives its container
     if kind is not EventKind.SPEC_CHANGED:
         return EVENTS[kind]
-    entry = replace(life.pending or life.spec, fingerprint="updated")
+    entry = replace(life.request.replacement or life.spec, fingerprint="updated")
     return [
         ev.SpecChanged(replace(entry, inoperable_reason=None)),
         ev.SpecChanged(replace(entry, inoperable_reason="none")),
@@ -153,22 +160,22 @@ CANNOT_BE = {
         life.spec.kind is Kind.DOCKER and life.state is State.UNOBSERVED and not life.is_unobserved
     ),
     "an entry without a service is anything but blocked": lambda life: (
-        life.spec.foreign and life.state is not State.INOPERABLE
+        life.spec.has_no_service and life.state is not State.INOPERABLE
     ),
     "an entry without a service has a container that is seen": lambda life: (
-        life.spec.foreign and life.state is State.INOPERABLE and life.seen
+        life.spec.has_no_service and life.state is State.INOPERABLE and life.observation.known
     ),
     "it is blocked by nothing": lambda life: (
-        life.state is State.INOPERABLE and life.spec.obstacle is None
+        life.state is State.INOPERABLE and life.spec.inoperable_reason is None
     ),
     "it waits for its launch in spite of an obstacle": lambda life: (
-        life.state in (State.DOWN, State.BACKOFF) and life.spec.obstacle is not None
+        life.state in (State.DOWN, State.BACKOFF) and life.spec.inoperable_reason is not None
     ),
     "somebody wants a thing of a passive one that has been reached": lambda life: (
-        life.spec.passive and life.state in AT_ITS_GOAL and life.target is not Target.PASSIVE
+        life.spec.is_unmanaged and life.state in AT_ITS_GOAL and life.target is not Target.PASSIVE
     ),
     "a managed one is passive": lambda life: (
-        life.target is Target.PASSIVE and not (life.pending or life.spec).passive
+        life.target is Target.PASSIVE and not (life.request.replacement or life.spec).is_unmanaged
     ),
     "it is wanted up, and at rest": lambda life: (
         life.state is State.DOWN and life.target is Target.UP
@@ -178,24 +185,27 @@ CANNOT_BE = {
     ),
     "it runs on, but must end": lambda life: life.state is State.UP and life.must_stop,
     "it is to be replaced or forgotten, and nothing stands in the way": lambda life: (
-        life.state in NOT_RUNNING_STATES and life.pending is not None
+        life.state in NOT_RUNNING_STATES and life.request.replacement is not None
     ),
     "a restart is under way of what is not to run": lambda life: (
-        life.restart_of is not None and (life.target is Target.DOWN or life.retiring)
+        life.request.restart_of is not None
+        and (life.target is Target.DOWN or life.request.removing)
     ),
     "a restart is under way of what is at rest": lambda life: (
-        life.restart_of is not None and life.state in (State.DOWN, State.INOPERABLE)
+        life.request.restart_of is not None and life.state in (State.DOWN, State.INOPERABLE)
     ),
     "a restart waits for the end of a run, and nothing is alive": lambda life: (
-        bool(life.restart_of) and life.state is State.BACKOFF
+        bool(life.request.restart_of) and life.state is State.BACKOFF
     ),
     "a restart was done, and is still under way": lambda life: (
-        life.restart_of == NO_RUN and life.state is State.UP
+        life.request.restart_of == NO_RUN and life.state is State.UP
     ),
     "nothing is to be ended for a restart, but something was prepared": lambda life: (
-        life.prepared and not life.restart_of
+        life.request.prepared and not life.request.restart_of
     ),
-    "it is both replaced and forgotten": lambda life: life.retiring and life.pending is not None,
+    "it is both replaced and forgotten": lambda life: (
+        life.request.removing and life.request.replacement is not None
+    ),
 }
 
 

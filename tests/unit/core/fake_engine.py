@@ -130,7 +130,7 @@ class FakeEngine:
         elif behaviour.answers_after != float("inf"):
             self.clock.call_later(behaviour.answers_after, partial(self._up_ends, up))
 
-    def look(self, spec: InstanceSpec, report: ReportObservation) -> None:
+    def observe(self, spec: InstanceSpec, report: ReportObservation) -> None:
         name = spec.instance_id
         self._must_be_a_service(spec, "looked for")
         self.looks[name].append(self.clock.mono)
@@ -177,7 +177,7 @@ class FakeEngine:
             status = STOPPED if step is StopStage.INTERRUPT else KILLED
             self.clock.call_later(later, partial(self._end, container, status, removed=True))
 
-    def forget(self, instance_id: str) -> None:
+    def release(self, instance_id: str) -> None:
         self._watched.pop(instance_id, None)
         self.told.pop(instance_id, None)
 
@@ -188,7 +188,7 @@ class FakeEngine:
         self.told.clear()
         self._ran.clear()
 
-    def survey(self) -> Mapping[str, ObservedRun]:
+    def discover(self) -> Mapping[str, ObservedRun]:
         return {}
 
     def adopt(self, spec: InstanceSpec, found: ObservedRun, report: ReportObservation) -> None:
@@ -373,4 +373,4 @@ def passive(instance_id: str = "a", **more: object) -> InstanceSpec:
 
 def foreign(instance_id: str = "a", **more: object) -> InstanceSpec:
     """Make a docker entry without a service."""
-    return service(instance_id, service=None, obstacle="no compose file has it", **more)
+    return service(instance_id, service=None, inoperable_reason="no compose file has it", **more)

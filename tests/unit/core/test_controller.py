@@ -26,7 +26,7 @@ def keeper_of(world, instance_id="a"):
 def test_a_driver_may_answer_from_within_the_call(world):
     world.driver.plan["a"] = [Behaviour(answers_after=None)]
     seen = []
-    world.snapshot.listen(lambda name, life: seen.append(life.state))
+    world.snapshot.subscribe(lambda name, life: seen.append(life.state))
     world.supervisor.add(spec())
     assert seen == [State.DOWN, State.STARTING, State.UP]
 
@@ -36,7 +36,7 @@ def test_a_driver_may_fail_from_within_the_call(world):
     world.driver.plan["a"] = [sync_failure, sync_failure]
     world.supervisor.add(spec())
     assert world.life().state is State.BACKOFF
-    assert world.life().streak == 2
+    assert world.life().failures.consecutive == 2
     assert len(world.driver.launches["a"]) == 2
 
 
@@ -45,7 +45,7 @@ def test_a_listener_may_make_requests_of_its_own(world):
         if life is not None and life.state is State.UP:
             world.supervisor.stop_all()
 
-    world.snapshot.listen(contrary)
+    world.snapshot.subscribe(contrary)
     world.supervisor.add(spec())
     world.clock.advance(1)
     assert world.life().state is State.DOWN
@@ -81,10 +81,10 @@ def test_a_late_report_does_not_bring_back_what_was_forgotten(world):
     world.supervisor.add(spec())
     world.clock.advance(1)
     keeper = keeper_of(world)
-    world.supervisor.retire("a")
+    world.supervisor.remove("a")
     world.clock.advance(1)
     assert "a" not in world.snapshot
-    keeper.post(ev.StartRequested())
+    keeper.submit(ev.StartRequested())
     world.driver.reports["a"][0](ev.Launched(1))
     world.clock.advance(100)
     assert "a" not in world.snapshot
@@ -108,7 +108,7 @@ def test_a_timer_of_an_earlier_state_does_not_count(world):
     world.clock.advance(1)
     world.supervisor.stop_all()
     world.clock.advance(6)
-    world.supervisor.hurry()  # TERMINATING until now + 5, with STOPPING's timer at now + 4
+    world.supervisor.escalate()  # TERMINATING until now + 5, with STOPPING's timer at now + 4
     world.clock.advance(4.5)
     assert world.life().state is State.TERMINATING
 
@@ -190,9 +190,9 @@ def test_events_are_handled_one_after_another_and_none_is_lost(world):
         states.append(life.state)
         if len(states) == 1:
             for event in (ev.StopRequested(), ev.StartRequested(), ev.StopRequested()):
-                keeper.post(event)
+                keeper.submit(event)
 
-    world.snapshot.listen(more)
+    world.snapshot.subscribe(more)
     world.clock.advance(1)
     assert world.life().state is State.DOWN
     assert states[0] is State.UP
@@ -205,7 +205,7 @@ def test_remnants_keep_the_next_launch_waiting(world):
     world.supervisor.add(spec())
     world.clock.advance(6)
     assert world.life().state is State.TERMINATING
-    assert "left processes behind (pid 1000: child, pid 1001: child)" in world.life().trouble
+    assert "left processes behind (pid 1000: child, pid 1001: child)" in world.life().error
     assert len(world.driver.launches["a"]) == 1
     world.clock.advance(5)
     assert world.life().state is State.UP
@@ -218,7 +218,7 @@ def test_a_launch_that_is_never_answered_is_remarked_upon_once(world):
     world.clock.advance(100)
     assert world.life().state is State.STARTING
     assert world.said() == ["its launch has not been completed for 10 s; is a disk hanging?"]
-    assert "is a disk hanging?" in world.life().trouble
+    assert "is a disk hanging?" in world.life().error
 
 
 def test_a_launch_that_waits_for_its_turn_is_no_reason_for_a_message(world):
@@ -226,11 +226,11 @@ def test_a_launch_that_waits_for_its_turn_is_no_reason_for_a_message(world):
     world.supervisor.add(spec())
     world.clock.advance(100)
     assert world.said() == []
-    assert world.life().trouble == QUEUED_FOR_LAUNCH
-    assert world.life().stuck  # nobody who stops the manager has to wait for it
+    assert world.life().error == QUEUED_FOR_LAUNCH
+    assert world.life().unkillable  # nobody who stops the manager has to wait for it
     report = world.driver.reports["a"][-1]
     report(ev.StatusChanged(launching=True))
-    assert (world.life().stuck, world.life().trouble) == (False, None)
+    assert (world.life().unkillable, world.life().error) == (False, None)
     world.clock.advance(9.9)
     assert world.said() == []
     world.clock.advance(0.2)
@@ -242,8 +242,8 @@ def test_a_launch_that_is_answered_late_is_believed(world):
     world.supervisor.add(spec())
     world.clock.advance(31)
     assert world.life().state is State.UP
-    assert world.life().trouble is None
-    assert not world.life().stuck
+    assert world.life().error is None
+    assert not world.life().unkillable
 
 
 def test_each_change_is_published_before_anything_is_done(world):
@@ -263,7 +263,7 @@ def test_an_odd_event_is_for_the_log_not_for_people(world, caplog):
     world.supervisor.add(spec())
     world.clock.advance(1)
     said = list(world.notes)
-    keeper_of(world).post(ev.RemnantsGone())
+    keeper_of(world).submit(ev.RemnantsGone())
     assert "unexpected event 'remnants gone' in 'up'" in caplog.text
     assert world.notes == said
 
@@ -272,12 +272,12 @@ def test_a_note_that_nobody_can_take_keeps_no_instance_from_its_launch(world, ca
     def faulty(instance_id, note):
         raise RuntimeError("no session")
 
-    keeper_around = world.supervisor._around
-    world.supervisor._around = replace(keeper_around, emit_message=faulty)
+    keeper_around = world.supervisor._deps
+    world.supervisor._deps = replace(keeper_around, emit_message=faulty)
     world.driver.plan["a"] = [CRASHES, Behaviour()]
     world.supervisor.add(spec("a"))
     world.clock.advance(30)
     assert world.life("a").state is State.UP
-    assert world.life("a").restarts == 1
+    assert world.life("a").failures.restarts == 1
     assert "RuntimeError: no session" in caplog.text
     caplog.clear()

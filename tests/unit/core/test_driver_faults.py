@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from hostmanager.core import controller
 from hostmanager.core import events as ev
 from hostmanager.core.model import Kind, ObservedRun, Target
 from hostmanager.core.record import State
@@ -20,7 +21,7 @@ from hostmanager.core.requests import Request
 from tests.unit.core.fake_engine import MixedWorld, passive, service
 from tests.unit.core.fakes import IGNORES_SIGINT, LEAVES_SOME, Behaviour, FakeProcess, World, spec
 
-METHODS = ("launch", "adopt", "look", "signal", "forget")
+METHODS = ("launch", "adopt", "observe", "signal", "release")
 LONG = 120.0
 
 
@@ -73,13 +74,16 @@ class FaultyWorld(MixedWorld):
         super().__init__(**more)
         self.driver.adopt = self._adopt  # type: ignore[attr-defined]
         around = self.supervisor._deps
-        object.__setattr__(around, "note", faults.around("note", around.emit_message))
+        emit = faults.around("note", around.emit_message)
+        object.__setattr__(around, "emit_message", emit)
         self.heard: dict[str, Any] = {}
         self.snapshot.subscribe(faults.around("listener", self._hear))
         call_at = faults.around("clock call_at", self.clock.call_at)
         now = faults.around("clock now", self.clock.now)
         object.__setattr__(around, "clock", SimpleNamespace(call_at=call_at, now=now))
-        self.supervisor.guard._call_later = lambda delay, call: call_at(now().mono + delay, call)
+        self.supervisor.guard._call_later = lambda delay, call: call_at(
+            now().monotonic + delay, call
+        )
 
     def _hear(self, instance_id: str, life: Any) -> None:
         self.heard[instance_id] = life and life.state
@@ -216,7 +220,7 @@ def test_a_fault_that_stays_is_not_logged_again_and_again(world: World, caplog):
         raise OSError("no")
 
     mixed = MixedWorld()
-    mixed.engine.look = look
+    mixed.engine.observe = look
     mixed.supervisor.add(service())
     mixed.clock.advance(3600)
     assert mixed.life().state is State.UNOBSERVED
@@ -225,9 +229,7 @@ def test_a_fault_that_stays_is_not_logged_again_and_again(world: World, caplog):
 
 
 def test_what_cannot_be_handled_is_handled_later(world: World, monkeypatch):
-    from hostmanager.core import transitions as lifecycle
-
-    step, left = lifecycle.step, [3]
+    step, left = controller.step, [3]
 
     def failing(life, event, *more, **named):
         if isinstance(event, ev.Exited) and left[0]:
@@ -235,10 +237,10 @@ def test_what_cannot_be_handled_is_handled_later(world: World, monkeypatch):
             raise MemoryError
         return step(life, event, *more, **named)
 
-    monkeypatch.setattr(lifecycle, "step", failing)
+    monkeypatch.setattr(controller, "step", failing)
     world.supervisor.add(spec())
     world.clock.advance(1)
     world.driver.let_die("a")
     world.clock.advance(10)
-    assert world.life().restarts == 1
+    assert world.life().failures.restarts == 1
     assert world.life().state is State.UP

@@ -26,7 +26,7 @@ def test_a_service_ends_before_the_agent_that_takes_its_place_starts(world):
     assert not world.engine.alive("a")
     world.engine.others_start("a")  # that is nobody's business any more
     world.clock.advance(1)
-    assert world.life().pid == world.driver.processes["a"].pid
+    assert world.life().run.pid == world.driver.processes["a"].pid
 
 
 def test_an_agent_ends_before_the_service_that_takes_its_place_is_launched(world):

@@ -29,15 +29,19 @@ def launches(world) -> int:
 def test_what_runs_is_ended_and_launched_anew_and_is_wanted_up_all_the_while(mixed, make):
     targets = []
     start(mixed, make())
-    mixed.snapshot.listen(lambda _, life: targets.append(life.target))
-    run = mixed.life().run
+    mixed.snapshot.subscribe(lambda _, life: targets.append(life.target))
+    run = mixed.life().run.run_id
     mixed.supervisor.restart("a")
     mixed.clock.advance(1)
     assert shown(mixed) == ("up", "up")
     assert set(targets) == {Target.UP}
-    assert mixed.life().run not in ("", run)
-    assert mixed.life().restart_of is None
-    assert (launches(mixed), mixed.life().restarts, mixed.life().exits) == (2, 0, ())
+    assert mixed.life().run.run_id not in ("", run)
+    assert mixed.life().request.restart_of is None
+    assert (launches(mixed), mixed.life().failures.restarts, mixed.life().failures.exit_times) == (
+        2,
+        0,
+        (),
+    )
 
 
 def test_one_that_leaves_others_behind_is_launched_when_those_are_gone(mixed):
@@ -74,7 +78,7 @@ def test_one_that_is_being_launched_is_restarted_once_it_is(mixed):
     assert mixed.life().state is State.STARTING
     mixed.supervisor.restart("a")
     mixed.clock.advance(1)
-    assert (launches(mixed), mixed.life().restart_of) == (1, ANY_RUN)
+    assert (launches(mixed), mixed.life().request.restart_of) == (1, ANY_RUN)
     mixed.clock.advance(10)
     assert (shown(mixed), launches(mixed)) == (("up", "up"), 2)
 
@@ -91,20 +95,20 @@ def test_one_that_waits_is_launched_at_once(mixed):
 
 def test_a_service_whose_image_cannot_be_had_goes_on(mixed):
     start(mixed, service())
-    run = mixed.life().run
+    run = mixed.life().run.run_id
     mixed.engine.unavailable.add("a")
     mixed.supervisor.restart("a")
     mixed.clock.advance(1)
     life = mixed.life()
-    assert (shown(mixed), life.run, life.restart_of) == (("up", "up"), run, None)
-    assert life.restart_denied == "its image cannot be had"
+    assert (shown(mixed), life.run.run_id, life.request.restart_of) == (("up", "up"), run, None)
+    assert life.request.restart_denied == "its image cannot be had"
     assert mixed.engine.signals["a"] == []
-    assert mixed.said()[1:] == ["not restarted: its image cannot be had; it goes on"]
+    assert mixed.said()[1:] == ["not restarted: its image cannot be had; it keeps running"]
     mixed.engine.unavailable.clear()
     mixed.supervisor.restart("a")
     mixed.clock.advance(1)
-    assert mixed.life().run != run
-    assert mixed.life().restart_denied is None
+    assert mixed.life().run.run_id != run
+    assert mixed.life().request.restart_denied is None
 
 
 def test_nothing_is_ended_before_it_is_known_that_the_image_can_be_had(mixed):
@@ -121,11 +125,11 @@ def test_nothing_is_ended_before_it_is_known_that_the_image_can_be_had(mixed):
 def test_what_nobody_manages_is_passive_again_when_it_runs_again(mixed):
     mixed.engine.others_start("a")
     start(mixed, passive())
-    run = mixed.life().run
+    run = mixed.life().run.run_id
     mixed.supervisor.restart("a")
     mixed.clock.advance(1)
     assert shown(mixed) == ("up", "passive")
-    assert mixed.life().run != run
+    assert mixed.life().run.run_id != run
 
 
 # --- the next manager -------------------------------------------------------------------------
@@ -149,7 +153,7 @@ def test_the_next_manager_restarts_the_run_that_was_to_be_restarted_and_no_other
     mixed.supervisor.add(spec(), None, found, of)
     mixed.clock.advance(0.5)
     assert (launches(mixed) == 2) is restarted
-    assert mixed.life().restart_of is None
+    assert mixed.life().request.restart_of is None
     assert shown(mixed) == ("up", "up")
 
 
@@ -162,5 +166,5 @@ def test_of_a_service_the_engine_tells_the_next_manager_what_is_left_to_be_done(
     mixed.supervisor.add(make(), restart_of=run)
     mixed.clock.advance(1)
     assert shown(mixed) == ("up", "passive" if make is passive else "up")
-    assert mixed.life().restart_of is None
+    assert mixed.life().request.restart_of is None
     assert launches(mixed) == (0 if alive == "a new run" else 1)

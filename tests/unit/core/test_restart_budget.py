@@ -119,7 +119,7 @@ def test_in_the_long_run_all_together_keep_to_the_budget(runs):
     used = 0.0
     for number, run in enumerate(runs):
         others = [*runs[:number], *runs[number + 1 :]]
-        used += run.cpu / (run.lasted + backoff(run, others, budget=budget).delay)
+        used += run.cpu / (run.duration + backoff(run, others, budget=budget).delay)
     assert used <= budget.rate * (1 + 1e-6)
 
 
@@ -189,15 +189,19 @@ def test_what_they_wait_for_is_said_with_its_reason():
     world.clock.advance(60)
     life = world.life("bad7")
     assert life.state is State.BACKOFF
-    assert life.backoff.reason.startswith("It and 25 other failing agents together may use 10 %")
+    assert life.failures.backoff.reason.startswith(
+        "It and 25 other failing agents together may use 10 %"
+    )
     said = [text for text in world.said("bad7") if "10 %" in text]
-    assert said and all("next attempt in" in text for text in said)
+    assert said and all("restarting in" in text for text in said)
 
 
 def test_whoever_says_up_is_obeyed_at_once():
     world = world_of(failing=26)
     world.clock.advance(60)
-    name = next(n for n in world.snapshot if world.life(n).next_start_at > world.clock.mono + 20)
+    name = next(
+        n for n in world.snapshot if world.life(n).failures.next_start_at > world.clock.mono + 20
+    )
     world.supervisor.apply_requests([Request(name, Target.UP)])
     assert world.life(name).state is State.STARTING
 
@@ -235,7 +239,7 @@ def test_a_cost_that_nobody_knows_is_that_of_the_run_before():
     world.driver.habit["a"] = Behaviour(ends_after=1.0, cpu=None)
     world.supervisor.add(spec())
     world.clock.advance(30)
-    run = world.life().failed_run
+    run = world.life().failures.last_run
     assert (run.cpu, run.duration) == (0.9, pytest.approx(1.0))
 
 

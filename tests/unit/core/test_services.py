@@ -41,8 +41,10 @@ def test_a_container_that_runs_already_is_taken_over_as_it_is(world):
     world.clock.advance(50)
     start(world, service())
     assert shown(world) == ("up", "up")
-    assert (world.life().pid, world.engine.launches["a"]) == (pid, [])
-    assert world.clock.now().mono - world.life().launched.mono == pytest.approx(51.0)
+    assert (world.life().run.pid, world.engine.launches["a"]) == (pid, [])
+    assert world.clock.now().monotonic - world.life().run.started_at.monotonic == pytest.approx(
+        51.0
+    )
 
 
 def test_a_container_that_runs_already_but_is_wanted_down_is_ended(world):
@@ -57,10 +59,10 @@ def test_a_driver_that_cannot_look_leaves_it_open_whether_it_runs(world, caplog)
     def faulty(spec, report):
         raise OSError("no more threads")
 
-    world.engine.look = faulty
+    world.engine.observe = faulty
     start(world, service("a", initial_target=DOWN), spec("b"))
     assert world.life("a").state is State.UNOBSERVED
-    assert "OSError: no more threads" in world.life("a").trouble
+    assert "OSError: no more threads" in world.life("a").error
     assert world.life("b").state is State.UP
     assert "a: look" in caplog.text
 
@@ -93,7 +95,7 @@ def test_a_container_that_cannot_be_ended_is_not_said_to_be_down(world):
     ask(world, ("a", DOWN))
     world.clock.advance(60)
     assert world.life().state is State.KILLING
-    assert "docker inspect" in world.life().trouble
+    assert "docker inspect" in world.life().error
     ask(world, ("a", UP))
     world.engine.others_end("a")
     world.clock.advance(1)
@@ -107,7 +109,7 @@ def test_a_managed_service_that_dies_is_launched_again_at_once(world):
     world.clock.advance(0.1)
     assert shown(world) == ("up", "up")
     assert world.life().last_exit.status == ExitStatus(code=3)
-    assert (world.life().restarts, len(world.life().exits)) == (1, 1)
+    assert (world.life().failures.restarts, len(world.life().failures.exit_times)) == (1, 1)
 
 
 def test_a_managed_service_that_somebody_starts_is_ended_if_it_is_wanted_down(world):
@@ -145,24 +147,24 @@ def test_a_launch_that_others_got_ahead_of_is_a_launch_all_the_same(world):
     pid = world.engine.containers["a"].pid
     world.clock.advance(30)
     assert shown(world) == ("up", "up")
-    assert world.life().pid == pid
+    assert world.life().run.pid == pid
 
 
 def test_a_failed_launch_says_why(world):
     world.engine.habit["a"] = NO_PROGRAM
     start(world, service())
-    assert world.life().trouble == "Launch failed at the program: it is not there."
+    assert world.life().error == "Launch failed at the program: it is not there."
     assert world.life().state is State.BACKOFF
 
 
 def test_what_is_to_be_known_of_a_container_is_known_while_it_runs(world):
     start(world, service())
     world.engine.remark("a", "It is paused.", outdated=True)
-    assert world.life().remark == "It is paused."
+    assert world.life().observation.notice == "It is paused."
     assert world.life().restart_required
     ask(world, ("a", DOWN), ("a", UP))
     world.clock.advance(1)
-    assert world.life().remark is None
+    assert world.life().observation.notice is None
     assert not world.life().restart_required
 
 
@@ -172,10 +174,10 @@ def test_what_is_to_be_known_of_a_container_is_known_while_it_runs(world):
 def test_a_pull_that_takes_long_is_remarked_upon_and_believed_in_the_end(world):
     start(world, service(), behaviour=SLOW_PULL)
     world.clock.advance(15)
-    assert "pulling or building" in world.life().trouble
+    assert "pulling or building" in world.life().error
     world.clock.advance(600)
     assert shown(world) == ("up", "up")
-    assert world.life().trouble is None
+    assert world.life().error is None
 
 
 @pytest.mark.parametrize("after", [1.0, 60.0])
@@ -186,7 +188,7 @@ def test_told_down_during_a_pull_calls_it_off(world, after):
     world.clock.advance(0.1)
     assert shown(world) == ("down", "down")
     assert world.engine.in_flight == {}
-    assert (world.life().exits, world.life().trouble) == ((), None)
+    assert (world.life().failures.exit_times, world.life().error) == ((), None)
     assert not world.engine.alive("a")
 
 
@@ -201,7 +203,7 @@ def test_told_down_and_up_during_a_pull_pulls_anew_and_is_no_failure(world):
     ask(world, ("a", DOWN), ("a", UP))
     world.clock.advance(1)
     assert shown(world) == ("up", "up")
-    assert (world.life().exits, world.life().restarts) == ((), 0)
+    assert (world.life().failures.exit_times, world.life().failures.restarts) == ((), 0)
     assert len(world.engine.launches["a"]) == 2
 
 
@@ -252,7 +254,7 @@ def test_a_service_that_vanishes_blocks_its_entry_and_comes_back(world, behaviou
     assert shown(world) == ("blocked", "up")
     assert world.engine.signals["a"] == []  # what runs is not its own any more
     world.clock.advance(700)
-    assert world.life().pid is None
+    assert world.life().run.pid is None
     alive, ups = world.engine.alive("a"), len(world.engine.launches["a"])
     world.supervisor.update(service())
     world.clock.advance(1)
@@ -269,7 +271,7 @@ def test_what_runs_of_a_service_that_vanished_may_end_or_start_as_it_likes(world
         world.engine.others_start("a")
         world.clock.advance(20)
     assert shown(world) == ("blocked", "up")
-    assert world.life().exits == ()
+    assert world.life().failures.exit_times == ()
     assert len(world.engine.launches["a"]) == 1
 
 
@@ -288,6 +290,6 @@ def test_a_service_that_vanishes_during_its_stop_is_let_go_at_once(world, behavi
 def test_a_retired_entry_whose_service_vanished_is_forgotten_and_what_runs_goes_on(world):
     start(world, service())
     world.supervisor.update(foreign())
-    world.supervisor.retire("a")
+    world.supervisor.remove("a")
     assert "a" not in world.snapshot
     assert world.engine.alive("a")

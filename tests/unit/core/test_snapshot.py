@@ -60,7 +60,7 @@ def test_whether_what_is_disregarded_is_at_rest_is_nobodys_business():
 
 def test_nobody_has_to_wait_for_the_hopeless_but_they_are_named():
     snapshot = Snapshot(Guard(FakeClock().call_later))
-    snapshot.put("a", life(State.KILLING, stuck=True))
+    snapshot.put("a", life(State.KILLING, unkillable=True))
     snapshot.put("b", life(State.STOPPING))
     assert not snapshot.is_idle
     snapshot.put("b", life(State.DOWN))

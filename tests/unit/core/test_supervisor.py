@@ -62,8 +62,8 @@ def test_down_then_up_during_a_stop_ends_with_a_fresh_process(world):
     world.clock.advance(3)
     assert world.life().state is State.UP
     assert len(world.driver.launches["a"]) == 2
-    assert world.life().restarts == 0  # that was no failure
-    assert world.life().exits == ()
+    assert world.life().failures.restarts == 0  # that was no failure
+    assert world.life().failures.exit_times == ()
 
 
 def test_up_then_down_during_a_launch_ends_down(world):
@@ -92,7 +92,7 @@ def test_a_launch_that_fails_when_nobody_wants_it_any_more_is_no_failure(world):
     ask(world, ("a", DOWN))
     world.clock.advance(5)
     assert world.life().state is State.DOWN
-    assert (world.life().exits, world.life().streak) == ((), 0)
+    assert (world.life().failures.exit_times, world.life().failures.consecutive) == ((), 0)
 
 
 def test_up_on_a_waiting_instance_launches_it_now_and_failing_again_keeps_the_delay(world):
@@ -101,13 +101,13 @@ def test_up_on_a_waiting_instance_launches_it_now_and_failing_again_keeps_the_de
     world.driver.let_die("a")
     world.clock.advance(5)
     assert world.life().state is State.BACKOFF
-    streak = world.life().streak
+    streak = world.life().failures.consecutive
     launches = len(world.driver.launches["a"])
     world.clock.advance(1.0)
     ask(world, ("a", UP))
     assert len(world.driver.launches["a"]) == launches + 1
     world.clock.advance(0.0)
-    assert world.life().streak == streak + 1
+    assert world.life().failures.consecutive == streak + 1
 
 
 def test_pressing_up_again_and_again_makes_no_busy_loop(world):
@@ -122,7 +122,7 @@ def test_pressing_up_again_and_again_makes_no_busy_loop(world):
 def test_a_launch_failure_says_which_step_and_is_tried_for_ever(world):
     world.driver.habit["a"] = NO_PROGRAM
     start(world, spec())
-    assert world.life().trouble == "Launch failed at the program: it is not there."
+    assert world.life().error == "Launch failed at the program: it is not there."
     assert world.said()[0].startswith("could not be launched: program: it is not there")
     world.clock.advance(3600)
     assert 360 <= len(world.driver.launches["a"]) <= 490
@@ -130,7 +130,7 @@ def test_a_launch_failure_says_which_step_and_is_tried_for_ever(world):
     world.driver.habit["a"] = Behaviour()
     world.clock.advance(11)
     assert world.life().state is State.UP
-    assert world.life().trouble is None
+    assert world.life().error is None
 
 
 # --- entries that change -------------------------------------------------------------------
@@ -159,9 +159,9 @@ def test_an_update_during_a_replacement_is_an_update_of_the_replacement(world):
     start(world, spec(), behaviour=Behaviour(stops_after=3.0))
     world.supervisor.replace(spec(agent_class="Other", fingerprint="1"))
     world.supervisor.update(spec(agent_class="Other", fingerprint="2"))
-    assert world.supervisor.known()["a"].fingerprint == "2"
+    assert world.supervisor.specs()["a"].fingerprint == "2"
     world.clock.advance(5)
-    assert world.life().running_fingerprint == "2"
+    assert world.life().run.fingerprint == "2"
     assert not world.life().restart_required
 
 
@@ -177,12 +177,17 @@ def test_down_during_a_replacement_leaves_the_new_one_down(world):
 def test_a_replacement_starts_with_a_clean_record(world):
     world.driver.plan["a"] = [CRASHES] * 4
     start(world, spec())
-    assert world.life().streak > 1
+    assert world.life().failures.consecutive > 1
     world.driver.plan["a"] = []
     world.supervisor.replace(spec(agent_class="Other"))
     world.clock.advance(0.1)
     life = world.life()
-    assert (life.state, life.streak, life.exits, life.restarts) == (State.UP, 0, (), 0)
+    assert (
+        life.state,
+        life.failures.consecutive,
+        life.failures.exit_times,
+        life.failures.restarts,
+    ) == (State.UP, 0, (), 0)
 
 
 def test_an_update_leaves_what_runs_alone_and_says_that_a_restart_is_due(world):
@@ -198,7 +203,7 @@ def test_an_update_leaves_what_runs_alone_and_says_that_a_restart_is_due(world):
 
 def test_an_obstacle_leaves_what_runs_alone_and_keeps_it_down_once_it_ended(world):
     start(world, spec())
-    world.supervisor.update(spec(obstacle="no such class"))
+    world.supervisor.update(spec(inoperable_reason="no such class"))
     world.clock.advance(100)
     assert world.life().state is State.UP
     world.driver.let_die("a")
@@ -211,7 +216,7 @@ def test_an_obstacle_leaves_what_runs_alone_and_keeps_it_down_once_it_ended(worl
 
 
 def test_a_blocked_instance_keeps_the_target_that_was_asked_for(world):
-    start(world, spec(initial_target=DOWN, obstacle="no such class"))
+    start(world, spec(initial_target=DOWN, inoperable_reason="no such class"))
     ask(world, ("a", UP))
     assert (world.life().state, world.life().target) == (State.INOPERABLE, UP)
     world.supervisor.update(spec(initial_target=DOWN))
@@ -224,9 +229,9 @@ def test_a_blocked_instance_keeps_the_target_that_was_asked_for(world):
 
 def test_a_retired_instance_is_forgotten_once_nothing_of_it_is_alive(world):
     start(world, spec(), behaviour=LEAVES_SOME)
-    world.supervisor.retire("a")
-    assert world.supervisor.known() == {}
-    assert "being stopped" in world.supervisor.leaving()["a"]
+    world.supervisor.remove("a")
+    assert world.supervisor.specs() == {}
+    assert "being stopped" in world.supervisor.removing()["a"]
     world.clock.advance(30)
     assert "a" not in world.snapshot
     assert not world.driver.alive("a")
@@ -238,13 +243,13 @@ def test_a_waiting_or_failing_instance_is_forgotten_at_once(world, behaviour):
     start(world, spec())
     world.clock.advance(5)
     assert world.life().state is State.BACKOFF
-    world.supervisor.retire("a")
+    world.supervisor.remove("a")
     assert "a" not in world.snapshot
 
 
 def test_up_for_all_does_not_bring_back_what_leaves(world):
     start(world, spec(), behaviour=Behaviour(stops_after=3.0))
-    world.supervisor.retire("a")
+    world.supervisor.remove("a")
     ask(world, ("all", UP))
     assert world.life().target is DOWN
     world.clock.advance(4)
@@ -253,20 +258,20 @@ def test_up_for_all_does_not_bring_back_what_leaves(world):
 
 def test_an_instance_added_again_during_its_retirement_starts_after_the_old_one_ended(world):
     start(world, spec(), behaviour=Behaviour(stops_after=3.0))
-    world.supervisor.retire("a")
+    world.supervisor.remove("a")
     world.clock.advance(1)
     world.supervisor.add(spec(fingerprint="new"))
-    assert list(world.supervisor.known()) == ["a"]
-    assert world.supervisor.leaving() == {}
+    assert list(world.supervisor.specs()) == ["a"]
+    assert world.supervisor.removing() == {}
     world.clock.advance(4)
-    assert (world.life().state, world.life().running_fingerprint) == (State.UP, "new")
+    assert (world.life().state, world.life().run.fingerprint) == (State.UP, "new")
 
 
 def test_gone_added_and_gone_again_during_a_stop_is_gone(world):
     start(world, spec(), behaviour=Behaviour(stops_after=3.0))
-    world.supervisor.retire("a")
+    world.supervisor.remove("a")
     world.supervisor.add(spec())
-    world.supervisor.retire("a")
+    world.supervisor.remove("a")
     world.clock.advance(4)
     assert "a" not in world.snapshot
     assert len(world.driver.launches["a"]) == 1
@@ -279,7 +284,9 @@ def test_a_stop_is_asked_for_told_and_enforced_in_turn(world):
     start(world, spec(), behaviour=IGNORES_SIGTERM)
     began = world.clock.mono
     seen = []
-    world.snapshot.listen(lambda _, life: seen.append((world.clock.mono - began, life.state.value)))
+    world.snapshot.subscribe(
+        lambda _, life: seen.append((world.clock.mono - began, life.state.value))
+    )
     world.supervisor.stop_all()
     world.clock.advance(60)
     steps = [(0, "stopping"), (10, "terminating"), (15, "killing"), (15, "down")]
@@ -292,12 +299,12 @@ def test_down_is_shown_only_when_nothing_is_left(world):
     world.supervisor.stop_all()
     world.clock.advance(3600)
     assert world.life().state is State.KILLING
-    assert "uninterruptible wait" in world.life().trouble
+    assert "uninterruptible wait" in world.life().error
     assert len([text for text in world.said() if "uninterruptible" in text]) == 1
     world.driver.unblock("a")
     world.clock.advance(1)
     assert world.life().state is State.DOWN
-    assert world.life().trouble is None
+    assert world.life().error is None
 
 
 def test_an_unkillable_one_that_is_wanted_up_again_is_not_doubled(world):
@@ -315,9 +322,9 @@ def test_an_unkillable_one_that_is_wanted_up_again_is_not_doubled(world):
 def test_hurry_uses_the_next_stronger_means_on_what_is_being_ended_only(world):
     start(world, spec("a"), spec("b"), behaviour=IGNORES_SIGTERM)
     ask(world, ("a", DOWN))
-    world.supervisor.hurry()
+    world.supervisor.escalate()
     assert world.life("a").state is State.TERMINATING
-    world.supervisor.hurry()
+    world.supervisor.escalate()
     assert world.life("a").state is State.KILLING
     world.clock.advance(0.1)
     assert world.life("a").state is State.DOWN
@@ -378,7 +385,7 @@ def test_remnants_of_a_stopped_agent_get_sigterm_and_time_of_their_own(world):
     world.supervisor.stop_all()
     world.clock.advance(10.1)  # the agent has heeded SIGTERM, what it left has not
     assert world.life().state is State.TERMINATING
-    assert "left processes behind" in world.life().trouble
+    assert "left processes behind" in world.life().error
     world.clock.advance(6)
     assert world.life().state is State.DOWN
     assert world.driver.signals["a"] == [1, 2, 2, 3]

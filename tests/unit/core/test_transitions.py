@@ -11,71 +11,127 @@ from dataclasses import replace
 import pytest
 
 from hostmanager.core import events as ev
-from hostmanager.core import record as life_module
 from hostmanager.core.events import EventKind, StopStage
 from hostmanager.core.messages import DEFAULT_STOP_GRACE, ENGINE_KILL_MARGIN
 from hostmanager.core.model import Kind, Target
 from hostmanager.core.record import NO_RUN, NOT_RUNNING_STATES, State
-from hostmanager.core.transitions import (
-    LAUNCH_TIMEOUT,
-    OBSERVE_TIMEOUT,
-    QUEUED_FOR_LAUNCH,
-    TABLE,
-    step,
-)
+from hostmanager.core.record_update import TransitionInput, apply_event
+from hostmanager.core.transition_table import TABLE, step
+from hostmanager.core.transitions import LAUNCH_TIMEOUT, OBSERVE_TIMEOUT, QUEUED_FOR_LAUNCH
 from tests.unit.core.combinations import NOW, POLICY, events, lives, wrong_with
 
 SIGTERM, SIGKILL = ev.Signal(StopStage.TERMINATE), ev.Signal(StopStage.KILL)
 SIGINT = ev.Signal(StopStage.INTERRUPT)
-INTENTS = ("WANT_UP", "WANT_DOWN", "UPDATE", "REPLACE", "RETIRE", "HURRY", "RESTART_REQUESTED")
-OBSERVATIONS = (
-    *("LAUNCHED", "LAUNCH_FAILED", "ENDED", "LEFT_BEHIND", "GONE", "OUTPUT", "CONDITION"),
-    *("LOST_SIGHT", "PREPARED", "PREPARE_FAILED", "TIMER"),
-)
-MOVES = {
-    "DOWN": (
-        "settle settle settle settle settle stay stay",
-        "run_or_end odd settle clear odd stay odd lose stay stay odd",
-    ),
-    "BLOCKED": (
-        "settle settle settle settle settle stay stay",
-        "run_or_end odd settle clear odd stay odd odd stay stay odd",
-    ),
-    "WAITING": (
-        "sooner settle sooner settle settle stay sooner",
-        "run_or_end odd settle clear odd stay odd lose sooner stay pause_over",
-    ),
-    "STARTING": (
-        "stay call_off revise call_off call_off stay stay",
-        "run_or_end settle settle clear odd stay begin_launch lose stay stay slow_launch",
-    ),
-    "UP": (
-        "run_or_end run_or_end revise run_or_end run_or_end stay run_or_end",
-        "odd odd settle clear odd stay stay lose run_or_end run_or_end odd",
-    ),
-    "UNSEEN": (
-        "stay stay revise revise revise stay stay",
-        "run_or_end stay settle clear settle stay odd stay stay stay look_in_vain",
-    ),
-    "STOPPING": (
-        "stay stay revise stay stay terminate stay",
-        "odd odd settle clear odd stay stay lose stay stay terminate",
-    ),
-    "TERMINATING": (
-        "stay stay revise stay stay kill stay",
-        "odd odd settle clear settle stay stay lose stay stay kill",
-    ),
-    "KILLING": (
-        "stay stay revise stay stay stay stay",
-        "odd odd settle kill_rest settle stay stay lose stay stay kill_again",
-    ),
-}
 EXPECTED = {
-    (State[state], EventKind[column]): move
-    for state, (intents, observations) in MOVES.items()
-    for column, move in zip(
-        (*INTENTS, *OBSERVATIONS), (*intents.split(), *observations.split()), strict=True
-    )
+    State.DOWN: {
+        "reconcile_stopped": (
+            "START_REQUESTED STOP_REQUESTED SPEC_CHANGED SPEC_REPLACED UNCONFIGURED EXITED"
+        ),
+        "no_change": "ESCALATE RESTART_REQUESTED LAST_OUTPUT PREPARED PREPARE_FAILED",
+        "reconcile_running": "LAUNCHED",
+        "unexpected": "LAUNCH_FAILED REMNANTS_GONE ABSENT STATUS_CHANGED DEADLINE",
+        "terminate_remnants": "EXITED_WITH_REMNANTS",
+        "mark_unknown": "OBSERVATION_LOST",
+    },
+    State.INOPERABLE: {
+        "reconcile_stopped": (
+            "START_REQUESTED STOP_REQUESTED SPEC_CHANGED SPEC_REPLACED UNCONFIGURED EXITED"
+        ),
+        "no_change": "ESCALATE RESTART_REQUESTED LAST_OUTPUT PREPARED PREPARE_FAILED",
+        "reconcile_running": "LAUNCHED",
+        "unexpected": "LAUNCH_FAILED REMNANTS_GONE ABSENT STATUS_CHANGED OBSERVATION_LOST DEADLINE",
+        "terminate_remnants": "EXITED_WITH_REMNANTS",
+    },
+    State.BACKOFF: {
+        "retry_now": "START_REQUESTED SPEC_CHANGED RESTART_REQUESTED PREPARED",
+        "reconcile_stopped": "STOP_REQUESTED SPEC_REPLACED UNCONFIGURED EXITED",
+        "no_change": "ESCALATE LAST_OUTPUT PREPARE_FAILED",
+        "reconcile_running": "LAUNCHED",
+        "unexpected": "LAUNCH_FAILED REMNANTS_GONE ABSENT STATUS_CHANGED",
+        "terminate_remnants": "EXITED_WITH_REMNANTS",
+        "mark_unknown": "OBSERVATION_LOST",
+        "finish_backoff": "DEADLINE",
+    },
+    State.STARTING: {
+        "no_change": (
+            "START_REQUESTED ESCALATE RESTART_REQUESTED LAST_OUTPUT PREPARED PREPARE_FAILED"
+        ),
+        "cancel_launch": "STOP_REQUESTED SPEC_REPLACED UNCONFIGURED",
+        "update_spec": "SPEC_CHANGED",
+        "reconcile_running": "LAUNCHED",
+        "reconcile_stopped": "LAUNCH_FAILED EXITED",
+        "terminate_remnants": "EXITED_WITH_REMNANTS",
+        "unexpected": "REMNANTS_GONE ABSENT",
+        "begin_launch": "STATUS_CHANGED",
+        "mark_unknown": "OBSERVATION_LOST",
+        "launch_timed_out": "DEADLINE",
+    },
+    State.UP: {
+        "reconcile_running": (
+            "START_REQUESTED STOP_REQUESTED SPEC_REPLACED UNCONFIGURED RESTART_REQUESTED "
+            "PREPARED PREPARE_FAILED"
+        ),
+        "update_spec": "SPEC_CHANGED",
+        "no_change": "ESCALATE LAST_OUTPUT STATUS_CHANGED",
+        "unexpected": "LAUNCHED LAUNCH_FAILED REMNANTS_GONE ABSENT DEADLINE",
+        "reconcile_stopped": "EXITED",
+        "terminate_remnants": "EXITED_WITH_REMNANTS",
+        "mark_unknown": "OBSERVATION_LOST",
+    },
+    State.UNOBSERVED: {
+        "no_change": (
+            "START_REQUESTED STOP_REQUESTED ESCALATE RESTART_REQUESTED LAUNCH_FAILED "
+            "LAST_OUTPUT OBSERVATION_LOST PREPARED PREPARE_FAILED"
+        ),
+        "update_spec": "SPEC_CHANGED SPEC_REPLACED UNCONFIGURED",
+        "reconcile_running": "LAUNCHED",
+        "reconcile_stopped": "EXITED REMNANTS_GONE ABSENT",
+        "terminate_remnants": "EXITED_WITH_REMNANTS",
+        "unexpected": "STATUS_CHANGED",
+        "observe_timed_out": "DEADLINE",
+    },
+    State.STOPPING: {
+        "no_change": (
+            "START_REQUESTED STOP_REQUESTED SPEC_REPLACED UNCONFIGURED RESTART_REQUESTED "
+            "LAST_OUTPUT STATUS_CHANGED PREPARED PREPARE_FAILED"
+        ),
+        "update_spec": "SPEC_CHANGED",
+        "escalate_to_sigterm": "ESCALATE DEADLINE",
+        "unexpected": "LAUNCHED LAUNCH_FAILED REMNANTS_GONE ABSENT",
+        "reconcile_stopped": "EXITED",
+        "terminate_remnants": "EXITED_WITH_REMNANTS",
+        "mark_unknown": "OBSERVATION_LOST",
+    },
+    State.TERMINATING: {
+        "no_change": (
+            "START_REQUESTED STOP_REQUESTED SPEC_REPLACED UNCONFIGURED RESTART_REQUESTED "
+            "LAST_OUTPUT STATUS_CHANGED PREPARED PREPARE_FAILED"
+        ),
+        "update_spec": "SPEC_CHANGED",
+        "escalate_to_sigkill": "ESCALATE DEADLINE",
+        "unexpected": "LAUNCHED LAUNCH_FAILED",
+        "reconcile_stopped": "EXITED REMNANTS_GONE ABSENT",
+        "terminate_remnants": "EXITED_WITH_REMNANTS",
+        "mark_unknown": "OBSERVATION_LOST",
+    },
+    State.KILLING: {
+        "no_change": (
+            "START_REQUESTED STOP_REQUESTED SPEC_REPLACED UNCONFIGURED ESCALATE "
+            "RESTART_REQUESTED LAST_OUTPUT STATUS_CHANGED PREPARED PREPARE_FAILED"
+        ),
+        "update_spec": "SPEC_CHANGED",
+        "unexpected": "LAUNCHED LAUNCH_FAILED",
+        "reconcile_stopped": "EXITED REMNANTS_GONE ABSENT",
+        "kill_remnants": "EXITED_WITH_REMNANTS",
+        "mark_unknown": "OBSERVATION_LOST",
+        "repeat_sigkill": "DEADLINE",
+    },
+}
+EXPECTED_CELLS = {
+    (state, EventKind[name]): transition
+    for state, row in EXPECTED.items()
+    for transition, names in row.items()
+    for name in names.split()
 }
 ALL_CELLS = sorted(itertools.product(State, EventKind))
 
@@ -85,9 +141,7 @@ def outcomes(state, kind):
     for life in lives(state):
         for event in events(life, kind):
             after, effects = step(life, event, NOW, 0.5, POLICY)
-            known = life_module.apply_event(
-                life, life_module.TransitionInput(event, NOW, 0.5, POLICY)
-            )
+            known = apply_event(life, TransitionInput(event, NOW, 0.5, POLICY))
             yield life, known, after, without_words(effects)
 
 
@@ -96,13 +150,14 @@ def without_words(effects):
 
 
 def test_the_table_is_total_and_every_cell_is_as_it_was_meant():
-    assert set(TABLE) == set(ALL_CELLS)
-    assert {cell: move.__name__ for cell, move in TABLE.items()} == EXPECTED
+    cells = {(s, k): transition for s, row in TABLE.items() for k, transition in row.items()}
+    assert set(cells) == set(ALL_CELLS)
+    assert {cell: transition.__name__ for cell, transition in cells.items()} == EXPECTED_CELLS
 
 
 @pytest.mark.parametrize(("state", "kind"), ALL_CELLS)
 def test_every_cell_does_what_its_move_promises(state, kind):
-    promise = PROMISES[EXPECTED[state, kind]]
+    promise = PROMISES[EXPECTED_CELLS[state, kind]]
     for life, known, after, effects in outcomes(state, kind):
         promise(life, known, after, effects)
         holds_always(after, effects)
@@ -117,25 +172,25 @@ def holds_always(after, effects):
     for prepare in (e for e in effects if isinstance(e, ev.Prepare)):
         assert prepare.spec == after.spec
         assert after.state is State.UP
-        assert after.restart_of
+        assert after.request.restart_of
     if launches:
         assert after.state is State.STARTING
         assert launches[0].spec == after.spec
-        assert after.spec.obstacle is None
+        assert after.spec.inoperable_reason is None
         assert after.target is Target.UP
-        assert not after.retiring
+        assert not after.request.removing
         assert not after.is_unobserved
     for look in (e for e in effects if isinstance(e, ev.Observe)):
         assert look.spec == after.spec
         assert after.spec.kind is Kind.DOCKER
-        assert after.spec.obstacle is None
+        assert after.spec.inoperable_reason is None
         assert after.state is State.UNOBSERVED
     if after.state in NOT_RUNNING_STATES:
-        assert after.pid is None
+        assert after.run.pid is None
     if after.state in (State.BACKOFF, State.STOPPING, State.TERMINATING, State.KILLING):
         assert after.deadline is not None  # it can be left by time alone
     if ev.Remove() in effects:
-        assert after.retiring
+        assert after.request.removing
 
 
 @pytest.mark.parametrize("state", State)
@@ -146,26 +201,26 @@ def test_there_are_lives_that_can_be_in_every_state(state):
 # --- what each move promises ---------------------------------------------------------------
 
 
-def odd(life, known, after, effects):
+def unexpected(life, known, after, effects):
     assert after is life  # odd changes nothing
     assert len(effects) == 1
     assert isinstance(effects[0], ev.LogUnexpected)
 
 
-def stay(life, known, after, effects):
+def no_change(life, known, after, effects):
     assert after == known
     assert after.state is life.state
     assert effects == ()
 
 
-def settle(life, known, after, effects):
-    due = known.pending or known.spec
-    not_before = 0.0 if known.pending else known.not_before
-    seen = known.seen and known.pending is None
-    if known.retiring:
+def reconcile_stopped(life, known, after, effects):
+    due = known.request.replacement or known.spec
+    not_before = 0.0 if known.request.replacement else known.failures.next_start_at
+    seen = known.observation.known and known.request.replacement is None
+    if known.request.removing:
         expected = (State.DOWN, (ev.Remove(),))
-    elif due.obstacle is not None:
-        let_go = due.foreign and life.state is not State.INOPERABLE
+    elif due.inoperable_reason is not None:
+        let_go = due.has_no_service and life.state is not State.INOPERABLE
         expected = (State.INOPERABLE, (ev.Unobserve(),) if let_go else ())
     elif due.kind is Kind.DOCKER and not seen:
         expected = (State.UNOBSERVED, (ev.Observe(due),))
@@ -179,53 +234,75 @@ def settle(life, known, after, effects):
         assert after.deadline == not_before
     else:
         expected = (State.STARTING, (ev.Launch(due),))
-        assert after.running_fingerprint == due.fingerprint
-        assert after.launched == NOW
-        assert not after.called_off
+        assert after.run.fingerprint == due.fingerprint
+        assert after.run.started_at == NOW
+        assert not after.run.launch_cancelled
     assert (after.state, effects) == expected
-    if not known.retiring:
-        assert (after.spec, after.pending) == (due, None)
-        goal = due.passive and after.state in (State.DOWN, State.INOPERABLE)
+    if not known.request.removing:
+        assert (after.spec, after.request.replacement) == (due, None)
+        goal = due.is_unmanaged and after.state in (State.DOWN, State.INOPERABLE)
         again = restarted_passive(due, known) and after.state in (State.BACKOFF, State.STARTING)
         wish = Target.UP if again else known.target
         assert after.target is (Target.PASSIVE if goal else wish)
-        under_way = known.restart_of is not None and known.pending is None
+        under_way = known.request.restart_of is not None and known.request.replacement is None
         if after.state in (State.BACKOFF, State.STARTING):
-            assert after.restart_of == (NO_RUN if under_way else None)
+            assert after.request.restart_of == (NO_RUN if under_way else None)
         elif after.state in (State.DOWN, State.INOPERABLE):
-            assert after.restart_of is None
-    if known.pending and not known.retiring:
-        assert (after.streak, after.exits, after.last_exit) == (0, (), None)
-    assert not after.stuck
-    assert (after.remark, after.outdated) == (None, False)
+            assert after.request.restart_of is None
+    if known.request.replacement and not known.request.removing:
+        assert (after.failures.consecutive, after.failures.exit_times, after.last_exit) == (
+            0,
+            (),
+            None,
+        )
+    assert not after.unkillable
+    assert (after.observation.notice, after.observation.image_outdated) == (None, False)
+
+
+def with_next_start(known, next_start_at):
+    return replace(known, failures=replace(known.failures, next_start_at=next_start_at))
 
 
 def restarted_passive(due, known):
     """What nobody manages ran, and was to be restarted: it is launched, and then is passive."""
-    return due.passive and known.restart_of is not None and known.pending is None
-
-
-def sooner(life, known, after, effects):
-    soonest = known.launched.mono + POLICY.restart.min_request_interval if known.launched else 0.0
-    wait_until = min(known.not_before, max(NOW.monotonic, soonest))
-    settle(life, replace(known, next_start_at=wait_until), after, effects)
-
-
-def pause_over(life, known, after, effects):
-    assert after.state is not State.BACKOFF or after.not_before >= known.not_before
-    settle(
-        life, replace(known, next_start_at=max(known.not_before, after.not_before)), after, effects
+    return (
+        due.is_unmanaged
+        and known.request.restart_of is not None
+        and known.request.replacement is None
     )
 
 
-def run_or_end(life, known, after, effects):
-    if known.spec.foreign or (known.spec.passive and known.pending):
-        settle(life, known, after, effects)
+def retry_now(life, known, after, effects):
+    soonest = (
+        known.run.started_at.monotonic + POLICY.restart.min_request_interval
+        if known.run.started_at
+        else 0.0
+    )
+    wait_until = min(known.failures.next_start_at, max(NOW.monotonic, soonest))
+    reconcile_stopped(life, with_next_start(known, wait_until), after, effects)
+
+
+def finish_backoff(life, known, after, effects):
+    assert (
+        after.state is not State.BACKOFF
+        or after.failures.next_start_at >= known.failures.next_start_at
+    )
+    reconcile_stopped(
+        life,
+        with_next_start(known, max(known.failures.next_start_at, after.failures.next_start_at)),
+        after,
+        effects,
+    )
+
+
+def reconcile_running(life, known, after, effects):
+    if known.spec.has_no_service or (known.spec.is_unmanaged and known.request.replacement):
+        reconcile_stopped(life, known, after, effects)
     elif not known.must_stop:
-        waits = bool(known.restart_of) and known.pending is None
+        waits = bool(known.request.restart_of) and known.request.replacement is None
         prepare = (ev.Prepare(known.spec),) if waits else ()
         assert (after.state, after.deadline, effects) == (State.UP, None, prepare)
-        assert after.target is (Target.PASSIVE if known.spec.passive else known.target)
+        assert after.target is (Target.PASSIVE if known.spec.is_unmanaged else known.target)
     else:
         assert (after.state, effects) == (State.STOPPING, (SIGINT,))
         grace = (life.spec.stop_grace or DEFAULT_STOP_GRACE) + ENGINE_KILL_MARGIN
@@ -233,93 +310,95 @@ def run_or_end(life, known, after, effects):
         assert after.deadline == NOW.monotonic + patience
 
 
-def revise(life, known, after, effects):
-    if known.spec.foreign:
-        settle(life, known, after, effects)
+def update_spec(life, known, after, effects):
+    if known.spec.has_no_service:
+        reconcile_stopped(life, known, after, effects)
     else:
-        stay(life, known, after, effects)
+        no_change(life, known, after, effects)
 
 
-def call_off(life, known, after, effects):
-    if known.must_stop and known.spec.kind is Kind.DOCKER and not life.called_off:
+def cancel_launch(life, known, after, effects):
+    if known.must_stop and known.spec.kind is Kind.DOCKER and not life.run.launch_cancelled:
         assert (after.state, effects) == (State.STARTING, (SIGINT,))
         assert after.deadline == NOW.monotonic + LAUNCH_TIMEOUT
-        assert after.called_off
-        assert not after.stuck  # it will not take long now
+        assert after.run.launch_cancelled
+        assert not after.unkillable  # it will not take long now
     else:
-        stay(life, known, after, effects)
+        no_change(life, known, after, effects)
 
 
-def lose(life, known, after, effects):
+def mark_unknown(life, known, after, effects):
     assert (after.state, after.deadline, effects) == (State.UNOBSERVED, None, ())
-    assert after.stuck  # nobody waits for it
-    assert after.trouble == "No answer."
-    assert not after.seen
+    assert after.unkillable  # nobody waits for it
+    assert after.error == "No answer."
+    assert not after.observation.known
 
 
-def look_in_vain(life, known, after, effects):
+def observe_timed_out(life, known, after, effects):
     assert (after.state, after.deadline, effects) == (State.UNOBSERVED, None, ())
-    assert after.stuck
-    assert after.trouble == life.trouble
+    assert after.unkillable
+    assert after.error == life.error
 
 
-def terminate(life, known, after, effects):
+def escalate_to_sigterm(life, known, after, effects):
     assert (after.state, effects) == (State.TERMINATING, (SIGTERM,))
     assert after.deadline == NOW.monotonic + POLICY.stop.terminate
     docker = life.spec.kind is Kind.DOCKER
     assert ("its container is killed" if docker else "SIGTERM to its process group") in (
-        after.trouble
+        after.error
     )
 
 
-def clear(life, known, after, effects):
+def terminate_remnants(life, known, after, effects):
     assert (after.state, effects) == (State.TERMINATING, (SIGTERM,))
     assert after.deadline == NOW.monotonic + POLICY.stop.terminate
-    assert "left processes behind (pid 78: child)" in after.trouble
-    assert not after.stuck
+    assert "left processes behind (pid 78: child)" in after.error
+    assert not after.unkillable
 
 
-def kill(life, known, after, effects):
+def escalate_to_sigkill(life, known, after, effects):
     assert (after.state, effects) == (State.KILLING, (SIGKILL,))
     assert after.deadline == NOW.monotonic + POLICY.stop.kill
-    assert ("killed again" if life.spec.kind is Kind.DOCKER else "SIGKILL") in after.trouble
+    assert ("killed again" if life.spec.kind is Kind.DOCKER else "SIGKILL") in after.error
 
 
-def kill_rest(life, known, after, effects):
+def kill_remnants(life, known, after, effects):
     assert (after.state, effects) == (State.KILLING, (SIGKILL,))
     assert after.deadline == NOW.monotonic + POLICY.stop.kill
-    assert "left processes behind (pid 78: child)" in after.trouble
-    assert not after.stuck
+    assert "left processes behind (pid 78: child)" in after.error
+    assert not after.unkillable
 
 
-def kill_again(life, known, after, effects):
+def repeat_sigkill(life, known, after, effects):
     assert (after.state, effects) == (State.KILLING, (SIGKILL,))
     assert after.deadline == NOW.monotonic + POLICY.stop.kill
-    assert after.stuck
-    assert "does not end although" in after.trouble
+    assert after.unkillable
+    assert "does not end although" in after.error
 
 
 def begin_launch(life, known, after, effects):
     assert (after.state, effects) == (State.STARTING, ())
     if after.deadline != life.deadline:
         assert after.deadline == NOW.monotonic + LAUNCH_TIMEOUT
-        assert (after.launch_begun, after.stuck, after.trouble) == (True, False, None)
+        assert (after.run.launch_begun, after.unkillable, after.error) == (True, False, None)
 
 
-def slow_launch(life, known, after, effects):
+def launch_timed_out(life, known, after, effects):
     assert (after.state, after.deadline, effects) == (State.STARTING, None, ())
-    assert after.stuck
-    if not life.launch_begun:
-        assert after.trouble == QUEUED_FOR_LAUNCH
+    assert after.unkillable
+    if not life.run.launch_begun:
+        assert after.error == QUEUED_FOR_LAUNCH
         return
     docker = life.spec.kind is Kind.DOCKER
-    assert ("pulling or building" if docker else "is a disk hanging?") in after.trouble
+    assert ("pulling or building" if docker else "is a disk hanging?") in after.error
 
 
 PROMISES = {
-    move.__name__: move
-    for move in (
-        *(odd, stay, settle, sooner, pause_over, run_or_end, revise, call_off, lose, look_in_vain),
-        *(terminate, clear, kill, kill_rest, kill_again, begin_launch, slow_launch),
+    promise.__name__: promise
+    for promise in (
+        *(unexpected, no_change, reconcile_stopped, retry_now, finish_backoff, reconcile_running),
+        *(update_spec, cancel_launch, mark_unknown, observe_timed_out, escalate_to_sigterm),
+        *(terminate_remnants, escalate_to_sigkill, kill_remnants, repeat_sigkill, begin_launch),
+        launch_timed_out,
     )
 }

@@ -32,7 +32,7 @@ def test_others_start_and_end_it_freely_and_its_deaths_are_no_failures(world):
         assert shown(world) == ("up", "passive")
         world.engine.others_end("a")
         assert shown(world) == ("down", "passive")
-    assert (world.life().exits, world.life().streak) == ((), 0)
+    assert (world.life().failures.exit_times, world.life().failures.consecutive) == ((), 0)
     assert (world.engine.launches, world.engine.signals) == ({}, {})
 
 
@@ -87,7 +87,7 @@ def test_told_up_and_failing_it_says_so_and_is_tried_until_it_runs(world):
     ask(world, ("a", UP))
     world.clock.advance(30)
     assert shown(world) == ("waiting", "up")
-    assert "Launch failed" in world.life().trouble
+    assert "Launch failed" in world.life().error
     world.engine.habit["a"] = OBEYS
     world.clock.advance(11)
     assert shown(world) == ("up", "passive")
@@ -189,7 +189,7 @@ def test_a_manager_that_begins_again_leaves_passive_services_as_they_are(world, 
     start(world, passive("a"), service("b"))
     world.supervisor.stop_all()
     world.clock.advance(1)
-    for known in world.supervisor.known().values():
+    for known in world.supervisor.specs().values():
         world.supervisor.add(known)
     world.clock.advance(1)
     assert shown(world, "a") == ("up" if runs else "down", "passive")
@@ -197,7 +197,7 @@ def test_a_manager_that_begins_again_leaves_passive_services_as_they_are(world, 
     assert (world.engine.launches["a"], world.engine.signals["a"]) == ([], [])
 
 
-@pytest.mark.parametrize("how", ["drop", "retire"])
+@pytest.mark.parametrize("how", ["remove_now", "remove"])
 def test_a_passive_one_whose_row_goes_goes_on(world, how):
     world.engine.others_start("a")
     start(world, passive())
@@ -213,7 +213,7 @@ def test_a_passive_one_whose_row_goes_goes_on(world, how):
 def test_a_passive_one_that_gains_an_entry_is_taken_over_under_its_new_id(world):
     world.engine.others_start("a")
     start(world, passive())
-    world.supervisor.drop("a")
+    world.supervisor.remove_now("a")
     start(world, service())
     assert shown(world) == ("up", "up")
     assert (world.engine.launches["a"], world.engine.signals["a"]) == ([], [])
@@ -242,8 +242,8 @@ def test_an_entry_that_goes_while_its_service_stays_ends_and_is_passive_then(wor
     world.supervisor.replace(passive())
     world.clock.advance(1)
     assert shown(world) == ("down", "passive")
-    assert world.supervisor.listed() == {}
-    assert list(world.supervisor.known()) == ["a"]
+    assert world.supervisor.configured_specs() == {}
+    assert list(world.supervisor.specs()) == ["a"]
 
 
 def test_a_stop_waits_for_a_passive_one_that_becomes_managed_meanwhile(world):
@@ -264,5 +264,5 @@ def test_a_stop_waits_for_a_passive_one_that_becomes_managed_meanwhile(world):
 
 def test_only_what_has_an_entry_is_listed(world):
     start(world, passive("a"), service("b"), spec("c"))
-    assert list(world.supervisor.listed()) == ["b", "c"]
-    assert list(world.supervisor.known()) == ["a", "b", "c"]
+    assert list(world.supervisor.configured_specs()) == ["b", "c"]
+    assert list(world.supervisor.specs()) == ["a", "b", "c"]

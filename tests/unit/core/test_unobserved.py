@@ -48,7 +48,7 @@ def test_whatever_it_was_it_is_unseen_when_the_engine_is_out_of_sight(world, sta
     bring_to(world, state)
     world.engine.lose_sight()
     assert world.life().state is State.UNOBSERVED
-    assert world.life().trouble == NO_ANSWER
+    assert world.life().error == NO_ANSWER
     done = (dict(world.engine.launches), dict(world.engine.signals))
     world.clock.advance(3600)
     assert world.life().state is State.UNOBSERVED
@@ -71,7 +71,7 @@ def test_seen_again_it_becomes_what_is_wanted_by_then(world, state, target, runs
     world.clock.advance(1)
     assert shown(world) == (target.value, target.value)
     assert world.engine.alive("a") is (target is UP)
-    assert world.life().trouble is None
+    assert world.life().error is None
 
 
 def test_what_goes_on_out_of_sight_is_taken_over_as_it_is(world):
@@ -81,8 +81,8 @@ def test_what_goes_on_out_of_sight_is_taken_over_as_it_is(world):
     world.clock.advance(100)
     world.engine.come_back()
     after = world.life()
-    assert (after.state, after.pid, after.exits) == (State.UP, before.pid, ())
-    assert after.launched.mono == pytest.approx(before.launched.mono)
+    assert (after.state, after.run.pid, after.failures.exit_times) == (State.UP, before.run.pid, ())
+    assert after.run.started_at.monotonic == pytest.approx(before.run.started_at.monotonic)
     assert len(world.engine.launches["a"]) == 1
 
 
@@ -93,7 +93,7 @@ def test_what_was_exchanged_out_of_sight_is_shown_as_what_it_is_now(world):
     world.engine.others_start("a")
     world.engine.come_back()
     assert world.life().state is State.UP
-    assert world.life().pid == world.engine.containers["a"].pid
+    assert world.life().run.pid == world.engine.containers["a"].pid
 
 
 def test_a_death_out_of_sight_is_told_and_answered_when_it_is_seen(world):
@@ -114,12 +114,12 @@ def test_a_pull_that_fails_because_the_engine_went_decides_nothing(world):
     ask(world, ("a", DOWN))
     world.clock.advance(60)
     assert world.life().state is State.UNOBSERVED  # not down: who knows?
-    assert world.life().trouble == NO_ANSWER
+    assert world.life().error == NO_ANSWER
     ask(world, ("a", UP))
     world.engine.come_back()
     world.clock.advance(0.1)
     assert shown(world) == ("up", "up")
-    assert (world.life().exits, world.life().restarts) == ((), 0)
+    assert (world.life().failures.exit_times, world.life().failures.restarts) == ((), 0)
 
 
 def test_a_pull_that_outlasts_the_outage_is_not_doubled(world):
@@ -152,7 +152,7 @@ def test_an_engine_that_is_away_from_the_start_is_told_of(world):
         ("unseen", "passive"),
         ("unseen", "down"),
     ]
-    assert world.life().trouble == NO_ANSWER
+    assert world.life().error == NO_ANSWER
     world.clock.advance(3600)
     world.engine.come_back()
     world.clock.advance(0.1)
@@ -166,13 +166,13 @@ def test_an_engine_that_is_away_from_the_start_is_told_of(world):
 def test_a_frozen_engine_is_said_to_be_so_within_five_seconds(world):
     world.engine.freeze()
     start(world, service())
-    assert (world.life().state, world.life().trouble) == (State.UNOBSERVED, None)
+    assert (world.life().state, world.life().error) == (State.UNOBSERVED, None)
     world.clock.advance(4.1)
-    assert "has not answered yet" in world.life().trouble
+    assert "has not answered yet" in world.life().error
     world.engine.come_back()
     world.clock.advance(0.1)
     assert shown(world) == ("up", "up")
-    assert world.life().trouble is None
+    assert world.life().error is None
 
 
 def test_engine_trouble_does_not_delay_an_agent(world):
@@ -200,7 +200,7 @@ def test_a_stop_with_the_engine_out_of_sight_ends_at_once_and_says_so(world, sta
     world.supervisor.when_idle(lambda: called.append(world.snapshot.unkillable_ids))
     world.clock.advance(0.1)
     assert called == [("a",)]
-    assert world.life("a").trouble == NO_ANSWER
+    assert world.life("a").error == NO_ANSWER
     assert world.life("b").state is State.DOWN
 
 
@@ -238,7 +238,7 @@ def test_what_was_told_down_out_of_sight_ends_when_it_is_seen_again(world):
 def test_hurrying_does_not_help_an_engine_out_of_sight(world):
     bring_to(world, State.STOPPING)
     world.engine.lose_sight()
-    world.supervisor.hurry()
+    world.supervisor.escalate()
     assert world.life().state is State.UNOBSERVED
     assert world.engine.signals["a"] == [1]
 
@@ -263,9 +263,9 @@ def test_what_takes_its_place_waits_until_it_is_seen_that_the_old_one_has_ended(
 def test_what_is_retired_out_of_sight_is_forgotten_once_it_has_been_seen_to_end(world):
     start(world, service())
     world.engine.lose_sight()
-    world.supervisor.retire("a")
+    world.supervisor.remove("a")
     world.clock.advance(100)
-    assert "being stopped" in world.supervisor.leaving()["a"]
+    assert "being stopped" in world.supervisor.removing()["a"]
     world.engine.come_back()
     world.clock.advance(1)
     assert "a" not in world.snapshot
@@ -277,7 +277,7 @@ def test_an_entry_whose_service_vanishes_out_of_sight_is_blocked_at_once(world):
     world.engine.lose_sight()
     world.supervisor.update(foreign())
     assert shown(world) == ("blocked", "up")
-    assert not world.life().stuck
+    assert not world.life().unkillable
     world.engine.come_back()
     world.clock.advance(60)
     assert shown(world) == ("blocked", "up")
@@ -339,7 +339,7 @@ def test_a_manager_that_begins_again_out_of_sight_decides_nothing_before_it_sees
     start(world, service())
     world.engine.lose_sight()
     world.supervisor.stop_all()
-    for known in world.supervisor.known().values():
+    for known in world.supervisor.specs().values():
         world.supervisor.add(known)
     world.clock.advance(60)
     assert shown(world) == ("unseen", "up")
