@@ -1,7 +1,7 @@
-"""Make states.md from the table of the lifecycle, so that the picture cannot be wrong.
+"""Make states.md from the table of transitions, so that the picture cannot be wrong.
 
-Run it with ``python docs/make_states.py``. The arrows are found by trying: every state,
-every event and every combination of what else can be known goes through `lifecycle.step`.
+Run it with ``python docs/make_states.py``. The arrows are found by trying: every state, every
+event and every combination of what else can be known goes through `transition_table.step`.
 """
 
 import itertools
@@ -16,95 +16,105 @@ from hostmanager.core import events as ev
 from hostmanager.core.events import EventKind, ExitStatus, Timestamp
 from hostmanager.core.model import InstanceSpec, Kind, ServiceRef, Target
 from hostmanager.core.policy import Policy
-from hostmanager.core.record import NOT_RUNNING_STATES, InstanceRecord, State
-from hostmanager.core.transitions import TABLE, no_change, step, unexpected
+from hostmanager.core.record import (
+    NOT_RUNNING_STATES,
+    ChangeRequest,
+    CurrentRun,
+    FailureHistory,
+    InstanceRecord,
+    ObservedStatus,
+    State,
+)
+from hostmanager.core.transition_table import TABLE, step
+from hostmanager.core.transitions import no_change, unexpected
 
 PAGE = Path(__file__).with_name("states.md")
 COMMAND = "python docs/make_states.py"
-FORGOTTEN = "forgotten"
+REMOVED = "removed"
 
 INTRODUCTION = f"""\
-# The life of an instance
+# Agent states
 
 *This page is made by `{COMMAND}` from the table in
-`src/hostmanager/core/lifecycle.py`; change it there.*
+`src/hostmanager/core/transition_table.py`; change it there.*
 
-The manager compares what is wanted of an instance (its target, its entry in the site
-config) with what is known of it, each time that either changes. It is always in one of
+The manager compares what is requested of an instance (its target, its entry in the site
+config) with what is known of it, each time that either changes. An instance is always in one of
 nine states. Clients show a state by the words of OCS, `next_action` in the session data.
 
-An instance is a process of the manager's, or a compose service. The kernel tells of the end of a
-process, and who belongs to it is known ([ownership](ownership.md)). One thing can hide: a process
-that holds the lock of the instance and cannot be looked at, such as one of another user. Then
-the instance is **unseen**: it is neither launched nor called down before the lock is free.
+An instance is a process of the manager, or a compose service. The kernel reports the end of a
+process, and its descendants are known ([ownership](ownership.md)). In one case a process cannot be
+observed: it holds the lock of the instance and cannot be inspected, such as a process of another
+user. Then the instance is **unseen**: it is neither launched nor shown as down before the lock is
+free.
 
-A container has a life beyond the manager: others start and end it, and
-the Docker Engine, which knows of it, may not answer. Three things follow:
+Others start and stop containers as well, and the Docker Engine, which knows about them, may not
+reply. Three things follow:
 
-- Nothing is decided about a service before the engine has said whether it runs, nor while the
-  engine is out of sight: then the service is **unseen**. What the engine says when it answers
-  again counts as it is; a container that went on is taken over, not recreated.
-- A docker entry without a service in any compose file is **blocked**, whatever runs: nothing can
-  be its own.
-- A service without an entry is *passive*: it is shown as it is, and others start and end it as
-  they like. Told up or down, that is its target until it is reached; then it is passive again.
+- Nothing is decided about a service before the engine has reported whether it runs, nor while the
+  engine does not reply: then the service is **unseen**. What the engine reports when it replies
+  again is taken as it is; a container that kept running is adopted, not recreated.
+- A docker entry without a service in any compose file is **blocked**, whatever runs: no container
+  can be its own.
+- A service without an entry is *passive*: it is shown as it is, and others start and stop it. A
+  request of up or down is its target until it is reached; then it is passive again.
 
 ## A restart
 
-A restart is an intention in the record of the instance (`restart_of`: the run that has to end), not
-a sequence of requests. Its target stays up all the while. The field `restarting` of a child state
-is true until the intention is gone.
+A restart is part of the record of the instance (`restart_of`: the run that has to end), not
+a sequence of requests. The target stays up all the while. The field `restarting` of a child state
+is true until the restart is done.
 
-| what there is | what a requested restart does |
+| the instance | what a requested restart does |
 | --- | --- |
-| it runs | a process is ended at once. A service goes on until its image is known to be here, or \
-has been pulled (*next run prepared*); if that fails (*next run not to be had*), it goes on, \
-`message` says why, and the intention is gone. Then the run is ended, and the new one launched |
-| its launch is under way | as above, once it is launched |
-| it is being ended | it is launched when that has ended |
-| it is waiting | launched at once |
-| it is unseen | as above, once the engine has said what runs |
-| it is down, wanted down, or blocked | nothing; the answer names it |
+| is running | a process is stopped at once. A service keeps running until its image is known to be \
+here, or has been pulled (*prepared*); if that fails (*prepare failed*), it keeps running, `message` \
+says why, and the restart is given up. Then the run is stopped, and the new one launched |
+| is being launched | as above, once it is launched |
+| is being stopped | it is launched when that run has ended |
+| is waiting | it is launched at once |
+| is unseen | as above, once the engine has reported what runs |
+| is down, requested down, or blocked | nothing; the answer names it |
 
-The intention is over exactly when a new run exists, in whichever way it came to be. `told down`
-and the end of its entry call it off, as does being blocked; `told up` and a second request join it.
+A restart is over exactly when a new run exists, however it was started. A request of down, the
+removal of its entry, and being blocked cancel it; a request of up and a second restart join it.
 
-A run has an identity that no other ever has: pid and start time, or container and start time. The
-identity of the run that has to end is written to the state directory before anything is ended,
-and taken out of it afterwards. So whenever the manager is killed, the next one finds one of these:
+A run has an id that no other run ever has: pid and start time, or container and start time. The
+id of the run that has to end is written to the state directory before anything is stopped,
+and removed from it afterwards. So whenever the manager is killed, the next one finds one of these:
 
-| on the disk | alive | what the next manager does |
+| on disk | alive | what the next manager does |
 | --- | --- | --- |
 | nothing | the old run, or none | what it always does: the request had not been answered |
 | the old run | the old run | restarts it |
-| the old run | a new run | takes it over; the restart is done |
-| the old run | nothing | launches it, since it is wanted up |
+| the old run | a new run | adopts it; the restart is done |
+| the old run | nothing | launches it, since it should be up |
 """
 
 MEANINGS = {
-    State.DOWN: ("Nothing of it is alive, as wanted.", "somebody who wants it up"),
+    State.DOWN: ("Nothing of it is alive, as requested.", "a request of up"),
     State.INOPERABLE: (
-        "Nothing of it is alive, and something stands in the way of operating it; "
+        "Nothing of it is alive, and something prevents operating it; "
         "`message` says what. A docker entry without a service is blocked whatever runs.",
         "another entry in the site config (reload), or a service in a compose file",
     ),
     State.BACKOFF: (
-        "Wanted up. It failed lately, and is relaunched at `next_attempt_at`.",
-        "the time, or somebody who wants it up now",
+        "It should be up. It failed lately, and is restarted at `next_attempt_at`.",
+        "the time, or a request of up",
     ),
     State.STARTING: (
-        "Its launch was asked for. It may have to wait for its turn, which is counted apart; once "
-        "it has begun, `message` says so after 10 s without an answer. Told down "
-        "meanwhile, the launch of a service is called off: it may be pulling its image.",
+        "It is being launched. The launch may be queued, which is counted separately; once it "
+        "has begun, `message` reports it after 10 s without a result. If the instance is "
+        "requested down meanwhile, the launch of a service is cancelled: it may be pulling an image.",
         "the operating system, or `docker compose up`",
     ),
-    State.UP: ("It runs.", "its end, or somebody who wants it down"),
+    State.UP: ("It is running.", "its end, or a request of down"),
     State.UNOBSERVED: (
-        "A service, and nobody can tell whether it runs: the engine was asked and has not "
-        "answered yet, or does not answer any more; `message` says so. A stop of the manager "
-        "does not wait for it longer than 5 s. Or a process whose lock is held by somebody who "
-        "cannot be told; `message` names the file. It is looked at again each second.",
-        "the Docker Engine; the end of who holds the lock",
+        "A service, and it is not known whether it runs: the engine has not replied yet, or does "
+        "not reply any more; `message` says so. A stop of the manager does not wait for it longer "
+        "than 5 s. Or a process whose lock is held by a process that cannot be inspected; "
+        "`message` names the file, which is checked each second.",
+        "the Docker Engine; the end of the process that holds the lock",
     ),
     State.STOPPING: (
         "It got SIGINT, and has `--stop-timeout` seconds (10) to end; or its container was "
@@ -113,12 +123,12 @@ MEANINGS = {
     ),
     State.TERMINATING: (
         "It did not end in time, or ended and left other processes behind. Its process "
-        "group, and what it left behind, got SIGTERM, and have 5 s; a container is killed.",
+        "group, and the processes left behind, got SIGTERM, and have 5 s; a container is killed.",
         "the end of the last of them, or the time",
     ),
     State.KILLING: (
-        "Its process group, and what it left behind, got SIGKILL, and get it again every "
-        "5 s. What does not end of that hangs in the kernel; `message` says so. A container is "
+        "Its process group, and the processes left behind, got SIGKILL, and get it again every "
+        "5 s. A process that does not end hangs in the kernel; `message` says so. A container is "
         "killed again.",
         "the end of the last of them",
     ),
@@ -138,6 +148,7 @@ EVENTS: dict[EventKind, ev.Event] = {
             ev.Escalate(),
             ev.Launched(1),
             ev.RemnantsGone(),
+            ev.Absent(),
         ),
         *(ev.LaunchFailed("program", "no such file"), ev.Exited(ExitStatus(code=1))),
         *(ev.ExitedWithRemnants(ExitStatus(code=1)), ev.LastOutput(()), ev.StatusChanged()),
@@ -158,74 +169,73 @@ FACTS = (
 )
 
 
-def lives(state: State) -> Iterator[InstanceRecord]:
+def records(state: State) -> Iterator[InstanceRecord]:
     """Every combination of the facts that decide, in one state."""
     for facts in itertools.product(*FACTS):
-        entry, target, replaced, retiring, blocked, not_before, streak, restart = facts
-        life = InstanceRecord(
-            replace(entry, inoperable_reason="something" if blocked else None),
+        entry, target, replaced, removing, inoperable, next_start_at, streak, restart = facts
+        is_known = state is not State.UNOBSERVED and not (state is State.INOPERABLE and inoperable)
+        record = InstanceRecord(
+            replace(entry, inoperable_reason="something" if inoperable else None),
             target,
             state,
-            AGENT if replaced else None,
-            retiring,
-            started_at=Timestamp(999.9, 0.0),
-            next_start_at=not_before,
-            consecutive_failures=streak,
-            observed=state is not State.UNOBSERVED and not (state is State.INOPERABLE and blocked),
-            restart_of=restart[0],
-            prepared=restart[1],
+            request=ChangeRequest(AGENT if replaced else None, removing, *restart),
+            run=CurrentRun(started_at=Timestamp(999.9, 0.0)),
+            failures=FailureHistory(streak, next_start_at=next_start_at),
+            observation=ObservedStatus(known=is_known),
         )
-        if not is_impossible(life):
-            yield life
+        if not is_impossible(record):
+            yield record
 
 
-def is_impossible(life: InstanceRecord) -> bool:
+def is_impossible(record: InstanceRecord) -> bool:
     """What cannot be is left out, so that the picture shows what can."""
-    state, target, spec = life.state, life.target, life.spec
+    state, target, spec, request = record.state, record.target, record.spec, record.request
     at_its_goal = state in {State.DOWN, State.INOPERABLE, State.UP}
     return any(
         (
-            life.removing and (target is Target.UP or life.replacement is not None),
-            state in NOT_RUNNING_STATES and (life.replacement is not None or life.removing),
-            state in {State.UP, State.BACKOFF} and life.must_stop,
+            request.removing and (target is Target.UP or request.replacement is not None),
+            state in NOT_RUNNING_STATES and (request.replacement is not None or request.removing),
+            state in {State.UP, State.BACKOFF} and record.must_stop,
             state is State.BACKOFF and target is not Target.UP,
             state is State.DOWN and target is Target.UP,
             state in {State.DOWN, State.BACKOFF} and spec.inoperable_reason is not None,
             state is State.INOPERABLE and spec.inoperable_reason is None,
-            life.restart_of is not None and (target is Target.DOWN or life.removing),
-            life.restart_of is not None and (state in NOT_RUNNING_STATES or blocks_restart(life)),
-            spec.kind is Kind.HOST and life.restart_of is not None and not life.prepared,
+            request.restart_of is not None and (target is Target.DOWN or request.removing),
+            request.restart_of is not None
+            and (state in NOT_RUNNING_STATES or blocks_restart(record)),
+            spec.kind is Kind.HOST and request.restart_of is not None and not request.prepared,
             spec.has_no_service and state is not State.INOPERABLE,
             target is Target.PASSIVE and not spec.is_unmanaged,
             spec.is_unmanaged and at_its_goal and target is not Target.PASSIVE,
             # It was launched since, or told down, and neither leaves a delay.
-            life.next_start_at > NOW.monotonic and state not in MAY_HAVE_A_DELAY,
+            record.failures.next_start_at > NOW.monotonic and state not in MAY_HAVE_A_DELAY,
         )
     )
 
 
-def blocks_restart(life: InstanceRecord) -> bool:
+def blocks_restart(record: InstanceRecord) -> bool:
     """Whether it could not be launched again, so that no restart of it is begun."""
-    return life.spec.inoperable_reason is not None and not life.spec.has_no_service
+    return record.spec.inoperable_reason is not None and not record.spec.has_no_service
 
 
 def outcomes(state: State, kind: EventKind) -> list[str]:
     """The states that this event can lead to, in the order of the table."""
     found = set()
-    for life in lives(state):
-        for event in variants(life, kind):
-            after, effects = step(life, event, NOW, 0.5, Policy())
-            found.add(FORGOTTEN if ev.Remove() in effects else after.state.value)
-    return [name for name in (*State, FORGOTTEN) if name in found]
+    for record in records(state):
+        for event in variants(record, kind):
+            after, effects = step(record, event, NOW, 0.5, Policy())
+            found.add(REMOVED if ev.Remove() in effects else after.state.value)
+    return [name for name in (*State, REMOVED) if name in found]
 
 
-def variants(life: InstanceRecord, kind: EventKind) -> list[ev.Event]:
-    """The events of a kind that could lead elsewhere, of those that can happen to this life."""
-    process = life.spec.kind is Kind.HOST
-    if kind is EventKind.SPEC_CHANGED and life.removing:
+def variants(record: InstanceRecord, kind: EventKind) -> list[ev.Event]:
+    """The events of a kind that could lead elsewhere, of those that can happen to this record."""
+    process = record.spec.kind is Kind.HOST
+    request = record.request
+    if kind is EventKind.SPEC_CHANGED and request.removing:
         return []  # there is no entry
     if kind is EventKind.SPEC_CHANGED:
-        entry = life.replacement or life.spec
+        entry = request.replacement or record.spec
         return [
             ev.SpecChanged(replace(entry, inoperable_reason=why)) for why in (None, "something")
         ]
@@ -255,8 +265,9 @@ def states() -> Iterator[str]:
 def diagram() -> Iterator[str]:
     """Write the picture; arrows between the same two states are one."""
     arrows: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for (state, kind), move in TABLE.items():
-        if move in (unexpected, no_change) or is_surprise(state, kind):
+    for state, kind in itertools.product(State, EventKind):
+        transition = TABLE[state][kind]
+        if transition in (unexpected, no_change) or is_surprise(state, kind):
             continue
         for then in outcomes(state, kind):
             if then != state:
@@ -265,7 +276,7 @@ def diagram() -> Iterator[str]:
     yield "stateDiagram-v2"
     yield "    [*] --> down: entry new"
     for (state_name, then), kinds in arrows.items():
-        yield f"    {state_name} --> {'[*]' if then == FORGOTTEN else then}: {' / '.join(kinds)}"
+        yield f"    {state_name} --> {'[*]' if then == REMOVED else then}: {' / '.join(kinds)}"
     yield "```"
 
 
@@ -284,20 +295,20 @@ def table() -> Iterator[str]:
 
 
 def cell(state: State, kind: EventKind) -> str:
-    """Write the move, and where it leads."""
-    move = TABLE[state, kind]
-    if move is unexpected:
+    """Write the transition, and where it leads."""
+    transition = TABLE[state][kind]
+    if transition is unexpected:
         return "·"
-    if move is no_change:
-        return "stay"
-    return f"`{move.__name__}` → {', '.join(outcomes(state, kind))}"
+    if transition is no_change:
+        return "no change"
+    return f"`{transition.__name__}` → {', '.join(outcomes(state, kind))}"
 
 
-def moves() -> Iterator[str]:
-    """Write what each move does, as the code says."""
-    for move in dict.fromkeys(TABLE.values()):
-        summary = (move.__doc__ or "").splitlines()[0]
-        yield f"- `{move.__name__}`: {summary}"
+def transitions() -> Iterator[str]:
+    """Write what each transition does, as the code says."""
+    for transition in dict.fromkeys(t for row in TABLE.values() for t in row.values()):
+        summary = (transition.__doc__ or "").splitlines()[0]
+        yield f"- `{transition.__name__}`: {summary}"
 
 
 def page() -> str:
@@ -305,18 +316,22 @@ def page() -> str:
     parts = [
         INTRODUCTION.splitlines(),
         states(),
-        ["## The picture", "", "Read `/` as *or*; where an arrow leads depends on what is wanted."],
+        [
+            "## The picture",
+            "",
+            "Read `/` as *or*; where an arrow leads depends on what is requested.",
+        ],
         diagram(),
         [
             "## The table",
             "",
-            "Rows are states, columns are events. A cell names the move that is made and the",
+            "Rows are states, columns are events. A cell names the transition and the",
             "states that it can lead to; `·` marks a pair that should not happen, which changes",
             "nothing and is logged.",
         ],
         table(),
-        ["The moves:"],
-        moves(),
+        ["The transitions:"],
+        transitions(),
     ]
     return "\n\n".join("\n".join(part) for part in parts) + "\n"
 

@@ -162,7 +162,7 @@ def test_the_day_uses_everything_that_can_raise():
     assert EXPECTED["alive"] == ["s", "p"], "what nobody manages is left alone"
     assert EXPECTED["at rest"] == [True]
     used = {name for name in CALLS if CALLS[name]}
-    assert used >= {f"host {m}" for m in METHODS if m != "look"}
+    assert used >= {f"host {m}" for m in METHODS if m != "observe"}
     assert used >= {f"docker {m}" for m in METHODS if m != "adopt"}
     assert used >= {"note", "listener", "clock call_at", "clock now"}
 
