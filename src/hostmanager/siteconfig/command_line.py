@@ -1,10 +1,10 @@
-"""The command line of an agent, put together with what the site file says of it.
+"""The command line of an agent, completed from the site config.
 
-It does for the manager what `ocs.site_config.parse_args` does for every agent, from the same
-pieces, but on data that has been checked, so that a broken entry for somebody else is no
-traceback here. From strongest to weakest: command line, environment (as `ocs-agent-cli` reads
-it), `arguments` of the instance in the site file, host block, hub. Nothing is printed (but
-for `--help`): what a person got wrong is raised as `UsageError` or `SiteFileError`.
+It does for the manager what `ocs.site_config.parse_args` does for every agent, with the same
+functions, but on checked data, so that the broken entry of another agent is no traceback here.
+From strongest to weakest: command line, environment (as `ocs-agent-cli` reads it), `arguments`
+of the instance in the site config, host block, hub. Nothing is printed (except for `--help`):
+a mistake of the user is raised as `UsageError` or `SiteFileError`.
 """
 
 import argparse
@@ -35,7 +35,7 @@ _HELP = ("-h", "--help")
 
 
 class UsageError(Exception):
-    """The command line and the site file do not make sense together; the text says why."""
+    """The command line, or its combination with the site config, is wrong; the text says why."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -46,7 +46,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def resolve_site_file(args: argparse.Namespace, environ: Mapping[str, str]) -> Path:
-    """Find the site file, by the rules of `ocs.site_config.get_config`; it is not opened.
+    """Find the site config, by the rules of `ocs.site_config.get_config`; it is not opened.
 
     Args:
         args: Has `site` and `site_file`.
@@ -56,11 +56,11 @@ def resolve_site_file(args: argparse.Namespace, environ: Mapping[str, str]) -> P
         An absolute path.
 
     Raises:
-        UsageError: The options contradict each other, or nothing says where it is.
+        UsageError: The options contradict each other, or no option or variable gives it.
     """
     if args.site == "none":
         raise UsageError(
-            "--site none: the manager cannot work without a site file. "
+            "--site none: the manager cannot work without a site config. "
             "Use --site-file FILE, or set OCS_CONFIG_DIR."
         )
     if args.site_file is not None:
@@ -72,8 +72,8 @@ def resolve_site_file(args: argparse.Namespace, environ: Mapping[str, str]) -> P
     directory = environ.get("OCS_CONFIG_DIR")
     if not directory:
         raise UsageError(
-            "nothing says where the site file is. Use --site-file FILE, or set OCS_CONFIG_DIR "
-            "to the directory that has default.yaml in it."
+            "no site config is given. Use --site-file FILE, or set OCS_CONFIG_DIR "
+            "to the directory that contains default.yaml."
         )
     return (Path(directory) / f"{args.site or 'default'}.yaml").absolute()
 
@@ -85,23 +85,22 @@ def parse_agent_args(
     agent_class: str = MANAGER_CLASS,
     read: Callable[[Path, str], SiteFile] = load_site_file,
 ) -> tuple[argparse.Namespace, SiteFile]:
-    """Parse an agent's command line, filled up from the environment and the site file.
+    """Parse an agent's command line, completed from the environment and the site config.
 
     Args:
-        parser: Knows the options of the agent itself, not those of the site; it is left as
-            it is.
+        parser: Has the options of the agent itself, not those of the site; it is not changed.
         argv: The command line, without the program's name.
         environ: The environment.
-        agent_class: The class whose entry in the site file is ours.
-        read: Reads the site file, for a host.
+        agent_class: The class of the entry to use.
+        read: Reads the site config, for a host.
 
     Returns:
         The options, as `ocs.site_config.parse_args` gives them, with `site_file` absolute
-        and `site_host` the host key that was picked; and the site file that was read.
+        and `site_host` the selected host key; and the site config.
 
     Raises:
-        UsageError: The command line is wrong, or no single entry is ours.
-        SiteFileError: The site file cannot be used.
+        UsageError: The command line is wrong, or no single entry fits.
+        SiteFileError: The site config cannot be used.
         SystemExit: After the help was printed.
     """
     complete = copy.deepcopy(parser)
@@ -109,10 +108,10 @@ def parse_agent_args(
     if any(word in argv for word in _HELP):
         complete.parse_args(list(argv))
     given = _with_environment(_join_values(argv), environ)
-    _refuse_unknown(complete, given)  # whatever else there is to be said of the site file
-    asked = _pre_parse(given)
-    site_file = read(resolve_site_file(asked, environ), asked.site_host or socket.gethostname())
-    entry = _manager_entry(site_file, asked.instance_id, agent_class)
+    _refuse_unknown(complete, given)  # before anything is said about the site config
+    options = _pre_parse(given)
+    site_file = read(resolve_site_file(options, environ), options.site_host or socket.gethostname())
+    entry = _manager_entry(site_file, options.instance_id, agent_class)
     args = _parse(complete, given, entry, site_file)
     _add_site(args, site_file)
     args.site_file = str(site_file.path)
@@ -142,7 +141,7 @@ def _refuse_unknown(parser: argparse.ArgumentParser, given: list[str]) -> None:
 
 
 def _join_values(argv: Sequence[str]) -> list[str]:
-    """Write an empty value or one of dashes together with its option: OCS trips otherwise."""
+    """Join an option with a value that is empty or only dashes: OCS cannot take it alone."""
     words: list[str] = []
     for word in argv:
         if word.strip("-"):
@@ -150,7 +149,7 @@ def _join_values(argv: Sequence[str]) -> list[str]:
         elif words and words[-1].startswith("--") and "=" not in words[-1]:
             words[-1] += f"={word}"
         else:
-            raise UsageError(f"{quote_value(word)} belongs to no option.")
+            raise UsageError(f"{quote_value(word)} does not belong to an option.")
     return words
 
 
@@ -170,13 +169,13 @@ def _manager_entry(
     where = f"host {quote_value(site_file.host)} in {site_file.path}"
     if instance_id is not None:
         return _named_entry(site_file, entries, instance_id, agent_class, where)
-    ours = [entry for entry in entries if entry["agent-class"] == agent_class]
-    if len(ours) == 1:
-        return ours[0]
-    if ours:
-        names = join_names([entry["instance-id"] for entry in ours], quote=True)
+    fitting = [entry for entry in entries if entry["agent-class"] == agent_class]
+    if len(fitting) == 1:
+        return fitting[0]
+    if fitting:
+        names = join_names([entry["instance-id"] for entry in fitting], quote=True)
         raise UsageError(
-            f"{where} has {len(ours)} instances of class {agent_class}: {names}. "
+            f"{where} has {len(fitting)} instances of class {agent_class}: {names}. "
             "Use --instance-id to pick one."
         )
     raise UsageError(
@@ -207,10 +206,10 @@ def _named_entry(
         raise UsageError(f"--instance-id {instance_id}: its entry is broken.\n{text}")
     names = [entry["instance-id"] for entry in entries]
     suggestion = f" {hint}" if (hint := did_you_mean(instance_id, names)) else ""
-    ours = [entry["instance-id"] for entry in entries if entry["agent-class"] == agent_class]
+    of_class = [entry["instance-id"] for entry in entries if entry["agent-class"] == agent_class]
     raise UsageError(
         f"--instance-id {instance_id}: {where} has no such instance.{suggestion} "
-        f"Instances of class {agent_class} there: {join_names(ours, quote=True) or 'none'}."
+        f"Instances of class {agent_class} there: {join_names(of_class, quote=True) or 'none'}."
     )
 
 
@@ -224,7 +223,7 @@ def _parse(
     arguments = [*entry.get("arguments", []), "--instance-id", entry["instance-id"]]
     source = f"{site_file.path}: 'arguments' of {entry['instance-id']}"
     if any(word in arguments for word in _HELP):
-        raise UsageError(f"{source} ask for help. Delete that argument.")
+        raise UsageError(f"{source} contain a request for help. Delete that argument.")
     words = ArgContainer(arguments)
     words.update(ArgContainer(given))
 
@@ -236,7 +235,7 @@ def _parse(
 
 
 def _add_site(args: argparse.Namespace, site_file: SiteFile) -> None:
-    """Fill up what is still open from the host block and the hub."""
+    """Set what is still unset from the host block and the hub."""
     site = SiteConfig.from_dict(copy.deepcopy(site_file.data))
     site.source_file = os.fspath(site_file.path)
     host = site.hosts[site_file.host]

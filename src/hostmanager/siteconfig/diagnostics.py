@@ -1,8 +1,8 @@
-"""What is wrong with a site file, said so that it can be mended at three in the morning.
+"""What is wrong with a site config, in words that help at three in the morning.
 
-Every check in this room ends in a `Problem`: the place, the thing, what is wrong and what
-would be right. A `Findings` collects them while a file is read, and `SiteFileError` carries
-them when the file cannot be used at all. A problem is an *error* when something that the
+Every check of this package ends in a `Diagnostic`: the location, the thing, what is wrong and what
+would be right. A `DiagnosticCollector` gathers them while a file is read; `SiteFileError` carries
+them when the file cannot be used at all. A diagnostic is an *error* when something that the
 file asks for cannot be done, and a *warning* when it can, but is probably not what was meant.
 """
 
@@ -15,14 +15,14 @@ from hostmanager.util.text import summarize
 
 
 class Severity(StrEnum):
-    """How bad a problem is."""
+    """How bad it is."""
 
     ERROR = "error"
     WARNING = "warning"
 
 
 class SourceLocation(Protocol):
-    """Anything with a place in a file, counted from 1."""
+    """Anything with a location in a file, counted from 1."""
 
     @property
     def line(self) -> int:
@@ -35,15 +35,15 @@ class SourceLocation(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Diagnostic:
-    """One thing that is wrong in a site file.
+    """One thing that is wrong in a site config.
 
     Attributes:
         severity: Error or warning.
         message: What is wrong, as a sentence.
         hint: What would be right, as a sentence; may be empty.
         file: The file, as it was named by the caller.
-        line: Line, from 1; None when the problem has no place.
-        column: Column in characters, from 1; None when the problem has no place.
+        line: Line, from 1; None when there is no location.
+        column: Column in characters, from 1; None when there is no location.
         instance_id: The instance that it is about; None when it is about more than one.
     """
 
@@ -62,27 +62,29 @@ class Diagnostic:
 
     def __str__(self) -> str:
         location = ":".join(str(part) for part in (self.file, self.line, self.column) if part)
-        marks = ("" if self.is_error else "warning", self.instance_id)
-        head = ": ".join(part for part in (location, *marks) if part)
+        labels = ("" if self.is_error else "warning", self.instance_id)
+        head = ": ".join(part for part in (location, *labels) if part)
         text = " ".join(part for part in (self.message, self.hint) if part)
         return f"{head}: {text}" if head else text
 
 
 class SiteFileError(Exception):
-    """A site file that cannot be used. Its text is the problems, one a line."""
+    """A site config that cannot be used. Its text is the diagnostics, one a line."""
 
-    def __init__(self, problems: Iterable[Diagnostic]) -> None:
-        self.diagnostics = tuple(problems)
-        super().__init__("\n".join(str(problem) for problem in self.diagnostics))
+    def __init__(self, diagnostics: Iterable[Diagnostic]) -> None:
+        self.diagnostics = tuple(diagnostics)
+        super().__init__("\n".join(str(diagnostic) for diagnostic in self.diagnostics))
 
     def summary(self) -> tuple[bool, str]:
         """Give what `config_parse_status` shows (contract, section 5): not ok, and why."""
-        return False, summarize(problem for problem in self.diagnostics if problem.is_error)
+        return False, summarize(
+            diagnostic for diagnostic in self.diagnostics if diagnostic.is_error
+        )
 
 
 @dataclass(slots=True)
 class DiagnosticCollector:
-    """The problems of one file, collected while it is checked."""
+    """Gathers the diagnostics of one file while it is checked."""
 
     file: str
     diagnostics: list[Diagnostic] = field(default_factory=list)
@@ -91,43 +93,41 @@ class DiagnosticCollector:
         self,
         location: SourceLocation | None,
         message: str,
-        remedy: str = "",
+        hint: str = "",
         instance_id: str | None = None,
     ) -> None:
-        """Note something that cannot be done."""
-        self._add(Severity.ERROR, location, message, remedy, instance_id)
+        """Add something that cannot be done."""
+        self._add(Severity.ERROR, location, message, hint, instance_id)
 
     def warning(
         self,
         location: SourceLocation | None,
         message: str,
-        remedy: str = "",
+        hint: str = "",
         instance_id: str | None = None,
     ) -> None:
-        """Note something that is probably not meant."""
-        self._add(Severity.WARNING, location, message, remedy, instance_id)
+        """Add something that is probably not meant."""
+        self._add(Severity.WARNING, location, message, hint, instance_id)
 
-    def fatal(
-        self, location: SourceLocation | None, message: str, remedy: str = ""
-    ) -> SiteFileError:
-        """Note an error that ends the reading, and give the exception to raise."""
-        self.error(location, message, remedy)
+    def fatal(self, location: SourceLocation | None, message: str, hint: str = "") -> SiteFileError:
+        """Add an error that ends the reading, and give the exception to raise."""
+        self.error(location, message, hint)
         return SiteFileError(self.diagnostics)
 
     @property
     def has_errors(self) -> bool:
-        """Whether any problem so far is an error."""
-        return any(problem.is_error for problem in self.diagnostics)
+        """Whether anything so far is an error."""
+        return any(diagnostic.is_error for diagnostic in self.diagnostics)
 
     def _add(
         self,
         severity: Severity,
         location: SourceLocation | None,
         message: str,
-        remedy: str,
+        hint: str,
         instance_id: str | None,
     ) -> None:
         line, column = (location.line, location.column) if location else (None, None)
         self.diagnostics.append(
-            Diagnostic(severity, message, remedy, self.file, line, column, instance_id)
+            Diagnostic(severity, message, hint, self.file, line, column, instance_id)
         )

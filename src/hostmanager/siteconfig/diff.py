@@ -1,7 +1,7 @@
-"""What a reload changes: instances known before, compared with what the site file says now.
+"""What a reload changes: the current instances, compared with what the site config asks for.
 
 A pure function on plain data (contract, section 4, "Reload rules"). Broken entries change
-nothing: their instances are among the kept. While the file has a broken entry without a
+nothing: their instances are among the unchanged. While the file has a broken entry without a
 usable id, no instance counts as removed, because that entry may be the one that is missing.
 """
 
@@ -15,7 +15,7 @@ from hostmanager.core.model import InstanceSpec
 class DesiredSpecs(Protocol):
     """The part of a `SiteFile` that counts here.
 
-    A broken entry without a usable id is counted in `broken_without_id`, where there is such a field.
+    Broken entries without a usable id are counted in `broken_without_id`, if it has that field.
     """
 
     @property
@@ -29,14 +29,14 @@ class DesiredSpecs(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SiteDiff:
-    """What has to be done to get from the known instances to the wanted ones.
+    """What to do to get from the current instances to the desired ones.
 
     Attributes:
         added: New instances.
         replaced: Instances whose class or kind changed: the old one must end first.
-        changed: Instances of the same class and kind that differ in anything else.
-        removed: Ids of instances that are gone from the file, or are not managed any more.
-        unchanged: Ids of instances that stay as they are.
+        changed: Instances of the same class and kind that differ in something else.
+        removed: Ids of instances that are no longer in the file, or no longer managed.
+        unchanged: Ids of instances that do not change.
     """
 
     added: tuple[InstanceSpec, ...] = ()
@@ -51,7 +51,7 @@ class SiteDiff:
         return not (self.added or self.replaced or self.changed or self.removed)
 
     def summary(self) -> str:
-        """Tell people: ``2 new, 1 changed class, 1 gone``."""
+        """For people: ``2 new, 1 changed class, 1 gone``."""
         counts = (
             (len(self.added), "new"),
             (len(self.replaced), "changed class"),
@@ -65,26 +65,28 @@ class SiteDiff:
 
 
 def diff_specs(current: Mapping[str, InstanceSpec], desired: DesiredSpecs) -> SiteDiff:
-    """Compare the known instances (by id) with what the site file wants."""
+    """Compare the current instances (by id) with the desired ones."""
     now = {
         spec.instance_id: spec
         for spec in desired.specs
         if spec.instance_id not in desired.broken_ids
     }
-    both = {name: spec for name, spec in now.items() if name in current}
-    replaced = {name: spec for name, spec in both.items() if not _same_kind(current[name], spec)}
+    common = {name: spec for name, spec in now.items() if name in current}
+    replaced = {name: spec for name, spec in common.items() if not _same_kind(current[name], spec)}
     changed = {
-        name: spec for name, spec in both.items() if name not in replaced and spec != current[name]
+        name: spec
+        for name, spec in common.items()
+        if name not in replaced and spec != current[name]
     }
     gone = [name for name in current if name not in now and name not in desired.broken_ids]
     removed = () if getattr(desired, "broken_without_id", 0) else tuple(gone)
-    touched = {*replaced, *changed, *removed}
+    affected = {*replaced, *changed, *removed}
     return SiteDiff(
         added=tuple(spec for name, spec in now.items() if name not in current),
         replaced=tuple(replaced.values()),
         changed=tuple(changed.values()),
         removed=removed,
-        unchanged=tuple(name for name in current if name not in touched),
+        unchanged=tuple(name for name in current if name not in affected),
     )
 
 

@@ -1,8 +1,8 @@
-"""Checking one entry of `agent-instances`, with no regard to its neighbours.
+"""Checking one entry of `agent-instances`, independently of the others.
 
-An entry is either good, and then fit for OCS's own code as it stands in `Entry.data`, or it
-is broken, and then it says why; a broken entry never breaks another one. The rules are those
-of the contract, section 3; what OCS would trip over when it launches the agent is an error.
+An entry is either valid, and then `AgentEntry.data` is what OCS's own code takes, or it is broken,
+and then it says why; a broken entry never breaks another one. The rules are those of the
+contract, section 3; what OCS would fail over when it launches the agent is an error.
 """
 
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ MANAGE_VALUES: Mapping[str, tuple[Kind, Target] | None] = MappingProxyType(
         "ignore": None,
     }
 )
-"""What each word for `manage` asks for; None: not managed."""
+"""What each value of `manage` asks for; None: not managed."""
 
 MANAGE_ALIASES: Mapping[str, str] = MappingProxyType(
     {
@@ -39,12 +39,12 @@ MANAGE_ALIASES: Mapping[str, str] = MappingProxyType(
         "docker": "docker/up",
     }
 )
-"""Other words for the same (contract, section 3)."""
+"""Other values with the same meaning (contract, section 3)."""
 
 _QUOTED_CHARACTERS = 60
 _DEFAULT_MANAGE = "host/up"
 _BLOCKING = "; OCS cannot start the instances listed after it"
-_TEXTLESS = (list, dict, tuple, set, bytes, type(None))
+_NOT_TEXT = (list, dict, tuple, set, bytes, type(None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +56,12 @@ class AgentEntry:
         agent_class: The agent class; empty when it is missing or wrong.
         managed_as: What `manage` asks for; None: not managed.
         data: The entry as plain data for OCS; empty when the entry is broken.
-        location: Where the entry begins.
-        class_location: Where its agent class stands.
+        node: The entry as it stands in the file.
         diagnostics: What is wrong with it.
     """
 
     instance_id: str | None
-    location: SourceLocation
-    class_location: SourceLocation
+    node: YamlNode
     agent_class: str = ""
     managed_as: tuple[Kind, Target] | None = None
     data: dict[str, Any] = field(default_factory=dict)
@@ -72,7 +70,17 @@ class AgentEntry:
     @property
     def is_broken(self) -> bool:
         """Whether it has an error."""
-        return any(problem.is_error for problem in self.diagnostics)
+        return any(diagnostic.is_error for diagnostic in self.diagnostics)
+
+    @property
+    def class_location(self) -> SourceLocation:
+        """Where its agent class stands."""
+        return self.node.get("agent-class") or self.node
+
+    @property
+    def id_location(self) -> SourceLocation:
+        """Where its id stands."""
+        return self.node.get("instance-id") or self.node
 
 
 def check_entry(node: YamlNode, file: str) -> AgentEntry:
@@ -84,23 +92,22 @@ def check_entry(node: YamlNode, file: str) -> AgentEntry:
             f"an entry of 'agent-instances' is {quote_value(node.value)}, not a mapping{_BLOCKING}.",
             "An entry is '- instance-id: NAME' with 'agent-class: CLASS' on the next line.",
         )
-        return AgentEntry(None, node, node, diagnostics=tuple(collector.diagnostics))
+        return AgentEntry(None, node, diagnostics=tuple(collector.diagnostics))
     usable_id, as_written = _check_id(node, collector)
     name = usable_id or as_written
-    agent_class = _check_class(node, collector, name)
+    agent_class = require_text(node, "agent-class", collector, name, "agent-class: CLASS") or ""
     arguments = _check_arguments(node, collector, name)
-    word = _check_manage(node, collector, name)
+    manage = _check_manage(node, collector, name)
     data = dict(node.value)
     if "arguments" in data:
         data["arguments"] = arguments
     if "manage" in data:
-        data["manage"] = word
+        data["manage"] = manage
     return AgentEntry(
         instance_id=name if name and id_problem(name) is None else None,
-        location=node,
-        class_location=node.get("agent-class") or node,
+        node=node,
         agent_class=agent_class,
-        managed_as=_management(word, agent_class),
+        managed_as=_managed_as(manage, agent_class),
         data={} if collector.has_errors else data,
         diagnostics=tuple(collector.diagnostics),
     )
@@ -109,7 +116,7 @@ def check_entry(node: YamlNode, file: str) -> AgentEntry:
 def require_text(
     node: YamlNode, key: str, collector: DiagnosticCollector, instance_id: str | None, example: str
 ) -> str | None:
-    """Insist on a key whose value is printable text; None when it is not."""
+    """Require a key whose value is printable text; None when it is not."""
     value = node.get(key)
     if value is None:
         hint = misspelled_key_hint(node, key) or f"Add '{example}'."
@@ -139,7 +146,7 @@ def misspelled_key_hint(node: YamlNode, key: str) -> str:
 
 
 def _check_id(node: YamlNode, collector: DiagnosticCollector) -> tuple[str | None, str | None]:
-    """Give the id, and if that is None, the text that was probably meant as one."""
+    """Give the id, or else the text that was probably meant as one."""
     value = node.get("instance-id")
     if value is None:
         hint = misspelled_key_hint(node, "instance-id") or "Add 'instance-id: NAME'."
@@ -156,18 +163,14 @@ def _check_id(node: YamlNode, collector: DiagnosticCollector) -> tuple[str | Non
     return None, None
 
 
-def _check_class(node: YamlNode, collector: DiagnosticCollector, name: str | None) -> str:
-    return require_text(node, "agent-class", collector, name, "agent-class: CLASS") or ""
-
-
-def _management(word: str | None, agent_class: str) -> tuple[Kind, Target] | None:
-    if word is None or agent_class == MANAGER_CLASS:
+def _managed_as(manage: str | None, agent_class: str) -> tuple[Kind, Target] | None:
+    if manage is None or agent_class == MANAGER_CLASS:
         return None
-    return MANAGE_VALUES[MANAGE_ALIASES.get(word, word)]
+    return MANAGE_VALUES[MANAGE_ALIASES.get(manage, manage)]
 
 
 def _check_manage(node: YamlNode, collector: DiagnosticCollector, name: str | None) -> str | None:
-    """Give the word; None when it is none that is known."""
+    """Give the value of `manage`; None when it is not a known one."""
     value = node.get("manage")
     if value is None or value.value is None:
         return _DEFAULT_MANAGE
@@ -186,7 +189,7 @@ def _check_manage(node: YamlNode, collector: DiagnosticCollector, name: str | No
     suggestion = did_you_mean(value.value, [*MANAGE_VALUES, *MANAGE_ALIASES])
     collector.error(
         value,
-        f"'manage' is {quote_value(value.value)}, which is not a known word.",
+        f"'manage' is {quote_value(value.value)}, which is not a known value.",
         " ".join(text for text in (suggestion, f"Use one of {words} (or {aliases}).") if text),
         name,
     )
@@ -194,7 +197,7 @@ def _check_manage(node: YamlNode, collector: DiagnosticCollector, name: str | No
 
 
 def _check_arguments(node: YamlNode, collector: DiagnosticCollector, name: str | None) -> list[str]:
-    """Give the arguments as a flat list of texts, as OCS hands them to the agent."""
+    """Give the arguments as a flat list of strings, as OCS passes them to the agent."""
     value = node.get("arguments")
     if value is None:
         return []
@@ -219,10 +222,10 @@ def _flatten_arguments(
     for item in node.items():
         if item.is_list:
             flat.extend(_flatten_arguments(item, collector, name))
-        elif isinstance(item.value, _TEXTLESS):
+        elif isinstance(item.value, _NOT_TEXT):
             collector.error(
                 item,
-                f"one of the 'arguments' is {quote_value(item.value)}, which is no word.",
+                f"one of the 'arguments' is {quote_value(item.value)}, which is not a word.",
                 "Put it in quotes, or delete it.",
                 name,
             )

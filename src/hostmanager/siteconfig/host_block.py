@@ -1,8 +1,8 @@
 """Checking the `hub` and the blocks under `hosts`.
 
-OCS goes through *every* host block whenever any agent starts, so a block that it trips over
-keeps the agents of all hosts from starting; a `HostBlock` says what is wrong and holds only
-data that OCS can take (contract, section 3).
+OCS reads *every* host block whenever any agent starts, so a block that it cannot take keeps the
+agents of all hosts from starting. A `HostBlock` says what is wrong, and its data is only what OCS
+can take (contract, section 3).
 """
 
 import math
@@ -22,12 +22,13 @@ TIMEOUT_KEY = "crossbar_timeout"
 DEFAULT_TIMEOUT = 10
 """Seconds."""
 
-_TIMEOUT_IN_DOCUMENTATION = "crossbar-timeout"
+_DOCUMENTED_TIMEOUT_KEY = "crossbar-timeout"
 _REQUIRED = {
     "wamp_server": "wamp_server: ws://ROUTER:8001/ws",
     "wamp_realm": "wamp_realm: REALM",
     "address_root": "address_root: observatory",
 }
+DUPLICATE_ID_HINT = "An instance-id must be unique in the site."
 _OPTIONAL = ("wamp_http", "access_policy")
 
 
@@ -51,14 +52,17 @@ class HostBlock:
     @property
     def all_diagnostics(self) -> tuple[Diagnostic, ...]:
         """What is wrong with the block and with its entries."""
-        return (
-            *self.diagnostics,
-            *(found for entry in self.entries for found in entry.diagnostics),
-        )
+        of_entries = (found for entry in self.entries for found in entry.diagnostics)
+        return (*self.diagnostics, *of_entries)
+
+    @property
+    def entries_by_id(self) -> dict[str, AgentEntry]:
+        """The entry that counts for each id: the first one, as for OCS; it can be broken."""
+        return _first_by_id(self.entries)
 
 
 def check_hub(root: YamlNode, collector: DiagnosticCollector) -> dict[str, Any]:
-    """Check the hub; what is wrong goes to the findings as errors."""
+    """Check the hub; what is wrong goes to the collector as errors."""
     hub = root.get("hub")
     if hub is None:
         collector.error(
@@ -95,34 +99,42 @@ def check_host(name: str, node: YamlNode, file: str) -> HostBlock:
     _check_timeout(node, data, collector)
     nodes = _check_list(name, node, collector)
     entries = [check_entry(entry, file) for entry in nodes or []]
-    taken = _check_crossbar(node, collector) and nodes is not None
-    data["agent-instances"] = _without_duplicates(entries)
-    return HostBlock(
-        name,
-        data if taken else None,
-        tuple(entries),
-        tuple(collector.diagnostics),
-    )
+    counting = _first_by_id(entries).values()
+    data["agent-instances"] = [entry.data for entry in counting if not entry.is_broken]
+    taken = data if nodes is not None and _is_crossbar_valid(node, collector) else None
+    return HostBlock(name, taken, tuple(entries), tuple(collector.diagnostics))
 
 
 def downgrade_for_other_host(block: HostBlock) -> list[Diagnostic]:
-    """Give the problems of a block of another host: warnings here, with the host's name."""
+    """Give the diagnostics of another host's block: warnings here, with the host's name."""
     warnings = []
-    for problem in block.all_diagnostics:
-        message = f"on host {quote_value(block.name)}: {problem.message}"
-        if block.data is None and problem in block.diagnostics:
+    for diagnostic in block.all_diagnostics:
+        message = f"on host {quote_value(block.name)}: {diagnostic.message}"
+        if block.data is None and diagnostic in block.diagnostics:
             message += " OCS refuses the whole file for that, so no agent of any host can start."
-        warnings.append(replace(problem, severity=Severity.WARNING, message=message))
+        warnings.append(replace(diagnostic, severity=Severity.WARNING, message=message))
     return warnings
 
 
-def _without_duplicates(entries: Iterable[AgentEntry]) -> list[dict[str, Any]]:
-    """Keep the first entry of each id, as OCS does, unless it is broken."""
+def duplicate_id_message(host: str, first_host: str, first: AgentEntry) -> str:
+    """Say which entry has the id of an entry of this host already."""
+    line = first.node.line
+    if first_host == host:
+        return (
+            f"this id is already used by the entry on line {line}, which counts; this one does not."
+        )
+    return (
+        f"this id is already used on host {quote_value(first_host)}, line {line}; the two agents "
+        "would have one address."
+    )
+
+
+def _first_by_id(entries: Iterable[AgentEntry]) -> dict[str, AgentEntry]:
     first: dict[str, AgentEntry] = {}
     for entry in entries:
         if entry.instance_id is not None:
             first.setdefault(entry.instance_id, entry)
-    return [entry.data for entry in first.values() if not entry.is_broken]
+    return first
 
 
 def _check_list(name: str, node: YamlNode, collector: DiagnosticCollector) -> list[YamlNode] | None:
@@ -152,7 +164,7 @@ def _check_list(name: str, node: YamlNode, collector: DiagnosticCollector) -> li
     return None
 
 
-def _check_crossbar(node: YamlNode, collector: DiagnosticCollector) -> bool:
+def _is_crossbar_valid(node: YamlNode, collector: DiagnosticCollector) -> bool:
     value = node.get("crossbar")
     if value is None or value.value is None or value.is_mapping:
         return True
@@ -167,7 +179,7 @@ def _check_crossbar(node: YamlNode, collector: DiagnosticCollector) -> bool:
 def _check_optional(
     node: YamlNode, keys: Iterable[str], collector: DiagnosticCollector
 ) -> list[str]:
-    """Note the keys whose value is neither empty nor text, and give them back."""
+    """Report the keys whose value is neither empty nor text, and give them."""
     wrong = []
     for key in keys:
         value = node.get(key)
@@ -190,19 +202,19 @@ def _check_overrides(node: YamlNode, data: dict[str, Any], collector: Diagnostic
 
 def _check_timeout(node: YamlNode, data: dict[str, Any], collector: DiagnosticCollector) -> None:
     """Leave the timeout under the key that OCS reads; absent or empty: its default."""
-    given = data.pop(_TIMEOUT_IN_DOCUMENTATION, None)
+    given = data.pop(_DOCUMENTED_TIMEOUT_KEY, None)
     if data.get(TIMEOUT_KEY) is None:
         data.pop(TIMEOUT_KEY, None)
         if given is not None:
             data[TIMEOUT_KEY] = given
     elif given is not None and given != data[TIMEOUT_KEY]:
         collector.warning(
-            node.get(_TIMEOUT_IN_DOCUMENTATION),
-            f"{_TIMEOUT_IN_DOCUMENTATION!r} and {TIMEOUT_KEY!r} are both here and differ; "
+            node.get(_DOCUMENTED_TIMEOUT_KEY),
+            f"{_DOCUMENTED_TIMEOUT_KEY!r} and {TIMEOUT_KEY!r} are both here and differ; "
             f"{TIMEOUT_KEY!r} counts.",
             "Keep one of the two.",
         )
-    for key in (TIMEOUT_KEY, _TIMEOUT_IN_DOCUMENTATION):
+    for key in (TIMEOUT_KEY, _DOCUMENTED_TIMEOUT_KEY):
         value = node.get(key)
         if value is not None and value.value is not None and not _is_duration(value.value):
             collector.error(

@@ -1,14 +1,15 @@
-"""One site file as the manager of one host sees it: what should run, and what is wrong.
+"""One site config as the manager of one host reads it: what should run, and what is wrong.
 
-`load` puts the steps together: bytes, YAML tree, hub, host blocks, entries. A fault keeps its
-size: a broken entry spoils its own instance, which is then left exactly as it is; a broken
-block of another host is a warning; only what makes the file useless for this host raises.
+`load_site_file` takes all steps: bytes, YAML nodes, hub, host blocks, entries. An error affects
+no more than it must: a broken entry affects its own instance, which is then left exactly as it
+is; a broken block of another host is a warning; only what makes the file useless for this host
+raises.
 """
 
 import hashlib
 import json
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -24,19 +25,20 @@ from hostmanager.siteconfig.diagnostics import (
 from hostmanager.siteconfig.entry import AgentEntry, misspelled_key_hint
 from hostmanager.siteconfig.host_block import (
     DEFAULT_TIMEOUT,
+    DUPLICATE_ID_HINT,
     OVERRIDES,
     TIMEOUT_KEY,
     HostBlock,
     check_host,
     check_hub,
     downgrade_for_other_host,
+    duplicate_id_message,
 )
 from hostmanager.siteconfig.plugins.installed_classes import InstalledClasses
 from hostmanager.siteconfig.source import Location, read_text
 from hostmanager.siteconfig.yaml_nodes import YamlNode, parse_yaml
 from hostmanager.util.text import (
     closest_match,
-    did_you_mean,
     join_names,
     pluralize,
     quote_value,
@@ -51,7 +53,7 @@ _FINGERPRINT_CHARACTERS = 16
 
 @dataclass(frozen=True, slots=True)
 class SiteFile:
-    """What a site file says, as far as it concerns one host.
+    """A site config, as far as it concerns one host.
 
     Attributes:
         path: The file, as it was named.
@@ -79,37 +81,37 @@ class SiteFile:
 
     @property
     def errors(self) -> tuple[Diagnostic, ...]:
-        """The problems that keep something from being done."""
-        return tuple(problem for problem in self.diagnostics if problem.is_error)
+        """What keeps something from being done."""
+        return tuple(found for found in self.diagnostics if found.is_error)
 
     @property
     def warnings(self) -> tuple[Diagnostic, ...]:
-        """The problems that keep nothing from being done."""
-        return tuple(problem for problem in self.diagnostics if not problem.is_error)
+        """What keeps nothing from being done."""
+        return tuple(found for found in self.diagnostics if not found.is_error)
 
     def summary(self) -> tuple[bool, str]:
         """Give what `config_parse_status` shows: no errors?, and a line for people.
 
         Contract, section 5.
         """
-        nodes = [pluralize(len(self.specs), "instance")]
+        counts = [pluralize(len(self.specs), "instance")]
         if self.errors:
-            nodes.append(pluralize(len(self.errors), "error"))
+            counts.append(pluralize(len(self.errors), "error"))
         if self.warnings:
-            nodes.append(pluralize(len(self.warnings), "warning"))
-        text = ", ".join(nodes)
+            counts.append(pluralize(len(self.warnings), "warning"))
+        text = ", ".join(counts)
         if self.diagnostics:
             text += f": {summarize((*self.errors, *self.warnings))}"
         return not self.errors, text
 
 
 def load_site_file(path: str | Path, host_name: str | None = None) -> SiteFile:
-    """Read and check a site file; pure reading, to be called off the event loop.
+    """Read and check a site config. Blocks: call it off the event loop.
 
     Args:
         path: The file.
-        host_name: The host's key in the file; None: the system's host name. A host that is
-            not there is looked for as `localhost`, as OCS does.
+        host_name: The host's key in the file; None: the system's host name. If it is not
+            there, `localhost` counts, as for OCS.
 
     Raises:
         SiteFileError: The file cannot be used for this host; nothing may be changed then.
@@ -118,21 +120,22 @@ def load_site_file(path: str | Path, host_name: str | None = None) -> SiteFile:
     root, hub, hosts = parse_site(Path(path), collector)
     host = _select_host(hosts, host_name or socket.gethostname(), root, collector)
     blocks = {name: check_host(name, node, collector.file) for name, node in hosts.items()}
-    for name, block in blocks.items():
+    own = blocks[host]
+    is_useless = collector.has_errors or any(found.is_error for found in own.diagnostics)
+    for block in blocks.values():
         collector.diagnostics += (
-            block.all_diagnostics if name == host else downgrade_for_other_host(block)
+            block.all_diagnostics if block is own else downgrade_for_other_host(block)
         )
-    _note_duplicates(blocks, host, collector)
-    ours = blocks[host]
-    collector.diagnostics.sort(key=lambda problem: (problem.line or 0, problem.column or 0))
-    if any(problem.is_error for problem in _file_wide(collector, ours)):
+    _warn_duplicate_ids(blocks, host, collector)
+    collector.diagnostics.sort(key=lambda found: (found.line or 0, found.column or 0))
+    if is_useless:
         raise SiteFileError(collector.diagnostics)
     data = {**root.value, "hub": hub, "hosts": usable_blocks(blocks)}
-    return _site_file(Path(path), data, ours, tuple(collector.diagnostics))
+    return _site_file(Path(path), data, own, tuple(collector.diagnostics))
 
 
 def load_all_hosts(path: str | Path) -> dict[str, SiteFile]:
-    """Read and check a site file for every host of the site: by host, in the order of the file.
+    """Read and check a site config for every host: by host, in the order of the file.
 
     A block that cannot be used for its host is there with its errors and without specs.
 
@@ -173,30 +176,24 @@ def usable_blocks(blocks: Mapping[str, HostBlock]) -> dict[str, dict[str, Any]]:
     return {name: block.data for name, block in blocks.items() if block.data is not None}
 
 
-def _file_wide(collector: DiagnosticCollector, ours: HostBlock) -> list[Diagnostic]:
-    of_entries = {id(problem) for entry in ours.entries for problem in entry.diagnostics}
-    return [problem for problem in collector.diagnostics if id(problem) not in of_entries]
-
-
 def _site_file(
-    path: Path, data: dict[str, Any], ours: HostBlock, problems: tuple[Diagnostic, ...]
+    path: Path, data: dict[str, Any], block: HostBlock, diagnostics: tuple[Diagnostic, ...]
 ) -> SiteFile:
-    broken = [entry for entry in ours.entries if entry.is_broken]
-    spoiled = frozenset(entry.instance_id for entry in broken if entry.instance_id is not None)
-    first = _first_of_each_id(ours.entries)
+    broken = [entry for entry in block.entries if entry.is_broken]
+    broken_ids = frozenset(entry.instance_id for entry in broken if entry.instance_id is not None)
     managed = [
         (entry, spec)
-        for entry in first.values()
-        if (spec := _spec(entry, data["hub"], ours.data or {})) is not None
-        and spec.instance_id not in spoiled
+        for instance_id, entry in block.entries_by_id.items()
+        if instance_id not in broken_ids
+        and (spec := _spec(entry, data["hub"], block.data or {})) is not None
     ]
     return SiteFile(
         path=path,
         data=data,
-        host=ours.name,
+        host=block.name,
         specs=tuple(spec for _, spec in managed),
-        broken_ids=spoiled,
-        diagnostics=problems,
+        broken_ids=broken_ids,
+        diagnostics=diagnostics,
         broken_without_id=sum(entry.instance_id is None for entry in broken),
         class_locations={
             spec.instance_id: Location(entry.class_location.line, entry.class_location.column)
@@ -243,15 +240,7 @@ def _select_host(
     )
 
 
-def _first_of_each_id(entries: Iterable[AgentEntry]) -> dict[str, AgentEntry]:
-    first: dict[str, AgentEntry] = {}
-    for entry in entries:
-        if entry.instance_id is not None:
-            first.setdefault(entry.instance_id, entry)
-    return first
-
-
-def _note_duplicates(
+def _warn_duplicate_ids(
     blocks: Mapping[str, HostBlock], host: str, collector: DiagnosticCollector
 ) -> None:
     first: dict[str, tuple[str, AgentEntry]] = {}
@@ -260,19 +249,12 @@ def _note_duplicates(
             name = entry.instance_id
             if name is None:
                 continue
-            where, earlier = first.setdefault(name, (block.name, entry))
+            first_host, earlier = first.setdefault(name, (block.name, entry))
             if earlier is entry:
                 continue
             prefix = "" if block.name == host else f"on host {quote_value(block.name)}: "
-            if where == block.name:
-                text = f"this id is taken already by the entry on line {earlier.location.line}"
-                text += ", which counts; this one does not."
-            else:
-                text = f"this id is taken already on host {quote_value(where)}, line "
-                text += f"{earlier.location.line}; the two agents would have one address."
-            collector.warning(
-                entry.location, prefix + text, "An instance-id must be unique in the site.", name
-            )
+            message = prefix + duplicate_id_message(block.name, first_host, earlier)
+            collector.warning(entry.node, message, DUPLICATE_ID_HINT, name)
 
 
 def _spec(entry: AgentEntry, hub: dict[str, Any], host: dict[str, Any]) -> InstanceSpec | None:
@@ -317,37 +299,34 @@ def _canonical(value: object) -> object:
     return value if isinstance(value, str) else repr(value)
 
 
-def with_known_classes(site_file: SiteFile, classes: InstalledClasses) -> SiteFile:
-    """Put an obstacle in the way of host instances whose class no plugin provides.
+def with_known_classes(site_file: SiteFile, installed: InstalledClasses) -> SiteFile:
+    """Make host instances inoperable whose class no plugin provides.
 
     Docker instances are left alone: what is in their image is not known here. When the
-    classes are not known, nothing gets an obstacle, and a warning says why.
+    classes are not known, nothing becomes inoperable, and a warning says why.
     """
-    if classes.classes is None:
-        why = " ".join(classes.problems)
-        message = f"it is not known which agent classes are installed. {why}".strip()
+    if installed.classes is None:
+        reason = " ".join(installed.problems)
+        message = f"it is not known which agent classes are installed. {reason}".strip()
         hint = "Instances are started without that check."
         warning = Diagnostic(Severity.WARNING, message, hint, str(site_file.path))
         return replace(site_file, diagnostics=(*site_file.diagnostics, warning))
     collector = DiagnosticCollector(str(site_file.path))
     specs = []
     for spec in site_file.specs:
-        if spec.kind is Kind.HOST and spec.agent_class not in classes.classes:
-            obstacle, hint = _no_such_class(spec.agent_class, classes)
-            place = site_file.class_locations.get(spec.instance_id)
-            collector.warning(place, f"{obstacle}.", hint, spec.instance_id)
-            specs.append(replace(spec, inoperable_reason=f"{obstacle}. {hint}"))
+        if spec.kind is Kind.HOST and spec.agent_class not in installed.classes:
+            message, hint = _unknown_class(spec.agent_class, installed)
+            location = site_file.class_locations.get(spec.instance_id)
+            collector.warning(location, f"{message}.", hint, spec.instance_id)
+            specs.append(replace(spec, inoperable_reason=f"{message}. {hint}"))
         else:
             specs.append(spec)
-    problems = (*site_file.diagnostics, *collector.diagnostics)
-    return replace(site_file, specs=tuple(specs), diagnostics=problems)
+    diagnostics = (*site_file.diagnostics, *collector.diagnostics)
+    return replace(site_file, specs=tuple(specs), diagnostics=diagnostics)
 
 
-def _no_such_class(agent_class: str, classes: InstalledClasses) -> tuple[str, str]:
-    known = classes.classes or {}
-    suggestion = did_you_mean(agent_class, known)
-    obstacle = f"no installed OCS plugin provides the agent class {quote_value(agent_class)}"
-    if suggestion:
-        obstacle += f" (nearest: {suggestion.removeprefix('Did you mean ').removesuffix('?')})"
-    hint = "Mend the class name, or install the plugin."
-    return obstacle, " ".join((hint, *classes.problems))
+def _unknown_class(agent_class: str, installed: InstalledClasses) -> tuple[str, str]:
+    message = f"no installed OCS plugin provides the agent class {quote_value(agent_class)}"
+    if suggestion := closest_match(agent_class, installed.classes or ()):
+        message += f" (nearest: {suggestion!r})"
+    return message, " ".join(("Fix the class name, or install the plugin.", *installed.problems))

@@ -1,8 +1,8 @@
-"""From a path to text: opening a site file without surprises.
+"""From a path to text: reading a site config without surprises.
 
 The path comes from a person or a unit file, so it may name anything: nothing, a directory,
-a pipe that nobody writes to, a disk image, a file that is being written. `read_text` never
-hangs, never reads without bound, and says in plain words why a file cannot be read.
+a pipe without a writer, a disk image, a file that is being written. `read_text` never hangs,
+never reads without bound, and says plainly why a file cannot be read.
 """
 
 import errno
@@ -15,19 +15,19 @@ from hostmanager.util.files import FileTooLargeError, NotRegularFileError, read_
 from hostmanager.util.text import did_you_mean
 
 MAX_SITE_FILE_BYTES = 16 * 1024 * 1024
-"""No site file is larger than this; what is larger is something else."""
+"""No site config is larger than this; what is larger is something else."""
 
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """A place in a text, counted from 1."""
+    """A location in a text, counted from 1."""
 
     line: int
     column: int
 
 
 def read_text(path: Path) -> str:
-    """Read a whole site file; blocks for the file system only.
+    """Read a whole site config; blocks for the file system only.
 
     Raises:
         SiteFileError: It is missing, unreadable, not a regular file, too big, empty, or
@@ -42,17 +42,17 @@ def _read_bytes(path: Path, collector: DiagnosticCollector) -> bytes:
         return read_bounded(path, MAX_SITE_FILE_BYTES)
     except FileTooLargeError:
         raise collector.fatal(
-            None, "the file is larger than 16 MiB: this is not a site file.", "Check the path."
+            None, "the file is larger than 16 MiB: this is not a site config.", "Check the path."
         ) from None
     except NotRegularFileError as error:
         raise collector.fatal(
-            None, f"this is {error.kind}, not a site file.", "Name the YAML file itself."
+            None, f"this is {error.kind}, not a site config.", "Name the YAML file itself."
         ) from None
     except OSError as error:
         raise collector.fatal(None, *_explain_oserror(path, error)) from error
     except ValueError as error:
         raise collector.fatal(
-            None, "the path of the site file has a NUL character in it.", "Check the path."
+            None, "the path of the site config has a NUL character in it.", "Check the path."
         ) from error
 
 
@@ -65,7 +65,7 @@ def _explain_oserror(path: Path, error: OSError) -> tuple[str, str]:
             f"User id {os.geteuid()} must be able to read it and enter its directories.",
         )
     if error.errno == errno.ELOOP:
-        return "the symbolic links of this path go round in a circle.", "Mend the links."
+        return "the symbolic links of this path go round in a circle.", "Fix the links."
     if error.errno == errno.ENOTDIR:
         return "a part of the path is a file, not a directory.", "Check the path."
     return f"the file cannot be read: {error.strerror}.", ""

@@ -1,8 +1,8 @@
-"""What is legal in a site file but probably not what was meant: keys and words mistyped.
+"""What is legal in a site config but probably mistyped: keys and options.
 
-Unknown keys are legal and kept (contract, section 3), so a manager says nothing of them. One
-that is nearly a known one is another matter: `argumnets:` starts an agent without arguments.
-Only `hostmanager check` asks this.
+Unknown keys are legal and kept (contract, section 3), so a manager does not report them. A key
+that is nearly a known one is a likely error: `argumnets:` starts an agent without arguments.
+Only `hostmanager check` uses this.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,64 +14,57 @@ from hostmanager.util.text import closest_match, quote_value
 WARNING_SIMILARITY = 0.8
 """How alike a legal word must be to a known one for a warning: more than for a suggestion."""
 
-TOP: Mapping[str, bool] = {"hub": True, "hosts": True}
-HUB: Mapping[str, bool] = {
-    "wamp_server": True,
-    "wamp_realm": True,
-    "address_root": True,
-    "wamp_http": False,
-    "access_policy": False,
-    "registry_address": False,
-    "registry_agent": False,
+KNOWN_KEYS: Mapping[str, Mapping[str, bool]] = {
+    "top": {"hub": True, "hosts": True},
+    "hub": {
+        **dict.fromkeys(("wamp_server", "wamp_realm", "address_root"), True),
+        **dict.fromkeys(("wamp_http", "access_policy"), False),
+        **dict.fromkeys(("registry_address", "registry_agent"), False),
+    },
+    "host": {
+        "agent-instances": True,
+        **dict.fromkeys(("agent-paths", "crossbar", "log-dir"), False),
+        **dict.fromkeys(("crossbar_timeout", "crossbar-timeout"), False),
+        **dict.fromkeys(("wamp_server", "wamp_http", "wamp_realm"), False),
+    },
+    "crossbar": {"bin": False, "config-dir": False},
+    "entry": {"instance-id": True, "agent-class": True, "arguments": False, "manage": False},
 }
-HOST: Mapping[str, bool] = {
-    "agent-instances": True,
-    "agent-paths": False,
-    "crossbar": False,
-    "log-dir": False,
-    "crossbar_timeout": False,
-    "crossbar-timeout": False,
-    "wamp_server": False,
-    "wamp_http": False,
-    "wamp_realm": False,
-}
-CROSSBAR: Mapping[str, bool] = {"bin": False, "config-dir": False}
-ENTRY: Mapping[str, bool] = {
-    "instance-id": True,
-    "agent-class": True,
-    "arguments": False,
-    "manage": False,
-}
-"""Known keys of each section, and whether it must have them."""
+"""The known keys of each section, and whether each is required."""
 
-_ALSO = {"args": "arguments", "argument": "arguments", "managed": "manage", "logdir": "log-dir"}
+_OTHER_NAMES = {
+    "args": "arguments",
+    "argument": "arguments",
+    "managed": "manage",
+    "logdir": "log-dir",
+}
 
 
 def warn_misspelled_keys(
     node: YamlNode,
-    known: Mapping[str, bool],
+    section: str,
     collector: DiagnosticCollector,
     instance_id: str | None = None,
 ) -> None:
     """Warn of each key that is nearly a known one.
 
     Args:
-        node: A mapping; anything else has been told of already.
-        known: The known keys, and whether they are required.
-        collector: Get the warnings.
+        node: A mapping; anything else is reported elsewhere.
+        section: Which of `KNOWN_KEYS` it is.
+        collector: Gets the warnings.
         instance_id: Whose it is.
     """
     if not node.is_mapping:
         return
-    fields = node.fields()
+    known, fields = KNOWN_KEYS[section], node.fields()
     for key, (location, _) in fields.items():
         if not isinstance(key, str) or key in known:
             continue
         suggestion = closest_match(key, known, WARNING_SIMILARITY) or (
-            _ALSO.get(key) if _ALSO.get(key) in known else None
+            _OTHER_NAMES.get(key) if _OTHER_NAMES.get(key) in known else None
         )
         if suggestion is None or (known[suggestion] and suggestion not in fields):
-            continue  # that one which is required is missing has been told, with this name
+            continue  # the missing key is reported, with this name
         collector.warning(
             location,
             f"nothing reads the key {quote_value(key)}.",
@@ -81,21 +74,21 @@ def warn_misspelled_keys(
 
 
 def warn_repeated_options(
-    words: Sequence[tuple[str, SourceLocation]],
+    argv: Sequence[tuple[str, SourceLocation]],
     collector: DiagnosticCollector,
     instance_id: str | None,
 ) -> None:
-    """Warn of options that are given more than once: OCS keeps the last one alone."""
+    """Warn of options that are given more than once: OCS keeps only the last one."""
     seen: set[str] = set()
-    for word, location in words:
+    for word, location in argv:
         name = word.partition("=")[0]
         if not name.startswith("-") or not name.lstrip("-")[:1].isalpha():
             continue
         if word in seen:
             collector.warning(
                 location,
-                f"the argument {quote_value(word)} is here a second time; OCS keeps only the last one, "
-                "with what follows it.",
+                f"the argument {quote_value(word)} is here a second time; OCS keeps only the last one, with "
+                "what follows it.",
                 "Keep one. An option of several values takes them after each other.",
                 instance_id,
             )

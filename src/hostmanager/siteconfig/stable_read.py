@@ -1,7 +1,7 @@
-"""A site file that may be being written at this moment is read once it has left off changing.
+"""Reading a site config only when it has stopped changing.
 
-An editor, git or scp has a moment in which the file is empty, half there, or not there at all.
-Read then, it would lack entries, and a reload would end their agents.
+While an editor, git or scp writes the file, it is empty, incomplete or missing for a moment.
+Read then, it would lack entries, and a reload would stop their agents.
 """
 
 import time
@@ -15,14 +15,14 @@ QUIET_INTERVAL = 1.0
 """Seconds without a change after which a file counts as complete."""
 
 STABLE_TIMEOUT = 4.0
-"""Seconds after which one that goes on changing is refused."""
+"""Seconds after which a file that keeps changing is refused."""
 
 CHECK_INTERVAL = 0.05
-"""Seconds between two looks."""
+"""Seconds between two checks."""
 
 
 class StabilityCheck:
-    """Looks whether a file has left off changing.
+    """Whether a file has stopped changing.
 
     Args:
         path: The file.
@@ -30,25 +30,28 @@ class StabilityCheck:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._begun = self._since = time.monotonic()
-        self._seen: Any = None
+        self._started_at = self._unchanged_since = time.monotonic()
+        self._last_state: Any = None
 
     def is_stable(self) -> bool:
-        """Look; blocks for the file system only.
+        """Check now; blocks for the file system only.
 
-        The times of the file tell at once in most cases. Where they are of no use (another
-        clock wrote them), it is seen to stay as it is.
+        The modification time shows it at once in most cases. Where it cannot be trusted (another
+        clock wrote it), the file has to stay the same for a while.
 
         Raises:
             SiteFileError: It has been changing for too long.
         """
         now = time.monotonic()
-        seen, changed_at = _state(self._path)
-        if seen != self._seen:
-            self._seen, self._since = seen, now
-        if time.time() - changed_at >= QUIET_INTERVAL or now - self._since >= QUIET_INTERVAL:
+        state, changed_at = _state(self._path)
+        if state != self._last_state:
+            self._last_state, self._unchanged_since = state, now
+        if (
+            time.time() - changed_at >= QUIET_INTERVAL
+            or now - self._unchanged_since >= QUIET_INTERVAL
+        ):
             return True
-        if now - self._begun > STABLE_TIMEOUT:
+        if now - self._started_at > STABLE_TIMEOUT:
             raise DiagnosticCollector(str(self._path)).fatal(
                 None,
                 f"the file has been changing for {STABLE_TIMEOUT:g} s, and is not read while it does.",
@@ -58,33 +61,33 @@ class StabilityCheck:
 
 
 def _state(path: Path) -> tuple[Any, float]:
-    """What changes when the file does, and the time when it did last."""
+    """What changes when the file changes, and its modification time."""
     try:
-        found = path.stat()
+        status = path.stat()
     except FileNotFoundError:
-        return None, _changed(path.parent)  # for a moment, perhaps: git unlinks before it writes
+        return None, _modified_at(path.parent)  # perhaps for a moment: git unlinks before it writes
     except (OSError, ValueError):
-        return None, 0.0  # whoever reads it says why that cannot be done
-    return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns), found.st_mtime
+        return None, 0.0  # the reader says why it cannot be read
+    return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns), status.st_mtime
 
 
-def _changed(folder: Path) -> float:
+def _modified_at(directory: Path) -> float:
     try:
-        return folder.stat().st_mtime
+        return directory.stat().st_mtime
     except OSError:
         return 0.0
 
 
 def load_stable(path: str | Path, host_name: str | None = None) -> SiteFile:
-    """Load a site file (see `load`) that has not changed for about a second.
+    """Load a site config that has not changed for about a second; see `load_site_file`.
 
     Raises:
-        SiteFileError: It cannot be used, or goes on changing.
+        SiteFileError: It cannot be used, or keeps changing.
     """
-    settling = StabilityCheck(Path(path))
+    check = StabilityCheck(Path(path))
     while True:
-        while not settling.is_stable():
+        while not check.is_stable():
             time.sleep(CHECK_INTERVAL)
         site = load_site_file(path, host_name)
-        if settling.is_stable():
+        if check.is_stable():
             return site

@@ -1,10 +1,10 @@
-"""From text to plain data that knows its places.
+"""From YAML text to plain data that knows its locations.
 
-OCS reads a site file with `yaml.safe_load`, which forgets where things stood and lets the
-second of two equal keys win in silence. Here the same data is built, beside the YAML nodes
-that it came from, so that each later check can name a line and a column. What YAML allows
-and no site file needs is refused before it can do harm: aliases that grow without bound or
-contain themselves, very deep nesting, unknown tags, numbers with thousands of digits.
+OCS reads a site config with `yaml.safe_load`, which forgets line numbers and silently lets the
+second of two equal keys win. The same data is built here, beside the YAML nodes that it came
+from, so that each later check can name a line and a column. What YAML allows and no site
+config needs is refused before it can do harm: aliases that grow without bound or contain
+themselves, very deep nesting, unknown tags, numbers with thousands of digits.
 """
 
 from collections.abc import Iterator
@@ -58,24 +58,26 @@ class YamlNode:
 
     @property
     def is_mapping(self) -> bool:
-        """Whether `fields` can be asked for."""
+        """Whether it has `fields`."""
         return isinstance(self.yaml_node, MappingNode) and isinstance(self.value, dict)
 
     @property
     def is_list(self) -> bool:
-        """Whether `items` can be asked for."""
+        """Whether it has `items`."""
         return isinstance(self.yaml_node, SequenceNode) and isinstance(self.value, list)
 
     def fields(self) -> dict[Any, tuple[SourceLocation, "YamlNode"]]:
-        """Give a mapping's entries: key to (place of the key, value). The last key wins."""
-        found: dict[Any, tuple[SourceLocation, YamlNode]] = {}
+        """Give a mapping's entries: key to (location of the key, value). The last key wins."""
+        fields: dict[Any, tuple[SourceLocation, YamlNode]] = {}
         for key_node, value_node in self.yaml_node.value:
             key = _Constructor().construct_object(key_node, deep=True)
-            found[key] = (YamlNode(key, key_node), YamlNode(self.value[key], value_node))
-        return found
+            fields[key] = (YamlNode(key, key_node), YamlNode(self.value[key], value_node))
+        return fields
 
     def get(self, key: str) -> "YamlNode | None":
-        """Give the value of a key; None when the mapping has no such key."""
+        """Give the value of a key; None when this is no mapping, or has no such key."""
+        if not self.is_mapping:
+            return None
         for key_node, value_node in reversed(self.yaml_node.value):
             if key_node.tag == _STR and key_node.value == key:
                 return YamlNode(self.value[key], value_node)
@@ -87,13 +89,13 @@ class YamlNode:
 
 
 def parse_yaml(text: str, collector: DiagnosticCollector) -> YamlNode:
-    """Parse a YAML text into plain data with places. Duplicate keys are noted as warnings.
+    """Parse a YAML text into plain data with locations. Duplicate keys are warnings.
 
     Raises:
         SiteFileError: `yaml.safe_load` would refuse it (so would every agent that is
             launched), or it is unreasonably big.
     """
-    _insist_on_printable(text, collector)
+    _require_printable(text, collector)
     try:
         root = _Composer(_limited_events(text, collector)).get_single_node()
         if root is None:
@@ -103,7 +105,7 @@ def parse_yaml(text: str, collector: DiagnosticCollector) -> YamlNode:
                 "It must have the sections 'hub' and 'hosts'.",
             )
         _expanded_size(root, {}, collector)
-        _note_duplicate_keys(root, set(), collector)
+        _warn_duplicate_keys(root, set(), collector)
         return YamlNode(_Constructor().construct_document(root), root)
     except yaml.MarkedYAMLError as error:
         raise collector.fatal(*_yaml_error(error, text)) from error
@@ -111,21 +113,21 @@ def parse_yaml(text: str, collector: DiagnosticCollector) -> YamlNode:
         raise collector.fatal(None, f"this is not YAML: {error}.") from error
 
 
-def _insist_on_printable(text: str, collector: DiagnosticCollector) -> None:
-    odd = Reader.NON_PRINTABLE.search(text)
-    if odd is None:
+def _require_printable(text: str, collector: DiagnosticCollector) -> None:
+    match = Reader.NON_PRINTABLE.search(text)
+    if match is None:
         return
-    at = odd.start()
+    at = match.start()
     spot = Location(text.count("\n", 0, at) + 1, at - (text.rfind("\n", 0, at) + 1) + 1)
     raise collector.fatal(
         spot,
-        f"the character U+{ord(odd.group()):04X} is not allowed in YAML.",
+        f"the character U+{ord(match.group()):04X} is not allowed in YAML.",
         "Delete it; it is probably not visible in the editor.",
     )
 
 
 def _limited_events(text: str, collector: DiagnosticCollector) -> Iterator[yaml.Event]:
-    """Give the events of one document, and refuse what would be too much for later steps."""
+    """Give the events of one document; refuse what would be too much for later steps."""
     depth = nodes = documents = 0
     for event in yaml.parse(text, Loader=_LOADER):
         nodes += isinstance(event, yaml.NodeEvent)
@@ -148,7 +150,7 @@ def _limited_events(text: str, collector: DiagnosticCollector) -> Iterator[yaml.
 
 
 class _Composer(Composer, Resolver):
-    """PyYAML's composer on a stream of events that somebody else has parsed."""
+    """PyYAML's composer on a stream of parsed events."""
 
     def __init__(self, events: Iterator[yaml.Event]) -> None:
         Composer.__init__(self)
@@ -170,7 +172,7 @@ class _Composer(Composer, Resolver):
 
 
 class _Constructor(SafeConstructor):
-    """PyYAML's safe constructor, with a place for each thing that it cannot make."""
+    """PyYAML's safe constructor, with a location for each value that it cannot make."""
 
     def construct_object(self, node: Node, deep: bool = False) -> Any:
         try:
@@ -229,7 +231,7 @@ def _expanded_size(
     return nodes, depth + 1
 
 
-def _note_duplicate_keys(node: Node, seen: set[int], collector: DiagnosticCollector) -> None:
+def _warn_duplicate_keys(node: Node, seen: set[int], collector: DiagnosticCollector) -> None:
     if id(node) in seen:
         return
     seen.add(id(node))
@@ -237,12 +239,12 @@ def _note_duplicate_keys(node: Node, seen: set[int], collector: DiagnosticCollec
         first: dict[tuple[str, str], YamlNode] = {}
         for key_node, _ in node.value:
             if isinstance(key_node, ScalarNode) and key_node.tag != _MERGE:
-                _note_if_known(YamlNode(key_node.value, key_node), first, collector)
+                _warn_if_duplicate(YamlNode(key_node.value, key_node), first, collector)
     for child in _children(node):
-        _note_duplicate_keys(child, seen, collector)
+        _warn_duplicate_keys(child, seen, collector)
 
 
-def _note_if_known(
+def _warn_if_duplicate(
     key: YamlNode, first: dict[tuple[str, str], YamlNode], collector: DiagnosticCollector
 ) -> None:
     earlier = first.setdefault((key.yaml_node.tag, key.value), key)

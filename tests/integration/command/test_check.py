@@ -69,17 +69,17 @@ WRONG = [
     ("  daq1: [", "8:1: error: the YAML cannot be read"),
     (
         "  daq1:\n    agent-instances:\n    - {instance-id: a, agent-class: A, manage: doker}",
-        "9:48: error: a: 'manage' is 'doker', which is not a known word. Did you mean 'docker'?",
+        "9:48: error: a: 'manage' is 'doker', which is not a known value. Did you mean 'docker'?",
     ),
     (
         "  daq1:\n    agent-instances:\n    - {instance-id: a, agent-class: A}\n"
         "  daq2:\n    agent-instances:\n    - {instance-id: a, agent-class: B}",
-        "12:21: error: a: this id is taken already on host 'daq1', line 9;",
+        "12:21: error: a: this id is already used on host 'daq1', line 9;",
     ),
     (
         "  daq1:\n    agent-instances:\n    - {instance-id: a, agent-class: A}\n"
         "    - {instance-id: a, agent-class: B}",
-        "10:21: error: a: this id is taken already by the entry on line 9, which counts;",
+        "10:21: error: a: this id is already used by the entry on line 9, which counts;",
     ),
     (
         "  daq1:\n    agent-instances:\n    - {instance-id: a, agent-class: A}\n"
@@ -189,7 +189,7 @@ def test_one_host_can_be_checked_with_what_others_do_to_it(check):
     code, lines, remark = check(TWICE, "--syntax", "--host", "daq1")
     assert code == 1
     assert [line.split(":")[0] for line in lines] == ["8", "8", "13"]
-    assert "this id is taken already on host 'daq2'" in lines[0]
+    assert "this id is already used on host 'daq2'" in lines[0]
     assert "1 host, 1 agent" in remark
     code, lines, _ = check(TWICE, "--syntax", "--host", "daq2")
     assert (code, len(lines)) == (1, 2)
@@ -338,7 +338,7 @@ def test_on_a_terminal_the_line_is_shown_and_where_in_it(check, tmp_path):
     assert code == 1
     assert "\x1b[" in shown
     lines = re.sub(r"\x1b\[[0-9;]*m", "", shown).splitlines()
-    assert lines[0] == "site.yaml:9:48: error: a: 'manage' is 'doker', which is not a known word."
+    assert lines[0] == "site.yaml:9:48: error: a: 'manage' is 'doker', which is not a known value."
     assert lines[1] == "      9 |     - {instance-id: a, agent-class: A, manage: doker}"
     assert lines[2].index("^") == lines[1].index("doker")
     assert lines[3].strip().startswith("Did you mean 'docker'?")

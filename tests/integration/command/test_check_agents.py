@@ -83,7 +83,7 @@ def test_a_class_that_is_not_installed_is_an_error_on_this_host_only(check):
     assert code == 1
     assert lines == [
         "10:20: error: a: no installed OCS plugin provides the agent class 'FakeDataAgnet'. "
-        "Did you mean 'FakeDataAgent'? Mend the class name, or install the plugin."
+        "Did you mean 'FakeDataAgent'? Fix the class name, or install the plugin."
     ]
     code, lines, _ = check(other=[entry("a", "FakeDataAgnet")])
     assert (code, len(lines)) == (0, 1)
@@ -252,7 +252,7 @@ def test_plugins_that_are_not_here_are_missed_once(check):
     assert (code, len(lines)) == (1, 2)
     assert (
         "error: no installed OCS plugin provides the classes of 3 agents: a, c (ACUAgent), "
-        "b (LS372Agent). Mend the class name, or install the plugin."
+        "b (LS372Agent). Fix the class name, or install the plugin."
     ) in lines[0]
     assert "Did you mean 'FakeDataAgent'?" in lines[1]
 
@@ -391,7 +391,7 @@ def manager(*arguments, name="hm-daq1"):
         (["--initial-stat", "up"], "unrecognized arguments: --initial-stat up. Did you mean"),
         (["--min-privs", "9"], "argument --min-privs: invalid choice: 9"),
         (["--stop-timeout", "0"], "'0' must be more than 0 seconds"),
-        (["--help"], "they ask for help"),
+        (["--help"], "they contain a request for help"),
         (["--working-dir", "/no/such/folder"], "--working-dir: /no/such/folder is no folder here"),
         (["--docker-compose-bin", "/no/such"], "/no/such is not an executable file"),
     ],

@@ -317,7 +317,7 @@ def test_a_duplicate_is_named_but_fails_nothing_and_the_first_one_counts(site, b
     site.write(instance("a"), instance("a", agent_class="OtherTinyAgent", manage="host/down"))
     ok, said = reload(hm)
     assert ok is True
-    assert "taken already" in said
+    assert "already used" in said
     assert wait_ready(site, "a") == before
     assert targets(hm) == {"a": "up"}
 

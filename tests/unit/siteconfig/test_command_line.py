@@ -101,7 +101,7 @@ def test_the_environment_stands_between_command_line_and_site_file(scf):
 def test_an_empty_value_may_be_a_word_of_its_own(scf):
     words = ["--site-file", str(scf(GOOD)), "--site-host", "daq"]
     assert ours([*words, "--docker-service-prefix", ""]).docker_service_prefix == ""
-    assert "belongs to no option" in refusal(["--quiet=1", ""])
+    assert "does not belong to an option" in refusal(["--quiet=1", ""])
 
 
 def test_a_broken_entry_of_another_instance_is_no_matter(scf):
@@ -148,7 +148,7 @@ def test_a_broken_entry_of_ours_is_told_with_its_place(scf, extra):
 
 def test_arguments_in_the_file_that_ask_for_help_are_refused(scf):
     path = scf(site_of("- {instance-id: hm, agent-class: HostManager, arguments: [-h]}"))
-    assert "ask for help" in refusal(["--site-file", str(path), "--site-host", "daq"])
+    assert "contain a request for help" in refusal(["--site-file", str(path), "--site-host", "daq"])
 
 
 def test_a_bad_site_file_is_raised_with_its_problems(scf):

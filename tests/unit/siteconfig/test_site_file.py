@@ -226,7 +226,7 @@ def test_an_unknown_class_is_an_obstacle_with_the_nearest_name(scf):
     )
     assert site.specs[0].inoperable_reason == (
         "no installed OCS plugin provides the agent class 'FooAgent' (nearest: 'FoodAgent'). "
-        "Mend the class name, or install the plugin. Why."
+        "Fix the class name, or install the plugin. Why."
     )
     assert site.specs[1].inoperable_reason is None
     [warning] = site.warnings

@@ -80,7 +80,7 @@ def test_one_that_is_written_while_it_is_read_is_read_again(path, slept, monkeyp
             written(path, TEXT)
         return found
 
-    monkeypatch.setattr(settled, "load", load)
+    monkeypatch.setattr(settled, "load_site_file", load)
     assert ids(path) == ["a", "b"]
     assert len(loads) == 2
 
@@ -92,7 +92,7 @@ def test_times_of_another_clock_do_not_matter(path, ago):
 
 
 def test_one_that_goes_on_changing_is_refused(path, monkeypatch):
-    monkeypatch.setattr(settled, "LONGEST", 0.5)
+    monkeypatch.setattr(settled, "STABLE_TIMEOUT", 0.5)
     end = threading.Event()
 
     def write() -> None:

@@ -22,7 +22,7 @@ from hostmanager.util.text import closest_match, did_you_mean, join_names, plura
 _ARGUMENT = re.compile(r"argument (\S+?):")
 _UNKNOWN = "unrecognized arguments: "
 
-CLASS_HINT = "Mend the class name, or install the plugin."
+CLASS_HINT = "Fix the class name, or install the plugin."
 
 INSTALL_HINT = "Install what is missing."
 

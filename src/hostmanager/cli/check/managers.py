@@ -74,7 +74,7 @@ def _parse_arguments(instance: CheckedEntry, report: CheckReport) -> argparse.Na
     words = [word for word, _ in instance.argv]
     try:
         if {"-h", "--help"} & set(words):
-            refuse("they ask for help")
+            refuse("they contain a request for help")
         return parser.parse_args(ArgContainer(words).to_list())
     except _RefusedError as error:
         location, hint = locate_argument(

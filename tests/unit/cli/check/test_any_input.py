@@ -33,7 +33,7 @@ class NoPlugins(InstalledPlugins):
     def classes(self):
         return InstalledClasses({"FakeDataAgent": "x"})
 
-    def ask(self, cases):
+    def probe_arguments(self, cases):
         return {
             name: ArgumentVerdict(("unrecognized arguments: --rate 4.5",) * len(lists))
             for name, lists in cases.items()
