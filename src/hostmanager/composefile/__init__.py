@@ -1,6 +1,6 @@
-"""Compose files and the compose command: what services there are, and how to act on them.
+"""Compose files and the compose command: which services there are, and how to run commands.
 
-What a compose file means is asked of the compose command, never guessed: it knows anchors,
-`extends`, `include`, `.env`, profiles and all that is to come. What is true of containers is
-not asked here but of the engine, in `hostmanager.drivers.compose`.
+The compose command says what a compose file means; nothing is guessed: it knows anchors,
+`extends`, `include`, `.env`, profiles and whatever comes later. The state of containers comes
+from the engine, in `hostmanager.drivers.compose`.
 """

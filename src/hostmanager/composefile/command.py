@@ -1,8 +1,8 @@
-"""The compose command: found, run with limits, its errors made readable.
+"""The compose command: found, run with time limits, its errors made readable.
 
-Both generations are spoken to: the `docker compose` plugin (or a stand-alone binary of
-version 2) and the old `docker-compose` of version 1. Only a few begin at a time, since each
-costs a tenth of a second of processor; none outlives the call that asked for it.
+Both generations work: the `docker compose` plugin (or a stand-alone binary of version 2) and
+the old `docker-compose` of version 1. Only a few start at a time, since each takes a tenth of
+a second of processor time; none outlives the call that started it.
 """
 
 import asyncio
@@ -19,16 +19,16 @@ from typing import Any
 from hostmanager.util.secret import Environment
 
 MAX_PARALLEL = 4
-"""Commands that begin at a time."""
+"""Commands that start at a time."""
 
 SLOT_TIMEOUT = 5.0
-"""Seconds after which a command is taken to wait for a network, and no other waits for it."""
+"""Seconds after which a command is assumed to wait for a network, and frees its slot."""
 
 VERSION_TIMEOUT = 20.0
-"""Seconds that the command may take to tell its version."""
+"""Seconds that the command may take to print its version."""
 
 KILL_GRACE = 3.0
-"""Seconds that a command has to end itself, with what it began, before it is killed."""
+"""Seconds that a command and its children have to exit before they are killed."""
 
 MAX_OUTPUT_BYTES = 4 * 1024 * 1024
 """Bytes that a compose command may print."""
@@ -36,7 +36,7 @@ MAX_OUTPUT_BYTES = 4 * 1024 * 1024
 _CHUNK = 64 * 1024
 
 STDERR_TAIL = 64 * 1024
-"""Bytes of its messages that are kept, from the end: a pull writes many."""
+"""Bytes of standard error that are kept, from the end: a pull writes much."""
 
 NO_COMPOSE_COMMAND = (
     "No compose command was found. Install the plugin of Docker (package docker-compose-plugin "
@@ -44,7 +44,7 @@ NO_COMPOSE_COMMAND = (
 )
 
 MAX_ERROR_CHARS = 400
-"""Characters of a complaint about a file."""
+"""Characters of an error message about a file."""
 
 _V1_SERVICE_ERROR = re.compile(r"ERROR: for \S+\s+(.*)")
 _WARNING_LINE = re.compile(r"level=warning|^WARN|variable is not set\. Defaulting")
@@ -52,17 +52,17 @@ _CONTROL_CHARS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]")
 
 
 class ComposeError(Exception):
-    """The compose command cannot be used, or did not do what it was told; for people."""
+    """The compose command cannot be used, or failed; the text is for operators."""
 
 
 @dataclass(frozen=True, slots=True)
 class CompletedCommand:
-    """What a command came to.
+    """The result of a command.
 
     Attributes:
-        exit_code: Its exit code; negative: the signal that ended it.
-        stdout: What it wrote on standard output.
-        stderr: The end of what it wrote on standard error.
+        exit_code: Its exit code; negative: the signal that killed it.
+        stdout: Its standard output.
+        stderr: The end of its standard error.
     """
 
     exit_code: int
@@ -71,22 +71,22 @@ class CompletedCommand:
 
     @property
     def reason(self) -> str:
-        """Why it failed, in its own last words; progress comes before them."""
+        """Why it failed: its last error line; progress comes before it."""
         lines = self._error_lines()
-        # Version 1 names the service first, and ends with a line that says nothing.
-        of_services = [m[1] for m in map(_V1_SERVICE_ERROR.match, lines) if m]
-        last = of_services[-1:] or lines[-1:]
-        return last[0] if last else f"it ended with exit code {self.exit_code} and said nothing"
+        # Version 1 names the service first, and ends with a line without information.
+        v1_errors = [m[1] for m in map(_V1_SERVICE_ERROR.match, lines) if m]
+        last = v1_errors[-1:] or lines[-1:]
+        return last[0] if last else f"it exited with code {self.exit_code} and no message"
 
     @property
     def error_summary(self) -> str:
-        """All that it said, in one line of bearable length: of a file that it refused."""
-        said = " ".join(self._error_lines()) or self.reason
-        return said if len(said) <= MAX_ERROR_CHARS else said[: MAX_ERROR_CHARS - 1] + "…"
+        """All its error lines in one of limited length: for a file that it rejects."""
+        text = " ".join(self._error_lines()) or self.reason
+        return text if len(text) <= MAX_ERROR_CHARS else text[: MAX_ERROR_CHARS - 1] + "…"
 
     def _error_lines(self) -> list[str]:
         lines = [line.strip() for line in self.stderr.splitlines() if line.strip()]
-        # That a variable is not set, say, is no reason for anything.
+        # A warning (a variable is not set) is not why it failed.
         return [line for line in lines if not _WARNING_LINE.search(line)] or lines
 
 
@@ -94,10 +94,10 @@ class Compose:
     """Runs the compose command.
 
     Args:
-        argv: How it is called: ``("docker", "compose")``, ``("/usr/bin/docker-compose",)``.
+        argv: How to call it: ``("docker", "compose")``, ``("/usr/bin/docker-compose",)``.
         version: Its version, major first.
-        environ: Its environment: DOCKER_HOST, DOCKER_CONFIG, DOCKER_CONTEXT count.
-        cwd: Where it runs.
+        environ: Its environment: DOCKER_HOST, DOCKER_CONFIG, DOCKER_CONTEXT matter.
+        cwd: Its working directory.
     """
 
     def __init__(
@@ -116,7 +116,7 @@ class Compose:
 
     @property
     def is_v1(self) -> bool:
-        """Whether it is of the first generation."""
+        """Whether it is version 1."""
         return self.version < (2,)
 
     def __str__(self) -> str:
@@ -130,21 +130,21 @@ class Compose:
         extra_env: Mapping[str, str] | None = None,
         stdin: bytes | None = None,
     ) -> CompletedCommand:
-        """Run a subcommand; if this call is cancelled, so is the command.
+        """Run a subcommand; cancelling this call ends the command.
 
         Args:
             args: The subcommand and its arguments.
-            file: The compose file that it is about.
-            time_limit: Seconds that it may take; None: as long as it likes.
-            extra_env: What to add to its environment.
-            stdin: What it may read on standard input.
+            file: The compose file to use.
+            time_limit: Seconds that it may take; None: no limit.
+            extra_env: Variables added to its environment.
+            stdin: Its standard input.
 
         Raises:
             ComposeError: It could not be executed, or took too long.
         """
-        where = () if file is None else ("-f", os.fspath(file))
-        quiet = () if file is None or self.is_v1 else ("--ansi", "never")
-        argv = (*self.argv, *quiet, *where, *args)
+        file_args = () if file is None else ("-f", os.fspath(file))
+        plain_args = () if file is None or self.is_v1 else ("--ansi", "never")
+        argv = (*self.argv, *plain_args, *file_args, *args)
         environ = Environment({**self.environ, **(extra_env or {})})
         task: asyncio.Task[CompletedCommand] | None = None
         try:
@@ -166,10 +166,10 @@ async def find_compose(binary: Path | None, environ: Mapping[str, str], cwd: Pat
     Args:
         binary: The binary to use; None: the plugin of `docker`, else `docker-compose`.
         environ: As for `Compose`; its PATH is searched.
-        cwd: Where the command will run.
+        cwd: As for `Compose`.
 
     Raises:
-        ComposeError: There is none that answers; names what was tried.
+        ComposeError: No command works; the text names those that were tried.
     """
     search = environ.get("PATH", os.defpath)
     if binary is not None:
@@ -178,29 +178,29 @@ async def find_compose(binary: Path | None, environ: Mapping[str, str], cwd: Pat
             [(path, "compose")] if binary.name == "docker" else [(path,)]
         )
     else:
-        docker, alone = (shutil.which(n, path=search) for n in ("docker", "docker-compose"))
+        docker, standalone = (shutil.which(n, path=search) for n in ("docker", "docker-compose"))
         candidates = [(docker, "compose")] if docker else []
-        candidates += [(alone,)] if alone else []
-    tried = []
+        candidates += [(standalone,)] if standalone else []
+    errors = []
     for argv in candidates:
         try:
             version = await _version(argv, environ, cwd)
         except ComposeError as error:
-            tried.append(f"{' '.join(argv)}: {error}")
+            errors.append(f"{' '.join(argv)}: {error}")
         else:
             return Compose(argv, version, environ, cwd)
     if binary is not None:
-        raise ComposeError(f"--docker-compose-bin cannot be used: {'; '.join(tried)}")
+        raise ComposeError(f"--docker-compose-bin cannot be used: {'; '.join(errors)}")
     raise ComposeError(
-        f"{NO_COMPOSE_COMMAND} Tried {'; '.join(tried)}" if tried else NO_COMPOSE_COMMAND
+        f"{NO_COMPOSE_COMMAND} Tried {'; '.join(errors)}" if errors else NO_COMPOSE_COMMAND
     )
 
 
 async def _version(argv: Sequence[str], environ: Mapping[str, str], cwd: Path) -> tuple[int, ...]:
-    done = await execute((*argv, "version", "--short"), environ, cwd, VERSION_TIMEOUT)
-    match = re.search(r"(\d+)\.(\d+)\.(\d+)", done.stdout)
-    if done.exit_code != 0 or match is None:
-        raise ComposeError(done.reason)
+    result = await execute((*argv, "version", "--short"), environ, cwd, VERSION_TIMEOUT)
+    match = re.search(r"(\d+)\.(\d+)\.(\d+)", result.stdout)
+    if result.exit_code != 0 or match is None:
+        raise ComposeError(result.reason)
     return tuple(int(part) for part in match.groups())
 
 
@@ -211,7 +211,7 @@ async def execute(
     time_limit: float | None,
     stdin: bytes | None = None,
 ) -> CompletedCommand:
-    """Run a program, in a session of its own, with nothing to read unless it is fed.
+    """Run a program in a session of its own; without `stdin` it has nothing to read.
 
     Raises:
         ComposeError: It could not be executed, or took too long.
@@ -221,35 +221,31 @@ async def execute(
         process = await asyncio.shield(starting)
     except asyncio.CancelledError:
         with suppress(ComposeError):
-            await _terminate(
-                await starting
-            )  # asyncio itself would end only the first process of it
+            await _terminate(await starting)  # asyncio itself would end only its first process
         raise
-    ended = False
+    finished = False
     try:
         async with asyncio.timeout(time_limit):
             out, err = await _communicate(process, stdin)
-            ended = True
+            finished = True
     except TimeoutError:
         name = " ".join(a for a in argv[1:] if not a.startswith("-"))
         raise ComposeError(
-            f"`{Path(argv[0]).name} {name}` did not end within {time_limit:g} s, and was stopped."
+            f"`{Path(argv[0]).name} {name}` did not finish within {time_limit:g} s and was stopped."
         ) from None
     finally:
-        if not ended:
+        if not finished:
             await _wait_uncancelled(asyncio.ensure_future(_terminate(process)))
     if len(out) > MAX_OUTPUT_BYTES:
         name = Path(argv[0]).name
-        raise ComposeError(
-            f"`{name}` printed more than {MAX_OUTPUT_BYTES:,} bytes; that much is not read."
-        )
+        raise ComposeError(f"`{name}` printed more than {MAX_OUTPUT_BYTES:,} bytes.")
     return CompletedCommand(process.returncode or 0, _clean_text(out), _clean_text(err))
 
 
 async def _communicate(
     process: asyncio.subprocess.Process, stdin: bytes | None
 ) -> tuple[bytes, bytes]:
-    """Feed a program and read it to its end; keeps the begin of its output, the end of its errors.
+    """Write its input, read its output to the end: the start of stdout, the end of stderr.
 
     `Process.communicate` keeps everything, however much that is.
     """
@@ -279,12 +275,12 @@ async def _communicate(
 
 
 async def _start(
-    argv: Sequence[str], environ: Mapping[str, str], cwd: Path, fed: bool
+    argv: Sequence[str], environ: Mapping[str, str], cwd: Path, has_stdin: bool
 ) -> asyncio.subprocess.Process:
     try:
         return await asyncio.create_subprocess_exec(
             *argv,
-            stdin=asyncio.subprocess.PIPE if fed else asyncio.subprocess.DEVNULL,
+            stdin=asyncio.subprocess.PIPE if has_stdin else asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             env=dict(environ),  # uvloop takes no other type
@@ -292,25 +288,25 @@ async def _start(
             start_new_session=True,
         )
     except (OSError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) else error
-        raise ComposeError(f"{argv[0]} cannot be executed: {why}.") from None
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ComposeError(f"{argv[0]} cannot be executed: {reason}.") from None
 
 
 async def _wait_uncancelled(task: "asyncio.Task[Any]") -> None:
-    """Wait for that, however often the wait is cancelled: nothing else is to go on before it."""
+    """Wait for a task, however often the wait is cancelled: it must have ended first."""
     while not task.done():
         with suppress(asyncio.CancelledError):
             await asyncio.wait((task,))
 
 
 async def _terminate(process: asyncio.subprocess.Process) -> None:
-    """End it with all that it started: first by a request, so that it can clean up."""
+    """End it with all that it started: first by SIGINT, so that it can clean up."""
     for number in (signal.SIGINT, signal.SIGKILL):
         with suppress(ProcessLookupError):
             os.killpg(process.pid, number)
         with suppress(TimeoutError):
             async with asyncio.timeout(KILL_GRACE):
-                # Not only wait(): with nobody reading its pipes, it might never end.
+                # Not just wait(): while nobody reads its pipes, it may never exit.
                 await process.communicate()
                 return
 

@@ -1,7 +1,7 @@
-"""Reading a compose file: through the compose command, into plain data.
+"""Loading a compose file: through the compose command, into plain data.
 
-A file that cannot be understood raises one error, which says why and, where that can be
-found, in which line; nothing of it is used then.
+A file that cannot be used raises one error, which gives the reason and, if known, the line;
+nothing of the file is used then.
 """
 
 import asyncio
@@ -21,28 +21,28 @@ from hostmanager.composefile.model import ComposeFile, ComposeFileError, Service
 log = logging.getLogger(__name__)
 
 NO_ENGINE_ENV = {"DOCKER_HOST": "unix:///nonexistent"}
-"""Reading a file needs no engine, but version 2 asks for it, and waits 3 s for a frozen one."""
+"""Loading a file needs no engine, but version 2 contacts it, and waits 3 s for a frozen one."""
 
 ALL_PROFILES = ("--profile", "*")
-"""Services behind a profile are services, too."""
+"""Services with a profile are services, too."""
 
 READ_TIMEOUT = 30.0
-"""Seconds that reading a file may take; it takes a tenth of one, or a half with version 1."""
+"""Seconds that loading a file may take; usually 0.1, with version 1 0.5."""
 
 MALFORMED_CONFIG = (
     *(ValueError, TypeError, AttributeError, OverflowError, RecursionError, yaml.YAMLError),
 )
-"""What making sense of an answer of compose raises if it is of another form than was thought."""
+"""What an answer of compose in an unexpected form raises."""
 
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
 
 
 async def load_compose_file(compose: Compose, path: str) -> ComposeFile:
-    """Read a compose file.
+    """Load a compose file.
 
     Args:
         compose: The compose command.
-        path: The file, relative to where the command runs.
+        path: The file, relative to the working directory of the command.
 
     Raises:
         ComposeFileError: It cannot be used; the text names the file and, if known, the line.
@@ -59,60 +59,54 @@ async def load_compose_file(compose: Compose, path: str) -> ComposeFile:
         raise ComposeFileError(f"{path}: {error}") from None
     except MALFORMED_CONFIG as error:
         raise ComposeFileError(
-            f"{path}: the answer of `{' '.join(compose.argv)} config` is not understood: {error}."
+            f"{path}: the answer of `{' '.join(compose.argv)} config` is malformed: {error}."
         ) from None
-    sources = await asyncio.to_thread(raw.source_files, file)
     project = data.get("name") or await asyncio.to_thread(_v1_project_name, file, compose.environ)
-    return ComposeFile(path, file.resolve(), str(project), services, sources)
+    return ComposeFile(path, file.resolve(), str(project), services)
 
 
 async def _config(compose: Compose, file: Path) -> CompletedCommand:
-    call = ("config",) if compose.is_v1 else (*ALL_PROFILES, "config", "--format", "json")
-    return await compose.run(*call, file=file, time_limit=READ_TIMEOUT, extra_env=NO_ENGINE_ENV)
+    args = ("config",) if compose.is_v1 else (*ALL_PROFILES, "config", "--format", "json")
+    return await compose.run(*args, file=file, time_limit=READ_TIMEOUT, extra_env=NO_ENGINE_ENV)
 
 
 async def _digests(compose: Compose, file: Path, data: Mapping[str, Any]) -> dict[str, str]:
-    """The digest that compose puts on a container of each service when we bring that up.
+    """The digests that compose puts on containers when it brings up one service.
 
-    What `config --hash` says of the file itself is another one (as of 2.26) if a service has env
-    files, whose contents it leaves out, and if it depends on others, which are not there when
-    it is brought up alone. So compose is given the file with both of that resolved.
+    `config --hash` of the file itself gives other ones (as of 2.26): it leaves out the contents
+    of env files, and includes `depends_on`, which is absent when a service is brought up
+    alone. So compose gets the file with env files resolved and without `depends_on`.
     """
     services = data.get("services") or {}
-    alone = {
+    independent = {
         name: {key: value for key, value in entry.items() if key != "depends_on"}
         for name, entry in services.items()
     }
-    call = (
-        "--project-directory",
-        str(file.parent),
-        "-f",
-        "-",
-        *ALL_PROFILES,
-        "config",
-        "--hash",
-        "*",
+    source = ("--project-directory", str(file.parent), "-f", "-", *ALL_PROFILES)
+    result = await compose.run(
+        *(*source, "config", "--hash", "*"),
+        time_limit=READ_TIMEOUT,
+        extra_env=NO_ENGINE_ENV,
+        stdin=json.dumps({**data, "services": independent}).encode(),
     )
-    feed = json.dumps({**data, "services": alone}).encode()
-    done = await compose.run(*call, time_limit=READ_TIMEOUT, extra_env=NO_ENGINE_ENV, stdin=feed)
-    if done.exit_code != 0:
-        log.warning("%s: changes of its services are not seen: %s", file, done.reason)
+    if result.exit_code != 0:
+        log.warning("%s: changes of its services are not detected: %s", file, result.reason)
         return {}
-    pairs = (line.split() for line in done.stdout.splitlines())
+    pairs = (line.split() for line in result.stdout.splitlines())
     return {pair[0]: pair[1] for pair in pairs if len(pair) == 2}
 
 
-def _load_error(path: str, root: yaml.Node, done: CompletedCommand) -> str:
-    line = raw.error_line(root, done.stderr)
-    where = f", line {line}" if line is not None else ""
-    return f"{path}{where}: {done.error_summary.rstrip('.')}."
+def _load_error(path: str, root: yaml.Node, result: CompletedCommand) -> str:
+    line = raw.error_line(root, result.stderr)
+    location = f", line {line}" if line is not None else ""
+    return f"{path}{location}: {result.error_summary.rstrip('.')}."
 
 
 def _parsed(text: str, is_v1: bool) -> dict[str, Any]:
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     data = yaml.load(text, Loader=loader) if is_v1 else json.loads(text)
     if not isinstance(data, dict):
-        raise ValueError("it is no mapping")
+        raise ValueError("it is not a mapping")
     return data
 
 
@@ -133,17 +127,16 @@ def _service(name: str, entry: Mapping[str, Any], digest: str) -> Service:
         digest=digest,
         stop_grace=parse_duration(entry.get("stop_grace_period")),
         scale=int(scale),
-        container_name=entry.get("container_name") or None,
         depends_on=tuple(entry.get("depends_on") or ()),
-        # Who brings it up with all that it depends on has another digest put on it.
+        # Brought up together with what it depends on, it gets another digest.
         digest_comparable=bool(digest and not entry.get("depends_on")),
         pull_policy=str(entry.get("pull_policy") or ""),
     )
 
 
-def parse_duration(length: Any) -> float | None:
-    """Turn ``1m30s`` into 90.0; None for what is no length of time."""
-    parts = re.findall(r"([0-9.]+)(h|ms|m|us|µs|ns|s)", str(length or ""))
+def parse_duration(text: Any) -> float | None:
+    """Turn ``1m30s`` into 90.0; None if it is not a duration."""
+    parts = re.findall(r"([0-9.]+)(h|ms|m|us|µs|ns|s)", str(text or ""))
     if not parts:
         return None
     try:
@@ -153,7 +146,7 @@ def parse_duration(length: Any) -> float | None:
 
 
 def _v1_project_name(file: Path, environ: Mapping[str, str]) -> str:
-    """The name of a file's project by the rules of version 1, which does not tell it."""
+    """The name of a file's project by the rules of version 1, which does not print it."""
     name = environ.get("COMPOSE_PROJECT_NAME") or _project_name_in_env_file(file.parent / ".env")
     name = name or file.parent.absolute().name
     return re.sub(r"[^-_a-z0-9]", "", name.lower()) or "default"
@@ -164,5 +157,5 @@ def _project_name_in_env_file(path: Path) -> str:
         text = path.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
-    found = re.search(r"^\s*(?:export\s+)?COMPOSE_PROJECT_NAME\s*=\s*(.*)$", text, re.MULTILINE)
-    return found[1].strip().strip("'\"") if found else ""
+    match = re.search(r"^\s*(?:export\s+)?COMPOSE_PROJECT_NAME\s*=\s*(.*)$", text, re.MULTILINE)
+    return match[1].strip().strip("'\"") if match else ""

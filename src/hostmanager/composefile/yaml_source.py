@@ -1,7 +1,7 @@
-"""A compose file as it is written: its syntax, its lines, and the files that it leans on.
+"""A compose file as it is written: its syntax, its lines, and the files that it refers to.
 
-The compose command says what a file means; it does not say which other files that rests on,
-and seldom in which line it stumbled. Both are found here, in the nodes of the YAML.
+The compose command says what a file means, but not which other files it depends on, and
+seldom in which line an error is. Both come from the YAML nodes here.
 """
 
 import re
@@ -15,36 +15,35 @@ from hostmanager.util.files import FileTooLargeError, read_bounded
 from hostmanager.util.numbers import parse_number
 
 MAX_COMPOSE_FILE_BYTES = 4 * 1024 * 1024
-"""Bytes; no compose file is that large, and something else is not to be parsed for minutes."""
+"""No compose file is that large, and parsing something else could take minutes."""
 
 MAX_INCLUDE_DEPTH = 10
-"""Files that include files: more than these are not followed."""
+"""Levels of files that include files."""
 
 Node = yaml.Node
 
 
 def parse_yaml(path: Path, name: str = "") -> Node:
-    """Parse a compose file, without making sense of it.
+    """Parse the YAML of a compose file.
 
     Args:
         path: The file.
-        name: What to call it; default: its path.
+        name: Its name in errors; default: its path.
 
     Returns:
-        Its root.
+        Its root node.
 
     Raises:
-        ComposeFileError: It cannot be read, or is not YAML; names the line and the remedy.
+        ComposeFileError: It cannot be read, or is not YAML; names the line.
     """
     name = name or str(path)
     try:
         data = read_bounded(path, MAX_COMPOSE_FILE_BYTES)
     except FileNotFoundError:
-        raise ComposeFileError(f"{name} is not there.") from None
+        raise ComposeFileError(f"{name} does not exist.") from None
     except FileTooLargeError:
-        raise ComposeFileError(
-            f"{name} is larger than 4 MiB, so it cannot be a compose file."
-        ) from None
+        text = f"{name} is larger than 4 MiB, so it cannot be a compose file."
+        raise ComposeFileError(text) from None
     except OSError as error:
         raise ComposeFileError(f"{name} cannot be read: {error.strerror}.") from None
     try:
@@ -53,7 +52,7 @@ def parse_yaml(path: Path, name: str = "") -> Node:
         raise ComposeFileError(f"{name}{_syntax_error_text(error)}") from None
     if not isinstance(root, yaml.MappingNode):
         raise ComposeFileError(
-            f"{name}: it is no compose file: at its top there must be a section `services:`."
+            f"{name}: not a compose file: it has no section `services:` at its top level."
         )
     return root
 
@@ -61,9 +60,9 @@ def parse_yaml(path: Path, name: str = "") -> Node:
 def _syntax_error_text(error: Exception) -> str:
     mark = getattr(error, "problem_mark", None)
     problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-    where = f", line {mark.line + 1}, column {mark.column + 1}" if mark is not None else ""
+    location = f", line {mark.line + 1}, column {mark.column + 1}" if mark is not None else ""
     context = getattr(error, "context", None)
-    return f"{where}: not valid YAML: {problem}{f' ({context})' if context else ''}."
+    return f"{location}: not valid YAML: {problem}{f' ({context})' if context else ''}."
 
 
 def child_node(node: Node | None, key: str) -> Node | None:
@@ -83,10 +82,10 @@ def _as_node(node: object) -> Node | None:
 
 
 def key_line(root: Node, dotted: str) -> int | None:
-    """The line of ``services.web.image``, or of as much of that as there is.
+    """The line (from 1) of ``services.web.image``, or of the part of that path that exists.
 
     Returns:
-        A number from 1; None if not even the first part is there.
+        None if not even the first part exists.
     """
     line: int | None = None
     node: Node | None = root
@@ -102,11 +101,11 @@ def key_line(root: Node, dotted: str) -> int | None:
 
 
 def error_line(root: Node, message: str) -> int | None:
-    """The line that an error message of the compose command is about, if it names a place."""
+    """The line that an error message of the compose command is about, if it names a key."""
     dotted = re.search(r"services?\.([\w.-]+)", message)
     if dotted is not None:
-        more = re.search(r"(?:property|additional properties|option for \S+:) '?([\w-]+)", message)
-        path = f"services.{dotted[1].rstrip('.')}" + (f".{more[1]}" if more else "")
+        key = re.search(r"(?:property|additional properties|option for \S+:) '?([\w-]+)", message)
+        path = f"services.{dotted[1].rstrip('.')}" + (f".{key[1]}" if key else "")
         if (line := key_line(root, path)) is not None:
             return line
     for name in re.findall(r"[Ss]ervice ['\"]?([\w.-]+)", message):
@@ -116,33 +115,33 @@ def error_line(root: Node, message: str) -> int | None:
 
 
 def source_files(path: Path) -> frozenset[Path]:
-    """All files that a compose file is made of: itself, `.env`, env files, what it includes.
+    """All files that a compose file depends on: itself, `.env`, env files, included ones.
 
-    Files that are named but are not there are among them, since they may come.
+    Also those that do not exist yet.
     """
-    found = {path, path.parent / ".env"}
-    _collect_sources(path, found, MAX_INCLUDE_DEPTH)
-    return frozenset(found)
+    sources = {path, path.parent / ".env"}
+    _collect_sources(path, sources, MAX_INCLUDE_DEPTH)
+    return frozenset(sources)
 
 
-def _collect_sources(path: Path, found: set[Path], depth: int) -> None:
+def _collect_sources(path: Path, sources: set[Path], depth: int) -> None:
     try:
         root = parse_yaml(path)
     except ComposeFileError:
         return
     for name, is_compose in _named_files(root):
         other = path.parent / name
-        if other in found:
+        if other in sources:
             continue
-        found.add(other)
+        sources.add(other)
         if is_compose:
-            found.add(other.parent / ".env")
+            sources.add(other.parent / ".env")
             if depth:
-                _collect_sources(other, found, depth - 1)
+                _collect_sources(other, sources, depth - 1)
 
 
 def _named_files(root: Node | None) -> Iterator[tuple[str, bool]]:
-    """The files that are named in a file, and whether each is a compose file itself."""
+    """The files that a compose file names, and whether each is a compose file itself."""
     for entry in _as_list(child_node(root, "include")):
         for part in (entry, *_as_list(child_node(entry, "path"))):
             yield from ((name, True) for name in _literal_name(part))
@@ -166,7 +165,7 @@ def _as_list(node: Node | None) -> list[Node | None]:
 
 
 def _literal_name(node: Node | None) -> list[str]:
-    """A file's name, unless it is put together from variables, which only compose knows."""
+    """A file's name, unless it contains variables, which only compose knows."""
     if isinstance(node, yaml.ScalarNode) and node.value and "$" not in node.value:
         return [node.value]
     return []

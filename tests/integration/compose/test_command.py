@@ -76,7 +76,7 @@ async def test_every_real_one_is_found(compose):
 
 async def test_too_long_is_stopped_and_said(tmp_path):
     slow = script(tmp_path / "slow", "exec sleep 1000")
-    with pytest.raises(ComposeError, match=r"`slow pull a` did not end within 0\.2 s"):
+    with pytest.raises(ComposeError, match=r"`slow pull a` did not finish within 0\.2 s"):
         await execute((str(slow), "--ansi", "pull", "a"), dict(os.environ), tmp_path, 0.2)
 
 
@@ -135,7 +135,7 @@ async def test_only_a_few_run_at_a_time(environ, tmp_path):
 
 
 async def test_those_that_wait_for_a_network_hold_up_no_other(environ, tmp_path, monkeypatch):
-    monkeypatch.setattr(command, "BUSY_TIME", 0.1)
+    monkeypatch.setattr(command, "SLOT_TIMEOUT", 0.1)
     text = 'test "$1" = hang && exec sleep 1000; echo there'
     compose = Compose((str(script(tmp_path / "one", text)),), (2,), environ, tmp_path)
     hanging = [asyncio.ensure_future(compose.run("hang")) for _ in range(9)]
@@ -166,7 +166,7 @@ async def test_colours_and_broken_bytes_are_made_readable(environ, tmp_path):
 @pytest.mark.parametrize(
     ("err", "reason"),
     [
-        ("", "it ended with exit code 1 and said nothing"),
+        ("", "it exited with code 1 and no message"),
         (" a Pulling \n a Error \nError response from daemon: no such image\n", "no such image"),
         ("ERROR: for ocs-a  Cannot start service: no such file\nEncountered errors.\n", "no such"),
         ('reason\ntime="x" level=warning msg="The TAG variable is not set"\n', "reason"),

@@ -15,8 +15,8 @@ from hostmanager.composefile.command import Compose
 async def test_a_command_has_ended_when_its_cancelled_call_has(
     tmp_path, monkeypatch, begun, cancels, asked
 ):
-    monkeypatch.setattr(command, "BUSY_TIME", 60.0 if begun == "busy" else 0.01)
-    monkeypatch.setattr(command, "DYING_TIME", 2.0 if asked == "takes its time" else 0.3)
+    monkeypatch.setattr(command, "SLOT_TIMEOUT", 60.0 if begun == "busy" else 0.01)
+    monkeypatch.setattr(command, "KILL_GRACE", 2.0 if asked == "takes its time" else 0.3)
     pid = tmp_path / "pid"
     trap = "sleep 0.5; exit 0" if asked == "takes its time" else ""
     binary = tmp_path / "compose"

@@ -9,6 +9,7 @@ import yaml
 from hostmanager.composefile.command import Compose
 from hostmanager.composefile.loader import load_compose_file, parse_duration
 from hostmanager.composefile.model import ComposeFileError
+from hostmanager.composefile.yaml_source import source_files
 
 A = {"image": "lab/a:1"}
 
@@ -25,17 +26,17 @@ async def refused(compose: Compose, path: str) -> str:
 
 async def test_services_and_what_matters_of_them(compose, write):
     services = {
-        "ocs-a": {**A, "stop_grace_period": "1m30s", "container_name": "chosen"},
+        "ocs-a": {**A, "stop_grace_period": "1m30s"},
         "two": {**A, "depends_on": ["ocs-a"]},
     }
     file = await load_compose_file(compose, write(text(services, version="2.4")))
     assert list(file.services) == ["ocs-a", "two"]
     a = file.services["ocs-a"]
-    assert (a.image, a.stop_grace, a.container_name, a.build) == ("lab/a:1", 90.0, "chosen", False)
+    assert (a.image, a.stop_grace, a.build) == ("lab/a:1", 90.0, False)
     assert file.services["two"].depends_on == ("ocs-a",)
     assert (file.project, file.path) == ("work", "compose.yaml")
-    assert [s.digest_comparable for s in file.services.values()] == [not compose.old, False]
-    assert bool(a.digest) != compose.old
+    assert [s.digest_comparable for s in file.services.values()] == [not compose.is_v1, False]
+    assert bool(a.digest) != compose.is_v1
 
 
 async def test_a_service_behind_a_profile_is_a_service(compose, write):
@@ -74,7 +75,7 @@ async def test_extends_another_file_which_counts_as_a_source(compose, write, fol
     extended = {"a": {"extends": {"file": "base/usual.yaml", "service": "usual"}}}
     file = await load_compose_file(compose, write(text(extended, version="2.4")))
     assert file.services["a"].stop_grace == 7.0
-    assert folder / "base/usual.yaml" in file.sources
+    assert folder / "base/usual.yaml" in source_files(folder / file.path)
 
 
 async def test_include_and_what_that_includes_count_as_sources(v2, write, folder):
@@ -86,7 +87,7 @@ async def test_include_and_what_that_includes_count_as_sources(v2, write, folder
     )
     assert sorted(file.services) == ["a", "b", "c"]
     names = ("sub/inner.yaml", "sub/outer.yaml", "sub/c.env", "sub/.env", ".env")
-    assert {folder / name for name in names} <= file.sources
+    assert {folder / name for name in names} <= source_files(folder / file.path)
 
 
 async def test_variables_come_from_dot_env_and_from_the_environment(compose, write):
@@ -99,7 +100,7 @@ async def test_variables_come_from_dot_env_and_from_the_environment(compose, wri
 
 
 async def test_a_project_name_from_dot_env(compose, write):
-    written = "# mine\nexport COMPOSE_PROJECT_NAME='My.Site'\n" if compose.old else None
+    written = "# mine\nexport COMPOSE_PROJECT_NAME='My.Site'\n" if compose.is_v1 else None
     write(written or "COMPOSE_PROJECT_NAME=mysite\n", ".env")
     assert (await load_compose_file(compose, write(text({"a": A})))).project == "mysite"
 
@@ -164,9 +165,9 @@ async def test_a_changed_env_file_changes_the_digest(v2, write):
     [
         ("services:\n  a:\n    image: x\n   command: y\n", ["compose.yaml, line 4", "YAML"]),
         ("services: {a: [}\n", ["compose.yaml, line 1", "YAML"]),
-        ("", ["at its top there must be"]),
-        ("- a\n- b\n", ["at its top there must be"]),
-        ("just words", ["at its top there must be"]),
+        ("", ["not a compose file"]),
+        ("- a\n- b\n", ["not a compose file"]),
+        ("just words", ["not a compose file"]),
         ("services:\n  a:\n    image: x\n    comand: y\n", ["line 4", "comand"]),
         ("services:\n  b: {image: x}\n  a:\n    image: x\n    ports: 80\n", ["line 5", "ports"]),
         ("services:\n  b: {image: x}\n  a:\n    command: x\n", ["line 3", "neither an image nor"]),
@@ -181,8 +182,8 @@ async def test_what_is_wrong_is_said_with_its_line(compose, write, source, words
     assert said.startswith("compose.yaml")
     assert "\n" not in said
     assert len(said) < 600
-    if compose.old:  # it puts things in other words
-        words = [w for w in words if "YAML" in w or w.startswith(("compose", "at its top"))]
+    if compose.is_v1:  # it puts things in other words
+        words = [w for w in words if "YAML" in w or w.startswith(("compose", "not a compose"))]
     assert [word for word in words if word not in said] == [], said
 
 
@@ -192,13 +193,16 @@ async def test_two_services_of_one_name_in_one_file_are_refused(v2, write):
 
 
 async def test_missing_folder_loop_and_unreadable(compose, folder, write):
-    assert await refused(compose, "none.yaml") == "none.yaml is not there."
+    assert await refused(compose, "none.yaml") == "none.yaml does not exist."
     (folder / "dir.yaml").mkdir()
-    assert await refused(compose, "dir.yaml") == "dir.yaml cannot be read: Is a directory."
+    assert (
+        await refused(compose, "dir.yaml")
+        == "dir.yaml cannot be read: it is a directory, not a regular file."
+    )
     (folder / "loop.yaml").symlink_to("loop.yaml")
     assert "loop.yaml cannot be read: Too many levels" in await refused(compose, "loop.yaml")
     (folder / "dangling.yaml").symlink_to("nowhere")
-    assert await refused(compose, "dangling.yaml") == "dangling.yaml is not there."
+    assert await refused(compose, "dangling.yaml") == "dangling.yaml does not exist."
     write("x", "file")
     assert "Not a directory" in await refused(compose, "file/compose.yaml")
 
@@ -218,7 +222,7 @@ async def test_an_include_that_is_not_there_is_named(v2, write):
 
 
 async def test_a_file_without_services(compose, write):
-    version = "version: '2.4'\n" if compose.old else ""
+    version = "version: '2.4'\n" if compose.is_v1 else ""
     assert (await load_compose_file(compose, write(f"{version}services: {{}}\n"))).services == {}
 
 
@@ -228,7 +232,7 @@ async def test_a_command_whose_answer_makes_no_sense(environ, folder, write):
         fake.write_text(f"#!/bin/sh\necho '{answer}'\n")
         fake.chmod(0o755)
         said = await refused(Compose((str(fake),), (2, 26), environ, folder), write(text({"a": A})))
-        assert "is not understood" in said
+        assert "is malformed" in said
 
 
 async def test_a_command_that_went_away(environ, folder, write):

@@ -127,7 +127,7 @@ async def test_broken_gone_and_back_again(compose, write, folder):
         assert it.services() == ["a", "b"]
         assert "compose.yaml, line " in it.text()
         (folder / "compose.yaml").unlink()
-        await it.until(lambda: it.text() == "compose.yaml is not there.")
+        await it.until(lambda: it.text() == "compose.yaml does not exist.")
         assert it.services() == ["a", "b"]
         write(A)
         await it.until(lambda: it.ok() is True)
@@ -151,7 +151,7 @@ async def test_a_folder_a_loop_megabytes_and_bytes_in_its_place(v2, write, folde
         await it.until(lambda: "not valid YAML" in it.text())
         os.mkfifo(folder / "fifo")
         (folder / "fifo").rename(file)
-        await it.until(lambda: "it is a FIFO" in it.text())
+        await it.until(lambda: "it is a named pipe" in it.text())
         assert it.services() == ["a", "b"]
         file.unlink()
         write(A)

@@ -319,7 +319,7 @@ async def test_a_broken_file_leaves_all_as_it_is_and_dead_containers_are_restart
         host.told(("a", "down"))
         await host.removed("a")
         project.file.unlink()
-        await host.until("gone", lambda: "is not there" in status(host)[2])
+        await host.until("gone", lambda: "does not exist" in status(host)[2])
         assert sorted(host.shown()) == ["a", "b", "other"]
         project.write(["ocs-a", "ocs-b", "other"])
         await host.up("b")
