@@ -10,7 +10,7 @@ from typing import Any
 from bench.scale_driver import SimulatedDriver
 from hostmanager.agent.framework.event_loop import LoopClock
 from hostmanager.agent.host import Host
-from hostmanager.agent.options import Settings
+from hostmanager.agent.options import ManagerSettings
 from hostmanager.core.model import InstanceSpec
 from hostmanager.core.policy import Policy
 from hostmanager.core.record import State
@@ -20,7 +20,7 @@ from hostmanager.siteconfig.site_file import SiteFile
 async def simulated(folder: Path, agents: int) -> Host:
     """Make a host with so many simulated agents, all up, on the running loop."""
     loop = asyncio.get_running_loop()
-    settings = Settings(
+    settings = ManagerSettings(
         site_file=folder / "site.yaml",
         host="h",
         working_dir=folder,

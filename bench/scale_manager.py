@@ -11,12 +11,12 @@ from random import Random
 from bench.scale_driver import SimulatedDriver
 from hostmanager.agent.framework.event_loop import LoopClock
 from hostmanager.agent.host import Host
-from hostmanager.agent.options import Settings
+from hostmanager.agent.options import ManagerSettings
 from hostmanager.journal import Journal
 
 
-def simulated_host(settings: Settings, loop: asyncio.AbstractEventLoop) -> Host:
-    """Make a host as `hostmanager.agent.bootstrap.make_host` does, with simulated agents."""
+def simulated_host(settings: ManagerSettings, loop: asyncio.AbstractEventLoop) -> Host:
+    """Make a host as `hostmanager.agent.bootstrap.make_host_from_args` does, with simulated agents."""
 
     def tell(text: str) -> None:
         loop.call_soon_threadsafe(lambda: host.emit_message(text))
@@ -28,5 +28,5 @@ def simulated_host(settings: Settings, loop: asyncio.AbstractEventLoop) -> Host:
 
 if __name__ == "__main__":
     program = import_module("hostmanager.agent.main")
-    program.make_host = simulated_host
+    program.make_host_from_args = simulated_host
     program.main()

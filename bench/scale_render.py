@@ -49,7 +49,7 @@ async def _measured(folder: Path, agents: int) -> dict[str, Any]:
     host = await simulated(folder, agents)
 
     def look() -> dict[str, Any]:
-        host.conditions._states.clear()  # as for the first who looks within half a second
+        host.process_states._states.clear()  # as for the first who looks within half a second
         return session_data(host)
 
     data = look()
@@ -93,7 +93,7 @@ def profile(agents: int) -> str:
         profiler = cProfile.Profile()
         profiler.enable()
         for _ in range(COUNT):
-            host.conditions._states.clear()
+            host.process_states._states.clear()
             session_data(host)
         profiler.disable()
         out = io.StringIO()

@@ -3,7 +3,7 @@
 from hostmanager.agent import early_signals, pid1
 
 if __name__ == "__main__":
-    early_signals.install()
+    early_signals.note_signals()
     pid1.leave_process_1()  # before there is much to be kept in memory twice
     from hostmanager.agent.main import main
 

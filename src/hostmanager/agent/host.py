@@ -1,8 +1,8 @@
-"""The host as the operations see it: the supervisor, the site file, and requests on both.
+"""The manager of a host as its operations see it: the supervisor, the site config, requests on both.
 
-Knows neither OCS nor Twisted; the operations are a thin face on it, and so are signals.
-Whatever reads files runs in a worker thread; whatever changes targets happens at once, on
-the loop, in the order in which it was asked for.
+Knows neither OCS nor Twisted: operations and signals are a thin layer above it. Whatever reads
+files runs in a worker thread; whatever changes targets happens at once, on the loop, in the order
+of the requests.
 """
 
 import asyncio
@@ -14,21 +14,19 @@ from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
 
+from hostmanager.agent import audit
 from hostmanager.agent.compose.protocol import ComposeBackend, NullComposeBackend
 from hostmanager.agent.compose.reconcile import ServiceReconciler
-from hostmanager.agent.framework.router_absence import RouterAbsence
-from hostmanager.agent.operations import audit as record
-from hostmanager.agent.operations.call_validation import MAX_TEXT_CHARS
-from hostmanager.agent.options import Settings
-from hostmanager.agent.restarts import Outcome, Restarts
-from hostmanager.agent.site_config_reader import SiteReader
+from hostmanager.agent.options import ManagerSettings
+from hostmanager.agent.restarts import RestartCoordinator, RestartOutcome
+from hostmanager.agent.router_absence import RouterAbsence
+from hostmanager.agent.site_config_reader import SiteConfigReader
 from hostmanager.agent.target_store import TargetStore
-from hostmanager.core import requests as rq
-from hostmanager.core.events import OperatorMessage, Timestamp
+from hostmanager.core.events import OperatorMessage
 from hostmanager.core.model import InstanceSpec, Kind, ObservedRun, Target
 from hostmanager.core.protocols import Clock, Driver
 from hostmanager.core.record import ANY_RUN
-from hostmanager.core.requests import Request
+from hostmanager.core.requests import ALL, Request, validate_instances, validate_requests
 from hostmanager.core.supervisor import Supervisor
 from hostmanager.drivers.process import ProcessStateCache
 from hostmanager.journal import Journal, subscribe
@@ -40,22 +38,21 @@ from hostmanager.util.text import join_sentences, truncate
 log = logging.getLogger(__name__)
 
 SITE_CONFIG_KEY = "[SCF]"
-"""Key of the site file in `config_parse_status` (contract, section 5)."""
+"""Key of the site config in `config_parse_status` (contract, section 5)."""
 
-UNHEARD_KEPT = 100
+MAX_EARLY_MESSAGES = 100
 
-Say = Callable[[str], object]
-"""Takes a sentence for people."""
+MAX_TEXT_CHARS = 4_000
+"""Characters of the sentence that answers a call, and of a message of a session."""
 
-
-NO_ENTRY = (
+BROKEN_ENTRY = (
     "Its entry in the site config cannot be used; it goes on as it was started, but it is not "
-    "started again before the entry is mended."
+    "started again before the entry is fixed."
 )
 
 
 class NotRunningError(Exception):
-    """The manager process is not running, so nothing can be asked of it."""
+    """The manager process is not running, so no request can be carried out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +62,7 @@ class RequestResult:
     Attributes:
         ok: Whether all went well.
         lines: What was done, in sentences for people.
-        problems: What is wrong with the site file; said already when it was read.
+        problems: What is wrong with the site config; already reported when it was read.
     """
 
     ok: bool
@@ -88,347 +85,333 @@ class StartupState:
     """What there was before the program was started.
 
     Attributes:
-        found: What an earlier manager launched and is still alive.
-        recalled: The targets that operators had set, by instance-id.
+        discovered: What an earlier manager launched and is still alive.
+        saved_targets: The targets that operators had set, by instance-id.
         initial_state: The target that the command line forces on all.
         restarts: The runs that operators wanted restarted and that may still be alive.
     """
 
-    found: Mapping[str, ObservedRun] = field(default_factory=dict)
-    recalled: Mapping[str, Target] = field(default_factory=dict)
+    discovered: Mapping[str, ObservedRun] = field(default_factory=dict)
+    saved_targets: Mapping[str, Target] = field(default_factory=dict)
     initial_state: str | None = None
     restarts: Mapping[str, str] = field(default_factory=dict)
 
     def target(self, instance_id: str) -> Target | None:
         """The target of an instance; None: what its entry names.
 
-        What somebody said of it counts more than a command line that is always the same.
+        An operator's request counts more than a command line that is always the same.
         """
         forced = None if self.initial_state is None else Target(self.initial_state)
-        return self.recalled.get(instance_id) or forced
+        return self.saved_targets.get(instance_id) or forced
 
     def restart_of(self, spec: InstanceSpec) -> str | None:
         """The run of an instance that is to be restarted, unless it is known to be gone."""
-        run = self.restarts.get(spec.instance_id)
-        if spec.kind is Kind.DOCKER or run is None:
-            return run  # the engine will tell what runs
-        found = self.found.get(spec.instance_id)
-        return run if found is not None and run in (found.run_id, ANY_RUN) else None
+        run_id = self.restarts.get(spec.instance_id)
+        if spec.kind is Kind.DOCKER or run_id is None:
+            return run_id  # the engine will report what runs
+        observed = self.discovered.get(spec.instance_id)
+        return run_id if observed is not None and run_id in (observed.run_id, ANY_RUN) else None
 
 
 class Host:
-    """Everything that can be asked of the manager of a host."""
+    """The manager of a host: what can be requested of it, and what it knows.
+
+    Attributes:
+        running: Whether the manager process is.
+        parse_status: How the site config was read last: whether it could be used, when, what is
+            wrong.
+        emit_message: Takes a sentence for operators; while no session takes it, it is kept in
+            `early_messages`.
+    """
 
     def __init__(
         self,
-        settings: Settings,
+        settings: ManagerSettings,
         driver: Driver,
         clock: Clock,
         random: Random,
         journal: Journal,
         *,
-        dockers: ComposeBackend | None = None,
+        compose: ComposeBackend | None = None,
     ) -> None:
         self.settings = settings
         self.journal = journal
         self.driver = driver
         self.clock = clock
-        self.dockers: ComposeBackend = dockers or NullComposeBackend()
-        drivers = {Kind.HOST: driver, Kind.DOCKER: self.dockers.driver}
-        self.supervisor = Supervisor(drivers, clock, settings.policy, random, self._note)
+        self.compose: ComposeBackend = compose or NullComposeBackend()
+        drivers = {Kind.HOST: driver, Kind.DOCKER: self.compose.driver}
+        self.supervisor = Supervisor(drivers, clock, settings.policy, random, self._report)
         self.snapshot = self.supervisor.snapshot
         subscribe(self.snapshot, journal.append, lambda: clock.now().wall)
-        self.router = RouterAbsence(journal, clock.now)
+        self.router_absence = RouterAbsence(journal, clock.now)
         self.parse_status: dict[str, tuple[bool, float, str]] = {}
         self.running = False
-        self.conditions = ProcessStateCache()
-        self.wanted = TargetStore(settings.state_dir / "wanted.json", clock)
-        self.services = ServiceReconciler(
-            self.supervisor, self.dockers, self.wanted, lambda: self.running
+        self.process_states = ProcessStateCache()
+        self.target_store = TargetStore(settings.state_dir / "wanted.json", clock)
+        self.service_reconciler = ServiceReconciler(
+            self.supervisor, self.compose, self.target_store, lambda: self.running
         )
-        self.restarts = Restarts(
+        self.restarts = RestartCoordinator(
             self.supervisor,
-            self.wanted,
+            self.target_store,
             running=lambda: self.running,
-            router=self._router,
-            say=self._say,
+            router=self._find_router,
+            emit_message=self._emit_message,
         )
-        self.early_messages: deque[tuple[float, str]] = deque(maxlen=UNHEARD_KEPT)
-        self.emit_message: Say = self.buffer_message
-        self._reader = SiteReader(settings)
+        self.early_messages: deque[tuple[float, str]] = deque(maxlen=MAX_EARLY_MESSAGES)
+        self.emit_message: Callable[[str], object] = self.buffer_message
+        self._reader = SiteConfigReader(settings)
         self._reading = asyncio.Lock()
 
     # --- the manager process ----------------------------------------------------------------
 
     def start(
         self,
-        site: SiteFile | SiteFileError,
+        site_config: SiteFile | SiteFileError | None,
         requests: Any = (),
         before: StartupState | None = None,
     ) -> RequestResult:
-        """Begin to supervise: track what the site file lists, with fresh records.
+        """Begin to supervise, with fresh records.
 
         Args:
-            site: What was read, already checked against the installed classes; an error
-                leaves the instances that are known, if there are any.
+            site_config: What was read, already checked against the installed classes. The
+                instances that are known already are kept where it is an error, or None.
             requests: As for `update`; applied after that.
             before: What there was before the program was started; None: it runs already.
 
         Raises:
             RequestError: A request makes no sense; nothing was begun.
         """
-        specs = self._wanted(site)
+        specs = self._specs_to_track(site_config)
         ids = [spec.instance_id for spec in specs]
-        checked = rq.validate_requests(requests, [*ids, *self.services.unmanaged_specs(specs)], {})
-        problems = self._record_parse_status(site)
+        passive = self.service_reconciler.unmanaged_specs(specs)
+        checked = validate_requests(requests, [*ids, *passive], {})
+        problems = () if site_config is None else self._record_parse_status(site_config)
         self.running = True
         if before is None:
             before = StartupState()
-            self.wanted.reset()
-        unlisted = before.recalled.keys() - set(ids)
-        forgotten = [i for i in unlisted if _is_gone(i, site)]
-        self.services.start(before.recalled, forgotten, before.restarts)
+            self.target_store.reset()
+        unlisted = before.saved_targets.keys() - set(ids)
+        removed = [i for i in unlisted if _is_removed(i, site_config)]
+        self.service_reconciler.start(before.saved_targets, removed, before.restarts)
         gone = self.snapshot.keys() - set(ids)
         for spec in specs:
-            found = before.found.get(spec.instance_id)
+            observed = before.discovered.get(spec.instance_id)
             target, restart_of = before.target(spec.instance_id), before.restart_of(spec)
-            self.supervisor.add(spec, target, found, restart_of)
+            self.supervisor.add(spec, target, observed, restart_of)
         for instance_id in gone:
             self.supervisor.remove(instance_id)
-        for instance_id in before.found.keys() - set(ids):
-            self._take_over_unlisted(instance_id, before, site)
-        self.services.reconcile()
-        self._carry_out(checked)
-        return RequestResult(site.summary()[0], tuple(map(str, checked)), problems)
+        for instance_id in before.discovered.keys() - set(ids):
+            self._adopt_unlisted(instance_id, before, site_config)
+        self.service_reconciler.reconcile()
+        self._apply_requests(checked)
+        ok = site_config is None or site_config.summary()[0]
+        return RequestResult(ok, tuple(map(str, checked)), problems)
 
-    def _take_over_unlisted(
-        self, instance_id: str, before: StartupState, site: SiteFile | SiteFileError
+    def _specs_to_track(self, site_config: SiteFile | SiteFileError | None) -> list[InstanceSpec]:
+        """The entries of the site config; those that are broken, as they were known."""
+        services = self.service_reconciler
+        known = services.configured_specs()
+        if not isinstance(site_config, SiteFile):
+            return [services.with_service(spec) for spec in known.values()]
+        broken = [known[i] for i in known if i in site_config.broken_ids]
+        return [*(services.with_service(spec) for spec in site_config.specs), *broken]
+
+    def _adopt_unlisted(
+        self, instance_id: str, before: StartupState, site_config: SiteFile | SiteFileError | None
     ) -> None:
-        """Something runs that has no usable entry: it goes on if that may be a slip of the pen."""
-        found = before.found[instance_id]
-        if found.launched_by_other:
+        """Adopt what runs and has no usable entry: it goes on if that may be a mistake."""
+        observed = before.discovered[instance_id]
+        if observed.launched_by_other:
             self.emit_message(
                 f"{instance_id}: something that another manager launched (or this one, for "
-                f"another router) holds its lock (pid {found.pid or found.other_pids}), and it is not "
-                "in the site config; it is left alone"
+                f"another router) holds its lock (pid {observed.pid or observed.other_pids}), "
+                "and it is not in the site config; it is left alone"
             )
-            return
-        if _is_gone(instance_id, site):
+        elif _is_removed(instance_id, site_config):
             self.emit_message(f"{instance_id}: runs, but is not in the site config; it is stopped")
-            self.supervisor.adopt_unlisted(instance_id, found)
-            return
-        spec = InstanceSpec(
-            instance_id,
-            found.agent_class,
-            fingerprint=found.fingerprint,
-            inoperable_reason=NO_ENTRY,
-        )
-        self.supervisor.add(spec, before.target(instance_id), found)
+            self.supervisor.adopt_unlisted(instance_id, observed)
+        else:
+            spec = InstanceSpec(
+                instance_id,
+                observed.agent_class,
+                fingerprint=observed.fingerprint,
+                inoperable_reason=BROKEN_ENTRY,
+            )
+            self.supervisor.add(spec, before.target(instance_id), observed)
 
-    def restart_known(self, requests: Any = ()) -> RequestResult:
-        """Begin with the instances that are known already, with fresh records.
-
-        Raises:
-            RequestError: A request makes no sense; nothing was begun.
-        """
-        known = self.services.configured_specs()
-        passive = self.services.unmanaged_specs(known.values())
-        checked = rq.validate_requests(requests, [*known, *passive], {})
-        self.running = True
-        self.wanted.reset()
-        self.services.start()
-        for spec in known.values():
-            self.supervisor.add(self.services.with_service(spec))
-        self.services.reconcile()
-        self._carry_out(checked)
-        return RequestResult(True, tuple(map(str, checked)))
-
-    async def stop(self, *, disown_dockers: bool = False) -> RequestResult:
+    async def stop(self, *, disown_services: bool = False) -> RequestResult:
         """Stop supervising: end everything; return when nothing is left, or cannot be ended.
 
         Args:
-            disown_dockers: Leave compose services as they are.
+            disown_services: Leave compose services as they are.
         """
         if self.running:
-            await self.dockers.wait_loaded()
+            await self.compose.wait_loaded()
         self.running = False
-        if disown_dockers:
+        if disown_services:
             self.supervisor.abandon([Kind.DOCKER])
         self.supervisor.stop_all()
-        done = asyncio.Event()
-        self.supervisor.when_idle(done.set)
-        await done.wait()
-        self.services.suspend()
-        stuck = {i: str(self.snapshot[i].error) for i in self.snapshot.unkillable_ids}
-        stuck |= self.services.failed_to_stop
-        if stuck:
-            why = join_sentences(f"{i}: {trouble}" for i, trouble in stuck.items())
-            return RequestResult(False, (f"Could not be ended: {why}",))
+        idle = asyncio.Event()
+        self.supervisor.when_idle(idle.set)
+        await idle.wait()
+        self.service_reconciler.suspend()
+        unkillable = {i: str(self.snapshot[i].error) for i in self.snapshot.unkillable_ids}
+        unkillable |= self.service_reconciler.failed_to_stop
+        if unkillable:
+            errors = join_sentences(f"{i}: {error}" for i, error in unkillable.items())
+            return RequestResult(False, (f"Could not be ended: {errors}",))
         return RequestResult(True, ("All agents are down.",))
 
     def disown(self) -> RequestResult:
         """Stop supervising and leave everything as it is, for the next manager."""
         self.running = False
         self.supervisor.abandon()
-        alive = sum(life.run.pid is not None for life in self.snapshot.values())
+        alive = sum(record.run.pid is not None for record in self.snapshot.values())
         return RequestResult(True, (f"{alive} agents are left running, for the next manager.",))
 
     # --- requests -----------------------------------------------------------------------------
 
     async def update(self, requests: Any, reload_config: bool) -> RequestResult:
-        """Set targets, perhaps after reading the site file again.
+        """Set targets, perhaps after reading the site config again.
 
         Raises:
             RequestError: A request makes no sense; nothing was changed.
             NotRunningError: The manager process does not run; nothing was changed.
         """
-        if not self.running:
-            raise NotRunningError
         if not reload_config:
             return self.set_targets(requests)
         async with self._reading:
-            site, _ = await asyncio.gather(self.read_site(), self.dockers.refresh())
-            if not self.running:
-                raise NotRunningError
-            change = self._diff(site)
-            checked = rq.validate_requests(requests, *self._ids_after(change))
-            answer = self._apply(site, change)
-            lines = self._carry_out(checked)
-        return replace(answer, lines=(*answer.lines, *lines))
+            site_config, _ = await asyncio.gather(self._reader.read(), self.compose.refresh())
+            return self._apply_site_config(site_config, requests)
 
     def set_targets(self, requests: Any) -> RequestResult:
         """Set targets. Raises as `update` does."""
-        if not self.running:
-            raise NotRunningError
+        self._require_running()
         supervisor = self.supervisor
-        checked = rq.validate_requests(requests, supervisor.specs(), supervisor.removing())
-        return RequestResult(True, self._carry_out(checked))
+        checked = validate_requests(requests, supervisor.specs(), supervisor.removing())
+        return RequestResult(True, self._apply_requests(checked))
 
-    async def restart(self, instances: Any) -> Outcome:
+    async def restart(self, instances: Any) -> RestartOutcome:
         """Have instances ended and launched anew. Raises as `update` does."""
-        if not self.running:
-            raise NotRunningError
+        self._require_running()
         supervisor = self.supervisor
-        ids = rq.validate_instances(instances, supervisor.specs(), supervisor.removing())
+        ids = validate_instances(instances, supervisor.specs(), supervisor.removing())
         outcome = await self.restarts.request(ids)
-        if not self.running:
-            raise NotRunningError
+        self._require_running()  # it may have been stopped while an image was pulled
         return outcome
 
-    def _carry_out(self, checked: list[Request]) -> tuple[str, ...]:
+    def _require_running(self) -> None:
+        if not self.running:
+            raise NotRunningError
+
+    def _apply_requests(self, checked: list[Request]) -> tuple[str, ...]:
         self.supervisor.apply_requests(checked)
-        said: dict[str, Target] = {}
+        targets: dict[str, Target] = {}
         for request in checked:
-            every = self.supervisor.specs() if request.instance_id == rq.ALL else ()
-            said |= dict.fromkeys(every or (request.instance_id,), request.target)
-        if said:
-            self.wanted.set_targets(
-                said
-            )  # all at once: the file is written, and synced, as a whole
-        lines = []
-        for request in checked:
-            obstacle = self._obstacle(request)
-            lines.append(f"{request}." if obstacle is None else f"{request}, but: {obstacle}")
-        return tuple(lines)
+            ids = self.supervisor.specs() if request.instance_id == ALL else [request.instance_id]
+            targets |= dict.fromkeys(ids, request.target)
+        if targets:  # all at once: the file is written, and synced, as a whole
+            self.target_store.set_targets(targets)
+        return tuple(self._result_line(request) for request in checked)
 
-    def _obstacle(self, request: Request) -> str | None:
-        life = self.snapshot.get(request.instance_id)
-        return life.spec.inoperable_reason if life else None
+    def _result_line(self, request: Request) -> str:
+        record = self.snapshot.get(request.instance_id)
+        obstacle = record.spec.inoperable_reason if record else None
+        return f"{request}." if obstacle is None else f"{request}, but: {obstacle}"
 
-    # --- the site file --------------------------------------------------------------------------
+    # --- the site config ------------------------------------------------------------------------
 
-    async def read_site(self) -> SiteFile | SiteFileError:
-        """Read the site file and look up which agent classes are installed."""
+    async def read_site_config(self) -> SiteFile | SiteFileError:
+        """Read the site config and look up which agent classes are installed."""
         return await self._reader.read()
 
-    def _diff(self, site: SiteFile | SiteFileError) -> SiteDiff | None:
-        if isinstance(site, SiteFileError):
-            return None
-        site = replace(site, specs=tuple(self.services.with_service(spec) for spec in site.specs))
-        return diff_specs(self.supervisor.configured_specs(), site)
+    def _apply_site_config(
+        self, site_config: SiteFile | SiteFileError, requests: Any
+    ) -> RequestResult:
+        """Apply what has changed in the site config, then requests; nothing if one is refused."""
+        self._require_running()
+        diff = None if isinstance(site_config, SiteFileError) else self._diff(site_config)
+        checked = validate_requests(requests, *self._ids_after(diff))
+        problems = self._record_parse_status(site_config)
+        if diff is None:
+            text = "The site config cannot be used, so all is left as it is."
+        else:
+            self._apply_diff(diff)
+            text = f"Site config read: {diff.summary()}."
+        ok = diff is not None and site_config.summary()[0]
+        return RequestResult(ok, (text, *self._apply_requests(checked)), problems)
 
-    def _ids_after(self, change: SiteDiff | None) -> tuple[list[str], dict[str, str]]:
-        """The ids that can be asked for once `change` is applied, and those that leave."""
-        known, leaving = self.supervisor.specs(), self.supervisor.removing()
+    def _diff(self, site_config: SiteFile) -> SiteDiff:
+        specs = tuple(self.service_reconciler.with_service(spec) for spec in site_config.specs)
+        return diff_specs(self.supervisor.configured_specs(), replace(site_config, specs=specs))
+
+    def _ids_after(self, diff: SiteDiff | None) -> tuple[list[str], dict[str, str]]:
+        """The ids that a request may name once `diff` is applied, and those that are removed."""
+        known, removing = self.supervisor.specs(), self.supervisor.removing()
         # A service that is being listed, or no longer is, has two names for a moment.
-        known |= self.services.unmanaged_specs(self.supervisor.configured_specs().values())
-        if change is None:
-            return list(known), leaving
-        added = {spec.instance_id for spec in change.added}
-        gone = set(change.removed)
-        leaving = {i: text for i, text in leaving.items() if i not in added}
-        leaving.update({i: f"'{i}' is no longer in the site config." for i in gone})
-        return [*(i for i in known if i not in gone), *added], leaving
+        known |= self.service_reconciler.unmanaged_specs(
+            self.supervisor.configured_specs().values()
+        )
+        if diff is None:
+            return list(known), removing
+        added = {spec.instance_id for spec in diff.added}
+        removed = set(diff.removed)
+        removing = {i: text for i, text in removing.items() if i not in added}
+        removing.update({i: f"'{i}' is no longer in the site config." for i in removed})
+        return [*(i for i in known if i not in removed), *added], removing
 
-    def _apply(self, site: SiteFile | SiteFileError, change: SiteDiff | None) -> RequestResult:
-        problems = self._record_parse_status(site)
-        if change is None:
-            why = "The site config cannot be used, so all is left as it is."
-            return RequestResult(False, (why,), problems)
-        for spec in change.added:
+    def _apply_diff(self, diff: SiteDiff) -> None:
+        for spec in diff.added:
             self.supervisor.add(spec)
-        for spec in change.replaced:
+        for spec in diff.replaced:
             self.emit_message(
                 f"{spec.instance_id}: becomes {spec.agent_class}; what runs is ended first"
             )
-            # Somebody put it down on purpose; it is not another entry that brings it up.
-            down = self.wanted.target(spec.instance_id) is Target.DOWN
+            # Somebody put it down on purpose; another entry does not bring it up.
+            down = self.target_store.target(spec.instance_id) is Target.DOWN
             self.supervisor.replace(spec, Target.DOWN if down else None)
-        for spec in change.changed:
-            self.services.update_spec(spec)
-        for instance_id in change.removed:
+        for spec in diff.changed:
+            self.service_reconciler.update_spec(spec)
+        for instance_id in diff.removed:
             self.emit_message(
                 f"{instance_id}: no longer in the site config; it is stopped and forgotten"
             )
             self.supervisor.remove(instance_id)
-            self.wanted.remove(instance_id)
-        self.services.reconcile()
-        return RequestResult(
-            site.summary()[0], (f"Site config read: {change.summary()}.",), problems
-        )
+            self.target_store.remove(instance_id)
+        self.service_reconciler.reconcile()
 
-    def _record_parse_status(self, site: SiteFile | SiteFileError) -> tuple[str, ...]:
-        """Note in `parse_status` how the reading went; returns the problems, for people."""
-        ok, text = site.summary()
+    def _record_parse_status(self, site_config: SiteFile | SiteFileError) -> tuple[str, ...]:
+        """Keep how the reading went in `parse_status`; returns the problems, for people."""
+        ok, text = site_config.summary()
         self.parse_status[SITE_CONFIG_KEY] = (ok, time.time(), text)
-        lines = tuple(str(problem) for problem in site.diagnostics)
+        lines = tuple(str(problem) for problem in site_config.diagnostics)
         for line in lines:
             self.emit_message(line)
-        record.site_read(self.journal, ok, text, lines)
+        audit.record_site_config(self.journal, ok, text, lines)
         return lines
 
-    def _wanted(self, site: SiteFile | SiteFileError) -> list[InstanceSpec]:
-        """What to track at the start: the file's entries, and what it spoils as it was known."""
-        known = self.services.configured_specs()
-        if isinstance(site, SiteFileError):
-            return list(known.values())
-        spoiled = [known[i] for i in known if i in site.broken_ids]
-        return [*(self.services.with_service(spec) for spec in site.specs), *spoiled]
+    # --- messages -------------------------------------------------------------------------------
 
-    def _say(self, text: str) -> None:
-        self.emit_message(text)  # whoever listens by then
+    def _emit_message(self, text: str) -> None:
+        self.emit_message(text)  # to whatever takes messages by then
 
-    def _note(self, instance_id: str, note: OperatorMessage) -> None:
-        self.emit_message(f"{instance_id}: {note.text}")
+    def _report(self, instance_id: str, message: OperatorMessage) -> None:
+        self.emit_message(f"{instance_id}: {message.text}")
 
     def buffer_message(self, text: str) -> None:
-        """Log what nobody can read yet, and keep it for the next session with its time."""
+        """Log what no client can read yet, and keep it for the next session with its time."""
         log.info("%s", text)
         self.early_messages.append((time.time(), truncate(text, MAX_TEXT_CHARS)))
 
-    async def _router(self) -> str | None:
+    async def _find_router(self) -> str | None:
         """The instance that runs the router of the site, if one does."""
-        every = (life.spec for life in self.snapshot.values())
-        specs = [spec for spec in every if spec.service is not None]
-        return await self.dockers.runs_router(self.settings.router, specs) if specs else None
-
-    def now(self) -> Timestamp:
-        """The present."""
-        return self.clock.now()
+        specs = [r.spec for r in self.snapshot.values() if r.spec.service is not None]
+        return await self.compose.runs_router(self.settings.router, specs) if specs else None
 
 
-def _is_gone(instance_id: str, site: SiteFile | SiteFileError) -> bool:
+def _is_removed(instance_id: str, site_config: SiteFile | SiteFileError | None) -> bool:
     """Whether one that is not listed has no entry: it may be in one that cannot be used."""
-    if isinstance(site, SiteFileError) or site.broken_without_id:
+    if not isinstance(site_config, SiteFile) or site_config.broken_without_id:
         return False
-    return instance_id not in site.broken_ids
+    return instance_id not in site_config.broken_ids

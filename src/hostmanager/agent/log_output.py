@@ -30,10 +30,10 @@ from hostmanager.util.text import truncate_middle
 MAX_QUEUED_LINES = 4_000
 """Records of the log that wait to be written, for each place; of more, the number is kept."""
 
-MAX_LINE_CHARS = 10_000
+MAX_RECORD_CHARS = 10_000
 """Characters of a record of the log, its traceback included; the middle of a longer one is cut."""
 
-FLUSH_TIMEOUT = 1.0
+LOG_FLUSH_TIMEOUT = 1.0
 """Seconds that the end of the program may wait for the log to be written."""
 
 PRINTED = "printed"
@@ -54,7 +54,7 @@ class LogQueue(QueueHandler):
     def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
         """Make a record complete, in the thread that logs it, and no longer than it may be."""
         prepared: logging.LogRecord = super().prepare(record)
-        prepared.msg = prepared.message = truncate_middle(str(prepared.msg), MAX_LINE_CHARS)
+        prepared.msg = prepared.message = truncate_middle(str(prepared.msg), MAX_RECORD_CHARS)
         return prepared
 
     def enqueue(self, record: logging.LogRecord) -> None:
@@ -113,7 +113,7 @@ class Writer:
             self._lost()
 
 
-class Listener(QueueListener):
+class LogListener(QueueListener):
     """Has the records of a queue written by a thread."""
 
     def __init__(self, queue: LogQueue, open_fd: Callable[[], int]) -> None:
@@ -162,8 +162,8 @@ class Printed(io.TextIOBase):
         """Take a text; never waits, never fails."""
         *lines, self._begun = f"{self._begun}{text}".split("\n")
         for line in lines:
-            self._queue.enqueue(make_record(truncate_middle(line, MAX_LINE_CHARS), PRINTED))
-        if len(self._begun) > MAX_LINE_CHARS:
+            self._queue.enqueue(make_record(truncate_middle(line, MAX_RECORD_CHARS), PRINTED))
+        if len(self._begun) > MAX_RECORD_CHARS:
             self.end_line()
         return len(text)
 
@@ -171,7 +171,7 @@ class Printed(io.TextIOBase):
         """Take what was printed without the end of its line."""
         line, self._begun = self._begun, ""
         if line:
-            self._queue.enqueue(make_record(truncate_middle(line, MAX_LINE_CHARS), PRINTED))
+            self._queue.enqueue(make_record(truncate_middle(line, MAX_RECORD_CHARS), PRINTED))
 
 
 class LogOutput:
@@ -183,7 +183,7 @@ class LogOutput:
 
     def __init__(self) -> None:
         self.file: LogQueue | None = None
-        self._listeners: list[Listener] = []
+        self._listeners: list[LogListener] = []
         self._printed: list[Printed] = []
 
     def take_over_prints(self) -> LogQueue:
@@ -209,12 +209,12 @@ class LogOutput:
 
     def _start(self, open_fd: Callable[[], int]) -> LogQueue:
         queue = LogQueue()
-        listener = Listener(queue, open_fd)
+        listener = LogListener(queue, open_fd)
         listener.start()
         self._listeners.append(listener)
         return queue
 
-    def close(self, timeout: float = FLUSH_TIMEOUT) -> bool:
+    def close(self, timeout: float = LOG_FLUSH_TIMEOUT) -> bool:
         """Have what waits written, for a bounded time.
 
         Returns:

@@ -1,9 +1,9 @@
-"""The program: puts the rooms together and runs them on one event loop.
+"""The manager's process: builds the manager and runs it on one event loop.
 
-The order of things matters for how soon agents are up, and for how soon anybody can ask for
-them. The site file is read and the first agents are launched before Twisted, autobahn and OCS's
-agent framework are imported. The others follow when the manager stands: all of a large host at
-once would take the processors away from it, just when it has most to do.
+The order matters for how soon agents are up, and how soon the manager replies. The site config is
+read and the first agents are launched before Twisted, autobahn and OCS's agent framework are
+imported. The others follow when the manager is registered: all of a large host at once would take
+the processors away from it, just when it has most to do.
 """
 
 import argparse
@@ -17,18 +17,28 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from hostmanager.agent import early_signals, pid1
-from hostmanager.agent.bootstrap import close_host, make_host_from_args, make_settings
-from hostmanager.agent.directories import FolderError
-from hostmanager.agent.framework.event_loop import install_reactor, new_loop, skip_optional_imports
+from hostmanager.agent import audit, early_signals, pid1
+from hostmanager.agent.bootstrap import (
+    close_host,
+    load_startup_state,
+    make_host_from_args,
+    make_settings,
+)
+from hostmanager.agent.directories import DirectoryError
+from hostmanager.agent.framework.event_loop import (
+    install_reactor,
+    new_loop,
+    run_reactor,
+    skip_optional_imports,
+    stop_reactor,
+)
 from hostmanager.agent.host import NotRunningError, StartupState
 from hostmanager.agent.log_output import LogOutput, start_log
-from hostmanager.agent.operations import audit as record
-from hostmanager.agent.options import Settings, make_parser
+from hostmanager.agent.options import ManagerSettings, make_manager_parser
 from hostmanager.agent.sd_notify import Notifier, NotifySocket, from_environ, status_line
-from hostmanager.agent.single_instance import ManagerRunningError, acquire
+from hostmanager.agent.single_instance import ManagerRunningError, acquire_manager_lock
 from hostmanager.drivers.process import LaunchGate
 from hostmanager.drivers.process.priority import raise_manager_priority
 from hostmanager.siteconfig.command_line import UsageError, parse_agent_args
@@ -41,7 +51,7 @@ from hostmanager.util.secret import Secret
 
 log = logging.getLogger("hostmanager")
 
-FILES = 16384
+MAX_OPEN_FILES = 16384
 """Files that may be open, if the hard limit allows: some four for each agent."""
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
@@ -50,74 +60,76 @@ LAUNCHING_SWITCH_INTERVAL = 0.0005
 """Seconds between two turns of Python's threads while the first agents are launched."""
 
 FIRST_LAUNCHES, FIRST_LAUNCHES_PREFERRED = 1, 5
-"""Agents for each processor that are launched before the manager stands; more, if it takes
+"""Agents for each processor that are launched before the manager is registered; more, if it takes
 precedence over them."""
 
-REGISTRATION_TIME = 0.25
+REGISTRATION_TIMEOUT = 0.25
 """Seconds that the other agents wait for the manager to be registered with its router."""
 
-GOODBYE_TIME = 0.2
-"""Seconds that saying goodbye to the router may take."""
+GOODBYE_TIMEOUT = 0.2
+"""Seconds that leaving the router may take."""
 
 
 def main(args: Sequence[str] | None = None, prog: str | None = None) -> None:
-    """Run the manager until it is told to end.
+    """Run the manager until it is requested to end.
 
     Args:
         args: The command line; default: the process's own.
         prog: Name of the command for its help.
     """
-    early_signals.install()  # by whoever imports this, too late for some; then here
+    early_signals.note_signals()  # an importer of this may have, sooner
     pid1.leave_process_1()
     argv = list(sys.argv[1:] if args is None else args)
     preferred = raise_manager_priority()  # its own start takes precedence, too
-    line = from_environ(os.environ)  # before anything is launched that could inherit it
+    notify_socket = from_environ(os.environ)  # before anything is launched that could inherit it
     try:
         probe = start_class_probe(sys.executable, _working_dir_in(argv))
     except OSError as error:
-        print(
-            f"hostmanager: no program can be started by this user with {sys.executable}: {error}. "
-            "Agents could not be either; make it accessible, or use another interpreter.",
-            file=sys.stderr,
+        _exit_usage(
+            f"no program can be started by this user with {sys.executable}: {error}. "
+            "Agents could not be either; make it accessible, or use another interpreter."
         )
-        raise SystemExit(EXIT_USAGE) from None
     try:
-        namespace, site = parse_agent_args(make_parser(prog), argv, os.environ, read=load_stable)
+        parser = make_manager_parser(prog)
+        namespace, site_config = parse_agent_args(parser, argv, os.environ, read=load_stable)
         if isinstance(namespace.access_policy, str):  # passwords may be in it
             namespace.access_policy = Secret(namespace.access_policy)
         if namespace.quiet:
             _be_quiet()
-        settings, remarks = make_settings(namespace, site)
-        alone = acquire(settings.state_dir, settings.key, settings.site_key)
-    except (UsageError, ManagerRunningError, SiteFileError, FolderError, ValueError) as error:
+        settings, warnings = make_settings(namespace, site_config)
+        lock = acquire_manager_lock(settings.state_dir, settings.key, settings.site_key)
+    except BaseException as error:  # --help as well
         probe.kill()
         probe.wait()
-        print(f"hostmanager: {error}", file=sys.stderr)
-        raise SystemExit(EXIT_USAGE) from None
-    except BaseException:
-        probe.kill()  # --help and the like
-        probe.wait()
+        usage = (UsageError, ManagerRunningError, SiteFileError, DirectoryError, ValueError)
+        if isinstance(error, usage):
+            _exit_usage(str(error))
         raise
-    output = _start_log(namespace, settings)
-    for remark in remarks:
-        log.warning(remark)
-    site = with_known_classes(site, finish_class_probe(probe))
-    _allow_files()
+    log_output = _start_log(namespace, settings)
+    for warning in warnings:
+        log.warning(warning)
+    site_config = with_known_classes(site_config, finish_class_probe(probe))
+    _raise_open_files_limit()
     gate = LaunchGate()
-    gate.close(len(os.sched_getaffinity(0)) * _first_launches(preferred))
-    with alone:
-        raise SystemExit(ManagerProcess(namespace, settings, site, line, output, gate=gate).run())
+    per_processor = FIRST_LAUNCHES_PREFERRED if preferred else FIRST_LAUNCHES
+    gate.close(len(os.sched_getaffinity(0)) * per_processor)
+    with lock:
+        process = ManagerProcess(
+            namespace, settings, site_config, notify_socket, log_output, gate=gate
+        )
+        raise SystemExit(process.run())
 
 
-def _first_launches(preferred: bool) -> int:
-    return FIRST_LAUNCHES_PREFERRED if preferred else FIRST_LAUNCHES
+def _exit_usage(text: str) -> NoReturn:
+    print(f"hostmanager: {text}", file=sys.stderr)
+    raise SystemExit(EXIT_USAGE) from None
 
 
-def _allow_files() -> None:
-    """Allow ourselves as many open files as we may have: each agent takes a few."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = FILES if most == resource.RLIM_INFINITY else min(FILES, most)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
+def _raise_open_files_limit() -> None:
+    """Allow as many open files as the hard limit does: each agent takes a few."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    soft = MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else min(MAX_OPEN_FILES, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 class ManagerProcess:
@@ -126,42 +138,41 @@ class ManagerProcess:
     def __init__(
         self,
         namespace: argparse.Namespace,
-        settings: Settings,
-        site: SiteFile,
-        line: NotifySocket,
-        output: LogOutput,
+        settings: ManagerSettings,
+        site_config: SiteFile,
+        notify_socket: NotifySocket,
+        log_output: LogOutput,
         *,
         gate: LaunchGate,
     ) -> None:
         self.namespace = namespace
-        self.output = output
-        self.site = site
+        self.log_output = log_output
+        self.site_config = site_config
         self.loop = new_loop()
         asyncio.set_event_loop(self.loop)
-        self.loop.set_exception_handler(_log_fault)
+        self.loop.set_exception_handler(_log_unhandled)
         self.gate = gate
         self.host = make_host_from_args(settings, self.loop, gate)
         self.guard = self.host.supervisor.guard
         self.session: Any = None
-        self.service = Notifier(line, self.host.clock, self._status)
-        if self.service.enabled:
+        self.notifier = Notifier(notify_socket, self.host.clock, self._status)
+        if self.notifier.enabled:
             faulthandler.enable()  # where it hung, if systemd's watchdog has to end it
-            self.host.snapshot.subscribe(lambda *_: self.service.changed())
-        self.changed = self.guard.callback("the status for systemd", self.service.changed)
+            self.host.snapshot.subscribe(lambda *_: self.notifier.changed())
         self.exit_code = EXIT_OK
         self._ending: asyncio.Task[None] | None = None
-        self._reloading: set[asyncio.Task[None]] = set()
+        self._reloads: set[asyncio.Task[None]] = set()
 
     def run(self) -> int:
-        """Run until told to end; returns the exit status."""
+        """Run until requested to end; returns the exit status."""
         self._handle_signals()
         # Launching threads get their turns while the main thread imports what follows.
         usual = sys.getswitchinterval()
         sys.setswitchinterval(LAUNCHING_SWITCH_INTERVAL)
-        record.manager_started(self.host.journal)
-        self.host.start(self.site, before=self._before())
-        self.loop.call_soon(self.service.ready)
-        self.loop.call_soon(self.host.dockers.start)
+        audit.record_manager_start(self.host.journal)
+        self.host.start(self.site_config, before=self._startup_state())
+        self.loop.call_soon(self.notifier.ready)
+        self.loop.call_soon(self.host.compose.start)
         try:
             self._import_ocs()
             sys.setswitchinterval(usual)
@@ -174,13 +185,11 @@ class ManagerProcess:
         self.loop.run_until_complete(close_host(self.host, self.exit_code))
         return self.exit_code
 
-    def _before(self) -> StartupState:
-        forced = self.namespace.initial_state
-        recalled = self.host.wanted.load(forced=forced is not None)
-        restarts = dict(self.host.wanted.restarts)
-        if early_signals.told_to_end():  # what runs is ended, nothing is launched for a moment
-            recalled, restarts, forced = {}, {}, "down"
-        return StartupState(self.host.driver.discover(), recalled, forced, restarts)
+    def _startup_state(self) -> StartupState:
+        before = load_startup_state(self.host, self.namespace.initial_state)
+        if early_signals.stop_requested():  # what runs is ended, nothing is launched for a moment
+            return StartupState(before.discovered, initial_state="down")
+        return before
 
     def _handle_signals(self) -> None:
         """Act on signals, on the loop.
@@ -188,11 +197,11 @@ class ManagerProcess:
         Not by the loop's own `add_signal_handler`: uvloop's loses a signal that comes before
         the loop runs, and half a second of imports is still ahead.
         """
-        ends = {n: partial(self.on_stop_signal, n.name) for n in early_signals.ENDING}
-        acts: dict[signal.Signals, Callable[[], None]] = {**ends, signal.SIGHUP: self.reload}
+        handlers: dict[signal.Signals, Callable[[], None]] = {signal.SIGHUP: self.reload}
+        handlers |= {n: partial(self.on_stop_signal, n.name) for n in early_signals.STOP_SIGNALS}
+        guarded = {n: self.guard.callback(n.name, handle) for n, handle in handlers.items()}
         on_loop = self.loop.call_soon_threadsafe
-        guarded = {n: self.guard.callback(n.name, act) for n, act in acts.items()}
-        early_signals.hand_over({n: partial(on_loop, act) for n, act in guarded.items()})
+        early_signals.hand_over({n: partial(on_loop, handle) for n, handle in guarded.items()})
 
     def _import_ocs(self) -> None:
         """Import Twisted, autobahn and OCS's framework: half a second, and most of the memory."""
@@ -202,51 +211,50 @@ class ManagerProcess:
         import hostmanager.agent.operations.host_manager  # noqa: F401, PLC0415
 
     def _run_ocs_agent(self) -> None:
-        from twisted.internet import reactor  # noqa: PLC0415 - it has been installed by now
+        from hostmanager.agent.framework.connection import RouterConnection  # noqa: PLC0415
+        from hostmanager.agent.framework.log_bridge import start_logging  # noqa: PLC0415
+        from hostmanager.agent.framework.router_session import RouterSession  # noqa: PLC0415
+        from hostmanager.agent.operations.host_manager import HostManager  # noqa: PLC0415
 
-        from hostmanager.agent.framework import connection  # noqa: PLC0415
-        from hostmanager.agent.framework import log_bridge as ocs_log  # noqa: PLC0415
-        from hostmanager.agent.operations import host_manager as operations  # noqa: PLC0415
-
-        ocs_log.start_logging(_log_level())
+        start_logging(_log_level())
         args = self.namespace
-        # The log file is ours to write: OCS would open whatever lies at its name.
-        for_ocs = argparse.Namespace(**{**vars(args), "log_dir": None})
-        session = connection.RouterSession(for_ocs, f"{args.address_root}.{args.instance_id}")
-        self.session, session.changed = session, self._router_changed
-        session.on_router = self.guard.callback("the absence of the router", self._router)
-        self.manager = operations.HostManager(session, host=self.host, leave=self.exit_after_die)
+        # The log file is written here: OCS would open whatever is at its name.
+        ocs_args = argparse.Namespace(**{**vars(args), "log_dir": None})
+        session = RouterSession(ocs_args, f"{args.address_root}.{args.instance_id}")
+        self.session = session
+        session.on_change = self._on_session_change
+        session.on_router = self.guard.callback("the absence of the router", self._on_router)
+        self.manager = HostManager(session, host=self.host, on_die=self.exit_after_die)
         self.manager.register()
-        self.connection = connection.RouterConnection(args.site_hub, session)
-        self.reactor = reactor
-        self.loop.call_soon(self._connect, session)
-        reactor.run(installSignalHandlers=False)
+        self.connection = RouterConnection(args.site_hub, session)
+        self.loop.call_soon(self._connect)
+        run_reactor()
 
-    def _router(self, gone: str | None) -> None:
-        if gone is None:
-            self.host.router.came()
+    def _connect(self) -> None:
+        self.session.start("manager", {}, password=self.session)
+        self.connection.start()
+        open_gate = self.guard.callback("delayed launches", self.gate.open)
+        self.loop.call_later(REGISTRATION_TIMEOUT, open_gate)
+
+    def _on_router(self, lost_reason: str | None) -> None:
+        if lost_reason is None:
+            self.host.router_absence.on_connected()
         elif not self.session.closing:
-            self.host.router.went(gone)
+            self.host.router_absence.on_lost(lost_reason)
+
+    def _on_session_change(self) -> None:
+        self.gate.open()  # registered or refused: that is all of the manager's own start
+        self.guard.call("the status for systemd", self.notifier.changed)
 
     def _status(self) -> str:
-        router = "no router" if self.session is None else self.session.standing
+        router = "no router" if self.session is None else self.session.status_text
         return status_line(self.host.snapshot.values(), running=self.host.running, router=router)
-
-    def _connect(self, session: Any) -> None:
-        session.start("manager", {}, password=session)
-        self.connection.start()
-        opens = self.guard.callback("launches that were kept back", self.gate.open)
-        self.loop.call_later(REGISTRATION_TIME, opens)
-
-    def _router_changed(self) -> None:
-        self.gate.open()  # registered or refused: the manager stands
-        self.changed()
 
     # --- the end ----------------------------------------------------------------------------
 
     def on_stop_signal(self, name: str) -> None:
-        """A signal: stop all agents and exit; once more: by stronger means."""
-        record.record_request(self.host.journal, name, None, {})
+        """A signal: stop all agents and exit; a second one: escalate."""
+        audit.record_request(self.host.journal, name, None, {})
         if self._ending is None:
             log.info("%s: stopping all agents, then exiting", name)
             self._ending = self.loop.create_task(self._end())
@@ -255,59 +263,56 @@ class ManagerProcess:
             self.host.supervisor.escalate()
 
     def exit_after_die(self) -> None:
-        """All agents have ended: exit, once the client that asked for it was answered."""
+        """All agents have ended: exit, once the client that requested it has the result."""
         if self._ending is None:
-            self._ending = self.loop.create_task(self._end(answering=True))
+            self._ending = self.loop.create_task(self._end(after_die=True))
 
-    async def _end(self, *, answering: bool = False) -> None:
-        self.service.stopping()
+    async def _end(self, *, after_die: bool = False) -> None:
+        self.notifier.stopping()
         try:
-            answer = await self.manager.stop()
-            if not answer.ok:
-                log.error(answer.text)
-            self.exit_code = EXIT_OK if answer.ok else EXIT_FAILED
-            await self.host.wanted.flush()
-            if answering:
+            result = await self.manager.stop()
+            if not result.ok:
+                log.error(result.text)
+            self.exit_code = EXIT_OK if result.ok else EXIT_FAILED
+            await self.host.target_store.flush()
+            if after_die:
                 await self.manager.wait_for_result_poll()
-            await self.connection.close(GOODBYE_TIME)
+            await self.connection.close(GOODBYE_TIMEOUT)
         except Exception:
-            log.exception("the end did not go as it should")
+            log.exception("the end failed")
             self.exit_code = EXIT_FAILED
-        self.reactor.stop()
+        stop_reactor()
+
+    # --- SIGHUP -----------------------------------------------------------------------------
 
     def reload(self) -> None:
-        """SIGHUP: read the site file again."""
-        record.record_request(self.host.journal, "SIGHUP", None, {})
+        """SIGHUP: read the site config again."""
+        audit.record_request(self.host.journal, "SIGHUP", None, {})
         log.info("SIGHUP: reading the site config again")
-        what = "reading the site config again"
-        task = self.guard.task(what, self._reload(), self._not_reloaded)
-        self._reloading.add(task)
-        task.add_done_callback(self._reloading.discard)
+        reload = self.guard.task(
+            "reading the site config again", self._reload(), self._on_reload_failed
+        )
+        self._reloads.add(reload)
+        reload.add_done_callback(self._reloads.discard)
 
     async def _reload(self) -> None:
-        self.service.reloading()
+        self.notifier.reloading()
         try:
-            await self._read_again()
+            result = await self.host.update([], reload_config=True)
+        except NotRunningError:
+            return
         finally:
-            self.service.reloaded()
+            self.notifier.reloaded()
+        self.host.emit_message(result.text)
+        audit.record_result(self.host.journal, "SIGHUP", None, {}, (result.ok, result.text))
 
-    def _not_reloaded(self, error: Exception) -> None:
+    def _on_reload_failed(self, error: Exception) -> None:
         self.host.emit_message(
             f"The site config could not be read again: {error}. All is left as it is"
         )
 
-    async def _read_again(self) -> None:
-        if not self.host.running:
-            return
-        try:
-            answer = await self.host.update([], reload_config=True)
-        except NotRunningError:
-            return  # stopped while the file was read
-        self.host.emit_message(answer.text)
-        record.record_result(self.host.journal, "SIGHUP", None, {}, (answer.ok, answer.text))
 
-
-def _log_fault(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+def _log_unhandled(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """Log what nobody caught. Not as asyncio does: its texts show the arguments of calls."""
     error = context.get("exception")
     log.error("%s", context.get("message", "a fault on the event loop"), exc_info=error)
@@ -325,7 +330,7 @@ def _log_level() -> str:
     return level if level in ("debug", "info", "warn", "error") else "info"
 
 
-def _start_log(args: argparse.Namespace, settings: Settings) -> LogOutput:
+def _start_log(args: argparse.Namespace, settings: ManagerSettings) -> LogOutput:
     file = None
     if args.log_dir is not None and settings.output_dir == settings.working_dir / args.log_dir:
         name = encode_id(f"{args.address_root}.{args.instance_id}")
@@ -336,10 +341,10 @@ def _start_log(args: argparse.Namespace, settings: Settings) -> LogOutput:
 
 def _be_quiet() -> None:
     """Print nothing, whoever prints: OCS prints, too."""
-    nothing = os.open(os.devnull, os.O_WRONLY)
+    null = os.open(os.devnull, os.O_WRONLY)
     for fd in (1, 2):
-        os.dup2(nothing, fd)
-    os.close(nothing)
+        os.dup2(null, fd)
+    os.close(null)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from hostmanager.core.policy import CpuBudget, Policy, RestartPolicy, StopPolicy
 
-DESCRIPTION = """\
+RUN_DESCRIPTION = """\
 Keep the agents of this host in the state that their operators want.
 
 Reads the site config file, starts the agents that it lists for this host,
@@ -20,7 +20,7 @@ relaunches those that die, and takes commands over the router (operations
 `manager`, `update`, `die`; see `ocsbow --help` for a client). It works without
 a router, too, and registers as soon as there is one."""
 
-EPILOG = """\
+RUN_EPILOG = """\
 signals:
   SIGTERM, SIGINT   stop all agents, then exit; once more: hurry
   SIGHUP            read the site config file again
@@ -37,7 +37,7 @@ environment:
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class ManagerSettings:
     """What the manager was told on its command line, checked.
 
     Attributes:
@@ -84,13 +84,13 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter):
         return textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False)
 
 
-def make_parser(prog: str | None = None) -> argparse.ArgumentParser:
+def make_manager_parser(prog: str | None = None) -> argparse.ArgumentParser:
     """Make the parser of the manager's own options."""
     parser = argparse.ArgumentParser(
         prog=prog,
         usage="%(prog)s [OPTION ...]",
-        description=DESCRIPTION,
-        epilog=EPILOG,
+        description=RUN_DESCRIPTION,
+        epilog=RUN_EPILOG,
         formatter_class=HelpFormatter,
         allow_abbrev=False,
     )

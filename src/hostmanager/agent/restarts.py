@@ -1,19 +1,19 @@
-"""Restarts that operators requested: begun, kept in the state directory, and answered for.
+"""Restarts that operators requested: begun, kept in the state directory, and reported.
 
-The intention itself is in the record of the instance (`core.life`, `restart_of`): which run has to
-end. Here it is written to the state directory *before* anything is ended, and taken out of it once
-the new run exists. So whatever is killed in the middle, the next manager finds either the run that
-was to be restarted, still alive, and restarts it; or another one, or none, and nothing is left to
-be done but what it does anyway.
+The intention itself is in the record of the instance (`restart_of`): which run has to end. Here it
+is written to the state directory *before* anything is ended, and removed once the new run exists.
+So whatever is killed in the middle, the next manager finds either the run that was to be
+restarted, still alive, and restarts it; or another one, or none, and nothing is left to be done
+but what it does anyway.
 
-A service that runs the router itself is restarted last and alone: what is asked of the hosts of
-the site goes through it.
+A service that runs the router itself is restarted last and alone: requests to the hosts of the
+site go through it.
 """
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from hostmanager.agent.target_store import TargetStore
@@ -22,23 +22,21 @@ from hostmanager.core.supervisor import Supervisor
 
 log = logging.getLogger(__name__)
 
-KEEPING = 1.0
-"""Seconds that a restart waits until it is kept; a disk that hangs does not hinder it."""
+SAVE_TIMEOUT = 1.0
+"""Seconds that a restart waits until it is saved; a disk that hangs does not prevent it."""
 
-PREPARING = 2.0
-"""Seconds that an answer waits for images: by then, most registries have refused or delivered."""
+PREPARE_TIMEOUT = 2.0
+"""Seconds that a reply waits for images: by then, most registries have refused or delivered."""
 
 ROUTER_NOTICE = 5.0
-"""Seconds from the word of warning until the router goes; all hosts have been told by then."""
+"""Seconds from the message until the router goes; all hosts have the request by then."""
 
-OTHERS_TIME = 120.0
+OTHERS_TIMEOUT = 120.0
 """Seconds that the router's service waits for the restarts of others at most."""
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class RestartOutcome:
     """What became of a request, for each instance.
 
     Attributes:
@@ -59,13 +57,9 @@ class Outcome:
 
     def as_data(self) -> dict[str, Any]:
         """As clients get it."""
-        return {
+        return asdict(self) | {
             "restarting": list(self.restarting),
             "preparing": list(self.preparing),
-            "left": self.left,
-            "refused": self.refused,
-            "router": self.router,
-            "not_kept": self.not_kept,
         }
 
     @property
@@ -74,170 +68,164 @@ class Outcome:
         at_once = [i for i in self.restarting if i not in self.preparing and i != self.router]
         lines = [f"Restarting: {', '.join(at_once)}."] if at_once else []
         if self.preparing:
-            which = ", ".join(self.preparing)
-            lines.append(f"Restarting once the image is here, going on until then: {which}.")
+            ids = ", ".join(self.preparing)
+            lines.append(f"Restarting once the image is here, going on until then: {ids}.")
         if self.router is not None:
             lines.append(
                 f"{self.router} runs the router: it is restarted last, by itself, "
-                f"{ROUTER_NOTICE:g} s after the others; nobody can be asked until it is back."
+                f"{ROUTER_NOTICE:g} s after the others; no manager can be reached until it is back."
             )
-        lines += [f"Not restarted: {i}: {_ended(why)}" for i, why in self.refused.items()]
-        lines += [f"Left as it is: {i}: {_ended(why)}" for i, why in self.left.items()]
+        lines += [f"Not restarted: {i}: {why.rstrip('.')}." for i, why in self.refused.items()]
+        lines += [f"Left as it is: {i}: {why.rstrip('.')}." for i, why in self.left.items()]
         return (*lines, self.not_kept) if self.not_kept else tuple(lines)
 
 
-def _ended(text: str) -> str:
-    return f"{text.rstrip('.')}."
-
-
-class Restarts:
+class RestartCoordinator:
     """Carries out requests to restart instances.
 
     Args:
-        supervisor: Keeps all instances.
-        wanted: Keeps what operators requested.
+        supervisor: Supervises all instances.
+        target_store: Saves what operators requested.
         running: Whether the manager process runs.
-        router: Tells which instance runs the router, if one does.
-        say: Takes what people want to read.
+        router: Returns the instance that runs the router, if one does.
+        emit_message: Takes a sentence for operators.
+
+    Attributes:
+        waiting_router_id: The instance that runs the router, while it waits for the others.
     """
 
     def __init__(
         self,
         supervisor: Supervisor,
-        wanted: TargetStore,
+        target_store: TargetStore,
         running: Callable[[], bool],
         router: Callable[[], Awaitable[str | None]],
-        say: Say,
+        emit_message: Callable[[str], object],
     ) -> None:
         self._supervisor = supervisor
         self._snapshot = supervisor.snapshot
-        self._wanted = wanted
+        self._target_store = target_store
         self._running = running
         self._router = router
-        self._say = say
-        self._being_kept: set[str] = set()  # on their way to the disk, and not begun before
-        self.last = ""  # the instance that waits for the others, since it runs the router
+        self._emit_message = emit_message
+        self._being_saved: set[str] = set()  # not begun before they are on the disk
+        self.waiting_router_id = ""
         self._changed = asyncio.Event()
-        self._last: asyncio.Task[None] | None = None
-        self._snapshot.subscribe(self._noticed)
+        self._router_task: asyncio.Task[None] | None = None
+        self._snapshot.subscribe(self._on_record_change)
 
-    async def request(self, ids: Iterable[str]) -> Outcome:
+    async def request(self, ids: Iterable[str]) -> RestartOutcome:
         """Have instances restarted; they have been checked to be known.
 
         Returns once they are on their way; an image that takes long to come is not waited for.
         """
         router = await self._router()
         chosen, left, refused = self._sort(ids)
-        not_kept = await self._keep(chosen)
-        late = router if router in chosen else None
-        for instance_id in chosen:
-            if instance_id != late:
-                self._begin(instance_id)
-        if late is not None:
-            self._begin_last(late, chosen)
-        await self._prepared(chosen)
-        begun = [i for i in chosen if i != late]
-        refused |= {i: why for i in begun if (why := self._refusal(i)) is not None}
-        going = tuple(i for i in chosen if i not in refused)
-        preparing = tuple(i for i in going if self._is_preparing(i))
-        return Outcome(going, preparing, left, refused, late, not_kept)
+        not_kept = await self._save(chosen)
+        router = router if router in chosen else None
+        others = [i for i in chosen if i != router]
+        for instance_id in others:
+            self._begin(instance_id)
+        if router is not None:
+            self._begin_router(router, others)
+        await self._until(lambda: not any(map(self._is_preparing, chosen)), PREPARE_TIMEOUT)
+        refused |= {i: why for i in others if (why := self._denial_reason(i)) is not None}
+        restarting = tuple(i for i in chosen if i not in refused)
+        preparing = tuple(i for i in restarting if self._is_preparing(i))
+        return RestartOutcome(restarting, preparing, left, refused, router, not_kept)
 
     def _sort(self, ids: Iterable[str]) -> tuple[list[str], dict[str, str], dict[str, str]]:
         chosen: list[str] = []
         left: dict[str, str] = {}
         refused: dict[str, str] = {}
         for instance_id in ids:
-            life = self._snapshot.get(instance_id)
-            if life is None:
+            record = self._snapshot.get(instance_id)
+            if record is None:
                 left[instance_id] = "it is not managed here any more"
                 continue
-            why = restart_denial_reason(life)
-            if why is None:
+            reason = restart_denial_reason(record)
+            if reason is None:
                 chosen.append(instance_id)
-            elif life.run.pid is not None and not life.must_stop:
-                refused[instance_id] = why  # it runs, and could not be started again
+            elif record.run.pid is not None and not record.must_stop:
+                refused[instance_id] = reason  # it runs, and could not be started again
             else:
-                left[instance_id] = why
+                left[instance_id] = reason
         return chosen, left, refused
 
-    async def _keep(self, ids: Iterable[str]) -> str:
-        """Write down which runs are to be ended, before any of them is."""
+    async def _save(self, ids: Iterable[str]) -> str:
+        """Save which runs are to be ended, before any of them is."""
         runs = {i: self._snapshot[i].run.run_id or ANY_RUN for i in ids if self._may_run(i)}
-        self._being_kept |= runs.keys()
+        self._being_saved |= runs.keys()
         try:
-            self._wanted.keep_restarts(runs)
-            return await self._wanted.flush(KEEPING)
+            self._target_store.save_restarts(runs)
+            return await self._target_store.flush(SAVE_TIMEOUT)
         finally:
-            self._being_kept -= runs.keys()
+            self._being_saved -= runs.keys()
 
     def _may_run(self, instance_id: str) -> bool:
-        life = self._snapshot[instance_id]
-        return life.state is not State.BACKOFF and life.request.restart_of is None
+        record = self._snapshot[instance_id]
+        return record.state is not State.BACKOFF and record.request.restart_of is None
 
     def _begin(self, instance_id: str) -> None:
         if self._running():
             self._supervisor.restart(instance_id)
-        self._noticed(instance_id, self._snapshot.get(instance_id))
+        self._on_record_change(instance_id, self._snapshot.get(instance_id))
 
     # --- the router ---------------------------------------------------------------------------
 
-    def _begin_last(self, instance_id: str, chosen: Iterable[str]) -> None:
-        if self._last is None or self._last.done():
-            others = [i for i in chosen if i != instance_id]
-            self.last = instance_id  # what is on the disk stays until it has begun
-            run = self._snapshot[instance_id].run.run_id if instance_id in self._snapshot else ""
-            restart = self._restart_router(instance_id, run, others)
-            self._last = asyncio.ensure_future(restart)
+    def _begin_router(self, instance_id: str, others: list[str]) -> None:
+        if self._router_task is None or self._router_task.done():
+            self.waiting_router_id = instance_id  # its entry on the disk stays until it has begun
+            run_id = self._snapshot[instance_id].run.run_id if instance_id in self._snapshot else ""
+            restart = self._restart_router(instance_id, run_id, others)
+            self._router_task = asyncio.ensure_future(restart)
 
-    async def _restart_router(self, instance_id: str, run: str, others: list[str]) -> None:
+    async def _restart_router(self, instance_id: str, run_id: str, others: list[str]) -> None:
         try:
-            await self._until(lambda: not any(map(self._is_restarting, others)), OTHERS_TIME)
-            self._say(
+            await self._until(lambda: not any(map(self._is_restarting, others)), OTHERS_TIMEOUT)
+            self._emit_message(
                 f"{instance_id}: it runs the router, and is restarted in {ROUTER_NOTICE:g} s; "
-                "nobody can be asked until it is back"
+                "no manager can be reached until it is back"
             )
             await asyncio.sleep(ROUTER_NOTICE)
         finally:
-            self.last = ""
-        life = self._snapshot.get(instance_id)
-        if life is not None and run and life.run.run_id not in ("", run):
-            self._noticed(instance_id, life)  # it was ended meanwhile, and this is a new run
+            self.waiting_router_id = ""
+        record = self._snapshot.get(instance_id)
+        if record is not None and run_id and record.run.run_id not in ("", run_id):
+            self._on_record_change(instance_id, record)  # it has ended meanwhile: a new run
         else:
             self._begin(instance_id)
 
-    # --- what comes of it -----------------------------------------------------------------------
+    # --- what follows ---------------------------------------------------------------------------
 
-    async def _prepared(self, ids: list[str]) -> None:
-        await self._until(lambda: not any(map(self._is_preparing, ids)), PREPARING)
-
-    async def _until(self, is_so: Callable[[], bool], limit: float) -> None:
-        """Wait until something is so of the instances; not for ever."""
+    async def _until(self, condition: Callable[[], bool], max_seconds: float) -> None:
+        """Wait until a condition of the instances holds; not for ever."""
         try:
-            async with asyncio.timeout(limit):
-                while not is_so():
+            async with asyncio.timeout(max_seconds):
+                while not condition():
                     self._changed.clear()
                     await self._changed.wait()
         except TimeoutError:
-            log.debug("restart: not within %g s", limit)
+            log.debug("restart: not within %g s", max_seconds)
 
     def _is_restarting(self, instance_id: str) -> bool:
-        life = self._snapshot.get(instance_id)
-        return life is not None and life.request.restart_of is not None
+        record = self._snapshot.get(instance_id)
+        return record is not None and record.request.restart_of is not None
 
     def _is_preparing(self, instance_id: str) -> bool:
-        life = self._snapshot.get(instance_id)
-        return life is not None and life.needs_preparation
+        record = self._snapshot.get(instance_id)
+        return record is not None and record.needs_preparation
 
-    def _refusal(self, instance_id: str) -> str | None:
-        life = self._snapshot.get(instance_id)
-        return None if life is None else life.request.restart_denied
+    def _denial_reason(self, instance_id: str) -> str | None:
+        record = self._snapshot.get(instance_id)
+        return None if record is None else record.request.restart_denied
 
-    def _noticed(self, instance_id: str, life: InstanceRecord | None) -> None:
-        """Keep the file in line with the record; what is to be kept over our end stays in it."""
+    def _on_record_change(self, instance_id: str, record: InstanceRecord | None) -> None:
+        """Keep the file in line with the record; what is to outlive this manager stays in it."""
         self._changed.set()
-        if not self._running() or instance_id in (self.last, *self._being_kept):
+        if not self._running() or instance_id in (self.waiting_router_id, *self._being_saved):
             return
-        if life is None or life.request.restart_of is None:
-            self._wanted.drop_restart(instance_id)
-        elif life.request.restart_of:  # else the old run is known, and the new one is to come
-            self._wanted.keep_restarts({instance_id: life.request.restart_of})
+        if record is None or record.request.restart_of is None:
+            self._target_store.remove_restart(instance_id)
+        elif record.request.restart_of:  # else the new run is to come, and the old one is known
+            self._target_store.save_restarts({instance_id: record.request.restart_of})

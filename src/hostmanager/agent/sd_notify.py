@@ -26,11 +26,11 @@ log = logging.getLogger(__name__)
 
 VARIABLES = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
 
-STATUS_PAUSE = 1.0
+STATUS_INTERVAL = 1.0
 """Seconds between two lines of status, and before a message is tried again that found the
 socket full."""
 
-UNSENT_KEPT = 16
+MAX_UNSENT_MESSAGES = 16
 
 STATUS_LABELS = {
     State.STARTING: "starting",
@@ -108,7 +108,7 @@ class Notifier:
         self._last_status = ""
         self._told_at = float("-inf")
         self._due = False
-        self._unsent: deque[str] = deque(maxlen=UNSENT_KEPT)
+        self._unsent: deque[str] = deque(maxlen=MAX_UNSENT_MESSAGES)
 
     @property
     def enabled(self) -> bool:
@@ -149,7 +149,7 @@ class Notifier:
         """Something may read differently now: have it told, soon, and not too often."""
         if self._ready and not self._due:
             self._due = True
-            at = max(self._clock.now().monotonic, self._told_at + STATUS_PAUSE)
+            at = max(self._clock.now().monotonic, self._told_at + STATUS_INTERVAL)
             self._later(at, "the status for systemd", self._tell_status)
 
     def _tell_status(self) -> None:
@@ -169,7 +169,7 @@ class Notifier:
     def _send_all(self) -> None:
         while self._unsent:
             if not self._line.send(self._unsent[0]):
-                at = self._clock.now().monotonic + STATUS_PAUSE
+                at = self._clock.now().monotonic + STATUS_INTERVAL
                 self._later(at, "a message to systemd", self._send_all)
                 return
             self._unsent.popleft()

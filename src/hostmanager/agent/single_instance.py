@@ -33,7 +33,7 @@ class ManagerRunningError(Exception):
     """A manager of this id runs on this host already; the text names it."""
 
 
-def acquire(state: Path, *keys: str) -> ExitStack:
+def acquire_manager_lock(state: Path, *keys: str) -> ExitStack:
     """Claim to be the only manager of each of these keys on this host.
 
     Returns:

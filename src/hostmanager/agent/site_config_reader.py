@@ -1,4 +1,4 @@
-"""Reading the site file without waiting for ever: its disk may hang, and requests come after it.
+"""Reads the site config within a bounded time: its disk may hang, and requests wait for it.
 
 A reading that takes too long goes on in its thread; until it ends, no other one is begun, so that a
 disk that hangs costs one thread.
@@ -6,56 +6,57 @@ disk that hangs costs one thread.
 
 import asyncio
 
-from hostmanager.agent.options import Settings
+from hostmanager.agent.options import ManagerSettings
 from hostmanager.siteconfig.diagnostics import DiagnosticCollector, SiteFileError
 from hostmanager.siteconfig.plugins.installed_classes import list_classes
 from hostmanager.siteconfig.site_file import SiteFile, with_known_classes
 from hostmanager.siteconfig.stable_read import load_stable
 
-LONGEST = 30.0
+READ_TIMEOUT = 30.0
 """Seconds that a reading may take: the plugins may take 20 of them, a file that changes 4."""
 
 
-class SiteReader:
-    """Reads the site file, and looks up which agent classes are installed.
+class SiteConfigReader:
+    """Reads the site config, and looks up which agent classes are installed.
 
     Args:
         settings: Where they are.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: ManagerSettings) -> None:
         self._settings = settings
-        self._late: asyncio.Task[SiteFile | SiteFileError] | None = None
+        self._reading: asyncio.Task[SiteFile | SiteFileError] | None = None
 
     async def read(self) -> SiteFile | SiteFileError:
-        """Read it as it is now; one that takes too long is an error like any other."""
-        if self._late is not None:
-            await asyncio.wait((self._late,), timeout=LONGEST)
-            if not self._late.done():
-                return self._takes_long()
-        self._late = asyncio.ensure_future(self._read())
-        await asyncio.wait((self._late,), timeout=LONGEST)
-        if not self._late.done():
-            return self._takes_long()
-        done, self._late = self._late, None
-        return done.result()
+        """Read it as it is now; a reading that takes too long is an error like any other."""
+        if self._reading is not None:  # an earlier one, which took too long
+            await asyncio.wait((self._reading,), timeout=READ_TIMEOUT)
+        if self._reading is None or self._reading.done():
+            self._reading = asyncio.ensure_future(self._read())
+            await asyncio.wait((self._reading,), timeout=READ_TIMEOUT)
+        if not self._reading.done():
+            return self._timed_out()
+        reading, self._reading = self._reading, None
+        return reading.result()
 
     async def _read(self) -> SiteFile | SiteFileError:
         settings = self._settings
         reading = asyncio.to_thread(_load, settings)
         classes = list_classes(settings.python, settings.working_dir)
-        site, known = await asyncio.gather(reading, classes)
-        return site if isinstance(site, SiteFileError) else with_known_classes(site, known)
+        site_config, known = await asyncio.gather(reading, classes)
+        if isinstance(site_config, SiteFileError):
+            return site_config
+        return with_known_classes(site_config, known)
 
-    def _takes_long(self) -> SiteFileError:
+    def _timed_out(self) -> SiteFileError:
         return DiagnosticCollector(str(self._settings.site_file)).fatal(
             None,
-            f"reading it has taken {LONGEST:g} s, and is not done.",
-            "Does its disk answer? It can be asked for again.",
+            f"reading it has taken {READ_TIMEOUT:g} s, and is not done.",
+            "Does its disk respond? Try again later.",
         )
 
 
-def _load(settings: Settings) -> SiteFile | SiteFileError:
+def _load(settings: ManagerSettings) -> SiteFile | SiteFileError:
     try:
         return load_stable(settings.site_file, settings.host)
     except SiteFileError as error:

@@ -8,7 +8,7 @@ def main() -> None:
     if sys.argv[1:2] == ["run"]:
         from hostmanager.agent import early_signals, pid1  # noqa: PLC0415 - see there
 
-        early_signals.install()
+        early_signals.note_signals()
         pid1.leave_process_1()
     from hostmanager.cli.main import main as run  # noqa: PLC0415 - after that
 

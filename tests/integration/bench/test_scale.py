@@ -47,10 +47,10 @@ async def test_many_agents_told_at_once_are_written_down_once(
     written: list[str] = []
     monkeypatch.setattr(TargetStore, "_write", lambda _, text: written.append(text))
     host = await simulated(tmp_path, 20)
-    await host.wanted.flush()
+    await host.target_store.flush()
     written.clear()
     host.set_targets([[f"agent{number}", "down"] for number in range(20)])
-    await host.wanted.flush()
+    await host.target_store.flush()
     assert [len(json.loads(text)["targets"]) for text in written] == [20]
 
 

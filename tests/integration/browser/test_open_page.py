@@ -71,7 +71,7 @@ async def test_a_browser_that_is_left_open_and_clicks_again_and_again(site, star
     assert processes_of(site)["steady"] == [states["steady"]["pid"]]
     # Each click is a line that a person may want to read; no other message was made by
     # being looked at, and the buffer that the browser gets each second stays bearable.
-    told = [text for _, text in shown["messages"] if text.startswith("Told: steady")]
+    told = [text for _, text in shown["messages"] if text.startswith("Request: steady")]
     assert len(told) == ROUNDS // 10 * CLICKS
     assert most < 200_000
     assert resident(manager.pid) - first < 8_000_000

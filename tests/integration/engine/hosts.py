@@ -28,7 +28,7 @@ from hostmanager.agent.compose.protocol import NullDriver
 from hostmanager.agent.framework.event_loop import LoopClock
 from hostmanager.agent.host import Host, StartupState
 from hostmanager.agent.operations.session_data import session_data
-from hostmanager.agent.options import Settings
+from hostmanager.agent.options import ManagerSettings
 from hostmanager.core.policy import Policy, RestartPolicy
 from hostmanager.journal import Journal
 from hostmanager.siteconfig.site_file import load_site_file
@@ -245,7 +245,7 @@ def make(
     """Put a host together, in the folder of a project; it is not begun."""
     state = project.folder / "state"
     state.mkdir(mode=0o700, exist_ok=True)
-    settings = Settings(
+    settings = ManagerSettings(
         *(project.folder / "site.yaml", "testhost", project.folder, state, state),
         *(0, 0, "key", policy, "python"),
         compose_files=tuple(files) or (project.file.name,),
@@ -306,7 +306,7 @@ async def running(
     finally:
         it.host.disown()
         await it.dockers.close()
-        it.host.wanted.close()
+        it.host.target_store.close()
         it.host.journal.close(5)
         if watching is not None:
             watching.cancel()
@@ -314,8 +314,8 @@ async def running(
 
 
 def _before(host: Host) -> StartupState:
-    recalled = host.wanted.load()
-    return StartupState(recalled=recalled, restarts=dict(host.wanted.restarts))
+    recalled = host.target_store.load()
+    return StartupState(saved_targets=recalled, restarts=dict(host.target_store.restarts))
 
 
 def _alive(project: Project) -> list[tuple[str, str]]:

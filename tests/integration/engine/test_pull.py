@@ -76,7 +76,7 @@ async def test_nothing_can_be_pulled_without_compose_or_files(project):
     assert not ok
     assert text.startswith("Nothing was pulled: ")
     host.host.journal.close(5)
-    host.host.wanted.close()
+    host.host.target_store.close()
 
 
 async def test_each_image_is_pulled_once_and_profiles_count(project, registry):

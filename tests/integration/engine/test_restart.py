@@ -152,7 +152,7 @@ async def test_a_down_calls_it_off(project):
         host.told(("a", "down"))
         await host.removed("a")
         await host.row("a", restarting=False, target_state="down")
-        assert host.host.wanted.restarts == {}
+        assert host.host.target_store.restarts == {}
 
 
 async def test_the_next_manager_makes_it_if_the_old_container_is_alive(project):
@@ -161,7 +161,7 @@ async def test_the_next_manager_makes_it_if_the_old_container_is_alive(project):
         pid = (await host.up("a"))["pid"]
         await ask(host, "a")
         await host.row("a", next_action="wait_dead", restarting=True)
-        await host.host.wanted.flush(30.0)
+        await host.host.target_store.flush(30.0)
     async with running(project, "a") as host:
         # Ended by then but not removed, the same container is started; else there is another.
         def again():
@@ -171,7 +171,7 @@ async def test_the_next_manager_makes_it_if_the_old_container_is_alive(project):
 
         await host.until("another run", again)
         assert len(await host.running("a")) == 1
-        await host.until("nothing to be kept", lambda: not host.host.wanted.restarts)
+        await host.until("nothing to be kept", lambda: not host.host.target_store.restarts)
 
 
 async def test_the_next_manager_leaves_alone_what_was_restarted_already(project):
@@ -182,11 +182,13 @@ async def test_the_next_manager_leaves_alone_what_was_restarted_already(project)
         run = host.host.snapshot["a"].run
         await ask(host, "a")
         new = await comes_anew(host, container)
-        host.host.wanted.keep_restarts({"a": run})  # as if it had died before it took that off
-        await host.host.wanted.flush(30.0)
+        host.host.target_store.save_restarts(
+            {"a": run}
+        )  # as if it had died before it took that off
+        await host.host.target_store.flush(30.0)
     async with running(project, "a") as host:
         await host.up("a")
-        await host.until("nothing to be kept", lambda: not host.host.wanted.restarts)
+        await host.until("nothing to be kept", lambda: not host.host.target_store.restarts)
         assert await host.running("a") == [new]
         assert host.count("die", "ocs-a") == 0
 
@@ -277,7 +279,7 @@ async def test_the_service_that_runs_the_router_is_restarted_last_and_alone(proj
         assert "bar runs the router: it is restarted last" in " ".join(outcome.lines)
         row = await host.row("bar", next_action="up", restarting=True, says="It runs the router")
         assert row["container"]["id"] == router
-        assert "bar" in host.host.wanted.restarts
+        assert "bar" in host.host.target_store.restarts
         await host.until("the warning", lambda: host.heard("bar: it runs the router, and is"))
         for name, old in before.items():  # by then, they are through
             assert host.shown()[name]["container"]["id"] != old
@@ -291,7 +293,7 @@ async def test_the_service_that_runs_the_router_is_restarted_last_and_alone(proj
         await answers(host, port)
         ends = [s for action, s, _ in host.watcher.seen if action == "die"]
         assert ends[-1] == "ocs-bar"
-        await host.until("nothing to be kept", lambda: not host.host.wanted.restarts)
+        await host.until("nothing to be kept", lambda: not host.host.target_store.restarts)
 
 
 async def test_a_service_that_listens_elsewhere_is_restarted_like_any_other(project):

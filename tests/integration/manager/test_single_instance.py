@@ -8,7 +8,7 @@ import sys
 import pytest
 from tests.support.users import STRANGER, needs_root, other_users
 
-from hostmanager.agent.single_instance import ManagerRunningError, acquire
+from hostmanager.agent.single_instance import ManagerRunningError, acquire_manager_lock
 
 HOLDER = """
 import sys
@@ -41,50 +41,50 @@ def holder(tmp_path, key):
 
 def test_a_second_claim_names_the_first(tmp_path, key, holder):
     with pytest.raises(ManagerRunningError, match=f"pid {holder.pid}"):
-        acquire(tmp_path, key)
+        acquire_manager_lock(tmp_path, key)
 
 
 def test_another_state_folder_makes_no_difference(tmp_path, key, holder):
     (tmp_path / "other").mkdir()
     with pytest.raises(ManagerRunningError, match=f"pid {holder.pid}"):
-        acquire(tmp_path / "other", key)
+        acquire_manager_lock(tmp_path / "other", key)
 
 
 def test_a_claim_ends_with_its_process(tmp_path, key, holder):
     holder.kill()
     holder.wait()
-    with acquire(tmp_path, key):
+    with acquire_manager_lock(tmp_path, key):
         pass
 
 
 def test_a_claim_can_be_given_up(tmp_path, key):
-    acquire(tmp_path, key).close()
-    acquire(tmp_path, key).close()
+    acquire_manager_lock(tmp_path, key).close()
+    acquire_manager_lock(tmp_path, key).close()
 
 
 def test_other_managers_are_not_in_the_way(tmp_path, key, holder):
     (tmp_path / "other").mkdir()
-    acquire(tmp_path / "other", key + "x").close()
+    acquire_manager_lock(tmp_path / "other", key + "x").close()
 
 
 def test_the_file_names_the_holder_where_the_name_does_not(tmp_path, key, holder):
     # Another key with the same state folder: the file is held, its own name is not.
     with pytest.raises(ManagerRunningError, match=f"pid {holder.pid} holds"):
-        acquire(tmp_path, key + "y")
+        acquire_manager_lock(tmp_path, key + "y")
 
 
 def test_agents_do_not_inherit_a_claim(tmp_path, key):
-    with acquire(tmp_path, key):
+    with acquire_manager_lock(tmp_path, key):
         child = subprocess.Popen(["/bin/sleep", "5"], close_fds=False)
     try:
-        acquire(tmp_path, key).close()
+        acquire_manager_lock(tmp_path, key).close()
     finally:
         child.kill()
         child.wait()
 
 
 def test_names_of_sockets_are_per_user(tmp_path, key):
-    with acquire(tmp_path, key), socket.socket(socket.AF_UNIX) as knock:
+    with acquire_manager_lock(tmp_path, key), socket.socket(socket.AF_UNIX) as knock:
         knock.connect(f"\0ocs-hostmanager/{os.getuid()}/{key}")
 
 
@@ -99,8 +99,8 @@ def test_something_else_in_the_place_of_the_file_keeps_no_manager_from_starting(
         path.symlink_to(path)
     else:
         os.mkfifo(path)
-    with acquire(tmp_path, key), pytest.raises(ManagerRunningError):
-        acquire(tmp_path, key)
+    with acquire_manager_lock(tmp_path, key), pytest.raises(ManagerRunningError):
+        acquire_manager_lock(tmp_path, key)
 
 
 SQUATTER = """
@@ -120,15 +120,15 @@ def test_another_user_who_takes_the_name_is_worth_a_warning(tmp_path, key, how, 
         argv = ["/usr/bin/python3", "-c", SQUATTER, f"ocs-hostmanager/{os.getuid()}/{key}", how]
         squatter = start(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert squatter.stdout.readline() == b"taken\n"
-        with acquire(tmp_path, key):
+        with acquire_manager_lock(tmp_path, key):
             assert f"ocs-hostmanager/{os.getuid()}/{key}" in caplog.text
             if how == "listen":
                 assert f"pid {squatter.pid} of uid {STRANGER}" in caplog.text
             with pytest.raises(ManagerRunningError, match=f"pid {os.getpid()} holds"):
-                acquire(tmp_path, key)
+                acquire_manager_lock(tmp_path, key)
         squatter.communicate()
 
 
 def test_each_of_several_keys_is_claimed(tmp_path, key, holder):
     with pytest.raises(ManagerRunningError, match=f"pid {holder.pid}"):
-        acquire(tmp_path / "other", key + "another router", key)
+        acquire_manager_lock(tmp_path / "other", key + "another router", key)

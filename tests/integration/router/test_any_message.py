@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 import requests
 
-from hostmanager.agent.framework.connection import LARGEST_MESSAGE, MAX_WAITING_CALLS
+from hostmanager.agent.framework.connection import MAX_FRAME_BYTES
 from hostmanager.agent.framework.message_limits import MAX_MESSAGE_BYTES
-from hostmanager.agent.operations.call_validation import MAX_TEXT_CHARS
+from hostmanager.agent.framework.router_session import MAX_WAITING_CALLS
+from hostmanager.agent.host import MAX_TEXT_CHARS
 from hostmanager.core.requests import MAX_REQUESTS
 from tests.integration.router.steps import wait_ready
 from tests.support.clients import client
@@ -47,7 +48,7 @@ def unanswered(text: str) -> bool:
 
     What it cannot pass on, and what the manager has cut the connection over.
     """
-    return "\\ud800" in text or len(text) > LARGEST_MESSAGE
+    return "\\ud800" in text or len(text) > MAX_FRAME_BYTES
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ import pytest
 
 from hostmanager.agent.bootstrap import site_key
 from hostmanager.agent.framework import embedded
-from hostmanager.agent.framework.embedded import INSTALL
-from hostmanager.agent.single_instance import ManagerRunningError, acquire
+from hostmanager.agent.framework.embedded import INSTALL_REACTOR
+from hostmanager.agent.single_instance import ManagerRunningError, acquire_manager_lock
 from tests.integration.router.steps import PATIENCE, outcome, wait_gone, wait_ready, wait_states
 from tests.support.clients import client
 from tests.support.managers import Manager
@@ -64,7 +64,7 @@ def test_parameters_are_screened_whoever_calls(answers):
 
 def test_the_process_says_what_is_missing_when_it_is_started(answers):
     text = answers["manager"][1]
-    wanted = INSTALL if answers["reactor"] == "default" else "ocs.site_config.parse_args"
+    wanted = INSTALL_REACTOR if answers["reactor"] == "default" else "ocs.site_config.parse_args"
     assert wanted in text
 
 
@@ -98,7 +98,7 @@ def test_on_another_reactor_the_start_is_refused_with_the_line_to_write(site, st
     program = start(site, start_program, "default")
     hm = client(site)
     session = refused(hm, program)
-    assert INSTALL in session["messages"][-2][1]
+    assert INSTALL_REACTOR in session["messages"][-2][1]
     ok, text = outcome(hm.update(requests=[("a", "down")]))
     assert ok is False
     assert "manager process is not running" in text
@@ -140,7 +140,7 @@ def test_no_other_manager_of_the_same_site_can_run_beside_it(site, start_program
     wait_ready(site, "a")
     args = argparse.Namespace(address_root=site.address_root, instance_id=site.manager_id)
     with pytest.raises(ManagerRunningError, match=f"pid {program.pid}"):
-        acquire(tmp_path, site_key(args, site.file))
+        acquire_manager_lock(tmp_path, site_key(args, site.file))
 
 
 def test_a_start_that_fails_gives_its_claim_back(tmp_path, monkeypatch):
@@ -150,4 +150,4 @@ def test_a_start_that_fails_gives_its_claim_back(tmp_path, monkeypatch):
     monkeypatch.setattr(embedded, "make_host", Mock(side_effect=OSError(errno.EMFILE, "no files")))
     for _ in range(2):
         with pytest.raises(OSError, match="no files"):
-            embedded.Embedded(None, (), "")
+            embedded.EmbeddedManager(None, (), "")

@@ -166,9 +166,9 @@ def test_fifty_clicks_at_once_all_succeed_and_the_last_one_decides(site, begin):
         answers = list(pool.map(click, range(50)))
     assert [answer[:2] for answer in answers if answer[0] != ocs.OK] == []
     assert {success for _, _, success in answers} == {True}
-    told = [line for line in messages(hm).splitlines() if line.startswith("Told: a ")]
+    told = [line for line in messages(hm).splitlines() if line.startswith("Request: a ")]
     assert len(told) == 50
-    last = told[-1].removeprefix("Told: a ").rstrip(".")
+    last = told[-1].removeprefix("Request: a ").rstrip(".")
     assert targets(hm) == {"a": last}
     wait_states(hm, a=last)
     assert len(processes_of(site).get("a", [])) == (last == "up")

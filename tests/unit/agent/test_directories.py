@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 from tests.support.users import STRANGER, needs_root
 
-from hostmanager.agent import directories as folders
+from hostmanager.agent import directories
 from hostmanager.agent.directories import (
     CONTENTS,
-    FolderError,
+    DirectoryError,
     output_dir,
-    passing_remarks,
-    root_remarks,
+    root_path_warnings,
     state_dir,
+    volatile_state_warnings,
 )
 
 
@@ -46,7 +46,7 @@ def test_one_of_a_manager_that_others_may_read_is_closed_to_them(open_one, name)
 
 def test_one_that_is_not_a_managers_is_left_as_it_is_and_what_would_be_right_is_said(open_one):
     (open_one / "thesis.tex").touch()
-    with pytest.raises(FolderError) as told:
+    with pytest.raises(DirectoryError) as told:
         state_dir(str(open_one), "x", "s", {})
     assert str(told.value) == (
         f"--state-dir: {open_one} is not empty, and nothing in it is a host manager's. "
@@ -60,7 +60,7 @@ def test_one_that_is_not_a_managers_is_left_as_it_is_and_what_would_be_right_is_
 
 
 def test_an_empty_one_is_used_if_it_is_closed_and_its_mode_is_its_owners_to_change(open_one):
-    with pytest.raises(FolderError) as told:
+    with pytest.raises(DirectoryError) as told:
         state_dir(str(open_one), "x", "s", {})
     assert f"others than its owner may look into {open_one} (mode 0755)" in str(told.value)
     assert f"`chmod 700 {open_one}`" in str(told.value)
@@ -78,7 +78,7 @@ def test_what_is_no_directory_is_named_as_what_it_is(tmp_path):
         "link": "is a symbolic link that leads nowhere",
         "pipe": "is no directory",
     }.items():
-        with pytest.raises(FolderError) as told:
+        with pytest.raises(DirectoryError) as told:
             state_dir(str(tmp_path / name), "x", "s", {})
         assert str(told.value) == (
             f"--state-dir: {tmp_path / name} {what}. Name a directory, or what does not exist yet."
@@ -90,7 +90,9 @@ def test_root_keeps_nothing_where_another_user_could_put_another_folder(tmp_path
     theirs = tmp_path / "theirs"
     theirs.mkdir()
     os.chown(theirs, STRANGER, STRANGER)
-    with pytest.raises(FolderError, match=rf"{theirs} belongs to another user \(uid {STRANGER}\)"):
+    with pytest.raises(
+        DirectoryError, match=rf"{theirs} belongs to another user \(uid {STRANGER}\)"
+    ):
         state_dir(str(theirs / "state"), "x", "s", {})
 
 
@@ -117,7 +119,7 @@ def test_one_that_is_read_only_is_used_as_it_is(open_one, monkeypatch):
 
 def test_where_a_file_is_it_cannot_be_made_and_that_is_said(tmp_path):
     (tmp_path / "state@ssssssss").touch()
-    with pytest.raises(FolderError, match=r"state@ssssssss cannot be made: File exists"):
+    with pytest.raises(DirectoryError, match=r"state@ssssssss cannot be made: File exists"):
         state_dir(None, "state", "s" * 8, {"STATE_DIRECTORY": str(tmp_path)})
 
 
@@ -163,14 +165,6 @@ def default(parent: Path, site: str = SITE) -> Path:
     return state_dir(None, ADDRESS, site, {"STATE_DIRECTORY": str(parent)})
 
 
-def old_folder(parent: Path) -> Path:
-    """A state folder of the version before."""
-    old = parent / ADDRESS
-    (old / "locks").mkdir(parents=True)
-    (old / "wanted.json").write_text("{}")
-    return old
-
-
 def test_two_sites_of_one_address_have_a_folder_each(tmp_path):
     one, other = default(tmp_path), default(tmp_path, OTHER)
     assert one != other
@@ -178,69 +172,32 @@ def test_two_sites_of_one_address_have_a_folder_each(tmp_path):
     assert {stat.S_IMODE(path.stat().st_mode) for path in (one, other)} == {0o700}
 
 
-def test_the_folder_of_the_version_before_is_taken_over_with_all_that_is_open_in_it(tmp_path):
-    old = old_folder(tmp_path)
-    with (old / "locks" / "a.lock").open("w") as file:
-        new = default(tmp_path)
-        there = (new / "locks" / "a.lock").stat()
-        assert os.fstat(file.fileno()).st_ino == there.st_ino
-    assert (new / "wanted.json").read_text() == "{}"
-    assert old.is_symlink()
-    assert old.resolve() == new
-    assert default(tmp_path) == new
-    # The version before makes its folder, and finds what is there.
-    old.mkdir(mode=0o700, parents=True, exist_ok=True)
+def of_site_file(parent: Path, site: str, path: str) -> Path:
+    return state_dir(None, ADDRESS, site, {"STATE_DIRECTORY": str(parent)}, path)
 
 
-def test_the_other_site_takes_nothing_of_it(tmp_path):
-    old_folder(tmp_path)
-    mine, other = default(tmp_path), default(tmp_path, OTHER)
-    assert (mine / "wanted.json").exists()
-    assert not (other / "wanted.json").exists()
-    assert (tmp_path / ADDRESS).resolve() == mine
-
-
-def test_it_is_not_taken_from_under_a_manager(tmp_path, monkeypatch):
-    monkeypatch.setattr(folders, "PATIENCE", 0.1)
-    old = old_folder(tmp_path)
-    with (old / "manager.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(FolderError, match="runs with the state folder"):
-            default(tmp_path)
-        assert not old.is_symlink()
-    assert default(tmp_path) == old.resolve()
-
-
-def test_one_that_somebody_has_put_elsewhere_stays_there(tmp_path):
-    elsewhere = old_folder(tmp_path / "elsewhere")
-    (tmp_path / ADDRESS).symlink_to(elsewhere)
-    assert default(tmp_path).resolve() == elsewhere
-    assert default(tmp_path).resolve() == elsewhere
-    assert (tmp_path / ADDRESS).resolve() == elsewhere
-
-
-def test_a_link_to_what_is_gone_is_made_anew(tmp_path):
-    default(tmp_path).rmdir()
-    assert (tmp_path / ADDRESS).is_symlink()
-    other = default(tmp_path, OTHER)
-    assert (tmp_path / ADDRESS).resolve() == other
-
-
-def test_a_site_config_that_is_a_link_has_one_folder_wherever_it_leads(tmp_path):
+def test_a_site_config_that_is_a_link_has_one_directory_wherever_it_leads(tmp_path):
     """Releases: /etc/ocs/site.yaml leads to another path with each, and back."""
-
-    def of(site: str, path: str) -> Path:
-        return state_dir(None, ADDRESS, site, {"STATE_DIRECTORY": str(tmp_path)}, path)
-
-    first = of(SITE, "/etc/ocs/site.yaml")
+    first = of_site_file(tmp_path, SITE, "/etc/ocs/site.yaml")
     (first / "wanted.json").write_text("{}")
-    second = of(OTHER, "/etc/ocs/site.yaml")
+    second = of_site_file(tmp_path, OTHER, "/etc/ocs/site.yaml")
     assert second != first
     assert (second / "wanted.json").exists()
     assert not first.exists()
-    assert (tmp_path / ADDRESS).resolve() == second
-    assert (of(SITE, "/etc/ocs/site.yaml") / "wanted.json").exists()
-    assert not (of(OTHER, "/another/site.yaml") / "wanted.json").exists()
+    assert (of_site_file(tmp_path, SITE, "/etc/ocs/site.yaml") / "wanted.json").exists()
+    assert not (of_site_file(tmp_path, OTHER, "/another/site.yaml") / "wanted.json").exists()
+
+
+def test_a_directory_is_not_renamed_while_a_manager_runs_in_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(directories, "RENAME_TIMEOUT", 0.1)
+    first = of_site_file(tmp_path, SITE, "/etc/ocs/site.yaml")
+    with (first / "manager.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(DirectoryError, match="runs with the state directory"):
+            of_site_file(tmp_path, OTHER, "/etc/ocs/site.yaml")
+        assert first.exists()
+    assert not of_site_file(tmp_path, OTHER, "/etc/ocs/site.yaml") == first
+    assert not first.exists()
 
 
 @needs_root
@@ -254,7 +211,7 @@ def test_another_user_who_takes_the_place_in_tmp_stops_nobody(tmp_path, monkeypa
     state = state_dir(None, ADDRESS, SITE, {"HOME": str(home)})
     assert state.parent == home / ".local" / "state" / "hostmanager"
     assert f"belongs to another user (uid {STRANGER})" in caplog.text
-    with pytest.raises(FolderError):
+    with pytest.raises(DirectoryError):
         state_dir(None, ADDRESS, SITE, {})
 
 
@@ -263,7 +220,7 @@ def test_another_user_who_takes_the_place_in_tmp_stops_nobody(tmp_path, monkeypa
     [("/run/hm", False), ("/dev/shm/hm", False), ("/x/run/hm", False), ("/var/lib/hm", True)],
 )
 def test_it_is_said_when_targets_do_not_outlive_a_reboot(state, lasts):
-    remarks = passing_remarks(Path(state), {"XDG_RUNTIME_DIR": "/x/run"})
+    remarks = volatile_state_warnings(Path(state), {"XDG_RUNTIME_DIR": "/x/run"})
     assert ([] if lasts else [True]) == ["does not outlive a reboot" in text for text in remarks]
 
 
@@ -271,9 +228,9 @@ def test_it_is_said_when_targets_do_not_outlive_a_reboot(state, lasts):
 def test_root_is_warned_of_what_another_user_may_change_and_it_would_run(tmp_path):
     file, missing = tmp_path / "site.yaml", tmp_path / "compose.yaml"
     file.touch()
-    assert root_remarks({"the site config": file, "the compose file": missing}) == []
+    assert root_path_warnings({"the site config": file, "the compose file": missing}) == []
     os.chown(file, STRANGER, STRANGER)
-    (remark,) = root_remarks({"the site config": file, "the working directory": tmp_path})
+    (remark,) = root_path_warnings({"the site config": file, "the working directory": tmp_path})
     assert remark == (
         f"the site config {file} decides what root runs here, and {file} belongs to another user "
         f"(uid {STRANGER}); give it and the directories above it to root, or run the manager as "

@@ -13,8 +13,8 @@ from tests.support.waiting import wait_for
 
 from hostmanager.agent import log_output
 from hostmanager.agent.log_output import (
-    MAX_LINE_CHARS,
-    Listener,
+    MAX_RECORD_CHARS,
+    LogListener,
     LogOutput,
     LogQueue,
     Printed,
@@ -61,8 +61,8 @@ def test_a_full_pipe_delays_neither_who_logs_nor_the_other_places(tmp_path, full
     reader, writer = full_pipe
     stalled, file = LogQueue(), LogQueue()
     path = tmp_path / "log"
-    Listener(stalled, lambda: writer).start()
-    Listener(file, lambda: os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)).start()
+    LogListener(stalled, lambda: writer).start()
+    LogListener(file, lambda: os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)).start()
     logger = logger_to(stalled, "full")
     logger.addHandler(file)
     for number in range(100):
@@ -81,7 +81,7 @@ def test_what_is_lost_is_counted_and_told_in_its_place(full_pipe, monkeypatch):
         logger.info("line %d", number)
     assert queue.records.get().getMessage() == "line 0"  # there is room for one again
     logger.info("after")
-    Listener(queue, lambda: writer).start()
+    LogListener(queue, lambda: writer).start()
     lines = drain(reader, b"after\n").decode().splitlines()[-11:]
     told = "15 lines of the log were lost here: they could not be written in time"
     assert [line.partition(" ")[2] for line in lines[1:]] == [
@@ -98,7 +98,7 @@ def test_it_is_told_although_nothing_more_is_logged(full_pipe, monkeypatch):
     logger = logger_to(queue, "lost_at_end")
     for number in range(25):
         logger.info("line %d", number)
-    Listener(queue, lambda: writer).start()
+    LogListener(queue, lambda: writer).start()
     drain(reader, b"15 lines of the log were lost here")
 
 
@@ -112,7 +112,7 @@ def test_a_full_disk_is_told_once_there_is_room(tmp_path):
         return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
     queue = LogQueue()
-    Listener(queue, open_fd).start()
+    LogListener(queue, open_fd).start()
     logger = logger_to(queue, "disk")
     for number in range(3):
         logger.info("line %d", number)
@@ -135,7 +135,7 @@ def test_no_line_is_longer_than_the_bound():
     while not queue.records.empty():
         texts.append(queue.records.get().getMessage())
     assert len(texts) == 5  # the end of a line that was cut is a line of its own
-    assert all(len(text) <= MAX_LINE_CHARS for text in texts)
+    assert all(len(text) <= MAX_RECORD_CHARS for text in texts)
     assert texts[0].startswith("begin x")
     assert texts[0].endswith("x end")
     assert "Traceback" in texts[1]

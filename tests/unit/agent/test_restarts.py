@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from tests.unit.core.fakes import IGNORES_SIGINT, World, spec
 
-from hostmanager.agent.restarts import Restarts
+from hostmanager.agent.restarts import RestartCoordinator
 from hostmanager.agent.target_store import TargetStore
 from hostmanager.core.model import Target
 from hostmanager.core.requests import Request
@@ -21,12 +21,12 @@ class Desk:
         self.world = World()
         self.wanted = TargetStore(path, self.world.clock)
         self.running = True
-        self.restarts = Restarts(
+        self.restarts = RestartCoordinator(
             self.world.supervisor,
             self.wanted,
             running=lambda: self.running,
             router=self._router,
-            say=lambda _: None,
+            emit_message=lambda _: None,
         )
 
     async def _router(self):
@@ -62,24 +62,24 @@ async def test_it_is_on_the_disk_before_the_first_signal(desk):
         signal(name, step)
 
     desk.world.driver.signal = look
-    run = desk.world.life().run
+    run = desk.world.life().run.run_id
     outcome = await desk.restarts.request(["a"])
     assert (outcome.restarting, outcome.not_kept) == (("a",), "")
     assert outcome.lines == ("Restarting: a.",)
     assert seen == [{"a": run}]
     desk.world.clock.advance(30)
-    assert desk.world.life().run not in ("", run)
+    assert desk.world.life().run.run_id not in ("", run)
     assert await desk.on_disk() == {}
 
 
 async def test_a_down_while_it_is_being_kept_calls_it_off(desk, monkeypatch):
-    kept = desk.wanted.kept
+    kept = desk.wanted.flush
 
-    async def told_down_meanwhile(limit=None):
+    async def told_down_meanwhile(max_seconds=None):
         desk.down()
-        return await kept(limit)
+        return await kept(max_seconds)
 
-    monkeypatch.setattr(desk.wanted, "kept", told_down_meanwhile)
+    monkeypatch.setattr(desk.wanted, "flush", told_down_meanwhile)
     await desk.restarts.request(["a"])
     monkeypatch.undo()
     desk.world.clock.advance(30)
@@ -88,7 +88,7 @@ async def test_a_down_while_it_is_being_kept_calls_it_off(desk, monkeypatch):
 
 
 async def test_a_shutdown_leaves_it_on_the_disk_for_the_next_manager(desk):
-    run = desk.world.life().run
+    run = desk.world.life().run.run_id
     await desk.restarts.request(["a"])
     desk.running = False
     desk.world.supervisor.stop_all()
@@ -108,7 +108,7 @@ async def test_what_cannot_be_kept_is_done_and_said(desk, monkeypatch):
 
 async def test_one_that_is_wanted_down_or_cannot_be_operated_is_named(desk):
     desk.world.supervisor.add(spec("b", initial_target=Target.DOWN))
-    desk.world.supervisor.add(spec("c", obstacle="No plugin."))
+    desk.world.supervisor.add(spec("c", inoperable_reason="No plugin."))
     outcome = await desk.restarts.request(["b", "c"])
     assert outcome.left == {"b": "it is wanted down", "c": "No plugin."}
     assert outcome.lines == ("Left as it is: b: it is wanted down.", "Left as it is: c: No plugin.")
@@ -133,15 +133,15 @@ def router_service(desk, monkeypatch):
 
 
 async def test_a_second_request_leaves_that_of_the_router_on_the_disk(desk, router_service):
-    run = desk.world.life().run
+    run = desk.world.life().run.run_id
     await desk.restarts.request(["a"])
     await desk.restarts.request(["a"])
     desk.published()
     assert await desk.on_disk() == {"a": run}
     router_service.set()
-    await desk.restarts._last
+    await desk.restarts._router_task
     desk.world.clock.advance(30)
-    assert desk.world.life().run not in ("", run)
+    assert desk.world.life().run.run_id not in ("", run)
     assert await desk.on_disk() == {}
 
 
@@ -151,18 +151,18 @@ async def test_the_router_that_was_ended_meanwhile_is_not_restarted_again(desk, 
     desk.world.clock.advance(30)
     desk.world.supervisor.apply_requests([Request("a", Target.UP)])
     desk.world.clock.advance(1)
-    run = desk.world.life().run
+    run = desk.world.life().run.run_id
     router_service.set()
-    await desk.restarts._last
+    await desk.restarts._router_task
     desk.world.clock.advance(30)
-    assert desk.world.life().run == run != ""
+    assert desk.world.life().run.run_id == run != ""
     assert await desk.on_disk() == {}
 
 
 async def test_why_an_earlier_restart_of_the_router_was_not_made_is_no_answer(desk, router_service):
-    desk.world.supervisor._controllers["a"].life = replace(
-        desk.world.life(), restart_denied="no image"
-    )
+    record = desk.world.life()
+    denied = replace(record, request=replace(record.request, restart_denied="no image"))
+    desk.world.supervisor._controllers["a"].record = denied
     desk.published()
     outcome = await desk.restarts.request(["a"])
     assert (outcome.restarting, outcome.refused) == (("a",), {})
@@ -170,7 +170,7 @@ async def test_why_an_earlier_restart_of_the_router_was_not_made_is_no_answer(de
 
 async def test_one_that_goes_while_the_router_is_looked_for_is_named(desk, monkeypatch):
     async def takes_a_while():
-        desk.world.supervisor.retire("a")
+        desk.world.supervisor.remove("a")
         desk.world.clock.advance(30)
 
     monkeypatch.setattr(desk.restarts, "_router", takes_a_while)

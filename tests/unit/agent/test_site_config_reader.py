@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from hostmanager.agent import site_config_reader as site_reading
-from hostmanager.agent.site_config_reader import SiteReader
+from hostmanager.agent.site_config_reader import SiteConfigReader
 from hostmanager.siteconfig.diagnostics import SiteFileError
 
 
@@ -31,15 +31,15 @@ def disk(monkeypatch):
     async def no_classes(*_):
         return None
 
-    monkeypatch.setattr(site_reading, "load_settled", made.load)
-    monkeypatch.setattr(site_reading, "probe", no_classes)
+    monkeypatch.setattr(site_reading, "load_stable", made.load)
+    monkeypatch.setattr(site_reading, "list_classes", no_classes)
     monkeypatch.setattr(site_reading, "with_known_classes", lambda site, _: site)
     return made
 
 
 @pytest.fixture
 def reader(tmp_path):
-    return SiteReader(
+    return SiteConfigReader(
         SimpleNamespace(
             site_file=tmp_path / "site.yaml", host="h", python="python", working_dir=tmp_path
         )
@@ -47,7 +47,7 @@ def reader(tmp_path):
 
 
 async def test_a_disk_that_hangs_is_an_error_and_costs_one_thread(disk, reader, monkeypatch):
-    monkeypatch.setattr(site_reading, "LONGEST", 0.05)
+    monkeypatch.setattr(site_reading, "READ_TIMEOUT", 0.05)
     disk.answers.clear()
     for _ in range(3):
         site = await reader.read()
@@ -59,10 +59,10 @@ async def test_a_disk_that_hangs_is_an_error_and_costs_one_thread(disk, reader, 
 
 
 async def test_when_it_answers_again_the_file_is_read_as_it_is_then(disk, reader, monkeypatch):
-    monkeypatch.setattr(site_reading, "LONGEST", 0.05)
+    monkeypatch.setattr(site_reading, "READ_TIMEOUT", 0.05)
     disk.answers.clear()
     assert isinstance(await reader.read(), SiteFileError)
-    monkeypatch.setattr(site_reading, "LONGEST", 30.0)
+    monkeypatch.setattr(site_reading, "READ_TIMEOUT", 30.0)
     disk.answers.set()
     assert await reader.read() == "reading 2"
     assert await reader.read() == "reading 3"

@@ -30,7 +30,7 @@ def make(path, clock):
 
 
 async def kept(wanted: TargetStore) -> str:
-    with patch("hostmanager.agent.target_store.PATIENCE", 30.0):  # for a slow disk
+    with patch("hostmanager.agent.target_store.HUNG_DISK_TIMEOUT", 30.0):  # for a slow disk
         not_kept = await wanted.flush()
     assert wanted._job is None or wanted._job.done()
     return not_kept
@@ -38,8 +38,8 @@ async def kept(wanted: TargetStore) -> str:
 
 async def test_what_was_said_is_recalled(path, make):
     wanted = make()
-    wanted.said({"a": Target.DOWN, "b": Target.UP})
-    wanted.said({"b": Target.DOWN})
+    wanted.set_targets({"a": Target.DOWN, "b": Target.UP})
+    wanted.set_targets({"b": Target.DOWN})
     await kept(wanted)
     assert make().load() == {"a": Target.DOWN, "b": Target.DOWN}
 
@@ -50,8 +50,8 @@ def ended(make):
 
     async def end() -> None:
         wanted = make()
-        wanted.said({"a": Target.DOWN})
-        wanted.end()
+        wanted.set_targets({"a": Target.DOWN})
+        wanted.mark_clean_end()
         await kept(wanted)
 
     return end
@@ -88,7 +88,7 @@ async def test_what_it_overrode_does_not_come_back_after_an_unclean_end(path, ma
 async def test_nothing_is_written_for_an_end_when_nothing_was_said(path, make):
     wanted = make()
     wanted.load()
-    wanted.end()
+    wanted.mark_clean_end()
     await kept(wanted)
     assert not path.exists()
 
@@ -102,19 +102,19 @@ def test_a_file_of_the_version_before_is_read_but_a_stop_is_no_target(path, make
 
 async def test_a_begin_forgets_what_was_said_before(path, make):
     wanted = make()
-    wanted.said({"a": Target.DOWN})
-    wanted.begin()
+    wanted.set_targets({"a": Target.DOWN})
+    wanted.reset()
     await kept(wanted)
     assert make().load() == {}
 
 
 async def test_what_was_recalled_is_kept_on(path, make):
     first = make()
-    first.said({"a": Target.DOWN})
+    first.set_targets({"a": Target.DOWN})
     await kept(first)
     second = make()
     second.load()
-    second.said({"b": Target.UP})
+    second.set_targets({"b": Target.UP})
     await kept(second)
     assert make().load() == {"a": Target.DOWN, "b": Target.UP}
 
@@ -177,12 +177,12 @@ async def test_a_file_that_cannot_be_written_is_said_once_and_disturbs_nothing(p
     path.parent.write_text("a file where the folder belongs")
     wanted = make()
     for _ in range(3):
-        wanted.said({"a": Target.DOWN})
+        wanted.set_targets({"a": Target.DOWN})
         await kept(wanted)
-    assert caplog.text.count("cannot be kept") == 1
+    assert caplog.text.count("cannot be saved") == 1
     assert wanted.target("a") is Target.DOWN
     path.parent.unlink()  # the obstacle goes away
-    wanted.said({"b": Target.UP})
+    wanted.set_targets({"b": Target.UP})
     await kept(wanted)
     assert json.loads(path.read_text())["targets"] == {"a": "down", "b": "up"}
 
@@ -190,8 +190,8 @@ async def test_a_file_that_cannot_be_written_is_said_once_and_disturbs_nothing(p
 async def test_a_hanging_disk_delays_no_request_for_long(path, make, monkeypatch):
     wanted = make()
     wanted._writer.submit(__import__("time").sleep, 2.0)  # what a disk does when it hangs
-    wanted.said({"a": Target.DOWN})
-    assert "is its disk hanging?" in await wanted.kept()
+    wanted.set_targets({"a": Target.DOWN})
+    assert "is its disk hanging?" in await wanted.flush()
     assert await kept(wanted) == wanted.not_kept == ""
 
 
@@ -200,7 +200,7 @@ async def test_what_fails_after_a_long_hang_is_tried_again(path, make, clock):
     hangs = Event()
     wanted._writer.submit(hangs.wait)
     path.parent.write_text("a file where the folder belongs")
-    wanted.said({"a": Target.DOWN})
+    wanted.set_targets({"a": Target.DOWN})
     clock.advance(RETRY_INTERVAL + 1)  # there is nothing to be tried again yet
     hangs.set()
     assert await kept(wanted)
@@ -216,13 +216,13 @@ def full_disk(*_: object) -> None:
 
 async def test_on_a_full_disk_it_is_written_over_what_was_there(path, make, monkeypatch):
     wanted = make()
-    wanted.said({"a": Target.DOWN, "b": Target.UP})
+    wanted.set_targets({"a": Target.DOWN, "b": Target.UP})
     await kept(wanted)
     monkeypatch.setattr(TargetStore, "_replace", full_disk)
-    wanted.begin()  # shorter than before
+    wanted.reset()  # shorter than before
     await kept(wanted)
     assert make().load() == {}
-    wanted.said({f"agent-{n}": Target.DOWN for n in range(10)})  # and longer
+    wanted.set_targets({f"agent-{n}": Target.DOWN for n in range(10)})  # and longer
     await kept(wanted)
     assert make().load() == {f"agent-{n}": Target.DOWN for n in range(10)}
 
@@ -233,16 +233,16 @@ async def test_on_a_full_disk_with_nothing_to_write_over_it_is_said_once(
     monkeypatch.setattr(TargetStore, "_replace", full_disk)
     wanted = make()
     for target in Target:
-        wanted.said({"a": target})
+        wanted.set_targets({"a": target})
         await kept(wanted)
     assert make().load() == {}
-    assert [r.getMessage() for r in caplog.records if "cannot be kept" in r.getMessage()][1:] == []
+    assert [r.getMessage() for r in caplog.records if "cannot be saved" in r.getMessage()][1:] == []
     assert "No space left" in caplog.text
 
 
 async def test_killed_after_making_room_it_is_read_all_the_same(path, make):
     wanted = make()
-    wanted.said({"a": Target.DOWN})
+    wanted.set_targets({"a": Target.DOWN})
     await kept(wanted)
     path.write_bytes(path.read_bytes() + bytes(100))
     assert make().load() == {"a": Target.DOWN}
@@ -261,7 +261,7 @@ def small_disk(tmp_path):
 async def test_on_a_full_disk_it_is_said_and_tried_again_until_it_is_kept(small_disk, make, clock):
     disks.fill(small_disk / "filler")
     wanted = make()
-    wanted.said({"a": Target.DOWN})
+    wanted.set_targets({"a": Target.DOWN})
     assert "wanted.json: No space left on device" in await kept(wanted)
     clock.advance(RETRY_INTERVAL)
     assert "No space left" in await kept(wanted)
@@ -275,9 +275,9 @@ async def test_on_a_full_disk_it_is_said_and_tried_again_until_it_is_kept(small_
 
 async def test_on_a_read_only_disk_it_is_said(small_disk, make):
     wanted = make()
-    wanted.said({"a": Target.DOWN})
+    wanted.set_targets({"a": Target.DOWN})
     assert await kept(wanted) == ""
     disks.remount(small_disk, "ro")
-    wanted.said({"a": Target.UP})
+    wanted.set_targets({"a": Target.UP})
     assert "Read-only file system" in await kept(wanted)
     assert make().load() == {"a": Target.DOWN}

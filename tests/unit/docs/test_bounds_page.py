@@ -8,9 +8,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from hostmanager.agent.operations import audit as record
+from hostmanager.agent import audit
+from hostmanager.agent.host import MAX_TEXT_CHARS
 from hostmanager.agent.operations import coroutine_operation as operation
-from hostmanager.agent.operations.call_validation import MAX_TEXT_CHARS
 
 ROOT = Path(__file__).parents[3]
 
@@ -41,10 +41,10 @@ def test_messages_of_a_session_are_bounded():
     messages: list[tuple[float, str]] = []
     session = SimpleNamespace(messages=messages)
     session.add_message = lambda text: messages.append((0.0, text))
-    for number in range(operation.MESSAGES_KEPT * 2):
+    for number in range(operation.MAX_SESSION_MESSAGES * 2):
         operation.add_message(session, f"{number} " + "x" * 100_000)
-    assert len(messages) == operation.MESSAGES_KEPT
-    assert messages[-1][1].startswith(str(operation.MESSAGES_KEPT * 2 - 1))
+    assert len(messages) == operation.MAX_SESSION_MESSAGES
+    assert messages[-1][1].startswith(str(operation.MAX_SESSION_MESSAGES * 2 - 1))
     assert all(len(text) <= MAX_TEXT_CHARS for _, text in messages)
 
 
@@ -52,16 +52,16 @@ def test_a_long_list_of_requests_is_one_entry_of_bounded_length():
     entries: deque[tuple] = deque()
     journal = SimpleNamespace(record=lambda *entry: entries.append(entry))
     requests = [["a" * 200, "up"]] * 10_000
-    record.record_request(journal, "update", None, {"requests": requests})
+    audit.record_request(journal, "update", None, {"requests": requests})
     assert len(entries) == 1
     assert len(str(entries[0])) < 10_000
 
 
 def test_messages_before_there_is_a_session_are_bounded():
-    from hostmanager.agent.host import UNHEARD_KEPT, Host
+    from hostmanager.agent.host import MAX_EARLY_MESSAGES, Host
 
-    host = SimpleNamespace(unheard=deque(maxlen=UNHEARD_KEPT))
+    host = SimpleNamespace(early_messages=deque(maxlen=MAX_EARLY_MESSAGES))
     for number in range(1000):
         Host.buffer_message(host, f"{number} " + "x" * 100_000)
-    assert len(host.early_messages) == UNHEARD_KEPT
+    assert len(host.early_messages) == MAX_EARLY_MESSAGES
     assert all(len(text) <= MAX_TEXT_CHARS for _, text in host.early_messages)

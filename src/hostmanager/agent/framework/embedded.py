@@ -1,4 +1,4 @@
-"""The manager in a program that is not ours: OCS's usual `main`, with `HostManager(agent)`.
+"""The manager in a program of others: OCS's usual `main`, with `HostManager(agent)`.
 
 Such a program has a reactor and an agent of OCS already. What the manager needs beyond that is
 made when its process is started, not before: until then, whatever OCS gives will do.
@@ -10,24 +10,28 @@ from typing import Any
 
 from twisted.internet import reactor
 
-from hostmanager.agent.bootstrap import close_host, make_host_from_args, make_settings
-from hostmanager.agent.directories import FolderError
-from hostmanager.agent.host import Host, StartupState
-from hostmanager.agent.operations import audit as record
-from hostmanager.agent.options import Settings, make_parser
-from hostmanager.agent.single_instance import ManagerRunningError, acquire
+from hostmanager.agent import audit
+from hostmanager.agent.bootstrap import (
+    close_host,
+    load_startup_state,
+    make_host_from_args,
+    make_settings,
+)
+from hostmanager.agent.directories import DirectoryError
+from hostmanager.agent.options import ManagerSettings, make_manager_parser
+from hostmanager.agent.single_instance import ManagerRunningError, acquire_manager_lock
 from hostmanager.siteconfig.diagnostics import SiteFileError
 from hostmanager.siteconfig.site_file import load_site_file
 
-INSTALL = "from twisted.internet import asyncioreactor; asyncioreactor.install()"
+INSTALL_REACTOR = "from twisted.internet import asyncioreactor; asyncioreactor.install()"
 
 
 class EmbeddingError(Exception):
     """The manager cannot be run by this program; the text is for people."""
 
 
-class Embedded:
-    """What the manager of another program works with.
+class EmbeddedManager:
+    """The host of a manager in another program, and what it holds.
 
     Args:
         args: What `ocs.site_config` made of the command line; the manager's own options that are
@@ -36,7 +40,7 @@ class Embedded:
         docker_service_prefix: What goes before an instance-id in a compose service's name.
 
     Attributes:
-        host: What does the work.
+        host: The host that it manages.
         before: What there was before it.
 
     Raises:
@@ -48,9 +52,9 @@ class Embedded:
     ) -> None:
         loop = _loop_of_reactor()
         try:
-            settings = _settings(args, docker_composes, docker_service_prefix)
-            self._alone = acquire(settings.state_dir, settings.key, settings.site_key)
-        except (SiteFileError, FolderError, ManagerRunningError, ValueError) as error:
+            settings = _make_settings(args, docker_composes, docker_service_prefix)
+            self._lock = acquire_manager_lock(settings.state_dir, settings.key, settings.site_key)
+        except (SiteFileError, DirectoryError, ManagerRunningError, ValueError) as error:
             raise EmbeddingError(str(error)) from None
         except (AttributeError, TypeError) as error:
             raise EmbeddingError(
@@ -58,22 +62,17 @@ class Embedded:
             ) from None
         try:
             self.host = make_host_from_args(settings, loop)
-            self.before = _before(self.host, getattr(args, "initial_state", None))
+            self.before = load_startup_state(self.host, getattr(args, "initial_state", None))
         except BaseException:
-            self._alone.close()  # it can be started again
+            self._lock.close()  # it can be started again
             raise
-        record.manager_started(self.host.journal)
-        self.host.dockers.start()
+        audit.record_manager_start(self.host.journal)
+        self.host.compose.start()
 
     async def close(self) -> None:
-        """Let go of everything, when all agents have ended."""
+        """Release everything, when all agents have ended."""
         await close_host(self.host, 0)
-        self._alone.close()
-
-
-def _before(host: Host, forced: str | None) -> StartupState:
-    recalled = host.wanted.load(forced=forced is not None)
-    return StartupState(host.driver.discover(), recalled, forced, dict(host.wanted.restarts))
+        self._lock.close()
 
 
 def _loop_of_reactor() -> Any:
@@ -81,14 +80,16 @@ def _loop_of_reactor() -> Any:
     if loop is None:
         raise EmbeddingError(
             f"The host manager needs Twisted's asyncio reactor; this program runs on "
-            f"{type(reactor).__name__}. Write `{INSTALL}` before its first import of ocs, or use "
-            "`python -m hostmanager.agent`."
+            f"{type(reactor).__name__}. Write `{INSTALL_REACTOR}` before its first import of ocs, "
+            "or use `python -m hostmanager.agent`."
         )
     return loop
 
 
-def _settings(args: Any, docker_composes: Sequence[str], docker_service_prefix: str) -> Settings:
-    full = make_parser().parse_args([], argparse.Namespace(**vars(args)))
+def _make_settings(
+    args: Any, docker_composes: Sequence[str], docker_service_prefix: str
+) -> ManagerSettings:
+    full = make_manager_parser().parse_args([], argparse.Namespace(**vars(args)))
     if docker_composes:
         full.docker_compose = ",".join(docker_composes)
         full.docker_service_prefix = docker_service_prefix

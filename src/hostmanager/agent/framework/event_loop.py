@@ -26,27 +26,37 @@ def install_reactor(loop: asyncio.AbstractEventLoop) -> None:
     asyncioreactor.install(eventloop=loop)
 
 
+def run_reactor() -> None:
+    """Run the reactor that was installed, until `stop_reactor`; it leaves signals alone."""
+    from twisted.internet import reactor  # noqa: PLC0415 - it has been installed by now
+
+    reactor.run(installSignalHandlers=False)
+
+
+def stop_reactor() -> None:
+    """End `run_reactor`."""
+    from twisted.internet import reactor  # noqa: PLC0415 - it has been installed by now
+
+    reactor.stop()
+
+
 @contextmanager
 def skip_optional_imports() -> Iterator[None]:
     """Import autobahn in here, and it comes without what it can do without.
 
     For serializers that are not used here it would import numpy (15 MB), bjdata (a page of
     warnings when it was built for another numpy) and cbor2 (1.5 MB); for coloured text, click
-    (1 MB). It touches none of them at import time. Whoever needs one afterwards gets the
-    real one.
+    (1 MB). It touches none of them at import time. Later imports of them get the real ones.
     """
-    stand_ins: dict[str, ModuleType | None] = {"numpy": ModuleType("numpy")}
-    stand_ins |= dict.fromkeys(("bjdata", "cbor2", "click"))  # None: not found
-    hidden = {name: sys.modules.get(name) for name in stand_ins}
-    for name, module in hidden.items():
-        if module is None:
-            sys.modules[name] = stand_ins[name]  # type: ignore[assignment] # None: not found
+    substitutes: dict[str, ModuleType | None] = {"numpy": ModuleType("numpy")}
+    substitutes |= dict.fromkeys(("bjdata", "cbor2", "click"))  # None: not found
+    substitutes = {name: s for name, s in substitutes.items() if name not in sys.modules}
+    sys.modules.update(substitutes)  # type: ignore[arg-type] # None: not found
     try:
         yield
     finally:
-        for name, module in hidden.items():
-            if module is None:
-                sys.modules.pop(name, None)
+        for name in substitutes:
+            sys.modules.pop(name, None)
 
 
 class LoopClock:
@@ -56,12 +66,12 @@ class LoopClock:
         self._loop = loop
 
     def now(self) -> Timestamp:
-        """Tell the present.
+        """Read the clocks.
 
         `loop.time()` of uvloop stands still within one turn of the loop; this one does not.
         """
         return Timestamp(time.monotonic(), time.time())
 
     def call_at(self, mono: float, callback: Callable[[], None]) -> asyncio.TimerHandle:
-        """Arrange for a call; as a delay, since the loop's clock may have another zero."""
+        """Schedule a call; as a delay, since the loop's clock may have another zero."""
         return self._loop.call_later(max(0.0, mono - time.monotonic()), callback)

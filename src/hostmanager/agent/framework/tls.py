@@ -71,34 +71,26 @@ def try_tls(host: str, port: int) -> TlsFailure | None:
         return tls_failure(error)
 
 
-class NoTls:
-    """Of a router without TLS."""
-
-    async def fails(self, why: str) -> bool:
-        """No."""
-        return False
-
-
 class TlsWatch:
-    """Finds out what TLS has against a router that cannot be joined, and says it once."""
+    """Finds out why TLS fails with a router that cannot be joined, and reports it once."""
 
     def __init__(self, url: str, host: str, port: int) -> None:
         self._url, self._host, self._port = url, host, port
-        self._why, self._told = "", False
+        self._lost_reason, self._fails = "", False
 
-    async def fails(self, why: str) -> bool:
-        """Whether it is TLS; `why` is what was heard of the connection that came to nothing."""
-        if why != self._why:  # else it is as it was: trying once more would tell no more
-            self._why = why
-            found = await asyncio.to_thread(try_tls, self._host, self._port)
-            self._told = found is not None
-            if found is not None:
+    async def fails(self, lost_reason: str) -> bool:
+        """Whether TLS is why a connection came to nothing, which was lost for this reason."""
+        if lost_reason != self._lost_reason:  # else trying once more would find the same
+            self._lost_reason = lost_reason
+            failure = await asyncio.to_thread(try_tls, self._host, self._port)
+            self._fails = failure is not None
+            if failure is not None:
                 log.warning(
                     "no encrypted connection to the router at %s can be made: %s. %s Supervising "
                     "goes on; retrying",
-                    *(self._url, found.text, found.remedy),
+                    *(self._url, failure.text, failure.remedy),
                 )
-        return self._told
+        return self._fails
 
 
 def _origins(error: BaseException) -> Iterator[BaseException]:

@@ -2,8 +2,8 @@
 
 OCS decides who has which level: by the policy of the site (``access_policy`` in the hub, or
 ``--access-policy``) and the password that a client sends. It refuses what is below the level
-of an operation. Here is what goes around that: a refusal says what would be needed. (A policy
-that makes no sense is found before anything is started, in `options`.)
+of an operation. A refusal here also says what would be needed. (A policy that makes no sense is
+refused before anything is started, in `options`.)
 """
 
 import logging
@@ -14,7 +14,7 @@ from ocs import access
 log = logging.getLogger(__name__)
 
 READ_LEVEL = 1
-"""Level for what changes nothing: what happened, what an agent printed."""
+"""Level for what changes nothing: the history, the output of agents."""
 
 
 def default_rules(agent: Any) -> access.AgentAccessRules:
@@ -24,28 +24,26 @@ def default_rules(agent: Any) -> access.AgentAccessRules:
     the manager could neither start nor stop its process.
     """
     everybody = access.AccessRule(access.HashedPass.create_free(), access.CredLevel.BASIC)
-    us = access.AgentSpec(agent.instance_id, agent.class_name, superuser_key=agent)
-    return access.AgentAccessRules(policy="override", agent=us, rules=[everybody])
+    itself = access.AgentSpec(agent.instance_id, agent.class_name, superuser_key=agent)
+    return access.AgentAccessRules(policy="override", agent=itself, rules=[everybody])
 
 
-def normalize_password(given: Any, agent: Any) -> Any:
-    """The password of a client as OCS wants it: text, also where a file has a number."""
-    if given is None or given is agent or isinstance(given, str):
-        return given
-    return str(given)
-
-
-def denial_reason(agent: Any, operation: str, password: Any) -> str | None:
-    """Say why a client may not start, stop or abort an operation; None: it may.
+def authorize(agent: Any, operation: str, password: Any) -> tuple[int, str | None]:
+    """Check whether a client may start, stop or abort an operation.
 
     Args:
         agent: OCS's agent, with its rules and operations.
-        operation: Its name; one that there is not is for OCS to answer.
-        password: What the client sent, or the agent itself.
+        operation: Its name; OCS replies to an unknown one.
+        password: What the client sent. A number is taken as text: a password file may have one.
+
+    Returns:
+        The client's credential level; why it may not, or None.
     """
-    found = agent.tasks.get(operation) or agent.processes.get(operation)
-    if found is None:
-        return None
+    definition = agent.tasks.get(operation) or agent.processes.get(operation)
+    if definition is None:
+        return 0, None
+    if password is not None and not isinstance(password, str):
+        password = str(password)
     config = agent.access_config
     context = access.ActionContext(op_name=operation)
     try:
@@ -53,14 +51,15 @@ def denial_reason(agent: Any, operation: str, password: Any) -> str | None:
     except (KeyError, TypeError, AttributeError) as error:
         log.warning("the rules from the access director make no sense: %r", error)
         level, detail = access.CredLevel.BLOCKED, "The access director's rules make no sense."
-    if level >= found.min_privs:
-        return None
+    if level >= definition.min_privs:
+        return level.value, None
     log.debug("refused: %s, level %d", operation, level)
-    needs = f"'{operation}' needs credential level {found.min_privs}; this client has {level}."
-    return " ".join(filter(None, (needs, _remedy(agent, found.min_privs), detail)))
+    needs = f"'{operation}' needs credential level {definition.min_privs}; this client has {level}."
+    hint = _hint(agent, definition.min_privs)
+    return level.value, " ".join(filter(None, (needs, hint, detail)))
 
 
-def _remedy(agent: Any, needed: int) -> str:
+def _hint(agent: Any, needed: int) -> str:
     config = agent.access_config
     if agent.access_data["policy"] == "none":
         return (

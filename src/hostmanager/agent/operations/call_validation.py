@@ -1,107 +1,102 @@
-"""What is wrong with a call from a client, before OCS's agent acts on it; and whose answer it is.
+"""What is wrong with a call from a client, before OCS's agent handles it; and whose reply it is.
 
 Anybody at the router can call with anything, and what OCS's agents accept is accepted here too:
 clients send whatever they like as parameters of `status`, `wait`, `stop` and `abort`, ocs-web a
-list (contract, section 7). So only what is used is looked at. What cannot be used gets an answer
-that says so, where OCS would fail with a traceback.
+list (contract, section 7). So only what is used is checked. What cannot be used gets a reply
+that names it, where OCS would fail with a traceback.
 """
 
 from collections.abc import Callable
 from math import isnan
-from typing import Any
+from typing import Any, NamedTuple
 
 import ocs
 
 CALL_SIGNATURE = "A request has the form: action, operation, parameters, timeout, password."
 
-MAX_TEXT_CHARS = 4_000
-"""Characters of the sentence that answers a call, and of a message of a session."""
-
 MAX_NAME_CHARS = 200
 """Characters of the name of an operation in a call."""
 
-LONGEST_WAIT = 1e9
-"""Seconds; a client that asks for more waits as long as that."""
+MAX_WAIT_TIMEOUT = 1e9
+"""Seconds; a client that requests more waits as long as that."""
+
+MAX_ENDED_SESSIONS = 16
+ENDED_SESSION_TTL = 60.0
+"""So many ended sessions are kept, for so many seconds, for the clients that started them."""
 
 
-def invalid_call_reason(
-    action: Any, op_name: Any, params: Any = None, timeout: Any = None, password: Any = None
-) -> str | None:
-    """Tell what is wrong with a call of an operation; None: nothing.
+class Call(NamedTuple):
+    """A call of an operation, as the router passes it on: of any types."""
 
-    The parameters are those that the router passes on, whatever their types.
+    action: Any
+    op_name: Any
+    params: Any = None
+    timeout: Any = None
+    password: Any = None
 
-    Raises:
-        TypeError: It does not even have these parts.
-    """
-    del timeout, password  # looked at where they are used, if they are
-    if not isinstance(op_name, str) or len(op_name) > MAX_NAME_CHARS:
-        return f"{CALL_SIGNATURE} The operation must be a string of at most {MAX_NAME_CHARS} characters."
-    if action == "start" and not isinstance(params, dict | None):
+
+def invalid_call_reason(call: Call) -> str | None:
+    """What is wrong with the form of a call, for people; None: nothing."""
+    if not isinstance(call.op_name, str) or len(call.op_name) > MAX_NAME_CHARS:
+        return (
+            f"{CALL_SIGNATURE} The operation must be a string of at most {MAX_NAME_CHARS} "
+            "characters."
+        )
+    if call.action == "start" and not isinstance(call.params, dict | None):
         return (
             f"{CALL_SIGNATURE} The parameters of 'start' must be named ones: a dictionary, or null."
         )
     return None
 
 
-def wait_seconds(timeout: Any) -> float | None:
-    """Take the timeout of a `wait` that really waits.
+def wait_timeout(timeout: Any) -> float | None:
+    """Check the timeout of a `wait` that really waits; bounded, in seconds.
 
     Raises:
-        ValueError: It is no time; the text is for people.
+        ValueError: It is not a time; the text is for people.
     """
     if timeout is None:
         return None
     if not isinstance(timeout, int | float) or (isinstance(timeout, float) and isnan(timeout)):
         raise ValueError("The timeout of 'wait' must be a number of seconds, or null.")
-    return min(timeout, LONGEST_WAIT)
-
-
-SESSIONS_KEPT = 16
-SESSION_KEPT = 60.0
-"""So many ended sessions are kept, for so many seconds, for the clients that started them."""
+    return min(timeout, MAX_WAIT_TIMEOUT)
 
 
 class EndedSessions:
     """The latest sessions of operations that clients start one after another.
 
-    OCS knows one session of each operation, the latest: a client that starts one and waits for it
-    gets that of another client, if that came in between. Here is the one that it asks for, by
+    OCS keeps one session of each operation, the latest: a client that starts one and waits for it
+    gets that of another client, if that came in between. Here is its own one, which it names by
     ``session_id`` among the parameters of `wait`.
 
     Args:
-        call_later: Arranges for a call, in so many seconds.
+        call_later: Schedules a call, in so many seconds.
     """
 
     def __init__(self, call_later: Callable[..., Any]) -> None:
         self._call_later = call_later
-        self._kept: dict[int, Any] = {}
+        self._sessions: dict[int, Any] = {}
 
     def __len__(self) -> int:
-        return len(self._kept)
+        return len(self._sessions)
 
     def add(self, session: Any) -> None:
         """Keep a session that another one of its operation has replaced."""
-        self._kept[session.session_id] = session
-        if len(self._kept) > SESSIONS_KEPT:
-            self._drop(next(iter(self._kept)))
-        self._call_later(SESSION_KEPT, self._drop, session.session_id)
+        self._sessions[session.session_id] = session
+        if len(self._sessions) > MAX_ENDED_SESSIONS:
+            self._remove(next(iter(self._sessions)))
+        self._call_later(ENDED_SESSION_TTL, self._remove, session.session_id)
 
-    def answer(self, op_name: str, params: Any) -> tuple[int, str, dict[str, Any]] | None:
-        """Answer a `wait` for one of them; None: the latest session is what there is."""
-        wanted = params.get("session_id") if isinstance(params, dict) else None
-        session = self._kept.get(wanted) if isinstance(wanted, int) else None
+    def reply(self, op_name: str, params: Any) -> tuple[int, str, dict[str, Any]] | None:
+        """Reply to a `wait` for one of them; None: it is about the latest session."""
+        session_id = params.get("session_id") if isinstance(params, dict) else None
+        session = self._sessions.get(session_id) if isinstance(session_id, int) else None
         if session is None or session.op_name != op_name:
             return None
         return ocs.OK, f'This run of operation "{op_name}" has ended.', session.encoded()
 
-    def _drop(self, number: int) -> None:
-        session = self._kept.pop(number, None)
-        if session is not None:
-            release(session)
-
-
-def release(session: Any) -> None:
-    """Let go of a session: OCS has each purge its messages every few minutes, for ever."""
-    session.purger.addErrback(lambda _: None)
-    session.purger.cancel()
+    def _remove(self, session_id: int) -> None:
+        session = self._sessions.pop(session_id, None)
+        if session is not None:  # OCS has each purge its messages every few minutes, for ever
+            session.purger.addErrback(lambda _: None)
+            session.purger.cancel()

@@ -12,9 +12,9 @@ from typing import Any
 
 from hostmanager.journal import Journal, JournalError, Query
 
-LONGEST = 10_000
+MAX_HISTORY_ENTRIES = 10_000
 
-LARGEST = 512 * 1024
+MAX_PAGE_CHARS = 512 * 1024
 """Characters of text and data in one answer: a page."""
 
 LARGE_RESULT = 1000
@@ -35,22 +35,26 @@ def check_query(params: Mapping[str, Any], limit_name: str = "limit") -> Query:
     instance_id, limit, since = params["instance_id"], params["limit"], params["since"]
     if instance_id is not None and not isinstance(instance_id, str):
         raise QueryError("'instance_id' must be the name of an instance, or None for all.")
-    if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= LONGEST:
-        raise QueryError(f"'{limit_name}' must be a whole number from 1 to {LONGEST}.")
+    if (
+        isinstance(limit, bool)
+        or not isinstance(limit, int)
+        or not 1 <= limit <= MAX_HISTORY_ENTRIES
+    ):
+        raise QueryError(f"'{limit_name}' must be a whole number from 1 to {MAX_HISTORY_ENTRIES}.")
     before = params.get("before")
     if before is not None and (isinstance(before, bool) or not isinstance(before, int)):
         raise QueryError("'before' must be the id of an entry, or None.")
     if before is not None and not 0 <= before < 2**63:
         raise QueryError("'before' must be the id of an entry, from 0 to 2**63 - 1.")
     if since is None:
-        return Query(instance_id, limit, None, before, LARGEST)
+        return Query(instance_id, limit, None, before, MAX_PAGE_CHARS)
     try:
         finite = not isinstance(since, bool) and math.isfinite(since)
     except (TypeError, OverflowError):
         finite = False
     if not finite:
         raise QueryError("'since' must be a Unix time in seconds, or None.")
-    return Query(instance_id, limit, float(since), before, LARGEST)
+    return Query(instance_id, limit, float(since), before, MAX_PAGE_CHARS)
 
 
 async def run_history(

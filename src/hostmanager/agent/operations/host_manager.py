@@ -1,7 +1,7 @@
 """The operations of the HostManager agent, as OCS clients see them (contract, section 4).
 
-A thin face: parameters are screened by OCS, everything else is asked of the `Host`. The
-docstrings of the operations are shown to operators by their clients.
+A thin layer: OCS checks the parameters, the `Host` does everything else. The docstrings of the
+operations are shown to operators by their clients.
 """
 
 import asyncio
@@ -13,29 +13,34 @@ from ocs import ocs_agent
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, succeed
 
-from hostmanager.agent.framework.connection import RouterSession
-from hostmanager.agent.framework.embedded import Embedded
-from hostmanager.agent.host import Host, NotRunningError, RequestResult, StartupState
-from hostmanager.agent.operations import audit as record
+from hostmanager.agent import audit
+from hostmanager.agent.framework.embedded import EmbeddedManager
+from hostmanager.agent.framework.router_session import RouterSession
+from hostmanager.agent.host import (
+    MAX_TEXT_CHARS,
+    Host,
+    NotRunningError,
+    RequestResult,
+    StartupState,
+)
 from hostmanager.agent.operations.access import READ_LEVEL
-from hostmanager.agent.operations.call_validation import MAX_TEXT_CHARS
 from hostmanager.agent.operations.coroutine_operation import (
-    Result,
+    TaskResult,
     add_message,
     as_deferred,
     operation,
 )
-from hostmanager.agent.operations.history import run_history as answer_history
+from hostmanager.agent.operations.history import run_history
 from hostmanager.agent.operations.output import run_output
 from hostmanager.agent.operations.session_data import LiveSessionData, session_data
 from hostmanager.core.requests import RequestError
 from hostmanager.util.text import truncate
 
 REPLY_FLUSH = 0.15
-"""Seconds from an answer to its arrival: the manager leaves thereafter."""
+"""Seconds from a reply to its arrival: the manager leaves thereafter."""
 
 RESULT_POLL_TIMEOUT = 2.0
-"""Seconds that a client has to ask how `die` went; later, nobody is there to answer."""
+"""Seconds that a client has to request the result of `die`; later, nobody is there to reply."""
 
 START_WAIT = 5.0
 """Seconds that an `update` waits for a manager process that is reading its site config."""
@@ -52,9 +57,9 @@ class HostManager:
         agent: The OCS agent that the operations belong to.
         docker_composes: Compose files to manage.
         docker_service_prefix: What goes before an instance-id in a compose service's name.
-        host: What does the work; default: one made from the agent's `site_args` when the
+        host: The host that it manages; default: one made from the agent's `site_args` when the
             `manager` process is started, on the event loop that runs then.
-        leave: Called once `die` has done its work and was answered; default: stops the reactor.
+        on_die: Called once `die` has done its work; default: stops the reactor.
     """
 
     def __init__(
@@ -64,25 +69,25 @@ class HostManager:
         docker_service_prefix: str = "ocs-",
         *,
         host: Host | None = None,
-        leave: Callable[[], None] | None = None,
+        on_die: Callable[[], None] | None = None,
     ) -> None:
         self.agent = agent
         self.docker_composes = list(docker_composes)
         self.docker_service_prefix = docker_service_prefix
         self._host = host
         self._before: StartupState | None = None
-        self._on_die = leave or _stop_reactor_soon
+        self._on_die = on_die or _stop_reactor_soon
         self._closing = False
-        self._disown = self._disown_dockers = False
-        self._stop_asked = asyncio.Event()  # of the present session; a late stop hits an old one
+        self._disown = self._disown_services = False
+        self._stop_requested = asyncio.Event()  # of the present session: a late stop has an old one
         self._stopped = asyncio.Event()
         self._stopped.set()
-        self._started = asyncio.Event()  # what comes while it is reading its site config waits
+        self._started = asyncio.Event()  # requests wait while it reads its site config
         self._started.set()
 
     @property
     def host(self) -> Host:
-        """What does the work.
+        """The host that it manages.
 
         Raises:
             NotRunningError: There is none yet; the text is for people.
@@ -106,44 +111,46 @@ class HostManager:
         agent.register_task("history", self.history, **read)
         agent.register_task("output", self.output, **read)
         if isinstance(agent, RouterSession):
-            agent.queued |= {"update", "restart", "history", "output"}
+            agent.queue_starts("update", "restart", "history", "output")
 
     def prepare(self, name: str) -> None:
-        """Make ready for an operation; see `Operator`."""
+        """Prepare for an operation; see `Operator`."""
         if name == "manager":
             if self._host is None:
                 self._set_up()
-            self._stop_asked = asyncio.Event()
+            self._stop_requested = asyncio.Event()
         elif self._host is None:
             raise NotRunningError(NOT_RUNNING)
 
     def _set_up(self) -> None:
-        embedded = Embedded(self.agent.site_args, self.docker_composes, self.docker_service_prefix)
+        embedded = EmbeddedManager(
+            self.agent.site_args, self.docker_composes, self.docker_service_prefix
+        )
         self._host, self._before = embedded.host, embedded.before
         reactor.addSystemEventTrigger("before", "shutdown", self._shut_down, embedded)
 
-    def _shut_down(self, embedded: Embedded) -> "Deferred[Result]":
-        async def end() -> Result:
-            answer = await self.stop()
+    def _shut_down(self, embedded: EmbeddedManager) -> "Deferred[TaskResult]":
+        async def end() -> TaskResult:
+            result = await self.stop()
             await embedded.close()
-            return answer.ok, answer.text
+            return result.ok, result.text
 
         return as_deferred(end())
 
-    async def note(
+    async def journaled(
         self,
         name: str,
         session: Any,
         params: dict[str, Any],
-        work: Coroutine[Any, Any, Result],
-    ) -> Result:
-        """Do what was asked for, and write down both that it was asked for and what came of it."""
+        work: Coroutine[Any, Any, TaskResult],
+    ) -> TaskResult:
+        """Do the work, and record both the request and its result in the journal."""
         journal = self.host.journal
-        if name != "manager" or not self.host.running:  # else the program itself has begun
-            record.record_request(journal, name, session, params)
+        if name != "manager" or not self.host.running:  # else the program itself has started it
+            audit.record_request(journal, name, session, params)
         ok, text = await work
         result = (ok, truncate(text, MAX_TEXT_CHARS))
-        record.record_result(journal, name, session, params, result)
+        audit.record_result(journal, name, session, params, result)
         return result
 
     # --- manager ----------------------------------------------------------------------------
@@ -151,7 +158,7 @@ class HostManager:
     @ocs_agent.param("requests", default=[])
     @ocs_agent.param("reload_config", default=True, type=bool)
     @operation()
-    async def manager(self, session: Any, params: dict[str, Any]) -> Result:
+    async def manager(self, session: Any, params: dict[str, Any]) -> TaskResult:
         """manager(requests=[], reload_config=True)
 
         **Process** - Keep the agents of this host as they are wanted: up or
@@ -172,12 +179,12 @@ class HostManager:
           how often it was restarted, how it ended last and what it said
           (``last_exit``), and a ``message`` if something is wrong with it.
         """
-        stop_asked = self._stop_asked
+        stop_requested = self._stop_requested
         if self._closing:
             return False, "The host manager is about to exit; nothing is started any more."
         self._stopped.clear()
         session.data = LiveSessionData(lambda: session_data(self.host))
-        # What happened before there was a session: the first agents are up by now.
+        # From before there was a session: the first agents are up by now.
         session.messages[:0] = self.host.early_messages
         self.host.early_messages.clear()
         # What nobody can read must not keep an instance from its launch.
@@ -190,40 +197,38 @@ class HostManager:
             if not self.host.running:
                 self._started.clear()
                 try:
-                    await self._begin(params)
+                    await self._start_host(params)
                 finally:
                     self._started.set()
-            await stop_asked.wait()
+            await stop_requested.wait()
             if not self._disown:
                 add_message(session, "Stopping all agents.")
-            answer = await self._stop_host()
-            return answer.ok, answer.text
+            result = await self._stop_host()
+            return result.ok, result.text
         except RequestError as error:
             return False, str(error)
         finally:
             self.host.emit_message = self.host.buffer_message
             self._stopped.set()
 
-    async def _begin(self, params: dict[str, Any]) -> None:
+    async def _start_host(self, params: dict[str, Any]) -> None:
         if params["reload_config"]:
-            self.host.start(await self.host.read_site(), params["requests"], self._before)
+            self.host.start(await self.host.read_site_config(), params["requests"], self._before)
             self._before = None  # only now: a start that is refused has used nothing up
         else:
-            self.host.restart_known(params["requests"])
-        if not_kept := await self.host.wanted.flush():
+            self.host.start(None, params["requests"])
+        if not_kept := await self.host.target_store.flush():
             self.host.emit_message(not_kept)
 
-    def _reload_config(self, session: Any = None) -> "Deferred[Result]":
+    def _reload_config(self, session: Any = None) -> "Deferred[TaskResult]":
         """Read the site config again, and follow its changes."""
         return self.update(session, {"reload_config": True})
 
-    def _stop_manager(self, session: Any, params: Any) -> "Deferred[Result]":
+    def _stop_manager(self, session: Any, params: Any) -> "Deferred[TaskResult]":
         session.set_status("stopping")
-        if (
-            self._host and not self._closing
-        ):  # OCS does not tell who stops it; the session is that of the start
-            record.record_request(self.host.journal, "manager stop", None, {})
-        self._stop_asked.set()
+        if self._host and not self._closing:  # the session is that of the start, not of the stop
+            audit.record_request(self.host.journal, "manager stop", None, {})
+        self._stop_requested.set()
         return succeed((True, "All agents are being stopped."))
 
     # --- update -----------------------------------------------------------------------------
@@ -231,10 +236,10 @@ class HostManager:
     @ocs_agent.param("requests", default=[])
     @ocs_agent.param("reload_config", default=False, type=bool)
     @operation()
-    async def update(self, session: Any, params: dict[str, Any]) -> Result:
+    async def update(self, session: Any, params: dict[str, Any]) -> TaskResult:
         """update(requests=[], reload_config=False)
 
-        **Task** - Say which agents should be up or down. Returns at once;
+        **Task** - Set which agents should be up or down. Returns at once;
         watch the state of the agents in the data of the manager process.
 
         Args:
@@ -255,22 +260,22 @@ class HostManager:
 
             client.update(reload_config=True)
         """
-        await self._wait_begun()
+        await self._wait_started()
         try:
-            answer = await self.host.update(params["requests"], params["reload_config"])
+            result = await self.host.update(params["requests"], params["reload_config"])
         except RequestError as error:
             self.host.emit_message(f"Refused: {error}")
             return False, str(error)
         except NotRunningError:
             return False, self._why_not_running()
-        if answer.lines:
-            self.host.emit_message(f"Told: {answer.summary}")
-        not_kept = await self.host.wanted.flush()
+        if result.lines:
+            self.host.emit_message(f"Request: {result.summary}")
+        not_kept = await self.host.target_store.flush()
         session.data = {"not_kept": not_kept}
-        return answer.ok, " ".join(filter(None, (answer.text, not_kept)))
+        return result.ok, " ".join(filter(None, (result.text, not_kept)))
 
-    async def _wait_begun(self) -> None:
-        """Wait for a manager process that is reading its site config; not for ever."""
+    async def _wait_started(self) -> None:
+        """Wait for a manager process that reads its site config; not for ever."""
         with suppress(TimeoutError):  # a disk that hangs
             await asyncio.wait_for(self._started.wait(), START_WAIT)
 
@@ -279,20 +284,20 @@ class HostManager:
             return NOT_RUNNING
         return (
             f"The manager process has been reading the site config for {START_WAIT:g} s and more "
-            "(a slow plugin, or a slow disk), so nothing was done. Ask again soon."
+            "(a slow plugin, or a slow disk), so nothing was done. Try again soon."
         )
 
     # --- restart ----------------------------------------------------------------------------
 
     @ocs_agent.param("instances", default=[])
     @operation()
-    async def restart(self, session: Any, params: dict[str, Any]) -> Result:
+    async def restart(self, session: Any, params: dict[str, Any]) -> TaskResult:
         """restart(instances=[])
 
         **Task** - Restart agents: each that is wanted up is ended, and started
         again as soon as it has ended. Returns once they are on their way. The
-        manager sees it through, whatever becomes of its client, of the router,
-        or of itself; only ``update`` to 'down' calls it off.
+        manager completes it, whatever happens to its client, to the router,
+        or to itself; only ``update`` to 'down' cancels it.
 
         Args:
           instances (list): the instance_ids of agents on this host, or ['all'].
@@ -301,10 +306,10 @@ class HostManager:
         Notes:
           An agent that is wanted down is left so; one that waits to be started
           again is started at once. A compose service is ended only once its
-          image is here; if that cannot be had, it goes on, and the answer says
+          image is here; if that is not available, it goes on, and the result says
           why. The service that runs the router is restarted last, alone.
 
-          ``session.data`` says what became of each: ``restarting`` and
+          ``session.data`` shows what became of each: ``restarting`` and
           ``preparing`` (whose image is being pulled first) are lists of ids,
           ``left`` and ``refused`` have the reason for each id, ``router`` is
           the one that runs the router, or null. In ``child_states`` of the
@@ -315,7 +320,7 @@ class HostManager:
 
             client.restart(instances=['fake1', 'acu1'])
         """
-        await self._wait_begun()
+        await self._wait_started()
         try:
             outcome = await self.host.restart(params["instances"])
         except RequestError as error:
@@ -332,12 +337,12 @@ class HostManager:
     @ocs_agent.param("limit", default=100)
     @ocs_agent.param("since", default=None)
     @ocs_agent.param("before", default=None)
-    @operation(noted=False)
-    async def history(self, session: Any, params: dict[str, Any]) -> Result:
+    @operation(journaled=False)
+    async def history(self, session: Any, params: dict[str, Any]) -> TaskResult:
         """history(instance_id=None, limit=100, since=None, before=None)
 
-        **Task** - Say what happened: who asked for what, which agents were
-        started, ended or changed their state, and when. It works, too, while
+        **Task** - Show what happened: requests and their results, which agents
+        were started, ended or changed their state, and when. It works, too, while
         the manager process is not running.
 
         Args:
@@ -355,12 +360,12 @@ class HostManager:
 
           The kinds are ``manager``, ``request``, ``result``, ``reload``,
           ``launch``, ``exit``, ``state``, ``output``, ``router`` and ``journal``.
-          Where there are more than ``limit``, or than fit into an answer,
+          Where there are more than ``limit``, or than fit into a reply,
           ``session.data['older']`` is what to give as ``before`` for the next
-          older ones; else it is null. An answer of more than 1000 entries is
+          older ones; else it is null. A reply of more than 1000 entries is
           forgotten after a minute.
         """
-        return await answer_history(self.host.journal, session, params)
+        return await run_history(self.host.journal, session, params)
 
     # --- output -----------------------------------------------------------------------------
 
@@ -368,8 +373,8 @@ class HostManager:
     @ocs_agent.param("lines", default=100)
     @ocs_agent.param("since", default=None)
     @ocs_agent.param("before", default=None)
-    @operation(noted=False)
-    async def output(self, session: Any, params: dict[str, Any]) -> Result:
+    @operation(journaled=False)
+    async def output(self, session: Any, params: dict[str, Any]) -> TaskResult:
         """output(instance_id=None, lines=100, since=None, before=None)
 
         **Task** - The newest lines that an agent printed, of earlier runs,
@@ -379,15 +384,15 @@ class HostManager:
           instance_id (str): whose. Default: the newest lines of all agents.
           lines (int): how many at most, 1 to 10000; of all agents: 1 to 1000.
           since (float): only those after this Unix time.
-          before (list): only those before this place, which an answer has
+          before (list): only those before this position, which a reply has
             given as ``older``.
 
         Notes:
-          The answer is in ``session.data``: ``lines`` is a list of pairs (Unix
+          The result is in ``session.data``: ``lines`` is a list of pairs (Unix
           time or null, text), the oldest first; of all agents it is a list of
           triples, with the instance_id as the third. ``file`` is where all of
-          it is. Where there is more than was asked for, or than fits into an
-          answer, ``older`` is what to give as ``before`` for the next older
+          it is. Where there is more than was requested, or than fits into a
+          reply, ``older`` is what to give as ``before`` for the next older
           lines; else it is null. Of a compose service they come from the log
           of its container, as long as there is one; ``file`` and ``older`` are
           null then. ``files`` are all that there are, older ones included.
@@ -398,7 +403,7 @@ class HostManager:
 
     @ocs_agent.param("_")
     @operation()
-    async def remove_orphans(self, session: Any, params: dict[str, Any]) -> Result:
+    async def remove_orphans(self, session: Any, params: dict[str, Any]) -> TaskResult:
         """remove_orphans()
 
         **Task** - Stop and remove orphaned containers: those that run for a
@@ -406,11 +411,11 @@ class HostManager:
         ``session.data['orphans']`` of the manager process. Containers of
         other compose files are left alone.
         """
-        return await self.host.dockers.remove_orphans(lambda text: add_message(session, text))
+        return await self.host.compose.remove_orphans(lambda text: add_message(session, text))
 
     @ocs_agent.param("_")
     @operation()
-    async def docker_pull(self, session: Any, params: dict[str, Any]) -> Result:
+    async def docker_pull(self, session: Any, params: dict[str, Any]) -> TaskResult:
         """docker_pull()
 
         **Task** - Pull the images that the compose files name. Containers
@@ -418,14 +423,14 @@ class HostManager:
         whether a newer image is there now (``restart_required``). An image
         that cannot be pulled keeps no other from being pulled.
         """
-        return await self.host.dockers.pull(lambda text: add_message(session, text))
+        return await self.host.compose.pull(lambda text: add_message(session, text))
 
     # --- die --------------------------------------------------------------------------------
 
     @ocs_agent.param("disown_dockers", default=False, type=bool)
     @ocs_agent.param("disown", default=False, type=bool)
     @operation()
-    async def die(self, session: Any, params: dict[str, Any]) -> Result:
+    async def die(self, session: Any, params: dict[str, Any]) -> TaskResult:
         """die(disown_dockers=False, disown=False)
 
         **Task** - Stop all agents, then end the host manager itself. It can
@@ -438,43 +443,43 @@ class HostManager:
             of this host, which takes them over as they are: for an upgrade
             that no agent notices.
         """
-        answer = await self.stop(disown=params["disown"], disown_dockers=params["disown_dockers"])
+        result = await self.stop(disown=params["disown"], disown_services=params["disown_dockers"])
         self._on_die()
-        return answer.ok, answer.text
+        return result.ok, result.text
 
-    async def stop(self, *, disown: bool = False, disown_dockers: bool = False) -> RequestResult:
+    async def stop(self, *, disown: bool = False, disown_services: bool = False) -> RequestResult:
         """Stop the manager process, for good; return when all agents have ended.
 
         Args:
             disown: Leave the agents running instead.
-            disown_dockers: Leave compose services as they are.
+            disown_services: Leave compose services as they are.
 
         Returns:
             Whether everything was ended, and a sentence.
         """
         if not self._closing:
-            self._disown, self._disown_dockers = disown, disown_dockers
+            self._disown, self._disown_services = disown, disown_services
         self._closing = True
         if not self._stopped.is_set():
             self.agent.stop("manager", password=self.agent)
-            self._stop_asked.set()
+            self._stop_requested.set()
             await self._stopped.wait()
         return await self._stop_host()
 
     async def wait_for_result_poll(self) -> None:
-        """Give the client that asked for `die` the time to ask how it went, and be told."""
+        """Give the client that requested `die` the time to get its result."""
         if self.agent.realm_joined:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self.agent.end_told.wait(), RESULT_POLL_TIMEOUT)
+                await asyncio.wait_for(self.agent.die_acknowledged.wait(), RESULT_POLL_TIMEOUT)
         await asyncio.sleep(REPLY_FLUSH)
 
     async def _stop_host(self) -> RequestResult:
         if self._disown:
             return self.host.disown()
-        answer = await self.host.stop(disown_dockers=self._disown_dockers)
+        result = await self.host.stop(disown_services=self._disown_services)
         if self._closing:
-            self.host.wanted.delete()
-        return answer
+            self.host.target_store.mark_clean_end()
+        return result
 
 
 def _stop_reactor_soon() -> None:

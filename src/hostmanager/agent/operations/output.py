@@ -16,7 +16,7 @@ from hostmanager.journal import Query
 from hostmanager.logd.paths import list_log_files, log_file, validate_id
 from hostmanager.logd.reader import Position, TimedLine, newest_page, tail
 
-MOST_OF_ALL = 1000
+MAX_LINES_OF_ALL = 1000
 """Lines of all agents in one answer."""
 
 TaggedLine = tuple[float | None, str, str]
@@ -33,9 +33,9 @@ def check_output_query(params: Mapping[str, Any]) -> tuple[Query, Position | Non
     query = check_query(given, limit_name="lines")
     before = _position(params.get("before"))
     if query.instance_id is None:
-        if query.limit > MOST_OF_ALL:
+        if query.limit > MAX_LINES_OF_ALL:
             raise QueryError(
-                f"'lines' must be from 1 to {MOST_OF_ALL} for the output of all agents."
+                f"'lines' must be from 1 to {MAX_LINES_OF_ALL} for the output of all agents."
             )
         if before is not None:
             raise QueryError("'before' needs an 'instance_id': it is a place in its output.")
@@ -98,7 +98,7 @@ async def _answer_from_log(
     host: Host, session: Any, spec: InstanceSpec, query: Query
 ) -> tuple[bool, str]:
     """What a container wrote is kept by the engine, as long as there is the container."""
-    ok, text, lines = await host.dockers.output(spec, query.limit, query.since or 0.0)
+    ok, text, lines = await host.compose.output(spec, query.limit, query.since or 0.0)
     session.data = {
         "instance_id": spec.instance_id,
         "lines": [[when, line] for when, line in lines],
@@ -116,7 +116,7 @@ async def _answer_of_all(host: Host, session: Any, query: Query) -> tuple[bool, 
     on_host = [spec.instance_id for spec in specs if spec.kind is Kind.HOST]
     in_docker = [spec for spec in specs if spec.kind is Kind.DOCKER]
     lines = await asyncio.to_thread(_lines_of, host.settings.output_dir, on_host, query)
-    logs = [host.dockers.output(spec, query.limit, query.since or 0.0) for spec in in_docker]
+    logs = [host.compose.output(spec, query.limit, query.since or 0.0) for spec in in_docker]
     answers = await asyncio.gather(*logs)
     for spec, (_, _, found) in zip(in_docker, answers, strict=True):
         lines = _merged(lines, _tagged(found, spec.instance_id), query.limit)

@@ -73,8 +73,8 @@ def child_state(
 def service_state(host: Host, life: InstanceRecord, now: Timestamp) -> dict[str, Any]:
     """Show an instance that is a compose service."""
     shown = child_state(life, now, None)
-    shown["container"] = host.dockers.container(life.spec)
-    if life.spec.instance_id == host.restarts.last:
+    shown["container"] = host.compose.container(life.spec)
+    if life.spec.instance_id == host.restarts.waiting_router_id:
         shown["restarting"] = True
         shown["message"] = _sentences("It runs the router: it is restarted last.", shown["message"])
     return shown
@@ -228,13 +228,13 @@ class LiveSessionData(dict[str, Any]):
 
 def session_data(host: Host) -> dict[str, Any]:
     """Render the session data of the manager operation."""
-    now = host.now()
+    now = host.clock.now()
     folder = host.settings.output_dir
 
     def condition(life: InstanceRecord) -> ProcessState | None:
         if life.spec.kind is not Kind.HOST:
             return None
-        return host.conditions.get(life.spec.instance_id, life.run.pid, now.monotonic)
+        return host.process_states.get(life.spec.instance_id, life.run.pid, now.monotonic)
 
     return {
         "child_states": [
@@ -247,9 +247,9 @@ def session_data(host: Host) -> dict[str, Any]:
         ],
         "config_parse_status": {
             name: list(how)
-            for name, how in (*host.parse_status.items(), *host.dockers.status().items())
+            for name, how in (*host.parse_status.items(), *host.compose.status().items())
         },
-        "orphans": host.dockers.orphans(),
-        "new_tags": host.dockers.new_tags(host.snapshot),
-        "not_kept": host.wanted.not_kept,
+        "orphans": host.compose.orphans(),
+        "new_tags": host.compose.new_tags(host.snapshot),
+        "not_kept": host.target_store.not_kept,
     }

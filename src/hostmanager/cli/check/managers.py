@@ -11,7 +11,7 @@ from typing import NoReturn
 from ocs.site_config import ArgContainer, add_arguments
 
 from hostmanager.agent.directories import state_dir_problem
-from hostmanager.agent.options import access_warnings, make_parser
+from hostmanager.agent.options import access_warnings, make_manager_parser
 from hostmanager.cli.check.agents import locate_argument
 from hostmanager.cli.check.report import Category, CheckReport
 from hostmanager.siteconfig.diagnostics import Severity, SourceLocation
@@ -64,7 +64,7 @@ def check_managers(site: CheckedSite, report: CheckReport) -> list[ManagerEntry]
 
 
 def _parse_arguments(instance: CheckedEntry, report: CheckReport) -> argparse.Namespace | None:
-    parser = make_parser()
+    parser = make_manager_parser()
     add_arguments(parser)
 
     def refuse(message: str) -> NoReturn:

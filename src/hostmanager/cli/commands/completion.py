@@ -173,9 +173,9 @@ def _parser(command: str, module: str) -> argparse.ArgumentParser:
     if command == "run":  # its words go to the manager as they are
         from ocs.site_config import add_arguments  # noqa: PLC0415
 
-        from hostmanager.agent.options import make_parser  # noqa: PLC0415
+        from hostmanager.agent.options import make_manager_parser  # noqa: PLC0415
 
-        parser = make_parser()
+        parser = make_manager_parser()
         add_arguments(parser)
         return parser
     subparsers = argparse.ArgumentParser().add_subparsers()

@@ -132,9 +132,9 @@ def _add_agent_options(group: Any) -> None:
 def _agent_options() -> list[argparse.Action]:
     from ocs.site_config import add_arguments  # noqa: PLC0415 - not for the other commands
 
-    from hostmanager.agent.options import make_parser  # noqa: PLC0415
+    from hostmanager.agent.options import make_manager_parser  # noqa: PLC0415
 
-    parser = make_parser()
+    parser = make_manager_parser()
     add_arguments(parser)
     return [action for action in parser._actions if action.dest != "help"]
 
@@ -257,12 +257,12 @@ def make_install_plan(args: argparse.Namespace, environ: Mapping[str, str]) -> I
         access_warnings,
         compose_bin,
         compose_files,
-        make_parser,
+        make_manager_parser,
         policy_of,
     )
     from hostmanager.siteconfig.command_line import parse_agent_args  # noqa: PLC0415
 
-    found, site = parse_agent_args(make_parser(), manager_argv(args), environ)
+    found, site = parse_agent_args(make_manager_parser(), manager_argv(args), environ)
     user, home = _user(args)
     working_dir = Path(found.working_dir or home).absolute()
     if not working_dir.is_dir():
@@ -342,12 +342,14 @@ def _identity(user: str, group: str | None) -> dict[str, Any]:
 
 def _name(args: argparse.Namespace) -> str:
     """The name of the unit to remove: the site config may be gone already."""
-    from hostmanager.agent.options import make_parser  # noqa: PLC0415
+    from hostmanager.agent.options import make_manager_parser  # noqa: PLC0415
     from hostmanager.siteconfig.command_line import parse_agent_args  # noqa: PLC0415
 
     instance_id = args.run_instance_id
     if args.unit is None and instance_id is None:
-        instance_id = parse_agent_args(make_parser(), manager_argv(args), os.environ)[0].instance_id
+        instance_id = parse_agent_args(make_manager_parser(), manager_argv(args), os.environ)[
+            0
+        ].instance_id
     name: str = args.unit or f"hostmanager-{instance_id}"
     if not UNIT_NAME.fullmatch(name):
         raise InstallError(f"{name!r} cannot be the name of a unit.")

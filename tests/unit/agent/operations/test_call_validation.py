@@ -8,12 +8,13 @@ import pytest
 from twisted.internet.defer import Deferred
 
 from hostmanager.agent.operations.call_validation import (
-    LONGEST_WAIT,
-    SESSION_KEPT,
-    SESSIONS_KEPT,
+    ENDED_SESSION_TTL,
+    MAX_ENDED_SESSIONS,
+    MAX_WAIT_TIMEOUT,
+    Call,
     EndedSessions,
     invalid_call_reason,
-    wait_seconds,
+    wait_timeout,
 )
 
 
@@ -34,7 +35,7 @@ from hostmanager.agent.operations.call_validation import (
     ],
 )
 def test_parameters_that_are_not_used_may_be_anything(args, kwargs):
-    assert invalid_call_reason(*args, **kwargs) is None
+    assert invalid_call_reason(Call(*args, **kwargs)) is None
 
 
 @pytest.mark.parametrize(
@@ -49,7 +50,7 @@ def test_parameters_that_are_not_used_may_be_anything(args, kwargs):
     ],
 )
 def test_what_is_used_and_cannot_be_is_named_in_one_short_sentence(args):
-    text = invalid_call_reason(*args)
+    text = invalid_call_reason(Call(*args))
     assert text is not None
     assert len(text) < 200
 
@@ -66,23 +67,23 @@ def test_what_is_used_and_cannot_be_is_named_in_one_short_sentence(args):
 )
 def test_what_has_other_parts_is_no_call(args, kwargs):
     with pytest.raises(TypeError):
-        invalid_call_reason(*args, **kwargs)
+        Call(*args, **kwargs)
 
 
 @pytest.mark.parametrize("timeout", [None, 0, -1, 2.5, True, -math.inf])
 def test_a_number_of_seconds_is_taken_as_it_is(timeout):
-    assert wait_seconds(timeout) == timeout
+    assert wait_timeout(timeout) == timeout
 
 
 @pytest.mark.parametrize("timeout", [1e300, 10**400, math.inf])
 def test_a_wait_has_an_upper_bound(timeout):
-    assert wait_seconds(timeout) == LONGEST_WAIT
+    assert wait_timeout(timeout) == MAX_WAIT_TIMEOUT
 
 
 @pytest.mark.parametrize("timeout", ["soon", math.nan, [], {}])
 def test_what_is_no_number_of_seconds_is_refused(timeout):
     with pytest.raises(ValueError, match="number of seconds"):
-        wait_seconds(timeout)
+        wait_timeout(timeout)
 
 
 class Ended:
@@ -119,7 +120,7 @@ def test_a_session_that_was_replaced_is_there_for_the_client_that_started_it():
     ended = EndedSessions(Later())
     for number in (7, 8):
         ended.add(Ended(number))
-    status, _, session = ended.answer("update", {"session_id": 7})
+    status, _, session = ended.reply("update", {"session_id": 7})
     assert (status, session) == (ocs.OK, {"session_id": 7})
 
 
@@ -139,18 +140,18 @@ def test_a_session_that_was_replaced_is_there_for_the_client_that_started_it():
 def test_any_other_wait_is_about_the_latest_session(operation, params):
     ended = EndedSessions(Later())
     ended.add(Ended(7))
-    assert ended.answer(operation, params) is None
+    assert ended.reply(operation, params) is None
 
 
 def test_the_number_of_sessions_that_are_kept_has_a_bound_and_others_are_let_go_of():
     ended = EndedSessions(Later())
-    sessions = [Ended(number) for number in range(3 * SESSIONS_KEPT)]
+    sessions = [Ended(number) for number in range(3 * MAX_ENDED_SESSIONS)]
     for session in sessions:
         ended.add(session)
-    assert len(ended) == SESSIONS_KEPT
-    assert [session.cancelled for session in sessions] == [1] * 2 * SESSIONS_KEPT + [
+    assert len(ended) == MAX_ENDED_SESSIONS
+    assert [session.cancelled for session in sessions] == [1] * 2 * MAX_ENDED_SESSIONS + [
         0
-    ] * SESSIONS_KEPT
+    ] * MAX_ENDED_SESSIONS
 
 
 def test_a_session_is_let_go_of_after_a_minute():
@@ -158,6 +159,6 @@ def test_a_session_is_let_go_of_after_a_minute():
     ended = EndedSessions(later)
     session = Ended(7)
     ended.add(session)
-    assert [seconds for seconds, _, _ in later.calls] == [SESSION_KEPT]
+    assert [seconds for seconds, _, _ in later.calls] == [ENDED_SESSION_TTL]
     later.come()
     assert (len(ended), session.cancelled) == (0, 1)

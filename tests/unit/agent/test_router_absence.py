@@ -3,7 +3,7 @@
 import pytest
 from tests.unit.core.fakes import FakeClock
 
-from hostmanager.agent.framework.router_absence import AFTERWARDS, RouterAbsence
+from hostmanager.agent.router_absence import EXIT_REASON_GRACE, RouterAbsence
 from hostmanager.journal import Kind
 
 
@@ -23,12 +23,12 @@ def clock():
 def test_both_are_written_down_once(clock):
     journal = Recorder()
     absence = RouterAbsence(journal, clock.now)
-    absence.came()  # the first time is no return
-    absence.went("cut")
+    absence.on_connected()  # the first time is no return
+    absence.on_lost("cut")
     clock.advance(34)
-    absence.went("refused")
-    absence.came()
-    absence.came()
+    absence.on_lost("refused")
+    absence.on_connected()
+    absence.on_connected()
     assert [entry[0] for entry in journal.entries] == [Kind.ROUTER, Kind.ROUTER]
     assert journal.entries[0][1].startswith("the router went")
     assert journal.entries[1][1] == "the router came back after 34 s"
@@ -37,11 +37,11 @@ def test_both_are_written_down_once(clock):
 
 def test_why_an_agent_ended_is_told_while_it_is_away_and_a_while_after(clock):
     absence = RouterAbsence(Recorder(), clock.now)
-    assert absence.why_ended() == ""
-    absence.went("cut")
-    assert absence.why_ended() == "by its own crossbar_timeout: the router is away"
+    assert absence.exit_reason() == ""
+    absence.on_lost("cut")
+    assert absence.exit_reason() == "by its own crossbar_timeout: the router is away"
     clock.advance(3600)
-    absence.came()
-    assert absence.why_ended() == "by its own crossbar_timeout: the router was away"
-    clock.advance(AFTERWARDS + 1)
-    assert absence.why_ended() == ""
+    absence.on_connected()
+    assert absence.exit_reason() == "by its own crossbar_timeout: the router was away"
+    clock.advance(EXIT_REASON_GRACE + 1)
+    assert absence.exit_reason() == ""

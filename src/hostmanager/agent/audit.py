@@ -1,0 +1,124 @@
+"""What the manager writes into the journal: requests, their results, starts, ends, outages.
+
+A request is two entries, not one: the first is written before anything follows from it, and also
+if the manager is killed in between. OCS reports the credential level of a client, and nothing
+more; so that is what is written down.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from reprlib import Repr
+from typing import Any
+
+from hostmanager import __version__
+from hostmanager.core.requests import ALL
+from hostmanager.journal import Journal, Kind
+
+MAX_ENTRIES_PER_CALL = 100
+"""Requests in one call that get an entry each; of more, only the beginning is written down."""
+
+MAX_PROBLEMS = 20
+
+_REPR = Repr()  # bounds any depth and any length
+_REPR.maxstring = _REPR.maxother = 100
+_REPR.maxlist = _REPR.maxtuple = 20
+
+
+def record_request(
+    journal: Journal, operation: str, session: Any, params: Mapping[str, Any]
+) -> None:
+    """Record a request for an operation.
+
+    Args:
+        journal: Where to.
+        operation: Its name; that of a signal, if it was one.
+        session: OCS's session of it; None for signals.
+        params: Its parameters, as they came from the client.
+    """
+    context, client = _operation_context(operation, session)
+    pairs = _request_pairs(params)
+    listed = ("requests", "instances") if pairs else ()
+    others = {name: value for name, value in params.items() if name not in listed}
+    shown = {name: _REPR.repr(value) for name, value in others.items()}
+    options = ", ".join(f"{name}={shown[name]}" for name, value in others.items() if value)
+    if options or not pairs:
+        text = f"{operation}: {options}" if options else operation
+        journal.record(Kind.REQUEST, f"{text}{client}", None, {**context, "params": shown})
+    for instance_id, target in pairs:
+        text = instance_id if target == operation else f"{instance_id} {target}"
+        journal.record(
+            Kind.REQUEST,
+            f"{operation}: {text}{client}",
+            None if instance_id == ALL else instance_id,
+            {**context, "request": [instance_id, target]},
+        )
+
+
+def record_result(
+    journal: Journal,
+    operation: str,
+    session: Any,
+    params: Mapping[str, Any],
+    result: tuple[bool, str],
+) -> None:
+    """Record the result of an operation: whether all went well, and a sentence."""
+    context, _ = _operation_context(operation, session)
+    ids = {instance_id for instance_id, _ in _request_pairs(params)}
+    instance_id = ids.pop() if len(ids) == 1 and ALL not in ids else None
+    ok, text = result
+    failed = "" if ok else "failed: "
+    journal.record(Kind.RESULT, f"{operation}: {failed}{text}", instance_id, {**context, "ok": ok})
+
+
+def record_site_config(journal: Journal, ok: bool, text: str, problems: Sequence[str]) -> None:
+    """Record how the site config was read."""
+    data = {"ok": ok, "problems": list(problems[:MAX_PROBLEMS])}
+    journal.record(Kind.RELOAD, f"site config: {text}", None, data)
+
+
+def record_manager_start(journal: Journal) -> None:
+    """Record the start of this manager."""
+    pid = os.getpid()
+    data = {"event": "started", "pid": pid, "version": __version__}
+    journal.record(Kind.MANAGER, f"host manager {__version__} started (pid {pid})", None, data)
+
+
+def record_manager_end(journal: Journal, exit_code: int) -> None:
+    """Record that this manager ends by itself."""
+    pid, clean = os.getpid(), exit_code == 0
+    how = "ended" if clean else f"ended with exit status {exit_code}"
+    data = {"event": "ended", "pid": pid, "version": __version__, "clean": clean}
+    journal.record(Kind.MANAGER, f"host manager {how} (pid {pid})", None, data)
+
+
+def record_router_lost(journal: Journal, reason: str) -> None:
+    """Record that the connection to the router was lost."""
+    text = "the router went; agents that have a crossbar_timeout end by themselves"
+    journal.record(Kind.ROUTER, text, None, {"event": "went", "reason": reason})
+
+
+def record_router_back(journal: Journal, away: float) -> None:
+    """Record that the router is back, after so many seconds."""
+    text = f"the router came back after {away:.0f} s"
+    journal.record(Kind.ROUTER, text, None, {"event": "came", "away": away})
+
+
+def _operation_context(operation: str, session: Any) -> tuple[dict[str, Any], str]:
+    if session is None:
+        return {"operation": operation}, ""
+    level = getattr(session, "cred_level", None)
+    number = getattr(session, "session_id", None)
+    return {"operation": operation, "level": level, "session": number}, f" (client, level {level})"
+
+
+def _request_pairs(params: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The requested targets and restarts by instance, if they have that form; not checked yet."""
+    requests, instances = params.get("requests"), params.get("instances")
+    if not requests and isinstance(instances, list | tuple):
+        requests = [(instance_id, "restart") for instance_id in instances]
+    if not isinstance(requests, list | tuple) or len(requests) > MAX_ENTRIES_PER_CALL:
+        return []
+    pairs = [tuple(r) for r in requests if isinstance(r, list | tuple) and len(r) == 2]
+    if len(pairs) < len(requests) or not all(isinstance(w, str) for pair in pairs for w in pair):
+        return []
+    return pairs
