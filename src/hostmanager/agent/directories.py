@@ -68,14 +68,19 @@ def state_dir(
         return _make_private(Path(option))
     parent, name = _parent(environ), encode_id(address)[:MAX_ID_CHARS]
     path = parent / f"{name}@{site_key[:8]}"
-    earlier = _find_by_site_file(parent, name, site_file)
-    if earlier is not None and not path.exists():
+    # Renamed if there is one: of another release, or of version 0.1, which knows no address that
+    # has to be encoded.
+    earlier = [_find_by_site_file(parent, name, site_file)]
+    earlier += [parent / address] if address == name else []
+    for old in filter(None, earlier):
         try:
-            _rename(earlier, path)
+            _take_over(old, path)
         except OSError as error:
-            log.warning("%s cannot be renamed (%s); it is used as it is", earlier, error.strerror)
-            return _make_private(earlier)
+            log.warning("%s cannot be renamed (%s); it is used as it is", old, error.strerror)
+            return _make_private(old)
     state = _make_private(path)
+    if address == name:
+        _link(parent / address, path)
     _save_site_file(state, site_file)
     return state
 
@@ -90,19 +95,35 @@ def _find_by_site_file(parent: Path, name: str, site_file: str | None) -> Path |
     return found[0] if len(found) == 1 else None
 
 
-def _rename(old: Path, new: Path) -> None:
-    """Rename a directory unless a manager runs there. What is open in it stays open."""
+def _take_over(old: Path, new: Path) -> None:
+    """Rename a directory, unless there is one of the new name. What is open in it stays open."""
+    if new.exists() or not _is_old(old):
+        return
     fd = acquire_lock(os.fspath(old / "manager.lock"), timeout=RENAME_TIMEOUT)
     if fd is None:
         raise DirectoryError(
-            f"A host manager that was started with another site config runs with the state "
-            f"directory {old}. Stop that one first; `hostmanager die --disown` leaves its agents "
-            "running."
+            f"A host manager of an earlier version runs with the state directory {old}. "
+            "Stop that one first; `hostmanager die --disown` leaves its agents running."
         )
     try:
-        old.rename(new)
+        if _is_old(old):  # else another manager has just done it
+            old.rename(new)
     finally:
         os.close(fd)
+
+
+def _is_old(path: Path) -> bool:
+    """Whether a directory is there, and not a link of ours to a new one."""
+    link = os.fspath(path.readlink()) if path.is_symlink() else ""
+    return path.is_dir() and not link.startswith(f"{path.name}@")
+
+
+def _link(old: Path, new: Path) -> None:
+    """Leave a link for version 0.1, if it is installed again."""
+    with suppress(OSError):  # somebody else's
+        if old.is_symlink() and not old.exists():
+            old.unlink()
+        old.symlink_to(new.name)
 
 
 def _saved_site_file(state: Path) -> str | None:

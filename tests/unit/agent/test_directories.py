@@ -1,4 +1,4 @@
-"""The state folder: its owner's alone, and no reason to leave agents alone."""
+"""The state directory: its owner's alone, and no reason to leave agents alone."""
 
 import fcntl
 import os
@@ -86,7 +86,7 @@ def test_what_is_no_directory_is_named_as_what_it_is(tmp_path):
 
 
 @needs_root
-def test_root_keeps_nothing_where_another_user_could_put_another_folder(tmp_path):
+def test_root_keeps_nothing_where_another_user_could_put_another_directory(tmp_path):
     theirs = tmp_path / "theirs"
     theirs.mkdir()
     os.chown(theirs, STRANGER, STRANGER)
@@ -97,7 +97,7 @@ def test_root_keeps_nothing_where_another_user_could_put_another_folder(tmp_path
 
 
 @needs_root
-def test_the_runtime_folder_of_another_user_is_not_used(tmp_path, monkeypatch):
+def test_the_runtime_directory_of_another_user_is_not_used(tmp_path, monkeypatch):
     """`sudo` may leave it in the environment."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     runtime = tmp_path / "user"
@@ -129,11 +129,11 @@ def test_root_does_not_use_a_log_dir_that_another_may_write_to(tmp_path):
     logs.mkdir()
     assert output_dir("logs", tmp_path, state) == (logs, None)
     logs.chmod(0o1777)
-    folder, remark = output_dir("logs", tmp_path, state)
-    assert folder == state / "output"
+    directory, remark = output_dir("logs", tmp_path, state)
+    assert directory == state / "output"
     assert remark is not None
     assert f"the log-dir {logs} is not used by a manager that runs as root" in remark
-    assert f"agents' output goes to {folder}" in remark
+    assert f"agents' output goes to {directory}" in remark
 
 
 def test_one_that_gives_what_is_made_in_it_to_another_user_is_not_used(tmp_path, monkeypatch):
@@ -142,8 +142,8 @@ def test_one_that_gives_what_is_made_in_it_to_another_user_is_not_used(tmp_path,
     logs.mkdir()
     before = os.fstat
     monkeypatch.setattr(os, "fstat", lambda fd: given_away(before(fd)))
-    folder, remark = output_dir("logs", tmp_path, tmp_path / "state")
-    assert folder == tmp_path / "state" / "output"
+    directory, remark = output_dir("logs", tmp_path, tmp_path / "state")
+    assert directory == tmp_path / "state" / "output"
     assert remark is not None
     assert "gives files that are made in it to another user (uid 65534)" in remark
     assert list(logs.iterdir()) == []
@@ -161,43 +161,88 @@ ADDRESS, SITE, OTHER = "observatory.hm-x", "0123456789abcdef", "fedcba9876543210
 
 
 def default(parent: Path, site: str = SITE) -> Path:
-    """The default state folder under a folder that systemd made."""
+    """The default state directory under a directory that systemd made."""
     return state_dir(None, ADDRESS, site, {"STATE_DIRECTORY": str(parent)})
 
 
-def test_two_sites_of_one_address_have_a_folder_each(tmp_path):
+def old_directory(parent: Path) -> Path:
+    """A state directory of the version before."""
+    old = parent / ADDRESS
+    (old / "locks").mkdir(parents=True)
+    (old / "wanted.json").write_text("{}")
+    return old
+
+
+def test_two_sites_of_one_address_have_a_directory_each(tmp_path):
     one, other = default(tmp_path), default(tmp_path, OTHER)
     assert one != other
     assert default(tmp_path) == one
     assert {stat.S_IMODE(path.stat().st_mode) for path in (one, other)} == {0o700}
 
 
-def of_site_file(parent: Path, site: str, path: str) -> Path:
-    return state_dir(None, ADDRESS, site, {"STATE_DIRECTORY": str(parent)}, path)
+def test_the_directory_of_the_version_before_is_taken_over_with_all_that_is_open_in_it(tmp_path):
+    old = old_directory(tmp_path)
+    with (old / "locks" / "a.lock").open("w") as file:
+        new = default(tmp_path)
+        there = (new / "locks" / "a.lock").stat()
+        assert os.fstat(file.fileno()).st_ino == there.st_ino
+    assert (new / "wanted.json").read_text() == "{}"
+    assert old.is_symlink()
+    assert old.resolve() == new
+    assert default(tmp_path) == new
+    # The version before makes its directory, and finds what is there.
+    old.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def test_the_other_site_takes_nothing_of_it(tmp_path):
+    old_directory(tmp_path)
+    mine, other = default(tmp_path), default(tmp_path, OTHER)
+    assert (mine / "wanted.json").exists()
+    assert not (other / "wanted.json").exists()
+    assert (tmp_path / ADDRESS).resolve() == mine
+
+
+def test_it_is_not_taken_from_under_a_manager(tmp_path, monkeypatch):
+    monkeypatch.setattr(directories, "RENAME_TIMEOUT", 0.1)
+    old = old_directory(tmp_path)
+    with (old / "manager.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(DirectoryError, match="runs with the state directory"):
+            default(tmp_path)
+        assert not old.is_symlink()
+    assert default(tmp_path) == old.resolve()
+
+
+def test_one_that_somebody_has_put_elsewhere_stays_there(tmp_path):
+    elsewhere = old_directory(tmp_path / "elsewhere")
+    (tmp_path / ADDRESS).symlink_to(elsewhere)
+    assert default(tmp_path).resolve() == elsewhere
+    assert default(tmp_path).resolve() == elsewhere
+    assert (tmp_path / ADDRESS).resolve() == elsewhere
+
+
+def test_a_link_to_what_is_gone_is_made_anew(tmp_path):
+    default(tmp_path).rmdir()
+    assert (tmp_path / ADDRESS).is_symlink()
+    other = default(tmp_path, OTHER)
+    assert (tmp_path / ADDRESS).resolve() == other
 
 
 def test_a_site_config_that_is_a_link_has_one_directory_wherever_it_leads(tmp_path):
     """Releases: /etc/ocs/site.yaml leads to another path with each, and back."""
-    first = of_site_file(tmp_path, SITE, "/etc/ocs/site.yaml")
+
+    def of(site: str, path: str) -> Path:
+        return state_dir(None, ADDRESS, site, {"STATE_DIRECTORY": str(tmp_path)}, path)
+
+    first = of(SITE, "/etc/ocs/site.yaml")
     (first / "wanted.json").write_text("{}")
-    second = of_site_file(tmp_path, OTHER, "/etc/ocs/site.yaml")
+    second = of(OTHER, "/etc/ocs/site.yaml")
     assert second != first
     assert (second / "wanted.json").exists()
     assert not first.exists()
-    assert (of_site_file(tmp_path, SITE, "/etc/ocs/site.yaml") / "wanted.json").exists()
-    assert not (of_site_file(tmp_path, OTHER, "/another/site.yaml") / "wanted.json").exists()
-
-
-def test_a_directory_is_not_renamed_while_a_manager_runs_in_it(tmp_path, monkeypatch):
-    monkeypatch.setattr(directories, "RENAME_TIMEOUT", 0.1)
-    first = of_site_file(tmp_path, SITE, "/etc/ocs/site.yaml")
-    with (first / "manager.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(DirectoryError, match="runs with the state directory"):
-            of_site_file(tmp_path, OTHER, "/etc/ocs/site.yaml")
-        assert first.exists()
-    assert not of_site_file(tmp_path, OTHER, "/etc/ocs/site.yaml") == first
-    assert not first.exists()
+    assert (tmp_path / ADDRESS).resolve() == second
+    assert (of(SITE, "/etc/ocs/site.yaml") / "wanted.json").exists()
+    assert not (of(OTHER, "/another/site.yaml") / "wanted.json").exists()
 
 
 @needs_root
