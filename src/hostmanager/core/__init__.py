@@ -1,6 +1,5 @@
-"""The brain without hands: states, rules and bookkeeping on plain data.
+"""The functional core: states, rules and records as plain data.
 
-Nothing in this package touches the world. It imports the standard library
-alone, is told what time it is, and asks drivers to act; so a day of failures
-can be run in a second.
+Nothing in this package touches the world. It imports the standard library and `util` alone, gets
+the time as an argument, and requests actions of drivers; so a day of failures runs in a second.
 """

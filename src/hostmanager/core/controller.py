@@ -1,8 +1,7 @@
-"""The keeper of one instance: queues what happens to it and carries out what follows.
+"""The controller of one instance: queues its events and carries out what follows.
 
-Each instance has its own, so that a slow or broken one never delays another. Events are
-handled strictly one after another, also when a driver answers from within a call: the
-lifecycle never sees half a step.
+Each instance has its own controller, so a slow or broken instance never delays another. Events
+are handled strictly one after another, also when a driver reports from within a call.
 """
 
 import logging
@@ -22,31 +21,30 @@ from hostmanager.util.guard import Guard
 
 log = logging.getLogger(__name__)
 
-
 LATE_TIMER = 0.5
-"""Seconds; a timer that rings later than this tells that the loop was busy or the host frozen."""
+"""Seconds; a timer later than this shows that the loop was busy or the host frozen."""
 
 LOOP_TURN_GRACE = 0.05
-"""Seconds that the loop is given then to hear what happened."""
+"""Seconds that the loop is then given to deliver what happened."""
 
 MAX_UNHANDLED = 100
-"""Events that could not be handled and are tried again."""
+"""Events whose handling failed and is retried."""
 
 
 @dataclass(frozen=True, slots=True)
 class ControllerDeps:
-    """What all keepers of a supervisor share.
+    """What all controllers of a supervisor share.
 
     Attributes:
-        drivers: Make instances run and end, one for each kind.
+        drivers: One for each kind of instance.
         clock: Time.
         policy: The rules in numbers.
         random: Source of the jitter; seeded in simulations.
-        publish: Takes the instance's life after each change, None once forgotten.
-        emit_message: Takes what people want to read: instance-id, text, whether it is a warning.
+        publish: Takes the record after each change; None once the instance is removed.
+        emit_message: Takes messages for operators, with the instance-id.
         failing: The failing instances, by instance-id, as they are now.
         guard: Makes every call that may fail.
-        find_controller: The keeper of an instance, if it has one.
+        find_controller: The controller of an instance, or None.
     """
 
     drivers: Mapping[Kind, Driver]
@@ -61,38 +59,38 @@ class ControllerDeps:
 
 
 class InstanceController:
-    """Keeps one instance in the state that is wanted of it."""
+    """Keeps one instance in the requested state."""
 
     __slots__ = (
         "_busy",
         "_deps",
-        "_exited_run_id",
+        "_exited_run",
         "_queue",
         "_removed",
-        "_run_id",
+        "_run",
         "_timer",
         "_unhandled",
         "instance_id",
         "record",
     )
 
-    def __init__(self, life: InstanceRecord, around: ControllerDeps) -> None:
-        self.instance_id = life.spec.instance_id
-        self.record = life
-        self._deps = around
+    def __init__(self, record: InstanceRecord, deps: ControllerDeps) -> None:
+        self.instance_id = record.spec.instance_id
+        self.record = record
+        self._deps = deps
         self._queue: deque[ev.Event] = deque()
         self._unhandled: deque[ev.Event] = deque(maxlen=MAX_UNHANDLED)
         self._busy = False
         self._removed = False
         self._timer: Timer | None = None
-        self._run_id = 0  # launches so far: a report of an earlier one is stale
-        self._exited_run_id = 0  # the one that `life.last_exit` tells of
+        self._run = 0  # launches so far: a report of an earlier one is stale
+        self._exited_run = 0  # the one of `record.last_exit`
         self._publish()
 
     def submit(self, event: ev.Event) -> None:
-        """Tell the keeper of an event; it is handled at once, or after those before it."""
+        """Handle an event now, or after those before it."""
         if self._removed:
-            return  # a late report must not bring back what was forgotten
+            return  # a late report must not bring a removed instance back
         self._queue.append(event)
         if self._busy:
             return
@@ -103,11 +101,11 @@ class InstanceController:
         finally:
             self._busy = False
 
-    def adopt(self, found: ObservedRun) -> None:
-        """Take over what an earlier manager launched, instead of launching it."""
+    def adopt(self, observed_run: ObservedRun) -> None:
+        """Adopt what an earlier manager launched, instead of launching it."""
         report = self._next_run()
-        self._observe_with(
-            "taking it over", lambda: self._driver.adopt(self.record.spec, found, report)
+        self._call_observer(
+            "its adoption", lambda: self._driver.adopt(self.record.spec, observed_run, report)
         )
 
     @property
@@ -115,7 +113,7 @@ class InstanceController:
         return self._deps.drivers[self.record.spec.kind]
 
     def detach_driver(self) -> None:
-        """Have its driver report nothing of it any more."""
+        """Stop its driver from reporting."""
         self._release(self._driver, lambda: self._deps.find_controller(self.instance_id) is None)
 
     def abandon(self) -> None:
@@ -128,43 +126,46 @@ class InstanceController:
 
     def _guard(
         self,
-        what: str,
-        work: Callable[[], object],
-        wanted: Callable[[], bool] = lambda: True,
-        failed: Callable[[Exception], object] | None = None,
+        name: str,
+        function: Callable[[], object],
+        is_needed: Callable[[], bool] = lambda: True,
+        on_error: Callable[[Exception], object] | None = None,
     ) -> None:
-        self._deps.guard.retry_until_done(f"{self.instance_id}: {what}", work, wanted, failed)
+        full_name = f"{self.instance_id}: {name}"
+        self._deps.guard.retry_until_done(full_name, function, is_needed, on_error)
 
-    def _observe_with(self, what: str, work: Callable[[], object]) -> None:
-        """Ask its driver how it is. Until there is an answer, nothing may be decided."""
-        run = self._run_id
+    def _call_observer(self, name: str, function: Callable[[], object]) -> None:
+        """Make a call that its driver answers by its state; nothing is decided before that."""
+        run = self._run
 
-        def tell(error: Exception) -> None:
-            why = f"It is not known whether it runs: {type(error).__name__}: {error}."
-            self.submit(ev.ObservationLost(why))
+        def report_error(error: Exception) -> None:
+            reason = f"It is not known whether it runs: {type(error).__name__}: {error}."
+            self.submit(ev.ObservationLost(reason))
 
-        self._guard(what, work, lambda: run == self._run_id and not self._removed, tell)
+        self._guard(name, function, lambda: run == self._run and not self._removed, report_error)
 
-    def _release(self, driver: Driver, wanted: Callable[[], bool]) -> None:
-        self._guard("letting go of it", partial(driver.release, self.instance_id), wanted)
+    def _release(self, driver: Driver, is_needed: Callable[[], bool]) -> None:
+        self._guard("its release", partial(driver.release, self.instance_id), is_needed)
 
     def _publish(self) -> None:
-        def publish() -> None:  # tried again, it is what is known then
-            life = None if self._removed else self.record
-            self._deps.publish(self.instance_id, life)
+        def publish() -> None:  # a retry publishes what is known then
+            record = None if self._removed else self.record
+            self._deps.publish(self.instance_id, record)
 
-        keeper = self._deps.find_controller
-        self._guard("showing it", publish, lambda: keeper(self.instance_id) in (None, self))
+        find_controller = self._deps.find_controller
+        self._guard(
+            "its publication", publish, lambda: find_controller(self.instance_id) in (None, self)
+        )
 
     # --- events -----------------------------------------------------------------------------
 
     def _handle(self, event: ev.Event) -> None:
         before = self.record
         effects: list[ev.Effect] = []
-        what = f"{self.instance_id}: an event"
-        if not self._deps.guard.call(what, lambda: effects.extend(self._step(event))):
+        name = f"{self.instance_id}: an event"
+        if not self._deps.guard.call(name, lambda: effects.extend(self._step(event))):
             self._unhandled.append(event)
-            self._deps.guard.schedule(what, self._handle_again)
+            self._deps.guard.schedule(name, self._retry_unhandled)
             return
         if self.record.deadline != before.deadline or self._timer is None:
             self._guard("its timer", lambda: self._set_timer(self.record.deadline))
@@ -178,14 +179,14 @@ class InstanceController:
             self._apply(effect)
 
     def _step(self, event: ev.Event) -> tuple[ev.Effect, ...]:
-        around = self._deps
-        now, chance = around.clock.now(), around.random.random()
+        deps = self._deps
+        now, jitter_sample = deps.clock.now(), deps.random.random()
         self.record, effects = step(
-            self.record, event, now, chance, around.policy, failing=around.failing
+            self.record, event, now, jitter_sample, deps.policy, failing=deps.failing
         )
         return effects
 
-    def _handle_again(self) -> None:
+    def _retry_unhandled(self) -> None:
         events = list(self._unhandled)
         self._unhandled.clear()
         for event in events:
@@ -199,18 +200,18 @@ class InstanceController:
                 self._prepare(spec)
             case ev.Observe(spec):
                 report = self._next_run()
-                self._observe_with(
-                    "looking whether it runs", lambda: self._driver.observe(spec, report)
-                )
+                self._call_observer("its observation", lambda: self._driver.observe(spec, report))
             case ev.Unobserve():
-                self._run_id += 1  # what is still reported is stale
-                run = self._run_id
-                self._release(self._driver, lambda: run == self._run_id and not self._removed)
-            case ev.Signal(step):
-                life, signal = self.record, self._driver.signal
-                # As long as nothing else has happened; else the deadline brings stronger means.
+                self._run += 1  # what is still reported is stale
+                run = self._run
+                self._release(self._driver, lambda: run == self._run and not self._removed)
+            case ev.Signal(stage):
+                record, signal = self.record, self._driver.signal
+                # Retried until something else happens; then the deadline brings stronger means.
                 self._guard(
-                    "a signal", lambda: signal(self.instance_id, step), lambda: self.record is life
+                    "a signal",
+                    lambda: signal(self.instance_id, stage),
+                    lambda: self.record is record,
                 )
             case ev.Remove():
                 self._removed = True
@@ -218,43 +219,45 @@ class InstanceController:
                 self.detach_driver()
                 self._publish()
             case ev.OperatorMessage():
-                note = partial(self._deps.emit_message, self.instance_id, effect)
-                self._deps.guard.call(f"{self.instance_id}: a message", note)
+                emit = partial(self._deps.emit_message, self.instance_id, effect)
+                self._deps.guard.call(f"{self.instance_id}: a message", emit)
             case ev.LogUnexpected(text):
                 log.warning(text)
 
     def _launch(self, spec: InstanceSpec) -> None:
         report = self._next_run()
 
-        def tell(error: Exception) -> None:
+        def report_error(error: Exception) -> None:
             self.submit(ev.LaunchFailed("driver", f"{type(error).__name__}: {error}"))
 
-        what = f"{self.instance_id}: its launch"
-        self._deps.guard.call(what, lambda: self._driver.launch(spec, report), tell)
+        name = f"{self.instance_id}: its launch"
+        self._deps.guard.call(name, lambda: self._driver.launch(spec, report), report_error)
 
     def _prepare(self, spec: InstanceSpec) -> None:
-        report = partial(self._observed, self._run_id)
+        report = partial(self._on_observation, self._run)
 
-        def tell(error: Exception) -> None:  # then what runs has to go on
+        def report_error(error: Exception) -> None:  # then the old run has to go on
             self.submit(ev.PrepareFailed(f"{type(error).__name__}: {error}"))
 
-        what = f"{self.instance_id}: preparing its next run"
-        self._deps.guard.call(what, lambda: self._driver.prepare(spec, report), tell)
+        name = f"{self.instance_id}: preparing its next run"
+        self._deps.guard.call(name, lambda: self._driver.prepare(spec, report), report_error)
 
     def _next_run(self) -> ReportObservation:
-        self._run_id += 1
-        return partial(self._observed, self._run_id)
+        self._run += 1
+        return partial(self._on_observation, self._run)
 
-    def _observed(self, run: int, observation: ev.Observation) -> None:
+    def _on_observation(self, run: int, observation: ev.Observation) -> None:
         if isinstance(observation, ev.LastOutput):
-            if run == self._exited_run_id:  # read late, it may be of a run before the last
+            if run == self._exited_run:  # read late, it may be of a run before the last
                 self.submit(observation)
-        elif run == self._run_id:
+        elif run == self._run:
             if isinstance(observation, ev.Exited | ev.ExitedWithRemnants):
-                self._exited_run_id = run
+                self._exited_run = run
             self.submit(observation)
         else:
             log.warning("%s: stale report %s of run %d", self.instance_id, observation, run)
+
+    # --- the timer --------------------------------------------------------------------------
 
     def _set_timer(self, deadline: float | None) -> None:
         if self._timer is not None:
@@ -263,20 +266,21 @@ class InstanceController:
         if deadline is not None:
             self._timer = self._call_at(deadline, partial(self._on_timer, deadline))
 
-    def _call_at(self, mono: float, work: Callable[[], None]) -> Timer:
-        callback = self._deps.guard.callback(f"{self.instance_id}: its timer", work)
-        return self._deps.clock.call_at(mono, callback)
+    def _call_at(self, monotonic: float, function: Callable[[], None]) -> Timer:
+        callback = self._deps.guard.callback(f"{self.instance_id}: its timer", function)
+        return self._deps.clock.call_at(monotonic, callback)
 
-    def _on_timer(self, deadline: float, again: bool = False) -> None:
-        # A timer that was queued behind the event that re-armed it must not count.
+    def _on_timer(self, deadline: float, was_late: bool = False) -> None:
+        # A timer that was queued behind the event that set it anew must not count.
         if deadline != self.record.deadline:
             return
         self._timer = None
-        if self._deps.clock.now().monotonic < deadline:
-            self._set_timer(deadline)  # some clocks (uvloop's) ring up to a millisecond early
-        elif not again and self._deps.clock.now().monotonic - deadline > LATE_TIMER:
-            # The loop did not turn: what was reported meanwhile is to be heard first.
-            soon = self._deps.clock.now().monotonic + LOOP_TURN_GRACE
-            self._timer = self._call_at(soon, partial(self._on_timer, deadline, True))
+        now = self._deps.clock.now().monotonic
+        if now < deadline:
+            self._set_timer(deadline)  # some clocks (uvloop's) are up to a millisecond early
+        elif not was_late and now - deadline > LATE_TIMER:
+            # The loop was blocked: first let it deliver what was reported meanwhile.
+            callback = partial(self._on_timer, deadline, True)
+            self._timer = self._call_at(now + LOOP_TURN_GRACE, callback)
         else:
             self.submit(ev.DeadlineReached())

@@ -1,7 +1,6 @@
-"""The words that every room shares: what an instance is and what is wanted of it.
+"""The model that all packages share: instances, their specs and targets.
 
-Plain frozen data. The site reader makes these, the supervisor compares them,
-drivers act on them, and the OCS face shows them.
+Plain frozen data: `siteconfig` makes it, the supervisor compares it, drivers and operations use it.
 """
 
 from dataclasses import dataclass
@@ -9,15 +8,15 @@ from enum import StrEnum
 
 
 class Target(StrEnum):
-    """What the operators want of an instance (contract, section 1)."""
+    """The requested state of an instance (contract, section 1)."""
 
     UP = "up"
     DOWN = "down"
-    PASSIVE = "passive"  # a docker service that nobody manages
+    PASSIVE = "passive"  # a docker service that is not managed
 
 
 class Kind(StrEnum):
-    """How an instance is run: as a process of this host or as a compose service."""
+    """Whether an instance is a process of this host or a compose service."""
 
     HOST = "host"
     DOCKER = "docker"
@@ -25,15 +24,15 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ServiceRef:
-    """Which compose service an instance is.
+    """The compose service of an instance.
 
     Attributes:
-        file: The compose file, as it was given to the manager.
+        file: The compose file, as in the options of the manager.
         project: The compose project that it belongs to.
         name: The service's name in that file.
         image: The image that it runs; None if it is built and has no name of its own.
-        scale: How many containers it has.
-        depends_on: Services that have to run before it.
+        scale: Its number of containers.
+        depends_on: Services that have to be started before it.
         built: Whether its image is built here, rather than pulled.
         pull_policy: When its image is pulled, in the words of compose; empty: when it is missing.
         digest_comparable: Whether the digest that a container of it carries can be compared with the
@@ -53,20 +52,19 @@ class ServiceRef:
 
 @dataclass(frozen=True, slots=True)
 class InstanceSpec:
-    """What the site file, and the compose file if it is a service, say of one instance.
+    """The configuration of one instance: from the site config, and the compose file of a service.
 
     Attributes:
         instance_id: Name, unique in the site; see `util.names`.
-        agent_class: The agent class, as the site file has it.
+        agent_class: The agent class, as in the site config.
         kind: Process or compose service.
         initial_target: The target that ``manage`` asks for (contract, section 3).
-        fingerprint: Digest of everything that the agent reads from the site file when
-            it is launched. It differs when a restart would make a difference.
-        inoperable_reason: Why the instance cannot be operated, as a sentence for people; None
-            when nothing stands in the way.
-        service: The compose service that it is; None for processes, and as long as no
-            compose file has one for it.
-        stop_grace: How long its container is given to stop, seconds; None: the engine's 10 s.
+        fingerprint: Digest of all that the agent reads from the site config when it is launched:
+            when it differs, a restart makes a difference.
+        inoperable_reason: Why the instance cannot be operated, as a sentence for operators; None
+            when it can.
+        service: Its compose service; None for processes, and as long as no compose file has it.
+        stop_grace: Seconds that its container has to stop; None: the engine's 10 s.
     """
 
     instance_id: str
@@ -80,29 +78,30 @@ class InstanceSpec:
 
     @property
     def is_unmanaged(self) -> bool:
-        """Whether it is only watched: a compose service without an entry in the site file."""
+        """Whether it is only observed: a compose service without an entry in the site config."""
         return self.initial_target is Target.PASSIVE
 
     @property
     def has_no_service(self) -> bool:
-        """Whether no container can be its own: a docker entry without a service in any file."""
+        """Whether no container can be its own: a docker entry without a service in any compose file."""
         return self.kind is Kind.DOCKER and self.inoperable_reason is not None
 
 
 @dataclass(frozen=True, slots=True)
 class ObservedRun:
-    """What a driver found alive of an instance that an earlier manager launched.
+    """A live run that this manager did not launch, or that was launched again by the engine.
 
     Attributes:
-        pid: The process that was launched; None if only what it started is left.
+        pid: The process that was launched; None if only its descendants are left.
         started_at: Unix time of its start.
         fingerprint: Of the entry that it was launched with.
         agent_class: The class that it was launched as.
-        other_pids: Further processes of the instance; if there are none and no `pid`, somebody who
-            cannot be told holds its lock.
-        launched_by_other: Whether another manager launched it, as its mark says: it is known by its lock.
-        run_id: The identity of this run, which no other run of the instance ever has (pid and
-            start time, container and start time); empty if it cannot be told.
+        other_pids: Further processes of the instance; if there are none and no `pid`, a process
+            that cannot be inspected holds the lock.
+        launched_by_other: Whether another manager launched it, as its tag says: only the lock
+            shows that it is of this instance.
+        run_id: The id of this run, which no other run of the instance ever has (pid and
+            start time, container and start time); empty if it is not known.
     """
 
     pid: int | None

@@ -15,22 +15,22 @@ STABILITY_WEIGHT = 5.0
 
 @dataclass(frozen=True, slots=True)
 class RestartPolicy:
-    """How unexpected exits are answered.
+    """When an instance is restarted after an unexpected exit.
 
-    The first one is answered at once; each further one, as long as no run in between
-    lasted `settled_after` seconds, after a delay that doubles from `first_delay` up to
-    `max_delay`, give or take `jitter` (a fraction). Nothing is ever given up.
+    After the first exit it is restarted at once. After each further exit, as long as no run in
+    between lasted `stable_after` seconds, there is a delay that doubles from `first_delay` up to
+    `max_delay`, give or take `jitter` (a fraction). An instance is never given up.
 
     Attributes:
         first_delay: Delay before the second relaunch, seconds.
         max_delay: Longest delay, seconds (option ``--restart-delay-max``).
-        max_remote_delay: Longest delay while what is missing has to come from elsewhere (the
-            image of a service, from a registry), seconds.
+        max_remote_delay: Longest delay while something remote is missing (the image of a
+            service, from a registry), seconds.
         stable_after: A run of this many seconds ends a streak of failures.
         jitter: Largest relative deviation of a delay, so that the agents of a site that
             fail together do not return together.
-        min_request_interval: Shortest time between two launches that people ask for while the
-            instance waits, seconds: nobody can turn a waiting agent into a busy loop.
+        min_request_interval: Shortest time between two requested launches during a delay,
+            seconds: requests cannot turn a failing agent into a busy loop.
     """
 
     first_delay: float = 1.0
@@ -54,7 +54,7 @@ class RestartPolicy:
         Args:
             streak: Failures in a row, 1 or more.
             jitter_sample: A random number from 0 to 1, which places the jitter.
-            remote: Whether what is missing has to come from elsewhere.
+            remote: Whether something remote is missing.
         """
         if streak <= 1:
             return 0.0
@@ -67,11 +67,11 @@ class RestartPolicy:
 
 @dataclass(frozen=True, slots=True)
 class CpuBudget:
-    """What the failing instances of a host may use of its CPU, all together.
+    """The part of a host's CPU that its failing instances may use together.
 
     Attributes:
-        share: Part of the host's CPU time, 0 to 1. A tenth is what nobody minds; attempts come at
-            random moments, so the aim is below it.
+        share: Part of the host's CPU time, 0 to 1. A tenth is harmless; attempts come at random
+            moments, so the aim is below it.
         cpus: How many CPUs there are.
         longest_period: Longest time from one attempt to the next, seconds, however many fail.
     """
@@ -88,11 +88,10 @@ class CpuBudget:
 
 @dataclass(frozen=True, slots=True)
 class StopPolicy:
-    """How long each step of a stop may take before the next one, seconds.
+    """How long each stage of a stop may take before the next one, seconds.
 
     A stop is SIGINT to the agent, after `interrupt` SIGTERM to its process group, after
-    `terminate` more SIGKILL to the group; then the kill is repeated every `kill` seconds
-    and the state says what does not end.
+    `terminate` more SIGKILL to the group; then the kill is repeated every `kill` seconds.
     """
 
     interrupt: float = 10.0
@@ -102,7 +101,7 @@ class StopPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """All the numbers that decide over an instance."""
+    """All the numbers that the transitions use."""
 
     restart: RestartPolicy = field(default_factory=RestartPolicy)
     stop: StopPolicy = field(default_factory=StopPolicy)
@@ -122,8 +121,8 @@ def stability(exits: tuple[float, ...], now: float) -> float:
         now: The present, on the same clock.
     """
     total = 0.0
-    for moment in recent_exits(exits, now):
-        age = now - moment
+    for exited_at in recent_exits(exits, now):
+        age = now - exited_at
         if age <= STABILITY_WEIGHT:
             return 0.0
         total += STABILITY_WEIGHT / age

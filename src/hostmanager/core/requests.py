@@ -1,7 +1,7 @@
-"""Requests of operators: checked whole before anything is done.
+"""Requests of operators: validated as a whole before anything is done.
 
-A request list comes from outside and can hold anything at all. Either every request in
-it makes sense, or none is carried out, and the error names the one that does not.
+A request list comes from a client and can contain anything. Either every request in it is
+valid, or none is applied, and the error names the invalid one.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,12 +20,12 @@ MAX_REQUESTS = 10_000
 
 _TARGETS = (Target.UP.value, Target.DOWN.value)
 _MAX_SHOWN_CHARS = 60
-_REPR = Repr()  # stands any depth and any length
+_REPR = Repr()  # for any depth and any length
 _REPR.maxstring = _REPR.maxother = _MAX_SHOWN_CHARS
 
 
 class RequestError(ValueError):
-    """A request that cannot be carried out; its text is for people."""
+    """An invalid request; the text is for operators."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +46,12 @@ def validate_requests(
     """Check a list of requests as it came from a client.
 
     Args:
-        requests: Anything; meant to be a list of ``(instance_id, target_state)``.
-        known: The instances that can be asked for.
-        removing: Instances that are being forgotten, and why they cannot be wanted up.
+        requests: Anything; should be a list of ``(instance_id, target_state)``.
+        known: The instances that can be requested.
+        removing: Instances that are being removed, and why they cannot be requested up.
 
     Raises:
-        RequestError: One of them makes no sense; names which, and the remedy.
+        RequestError: One of them is invalid; names it, and the hint.
     """
     if not isinstance(requests, (list, tuple)):
         raise RequestError(
@@ -68,19 +68,19 @@ def validate_requests(
 def _check_length(name: str, entries: Sequence[Any]) -> None:
     if len(entries) > MAX_REQUESTS:
         raise RequestError(
-            f"'{name}' has {len(entries):,} entries, and at most {MAX_REQUESTS:,} are taken; "
+            f"'{name}' has {len(entries):,} entries, and the limit is {MAX_REQUESTS:,}; "
             "'all' stands for every instance. Nothing was changed."
         )
 
 
 def _drop_overridden(requests: list[Request]) -> list[Request]:
-    """Leave out what a later request takes back: the last word on an instance counts."""
-    said: set[str] = set()
+    """Leave out requests that a later one overrides: the last one for an instance counts."""
+    overridden: set[str] = set()
     kept: list[Request] = []
     for request in reversed(requests):
-        if request.instance_id not in said and ALL not in said:
+        if request.instance_id not in overridden and ALL not in overridden:
             kept.append(request)
-        said.add(request.instance_id)
+        overridden.add(request.instance_id)
     return kept[::-1]
 
 
@@ -90,15 +90,15 @@ def validate_instances(
     """Check a list of instance-ids as it came from a client.
 
     Args:
-        instances: Anything; meant to be a list of ids, or one, or `ALL`.
-        known: The instances that can be asked for.
-        removing: Instances that are being forgotten, and why nothing can be wanted of them.
+        instances: Anything; should be a list of ids, or one id, or `ALL`.
+        known: The instances that can be requested.
+        removing: Instances that are being removed, and why nothing can be requested of them.
 
     Returns:
         Each once, in the order of the first mention.
 
     Raises:
-        RequestError: One of them makes no sense; names which, and the remedy.
+        RequestError: One of them is invalid; names it, and the hint.
     """
     if isinstance(instances, str):
         instances = [instances]
@@ -116,38 +116,38 @@ def validate_instances(
 
 
 def _check_id(
-    where: str, instance_id: Any, known: Mapping[str, None], leaving: Mapping[str, str]
+    subject: str, instance_id: Any, known: Mapping[str, None], removing: Mapping[str, str]
 ) -> None:
     # Strings first: lists and dictionaries cannot even be looked up.
-    if isinstance(instance_id, str) and instance_id in leaving:
-        raise RequestError(f"{where}: {leaving[instance_id]} Nothing was changed.")
+    if isinstance(instance_id, str) and instance_id in removing:
+        raise RequestError(f"{subject}: {removing[instance_id]} Nothing was changed.")
     is_known = isinstance(instance_id, str) and (instance_id == ALL or instance_id in known)
     if not is_known:
         raise RequestError(
-            f"{where}: no instance {_quote(instance_id)} is managed here"
+            f"{subject}: no instance {_quote(instance_id)} is managed here"
             f"{_suggestion(instance_id, (*known, ALL))}. Nothing was changed."
         )
 
 
 def _check_one(
-    number: int, request: Any, known: Mapping[str, None], leaving: Mapping[str, str]
+    number: int, request: Any, known: Mapping[str, None], removing: Mapping[str, str]
 ) -> Request:
-    where = f"Request {number}, {_quote(request)}"
+    subject = f"Request {number}, {_quote(request)}"
     if not isinstance(request, (list, tuple)) or len(request) != 2:
         raise RequestError(
-            f"{where}, is not a pair (instance_id, target_state) such as ['fake1', 'up']. "
+            f"{subject}, is not a pair (instance_id, target_state) such as ['fake1', 'up']. "
             "Nothing was changed."
         )
     instance_id, target = request
     if not isinstance(target, str) or target not in _TARGETS:
         hint = _suggestion(target, _TARGETS)
         raise RequestError(
-            f"{where}: the target state {_quote(target)} is not known; it must be 'up' or "
+            f"{subject}: the target state {_quote(target)} is not known; it must be 'up' or "
             f"'down'{hint}. Nothing was changed."
         )
-    is_leaving = isinstance(instance_id, str) and instance_id in leaving
-    if not is_leaving or target == Target.UP:
-        _check_id(where, instance_id, known, leaving)
+    is_being_removed = isinstance(instance_id, str) and instance_id in removing
+    if not is_being_removed or target == Target.UP:
+        _check_id(subject, instance_id, known, removing)
     return Request(instance_id, Target(target))
 
 

@@ -1,7 +1,7 @@
-"""The one truth: what is known of every instance, changed in one place.
+"""What is known of every instance, changed in one place.
 
-Session data, messages, tables and metrics are views, computed from here when somebody
-looks. Nothing else keeps a copy of a state.
+Session data, messages, tables and metrics are views, computed from here when they are read.
+Nothing else keeps a copy of a state.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -11,14 +11,14 @@ from hostmanager.core.record import RESTING_STATES, InstanceRecord
 from hostmanager.util.guard import Guard
 
 Listener = Callable[[str, InstanceRecord | None], None]
-"""Told of each change: the instance, and its life, or None when it was forgotten."""
+"""Gets each change: the instance-id and its record, or None when it was removed."""
 
 
 class Snapshot(Mapping[str, InstanceRecord]):
-    """The lives of all tracked instances, by instance-id, in the order of their tracking.
+    """The records of all tracked instances, by instance-id, in the order of their tracking.
 
     Args:
-        guard: Tells the listeners.
+        guard: Calls the listeners.
     """
 
     def __init__(self, guard: Guard) -> None:
@@ -38,51 +38,46 @@ class Snapshot(Mapping[str, InstanceRecord]):
         return len(self._records)
 
     @property
-    def restless(self) -> frozenset[str]:
-        """The instances that are not at rest: alive, about to be, or waiting."""
-        return frozenset(self._active)
-
-    @property
     def unkillable_ids(self) -> tuple[str, ...]:
-        """The instances that do not end although killed, or whose launch does not either."""
+        """The instances that do not end although killed, or whose launch hangs."""
         return tuple(i for i in self._records if i in self._active and self._records[i].unkillable)
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing is alive, about to be, or waiting; but for the hopeless."""
+        """Whether nothing is alive, being launched or waiting, apart from unkillable instances."""
         return all(self._records[i].unkillable for i in self._active)
 
     def subscribe(self, listener: Listener) -> None:
-        """Have `listener` told of each change, after it was made."""
+        """Call `listener` after each change."""
         self._listeners.append(listener)
 
     def exclude(self, instance_id: str) -> None:
-        """Whether this instance is at rest is nobody's business any more."""
+        """Ignore this instance in `is_idle` from now on."""
         self._excluded.add(instance_id)
         self._active.discard(instance_id)
 
-    def put(self, instance_id: str, life: InstanceRecord | None) -> None:
-        """Put in what is known now; None forgets the instance. The only writer's door."""
-        if life is None:
+    def put(self, instance_id: str, record: InstanceRecord | None) -> None:
+        """Set the record of an instance; None removes it. The only method that changes records."""
+        if record is None:
             self._records.pop(instance_id, None)
             self._active.discard(instance_id)
             self._excluded.discard(instance_id)
         else:
-            self._records[instance_id] = life
-            # What nobody manages is ended by nobody, so nobody waits for its end.
-            nobodys = life.spec.is_unmanaged and life.request.replacement is None
-            if life.state in RESTING_STATES or nobodys or instance_id in self._excluded:
+            self._records[instance_id] = record
+            # A service that is not managed is never stopped, so nobody waits for its end.
+            is_unmanaged = record.spec.is_unmanaged and record.request.replacement is None
+            if record.state in RESTING_STATES or is_unmanaged or instance_id in self._excluded:
                 self._active.discard(instance_id)
             else:
                 self._active.add(instance_id)
         for number, listener in enumerate(self._listeners):
-            what = f"{instance_id}: telling listener {number} of a change"
-            again = partial(self._retry_listener, what, listener, instance_id)
-            self._guard.call(what, partial(listener, instance_id, life), again)
+            name = f"{instance_id}: listener {number} of changes"
+            retry = partial(self._retry_listener, name, listener, instance_id)
+            self._guard.call(name, partial(listener, instance_id, record), retry)
 
     def _retry_listener(
-        self, what: str, listener: Listener, instance_id: str, _: Exception
+        self, name: str, listener: Listener, instance_id: str, _: Exception
     ) -> None:
-        """Later, it is told what is known then."""
-        tell = self._guard.callback(what, lambda: listener(instance_id, self.get(instance_id)))
-        self._guard.schedule(what, tell)
+        """Call a listener later, with what is known then."""
+        call = self._guard.callback(name, lambda: listener(instance_id, self.get(instance_id)))
+        self._guard.schedule(name, call)

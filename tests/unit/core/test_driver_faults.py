@@ -116,7 +116,7 @@ def a_day(world: FaultyWorld) -> dict[str, Any]:
     later(lambda: supervisor.add(spec("stubborn")))
     later(lambda: supervisor.add(spec("messy")))
     later(lambda: supervisor.add(passive("p")))
-    later(lambda: supervisor.add(spec("adopted"), found=ObservedRun(77, clock.wall, "")))
+    later(lambda: supervisor.add(spec("adopted"), observed_run=ObservedRun(77, clock.wall, "")))
     later(lambda: supervisor.adopt_unlisted("unlisted", ObservedRun(78, clock.wall, "")))
     later(lambda: world.driver.let_die("h"))
     later(lambda: world.engine.others_end("s"))

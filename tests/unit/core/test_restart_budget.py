@@ -67,7 +67,7 @@ def test_three_that_fail_at_once_are_more_than_two_cpus_have_for_them():
     assert decided.delay == pytest.approx(3 * 0.9 / 0.2 - 1.0)
     assert decided.reason == (
         "It and 2 other failing agents together may use 10 % of this host's CPU, and would use "
-        "more: so the next attempt is later; `up` makes it at once."
+        "more, so the restart is delayed; `up` restarts it now."
     )
 
 

@@ -35,7 +35,6 @@ def test_down_and_blocked_are_at_rest_and_nothing_else_is():
         snapshot = Snapshot(Guard(FakeClock().call_later))
         snapshot.put("a", life(state))
         assert snapshot.is_idle == (state in (State.DOWN, State.INOPERABLE))
-        assert snapshot.restless == (frozenset() if snapshot.is_idle else {"a"})
 
 
 def test_nobody_waits_for_what_nobody_manages():
@@ -84,4 +83,4 @@ def test_a_broken_listener_keeps_nobody_else_from_hearing(caplog):
     snapshot.subscribe(lambda name, life: heard.append(name))
     snapshot.put("a", life(State.UP))
     assert heard == ["a"]
-    assert "a: telling listener 0 of a change failed unexpectedly" in caplog.text
+    assert "a: listener 0 of changes failed unexpectedly" in caplog.text
