@@ -110,7 +110,7 @@ def test_more_requests_than_the_bound_are_refused_in_words(site, post):
     post("start", "update", {"requests": [["a", "down"]] * (MAX_REQUESTS + 1)})
     answer = post("wait", "update", {}, 60)
     assert answer[2]["success"] is False
-    assert f"at most {MAX_REQUESTS:,} are taken" in said(answer)
+    assert f"the limit is {MAX_REQUESTS:,}" in said(answer)
     still_well(site, post)
 
 

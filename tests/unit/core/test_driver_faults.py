@@ -137,6 +137,7 @@ def a_day(world: FaultyWorld) -> dict[str, Any]:
     supervisor.when_idle(lambda: at_rest.append(True))
     later(supervisor.stop_all)
     later(lambda: supervisor.apply_requests([Request("s", Target.UP)]))
+    later(supervisor.escalate)  # without a clock, a retry waits for the next call
     return {
         "states": {i: life.state for i, life in world.snapshot.items()},
         "alive": sorted(world.driver.processes) + sorted(world.engine.containers),

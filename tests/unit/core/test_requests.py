@@ -126,7 +126,7 @@ def test_ten_thousand_requests_are_taken_in_no_time():
 
 def test_more_requests_than_that_are_refused_in_words():
     text = refusal([["all", "up"]] * (MAX_REQUESTS + 1))
-    assert text.startswith("'requests' has 10,001 entries, and at most 10,000 are taken")
+    assert text.startswith("'requests' has 10,001 entries, and the limit is 10,000")
 
 
 def test_a_guess_at_what_was_meant_takes_no_time_either():

@@ -64,7 +64,7 @@ def test_a_driver_that_cannot_look_leaves_it_open_whether_it_runs(world, caplog)
     assert world.life("a").state is State.UNOBSERVED
     assert "OSError: no more threads" in world.life("a").error
     assert world.life("b").state is State.UP
-    assert "a: look" in caplog.text
+    assert "a: its observation" in caplog.text
 
 
 # --- up and down ----------------------------------------------------------------------------
