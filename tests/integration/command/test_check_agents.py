@@ -127,7 +127,7 @@ def test_what_runs_in_a_container_needs_no_plugin_here(check):
         (["--sample", "x"], "13:9:", "argument --sample-rate: invalid float value: 'x'"),
         (["--num-channels"], "12:9:", "argument --num-channels: expected one argument"),
         (["--mode=acqq"], "12:9:", "argument --mode: invalid choice: 'acqq'"),
-        (["--help"], "12:7:", "they make the agent print something and end"),
+        (["--help"], "12:7:", "they make the agent print something and exit"),
     ],
 )
 def test_the_parser_of_the_agent_is_asked_and_the_word_is_found(check, arguments, place, words):
@@ -271,13 +271,13 @@ BAD = {
     "crashes": ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "SIGSEGV"),
     "leaves": (
         "import os; os.write(2, b'so long\\n'); os._exit(7)",
-        "(exit code 7); its last words",
+        "(exit code 7); last output",
     ),
     "exits": ("raise SystemExit('no licence')", "cannot be imported (SystemExit: no licence)"),
     "interrupts": ("raise KeyboardInterrupt", "(exit code 1)"),
     "hangs": (
         "import subprocess, time; subprocess.Popen(['sleep', '300.25']); time.sleep(300)",
-        "it was not done after 2 s",
+        "timed out after 2 s",
     ),
     "has_no_main": ("x = 1", "its parser was not found"),
     "fails": ("def make_parser():\n    raise ValueError('no')", "its parser was not found"),
@@ -374,7 +374,7 @@ def test_parsers_that_fail_over_arguments_refuse_them(agents, check):
     agents(one=f"{PARSER}{odd}def make_parser():\n    return parser\n")
     code, lines, _ = check(entry("a", "One", "--x", "1"))
     assert code == 1
-    assert "its parser fails over them (RuntimeError: boom)" in lines[0]
+    assert "its parser fails because of them (RuntimeError: boom)" in lines[0]
 
 
 # --- managers and folders -------------------------------------------------------------------

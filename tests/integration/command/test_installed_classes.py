@@ -57,7 +57,7 @@ def test_the_classes_of_ocs_and_of_others_are_found(plugins):
         ("x = 1", "has no dictionary 'agents'"),
         ("agents = ['A']", "has no dictionary 'agents'"),
         ("agents = {'A': {}, 5: {'module': 'x'}}", "names no module for 'A'"),
-        ("agents = {'FakeDataAgent': {'module': 'x'}}", "chance decides"),
+        ("agents = {'FakeDataAgent': {'module': 'x'}}", "is left to chance"),
     ],
 )
 def test_a_bad_plugin_is_told_and_hides_nothing_else(plugins, source, words):

@@ -1,1 +1,1 @@
-"""What installed OCS plugins say: which agent classes there are, and which arguments they take."""
+"""Installed OCS plugins: which agent classes there are, and which arguments they take."""

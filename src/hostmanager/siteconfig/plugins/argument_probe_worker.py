@@ -1,9 +1,8 @@
-"""The child process of `arguments`: forks for each agent class, and asks its parser there.
+"""The child process of `argument_probe`: forks for each agent class, and tries its parser there.
 
-It reads one JSON object, ``{"limit": seconds, "classes": {class: [module, [[word, …], …]]}}``,
-and prints one for each class, as they come: ``{"class", "refused": [text or null, …],
-"options": [option, …], "unknown": text or null, "imports": whether it can be, "cause": what its
-import ended with, where it did}``. Nothing of the project that costs time is imported.
+It reads one JSON object, ``{"timeout": seconds, "classes": {class: [module, [argv, …]]}}``, and
+prints one for each class, in the order in which they end: its ``class`` and the attributes of an
+`ArgumentVerdict`. Nothing of the project that takes time to import is imported.
 """
 
 import argparse
@@ -21,10 +20,10 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import IO, Any, NoReturn
 
-from hostmanager.siteconfig.plugins.installed_classes import append_working_dir
+from hostmanager.siteconfig.plugins.installed_classes import PLUGIN_GROUP, append_working_dir
 
 FACTORIES = ("add_agent_args", "make_parser", "add_args", "get_parser", "make_arg_parser")
-"""Functions in an agent's module that give its parser, the usual first."""
+"""Functions in an agent's module that give its parser, the usual one first."""
 
 LAUNCH_ARGV = ("--instance-id", "x", "--site-file", "x", "--site-host", "x", "--working-dir", "x")
 """What the manager adds when it launches an agent (contract, section 2)."""
@@ -38,126 +37,115 @@ FORBIDDEN = frozenset(
         *("_thread.start_new_thread", "fcntl.ioctl"),
     }
 )
-"""Audit events of things that no parser has to do, and that a starting agent does."""
-
-_PR_SET_PDEATHSIG = 1
+"""Audit events of acts that no parser needs, but an agent that starts to work."""
 
 WRITE_FLAGS = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
+_PR_SET_PDEATHSIG = 1
+
 
 class ProbeAborted(BaseException):
-    """The agent came to where it wants to do something, or has said enough."""
+    """The agent has passed on its parser, or attempted a forbidden act."""
 
 
 class ArgumentsRejected(BaseException):
-    """Its parser does not take the arguments; the text says why."""
+    """The parser does not accept the arguments; the text says why."""
 
 
 class SideEffectGuard:
-    """Whether an agent's code runs that may not do anything."""
+    """An audit hook that refuses forbidden acts while it is active."""
 
     active = False
 
     @classmethod
     def audit(cls, event: str, args: tuple[Any, ...]) -> None:
-        """Refuse what may not be done."""
-        if cls.active and (event in FORBIDDEN or (event == "open" and _writes(args))):
-            raise ProbeAborted(f"it wants to do something ({event}) before it has a parser")
+        """Refuse a forbidden act."""
+        if cls.active and (event in FORBIDDEN or (event == "open" and _writes(*args))):
+            raise ProbeAborted(f"it attempts {event} before it has a parser")
 
 
-def _writes(args: tuple[Any, ...]) -> bool:
-    path, mode, flags = args
+def _writes(path: object, mode: object, flags: object) -> bool:
     if path == os.devnull:
         return False
-    by_mode = isinstance(mode, str) and bool(set(mode) & set("wax+"))
-    return by_mode or (mode is None and isinstance(flags, int) and bool(flags & WRITE_FLAGS))
+    if isinstance(mode, str):
+        return bool(set(mode) & set("wax+"))
+    return mode is None and isinstance(flags, int) and bool(flags & WRITE_FLAGS)
 
 
 # --- in the fork of a class -----------------------------------------------------------------
 
 
 def probe_class(
-    agent_class: str, module_name: str, lists: Sequence[Sequence[str]]
+    agent_class: str, module_name: str, argvs: Sequence[Sequence[str]]
 ) -> dict[str, Any]:
-    """Import the agent, find its parser and ask it."""
-    from ocs import site_config  # noqa: PLC0415 - not before its import was tried in `prepare`
+    """Import the agent, find its parser and try the arguments."""
+    from ocs import site_config  # noqa: PLC0415 - not before `preload_ocs` has tried its import
 
-    caught: list[argparse.ArgumentParser] = []
-    take = site_config.add_arguments
-    container = site_config.ArgContainer
-    site_config.parse_args = _capture_parse_args(caught)
+    captured: list[argparse.ArgumentParser] = []
+    site_config.parse_args = _capture_parse_args(captured)
     try:
         module = importlib.import_module(module_name)
     except (Exception, SystemExit) as error:
         cause = f"{type(error).__name__}: {error}"
-        why = f"{module_name} cannot be imported ({cause})"
-        return {**_unknown(why), "imports": False, "cause": cause}
+        reason = f"{module_name} cannot be imported ({cause})"
+        return _verdict(unknown_reason=reason, is_importable=False, import_error=cause)
     sys.addaudithook(SideEffectGuard.audit)
     SideEffectGuard.active = True
-    parser = _parser_from_factory(module) or _parser_from_entry_point(
-        module, agent_class, module_name, caught
-    )
+    parser = _parser_from_factory(module)
     if parser is None:
-        return _unknown("its parser was not found: it has none of the usual functions for it")
+        entry_point = getattr(module, _entry_point(agent_class, module_name), None)
+        parser = _parser_from_entry_point(entry_point, captured) if callable(entry_point) else None
+    if parser is None:
+        return _verdict(unknown_reason="its parser was not found: no function has a usual name")
     _raise_instead_of_exit()
     try:
-        take(parser)
+        site_config.add_arguments(parser)
     except argparse.ArgumentError as error:
         text = f"OCS's own options cannot be added to those of the agent: {error}"
-        return _answer([text] * len(lists))
-    refused = [_rejection(parser, container, words) for words in lists]
-    return _answer(refused, sorted(parser._option_string_actions))
+        return _verdict(rejections=[text] * len(argvs))
+    rejections = [_rejection(parser, site_config.ArgContainer, argv) for argv in argvs]
+    return _verdict(rejections=rejections, options=sorted(parser._option_string_actions))
 
 
-def _answer(
-    refused: Sequence[str | None] = (), options: Sequence[str] = (), unknown: str | None = None
-) -> dict[str, Any]:
-    return {"refused": refused, "options": options, "unknown": unknown, "imports": True}
-
-
-def _unknown(why: str) -> dict[str, Any]:
-    return _answer(unknown=why)
+def _verdict(**attributes: object) -> dict[str, Any]:
+    return {"rejections": (), "options": (), "unknown_reason": None, **attributes}
 
 
 def _parser_from_factory(module: object) -> argparse.ArgumentParser | None:
-    """The parser that a function of the usual names makes."""
+    """The parser that a function with a usual name makes."""
     for name in FACTORIES:
         factory = getattr(module, name, None)
         if not callable(factory):
             continue
-        for given in ((), (argparse.ArgumentParser(),)):
+        for args in ((), (argparse.ArgumentParser(),)):
             with suppress(Exception, ProbeAborted, SystemExit):
-                made = factory(*given)
-                if isinstance(made, argparse.ArgumentParser):
-                    return made
+                parser = factory(*args)
+                if isinstance(parser, argparse.ArgumentParser):
+                    return parser
     return None
 
 
 def _parser_from_entry_point(
-    module: object, agent_class: str, module_name: str, caught: list[argparse.ArgumentParser]
+    entry_point: Callable[..., object], captured: list[argparse.ArgumentParser]
 ) -> argparse.ArgumentParser | None:
-    """The parser that its entry point is about to use."""
-    start = getattr(module, _entry_point(agent_class, module_name), None)
-    if not callable(start):
-        return None
-    whole = argparse.ArgumentParser.parse_args, argparse.ArgumentParser.parse_known_args
+    """The parser that an entry point is about to use."""
+    cls = argparse.ArgumentParser
+    originals = cls.parse_args, cls.parse_known_args
 
-    def parse(parser: argparse.ArgumentParser, *_: object, **__: object) -> NoReturn:
-        caught.append(parser)
+    def capture(parser: argparse.ArgumentParser, *_: object, **__: object) -> NoReturn:
+        captured.append(parser)
         raise ProbeAborted("it has its parser")
 
-    argparse.ArgumentParser.parse_args = parse  # type: ignore[assignment, method-assign]
-    argparse.ArgumentParser.parse_known_args = parse  # type: ignore[assignment, method-assign]
+    cls.parse_args = cls.parse_known_args = capture  # type: ignore[assignment, method-assign]
     try:
         with suppress(Exception, ProbeAborted, SystemExit):
-            start(args=["--instance-id", "x"])
+            entry_point(args=["--instance-id", "x"])
     finally:
-        argparse.ArgumentParser.parse_args = whole[0]  # type: ignore[method-assign]
-        argparse.ArgumentParser.parse_known_args = whole[1]  # type: ignore[method-assign]
-    return caught[0] if caught else None
+        cls.parse_args, cls.parse_known_args = originals  # type: ignore[method-assign]
+    return captured[0] if captured else None
 
 
-def _capture_parse_args(caught: list[argparse.ArgumentParser]) -> Callable[..., NoReturn]:
+def _capture_parse_args(captured: list[argparse.ArgumentParser]) -> Callable[..., NoReturn]:
     """What stands in for `ocs.site_config.parse_args`."""
 
     def parse_args(
@@ -165,7 +153,7 @@ def _capture_parse_args(caught: list[argparse.ArgumentParser]) -> Callable[..., 
         parser: argparse.ArgumentParser | None = None,
         args: object = None,
     ) -> NoReturn:
-        caught.append(parser or argparse.ArgumentParser())
+        captured.append(parser or argparse.ArgumentParser())
         raise ProbeAborted("it has its parser")
 
     return parse_args
@@ -173,43 +161,43 @@ def _capture_parse_args(caught: list[argparse.ArgumentParser]) -> Callable[..., 
 
 def _entry_point(agent_class: str, module_name: str) -> str:
     """The function that `ocs-agent-cli` would call."""
-    for plugin in importlib.metadata.entry_points(group="ocs.plugins"):
+    for plugin in importlib.metadata.entry_points(group=PLUGIN_GROUP):
         with suppress(Exception, SystemExit, ProbeAborted):
-            entry = plugin.load().agents[agent_class]
-            if entry["module"] == module_name:
-                return str(entry.get("entry_point", "main"))
+            agent = plugin.load().agents[agent_class]
+            if agent["module"] == module_name:
+                return str(agent.get("entry_point", "main"))
     return "main"
 
 
 def _raise_instead_of_exit() -> None:
-    """Have parsers raise where they print and exit; those of subcommands, too."""
+    """Make parsers raise where they print and exit; those of subcommands, too."""
 
-    def refuse(parser: argparse.ArgumentParser, message: str) -> NoReturn:
+    def error(parser: argparse.ArgumentParser, message: str) -> NoReturn:
         raise ArgumentsRejected(message)
 
-    def leave(parser: argparse.ArgumentParser, status: int = 0, message: str | None = None) -> None:
-        raise ArgumentsRejected(message or "they make the agent print something and end")
+    def exit_(parser: argparse.ArgumentParser, status: int = 0, message: str | None = None) -> None:
+        raise ArgumentsRejected(message or "they make the agent print something and exit")
 
-    argparse.ArgumentParser.error = refuse  # type: ignore[assignment, method-assign]
-    argparse.ArgumentParser.exit = leave  # type: ignore[assignment, method-assign]
+    argparse.ArgumentParser.error = error  # type: ignore[assignment, method-assign]
+    argparse.ArgumentParser.exit = exit_  # type: ignore[assignment, method-assign]
 
 
 def _rejection(
-    parser: argparse.ArgumentParser, container: Callable[..., Any], words: Sequence[str]
+    parser: argparse.ArgumentParser, container: Callable[..., Any], argv: Sequence[str]
 ) -> str | None:
-    """Why the parser does not take these words, put together as OCS does; None if it does."""
+    """Why the parser does not accept these arguments, merged as by OCS; None if it does."""
     try:
-        whole = container(list(words))
-        whole.update(container(list(LAUNCH_ARGV)))
-        parser.parse_args(whole.to_list())
+        merged = container(list(argv))
+        merged.update(container(list(LAUNCH_ARGV)))
+        parser.parse_args(merged.to_list())
     except ArgumentsRejected as error:
         return str(error)
     except SystemExit as error:
-        return f"the agent ends over them ({error})"
+        return f"the agent exits because of them ({error})"
     except ProbeAborted:
-        return None  # a type that opens a file, say: nobody knows without doing it
+        return None  # for example a type that opens a file: unknown without opening it
     except Exception as error:
-        return f"its parser fails over them ({type(error).__name__}: {error})"
+        return f"its parser fails because of them ({type(error).__name__}: {error})"
     return None
 
 
@@ -217,51 +205,59 @@ def _rejection(
 
 
 class ProbeProcess:
-    """One class that is asked."""
+    """The fork of one class."""
 
-    def __init__(self, name: str, module: str, lists: list[list[str]], until: float) -> None:
-        self.name, self.deadline, self.output = name, until, b""
-        self.errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - until `finish`
-        self.pipe, theirs = os.pipe()
+    def __init__(self, name: str, module: str, argvs: list[list[str]], timeout: float) -> None:
+        self.name, self.output = name, b""
+        self.deadline = time.monotonic() + timeout
+        self.stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - until `finish`
+        self.pipe, write_end = os.pipe()
         self.pid = os.fork()
         if self.pid == 0:
             os.close(self.pipe)
-            _in_fork(theirs, self.errors.fileno(), name, module, lists)
-        os.close(theirs)
+            _run_fork(write_end, self.stderr.fileno(), name, module, argvs)
+        os.close(write_end)
 
-    def finish(self, late: float | None = None) -> dict[str, Any]:
-        """End it and all that it began, and give its answer; `late`: the limit that it broke."""
-        for target in (self.pid, -self.pid):
-            with suppress(ProcessLookupError, PermissionError):
-                os.kill(target, signal.SIGKILL) if late or target < 0 else None
+    def finish(self, broken_timeout: float | None = None) -> dict[str, Any]:
+        """End it and its descendants, and give its verdict."""
+        with suppress(ProcessLookupError, PermissionError):
+            if broken_timeout:
+                os.kill(self.pid, signal.SIGKILL)  # it may have no group of its own yet
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
         os.close(self.pipe)
         status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
         try:
-            answer: dict[str, Any] = json.loads(self.output)
+            verdict: dict[str, Any] = json.loads(self.output)
         except ValueError:
             how = f"exit code {status}" if status >= 0 else signal.Signals(-status).name
-            why = f"it was not done after {late:g} s" if late else f"it ended by itself ({how})"
-            answer = _unknown(f"looking into it failed: {why}{self._last_output()}")
-        self.errors.close()
-        return {"class": self.name, **answer}
+            reason = f"it ended by itself ({how})"
+            if broken_timeout:
+                reason = f"timed out after {broken_timeout:g} s"
+            verdict = _verdict(unknown_reason=f"{reason}{self._last_output()}")
+        self.stderr.close()
+        return {"class": self.name, **verdict}
 
     def _last_output(self) -> str:
-        self.errors.seek(0)
-        lines = self.errors.read()[-4096:].decode("utf-8", "replace").split("\n")
-        said = [line.strip() for line in lines if line.strip()]
-        return f"; its last words: {said[-1]}" if said else ""
+        self.stderr.seek(0)
+        lines = self.stderr.read()[-4096:].decode("utf-8", "replace").split("\n")
+        printed = [line.strip() for line in lines if line.strip()]
+        return f"; last output: {printed[-1]}" if printed else ""
 
 
-def _in_fork(theirs: int, errors: int, name: str, module: str, lists: list[list[str]]) -> NoReturn:
+def _run_fork(
+    write_end: int, stderr: int, name: str, module: str, argvs: list[list[str]]
+) -> NoReturn:
     try:
         os.setsid()
-        _die_with_parent()
-        for number in (1, 2):  # whatever it prints is no answer
-            os.dup2(errors, number)
-        said = json.dumps(probe_class(name, module, lists)).encode()
+        with suppress(OSError, AttributeError):  # who kills the parent, as Ctrl-C does, kills this
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        for fd in (1, 2):  # what the agent prints is no verdict
+            os.dup2(stderr, fd)
+        verdict = json.dumps(probe_class(name, module, argvs)).encode()
         SideEffectGuard.active = False
-        with os.fdopen(theirs, "wb") as pipe:
-            pipe.write(said)
+        with os.fdopen(write_end, "wb") as pipe:
+            pipe.write(verdict)
     except BaseException as error:
         with suppress(BaseException):
             os.write(2, f"\n{type(error).__name__}: {error}\n".encode())
@@ -269,34 +265,26 @@ def _in_fork(theirs: int, errors: int, name: str, module: str, lists: list[list[
     os._exit(0)
 
 
-def _die_with_parent() -> None:
-    """Whoever kills the process that forked, as Ctrl-C does, kills this one, too."""
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-def run_probes(job: dict[str, Any], tell: Callable[[dict[str, Any]], None]) -> None:
-    """Ask all classes, as many at a time as there are processors."""
+def run_probes(job: dict[str, Any], report: Callable[[dict[str, Any]], object]) -> None:
+    """Probe all classes, as many at a time as there are processors."""
     waiting = list(job["classes"].items())
     running = selectors.DefaultSelector()
     while waiting or running.get_map():
         while waiting and len(running.get_map()) < (os.cpu_count() or 1):
-            name, (module, lists) = waiting.pop(0)
-            fork = ProbeProcess(name, module, lists, time.monotonic() + job["limit"])
+            name, (module, argvs) = waiting.pop(0)
+            fork = ProbeProcess(name, module, argvs, job["timeout"])
             running.register(fork.pipe, selectors.EVENT_READ, fork)
-        forks = [key.data for key in running.get_map().values()]
-        next_end = min(fork.until for fork in forks) - time.monotonic()
-        for key, _ in running.select(max(0.0, next_end)):
-            fork = key.data
-            chunk = os.read(fork.end, 65536)
-            fork.said += chunk
+        next_deadline = min(key.data.deadline for key in running.get_map().values())
+        for key, _ in running.select(max(0.0, next_deadline - time.monotonic())):
+            chunk = os.read(key.data.pipe, 65536)
+            key.data.output += chunk
             if not chunk:
-                running.unregister(fork.end)
-                tell(fork.finish())
+                running.unregister(key.data.pipe)
+                report(key.data.finish())
         for fork in [key.data for key in running.get_map().values()]:
-            if fork.until <= time.monotonic():
-                running.unregister(fork.end)
-                tell(fork.finish(late=job["limit"]))
+            if fork.deadline <= time.monotonic():
+                running.unregister(fork.pipe)
+                report(fork.finish(broken_timeout=job["timeout"]))
 
 
 def preload_ocs() -> None:
@@ -307,18 +295,14 @@ def preload_ocs() -> None:
 
 
 def main() -> None:
-    """Answer one question on standard input."""
-    answers = os.dup(1)
+    """Do the job on standard input."""
+    reply_fd = os.dup(1)
     os.dup2(2, 1)
-    os.set_inheritable(answers, False)
+    os.set_inheritable(reply_fd, False)
     append_working_dir(sys.argv)
     preload_ocs()
     job = json.loads(sys.stdin.buffer.read())
-
-    def tell(answer: dict[str, Any]) -> None:
-        os.write(answers, json.dumps(answer).encode() + b"\n")
-
-    run_probes(job, tell)
+    run_probes(job, lambda verdict: os.write(reply_fd, json.dumps(verdict).encode() + b"\n"))
     os._exit(0)
 
 

@@ -1,10 +1,10 @@
-"""Which agent classes do the installed OCS plugins provide? Asked in a process of its own.
+"""Which agent classes the installed OCS plugins provide, found out in a child process.
 
 A plugin is other people's code: importing it may fail, print, hang or end the process. So a
-child process does it, `python -m hostmanager.siteconfig.plugins.installed_classes`, as `ocs.agent_cli` would when it
-looks for an agent, and prints one JSON object `{"classes": {class: module}, "problems":
-[text]}`. The functions for the parent put a bound on its time and never raise for what a
-plugin does. This module imports little, because its start-up time counts each time.
+child process imports it, as `ocs.agent_cli` would when it looks for an agent, and prints one JSON
+object ``{"classes": {class: module}, "problems": [text]}``. The functions for the parent bound
+its time and never raise for what a plugin does. This module imports little, because its start-up
+time counts each time.
 """
 
 import contextlib
@@ -17,6 +17,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 PLUGIN_GROUP = "ocs.plugins"
 """The entry-point group in which plugins announce their agent classes."""
@@ -25,10 +26,10 @@ PLUGIN_TIMEOUT = 20.0
 """Seconds that the plugins may take to be imported."""
 
 WORKING_DIR_FLAG = "--launched-here"
-"""Word for a child of ours: agents are launched in its working directory."""
+"""Argument of a child of ours: agents are launched in its working directory."""
 
-_KILL_TIMEOUT = 1.0
 MAX_MESSAGE_CHARS = 300
+_KILL_TIMEOUT = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ class InstalledClasses:
     """The agent classes that are installed.
 
     Attributes:
-        classes: Agent class to the module that holds it; None when it is not known.
+        classes: Agent class to its module; None when it is not known.
         problems: What went wrong, as sentences.
     """
 
@@ -60,8 +61,8 @@ def find_classes() -> InstalledClasses:
         try:
             provided = _provided(plugin.load(), plugin.name, problems)
         except (Exception, SystemExit) as error:
-            what = f"{type(error).__name__}: {error}"[:MAX_MESSAGE_CHARS]
-            problems.append(f"The OCS plugin {plugin.name!r} could not be loaded ({what}).")
+            reason = f"{type(error).__name__}: {error}"[:MAX_MESSAGE_CHARS]
+            problems.append(f"The OCS plugin {plugin.name!r} could not be loaded ({reason}).")
             continue
         for name, module in provided.items():
             owner = owners.setdefault(name, plugin.name)
@@ -69,7 +70,7 @@ def find_classes() -> InstalledClasses:
             if owner != plugin.name:
                 problems.append(
                     f"The agent class {name!r} is in the OCS plugins {owner!r} and "
-                    f"{plugin.name!r}: chance decides which one is started."
+                    f"{plugin.name!r}: which one is started is left to chance."
                 )
     return InstalledClasses(classes, tuple(problems))
 
@@ -93,28 +94,43 @@ def _provided(plugin: object, name: str, problems: list[str]) -> dict[str, str]:
 
 
 def main() -> None:
-    """Print what is installed, and leave at once, whatever threads a plugin has started.
+    """Print what is installed, and exit at once, whatever threads a plugin has started.
 
-    What plugins print goes to stderr, so that stdout has the answer alone.
+    What plugins print goes to stderr, so that stdout has only the reply.
     """
-    answer = os.dup(1)
+    reply_fd = os.dup(1)
     os.dup2(2, 1)
     append_working_dir(sys.argv)
-    found = find_classes()
-    text = json.dumps({"classes": found.classes, "problems": found.problems})
-    with os.fdopen(answer, "w", encoding="utf-8") as file:
+    installed = find_classes()
+    text = json.dumps({"classes": installed.classes, "problems": installed.problems})
+    with os.fdopen(reply_fd, "w", encoding="utf-8") as file:
         file.write(text + "\n")
     os._exit(0)
 
 
-def probe_command(python: str | Path, module: str, cwd: str | Path | None) -> list[str]:
-    """How a module of ours is run to look at what agents are.
+def start_probe(
+    module: str, python: str | Path, cwd: str | Path | None, **options: Any
+) -> "subprocess.Popen[bytes]":
+    """Start a module of this package as a child process that imports other people's code.
 
     Never with the current directory before the installed packages (``-P``): somebody's
-    ``hostmanager/__init__.py`` there would be executed in place of ours. Where agents are
-    launched it is looked at as well, since they find plugins there, but last.
+    ``hostmanager/__init__.py`` there would be executed in place of ours. The directory in which
+    agents are launched comes last, since they find plugins there.
+
+    Args:
+        module: Its full name.
+        python: The interpreter.
+        cwd: The working directory that agents are launched in; None: unknown, so that only what
+            is installed counts.
+        options: For `subprocess.Popen`.
+
+    Raises:
+        OSError: The interpreter or the directory cannot be used.
     """
-    return [str(python), "-P", "-m", module, *([] if cwd is None else [WORKING_DIR_FLAG])]
+    command = [str(python), "-P", "-m", module, *([] if cwd is None else [WORKING_DIR_FLAG])]
+    return subprocess.Popen(
+        command, cwd=cwd, stdout=subprocess.PIPE, start_new_session=True, **options
+    )
 
 
 def append_working_dir(argv: list[str]) -> None:
@@ -128,26 +144,20 @@ def start_class_probe(python: str | Path, cwd: str | Path | None) -> "subprocess
 
     Args:
         python: The interpreter that agents are launched with.
-        cwd: The working directory that agents are launched in; plugins can be found there.
-            None: whatever it is, so only what is installed counts.
+        cwd: The working directory that agents are launched in; None: unknown.
 
     Raises:
         OSError: The interpreter or the directory cannot be used.
     """
-    return subprocess.Popen(
-        probe_command(python, "hostmanager.siteconfig.plugins.installed_classes", cwd),
-        cwd=cwd,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    )
+    module = "hostmanager.siteconfig.plugins.installed_classes"
+    options = {"stdin": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+    return start_probe(module, python, cwd, **options)
 
 
 def finish_class_probe(
     popen: "subprocess.Popen[bytes]", timeout: float = PLUGIN_TIMEOUT
 ) -> InstalledClasses:
-    """Wait for the child, at most `timeout` seconds, and give its answer. Blocks.
+    """Wait for the child, at most `timeout` seconds, and give its reply. Blocks.
 
     Nothing that the child or a plugin does raises: then the classes are not known.
     """
@@ -166,43 +176,44 @@ def finish_class_probe(
 async def list_classes(
     python: str | Path = sys.executable,
     cwd: str | Path | None = None,
-    timeout: float = PLUGIN_TIMEOUT,  # noqa: ASYNC109  the child is killed then, and the answer says so
+    timeout: float = PLUGIN_TIMEOUT,  # noqa: ASYNC109  the child is killed then, and the reply says so
 ) -> InstalledClasses:
     """List the installed classes without blocking the event loop.
 
     When it is cancelled, the child is killed. See `start_probe` and `finish_probe`.
     """
-    import asyncio  # noqa: PLC0415  the child can do without
+    import asyncio  # noqa: PLC0415  not needed in the child
 
-    starting = asyncio.ensure_future(asyncio.to_thread(start_class_probe, python, cwd))
+    start = asyncio.ensure_future(asyncio.to_thread(start_class_probe, python, cwd))
 
-    def kill_it(done: "asyncio.Future[subprocess.Popen[bytes]]") -> None:
+    def kill_started(done: "asyncio.Future[subprocess.Popen[bytes]]") -> None:
         if not done.cancelled() and done.exception() is None:
-            _kill_group(done.result())
+            kill_probe(done.result())
 
     try:
-        popen = await asyncio.shield(starting)
+        popen = await asyncio.shield(start)
     except asyncio.CancelledError:
-        starting.add_done_callback(kill_it)
+        start.add_done_callback(kill_started)
         raise
     except OSError as error:
         return InstalledClasses(None, (f"The installed OCS plugins could not be listed: {error}.",))
     try:
         return await asyncio.to_thread(finish_class_probe, popen, timeout)
     except asyncio.CancelledError:
-        _kill_group(popen)
+        kill_probe(popen)
         raise
 
 
-def _kill_group(popen: "subprocess.Popen[bytes]") -> None:
+def kill_probe(popen: "subprocess.Popen[bytes]") -> None:
+    """Kill a child with its descendants; it is not waited for."""
     if popen.returncode is None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(popen.pid, signal.SIGKILL)
 
 
 def _terminate(popen: "subprocess.Popen[bytes]") -> None:
-    """Kill the child with its descendants, and let go of its pipes even if one holds them."""
-    _kill_group(popen)
+    """Kill a child, and close its pipes even if a descendant keeps them open."""
+    kill_probe(popen)
     with contextlib.suppress(subprocess.TimeoutExpired, OSError, ValueError):
         popen.communicate(timeout=_KILL_TIMEOUT)
     for pipe in (popen.stdout, popen.stderr):
@@ -212,19 +223,19 @@ def _terminate(popen: "subprocess.Popen[bytes]") -> None:
 
 def _parse_reply(stdout: bytes) -> InstalledClasses | None:
     try:
-        answer = json.loads(stdout)
-        classes = {str(name): str(module) for name, module in answer["classes"].items()}
-        return InstalledClasses(classes, tuple(str(text) for text in answer["problems"]))
+        reply = json.loads(stdout)
+        classes = {str(name): str(module) for name, module in reply["classes"].items()}
+        return InstalledClasses(classes, tuple(str(text) for text in reply["problems"]))
     except (ValueError, LookupError, TypeError, AttributeError):
         return None
 
 
 def _failure(returncode: int, stderr: bytes) -> str:
     lines = stderr.decode("utf-8", "replace").strip().splitlines()
-    last = f" Its last words: {lines[-1][:MAX_MESSAGE_CHARS]}" if lines else ""
+    last = f" Its last output: {lines[-1][:MAX_MESSAGE_CHARS]}" if lines else ""
     return (
         "The installed OCS plugins could not be listed: "
-        f"the child process gave no answer (exit code {returncode}).{last}"
+        f"the child process gave no reply (exit code {returncode}).{last}"
     )
 
 
