@@ -20,7 +20,7 @@ from tests.support.waiting import wait_for
 def test_what_was_recorded_is_read_back_the_newest_last(journal):
     journal.record(Kind.REQUEST, "a down", "a", {"level": 1}, at=1000.5)
     journal.record(Kind.STATE, "stopping", "a")
-    journal.add(Entry(1002.0, Kind.MANAGER, "ended"))
+    journal.append(Entry(1002.0, Kind.MANAGER, "ended"))
     first, second, third = journal.history()
     assert first == {
         "id": 1,

@@ -57,7 +57,7 @@ def of_another(path: Path) -> None:
 KINDS = {
     "symbolic link": link,
     "hard links": hard_link,
-    "FIFO": fifo,
+    "named pipe": fifo,
     "device": device,
     "another user": of_another,
 }
