@@ -37,7 +37,6 @@ from hostmanager.drivers.process.ownership import rlimit_tag as stamps
 from hostmanager.drivers.process.ownership.env_tag import EnvTag
 from hostmanager.journal import Journal, Kind
 from hostmanager.journal.entry import from_row
-from hostmanager.logd import lost_output as debts
 from hostmanager.logd import paths as names
 from hostmanager.logd.client import LogDaemonClient
 from hostmanager.logd.control_pipe import ControlPipe
@@ -233,31 +232,14 @@ def test_times(content, when):
     shown((moments.since, moments.first_since(when), len(moments), moments.generation))
 
 
-@given(
-    st.lists(st.lists(TEXTS | NUMBERS, min_size=4, max_size=6).map(" ".join), max_size=4).map(
-        "\n".join
-    )
-    | BYTES
-)
-@examples(200)
-def test_debts(folder, content):
-    path = Path(names.debts(str(folder)))
-    path.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8", "replace"))
-    for instance_id, debt in debts.load(str(folder)).items():
-        names.pipe("/state", instance_id)
-        os.strerror(debt.errno)
-        shown(debt)
-    assert not path.exists()
-
-
 @given(BYTES | st.tuples(NUMBERS, TEXTS).map(" ".join))
 @examples(100)
 def test_who_holds_the_lock(folder, content):
     scribe = LogDaemonClient(folder / "state", folder / "files")
     said = content if isinstance(content, str) else content.decode("utf-8", "surrogateescape")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("hostmanager.util.lockfile.read_lock_holder", lambda _path: said)
-        pid, _ = scribe._running()
+        patch.setattr("hostmanager.logd.client.read_lock_holder", lambda _path: said)
+        pid, _ = scribe._holder()
     assert 0 <= pid < 2**63
 
 

@@ -1,6 +1,6 @@
 """`python -m hostmanager.logd --state DIR --files DIR [--max-bytes N] [--max-files M]`.
 
-Started by the manager, in a session of its own; ends when told to (`quit`), or when neither
+Started by the manager, in a session of its own; ends on the command `quit`, or when neither
 a manager nor a writer is left. Signals that come from terminals are ignored.
 """
 
@@ -13,27 +13,27 @@ from hostmanager.logd.settings import Settings
 from hostmanager.logd.stderr_log import log_error
 
 
-def main(words: list[str]) -> int:
+def main(argv: list[str]) -> int:
     """Run until the end.
 
     Returns:
-        0: told to end, or not needed any more. 1: another scribe has this state folder.
-        2: the arguments make no sense.
+        0: it was told to end, or is not needed any more. 1: another log daemon has this state
+        directory. 2: the arguments make no sense.
     """
     try:
-        settings = Settings.parse(words)
+        settings = Settings.parse(argv)
     except ValueError as error:
         log_error(f"{error}\n{__doc__}")
         return 2
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, signal.SIG_IGN)
-    # Where it works, so that whoever clears up after a site (the demo, say) finds it there.
+    # So that whoever cleans up after a site (the demo, say) finds it by its working directory.
     os.chdir(settings.state)
     os.umask(0o027)
-    keeper = LogDaemon(settings)
-    if not keeper.acquire_state_dir():
+    daemon = LogDaemon(settings)
+    if not daemon.acquire_state_dir():
         return 1
-    keeper.run()
+    daemon.run()
     return 0
 
 

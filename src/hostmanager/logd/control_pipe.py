@@ -1,41 +1,39 @@
-"""The pipe that the scribe is told things through: lines `add ID`, `drop ID`, `quit`, `end`.
+"""The pipe through which the manager commands its log daemon, a line each.
 
-An id is written as in names of files.
+``add ID PID FD DEVICE INODE``: read a pipe, by way of a process that has it open. ``drop ID``: the
+instance is no more. ``quit``: end. An id is written as in names of files. ``end`` is what earlier
+managers send for ``quit``.
 
-And `at ID PID FD DEVICE INODE` for a pipe that no path leads to: who has it open, and which
-it is. `quit` is for a scribe that is followed by another, `end` for the last one: nobody will
-have the pipes open any more.
+One log daemon reads it: a command that another one read would be lost. A log daemon that finds it
+read by one before it (whose lock somebody removed) makes a new one, and that is where commands go
+from then on.
 
-One scribe reads it: what another took out of it would never be done. A scribe that finds it read
-by one before it (whose lock somebody removed) makes a new one, and that is where all are told from
-then on; what was told before is in the pipes that it finds in their folder.
-
-Anybody who may write to it may write anything: what is not understood is told once in a
-while and has no effect, and a line without an end does not grow in memory.
+Anybody who may write to it may write anything: what is not understood is logged a few times and
+has no effect, and a line without an end does not grow in memory.
 """
 
-import fcntl
 import os
 import stat
 
 from hostmanager.logd.stderr_log import log_error, succeeds
 from hostmanager.util.files import move_aside, open_fifo
+from hostmanager.util.lockfile import try_lock
 from hostmanager.util.names import decode_id
 from hostmanager.util.numbers import parse_number
 
-_LONGEST = 4096
+_MAX_LINE_BYTES = 4096
 _BLOCK = 65536
-_NUMBERS = {"add": 0, "drop": 0, "at": 4}
-"""What follows an instance id."""
+_NUMBERS = {"add": 4, "drop": 0}
+"""How many numbers follow an instance id."""
 
-_TOLD = 20  # so many misunderstandings are told by one scribe
+_MAX_LOGGED = 20  # misunderstood lines that are logged
 
 
 class ControlPipe:
     """The reading end.
 
     Args:
-        path: Where it is to be. What is there and is no pipe, or is read by another scribe, is
+        path: The pipe. Anything else at the path, and a pipe that another log daemon reads, is
             moved aside.
 
     Raises:
@@ -46,19 +44,17 @@ class ControlPipe:
         if not _is_pipe(path):
             _make(path)
         self.fd = _open(path)
-        try:
-            fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not try_lock(self.fd):
             os.close(self.fd)
             _make(path)
             self.fd = _open(path)
-            fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            try_lock(self.fd)
         self._rest = b""
         self._skipping = False
-        self._told = 0
+        self._misunderstood = 0
 
     def read(self) -> list[list[str]]:
-        """What was told since last time, in words that make sense."""
+        """The commands that came since it was last read, as words."""
         try:
             block = os.read(self.fd, _BLOCK)
         except BlockingIOError:
@@ -67,30 +63,30 @@ class ControlPipe:
         if lines and self._skipping:
             self._skipping = False
             del lines[0]
-        if len(self._rest) > _LONGEST:
+        if len(self._rest) > _MAX_LINE_BYTES:
             self._rest, self._skipping = b"", True
-            self._misunderstood(b"a line without an end")
-        return [order for line in lines if (order := self._understand(line))]
+            self._log_misunderstood(b"a line without an end")
+        return [command for line in lines if (command := self._parse(line))]
 
     def close(self) -> None:
-        """Let it go."""
+        """Close it."""
         os.close(self.fd)
 
-    def _understand(self, line: bytes) -> list[str] | None:
+    def _parse(self, line: bytes) -> list[str] | None:
         words = line.decode("ascii", "replace").split(" ")
         if words in (["quit"], ["end"]):
-            return words
+            return ["quit"]
         if _NUMBERS.get(words[0]) == len(words) - 2 and all(map(_is_number, words[2:])):
             instance_id = decode_id(words[1])
             if instance_id is not None:
                 return [words[0], instance_id, *words[2:]]
         if line.strip():
-            self._misunderstood(line)
+            self._log_misunderstood(line)
         return None
 
-    def _misunderstood(self, line: bytes) -> None:
-        self._told += 1
-        if self._told <= _TOLD:
+    def _log_misunderstood(self, line: bytes) -> None:
+        self._misunderstood += 1
+        if self._misunderstood <= _MAX_LOGGED:
             log_error(f"not understood: {line[:100]!r}")
 
 
@@ -105,7 +101,7 @@ def _make(path: str) -> None:
 
 
 def _open(path: str) -> int:
-    # Open for writing as well: so it never hangs up when those who told have gone.
+    # Open for writing as well: so it never hangs up when its writers have gone.
     return open_fifo(path, os.O_RDWR)
 
 

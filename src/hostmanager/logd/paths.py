@@ -1,11 +1,10 @@
-"""Where everything is: the only module that makes paths of it. `util.names` writes the ids.
+"""The paths of all files: no other module makes any. `util.names` writes the ids.
 
-In the state folder:  pipes/ID.pipe, scribe.control, scribe.debts, scribe.lock, scribe.log,
-                      manager.lock
-In the files folder:  ID.out, ID.out.times                what is written now, and its times
-                      ID.out.1, ID.out.1.times            before that
-                      ID.out.2.gz (or ID.out.2), …        before that, and so on
-                      ID.out.gz.new                       being compressed
+In the state directory:  pipes/ID.pipe, scribe.control, scribe.lock, scribe.log, manager.lock
+In the files directory:  ID.out, ID.out.times              the current output, and its timestamps
+                         ID.out.1, ID.out.1.times          the one before
+                         ID.out.2.gz (or ID.out.2), …      before that, and so on
+                         ID.out.gz.new                     being compressed
 
 With the suffixes, an id may look like anything that an id may look like (`..`, `control`).
 """
@@ -19,10 +18,10 @@ _SUFFIX = ".pipe"
 
 
 def validate_id(instance_id: str) -> str:
-    """Give back an instance id that there can be files of.
+    """Return an instance id that can be part of a file name.
 
     Raises:
-        ValueError: There cannot.
+        ValueError: It cannot.
     """
     if not is_usable_id(instance_id):
         raise ValueError(f"{instance_id!r:.250} cannot be the name of an instance")
@@ -30,16 +29,16 @@ def validate_id(instance_id: str) -> str:
 
 
 def file_name(instance_id: str) -> str:
-    """An instance id as part of a file name, or as a word of the control pipe.
+    """An instance id as part of a file name, or as a word of a command.
 
     Raises:
-        ValueError: There can be no such instance.
+        ValueError: It cannot be part of a file name.
     """
     return encode_id(validate_id(instance_id))
 
 
 def pipes(state: str) -> str:
-    """The folder of the pipes."""
+    """The directory of the pipes."""
     return os.path.join(state, "pipes")
 
 
@@ -49,37 +48,32 @@ def pipe(state: str, instance_id: str) -> str:
 
 
 def list_pipes(state: str) -> list[str]:
-    """The ids of all instances that there are pipes of.
+    """The ids of all instances that have a pipe.
 
     Raises:
-        OSError: The folder cannot be read.
+        OSError: The directory cannot be read.
     """
-    found = []
+    ids = []
     for name in sorted(os.listdir(pipes(state))):
         instance_id = decode_id(name.removesuffix(_SUFFIX)) if name.endswith(_SUFFIX) else None
         if instance_id is not None:
-            found.append(instance_id)
-    return found
+            ids.append(instance_id)
+    return ids
 
 
 def control(state: str) -> str:
-    """The pipe that the scribe is told things through."""
+    """The pipe of the commands."""
     return os.path.join(state, "scribe.control")
 
 
 def lock(state: str) -> str:
-    """The file that a running scribe has locked."""
+    """The file that a running log daemon has locked."""
     return os.path.join(state, "scribe.lock")
 
 
 def log(state: str) -> str:
-    """Where the scribe tells of its troubles."""
+    """Where the log daemon logs its errors."""
     return os.path.join(state, "scribe.log")
-
-
-def debts(state: str) -> str:
-    """Where a scribe leaves to the next one what was lost and is not told yet."""
-    return os.path.join(state, "scribe.debts")
 
 
 def manager_lock(state: str) -> str:
@@ -88,7 +82,7 @@ def manager_lock(state: str) -> str:
 
 
 def log_file(files: str, instance_id: str, slot: int = 0) -> str:
-    """An output file, not compressed; slot 0 is being written, 1 was before that."""
+    """An output file, not compressed; slot 0 is the current one, 1 the one before."""
     path = os.path.join(files, file_name(instance_id) + ".out")
     return f"{path}.{slot}" if slot else path
 
@@ -99,32 +93,32 @@ def compressed_file(files: str, instance_id: str, slot: int) -> str:
 
 
 def timestamps_file(files: str, instance_id: str, slot: int = 0) -> str:
-    """The times of the output file in this slot."""
+    """The timestamps of the output file in this slot."""
     return log_file(files, instance_id, slot) + ".times"
 
 
 def compress_tmp(files: str, instance_id: str) -> str:
-    """What is not a compressed file yet."""
+    """A compressed file that is not complete yet."""
     return log_file(files, instance_id) + ".gz.new"
 
 
 def list_log_files(files: str, instance_id: str) -> list[str]:
-    """The output files of an instance that there are (ours alone), the newest first.
+    """The output files of an instance (only our own), the newest first.
 
     Raises:
         ValueError: The id cannot be part of a file name.
     """
-    begin = os.path.basename(log_file(files, instance_id))
+    current = os.path.basename(log_file(files, instance_id))
     try:
         present = os.listdir(files)
     except OSError:
         return []
-    found = []
+    by_slot = []
     for name in present:
-        slot = name.removeprefix(begin).removesuffix(".gz").removeprefix(".")
-        if name == begin:
-            found.append((0, name))
-        elif name.startswith(begin + ".") and slot.isascii() and slot.isdecimal():
-            found.append((int(slot), name))
-    paths = [os.path.join(files, name) for _, name in sorted(found)]
-    return [path for path in paths if is_own(path)]
+        slot = name.removeprefix(current).removesuffix(".gz").removeprefix(".")
+        if name == current:
+            by_slot.append((0, name))
+        elif name.startswith(current + ".") and slot.isascii() and slot.isdecimal():
+            by_slot.append((int(slot), name))
+    files_in_order = [os.path.join(files, name) for _, name in sorted(by_slot)]
+    return [path for path in files_in_order if is_own(path)]

@@ -1,9 +1,9 @@
-"""Reading what the scribe has written: the newest lines, from as many files as it takes.
+"""Reading the output files: the newest lines, from as many files as it takes.
 
-Files are read from their ends, so the time and memory that it takes go by what is asked for
-and not by what is there; `BUDGET` bounds both, even for a line that never ends. Bytes that
-are no UTF-8 are repaired for showing only. The scribe may rotate at any moment: all files
-are opened first, and opened again if they moved meanwhile, so no line is missed or doubled.
+Files are read from their ends, so the time and memory that it takes depend on the request and
+not on the size of the files; `MAX_PAGE_BYTES` bounds both, even for a line that never ends. Bytes
+that are not UTF-8 are repaired for showing only. The log daemon may rotate at any moment: all
+files are opened first, and opened again if they moved meanwhile, so no line is missed or doubled.
 """
 
 import bisect
@@ -12,37 +12,40 @@ import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from hostmanager.logd import paths as names
+from hostmanager.logd import paths
 from hostmanager.logd.timestamps import TimestampIndex
 from hostmanager.util.files import open_own
 
-BUDGET = 4 * 1024 * 1024
-"""Bytes that one answer is made of, at most."""
+MAX_PAGE_BYTES = 4 * 1024 * 1024
+"""Bytes that one page is made of, at most."""
 
-MOST_LINES = 10_000
+MAX_LINES = 10_000
+"""Lines of one page, at most."""
+
 MAX_LINE_CHARS = 4096
 """Characters of a line that are shown; what is longer ends with "…"."""
 
 _BLOCK = 64 * 1024
-_LARGEST_TIMES = 64 * 1024 * 1024
-_TRIALS = 10
-_MOST_FILES = 1000
+_MAX_TIMESTAMPS_BYTES = 64 * 1024 * 1024
+_MAX_ATTEMPTS = 10
+_MAX_FILES = 1000
 _GZIP = 31
 
 TimedLine = tuple[float | None, str]
-"""When it began (unix time; None: not known), and what it says, without its end."""
+"""When it began (unix time; None: not known), and its text, without its end."""
 
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """A place in the output of an instance, which rotation does not change.
+    """A position in the output of an instance, which rotation does not change.
 
     Attributes:
-        generation: Which file, see `times`; 0: not known.
-        offset: Where in it, bytes.
+        generation: Identifies the file, see `timestamps`; 0: not known.
+        offset: In the file, bytes.
     """
 
     generation: int
@@ -55,8 +58,8 @@ class Page:
 
     Attributes:
         lines: The oldest first.
-        more: Whether there are older ones.
-        older: They are before this place; None: there are none, or their place is not known.
+        more: Whether older ones exist.
+        older: Older ones are before this position; None: none exist, or it is not known.
     """
 
     lines: list[TimedLine]
@@ -70,11 +73,11 @@ class _File:
 
     slot: int
     file: BinaryIO
-    packed: bool
-    moments: TimestampIndex
+    compressed: bool
+    timestamps: TimestampIndex
 
 
-class _Placed(NamedTuple):
+class _LocatedLine(NamedTuple):
     """A line, and where it begins."""
 
     line: TimedLine
@@ -83,11 +86,11 @@ class _Placed(NamedTuple):
 
 @dataclass(slots=True)
 class _Chunk:
-    """Bytes that stand at an offset of a file."""
+    """Bytes at an offset of a file."""
 
     data: bytes
     offset: int
-    moments: TimestampIndex
+    timestamps: TimestampIndex
 
 
 @dataclass(slots=True)
@@ -98,23 +101,23 @@ class _ReadLimits:
     since: float | None = None
     start: Position | None = None
     end: Position | None = None
-    end_is_there: bool = False  # else the end may be in a file that there is not
+    end_exists: bool = False  # else the end may be in a file that was removed
     reached_since: bool = False
-    pieces: list[_Chunk] = field(default_factory=list)  # the newest first
+    chunks: list[_Chunk] = field(default_factory=list)  # the newest first
     size: int = 0
     newlines: int = 0
-    whole: bool = False  # the oldest piece begins where a line does
+    whole: bool = False  # the oldest chunk begins where a line does
 
-    def add(self, piece: _Chunk) -> bool:
-        """Take a piece; tell whether it is enough."""
-        self.pieces.append(piece)
-        self.size += len(piece.data)
-        self.newlines += piece.data.count(b"\n")
-        if self.newlines > self.lines or self.size >= BUDGET:
+    def add(self, chunk: _Chunk) -> bool:
+        """Add a chunk; report whether it is enough."""
+        self.chunks.append(chunk)
+        self.size += len(chunk.data)
+        self.newlines += chunk.data.count(b"\n")
+        if self.newlines > self.lines or self.size >= MAX_PAGE_BYTES:
             return True
         if self.since is None:
             return False
-        when = piece.moments.at(piece.offset)
+        when = chunk.timestamps.at(chunk.offset)
         self.reached_since = when is not None and when < self.since - 1.0
         return self.reached_since
 
@@ -136,226 +139,232 @@ def newest_page(
     """The newest lines of an instance, the oldest of them first.
 
     Args:
-        files: The folder of the output files.
-        instance_id: Whose.
-        lines: So many at most, and never more than `MOST_LINES`.
+        files: The directory of the output files.
+        instance_id: The instance.
+        lines: How many at most; never more than `MAX_LINES`.
         since: Only those that came later, unix time. Those of unknown time count as earlier.
-        before: Only those before this place. If what stood there has been removed, so is all that
-            is older.
+        before: Only those before this position. If that file has been removed, so are all older.
 
     Raises:
         ValueError: The id cannot be part of a file name.
     """
-    wanted = max(0, min(lines, MOST_LINES))
-    limits = _ReadLimits(wanted, since, end=before, end_is_there=before is not None)
-    found = _read(files, instance_id, limits)
+    count = max(0, min(lines, MAX_LINES))
+    limits = _ReadLimits(count, since, end=before, end_exists=before is not None)
+    located = _read(files, instance_id, limits)
     if since is not None:
-        found = [at for at in found if at.line[0] is not None and at.line[0] >= since]
+        located = [at for at in located if at.line[0] is not None and at.line[0] >= since]
         limits.whole |= limits.reached_since
-    chosen = found[-wanted:] if wanted else []
-    more = bool(chosen) and (len(chosen) < len(found) or not limits.whole)
+    chosen = located[-count:] if count else []
+    more = bool(chosen) and (len(chosen) < len(located) or not limits.whole)
     known = more and chosen[0].position.generation
     return Page([at.line for at in chosen], more, chosen[0].position if known else None)
 
 
 def position(files: Path, instance_id: str) -> Position:
-    """Where the next byte of an instance will stand. `Scribe.flush` it before.
+    """Where the next byte of an instance will be. Call `LogDaemonClient.flush` before.
 
     Raises:
         ValueError: The id cannot be part of a file name.
     """
-    for _ in range(_TRIALS):
-        before = _moments(files, instance_id, 0).generation
+    for _ in range(_MAX_ATTEMPTS):
+        before = _load_timestamps(files, instance_id, 0).generation
         size = 0
-        with suppress(OSError), _opened(names.log_file(str(files), instance_id)) as file:
+        with suppress(OSError), _open_file(paths.log_file(str(files), instance_id)) as file:
             size = os.fstat(file.fileno()).st_size
-        if before == _moments(files, instance_id, 0).generation:
+        if before == _load_timestamps(files, instance_id, 0).generation:
             return Position(before, size)
     return Position(0, 0)
 
 
 def position_at(files: Path, instance_id: str, when: float) -> Position:
-    """Where what came from a unix time on begins, to 0.1 s; as far as that is known.
+    """Where the output since a unix time begins, to 0.1 s; as far as that is known.
 
     Raises:
         ValueError: The id cannot be part of a file name.
     """
-    found = Position(0, 0)
-    for slot in range(_MOST_FILES):
-        moments = _moments(files, instance_id, slot)
-        if moments.since is None:
+    oldest = Position(0, 0)
+    for slot in range(_MAX_FILES):
+        timestamps = _load_timestamps(files, instance_id, slot)
+        if timestamps.since is None:
             break
-        offset = moments.first_since(when)
+        offset = timestamps.first_since(when)
         if offset is None:  # it came later than all of this file
-            return found if slot else position(files, instance_id)
-        found = Position(moments.generation, offset)
-        if moments.since < when:
+            return oldest if slot else position(files, instance_id)
+        oldest = Position(timestamps.generation, offset)
+        if timestamps.since < when:
             break
-    return found
+    return oldest
 
 
 def lines_since(
     files: Path, instance_id: str, start: Position, lines: int = 20, end: Position | None = None
 ) -> list[TimedLine]:
-    """The newest lines that came after a position, and before another: those of one run.
+    """The newest lines after a position and before another: those of one run.
 
     Raises:
         ValueError: The id cannot be part of a file name.
     """
-    wanted = max(0, min(lines, MOST_LINES))
-    found = _read(files, instance_id, _ReadLimits(wanted, start=start, end=end))
-    return [at.line for at in found[-wanted:]] if wanted else []
+    count = max(0, min(lines, MAX_LINES))
+    located = _read(files, instance_id, _ReadLimits(count, start=start, end=end))
+    return [at.line for at in located[-count:]] if count else []
 
 
 # --- collecting bytes, the newest first ---------------------------------------------------
 
 
-def _read(files: Path, instance_id: str, limits: _ReadLimits) -> list[_Placed]:
-    names.validate_id(instance_id)
+def _read(files: Path, instance_id: str, limits: _ReadLimits) -> list[_LocatedLine]:
+    paths.validate_id(instance_id)
     if not limits.lines:
         return []
-    for trial in range(_TRIALS):
+    for attempt in range(_MAX_ATTEMPTS):
         with ExitStack() as stack:
-            opened, settled = _open_all(files, instance_id, stack)
-            if settled or trial == _TRIALS - 1:
+            opened, is_stable = _open_all(files, instance_id, stack)
+            if is_stable or attempt == _MAX_ATTEMPTS - 1:
                 _collect(opened, limits)
                 return _split(limits)
     raise AssertionError("unreachable")
 
 
 def _open_all(files: Path, instance_id: str, stack: ExitStack) -> tuple[list[_File], bool]:
-    """Open all files, the newest first; tell whether none of them moved meanwhile.
+    """Open all files, the newest first; report whether none of them moved meanwhile.
 
-    They move one after the other, the newest last: before that, one may be met in two places.
+    They move one after the other, the newest last: one may be opened under two names.
     """
     opened: list[_File] = []
     before = _identity(files, instance_id)
     slot = missing = 0
     while missing < 2:  # one may be missing, for a moment
-        found = _open(files, instance_id, slot)
-        if found is not None:
-            stack.enter_context(found.file)
-            opened.append(found)
-        missing = 0 if found is not None or slot == 0 else missing + 1
+        file = _open_slot(files, instance_id, slot)
+        if file is not None:
+            stack.enter_context(file.file)
+            opened.append(file)
+        missing = 0 if file is not None or slot == 0 else missing + 1
         slot += 1
-    inodes = {os.fstat(found.file.fileno()).st_ino for found in opened}
+    inodes = {os.fstat(file.file.fileno()).st_ino for file in opened}
     return opened, len(inodes) == len(opened) and before == _identity(files, instance_id)
 
 
 def _identity(files: Path, instance_id: str) -> tuple[int, int]:
     with suppress(OSError):
-        status = Path(names.log_file(str(files), instance_id)).lstat()
+        status = Path(paths.log_file(str(files), instance_id)).lstat()
         return status.st_dev, status.st_ino
     return 0, 0
 
 
-def _open(files: Path, instance_id: str, slot: int) -> _File | None:
+def _open_slot(files: Path, instance_id: str, slot: int) -> _File | None:
     # Plain first: that is removed only when the compressed one is there.
-    plain, packed = names.log_file(str(files), instance_id, slot), ""
+    plain, compressed = paths.log_file(str(files), instance_id, slot), ""
     if slot:
-        packed = names.compressed_file(str(files), instance_id, slot)
-    for path in filter(None, (plain, packed)):
+        compressed = paths.compressed_file(str(files), instance_id, slot)
+    for path in filter(None, (plain, compressed)):
         with suppress(OSError):
-            return _File(slot, _opened(path), path == packed, _moments(files, instance_id, slot))
+            return _File(
+                slot,
+                _open_file(path),
+                path == compressed,
+                _load_timestamps(files, instance_id, slot),
+            )
     return None
 
 
-def _opened(path: str) -> BinaryIO:
+def _open_file(path: str) -> BinaryIO:
     return os.fdopen(open_own(path, os.O_RDONLY), "rb", buffering=0)
 
 
-def _moments(files: Path, instance_id: str, slot: int) -> TimestampIndex:
-    with suppress(OSError), _opened(names.timestamps_file(str(files), instance_id, slot)) as file:
+def _load_timestamps(files: Path, instance_id: str, slot: int) -> TimestampIndex:
+    with (
+        suppress(OSError),
+        _open_file(paths.timestamps_file(str(files), instance_id, slot)) as file,
+    ):
         # `read` takes as much memory as it is allowed to read, before it reads.
-        return TimestampIndex(file.read(min(os.fstat(file.fileno()).st_size, _LARGEST_TIMES)))
+        return TimestampIndex(
+            file.read(min(os.fstat(file.fileno()).st_size, _MAX_TIMESTAMPS_BYTES))
+        )
     return TimestampIndex(b"")
 
 
 def _collect(opened: list[_File], limits: _ReadLimits) -> None:
     start, end = limits.start, limits.end
-    skipping = end is not None and end.generation in {f.moments.generation for f in opened}
-    limits.whole = limits.end_is_there and not skipping
+    skipping = end is not None and end.generation in {f.timestamps.generation for f in opened}
+    limits.whole = limits.end_exists and not skipping
     for file in () if limits.whole else opened:
-        generation = file.moments.generation
-        ceiling = None
+        generation = file.timestamps.generation
+        stop = None
         if skipping and end is not None:
             if generation != end.generation:
                 continue
-            skipping, ceiling = False, end.offset
-        last = start is not None and start.generation != 0 and generation == start.generation
-        floor = start.offset if last and start is not None else 0
-        for piece in _backwards(file, floor, ceiling):
-            if limits.add(piece):
+            skipping, stop = False, end.offset
+        is_last = start is not None and start.generation != 0 and generation == start.generation
+        first = start.offset if is_last and start is not None else 0
+        for chunk in _read_backwards(file, first, stop):
+            if limits.add(chunk):
                 return
-        if last:
+        if is_last:
             break
     limits.whole = True
 
 
-def _backwards(file: _File, floor: int, ceiling: int | None) -> Iterator[_Chunk]:
-    """What stands between two offsets, in pieces, the last one first."""
+def _read_backwards(file: _File, first: int, stop: int | None) -> Iterator[_Chunk]:
+    """The bytes between two offsets, in chunks, the last one first."""
     with suppress(OSError, zlib.error):
-        if file.packed:
-            yield from _unpacked(file, floor, ceiling)
+        if file.compressed:
+            yield from _read_compressed(file, first, stop)
             return
-        stop = os.fstat(file.file.fileno()).st_size
-        stop = stop if ceiling is None else min(stop, ceiling)
-        while stop > floor:
-            at = max(floor, stop - _BLOCK)
-            data = os.pread(file.file.fileno(), stop - at, at)
-            yield _Chunk(data, at, file.moments)
-            stop = at
+        size = os.fstat(file.file.fileno()).st_size
+        stop = size if stop is None else min(size, stop)
+        while stop > first:
+            offset = max(first, stop - _BLOCK)
+            data = os.pread(file.file.fileno(), stop - offset, offset)
+            yield _Chunk(data, offset, file.timestamps)
+            stop = offset
 
 
-def _unpacked(file: _File, floor: int, ceiling: int | None) -> Iterator[_Chunk]:
+def _read_compressed(file: _File, first: int, stop: int | None) -> Iterator[_Chunk]:
     """The same of a compressed file, which can only be read from its beginning."""
-    unpacker = zlib.decompressobj(_GZIP)
-    tail, at = bytearray(), 0  # the last BUDGET bytes before the ceiling, and where they begin
-    while not unpacker.eof and (block := unpacker.unconsumed_tail or file.file.read(_BLOCK)):
-        room = BUDGET if ceiling is None else min(BUDGET, ceiling - at - len(tail))
-        if room <= 0:
+    decompressor = zlib.decompressobj(_GZIP)
+    kept, offset = bytearray(), 0  # the last MAX_PAGE_BYTES before `stop`, and where they begin
+    while not decompressor.eof:
+        block = decompressor.unconsumed_tail or file.file.read(_BLOCK)
+        room = MAX_PAGE_BYTES if stop is None else min(MAX_PAGE_BYTES, stop - offset - len(kept))
+        if not block or room <= 0:
             break
-        tail += unpacker.decompress(block, room)
-        excess = len(tail) - BUDGET
+        kept += decompressor.decompress(block, room)
+        excess = len(kept) - MAX_PAGE_BYTES
         if excess > 0:
-            del tail[:excess]
-            at += excess
-    first = max(floor, at)
-    last = at + len(tail) if ceiling is None else min(ceiling, at + len(tail))
-    for stop in range(last, first, -_BLOCK):
-        begin = max(first, stop - _BLOCK)
-        yield _Chunk(bytes(tail[begin - at : stop - at]), begin, file.moments)
+            del kept[:excess]
+            offset += excess
+    last = offset + len(kept) if stop is None else min(stop, offset + len(kept))
+    for end in range(last, max(first, offset), -_BLOCK):
+        begin = max(first, offset, end - _BLOCK)
+        yield _Chunk(bytes(kept[begin - offset : end - offset]), begin, file.timestamps)
 
 
 # --- making lines of them -----------------------------------------------------------------
 
 
-def _split(limits: _ReadLimits) -> list[_Placed]:
-    pieces = limits.pieces[::-1]
-    data = b"".join(piece.data for piece in pieces)
-    starts: list[int] = []
-    begin = 0
-    for piece in pieces:
-        starts.append(begin)
-        begin += len(piece.data)
-    found: list[_Placed] = []
+def _split(limits: _ReadLimits) -> list[_LocatedLine]:
+    chunks = limits.chunks[::-1]
+    data = b"".join(chunk.data for chunk in chunks)
+    starts = [0, *accumulate(len(chunk.data) for chunk in chunks)]  # of the chunks, in `data`
+    located: list[_LocatedLine] = []
     at = 0
     for raw in data.split(b"\n"):
         if at < len(data):
-            piece = pieces[index := bisect.bisect_right(starts, at) - 1]
-            offset = piece.offset + at - starts[index]
-            place = Position(piece.moments.generation, offset)
-            found.append(_Placed((piece.moments.at(offset), _shown(raw)), place))
+            index = bisect.bisect_right(starts, at) - 1
+            chunk = chunks[index]
+            offset = chunk.offset + at - starts[index]
+            where = Position(chunk.timestamps.generation, offset)
+            located.append(_LocatedLine((chunk.timestamps.at(offset), _decode(raw)), where))
         at += len(raw) + 1
-    if not limits.whole and found:  # the first one is the end of a longer one
-        (when, _), place = found.pop(0)
-        if not found:
+    if not limits.whole and located:  # the first one is the end of a longer one
+        (when, _), where = located.pop(0)
+        if not located:
             text = data[-4 * MAX_LINE_CHARS :].decode("utf-8", "replace")
-            found.append(_Placed((when, "…" + text[-(MAX_LINE_CHARS - 1) :]), place))
-    return found
+            located.append(_LocatedLine((when, "…" + text[-(MAX_LINE_CHARS - 1) :]), where))
+    return located
 
 
-def _shown(raw: bytes) -> str:
+def _decode(raw: bytes) -> str:
     # Each character is of one byte at least and of four at most.
     text = raw[: 4 * MAX_LINE_CHARS + 4].removesuffix(b"\r").decode("utf-8", "replace")
     return text if len(text) <= MAX_LINE_CHARS else text[: MAX_LINE_CHARS - 1] + "…"

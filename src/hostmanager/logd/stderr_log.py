@@ -1,18 +1,18 @@
-"""Saying what went wrong, to a log that cannot grow without bound and may itself be broken."""
+"""The log of errors, which cannot grow without bound and may itself be broken."""
 
 import contextlib
 import os
 import stat
 import time
 
-_LARGEST = 1024 * 1024
+_MAX_BYTES = 1024 * 1024
 
 
 def log_error(text: str) -> None:
-    """Write a line to stderr, which the manager has made the scribe's log; never fails."""
+    """Write a line to stderr, which is the log daemon's log; never fails."""
     with contextlib.suppress(OSError):
         status = os.fstat(2)
-        if stat.S_ISREG(status.st_mode) and status.st_size > _LARGEST:
+        if stat.S_ISREG(status.st_mode) and status.st_size > _MAX_BYTES:
             os.ftruncate(2, 0)
         os.write(
             2, f"{format_utc(time.time())} [{os.getpid()}] {text}\n".encode("utf-8", "replace")
@@ -20,15 +20,15 @@ def log_error(text: str) -> None:
 
 
 def format_utc(when: float) -> str:
-    """A time for people, UTC."""
+    """A time in UTC, for people."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(when))
 
 
-def succeeds(call: object, *arguments: object) -> bool:
-    """Call something; tell whether it did without an `OSError`."""
-    assert callable(call)
+def succeeds(function: object, *arguments: object) -> bool:
+    """Call a function; report whether it raised no `OSError`."""
+    assert callable(function)
     try:
-        call(*arguments)
+        function(*arguments)
     except OSError:
         return False
     return True

@@ -1,10 +1,10 @@
 """When the bytes of an output file came: a small file beside each.
 
 A header (a magic word, and a number that no other file has, its *generation*), then records
-(offset, unix time): what stands from this offset on came at this time, up to 0.1 s later,
-or after the next record. A record is written before the bytes, so no byte is without.
+(offset, unix time): the bytes from this offset on came at this time or up to 0.1 s later. A
+record is written before its bytes, so no byte is without.
 
-Times are comfort: whatever goes wrong here, the output itself goes on.
+Timestamps are a convenience: whatever goes wrong here, the output itself goes on.
 """
 
 import bisect
@@ -19,48 +19,48 @@ _HEADER = struct.Struct("<8sQ")
 _RECORD = struct.Struct("<Qd")
 _MAGIC = b"hmtimes1"
 _SIZE = _RECORD.size
-_LAST = 1e11  # Unix time; later ones have no date in four digits
+_MAX_TIME = 1e11  # Unix time; later ones have no date in four digits
 assert _HEADER.size == _SIZE
 
-STEP = 0.1
+MIN_STEP = 0.1
 """Seconds between two records, at least."""
 
 
 class TimestampWriter:
-    """Writes the times of one output file at a time.
+    """Writes the timestamps of one output file at a time.
 
     Args:
-        largest: Size that `full` stands for, bytes.
+        max_bytes: Size at which it is full.
     """
 
-    def __init__(self, largest: int) -> None:
-        self._largest = largest
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
         self._fd: int | None = None
         self._size = 0
         self._last = 0.0  # monotonic
 
-    def open(self, path: str, size: int, fresh: bool) -> None:
-        """Go on with this file.
+    def open(self, path: str, size: int, is_new: bool) -> None:
+        """Continue this file.
 
         Args:
             path: The file.
             size: Of the output file, bytes.
-            fresh: The output file was just made: what is here is of another.
+            is_new: The output file was just made: the timestamps are of another.
         """
         self.close()
         with contextlib.suppress(OSError):
-            if fresh or not self._go_on(path, size):
-                self._begin(path)
+            if is_new or not self._continue(path, size):
+                self._create(path)
 
     @property
     def is_full(self) -> bool:
-        """Whether it is too large to be gone on with."""
-        return self._size >= self._largest
+        """Whether it is too large to be continued."""
+        return self._size >= self._max_bytes
 
     def record(self, offset: int) -> None:
         """Bytes are about to be written at this offset."""
         now = time.monotonic()
-        if self._fd is None or 0 <= now - self._last < STEP:
+        if self._fd is None or 0 <= now - self._last < MIN_STEP:
             return
         record = _RECORD.pack(offset, time.time())
         try:
@@ -73,14 +73,14 @@ class TimestampWriter:
         self._last = now
 
     def close(self) -> None:
-        """Let the file go."""
+        """Close the file."""
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
         self._size = 0
         self._last = 0.0
 
-    def _go_on(self, path: str, size: int) -> bool:
+    def _continue(self, path: str, size: int) -> bool:
         try:
             fd = open_own(path, os.O_RDWR | os.O_APPEND)
         except OSError:
@@ -96,7 +96,7 @@ class TimestampWriter:
         self._fd, self._size = fd, whole
         return True
 
-    def _begin(self, path: str) -> None:
+    def _create(self, path: str) -> None:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
         flags = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_CREAT | os.O_EXCL
@@ -111,15 +111,15 @@ class TimestampWriter:
 
 
 class TimestampIndex:
-    """The times of one output file, to be asked.
+    """The timestamps of one output file, for look-ups.
 
     Args:
-        data: What the file beside it holds; anything else than that is no times.
+        data: The content of the file beside it; anything else counts as no timestamps.
     """
 
     def __init__(self, data: bytes) -> None:
         self.generation = 0
-        """Which output file this is of; 0: not known."""
+        """Identifies the output file; 0: not known."""
         self._data = b""
         if len(data) >= _SIZE and data.startswith(_MAGIC):
             self.generation = _HEADER.unpack_from(data)[1]
@@ -129,12 +129,12 @@ class TimestampIndex:
         return max(0, len(self._data) // _SIZE - 1)
 
     def at(self, offset: int) -> float | None:
-        """When what stands at this offset came, unix time; None if that is not known."""
+        """When the byte at this offset came, unix time; None if that is not known."""
         index = bisect.bisect_right(range(len(self)), offset, key=lambda i: self._record(i)[0])
         return self._record(index - 1)[1] if index else None
 
     def first_since(self, when: float) -> int | None:
-        """Where what came from this unix time on begins, offset; None: nothing came since."""
+        """Offset of the first byte that came at this unix time or later; None: nothing came since."""
         index = bisect.bisect_left(range(len(self)), when, key=lambda i: self._record(i)[1])
         return self._record(index)[0] if index < len(self) else None
 
@@ -145,4 +145,4 @@ class TimestampIndex:
 
     def _record(self, index: int) -> tuple[int, float]:
         offset, when = _RECORD.unpack_from(self._data, (index + 1) * _SIZE)
-        return offset, when if 0 <= when < _LAST else 0.0  # no time, or none that can be shown
+        return offset, when if 0 <= when < _MAX_TIME else 0.0  # no time, or none that can be shown

@@ -15,11 +15,11 @@ from tests.support.waiting import wait_for
 MANAGER = """
 import fcntl, json, os, subprocess, sys, time
 from pathlib import Path
-from hostmanager.logd.client import Scribe
+from hostmanager.logd.client import LogDaemonClient
 state, files = Path(sys.argv[1]), Path(sys.argv[2])
 lock = open(state / "manager.lock", "w")
 fcntl.flock(lock, fcntl.LOCK_EX)
-scribe = Scribe(state, files)
+scribe = LogDaemonClient(state, files)
 pid = scribe.ensure_running()
 fd = scribe.open_pipe("a")
 agent = subprocess.Popen([sys.executable, "-c", sys.argv[3], *sys.argv[4:]], stdout=fd, stderr=fd)
@@ -134,7 +134,7 @@ def test_300_pipes_are_all_read_with_few_descriptors_each(room):
     for fd in pipes.values():
         os.close(fd)
     for i in ids:
-        room.scribe.drop(i)
+        room.scribe.remove(i)
     wait_for(lambda: scribe.num_fds() < 20, 5, "descriptors are given back", scribe.num_fds)
     assert not room.scribe.instances()
 

@@ -1,6 +1,7 @@
 """The scribe's own life: one of them, as long as somebody needs it."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -31,8 +32,8 @@ def test_a_second_one_ends_at_once(room):
 
 def test_two_managers_at_the_same_time_get_one_scribe(room):
     source = (
-        "import sys; from pathlib import Path; from hostmanager.logd.client import Scribe\n"
-        "print(Scribe(Path(sys.argv[1]), Path(sys.argv[2])).ensure_running())"
+        "import sys; from pathlib import Path; from hostmanager.logd.client import LogDaemonClient\n"
+        "print(LogDaemonClient(Path(sys.argv[1]), Path(sys.argv[2])).ensure_running())"
     )
     words = [PYTHON, "-c", source, str(room.state), str(room.files)]
     both = [subprocess.Popen(words, stdout=subprocess.PIPE) for _ in range(4)]
@@ -110,7 +111,7 @@ def test_told_to_quit_it_empties_the_pipes_first(room):
     fds = [room.scribe.open_pipe(f"a{i}") for i in range(20)]
     for fd in fds:
         os.write(fd, b"x" * 60_000)
-    assert room.scribe.quit()
+    assert room.scribe.stop()
     assert not psutil.pid_exists(pid)
     assert [len(room.printed(f"a{i}")) for i in range(20)] == [60_000] * 20
     for fd in fds:
@@ -133,7 +134,7 @@ def test_another_version_that_does_not_listen_is_replaced_by_force(room, monkeyp
     first = room.scribe.ensure_running()
     os.kill(first, signal.SIGSTOP)
     second = LogDaemonClient(room.state, room.files, 50_000)
-    monkeypatch.setattr(second, "quit", lambda timeout: LogDaemonClient.stop(second, 0.3))
+    monkeypatch.setattr("hostmanager.logd.client._QUIT_TIMEOUT", 0.3)
     assert second.ensure_running() != first
     room.say("a", b"x\n")
 
@@ -301,7 +302,7 @@ def test_the_next_one_reads_pipes_whose_folder_was_deleted(room):
     room.kill_scribe()
     tell(agent, "two")
     room.scribe.ensure_running()
-    room.scribe.readvertise_unlinked()
+    room.scribe.advertise_pipes()
     tell(agent, "three")
     wait_for(lambda: room.current("a") == b"one\ntwo\nthree\n", 10)
 
@@ -315,7 +316,7 @@ def test_the_next_manager_finds_pipes_whose_folder_was_deleted(room):
     room.scribe = LogDaemonClient(room.state, room.files)
     room.scribe.ensure_running()
     room.scribe.keep_open("a", agent.pid)
-    room.scribe.readvertise_unlinked("a")
+    room.scribe.advertise_pipes("a")
     tell(agent, "two")
     wait_for(lambda: room.current("a") == b"one\ntwo\n", 10)
 
@@ -327,7 +328,7 @@ def test_a_pipe_without_a_path_is_read_when_the_one_before_has_ended(room):
     (room.state / "scribe.lock").unlink()
     (room.state / "scribe.control").unlink()
     assert room.scribe.ensure_running() != first
-    room.scribe.readvertise_unlinked()
+    room.scribe.advertise_pipes()
     tell(agent, "two")
     wait_for(lambda: room.current("a") == b"one\ntwo\n", 10)
     os.kill(first, signal.SIGKILL)
@@ -335,17 +336,15 @@ def test_a_pipe_without_a_path_is_read_when_the_one_before_has_ended(room):
     wait_for(lambda: room.current("a") == b"one\ntwo\nthree\n", 10)
 
 
-def test_pipes_at_their_places_and_foreign_ones_are_not_told(room, monkeypatch):
+def test_a_pipe_of_somebody_else_is_not_advertised(room, monkeypatch):
     room.scribe.ensure_running()
-    agent = repeater(room)
-    told: list[str] = []
-    monkeypatch.setattr(room.scribe, "_tell", told.append)
-    room.scribe.hold("a", agent.pid)
+    sent: list[str] = []
+    monkeypatch.setattr(room.scribe, "_send", sent.append)
     foreign = subprocess.Popen(["/bin/sleep", "1000"], stdout=subprocess.PIPE)
     room.agents.append(foreign)
-    room.scribe.hold("b", foreign.pid)  # its stdout is a pipe, but none of ours
-    room.scribe.readvertise_unlinked()
-    assert told == []
+    room.scribe.keep_open("b", foreign.pid)  # its stdout is a pipe, but none of ours
+    room.scribe.advertise_pipes()
+    assert sent == []
     assert foreign.stdout is not None
     foreign.stdout.close()
 
@@ -353,20 +352,38 @@ def test_pipes_at_their_places_and_foreign_ones_are_not_told(room, monkeypatch):
 def test_another_pipe_at_that_descriptor_is_left_alone(room):
     room.scribe.ensure_running()
     reading, writing = os.pipe()
-    os.write(writing, b"not for the scribe")
-    room.scribe._tell(f"at a {os.getpid()} {reading} 1 2")
-    wait_for(lambda: "another pipe by now" in room.log())
-    assert os.read(reading, 100) == b"not for the scribe"
+    os.write(writing, b"not for the log daemon")
+    room.scribe._send(f"add a {os.getpid()} {reading} 1 2")
+    room.say("b", b"x\n")
+    assert os.read(reading, 100) == b"not for the log daemon"
     os.close(reading)
     os.close(writing)
 
 
+def test_a_pipe_of_which_no_command_told_is_found_by_its_path(room, monkeypatch):
+    monkeypatch.setattr(room.scribe, "_send", lambda _command: True)
+    pid = room.scribe.ensure_running()
+    room.agent("a", "print('hello')").wait(60)
+    wait_for(lambda: room.current("a") == b"hello\n", 15)
+    assert room.scribe.pid == pid
+
+
+def test_on_a_full_disk_it_logs_how_much_was_lost_before_it_ends(room, small_disk):
+    room.scribe = LogDaemonClient(room.state, small_disk / "files")
+    room.files = small_disk / "files"
+    room.scribe.ensure_running()
+    room.agent("a", NUMBERED, 60_000, 100e6, 100).wait(60)
+    assert room.scribe.stop()
+    assert re.search(r"output of a: \d+ bytes lost: No space left on device", room.log())
+
+
 @pytest.mark.parametrize(
-    "line", ["at a", "at a 1 2 3", "at a 1 2 3 4 5", "at ../a 1 2 3 4", "at a -1 2 3 x", "add a 1"]
+    "line",
+    ["add a", "add a 1 2 3", "add a 1 2 3 4 5", "add ../a 1 2 3 4", "add a -1 2 3 x", "drop"],
 )
 def test_orders_that_make_no_sense_are_told_and_have_no_effect(room, line):
     pid = room.scribe.ensure_running()
-    room.scribe._tell(line)
+    room.scribe._send(line)
     wait_for(lambda: "not understood" in room.log())
     room.say("b", b"x\n")
     assert room.scribe.pid == pid

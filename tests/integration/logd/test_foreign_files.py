@@ -77,7 +77,7 @@ def test_what_lies_in_the_place_of_an_old_file_is_not_served(shared, plant):
 def test_a_reader_neither_waits_nor_serves_what_lies_in_the_place_of_the_file(shared, plant, name):
     shared.scribe.ensure_running()
     shared.run("a", "print('hello')")
-    assert shared.scribe.quit()
+    assert shared.scribe.stop()
     (shared.files / name).unlink()
     plant(shared.files / name)
     answers = []
@@ -106,7 +106,7 @@ def test_rotation_and_compression_neither_follow_nor_overwrite(shared, plant):
 def test_a_planted_compressed_file_does_not_end_the_plain_one(shared, plant):
     shared.limited(4096, 5)
     shared.run("a", "for n in range(600): print('%09d' % n)")
-    shared.scribe.quit()
+    shared.scribe.stop()
     before = texts(shared)
     for slot in range(1, 6):
         plain, packed = (

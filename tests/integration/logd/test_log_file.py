@@ -124,7 +124,7 @@ def test_rotation_that_is_cut_short_anywhere_loses_and_doubles_nothing(
     monkeypatch.undo()
     found = {}
     for slot in range(5):
-        for path in map(Path, rotation.plain_or_packed(str(tmp_path), "a", slot)):
+        for path in map(Path, rotation.slot_files(str(tmp_path), "a", slot)):
             data = path.read_bytes()
             times = (tmp_path / (path.name.removesuffix(".gz") + ".times")).read_text()
             found[slot] = (gzip.decompress(data) if path.suffix == ".gz" else data).decode()

@@ -54,14 +54,14 @@ def test_of_a_run_that_was_taken_over_only_its_own_words_are_shown(room):
     room.launch("a", "/bin/echo", "earlier run")
     time.sleep(0.25)  # times are kept to 0.1 s
     began = room.launch("a", "/bin/echo", "this run")
-    begin = room.sink.adopted("a", os.getpid(), began)
+    begin = room.sink.attach("a", os.getpid(), began)
     assert room.lines("a", begin) == ("this run",)
 
 
 def test_of_a_run_that_was_taken_over_and_said_nothing_nothing_is_shown(room):
     room.launch("a", "/bin/echo", "earlier run")
     time.sleep(0.25)
-    assert room.lines("a", room.sink.adopted("a", os.getpid(), time.time())) == ()
+    assert room.lines("a", room.sink.attach("a", os.getpid(), time.time())) == ()
 
 
 def test_pipes_of_what_is_not_alive_go_and_their_files_stay(room):

@@ -69,7 +69,7 @@ class LogDaemonSink:
         except OSError as error:
             return error
         try:
-            self._client.readvertise_unlinked()
+            self._client.advertise_pipes()
         except BaseException:
             os.close(pidfd)
             raise
@@ -99,7 +99,7 @@ class LogDaemonSink:
         """Let it go; with `end`, have it empty all pipes and end (up to a quarter second)."""
         self._closed = True
         if end:
-            self._client.stop(timeout=0.25, last=True)
+            self._client.stop(timeout=0.25)
         self._client.close()
         self._worker.close()
 
@@ -133,7 +133,7 @@ class LogDaemonSink:
         self._client.keep_open(instance_id, pid)
         # After `_have`, by the same thread.
         what = f"{instance_id}: its pipe"
-        self._worker.ask(what, lambda: self._client.readvertise_unlinked(instance_id))
+        self._worker.ask(what, lambda: self._client.advertise_pipes(instance_id))
         return SinceTime(since)
 
     def remove(self, instance_id: str) -> None:
