@@ -13,7 +13,7 @@ import pytest
 from hostmanager.logd import reader as reading
 from hostmanager.logd.paths import list_log_files
 from hostmanager.logd.reader import (
-    BUDGET,
+    MAX_PAGE_BYTES,
     MAX_LINE_CHARS,
     Position,
     lines_since,
@@ -90,14 +90,14 @@ def test_pages_miss_nothing_of_a_compressed_file_that_is_larger_than_a_page(room
     room.limited(50_000, 20)
     room.run("a", NUMBERED, 5000, 5e6, 101)
     wait_for(lambda: len(list(room.files.glob("a.out.*.gz"))) > 7, PACKED)
-    monkeypatch.setattr(reading, "BUDGET", 15_000)
+    monkeypatch.setattr(reading, "MAX_PAGE_BYTES", 15_000)
     found, count = pages(room, 10_000)
     assert numbers("\n".join(found).encode()) == list(range(5000))
     assert count > 20
 
 
 def test_what_is_too_much_for_one_answer_is_had_in_several(room, monkeypatch):
-    monkeypatch.setattr(reading, "BUDGET", 100_000)
+    monkeypatch.setattr(reading, "MAX_PAGE_BYTES", 100_000)
     room.scribe.ensure_running()
     room.say("a", b"".join(b"%06d %s\n" % (i, b"x" * 100) for i in range(3000)))
     found, count = pages(room, 10_000)
@@ -185,7 +185,7 @@ def test_a_line_without_an_end_costs_bounded_memory_and_time(room):
     begun = time.thread_time()
     found = tail(room.files, "a")
     assert time.thread_time() - begun < 2
-    assert tracemalloc.get_traced_memory()[1] < 6 * BUDGET
+    assert tracemalloc.get_traced_memory()[1] < 6 * MAX_PAGE_BYTES
     tracemalloc.stop()
     assert len(found) == 1
     assert found[0][1].startswith("…")
@@ -198,7 +198,7 @@ def test_a_compressed_bomb_costs_bounded_memory(room):
     (room.files / "a.out.1.gz").write_bytes(gzip.compress(bytes(200_000_000) + b"\nlast\n", 1))
     tracemalloc.start()
     found = texts(tail(room.files, "a"))
-    assert tracemalloc.get_traced_memory()[1] < 8 * BUDGET
+    assert tracemalloc.get_traced_memory()[1] < 8 * MAX_PAGE_BYTES
     tracemalloc.stop()
     assert found[-2:] == ["last", "new"]
 
@@ -271,8 +271,8 @@ def test_a_rotation_that_is_halfway_while_files_are_opened_doubles_no_line(room,
             (room.files / "a.out").write_text("newest\n")
         return found
 
-    open_one = reading._open
-    monkeypatch.setattr(reading, "_open", open_and_rotate)
+    open_one = reading._open_slot
+    monkeypatch.setattr(reading, "_open_slot", open_and_rotate)
     found = texts(tail(room.files, "a"))
     assert found == ["old", "new", "newest"]
 
