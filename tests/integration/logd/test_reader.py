@@ -13,8 +13,8 @@ import pytest
 from hostmanager.logd import reader as reading
 from hostmanager.logd.paths import list_log_files
 from hostmanager.logd.reader import (
-    MAX_PAGE_BYTES,
     MAX_LINE_CHARS,
+    MAX_PAGE_BYTES,
     Position,
     lines_since,
     newest_page,
