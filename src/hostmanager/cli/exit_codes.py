@@ -1,23 +1,23 @@
 """How a subcommand ends: the exit statuses, and the one exception that carries them."""
 
 OK = 0
-"""What was asked for is so."""
+"""Everything is as requested."""
 
 FAILED = 1
-"""Something is not as it was asked for, and it was said what."""
+"""Something is not as requested; the message says what."""
 
 USAGE = 2
 """The command line or the site config makes no sense; nothing was done."""
 
 UNREACHABLE = 3
-"""The router, or the manager of a host that it was about, does not answer."""
+"""The router, or the manager of a host in question, does not answer."""
 
 INTERRUPTED = 130
 """Ctrl-C."""
 
 
 class CommandError(Exception):
-    """The subcommand cannot go on. Its text is for people, and names the remedy."""
+    """The subcommand cannot go on. Its text is for people, and names a remedy."""
 
     def __init__(self, text: str, code: int = USAGE) -> None:
         super().__init__(text)

@@ -9,23 +9,23 @@ from ocs.site_config import add_arguments
 from hostmanager.cli.text import SINCE_HELP, parse_length, parse_since
 from hostmanager.util.numbers import parse_number
 
-MOST_LINES = 1_000_000
+MAX_LINES = 1_000_000
 """Lines, or entries, that can be asked for; managers give them page by page."""
 
-ANSWER_TIME = 5.0
-"""Seconds that a host has for an answer, unless told."""
+ANSWER_TIMEOUT = 5.0
+"""Seconds that a host has for an answer by default."""
 
 
 def exit_status_help(
     *, done: str, not_reached: str, interrupted: str = "interrupted (Ctrl-C)"
 ) -> str:
-    """Give the part of a help text that tells what each exit status means."""
+    """Give the part of a help text about exit statuses."""
     return f"""\
 exit status:
   0    {done}
   1    {not_reached}
   2    the command line or the site config makes no sense; nothing was done
-  3    the router, or the manager of a host that it is about, does not answer
+  3    the router, or the manager of a host in question, does not answer
   130  {interrupted}
 """
 
@@ -45,14 +45,14 @@ def new_parser(
 
 
 def add_common(parser: argparse.ArgumentParser, *, json: bool = True) -> None:
-    """Add what all subcommands that ask managers have: output, asking, the site."""
+    """Add the options of all subcommands that ask managers: output, time limit, privileges, site."""
     if json:
         parser.add_argument("--json", action="store_true", help="print JSON, for programs")
     asking = parser.add_argument_group("asking the managers")
     asking.add_argument(
         "--answer-time",
         type=seconds,
-        default=ANSWER_TIME,
+        default=ANSWER_TIMEOUT,
         metavar="SECONDS",
         help="how long each host has for an answer; all are asked at the same time "
         "(default: %(default)g)",
@@ -67,7 +67,7 @@ def add_common(parser: argparse.ArgumentParser, *, json: bool = True) -> None:
 
 
 def add_selection(parser: argparse.ArgumentParser, *, whole: bool = False) -> None:
-    """Add what picks agents: patterns, hosts, classes.
+    """Add the selection of agents: patterns, hosts, classes.
 
     Args:
         parser: Gets the options.
@@ -102,6 +102,17 @@ def add_hosts(group: Any) -> None:
     )
 
 
+def add_timeout(parser: argparse.ArgumentParser, default: float, what: str) -> None:
+    """Add `--timeout`."""
+    parser.add_argument(
+        "--timeout",
+        type=seconds,
+        default=default,
+        metavar="TIME",
+        help=f"{what} (default: %(default)g s)",
+    )
+
+
 def add_since(parser: argparse.ArgumentParser, what: str) -> None:
     """Add `--since`."""
     parser.add_argument(
@@ -119,9 +130,9 @@ def seconds(text: str) -> float:
 
 def whole_number(text: str) -> int:
     """Read a number of lines, for argparse."""
-    number = parse_number(text, MOST_LINES)
+    number = parse_number(text, MAX_LINES)
     if not number:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to {MOST_LINES}")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to {MAX_LINES}")
     return number
 
 

@@ -13,8 +13,9 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from hostmanager.cli.exit_codes import INTERRUPTED, CommandError
+from hostmanager.cli.exit_codes import INTERRUPTED, UNREACHABLE, USAGE, CommandError
 from hostmanager.cli.text import sanitize
+from hostmanager.client.errors import ClientError
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -114,15 +115,19 @@ def command(
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):  # a terminal of Latin-1 has no "…"
                 stream.reconfigure(errors="replace")
-        screen = Output(args.command, getattr(args, "json", False))
+        output = Output(args.command, getattr(args, "json", False))
         try:
-            code = work(args, screen)
+            code = work(args, output)
             sys.stdout.flush()
         except CommandError as error:
-            screen.warn(str(error))
-            return screen.emit_json(error.code, error=str(error))
+            output.warn(str(error))
+            return output.emit_json(error.code, error=str(error))
+        except ClientError as error:
+            output.warn(str(error))
+            code = UNREACHABLE if error.unreachable else USAGE
+            return output.emit_json(code, error=str(error))
         except KeyboardInterrupt:
-            screen.warn("interrupted.")
+            output.warn("Interrupted.")
             return INTERRUPTED
         except BrokenPipeError:  # whoever read it has seen enough: `| head`
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,21 +1,16 @@
-"""Getting the output of agents from their managers, and putting it in order. No printing."""
+"""Reads the output of agents from their managers, and merges it by time. No printing."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from hostmanager.client.manager_client import (
-    FailureKind,
-    ManagerClient,
-    ManagerError,
-    run_parallel,
-    within,
-)
+from hostmanager.client.errors import FailureKind, ManagerError
+from hostmanager.client.manager_client import ManagerClient, run_parallel, run_with_limit
 from hostmanager.client.status.model import AgentStatus
 
-MOST = 10_000
-"""Lines of an agent that a manager gives at most at a time, and that are shown unless told."""
+MAX_PAGE_LINES = 10_000
+"""Lines of an agent that a manager gives at a time, and that are shown by default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +18,9 @@ class LogLine:
     """One line of output.
 
     Attributes:
-        time: When it was written (Unix); None: nobody knows.
+        time: When it was written (Unix); None: unknown.
         host: Of the agent.
-        instance_id: Whose.
+        instance_id: Of the agent.
         text: Without its end.
     """
 
@@ -49,119 +44,129 @@ class LogSource:
     """The output of one agent, read again and again.
 
     Attributes:
-        row: Whose.
-        manager: Whom to ask.
-        trouble: Why there was no answer the last time.
-        cut: Whether there were more lines than were asked for the last time.
+        agent: The agent.
+        manager: Its manager.
+        error: Why the last request failed; empty if it did not.
+        unreachable: Whether that is because its manager does not answer.
+        truncated: Whether there were more lines than the last request asked for.
     """
 
-    row: AgentStatus
+    agent: AgentStatus
     manager: ManagerClient
-    trouble: str = ""
-    silent: bool = False
-    cut: bool = False
+    error: str = ""
+    unreachable: bool = False
+    truncated: bool = False
     _latest: float | None = None
-    _seen: list[str] = field(default_factory=list)
+    _lines_at_latest: list[str] = field(default_factory=list)
 
     def read(self, lines: int, since: float | None, limit: float) -> list[LogLine]:
-        """Ask for lines; those that were given before are left out.
+        """Request lines, page by page; those that were returned before are left out.
 
         Raises:
-            AskError: No answer.
+            ManagerError: No answer.
         """
         start = self._latest if self._latest is not None else since
         pairs: list[tuple[float | None, str]] = []
-        place: dict[str, Any] = {}
+        position: dict[str, Any] = {}
         while True:
-            page = self._page(min(lines - len(pairs), MOST), start, limit, place)
+            page = self._page(min(lines - len(pairs), MAX_PAGE_LINES), start, limit, position)
             pairs = [(when, str(text)) for when, text in page["lines"]] + pairs
             older = page.get("older")
-            self.cut = bool(page.get("cut"))
+            self.truncated = bool(page.get("cut"))
             if older is None or not page["lines"] or len(pairs) >= lines:
-                return self._new(pairs)
-            place = {"before": older}
+                return self._without_known(pairs)
+            position = {"before": older}
 
     def _page(
-        self, lines: int, since: float | None, limit: float, place: dict[str, Any]
+        self, lines: int, since: float | None, limit: float, position: dict[str, Any]
     ) -> Mapping[str, Any]:
-        name = self.row.instance_id
-        params = {"instance_id": name, "lines": lines, "since": since, **place}
-        reply = within(limit, partial(self.manager.run, "output", limit, **params))
-        if "lines" not in reply.data:
-            raise ManagerError(FailureKind.REFUSED, reply.text or "it has no output of it")
-        return reply.data
+        params = {
+            "instance_id": self.agent.instance_id,
+            "lines": lines,
+            "since": since,
+            **position,
+        }
+        result = run_with_limit(limit, partial(self.manager.run, "output", limit, **params))
+        if "lines" not in result.data:
+            raise ManagerError(FailureKind.REFUSED, result.text or "it has no output of it")
+        return result.data
 
-    def _new(self, pairs: Sequence[tuple[float | None, str]]) -> list[LogLine]:
-        """Leave out what was there before: lines of the latest moment are given again."""
-        known = _count_repeated(self._seen, [text for when, text in pairs if when == self._latest])
-        found = []
+    def _without_known(self, pairs: Sequence[tuple[float | None, str]]) -> list[LogLine]:
+        """Leave out what was returned before: the lines of the latest moment come again."""
+        at_latest = [text for when, text in pairs if when == self._latest]
+        known = _count_repeated(self._lines_at_latest, at_latest)
+        lines = []
         for when, text in pairs:
             if known and when is not None and when == self._latest:
                 known -= 1
                 continue
-            found.append(LogLine(when, self.row.host, self.row.instance_id, text))
+            lines.append(LogLine(when, self.agent.host, self.agent.instance_id, text))
         times = [when for when, _ in pairs if when is not None]
         if times:
-            newest = max(times)
-            self._seen = [text for when, text in pairs if when == newest]
-            self._latest = newest
-        return found
+            self._latest = max(times)
+            self._lines_at_latest = [text for when, text in pairs if when == self._latest]
+        return lines
+
+    def note_error(self, error: ManagerError | None) -> None:
+        """Keep why the last request failed."""
+        self.error = "" if error is None else str(error)
+        self.unreachable = error is not None and error.unreachable
 
 
-def _count_repeated(seen: list[str], now: list[str]) -> int:
-    """How many lines of one moment are old: those seen, and those before them.
+def _count_repeated(known: list[str], lines: list[str]) -> int:
+    """How many lines of one moment are old: the known ones, and those before them.
 
-    The first answer can begin in the middle of a moment, since only so many lines were asked for.
+    The first page can begin in the middle of a moment, since it has a limited number of lines.
     """
-    for start in range(len(now) - len(seen) + 1) if seen else ():
-        if now[start : start + len(seen)] == seen:
-            return start + len(seen)
+    for start in range(len(lines) - len(known) + 1) if known else ():
+        if lines[start : start + len(known)] == known:
+            return start + len(known)
     return 0
 
 
 def read_all(
     sources: Iterable[LogSource], lines: int, since: float | None, limit: float
 ) -> list[LogLine]:
-    """Ask for the lines of all, each host's agents one after the other, the hosts at once."""
+    """Read the lines of all: hosts at the same time, the agents of a host one after the other."""
     by_host: dict[str, list[LogSource]] = {}
     for source in sources:
-        by_host.setdefault(source.row.host, []).append(source)
-    work = {host: _of_host(group, lines, since, limit) for host, group in by_host.items()}
-    found: list[LogLine] = []
-    for host, answer in run_parallel(work, None).items():  # each page has its time
-        if isinstance(answer, ManagerError):
+        by_host.setdefault(source.agent.host, []).append(source)
+    jobs = {host: _host_job(group, lines, since, limit) for host, group in by_host.items()}
+    merged: list[LogLine] = []
+    for host, result in run_parallel(jobs, None).items():  # each page has a limit
+        if isinstance(result, ManagerError):
             for source in by_host[host]:
-                source.trouble, source.silent = str(answer), answer.kind is not FailureKind.REFUSED
+                source.note_error(result)
         else:
-            found += answer
-    return sort_by_time(found)
+            merged += result
+    return sort_by_time(merged)
 
 
-def _of_host(
+def _host_job(
     sources: Sequence[LogSource], lines: int, since: float | None, limit: float
 ) -> Callable[[], list[LogLine]]:
-    def work() -> list[LogLine]:
-        found: list[LogLine] = []
+    def job() -> list[LogLine]:
+        merged: list[LogLine] = []
         for source in sources:
             try:
-                found += source.read(lines, since, limit)
-                source.trouble, source.silent = "", False
+                merged += source.read(lines, since, limit)
+                source.note_error(None)
             except ManagerError as error:
-                source.trouble, source.silent = str(error), error.kind is not FailureKind.REFUSED
-                if source.silent:
+                source.note_error(error)
+                if error.unreachable:
                     raise
-        return found
+        return merged
 
-    return work
+    return job
 
 
 def sort_by_time(lines: Sequence[LogLine]) -> list[LogLine]:
-    """Sort by time; a line without one stands where it stood among those of its agent."""
+    """Sort by time; a line without one keeps its place among those of its agent."""
     keyed = []
     latest: dict[tuple[str, str], float] = {}
     for index, line in enumerate(lines):
-        who = line.host, line.instance_id
-        when = line.time if line.time is not None else latest.get(who, float("-inf"))
-        latest[who] = max(when, latest.get(who, when))
-        keyed.append((latest[who], index, line))
+        agent = line.host, line.instance_id
+        when = line.time if line.time is not None else latest.get(agent, float("-inf"))
+        latest[agent] = max(when, latest.get(agent, when))
+        keyed.append((latest[agent], index, line))
     return [line for _, _, line in sorted(keyed, key=lambda item: item[:2])]

@@ -1,7 +1,7 @@
-"""Asking managers: by OCS's own client, all hosts at the same time, each with a time limit.
+"""The client of one manager: OCS's own HTTP client, with time limits and errors for people.
 
-OCS's client waits for ever for an answer, so each host is asked in a thread that nobody has to
-wait for: a host that is silent costs its limit, once, and ends with the process.
+OCS's client waits for ever for an answer, so each host is asked in a thread of its own, which
+nobody has to wait for: a silent host costs its time limit once.
 """
 
 import argparse
@@ -11,59 +11,35 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any, TypeVar
 
 import ocs
 from ocs.client_http import ControlClientError
 from ocs.site_config import get_control_client
 
-from hostmanager.agent.framework.tls import tls_failure
-from hostmanager.cli.exit_codes import CommandError
+from hostmanager.client.errors import ClientError, FailureKind, ManagerError
 from hostmanager.client.site_model import Site
 from hostmanager.siteconfig.entry import MANAGER_CLASS
+from hostmanager.util.tls import tls_failure
 
 T = TypeVar("T")
 
-ATTEMPTS = 3
-"""How often a question is asked when the answer was to somebody else's."""
+MAX_ATTEMPTS = 3
+"""Attempts at a read-only operation whose answer went to another client."""
 
-READ_TIMEOUT = frozenset({"history", "output"})
-"""Operations that change nothing: asking again is harmless."""
+READ_ONLY_OPERATIONS = frozenset({"history", "output"})
 
 MIN_WAIT = 0.2
-"""Seconds that a manager may take at least to carry something out."""
-
-
-class FailureKind(StrEnum):
-    """Why there is no answer."""
-
-    ROUTER = "router"  # no router, or what answers is none
-    NOT_REGISTERED = "absent"  # the router is there, and knows no such manager
-    TIMEOUT = "silent"  # nothing came within the time limit
-    REFUSED = "refused"  # the router or the manager does not do it for us
-
-
-class ManagerError(Exception):
-    """A manager gave no answer. The text is for people; the remedy are sentences."""
-
-    def __init__(self, kind: FailureKind, text: str, remedy: str = "") -> None:
-        super().__init__(text)
-        self.kind, self.hint = kind, remedy
-
-    @property
-    def sentences(self) -> str:
-        """Text and remedy, where there is nothing else to say."""
-        return f"{self}. {self.hint}".rstrip()
+"""Seconds that an operation may take at least."""
 
 
 @dataclass(frozen=True, slots=True)
 class OperationResult:
-    """What became of an operation.
+    """The result of an operation.
 
     Attributes:
-        ok: Whether it did what it was asked for.
-        text: What the manager said to that.
+        ok: Whether it succeeded.
+        text: The last message of the manager.
         data: The session's data.
     """
 
@@ -71,13 +47,25 @@ class OperationResult:
     text: str
     data: Mapping[str, Any] = field(default_factory=dict)
 
+    @classmethod
+    def of_session(cls, session: Mapping[str, Any]) -> "OperationResult":
+        """Read the result from the session of an operation that has ended."""
+        texts = [str(text) for _, text in session.get("messages") or []]
+        messages = [text for text in texts if not text.startswith("Status is now")]
+        data = session.get("data")
+        return cls(
+            bool(session.get("success")),
+            messages[-1] if messages else "",
+            data if isinstance(data, dict) else {},
+        )
+
 
 class ManagerClient:
-    """The manager of one host, as a client sees it. Its methods block.
+    """The manager of one host. All methods block.
 
     Attributes:
         host: Its host.
-        instance_id: Its id.
+        instance_id: Its instance-id.
     """
 
     def __init__(self, site: Site, host: str, instance_id: str, password: str | None) -> None:
@@ -85,11 +73,11 @@ class ManagerClient:
         self.instance_id = instance_id
         self._router = site.router
         self._client = get_control_client(instance_id, site=site.config)
-        # Managers of before access control take no password at all.
-        self._secret = {"password": password} if password else {}
+        # Managers without access control accept no password argument.
+        self._credentials = {"password": password} if password else {}
 
     def session(self, operation: str = "manager") -> dict[str, Any]:
-        """Ask for the session of an operation; empty if it never ran.
+        """Get the latest session of an operation; empty if it never ran.
 
         Raises:
             ManagerError: No answer.
@@ -107,50 +95,36 @@ class ManagerClient:
         Raises:
             ManagerError: No answer, or none in time.
         """
-        session = self._run_to_its_end(operation, limit, params)
-        lines = [str(text) for _, text in session.get("messages") or []]
-        said = [line for line in lines if not line.startswith("Status is now")]
-        data = session.get("data")
-        return OperationResult(
-            bool(session.get("success")),
-            said[-1] if said else "",
-            data if isinstance(data, dict) else {},
-        )
-
-    def _run_to_its_end(
-        self, operation: str, limit: float, params: dict[str, Any]
-    ) -> dict[str, Any]:
-        """Start a task; returns its own session, when it has ended, and never another one."""
-        until = time.monotonic() + limit
-        for _ in range(ATTEMPTS if operation in READ_TIMEOUT else 1):
-            session = self._started(operation, params)
-            number = session.get("session_id")
+        deadline = time.monotonic() + limit
+        for _ in range(MAX_ATTEMPTS if operation in READ_ONLY_OPERATIONS else 1):
+            session = self.start(operation, **params)
+            session_id = session.get("session_id")
             if session.get("status") != "done":
-                session = self._wait(operation, number, until, limit)
-            if session.get("session_id") == number:
-                return session
-        raise self._was_for_another(operation)
+                session = self._wait(operation, session_id, deadline, limit)
+            if session.get("session_id") == session_id:
+                return OperationResult.of_session(session)
+        raise self._superseded(operation)
 
-    def own(self, operation: str, session: dict[str, Any]) -> dict[str, Any]:
-        """Ask for a run of an operation as it is by now, though another may have come after it.
+    def refresh_session(self, operation: str, session: dict[str, Any]) -> dict[str, Any]:
+        """Get the present session of one run, even if another client has started another run since.
 
         Raises:
-            ManagerError: No answer, or one about another run.
+            ManagerError: No answer, or only one about another run.
         """
-        number = session.get("session_id")
+        session_id = session.get("session_id")
         latest = self.session(operation)
-        if latest.get("session_id") == number:
+        if latest.get("session_id") == session_id:
             return latest
-        ended = self._wait(operation, number, 0.0, 0.0)
-        if ended.get("session_id") != number:
-            raise self._was_for_another(operation)
+        ended = self._wait(operation, session_id, 0.0, 0.0)
+        if ended.get("session_id") != session_id:
+            raise self._superseded(operation)
         return ended
 
-    def _was_for_another(self, operation: str) -> ManagerError:
+    def _superseded(self, operation: str) -> ManagerError:
         return ManagerError(
             FailureKind.TIMEOUT,
-            f"{self.instance_id} answered another client, which asked for '{operation}' a moment "
-            "later. `hostmanager history` says what came of this request.",
+            f"{self.instance_id} answered another client, which requested '{operation}' a moment "
+            "later. `hostmanager history` shows the result of this request.",
         )
 
     def start(self, operation: str, /, **params: Any) -> dict[str, Any]:
@@ -159,9 +133,6 @@ class ManagerClient:
         Raises:
             ManagerError: No answer, or it refuses.
         """
-        return self._started(operation, params)
-
-    def _started(self, operation: str, params: dict[str, Any]) -> dict[str, Any]:
         status, text, session = self._request("start", operation, params=params)
         if status != ocs.OK and "No task or process called" in str(text):
             raise ManagerError(
@@ -169,58 +140,66 @@ class ManagerClient:
                 f"{self.instance_id} has no operation '{operation}': is it an older version, or "
                 "the HostManager inside ocs?",
             )
-        if status != ocs.OK:
-            raise ManagerError(
-                FailureKind.REFUSED, f"{self.instance_id} refuses '{operation}': {text}"
-            )
-        return session or {}
+        return self._accepted(status, operation, text, session)
 
-    def _wait(self, operation: str, number: Any, until: float, limit: float) -> dict[str, Any]:
-        left = max(MIN_WAIT, until - time.monotonic())
+    def _wait(
+        self, operation: str, session_id: Any, deadline: float, limit: float
+    ) -> dict[str, Any]:
         # A manager that keeps no ended sessions ignores the parameter.
         status, text, session = self._request(
-            "wait", operation, params={"session_id": number}, timeout=left
+            "wait",
+            operation,
+            params={"session_id": session_id},
+            timeout=max(MIN_WAIT, deadline - time.monotonic()),
         )
         if status == ocs.TIMEOUT:
             raise ManagerError(
                 FailureKind.TIMEOUT,
-                f"{self.instance_id} has not done '{operation}' within {limit:g} s; it goes on.",
+                f"{self.instance_id} has not finished '{operation}' within {limit:g} s; "
+                "it continues.",
             )
+        return self._accepted(status, operation, text, session)
+
+    def _accepted(
+        self, status: int, operation: str, text: str, session: dict[str, Any] | None
+    ) -> dict[str, Any]:
         if status != ocs.OK:
             raise ManagerError(
                 FailureKind.REFUSED, f"{self.instance_id} refuses '{operation}': {text}"
             )
         return session or {}
 
-    def _request(self, action: str, operation: str, **given: Any) -> tuple[int, str, Any]:
+    def _request(
+        self, action: str, operation: str, params: Mapping[str, Any] | None = None, **options: Any
+    ) -> tuple[int, str, Any]:
         try:
             status, text, session = self._client.request(
-                action, operation, given.pop("params", {}), **given, **self._secret
+                action, operation, params or {}, **options, **self._credentials
             )
         except ControlClientError as error:
-            raise self._explained(error) from None
-        except Exception as error:  # requests and json have many ways to say it
+            raise self._explain(error) from None
+        except Exception as error:  # requests and json raise errors of many classes
             raise ManagerError(
                 FailureKind.ROUTER,
-                f"{self._router} is no OCS router ({type(error).__name__}: {error})",
+                f"{self._router} is not an OCS router ({type(error).__name__}: {error})",
             ) from None
         return status, text, session
 
-    def _explained(self, error: ControlClientError) -> ManagerError:
+    def _explain(self, error: ControlClientError) -> ManagerError:
         details = error.args[0] if error.args else []
         name = str(details[4]) if len(details) > 4 else ""
-        said = " ".join(map(str, details[5])) if len(details) > 5 else str(error)
+        message = " ".join(map(str, details[5])) if len(details) > 5 else str(error)
         if name == "client_http.error.connection_error":
-            refused = tls_failure(error)
-            if refused is not None:
-                text = f"no encrypted connection to {self._router} can be made: {refused.text}"
-                return ManagerError(FailureKind.ROUTER, text, refused.remedy)
+            failure = tls_failure(error)
+            if failure is not None:
+                text = f"no encrypted connection to {self._router} can be made: {failure.text}"
+                return ManagerError(FailureKind.ROUTER, text, failure.remedy)
             text = f"no router answers at {self._router}"
             return ManagerError(FailureKind.ROUTER, text, "Is the router running?")
         if name == "client_http.error.request_error":
             return ManagerError(
                 FailureKind.ROUTER,
-                f"what answers at {self._router} is not the HTTP bridge of a router ({said})",
+                f"the server at {self._router} is not the HTTP bridge of a router ({message})",
             )
         if name == "wamp.error.no_such_procedure":
             return ManagerError(
@@ -228,7 +207,7 @@ class ManagerClient:
                 f"{self.instance_id} is not at the router: is it running, and does its host "
                 "reach the router?",
             )
-        return ManagerError(FailureKind.REFUSED, f"the router refuses it: {name}: {said}")
+        return ManagerError(FailureKind.REFUSED, f"the router refuses it: {name}: {message}")
 
 
 def make_clients(
@@ -237,10 +216,10 @@ def make_clients(
     """Make a client for the manager of each of these hosts that has one.
 
     Raises:
-        CommandError: There is no password for the privileges that are asked for.
+        ClientError: There is no password for the requested privileges.
     """
     ids = site.managers
-    privs = _privileges(args.privs)
+    privs = _parse_privileges(args.privs)
     return {
         host: ManagerClient(site, host, ids[host], _password(privs, ids[host]))
         for host in hosts
@@ -248,8 +227,8 @@ def make_clients(
     }
 
 
-def _privileges(text: str | None) -> str | int | None:
-    """Take `--privs` as `OCSClient` takes it: a level as a number, a password as text."""
+def _parse_privileges(text: str | None) -> str | int | None:
+    """Read `--privs` as `OCSClient` does: a level as a number, a password as text."""
     if text == "-":
         return getpass.getpass("Password for the managers: ")
     return int(text) if text in {"1", "2", "3"} else text
@@ -263,60 +242,65 @@ def _password(privs: str | int | None, instance_id: str) -> str | None:
     try:
         password = client_get_password(privs, MANAGER_CLASS, instance_id)
     except Exception as error:
-        raise CommandError(
-            f"--privs {privs}: OCS's password file cannot be used: {error}"
-        ) from None
+        raise ClientError(f"--privs {privs}: OCS's password file cannot be used: {error}") from None
     if not password and privs > 1:
-        raise CommandError(
+        raise ClientError(
             f"--privs {privs}: OCS's password file has no password of that level for {instance_id}."
         )
     return str(password)
 
 
 def run_parallel(
-    work: Mapping[str, Callable[[], T]], limit: float | None
+    jobs: Mapping[str, Callable[[], T]], limit: float | None
 ) -> dict[str, T | ManagerError]:
-    """Do this for each host at the same time; nobody waits longer than the limit.
+    """Run one job per host, all at the same time.
 
     Args:
-        work: By host; each may raise `AskError`.
+        jobs: By host; each may raise `ManagerError`.
         limit: Seconds for all; None: each ends by itself.
 
     Returns:
         The result, or why there is none, by host.
     """
-    done: queue.SimpleQueue[tuple[str, T | ManagerError | BaseException]] = queue.SimpleQueue()
+    finished: queue.SimpleQueue[tuple[str, T | BaseException]] = queue.SimpleQueue()
 
-    def go(host: str, job: Callable[[], T]) -> None:
+    def work(host: str, job: Callable[[], T]) -> None:
         try:
-            done.put((host, job()))
+            finished.put((host, job()))
         except BaseException as error:
-            done.put((host, error))
+            finished.put((host, error))
 
-    for host, job in work.items():
-        threading.Thread(target=go, args=(host, job), daemon=True).start()
-    found: dict[str, T | ManagerError] = {}
-    until = None if limit is None else time.monotonic() + limit
-    while len(found) < len(work):
+    for host, job in jobs.items():
+        threading.Thread(target=work, args=(host, job), daemon=True).start()
+    results: dict[str, T | ManagerError] = {}
+    deadline = None if limit is None else time.monotonic() + limit
+    while len(results) < len(jobs):
         try:
-            left = None if until is None else max(0.0, until - time.monotonic())
-            host, result = done.get(timeout=left)
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            host, result = finished.get(timeout=left)
         except queue.Empty:
             break
         if isinstance(result, BaseException) and not isinstance(result, ManagerError):
             raise result
-        found[host] = result
-    silent = ManagerError(FailureKind.TIMEOUT, f"no answer within {limit or 0:g} s")
-    return {host: found.get(host, silent) for host in work}
+        results[host] = result
+    timeout = ManagerError(FailureKind.TIMEOUT, f"no answer within {limit or 0:g} s")
+    return {host: results.get(host, timeout) for host in jobs}
 
 
-def within(limit: float, job: Callable[[], T]) -> T:
-    """Do this within a time limit.
+def run_with_limit(limit: float, job: Callable[[], T]) -> T:
+    """Run a job within a time limit.
 
     Raises:
-        ManagerError: By the job, or since it took longer.
+        ManagerError: From the job, or because it took longer.
     """
-    done = run_parallel({"": job}, limit)[""]
-    if isinstance(done, ManagerError):
-        raise done
-    return done
+    result = run_parallel({"": job}, limit)[""]
+    if isinstance(result, ManagerError):
+        raise result
+    return result
+
+
+def fetch_sessions(
+    clients: Mapping[str, ManagerClient], answer_timeout: float
+) -> dict[str, dict[str, Any] | ManagerError]:
+    """Get the `manager` session of each host, all at the same time."""
+    return run_parallel({host: c.session for host, c in clients.items()}, answer_timeout)

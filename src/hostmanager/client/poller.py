@@ -1,4 +1,4 @@
-"""Asking managers again and again, each in a thread of its own.
+"""Polls the managers of a site, each in a thread of its own.
 
 A manager that does not answer is not asked again before its answer has come; the others are,
 so that one dead host slows nothing down.
@@ -10,82 +10,86 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from hostmanager.client.manager_client import FailureKind, ManagerClient, ManagerError
+from hostmanager.client.errors import FailureKind, ManagerError
+from hostmanager.client.manager_client import ManagerClient
 
-Answer = Mapping[str, Any] | ManagerError
+SessionOrError = Mapping[str, Any] | ManagerError
 """A session of the `manager` process, or why there is none."""
 
-SHORTEST_PAUSE = 0.05
+NO_ANSWER_YET = ManagerError(FailureKind.TIMEOUT, "no answer yet")
+
+MIN_INTERVAL = 0.05
 
 
 class SessionPoller:
-    """The latest answer of each manager."""
+    """The latest session of each manager."""
 
     def __init__(
-        self, asked: Mapping[str, ManagerClient], interval: float, answer_time: float
+        self, managers: Mapping[str, ManagerClient], interval: float, answer_timeout: float
     ) -> None:
-        """Begin to ask.
+        """Begin to poll.
 
         Args:
-            asked: By host.
-            interval: Seconds from one question to the next.
-            answer_time: Seconds after which a manager counts as silent.
+            managers: By host.
+            interval: Seconds from one request to the next.
+            answer_timeout: Seconds after which a manager counts as silent.
         """
         self._interval = interval
-        self._answer_time = answer_time
-        self._waiting: dict[str, float] = {}
-        self._answers: dict[str, tuple[float, Answer]] = {}
+        self._answer_timeout = answer_timeout
+        self._pending_since: dict[str, float] = {}
+        self._latest: dict[str, tuple[float, SessionOrError]] = {}
         self._updated = threading.Condition()
-        self._asked = dict(asked)
+        self._managers = dict(managers)
         self._stopped: set[str] = set()
-        for host, manager in asked.items():
-            threading.Thread(target=self._ask, args=(host, manager), daemon=True).start()
+        for host, manager in managers.items():
+            threading.Thread(target=self._poll, args=(host, manager), daemon=True).start()
 
-    def _ask(self, host: str, manager: ManagerClient) -> None:
+    def _poll(self, host: str, manager: ManagerClient) -> None:
         while host not in self._stopped:
-            begun = self._waiting[host] = time.monotonic()
+            requested_at = self._pending_since[host] = time.monotonic()
             try:
-                answer: Answer = manager.session()
+                session: SessionOrError = manager.session()
             except ManagerError as error:
-                answer = error
+                session = error
             with self._updated:
-                del self._waiting[host]
-                self._answers[host] = begun, answer
+                del self._pending_since[host]
+                self._latest[host] = requested_at, session
                 self._updated.notify()
-            time.sleep(max(SHORTEST_PAUSE, self._interval - (time.monotonic() - begun)))
+            elapsed = time.monotonic() - requested_at
+            time.sleep(max(MIN_INTERVAL, self._interval - elapsed))
 
     def wait_for_all(self) -> None:
-        """Wait until each manager has answered once, or its time is over."""
+        """Wait until each manager has answered once, or the answer timeout is over."""
         with self._updated:
             self._updated.wait_for(
-                lambda: len(self._answers) == len(self._asked), self._answer_time
+                lambda: len(self._latest) == len(self._managers), self._answer_timeout
             )
 
-    def wait_for_update(self, seconds: float) -> None:
-        """Wait for an answer, but not longer than that."""
+    def wait_for_update(self, timeout: float) -> None:
+        """Wait for an answer, at most `timeout` seconds."""
         with self._updated:
-            self._updated.wait(seconds)
+            self._updated.wait(timeout)
 
     def stop(self, host: str | None = None) -> None:
-        """Ask one, or all of them, no more."""
-        self._stopped.update(self._asked if host is None else [host])
+        """Stop polling one host, or all."""
+        self._stopped.update(self._managers if host is None else [host])
 
     def age(self, host: str) -> float:
-        """Seconds since the latest answer was asked for; infinite before the first."""
-        begun, _ = self._answers.get(host, (-math.inf, None))
-        return time.monotonic() - begun
+        """Seconds since the latest answer was requested; infinite before the first."""
+        requested_at, _ = self._latest.get(host, (-math.inf, None))
+        return time.monotonic() - requested_at
 
-    def answer(self, host: str, since: float = 0.0) -> Answer | None:
-        """What is known of a host now.
+    def latest(self, host: str, since: float = 0.0) -> SessionOrError | None:
+        """The latest session of a host.
 
         Args:
-            host: Which.
-            since: Only what was asked for after this (monotonic clock); None is returned
-                as long as there is no such answer.
+            host: Its name.
+            since: Monotonic time; None is returned unless the answer was requested after it.
         """
-        asked_at = self._waiting.get(host)
-        if asked_at is not None and time.monotonic() - asked_at > self._answer_time:
-            waited = time.monotonic() - asked_at
-            return ManagerError(FailureKind.TIMEOUT, f"no answer for {waited:.0f} s")
-        begun, answer = self._answers.get(host, (-1.0, None))
-        return answer if begun >= since else None
+        pending_since = self._pending_since.get(host)
+        if pending_since is not None:
+            waited = time.monotonic() - pending_since
+            if waited > self._answer_timeout:
+                return ManagerError(FailureKind.TIMEOUT, f"no answer for {waited:.0f} s")
+        requested_at, session = self._latest.get(host, (-1.0, None))
+        return session if requested_at >= since else None

@@ -1,4 +1,4 @@
-"""The whole site as its config says it: hosts, their managers, their entries, the router.
+"""The site config, as clients read it: hosts, their managers, their entries, the router.
 
 Read by our own reader, so that one broken entry costs that entry, and handed to OCS as its
 own `SiteConfig`, from which OCS's client finds router and addresses.
@@ -15,7 +15,7 @@ from typing import Any
 
 from ocs.site_config import SiteConfig
 
-from hostmanager.cli.exit_codes import CommandError
+from hostmanager.client.errors import ClientError
 from hostmanager.core.model import InstanceSpec
 from hostmanager.siteconfig.command_line import UsageError, resolve_site_file
 from hostmanager.siteconfig.diagnostics import Diagnostic, SiteFileError
@@ -23,21 +23,20 @@ from hostmanager.siteconfig.entry import MANAGER_CLASS
 from hostmanager.siteconfig.host_block import OVERRIDES
 from hostmanager.siteconfig.site_file import FALLBACK_HOST, SiteFile, load_all_hosts
 
-BROKEN = (
-    "\nAgents and managers go on with what they have read before. Until the file is mended, "
-    "--site-file with an older copy of it will do."
+UNREADABLE_HINT = (
+    "\nAgents and managers continue with what they have read before. Until the file is fixed, "
+    "use --site-file with an older copy of it."
 )
-"""What somebody in a hurry has to know when the file cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)
 class SiteEntry:
-    """What the site config, as read here, says of one instance.
+    """The entry of one agent.
 
     Attributes:
         instance_id: Its id.
         agent_class: Its class; empty if the entry is broken.
-        spec: What its manager is to do with it; None if it is ignored or broken.
+        spec: The spec made of it; None if it is ignored or broken.
         broken: Whether the entry cannot be used.
     """
 
@@ -48,7 +47,7 @@ class SiteEntry:
 
     @property
     def manage(self) -> str | None:
-        """The word of `manage`; None if the entry is broken."""
+        """The value of `manage`; None if the entry is broken."""
         if self.spec is not None:
             return f"{self.spec.kind}/{self.spec.initial_target}"
         return None if self.broken else "ignore"
@@ -56,14 +55,14 @@ class SiteEntry:
 
 @dataclass(frozen=True, slots=True)
 class SiteHost:
-    """What it says of one host.
+    """One host of the site config.
 
     Attributes:
         name: Its key under `hosts`.
         manager: The instance-id of its manager; None if it has none.
         entries: Its instances but managers, by id, in the order of the file.
         problems: What is wrong with its block.
-        file: What is wanted there.
+        file: The specs of its agents.
     """
 
     name: str
@@ -79,7 +78,7 @@ class Site:
 
     Attributes:
         path: The file.
-        config: The same for OCS's clients, with what the command line says in it.
+        config: The same for OCS's clients, with the options of the command line.
         hosts: By name, in the order of the file.
     """
 
@@ -94,7 +93,7 @@ class Site:
 
     @property
     def router(self) -> str:
-        """Where the HTTP bridge of the router is."""
+        """The address of the router's HTTP bridge."""
         return str(self.config.hub.data["wamp_http"])
 
 
@@ -102,23 +101,21 @@ def read_site(args: argparse.Namespace, environ: Mapping[str, str] | None = None
     """Read the site config that the options name.
 
     Raises:
-        CommandError: There is none that could be used.
+        ClientError: There is none that can be used.
     """
     try:
         path = resolve_site_file(args, os.environ if environ is None else environ)
         files = load_all_hosts(path)
     except UsageError as error:
-        raise CommandError(
-            str(error).replace("the manager cannot", "this command cannot")
-        ) from None
+        raise ClientError(str(error).replace("the manager cannot", "this command cannot")) from None
     except SiteFileError as error:
-        hint = BROKEN if Path(path).is_file() else ""
-        raise CommandError(f"{error}{hint}") from None
+        hint = UNREADABLE_HINT if Path(path).is_file() else ""
+        raise ClientError(f"{error}{hint}") from None
     if not files:
-        raise CommandError(f"{path}: there is no host under 'hosts'.")
+        raise ClientError(f"{path}: there is no host under 'hosts'.")
     config = _config(args, next(iter(files.values())).data)
     if not config.hub.data.get("wamp_http"):
-        raise CommandError(
+        raise ClientError(
             f"{path}: 'hub' has no 'wamp_http', so no client can reach the router. Add "
             "'wamp_http: http://ROUTER:8001/call' to it, or use --site-http URL."
         )
@@ -134,13 +131,13 @@ def _config(args: argparse.Namespace, data: dict[str, Any]) -> SiteConfig:
             block = config.hosts[name].data
             hub.update({key: block[key] for key in OVERRIDES if key in block})
             break
-    given = {
+    options = {
         "wamp_server": args.site_hub,
         "wamp_http": args.site_http,
         "wamp_realm": args.site_realm,
         "address_root": args.address_root,
     }
-    hub.update({key: value for key, value in given.items() if value is not None})
+    hub.update({key: value for key, value in options.items() if value is not None})
     return config
 
 

@@ -4,7 +4,7 @@ import pytest
 from tests.support.http_bridge import child, session
 
 from hostmanager.client.change.plan import STABLE_AFTER, AgentChange
-from hostmanager.client.change.progress import MAX_CRASHES, PATIENCE, AgentProgress
+from hostmanager.client.change.progress import MAX_CRASHES, OTHER_TARGET_GRACE, AgentProgress
 from hostmanager.client.status.model import AgentStatus
 
 UP, DOWN = ("up", "up"), ("down", "down")
@@ -69,7 +69,7 @@ def test_of_a_manager_that_is_stopping_only_what_the_site_config_has_can_be_woke
     assert found["steps"] == []
     assert [row["instance_id"] for row in found["already"]] == ["b", "redis"]
     assert {row["why"] for row in found["refused"]} == {
-        "its manager was told to stop, and is ending it"
+        "its manager process was stopped, and is stopping its agents"
     }
 
 
@@ -101,7 +101,7 @@ def test_each_manager_gets_one_request_for_all_of_its_agents(bridge, site_file, 
 def test_down_is_reached_when_nothing_is_left_or_it_is_forgotten():
     way = course("down")
     assert not way.observe(state("down", "wait_dead", message="Asked to stop."), 0.1, 0.0)
-    assert way.step.why == "Asked to stop"
+    assert way.step.reason == "Asked to stop"
     assert way.observe(state(*DOWN), 0.2, 0.0)
     assert course("down").observe(None, 0.1, 0.0)
 
@@ -124,7 +124,7 @@ def test_an_agent_that_dies_again_and_again_is_given_up_before_the_time_is_over(
         ended = {"code": 1, "time": float(number), "expected": False, "output": ["last words"]}
         way.observe(state("up", "start_at", last_exit=ended, message="It died."), 0.1, 0.0)
     assert (way.is_pending, way.step.outcome) == (False, "failed")
-    assert "does not stay up: It died" in way.step.why
+    assert "does not stay up: It died" in way.step.reason
     assert way.step.last_lines == ["last words"]
 
 
@@ -157,7 +157,7 @@ def test_one_that_is_up_again_when_it_is_given_up_is_given_up_for_the_reason_tha
         died = state("up", "start_at", last_exit=ended, message="It exited with code 7.")
         way.observe(died, when, 0.0)
     way.observe(state(*UP, last_exit={**ended, "output": ["no answer"]}, message=""), 2.1, 0.0)
-    assert way.step.why == "it does not stay up: It exited with code 7"
+    assert way.step.reason == "it does not stay up: It exited with code 7"
     assert way.step.last_lines == ["no answer"]
 
 
@@ -165,21 +165,21 @@ def test_a_death_of_before_does_not_count():
     ended = {"code": 1, "time": 5.0, "expected": False, "output": []}
     way = course("up", before=state("up", "start_at", last_exit=ended))
     way.observe(state("up", "wait_start", last_exit=ended), 0.1, 0.0)
-    assert way.deaths == set()
+    assert way.crashes == set()
 
 
 def test_another_target_means_somebody_else_but_not_at_once():
     way = course("down")
-    assert not way.observe(state(*UP), PATIENCE / 2, 0.0)
+    assert not way.observe(state(*UP), OTHER_TARGET_GRACE / 2, 0.0)
     assert way.is_pending
-    way.observe(state(*UP), PATIENCE * 2, 0.0)
-    assert "somebody else has told it up" in way.step.why
+    way.observe(state(*UP), OTHER_TARGET_GRACE * 2, 0.0)
+    assert "another client has set its target to up" in way.step.reason
 
 
 def test_what_cannot_be_operated_is_given_up_with_its_obstacle():
     way = course("up")
     way.observe(state("up", "?", message="No plugin."), 0.1, 0.0)
-    assert (way.step.outcome, way.step.why) == ("failed", "No plugin")
+    assert (way.step.outcome, way.step.reason) == ("failed", "No plugin")
 
 
 def test_a_service_that_nobody_manages_is_passive_again_when_it_is_there():
@@ -221,13 +221,13 @@ def test_a_restart_that_the_manager_gives_up_has_failed_with_its_reason():
     assert not way.observe(
         state(*UP, restarting=False, pid=7, uptime=9.0, message=refused), 0.2, 0.0
     )
-    assert (way.step.outcome, way.step.why) == ("failed", refused.rstrip("."))
+    assert (way.step.outcome, way.step.reason) == ("failed", refused.rstrip("."))
 
 
 def test_a_restart_that_somebody_calls_off_has_failed():
     way = restart_of()
-    way.observe(state("down", "wait_dead", restarting=False, pid=7), PATIENCE * 2, 0.0)
-    assert "somebody else has told it down" in way.step.why
+    way.observe(state("down", "wait_dead", restarting=False, pid=7), OTHER_TARGET_GRACE * 2, 0.0)
+    assert "somebody else has told it down" in way.step.reason
 
 
 def test_the_manager_is_asked_once_and_its_refusals_are_told(bridge, site_file, run):

@@ -5,7 +5,8 @@ import time
 import pytest
 from tests.support.http_bridge import child, session
 
-from hostmanager.client import manager_client as asking
+from hostmanager.client import manager_client
+from hostmanager.client.errors import ManagerError
 
 
 def sites(bridge, site_file, number, **children):
@@ -112,8 +113,8 @@ def test_a_hub_without_http_is_a_matter_of_the_site_file(bridge, site_file, run)
     [
         ("update", {"requests": [["a", "down"]]}, 1),
         ("docker_pull", {}, 1),
-        ("history", {"limit": 5}, asking.ATTEMPTS),
-        ("output", {"instance_id": "a"}, asking.ATTEMPTS),
+        ("history", {"limit": 5}, manager_client.MAX_ATTEMPTS),
+        ("output", {"instance_id": "a"}, manager_client.MAX_ATTEMPTS),
     ],
 )
 def test_the_answer_to_another_client_is_never_taken_for_ours(
@@ -123,16 +124,16 @@ def test_the_answer_to_another_client_is_never_taken_for_ours(
     what was said after it; a question is."""
     started = []
 
-    def start(self, name, given):
+    def start(self, name, **given):
         started.append((name, given))
         return {"session_id": 1, "status": "running"}
 
     theirs = {"session_id": 2, "status": "done", "success": True, "messages": [[0.0, "not ours"]]}
-    monkeypatch.setattr(asking.ManagerClient, "_started", start)
-    monkeypatch.setattr(asking.ManagerClient, "_waited", lambda *_: theirs)
-    manager = object.__new__(asking.ManagerClient)  # nobody is asked
+    monkeypatch.setattr(manager_client.ManagerClient, "start", start)
+    monkeypatch.setattr(manager_client.ManagerClient, "_wait", lambda *_: theirs)
+    manager = object.__new__(manager_client.ManagerClient)  # nobody is asked
     manager.instance_id = "hm-daq1"
-    with pytest.raises(asking.ManagerError, match="hm-daq1 answered another client"):
+    with pytest.raises(ManagerError, match="hm-daq1 answered another client"):
         manager.run(operation, 1.0, **params)
     assert started == [(operation, params)] * times
 
@@ -145,7 +146,7 @@ def test_a_manager_is_asked_for_the_run_that_we_started(monkeypatch):
         ours = {"session_id": 7, "status": "running" if action == "start" else "done"}
         return 0, "fine", {**ours, "success": True, "messages": [[0.0, "ours"]], "data": {}}
 
-    monkeypatch.setattr(asking.ManagerClient, "_request", request)
-    manager = object.__new__(asking.ManagerClient)
-    assert manager.run("history", 1.0, limit=5) == asking.OperationResult(True, "ours", {})
+    monkeypatch.setattr(manager_client.ManagerClient, "_request", request)
+    manager = object.__new__(manager_client.ManagerClient)
+    assert manager.run("history", 1.0, limit=5) == manager_client.OperationResult(True, "ours", {})
     assert asked[1] == ("wait", "history", {"session_id": 7})

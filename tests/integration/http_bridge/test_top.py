@@ -65,7 +65,7 @@ async def test_a_silent_host_holds_up_nobody_and_is_shown_with_how_its_agents_we
     two_hosts(bridge, site_file)
     app = TopApp(ask("--answer-time", "1"))
     async with app.run_test(size=(80, 24)) as pilot:
-        await until(app, pilot, "2 hosts, 3 agents: all as wanted")
+        await until(app, pilot, "2 hosts, 3 agents: all OK")
         bridge.silent.add("hm-daq2")
         text = await until(app, pilot, "daq2 == hm-daq2: no answer for")
         assert "(last heard of " in text
@@ -139,11 +139,11 @@ async def test_what_waits_for_a_manager_to_begin_again_is_not_said_to_be_under_w
     bridge, site_file, ask, monkeypatch, first
 ):
     if first == "the_one_who_wakes":  # to see that it was given up
-        monkeypatch.setattr(SessionPoller, "wait_for_news", lambda *_: time.sleep(0.5))
+        monkeypatch.setattr(SessionPoller, "wait_for_update", lambda *_: time.sleep(0.5))
     two_hosts(bridge, site_file)
     ends = session(child("c", target_state="down", next_action="wait_dead"))
     bridge.sessions["hm-daq2"]["manager"] = {**ends, "status": "stopping"}
-    shown = "up c (daq2): telling its manager"
+    shown = "up c (daq2): sending the request"
     line = await left_amid(ask("--host", "daq2"), "daq2 c wait_dead", ("down", "u"), shown)
     assert "NOT done" in line
     assert "its manager still ends its agents; it may not have been told up" in line

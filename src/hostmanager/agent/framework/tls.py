@@ -1,74 +1,11 @@
-"""What TLS says where no encrypted connection to the router can be made.
-
-Twisted says no more than "certificate verify failed", and OCS's client for the HTTP bridge only
-that it failed to connect.
-"""
+"""Finds out whether TLS is why the router cannot be joined, and reports it once."""
 
 import asyncio
 import logging
-import socket
-import ssl
-from collections.abc import Iterator
-from dataclasses import dataclass
+
+from hostmanager.util.tls import try_tls
 
 log = logging.getLogger(__name__)
-
-TIME = 5.0
-"""Seconds that an attempt may take."""
-
-_DATES = (
-    "Renew the certificate of the router, or set the clock that is wrong, the router's or this one."
-)
-_NAMES = "Write the router's address in the site config with a name that is in its certificate."
-_REMEDIES = {9: _DATES, 10: _DATES, 62: _NAMES, 64: _NAMES}
-"""By OpenSSL's number of what is wrong with a certificate."""
-
-_UNKNOWN = (
-    "Name the file with the certificate of its authority: in SSL_CERT_FILE for the manager and its "
-    "agents, in REQUESTS_CA_BUNDLE for clients."
-)
-_NO_TLS = "Does the router have TLS at this port? If not, write ws:// and http://."
-
-
-@dataclass(frozen=True, slots=True)
-class TlsFailure:
-    """Why no encrypted connection can be made.
-
-    Attributes:
-        text: What TLS said.
-        remedy: What to do, as sentences.
-    """
-
-    text: str
-    remedy: str
-
-
-def tls_failure(error: BaseException) -> TlsFailure | None:
-    """Find what TLS said in an error, or in what that came from; None if it said nothing."""
-    found = next((one for one in _origins(error) if isinstance(one, ssl.SSLError)), None)
-    if isinstance(found, ssl.SSLCertVerificationError):
-        text = f"certificate verify failed: {found.verify_message.rstrip('.')}"
-        return TlsFailure(text, _REMEDIES.get(found.verify_code, _UNKNOWN))
-    if found is not None:
-        return TlsFailure((found.reason or str(found)).lower().replace("_", " "), _NO_TLS)
-    return None
-
-
-def try_tls(host: str, port: int) -> TlsFailure | None:
-    """Make an encrypted connection, as agents do, and end it. Blocks.
-
-    Returns:
-        What TLS said; None if it is fine with it, or did not come to say anything.
-    """
-    try:
-        context = ssl.create_default_context()
-        with (
-            socket.create_connection((host, port), TIME) as plain,
-            context.wrap_socket(plain, server_hostname=host),
-        ):
-            return None
-    except (OSError, ValueError) as error:  # a name that is none is a ValueError
-        return tls_failure(error)
 
 
 class TlsWatch:
@@ -91,15 +28,3 @@ class TlsWatch:
                     *(self._url, failure.text, failure.remedy),
                 )
         return self._fails
-
-
-def _origins(error: BaseException) -> Iterator[BaseException]:
-    """An error, and all that it was made or raised from: requests wraps one in three others."""
-    waiting, seen = [error], set[int]()
-    while waiting:
-        one = waiting.pop(0)
-        if id(one) not in seen:
-            seen.add(id(one))
-            yield one
-            inside = (one.__cause__, one.__context__, getattr(one, "reason", None), *one.args)
-            waiting += [other for other in inside if isinstance(other, BaseException)]

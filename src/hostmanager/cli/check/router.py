@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from hostmanager.agent.framework.event_loop import skip_optional_imports
-from hostmanager.agent.framework.tls import tls_failure
 from hostmanager.cli.check.report import Category, CheckReport
 from hostmanager.siteconfig.diagnostics import Severity
 from hostmanager.siteconfig.yaml_nodes import YamlNode
 from hostmanager.util.text import quote_value
+from hostmanager.util.tls import tls_failure
 
 if TYPE_CHECKING:
     from autobahn.asyncio.wamp import ApplicationSession

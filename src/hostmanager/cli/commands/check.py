@@ -18,7 +18,7 @@ from hostmanager.cli.check.render import (
 )
 from hostmanager.cli.check.report import Category, CheckReport
 from hostmanager.cli.exit_codes import FAILED, OK, UNREACHABLE, USAGE, CommandError
-from hostmanager.cli.options import ANSWER_TIME, new_parser, seconds
+from hostmanager.cli.options import ANSWER_TIMEOUT, new_parser, seconds
 from hostmanager.cli.output import Output, command
 from hostmanager.siteconfig.diagnostics import SiteFileError
 from hostmanager.siteconfig.full_check import CheckedSite, check_site
@@ -118,7 +118,7 @@ def add_parser(subparsers: Any) -> None:
     group.add_argument(
         "--answer-time",
         type=seconds,
-        default=ANSWER_TIME,
+        default=ANSWER_TIMEOUT,
         metavar="SECONDS",
         help="how long the router has for an answer (default: %(default)g)",
     )

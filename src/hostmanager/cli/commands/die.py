@@ -2,44 +2,40 @@
 
 import argparse
 import time
-from collections.abc import Callable
 from typing import Any
 
 from hostmanager.cli.exit_codes import FAILED, CommandError
-from hostmanager.cli.options import add_common, add_hosts, exit_status_help, new_parser, seconds
+from hostmanager.cli.host_results import report_results
+from hostmanager.cli.options import (
+    add_common,
+    add_hosts,
+    add_timeout,
+    exit_status_help,
+    new_parser,
+)
 from hostmanager.cli.output import Output, command
-from hostmanager.client.manager_client import (
-    FailureKind,
-    ManagerClient,
-    ManagerError,
-    OperationResult,
-)
-from hostmanager.client.multi_host import (
-    as_json,
-    exit_code,
-    print_results,
-    run_on_all,
-    select_managers,
-)
+from hostmanager.client.errors import FailureKind, ManagerError
+from hostmanager.client.manager_client import ManagerClient, OperationResult
+from hostmanager.client.multi_host import run_on_all, select_managers
 from hostmanager.client.site_model import read_site
 from hostmanager.util.text import join_names, pluralize
 
 TIMEOUT = 60.0
-"""Seconds; agents may take 15 s to be ended."""
+"""Seconds; agents may take 15 s to stop."""
 
-PAUSE = 0.2
+POLL_INTERVAL = 0.2
 
 DESCRIPTION = """\
 End the managers of hosts: each stops all of its agents and then ends itself; it can be started
 again only on its host (by systemd, if it is a service there). With --disown, all agents are
-left running, and the next manager of the host takes them over as they are: for an upgrade that
-no agent notices."""
+left running, and the next manager of the host adopts them as they are: for an upgrade that no
+agent notices."""
 
 EPILOG = f"""\
 {
     exit_status_help(
-        done="they have ended, and everything that they were to end",
-        not_reached="something could not be ended, or a manager refuses; it was said why",
+        done="they have ended, and so have the agents that were to end",
+        not_reached="something could not be ended, or a manager refuses; the message says why",
     )
 }
 examples:
@@ -61,69 +57,58 @@ def add_parser(subparsers: Any) -> None:
         "--disown-dockers", action="store_true", help="leave compose services running"
     )
     parser.add_argument("--yes", "-y", action="store_true", help="do not ask before")
-    parser.add_argument(
-        "--timeout",
-        type=seconds,
-        default=TIMEOUT,
-        metavar="TIME",
-        help="how long each may take (default: %(default)g s)",
-    )
+    add_timeout(parser, TIMEOUT, "how long each may take")
     add_common(parser)
 
 
-def die(args: argparse.Namespace, screen: Output) -> int:
+@command
+def run(args: argparse.Namespace, output: Output) -> int:
     """End them."""
     if bool(args.host) == args.all:
-        raise CommandError("say which: --host HOST (may be repeated), or --all.")
-    who = select_managers(read_site(args), args)
-    what = "and leave all agents running" if args.disown else "and stop all of their agents"
-    if not args.yes and screen.can_ask:
-        question = f"This will end {pluralize(len(who.hosts), 'manager')} ({join_names(list(who.hosts))}) {what}."
-        if not screen.ask(f"{question} Go on?"):
-            raise CommandError("nothing was done.", FAILED)
+        raise CommandError("name at least one host: --host HOST (may be repeated), or --all.")
+    targets = select_managers(read_site(args), args)
+    if not args.yes and output.can_ask:
+        managers = pluralize(len(targets.hosts), "manager")
+        agents = "leave all agents running" if args.disown else "stop all of their agents"
+        names = join_names(list(targets.hosts), 5)
+        if not output.ask(f"This will end {managers} ({names}) and {agents}. Continue?"):
+            raise CommandError("Nothing was done.", FAILED)
     params = {"disown_dockers": args.disown_dockers}
     if args.disown:
-        params["disown"] = True  # managers of others do not know it
+        params["disown"] = True  # other managers than ours do not know it
     try:
-        answers = run_on_all(
-            who,
-            lambda man: _ending(man, args.timeout, args.answer_time, params),
+        results = run_on_all(
+            targets,
+            lambda manager: _end(manager, args.timeout, args.answer_time, params),
             args.answer_time,
             args.timeout + 2 * args.answer_time,
         )
     except KeyboardInterrupt:
-        screen.warn("the managers go on ending what they were told to end.")
+        output.warn("The managers continue to end.")
         raise
-    print_results(answers, screen)
-    return screen.emit_json(exit_code(answers), hosts=as_json(answers))
+    return report_results(results, output)
 
 
-def _ending(
-    manager: ManagerClient, limit: float, answer_time: float, params: dict[str, bool]
-) -> Callable[[], OperationResult]:
-    def work() -> OperationResult:
-        reply = OperationResult(True, "ended")
-        try:
-            reply = manager.run("die", limit, **params)
-        except ManagerError as error:
-            if error.kind is not FailureKind.NOT_REGISTERED:  # it was faster than its answer
-                raise
-        _wait_until_gone(manager, answer_time)
-        return reply
-
-    return work
+def _end(
+    manager: ManagerClient, limit: float, answer_timeout: float, params: dict[str, bool]
+) -> OperationResult:
+    result = OperationResult(True, "ended")
+    try:
+        result = manager.run("die", limit, **params)
+    except ManagerError as error:
+        if error.kind is not FailureKind.NOT_REGISTERED:  # else it ended before it answered
+            raise
+    _wait_until_gone(manager, answer_timeout)
+    return result
 
 
-def _wait_until_gone(manager: ManagerClient, patience: float) -> None:
-    until = time.monotonic() + patience
-    while time.monotonic() < until:
+def _wait_until_gone(manager: ManagerClient, timeout: float) -> None:
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
         try:
             manager.session()
         except ManagerError as error:
             if error.kind is FailureKind.NOT_REGISTERED:
                 return
-        time.sleep(PAUSE)
+        time.sleep(POLL_INTERVAL)
     raise ManagerError(FailureKind.REFUSED, f"{manager.instance_id} is still at the router")
-
-
-run = command(die)

@@ -4,19 +4,19 @@ import argparse
 from collections.abc import Mapping
 from typing import Any
 
-from hostmanager.cli.exit_codes import FAILED, OK, UNREACHABLE
-from hostmanager.cli.options import add_common, add_hosts, exit_status_help, new_parser, seconds
-from hostmanager.cli.output import Output, command
-from hostmanager.client.manager_client import FailureKind, ManagerError, run_parallel
-from hostmanager.client.multi_host import (
-    TargetManagers,
-    as_json,
-    exit_code,
-    print_results,
-    require_router,
-    run_on_all,
-    select_managers,
+from hostmanager.cli.exit_codes import FAILED, OK
+from hostmanager.cli.host_results import error_code, report_results
+from hostmanager.cli.options import (
+    add_common,
+    add_hosts,
+    add_timeout,
+    exit_status_help,
+    new_parser,
 )
+from hostmanager.cli.output import Output, command
+from hostmanager.client.errors import ManagerError, require_router
+from hostmanager.client.manager_client import fetch_sessions
+from hostmanager.client.multi_host import TargetManagers, run_on_all, select_managers
 from hostmanager.client.site_model import read_site
 
 TIMEOUT = 60.0
@@ -31,7 +31,7 @@ EPILOG = f"""\
 {
     exit_status_help(
         done="shown; with --remove: none is left",
-        not_reached="at least one could not be removed, or a manager could not tell",
+        not_reached="at least one could not be removed, or a manager does not know",
     )
 }
 examples:
@@ -45,57 +45,47 @@ def add_parser(subparsers: Any) -> None:
     parser = new_parser(subparsers, "orphans", DESCRIPTION, EPILOG)
     add_hosts(parser)
     parser.add_argument("--remove", action="store_true", help="stop and remove them")
-    parser.add_argument(
-        "--timeout",
-        type=seconds,
-        default=TIMEOUT,
-        metavar="TIME",
-        help="with --remove: how long each host may take (default: %(default)g s)",
-    )
+    add_timeout(parser, TIMEOUT, "with --remove: how long each host may take")
     add_common(parser)
 
 
-def orphans(args: argparse.Namespace, screen: Output) -> int:
+@command
+def run(args: argparse.Namespace, output: Output) -> int:
     """Show them, or have them removed."""
-    who = select_managers(read_site(args), args)
-    answers = run_parallel({h: man.session for h, man in who.managers.items()}, args.answer_time)
-    require_router(answers)
-    code, found = OK, {}
-    for host in who.hosts:
-        answer = answers[host]
-        if isinstance(answer, ManagerError):
-            screen.line(f"! {host}: {answer}", "red")
-            code = max(code, FAILED if answer.kind is FailureKind.REFUSED else UNREACHABLE)
-        elif answer.get("status") != "running":
-            screen.line(f"! {host}: its manager was told to stop, so it does not know", "red")
+    targets = select_managers(read_site(args), args)
+    sessions = fetch_sessions(targets.managers, args.answer_time)
+    require_router(list(sessions.values()))
+    code, orphans = OK, dict[str, Mapping[str, Any]]()
+    for host in targets.hosts:
+        session = sessions[host]
+        if isinstance(session, ManagerError):
+            output.line(f"! {host}: {session}", "red")
+            code = max(code, error_code(session))
+        elif session.get("status") != "running":
+            output.line(f"! {host}: its manager process is stopped, so this is unknown", "red")
             code = max(code, FAILED)
         else:
-            found[host] = (answer.get("data") or {}).get("orphans") or {}
-            _show(host, found[host], screen)
-    told = {host: list(by_id.values()) for host, by_id in found.items()}
+            orphans[host] = (session.get("data") or {}).get("orphans") or {}
+            _show(host, orphans[host], output)
+    content = {host: list(by_id.values()) for host, by_id in orphans.items()}
     if not args.remove:
-        return screen.emit_json(code, orphans=told)
-    some = [host for host in found if found[host]]
-    crew_with = TargetManagers(who.site, some, {host: who.managers[host] for host in some})
-    removed = run_on_all(
-        crew_with,
-        lambda man: lambda: man.run("remove_orphans", args.timeout),
+        return output.emit_json(code, orphans=content)
+    concerned = {host: targets.managers[host] for host, by_id in orphans.items() if by_id}
+    results = run_on_all(
+        TargetManagers(targets.site, list(concerned), concerned),
+        lambda manager: manager.run("remove_orphans", args.timeout),
         args.answer_time,
         args.timeout + args.answer_time,
     )
-    print_results(removed, screen)
-    return screen.emit_json(max(code, exit_code(removed)), orphans=told, hosts=as_json(removed))
+    return report_results(results, output, code, orphans=content)
 
 
-def _show(host: str, by_id: Mapping[str, Any], screen: Output) -> None:
+def _show(host: str, by_id: Mapping[str, Any], output: Output) -> None:
     if not by_id:
-        screen.line(f"{host}: no orphans")
+        output.line(f"{host}: no orphans")
     for name, orphan in by_id.items():
         image = f", image {orphan['running_image']}" if orphan.get("running_image") else ""
-        screen.line(
+        output.line(
             f"{host}: {orphan.get('service')} (container {str(name)[:12]}{image}), not in "
             f"{orphan.get('compose_file')} any more"
         )
-
-
-run = command(orphans)

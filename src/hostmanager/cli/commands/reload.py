@@ -3,20 +3,20 @@
 import argparse
 from typing import Any
 
-from hostmanager.cli.commands.diff import ending
 from hostmanager.cli.exit_codes import FAILED, CommandError
-from hostmanager.cli.options import add_common, add_hosts, exit_status_help, new_parser, seconds
-from hostmanager.cli.output import Output, command
-from hostmanager.client.manager_client import ManagerError, run_parallel
-from hostmanager.client.multi_host import (
-    TargetManagers,
-    as_json,
-    exit_code,
-    print_results,
-    require_router,
-    run_on_all,
-    select_managers,
+from hostmanager.cli.host_results import report_results
+from hostmanager.cli.options import (
+    add_common,
+    add_hosts,
+    add_timeout,
+    exit_status_help,
+    new_parser,
 )
+from hostmanager.cli.output import Output, command
+from hostmanager.client.errors import ManagerError, require_router
+from hostmanager.client.manager_client import fetch_sessions
+from hostmanager.client.multi_host import TargetManagers, run_on_all, select_managers
+from hostmanager.client.reload_diff import stopping_changes
 from hostmanager.client.site_model import read_site
 from hostmanager.util.text import pluralize
 
@@ -25,23 +25,23 @@ TIMEOUT = 30.0
 
 DESCRIPTION = """\
 Have the managers read the site config again, as it is on their hosts, and follow what has
-changed: new agents are started, those that are gone from it are stopped and forgotten, and all
-others are left alone; `hostmanager diff` tells before what will happen. Where agents that run would
-be ended, going by the site config as it is read here, it is asked first. What is wrong with the
-file is shown with line and column, and changes nothing."""
+changed: new agents are started, those that are gone from it are stopped and removed, and all
+others are left alone; `hostmanager diff` shows in advance what will happen. If running agents would
+be stopped, by the site config as it is read here, there is a question first. Errors in the file
+are shown with line and column, and change nothing."""
 
 EPILOG = f"""\
 {
     exit_status_help(
-        done="all have read it, and nothing is wrong with it",
-        not_reached="at least one found something wrong, or was told to stop looking after agents",
+        done="all have read it, without errors",
+        not_reached="at least one found an error, or its manager process is stopped",
     )
 }
 examples:
   hostmanager diff && echo nothing to do || hostmanager reload
   hostmanager reload --host daq1
   hostmanager reload --yes
-      from a script: without a terminal, nobody can be asked whether agents may be ended
+      from a script, where nobody can answer whether agents may be stopped
 """
 
 
@@ -49,55 +49,48 @@ def add_parser(subparsers: Any) -> None:
     """Add the subcommand."""
     parser = new_parser(subparsers, "reload", DESCRIPTION, EPILOG)
     add_hosts(parser)
-    parser.add_argument("--yes", "-y", action="store_true", help="do not ask before agents end")
     parser.add_argument(
-        "--timeout",
-        type=seconds,
-        default=TIMEOUT,
-        metavar="TIME",
-        help="how long each may take (default: %(default)g s)",
+        "--yes", "-y", action="store_true", help="do not ask before agents are stopped"
     )
+    add_timeout(parser, TIMEOUT, "how long each may take")
     add_common(parser)
 
 
-def reload(args: argparse.Namespace, screen: Output) -> int:
+@command
+def run(args: argparse.Namespace, output: Output) -> int:
     """Have it read again."""
-    who = select_managers(read_site(args), args)
+    targets = select_managers(read_site(args), args)
     if not args.yes:
-        _ask(who, args, screen)
-    answers = run_on_all(
-        who,
-        lambda man: lambda: man.run("update", args.timeout, reload_config=True),
+        _confirm(targets, args, output)
+    results = run_on_all(
+        targets,
+        lambda manager: manager.run("update", args.timeout, reload_config=True),
         args.answer_time,
         args.timeout + args.answer_time,
     )
-    print_results(answers, screen)
-    return screen.emit_json(exit_code(answers), hosts=as_json(answers))
+    return report_results(results, output)
 
 
-def _ask(who: TargetManagers, args: argparse.Namespace, screen: Output) -> None:
-    """Ask before agents end; a slip in the file may be why.
+def _confirm(targets: TargetManagers, args: argparse.Namespace, output: Output) -> None:
+    """Ask before running agents are stopped; a slip in the file may be why.
 
     Raises:
-        CommandError: It is not agreed, or there is nobody to be asked.
+        CommandError: The answer is no, or there is no terminal.
     """
-    sessions = run_parallel({h: man.session for h, man in who.managers.items()}, args.answer_time)
-    require_router(sessions)
-    ends = [
+    sessions = fetch_sessions(targets.managers, args.answer_time)
+    require_router(list(sessions.values()))
+    lines = [
         f"{host}: {change.instance_id}: {change.text}"
         for host, session in sessions.items()
         if not isinstance(session, ManagerError)
-        for change in ending(who.site.hosts[host], session)
+        for change in stopping_changes(targets.site.hosts[host], session)
     ]
-    if not ends:
+    if not lines:
         return
-    for line in ends:
-        screen.warn(line)
-    which = f"This would end {pluralize(len(ends), 'agent')}."
-    if not screen.can_ask:
-        raise CommandError(f"{which} Use --yes, if that is meant. Nothing was done.")
-    if not screen.ask(f"{which} Go on?"):
-        raise CommandError("nothing was done.", FAILED)
-
-
-run = command(reload)
+    for line in lines:
+        output.warn(line)
+    effect = f"This would stop {pluralize(len(lines), 'agent')}."
+    if not output.can_ask:
+        raise CommandError(f"{effect} Use --yes if that is intended. Nothing was done.")
+    if not output.ask(f"{effect} Continue?"):
+        raise CommandError("Nothing was done.", FAILED)

@@ -1,7 +1,7 @@
-"""How `status` looks: first what is wrong and why, then a table by host.
+"""What `status` prints: first what is wrong and why, then a table by host.
 
-Fits 80 columns; where there is room, class, pid and remarks stand in the rows. Without a
-terminal there is always room.
+Fits 80 columns; where there is room, the table has class, pid and notes. Without a terminal
+there is always room.
 """
 
 import time
@@ -39,44 +39,44 @@ STYLES = {
 STATE_STYLES = {"up": "green", "down": "dim", "-": "dim"}
 
 MAX_NAMES = 8
-"""Agents that are named in one line."""
+"""Agents that one line names."""
 
 LAST_LINES = 5
 """Lines of output that are shown of an agent that does not stay up."""
 
 
-def show(found: Sequence[HostStatus], screen: Output, *, only_wrong: bool) -> None:
+def show(hosts: Sequence[HostStatus], output: Output, *, only_wrong: bool) -> None:
     """Print the whole."""
     now = time.time()
-    console = screen.console
-    parts = list(render(found, now, console.width, only_wrong=only_wrong))
-    screen.show(*parts)
-    if screen.is_terminal and worst(found) >= Severity.WARNING and _is_higher(parts, console):
+    console = output.console
+    parts = list(render(hosts, now, console.width, only_wrong=only_wrong))
+    output.show(*parts)
+    if output.is_terminal and worst(hosts) >= Severity.WARNING and _exceeds_screen(parts, console):
         # What is wrong stands at the top, which has left the screen by now.
-        screen.line()
-        screen.show(*problem_summary(found, now, only_wrong=only_wrong))
-        screen.show(headline(found))
+        output.line()
+        output.show(*problem_summary(hosts, now, only_wrong=only_wrong))
+        output.show(headline(hosts))
 
 
-def _is_higher(parts: Sequence[RenderableType], console: Console) -> bool:
+def _exceeds_screen(parts: Sequence[RenderableType], console: Console) -> bool:
     """Whether it does not fit on the screen."""
     return sum(len(console.render_lines(part)) for part in parts) > console.height
 
 
 def render(
-    found: Sequence[HostStatus],
+    hosts: Sequence[HostStatus],
     now: float,
     width: int,
     *,
     only_wrong: bool = False,
     lines: int = LAST_LINES,
 ) -> Iterator[RenderableType]:
-    """Everything that is to be shown, from the top; of each dead agent so many last lines.
+    """Yield everything from the top, with so many last lines of each dead agent.
 
-    A thousand agents are many lines; who shows only some of them takes no more than those.
+    A thousand agents are many lines; a caller that shows only some takes no more than those.
     """
-    yield headline(found)
-    wrong = problem_lines(found, now, lines, only_wrong=only_wrong)
+    yield headline(hosts)
+    wrong = problem_lines(hosts, now, lines, only_wrong=only_wrong)
     first = next(wrong, None)
     if first is not None:
         yield Text("")
@@ -84,78 +84,78 @@ def render(
         yield from wrong
     if not only_wrong:
         yield Text("")
-        yield from hosts_table(found, now, width)
+        yield from hosts_table(hosts, now, width)
 
 
-def worst(found: Iterable[HostStatus]) -> Severity:
+def worst(hosts: Iterable[HostStatus]) -> Severity:
     """The worst of all."""
-    return max((host.worst for host in found), default=Severity.OK)
+    return max((host.worst for host in hosts), default=Severity.OK)
 
 
-def headline(found: Sequence[HostStatus]) -> Text:
+def headline(hosts: Sequence[HostStatus]) -> Text:
     """One line: how many, and how many are not as they should be."""
-    managed = [row for host in found for row in host.agents if row.is_managed]
-    mute = len(unreachable(found))
-    wrong = sum(host.severity is Severity.ERROR and host.error is None for host in found)
-    text = Text().append(pluralize(len(found), "host"), "bold")
+    managed = [agent for host in hosts for agent in host.agents if agent.is_managed]
+    silent = len(unreachable(hosts))
+    wrong = sum(host.severity is Severity.ERROR and host.error is None for host in hosts)
+    text = Text().append(pluralize(len(hosts), "host"), "bold")
     of_hosts = [
-        f"{number} {word}" for number, word in ((wrong, "wrong"), (mute, "silent")) if number
+        f"{number} {word}" for number, word in ((wrong, "wrong"), (silent, "silent")) if number
     ]
     if of_hosts:
         text.append(" (").append(", ".join(of_hosts), STYLES[Severity.ERROR]).append(")")
     text.append(f", {pluralize(len(managed), 'agent')}: ", "bold")
     for severity, words in severity_counts(managed):
         text.append(words, STYLES[severity]).append(", ")
-    fine = sum(row.severity <= Severity.INFO for row in managed)
+    fine = sum(agent.severity <= Severity.INFO for agent in managed)
     if fine == len(managed) and not of_hosts:
-        return text.append("all as wanted", "bold green")
-    return text.append(f"{fine} as wanted", "green")
+        return text.append("all OK", "bold green")
+    return text.append(f"{fine} OK", "green")
 
 
 def problem_lines(
-    found: Sequence[HostStatus],
+    hosts: Sequence[HostStatus],
     now: float,
     lines: int = LAST_LINES,
     *,
     only_wrong: bool = False,
 ) -> Iterator[Table]:
-    """What is wrong, the worst first, each with why, and with last lines.
+    """What is wrong, the worst first, each with the reason and the last output.
 
-    Then, unless only that is asked for, what is as it is wanted and yet worth a word.
+    Then, unless only that is requested, notes about agents that are at their target.
     """
-    for severity, text, output in _findings(found, now, only_wrong=only_wrong):
-        yield _marked(severity, text)
+    for severity, text, output in _findings(hosts, now, only_wrong=only_wrong):
+        yield _with_mark(severity, text)
         for line in output[-lines:]:
-            yield _marked(
+            yield _with_mark(
                 Severity.OK, Text(f"| {sanitize(line)}", "dim", no_wrap=True, overflow="ellipsis")
             )
 
 
 def problem_summary(
-    found: Sequence[HostStatus], now: float, *, only_wrong: bool
+    hosts: Sequence[HostStatus], now: float, *, only_wrong: bool
 ) -> Iterable[Table]:
     """What is wrong, one line each."""
-    for severity, text, _ in _findings(found, now, only_wrong=only_wrong):
+    for severity, text, _ in _findings(hosts, now, only_wrong=only_wrong):
         text.no_wrap, text.overflow = True, "ellipsis"
-        yield _marked(severity, text)
+        yield _with_mark(severity, text)
 
 
 def _findings(
-    found: Sequence[HostStatus], now: float, *, only_wrong: bool
+    hosts: Sequence[HostStatus], now: float, *, only_wrong: bool
 ) -> Iterable[tuple[Severity, Text, Sequence[str]]]:
-    for host in _by_severity(found):
+    for host in _by_severity(hosts):
         for reason in host.reasons if host.severity >= Severity.WARNING else ():
-            yield host.severity, _named(host.host.name, "", reason, host.severity), ()
-    rows = [row for host in found for row in host.agents]
-    for row in sorted(rows, key=lambda row: -row.severity):
-        if row.severity in (Severity.WARNING, Severity.ERROR):
-            reason = describe(row, now)
+            yield host.severity, _subject_text(host.host.name, "", reason, host.severity), ()
+    agents = [agent for host in hosts for agent in host.agents]
+    for agent in sorted(agents, key=lambda agent: -agent.severity):
+        if agent.severity in (Severity.WARNING, Severity.ERROR):
+            reason = describe(agent, now)
             yield (
-                row.severity,
-                _named(row.host, row.instance_id, reason, row.severity),
-                last_output(row),
+                agent.severity,
+                _subject_text(agent.host, agent.instance_id, reason, agent.severity),
+                last_output(agent),
             )
-    for reason, names in _worth_a_word([] if only_wrong else rows).items():
+    for reason, names in _notes_by_reason([] if only_wrong else agents).items():
         yield (
             Severity.INFO,
             Text(f"{sanitize(reason)}: {join_names(names, MAX_NAMES)}", "dim"),
@@ -163,94 +163,98 @@ def _findings(
         )
 
 
-def _worth_a_word(rows: Iterable[AgentStatus]) -> dict[str, list[str]]:
-    """What is as it is wanted, yet not as one might think; whose names, by what is to be said."""
-    found: dict[str, list[str]] = {}
-    for row in rows:
-        if row.severity is Severity.INFO and row.is_managed:
-            found.setdefault(join_sentences(row.reasons), []).append(row.instance_id)
-    return found
+def _notes_by_reason(agents: Iterable[AgentStatus]) -> dict[str, list[str]]:
+    """Notes about agents that are at their target, with the names of the agents."""
+    notes: dict[str, list[str]] = {}
+    for agent in agents:
+        if agent.severity is Severity.INFO and agent.is_managed:
+            notes.setdefault(join_sentences(agent.reasons), []).append(agent.instance_id)
+    return notes
 
 
-def describe(row: AgentStatus, now: float) -> str:
-    """How an agent is, and why, in one line."""
-    parts = [*row.reasons, next_attempt(row.child, now)]
+def describe(agent: AgentStatus, now: float) -> str:
+    """The state of an agent and the reason, in one line."""
+    at = agent.get("next_attempt_at")
+    state = agent.state_text
+    if agent.state == "start_at" and at is not None:
+        state += f" in {format_duration(max(0.0, at - now))}"
+    if agent.target not in ("", agent.state):
+        state += f" (target {agent.target})"
+    parts = [*agent.reasons, "" if agent.state == "start_at" else next_attempt(agent.child, now)]
     reason = "; ".join(part.rstrip(".") for part in parts if part)
-    as_wanted = row.state == row.target or not row.target
-    state = row.state if as_wanted else f"{row.state} (wanted {row.target})"
     return f"{state}: {reason}" if reason else state
 
 
-def last_output(row: AgentStatus) -> list[str]:
-    """The last lines of an agent that is not up because it died."""
-    ended = row.get("last_exit")
-    if not ended or ended.get("expected") or row.severity is not Severity.ERROR:
+def last_output(agent: AgentStatus) -> list[str]:
+    """The last output of an agent that is not up because it died."""
+    last_exit = agent.get("last_exit")
+    if not last_exit or last_exit.get("expected") or agent.severity is not Severity.ERROR:
         return []
-    return [strip_timestamp(line) for line in (ended.get("output") or [])[-LAST_LINES:]]
+    return [strip_timestamp(line) for line in (last_exit.get("output") or [])[-LAST_LINES:]]
 
 
-def _named(host: str, name: str, reason: str, severity: Severity) -> Text:
+def _subject_text(host: str, name: str, reason: str, severity: Severity) -> Text:
     text = Text().append(host, "bold").append(" ")
     if name:
         text.append(name, "bold").append(" ")
     return text.append(sanitize(reason), STYLES[severity].replace("bold ", ""))
 
 
-def _marked(severity: Severity, text: Text) -> Table:
-    """Put a mark before a text; what is wrapped stands below the text, not below the mark."""
+def _with_mark(severity: Severity, text: Text) -> Table:
+    """Put a mark before a text; wrapped lines are aligned with the text, not with the mark."""
     marks = {Severity.OK: " ", Severity.INFO: " ", Severity.WARNING: "·"}
     line = Table.grid(padding=(0, 1, 0, 0))
     line.add_row(Text(marks.get(severity, "!"), STYLES[severity]), text)
     return line
 
 
-def _by_severity(found: Sequence[HostStatus]) -> list[HostStatus]:
-    return sorted(found, key=lambda host: -host.worst)
+def _by_severity(hosts: Sequence[HostStatus]) -> list[HostStatus]:
+    return sorted(hosts, key=lambda host: -host.worst)
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column: its heading, the side that numbers stand on, how narrow it may be."""
+    """One column: its heading, its alignment, its least width."""
 
     heading: str
     justify: Literal["left", "right"] = "left"
-    least: int = 4
+    min_width: int = 4
 
 
 COMPACT = (
-    Column("agent", least=12),
+    Column("agent", min_width=12),
     Column("state"),
     Column("target"),
     Column("uptime", "right"),
     Column("restarts", "right"),
     Column("stable", "right"),
-    Column("last exit", least=9),
+    Column("last exit", min_width=9),
 )
 FULL = (
     *COMPACT[:1],
-    Column("class", least=8),
+    Column("class", min_width=8),
     *COMPACT[1:3],
     Column("pid", "right"),
     *COMPACT[3:],
-    Column("remarks", least=10),
+    Column("notes", min_width=10),
 )
 
 
-def hosts_table(found: Sequence[HostStatus], now: float, width: int) -> Iterable[RenderableType]:
+def hosts_table(hosts: Sequence[HostStatus], now: float, width: int) -> Iterable[RenderableType]:
     """The table: a heading for each host, its agents below."""
     wide = width >= WIDE
     columns = FULL if wide else COMPACT
     cells = {
-        (row.host, row.instance_id): _cells(row, now, wide=wide)
-        for host in found
-        for row in host.agents
+        (agent.host, agent.instance_id): _cells(agent, now, wide=wide)
+        for host in hosts
+        for agent in host.agents
     }
     widths = _widths(columns, list(cells.values()), width - 1)
     yield _line(columns, widths, [Text(c.heading, "bold underline") for c in columns])
-    for host in _by_severity(found):
+    for host in _by_severity(hosts):
         yield _host_line(host)
-        for row in host.agents:
-            yield _line(columns, widths, cells[row.host, row.instance_id])
+        for agent in host.agents:
+            yield _line(columns, widths, cells[agent.host, agent.instance_id])
 
 
 def _line(columns: Sequence[Column], widths: Sequence[int], cells: Sequence[Text]) -> Text:
@@ -267,14 +271,14 @@ def _line(columns: Sequence[Column], widths: Sequence[int], cells: Sequence[Text
 
 
 def _widths(columns: Sequence[Column], rows: list[list[Text]], room: int) -> list[int]:
-    """As wide as the widest cell; if that is too much, the widest columns give way."""
+    """The widths: of the widest cells; if that is too much, the widest columns shrink."""
     widths = [
         max([len(column.heading), *(row[index].cell_len for row in rows)])
         for index, column in enumerate(columns)
     ]
     gaps = len(columns)
     while sum(widths) + gaps > room:
-        candidates = [i for i, column in enumerate(columns) if widths[i] > column.least]
+        candidates = [i for i, column in enumerate(columns) if widths[i] > column.min_width]
         flexible = [i for i in candidates if i in (0, len(columns) - 1)] or candidates
         if not flexible:
             break
@@ -283,7 +287,7 @@ def _widths(columns: Sequence[Column], rows: list[list[Text]], room: int) -> lis
 
 
 def _host_line(host: HostStatus) -> Text:
-    managed = [row for row in host.agents if row.is_managed]
+    managed = [agent for agent in host.agents if agent.is_managed]
     text = Text(no_wrap=True, overflow="ellipsis").append(host.host.name, "bold cyan")
     if host.host.manager is None:
         return text.append(" (no manager)", "dim")
@@ -291,61 +295,67 @@ def _host_line(host: HostStatus) -> Text:
     if host.error is not None:
         return text.append("no answer", STYLES[Severity.ERROR])
     if host.process != "running":
-        return text.append("its manager was told to stop", STYLES[Severity.ERROR])
+        return text.append("its manager process is stopped", STYLES[Severity.ERROR])
     text.append(pluralize(len(managed), "agent"), "dim")
     for severity, words in severity_counts(managed):
         text.append(", ").append(words, STYLES[severity].replace("bold ", ""))
     return text
 
 
-def _cells(row: AgentStatus, now: float, *, wide: bool) -> list[Text]:
-    if row.child is None:
-        return _cells_without_child(row, wide=wide)
-    stability = row.get("stability")
-    shaky = row.state != "down" and stability is not None and stability <= 0.5
+def _cells(agent: AgentStatus, now: float, *, wide: bool) -> list[Text]:
+    if agent.child is None:
+        return _untracked_cells(agent, wide=wide)
+    stability = agent.get("stability")
+    is_unstable = agent.state != "down" and stability is not None and stability <= 0.5
     cells = [
-        Text(row.instance_id, STYLES[row.severity]),
-        Text(row.state, _state_style(row)),
-        Text(row.target),
-        Text(format_duration(row.get("uptime"))),
-        Text(_number(row.get("restarts"))),
-        Text("" if stability is None else f"{stability:.2f}", "red" if shaky else "dim"),
-        _last_exit(row, now),
+        Text(agent.instance_id, STYLES[agent.severity]),
+        Text(agent.state_text, _state_style(agent)),
+        Text(agent.target),
+        Text(format_duration(agent.get("uptime"))),
+        Text(_text_or_blank(agent.get("restarts"))),
+        Text("" if stability is None else f"{stability:.2f}", "red" if is_unstable else "dim"),
+        _last_exit(agent, now),
     ]
     if not wide:
-        told = row.severity is Severity.INFO and row.reasons
-        return [*cells[:-1], Text(sanitize(join_sentences(row.reasons)), "dim")] if told else cells
-    pid = Text(_number(row.get("pid")), "dim")
-    remarks = Text(sanitize(join_sentences(row.reasons)), "dim")
-    agent_class = Text(row.agent_class)
-    return [cells[0], agent_class, *cells[1:3], pid, *cells[3:], remarks]
+        is_note = agent.severity is Severity.INFO and agent.reasons
+        return (
+            [*cells[:-1], Text(sanitize(join_sentences(agent.reasons)), "dim")]
+            if is_note
+            else cells
+        )
+    pid = Text(_text_or_blank(agent.get("pid")), "dim")
+    notes = Text(sanitize(join_sentences(agent.reasons)), "dim")
+    agent_class = Text(agent.agent_class)
+    return [cells[0], agent_class, *cells[1:3], pid, *cells[3:], notes]
 
 
-def _cells_without_child(row: AgentStatus, *, wide: bool) -> list[Text]:
-    style = STYLES[row.severity] or "dim"
-    name, state, nothing = Text(row.instance_id, style), Text(row.state, style), Text("")
-    reason = Text(sanitize(join_sentences(row.reasons)), "dim")
+def _untracked_cells(agent: AgentStatus, *, wide: bool) -> list[Text]:
+    style = STYLES[agent.severity] or "dim"
+    name, state, nothing = Text(agent.instance_id, style), Text(agent.state_text, style), Text("")
+    reason = Text(sanitize(join_sentences(agent.reasons)), "dim")
     if not wide:
         return [name, state, *[nothing] * 4, reason]
-    return [name, Text(row.agent_class, "dim"), state, *[nothing] * 6, reason]
+    return [name, Text(agent.agent_class, "dim"), state, *[nothing] * 6, reason]
 
 
-def _number(value: object) -> str:
+def _text_or_blank(value: object) -> str:
     return "" if value is None else str(value)
 
 
-def _state_style(row: AgentStatus) -> str:
-    if row.severity is Severity.ERROR:
+def _state_style(agent: AgentStatus) -> str:
+    if agent.severity is Severity.ERROR:
         return "bold red"
-    return STATE_STYLES.get(row.state, "yellow") if row.severity < Severity.WARNING else "yellow"
+    return (
+        STATE_STYLES.get(agent.state, "yellow") if agent.severity < Severity.WARNING else "yellow"
+    )
 
 
-def _last_exit(row: AgentStatus, now: float) -> Text:
-    ended = row.get("last_exit")
-    if not ended:
+def _last_exit(agent: AgentStatus, now: float) -> Text:
+    last_exit = agent.get("last_exit")
+    if not last_exit:
         return Text("")
-    when = ended.get("time")
-    text = last_exit_text(row.child or {})
+    when = last_exit.get("time")
+    text = last_exit_text(agent.child or {})
     if when is not None:
         text += f", {ago(when, now)}" if now - when < 86400 else f", {format_time(when, now)}"
-    return Text(text, "dim" if ended.get("expected") else "red")
+    return Text(text, "dim" if last_exit.get("expected") else "red")

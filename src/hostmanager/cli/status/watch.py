@@ -1,76 +1,74 @@
-"""`status --watch`: the same, again and again: a live picture, or a line for each change."""
+"""`status --watch`: live on a terminal, or a line for each change."""
 
 import argparse
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from hostmanager.cli.commands.status import as_json, exit_code_of, filter_hosts
 from hostmanager.cli.output import Output
+from hostmanager.cli.status.result import exit_status, status_json
 from hostmanager.cli.status.table import headline, render
 from hostmanager.cli.text import format_time
-from hostmanager.client.manager_client import FailureKind, ManagerError, make_clients
-from hostmanager.client.poller import SessionPoller
+from hostmanager.client.manager_client import make_clients
+from hostmanager.client.poller import NO_ANSWER_YET, SessionPoller
 from hostmanager.client.site_model import Site
 from hostmanager.client.status.model import HostStatus, Severity, build_host_status
+from hostmanager.client.status.selection import filter_hosts
 from hostmanager.util.text import join_sentences
 
-NOT_YET = ManagerError(FailureKind.TIMEOUT, "no answer yet")
-
 StateLines = dict[str, tuple[Severity, str]]
-"""By host, or host and agent: how bad it is, and in words."""
+"""By host, or host and agent: how bad the status is, and the status in words."""
+
+Fetch = Callable[[], list[HostStatus]]
 
 
-def watch(site: Site, hosts: Sequence[str], args: argparse.Namespace, screen: Output) -> int:
-    """Show it until somebody has seen enough."""
-    asked = make_clients(site, args, hosts)
-    pulse = SessionPoller(asked, args.interval, args.answer_time)
-    pulse.wait_for_all()
+def watch(site: Site, names: Sequence[str], args: argparse.Namespace, output: Output) -> int:
+    """Show the status of these hosts until Ctrl-C."""
+    managers = make_clients(site, args, names)
+    poller = SessionPoller(managers, args.interval, args.answer_time)
+    poller.wait_for_all()
 
-    def look() -> list[HostStatus]:
-        answers = {host: pulse.answer(host) or NOT_YET for host in asked}
-        found = [build_host_status(site.hosts[host], answers.get(host)) for host in hosts]
-        return filter_hosts(found, args)
+    def fetch() -> list[HostStatus]:
+        sessions = {host: poller.latest(host) or NO_ANSWER_YET for host in managers}
+        hosts = [build_host_status(site.hosts[name], sessions.get(name)) for name in names]
+        return filter_hosts(hosts, args)
 
-    found = look()
+    fetch()  # a mistake in the names is reported before anything is shown
     try:
-        if screen.is_terminal:
-            _live(found, look, args, screen.console)
+        if output.is_terminal:
+            _show_live(fetch, args, output.console)
         else:
-            _lines(site, found, look, args, screen)
+            _print_changes(site, fetch, args, output)
     except KeyboardInterrupt:
         pass
-    return exit_code_of(look())
+    return exit_status(fetch())
 
 
-def _live(found: list[HostStatus], look: Any, args: Any, console: Console) -> None:
+def _show_live(fetch: Fetch, args: argparse.Namespace, console: Console) -> None:
     with Live(console=console, screen=True, auto_refresh=False) as live:
         while True:
-            live.update(_fit_to_screen(found, args, console), refresh=True)
+            live.update(_fit_to_screen(fetch(), args, console), refresh=True)
             time.sleep(args.interval)
-            found = look()
 
 
-def _fit_to_screen(found: list[HostStatus], args: Any, console: Console) -> Group:
+def _fit_to_screen(hosts: list[HostStatus], args: argparse.Namespace, console: Console) -> Group:
     """As much as fits on the screen; what is wrong is at the top."""
     now = time.time()
     heading = Text(no_wrap=True, overflow="ellipsis").append(f"{format_time(now, now)} ", "dim")
-    heading.append_text(headline(found))
-    parts = render(found, now, console.width, only_wrong=args.wrong, lines=1)
+    heading.append_text(headline(hosts))
+    parts = render(hosts, now, console.width, only_wrong=args.wrong, lines=1)
     next(parts)  # the heading
     lines: list[Any] = [heading]
     left = console.height - 2
     for part in parts:
         height = len(console.render_lines(part))
         if height > left:
-            lines += [
-                _Cropped(part, left),
-                Text("… more than fits; --wrong, --host and patterns narrow it down", "dim"),
-            ]
+            hint = "… more than fits; --wrong, --host and patterns narrow it down"
+            lines += [_Cropped(part, left), Text(hint, "dim")]
             break
         lines.append(part)
         left -= height
@@ -90,49 +88,50 @@ class _Cropped:
             yield Text("")
 
 
-def _lines(site: Site, found: list[HostStatus], look: Any, args: Any, screen: Output) -> None:
-    """Print the whole once (for programs, each time that it changes), then what changes."""
+def _print_changes(site: Site, fetch: Fetch, args: argparse.Namespace, output: Output) -> None:
+    """Print everything once (for programs, each time that it changes), then what changes."""
     before: StateLines = {}
     least = Severity.WARNING if args.wrong else Severity.OK
     while True:
-        states = _states(found)
-        if not screen.json:
-            _print_changes(states, before, least, screen)
-        elif states != before:
-            content = as_json(site, found, least)
-            screen.print_json({"command": "status", "time": time.time(), **content})
-        before = states
+        hosts = fetch()
+        lines = _state_lines(hosts)
+        if not output.json:
+            _print_changed_lines(lines, before, least, output)
+        elif lines != before:
+            content = status_json(site, hosts, least)
+            output.print_json({"command": "status", "time": time.time(), **content})
+        before = lines
         time.sleep(args.interval)
-        found = look()
 
 
-def _print_changes(states: StateLines, before: StateLines, least: Severity, screen: Output) -> None:
+def _print_changed_lines(
+    lines: StateLines, before: StateLines, least: Severity, output: Output
+) -> None:
     """Print what has changed and is at least so bad, or was."""
     clock = format_time(time.time(), time.time())
-    nothing = (Severity.OK, "")
-    for name, (severity, text) in states.items():
-        was = before.get(name, nothing)
-        if text != was[1] and max(severity, was[0]) >= least:
-            screen.line(f"{clock} {name} {text}")
-    for name in before.keys() - states.keys():
+    for name, (severity, text) in lines.items():
+        old_severity, old_text = before.get(name, (Severity.OK, ""))
+        if text != old_text and max(severity, old_severity) >= least:
+            output.line(f"{clock} {name} {text}")
+    for name in before.keys() - lines.keys():
         if before[name][0] >= least:
-            screen.line(f"{clock} {name} is gone")
-    screen.console.file.flush()
+            output.line(f"{clock} {name} is gone")
+    output.console.file.flush()
 
 
-def _states(found: list[HostStatus]) -> StateLines:
-    """A line for each host and agent that changes when something does, and how bad it is."""
-    states: StateLines = {}
-    for host in found:
+def _state_lines(hosts: list[HostStatus]) -> StateLines:
+    """A line for each host and agent that changes when its status does."""
+    lines: StateLines = {}
+    for host in hosts:
         name = host.host.name
-        told = "ok"
+        text = "ok"
         if host.severity >= Severity.WARNING:
-            told = "no answer" if host.error is not None else join_sentences(host.reasons)
-        states[name] = host.severity, told
-        for row in host.agents:
-            wanted = f" (wanted {row.target})" if row.target not in (row.state, "") else ""
-            pid = f" pid {row.get('pid')}" if row.get("pid") else ""
-            reason = f": {'; '.join(row.reasons)}" if row.severity >= Severity.WARNING else ""
-            text = f"{row.state}{wanted}{pid}{reason}"
-            states[f"{name} {row.instance_id}"] = row.severity, text
-    return states
+            text = "no answer" if host.error is not None else join_sentences(host.reasons)
+        lines[name] = host.severity, text
+        for agent in host.agents:
+            target = f" (target {agent.target})" if agent.target not in (agent.state, "") else ""
+            pid = f" pid {agent.get('pid')}" if agent.get("pid") else ""
+            reason = f": {'; '.join(agent.reasons)}" if agent.severity >= Severity.WARNING else ""
+            text = f"{agent.state_text}{target}{pid}{reason}"
+            lines[f"{name} {agent.instance_id}"] = agent.severity, text
+    return lines

@@ -1,8 +1,9 @@
 """`hostmanager top`: the whole site on one screen, live, with keys to put things right.
 
-The room: `items` (what is shown, in which order; pure), `lines` and `facts` (how it looks; pure),
-`asker` (the managers, from threads), `requests` (what was asked for and what came of it), `app`
-and its screens (Textual). Only `run` imports Textual: nothing else of HostManager needs it.
+`model` (what is shown, in which order) and `format` (how it looks) are pure; `data_source` polls
+the managers by threads; `requests` carries out what was requested with keys; `app` is the main
+screen, `details` and `screens` are the others, `widgets` their parts. Only `run` imports Textual:
+nothing else of HostManager needs it.
 """
 
 import argparse
@@ -10,29 +11,29 @@ import getpass
 from typing import Any
 
 from hostmanager.cli.exit_codes import CommandError
-from hostmanager.cli.options import add_common, add_selection, new_parser, seconds
+from hostmanager.cli.options import add_common, add_selection, add_timeout, new_parser, seconds
 from hostmanager.cli.output import Output, command
 from hostmanager.client.site_model import read_site
 from hostmanager.client.status.selection import hosts_to_query
 
 TIMEOUT = 60.0
-"""Seconds after which an agent that was told something is said not to have got there."""
+"""Seconds after which an agent that has not reached its target counts as failed."""
 
 DESCRIPTION = """\
 Show all hosts and agents on the whole screen, live, and what is wrong first. Keys start, stop and
 restart the selected agent, or all of its host, and show its output and its history; `?` lists
-them. Each host is asked by itself, so one that is dead holds up nothing: it is shown with the
-reason. Works on any terminal from 80 by 24, over ssh, without a mouse and without colours."""
+them. Each host is polled by itself, so a dead one delays nothing: it is shown with the reason.
+Works on any terminal from 80 by 24, over ssh, without a mouse and without colours."""
 
 EPILOG = """\
 exit status:
   0    it was ended with q
-  2    the command line or the site config makes no sense, or this is no terminal
+  2    the command line or the site config makes no sense, or this is not a terminal
   130  it was ended with Ctrl-C
 
 examples:
   hostmanager top
-      the whole site; $OCS_CONFIG_DIR/default.yaml says what belongs to it
+      the whole site; $OCS_CONFIG_DIR/default.yaml describes it
   hostmanager top --host daq1 'acu*'
       some agents of one host
   ssh -t daq1 hostmanager top
@@ -49,38 +50,30 @@ def add_parser(subparsers: Any) -> None:
         type=seconds,
         default=1.0,
         metavar="SECONDS",
-        help="pause between two questions to a host (default: %(default)g)",
+        help="time between two requests to a host (default: %(default)g)",
     )
-    parser.add_argument(
-        "--timeout",
-        type=seconds,
-        default=TIMEOUT,
-        metavar="TIME",
-        help="how long an agent that was told something is waited for (default: %(default)g s)",
-    )
+    add_timeout(parser, TIMEOUT, "how long to wait for an agent after a request")
     add_common(parser, json=False)
 
 
-def top(args: argparse.Namespace, screen: Output) -> int:
-    """Show it until somebody has seen enough."""
+@command
+def run(args: argparse.Namespace, output: Output) -> int:
+    """Show it until the user quits."""
     site = read_site(args)
     hosts = hosts_to_query(site, args)
-    if not screen.can_ask:  # Textual draws on stderr
+    if not output.can_ask:  # Textual draws on stderr
         raise CommandError(
-            "this is no terminal; `hostmanager status --watch` works anywhere. (Over ssh: ssh -t.)"
+            "this is not a terminal; `hostmanager status --watch` works anywhere. (Over ssh: ssh -t.)"
         )
     if args.privs == "-":
         args.privs = getpass.getpass("Password for the managers: ")
-    args.no_wait = args.wrong = False  # what `up` and `status` have besides
+    args.no_wait = args.wrong = False  # options of `up` and `status`
     from hostmanager.cli.top.app import TopApp  # noqa: PLC0415 - Textual, only here
     from hostmanager.cli.top.data_source import LiveDataSource  # noqa: PLC0415
 
-    asker = LiveDataSource(site, hosts, args)
-    view = TopApp(asker, title=site.path)
+    source = LiveDataSource(site, hosts, args)
+    view = TopApp(source, title=site.path)
     code = view.run(mouse=False)
-    for line in asker.finish():
-        screen.warn(line)
+    for line in source.finish():
+        output.warn(line)
     return int(view.return_code or 0) if code is None else code
-
-
-run = command(top)

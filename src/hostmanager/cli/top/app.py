@@ -3,6 +3,8 @@
 import asyncio
 import signal
 import time
+from functools import partial
+from pathlib import Path
 from traceback import format_exc
 from typing import ClassVar
 
@@ -14,72 +16,68 @@ from textual.widgets import Input
 from hostmanager.cli.exit_codes import INTERRUPTED, OK
 from hostmanager.cli.status.table import headline
 from hostmanager.cli.text import format_time, sanitize
-from hostmanager.cli.top.bar import Bar
 from hostmanager.cli.top.data_source import DataSource
 from hostmanager.cli.top.details import Details
-from hostmanager.cli.top.dialogs import ConfirmDialog, HostActionDialog
-from hostmanager.cli.top.help import HELP, KEYS
-from hostmanager.cli.top.keys import priority_binding
 from hostmanager.cli.top.model import HostSnapshot, ItemKey, ListItem, SortOrder, list_items
-from hostmanager.cli.top.screens import History, TextPane
-from hostmanager.cli.top.sheet import CSS
-from hostmanager.cli.top.widgets import AgentList
+from hostmanager.cli.top.screens import ConfirmDialog, History, HostActionDialog, TextPane
+from hostmanager.cli.top.widgets import AgentList, Bar, priority_binding
 from hostmanager.client.change.plan import is_satisfied
 from hostmanager.client.status.model import AgentStatus, no_router
 from hostmanager.util.text import join_names, pluralize
 
-LOOK = 1.0
-"""Seconds between two pictures."""
+REFRESH_INTERVAL = 1.0
+"""Seconds between two updates."""
 
-SOON = 0.25
-"""The same while something is under way that was asked for here."""
+FAST_REFRESH_INTERVAL = 0.25
+"""The same while a request is pending."""
 
 VERBS = {"up": "Start", "down": "Stop", "restart": "Restart"}
-HISTORY = 200
+MAX_HISTORY_ENTRIES = 200
+KEYS = "u up  d down  r restart  A host  Enter details  h history  / filter  ? help  q"
 
 
 class TopApp(App[int]):
     """Hosts and agents of a site on one screen."""
 
-    CSS = CSS
+    CSS_PATH = "top.tcss"
     ENABLE_COMMAND_PALETTE = False
     AUTO_FOCUS = "#list"
     BINDINGS: ClassVar[list[BindingType]] = [
         priority_binding("ctrl+c", "interrupt"),
-        priority_binding("ctrl+q", "leave"),
-        priority_binding("q", "done"),
+        priority_binding("ctrl+q", "quit"),
+        priority_binding("q", "quit_list"),
         priority_binding("u", "change('up')"),
         priority_binding("d", "change('down')"),
         priority_binding("r", "change('restart')"),
-        priority_binding("A", "whole_host"),
+        priority_binding("A", "change_host"),
         priority_binding("enter,right", "details"),
         priority_binding("h", "history"),
         priority_binding("m", "requests"),
         priority_binding("s", "order"),
         priority_binding("w", "only_wrong"),
         priority_binding("slash", "filter"),
-        priority_binding("escape", "no_filter"),
+        priority_binding("escape", "clear_filter"),
         priority_binding("question_mark,f1", "help"),
     ]
 
-    def __init__(self, asker: DataSource, title: str = "") -> None:
+    def __init__(self, source: DataSource, title: str = "") -> None:
         super().__init__()
         self.theme = "ansi-dark"  # the sixteen colours of the terminal, whatever they look like
-        self._asker = asker
+        self._source = source
         self._path = title
-        self._found: list[HostSnapshot] = []
-        self._trouble = ""
+        self._hosts: list[HostSnapshot] = []
+        self._notice = ""
         self._order = SortOrder.WORST
         self._only_wrong = False
 
     def compose(self) -> ComposeResult:
         """Put it together."""
         yield Bar(id="head", classes="bar")
-        yield Bar(id="about", classes="bar")
+        yield Bar(id="summary", classes="bar")
         yield Bar(id="columns", classes="bar")
         yield AgentList("list")
-        yield Bar(id="why")
-        yield Bar(id="news")
+        yield Bar(id="reason")
+        yield Bar(id="request")
         yield Input(id="filter", compact=True, placeholder="parts of names, host, class, state")
         yield Bar(id="keys")
 
@@ -89,67 +87,64 @@ class TopApp(App[int]):
         for number, code in ((signal.SIGINT, INTERRUPTED), (signal.SIGTERM, OK)):
             loop.add_signal_handler(number, self.exit, code)
         loop.add_signal_handler(signal.SIGHUP, self.exit, OK)
-        self.look()
-        self.set_interval(LOOK, self.look)
-        self.set_interval(SOON, self._look_soon)
+        self.refresh_data()
+        self.set_interval(REFRESH_INTERVAL, self.refresh_data)
+        self.set_interval(FAST_REFRESH_INTERVAL, self._refresh_if_pending)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Letters are keys only in the list: not in the filter, and not below something else."""
-        if action in ("interrupt", "leave"):
+        if action in ("interrupt", "quit"):
             return True
         if len(self.screen_stack) != 1:
             return False
-        return action == "no_filter" or not isinstance(self.focused, Input)
+        return action == "clear_filter" or not isinstance(self.focused, Input)
 
     # --- what is shown ------------------------------------------------------------------------
 
     @property
-    def listing(self) -> AgentList:
+    def agent_list(self) -> AgentList:
         """The list."""
         return self.screen_stack[0].query_one("#list", AgentList)
 
-    def look(self) -> None:
-        """Show what is known now; nothing in here waits for anybody."""
+    def refresh_data(self) -> None:
+        """Show the present status; nothing in here blocks."""
         if not self.is_running:
-            return  # it is being put away, one part after the other
-        self._found, self._trouble = self._asker.fetch()
+            return  # it is being closed, one widget after the other
+        self._hosts, self._notice = self._source.fetch()
         self._show()
 
-    def _look_soon(self) -> None:
-        if any(not request.done for request in self._asker.requests):
-            self.look()
+    def _refresh_if_pending(self) -> None:
+        if any(not request.done for request in self._source.requests):
+            self.refresh_data()
 
     def _show(self, *, afresh: bool = False) -> None:
-        shown = list_items(self._found, self._order, self._words, only_wrong=self._only_wrong)
-        self.listing.show(shown, afresh=afresh)
-        self._bar("#head", self._head())
-        self._bar("#about", self._about(len(shown)))
-        self._bar("#columns", Text.assemble((self.listing.heading.plain, "underline")))
-        self._bar("#keys", Text(KEYS, "reverse"))
-        self._show_why()
-        self.show_last_request(self._base("#news"))
+        shown = list_items(self._hosts, self._order, self._words, only_wrong=self._only_wrong)
+        self.agent_list.show(shown, afresh=afresh)
+        self._bar("#head").show(self._head_text())
+        self._bar("#summary").show(self._summary_text(len(shown)))
+        self._bar("#columns").show(Text.assemble((self.agent_list.heading.plain, "underline")))
+        self._bar("#keys").show(Text(KEYS, "reverse"))
+        self._show_reason()
+        self.show_last_request(self._bar("#request"))
 
     @property
     def _words(self) -> str:
         return self.screen_stack[0].query_one("#filter", Input).value
 
-    def _base(self, name: str) -> Bar:
+    def _bar(self, name: str) -> Bar:
         return self.screen_stack[0].query_one(name, Bar)
 
-    def _bar(self, name: str, text: Text) -> None:
-        self._base(name).show(text)
-
-    def _head(self) -> Text:
+    def _head_text(self) -> Text:
         now = time.time()
         return Text(f"{format_time(now, now)} ").append_text(
-            headline([s.host for s in self._found])
+            headline([snapshot.host for snapshot in self._hosts])
         )
 
-    def _about(self, shown: int) -> Text:
-        away = no_router([seen.host for seen in self._found])
-        if self._trouble or away is not None:
-            return Text(sanitize(f"! {self._trouble or away}"), "bold red")
-        stale = [seen for seen in self._found if seen.is_stale and seen.host.error is None]
+    def _summary_text(self, shown: int) -> Text:
+        router_error = no_router([snapshot.host for snapshot in self._hosts])
+        if self._notice or router_error is not None:
+            return Text(sanitize(f"! {self._notice or router_error}"), "bold red")
+        stale = [s for s in self._hosts if s.is_stale and s.host.error is None]
         text = Text()
         if stale:
             text.append(f"STALE: {pluralize(len(stale), 'host')} slow to answer  ", "bold yellow")
@@ -160,41 +155,41 @@ class TopApp(App[int]):
         text.append(f"{pluralize(shown, 'line')}, {self._order}")
         return text.append(f"  {self._path}", "dim")
 
-    def _show_why(self) -> None:
-        """Say of the selected one in full what its line has no room for."""
-        item = self.listing.selected
-        text = Text("Nothing to show." if not self._words else "Nothing fits; Esc shows all.")
+    def _show_reason(self) -> None:
+        """Show in full what the line of the selected item has no room for."""
+        item = self.agent_list.selected
+        text = Text("Nothing to show." if not self._words else "Nothing matches; Esc shows all.")
         if item is not None:
-            said = item.remark(time.time()) or "as wanted"
-            text = Text(item.name, "bold").append(f": {sanitize(said)}", "not bold")
-        self._base("#why").show(text, 2)
+            note = item.note(time.time()) or "OK"
+            text = Text(item.name, "bold").append(f": {sanitize(note)}", "not bold")
+        self._bar("#reason").show(text, 2)
 
-    def show_last_request(self, where: Bar) -> None:
-        """Show the latest request, and what has become of it."""
-        made = self._asker.requests
-        where.display = bool(made)
-        if made:
-            style = "bold red" if made[-1].has_failed else ""
-            where.show(Text(sanitize(made[-1].text()), style), 2)
+    def show_last_request(self, bar: Bar) -> None:
+        """Show the latest request and its outcome."""
+        requests = self._source.requests
+        bar.display = bool(requests)
+        if requests:
+            style = "bold red" if requests[-1].has_failed else ""
+            bar.show(Text(sanitize(requests[-1].text()), style), 2)
 
     def find(self, key: ItemKey) -> ListItem | None:
-        """The item of this key as it was seen last; None if it is gone."""
+        """The item of this key with its present status; None if it is gone."""
         return next(
-            (item for item in list_items(self._found, SortOrder.SITE) if item.key == key), None
+            (item for item in list_items(self._hosts, SortOrder.SITE) if item.key == key), None
         )
 
-    def on_listing_selected(self) -> None:
-        """Another one is selected."""
-        self._show_why()
+    def on_agent_list_selected(self) -> None:
+        """Another item is selected."""
+        self._show_reason()
 
     def on_resize(self) -> None:
-        """Everything is cut to the new width once the list has it."""
+        """Everything is fitted to the new width once the list has it."""
         self.call_after_refresh(self._show)
 
     # --- finding ------------------------------------------------------------------------------
 
     def action_order(self) -> None:
-        """Show another first."""
+        """Sort by the next order."""
         self._order = self._order.next
         self._show(afresh=True)
 
@@ -204,12 +199,12 @@ class TopApp(App[int]):
         self._show(afresh=True)
 
     def action_filter(self) -> None:
-        """Let a filter be typed."""
+        """Open the filter."""
         field = self.query_one("#filter", Input)
         field.display = True
         self.screen.set_focus(field)
 
-    def action_no_filter(self) -> None:
+    def action_clear_filter(self) -> None:
         """Show everything again."""
         field = self.query_one("#filter", Input)
         field.value = ""
@@ -222,113 +217,116 @@ class TopApp(App[int]):
         self._show(afresh=True)
 
     def on_input_submitted(self) -> None:
-        """The filter is as it is to be."""
+        """Keep the filter."""
         self._close_filter()
 
     def _close_filter(self) -> None:
-        self.screen.set_focus(self.listing)
+        self.screen.set_focus(self.agent_list)
         self.query_one("#filter", Input).display = False
 
     # --- panes --------------------------------------------------------------------------------
 
     def action_details(self) -> None:
-        """Show all of the selected one."""
-        item = self.listing.pin_selection()
+        """Show the details of the selected item."""
+        item = self.agent_list.pin_selection()
         if item is not None:
-            read = self._asker.reader(item.row) if item.row is not None else None
-            self.push_screen(Details(item, read))
+            read = self._source.reader(item.agent) if item.agent is not None else None
+            self.push_screen(Details(item, read, self))
 
     def action_history(self) -> None:
-        """Show what happened to the selected one."""
-        item = self.listing.pin_selection()
+        """Show what happened to the selected item."""
+        item = self.agent_list.pin_selection()
         if item is not None:
             self.show_history(item)
 
     def show_history(self, item: ListItem) -> None:
         """Show what happened to an agent, or on a host."""
         title = f"history of {item.name}"
-        whole = item.row is None
-        self.push_screen(History(title, lambda: self._asker.history(item, HISTORY), names=whole))
+        fetch = partial(self._source.history, item, MAX_HISTORY_ENTRIES)
+        self.push_screen(History(title, fetch, names=item.agent is None))
 
     def action_requests(self) -> None:
-        """Show all that was asked for here."""
-        made = self._asker.requests
-        lines = [Text(sanitize(request.text())) for request in reversed(made)]
-        self.push_screen(TextPane("asked for here, the newest first", lines or ["nothing yet"]))
+        """Show all requests."""
+        requests = self._source.requests
+        lines = [Text(sanitize(request.text())) for request in reversed(requests)]
+        self.push_screen(TextPane("requests, the newest first", lines or ["nothing yet"]))
 
     def action_help(self) -> None:
         """Show the keys."""
-        self.push_screen(TextPane("hostmanager top: keys and marks", HELP.splitlines()))
+        lines = Path(__file__).with_name("help.txt").read_text().splitlines()
+        self.push_screen(TextPane("hostmanager top: keys and marks", lines))
 
     # --- requests -----------------------------------------------------------------------------
 
     def action_change(self, command: str) -> None:
-        """Tell the selected one something."""
-        item = self.listing.pin_selection()
+        """Request a change of the selected item."""
+        item = self.agent_list.pin_selection()
         if item is not None:
             self.change(command, item)
 
-    def action_whole_host(self) -> None:
-        """Tell the host of the selected one something."""
-        item = self.listing.pin_selection()
+    def action_change_host(self) -> None:
+        """Request a change of the host of the selected item."""
+        item = self.agent_list.pin_selection()
         if item is not None:
-            self.whole_host(item)
+            self.change_host(item)
 
     def change(self, command: str, item: ListItem) -> None:
-        """Tell an agent something; ask before, unless it is only started."""
-        row = item.row
-        if row is None:
-            self._change_host(command, item.snapshot)
+        """Request a change of an agent; ask first, unless it is only started."""
+        agent = item.agent
+        if agent is None:
+            self._confirm_host_change(command, item.snapshot)
             return
 
         def go(agreed: bool | None) -> None:
             if agreed:
-                self._asker.change(command, item.name, [row])
-                self.look()
+                self._source.change(command, item.name, [agent])
+                self.refresh_data()
 
         if command == "up":
             go(True)
         else:
-            question = f"{VERBS[command]} {item.name}? It is {row.state}."
+            question = f"{VERBS[command]} {item.name}? It is {agent.state_text}."
             self.push_screen(ConfirmDialog(question), go)
 
-    def whole_host(self, item: ListItem) -> None:
+    def change_host(self, item: ListItem) -> None:
         """Ask what to do with all agents of its host."""
-        seen = next((s for s in self._found if s.host.host.name == item.host), item.snapshot)
+        snapshot = next((s for s in self._hosts if s.host.host.name == item.host), item.snapshot)
 
         def go(command: str | None) -> None:
             if command:
-                self._change_host(command, seen)
+                self._confirm_host_change(command, snapshot)
 
-        self.push_screen(HostActionDialog(item.host, len(_managed(seen))), go)
+        self.push_screen(HostActionDialog(item.host, len(_managed(snapshot))), go)
 
-    def _change_host(self, command: str, seen: HostSnapshot) -> None:
-        rows, host = _managed(seen), seen.host.host.name
-        which = "all agents" if command != "restart" else "all agents that are wanted up"
+    def _confirm_host_change(self, command: str, snapshot: HostSnapshot) -> None:
+        agents, host = _managed(snapshot), snapshot.host.host.name
+        which = "all agents" if command != "restart" else "all agents whose target is up"
 
         def go(agreed: bool | None) -> None:
             if agreed:
-                self._asker.change(command, f"host {host}", rows)
-                self.look()
+                self._source.change(command, f"host {host}", agents)
+                self.refresh_data()
 
-        told = [row for row in rows if command != "restart" or not is_satisfied(command, row)]
-        names = join_names([row.instance_id for row in told], 10)
-        question = f"{VERBS[command]} {which} of host {host} ({len(told)})?\n{names}"
+        concerned = [
+            agent for agent in agents if command != "restart" or not is_satisfied(command, agent)
+        ]
+        names = join_names([agent.instance_id for agent in concerned], 10)
+        question = f"{VERBS[command]} {which} of host {host} ({len(concerned)})?\n{names}"
         self.push_screen(ConfirmDialog(question), go)
 
     def _fatal_error(self) -> None:
-        """Say what failed in here. Textual's own way shows all variables, passwords too."""
+        """Print the traceback only. Textual's own way shows all variables, passwords too."""
         self.bell()
         self.panic(Text(f"hostmanager top has failed; please report this:\n{format_exc()}"))
 
     # --- the end ------------------------------------------------------------------------------
 
-    def action_done(self) -> None:
-        """Enough was seen."""
+    async def action_quit(self) -> None:
+        """Quit, from anywhere."""
         self.exit(OK)
 
-    def action_leave(self) -> None:
-        """The same, from anywhere."""
+    def action_quit_list(self) -> None:
+        """Quit, from the list."""
         self.exit(OK)
 
     def action_interrupt(self) -> None:
@@ -336,5 +334,5 @@ class TopApp(App[int]):
         self.exit(INTERRUPTED)
 
 
-def _managed(seen: HostSnapshot) -> list[AgentStatus]:
-    return [row for row in seen.host.agents if row.is_managed]
+def _managed(snapshot: HostSnapshot) -> list[AgentStatus]:
+    return [agent for agent in snapshot.host.agents if agent.is_managed]

@@ -1,7 +1,6 @@
-"""What the view lists: hosts and agents as items, filtered, in the order that was asked for. Pure.
+"""What the view lists: hosts and agents as items, filtered and sorted. Pure.
 
-Each item can be told from all others by its key, so that the selection stays with what was
-selected, wherever it moves to.
+Each item has a key of its own, so that the selection stays with it, wherever it moves to.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,7 +20,7 @@ from hostmanager.client.status.selection import is_pattern
 from hostmanager.util.text import format_duration, pluralize
 
 STALE = 3.0
-"""Seconds after which it is said how old an answer is."""
+"""Seconds after which the age of an answer is shown."""
 
 ItemKey = tuple[str, str]
 """Host, and instance-id; that is empty for the host itself."""
@@ -45,11 +44,11 @@ class SortOrder(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class HostSnapshot:
-    """A host as it was seen last.
+    """A host as it was snapshot last.
 
     Attributes:
-        host: What is known of it.
-        age: Seconds since that was asked for; infinite: nothing was heard yet.
+        host: Its status.
+        age: Seconds since that was requested; infinite before the first answer.
     """
 
     host: HostStatus
@@ -57,7 +56,7 @@ class HostSnapshot:
 
     @property
     def is_stale(self) -> bool:
-        """Whether it may be different by now."""
+        """Whether it may have changed since."""
         return self.host.host.manager is not None and self.age > STALE
 
 
@@ -67,16 +66,16 @@ class ListItem:
 
     Attributes:
         snapshot: The host.
-        row: The agent; None: this is the host itself.
+        agent: The agent; None: this is the host itself.
     """
 
     snapshot: HostSnapshot
-    row: AgentStatus | None = None
+    agent: AgentStatus | None = None
 
     @property
     def key(self) -> ItemKey:
-        """Tells it from all others."""
-        return self.host, self.row.instance_id if self.row is not None else ""
+        """Its key: no two items have the same."""
+        return self.host, self.agent.instance_id if self.agent is not None else ""
 
     @property
     def host(self) -> str:
@@ -86,90 +85,93 @@ class ListItem:
     @property
     def name(self) -> str:
         """What it is called in sentences."""
-        return f"host {self.host}" if self.row is None else f"{self.row.instance_id} ({self.host})"
+        return (
+            f"host {self.host}" if self.agent is None else f"{self.agent.instance_id} ({self.host})"
+        )
 
     @property
     def severity(self) -> Severity:
-        """How bad it is with itself."""
-        return self.snapshot.host.severity if self.row is None else self.row.severity
+        """How bad its own status is."""
+        return self.snapshot.host.severity if self.agent is None else self.agent.severity
 
-    def remark(self, now: float) -> str:
-        """What there is to say, the worst first; empty if it is as it should be."""
+    def note(self, now: float) -> str:
+        """What is wrong or worth knowing, the worst first; empty if it is OK."""
         parts = (
             [*self.snapshot.host.reasons]
-            if self.row is None
-            else [*self.row.reasons, next_attempt(self.row.child, now)]
+            if self.agent is None
+            else [*self.agent.reasons, next_attempt(self.agent.child, now)]
         )
         if self.snapshot.is_stale and self.snapshot.host.error is None:
             parts.insert(0, f"{format_duration(self.snapshot.age)} old")
         return "; ".join(part.rstrip(".") for part in parts if part)
 
-    def short_remark(self, now: float) -> str:
-        """The same for the list, where a quiet agent shows how it ended last."""
-        said = self.remark(now)
-        if said:
-            return said
-        if self.row is None:
-            agents = [row for row in self.snapshot.host.agents if row.is_managed]
+    def short_note(self, now: float) -> str:
+        """The same for the list, where an agent that is OK shows how it exited last."""
+        note = self.note(now)
+        if note:
+            return note
+        if self.agent is None:
+            agents = [agent for agent in self.snapshot.host.agents if agent.is_managed]
             bad = (words for _, words in severity_counts(agents))
             return ", ".join((pluralize(len(agents), "agent"), *bad))
-        how = last_exit_text(self.row.child or {})
-        when = (self.row.get("last_exit") or {}).get("time")
-        return f"{how} {format_duration(max(0.0, now - when))} ago" if how and when else how
+        cause = last_exit_text(self.agent.child or {})
+        when = (self.agent.get("last_exit") or {}).get("time")
+        return f"{cause} {format_duration(max(0.0, now - when))} ago" if cause and when else cause
 
 
 def list_items(
-    found: Sequence[HostSnapshot], order: SortOrder, words: str = "", *, only_wrong: bool = False
+    hosts: Sequence[HostSnapshot], order: SortOrder, words: str = "", *, only_wrong: bool = False
 ) -> list[ListItem]:
     """Make the list.
 
     Args:
-        found: The hosts, in the order of the site config.
+        hosts: The hosts, in the order of the site config.
         order: What comes first.
-        words: Only what fits each of these words.
-        only_wrong: Only what is wrong or to be looked at.
+        words: Only what matches each of these words.
+        only_wrong: Only errors and warnings.
     """
     listed = []
-    for seen in found:
-        listed.append(ListItem(seen))
-        listed += [ListItem(seen, row) for row in seen.host.agents]
+    for snapshot in hosts:
+        listed.append(ListItem(snapshot))
+        listed += [ListItem(snapshot, agent) for agent in snapshot.host.agents]
     least = Severity.WARNING if only_wrong else Severity.OK
     asked = words.lower().split()
-    chosen = [item for item in listed if item.severity >= least and _fits(item, asked)]
+    chosen = [item for item in listed if item.severity >= least and _matches(item, asked)]
     key = _KEYS[order]
     return sorted(chosen, key=key) if key is not None else chosen
 
 
-def _fits(item: ListItem, words: Sequence[str]) -> bool:
-    row = item.row
-    if row is None:
+def _matches(item: ListItem, words: Sequence[str]) -> bool:
+    agent = item.agent
+    if agent is None:
         parts = [item.host, item.snapshot.host.host.manager or "", item.severity.word]
     else:
-        parts = [item.host, row.instance_id, row.agent_class, row.state, item.severity.word]
-    told = [part.lower() for part in parts]
-    return all(any(_is_in(word, part) for part in told) for word in words)
+        parts = [item.host, agent.instance_id, agent.agent_class, agent.state_text]
+        parts += [agent.state, item.severity.word]
+    lower = [part.lower() for part in parts]
+    return all(any(_is_in(word, part) for part in lower) for word in words)
 
 
 def _is_in(word: str, part: str) -> bool:
-    """Whether it is there as it was typed (``[d]`` of a class), or fits as a pattern."""
+    """Whether it occurs as it was typed (``[d]`` of a class), or matches as a pattern."""
     return word in part or (is_pattern(word) and fnmatchcase(part, word))
 
 
 def _by_age(item: ListItem) -> tuple[bool, float]:
-    uptime = item.row.get("uptime") if item.row is not None else None
+    uptime = item.agent.get("uptime") if item.agent is not None else None
     return uptime is None, uptime or 0.0
 
 
-# A host that is silent is wrong; that its agents are unknown follows from it, and comes later.
+# A silent host is an error; that its agents are unknown follows from it, and comes later.
 _RANKS = (Severity.ERROR, Severity.WARNING, Severity.UNKNOWN, Severity.INFO)
 
 _KEYS: dict[SortOrder, Callable[[ListItem], tuple[object, ...]] | None] = {
     SortOrder.WORST: lambda item: (_RANKS.index(max(item.severity, Severity.INFO)),),
     SortOrder.SITE: None,
-    SortOrder.NAME: lambda item: (item.row is None, item.key[1], item.key[0]),
+    SortOrder.NAME: lambda item: (item.agent is None, item.key[1], item.key[0]),
     SortOrder.NEWEST: _by_age,
     SortOrder.RESTARTS: lambda item: (
-        item.row is None,
-        -((item.row.get("restarts") or 0) if item.row is not None else 0),
+        item.agent is None,
+        -((item.agent.get("restarts") or 0) if item.agent is not None else 0),
     ),
 }

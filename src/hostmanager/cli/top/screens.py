@@ -1,4 +1,4 @@
-"""Whole-screen panes that are left with Esc: details with live output, history, requests, help."""
+"""The screens of `top` but the main one: panes that Esc closes, and the dialogs."""
 
 import threading
 import time
@@ -8,22 +8,20 @@ from typing import Any, ClassVar
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import VerticalScroll
+from textual.containers import Vertical
 from textual.message import Message
-from textual.screen import Screen
+from textual.screen import ModalScreen, Screen
 from textual.widgets import RichLog, Static
 
 from hostmanager.cli.text import format_time, sanitize
-from hostmanager.cli.top.bar import Bar
-from hostmanager.cli.top.fit import fitted
-from hostmanager.cli.top.keys import priority_binding
+from hostmanager.cli.top.widgets import Bar, priority_binding
 
-KEPT = 5000
+MAX_PANE_LINES = 5000
 """Lines that a pane keeps."""
 
 
 LAST_LINES = 5
-"""Lines of output that are shown of each death."""
+"""Lines of output that are shown of each exit."""
 
 
 class FullScreenPane(Screen[None]):
@@ -36,12 +34,12 @@ class FullScreenPane(Screen[None]):
         priority_binding("k", "scroll(-1)"),
     ]
 
-    class Told(Message):
-        """Something that a thread has found out."""
+    class ThreadResult(Message):
+        """The result of a thread, and how to show it."""
 
-        def __init__(self, take: Callable[[], None]) -> None:
+        def __init__(self, show: Callable[[], None]) -> None:
             super().__init__()
-            self.take = take
+            self.show = show
 
     def __init__(self, title: str) -> None:
         super().__init__()
@@ -52,7 +50,9 @@ class FullScreenPane(Screen[None]):
         """Put it together."""
         yield Bar(id="title", classes="bar")
         yield from self.header()
-        yield RichLog(id="text", wrap=True, max_lines=KEPT, min_width=20, auto_scroll=True)
+        yield RichLog(
+            id="text", wrap=True, max_lines=MAX_PANE_LINES, min_width=20, auto_scroll=True
+        )
         yield Static(Text(self.KEYS, "reverse"), id="keys")
 
     def header(self) -> ComposeResult:
@@ -66,7 +66,7 @@ class FullScreenPane(Screen[None]):
 
     def on_mount(self) -> None:
         """Begin."""
-        self.say(self.heading)
+        self.set_title(self.heading)
         self.log_view.focus()
         self.begin()
 
@@ -74,10 +74,10 @@ class FullScreenPane(Screen[None]):
         """Fill it."""
 
     def on_unmount(self) -> None:
-        """Whatever asks for this pane may stop."""
+        """Threads that work for this pane may stop."""
         self.closed.set()
 
-    def say(self, title: str) -> None:
+    def set_title(self, title: str) -> None:
         """Show a title."""
         self.query_one("#title", Bar).show(Text(sanitize(title), "bold"))
 
@@ -90,22 +90,22 @@ class FullScreenPane(Screen[None]):
         self.log_view.scroll_relative(y=lines, animate=False)
 
     def run_in_thread(self, work: Callable[[], None]) -> None:
-        """Do something that may take time. The thread is left behind when the view ends."""
+        """Do something that may show time. The thread is left behind when the view ends."""
         threading.Thread(target=work, daemon=True).start()
 
-    def post_from_thread(self, take: Callable[[], None]) -> None:
-        """From a thread: have this done in the view, if it is still there."""
+    def post_from_thread(self, show: Callable[[], None]) -> None:
+        """From a thread: have a result shown, if the pane is still open."""
         if not self.closed.is_set():
-            self.post_message(self.Told(take))
+            self.post_message(self.ThreadResult(show))
 
-    def on_pane_told(self, message: "FullScreenPane.Told") -> None:
-        """Do what a thread has asked for."""
+    def on_full_screen_pane_thread_result(self, message: "FullScreenPane.ThreadResult") -> None:
+        """Show the result of a thread."""
         if not self.closed.is_set():
-            message.take()
+            message.show()
 
 
 class TextPane(FullScreenPane):
-    """A text that is there from the beginning."""
+    """A fixed text."""
 
     def __init__(self, title: str, lines: Sequence[Text | str]) -> None:
         super().__init__(title)
@@ -128,8 +128,8 @@ class History(FullScreenPane):
         self._ask, self._names = ask, names
 
     def begin(self) -> None:
-        """Ask for it."""
-        self.say(f"{self.heading}: asking ...")
+        """Request it."""
+        self.set_title(f"{self.heading}: requesting ...")
         self.run_in_thread(self._fetch)
 
     def _fetch(self) -> None:
@@ -137,16 +137,18 @@ class History(FullScreenPane):
             entries = list(self._ask())
         except Exception as error:  # whatever it is: a pane with a sentence, not a dead view
             text = str(error)
-            self.post_from_thread(lambda: self._refused(text))
+            self.post_from_thread(lambda: self._show_error(text))
         else:
             self.post_from_thread(lambda: self._fill(entries))
 
-    def _refused(self, text: str) -> None:
-        self.say(f"{self.heading}: no answer")
+    def _show_error(self, text: str) -> None:
+        self.set_title(f"{self.heading}: no answer")
         self.log_view.write(Text(sanitize(f"! {text}"), "red"))
 
     def _fill(self, entries: Sequence[Mapping[str, Any]]) -> None:
-        self.say(f"{self.heading}, the newest last" if entries else f"{self.heading}: nothing yet")
+        self.set_title(
+            f"{self.heading}, the newest last" if entries else f"{self.heading}: nothing yet"
+        )
         now = time.time()
         for entry in entries:
             self.log_view.write(self._line(entry, now))
@@ -163,22 +165,56 @@ class History(FullScreenPane):
         return text
 
 
-class Facts(VerticalScroll, can_focus=False):
-    """Pairs of a word and a text, above the output."""
+class ConfirmDialog(ModalScreen[bool]):
+    """A question whose answer is no, unless it is y."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        priority_binding("y,Y", "close(True)"),
+        priority_binding("n,N,escape,enter,q", "close(False)"),
+    ]
+
+    def __init__(self, question: str) -> None:
+        super().__init__()
+        self._question = question
 
     def compose(self) -> ComposeResult:
         """Put it together."""
-        yield Static(id="facts")
+        with Vertical(classes="dialog"):
+            yield Static(Text(self._question, "bold"))
+            yield Static(Text("y yes    n no"))
 
-    def show(self, pairs: Sequence[tuple[str, str]], width: int, room: int) -> None:
-        """Show as many as there is room for; the last says if there are more."""
-        lines: list[Text] = []
-        for word, said in pairs:
-            indented = fitted(Text(sanitize(said)), width - 11, room)
-            for index, part in enumerate(indented.split("\n")):
-                head = f"{word if index == 0 else '':10} "
-                lines.append(Text(head, "bold cyan" if word != "why" else "bold red").append(part))
-        if len(lines) > room:
-            hidden = len(lines) - room + 1
-            lines = [*lines[: room - 1], Text(f"… {hidden} lines more: press f", "bold")]
-        self.query_one("#facts", Static).update(Text("\n").join(lines))
+    def action_close(self, answer: bool) -> None:
+        """Close with the answer."""
+        self.dismiss(answer)
+
+
+class HostActionDialog(ModalScreen[str]):
+    """What to do with all agents of a host; empty: nothing."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        priority_binding("u", "close('up')"),
+        priority_binding("d", "close('down')"),
+        priority_binding("r", "close('restart')"),
+        priority_binding("escape,q,n,enter", "close('')"),
+    ]
+
+    def __init__(self, host: str, agents: int) -> None:
+        super().__init__()
+        self._host, self._agents = host, agents
+
+    def compose(self) -> ComposeResult:
+        """Put it together."""
+        with Vertical(classes="dialog"):
+            yield Static(Text(f"All agents of host {self._host} ({self._agents}):", "bold"))
+            yield Static(
+                Text(
+                    "u  start all of them\n"
+                    "d  stop all of them\n"
+                    "r  restart those whose target is up\n"
+                    "Esc  nothing"
+                )
+            )
+
+    def action_close(self, answer: str) -> None:
+        """Close with the answer."""
+        self.dismiss(answer)

@@ -1,32 +1,107 @@
-"""The list: a widget that draws only the lines that are on the screen, and of those what changed.
-
-Textual's own table keeps and measures every cell; a site of some hundred agents, each with an
-uptime that grows, would keep a processor busy, and an ssh line too.
-"""
+"""The widgets of `top`: the list of agents, lines of text, labelled rows; and its key bindings."""
 
 import time
 from collections.abc import Sequence
 from typing import ClassVar
 
+from rich.console import Console
 from rich.segment import Segment
 from rich.style import Style
 from rich.text import Text
 from textual import events
-from textual.binding import BindingType
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
 from textual.geometry import Size
 from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
+from textual.widgets import Static
 
-from hostmanager.cli.top.keys import priority_binding
+from hostmanager.cli.text import sanitize
+from hostmanager.cli.top.format import ColumnWidths, heading, row_text
 from hostmanager.cli.top.model import ItemKey, ListItem
-from hostmanager.cli.top.row_format import Widths, heading, row_text
+
+
+def priority_binding(keys: str, action: str) -> Binding:
+    """Bind keys, separated by commas, to an action, with priority.
+
+    Textual hands a key to the widget with the focus, and runs its binding some time later; for
+    somebody who types fast over a slow line, it would concern another agent than the one that
+    they see selected. Bindings with priority run before the next key is read.
+    """
+    return Binding(keys, action, show=False, priority=True)
+
+
+_CONSOLE = Console(width=80, color_system=None)
+
+
+def fit_text(text: Text, width: int, height: int) -> Text:
+    """Wrap a text to `width` columns and cut it after `height` lines; an ellipsis marks the cut."""
+    width = max(1, width)
+    if height == 1:
+        line = text.copy()
+        line.truncate(width, overflow="ellipsis")
+        return line
+    lines = text.wrap(_CONSOLE, width, overflow="fold")
+    shown = list(lines)[:height]
+    if len(lines) > height:
+        last = shown[-1]
+        last.rstrip()
+        last.truncate(width - 1)
+        last.append("…")
+    return Text("\n").join(shown)
+
+
+class Bar(Static):
+    """A few lines of text, drawn only when they change; laid out only if their number changes."""
+
+    _shown: Text | None = None
+
+    def show(self, text: Text, lines: int = 1) -> None:
+        """Show a text in at most `lines` lines."""
+        shown = fit_text(text, self.app.size.width, lines)
+        before = self._shown
+        if before is not None and before.markup == shown.markup:
+            return
+        same = before is not None and before.plain.count("\n") == shown.plain.count("\n")
+        self._shown = shown
+        self.update(shown, layout=not same)
+
+
+class LabelledRows(VerticalScroll, can_focus=False):
+    """Rows of a label and a text."""
+
+    def compose(self) -> ComposeResult:
+        """Put it together."""
+        yield Static(id="rows")
+
+    def show(self, rows: Sequence[tuple[str, str]], width: int, room: int) -> None:
+        """Show as many lines as there is room for; the last one counts those that are missing."""
+        lines: list[Text] = []
+        for label, value in rows:
+            indented = fit_text(Text(sanitize(value)), width - 11, room)
+            for index, part in enumerate(indented.split("\n")):
+                head = f"{label if index == 0 else '':10} "
+                lines.append(
+                    Text(head, "bold cyan" if label != "reason" else "bold red").append(part)
+                )
+        if len(lines) > room:
+            hidden = len(lines) - room + 1
+            lines = [*lines[: room - 1], Text(f"… {hidden} more lines: press f", "bold")]
+        self.query_one("#rows", Static).update(Text("\n").join(lines))
+
 
 SELECTED = Style(reverse=True, bold=True)
 
 
 class AgentList(ScrollView, can_focus=True):
-    """Hosts and agents, one of them selected."""
+    """Hosts and agents, one of them selected.
+
+    Draws only the lines on the screen, and of those what changed. Textual's own table keeps and
+    measures every cell; a site of some hundred agents, each with an uptime that grows, would keep
+    a processor busy, and an ssh line too.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         priority_binding("up,k", "move(-1)"),
@@ -45,7 +120,7 @@ class AgentList(ScrollView, can_focus=True):
         self.items: Sequence[ListItem] = ()
         self.index = 0
         self._now = 0.0
-        self._widths = Widths(0, 0, 0, 0, 0)
+        self._widths = ColumnWidths(0, 0, 0, 0, 0)
         self._drawn: dict[int, str] = {}
         self._is_moved = False
 
@@ -55,7 +130,7 @@ class AgentList(ScrollView, can_focus=True):
         return self.items[self.index] if self.items else None
 
     def pin_selection(self) -> ListItem | None:
-        """The selected item, by somebody who does something with it: it stays selected."""
+        """Return the selected item and keep it selected, since the user does something with it."""
         self._is_moved = True
         return self.selected
 
@@ -65,9 +140,9 @@ class AgentList(ScrollView, can_focus=True):
         return heading(self._widths)
 
     def show(self, items: Sequence[ListItem], *, afresh: bool = False) -> None:
-        """Show these; the selection stays with what was selected, or with its place.
+        """Show these; the selection stays with the selected item, or with its position.
 
-        Nobody has chosen the first line: until a key was pressed, it is the worst that is selected.
+        Until a key was pressed, the first line is selected, whatever it is.
 
         Args:
             items: In their order.
@@ -78,10 +153,10 @@ class AgentList(ScrollView, can_focus=True):
             key, self._is_moved = None, False
         self.items = items
         self._now = time.time()
-        self._place(key, afresh=afresh)
+        self._restore_selection(key, afresh=afresh)
         self._fit()
 
-    def _place(self, key: ItemKey | None, *, afresh: bool) -> None:
+    def _restore_selection(self, key: ItemKey | None, *, afresh: bool) -> None:
         keys = [item.key for item in self.items]
         if key in keys:
             self.index = keys.index(key)
@@ -91,7 +166,7 @@ class AgentList(ScrollView, can_focus=True):
 
     def _fit(self) -> None:
         width = self.scrollable_content_region.width
-        widths = Widths.fitted(self.items, width)
+        widths = ColumnWidths.fitted(self.items, width)
         size = Size(width, len(self.items))
         if widths != self._widths or size != self.virtual_size:
             self._widths, self.virtual_size = widths, size

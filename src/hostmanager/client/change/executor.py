@@ -1,4 +1,8 @@
-"""Seeing a plan through: tell the managers, watch the agents, say what became of each."""
+"""Carries out a plan: sends the requests to the managers, watches the agents, notes outcomes.
+
+Knows no face: `execute` calls back whenever something may have changed, and what came of it
+stands in `progress`, `notices` and `warnings`.
+"""
 
 import argparse
 import logging
@@ -8,362 +12,325 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from hostmanager.cli.exit_codes import FAILED, INTERRUPTED, OK, UNREACHABLE
-from hostmanager.cli.output import Output
 from hostmanager.client.change.plan import Plan
 from hostmanager.client.change.progress import AgentProgress
+from hostmanager.client.errors import ManagerError
 from hostmanager.client.manager_client import (
-    FailureKind,
     ManagerClient,
-    ManagerError,
     OperationResult,
     make_clients,
     run_parallel,
 )
-from hostmanager.client.poller import Answer, SessionPoller
+from hostmanager.client.poller import SessionOrError, SessionPoller
 from hostmanager.client.site_model import Site
 from hostmanager.client.status.model import HostStatus
 from hostmanager.core.requests import ALL
 from hostmanager.util.text import end_sentence
 
-INTERVAL = 0.4
-"""Seconds between two looks at the agents of a host."""
+POLL_INTERVAL = 0.4
+"""Seconds between two requests for the status of a host."""
 
-LOOK = 0.1
-"""Seconds between two pictures of the progress."""
+REFRESH_INTERVAL = 0.1
+"""Seconds between two looks at what has come in."""
 
-BEGIN_PATIENCE = 0.5
+START_CHECK_TIMEOUT = 0.5
+"""Seconds in which a `manager` process that cannot start has failed."""
 
 START_TIMEOUT = 10.0
-"""Seconds that a manager may take to begin again: it reads the site config then."""
+"""Seconds that a `manager` process may take to start: it reads the site config then."""
 
-ENDING = "its manager still ends its agents"
-"""Why one that was told to stop has not begun again."""
+STILL_STOPPING = "its manager is still stopping its agents"
 
-NOT_STARTED = "its manager has not begun again yet"
+NOT_STARTED = "its manager has not started again yet"
 
 TRANSITIONAL = ("starting", "stopping")
-"""What a `manager` process is while it can neither be begun nor be told anything."""
+"""States of a `manager` process in which it can neither be started nor take requests."""
 
 log = logging.getLogger(__name__)
 
-Told = tuple[str, list[AgentProgress], OperationResult | ManagerError]
+Result = OperationResult | ManagerError
 
 
-class _TooLateError(Exception):
-    """The time was over, or nobody waits any more, before a manager could be told anything."""
+class _ExpiredError(Exception):
+    """The time was over, or the change was cancelled, before a request could be sent."""
 
 
 class PlanExecutor:
-    """One run of `up`, `down` or `restart`."""
+    """One run of `up`, `down` or `restart`.
+
+    Attributes:
+        plan: What it carries out.
+        progress: Of each agent.
+        notices: What the user should know meanwhile.
+        warnings: What managers warned of, by host.
+        unreachable: Hosts whose manager does not answer.
+    """
 
     def __init__(
-        self, site: Site, plan: Plan, found: Sequence[HostStatus], args: argparse.Namespace
+        self, site: Site, plan: Plan, hosts: Sequence[HostStatus], args: argparse.Namespace
     ) -> None:
         self.plan = plan
         self.progress = [AgentProgress.of(step) for step in plan.steps]
-        ending = {host.host.name for host in found if host.process == "stopping"}
-        for course in self.progress:
-            host = course.step.row.host
-            if host in plan.managers_to_start:
-                course.patience = START_TIMEOUT
-                course.step.why = ENDING if host in ending else NOT_STARTED
-        self._args = args
-        hosts = dict.fromkeys(step.row.host for step in plan.steps)
-        self._managers = make_clients(site, args, hosts)
-        self._silent: set[str] = set()
-        self._not_kept: dict[str, str] = {}
-        self._outcomes: queue.SimpleQueue[Told] = queue.SimpleQueue()
-        self._pulse: SessionPoller | None = None
-        self._looked: dict[str, Answer | None] = {}
-        self._sorted: dict[str, tuple[Mapping[str, Any], Mapping[str, Any]]] = {}
-        self._until = 0.0
-        self._cancelled = False
         self.notices: list[str] = []
+        self.warnings: dict[str, str] = {}
+        self.unreachable: set[str] = set()
+        stopping = {host.host.name for host in hosts if host.process == "stopping"}
+        for agent in self.progress:
+            if agent.host in plan.managers_to_start:
+                agent.other_target_grace = START_TIMEOUT
+                agent.step.reason = STILL_STOPPING if agent.host in stopping else NOT_STARTED
+        self._args = args
+        self._managers = make_clients(site, args, dict.fromkeys(a.host for a in self.progress))
+        self._results: queue.SimpleQueue[tuple[str, list[AgentProgress], Result]] = (
+            queue.SimpleQueue()
+        )
+        self._observed: dict[str, SessionOrError | None] = {}
+        self._child_cache: dict[str, tuple[Mapping[str, Any], Mapping[str, Any]]] = {}
+        self._deadline = 0.0
+        self._cancelled = False
 
-    def run(self, screen: Output) -> int:
-        """Do it all; the exit status."""
-        from hostmanager.cli.progress_view import ProgressView  # noqa: PLC0415 - rich
-
-        view = ProgressView(self, screen)
-        again: list[AgentProgress] = []
-        lost: list[AgentProgress] = []
-        try:
-            with view:
-                try:
-                    self.execute(view.refresh)
-                except BaseException:  # before anything is printed: the terminal may be gone
-                    lost = (
-                        self._stopped_not_started()
-                    )  # for somebody who does not wait for that either
-                    again, lost = self._start_halfway()
-                    raise
-        except KeyboardInterrupt:
-            view.interrupted(again, lost)
-            return INTERRUPTED
-        view.result()
-        for host, text in self._not_kept.items():
-            screen.warn(f"{host}: {text}")
-        return self._code()
+    @property
+    def has_failed(self) -> bool:
+        """Whether at least one agent has not reached its target."""
+        return any(a.step.has_failed or a.step.outcome == "pending" for a in self.progress)
 
     def execute(self, refresh: Callable[[], None]) -> None:
-        """Tell them, and watch them until all are there or the time is over.
+        """Send the requests, and watch the agents until all are there or the time is over.
 
         Args:
             refresh: Called whenever something may have become of one of them.
         """
-        try:
-            self._tell_first()
-            refresh()
-            self._follow(refresh)
-        finally:
-            if self._pulse is not None:
-                self._pulse.stop()
+        self._deadline = time.monotonic() + self._args.timeout
+        if self._cancelled:  # before this thread had started
+            self._deadline = 0.0
+        self._send_first_stage()
+        refresh()
+        if any(self._is_awaited(agent) for agent in self.progress):
+            self._watch(refresh)
 
     def cancel(self) -> None:
-        """Do not wait any longer; what was to be started again is told so now."""
+        """Stop waiting; `up` is requested now for what was stopped in order to be restarted."""
         self._cancelled = True
-        self._until = 0.0
+        self._deadline = 0.0
 
-    # --- telling ----------------------------------------------------------------------------
+    def stopped_not_started(self) -> list[AgentProgress]:
+        """The agents that were stopped by this client in order to be started afterwards."""
+        return [agent for agent in self.progress if agent.is_pending and not agent.is_last_stage]
 
-    def _tell_first(self) -> None:
-        """Tell all hosts the first stage, at the same time."""
-        self._until = time.monotonic() + self._args.timeout
-        if self._cancelled:  # before it began: somebody typed faster than this thread came to be
-            self._until = 0.0
-        # A manager that is to begin again has to end what it ends first: nobody waits for that.
-        self._tell_later(
-            [c for c in self.progress if c.step.row.host in self.plan.managers_to_start]
-        )
-        by_host = self._by_host(
-            c for c in self.progress if c.step.row.host not in self.plan.managers_to_start
-        )
-        work = {host: self._telling(host, courses) for host, courses in by_host.items()}
-        for host, answer in run_parallel(work, self._args.answer_time).items():
-            self._take_answer(host, by_host[host], answer)
+    def start_stopped(self) -> tuple[list[AgentProgress], list[AgentProgress]]:
+        """Request `up` now for all that was only stopped so far; they start once they have ended.
 
-    def _telling(
-        self, host: str, courses: Sequence[AgentProgress]
-    ) -> Callable[[], OperationResult]:
+        Returns:
+            Those whose manager accepted that, and those whose manager did not.
+        """
+        stopped = self.stopped_not_started()
+        for agent in stopped:
+            agent.stage = agent.step.final
+        jobs = {host: self._request(host, agents) for host, agents in _by_host(stopped).items()}
+        results = run_parallel(jobs, self._args.answer_time) if jobs else {}
+        accepted = {h for h, r in results.items() if isinstance(r, OperationResult) and r.ok}
+        started = [agent for agent in stopped if agent.host in accepted]
+        return started, [agent for agent in stopped if agent not in started]
+
+    # --- requests ---------------------------------------------------------------------------
+
+    def _send_first_stage(self) -> None:
+        to_start = self.plan.managers_to_start
+        # A manager that is to start again may have to stop agents first: nobody waits for that.
+        self._send_in_background([a for a in self.progress if a.host in to_start])
+        by_host = _by_host(a for a in self.progress if a.host not in to_start)
+        jobs = {host: self._request(host, agents) for host, agents in by_host.items()}
+        for host, result in run_parallel(jobs, self._args.answer_time).items():
+            self._take_result(host, by_host[host], result)
+
+    def _request(self, host: str, agents: Sequence[AgentProgress]) -> Callable[[], OperationResult]:
+        """Make the request for the present stage of some agents of a host."""
         manager = self._managers[host]
-        requests = [[course.step.row.instance_id, course.stage] for course in courses]
+        requests = [[agent.instance_id, agent.stage] for agent in agents]
         limit = self._args.answer_time
-        if courses[0].step.by_manager:  # then all of its host are
+        if agents[0].step.by_manager:  # then all of its host are
             ids = [instance_id for instance_id, _ in requests]
             return lambda: manager.run("restart", limit, instances=ids)
         if host in self.plan.managers_to_start:
             return lambda: self._start_manager(manager, requests)
         return lambda: manager.run("update", limit, requests=requests)
 
-    def _tell_later(self, courses: Sequence[AgentProgress]) -> None:
-        """Tell hosts the next stage, without waiting for them."""
-        for host, group in self._by_host(courses).items():
-            work = self._telling(host, group)
-            threading.Thread(target=self._tell, args=(host, group, work), daemon=True).start()
+    def _send_in_background(self, agents: Sequence[AgentProgress]) -> None:
+        for host, group in _by_host(agents).items():
+            job = self._request(host, group)
+            threading.Thread(target=self._send, args=(host, group, job), daemon=True).start()
 
-    def _tell(
-        self, host: str, courses: list[AgentProgress], work: Callable[[], OperationResult]
+    def _send(
+        self, host: str, agents: list[AgentProgress], job: Callable[[], OperationResult]
     ) -> None:
         try:
-            self._outcomes.put((host, courses, work()))
+            self._results.put((host, agents, job()))
         except ManagerError as error:
-            self._outcomes.put((host, courses, error))
-        except _TooLateError:
-            log.debug("host %s: given up before its manager could be told", host)
+            self._results.put((host, agents, error))
+        except _ExpiredError:
+            log.debug("host %s: cancelled before its manager got the request", host)
 
-    def _take_answer(
-        self, host: str, courses: Iterable[AgentProgress], answer: OperationResult | ManagerError
-    ) -> None:
-        if isinstance(answer, ManagerError) and answer.kind is not FailureKind.REFUSED:
-            self._silent.add(host)
-        if isinstance(answer, OperationResult) and answer.data.get("not_kept"):
-            self._not_kept[host] = str(answer.data["not_kept"])
-        refusals = _refusals(answer)
-        if isinstance(answer, OperationResult) and answer.data.get("router"):
+    def _take_result(self, host: str, agents: Iterable[AgentProgress], result: Result) -> None:
+        if isinstance(result, ManagerError) and result.unreachable:
+            self.unreachable.add(host)
+        if isinstance(result, OperationResult) and result.data.get("not_kept"):
+            self.warnings[host] = str(result.data["not_kept"])
+        if isinstance(result, OperationResult) and result.data.get("router"):
             self.notices.append(
-                f"{answer.data['router']} on {host} runs the router: it is restarted last; "
+                f"{result.data['router']} on {host} runs the router: it is restarted last; "
                 "nobody answers until it is back."
             )
-        for course in courses:
-            why = refusals.get(course.step.row.instance_id, refusals.get(ALL))
-            if why is not None:
-                course.fail(why)
+        refusals = _refusals(result)
+        for agent in agents:
+            reason = refusals.get(agent.instance_id, refusals.get(ALL))
+            if reason is not None:
+                agent.fail(reason)
             else:
-                course.requested(time.monotonic())
+                agent.requested(time.monotonic())
 
     def _start_manager(self, manager: ManagerClient, requests: list[list[str]]) -> OperationResult:
-        """Begin the manager process again, with nothing up but what is asked for.
+        """Start a `manager` process, with nothing up but what is requested.
 
-        One that was told to stop just now ends its agents first; until then, it cannot begin.
-        If somebody else was faster to wake it, it is told as any other. Nothing is begun once
-        this was given up: the one who gives up has the words for it, and knows why.
+        One that was stopped just now ends its agents first; until then, it cannot start. If
+        another client is faster, it gets the requests as any other manager. Nothing is started
+        once the change was given up: whoever gave it up has reported it.
         """
         while True:
             status = manager.session().get("status")
-            if time.monotonic() > self._until:
-                raise _TooLateError
+            if time.monotonic() > self._deadline:
+                raise _ExpiredError
             if status == "running":
                 return manager.run("update", self._args.answer_time, requests=requests)
             if status not in TRANSITIONAL:
                 try:
                     manager.start("manager", requests=[["all", "down"], *requests])
-                    return _begun(manager)
+                    return _check_started(manager)
                 except ManagerError:
                     if manager.session().get("status") not in (*TRANSITIONAL, "running"):
-                        raise  # else somebody else was faster
-            time.sleep(LOOK)
+                        raise  # else another client was faster
+            time.sleep(REFRESH_INTERVAL)
 
-    # --- following --------------------------------------------------------------------------
+    # --- watching ---------------------------------------------------------------------------
 
-    def _follow(self, refresh: Callable[[], None]) -> None:
-        """Look at the agents until all are there, or the time is over."""
-        if not any(self._is_awaited(course) for course in self.progress):
-            return
-        hosts = self._by_host(self.progress)
-        asked = {host: man for host, man in self._managers.items() if host in hosts}
-        self._pulse = SessionPoller(asked, INTERVAL, self._args.answer_time)
-        while any(self._is_awaited(course) for course in self.progress):
-            if time.monotonic() > self._until:
-                self._give_up()
-                break
-            self._pulse.wait_for_update(LOOK)
-            self._look(self._pulse)
-            refresh()
+    def _watch(self, refresh: Callable[[], None]) -> None:
+        """Watch the agents until all are there, or the time is over."""
+        poller = SessionPoller(self._managers, POLL_INTERVAL, self._args.answer_time)
+        try:
+            while any(self._is_awaited(agent) for agent in self.progress):
+                if time.monotonic() > self._deadline:
+                    self._expire()
+                    break
+                poller.wait_for_update(REFRESH_INTERVAL)
+                self._observe_hosts(poller)
+                refresh()
+        finally:
+            poller.stop()
 
-    def _is_awaited(self, course: AgentProgress) -> bool:
-        """Whether something of it is to be waited for: without waiting, only what comes first."""
-        if not course.is_pending:
-            return False
-        last = course.stage == course.step.final and course.requested_at is not None
-        return not (last and self._args.no_wait)
+    def _is_awaited(self, agent: AgentProgress) -> bool:
+        """Whether its outcome is awaited; with --no-wait, only that its last stage is requested."""
+        is_requested = agent.is_last_stage and agent.requested_at is not None
+        return agent.is_pending and not (is_requested and self._args.no_wait)
 
-    def _look(self, pulse: SessionPoller) -> None:
-        while not self._outcomes.empty():
-            self._take_answer(*self._outcomes.get())
+    def _observe_hosts(self, poller: SessionPoller) -> None:
+        while not self._results.empty():
+            self._take_result(*self._results.get())
         next_stage: list[AgentProgress] = []
-        for host, courses in self._by_host(self.progress).items():
-            open_ones = [course for course in courses if course.is_pending]
-            if not open_ones:
-                pulse.stop(host)
-            answer = pulse.answer(host)
-            if answer is not None and answer is self._looked.get(host):
-                continue  # nothing new: with many hosts, each answer would mean a look at all
-            self._looked[host] = answer
-            told = [course for course in open_ones if course.requested_at is not None]
-            next_stage += [course for course in told if self._see(pulse, host, course)]
-        self._tell_later(next_stage)
+        for host, agents in _by_host(self.progress).items():
+            pending = [agent for agent in agents if agent.is_pending]
+            if not pending:
+                poller.stop(host)
+            session = poller.latest(host)
+            if session is not None and session is self._observed.get(host):
+                continue  # nothing new: of many hosts, one answers at a time
+            self._observed[host] = session
+            requested = [agent for agent in pending if agent.requested_at is not None]
+            next_stage += [agent for agent in requested if self._observe(poller, agent)]
+        self._send_in_background(next_stage)
 
-    def _see(self, pulse: SessionPoller, host: str, course: AgentProgress) -> bool:
-        """Look at one agent; tells whether it is to be told the next stage."""
-        assert course.requested_at is not None
-        answer = pulse.answer(host, course.requested_at)
-        if isinstance(answer, ManagerError):
-            course.step.why = str(answer)
-            self._silent.add(host)
+    def _observe(self, poller: SessionPoller, agent: AgentProgress) -> bool:
+        """Observe one agent; returns whether its next stage is to be requested."""
+        assert agent.requested_at is not None
+        session = poller.latest(agent.host, agent.requested_at)
+        if isinstance(session, ManagerError):
+            agent.step.reason = str(session)
+            self.unreachable.add(agent.host)
             return False
-        if answer is None or answer.get("status") != "running":
+        if session is None or session.get("status") != "running":
             return False
-        self._silent.discard(host)
-        child = self._children(host, answer).get(course.step.row.instance_id)
-        if not course.observe(child, time.monotonic(), time.time()):
+        self.unreachable.discard(agent.host)
+        child = self._children(agent.host, session).get(agent.instance_id)
+        if not agent.observe(child, time.monotonic(), time.time()):
             return False
-        if course.stage == course.step.final:
-            course.succeed()
+        if agent.is_last_stage:
+            agent.succeed()
             return False
-        course.stage, course.requested_at = course.step.final, None
+        agent.stage, agent.requested_at = agent.step.final, None
         return True
 
-    def _children(self, host: str, answer: Mapping[str, Any]) -> Mapping[str, Any]:
-        """What an answer says of each agent: sorted out once for each answer, not each agent."""
-        before = self._sorted.get(host)
-        if before is not None and before[0] is answer:
-            return before[1]
-        states = (answer.get("data") or {}).get("child_states", [])
-        children = {child["instance_id"]: child for child in states}
-        self._sorted[host] = answer, children
-        return children
+    def _children(self, host: str, session: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The child state of each agent, by instance-id: made once for each session."""
+        cached = self._child_cache.get(host)
+        if cached is None or cached[0] is not session:
+            states = (session.get("data") or {}).get("child_states", [])
+            cached = session, {child["instance_id"]: child for child in states}
+            self._child_cache[host] = cached
+        return cached[1]
 
-    def _give_up(self) -> None:
-        """The time is over. What was to be started again is told so: it is when it has ended."""
-        late = [course for course in self.progress if course.is_pending]
-        again, lost = self._start_halfway()
-        for course in late:
-            answer = self._looked.get(course.step.row.host)
-            if course.requested_at is None and isinstance(answer, ManagerError):
-                course.step.why = str(answer)
-                self._silent.add(course.step.row.host)
-            then = " It is started when it has ended." if course in again else ""
-            then = " It was NOT told up again." if course in lost else then
-            if course.restarting and course.requested_at is not None:
-                then = " Its manager completes the restart; if it dies, the next one does."
-            why = course.step.why or f"it is {course.step.state or course.step.row.state}"
-            if self._cancelled and course.requested_at is None:  # nobody tells it any more
-                course.fail(f"{why.rstrip('.')}; it may not have been told {course.stage}.")
-            elif self._cancelled and course in lost:
-                course.fail(f"{why.rstrip('.')}.{then}")
-            elif self._cancelled:
-                course.step.why = f"{why.rstrip('.')}.{then}"  # under way: nothing has failed
-            else:
-                course.fail(
-                    f"not within {self._args.timeout:g} s: {end_sentence(why)}{then}", "timeout"
-                )
+    def _expire(self) -> None:
+        """The time is over: request `up` for what was only stopped, and say what is not there."""
+        late = [agent for agent in self.progress if agent.is_pending]
+        started, not_started = self.start_stopped()
+        for agent in late:
+            session = self._observed.get(agent.host)
+            if agent.requested_at is None and isinstance(session, ManagerError):
+                agent.step.reason = str(session)
+                self.unreachable.add(agent.host)
+            outlook = ""
+            if agent.restarting and agent.requested_at is not None:
+                outlook = " Its manager completes the restart; if it dies, the next one does."
+            elif agent in started:
+                outlook = " It will be started when it has ended."
+            elif agent in not_started:
+                outlook = " It was NOT requested to start again."
+            self._fail_late(agent, outlook, is_lost=agent in not_started)
 
-    def _stopped_not_started(self) -> list[AgentProgress]:
-        """Those that are being ended, and are to be started after that."""
-        return [c for c in self.progress if c.is_pending and c.stage != c.step.final]
-
-    def _start_halfway(self) -> tuple[list[AgentProgress], list[AgentProgress]]:
-        """Whatever was only to be ended first is told up now; it is started when it has ended.
-
-        Returns:
-            Those that were told so, and those whose manager did not take it.
-        """
-        halfway = self._stopped_not_started()
-        for course in halfway:
-            course.stage = course.step.final
-        by_host = self._by_host(halfway)
-        work = {host: self._telling(host, courses) for host, courses in by_host.items()}
-        answers = run_parallel(work, self._args.answer_time) if work else {}
-        told = {host for host, a in answers.items() if not isinstance(a, ManagerError) and a.ok}
-        again = [course for course in halfway if course.step.row.host in told]
-        return again, [course for course in halfway if course not in again]
-
-    # --- the rest ---------------------------------------------------------------------------
-
-    @staticmethod
-    def _by_host(courses: Iterable[AgentProgress]) -> dict[str, list[AgentProgress]]:
-        found: dict[str, list[AgentProgress]] = {}
-        for course in courses:
-            found.setdefault(course.step.row.host, []).append(course)
-        return found
-
-    def _code(self) -> int:
-        outcomes = {course.step.outcome for course in self.progress}
-        if self._silent:
-            return UNREACHABLE
-        return FAILED if outcomes & {"failed", "timeout", "pending"} else OK
+    def _fail_late(self, agent: AgentProgress, outlook: str, *, is_lost: bool) -> None:
+        reason = agent.step.reason or f"it is {agent.step.current_state}"
+        if not self._cancelled:
+            limit = f"{self._args.timeout:g} s"
+            agent.fail(f"not within {limit}: {end_sentence(reason)}{outlook}", "timeout")
+        elif agent.requested_at is None:  # and nobody requests it any more
+            agent.fail(f"{reason.rstrip('.')}; its manager may not have got the request.")
+        elif is_lost:
+            agent.fail(f"{reason.rstrip('.')}.{outlook}")
+        else:  # under way: nothing has failed
+            agent.step.reason = f"{reason.rstrip('.')}.{outlook}"
 
 
-def _refusals(answer: OperationResult | ManagerError) -> Mapping[str, str]:
-    """Why a manager does not do what it was told, by instance-id, or for `ALL`."""
-    if isinstance(answer, ManagerError):
-        return {ALL: str(answer)}
-    if "restarting" in answer.data:  # of a restart, it says so of each
-        return {**answer.data.get("left", {}), **answer.data.get("refused", {})}
-    return {} if answer.ok else {ALL: answer.text}
+def _by_host(agents: Iterable[AgentProgress]) -> dict[str, list[AgentProgress]]:
+    groups: dict[str, list[AgentProgress]] = {}
+    for agent in agents:
+        groups.setdefault(agent.host, []).append(agent)
+    return groups
 
 
-def _begun(manager: ManagerClient) -> OperationResult:
-    """Tell whether it goes on: what it cannot do, it says at once."""
-    until = time.monotonic() + BEGIN_PATIENCE
+def _refusals(result: Result) -> Mapping[str, str]:
+    """Why a manager does not do what was requested, by instance-id, or for `ALL`."""
+    if isinstance(result, ManagerError):
+        return {ALL: str(result)}
+    if "restarting" in result.data:  # the result of a restart names each agent
+        return {**result.data.get("left", {}), **result.data.get("refused", {})}
+    return {} if result.ok else {ALL: result.text}
+
+
+def _check_started(manager: ManagerClient) -> OperationResult:
+    """Wait for a moment: a `manager` process that cannot start ends at once, with the reason."""
+    deadline = time.monotonic() + START_CHECK_TIMEOUT
     session: dict[str, Any] = {}
-    while time.monotonic() < until and session.get("status") != "running":
+    while time.monotonic() < deadline and session.get("status") != "running":
         session = manager.session()
         if session.get("status") == "done":
             texts = [str(text) for _, text in session.get("messages") or []]
-            return OperationResult(
-                bool(session.get("success")), texts[-1] if texts else "it ended at once"
-            )
-        time.sleep(LOOK)
-    return OperationResult(True, "begun")
+            return OperationResult(bool(session.get("success")), texts[-1] if texts else "it ended")
+        time.sleep(REFRESH_INTERVAL)
+    return OperationResult(True, "started")

@@ -1,4 +1,4 @@
-"""Judging how far an agent has come on its way to where it was told to be. Pure."""
+"""Judges how far an agent has come on its way to its target. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,77 +8,94 @@ from hostmanager.client.change.plan import STABLE_AFTER, AgentChange
 from hostmanager.client.status.model import next_attempt
 
 MAX_CRASHES = 2
-"""Unexpected ends after which an agent is said not to stay up."""
+"""Unexpected exits after which an agent is reported as not staying up."""
 
-PATIENCE = 4.0
+OTHER_TARGET_GRACE = 4.0
+"""Seconds; see `AgentProgress.other_target_grace`."""
 
 LAST_LINES = 5
 
 OUTPUT_WAIT = 1.0
-"""Seconds that the last lines of one that does not stay up may take to be read."""
+"""Seconds to wait for the last output of an agent that does not stay up."""
 
 
 @dataclass(slots=True)
 class AgentProgress:
-    """One agent on its way.
+    """The progress of one agent.
 
     Attributes:
-        step: What is to become of it.
-        stage: What it was told last: ``down`` or ``up``.
-        requested_at: When (monotonic clock); None: not yet.
-        deaths: Times of its unexpected ends since it was told.
-        patience: Seconds after which another target than ours means that somebody else said
-            so. Until then it is an old one: of a manager that begins again, or of one that
-            takes a second to do as it is told, as the HostManager of OCS does.
-        up_since: Since when it was seen up without a break (monotonic clock).
-        restarting: Whether its manager has yet to replace the run that it is to restart.
+        step: Its change.
+        stage: The target that was requested last: ``down`` or ``up``.
+        requested_at: When its manager accepted that (monotonic clock); None: not yet.
+        crashes: Times of its unexpected exits since then.
+        other_target_grace: Seconds after which another target than ours means that another client
+            requested it. Until then it is an old one: of a manager that is starting, or of one
+            that takes a second to act, as the HostManager of OCS does.
+        up_since: Since when it has been up without a break (monotonic clock).
+        restarting: Whether its manager has yet to replace the run that it restarts.
     """
 
     step: AgentChange
     stage: str
     requested_at: float | None = None
-    deaths: set[float] = field(default_factory=set)
+    crashes: set[float] = field(default_factory=set)
+    other_target_grace: float = OTHER_TARGET_GRACE
     up_since: float | None = None
-    patience: float = PATIENCE
     restarting: bool = False
     _last_crash: float | None = None
-    _given_up: float | None = None
-    _reason: str = ""  # why it was not up when it was not: one that is up again says nothing
+    _crash_limit_at: float | None = None
+    _reason: str = ""  # why it was last not up: once it is up again, there is no message
 
     @classmethod
     def of(cls, step: AgentChange) -> "AgentProgress":
         """Begin with the first stage of a step."""
         stage = "down" if step.stop_first else step.final
-        return cls(step, stage, restarting=step.by_manager, _last_crash=_death(step.row.child))
+        crash = _crash_time(step.agent.child)
+        return cls(step, stage, restarting=step.by_manager, _last_crash=crash)
+
+    @property
+    def host(self) -> str:
+        """Its host."""
+        return self.step.agent.host
+
+    @property
+    def instance_id(self) -> str:
+        """Its instance-id."""
+        return self.step.agent.instance_id
 
     @property
     def is_pending(self) -> bool:
-        """Whether it is still to be waited for."""
+        """Whether its outcome is open."""
         return self.step.outcome in ("pending", "told")
 
-    def fail(self, why: str, outcome: str = "failed") -> None:
-        """It does not get there."""
+    @property
+    def is_last_stage(self) -> bool:
+        """Whether the present stage is the final target."""
+        return self.stage == self.step.final
+
+    def fail(self, reason: str, outcome: str = "failed") -> None:
+        """Record that it does not reach its target."""
         self.step.outcome = outcome
-        self.step.why = why
+        self.step.reason = reason
 
     def succeed(self) -> None:
-        """It is where it was to be."""
+        """Record that it has reached its target."""
         self.step.outcome = "reached"
-        self.step.why = ""
+        self.step.reason = ""
         self.step.last_lines = []
 
     def requested(self, now: float) -> None:
-        """Its manager has taken the latest stage."""
+        """Record that its manager has accepted the present stage."""
         self.requested_at = now
         self.step.outcome = "told"
         self.up_since = None
 
     def observe(self, child: Mapping[str, Any] | None, now: float, wall: float) -> bool:
-        """Look at it; tells whether the stage is reached.
+        """Take in a status; returns whether the stage is reached.
 
         Args:
-            child: What its manager says of it, asked after it was told; None: it is
-                not tracked any more.
+            child: The status that its manager gave after the request; None: it is not tracked
+                any more.
             now: Monotonic clock.
             wall: Unix time.
         """
@@ -89,20 +106,20 @@ class AgentProgress:
                 self.fail("its manager does not know it any more")
             return self.stage == "down"
         step.state = str(child["next_action"])
-        step.why = _why(child, wall)
-        ended = child.get("last_exit") or {}
+        step.reason = _reason_text(child, wall)
+        last_exit = child.get("last_exit") or {}
         if step.state != "up" and child.get("message"):
             self._reason = str(child["message"]).rstrip(".")
-        if not ended.get("expected", True):
-            step.last_lines = list(ended.get("output") or [])[-LAST_LINES:]
+        if not last_exit.get("expected", True):
+            step.last_lines = list(last_exit.get("output") or [])[-LAST_LINES:]
         target = child["target_state"]
         if target in ("up", "down") and target != self.stage:
-            if self.requested_at is None or now - self.requested_at < self.patience:
-                return False
-            self.fail(f"somebody else has told it {target} meanwhile")
+            requested_at = self.requested_at
+            if requested_at is not None and now - requested_at >= self.other_target_grace:
+                self.fail(f"another client has set its target to {target} meanwhile")
             return False
         if step.state == "?":
-            self.fail(step.why or "its manager cannot operate it")
+            self.fail(step.reason or "its manager cannot operate it")
             return False
         if self.restarting and not self._is_replaced(child):
             return False
@@ -113,23 +130,23 @@ class AgentProgress:
         if child.get("restarting"):
             return False
         self.restarting = False
-        if self.step.state == "up" and _run(child) == _run(self.step.row.child or {}):
-            self.fail(self.step.why or "its manager has not restarted it")
+        if self.step.state == "up" and _run_id(child) == _run_id(self.step.agent.child or {}):
+            self.fail(self.step.reason or "its manager has not restarted it")
             return False
         return True
 
     def _stays_up(self, child: Mapping[str, Any], now: float) -> bool:
-        death = _death(child)
-        if death is not None and death != self._last_crash:
-            self.deaths.add(death)
-            self._last_crash = death
+        crash = _crash_time(child)
+        if crash is not None and crash != self._last_crash:
+            self.crashes.add(crash)
+            self._last_crash = crash
             self.up_since = None
-        if len(self.deaths) >= MAX_CRASHES:
-            self._given_up = now if self._given_up is None else self._given_up
-            if not self.step.last_lines and now - self._given_up < OUTPUT_WAIT:
+        if len(self.crashes) >= MAX_CRASHES:
+            self._crash_limit_at = now if self._crash_limit_at is None else self._crash_limit_at
+            if not self.step.last_lines and now - self._crash_limit_at < OUTPUT_WAIT:
                 return False
-            why = self.step.why or self._reason or "it dies again and again"
-            self.fail(f"it does not stay up: {why}")
+            reason = self.step.reason or self._reason or "it dies again and again"
+            self.fail(f"it does not stay up: {reason}")
         if self.step.state != "up":
             self.up_since = None
             return False
@@ -137,16 +154,16 @@ class AgentProgress:
         return (child.get("uptime") or now - self.up_since) >= STABLE_AFTER
 
 
-def _run(child: Mapping[str, Any]) -> tuple[Any, Any]:
+def _run_id(child: Mapping[str, Any]) -> tuple[Any, Any]:
     return child.get("pid"), (child.get("container") or {}).get("id")
 
 
-def _death(child: Mapping[str, Any] | None) -> float | None:
-    """When it ended unexpectedly last."""
-    ended = (child or {}).get("last_exit")
-    return None if not ended or ended.get("expected") else ended.get("time")
+def _crash_time(child: Mapping[str, Any] | None) -> float | None:
+    """The time of its latest unexpected exit."""
+    last_exit = (child or {}).get("last_exit")
+    return None if not last_exit or last_exit.get("expected") else last_exit.get("time")
 
 
-def _why(child: Mapping[str, Any], wall: float) -> str:
+def _reason_text(child: Mapping[str, Any], wall: float) -> str:
     parts = [str(child.get("message") or ""), next_attempt(child, wall)]
     return "; ".join(part.rstrip(".") for part in parts if part)

@@ -1,7 +1,7 @@
-"""What is wrong with the site config, each error said once, wherever it stands.
+"""Errors in the site config, each reported once, at the best place.
 
-That is in what a manager says of the file as it has read it; else in the row of the entry that
-is broken; else, if it is about no single entry, with the host.
+That is in what a manager reports of the file as it has read it; else with the agent whose entry
+is broken; else, if it concerns no single entry, with the host.
 """
 
 import re
@@ -11,11 +11,11 @@ from hostmanager.siteconfig.diagnostics import Diagnostic
 from hostmanager.util.text import join_sentences
 
 _PARTLY = re.compile(r"\d+ instances?, \d+ errors?(, \d+ warnings?)?: ")
-"""What our manager says before the errors in a file that it could use in part."""
+"""What our manager writes before the errors in a file that it could use in part."""
 
 
 def manager_error(source: str, text: str) -> str:
-    """What a manager says of a file: one broken entry costs no more than that entry."""
+    """Say what a manager reports of a file: one broken entry costs no more than that entry."""
     file = "the site config" if source == "[SCF]" else source
     partly = _PARTLY.match(text)
     if partly is None:
@@ -23,23 +23,23 @@ def manager_error(source: str, text: str) -> str:
     return f"its manager cannot use all of {file}: {text[partly.end() :]}"
 
 
-def host_errors(host: SiteHost, said: str = "") -> tuple[str, ...]:
-    """What is wrong with its block in the site config.
+def host_errors(host: SiteHost, known: str = "") -> tuple[str, ...]:
+    """The errors in its block of the site config.
 
-    What its manager has said already is left out, and what stands in the row of an instance.
+    Those that its manager has reported are left out, and those of single entries.
     """
     errors = [p for p in host.problems if p.is_error and p.instance_id not in host.entries]
-    return tuple(str(problem) for problem in errors if not _is_in(problem, said))
+    return tuple(str(error) for error in errors if not _is_in(error, known))
 
 
-def entry_error(host: SiteHost, entry: SiteEntry, *, said: str) -> str:
-    """What is wrong with an entry, but for what its manager has said of it."""
-    problems = [p for p in host.problems if p.is_error and p.instance_id == entry.instance_id]
-    left = [str(problem) for problem in problems if not _is_in(problem, said)]
+def entry_error(host: SiteHost, entry: SiteEntry, *, known: str) -> str:
+    """The errors in an entry, except those that its manager has reported."""
+    errors = [p for p in host.problems if p.is_error and p.instance_id == entry.instance_id]
+    new = [str(error) for error in errors if not _is_in(error, known)]
     text = "its entry in the site config cannot be used"
-    return ": ".join((text, join_sentences(left))) if left else text
+    return ": ".join((text, join_sentences(new))) if new else text
 
 
-def _is_in(problem: Diagnostic, said: str) -> bool:
-    """Whether it has been said: on another host, the file may have another name."""
-    return str(problem).removeprefix(problem.file) in said
+def _is_in(error: Diagnostic, known: str) -> bool:
+    """Whether it was reported: on another host, the file may have another name."""
+    return str(error).removeprefix(error.file) in known

@@ -1,124 +1,143 @@
-"""Which hosts and agents a command line is about, and what to say if it is about none."""
+"""Selects hosts and agents by names and patterns, and says what to do if none matches."""
 
 import argparse
+import dataclasses
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 
-from hostmanager.cli.exit_codes import CommandError
-from hostmanager.client.manager_client import make_clients, run_parallel
+from hostmanager.client.errors import ClientError
+from hostmanager.client.manager_client import fetch_sessions, make_clients
 from hostmanager.client.site_model import Site
 from hostmanager.client.status.model import AgentStatus, HostStatus, build_host_status
 from hostmanager.util.text import did_you_mean, join_names
 
-_WILD = frozenset("*?[")
+_WILDCARDS = frozenset("*?[")
 
 
 def is_pattern(text: str) -> bool:
     """Whether it has wildcards in it."""
-    return bool(_WILD & set(text))
+    return bool(_WILDCARDS & set(text))
 
 
 def matches(name: str, patterns: Iterable[str] | None) -> bool:
-    """Whether a name is one of these, or fits one that is a pattern; all fit no patterns at all."""
+    """Whether a name is one of these, or matches one that is a pattern; all match no patterns."""
     if not patterns:
         return True
     return any(name == pattern or fnmatchcase(name, pattern) for pattern in patterns)
 
 
-def select_hosts(site: Site, asked: Sequence[str] | None) -> list[str]:
+def suggestions(word: str, known: Iterable[str]) -> str:
+    """Name what was probably meant: `` Did you mean 'fake1' or 'fake2'?``; or nothing."""
+    return f" {did_you_mean(word.strip('*?'), known, 3)}".rstrip()
+
+
+def select_hosts(site: Site, patterns: Sequence[str] | None) -> list[str]:
     """The hosts that `--host` names, in the order of the file.
 
     Raises:
-        CommandError: One of the words fits no host.
+        ClientError: A pattern matches no host.
     """
-    for word in asked or ():
-        if not any(matches(name, [word]) for name in site.hosts):
-            raise CommandError(
-                f"--host {word}: the site config has no such host.{suggestions(word, site.hosts)} "
-                f"Its hosts are: {join_names(list(site.hosts), 20)}."
+    for pattern in patterns or ():
+        if not any(matches(name, [pattern]) for name in site.hosts):
+            raise ClientError(
+                f"--host {pattern}: the site config has no such host."
+                f"{suggestions(pattern, site.hosts)} Its hosts are: {join_names(list(site.hosts))}."
             )
-    return [name for name in site.hosts if matches(name, asked)]
-
-
-def suggestions(word: str, known: Iterable[str]) -> str:
-    """Name what was probably meant: `` Did you mean 'fake1' or 'fake2'?``; or nothing."""
-    hint = did_you_mean(word.strip("*?"), known, limit=3)
-    return f" {hint}" if hint else ""
+    return [name for name in site.hosts if matches(name, patterns)]
 
 
 def hosts_to_query(site: Site, args: argparse.Namespace) -> list[str]:
-    """The hosts that have to be asked: if all agents are named outright, only theirs.
+    """The hosts to query: if all agents are named without patterns, only theirs.
 
     Raises:
-        CommandError: `--host` names none.
+        ClientError: `--host` matches none.
     """
     hosts = select_hosts(site, args.host)
-    homes: set[str] = set()
+    needed: set[str] = set()
     for word in args.pattern:
-        home = [name for name in hosts if word in site.hosts[name].entries]
-        if is_pattern(word) or not home:
+        with_agent = [name for name in hosts if word in site.hosts[name].entries]
+        if is_pattern(word) or not with_agent:
             return hosts
-        homes.update(home)
-    return [name for name in hosts if name in homes] if homes else hosts
+        needed.update(with_agent)
+    return [name for name in hosts if name in needed] if needed else hosts
 
 
 def fetch_status(site: Site, args: argparse.Namespace, hosts: Sequence[str]) -> list[HostStatus]:
-    """Ask the managers of these hosts how their agents are, all at the same time."""
-    asked = make_clients(site, args, hosts)
-    answers = run_parallel({host: man.session for host, man in asked.items()}, args.answer_time)
-    return [build_host_status(site.hosts[host], answers.get(host)) for host in hosts]
+    """Get the status of these hosts from their managers, all at the same time."""
+    sessions = fetch_sessions(make_clients(site, args, hosts), args.answer_time)
+    return [build_host_status(site.hosts[host], sessions.get(host)) for host in hosts]
 
 
-def select(found: Sequence[HostStatus], args: argparse.Namespace) -> list[AgentStatus]:
-    """The instances that the command line is about, in the order of the file.
+def select_agents(hosts: Sequence[HostStatus], args: argparse.Namespace) -> list[AgentStatus]:
+    """The agents that the command line names, in the order of the file.
 
     Raises:
-        CommandError: A word fits none of them.
+        ClientError: A word matches none of them.
     """
-    rows = [row for host in found for row in host.agents]
+    agents = [agent for host in hosts for agent in host.agents]
     for word in args.pattern:
-        if not any(matches(row.instance_id, [word]) for row in rows):
-            raise CommandError(_no_such_agent(word, found, rows, args))
+        if not any(matches(agent.instance_id, [word]) for agent in agents):
+            raise ClientError(_no_such_agent(word, hosts, agents, args))
     for word in args.agent_class or ():
-        if not any(_has_class(row, [word]) for row in rows):
-            classes = sorted({row.short_class for row in rows if row.short_class})
-            raise CommandError(
-                f"--class {word}: no agent {_where(args)}is of this class.{suggestions(word, classes)} "
-                f"The classes are: {join_names(classes, 20) or 'none'}."
+        if not any(_has_class(agent, [word]) for agent in agents):
+            classes = sorted({agent.short_class for agent in agents if agent.short_class})
+            raise ClientError(
+                f"--class {word}: no agent {_on_hosts(args)}has this class."
+                f"{suggestions(word, classes)} The classes are: {join_names(classes) or 'none'}."
             )
-    chosen = [
-        row
-        for row in rows
-        if matches(row.instance_id, args.pattern) and _has_class(row, args.agent_class)
+    selected = [
+        agent
+        for agent in agents
+        if matches(agent.instance_id, args.pattern) and _has_class(agent, args.agent_class)
     ]
-    if not chosen and rows and (args.pattern or args.agent_class):
-        raise CommandError("No agent fits both the names and the classes that were given.")
-    return chosen
+    if not selected and agents and (args.pattern or args.agent_class):
+        raise ClientError("No agent matches both the names and the classes that were given.")
+    return selected
 
 
-def _has_class(row: AgentStatus, classes: Sequence[str] | None) -> bool:
-    return matches(row.short_class, classes) or matches(row.agent_class, classes)
+def filter_hosts(hosts: Sequence[HostStatus], args: argparse.Namespace) -> list[HostStatus]:
+    """Keep of each host the agents that the command line names, the worst first.
+
+    Raises:
+        ClientError: A word matches none of them.
+    """
+    selected = {(agent.host, agent.instance_id) for agent in select_agents(hosts, args)}
+    kept = []
+    for host in hosts:
+        agents = [agent for agent in host.agents if (agent.host, agent.instance_id) in selected]
+        if agents or not (args.pattern or args.agent_class):
+            agents.sort(key=lambda agent: -agent.severity)  # stable: else as in the file
+            kept.append(dataclasses.replace(host, agents=tuple(agents)))
+    return kept
+
+
+def _has_class(agent: AgentStatus, classes: Sequence[str] | None) -> bool:
+    return matches(agent.short_class, classes) or matches(agent.agent_class, classes)
 
 
 def _no_such_agent(
-    word: str, found: Sequence[HostStatus], rows: Sequence[AgentStatus], args: argparse.Namespace
+    word: str,
+    hosts: Sequence[HostStatus],
+    agents: Sequence[AgentStatus],
+    args: argparse.Namespace,
 ) -> str:
-    for host in found:
+    for host in hosts:
+        name = host.host.name
         if host.host.manager == word:
             return (
-                f"{word} is the manager of host {host.host.name}, not one of its agents. "
-                f"Use --host {host.host.name} for all of its agents."
+                f"{word} is the manager of host {name}, not one of its agents. "
+                f"Use --host {name} for all of its agents."
             )
-        if host.host.name == word and not args.host:
+        if name == word and not args.host:
             return f"{word} is a host. Use --host {word} for all of its agents."
-    if not is_pattern(word) and any(_has_class(row, [word]) for row in rows):
+    if not is_pattern(word) and any(_has_class(agent, [word]) for agent in agents):
         return f"{word} is a class of agents. Use --class {word} for all of them."
-    mute = [host.host.name for host in found if host.error is not None]
-    unseen = f" (Hosts that did not answer, so may have more: {join_names(mute)}.)" if mute else ""
-    hint = suggestions(word, (row.instance_id for row in rows))
-    what = "no agent fits" if is_pattern(word) else "there is no agent"
-    return f"{what} {word!r}{' ' + _where(args).strip() if _where(args) else ''}.{hint}{unseen}"
+    silent = [host.host.name for host in hosts if host.error is not None]
+    note = f" (Hosts that did not answer may have more: {join_names(silent, 5)}.)" if silent else ""
+    hint = suggestions(word, (agent.instance_id for agent in agents))
+    subject = "no agent matches" if is_pattern(word) else "there is no agent"
+    return f"{subject} {word!r} {_on_hosts(args)}".rstrip() + f".{hint}{note}"
 
 
-def _where(args: argparse.Namespace) -> str:
+def _on_hosts(args: argparse.Namespace) -> str:
     return f"on {', '.join(args.host)} " if args.host else ""

@@ -12,8 +12,8 @@ from hostmanager.cli.top.app import TopApp
 from hostmanager.cli.top.model import HostSnapshot, ListItem
 from hostmanager.cli.top.requests import ChangeRequest
 from hostmanager.client.change.plan import AgentChange, Plan
+from hostmanager.client.errors import FailureKind, ManagerError
 from hostmanager.client.log_reader import LogLine
-from hostmanager.client.manager_client import FailureKind, ManagerError
 from hostmanager.client.site_model import SiteEntry, SiteHost
 from hostmanager.client.status.model import AgentStatus, build_host_status
 from hostmanager.core.model import InstanceSpec, Kind, Target
@@ -63,7 +63,7 @@ def usual() -> list[HostSnapshot]:
     ]
 
 
-class FakeAsker:
+class FakeSource:
     """Knows what a test wants it to know, and takes notes of what it is told."""
 
     def __init__(self, found: list[HostSnapshot]) -> None:
@@ -76,7 +76,7 @@ class FakeAsker:
         self.blocked = threading.Event()
         self.blocked.set()
 
-    def look(self) -> tuple[list[HostSnapshot], str]:
+    def fetch(self) -> tuple[list[HostSnapshot], str]:
         return self.found, self.trouble
 
     def change(self, command: str, what: str, rows: Sequence[AgentStatus]) -> ChangeRequest:

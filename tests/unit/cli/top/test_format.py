@@ -4,11 +4,10 @@ import pytest
 from rich.text import Text
 from tests.unit.cli.top.site import agent, dead, dying, host, usual
 
-from hostmanager.cli.top.details_format import detail_rows
-from hostmanager.cli.top.fit import fitted
+from hostmanager.cli.top.format import ColumnWidths, detail_rows, heading, row_text
 from hostmanager.cli.top.model import ListItem, SortOrder, list_items
 from hostmanager.cli.top.requests import ChangeRequest
-from hostmanager.cli.top.row_format import Widths, heading, row_text
+from hostmanager.cli.top.widgets import fit_text
 from hostmanager.client.change.plan import AgentChange, Plan, Refusal
 from hostmanager.client.status.model import AgentStatus
 
@@ -49,14 +48,14 @@ def test_a_line_is_never_wider_than_the_screen_and_columns_stand_below_each_othe
     found = list_items(
         [*usual(), host(long, agent(long), dying("b", message=long))], SortOrder.WORST
     )
-    widths = Widths.fitted(found, width)
+    widths = ColumnWidths.fitted(found, width)
     lengths = {row_text(item, widths, NOW).cell_len for item in found}
     assert lengths == {heading(widths).cell_len} == {width}
 
 
 def test_a_wide_character_counts_as_two_columns():
     found = list_items([host("h", dying("a", message="望遠鏡" * 30))], SortOrder.WORST)
-    widths = Widths.fitted(found, 80)
+    widths = ColumnWidths.fitted(found, 80)
     assert {row_text(item, widths, NOW).cell_len for item in found} == {80}
 
 
@@ -71,7 +70,7 @@ def test_a_wide_character_counts_as_two_columns():
     ],
 )
 def test_what_does_not_fit_is_cut_visibly(text, height, shown):
-    assert [part.rstrip() for part in fitted(Text(text), 10, height).plain.split("\n")] == (
+    assert [part.rstrip() for part in fit_text(Text(text), 10, height).plain.split("\n")] == (
         shown.split("\n")
     )
 
@@ -79,7 +78,7 @@ def test_what_does_not_fit_is_cut_visibly(text, height, shown):
 def test_how_a_quiet_agent_ended_last_stands_in_its_line():
     ended = {"code": None, "signal": "SIGKILL", "time": NOW - 90, "expected": True}
     (_, item) = list_items([host("h", agent("a", last_exit=ended))], SortOrder.SITE)
-    assert item.short_remark(NOW) == "SIGKILL 1 m 30 s ago"
+    assert item.short_note(NOW) == "SIGKILL 1 m 30 s ago"
 
 
 def test_facts_of_a_container_and_of_a_manager_that_says_less():
@@ -88,7 +87,7 @@ def test_facts_of_a_container_and_of_a_manager_that_says_less():
     told = dict(detail_rows(item, NOW))
     assert told["container"] == "id 4f, name site-web-1, status running, image web:1"
     assert told["running"] == "pid 4711, for 1 m 15 s"
-    assert dict(detail_rows(ListItem(dead("h", "a")), NOW))["agents"] == "1, to look at: a"
+    assert dict(detail_rows(ListItem(dead("h", "a")), NOW))["agents"] == "1, not OK: a"
 
 
 def request(*steps, **more):
@@ -106,21 +105,21 @@ def step(name, outcome, **more):
 def test_a_request_tells_failures_first_and_each_reason_once():
     made = request(
         step("a", "reached"),
-        step("b", "failed", why="no."),
-        step("c", "failed", why="no"),
+        step("b", "failed", reason="no."),
+        step("c", "failed", reason="no"),
         step("d", "told", state="wait_dead"),
         step("e", "told", state="wait_dead"),
-        already=(AgentStatus("h", "f"),),
+        unchanged=(AgentStatus("h", "f"),),
         refused=(Refusal(AgentStatus("h", "g"), "its manager does not know it"),),
     )
     told = made.text().split(": ", 1)[1]
     assert told == (
         "refused: g: its manager does not know it; NOT done: b, c: no; "
-        "2 agents on the way: 2 wait_dead ...; done: 1 of 5 up; f down, left so"
+        "2 agents on the way: 2 stopping ...; done: 1 of 5 up; f left down"
     )
     assert made.text().startswith("!! ")
 
 
 def test_a_request_about_nobody_says_so():
-    assert request().text().endswith("nothing to do: nobody manages it")
+    assert request().text().endswith("nothing to do: no manager controls it")
     assert not request(step("a", "reached")).has_failed

@@ -1,0 +1,74 @@
+"""What `status` gives to programs: its exit status and its JSON."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from hostmanager.cli.exit_codes import FAILED, OK, UNREACHABLE
+from hostmanager.client.site_model import Site
+from hostmanager.client.status.model import AgentStatus, HostStatus, Severity, unreachable
+
+
+def exit_status(hosts: Sequence[HostStatus]) -> int:
+    """The exit status for the status of these hosts."""
+    if unreachable(hosts):
+        return UNREACHABLE
+    if any(host.severity is Severity.ERROR for host in hosts):
+        return FAILED
+    agents = [agent for host in hosts for agent in host.agents if agent.child is not None]
+    return OK if all(agent.is_at_target for agent in agents) else FAILED
+
+
+def status_json(
+    site: Site, hosts: Sequence[HostStatus], least: Severity = Severity.OK
+) -> dict[str, Any]:
+    """What programs get; docs/cli.md describes it.
+
+    Args:
+        site: The site.
+        hosts: Their status; the summary counts all agents.
+        least: Agents that are listed are at least as bad as this.
+    """
+    managed = [agent for host in hosts for agent in host.agents if agent.is_managed]
+    return {
+        "site_file": site.path,
+        "summary": {
+            "hosts": len(hosts),
+            "hosts_silent": len(unreachable(hosts)),
+            "agents": len(managed),
+            **{level.word: sum(a.severity is level for a in managed) for level in Severity},
+        },
+        "hosts": [_host_json(host, least) for host in hosts],
+    }
+
+
+def _host_json(host: HostStatus, least: Severity) -> dict[str, Any]:
+    data = host.data
+    return {
+        "host": host.host.name,
+        "manager": host.host.manager,
+        "answers": host.host.manager is not None and host.error is None,
+        "trouble": None if host.error is None else host.error.kind.value,
+        "process": host.process or None,
+        "severity": host.severity.word,
+        "reasons": list(host.reasons),
+        "config_parse_status": data.get("config_parse_status") or {},
+        "orphans": data.get("orphans") or {},
+        "new_tags": data.get("new_tags") or {},
+        "agents": [_agent_json(agent) for agent in host.agents if agent.severity >= least],
+    }
+
+
+def _agent_json(agent: AgentStatus) -> dict[str, Any]:
+    return {
+        **(agent.child or {}),
+        "host": agent.host,
+        "instance_id": agent.instance_id,
+        "agent_class": agent.agent_class,
+        "state": agent.state,
+        "target": agent.target or None,
+        "severity": agent.severity.word,
+        "reasons": list(agent.reasons),
+        "manage": agent.entry.manage if agent.entry is not None else None,
+        "in_site_config": agent.entry is not None,
+        "known_to_manager": agent.child is not None,
+    }

@@ -1,0 +1,208 @@
+"""How an item looks: as a line of the list, and as labelled rows of its details. Pure.
+
+Nothing is shown by a colour alone: a mark in front of a line says how bad it is, and whatever is
+cut ends with an ellipsis.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.text import Text
+
+from hostmanager.cli.status.table import STYLES, WIDE
+from hostmanager.cli.text import ago, format_time, sanitize
+from hostmanager.cli.top.model import ListItem
+from hostmanager.client.status.model import AgentStatus, Severity, last_exit_text, next_attempt
+from hostmanager.util.text import format_duration, join_names, pluralize
+
+DetailRow = tuple[str, str]
+"""Label and text."""
+
+MARKS = {
+    Severity.OK: " ",
+    Severity.INFO: " ",
+    Severity.WARNING: "~",
+    Severity.UNKNOWN: "?",
+    Severity.ERROR: "!",
+}
+"""In front of each line."""
+
+STATE_WIDTH = 14  # stopping>down
+UPTIME_WIDTH = 9
+RESTARTS_WIDTH = 3
+CLASS_WIDTH = 16
+MIN_NOTE_WIDTH = 12
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnWidths:
+    """The width of each column of the list, and of all together; 0: it is left out."""
+
+    total: int
+    host: int
+    name: int
+    agent_class: int
+    note: int
+
+    @classmethod
+    def fitted(cls, shown: Sequence[ListItem], width: int) -> "ColumnWidths":
+        """Fit them to what is shown, and to the width of the list."""
+        hosts = max([len(item.host) for item in shown], default=0)
+        names = max([len(item.key[1]) for item in shown], default=0)
+        host = max(4, min(hosts, max(8, width // 8)))
+        name = max(5, min(names, max(12, width // 4)))
+        agent_class = CLASS_WIDTH if width >= WIDE else 0
+        fixed = (
+            2 + STATE_WIDTH + UPTIME_WIDTH + RESTARTS_WIDTH + 3 + (agent_class and agent_class + 1)
+        )
+        left = width - fixed - (host + 1) - (name + 1)
+        if left < MIN_NOTE_WIDTH:
+            name = max(5, name - (MIN_NOTE_WIDTH - left))
+            left = width - fixed - (host + 1) - (name + 1)
+        return cls(max(0, width), host, name, agent_class, max(0, left))
+
+
+def heading(widths: ColumnWidths) -> Text:
+    """The names of the columns."""
+    cells = [("host", widths.host), ("agent", widths.name)]
+    if widths.agent_class:
+        cells.append(("class", widths.agent_class))
+    cells.append(("state>target", STATE_WIDTH))
+    text = Text("  ", no_wrap=True)
+    for word, width in cells:
+        text.append_text(_cell(word, width)).append(" ")
+    text.append(f"{'uptime':>{UPTIME_WIDTH}} {'rst':>{RESTARTS_WIDTH}} ")
+    return _crop(text.append_text(_cell("reason, or last exit", widths.note)), widths)
+
+
+def row_text(item: ListItem, widths: ColumnWidths, now: float) -> Text:
+    """One item."""
+    style = STYLES[item.severity]
+    text = Text(f"{MARKS[item.severity]} ", style, no_wrap=True)
+    text.append_text(_cell(item.host, widths.host, style if item.agent is None else "")).append(" ")
+    if item.agent is None:
+        return _host_line(text, item, widths, now)
+    agent = item.agent
+    text.append_text(_cell(agent.instance_id, widths.name, style)).append(" ")
+    if widths.agent_class:
+        text.append_text(_cell(agent.agent_class, widths.agent_class)).append(" ")
+    text.append_text(_cell(state_and_target(agent), STATE_WIDTH, style)).append(" ")
+    text.append(f"{format_duration(agent.get('uptime')):>{UPTIME_WIDTH}} ")
+    restarts = agent.get("restarts")
+    count = "" if restarts is None else str(restarts) if restarts < 1000 else "1k+"
+    text.append(f"{count:>{RESTARTS_WIDTH}} ")
+    return _crop(text.append_text(_cell(item.short_note(now), widths.note, style)), widths)
+
+
+def _host_line(text: Text, item: ListItem, widths: ColumnWidths, now: float) -> Text:
+    """A host has no columns of its own: its note takes all the room."""
+    room = widths.name + STATE_WIDTH + UPTIME_WIDTH + RESTARTS_WIDTH + 4 + widths.note
+    room += widths.agent_class and widths.agent_class + 1
+    manager = item.snapshot.host.host.manager or "no manager"
+    content = f"== {manager}: {item.short_note(now)}"
+    return _crop(text.append_text(_cell(content, room, STYLES[item.severity] or "bold")), widths)
+
+
+def state_and_target(agent: AgentStatus) -> str:
+    """The state, and the target if that differs."""
+    if not agent.target or (agent.is_at_target and agent.target != "passive"):
+        return agent.state_text
+    return f"{agent.state_text}>{agent.target}"
+
+
+def _crop(text: Text, widths: ColumnWidths) -> Text:
+    """On a very narrow terminal, not even the columns fit."""
+    text.truncate(widths.total, overflow="ellipsis")
+    return text
+
+
+def _cell(words: str, width: int, style: str = "") -> Text:
+    text = Text(sanitize(words).replace("\n", " ").replace("\t", " "), style)
+    text.truncate(width, overflow="ellipsis", pad=True)
+    return text
+
+
+def detail_rows(item: ListItem, now: float) -> list[DetailRow]:
+    """Everything that is known, what is wrong first; nothing is cut."""
+    rows = _host_rows(item, now) if item.agent is None else _agent_rows(item, item.agent, now)
+    return [(label, text) for label, text in rows if text]
+
+
+def _agent_rows(item: ListItem, agent: AgentStatus, now: float) -> Iterator[DetailRow]:
+    target = f", target {agent.target}" if agent.target not in ("", agent.state) else ""
+    yield "state", f"{agent.state_text}{target}{_severity_suffix(item.severity)}"
+    for reason in agent.reasons:
+        yield "reason", reason
+    yield from _age_rows(item)
+    yield (
+        "message",
+        "" if agent.get("message") in agent.reasons else str(agent.get("message") or ""),
+    )
+    yield "next", next_attempt(agent.child, now)
+    yield "last exit", _last_exit(agent, now)
+    pid = f"pid {agent.get('pid')}" if agent.get("pid") else ""
+    uptime = (
+        f"for {format_duration(agent.get('uptime'))}" if agent.get("uptime") is not None else ""
+    )
+    yield "running", ", ".join(part for part in (pid, uptime) if part)
+    if agent.get("restarts") is not None:
+        yield "restarts", f"{agent.get('restarts')}, stability {agent.get('stability')} (1 is best)"
+    manage = f", manage: {agent.entry.manage}" if agent.entry and agent.entry.manage else ""
+    yield "class", f"{agent.agent_class}{manage}"
+    yield "container", _container_text(agent.get("container"))
+    yield "output", str(agent.get("output") or "")
+
+
+def _host_rows(item: ListItem, now: float) -> Iterator[DetailRow]:
+    host = item.snapshot.host
+    manager = host.host.manager or "none"
+    running = "" if host.error or not host.process else f", process {host.process}"
+    yield "manager", f"{manager}{running}{_severity_suffix(item.severity)}"
+    for reason in host.reasons:
+        yield "reason", reason
+    yield from _age_rows(item)
+    agents = [agent for agent in host.agents if agent.is_managed]
+    bad = [agent.instance_id for agent in agents if agent.severity >= Severity.WARNING]
+    yield "agents", str(len(agents)) + (f", not OK: {join_names(bad, 20)}" if bad else "")
+    for source, (ok, when, text) in (host.data.get("config_parse_status") or {}).items():
+        verdict = "OK" if ok else "CANNOT BE USED"
+        yield "config", f"{source}: {verdict}, {format_time(when, now)}: {text}"
+    orphans = host.data.get("orphans") or {}
+    names = [str(orphan.get("service", key)) for key, orphan in orphans.items()]
+    yield (
+        "orphans",
+        f"{pluralize(len(names), 'container')}: {join_names(names, 20)}" if names else "",
+    )
+    tags = host.data.get("new_tags") or {}
+    yield "new tags", ", ".join(f"{name} {tag}" for name, tag in tags.items())
+
+
+def _age_rows(item: ListItem) -> Iterator[DetailRow]:
+    """The age of the status, if it is old."""
+    if item.snapshot.is_stale and item.snapshot.age < float("inf"):
+        yield "stale", f"this was requested {format_duration(item.snapshot.age)} ago"
+
+
+def _severity_suffix(severity: Severity) -> str:
+    return f" ({severity.word})" if severity > Severity.INFO else ""
+
+
+def _last_exit(agent: AgentStatus, now: float) -> str:
+    last_exit: Mapping[str, Any] = agent.get("last_exit") or {}
+    parts = [last_exit_text(agent.child or {})]
+    if last_exit.get("time") is not None:
+        parts.append(f"{format_time(last_exit['time'], now)} ({ago(last_exit['time'], now)})")
+    if last_exit.get("ran_for") is not None:
+        parts.append(f"after {format_duration(last_exit['ran_for'])}")
+    if last_exit:
+        parts.append("expected" if last_exit.get("expected") else "unexpected")
+    return ", ".join(part for part in parts if part)
+
+
+def _container_text(container: Any) -> str:
+    if isinstance(container, Mapping):
+        return ", ".join(
+            f"{key} {value}" for key, value in container.items() if value not in (None, "")
+        )
+    return str(container or "")

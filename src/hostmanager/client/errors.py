@@ -1,0 +1,66 @@
+"""Errors of the client layer. Their texts are for people, and name a remedy where there is one."""
+
+from enum import StrEnum
+
+
+class ClientError(Exception):
+    """What was asked for cannot be done.
+
+    Attributes:
+        unreachable: Whether that is because the router or a manager does not answer; otherwise
+            the request or the site config makes no sense.
+    """
+
+    def __init__(self, text: str, *, unreachable: bool = False) -> None:
+        super().__init__(text)
+        self.unreachable = unreachable
+
+
+class FailureKind(StrEnum):
+    """Why a manager gave no answer."""
+
+    ROUTER = "router"  # no router, or something else listens at its address
+    NOT_REGISTERED = "absent"  # the router knows no such manager
+    TIMEOUT = "silent"
+    REFUSED = "refused"  # by the router or the manager
+
+
+class ManagerError(Exception):
+    """A manager gave no answer.
+
+    Attributes:
+        kind: Why.
+        hint: What to do about it: sentences, or empty.
+    """
+
+    def __init__(self, kind: FailureKind, text: str, hint: str = "") -> None:
+        super().__init__(text)
+        self.kind, self.hint = kind, hint
+
+    @property
+    def text_with_hint(self) -> str:
+        """Text and hint as one line."""
+        return f"{self}. {self.hint}".rstrip()
+
+    @property
+    def unreachable(self) -> bool:
+        """Whether nobody answered, rather than refused."""
+        return self.kind is not FailureKind.REFUSED
+
+
+def router_error(results: list[object]) -> ManagerError | None:
+    """The error of the router, if that alone is why no manager answered."""
+    errors = [result for result in results if isinstance(result, ManagerError)]
+    router_only = all(error.kind is FailureKind.ROUTER for error in errors)
+    return errors[0] if errors and router_only and len(errors) == len(results) else None
+
+
+def require_router(results: list[object]) -> None:
+    """Check that the router answered at least for one manager.
+
+    Raises:
+        ClientError: There is no router.
+    """
+    error = router_error(results)
+    if error is not None:
+        raise ClientError(error.text_with_hint, unreachable=True)
