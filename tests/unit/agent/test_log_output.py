@@ -3,8 +3,6 @@
 import fcntl
 import logging
 import os
-import subprocess
-import sys
 import threading
 import time
 
@@ -186,51 +184,3 @@ def test_whoever_logs_while_it_counts_does_not_wait_for_himself():
 
     threading.Thread(target=count, daemon=True).start()
     assert done.wait(LONG)
-
-
-END = """
-import atexit, logging, sys, threading
-from hostmanager.agent.log_output import start_log
-{before}
-start_log("INFO", None, ("hostmanager",))
-log = logging.getLogger("hostmanager.test")
-print("one")
-log.info("two")
-print("three", file=sys.stderr)
-sys.stderr.write("no end of ")
-sys.stderr.write("line")
-{end}
-"""
-
-
-@pytest.mark.parametrize(
-    ("end", "last", "code"),
-    [
-        ("", "no end of line", 0),
-        ("raise SystemExit(3)", "no end of line", 3),
-        ("raise ValueError('crash')", "ValueError: crash", 1),
-        ("t = threading.Thread(target=lambda: 1 / 0); t.start(); t.join()", "division by zero", 0),
-    ],
-)
-def test_at_the_end_all_is_there_in_order_tracebacks_too(end, last, code):
-    script = END.format(end=end, before="")
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        check=False,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=LONG,
-    )
-    assert done.returncode == code
-    words = ["one", " two", "three", last]
-    places = [done.stdout.find(word) for word in words]
-    assert -1 not in places, done.stdout
-    assert places == sorted(places), done.stdout
-
-
-def test_a_crash_with_a_full_pipe_ends_all_the_same(full_pipe):
-    _, writer = full_pipe
-    script = END.format(end="raise ValueError('crash')", before="")
-    process = subprocess.Popen([sys.executable, "-c", script], stdout=writer, stderr=writer)
-    assert process.wait(LONG) == 1

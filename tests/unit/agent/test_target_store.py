@@ -6,7 +6,6 @@ from threading import Event
 from unittest.mock import patch
 
 import pytest
-from tests.faults import disks
 from tests.unit.core.fakes import FakeClock
 
 from hostmanager.agent.target_store import RETRY_INTERVAL, TargetStore
@@ -245,39 +244,4 @@ async def test_killed_after_making_room_it_is_read_all_the_same(path, make):
     wanted.set_targets({"a": Target.DOWN})
     await kept(wanted)
     path.write_bytes(path.read_bytes() + bytes(100))
-    assert make().load() == {"a": Target.DOWN}
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    """A file system of 64 KiB in the place of the state folder."""
-    folder = tmp_path / "state"
-    if not disks.mount(folder, "64k"):
-        pytest.skip("whoever runs the tests may not mount a file system")
-    yield folder
-    disks.unmount(folder)
-
-
-async def test_on_a_full_disk_it_is_said_and_tried_again_until_it_is_kept(small_disk, make, clock):
-    disks.fill(small_disk / "filler")
-    wanted = make()
-    wanted.set_targets({"a": Target.DOWN})
-    assert "wanted.json: No space left on device" in await kept(wanted)
-    clock.advance(RETRY_INTERVAL)
-    assert "No space left" in await kept(wanted)
-    (small_disk / "filler").unlink()
-    clock.advance(RETRY_INTERVAL)
-    assert await kept(wanted) == wanted.not_kept == ""
-    assert make().load() == {"a": Target.DOWN}
-    clock.advance(RETRY_INTERVAL)
-    assert clock._timers == []
-
-
-async def test_on_a_read_only_disk_it_is_said(small_disk, make):
-    wanted = make()
-    wanted.set_targets({"a": Target.DOWN})
-    assert await kept(wanted) == ""
-    disks.remount(small_disk, "ro")
-    wanted.set_targets({"a": Target.UP})
-    assert "Read-only file system" in await kept(wanted)
     assert make().load() == {"a": Target.DOWN}

@@ -1,11 +1,8 @@
 """Whatever is done to the journal's file: it is begun anew or left alone, and people are told."""
 
-import json
 import os
 import shutil
 import sqlite3
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -269,100 +266,3 @@ def test_an_error_in_whoever_is_told_does_not_end_it(path):
     journal.record(Kind.STATE, "x")
     assert [e["text"] for e in journal.history()][-1] == "x"
     assert journal.close(10)
-
-
-# --- file systems that refuse ---------------------------------------------------------------
-
-PRIVATE_MOUNTS = ["unshare", "--user", "--map-root-user", "--mount"]
-
-
-def in_a_small_file_system(program: str, folder: Path) -> dict:
-    """Run a program with a file system of 1 MiB of its own at `folder`; what it prints."""
-    folder.mkdir()
-    script = (
-        f"mount -t tmpfs -o size=1m none {folder} && exec {sys.executable} -c '{program}' {folder}"
-    )
-    try:
-        probe = subprocess.run([*PRIVATE_MOUNTS, "true"], capture_output=True, check=False)
-    except FileNotFoundError:
-        pytest.skip("no unshare here")
-    if probe.returncode != 0:
-        pytest.skip("no private mounts here")
-    done = subprocess.run(
-        [*PRIVATE_MOUNTS, "sh", "-c", script],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
-HEAD = """
-import json, os, pathlib, subprocess, sys, time
-from hostmanager.journal import Journal, JournalError, Kind, writer
-writer.RETRY = 0.05
-folder = pathlib.Path(sys.argv[1])
-told = []
-j = Journal(folder / "journal.sqlite", tell=told.append)
-def say(text): j.record(Kind.STATE, text)
-def until(true):
-    end = time.monotonic() + 20
-    while not true() and time.monotonic() < end: time.sleep(0.01)
-    return bool(true())
-say("before"); j.flush(10)
-"""
-
-FULL = """
-filler = open(folder / "filler", "wb", buffering=0)
-try:
-    while True: filler.write(bytes(4096))
-except OSError: pass
-for n in range(3000): say("x" * 500)
-j.flush(10)
-trouble = j.trouble
-os.unlink(folder / "filler"); filler.close()
-say("after")
-again = until(lambda: j.trouble is None)
-last = j.history(limit=1)[0]["text"]
-count = len(j.history(limit=10000))
-"""
-
-
-def test_a_full_disk_disables_it_until_there_is_room(tmp_path):
-    program = HEAD + FULL + "print(json.dumps([trouble, again, last, count, told]))"
-    program = program.replace("range(3000)", "range(300)")
-    trouble, again, last, count, told = in_a_small_file_system(program, tmp_path / "disk")
-    assert "full" in trouble
-    assert again
-    assert (last, count) == ("after", 302)
-    assert len(told) == 2
-
-
-def test_a_read_only_folder_disables_it_until_it_can_be_written(tmp_path):
-    program = (
-        HEAD
-        + """
-j.close(10)
-remount = ["mount", "-o", "remount,ro", str(folder)]
-subprocess.run(remount, check=True)
-j = Journal(folder / "journal.sqlite", tell=told.append)
-say("meanwhile"); j.flush(10)
-trouble = j.trouble
-try: j.history(); refused = ""
-except JournalError as error: refused = str(error)
-remount[2] = "remount,rw"
-subprocess.run(remount, check=True)
-again = until(lambda: j.trouble is None)
-texts = [e["text"] for e in j.history()]
-print(json.dumps([trouble, refused, again, texts, told, os.listdir(folder)]))
-"""
-    )
-    trouble, refused, again, texts, told, files = in_a_small_file_system(program, tmp_path / "disk")
-    assert "Read-only file system" in trouble
-    assert refused == trouble
-    assert again
-    assert texts == ["before", "meanwhile"]
-    assert len(told) == 2
-    assert not [name for name in files if "broken" in name]
