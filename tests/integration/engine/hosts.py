@@ -168,7 +168,7 @@ class HostUnderTest:
         """
         driver, sight = self.dockers.driver, self.dockers.watcher
         await self.until(
-            "an end of all looks", lambda: not driver._tasks and not sight._inspections
+            "an end of all looks", lambda: not driver._tasks and not sight.inspector._tasks
         )
 
     async def stays(self, seconds: float, what: str, predicate: Callable[[], Any]) -> None:

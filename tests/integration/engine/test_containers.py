@@ -34,7 +34,7 @@ async def test_a_container_that_dies_or_is_killed_is_started_again(project):
         row = await host.row("a", next_action="up", restarts=1)
         assert (row["last_exit"]["code"], row["last_exit"]["signal"]) == (137, None)
         assert not row["last_exit"]["expected"]
-        words = "a: exited with code 137 (by SIGKILL, it seems)"
+        words = "a: exited with code 137 (probably by SIGKILL)"
         await host.until("it to be said", lambda: host.heard(words))
         await host.docker("kill", "--signal=TERM", container)
         row = await host.row("a", next_action="up", restarts=2)
@@ -146,7 +146,9 @@ async def test_an_unhealthy_one_is_shown_with_what_its_check_said(project):
     times = {"interval": "200ms", "timeout": "2s", "retries": 1}
     project.write({"ocs-a": service(healthcheck={**check, **times})})
     async with running(project, "a") as host:
-        row = await host.row("a", says="It is unhealthy, says its health check: no signal from")
+        row = await host.row(
+            "a", says="Its health check reports that it is unhealthy: no signal from"
+        )
         assert row["next_action"] == "up"
         assert row["container"]["health"] == "unhealthy"
         await host.docker("exec", await host.container("ocs-a"), "touch", "/ok")
@@ -164,7 +166,7 @@ async def test_restarted_by_its_own_policy_it_is_one_and_down_means_down(project
         await host.up("a")
         container = await host.container("ocs-a")
         await host.docker("exec", container, "touch", "/go")
-        row = await host.row("a", says="the Docker Engine starts it again by itself")
+        row = await host.row("a", says="the Docker Engine restarts it")
         assert row["last_exit"]["code"] == 4
         await host.until("some restarts", lambda: host.count("start", "ocs-a") >= 4)
         if when == "waiting":

@@ -51,7 +51,7 @@ async def test_with_live_restore_containers_are_shown_again_as_they_were(
             await host.do(host.engine.restart)
         else:
             await host.do(host.engine.kill)
-            await host.row("a", **UNKNOWN, says="does not run: nobody listens")
+            await host.row("a", **UNKNOWN, says="does not run: nothing listens")
             # One dies meanwhile, and nobody sees it.
             os.kill(rows[1]["pid"], 9)
             await host.do(host.engine.start)

@@ -94,7 +94,7 @@ async def test_with_the_registry_away_it_goes_on_and_the_reason_is_said(project,
         await host.docker("rmi", "--force", image)
         await host.do(closed_registry.stop)
         await ask(host, "a")
-        await goes_on(host, container, f"its image {image} cannot be had: ")
+        await goes_on(host, container, f"its image {image} is not available: ")
         await host.do(closed_registry.start)
         await ask(host, "a")
         await comes_anew(host, container)
@@ -109,7 +109,7 @@ async def test_a_tag_that_the_registry_does_not_have_is_no_reason_to_end_it(proj
         project.write({"ocs-a": service(image=f"{image}2")})
         await host.row("a", restart_required=True)
         await ask(host, "a")
-        await goes_on(host, container, f"its image {image}2 cannot be had: ")
+        await goes_on(host, container, f"its image {image}2 is not available: ")
         registry.push(project.engine, f"{project.name}/a:12", version="2")
         await ask(host, "a")
         await comes_anew(host, container)
@@ -124,7 +124,7 @@ async def test_of_what_is_always_pulled_the_registry_is_asked_first(project, clo
         container = await host.container("ocs-a")
         await host.do(closed_registry.stop)
         await ask(host, "a")
-        await goes_on(host, container, f"its image {image} cannot be had: ")
+        await goes_on(host, container, f"its image {image} is not available: ")
 
 
 async def test_while_its_file_is_broken_it_goes_on(project):

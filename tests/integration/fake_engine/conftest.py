@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from hostmanager.drivers.compose import watcher as seeing
+from hostmanager.drivers.compose import inspector
 from hostmanager.drivers.compose.engine import Engine
 from hostmanager.drivers.compose.watcher import ContainerWatcher
 from tests.integration.fake_engine.server import FakeEngine
@@ -33,10 +33,10 @@ async def fake(tmp_path) -> AsyncIterator[FakeEngine]:
 
 
 @pytest.fixture
-async def sight(fake, monkeypatch) -> AsyncIterator[ContainerWatcher]:
-    """Follows project `p` of it; not started. What it does after seconds, it does at once."""
+async def watcher(fake, monkeypatch) -> AsyncIterator[ContainerWatcher]:
+    """Watches its project `p`; not started. It retries soon."""
     monkeypatch.setattr("hostmanager.drivers.compose.engine.INSPECT_TIMEOUT", 1.0)
-    monkeypatch.setattr(seeing, "SILENT_REST", 0.5)
+    monkeypatch.setattr(inspector, "INSPECT_RETRY", 0.5)
 
     async def open_engine() -> Engine:
         return Engine(f"unix://{fake.socket}")

@@ -47,8 +47,8 @@ def up():
 
 
 @pytest.fixture
-async def driver(sight, up):
-    made = ComposeDriver(sight, up, lambda *_: None)
+async def driver(watcher, up):
+    made = ComposeDriver(watcher, up, lambda *_: None)
     yield made
     made.close()
     up.go.set()
@@ -57,15 +57,15 @@ async def driver(sight, up):
 
 
 async def test_what_is_forgotten_and_begun_anew_waits_for_the_command_before(
-    fake, sight, driver, up
+    fake, watcher, driver, up
 ):
     """Also when the row of a service that was only watched becomes that of an entry."""
-    sight.start()
-    await until("sight", lambda: sight.clear)
+    watcher.start()
+    await until("a list of containers", lambda: watcher.synced)
     up.slow_to_end.clear()
     driver.launch(spec("one"), lambda _: None)
     await until("the first", lambda: up.calls == 1)
-    driver.forget("one")
+    driver.release("one")
     driver.launch(spec("a"), lambda _: None)
     await asyncio.sleep(0.05)
     assert up.most == 1
@@ -74,45 +74,45 @@ async def test_what_is_forgotten_and_begun_anew_waits_for_the_command_before(
     assert up.most == 1
 
 
-async def test_what_others_start_later_is_not_removed_for_an_old_stop(fake, sight, driver):
+async def test_what_others_start_later_is_not_removed_for_an_old_stop(fake, watcher, driver):
     """A stop that came to nothing is over once something else runs, or nothing is left."""
     heard = []
     fake.put(inspected(A, "one"))
-    sight.start()
-    await until("sight", lambda: sight.clear)
-    driver.look(spec(), heard.append)
+    watcher.start()
+    await until("a list of containers", lambda: watcher.synced)
+    driver.observe(spec(), heard.append)
     fake.answers["/stop"] = b""  # it says that it did
     fake.known[A] = inspected(A, "one")
-    driver._tracked["a"].to_remove = True  # as after a stop that the engine did not answer
+    driver._tracked["a"].cleanup_pending = True  # as after a stop that the engine did not answer
     fake.tell("destroy", A)
     del fake.known[A]
-    await until("its end", lambda: A not in sight.containers)
+    await until("its end", lambda: A not in watcher.containers)
     fake.put(inspected(B, "one", status="created"))
     fake.tell("create", B)
-    await until("one made by others", lambda: B in sight.containers)
+    await until("one made by others", lambda: B in watcher.containers)
     await asyncio.sleep(0.05)
     assert fake.asked[f"/containers/{B}"] == 0
-    driver._tracked["a"].to_remove = True
+    driver._tracked["a"].cleanup_pending = True
     fake.put(inspected(B, "one"))
     fake.tell("start", B)
-    await until("its start", lambda: sight.containers[B].alive)
+    await until("its start", lambda: watcher.containers[B].alive)
     fake.put(inspected(B, "one", status="exited"))
     fake.tell("die", B, exitCode="0")
-    await until("its end", lambda: not sight.containers[B].alive)
+    await until("its end", lambda: not watcher.containers[B].alive)
     await asyncio.sleep(0.05)
     assert fake.asked[f"/containers/{B}"] == 0
 
 
-async def test_nothing_is_said_of_a_project_that_was_not_listed_yet(fake, sight, driver, up):
+async def test_nothing_is_said_of_a_project_that_was_not_listed_yet(fake, watcher, driver, up):
     """Its file was read just while the engine did not answer: what runs in it is not gone."""
     heard = []
     fake.put(inspected(A, "one", project="q"))
-    sight.start()
-    await until("sight", lambda: sight.clear)
+    watcher.start()
+    await until("a list of containers", lambda: watcher.synced)
     fake.answers["/containers/json"] = b"{nonsense"
-    await sight.follow(frozenset({"p", "q"}))
-    assert sight.clear
-    driver.look(spec(project="q"), heard.append)
+    await watcher.follow(frozenset({"p", "q"}))
+    assert watcher.synced
+    driver.observe(spec(project="q"), heard.append)
     driver.launch(spec("b", project="q"), heard.append)
     await asyncio.sleep(0.05)
     assert up.calls == 0

@@ -36,14 +36,14 @@ class Hearer:
 
 
 @pytest.fixture
-async def made(sight):
+async def made(watcher):
     drivers = []
 
     def make(up=None):
         async def does_nothing(_service, *_args):
             return CompletedCommand(0, "", "")
 
-        drivers.append(ComposeDriver(sight, up or does_nothing, lambda *_: None))
+        drivers.append(ComposeDriver(watcher, up or does_nothing, lambda *_: None))
         return drivers[0]
 
     yield make
@@ -52,34 +52,34 @@ async def made(sight):
         await driver.closed()
 
 
-async def test_a_launch_that_raises_is_a_failed_launch(fake, sight, made):
+async def test_a_launch_that_raises_is_a_failed_launch(fake, watcher, made):
     async def up(_service, *_args):
         raise Fault("never foreseen")
 
     driver, hearer = made(up), Hearer()
-    sight.start()
-    await until("sight", lambda: sight.clear)
+    watcher.start()
+    await until("a list of containers", lambda: watcher.synced)
     driver.launch(spec(), hearer)
     await until("it to be told", lambda: hearer.heard)
     assert hearer.heard == [ev.LaunchFailed("compose up", "Fault: never foreseen")]
 
 
-async def test_what_nobody_could_take_is_told_of_the_others_at_once(fake, sight, made):
+async def test_what_nobody_could_take_is_told_of_the_others_at_once(fake, watcher, made):
     driver, bad, good = made(), Hearer(2), Hearer()
     fake.put(inspected(A, "one"))
-    sight.start()
-    await until("sight", lambda: sight.clear)
+    watcher.start()
+    await until("a list of containers", lambda: watcher.synced)
     with pytest.raises(Fault):
-        driver.look(spec("bad"), bad)
-    driver.look(spec("good"), good)
+        driver.observe(spec("bad"), bad)
+    driver.observe(spec("good"), good)
     assert good.has(ev.Launched)
-    sight.on_clear()
-    sight.on_lost("gone")
+    watcher.on_synced()
+    watcher.on_lost("gone")
     assert good.has(ev.ObservationLost)
     await until("it to be told later", lambda: bad.heard)
 
 
-async def test_sight_comes_back_although_those_who_are_told_of_its_loss_raise(fake, sight):
+async def test_sight_comes_back_although_those_who_are_told_of_its_loss_raise(fake, watcher):
     faults = [1]
 
     def on_lost(_why):
@@ -87,21 +87,21 @@ async def test_sight_comes_back_although_those_who_are_told_of_its_loss_raise(fa
             faults.pop()
             raise Fault
 
-    sight.on_lost = on_lost
-    sight.start()
-    await until("sight", lambda: sight.clear)
-    sight.check_connection(EngineError("cut"))
+    watcher.on_lost = on_lost
+    watcher.start()
+    await until("a list of containers", lambda: watcher.synced)
+    watcher.check_connection(EngineError("cut"))
     answer, fake.answers["/_ping"] = fake.answers.get("/_ping"), b""
     await fake.stop()
     await until("its loss to be told", lambda: not faults)
     await fake.start()
     if answer is None:
         del fake.answers["/_ping"]
-    await until("sight again", lambda: sight.clear)
+    await until("a list again", lambda: watcher.synced)
 
 
-async def test_a_look_that_fails_in_a_way_nobody_foresaw_is_made_again(fake, sight, monkeypatch):
-    seen, put, faults = [], sight._put, [1, 2]
+async def test_a_look_that_fails_in_a_way_nobody_foresaw_is_made_again(fake, watcher, monkeypatch):
+    seen, put, faults = [], watcher.inspector.put, [1, 2]
 
     def failing(container_id, now):
         if faults:
@@ -110,11 +110,11 @@ async def test_a_look_that_fails_in_a_way_nobody_foresaw_is_made_again(fake, sig
         put(container_id, now)
         seen.append(now)
 
-    sight.start()
-    await until("sight", lambda: sight.clear)
-    monkeypatch.setattr(sight, "_put", failing)
+    watcher.start()
+    await until("a list of containers", lambda: watcher.synced)
+    monkeypatch.setattr(watcher.inspector, "put", failing)
     fake.put(inspected(A, "one"))
-    sight._look_soon(sight.engine, A)
+    watcher.inspector.schedule(watcher.engine, A)
     await until("it to be seen", lambda: seen)
     await asyncio.sleep(0)
-    assert sight.containers[A].id == A
+    assert watcher.containers[A].id == A

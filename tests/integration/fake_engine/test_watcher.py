@@ -12,166 +12,166 @@ from tests.integration.fake_engine.server import inspected
 A, B, C = "a" * 64, "b" * 64, "c" * 64
 
 
-def status(sight, container_id):
-    known = sight.containers.get(container_id)
+def status(watcher, container_id):
+    known = watcher.containers.get(container_id)
     return known.status if known else None
 
 
-async def test_events_are_followed_and_what_is_believed_is_what_inspect_says(fake, sight):
+async def test_events_are_followed_and_what_is_believed_is_what_inspect_says(fake, watcher):
     fake.put(inspected(A, "one"), inspected(B, "two", project="not ours"))
-    sight.start()
-    await until("sight", lambda: sight.clear)
-    assert list(sight.containers) == [A]
+    watcher.start()
+    await until("a list of containers", lambda: watcher.synced)
+    assert list(watcher.containers) == [A]
     fake.put(inspected(A, "one", status="exited", ExitCode=3))
     fake.tell("oom", A)  # of whatever kind
-    await until("its end", lambda: status(sight, A) == "exited")
-    assert sight.containers[A].exit_code == 3
+    await until("its end", lambda: status(watcher, A) == "exited")
+    assert watcher.containers[A].exit_code == 3
     fake.put(inspected(C, "three"))
     fake.tell("start", C)
-    await until("a new one", lambda: status(sight, C) == "running")
+    await until("a new one", lambda: status(watcher, C) == "running")
     fake.tell("destroy", C)
-    await until("its removal", lambda: C not in sight.containers)
+    await until("its removal", lambda: C not in watcher.containers)
 
 
-async def test_a_container_that_the_engine_does_not_tell_of_holds_up_nobody(fake, sight):
+async def test_a_container_that_the_engine_does_not_tell_of_holds_up_nobody(fake, watcher):
     fake.put(inspected(A, "one"), inspected(B, "two"), inspected(C, "three"))
     fake.silent = {B}
-    sight.start()
-    await until("sight", lambda: sight.clear)
-    assert {c: (k.status, k.vague) for c, k in sight.containers.items()} == {
+    watcher.start()
+    await until("a list of containers", lambda: watcher.synced)
+    assert {c: (k.status, k.from_list_only) for c, k in watcher.containers.items()} == {
         A: ("running", False),
         B: ("running", True),
         C: ("running", False),
     }
-    vague = sight.containers[B]
+    vague = watcher.containers[B]
     assert (vague.name, vague.project, vague.service) == ("p-two-1", "p", "two")
     assert (vague.digest, vague.image_id, vague.started) == ("digest", "sha256:1", "")
     fake.put(inspected(A, "one", status="exited"))
     fake.tell("die", A, exitCode="0")
-    await until("the end of another", lambda: status(sight, A) == "exited")
+    await until("the end of another", lambda: status(watcher, A) == "exited")
     fake.put(inspected(B, "two", status="exited", ExitCode=9))
     fake.tell("die", B, exitCode="9")
-    await until("its own end, by the list", lambda: status(sight, B) == "exited")
-    assert (sight.containers[B].exit_code, sight.exit_codes[B]) == (9, 9)
+    await until("its own end, by the list", lambda: status(watcher, B) == "exited")
+    assert (watcher.containers[B].exit_code, watcher.exit_codes[B]) == (9, 9)
     fake.silent = set()
-    await until("its answer", lambda: not sight.containers[B].vague)
-    assert sight.clear
+    await until("its answer", lambda: not watcher.containers[B].from_list_only)
+    assert watcher.synced
 
 
-async def test_one_that_falls_silent_later_keeps_what_was_known(fake, sight):
+async def test_one_that_falls_silent_later_keeps_what_was_known(fake, watcher):
     fake.put(inspected(A, "one"))
-    sight.start()
-    await until("sight", lambda: sight.clear)
-    known = sight.containers[A]
+    watcher.start()
+    await until("a list of containers", lambda: watcher.synced)
+    known = watcher.containers[A]
     fake.silent = {A}
     fake.tell("pause", A)
-    await until("the list to do", lambda: sight.containers[A].vague)
-    assert sight.containers[A].run == known.run
-    assert sight.containers[A].pid == known.pid
+    await until("the list to do", lambda: watcher.containers[A].from_list_only)
+    assert watcher.containers[A].run == known.run
+    assert watcher.containers[A].pid == known.pid
     before = fake.asked[f"/containers/{A}/json"]
     fake.tell("unpause", A)
     await until("another look", lambda: fake.asked["/containers/json"] > 2)
     assert fake.asked[f"/containers/{A}/json"] == before  # it is not asked in vain again at once
-    assert sight.clear
+    assert watcher.synced
 
 
 @pytest.mark.parametrize("answer", [b"[]", b'{"Id": 7, "Config": [1]}', b'"what?"', b"{nonsense"])
-async def test_nonsense_about_one_container_is_not_believed(fake, sight, answer):
+async def test_nonsense_about_one_container_is_not_believed(fake, watcher, answer):
     fake.put(inspected(A, "one"), inspected(B, "two"))
     fake.answers = {f"/{B}/json": answer}
-    sight.start()
-    await until("sight", lambda: sight.clear)
-    assert not sight.containers[A].vague
-    assert sight.containers[B].vague
-    assert sight.containers[B].status == "running"
+    watcher.start()
+    await until("a list of containers", lambda: watcher.synced)
+    assert not watcher.containers[A].from_list_only
+    assert watcher.containers[B].from_list_only
+    assert watcher.containers[B].status == "running"
 
 
-async def test_a_container_that_goes_between_list_and_look_is_no_trouble(fake, sight):
+async def test_a_container_that_goes_between_list_and_look_is_no_trouble(fake, watcher):
     fake.put(inspected(A, "one"), inspected(B, "two"))
     fake.gone = {B}
-    sight.start()
-    await until("sight", lambda: sight.clear)
-    assert list(sight.containers) == [A]
+    watcher.start()
+    await until("a list of containers", lambda: watcher.synced)
+    assert list(watcher.containers) == [A]
 
 
-async def test_a_stream_that_is_cut_in_the_middle_of_a_line_is_followed_anew(fake, sight):
+async def test_a_stream_that_is_cut_in_the_middle_of_a_line_is_followed_anew(fake, watcher):
     fake.put(inspected(A, "one"))
     lost = []
-    sight.on_lost = lost.append
-    sight.start()
-    await until("sight", lambda: sight.clear and fake.followers == 1)
+    watcher.on_lost = lost.append
+    watcher.start()
+    await until("a list of containers", lambda: watcher.synced and fake.followers == 1)
     fake.put(inspected(A, "one", status="exited"))
     fake.send(b'{"Type": "container", "Acti')
     fake.send(None)
-    await until("the truth", lambda: status(sight, A) == "exited")
+    await until("the truth", lambda: status(watcher, A) == "exited")
     await until("another stream", lambda: fake.followers == 1)
     fake.put(inspected(A, "one"))
     fake.tell("start", A)
-    await until("events again", lambda: status(sight, A) == "running")
-    assert sight.clear
+    await until("events again", lambda: status(watcher, A) == "running")
+    assert watcher.synced
 
 
 @pytest.mark.parametrize(
     "line",
     [b"[]", b"7", b"null", b'{"Type": "container", "Actor": 3}', b'{"Actor": {"Attributes": [1]}}'],
 )
-async def test_an_event_that_makes_no_sense_is_none(fake, sight, line):
+async def test_an_event_that_makes_no_sense_is_none(fake, watcher, line):
     fake.put(inspected(A, "one"))
-    sight.start()
-    await until("sight", lambda: sight.clear and fake.followers == 1)
+    watcher.start()
+    await until("a list of containers", lambda: watcher.synced and fake.followers == 1)
     lost = []
-    sight.on_lost = lost.append
+    watcher.on_lost = lost.append
     fake.send(line + b"\n")
     fake.put(inspected(A, "one", status="exited"))
     fake.tell("die", A, exitCode="0")
-    await until("what comes after it", lambda: status(sight, A) == "exited")
+    await until("what comes after it", lambda: status(watcher, A) == "exited")
     assert lost == []
 
 
 @pytest.mark.parametrize("answer", [b"{}", b"[3]", b'[{"Id": 1}]', b"<html>", b""])
-async def test_an_engine_that_lists_nonsense_is_said_and_asked_again(fake, sight, answer):
+async def test_an_engine_that_lists_nonsense_is_said_and_asked_again(fake, watcher, answer):
     fake.put(inspected(A, "one"))
     fake.answers = {"/containers/json": answer}
-    sight.start()
-    await until("a few attempts", lambda: fake.asked["/containers/json"] >= 2 or sight.clear)
-    if not sight.clear:
-        assert "Docker Engine" in sight.trouble
+    watcher.start()
+    await until("a few attempts", lambda: fake.asked["/containers/json"] >= 2 or watcher.synced)
+    if not watcher.synced:
+        assert "Docker Engine" in watcher.error
     fake.answers = {}
-    fake.tell("start", A) if sight.clear else None
-    await until("the truth", lambda: sight.clear and status(sight, A) == "running")
+    fake.tell("start", A) if watcher.synced else None
+    await until("the truth", lambda: watcher.synced and status(watcher, A) == "running")
 
 
-async def test_who_gives_up_waiting_for_a_look_does_not_end_it(fake, sight):
+async def test_who_gives_up_waiting_for_a_look_does_not_end_it(fake, watcher):
     fake.put(inspected(A, "one"))
-    sight.start()
-    await until("sight", lambda: sight.clear)
+    watcher.start()
+    await until("a list of containers", lambda: watcher.synced)
     fake.silent = {A}
     fake.put(inspected(A, "one", status="exited"))
-    looking = asyncio.ensure_future(sight.refresh_project("p"))
+    looking = asyncio.ensure_future(watcher.refresh_project("p"))
     await until("the question", lambda: fake.asked[f"/containers/{A}/json"] == 2)
     looking.cancel()
-    await until("what the list says", lambda: status(sight, A) == "exited")
+    await until("what the list says", lambda: status(watcher, A) == "exited")
 
 
-async def test_a_failed_call_is_made_up_for(fake, sight):
+async def test_a_failed_call_is_made_up_for(fake, watcher):
     fake.put(inspected(A, "one"))
-    sight.start()
-    await until("sight", lambda: sight.clear)
+    watcher.start()
+    await until("a list of containers", lambda: watcher.synced)
     told = []
-    sight.on_clear = lambda: told.append(status(sight, A))
+    watcher.on_synced = lambda: told.append(status(watcher, A))
     fake.put(inspected(A, "one", status="exited"))
-    sight.check_connection(EngineError("something failed"))
+    watcher.check_connection(EngineError("something failed"))
     await until("the truth", lambda: told == ["exited"])
-    assert sight.clear
+    assert watcher.synced
 
 
-async def test_silence_is_asked_about_and_told(fake, sight, monkeypatch):
+async def test_silence_is_asked_about_and_told(fake, watcher, monkeypatch):
     monkeypatch.setattr("hostmanager.drivers.compose.watcher.PING_INTERVAL", 0.1)
     monkeypatch.setattr("hostmanager.drivers.compose.watcher.PING_TIMEOUT", 0.1)
-    sight.start()
-    await until("sight", lambda: sight.clear)
+    watcher.start()
+    await until("a list of containers", lambda: watcher.synced)
     asked = fake.asked["/version"]
     await until("being asked", lambda: fake.asked["/version"] >= asked + 3)
     fake.answers = {"/version": json.dumps({"message": "no"}).encode()}
     await until("more", lambda: fake.asked["/version"] >= asked + 5)
-    assert sight.clear
+    assert watcher.synced

@@ -63,38 +63,38 @@ async def test_a_project_that_comes_while_the_connection_is_made_is_seen_at_once
     async def open_engine():
         return Engine(f"unix://{fake.socket}")
 
-    sight = ContainerWatcher(open_engine)
+    watcher = ContainerWatcher(open_engine)
     seen = []
-    sight.on_synced = lambda: seen.append(set(sight.containers))
+    watcher.on_synced = lambda: seen.append(set(watcher.containers))
     fake.put(inspected(A, "one"))
     fake.hold(IMAGES)
-    sight.start()
+    watcher.start()
     await until("the list to be read", lambda: fake.waiting == 1)
-    await sight.follow(frozenset({"p"}))
+    await watcher.follow(frozenset({"p"}))
     fake.release(IMAGES)
-    await until("sight", lambda: sight.synced)
+    await until("a list of containers", lambda: watcher.synced)
     assert seen[0] == {A}
-    await sight.close()
+    await watcher.close()
 
 
-async def test_a_list_from_before_a_container_was_made_does_not_remove_it(fake, sight):
-    sight.start()
-    await until("sight", lambda: sight.clear)
+async def test_a_list_from_before_a_container_was_made_does_not_remove_it(fake, watcher):
+    watcher.start()
+    await until("a list of containers", lambda: watcher.synced)
     fake.hold(LIST)
-    looking = asyncio.ensure_future(sight.refresh_project("p"))
+    looking = asyncio.ensure_future(watcher.refresh_project("p"))
     await until("the list to be asked for", lambda: fake.waiting == 1)
     fake.put(inspected(A, "one"))
     fake.tell("start", A)
-    await until("the new one", lambda: A in sight.containers)
+    await until("the new one", lambda: A in watcher.containers)
     fake.release(LIST)
     await looking
-    assert A in sight.containers
+    assert A in watcher.containers
 
 
-async def test_an_answer_from_before_its_removal_does_not_bring_a_container_back(fake, sight):
+async def test_an_answer_from_before_its_removal_does_not_bring_a_container_back(fake, watcher):
     fake.put(inspected(A, "one"), inspected(B, "two"))
-    sight.start()
-    await until("sight", lambda: sight.clear)
+    watcher.start()
+    await until("a list of containers", lambda: watcher.synced)
     fake.hold(inspect_of(A))
     fake.tell("pause", A)
     await until("it to be asked for", lambda: fake.waiting == 1)
@@ -102,48 +102,48 @@ async def test_an_answer_from_before_its_removal_does_not_bring_a_container_back
     del fake.known[A]
     fake.put(inspected(C, "three"))
     fake.tell("start", C)
-    await until("a later event", lambda: C in sight.containers)
+    await until("a later event", lambda: C in watcher.containers)
     fake.release(inspect_of(A))
-    await until("its look", lambda: A not in sight._looks)
-    assert A not in sight.containers
+    await until("its look", lambda: A not in watcher.inspector._tasks)
+    assert A not in watcher.containers
 
 
-async def test_an_event_in_the_very_moment_in_which_a_look_ends_is_not_lost(sight):
+async def test_an_event_in_the_very_moment_in_which_a_look_ends_is_not_lost(watcher):
     states = ("running", "exited")
     answers = [from_inspect(inspected(A, "one", status=status)) for status in states]
     loop = asyncio.get_running_loop()
 
     async def ask(engine, container_id):
         if len(answers) == 2:  # before anybody is told that this look has ended
-            loop.call_soon(sight._look_soon, engine, container_id)
+            loop.call_soon(watcher.inspector.schedule, engine, container_id)
         return answers.pop(0)
 
-    sight._ask = ask
-    sight._look_soon(None, A)
+    watcher.inspector._read = ask
+    watcher.inspector.schedule(None, A)
     await until("a second look", lambda: not answers)
-    await until("its answer", lambda: sight.containers[A].status == "exited")
+    await until("its answer", lambda: watcher.containers[A].status == "exited")
 
 
-async def test_images_that_change_while_they_are_listed_are_listed_again(fake, sight):
-    sight.start()
-    await until("sight", lambda: sight.clear)
+async def test_images_that_change_while_they_are_listed_are_listed_again(fake, watcher):
+    watcher.start()
+    await until("a list of containers", lambda: watcher.synced)
     fake.hold(IMAGES)
-    sight._schedule_image_refresh(sight.engine)
+    watcher._schedule_image_refresh(watcher.engine)
     await until("the list to be asked for", lambda: fake.waiting == 1)
     told = []
-    sight.on_images = lambda: told.append(1)
-    sight._schedule_image_refresh(sight.engine)
+    watcher.on_images = lambda: told.append(1)
+    watcher._schedule_image_refresh(watcher.engine)
     fake.release(IMAGES)
     await until("two lists", lambda: len(told) == 2)
 
 
-async def test_what_replaced_a_container_is_seen_before_that_is_gone(fake, sight):
+async def test_what_replaced_a_container_is_seen_before_that_is_gone(fake, watcher):
     """Else it seems to have ended, and is brought up while its successor runs."""
     fake.put(inspected(A, "one"))
-    sight.start()
-    await until("sight", lambda: sight.clear)
+    watcher.start()
+    await until("a list of containers", lambda: watcher.synced)
     changes = []
-    sight.on_change = lambda before, now: changes.append((now or before).id[0])
+    watcher.on_change = lambda before, now: changes.append((now or before).id[0])
     del fake.known[A]
     fake.put(inspected(B, "one"))
     fake.hold(inspect_of(B))

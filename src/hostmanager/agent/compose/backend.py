@@ -27,7 +27,7 @@ from hostmanager.core.record import InstanceRecord
 from hostmanager.drivers.compose.container import Container, unix_time
 from hostmanager.drivers.compose.driver import ComposeDriver
 from hostmanager.drivers.compose.engine import Engine, EngineError, find_endpoint
-from hostmanager.drivers.compose.listeners import find_listener, local_port
+from hostmanager.drivers.compose.host_processes import find_listener, local_port
 from hostmanager.drivers.compose.watcher import ContainerWatcher
 from hostmanager.util.secret import Environment
 

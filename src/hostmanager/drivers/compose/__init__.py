@@ -1,4 +1,4 @@
-"""Compose services: what is true of them is asked of the engine, what is done by compose.
+"""Compose services: the engine says how they are, compose starts them.
 
-Nothing is imported here: a manager without compose files does without the engine's client.
+Nothing is imported here: a manager without compose files does not load the engine's client.
 """

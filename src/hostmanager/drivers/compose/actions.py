@@ -1,8 +1,7 @@
-"""What is done to containers, through the engine: stop, kill, start, read.
+"""Stops, kills, starts and reads containers through the engine.
 
-Stopping and removing go to the engine directly rather than through compose: that concerns
-exactly these containers, works while their file is broken, and takes a millisecond instead of
-a process.
+Not through compose: this concerns exactly these containers, works while their compose file is
+broken, and takes a millisecond instead of a process.
 """
 
 import asyncio
@@ -16,15 +15,15 @@ from hostmanager.drivers.compose.watcher import NOT_ASKED_YET, ContainerWatcher
 log = logging.getLogger(__name__)
 
 LAST_LOG_LINES = 20
-"""Lines of a container's output that are told after its end."""
+"""Lines of a container's output that are reported after its end."""
 
 
 class ContainerActions:
-    """Acts on containers; what fails is said, and makes the sight look whether the engine is there.
+    """Acts on containers; reports what fails, and lets the watcher check the connection then.
 
     Args:
-        watcher: The connection to the engine.
-        emit_message: Takes what people want to read: instance-id and a sentence about it.
+        watcher: Has the connection to the engine.
+        emit_message: Takes a message for operators: instance-id and sentence.
     """
 
     def __init__(self, watcher: ContainerWatcher, emit_message: Callable[[str, str], None]) -> None:
@@ -32,31 +31,31 @@ class ContainerActions:
         self._emit_message = emit_message
 
     async def stop(self, instance_id: str, containers: Sequence[Container], grace: float) -> bool:
-        """Stop and remove containers, as compose would; the engine kills them after `grace`.
+        """Stop and remove containers, as compose would; the engine kills them after `grace` seconds.
 
         Returns:
-            Whether the engine has answered; what it refused need not be tried again.
+            Whether the engine has answered; what it refused need not be retried.
         """
-        every = (self._stop_one(instance_id, c, grace) for c in containers)
-        return all(await asyncio.gather(*every))
+        stops = (self._stop_one(instance_id, c, grace) for c in containers)
+        return all(await asyncio.gather(*stops))
 
     async def _stop_one(self, instance_id: str, container: Container, grace: float) -> bool:
         engine = self._watcher.engine
         if engine is None:
-            return False  # sight is lost, which is told; it begins anew when that is back
+            return False  # disconnected, which is reported; the stop is repeated after reconnection
         try:
             if container.alive:
                 await engine.stop(container.id, grace)
             await engine.remove(container.id)
         except NoSuchContainerError:
-            pass  # somebody was faster
+            pass  # somebody else was faster
         except EngineError as error:
             self._report_failure(instance_id, "stopped", error)
             return isinstance(error, RefusedError)
         return True
 
     async def kill(self, instance_id: str, containers: Sequence[Container]) -> None:
-        """Kill and remove containers, also while a stop of them hangs."""
+        """Kill and remove containers, also while their stop hangs."""
         engine = self._watcher.engine
         if engine is None:
             return
@@ -71,7 +70,7 @@ class ContainerActions:
                 self._report_failure(instance_id, "killed", error)
 
     async def start(self, container: Container) -> None:
-        """Start a container as it was made.
+        """Start a container as it was created.
 
         Raises:
             EngineError: It does not start.
@@ -82,7 +81,7 @@ class ContainerActions:
         await engine.start(container.id)
 
     async def last_log_lines(self, container: Container) -> tuple[str, ...] | None:
-        """The last lines of a container's latest run; None if there are none to be had."""
+        """The last lines of a container's latest run; None if they cannot be read."""
         engine = self._watcher.engine
         if engine is None:
             return None
@@ -90,9 +89,9 @@ class ContainerActions:
             lines = await engine.read_log(container.id, LAST_LOG_LINES, log_start(container))
         except EngineError as error:
             log.debug("docker: no output of %s: %s", container.name, error)
-            return None  # it is removed already, or its log goes elsewhere
+            return None  # it is removed already, or logs elsewhere
         return tuple(line.partition(" ")[2].rstrip() for line in lines)
 
-    def _report_failure(self, instance_id: str, what: str, error: EngineError) -> None:
-        self._emit_message(instance_id, f"its container could not be {what}: {error}")
+    def _report_failure(self, instance_id: str, action: str, error: EngineError) -> None:
+        self._emit_message(instance_id, f"its container could not be {action}: {error}")
         self._watcher.check_connection(error)

@@ -1,8 +1,8 @@
 """A container as the engine describes it, as plain data.
 
 Services are recognised by the labels that compose puts on containers, never by names, which
-differ between its versions and can be chosen. Labels can be missing or anything at all: such a
-container is simply not one of ours.
+differ between its versions and can be chosen. Labels may be missing or contain anything: such a
+container is not one of ours.
 """
 
 import os
@@ -28,8 +28,10 @@ WORKING_DIR_LABEL = "com.docker.compose.project.working_dir"
 
 ALIVE_STATUSES = frozenset({"running", "paused", "restarting"})
 
+RUNNING_STATUSES = frozenset({"running", "paused"})
+
 LOG_CLOCK_SKEW = 0.2
-"""Seconds that a container may write before the engine takes it to be started; 0.04 were seen."""
+"""Seconds that a container may write before the engine's time of its start; 0.04 were observed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,26 +43,26 @@ class Container:
         name: Its name.
         project: Its compose project.
         service: Its compose service.
-        number: Which of the containers of its service.
-        oneoff: Whether it was made by `compose run`, so that it is not the service itself.
-        files: The compose files that it was made from, as absolute paths as far as known.
-        digest: Compose's digest of the settings that it was made with.
-        image: The image by the name that it was made with.
+        number: Its number among the containers of its service.
+        oneoff: Whether `compose run` created it, so that it is not the service itself.
+        files: The compose files that it was created from, as absolute paths as far as known.
+        digest: Compose's digest of the settings that it was created with.
+        image: The name of the image that it was created with.
         image_id: The image that it runs.
         status: ``created``, ``running``, ``paused``, ``restarting``, ``exited`` …
         pid: Its main process, as the engine's machine numbers it; 0 if there is none.
-        start_stamp: When it was started last, as the engine writes it; tells runs apart.
+        start_stamp: The time of its latest start, as the engine writes it; identifies a run.
         started_at: The same as Unix time.
-        finished_at: When a run of it ended last, Unix time; 0 if none did.
-        previous_finished_at: When the run before its latest ended, Unix time; 0 if not known.
-        exit_code: How its latest run ended, if it did.
-        oom: Whether the kernel killed a process of it for want of memory.
+        finished_at: The end of its latest run that ended, Unix time; 0 if there is none.
+        previous_finished_at: The end of the run before its latest, Unix time; 0 if not known.
+        exit_code: The exit code of its latest run, if that ended.
+        oom: Whether the kernel killed a process of it because memory was short.
         health: ``healthy``, ``unhealthy``, ``starting``; None without a health check.
-        health_output: What the latest health check wrote.
-        error: Why the engine could not start it, if that is so.
-        ports: The ports of this machine that it has published.
-        host_network: Whether it has the network of this machine.
-        from_list_only: Whether this is only what the engine's list says of it.
+        health_output: The last output line of the latest health check.
+        error: Why the engine could not start it; empty if it could.
+        ports: The ports of this machine that it publishes.
+        host_network: Whether it uses the network of this machine.
+        from_list_only: Whether this comes only from the engine's list.
     """
 
     id: str
@@ -90,17 +92,17 @@ class Container:
 
     @property
     def alive(self) -> bool:
-        """Whether it runs, stands still, or is about to be started again by the engine."""
+        """Whether it runs, is paused, or is about to be restarted by the engine."""
         return self.status in ALIVE_STATUSES
 
     @property
     def run_key(self) -> tuple[str, str]:
-        """Tells this run of it from all others."""
+        """Identifies this run among all."""
         return self.id, self.start_stamp
 
     @property
     def run_id(self) -> str:
-        """The same as text; empty as long as it is not known when it was started."""
+        """The same as text; empty while its start is not known."""
         return f"{self.id}/{self.start_stamp}" if self.start_stamp else ""
 
     @property
@@ -110,46 +112,39 @@ class Container:
 
 
 def container_exit_status(code: int, *, oom: bool = False) -> ExitStatus:
-    """What an exit code of a container says."""
+    """Explain an exit code of a container."""
     if oom:
         return ExitStatus(code=code, detail="out of memory: the kernel killed a process of it")
     if code > 128:
         try:
-            return ExitStatus(code=code, detail=f"by {signal.Signals(code - 128).name}, it seems")
+            return ExitStatus(code=code, detail=f"probably by {signal.Signals(code - 128).name}")
         except ValueError:
             pass
     return ExitStatus(code=code)
 
 
 def from_inspect(inspected: Mapping[str, Any]) -> Container | None:
-    """Make sense of what the engine says of a container.
+    """Make a container of what the engine's `inspect` returns.
 
     Returns:
-        None if it is not one of a compose service.
+        None if it does not belong to a compose service.
     """
     config = inspected.get("Config") or {}
-    labels = config.get("Labels") or {}
-    project, service = labels.get(PROJECT_LABEL), labels.get(SERVICE_LABEL)
-    if not project or not service:
+    base = _from_labels(str(inspected["Id"]), config.get("Labels") or {})
+    if base is None:
         return None
     state = inspected.get("State") or {}
     health = state.get("Health") or {}
-    started = str(state.get("StartedAt") or "")
-    return Container(
-        id=str(inspected["Id"]),
+    start_stamp = str(state.get("StartedAt") or "")
+    return replace(
+        base,
         name=str(inspected.get("Name") or "").lstrip("/"),
-        project=project,
-        service=service,
-        number=_number(labels.get(NUMBER_LABEL)),
-        oneoff=str(labels.get(ONEOFF_LABEL)).lower() == "true",
-        files=config_files(labels),
-        digest=_digest(labels),
         image=str(config.get("Image") or ""),
         image_id=str(inspected.get("Image") or ""),
         status=str(state.get("Status") or ""),
         pid=int(state.get("Pid") or 0),
-        start_stamp=started,
-        started_at=unix_time(started),
+        start_stamp=start_stamp,
+        started_at=unix_time(start_stamp),
         finished_at=unix_time(str(state.get("FinishedAt") or "")),
         exit_code=int(state.get("ExitCode") or 0),
         oom=bool(state.get("OOMKilled")),
@@ -162,37 +157,31 @@ def from_inspect(inspected: Mapping[str, Any]) -> Container | None:
 
 
 def from_list(listed: Mapping[str, Any], known: Container | None) -> Container | None:
-    """Make sense of what the engine's list says of a container, where it does not say more.
+    """Make a container of its entry in the engine's list, if `inspect` does not answer.
 
     Args:
         listed: Its entry in the list.
         known: What was known of it.
 
     Returns:
-        None if it is not one of a compose service. When it was started is only known if it
-        runs as before, or has ended since; else `started` is empty.
+        None if it does not belong to a compose service. When it was started is only known if it
+        runs as before, or has exited since; else `start_stamp` is empty.
     """
-    labels = listed.get("Labels") or {}
-    project, service = labels.get(PROJECT_LABEL), labels.get(SERVICE_LABEL)
-    if not project or not service:
+    base = _from_labels(str(listed["Id"]), listed.get("Labels") or {})
+    if base is None:
         return None
     status, text = str(listed.get("State") or ""), str(listed.get("Status") or "")
-    same = known if known is not None and (known.alive or status not in ALIVE_STATUSES) else None
+    is_alive = status in ALIVE_STATUSES
+    same = known if known is not None and (known.alive or not is_alive) else None
     health = re.search(r"\((?:health: )?(healthy|unhealthy|starting)\)", text)
     code = re.search(r"\((\d+)\)", text)
-    return Container(
-        id=str(listed["Id"]),
+    return replace(
+        base,
         name=str((listed.get("Names") or [""])[0]).lstrip("/"),
-        project=project,
-        service=service,
-        number=_number(labels.get(NUMBER_LABEL)),
-        oneoff=str(labels.get(ONEOFF_LABEL)).lower() == "true",
-        files=config_files(labels),
-        digest=_digest(labels),
         image=known.image if known else str(listed.get("Image") or ""),
         image_id=str(listed.get("ImageID") or ""),
         status=status,
-        pid=same.pid if same and status in ALIVE_STATUSES else 0,
+        pid=same.pid if same and is_alive else 0,
         start_stamp=same.start_stamp if same else "",
         started_at=same.started_at if same else float(listed.get("Created") or 0),
         exit_code=(parse_number(code[1]) or 0) if code else 0,
@@ -201,26 +190,40 @@ def from_list(listed: Mapping[str, Any], known: Container | None) -> Container |
     )
 
 
-def with_previous_run(current: Container, previous: Container | None) -> Container:
-    """Add when the run before its latest ended, as far as that is known."""
-    if current.status in ("running", "paused"):
-        return replace(current, previous_finished_at=current.finished_at)
-    if previous is None:
-        return current
-    return replace(
-        current,
-        previous_finished_at=previous.previous_finished_at
-        if previous.run_key == current.run_key
-        else previous.finished_at,
+def _from_labels(container_id: str, labels: Mapping[str, Any]) -> Container | None:
+    project, service = labels.get(PROJECT_LABEL), labels.get(SERVICE_LABEL)
+    if not project or not service:
+        return None
+    number = parse_number(str(labels.get(NUMBER_LABEL)))
+    return Container(
+        container_id,
+        "",
+        project,
+        service,
+        number=1 if number is None else number,
+        oneoff=str(labels.get(ONEOFF_LABEL)).lower() == "true",
+        files=config_files(labels),
+        digest=_digest(labels),
     )
 
 
-def log_start(container: Container) -> float:
-    """From when on its log is about its latest run, Unix time.
+def with_previous_run(current: Container, previous: Container | None) -> Container:
+    """Add the end of the run before its latest, as far as known."""
+    if current.status in RUNNING_STATUSES:
+        return replace(current, previous_finished_at=current.finished_at)
+    if previous is None:
+        return current
+    is_same = previous.run_key == current.run_key
+    before = previous.previous_finished_at if is_same else previous.finished_at
+    return replace(current, previous_finished_at=before)
 
-    The engine stamps a line when it gets round to reading it: what a run wrote last can come
-    after its end, and what it wrote first comes before its start. In the middle between the end
-    of the run before and the start of this one, both have the most room.
+
+def log_start(container: Container) -> float:
+    """Where the output of its latest run begins in its log, Unix time.
+
+    The engine stamps a line when it reads it: the last line of a run can be later than its end,
+    and the first one is earlier than its start. The middle between the end of the run before and
+    the start of this one leaves the most room for both.
     """
     if not container.previous_finished_at:
         return max(0.0, container.started_at - LOG_CLOCK_SKEW)
@@ -230,7 +233,7 @@ def log_start(container: Container) -> float:
 
 
 def same_run(one: tuple[str, str], other: tuple[str, str]) -> bool:
-    """Whether these may be one run of one container: of some, the start is not known."""
+    """Whether these may be one run of one container: the start may not be known."""
     return one[0] == other[0] and (one[1] == other[1] or not one[1] or not other[1])
 
 
@@ -241,23 +244,23 @@ def listed_project(listed: Mapping[str, Any]) -> str:
 
 
 def config_files(labels: Mapping[str, str]) -> tuple[str, ...]:
-    """The compose files that a container was made from; version 1 writes them as it got them.
+    """The compose files that a container was created from.
 
-    That is relative to where it was called, which it does not write; but the working directory
-    is the folder of the first one.
+    Version 1 writes them as on its command line: relative to where it was called, which it does
+    not write; but its working directory label is the directory of the first file.
     """
     names = [name for name in str(labels.get(CONFIG_FILES_LABEL) or "").split(",") if name]
-    called_in = str(labels.get(WORKING_DIR_LABEL) or "")
+    directory = str(labels.get(WORKING_DIR_LABEL) or "")
     if names:
         first = Path(os.path.normpath(names[0]))
-        called_in = called_in.removesuffix(f"/{first.parent}")
-    return tuple(os.path.normpath(Path(called_in) / name) for name in names)
+        directory = directory.removesuffix(f"/{first.parent}")
+    return tuple(os.path.normpath(Path(directory) / name) for name in names)
 
 
 def _digest(labels: Mapping[str, str]) -> str:
-    """Compose's digest; that of version 1 can be compared with nothing."""
-    old = str(labels.get(VERSION_LABEL)).startswith("1.")
-    return "" if old else str(labels.get(CONFIG_HASH_LABEL) or "")
+    """Compose's digest; that of version 1 is not comparable."""
+    is_v1 = str(labels.get(VERSION_LABEL)).startswith("1.")
+    return "" if is_v1 else str(labels.get(CONFIG_HASH_LABEL) or "")
 
 
 def _network_mode(host_config: Any) -> str:
@@ -265,28 +268,23 @@ def _network_mode(host_config: Any) -> str:
 
 
 def _published_ports(settings: Any) -> frozenset[int]:
-    """The ports of the machine that lead to a container; whatever else is said there is none."""
+    """The ports of this machine that lead to a container; malformed entries are ignored."""
     ports = settings.get("Ports") if isinstance(settings, Mapping) else None
     bindings = ports.values() if isinstance(ports, Mapping) else ()
-    each = [b for some in bindings if isinstance(some, list) for b in some]
-    texts = [str(b.get("HostPort")) for b in each if isinstance(b, Mapping)]
+    flat = [binding for some in bindings if isinstance(some, list) for binding in some]
+    texts = [str(binding.get("HostPort")) for binding in flat if isinstance(binding, Mapping)]
     return frozenset(int(text) for text in texts if text.isdecimal())
-
-
-def _number(text: Any) -> int:
-    number = parse_number(str(text))
-    return 1 if number is None else number
 
 
 def _last_health_output(health: Mapping[str, Any]) -> str:
     log = health.get("Log") or []
-    said = str((log[-1] or {}).get("Output") or "") if log else ""
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    output = str((log[-1] or {}).get("Output") or "") if log else ""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
     return lines[-1][:200] if lines else ""
 
 
 def unix_time(text: str) -> float:
-    """Turn ``2026-11-25T02:03:04.123456789Z`` into Unix time; 0 for what is no such time."""
+    """Turn ``2026-11-25T02:03:04.123456789Z`` into Unix time; 0 if it is not such a time."""
     match = re.fullmatch(r"(.*T[\d:]+)(?:(\.\d{1,6})\d*)?(Z|[+-]\d\d:\d\d)", text)
     if match is None:
         return 0.0

@@ -1,15 +1,15 @@
-"""Compose services as the core's `Driver`: launched by compose, seen through the engine.
+"""Compose services as the core's `Driver`: launched by compose, observed through the engine.
 
-Level-triggered: for each attended instance there is what was told last, and what can be seen
-now; whenever either changes, the difference is told. It makes no difference who started or
-ended a container, and an event that was missed is made up for by the next look.
+Level-triggered: for each tracked instance there is what was reported last and what is observed
+now; whenever either changes, the difference is reported. It makes no difference who started or
+stopped a container, and the next observation makes up for an event that was missed.
 
-Starting is `compose up` of the one service, which knows how to make a container and when an
-old one has to be made anew; everything else is in `hands`. The commands of one service are
-carried out one after another.
+A launch is `compose up` of the one service: compose knows how to create a container and when to
+recreate an old one. Everything else is in `actions`. The commands of one service run one
+after another.
 
-A compose command that has been killed, with us or by us, leaves at worst a container that was
-made and not started; the next `up` starts it.
+A compose command that is killed leaves at worst a container that was created and not started;
+the next `up` starts it.
 """
 
 import asyncio
@@ -22,45 +22,34 @@ from weakref import WeakValueDictionary
 from hostmanager.composefile.command import CompletedCommand, ComposeError
 from hostmanager.composefile.model import ComposeFileError
 from hostmanager.core import events as ev
-from hostmanager.core.events import ExitStatus, StopStage
+from hostmanager.core.events import StopStage
 from hostmanager.core.messages import DEFAULT_STOP_GRACE
 from hostmanager.core.model import InstanceSpec, ObservedRun, ServiceRef
 from hostmanager.core.protocols import ReportObservation
 from hostmanager.drivers.compose.actions import ContainerActions
-from hostmanager.drivers.compose.container import Container, container_exit_status, same_run
-from hostmanager.drivers.compose.containerd_shim import has_no_process
-from hostmanager.drivers.compose.diff import (
-    NO_STATUS,
-    ObservedState,
-    ReportedState,
-    RunKey,
-    containers_of,
-    diff_observations,
-    is_half_started,
-    with_hint,
-)
+from hostmanager.drivers.compose.container import Container
+from hostmanager.drivers.compose.diff import ReportedState, is_half_started, with_hint
 from hostmanager.drivers.compose.engine import EngineError
-from hostmanager.drivers.compose.images import acquire_args
-from hostmanager.drivers.compose.launch_check import RunCompose, ensure_launchable
+from hostmanager.drivers.compose.host_processes import has_no_process
+from hostmanager.drivers.compose.images import RunCompose, acquire_args, ensure_launchable
+from hostmanager.drivers.compose.reporter import ServiceReporter
 from hostmanager.drivers.compose.tracked_service import TrackedService
 from hostmanager.drivers.compose.watcher import NOT_ASKED_YET, ContainerWatcher
-
-RUNNING_STATUSES = frozenset({"running", "paused"})
 
 UP_ARGS = ("up", "-d", "--no-deps")
 """Brings up one service, and no other: not even those that it depends on."""
 
 UP_STEP = "compose up"
-"""What is said to have failed when a launch fails."""
+"""The step that failed, in the message about a failed launch."""
 
 
 class ComposeDriver:
     """Implements the core's `Driver` for compose services.
 
     Args:
-        watcher: What can be seen of the containers.
+        watcher: Observes the containers.
         compose: Runs a compose command for a service.
-        emit_message: Takes what people want to read: instance-id and a sentence about it.
+        emit_message: Takes a message for operators: instance-id and sentence.
     """
 
     def __init__(
@@ -72,8 +61,9 @@ class ComposeDriver:
         self._watcher = watcher
         self._compose = compose
         self._actions = ContainerActions(watcher, emit_message)
+        self._reporter = ServiceReporter(watcher, self._actions, self._spawn)
         self._tracked: dict[str, TrackedService] = {}
-        # Kept as long as somebody waits: also for what was forgotten and is attended to anew.
+        # Kept while anybody waits for one: also if its instance was released and is tracked anew.
         self._locks: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
         self._tasks: set[asyncio.Task[None]] = set()
         self._guard = watcher.guard
@@ -85,115 +75,111 @@ class ComposeDriver:
     # --- the protocol -----------------------------------------------------------------------
 
     def discover(self) -> Mapping[str, ObservedRun]:
-        """Nothing is found before the engine was asked; keepers ask by `look`."""
+        """Nothing is known before the engine is connected; controllers ask by `observe`."""
         return {}
 
-    def adopt(self, spec: InstanceSpec, found: ObservedRun, report: ReportObservation) -> None:
-        """Look at it: there is nothing that only the survey knew."""
+    def adopt(self, spec: InstanceSpec, run: ObservedRun, report: ReportObservation) -> None:
+        """Observe it: `discover` knows nothing more."""
         self.observe(spec, report)
 
     def observe(self, spec: InstanceSpec, report: ReportObservation) -> None:
-        """Tell whether it is alive, now and from now on; see the protocol."""
-        it = self._track(spec, report)
-        it.observe_seq += 1
-        it.reported = ReportedState()
-        self._report_changes(it)
+        """Report whether it is alive, now and from now on; see the protocol."""
+        tracked = self._track(spec, report)
+        tracked.observe_seq += 1
+        tracked.reported = ReportedState()
+        self._report_changes(tracked)
 
     def launch(self, spec: InstanceSpec, report: ReportObservation) -> None:
         """Make sure that it runs; see the protocol."""
-        it = self._track(spec, report)
-        it.reported = replace(it.reported, report_due=False)
-        if it.preparation is not None:
-            it.preparation.cancel()
-        it.launch_cancelled = it.cleanup_pending = it.lacks_image = False
-        it.launch_seq += 1
-        it.runs_at_launch = it.runs_reported
-        it.runs_before_launch = frozenset(c.run_key for c in self._containers(it.service))
-        number = it.launch_seq
+        tracked = self._track(spec, report)
+        tracked.reported = replace(tracked.reported, report_due=False)
+        if tracked.preparation is not None:
+            tracked.preparation.cancel()
+        tracked.launch_cancelled = tracked.cleanup_pending = tracked.lacks_image = False
+        tracked.launch_seq += 1
+        tracked.runs_at_launch = tracked.runs_reported
+        containers = self._reporter.containers(tracked.service)
+        tracked.runs_before_launch = frozenset(c.run_key for c in containers)
+        launch_seq = tracked.launch_seq
 
-        def failed(error: Exception) -> None:  # else it would be waited for for ever
-            if it.launch_seq == number:
-                it.report(ev.LaunchFailed(UP_STEP, f"{type(error).__name__}: {error}"))
+        def on_error(error: Exception) -> None:  # else the controller would wait for ever
+            if tracked.launch_seq == launch_seq:
+                tracked.report(ev.LaunchFailed(UP_STEP, f"{type(error).__name__}: {error}"))
 
-        bring_up = self._compose_up(it, number)
-        it.launch = self._spawn(f"{spec.instance_id}: its launch", bring_up, failed)
+        up = self._compose_up(tracked, launch_seq)
+        tracked.launch = self._spawn(f"{spec.instance_id}: its launch", up, on_error)
 
     def prepare(self, spec: InstanceSpec, report: ReportObservation) -> None:
         """Make sure that it could be launched again; see the protocol."""
-        it = self._tracked.get(spec.instance_id)
-        if it is None or it.spec.service is None:
+        tracked = self._tracked.get(spec.instance_id)
+        if tracked is None or tracked.spec.service is None:
             report(ev.PrepareFailed("no compose file has a service for it"))
-        elif it.preparation is None or it.preparation.done():
+        elif tracked.preparation is None or tracked.preparation.done():
 
-            def failed(error: Exception) -> None:
+            def on_error(error: Exception) -> None:
                 report(ev.PrepareFailed(f"{type(error).__name__}: {error}"))
 
-            what = f"{spec.instance_id}: preparing its next run"
-            it.preparation = self._spawn(what, self._prepare(it, report), failed)
+            name = f"{spec.instance_id}: preparing its next run"
+            tracked.preparation = self._spawn(name, self._prepare(tracked, report), on_error)
 
-    def signal(self, instance_id: str, step: StopStage) -> None:
-        """Call its launch off, or end its containers by this means; see the protocol."""
-        it = self._tracked.get(instance_id)
-        if it is None:
+    def signal(self, instance_id: str, stage: StopStage) -> None:
+        """Cancel its launch, or stop its containers by this means; see the protocol."""
+        tracked = self._tracked.get(instance_id)
+        if tracked is None:
             return
-        if it.reported.run is None and it.launch is not None and not it.launch.done():
-            it.launch_cancelled = True
-            # Not before it has begun: it is to tell what came of it.
-            asyncio.get_running_loop().call_soon(it.launch.cancel)
-        else:
-            self._stop_by(it, step)
+        if tracked.reported.run is None and tracked.launch and tracked.is_launching:
+            tracked.launch_cancelled = True
+            # Not before it has begun: it has to report its result.
+            asyncio.get_running_loop().call_soon(tracked.launch.cancel)
+        elif tracked.spec.service is not None:
+            self._stop_by(tracked, stage)
 
-    def _stop_by(self, it: TrackedService, step: StopStage) -> None:
-        if it.spec.service is None:
-            return
-        it.cleanup_pending = True
-        if it.preparation is not None:
-            it.preparation.cancel()  # for a restart that was called off
-        if step is StopStage.INTERRUPT:
-            self._spawn(f"{it.spec.instance_id}: its stop", self._stop(it, it.service))
+    def _stop_by(self, tracked: TrackedService, stage: StopStage) -> None:
+        instance_id = tracked.spec.instance_id
+        tracked.cleanup_pending = True
+        if tracked.preparation is not None:
+            tracked.preparation.cancel()  # for a restart that was cancelled
+        if stage is StopStage.INTERRUPT:
+            self._spawn(f"{instance_id}: its stop", self._stop(tracked, tracked.service))
         else:
-            kill = self._actions.kill(it.spec.instance_id, self._containers(it.service))
-            self._spawn(f"{it.spec.instance_id}: its kill", kill)
+            containers = self._reporter.containers(tracked.service)
+            self._spawn(f"{instance_id}: its kill", self._actions.kill(instance_id, containers))
 
     def release(self, instance_id: str) -> None:
-        """Report nothing of it any more; see the protocol."""
-        it = self._tracked.pop(instance_id, None)
-        if it is not None:
-            it.cancel()
+        """Stop reporting on it; see the protocol."""
+        tracked = self._tracked.pop(instance_id, None)
+        if tracked is not None:
+            tracked.cancel()
 
     def close(self) -> None:
-        """Give up the launches that are under way; what is being ended goes on to its end."""
-        for it in self._tracked.values():
-            it.cancel()
+        """Cancel the launches that are running; stops go on to their end."""
+        for tracked in self._tracked.values():
+            tracked.cancel()
         self._tracked.clear()
 
     async def closed(self) -> None:
-        """Wait until nothing is under way any more."""
+        """Wait until no command runs any more."""
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    # --- telling ----------------------------------------------------------------------------
+    # --- reporting --------------------------------------------------------------------------
 
     def container_of(self, spec: InstanceSpec) -> Container | None:
-        """The container that stands for an instance; None if there is none."""
-        own = self._containers(spec.service) if spec.service else []
-        return own[0] if own else None
+        """The container that represents an instance; None if there is none."""
+        return next(iter(self._reporter.containers(spec.service)), None) if spec.service else None
 
     def update_spec(self, spec: InstanceSpec) -> None:
-        """Its entry or its file says something else: what is told of it may change with that."""
-        it = self._tracked.get(spec.instance_id)
-        if it is not None and spec.service is not None:
-            it.spec = spec
-            self._report_changes(it)
-
-    def _containers(self, service: ServiceRef) -> list[Container]:
-        return containers_of(service, tuple(self._watcher.containers.values()))
+        """Its entry or its compose file has changed, and with that perhaps what to report."""
+        tracked = self._tracked.get(spec.instance_id)
+        if tracked is not None and spec.service is not None:
+            tracked.spec = spec
+            self._report_changes(tracked)
 
     def _track(self, spec: InstanceSpec, report: ReportObservation) -> TrackedService:
-        it = self._tracked.get(spec.instance_id)
-        if it is None:
-            it = self._tracked[spec.instance_id] = TrackedService(spec, report, self._lock)
-        it.spec, it.report = spec, report
-        return it
+        tracked = self._tracked.get(spec.instance_id)
+        if tracked is None:
+            tracked = self._tracked[spec.instance_id] = TrackedService(spec, report, self._lock)
+        tracked.spec, tracked.report = spec, report
+        return tracked
 
     def _lock(self, service: ServiceRef) -> asyncio.Lock:
         return self._locks.setdefault((service.project, service.name), asyncio.Lock())
@@ -201,240 +187,174 @@ class ComposeDriver:
     def _on_container_change(self, before: Container | None, now: Container | None) -> None:
         known = now or before
         assert known is not None
-        for it in list(self._tracked.values()):
-            service = it.spec.service
+        for tracked in list(self._tracked.values()):
+            service = tracked.spec.service
             if service is None or service.project != known.project:
                 continue
             if known.service in (service.name, *service.depends_on):
-                self._report_guarded(it, partial(self._report_changes, it, before))
-                self._report_guarded(it, partial(self._report_short_run_early, it))
-
-    def _report_short_run_early(self, it: TrackedService) -> None:
-        """What `up` started has ended before that was seen: nobody has to wait for compose."""
-        container = self.container_of(it.spec)
-        launching = it.launch is not None and not it.launch.done() and it.reported.run is None
-        told = it.failed_launch_seq == it.launch_seq or it.runs_reported != it.runs_at_launch
-        if not launching or container is None or told:
-            return
-        if container.status == "exited" and container.run_key not in it.runs_before_launch:
-            it.failed_launch_seq = it.launch_seq
-            self._report_short_run(it)
+                self._report_guarded(tracked, partial(self._report_changes, tracked, before))
 
     def _report_all(self) -> None:
-        for it in list(self._tracked.values()):
-            self._report_guarded(it, partial(self._report_changes, it))
+        for tracked in list(self._tracked.values()):
+            self._report_guarded(tracked, partial(self._report_changes, tracked))
 
-    def _report_guarded(self, it: TrackedService, tell: Callable[[], None]) -> None:
-        """Tell of one instance, whatever becomes of others; later, what is so then."""
-        attended = self._tracked.get
-        what = f"{it.spec.instance_id}: telling what is seen of it"
-        self._guard.retry_until_done(what, tell, lambda: attended(it.spec.instance_id) is it)
+    def _report_guarded(self, tracked: TrackedService, report: Callable[[], None]) -> None:
+        """Report on one instance, whatever happens to others; if it fails, later again."""
+        instance_id = tracked.spec.instance_id
+        name = f"{instance_id}: reporting its state"
+        is_tracked = lambda: self._tracked.get(instance_id) is tracked  # noqa: E731
+        self._guard.retry_until_done(name, report, is_tracked)
 
     def _on_images_change(self) -> None:
         self._report_all()
-        for it in list(self._tracked.values()):
-            service = it.spec.service
-            if it.lacks_image and service and acquire_args(service, self._watcher.images) is None:
-                it.lacks_image = False
-                it.report(ev.Prepared())  # so it need not be waited for any longer
-
-    def _on_lost(self, why: str) -> None:
-        for it in list(self._tracked.values()):
-            if it.launch is not None and not it.launch.done():
-                it.launch.cancel()
-                it.cleanup_pending = True  # what it has made by then, unless it is launched again
-            self._report_guarded(it, partial(self._report_lost, it, why))
-
-    @staticmethod
-    def _report_lost(it: TrackedService, why: str) -> None:
-        it.reported = replace(it.reported, report_due=True, status=NO_STATUS)
-        it.report(ev.ObservationLost(why))
-
-    def _report_changes(self, it: TrackedService, before: Container | None = None) -> None:
-        """Tell what has changed since the last time."""
-        sight = self._watcher
-        if it.spec.service is None:
-            return  # which service it is will be told by `attend_anew`
-        if not sight.is_synced(it.service.project):
-            if it.reported.report_due and sight.error not in (None, NOT_ASKED_YET):
-                it.report(ev.ObservationLost(str(sight.error)))
-            return
-        seen = ObservedState(
-            *(it.spec, it.service, tuple(sight.containers.values()), sight.images),
-            *(self._exit_status(it.reported.run, before), it.fingerprint_by_digest),
-        )
-        looks = it.observe_seq
-        for told, observation in diff_observations(it.reported, seen):
-            ended, report = (
-                self._watcher.containers.get((it.reported.run or ("", ""))[0]),
-                it.report,
-            )
-            it.reported = told
-            if isinstance(observation, ev.Launched):
-                it.runs_reported += 1
-                it.cleanup_pending = False  # that it was to go is over, if others start it
-            report(observation)
-            if isinstance(observation, ev.Exited) and ended is not None:
-                self._spawn(
-                    f"{it.spec.instance_id}: its output", self._report_output(ended, report)
-                )
-            if it.observe_seq != looks:
-                return  # it was asked for anew meanwhile, and that was answered
-        if it.cleanup_pending and it.reported.run is None and not it.lock.locked():
-            if self._containers(it.service):
-                # The connection was cut while it was being ended.
-                self._spawn(f"{it.spec.instance_id}: clearing it away", self._remove_dead(it))
-            else:
-                it.cleanup_pending = False
-
-    def _exit_status(self, run: RunKey | None, before: Container | None) -> ExitStatus:
-        """How a run ended, as far as anybody knows."""
-        if run is None:
-            return ExitStatus()
-        for known in (self._watcher.containers.get(run[0]), before):
-            # In the table, it may have been started again by now.
-            if known is None or known.status in RUNNING_STATUSES:
+        for tracked in list(self._tracked.values()):
+            service = tracked.spec.service
+            if not tracked.lacks_image or service is None:
                 continue
-            if same_run(known.run_key, run):
-                return known.exit_status
-        code = self._watcher.exit_codes.get(run[0])
-        return ExitStatus() if code is None else container_exit_status(code)
+            if acquire_args(service, self._watcher.images) is None:
+                tracked.lacks_image = False
+                tracked.report(ev.Prepared())  # so nobody has to wait for it any longer
 
-    # --- doing ------------------------------------------------------------------------------
+    def _on_lost(self, reason: str) -> None:
+        for tracked in list(self._tracked.values()):
+            if tracked.launch is not None and tracked.is_launching:
+                tracked.launch.cancel()
+                tracked.cleanup_pending = True  # what it has created, unless launched again
+            self._report_guarded(tracked, partial(self._reporter.report_lost, tracked, reason))
+
+    def _report_changes(self, tracked: TrackedService, before: Container | None = None) -> None:
+        if not self._reporter.report_changes(tracked, before):
+            return
+        if tracked.cleanup_pending and tracked.reported.run is None and not tracked.lock.locked():
+            if self._reporter.containers(tracked.service):
+                # The connection was cut during its stop.
+                name = f"{tracked.spec.instance_id}: removing its containers"
+                self._spawn(name, self._remove_dead(tracked))
+            else:
+                tracked.cleanup_pending = False
+
+    # --- commands ---------------------------------------------------------------------------
 
     def _spawn(
         self,
-        what: str,
+        name: str,
         work: Coroutine[Any, Any, None],
-        failed: Callable[[Exception], None] | None = None,
+        on_error: Callable[[Exception], None] | None = None,
     ) -> "asyncio.Task[None]":
-        task = self._guard.task(what, work, failed)
+        task = self._guard.task(name, work, on_error)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def _compose_up(self, it: TrackedService, number: int) -> None:
-        """Run `compose up`, unless it runs already; then tell what came of it."""
+    async def _compose_up(self, tracked: TrackedService, launch_seq: int) -> None:
+        """Run `compose up`, unless it runs already; then report the result."""
         try:
-            async with it.lock:
-                failure = await self._up_unless_running(it)
+            async with tracked.lock:
+                failure = await self._up_unless_running(tracked)
         except asyncio.CancelledError:
-            if not it.launch_cancelled:
+            if not tracked.launch_cancelled:
                 raise
-            failure = "it was called off"
-            if await self._refresh(it):
-                await self._remove_dead(it)
-        # Told already, by the engine's events; or another launch is under way; or sight is lost.
-        if (
-            it.runs_reported != it.runs_at_launch
-            or it.launch_seq != number
-            or it.reported.report_due
-        ):
-            return
+            failure = "it was cancelled"
+            if await self._refresh(tracked):
+                await self._remove_dead(tracked)
+        is_reported = tracked.runs_reported != tracked.runs_at_launch  # by events of the engine
+        if is_reported or tracked.launch_seq != launch_seq or tracked.reported.report_due:
+            return  # or there is another launch, or the connection is lost
         if failure is None:
-            failure = self._report_short_run(it)
+            failure = self._reporter.report_short_run(tracked)
         if failure is not None:
-            it.report(ev.LaunchFailed(UP_STEP, failure, remote=it.lacks_image))
+            tracked.report(ev.LaunchFailed(UP_STEP, failure, remote=tracked.lacks_image))
 
-    async def _up_unless_running(self, it: TrackedService) -> str | None:
+    async def _up_unless_running(self, tracked: TrackedService) -> str | None:
         """Returns why it failed; None if it did not."""
-        if not self._watcher.is_synced(it.service.project):
-            self._report_lost(it, self._watcher.error or NOT_ASKED_YET)
+        if not self._watcher.is_synced(tracked.service.project):
+            self._reporter.report_lost(tracked, self._watcher.error or NOT_ASKED_YET)
             return None
-        self._report_changes(it)
-        if it.reported.run is not None:
+        self._report_changes(tracked)
+        if tracked.reported.run is not None:
             return None
-        fingerprint = it.spec.fingerprint
+        fingerprint = tracked.spec.fingerprint
         try:
-            done = await self._compose(it.service, *UP_ARGS)
+            result = await self._compose(tracked.service, *UP_ARGS)
         except ComposeFileError as error:
-            return await self._start_existing(it, error)
+            return await self._start_existing(tracked, error)
         except ComposeError as error:
             return str(error).rstrip(".")
-        return await self._evaluate_up(it, done, fingerprint)
+        return await self._evaluate_up(tracked, result, fingerprint)
 
     async def _evaluate_up(
-        self, it: TrackedService, done: CompletedCommand, fingerprint: str
+        self, tracked: TrackedService, result: CompletedCommand, fingerprint: str
     ) -> str | None:
-        """See what `up` did; returns why it failed; None if it did not."""
-        if not await self._refresh(it):
+        """Observe the result of `up`; returns why it failed; None if it did not."""
+        if not await self._refresh(tracked):
             return None
-        for made in self._containers(it.service) if done.exit_code == 0 else ():
-            if made.run_key not in it.runs_before_launch:
-                it.fingerprint_by_digest[made.digest] = fingerprint
-        self._report_changes(it)
-        if done.exit_code == 0:
+        if result.exit_code == 0:
+            for container in self._reporter.containers(tracked.service):
+                if container.run_key not in tracked.runs_before_launch:
+                    tracked.fingerprint_by_digest[container.digest] = fingerprint
+            self._report_changes(tracked)
             return None
-        it.lacks_image = acquire_args(it.service, self._watcher.images) is not None
-        reason, container = done.reason.rstrip("."), self.container_of(it.spec)
+        self._report_changes(tracked)
+        tracked.lacks_image = acquire_args(tracked.service, self._watcher.images) is not None
+        return await self._replace_half_started(tracked, result.reason.rstrip("."))
+
+    async def _replace_half_started(self, tracked: TrackedService, reason: str) -> str:
+        """Remove a container that its engine can no longer start; returns the reason, with that."""
+        container = self.container_of(tracked.spec)
         if container is None or not is_half_started(reason):
             return reason
         if not await asyncio.to_thread(has_no_process, container.id):
             return with_hint(reason, container)
-        await self._actions.kill(it.spec.instance_id, [container])
-        return f"{reason}. No process of it is left, so it was removed, and is made anew"
+        await self._actions.kill(tracked.spec.instance_id, [container])
+        return f"{reason}. No process of it is left, so it was removed and is created anew"
 
-    async def _prepare(self, it: TrackedService, report: ReportObservation) -> None:
-        """See whether its next container could be made; get what that needs if it is missing."""
+    async def _prepare(self, tracked: TrackedService, report: ReportObservation) -> None:
+        """Check whether its next container could be created; acquire its image if missing."""
         try:
-            failure = await ensure_launchable(it.service, self._compose, self._watcher)
+            failure = await ensure_launchable(tracked.service, self._compose, self._watcher)
         except (ComposeError, ComposeFileError, EngineError) as error:
             failure = str(error)
         report(ev.Prepared() if failure is None else ev.PrepareFailed(failure.rstrip(".")))
 
-    async def _start_existing(self, it: TrackedService, error: ComposeFileError) -> str | None:
-        """Its file cannot be used: the container that is there can be started all the same."""
-        container = self.container_of(it.spec)
+    async def _start_existing(self, tracked: TrackedService, error: ComposeFileError) -> str | None:
+        """Its compose file cannot be used: start the container that exists."""
+        container = self.container_of(tracked.spec)
         if container is None:
             return str(error).rstrip(".")
         try:
             await self._actions.start(container)
         except EngineError as failure:
             return str(failure).rstrip(".")
-        if await self._refresh(it):
-            self._report_changes(it)
+        if await self._refresh(tracked):
+            self._report_changes(tracked)
         return None
 
-    async def _refresh(self, it: TrackedService) -> bool:
-        """Look at its project now; if that fails, nothing is known of it until sight is back."""
+    async def _refresh(self, tracked: TrackedService) -> bool:
+        """Inspect its project now; if that fails, its state is unknown until reconnection."""
         try:
-            await self._watcher.refresh_project(it.service.project)
+            await self._watcher.refresh_project(tracked.service.project)
         except EngineError as error:
             self._watcher.check_connection(error)
-            self._report_lost(it, self._watcher.error or str(error))
+            self._reporter.report_lost(tracked, self._watcher.error or str(error))
             return False
         return True
 
-    async def _remove_dead(self, it: TrackedService) -> None:
-        """Remove what is dead of it: made and not started, or stopped and not removed."""
-        async with it.lock:
-            dead = [c for c in self._containers(it.service) if not c.alive]
-            if await self._actions.stop(it.spec.instance_id, dead, DEFAULT_STOP_GRACE):
-                it.cleanup_pending = False
+    async def _remove_dead(self, tracked: TrackedService) -> None:
+        """Remove its dead containers: created and not started, or stopped and not removed."""
+        async with tracked.lock:
+            dead = [c for c in self._reporter.containers(tracked.service) if not c.alive]
+            await self._stop_containers(tracked, dead, DEFAULT_STOP_GRACE)
 
-    def _report_short_run(self, it: TrackedService) -> str | None:
-        """It came up and ended before anybody looked; or there is nothing to be seen of it."""
-        container = self.container_of(it.spec)
-        if container is None:
-            return "it made no container; is the scale of the service 0?"
-        if container.error:
-            return container.error.rstrip(".")
-        if container.run_key in it.runs_before_launch:
-            return "it did not start the container, and did not say why"
-        report = it.report
-        it.runs_reported += 1
-        report(ev.Launched(0))
-        report(ev.Exited(container.exit_status))
-        self._spawn(f"{it.spec.instance_id}: its output", self._report_output(container, report))
-        return None
+    async def _stop(self, tracked: TrackedService, service: ServiceRef) -> None:
+        grace = tracked.spec.stop_grace
+        async with tracked.lock:
+            containers = self._reporter.containers(service)
+            await self._stop_containers(
+                tracked, containers, DEFAULT_STOP_GRACE if grace is None else grace
+            )
 
-    async def _stop(self, it: TrackedService, service: ServiceRef) -> None:
-        grace = it.spec.stop_grace if it.spec.stop_grace is not None else DEFAULT_STOP_GRACE
-        async with it.lock:
-            if await self._actions.stop(it.spec.instance_id, self._containers(service), grace):
-                it.cleanup_pending = False
-
-    async def _report_output(self, container: Container, report: ReportObservation) -> None:
-        lines = await self._actions.last_log_lines(container)
-        if lines is not None:
-            report(ev.LastOutput(lines))
+    async def _stop_containers(
+        self, tracked: TrackedService, containers: list[Container], grace: float
+    ) -> None:
+        if await self._actions.stop(tracked.spec.instance_id, containers, grace):
+            tracked.cleanup_pending = False

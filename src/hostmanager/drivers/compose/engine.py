@@ -1,9 +1,8 @@
-"""The Docker Engine over its API: the few calls that are needed, with limits and clear errors.
+"""The Docker Engine over its API: the few calls that are needed, with time limits and clear errors.
 
-aiodocker does the talking. It is the asynchronous client that is kept by the makers of aiohttp
-and knows unix sockets, TLS and ssh; the engine's own Python library is synchronous. Which
-engine to talk to is asked of the `docker` command, since it knows contexts and what goes
-before what; aiodocker's own rules for that differ from docker's.
+The client is aiodocker: asynchronous, maintained by the makers of aiohttp, for unix sockets, TLS
+and ssh; Docker's own Python library is synchronous. The `docker` command says which engine to
+use, since it knows contexts and their precedence; aiodocker's own rules differ.
 """
 
 import asyncio
@@ -14,7 +13,7 @@ import os
 import re
 import shutil
 from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -28,13 +27,13 @@ from hostmanager.drivers.compose.container import PROJECT_LABEL, unix_time
 log = logging.getLogger(__name__)
 
 CALL_TIMEOUT = 5.0
-"""Seconds that a call may take that only tells or sets something."""
+"""Seconds that a call may take that only reads or sets something."""
 
 INSPECT_TIMEOUT = 3.0
-"""Seconds that the engine may take to tell how one container is; it takes a millisecond."""
+"""Seconds that inspecting one container may take; usually a millisecond."""
 
 START_TIMEOUT = 60.0
-"""Seconds that it may take to start a container."""
+"""Seconds that starting a container may take."""
 
 ENGINE_STOP_MARGIN = 15.0
 """Seconds beyond its grace period that the engine may take to stop a container."""
@@ -44,7 +43,7 @@ UNIX, SSH = "unix://", "ssh://"
 SSH_HINT = "Install the extra that has it: pip install 'ocs-hostmanager[ssh]'"
 
 _PASSWORD = re.compile(r"(//[^:/@]*):[^/]*@")
-"""In an address: it is not shown."""
+"""In a URL: it is not shown."""
 
 DEFAULT_ENDPOINT = f"{UNIX}/var/run/docker.sock"
 
@@ -57,35 +56,36 @@ IMAGE_EVENTS = ("tag", "untag", "delete", "pull", "load", "import")
 
 STREAM_END = None
 
+LIST_KEYS = ("Id", "Names", "Labels", "State", "Status", "Image", "ImageID", "Created")
+
 
 class EngineError(Exception):
-    """The engine did not do what it was asked, or cannot be asked; for people, with a remedy."""
+    """The engine refused, or cannot be reached; the text is for operators, with a hint."""
 
 
 class RefusedError(EngineError):
-    """The engine answers, and does not do it."""
+    """The engine answers that it does not do it."""
 
 
 class NoSuchContainerError(EngineError):
-    """The container is not there any more."""
+    """The container does not exist any more."""
 
 
 async def find_endpoint(environ: Mapping[str, str], cwd: Path) -> str:
     """Where the engine listens, by the rules of the `docker` command."""
     if environ.get("DOCKER_HOST"):
         return environ["DOCKER_HOST"]
-    template = "{{.Endpoints.docker.Host}}"
-    argv = ("docker", "context", "inspect", "--format", template)
+    argv = ("docker", "context", "inspect", "--format", "{{.Endpoints.docker.Host}}")
     try:
-        done = await execute(argv, environ, cwd, CALL_TIMEOUT)
+        result = await execute(argv, environ, cwd, CALL_TIMEOUT)
     except ComposeError as error:
         if shutil.which("docker", path=environ.get("PATH", os.defpath)) is None:
             return DEFAULT_ENDPOINT  # there is a compose command without docker's own
-        # It took too long, say. Another engine than that of compose would be worse than none.
+        # A timeout, say. Another engine than that of compose would be worse than none.
         raise EngineError(f"It is not known where the Docker Engine is: {error}") from None
-    if done.exit_code != 0:
-        raise EngineError(f"It is not known where the Docker Engine is: {done.reason}.")
-    return done.stdout.strip() or DEFAULT_ENDPOINT
+    if result.exit_code != 0:
+        raise EngineError(f"It is not known where the Docker Engine is: {result.reason}.")
+    return result.stdout.strip() or DEFAULT_ENDPOINT
 
 
 class Engine:
@@ -96,21 +96,21 @@ class Engine:
         self._connector: aiohttp.BaseConnector | None = None
         try:
             if endpoint.startswith(UNIX):
-                # By default it makes a hundred connections at most: while as many containers are
-                # being stopped, the engine would seem not to answer.
+                # The default limit is a hundred connections: during as many stops, the engine
+                # would seem not to answer.
                 self._connector = aiohttp.UnixConnector(endpoint.removeprefix(UNIX), limit=0)
                 self._docker = aiodocker.Docker(url=f"{UNIX}localhost", connector=self._connector)
             else:
                 self._docker = aiodocker.Docker(url=endpoint)
         except (aiodocker.DockerError, ValueError, OSError) as error:
-            why = error.message if isinstance(error, aiodocker.DockerError) else str(error)
+            reason = error.message if isinstance(error, aiodocker.DockerError) else str(error)
             if endpoint.startswith(SSH) and find_spec("asyncssh") is None:
-                why = f"for ssh, a library is missing here. {SSH_HINT}"
-            text = f"The Docker Engine at {self.endpoint} cannot be used: {why.rstrip('.')}."
+                reason = f"a library for ssh is missing. {SSH_HINT}"
+            text = f"The Docker Engine at {self.endpoint} cannot be used: {reason.rstrip('.')}."
             raise EngineError(text) from None
 
     async def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         await self._docker.close()
         if self._connector is not None:
             await self._connector.close()
@@ -125,22 +125,22 @@ class Engine:
             await self._docker.version()
 
     async def server_time(self) -> float:
-        """What time the engine has, Unix time; it may be on another machine."""
+        """The engine's Unix time; it may be on another machine."""
         async with self._call("what time it has"):
             return unix_time(str((await self._docker.system.info()).get("SystemTime") or ""))
 
     async def compose_containers(self, container_id: str | None = None) -> list[Mapping[str, Any]]:
-        """What the engine's list says of all containers of compose projects, or of one."""
+        """The engine's list of all containers of compose projects, or the entry of one."""
         filters = {"label": [PROJECT_LABEL], **({"id": [container_id]} if container_id else {})}
         async with self._call("which containers there are"):
             listed = await self._docker.containers.list(all=True, filters=json.dumps(filters))
-        return [container._container for container in listed]
+        return [_list_entry(container) for container in listed]
 
     async def inspect(self, container_id: str) -> Mapping[str, Any]:
         """Everything about a container.
 
         Raises:
-            NoSuchContainerError: It is not there.
+            NoSuchContainerError: It does not exist.
         """
         async with self._call(f"how the container {container_id[:12]} is", INSPECT_TIMEOUT):
             return dict(await self._docker.containers.container(container_id).show())
@@ -151,17 +151,17 @@ class Engine:
             return list(await self._docker.images.list())
 
     async def start(self, container_id: str) -> None:
-        """Start a container as it was made."""
+        """Start a container as it was created."""
         async with self._call(f"to start {container_id[:12]}", START_TIMEOUT):
             await self._docker.containers.container(container_id).start()
 
     async def stop(self, container_id: str, grace: float) -> None:
-        """Ask a container to stop; the engine kills it after its grace period."""
+        """Stop a container; the engine kills it after its own grace period."""
         async with self._call(f"to stop {container_id[:12]}", grace + ENGINE_STOP_MARGIN):
             await self._docker.containers.container(container_id).stop()
 
     async def kill(self, container_id: str) -> None:
-        """Kill a container; one that does not run is none the worse."""
+        """Kill a container; harmless if it does not run."""
         try:
             async with self._call(f"to kill {container_id[:12]}"):
                 await self._docker.containers.container(container_id).kill(signal="SIGKILL")
@@ -181,7 +181,7 @@ class Engine:
                 raise
 
     async def read_log(self, container_id: str, lines: int, since: float = 0.0) -> list[str]:
-        """The newest lines that a container wrote, each after the time that the engine gave it."""
+        """The newest lines of a container's output, each after its time stamp."""
         async with self._call(f"for the output of {container_id[:12]}"):
             container = self._docker.containers.container(container_id)
             parts = await container.log(
@@ -190,7 +190,7 @@ class Engine:
         return "".join(parts).splitlines()
 
     async def events(self, since: float) -> AsyncIterator[Mapping[str, Any]]:
-        """What happens, from that engine's time on, until the stream ends."""
+        """The engine's events, from that time of it on, until the stream ends."""
         filters = json.dumps(
             {"type": ["container", "image"], "event": [*CONTAINER_EVENTS, *IMAGE_EVENTS]}
         )
@@ -203,7 +203,7 @@ class Engine:
             try:
                 await running
             except (aiohttp.ClientPayloadError, ValueError, TypeError) as error:
-                log.debug("docker: the stream of events was cut, or is none: %s", error)
+                log.debug("docker: the stream of events was cut, or is malformed: %s", error)
             except (aiodocker.DockerError, aiohttp.ClientError, OSError) as error:
                 raise EngineError(self._unreachable(error)) from None
         finally:
@@ -227,34 +227,43 @@ class Engine:
                 raise EngineError(self._unreachable(error)) from None
             raise RefusedError(f"The Docker Engine refused: {error.message}") from None
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise EngineError(f"The Docker Engine's answer is not understood: {error!r}.") from None
+            raise EngineError(f"The Docker Engine's answer is malformed: {error!r}.") from None
         except (aiohttp.ClientError, OSError, RuntimeError) as error:
-            # Of the session that was closed meanwhile, it is a RuntimeError.
+            # A session that was closed meanwhile raises RuntimeError.
             raise EngineError(self._unreachable(error)) from None
 
     def _unreachable(self, error: BaseException) -> str:
-        """Say why it cannot be reached, and what to do about it."""
+        """Explain why it cannot be reached, and what to do."""
         number = next((e.errno for e in _causes(error) if isinstance(e, OSError)), None)
-        where = self.endpoint.removeprefix(UNIX)
+        location = self.endpoint.removeprefix(UNIX)
         if number in (errno.EACCES, errno.EPERM):
             return (
-                f"The Docker Engine cannot be used: permission denied for {where}. Put the user "
+                f"The Docker Engine cannot be used: permission denied for {location}. Put the user "
                 "of the manager into the group docker (`sudo usermod -aG docker USER`), then "
-                "start the manager again."
+                "restart the manager."
             )
         if number == errno.ENOENT:
             return (
-                f"There is no Docker Engine: {where} is not there. Is it installed, and running? "
+                f"There is no Docker Engine: {location} does not exist. Is it installed and running? "
                 "See `systemctl status docker`."
             )
         if number == errno.ECONNREFUSED:
-            return f"The Docker Engine does not run: nobody listens at {where}."
-        return f"The Docker Engine at {where} cannot be reached: {error}"
+            return f"The Docker Engine does not run: nothing listens at {location}."
+        return f"The Docker Engine at {location} cannot be reached: {error}"
 
 
 def _causes(error: BaseException) -> Iterable[BaseException]:
     """An error, what it was raised from, and so on."""
-    seen: BaseException | None = error
-    while seen is not None:
-        yield seen
-        seen = seen.__cause__ or seen.__context__
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__
+
+
+def _list_entry(container: Any) -> dict[str, Any]:
+    """What the list says of a container; `inspect` does not say it in this form."""
+    entry = {}
+    for key in LIST_KEYS:
+        with suppress(KeyError):
+            entry[key] = container[key]
+    return entry

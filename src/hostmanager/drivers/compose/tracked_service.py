@@ -14,21 +14,20 @@ class TrackedService:
     """One instance that is reported on.
 
     Attributes:
-        spec: What it is.
-        report: Whom to tell.
-        lock_for: The commands of one service are carried out one after another.
-        reported: What was told.
-        observe_seq: How often it was asked for: an answer to an earlier question is stale.
-        launch: The launch that is under way.
-        launch_seq: How many there were.
-        runs_reported: How many runs were told.
-        failed_launch_seq: The last launch that was told to have ended before it was seen to run.
-        preparation: What makes sure that it could be launched again.
+        spec: Its specification.
+        report: Takes its observations.
+        lock_for: Finds the lock of a service: its commands run one after another.
+        reported: What was reported last.
+        observe_seq: The number of observe requests: a reply to an earlier one is stale.
+        launch: The launch that is running.
+        launch_seq: The number of launches.
+        preparation: The check whether it could be launched again.
+        runs_reported: The number of runs that were reported.
+        runs_at_launch: The same when the launch was requested.
         lacks_image: Whether the launch failed while its image was still to be pulled or built.
-        launch_cancelled: Whether the launch is to come to nothing.
-        cleanup_pending: Whether it was ended on purpose, and its dead containers are still to go.
-        runs_at_launch: How many that were when the launch was asked for.
-        runs_before_launch: The runs that there had been before the launch.
+        launch_cancelled: Whether the launch was called off.
+        cleanup_pending: Whether it was stopped, and its dead containers are still to be removed.
+        runs_before_launch: The runs that existed before the launch.
         fingerprint_by_digest: The fingerprint of the spec that a container was made from, by its
             digest.
     """
@@ -43,7 +42,6 @@ class TrackedService:
     preparation: "asyncio.Task[None] | None" = None
     runs_reported: int = 0
     runs_at_launch: int = 0
-    failed_launch_seq: int = 0
     lacks_image: bool = False
     launch_cancelled: bool = False
     cleanup_pending: bool = False
@@ -51,18 +49,23 @@ class TrackedService:
     fingerprint_by_digest: dict[str, str] = field(default_factory=dict)
 
     def cancel(self) -> None:
-        """Give up what is under way for it."""
+        """Cancel what is running for it."""
         for task in (self.launch, self.preparation):
             if task is not None:
                 task.cancel()
 
     @property
+    def is_launching(self) -> bool:
+        """Whether a launch is running."""
+        return self.launch is not None and not self.launch.done()
+
+    @property
     def service(self) -> ServiceRef:
         """The service that it is."""
-        assert self.spec.service is not None, "an instance without a service is never attended"
+        assert self.spec.service is not None, "an instance without a service is never tracked"
         return self.spec.service
 
     @property
     def lock(self) -> asyncio.Lock:
-        """Held by whoever carries out a command of its service."""
+        """Held while a command of its service runs."""
         return self.lock_for(self.service)

@@ -70,7 +70,7 @@ def test_not_alive(status):
 
 def test_exit_codes_for_people():
     assert container_exit_status(0) == ExitStatus(code=0)
-    assert str(container_exit_status(137)) == "exited with code 137 (by SIGKILL, it seems)"
+    assert str(container_exit_status(137)) == "exited with code 137 (probably by SIGKILL)"
     assert str(container_exit_status(255)) == "exited with code 255"
     assert "out of memory" in str(container_exit_status(137, oom=True))
 

@@ -78,7 +78,7 @@ def test_a_restart_by_the_engine_is_one_end_and_then_a_condition():
         Launched(0, ObservedRun(0, 5.0, "digest", "Fake", run_id="c1/t1")),
     ]
     assert observations[2].engine_restarting
-    assert "starts it again by itself" in observations[2].notice
+    assert "the Docker Engine restarts it" in observations[2].notice
     assert told(then, waiting) == ([], then)
     observations, up = told(then, replace(C, start_stamp="t2", pid=9))
     assert observations == [
@@ -103,7 +103,7 @@ def test_of_a_run_whose_start_is_not_known_nothing_is_made_up():
     vague = replace(C, start_stamp="", pid=0, from_list_only=True)
     observations, then = told(RUNS, vague)
     assert [type(o) for o in observations] == [StatusChanged]
-    assert "does not answer questions about its container" in observations[0].notice
+    assert "does not answer when asked about its container" in observations[0].notice
     observations, then = told(then, C)
     assert observations == [
         StatusChanged(new_run=ObservedRun(7, 5.0, "digest", "Fake", run_id="c1/t1"))
@@ -117,7 +117,7 @@ def test_remarks():
         return observations[0].notice if observations else None
 
     assert "docker unpause p-ocs-a-1" in remark(replace(C, status="paused"))
-    assert "unhealthy, says its health check: no." in remark(
+    assert "health check reports that it is unhealthy: no." in remark(
         replace(C, health="unhealthy", health_output="no")
     )
     assert remark(replace(C, health="healthy")) is None

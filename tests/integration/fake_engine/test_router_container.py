@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from hostmanager.drivers.compose.container import Container, from_inspect
-from hostmanager.drivers.compose.listeners import find_listener, local_port
+from hostmanager.drivers.compose.host_processes import find_listener, local_port
 from tests.integration.fake_engine.server import inspected
 
 A = Container("a" * 64, "p-a-1", "p", "a", pid=1_000_000, start_stamp="t1")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from hostmanager.drivers.compose.containerd_shim import has_no_process
+from hostmanager.drivers.compose.host_processes import has_no_process
 
 ID = "0123456789abcdef" * 4
 SHIM = ["containerd-shim-runc-v2", "-namespace", "moby", "-id"]
