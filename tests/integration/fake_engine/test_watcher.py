@@ -66,7 +66,7 @@ async def test_one_that_falls_silent_later_keeps_what_was_known(fake, watcher):
     fake.silent = {A}
     fake.tell("pause", A)
     await until("the list to do", lambda: watcher.containers[A].from_list_only)
-    assert watcher.containers[A].run == known.run
+    assert watcher.containers[A].run_key == known.run
     assert watcher.containers[A].pid == known.pid
     before = fake.asked[f"/containers/{A}/json"]
     fake.tell("unpause", A)
