@@ -1,11 +1,11 @@
-"""The log of the manager goes out through queues and threads: who reads it slowly delays nobody.
+"""The manager's own log, by queues and threads: a slow reader delays nobody.
 
 Standard output may be a pipe that nobody reads, a journald that is stalled, a terminal that was
 stopped by ^S; the log directory may be on a disk that hangs. So each place that the log goes to
-has a bounded queue and a thread of its own. What finds the queue full is counted, and the count
-is written where the lines would have been.
+has a bounded queue and a thread of its own. Records that find the queue full are counted, and the
+count is written where the lines would have been.
 
-What anybody prints in this process takes the same way. At the end, what is left in the queues is
+Whatever is printed in this process goes the same way. At the end, what is left in the queues is
 written for a bounded time.
 """
 
@@ -37,7 +37,7 @@ LOG_FLUSH_TIMEOUT = 1.0
 """Seconds that the end of the program may wait for the log to be written."""
 
 PRINTED = "printed"
-"""Name of the records of what was printed: as it is, without a time."""
+"""Name of the records of what was printed: written as it is, without a time."""
 
 FORMAT = logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%dT%H:%M:%S%z")
 
@@ -49,10 +49,10 @@ class LogQueue(QueueHandler):
         self.records: SimpleQueue[Any] = SimpleQueue()
         super().__init__(self.records)
         self._lost = 0
-        self._counting = threading.RLock()  # held for a moment, by whoever counts
+        self._counting = threading.RLock()  # reentrant: a finalizer may log while it is held
 
     def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
-        """Make a record complete, in the thread that logs it, and no longer than it may be."""
+        """Format a record, in the thread that logs it, and no longer than it may be."""
         prepared: logging.LogRecord = super().prepare(record)
         prepared.msg = prepared.message = truncate_middle(str(prepared.msg), MAX_RECORD_CHARS)
         return prepared
@@ -87,47 +87,38 @@ def make_record(text: str, name: str) -> logging.LogRecord:
     return logging.LogRecord(name, logging.WARNING, "", 0, text, None, None)
 
 
-class Writer:
-    """Writes records to a file descriptor, in the thread of its queue.
+class LogListener(QueueListener):
+    """Writes the records of a queue to a file descriptor, in a thread of its own.
 
-    No `logging.Handler`: at the end of the program, logging waits for the lock of each.
+    It has no `logging.Handler`: at the end of the program, logging waits for the lock of each.
 
     Args:
-        open_fd: Opens it; asked again, when that failed.
-        lost: Told of a record that could not be written.
+        queue: The queue.
+        open_fd: Opens the descriptor; called again, when that failed.
     """
 
-    def __init__(self, open_fd: Callable[[], int], lost: Callable[[], None]) -> None:
-        self._open = open_fd
-        self._lost = lost
+    def __init__(self, queue: LogQueue, open_fd: Callable[[], int]) -> None:
+        super().__init__(queue.records)
+        self._log_queue = queue
+        self._open_fd = open_fd
         self._fd: int | None = None
 
-    def write(self, record: logging.LogRecord) -> None:
-        """Write a record, however long that takes."""
-        try:
-            text = record.getMessage() if record.name == PRINTED else FORMAT.format(record)
-            if self._fd is None:
-                self._fd = self._open()
-            write_all(self._fd, f"{text}\n".encode("utf-8", "backslashreplace"))
-        except Exception:  # a full disk, a closed pipe: there is no other place to say so
-            self._lost()
-
-
-class LogListener(QueueListener):
-    """Has the records of a queue written by a thread."""
-
-    def __init__(self, queue: LogQueue, open_fd: Callable[[], int]) -> None:
-        self._log_queue = queue
-        self._writer = Writer(open_fd, queue.add_lost)
-        super().__init__(queue.records)
-
     def handle(self, record: logging.LogRecord) -> None:
-        """Write a record; after the last one, how many were lost."""
-        self._writer.write(record)
+        """Write a record, however long that takes; after the last one, how many were lost."""
+        self._write(record)
         if self._log_queue.records.empty():
             lost = self._log_queue.take_lost()
             if lost is not None:
-                self._writer.write(lost)
+                self._write(lost)
+
+    def _write(self, record: logging.LogRecord) -> None:
+        try:
+            text = record.getMessage() if record.name == PRINTED else FORMAT.format(record)
+            if self._fd is None:
+                self._fd = self._open_fd()
+            _write_all(self._fd, f"{text}\n".encode("utf-8", "backslashreplace"))
+        except Exception:  # a full disk, a closed pipe: there is no other place to report it
+            self._log_queue.add_lost()
 
     def begin_end(self) -> threading.Thread | None:
         """Have the thread end when all that waits is written; returns it."""
@@ -137,17 +128,17 @@ class LogListener(QueueListener):
         return thread
 
 
-class Printed(io.TextIOBase):
+class PrintRedirect(io.TextIOBase):
     """Takes the place of `sys.stdout` or `sys.stderr`: whole lines go into a queue."""
 
     def __init__(self, queue: LogQueue, fd: int) -> None:
         self._queue = queue
         self._fd = fd
-        self._begun = ""
+        self._partial_line = ""
 
     @property
     def encoding(self) -> str:  # type: ignore[override]
-        """What the queue makes of text."""
+        """The encoding in which the listener writes."""
         return "utf-8"
 
     def writable(self) -> bool:
@@ -155,57 +146,50 @@ class Printed(io.TextIOBase):
         return True
 
     def fileno(self) -> int:
-        """The descriptor behind it, for who needs one (faulthandler, subprocesses)."""
+        """The descriptor behind it (for faulthandler, subprocesses)."""
         return self._fd
 
     def write(self, text: str) -> int:
         """Take a text; never waits, never fails."""
-        *lines, self._begun = f"{self._begun}{text}".split("\n")
+        *lines, self._partial_line = f"{self._partial_line}{text}".split("\n")
         for line in lines:
-            self._queue.enqueue(make_record(truncate_middle(line, MAX_RECORD_CHARS), PRINTED))
-        if len(self._begun) > MAX_RECORD_CHARS:
+            self._enqueue(line)
+        if len(self._partial_line) > MAX_RECORD_CHARS:
             self.end_line()
         return len(text)
 
     def end_line(self) -> None:
         """Take what was printed without the end of its line."""
-        line, self._begun = self._begun, ""
+        line, self._partial_line = self._partial_line, ""
         if line:
-            self._queue.enqueue(make_record(truncate_middle(line, MAX_RECORD_CHARS), PRINTED))
+            self._enqueue(line)
+
+    def _enqueue(self, line: str) -> None:
+        self._queue.enqueue(make_record(truncate_middle(line, MAX_RECORD_CHARS), PRINTED))
 
 
 class LogOutput:
-    """Everything that the log of this process goes to.
-
-    Attributes:
-        file: The queue of the log file; None if there is none.
-    """
+    """Everything that the log of this process goes to."""
 
     def __init__(self) -> None:
-        self.file: LogQueue | None = None
         self._listeners: list[LogListener] = []
-        self._printed: list[Printed] = []
+        self._redirects: list[PrintRedirect] = []
 
-    def take_over_prints(self) -> LogQueue:
-        """Have all that is printed go through queues; returns that of standard output."""
+    def redirect_prints(self) -> LogQueue:
+        """Send all that is printed through queues; returns that of standard output."""
         out = self._start(lambda: 1)
-        same = _same_file(1, 2)
-        err = out if same else self._start(lambda: 2)
+        err = out if _same_file(1, 2) else self._start(lambda: 2)
         for stream in (sys.stdout, sys.stderr):
             with suppress(OSError, ValueError, AttributeError):
                 stream.flush()
-        self._printed = [Printed(out, 1), Printed(err, 2)]
-        sys.stdout, sys.stderr = self._printed
+        self._redirects = [PrintRedirect(out, 1), PrintRedirect(err, 2)]
+        sys.stdout, sys.stderr = self._redirects
         return out
 
     def open_file(self, path: Path) -> LogQueue:
-        """Have a log file, made with the first line."""
-
-        def open_log() -> int:
-            return open_or_replace(str(path), os.O_WRONLY | os.O_APPEND, 0o644)[0]
-
-        self.file = self._start(open_log)
-        return self.file
+        """Add a log file, made with the first line."""
+        flags = os.O_WRONLY | os.O_APPEND
+        return self._start(lambda: open_or_replace(str(path), flags, 0o644)[0])
 
     def _start(self, open_fd: Callable[[], int]) -> LogQueue:
         queue = LogQueue()
@@ -215,27 +199,23 @@ class LogOutput:
         return queue
 
     def close(self, timeout: float = LOG_FLUSH_TIMEOUT) -> bool:
-        """Have what waits written, for a bounded time.
+        """Write what waits, for a bounded time.
 
         Returns:
-            Whether all of it was.
+            Whether all of it was written.
         """
-        for printed in self._printed:
-            printed.end_line()
-        until = time.monotonic() + timeout
+        for redirect in self._redirects:
+            redirect.end_line()
+        deadline = time.monotonic() + timeout
         threads = [listener.begin_end() for listener in self._listeners]
         self._listeners = []
-        joined = [_joined(thread, until) for thread in threads if thread is not None]
-        return all(joined)
+        for thread in filter(None, threads):
+            thread.join(max(0.0, deadline - time.monotonic()))
+        return not any(thread.is_alive() for thread in threads if thread is not None)
 
 
-def _joined(thread: threading.Thread, until: float) -> bool:
-    thread.join(max(0.0, until - time.monotonic()))
-    return not thread.is_alive()
-
-
-def write_all(fd: int, data: bytes) -> None:
-    """Write it whole, also to what does not wait by itself."""
+def _write_all(fd: int, data: bytes) -> None:
+    """Write all of it, also to a descriptor that does not block."""
     while data:
         try:
             data = data[os.write(fd, data) :]
@@ -250,7 +230,7 @@ def _same_file(one: int, other: int) -> bool:
         return False
 
 
-def start_log(level: str, file: Path | None, loggers: Iterable[str]) -> LogOutput:
+def start_log(level: str, file: Path | None, loggers: Iterable[str]) -> None:
     """Send the log to standard output and to a file, and prints the same way.
 
     It ends with the program, after the last traceback.
@@ -261,7 +241,7 @@ def start_log(level: str, file: Path | None, loggers: Iterable[str]) -> LogOutpu
         loggers: Whose records.
     """
     output = LogOutput()
-    queues = [output.take_over_prints()]
+    queues = [output.redirect_prints()]
     if file is not None:
         queues.append(output.open_file(file))
     logging.raiseExceptions = False
@@ -271,4 +251,3 @@ def start_log(level: str, file: Path | None, loggers: Iterable[str]) -> LogOutpu
         for queue in queues:
             logger.addHandler(queue)
     atexit.register(output.close)
-    return output

@@ -35,7 +35,7 @@ from hostmanager.agent.framework.event_loop import (
     stop_reactor,
 )
 from hostmanager.agent.host import NotRunningError, StartupState
-from hostmanager.agent.log_output import LogOutput, start_log
+from hostmanager.agent.log_output import start_log
 from hostmanager.agent.options import ManagerSettings, make_manager_parser
 from hostmanager.agent.sd_notify import Notifier, NotifySocket, from_environ, status_line
 from hostmanager.agent.single_instance import ManagerRunningError, acquire_manager_lock
@@ -105,7 +105,7 @@ def main(args: Sequence[str] | None = None, prog: str | None = None) -> None:
         if isinstance(error, usage):
             _exit_usage(str(error))
         raise
-    log_output = _start_log(namespace, settings)
+    _start_log(namespace, settings)
     for warning in warnings:
         log.warning(warning)
     site_config = with_known_classes(site_config, finish_class_probe(probe))
@@ -114,9 +114,7 @@ def main(args: Sequence[str] | None = None, prog: str | None = None) -> None:
     per_processor = FIRST_LAUNCHES_PREFERRED if preferred else FIRST_LAUNCHES
     gate.close(len(os.sched_getaffinity(0)) * per_processor)
     with lock:
-        process = ManagerProcess(
-            namespace, settings, site_config, notify_socket, log_output, gate=gate
-        )
+        process = ManagerProcess(namespace, settings, site_config, notify_socket, gate=gate)
         raise SystemExit(process.run())
 
 
@@ -141,12 +139,10 @@ class ManagerProcess:
         settings: ManagerSettings,
         site_config: SiteFile,
         notify_socket: NotifySocket,
-        log_output: LogOutput,
         *,
         gate: LaunchGate,
     ) -> None:
         self.namespace = namespace
-        self.log_output = log_output
         self.site_config = site_config
         self.loop = new_loop()
         asyncio.set_event_loop(self.loop)
@@ -330,13 +326,13 @@ def _log_level() -> str:
     return level if level in ("debug", "info", "warn", "error") else "info"
 
 
-def _start_log(args: argparse.Namespace, settings: ManagerSettings) -> LogOutput:
+def _start_log(args: argparse.Namespace, settings: ManagerSettings) -> None:
     file = None
     if args.log_dir is not None and settings.output_dir == settings.working_dir / args.log_dir:
         name = encode_id(f"{args.address_root}.{args.instance_id}")
         file = settings.output_dir / f"{name}.log"
     level = {"warn": "WARNING"}.get(_log_level(), _log_level().upper())
-    return start_log(level, file, ("hostmanager", "asyncio"))
+    start_log(level, file, ("hostmanager", "asyncio"))
 
 
 def _be_quiet() -> None:

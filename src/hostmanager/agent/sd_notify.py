@@ -1,4 +1,4 @@
-"""Tells systemd how the manager is: ready, reloading, stopping, alive, and a line of status.
+"""Reports to systemd: ready, reloading, stopping, alive, and a line of status.
 
 The protocol is sd_notify(3): one datagram with lines ``NAME=value`` to the socket that
 `NOTIFY_SOCKET` names. Without that variable nothing here does anything. The Python packages
@@ -8,7 +8,7 @@ small part, so they do not earn their place.
 
 An idle manager sends nothing but the watchdog's ``WATCHDOG=1``, from a timer on the loop: a
 loop that hangs is a manager that hangs, and systemd ends it and starts the next one, which
-takes the agents over.
+adopts the agents.
 """
 
 import logging
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 VARIABLES = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
 
 STATUS_INTERVAL = 1.0
-"""Seconds between two lines of status, and before a message is tried again that found the
+"""Seconds between two lines of status, and before a message is sent again that found the
 socket full."""
 
 MAX_UNSENT_MESSAGES = 16
@@ -46,11 +46,12 @@ STATUS_LABELS = {
 
 @dataclass(frozen=True, slots=True)
 class NotifySocket:
-    """The line to systemd.
+    """Where systemd takes messages.
 
     Attributes:
         address: Of its socket; None: nobody listens.
-        watchdog_timeout: Seconds without ``WATCHDOG=1`` after which the manager counts as hung, or None.
+        watchdog_timeout: Seconds without ``WATCHDOG=1`` after which the manager counts as hung,
+            or None.
     """
 
     address: str | None = None
@@ -78,27 +79,29 @@ def from_environ(environ: MutableMapping[str, str], pid: int | None = None) -> N
 
     Args:
         environ: The environment, `os.environ` as a rule.
-        pid: Ours; a watchdog that is meant for another process is not ours to feed.
+        pid: Ours; a watchdog that is meant for another process is ignored.
     """
-    address, usec, meant = (environ.pop(name, "") for name in VARIABLES)
+    address, usec, watched_pid = (environ.pop(name, "") for name in VARIABLES)
     if not address.startswith(("/", "@")) or len(address) < 2:
         return NotifySocket()
-    ours = meant in ("", str(os.getpid() if pid is None else pid))
-    each = parse_number(usec) if ours else None
-    return NotifySocket(address, each / 1e6 if each else None)
+    is_ours = watched_pid in ("", str(os.getpid() if pid is None else pid))
+    microseconds = parse_number(usec) if is_ours else None
+    return NotifySocket(address, microseconds / 1e6 if microseconds else None)
 
 
 class Notifier:
-    """Speaks for the manager.
+    """Reports the state of the manager.
 
     Args:
-        line: Where to.
-        clock: For the pauses and the watchdog.
-        status: Asked for the line of status, when something has changed.
+        notify_socket: Where to.
+        clock: For intervals and the watchdog.
+        status: Returns the line of status; called when something has changed.
     """
 
-    def __init__(self, line: NotifySocket, clock: Clock, status: Callable[[], str]) -> None:
-        self._line = line
+    def __init__(
+        self, notify_socket: NotifySocket, clock: Clock, status: Callable[[], str]
+    ) -> None:
+        self._socket = notify_socket
         self._clock = clock
         self._guard = guard_of(clock)
         self._status = status
@@ -106,97 +109,96 @@ class Notifier:
         self._stopping = False
         self._reloads = 0
         self._last_status = ""
-        self._told_at = float("-inf")
-        self._due = False
+        self._status_sent_at = float("-inf")
+        self._status_scheduled = False
         self._unsent: deque[str] = deque(maxlen=MAX_UNSENT_MESSAGES)
 
     @property
     def enabled(self) -> bool:
         """Whether anybody listens."""
-        return self._line.address is not None
+        return self._socket.address is not None
 
     def ready(self) -> None:
         """The agents are being supervised."""
         if not self.enabled:
             return
         self._ready = True
-        self._tell("READY=1")
-        self._tell_status()
-        if self._line.watchdog_timeout is not None:
-            self._ping_watchdog(self._line.watchdog_timeout / 2)
+        self._send("READY=1")
+        self._send_status()
+        if self._socket.watchdog_timeout is not None:
+            self._ping_watchdog(self._socket.watchdog_timeout / 2)
 
     def reloading(self) -> None:
         """The site config is being read again."""
         self._reloads += 1
         if self._ready and not self._stopping and self._reloads == 1:
             usec = int(self._clock.now().monotonic * 1e6)
-            self._tell(f"RELOADING=1\nMONOTONIC_USEC={usec}")
+            self._send(f"RELOADING=1\nMONOTONIC_USEC={usec}")
 
     def reloaded(self) -> None:
-        """It has been read; systemd wants to be told that all is ready again."""
+        """It has been read; systemd expects another message that all is ready."""
         self._reloads -= 1
         if self._ready and not self._stopping and self._reloads == 0:
-            self._tell("READY=1")
+            self._send("READY=1")
 
     def stopping(self) -> None:
         """The manager is on its way out."""
         if self.enabled and not self._stopping:
             self._stopping = True
-            self._tell("STOPPING=1")
-            self._tell_status()
+            self._send("STOPPING=1")
+            self._send_status()
 
     def changed(self) -> None:
-        """Something may read differently now: have it told, soon, and not too often."""
-        if self._ready and not self._due:
-            self._due = True
-            at = max(self._clock.now().monotonic, self._told_at + STATUS_INTERVAL)
-            self._later(at, "the status for systemd", self._tell_status)
+        """The line of status may have changed: report it soon, and not too often."""
+        if self._ready and not self._status_scheduled:
+            self._status_scheduled = True
+            at = max(self._clock.now().monotonic, self._status_sent_at + STATUS_INTERVAL)
+            self._call_at(at, "the status for systemd", self._send_status)
 
-    def _tell_status(self) -> None:
-        self._due = False
+    def _send_status(self) -> None:
+        self._status_scheduled = False
         text = ("stopping; " if self._stopping else "") + self._status()
         if text != self._last_status:
-            self._last_status, self._told_at = text, self._clock.now().monotonic
-            if not self._line.send(f"STATUS={text}"):
+            self._last_status, self._status_sent_at = text, self._clock.now().monotonic
+            if not self._socket.send(f"STATUS={text}"):
                 self._last_status = ""
                 self.changed()
 
-    def _tell(self, text: str) -> None:
+    def _send(self, text: str) -> None:
         self._unsent.append(text)
         if len(self._unsent) == 1:
             self._send_all()
 
     def _send_all(self) -> None:
         while self._unsent:
-            if not self._line.send(self._unsent[0]):
+            if not self._socket.send(self._unsent[0]):
                 at = self._clock.now().monotonic + STATUS_INTERVAL
-                self._later(at, "a message to systemd", self._send_all)
+                self._call_at(at, "a message to systemd", self._send_all)
                 return
             self._unsent.popleft()
 
-    def _ping_watchdog(self, every: float) -> None:
-        self._line.send("WATCHDOG=1")
-        at = self._clock.now().monotonic + every
-        self._later(at, "the sign of life for systemd", lambda: self._ping_watchdog(every))
+    def _ping_watchdog(self, interval: float) -> None:
+        self._socket.send("WATCHDOG=1")
+        at = self._clock.now().monotonic + interval
+        self._call_at(at, "the watchdog of systemd", lambda: self._ping_watchdog(interval))
 
-    def _later(self, at: float, what: str, work: Callable[[], None]) -> None:
-        self._clock.call_at(at, self._guard.callback(what, work))
+    def _call_at(self, at: float, name: str, work: Callable[[], None]) -> None:
+        self._clock.call_at(at, self._guard.callback(name, work))
 
 
-def status_line(lives: Iterable[InstanceRecord], *, running: bool, router: str) -> str:
-    """Say in one line how it is: ``48 of 50 up, 1 waiting, 1 blocked; router connected``.
+def status_line(records: Iterable[InstanceRecord], *, running: bool, router: str) -> str:
+    """Describe the manager in one line: ``48 of 50 up, 1 waiting, 1 blocked; router connected``.
 
     Args:
-        lives: Of all instances.
+        records: Of all instances.
         running: Whether the manager process is.
         router: How it is with the router.
     """
     counts = Counter(
-        "up" if life.state is State.UP else STATUS_LABELS.get(life.state, "unknown")
-        for life in lives
+        "up" if record.state is State.UP else STATUS_LABELS.get(record.state, "unknown")
+        for record in records
     )
-    words = dict.fromkeys((*STATUS_LABELS.values(), "unknown"))
-    others = "".join(f", {counts[word]} {word}" for word in words if counts[word])
-    agents = f"{counts['up']} of {counts.total()} up{others}"
+    labels = dict.fromkeys((*STATUS_LABELS.values(), "unknown"))
+    others = "".join(f", {counts[label]} {label}" for label in labels if counts[label])
     stopped = "" if running else "manager process stopped; "
-    return f"{stopped}{agents}; {router}"
+    return f"{stopped}{counts['up']} of {counts.total()} up{others}; {router}"

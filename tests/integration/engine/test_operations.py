@@ -320,7 +320,7 @@ def test_output_without_an_id_has_the_lines_of_services_among_those_of_agents(be
 
     wait_for(lambda: {"a", "h"} <= {whose for _, _, whose in lines()}, LIMIT, "output of both")
     assert [text for _, text, whose in lines() if whose == "a"] == ["one line"]
-    assert "Not to be had: that of b." in messages(hm.output())[-1]
+    assert "Not available: that of b." in messages(hm.output())[-1]
 
 
 def test_a_compose_binary_that_is_not_there_ends_it_before_anything_is_started(site, project):

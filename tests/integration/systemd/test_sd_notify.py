@@ -102,7 +102,7 @@ def test_nothing_is_told_before_it_is_ready(notifier, systemd):
 
 
 def test_an_abstract_address_is_reached(clock, told):
-    with NotifySocket(f"@ocs-hostmanager-test/{os.getpid()}") as systemd:
+    with Systemd(f"@ocs-hostmanager-test/{os.getpid()}") as systemd:
         Notifier(NotifySocket(systemd.address), clock, told).ready()
         assert systemd.times("READY=1") == 1
 

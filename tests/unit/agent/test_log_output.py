@@ -15,7 +15,7 @@ from hostmanager.agent.log_output import (
     LogListener,
     LogOutput,
     LogQueue,
-    Printed,
+    PrintRedirect,
     make_record,
 )
 from hostmanager.util.text import truncate_middle
@@ -126,7 +126,7 @@ def test_no_line_is_longer_than_the_bound():
         raise ValueError("y" * 1_000_000)
     except ValueError:
         logger.exception("fault")
-    printed = Printed(queue, 1)
+    printed = PrintRedirect(queue, 1)
     printed.write("z" * 1_000_000)
     printed.write("\n" + "z" * 1_000_000 + "\n")
     texts = []

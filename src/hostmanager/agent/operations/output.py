@@ -1,6 +1,6 @@
-"""Answers to `output`: the newest lines that agents printed, with their times.
+"""The operation `output`: the newest lines that agents printed, with their times.
 
-They are read from files, or from a container's log, and long answers are cut into pages: each says
+They are read from files, or from a container's log. A long result is cut into pages: each names
 where the next older lines are.
 """
 
@@ -10,17 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from hostmanager.agent.host import Host
-from hostmanager.agent.operations.history import QueryError, check_query
+from hostmanager.agent.operations.history import QueryError, check_query, is_integer
 from hostmanager.core.model import InstanceSpec, Kind
 from hostmanager.journal import Query
 from hostmanager.logd.paths import list_log_files, log_file, validate_id
 from hostmanager.logd.reader import Position, TimedLine, newest_page, tail
 
 MAX_LINES_OF_ALL = 1000
-"""Lines of all agents in one answer."""
+"""Lines of all agents in one result."""
 
 TaggedLine = tuple[float | None, str, str]
-"""When (Unix time, or None), what, and whose."""
+"""Time (Unix, or None), text, instance-id."""
 
 
 def check_output_query(params: Mapping[str, Any]) -> tuple[Query, Position | None]:
@@ -29,8 +29,8 @@ def check_output_query(params: Mapping[str, Any]) -> tuple[Query, Position | Non
     Raises:
         QueryError: One of them makes no sense.
     """
-    given = {**params, "limit": params["lines"], "before": None}
-    query = check_query(given, limit_name="lines")
+    renamed = {**params, "limit": params["lines"], "before": None}
+    query = check_query(renamed, limit_name="lines")
     before = _position(params.get("before"))
     if query.instance_id is None:
         if query.limit > MAX_LINES_OF_ALL:
@@ -38,7 +38,7 @@ def check_output_query(params: Mapping[str, Any]) -> tuple[Query, Position | Non
                 f"'lines' must be from 1 to {MAX_LINES_OF_ALL} for the output of all agents."
             )
         if before is not None:
-            raise QueryError("'before' needs an 'instance_id': it is a place in its output.")
+            raise QueryError("'before' needs an 'instance_id': it is a position in its output.")
         return query, None
     try:
         validate_id(query.instance_id)
@@ -47,14 +47,13 @@ def check_output_query(params: Mapping[str, Any]) -> tuple[Query, Position | Non
     return query, before
 
 
-def _position(given: Any) -> Position | None:
-    if given is None:
+def _position(value: Any) -> Position | None:
+    if value is None:
         return None
-    numbers = list(given) if isinstance(given, list | tuple) else []
-    whole = [n for n in numbers if isinstance(n, int) and not isinstance(n, bool)]
-    if len(whole) != 2 or len(numbers) != 2 or not all(0 <= n < 2**63 for n in whole):
-        raise QueryError("'before' must be what an answer has given as 'older', or None.")
-    return Position(*whole)
+    numbers = list(value) if isinstance(value, list | tuple) else []
+    if len(numbers) != 2 or not all(is_integer(n) and 0 <= n < 2**63 for n in numbers):
+        raise QueryError("'before' must be what a result has as 'older', or None.")
+    return Position(*numbers)
 
 
 async def run_output(host: Host, session: Any, params: Mapping[str, Any]) -> tuple[bool, str]:
@@ -63,90 +62,81 @@ async def run_output(host: Host, session: Any, params: Mapping[str, Any]) -> tup
         query, before = check_output_query(params)
     except QueryError as error:
         return False, str(error)
+    data: dict[str, Any] = {
+        "instance_id": query.instance_id,
+        "lines": [],
+        "file": None,
+        "files": [],
+        "cut": False,
+        "older": None,
+    }
+    session.data = data
     if query.instance_id is None:
-        return await _answer_of_all(host, session, query)
-    life = host.snapshot.get(query.instance_id)
-    if life is not None and life.spec.kind is Kind.DOCKER:
-        return await _answer_from_log(host, session, life.spec, query)
-    return await _answer_from_files(host, session, query.instance_id, query, before)
+        return await _read_all(host, data, query)
+    record = host.snapshot.get(query.instance_id)
+    if record is not None and record.spec.kind is Kind.DOCKER:
+        return await _read_container(host, data, record.spec, query)
+    return await _read_files(host, data, query.instance_id, query, before)
 
 
-async def _answer_from_files(
-    host: Host, session: Any, instance_id: str, query: Query, before: Position | None
+async def _read_files(
+    host: Host, data: dict[str, Any], instance_id: str, query: Query, before: Position | None
 ) -> tuple[bool, str]:
-    folder = host.settings.output_dir
+    directory = host.settings.output_dir
     page = await asyncio.to_thread(
-        newest_page, folder, instance_id, query.limit, query.since, before
+        newest_page, directory, instance_id, query.limit, query.since, before
     )
-    files = await asyncio.to_thread(list_log_files, str(folder), instance_id)
+    files = await asyncio.to_thread(list_log_files, str(directory), instance_id)
     older = page.older and [page.older.generation, page.older.offset]
-    session.data = {
-        "instance_id": instance_id,
-        "lines": [[when, text] for when, text in page.lines],
-        "file": log_file(str(folder), instance_id),
+    data |= {
+        "lines": [[time, text] for time, text in page.lines],
+        "file": log_file(str(directory), instance_id),
         "files": files,
         "cut": page.more,
         "older": older,
     }
     if not page.lines and not files:
-        return False, f"There is no output of '{instance_id}' in {folder}."
-    more = f" There are older ones: ask for those with before={older}." if older else ""
-    return True, f"{len(page.lines)} lines.{more}"
+        return False, f"There is no output of '{instance_id}' in {directory}."
+    hint = f" There are older ones: request those with before={older}." if older else ""
+    return True, f"{len(page.lines)} lines.{hint}"
 
 
-async def _answer_from_log(
-    host: Host, session: Any, spec: InstanceSpec, query: Query
+async def _read_container(
+    host: Host, data: dict[str, Any], spec: InstanceSpec, query: Query
 ) -> tuple[bool, str]:
     """What a container wrote is kept by the engine, as long as there is the container."""
     ok, text, lines = await host.compose.output(spec, query.limit, query.since or 0.0)
-    session.data = {
-        "instance_id": spec.instance_id,
-        "lines": [[when, line] for when, line in lines],
-        "file": None,
-        "files": [],
-        "cut": len(lines) >= query.limit,
-        "older": None,
-    }
+    data |= {"lines": [[time, line] for time, line in lines], "cut": len(lines) >= query.limit}
     return ok, text
 
 
-async def _answer_of_all(host: Host, session: Any, query: Query) -> tuple[bool, str]:
+async def _read_all(host: Host, data: dict[str, Any], query: Query) -> tuple[bool, str]:
     """The newest lines of all that is tracked, in the order of their times."""
-    specs = [life.spec for life in host.snapshot.values()]
-    on_host = [spec.instance_id for spec in specs if spec.kind is Kind.HOST]
-    in_docker = [spec for spec in specs if spec.kind is Kind.DOCKER]
-    lines = await asyncio.to_thread(_lines_of, host.settings.output_dir, on_host, query)
-    logs = [host.compose.output(spec, query.limit, query.since or 0.0) for spec in in_docker]
-    answers = await asyncio.gather(*logs)
-    for spec, (_, _, found) in zip(in_docker, answers, strict=True):
-        lines = _merged(lines, _tagged(found, spec.instance_id), query.limit)
-    session.data = {
-        "instance_id": None,
-        "lines": [[when, text, instance_id] for when, text, instance_id in lines],
-        "file": None,
-        "files": [],
-        "cut": len(lines) == query.limit,
-        "older": None,
-    }
-    silent = [
-        spec.instance_id for spec, (ok, _, _) in zip(in_docker, answers, strict=True) if not ok
-    ]
-    without = f" Not to be had: that of {', '.join(silent)}." if silent else ""
-    return True, f"{len(lines)} lines.{without}"
+    specs = [record.spec for record in host.snapshot.values()]
+    agents = [spec.instance_id for spec in specs if spec.kind is Kind.HOST]
+    services = [spec for spec in specs if spec.kind is Kind.DOCKER]
+    lines = await asyncio.to_thread(_newest_of, host.settings.output_dir, agents, query)
+    logs = [host.compose.output(spec, query.limit, query.since or 0.0) for spec in services]
+    missing = []
+    for spec, (ok, _, log) in zip(services, await asyncio.gather(*logs), strict=True):
+        lines = _merge(lines, log, spec.instance_id, query.limit)
+        missing += [] if ok else [spec.instance_id]
+    data |= {"lines": [list(line) for line in lines], "cut": len(lines) == query.limit}
+    note = f" Not available: that of {', '.join(missing)}." if missing else ""
+    return True, f"{len(lines)} lines.{note}"
 
 
-def _lines_of(folder: Path, ids: Sequence[str], query: Query) -> list[TaggedLine]:
+def _newest_of(directory: Path, ids: Sequence[str], query: Query) -> list[TaggedLine]:
     lines: list[TaggedLine] = []
     for instance_id in ids:
-        found = tail(folder, instance_id, query.limit, query.since)
-        lines = _merged(lines, _tagged(found, instance_id), query.limit)
+        newest = tail(directory, instance_id, query.limit, query.since)
+        lines = _merge(lines, newest, instance_id, query.limit)
     return lines
 
 
-def _tagged(lines: Sequence[TimedLine], instance_id: str) -> list[TaggedLine]:
-    return [(when, text, instance_id) for when, text in lines]
-
-
-def _merged(one: list[TaggedLine], other: list[TaggedLine], limit: int) -> list[TaggedLine]:
+def _merge(
+    lines: list[TaggedLine], others: Sequence[TimedLine], instance_id: str, limit: int
+) -> list[TaggedLine]:
     """The newest of both; a line of unknown time counts as older than all others."""
-    return sorted(one + other, key=lambda line: line[0] or 0.0)[-limit:]
+    tagged = [(time, text, instance_id) for time, text in others]
+    return sorted(lines + tagged, key=lambda line: line[0] or 0.0)[-limit:]

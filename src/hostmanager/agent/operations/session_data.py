@@ -1,6 +1,6 @@
 """The session data of the `manager` operation: a view of the snapshot (contract, section 5).
 
-Computed when a client asks, never kept: `SessionData` is a dictionary that renders itself
+Computed when a client reads it, never kept: `LiveSessionData` is a dictionary that renders itself
 whenever it is read.
 """
 
@@ -15,7 +15,7 @@ from hostmanager.core.model import InstanceSpec, Kind, Target
 from hostmanager.core.policy import stability
 from hostmanager.core.record import STOPPING_STATES, InstanceRecord, State
 from hostmanager.drivers.process import ProcessState
-from hostmanager.logd import paths as names
+from hostmanager.logd.paths import log_file
 
 NEXT_ACTION = {
     State.DOWN: "down",
@@ -29,64 +29,65 @@ NEXT_ACTION = {
     State.KILLING: "wait_dead",
 }
 
-SHOWN_LINES = 5
+MAX_OUTPUT_LINES = 5
 """Lines of output in a child state: a client gets all of them each second."""
 
 
 def child_state(
-    life: InstanceRecord, now: Timestamp, output: Path | None, condition: ProcessState | None = None
+    record: InstanceRecord,
+    now: Timestamp,
+    output: Path | None,
+    process_state: ProcessState | None = None,
 ) -> dict[str, Any]:
     """Show one instance as clients know it, and what they may want to know beyond that.
 
     All times are Unix times or lengths in seconds.
     """
-    alive = life.run.pid is not None
+    run, spec = record.run, record.spec
+    started_at = run.started_at if run.pid is not None else None
+    notices = (record.observation.notice or "", process_notice(record, process_state))
     return {
-        "instance_id": life.spec.instance_id,
-        "agent_class": agent_class(life.spec),
-        "target_state": life.target.value,
-        "next_action": next_action(life),
-        "stability": stability(life.failures.exit_times, now.monotonic),
-        "operable": life.spec.inoperable_reason is None and life.state is not State.UNOBSERVED,
-        "restart_required": life.restart_required,
-        "fingerprint": life.spec.fingerprint if life.spec.kind is Kind.HOST else None,
-        "pid": life.run.pid or None,  # the engine has none for what it is about to start again
-        "started_at": life.run.started_at.wall if alive and life.run.started_at else None,
-        "uptime": now.monotonic - life.run.started_at.monotonic
-        if alive and life.run.started_at
-        else None,
-        "restarts": life.failures.restarts,
-        "restarting": life.request.restart_of is not None,
-        "last_exit": last_exit(life),
-        "next_attempt_at": next_attempt_at(life, now),
-        "process_state": None if condition is None else condition.name,
-        "message": _sentences(
-            message(life, now), life.observation.notice or "", process_notice(life, condition)
-        ),
+        "instance_id": spec.instance_id,
+        "agent_class": agent_class(spec),
+        "target_state": record.target.value,
+        "next_action": next_action(record),
+        "stability": stability(record.failures.exit_times, now.monotonic),
+        "operable": spec.inoperable_reason is None and record.state is not State.UNOBSERVED,
+        "restart_required": record.restart_required,
+        "fingerprint": spec.fingerprint if spec.kind is Kind.HOST else None,
+        "pid": run.pid or None,  # the engine has none for what it is about to start again
+        "started_at": started_at and started_at.wall,
+        "uptime": started_at and now.monotonic - started_at.monotonic,
+        "restarts": record.failures.restarts,
+        "restarting": record.request.restart_of is not None,
+        "last_exit": last_exit(record),
+        "next_attempt_at": next_attempt_at(record, now),
+        "process_state": None if process_state is None else process_state.name,
+        "message": _join(message(record, now), *notices),
         "output": None if output is None else str(output),
-        # A pattern: to see which there are, a disk would have to answer.
+        # A pattern: to list them, a disk would have to respond.
         "output_rotated": None if output is None else f"{output}.[0-9]*",
         "container": None,
     }
 
 
-def service_state(host: Host, life: InstanceRecord, now: Timestamp) -> dict[str, Any]:
+def service_state(host: Host, record: InstanceRecord, now: Timestamp) -> dict[str, Any]:
     """Show an instance that is a compose service."""
-    shown = child_state(life, now, None)
-    shown["container"] = host.compose.container(life.spec)
-    if life.spec.instance_id == host.restarts.waiting_router_id:
+    shown = child_state(record, now, None)
+    shown["container"] = host.compose.container(record.spec)
+    if record.spec.instance_id == host.restarts.waiting_router_id:
         shown["restarting"] = True
-        shown["message"] = _sentences("It runs the router: it is restarted last.", shown["message"])
+        shown["message"] = _join("It runs the router: it is restarted last.", shown["message"])
     return shown
 
 
-def next_action(life: InstanceRecord) -> str:
+def next_action(record: InstanceRecord) -> str:
     """What clients call its current state (contract, section 1)."""
-    if life.spec.has_no_service:
+    if record.spec.has_no_service:
         return "?"
-    if life.state is State.UP and life.observation.engine_restarting:
-        return "start_at"  # by the engine, not by us; it is waiting all the same
-    return NEXT_ACTION[life.state]
+    if record.state is State.UP and record.observation.engine_restarting:
+        return "start_at"  # by the engine, not by the manager; it is waiting all the same
+    return NEXT_ACTION[record.state]
 
 
 def agent_class(spec: InstanceSpec) -> str:
@@ -96,99 +97,88 @@ def agent_class(spec: InstanceSpec) -> str:
     return spec.agent_class + ("[d]" if spec.service is not None else "[d?]")
 
 
-def last_exit(life: InstanceRecord) -> dict[str, Any] | None:
+def last_exit(record: InstanceRecord) -> dict[str, Any] | None:
     """How the latest run ended."""
-    if life.last_exit is None:
+    if record.last_exit is None:
         return None
-    status = life.last_exit.status
+    status = record.last_exit.status
     return {
         "code": status.code,
         "signal": status.signal_name,
-        "time": life.last_exit.at.wall,
-        "expected": life.last_exit.expected,
-        "ran_for": life.last_exit.ran_for,
-        "output": list(life.last_output[-SHOWN_LINES:]),
+        "time": record.last_exit.at.wall,
+        "expected": record.last_exit.expected,
+        "ran_for": record.last_exit.ran_for,
+        "output": list(record.last_output[-MAX_OUTPUT_LINES:]),
     }
 
 
-def next_attempt_at(life: InstanceRecord, now: Timestamp) -> float | None:
+def next_attempt_at(record: InstanceRecord, now: Timestamp) -> float | None:
     """When a waiting instance is launched again."""
-    if life.state is not State.BACKOFF or life.deadline is None:
+    if record.state is not State.BACKOFF or record.deadline is None:
         return None
-    return now.wall + max(0.0, life.deadline - now.monotonic)
+    return now.wall + max(0.0, record.deadline - now.monotonic)
 
 
-def message(life: InstanceRecord, now: Timestamp) -> str:
+def message(record: InstanceRecord, now: Timestamp) -> str:
     """What a person should know about it now; empty when all is as it should be."""
-    if life.state is State.STOPPING:
-        return _stopping(life, now)
-    if life.spec.inoperable_reason is not None:
-        return life.spec.inoperable_reason
-    if life.error is not None:
-        return life.error
-    if (
-        life.state in (State.BACKOFF, State.STARTING)
-        and life.failures.consecutive
-        and life.last_exit
-    ):
-        count = (
-            f", {life.failures.consecutive} failures in a row"
-            if life.failures.consecutive > 1
-            else ""
-        )
-        reason = life.failures.backoff.reason if life.state is State.BACKOFF else ""
-        return _sentences(f"It {life.last_exit.status}{count}.", reason)
-    return _restart(life) or (_outdated(life) if life.restart_required else "")
+    if record.state is State.STOPPING:
+        return _stopping_message(record, now)
+    if record.spec.inoperable_reason is not None:
+        return record.spec.inoperable_reason
+    if record.error is not None:
+        return record.error
+    failures, is_waiting = record.failures, record.state is State.BACKOFF
+    if (is_waiting or record.state is State.STARTING) and failures.consecutive and record.last_exit:
+        count = f", {failures.consecutive} failures in a row" if failures.consecutive > 1 else ""
+        reason = failures.backoff.reason if is_waiting else ""
+        return _join(f"It {record.last_exit.status}{count}.", reason)
+    return _restart_message(record)
 
 
-def _restart(life: InstanceRecord) -> str:
-    """What is to be said of a restart that has not begun, or is not made."""
-    if life.needs_preparation:
+def _restart_message(record: InstanceRecord) -> str:
+    denied = record.request.restart_denied
+    if record.needs_preparation:
         return "It is restarted as soon as its image is here; it is being looked for, or pulled."
-    if life.request.restart_denied is not None:
-        return (
-            f"It was not restarted: {life.request.restart_denied.rstrip('.')}. It goes on as it is."
-        )
-    return ""
-
-
-def _outdated(life: InstanceRecord) -> str:
-    if life.observation.image_outdated:
+    if denied is not None:
+        return f"It was not restarted: {denied.rstrip('.')}. It goes on as it is."
+    if not record.restart_required:
+        return ""
+    if record.observation.image_outdated:
         return "There is another image of that name by now; restart it to use that."
-    where = "compose file" if life.spec.kind is Kind.DOCKER else "site config"
-    return f"Its entry in the {where} has changed since it was started; restart it."
+    file = "compose file" if record.spec.kind is Kind.DOCKER else "site config"
+    return f"Its entry in the {file} has changed since it was started; restart it."
 
 
-def _stopping(life: InstanceRecord, now: Timestamp) -> str:
-    left = max(0.0, (life.deadline or now.monotonic) - now.monotonic)
-    then = "" if life.target is not Target.UP else " It is started again then."
-    what = messages_for(life.spec)
-    return f"{what.stop_requested}; {what.next_stage} in {left:.0f} s.{then}"
+def _stopping_message(record: InstanceRecord, now: Timestamp) -> str:
+    left = max(0.0, (record.deadline or now.monotonic) - now.monotonic)
+    next_start = "" if record.target is not Target.UP else " It is started again then."
+    messages = messages_for(record.spec)
+    return f"{messages.stop_requested}; {messages.next_stage} in {left:.0f} s.{next_start}"
 
 
-def process_notice(life: InstanceRecord, condition: ProcessState | None) -> str:
+def process_notice(record: InstanceRecord, state: ProcessState | None) -> str:
     """What a person should know of the process itself: that it cannot react, and why."""
-    if condition is None or condition.signals_blocked_reason is None:
+    if state is None or state.signals_blocked_reason is None:
         return ""
-    if condition.name == "zombie" and not condition.is_persistent:
-        return ""  # its end is about to be told
-    why = condition.signals_blocked_reason[0].upper() + condition.signals_blocked_reason[1:]
-    if life.state in (State.STOPPING, State.TERMINATING):
-        asked = "SIGINT" if life.state is State.STOPPING else "SIGTERM"
-        return f"{why}, so it cannot react to {asked}."
-    if life.state in STOPPING_STATES or not condition.is_persistent:
+    if state.name == "zombie" and not state.is_persistent:
+        return ""  # its end is about to be reported
+    reason = state.signals_blocked_reason[0].upper() + state.signals_blocked_reason[1:]
+    if record.state in (State.STOPPING, State.TERMINATING):
+        signal = "SIGINT" if record.state is State.STOPPING else "SIGTERM"
+        return f"{reason}, so it cannot react to {signal}."
+    if record.state in STOPPING_STATES or not state.is_persistent:
         return ""
-    if condition.name == "stopped":
-        return f"{why} and does nothing until it is continued: kill -CONT {life.run.pid}"
-    return f"{why}."
+    if state.name == "stopped":
+        return f"{reason} and does nothing until it is continued: kill -CONT {record.run.pid}"
+    return f"{reason}."
 
 
-def _sentences(*parts: str) -> str:
-    return " ".join(part for part in parts if part)
+def _join(*sentences: str) -> str:
+    return " ".join(filter(None, sentences))
 
 
 class LiveSessionData(dict[str, Any]):
-    """Session data that is always true: rendered anew by every read of the whole."""
+    """Session data that is always current: rendered anew by every read of the whole."""
 
     def __init__(self, render: Callable[[], dict[str, Any]]) -> None:
         super().__init__()
@@ -229,26 +219,18 @@ class LiveSessionData(dict[str, Any]):
 def session_data(host: Host) -> dict[str, Any]:
     """Render the session data of the manager operation."""
     now = host.clock.now()
-    folder = host.settings.output_dir
+    directory = str(host.settings.output_dir)
 
-    def condition(life: InstanceRecord) -> ProcessState | None:
-        if life.spec.kind is not Kind.HOST:
-            return None
-        return host.process_states.get(life.spec.instance_id, life.run.pid, now.monotonic)
+    def show(instance_id: str, record: InstanceRecord) -> dict[str, Any]:
+        if record.spec.kind is Kind.DOCKER:
+            return service_state(host, record, now)
+        state = host.process_states.get(instance_id, record.run.pid, now.monotonic)
+        return child_state(record, now, Path(log_file(directory, instance_id)), state)
 
+    parse_status = {**host.parse_status, **host.compose.status()}
     return {
-        "child_states": [
-            service_state(host, life, now)
-            if life.spec.kind is Kind.DOCKER
-            else child_state(
-                life, now, Path(names.log_file(str(folder), instance_id)), condition(life)
-            )
-            for instance_id, life in host.snapshot.items()
-        ],
-        "config_parse_status": {
-            name: list(how)
-            for name, how in (*host.parse_status.items(), *host.compose.status().items())
-        },
+        "child_states": [show(i, record) for i, record in host.snapshot.items()],
+        "config_parse_status": {name: list(status) for name, status in parse_status.items()},
         "orphans": host.compose.orphans(),
         "new_tags": host.compose.new_tags(host.snapshot),
         "not_kept": host.target_store.not_kept,
