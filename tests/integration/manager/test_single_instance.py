@@ -13,8 +13,8 @@ from hostmanager.agent.single_instance import ManagerRunningError, acquire_manag
 HOLDER = """
 import sys
 from pathlib import Path
-from hostmanager.agent.single_instance import claim
-held = claim(Path(sys.argv[1]), sys.argv[2])
+from hostmanager.agent.single_instance import acquire_manager_lock
+held = acquire_manager_lock(Path(sys.argv[1]), sys.argv[2])
 print("held", flush=True)
 sys.stdin.read()
 """
