@@ -18,7 +18,7 @@ from hostmanager.agent.directories import (
     volatile_state_warnings,
 )
 from hostmanager.agent.framework.event_loop import LoopClock
-from hostmanager.agent.host import Host, StartupState
+from hostmanager.agent.host import Host
 from hostmanager.agent.options import (
     ManagerSettings,
     access_warnings,
@@ -125,13 +125,6 @@ def _make_compose_backend(
         environ=inherited_environ(os.environ),
         emit_message=emit_about,
     )
-
-
-def load_startup_state(host: Host, initial_state: str | None) -> StartupState:
-    """Find out what there was before this program: agents that run, targets, restarts."""
-    saved_targets = host.target_store.load(forced=initial_state is not None)
-    restarts = dict(host.target_store.restarts)
-    return StartupState(host.driver.discover(), saved_targets, initial_state, restarts)
 
 
 async def close_host(host: Host, exit_code: int) -> None:

@@ -9,8 +9,8 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
@@ -21,11 +21,11 @@ from hostmanager.agent.options import ManagerSettings
 from hostmanager.agent.restarts import RestartCoordinator, RestartOutcome
 from hostmanager.agent.router_absence import RouterAbsence
 from hostmanager.agent.site_config_reader import SiteConfigReader
+from hostmanager.agent.startup_state import StartupState
 from hostmanager.agent.target_store import TargetStore
 from hostmanager.core.events import OperatorMessage
-from hostmanager.core.model import InstanceSpec, Kind, ObservedRun, Target
+from hostmanager.core.model import InstanceSpec, Kind, Target
 from hostmanager.core.protocols import Clock, Driver
-from hostmanager.core.record import ANY_RUN
 from hostmanager.core.requests import ALL, Request, validate_instances, validate_requests
 from hostmanager.core.supervisor import Supervisor
 from hostmanager.drivers.process import ProcessStateCache
@@ -78,39 +78,6 @@ class RequestResult:
     def text(self) -> str:
         """All in one line, as OCS wants the result of an operation."""
         return " ".join((*self.lines, *self.problems)) or "Done."
-
-
-@dataclass(frozen=True, slots=True)
-class StartupState:
-    """What there was before the program was started.
-
-    Attributes:
-        discovered: What an earlier manager launched and is still alive.
-        saved_targets: The targets that operators had set, by instance-id.
-        initial_state: The target that the command line forces on all.
-        restarts: The runs that operators wanted restarted and that may still be alive.
-    """
-
-    discovered: Mapping[str, ObservedRun] = field(default_factory=dict)
-    saved_targets: Mapping[str, Target] = field(default_factory=dict)
-    initial_state: str | None = None
-    restarts: Mapping[str, str] = field(default_factory=dict)
-
-    def target(self, instance_id: str) -> Target | None:
-        """The target of an instance; None: what its entry names.
-
-        An operator's request counts more than a command line that is always the same.
-        """
-        forced = None if self.initial_state is None else Target(self.initial_state)
-        return self.saved_targets.get(instance_id) or forced
-
-    def restart_of(self, spec: InstanceSpec) -> str | None:
-        """The run of an instance that is to be restarted, unless it is known to be gone."""
-        run_id = self.restarts.get(spec.instance_id)
-        if spec.kind is Kind.DOCKER or run_id is None:
-            return run_id  # the engine will report what runs
-        observed = self.discovered.get(spec.instance_id)
-        return run_id if observed is not None and run_id in (observed.run_id, ANY_RUN) else None
 
 
 class Host:

@@ -22,7 +22,6 @@ from typing import Any, NoReturn
 from hostmanager.agent import audit, early_signals, pid1
 from hostmanager.agent.bootstrap import (
     close_host,
-    load_startup_state,
     make_host_from_args,
     make_settings,
 )
@@ -34,11 +33,12 @@ from hostmanager.agent.framework.event_loop import (
     skip_optional_imports,
     stop_reactor,
 )
-from hostmanager.agent.host import NotRunningError, StartupState
+from hostmanager.agent.host import NotRunningError
 from hostmanager.agent.log_output import start_log
 from hostmanager.agent.options import ManagerSettings, make_manager_parser
 from hostmanager.agent.sd_notify import Notifier, NotifySocket, from_environ, status_line
 from hostmanager.agent.single_instance import ManagerRunningError, acquire_manager_lock
+from hostmanager.agent.startup_state import StartupState, load_startup_state
 from hostmanager.drivers.process import LaunchGate
 from hostmanager.drivers.process.priority import raise_manager_priority
 from hostmanager.siteconfig.command_line import UsageError, parse_agent_args
@@ -182,7 +182,9 @@ class ManagerProcess:
         return self.exit_code
 
     def _startup_state(self) -> StartupState:
-        before = load_startup_state(self.host, self.namespace.initial_state)
+        before = load_startup_state(
+            self.host.driver, self.host.target_store, self.namespace.initial_state
+        )
         if early_signals.stop_requested():  # what runs is ended, nothing is launched for a moment
             return StartupState(before.discovered, initial_state="down")
         return before

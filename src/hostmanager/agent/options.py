@@ -1,7 +1,7 @@
-"""The command line of the agent (contract, section 2), and what it amounts to.
+"""The command line of the manager (contract, section 2), and the settings that follow from it.
 
 The site options come from `ocs.site_config.add_arguments`; only the manager's own are
-here. `Settings` is what the rest of the room works with.
+here. `ManagerSettings` is what the rest of the package works with.
 """
 
 import argparse
@@ -22,7 +22,7 @@ a router, too, and registers as soon as there is one."""
 
 RUN_EPILOG = """\
 signals:
-  SIGTERM, SIGINT   stop all agents, then exit; once more: hurry
+  SIGTERM, SIGINT   stop all agents, then exit; once more: escalate
   SIGHUP            read the site config file again
 
 exit status:
@@ -38,7 +38,7 @@ environment:
 
 @dataclass(frozen=True, slots=True)
 class ManagerSettings:
-    """What the manager was told on its command line, checked.
+    """What the command line of the manager and the site config amount to, checked.
 
     Attributes:
         site_file: The site config file.
@@ -46,9 +46,10 @@ class ManagerSettings:
         working_dir: Where agents are started.
         state_dir: Where the manager keeps what outlives it.
         output_dir: Where the output of agents goes.
-        output_size: Largest size of an output file, bytes.
+        output_size: Largest size of an output file, in bytes.
         output_files: Old output files that are kept for each instance.
-        key: Digest of address, realm and router: no two managers of one key run at a time.
+        key: Digest of address, realm and router, by which earlier versions know their agents: no
+            two managers of one key run at a time.
         policy: The rules in numbers.
         python: The interpreter that runs the agents.
         min_privs: Credential level of a client that may change anything.
@@ -132,7 +133,7 @@ def make_manager_parser(prog: str | None = None) -> argparse.ArgumentParser:
         type=_seconds,
         metavar="SECONDS",
         default=RestartPolicy().max_delay,
-        help="longest pause between the relaunches of an agent that keeps dying "
+        help="longest delay between the relaunches of an agent that keeps dying "
         "(default: %(default)s)",
     )
     group.add_argument(
@@ -140,14 +141,14 @@ def make_manager_parser(prog: str | None = None) -> argparse.ArgumentParser:
         type=_mebibytes,
         metavar="MIB",
         default=_mebibytes("10"),
-        help="an agent's output file is put aside when it has this size, MiB (default: 10)",
+        help="an agent's output file is rotated when it has this size, MiB (default: 10)",
     )
     group.add_argument(
         "--output-files",
         type=_count,
         metavar="N",
         default=5,
-        help="files put aside that are kept for each agent, compressed (default: %(default)s)",
+        help="rotated files that are kept for each agent, compressed (default: %(default)s)",
     )
     group.add_argument(
         "--min-privs",
@@ -160,7 +161,7 @@ def make_manager_parser(prog: str | None = None) -> argparse.ArgumentParser:
     group.add_argument(
         "--state-dir",
         metavar="DIR",
-        help="folder for what the manager keeps (created, 0700); default: a folder for this "
+        help="directory for what the manager keeps (created, 0700); default: a directory for this "
         "instance under $STATE_DIRECTORY, $RUNTIME_DIRECTORY or $XDG_RUNTIME_DIR, else under "
         "/tmp",
     )
@@ -201,19 +202,19 @@ def policy_of(args: argparse.Namespace) -> Policy:
 
 
 def compose_files(args: argparse.Namespace, working_dir: Path) -> tuple[list[str], list[str]]:
-    """The compose files that were named, each once, and remarks for people.
+    """The compose files that were named, each once, and warnings for people.
 
-    One that is not there keeps nobody from anything: it may come, and all else goes on.
+    A missing one prevents nothing: it may come, and all else goes on.
     """
     names = [n.strip() for n in (args.docker_compose or "").split(",") if n.strip()]
     names = list(dict.fromkeys(names))
-    remarks = [
+    warnings = [
         f"--docker-compose: {working_dir / name} is not a readable file (yet). Compose files are "
         "named relative to the working directory, separated by commas"
         for name in names
         if not (working_dir / name).is_file() or not os.access(working_dir / name, os.R_OK)
     ]
-    return names, remarks
+    return names, warnings
 
 
 def compose_bin(args: argparse.Namespace, working_dir: Path) -> Path | None:
@@ -231,10 +232,10 @@ def compose_bin(args: argparse.Namespace, working_dir: Path) -> Path | None:
 
 
 def access_warnings(args: argparse.Namespace) -> list[str]:
-    """Look at the access policy before OCS does, which would end the manager over it.
+    """Check the access policy before OCS does, which would end the manager over it.
 
     Returns:
-        Remarks for people.
+        Warnings for people.
 
     Raises:
         ValueError: It makes no sense. A password in it is not shown.

@@ -12,7 +12,7 @@ from hostmanager.siteconfig.plugins.installed_classes import list_classes
 from hostmanager.siteconfig.site_file import SiteFile, with_known_classes
 from hostmanager.siteconfig.stable_read import load_stable
 
-READ_TIMEOUT = 30.0
+SITE_CONFIG_TIMEOUT = 30.0
 """Seconds that a reading may take: the plugins may take 20 of them, a file that changes 4."""
 
 
@@ -30,10 +30,10 @@ class SiteConfigReader:
     async def read(self) -> SiteFile | SiteFileError:
         """Read it as it is now; a reading that takes too long is an error like any other."""
         if self._reading is not None:  # an earlier one, which took too long
-            await asyncio.wait((self._reading,), timeout=READ_TIMEOUT)
+            await asyncio.wait((self._reading,), timeout=SITE_CONFIG_TIMEOUT)
         if self._reading is None or self._reading.done():
             self._reading = asyncio.ensure_future(self._read())
-            await asyncio.wait((self._reading,), timeout=READ_TIMEOUT)
+            await asyncio.wait((self._reading,), timeout=SITE_CONFIG_TIMEOUT)
         if not self._reading.done():
             return self._timed_out()
         reading, self._reading = self._reading, None
@@ -51,7 +51,7 @@ class SiteConfigReader:
     def _timed_out(self) -> SiteFileError:
         return DiagnosticCollector(str(self._settings.site_file)).fatal(
             None,
-            f"reading it has taken {READ_TIMEOUT:g} s, and is not done.",
+            f"reading it has taken {SITE_CONFIG_TIMEOUT:g} s, and is not done.",
             "Does its disk respond? Try again later.",
         )
 

@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 HUNG_DISK_TIMEOUT = 0.5
 """Seconds that a request waits at most until it is saved: a hanging disk delays nobody for long."""
 
-RETRY_INTERVAL = 10.0
+SAVE_RETRY_INTERVAL = 10.0
 """Seconds after which a failed write is tried again."""
 
 MAX_TARGETS_FILE_BYTES = 4 * 1024 * 1024
@@ -165,7 +165,7 @@ class TargetStore:
     def _schedule_retry(self) -> None:
         if not self._retry_due:
             self._retry_due = True
-            self._clock.call_at(self._clock.now().monotonic + RETRY_INTERVAL, self._retry)
+            self._clock.call_at(self._clock.now().monotonic + SAVE_RETRY_INTERVAL, self._retry)
 
     def _retry(self) -> None:
         self._retry_due = False

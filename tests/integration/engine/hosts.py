@@ -26,9 +26,10 @@ import yaml
 from hostmanager.agent.compose.backend import EngineComposeBackend
 from hostmanager.agent.compose.protocol import NullDriver
 from hostmanager.agent.framework.event_loop import LoopClock
-from hostmanager.agent.host import Host, StartupState
+from hostmanager.agent.host import Host
 from hostmanager.agent.operations.session_data import session_data
 from hostmanager.agent.options import ManagerSettings
+from hostmanager.agent.startup_state import StartupState
 from hostmanager.core.policy import Policy, RestartPolicy
 from hostmanager.journal import Journal
 from hostmanager.siteconfig.site_file import load_site_file

@@ -146,8 +146,10 @@ def test_no_other_manager_of_the_same_site_can_run_beside_it(site, start_program
 def test_a_start_that_fails_gives_its_claim_back(tmp_path, monkeypatch):
     settings = SimpleNamespace(state_dir=tmp_path, key=f"k{os.getpid()}", site_key="s")
     monkeypatch.setattr(embedded, "_loop_of_reactor", lambda: None)
-    monkeypatch.setattr(embedded, "_settings", lambda *_: settings)
-    monkeypatch.setattr(embedded, "make_host", Mock(side_effect=OSError(errno.EMFILE, "no files")))
+    monkeypatch.setattr(embedded, "_make_settings", lambda *_: settings)
+    monkeypatch.setattr(
+        embedded, "make_host_from_args", Mock(side_effect=OSError(errno.EMFILE, "no files"))
+    )
     for _ in range(2):
         with pytest.raises(OSError, match="no files"):
             embedded.EmbeddedManager(None, (), "")

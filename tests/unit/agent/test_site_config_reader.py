@@ -47,7 +47,7 @@ def reader(tmp_path):
 
 
 async def test_a_disk_that_hangs_is_an_error_and_costs_one_thread(disk, reader, monkeypatch):
-    monkeypatch.setattr(site_reading, "READ_TIMEOUT", 0.05)
+    monkeypatch.setattr(site_reading, "SITE_CONFIG_TIMEOUT", 0.05)
     disk.answers.clear()
     for _ in range(3):
         site = await reader.read()
@@ -59,10 +59,10 @@ async def test_a_disk_that_hangs_is_an_error_and_costs_one_thread(disk, reader, 
 
 
 async def test_when_it_answers_again_the_file_is_read_as_it_is_then(disk, reader, monkeypatch):
-    monkeypatch.setattr(site_reading, "READ_TIMEOUT", 0.05)
+    monkeypatch.setattr(site_reading, "SITE_CONFIG_TIMEOUT", 0.05)
     disk.answers.clear()
     assert isinstance(await reader.read(), SiteFileError)
-    monkeypatch.setattr(site_reading, "READ_TIMEOUT", 30.0)
+    monkeypatch.setattr(site_reading, "SITE_CONFIG_TIMEOUT", 30.0)
     disk.answers.set()
     assert await reader.read() == "reading 2"
     assert await reader.read() == "reading 3"

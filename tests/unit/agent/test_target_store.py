@@ -8,7 +8,7 @@ from unittest.mock import patch
 import pytest
 from tests.unit.core.fakes import FakeClock
 
-from hostmanager.agent.target_store import RETRY_INTERVAL, TargetStore
+from hostmanager.agent.target_store import SAVE_RETRY_INTERVAL, TargetStore
 from hostmanager.core.model import Target
 
 
@@ -200,11 +200,11 @@ async def test_what_fails_after_a_long_hang_is_tried_again(path, make, clock):
     wanted._writer.submit(hangs.wait)
     path.parent.write_text("a file where the folder belongs")
     wanted.set_targets({"a": Target.DOWN})
-    clock.advance(RETRY_INTERVAL + 1)  # there is nothing to be tried again yet
+    clock.advance(SAVE_RETRY_INTERVAL + 1)  # there is nothing to be tried again yet
     hangs.set()
     assert await kept(wanted)
     path.parent.unlink()
-    clock.advance(RETRY_INTERVAL + 1)
+    clock.advance(SAVE_RETRY_INTERVAL + 1)
     assert await kept(wanted) == ""
     assert json.loads(path.read_text())["targets"] == {"a": "down"}
 

@@ -18,8 +18,8 @@ from twisted.internet.ssl import optionsForClientTLS
 
 from hostmanager.agent.framework.message_limits import serializers
 from hostmanager.agent.framework.router_session import REFUSED_RETRY_INTERVAL, RouterSession
-from hostmanager.agent.framework.tls import TlsWatch
 from hostmanager.util.guard import Guard
+from hostmanager.util.tls import try_tls
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ MIN_RETRY_INTERVAL, MAX_RETRY_INTERVAL = 0.1, 1.0
 STARTUP_GRACE = 3.0
 """Seconds that a router may be away at the start before the log mentions it."""
 
-CONNECT_TIMEOUT = 5
+ROUTER_CONNECT_TIMEOUT = 5
 
 MAX_FRAME_BYTES = 16 * 1024 * 1024
 """Bytes; the connection is cut by a message of the router that is larger, and made anew."""
@@ -61,6 +61,28 @@ class _Protocol(WampWebSocketClientProtocol):
         self.factory.lost.set()
 
 
+class TlsWatch:
+    """Finds out why TLS fails with a router that cannot be joined, and reports it once."""
+
+    def __init__(self, url: str, host: str, port: int) -> None:
+        self._url, self._host, self._port = url, host, port
+        self._lost_reason, self._fails = "", False
+
+    async def fails(self, lost_reason: str) -> bool:
+        """Whether TLS is why a connection came to nothing, which was lost for this reason."""
+        if lost_reason != self._lost_reason:  # else trying once more would find the same
+            self._lost_reason = lost_reason
+            failure = await asyncio.to_thread(try_tls, self._host, self._port)
+            self._fails = failure is not None
+            if failure is not None:
+                log.warning(
+                    "no encrypted connection to the router at %s can be made: %s. %s Supervising "
+                    "goes on; retrying",
+                    *(self._url, failure.text, failure.remedy),
+                )
+        return self._fails
+
+
 class RouterConnection:
     """Keeps the session connected to the router."""
 
@@ -68,7 +90,7 @@ class RouterConnection:
         self._url = url
         self._session = session
         secure, host, port, *_ = parse_url(url)
-        endpoint = HostnameEndpoint(reactor, host, port, timeout=CONNECT_TIMEOUT)
+        endpoint = HostnameEndpoint(reactor, host, port, timeout=ROUTER_CONNECT_TIMEOUT)
         self._endpoint = wrapClientTLS(optionsForClientTLS(host), endpoint) if secure else endpoint
         self._tls = TlsWatch(url, host, port) if secure else None
         self._factory = _make_factory(url, session)

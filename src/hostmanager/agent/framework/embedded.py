@@ -13,13 +13,13 @@ from twisted.internet import reactor
 from hostmanager.agent import audit
 from hostmanager.agent.bootstrap import (
     close_host,
-    load_startup_state,
     make_host_from_args,
     make_settings,
 )
 from hostmanager.agent.directories import DirectoryError
 from hostmanager.agent.options import ManagerSettings, make_manager_parser
 from hostmanager.agent.single_instance import ManagerRunningError, acquire_manager_lock
+from hostmanager.agent.startup_state import load_startup_state
 from hostmanager.siteconfig.diagnostics import SiteFileError
 from hostmanager.siteconfig.site_file import load_site_file
 
@@ -62,7 +62,9 @@ class EmbeddedManager:
             ) from None
         try:
             self.host = make_host_from_args(settings, loop)
-            self.before = load_startup_state(self.host, getattr(args, "initial_state", None))
+            self.before = load_startup_state(
+                self.host.driver, self.host.target_store, getattr(args, "initial_state", None)
+            )
         except BaseException:
             self._lock.close()  # it can be started again
             raise

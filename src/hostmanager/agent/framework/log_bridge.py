@@ -8,14 +8,14 @@ import txaio
 from twisted.logger import LogLevel, formatEvent, globalLogPublisher
 
 SESSION_MESSAGE = re.compile(r"manager:\d+ (?!Status is now)")
-"""What goes before a message of the manager process in OCS's log. All that a person wants to
-read is said there; what other operations say, repeats it."""
+"""What goes before a message of the manager process in OCS's log. It has all that a person wants
+to read; the messages of other operations repeat it."""
 
 ALREADY_REPORTED = re.compile(
     "Failed to register basic handlers|Is this agent already running|Are the WAMP realm and OCS"
     "|dropping connection to peer"
 )
-"""What OCS and autobahn log, at each attempt, of things that the session says once itself."""
+"""What OCS and autobahn log, at each attempt, of things that the session reports once itself."""
 
 
 def start_logging(level: str) -> None:
@@ -33,8 +33,8 @@ def _forward(event: dict[str, Any]) -> None:
     text = formatEvent(event)
     if level < logging.WARNING:
         text = text.partition("\n")[0]
-        ours = SESSION_MESSAGE.match(text)
-        level, text = (level, text[ours.end() :]) if ours else (logging.DEBUG, text)
+        prefix = SESSION_MESSAGE.match(text)
+        level, text = (level, text[prefix.end() :]) if prefix else (logging.DEBUG, text)
     elif ALREADY_REPORTED.match(text):
         level = logging.DEBUG
     elif "log_failure" in event:

@@ -1,8 +1,8 @@
-"""Messages from the router: what is too large, or cannot be read, is refused in words.
+"""Messages from the router: what is too large, or cannot be decoded, is refused with a reason.
 
 Anybody who reaches the router can call with anything. Decoding a message holds up the event loop,
 for half a second with a few megabytes of small lists. So of a message above a limit only the head
-is read: enough to answer the call that it is.
+is read: enough to reply to the call that it is.
 """
 
 import logging
@@ -16,6 +16,7 @@ from autobahn.wamp.serializer import (
     JsonSerializer,
     MsgPackObjectSerializer,
     MsgPackSerializer,
+    Serializer,
 )
 
 log = logging.getLogger(__name__)
@@ -23,10 +24,10 @@ log = logging.getLogger(__name__)
 MAX_MESSAGE_BYTES = 256 * 1024
 """Bytes of a message that is decoded: some 8,000 requests."""
 
-_HEAD = 256  # bytes that hold the three numbers which an invocation begins with
+_HEAD_BYTES = 256  # bytes that hold the three numbers which an invocation begins with
 _JSON_HEAD = re.compile(rb"\s*\[\s*(\d{1,3})\s*,\s*(\d{1,17})\s*,\s*(\d{1,17})\s*,")
 
-Raw = list[list[Any]]
+RawMessages = list[list[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,46 +41,34 @@ class Refused:
     text: str
 
 
-def _refuse(head: list[int] | None, why: str) -> Raw:
-    if head is None or head[0] != Invocation.MESSAGE_TYPE:
-        log.warning("a message of the router is left out: %s", why)
-        return []
-    return [[*head, {}, [Refused(f"The request was not read: {why}. Nothing was changed.")]]]
+class _BoundedDecoder:
+    """Decodes what is not too large; total, since others write it."""
 
-
-def _why(payload: bytes, error: Exception | None = None) -> str | None:
-    if error is not None:
-        return f"it cannot be decoded ({type(error).__name__})"
-    if len(payload) > MAX_MESSAGE_BYTES:
-        return f"it has {len(payload):,} bytes, and at most {MAX_MESSAGE_BYTES:,} are taken"
-    return None
-
-
-class _Bounded:
-    """Decodes what is not too large."""
-
-    def unserialize(self, payload: bytes) -> Raw:
-        """Decode a message; of one that is refused, what is needed for an answer."""
-        why = _why(payload)
-        if why is None:
+    def unserialize(self, payload: bytes) -> RawMessages:
+        """Decode messages; of one that is refused, what is needed for a reply."""
+        reason = f"it has {len(payload):,} bytes, and at most {MAX_MESSAGE_BYTES:,} are taken"
+        if len(payload) <= MAX_MESSAGE_BYTES:
             try:
-                raw: Raw = super().unserialize(payload)  # type: ignore[misc]
-            except Exception as error:  # what others write is never an exception of ours
-                why = _why(payload, error)
+                messages: RawMessages = super().unserialize(payload)  # type: ignore[misc]
+            except Exception as error:
+                reason = f"it cannot be decoded ({type(error).__name__})"
             else:
-                return raw
+                return messages
         try:
-            head = self.head(payload[:_HEAD])
+            head = self.head(payload[:_HEAD_BYTES])
         except Exception:
             head = None
-        return _refuse(head, str(why))
+        if head is None or head[0] != Invocation.MESSAGE_TYPE:
+            log.warning("a message of the router is dropped: %s", reason)
+            return []
+        return [[*head, {}, [Refused(f"The request was not read: {reason}. Nothing was changed.")]]]
 
     def head(self, payload: bytes) -> list[int] | None:
         """Read type, request and registration from the beginning of a message."""
         raise NotImplementedError
 
 
-class _BoundedMsgPack(_Bounded, MsgPackObjectSerializer):
+class _BoundedMsgPack(_BoundedDecoder, MsgPackObjectSerializer):
     def head(self, payload: bytes) -> list[int] | None:
         unpacker = self.MSGPACK_MODULE.Unpacker()
         unpacker.feed(payload)
@@ -88,14 +77,22 @@ class _BoundedMsgPack(_Bounded, MsgPackObjectSerializer):
         return numbers if all(type(number) is int for number in numbers) else None
 
 
-class _BoundedJson(_Bounded, JsonObjectSerializer):
+class _BoundedJson(_BoundedDecoder, JsonObjectSerializer):
     def head(self, payload: bytes) -> list[int] | None:
-        found = _JSON_HEAD.match(payload)
-        return [int(number) for number in found.groups()] if found else None
+        match = _JSON_HEAD.match(payload)
+        return [int(number) for number in match.groups()] if match else None
+
+
+class _MsgPackSerializer(MsgPackSerializer):
+    def __init__(self) -> None:
+        Serializer.__init__(self, _BoundedMsgPack())
+
+
+class _JsonSerializer(JsonSerializer):
+    def __init__(self) -> None:
+        Serializer.__init__(self, _BoundedJson())
 
 
 def serializers() -> list[Any]:
     """Make what is offered to the router: what is light and known to work."""
-    packed, text = MsgPackSerializer(), JsonSerializer()
-    packed._serializer, text._serializer = _BoundedMsgPack(), _BoundedJson()
-    return [packed, text]
+    return [_MsgPackSerializer(), _JsonSerializer()]

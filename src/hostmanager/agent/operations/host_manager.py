@@ -21,7 +21,6 @@ from hostmanager.agent.host import (
     Host,
     NotRunningError,
     RequestResult,
-    StartupState,
 )
 from hostmanager.agent.operations.access import READ_LEVEL
 from hostmanager.agent.operations.coroutine_operation import (
@@ -33,6 +32,7 @@ from hostmanager.agent.operations.coroutine_operation import (
 from hostmanager.agent.operations.history import run_history
 from hostmanager.agent.operations.output import run_output
 from hostmanager.agent.operations.session_data import LiveSessionData, session_data
+from hostmanager.agent.startup_state import StartupState
 from hostmanager.core.requests import RequestError
 from hostmanager.util.text import truncate
 

@@ -1,0 +1,55 @@
+"""What there was before the manager: agents that run, targets and restarts that were requested.
+
+Whoever starts the manager again after a crash only repeats its command line, so what operators
+requested counts more.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from hostmanager.agent.target_store import TargetStore
+from hostmanager.core.model import InstanceSpec, Kind, ObservedRun, Target
+from hostmanager.core.protocols import Driver
+from hostmanager.core.record import ANY_RUN
+
+
+@dataclass(frozen=True, slots=True)
+class StartupState:
+    """What there was before the program was started.
+
+    Attributes:
+        discovered: What an earlier manager launched and is still alive.
+        saved_targets: The targets that operators had set, by instance-id.
+        initial_state: The target that the command line forces on all.
+        restarts: The runs that operators wanted restarted and that may still be alive.
+    """
+
+    discovered: Mapping[str, ObservedRun] = field(default_factory=dict)
+    saved_targets: Mapping[str, Target] = field(default_factory=dict)
+    initial_state: str | None = None
+    restarts: Mapping[str, str] = field(default_factory=dict)
+
+    def target(self, instance_id: str) -> Target | None:
+        """The target of an instance; None: what its entry names.
+
+        An operator's request counts more than a command line that is always the same.
+        """
+        forced = None if self.initial_state is None else Target(self.initial_state)
+        return self.saved_targets.get(instance_id) or forced
+
+    def restart_of(self, spec: InstanceSpec) -> str | None:
+        """The run of an instance that is to be restarted, unless it is known to be gone."""
+        run_id = self.restarts.get(spec.instance_id)
+        if spec.kind is Kind.DOCKER or run_id is None:
+            return run_id  # the engine will report what runs
+        observed = self.discovered.get(spec.instance_id)
+        return run_id if observed is not None and run_id in (observed.run_id, ANY_RUN) else None
+
+
+def load_startup_state(
+    driver: Driver, target_store: TargetStore, initial_state: str | None
+) -> StartupState:
+    """Find out what there is: look for agents that run, and read the file of targets. Blocks."""
+    saved_targets = target_store.load(forced=initial_state is not None)
+    restarts = dict(target_store.restarts)
+    return StartupState(driver.discover(), saved_targets, initial_state, restarts)
