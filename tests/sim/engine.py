@@ -65,8 +65,8 @@ class EngineDay:
 
     def unblock(self) -> None:
         """A container that could not be ended ends."""
-        for name, life in list(self.world.snapshot.items()):
-            if life.unkillable and life.state in STOPPING_STATES:
+        for name, record in list(self.world.snapshot.items()):
+            if record.unkillable and record.state in STOPPING_STATES:
                 self.engine.others_end(name)
 
     def calm_down(self) -> None:

@@ -9,11 +9,13 @@ from tests.unit.core.fake_engine import MixedWorld
 MOVING = frozenset({State.STARTING, State.STOPPING, State.TERMINATING, State.KILLING})
 
 
-def _is_called_off(life: InstanceRecord) -> bool:
+def _is_called_off(record: InstanceRecord) -> bool:
     unwanted = (
-        life.target is Target.DOWN or life.request.removing or life.request.replacement is not None
+        record.target is Target.DOWN
+        or record.request.removing
+        or record.request.replacement is not None
     )
-    return unwanted or life.state is State.INOPERABLE or life.request.restart_denied is not None
+    return unwanted or record.state is State.INOPERABLE or record.request.restart_denied is not None
 
 
 class Watch:
@@ -39,80 +41,84 @@ class Watch:
         self._before.clear()
         self.world.snapshot.subscribe(self._changed)
 
-    def _changed(self, name: str, life: InstanceRecord | None) -> None:
+    def _changed(self, name: str, record: InstanceRecord | None) -> None:
         before = self._before.pop(name, None)
-        self._keep(name, before, life)
-        if life is None:
+        self._keep(name, before, record)
+        if record is None:
             return
-        self._before[name] = life
-        if life.spec.is_unmanaged and life.target is Target.PASSIVE:
+        self._before[name] = record
+        if record.spec.is_unmanaged and record.target is Target.PASSIVE:
             self.asked.pop(name, None)
-        if before is None or before.state is life.state:
+        if before is None or before.state is record.state:
             return
-        self._judge_what_nobody_manages(name, life)
-        self._judge_first_failure(name, before, life)
-        if before.state is not State.DOWN and len(life.failures.exit_times) > len(
+        self._judge_what_nobody_manages(name, record)
+        self._judge_first_failure(name, before, record)
+        if before.state is not State.DOWN and len(record.failures.exit_times) > len(
             before.failures.exit_times
         ):
             self.failures += 1
-        if life.state is State.STARTING and life.failures.consecutive > 1:
-            self._judge(name, before, life)
+        if record.state is State.STARTING and record.failures.consecutive > 1:
+            self._judge(name, before, record)
 
     def restart_requested(self, name: str) -> None:
         """Somebody is about to request a restart."""
-        life = self.world.snapshot.get(name)
-        if life is not None and life.run.run_id and restart_denial_reason(life) is None:
-            self.restarts[name] = life.run.run_id
+        record = self.world.snapshot.get(name)
+        if record is not None and record.run.run_id and restart_denial_reason(record) is None:
+            self.restarts[name] = record.run.run_id
 
-    def _keep(self, name: str, before: InstanceRecord | None, life: InstanceRecord | None) -> None:
+    def _keep(
+        self, name: str, before: InstanceRecord | None, record: InstanceRecord | None
+    ) -> None:
         """What the host keeps on the disk, and what has become of requests."""
-        if life is None or _is_called_off(life):
+        if record is None or _is_called_off(record):
             self.restarts.pop(name, None)
-        run = life.request.restart_of if life is not None else None
+        run = record.request.restart_of if record is not None else None
         if run:
             self.kept[name] = run
         elif run is None and name in self.kept:
             self.done = {name: self.kept.pop(name)}
-        if before is None or life is None or before.request.restart_of is None or run is not None:
+        if before is None or record is None or before.request.restart_of is None or run is not None:
             return
-        is_done = life.run.pid is not None and life.run.run_id != before.request.restart_of
-        if not (is_done or _is_called_off(life) or before.request.replacement is not None):
-            self.lost.append(f"{name}: {before} -> {life}")
+        is_done = record.run.pid is not None and record.run.run_id != before.request.restart_of
+        if not (is_done or _is_called_off(record) or before.request.replacement is not None):
+            self.lost.append(f"{name}: {before} -> {record}")
 
-    def _judge_what_nobody_manages(self, name: str, life: InstanceRecord) -> None:
-        needs = {State.STARTING: Target.UP, State.STOPPING: Target.DOWN}.get(life.state)
-        if life.request.restart_of is not None:
+    def _judge_what_nobody_manages(self, name: str, record: InstanceRecord) -> None:
+        needs = {State.STARTING: Target.UP, State.STOPPING: Target.DOWN}.get(record.state)
+        if record.request.restart_of is not None:
             return  # that was asked for
-        if life.spec.is_unmanaged and needs and self.asked.get(name) is not needs:
-            self.unasked.append(f"{name}: {life.state} at {self.world.clock.mono}")
+        if record.spec.is_unmanaged and needs and self.asked.get(name) is not needs:
+            self.unasked.append(f"{name}: {record.state} at {self.world.clock.mono}")
 
-    def _judge_first_failure(self, name: str, before: InstanceRecord, life: InstanceRecord) -> None:
+    def _judge_first_failure(
+        self, name: str, before: InstanceRecord, record: InstanceRecord
+    ) -> None:
         failed = (
-            len(life.failures.exit_times) > len(before.failures.exit_times)
-            and life.failures.consecutive == 1
+            len(record.failures.exit_times) > len(before.failures.exit_times)
+            and record.failures.consecutive == 1
         )
-        process = life.spec.kind is Kind.HOST and life.spec.inoperable_reason is None
-        if failed and process and before.state is State.UP and life.state is not State.STARTING:
-            cleared = life.state is State.TERMINATING  # it left others behind; those go first
-            if life.target is Target.UP and not cleared:
-                self.too_late.append(f"{name}: {life.state} at {self.world.clock.mono}")
+        process = record.spec.kind is Kind.HOST and record.spec.inoperable_reason is None
+        if failed and process and before.state is State.UP and record.state is not State.STARTING:
+            cleared = record.state is State.TERMINATING  # it left others behind; those go first
+            if record.target is Target.UP and not cleared:
+                self.too_late.append(f"{name}: {record.state} at {self.world.clock.mono}")
 
-    def _judge(self, name: str, before: InstanceRecord, life: InstanceRecord) -> None:
+    def _judge(self, name: str, before: InstanceRecord, record: InstanceRecord) -> None:
         """A launch that answers a second failure in a row, or a later one."""
         restart, now = self.world.supervisor.policy.restart, self.world.clock.mono
-        failed = life.failures.exit_times[-1] if life.failures.exit_times else now
+        failed = record.failures.exit_times[-1] if record.failures.exit_times else now
         shortest = min(
             restart.max_delay * (1 - restart.jitter),
             restart.first_delay
             * (1 - restart.jitter)
-            * 2.0 ** min(life.failures.consecutive - 2, 60),
+            * 2.0 ** min(record.failures.consecutive - 2, 60),
         )
         latest = before.run.started_at.monotonic if before.run.started_at else 0.0
         by_policy = now - failed >= shortest - 1e-6
         by_impatience = now - latest >= restart.min_request_interval - 1e-6
         if not (by_policy or by_impatience):
             self.too_soon.append(
-                f"{name}: {now - failed:.3f} s after failure {life.failures.consecutive}"
+                f"{name}: {now - failed:.3f} s after failure {record.failures.consecutive}"
             )
 
     def failures_in_a_row_are_answered_no_sooner_than_the_policy_says(self) -> None:
@@ -122,9 +128,13 @@ class Watch:
     def the_first_failure_of_an_agent_is_answered_at_once_whatever_the_engine_does(self) -> None:
         """An agent's relaunch is delayed by its own failures alone."""
         assert self.too_late == []
-        for name, life in self.world.snapshot.items():
-            if life.spec.kind is Kind.HOST and life.state is State.STARTING and life.run.started_at:
-                assert self.world.driver.launches[name][-1] == life.run.started_at.monotonic
+        for name, record in self.world.snapshot.items():
+            if (
+                record.spec.kind is Kind.HOST
+                and record.state is State.STARTING
+                and record.run.started_at
+            ):
+                assert self.world.driver.launches[name][-1] == record.run.started_at.monotonic
 
     def a_passive_one_is_never_started_or_ended_unless_somebody_asked(self) -> None:
         """Others do that, as they like."""
@@ -141,39 +151,43 @@ class Watch:
     def what_is_shown_at_rest_has_nothing_alive(self) -> None:
         """As far as somebody tells: a frozen engine does not."""
         driver, engine = self.world.driver, self.world.engine
-        for name, life in self.world.snapshot.items():
-            if life.state in NOT_RUNNING_STATES:
-                assert not driver.alive(name), f"{name} is shown {life.state}, but is alive"
+        for name, record in self.world.snapshot.items():
+            if record.state in NOT_RUNNING_STATES:
+                assert not driver.alive(name), f"{name} is shown {record.state}, but is alive"
                 assert name not in driver.in_flight
-            resting = life.state in (State.DOWN, State.BACKOFF) and life.spec.kind is Kind.DOCKER
+            resting = (
+                record.state in (State.DOWN, State.BACKOFF) and record.spec.kind is Kind.DOCKER
+            )
             if resting and engine.in_sight:
-                assert not engine.alive(name), f"{name} is shown {life.state}, but is alive"
+                assert not engine.alive(name), f"{name} is shown {record.state}, but is alive"
 
     def what_is_out_of_sight_is_shown_unseen(self) -> None:
         """Never down, nor up: nobody knows. But what is blocked is, whatever runs."""
-        for name, life in self.world.snapshot.items():
-            if life.spec.has_no_service:
-                assert life.state is State.INOPERABLE, f"{name} is {life.state}"
-            elif life.spec.kind is Kind.DOCKER and self.world.engine.lost:
-                assert life.state is State.UNOBSERVED, f"{name} is {life.state}"
-            elif life.spec.kind is Kind.HOST:
-                assert life.state is not State.UNOBSERVED
+        for name, record in self.world.snapshot.items():
+            if record.spec.has_no_service:
+                assert record.state is State.INOPERABLE, f"{name} is {record.state}"
+            elif record.spec.kind is Kind.DOCKER and self.world.engine.lost:
+                assert record.state is State.UNOBSERVED, f"{name} is {record.state}"
+            elif record.spec.kind is Kind.HOST:
+                assert record.state is not State.UNOBSERVED
 
     def everything_is_as_wanted_or_explained(self) -> None:
         """Wanted and shown agree; or something is under way with a deadline, or says why not."""
-        for name, life in self.world.snapshot.items():
-            passive = life.target is Target.PASSIVE and life.state in (State.UP, State.DOWN)
+        for name, record in self.world.snapshot.items():
+            passive = record.target is Target.PASSIVE and record.state in (State.UP, State.DOWN)
             at_goal = (
-                passive or life.state.value == life.target.value
-            ) and not life.request.replacement
-            unseen = life.state is State.UNOBSERVED and (life.deadline is not None or life.error)
-            blocked = life.state is State.INOPERABLE and life.spec.inoperable_reason is not None
-            waiting = life.state is State.BACKOFF and life.target is Target.UP
-            soon = life.deadline is not None and life.deadline >= self.world.clock.mono - 1e-6
+                passive or record.state.value == record.target.value
+            ) and not record.request.replacement
+            unseen = record.state is State.UNOBSERVED and (
+                record.deadline is not None or record.error
+            )
+            blocked = record.state is State.INOPERABLE and record.spec.inoperable_reason is not None
+            waiting = record.state is State.BACKOFF and record.target is Target.UP
+            soon = record.deadline is not None and record.deadline >= self.world.clock.mono - 1e-6
             assert (
                 at_goal
                 or blocked
                 or unseen
-                or ((waiting or life.state in MOVING) and soon)
-                or (life.state in MOVING and life.error)
-            ), f"{name} is {life.state}, wanted {life.target}: {life}"
+                or ((waiting or record.state in MOVING) and soon)
+                or (record.state in MOVING and record.error)
+            ), f"{name} is {record.state}, wanted {record.target}: {record}"

@@ -63,8 +63,8 @@ class Day:
         for name in self.passive:
             self.world.supervisor.add(passive(name))
 
-    def _tell(self, name: str, life: InstanceRecord | None) -> None:
-        state = life.state if life else "forgotten"
+    def _tell(self, name: str, record: InstanceRecord | None) -> None:
+        state = record.state if record else "forgotten"
         self.story.update(f"{self.world.clock.mono:.6f} {name} {state}\n".encode())
         self.counts["changes"] += 1
 

@@ -165,7 +165,7 @@ class AnyOrder(RuleBasedStateMachine):
     def kill_the_manager(self, stale: bool) -> None:
         """Another comes at once; perhaps a restart was done, and is still on the disk."""
         world, known, watch = self.world, self.supervisor.specs(), self.watch
-        if any(life.request.replacement is not None for life in world.snapshot.values()):
+        if any(record.request.replacement is not None for record in world.snapshot.values()):
             return
         kept = {**(watch.done if stale else {}), **watch.kept}
         self.supervisor.abandon()  # its timers ring no more
@@ -309,7 +309,9 @@ class AnyOrder(RuleBasedStateMachine):
         for name, run in self.watch.restarts.items():
             assert self.world.snapshot[name].run.run_id != run, f"{name} was not restarted"
         assert not [
-            life for life in self.world.snapshot.values() if life.request.restart_of is not None
+            record
+            for record in self.world.snapshot.values()
+            if record.request.restart_of is not None
         ]
         assert not self.watch.kept
         self.supervisor.stop_all()
@@ -332,14 +334,14 @@ class AnyOrder(RuleBasedStateMachine):
                 self.world.engine.others_end(name)
 
     def is_as_it_should_be(self, name: str, target: Target) -> None:
-        life = self.world.snapshot[name]
-        if life.spec.inoperable_reason is not None and not self.world.driver.alive(name):
-            assert life.state is State.INOPERABLE
-        elif life.spec.is_unmanaged:
-            assert life.target is Target.PASSIVE
-            assert life.state is (State.UP if self.world.engine.alive(name) else State.DOWN)
+        record = self.world.snapshot[name]
+        if record.spec.inoperable_reason is not None and not self.world.driver.alive(name):
+            assert record.state is State.INOPERABLE
+        elif record.spec.is_unmanaged:
+            assert record.target is Target.PASSIVE
+            assert record.state is (State.UP if self.world.engine.alive(name) else State.DOWN)
         else:
-            assert life.state.value == target.value, life
+            assert record.state.value == target.value, record
 
 
 AnyOrder.TestCase.settings = settings(max_examples=120, stateful_step_count=40, deadline=None)
@@ -355,4 +357,4 @@ def test_the_bound_of_a_stop_holds_whatever_it_ignores():
         world.clock.advance(26)
         world.supervisor.stop_all()
         world.clock.advance(LONGEST_STOP)
-        assert world.life().state is State.DOWN, behaviour
+        assert world.record().state is State.DOWN, behaviour

@@ -62,13 +62,13 @@ class FailingDay:
         if up:
             name = self.random.choice(up)
             self.world.driver.let_die(name)
-            if self.world.life(name).state is not State.STARTING:
+            if self.world.record(name).state is not State.STARTING:
                 self.late.append(name)
 
     def ran_for(self, name: str) -> float:
-        life = self.world.life(name)
-        alive = life.state is State.UP and life.run.started_at is not None
-        return self.world.clock.mono - life.run.started_at.monotonic if alive else 0.0
+        record = self.world.record(name)
+        alive = record.state is State.UP and record.run.started_at is not None
+        return self.world.clock.mono - record.run.started_at.monotonic if alive else 0.0
 
 
 def test_failing_agents_keep_to_their_budget_all_day_and_no_healthy_one_pays():
@@ -92,5 +92,5 @@ def test_failing_agents_keep_to_their_budget_all_day_and_no_healthy_one_pays():
     day.break_one = day.kill_a_healthy_one = lambda: None
     day.names = []
     day.world.clock.advance(40 * 3.0 / (0.1 * CPUS) * 1.25 + 60)
-    assert {life.state for life in day.world.snapshot.values()} == {State.UP}
+    assert {record.state for record in day.world.snapshot.values()} == {State.UP}
     assert day.world.clock.mono > begun + DAY

@@ -21,11 +21,11 @@ def test_after_a_day_of_failures_every_agent_is_as_it_is_wanted():
     print(f"{DAY:.0f} s in {took:.1f} s")
 
     engine = day.world.engine
-    shown = {name: life.state.value for name, life in day.world.snapshot.items()}
+    shown = {name: record.state.value for name, record in day.world.snapshot.items()}
     passive = {name: "up" if engine.alive(name) else "down" for name in day.passive}
     wanted = {name: target.value for name, target in day.wanted.items()}
     assert shown == wanted | passive
-    services = {name for name, life in day.world.snapshot.items() if life.spec.kind == "docker"}
+    services = {name for name, record in day.world.snapshot.items() if record.spec.kind == "docker"}
     alive = set(day.world.driver.processes) | (set(engine.containers) & services - set(passive))
     assert alive == {name for name, target in wanted.items() if target == "up"}
     assert day.counts["failures"] > 2000

@@ -62,13 +62,13 @@ async def test_it_is_on_the_disk_before_the_first_signal(desk):
         signal(name, step)
 
     desk.world.driver.signal = look
-    run = desk.world.life().run.run_id
+    run = desk.world.record().run.run_id
     outcome = await desk.restarts.request(["a"])
     assert (outcome.restarting, outcome.not_kept) == (("a",), "")
     assert outcome.lines == ("Restarting: a.",)
     assert seen == [{"a": run}]
     desk.world.clock.advance(30)
-    assert desk.world.life().run.run_id not in ("", run)
+    assert desk.world.record().run.run_id not in ("", run)
     assert await desk.on_disk() == {}
 
 
@@ -83,12 +83,12 @@ async def test_a_down_while_it_is_being_kept_calls_it_off(desk, monkeypatch):
     await desk.restarts.request(["a"])
     monkeypatch.undo()
     desk.world.clock.advance(30)
-    assert desk.world.life().state.value == "down"
+    assert desk.world.record().state.value == "down"
     assert await desk.on_disk() == {}
 
 
 async def test_a_shutdown_leaves_it_on_the_disk_for_the_next_manager(desk):
-    run = desk.world.life().run.run_id
+    run = desk.world.record().run.run_id
     await desk.restarts.request(["a"])
     desk.running = False
     desk.world.supervisor.stop_all()
@@ -133,7 +133,7 @@ def router_service(desk, monkeypatch):
 
 
 async def test_a_second_request_leaves_that_of_the_router_on_the_disk(desk, router_service):
-    run = desk.world.life().run.run_id
+    run = desk.world.record().run.run_id
     await desk.restarts.request(["a"])
     await desk.restarts.request(["a"])
     desk.published()
@@ -141,7 +141,7 @@ async def test_a_second_request_leaves_that_of_the_router_on_the_disk(desk, rout
     router_service.set()
     await desk.restarts._router_task
     desk.world.clock.advance(30)
-    assert desk.world.life().run.run_id not in ("", run)
+    assert desk.world.record().run.run_id not in ("", run)
     assert await desk.on_disk() == {}
 
 
@@ -151,16 +151,16 @@ async def test_the_router_that_was_ended_meanwhile_is_not_restarted_again(desk, 
     desk.world.clock.advance(30)
     desk.world.supervisor.apply_requests([Request("a", Target.UP)])
     desk.world.clock.advance(1)
-    run = desk.world.life().run.run_id
+    run = desk.world.record().run.run_id
     router_service.set()
     await desk.restarts._router_task
     desk.world.clock.advance(30)
-    assert desk.world.life().run.run_id == run != ""
+    assert desk.world.record().run.run_id == run != ""
     assert await desk.on_disk() == {}
 
 
 async def test_why_an_earlier_restart_of_the_router_was_not_made_is_no_answer(desk, router_service):
-    record = desk.world.life()
+    record = desk.world.record()
     denied = replace(record, request=replace(record.request, restart_denied="no image"))
     desk.world.supervisor._controllers["a"].record = denied
     desk.published()

@@ -1,4 +1,4 @@
-"""Every life that an instance can have in a state, every event, and what no life comes to."""
+"""Every record that an instance can have in a state, every event, and what no record comes to."""
 
 import itertools
 from dataclasses import replace
@@ -96,7 +96,7 @@ RECORDS = (
 )
 
 
-def lives(state):
+def records(state):
     """Every combination of the facts that moves look at, in one state."""
     exited = LastExit(ExitStatus(code=1), NOW, False, 1.0)
     called_off = (False, True) if state is State.STARTING else (False,)
@@ -136,13 +136,13 @@ def lives(state):
             )
 
 
-def events(life, kind):
+def events(record, kind):
     """The events of a kind that make a difference; updates name the class and kind that is."""
-    if kind is EventKind.EXITED_WITH_REMNANTS and life.spec.kind is Kind.DOCKER:
+    if kind is EventKind.EXITED_WITH_REMNANTS and record.spec.kind is Kind.DOCKER:
         return []  # no process outlives its container
     if kind is not EventKind.SPEC_CHANGED:
         return EVENTS[kind]
-    entry = replace(life.request.replacement or life.spec, fingerprint="updated")
+    entry = replace(record.request.replacement or record.spec, fingerprint="updated")
     return [
         ev.SpecChanged(replace(entry, inoperable_reason=None)),
         ev.SpecChanged(replace(entry, inoperable_reason="none")),
@@ -153,62 +153,67 @@ def events(life, kind):
 
 AT_ITS_GOAL = (State.DOWN, State.INOPERABLE, State.UP)
 CANNOT_BE = {
-    "something else than 'unseen' or 'blocked' is shown of what is out of sight": lambda life: (
-        life.is_unobserved and life.state not in (State.UNOBSERVED, State.INOPERABLE)
+    "something else than 'unseen' or 'blocked' is shown of what is out of sight": lambda record: (
+        record.is_unobserved and record.state not in (State.UNOBSERVED, State.INOPERABLE)
     ),
-    "it is unseen, but its driver sees it": lambda life: (
-        life.spec.kind is Kind.DOCKER and life.state is State.UNOBSERVED and not life.is_unobserved
+    "it is unseen, but its driver sees it": lambda record: (
+        record.spec.kind is Kind.DOCKER
+        and record.state is State.UNOBSERVED
+        and not record.is_unobserved
     ),
-    "an entry without a service is anything but blocked": lambda life: (
-        life.spec.has_no_service and life.state is not State.INOPERABLE
+    "an entry without a service is anything but blocked": lambda record: (
+        record.spec.has_no_service and record.state is not State.INOPERABLE
     ),
-    "an entry without a service has a container that is seen": lambda life: (
-        life.spec.has_no_service and life.state is State.INOPERABLE and life.observation.known
+    "an entry without a service has a container that is seen": lambda record: (
+        record.spec.has_no_service and record.state is State.INOPERABLE and record.observation.known
     ),
-    "it is blocked by nothing": lambda life: (
-        life.state is State.INOPERABLE and life.spec.inoperable_reason is None
+    "it is blocked by nothing": lambda record: (
+        record.state is State.INOPERABLE and record.spec.inoperable_reason is None
     ),
-    "it waits for its launch in spite of an obstacle": lambda life: (
-        life.state in (State.DOWN, State.BACKOFF) and life.spec.inoperable_reason is not None
+    "it waits for its launch in spite of an obstacle": lambda record: (
+        record.state in (State.DOWN, State.BACKOFF) and record.spec.inoperable_reason is not None
     ),
-    "somebody wants a thing of a passive one that has been reached": lambda life: (
-        life.spec.is_unmanaged and life.state in AT_ITS_GOAL and life.target is not Target.PASSIVE
+    "somebody wants a thing of a passive one that has been reached": lambda record: (
+        record.spec.is_unmanaged
+        and record.state in AT_ITS_GOAL
+        and record.target is not Target.PASSIVE
     ),
-    "a managed one is passive": lambda life: (
-        life.target is Target.PASSIVE and not (life.request.replacement or life.spec).is_unmanaged
+    "a managed one is passive": lambda record: (
+        record.target is Target.PASSIVE
+        and not (record.request.replacement or record.spec).is_unmanaged
     ),
-    "it is wanted up, and at rest": lambda life: (
-        life.state is State.DOWN and life.target is Target.UP
+    "it is wanted up, and at rest": lambda record: (
+        record.state is State.DOWN and record.target is Target.UP
     ),
-    "it waits to be launched, but is not wanted up": lambda life: (
-        life.state is State.BACKOFF and life.target is not Target.UP
+    "it waits to be launched, but is not wanted up": lambda record: (
+        record.state is State.BACKOFF and record.target is not Target.UP
     ),
-    "it runs on, but must end": lambda life: life.state is State.UP and life.must_stop,
-    "it is to be replaced or forgotten, and nothing stands in the way": lambda life: (
-        life.state in NOT_RUNNING_STATES and life.request.replacement is not None
+    "it runs on, but must end": lambda record: record.state is State.UP and record.must_stop,
+    "it is to be replaced or forgotten, and nothing stands in the way": lambda record: (
+        record.state in NOT_RUNNING_STATES and record.request.replacement is not None
     ),
-    "a restart is under way of what is not to run": lambda life: (
-        life.request.restart_of is not None
-        and (life.target is Target.DOWN or life.request.removing)
+    "a restart is under way of what is not to run": lambda record: (
+        record.request.restart_of is not None
+        and (record.target is Target.DOWN or record.request.removing)
     ),
-    "a restart is under way of what is at rest": lambda life: (
-        life.request.restart_of is not None and life.state in (State.DOWN, State.INOPERABLE)
+    "a restart is under way of what is at rest": lambda record: (
+        record.request.restart_of is not None and record.state in (State.DOWN, State.INOPERABLE)
     ),
-    "a restart waits for the end of a run, and nothing is alive": lambda life: (
-        bool(life.request.restart_of) and life.state is State.BACKOFF
+    "a restart waits for the end of a run, and nothing is alive": lambda record: (
+        bool(record.request.restart_of) and record.state is State.BACKOFF
     ),
-    "a restart was done, and is still under way": lambda life: (
-        life.request.restart_of == NO_RUN and life.state is State.UP
+    "a restart was done, and is still under way": lambda record: (
+        record.request.restart_of == NO_RUN and record.state is State.UP
     ),
-    "nothing is to be ended for a restart, but something was prepared": lambda life: (
-        life.request.prepared and not life.request.restart_of
+    "nothing is to be ended for a restart, but something was prepared": lambda record: (
+        record.request.prepared and not record.request.restart_of
     ),
-    "it is both replaced and forgotten": lambda life: (
-        life.request.removing and life.request.replacement is not None
+    "it is both replaced and forgotten": lambda record: (
+        record.request.removing and record.request.replacement is not None
     ),
 }
 
 
-def wrong_with(life):
-    """The sentences that are true of a life, and must not be."""
-    return [sentence for sentence, is_so in CANNOT_BE.items() if is_so(life)]
+def violations_of(record):
+    """The sentences that are true of a record, and must not be."""
+    return [sentence for sentence, is_so in CANNOT_BE.items() if is_so(record)]

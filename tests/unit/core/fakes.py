@@ -332,7 +332,7 @@ class World:
         """What should never have been asked of a driver."""
         return self.driver.wrongs
 
-    def life(self, instance_id: str = "a") -> InstanceRecord:
+    def record(self, instance_id: str = "a") -> InstanceRecord:
         return self.snapshot[instance_id]
 
     def said(self, instance_id: str = "a") -> list[str]:

@@ -22,5 +22,5 @@ def ask(world: MixedWorld, *pairs: tuple[str, Target]) -> None:
 
 def shown(world: MixedWorld, instance_id: str = "a") -> tuple[str, str]:
     """What a person sees: the state and the target."""
-    life = world.life(instance_id)
-    return life.state.value, life.target.value
+    record = world.record(instance_id)
+    return record.state.value, record.target.value

@@ -85,8 +85,8 @@ class FaultyWorld(MixedWorld):
             now().monotonic + delay, call
         )
 
-    def _hear(self, instance_id: str, life: Any) -> None:
-        self.heard[instance_id] = life and life.state
+    def _hear(self, instance_id: str, record: Any) -> None:
+        self.heard[instance_id] = record and record.state
 
     def drivers(self) -> Any:
         drivers = super().drivers()
@@ -139,7 +139,7 @@ def a_day(world: FaultyWorld) -> dict[str, Any]:
     later(lambda: supervisor.apply_requests([Request("s", Target.UP)]))
     later(supervisor.escalate)  # without a clock, a retry waits for the next call
     return {
-        "states": {i: life.state for i, life in world.snapshot.items()},
+        "states": {i: record.state for i, record in world.snapshot.items()},
         "alive": sorted(world.driver.processes) + sorted(world.engine.containers),
         "heard": {i: state for i, state in world.heard.items() if state},
         "at rest": at_rest,
@@ -212,7 +212,7 @@ def test_an_instance_that_is_gone_is_gone_though_its_driver_cannot_let_go(world:
     world.supervisor.add(spec())
     before = len(tries)
     world.clock.advance(60)
-    assert world.life().state is State.UP
+    assert world.record().state is State.UP
     assert len(tries) == before, "what is here again is not let go of"
 
 
@@ -224,24 +224,24 @@ def test_a_fault_that_stays_is_not_logged_again_and_again(world: World, caplog):
     mixed.engine.observe = look
     mixed.supervisor.add(service())
     mixed.clock.advance(3600)
-    assert mixed.life().state is State.UNOBSERVED
-    assert "OSError: no" in str(mixed.life().error)
+    assert mixed.record().state is State.UNOBSERVED
+    assert "OSError: no" in str(mixed.record().error)
     assert len(caplog.records) < 15
 
 
 def test_what_cannot_be_handled_is_handled_later(world: World, monkeypatch):
     step, left = controller.step, [3]
 
-    def failing(life, event, *more, **named):
+    def failing(record, event, *more, **named):
         if isinstance(event, ev.Exited) and left[0]:
             left[0] -= 1
             raise MemoryError
-        return step(life, event, *more, **named)
+        return step(record, event, *more, **named)
 
     monkeypatch.setattr(controller, "step", failing)
     world.supervisor.add(spec())
     world.clock.advance(1)
     world.driver.let_die("a")
     world.clock.advance(10)
-    assert world.life().failures.restarts == 1
-    assert world.life().state is State.UP
+    assert world.record().failures.restarts == 1
+    assert world.record().state is State.UP

@@ -22,11 +22,11 @@ def test_a_service_ends_before_the_agent_that_takes_its_place_starts(world):
     world.clock.advance(2)
     assert world.driver.launches["a"] == []
     world.clock.advance(2)
-    assert (world.life().state, world.life().spec.kind) == (State.UP, Kind.HOST)
+    assert (world.record().state, world.record().spec.kind) == (State.UP, Kind.HOST)
     assert not world.engine.alive("a")
     world.engine.others_start("a")  # that is nobody's business any more
     world.clock.advance(1)
-    assert world.life().run.pid == world.driver.processes["a"].pid
+    assert world.record().run.pid == world.driver.processes["a"].pid
 
 
 def test_an_agent_ends_before_the_service_that_takes_its_place_is_launched(world):
@@ -36,7 +36,7 @@ def test_an_agent_ends_before_the_service_that_takes_its_place_is_launched(world
     world.clock.advance(2)
     assert world.engine.launches["a"] == []
     world.clock.advance(2)
-    assert (world.life().state, world.life().spec.kind) == (State.UP, Kind.DOCKER)
+    assert (world.record().state, world.record().spec.kind) == (State.UP, Kind.DOCKER)
     assert not world.driver.alive("a")
 
 
@@ -53,7 +53,7 @@ def test_an_agent_takes_the_place_of_an_entry_without_a_service_at_once(world):
     start(world, foreign())
     world.supervisor.replace(spec())
     world.clock.advance(0.1)
-    assert (world.life().state, world.life().spec.kind) == (State.UP, Kind.HOST)
+    assert (world.record().state, world.record().spec.kind) == (State.UP, Kind.HOST)
     assert world.engine.alive("a")  # it was not its own
 
 
@@ -61,7 +61,7 @@ def test_a_pull_for_a_service_that_is_replaced_by_an_agent_is_called_off(world):
     start(world, service(), behaviour=NEVER_PULLED)
     world.supervisor.replace(spec())
     world.clock.advance(0.1)
-    assert (world.life().state, world.life().spec.kind) == (State.UP, Kind.HOST)
+    assert (world.record().state, world.record().spec.kind) == (State.UP, Kind.HOST)
 
 
 # --- the end of the manager ---------------------------------------------------------------------
@@ -116,4 +116,4 @@ def test_stop_ends_services_and_agents_alike(world):
     world.clock.advance(5)
     assert called == [()]
     assert not world.engine.alive("a")
-    assert world.life("a").last_exit.status == STOPPED
+    assert world.record("a").last_exit.status == STOPPED

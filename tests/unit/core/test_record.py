@@ -28,8 +28,8 @@ RUN = CurrentRun(started_at=Timestamp(990.0, 0.0))
 
 def known_after(event, **facts):
     given = {"spec": spec(), "state": State.UP, "run": RUN, **facts}
-    life = InstanceRecord(target=Target.UP, **given)
-    return apply_event(life, TransitionInput(event, NOW, 0.5, POLICY))
+    record = InstanceRecord(target=Target.UP, **given)
+    return apply_event(record, TransitionInput(event, NOW, 0.5, POLICY))
 
 
 def test_an_unexpected_exit_is_counted_and_told():
@@ -51,9 +51,9 @@ def test_an_unexpected_exit_is_counted_and_told():
     ],
 )
 def test_an_end_that_was_wanted_is_no_failure(facts):
-    life = replace(InstanceRecord(spec(), Target.UP, run=RUN), **facts)
-    context = TransitionInput(ev.Exited(ExitStatus(code=0)), NOW, 0.5, POLICY)
-    known = apply_event(life, context)
+    record = replace(InstanceRecord(spec(), Target.UP, run=RUN), **facts)
+    inputs = TransitionInput(ev.Exited(ExitStatus(code=0)), NOW, 0.5, POLICY)
+    known = apply_event(record, inputs)
     assert (known.failures.consecutive, known.failures.exit_times) == (0, ())
     assert known.last_exit.expected
 
@@ -91,20 +91,20 @@ def test_retiring_forgets_a_replacement_and_a_replacement_forgets_retiring():
 
 
 def test_what_nobody_manages_may_end_when_it_likes():
-    life = InstanceRecord(
+    record = InstanceRecord(
         passive(), Target.PASSIVE, State.UP, run=RUN, observation=ObservedStatus(known=True)
     )
-    known = apply_event(life, TransitionInput(ev.Exited(ExitStatus(code=1)), NOW, 0.5, POLICY))
+    known = apply_event(record, TransitionInput(ev.Exited(ExitStatus(code=1)), NOW, 0.5, POLICY))
     assert (known.failures.consecutive, known.failures.exit_times) == (0, ())
     assert known.last_exit.status == ExitStatus(code=1)  # but it is shown
 
 
 def test_a_launch_that_fails_because_nothing_answers_makes_nothing_known():
-    life = InstanceRecord(
+    record = InstanceRecord(
         service(), Target.UP, State.UNOBSERVED, error="No answer.", unkillable=True
     )
     failed = ev.LaunchFailed("engine", "it does not answer")
-    assert apply_event(life, TransitionInput(failed, NOW, 0.5, POLICY)) == life
+    assert apply_event(record, TransitionInput(failed, NOW, 0.5, POLICY)) == record
 
 
 def test_a_launch_that_was_called_off_is_no_failure_even_if_it_is_wanted_again():

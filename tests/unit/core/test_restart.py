@@ -29,15 +29,19 @@ def launches(world) -> int:
 def test_what_runs_is_ended_and_launched_anew_and_is_wanted_up_all_the_while(mixed, make):
     targets = []
     start(mixed, make())
-    mixed.snapshot.subscribe(lambda _, life: targets.append(life.target))
-    run = mixed.life().run.run_id
+    mixed.snapshot.subscribe(lambda _, record: targets.append(record.target))
+    run = mixed.record().run.run_id
     mixed.supervisor.restart("a")
     mixed.clock.advance(1)
     assert shown(mixed) == ("up", "up")
     assert set(targets) == {Target.UP}
-    assert mixed.life().run.run_id not in ("", run)
-    assert mixed.life().request.restart_of is None
-    assert (launches(mixed), mixed.life().failures.restarts, mixed.life().failures.exit_times) == (
+    assert mixed.record().run.run_id not in ("", run)
+    assert mixed.record().request.restart_of is None
+    assert (
+        launches(mixed),
+        mixed.record().failures.restarts,
+        mixed.record().failures.exit_times,
+    ) == (
         2,
         0,
         (),
@@ -48,7 +52,7 @@ def test_one_that_leaves_others_behind_is_launched_when_those_are_gone(mixed):
     agent(mixed, Behaviour(leaves=1, remnants_ignore=frozenset({2})))
     mixed.supervisor.restart("a")
     mixed.clock.advance(1)
-    assert (mixed.life().state, launches(mixed)) == (State.TERMINATING, 1)
+    assert (mixed.record().state, launches(mixed)) == (State.TERMINATING, 1)
     mixed.clock.advance(10)
     assert (shown(mixed), launches(mixed)) == (("up", "up"), 2)
 
@@ -75,10 +79,10 @@ def test_a_down_calls_it_off(mixed):
 
 def test_one_that_is_being_launched_is_restarted_once_it_is(mixed):
     agent(mixed, SLOW_DISK)
-    assert mixed.life().state is State.STARTING
+    assert mixed.record().state is State.STARTING
     mixed.supervisor.restart("a")
     mixed.clock.advance(1)
-    assert (launches(mixed), mixed.life().request.restart_of) == (1, ANY_RUN)
+    assert (launches(mixed), mixed.record().request.restart_of) == (1, ANY_RUN)
     mixed.clock.advance(10)
     assert (shown(mixed), launches(mixed)) == (("up", "up"), 2)
 
@@ -87,7 +91,7 @@ def test_one_that_waits_is_launched_at_once(mixed):
     mixed.driver.plan["a"] = [CRASHES] * 8
     start(mixed, spec())
     mixed.clock.advance(30)
-    assert mixed.life().state is State.BACKOFF
+    assert mixed.record().state is State.BACKOFF
     before = launches(mixed)
     mixed.supervisor.restart("a")
     assert launches(mixed) == before + 1
@@ -95,20 +99,20 @@ def test_one_that_waits_is_launched_at_once(mixed):
 
 def test_a_service_whose_image_cannot_be_had_goes_on(mixed):
     start(mixed, service())
-    run = mixed.life().run.run_id
+    run = mixed.record().run.run_id
     mixed.engine.unavailable.add("a")
     mixed.supervisor.restart("a")
     mixed.clock.advance(1)
-    life = mixed.life()
-    assert (shown(mixed), life.run.run_id, life.request.restart_of) == (("up", "up"), run, None)
-    assert life.request.restart_denied == "its image cannot be had"
+    record = mixed.record()
+    assert (shown(mixed), record.run.run_id, record.request.restart_of) == (("up", "up"), run, None)
+    assert record.request.restart_denied == "its image cannot be had"
     assert mixed.engine.signals["a"] == []
     assert mixed.said()[1:] == ["not restarted: its image cannot be had; it keeps running"]
     mixed.engine.unavailable.clear()
     mixed.supervisor.restart("a")
     mixed.clock.advance(1)
-    assert mixed.life().run.run_id != run
-    assert mixed.life().request.restart_denied is None
+    assert mixed.record().run.run_id != run
+    assert mixed.record().request.restart_denied is None
 
 
 def test_nothing_is_ended_before_it_is_known_that_the_image_can_be_had(mixed):
@@ -117,7 +121,7 @@ def test_nothing_is_ended_before_it_is_known_that_the_image_can_be_had(mixed):
     mixed.supervisor.restart("a")
     mixed.clock.advance(599)
     assert shown(mixed) == ("up", "up")
-    assert mixed.life().needs_preparation
+    assert mixed.record().needs_preparation
     mixed.clock.advance(2)
     assert launches(mixed) == 2
 
@@ -125,11 +129,11 @@ def test_nothing_is_ended_before_it_is_known_that_the_image_can_be_had(mixed):
 def test_what_nobody_manages_is_passive_again_when_it_runs_again(mixed):
     mixed.engine.others_start("a")
     start(mixed, passive())
-    run = mixed.life().run.run_id
+    run = mixed.record().run.run_id
     mixed.supervisor.restart("a")
     mixed.clock.advance(1)
     assert shown(mixed) == ("up", "passive")
-    assert mixed.life().run.run_id != run
+    assert mixed.record().run.run_id != run
 
 
 # --- the next manager -------------------------------------------------------------------------
@@ -153,7 +157,7 @@ def test_the_next_manager_restarts_the_run_that_was_to_be_restarted_and_no_other
     mixed.supervisor.add(spec(), None, found, of)
     mixed.clock.advance(0.5)
     assert (launches(mixed) == 2) is restarted
-    assert mixed.life().request.restart_of is None
+    assert mixed.record().request.restart_of is None
     assert shown(mixed) == ("up", "up")
 
 
@@ -166,5 +170,5 @@ def test_of_a_service_the_engine_tells_the_next_manager_what_is_left_to_be_done(
     mixed.supervisor.add(make(), restart_of=run)
     mixed.clock.advance(1)
     assert shown(mixed) == ("up", "passive" if make is passive else "up")
-    assert mixed.life().request.restart_of is None
+    assert mixed.record().request.restart_of is None
     assert launches(mixed) == (0 if alive == "a new run" else 1)

@@ -181,15 +181,15 @@ def test_a_healthy_one_that_dies_beside_them_is_back_at_once_and_within_a_few_se
     for delay in (0.1, 1.3):
         world.driver.let_die("good0")
         world.clock.advance(delay)
-        assert world.life("good0").state is State.UP
+        assert world.record("good0").state is State.UP
 
 
 def test_what_they_wait_for_is_said_with_its_reason():
     world = world_of(failing=26)
     world.clock.advance(60)
-    life = world.life("bad7")
-    assert life.state is State.BACKOFF
-    assert life.failures.backoff.reason.startswith(
+    record = world.record("bad7")
+    assert record.state is State.BACKOFF
+    assert record.failures.backoff.reason.startswith(
         "It and 25 other failing agents together may use 10 %"
     )
     said = [text for text in world.said("bad7") if "10 %" in text]
@@ -200,10 +200,10 @@ def test_whoever_says_up_is_obeyed_at_once():
     world = world_of(failing=26)
     world.clock.advance(60)
     name = next(
-        n for n in world.snapshot if world.life(n).failures.next_start_at > world.clock.mono + 20
+        n for n in world.snapshot if world.record(n).failures.next_start_at > world.clock.mono + 20
     )
     world.supervisor.apply_requests([Request(name, Target.UP)])
-    assert world.life(name).state is State.STARTING
+    assert world.record(name).state is State.STARTING
 
 
 def test_when_the_others_are_gone_one_that_fails_is_tried_again_within_a_few_seconds():
@@ -221,7 +221,7 @@ def test_who_has_run_for_a_minute_fails_no_more():
     for number in range(1, 26):
         world.driver.habit[f"bad{number}"] = OBEYS
     world.clock.advance(300 + 60)
-    assert {world.life(f"bad{n}").state for n in range(1, 26)} == {State.UP}
+    assert {world.record(f"bad{n}").state for n in range(1, 26)} == {State.UP}
     world.clock.advance(150)
     assert used(world, 60) * 60 * 2 / 0.9 >= 5
 
@@ -239,7 +239,7 @@ def test_a_cost_that_nobody_knows_is_that_of_the_run_before():
     world.driver.habit["a"] = Behaviour(ends_after=1.0, cpu=None)
     world.supervisor.add(spec())
     world.clock.advance(30)
-    run = world.life().failures.last_run
+    run = world.record().failures.last_run
     assert (run.cpu, run.duration) == (0.9, pytest.approx(1.0))
 
 

@@ -22,17 +22,17 @@ STOPS_SLOWLY = Behaviour(stops_after=3.0)
 
 def test_nothing_is_decided_before_the_engine_was_asked(world):
     world.supervisor.add(service())
-    assert world.life().state is State.UNOBSERVED
+    assert world.record().state is State.UNOBSERVED
     assert world.engine.launches["a"] == []
     world.clock.advance(0.1)
-    assert world.life().state is State.UP
+    assert world.record().state is State.UP
     assert len(world.engine.looks["a"]) == 1
 
 
 def test_a_driver_may_answer_a_look_from_within_the_call(world):
     world.engine.look_takes = None
     start(world, service())
-    assert world.life().state is State.UP
+    assert world.record().state is State.UP
 
 
 def test_a_container_that_runs_already_is_taken_over_as_it_is(world):
@@ -41,8 +41,8 @@ def test_a_container_that_runs_already_is_taken_over_as_it_is(world):
     world.clock.advance(50)
     start(world, service())
     assert shown(world) == ("up", "up")
-    assert (world.life().run.pid, world.engine.launches["a"]) == (pid, [])
-    assert world.clock.now().monotonic - world.life().run.started_at.monotonic == pytest.approx(
+    assert (world.record().run.pid, world.engine.launches["a"]) == (pid, [])
+    assert world.clock.now().monotonic - world.record().run.started_at.monotonic == pytest.approx(
         51.0
     )
 
@@ -61,9 +61,9 @@ def test_a_driver_that_cannot_look_leaves_it_open_whether_it_runs(world, caplog)
 
     world.engine.observe = faulty
     start(world, service("a", initial_target=DOWN), spec("b"))
-    assert world.life("a").state is State.UNOBSERVED
-    assert "OSError: no more threads" in world.life("a").error
-    assert world.life("b").state is State.UP
+    assert world.record("a").state is State.UNOBSERVED
+    assert "OSError: no more threads" in world.record("a").error
+    assert world.record("b").state is State.UP
     assert "a: its observation" in caplog.text
 
 
@@ -84,9 +84,9 @@ def test_a_container_has_its_grace_period_before_it_is_killed(world):
     start(world, service(stop_grace=60.0), behaviour=Behaviour(ignores=frozenset({1})))
     ask(world, ("a", DOWN))
     world.clock.advance(64)
-    assert world.life().state is State.STOPPING
+    assert world.record().state is State.STOPPING
     world.clock.advance(2)
-    assert world.life().state is State.DOWN
+    assert world.record().state is State.DOWN
     assert world.engine.signals["a"] == [1, 2]
 
 
@@ -94,8 +94,8 @@ def test_a_container_that_cannot_be_ended_is_not_said_to_be_down(world):
     start(world, service(), behaviour=UNKILLABLE)
     ask(world, ("a", DOWN))
     world.clock.advance(60)
-    assert world.life().state is State.KILLING
-    assert "docker inspect" in world.life().error
+    assert world.record().state is State.KILLING
+    assert "docker inspect" in world.record().error
     ask(world, ("a", UP))
     world.engine.others_end("a")
     world.clock.advance(1)
@@ -108,8 +108,8 @@ def test_a_managed_service_that_dies_is_launched_again_at_once(world):
     world.engine.others_end("a", ExitStatus(code=3))
     world.clock.advance(0.1)
     assert shown(world) == ("up", "up")
-    assert world.life().last_exit.status == ExitStatus(code=3)
-    assert (world.life().failures.restarts, len(world.life().failures.exit_times)) == (1, 1)
+    assert world.record().last_exit.status == ExitStatus(code=3)
+    assert (world.record().failures.restarts, len(world.record().failures.exit_times)) == (1, 1)
 
 
 def test_a_managed_service_that_somebody_starts_is_ended_if_it_is_wanted_down(world):
@@ -132,7 +132,7 @@ def test_a_container_that_the_engine_restarts_is_not_launched_beside_that(world)
     world.engine.plan["a"] = [CRASHES, CRASHES]
     world.supervisor.add(service())
     world.clock.advance(0.05)
-    assert world.life().state is State.BACKOFF
+    assert world.record().state is State.BACKOFF
     ups = len(world.engine.launches["a"])
     world.clock.advance(0.1)
     assert shown(world) == ("up", "up")
@@ -147,25 +147,25 @@ def test_a_launch_that_others_got_ahead_of_is_a_launch_all_the_same(world):
     pid = world.engine.containers["a"].pid
     world.clock.advance(30)
     assert shown(world) == ("up", "up")
-    assert world.life().run.pid == pid
+    assert world.record().run.pid == pid
 
 
 def test_a_failed_launch_says_why(world):
     world.engine.habit["a"] = NO_PROGRAM
     start(world, service())
-    assert world.life().error == "Launch failed at the program: it is not there."
-    assert world.life().state is State.BACKOFF
+    assert world.record().error == "Launch failed at the program: it is not there."
+    assert world.record().state is State.BACKOFF
 
 
 def test_what_is_to_be_known_of_a_container_is_known_while_it_runs(world):
     start(world, service())
     world.engine.remark("a", "It is paused.", outdated=True)
-    assert world.life().observation.notice == "It is paused."
-    assert world.life().restart_required
+    assert world.record().observation.notice == "It is paused."
+    assert world.record().restart_required
     ask(world, ("a", DOWN), ("a", UP))
     world.clock.advance(1)
-    assert world.life().observation.notice is None
-    assert not world.life().restart_required
+    assert world.record().observation.notice is None
+    assert not world.record().restart_required
 
 
 # --- a launch that takes its time -----------------------------------------------------------
@@ -174,10 +174,10 @@ def test_what_is_to_be_known_of_a_container_is_known_while_it_runs(world):
 def test_a_pull_that_takes_long_is_remarked_upon_and_believed_in_the_end(world):
     start(world, service(), behaviour=SLOW_PULL)
     world.clock.advance(15)
-    assert "pulling or building" in world.life().error
+    assert "pulling or building" in world.record().error
     world.clock.advance(600)
     assert shown(world) == ("up", "up")
-    assert world.life().error is None
+    assert world.record().error is None
 
 
 @pytest.mark.parametrize("after", [1.0, 60.0])
@@ -188,7 +188,7 @@ def test_told_down_during_a_pull_calls_it_off(world, after):
     world.clock.advance(0.1)
     assert shown(world) == ("down", "down")
     assert world.engine.in_flight == {}
-    assert (world.life().failures.exit_times, world.life().error) == ((), None)
+    assert (world.record().failures.exit_times, world.record().error) == ((), None)
     assert not world.engine.alive("a")
 
 
@@ -203,7 +203,7 @@ def test_told_down_and_up_during_a_pull_pulls_anew_and_is_no_failure(world):
     ask(world, ("a", DOWN), ("a", UP))
     world.clock.advance(1)
     assert shown(world) == ("up", "up")
-    assert (world.life().failures.exit_times, world.life().failures.restarts) == ((), 0)
+    assert (world.record().failures.exit_times, world.record().failures.restarts) == ((), 0)
     assert len(world.engine.launches["a"]) == 2
 
 
@@ -254,7 +254,7 @@ def test_a_service_that_vanishes_blocks_its_entry_and_comes_back(world, behaviou
     assert shown(world) == ("blocked", "up")
     assert world.engine.signals["a"] == []  # what runs is not its own any more
     world.clock.advance(700)
-    assert world.life().run.pid is None
+    assert world.record().run.pid is None
     alive, ups = world.engine.alive("a"), len(world.engine.launches["a"])
     world.supervisor.update(service())
     world.clock.advance(1)
@@ -271,7 +271,7 @@ def test_what_runs_of_a_service_that_vanished_may_end_or_start_as_it_likes(world
         world.engine.others_start("a")
         world.clock.advance(20)
     assert shown(world) == ("blocked", "up")
-    assert world.life().failures.exit_times == ()
+    assert world.record().failures.exit_times == ()
     assert len(world.engine.launches["a"]) == 1
 
 

@@ -8,22 +8,22 @@ from tests.unit.core.fake_engine import passive
 from tests.unit.core.fakes import FakeClock, spec
 
 
-def life(state, **more):
+def record(state, **more):
     return InstanceRecord(spec(), Target.UP, state=state, **more)
 
 
 def test_instances_are_listed_in_the_order_in_which_they_were_tracked():
     snapshot = Snapshot(Guard(FakeClock().call_later))
     for name in ("c", "a", "b"):
-        snapshot.put(name, life(State.DOWN))
-    snapshot.put("c", life(State.UP))
+        snapshot.put(name, record(State.DOWN))
+    snapshot.put("c", record(State.UP))
     assert list(snapshot) == ["c", "a", "b"]
     assert len(snapshot) == 3
 
 
 def test_what_is_forgotten_is_not_listed():
     snapshot = Snapshot(Guard(FakeClock().call_later))
-    snapshot.put("a", life(State.UP))
+    snapshot.put("a", record(State.UP))
     snapshot.put("a", None)
     snapshot.put("never there", None)
     assert dict(snapshot) == {}
@@ -33,7 +33,7 @@ def test_what_is_forgotten_is_not_listed():
 def test_down_and_blocked_are_at_rest_and_nothing_else_is():
     for state in State:
         snapshot = Snapshot(Guard(FakeClock().call_later))
-        snapshot.put("a", life(state))
+        snapshot.put("a", record(state))
         assert snapshot.is_idle == (state in (State.DOWN, State.INOPERABLE))
 
 
@@ -47,22 +47,22 @@ def test_nobody_waits_for_what_nobody_manages():
 
 def test_whether_what_is_disregarded_is_at_rest_is_nobodys_business():
     snapshot = Snapshot(Guard(FakeClock().call_later))
-    snapshot.put("a", life(State.UP))
+    snapshot.put("a", record(State.UP))
     snapshot.exclude("a")
     assert snapshot.is_idle
-    snapshot.put("a", life(State.STARTING))
+    snapshot.put("a", record(State.STARTING))
     assert snapshot.is_idle
     snapshot.put("a", None)
-    snapshot.put("a", life(State.UP))  # that is another one
+    snapshot.put("a", record(State.UP))  # that is another one
     assert not snapshot.is_idle
 
 
 def test_nobody_has_to_wait_for_the_hopeless_but_they_are_named():
     snapshot = Snapshot(Guard(FakeClock().call_later))
-    snapshot.put("a", life(State.KILLING, unkillable=True))
-    snapshot.put("b", life(State.STOPPING))
+    snapshot.put("a", record(State.KILLING, unkillable=True))
+    snapshot.put("b", record(State.STOPPING))
     assert not snapshot.is_idle
-    snapshot.put("b", life(State.DOWN))
+    snapshot.put("b", record(State.DOWN))
     assert snapshot.is_idle
     assert snapshot.unkillable_ids == ("a",)
 
@@ -70,8 +70,8 @@ def test_nobody_has_to_wait_for_the_hopeless_but_they_are_named():
 def test_listeners_hear_of_each_change_after_it_was_made():
     snapshot = Snapshot(Guard(FakeClock().call_later))
     heard = []
-    snapshot.subscribe(lambda name, life: heard.append((name, snapshot.get(name) is life)))
-    snapshot.put("a", life(State.UP))
+    snapshot.subscribe(lambda name, record: heard.append((name, snapshot.get(name) is record)))
+    snapshot.put("a", record(State.UP))
     snapshot.put("a", None)
     assert heard == [("a", True), ("a", True)]
 
@@ -79,8 +79,8 @@ def test_listeners_hear_of_each_change_after_it_was_made():
 def test_a_broken_listener_keeps_nobody_else_from_hearing(caplog):
     snapshot = Snapshot(Guard(FakeClock().call_later))
     heard = []
-    snapshot.subscribe(lambda name, life: 1 / 0)
-    snapshot.subscribe(lambda name, life: heard.append(name))
-    snapshot.put("a", life(State.UP))
+    snapshot.subscribe(lambda name, record: 1 / 0)
+    snapshot.subscribe(lambda name, record: heard.append(name))
+    snapshot.put("a", record(State.UP))
     assert heard == ["a"]
     assert "a: listener 0 of changes failed unexpectedly" in caplog.text

@@ -37,7 +37,7 @@ def ask(world, *pairs):
 
 def test_a_new_instance_takes_the_target_of_its_entry(world):
     start(world, spec("a"), spec("b", initial_target=DOWN))
-    assert (world.life("a").state, world.life("b").state) == (State.UP, State.DOWN)
+    assert (world.record("a").state, world.record("b").state) == (State.UP, State.DOWN)
     assert world.driver.launches["b"] == []
 
 
@@ -45,7 +45,7 @@ def test_requests_are_handled_in_their_order(world):
     start(world, spec("a"), spec("b", initial_target=DOWN), spec("data1"))
     ask(world, ("all", UP), ("data1", DOWN))
     world.clock.advance(1)
-    assert [life.state for life in world.snapshot.values()] == [State.UP, State.UP, State.DOWN]
+    assert [record.state for record in world.snapshot.values()] == [State.UP, State.UP, State.DOWN]
 
 
 def test_a_request_for_what_is_not_there_is_harmless(world):
@@ -58,12 +58,12 @@ def test_down_then_up_during_a_stop_ends_with_a_fresh_process(world):
     ask(world, ("a", DOWN))
     world.clock.advance(1)
     ask(world, ("a", UP))
-    assert world.life().state is State.STOPPING
+    assert world.record().state is State.STOPPING
     world.clock.advance(3)
-    assert world.life().state is State.UP
+    assert world.record().state is State.UP
     assert len(world.driver.launches["a"]) == 2
-    assert world.life().failures.restarts == 0  # that was no failure
-    assert world.life().failures.exit_times == ()
+    assert world.record().failures.restarts == 0  # that was no failure
+    assert world.record().failures.exit_times == ()
 
 
 def test_up_then_down_during_a_launch_ends_down(world):
@@ -71,9 +71,9 @@ def test_up_then_down_during_a_launch_ends_down(world):
     world.supervisor.add(spec())
     world.clock.advance(1)
     ask(world, ("a", DOWN))
-    assert world.life().state is State.STARTING  # who knows what comes of it?
+    assert world.record().state is State.STARTING  # who knows what comes of it?
     world.clock.advance(5)
-    assert world.life().state is State.DOWN
+    assert world.record().state is State.DOWN
     assert not world.driver.alive("a")
 
 
@@ -82,7 +82,7 @@ def test_down_then_up_during_a_launch_leaves_the_launch_alone(world):
     world.supervisor.add(spec())
     ask(world, ("a", DOWN), ("a", UP))
     world.clock.advance(5)
-    assert world.life().state is State.UP
+    assert world.record().state is State.UP
     assert len(world.driver.launches["a"]) == 1
 
 
@@ -91,8 +91,8 @@ def test_a_launch_that_fails_when_nobody_wants_it_any_more_is_no_failure(world):
     world.supervisor.add(spec())
     ask(world, ("a", DOWN))
     world.clock.advance(5)
-    assert world.life().state is State.DOWN
-    assert (world.life().failures.exit_times, world.life().failures.consecutive) == ((), 0)
+    assert world.record().state is State.DOWN
+    assert (world.record().failures.exit_times, world.record().failures.consecutive) == ((), 0)
 
 
 def test_up_on_a_waiting_instance_launches_it_now_and_failing_again_keeps_the_delay(world):
@@ -100,14 +100,14 @@ def test_up_on_a_waiting_instance_launches_it_now_and_failing_again_keeps_the_de
     world.driver.habit["a"] = CRASHES
     world.driver.let_die("a")
     world.clock.advance(5)
-    assert world.life().state is State.BACKOFF
-    streak = world.life().failures.consecutive
+    assert world.record().state is State.BACKOFF
+    streak = world.record().failures.consecutive
     launches = len(world.driver.launches["a"])
     world.clock.advance(1.0)
     ask(world, ("a", UP))
     assert len(world.driver.launches["a"]) == launches + 1
     world.clock.advance(0.0)
-    assert world.life().failures.consecutive == streak + 1
+    assert world.record().failures.consecutive == streak + 1
 
 
 def test_pressing_up_again_and_again_makes_no_busy_loop(world):
@@ -122,15 +122,15 @@ def test_pressing_up_again_and_again_makes_no_busy_loop(world):
 def test_a_launch_failure_says_which_step_and_is_tried_for_ever(world):
     world.driver.habit["a"] = NO_PROGRAM
     start(world, spec())
-    assert world.life().error == "Launch failed at the program: it is not there."
+    assert world.record().error == "Launch failed at the program: it is not there."
     assert world.said()[0].startswith("could not be launched: program: it is not there")
     world.clock.advance(3600)
     assert 360 <= len(world.driver.launches["a"]) <= 490
     assert len(world.said()) < 16  # but not told for ever
     world.driver.habit["a"] = Behaviour()
     world.clock.advance(11)
-    assert world.life().state is State.UP
-    assert world.life().error is None
+    assert world.record().state is State.UP
+    assert world.record().error is None
 
 
 # --- entries that change -------------------------------------------------------------------
@@ -142,8 +142,8 @@ def test_a_replaced_entry_ends_the_old_process_before_the_new_one_starts(world):
     world.clock.advance(2)
     assert len(world.driver.launches["a"]) == 1
     world.clock.advance(2)
-    assert world.life().state is State.UP
-    assert world.life().spec.agent_class == "Other"
+    assert world.record().state is State.UP
+    assert world.record().spec.agent_class == "Other"
 
 
 def test_an_entry_replaced_twice_during_a_stop_becomes_the_second(world):
@@ -161,8 +161,8 @@ def test_an_update_during_a_replacement_is_an_update_of_the_replacement(world):
     world.supervisor.update(spec(agent_class="Other", fingerprint="2"))
     assert world.supervisor.specs()["a"].fingerprint == "2"
     world.clock.advance(5)
-    assert world.life().run.fingerprint == "2"
-    assert not world.life().restart_required
+    assert world.record().run.fingerprint == "2"
+    assert not world.record().restart_required
 
 
 def test_down_during_a_replacement_leaves_the_new_one_down(world):
@@ -170,23 +170,23 @@ def test_down_during_a_replacement_leaves_the_new_one_down(world):
     world.supervisor.replace(spec(agent_class="Other"))
     ask(world, ("a", DOWN))
     world.clock.advance(5)
-    assert (world.life().state, world.life().spec.agent_class) == (State.DOWN, "Other")
+    assert (world.record().state, world.record().spec.agent_class) == (State.DOWN, "Other")
     assert len(world.driver.launches["a"]) == 1
 
 
 def test_a_replacement_starts_with_a_clean_record(world):
     world.driver.plan["a"] = [CRASHES] * 4
     start(world, spec())
-    assert world.life().failures.consecutive > 1
+    assert world.record().failures.consecutive > 1
     world.driver.plan["a"] = []
     world.supervisor.replace(spec(agent_class="Other"))
     world.clock.advance(0.1)
-    life = world.life()
+    record = world.record()
     assert (
-        life.state,
-        life.failures.consecutive,
-        life.failures.exit_times,
-        life.failures.restarts,
+        record.state,
+        record.failures.consecutive,
+        record.failures.exit_times,
+        record.failures.restarts,
     ) == (State.UP, 0, (), 0)
 
 
@@ -194,34 +194,34 @@ def test_an_update_leaves_what_runs_alone_and_says_that_a_restart_is_due(world):
     start(world, spec(fingerprint="1"))
     world.supervisor.update(spec(fingerprint="2"))
     world.clock.advance(1)
-    assert world.life().restart_required
+    assert world.record().restart_required
     assert len(world.driver.launches["a"]) == 1
     ask(world, ("a", DOWN), ("a", UP))
     world.clock.advance(1)
-    assert not world.life().restart_required
+    assert not world.record().restart_required
 
 
 def test_an_obstacle_leaves_what_runs_alone_and_keeps_it_down_once_it_ended(world):
     start(world, spec())
     world.supervisor.update(spec(inoperable_reason="no such class"))
     world.clock.advance(100)
-    assert world.life().state is State.UP
+    assert world.record().state is State.UP
     world.driver.let_die("a")
     world.clock.advance(100)
-    assert world.life().state is State.INOPERABLE
+    assert world.record().state is State.INOPERABLE
     assert len(world.driver.launches["a"]) == 1
     world.supervisor.update(spec())
     world.clock.advance(1)
-    assert world.life().state is State.UP
+    assert world.record().state is State.UP
 
 
 def test_a_blocked_instance_keeps_the_target_that_was_asked_for(world):
     start(world, spec(initial_target=DOWN, inoperable_reason="no such class"))
     ask(world, ("a", UP))
-    assert (world.life().state, world.life().target) == (State.INOPERABLE, UP)
+    assert (world.record().state, world.record().target) == (State.INOPERABLE, UP)
     world.supervisor.update(spec(initial_target=DOWN))
     world.clock.advance(1)
-    assert world.life().state is State.UP
+    assert world.record().state is State.UP
 
 
 # --- entries that go -----------------------------------------------------------------------
@@ -242,7 +242,7 @@ def test_a_waiting_or_failing_instance_is_forgotten_at_once(world, behaviour):
     world.driver.habit["a"] = behaviour
     start(world, spec())
     world.clock.advance(5)
-    assert world.life().state is State.BACKOFF
+    assert world.record().state is State.BACKOFF
     world.supervisor.remove("a")
     assert "a" not in world.snapshot
 
@@ -251,7 +251,7 @@ def test_up_for_all_does_not_bring_back_what_leaves(world):
     start(world, spec(), behaviour=Behaviour(stops_after=3.0))
     world.supervisor.remove("a")
     ask(world, ("all", UP))
-    assert world.life().target is DOWN
+    assert world.record().target is DOWN
     world.clock.advance(4)
     assert "a" not in world.snapshot
 
@@ -264,7 +264,7 @@ def test_an_instance_added_again_during_its_retirement_starts_after_the_old_one_
     assert list(world.supervisor.specs()) == ["a"]
     assert world.supervisor.removing() == {}
     world.clock.advance(4)
-    assert (world.life().state, world.life().run.fingerprint) == (State.UP, "new")
+    assert (world.record().state, world.record().run.fingerprint) == (State.UP, "new")
 
 
 def test_gone_added_and_gone_again_during_a_stop_is_gone(world):
@@ -285,7 +285,7 @@ def test_a_stop_is_asked_for_told_and_enforced_in_turn(world):
     began = world.clock.mono
     seen = []
     world.snapshot.subscribe(
-        lambda _, life: seen.append((world.clock.mono - began, life.state.value))
+        lambda _, record: seen.append((world.clock.mono - began, record.state.value))
     )
     world.supervisor.stop_all()
     world.clock.advance(60)
@@ -298,13 +298,13 @@ def test_down_is_shown_only_when_nothing_is_left(world):
     start(world, spec(), behaviour=UNKILLABLE)
     world.supervisor.stop_all()
     world.clock.advance(3600)
-    assert world.life().state is State.KILLING
-    assert "uninterruptible wait" in world.life().error
+    assert world.record().state is State.KILLING
+    assert "uninterruptible wait" in world.record().error
     assert len([text for text in world.said() if "uninterruptible" in text]) == 1
     world.driver.unblock("a")
     world.clock.advance(1)
-    assert world.life().state is State.DOWN
-    assert world.life().error is None
+    assert world.record().state is State.DOWN
+    assert world.record().error is None
 
 
 def test_an_unkillable_one_that_is_wanted_up_again_is_not_doubled(world):
@@ -316,19 +316,19 @@ def test_an_unkillable_one_that_is_wanted_up_again_is_not_doubled(world):
     assert len(world.driver.launches["a"]) == 1
     world.driver.unblock("a")
     world.clock.advance(1)
-    assert world.life().state is State.UP
+    assert world.record().state is State.UP
 
 
 def test_hurry_uses_the_next_stronger_means_on_what_is_being_ended_only(world):
     start(world, spec("a"), spec("b"), behaviour=IGNORES_SIGTERM)
     ask(world, ("a", DOWN))
     world.supervisor.escalate()
-    assert world.life("a").state is State.TERMINATING
+    assert world.record("a").state is State.TERMINATING
     world.supervisor.escalate()
-    assert world.life("a").state is State.KILLING
+    assert world.record("a").state is State.KILLING
     world.clock.advance(0.1)
-    assert world.life("a").state is State.DOWN
-    assert world.life("b").state is State.UP
+    assert world.record("a").state is State.DOWN
+    assert world.record("b").state is State.UP
 
 
 def test_who_waits_for_rest_is_called_once_when_the_last_has_ended(world):
@@ -367,16 +367,16 @@ def test_nobody_waits_for_ever_for_a_launch_that_hangs(world):
     assert called == []
     world.clock.advance(10)
     assert called == [("a",)]
-    assert world.life().state is State.STARTING  # not "down": it may still come to be
+    assert world.record().state is State.STARTING  # not "down": it may still come to be
 
 
 def test_a_waiting_instance_is_told_down_at_once(world):
     world.driver.habit["a"] = CRASHES
     start(world, spec())
     ask(world, ("a", DOWN))
-    assert world.life().state is State.DOWN
+    assert world.record().state is State.DOWN
     world.clock.advance(100)
-    assert world.life().state is State.DOWN
+    assert world.record().state is State.DOWN
 
 
 def test_remnants_of_a_stopped_agent_get_sigterm_and_time_of_their_own(world):
@@ -384,10 +384,10 @@ def test_remnants_of_a_stopped_agent_get_sigterm_and_time_of_their_own(world):
     start(world, spec(), behaviour=slow)
     world.supervisor.stop_all()
     world.clock.advance(10.1)  # the agent has heeded SIGTERM, what it left has not
-    assert world.life().state is State.TERMINATING
-    assert "left processes behind" in world.life().error
+    assert world.record().state is State.TERMINATING
+    assert "left processes behind" in world.record().error
     world.clock.advance(6)
-    assert world.life().state is State.DOWN
+    assert world.record().state is State.DOWN
     assert world.driver.signals["a"] == [1, 2, 2, 3]
 
 
@@ -395,4 +395,4 @@ def test_remnants_of_a_killed_agent_are_killed_without_delay(world):
     start(world, spec(), behaviour=Behaviour(ignores=frozenset({1, 2}), leaves=1))
     world.supervisor.stop_all()
     world.clock.advance(15.1)
-    assert world.life().state is State.DOWN
+    assert world.record().state is State.DOWN

@@ -2,7 +2,7 @@
 
 `MOVES` says which move each cell makes, and `PROMISES` what a move comes to with all that
 can be known beside. A changed cell or move shows up here, so that it is changed knowingly.
-`combinations.CANNOT_BE` says what no life comes to, whatever happens to one that is as it can be.
+`combinations.CANNOT_BE` says what no record comes to, whatever happens to one that is as it can be.
 """
 
 import itertools
@@ -18,7 +18,7 @@ from hostmanager.core.record import NO_RUN, NOT_RUNNING_STATES, State
 from hostmanager.core.record_update import TransitionInput, apply_event
 from hostmanager.core.transition_table import TABLE, step
 from hostmanager.core.transitions import LAUNCH_TIMEOUT, OBSERVE_TIMEOUT, QUEUED_FOR_LAUNCH
-from tests.unit.core.combinations import NOW, POLICY, events, lives, wrong_with
+from tests.unit.core.combinations import NOW, POLICY, events, records, violations_of
 
 SIGTERM, SIGKILL = ev.Signal(StopStage.TERMINATE), ev.Signal(StopStage.KILL)
 SIGINT = ev.Signal(StopStage.INTERRUPT)
@@ -137,12 +137,12 @@ ALL_CELLS = sorted(itertools.product(State, EventKind))
 
 
 def outcomes(state, kind):
-    """Each life in this cell, what the event makes known of it, and what follows."""
-    for life in lives(state):
-        for event in events(life, kind):
-            after, effects = step(life, event, NOW, 0.5, POLICY)
-            known = apply_event(life, TransitionInput(event, NOW, 0.5, POLICY))
-            yield life, known, after, without_words(effects)
+    """Each record in this cell, what the event makes known of it, and what follows."""
+    for record in records(state):
+        for event in events(record, kind):
+            after, effects = step(record, event, NOW, 0.5, POLICY)
+            known = apply_event(record, TransitionInput(event, NOW, 0.5, POLICY))
+            yield record, known, after, without_words(effects)
 
 
 def without_words(effects):
@@ -158,11 +158,11 @@ def test_the_table_is_total_and_every_cell_is_as_it_was_meant():
 @pytest.mark.parametrize(("state", "kind"), ALL_CELLS)
 def test_every_cell_does_what_its_move_promises(state, kind):
     promise = PROMISES[EXPECTED_CELLS[state, kind]]
-    for life, known, after, effects in outcomes(state, kind):
-        promise(life, known, after, effects)
+    for record, known, after, effects in outcomes(state, kind):
+        promise(record, known, after, effects)
         holds_always(after, effects)
-        if not wrong_with(life) and ev.Remove() not in effects:
-            assert not wrong_with(after), (life, after)
+        if not violations_of(record) and ev.Remove() not in effects:
+            assert not violations_of(after), (record, after)
 
 
 def holds_always(after, effects):
@@ -195,39 +195,39 @@ def holds_always(after, effects):
 
 @pytest.mark.parametrize("state", State)
 def test_there_are_lives_that_can_be_in_every_state(state):
-    assert any(not wrong_with(life) for life in lives(state))
+    assert any(not violations_of(record) for record in records(state))
 
 
 # --- what each move promises ---------------------------------------------------------------
 
 
-def unexpected(life, known, after, effects):
-    assert after is life  # odd changes nothing
+def unexpected(record, known, after, effects):
+    assert after is record  # odd changes nothing
     assert len(effects) == 1
     assert isinstance(effects[0], ev.LogUnexpected)
 
 
-def no_change(life, known, after, effects):
+def no_change(record, known, after, effects):
     assert after == known
-    assert after.state is life.state
+    assert after.state is record.state
     assert effects == ()
 
 
-def reconcile_stopped(life, known, after, effects):
+def reconcile_stopped(record, known, after, effects):
     due = known.request.replacement or known.spec
     not_before = 0.0 if known.request.replacement else known.failures.next_start_at
     seen = known.observation.known and known.request.replacement is None
     if known.request.removing:
         expected = (State.DOWN, (ev.Remove(),))
     elif due.inoperable_reason is not None:
-        let_go = due.has_no_service and life.state is not State.INOPERABLE
+        let_go = due.has_no_service and record.state is not State.INOPERABLE
         expected = (State.INOPERABLE, (ev.Unobserve(),) if let_go else ())
     elif due.kind is Kind.DOCKER and not seen:
         expected = (State.UNOBSERVED, (ev.Observe(due),))
         assert after.deadline == NOW.monotonic + OBSERVE_TIMEOUT
     elif known.target is not Target.UP and not restarted_passive(due, known):
         # A service that failed leaves a dead container, which goes with the wish to have it up.
-        dead = life.state is State.BACKOFF and due.kind is Kind.DOCKER
+        dead = record.state is State.BACKOFF and due.kind is Kind.DOCKER
         expected = (State.DOWN, (SIGINT,) if dead else ())
     elif not_before > NOW.monotonic:
         expected = (State.BACKOFF, ())
@@ -272,32 +272,32 @@ def restarted_passive(due, known):
     )
 
 
-def retry_now(life, known, after, effects):
+def retry_now(record, known, after, effects):
     soonest = (
         known.run.started_at.monotonic + POLICY.restart.min_request_interval
         if known.run.started_at
         else 0.0
     )
     wait_until = min(known.failures.next_start_at, max(NOW.monotonic, soonest))
-    reconcile_stopped(life, with_next_start(known, wait_until), after, effects)
+    reconcile_stopped(record, with_next_start(known, wait_until), after, effects)
 
 
-def finish_backoff(life, known, after, effects):
+def finish_backoff(record, known, after, effects):
     assert (
         after.state is not State.BACKOFF
         or after.failures.next_start_at >= known.failures.next_start_at
     )
     reconcile_stopped(
-        life,
+        record,
         with_next_start(known, max(known.failures.next_start_at, after.failures.next_start_at)),
         after,
         effects,
     )
 
 
-def reconcile_running(life, known, after, effects):
+def reconcile_running(record, known, after, effects):
     if known.spec.has_no_service or (known.spec.is_unmanaged and known.request.replacement):
-        reconcile_stopped(life, known, after, effects)
+        reconcile_stopped(record, known, after, effects)
     elif not known.must_stop:
         waits = bool(known.request.restart_of) and known.request.replacement is None
         prepare = (ev.Prepare(known.spec),) if waits else ()
@@ -305,91 +305,91 @@ def reconcile_running(life, known, after, effects):
         assert after.target is (Target.PASSIVE if known.spec.is_unmanaged else known.target)
     else:
         assert (after.state, effects) == (State.STOPPING, (SIGINT,))
-        grace = (life.spec.stop_grace or DEFAULT_STOP_GRACE) + ENGINE_KILL_MARGIN
-        patience = grace if life.spec.kind is Kind.DOCKER else POLICY.stop.interrupt
+        grace = (record.spec.stop_grace or DEFAULT_STOP_GRACE) + ENGINE_KILL_MARGIN
+        patience = grace if record.spec.kind is Kind.DOCKER else POLICY.stop.interrupt
         assert after.deadline == NOW.monotonic + patience
 
 
-def update_spec(life, known, after, effects):
+def update_spec(record, known, after, effects):
     if known.spec.has_no_service:
-        reconcile_stopped(life, known, after, effects)
+        reconcile_stopped(record, known, after, effects)
     else:
-        no_change(life, known, after, effects)
+        no_change(record, known, after, effects)
 
 
-def cancel_launch(life, known, after, effects):
-    if known.must_stop and known.spec.kind is Kind.DOCKER and not life.run.launch_cancelled:
+def cancel_launch(record, known, after, effects):
+    if known.must_stop and known.spec.kind is Kind.DOCKER and not record.run.launch_cancelled:
         assert (after.state, effects) == (State.STARTING, (SIGINT,))
         assert after.deadline == NOW.monotonic + LAUNCH_TIMEOUT
         assert after.run.launch_cancelled
         assert not after.unkillable  # it will not take long now
     else:
-        no_change(life, known, after, effects)
+        no_change(record, known, after, effects)
 
 
-def mark_unknown(life, known, after, effects):
+def mark_unknown(record, known, after, effects):
     assert (after.state, after.deadline, effects) == (State.UNOBSERVED, None, ())
     assert after.unkillable  # nobody waits for it
     assert after.error == "No answer."
     assert not after.observation.known
 
 
-def observe_timed_out(life, known, after, effects):
+def observe_timed_out(record, known, after, effects):
     assert (after.state, after.deadline, effects) == (State.UNOBSERVED, None, ())
     assert after.unkillable
-    assert after.error == life.error
+    assert after.error == record.error
 
 
-def escalate_to_sigterm(life, known, after, effects):
+def escalate_to_sigterm(record, known, after, effects):
     assert (after.state, effects) == (State.TERMINATING, (SIGTERM,))
     assert after.deadline == NOW.monotonic + POLICY.stop.terminate
-    docker = life.spec.kind is Kind.DOCKER
+    docker = record.spec.kind is Kind.DOCKER
     assert ("its container is killed" if docker else "SIGTERM to its process group") in (
         after.error
     )
 
 
-def terminate_remnants(life, known, after, effects):
+def terminate_remnants(record, known, after, effects):
     assert (after.state, effects) == (State.TERMINATING, (SIGTERM,))
     assert after.deadline == NOW.monotonic + POLICY.stop.terminate
     assert "left processes behind (pid 78: child)" in after.error
     assert not after.unkillable
 
 
-def escalate_to_sigkill(life, known, after, effects):
+def escalate_to_sigkill(record, known, after, effects):
     assert (after.state, effects) == (State.KILLING, (SIGKILL,))
     assert after.deadline == NOW.monotonic + POLICY.stop.kill
-    assert ("killed again" if life.spec.kind is Kind.DOCKER else "SIGKILL") in after.error
+    assert ("killed again" if record.spec.kind is Kind.DOCKER else "SIGKILL") in after.error
 
 
-def kill_remnants(life, known, after, effects):
+def kill_remnants(record, known, after, effects):
     assert (after.state, effects) == (State.KILLING, (SIGKILL,))
     assert after.deadline == NOW.monotonic + POLICY.stop.kill
     assert "left processes behind (pid 78: child)" in after.error
     assert not after.unkillable
 
 
-def repeat_sigkill(life, known, after, effects):
+def repeat_sigkill(record, known, after, effects):
     assert (after.state, effects) == (State.KILLING, (SIGKILL,))
     assert after.deadline == NOW.monotonic + POLICY.stop.kill
     assert after.unkillable
     assert "does not end although" in after.error
 
 
-def begin_launch(life, known, after, effects):
+def begin_launch(record, known, after, effects):
     assert (after.state, effects) == (State.STARTING, ())
-    if after.deadline != life.deadline:
+    if after.deadline != record.deadline:
         assert after.deadline == NOW.monotonic + LAUNCH_TIMEOUT
         assert (after.run.launch_begun, after.unkillable, after.error) == (True, False, None)
 
 
-def launch_timed_out(life, known, after, effects):
+def launch_timed_out(record, known, after, effects):
     assert (after.state, after.deadline, effects) == (State.STARTING, None, ())
     assert after.unkillable
-    if not life.run.launch_begun:
+    if not record.run.launch_begun:
         assert after.error == QUEUED_FOR_LAUNCH
         return
-    docker = life.spec.kind is Kind.DOCKER
+    docker = record.spec.kind is Kind.DOCKER
     assert ("pulling or building" if docker else "is a disk hanging?") in after.error
 
 

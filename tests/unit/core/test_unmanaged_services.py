@@ -32,7 +32,7 @@ def test_others_start_and_end_it_freely_and_its_deaths_are_no_failures(world):
         assert shown(world) == ("up", "passive")
         world.engine.others_end("a")
         assert shown(world) == ("down", "passive")
-    assert (world.life().failures.exit_times, world.life().failures.consecutive) == ((), 0)
+    assert (world.record().failures.exit_times, world.record().failures.consecutive) == ((), 0)
     assert (world.engine.launches, world.engine.signals) == ({}, {})
 
 
@@ -87,7 +87,7 @@ def test_told_up_and_failing_it_says_so_and_is_tried_until_it_runs(world):
     ask(world, ("a", UP))
     world.clock.advance(30)
     assert shown(world) == ("waiting", "up")
-    assert "Launch failed" in world.life().error
+    assert "Launch failed" in world.record().error
     world.engine.habit["a"] = OBEYS
     world.clock.advance(11)
     assert shown(world) == ("up", "passive")
@@ -233,7 +233,7 @@ def test_a_passive_one_whose_row_becomes_that_of_an_agent_goes_on_beside_it(worl
     start(world, passive())
     world.supervisor.replace(spec())
     world.clock.advance(1)
-    assert (world.life().state, world.life().spec.kind) == (State.UP, Kind.HOST)
+    assert (world.record().state, world.record().spec.kind) == (State.UP, Kind.HOST)
     assert world.engine.alive("a")
 
 

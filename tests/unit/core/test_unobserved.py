@@ -40,18 +40,18 @@ def bring_to(world, state):
         ask(world, ("a", DOWN))
         world.clock.advance(stopped_for)
     world.engine.plan["a"] = []
-    assert world.life().state is state
+    assert world.record().state is state
 
 
 @pytest.mark.parametrize("state", IN_EVERY_STATE)
 def test_whatever_it_was_it_is_unseen_when_the_engine_is_out_of_sight(world, state):
     bring_to(world, state)
     world.engine.lose_sight()
-    assert world.life().state is State.UNOBSERVED
-    assert world.life().error == NO_ANSWER
+    assert world.record().state is State.UNOBSERVED
+    assert world.record().error == NO_ANSWER
     done = (dict(world.engine.launches), dict(world.engine.signals))
     world.clock.advance(3600)
-    assert world.life().state is State.UNOBSERVED
+    assert world.record().state is State.UNOBSERVED
     assert (world.engine.launches, world.engine.signals) == done  # nothing is decided
 
 
@@ -71,16 +71,16 @@ def test_seen_again_it_becomes_what_is_wanted_by_then(world, state, target, runs
     world.clock.advance(1)
     assert shown(world) == (target.value, target.value)
     assert world.engine.alive("a") is (target is UP)
-    assert world.life().error is None
+    assert world.record().error is None
 
 
 def test_what_goes_on_out_of_sight_is_taken_over_as_it_is(world):
     start(world, service())
-    before = world.life()
+    before = world.record()
     world.engine.lose_sight()
     world.clock.advance(100)
     world.engine.come_back()
-    after = world.life()
+    after = world.record()
     assert (after.state, after.run.pid, after.failures.exit_times) == (State.UP, before.run.pid, ())
     assert after.run.started_at.monotonic == pytest.approx(before.run.started_at.monotonic)
     assert len(world.engine.launches["a"]) == 1
@@ -92,8 +92,8 @@ def test_what_was_exchanged_out_of_sight_is_shown_as_what_it_is_now(world):
     world.engine.others_end("a")
     world.engine.others_start("a")
     world.engine.come_back()
-    assert world.life().state is State.UP
-    assert world.life().run.pid == world.engine.containers["a"].pid
+    assert world.record().state is State.UP
+    assert world.record().run.pid == world.engine.containers["a"].pid
 
 
 def test_a_death_out_of_sight_is_told_and_answered_when_it_is_seen(world):
@@ -103,8 +103,8 @@ def test_a_death_out_of_sight_is_told_and_answered_when_it_is_seen(world):
     world.clock.advance(100)
     world.engine.come_back()
     world.clock.advance(0.1)
-    assert world.life().state is State.UP
-    assert world.life().last_exit.status == OOM
+    assert world.record().state is State.UP
+    assert world.record().last_exit.status == OOM
     assert len(world.engine.launches["a"]) == 2
 
 
@@ -113,13 +113,13 @@ def test_a_pull_that_fails_because_the_engine_went_decides_nothing(world):
     world.engine.lose_sight()
     ask(world, ("a", DOWN))
     world.clock.advance(60)
-    assert world.life().state is State.UNOBSERVED  # not down: who knows?
-    assert world.life().error == NO_ANSWER
+    assert world.record().state is State.UNOBSERVED  # not down: who knows?
+    assert world.record().error == NO_ANSWER
     ask(world, ("a", UP))
     world.engine.come_back()
     world.clock.advance(0.1)
     assert shown(world) == ("up", "up")
-    assert (world.life().failures.exit_times, world.life().failures.restarts) == ((), 0)
+    assert (world.record().failures.exit_times, world.record().failures.restarts) == ((), 0)
 
 
 def test_a_pull_that_outlasts_the_outage_is_not_doubled(world):
@@ -137,11 +137,11 @@ def test_a_delay_goes_on_to_count_after_an_outage(world):
     world.engine.plan["a"] = [CRASHES] * 6
     start(world, service())
     world.clock.advance(20)
-    assert world.life().state is State.BACKOFF
-    due = world.life().deadline
+    assert world.record().state is State.BACKOFF
+    due = world.record().deadline
     world.engine.lose_sight()
     world.engine.come_back()
-    assert (world.life().state, world.life().deadline) == (State.BACKOFF, due)
+    assert (world.record().state, world.record().deadline) == (State.BACKOFF, due)
 
 
 def test_an_engine_that_is_away_from_the_start_is_told_of(world):
@@ -152,7 +152,7 @@ def test_an_engine_that_is_away_from_the_start_is_told_of(world):
         ("unseen", "passive"),
         ("unseen", "down"),
     ]
-    assert world.life().error == NO_ANSWER
+    assert world.record().error == NO_ANSWER
     world.clock.advance(3600)
     world.engine.come_back()
     world.clock.advance(0.1)
@@ -166,13 +166,13 @@ def test_an_engine_that_is_away_from_the_start_is_told_of(world):
 def test_a_frozen_engine_is_said_to_be_so_within_five_seconds(world):
     world.engine.freeze()
     start(world, service())
-    assert (world.life().state, world.life().error) == (State.UNOBSERVED, None)
+    assert (world.record().state, world.record().error) == (State.UNOBSERVED, None)
     world.clock.advance(4.1)
-    assert "has not answered yet" in world.life().error
+    assert "has not answered yet" in world.record().error
     world.engine.come_back()
     world.clock.advance(0.1)
     assert shown(world) == ("up", "up")
-    assert world.life().error is None
+    assert world.record().error is None
 
 
 def test_engine_trouble_does_not_delay_an_agent(world):
@@ -186,7 +186,7 @@ def test_engine_trouble_does_not_delay_an_agent(world):
     world.driver.let_die("b", OOM)
     ask(world, ("b", DOWN))
     world.clock.advance(0.1)
-    assert world.life("b").state is State.DOWN
+    assert world.record("b").state is State.DOWN
 
 
 @pytest.mark.parametrize("state", IN_EVERY_STATE)
@@ -200,8 +200,8 @@ def test_a_stop_with_the_engine_out_of_sight_ends_at_once_and_says_so(world, sta
     world.supervisor.when_idle(lambda: called.append(world.snapshot.unkillable_ids))
     world.clock.advance(0.1)
     assert called == [("a",)]
-    assert world.life("a").error == NO_ANSWER
-    assert world.life("b").state is State.DOWN
+    assert world.record("a").error == NO_ANSWER
+    assert world.record("b").state is State.DOWN
 
 
 def test_a_stop_under_way_ends_when_the_engine_goes_out_of_sight(world):
@@ -239,7 +239,7 @@ def test_hurrying_does_not_help_an_engine_out_of_sight(world):
     bring_to(world, State.STOPPING)
     world.engine.lose_sight()
     world.supervisor.escalate()
-    assert world.life().state is State.UNOBSERVED
+    assert world.record().state is State.UNOBSERVED
     assert world.engine.signals["a"] == [1]
 
 
@@ -252,12 +252,12 @@ def test_what_takes_its_place_waits_until_it_is_seen_that_the_old_one_has_ended(
     world.engine.lose_sight()
     world.supervisor.replace(new)
     world.clock.advance(100)
-    assert world.life().state is State.UNOBSERVED
+    assert world.record().state is State.UNOBSERVED
     world.engine.come_back()
     world.clock.advance(2)
-    assert world.life().state is State.STOPPING
+    assert world.record().state is State.STOPPING
     world.clock.advance(2)
-    assert (world.life().state, world.life().spec) == (State.UP, new)
+    assert (world.record().state, world.record().spec) == (State.UP, new)
 
 
 def test_what_is_retired_out_of_sight_is_forgotten_once_it_has_been_seen_to_end(world):
@@ -277,7 +277,7 @@ def test_an_entry_whose_service_vanishes_out_of_sight_is_blocked_at_once(world):
     world.engine.lose_sight()
     world.supervisor.update(foreign())
     assert shown(world) == ("blocked", "up")
-    assert not world.life().unkillable
+    assert not world.record().unkillable
     world.engine.come_back()
     world.clock.advance(60)
     assert shown(world) == ("blocked", "up")

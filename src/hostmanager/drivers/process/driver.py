@@ -165,7 +165,7 @@ class ProcessDriver:
                 return LaunchFailed("process", OUT_OF_MEMORY_REASON)
 
         self._gate.enter(
-            lambda: self._launch_pool.ask(
+            lambda: self._launch_pool.submit(
                 f"{spec.instance_id}: its launch",
                 attempt,
                 partial(self._launched, spec, command, report),
@@ -246,7 +246,7 @@ class ProcessDriver:
 
     def release(self, instance_id: str) -> None:
         """Let go of what was kept for the instance; see the protocol."""
-        self._output_pool.ask(f"{instance_id}: its pipe", lambda: self._sink.remove(instance_id))
+        self._output_pool.submit(f"{instance_id}: its pipe", lambda: self._sink.remove(instance_id))
 
     def close(self) -> None:
         """Let the worker threads go; nothing is launched any more."""
@@ -291,7 +291,7 @@ class ProcessDriver:
         try:
             result = os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         except ChildProcessError:  # not our child: an earlier manager launched it
-            self._scan_pool.ask(
+            self._scan_pool.submit(
                 f"{run.instance_id}: its exit status",
                 partial(strangers.exit_status, run.spawned.pid, pidfd),
                 partial(self._on_exit_status, run),
@@ -343,7 +343,7 @@ class ProcessDriver:
                 del self._reading[run.instance_id]
             run.report(LastOutput(lines))
 
-        self._output_pool.ask(f"{run.instance_id}: its output", read, told, lambda _: told(()))
+        self._output_pool.submit(f"{run.instance_id}: its output", read, told, lambda _: told(()))
 
     # --- what a process leaves behind -----------------------------------------------------
 
@@ -351,7 +351,7 @@ class ProcessDriver:
         """List what is left of the run, then tell of it, or end it."""
         # Asked again until there is an answer: without descriptors, say, nothing is known.
         what = f"{run.instance_id}: what it left behind"
-        self._scan_pool.ask(what, partial(_scan, run), partial(self._on_remnants, run))
+        self._scan_pool.submit(what, partial(_scan, run), partial(self._on_remnants, run))
 
     def _on_remnants(self, run: _Process, left: Remnants) -> None:
         found = left.relatives

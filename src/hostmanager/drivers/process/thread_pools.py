@@ -1,10 +1,10 @@
-"""Worker threads that are there before they are needed.
+"""Worker threads that exist before they are needed.
 
-A pool of the standard library starts its threads when the first work comes. If that is the
-moment when the host can give no more threads (a limit, no memory), the work is lost: an end
-that nobody looks into, an instance that is shown up for ever.
+A pool of the standard library starts its threads with the first work. If the host can give no
+more threads at that moment (a limit, no memory), the work is lost: the end of an agent is never
+examined, and it is shown up for ever.
 
-`Workers` are such threads with a way back: their answer reaches the event loop, whatever happens.
+`WorkerPool` has such threads, and its results reach the event loop whatever happens.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 RETRY_DELAY = 0.05
-"""Seconds after which an answer that could not be given is given again."""
+"""Seconds after which the delivery of a result is retried."""
 
 
 def prestarted_pool(
@@ -34,25 +34,25 @@ def prestarted_pool(
     Raises:
         RuntimeError: They cannot be started.
     """
-    pool = ThreadPoolExecutor(number, name, initializer and partial(_begin, initializer))
-    go = Event()
+    pool = ThreadPoolExecutor(number, name, initializer and partial(_initialize, initializer))
+    started = Event()
     try:
         for _ in range(number):
-            pool.submit(go.wait)  # each keeps its thread busy, so the next one gets another
+            pool.submit(started.wait)  # each keeps its thread busy, so the next one gets another
     finally:
-        go.set()
+        started.set()
     return pool
 
 
-def _begin(initializer: Callable[[], None]) -> None:
+def _initialize(initializer: Callable[[], None]) -> None:
     try:
         initializer()
     except Exception:  # a pool whose initializer raises would refuse all work, for ever
-        log.exception("a worker thread does not begin as it should")
+        log.exception("the initialization of a worker thread failed")
 
 
 class WorkerPool:
-    """Threads that are asked something and answer on the event loop.
+    """Threads that do work and deliver the result on the event loop.
 
     Args:
         loop: The event loop.
@@ -75,54 +75,48 @@ class WorkerPool:
         self.closed = False
         self._pool = prestarted_pool(number, name, initializer)
 
-    def ask(
+    def submit(
         self,
-        what: str,
-        question: Callable[[], T],
-        told: Callable[[T], None] = lambda _: None,
-        failed: Callable[[Exception], None] | None = None,
+        name: str,
+        work: Callable[[], T],
+        on_result: Callable[[T], None] = lambda _: None,
+        on_error: Callable[[Exception], None] | None = None,
     ) -> None:
-        """Have a thread look something up or do something, and be told on the loop.
+        """Do some work in a thread, and deliver the result on the loop.
 
         Args:
-            what: What it is, for the log.
-            question: Called in the thread.
-            told: Takes the answer; called again, if that fails.
-            failed: Told of an exception; without that, the question is asked again.
+            name: What the work is, for the log.
+            work: Called in the thread.
+            on_result: Gets the result; called again, if it raises.
+            on_error: Gets an exception of the work; without it, the work is retried.
         """
 
-        def answered(future: "Future[T]") -> None:
-            answer: list[T] = []
-            again = partial(self._ask_again, what, question, told)
-            if self._guard.call(what, lambda: answer.append(future.result()), failed or again):
-                self._guard.retry_until_done(f"{what}, the answer", partial(told, answer[0]))
+        def retry(_: Exception) -> None:
+            self._guard.schedule(name, partial(self.submit, name, work, on_result))
+
+        def deliver(future: "Future[T]") -> None:
+            results: list[T] = []
+            if self._guard.call(name, lambda: results.append(future.result()), on_error or retry):
+                self._guard.retry_until_done(f"{name}, the result", partial(on_result, results[0]))
 
         def submit() -> None:
             if not self.closed:
-                self._pool.submit(question).add_done_callback(partial(self._on_loop, answered))
+                self._pool.submit(work).add_done_callback(partial(self._on_loop, deliver))
 
-        self._guard.retry_until_done(what, submit)
+        self._guard.retry_until_done(name, submit)
 
-    def _ask_again(
-        self, what: str, question: Callable[[], T], told: Callable[[T], None], _: Exception
-    ) -> None:
-        self._guard.schedule(what, partial(self.ask, what, question, told))
-
-    def _on_loop(self, answered: Callable[["Future[T]"], None], future: "Future[T]") -> None:
-        if future.cancelled():
-            return
-        while True:
+    def _on_loop(self, deliver: Callable[["Future[T]"], None], future: "Future[T]") -> None:
+        while not future.cancelled():
             try:
-                self._loop.call_soon_threadsafe(answered, future)
-            except MemoryError:  # an answer that is lost is an instance that nobody looks after
-                time.sleep(RETRY_DELAY)
-            except RuntimeError:  # the loop is closed: nobody is left to be told
-                log.debug("a worker's answer came after the end of the loop")
+                self._loop.call_soon_threadsafe(deliver, future)
                 return
-            else:
+            except MemoryError:  # with a lost result, nobody looks after an instance any more
+                time.sleep(RETRY_DELAY)
+            except RuntimeError:  # the loop is closed: nobody needs the result
+                log.debug("the result of a worker came after the end of the loop")
                 return
 
     def close(self) -> None:
-        """Let the threads go; what was not begun is not done."""
+        """Stop the threads; queued work is not done."""
         self.closed = True
         self._pool.shutdown(wait=False, cancel_futures=True)

@@ -60,7 +60,7 @@ class LogDaemonSink:
     def start(self) -> None:
         """Have a scribe run, now and whenever it ends."""
         if not self._closed:
-            self._worker.ask("the scribe", self._ensure_daemon, self._on_daemon_ready)
+            self._worker.submit("the scribe", self._ensure_daemon, self._on_daemon_ready)
 
     def _ensure_daemon(self) -> int | OSError:
         try:
@@ -133,7 +133,7 @@ class LogDaemonSink:
         self._client.keep_open(instance_id, pid)
         # After `_have`, by the same thread.
         what = f"{instance_id}: its pipe"
-        self._worker.ask(what, lambda: self._client.advertise_pipes(instance_id))
+        self._worker.submit(what, lambda: self._client.advertise_pipes(instance_id))
         return SinceTime(since)
 
     def remove(self, instance_id: str) -> None:

@@ -76,7 +76,7 @@ class UnobservedInstances:
 
     def _observe(self, watched: _Watched) -> None:
         instance_id = watched.instance_id
-        self._workers.ask(
+        self._workers.submit(
             f"{instance_id}: who holds its lock",
             partial(_observe_lock, self._owner, instance_id),
             partial(self._on_observed, watched),
