@@ -290,3 +290,18 @@ async def test_without_descriptors_nothing_is_launched_beside_who_holds_the_lock
     assert len(host.processes()) == 1
     os.kill(pid, signal.SIGKILL)
     assert await host.next("a") == Exited(ExitStatus(signal=9))
+
+
+async def test_a_launch_that_is_kept_back_reports_nothing_until_its_turn_has_come(host):
+    host.driver._gate.close(1)
+    first = await host.launch("a", "/bin/sleep", "1000")
+    host.begin("b", "/bin/sleep", "1000")
+    assert host.reports["b"].empty()
+    host.driver._gate.open()
+    begun = await host.reports["b"].get()
+    assert begun.launching
+    second = await host.next("b")
+    assert second.pid != first
+    for name in ("a", "b"):
+        host.driver.signal(name, 3)
+        await host.next(name)

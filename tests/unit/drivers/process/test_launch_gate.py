@@ -28,18 +28,3 @@ def test_the_first_ones_pass_a_closed_gate_and_the_others_when_it_is_opened(free
     gate.open()
     assert done == list(range(count))
     assert launches(gate, range(2)) == [0, 1]
-
-
-async def test_a_launch_that_is_kept_back_reports_nothing_until_its_turn_has_come(host):
-    host.driver._gate.close(1)
-    first = await host.launch("a", "/bin/sleep", "1000")
-    host.begin("b", "/bin/sleep", "1000")
-    assert host.reports["b"].empty()
-    host.driver._gate.open()
-    begun = await host.reports["b"].get()
-    assert begun.launching
-    second = await host.next("b")
-    assert second.pid != first
-    for name in ("a", "b"):
-        host.driver.signal(name, 3)
-        await host.next(name)
