@@ -38,44 +38,44 @@ demo` are described by their own `--help`. The site options are those of every O
 ## Something is wrong: the first minute
 
 ```
-hostmanager status                  # what is wrong comes first, and says why
-hostmanager logs acu1 -n 200        # what it said
-hostmanager history acu1 --since 1d # what happened to it, and who did what
-hostmanager restart acu1            # end it, start it, see that it stays up
+hostmanager status                  # what is wrong comes first, with the reason
+hostmanager logs acu1 -n 200        # its output
+hostmanager history acu1 --since 1d # what happened to it, and who requested what
+hostmanager restart acu1            # stop it, start it, check that it stays up
 ```
 
 | what `status` says | what it means, what to do |
 | --- | --- |
-| `start_at (wanted up): It exited with code 1, 6 failures in a row` | it dies again and again; its last lines stand below. Mend the cause; it is tried again by itself, `up` does it at once |
-| `? (wanted up): no installed OCS plugin provides …` | it cannot be started; the rest of the line says what is missing |
+| `restarting in 8 s (target up): It exited with code 1, 6 failures in a row` | it dies again and again; its last output is below. Fix the cause; it is tried again by itself, `up` does it at once |
+| `? (target up): no installed OCS plugin provides …` | it cannot be started; the rest of the line names what is missing |
 | `hm-daq1 is not at the router` | the manager of that host does not run, or its host is off or cut off. Its agents may well be running. On the host: `systemctl status 'hostmanager-*'` |
-| `no answer within 5 s` | it is there and hangs, or its host is overloaded or frozen |
-| `its manager … was told to stop looking after agents` | somebody stopped the `manager` process; `hostmanager up --host H --all` begins again |
-| `its manager cannot use the site config: site.yaml:14:7: …` (or `… all of …`) | the site config on that host is broken (or an entry of it), here is where; what runs goes on |
-| `told down; the site config says up` | somebody wants it down: `hostmanager history ID` says when. `up` if they are done |
-| `new in the site config`, `not in the site config`, `runs as …` | its manager has not read the site config since it was changed; `hostmanager diff` says what `hostmanager reload` would do |
-| `unstable` | it is up, but died lately |
+| `no answer within 5 s` | it hangs, or its host is overloaded or frozen |
+| `its manager process was stopped …` | somebody stopped the `manager` process; `hostmanager up --host H --all` starts it again |
+| `its manager cannot use the site config: site.yaml:14:7: …` (or `… all of …`) | the site config on that host is broken (or an entry of it), at this place; what runs keeps running |
+| `stopped by hand (site config: up)` | `hostmanager history ID` shows when and by whom. `up` starts it again |
+| `new in the site config`, `not in the site config`, `runs as …` | its manager has not read the site config since it was changed; `hostmanager diff` shows what `hostmanager reload` would do |
+| `unstable` | it is up, but died recently |
 | `no router answers at …` | the router (crossbar) does not run. Agents and managers go on without it |
-| `no encrypted connection to … can be made: …` | what TLS said, and what to do; see [install.md](install.md#tls-to-the-router). No encryption is left out because of it |
+| `no encrypted connection to … can be made: …` | what TLS reported, and what to do; see [install.md](install.md#tls-to-the-router). The connection is never made without encryption instead |
 
-## How all of them behave
+## Common behaviour
 
 - **Exit status**: 0 done, 1 not reached, 2 the command line or the site config makes no sense (and
-  nothing was done), 3 the router or the manager of a host that it is about does not answer, 130
-  Ctrl-C. What exactly is 0 and 1 stands with each command. The worst of all hosts counts, 3 being
+  nothing was done), 3 the router or the manager of a host in question does not answer, 130
+  Ctrl-C. What 0 and 1 mean exactly is listed with each command. The worst of all hosts counts; 3 is
   worse than 1.
 - **Names**: `PATTERN` is an instance-id or a pattern of them (`*`, `?`, `[12]`), which has to be
-  quoted for the shell. One that fits nothing is an error that names what is near; nothing is done
-  then. The id of a manager is no agent: use `--host`.
+  quoted for the shell. One that matches nothing is an error that suggests similar names; nothing is
+  done then. The id of a manager is not an agent: use `--host`.
 - **A host that is silent** costs `--answer-time` (5 s) once, however many there are, and the others
-  are shown and told all the same.
+  are shown, and get their requests, all the same.
 - **Output**: colours and tables that fit the width on a terminal, plain text with whole lines
-  elsewhere (`NO_COLOR` is honoured), `--json` for programs. Remarks go to stderr.
-- **Ctrl-C** ends the waiting, never what goes on on the hosts; it is said what does.
+  elsewhere (`NO_COLOR` is honoured), `--json` for programs. Warnings go to stderr.
+- **Ctrl-C** ends the waiting, never what the managers do; the message says what continues.
 - **Privileges**: with OCS's access control, `--privs 2` takes the password of that level from OCS's
   password file (`~/.ocs-passwords.yaml` or `$OCS_PASSWORDS_FILE`), `--privs PASSWORD` is one, and
   `--privs -` asks for it. A password on the command line can be seen by others on this machine.
-- **Which router**: that of the hub, or what the block of this machine (`--site-host`) says instead,
+- **Which router**: that of the hub, or what the block of this machine (`--site-host`) has instead,
   as for every OCS client.
 """
 
@@ -84,29 +84,29 @@ JSON = """\
 
 Each command prints one value, on one line, and nothing else on stdout; only `logs --json` and
 `status --watch --json` print many, one a line. Times are Unix times, lengths are seconds. Fields may be
-added. On an error, `error` is the text, and only the first three are there besides.
+added. On an error, `error` is the text, and only the first three fields are there besides.
 
 | of | field | content |
 | --- | --- | --- |
 | all | `command`, `exit`, `time` | which command, its exit status, when |
 | `status` | `site_file`, `summary` | the file; numbers: `hosts`, `hosts_silent`, `agents`, and agents by severity: `ok`, `note`, `warning`, `unknown`, `wrong` |
 | | `hosts[]` | `host`, `manager` (id or null), `answers`, `trouble` (null, `router`, `absent`, `silent`, `refused`), `process` (status of the manager process), `severity`, `reasons[]`, `config_parse_status`, `orphans`, `new_tags`, `agents[]` |
-| | `hosts[].agents[]` | all that the manager says of it ([operations.md](operations.md)), and: `host`, `state`, `target` (null if not known), `severity`, `reasons[]`, `manage` (word, or null), `in_site_config`, `known_to_manager` |
+| | `hosts[].agents[]` | all that the manager reports of it ([operations.md](operations.md)), and: `host`, `state`, `target` (null if not known), `severity`, `reasons[]`, `manage` (word, or null), `in_site_config`, `known_to_manager` |
 | `up`, `down`, `restart` | `dry_run`, `steps[]` | `host`, `instance_id`, `before` (state), `wanted`, `state`, `outcome` (`pending`, `told`, `reached`, `failed`, `timeout`), `why`, `last_lines[]` |
 | | `already[]`, `refused[]` | `host`, `instance_id`; `why` |
 | `logs` | a line each | `time` (null: not known), `host`, `instance_id`, `text` |
-| `history` | `entries[]` | as the operation `history` gives them, and `host` |
+| `history` | `entries[]` | as the operation `history` returns them, and `host` |
 | `diff` | `site_file`, `hosts[]` | `host`, `answers`, `text`, `changes[]`: `what` (`add`, `stop`, `replace`, `change`, `broken`), `instance_id`, `text` |
 | `reload`, `pull`, `die` | `hosts[]` | `host`, `ok`, `answers`, `text` |
 | `check` | `files[]` | `file`, `hosts`, `agents`, `errors`, `warnings` (numbers), `readable`, `router_answers`, `unchecked[]`, `seen[]`, `problems[]`: `severity` (`error`, `warning`), `about` (`file`, `class`, `arguments`, `manager`, `compose`, `folder`, `router`), `host`, `instance_id`, `file`, `line`, `column` (null: no place), `message`, `remedy` |
-| `orphans` | `orphans` | by host, a list of what the manager says of each; with `--remove`, `hosts[]` as for `reload` |
+| `orphans` | `orphans` | by host, a list of what the manager reports of each; with `--remove`, `hosts[]` as for `reload` |
 
 | severity | means |
 | --- | --- |
-| `ok`, `note` | as it is wanted; a note is worth a word |
-| `warning` | as it is wanted, or on its way, but not as it should be |
-| `unknown` | its manager cannot be asked |
-| `wrong` | not as it is wanted |
+| `ok`, `note` | at its target; with `note`, there is something to know |
+| `warning` | at its target, or on its way, but not as it should be |
+| `unknown` | its manager does not answer |
+| `wrong` | not at its target |
 """
 
 COMPLETION = """\
@@ -115,7 +115,7 @@ COMPLETION = """\
 `hostmanager status` takes 0.27 s for 12 hosts with 156 agents and 0.47 s for 50 hosts with 1,000
 (medians of 7, on a machine at rest with 2 cores; managers simulated behind an HTTP bridge that
 answers at once). 0.2 s of that are Python and the imports, OCS's HTTP client (`requests`) most of
-all. What shells ask at each Tab (`hostmanager completion candidates`) takes about as long as `--help`.
+all. The command that shells run at each Tab (`hostmanager completion candidates`) takes about as long as `--help`.
 """
 
 

@@ -19,67 +19,79 @@ EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 
 COMMANDS = {
-    "run": ("hostmanager.cli.commands.run", "keep the agents of this host as they are wanted"),
+    "run": ("hostmanager.cli.commands.run", "run the manager of this host"),
     "install-systemd": (
         "hostmanager.cli.commands.install_systemd",
-        "the manager as a service of this host",
+        "install the manager as a service of this host",
     ),
     "status": (
         "hostmanager.cli.commands.status",
-        "how all agents of the site are; what is wrong first",
+        "show the status of all agents of the site; what is wrong first",
     ),
-    "up": ("hostmanager.cli.commands.up", "start agents, and see that they stay up"),
-    "down": ("hostmanager.cli.commands.down", "stop agents, and see that nothing is left of them"),
+    "up": ("hostmanager.cli.commands.up", "start agents, and check that they stay up"),
+    "down": (
+        "hostmanager.cli.commands.down",
+        "stop agents, and wait until nothing is left of them",
+    ),
     "restart": ("hostmanager.cli.commands.restart", "stop agents and start them again"),
     "top": ("hostmanager.cli.top", "the whole site on one screen, live, with keys"),
-    "logs": ("hostmanager.cli.commands.logs", "what agents print, of any host"),
-    "history": ("hostmanager.cli.commands.history", "who asked for what, what died when"),
-    "diff": ("hostmanager.cli.commands.diff", "what a reload of the site config would do"),
+    "logs": ("hostmanager.cli.commands.logs", "show the output of agents, of any host"),
+    "history": (
+        "hostmanager.cli.commands.history",
+        "show who requested what, and what exited when",
+    ),
+    "diff": ("hostmanager.cli.commands.diff", "show what a reload of the site config would do"),
     "reload": ("hostmanager.cli.commands.reload", "have managers read the site config again"),
     "pull": ("hostmanager.cli.commands.pull", "have managers pull the images of their services"),
     "orphans": (
         "hostmanager.cli.commands.orphans",
-        "containers whose service is gone; remove them",
+        "show containers whose service is gone, or remove them",
     ),
     "die": ("hostmanager.cli.commands.die", "end managers, with their agents or without"),
     "check": (
         "hostmanager.cli.commands.check",
-        "what is wrong with a site config, before it is used",
+        "find errors in a site config before it is used",
     ),
-    "completion": ("hostmanager.cli.commands.completion", "completion for bash, zsh and fish"),
-    "demo": ("hostmanager.cli.commands.demo", "a router, a manager and a few agents, to look at"),
+    "completion": (
+        "hostmanager.cli.commands.completion",
+        "print the completion for bash, zsh or fish",
+    ),
+    "demo": (
+        "hostmanager.cli.commands.demo",
+        "run a router, a manager and a few agents as a demonstration",
+    ),
 }
 """Module and one line of help of each subcommand."""
 
 DESCRIPTION = """\
-The host manager of the Observatory Control System (OCS): keeps every agent of a host in
-the state that its operators want. This command runs it, shows how the agents of a whole
-site are, and tells them what to do."""
+The host manager of the Observatory Control System (OCS): it keeps every agent of a host at
+its target, up or down. This command runs it, shows the status of the agents of a whole site,
+and starts and stops them."""
 
 EPILOG = """\
 commands:
 {commands}
 
-  `hostmanager COMMAND --help` tells more.
+  `hostmanager COMMAND --help` shows the options of a command.
 
 exit status:
   0    done
-  1    it did not succeed, or something is not as it was asked for; it is said what
+  1    it did not succeed, or something is not as requested; the message says what
   2    usage error, or something that is needed is missing or wrong
-  3    the router, or the manager of a host that it is about, does not answer
+  3    the router, or the manager of a host in question, does not answer
   130  interrupted (Ctrl-C)
 
 examples:
   hostmanager status
-      how all agents of the site are, and first what is wrong
+      the status of all agents of the site, and first what is wrong
   hostmanager restart 'fake*' --host daq1
-      stop agents and start them again, and see that they stay up
+      stop agents and start them again, and check that they stay up
   hostmanager demo
-      see what a host manager does, on this machine alone, without any set-up
+      a demonstration on this machine, without any set-up
   hostmanager run --instance-id hm-daq1 --site-file site.yaml --site-host daq1
       run the manager of the host daq1; the same as `python -m hostmanager.agent ...`
   ocsbow status
-      any OCS client can look at it and tell it what to do
+      any OCS client can show and control it
 """
 
 
@@ -112,7 +124,7 @@ def _run(argv: list[str]) -> int:
 
 
 def _refuse(parser: argparse.ArgumentParser, words: list[str]) -> NoReturn:
-    """Say which words a subcommand does not know, and what was probably meant."""
+    """Name the arguments that a subcommand does not know, and what was probably meant."""
     options = set(re.findall(r"--[a-z][a-z-]+", parser.format_help()))
     nearest = closest_match(words[0], options)
     hint = f"; did you mean {nearest}?" if nearest else ""
@@ -120,10 +132,10 @@ def _refuse(parser: argparse.ArgumentParser, words: list[str]) -> NoReturn:
 
 
 class Parser(argparse.ArgumentParser):
-    """The parser of a subcommand: an error is one sentence, not a page of usage above one."""
+    """The parser of a subcommand: an error is one sentence, without a page of usage."""
 
     def error(self, message: str) -> NoReturn:
-        """Say it, and where help is."""
+        """Print the error, and how to get help."""
         self.exit(EXIT_USAGE, f"{self.prog}: {message}\nSee `{self.prog} --help`.\n")
 
 
@@ -142,7 +154,7 @@ def _make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-ELSEWHERE = {
+SYNONYMS = {
     "start": "up",
     "stop": "down",
     "kill": "down",
@@ -154,10 +166,10 @@ ELSEWHERE = {
     "tail": "logs",
     "serve": "run",
 }
-"""What other programs and OCS's operations call a command."""
+"""Names that other programs, and OCS's operations, give to a command."""
 
 
 def _unknown(word: str) -> str:
-    meant = ELSEWHERE.get(word) or closest_match(word, COMMANDS)
+    meant = SYNONYMS.get(word) or closest_match(word, COMMANDS)
     hint = f" Did you mean {meant!r}?" if meant else ""
     return f"there is no command {word!r}.{hint} The commands are: {', '.join(COMMANDS)}."

@@ -6,7 +6,7 @@ from typing import Any
 
 from ocs.site_config import add_arguments
 
-from hostmanager.cli.text import SINCE_HELP, parse_length, parse_since
+from hostmanager.cli.text import SINCE_HELP, parse_duration, parse_since
 from hostmanager.util.numbers import parse_number
 
 MAX_LINES = 1_000_000
@@ -124,8 +124,8 @@ def add_since(parser: argparse.ArgumentParser, what: str) -> None:
 
 
 def seconds(text: str) -> float:
-    """Read a length of time, for argparse."""
-    return _typed(parse_length)(text)
+    """Read a duration, for argparse."""
+    return _typed(parse_duration)(text)
 
 
 def whole_number(text: str) -> int:

@@ -1,7 +1,7 @@
-"""Where a subcommand prints, and how it ends: for people, for pipes, for programs.
+"""What a subcommand prints, for people, pipes and programs, and how it ends.
 
 On a terminal there are colours and tables that fit its width; elsewhere plain text whose
-lines are never cut; with `--json` one JSON value on stdout, and nothing else there.
+lines are never cut; with `--json` one JSON value on stdout, and nothing else.
 """
 
 import argparse
@@ -51,21 +51,21 @@ class Output:
 
     @property
     def is_terminal(self) -> bool:
-        """Whether somebody looks at it as it is printed."""
+        """Whether stdout is a terminal, for people."""
         return not self.json and self.console.is_terminal
 
     @property
     def can_ask(self) -> bool:
-        """Whether there is somebody to be asked."""
+        """Whether a question can be answered."""
         return sys.stdin.isatty() and sys.stderr.isatty()
 
     def show(self, *parts: "RenderableType") -> None:
-        """Print for people; where there is no terminal, without the blanks at the ends of lines."""
+        """Print for people; without a terminal, without the blanks at the ends of lines."""
         if self.json:
             return
         from rich.console import Group  # noqa: PLC0415
 
-        whole = Group(*parts)  # texts by themselves would lose how they are to be cut
+        whole = Group(*parts)  # single texts would lose their overflow settings
         if self.console.is_terminal:
             self.console.print(whole)
             return
@@ -83,12 +83,12 @@ class Output:
             self.console.print(shown, soft_wrap=True)
 
     def warn(self, text: str) -> None:
-        """Say something on stderr that is not what was asked for."""
+        """Print a warning or an error on stderr."""
         print(f"hostmanager {self._command}: {sanitize(text)}", file=sys.stderr, flush=True)
 
     @staticmethod
     def ask(question: str) -> bool:
-        """Ask somebody; anything but yes is no."""
+        """Ask a question; anything but yes is no."""
         print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
         return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
@@ -109,7 +109,7 @@ class Output:
 def command(
     work: Callable[[argparse.Namespace, Output], int],
 ) -> Callable[[argparse.Namespace], int]:
-    """Make a subcommand of this: whatever stops it is said in a line, never as a traceback."""
+    """Make a subcommand of this: an error is one line, never a traceback."""
 
     def run(args: argparse.Namespace) -> int:
         for stream in (sys.stdout, sys.stderr):

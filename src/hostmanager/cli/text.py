@@ -1,4 +1,4 @@
-"""Times as people say them: lengths, moments of the day, and the words of `--since`."""
+"""Times for people, the values of `--since`, and text of agents made safe for a terminal."""
 
 import math
 import re
@@ -8,7 +8,7 @@ from datetime import datetime
 from hostmanager.util.text import format_duration
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_LENGTH = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd])")
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd])")
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _CONTROLS = {
     **{code: 0x2400 + code for code in range(0x20) if chr(code) not in "\t\n"},
@@ -17,16 +17,16 @@ _CONTROLS = {
 _STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:[+-]\d{4}|Z) ")
 _FORMS = ("%H:%M", "%H:%M:%S", "%Y-%m-%d", "%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S")
 
-SINCE_HELP = "a length such as 90s, 10m, 2h or 1d, a time such as 14:05 or '2026-01-31 14:05'"
+SINCE_HELP = "a duration such as 90s, 10m, 2h or 1d, a time such as 14:05 or '2026-01-31 14:05'"
 
 
 def ago(when: float, now: float) -> str:
-    """Tell how long ago a Unix time was. Clocks of hosts differ: the future is "just now"."""
+    """Show how long ago a Unix time was. Clocks of hosts differ: the future is "just now"."""
     return "just now" if when >= now else f"{format_duration(now - when)} ago"
 
 
 def format_time(when: float | None, now: float, *, fine: bool = False) -> str:
-    """Tell a Unix time in local time: the day only if it is not today's."""
+    """Show a Unix time in local time, with the date unless it is today."""
     if when is None:
         return ""
     there, here = datetime.fromtimestamp(when), datetime.fromtimestamp(now)
@@ -34,8 +34,8 @@ def format_time(when: float | None, now: float, *, fine: bool = False) -> str:
     return text if there.date() == here.date() else f"{there:%Y-%m-%d} {text}"
 
 
-def parse_length(text: str) -> float:
-    """Read a length such as ``90``, ``90s`` or ``1h30m``, in seconds.
+def parse_duration(text: str) -> float:
+    """Read a duration such as ``90``, ``90s`` or ``1h30m``, in seconds.
 
     Raises:
         ValueError: It is none, or not above 0.
@@ -44,19 +44,19 @@ def parse_length(text: str) -> float:
     if re.fullmatch(r"\d+(\.\d+)?", text):
         seconds = float(text)
     else:
-        if not re.fullmatch(rf"({_LENGTH.pattern}\s*)+", text):
-            raise ValueError(f"{text!r} is no length of time; write 90s, 10m, 2h or 1d.")
-        seconds = sum(float(number) * _UNITS[unit] for number, unit in _LENGTH.findall(text))
+        if not re.fullmatch(rf"({_DURATION.pattern}\s*)+", text):
+            raise ValueError(f"{text!r} is not a valid duration; write 90s, 10m, 2h or 1d.")
+        seconds = sum(float(number) * _UNITS[unit] for number, unit in _DURATION.findall(text))
     if not 0 < seconds < math.inf:
         raise ValueError(f"{text!r} is not above 0.")
     return seconds
 
 
 def parse_since(text: str, now: float | None = None) -> float:
-    """Read what `--since` takes, and give a Unix time.
+    """Read the value of `--since` as a Unix time.
 
     Raises:
-        ValueError: It is nothing that a person would mean by it.
+        ValueError: It is not a time or a duration.
     """
     now = time.time() if now is None else now
     text = text.strip()
@@ -73,19 +73,19 @@ def parse_since(text: str, now: float | None = None) -> float:
             return when if when <= now else when - 86400.0  # 23:50, asked shortly after midnight
         return found.timestamp()
     try:
-        return now - parse_length(text)
+        return now - parse_duration(text)
     except ValueError:
-        raise ValueError(f"{text!r} is no time; write {SINCE_HELP}.") from None
+        raise ValueError(f"{text!r} is not a valid time; write {SINCE_HELP}.") from None
 
 
 def sanitize(text: str) -> str:
-    """Make text of others fit for a terminal: it must not clear the screen, or worse.
+    """Make text of agents safe for a terminal: it must not clear the screen, or worse.
 
-    Colours go; whatever else controls something becomes a picture of itself, as ␛ or ␇.
+    Colours are removed; other control characters are replaced by symbols, as ␛ or ␇.
     """
     return _COLOURS.sub("", text).translate(_CONTROLS)
 
 
 def strip_timestamp(line: str) -> str:
-    """Leave out the time that OCS puts before each line of an agent, where a screen is narrow."""
+    """Remove the time that OCS puts before each line of an agent."""
     return line[found.end() :] if (found := _STAMP.match(line)) else line

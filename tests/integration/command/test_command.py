@@ -63,7 +63,7 @@ def test_an_unknown_option_is_refused():
     [
         (["status", "--wrnog"], "unrecognized arguments: --wrnog; did you mean --wrong?"),
         (["diff", "--zzz", "1"], "unrecognized arguments: --zzz 1"),
-        (["up", "a", "--timeout", "soon"], "argument --timeout: 'soon' is no length of time"),
+        (["up", "a", "--timeout", "soon"], "argument --timeout: 'soon' is not a valid duration"),
         (["completion", "tcsh"], "'tcsh' is none of the shells bash, zsh, fish"),
         (["history", "--since"], "argument --since: expected one argument"),
     ],

@@ -37,7 +37,7 @@ def test_services_are_operated_like_agents_and_orphans_are_removed(project, plac
     assert place.run("up", "redis").code == 0
     done = place.run("up", "b")
     assert done.code == 1
-    assert "! daq1 b ? (wanted up): " in done.out
+    assert "! daq1 b ? (target up): " in done.out
     assert place.run("diff").code == 0
 
     project.write(["ocs-a"])
@@ -64,7 +64,7 @@ def test_the_full_screen_view_shows_and_operates_services(project, place, monkey
     terminal = Terminal(place.site.folder, place.site.file)
     try:
         # An entry without a service is what is wrong, so it comes first and is selected.
-        terminal.until("1 host, 3 agents: 1 wrong, 2 as wanted")
+        terminal.until("1 host, 3 agents: 1 wrong, 2 OK")
         terminal.until("b (daq1): No compose file has a service 'ocs-b'")
         terminal.narrow("redis")
         terminal.until("daq1 redis")

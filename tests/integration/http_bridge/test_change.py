@@ -227,7 +227,7 @@ def test_a_restart_that_the_manager_gives_up_has_failed_with_its_reason():
 def test_a_restart_that_somebody_calls_off_has_failed():
     way = restart_of()
     way.observe(state("down", "wait_dead", restarting=False, pid=7), OTHER_TARGET_GRACE * 2, 0.0)
-    assert "somebody else has told it down" in way.step.reason
+    assert "another client has set its target to down" in way.step.reason
 
 
 def test_the_manager_is_asked_once_and_its_refusals_are_told(bridge, site_file, run):
@@ -242,9 +242,9 @@ def test_the_manager_is_asked_once_and_its_refusals_are_told(bridge, site_file, 
     done = run("restart", "--all", "--no-wait")
     assert [a[3] for a in bridge.asked if a[1] == "start"] == [{"instances": ["a", "b", "c"]}]
     assert done.code == 1
-    assert "b up (wanted up): it is wanted down" in done.out
-    assert "c up (wanted up): its image cannot be had" in done.out
-    assert "1 agent told to restart; not waited for" in done.out
+    assert "b up (target up): it is wanted down" in done.out
+    assert "c up (target up): its image cannot be had" in done.out
+    assert "1 agent: restart requested; not waited for" in done.out
     assert "a on daq1 runs the router: it is restarted last" in done.err
 
 

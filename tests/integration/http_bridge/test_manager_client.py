@@ -79,7 +79,7 @@ def test_what_a_manager_refuses_is_said_as_it_says_it(bridge, site_file, run):
     bridge.tasks["update"] = lambda *_: (False, "The action requires level 2.", {})
     done = run("down", "a1")
     assert done.code == 1
-    assert "! daq1 a1 up (wanted down): The action requires level 2." in done.out
+    assert "! daq1 a1 up (target down): The action requires level 2." in done.out
 
 
 def test_an_operation_that_an_older_manager_has_not_is_said_so(bridge, site_file, run):

@@ -93,5 +93,5 @@ def test_logs_that_are_cut_say_how_to_get_more(bridge, site_file, run):
     output(bridge, 12_000, 5000)
     done = run("logs", "a1", "--since", "1970-01-01")
     assert len(numbers(done)) == 10_000
-    assert "only the newest 10000 lines of: a1. -n 100000 shows more" in done.err
+    assert "only the newest 10000 lines of a1; -n 100000 shows more" in done.err
     assert len(numbers(run("logs", "a1", "-n", "11000"))) == 11_000

@@ -149,7 +149,7 @@ def test_who_reads_no_further_and_who_reads_latin_1_get_no_traceback(bridge, sit
     children = [child(name, message="… ␛ ·") for name in names]
     bridge.sessions["hm-daq1"] = {"manager": session(*children)}
     done = as_process(site_file, "| head -1")
-    assert done.stdout.startswith(b"1 host, 3000 agents: 3000 to look at")
+    assert done.stdout.startswith(b"1 host, 3000 agents: 3000 warnings")
     assert (done.returncode, done.stderr) == (141, b"")
     done = as_process(site_file, "", PYTHONIOENCODING="latin-1", PYTHONUTF8="0")
     assert (done.returncode, done.stderr) == (0, b"")

@@ -42,7 +42,7 @@ def test_a_file_that_cannot_be_read_is_said_with_what_works_until_it_is_mended(
     first, second = done.err.splitlines()
     assert f"{site_file}:" in first
     assert "the YAML cannot be read" in first
-    assert "--site-file with an older copy of it will do" in second
+    assert "use --site-file with an older copy of it" in second
     site_file.unlink()
     done = run("status")
     assert done.err.splitlines() == [f"hostmanager status: {site_file}: there is no such file."]

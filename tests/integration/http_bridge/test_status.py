@@ -27,25 +27,25 @@ def shown(bridge, site_file, run, *children, entries=None, **data):
     ("more", "told"),
     [
         ({}, ("ok", 0, "")),
-        ({"target_state": "down", "next_action": "down"}, ("note", 0, "told down")),
-        ({"next_action": "start_at", "last_exit": DIED}, ("wrong", 1, "it ended with code 3")),
+        ({"target_state": "down", "next_action": "down"}, ("note", 0, "stopped by hand")),
+        ({"next_action": "start_at", "last_exit": DIED}, ("wrong", 1, "it exited with code 3")),
         ({"next_action": "start_at", "message": "It died."}, ("wrong", 1, "It died.")),
-        ({"next_action": "wait_start"}, ("warning", 1, "on its way up")),
+        ({"next_action": "wait_start"}, ("warning", 1, "going up")),
         (
             {"next_action": "wait_start", "last_exit": DIED, "message": "It died."},
             ("wrong", 1, "It died."),
         ),
-        ({"target_state": "down", "next_action": "wait_dead"}, ("warning", 1, "on its way down")),
-        ({"target_state": "down", "next_action": "up"}, ("wrong", 1, "wanted down, but it is up")),
-        ({"next_action": "down"}, ("wrong", 1, "wanted up, but it is down")),
+        ({"target_state": "down", "next_action": "wait_dead"}, ("warning", 1, "going down")),
+        ({"target_state": "down", "next_action": "up"}, ("wrong", 1, "its target is down, but it is up")),
+        ({"next_action": "down"}, ("wrong", 1, "its target is up, but it is down")),
         ({"next_action": "?", "message": "No plugin."}, ("wrong", 1, "No plugin.")),
         ({"target_state": "down", "next_action": "?"}, ("warning", 1, "cannot operate")),
         (
             {"stability": 0.5, "last_exit": DIED},
-            ("warning", 0, "unstable: it died lately (code 3)"),
+            ("warning", 0, "unstable: it died recently (code 3)"),
         ),
         ({"restart_required": True, "message": "Changed."}, ("warning", 0, "Changed.")),
-        ({"restart_required": True}, ("warning", 0, "a restart would make")),
+        ({"restart_required": True}, ("warning", 0, "takes effect with a restart")),
         ({"message": "The container is unhealthy."}, ("warning", 0, "unhealthy")),
         ({"fingerprint": "other"}, ("note", 0, "differs from what its manager has read")),
         ({"agent_class": "Other"}, ("warning", 0, "runs as Other (host)")),
@@ -113,7 +113,7 @@ def test_a_manager_that_says_no_more_than_the_contract_is_understood(bridge, sit
     }
     done = run("status")
     assert done.code == 1
-    assert "! daq1 b start_at (wanted up): it ended" in done.out
+    assert "! daq1 b restarting (target up): it exited" in done.out
 
 
 def test_a_host_without_a_manager_has_agents_that_nobody_looks_after(bridge, site_file, run):
@@ -122,7 +122,7 @@ def test_a_host_without_a_manager_has_agents_that_nobody_looks_after(bridge, sit
     done = run("status", "--json")
     (host,) = done.json["hosts"]
     assert (done.code, host["severity"], host["answers"]) == (0, "note", False)
-    assert "nobody looks after its agents" in host["reasons"][0]
+    assert "no manager controls its agents" in host["reasons"][0]
 
 
 def test_what_a_router_hands_on_from_a_manager_gone_mad_is_no_traceback(bridge, site_file, run):

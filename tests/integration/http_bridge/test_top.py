@@ -144,9 +144,11 @@ async def test_what_waits_for_a_manager_to_begin_again_is_not_said_to_be_under_w
     ends = session(child("c", target_state="down", next_action="wait_dead"))
     bridge.sessions["hm-daq2"]["manager"] = {**ends, "status": "stopping"}
     shown = "up c (daq2): sending the request"
-    line = await left_amid(ask("--host", "daq2"), "daq2 c wait_dead", ("down", "u"), shown)
+    line = await left_amid(ask("--host", "daq2"), "daq2 c stopping", ("down", "u"), shown)
     assert "NOT done" in line
-    assert "its manager still ends its agents; it may not have been told up" in line
+    assert (
+        "its manager is still stopping its agents; its manager may not have got the request" in line
+    )
     assert not [asked for asked in bridge.asked if asked[1] == "start"]
 
 
@@ -154,7 +156,7 @@ async def test_what_waits_for_a_manager_to_begin_again_is_not_said_to_be_under_w
     "case",
     [
         ("restart", [["c", "down"], ["c", "up"]], "It is started when it has ended"),
-        ("down", [["c", "down"]], "told; now wait_dead (Asked to stop"),
+        ("down", [["c", "down"]], "requested; now stopping (Asked to stop"),
     ],
 )
 async def test_what_is_under_way_goes_on_after_quitting_and_has_not_failed(
@@ -172,7 +174,7 @@ async def test_what_is_under_way_goes_on_after_quitting_and_has_not_failed(
         return True, "Told.", {}
 
     bridge.tasks["update"] = update
-    shown = f"{command} c (daq2): told; now wait_dead"
+    shown = f"{command} c (daq2): requested; now stopping"
     line = await left_amid(ask("--host", "daq2"), "daq2 c up", ("down", command[0], "y"), shown)
     assert told == requests
     assert said in line
@@ -195,13 +197,13 @@ async def test_a_restart_whose_manager_falls_silent_is_said_to_be_left_down_when
     async with app.run_test(size=(80, 24)) as pilot:
         await until(app, pilot, "daq2 c up")
         await pilot.press("down", "r", "y")
-        await until(app, pilot, "restart c (daq2): told; now wait_dead")
+        await until(app, pilot, "restart c (daq2): requested; now stopping")
         bridge.silent.add("hm-daq2")
         await pilot.press("q")
     (line,) = asker.finish()
     bridge.released.set()
     assert "NOT done" in line
-    assert "It was NOT told up again" in line
+    assert "It was NOT requested to start again" in line
     assert "not within" not in line
 
 

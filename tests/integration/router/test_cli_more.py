@@ -53,7 +53,7 @@ def test_what_nobody_has_lines_of_is_said(place):
     place.start("daq1")
     done = place.run("logs", "spare")
     assert (done.code, done.out) == (0, "")
-    assert done.err == "hostmanager logs: no lines of: spare\n"
+    assert done.err == "hostmanager logs: no output yet from spare\n"
     assert place.run("logs", "mine").code == 2
     assert "Did you mean 'spare'?" in place.run("logs", "spar").err
     assert place.run("logs").code == 2
@@ -150,8 +150,8 @@ def test_diff_says_what_a_reload_does(place):
         "daq1:",
         "  + new TinyAgent (host): would be started",
         "  + later TinyAgent (host): would be known, and down",
-        "  - gone TinyAgent: would be stopped and forgotten",
-        "  ~ other TinyAgent (host) would be ended, then TinyAgent9 (host) started",
+        "  - gone TinyAgent: would be stopped and removed",
+        "  ~ other TinyAgent (host) would be stopped, then TinyAgent9 (host) started",
         "  * args other settings: would go on, and need a restart",
         "daq2: no change",
     ]
@@ -165,14 +165,14 @@ def test_diff_says_what_a_reload_does(place):
     done = place.run("reload", "--host", "daq1")
     assert done.code == 2
     assert done.err.splitlines() == [
-        "hostmanager reload: daq1: gone: TinyAgent: would be stopped and forgotten",
-        "hostmanager reload: daq1: other: TinyAgent (host) would be ended, then TinyAgent9 (host) "
+        "hostmanager reload: daq1: gone: TinyAgent: would be stopped and removed",
+        "hostmanager reload: daq1: other: TinyAgent (host) would be stopped, then TinyAgent9 (host) "
         "started",
-        "hostmanager reload: This would end 2 agents. Use --yes, if that is meant. "
+        "hostmanager reload: This would stop 2 agents. Use --yes if that is intended. "
         "Nothing was done.",
     ]
     shown = on_a_terminal(place, "reload", "--host", "daq1", columns=200, typed={"[y/N]": "n\r"})
-    assert shown.endswith("nothing was done.\r\nexit 1")
+    assert shown.endswith("Nothing was done.\r\nexit 1")
     assert (place.site.signals("gone"), place.site.signals("other")) == ([], [])
     done = place.run("reload", "--host", "daq1", "--yes")
     assert done.code == 0
@@ -223,8 +223,8 @@ def test_somebody_at_a_terminal_is_asked_before_managers_die(place):
     place.write(daq1=[instance("a")])
     place.start("daq1")
     shown = on_a_terminal(place, "die", "--host", "daq1", typed={"[y/N]": "n\r"})
-    assert "This will end 1 manager (daq1) and stop all of their agents. Go on? [y/N]" in shown
-    assert shown.endswith("nothing was done.\r\nexit 1")
+    assert "This will end 1 manager (daq1) and stop all of their agents. Continue? [y/N]" in shown
+    assert shown.endswith("Nothing was done.\r\nexit 1")
     assert place.run("status").code == 0
 
 

@@ -51,15 +51,17 @@ def having(look, *words):
 def test_what_is_wrong_comes_first_with_why_and_the_table_is_by_host(place):
     two_hosts(place)
     words = "| tiny crash: no answer from the device"  # between two runs, it has not said them yet
-    done = having(lambda: place.run("status"), words, "daq1 crash start_at")
+    done = having(lambda: place.run("status"), words, "daq1 crash restarting")
     assert done.code == 1
     assert done.err == ""
     head, _, rest = done.out.partition("\n\n")
-    assert head == "2 hosts, 6 agents: 2 wrong, 4 as wanted"
+    assert head == "2 hosts, 6 agents: 2 wrong, 4 OK"
     wrong, _, table = rest.partition("\n\n")
-    assert re.search(r"! daq1 crash start_at \(wanted up\): It exited with code 7", wrong)
+    assert re.search(
+        r"! daq1 crash restarting( in [^(]+)? \(target up\): It exited with code 7", wrong
+    )
     assert words in wrong
-    assert "! daq2 typo ? (wanted up): no installed OCS plugin provides" in wrong
+    assert "! daq2 typo ? (target up): no installed OCS plugin provides" in wrong
     assert "'TinyAgent'" in wrong
     lines = table.splitlines()
     assert lines[0].split() == [
@@ -103,7 +105,7 @@ def test_names_patterns_classes_and_hosts_narrow_it_down(place):
     wrong = having(lambda: place.run("status", "--wrong", "--json"), '"start_at"').json
     assert {a["instance_id"] for h in wrong["hosts"] for a in h["agents"]} == {"crash", "typo"}
     assert place.run("status", "--wrong", "--json").json["summary"]["agents"] == 6
-    assert place.run("status", "--wrong", "fake*").out == "1 host, 2 agents: all as wanted\n"
+    assert place.run("status", "--wrong", "fake*").out == "1 host, 2 agents: all OK\n"
     assert place.run("status", "fake*").code == 0
 
 
@@ -162,7 +164,7 @@ def test_a_host_without_its_manager_is_said_to_be_silent_and_the_others_are_show
     place.start("daq1")
     done = place.run("status")
     assert done.code == 3
-    assert done.out.startswith("2 hosts (1 silent), 3 agents: 2 unknown, 1 as wanted\n")
+    assert done.out.startswith("2 hosts (1 silent), 3 agents: 2 unknown, 1 OK\n")
     assert "! daq2 hm-daq2 is not at the router" in done.out
     assert place.states() == {"a": "up", "b": "?", "c": "?"}
     assert place.run("status", "--host", "daq1").code == 0
@@ -199,7 +201,7 @@ def test_ctrl_c_while_a_frozen_manager_is_waited_for_ends_at_once(place):
     finally:
         os.kill(place.managers["daq1"].pid, signal.SIGCONT)
     assert (process.returncode, out) == (130, "")
-    assert err == "hostmanager status: interrupted.\n"
+    assert err == "hostmanager status: Interrupted.\n"
 
 
 def test_a_manager_that_was_told_to_stop_is_shown_with_the_way_to_wake_it(place):
@@ -210,7 +212,7 @@ def test_a_manager_that_was_told_to_stop_is_shown_with_the_way_to_wake_it(place)
     hm.manager.wait(timeout=60)
     done = place.run("status")
     assert done.code == 1
-    assert "was told to stop looking after agents" in done.out
+    assert "was stopped, so its agents are not supervised" in done.out
     assert "hostmanager up --host testhost --all" in done.out
     assert place.states() == {"a": "?"}
 
@@ -229,10 +231,10 @@ def test_where_site_config_and_manager_disagree_the_row_says_so(place):
     found = place.status()
     reasons = {name: " ".join(agent["reasons"]) for name, agent in found.items()}
     assert (
-        "not in the site config; `hostmanager reload --host daq1` would end it" in reasons["gone"]
+        "not in the site config; `hostmanager reload --host daq1` would stop it" in reasons["gone"]
     )
     assert "runs as TinyAgent (host), the site config says TinyAgent2 (host)" in reasons["other"]
-    assert reasons["told"] == "told up; the site config says down"
+    assert reasons["told"] == "started by hand (site config: down)"
     assert "new in the site config" in reasons["new"]
     assert [found[name]["severity"] for name in ("gone", "other", "new", "told")] == [
         *("warning", "warning", "warning", "note"),
@@ -281,7 +283,7 @@ def test_watch_prints_a_line_for_each_change_and_ends_with_ctrl_c(place):
 
 def test_on_a_terminal_of_80_columns_every_agent_has_one_line_and_there_are_colours(place):
     two_hosts(place)
-    shown = having(lambda: on_a_terminal(place, "status"), "start_at")
+    shown = having(lambda: on_a_terminal(place, "status"), "restarting")
     assert "\x1b[" in shown
     lines = plain(shown)
     assert all(len(line) <= 80 for line in lines)
@@ -303,9 +305,9 @@ def test_on_a_small_terminal_what_is_wrong_is_said_again_below_the_table(place):
     )
     place.start("daq1")
     lines = plain(on_a_terminal(place, "status"))
-    assert lines[0].startswith("1 host, 31 agents: 1 wrong, 30 as wanted")
+    assert lines[0].startswith("1 host, 31 agents: 1 wrong, 30 OK")
     assert lines[-2] == lines[0]
-    assert lines[-3].startswith("! daq1 typo ? (wanted up): no installed OCS plugin")
+    assert lines[-3].startswith("! daq1 typo ? (target up): no installed OCS plugin")
 
 
 def test_watch_on_a_terminal_is_live_and_gives_the_terminal_back(place):

@@ -69,7 +69,7 @@ def test_restart_gives_new_processes_to_those_that_were_up_and_leaves_the_others
     before = processes_of(place.site)
     done = place.run("restart", "--all")
     assert done.code == 0
-    assert "down, left so: spare\n" in done.out
+    assert "left down: spare\n" in done.out
     assert done.out.endswith("3 of 3 agents are up\n")
     after = processes_of(place.site)
     for name in ("fake1", "fake2", "cam1"):
@@ -99,7 +99,7 @@ def test_what_does_not_get_there_is_named_with_why_and_its_last_lines(place):
     assert done.code == 1
     assert "daq1 good up\n" in done.out
     assert re.search(r"! daq1 crash .*does not stay up: It exited with code 7", done.out)
-    assert "! daq1 typo ? (wanted up): no installed OCS plugin provides" in done.out
+    assert "! daq1 typo ? (target up): no installed OCS plugin provides" in done.out
     assert done.out.endswith("1 of 3 agents are up\n")
     assert "    | tiny crash: no answer from the device\n" in done.out
 
@@ -119,7 +119,7 @@ def test_what_takes_too_long_is_said_and_goes_on(place):
     place.wait_minding("slow")
     done = place.run("down", "slow", "--timeout", "1.5s")
     assert done.code == 1
-    assert "! daq1 slow wait_dead (wanted down): not within 1.5 s: Asked to stop" in done.out
+    assert "! daq1 slow stopping (target down): not within 1.5 s: Asked to stop" in done.out
     wait_states(place, slow="down")
 
 
@@ -139,14 +139,14 @@ def test_without_waiting_it_is_only_told(place):
     two_hosts(place)
     done = place.run("down", "fake1", "--no-wait")
     assert done.code == 0
-    assert done.out.endswith("1 agent told down; not waited for\n")
+    assert done.out.endswith("1 agent: down requested; not waited for\n")
     wait_states(place, fake1="down")
 
 
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        ([], "say which agents"),
+        ([], "name at least one agent"),
         (["fake1", "--all"], "exclude each other"),
         (["mine"], "manage: ignore"),
         (["fake9"], "Did you mean 'fake2' or 'fake1'?"),
@@ -188,7 +188,7 @@ def test_up_wakes_a_manager_that_was_told_to_stop_and_starts_nothing_else(place)
     hm = client(place.site)
     hm.manager.stop()
     hm.manager.wait(timeout=60)
-    assert "left so: a" in place.run("restart", "a").out
+    assert "left down: a" in place.run("restart", "a").out
     done = place.run("up", "a")
     assert done.code == 0
     assert "it begins again, with only these up" in done.out
@@ -202,13 +202,16 @@ def test_up_waits_for_a_manager_that_still_ends_its_agents_and_wakes_it_then(pla
     wait_states(place, slow="up", a="up")
     client(place.site).manager.stop()
     done = place.run("status")
-    assert "was told to stop looking after agents, and is ending them" in done.out
+    assert "was stopped, and is stopping its agents" in done.out
     assert place.states()["slow"] == "wait_dead"
     refused = place.run("down", "slow")
     assert refused.code == 1
-    assert "! testhost slow: its manager was told to stop, and is ending it" in refused.out
+    assert (
+        "! testhost slow: its manager process was stopped, and is stopping its agents"
+        in refused.out
+    )
     done = place.run("up", "slow", "--no-wait")
-    assert (done.code, "1 agent told up; not waited for" in done.out) == (0, True)
+    assert (done.code, "1 agent: up requested; not waited for" in done.out) == (0, True)
     wait_states(place, slow="up", a="down")
 
 
@@ -247,7 +250,7 @@ def test_somebody_who_says_otherwise_meanwhile_is_told_of(place):
     client(place.site).update(requests=[("slow", "up")])
     out, _ = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert "somebody else has told it up meanwhile" in out
+    assert "another client has set its target to up meanwhile" in out
     wait_states(place, slow="up")
 
 
@@ -270,7 +273,7 @@ def test_ctrl_c_ends_the_waiting_and_says_what_goes_on(place):
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert err == "hostmanager down: interrupted; on the hosts it goes on: told down: slow.\n"
+    assert err == "hostmanager down: Interrupted. Still stopping: slow.\n"
     wait_states(place, slow="down")
 
 
@@ -286,10 +289,7 @@ def test_a_restart_that_nobody_waits_for_any_longer_goes_on_on_the_hosts(place, 
     process.send_signal(number)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert err == (
-        "hostmanager restart: interrupted; on the hosts it goes on: restart: slow. "
-        "The manager carries it out, whoever watches.\n"
-    )
+    assert err == "hostmanager restart: Interrupted. The managers still restart slow.\n"
     wait_states(place, slow="up")
     assert place.status()["slow"]["pid"] != before
 
@@ -317,8 +317,8 @@ def test_before_everything_is_stopped_somebody_at_a_terminal_is_asked(place):
     before = processes_of(place.site)
     shown = on_a_terminal(place, "down", "--all", typed={"[y/N]": "\r"})
     assert "This will down" not in shown
-    assert "This will stop 3 agents on 2 hosts. Go on? [y/N]" in shown
-    assert shown.endswith("nothing was changed.\r\nexit 1")
+    assert "This will stop 3 agents on 2 hosts. Continue? [y/N]" in shown
+    assert shown.endswith("Nothing was changed.\r\nexit 1")
     assert processes_of(place.site) == before
     shown = on_a_terminal(place, "down", "--all", typed={"[y/N]": "y\r"})
     assert "3 of 3 agents are down" in shown
@@ -339,6 +339,6 @@ def test_on_a_terminal_the_progress_is_shown_and_taken_away(place):
     shown = on_a_terminal(place, "restart", "slow")
     assert "0 of 1" in shown
     assert "(restarting)" in shown
-    assert "looking whether it stays up" in shown
+    assert "checking that it stays up" in shown
     assert shown.count(os.linesep) > 2
     assert "1 of 1 agent is up" in shown

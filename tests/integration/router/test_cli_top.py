@@ -42,7 +42,7 @@ def two_hosts(place):
 def test_someone_on_call_finds_what_is_wrong_and_puts_things_right(place, top):
     two_hosts(place)
     terminal = top()
-    terminal.until("2 hosts, 3 agents: 1 wrong, 2 as wanted")
+    terminal.until("2 hosts, 3 agents: 1 wrong, 2 OK")
 
     def first():  # what is wrong comes first, and is selected
         return terminal.screen.splitlines()[3]

@@ -305,7 +305,7 @@ def test_a_level_without_a_policy_shuts_out_everybody_but_the_manager_itself(sit
 def test_the_full_screen_view_says_which_level_it_takes_and_acts_with_the_password(guarded):
     asked = Terminal(guarded.folder, guarded.file)
     try:
-        asked.until("1 host, 1 agent: all as wanted")
+        asked.until("1 host, 1 agent: all OK")
         asked.press("Down", "Down", "d", "y")
         asked.until("refuses 'update': ")
         asked.until("needs credential level 2-ADVANCED; this client has 1-BASIC")
@@ -314,7 +314,7 @@ def test_the_full_screen_view_says_which_level_it_takes_and_acts_with_the_passwo
         asked.close()
     let_in = Terminal(guarded.folder, guarded.file, "--privs", "two")
     try:
-        let_in.until("1 host, 1 agent: all as wanted")
+        let_in.until("1 host, 1 agent: all OK")
         let_in.press("Down", "Down", "d", "y")
         let_in.until(f"down a ({guarded.host}): done, down")
         assert targets(client(guarded))["a"] == "down"

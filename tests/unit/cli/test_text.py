@@ -4,7 +4,7 @@ from datetime import datetime
 
 import pytest
 
-from hostmanager.cli.text import ago, format_time, parse_length, parse_since, strip_timestamp
+from hostmanager.cli.text import ago, format_time, parse_duration, parse_since, strip_timestamp
 from hostmanager.util.text import format_duration, join_names
 
 NOW = datetime(2026, 11, 25, 14, 30, 0).timestamp()
@@ -59,10 +59,10 @@ def test_since_takes_lengths_and_moments(text, when):
 
 @pytest.mark.parametrize("text", ["", "yesterday", "-5m", "0s", "5x", "25:00", "1e9", "nan", "m"])
 def test_what_is_no_time_is_refused(text):
-    with pytest.raises(ValueError, match="is no time"):
+    with pytest.raises(ValueError, match="is not a valid time"):
         parse_since(text, NOW)
     with pytest.raises(ValueError):
-        parse_length(text)
+        parse_duration(text)
 
 
 def test_long_lists_are_cut():
