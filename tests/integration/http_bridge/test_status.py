@@ -36,7 +36,10 @@ def shown(bridge, site_file, run, *children, entries=None, **data):
             ("wrong", 1, "It died."),
         ),
         ({"target_state": "down", "next_action": "wait_dead"}, ("warning", 1, "going down")),
-        ({"target_state": "down", "next_action": "up"}, ("wrong", 1, "its target is down, but it is up")),
+        (
+            {"target_state": "down", "next_action": "up"},
+            ("wrong", 1, "its target is down, but it is up"),
+        ),
         ({"next_action": "down"}, ("wrong", 1, "its target is up, but it is down")),
         ({"next_action": "?", "message": "No plugin."}, ("wrong", 1, "No plugin.")),
         ({"target_state": "down", "next_action": "?"}, ("warning", 1, "cannot operate")),
