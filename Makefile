@@ -8,8 +8,10 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 TESTS ?= tests
+# Three at a time on two processors: tests wait more than they work. Whole files, the longest first.
+PARALLEL ?= -n 3 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help setup demo test faults crashpoints realsize lint requirements docs bench clean
+.PHONY: help setup demo check test faults crashpoints realsize lint requirements docs bench clean
 
 help:  ## What there is to make
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -40,12 +42,13 @@ crashpoints: $(READY)  ## The manager killed before each call that changes somet
 realsize: $(READY)  ## A host of 55 instances of socs: ten minutes, as root
 	HOSTMANAGER_REALSIZE=1 $(BIN)/python -m pytest -s $(TEST_ARGS) tests/integration/realsize
 
-lint: $(READY)  ## Style, types, import rules, declared dependencies
+lint: $(READY)  ## Style, types, import rules, declared dependencies, names that stand twice
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/deptry --no-ansi src
+	$(BIN)/python .ci/doubled_names.py src/hostmanager
 
 $(VENV)/.docs-ready: $(READY)
 	$(BIN)/python -m pip install --quiet -e '.[docs]'

@@ -9,6 +9,7 @@
 test leaves running fails it (unless ``site.may_leave_processes``) and is killed.
 """
 
+import os
 import signal
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
@@ -21,6 +22,7 @@ import txaio
 
 from hostmanager.drivers.process.priority import NICE
 from hostmanager.testing.crossbar_router import CrossbarRouter, RouterError, find_crossbar
+from tests.support import longest_first
 from tests.support.managers import Manager
 from tests.support.processes import kill_all, processes
 from tests.support.sites import Site
@@ -42,8 +44,15 @@ txaio.use_twisted = lambda: None
 NEEDS_ROUTER = {"router", "own_router", "site", "start_manager"}
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Measure how long each file takes, if that is wanted."""
+    if os.environ.get("HM_TEST_RECORD") and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(longest_first.Recorder())
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests that use a router; skip them where there is no crossbar."""
+    longest_first.sort_longest_first(items, longest_first.load())
     for item in items:
         if NEEDS_ROUTER & set(getattr(item, "fixturenames", ())):
             item.add_marker("router")

@@ -1,4 +1,4 @@
-"""These are slow: they run if ``HOSTMANAGER_REALSIZE`` is set, as by ``make realsize``."""
+"""These take minutes: they run if ``HOSTMANAGER_REALSIZE`` is set, as by ``make realsize``."""
 
 import os
 
@@ -10,7 +10,7 @@ from tests.integration.realsize import hosts
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "tests/integration/realsize/" in item.path.as_posix():
-            item.add_marker("slow")
+            item.add_marker("realsize")
             item.add_marker(pytest.mark.timeout(hosts.LIMIT + 300))
 
 

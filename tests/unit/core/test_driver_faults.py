@@ -21,6 +21,8 @@ from hostmanager.core.requests import Request
 from tests.unit.core.fake_engine import MixedWorld, passive, service
 from tests.unit.core.fakes import IGNORES_SIGINT, LEAVES_SOME, Behaviour, FakeProcess, World, spec
 
+pytestmark = pytest.mark.exhaustive
+
 METHODS = ("launch", "adopt", "observe", "signal", "release")
 LONG = 120.0
 

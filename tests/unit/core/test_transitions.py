@@ -20,6 +20,8 @@ from hostmanager.core.transition_table import TABLE, step
 from hostmanager.core.transitions import LAUNCH_TIMEOUT, OBSERVE_TIMEOUT, QUEUED_FOR_LAUNCH
 from tests.unit.core.combinations import NOW, POLICY, events, records, violations_of
 
+pytestmark = pytest.mark.exhaustive
+
 SIGTERM, SIGKILL = ev.Signal(StopStage.TERMINATE), ev.Signal(StopStage.KILL)
 SIGINT = ev.Signal(StopStage.INTERRUPT)
 EXPECTED = {

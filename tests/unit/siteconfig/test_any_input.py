@@ -3,6 +3,7 @@
 import tempfile
 from pathlib import Path
 
+import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -12,6 +13,8 @@ from hostmanager.siteconfig.diagnostics import SiteFileError
 from hostmanager.siteconfig.entry import MANAGE_ALIASES, MANAGE_VALUES
 from hostmanager.siteconfig.site_file import SiteFile, load_site_file
 from tests.unit.siteconfig.conftest import GOOD
+
+pytestmark = pytest.mark.exhaustive
 
 SCALARS = st.one_of(
     st.none(),

@@ -10,6 +10,8 @@ from hostmanager.siteconfig import stable_read as settled
 from hostmanager.siteconfig.diagnostics import SiteFileError
 from hostmanager.siteconfig.stable_read import load_stable
 
+pytestmark = pytest.mark.slow
+
 TEXT = """\
 hub: {wamp_server: ws://127.0.0.1:1/ws, wamp_realm: r, address_root: o}
 hosts:

@@ -4,6 +4,7 @@ import argparse
 import tempfile
 from pathlib import Path
 
+import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -19,6 +20,8 @@ from hostmanager.siteconfig.full_check import check_site
 from hostmanager.siteconfig.plugins.argument_probe import ArgumentVerdict
 from hostmanager.siteconfig.plugins.installed_classes import InstalledClasses
 from hostmanager.siteconfig.site_file import load_site_file
+
+pytestmark = pytest.mark.exhaustive
 
 ARGS = argparse.Namespace(docker_compose=None, docker_compose_bin=None, offline=True)
 

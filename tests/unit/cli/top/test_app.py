@@ -13,6 +13,8 @@ from hostmanager.cli.top.app import TopApp
 from hostmanager.client.errors import FailureKind, ManagerError
 from hostmanager.client.log_reader import LogLine
 
+pytestmark = pytest.mark.slow
+
 NARROW = (80, 24)
 
 
