@@ -21,7 +21,7 @@ def simulated_host(settings: ManagerSettings, loop: asyncio.AbstractEventLoop) -
     def tell(text: str) -> None:
         loop.call_soon_threadsafe(lambda: host.emit_message(text))
 
-    journal = Journal(settings.state_dir / "journal.sqlite", tell=tell)
+    journal = Journal(settings.state_dir / "journal.sqlite", on_message=tell)
     host = Host(settings, SimulatedDriver(loop), LoopClock(loop), Random(), journal)
     return host
 

@@ -35,7 +35,7 @@ from hostmanager.drivers.process.ownership import env_tag as marks
 from hostmanager.drivers.process.ownership import manager_identity as identity
 from hostmanager.drivers.process.ownership import rlimit_tag as stamps
 from hostmanager.drivers.process.ownership.env_tag import EnvTag
-from hostmanager.journal import Journal, Kind
+from hostmanager.journal import EntryKind, Journal
 from hostmanager.journal.entry import from_row
 from hostmanager.logd import paths as names
 from hostmanager.logd.client import LogDaemonClient
@@ -361,16 +361,16 @@ def test_a_journal(folder, change, length):
     """A journal in which somebody has written or which was cut is set aside, or used."""
     path = fresh(folder) / "journal.sqlite"
     said: list[str] = []
-    journal = Journal(path, tell=said.append)
+    journal = Journal(path, on_message=said.append)
     for number in range(20):
-        journal.record(Kind.REQUEST, f"entry {number}", data={"n": number})
+        journal.record(EntryKind.REQUEST, f"entry {number}", data={"n": number})
     assert journal.close(20)
     content = bytearray(path.read_bytes())
     at, written = change
     content[at : at + len(written)] = written
     path.write_bytes(content[: length or None])
-    journal = Journal(path, tell=said.append)
-    journal.record(Kind.REQUEST, "afterwards")
+    journal = Journal(path, on_message=said.append)
+    journal.record(EntryKind.REQUEST, "afterwards")
     with suppress(Exception):
         journal.flush(20)
     for entry in _history(journal):

@@ -12,7 +12,7 @@ from typing import Any
 
 from hostmanager import __version__
 from hostmanager.core.requests import ALL
-from hostmanager.journal import Journal, Kind
+from hostmanager.journal import EntryKind, Journal
 
 MAX_ENTRIES_PER_CALL = 100
 """Requests in one call that get an entry each; of more, only the beginning is written down."""
@@ -43,11 +43,11 @@ def record_request(
     options = ", ".join(f"{name}={shown[name]}" for name, value in others.items() if value)
     if options or not pairs:
         text = f"{operation}: {options}" if options else operation
-        journal.record(Kind.REQUEST, f"{text}{client}", None, {**context, "params": shown})
+        journal.record(EntryKind.REQUEST, f"{text}{client}", None, {**context, "params": shown})
     for instance_id, target in pairs:
         text = instance_id if target == operation else f"{instance_id} {target}"
         journal.record(
-            Kind.REQUEST,
+            EntryKind.REQUEST,
             f"{operation}: {text}{client}",
             None if instance_id == ALL else instance_id,
             {**context, "request": [instance_id, target]},
@@ -67,20 +67,22 @@ def record_result(
     instance_id = ids.pop() if len(ids) == 1 and ALL not in ids else None
     ok, text = result
     failed = "" if ok else "failed: "
-    journal.record(Kind.RESULT, f"{operation}: {failed}{text}", instance_id, {**context, "ok": ok})
+    journal.record(
+        EntryKind.RESULT, f"{operation}: {failed}{text}", instance_id, {**context, "ok": ok}
+    )
 
 
 def record_site_config(journal: Journal, ok: bool, text: str, problems: Sequence[str]) -> None:
     """Record how the site config was read."""
     data = {"ok": ok, "problems": list(problems[:MAX_PROBLEMS])}
-    journal.record(Kind.RELOAD, f"site config: {text}", None, data)
+    journal.record(EntryKind.RELOAD, f"site config: {text}", None, data)
 
 
 def record_manager_start(journal: Journal) -> None:
     """Record the start of this manager."""
     pid = os.getpid()
     data = {"event": "started", "pid": pid, "version": __version__}
-    journal.record(Kind.MANAGER, f"host manager {__version__} started (pid {pid})", None, data)
+    journal.record(EntryKind.MANAGER, f"host manager {__version__} started (pid {pid})", None, data)
 
 
 def record_manager_end(journal: Journal, exit_code: int) -> None:
@@ -88,19 +90,19 @@ def record_manager_end(journal: Journal, exit_code: int) -> None:
     pid, clean = os.getpid(), exit_code == 0
     how = "ended" if clean else f"ended with exit status {exit_code}"
     data = {"event": "ended", "pid": pid, "version": __version__, "clean": clean}
-    journal.record(Kind.MANAGER, f"host manager {how} (pid {pid})", None, data)
+    journal.record(EntryKind.MANAGER, f"host manager {how} (pid {pid})", None, data)
 
 
 def record_router_lost(journal: Journal, reason: str) -> None:
     """Record that the connection to the router was lost."""
     text = "the router went; agents that have a crossbar_timeout end by themselves"
-    journal.record(Kind.ROUTER, text, None, {"event": "went", "reason": reason})
+    journal.record(EntryKind.ROUTER, text, None, {"event": "went", "reason": reason})
 
 
 def record_router_back(journal: Journal, away: float) -> None:
     """Record that the router is back, after so many seconds."""
     text = f"the router came back after {away:.0f} s"
-    journal.record(Kind.ROUTER, text, None, {"event": "came", "away": away})
+    journal.record(EntryKind.ROUTER, text, None, {"event": "came", "away": away})
 
 
 def _operation_context(operation: str, session: Any) -> tuple[dict[str, Any], str]:

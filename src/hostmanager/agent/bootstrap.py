@@ -102,7 +102,7 @@ def make_host_from_args(
     def emit_about(subject: str, text: str) -> None:
         host.emit_message(f"{subject}: {text}")
 
-    journal = Journal(state / "journal.sqlite", tell=emit_from_thread)
+    journal = Journal(state / "journal.sqlite", on_message=emit_from_thread)
     compose = _make_compose_backend(settings, emit_about)
     host = Host(settings, driver, LoopClock(loop), Random(), journal, compose=compose)
     driver.explain_exit = host.router_absence.exit_reason

@@ -1,153 +1,136 @@
-"""What there is to write down when the snapshot changes: two lives of an instance, compared.
+"""The journal's entries for a change of the snapshot: two records of an instance, compared.
 
 One entry for each thing that happened, not for each event: deadlines and counters that change
-tell nothing by themselves. Every entry of a life says from which state to which it went.
+mean nothing by themselves. Every entry names the state before and after.
 """
 
 from collections.abc import Callable
 from typing import Any
 
-from hostmanager.core.messages import format_seconds
 from hostmanager.core.record import InstanceRecord, State
 from hostmanager.core.snapshot import Snapshot
-from hostmanager.journal.entry import Entry, Kind
+from hostmanager.journal.entry import Entry, EntryKind
+from hostmanager.util.text import format_duration
 
-LONGEST_LINE = 500
-"""Characters of a line of output; the whole is in the output's file."""
+MAX_JOURNAL_LINE_CHARS = 500
+"""Characters of a line of output; the output file has all of them."""
+
+ChangeEntry = tuple[EntryKind, str, dict[str, Any]]
 
 
-def subscribe(snapshot: Snapshot, add: Callable[[Entry], None], wall: Callable[[], float]) -> None:
-    """Have every change of a snapshot written down.
+def subscribe(
+    snapshot: Snapshot, append: Callable[[Entry], None], wall: Callable[[], float]
+) -> None:
+    """Have every change of a snapshot recorded.
 
     Args:
-        snapshot: What changes.
-        add: Takes the entries; must not wait.
-        wall: Tells the Unix time.
+        snapshot: The snapshot.
+        append: Takes the entries; must not wait.
+        wall: Returns the Unix time.
     """
-    seen = dict(snapshot)  # frozen, and the snapshot's own: nothing is copied
+    records = dict(snapshot)  # frozen, and the snapshot's own: nothing is copied
 
-    def changed(instance_id: str, life: InstanceRecord | None) -> None:
-        before = seen.get(instance_id)
-        if life is None:
-            seen.pop(instance_id, None)
+    def on_change(instance_id: str, record: InstanceRecord | None) -> None:
+        before = records.get(instance_id)
+        if record is None:
+            records.pop(instance_id, None)
         else:
-            seen[instance_id] = life
-        for entry in entries_for_change(before, life, wall()):
-            add(entry)
+            records[instance_id] = record
+        for entry in entries_for_change(before, record, wall()):
+            append(entry)
 
-    snapshot.subscribe(changed)
+    snapshot.subscribe(on_change)
 
 
 def entries_for_change(
     before: InstanceRecord | None, after: InstanceRecord | None, now: float
 ) -> list[Entry]:
-    """Tell what happened between two lives of an instance.
+    """The entries for what happened between two records of an instance.
 
     Args:
-        before: What was known; None: it was not tracked.
-        after: What is known; None: it was forgotten.
+        before: The earlier record; None: the instance was not tracked.
+        after: The later record; None: the instance was removed.
         now: Unix time.
     """
     known = after or before
     if known is None:
         return []
-    what = _tracked(before, after) or _happened(before, after)
     instance_id = known.spec.instance_id
     entries = []
-    if what is not None:
-        kind, text, more = what
-        data = {**_state_change(before, after), **more}
-        entries.append(Entry(now, kind, text, instance_id, data))
-    if after is not None and after.last_output and not _same_output(before, after):
-        lines = [line[:LONGEST_LINE] for line in after.last_output]
-        entries.append(Entry(now, Kind.OUTPUT, lines[-1], instance_id, {"lines": lines}))
+    change = _tracking_change(before, after) or (_change(before, after) if after else None)
+    if change is not None:
+        kind, text, data = change
+        states = {
+            "from": before.state.value if before else None,
+            "to": after.state.value if after else None,
+            "target": after.target.value if after else None,
+        }
+        entries.append(Entry(now, kind, text, instance_id, {**states, **data}))
+    output = after.last_output if after else ()
+    if output and (before is None or before.last_output != output):
+        lines = [line[:MAX_JOURNAL_LINE_CHARS] for line in output]
+        entries.append(Entry(now, EntryKind.OUTPUT, lines[-1], instance_id, {"lines": lines}))
     return entries
 
 
-ChangeEntry = tuple[Kind, str, dict[str, Any]]
-
-
-def _tracked(before: InstanceRecord | None, after: InstanceRecord | None) -> ChangeEntry | None:
+def _tracking_change(
+    before: InstanceRecord | None, after: InstanceRecord | None
+) -> ChangeEntry | None:
     if after is None:
-        return Kind.STATE, "forgotten", {}
+        return EntryKind.STATE, "removed", {}
     if before is None and after.run.pid is None:
-        spec = after.spec
-        return Kind.STATE, f"tracked, class {spec.agent_class}", {"class": spec.agent_class}
+        agent_class = after.spec.agent_class
+        return EntryKind.STATE, f"tracked, class {agent_class}", {"class": agent_class}
     return None
 
 
-def _happened(before: InstanceRecord | None, after: InstanceRecord | None) -> ChangeEntry | None:  # noqa: PLR0911
-    """The most telling thing that happened; what else did, follows from it."""
-    if after is None:
-        return None
+def _change(before: InstanceRecord | None, after: InstanceRecord) -> ChangeEntry | None:
+    """The most important thing that happened; everything else follows from it."""
     if after.run.pid is not None and (before is None or before.run.pid is None):
         return _launch(before, after)
     if before is None:
         return None
-    if _ended(before, after):
+    if _has_exited(before, after):
         return _exit(before, after)
     if after.failures.exit_times != before.failures.exit_times:
-        return Kind.EXIT, after.error or "could not be launched", {"launched": False}
+        return EntryKind.EXIT, after.error or "could not be launched", {"launched": False}
     if after.state is not before.state or after.error not in (None, before.error):
-        return Kind.STATE, _state(after), {}
+        target = "" if after.state.value == after.target.value else f" (wanted {after.target})"
+        error = f": {after.error}" if after.error else ""
+        return EntryKind.STATE, f"{after.state}{target}{error}", {}
     return None
 
 
-def _ended(before: InstanceRecord, after: InstanceRecord) -> bool:
+def _has_exited(before: InstanceRecord, after: InstanceRecord) -> bool:
     gone = before.run.pid is not None and after.run.pid != before.run.pid
     return gone or (after.last_exit is not None and after.last_exit is not before.last_exit)
 
 
 def _exit(before: InstanceRecord, after: InstanceRecord) -> ChangeEntry:
-    last = after.last_exit
+    pid, last = before.run.pid, after.last_exit
     if last is None or last is before.last_exit:  # its record went with its class
-        return Kind.EXIT, f"ended (pid {before.run.pid}); replaced", {"pid": before.run.pid}
+        return EntryKind.EXIT, f"ended (pid {pid}); replaced", {"pid": pid}
     expected = "" if last.expected else ", unexpectedly"
-    text = f"{last.status} after {format_seconds(last.ran_for)}{expected}"
-    if after.error is not None:
-        text = f"{text}. {after.error}"
-    return (
-        Kind.EXIT,
-        text,
-        {
-            "pid": before.run.pid,
-            "code": last.status.code,
-            "signal": last.status.signal_name,
-            "expected": last.expected,
-            "ran_for": round(last.ran_for, 3),
-        },
-    )
+    error = f". {after.error}" if after.error is not None else ""
+    text = f"{last.status} after {format_duration(last.ran_for)}{expected}{error}"
+    data = {
+        "pid": pid,
+        "code": last.status.code,
+        "signal": last.status.signal_name,
+        "expected": last.expected,
+        "ran_for": round(last.ran_for, 3),
+    }
+    return EntryKind.EXIT, text, data
 
 
 def _launch(before: InstanceRecord | None, after: InstanceRecord) -> ChangeEntry:
-    # What was taken over has begun earlier than what was asked for.
-    asked = before is not None and before.state is State.STARTING
-    launched = asked and before is not None and after.run.started_at == before.run.started_at
-    text = (
-        f"launched (pid {after.run.pid})"
-        if launched
-        else f"taken over, runs as pid {after.run.pid}"
+    # An adopted run began earlier than the launch was requested.
+    run = after.run
+    launched = (
+        before is not None
+        and before.state is State.STARTING
+        and run.started_at == before.run.started_at
     )
-    return (
-        Kind.LAUNCH,
-        text,
-        {"pid": after.run.pid, "launched": launched, "restarts": after.failures.restarts},
-    )
-
-
-def _state(after: InstanceRecord) -> str:
-    wanted = "" if after.state.value == after.target.value else f" (wanted {after.target})"
-    trouble = f": {after.error}" if after.error else ""
-    return f"{after.state}{wanted}{trouble}"
-
-
-def _state_change(before: InstanceRecord | None, after: InstanceRecord | None) -> dict[str, Any]:
-    return {
-        "from": before.state.value if before else None,
-        "to": after.state.value if after else None,
-        "target": after.target.value if after else None,
-    }
-
-
-def _same_output(before: InstanceRecord | None, after: InstanceRecord) -> bool:
-    return before is not None and before.last_output == after.last_output
+    text = f"launched (pid {run.pid})" if launched else f"adopted, runs as pid {run.pid}"
+    data = {"pid": run.pid, "launched": launched, "restarts": after.failures.restarts}
+    return EntryKind.LAUNCH, text, data

@@ -1,8 +1,8 @@
-"""The writer: takes entries out of the queue and puts them into the file, in a thread of its own.
+"""The writer: moves entries from the queue into the file, in a thread of its own.
 
-It sleeps in the queue until there is something to write. What goes wrong is its own affair:
-entries wait (as many as the limit allows) while the file cannot be written, and another
-attempt is made every minute; what is broken is set aside at once and begun anew.
+It sleeps in the queue until an entry comes. While the file cannot be written, entries wait (as
+many as the limit allows), and another attempt is made every minute; a corrupt file is
+quarantined at once, and a new one begun.
 """
 
 import logging
@@ -16,29 +16,32 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
-from hostmanager.journal.entry import Entry, Kind, Row, to_row
-from hostmanager.journal.file_check import SQLITE_SIDE_FILES, CorruptJournalError
-from hostmanager.journal.store import Limits, Store, is_broken
+from hostmanager.journal.entry import Entry, EntryKind, EntryRow, to_row
+from hostmanager.journal.store import (
+    SQLITE_SIDE_FILES,
+    CorruptJournalError,
+    Limits,
+    Store,
+    is_corrupt,
+)
 from hostmanager.util.quarantine import quarantine
 
 log = logging.getLogger(__name__)
 
-BATCH = 256
-"""Entries in one transaction."""
-
-BATCH_CHARACTERS = 128 * 1024
-
-RETRY = 60.0
+RETRY_INTERVAL = 60.0
 """Seconds between attempts while the file cannot be written."""
+
+_MAX_BATCH = 256  # entries in one transaction
+_MAX_BATCH_CHARS = 128 * 1024
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FlushMarker:
-    """Put into the queue to learn when everything before it was dealt with.
+    """Put into the queue to learn when everything before it was written, or could not be.
 
     Attributes:
         last: Whether the writer is to end.
-        done: Set when it came to pass, well or not.
+        done: Set then.
     """
 
     last: bool = False
@@ -46,11 +49,18 @@ class FlushMarker:
 
 
 QueueItem = FlushMarker | tuple[int, Entry]
-"""What is in the queue: entries are numbered, so that gaps tell how many were dropped."""
+"""In the queue: entries are numbered, so that gaps show how many were dropped."""
 
 
-class Writer:
-    """Writes what comes through a queue.
+class JournalWriter:
+    """Writes the entries that come through a queue.
+
+    Args:
+        path: The file.
+        limits: How large it may become.
+        queue: Where the entries come from.
+        on_message: Takes a sentence for people when the file cannot be written, and when it can
+            be again.
 
     Attributes:
         error: Why nothing can be written, for people; None while all is well.
@@ -61,179 +71,176 @@ class Writer:
         path: Path,
         limits: Limits,
         queue: "SimpleQueue[QueueItem]",
-        tell: Callable[[str], None],
+        on_message: Callable[[str], None],
     ) -> None:
         self.error: str | None = None
         self._path = path
         self._limits = limits
         self._queue = queue
-        self._on_message = tell
+        self._on_message = on_message
         self._store: Store | None = None
         self._opened_before = False
         self._waiting: deque[Entry] = deque()
-        self._marks: list[FlushMarker] = []
+        self._markers: list[FlushMarker] = []
         self._next_number = 0
-        self._lost = 0
+        self._dropped = 0
         self._retry_at = 0.0
         self._last = False
 
     def run(self) -> None:
-        """Write until a mark says that it is the last; the thread's whole life."""
+        """Write until a marker is the last one; the body of the thread."""
         while not self._last:
-            self._next_batch(self._wait_timeout())
-            if self._waiting or self._marks:
+            self._next_batch()
+            if self._waiting or self._markers:
                 self._attempt()
-            for mark in self._marks:
-                mark.done.set()
-            self._marks.clear()
+            for marker in self._markers:
+                marker.done.set()
+            self._markers.clear()
         if self._store is not None:
             self._store.close()
 
     # --- the queue ------------------------------------------------------------------------
 
+    def _next_batch(self) -> None:
+        """Take one batch from the queue; after an error, all of it."""
+        with suppress(Empty):
+            self._enqueue(self._queue.get(timeout=self._wait_timeout()))
+            while self.error is not None or len(self._waiting) < _MAX_BATCH:
+                self._enqueue(self._queue.get_nowait())
+
     def _wait_timeout(self) -> float | None:
-        """Seconds to sleep if nothing comes; None: for ever, which is what an idle one does."""
+        """Seconds to sleep if nothing comes; None, with nothing to do: for ever."""
         if self.error is not None:
             return max(0.0, self._retry_at - time.monotonic())
         return 0.0 if self._waiting else None
 
-    def _next_batch(self, patience: float | None) -> None:
-        """Take what is in the queue; in trouble all of it, else as much as is written at once."""
-        with suppress(Empty):
-            self._enqueue(self._queue.get(timeout=patience))
-            while self.error is not None or len(self._waiting) < BATCH:
-                self._enqueue(self._queue.get_nowait())
-
     def _enqueue(self, item: QueueItem) -> None:
         if isinstance(item, FlushMarker):
-            self._marks.append(item)
+            self._markers.append(item)
             self._last = self._last or item.last
             return
         number, entry = item
         if number >= self._next_number:
-            self._lost += number - self._next_number
+            self._dropped += number - self._next_number
             self._next_number = number + 1
         else:
-            self._lost -= 1  # overtaken by a later one of another thread: not lost after all
+            self._dropped -= 1  # overtaken by a later one of another thread: not lost after all
         if len(self._waiting) >= self._limits.queued:
             self._waiting.popleft()
-            self._lost += 1
+            self._dropped += 1
         self._waiting.append(entry)
 
     # --- the file -------------------------------------------------------------------------
 
     def _attempt(self) -> None:
-        """Write, if it is time to; whoever waits for it (a mark) makes it so."""
-        if self.error is not None and not self._marks and time.monotonic() < self._retry_at:
+        """Write, unless it failed a moment ago; a marker does not wait."""
+        if self.error is not None and not self._markers and time.monotonic() < self._retry_at:
             return
         try:
-            self._write_or_begin_anew()
+            self._write_or_recreate()
         except Exception as error:  # whatever it is: the thread lives on, and tries again
             self._disable(error)
         else:
-            self._recovered()
+            if self.error is not None:
+                self.error = None
+                self._emit_message(f"The journal {self._path} is written again.")
 
-    def _write_or_begin_anew(self) -> None:
+    def _write_or_recreate(self) -> None:
         try:
             self._write()
         except CorruptJournalError as error:
             self._recreate(str(error))
             self._write()
         except sqlite3.Error as error:
-            if not is_broken(error):
+            if not is_corrupt(error):
                 raise
             self._recreate(f"cannot be used ({error})")
             self._write()
 
     def _write(self) -> None:
-        """Write one batch; all there is, if somebody waits for it."""
+        """Write one batch; all entries, if a marker waits."""
         if self._store is None:
             self._store = self._open()
         self._store.check()
         while self._waiting:
             self._write_batch(self._store)
-            if not self._marks:
+            if not self._markers:
                 break
 
     def _write_batch(self, store: Store) -> None:
-        rows: list[Row] = []
-        lost, characters, count = self._lost, 0, 0
-        if lost > 0:
-            rows.append(to_row(_lost(lost)))
-        while count < min(BATCH, len(self._waiting)) and characters < BATCH_CHARACTERS:
+        rows: list[EntryRow] = []
+        dropped, chars, count = self._dropped, 0, 0
+        if dropped > 0:
+            rows.append(to_row(_dropped_entry(dropped)))
+        while count < min(_MAX_BATCH, len(self._waiting)) and chars < _MAX_BATCH_CHARS:
             row = to_row(self._waiting[count])
             rows.append(row)
-            characters += len(row[3]) + len(row[4])
+            chars += len(row[3]) + len(row[4])
             count += 1
         store.append(rows)
-        self._lost -= max(0, lost)
+        self._dropped -= max(0, dropped)
         for _ in range(count):
             self._waiting.popleft()
 
     def _open(self) -> Store:
         store = Store(self._path, self._limits)
         try:
-            self._note_unclean_shutdown(store)
+            if not self._opened_before:
+                _record_unclean_end(store)
         except BaseException:
             store.close()
             raise
         self._opened_before = True
         return store
 
-    def _note_unclean_shutdown(self, store: Store) -> None:
-        """Note that the manager before this one did not come to its end, if so."""
-        before = None if self._opened_before else store.latest_of_manager()
-        if before is not None and before["data"].get("event") == "started":
-            pid = before["data"].get("pid")
-            text = (
-                f"the manager before (pid {pid}) ended without a word: killed, or the machine was"
-            )
-            data = {"event": "vanished", "pid": pid}
-            store.append([to_row(Entry(time.time(), Kind.MANAGER, text, None, data))])
+    def _recreate(self, reason: str) -> None:
+        """Quarantine the file.
 
-    def _recreate(self, why: str) -> None:
-        """Set aside what is there.
-
-        The name comes first: closing the old one removes files by their names.
+        The renaming comes first: closing the old one removes side files by their names.
         """
         store, self._store = self._store, None
         try:
-            new_name = quarantine(self._path, SQLITE_SIDE_FILES)
+            new_path = quarantine(self._path, SQLITE_SIDE_FILES)
         finally:
             if store is not None:
                 store.close()
-        where = f" It was set aside as {new_name.name}." if new_name else ""
-        text = f"The journal {self._path} {why}.{where} A new one is begun."
-        self._say(text)
-        self._waiting.appendleft(Entry(time.time(), Kind.JOURNAL, text))
+        kept_as = f" It was kept as {new_path.name}." if new_path else ""
+        text = f"The journal {self._path} {reason}.{kept_as} A new one is begun."
+        self._emit_message(text)
+        self._waiting.appendleft(Entry(time.time(), EntryKind.JOURNAL, text))
 
     def _disable(self, error: Exception) -> None:
-        """Close, and leave it alone for a minute."""
+        """Close the file until the next attempt."""
         store, self._store = self._store, None
         if store is not None:
             with suppress(Exception):
                 store.close()
         if not isinstance(error, OSError | sqlite3.Error | CorruptJournalError):
             log.error("the journal's writer failed", exc_info=error)
-        self._retry_at = time.monotonic() + RETRY
-        reason = f"The journal {self._path} cannot be written: {_reason(error)}."
-        if self.error != reason:
-            self.error = reason
-            self._say(f"{reason} All else goes on; it is tried again every minute.")
+        self._retry_at = time.monotonic() + RETRY_INTERVAL
+        message = f"The journal {self._path} cannot be written: {_reason(error)}."
+        if self.error != message:
+            self.error = message
+            self._emit_message(f"{message} Everything else works; it is retried every minute.")
 
-    def _recovered(self) -> None:
-        if self.error is not None:
-            self.error = None
-            self._say(f"The journal {self._path} is written again.")
-
-    def _say(self, text: str) -> None:
-        with suppress(Exception):  # whoever listens must not end the thread
+    def _emit_message(self, text: str) -> None:
+        with suppress(Exception):  # a failing listener must not end the thread
             self._on_message(text)
 
 
-def _lost(count: int) -> Entry:
+def _record_unclean_end(store: Store) -> None:
+    """Record that the manager before this one was killed, if so."""
+    before = store.latest_of_manager()
+    if before is not None and before["data"].get("event") == "started":
+        pid = before["data"].get("pid")
+        text = f"the manager before (pid {pid}) was killed, or the machine went down"
+        data = {"event": "vanished", "pid": pid}
+        store.append([to_row(Entry(time.time(), EntryKind.MANAGER, text, None, data))])
+
+
+def _dropped_entry(count: int) -> Entry:
     text = f"{count} entries were lost here: they came faster than they could be written"
-    return Entry(time.time(), Kind.JOURNAL, text, None, {"lost": count})
+    return Entry(time.time(), EntryKind.JOURNAL, text, None, {"lost": count})
 
 
 def _reason(error: Exception) -> str:

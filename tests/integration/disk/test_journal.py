@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hostmanager.journal import Journal, Kind
+from hostmanager.journal import EntryKind, Journal
 
 PRIVATE_MOUNTS = ["unshare", "--user", "--map-root-user", "--mount"]
 
@@ -37,12 +37,12 @@ def in_a_small_file_system(program: str, folder: Path) -> dict:
 
 HEAD = """
 import json, os, pathlib, subprocess, sys, time
-from hostmanager.journal import Journal, JournalError, Kind, writer
-writer.RETRY = 0.05
+from hostmanager.journal import Journal, JournalError, EntryKind, writer
+writer.RETRY_INTERVAL = 0.05
 folder = pathlib.Path(sys.argv[1])
 told = []
-j = Journal(folder / "journal.sqlite", tell=told.append)
-def say(text): j.record(Kind.STATE, text)
+j = Journal(folder / "journal.sqlite", on_message=told.append)
+def say(text): j.record(EntryKind.STATE, text)
 def until(true):
     end = time.monotonic() + 20
     while not true() and time.monotonic() < end: time.sleep(0.01)
@@ -57,10 +57,10 @@ try:
 except OSError: pass
 for n in range(3000): say("x" * 500)
 j.flush(10)
-trouble = j.trouble
+trouble = j.error
 os.unlink(folder / "filler"); filler.close()
 say("after")
-again = until(lambda: j.trouble is None)
+again = until(lambda: j.error is None)
 last = j.history(limit=1)[0]["text"]
 count = len(j.history(limit=10000))
 """
@@ -83,14 +83,14 @@ def test_a_read_only_folder_disables_it_until_it_can_be_written(tmp_path):
 j.close(10)
 remount = ["mount", "-o", "remount,ro", str(folder)]
 subprocess.run(remount, check=True)
-j = Journal(folder / "journal.sqlite", tell=told.append)
+j = Journal(folder / "journal.sqlite", on_message=told.append)
 say("meanwhile"); j.flush(10)
-trouble = j.trouble
+trouble = j.error
 try: j.history(); refused = ""
 except JournalError as error: refused = str(error)
 remount[2] = "remount,rw"
 subprocess.run(remount, check=True)
-again = until(lambda: j.trouble is None)
+again = until(lambda: j.error is None)
 texts = [e["text"] for e in j.history()]
 print(json.dumps([trouble, refused, again, texts, told, os.listdir(folder)]))
 """
@@ -108,19 +108,19 @@ def test_what_was_committed_outlives_a_kill(tmp_path):
     path = tmp_path / "journal.sqlite"
     told: list[str] = []
     program = (
-        "import os, sys, pathlib; from hostmanager.journal import Journal, Kind\n"
+        "import os, sys, pathlib; from hostmanager.journal import Journal, EntryKind\n"
         "j = Journal(pathlib.Path(sys.argv[1]))\n"
-        "j.record(Kind.MANAGER, 'started', data={'event': 'started', 'pid': 77})\n"
-        "[j.record(Kind.STATE, str(n)) for n in range(500)]\n"
+        "j.record(EntryKind.MANAGER, 'started', data={'event': 'started', 'pid': 77})\n"
+        "[j.record(EntryKind.STATE, str(n)) for n in range(500)]\n"
         "assert j.flush(30); os.kill(os.getpid(), 9)\n"
     )
     killed = subprocess.run([sys.executable, "-c", program, str(path)], timeout=60, check=False)
     assert killed.returncode == -9
-    journal = Journal(path, tell=told.append)
-    journal.record(Kind.MANAGER, "started", data={"event": "started", "pid": 78})
+    journal = Journal(path, on_message=told.append)
+    journal.record(EntryKind.MANAGER, "started", data={"event": "started", "pid": 78})
     texts = [entry["text"] for entry in journal.history(limit=10_000)]
     assert texts[:501] == ["started", *map(str, range(500))]
-    assert "(pid 77) ended without a word" in texts[501]
+    assert "(pid 77) was killed" in texts[501]
     assert texts[502:] == ["started"]
     assert told == []
     assert journal.close(10)

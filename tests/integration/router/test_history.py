@@ -219,9 +219,9 @@ def test_history_goes_on_over_the_end_and_the_death_of_the_manager(site, start_m
         f"ended (pid {first.pid})",
         f"started (pid {second.pid})",
         "launched (pid ",
-        f"the manager before (pid {second.pid}) ended without a word",
+        f"the manager before (pid {second.pid}) was killed, or the machine went down",
         f"started (pid {third.pid})",
-        "taken over, runs as pid ",
+        "adopted, runs as pid ",
     ), story(entries)
     assert all(started - 1 < e["time"] < time.time() + 1 for e in entries)
     events = [e["data"].get("event") for e in entries if e["kind"] == "manager"]

@@ -4,7 +4,7 @@ import pytest
 from tests.unit.core.fakes import FakeClock
 
 from hostmanager.agent.router_absence import EXIT_REASON_GRACE, RouterAbsence
-from hostmanager.journal import Kind
+from hostmanager.journal import EntryKind
 
 
 class Recorder:
@@ -29,7 +29,7 @@ def test_both_are_written_down_once(clock):
     absence.on_lost("refused")
     absence.on_connected()
     absence.on_connected()
-    assert [entry[0] for entry in journal.entries] == [Kind.ROUTER, Kind.ROUTER]
+    assert [entry[0] for entry in journal.entries] == [EntryKind.ROUTER, EntryKind.ROUTER]
     assert journal.entries[0][1].startswith("the router went")
     assert journal.entries[1][1] == "the router came back after 34 s"
     assert journal.entries[1][2] == {"event": "came", "away": 34.0}

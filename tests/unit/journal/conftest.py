@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hostmanager.journal import Journal, Kind, Limits
+from hostmanager.journal import EntryKind, Journal, Limits
 from hostmanager.journal import store as store_module
 from hostmanager.journal import writer as writer_module
 
@@ -19,7 +19,7 @@ class Kept(Journal):
 
     def say(self, *texts: str) -> None:
         for text in texts:
-            self.record(Kind.REQUEST, text)
+            self.record(EntryKind.REQUEST, text)
 
     def texts(self, limit: int = 10_000) -> list[str]:
         return [entry["text"] for entry in self.history(limit=limit)]
@@ -32,8 +32,8 @@ def path(tmp_path) -> Path:
 
 @pytest.fixture
 def open_journal(path, monkeypatch) -> Iterator[Callable[..., Kept]]:
-    monkeypatch.setattr(store_module, "BUSY", 0.05)
-    monkeypatch.setattr(writer_module, "RETRY", 0.05)
+    monkeypatch.setattr(store_module, "BUSY_TIMEOUT", 0.05)
+    monkeypatch.setattr(writer_module, "RETRY_INTERVAL", 0.05)
     opened: list[Kept] = []
 
     def go(limits: Limits | None = None, at: Path = path) -> Kept:

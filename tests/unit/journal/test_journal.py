@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 from blockbuster import BlockBuster
 
-from hostmanager.journal import Entry, JournalError, Kind, Limits, Query
+from hostmanager.journal import Entry, EntryKind, JournalError, Limits, Query
 from tests.support.waiting import wait_for
 
 
 def test_what_was_recorded_is_read_back_the_newest_last(journal):
-    journal.record(Kind.REQUEST, "a down", "a", {"level": 1}, at=1000.5)
-    journal.record(Kind.STATE, "stopping", "a")
-    journal.append(Entry(1002.0, Kind.MANAGER, "ended"))
+    journal.record(EntryKind.REQUEST, "a down", "a", {"level": 1}, at=1000.5)
+    journal.record(EntryKind.STATE, "stopping", "a")
+    journal.append(Entry(1002.0, EntryKind.MANAGER, "ended"))
     first, second, third = journal.history()
     assert first == {
         "id": 1,
@@ -34,7 +34,7 @@ def test_what_was_recorded_is_read_back_the_newest_last(journal):
 
 def test_history_can_be_asked_for_one_instance_a_number_and_a_time(journal):
     for number in range(10):
-        journal.record(Kind.STATE, str(number), "ab"[number % 2], at=float(number))
+        journal.record(EntryKind.STATE, str(number), "ab"[number % 2], at=float(number))
     assert [e["text"] for e in journal.history("a")] == ["0", "2", "4", "6", "8"]
     assert [e["text"] for e in journal.history("a", limit=2)] == ["6", "8"]
     assert [e["text"] for e in journal.history(limit=3)] == ["7", "8", "9"]
@@ -46,12 +46,12 @@ def test_history_can_be_asked_for_one_instance_a_number_and_a_time(journal):
 
 def test_everything_can_be_had_page_by_page(journal):
     for number in range(50):
-        journal.record(Kind.STATE, f"{number} {'x' * 400}", "a", at=float(number))
-        journal.record(Kind.STATE, "of another", "b", at=float(number))
+        journal.record(EntryKind.STATE, f"{number} {'x' * 400}", "a", at=float(number))
+        journal.record(EntryKind.STATE, "of another", "b", at=float(number))
     found: list[int] = []
     before, pages = None, 0
     while True:
-        entries, more = journal.page(Query("a", 10_000, 5.0, before, largest=2000))
+        entries, more = journal.page(Query("a", 10_000, 5.0, before, max_chars=2000))
         assert sum(len(entry["text"]) for entry in entries) <= 2000
         found = [int(entry["text"].split()[0]) for entry in entries] + found
         pages += 1
@@ -64,9 +64,9 @@ def test_everything_can_be_had_page_by_page(journal):
 
 def test_one_entry_that_is_larger_than_a_page_is_a_page(journal):
     journal.say("x" * 5000, "y" * 5000)
-    (entry,), more = journal.page(Query(limit=5, largest=10))
+    (entry,), more = journal.page(Query(limit=5, max_chars=10))
     assert (entry["text"][0], more) == ("y", True)
-    (entry,), more = journal.page(Query(limit=5, before=entry["id"], largest=10))
+    (entry,), more = journal.page(Query(limit=5, before=entry["id"], max_chars=10))
     assert (entry["text"][0], more) == ("x", False)
 
 
@@ -108,8 +108,8 @@ def test_the_file_is_for_its_owner_alone_whatever_the_umask(path, open_journal):
 
 def test_after_a_clean_end_nobody_is_missed(open_journal):
     first = open_journal()
-    first.record(Kind.MANAGER, "started", data={"event": "started", "pid": 77})
-    first.record(Kind.MANAGER, "ended", data={"event": "ended", "pid": 77})
+    first.record(EntryKind.MANAGER, "started", data={"event": "started", "pid": 77})
+    first.record(EntryKind.MANAGER, "ended", data={"event": "ended", "pid": 77})
     first.close()
     second = open_journal()
     second.say("x")
@@ -152,16 +152,16 @@ for _ in range(100_000):
     ids=lambda data: str(next(iter(data)))[:8].encode("ascii", "replace").decode(),
 )
 def test_data_of_any_kind_is_kept_as_strict_json_or_given_up(journal, data):
-    journal.record(Kind.REQUEST, "before", data={"n": 1})
-    journal.record(Kind.REQUEST, "odd \udc80\0", "in\udcffstance", data)
-    journal.record(Kind.REQUEST, "after")
+    journal.record(EntryKind.REQUEST, "before", data={"n": 1})
+    journal.record(EntryKind.REQUEST, "odd \udc80\0", "in\udcffstance", data)
+    journal.record(EntryKind.REQUEST, "after")
     before, odd, after = journal.history()
     assert (before["data"], after["text"]) == ({"n": 1}, "after")
     assert odd["text"] == "odd ?\0"
     json.dumps(odd, allow_nan=False).encode()
     json.dumps(odd, allow_nan=False, ensure_ascii=False).encode()
     assert len(json.dumps(odd, ensure_ascii=False)) < 20_000
-    assert journal.trouble is None
+    assert journal.error is None
 
 
 def test_wrong_arguments_do_not_raise_and_do_not_stop_the_writer(journal):
@@ -249,7 +249,7 @@ def test_while_the_writer_is_stuck_the_oldest_make_room(open_journal, path, monk
 def test_threads_may_record_at_the_same_time(journal):
     def work(name: str) -> None:
         for number in range(500):
-            journal.record(Kind.STATE, str(number), name)
+            journal.record(EntryKind.STATE, str(number), name)
 
     threads = [threading.Thread(target=work, args=(name,)) for name in "abcdefgh"]
     for thread in threads:
@@ -287,11 +287,11 @@ def test_without_a_thread_entries_wait_until_one_can_be_had(open_journal, monkey
         patched.setattr(threading.Thread, "start", start)
         journal = open_journal()
         journal.say("x")
-        assert "no thread" in journal.trouble
+        assert "thread could not be started" in journal.error
         with pytest.raises(JournalError, match="no thread"):
             journal.history()
     assert journal.texts() == ["x"]
-    assert journal.trouble is None
+    assert journal.error is None
 
 
 # --- it stays small -------------------------------------------------------------------------
@@ -319,7 +319,7 @@ def test_the_files_do_not_grow_beyond_their_bound(open_journal, path):
     journal = open_journal(Limits(bytes=limit))
     sizes = []
     for number in range(10_000):
-        journal.record(Kind.OUTPUT, str(number), f"i{number % 50}", {"lines": ["x" * 500]})
+        journal.record(EntryKind.OUTPUT, str(number), f"i{number % 50}", {"lines": ["x" * 500]})
         if number % 200 == 0:
             assert journal.flush(30)
             sizes.append(size(path))
@@ -332,7 +332,7 @@ def test_the_files_do_not_grow_beyond_their_bound(open_journal, path):
 def test_a_file_that_is_larger_than_a_new_bound_shrinks(open_journal, path):
     first = open_journal()
     for number in range(5000):
-        first.record(Kind.OUTPUT, str(number), "a", {"lines": ["x" * 500]})
+        first.record(EntryKind.OUTPUT, str(number), "a", {"lines": ["x" * 500]})
     assert first.flush(30)
     first.close()
     assert size(path) > 2_500_000

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hostmanager.journal import Journal, JournalError, Kind
+from hostmanager.journal import EntryKind, Journal, JournalError
 from tests.support.waiting import wait_for
 
 
@@ -20,7 +20,7 @@ def filled(path: Path, count: int = 2000) -> bytes:
     """A journal with entries; its bytes."""
     journal = Journal(path)
     for number in range(count):
-        journal.record(Kind.OUTPUT, f"old {number}", "a", {"lines": ["x" * 100]})
+        journal.record(EntryKind.OUTPUT, f"old {number}", "a", {"lines": ["x" * 100]})
     assert journal.close(30)
     return path.read_bytes()
 
@@ -112,7 +112,7 @@ def test_what_is_no_journal_at_the_start_is_set_aside(path, open_journal, spoil)
     journal.say("new")
     texts = journal.texts()
     assert texts[-1] == "new"
-    assert journal.trouble is None
+    assert journal.error is None
     (kept,) = aside(path)
     assert kept.name.startswith("journal.sqlite.broken-")
     (told,) = journal.told
@@ -130,7 +130,7 @@ def test_what_is_put_in_its_place_while_it_is_used_is_set_aside(path, open_journ
     spoil(path)
     journal.say("new")
     assert journal.texts()[-1] == "new"
-    assert journal.trouble is None
+    assert journal.error is None
     assert len(aside(path)) == 1
     journal.say("and on")
     assert journal.texts()[-2:] == ["new", "and on"]
@@ -145,7 +145,7 @@ def test_what_is_written_over_it_while_it_is_used_is_noticed(path, open_journal,
     spoil(path)  # the same file
     journal.say("new")
     assert journal.texts()[-1] == "new"
-    assert (journal.trouble, len(journal.told), len(aside(path))) == (None, 1, 1)
+    assert (journal.error, len(journal.told), len(aside(path))) == (None, 1, 1)
 
 
 def test_a_journal_that_is_cut_short_while_it_is_used_is_noticed(path, open_journal):
@@ -167,11 +167,7 @@ def the_file(path):
     path.unlink()
 
 
-def its_log(path):
-    path.with_name(path.name + "-wal").unlink()
-
-
-@pytest.mark.parametrize("remove", [everything, the_file, its_log], ids=lambda way: way.__name__)
+@pytest.mark.parametrize("remove", [everything, the_file], ids=lambda way: way.__name__)
 def test_deleted_under_it_it_is_begun_anew(path, open_journal, remove):
     journal = open_journal()
     journal.say("old")
@@ -179,7 +175,7 @@ def test_deleted_under_it_it_is_begun_anew(path, open_journal, remove):
     remove(path)
     journal.say("new")
     assert journal.texts()[-1] == "new"
-    assert (journal.trouble, len(journal.told)) == (None, 1)
+    assert (journal.error, len(journal.told)) == (None, 1)
     assert path.stat().st_mode & 0o777 == 0o600
     assert path.parent.stat().st_mode & 0o077 == 0 or remove is not everything
 
@@ -214,13 +210,13 @@ def test_locked_by_somebody_entries_wait_and_are_written_later(path, open_journa
     other.execute("BEGIN EXCLUSIVE")
     journal.say("meanwhile")
     assert journal.flush(10)
-    assert "locked" in journal.trouble
+    assert "locked" in journal.error
     assert journal.texts() == ["before"]  # reading goes on
     journal.say("and more")
-    wait_for(lambda: journal.flush(10) and journal.trouble, 5, "another attempt")
+    wait_for(lambda: journal.flush(10) and journal.error, 5, "another attempt")
     assert len(journal.told) == 1
     other.close()
-    wait_for(lambda: journal.trouble is None, 10, "it to be written again")
+    wait_for(lambda: journal.error is None, 10, "it to be written again")
     assert journal.texts() == ["before", "meanwhile", "and more"]
     assert len(journal.told) == 2
     assert "again" in journal.told[1]
@@ -234,12 +230,12 @@ def test_a_file_where_the_folder_should_be_disables_it_and_says_so_once(tmp_path
     for number in range(100):
         journal.say(str(number))
         journal.flush(10)
-    assert str(place) in journal.trouble
+    assert str(place) in journal.error
     assert len(journal.told) == 1
     with pytest.raises(JournalError, match="cannot be written"):
         journal.history()
     place.unlink()
-    wait_for(lambda: journal.trouble is None, 10, "it to be written again")
+    wait_for(lambda: journal.error is None, 10, "it to be written again")
     assert journal.texts() == [str(n) for n in range(100)]
 
 
@@ -253,7 +249,7 @@ def test_what_waits_while_it_is_disabled_is_bounded_and_counted(tmp_path, open_j
         journal.say(str(number))
     journal.flush(10)
     place.unlink()
-    wait_for(lambda: journal.trouble is None, 10, "it to be written again")
+    wait_for(lambda: journal.error is None, 10, "it to be written again")
     lost, *texts = journal.texts()
     assert lost.startswith("900 entries were lost")
     assert texts == [str(n) for n in range(900, 1000)]
@@ -262,7 +258,7 @@ def test_what_waits_while_it_is_disabled_is_bounded_and_counted(tmp_path, open_j
 def test_an_error_in_whoever_is_told_does_not_end_it(path):
     path.parent.mkdir()
     garbage(path)
-    journal = Journal(path, tell=lambda text: 1 / 0)
-    journal.record(Kind.STATE, "x")
+    journal = Journal(path, on_message=lambda text: 1 / 0)
+    journal.record(EntryKind.STATE, "x")
     assert [e["text"] for e in journal.history()][-1] == "x"
     assert journal.close(10)

@@ -2,7 +2,7 @@
 
 from hostmanager.core.events import ExitStatus
 from hostmanager.core.model import Target
-from hostmanager.journal import Entry, Kind, entries_for_change, subscribe
+from hostmanager.journal import Entry, EntryKind, entries_for_change, subscribe
 from tests.unit.core.fakes import (
     CRASHES,
     IGNORES_SIGINT,
@@ -44,7 +44,7 @@ def test_a_life_from_its_tracking_to_its_end():
         ("state", "stopping (wanted down)"),
         ("exit", "exited with code 0 after 5.0 s"),
         ("output", "last words of 100"),
-        ("state", "forgotten"),
+        ("state", "removed"),
     ]
     assert {entry.instance_id for entry in world.entries} == {"a"}
     _, _, launch, _, ended, output, _ = world.entries
@@ -67,7 +67,7 @@ def test_a_crash_and_what_follows():
     world.driver.let_die("a", ExitStatus(signal=9))
     world.clock.advance(1)
     assert world.story()[:3] == [
-        ("exit", "was ended by SIGKILL after 70.0 s, unexpectedly"),
+        ("exit", "was ended by SIGKILL after 1 m 10 s, unexpectedly"),
         ("output", "last words of 100"),
         ("launch", "launched (pid 101)"),
     ]
@@ -81,12 +81,12 @@ def test_each_launch_that_fails_is_written_down_with_its_reason():
     world.driver.habit["a"] = NO_PROGRAM
     world.up()
     world.clock.advance(3.5)
-    failures = [e for e in world.entries if e.kind is Kind.EXIT]
+    failures = [e for e in world.entries if e.kind is EntryKind.EXIT]
     assert len(failures) == len(world.driver.launches["a"]) >= 3
     for entry in failures:
         assert entry.text == "Launch failed at the program: it is not there."
         assert entry.data["launched"] is False
-    assert not [e for e in world.entries if e.kind is Kind.LAUNCH]
+    assert not [e for e in world.entries if e.kind is EntryKind.LAUNCH]
 
 
 def test_what_an_agent_leaves_behind_is_named():
@@ -94,7 +94,7 @@ def test_what_an_agent_leaves_behind_is_named():
     world.driver.habit["a"] = LEAVES_SOME
     world.up()
     world.clock.advance(5)
-    ended = next(e for e in world.entries if e.kind is Kind.EXIT)
+    ended = next(e for e in world.entries if e.kind is EntryKind.EXIT)
     assert ended.text.startswith("exited with code 1 after 5.0 s, unexpectedly. It exited")
     assert "left processes behind (pid 1000: child, pid 1001: child)" in ended.text
 
@@ -107,7 +107,7 @@ def test_each_means_to_end_it_is_a_change_of_state():
     world.clock.advance(60)
     states = [e.data["to"] for e in world.entries if e.data.get("to")]
     assert states == ["down", "starting", "up", "stopping", "terminating", "down"]
-    assert any("SIGTERM" in e.text for e in world.entries if e.kind is Kind.STATE)
+    assert any("SIGTERM" in e.text for e in world.entries if e.kind is EntryKind.STATE)
 
 
 def test_one_that_cannot_be_killed_is_told_once_not_at_each_attempt():
@@ -140,7 +140,7 @@ def test_a_process_that_was_not_launched_was_taken_over():
     world.up()
     life = world.record()
     (entry,) = entries_for_change(None, life, 5.0)
-    assert (entry.kind, entry.text) == (Kind.LAUNCH, "taken over, runs as pid 100")
+    assert (entry.kind, entry.text) == (EntryKind.LAUNCH, "adopted, runs as pid 100")
     assert (entry.data["launched"], entry.time) == (False, 5.0)
 
 
@@ -163,6 +163,6 @@ def test_a_day_of_crashes_is_told_in_pairs_not_in_ticks():
     world.clock.advance(600)
     launches = len(world.driver.launches["a"])
     kinds = [e.kind for e in world.entries]
-    assert launches - 1 <= kinds.count(Kind.EXIT) <= launches
-    assert kinds.count(Kind.LAUNCH) == launches
+    assert launches - 1 <= kinds.count(EntryKind.EXIT) <= launches
+    assert kinds.count(EntryKind.LAUNCH) == launches
     assert len(kinds) <= 4 * launches + 2

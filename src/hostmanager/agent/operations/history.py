@@ -68,7 +68,7 @@ async def run_history(
         session.data = {"entries": [], "older": None, "trouble": str(error)}
         return False, str(error)
     older = entries[0]["id"] if has_older else None
-    session.data = {"entries": entries, "older": older, "trouble": journal.trouble}
+    session.data = {"entries": entries, "older": older, "trouble": journal.error}
     if len(entries) > LARGE_RESULT:
         asyncio.get_running_loop().call_later(RESULT_TTL, _forget, session)
     text = f"{len(entries)} entries."
