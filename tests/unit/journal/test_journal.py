@@ -288,7 +288,7 @@ def test_without_a_thread_entries_wait_until_one_can_be_had(open_journal, monkey
         journal = open_journal()
         journal.say("x")
         assert "thread could not be started" in journal.error
-        with pytest.raises(JournalError, match="no thread"):
+        with pytest.raises(JournalError, match="thread could not be started"):
             journal.history()
     assert journal.texts() == ["x"]
     assert journal.error is None
