@@ -45,7 +45,7 @@ async def test_a_container_that_the_engine_does_not_tell_of_holds_up_nobody(fake
     }
     vague = watcher.containers[B]
     assert (vague.name, vague.project, vague.service) == ("p-two-1", "p", "two")
-    assert (vague.digest, vague.image_id, vague.started) == ("digest", "sha256:1", "")
+    assert (vague.digest, vague.image_id, vague.start_stamp) == ("digest", "sha256:1", "")
     fake.put(inspected(A, "one", status="exited"))
     fake.tell("die", A, exitCode="0")
     await until("the end of another", lambda: status(watcher, A) == "exited")
@@ -66,7 +66,7 @@ async def test_one_that_falls_silent_later_keeps_what_was_known(fake, watcher):
     fake.silent = {A}
     fake.tell("pause", A)
     await until("the list to do", lambda: watcher.containers[A].from_list_only)
-    assert watcher.containers[A].run_key == known.run
+    assert watcher.containers[A].run_key == known.run_key
     assert watcher.containers[A].pid == known.pid
     before = fake.asked[f"/containers/{A}/json"]
     fake.tell("unpause", A)

@@ -1,8 +1,8 @@
-"""Which service is which instance, and what is nobody's: pure functions on what was read.
+"""Which service belongs to which instance, and which containers are orphans: pure functions.
 
 A service belongs to the instance whose id follows the prefix in its name (contract, section
-6). Every other service is shown by its own name, and only watched. A container whose service is
-in no file any more is an orphan.
+6). Every other service is an unmanaged instance with the service's name. A container whose
+service is in no file any more is an orphan.
 """
 
 import os
@@ -16,7 +16,7 @@ from hostmanager.core.requests import ALL
 from hostmanager.drivers.compose.container import Container
 
 UNMANAGED_CLASS = "[docker]"
-"""Class of a service without an entry in the site file (contract, section 5)."""
+"""Class of a service without an entry in the site config (contract, section 5)."""
 
 NO_FILES_REASON = (
     "This entry is managed through docker compose, but the manager was given no compose file "
@@ -29,12 +29,12 @@ class ServiceCatalog:
     """All services of the compose files that can be used.
 
     Attributes:
-        prefix: What goes before an instance-id in a service's name.
+        prefix: Comes before the instance-id in a service's name.
         paths: The compose files, as they were given.
-        is_loaded: Whether all of them were read, or tried to.
-        by_name: The services, each with what the manager has to know of it.
+        is_loaded: Whether all of them were loaded, or tried to.
+        by_name: The services, each as the core needs it and as its file has it.
         projects: Their compose projects.
-        warnings: What is wrong with a file beside its contents, by its path.
+        warnings: Conflicts of a file with other files, by its path.
         broken: The files that cannot be used at present.
     """
 
@@ -47,9 +47,9 @@ class ServiceCatalog:
     broken: frozenset[str] = frozenset()
 
     def with_service(self, entry: InstanceSpec) -> InstanceSpec:
-        """Add to a docker entry of the site file what its service says, or why it has none."""
+        """Add its service to a docker entry of the site config, or why it has none."""
         if entry.kind is not Kind.DOCKER or not self.is_loaded:
-            return entry  # of a service that is not known yet, nothing can be seen either
+            return entry  # nor can its containers be known yet
         name = f"{self.prefix}{entry.instance_id}"
         known = self.by_name.get(name)
         if known is None:
@@ -61,15 +61,15 @@ class ServiceCatalog:
     def _missing_reason(self, name: str) -> str:
         if not self.paths:
             return NO_FILES_REASON
-        unread = [path for path in self.paths if path in self.broken]
-        but = f" {', '.join(unread)} cannot be used at present." if unread else ""
+        broken = [path for path in self.paths if path in self.broken]
+        notice = f" {', '.join(broken)} cannot be used at present." if broken else ""
         return (
             f"No compose file has a service '{name}' for this entry (looked in "
-            f"{', '.join(self.paths)}).{but}"
+            f"{', '.join(self.paths)}).{notice}"
         )
 
     def unmanaged_specs(self, entries: Iterable[InstanceSpec]) -> dict[str, InstanceSpec]:
-        """The services that belong to none of these entries, as instances that are watched."""
+        """The services that belong to none of these entries, as unmanaged instances."""
         entries = list(entries)
         owned = {f"{self.prefix}{e.instance_id}" for e in entries if e.kind is Kind.DOCKER}
         taken = {e.instance_id for e in entries}
@@ -90,7 +90,7 @@ def _add_service(spec: InstanceSpec, ref: ServiceRef, service: Service) -> Insta
 def build_catalog(
     files: Iterable[ComposeFile], paths: Iterable[str], prefix: str, broken: Iterable[str] = ()
 ) -> ServiceCatalog:
-    """Put the services of all files together; of two with one name, the first file's counts."""
+    """Combine the services of all files; of two with one name, that of the first file counts."""
     by_name: dict[str, tuple[ServiceRef, Service]] = {}
     projects = set()
     warnings: dict[str, list[str]] = {}
@@ -99,11 +99,11 @@ def build_catalog(
         for name, service in file.services.items():
             if name in by_name:
                 warnings.setdefault(file.path, []).append(
-                    f"Service '{name}' is in {by_name[name][0].file}, too; that one counts."
+                    f"Service '{name}' is in {by_name[name][0].file}, too; that one is used."
                 )
             elif name == ALL or name.startswith("-"):
                 warnings.setdefault(file.path, []).append(
-                    f"Service '{name}' is left out: it cannot be asked for by that name."
+                    f"Service '{name}' is ignored: requests cannot name it."
                 )
             else:
                 by_name[name] = (_service_ref(file, service), service)
@@ -123,19 +123,19 @@ def _service_ref(file: ComposeFile, service: Service) -> ServiceRef:
 def find_orphans(
     containers: Iterable[Container], files: Iterable[ComposeFile], absolute_paths: Mapping[str, str]
 ) -> dict[str, tuple[Container, str]]:
-    """The containers that run for a service that is in none of the files any more.
+    """The running containers of services that are in none of the files any more.
 
     Args:
         containers: All containers of the projects of these files.
-        files: The files, as they could be read last.
+        files: The files, as they were loaded last.
         absolute_paths: The absolute path of each file, as compose writes it on its containers.
 
     Returns:
-        By container id: the container, and the file that it is taken to come from. A container
-        that was made from any other file than these is somebody else's, not an orphan: its
-        service may be in that one.
+        By container id: the container, and the file that it was probably created from. A
+        container that was created from any other file than these is not an orphan: its service
+        may be in that one.
     """
-    found = {}
+    orphans = {}
     files = list(files)
     for container in containers:
         if not container.alive or container.oneoff:
@@ -146,14 +146,14 @@ def find_orphans(
         origins = [_origin(name, own, absolute_paths) for name in container.files] or own[:1]
         known = [origin.path for origin in origins if origin is not None]
         if known and len(known) == len(origins):
-            found[container.id] = (container, known[0])
-    return found
+            orphans[container.id] = (container, known[0])
+    return orphans
 
 
 def _origin(
     name: str, files: Iterable[ComposeFile], absolute_paths: Mapping[str, str]
 ) -> ComposeFile | None:
-    """The file of ours that a container names as the one that it was made from."""
+    """The managed file that a container names as the one that it was created from."""
     return next(
         (f for f in files if name in (absolute_paths[f.path], os.fspath(f.resolved_path))), None
     )

@@ -1,6 +1,6 @@
-"""What the host asks of its compose side, and the answer where there is none.
+"""What the host needs from a compose backend, and the backend of a host without compose files.
 
-A manager without compose files imports nothing of it: no client of the engine, no memory.
+A manager without compose files imports nothing else of it: no client of the engine, no memory.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -13,16 +13,23 @@ from hostmanager.core.model import InstanceSpec, ObservedRun
 from hostmanager.core.protocols import Driver, ReportObservation
 from hostmanager.core.record import InstanceRecord
 
-Say = Callable[[str], None]
-Status = tuple[bool, float, str]
-Result = tuple[bool, str]
-Output = tuple[bool, str, list[tuple[float | None, str]]]
+AddMessage = Callable[[str], None]
+"""Adds a message to the session of an operation."""
+
+FileStatus = tuple[bool, float, str]
+"""Whether a file could be loaded, when (Unix time), and a sentence."""
+
+TaskOutcome = tuple[bool, str]
+"""Whether an operation succeeded, and a sentence."""
+
+ContainerOutput = tuple[bool, str, list[tuple[float | None, str]]]
+"""Whether a log could be read, a sentence, and its lines, each with its Unix time if known."""
 
 
 class ComposeBackend(Protocol):
-    """See `hostmanager.agent.compose.backend.Dockers`."""
+    """See `hostmanager.agent.compose.backend.EngineComposeBackend`."""
 
-    changed: Callable[[], None]
+    on_change: Callable[[], None]
 
     @property
     def driver(self) -> Driver:
@@ -30,25 +37,25 @@ class ComposeBackend(Protocol):
 
     @property
     def services(self) -> ServiceCatalog:
-        """Which services there are."""
+        """The services of the compose files."""
 
     def start(self) -> None:
-        """Begin to follow files and engine."""
+        """Start watching files and engine."""
 
     async def wait_loaded(self) -> None:
-        """Wait until it is known which services there are; not for long."""
+        """Wait until the services are known; not for long."""
 
     async def close(self) -> None:
-        """Let go of everything."""
+        """Cancel what is running, and close the connection."""
 
     async def refresh(self) -> None:
-        """Read compose files that have changed without notice."""
+        """Load compose files that have changed without an event."""
 
     def update_spec(self, spec: InstanceSpec) -> None:
-        """The entry of an instance, or its service, says something else."""
+        """The entry of an instance, or its service, has changed."""
 
-    def status(self) -> Mapping[str, Status]:
-        """How the reading of each file went."""
+    def status(self) -> Mapping[str, FileStatus]:
+        """Whether each file could be loaded (contract, section 5)."""
 
     def container(self, spec: InstanceSpec) -> dict[str, Any] | None:
         """Show the container of an instance."""
@@ -56,79 +63,79 @@ class ComposeBackend(Protocol):
     def orphans(self) -> dict[str, Any]:
         """Show the orphans."""
 
-    def new_tags(self, lives: Mapping[str, InstanceRecord]) -> dict[str, str]:
-        """The images that are wanted and not here."""
+    def new_tags(self, records: Mapping[str, InstanceRecord]) -> dict[str, str]:
+        """The images that instances need and that are not on this machine."""
 
     async def runs_router(self, url: str, specs: Iterable[InstanceSpec]) -> str | None:
-        """Which of these instances runs the router that has this address."""
+        """The instance of these that runs the router at this URL; None if unknown."""
 
-    async def output(self, spec: InstanceSpec, lines: int, since: float) -> Output:
-        """The newest lines of a container's log: whether there are any, a sentence, the lines."""
+    async def output(self, spec: InstanceSpec, lines: int, since: float) -> ContainerOutput:
+        """The newest lines of a container's log."""
 
-    async def remove_orphans(self, say: Say) -> Result:
+    async def remove_orphans(self, add_message: AddMessage) -> TaskOutcome:
         """Stop and remove all orphans."""
 
-    async def pull(self, say: Say) -> Result:
+    async def pull(self, add_message: AddMessage) -> TaskOutcome:
         """Pull the images of all files."""
 
 
 class NullDriver:
-    """The driver for docker entries where no compose file is managed: there are no containers."""
+    """The driver of a manager without compose files: there are no containers."""
 
     def launch(self, spec: InstanceSpec, report: ReportObservation) -> None:
-        """Say that there is none."""
+        """Report a failure."""
         report(ev.LaunchFailed("compose file", "the manager was given none"))
 
     def prepare(self, spec: InstanceSpec, report: ReportObservation) -> None:
-        """Say that there is none."""
+        """Report a failure."""
         report(ev.PrepareFailed("the manager was given no compose file"))
 
     def discover(self) -> Mapping[str, ObservedRun]:
-        """Find nothing."""
+        """There is nothing to discover."""
         return {}
 
     def adopt(self, spec: InstanceSpec, found: ObservedRun, report: ReportObservation) -> None:
-        """Say that there is none."""
+        """Report that there is none."""
         report(ev.Absent())
 
     def observe(self, spec: InstanceSpec, report: ReportObservation) -> None:
-        """Say that there is none."""
+        """Report that there is none."""
         report(ev.Absent())
 
     def signal(self, instance_id: str, step: StopStage) -> None:
-        """There is nothing to end."""
+        """There is nothing to stop."""
 
     def release(self, instance_id: str) -> None:
-        """There is nothing to forget."""
+        """There is nothing to release."""
 
     def close(self) -> None:
-        """There is nothing to let go of."""
+        """There is nothing to close."""
 
 
 class NullComposeBackend:
-    """The compose side of a manager that was given no compose file."""
+    """The compose backend of a manager without compose files."""
 
     def __init__(self) -> None:
-        self.changed: Callable[[], None] = lambda: None
+        self.on_change: Callable[[], None] = lambda: None
         self.driver = NullDriver()
         self.services = ServiceCatalog()
 
     def start(self) -> None:
-        """There is nothing to follow."""
+        """There is nothing to watch."""
 
     async def wait_loaded(self) -> None:
         """There is nothing to wait for."""
 
     async def close(self) -> None:
-        """There is nothing to let go of."""
+        """There is nothing to close."""
 
     async def refresh(self) -> None:
-        """There is nothing to read."""
+        """There is nothing to load."""
 
     def update_spec(self, spec: InstanceSpec) -> None:
-        """There is nothing to tell."""
+        """There is nothing to update."""
 
-    def status(self) -> Mapping[str, Status]:
+    def status(self) -> Mapping[str, FileStatus]:
         """No file."""
         return {}
 
@@ -140,7 +147,7 @@ class NullComposeBackend:
         """No orphan."""
         return {}
 
-    def new_tags(self, lives: Mapping[str, InstanceRecord]) -> dict[str, str]:
+    def new_tags(self, records: Mapping[str, InstanceRecord]) -> dict[str, str]:
         """No image."""
         return {}
 
@@ -148,14 +155,14 @@ class NullComposeBackend:
         """No container."""
         return None
 
-    async def output(self, spec: InstanceSpec, lines: int, since: float) -> Output:
+    async def output(self, spec: InstanceSpec, lines: int, since: float) -> ContainerOutput:
         """No container, no log."""
         return False, f"There is no container of '{spec.instance_id}'.", []
 
-    async def remove_orphans(self, say: Say) -> Result:
-        """Say that there are none."""
+    async def remove_orphans(self, add_message: AddMessage) -> TaskOutcome:
+        """There are none."""
         return True, "No compose file is managed here (--docker-compose), so there are no orphans."
 
-    async def pull(self, say: Say) -> Result:
-        """Say that there is nothing to pull."""
+    async def pull(self, add_message: AddMessage) -> TaskOutcome:
+        """There is nothing to pull."""
         return True, "No compose file is managed here (--docker-compose); nothing was pulled."

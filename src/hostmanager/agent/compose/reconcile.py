@@ -1,8 +1,8 @@
-"""Compose services among the instances of a host: which rows there are, and what each is.
+"""Compose services among the instances of a host.
 
-The site file says which services are managed, the compose files which there are. Whenever
-either changes, `follow` brings the rows in line: entries gain or lose their service, services
-without an entry come and go as rows that are only watched.
+The site config says which services are managed, the compose files which exist. Whenever either
+changes, `reconcile` makes the instances match: entries gain or lose their service, and services
+without an entry come and go as unmanaged instances.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -16,16 +16,16 @@ from hostmanager.core.supervisor import Supervisor
 
 
 class ServiceReconciler:
-    """Keeps the rows of compose services of a host.
+    """Keeps the instances of a host in line with its compose services.
 
     Args:
-        supervisor: Keeps all instances.
+        supervisor: Has all instances.
         backend: Knows the services.
-        target_store: What operators said.
+        target_store: Keeps the targets that operators set.
         running: Whether the manager process runs.
 
     Attributes:
-        failed_to_stop: What could not be ended when the manager ended, by id, and why.
+        failed_to_stop: Why a service could not be stopped when the manager stopped, by id.
     """
 
     def __init__(
@@ -45,10 +45,10 @@ class ServiceReconciler:
         self._suspended: dict[str, InstanceSpec] = {}
         self.failed_to_stop: dict[str, str] = {}
         self._busy = False
-        backend.changed = self.reconcile
+        backend.on_change = self.reconcile
         supervisor.snapshot.subscribe(self._on_record_change)
 
-    # --- beginning and ending ---------------------------------------------------------------
+    # --- start and stop ---------------------------------------------------------------------
 
     def start(
         self,
@@ -56,19 +56,17 @@ class ServiceReconciler:
         unconfigured_ids: Collection[str] = (),
         pending_restarts: Mapping[str, str] | None = None,
     ) -> None:
-        """The manager begins: what was watched before is looked at anew.
+        """The manager starts: unmanaged services are observed anew.
 
         Args:
-            saved_targets: The targets that operators had set, by instance-id.
+            saved_targets: The targets that operators set, by instance-id.
             unconfigured_ids: Those of them without an entry; they are removed unless a service has
                 that name.
-            pending_restarts: The runs that were to be restarted, by instance-id.
+            pending_restarts: The runs that are to be restarted, by instance-id.
         """
-        self._saved_targets, self._unconfigured_ids, self._pending_restarts = (
-            saved_targets or {},
-            unconfigured_ids,
-            pending_restarts or {},
-        )
+        self._saved_targets = saved_targets or {}
+        self._unconfigured_ids = unconfigured_ids
+        self._pending_restarts = pending_restarts or {}
         self._suspended.clear()
         self.failed_to_stop.clear()
         for instance_id, spec in self._supervisor.specs().items():
@@ -76,26 +74,26 @@ class ServiceReconciler:
                 self._supervisor.remove_now(instance_id)
 
     def suspend(self) -> None:
-        """The manager has ended: containers that others start from now on are their business."""
+        """The manager has stopped: containers that others start from now on are not its own."""
         supervisor = self._supervisor
-        snapshot = self._supervisor.snapshot
-        listed = supervisor.configured_specs().items()
-        self._suspended |= {i: spec for i, spec in listed if spec.kind is Kind.DOCKER}
+        snapshot = supervisor.snapshot
+        configured = supervisor.configured_specs().items()
+        self._suspended |= {i: spec for i, spec in configured if spec.kind is Kind.DOCKER}
         for instance_id in snapshot.unkillable_ids:
             if snapshot[instance_id].spec.kind is Kind.DOCKER:
                 self.failed_to_stop[instance_id] = str(snapshot[instance_id].error)
-        for instance_id, life in list(snapshot.items()):
-            if life.spec.kind is Kind.DOCKER:
+        for instance_id, record in list(snapshot.items()):
+            if record.spec.kind is Kind.DOCKER:
                 supervisor.remove_now(instance_id)
 
     def configured_specs(self) -> dict[str, InstanceSpec]:
-        """The instances with an entry, also while the manager does not run."""
+        """The specs of instances with an entry, also while the manager does not run."""
         return {**self._supervisor.configured_specs(), **self._suspended}
 
-    # --- what each is -----------------------------------------------------------------------
+    # --- specs ------------------------------------------------------------------------------
 
     def with_service(self, entry: InstanceSpec) -> InstanceSpec:
-        """Put what the compose files say into an entry."""
+        """Add what the compose files say to an entry."""
         return self._backend.services.with_service(_strip_service(entry))
 
     def unmanaged_specs(self, entries: Iterable[InstanceSpec]) -> dict[str, InstanceSpec]:
@@ -103,19 +101,19 @@ class ServiceReconciler:
         return self._backend.services.unmanaged_specs(entries)
 
     def update_spec(self, spec: InstanceSpec) -> None:
-        """The entry of an instance says something else, or its service does."""
+        """The entry of an instance, or its service, has changed."""
         supervisor = self._supervisor
-        life = self._supervisor.snapshot[spec.instance_id]
-        if _is_other_container(life.spec.service, spec.service):
-            # Another container, then; the one that runs has to go first.
-            supervisor.replace(spec, life.target)
+        record = supervisor.snapshot[spec.instance_id]
+        if _is_other_container(record.spec.service, spec.service):
+            # The container that runs has to go first.
+            supervisor.replace(spec, record.target)
             return
         supervisor.update(spec)
         if spec.kind is Kind.DOCKER and spec.service is not None:
             self._backend.update_spec(spec)
 
     def reconcile(self) -> None:
-        """Bring the rows in line with the site file and the compose files, as last read."""
+        """Make the instances match the site config and the compose files, as last loaded."""
         if self._busy or not self._running():
             return
         self._busy = True
@@ -132,17 +130,17 @@ class ServiceReconciler:
 
     def _reconcile_unmanaged(self) -> None:
         supervisor = self._supervisor
-        wanted = self.unmanaged_specs(supervisor.configured_specs().values())
+        unmanaged = self.unmanaged_specs(supervisor.configured_specs().values())
         known = {i: spec for i, spec in supervisor.specs().items() if spec.is_unmanaged}
-        for instance_id in known.keys() - wanted.keys():
+        for instance_id in known.keys() - unmanaged.keys():
             supervisor.remove_now(instance_id)
             self._target_store.remove(instance_id)
-        for instance_id, spec in wanted.items():
+        for instance_id, spec in unmanaged.items():
             if instance_id not in supervisor.snapshot:
                 restart_of = self._pending_restarts.get(instance_id)
                 supervisor.add(spec, self._saved_targets.get(instance_id), restart_of=restart_of)
             elif instance_id not in known:
-                pass  # a retired one of that name has to end first; then we are told
+                pass  # one of that name is being removed; its end leads here again
             elif _is_other_container(known[instance_id].service, spec.service):
                 supervisor.remove_now(instance_id)
                 supervisor.add(spec)
@@ -150,19 +148,19 @@ class ServiceReconciler:
                 self.update_spec(spec)
         if self._backend.services.is_loaded:
             for instance_id in self._unconfigured_ids:
-                if instance_id not in wanted:
+                if instance_id not in unmanaged:
                     self._target_store.remove(instance_id)
             self._saved_targets, self._unconfigured_ids, self._pending_restarts = {}, (), {}
 
-    def _on_record_change(self, instance_id: str, life: InstanceRecord | None) -> None:
-        if life is None:
+    def _on_record_change(self, instance_id: str, record: InstanceRecord | None) -> None:
+        if record is None:
             self.reconcile()
-        elif life.spec.is_unmanaged and life.target is Target.PASSIVE:
-            self._target_store.remove(instance_id)  # done: it is not to be told again
+        elif record.spec.is_unmanaged and record.target is Target.PASSIVE:
+            self._target_store.remove(instance_id)  # done: a request for an unmanaged service holds once
 
 
 def _strip_service(entry: InstanceSpec) -> InstanceSpec:
-    """An entry as the site file has it, without what was added."""
+    """An entry as in the site config, without what compose files say."""
     if entry.kind is not Kind.DOCKER:
         return entry
     return replace(entry, service=None, fingerprint="", stop_grace=None, inoperable_reason=None)
