@@ -156,7 +156,9 @@ class ServiceReconciler:
         if record is None:
             self.reconcile()
         elif record.spec.is_unmanaged and record.target is Target.PASSIVE:
-            self._target_store.remove(instance_id)  # done: a request for an unmanaged service holds once
+            self._target_store.remove(
+                instance_id
+            )  # done: a request for an unmanaged service holds once
 
 
 def _strip_service(entry: InstanceSpec) -> InstanceSpec:
