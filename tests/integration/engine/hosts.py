@@ -92,12 +92,12 @@ class HostUnderTest:
     """A host, and what people do to its services and its engine."""
 
     def __init__(
-        self, project: Project, host: Host, dockers: EngineComposeBackend, said: list[str]
+        self, project: Project, host: Host, backend: EngineComposeBackend, said: list[str]
     ) -> None:
         self.project = project
         self.engine = project.engine
         self.host = host
-        self.dockers = dockers
+        self.backend = backend
         self.said = said
         self.watcher = Watcher()
         self.scale: dict[str, int] = {}
@@ -161,15 +161,15 @@ class HostUnderTest:
         left = self.project.containers
         await self.until("its container to go", lambda: set(left(service)) == others)
 
-    async def looked(self) -> None:
+    async def settled(self) -> None:
         """Wait until nothing is asked of the engine any more, nor done with Compose.
 
         Shown up is a container as soon as the engine tells that it runs, which is before
         ``compose up`` has ended and all that it changed was looked at.
         """
-        driver, sight = self.dockers.driver, self.dockers.watcher
+        driver, watcher = self.backend.driver, self.backend.watcher
         await self.until(
-            "an end of all looks", lambda: not driver._tasks and not sight.inspector._tasks
+            "an end of all inspections", lambda: not driver._tasks and not watcher.inspector._tasks
         )
 
     async def stays(self, seconds: float, what: str, predicate: Callable[[], Any]) -> None:
@@ -253,7 +253,7 @@ def make(
         service_prefix=prefix,
     )
     said: list[str] = []
-    dockers = EngineComposeBackend(
+    backend = EngineComposeBackend(
         *(settings.compose_files, settings.service_prefix),
         binary=None,
         cwd=project.folder,
@@ -262,9 +262,9 @@ def make(
     )
     clock = LoopClock(asyncio.get_running_loop())
     journal = Journal(state / "journal.sqlite")
-    host = Host(settings, NullDriver(), clock, Random(), journal, dockers=dockers)
+    host = Host(settings, NullDriver(), clock, Random(), journal, compose=backend)
     host.emit_message = said.append
-    return HostUnderTest(project, host, dockers, said)
+    return HostUnderTest(project, host, backend, said)
 
 
 @asynccontextmanager
@@ -298,7 +298,7 @@ async def running(
         it.host.start(
             load_site_file(it.host.settings.site_file, "testhost"), before=_before(it.host)
         )
-        it.dockers.start()
+        it.backend.start()
         yield it
         for service in {service for _, service, _ in it.watcher.seen}:
             allowed = max((scale or {}).get(service, 1), len(at_first[service]))
@@ -306,7 +306,7 @@ async def running(
             assert most <= allowed, f"{most} containers of {service}: {it.watcher.seen}"
     finally:
         it.host.disown()
-        await it.dockers.close()
+        await it.backend.close()
         it.host.target_store.close()
         it.host.journal.close(5)
         if watching is not None:

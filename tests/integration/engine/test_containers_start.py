@@ -70,14 +70,14 @@ async def test_while_nothing_happens_no_process_is_started(project):
         for n in range(10):
             await host.up(f"a{n}")
         children = {child.pid for child in psutil.Process().children()}
-        commands = host.dockers.file_watcher.compose.runs
+        commands = host.backend.file_watcher.compose.runs
         # Longer than the engine is left alone for without a question.
         await host.stays(
             6.0,
             "no process",
             lambda: {child.pid for child in psutil.Process().children()} <= children,
         )
-        assert host.dockers.file_watcher.compose.runs == commands
+        assert host.backend.file_watcher.compose.runs == commands
 
 
 async def test_told_up_and_down_in_one_breath(project):
@@ -107,7 +107,7 @@ async def test_told_down_while_an_image_is_pulled_the_pull_is_called_off(project
     async with running(project, "a", "b") as host:
         await host.up("b")
         await host.row("a", next_action="wait_start")
-        await host.until("the pull", lambda: host.dockers.file_watcher.compose.runs >= 3)
+        await host.until("the pull", lambda: host.backend.file_watcher.compose.runs >= 3)
         host.told(("a", "down"))
         row = await host.removed("a")
         assert row["last_exit"] is None
@@ -207,9 +207,9 @@ async def test_two_hundred_containers_that_are_not_ours_are_left_alone(own_engin
     async with running(project, "a", watched=False) as host:
         await host.up("a")
         await host.row("watched", next_action="down", target_state="passive")
-        seen = {c.service for c in host.dockers.watcher.containers.values()}
+        seen = {c.service for c in host.backend.watcher.containers.values()}
         assert seen == {"ocs-a", "stranger"}
-        assert json.loads(json.dumps(host.dockers.orphans())) == {}
+        assert json.loads(json.dumps(host.backend.orphans())) == {}
         host.told(("all", "down"))
         await host.removed_but("a", {odd[3]})
         host.told(("a", "up"))

@@ -75,8 +75,8 @@ class World:
         return "freeze"
 
     async def cut(self, host: HostUnderTest) -> str:
-        if host.dockers.watcher.engine is not None:
-            for connection in list(host.dockers.watcher.engine._docker.session.connector._acquired):
+        if host.backend.watcher.engine is not None:
+            for connection in list(host.backend.watcher.engine._docker.session.connector._acquired):
                 if connection.transport is not None:
                     connection.transport.abort()
         return "cut"

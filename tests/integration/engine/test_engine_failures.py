@@ -136,7 +136,7 @@ async def test_its_socket_gone_and_back(on_own):
     on_own.write(["ocs-a"])
     async with running(on_own, "a", watched=False) as host:
         row = await host.up("a")
-        await host.looked()
+        await host.settled()
         await host.do(host.engine.hide)
         os.kill(row["pid"], 9)
         await host.row("a", next_action="start_at", says="Cannot connect to the Docker daemon")
@@ -167,8 +167,8 @@ async def test_a_stream_that_breaks_again_and_again_loses_nothing(on_own):
     async with running(on_own, "a", watched=False) as host:
         row = await host.up("a")
         for number in range(5):
-            await host.until("the engine is followed", lambda: host.dockers.watcher.engine)
-            engine = host.dockers.watcher.engine
+            await host.until("the engine is followed", lambda: host.backend.watcher.engine)
+            engine = host.backend.watcher.engine
             # As if the connection had broken: its end of the stream is closed.
             for connection in list(engine._docker.session.connector._acquired):
                 connection.transport.abort()

@@ -57,13 +57,13 @@ async def test_one_that_is_removed_becomes_an_orphan_and_goes_on(project):
         assert orphan["running_image"] == "lab/busybox:1"
         assert "other" not in host.shown()
         assert await host.do(project.state, "ocs-b") == "running"
-        ok, text = await host.dockers.remove_orphans(host.said.append)
+        ok, text = await host.backend.remove_orphans(host.said.append)
         assert ok, text
         assert await host.do(project.state, "ocs-b") == "gone"
         assert await host.do(project.state, "other") == "gone"
         assert host.count("die", "ocs-a") == 0
         await host.until("none to be shown", lambda: data(host)["orphans"] == {})
-        assert await host.dockers.remove_orphans(host.said.append) == (
+        assert await host.backend.remove_orphans(host.said.append) == (
             True,
             "There are no orphans.",
         )
@@ -286,7 +286,7 @@ async def test_a_project_that_somebody_else_started_otherwise(project):
             assert host.count("start", "ocs-a") == 0  # taken over as it is
             # What is in the other file is no orphan; what is in the other project is not ours.
             await host.stays(0.5, "none", lambda: data(host)["orphans"] == {})
-            ok, _ = await host.dockers.remove_orphans(host.said.append)
+            ok, _ = await host.backend.remove_orphans(host.said.append)
             assert ok
             assert await host.do(project.state, "extra") == "running"
             host.told(("b", "down"))

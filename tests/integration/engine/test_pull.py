@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from hostmanager.agent.compose import backend as dockers
+from hostmanager.agent.compose import backend as backend
 from tests.integration.engine.hosts import entry, make, running, write_site
 from tests.support.engine_projects import service
 
@@ -20,17 +20,17 @@ def silent():
 
 
 async def test_a_long_pull_says_now_and_then_that_it_goes_on(project, silent, monkeypatch):
-    monkeypatch.setattr(dockers, "LOOK_UP", 0.05)
-    monkeypatch.setattr(dockers, "GOES_ON", 0.2)
+    monkeypatch.setattr(backend, "LOOK_UP", 0.05)
+    monkeypatch.setattr(backend, "GOES_ON", 0.2)
     project.write({"ocs-a": service(image=f"{silent}/x:1")})
     async with running(project, entry("a", "docker/down")) as host:
         await host.down("a")
         said = []
-        pull = asyncio.ensure_future(host.dockers.pull(said.append))
+        pull = asyncio.ensure_future(host.backend.pull(said.append))
         await host.until("it to be said", lambda: sum("still pulling" in s for s in said) >= 2)
         goes_on = [f"compose.yaml: still pulling {silent}/x:1, for {n} s by now." for n in range(9)]
         assert set(said) & set(goes_on)
-        await host.dockers.close()
+        await host.backend.close()
         assert await pull == (False, "It was given up, since the host manager ends.")
 
 
@@ -38,7 +38,7 @@ async def test_a_pull_that_nobody_waits_for_any_more_is_given_up(project, silent
     project.write({"ocs-a": service(image=f"{silent}/x:1")})
     async with running(project, entry("a", "docker/down")) as host:
         await host.down("a")
-        pull = asyncio.ensure_future(host.dockers.pull(host.said.append))
+        pull = asyncio.ensure_future(host.backend.pull(host.said.append))
         await host.until("it to begin", lambda: host.heard("pulling"))
         pull.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -50,14 +50,14 @@ async def test_an_engine_that_freezes_ends_a_pull(make_project, own_engine, sile
     project.write({"ocs-a": service(image=f"{silent}/x:1"), "ocs-b": service()})
     async with running(project, entry("a", "docker/down"), "b", watched=False) as host:
         await host.up("b")
-        pull = asyncio.ensure_future(host.dockers.pull(host.said.append))
+        pull = asyncio.ensure_future(host.backend.pull(host.said.append))
         await host.until("it to begin", lambda: host.heard("pulling"))
         await host.do(own_engine.freeze)
         try:
             ok, text = await asyncio.wait_for(pull, 60)
             assert not ok
             assert "x:1 was not pulled: The Docker Engine does not answer" in text
-            ok, text = await host.dockers.remove_orphans(host.said.append)
+            ok, text = await host.backend.remove_orphans(host.said.append)
             assert (ok, text.startswith("Nothing was removed: ")) == (False, True)
         finally:
             await host.do(own_engine.thaw)
@@ -67,12 +67,12 @@ async def test_an_engine_that_freezes_ends_a_pull(make_project, own_engine, sile
 async def test_nothing_can_be_pulled_without_compose_or_files(project):
     project.file.write_text("services: [")
     async with running(project, "a") as host:
-        await host.until("it to be read", lambda: host.dockers.file_watcher.is_loaded)
-        ok, text = await host.dockers.pull(host.said.append)
+        await host.until("it to be read", lambda: host.backend.file_watcher.is_loaded)
+        ok, text = await host.backend.pull(host.said.append)
         assert (ok, text) == (False, "Nothing was pulled: no compose file can be used.")
     write_site(project.folder / "site.yaml", ["a"])
     host = make(project)
-    ok, text = await host.dockers.pull(host.said.append)
+    ok, text = await host.backend.pull(host.said.append)
     assert not ok
     assert text.startswith("Nothing was pulled: ")
     host.host.journal.close(5)
@@ -88,7 +88,7 @@ async def test_each_image_is_pulled_once_and_profiles_count(project, registry):
     async with running(project, *(entry(n, "docker/down") for n in "abcd")) as host:
         await host.down("d")
         said = []
-        assert await host.dockers.pull(said.append) == (True, "All images were pulled.")
+        assert await host.backend.pull(said.append) == (True, "All images were pulled.")
         assert said == [
             f"compose.yaml: pulling {image} (1 of 2).",
             f"{image}: new.",
@@ -96,6 +96,6 @@ async def test_each_image_is_pulled_once_and_profiles_count(project, registry):
             f"{hidden}: new.",
         ]
         said.clear()
-        await host.dockers.pull(said.append)
+        await host.backend.pull(said.append)
         assert f"{image}: up to date." in said
         assert f"{hidden}: up to date." in said

@@ -138,7 +138,7 @@ async def test_while_its_file_is_broken_it_goes_on(project):
         assert list(outcome.refused) == ["a"]
         await goes_on(host, container, "It was not restarted: ")
         project.write(["ocs-a"])
-        await host.until("the file", lambda: host.dockers.file_watcher.status["compose.yaml"][0])
+        await host.until("the file", lambda: host.backend.file_watcher.status["compose.yaml"][0])
         await ask(host, "a")
         await comes_anew(host, container)
 

@@ -35,7 +35,7 @@ async def test_up_dies_and_is_back_down(project, with_generation):
     project.write(["ocs-a", "other"])
     async with running(project, "a") as host:
         await host.row("a", next_action="up", restart_required=False)
-        assert host.dockers.file_watcher.compose.is_v1 == with_generation
+        assert host.backend.file_watcher.compose.is_v1 == with_generation
         container = await host.container("ocs-a")
         name = host.shown()["a"]["container"]["name"]
         mark = "_" if with_generation else "-"
@@ -70,7 +70,7 @@ async def test_an_orphan_and_a_broken_file(project, with_generation):
         await host.row("a", next_action="up", restarts=1)
         project.write(["ocs-a"])
         await host.until("it to be good", lambda: status()[0])
-        ok, text = await host.dockers.remove_orphans(host.said.append)
+        ok, text = await host.backend.remove_orphans(host.said.append)
         assert ok, text
         assert await host.do(project.state, "old") == "gone"
         assert await host.do(project.state, "ocs-a") == "running"
