@@ -67,7 +67,7 @@ async def test_exits_at_once_with_code_and_last_words_and_longer_and_longer_paus
     async with running(project, "a") as host:
         row = await host.row("a", next_action="start_at", says="It exited with code 3, 5 failures")
         assert row["last_exit"]["code"] == 3
-        ends = host.host.snapshot["a"].unexpected_exits
+        ends = host.host.snapshot["a"].failures.exit_times
         await host.until("each to be told once", lambda: host.count("die", "ocs-a") == len(ends))
         assert row["restarts"] == 4
         row = await host.until(

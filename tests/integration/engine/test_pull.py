@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from hostmanager.agent.compose import backend as backend
+from hostmanager.agent.compose import image_pull
 from tests.integration.engine.hosts import entry, make, running, write_site
 from tests.support.engine_projects import service
 
@@ -20,18 +20,18 @@ def silent():
 
 
 async def test_a_long_pull_says_now_and_then_that_it_goes_on(project, silent, monkeypatch):
-    monkeypatch.setattr(backend, "LOOK_UP", 0.05)
-    monkeypatch.setattr(backend, "GOES_ON", 0.2)
+    monkeypatch.setattr(image_pull, "POLL_INTERVAL", 0.05)
+    monkeypatch.setattr(image_pull, "PROGRESS_INTERVAL", 0.2)
     project.write({"ocs-a": service(image=f"{silent}/x:1")})
     async with running(project, entry("a", "docker/down")) as host:
         await host.down("a")
         said = []
         pull = asyncio.ensure_future(host.backend.pull(said.append))
         await host.until("it to be said", lambda: sum("still pulling" in s for s in said) >= 2)
-        goes_on = [f"compose.yaml: still pulling {silent}/x:1, for {n} s by now." for n in range(9)]
+        goes_on = [f"compose.yaml: still pulling {silent}/x:1, for {n} s so far." for n in range(9)]
         assert set(said) & set(goes_on)
         await host.backend.close()
-        assert await pull == (False, "It was given up, since the host manager ends.")
+        assert await pull == (False, "It was cancelled, because the host manager stops.")
 
 
 async def test_a_pull_that_nobody_waits_for_any_more_is_given_up(project, silent):

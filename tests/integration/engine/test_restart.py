@@ -179,7 +179,7 @@ async def test_the_next_manager_leaves_alone_what_was_restarted_already(project)
     async with running(project, "a") as host:
         await host.up("a")
         container = await host.container("ocs-a")
-        run = host.host.snapshot["a"].run
+        run = host.host.snapshot["a"].run.run_id
         await ask(host, "a")
         new = await comes_anew(host, container)
         host.host.target_store.save_restarts(

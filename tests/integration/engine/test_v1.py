@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hostmanager.agent.compose import backend as dockers_module
+from hostmanager.agent.compose import backend as module
 from hostmanager.agent.operations.session_data import session_data
 from hostmanager.composefile.command import find_compose
 from tests.integration.engine.hosts import running
@@ -23,7 +23,7 @@ def with_generation(v1, monkeypatch):
         async def found(_named, environ, cwd):
             return await find_compose(old, environ, cwd)
 
-        monkeypatch.setattr(dockers_module, "find", found)
+        monkeypatch.setattr(module, "find_compose", found)
     return v1
 
 
