@@ -61,24 +61,24 @@ def test_where_it_cannot_be_kept_there_is_one_all_the_same(tmp_path, caplog):
 @pytest.mark.parametrize(("key", "site"), [("key", "-"), ("-", "site")])
 def test_who_carries_it_gives_it_back(tmp_path, carry, key, site):
     """By what its manager was called, or by its key: the site config may have moved, too."""
-    carry(ManagerIdentity(key, (ONE,), site).mark(SPEC).variables)
-    carry(ManagerIdentity("else", (TWO,), "elsewhere").mark(SPEC).variables)
+    carry(ManagerIdentity(key, (ONE,), site).make_tag(SPEC).variables)
+    carry(ManagerIdentity("else", (TWO,), "elsewhere").make_tag(SPEC).variables)
     found = load_identity(tmp_path / "identity", "key", "site")
     assert found.values == (ONE,)
     assert load_identity(tmp_path / "identity", "x", "y").values == (ONE,)
 
 
 def test_what_is_carried_is_read(carry):
-    mark = ManagerIdentity("key", (ONE, TWO), "site").mark(SPEC)
+    mark = ManagerIdentity("key", (ONE, TWO), "site").make_tag(SPEC)
     assert (mark.identity, mark.site) == (ONE, "site")
     assert marks.read_tag(carry(mark.variables)) == mark
 
 
 def test_whose_it_is():
     ours = ManagerIdentity("key", (ONE, TWO), "site")
-    assert ours.owns(ours.mark(SPEC))
-    assert ours.owns(ManagerIdentity("another router", (TWO,), "moved").mark(SPEC))
-    assert not ours.owns(ManagerIdentity("key", ("3" * 32,), "site").mark(SPEC))
+    assert ours.owns(ours.make_tag(SPEC))
+    assert ours.owns(ManagerIdentity("another router", (TWO,), "moved").make_tag(SPEC))
+    assert not ours.owns(ManagerIdentity("key", ("3" * 32,), "site").make_tag(SPEC))
     old = marks.EnvTag("key", "a", "abc", 1, "Any")
     assert ours.owns(old)
     assert not ManagerIdentity("another router", (ONE,), "site").owns(old)
@@ -86,7 +86,7 @@ def test_whose_it_is():
 
 def test_an_identity_that_was_inherited_from_another_manager_counts_for_nothing(carry):
     """One of the version before, launched by one of ours: its agents carry both variables."""
-    outer = ManagerIdentity("outer", (ONE,), "site").mark(SPEC)
+    outer = ManagerIdentity("outer", (ONE,), "site").make_tag(SPEC)
     inner = marks.EnvTag("inner", "b", "abc", 1, "Any")
     read = marks.read_tag(carry({**outer.variables, **inner.variables}))
     assert read == inner
@@ -96,7 +96,7 @@ def test_an_identity_that_was_inherited_from_another_manager_counts_for_nothing(
 
 @pytest.mark.parametrize("said", ["", "x", "/", "//", f"{ONE}/site", f"{ONE}/site/00000000", "²"])
 def test_what_makes_no_sense_is_no_identity(carry, said):
-    mark = ManagerIdentity("key", (ONE,), "site").mark(SPEC)
+    mark = ManagerIdentity("key", (ONE,), "site").make_tag(SPEC)
     read = marks.read_tag(carry({**mark.variables, marks.IDENTITY_ENV_VAR: said}))
     assert read is not None
     assert (read.key, read.identity) == ("key", "")

@@ -1,13 +1,13 @@
-"""The process driver: launches agents as processes of this host and tells of their ends.
+"""The process driver: launches agents as processes of this host and reports their ends.
 
-Nothing here polls. The kernel tells of each end through a pidfd on the event loop. What
-may block runs in worker threads: opening files and executing programs, looking through
-/proc, reading the last lines. Each of these has its own, so that a hanging disk under an
-output file keeps nobody from hearing of an end.
+Nothing here polls. The kernel reports each end through a pidfd on the event loop. What may block
+runs in worker threads: opening files and executing programs, scanning /proc, reading the last
+lines. Each of these has its own threads, so a hanging disk under an output file does not delay
+the report of an end.
 
-A process is waited for last, when nothing of its session is left. Until then its number
-cannot be given to anybody else, and stands for its session and process group. Others of
-the session are held by pidfds. So a signal never goes to a stranger.
+A process is reaped last, when nothing of its session is left. Until then its number cannot be
+reused, and stands for its session and process group. Others of the session are held open by
+pidfds. So a signal never reaches an unrelated process.
 """
 
 import asyncio
@@ -34,14 +34,14 @@ from hostmanager.core.events import (
 )
 from hostmanager.core.model import InstanceSpec, ObservedRun
 from hostmanager.core.protocols import ReportObservation
-from hostmanager.drivers.process import non_child_exit as strangers
+from hostmanager.drivers.process import non_child_exit
 from hostmanager.drivers.process.launch_gate import LaunchGate
 from hostmanager.drivers.process.output.output_sink import (
     DirectFileSink,
     OutputPosition,
     OutputSink,
 )
-from hostmanager.drivers.process.ownership import rlimit_tag as stamps
+from hostmanager.drivers.process.ownership import rlimit_tag
 from hostmanager.drivers.process.ownership.descendants import Descendants, Remnants
 from hostmanager.drivers.process.ownership.discovery import LOCK_TIMEOUT, Ownership
 from hostmanager.drivers.process.ownership.unobserved import UnobservedInstances
@@ -55,12 +55,12 @@ from hostmanager.drivers.process.spawn import (
     spawn,
 )
 from hostmanager.drivers.process.thread_pools import RETRY_DELAY, WorkerPool
-from hostmanager.util import procfs as proc
+from hostmanager.util import procfs
 from hostmanager.util.guard import Guard
 
 LAUNCH_THREADS = 16
 """Launches at a time. While a hundred agents start, each launch waits for a processor rather
-than for its turn here."""
+than in this queue."""
 
 SIGNALS = {
     StopStage.INTERRUPT: signal.SIGINT,
@@ -74,7 +74,7 @@ OUT_OF_MEMORY_REASON = (
 )
 
 NO_PROCESS = SpawnedProcess(pid=0, pidfd=-1, output_start=0)
-"""In place of a process whose end nobody saw."""
+"""In place of a process that ended unobserved."""
 
 
 @dataclass(slots=True)
@@ -88,13 +88,13 @@ class _Process:
     descendants: Descendants
     exit_status: ExitStatus | None = None  # how it ended; None: it has not
     cpu: float | None = None  # seconds of CPU that it used until then
-    exit_reported: bool = False  # its end was reported
-    finished: bool = False  # nothing is left of it, and that was reported
-    stage: StopStage = StopStage.TERMINATE  # the strongest means used so far, or that for remnants
+    exit_reported: bool = False  # whether its end was reported
+    finished: bool = False  # whether nothing is left of it, and that was reported
+    stage: StopStage = StopStage.TERMINATE  # the last stop stage so far, or that for remnants
     remnants: dict[int, int] = field(default_factory=dict)  # pid: pidfd
     next_output_start: OutputPosition | None = None  # where the next run's output begins
-    stop_requested: bool = False  # whether it was told to end
-    lock_held_since: float | None = None  # somebody unseen has held its lock since, the loop's time
+    stop_requested: bool = False  # whether a stop was requested
+    lock_held_since: float | None = None  # an unknown process has held its lock since, loop time
 
 
 class ProcessDriver:
@@ -102,63 +102,64 @@ class ProcessDriver:
 
     Args:
         loop: The event loop; all calls and reports happen on its thread.
-        command: Tells how to start an instance.
-        owner: How its processes are known, over the death of this manager, too.
+        command: Returns how to start an instance.
+        ownership: Identifies its processes, also after a crash of the manager.
         sink: Takes their output; default: files that they write themselves.
-        gate: Keeps launches back as long as that is wanted.
+        gate: Holds launches back while the manager starts.
 
     Attributes:
-        explain_exit: Tells why a process may have ended by itself just now with code 0, or nothing.
+        explain_exit: Returns why a process may have ended by itself just now with code 0, or "".
     """
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
         command: Callable[[InstanceSpec], LaunchCommand],
-        owner: Ownership,
+        ownership: Ownership,
         sink: OutputSink | None = None,
         gate: LaunchGate | None = None,
     ) -> None:
         self._loop = loop
         self._command = command
-        self._ownership = owner
+        self._ownership = ownership
         self._sink = sink or DirectFileSink()
         self._gate = gate or LaunchGate()
-        stamps.clear_inherited()
+        rlimit_tag.clear_inherited()
         unignore_signals()
         self.explain_exit: Callable[[], str] = lambda: ""
-        self._discovered_pidfds: dict[str, int | None] = {}  # pidfds of what the survey found
+        self._discovered_pidfds: dict[str, int | None] = {}  # their pidfds
         self._processes: dict[str, _Process] = {}  # of which something is alive
         self._reading: dict[str, _Process] = {}  # of which the output is being read
         self._guard = Guard(loop.call_later)
         self._launch_pool = WorkerPool(
             loop, self._guard, LAUNCH_THREADS, "launch", _init_launch_thread
         )
-        self._scan_pool = WorkerPool(loop, self._guard, 2, "look")
-        self._output_pool = WorkerPool(loop, self._guard, 2, "read")
-        # Of which it can be told only that something is alive.
-        self._unobserved = UnobservedInstances(owner, self._scan_pool, self._guard, loop)
+        self._scan_pool = WorkerPool(loop, self._guard, 2, "scan")
+        self._output_pool = WorkerPool(loop, self._guard, 2, "output")
+        # Of which only the lock shows that something is alive.
+        self._unobserved = UnobservedInstances(ownership, self._scan_pool, self._guard, loop)
 
     def launch(self, spec: InstanceSpec, report: ReportObservation) -> None:
         """Start the instance; see the protocol."""
         if self._launch_pool.closed:
-            raise RuntimeError("nothing is launched any more")
+            raise RuntimeError("the driver is closed")
         command = self._command(spec)
         before = self._reading.get(spec.instance_id)
 
-        def opened(start: OutputPosition) -> None:
+        def on_output_open(start: OutputPosition) -> None:
             if before is not None:
                 before.next_output_start = start
 
-        begun = self._guard.callback(
-            f"{spec.instance_id}: its turn", partial(report, StatusChanged(launching=True))
+        on_begin = self._guard.callback(
+            f"{spec.instance_id}: the begin of its launch",
+            partial(report, StatusChanged(launching=True)),
         )
 
         def attempt() -> SpawnedProcess | AlreadyRunning | LaunchFailed:
             with suppress(MemoryError, RuntimeError):  # none left; the loop is closed
-                self._loop.call_soon_threadsafe(begun)
+                self._loop.call_soon_threadsafe(on_begin)
             try:
-                return spawn(command, spec, self._ownership, self._sink, opened)
+                return spawn(command, spec, self._ownership, self._sink, on_output_open)
             except SpawnError as error:
                 return LaunchFailed(error.step, error.reason)
             except MemoryError:
@@ -174,87 +175,92 @@ class ProcessDriver:
         )
 
     def discover(self) -> Mapping[str, ObservedRun]:
-        """Look for what an earlier manager launched; see the protocol."""
+        """Find what an earlier manager launched; see the protocol."""
         self._sink.start()
-        surveyed = self._ownership.discover()
-        self._sink.remove_stale(surveyed.keys())
+        discovered = self._ownership.discover()
+        self._sink.remove_stale(discovered.keys())
         self._discovered_pidfds = {
-            i: self._ownership.open_leader(i, found) for i, found in surveyed.items()
+            i: self._ownership.open_leader(i, observed_run)
+            for i, observed_run in discovered.items()
         }
-        return surveyed
+        return discovered
 
-    def adopt(self, spec: InstanceSpec, found: ObservedRun, report: ReportObservation) -> None:
-        """Take over what the survey found of an instance; see the protocol."""
+    def adopt(
+        self, spec: InstanceSpec, observed_run: ObservedRun, report: ReportObservation
+    ) -> None:
+        """Adopt a discovered run; see the protocol."""
         pidfd = self._discovered_pidfds.get(spec.instance_id)
-        self._adopt(spec.instance_id, self._command(spec), found, pidfd, report)
+        self._adopt(spec.instance_id, self._command(spec), observed_run, pidfd, report)
         self._discovered_pidfds.pop(
             spec.instance_id, None
-        )  # last: until then it can be asked for again
+        )  # last: until then the call can be retried
 
     def _adopt(
         self,
         instance_id: str,
         command: LaunchCommand,
-        found: ObservedRun,
+        observed_run: ObservedRun,
         pidfd: int | None,
         report: ReportObservation,
     ) -> None:
-        if found.pid is None:
-            report(ObservationLost("Something of it is alive; it is being looked what that is."))
-        if found.pid is None and not found.other_pids:
+        if observed_run.pid is None:
+            report(ObservationLost("Something of it is alive; it is being examined."))
+        if observed_run.pid is None and not observed_run.other_pids:
             self._watch_lock(instance_id, command, report)
             return
-        stamp = None if found.pid is None else stamps.read(found.pid)
-        kin = Descendants(self._ownership, instance_id, found.pid, stamp)
-        run = _Process(instance_id, command, report, NO_PROCESS, kin)
-        self._processes[instance_id] = run
-        if pidfd is not None and found.pid is not None:
-            run.spawned = SpawnedProcess(
-                found.pid, pidfd, self._sink.attach(instance_id, found.pid, found.started_at)
+        leader_tag = None if observed_run.pid is None else rlimit_tag.read(observed_run.pid)
+        descendants = Descendants(self._ownership, instance_id, observed_run.pid, leader_tag)
+        process = _Process(instance_id, command, report, NO_PROCESS, descendants)
+        self._processes[instance_id] = process
+        if pidfd is not None and observed_run.pid is not None:
+            process.spawned = SpawnedProcess(
+                observed_run.pid,
+                pidfd,
+                self._sink.attach(instance_id, observed_run.pid, observed_run.started_at),
             )
-            self._watch(run)
-            report(Launched(found.pid, found))
+            self._watch(process)
+            report(Launched(observed_run.pid, observed_run))
             return
-        # Its end was not seen; what it left behind is dealt with as after any end.
-        run.exit_status = ExitStatus()
-        if found.pid is not None:
-            report(Launched(found.pid, found))
-        self._scan_remnants(run)
+        # It ended unobserved; what it left behind is treated as after any end.
+        process.exit_status = ExitStatus()
+        if observed_run.pid is not None:
+            report(Launched(observed_run.pid, observed_run))
+        self._scan_remnants(process)
 
-    def signal(self, instance_id: str, step: StopStage) -> None:
-        """Use this means to end the instance; see the protocol."""
-        run = self._processes.get(instance_id)
-        if run is None:
+    def signal(self, instance_id: str, stage: StopStage) -> None:
+        """Use the means of a stop stage; see the protocol."""
+        process = self._processes.get(instance_id)
+        if process is None:
             return
-        run.stage, run.stop_requested = max(run.stage, step), True
-        if run.exit_reported:
-            self._scan_remnants(run)
-        elif run.exit_status is not None:
-            pass  # who hears of its end, and of what is left, will ask for the means again
-        elif step is StopStage.INTERRUPT:
-            request_stop(run.spawned.pidfd, signal.SIGINT)
+        process.stage, process.stop_requested = max(process.stage, stage), True
+        if process.exit_reported:
+            self._scan_remnants(process)
+        elif process.exit_status is not None:
+            pass  # the stage is used again once its end, and what is left, are reported
+        elif stage is StopStage.INTERRUPT:
+            request_stop(process.spawned.pidfd, signal.SIGINT)
         else:
-            request_group_stop(run.spawned.pidfd, run.spawned.pid, SIGNALS[step])
+            request_group_stop(process.spawned.pidfd, process.spawned.pid, SIGNALS[stage])
 
     def prepare(self, spec: InstanceSpec, report: ReportObservation) -> None:
-        """See the protocol: a process needs nothing that it did not need before."""
+        """See the protocol: a new process needs nothing new."""
         report(Prepared())
 
     def observe(self, spec: InstanceSpec, report: ReportObservation) -> None:
-        """See the protocol: nobody else starts or ends a process of ours, so nobody asks."""
+        """See the protocol: nobody else starts or stops our processes."""
         report(Absent())
 
     def release(self, instance_id: str) -> None:
-        """Let go of what was kept for the instance; see the protocol."""
+        """Remove the pipe of the instance; see the protocol."""
         self._output_pool.submit(f"{instance_id}: its pipe", lambda: self._sink.remove(instance_id))
 
     def close(self) -> None:
-        """Let the worker threads go; nothing is launched any more."""
+        """Stop the worker threads; nothing is launched any more."""
         for pool in (self._launch_pool, self._scan_pool, self._output_pool):
             pool.close()
         self._sink.close(end=not self._processes and not self._unobserved.watched)
 
-    # --- a run's beginning and end --------------------------------------------------------
+    # --- begin and end of a process --------------------------------------------------------
 
     def _launched(
         self,
@@ -270,178 +276,184 @@ class ProcessDriver:
         if isinstance(spawned, AlreadyRunning):
             self._adopt(instance_id, command, spawned.observed_run, spawned.pidfd, report)
             return
-        kin = Descendants(self._ownership, instance_id, spawned.pid, spawned.rlimit_tag)
-        run = _Process(instance_id, command, report, spawned, kin)
-        self._processes[instance_id] = run
-        self._watch(run)
+        descendants = Descendants(self._ownership, instance_id, spawned.pid, spawned.rlimit_tag)
+        process = _Process(instance_id, command, report, spawned, descendants)
+        self._processes[instance_id] = process
+        self._watch(process)
         report(Launched(spawned.pid, run_id=spawned.run_id))
 
-    def _watch(self, run: _Process) -> None:
-        """Be told of its end."""
-        pidfd, what = run.spawned.pidfd, f"{run.instance_id}: the end of its process"
-        readable = self._guard.callback(what, partial(self._on_readable, run))
+    def _watch(self, process: _Process) -> None:
+        """Get called at its end."""
+        pidfd, name = process.spawned.pidfd, f"{process.instance_id}: the end of its process"
+        readable = self._guard.callback(name, partial(self._on_readable, process))
         watch = partial(self._loop.add_reader, pidfd, readable)
         self._guard.retry_until_done(
-            f"{run.instance_id}: its process", watch, lambda: not run.finished
+            f"{process.instance_id}: its process", watch, lambda: not process.finished
         )
 
-    def _on_readable(self, run: _Process) -> None:
-        pidfd = run.spawned.pidfd
-        self._loop.remove_reader(pidfd)  # first: else what fails here would be called at once
+    def _on_readable(self, process: _Process) -> None:
+        pidfd = process.spawned.pidfd
+        self._loop.remove_reader(pidfd)  # first: an error here must not be retried at once
         try:
             result = os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         except ChildProcessError:  # not our child: an earlier manager launched it
             self._scan_pool.submit(
-                f"{run.instance_id}: its exit status",
-                partial(strangers.exit_status, run.spawned.pid, pidfd),
-                partial(self._on_exit_status, run),
-                lambda _: self._on_exit_status(run, ExitStatus()),
+                f"{process.instance_id}: its exit status",
+                partial(non_child_exit.exit_status, process.spawned.pid, pidfd),
+                partial(self._on_exit_status, process),
+                lambda _: self._on_exit_status(process, ExitStatus()),
             )
             return
         if result is None:
-            self._watch(run)  # not ended after all
+            self._watch(process)  # not ended after all
             return
-        self._on_exit_status(run, _exit_status(result))
+        self._on_exit_status(process, _exit_status(result))
 
-    def _on_exit_status(self, run: _Process, status: ExitStatus) -> None:
-        by_itself = status.code == 0 and not run.stop_requested
-        run.exit_status = replace(status, detail=self.explain_exit()) if by_itself else status
-        self._scan_remnants(run)
+    def _on_exit_status(self, process: _Process, status: ExitStatus) -> None:
+        by_itself = status.code == 0 and not process.stop_requested
+        process.exit_status = replace(status, detail=self.explain_exit()) if by_itself else status
+        self._scan_remnants(process)
 
-    def _finish(self, run: _Process, last: Exited | RemnantsGone) -> None:
-        """Nothing is left: say so."""
-        self._reap(run)
-        run.report(last)
+    def _finish(self, process: _Process, event: Exited | RemnantsGone) -> None:
+        """Report that nothing is left."""
+        self._reap(process)
+        process.report(event)
 
-    def _reap(self, run: _Process) -> None:
-        """Wait for the process, which frees its number."""
-        run.finished = True
-        del self._processes[run.instance_id]
-        if run.spawned is not NO_PROCESS:
+    def _reap(self, process: _Process) -> None:
+        """Reap the process, which frees its number."""
+        process.finished = True
+        del self._processes[process.instance_id]
+        if process.spawned is not NO_PROCESS:
             with suppress(OSError):  # not our child
-                os.waitid(os.P_PIDFD, run.spawned.pidfd, os.WEXITED | os.WNOHANG)
+                os.waitid(os.P_PIDFD, process.spawned.pidfd, os.WEXITED | os.WNOHANG)
             with suppress(OSError):
-                os.close(run.spawned.pidfd)
+                os.close(process.spawned.pidfd)
 
-    def _start_reading_output(self, run: _Process) -> None:
+    def _start_reading_output(self, process: _Process) -> None:
         self._guard.retry_until_done(
-            f"{run.instance_id}: its output", partial(self._read_output, run)
+            f"{process.instance_id}: its output", partial(self._read_output, process)
         )
 
-    def _read_output(self, run: _Process) -> None:
-        self._reading[run.instance_id] = run
-        path, start = run.command.output, run.spawned.output_start
+    def _read_output(self, process: _Process) -> None:
+        self._reading[process.instance_id] = process
+        path, start = process.command.output, process.spawned.output_start
 
         def read() -> tuple[str, ...]:
-            lines = self._sink.last_lines(run.instance_id, path, start, None)
-            if run.next_output_start is not None:  # a new run may have written meanwhile
-                lines = self._sink.last_lines(run.instance_id, path, start, run.next_output_start)
+            lines = self._sink.last_lines(process.instance_id, path, start, None)
+            if process.next_output_start is not None:  # a new run may have written meanwhile
+                lines = self._sink.last_lines(
+                    process.instance_id, path, start, process.next_output_start
+                )
             return lines
 
-        def told(lines: tuple[str, ...]) -> None:
-            if self._reading.get(run.instance_id) is run:
-                del self._reading[run.instance_id]
-            run.report(LastOutput(lines))
+        def on_lines(lines: tuple[str, ...]) -> None:
+            if self._reading.get(process.instance_id) is process:
+                del self._reading[process.instance_id]
+            process.report(LastOutput(lines))
 
-        self._output_pool.submit(f"{run.instance_id}: its output", read, told, lambda _: told(()))
+        self._output_pool.submit(
+            f"{process.instance_id}: its output", read, on_lines, lambda _: on_lines(())
+        )
 
     # --- what a process leaves behind -----------------------------------------------------
 
-    def _scan_remnants(self, run: _Process) -> None:
-        """List what is left of the run, then tell of it, or end it."""
-        # Asked again until there is an answer: without descriptors, say, nothing is known.
-        what = f"{run.instance_id}: what it left behind"
-        self._scan_pool.submit(what, partial(_scan, run), partial(self._on_remnants, run))
+    def _scan_remnants(self, process: _Process) -> None:
+        """List what is left of the process, then report it, or stop it."""
+        # Retried until there is a result: without file descriptors, say, nothing is known.
+        name = f"{process.instance_id}: what it left behind"
+        self._scan_pool.submit(name, partial(_scan, process), partial(self._on_remnants, process))
 
-    def _on_remnants(self, run: _Process, left: Remnants) -> None:
-        found = left.relatives
-        for pid, relative in found.items():
-            if run.finished or run.remnants.get(pid, relative.pidfd) != relative.pidfd:
-                os.close(relative.pidfd)  # another look was quicker
+    def _on_remnants(self, process: _Process, scan: Remnants) -> None:
+        found = scan.processes
+        for pid, held in found.items():
+            if process.finished or process.remnants.get(pid, held.pidfd) != held.pidfd:
+                os.close(held.pidfd)  # another scan was quicker
             else:
-                run.remnants[pid] = relative.pidfd
-                self._watch_remnant(run, pid)
-        if run.finished:
+                process.remnants[pid] = held.pidfd
+                self._watch_remnant(process, pid)
+        if process.finished:
             return
-        if left.held and not run.remnants:
-            self._on_lock_held(run)
+        if scan.lock_held and not process.remnants:
+            self._on_lock_held(process)
             return
-        run.lock_held_since = None
-        if not run.exit_reported:
-            self._report_exit(run, tuple(relative.description for relative in found.values()))
-        elif run.remnants:
-            for pidfd in run.remnants.values():
-                request_stop(pidfd, SIGNALS[run.stage])
+        process.lock_held_since = None
+        if not process.exit_reported:
+            self._report_exit(process, tuple(held.description for held in found.values()))
+        elif process.remnants:
+            for pidfd in process.remnants.values():
+                request_stop(pidfd, SIGNALS[process.stage])
         else:
-            self._finish(run, RemnantsGone())
+            self._finish(process, RemnantsGone())
 
-    def _watch_remnant(self, run: _Process, pid: int) -> None:
-        what = f"{run.instance_id}: process {pid}, which it left behind"
-        ended = self._guard.callback(what, partial(self._on_remnant_exit, run, pid))
-        watch = partial(self._loop.add_reader, run.remnants[pid], ended)
-        self._guard.retry_until_done(f"{what}, watching it", watch, lambda: pid in run.remnants)
+    def _watch_remnant(self, process: _Process, pid: int) -> None:
+        name = f"{process.instance_id}: process {pid}, which it left behind"
+        ended = self._guard.callback(name, partial(self._on_remnant_exit, process, pid))
+        watch = partial(self._loop.add_reader, process.remnants[pid], ended)
+        self._guard.retry_until_done(f"{name}, watching it", watch, lambda: pid in process.remnants)
 
-    def _report_exit(self, run: _Process, who: tuple[str, ...]) -> None:
-        assert run.exit_status is not None
-        run.exit_reported = True
-        self._start_reading_output(run)
-        if run.remnants:
-            # The lifecycle answers with `signal`, which looks again and ends them.
-            run.report(ExitedWithRemnants(run.exit_status, who, run.cpu))
+    def _report_exit(self, process: _Process, remnants: tuple[str, ...]) -> None:
+        assert process.exit_status is not None
+        process.exit_reported = True
+        self._start_reading_output(process)
+        if process.remnants:
+            # The controller calls `signal`, which scans again and stops them.
+            process.report(ExitedWithRemnants(process.exit_status, remnants, process.cpu))
         else:
-            self._finish(run, Exited(run.exit_status, run.cpu))
+            self._finish(process, Exited(process.exit_status, process.cpu))
 
-    def _on_lock_held(self, run: _Process) -> None:
-        """Nobody is to be seen, but somebody holds the lock.
+    def _on_lock_held(self, process: _Process) -> None:
+        """No process is visible, but one holds the lock.
 
-        What another launch has just forked has a copy of it, for some milliseconds.
+        A process that another launch has just forked has a copy of it for some milliseconds.
         """
         now = self._loop.time()
-        run.lock_held_since = now if run.lock_held_since is None else run.lock_held_since
-        if now - run.lock_held_since < LOCK_TIMEOUT:
-            look = partial(self._scan_remnants, run)
-            what = f"{run.instance_id}: looking again who holds its lock"
-            self._guard.retry_until_done(what, lambda: self._loop.call_later(RETRY_DELAY, look))
+        process.lock_held_since = (
+            now if process.lock_held_since is None else process.lock_held_since
+        )
+        if now - process.lock_held_since < LOCK_TIMEOUT:
+            scan = partial(self._scan_remnants, process)
+            name = f"{process.instance_id}: the next scan for the holder of its lock"
+            self._guard.retry_until_done(name, lambda: self._loop.call_later(RETRY_DELAY, scan))
             return
-        self._reap(run)
-        if not run.exit_reported:
-            assert run.exit_status is not None
-            self._start_reading_output(run)
-            run.report(
+        self._reap(process)
+        if not process.exit_reported:
+            assert process.exit_status is not None
+            self._start_reading_output(process)
+            process.report(
                 ExitedWithRemnants(
-                    run.exit_status, ("somebody unseen, who holds its lock",), run.cpu
+                    process.exit_status, ("an unknown process that holds its lock",), process.cpu
                 )
             )
-        self._watch_lock(run.instance_id, run.command, run.report)
+        self._watch_lock(process.instance_id, process.command, process.report)
 
     def _watch_lock(
         self, instance_id: str, command: LaunchCommand, report: ReportObservation
     ) -> None:
-        def known(found: ObservedRun, pidfd: int | None) -> None:
-            self._adopt(instance_id, command, found, pidfd, report)
+        def on_holder_known(observed_run: ObservedRun, pidfd: int | None) -> None:
+            self._adopt(instance_id, command, observed_run, pidfd, report)
 
-        self._unobserved.watch(instance_id, report, known)
+        self._unobserved.watch(instance_id, report, on_holder_known)
 
-    def _on_remnant_exit(self, run: _Process, pid: int) -> None:
-        pidfd = run.remnants.pop(pid, None)
+    def _on_remnant_exit(self, process: _Process, pid: int) -> None:
+        pidfd = process.remnants.pop(pid, None)
         if pidfd is not None:
             self._loop.remove_reader(pidfd)
             with suppress(OSError):
                 os.close(pidfd)
-        if not run.remnants:
-            # Another look: it may have started others before it ended.
-            self._scan_remnants(run)
+        if not process.remnants:
+            # It may have started others before it ended.
+            self._scan_remnants(process)
 
 
-def _scan(run: _Process) -> Remnants:
-    """Look what a run that has ended cost, and what is left of it; in a thread."""
-    if not run.exit_reported:
-        run.cpu = proc.cpu_seconds(run.spawned.pid, run.spawned.pidfd)
-    return run.descendants.open_all()
+def _scan(process: _Process) -> Remnants:
+    """Find what an ended process used, and what is left of it; in a thread."""
+    if not process.exit_reported:
+        process.cpu = procfs.cpu_seconds(process.spawned.pid, process.spawned.pidfd)
+    return process.descendants.open_all()
 
 
 def _init_launch_thread() -> None:
-    """What a thread blocks, the processes that it launches block as well."""
+    """Unblock signals: launched processes inherit those that are blocked."""
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     inherit_manager_priority()
 

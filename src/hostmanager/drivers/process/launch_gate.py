@@ -1,10 +1,10 @@
-"""Launches wait, as long as the manager itself starts: its own start comes first.
+"""Holds launches back while the manager itself starts.
 
-A manager that starts has half a second of its own to compute, and so has each of its agents. If all
-of them begin at the same time, it is the last to be ready: of a host with 54 agents nobody heard
-for 3 s, with cold disks for 14 s, and what agents reported meanwhile was read as late. So a few
-are launched at once (on a small host, all), and the others when the manager stands. They lose
-nothing: it is the processors that they would wait for instead.
+The start of a manager computes for half a second, and so does the start of each agent. If all of
+them begin at the same time, the manager is the last to be ready: on a host with 54 agents it was
+unreachable for 3 s, with cold disks for 14 s, and read the reports of agents late. So a few agents
+are launched at once (on a small host, all), and the others when the manager is ready. They lose
+nothing: otherwise they would wait for a processor.
 """
 
 from collections import deque
@@ -12,22 +12,22 @@ from collections.abc import Callable
 
 
 class LaunchGate:
-    """Lets launches pass, or keeps them for later. On the loop's thread alone; open at first."""
+    """Lets launches pass, or queues them. Used on the loop's thread only; open at first."""
 
     def __init__(self) -> None:
-        self._passes_left: int | None = None  # how many may pass; None: all
+        self._passes_left: int | None = None  # launches that may pass; None: all
         self._waiting: deque[Callable[[], object]] = deque()
 
-    def close(self, free: int) -> None:
-        """Keep launches back from now on, but for the first ones.
+    def close(self, passes: int) -> None:
+        """Queue launches from now on.
 
         Args:
-            free: How many pass all the same.
+            passes: How many pass before.
         """
-        self._passes_left = free
+        self._passes_left = passes
 
     def enter(self, launch: Callable[[], object]) -> None:
-        """Launch now, or when it is opened; in the order of coming."""
+        """Launch now, or in this order when the gate is opened."""
         if self._passes_left is None:
             launch()
         elif self._passes_left > 0:
@@ -37,7 +37,7 @@ class LaunchGate:
             self._waiting.append(launch)
 
     def open(self) -> None:
-        """Launch what was kept back, and all that comes."""
+        """Launch what is queued, and let all further launches pass."""
         self._passes_left = None
         while self._waiting:
             self._waiting.popleft()()

@@ -1,8 +1,8 @@
-"""How a process ended that is not our child: one that a manager before us launched.
+"""The exit status of a process that is not our child: an earlier manager launched it.
 
-Its parent (init, since the old manager is gone) waits for it and learns the status. The
-kernel tells us as well: from Linux 6.15 on through the pidfd, once init has waited, and
-before that in the zombie's /proc entry. Where neither does, the status is unknown.
+Its parent (init, since the old manager is gone) reaps it and gets the status. The kernel shows it
+to us as well: through the pidfd from Linux 6.15 on, once init has reaped it, and before that in
+the /proc entry of the zombie. If neither works, the status is unknown.
 """
 
 import fcntl
@@ -19,12 +19,12 @@ _INFO_EXIT = 1 << 3
 
 
 def exit_status(pid: int, pidfd: int) -> ExitStatus:
-    """Tell how it ended, as far as the kernel tells."""
+    """Return how it ended, as far as the kernel shows it."""
     raw = _by_pidfd(pidfd)
     if raw is None:
         raw = proc.zombie_exit_code(pid)
     if raw is None:
-        # Init may have waited between the two looks.
+        # Init may have reaped it between the two reads.
         raw = _by_pidfd(pidfd)
     if raw is None:
         return ExitStatus()

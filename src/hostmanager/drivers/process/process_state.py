@@ -1,8 +1,7 @@
-"""How a process is, as the kernel sees it: suspended, a zombie, in uninterruptible sleep.
+"""The state of a process in the kernel: suspended, a zombie, in uninterruptible sleep.
 
-Looked up in /proc when somebody looks at an instance, so it costs an idle manager nothing
-and can be neither missed nor outdated: what is shown was so at most `FRESH` seconds ago. A
-look takes 13 µs; that many clients look does not make it more.
+It is read from /proc when a client reads the status of an instance, so it costs an idle manager
+nothing, and is at most `CACHE_SECONDS` old. A read takes 13 µs; more clients do not make it more.
 """
 
 from collections.abc import Callable
@@ -11,7 +10,7 @@ from dataclasses import dataclass
 from hostmanager.util import procfs as proc
 
 CACHE_SECONDS = 0.5
-"""Seconds for which a look counts."""
+"""Seconds for which a state is valid."""
 
 STATE_NAMES = {
     b"R": "running",
@@ -27,18 +26,18 @@ STATE_NAMES = {
 """The letters of /proc/PID/stat, and the words of /proc/PID/status for them."""
 
 TRANSIENT_SECONDS = 2.0
-"""Seconds for which a sleep in the kernel, or a zombie, is nothing to talk about."""
+"""Seconds for which uninterruptible sleep, or a zombie, is not reported."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessState:
-    """How a process is.
+    """The state of a process.
 
     Attributes:
         pid: Its process id.
-        name: The kernel's word for it; None: it could not be seen.
-        since: When it was first seen so, monotonic seconds.
-        observed_at: When it was seen so last.
+        name: The kernel's name of the state; None: it could not be read.
+        since: When it was first observed in this state, monotonic seconds.
+        observed_at: When it was observed last.
     """
 
     pid: int
@@ -48,7 +47,7 @@ class ProcessState:
 
     @property
     def signals_blocked_reason(self) -> str | None:
-        """Why no signal but SIGKILL has an effect at present; None: they have."""
+        """Why only SIGKILL has an effect at present; None: other signals have."""
         match self.name:
             case "stopped":
                 return "it is suspended (SIGSTOP)"
@@ -65,47 +64,47 @@ class ProcessState:
 
     @property
     def is_persistent(self) -> bool:
-        """Whether that is more than what happens to any process for a moment."""
-        at_once = self.name in ("stopped", "tracing stop")
-        return at_once or self.observed_at - self.since >= TRANSIENT_SECONDS
+        """Whether it is more than a state that any process is in for a moment."""
+        is_deliberate = self.name in ("stopped", "tracing stop")
+        return is_deliberate or self.observed_at - self.since >= TRANSIENT_SECONDS
 
 
 class ProcessStateCache:
-    """The conditions of all instances, as far as anybody looked.
+    """The process states of all instances, as far as they were read.
 
     Args:
-        look: Tells the letter for a process.
+        read_state: Returns the letter for a process.
     """
 
-    def __init__(self, look: Callable[[int], bytes | None] | None = None) -> None:
-        self._read_state = look or _state_letter
+    def __init__(self, read_state: Callable[[int], bytes | None] | None = None) -> None:
+        self._read_state = read_state or _state_letter
         self._states: dict[str, ProcessState] = {}
 
     def get(self, instance_id: str, pid: int | None, now: float) -> ProcessState | None:
-        """Tell how an instance's process is; None if it has none.
+        """Return the state of the process of an instance; None if it has none.
 
         Args:
-            instance_id: Whose process.
-            pid: The process.
+            instance_id: The instance.
+            pid: Its process.
             now: Monotonic seconds.
         """
         if pid is None:
             self._states.pop(instance_id, None)
             return None
         before = self._states.get(instance_id)
-        same = before is not None and before.pid == pid
-        if before is not None and same and now - before.observed_at < CACHE_SECONDS:
+        is_same = before is not None and before.pid == pid
+        if before is not None and is_same and now - before.observed_at < CACHE_SECONDS:
             return before
-        word = STATE_NAMES.get(self._read_state(pid) or b"")
-        goes_on = before is not None and same and before.name == word
-        since = before.since if before is not None and goes_on else now
-        known = self._states[instance_id] = ProcessState(pid, word, since, now)
-        return known
+        name = STATE_NAMES.get(self._read_state(pid) or b"")
+        is_unchanged = before is not None and is_same and before.name == name
+        since = before.since if before is not None and is_unchanged else now
+        state = self._states[instance_id] = ProcessState(pid, name, since, now)
+        return state
 
 
 def _state_letter(pid: int) -> bytes | None:
     try:
         fields = proc.read_stat(pid)
-    except OSError:  # no descriptors left, say: it is only for showing
+    except OSError:  # for lack of file descriptors, say
         return None
     return fields[0] if fields else None

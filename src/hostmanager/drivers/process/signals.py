@@ -1,4 +1,4 @@
-"""Signals that reach who is meant, and nobody else: through pidfds, to groups as well."""
+"""Signals that never reach an unrelated process: through pidfds, to groups as well."""
 
 import errno
 import logging
@@ -16,15 +16,14 @@ IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
 
 
 def unignore_signals() -> None:
-    """Ignore no signal any more that whoever started this program had it ignore.
+    """Stop ignoring the signals that the parent of this program had it ignore.
 
-    What a program ignores, all that it executes ignore as well: a shell script that puts a
-    manager into the background would give it agents that do not hear SIGINT, and where SIGCHLD
-    is ignored, nobody's exit status can be had. What is handled, if only by doing nothing, is
-    not passed on. To be called in the main thread.
+    Ignored signals are inherited: agents of a manager that a shell script started in the
+    background would ignore SIGINT, and without SIGCHLD there are no exit statuses. Signals with a
+    handler, even one that does nothing, are not inherited. To be called in the main thread.
     """
     for number in range(1, FIRST_LIBC_SIGNAL):
-        # Python ignores two by itself, and gives them back to what it executes.
+        # Python ignores two signals itself, and resets them in what it executes.
         if number not in IGNORED_BY_PYTHON and signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, _do_nothing)
 
@@ -34,9 +33,9 @@ def _do_nothing(_number: int, _frame: object) -> None:
 
 
 def request_stop(pidfd: int, number: signal.Signals) -> None:
-    """Ask a process to end, by a signal. A suspended one is continued, or it would never hear it.
+    """Send a signal that stops a process, and continue it if it is suspended.
 
-    As systemd does: nobody who wants an agent down wants it to wait to be killed instead.
+    A suspended process would not react before it is killed; systemd does the same.
     """
     send(pidfd, number)
     if number is not signal.SIGKILL:
@@ -44,14 +43,14 @@ def request_stop(pidfd: int, number: signal.Signals) -> None:
 
 
 def request_group_stop(pidfd: int, leader: int, number: signal.Signals) -> None:
-    """Ask the process group that a process leads to end, in the same way."""
+    """Do the same for the process group that a process leads."""
     send_group(pidfd, leader, number)
     if number is not signal.SIGKILL:
         send_group(pidfd, leader, signal.SIGCONT)
 
 
 def send(pidfd: int, number: signal.Signals) -> None:
-    """Send a signal to a process. If it ended, the loop will hear of it."""
+    """Send a signal to a process; harmless if it has ended."""
     try:
         signal.pidfd_send_signal(pidfd, number)
     except ProcessLookupError:
@@ -63,8 +62,8 @@ def send(pidfd: int, number: signal.Signals) -> None:
 def send_group(pidfd: int, leader: int, number: signal.Signals) -> None:
     """Send a signal to the process group that a process leads.
 
-    If an earlier manager launched it, init may have waited for it, and its number may be
-    somebody else's by now; its pidfd never is.
+    If an earlier manager launched it, init may have reaped it, and its number may have been
+    reused; its pidfd never is.
     """
     try:
         try:
@@ -72,7 +71,7 @@ def send_group(pidfd: int, leader: int, number: signal.Signals) -> None:
         except OSError as error:
             if error.errno != errno.EINVAL:
                 raise
-            signal.pidfd_send_signal(pidfd, 0)  # still there, so its number is still its own
+            signal.pidfd_send_signal(pidfd, 0)  # alive, so its number was not reused
             os.killpg(leader, number)
     except ProcessLookupError:
         pass

@@ -1,9 +1,8 @@
-"""Making one process, and saying which step failed when none comes to be.
+"""Spawning one process, or naming the step that failed.
 
-Runs in a worker thread: files are opened and a program is executed, and any disk in
-between may hang. A process gets a session (and with it a process group) of its own, so
-that a terminal's Ctrl-C for the manager is not one for the agents, and so that all that
-it starts can be found and ended.
+This runs in a worker thread: it opens files and executes a program, and any of the disks may hang.
+A process gets a session (and with it a process group) of its own, so that Ctrl-C in the terminal
+of the manager does not reach the agents, and so that all descendants can be found and stopped.
 """
 
 import errno
@@ -19,8 +18,7 @@ from pathlib import Path
 
 from hostmanager.core.model import InstanceSpec, ObservedRun
 from hostmanager.drivers.process.output.output_sink import OutputPosition, OutputSink
-from hostmanager.drivers.process.ownership import instance_lock as locks
-from hostmanager.drivers.process.ownership import rlimit_tag as stamps
+from hostmanager.drivers.process.ownership import instance_lock, rlimit_tag
 from hostmanager.drivers.process.ownership.discovery import (
     LOCK_POLL_INTERVAL,
     LOCK_TIMEOUT,
@@ -33,7 +31,7 @@ from hostmanager.util.secret import Environment
 log = logging.getLogger(__name__)
 
 INHERITED_NOFILE = resource.getrlimit(resource.RLIMIT_NOFILE)
-"""What this program was started with, and agents are: it raises its own limit afterwards."""
+"""The limit at our start, which agents get: the manager raises its own limit afterwards."""
 
 RESOURCE_LIMIT_HINT = "this host or user is at its limit (see `ulimit -a`)"
 
@@ -43,10 +41,10 @@ class LaunchCommand:
     """How to start an instance.
 
     Attributes:
-        argv: Program and arguments; never seen by a shell.
+        argv: Program and arguments; no shell is involved.
         cwd: Working directory.
-        env: The environment; the mark is added to it.
-        output: File that its stdout and stderr are appended to.
+        env: The environment; the tag is added to it.
+        output: The file that gets its stdout and stderr.
     """
 
     argv: tuple[str, ...]
@@ -57,14 +55,14 @@ class LaunchCommand:
 
 @dataclass(frozen=True, slots=True)
 class SpawnedProcess:
-    """A process that came to be.
+    """A launched process.
 
     Attributes:
-        pid: Its id, also that of its session and process group.
-        pidfd: Refers to this very process; becomes readable when it ends. To be closed.
+        pid: Its id, which is that of its session and process group as well.
+        pidfd: Becomes readable when the process ends. To be closed.
         output_start: Where its output begins.
-        rlimit_tag: What all that it starts is stamped with.
-        run_id: Its identity, see `Found`.
+        rlimit_tag: The tag of its descendants.
+        run_id: See `ObservedRun`.
     """
 
     pid: int
@@ -76,10 +74,10 @@ class SpawnedProcess:
 
 @dataclass(frozen=True, slots=True)
 class AlreadyRunning:
-    """What was alive already of an instance that was to be launched.
+    """A live run of an instance that should have been launched.
 
     Attributes:
-        observed_run: What it is.
+        observed_run: The run.
         pidfd: Of its leader, to be closed; None if that has ended.
     """
 
@@ -88,7 +86,7 @@ class AlreadyRunning:
 
 
 class SpawnError(Exception):
-    """No process came to be: which step failed (a noun), and why (a sentence)."""
+    """No process was started: which step failed (a noun), and why (a sentence)."""
 
     def __init__(self, step: str, reason: str) -> None:
         super().__init__(f"{step}: {reason}")
@@ -99,33 +97,33 @@ class SpawnError(Exception):
 def spawn(
     command: LaunchCommand,
     spec: InstanceSpec,
-    owner: Ownership,
+    ownership: Ownership,
     sink: OutputSink,
     on_output_open: Callable[[OutputPosition], None],
 ) -> SpawnedProcess | AlreadyRunning:
-    """Start a process, unless one of the instance is alive already.
+    """Start a process, unless the instance is alive already.
 
     Args:
-        command: How.
-        spec: Whose process it is.
-        owner: How it will be known as ours.
+        command: What to execute.
+        spec: The instance.
+        ownership: Identifies the process as ours.
         sink: Takes its output.
-        on_output_open: Told where its output begins, before the process can write.
+        on_output_open: Gets the begin of its output, before the process can write.
 
     Returns:
-        The process; or what was found alive of the instance: nothing was started then.
+        The process; or the live run of the instance: nothing was started then.
 
     Raises:
         SpawnError: It could not be started; nothing is left of the attempt.
     """
-    lock = _acquire_lock(owner, spec.instance_id)
+    lock = _acquire_lock(ownership, spec.instance_id)
     if isinstance(lock, ObservedRun):
-        return AlreadyRunning(lock, owner.open_leader(spec.instance_id, lock))
+        return AlreadyRunning(lock, ownership.open_leader(spec.instance_id, lock))
     try:
         fd, begin = _open_output(sink, spec.instance_id, command.output)
         on_output_open(begin)
-        # Last: the mark says when, and who begins much later is not taken for the leader.
-        env = Environment({**command.env, **owner.environment(spec)})
+        # Last: the tag has the time, and a process that begins much later is not the leader.
+        env = Environment({**command.env, **ownership.environment(spec)})
         return _start(command, env, lock, fd, begin)
     finally:
         if lock is not None:
@@ -162,21 +160,21 @@ def _start(
         os.close(fd)
     try:
         return _tag_and_watch(process, begin)
-    except BaseException:  # what nobody would watch must not run
+    except BaseException:  # a process that is not watched must not run
         process.kill()
         process.wait()
         raise
 
 
 def _tag_and_watch(process: "subprocess.Popen[bytes]", begin: OutputPosition) -> SpawnedProcess:
-    stamp = stamps.apply(process.pid)  # first of all: it may start others
+    tag = rlimit_tag.apply(process.pid)  # first: it may start others
     _restore_nofile_limit(process.pid)
-    # Our own child, not waited for: the pid cannot mean anything else yet.
+    # Our own child, not reaped: the pid cannot be reused yet.
     pidfd = _open_pidfd(process)
-    # From here on the pidfd alone is used: keep Popen from waiting for the child as well.
+    # From here on only the pidfd is used: keep Popen from reaping the child.
     process.returncode = 0
-    started = start_ticks(process.pid) if stamp is None else stamp.started
-    return SpawnedProcess(process.pid, pidfd, begin, stamp, run_id(process.pid, started))
+    started = start_ticks(process.pid) if tag is None else tag.started
+    return SpawnedProcess(process.pid, pidfd, begin, tag, run_id(process.pid, started))
 
 
 def _restore_nofile_limit(pid: int) -> None:
@@ -184,21 +182,21 @@ def _restore_nofile_limit(pid: int) -> None:
         resource.prlimit(pid, resource.RLIMIT_NOFILE, INHERITED_NOFILE)
 
 
-def _acquire_lock(owner: Ownership, instance_id: str) -> int | ObservedRun | None:
-    """Take the lock of the instance, or find who has it.
+def _acquire_lock(ownership: Ownership, instance_id: str) -> int | ObservedRun | None:
+    """Acquire the lock of the instance, or find its holder.
 
     Returns:
         The open file; None if there can be no lock (a read-only or full disk: supervising
-        goes on, the mark still tells whose the process is); or what holds it, as far as that
-        can be told.
+        goes on, the tag still identifies the process); or the run that holds it, as far as that
+        is known.
     """
-    path = owner.lock_file(instance_id)
-    until = time.monotonic() + LOCK_TIMEOUT
+    path = ownership.lock_file(instance_id)
+    give_up_at = time.monotonic() + LOCK_TIMEOUT
     while True:
         try:
-            lock = locks.acquire(path)
+            lock = instance_lock.acquire(path)
         except OSError as error:
-            if error.errno in locks.RESOURCE_ERRNOS:  # somebody may hold it all the same
+            if error.errno in instance_lock.RESOURCE_ERRNOS:  # it may be held all the same
                 raise SpawnError(
                     "lock", f"{path}: {error.strerror}; {RESOURCE_LIMIT_HINT}"
                 ) from error
@@ -206,11 +204,11 @@ def _acquire_lock(owner: Ownership, instance_id: str) -> int | ObservedRun | Non
             return None
         if lock is not None:
             return lock
-        # A predecessor was killed between fork and exec: what it forked is about to be marked.
-        waited = time.monotonic() > until
-        found = owner.lock_holder(instance_id, sure=not waited)
-        if found is not None and (waited or found.pid or found.other_pids):
-            return found
+        # A manager was killed between fork and exec: the tag of what it forked is about to appear.
+        timed_out = time.monotonic() > give_up_at
+        observed_run = ownership.lock_holder(instance_id, only_tagged=not timed_out)
+        if observed_run is not None and (timed_out or observed_run.pid or observed_run.other_pids):
+            return observed_run
         time.sleep(LOCK_POLL_INTERVAL)
 
 

@@ -1,28 +1,28 @@
-"""Who belongs to one run of an instance beside its leader: what it leaves behind when it ends.
+"""The descendants of one run of an instance: what it leaves behind when its leader ends.
 
-Told by session, stamp, mark and lock. Nobody can come into a session that he was not born in;
-a stamp or a mark anybody can put on himself, so they count in a process of our user; the lock
-counts in whoever holds it.
+They are known by session, rlimit tag, environment tag and lock. No process can join an existing
+session. Any process can tag itself, so tags count only in processes of our user. The lock counts
+in whichever process holds it.
 """
 
 import errno
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from hostmanager.drivers.process.ownership import instance_lock as locks
-from hostmanager.drivers.process.ownership import rlimit_tag as stamps
+from hostmanager.drivers.process.ownership import instance_lock
+from hostmanager.drivers.process.ownership import rlimit_tag as rlimit_tags
 from hostmanager.drivers.process.ownership.discovery import Ownership, command_line, open_if
 from hostmanager.drivers.process.ownership.rlimit_tag import RlimitTag
-from hostmanager.util import procfs as proc
+from hostmanager.util import procfs
 from hostmanager.util.procfs import is_zombie, list_pids, session_id, start_ticks
 
 MAX_SCANS = 50
-"""Looks at those who ended before they could be held, until there is a pause."""
+"""Scans of processes that ended before they were held, until there is a delay."""
 
 
 @dataclass(frozen=True, slots=True)
 class HeldProcess:
-    """A live process of a run, held by its pidfd; in a few words for people."""
+    """A live process of a run, held open by its pidfd; with a description for operators."""
 
     pidfd: int
     description: str
@@ -33,26 +33,26 @@ class Remnants:
     """What is left of a run.
 
     Attributes:
-        relatives: The live ones, by pid; their pidfds are to be closed.
-        held: Whether somebody holds the lock though nobody is to be seen.
+        processes: The live ones, by pid; their pidfds are to be closed.
+        lock_held: Whether the lock is held although no process is visible.
     """
 
-    relatives: Mapping[int, HeldProcess]
-    held: bool = False
+    processes: Mapping[int, HeldProcess]
+    lock_held: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Descendants:
-    """Everybody who belongs to one run of an instance, but for its leader.
+    """All processes of one run of an instance, without its leader.
 
     Attributes:
-        owner: How we know our processes.
+        ownership: Identifies our processes.
         instance_id: Whose run it is.
-        leader: The process that was launched, which its session is named for; None if unknown.
-        rlimit_tag: That of its descendants, if they have one.
+        leader: The process that was launched, and leads its session; None if unknown.
+        rlimit_tag: The tag of its descendants, if they have one.
     """
 
-    owner: Ownership
+    ownership: Ownership
     instance_id: str
     leader: int | None
     rlimit_tag: RlimitTag | None = None
@@ -60,9 +60,9 @@ class Descendants:
     def open_all(self) -> Remnants:
         """Find the live ones and open a pidfd for each, to be closed by the caller.
 
-        Zombies are left out: nothing of them runs, and their parent has yet to wait for them.
-        Who has ended once he was found may have left others: it is looked again until the
-        list is sure.
+        Zombies are left out: they do not run any more, and their parent has yet to reap them.
+        A process that ended during the scan may have left others: the scan is repeated until
+        the list is certain.
 
         Raises:
             OSError: /proc cannot be read, no descriptor can be opened, or they come and go.
@@ -70,13 +70,13 @@ class Descendants:
         for _ in range(MAX_SCANS):
             members = self._members()
             opened = {pid: open_if(pid, self._includes) for pid in members}
-            seized = {
+            held = {
                 p: HeldProcess(fd, command_line(p)) for p, fd in opened.items() if fd is not None
             }
-            if seized:
-                return Remnants(seized)
+            if held:
+                return Remnants(held)
             if not members:
-                return Remnants({}, held=self._lock_is_held())
+                return Remnants({}, lock_held=self._lock_is_held())
         raise OSError(errno.EAGAIN, "processes come and go too fast to be held")
 
     def _members(self) -> list[int]:
@@ -89,34 +89,34 @@ class Descendants:
     def _is_member(self, pid: int) -> bool:
         if pid == self.leader:
             return False
-        ours = (
+        is_ours = (
             (
                 self.leader is not None
                 and session_id(pid) == self.leader
                 and not self._leader_pid_is_reused()
             )
-            or (self._has_rlimit_tag(pid) and proc.has_our_uids(pid))
-            or self.owner.is_tagged(pid, self.instance_id)
+            or (self._has_rlimit_tag(pid) and procfs.has_our_uids(pid))
+            or self.ownership.is_tagged(pid, self.instance_id)
         )
-        return ours and not is_zombie(pid)
+        return is_ours and not is_zombie(pid)
 
     def _leader_pid_is_reused(self) -> bool:
-        """Whether the number of the leader is somebody else's by now, and so its session.
+        """Whether the pid of the leader was reused, and so the session id.
 
-        The kernel gives it to nobody before the last of the session is gone; but to anybody then.
+        The kernel reuses it only after the last process of the session is gone.
         """
         assert self.leader is not None
         started = start_ticks(self.leader)
         return self.rlimit_tag is not None and started not in (None, self.rlimit_tag.started)
 
     def _has_rlimit_tag(self, pid: int) -> bool:
-        return self.rlimit_tag is not None and stamps.read(pid) == self.rlimit_tag
+        return self.rlimit_tag is not None and rlimit_tags.read(pid) == self.rlimit_tag
 
     def _lock_is_held(self) -> bool:
-        return locks.is_held(self.owner.lock_file(self.instance_id))
+        return instance_lock.is_held(self.ownership.lock_file(self.instance_id))
 
     def _lock_holders(self) -> list[int]:
-        """Whoever has the lock although neither session nor mark tell of him."""
+        """The holders of the lock that neither session nor tag identify."""
         if not self._lock_is_held():
             return []
-        return [p for p in self.owner.lock_holders(self.instance_id) if p != self.leader]
+        return [p for p in self.ownership.lock_holders(self.instance_id) if p != self.leader]

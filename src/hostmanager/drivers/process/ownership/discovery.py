@@ -1,11 +1,11 @@
-"""What belongs to an instance: told by mark and lock, never by a file or a name.
+"""Which processes belong to an instance: by tag and lock, never by a file or a name.
 
-Looked at when the manager starts (what did the one before me launch?), when a lock cannot be
-had (who has it?), and when an agent has ended (what did it leave behind? see `kin`); never in a
-rhythm. docs/ownership.md tells why each of them is needed.
+Processes are scanned when the manager starts (what did the manager before launch?), when a lock is
+held (by which process?), and when an agent has ended (what did it leave behind? see
+`descendants`); never periodically. docs/ownership.md explains why each of them is needed.
 
-A mark counts in a process of our user: anybody may write one. Who holds the lock counts
-whatever he says and whoever he is: the file is in our folder, so he inherited it.
+A tag counts only in a process of our user: any process may write one. A holder of the lock counts
+whatever its user or tag: the file is in our directory, so the holder inherited it.
 """
 
 import logging
@@ -17,9 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hostmanager.core.model import InstanceSpec, ObservedRun
-from hostmanager.drivers.process.ownership import env_tag as marks
-from hostmanager.drivers.process.ownership import instance_lock as locks
-from hostmanager.drivers.process.ownership import rlimit_tag as stamps
+from hostmanager.drivers.process.ownership import env_tag, instance_lock, rlimit_tag
 from hostmanager.drivers.process.ownership.env_tag import TaggedProcess
 from hostmanager.drivers.process.ownership.manager_identity import ManagerIdentity
 from hostmanager.util import procfs as proc
@@ -30,181 +28,190 @@ log = logging.getLogger(__name__)
 
 LOCK_TIMEOUT = 1.0
 LOCK_POLL_INTERVAL = 0.01
-"""Seconds for which, and between which, a lock that is held without a mark is looked at."""
+"""Seconds for which, and between which, a lock with an untagged holder is checked."""
 
 _SUFFIX = ".lock"
 
 
 @dataclass(frozen=True, slots=True)
 class Ownership:
-    """How a manager knows its processes.
+    """How a manager identifies its processes.
 
     Attributes:
-        identity: Tells this manager from others; the same after a restart.
-        locks: Folder of the instances' locks.
+        identity: Distinguishes this manager from others; the same after a restart.
+        locks: Directory of the lock files.
     """
 
     identity: ManagerIdentity
     locks: Path
 
     def lock_file(self, instance_id: str) -> Path:
-        """Where the lock of an instance is."""
+        """The lock file of an instance."""
         return self.locks / f"{encode_id(instance_id)}{_SUFFIX}"
 
     def environment(self, spec: InstanceSpec) -> dict[str, str]:
-        """What goes into the environment of a process that is about to be launched."""
-        return {**self.identity.mark(spec).variables, **marks.SETPROCTITLE_ENV}
+        """The environment variables for a launch."""
+        return {**self.identity.make_tag(spec).variables, **env_tag.SETPROCTITLE_ENV}
 
     def discover(self) -> dict[str, ObservedRun]:
         """Find what an earlier manager launched and is still alive, by instance-id.
 
-        What that one had just forked carries no mark yet, but has a lock: that is waited for.
+        A process that it had just forked has no tag yet, but the lock: its tag is waited for.
 
         Raises:
             OSError: /proc cannot be read.
         """
-        until = time.monotonic() + LOCK_TIMEOUT
+        give_up_at = time.monotonic() + LOCK_TIMEOUT
         while True:
-            seen = self._tagged_by_instance()
-            led = {i for i, processes in seen.items() if any(p.is_leader for p in processes)}
-            unclear = self.locked_ids() - led
-            waited = time.monotonic() > until
-            by_lock = self._holders_by_instance(unclear, sure=not waited)
-            if waited or all(by_lock.values()):
+            tagged = self._tagged_by_instance()
+            with_leader = {
+                i for i, processes in tagged.items() if any(p.is_leader for p in processes)
+            }
+            unclear_ids = self.locked_ids() - with_leader
+            timed_out = time.monotonic() > give_up_at
+            holders = self._holders_by_instance(unclear_ids, only_tagged=not timed_out)
+            if timed_out or all(holders.values()):
                 break
             time.sleep(LOCK_POLL_INTERVAL)
-        surveyed = {i: self._observed_run(processes) for i, processes in seen.items()}
-        for instance_id, processes in by_lock.items():
-            known = {p.pid: p for p in (*processes, *seen.get(instance_id, ()))}
-            surveyed[instance_id] = self._observed_run(list(known.values()))
-        return surveyed
+        observed_runs = {i: self._observed_run(processes) for i, processes in tagged.items()}
+        for instance_id, processes in holders.items():
+            by_pid = {p.pid: p for p in (*processes, *tagged.get(instance_id, ()))}
+            observed_runs[instance_id] = self._observed_run(list(by_pid.values()))
+        return observed_runs
 
-    def lock_holder(self, instance_id: str, *, sure: bool) -> ObservedRun | None:
-        """What holds the lock of an instance; None if nobody does.
+    def lock_holder(self, instance_id: str, *, only_tagged: bool) -> ObservedRun | None:
+        """The run that holds the lock of an instance; None if the lock is free.
 
         Args:
-            instance_id: Whose lock.
-            sure: Leave out whom nothing but the lock tells of: he may have been forked for
-                another instance, and not have executed his program yet.
+            instance_id: The instance.
+            only_tagged: Leave out processes that only the lock identifies: they may have been
+                forked for another instance, and not have executed their program yet.
 
         Returns:
-            What is known; neither a pid nor others if it is held by who cannot be told.
+            The run; without any pid if the holder cannot be inspected.
         """
-        if not locks.is_held(self.lock_file(instance_id)):
+        if not instance_lock.is_held(self.lock_file(instance_id)):
             return None
-        return self._observed_run(self._holders_by_instance({instance_id}, sure=sure)[instance_id])
+        return self._observed_run(
+            self._holders_by_instance({instance_id}, only_tagged=only_tagged)[instance_id]
+        )
 
     def _tagged_by_instance(self) -> dict[str, list[TaggedProcess]]:
         by_instance: dict[str, list[TaggedProcess]] = defaultdict(list)
-        for marked in marks.find_tagged(self.identity.owns):
-            if marked.tag is not None:
-                by_instance[marked.tag.instance_id].append(marked)
+        for process in env_tag.find_tagged(self.identity.owns):
+            if process.tag is not None:
+                by_instance[process.tag.instance_id].append(process)
         return by_instance
 
     def _holders_by_instance(
-        self, instance_ids: set[str], *, sure: bool
+        self, instance_ids: set[str], *, only_tagged: bool
     ) -> dict[str, list[TaggedProcess]]:
         if not instance_ids:
             return {}
         files = {self.lock_file(i): i for i in instance_ids}
-        found: dict[str, list[TaggedProcess]] = {i: [] for i in instance_ids}
-        for path, pids in locks.holders_of(files.keys()).items():
+        holders: dict[str, list[TaggedProcess]] = {i: [] for i in instance_ids}
+        for path, pids in instance_lock.holders_of(files.keys()).items():
             for pid in pids:
                 member = self._inspect_holder(pid, files[path])
                 if member is None:
                     continue
-                if member.is_tagged or not (sure or self._holds_several(pid)):
-                    found[files[path]].append(member)
-        return found
+                if member.is_tagged or not (only_tagged or self._holds_several(pid)):
+                    holders[files[path]].append(member)
+        return holders
 
     def _holds_several(self, pid: int) -> bool:
-        return len(locks.held_by(pid, [self.lock_file(i) for i in self._ids_with_lock_file()])) > 1
+        return (
+            len(instance_lock.held_by(pid, [self.lock_file(i) for i in self._ids_with_lock_file()]))
+            > 1
+        )
 
     def _inspect_holder(self, pid: int, instance_id: str) -> TaggedProcess | None:
-        """What is known of a holder; None if it is not one of this instance after all."""
-        mark = marks.read_tag(pid)
-        if mark is None and parent_pid(pid) == os.getpid():
-            return None  # forked by us a moment ago, for whomever
-        if mark is not None and mark.instance_id != instance_id:
-            if self.identity.owns(mark):
+        """Inspect a holder; None if it is not of this instance after all."""
+        tag = env_tag.read_tag(pid)
+        if tag is None and parent_pid(pid) == os.getpid():
+            return None  # forked by us a moment ago, for any instance
+        if tag is not None and tag.instance_id != instance_id:
+            if self.identity.owns(tag):
                 return None
-            mark = None
-        return marks.describe_process(pid, mark)
+            tag = None
+        return env_tag.describe_process(pid, tag)
 
     def _observed_run(self, processes: list[TaggedProcess]) -> ObservedRun:
-        said = [process.tag for process in processes if process.tag is not None]
+        tags = [process.tag for process in processes if process.tag is not None]
         return observed_run(
-            processes, strange=bool(said) and not any(map(self.identity.owns, said))
+            processes, strange=bool(tags) and not any(map(self.identity.owns, tags))
         )
 
     def locked_ids(self) -> set[str]:
-        """The instances whose lock somebody holds; not to be asked while one is launched."""
-        return {i for i in self._ids_with_lock_file() if locks.is_held(self.lock_file(i))}
+        """The instances whose lock is held; not to be called during a launch."""
+        return {i for i in self._ids_with_lock_file() if instance_lock.is_held(self.lock_file(i))}
 
     def _ids_with_lock_file(self) -> set[str]:
         try:
             files = list(self.locks.glob(f"*{_SUFFIX}"))
         except OSError:
             return set()
-        found = (decode_id(file.name.removesuffix(_SUFFIX)) for file in files)
-        return {instance_id for instance_id in found if instance_id is not None}
+        ids = (decode_id(file.name.removesuffix(_SUFFIX)) for file in files)
+        return {instance_id for instance_id in ids if instance_id is not None}
 
-    def open_leader(self, instance_id: str, found: ObservedRun) -> int | None:
-        """Open a pidfd for the leader that was found; None if it has ended meanwhile."""
-        if found.pid is None:
+    def open_leader(self, instance_id: str, observed_run: ObservedRun) -> int | None:
+        """Open a pidfd for the leader of a run; None if it has ended meanwhile."""
+        if observed_run.pid is None:
             return None
-        pidfd = open_if(found.pid, lambda pid: self._is_leader(pid, instance_id))
-        if pidfd is not None and stamps.read(found.pid) is None:
-            stamps.apply(found.pid)  # its manager did not come to it
+        pidfd = open_if(observed_run.pid, lambda pid: self._is_leader(pid, instance_id))
+        if pidfd is not None and rlimit_tag.read(observed_run.pid) is None:
+            rlimit_tag.apply(observed_run.pid)  # its manager was killed before it did
         return pidfd
 
     def _is_leader(self, pid: int, instance_id: str) -> bool:
-        marked = marks.inspect(pid, self.identity.owns)
-        mark = None if marked is None else marked.tag
-        if marked is not None and mark is not None and mark.instance_id == instance_id:
-            return marked.is_leader
-        if pid not in locks.holders(self.lock_file(instance_id)):
+        tagged = self._tagged(pid, instance_id)
+        if tagged is not None:
+            return tagged.is_leader
+        if pid not in instance_lock.holders(self.lock_file(instance_id)):
             return False
         member = self._inspect_holder(pid, instance_id)
         return member is not None and member.is_leader
 
     def lock_holders(self, instance_id: str) -> list[int]:
-        """Find who holds the lock of an instance.
+        """Find the processes that hold the lock of an instance.
 
-        Left out is what another launch, of ours or of a manager before, has just forked: until
-        it executes its program, it has a copy of everything that was open there.
+        Without processes that another launch, of ours or of an earlier manager, has just forked:
+        until they execute their program, they have a copy of all open files.
         """
         return [
             member.pid
-            for member in self._holders_by_instance({instance_id}, sure=False)[instance_id]
+            for member in self._holders_by_instance({instance_id}, only_tagged=False)[instance_id]
         ]
 
     def is_tagged(self, pid: int, instance_id: str) -> bool:
-        """Tell whether a process of our user carries the mark of an instance of ours."""
-        marked = marks.inspect(pid, self.identity.owns)
-        mark = None if marked is None else marked.tag
-        return mark is not None and mark.instance_id == instance_id
+        """Whether a process of our user has the tag of an instance of ours."""
+        return self._tagged(pid, instance_id) is not None
+
+    def _tagged(self, pid: int, instance_id: str) -> TaggedProcess | None:
+        process = env_tag.inspect(pid, self.identity.owns)
+        tag = None if process is None else process.tag
+        return process if tag is not None and tag.instance_id == instance_id else None
 
     def describe_lock_holders(self, instance_id: str) -> str:
-        """Say that the lock of an instance is held, by whom, and what to do; two sentences."""
+        """Say that the lock of an instance is held, by which process, and what to do."""
         path = self.lock_file(instance_id)
-        who = ", ".join(command_line(pid) for pid in locks.holders(path))
-        if not who:
-            who = "a process that cannot be seen from here (another user's, or another container's)"
+        holders = ", ".join(command_line(pid) for pid in instance_lock.holders(path))
+        if not holders:
+            holders = "a process that is not visible here (of another user, or another container)"
         return (
-            f"Its lock {path} is held by {who}. It is neither launched nor said to be down "
-            f"before that has ended; as root, `fuser -v {path}` tells who it is."
+            f"Its lock {path} is held by {holders}. It is neither launched nor shown as down "
+            f"before that has ended; as root, `fuser -v {path}` names the process."
         )
 
 
 def observed_run(processes: list[TaggedProcess], *, strange: bool = False) -> ObservedRun:
-    """Sort out the processes of one instance: the leader, and the others."""
+    """Describe the processes of one instance: the leader, and the others."""
     if not processes:
         return ObservedRun(None, time.time(), "")
     leaders = (p for p in processes if p.is_leader)
     leader = min(leaders, key=lambda p: (p.rlimit_tag is None, p.started), default=None)
     first = leader or processes[0]
-    age = (marks.now_ticks() - first.started) / marks.TICKS_PER_SECOND
+    age = (env_tag.now_ticks() - first.started) / env_tag.TICKS_PER_SECOND
     others = tuple(p.pid for p in processes if p is not leader)
     pid = None if leader is None else leader.pid
     fingerprint, agent_class = "", "?"
@@ -214,14 +221,14 @@ def observed_run(processes: list[TaggedProcess], *, strange: bool = False) -> Ob
     return ObservedRun(pid, time.time() - age, fingerprint, agent_class, others, strange, run)
 
 
-def open_if(pid: int, is_right: Callable[[int], bool]) -> int | None:
-    """Open a pidfd; None if the process has ended. Only once open is it certain who it is."""
+def open_if(pid: int, is_expected: Callable[[int], bool]) -> int | None:
+    """Open a pidfd; None if the process has ended. It is identified once the pidfd is open."""
     try:
         pidfd = os.pidfd_open(pid)
     except ProcessLookupError:
         return None
     try:
-        if is_right(pid):
+        if is_expected(pid):
             return pidfd
     except OSError:
         os.close(pidfd)
@@ -231,11 +238,11 @@ def open_if(pid: int, is_right: Callable[[int], bool]) -> int | None:
 
 
 def command_line(pid: int) -> str:
-    """The command line of a process, for people; its number alone when it is gone."""
+    """The command line of a process, for operators; only the pid when it is gone."""
     try:
-        words = (proc.read_file(pid, "cmdline", 4096) or b"").split(b"\0")
+        argv = (proc.read_file(pid, "cmdline", 4096) or b"").split(b"\0")
     except OSError:
         return f"pid {pid}"
-    text = " ".join(b" ".join(words).decode("utf-8", "replace").split())
+    text = " ".join(b" ".join(argv).decode("utf-8", "replace").split())
     text = "".join(c if c.isprintable() else "?" for c in text)
     return f"pid {pid}: {text[:80]}" if text else f"pid {pid}"

@@ -1,16 +1,16 @@
-"""The mark that each launched process carries in its environment, and finding the marked.
+"""The tag in the environment of each launched process, and finding tagged processes.
 
-A mark says which manager launched the process, for which instance, from which entry, and
-when. It is inherited by all that the process starts, and it outlives the manager: the next
-one knows its processes by it, whatever became of files. See docs/ownership.md.
+A tag says which manager launched the process, for which instance, from which entry, and when.
+All descendants inherit it, and it outlives the manager: the next manager identifies its processes
+by it, whatever happened to files. See docs/ownership.md.
 
-A second variable says who that manager is, whatever it is called today (see `identity`). It
-names the mark that it belongs to: a manager of the version before, launched by one of ours,
-gives its agents marks of its own and inherits the other variable to them.
+A second variable has the identity of that manager, whatever its present name (see
+`manager_identity`). It has a digest of the tag that it belongs to: a manager of the version
+before, launched by one of ours, gives its agents tags of its own and passes the other variable on.
 
-The leader of an instance is the process that was launched itself. Its stamp names it; where
-there is none yet, it leads its session and began when the mark says. A daemon that it started
-leads a session of its own, but began later.
+The leader of an instance is the process that was launched itself. Its rlimit tag names it; without
+one, it leads its session and began at the time in the tag. A daemon that it started leads a
+session of its own, but began later.
 """
 
 import hashlib
@@ -19,9 +19,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from hostmanager.drivers.process.ownership import rlimit_tag as stamps
+from hostmanager.drivers.process.ownership import rlimit_tag as rlimit_tags
 from hostmanager.drivers.process.ownership.rlimit_tag import RlimitTag
-from hostmanager.util import procfs as proc
+from hostmanager.util import procfs
 from hostmanager.util.names import decode_id, encode_id
 from hostmanager.util.numbers import parse_number
 from hostmanager.util.procfs import list_pids, session_id, start_ticks
@@ -31,30 +31,30 @@ IDENTITY_ENV_VAR = "OCS_HOSTMANAGER_IDENTITY"
 
 SETPROCTITLE_ENV = {"SPT_NOENV": "1"}
 """`ocs.agent_cli` renames its process (setproctitle), and would use the memory of the
-environment for the name; with this it leaves the environment alone."""
+environment for the name; with this variable it does not."""
 
 LEADER_START_TOLERANCE = 300
-"""Ticks between the time in a mark and the start of its leader, at most: 3 s. While a hundred
-agents start on two processors, more than one second was seen."""
+"""Most ticks between the time in a tag and the start of its leader: 3 s. While a hundred
+agents start on two processors, more than one second was measured."""
 
 MAX_TAG_CHARS = 4096
-"""Characters of a mark: far more than ids, digests and names of classes have."""
+"""Far more than ids, digests and names of classes have."""
 
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True, slots=True)
 class EnvTag:
-    """What a mark says.
+    """The content of a tag.
 
     Attributes:
-        key: Digest that tells one manager from others.
-        instance_id: Whose process it is.
+        key: Digest that distinguishes managers.
+        instance_id: The instance of the process.
         fingerprint: Of the entry that it was launched with.
         ticks: Time since boot just before the launch, in the kernel's clock ticks.
         agent_class: The class that it was launched as.
         identity: That of its manager; empty if a manager of the version before launched it.
-        site: Digest of what its manager was called; empty likewise.
+        site: Digest of the name of its manager; empty likewise.
     """
 
     key: str
@@ -67,22 +67,22 @@ class EnvTag:
 
     def __str__(self) -> str:
         """The value of the variable."""
-        name = encode_id(self.instance_id)  # a slash in it would make two of it
+        name = encode_id(self.instance_id)  # without slashes
         before = f"{self.key}/{name}/{self.fingerprint}/{self.ticks}"
-        return f"{before}/{self.agent_class}"  # last: it may hold anything
+        return f"{before}/{self.agent_class}"  # last: it may contain anything
 
     @property
     def variables(self) -> dict[str, str]:
-        """What goes into the environment."""
-        said = {ENV_VAR: str(self)}
+        """The environment variables."""
+        variables = {ENV_VAR: str(self)}
         if self.identity:
-            said[IDENTITY_ENV_VAR] = f"{self.identity}/{self.site}/{_digest(str(self))}"
-        return said
+            variables[IDENTITY_ENV_VAR] = f"{self.identity}/{self.site}/{_digest(str(self))}"
+        return variables
 
 
 @dataclass(frozen=True, slots=True)
 class TaggedProcess:
-    """A live process of an instance; without a mark if only its lock tells of it."""
+    """A live process of an instance; without a tag if only its lock identifies it."""
 
     pid: int
     tag: EnvTag | None
@@ -91,7 +91,7 @@ class TaggedProcess:
 
     @property
     def is_tagged(self) -> bool:
-        """Whether more than an open file tells that it was launched."""
+        """Whether more than the open lock identifies it."""
         return self.tag is not None or self.rlimit_tag is not None
 
     @property
@@ -99,9 +99,9 @@ class TaggedProcess:
         """Whether it is the very process that was launched."""
         if self.rlimit_tag is not None:
             return self.rlimit_tag == RlimitTag(self.pid, self.started)
-        # Its manager was killed before it could stamp it, or knew nothing of stamps.
-        began_then = self.tag is None or self.started - self.tag.ticks < LEADER_START_TOLERANCE
-        return began_then and session_id(self.pid) == self.pid
+        # Its manager was killed before setting the rlimit tag, or had none.
+        began_at_launch = self.tag is None or self.started - self.tag.ticks < LEADER_START_TOLERANCE
+        return began_at_launch and session_id(self.pid) == self.pid
 
 
 def now_ticks() -> int:
@@ -112,7 +112,7 @@ def now_ticks() -> int:
 def parse_tag(text: str) -> EnvTag | None:
     """Read the value of the variable; None if no manager can have written it.
 
-    Anybody may write anything there: this never fails, and what it gives can be used.
+    Any process may write anything there: this never raises, and the result is safe to use.
     """
     parts = text.split("/", 4)
     instance_id = decode_id(parts[1]) if len(parts) == 5 else None
@@ -125,47 +125,47 @@ def parse_tag(text: str) -> EnvTag | None:
 
 
 def find_tagged(owns: Callable[[EnvTag], bool]) -> list[TaggedProcess]:
-    """Find the live processes of this user whose marks are ours, and what they started.
+    """Find the live processes of this user with a tag of ours, and their descendants.
 
     Raises:
         OSError: /proc cannot be read.
     """
-    return [found for pid in list_pids() if (found := inspect(pid, owns)) is not None]
+    return [tagged for pid in list_pids() if (tagged := inspect(pid, owns)) is not None]
 
 
 def inspect(pid: int, owns: Callable[[EnvTag], bool]) -> TaggedProcess | None:
-    """Tell whether a process carries a mark of ours; zombies carry none.
+    """Return a process if it has a tag of ours; zombies have none.
 
-    Of another user's process nothing is read: it may say anything, and its memory may lie on
-    a disk that never answers.
+    Processes of other users are not read: they may say anything, and their memory may be on a
+    disk that never replies.
     """
-    mark = read_tag(pid) if proc.effective_uid(pid) == os.geteuid() else None
-    if mark is None or not owns(mark) or not proc.has_our_uids(pid):
+    tag = read_tag(pid) if procfs.effective_uid(pid) == os.geteuid() else None
+    if tag is None or not owns(tag) or not procfs.has_our_uids(pid):
         return None
-    return describe_process(pid, mark)
+    return describe_process(pid, tag)
 
 
-def describe_process(pid: int, mark: EnvTag | None) -> TaggedProcess | None:
-    """What is known of a process beside its mark; None if it is gone."""
+def describe_process(pid: int, tag: EnvTag | None) -> TaggedProcess | None:
+    """Add what is known of a process beside its tag; None if it is gone."""
     started = start_ticks(pid)
-    return None if started is None else TaggedProcess(pid, mark, started, stamps.read(pid))
+    return None if started is None else TaggedProcess(pid, tag, started, rlimit_tags.read(pid))
 
 
 def read_tag(pid: int) -> EnvTag | None:
-    """Read the mark of a process; None if it has none, or may not be looked at.
+    """Read the tag of a process; None if it has none, or may not be inspected.
 
     Raises:
-        OSError: It could not be seen, whatever it is (no file descriptors left, say).
+        OSError: It could not be read, for lack of file descriptors, say.
     """
-    entries = (proc.read_file(pid, "environ") or b"").split(b"\0")
+    entries = (procfs.read_file(pid, "environ") or b"").split(b"\0")
     text = _value(entries, ENV_VAR)
-    mark = None if text is None else parse_tag(text)
-    if mark is None or text is None:
+    tag = None if text is None else parse_tag(text)
+    if tag is None or text is None:
         return None
     parts = (_value(entries, IDENTITY_ENV_VAR) or "").split("/")
     if len(parts) != 3 or parts[2] != _digest(text) or not is_identity(parts[0]):
-        return mark
-    return replace(mark, identity=parts[0], site=parts[1])
+        return tag
+    return replace(tag, identity=parts[0], site=parts[1])
 
 
 def is_identity(text: str) -> bool:

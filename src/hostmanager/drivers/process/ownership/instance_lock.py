@@ -1,8 +1,8 @@
 """The lock that each launched process holds as long as it lives.
 
-It is a `flock` on a file of the instance. The open file is inherited by the process and by
-what it starts, so the kernel keeps the lock until the last of them is gone, whoever took it.
-It closes the gap that the mark leaves: a process between fork and exec carries no mark yet.
+It is a `flock` on a file of the instance. The process and its descendants inherit the open file,
+so the kernel keeps the lock until the last of them is gone, whoever acquired it. It closes the
+gap that the environment tag leaves: a process between fork and exec has no tag yet.
 """
 
 import errno
@@ -10,16 +10,16 @@ import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from hostmanager.util import procfs as proc
+from hostmanager.util import procfs
 from hostmanager.util.lockfile import acquire_lock
 from hostmanager.util.procfs import list_pids
 
 RESOURCE_ERRNOS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
-"""Errors that say nothing of a lock, only that no file can be opened at the moment."""
+"""Errors that say nothing about a lock, only that no file can be opened at the moment."""
 
 
 def acquire(path: Path) -> int | None:
-    """Take the lock.
+    """Acquire the lock.
 
     Returns:
         The open file that holds it (to be inherited, then closed), or None if it is held.
@@ -35,40 +35,40 @@ def acquire(path: Path) -> int | None:
 
 
 def is_held(path: Path) -> bool:
-    """Whether somebody holds the lock; not to be asked while one is launched.
+    """Whether the lock is held; not to be called during a launch.
 
     Raises:
-        OSError: It cannot be told, for want of descriptors or memory.
+        OSError: It is not known, for lack of file descriptors or memory.
     """
     try:
         fd = acquire(path)
     except OSError as error:
         if error.errno in RESOURCE_ERRNOS:
             raise
-        return False  # there can be none here: what is launched has none either
+        return False  # there can be no lock here: what is launched has none either
     if fd is not None:
         os.close(fd)
     return fd is None
 
 
 def holders(path: Path) -> list[int]:
-    """Find who holds the lock, ourselves left out; those that may not be looked at are not."""
+    """Find the processes that hold the lock, apart from this one and those of other users."""
     return holders_of([path])[path]
 
 
 def holders_of(paths: Collection[Path]) -> dict[Path, list[int]]:
-    """Find who holds each of these locks, in one look at all processes."""
-    found: dict[Path, list[int]] = {path: [] for path in paths}
-    wanted = _by_inode(paths)
+    """Find the processes that hold each of these locks, in one scan of /proc."""
+    holder_pids: dict[Path, list[int]] = {path: [] for path in paths}
+    by_inode = _by_inode(paths)
     us = os.getpid()
-    for pid in list_pids() if wanted else ():
-        for path in _held_by(pid, wanted) if pid != us else ():
-            found[path].append(pid)
-    return found
+    for pid in list_pids() if by_inode else ():
+        for path in _held_by(pid, by_inode) if pid != us else ():
+            holder_pids[path].append(pid)
+    return holder_pids
 
 
 def held_by(pid: int, paths: Collection[Path]) -> set[Path]:
-    """Which of these locks a process holds; none if it may not be looked at."""
+    """Which of these locks a process holds; none if it may not be inspected."""
     return _held_by(pid, _by_inode(paths))
 
 
@@ -93,20 +93,20 @@ def _held_by(pid: int, wanted: Mapping[tuple[int, int], Path]) -> set[Path]:
                 if (path := _wanted(entry, wanted)) is not None and _is_lock(pid, entry.name)
             }
     except OSError:
-        return set()  # ended, or somebody else's
+        return set()  # ended, or of another user
 
 
 def _wanted(entry: "os.DirEntry[str]", wanted: Mapping[tuple[int, int], Path]) -> Path | None:
     try:
-        found = entry.stat()
+        status = entry.stat()
     except OSError:
         return None
-    return wanted.get((found.st_dev, found.st_ino))
+    return wanted.get((status.st_dev, status.st_ino))
 
 
 def _is_lock(pid: int, fd: str) -> bool:
-    """Whether an open file is the one that holds the lock, and not one of who only reads it."""
+    """Whether an open file is the one that holds the lock, and not one that only reads it."""
     try:
-        return b"FLOCK" in (proc.read_file(pid, f"fdinfo/{fd}", 65536) or b"FLOCK")
+        return b"FLOCK" in (procfs.read_file(pid, f"fdinfo/{fd}", 65536) or b"FLOCK")
     except OSError:
         return True

@@ -1,8 +1,8 @@
-"""Who a manager is, whatever it is called and wherever its router is.
+"""The identity of a manager, independent of its name and router.
 
-A random number, made when the state folder is, and kept there: everything that is launched
-carries it, and no process of another user can know it. Where the folder was lost, those who
-carry it give it back: agents whose manager had our name, or our key.
+A random number, made with the state directory and values there. Everything that is launched
+inherits it, and no process of another user can know it. If the directory was lost, the identity
+is recovered from running agents whose manager had our name, or our key.
 """
 
 import logging
@@ -13,60 +13,62 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hostmanager.core.model import InstanceSpec
-from hostmanager.drivers.process.ownership import env_tag as marks
+from hostmanager.drivers.process.ownership import env_tag
 from hostmanager.drivers.process.ownership.env_tag import EnvTag, is_identity
 from hostmanager.util.files import read_bounded
 
 log = logging.getLogger(__name__)
 
 MAX_IDENTITIES = 16
-"""Identities that are remembered: that many folders can have been lost while agents ran."""
+"""Identities that are values: one more for each directory that was lost while agents ran."""
 
 _MAX_FILE_BYTES = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class ManagerIdentity:
-    """How a manager is told from others.
+    """How a manager is distinguished from others.
 
     Attributes:
         key: What the version before has instead: a digest of address, realm and router. It
-            stays in marks, so that each version takes over what the other launched.
-        values: Ours, and those that we had before; the first is given to what is launched.
-        site: Digest of what we are called: address, and real path of the site config.
+            stays in tags, so that each version adopts what the other launched.
+        values: Our present identity, then earlier ones.
+        site: Digest of our name: address, and real path of the site config.
     """
 
     key: str
     values: tuple[str, ...]
     site: str = ""
 
-    def owns(self, mark: EnvTag) -> bool:
-        """Whether a mark is of ours. Who carries it must be of our user, too."""
-        return mark.identity in self.values if mark.identity else mark.key == self.key
+    def owns(self, tag: EnvTag) -> bool:
+        """Whether a tag is ours. Its process must be of our user as well."""
+        return tag.identity in self.values if tag.identity else tag.key == self.key
 
-    def mark(self, spec: InstanceSpec) -> EnvTag:
-        """The mark of a process that is about to be launched."""
-        now = marks.now_ticks()
-        mine = (self.values[0], self.site)
-        return EnvTag(self.key, spec.instance_id, spec.fingerprint, now, spec.agent_class, *mine)
+    def make_tag(self, spec: InstanceSpec) -> EnvTag:
+        """Make the tag for a launch."""
+        now = env_tag.now_ticks()
+        identity = (self.values[0], self.site)
+        return EnvTag(
+            self.key, spec.instance_id, spec.fingerprint, now, spec.agent_class, *identity
+        )
 
 
 def load_identity(path: Path, key: str, site: str) -> ManagerIdentity:
-    """Read our identity, or find it again, or make one; no other manager may do so meanwhile.
+    """Read our identity, or recover it, or make one; no other manager may do so meanwhile.
 
     Args:
-        path: Where it is kept.
+        path: Its file.
         key: See `Identity`.
         site: See `Identity`.
 
     Raises:
         OSError: /proc cannot be read.
     """
-    kept = _read(path)
-    if not kept:
-        kept = _identities_of_agents(key, site) or (secrets.token_hex(16),)
-        _write(path, kept)
-    return ManagerIdentity(key, kept, site)
+    values = _read(path)
+    if not values:
+        values = _identities_of_agents(key, site) or (secrets.token_hex(16),)
+        _write(path, values)
+    return ManagerIdentity(key, values, site)
 
 
 def _read(path: Path) -> tuple[str, ...]:
@@ -82,13 +84,13 @@ def _read(path: Path) -> tuple[str, ...]:
 
 
 def _identities_of_agents(key: str, site: str) -> tuple[str, ...]:
-    """The identities of managers that were called as we are, or had our key."""
+    """The identities of managers that had our name, or our key."""
 
-    def was_ours(mark: EnvTag) -> bool:
-        return bool(mark.identity) and (mark.site == site or mark.key == key)
+    def was_ours(tag: EnvTag) -> bool:
+        return bool(tag.identity) and (tag.site == site or tag.key == key)
 
-    found = (marked.tag for marked in marks.find_tagged(was_ours))
-    return tuple({mark.identity: None for mark in found if mark})[:MAX_IDENTITIES]
+    tags = (process.tag for process in env_tag.find_tagged(was_ours))
+    return tuple({tag.identity: None for tag in tags if tag})[:MAX_IDENTITIES]
 
 
 def _write(path: Path, values: tuple[str, ...]) -> None:
@@ -104,7 +106,6 @@ def _write(path: Path, values: tuple[str, ...]) -> None:
         new.replace(path)
     except OSError as error:
         log.warning(
-            "%s cannot be written (%s); a manager that is started anew knows its agents by what "
-            "they carry",
+            "%s cannot be written (%s); a restarted manager identifies its agents by their tags",
             *(path, error.strerror),
         )

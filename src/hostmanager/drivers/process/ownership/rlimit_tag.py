@@ -1,9 +1,9 @@
-"""A stamp on each launched process that nothing it starts can lose: whose descendant it is.
+"""A tag on each launched process that no descendant can lose: whose descendant it is.
 
-The manager sets it right after the fork, from outside, and it names the launched process by
-pid and start time. It is the limit on file locks (`RLIMIT_LOCKS`), which no Linux since 2.4.25
-looks at: a number that all descendants inherit, whatever they do with environment, session
-and descriptors. docs/ownership.md tells what else was considered.
+The manager sets it right after the fork, from outside; it names the launched process by pid and
+start time. It is the limit on file locks (`RLIMIT_LOCKS`), which Linux has ignored since 2.4.25: a
+number that all descendants inherit, whatever they do with environment, session and file
+descriptors. docs/ownership.md has the alternatives.
 """
 
 import resource
@@ -16,7 +16,7 @@ RLIMIT_LOCKS = 10
 """`RLIMIT_LOCKS` of <asm-generic/resource.h>; Python has no name for it."""
 
 _OURS = 1 << 62
-"""In every stamp. No sane limit is that large, and unlimited is larger."""
+"""In every tag. No sane limit is that large, and unlimited is larger."""
 
 _PID_BITS = 22
 """A pid is below 2**22 on every Linux (PID_MAX_LIMIT)."""
@@ -24,11 +24,11 @@ _PID_BITS = 22
 
 @dataclass(frozen=True, slots=True)
 class RlimitTag:
-    """What a stamp says: which process was launched.
+    """The content of a tag: which process was launched.
 
     Attributes:
         pid: Its process id.
-        started: Its start, ticks since boot; with the pid, its identity for ever.
+        started: Its start, ticks since boot; with the pid, its identity for all time.
     """
 
     pid: int
@@ -40,24 +40,24 @@ class RlimitTag:
 
 
 def apply(pid: int) -> RlimitTag | None:
-    """Stamp a process that was launched, for it and all that it starts from now on.
+    """Tag a launched process, and all that it starts from now on.
 
     The caller makes sure that the pid is still that of the process. None: not possible.
     """
     started = start_ticks(pid)
     if started is None:
         return None
-    stamp = RlimitTag(pid, started)
+    tag = RlimitTag(pid, started)
     try:
         _, hard = resource.prlimit(pid, RLIMIT_LOCKS)
-        resource.prlimit(pid, RLIMIT_LOCKS, (int(stamp), hard))
+        resource.prlimit(pid, RLIMIT_LOCKS, (int(tag), hard))
     except (OSError, ValueError):  # it ended or changed its user, or is limited to less
         return None
-    return stamp
+    return tag
 
 
 def read(pid: int) -> RlimitTag | None:
-    """Read the stamp of a process; None if it has none, or may not be asked for it."""
+    """Read the tag of a process; None if it has none, or may not be inspected."""
     try:
         value, _ = resource.prlimit(pid, RLIMIT_LOCKS)
     except (OSError, ValueError):
@@ -69,9 +69,9 @@ def read(pid: int) -> RlimitTag | None:
 
 
 def clear_inherited() -> None:
-    """Take off the stamp that this process was born with, if another manager launched it.
+    """Remove the tag that this process inherited, if another manager launched it.
 
-    Else what is launched would seem to be of that one's, until it gets a stamp of its own.
+    Else a launched process would seem to be of that manager until it gets a tag of its own.
     """
     value, hard = resource.getrlimit(RLIMIT_LOCKS)
     if value >= _OURS:

@@ -1,7 +1,7 @@
-"""Instances whose lock is held by who cannot be told: looked at again until that is over.
+"""Instances whose lock has an unknown holder: checked periodically until that is over.
 
-The holder may be another user's (an agent that was started with `sudo`), of another container
-that shares the state folder, or just forked by a manager that is dead. Whatever it is, it
+The holder may be of another user (an agent that was started with `sudo`), of another container
+that shares the state directory, or just forked by a manager that is dead. Whatever it is, it
 inherited the lock, so something of the instance is alive: nothing may be launched beside it.
 """
 
@@ -18,10 +18,10 @@ from hostmanager.drivers.process.thread_pools import WorkerPool
 from hostmanager.util.guard import Guard
 
 RESCAN_DELAY = 1.0
-"""Seconds between two looks."""
+"""Seconds between two checks."""
 
 HolderKnown = Callable[[ObservedRun, int | None], None]
-"""Takes who holds the lock, and a pidfd of the leader, once that can be told."""
+"""Takes the run that holds the lock, and a pidfd of its leader, once they are known."""
 
 LockObservation = tuple[ObservedRun | None, int | None, str]
 
@@ -31,7 +31,7 @@ UNKNOWN_HOLDER: LockObservation = (
     None,
     "It is not known whether it runs.",
 )
-"""Where a look was not possible: no descriptors left, say."""
+"""Where a check was not possible, for lack of file descriptors, say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,61 +44,62 @@ class _Watched:
 
 
 class UnobservedInstances:
-    """Watches the locks.
+    """Checks the locks.
 
     Args:
-        owner: Tells who holds them.
-        workers: Threads that look things up.
+        ownership: Knows their holders.
+        workers: Threads for the checks.
         guard: Makes the calls that may fail.
-        loop: For the time.
+        loop: Schedules the checks.
     """
 
     def __init__(
         self,
-        owner: Ownership,
+        ownership: Ownership,
         workers: WorkerPool,
         guard: Guard,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
-        self._owner = owner
+        self._ownership = ownership
         self._workers = workers
         self._guard = guard
         self._loop = loop
         self.watched: set[str] = set()
 
-    def watch(self, instance_id: str, report: ReportObservation, known: HolderKnown) -> None:
-        """Report that the instance is out of sight, and `Gone` once its lock is free.
+    def watch(self, instance_id: str, report: ReportObservation, on_known: HolderKnown) -> None:
+        """Report `ObservationLost`, and `Absent` once the lock is free.
 
-        Where the holder can be told after all, `known` is called instead.
+        If the holder becomes known, `on_known` is called instead.
         """
         self.watched.add(instance_id)
-        self._observe(_Watched(instance_id, report, known))
+        self._observe(_Watched(instance_id, report, on_known))
 
     def _observe(self, watched: _Watched) -> None:
         instance_id = watched.instance_id
         self._workers.submit(
             f"{instance_id}: who holds its lock",
-            partial(_observe_lock, self._owner, instance_id),
+            partial(_observe_lock, self._ownership, instance_id),
             partial(self._on_observed, watched),
             lambda _: self._on_observed(watched, UNKNOWN_HOLDER),
         )
 
-    def _on_observed(self, watched: _Watched, look: LockObservation) -> None:
-        found, pidfd, why = look
-        watched.report(ObservationLost(why))
-        if found is not None and found.pid is None and not found.other_pids:
-            again = self._guard.callback(f"{watched.instance_id}: its lock", self._observe)
-            self._loop.call_later(RESCAN_DELAY, again, watched)
+    def _on_observed(self, watched: _Watched, observation: LockObservation) -> None:
+        observed_run, pidfd, reason = observation
+        watched.report(ObservationLost(reason))
+        if observed_run is not None and not (observed_run.pid or observed_run.other_pids):
+            check_again = self._guard.callback(f"{watched.instance_id}: its lock", self._observe)
+            self._loop.call_later(RESCAN_DELAY, check_again, watched)
             return
         self.watched.discard(watched.instance_id)
-        if found is None:
+        if observed_run is None:
             watched.report(Absent())
         else:
-            watched.on_known(found, pidfd)
+            watched.on_known(observed_run, pidfd)
 
 
-def _observe_lock(owner: Ownership, instance_id: str) -> LockObservation:
-    found = owner.lock_holder(instance_id, sure=False)
-    if found is None:
+def _observe_lock(ownership: Ownership, instance_id: str) -> LockObservation:
+    observed_run = ownership.lock_holder(instance_id, only_tagged=False)
+    if observed_run is None:
         return None, None, ""
-    return found, owner.open_leader(instance_id, found), owner.describe_lock_holders(instance_id)
+    pidfd = ownership.open_leader(instance_id, observed_run)
+    return observed_run, pidfd, ownership.describe_lock_holders(instance_id)
