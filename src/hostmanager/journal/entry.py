@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-MAX_TEXT_CHARS = 2_000
+MAX_ENTRY_TEXT_CHARS = 2_000
 """Characters of a text, and of an instance id."""
 
 MAX_DATA_CHARS = 16_000
@@ -73,7 +73,9 @@ def from_row(row: tuple[Any, ...]) -> dict[str, Any]:
 
 def _text(text: str) -> str:
     text = str(text)
-    return _valid(text if len(text) <= MAX_TEXT_CHARS else text[: MAX_TEXT_CHARS - 1] + "…")
+    return _valid(
+        text if len(text) <= MAX_ENTRY_TEXT_CHARS else text[: MAX_ENTRY_TEXT_CHARS - 1] + "…"
+    )
 
 
 def _valid(text: str) -> str:

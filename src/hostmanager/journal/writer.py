@@ -28,7 +28,7 @@ from hostmanager.util.quarantine import quarantine
 
 log = logging.getLogger(__name__)
 
-RETRY_INTERVAL = 60.0
+JOURNAL_RETRY_INTERVAL = 60.0
 """Seconds between attempts while the file cannot be written."""
 
 _MAX_BATCH = 256  # entries in one transaction
@@ -217,7 +217,7 @@ class JournalWriter:
                 store.close()
         if not isinstance(error, OSError | sqlite3.Error | CorruptJournalError):
             log.error("the journal's writer failed", exc_info=error)
-        self._retry_at = time.monotonic() + RETRY_INTERVAL
+        self._retry_at = time.monotonic() + JOURNAL_RETRY_INTERVAL
         message = f"The journal {self._path} cannot be written: {_reason(error)}."
         if self.error != message:
             self.error = message

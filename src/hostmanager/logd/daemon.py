@@ -26,7 +26,7 @@ from hostmanager.util.lockfile import acquire_lock, is_same_file, read_lock_hold
 MAX_ROUND_PAUSE = 0.04
 """Seconds between two rounds, at most."""
 
-CHECK_INTERVAL = 10.0
+PERIODIC_CHECK_INTERVAL = 10.0
 """Seconds between two checks of everything."""
 
 EARLY_CHECK = 1.0
@@ -64,7 +64,7 @@ class LogDaemon:
         _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         succeeds(resource.setrlimit, resource.RLIMIT_NOFILE, (hard, hard))
         _lower_oom_score()
-        self._next_check = time.monotonic() + CHECK_INTERVAL
+        self._next_check = time.monotonic() + PERIODIC_CHECK_INTERVAL
         return self._acquire()
 
     def run(self) -> None:
@@ -216,7 +216,7 @@ class LogDaemon:
                 log_file.recover()
         for (instance_id, path), identity in list(self._pending.items()):
             self._add(instance_id, path, identity)
-        self._close_files(idle=CHECK_INTERVAL)
+        self._close_files(idle=PERIODIC_CHECK_INTERVAL)
         if not self._busy and not self._is_needed():
             self._ending = True
         elif self._has_state_dir():
@@ -224,7 +224,7 @@ class LogDaemon:
         else:
             self._reclaim_state_dir()
         has_errors = any(log_file.error for log_file in self._log_files.values())
-        interval = EARLY_CHECK if has_errors or self._pending else CHECK_INTERVAL
+        interval = EARLY_CHECK if has_errors or self._pending else PERIODIC_CHECK_INTERVAL
         self._next_check = time.monotonic() + interval
 
     def _close_files(self, idle: float) -> None:

@@ -19,7 +19,7 @@ from hostmanager.logd.timestamps import TimestampWriter
 from hostmanager.util.files import open_or_replace
 from hostmanager.util.lockfile import is_same_file
 
-RETRY_INTERVAL = 1.0
+FILE_RETRY_INTERVAL = 1.0
 """Seconds between two attempts to write a file that could not be written."""
 
 _PATH_CHECK_INTERVAL = 1.0  # seconds between two checks that the path still leads to the file
@@ -95,7 +95,7 @@ class LogFile:
         now = time.monotonic()
         if now < self._retry_at:
             return False
-        self._retry_at = now + RETRY_INTERVAL
+        self._retry_at = now + FILE_RETRY_INTERVAL
         try:
             self._write_loss_notice(self._prepare())
         except OSError as error:
@@ -176,7 +176,7 @@ class LogFile:
     def _on_error(self, error: OSError) -> None:
         if self.error is None:
             log_error(f"output of {self.instance_id}: {error}")
-            self._retry_at = time.monotonic() + RETRY_INTERVAL
+            self._retry_at = time.monotonic() + FILE_RETRY_INTERVAL
         self.error = error
         self.close()
 

@@ -23,7 +23,7 @@ from hostmanager.util.files import open_own
 MAX_PAGE_BYTES = 4 * 1024 * 1024
 """Bytes that one page is made of, at most."""
 
-MAX_LINES = 10_000
+MAX_PAGE_LINES = 10_000
 """Lines of one page, at most."""
 
 MAX_LINE_CHARS = 4096
@@ -141,14 +141,14 @@ def newest_page(
     Args:
         files: The directory of the output files.
         instance_id: The instance.
-        lines: How many at most; never more than `MAX_LINES`.
+        lines: How many at most; never more than `MAX_PAGE_LINES`.
         since: Only those that came later, unix time. Those of unknown time count as earlier.
         before: Only those before this position. If that file has been removed, so are all older.
 
     Raises:
         ValueError: The id cannot be part of a file name.
     """
-    count = max(0, min(lines, MAX_LINES))
+    count = max(0, min(lines, MAX_PAGE_LINES))
     limits = _ReadLimits(count, since, end=before, end_exists=before is not None)
     located = _read(files, instance_id, limits)
     if since is not None:
@@ -204,7 +204,7 @@ def lines_since(
     Raises:
         ValueError: The id cannot be part of a file name.
     """
-    count = max(0, min(lines, MAX_LINES))
+    count = max(0, min(lines, MAX_PAGE_LINES))
     located = _read(files, instance_id, _ReadLimits(count, start=start, end=end))
     return [at.line for at in located[-count:]] if count else []
 

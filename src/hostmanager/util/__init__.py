@@ -1,1 +1,1 @@
-"""What every room may use: the standard library only, and nothing of the project."""
+"""Shared by all packages: imports the standard library only, and nothing of the project."""

@@ -8,7 +8,7 @@ _DIGITS = len(str(MAX_NUMBER))
 
 
 def parse_number(text: str | bytes, largest: int = MAX_NUMBER) -> int | None:
-    """Read a whole number in ASCII digits, from 0 to `largest`; None: it is none."""
+    """Read a whole number in ASCII digits, from 0 to `largest`; None for anything else."""
     if len(text) > _DIGITS or not text.isascii() or not text.isdigit():
         return None
     value = int(text)

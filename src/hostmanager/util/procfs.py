@@ -1,9 +1,8 @@
-"""What /proc tells of a process: its state, its parent, when it began, what it was given.
+"""Processes, read from /proc: state, parent, start time, environment.
 
-psutil would tell as well, for 2 MB of memory in a manager that hardly ever needs to know.
-A process chooses much of what stands there: what does not make sense is None, like a process
-that is gone or may not be looked at. Only where we ourselves cannot look (no descriptors
-left, say) there is an exception.
+psutil would do as well, for 2 MB of memory in a manager that hardly ever needs it. A process
+chooses much of its /proc files: what makes no sense is None, like a process that is gone or may
+not be read. Only where we ourselves cannot read (no descriptors left, say) there is an exception.
 """
 
 import os
@@ -13,44 +12,44 @@ from hostmanager.util.numbers import parse_number
 
 MAX_READ_BYTES = 8 * 1024 * 1024
 """Bytes that are read of one file: the kernel gives arguments and environment 6 MiB, but a
-process may say that any of its memory is its environment."""
+process may claim that any of its memory is its environment."""
 
 _BLOCK = 16384
 
 _CPU, _START, _EXIT_CODE = slice(11, 15), 19, 49
-"""Where in /proc/PID/stat these are, counted from the state."""
+"""Fields of /proc/PID/stat, counted from the state."""
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
-def read_file(pid: int, name: str, largest: int = MAX_READ_BYTES) -> bytes | None:
-    """The content of /proc/PID/NAME; None: the process is gone, or may not be looked at.
+def read_file(pid: int, name: str, max_bytes: int = MAX_READ_BYTES) -> bytes | None:
+    """The content of /proc/PID/NAME; None: the process is gone, or may not be read.
 
     Raises:
-        OSError: It could not be seen, whatever it is (no file descriptors left, say).
+        OSError: It cannot be read, whatever it is (no file descriptors left, say).
     """
     try:
         fd = os.open(f"/proc/{pid}/{name}", os.O_RDONLY | os.O_CLOEXEC)
     except (FileNotFoundError, ProcessLookupError, PermissionError):
         return None
-    found = b""
+    data = b""
     try:
-        while len(found) < largest and (block := os.read(fd, _BLOCK)):
-            found += block
+        while len(data) < max_bytes and (block := os.read(fd, _BLOCK)):
+            data += block
     except (ProcessLookupError, PermissionError):
         return None
     finally:
         os.close(fd)
-    return found[:largest]
+    return data[:max_bytes]
 
 
 def read_stat(pid: int) -> list[bytes] | None:
     """The fields of /proc/PID/stat from the state on; None when the process is gone.
 
-    The name before them stands in parentheses and may hold anything.
+    The name before them is in parentheses and may be anything.
 
     Raises:
-        OSError: It could not be seen, whatever it is (no file descriptors left, say).
+        OSError: It cannot be read, whatever it is (no file descriptors left, say).
     """
     text = read_file(pid, "stat", 4096)
     fields = (text or b"").rpartition(b")")[2].split()
@@ -58,10 +57,10 @@ def read_stat(pid: int) -> list[bytes] | None:
 
 
 def effective_uid(pid: int) -> int | None:
-    """The user that a process runs as (its effective uid); None when it is gone.
+    """The effective uid of a process; None when it is gone.
 
-    Enough to leave out all others at little cost. Who has it may still be somebody else's, see
-    `is_ours`.
+    Enough to leave out all others at little cost. A process with our uid may still be somebody
+    else's, see `has_our_uids`.
     """
     try:
         return os.stat(f"/proc/{pid}").st_uid
@@ -76,7 +75,7 @@ def has_our_uids(pid: int) -> bool:
     of his choice: it has our effective uid, and his real one.
 
     Raises:
-        OSError: It could not be seen, whatever it is (no file descriptors left, say).
+        OSError: It cannot be read, whatever it is (no file descriptors left, say).
     """
     _, _, rest = (read_file(pid, "status", 4096) or b"").partition(b"\nUid:\t")
     uids = rest.partition(b"\n")[0].split()
@@ -93,7 +92,7 @@ def start_ticks(pid: int) -> int | None:
 
 
 def run_id(pid: int, started: int | None) -> str:
-    """The identity of a run: its process, and when that began; empty if that is not known."""
+    """The identity of a run: its pid and its start; empty if that is not known."""
     return "" if started is None else f"{pid}/{started}"
 
 
@@ -104,7 +103,7 @@ def is_zombie(pid: int) -> bool:
 
 
 def zombie_exit_code(pid: int) -> int | None:
-    """What a zombie leaves to who waits for it, as `wait` has it; None: it is none."""
+    """The wait status of a zombie; None if it is none."""
     try:
         fields = read_stat(pid)
     except OSError:
@@ -116,11 +115,11 @@ def zombie_exit_code(pid: int) -> int | None:
 def cpu_seconds(pid: int, pidfd: int) -> float | None:
     """CPU time of a process that has ended, with that of the children that it waited for.
 
-    None: it cannot be told any more, since somebody has waited for it.
+    None: it is not known any more, since somebody has waited for it.
     """
     try:
         fields = read_stat(pid)
-        signal.pidfd_send_signal(pidfd, 0)  # there is still nobody else with its number
+        signal.pidfd_send_signal(pidfd, 0)  # its pid is not another process's yet
     except OSError:
         return None
     ticks = [parse_number(field) for field in fields[_CPU]] if fields else [None]
@@ -143,7 +142,7 @@ def session_id(pid: int) -> int | None:
 
 
 def list_pids() -> list[int]:
-    """The numbers of all processes.
+    """The pids of all processes.
 
     Raises:
         OSError: /proc cannot be read.

@@ -1,12 +1,12 @@
-"""What must not be read in a log: an environment, a password.
+"""Values that must not be read in a log: an environment, a password.
 
-A traceback or a message of asyncio shows the arguments of a call by `repr`. So what carries
-secrets has one that shows nothing.
+A traceback or a message of asyncio shows the arguments of a call by `repr`. So the `repr` of
+these shows nothing.
 """
 
 
 class Environment(dict[str, str]):
-    """The environment of a program: a dictionary that does not show what is in it."""
+    """The environment of a program: a dictionary that does not show its values."""
 
     def __repr__(self) -> str:
         return f"<environment of {len(self)} variables>"

@@ -38,7 +38,7 @@ def in_a_small_file_system(program: str, folder: Path) -> dict:
 HEAD = """
 import json, os, pathlib, subprocess, sys, time
 from hostmanager.journal import Journal, JournalError, EntryKind, writer
-writer.RETRY_INTERVAL = 0.05
+writer.JOURNAL_RETRY_INTERVAL = 0.05
 folder = pathlib.Path(sys.argv[1])
 told = []
 j = Journal(folder / "journal.sqlite", on_message=told.append)

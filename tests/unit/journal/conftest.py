@@ -33,7 +33,7 @@ def path(tmp_path) -> Path:
 @pytest.fixture
 def open_journal(path, monkeypatch) -> Iterator[Callable[..., Kept]]:
     monkeypatch.setattr(store_module, "BUSY_TIMEOUT", 0.05)
-    monkeypatch.setattr(writer_module, "RETRY_INTERVAL", 0.05)
+    monkeypatch.setattr(writer_module, "JOURNAL_RETRY_INTERVAL", 0.05)
     opened: list[Kept] = []
 
     def go(limits: Limits | None = None, at: Path = path) -> Kept:
