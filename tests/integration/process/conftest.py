@@ -27,7 +27,7 @@ from hostmanager.drivers.process.ownership.discovery import Ownership
 from hostmanager.drivers.process.ownership.manager_identity import ManagerIdentity
 
 PYTHON = sys.executable
-PATIENCE = 20.0
+LOCK_TIMEOUT = 20.0
 """Seconds after which something that should happen did not."""
 
 
@@ -93,7 +93,7 @@ class Host:
 
         That a launch has begun is left out, too.
         """
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(LOCK_TIMEOUT):
             while True:
                 report = await self.reports[name].get()
                 begun = isinstance(report, ev.StatusChanged) and report.launching
@@ -128,9 +128,9 @@ class Host:
 
 async def until(true: Callable[[], object], what: str) -> None:
     """Wait for a condition, for a bounded time."""
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + LOCK_TIMEOUT
     while not true():
-        assert time.monotonic() < end, f"not in {PATIENCE:g} s: {what}"
+        assert time.monotonic() < end, f"not in {LOCK_TIMEOUT:g} s: {what}"
         await asyncio.sleep(0.005)
 
 
@@ -153,7 +153,7 @@ async def host(tmp_path, caplog) -> AsyncIterator[Host]:
         left = host.processes()
         for process in left:
             process.kill()
-        psutil.wait_procs(left, timeout=PATIENCE)  # those of one test are no fault of the next
+        psutil.wait_procs(left, timeout=LOCK_TIMEOUT)  # those of one test are no fault of the next
     assert not faults, faults
     assert not left, f"processes were left: {left}"
     errors = [r.getMessage() for r in caplog.records if r.levelno >= logging.ERROR]

@@ -76,7 +76,7 @@ async def test_an_end_is_told_although_it_could_not_be_looked_into(
 async def test_an_end_is_told_although_its_remnants_could_not_be_seen(
     host: Host, monkeypatch, error, caplog
 ):
-    monkeypatch.setattr(Descendants, "seize", failing(Descendants.open_all, error=error))
+    monkeypatch.setattr(Descendants, "open_all", failing(Descendants.open_all, error=error))
     await host.launch("a", "/bin/sh", "-c", "sleep 600 & exit 7")
     left = await host.next("a")
     assert isinstance(left, ev.ExitedWithRemnants)
@@ -106,7 +106,7 @@ async def test_an_end_is_told_although_its_output_cannot_be_read(host: Host, mon
 
 
 async def test_a_thread_whose_begin_fails_launches_all_the_same(monkeypatch, tmp_path, caplog):
-    monkeypatch.setattr(driving, "prefer_thread", failing(None, 1000))
+    monkeypatch.setattr(driving, "inherit_manager_priority", failing(None, 1000))
     host = Host(tmp_path)
     try:
         await host.launch("a", "/bin/sh", "-c", "exit 7")
@@ -125,7 +125,7 @@ async def test_what_is_taken_over_again_after_a_fault_is_the_same_process(
     assert found.pid == pid
     heir.driver._discovered_pidfds["a"] = os.pidfd_open(pid)
     heir.commands["a"] = heir.command("a", "/bin/true")
-    monkeypatch.setattr(driving.stamps, "read", failing(lambda _pid: None, 1))
+    monkeypatch.setattr(driving.rlimit_tag, "read", failing(lambda _pid: None, 1))
     spec, report = InstanceSpec("a", "Any"), heir.reports["a"].put_nowait
     with pytest.raises(Fault):
         heir.driver.adopt(spec, found, report)
@@ -143,7 +143,7 @@ async def test_an_instance_can_be_let_go_of_although_its_pipe_cannot(
     host: Host, monkeypatch, caplog
 ):
     gone = []
-    monkeypatch.setattr(host.driver._sink, "drop", failing(gone.append))
+    monkeypatch.setattr(host.driver._sink, "remove", failing(gone.append))
     host.driver.release("a")
     await until(lambda: gone == ["a"], "it is tried again")
     caplog.clear()
@@ -152,7 +152,7 @@ async def test_an_instance_can_be_let_go_of_although_its_pipe_cannot(
 async def test_a_launch_that_fails_in_a_way_nobody_foresaw_is_a_failed_launch(
     host: Host, monkeypatch, caplog
 ):
-    monkeypatch.setattr(spawning, "_give_usual_limit", failing(None, 1))
+    monkeypatch.setattr(spawning, "_restore_nofile_limit", failing(None, 1))
     failure = await host.failure("a", "/bin/true")
     assert failure == ev.LaunchFailed("launcher", "Fault: ")
     caplog.clear()

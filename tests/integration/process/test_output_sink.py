@@ -13,7 +13,7 @@ from hostmanager.drivers.process.output.output_sink import (
     TAIL_LINES,
     last_lines,
 )
-from tests.integration.process.conftest import PATIENCE, PYTHON, Host
+from tests.integration.process.conftest import LOCK_TIMEOUT, PYTHON, Host
 
 
 async def lines_of(host: Host, name: str, *argv: str) -> tuple[str, ...]:
@@ -31,7 +31,7 @@ async def test_stdout_and_stderr_go_to_one_file_in_their_order(host):
 async def test_output_is_told_after_the_end(host):
     await host.launch("a", "/bin/echo", "bye")
     kinds = [type(await host.reports["a"].get()).__name__ for _ in range(2)]
-    assert kinds == ["Ended", "Output"]
+    assert kinds == ["Exited", "LastOutput"]
 
 
 async def test_only_the_lines_of_this_run_are_shown_and_the_file_keeps_all(host):
@@ -78,7 +78,7 @@ async def test_a_file_that_is_removed_while_an_agent_writes_harms_nothing(host):
 async def test_runs_that_follow_at_once_do_not_mix_their_words(host):
     shown, launched = set(), 1
     host.begin("a", "/bin/echo", "run 1")
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(LOCK_TIMEOUT):
         while len(shown) < 30:
             report = await host.reports["a"].get()
             if isinstance(report, LastOutput):

@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from hostmanager.core.events import (
+    Absent,
     Exited,
     ExitedWithRemnants,
     ExitStatus,
@@ -126,15 +127,15 @@ async def test_a_daemon_is_found_by_what_it_kept_and_ended(host, program):
 async def test_an_agent_is_not_launched_beside_what_another_left(host):
     """The next manager finds a daemon, and no leader: it is dealt with as after any end."""
     pid, left = await daemon(host, KEEPS_ALL)
-    found = (await off(host.owner.survey))["a"]
-    assert (found.pid, found.others) == (pid, (left,))
+    found = (await off(host.owner.discover))["a"]
+    assert (found.pid, found.other_pids) == (pid, (left,))
     os.kill(pid, 9)
     assert isinstance(await host.next("a"), ExitedWithRemnants)
-    found = (await off(host.owner.survey))["a"]
-    assert left in (found.pid, *found.others)
+    found = (await off(host.owner.discover))["a"]
+    assert left in (found.pid, *found.other_pids)
     host.driver.signal("a", StopStage.KILL)
     assert await host.next("a") == RemnantsGone()
-    assert "a" not in await off(host.owner.survey)
+    assert "a" not in await off(host.owner.discover)
 
 
 # --- who has the lock ----------------------------------------------------------------------------
@@ -178,12 +179,12 @@ async def test_a_lock_that_is_held_by_who_cannot_be_seen_is_waited_for(host):
     lost = await host.next("a")
     assert isinstance(lost, ObservationLost), lost
     assert str(host.owner.lock_file("a")) in lost.reason
-    assert "cannot be seen" in lost.reason
+    assert "is not visible" in lost.reason
     assert isinstance(await host.next("a"), ObservationLost)
     os.close(unseen)
     while isinstance(report := await host.next("a"), ObservationLost):
         pass
-    assert report == RemnantsGone()
+    assert report == Absent()
     await host.launch("a", "/bin/sleep", "1000")
     host.driver.signal("a", StopStage.KILL)
     assert await host.next("a") == Exited(ExitStatus(signal=9))
@@ -191,8 +192,8 @@ async def test_a_lock_that_is_held_by_who_cannot_be_seen_is_waited_for(host):
 
 async def test_who_cannot_be_seen_is_found_by_the_survey_and_adopted_once_he_can(host):
     unseen = await off(locks.acquire, host.owner.lock_file("a"))
-    surveyed = await off(host.driver.survey)
-    assert {i: (f.pid, f.others) for i, f in surveyed.items()} == {"a": (None, ())}
+    surveyed = await off(host.driver.discover)
+    assert {i: (f.pid, f.other_pids) for i, f in surveyed.items()} == {"a": (None, ())}
     host.commands["a"] = host.command("a", "/bin/true")
     host.driver.adopt(SPEC, surveyed["a"], host.reports["a"].put_nowait)
     assert isinstance(await host.next("a"), ObservationLost)
@@ -218,7 +219,7 @@ async def test_an_agent_whose_lock_is_held_after_its_end_is_not_down(host):
     os.close(duplicate)
     while isinstance(report := await host.next("a"), ObservationLost):
         pass
-    assert report == RemnantsGone()
+    assert report == Absent()
 
 
 async def test_who_reads_the_file_of_the_lock_does_not_hold_it(host):
@@ -236,7 +237,7 @@ async def test_who_reads_the_file_of_the_lock_does_not_hold_it(host):
 
 async def test_who_holds_the_locks_of_several_is_nobody_yet(host, monkeypatch):
     """A manager was killed between fork and exec: the child has copies of all that was open."""
-    monkeypatch.setattr(ownership, "PATIENCE", 0.1)
+    monkeypatch.setattr(ownership, "LOCK_TIMEOUT", 0.1)
     both = [await off(locks.acquire, host.owner.lock_file(name)) for name in ("a", "b")]
     becomes = """
         import os, sys, time
@@ -247,13 +248,13 @@ async def test_who_holds_the_locks_of_several_is_nobody_yet(host, monkeypatch):
     argv = (PYTHON, "-S", "-c", textwrap.dedent(becomes), str(host.file("go")), str(both[1]))
     pid = await off(partial(stray, host, *argv, held=both))
     try:
-        surveyed = await off(host.driver.survey)
-        unknown = {i: (f.pid, f.others) for i, f in surveyed.items()}
+        surveyed = await off(host.driver.discover)
+        unknown = {i: (f.pid, f.other_pids) for i, f in surveyed.items()}
         assert unknown == {"a": (None, ()), "b": (None, ())}
         assert f"pid {pid}" in await off(host.owner.describe_lock_holders, "a")
         host.file("go").touch()
-        await off(wait_for, lambda: host.owner.held() == {"a"}, 20, "b to be free")
-        surveyed = await off(host.driver.survey)
+        await off(wait_for, lambda: host.owner.locked_ids() == {"a"}, 20, "b to be free")
+        surveyed = await off(host.driver.discover)
         assert {i: f.pid for i, f in surveyed.items()} == {"a": pid}
     finally:
         os.kill(pid, 9)
@@ -261,7 +262,7 @@ async def test_who_holds_the_locks_of_several_is_nobody_yet(host, monkeypatch):
 
 async def test_what_a_dead_manager_had_just_forked_is_adopted_not_doubled(host, monkeypatch):
     """It holds the lock, has no mark yet, and becomes the agent a moment later."""
-    monkeypatch.setattr(spawn, "PATIENCE", 20.0)
+    monkeypatch.setattr(spawn, "LOCK_TIMEOUT", 20.0)
     [(name, mark), *_] = host.owner.environment(SPEC).items()
     becomes = f"""
         import os, time
@@ -282,7 +283,7 @@ async def test_what_a_dead_manager_had_just_forked_is_adopted_not_doubled(host, 
 
 async def test_what_a_dead_manager_had_just_forked_is_seen_by_the_survey(host, monkeypatch):
     """Whatever its target is: wanted down, it would never be met by its lock."""
-    monkeypatch.setattr(ownership, "PATIENCE", 20.0)
+    monkeypatch.setattr(ownership, "LOCK_TIMEOUT", 20.0)
     [(name, mark), *_] = host.owner.environment(SPEC).items()
     becomes = f"""
         import os, time
@@ -291,18 +292,18 @@ async def test_what_a_dead_manager_had_just_forked_is_seen_by_the_survey(host, m
         os.execve("/bin/sleep", ["sleep", "1000"], env)
     """
     pid = await off(stray, host, PYTHON, "-S", "-c", textwrap.dedent(becomes))
-    assert await off(host.owner.held) == {"a"}
-    found = await off(host.owner.survey)
+    assert await off(host.owner.locked_ids) == {"a"}
+    found = await off(host.owner.discover)
     os.kill(pid, 9)
     assert {i: f.pid for i, f in found.items()} == {"a": pid}
 
 
 async def test_a_survey_does_not_wait_long_for_a_mark(host, monkeypatch):
-    monkeypatch.setattr(ownership, "PATIENCE", 0.1)
+    monkeypatch.setattr(ownership, "LOCK_TIMEOUT", 0.1)
     pid = await off(stray, host, "/bin/sleep", "1234")
-    found = await off(host.owner.survey)
+    found = await off(host.owner.discover)
     os.kill(pid, 9)
-    assert {i: (f.pid, f.fingerprint, f.strange) for i, f in found.items()} == {
+    assert {i: (f.pid, f.fingerprint, f.launched_by_other) for i, f in found.items()} == {
         "a": (pid, "", False)
     }
 
@@ -342,17 +343,17 @@ async def test_a_launch_without_a_lock_is_a_launch(host):
 
 async def test_what_was_launched_is_found_with_what_is_known_of_it(host):
     pid = await host.launch("a", "/bin/sleep", "1000")
-    found = (await off(host.owner.survey))["a"]
-    assert (found.pid, found.agent_class, found.others) == (pid, "Any", ())
-    assert abs(found.since - started(pid)) < 1
+    found = (await off(host.owner.discover))["a"]
+    assert (found.pid, found.agent_class, found.other_pids) == (pid, "Any", ())
+    assert abs(found.started_at - started(pid)) < 1
     host.driver.signal("a", StopStage.KILL)
     await host.next("a")
-    assert await off(host.owner.survey) == {}
+    assert await off(host.owner.discover) == {}
 
 
 async def test_a_leader_that_ends_between_the_looks_is_not_opened(host):
     pid = await host.launch("a", "/bin/sleep", "1000")
-    found = (await off(host.owner.survey))["a"]
+    found = (await off(host.owner.discover))["a"]
     host.driver.signal("a", StopStage.KILL)
     await host.next("a")
     assert not await off(psutil.pid_exists, pid)

@@ -26,13 +26,13 @@ def look(thread=0):
 PROGRAM = f"""
 {LOOK}
 import subprocess, sys, threading
-from hostmanager.drivers.process.priority import prefer_manager, prefer_thread
+from hostmanager.drivers.process.priority import raise_manager_priority, inherit_manager_priority
 
-found = {{"preferred": prefer_manager(), "main": look()}}
+found = {{"preferred": raise_manager_priority(), "main": look()}}
 child = [sys.executable, "-c", {LOOK + "print(json.dumps(look()))"!r}]
 
 def launch():
-    prefer_thread()
+    inherit_manager_priority()
     found["thread"] = look()
     agent = subprocess.run(child, stdout=subprocess.PIPE, start_new_session=True, check=True)
     found["agent"] = json.loads(agent.stdout)

@@ -12,7 +12,7 @@ import pytest
 from hostmanager.agent.operations.session_data import child_state
 from hostmanager.core.events import Timestamp
 from hostmanager.core.model import InstanceSpec, Target
-from hostmanager.core.record import InstanceRecord, State
+from hostmanager.core.record import CurrentRun, InstanceRecord, State
 from hostmanager.drivers.process.process_state import (
     CACHE_SECONDS,
     TRANSIENT_SECONDS,
@@ -105,7 +105,7 @@ def test_a_sleep_in_the_kernel_is_talked_about_when_it_lasts():
 
 def shown(state: State, word: str, lasted: float = 0.0) -> tuple[str, str]:
     """The field and the message of an instance in a state, and its process in another."""
-    life = InstanceRecord(SPEC, Target.DOWN, state, pid=7, deadline=5.0, error=None)
+    life = InstanceRecord(SPEC, Target.DOWN, state, 5.0, run=CurrentRun(pid=7))
     condition = ProcessState(7, word, 1.0, 1.0 + lasted)
     found = child_state(life, Timestamp(1.0, 1000.0), None, condition)
     return found["process_state"], found["message"]

@@ -366,8 +366,8 @@ def test_who_has_got_the_number_of_a_leader_has_not_got_its_session(tmp_path):
                 left = Descendants(
                     owner, "a", leader.pid, RlimitTag(leader.pid, started)
                 ).open_all()
-                assert list(left.relatives) == theirs
-                for relative in left.relatives.values():
+                assert list(left.processes) == theirs
+                for relative in left.processes.values():
                     os.close(relative.pidfd)
         finally:
             os.killpg(leader.pid, 9)
@@ -377,6 +377,6 @@ def test_without_descriptors_no_lock_is_called_free(tmp_path, monkeypatch):
     def none_left(*_args):
         raise OSError(errno.EMFILE, "Too many open files")
 
-    monkeypatch.setattr(locks, "_open", none_left)
+    monkeypatch.setattr(locks, "acquire_lock", none_left)
     with pytest.raises(OSError, match="Too many"):
         locks.is_held(tmp_path / "a.lock")

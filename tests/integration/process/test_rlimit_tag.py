@@ -115,9 +115,9 @@ def test_who_has_ended_gets_no_stamp():
 
 def test_a_leader_that_began_long_after_its_mark_is_known_by_its_stamp(owner, sleeper):
     pid = sleeper(owner, ago=10 * marks.LEADER_START_TOLERANCE)
-    assert owner.survey()["a"].pid is None
+    assert owner.discover()["a"].pid is None
     stamps.apply(pid)
-    assert owner.survey()["a"].pid == pid
+    assert owner.discover()["a"].pid == pid
 
 
 def test_a_daemon_that_began_at_once_is_no_leader_whatever_its_mark_says(owner, sleeper):
@@ -126,8 +126,8 @@ def test_a_daemon_that_began_at_once_is_no_leader_whatever_its_mark_says(owner, 
     _, hard = resource.prlimit(daemon, stamps.RLIMIT_LOCKS)
     agent = RlimitTag(os.getpid(), 12345)
     resource.prlimit(daemon, stamps.RLIMIT_LOCKS, (int(agent), hard))
-    survey = owner.survey()["a"]
-    assert (survey.pid, survey.others) == (None, (daemon,))
+    survey = owner.discover()["a"]
+    assert (survey.pid, survey.other_pids) == (None, (daemon,))
     assert owner.open_leader("a", survey) is None
 
 
@@ -140,7 +140,7 @@ def test_of_two_that_might_lead_the_stamped_does(owner, sleeper):
 
 def test_an_agent_of_a_manager_before_stamps_is_adopted_and_gets_one(owner, sleeper):
     pid = sleeper(owner)
-    survey = owner.survey()["a"]
+    survey = owner.discover()["a"]
     pidfd = owner.open_leader("a", survey)
     assert pidfd is not None
     os.close(pidfd)
@@ -152,7 +152,7 @@ def test_a_manager_takes_off_the_stamp_that_it_was_born_with():
         from hostmanager.drivers.process.ownership import rlimit_tag as stamps
         input()
         assert stamps.read(__import__("os").getpid()) is not None
-        stamps.clear()
+        stamps.clear_inherited()
         assert stamps.read(__import__("os").getpid()) is None
     """
     with subprocess.Popen(

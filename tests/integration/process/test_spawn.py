@@ -277,13 +277,13 @@ async def test_without_descriptors_nothing_is_launched_beside_who_holds_the_lock
     host, number, monkeypatch
 ):
     pid = await host.launch("a", "/bin/sleep", "100")
-    take = locks.acquire
+    acquire = locks.acquire
 
-    def take_for_want_of(_):
-        monkeypatch.setattr(locks, "take", take)  # a moment later, there are some again
+    def acquire_without_resources(_):
+        monkeypatch.setattr(locks, "acquire", acquire)  # a moment later, there are some again
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(locks, "take", take_for_want_of)
+    monkeypatch.setattr(locks, "acquire", acquire_without_resources)
     failed = await host.failure("a", "/bin/sleep", "100")
     assert failed.step == "lock"
     assert os.strerror(number) in failed.reason
