@@ -18,11 +18,11 @@ from hostmanager.cli.output import Output, command
 from hostmanager.client.change.plan import AgentChange, Plan, make_plan
 from hostmanager.client.change.progress import AgentProgress
 from hostmanager.client.site_model import Site, read_site
-from hostmanager.client.status.model import HostStatus, no_router, state_text
+from hostmanager.client.status.model import HostStatus, state_text
 from hostmanager.client.status.selection import fetch_status, hosts_to_query, select_agents
 from hostmanager.util.text import join_names, pluralize
 
-TIMEOUT = 60.0
+CHANGE_TIMEOUT = 60.0
 """Seconds to wait for agents; one may take 15 s to stop."""
 
 VERBS = {"up": "start", "down": "stop", "restart": "restart"}
@@ -49,7 +49,7 @@ def add_change_parser(
     parser.add_argument("--dry-run", action="store_true", help="only show what would happen")
     parser.add_argument("--yes", "-y", action="store_true", help=yes_help)
     parser.add_argument("--no-wait", action="store_true", help="send the requests, do not wait")
-    add_timeout(parser, TIMEOUT, "stop waiting after this time, as 90s or 2m")
+    add_timeout(parser, CHANGE_TIMEOUT, "stop waiting after this time, as 90s or 2m")
     add_common(parser)
 
 
@@ -64,9 +64,6 @@ def run_change(args: argparse.Namespace, output: Output) -> int:
         raise CommandError("--all and names exclude each other.")
     site = read_site(args)
     hosts = fetch_status(site, args, hosts_to_query(site, args))
-    router_error = no_router(hosts)
-    if router_error is not None:
-        raise CommandError(f"{router_error.text_with_hint} Nothing was changed.", UNREACHABLE)
     plan = make_plan(args.command, hosts, select_agents(hosts, args), args.pattern)
     _show(plan, output)
     if args.dry_run:

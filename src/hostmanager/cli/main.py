@@ -13,10 +13,8 @@ from importlib import import_module
 from typing import NoReturn
 
 from hostmanager import __version__
+from hostmanager.cli.exit_codes import INTERRUPTED, USAGE
 from hostmanager.util.text import closest_match
-
-EXIT_USAGE = 2
-EXIT_INTERRUPTED = 130
 
 COMMANDS = {
     "run": ("hostmanager.cli.commands.run", "run the manager of this host"),
@@ -64,9 +62,9 @@ COMMANDS = {
 """Module and one line of help of each subcommand."""
 
 DESCRIPTION = """\
-The host manager of the Observatory Control System (OCS): it keeps every agent of a host at
-its target, up or down. This command runs it, shows the status of the agents of a whole site,
-and starts and stops them."""
+The host manager of the Observatory Control System (OCS): it keeps every agent of a
+host at its target, up or down. This command runs it, shows the status of all agents of
+a site, and starts and stops them."""
 
 EPILOG = """\
 commands:
@@ -101,14 +99,14 @@ def main(args: Sequence[str] | None = None) -> None:
     try:
         raise SystemExit(_run(argv))
     except KeyboardInterrupt:
-        raise SystemExit(EXIT_INTERRUPTED) from None
+        raise SystemExit(INTERRUPTED) from None
 
 
 def _run(argv: list[str]) -> int:
     parser = _make_parser()
     if not argv:
         parser.print_help(sys.stderr)
-        return EXIT_USAGE
+        return USAGE
     if argv[0] not in COMMANDS:
         if argv[0].startswith("-"):
             parser.parse_args(argv[:1])  # --help and --version exit, all else is an error
@@ -136,7 +134,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print the error, and how to get help."""
-        self.exit(EXIT_USAGE, f"{self.prog}: {message}\nSee `{self.prog} --help`.\n")
+        self.exit(USAGE, f"{self.prog}: {message}\nSee `{self.prog} --help`.\n")
 
 
 def _make_parser() -> argparse.ArgumentParser:

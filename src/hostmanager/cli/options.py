@@ -6,10 +6,10 @@ from typing import Any
 
 from ocs.site_config import add_arguments
 
-from hostmanager.cli.text import SINCE_HELP, parse_duration, parse_since
+from hostmanager.cli.text import SINCE_HELP, parse_time_span, parse_since
 from hostmanager.util.numbers import parse_number
 
-MAX_LINES = 1_000_000
+MAX_COUNT = 1_000_000
 """Lines, or entries, that can be asked for; managers give them page by page."""
 
 ANSWER_TIMEOUT = 5.0
@@ -125,15 +125,25 @@ def add_since(parser: argparse.ArgumentParser, what: str) -> None:
 
 def seconds(text: str) -> float:
     """Read a duration, for argparse."""
-    return _typed(parse_duration)(text)
+    return _typed(parse_time_span)(text)
 
 
-def whole_number(text: str) -> int:
-    """Read a number of lines, for argparse."""
-    number = parse_number(text, MAX_LINES)
-    if not number:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to {MAX_LINES}")
-    return number
+def number_between(least: int, most: int) -> Callable[[str], int]:
+    """Make a reader of whole numbers, for argparse."""
+
+    def convert(text: str) -> int:
+        number = parse_number(text, most)
+        if number is None or number < least:
+            raise argparse.ArgumentTypeError(
+                f"{text!r} is not a whole number from {least} to {most}"
+            )
+        return number
+
+    return convert
+
+
+line_count = number_between(1, MAX_COUNT)
+"""Reads a number of lines, for argparse."""
 
 
 def _typed(read: Callable[[str], float]) -> Callable[[str], float]:

@@ -21,7 +21,7 @@ from hostmanager.util.text import join_names, pluralize
 MAX_SHOWN = 12
 """Pending agents that are shown one by one."""
 
-REDRAW_INTERVAL = 0.08
+LIVE_INTERVAL = 0.08
 """Seconds: of fifty hosts, answers come faster than anybody looks."""
 
 
@@ -70,7 +70,7 @@ class ProgressView:
                 self._output.line(_reached_line(agent))
                 if not self._output.json:
                     self._output.console.file.flush()
-        if self._live is not None and time.monotonic() - self._drawn_at >= REDRAW_INTERVAL:
+        if self._live is not None and time.monotonic() - self._drawn_at >= LIVE_INTERVAL:
             self._drawn_at = time.monotonic()
             self._live.update(self._render(), refresh=True)
 

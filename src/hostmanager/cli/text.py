@@ -34,7 +34,7 @@ def format_time(when: float | None, now: float, *, fine: bool = False) -> str:
     return text if there.date() == here.date() else f"{there:%Y-%m-%d} {text}"
 
 
-def parse_duration(text: str) -> float:
+def parse_time_span(text: str) -> float:
     """Read a duration such as ``90``, ``90s`` or ``1h30m``, in seconds.
 
     Raises:
@@ -73,7 +73,7 @@ def parse_since(text: str, now: float | None = None) -> float:
             return when if when <= now else when - 86400.0  # 23:50, asked shortly after midnight
         return found.timestamp()
     try:
-        return now - parse_duration(text)
+        return now - parse_time_span(text)
     except ValueError:
         raise ValueError(f"{text!r} is not a valid time; write {SINCE_HELP}.") from None
 

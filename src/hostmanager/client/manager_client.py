@@ -22,7 +22,7 @@ from hostmanager.client.site_model import Site
 from hostmanager.siteconfig.entry import MANAGER_CLASS
 from hostmanager.util.tls import tls_failure
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 MAX_ATTEMPTS = 3
 """Attempts at a read-only operation whose answer went to another client."""
@@ -251,8 +251,8 @@ def _password(privs: str | int | None, instance_id: str) -> str | None:
 
 
 def run_parallel(
-    jobs: Mapping[str, Callable[[], T]], limit: float | None
-) -> dict[str, T | ManagerError]:
+    jobs: Mapping[str, Callable[[], _T]], limit: float | None
+) -> dict[str, _T | ManagerError]:
     """Run one job per host, all at the same time.
 
     Args:
@@ -262,9 +262,9 @@ def run_parallel(
     Returns:
         The result, or why there is none, by host.
     """
-    finished: queue.SimpleQueue[tuple[str, T | BaseException]] = queue.SimpleQueue()
+    finished: queue.SimpleQueue[tuple[str, _T | BaseException]] = queue.SimpleQueue()
 
-    def work(host: str, job: Callable[[], T]) -> None:
+    def work(host: str, job: Callable[[], _T]) -> None:
         try:
             finished.put((host, job()))
         except BaseException as error:
@@ -272,7 +272,7 @@ def run_parallel(
 
     for host, job in jobs.items():
         threading.Thread(target=work, args=(host, job), daemon=True).start()
-    results: dict[str, T | ManagerError] = {}
+    results: dict[str, _T | ManagerError] = {}
     deadline = None if limit is None else time.monotonic() + limit
     while len(results) < len(jobs):
         try:
@@ -287,7 +287,7 @@ def run_parallel(
     return {host: results.get(host, timeout) for host in jobs}
 
 
-def run_with_limit(limit: float, job: Callable[[], T]) -> T:
+def run_with_limit(limit: float, job: Callable[[], _T]) -> _T:
     """Run a job within a time limit.
 
     Raises:

@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from hostmanager.client.errors import ClientError, ManagerError, require_router
 from hostmanager.client.manager_client import (
@@ -33,6 +34,16 @@ class TargetManagers:
     site: Site
     hosts: Sequence[str]
     managers: Mapping[str, ManagerClient]
+
+    def fetch_sessions(self, answer_timeout: float) -> dict[str, dict[str, Any] | ManagerError]:
+        """Get their `manager` sessions.
+
+        Raises:
+            ClientError: There is no router.
+        """
+        sessions = fetch_sessions(self.managers, answer_timeout)
+        require_router(list(sessions.values()))
+        return sessions
 
 
 def select_managers(site: Site, args: argparse.Namespace) -> TargetManagers:
@@ -71,8 +82,7 @@ def run_on_all(
     Raises:
         ClientError: There is no router.
     """
-    sessions = fetch_sessions(targets.managers, answer_timeout)
-    require_router(list(sessions.values()))
+    sessions = targets.fetch_sessions(answer_timeout)
     jobs = {
         host: _bind(job, targets.managers[host])
         for host, session in sessions.items()

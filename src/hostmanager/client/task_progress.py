@@ -7,7 +7,7 @@ from typing import Any
 from hostmanager.client.errors import FailureKind, ManagerError
 from hostmanager.client.manager_client import ManagerClient, OperationResult
 
-POLL_INTERVAL = 0.5
+MESSAGE_INTERVAL = 0.5
 
 
 class MessageReader:
@@ -54,7 +54,7 @@ def run_and_stream(
             raise ManagerError(
                 FailureKind.TIMEOUT, f"not finished within {limit:g} s; it continues."
             )
-        time.sleep(POLL_INTERVAL)
+        time.sleep(MESSAGE_INTERVAL)
         try:
             session = manager.refresh_session(operation, session)
             answered_at = time.monotonic()

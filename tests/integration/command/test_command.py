@@ -143,10 +143,10 @@ def test_demo_refuses_what_makes_no_sense(words):
 
 def test_demo_without_crossbar_names_the_remedy(tmp_path):
     code = (
-        "import sys; from hostmanager.demo import router\n"
+        "import sys; "
         f"sys.executable = {str(tmp_path / 'python')!r}\n"
-        "from hostmanager.demo.runner import play\n"
-        "sys.exit(play(1.0, 1, 0))"
+        "from hostmanager.demo.runner import run_demo\n"
+        "sys.exit(run_demo(1.0, 1, 0))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],

@@ -4,7 +4,7 @@ from datetime import datetime
 
 import pytest
 
-from hostmanager.cli.text import ago, format_time, parse_duration, parse_since, strip_timestamp
+from hostmanager.cli.text import ago, format_time, parse_time_span, parse_since, strip_timestamp
 from hostmanager.util.text import format_duration, join_names
 
 NOW = datetime(2026, 11, 25, 14, 30, 0).timestamp()
@@ -62,7 +62,7 @@ def test_what_is_no_time_is_refused(text):
     with pytest.raises(ValueError, match="is not a valid time"):
         parse_since(text, NOW)
     with pytest.raises(ValueError):
-        parse_duration(text)
+        parse_time_span(text)
 
 
 def test_long_lists_are_cut():

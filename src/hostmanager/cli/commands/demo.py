@@ -1,21 +1,23 @@
-"""`hostmanager demo`: a whole little site to look at, gone without a trace afterwards."""
+"""`hostmanager demo`: a small site for a demonstration, removed without a trace afterwards."""
 
 import argparse
 from typing import Any
 
+from hostmanager.cli.options import new_parser, number_between, seconds
+
 DESCRIPTION = """\
-Bring up a whole little OCS site on this machine, and show what goes on in it: a router
-(crossbar), the host manager, and agents: a registry, a few that take fake data, one that
-dies every 5 to 10 seconds and is brought back, and one that is configured to be down.
+Run a small OCS site on this machine and show what happens in it: a router (crossbar), the
+host manager, and agents: a registry, a few that take fake data, one that dies every 5 to 10
+seconds and is started again, and one that is configured to be down.
 
 Commands to try in another terminal are printed as soon as all agents are up. On a
 terminal there is a live table, elsewhere a line for everything that happens. Everything
-is in one temporary folder; Ctrl-C ends the demo and removes it all."""
+is in one temporary directory; Ctrl-C ends the demo and removes it all."""
 
 EPILOG = """\
 exit status:
-  0  done: the time was over, or it was told to end (Ctrl-C, SIGTERM)
-  1  something failed; it is said what, with the last output
+  0  done: the time was over, or it was ended (Ctrl-C, SIGTERM)
+  1  something failed; the message says what, with the last output
   2  usage error, or crossbar is missing
 
 examples:
@@ -27,29 +29,23 @@ examples:
 
 def add_parser(subparsers: Any) -> None:
     """Add the subcommand."""
-    parser = subparsers.add_parser(
-        "demo",
-        description=DESCRIPTION,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = new_parser(subparsers, "demo", DESCRIPTION, EPILOG)
     parser.add_argument(
         "--duration",
-        type=_seconds,
+        type=seconds,
         metavar="SECONDS",
-        help="end by itself after this time; default: only when told to",
+        help="end by itself after this time; default: never",
     )
     parser.add_argument(
         "--agents",
-        type=_count,
+        type=number_between(1, 100),
         default=3,
         metavar="N",
         help="number of agents that take fake data, 1 to 100 (default: %(default)s)",
     )
     parser.add_argument(
         "--port",
-        type=_port,
+        type=number_between(0, 65535),
         default=0,
         metavar="PORT",
         help="TCP port of the router, on 127.0.0.1; default: any that is free",
@@ -61,27 +57,3 @@ def run(args: argparse.Namespace) -> int:
     from hostmanager.demo.runner import run_demo  # noqa: PLC0415 - not for --help
 
     return run_demo(args.duration, args.agents, args.port)
-
-
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
-    return value
-
-
-def _count(text: str) -> int:
-    return _whole_number(text, 1, 100)
-
-
-def _port(text: str) -> int:
-    return _whole_number(text, 0, 65535)
-
-
-def _whole_number(text: str, least: int, most: int) -> int:
-    if not text.isascii() or not text.isdigit() or not least <= int(text) <= most:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least} to {most}")
-    return int(text)

@@ -20,10 +20,10 @@ from hostmanager.client.multi_host import run_on_all, select_managers
 from hostmanager.client.site_model import read_site
 from hostmanager.util.text import join_names, pluralize
 
-TIMEOUT = 60.0
+DIE_TIMEOUT = 60.0
 """Seconds; agents may take 15 s to stop."""
 
-POLL_INTERVAL = 0.2
+GONE_POLL_INTERVAL = 0.2
 
 DESCRIPTION = """\
 End the managers of hosts: each stops all of its agents and then ends itself; it can be started
@@ -57,7 +57,7 @@ def add_parser(subparsers: Any) -> None:
         "--disown-dockers", action="store_true", help="leave compose services running"
     )
     parser.add_argument("--yes", "-y", action="store_true", help="do not ask before")
-    add_timeout(parser, TIMEOUT, "how long each may take")
+    add_timeout(parser, DIE_TIMEOUT, "how long each may take")
     add_common(parser)
 
 
@@ -110,5 +110,5 @@ def _wait_until_gone(manager: ManagerClient, timeout: float) -> None:
         except ManagerError as error:
             if error.kind is FailureKind.NOT_REGISTERED:
                 return
-        time.sleep(POLL_INTERVAL)
+        time.sleep(GONE_POLL_INTERVAL)
     raise ManagerError(FailureKind.REFUSED, f"{manager.instance_id} is still at the router")

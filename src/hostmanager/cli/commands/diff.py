@@ -8,8 +8,7 @@ from hostmanager.cli.exit_codes import FAILED, OK
 from hostmanager.cli.host_results import error_code
 from hostmanager.cli.options import add_common, add_hosts, exit_status_help, new_parser
 from hostmanager.cli.output import Output, command
-from hostmanager.client.errors import ManagerError, require_router
-from hostmanager.client.manager_client import fetch_sessions
+from hostmanager.client.errors import ManagerError
 from hostmanager.client.multi_host import select_managers
 from hostmanager.client.reload_diff import ReloadChange, reload_changes
 from hostmanager.client.site_model import read_site
@@ -34,8 +33,8 @@ examples:
       what a new version of the file would do to daq1
 """
 
-MARKS = {"add": "+", "stop": "-", "replace": "~", "change": "*", "broken": "!"}
-STYLES = {
+CHANGE_MARKS = {"add": "+", "stop": "-", "replace": "~", "change": "*", "broken": "!"}
+CHANGE_STYLES = {
     "add": "green",
     "stop": "red",
     "replace": "yellow",
@@ -56,8 +55,7 @@ def run(args: argparse.Namespace, output: Output) -> int:
     """Show it."""
     site = read_site(args)
     targets = select_managers(site, args)
-    sessions = fetch_sessions(targets.managers, args.answer_time)
-    require_router(list(sessions.values()))
+    sessions = targets.fetch_sessions(args.answer_time)
     code, hosts = OK, []
     for host in targets.hosts:
         session = sessions[host]
@@ -81,4 +79,6 @@ def _show(host: str, changes: Sequence[ReloadChange], output: Output) -> None:
     output.line(f"{host}:", "bold")
     for change in changes:
         name = f"{change.instance_id} " if change.what != "broken" else ""
-        output.line(f"  {MARKS[change.what]} {name}{change.text}", STYLES[change.what])
+        output.line(
+            f"  {CHANGE_MARKS[change.what]} {name}{change.text}", CHANGE_STYLES[change.what]
+        )

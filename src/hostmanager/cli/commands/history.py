@@ -14,8 +14,8 @@ from hostmanager.cli.options import (
     add_hosts,
     add_since,
     exit_status_help,
+    line_count,
     new_parser,
-    whole_number,
 )
 from hostmanager.cli.output import Output, command
 from hostmanager.cli.text import format_time, sanitize
@@ -32,7 +32,7 @@ MAX_ENTRIES = 10_000
 MAX_TEXT = 500
 """Characters of an entry that are shown."""
 
-STYLES = {
+KIND_STYLES = {
     "request": "cyan",
     "result": "cyan",
     "exit": "red",
@@ -91,7 +91,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "-n",
         "--lines",
-        type=whole_number,
+        type=line_count,
         metavar="N",
         help=f"the newest N entries (default: {ENTRIES}; with --since: {MAX_ENTRIES})",
     )
@@ -166,7 +166,7 @@ def _show(entries: Sequence[dict[str, Any]], output: Output, *, with_output: boo
         text = Text().append(f"{format_time(entry['time'], now)} ", "dim")
         text.append(f"{entry['host']:{host_width}} ", "dim")
         text.append(f"{entry['instance_id'] or '':{name_width}} ", "bold")
-        text.append(f"{kind:7} ", STYLES.get(kind, ""))
+        text.append(f"{kind:7} ", KIND_STYLES.get(kind, ""))
         lines = entry["data"].get("lines", ()) if kind == "output" and with_output else ()
         message = sanitize(str(entry["text"]))
         if len(message) >= MAX_TEXT:

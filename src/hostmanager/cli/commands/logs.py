@@ -13,24 +13,23 @@ from hostmanager.cli.options import (
     add_selection,
     add_since,
     exit_status_help,
+    line_count,
     new_parser,
-    whole_number,
 )
 from hostmanager.cli.output import Output, command
 from hostmanager.cli.text import format_time, sanitize, strip_timestamp
 from hostmanager.client.log_reader import MAX_PAGE_LINES, LogLine, LogSource, read_all
 from hostmanager.client.manager_client import make_clients
 from hostmanager.client.site_model import read_site
-from hostmanager.client.status.model import no_router
 from hostmanager.client.status.selection import fetch_status, hosts_to_query, select_agents
 from hostmanager.util.text import join_names
 
-POLL_INTERVAL = 0.5
+FOLLOW_INTERVAL = 0.5
 """Seconds between two requests when following."""
 
 LINES = 50
 
-STYLES = ("cyan", "green", "magenta", "yellow", "blue", "red")
+AGENT_STYLES = ("cyan", "green", "magenta", "yellow", "blue", "red")
 
 DESCRIPTION = """\
 Show what agents print to stdout and stderr, earlier runs included. Lines of several agents, of
@@ -65,7 +64,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "-n",
         "--lines",
-        type=whole_number,
+        type=line_count,
         metavar="N",
         help=f"the newest N lines of each agent (default: {LINES}; with --since: {MAX_PAGE_LINES})",
     )
@@ -85,9 +84,6 @@ def run(args: argparse.Namespace, output: Output) -> int:
         )
     site = read_site(args)
     hosts = fetch_status(site, args, hosts_to_query(site, args))
-    router_error = no_router(hosts)
-    if router_error is not None:
-        raise CommandError(router_error.text_with_hint, UNREACHABLE)
     agents = [agent for agent in select_agents(hosts, args) if agent.is_managed]
     if not agents:
         raise CommandError("no manager controls any of these, so none keeps their output.")
@@ -111,7 +107,7 @@ def _show(sources: Sequence[LogSource], args: argparse.Namespace, output: Output
         printer.print_truncated(lines)
     try:
         while args.follow:
-            time.sleep(POLL_INTERVAL)
+            time.sleep(FOLLOW_INTERVAL)
             printer.show(read_all(sources, MAX_PAGE_LINES, args.since, args.answer_time))
             printer.print_errors()
     except KeyboardInterrupt:
@@ -129,7 +125,7 @@ class Printer:
         self._sources = sources
         names = dict.fromkeys(source.agent.instance_id for source in sources)
         self._width = max(map(len, names), default=0)
-        self._styles = {name: STYLES[i % len(STYLES)] for i, name in enumerate(names)}
+        self._styles = {name: AGENT_STYLES[i % len(AGENT_STYLES)] for i, name in enumerate(names)}
         self._errors: dict[str, str] = {}
         self._with_lines: set[tuple[str, str]] = set()
 

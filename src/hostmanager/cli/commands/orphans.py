@@ -14,12 +14,11 @@ from hostmanager.cli.options import (
     new_parser,
 )
 from hostmanager.cli.output import Output, command
-from hostmanager.client.errors import ManagerError, require_router
-from hostmanager.client.manager_client import fetch_sessions
+from hostmanager.client.errors import ManagerError
 from hostmanager.client.multi_host import TargetManagers, run_on_all, select_managers
 from hostmanager.client.site_model import read_site
 
-TIMEOUT = 60.0
+ORPHANS_TIMEOUT = 60.0
 """Seconds; a container may take 10 s to stop."""
 
 DESCRIPTION = """\
@@ -45,7 +44,7 @@ def add_parser(subparsers: Any) -> None:
     parser = new_parser(subparsers, "orphans", DESCRIPTION, EPILOG)
     add_hosts(parser)
     parser.add_argument("--remove", action="store_true", help="stop and remove them")
-    add_timeout(parser, TIMEOUT, "with --remove: how long each host may take")
+    add_timeout(parser, ORPHANS_TIMEOUT, "with --remove: how long each host may take")
     add_common(parser)
 
 
@@ -53,8 +52,7 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace, output: Output) -> int:
     """Show them, or have them removed."""
     targets = select_managers(read_site(args), args)
-    sessions = fetch_sessions(targets.managers, args.answer_time)
-    require_router(list(sessions.values()))
+    sessions = targets.fetch_sessions(args.answer_time)
     code, orphans = OK, dict[str, Mapping[str, Any]]()
     for host in targets.hosts:
         session = sessions[host]

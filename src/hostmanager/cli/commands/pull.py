@@ -18,7 +18,7 @@ from hostmanager.client.multi_host import run_on_all, select_managers
 from hostmanager.client.site_model import read_site
 from hostmanager.client.task_progress import MessageReader, run_and_stream
 
-TIMEOUT = 1800.0
+PULL_TIMEOUT = 1800.0
 """Seconds; images can be large and networks slow."""
 
 DESCRIPTION = """\
@@ -44,7 +44,7 @@ def add_parser(subparsers: Any) -> None:
     """Add the subcommand."""
     parser = new_parser(subparsers, "pull", DESCRIPTION, EPILOG)
     add_hosts(parser)
-    add_timeout(parser, TIMEOUT, "how long each host may take")
+    add_timeout(parser, PULL_TIMEOUT, "how long each host may take")
     add_common(parser)
 
 

@@ -13,14 +13,13 @@ from hostmanager.cli.options import (
     new_parser,
 )
 from hostmanager.cli.output import Output, command
-from hostmanager.client.errors import ManagerError, require_router
-from hostmanager.client.manager_client import fetch_sessions
+from hostmanager.client.errors import ManagerError
 from hostmanager.client.multi_host import TargetManagers, run_on_all, select_managers
 from hostmanager.client.reload_diff import stopping_changes
 from hostmanager.client.site_model import read_site
 from hostmanager.util.text import pluralize
 
-TIMEOUT = 30.0
+RELOAD_TIMEOUT = 30.0
 """Seconds: a manager asks in a process of its own which agent classes are installed."""
 
 DESCRIPTION = """\
@@ -52,7 +51,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--yes", "-y", action="store_true", help="do not ask before agents are stopped"
     )
-    add_timeout(parser, TIMEOUT, "how long each may take")
+    add_timeout(parser, RELOAD_TIMEOUT, "how long each may take")
     add_common(parser)
 
 
@@ -77,8 +76,7 @@ def _confirm(targets: TargetManagers, args: argparse.Namespace, output: Output) 
     Raises:
         CommandError: The answer is no, or there is no terminal.
     """
-    sessions = fetch_sessions(targets.managers, args.answer_time)
-    require_router(list(sessions.values()))
+    sessions = targets.fetch_sessions(args.answer_time)
     lines = [
         f"{host}: {change.instance_id}: {change.text}"
         for host, session in sessions.items()

@@ -3,12 +3,11 @@
 import argparse
 from typing import Any
 
-from hostmanager.cli.exit_codes import UNREACHABLE, CommandError
 from hostmanager.cli.options import add_common, add_selection, exit_status_help, new_parser, seconds
 from hostmanager.cli.output import Output, command
-from hostmanager.cli.status.result import exit_status, status_json
+from hostmanager.cli.status.result import status_exit_code, status_json
 from hostmanager.client.site_model import read_site
-from hostmanager.client.status.model import Severity, no_router
+from hostmanager.client.status.model import StatusSeverity
 from hostmanager.client.status.selection import fetch_status, filter_hosts, hosts_to_query
 
 DESCRIPTION = """\
@@ -75,14 +74,10 @@ def run(args: argparse.Namespace, output: Output) -> int:
         from hostmanager.cli.status.watch import watch  # noqa: PLC0415
 
         return watch(site, names, args, output)
-    queried = fetch_status(site, args, names)
-    router_error = no_router(queried)
-    if router_error is not None:
-        raise CommandError(router_error.text_with_hint, UNREACHABLE)
-    hosts = filter_hosts(queried, args)
+    hosts = filter_hosts(fetch_status(site, args, names), args)
     if not output.json:
         from hostmanager.cli.status.table import show  # noqa: PLC0415 - rich, not for programs
 
         show(hosts, output, only_wrong=args.wrong)
-    least = Severity.WARNING if args.wrong else Severity.OK
-    return output.emit_json(exit_status(hosts), **status_json(site, hosts, least))
+    least = StatusSeverity.WARNING if args.wrong else StatusSeverity.OK
+    return output.emit_json(status_exit_code(hosts), **status_json(site, hosts, least))

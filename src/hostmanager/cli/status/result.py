@@ -5,21 +5,21 @@ from typing import Any
 
 from hostmanager.cli.exit_codes import FAILED, OK, UNREACHABLE
 from hostmanager.client.site_model import Site
-from hostmanager.client.status.model import AgentStatus, HostStatus, Severity, unreachable
+from hostmanager.client.status.model import AgentStatus, HostStatus, StatusSeverity, unreachable
 
 
-def exit_status(hosts: Sequence[HostStatus]) -> int:
+def status_exit_code(hosts: Sequence[HostStatus]) -> int:
     """The exit status for the status of these hosts."""
     if unreachable(hosts):
         return UNREACHABLE
-    if any(host.severity is Severity.ERROR for host in hosts):
+    if any(host.severity is StatusSeverity.ERROR for host in hosts):
         return FAILED
     agents = [agent for host in hosts for agent in host.agents if agent.child is not None]
     return OK if all(agent.is_at_target for agent in agents) else FAILED
 
 
 def status_json(
-    site: Site, hosts: Sequence[HostStatus], least: Severity = Severity.OK
+    site: Site, hosts: Sequence[HostStatus], least: StatusSeverity = StatusSeverity.OK
 ) -> dict[str, Any]:
     """What programs get; docs/cli.md describes it.
 
@@ -35,13 +35,13 @@ def status_json(
             "hosts": len(hosts),
             "hosts_silent": len(unreachable(hosts)),
             "agents": len(managed),
-            **{level.word: sum(a.severity is level for a in managed) for level in Severity},
+            **{level.word: sum(a.severity is level for a in managed) for level in StatusSeverity},
         },
         "hosts": [_host_json(host, least) for host in hosts],
     }
 
 
-def _host_json(host: HostStatus, least: Severity) -> dict[str, Any]:
+def _host_json(host: HostStatus, least: StatusSeverity) -> dict[str, Any]:
     data = host.data
     return {
         "host": host.host.name,

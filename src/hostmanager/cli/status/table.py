@@ -16,9 +16,10 @@ from rich.text import Text
 from hostmanager.cli.output import Output
 from hostmanager.cli.text import ago, format_time, sanitize, strip_timestamp
 from hostmanager.client.status.model import (
+    MAX_LAST_LINES,
     AgentStatus,
     HostStatus,
-    Severity,
+    StatusSeverity,
     last_exit_text,
     next_attempt,
     severity_counts,
@@ -29,20 +30,17 @@ from hostmanager.util.text import format_duration, join_names, join_sentences, p
 WIDE = 110
 """Columns from which on class and pid are shown."""
 
-STYLES = {
-    Severity.OK: "",
-    Severity.INFO: "",
-    Severity.WARNING: "yellow",
-    Severity.UNKNOWN: "magenta",
-    Severity.ERROR: "bold red",
+SEVERITY_STYLES = {
+    StatusSeverity.OK: "",
+    StatusSeverity.INFO: "",
+    StatusSeverity.WARNING: "yellow",
+    StatusSeverity.UNKNOWN: "magenta",
+    StatusSeverity.ERROR: "bold red",
 }
 STATE_STYLES = {"up": "green", "down": "dim", "-": "dim"}
 
 MAX_NAMES = 8
 """Agents that one line names."""
-
-LAST_LINES = 5
-"""Lines of output that are shown of an agent that does not stay up."""
 
 
 def show(hosts: Sequence[HostStatus], output: Output, *, only_wrong: bool) -> None:
@@ -51,7 +49,11 @@ def show(hosts: Sequence[HostStatus], output: Output, *, only_wrong: bool) -> No
     console = output.console
     parts = list(render(hosts, now, console.width, only_wrong=only_wrong))
     output.show(*parts)
-    if output.is_terminal and worst(hosts) >= Severity.WARNING and _exceeds_screen(parts, console):
+    if (
+        output.is_terminal
+        and worst(hosts) >= StatusSeverity.WARNING
+        and _exceeds_screen(parts, console)
+    ):
         # What is wrong stands at the top, which has left the screen by now.
         output.line()
         output.show(*problem_summary(hosts, now, only_wrong=only_wrong))
@@ -69,7 +71,7 @@ def render(
     width: int,
     *,
     only_wrong: bool = False,
-    lines: int = LAST_LINES,
+    lines: int = MAX_LAST_LINES,
 ) -> Iterator[RenderableType]:
     """Yield everything from the top, with so many last lines of each dead agent.
 
@@ -87,26 +89,28 @@ def render(
         yield from hosts_table(hosts, now, width)
 
 
-def worst(hosts: Iterable[HostStatus]) -> Severity:
+def worst(hosts: Iterable[HostStatus]) -> StatusSeverity:
     """The worst of all."""
-    return max((host.worst for host in hosts), default=Severity.OK)
+    return max((host.worst for host in hosts), default=StatusSeverity.OK)
 
 
 def headline(hosts: Sequence[HostStatus]) -> Text:
     """One line: how many, and how many are not as they should be."""
     managed = [agent for host in hosts for agent in host.agents if agent.is_managed]
     silent = len(unreachable(hosts))
-    wrong = sum(host.severity is Severity.ERROR and host.error is None for host in hosts)
+    wrong = sum(host.severity is StatusSeverity.ERROR and host.error is None for host in hosts)
     text = Text().append(pluralize(len(hosts), "host"), "bold")
     of_hosts = [
         f"{number} {word}" for number, word in ((wrong, "wrong"), (silent, "silent")) if number
     ]
     if of_hosts:
-        text.append(" (").append(", ".join(of_hosts), STYLES[Severity.ERROR]).append(")")
+        text.append(" (").append(", ".join(of_hosts), SEVERITY_STYLES[StatusSeverity.ERROR]).append(
+            ")"
+        )
     text.append(f", {pluralize(len(managed), 'agent')}: ", "bold")
     for severity, words in severity_counts(managed):
-        text.append(words, STYLES[severity]).append(", ")
-    fine = sum(agent.severity <= Severity.INFO for agent in managed)
+        text.append(words, SEVERITY_STYLES[severity]).append(", ")
+    fine = sum(agent.severity <= StatusSeverity.INFO for agent in managed)
     if fine == len(managed) and not of_hosts:
         return text.append("all OK", "bold green")
     return text.append(f"{fine} OK", "green")
@@ -115,7 +119,7 @@ def headline(hosts: Sequence[HostStatus]) -> Text:
 def problem_lines(
     hosts: Sequence[HostStatus],
     now: float,
-    lines: int = LAST_LINES,
+    lines: int = MAX_LAST_LINES,
     *,
     only_wrong: bool = False,
 ) -> Iterator[Table]:
@@ -127,7 +131,8 @@ def problem_lines(
         yield _with_mark(severity, text)
         for line in output[-lines:]:
             yield _with_mark(
-                Severity.OK, Text(f"| {sanitize(line)}", "dim", no_wrap=True, overflow="ellipsis")
+                StatusSeverity.OK,
+                Text(f"| {sanitize(line)}", "dim", no_wrap=True, overflow="ellipsis"),
             )
 
 
@@ -142,13 +147,13 @@ def problem_summary(
 
 def _findings(
     hosts: Sequence[HostStatus], now: float, *, only_wrong: bool
-) -> Iterable[tuple[Severity, Text, Sequence[str]]]:
+) -> Iterable[tuple[StatusSeverity, Text, Sequence[str]]]:
     for host in _by_severity(hosts):
-        for reason in host.reasons if host.severity >= Severity.WARNING else ():
+        for reason in host.reasons if host.severity >= StatusSeverity.WARNING else ():
             yield host.severity, _subject_text(host.host.name, "", reason, host.severity), ()
     agents = [agent for host in hosts for agent in host.agents]
     for agent in sorted(agents, key=lambda agent: -agent.severity):
-        if agent.severity in (Severity.WARNING, Severity.ERROR):
+        if agent.severity in (StatusSeverity.WARNING, StatusSeverity.ERROR):
             reason = describe(agent, now)
             yield (
                 agent.severity,
@@ -157,7 +162,7 @@ def _findings(
             )
     for reason, names in _notes_by_reason([] if only_wrong else agents).items():
         yield (
-            Severity.INFO,
+            StatusSeverity.INFO,
             Text(f"{sanitize(reason)}: {join_names(names, MAX_NAMES)}", "dim"),
             (),
         )
@@ -167,7 +172,7 @@ def _notes_by_reason(agents: Iterable[AgentStatus]) -> dict[str, list[str]]:
     """Notes about agents that are at their target, with the names of the agents."""
     notes: dict[str, list[str]] = {}
     for agent in agents:
-        if agent.severity is Severity.INFO and agent.is_managed:
+        if agent.severity is StatusSeverity.INFO and agent.is_managed:
             notes.setdefault(join_sentences(agent.reasons), []).append(agent.instance_id)
     return notes
 
@@ -188,23 +193,23 @@ def describe(agent: AgentStatus, now: float) -> str:
 def last_output(agent: AgentStatus) -> list[str]:
     """The last output of an agent that is not up because it died."""
     last_exit = agent.get("last_exit")
-    if not last_exit or last_exit.get("expected") or agent.severity is not Severity.ERROR:
+    if not last_exit or last_exit.get("expected") or agent.severity is not StatusSeverity.ERROR:
         return []
-    return [strip_timestamp(line) for line in (last_exit.get("output") or [])[-LAST_LINES:]]
+    return [strip_timestamp(line) for line in (last_exit.get("output") or [])[-MAX_LAST_LINES:]]
 
 
-def _subject_text(host: str, name: str, reason: str, severity: Severity) -> Text:
+def _subject_text(host: str, name: str, reason: str, severity: StatusSeverity) -> Text:
     text = Text().append(host, "bold").append(" ")
     if name:
         text.append(name, "bold").append(" ")
-    return text.append(sanitize(reason), STYLES[severity].replace("bold ", ""))
+    return text.append(sanitize(reason), SEVERITY_STYLES[severity].replace("bold ", ""))
 
 
-def _with_mark(severity: Severity, text: Text) -> Table:
+def _with_mark(severity: StatusSeverity, text: Text) -> Table:
     """Put a mark before a text; wrapped lines are aligned with the text, not with the mark."""
-    marks = {Severity.OK: " ", Severity.INFO: " ", Severity.WARNING: "·"}
+    marks = {StatusSeverity.OK: " ", StatusSeverity.INFO: " ", StatusSeverity.WARNING: "·"}
     line = Table.grid(padding=(0, 1, 0, 0))
-    line.add_row(Text(marks.get(severity, "!"), STYLES[severity]), text)
+    line.add_row(Text(marks.get(severity, "!"), SEVERITY_STYLES[severity]), text)
     return line
 
 
@@ -293,12 +298,12 @@ def _host_line(host: HostStatus) -> Text:
         return text.append(" (no manager)", "dim")
     text.append(f" ({host.host.manager}) ", "dim")
     if host.error is not None:
-        return text.append("no answer", STYLES[Severity.ERROR])
+        return text.append("no answer", SEVERITY_STYLES[StatusSeverity.ERROR])
     if host.process != "running":
-        return text.append("its manager process is stopped", STYLES[Severity.ERROR])
+        return text.append("its manager process is stopped", SEVERITY_STYLES[StatusSeverity.ERROR])
     text.append(pluralize(len(managed), "agent"), "dim")
     for severity, words in severity_counts(managed):
-        text.append(", ").append(words, STYLES[severity].replace("bold ", ""))
+        text.append(", ").append(words, SEVERITY_STYLES[severity].replace("bold ", ""))
     return text
 
 
@@ -308,7 +313,7 @@ def _cells(agent: AgentStatus, now: float, *, wide: bool) -> list[Text]:
     stability = agent.get("stability")
     is_unstable = agent.state != "down" and stability is not None and stability <= 0.5
     cells = [
-        Text(agent.instance_id, STYLES[agent.severity]),
+        Text(agent.instance_id, SEVERITY_STYLES[agent.severity]),
         Text(agent.state_text, _state_style(agent)),
         Text(agent.target),
         Text(format_duration(agent.get("uptime"))),
@@ -317,7 +322,7 @@ def _cells(agent: AgentStatus, now: float, *, wide: bool) -> list[Text]:
         _last_exit(agent, now),
     ]
     if not wide:
-        is_note = agent.severity is Severity.INFO and agent.reasons
+        is_note = agent.severity is StatusSeverity.INFO and agent.reasons
         return (
             [*cells[:-1], Text(sanitize(join_sentences(agent.reasons)), "dim")]
             if is_note
@@ -330,7 +335,7 @@ def _cells(agent: AgentStatus, now: float, *, wide: bool) -> list[Text]:
 
 
 def _untracked_cells(agent: AgentStatus, *, wide: bool) -> list[Text]:
-    style = STYLES[agent.severity] or "dim"
+    style = SEVERITY_STYLES[agent.severity] or "dim"
     name, state, nothing = Text(agent.instance_id, style), Text(agent.state_text, style), Text("")
     reason = Text(sanitize(join_sentences(agent.reasons)), "dim")
     if not wide:
@@ -343,10 +348,12 @@ def _text_or_blank(value: object) -> str:
 
 
 def _state_style(agent: AgentStatus) -> str:
-    if agent.severity is Severity.ERROR:
+    if agent.severity is StatusSeverity.ERROR:
         return "bold red"
     return (
-        STATE_STYLES.get(agent.state, "yellow") if agent.severity < Severity.WARNING else "yellow"
+        STATE_STYLES.get(agent.state, "yellow")
+        if agent.severity < StatusSeverity.WARNING
+        else "yellow"
     )
 
 

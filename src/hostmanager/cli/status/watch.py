@@ -10,17 +10,17 @@ from rich.live import Live
 from rich.text import Text
 
 from hostmanager.cli.output import Output
-from hostmanager.cli.status.result import exit_status, status_json
+from hostmanager.cli.status.result import status_exit_code, status_json
 from hostmanager.cli.status.table import headline, render
 from hostmanager.cli.text import format_time
 from hostmanager.client.manager_client import make_clients
 from hostmanager.client.poller import NO_ANSWER_YET, SessionPoller
 from hostmanager.client.site_model import Site
-from hostmanager.client.status.model import HostStatus, Severity, build_host_status
+from hostmanager.client.status.model import HostStatus, StatusSeverity, build_host_status
 from hostmanager.client.status.selection import filter_hosts
 from hostmanager.util.text import join_sentences
 
-StateLines = dict[str, tuple[Severity, str]]
+StateLines = dict[str, tuple[StatusSeverity, str]]
 """By host, or host and agent: how bad the status is, and the status in words."""
 
 Fetch = Callable[[], list[HostStatus]]
@@ -45,7 +45,7 @@ def watch(site: Site, names: Sequence[str], args: argparse.Namespace, output: Ou
             _print_changes(site, fetch, args, output)
     except KeyboardInterrupt:
         pass
-    return exit_status(fetch())
+    return status_exit_code(fetch())
 
 
 def _show_live(fetch: Fetch, args: argparse.Namespace, console: Console) -> None:
@@ -91,7 +91,7 @@ class _Cropped:
 def _print_changes(site: Site, fetch: Fetch, args: argparse.Namespace, output: Output) -> None:
     """Print everything once (for programs, each time that it changes), then what changes."""
     before: StateLines = {}
-    least = Severity.WARNING if args.wrong else Severity.OK
+    least = StatusSeverity.WARNING if args.wrong else StatusSeverity.OK
     while True:
         hosts = fetch()
         lines = _state_lines(hosts)
@@ -105,12 +105,12 @@ def _print_changes(site: Site, fetch: Fetch, args: argparse.Namespace, output: O
 
 
 def _print_changed_lines(
-    lines: StateLines, before: StateLines, least: Severity, output: Output
+    lines: StateLines, before: StateLines, least: StatusSeverity, output: Output
 ) -> None:
     """Print what has changed and is at least so bad, or was."""
     clock = format_time(time.time(), time.time())
     for name, (severity, text) in lines.items():
-        old_severity, old_text = before.get(name, (Severity.OK, ""))
+        old_severity, old_text = before.get(name, (StatusSeverity.OK, ""))
         if text != old_text and max(severity, old_severity) >= least:
             output.line(f"{clock} {name} {text}")
     for name in before.keys() - lines.keys():
@@ -125,13 +125,15 @@ def _state_lines(hosts: list[HostStatus]) -> StateLines:
     for host in hosts:
         name = host.host.name
         text = "ok"
-        if host.severity >= Severity.WARNING:
+        if host.severity >= StatusSeverity.WARNING:
             text = "no answer" if host.error is not None else join_sentences(host.reasons)
         lines[name] = host.severity, text
         for agent in host.agents:
             target = f" (target {agent.target})" if agent.target not in (agent.state, "") else ""
             pid = f" pid {agent.get('pid')}" if agent.get("pid") else ""
-            reason = f": {'; '.join(agent.reasons)}" if agent.severity >= Severity.WARNING else ""
+            reason = (
+                f": {'; '.join(agent.reasons)}" if agent.severity >= StatusSeverity.WARNING else ""
+            )
             text = f"{agent.state_text}{target}{pid}{reason}"
             lines[f"{name} {agent.instance_id}"] = agent.severity, text
     return lines

@@ -16,7 +16,7 @@ from hostmanager.cli.output import Output, command
 from hostmanager.client.site_model import read_site
 from hostmanager.client.status.selection import hosts_to_query
 
-TIMEOUT = 60.0
+REQUEST_TIMEOUT = 60.0
 """Seconds after which an agent that has not reached its target counts as failed."""
 
 DESCRIPTION = """\
@@ -52,7 +52,7 @@ def add_parser(subparsers: Any) -> None:
         metavar="SECONDS",
         help="time between two requests to a host (default: %(default)g)",
     )
-    add_timeout(parser, TIMEOUT, "how long to wait for an agent after a request")
+    add_timeout(parser, REQUEST_TIMEOUT, "how long to wait for an agent after a request")
     add_common(parser, json=False)
 
 

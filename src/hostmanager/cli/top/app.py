@@ -13,6 +13,7 @@ from textual.app import App, ComposeResult
 from textual.binding import BindingType
 from textual.widgets import Input
 
+from hostmanager.cli.change_command import VERBS
 from hostmanager.cli.exit_codes import INTERRUPTED, OK
 from hostmanager.cli.status.table import headline
 from hostmanager.cli.text import format_time, sanitize
@@ -25,14 +26,13 @@ from hostmanager.client.change.plan import is_satisfied
 from hostmanager.client.status.model import AgentStatus, no_router
 from hostmanager.util.text import join_names, pluralize
 
-REFRESH_INTERVAL = 1.0
+REDRAW_INTERVAL = 1.0
 """Seconds between two updates."""
 
-FAST_REFRESH_INTERVAL = 0.25
+FAST_REDRAW_INTERVAL = 0.25
 """The same while a request is pending."""
 
-VERBS = {"up": "Start", "down": "Stop", "restart": "Restart"}
-MAX_HISTORY_ENTRIES = 200
+HISTORY_LENGTH = 200
 KEYS = "u up  d down  r restart  A host  Enter details  h history  / filter  ? help  q"
 
 
@@ -88,8 +88,8 @@ class TopApp(App[int]):
             loop.add_signal_handler(number, self.exit, code)
         loop.add_signal_handler(signal.SIGHUP, self.exit, OK)
         self.refresh_data()
-        self.set_interval(REFRESH_INTERVAL, self.refresh_data)
-        self.set_interval(FAST_REFRESH_INTERVAL, self._refresh_if_pending)
+        self.set_interval(REDRAW_INTERVAL, self.refresh_data)
+        self.set_interval(FAST_REDRAW_INTERVAL, self._refresh_if_pending)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Letters are keys only in the list: not in the filter, and not below something else."""
@@ -242,7 +242,7 @@ class TopApp(App[int]):
     def show_history(self, item: ListItem) -> None:
         """Show what happened to an agent, or on a host."""
         title = f"history of {item.name}"
-        fetch = partial(self._source.history, item, MAX_HISTORY_ENTRIES)
+        fetch = partial(self._source.history, item, HISTORY_LENGTH)
         self.push_screen(History(title, fetch, names=item.agent is None))
 
     def action_requests(self) -> None:
@@ -285,7 +285,7 @@ class TopApp(App[int]):
         if command == "up":
             go(True)
         else:
-            question = f"{VERBS[command]} {item.name}? It is {agent.state_text}."
+            question = f"{VERBS[command].capitalize()} {item.name}? It is {agent.state_text}."
             self.push_screen(ConfirmDialog(question), go)
 
     def change_host(self, item: ListItem) -> None:
@@ -311,7 +311,9 @@ class TopApp(App[int]):
             agent for agent in agents if command != "restart" or not is_satisfied(command, agent)
         ]
         names = join_names([agent.instance_id for agent in concerned], 10)
-        question = f"{VERBS[command]} {which} of host {host} ({len(concerned)})?\n{names}"
+        question = (
+            f"{VERBS[command].capitalize()} {which} of host {host} ({len(concerned)})?\n{names}"
+        )
         self.push_screen(ConfirmDialog(question), go)
 
     def _fatal_error(self) -> None:

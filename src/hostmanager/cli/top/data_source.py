@@ -8,14 +8,19 @@ from typing import Any, Protocol
 
 from hostmanager.cli.text import format_time
 from hostmanager.cli.top.model import HostSnapshot, ListItem
-from hostmanager.cli.top.requests import ChangeRequest, RequestRunner
+from hostmanager.cli.top.requests import RequestRunner, UserRequest
 from hostmanager.client.change.executor import PlanExecutor
 from hostmanager.client.errors import ClientError, FailureKind, ManagerError
 from hostmanager.client.log_reader import LogLine, LogSource
 from hostmanager.client.manager_client import ManagerClient, make_clients
 from hostmanager.client.poller import NO_ANSWER_YET, SessionPoller
 from hostmanager.client.site_model import Site
-from hostmanager.client.status.model import AgentStatus, HostStatus, Severity, build_host_status
+from hostmanager.client.status.model import (
+    AgentStatus,
+    HostStatus,
+    StatusSeverity,
+    build_host_status,
+)
 from hostmanager.client.status.selection import filter_hosts
 
 ReadLines = Callable[[int], list[LogLine]]
@@ -28,11 +33,11 @@ class DataSource(Protocol):
     def fetch(self) -> tuple[list[HostSnapshot], str]:
         """The present status, and why nothing is shown, if that is so."""
 
-    def change(self, command: str, what: str, agents: Sequence[AgentStatus]) -> ChangeRequest:
+    def change(self, command: str, what: str, agents: Sequence[AgentStatus]) -> UserRequest:
         """Request `up`, `down` or `restart` of agents."""
 
     @property
-    def requests(self) -> Sequence[ChangeRequest]:
+    def requests(self) -> Sequence[UserRequest]:
         """All requests, the newest last."""
 
     def reader(self, agent: AgentStatus) -> ReadLines | None:
@@ -61,7 +66,7 @@ class LiveDataSource:
         self._hosts_status: list[HostStatus] = []
 
     @property
-    def requests(self) -> Sequence[ChangeRequest]:
+    def requests(self) -> Sequence[UserRequest]:
         """All requests."""
         return self._runner.made
 
@@ -101,14 +106,14 @@ class LiveDataSource:
             dataclasses.replace(
                 agent, reasons=(*agent.reasons, f"was {states[agent.instance_id]} {then}")
             )
-            if agent.severity is Severity.UNKNOWN and agent.instance_id in states
+            if agent.severity is StatusSeverity.UNKNOWN and agent.instance_id in states
             else agent
             for agent in status.agents
         )
         reasons = (f"{status.reasons[0]} (last answer {then})", *status.reasons[1:])
         return dataclasses.replace(status, agents=agents, reasons=reasons)
 
-    def change(self, command: str, what: str, agents: Sequence[AgentStatus]) -> ChangeRequest:
+    def change(self, command: str, what: str, agents: Sequence[AgentStatus]) -> UserRequest:
         """Request a change, carried out as by the subcommand."""
         return self._runner.submit(command, what, self._hosts_status, agents)
 

@@ -20,7 +20,7 @@ from hostmanager.client.log_reader import LogLine
 from hostmanager.util.text import format_duration
 
 FIRST_LINES = 200
-POLL_INTERVAL = 1.0
+OUTPUT_INTERVAL = 1.0
 """Seconds between two requests for new lines."""
 
 SLOW_AFTER = 3.0
@@ -150,7 +150,7 @@ class Details(FullScreenPane):
                 error_text = f"{type(error).__name__}: {error}"
             self._requested_at = None
             self.post_from_thread(partial(self._add, error_text, lines_read))
-            self.closed.wait(POLL_INTERVAL)
+            self.closed.wait(OUTPUT_INTERVAL)
 
     def _add(self, error_text: str, lines_read: Sequence[LogLine]) -> None:
         view = self.log_view

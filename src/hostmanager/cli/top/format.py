@@ -10,21 +10,26 @@ from typing import Any
 
 from rich.text import Text
 
-from hostmanager.cli.status.table import STYLES, WIDE
+from hostmanager.cli.status.table import SEVERITY_STYLES, WIDE
 from hostmanager.cli.text import ago, format_time, sanitize
 from hostmanager.cli.top.model import ListItem
-from hostmanager.client.status.model import AgentStatus, Severity, last_exit_text, next_attempt
+from hostmanager.client.status.model import (
+    AgentStatus,
+    StatusSeverity,
+    last_exit_text,
+    next_attempt,
+)
 from hostmanager.util.text import format_duration, join_names, pluralize
 
 DetailRow = tuple[str, str]
 """Label and text."""
 
-MARKS = {
-    Severity.OK: " ",
-    Severity.INFO: " ",
-    Severity.WARNING: "~",
-    Severity.UNKNOWN: "?",
-    Severity.ERROR: "!",
+SEVERITY_MARKS = {
+    StatusSeverity.OK: " ",
+    StatusSeverity.INFO: " ",
+    StatusSeverity.WARNING: "~",
+    StatusSeverity.UNKNOWN: "?",
+    StatusSeverity.ERROR: "!",
 }
 """In front of each line."""
 
@@ -78,8 +83,8 @@ def heading(widths: ColumnWidths) -> Text:
 
 def row_text(item: ListItem, widths: ColumnWidths, now: float) -> Text:
     """One item."""
-    style = STYLES[item.severity]
-    text = Text(f"{MARKS[item.severity]} ", style, no_wrap=True)
+    style = SEVERITY_STYLES[item.severity]
+    text = Text(f"{SEVERITY_MARKS[item.severity]} ", style, no_wrap=True)
     text.append_text(_cell(item.host, widths.host, style if item.agent is None else "")).append(" ")
     if item.agent is None:
         return _host_line(text, item, widths, now)
@@ -101,7 +106,9 @@ def _host_line(text: Text, item: ListItem, widths: ColumnWidths, now: float) -> 
     room += widths.agent_class and widths.agent_class + 1
     manager = item.snapshot.host.host.manager or "no manager"
     content = f"== {manager}: {item.short_note(now)}"
-    return _crop(text.append_text(_cell(content, room, STYLES[item.severity] or "bold")), widths)
+    return _crop(
+        text.append_text(_cell(content, room, SEVERITY_STYLES[item.severity] or "bold")), widths
+    )
 
 
 def state_and_target(agent: AgentStatus) -> str:
@@ -163,7 +170,7 @@ def _host_rows(item: ListItem, now: float) -> Iterator[DetailRow]:
         yield "reason", reason
     yield from _age_rows(item)
     agents = [agent for agent in host.agents if agent.is_managed]
-    bad = [agent.instance_id for agent in agents if agent.severity >= Severity.WARNING]
+    bad = [agent.instance_id for agent in agents if agent.severity >= StatusSeverity.WARNING]
     yield "agents", str(len(agents)) + (f", not OK: {join_names(bad, 20)}" if bad else "")
     for source, (ok, when, text) in (host.data.get("config_parse_status") or {}).items():
         verdict = "OK" if ok else "CANNOT BE USED"
@@ -184,8 +191,8 @@ def _age_rows(item: ListItem) -> Iterator[DetailRow]:
         yield "stale", f"this was requested {format_duration(item.snapshot.age)} ago"
 
 
-def _severity_suffix(severity: Severity) -> str:
-    return f" ({severity.word})" if severity > Severity.INFO else ""
+def _severity_suffix(severity: StatusSeverity) -> str:
+    return f" ({severity.word})" if severity > StatusSeverity.INFO else ""
 
 
 def _last_exit(agent: AgentStatus, now: float) -> str:

@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 from hostmanager.client.status.model import (
     AgentStatus,
     HostStatus,
-    Severity,
+    StatusSeverity,
     last_exit_text,
     next_attempt,
     severity_counts,
@@ -90,7 +90,7 @@ class ListItem:
         )
 
     @property
-    def severity(self) -> Severity:
+    def severity(self) -> StatusSeverity:
         """How bad its own status is."""
         return self.snapshot.host.severity if self.agent is None else self.agent.severity
 
@@ -134,7 +134,7 @@ def list_items(
     for snapshot in hosts:
         listed.append(ListItem(snapshot))
         listed += [ListItem(snapshot, agent) for agent in snapshot.host.agents]
-    least = Severity.WARNING if only_wrong else Severity.OK
+    least = StatusSeverity.WARNING if only_wrong else StatusSeverity.OK
     asked = words.lower().split()
     chosen = [item for item in listed if item.severity >= least and _matches(item, asked)]
     key = _KEYS[order]
@@ -163,10 +163,10 @@ def _by_age(item: ListItem) -> tuple[bool, float]:
 
 
 # A silent host is an error; that its agents are unknown follows from it, and comes later.
-_RANKS = (Severity.ERROR, Severity.WARNING, Severity.UNKNOWN, Severity.INFO)
+_RANKS = (StatusSeverity.ERROR, StatusSeverity.WARNING, StatusSeverity.UNKNOWN, StatusSeverity.INFO)
 
 _KEYS: dict[SortOrder, Callable[[ListItem], tuple[object, ...]] | None] = {
-    SortOrder.WORST: lambda item: (_RANKS.index(max(item.severity, Severity.INFO)),),
+    SortOrder.WORST: lambda item: (_RANKS.index(max(item.severity, StatusSeverity.INFO)),),
     SortOrder.SITE: None,
     SortOrder.NAME: lambda item: (item.agent is None, item.key[1], item.key[0]),
     SortOrder.NEWEST: _by_age,

@@ -21,7 +21,7 @@ CANCEL_GRACE = 1.0
 
 
 @dataclass(slots=True)
-class ChangeRequest:
+class UserRequest:
     """One request.
 
     Attributes:
@@ -124,13 +124,13 @@ class RequestRunner:
     """All requests, the newest last. Each runs in a thread of its own."""
 
     def __init__(self, make_executor: Callable[[Plan, Sequence[HostStatus]], PlanExecutor]) -> None:
-        self.made: list[ChangeRequest] = []
+        self.made: list[UserRequest] = []
         self._make_executor = make_executor
         self._running: list[tuple[threading.Thread, PlanExecutor]] = []
 
     def submit(
         self, command: str, what: str, hosts: Sequence[HostStatus], agents: Sequence[AgentStatus]
-    ) -> ChangeRequest:
+    ) -> UserRequest:
         """Start a request.
 
         Args:
@@ -139,7 +139,7 @@ class RequestRunner:
             hosts: The status of the hosts.
             agents: The agents.
         """
-        request = ChangeRequest(command, what)
+        request = UserRequest(command, what)
         self.made.append(request)
         try:
             named = [agents[0].instance_id] if len(agents) == 1 else []
@@ -171,7 +171,7 @@ class RequestRunner:
         return [request.text() for request in open_ones]
 
 
-def _execute(request: ChangeRequest, executor: PlanExecutor) -> None:
+def _execute(request: UserRequest, executor: PlanExecutor) -> None:
     try:
         executor.execute(lambda: None)
     except Exception as failure:  # it would be printed into the middle of the screen

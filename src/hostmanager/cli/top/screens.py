@@ -15,13 +15,10 @@ from textual.widgets import RichLog, Static
 
 from hostmanager.cli.text import format_time, sanitize
 from hostmanager.cli.top.widgets import Bar, priority_binding
+from hostmanager.client.status.model import MAX_LAST_LINES
 
 MAX_PANE_LINES = 5000
 """Lines that a pane keeps."""
-
-
-LAST_LINES = 5
-"""Lines of output that are shown of each exit."""
 
 
 class FullScreenPane(Screen[None]):
@@ -160,7 +157,7 @@ class History(FullScreenPane):
         text.append(f"{entry['kind']} ", "red" if entry["kind"] == "exit" else "cyan")
         text.append(sanitize(str(entry["text"])))
         lines = (entry.get("data") or {}).get("lines", ()) if entry["kind"] == "output" else ()
-        for line in list(lines)[-LAST_LINES:] if not self._names else ():
+        for line in list(lines)[-MAX_LAST_LINES:] if not self._names else ():
             text.append(f"\n  | {sanitize(str(line))}", "dim")
         return text
 

@@ -27,16 +27,16 @@ from hostmanager.client.status.model import HostStatus
 from hostmanager.core.requests import ALL
 from hostmanager.util.text import end_sentence
 
-POLL_INTERVAL = 0.4
+AGENT_POLL_INTERVAL = 0.4
 """Seconds between two requests for the status of a host."""
 
-REFRESH_INTERVAL = 0.1
+RESULT_INTERVAL = 0.1
 """Seconds between two looks at what has come in."""
 
 START_CHECK_TIMEOUT = 0.5
 """Seconds in which a `manager` process that cannot start has failed."""
 
-START_TIMEOUT = 10.0
+MANAGER_START_TIMEOUT = 10.0
 """Seconds that a `manager` process may take to start: it reads the site config then."""
 
 STILL_STOPPING = "its manager is still stopping its agents"
@@ -48,7 +48,7 @@ TRANSITIONAL = ("starting", "stopping")
 
 log = logging.getLogger(__name__)
 
-Result = OperationResult | ManagerError
+ChangeResult = OperationResult | ManagerError
 
 
 class _ExpiredError(Exception):
@@ -77,11 +77,11 @@ class PlanExecutor:
         stopping = {host.host.name for host in hosts if host.process == "stopping"}
         for agent in self.progress:
             if agent.host in plan.managers_to_start:
-                agent.other_target_grace = START_TIMEOUT
+                agent.other_target_grace = MANAGER_START_TIMEOUT
                 agent.step.reason = STILL_STOPPING if agent.host in stopping else NOT_STARTED
         self._args = args
         self._managers = make_clients(site, args, dict.fromkeys(a.host for a in self.progress))
-        self._results: queue.SimpleQueue[tuple[str, list[AgentProgress], Result]] = (
+        self._results: queue.SimpleQueue[tuple[str, list[AgentProgress], ChangeResult]] = (
             queue.SimpleQueue()
         )
         self._observed: dict[str, SessionOrError | None] = {}
@@ -170,7 +170,9 @@ class PlanExecutor:
         except _ExpiredError:
             log.debug("host %s: cancelled before its manager got the request", host)
 
-    def _take_result(self, host: str, agents: Iterable[AgentProgress], result: Result) -> None:
+    def _take_result(
+        self, host: str, agents: Iterable[AgentProgress], result: ChangeResult
+    ) -> None:
         if isinstance(result, ManagerError) and result.unreachable:
             self.unreachable.add(host)
         if isinstance(result, OperationResult) and result.data.get("not_kept"):
@@ -208,19 +210,19 @@ class PlanExecutor:
                 except ManagerError:
                     if manager.session().get("status") not in (*TRANSITIONAL, "running"):
                         raise  # else another client was faster
-            time.sleep(REFRESH_INTERVAL)
+            time.sleep(RESULT_INTERVAL)
 
     # --- watching ---------------------------------------------------------------------------
 
     def _watch(self, refresh: Callable[[], None]) -> None:
         """Watch the agents until all are there, or the time is over."""
-        poller = SessionPoller(self._managers, POLL_INTERVAL, self._args.answer_time)
+        poller = SessionPoller(self._managers, AGENT_POLL_INTERVAL, self._args.answer_time)
         try:
             while any(self._is_awaited(agent) for agent in self.progress):
                 if time.monotonic() > self._deadline:
                     self._expire()
                     break
-                poller.wait_for_update(REFRESH_INTERVAL)
+                poller.wait_for_update(RESULT_INTERVAL)
                 self._observe_hosts(poller)
                 refresh()
         finally:
@@ -314,7 +316,7 @@ def _by_host(agents: Iterable[AgentProgress]) -> dict[str, list[AgentProgress]]:
     return groups
 
 
-def _refusals(result: Result) -> Mapping[str, str]:
+def _refusals(result: ChangeResult) -> Mapping[str, str]:
     """Why a manager does not do what was requested, by instance-id, or for `ALL`."""
     if isinstance(result, ManagerError):
         return {ALL: str(result)}
@@ -332,5 +334,5 @@ def _check_started(manager: ManagerClient) -> OperationResult:
         if session.get("status") == "done":
             texts = [str(text) for _, text in session.get("messages") or []]
             return OperationResult(bool(session.get("success")), texts[-1] if texts else "it ended")
-        time.sleep(REFRESH_INTERVAL)
+        time.sleep(RESULT_INTERVAL)
     return OperationResult(True, "started")

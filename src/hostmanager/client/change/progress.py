@@ -5,15 +5,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hostmanager.client.change.plan import STABLE_AFTER, AgentChange
-from hostmanager.client.status.model import next_attempt
+from hostmanager.client.status.model import MAX_LAST_LINES, next_attempt
 
 MAX_CRASHES = 2
 """Unexpected exits after which an agent is reported as not staying up."""
 
 OTHER_TARGET_GRACE = 4.0
 """Seconds; see `AgentProgress.other_target_grace`."""
-
-LAST_LINES = 5
 
 OUTPUT_WAIT = 1.0
 """Seconds to wait for the last output of an agent that does not stay up."""
@@ -111,7 +109,7 @@ class AgentProgress:
         if step.state != "up" and child.get("message"):
             self._reason = str(child["message"]).rstrip(".")
         if not last_exit.get("expected", True):
-            step.last_lines = list(last_exit.get("output") or [])[-LAST_LINES:]
+            step.last_lines = list(last_exit.get("output") or [])[-MAX_LAST_LINES:]
         target = child["target_state"]
         if target in ("up", "down") and target != self.stage:
             requested_at = self.requested_at

@@ -19,6 +19,9 @@ from hostmanager.util.text import format_duration, join_names, pluralize
 UNSTABLE = 0.5
 """Stability up to which an agent counts as unstable, as for `ocsbow` (contract, section 5)."""
 
+MAX_LAST_LINES = 5
+"""Lines of output that views show of an agent that died."""
+
 SUFFIX = re.compile(r"\[(d|d\?|docker)\]$")
 _CHANGING = ("start", "wait_start", "wait_dead")
 _STATE_TEXTS = {
@@ -29,7 +32,7 @@ _STATE_TEXTS = {
 }
 
 
-class Severity(IntEnum):
+class StatusSeverity(IntEnum):
     """How bad a status is."""
 
     OK = 0
@@ -64,7 +67,7 @@ class AgentStatus:
     child: Mapping[str, Any] | None = None
     entry: SiteEntry | None = None
     state: str = "?"
-    severity: Severity = Severity.OK
+    severity: StatusSeverity = StatusSeverity.OK
     reasons: tuple[str, ...] = ()
 
     @property
@@ -125,11 +128,11 @@ class HostStatus:
     process: str = ""
     data: Mapping[str, Any] = field(default_factory=dict)
     agents: tuple[AgentStatus, ...] = ()
-    severity: Severity = Severity.OK
+    severity: StatusSeverity = StatusSeverity.OK
     reasons: tuple[str, ...] = ()
 
     @property
-    def worst(self) -> Severity:
+    def worst(self) -> StatusSeverity:
         """The worst of the host and its agents."""
         return max((self.severity, *(agent.severity for agent in self.agents)))
 
@@ -155,7 +158,7 @@ def build_host_status(
     unknown = tuple(_unknown(host, entry) for entry in host.entries.values())
     if isinstance(session, ManagerError):
         reasons = (str(session), *errors)
-        return HostStatus(host, session, "", {}, unknown, Severity.ERROR, reasons)
+        return HostStatus(host, session, "", {}, unknown, StatusSeverity.ERROR, reasons)
     process = str(session.get("status", "stopped"))
     data = session.get("data") or {}
     is_stopping = process == "stopping" and bool(data.get("child_states"))
@@ -164,14 +167,14 @@ def build_host_status(
             "its manager process was stopped, so its agents are not supervised; "
             f"`hostmanager up --host {host.name} --all` starts it again"
         )
-        return HostStatus(host, None, process, {}, unknown, Severity.ERROR, (reason, *errors))
+        return HostStatus(host, None, process, {}, unknown, StatusSeverity.ERROR, (reason, *errors))
     severity, reported = _host_findings(host, data)
     known = " ".join(reported)
     reported += config_errors.host_errors(host, known)
     if reported:
-        severity = max(severity, Severity.WARNING)
+        severity = max(severity, StatusSeverity.WARNING)
     if is_stopping:
-        severity = Severity.ERROR
+        severity = StatusSeverity.ERROR
         reported.insert(0, "its manager process was stopped, and is stopping its agents")
     agents = _agents(host, data, known)
     return HostStatus(host, None, process, data, agents, severity, tuple(reported))
@@ -185,22 +188,22 @@ def _without_manager(host: SiteHost, errors: tuple[str, ...]) -> HostStatus:
     broken = any(entry.broken for entry in host.entries.values())
     usable = " that can be used" if broken else ""
     reason = f"it has no entry of class HostManager{usable}, so no manager controls its agents"
-    severity = Severity.WARNING if errors or broken else Severity.INFO
+    severity = StatusSeverity.WARNING if errors or broken else StatusSeverity.INFO
     return HostStatus(host, None, "", {}, agents, severity, (*errors, reason))
 
 
-def _host_findings(host: SiteHost, data: Mapping[str, Any]) -> tuple[Severity, list[str]]:
-    severity, reasons = Severity.OK, []
+def _host_findings(host: SiteHost, data: Mapping[str, Any]) -> tuple[StatusSeverity, list[str]]:
+    severity, reasons = StatusSeverity.OK, []
     for source, (ok, _, text) in (data.get("config_parse_status") or {}).items():
         if not ok:
-            severity = Severity.ERROR
+            severity = StatusSeverity.ERROR
             reasons.append(config_errors.manager_error(source, str(text)))
     if data.get("not_kept"):
-        severity = max(severity, Severity.WARNING)
+        severity = max(severity, StatusSeverity.WARNING)
         reasons.append(str(data["not_kept"]))
     orphans = data.get("orphans") or {}
     if orphans:
-        severity = max(severity, Severity.WARNING)
+        severity = max(severity, StatusSeverity.WARNING)
         names = [str(orphan.get("service", key)) for key, orphan in orphans.items()]
         reasons.append(
             f"{pluralize(len(orphans), 'orphaned container')} ({join_names(names, 5)}); "
@@ -237,13 +240,13 @@ def _tracked(
         *_notices(child, entry, new_tag),
     ]
     findings.sort(key=lambda finding: -finding[0])
-    severity = findings[0][0] if findings else Severity.OK
+    severity = findings[0][0] if findings else StatusSeverity.OK
     reasons = tuple(dict.fromkeys(text for _, text in findings if text))
     name = str(child["instance_id"])
     return AgentStatus(host.name, name, child, entry, state, severity, reasons)
 
 
-StatusFinding = tuple[Severity, str]
+StatusFinding = tuple[StatusSeverity, str]
 
 
 def _state_findings(child: Mapping[str, Any], state: str) -> list[StatusFinding]:
@@ -253,23 +256,30 @@ def _state_findings(child: Mapping[str, Any], state: str) -> list[StatusFinding]
     if state in (target, "up", "down") and target in ("passive", state):
         return _resting_findings(child, state, message)
     if state == "?":
-        severity = Severity.ERROR if target == "up" else Severity.WARNING
+        severity = StatusSeverity.ERROR if target == "up" else StatusSeverity.WARNING
         return [(severity, message or "its manager cannot operate it")]
     if state in _CHANGING:
         # One that died and is being started again is an error; another is only on its way.
         failing = state != "wait_dead" and message and child.get("last_exit")
-        return [(Severity.ERROR if failing else Severity.WARNING, message or f"going {target}")]
+        return [
+            (
+                StatusSeverity.ERROR if failing else StatusSeverity.WARNING,
+                message or f"going {target}",
+            )
+        ]
     if state == "start_at":
-        return [(Severity.ERROR, message or _exit_sentence(child))]
-    return [(Severity.ERROR, message or f"its target is {target}, but it is {state_text(state)}")]
+        return [(StatusSeverity.ERROR, message or _exit_sentence(child))]
+    return [
+        (StatusSeverity.ERROR, message or f"its target is {target}, but it is {state_text(state)}")
+    ]
 
 
 def _resting_findings(child: Mapping[str, Any], state: str, message: str) -> list[StatusFinding]:
-    findings = [(Severity.WARNING, message)] if message else []
+    findings = [(StatusSeverity.WARNING, message)] if message else []
     if state == "up" and child.get("stability", 1.0) <= UNSTABLE:
         cause = last_exit_text(child)
         text = "unstable: it died recently" + (f" ({cause})" if cause else "")
-        findings.append((Severity.WARNING, text))
+        findings.append((StatusSeverity.WARNING, text))
     return findings
 
 
@@ -282,21 +292,23 @@ def _config_findings(
     if entry is None and suffix and suffix[1] == "docker":
         return []  # an unmanaged service
     if entry is not None and entry.broken:
-        return [(Severity.WARNING, config_errors.entry_error(host, entry, known=known))]
+        return [(StatusSeverity.WARNING, config_errors.entry_error(host, entry, known=known))]
     if entry is None or entry.spec is None:
         text = "not in the site config" if entry is None else "the site config says 'ignore'"
         is_stopping = child["next_action"] == "wait_dead"
-        return [(Severity.WARNING, text if is_stopping else f"{text}; {reload} would stop it")]
+        return [
+            (StatusSeverity.WARNING, text if is_stopping else f"{text}; {reload} would stop it")
+        ]
     kind = Kind.DOCKER if suffix else Kind.HOST
     plain = SUFFIX.sub("", str(child["agent_class"]))
     if (plain, kind) != (entry.agent_class, entry.spec.kind):
         configured = f"{entry.agent_class} ({entry.spec.kind})"
         text = f"runs as {plain} ({kind}), the site config says {configured}; {reload} changes it"
-        return [(Severity.WARNING, text)]
+        return [(StatusSeverity.WARNING, text)]
     fingerprint = child.get("fingerprint") or entry.spec.fingerprint
     if kind is Kind.HOST and fingerprint != entry.spec.fingerprint:
         text = f"its entry in the site config differs from what its manager has read; {reload}"
-        return [(Severity.INFO, text)]
+        return [(StatusSeverity.INFO, text)]
     return []
 
 
@@ -310,12 +322,12 @@ def _notices(
         if target != configured:
             action = "started" if target == "up" else "stopped"
             text = f"{action} by hand (site config: {configured})"
-            findings.append((Severity.INFO, text))
+            findings.append((StatusSeverity.INFO, text))
     if child.get("restart_required") and not child.get("message"):
-        findings.append((Severity.WARNING, "what has changed takes effect with a restart"))
+        findings.append((StatusSeverity.WARNING, "what has changed takes effect with a restart"))
     if new_tag:
         text = f"its image {new_tag} is not on this machine; `hostmanager pull`"
-        findings.append((Severity.WARNING, text))
+        findings.append((StatusSeverity.WARNING, text))
     return findings
 
 
@@ -326,18 +338,20 @@ def _untracked(host: SiteHost, entry: SiteEntry, *, known: str = "") -> AgentSta
     text = f"new in the site config; `hostmanager reload --host {host.name}` adds it"
     if entry.broken:
         text = config_errors.entry_error(host, entry, known=known)
-    return AgentStatus(host.name, entry.instance_id, None, entry, "-", Severity.WARNING, (text,))
+    return AgentStatus(
+        host.name, entry.instance_id, None, entry, "-", StatusSeverity.WARNING, (text,)
+    )
 
 
 def _unmanaged(host: SiteHost, entry: SiteEntry) -> AgentStatus:
     reason = "not managed (manage: ignore)" if entry.manage == "ignore" else "not managed"
-    return AgentStatus(host.name, entry.instance_id, None, entry, "-", Severity.OK, (reason,))
+    return AgentStatus(host.name, entry.instance_id, None, entry, "-", StatusSeverity.OK, (reason,))
 
 
 def _unknown(host: SiteHost, entry: SiteEntry) -> AgentStatus:
     if entry.spec is None:
         return _untracked(host, entry)
-    return AgentStatus(host.name, entry.instance_id, None, entry, "?", Severity.UNKNOWN)
+    return AgentStatus(host.name, entry.instance_id, None, entry, "?", StatusSeverity.UNKNOWN)
 
 
 def last_exit_text(child: Mapping[str, Any]) -> str:
@@ -361,15 +375,15 @@ def _exit_sentence(child: Mapping[str, Any]) -> str:
     return f"it exited with {cause}" if cause else "it exited"
 
 
-def severity_counts(agents: Iterable[AgentStatus]) -> Iterator[tuple[Severity, str]]:
+def severity_counts(agents: Iterable[AgentStatus]) -> Iterator[tuple[StatusSeverity, str]]:
     """How many of the managed agents are not OK: ``2 wrong``, the worst first."""
     severities = [agent.severity for agent in agents if agent.is_managed]
-    if number := severities.count(Severity.ERROR):
-        yield Severity.ERROR, f"{number} wrong"
-    if number := severities.count(Severity.UNKNOWN):
-        yield Severity.UNKNOWN, f"{number} unknown"
-    if number := severities.count(Severity.WARNING):
-        yield Severity.WARNING, pluralize(number, "warning")
+    if number := severities.count(StatusSeverity.ERROR):
+        yield StatusSeverity.ERROR, f"{number} wrong"
+    if number := severities.count(StatusSeverity.UNKNOWN):
+        yield StatusSeverity.UNKNOWN, f"{number} unknown"
+    if number := severities.count(StatusSeverity.WARNING):
+        yield StatusSeverity.WARNING, pluralize(number, "warning")
 
 
 def unreachable(hosts: Iterable[HostStatus]) -> list[HostStatus]:

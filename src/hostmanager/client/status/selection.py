@@ -5,7 +5,7 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 
-from hostmanager.client.errors import ClientError
+from hostmanager.client.errors import ClientError, require_router
 from hostmanager.client.manager_client import fetch_sessions, make_clients
 from hostmanager.client.site_model import Site
 from hostmanager.client.status.model import AgentStatus, HostStatus, build_host_status
@@ -63,8 +63,13 @@ def hosts_to_query(site: Site, args: argparse.Namespace) -> list[str]:
 
 
 def fetch_status(site: Site, args: argparse.Namespace, hosts: Sequence[str]) -> list[HostStatus]:
-    """Get the status of these hosts from their managers, all at the same time."""
+    """Get the status of these hosts from their managers, all at the same time.
+
+    Raises:
+        ClientError: There is no router.
+    """
     sessions = fetch_sessions(make_clients(site, args, hosts), args.answer_time)
+    require_router(list(sessions.values()))
     return [build_host_status(site.hosts[host], sessions.get(host)) for host in hosts]
 
 

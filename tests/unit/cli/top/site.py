@@ -10,7 +10,7 @@ from tests.support.http_bridge import child, session
 
 from hostmanager.cli.top.app import TopApp
 from hostmanager.cli.top.model import HostSnapshot, ListItem
-from hostmanager.cli.top.requests import ChangeRequest
+from hostmanager.cli.top.requests import UserRequest
 from hostmanager.client.change.plan import AgentChange, Plan
 from hostmanager.client.errors import FailureKind, ManagerError
 from hostmanager.client.log_reader import LogLine
@@ -69,7 +69,7 @@ class FakeSource:
     def __init__(self, found: list[HostSnapshot]) -> None:
         self.found = found
         self.trouble = ""
-        self.requests: list[ChangeRequest] = []
+        self.requests: list[UserRequest] = []
         self.told: list[tuple[str, str, list[str]]] = []
         self.lines: list[list[LogLine] | ManagerError] = []
         self.entries: list[Mapping[str, Any]] | ManagerError = []
@@ -79,10 +79,10 @@ class FakeSource:
     def fetch(self) -> tuple[list[HostSnapshot], str]:
         return self.found, self.trouble
 
-    def change(self, command: str, what: str, rows: Sequence[AgentStatus]) -> ChangeRequest:
+    def change(self, command: str, what: str, rows: Sequence[AgentStatus]) -> UserRequest:
         self.told.append((command, what, [row.instance_id for row in rows]))
         steps = tuple(AgentChange(row, "down" if command == "down" else "up") for row in rows)
-        self.requests.append(ChangeRequest(command, what, plan=Plan(command, steps)))
+        self.requests.append(UserRequest(command, what, plan=Plan(command, steps)))
         return self.requests[-1]
 
     def reader(self, row: AgentStatus) -> Any:

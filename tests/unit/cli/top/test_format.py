@@ -6,7 +6,7 @@ from tests.unit.cli.top.site import agent, dead, dying, host, usual
 
 from hostmanager.cli.top.format import ColumnWidths, detail_rows, heading, row_text
 from hostmanager.cli.top.model import ListItem, SortOrder, list_items
-from hostmanager.cli.top.requests import ChangeRequest
+from hostmanager.cli.top.requests import UserRequest
 from hostmanager.cli.top.widgets import fit_text
 from hostmanager.client.change.plan import AgentChange, Plan, Refusal
 from hostmanager.client.status.model import AgentStatus
@@ -91,7 +91,7 @@ def test_facts_of_a_container_and_of_a_manager_that_says_less():
 
 
 def request(*steps, **more):
-    return ChangeRequest("restart", "x", plan=Plan("restart", steps, **more))
+    return UserRequest("restart", "x", plan=Plan("restart", steps, **more))
 
 
 def step(name, outcome, **more):
