@@ -6,7 +6,7 @@ from typing import Any
 
 from ocs.site_config import add_arguments
 
-from hostmanager.cli.text import SINCE_HELP, parse_time_span, parse_since
+from hostmanager.cli.text import SINCE_HELP, parse_since, parse_time_span
 from hostmanager.util.numbers import parse_number
 
 MAX_COUNT = 1_000_000

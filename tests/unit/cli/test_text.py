@@ -4,7 +4,7 @@ from datetime import datetime
 
 import pytest
 
-from hostmanager.cli.text import ago, format_time, parse_time_span, parse_since, strip_timestamp
+from hostmanager.cli.text import ago, format_time, parse_since, parse_time_span, strip_timestamp
 from hostmanager.util.text import format_duration, join_names
 
 NOW = datetime(2026, 11, 25, 14, 30, 0).timestamp()
