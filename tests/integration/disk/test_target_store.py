@@ -5,7 +5,7 @@ from tests.faults import disks
 from tests.unit.agent.test_target_store import kept
 from tests.unit.core.fakes import FakeClock
 
-from hostmanager.agent.target_store import RETRY_INTERVAL, TargetStore
+from hostmanager.agent.target_store import SAVE_RETRY_INTERVAL, TargetStore
 from hostmanager.core.model import Target
 
 
@@ -35,13 +35,13 @@ async def test_on_a_full_disk_it_is_said_and_tried_again_until_it_is_kept(small_
     wanted = make()
     wanted.set_targets({"a": Target.DOWN})
     assert "wanted.json: No space left on device" in await kept(wanted)
-    clock.advance(RETRY_INTERVAL)
+    clock.advance(SAVE_RETRY_INTERVAL)
     assert "No space left" in await kept(wanted)
     (small_disk / "filler").unlink()
-    clock.advance(RETRY_INTERVAL)
+    clock.advance(SAVE_RETRY_INTERVAL)
     assert await kept(wanted) == wanted.not_kept == ""
     assert make().load() == {"a": Target.DOWN}
-    clock.advance(RETRY_INTERVAL)
+    clock.advance(SAVE_RETRY_INTERVAL)
     assert clock._timers == []
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from hostmanager.journal import Journal, JournalError, Query
 
-MAX_HISTORY_ENTRIES = 10_000
+MAX_HISTORY_LIMIT = 10_000
 
 MAX_PAGE_CHARS = 512 * 1024
 """Characters of text and data in one result: a page."""
@@ -41,8 +41,8 @@ def check_query(params: Mapping[str, Any], limit_name: str = "limit") -> Query:
     before = params.get("before")
     if instance_id is not None and not isinstance(instance_id, str):
         raise QueryError("'instance_id' must be the name of an instance, or None for all.")
-    if not is_integer(limit) or not 1 <= limit <= MAX_HISTORY_ENTRIES:
-        raise QueryError(f"'{limit_name}' must be a whole number from 1 to {MAX_HISTORY_ENTRIES}.")
+    if not is_integer(limit) or not 1 <= limit <= MAX_HISTORY_LIMIT:
+        raise QueryError(f"'{limit_name}' must be a whole number from 1 to {MAX_HISTORY_LIMIT}.")
     if before is not None and not (is_integer(before) and 0 <= before < 2**63):
         raise QueryError("'before' must be the id of an entry, from 0 to 2**63 - 1, or None.")
     if since is not None:
