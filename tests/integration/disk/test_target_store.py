@@ -30,26 +30,26 @@ def small_disk(tmp_path):
     disks.unmount(folder)
 
 
-async def test_on_a_full_disk_it_is_said_and_tried_again_until_it_is_kept(small_disk, make, clock):
+async def test_on_a_full_disk_the_error_is_reported_and_saving_retried(small_disk, make, clock):
     disks.fill(small_disk / "filler")
-    wanted = make()
-    wanted.set_targets({"a": Target.DOWN})
-    assert "wanted.json: No space left on device" in await kept(wanted)
+    store = make()
+    store.set_targets({"a": Target.DOWN})
+    assert "wanted.json: No space left on device" in await kept(store)
     clock.advance(SAVE_RETRY_INTERVAL)
-    assert "No space left" in await kept(wanted)
+    assert "No space left" in await kept(store)
     (small_disk / "filler").unlink()
     clock.advance(SAVE_RETRY_INTERVAL)
-    assert await kept(wanted) == wanted.not_kept == ""
+    assert await kept(store) == store.not_kept == ""
     assert make().load() == {"a": Target.DOWN}
     clock.advance(SAVE_RETRY_INTERVAL)
     assert clock._timers == []
 
 
-async def test_on_a_read_only_disk_it_is_said(small_disk, make):
-    wanted = make()
-    wanted.set_targets({"a": Target.DOWN})
-    assert await kept(wanted) == ""
+async def test_on_a_read_only_disk_the_error_is_reported(small_disk, make):
+    store = make()
+    store.set_targets({"a": Target.DOWN})
+    assert await kept(store) == ""
     disks.remount(small_disk, "ro")
-    wanted.set_targets({"a": Target.UP})
-    assert "Read-only file system" in await kept(wanted)
+    store.set_targets({"a": Target.UP})
+    assert "Read-only file system" in await kept(store)
     assert make().load() == {"a": Target.DOWN}

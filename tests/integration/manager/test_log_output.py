@@ -49,7 +49,7 @@ sys.stderr.write("line")
         ("t = threading.Thread(target=lambda: 1 / 0); t.start(); t.join()", "division by zero", 0),
     ],
 )
-def test_at_the_end_all_is_there_in_order_tracebacks_too(end, last, code):
+def test_everything_is_written_in_order_before_the_end(end, last, code):
     script = END.format(end=end, before="")
     done = subprocess.run(
         [sys.executable, "-c", script],

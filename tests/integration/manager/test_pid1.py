@@ -44,12 +44,12 @@ def init_of(process: "subprocess.Popen[bytes]") -> psutil.Process:
         ),
     ],
 )
-def test_it_leaves_as_the_child_does(code, status):
+def test_it_exits_as_the_child_does(code, status):
     assert in_container(code).wait(60) == status
 
 
 @needs_root
-def test_the_end_is_heard_of_where_it_was_started_with_that_ignored():
+def test_the_end_of_the_child_is_noticed_where_sigchld_was_ignored():
     ignoring = "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); "
     code = "from hostmanager.agent.pid1 import leave_process_1; leave_process_1(); exit(7)"
     ignoring += f"os.execv(sys.executable, [sys.executable, '-c', {code!r}])"
@@ -78,7 +78,7 @@ def test_signals_reach_the_child_once(name, tmp_path):
     assert process.wait(60) == 41
 
 
-def test_elsewhere_nothing_happens():
+def test_another_process_than_1_does_not_fork():
     code = (
         "import os; from hostmanager.agent.pid1 import leave_process_1; before = os.getpid(); "
         "leave_process_1(); assert os.getpid() == before"
@@ -87,7 +87,7 @@ def test_elsewhere_nothing_happens():
 
 
 @needs_root
-def test_a_manager_in_a_container_waits_for_strangers_and_knows_how_its_agents_ended(site):
+def test_a_manager_in_a_container_reaps_orphans_and_knows_how_its_agents_ended(site):
     site.write(instance("a"), instance("b", "--behave", "quiet"))
     site.may_leave_processes = True  # what is in there ends with process 1
     words = managers.command(managers.OURS, site)

@@ -44,7 +44,7 @@ def test_a_second_claim_names_the_first(tmp_path, key, holder):
         acquire_manager_lock(tmp_path, key)
 
 
-def test_another_state_folder_makes_no_difference(tmp_path, key, holder):
+def test_another_state_directory_makes_no_difference(tmp_path, key, holder):
     (tmp_path / "other").mkdir()
     with pytest.raises(ManagerRunningError, match=f"pid {holder.pid}"):
         acquire_manager_lock(tmp_path / "other", key)
@@ -57,7 +57,7 @@ def test_a_claim_ends_with_its_process(tmp_path, key, holder):
         pass
 
 
-def test_a_claim_can_be_given_up(tmp_path, key):
+def test_a_claim_can_be_released(tmp_path, key):
     acquire_manager_lock(tmp_path, key).close()
     acquire_manager_lock(tmp_path, key).close()
 
@@ -89,9 +89,7 @@ def test_names_of_sockets_are_per_user(tmp_path, key):
 
 
 @pytest.mark.parametrize("what", ["directory", "loop", "fifo"])
-def test_something_else_in_the_place_of_the_file_keeps_no_manager_from_starting(
-    tmp_path, key, what
-):
+def test_something_else_in_place_of_the_file_does_not_prevent_the_start(tmp_path, key, what):
     path = tmp_path / "manager.lock"
     if what == "directory":
         path.mkdir()
@@ -115,7 +113,7 @@ sys.stdin.read()
 
 @needs_root
 @pytest.mark.parametrize("how", ["listen", "only bind"])
-def test_another_user_who_takes_the_name_is_worth_a_warning(tmp_path, key, how, caplog):
+def test_there_is_a_warning_when_another_user_has_the_name(tmp_path, key, how, caplog):
     with other_users() as start:
         argv = ["/usr/bin/python3", "-c", SQUATTER, f"ocs-hostmanager/{os.getuid()}/{key}", how]
         squatter = start(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)

@@ -55,7 +55,7 @@ def drain(reader, end, found=b""):
     return found
 
 
-def test_a_full_pipe_delays_neither_who_logs_nor_the_other_places(tmp_path, full_pipe):
+def test_a_full_pipe_delays_neither_the_logger_nor_other_destinations(tmp_path, full_pipe):
     reader, writer = full_pipe
     stalled, file = LogQueue(), LogQueue()
     path = tmp_path / "log"
@@ -70,7 +70,7 @@ def test_a_full_pipe_delays_neither_who_logs_nor_the_other_places(tmp_path, full
     assert [b"line %d\n" % n in found for n in range(100)] == [True] * 100
 
 
-def test_what_is_lost_is_counted_and_told_in_its_place(full_pipe, monkeypatch):
+def test_lost_lines_are_counted_in_their_place(full_pipe, monkeypatch):
     monkeypatch.setattr(log_output, "MAX_QUEUED_LINES", 10)
     reader, writer = full_pipe
     queue = LogQueue()
@@ -89,7 +89,7 @@ def test_what_is_lost_is_counted_and_told_in_its_place(full_pipe, monkeypatch):
     ]
 
 
-def test_it_is_told_although_nothing_more_is_logged(full_pipe, monkeypatch):
+def test_lost_lines_are_reported_although_nothing_more_is_logged(full_pipe, monkeypatch):
     monkeypatch.setattr(log_output, "MAX_QUEUED_LINES", 10)
     reader, writer = full_pipe
     queue = LogQueue()
@@ -100,7 +100,7 @@ def test_it_is_told_although_nothing_more_is_logged(full_pipe, monkeypatch):
     drain(reader, b"15 lines of the log were lost here")
 
 
-def test_a_full_disk_is_told_once_there_is_room(tmp_path):
+def test_lines_lost_on_a_full_disk_are_reported_when_there_is_room(tmp_path):
     tries, path = [], tmp_path / "log"
 
     def open_fd():
@@ -171,7 +171,7 @@ def test_a_link_in_the_log_directory_is_not_followed(tmp_path):
     assert secret.read_text() == ""
 
 
-def test_whoever_logs_while_it_counts_does_not_wait_for_himself():
+def test_logging_while_the_count_is_locked_does_not_deadlock():
     # A finalizer may log in the middle of anything, in the same thread.
     queue = LogQueue()
     done = threading.Event()

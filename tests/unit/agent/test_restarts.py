@@ -13,17 +13,17 @@ from hostmanager.core.model import Target
 from hostmanager.core.requests import Request
 
 
-class Desk:
+class RestartHarness:
     """A manager's restarts, on a real file, in a world of fakes."""
 
     def __init__(self, path):
         self.path = path
         self.world = World()
-        self.wanted = TargetStore(path, self.world.clock)
+        self.target_store = TargetStore(path, self.world.clock)
         self.running = True
         self.restarts = RestartCoordinator(
             self.world.supervisor,
-            self.wanted,
+            self.target_store,
             running=lambda: self.running,
             router=self._router,
             emit_message=lambda _: None,
@@ -33,7 +33,7 @@ class Desk:
         return None
 
     async def on_disk(self):
-        assert await self.wanted.flush(30.0) == ""
+        assert await self.target_store.flush(30.0) == ""
         return json.loads(self.path.read_text()).get("restarts", {})
 
     def published(self):
@@ -45,134 +45,136 @@ class Desk:
 
 
 @pytest.fixture
-def desk(tmp_path):
-    made = Desk(tmp_path / "wanted.json")
+def harness(tmp_path):
+    made = RestartHarness(tmp_path / "wanted.json")
     made.world.driver.plan["a"] = [IGNORES_SIGINT]
     made.world.supervisor.add(spec())
     made.world.clock.advance(1)
     yield made
-    made.wanted.close()
+    made.target_store.close()
 
 
-async def test_it_is_on_the_disk_before_the_first_signal(desk):
-    seen, signal = [], desk.world.driver.signal
+async def test_it_is_on_the_disk_before_the_first_signal(harness):
+    saved, signal = [], harness.world.driver.signal
 
-    def look(name, step):
-        seen.append(json.loads(desk.path.read_text()).get("restarts"))
+    def signal_and_record(name, step):
+        saved.append(json.loads(harness.path.read_text()).get("restarts"))
         signal(name, step)
 
-    desk.world.driver.signal = look
-    run = desk.world.record().run.run_id
-    outcome = await desk.restarts.request(["a"])
+    harness.world.driver.signal = signal_and_record
+    run = harness.world.record().run.run_id
+    outcome = await harness.restarts.request(["a"])
     assert (outcome.restarting, outcome.not_kept) == (("a",), "")
     assert outcome.lines == ("Restarting: a.",)
-    assert seen == [{"a": run}]
-    desk.world.clock.advance(30)
-    assert desk.world.record().run.run_id not in ("", run)
-    assert await desk.on_disk() == {}
+    assert saved == [{"a": run}]
+    harness.world.clock.advance(30)
+    assert harness.world.record().run.run_id not in ("", run)
+    assert await harness.on_disk() == {}
 
 
-async def test_a_down_while_it_is_being_kept_calls_it_off(desk, monkeypatch):
-    kept = desk.wanted.flush
+async def test_a_down_while_it_is_being_saved_cancels_it(harness, monkeypatch):
+    flush = harness.target_store.flush
 
-    async def told_down_meanwhile(max_seconds=None):
-        desk.down()
-        return await kept(max_seconds)
+    async def flush_after_down(max_seconds=None):
+        harness.down()
+        return await flush(max_seconds)
 
-    monkeypatch.setattr(desk.wanted, "flush", told_down_meanwhile)
-    await desk.restarts.request(["a"])
+    monkeypatch.setattr(harness.target_store, "flush", flush_after_down)
+    await harness.restarts.request(["a"])
     monkeypatch.undo()
-    desk.world.clock.advance(30)
-    assert desk.world.record().state.value == "down"
-    assert await desk.on_disk() == {}
+    harness.world.clock.advance(30)
+    assert harness.world.record().state.value == "down"
+    assert await harness.on_disk() == {}
 
 
-async def test_a_shutdown_leaves_it_on_the_disk_for_the_next_manager(desk):
-    run = desk.world.record().run.run_id
-    await desk.restarts.request(["a"])
-    desk.running = False
-    desk.world.supervisor.stop_all()
-    desk.world.clock.advance(30)
-    assert await desk.on_disk() == {"a": run}
+async def test_a_shutdown_leaves_it_on_the_disk_for_the_next_manager(harness):
+    run = harness.world.record().run.run_id
+    await harness.restarts.request(["a"])
+    harness.running = False
+    harness.world.supervisor.stop_all()
+    harness.world.clock.advance(30)
+    assert await harness.on_disk() == {"a": run}
 
 
-async def test_what_cannot_be_kept_is_done_and_said(desk, monkeypatch):
-    monkeypatch.setattr(desk.wanted, "_path", desk.path / "no" / "such")
-    desk.path.write_text("in the way of a directory")
-    outcome = await desk.restarts.request(["a"])
+async def test_a_restart_that_cannot_be_saved_is_made_and_reported(harness, monkeypatch):
+    monkeypatch.setattr(harness.target_store, "_path", harness.path / "no" / "such")
+    harness.path.write_text("in the way of a directory")
+    outcome = await harness.restarts.request(["a"])
     assert "not kept" in outcome.not_kept
     assert outcome.lines[-1] == outcome.not_kept
-    desk.world.clock.advance(30)
-    assert len(desk.world.driver.launches["a"]) == 2
+    harness.world.clock.advance(30)
+    assert len(harness.world.driver.launches["a"]) == 2
 
 
-async def test_one_that_is_wanted_down_or_cannot_be_operated_is_named(desk):
-    desk.world.supervisor.add(spec("b", initial_target=Target.DOWN))
-    desk.world.supervisor.add(spec("c", inoperable_reason="No plugin."))
-    outcome = await desk.restarts.request(["b", "c"])
+async def test_an_instance_that_is_not_to_run_is_named(harness):
+    harness.world.supervisor.add(spec("b", initial_target=Target.DOWN))
+    harness.world.supervisor.add(spec("c", inoperable_reason="No plugin."))
+    outcome = await harness.restarts.request(["b", "c"])
     assert outcome.left == {"b": "it is wanted down", "c": "No plugin."}
     assert outcome.lines == ("Left as it is: b: it is wanted down.", "Left as it is: c: No plugin.")
-    assert not desk.path.exists()
+    assert not harness.path.exists()
 
 
 @pytest.fixture
-def router_service(desk, monkeypatch):
+def router_service(harness, monkeypatch):
     """`a` runs the router: it is restarted last, once the warning has been out for long enough."""
 
-    async def is_a():
+    async def router_is_a():
         return "a"
 
     warned = asyncio.Event()
 
-    async def until_warned(_):
+    async def wait_for_warning(_):
         await warned.wait()
 
-    monkeypatch.setattr(desk.restarts, "_router", is_a)
-    monkeypatch.setattr("hostmanager.agent.restarts.asyncio.sleep", until_warned)
+    monkeypatch.setattr(harness.restarts, "_router", router_is_a)
+    monkeypatch.setattr("hostmanager.agent.restarts.asyncio.sleep", wait_for_warning)
     return warned
 
 
-async def test_a_second_request_leaves_that_of_the_router_on_the_disk(desk, router_service):
-    run = desk.world.record().run.run_id
-    await desk.restarts.request(["a"])
-    await desk.restarts.request(["a"])
-    desk.published()
-    assert await desk.on_disk() == {"a": run}
+async def test_a_second_request_leaves_that_of_the_router_on_the_disk(harness, router_service):
+    run = harness.world.record().run.run_id
+    await harness.restarts.request(["a"])
+    await harness.restarts.request(["a"])
+    harness.published()
+    assert await harness.on_disk() == {"a": run}
     router_service.set()
-    await desk.restarts._router_task
-    desk.world.clock.advance(30)
-    assert desk.world.record().run.run_id not in ("", run)
-    assert await desk.on_disk() == {}
+    await harness.restarts._router_task
+    harness.world.clock.advance(30)
+    assert harness.world.record().run.run_id not in ("", run)
+    assert await harness.on_disk() == {}
 
 
-async def test_the_router_that_was_ended_meanwhile_is_not_restarted_again(desk, router_service):
-    await desk.restarts.request(["a"])
-    desk.down()
-    desk.world.clock.advance(30)
-    desk.world.supervisor.apply_requests([Request("a", Target.UP)])
-    desk.world.clock.advance(1)
-    run = desk.world.record().run.run_id
+async def test_a_router_that_ended_meanwhile_is_not_restarted_again(harness, router_service):
+    await harness.restarts.request(["a"])
+    harness.down()
+    harness.world.clock.advance(30)
+    harness.world.supervisor.apply_requests([Request("a", Target.UP)])
+    harness.world.clock.advance(1)
+    run = harness.world.record().run.run_id
     router_service.set()
-    await desk.restarts._router_task
-    desk.world.clock.advance(30)
-    assert desk.world.record().run.run_id == run != ""
-    assert await desk.on_disk() == {}
+    await harness.restarts._router_task
+    harness.world.clock.advance(30)
+    assert harness.world.record().run.run_id == run != ""
+    assert await harness.on_disk() == {}
 
 
-async def test_why_an_earlier_restart_of_the_router_was_not_made_is_no_answer(desk, router_service):
-    record = desk.world.record()
+async def test_the_denial_of_an_earlier_restart_of_the_router_does_not_count(
+    harness, router_service
+):
+    record = harness.world.record()
     denied = replace(record, request=replace(record.request, restart_denied="no image"))
-    desk.world.supervisor._controllers["a"].record = denied
-    desk.published()
-    outcome = await desk.restarts.request(["a"])
+    harness.world.supervisor._controllers["a"].record = denied
+    harness.published()
+    outcome = await harness.restarts.request(["a"])
     assert (outcome.restarting, outcome.refused) == (("a",), {})
 
 
-async def test_one_that_goes_while_the_router_is_looked_for_is_named(desk, monkeypatch):
+async def test_an_instance_that_is_removed_meanwhile_is_named(harness, monkeypatch):
     async def takes_a_while():
-        desk.world.supervisor.remove("a")
-        desk.world.clock.advance(30)
+        harness.world.supervisor.remove("a")
+        harness.world.clock.advance(30)
 
-    monkeypatch.setattr(desk.restarts, "_router", takes_a_while)
-    outcome = await desk.restarts.request(["a"])
+    monkeypatch.setattr(harness.restarts, "_router", takes_a_while)
+    outcome = await harness.restarts.request(["a"])
     assert (outcome.restarting, outcome.left) == ((), {"a": "it is not managed here any more"})

@@ -7,7 +7,7 @@ from hostmanager.agent.router_absence import EXIT_REASON_GRACE, RouterAbsence
 from hostmanager.journal import EntryKind
 
 
-class Recorder:
+class RecordingJournal:
     def __init__(self):
         self.entries = []
 
@@ -20,8 +20,8 @@ def clock():
     return FakeClock()
 
 
-def test_both_are_written_down_once(clock):
-    journal = Recorder()
+def test_loss_and_return_are_recorded_once(clock):
+    journal = RecordingJournal()
     absence = RouterAbsence(journal, clock.now)
     absence.on_connected()  # the first time is no return
     absence.on_lost("cut")
@@ -35,8 +35,8 @@ def test_both_are_written_down_once(clock):
     assert journal.entries[1][2] == {"event": "came", "away": 34.0}
 
 
-def test_why_an_agent_ended_is_told_while_it_is_away_and_a_while_after(clock):
-    absence = RouterAbsence(Recorder(), clock.now)
+def test_the_exit_reason_holds_during_an_absence_and_shortly_after(clock):
+    absence = RouterAbsence(RecordingJournal(), clock.now)
     assert absence.exit_reason() == ""
     absence.on_lost("cut")
     assert absence.exit_reason() == "by its own crossbar_timeout: the router is away"

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from hostmanager.agent import site_config_reader as site_reading
+from hostmanager.agent import site_config_reader
 from hostmanager.agent.site_config_reader import SiteConfigReader
 from hostmanager.siteconfig.diagnostics import SiteFileError
 
@@ -31,9 +31,9 @@ def disk(monkeypatch):
     async def no_classes(*_):
         return None
 
-    monkeypatch.setattr(site_reading, "load_stable", made.load)
-    monkeypatch.setattr(site_reading, "list_classes", no_classes)
-    monkeypatch.setattr(site_reading, "with_known_classes", lambda site, _: site)
+    monkeypatch.setattr(site_config_reader, "load_stable", made.load)
+    monkeypatch.setattr(site_config_reader, "list_classes", no_classes)
+    monkeypatch.setattr(site_config_reader, "with_known_classes", lambda site, _: site)
     return made
 
 
@@ -47,7 +47,7 @@ def reader(tmp_path):
 
 
 async def test_a_disk_that_hangs_is_an_error_and_costs_one_thread(disk, reader, monkeypatch):
-    monkeypatch.setattr(site_reading, "SITE_CONFIG_TIMEOUT", 0.05)
+    monkeypatch.setattr(site_config_reader, "SITE_CONFIG_TIMEOUT", 0.05)
     disk.answers.clear()
     for _ in range(3):
         site = await reader.read()
@@ -58,11 +58,11 @@ async def test_a_disk_that_hangs_is_an_error_and_costs_one_thread(disk, reader, 
     disk.answers.set()  # else the loop's end waits for the thread
 
 
-async def test_when_it_answers_again_the_file_is_read_as_it_is_then(disk, reader, monkeypatch):
-    monkeypatch.setattr(site_reading, "SITE_CONFIG_TIMEOUT", 0.05)
+async def test_when_the_disk_responds_again_the_file_is_read_anew(disk, reader, monkeypatch):
+    monkeypatch.setattr(site_config_reader, "SITE_CONFIG_TIMEOUT", 0.05)
     disk.answers.clear()
     assert isinstance(await reader.read(), SiteFileError)
-    monkeypatch.setattr(site_reading, "SITE_CONFIG_TIMEOUT", 30.0)
+    monkeypatch.setattr(site_config_reader, "SITE_CONFIG_TIMEOUT", 30.0)
     disk.answers.set()
     assert await reader.read() == "reading 2"
     assert await reader.read() == "reading 3"

@@ -28,93 +28,93 @@ def make(path, clock):
     return lambda: TargetStore(path, clock)
 
 
-async def kept(wanted: TargetStore) -> str:
+async def flushed(store: TargetStore) -> str:
     with patch("hostmanager.agent.target_store.HUNG_DISK_TIMEOUT", 30.0):  # for a slow disk
-        not_kept = await wanted.flush()
-    assert wanted._job is None or wanted._job.done()
+        not_kept = await store.flush()
+    assert store._job is None or store._job.done()
     return not_kept
 
 
-async def test_what_was_said_is_recalled(path, make):
-    wanted = make()
-    wanted.set_targets({"a": Target.DOWN, "b": Target.UP})
-    wanted.set_targets({"b": Target.DOWN})
-    await kept(wanted)
+async def test_targets_are_loaded(path, make):
+    store = make()
+    store.set_targets({"a": Target.DOWN, "b": Target.UP})
+    store.set_targets({"b": Target.DOWN})
+    await flushed(store)
     assert make().load() == {"a": Target.DOWN, "b": Target.DOWN}
 
 
 @pytest.fixture
-def ended(make):
+def clean_end(make):
     """Make a file of a manager that was told `a down` and has ended cleanly."""
 
-    async def end() -> None:
-        wanted = make()
-        wanted.set_targets({"a": Target.DOWN})
-        wanted.mark_clean_end()
-        await kept(wanted)
+    async def write() -> None:
+        store = make()
+        store.set_targets({"a": Target.DOWN})
+        store.mark_clean_end()
+        await flushed(store)
 
-    return end
+    return write
 
 
-async def test_a_clean_end_changes_no_target(path, make, ended):
-    await ended()
+async def test_a_clean_end_changes_no_target(path, make, clean_end):
+    await clean_end()
     assert make().load() == {"a": Target.DOWN}
 
 
 async def test_a_target_for_all_on_the_command_line_counts_more_after_a_clean_end(
-    path, make, ended
+    path, make, clean_end
 ):
-    await ended()
+    await clean_end()
     assert make().load(forced=True) == {}
 
 
-async def test_and_less_after_an_unclean_one(path, make, ended):
-    await ended()
-    wanted = make()
-    wanted.load()  # it begins, and is killed
-    await kept(wanted)
+async def test_and_less_after_an_unclean_one(path, make, clean_end):
+    await clean_end()
+    store = make()
+    store.load()  # it begins, and is killed
+    await flushed(store)
     assert make().load(forced=True) == {"a": Target.DOWN}
 
 
-async def test_what_it_overrode_does_not_come_back_after_an_unclean_end(path, make, ended):
-    await ended()
-    wanted = make()
-    wanted.load(forced=True)
-    await kept(wanted)
+async def test_what_it_overrode_does_not_come_back_after_an_unclean_end(path, make, clean_end):
+    await clean_end()
+    store = make()
+    store.load(forced=True)
+    await flushed(store)
     assert make().load() == {}
 
 
-async def test_nothing_is_written_for_an_end_when_nothing_was_said(path, make):
-    wanted = make()
-    wanted.load()
-    wanted.mark_clean_end()
-    await kept(wanted)
+async def test_nothing_is_written_at_the_end_without_a_request(path, make):
+    store = make()
+    store.load()
+    store.mark_clean_end()
+    await flushed(store)
     assert not path.exists()
 
 
 @pytest.mark.parametrize("stopped", [False, True])
-def test_a_file_of_the_version_before_is_read_but_a_stop_is_no_target(path, make, stopped):
+def test_a_file_of_version_0_1_is_read_but_a_stop_is_no_target(path, make, stopped):
     path.parent.mkdir()
     path.write_text(json.dumps({"stopped": stopped, "targets": {"a": "down"}}))
     assert make().load(forced=True) == {"a": Target.DOWN}
 
 
-async def test_a_begin_forgets_what_was_said_before(path, make):
-    wanted = make()
-    wanted.set_targets({"a": Target.DOWN})
-    wanted.reset()
-    await kept(wanted)
+async def test_a_reset_forgets_earlier_targets(path, make):
+    store = make()
+    store.set_targets({"a": Target.DOWN})
+    store.reset()
+    await flushed(store)
     assert make().load() == {}
 
 
-async def test_what_was_recalled_is_kept_on(path, make):
+async def test_loaded_targets_are_saved_again(path, make):
     first = make()
     first.set_targets({"a": Target.DOWN})
-    await kept(first)
+    await flushed(first)
     second = make()
     second.load()
     second.set_targets({"b": Target.UP})
-    await kept(second)
+    await flushed(second)
     assert make().load() == {"a": Target.DOWN, "b": Target.UP}
 
 
@@ -132,7 +132,7 @@ async def test_what_was_recalled_is_kept_on(path, make):
         b" " * (5 * 1024 * 1024),
     ],
 )
-def test_garbage_is_set_aside_and_said(path, make, data, caplog):
+def test_a_broken_file_is_quarantined_with_a_warning(path, make, data, caplog):
     path.parent.mkdir()
     path.write_bytes(data)
     assert make().load() == {}
@@ -142,7 +142,7 @@ def test_garbage_is_set_aside_and_said(path, make, data, caplog):
     assert not path.exists()
 
 
-def test_a_folder_or_a_symlink_loop_in_its_place_is_set_aside(path, make, caplog):
+def test_a_directory_or_a_symlink_loop_in_its_place_is_quarantined(path, make, caplog):
     path.parent.mkdir()
     path.mkdir()
     assert make().load() == {}
@@ -151,7 +151,7 @@ def test_a_folder_or_a_symlink_loop_in_its_place_is_set_aside(path, make, caplog
     assert caplog.text.count("set aside") == 2
 
 
-def test_nothing_that_was_set_aside_is_overwritten(path, make, caplog):
+def test_a_quarantined_file_is_not_overwritten(path, make, caplog):
     path.parent.mkdir()
     for data in ("first", "second"):  # within a second
         path.write_text(data)
@@ -160,7 +160,7 @@ def test_nothing_that_was_set_aside_is_overwritten(path, make, caplog):
     assert [aside.read_text() for aside in found] == ["first", "second"]
 
 
-def test_what_cannot_be_set_aside_is_said_to_stay(path, make, caplog, monkeypatch):
+def test_the_warning_names_a_file_that_cannot_be_moved(path, make, caplog, monkeypatch):
     def refuse(*_):
         raise PermissionError(errno.EACCES, "Permission denied")
 
@@ -172,40 +172,40 @@ def test_what_cannot_be_set_aside_is_said_to_stay(path, make, caplog, monkeypatc
     assert path.read_text() == "garbage"
 
 
-async def test_a_file_that_cannot_be_written_is_said_once_and_disturbs_nothing(path, make, caplog):
+async def test_a_write_error_is_reported_once_and_prevents_nothing(path, make, caplog):
     path.parent.write_text("a file where the folder belongs")
-    wanted = make()
+    store = make()
     for _ in range(3):
-        wanted.set_targets({"a": Target.DOWN})
-        await kept(wanted)
+        store.set_targets({"a": Target.DOWN})
+        await flushed(store)
     assert caplog.text.count("cannot be saved") == 1
-    assert wanted.target("a") is Target.DOWN
+    assert store.target("a") is Target.DOWN
     path.parent.unlink()  # the obstacle goes away
-    wanted.set_targets({"b": Target.UP})
-    await kept(wanted)
+    store.set_targets({"b": Target.UP})
+    await flushed(store)
     assert json.loads(path.read_text())["targets"] == {"a": "down", "b": "up"}
 
 
 async def test_a_hanging_disk_delays_no_request_for_long(path, make, monkeypatch):
-    wanted = make()
-    wanted._writer.submit(__import__("time").sleep, 2.0)  # what a disk does when it hangs
-    wanted.set_targets({"a": Target.DOWN})
-    assert "is its disk hanging?" in await wanted.flush()
-    assert await kept(wanted) == wanted.not_kept == ""
+    store = make()
+    store._writer.submit(__import__("time").sleep, 2.0)  # what a disk does when it hangs
+    store.set_targets({"a": Target.DOWN})
+    assert "is its disk hanging?" in await store.flush()
+    assert await flushed(store) == store.not_kept == ""
 
 
 async def test_what_fails_after_a_long_hang_is_tried_again(path, make, clock):
-    wanted = make()
+    store = make()
     hangs = Event()
-    wanted._writer.submit(hangs.wait)
+    store._writer.submit(hangs.wait)
     path.parent.write_text("a file where the folder belongs")
-    wanted.set_targets({"a": Target.DOWN})
+    store.set_targets({"a": Target.DOWN})
     clock.advance(SAVE_RETRY_INTERVAL + 1)  # there is nothing to be tried again yet
     hangs.set()
-    assert await kept(wanted)
+    assert await flushed(store)
     path.parent.unlink()
     clock.advance(SAVE_RETRY_INTERVAL + 1)
-    assert await kept(wanted) == ""
+    assert await flushed(store) == ""
     assert json.loads(path.read_text())["targets"] == {"a": "down"}
 
 
@@ -213,35 +213,35 @@ def full_disk(*_: object) -> None:
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
-async def test_on_a_full_disk_it_is_written_over_what_was_there(path, make, monkeypatch):
-    wanted = make()
-    wanted.set_targets({"a": Target.DOWN, "b": Target.UP})
-    await kept(wanted)
+async def test_on_a_full_disk_the_file_is_overwritten_in_place(path, make, monkeypatch):
+    store = make()
+    store.set_targets({"a": Target.DOWN, "b": Target.UP})
+    await flushed(store)
     monkeypatch.setattr(TargetStore, "_replace", full_disk)
-    wanted.reset()  # shorter than before
-    await kept(wanted)
+    store.reset()  # shorter than before
+    await flushed(store)
     assert make().load() == {}
-    wanted.set_targets({f"agent-{n}": Target.DOWN for n in range(10)})  # and longer
-    await kept(wanted)
+    store.set_targets({f"agent-{n}": Target.DOWN for n in range(10)})  # and longer
+    await flushed(store)
     assert make().load() == {f"agent-{n}": Target.DOWN for n in range(10)}
 
 
-async def test_on_a_full_disk_with_nothing_to_write_over_it_is_said_once(
+async def test_on_a_full_disk_without_a_file_the_error_is_reported_once(
     path, make, monkeypatch, caplog
 ):
     monkeypatch.setattr(TargetStore, "_replace", full_disk)
-    wanted = make()
+    store = make()
     for target in Target:
-        wanted.set_targets({"a": target})
-        await kept(wanted)
+        store.set_targets({"a": target})
+        await flushed(store)
     assert make().load() == {}
     assert [r.getMessage() for r in caplog.records if "cannot be saved" in r.getMessage()][1:] == []
     assert "No space left" in caplog.text
 
 
-async def test_killed_after_making_room_it_is_read_all_the_same(path, make):
-    wanted = make()
-    wanted.set_targets({"a": Target.DOWN})
-    await kept(wanted)
+async def test_a_file_that_was_extended_but_not_written_is_read(path, make):
+    store = make()
+    store.set_targets({"a": Target.DOWN})
+    await flushed(store)
     path.write_bytes(path.read_bytes() + bytes(100))
     assert make().load() == {"a": Target.DOWN}

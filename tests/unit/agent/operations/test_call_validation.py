@@ -49,7 +49,7 @@ def test_parameters_that_are_not_used_may_be_anything(args, kwargs):
         ["start", "update", [1]],
     ],
 )
-def test_what_is_used_and_cannot_be_is_named_in_one_short_sentence(args):
+def test_an_invalid_part_is_named_in_one_short_sentence(args):
     text = invalid_call_reason(Call(*args))
     assert text is not None
     assert len(text) < 200
@@ -65,7 +65,7 @@ def test_what_is_used_and_cannot_be_is_named_in_one_short_sentence(args):
         (["start", "update"], {"x" * 10_000: 1}),
     ],
 )
-def test_what_has_other_parts_is_no_call(args, kwargs):
+def test_a_call_with_other_parts_is_refused(args, kwargs):
     with pytest.raises(TypeError):
         Call(*args, **kwargs)
 
@@ -81,12 +81,12 @@ def test_a_wait_has_an_upper_bound(timeout):
 
 
 @pytest.mark.parametrize("timeout", ["soon", math.nan, [], {}])
-def test_what_is_no_number_of_seconds_is_refused(timeout):
+def test_an_invalid_timeout_is_refused(timeout):
     with pytest.raises(ValueError, match="number of seconds"):
         wait_timeout(timeout)
 
 
-class Ended:
+class FakeEndedSession:
     """A session of OCS that has ended."""
 
     def __init__(self, number: int, op_name: str = "update") -> None:
@@ -102,7 +102,7 @@ class Ended:
         return {"session_id": self.session_id}
 
 
-class Later:
+class FakeCallLater:
     """Takes calls for later."""
 
     def __init__(self) -> None:
@@ -111,15 +111,15 @@ class Later:
     def __call__(self, seconds: float, call: Any, argument: Any) -> None:
         self.calls.append((seconds, call, argument))
 
-    def come(self) -> None:
+    def run(self) -> None:
         for _, call, argument in self.calls:
             call(argument)
 
 
 def test_a_session_that_was_replaced_is_there_for_the_client_that_started_it():
-    ended = EndedSessions(Later())
+    ended = EndedSessions(FakeCallLater())
     for number in (7, 8):
-        ended.add(Ended(number))
+        ended.add(FakeEndedSession(number))
     status, _, session = ended.reply("update", {"session_id": 7})
     assert (status, session) == (ocs.OK, {"session_id": 7})
 
@@ -138,14 +138,14 @@ def test_a_session_that_was_replaced_is_there_for_the_client_that_started_it():
     ],
 )
 def test_any_other_wait_is_about_the_latest_session(operation, params):
-    ended = EndedSessions(Later())
-    ended.add(Ended(7))
+    ended = EndedSessions(FakeCallLater())
+    ended.add(FakeEndedSession(7))
     assert ended.reply(operation, params) is None
 
 
-def test_the_number_of_sessions_that_are_kept_has_a_bound_and_others_are_let_go_of():
-    ended = EndedSessions(Later())
-    sessions = [Ended(number) for number in range(3 * MAX_ENDED_SESSIONS)]
+def test_the_number_of_kept_sessions_is_bounded_and_others_are_released():
+    ended = EndedSessions(FakeCallLater())
+    sessions = [FakeEndedSession(number) for number in range(3 * MAX_ENDED_SESSIONS)]
     for session in sessions:
         ended.add(session)
     assert len(ended) == MAX_ENDED_SESSIONS
@@ -154,11 +154,11 @@ def test_the_number_of_sessions_that_are_kept_has_a_bound_and_others_are_let_go_
     ] * MAX_ENDED_SESSIONS
 
 
-def test_a_session_is_let_go_of_after_a_minute():
-    later = Later()
-    ended = EndedSessions(later)
-    session = Ended(7)
+def test_a_session_is_released_after_a_minute():
+    call_later = FakeCallLater()
+    ended = EndedSessions(call_later)
+    session = FakeEndedSession(7)
     ended.add(session)
-    assert [seconds for seconds, _, _ in later.calls] == [ENDED_SESSION_TTL]
-    later.come()
+    assert [seconds for seconds, _, _ in call_later.calls] == [ENDED_SESSION_TTL]
+    call_later.run()
     assert (len(ended), session.cancelled) == (0, 1)
