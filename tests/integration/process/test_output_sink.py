@@ -8,8 +8,8 @@ import pytest
 from hostmanager.core.events import Exited, LastOutput
 from hostmanager.drivers.process.output import output_sink as output
 from hostmanager.drivers.process.output.output_sink import (
-    KEPT_BYTES,
     LINE_LENGTH,
+    MAX_FILE_BYTES,
     TAIL_LINES,
     last_lines,
 )
@@ -65,10 +65,10 @@ async def test_of_much_output_the_last_lines_are_shown(host):
 async def test_a_file_that_has_grown_too_large_is_moved_aside_at_the_next_launch(host):
     path = host.output("a")
     path.touch()
-    os.truncate(path, KEPT_BYTES + 1)
+    os.truncate(path, MAX_FILE_BYTES + 1)
     assert await lines_of(host, "a", "/bin/echo", "fresh") == ("fresh",)
     assert path.read_text() == "fresh\n"
-    assert path.with_name("a.out.1").stat().st_size == KEPT_BYTES + 1
+    assert path.with_name("a.out.1").stat().st_size == MAX_FILE_BYTES + 1
 
 
 async def test_a_file_that_is_removed_while_an_agent_writes_harms_nothing(host):

@@ -1,9 +1,8 @@
-"""Where the output of an instance goes, as the driver sees it, and the simplest way.
+"""Where the output of an instance goes: the protocol for the driver, and the simplest sink.
 
-`Sink` is what the driver needs. `Directly` has the instance write a file of its own; the
-scribe does more (see `scribed`), and this is what is left when there can be none. In both,
-the manager is not in between: an agent never waits for it and costs it nothing, however much
-it writes. The manager reads only the last lines, when the agent has ended.
+With `DirectFileSink` the instance writes its file itself; it is the fallback for `LogDaemonSink`.
+With both, output does not pass through the manager: an agent never waits for it, however much it
+writes. The manager reads only the last lines, when the agent has ended.
 """
 
 import os
@@ -18,17 +17,17 @@ from hostmanager.util.files import open_or_replace, open_own
 
 @dataclass(frozen=True, slots=True)
 class SinceTime:
-    """The output of a run whose beginning nobody saw: what came since this Unix time."""
+    """The output of an adopted run: all since this Unix time."""
 
     when: float
 
 
 OutputPosition = int | Position | SinceTime
-"""Where the output of a run begins: bytes of a file that is written directly, or what the
-scribe makes of that."""
+"""Where the output of a run begins: bytes of a file that is written directly, or a position in the
+files of the log daemon."""
 
-KEPT_BYTES = 16 * 1024 * 1024
-"""A file that has grown larger than this is moved aside at the next launch."""
+MAX_FILE_BYTES = 16 * 1024 * 1024
+"""A larger file is rotated at the next launch."""
 
 TAIL_BYTES = 16 * 1024
 TAIL_LINES = 20
@@ -45,7 +44,7 @@ def open_output_file(path: Path) -> tuple[int, int]:
         OSError: The file cannot be written.
     """
     try:
-        if path.lstat().st_size > KEPT_BYTES:
+        if path.lstat().st_size > MAX_FILE_BYTES:
             path.replace(rotated_path(path))
     except FileNotFoundError:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -54,15 +53,15 @@ def open_output_file(path: Path) -> tuple[int, int]:
 
 
 def rotated_path(path: Path) -> Path:
-    """Where a file that has grown too large is moved to."""
+    """The path of the rotated file."""
     return path.with_name(path.name + ".1")
 
 
 def last_lines(path: Path, start: int, end: int | None = None) -> tuple[str, ...]:
     """Read the last lines of one run.
 
-    Undecodable bytes are repaired for showing; the file keeps them as they are. Long
-    lines are cut at `LINE_LENGTH` characters.
+    Undecodable bytes are replaced; the file keeps them. Long lines are truncated to
+    `LINE_LENGTH` characters.
 
     Args:
         path: The output file.
@@ -72,7 +71,7 @@ def last_lines(path: Path, start: int, end: int | None = None) -> tuple[str, ...
     Returns:
         At most `TAIL_LINES` lines without their ends; none if the file cannot be read.
     """
-    if end is not None and end < start:  # moved aside at the next launch
+    if end is not None and end < start:  # rotated at the next launch
         path, end = rotated_path(path), None
     try:
         with os.fdopen(open_own(str(path), os.O_RDONLY), "rb") as file:
@@ -87,7 +86,7 @@ def last_lines(path: Path, start: int, end: int | None = None) -> tuple[str, ...
 
 
 def truncate_line(line: str) -> str:
-    """Shorten a line for showing."""
+    """Shorten a line to `LINE_LENGTH`."""
     return line if len(line) <= LINE_LENGTH else line[: LINE_LENGTH - 1] + "…"
 
 
@@ -98,42 +97,42 @@ class OutputSink(Protocol):
     """
 
     def start(self) -> None:
-        """Begin; called on the loop's thread, or before the loop runs."""
+        """Start; called on the loop's thread, or before the loop runs."""
 
     def close(self, *, end: bool) -> None:
-        """Let go; with `end`, no instance is left that could write."""
+        """Close; with `end`, no instance is left that could write."""
 
     def open(self, instance_id: str, path: Path) -> tuple[int, OutputPosition]:
-        """Get ready for a run.
+        """Open the output of a run.
 
         Args:
-            instance_id: Whose run.
-            path: The file that its output goes to.
+            instance_id: The instance.
+            path: Its output file.
 
         Returns:
-            What the process gets as stdout and stderr (to be closed), and where it begins.
+            A file descriptor for stdout and stderr (to be closed), and where the output begins.
 
         Raises:
-            OSError: There is no way to take its output.
+            OSError: No output can be opened.
         """
 
     def remove_stale(self, alive: AbstractSet[str]) -> None:
-        """Remove what is left of instances of which nothing is alive; their files stay.
+        """Remove what is left of instances that are not alive; their files stay.
 
         Called once, before anything is launched.
         """
 
     def attach(self, instance_id: str, pid: int, since: float) -> OutputPosition:
-        """Get ready for what an earlier manager launched; tells where its output begins.
+        """Attach to an adopted run; returns where its output begins.
 
         Args:
-            instance_id: Whose.
-            pid: The process.
+            instance_id: The instance.
+            pid: Its process.
             since: When it was launched, Unix time.
         """
 
     def remove(self, instance_id: str) -> None:
-        """The instance is no more; its files stay."""
+        """The instance was removed; its files stay."""
 
     def last_lines(
         self, instance_id: str, path: Path, begin: OutputPosition, end: OutputPosition | None
@@ -142,27 +141,27 @@ class OutputSink(Protocol):
 
 
 class DirectFileSink:
-    """Implements `Sink`: the instance writes the file itself."""
+    """Implements `OutputSink`: the instance writes the file itself."""
 
     def start(self) -> None:
-        """Nothing to be done; see the protocol."""
+        """Do nothing; see the protocol."""
 
     def close(self, *, end: bool) -> None:
-        """Nothing to be done; see the protocol."""
+        """Do nothing; see the protocol."""
 
     def open(self, instance_id: str, path: Path) -> tuple[int, OutputPosition]:
         """Open the file; see the protocol."""
         return open_output_file(path)
 
     def remove_stale(self, alive: AbstractSet[str]) -> None:
-        """Nothing to be done; see the protocol."""
+        """Do nothing; see the protocol."""
 
     def attach(self, instance_id: str, pid: int, since: float) -> OutputPosition:
-        """Nothing to be done; see the protocol."""
+        """Do nothing; see the protocol."""
         return 0
 
     def remove(self, instance_id: str) -> None:
-        """Nothing to be done; see the protocol."""
+        """Do nothing; see the protocol."""
 
     def last_lines(
         self, instance_id: str, path: Path, begin: OutputPosition, end: OutputPosition | None
