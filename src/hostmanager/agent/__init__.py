@@ -1,6 +1,6 @@
-"""The OCS face of the manager: connection, operations, session data, and `main`.
+"""The manager: `main`, the host that it manages, its operations and its connection to the router.
 
-`HostManager` is imported when it is asked for: it pulls in the Twisted reactor, and
+`HostManager` is imported on first use: it pulls in the Twisted reactor, and
 `main` has to choose which one before anything else does.
 """
 

@@ -43,7 +43,7 @@ SITE_CONFIG_KEY = "[SCF]"
 MAX_EARLY_MESSAGES = 100
 
 MAX_TEXT_CHARS = 4_000
-"""Characters of the sentence that answers a call, and of a message of a session."""
+"""Characters of the sentence in a reply, and of a message of a session."""
 
 BROKEN_ENTRY = (
     "Its entry in the site config cannot be used; it goes on as it was started, but it is not "

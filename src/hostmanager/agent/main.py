@@ -338,7 +338,7 @@ def _start_log(args: argparse.Namespace, settings: ManagerSettings) -> None:
 
 
 def _be_quiet() -> None:
-    """Print nothing, whoever prints: OCS prints, too."""
+    """Print nothing, not even what OCS prints."""
     null = os.open(os.devnull, os.O_WRONLY)
     for fd in (1, 2):
         os.dup2(null, fd)

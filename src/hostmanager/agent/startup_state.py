@@ -1,7 +1,6 @@
 """What there was before the manager: agents that run, targets and restarts that were requested.
 
-Whoever starts the manager again after a crash only repeats its command line, so what operators
-requested counts more.
+A start after a crash only repeats the command line, so what operators requested counts more.
 """
 
 from collections.abc import Mapping
@@ -49,7 +48,7 @@ class StartupState:
 def load_startup_state(
     driver: Driver, target_store: TargetStore, initial_state: str | None
 ) -> StartupState:
-    """Find out what there is: look for agents that run, and read the file of targets. Blocks."""
+    """Discover agents that run, and read the saved targets and restarts. Blocks."""
     saved_targets = target_store.load(forced=initial_state is not None)
     restarts = dict(target_store.restarts)
     return StartupState(driver.discover(), saved_targets, initial_state, restarts)

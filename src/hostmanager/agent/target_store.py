@@ -244,7 +244,7 @@ def _parse(text: str) -> tuple[dict[str, Target], dict[str, str], bool]:
         raise ValueError("it does not hold targets")
     targets = {str(name): Target(value) for name, value in data["targets"].items()}
     if Target.PASSIVE in targets.values():
-        raise ValueError("nobody can ask for the target 'passive'")
+        raise ValueError("the target 'passive' cannot be requested")
     restarts = data.get("restarts")  # no earlier version has any
     runs = restarts.items() if isinstance(restarts, dict) else ()
     return targets, {str(name): str(run) for name, run in runs}, data.get("ended") is True

@@ -168,7 +168,7 @@ class RouterSession(OCSAgent):
     def queue_starts(self, *operations: str) -> None:
         """Have starts of operations wait for their turn while they run, rather than be refused.
 
-        Whoever clicks twice does not get "already in progress" (contract, section 4).
+        A client that clicks twice does not get "already in progress" (contract, section 4).
         """
         self._turns |= {operation: DeferredLock() for operation in operations}
 

@@ -1,4 +1,4 @@
-"""Makes an operation of OCS from a coroutine method, whoever calls it."""
+"""Makes an operation of OCS from a coroutine method."""
 
 import asyncio
 from collections.abc import Callable, Coroutine

@@ -176,7 +176,7 @@ class HostManager:
         Notes:
           The state of each agent is in ``session.data['child_states']``: what
           is wanted (``target_state``), how it is (``next_action``), its ``pid``,
-          how often it was restarted, how it ended last and what it said
+          how often it was restarted, how it ended last with its last output
           (``last_exit``), and a ``message`` if something is wrong with it.
         """
         stop_requested = self._stop_requested
