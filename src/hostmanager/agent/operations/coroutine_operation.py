@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Coroutine
 from functools import wraps
-from typing import Any, Protocol
+from typing import Any
 
 from ocs import ocs_agent
 from twisted.internet.defer import Deferred, succeed
@@ -20,32 +20,11 @@ Work = Callable[[Any, Any, dict[str, Any]], Coroutine[Any, Any, TaskResult]]
 Operation = Callable[..., "Deferred[TaskResult]"]
 
 
-class Operator(Protocol):
-    """The object whose methods are operations."""
-
-    def prepare(self, name: str) -> None:
-        """Prepare for an operation.
-
-        Raises:
-            EmbeddingError: The manager cannot be run by this program.
-            NotRunningError: It has not been started yet.
-        """
-
-    async def journaled(
-        self,
-        name: str,
-        session: Any,
-        params: dict[str, Any],
-        work: Coroutine[Any, Any, TaskResult],
-    ) -> TaskResult:
-        """Do the work, and record both the request and its result in the journal."""
-
-
 def operation(*, journaled: bool = True) -> Callable[[Work], Operation]:
     """Make an operation of OCS from a coroutine method, under its ``@ocs_agent.param`` lines.
 
-    OCS has screened the parameters; any other caller may give any, or none. What prevents it
-    from being carried out is the result at once, on any reactor.
+    OCS has screened the parameters; any other caller may give any, or none. The object's `prepare`
+    may refuse it, and `journaled` records it; a refusal is the result at once, on any reactor.
 
     Args:
         journaled: Whether the journal has the request and its result.
@@ -55,7 +34,7 @@ def operation(*, journaled: bool = True) -> Callable[[Work], Operation]:
         name = work.__name__
 
         @wraps(work)
-        def start(self: Operator, session: Any, params: Any = None) -> "Deferred[TaskResult]":
+        def start(self: Any, session: Any, params: Any = None) -> "Deferred[TaskResult]":
             try:
                 screens = start._ocs_prescreen  # type: ignore[attr-defined] # by @ocs_agent.param
                 checked = ocs_agent.ParamHandler(params).batch(screens)

@@ -114,7 +114,12 @@ class HostManager:
             agent.queue_starts("update", "restart", "history", "output")
 
     def prepare(self, name: str) -> None:
-        """Prepare for an operation; see `Operator`."""
+        """Prepare for an operation.
+
+        Raises:
+            EmbeddingError: The manager cannot be run by this program.
+            NotRunningError: It has not been started yet.
+        """
         if name == "manager":
             if self._host is None:
                 self._set_up()
