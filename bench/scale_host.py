@@ -32,7 +32,7 @@ async def simulated(folder: Path, agents: int) -> Host:
         policy=Policy(),
         python=sys.executable,
     )
-    journal: Any = SimpleNamespace(add=lambda *_: None, record=lambda *_: None)
+    journal: Any = SimpleNamespace(append=lambda *_: None, record=lambda *_: None)
     host = Host(settings, SimulatedDriver(loop), LoopClock(loop), Random(1), journal)
     specs = tuple(InstanceSpec(f"agent{n}", "FakeDataAgent") for n in range(agents))
     host.start(SiteFile(path=folder / "site.yaml", host="h", data={}, specs=specs))

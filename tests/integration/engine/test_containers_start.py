@@ -257,6 +257,6 @@ async def test_disowned_services_go_on(project):
     async with running(project, "a") as host:
         await host.up("a")
         async with asyncio.timeout(20):
-            assert (await host.host.stop(disown_dockers=True)).ok
+            assert (await host.host.stop(disown_services=True)).ok
         assert await host.do(project.state, "ocs-a") == "running"
         assert host.count("die", "ocs-a") == 0

@@ -32,7 +32,7 @@ async def goes_on(host, container: str, says: str):
     assert "It goes on as it is." in row["message"]
     assert row["container"]["id"] == container
     assert await host.running("a") == [container]
-    assert host.host.wanted.restarts == {}
+    assert host.host.target_store.restarts == {}
     await host.until("it to be said", lambda: host.heard("a: not restarted: "))
 
 
@@ -50,7 +50,7 @@ async def comes_anew(host, container: str) -> str:
     )
     new = str(row["container"]["id"])
     assert await host.running("a") == [new]
-    await host.until("nothing to be kept", lambda: not host.host.wanted.restarts)
+    await host.until("nothing to be kept", lambda: not host.host.target_store.restarts)
     return new
 
 

@@ -75,7 +75,7 @@ def test_an_agent_that_exits_at_once_shows_its_code_and_words_and_backs_off(site
     assert "failures in a row" in child["message"]
     said = wait_for(lambda: children(hm)["a"]["last_exit"]["output"], 5, "its last words")
     assert said[-1] == "tiny a: no answer from the device"
-    pauses = [float(s) for s in re.findall(r"a: .* next attempt in ([0-9.]+) s", messages(hm))]
+    pauses = [float(s) for s in re.findall(r"a: .* restarting in ([0-9.]+) s", messages(hm))]
     assert len(pauses) >= 2
     assert pauses[1] > pauses[0]
 
