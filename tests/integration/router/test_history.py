@@ -189,7 +189,7 @@ def test_a_manager_whose_journal_cannot_be_written_says_so_and_works_all_the_sam
     reply = hm.history()
     assert outcome(reply)[0] is False
     assert "locked" in reply.session["data"]["trouble"]
-    assert messages(hm).count("tried again every minute") == 1
+    assert messages(hm).count("retried every minute") == 1
     other.close()
     assert has_order(story(history(hm)), "host manager", "update: a down (client, level 1)")
     wait_for(lambda: "is written again" in messages(hm), 10, "the good news")

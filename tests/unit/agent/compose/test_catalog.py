@@ -91,7 +91,7 @@ def test_the_same_service_in_two_files_is_said_and_the_first_counts():
 def test_odd_names_are_left_out_and_said(name):
     services = both(file("c.yaml", name, "b"))
     assert list(services.by_name) == ["b"]
-    assert f"'{name}' is left out" in services.warnings["c.yaml"]
+    assert f"'{name}' is ignored" in services.warnings["c.yaml"]
 
 
 # --- orphans ---------------------------------------------------------------------------------
