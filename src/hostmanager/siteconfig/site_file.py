@@ -36,7 +36,7 @@ from hostmanager.siteconfig.host_block import (
 )
 from hostmanager.siteconfig.plugins.installed_classes import InstalledClasses
 from hostmanager.siteconfig.source import Location, read_text
-from hostmanager.siteconfig.yaml_nodes import YamlNode, parse_yaml
+from hostmanager.siteconfig.yaml_nodes import YamlNode, parse_nodes
 from hostmanager.util.text import (
     closest_match,
     join_names,
@@ -161,7 +161,7 @@ def parse_site(
     path: Path, collector: DiagnosticCollector
 ) -> tuple[YamlNode, dict[str, Any], dict[str, YamlNode]]:
     """Parse the file: its root, its checked hub, and the blocks of its hosts."""
-    root = parse_yaml(read_text(path), collector)
+    root = parse_nodes(read_text(path), collector)
     if not root.is_mapping:
         raise collector.fatal(
             root,

@@ -17,7 +17,7 @@ QUIET_INTERVAL = 1.0
 STABLE_TIMEOUT = 4.0
 """Seconds after which a file that keeps changing is refused."""
 
-CHECK_INTERVAL = 0.05
+STABLE_CHECK_INTERVAL = 0.05
 """Seconds between two checks."""
 
 
@@ -87,7 +87,7 @@ def load_stable(path: str | Path, host_name: str | None = None) -> SiteFile:
     check = StabilityCheck(Path(path))
     while True:
         while not check.is_stable():
-            time.sleep(CHECK_INTERVAL)
+            time.sleep(STABLE_CHECK_INTERVAL)
         site = load_site_file(path, host_name)
         if check.is_stable():
             return site

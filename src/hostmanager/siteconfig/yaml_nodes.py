@@ -88,7 +88,7 @@ class YamlNode:
         return [YamlNode(*pair) for pair in zip(self.value, self.yaml_node.value, strict=True)]
 
 
-def parse_yaml(text: str, collector: DiagnosticCollector) -> YamlNode:
+def parse_nodes(text: str, collector: DiagnosticCollector) -> YamlNode:
     """Parse a YAML text into plain data with locations. Duplicate keys are warnings.
 
     Raises:

@@ -214,7 +214,7 @@ def test_a_file_that_cannot_be_read_is_exit_status_2(check, tmp_path, capsys):
         with pytest.raises(SystemExit) as end:
             main(["check", "--syntax", name])
         assert end.value.code == 2
-    assert "it cannot be read" in capsys.readouterr().err
+    assert "cannot be read" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -392,7 +392,10 @@ def manager(*arguments, name="hm-daq1"):
         (["--min-privs", "9"], "argument --min-privs: invalid choice: 9"),
         (["--stop-timeout", "0"], "'0' must be more than 0 seconds"),
         (["--help"], "they contain a request for help"),
-        (["--working-dir", "/no/such/folder"], "--working-dir: /no/such/folder is no folder here"),
+        (
+            ["--working-dir", "/no/such/folder"],
+            "--working-dir: /no/such/folder is not a directory here",
+        ),
         (["--docker-compose-bin", "/no/such"], "/no/such is not an executable file"),
     ],
 )
@@ -426,7 +429,7 @@ def test_the_access_policy_is_checked(check):
     code, lines, _ = check(director, hub={"access_policy": "director:acces"})
     assert code == 1
     assert (
-        "the access director 'acces' is no instance of this site. Did you mean 'access'?"
+        "the access director 'acces' is not an instance of this site. Did you mean 'access'?"
         in lines[0]
     )
     code, lines, _ = check(hub={"access_policy": "overide:secret1,secret2"})
@@ -449,10 +452,10 @@ def test_folders_are_checked_on_this_host_and_on_no_other(tmp_path, capsys):
 
     assert found("--site-host", "daq1") == [
         "7:14: warning: the log-dir /no/such/folder does not exist. Agents' output goes to the "
-        "manager's state folder then.",
+        "manager's state directory then.",
         "9:12: error: 'bin' is '/no/such/bin', which is not an executable file here.",
-        "10:19: error: 'config-dir' is '/no/such/dir', which is not a folder with config.json in "
-        "it here.",
+        "10:19: error: 'config-dir' is '/no/such/dir', which is not a directory that "
+        "contains config.json here.",
     ]
     assert len(found("--site-host", "daq2")) == 1
     assert found("--elsewhere") == []
@@ -474,5 +477,5 @@ def test_a_log_dir_that_root_will_not_use_is_named(tmp_path, capsys):
         f"{file}:7:14: warning: the log-dir {logs} is not used by a manager that runs as root, "
         f"since {logs} can be written by everybody (mode 0777); it has to be root's, with mode "
         "0755 or less, and so has each directory above it. Agents' output goes to the manager's "
-        "state folder then."
+        "state directory then."
     )

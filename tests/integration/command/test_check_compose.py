@@ -143,7 +143,7 @@ def test_on_the_host_itself_a_missing_file_is_an_error(check):
 def test_nobody_guesses_which_files_a_manager_is_given(check):
     code, lines, remark = check(daq1=[manager("daq1"), docker("cam"), docker("tel")])
     assert (code, lines) == (0, [])
-    assert "not checked: services of 2 agents of host daq1: nothing says which compose files" in (
+    assert "not checked: services of 2 agents of host daq1: the compose files of its manager" in (
         remark
     )
 

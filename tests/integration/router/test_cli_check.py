@@ -115,16 +115,16 @@ def test_left_out_it_is_not_missed(checked):
     [
         ({"wamp_realm": "tset_realm"}, ":4:15:", "has no realm 'tset_realm'"),
         ({"address_root": "observatory"}, ":5:17:", "register below 'observatory'"),
-        ({"wamp_server": "http://127.0.0.1:1/ws"}, ":2:16:", "is no address of a websocket"),
+        ({"wamp_server": "http://127.0.0.1:1/ws"}, ":2:16:", "is not the address of a websocket"),
         ({"wamp_http": "PATH/call_other"}, ":3:14:", "does not see what is registered"),
         ({"wamp_http": "PATH/call_mute"}, ":5:17:", "may call nothing below 'obs'"),
         ({"wamp_http": "PATH/page"}, ":3:14:", "is not the HTTP bridge of a router"),
         ({"wamp_http": "PATH/nowhere"}, ":3:14:", "is not the HTTP bridge of a router"),
         ({"wamp_http": "nonsense"}, ":3:14:", "no HTTP bridge"),
         ({"wamp_server": "SECURE/ws"}, ":2:16:", "Is there TLS on this port?"),
-        ({"wamp_server": "WS/page"}, ":2:16:", "is no WAMP router"),
-        ({"wamp_server": "WS/nowhere"}, ":2:16:", "is no WAMP router"),
-        ({"wamp_server": "WS/call"}, ":2:16:", "is no WAMP router"),
+        ({"wamp_server": "WS/page"}, ":2:16:", "is not a WAMP router"),
+        ({"wamp_server": "WS/nowhere"}, ":2:16:", "is not a WAMP router"),
+        ({"wamp_server": "WS/call"}, ":2:16:", "is not a WAMP router"),
     ],
 )
 def test_each_way_to_be_wrong_is_told_at_its_place(checked, odd_router, hub, place, words):
@@ -169,7 +169,7 @@ def test_a_host_with_a_router_of_its_own_is_checked_by_that(checked, odd_router)
     # From elsewhere, 127.0.0.1 there is another machine: only the hub can be tried.
     code, lines, remarks = checked(host=near, **away)
     assert (code, len(lines)) == (3, 2)
-    assert f"not checked: the router as host daq1 finds it: {odd_router.url}" in remarks
+    assert f"not checked: the router as seen from host daq1: {odd_router.url}" in remarks
 
 
 def test_what_the_command_line_says_counts_instead(checked, odd_router):

@@ -91,7 +91,7 @@ UNIT = Unit("hostmanager-hm-daq1", "it", (sys.executable,), Path("/"))
 
 def test_nothing_is_started_beside_a_running_manager_of_ocs(here, monkeypatch):
     place = system(here, monkeypatch, active=OLD)
-    with pytest.raises(StepError, match=r"both would start the same agents. Nothing was done"):
+    with pytest.raises(StepError, match=r"both would start the same agents. Nothing was changed"):
         install_unit(place, UNIT, ["enable", "now"], force=False, dry=False)
     assert here.told == []
     assert [path.name for path in place.directory.iterdir()] == [OLD]
@@ -107,7 +107,7 @@ def test_a_manager_of_ocs_that_does_not_run_is_remarked_upon(here, monkeypatch):
 
 def test_no_unit_of_the_system_is_hidden(here, monkeypatch):
     place = system(here, monkeypatch)
-    monkeypatch.setattr(unit_steps, "PACKAGED", [str(here.folder / "packaged")])
+    monkeypatch.setattr(unit_steps, "PACKAGED_UNIT_DIRS", [str(here.folder / "packaged")])
     packaged = here.folder / "packaged" / UNIT.file_name
     packaged.parent.mkdir()
     packaged.touch()

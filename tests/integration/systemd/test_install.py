@@ -107,11 +107,11 @@ def test_several_managers_of_a_host_have_units_of_their_own(here):
         (("--docker-compose-bin", "/nowhere/docker"), "/nowhere/docker is not an executable"),
         (("--access-policy", "nonsense"), "access_policy: 'nonsense'"),
         (("--working-dir", "/nowhere"), "/nowhere does not exist"),
-        (("--env", "NOT_SET"), "it is not set now"),
+        (("--env", "NOT_SET"), "it is not set"),
         (("--env", "A B=1"), "cannot be the name of a variable"),
         (("--unit", "../../x"), "cannot be the name of a unit"),
-        (("--unit-dir", "x", "--now"), "without --enable and --now"),
-        (("--user-unit",), "--user-unit is for the user who types it"),
+        (("--unit-dir", "x", "--now"), "cannot be used with --enable or --now"),
+        (("--user-unit",), "--user-unit is for your own user"),
         (("--watchdog", "1"), "whole number from 5 to 3600"),
         (("--print", "--remove"), "not allowed with"),
     ],
@@ -191,7 +191,7 @@ def test_doing_it_again_replaces_the_unit_and_says_what_a_running_one_needs(here
     lines_of(here.for_user())
     done = here.for_user("--watchdog", "60", ACTIVE="hostmanager-hm-daq1.service")
     assert "WatchdogSec=60" in here.unit.read_text()
-    (note,) = [line for line in lines_of(done) if "running already" in line]
+    (note,) = [line for line in lines_of(done) if "already running" in line]
     assert "systemctl --user kill --signal=KILL --kill-who=main hostmanager-hm-daq1.service" in note
 
 
@@ -243,7 +243,7 @@ def test_what_does_not_stop_keeps_its_unit(here):
 def test_removing_what_is_not_there_says_so(here):
     done = here.for_user("--remove")
     assert done.returncode == 1
-    assert "nothing was done" in done.stderr
+    assert "nothing was changed" in done.stderr
 
 
 def test_the_help_shows_the_options_of_the_manager_too(here):

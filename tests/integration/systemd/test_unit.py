@@ -124,7 +124,7 @@ def test_a_dollar_stays_one_in_a_command_and_in_the_environment():
 @pytest.mark.parametrize("text", ["a\nExecStart=/bin/evil", "a\tb", "\x1b[0m", "a\udc80b", "\0"])
 def test_what_cannot_be_in_a_unit_is_refused(text):
     for write in (quote_word, check_value):
-        with pytest.raises(UnitError, match=r"it, .* has a character in it"):
+        with pytest.raises(UnitError, match=r"it, .* contains a character"):
             write(text, "it")
 
 
@@ -157,7 +157,7 @@ def test_a_program_that_systemd_would_not_find_is_refused():
     [
         {},
         {"harden": True, "docker": True},
-        {"state": False, "watchdog": 5, "stop_timeout": 0.5},
+        {"has_state_dir": False, "watchdog": 5, "stop_timeout": 0.5},
         {"environment": {"OCS_CONFIG_DIR": ODD, "EMPTY": ""}},
         {"command": (*UNIT.command, f"--site-file={ODD}", ";", "")},
         {"description": ODD, "working_dir": Path(ODD)},

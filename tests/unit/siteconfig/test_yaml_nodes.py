@@ -17,7 +17,7 @@ def loader(request, monkeypatch):
 
 def parse(text):
     findings = DiagnosticCollector("f")
-    return tree.parse_yaml(text, findings), [str(problem) for problem in findings.diagnostics]
+    return tree.parse_nodes(text, findings), [str(problem) for problem in findings.diagnostics]
 
 
 def refusal(text) -> str:

@@ -1,4 +1,4 @@
-"""Checking agents: that their class is installed, and that its own parser takes the arguments."""
+"""Checking agents: whether their class is installed, and its own parser accepts the arguments."""
 
 import re
 import subprocess
@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from hostmanager.cli.check.report import Category, CheckReport
 from hostmanager.core.model import Kind
-from hostmanager.siteconfig.diagnostics import Severity, SourceLocation
+from hostmanager.siteconfig.diagnostics import SourceLocation
 from hostmanager.siteconfig.full_check import CheckedEntry, CheckedSite
 from hostmanager.siteconfig.plugins.argument_probe import ArgumentProbe, ArgumentVerdict, Argv
 from hostmanager.siteconfig.plugins.installed_classes import (
@@ -19,18 +19,19 @@ from hostmanager.siteconfig.plugins.installed_classes import (
 from hostmanager.siteconfig.spelling import WARNING_SIMILARITY
 from hostmanager.util.text import closest_match, did_you_mean, join_names, pluralize, quote_value
 
-_ARGUMENT = re.compile(r"argument (\S+?):")
-_UNKNOWN = "unrecognized arguments: "
+MAX_NAMED = 12
+"""Classes or agents that a message names."""
 
 CLASS_HINT = "Fix the class name, or install the plugin."
-
 INSTALL_HINT = "Install what is missing."
-
 TLS_HINT = "Install it: pip install 'twisted[tls]'."
+
+_ARGUMENT = re.compile(r"argument (\S+?):")
+_UNRECOGNIZED = "unrecognized arguments: "
 
 
 class InstalledPlugins:
-    """What is installed here: looked up in child processes that are started early."""
+    """What is installed here, found out by child processes that are started early."""
 
     def __init__(self, cwd: str | None = None) -> None:
         self._classes: InstalledClasses | None = None
@@ -39,8 +40,7 @@ class InstalledPlugins:
             self._class_probe = start_class_probe(sys.executable, cwd)
         except OSError as error:
             self._classes = InstalledClasses(None, (f"{cwd or sys.executable}: {error.strerror}.",))
-        self._cwd = cwd
-        self._argument_probe: ArgumentProbe | None = ArgumentProbe(cwd=cwd)
+        self._argument_probe = ArgumentProbe(cwd=cwd)
 
     @property
     def classes(self) -> InstalledClasses:
@@ -50,14 +50,12 @@ class InstalledPlugins:
         return self._classes or InstalledClasses()
 
     def probe_arguments(self, cases: Mapping[str, Sequence[Argv]]) -> dict[str, ArgumentVerdict]:
-        """Ask the parsers of these classes. Blocks."""
-        asking, self._argument_probe = self._argument_probe or ArgumentProbe(cwd=self._cwd), None
-        return asking.run(cases, self.classes.classes or {})
+        """Try the parsers of these classes, once. Blocks."""
+        return self._argument_probe.run(cases, self.classes.classes or {})
 
     def close(self) -> None:
-        """Leave nothing running."""
-        if self._argument_probe is not None:
-            self._argument_probe.close()
+        """End the child processes."""
+        self._argument_probe.close()
         if self._classes is None and self._class_probe is not None:
             self._classes = finish_class_probe(self._class_probe, 0.0)
 
@@ -68,35 +66,33 @@ def check_agents(
     """Check class and arguments of all agents.
 
     Args:
-        site: The site file.
+        site: The site config.
         plugins: What is installed here.
         here: The host that this machine is, if it is one of them: what is missing here is an
             error for its agents. Other hosts may have other plugins.
         report: Gets what is wrong.
     """
-    agents = [i for i in site.instances if not i.is_manager]
-    known = plugins.classes
-    if known.classes is None:
-        report.skipped.append(f"classes and arguments of agents: {' '.join(known.problems)}")
+    agents = [instance for instance in site.instances if not instance.is_manager]
+    installed = plugins.classes
+    if installed.classes is None:
+        report.skipped.append(f"classes and arguments of agents: {' '.join(installed.problems)}")
         return
-    if here is not None:
-        for text in known.problems:
-            report.add(Category.CLASS, Severity.WARNING, None, text, host=here)
-    _check_classes(agents, known.classes, here, report)
-    cases: dict[str, list[CheckedEntry]] = {}
+    for text in installed.problems if here is not None else ():
+        report.warning(Category.CLASS, None, text, host=here)
+    _check_classes(agents, installed.classes, here, report)
+    by_class: dict[str, list[CheckedEntry]] = {}
     for agent in agents:
-        cases.setdefault(agent.entry.agent_class, []).append(agent)
-    answers = plugins.probe_arguments(
-        {name: [_argv(one) for one in ones] for name, ones in cases.items()}
-    )
+        by_class.setdefault(agent.entry.agent_class, []).append(agent)
+    cases = {name: [_argv(agent) for agent in members] for name, members in by_class.items()}
     causes: dict[str, dict[str, ArgumentVerdict]] = {}
-    for name, answer in answers.items():
-        if answer.unknown_reason is None:
-            _report_verdict(name, cases[name], answer, report)
+    for name, verdict in plugins.probe_arguments(cases).items():
+        if verdict.unknown_reason is None:
+            _report_verdict(name, by_class[name], verdict, report)
         else:
-            causes.setdefault(answer.import_error or answer.unknown_reason, {})[name] = answer
-    for cause, found in causes.items():
-        _report_unknown(cause, found, cases, here, report)
+            cause = verdict.import_error or verdict.unknown_reason
+            causes.setdefault(cause, {})[name] = verdict
+    for cause, verdicts in causes.items():
+        _report_unknown(cause, verdicts, by_class, here, report)
 
 
 def _argv(agent: CheckedEntry) -> Argv:
@@ -104,8 +100,8 @@ def _argv(agent: CheckedEntry) -> Argv:
 
 
 def _runs_here(agent: CheckedEntry, here: str | None) -> bool:
-    management = agent.entry.managed_as
-    return agent.host == here and management is not None and management[0] is Kind.HOST
+    managed_as = agent.entry.managed_as
+    return agent.host == here and managed_as is not None and managed_as[0] is Kind.HOST
 
 
 def _check_classes(
@@ -114,151 +110,138 @@ def _check_classes(
     here: str | None,
     report: CheckReport,
 ) -> None:
-    used = Counter(agent.entry.agent_class for agent in agents)
-    usual = [name for name, number in used.items() if number > 2]
+    uses = Counter(agent.entry.agent_class for agent in agents)
+    frequent = [name for name, number in uses.items() if number > 2]
     absent: Counter[str] = Counter()
     missing: list[CheckedEntry] = []
     for agent in agents:
         name = agent.entry.agent_class
         if name in classes:
             continue
-        suggestion = closest_match(
-            name, [other for other in (*classes, *usual) if other != name], WARNING_SIMILARITY
-        )
-        must = _runs_here(agent, here)
-        if not must and (suggestion is None or name in usual):
-            absent[name] += 1
-            continue
-        if must and suggestion is None:
+        known = [*classes, *(other for other in frequent if other != name)]
+        suggestion = closest_match(name, known, WARNING_SIMILARITY)
+        is_required = _runs_here(agent, here)
+        if is_required and suggestion is None:
             missing.append(agent)
-            continue
-        hint = f"Did you mean {suggestion!r}? " if suggestion else ""
-        report.add(
-            Category.CLASS,
-            Severity.ERROR if must else Severity.WARNING,
-            agent.entry.class_location,
-            f"no installed OCS plugin provides the agent class {quote_value(name)}.",
-            f"{hint}{CLASS_HINT}",
-            host=agent.host,
-            instance_id=agent.name,
-        )
+        elif suggestion is None or (name in frequent and not is_required):
+            absent[name] += 1
+        else:
+            add = report.error if is_required else report.warning
+            add(
+                Category.CLASS,
+                agent.entry.class_location,
+                f"no installed OCS plugin provides the agent class {quote_value(name)}.",
+                f"Did you mean {suggestion!r}? {CLASS_HINT}",
+                agent=agent,
+            )
     if missing:
-        of_one = f"no installed OCS plugin provides the agent class {_class_names(missing)}."
         number = pluralize(len(missing), "agent")
-        of_many = f"no installed OCS plugin provides the classes of {number}: {_agents_by_class(missing)}."
-        _report_shared(missing, of_one, of_many, CLASS_HINT, report)
+        _report_shared(
+            missing,
+            f"no installed OCS plugin provides the agent class {_class_names(missing)}.",
+            f"no installed OCS plugin provides the classes of {number}: "
+            f"{_agents_by_class(missing)}.",
+            CLASS_HINT,
+            report,
+        )
     if absent:
         number = pluralize(absent.total(), "agent")
-        report.skipped.append(
-            f"{number} of classes that no plugin here provides: {join_names(sorted(absent), 12)}"
-        )
+        names = join_names(sorted(absent), MAX_NAMED)
+        report.skipped.append(f"{number} of classes that no plugin here provides: {names}")
 
 
 def _report_unknown(
     cause: str,
-    found: Mapping[str, ArgumentVerdict],
-    cases: Mapping[str, Sequence[CheckedEntry]],
+    verdicts: Mapping[str, ArgumentVerdict],
+    by_class: Mapping[str, Sequence[CheckedEntry]],
     here: str | None,
     report: CheckReport,
 ) -> None:
-    """Tell once what keeps agents of these classes from being asked, however many they are."""
-    agents = [agent for name in found for agent in cases[name]]
-    one = next(iter(found.values()))
-    ours = [] if one.is_importable else [agent for agent in agents if _runs_here(agent, here)]
-    if ours:
-        of_one = f"the agent class {_class_names(ours)} cannot be started: {one.unknown_reason}."
-        number = pluralize(len(ours), "agent")
-        of_many = f"{number} cannot be started: {cause}. They are {_agents_by_class(ours)}."
-        hint = TLS_HINT if "No module named 'OpenSSL" in cause else INSTALL_HINT
-        _report_shared(ours, of_one, of_many, hint, report)
+    """Report once why the parsers of these classes could not be tried."""
+    agents = [agent for name in verdicts for agent in by_class[name]]
+    first = next(iter(verdicts.values()))
+    affected = [] if first.is_importable else [a for a in agents if _runs_here(a, here)]
+    if affected:
+        number = pluralize(len(affected), "agent")
+        _report_shared(
+            affected,
+            f"the agent class {_class_names(affected)} cannot be started: {first.unknown_reason}.",
+            f"{number} cannot be started: {cause}. They are {_agents_by_class(affected)}.",
+            TLS_HINT if "No module named 'OpenSSL" in cause else INSTALL_HINT,
+            report,
+        )
         return
-    alone = len(found) == 1
-    names = f"class {next(iter(found))}" if alone else f"classes {join_names(list(found), 12)}"
+    is_single = len(verdicts) == 1
+    names = f"class{'' if is_single else 'es'} {join_names(list(verdicts), MAX_NAMED)}"
+    reason = first.unknown_reason if is_single else cause
     number = pluralize(len(agents), "agent")
-    report.skipped.append(
-        f"arguments of {number} of {names}: {one.unknown_reason if alone else cause}"
-    )
+    report.skipped.append(f"arguments of {number} of {names}: {reason}")
 
 
 def _class_names(agents: Sequence[CheckedEntry]) -> str:
-    return join_names(
-        list(dict.fromkeys(quote_value(agent.entry.agent_class) for agent in agents)), 12
-    )
+    names = dict.fromkeys(quote_value(agent.entry.agent_class) for agent in agents)
+    return join_names(list(names), MAX_NAMED)
 
 
 def _agents_by_class(agents: Sequence[CheckedEntry]) -> str:
-    """These agents, with their classes."""
     by_class: dict[str, list[str]] = {}
     for agent in agents:
         by_class.setdefault(agent.entry.agent_class, []).append(agent.name)
-    told = [f"{', '.join(names)} ({kind})" for kind, names in by_class.items()]
-    return join_names(told, 12)
+    groups = [f"{', '.join(names)} ({kind})" for kind, names in by_class.items()]
+    return join_names(groups, MAX_NAMED)
 
 
 def _report_shared(
-    agents: Sequence[CheckedEntry], of_one: str, of_many: str, hint: str, report: CheckReport
+    agents: Sequence[CheckedEntry], for_one: str, for_many: str, hint: str, report: CheckReport
 ) -> None:
-    """One error for all that one act puts right; at the first of the agents."""
+    """Report one error for all that one act fixes, at the first of the agents."""
     first = agents[0]
-    report.add(
-        Category.CLASS,
-        Severity.ERROR,
-        first.entry.class_location,
-        of_one if len(agents) == 1 else of_many,
-        hint,
-        host=first.host,
-        instance_id=first.name if len(agents) == 1 else None,
-    )
+    location, is_single = first.entry.class_location, len(agents) == 1
+    message, agent = (for_one, first) if is_single else (for_many, None)
+    report.error(Category.CLASS, location, message, hint, agent=agent, host=first.host)
 
 
 def _report_verdict(
-    name: str, agents: Sequence[CheckedEntry], answer: ArgumentVerdict, report: CheckReport
+    name: str, agents: Sequence[CheckedEntry], verdict: ArgumentVerdict, report: CheckReport
 ) -> None:
-    for agent, why in zip(agents, answer.rejections, strict=False):
-        if why is not None:
-            location, hint = locate_argument(agent, why, answer.options)
-            report.add(
-                Category.ARGUMENTS,
-                Severity.ERROR,
-                location,
-                f"{name} refuses its arguments: {why.rstrip('.')}.",
-                hint,
-                host=agent.host,
-                instance_id=agent.name,
-            )
+    for agent, reason in zip(agents, verdict.rejections, strict=False):
+        if reason is not None:
+            location, hint = locate_argument(agent, reason, verdict.options)
+            text = f"{name} refuses its arguments: {reason.rstrip('.')}."
+            report.error(Category.ARGUMENTS, location, text, hint, agent=agent)
 
 
 def locate_argument(
-    agent: CheckedEntry, why: str, options: Sequence[str]
+    agent: CheckedEntry, reason: str, options: Sequence[str]
 ) -> tuple[SourceLocation, str]:
-    """Find the word that a parser's complaint is about, and what would be right.
+    """Find the argument that a parser's complaint is about, and a hint.
 
     Args:
         agent: Whose arguments they are.
-        why: What argparse said.
-        options: What the parser knows.
+        reason: The message of argparse.
+        options: The options that the parser knows.
     """
-    if why.startswith(_UNKNOWN):
-        for text in why.removeprefix(_UNKNOWN).split():
+    if reason.startswith(_UNRECOGNIZED):
+        for text in reason.removeprefix(_UNRECOGNIZED).split():
             for word, location in agent.argv:
                 if word == text:
                     name = word.partition("=")[0]
                     return location, did_you_mean(name, options) if name.startswith("-") else ""
-    if named := _ARGUMENT.match(why):
-        names = named[1].split("/")
-        quoted = re.search(r"(?:value|choice): '([^']*)'", why)
-        at = [
+    if match := _ARGUMENT.match(reason):
+        names = match[1].split("/")
+        quoted = re.search(r"(?:value|choice): '([^']*)'", reason)
+        uses = [
             i for i, (word, _) in enumerate(agent.argv) if _is_option(word.partition("=")[0], names)
         ]
-        if at:
-            after = agent.argv[at[-1] : at[-1] + 8]
-            wanted = quoted[1] if quoted else None
-            return next((p for word, p in after if word == wanted), after[0][1]), ""
+        if uses:
+            after = agent.argv[uses[-1] : uses[-1] + 8]
+            value = quoted[1] if quoted else None
+            return next((place for word, place in after if word == value), after[0][1]), ""
     return agent.arguments_location, ""
 
 
 def _is_option(word: str, names: Sequence[str]) -> bool:
-    """Whether a word is one of these options; argparse takes their beginnings, too."""
+    """Whether a word is one of these options; argparse accepts beginnings of them, too."""
     return word in names or (
         word.startswith("--") and len(word) > 2 and any(name.startswith(word) for name in names)
     )

@@ -1,8 +1,8 @@
 """Checking compose files, and whether they have a service for each instance that needs one.
 
-Which files a manager is given stands in its arguments (`--docker-compose`, relative to its
-`--working-dir`), or is said to the check. What a file means is asked of the compose command; where
-there is none, it is read as the YAML that it is, which finds most services, too.
+The compose files of a manager stand in its arguments (`--docker-compose`, relative to its
+`--working-dir`), or are given to the check. The compose command reads them; where there is none,
+they are read as plain YAML, which finds most services, too.
 """
 
 import asyncio
@@ -17,12 +17,12 @@ import yaml
 from hostmanager.cli.check.managers import ManagerEntry, working_dir
 from hostmanager.cli.check.report import Category, CheckReport
 from hostmanager.cli.exit_codes import CommandError
-from hostmanager.composefile import yaml_source as raw
+from hostmanager.composefile import yaml_source
 from hostmanager.composefile.command import Compose, ComposeError, find_compose
 from hostmanager.composefile.loader import load_compose_file
 from hostmanager.composefile.model import ComposeFileError
 from hostmanager.core.model import Kind
-from hostmanager.siteconfig.diagnostics import Severity, SourceLocation
+from hostmanager.siteconfig.diagnostics import SourceLocation
 from hostmanager.siteconfig.full_check import CheckedEntry, CheckedSite
 from hostmanager.siteconfig.source import Location
 from hostmanager.siteconfig.spelling import WARNING_SIMILARITY
@@ -38,9 +38,9 @@ class ComposeFileArgs:
 
     Attributes:
         host: Its host.
-        prefix: What goes before an instance-id.
-        files: The files: as it was written, and where it is here (None: it is not).
-        location: Where that was said; None: to the check.
+        prefix: What precedes an instance-id in the name of a service.
+        files: Each file as it was written, and its path on this machine (None: it is not here).
+        location: Where they are named; None: on the command line of the check.
     """
 
     host: str
@@ -51,36 +51,40 @@ class ComposeFileArgs:
 
 @dataclass(slots=True)
 class ComposeContents:
-    """What the files that are here say.
+    """The contents of the files that are on this machine.
 
     Attributes:
-        services: The names of the services, by file; a file that is broken is not there.
-        complete: Whether they were read by the compose command.
+        services: The names of the services, by file; a broken file is not included.
+        complete: Whether the compose command has read them.
     """
 
     services: dict[Path, tuple[str, ...]] = field(default_factory=dict)
     complete: bool = True
 
 
-def parse_overrides(words: Sequence[str] | None, hosts: Sequence[str]) -> dict[str, list[str]]:
-    """Read `--docker-compose [HOST=]FILES`, by host.
+def parse_overrides(values: Sequence[str] | None, hosts: Sequence[str]) -> dict[str, list[str]]:
+    """Parse `--docker-compose [HOST=]FILES`: the files by host.
 
     Raises:
-        CommandError: It names a host that is not there, or none where there are several.
+        CommandError: It names an unknown host, or none where there are several.
     """
-    found: dict[str, list[str]] = {}
-    for word in words or ():
-        host, equals, files = word.partition("=")
-        if not equals and len(hosts) == 1:
-            host, files = hosts[0], word
-        elif not equals:
+    overrides: dict[str, list[str]] = {}
+    for value in values or ():
+        host, equal_sign, files = value.partition("=")
+        if not equal_sign and len(hosts) == 1:
+            host, files = hosts[0], value
+        elif not equal_sign:
             raise CommandError(
-                f"--docker-compose {word}: say for which host, as HOST={word}, or use --host."
+                f"--docker-compose {value}: name the host, as HOST={value}, or use --host."
             )
         if host not in hosts:
-            raise CommandError(f"--docker-compose {word}: there is no host {host!r} to be checked.")
-        found.setdefault(host, []).extend(n.strip() for n in files.split(",") if n.strip())
-    return found
+            raise CommandError(f"--docker-compose {value}: there is no host {host!r} to check.")
+        overrides.setdefault(host, []).extend(_split(files))
+    return overrides
+
+
+def _split(files: str) -> list[str]:
+    return [name.strip() for name in files.split(",") if name.strip()]
 
 
 def check_compose(
@@ -95,53 +99,48 @@ def check_compose(
     """Check compose files and services.
 
     Args:
-        site: The site file.
-        managers: The managers whose arguments make sense.
-        overrides: The files that were said to the check, by host; they count instead.
+        site: The site config.
+        managers: The managers with valid arguments.
+        overrides: Files given to the check, by host; they replace those of the manager.
         report: Gets what is wrong.
         here: The host that this machine is, if it is one of them.
         binary: The compose command; None: the one that is found.
     """
-    file_args = list(_compose_files(site, managers, overrides))
-    paths = {path for given in file_args for _, path in given.files if path is not None}
-    named = Path(binary).absolute() if binary else None
+    all_args = list(_compose_files(site, managers, overrides))
+    paths = {path for args in all_args for _, path in args.files if path is not None}
     contents = ComposeContents()
     if paths:
-        contents = asyncio.run(_load_files(sorted(paths), named, Path.cwd(), report))
+        command = Path(binary).absolute() if binary else None
+        contents = asyncio.run(_load_files(sorted(paths), command, report))
     for host in site.hosts:
-        ours = [given for given in file_args if given.host == host]
-        absent = [(g, name) for g in ours for name, path in g.files if path is None]
-        for given, name in absent:
-            _report_missing(given, name, here, report)
-        _check_duplicate_services(ours, contents, report)
-        instances = [i for i in site.instances if i.host == host and not i.is_manager]
-        _check_services(host, instances, ours, contents, report)
+        of_host = [args for args in all_args if args.host == host]
+        for args in of_host:
+            for name in (name for name, path in args.files if path is None):
+                _report_missing(args, name, here, report)
+        _check_duplicate_services(of_host, contents, report)
+        agents = [i for i in site.instances if i.host == host and not i.is_manager]
+        _check_services(host, agents, of_host, contents, report)
 
 
 def _compose_files(
     site: CheckedSite, managers: Sequence[ManagerEntry], overrides: Mapping[str, Sequence[str]]
 ) -> Iterator[ComposeFileArgs]:
-    beside = site.path.absolute().parent
     for host in site.hosts:
-        ours = [manager for manager in managers if manager.instance.host == host]
+        of_host = [manager for manager in managers if manager.instance.host == host]
         if host in overrides:
-            prefix = ours[0].args.docker_service_prefix if ours else DEFAULT_PREFIX
-            yield ComposeFileArgs(
-                host,
-                prefix,
-                tuple((name, _existing(name, [Path.cwd()])) for name in overrides[host]),
-            )
+            prefix = of_host[0].args.docker_service_prefix if of_host else DEFAULT_PREFIX
+            files = tuple((name, _existing(name, [Path.cwd()])) for name in overrides[host])
+            yield ComposeFileArgs(host, prefix, files)
             continue
-        for manager in ours:
-            names = (manager.args.docker_compose or "").split(",")
+        for manager in of_host:
             bases = [working_dir(manager.args)]
-            if manager.args.working_dir is None:
-                bases.append(beside)  # nobody knows where it is started
-            files = [(n.strip(), _existing(n.strip(), bases)) for n in names if n.strip()]
-            if files:
-                place = manager.option_location("--docker-compose")
-                prefix = manager.args.docker_service_prefix
-                yield ComposeFileArgs(host, prefix, tuple(dict.fromkeys(files)), place)
+            if manager.args.working_dir is None:  # it is unknown where the manager is started
+                bases.append(site.path.absolute().parent)
+            names = _split(manager.args.docker_compose or "")
+            if names:
+                files = tuple(dict.fromkeys((name, _existing(name, bases)) for name in names))
+                location = manager.option_location("--docker-compose")
+                yield ComposeFileArgs(host, manager.args.docker_service_prefix, files, location)
 
 
 def _existing(name: str, bases: Sequence[Path]) -> Path | None:
@@ -149,16 +148,16 @@ def _existing(name: str, bases: Sequence[Path]) -> Path | None:
 
 
 def _report_missing(
-    given: ComposeFileArgs, name: str, here: str | None, report: CheckReport
+    args: ComposeFileArgs, name: str, here: str | None, report: CheckReport
 ) -> None:
-    if given.location is None or given.host == here:
+    if args.location is None or args.host == here:
         text = f"the compose file {name} is not there."
         hint = "Files are named relative to the --working-dir, separated by commas."
-        report.add(Category.COMPOSE, Severity.ERROR, given.location, text, hint, host=given.host)
+        report.error(Category.COMPOSE, args.location, text, hint, host=args.host)
     else:
         report.skipped.append(
-            f"compose file {name} of host {given.host}: it is not on this machine "
-            f"(--docker-compose {given.host}=FILE names a copy)"
+            f"compose file {name} of host {args.host}: it is not on this machine "
+            f"(--docker-compose {args.host}=FILE names a copy)"
         )
 
 
@@ -166,26 +165,28 @@ def _report_missing(
 
 
 async def _load_files(
-    paths: Sequence[Path], named: Path | None, cwd: Path, report: CheckReport
+    paths: Sequence[Path], command: Path | None, report: CheckReport
 ) -> ComposeContents:
     try:
-        compose = await find_compose(named, os.environ, cwd)
+        compose = await find_compose(command, os.environ, Path.cwd())
     except ComposeError as error:
-        if named is not None:
+        if command is not None:
             raise CommandError(str(error)) from None
         report.skipped.append(f"compose files but for their YAML: {error}")
-        return _parse_files(paths, report)
-    contents = ComposeContents()
-    found = await asyncio.gather(*(_service_names(compose, path, report) for path in paths))
-    contents.services = {
-        p: names for p, names in zip(paths, found, strict=True) if names is not None
-    }
-    return contents
+        services = [_yaml_services(path, report) for path in paths]
+        return ComposeContents(_loaded(paths, services), complete=False)
+    services = await asyncio.gather(*(_services(compose, path, report) for path in paths))
+    return ComposeContents(_loaded(paths, services))
 
 
-async def _service_names(
-    compose: Compose, path: Path, report: CheckReport
-) -> tuple[str, ...] | None:
+def _loaded(
+    paths: Sequence[Path], services: Sequence[tuple[str, ...] | None]
+) -> dict[Path, tuple[str, ...]]:
+    pairs = zip(paths, services, strict=True)
+    return {path: names for path, names in pairs if names is not None}
+
+
+async def _services(compose: Compose, path: Path, report: CheckReport) -> tuple[str, ...] | None:
     try:
         return tuple((await load_compose_file(compose, str(path))).services)
     except ComposeFileError as error:
@@ -193,115 +194,89 @@ async def _service_names(
         return None
 
 
-def _parse_files(paths: Sequence[Path], report: CheckReport) -> ComposeContents:
-    contents = ComposeContents(complete=False)
-    for path in paths:
-        try:
-            root = raw.parse_yaml(path)
-        except ComposeFileError as error:
-            _report_broken(path, error, report)
-            continue
-        services = raw.child_node(root, "services")
-        pairs = services.value if isinstance(services, yaml.MappingNode) else ()
-        contents.services[path] = tuple(str(name.value) for name, _ in pairs)
-    return contents
+def _yaml_services(path: Path, report: CheckReport) -> tuple[str, ...] | None:
+    try:
+        services = yaml_source.child_node(yaml_source.parse_yaml(path), "services")
+    except ComposeFileError as error:
+        _report_broken(path, error, report)
+        return None
+    pairs = services.value if isinstance(services, yaml.MappingNode) else ()
+    return tuple(str(name.value) for name, _ in pairs)
 
 
 def _report_broken(path: Path, error: ComposeFileError, report: CheckReport) -> None:
-    """Its text begins with the file and the line, if that is known."""
+    """Its text begins with the file and, if it is known, the line."""
     text = str(error).removeprefix(str(path))
-    where = _ERROR_LOCATION.match(text)
-    place = Location(int(where[1]), int(where[2] or 1)) if where and where[1] else None
-    message = text[where.end() :] if where else text.strip()
-    report.add(Category.COMPOSE, Severity.ERROR, place, message, file=str(path))
+    match = _ERROR_LOCATION.match(text)
+    location = Location(int(match[1]), int(match[2] or 1)) if match and match[1] else None
+    message = text[match.end() :] if match else text.strip()
+    report.error(Category.COMPOSE, location, message, file=str(path))
 
 
 # --- services -------------------------------------------------------------------------------
 
 
 def _check_duplicate_services(
-    file_args: Sequence[ComposeFileArgs], contents: ComposeContents, report: CheckReport
+    all_args: Sequence[ComposeFileArgs], contents: ComposeContents, report: CheckReport
 ) -> None:
     first: dict[str, str] = {}
-    for given in file_args:
-        for name, path in given.files:
+    for args in all_args:
+        for name, path in args.files:
             for service in contents.services.get(path, ()) if path else ():
                 other = first.setdefault(service, name)
                 if other != name:
                     text = f"the service {quote_value(service)} is in {other} and in {name}."
                     hint = "A service must be in one file of a host only."
-                    report.add(
-                        Category.COMPOSE,
-                        Severity.ERROR,
-                        given.location,
-                        text,
-                        hint,
-                        host=given.host,
-                    )
+                    report.error(Category.COMPOSE, args.location, text, hint, host=args.host)
 
 
 def _check_services(
     host: str,
-    instances: Sequence[CheckedEntry],
-    file_args: Sequence[ComposeFileArgs],
+    agents: Sequence[CheckedEntry],
+    all_args: Sequence[ComposeFileArgs],
     contents: ComposeContents,
     report: CheckReport,
 ) -> None:
-    docker = [i for i in instances if i.entry.managed_as and i.entry.managed_as[0] is Kind.DOCKER]
-    if docker and not file_args:
+    in_containers = [agent for agent in agents if _kind(agent) is Kind.DOCKER]
+    if in_containers and not all_args:
         report.skipped.append(
-            f"services of {pluralize(len(docker), 'agent')} of host {host}: nothing says which "
-            f"compose files its manager is given (--docker-compose {host}=FILES says it)"
+            f"services of {pluralize(len(in_containers), 'agent')} of host {host}: the compose "
+            f"files of its manager are not known (--docker-compose {host}=FILES names them)"
         )
         return
-    paths = [path for given in file_args for _, path in given.files]
-    known = {s for path in paths if path for s in contents.services.get(path, ())}
+    paths = [path for args in all_args for _, path in args.files]
+    known = {service for path in paths if path for service in contents.services.get(path, ())}
     # A file that is broken, or not here, may have what is missing.
-    sure = contents.complete and all(path in contents.services for path in paths)
-    for instance in docker:
-        wanted = {given.prefix + instance.name for given in file_args}
-        if sure and not wanted & known:
-            _report_no_service(instance, sorted(wanted), sorted(known), report)
-    for instance in instances:
-        management = instance.entry.managed_as
-        service = next((g.prefix + instance.name for g in file_args), None)
-        if management and management[0] is Kind.HOST and service in known:
+    is_certain = contents.complete and all(path in contents.services for path in paths)
+    for agent in in_containers:
+        expected = {args.prefix + agent.name for args in all_args}
+        if is_certain and not expected & known:
+            _report_no_service(agent, sorted(expected), sorted(known), report)
+    for agent in agents:
+        service = all_args[0].prefix + agent.name if all_args else None
+        if _kind(agent) is Kind.HOST and service in known:
             text = (
                 f"there is a compose service {quote_value(service)} for it, but 'manage' says host."
             )
             hint = "Write 'manage: docker', or give one of the two another name."
-            _report_instance(report, Severity.WARNING, instance, text, hint)
+            report.warning(Category.COMPOSE, _manage(agent), text, hint, agent=agent)
+
+
+def _kind(agent: CheckedEntry) -> Kind | None:
+    return agent.entry.managed_as[0] if agent.entry.managed_as else None
+
+
+def _manage(agent: CheckedEntry) -> SourceLocation:
+    return agent.node.get("manage") or agent.node
 
 
 def _report_no_service(
-    instance: CheckedEntry, wanted: Sequence[str], known: Sequence[str], report: CheckReport
+    agent: CheckedEntry, expected: Sequence[str], known: Sequence[str], report: CheckReport
 ) -> None:
-    text = f"no compose file of its host has a service {' or '.join(map(quote_value, wanted))}."
-    suggestion = next(
-        (found for name in wanted if (found := closest_match(name, known, WARNING_SIMILARITY))),
-        None,
-    )
-    if suggestion is None and instance.name in known:
-        suggestion = instance.name
+    names = " or ".join(map(quote_value, expected))
+    text = f"no compose file of its host has a service {names}."
+    matches = (closest_match(name, known, WARNING_SIMILARITY) for name in expected)
+    suggestion = next(filter(None, matches), agent.name if agent.name in known else None)
     hint = f"Did you mean {suggestion!r}? " if suggestion else ""
-    _report_instance(
-        report,
-        Severity.ERROR,
-        instance,
-        text,
-        f"{hint}Services: {join_names(known, quote=True) or 'none'}.",
-    )
-
-
-def _report_instance(
-    report: CheckReport, severity: Severity, instance: CheckedEntry, text: str, hint: str
-) -> None:
-    report.add(
-        Category.COMPOSE,
-        severity,
-        instance.node.get("manage") or instance.node,
-        text,
-        hint,
-        host=instance.host,
-        instance_id=instance.name,
-    )
+    hint += f"Services: {join_names(known, quote=True) or 'none'}."
+    report.error(Category.COMPOSE, _manage(agent), text, hint, agent=agent)

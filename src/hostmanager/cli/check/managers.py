@@ -1,4 +1,4 @@
-"""Checking managers: their own arguments, the site's access policy, folders of this host."""
+"""Checking managers: their own arguments, the access policy, the directories of this host."""
 
 import argparse
 import os
@@ -14,22 +14,23 @@ from hostmanager.agent.directories import state_dir_problem
 from hostmanager.agent.options import access_warnings, make_manager_parser
 from hostmanager.cli.check.agents import locate_argument
 from hostmanager.cli.check.report import Category, CheckReport
-from hostmanager.siteconfig.diagnostics import Severity, SourceLocation
+from hostmanager.siteconfig.diagnostics import SourceLocation
 from hostmanager.siteconfig.full_check import CheckedEntry, CheckedSite
+from hostmanager.siteconfig.yaml_nodes import YamlNode
 from hostmanager.util.text import did_you_mean, quote_value
 from hostmanager.util.trust import log_dir_problem, log_dir_warning
 
 LAUNCH_OPTIONS = ("--instance-id", "--site-file", "--site-host")
-"""What whoever launches a manager says; in its entry it means nothing."""
+"""Options that come from the launch of a manager; in its entry they mean nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class ManagerEntry:
-    """A manager whose arguments make sense.
+    """A manager with valid arguments.
 
     Attributes:
         instance: Its entry.
-        args: What they amount to.
+        args: Its parsed arguments.
     """
 
     instance: CheckedEntry
@@ -37,12 +38,12 @@ class ManagerEntry:
 
     def option_location(self, option: str) -> SourceLocation:
         """Where the value of an option stands."""
-        words = self.instance.argv
-        for i, (word, location) in enumerate(words):
+        argv = self.instance.argv
+        for i, (word, location) in enumerate(argv):
             if word.startswith(f"{option}="):
                 return location
             if word == option:
-                return words[min(i + 1, len(words) - 1)][1]
+                return argv[min(i + 1, len(argv) - 1)][1]
         return self.instance.arguments_location
 
 
@@ -51,13 +52,16 @@ class _RefusedError(Exception):
 
 
 def check_managers(site: CheckedSite, report: CheckReport) -> list[ManagerEntry]:
-    """Check the arguments of all managers, and whether hosts have one; give those that do."""
-    managers = []
-    for instance in site.instances:
-        if instance.is_manager:
-            args = _parse_arguments(instance, report)
-            if args is not None:
-                managers.append(ManagerEntry(instance, args))
+    """Check the arguments of all managers, and whether hosts have one.
+
+    Returns:
+        The managers with valid arguments.
+    """
+    managers = [
+        ManagerEntry(instance, args)
+        for instance in site.instances
+        if instance.is_manager and (args := _parse_arguments(instance, report)) is not None
+    ]
     _check_manager_present(site, report)
     _check_access(site, report)
     return managers
@@ -71,75 +75,57 @@ def _parse_arguments(instance: CheckedEntry, report: CheckReport) -> argparse.Na
         raise _RefusedError(message)
 
     parser.error = refuse  # type: ignore[method-assign]
-    words = [word for word, _ in instance.argv]
+    argv = [word for word, _ in instance.argv]
     try:
-        if {"-h", "--help"} & set(words):
+        if {"-h", "--help"} & set(argv):
             refuse("they contain a request for help")
-        return parser.parse_args(ArgContainer(words).to_list())
+        return parser.parse_args(ArgContainer(argv).to_list())
     except _RefusedError as error:
-        location, hint = locate_argument(
-            instance, str(error), sorted(parser._option_string_actions)
-        )
+        options = sorted(parser._option_string_actions)
+        location, hint = locate_argument(instance, str(error), options)
         text = f"the manager refuses its arguments: {error}."
-        _report_error(report, location, text, hint, instance)
+        report.error(Category.MANAGER, location, text, hint, agent=instance)
         return None
 
 
-def _report_error(
-    report: CheckReport, location: SourceLocation, text: str, hint: str, instance: CheckedEntry
-) -> None:
-    report.add(
-        Category.MANAGER,
-        Severity.ERROR,
-        location,
-        text,
-        hint,
-        host=instance.host,
-        instance_id=instance.name,
-    )
-
-
 def _check_manager_present(site: CheckedSite, report: CheckReport) -> None:
-    """A word for `manage` asks for a manager; without one on that host, nobody listens."""
+    """A value of `manage` needs a manager on that host; without one, nothing reads it."""
     managed = {instance.host for instance in site.instances if instance.is_manager}
     for instance in site.instances:
-        said = instance.node.get("manage")
-        if instance.host in managed or said is None or instance.entry.managed_as is None:
+        value = instance.node.get("manage")
+        if instance.host in managed or value is None or instance.entry.managed_as is None:
             continue
         managed.add(instance.host)  # once for each host
-        report.add(
+        report.warning(
             Category.MANAGER,
-            Severity.WARNING,
-            said,
-            f"host {quote_value(instance.host)} has no instance of class HostManager: nobody does this.",
+            value,
+            f"host {quote_value(instance.host)} has no instance of class HostManager: no manager "
+            "will start its agents.",
             f"Add '- instance-id: hm-{instance.host}' with 'agent-class: HostManager'.",
-            host=instance.host,
-            instance_id=instance.name,
+            agent=instance,
         )
 
 
 def _check_access(site: CheckedSite, report: CheckReport) -> None:
-    hub = site.hub
-    said = hub.get("access_policy") if hub is not None and hub.is_mapping else None
-    if said is None or not isinstance(said.value, str):
+    value = site.hub.get("access_policy") if site.hub is not None else None
+    if value is None or not isinstance(value.value, str):
         return
     try:
-        access_warnings(argparse.Namespace(access_policy=said.value, min_privs=1))
+        access_warnings(argparse.Namespace(access_policy=value.value, min_privs=1))
     except ValueError as error:
-        report.add(Category.MANAGER, Severity.ERROR, said, str(error))
+        report.error(Category.MANAGER, value, str(error))
         return
-    kind, _, director = said.value.partition(":")
+    kind, _, director = value.value.partition(":")
     names = {
         str(entry.get("instance-id"))
         for block in site.data["hosts"].values()
         for entry in block["agent-instances"]
     }
     if kind == "director" and director not in names:
-        report.add(
+        report.error(
             Category.MANAGER,
-            Severity.ERROR,
-            said,
-            f"the access director {quote_value(director)} is no instance of this site.",
+            value,
+            f"the access director {quote_value(director)} is not an instance of this site.",
             did_you_mean(director, names) or "Name an instance of class AccessDirector.",
         )
 
@@ -150,44 +136,44 @@ def _check_access(site: CheckedSite, report: CheckReport) -> None:
 def check_directories(
     site: CheckedSite, managers: list[ManagerEntry], here: str, report: CheckReport
 ) -> None:
-    """Check what has to be on this host: folders, and binaries."""
-    ours = [manager for manager in managers if manager.instance.host == here]
-    for manager in ours:
+    """Check what has to exist on this host: directories, and binaries."""
+    of_host = [manager for manager in managers if manager.instance.host == here]
+    for manager in of_host:
         for option, text, hint in _directory_problems(manager.args):
-            location = manager.option_location(option)
-            _report_error(report, location, text, hint, manager.instance)
+            location, agent = manager.option_location(option), manager.instance
+            report.error(Category.MANAGER, location, text, hint, agent=agent)
     block = site.nodes[here]
-    _check_log_dir(site, ours, here, report)
-    crossbar = block.get("crossbar") if block.is_mapping else None
-    if crossbar is None or not crossbar.is_mapping:
+    _check_log_dir(block, of_host, here, report)
+    crossbar = block.get("crossbar")
+    if crossbar is None:
         return
-    for key, good, what in (
+    for key, is_valid, expected in (
         ("bin", _is_program, "an executable file"),
-        ("config-dir", _has_config, "a folder with config.json in it"),
+        ("config-dir", _has_crossbar_config, "a directory that contains config.json"),
     ):
         value = crossbar.get(key)
-        if value is not None and isinstance(value.value, str) and not good(value.value):
-            text = f"{key!r} is {quote_value(value.value)}, which is not {what} here."
-            report.add(Category.DIRECTORY, Severity.ERROR, value, text, host=here)
+        if value is not None and isinstance(value.value, str) and not is_valid(value.value):
+            text = f"{key!r} is {quote_value(value.value)}, which is not {expected} here."
+            report.error(Category.DIRECTORY, value, text, host=here)
 
 
 def _is_program(path: str) -> bool:
     return shutil.which(path) is not None
 
 
-def _has_config(path: str) -> bool:
+def _has_crossbar_config(path: str) -> bool:
     return (Path(path) / "config.json").is_file()
 
 
 def working_dir(args: argparse.Namespace) -> Path:
-    """Where a manager with these arguments runs, as far as they tell."""
+    """The working directory of a manager with these arguments, as far as they show it."""
     return Path(args.working_dir or ".").absolute()
 
 
 def _directory_problems(args: argparse.Namespace) -> Iterator[tuple[str, str, str]]:
     directory = working_dir(args)
     if args.working_dir is not None and not directory.is_dir():
-        yield "--working-dir", f"--working-dir: {directory} is no folder here.", "Make it."
+        yield "--working-dir", f"--working-dir: {directory} is not a directory here.", "Make it."
         return
     if args.docker_compose_bin is not None:
         path = directory / args.docker_compose_bin
@@ -195,33 +181,28 @@ def _directory_problems(args: argparse.Namespace) -> Iterator[tuple[str, str, st
             text = f"--docker-compose-bin: {path} is not an executable file."
             yield "--docker-compose-bin", text, ""
     if args.state_dir is not None:
-        if problem := state_dir_problem(directory / args.state_dir):
+        state_dir = directory / args.state_dir
+        if problem := state_dir_problem(state_dir):
             text, _, hint = problem.partition(". ")
             yield "--state-dir", f"{text}.", hint
-        parent = _nearest_directory(directory / args.state_dir)
+        parent = next(path for path in (state_dir, *state_dir.parents) if path.is_dir())
         if not os.access(parent, os.W_OK | os.X_OK):
-            text = f"--state-dir: nothing can be made in {parent}."
+            text = f"--state-dir: nothing can be created in {parent}."
             yield "--state-dir", text, f"User id {os.geteuid()} must be able to write there."
 
 
-def _nearest_directory(path: Path) -> Path:
-    return next(directory for directory in (path, *path.parents) if directory.is_dir())
-
-
 def _check_log_dir(
-    site: CheckedSite, ours: list[ManagerEntry], here: str, report: CheckReport
+    block: YamlNode, managers: list[ManagerEntry], here: str, report: CheckReport
 ) -> None:
-    """Without it a manager puts output elsewhere: worth a warning, no more."""
-    part = site.nodes[here]
-    value = part.get("log-dir") if part.is_mapping else None
+    """Without it a manager writes output elsewhere: a warning, no more."""
+    value = block.get("log-dir")
     if value is None or not isinstance(value.value, str):
         return
-    base = working_dir(ours[0].args) if ours else Path.cwd()
-    directory = base / value.value
-    if problem := log_dir_problem(directory, os.geteuid()):
-        text = f"the log-dir {directory} {problem}."
-        hint = "Agents' output goes to the manager's state folder then."
-        report.add(Category.DIRECTORY, Severity.WARNING, value, text, hint, host=here)
-    elif remark := log_dir_warning(directory):
-        text = f"the log-dir {directory} {remark}."
-        report.add(Category.DIRECTORY, Severity.WARNING, value, text, host=here)
+    directory = (working_dir(managers[0].args) if managers else Path.cwd()) / value.value
+    problem, hint = log_dir_problem(directory, os.geteuid()), ""
+    if problem:
+        hint = "Agents' output goes to the manager's state directory then."
+    elif not (problem := log_dir_warning(directory)):
+        return
+    text = f"the log-dir {directory} {problem}."
+    report.warning(Category.DIRECTORY, value, text, hint, host=here)

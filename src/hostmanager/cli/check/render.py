@@ -1,4 +1,4 @@
-"""Showing what a check has found: for people, for editors, for GitHub, for programs."""
+"""Showing the results of a check: to people, editors, GitHub and programs."""
 
 import os
 from collections.abc import Sequence
@@ -18,21 +18,21 @@ _MAX_LINE = 160
 
 def location_text(result: CheckResult) -> str:
     """Give ``site.yaml:12:7``, as editors understand it."""
-    problem = result.diagnostic
-    parts = (display_path(problem.file), problem.line, problem.column)
+    found = result.diagnostic
+    parts = (display_path(found.file), found.line, found.column)
     return ":".join(str(part) for part in parts if part)
 
 
 def display_path(file: str) -> str:
-    """A file's name from where we are, if it is below."""
+    """Give a file's path, relative to the current directory if it is below it."""
     cwd = str(Path.cwd()) + os.sep
     return file.removeprefix(cwd)
 
 
 def message_text(result: CheckResult) -> str:
     """What is wrong and what would be right, in one line."""
-    problem = result.diagnostic
-    text = " ".join(part for part in (problem.message, problem.hint) if part)
+    found = result.diagnostic
+    text = " ".join(part for part in (found.message, found.hint) if part)
     return sanitize(" ".join(f"{_id_prefix(result)}{text}".split()))
 
 
@@ -41,7 +41,7 @@ def _id_prefix(result: CheckResult) -> str:
 
 
 def render_plain(report: CheckReport) -> None:
-    """Print ``file:line:column: error: text``, a problem a line."""
+    """Print ``file:line:column: error: text``, one result a line."""
     for result in report.results:
         print(f"{location_text(result)}: {result.diagnostic.severity}: {message_text(result)}")
 
@@ -49,11 +49,11 @@ def render_plain(report: CheckReport) -> None:
 def render_github(report: CheckReport) -> None:
     """Print workflow commands, which GitHub shows at the lines."""
     for result in report.results:
-        problem = result.diagnostic
-        fields = {"file": display_path(problem.file), "line": problem.line, "col": problem.column}
-        fields["title"] = f"hostmanager check: {result.about}"
+        found = result.diagnostic
+        fields = {"file": display_path(found.file), "line": found.line, "col": found.column}
+        fields["title"] = f"hostmanager check: {result.category}"
         given = ",".join(f"{key}={_property(str(v))}" for key, v in fields.items() if v is not None)
-        print(f"::{problem.severity} {given}::{_data(message_text(result))}")
+        print(f"::{found.severity} {given}::{_data(message_text(result))}")
 
 
 def _data(text: str) -> str:
@@ -65,7 +65,7 @@ def _property(text: str) -> str:
 
 
 def report_as_json(report: CheckReport) -> dict[str, Any]:
-    """Give the same for programs."""
+    """Give the report for programs."""
     return {
         "file": report.file,
         "hosts": report.hosts,
@@ -75,7 +75,7 @@ def report_as_json(report: CheckReport) -> dict[str, Any]:
         "problems": [
             {
                 "severity": str(result.diagnostic.severity),
-                "about": str(result.about),
+                "about": str(result.category),
                 "host": result.host,
                 "instance_id": result.diagnostic.instance_id,
                 "file": result.diagnostic.file,
@@ -93,48 +93,48 @@ def report_as_json(report: CheckReport) -> dict[str, Any]:
     }
 
 
-def render_terminal(report: CheckReport, screen: "Output") -> None:
-    """Show each with the line that it is about."""
+def render_terminal(report: CheckReport, output: "Output") -> None:
+    """Show each result with the line that it is about."""
     from rich.text import Text  # noqa: PLC0415 - only where somebody looks at it
 
     lines = _lines({result.diagnostic.file for result in report.results if result.diagnostic.line})
     for result in report.results:
-        problem = result.diagnostic
-        style = "bold red" if problem.is_error else "bold yellow"
+        found = result.diagnostic
+        style = "bold red" if found.is_error else "bold yellow"
         head = Text.assemble(
             (f"{location_text(result)}: ", "bold"),
-            (f"{problem.severity}: ", style),
-            sanitize(f"{_id_prefix(result)}{problem.message}"),
+            (f"{found.severity}: ", style),
+            sanitize(f"{_id_prefix(result)}{found.message}"),
         )
-        screen.line(head)
-        site = lines.get(problem.file, ())
-        if problem.line and problem.line <= len(site):
-            text = sanitize(site[problem.line - 1].rstrip().expandtabs(1))[:_MAX_LINE]
-            screen.line(Text(f"  {problem.line:>5} | {text}", "dim"))
-            if problem.column and problem.column <= len(text) + 1:
-                screen.line(Text(f"        | {' ' * (problem.column - 1)}^", style))
-        if problem.hint:
-            screen.line(Text(f"        {sanitize(problem.hint)}", "cyan"))
+        output.line(head)
+        file_lines = lines.get(found.file, ())
+        if found.line and found.line <= len(file_lines):
+            text = sanitize(file_lines[found.line - 1].rstrip().expandtabs(1))[:_MAX_LINE]
+            output.line(Text(f"  {found.line:>5} | {text}", "dim"))
+            if found.column and found.column <= len(text) + 1:
+                output.line(Text(f"        | {' ' * (found.column - 1)}^", style))
+        if found.hint:
+            output.line(Text(f"        {sanitize(found.hint)}", "cyan"))
 
 
 def _lines(files: set[str]) -> dict[str, Sequence[str]]:
-    result: dict[str, Sequence[str]] = {}
+    lines: dict[str, Sequence[str]] = {}
     for file in files:
         try:
-            result[file] = Path(file).read_text("utf-8-sig", "replace").split("\n")
+            lines[file] = Path(file).read_text("utf-8-sig", "replace").split("\n")
         except OSError:
             continue
-    return result
+    return lines
 
 
 def summary_line(report: CheckReport) -> str:
-    """Sum it up in a line."""
+    """Give the totals in one line."""
     if report.unreadable:
-        return f"{display_path(report.file)}: it cannot be read."
-    what = f"{pluralize(report.hosts, 'host')}, {pluralize(report.agents, 'agent')}"
-    parts = []
+        return f"{display_path(report.file)}: cannot be read."
+    checked = f"{pluralize(report.hosts, 'host')}, {pluralize(report.agents, 'agent')}"
+    counts = []
     if report.errors:
-        parts.append(pluralize(report.errors, "error"))
+        counts.append(pluralize(report.errors, "error"))
     if report.warnings:
-        parts.append(pluralize(report.warnings, "warning"))
-    return f"{display_path(report.file)}: {what}: {', '.join(parts) or 'nothing is wrong'}."
+        counts.append(pluralize(report.warnings, "warning"))
+    return f"{display_path(report.file)}: {checked}: {', '.join(counts) or 'nothing is wrong'}."

@@ -1,16 +1,17 @@
-"""What a check has found: problems, each with what it is about, and what could not be checked."""
+"""The results of a check: diagnostics by category, and what could not be checked."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from hostmanager.siteconfig.diagnostics import Diagnostic, Severity, SourceLocation
+from hostmanager.siteconfig.full_check import CheckedEntry
 
 
 class Category(StrEnum):
-    """What a problem is about."""
+    """What a result is about."""
 
-    FILE = "file"  # syntax, ids, words, keys
+    FILE = "file"  # syntax, ids, values, keys
     CLASS = "class"
     ARGUMENTS = "arguments"
     MANAGER = "manager"  # its own arguments
@@ -21,30 +22,30 @@ class Category(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """A problem.
+    """One thing that is wrong.
 
     Attributes:
-        about: What it is about.
-        diagnostic: The problem.
+        category: What it is about.
+        diagnostic: What is wrong.
         host: The host that it is about; None: the whole site.
     """
 
-    about: Category
+    category: Category
     diagnostic: Diagnostic
     host: str | None = None
 
 
 @dataclass(slots=True)
 class CheckReport:
-    """What was found about one site file.
+    """The results for one site config.
 
     Attributes:
         file: The file.
-        hosts: How many hosts were looked at.
-        agents: How many usable entries they have, managers aside.
+        hosts: How many hosts were checked.
+        agents: How many usable entries they have, without managers.
         results: What is wrong.
         skipped: What could not be checked, and why, as sentences.
-        confirmed: What was seen to be right, as sentences.
+        confirmed: What was found to be right, as sentences.
         unreadable: Whether the file could not be read at all.
         router_unreachable: Whether the router does not answer at all.
     """
@@ -58,41 +59,78 @@ class CheckReport:
     unreadable: bool = False
     router_unreachable: bool = False
 
-    def add(
+    def error(
         self,
-        about: Category,
-        severity: Severity,
+        category: Category,
         location: SourceLocation | None,
         message: str,
         hint: str = "",
         *,
+        agent: CheckedEntry | None = None,
         host: str | None = None,
-        instance_id: str | None = None,
         file: str | None = None,
     ) -> None:
-        """Note a problem; `file` if it is not the site file that is to be mended."""
-        line, column = (location.line, location.column) if location else (None, None)
-        where = self.file if file is None else file
-        problem = Diagnostic(severity, message, hint, where, line, column, instance_id)
-        self.results.append(CheckResult(about, problem, host))
+        """Add an error.
 
-    def extend(self, about: Category, problems: Iterable[tuple[str | None, Diagnostic]]) -> None:
-        """Note problems that were found elsewhere."""
-        self.results += [CheckResult(about, problem, host) for host, problem in problems]
+        Args:
+            category: What it is about.
+            location: Where it is.
+            message: What is wrong.
+            hint: What would be right.
+            agent: The only agent that it is about.
+            host: Its host, if it is not about one agent.
+            file: The file, if it is not the site config.
+        """
+        diagnostic = self._diagnostic(Severity.ERROR, location, message, hint, agent)
+        if file is not None:
+            diagnostic = replace(diagnostic, file=file)
+        self.results.append(CheckResult(category, diagnostic, agent.host if agent else host))
+
+    def warning(
+        self,
+        category: Category,
+        location: SourceLocation | None,
+        message: str,
+        hint: str = "",
+        *,
+        agent: CheckedEntry | None = None,
+        host: str | None = None,
+    ) -> None:
+        """Add a warning; see `error`."""
+        diagnostic = self._diagnostic(Severity.WARNING, location, message, hint, agent)
+        self.results.append(CheckResult(category, diagnostic, agent.host if agent else host))
+
+    def _diagnostic(
+        self,
+        severity: Severity,
+        location: SourceLocation | None,
+        message: str,
+        hint: str,
+        agent: CheckedEntry | None,
+    ) -> Diagnostic:
+        line, column = (location.line, location.column) if location else (None, None)
+        name = None if agent is None else agent.name
+        return Diagnostic(severity, message, hint, self.file, line, column, name)
+
+    def extend(
+        self, category: Category, diagnostics: Iterable[tuple[str | None, Diagnostic]]
+    ) -> None:
+        """Add diagnostics, each with its host."""
+        self.results += [CheckResult(category, one, host) for host, one in diagnostics]
 
     def sort(self) -> None:
-        """Put what was found in the order of the lines, the site file's own first."""
+        """Put the results in the order of the lines, those of the site config first."""
 
-        def order(found: CheckResult) -> tuple[bool, str, int, int]:
-            problem = found.diagnostic
-            return problem.file != self.file, problem.file, problem.line or 0, problem.column or 0
+        def order(result: CheckResult) -> tuple[bool, str, int, int]:
+            found = result.diagnostic
+            return found.file != self.file, found.file, found.line or 0, found.column or 0
 
         self.results.sort(key=order)
 
     @property
     def errors(self) -> int:
         """How many errors there are."""
-        return sum(found.diagnostic.is_error for found in self.results)
+        return sum(result.diagnostic.is_error for result in self.results)
 
     @property
     def warnings(self) -> int:

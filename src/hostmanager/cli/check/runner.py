@@ -1,4 +1,4 @@
-"""What `hostmanager check` looks at beside the file: plugins, managers, compose files, router."""
+"""What `hostmanager check` checks beside the file: plugins, managers, compose files, router."""
 
 import argparse
 from collections.abc import Iterator, Mapping
@@ -10,7 +10,6 @@ from hostmanager.cli.check.compose import check_compose, parse_overrides
 from hostmanager.cli.check.managers import check_directories, check_managers
 from hostmanager.cli.check.report import Category, CheckReport
 from hostmanager.cli.check.router import LOOPBACK_NAMES, RouterEndpoint, check_router
-from hostmanager.siteconfig.diagnostics import Severity
 from hostmanager.siteconfig.full_check import CheckedSite
 from hostmanager.siteconfig.host_block import OVERRIDES
 from hostmanager.siteconfig.yaml_nodes import YamlNode
@@ -30,21 +29,21 @@ def run_checks(
     args: argparse.Namespace,
     report: CheckReport,
 ) -> None:
-    """Check it.
+    """Run these checks.
 
     Args:
-        site: The site file.
+        site: The site config.
         plugins: What is installed here.
         here: The host that this machine is, if it is one of them.
         args: The command line.
         report: Gets what is wrong.
     """
-    said = parse_overrides(args.docker_compose, list(site.hosts))
+    overrides = parse_overrides(args.docker_compose, list(site.hosts))
     managers = check_managers(site, report)
     if here is not None:
         check_directories(site, managers, here, report)
     binary = args.docker_compose_bin
-    check_compose(site, managers, said, report, here=here, binary=binary)
+    check_compose(site, managers, overrides, report, here=here, binary=binary)
     check_agents(site, plugins, here, report)
     if here is not None:
         _check_tls(site, here, report)
@@ -53,50 +52,52 @@ def run_checks(
     if not site.hub_is_valid:
         report.skipped.append("the router: the 'hub' does not say where it is")
         return
-    ways = list(_router_endpoints(site, here, args, report))
-    answers = [check_router(way, args.answer_time, report) for way in ways]
-    report.router_unreachable = bool(answers) and not any(answers)
+    endpoints = list(_router_endpoints(site, here, args, report))
+    reached = [check_router(endpoint, args.answer_time, report) for endpoint in endpoints]
+    report.router_unreachable = bool(reached) and not any(reached)
 
 
 def _check_tls(site: CheckedSite, here: str, report: CheckReport) -> None:
-    """What OCS's agents need for TLS is not required by `ocs` itself."""
+    """OCS's agents need a library for TLS that `ocs` itself does not require."""
     server = _hub_overrides(site.nodes[here]).get("wamp_server") or _text_node(
         site.hub, "wamp_server"
     )
     if server is None or not str(server.value).startswith("wss:") or find_spec("OpenSSL"):
         return
     text = "agents cannot reach a router with TLS from here: the library OpenSSL is not installed."
-    report.add(Category.CLASS, Severity.ERROR, server, text, TLS_HINT, host=here)
+    report.error(Category.CLASS, server, text, TLS_HINT, host=here)
 
 
 def _router_endpoints(
     site: CheckedSite, here: str | None, args: argparse.Namespace, report: CheckReport
 ) -> Iterator[RouterEndpoint]:
-    """The ways to the router: that of the hub, and those of hosts that have one of their own.
+    """The addresses of the router: the hub's, and those of hosts that have their own.
 
-    From elsewhere, clients go by the hub, even if no host does.
+    From elsewhere, clients use the hub's, even if no host does.
     """
     hub = {key: node for key in _HUB_OPTIONS if (node := _text_node(site.hub, key)) is not None}
-    own = {host: _hub_overrides(site.nodes[host]) for host in site.hosts}
-    if here is None or any(not found for found in own.values()):
+    overrides = {host: _hub_overrides(site.nodes[host]) for host in site.hosts}
+    if here is None or any(not found for found in overrides.values()):
         yield _endpoint(hub, None, args, report)
     seen = set()
-    for host, found in own.items():
+    for host, found in overrides.items():
         if not found:
             continue
-        way = _endpoint({**hub, **found}, host, args, report)
-        key = (way.websocket, way.bridge, way.realm)
+        endpoint = _endpoint({**hub, **found}, host, args, report)
+        key = (endpoint.websocket, endpoint.bridge, endpoint.realm)
         if key in seen:
             continue
         seen.add(key)
-        if host != here and urlsplit(way.websocket).hostname in LOOPBACK_NAMES:
-            report.skipped.append(f"the router as host {host} finds it: {way.websocket} is there")
+        if host != here and urlsplit(endpoint.websocket).hostname in LOOPBACK_NAMES:
+            report.skipped.append(
+                f"the router as seen from host {host}: {endpoint.websocket} is on that host"
+            )
             continue
-        yield way
+        yield endpoint
 
 
 def _text_node(node: YamlNode | None, key: str) -> YamlNode | None:
-    value = node.get(key) if node is not None and node.is_mapping else None
+    value = node.get(key) if node is not None else None
     return value if value is not None and isinstance(value.value, str) else None
 
 
@@ -105,16 +106,18 @@ def _hub_overrides(block: YamlNode) -> dict[str, YamlNode]:
 
 
 def _endpoint(
-    places: Mapping[str, YamlNode], host: str | None, args: argparse.Namespace, report: CheckReport
+    locations: Mapping[str, YamlNode],
+    host: str | None,
+    args: argparse.Namespace,
+    report: CheckReport,
 ) -> RouterEndpoint:
     values = {key: getattr(args, option) for key, option in _HUB_OPTIONS.items()}
-    left = {key: node for key, node in places.items() if values[key] is None}
-    values.update({key: str(node.value) for key, node in left.items()})
+    unset = {key: node for key, node in locations.items() if values[key] is None}
+    values.update({key: str(node.value) for key, node in unset.items()})
     if not values["wamp_http"]:
-        report.add(
+        report.warning(
             Category.ROUTER,
-            Severity.WARNING,
-            places.get("wamp_server"),
+            locations.get("wamp_server"),
             "there is no 'wamp_http', so ocsbow, ocs-web and this command cannot reach the agents.",
             "Add 'wamp_http: http://ROUTER:8001/call'.",
             host=host,
@@ -124,6 +127,6 @@ def _endpoint(
         bridge=values["wamp_http"],
         realm=values["wamp_realm"],
         address_root=values["address_root"],
-        locations=left,
+        locations=unset,
         host=host,
     )

@@ -25,31 +25,31 @@ from hostmanager.siteconfig.full_check import CheckedSite, check_site
 
 DESCRIPTION = """\
 Check a site config: everything that can be known before trying it. No agent is started, no
-manager is asked, nothing is changed.
+manager is called, nothing is changed.
 
-Of the file: syntax, words, types, keys that look mistyped, ids that are used twice anywhere in
-the site. With what is installed here: that a plugin provides each class, and that the agent's
-own parser takes its arguments (in a process of its own, without starting the agent). Of
-managers: their own arguments. Of compose files: that they can be used, and have a service for
-each agent with 'manage: docker'. On the host itself: folders and binaries. Of the router: that
-it answers, and has the realm; a procedure of a random name is registered below the address
-root for a moment, and called through the HTTP bridge, as agents and clients do."""
+The file: syntax, values, types, keys that look mistyped, ids that are used twice anywhere in
+the site. With what is installed here: whether a plugin provides each class, and the agent's
+own parser accepts its arguments (in a separate process, without starting the agent). Managers:
+their own arguments. Compose files: whether they are valid, and have a service for each agent
+with 'manage: docker'. On the host itself: directories and binaries. The router: whether it
+answers, and has the realm; a procedure of a random name is registered below the address root
+for a moment, and called through the HTTP bridge, as agents and clients do."""
 
 EPILOG = """\
 what is checked where:
-  This machine is the host that --site-host names, else the one that is called as it is, else
-  'localhost'. What is missing on it is an error. Of other hosts, only what can be seen from
-  here is checked; what could not be is listed at the end. With --elsewhere this machine is
-  none of them: for CI, and for a desk.
+  This machine is the host that --site-host names, else the one with its host name, else
+  'localhost'. What is missing on it is an error. Of other hosts, only what is visible from
+  here is checked; what could not be checked is listed at the end. With --elsewhere this
+  machine is none of them: for CI, and for a desk.
 
 output:
-  On a terminal each problem with its line; elsewhere `file:line:column: error: text`, which
+  On a terminal each result with its line; elsewhere `file:line:column: error: text`, which
   editors understand; --github for annotations of a pull request; --json for programs.
 
 exit status:
-  0    nothing is wrong (or, without --strict, nothing but warnings)
-  1    something is wrong; it is said what and where
-  2    the command line makes no sense, or a file cannot be read
+  0    no errors (with --strict: no warnings either)
+  1    something is wrong; the messages say what and where
+  2    the command line is invalid, or a file cannot be read
   3    the router does not answer, and nothing else is wrong
   130  interrupted (Ctrl-C)
 
@@ -57,7 +57,7 @@ examples:
   hostmanager check
       the site config that $OCS_CONFIG_DIR names
   hostmanager check --syntax site.yaml
-      the file alone, in a fifth of a second: for editors
+      the file only, in a fifth of a second: for editors
   hostmanager check --offline --elsewhere --strict --github site.yaml
       in the CI of a site's configuration
   hostmanager check --host daq1 --docker-compose daq1=compose/daq1.yaml
@@ -83,7 +83,7 @@ def add_parser(subparsers: Any) -> None:
         help="site config files (default: the one that --site-file, --site or $OCS_CONFIG_DIR "
         "names)",
     )
-    parser.add_argument("--strict", action="store_true", help="warnings count as much as errors do")
+    parser.add_argument("--strict", action="store_true", help="warnings count as errors")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print JSON, for programs")
     form.add_argument(
@@ -94,14 +94,14 @@ def add_parser(subparsers: Any) -> None:
         "--host",
         action="append",
         metavar="HOST",
-        help="only this host, or any that fits a pattern; may be repeated",
+        help="only this host, or all that match a pattern; may be repeated",
     )
     group.add_argument(
         "--syntax",
         action="store_true",
-        help="only the file itself: no plugins, no compose files, no folders, no router",
+        help="only the file itself: no plugins, compose files, directories or router",
     )
-    group.add_argument("--offline", action="store_true", help="leave the router out")
+    group.add_argument("--offline", action="store_true", help="do not check the router")
     group.add_argument(
         "--elsewhere", action="store_true", help="this machine is none of the site's hosts"
     )
@@ -113,42 +113,44 @@ def add_parser(subparsers: Any) -> None:
         "its manager; may be repeated",
     )
     group.add_argument(
-        "--docker-compose-bin", metavar="PATH", help="compose binary (default: what is found)"
+        "--docker-compose-bin",
+        metavar="PATH",
+        help="compose binary (default: the one that is found)",
     )
     group.add_argument(
         "--answer-time",
         type=seconds,
         default=ANSWER_TIMEOUT,
         metavar="SECONDS",
-        help="how long the router has for an answer (default: %(default)g)",
+        help="how long to wait for the router (default: %(default)g)",
     )
     add_arguments(parser)
 
 
-def check(args: argparse.Namespace, screen: Output) -> int:
-    """Check each file, and show what was found."""
+def check(args: argparse.Namespace, output: Output) -> int:
+    """Check each file, and show the results."""
     reports = []
     for path in _paths(args):
         report = check_file(path, args)
         reports.append(report)
         if not args.json:
-            _show(report, args, screen)
-    code = exit_status(reports, strict=args.strict)
-    return screen.emit_json(code, files=[report_as_json(report) for report in reports])
+            _show(report, args, output)
+    code = check_exit_code(reports, strict=args.strict)
+    return output.emit_json(code, files=[report_as_json(report) for report in reports])
 
 
-def exit_status(reports: Sequence[CheckReport], *, strict: bool) -> int:
-    """The exit status for what was found."""
+def check_exit_code(reports: Sequence[CheckReport], *, strict: bool) -> int:
+    """The exit status for these reports."""
     if any(report.unreadable for report in reports):
         return USAGE
-    # That the router is away is an error of its own, and no reason to mend the file.
-    wrong = sum(
-        found.diagnostic.is_error or strict
+    # An unreachable router is an error of its own, and no reason to change the file.
+    has_errors = any(
+        result.diagnostic.is_error or strict
         for report in reports
-        for found in report.results
-        if not (report.router_unreachable and found.about is Category.ROUTER)
+        for result in report.results
+        if not (report.router_unreachable and result.category is Category.ROUTER)
     )
-    if wrong:
+    if has_errors:
         return FAILED
     return UNREACHABLE if any(report.router_unreachable for report in reports) else OK
 
@@ -174,19 +176,19 @@ def check_file(path: Path, args: argparse.Namespace) -> CheckReport:
     if not args.syntax and path.is_file():
         from hostmanager.cli.check.agents import InstalledPlugins  # noqa: PLC0415 - not for --syntax
 
-        plugins = InstalledPlugins(args.working_dir)  # takes its time: begun while the file is read
+        plugins = InstalledPlugins(args.working_dir)  # slow: started while the file is read
     try:
-        whole = check_site(path, lambda hosts: _select_hosts(hosts, args))
-        report.extend(Category.FILE, whole.diagnostics)
-        report.hosts = len(whole.hosts)
-        report.agents = sum(not instance.is_manager for instance in whole.instances)
+        site = check_site(path, lambda hosts: _select_hosts(hosts, args))
+        report.extend(Category.FILE, site.diagnostics)
+        report.hosts = len(site.hosts)
+        report.agents = sum(not instance.is_manager for instance in site.instances)
         if plugins is not None:
             from hostmanager.cli.check.runner import run_checks  # noqa: PLC0415
 
-            run_checks(whole, plugins, _local_host(whole, args), args, report)
+            run_checks(site, plugins, _local_host(site, args), args, report)
     except SiteFileError as error:
         report.unreadable = not (path.is_file() and os.access(path, os.R_OK))
-        report.extend(Category.FILE, [(None, problem) for problem in error.diagnostics])
+        report.extend(Category.FILE, [(None, one) for one in error.diagnostics])
     finally:
         if plugins is not None:
             plugins.close()
@@ -208,32 +210,32 @@ def _select_hosts(hosts: Sequence[str], args: argparse.Namespace) -> Collection[
     return [name for name in hosts if matches(name, args.host)]
 
 
-def _local_host(whole: CheckedSite, args: argparse.Namespace) -> str | None:
-    """The host that this machine is, as OCS finds it; None if it is none that is looked at."""
+def _local_host(site: CheckedSite, args: argparse.Namespace) -> str | None:
+    """The host that this machine is, as OCS finds it; None if it is not one of those checked."""
     if args.elsewhere:
         return None
     for name in (args.site_host or socket.gethostname(), "localhost"):
-        if name in whole.nodes:
-            return name if name in whole.hosts else None
+        if name in site.nodes:
+            return name if name in site.hosts else None
     return None
 
 
-def _show(report: CheckReport, args: argparse.Namespace, screen: Output) -> None:
+def _show(report: CheckReport, args: argparse.Namespace, output: Output) -> None:
     if args.github:
         render_github(report)
-    elif screen.is_terminal:
-        render_terminal(report, screen)
+    elif output.is_terminal:
+        render_terminal(report, output)
     else:
         render_plain(report)
     for text in report.skipped:
-        screen.warn(f"not checked: {text}.")
-    for text in report.confirmed if screen.is_terminal else ():
-        screen.line(f"{text}.", "dim")
+        output.warn(f"not checked: {text}.")
+    for text in report.confirmed if output.is_terminal else ():
+        output.line(f"{text}.", "dim")
     style = "bold red" if report.errors else "bold yellow" if report.warnings else "bold green"
-    if screen.is_terminal:
-        screen.line(summary_line(report), style)
+    if output.is_terminal:
+        output.line(summary_line(report), style)
     elif not args.github:
-        screen.warn(summary_line(report))
+        output.warn(summary_line(report))
 
 
 run = command(check)

@@ -1,8 +1,7 @@
 """`hostmanager install-systemd`: the manager of this host as a systemd service.
 
-Everything is checked before anything is written, and each step can be looked at first
-(``--print``, ``--dry-run``). What the unit says is in `unit`, what is done with it in
-`unit_steps`.
+Everything is checked before anything is written, and each step can be shown first
+(``--print``, ``--dry-run``). `systemd.unit` writes the unit, `systemd.install` installs it.
 """
 
 import argparse
@@ -27,14 +26,14 @@ EXIT_DONE, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
 DESCRIPTION = """\
 Install the host manager of this host as a systemd service, or print its unit.
 
-The agents outlive a crash of the manager, and `systemctl stop` ends them all. Options
-of `hostmanager run` (--site-file, --site-host, --docker-compose, ...) go into the unit;
-what is in the site config is read when the service starts."""
+The agents keep running when the manager crashes, and `systemctl stop` stops them all.
+Options of `hostmanager run` (--site-file, --site-host, --docker-compose, ...) go into the
+unit; the site config is read when the service starts."""
 
 EPILOG = """\
 exit status:
   0  done
-  1  systemd did not do as it was told; a line on stderr says why
+  1  a command of systemd failed; a line on stderr says why
   2  usage or configuration error; nothing was changed
 
 examples:
@@ -43,23 +42,22 @@ examples:
   hostmanager install-systemd --site-file /etc/ocs/site.yaml --user ocs --print
       only show the unit
   hostmanager install-systemd --site-file ~/ocs/site.yaml --user-unit --enable --now
-      without root, for the user who types it
+      without root, for your own user
   sudo hostmanager install-systemd --site-file /etc/ocs/site.yaml --remove
       stop the manager and its agents, and remove the unit
 """
 
 RESOLVED_OPTIONS = ("instance_id", "site", "site_file", "site_host", "working_dir", "state_dir")
-"""Options that are written into the unit as they were found, rather than as they were given."""
-
+"""Options that go into the unit with their resolved values."""
 
 TRIAL_TIMEOUT = 30.0
-"""Seconds for the user's first try."""
+"""Seconds for the trial run as the user."""
 
 _TRIAL = "import sys, hostmanager.agent.options; open(sys.argv[1]).close()"
 
 
 class InstallError(Exception):
-    """What was asked for cannot be; the text says why."""
+    """The request cannot be fulfilled; the text says why."""
 
 
 def add_parser(subparsers: Any) -> None:
@@ -75,25 +73,25 @@ def add_parser(subparsers: Any) -> None:
     what.add_argument("--print", action="store_true", help="print the unit; change nothing")
     what.add_argument("--remove", action="store_true", help="stop and remove the service")
     add = parser.add_argument
-    add("--dry-run", action="store_true", help="only say what would be done")
+    add("--dry-run", action="store_true", help="show the steps; change nothing")
     add("--json", action="store_true", help="print the result as JSON")
     add("--enable", action="store_true", help="start it at every boot")
     add("--now", action="store_true", help="start it now")
     add(
         "--user",
         metavar="NAME",
-        help="who runs the manager and the agents; default: you; root has to be named",
+        help="the user who runs the manager and the agents; default: you; root only if named",
     )
     add("--group", metavar="NAME", help="their group; default: the user's")
     add("--user-unit", action="store_true", help="install it for your own systemd (no root)")
     add("--unit", metavar="NAME", help="name of the unit; default: hostmanager-<instance-id>")
-    add("--unit-dir", metavar="DIR", help="write the unit there, and leave systemd alone")
+    add("--unit-dir", metavar="DIR", help="write the unit there; do not call systemd")
     add(
         "--env",
         metavar="NAME[=VALUE]",
         action="append",
         default=[],
-        help="set a variable for manager and agents; without a value: as it is now. "
+        help="set a variable for manager and agents; without a value: its current one. "
         "OCS_CONFIG_DIR is set if it is set now",
     )
     add(
@@ -106,14 +104,18 @@ def add_parser(subparsers: Any) -> None:
     add(
         "--harden",
         action="store_true",
-        help="take away what few agents need, such as sudo, ping and kernel modules",
+        help="restrict what few agents need, such as sudo, ping and kernel modules",
     )
-    add("--force", action="store_true", help="replace or remove a unit that is not from here")
+    add(
+        "--force",
+        action="store_true",
+        help="replace or remove a unit that this command did not write",
+    )
     _add_agent_options(parser.add_argument_group("options of the manager, for the unit"))
 
 
 def _add_agent_options(group: Any) -> None:
-    """Take the options of the agent as plain words; the agent's own parser checks them."""
+    """Add the options of the manager as plain strings; its own parser checks them."""
     for option in _agent_options():
         flags = [flag for flag in option.option_strings if flag.startswith("--")]
         if option.nargs == 0:
@@ -160,10 +162,10 @@ def run(args: argparse.Namespace) -> int:
             for note in plan.notes:
                 print(f"note: {note}", file=sys.stderr)
             return EXIT_DONE
-        wants = [word for word in ("enable", "now") if getattr(args, word)]
+        actions = [action for action in ("enable", "now") if getattr(args, action)]
         if args.now and not (args.dry_run or args.force):
             _refuse_unmanaged(plan)
-        result = install_unit(target, plan.unit, wants, args.force, args.dry_run)
+        result = install_unit(target, plan.unit, actions, args.force, args.dry_run)
         return _report(args, {**result, "remarks": [*plan.notes, *result["remarks"]]})
     except (InstallError, UsageError, SiteFileError, UnitError, ValueError) as error:
         print(f"hostmanager install-systemd: {error}", file=sys.stderr)
@@ -174,13 +176,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _refuse_unmanaged(plan: "InstallPlan") -> None:
-    found = find_unmanaged(plan.instance_ids)
-    if found:
-        listed = ", ".join(f"{stray.instance_id} (pid {stray.pid})" for stray in found)
+    agents = find_unmanaged(plan.instance_ids)
+    if agents:
+        listed = ", ".join(f"{agent.instance_id} (pid {agent.pid})" for agent in agents)
         raise StepError(
-            f"these agents run already, and no manager of this kind has started them: {listed}. "
-            "Each would run a second time; nothing was done. End them first, by what has started "
-            "them (see docs/install.md), or use --force."
+            f"these agents are already running, and no manager of this kind has started them: "
+            f"{listed}. Each would be started a second time; nothing was changed. Stop them first, "
+            "by the means that started them (see docs/install.md), or use --force."
         )
 
 
@@ -198,10 +200,14 @@ def _report(args: argparse.Namespace, result: dict[str, Any]) -> int:
 
 def _unit_target(args: argparse.Namespace) -> UnitTarget:
     if args.user_unit and (args.user or args.group):
-        raise InstallError("--user-unit is for the user who types it: without --user, --group.")
+        raise InstallError(
+            "--user-unit is for your own user: it cannot be used with --user or --group."
+        )
     if args.unit_dir is not None:
         if args.enable or args.now:
-            raise InstallError("--unit-dir leaves systemd alone: without --enable and --now.")
+            raise InstallError(
+                "--unit-dir does not call systemd: it cannot be used with --enable or --now."
+            )
         return UnitTarget(
             Path(args.unit_dir).absolute(), is_user_unit=args.user_unit, manage_systemd=False
         )
@@ -212,20 +218,20 @@ def _unit_target(args: argparse.Namespace) -> UnitTarget:
     if os.geteuid() != 0 and not (args.print or args.dry_run):
         raise InstallError(
             f"only root may write to {target.directory}. Use sudo, or --print to see the unit, or "
-            "--user-unit to install it for yourself alone."
+            "--user-unit to install it for your own user."
         )
     return target
 
 
-# --- what the unit says ----------------------------------------------------------------------
+# --- the contents of the unit ---------------------------------------------------------------
 
 
-def manager_argv(args: argparse.Namespace, leave_out: Sequence[str] = ()) -> list[str]:
+def manager_argv(args: argparse.Namespace, omitted: Sequence[str] = ()) -> list[str]:
     """The options of the manager, as they were given."""
     words = []
     for name, value in vars(args).items():
         option = name.removeprefix("run_")
-        if option == name or option in leave_out or value in (None, False):
+        if option == name or option in omitted or value in (None, False):
             continue
         flag = "--" + option.replace("_", "-")
         words.append(flag if value is True else f"{flag}={value}")
@@ -234,12 +240,12 @@ def manager_argv(args: argparse.Namespace, leave_out: Sequence[str] = ()) -> lis
 
 @dataclass(frozen=True, slots=True)
 class InstallPlan:
-    """What is going to be installed.
+    """What will be installed.
 
     Attributes:
         unit: The unit.
         instance_ids: The agents that it will run.
-        notes: For people.
+        notes: What people should know.
     """
 
     unit: Unit
@@ -248,7 +254,7 @@ class InstallPlan:
 
 
 def make_install_plan(args: argparse.Namespace, environ: Mapping[str, str]) -> InstallPlan:
-    """Check everything, and say what the unit says.
+    """Check everything, and decide the contents of the unit.
 
     Raises:
         UsageProblem, UsageError, SiteFileError, ValueError: Something is wrong.
@@ -262,57 +268,57 @@ def make_install_plan(args: argparse.Namespace, environ: Mapping[str, str]) -> I
     )
     from hostmanager.siteconfig.command_line import parse_agent_args  # noqa: PLC0415
 
-    found, site = parse_agent_args(make_manager_parser(), manager_argv(args), environ)
+    options, site = parse_agent_args(make_manager_parser(), manager_argv(args), environ)
     user, home = _user(args)
-    working_dir = Path(found.working_dir or home).absolute()
+    working_dir = Path(options.working_dir or home).absolute()
     if not working_dir.is_dir():
         raise InstallError(
             f"the working directory {working_dir} does not exist. Use --working-dir."
         )
-    _trial_run_as(user, args.group, working_dir, found.site_file)
-    compose_bin(found, working_dir)
-    files, remarks = compose_files(found, working_dir)
-    remarks = [*access_warnings(found), *remarks]
+    _trial_run_as(user, args.group, working_dir, options.site_file)
+    compose_bin(options, working_dir)
+    files, notes = compose_files(options, working_dir)
+    notes = [*access_warnings(options), *notes]
     ids = frozenset(spec.instance_id for spec in site.specs)
     command = [
         *(sys.executable, "-P", "-m", "hostmanager.agent"),
-        f"--instance-id={found.instance_id}",
-        f"--site-file={found.site_file}",
-        f"--site-host={found.site_host}",
+        f"--instance-id={options.instance_id}",
+        f"--site-file={options.site_file}",
+        f"--site-host={options.site_host}",
         f"--working-dir={working_dir}",
         *manager_argv(args, RESOLVED_OPTIONS),
     ]
-    if found.state_dir is not None:
-        command.append(f"--state-dir={Path(found.state_dir).absolute()}")
+    if options.state_dir is not None:
+        command.append(f"--state-dir={Path(options.state_dir).absolute()}")
     unit = Unit(
-        name=args.unit or f"hostmanager-{found.instance_id}",
-        description=f"OCS host manager {found.instance_id} (host {found.site_host})",
+        name=args.unit or f"hostmanager-{options.instance_id}",
+        description=f"OCS host manager {options.instance_id} (host {options.site_host})",
         command=tuple(command),
         working_dir=working_dir,
         user=user,
         group=args.group,
         environment=_environment(args, environ),
-        has_state_dir=found.state_dir is None,
-        stop_timeout=policy_of(found).stop.interrupt,
+        has_state_dir=options.state_dir is None,
+        stop_timeout=policy_of(options).stop.interrupt,
         watchdog=args.watchdog,
         docker=bool(files),
         harden=args.harden,
         is_user_unit=args.user_unit,
         kill=shutil.which("kill") or "/bin/kill",
     )
-    return InstallPlan(unit, ids, tuple(remarks))
+    return InstallPlan(unit, ids, tuple(notes))
 
 
 def _trial_run_as(user: str | None, group: str | None, working_dir: Path, site_file: str) -> None:
-    """See whether that user can run the manager and read the site config, where we may try."""
-    mine = os.geteuid() != 0 or user in (None, "root")
+    """Check that the user can run the manager and read the site config, if this user may try."""
+    is_own_user = os.geteuid() != 0 or user in (None, "root")
     if os.geteuid() != 0 and user not in (None, pwd.getpwuid(os.geteuid()).pw_name):
         return
-    become: dict[str, Any] = {} if mine else _identity(str(user), group)
+    credentials: dict[str, Any] = {} if is_own_user else _identity(str(user), group)
     try:
-        tried = subprocess.run(
+        trial = subprocess.run(
             [sys.executable, "-P", "-c", _TRIAL, site_file],
-            **become,
+            **credentials,
             check=False,
             cwd=working_dir,
             stdin=subprocess.DEVNULL,
@@ -321,14 +327,14 @@ def _trial_run_as(user: str | None, group: str | None, working_dir: Path, site_f
             timeout=TRIAL_TIMEOUT,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        why = f"{error} (python is {Path(sys.executable).resolve()})"
+        reason = f"{error} (python is {Path(sys.executable).resolve()})"
     else:
-        if tried.returncode == 0:
+        if trial.returncode == 0:
             return
-        why = tried.stderr.strip().rpartition("\n")[2]
+        reason = trial.stderr.strip().rpartition("\n")[2]
     raise InstallError(
-        f"the user {user or 'who types this'} cannot run the manager: {why}. Programs, site config "
-        "and working directory must be where that user can read them: not in somebody's home, say."
+        f"the user {user or 'of this session'} cannot run the manager: {reason}. Programs, site config "
+        "and working directory must be readable for that user, for example not in another home."
     )
 
 
@@ -341,7 +347,7 @@ def _identity(user: str, group: str | None) -> dict[str, Any]:
 
 
 def _name(args: argparse.Namespace) -> str:
-    """The name of the unit to remove: the site config may be gone already."""
+    """The name of the unit to remove; the site config may be gone already."""
     from hostmanager.agent.options import make_manager_parser  # noqa: PLC0415
     from hostmanager.siteconfig.command_line import parse_agent_args  # noqa: PLC0415
 
@@ -357,14 +363,14 @@ def _name(args: argparse.Namespace) -> str:
 
 
 def _user(args: argparse.Namespace) -> tuple[str | None, str]:
-    """Who runs it, and where they are at home."""
+    """The user who runs it, and the home directory."""
     if args.user_unit:
         return None, str(Path.home())
     name = args.user or os.environ.get("SUDO_USER") or pwd.getpwuid(os.geteuid()).pw_name
     if name == "root" and args.user != "root":
         raise InstallError(
-            "say who is to run the manager and the agents: --user ocs, say. (If it has to be "
-            "root: --user root.)"
+            "name the user who runs the manager and the agents, for example --user ocs. (If it "
+            "must be root: --user root.)"
         )
     try:
         return name, pwd.getpwnam(name).pw_dir
@@ -376,12 +382,12 @@ def _user(args: argparse.Namespace) -> tuple[str | None, str]:
 
 
 def _environment(args: argparse.Namespace, environ: Mapping[str, str]) -> dict[str, str]:
-    found = {}
+    variables = {}
     if environ.get("OCS_CONFIG_DIR"):
-        found["OCS_CONFIG_DIR"] = str(Path(environ["OCS_CONFIG_DIR"]).absolute())
+        variables["OCS_CONFIG_DIR"] = str(Path(environ["OCS_CONFIG_DIR"]).absolute())
     for word in args.env:
-        name, given, value = word.partition("=")
-        if not given and name not in environ:
-            raise InstallError(f"--env {name}: it is not set now. Use --env {name}=VALUE.")
-        found[name] = value if given else environ[name]
-    return found
+        name, equal_sign, value = word.partition("=")
+        if not equal_sign and name not in environ:
+            raise InstallError(f"--env {name}: it is not set. Use --env {name}=VALUE.")
+        variables[name] = value if equal_sign else environ[name]
+    return variables

@@ -1,8 +1,7 @@
-"""Agents that run on this host already, started by something that is no manager of ours.
+"""Agents that already run on this host, started by something other than one of our managers.
 
-A manager takes over what an earlier one of ours has launched; it knows nothing of what the
-HostManager inside `ocs`, or a person, has started. To start it beside those would start each a
-second time.
+A manager adopts what an earlier one of ours has launched; it does not know what the HostManager
+inside `ocs`, or a person, has started. Beside those it would start each agent a second time.
 """
 
 from collections.abc import Collection
@@ -15,25 +14,22 @@ PROCESS_TITLE = "ocs-agent:"
 """What `ocs-agent-cli` calls its process, with the instance-id after it."""
 
 MANAGED_MARK = b"OCS_HOSTMANAGER="
-"""Variable that marks what a manager of ours has launched."""
+"""Variable in the environment of what one of our managers has launched."""
 
 
 class UnmanagedAgent(NamedTuple):
-    """One that runs."""
+    """An agent that runs without a manager of ours."""
 
     instance_id: str
     pid: int
 
 
 def find_unmanaged(instance_ids: Collection[str]) -> list[UnmanagedAgent]:
-    """Look for them, as far as we may look."""
-    found = []
-    for process in Path("/proc").iterdir():
-        if parse_number(process.name):
-            stray = _unmanaged_agent(process)
-            if stray is not None and stray.instance_id in instance_ids:
-                found.append(stray)
-    return sorted(found)
+    """Find them, as far as this user may read `/proc`."""
+    agents = (_unmanaged_agent(path) for path in Path("/proc").iterdir() if parse_number(path.name))
+    return sorted(
+        agent for agent in agents if agent is not None and agent.instance_id in instance_ids
+    )
 
 
 def _unmanaged_agent(process: Path) -> UnmanagedAgent | None:

@@ -1,4 +1,4 @@
-"""Writing and removing a unit, and telling systemd; each step can be shown before it is done."""
+"""Installing and removing a unit; each step can be shown before it is done."""
 
 import os
 import pwd
@@ -29,12 +29,12 @@ class StepError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class UnitTarget:
-    """Where a unit goes.
+    """Where a unit is installed.
 
     Attributes:
-        directory: Of unit files.
+        directory: The directory of unit files.
         is_user_unit: Whether it is for the systemd of a user.
-        manage_systemd: Whether systemd is told of it.
+        manage_systemd: Whether systemd is called to load it.
     """
 
     directory: Path
@@ -42,17 +42,17 @@ class UnitTarget:
     manage_systemd: bool = True
 
     def systemctl(self, *words: str) -> list[str]:
-        """A command to systemd."""
+        """Give a command for systemd."""
         return ["systemctl", *(["--user"] if self.is_user_unit else []), *words]
 
 
 @dataclass(slots=True)
 class StepRunner:
-    """What is done, one after the other.
+    """Does the steps one after the other.
 
     Attributes:
-        dry_run: Only say it.
-        done: What was done, or would be, for people.
+        dry_run: Only record them.
+        done: The steps, for people.
         notes: What else they should know.
     """
 
@@ -61,7 +61,7 @@ class StepRunner:
     notes: list[str] = field(default_factory=list)
 
     def write(self, path: Path, text: str) -> None:
-        """Write a file, whole or not at all."""
+        """Write a file atomically."""
         if not self.dry_run:
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -80,7 +80,7 @@ class StepRunner:
         self.done.append(f"delete {path}")
 
     def call(self, command: Sequence[str]) -> None:
-        """Run a command of systemd's."""
+        """Run a command."""
         if not self.dry_run:
             done = _run(command)
             if done.returncode != 0:
@@ -90,59 +90,61 @@ class StepRunner:
         self.done.append(f"run {shlex.join(command)}")
 
     def result(self, path: Path) -> dict[str, Any]:
-        """What was done, for ``--json``."""
+        """The steps, for ``--json``."""
         about = {"unit": path.name, "path": str(path), "dry_run": self.dry_run}
         return {**about, "steps": self.done, "remarks": self.notes}
 
 
 def install_unit(
-    target: UnitTarget, unit: Unit, wants: Sequence[str], force: bool, dry: bool
+    target: UnitTarget, unit: Unit, actions: Sequence[str], force: bool, dry: bool
 ) -> dict[str, Any]:
-    """Write the unit and do what is wanted with it: ``enable``, ``now``.
+    """Write the unit, and load, enable and start it.
 
     Raises:
-        StepError: It did not work.
-        UnitError: The unit cannot be written like this.
+        StepError: A step failed.
+        UnitError: The unit cannot contain one of its settings.
     """
     steps, path = StepRunner(dry), target.directory / unit.file_name
     text = unit.text()
     _refuse_foreign(path, force)
     _refuse_shadowing(unit.file_name, force)
-    ran = target.manage_systemd and not dry and _active(target, unit.file_name)
-    _warn_legacy_unit(target, steps, starting="now" in wants)
+    was_active = target.manage_systemd and not dry and _is_active(target, unit.file_name)
+    _warn_legacy_unit(target, steps, starting="now" in actions)
     steps.write(path, text)
     if target.manage_systemd:
         steps.call(target.systemctl("daemon-reload"))
-    if "enable" in wants:
+    if "enable" in actions:
         steps.call(target.systemctl("enable", unit.file_name))
-    if "now" in wants:
+    if "now" in actions:
         steps.call(target.systemctl("start", unit.file_name))
-    if ran:
-        again = shlex.join(target.systemctl("kill", "--signal=KILL", _MAIN, unit.file_name))
-        steps.notes.append(
-            "it was running already; what has changed counts from its next start. To have that "
-            f"now, with no agent stopped: {again}"
+    if was_active:
+        restart = shlex.join(
+            target.systemctl("kill", "--signal=KILL", _MAIN_PROCESS, unit.file_name)
         )
-    if target.is_user_unit and target.manage_systemd and not _lingers():
         steps.notes.append(
-            "it ends, with its agents, when you log out, and does not start at boot, until you "
-            "say: loginctl enable-linger"
+            "it is already running; changes take effect at its next start. To restart it now, "
+            f"without stopping agents: {restart}"
+        )
+    if target.is_user_unit and target.manage_systemd and not _is_lingering():
+        steps.notes.append(
+            "it stops, with its agents, when you log out, and does not start at boot, unless you "
+            "run: loginctl enable-linger"
         )
     return steps.result(path)
 
 
-_MAIN = "--kill-who=main"  # newer systemd says --kill-whom, and takes this, too
+_MAIN_PROCESS = "--kill-who=main"  # newer systemd calls it --kill-whom, and accepts this, too
 
 
 def remove_unit(target: UnitTarget, name: str, force: bool, dry: bool) -> dict[str, Any]:
     """Stop the service, with its agents, and remove its unit.
 
     Raises:
-        StepError: It did not work.
+        StepError: A step failed.
     """
     steps, path = StepRunner(dry), target.directory / f"{name}.service"
     if not path.exists():
-        raise StepError(f"there is no {path}; nothing was done.")
+        raise StepError(f"there is no {path}; nothing was changed.")
     _refuse_foreign(path, force)
     if target.manage_systemd:
         steps.call(target.systemctl("disable", "--now", path.name))
@@ -154,14 +156,14 @@ def remove_unit(target: UnitTarget, name: str, force: bool, dry: bool) -> dict[s
 
 def _refuse_foreign(path: Path, force: bool) -> None:
     try:
-        ours = path.read_text(encoding="utf-8", errors="replace").startswith(MARK)
+        is_ours = path.read_text(encoding="utf-8", errors="replace").startswith(MARK)
     except FileNotFoundError:
         return
     except OSError as error:
         raise StepError(f"{path} cannot be read: {error.strerror}.") from error
-    if not ours and not force:
+    if not is_ours and not force:
         raise StepError(
-            f"{path} was not written by this command; it is left as it is. Use --unit to give this "
+            f"{path} was not written by this command; it is not changed. Use --unit to give this "
             "one another name, or --force."
         )
 
@@ -175,24 +177,24 @@ def _refuse_shadowing(file_name: str, force: bool) -> None:
 
 
 def _warn_legacy_unit(target: UnitTarget, steps: StepRunner, starting: bool) -> None:
-    """Two managers of a host would start everything twice."""
+    """Two managers of one host would start everything twice."""
     if target.is_user_unit or not target.manage_systemd:
         return
     for old in sorted(target.directory.glob(LEGACY_UNITS)):
         stop = shlex.join(target.systemctl("disable", "--now", old.name))
-        if starting and not steps.dry_run and _active(target, old.name):
+        if starting and not steps.dry_run and _is_active(target, old.name):
             raise StepError(
                 f"{old.name}, the host manager inside ocs, is running: both would start the same "
-                f"agents. Nothing was done. First: {stop}"
+                f"agents. Nothing was changed. First: {stop}"
             )
         steps.notes.append(f"{old} is a unit of the host manager inside ocs. Before this: {stop}")
 
 
-def _active(target: UnitTarget, name: str) -> bool:
+def _is_active(target: UnitTarget, name: str) -> bool:
     return _run(target.systemctl("is-active", "--quiet", name)).returncode == 0
 
 
-def _lingers() -> bool:
+def _is_lingering() -> bool:
     return (Path("/var/lib/systemd/linger") / pwd.getpwuid(os.getuid()).pw_name).exists()
 
 

@@ -1,7 +1,7 @@
 """The systemd unit of a host manager: its text, by systemd's own rules of quoting.
 
-Why it reads as it does stands in comments in the unit itself, for whoever finds it on a host.
-Pure: what is looked up on this host comes in from outside.
+The reasons for its settings are comments in the unit itself, for those who read it on a host.
+Pure: what depends on this host is passed in.
 """
 
 import re
@@ -10,22 +10,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 MARK = "# Written by `hostmanager install-systemd`"
-"""First line of our units: no other file is overwritten or removed."""
+"""First line of our units; no other file is overwritten or removed."""
 
 UNIT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,200}")
-"""What a unit may be called here: nothing that systemd reads in its own way (a percent sign, an at
-sign, a backslash), and no path."""
+"""A valid name of a unit: nothing with a special meaning for systemd (a percent sign, an at sign,
+a backslash), and no path."""
 
 NICE = -10
-"""What `hostmanager.drivers.process.priority` makes of itself, if it may."""
+"""The priority that `hostmanager.drivers.process.priority` sets, if it may."""
 
-NICE_COMMENT = "# The manager, not its agents: it needs little of a processor, but at once."
+NICE_COMMENT = "# For the manager, not its agents: it needs little processor time, but at once."
 
 VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 STOP_TIMEOUT_MARGIN = 45.0
-"""Seconds that a stop may take beyond an agent's time to react to SIGINT: SIGTERM and SIGKILL (5 s
-each), containers (10 s, and the compose command), farewells; and as much again."""
+"""Seconds for a stop beyond the time that agents have after SIGINT: SIGTERM and SIGKILL (5 s each),
+containers (10 s, and the compose command), the manager's own shutdown; and as much again."""
 
 TEMPLATE = """\
 {mark}; do so again to change it.
@@ -36,7 +36,7 @@ Description={description}
 Documentation=https://ocs.readthedocs.io
 # Order only: it needs neither a router nor a network to keep agents running.
 After={after}
-# Whatever is wrong (a site config that is not there yet): it is tried again for ever.
+# Whatever is wrong (a site config that is not there yet): systemd keeps trying.
 StartLimitIntervalSec=0
 
 [Service]
@@ -46,14 +46,14 @@ ExecStart={command}
 ExecReload={kill} -HUP $MAINPID
 WorkingDirectory={working_dir}
 {settings}
-# The manager ends the agents, not systemd: on `systemctl stop` it ends all of them, with time for
-# each. If it dies, they go on, and the next one takes them over as they are.
+# The manager stops the agents, not systemd: on `systemctl stop` it stops all of them, with time for
+# each. If it crashes, they keep running, and the next manager adopts them.
 KillMode=process
 TimeoutStopSec={stop_timeout}
 Restart=always
 RestartSec=1
 WatchdogSec={watchdog}
-# An agent that the kernel ends for its memory is relaunched; that is no reason to end the others.
+# An agent that the kernel kills for lack of memory is restarted; the others keep running.
 OOMPolicy=continue
 TasksMax=infinity
 Delegate=yes
@@ -74,16 +74,16 @@ ProtectHostname=yes
 ProtectKernelLogs=yes
 ProtectKernelModules=yes
 """
-"""Not for units of a user, whose systemd may not do these."""
+"""Not for units of a user: their systemd may not do these."""
 
 
 class UnitError(Exception):
-    """Something cannot be said in a unit; the text says what, and what would be right."""
+    """A unit cannot contain something; the text says what, and what would be right."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """What a unit says.
+    """The settings of a unit.
 
     Attributes:
         name: Without ``.service``.
@@ -93,11 +93,11 @@ class Unit:
         user: Who runs it and the agents; None: the user whose systemd it is.
         group: The user's own, if None.
         environment: Variables for manager and agents.
-        has_state_dir: Whether systemd makes the state folder.
-        stop_timeout: Seconds that an agent may take to react to SIGINT.
-        watchdog: Seconds without a sign of life after which systemd ends the manager.
+        has_state_dir: Whether systemd makes the state directory.
+        stop_timeout: Seconds that agents have after SIGINT.
+        watchdog: Seconds without a keep-alive after which systemd kills the manager.
         docker: Whether compose services are managed.
-        harden: Whether to take away what few agents need.
+        harden: Whether to restrict what few agents need.
         is_user_unit: Whether it is for the systemd of a user.
         kill: The program `kill`.
     """
@@ -119,14 +119,14 @@ class Unit:
 
     @property
     def file_name(self) -> str:
-        """Of the unit file."""
+        """The name of the unit file."""
         return f"{self.name}.service"
 
     def text(self) -> str:
-        """The unit file.
+        """Give the text of the unit file.
 
         Raises:
-            UnitError: Something in it cannot be said in a unit.
+            UnitError: It cannot contain one of the settings.
         """
         if not UNIT_NAME.fullmatch(self.name):
             raise UnitError(
@@ -149,7 +149,7 @@ class Unit:
         )
 
     def _after(self) -> str:
-        if self.is_user_unit:  # its systemd knows none of the others
+        if self.is_user_unit:  # its systemd does not know the others
             return "basic.target"
         others = " docker.service" if self.docker else ""
         return f"network.target remote-fs.target nss-user-lookup.target{others}"
@@ -176,10 +176,10 @@ class Unit:
 
 
 def exec_start(words: tuple[str, ...]) -> str:
-    """The words of a command for ``ExecStart=``.
+    """Write a command for ``ExecStart=``.
 
     Raises:
-        UnitError: One cannot be written.
+        UnitError: A word of it cannot be written.
     """
     program, *arguments = words
     if not program.startswith("/") or "$" in program:
@@ -191,30 +191,32 @@ def _argument(word: str) -> str:
     return quote_word(word.replace("$", "$$"), "an argument")
 
 
-def quote_word(text: str, what: str) -> str:
-    """One word, for settings that take words: in quotes if it needs them.
+def quote_word(text: str, subject: str) -> str:
+    """Write one word, in quotes if it needs them.
 
     Raises:
-        UnitError: It has a control character in it; the text names `what`.
+        UnitError: It contains a control character; the text names `subject`.
     """
-    text = _specifier_free(text, what)
+    text = _specifier_free(text, subject)
     if text and re.fullmatch(r"[A-Za-z0-9_@%+=:,./$-]+", text):
         return text
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def check_value(text: str, what: str) -> str:
-    """A value for settings that take the rest of the line as it is.
+def check_value(text: str, subject: str) -> str:
+    """Write a value that takes the rest of the line as it is.
 
     Raises:
-        UnitError: It cannot be written; the text names `what`.
+        UnitError: It cannot be written; the text names `subject`.
     """
     if text != text.strip() or text.endswith("\\"):
-        raise UnitError(f"{what}, {text!r}, begins or ends with what systemd would not keep.")
-    return _specifier_free(text, what)
+        raise UnitError(
+            f"{subject}, {text!r}, begins or ends with a character that systemd removes."
+        )
+    return _specifier_free(text, subject)
 
 
-def _specifier_free(text: str, what: str) -> str:
+def _specifier_free(text: str, subject: str) -> str:
     if not text.isprintable():
-        raise UnitError(f"{what}, {text!r}, has a character in it that cannot be in a unit.")
+        raise UnitError(f"{subject}, {text!r}, contains a character that a unit cannot contain.")
     return text.replace("%", "%%")

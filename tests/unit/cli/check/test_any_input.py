@@ -106,4 +106,6 @@ def test_any_further_keys(more, where):
     for key, value in more.items():
         target.setdefault(key, value)
     report = checked(dump(data))
-    assert [f for f in report.results if f.diagnostic.is_error and f.about is Category.FILE] == []
+    assert [
+        f for f in report.results if f.diagnostic.is_error and f.category is Category.FILE
+    ] == []
