@@ -81,6 +81,6 @@ def test_whoever_comes_to_wait_too_late_gets_his_own_answer_all_the_same(site, c
     session = mine.start("update", requests=[["nobody", "up"]])
     assert theirs.run("update", LIMIT, requests=[["a1", "up"]]).ok
     assert call(site, "wait", "update")[2]["success"] is True  # as OCS has it: the latest
-    own = mine.own("update", session)
+    own = mine.refresh_session("update", session)
     assert (own["session_id"], own["success"]) == (session["session_id"], False)
     assert "nobody" in own["messages"][-2][1]
