@@ -20,7 +20,7 @@ import psutil
 import pytest
 import txaio
 
-from hostmanager.drivers.process.priority import NICE
+from hostmanager.drivers.process.priority import MANAGER_NICE
 from hostmanager.testing.crossbar_router import CrossbarRouter, RouterError, find_crossbar
 from tests.support import longest_first
 from tests.support.managers import Manager
@@ -145,7 +145,7 @@ def plain_environment(monkeypatch) -> None:
 @pytest.fixture
 def privileged() -> None:
     """Whoever runs the tests may raise the niceness."""
-    words = ["nice", "-n", str(NICE), "nice"]
+    words = ["nice", "-n", str(MANAGER_NICE), "nice"]
     told = subprocess.run(words, capture_output=True, text=True, check=False)
-    if told.stdout.strip() != str(NICE):
+    if told.stdout.strip() != str(MANAGER_NICE):
         pytest.skip("whoever runs the tests may not raise the niceness")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hostmanager.drivers.process.ownership import env_tag as marks
-from hostmanager.drivers.process.ownership.discovery import observed_run
+from hostmanager.drivers.process.ownership.discovery import describe_run
 from hostmanager.drivers.process.ownership.env_tag import EnvTag, TaggedProcess
 from hostmanager.drivers.process.ownership.manager_identity import ManagerIdentity
 from hostmanager.util.procfs import start_ticks
@@ -100,7 +100,7 @@ def test_a_daemon_with_a_session_of_its_own_began_too_late_to_be_the_leader(star
     daemon = start(str(mark_of("a", ago=marks.LEADER_START_TOLERANCE + 1)))
     (one,) = marks.find_tagged(OWNER.owns)
     assert (one.pid, one.is_leader) == (daemon, False)
-    assert observed_run([one]).pid is None
+    assert describe_run([one]).pid is None
 
 
 def test_of_two_that_might_lead_the_earlier_does():
@@ -108,7 +108,7 @@ def test_of_two_that_might_lead_the_earlier_does():
     me, mark = os.getsid(0), EnvTag(KEY, "a", "abc", 1000, "Any")
     agent, daemon = TaggedProcess(me, mark, 1005), TaggedProcess(me, mark, 1050)
     assert agent.is_leader or os.getsid(0) != me
-    assert observed_run([daemon, agent]).other_pids == (daemon.pid,)
+    assert describe_run([daemon, agent]).other_pids == (daemon.pid,)
 
 
 def test_a_name_with_parentheses_does_not_hide_the_start(tmp_path):

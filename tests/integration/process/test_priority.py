@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from hostmanager.drivers.process.priority import AUTOGROUP, NICE
+from hostmanager.drivers.process.priority import AUTOGROUP, MANAGER_NICE
 
 LOOK = """
 import json, os, pathlib
@@ -44,7 +44,11 @@ print(json.dumps(found))
 """
 
 USUAL = {"nice": 0, "flag": False, "session": 0 if AUTOGROUP.exists() else None}
-PREFERRED = {"nice": NICE, "flag": True, "session": NICE if AUTOGROUP.exists() else None}
+PREFERRED = {
+    "nice": MANAGER_NICE,
+    "flag": True,
+    "session": MANAGER_NICE if AUTOGROUP.exists() else None,
+}
 
 
 def run(*words, session=True):
@@ -60,7 +64,10 @@ def without():
     words = ["setpriv", "--bounding-set", "-sys_nice"]
     try:
         told = subprocess.run(
-            [*words, "nice", "-n", str(NICE), "nice"], capture_output=True, text=True, check=False
+            [*words, "nice", "-n", str(MANAGER_NICE), "nice"],
+            capture_output=True,
+            text=True,
+            check=False,
         )
     except FileNotFoundError:
         pytest.skip("there is no setpriv")
@@ -80,7 +87,7 @@ def test_one_who_may_not_is_as_any_other(without):
 
 
 def test_one_whom_a_limit_allows_it_as_the_unit_does_is_preferred(without):
-    limit = ["prlimit", f"--nice={20 - NICE}"]
+    limit = ["prlimit", f"--nice={20 - MANAGER_NICE}"]
     if subprocess.run([*limit, "true"], stderr=subprocess.DEVNULL, check=False).returncode:
         pytest.skip("whoever runs the tests may not raise limits (CAP_SYS_RESOURCE)")
     found = run(*limit, *without)

@@ -13,7 +13,7 @@ import pytest
 from hostmanager.core.events import Exited, ExitedWithRemnants, ExitStatus, RemnantsGone, StopStage
 from hostmanager.drivers.process.ownership import env_tag as marks
 from hostmanager.drivers.process.ownership import rlimit_tag as stamps
-from hostmanager.drivers.process.ownership.discovery import Ownership, observed_run
+from hostmanager.drivers.process.ownership.discovery import Ownership, describe_run
 from hostmanager.drivers.process.ownership.env_tag import EnvTag
 from hostmanager.drivers.process.ownership.manager_identity import ManagerIdentity
 from hostmanager.drivers.process.ownership.rlimit_tag import RlimitTag
@@ -134,7 +134,7 @@ def test_a_daemon_that_began_at_once_is_no_leader_whatever_its_mark_says(owner, 
 def test_of_two_that_might_lead_the_stamped_does(owner, sleeper):
     first, second = sleeper(owner), sleeper(owner)
     stamps.apply(second)
-    survey = observed_run(marks.find_tagged(owner.identity.owns))
+    survey = describe_run(marks.find_tagged(owner.identity.owns))
     assert (survey.pid, survey.other_pids) == (second, (first,))
 
 

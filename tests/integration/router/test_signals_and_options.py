@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from hostmanager.drivers.process.priority import NICE
+from hostmanager.drivers.process.priority import MANAGER_NICE
 from tests.integration.router.steps import (
     outcome,
     send,
@@ -267,7 +267,7 @@ def test_the_manager_takes_precedence_over_its_agents_and_its_scribe(
     wait_ready(site, "a", "b")
     found = [(one.kind, one.pid) for one in processes(site) if one.pid != manager.pid]
     assert {kind for kind, _ in found} == {"agent", "grandchild", "scribe"}
-    assert os.getpriority(os.PRIO_PROCESS, manager.pid) == NICE
+    assert os.getpriority(os.PRIO_PROCESS, manager.pid) == MANAGER_NICE
     assert [os.getpriority(os.PRIO_PROCESS, pid) for _, pid in found] == [0] * len(found)
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 log = logging.getLogger(__name__)
 
-NICE = -10
+MANAGER_NICE = -10
 
 AUTOGROUP = Path("/proc/self/autogroup")
 
@@ -33,13 +33,13 @@ def raise_manager_priority() -> bool:
     if _nice(0) != 0:
         return False
     try:
-        _raise_thread_priority(NICE)
+        _raise_thread_priority(MANAGER_NICE)
     except OSError as error:
         log.debug("the manager has no higher priority than its agents: %s", error)
         return False
     if os.getsid(0) == os.getpid():  # else it would be that of a whole terminal
         try:
-            AUTOGROUP.write_text(str(NICE))
+            AUTOGROUP.write_text(str(MANAGER_NICE))
         except OSError as error:  # a kernel without, or too soon after another
             log.debug("the session of the manager has no higher priority: %s", error)
     return True

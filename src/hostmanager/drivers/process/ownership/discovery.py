@@ -138,8 +138,8 @@ class Ownership:
 
     def _observed_run(self, processes: list[TaggedProcess]) -> ObservedRun:
         tags = [process.tag for process in processes if process.tag is not None]
-        return observed_run(
-            processes, strange=bool(tags) and not any(map(self.identity.owns, tags))
+        return describe_run(
+            processes, launched_by_other=bool(tags) and not any(map(self.identity.owns, tags))
         )
 
     def locked_ids(self) -> set[str]:
@@ -204,7 +204,7 @@ class Ownership:
         )
 
 
-def observed_run(processes: list[TaggedProcess], *, strange: bool = False) -> ObservedRun:
+def describe_run(processes: list[TaggedProcess], *, launched_by_other: bool = False) -> ObservedRun:
     """Describe the processes of one instance: the leader, and the others."""
     if not processes:
         return ObservedRun(None, time.time(), "")
@@ -218,7 +218,9 @@ def observed_run(processes: list[TaggedProcess], *, strange: bool = False) -> Ob
     if first.tag is not None:
         fingerprint, agent_class = first.tag.fingerprint, first.tag.agent_class
     run = "" if leader is None else run_id(leader.pid, leader.started)
-    return ObservedRun(pid, time.time() - age, fingerprint, agent_class, others, strange, run)
+    return ObservedRun(
+        pid, time.time() - age, fingerprint, agent_class, others, launched_by_other, run
+    )
 
 
 def open_if(pid: int, is_expected: Callable[[int], bool]) -> int | None:
