@@ -129,7 +129,7 @@ def command(
         except KeyboardInterrupt:
             output.warn("Interrupted.")
             return INTERRUPTED
-        except BrokenPipeError:  # whoever read it has seen enough: `| head`
+        except BrokenPipeError:  # the reader has ended: `| head`
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return BROKEN_PIPE
         return code

@@ -156,7 +156,7 @@ def _pending_line(agent: AgentProgress) -> Text:
     state = step.current_state
     text = Text(no_wrap=True, overflow="ellipsis").append(f"{agent.host} ", "dim")
     text.append(agent.instance_id).append(f" {state_text(state)}", "yellow")
-    text.append(" (restart)" if agent.restarting else f" (target {agent.stage})", "dim")
+    text.append(" (restarting)" if agent.restarting else f" (target {agent.stage})", "dim")
     if step.state == "up" and agent.stage == "up":
         return text.append(" checking that it stays up", "dim")
     return text.append(f" {sanitize(step.reason)}" if step.reason else "", "dim")

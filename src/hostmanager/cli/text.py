@@ -64,14 +64,14 @@ def parse_since(text: str, now: float | None = None) -> float:
         return float(text)
     for form in _FORMS:
         try:
-            found = datetime.strptime(text.replace("T", " "), form)
+            parsed = datetime.strptime(text.replace("T", " "), form)
         except ValueError:
             continue
         if not form.startswith("%Y"):
-            found = datetime.combine(datetime.fromtimestamp(now).date(), found.time())
-            when = found.timestamp()
-            return when if when <= now else when - 86400.0  # 23:50, asked shortly after midnight
-        return found.timestamp()
+            parsed = datetime.combine(datetime.fromtimestamp(now).date(), parsed.time())
+            when = parsed.timestamp()
+            return when if when <= now else when - 86400.0  # 23:50, typed shortly after midnight
+        return parsed.timestamp()
     try:
         return now - parse_time_span(text)
     except ValueError:
@@ -88,4 +88,5 @@ def sanitize(text: str) -> str:
 
 def strip_timestamp(line: str) -> str:
     """Remove the time that OCS puts before each line of an agent."""
-    return line[found.end() :] if (found := _STAMP.match(line)) else line
+    match = _STAMP.match(line)
+    return line[match.end() :] if match else line

@@ -1,1 +1,1 @@
-"""Asks the managers of a site, judges what they say and carries out changes, for every face."""
+"""Asks the managers of a site, judges their reports and carries out changes, for every face."""

@@ -4,7 +4,7 @@ from enum import StrEnum
 
 
 class ClientError(Exception):
-    """What was asked for cannot be done.
+    """A request cannot be carried out.
 
     Attributes:
         unreachable: Whether that is because the router or a manager does not answer; otherwise

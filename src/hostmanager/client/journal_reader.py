@@ -22,14 +22,14 @@ TOO_LARGE = "would have made the answer too large"
 
 @dataclass(frozen=True, slots=True)
 class JournalQuery:
-    """Which entries are wanted.
+    """A selection of entries.
 
     Attributes:
         patterns: Instance-ids and patterns of them; empty: all.
         kinds: Kinds of entries; empty: all.
         since: Unix time of the oldest; None: any.
         limit: Entries, the newest.
-        is_limited_by_default: Whether that limit was not asked for, so that a note tells of it.
+        is_limited_by_default: Whether that is a default, so that a note mentions it.
     """
 
     patterns: Sequence[str]
@@ -39,7 +39,7 @@ class JournalQuery:
     is_limited_by_default: bool = True
 
     def selects(self, entry: Mapping[str, Any]) -> bool:
-        """Whether an entry is wanted."""
+        """Whether an entry is selected."""
         if self.patterns and not matches(str(entry["instance_id"] or ""), self.patterns):
             return False
         return not self.kinds or entry["kind"] in self.kinds

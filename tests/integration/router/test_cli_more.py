@@ -149,10 +149,10 @@ def test_diff_says_what_a_reload_does(place):
     assert done.out.splitlines() == [
         "daq1:",
         "  + new TinyAgent (host): would be started",
-        "  + later TinyAgent (host): would be known, and down",
+        "  + later TinyAgent (host): would be added, and left down",
         "  - gone TinyAgent: would be stopped and removed",
         "  ~ other TinyAgent (host) would be stopped, then TinyAgent9 (host) started",
-        "  * args other settings: would go on, and need a restart",
+        "  * args other settings: would keep running, needs a restart",
         "daq2: no change",
     ]
     whats = {

@@ -66,7 +66,7 @@ def test_what_is_wrong_comes_first_with_why_and_the_table_is_by_host(place):
     lines = table.splitlines()
     assert lines[0].split() == [
         *("agent", "class", "state", "target", "pid", "uptime", "restarts", "stable"),
-        *("last", "exit", "remarks"),
+        *("last", "exit", "notes"),
     ]
     names = [line.split()[0] for line in lines[1:]]
     assert names == ["daq1", "crash", "fake1", "fake2", "spare", "mine", "daq2", "typo", "cam1"]
@@ -113,7 +113,7 @@ def test_names_patterns_classes_and_hosts_narrow_it_down(place):
     ("words", "hint"),
     [
         (["fake3"], "there is no agent 'fake3'. Did you mean 'fake2' or 'fake1'?"),
-        (["xyz*"], "no agent fits 'xyz*'."),
+        (["xyz*"], "no agent matches 'xyz*'."),
         (["--host", "daq3"], "has no such host. Did you mean"),
         (["--class", "TinyAgents"], "Did you mean 'TinyAgent'"),
         (["hm-daq1"], "is the manager of host daq1"),
@@ -291,7 +291,7 @@ def test_on_a_terminal_of_80_columns_every_agent_has_one_line_and_there_are_colo
     rows = [line.split() for line in lines if line.startswith(("fake1", "crash", "cam1"))]
     assert {row[0]: row[1:3] for row in rows} == {
         "fake1": ["up", "up"],
-        "crash": ["start_at", "up"],
+        "crash": ["restarting", "up"],
         "cam1": ["up", "up"],
     }
 

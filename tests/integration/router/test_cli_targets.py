@@ -191,7 +191,7 @@ def test_up_wakes_a_manager_that_was_told_to_stop_and_starts_nothing_else(place)
     assert "left down: a" in place.run("restart", "a").out
     done = place.run("up", "a")
     assert done.code == 0
-    assert "it begins again, with only these up" in done.out
+    assert "it starts with only these up" in done.out
     assert place.states() == {"a": "up", "b": "down"}
 
 
@@ -236,7 +236,7 @@ def test_up_gives_up_on_a_manager_that_does_not_come_to_an_end(place):
     client(place.site).manager.stop()
     done = place.run("up", "slow", "--timeout", "1")
     assert done.code == 1
-    assert "not within 1 s: its manager still ends its agents." in done.out
+    assert "not within 1 s: its manager is still stopping its agents." in done.out
     wait_states(place, slow="?")  # nobody tells it up behind anybody's back
 
 
@@ -306,7 +306,7 @@ def test_a_restart_that_is_interrupted_while_the_manager_is_gone_is_made_by_the_
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "on the hosts it goes on: restart: slow." in err
+    assert "The managers still restart slow." in err
     place.start("daq1", options=("--stop-timeout", "30"))
     wait_for(lambda: place.status()["slow"]["pid"] not in (None, before), 20, "another process")
     wait_states(place, slow="up")

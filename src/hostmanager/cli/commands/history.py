@@ -1,4 +1,4 @@
-"""`hostmanager history`: who asked for what, what died when, on all hosts."""
+"""`hostmanager history`: who requested what, and what exited when, on all hosts."""
 
 import argparse
 import time

@@ -1,1 +1,1 @@
-"""How `hostmanager status` looks: once, and live."""
+"""What `hostmanager status` shows, once and live."""

@@ -16,7 +16,8 @@ from hostmanager.cli.text import format_time
 from hostmanager.client.manager_client import make_clients
 from hostmanager.client.poller import NO_ANSWER_YET, SessionPoller
 from hostmanager.client.site_model import Site
-from hostmanager.client.status.model import HostStatus, StatusSeverity, build_host_status
+from hostmanager.client.status.findings import build_host_status
+from hostmanager.client.status.model import HostStatus, StatusSeverity
 from hostmanager.client.status.selection import filter_hosts
 from hostmanager.util.text import join_sentences
 

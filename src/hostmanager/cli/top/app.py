@@ -82,7 +82,7 @@ class TopApp(App[int]):
         yield Bar(id="keys")
 
     def on_mount(self) -> None:
-        """Begin to look."""
+        """Start the updates."""
         loop = asyncio.get_running_loop()
         for number, code in ((signal.SIGINT, INTERRUPTED), (signal.SIGTERM, OK)):
             loop.add_signal_handler(number, self.exit, code)

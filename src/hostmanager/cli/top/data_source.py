@@ -15,11 +15,11 @@ from hostmanager.client.log_reader import LogLine, LogSource
 from hostmanager.client.manager_client import ManagerClient, make_clients
 from hostmanager.client.poller import NO_ANSWER_YET, SessionPoller
 from hostmanager.client.site_model import Site
+from hostmanager.client.status.findings import build_host_status
 from hostmanager.client.status.model import (
     AgentStatus,
     HostStatus,
     StatusSeverity,
-    build_host_status,
 )
 from hostmanager.client.status.selection import filter_hosts
 

@@ -135,8 +135,8 @@ def list_items(
         listed.append(ListItem(snapshot))
         listed += [ListItem(snapshot, agent) for agent in snapshot.host.agents]
     least = StatusSeverity.WARNING if only_wrong else StatusSeverity.OK
-    asked = words.lower().split()
-    chosen = [item for item in listed if item.severity >= least and _matches(item, asked)]
+    lower_words = words.lower().split()
+    chosen = [item for item in listed if item.severity >= least and _matches(item, lower_words)]
     key = _KEYS[order]
     return sorted(chosen, key=key) if key is not None else chosen
 

@@ -31,7 +31,7 @@ AGENT_POLL_INTERVAL = 0.4
 """Seconds between two requests for the status of a host."""
 
 RESULT_INTERVAL = 0.1
-"""Seconds between two looks at what has come in."""
+"""Seconds between two checks for results."""
 
 START_CHECK_TIMEOUT = 0.5
 """Seconds in which a `manager` process that cannot start has failed."""

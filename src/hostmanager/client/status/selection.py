@@ -1,4 +1,4 @@
-"""Selects hosts and agents by names and patterns, and says what to do if none matches."""
+"""Selects hosts and agents by names and patterns, and suggests names if none matches."""
 
 import argparse
 import dataclasses
@@ -8,7 +8,8 @@ from fnmatch import fnmatchcase
 from hostmanager.client.errors import ClientError, require_router
 from hostmanager.client.manager_client import fetch_sessions, make_clients
 from hostmanager.client.site_model import Site
-from hostmanager.client.status.model import AgentStatus, HostStatus, build_host_status
+from hostmanager.client.status.findings import build_host_status
+from hostmanager.client.status.model import AgentStatus, HostStatus
 from hostmanager.util.text import did_you_mean, join_names
 
 _WILDCARDS = frozenset("*?[")

@@ -15,7 +15,8 @@ from hostmanager.client.change.plan import AgentChange, Plan
 from hostmanager.client.errors import FailureKind, ManagerError
 from hostmanager.client.log_reader import LogLine
 from hostmanager.client.site_model import SiteEntry, SiteHost
-from hostmanager.client.status.model import AgentStatus, build_host_status
+from hostmanager.client.status.findings import build_host_status
+from hostmanager.client.status.model import AgentStatus
 from hostmanager.core.model import InstanceSpec, Kind, Target
 
 _CELL = 12.2
