@@ -1,9 +1,9 @@
 """A state folder, a folder of files, a manager that lives (its lock is held), real agents.
 
-def test_something(room):
-    room.scribe.ensure_running()
-    agent = room.agent("a", "print('hello')")
-    assert room.printed("a") == b"hello\\n"
+def test_something(env):
+    env.client.ensure_running()
+    agent = env.agent("a", "print('hello')")
+    assert env.all_output("a") == b"hello\\n"
 """
 
 import fcntl
@@ -26,7 +26,7 @@ from tests.support.waiting import wait_for
 
 PYTHON = sys.executable
 
-PACKED = 60.0
+COMPRESS_TIMEOUT = 60.0
 """Seconds that the packer may need: it is the last to get a processor (nice 19)."""
 
 NUMBERED = """
@@ -60,28 +60,28 @@ for how many seconds it was blocked at the worst, and in all, because nobody rea
 took. What it waited for a processor counts in none of them (/proc/PID/schedstat)."""
 
 
-class Room:
-    """One manager's folders, its scribe and its agents."""
+class LogEnvironment:
+    """One manager's folders, its log daemon and its agents."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.state = folder / "state"
         self.files = folder / "files"
         self.state.mkdir(parents=True)
-        self.scribe = LogDaemonClient(self.state, self.files)
+        self.client = LogDaemonClient(self.state, self.files)
         self.agents: list[subprocess.Popen[bytes]] = []
         self._lock = os.open(self.state / "manager.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
 
-    def limited(self, max_bytes: int, max_files: int = 5) -> LogDaemonClient:
-        """A scribe with these limits runs from now on."""
-        self.scribe.close()
-        self.scribe = LogDaemonClient(self.state, self.files, max_bytes, max_files)
-        self.scribe.ensure_running()
-        return self.scribe
+    def restart_with_limits(self, max_bytes: int, max_files: int = 5) -> LogDaemonClient:
+        """a log daemon with these limits runs from now on."""
+        self.client.close()
+        self.client = LogDaemonClient(self.state, self.files, max_bytes, max_files)
+        self.client.ensure_running()
+        return self.client
 
     def agent(self, name: str, source: str, *args: object) -> "subprocess.Popen[bytes]":
-        fd = self.scribe.open_pipe(name)
+        fd = self.client.open_pipe(name)
         words = [PYTHON, "-u", "-c", source, *map(str, args)]
         agent = subprocess.Popen(words, stdout=fd, stderr=fd)
         os.close(fd)
@@ -91,22 +91,22 @@ class Room:
     def run(self, name: str, source: str, *args: object) -> None:
         """An agent, until it has ended and all is in its file."""
         assert self.agent(name, source, *args).wait(60) == 0
-        assert self.scribe.flush(name, 10)
+        assert self.client.flush(name, 10)
 
-    def say(self, name: str, text: bytes) -> None:
+    def write(self, name: str, text: bytes) -> None:
         """What an agent would print, at once in its file."""
-        fd = self.scribe.open_pipe(name)
+        fd = self.client.open_pipe(name)
         os.write(fd, text)
         os.close(fd)
-        assert self.scribe.flush(name, 5)
+        assert self.client.flush(name, 5)
 
-    def current(self, name: str) -> bytes:
+    def current_output(self, name: str) -> bytes:
         path = self.files / f"{name}.out"
         return path.read_bytes() if path.exists() else b""
 
-    def printed(self, name: str) -> bytes:
+    def all_output(self, name: str) -> bytes:
         """All that there is, of all files."""
-        parts = [self.current(name)]
+        parts = [self.current_output(name)]
         for slot in range(1, 100):
             packed = Path(names.compressed_file(str(self.files), name, slot))
             plain = Path(names.log_file(str(self.files), name, slot))
@@ -117,11 +117,11 @@ class Room:
                 parts.append(gzip.decompress(packed.read_bytes()))
         return b"".join(reversed(parts))
 
-    def kill_scribe(self) -> None:
-        pid = self.scribe.pid
+    def kill_daemon(self) -> None:
+        pid = self.client.pid
         assert pid
         os.kill(pid, signal.SIGKILL)
-        wait_for(lambda: self.scribe.pid != pid, 5)
+        wait_for(lambda: self.client.pid != pid, 5)
 
     def manager_dies(self) -> None:
         if self._lock >= 0:
@@ -132,11 +132,11 @@ class Room:
         path = self.state / "scribe.log"
         return path.read_text() if path.exists() else ""
 
-    def end(self) -> None:
+    def close(self) -> None:
         for agent in self.agents:
             agent.kill()
             agent.wait()
-        self.scribe.close()
+        self.client.close()
         self.manager_dies()
         for process in psutil.process_iter(["cmdline"]):
             words = process.info["cmdline"] or []
@@ -150,16 +150,16 @@ def numbers(data: bytes) -> list[int]:
 
 
 @pytest.fixture
-def room(tmp_path: Path) -> Iterator[Room]:
-    made = Room(tmp_path)
-    yield made
-    made.end()
+def env(tmp_path: Path) -> Iterator[LogEnvironment]:
+    environment = LogEnvironment(tmp_path)
+    yield environment
+    environment.close()
 
 
 @pytest.fixture
 def small_disk() -> Iterator[Path]:
     """A file system of 2 MB."""
-    folder = tempfile.mkdtemp(prefix="scribe-disk-")
+    folder = tempfile.mkdtemp(prefix="log-disk-")
     words = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", folder]
     if subprocess.run(words, capture_output=True, check=False).returncode:
         Path(folder).rmdir()

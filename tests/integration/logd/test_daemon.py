@@ -1,4 +1,4 @@
-"""The scribe's own life: one of them, as long as somebody needs it."""
+"""The log daemon's own life: one of them, as long as somebody needs it."""
 
 import os
 import re
@@ -17,32 +17,32 @@ from tests.integration.logd.conftest import NUMBERED, PYTHON, numbers
 from tests.support.waiting import wait_for
 
 
-def start(room, *more: str) -> "subprocess.Popen[bytes]":
-    words = ["--state", str(room.state), "--files", str(room.files), *more]
+def start(env, *more: str) -> "subprocess.Popen[bytes]":
+    words = ["--state", str(env.state), "--files", str(env.files), *more]
     return subprocess.Popen([PYTHON, "-m", "hostmanager.logd", *words], stderr=subprocess.PIPE)
 
 
-def test_a_second_one_ends_at_once(room):
-    pid = room.scribe.ensure_running()
-    second = start(room)
+def test_a_second_one_ends_at_once(env):
+    pid = env.client.ensure_running()
+    second = start(env)
     assert second.wait(60) == 1
-    assert room.scribe.pid == pid
-    assert LogDaemonClient(room.state, room.files).ensure_running() == pid
+    assert env.client.pid == pid
+    assert LogDaemonClient(env.state, env.files).ensure_running() == pid
 
 
-def test_two_managers_at_the_same_time_get_one_scribe(room):
+def test_two_managers_at_the_same_time_get_one_log_daemon(env):
     source = (
         "import sys; from pathlib import Path; from hostmanager.logd.client import LogDaemonClient\n"
         "print(LogDaemonClient(Path(sys.argv[1]), Path(sys.argv[2])).ensure_running())"
     )
-    words = [PYTHON, "-c", source, str(room.state), str(room.files)]
+    words = [PYTHON, "-c", source, str(env.state), str(env.files)]
     both = [subprocess.Popen(words, stdout=subprocess.PIPE) for _ in range(4)]
     said = {process.communicate(timeout=60)[0] for process in both}
     assert len(said) == 1
-    assert int(said.pop()) == room.scribe.pid
+    assert int(said.pop()) == env.client.pid
 
 
-def test_arguments_that_make_no_sense_are_refused(room):
+def test_arguments_that_make_no_sense_are_refused(env):
     process = subprocess.run(
         [PYTHON, "-m", "hostmanager.logd", "--state"], capture_output=True, check=False
     )
@@ -54,24 +54,24 @@ def test_arguments_that_make_no_sense_are_refused(room):
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"])
-def test_signals_from_terminals_are_ignored(room, name):
-    pid = room.scribe.ensure_running()
+def test_signals_from_terminals_are_ignored(env, name):
+    pid = env.client.ensure_running()
     os.kill(pid, getattr(signal, name))
-    room.say("a", b"x\n")
-    assert room.scribe.pid == pid
+    env.write("a", b"x\n")
+    assert env.client.pid == pid
 
 
-def test_it_has_a_session_of_its_own_and_nothing_of_the_managers(room):
-    pid = room.scribe.ensure_running()
+def test_it_has_a_session_of_its_own_and_nothing_of_the_managers(env):
+    pid = env.client.ensure_running()
     assert os.getsid(pid) == pid
     open_files = [str(Path(f"/proc/{pid}/fd/{fd}").readlink()) for fd in (0, 1, 2)]
-    assert open_files == ["/dev/null", "/dev/null", str(room.state / "scribe.log")]
-    assert psutil.Process(pid).cwd() == str(room.state)
+    assert open_files == ["/dev/null", "/dev/null", str(env.state / "scribe.log")]
+    assert psutil.Process(pid).cwd() == str(env.state)
 
 
-def test_garbage_in_the_control_pipe_has_no_effect(room):
-    pid = room.scribe.ensure_running()
-    with (room.state / "scribe.control").open("wb", buffering=0) as control:
+def test_garbage_in_the_control_pipe_has_no_effect(env):
+    pid = env.client.ensure_running()
+    with (env.state / "scribe.control").open("wb", buffering=0) as control:
         for garbage in (
             b"\n\n\n",
             b"add\n",
@@ -85,116 +85,116 @@ def test_garbage_in_the_control_pipe_has_no_effect(room):
             b"\0" * 4096 + b"\n",
         ):
             control.write(garbage)
-    room.say("a", b"hello\n")
-    assert room.scribe.pid == pid
-    assert room.printed("a") == b"hello\n"
-    assert "not understood: b'add ../../etc/passwd'" in room.log()
-    assert len(room.log()) < 10_000
+    env.write("a", b"hello\n")
+    assert env.client.pid == pid
+    assert env.all_output("a") == b"hello\n"
+    assert "not understood: b'add ../../etc/passwd'" in env.log()
+    assert len(env.log()) < 10_000
 
 
 @pytest.mark.parametrize("name", ["", "a\0", "a b", "a\n", "x" * 201, "é" * 34])
-def test_ids_that_cannot_be_file_names_are_refused(room, name):
+def test_ids_that_cannot_be_file_names_are_refused(env, name):
     with pytest.raises(ValueError, match="cannot be the name of an instance"):
-        room.scribe.open_pipe(name)
+        env.client.open_pipe(name)
 
 
 @pytest.mark.parametrize("name", [".", "..", ".control", "a.pipe", "-rf", "a.out.1", "x" * 200])
-def test_ids_that_only_look_odd_work(room, name):
-    room.scribe.ensure_running()
-    room.say(name, b"hello\n")
-    assert room.printed(name) == b"hello\n"
-    assert room.scribe.instances() == [name]
+def test_ids_that_only_look_odd_work(env, name):
+    env.client.ensure_running()
+    env.write(name, b"hello\n")
+    assert env.all_output(name) == b"hello\n"
+    assert env.client.instances() == [name]
 
 
-def test_told_to_quit_it_empties_the_pipes_first(room):
-    pid = room.scribe.ensure_running()
-    fds = [room.scribe.open_pipe(f"a{i}") for i in range(20)]
+def test_told_to_quit_it_empties_the_pipes_first(env):
+    pid = env.client.ensure_running()
+    fds = [env.client.open_pipe(f"a{i}") for i in range(20)]
     for fd in fds:
         os.write(fd, b"x" * 60_000)
-    assert room.scribe.stop()
+    assert env.client.stop()
     assert not psutil.pid_exists(pid)
-    assert [len(room.printed(f"a{i}")) for i in range(20)] == [60_000] * 20
+    assert [len(env.all_output(f"a{i}")) for i in range(20)] == [60_000] * 20
     for fd in fds:
         os.close(fd)
 
 
-def test_other_settings_replace_it_and_no_byte_is_lost(room):
-    first = room.scribe.ensure_running()
-    fd = room.scribe.open_pipe("a")
+def test_other_settings_replace_it_and_no_byte_is_lost(env):
+    first = env.client.ensure_running()
+    fd = env.client.open_pipe("a")
     os.write(fd, b"one\n")
-    second = LogDaemonClient(room.state, room.files, 50_000)
+    second = LogDaemonClient(env.state, env.files, 50_000)
     assert second.ensure_running() != first
     os.write(fd, b"two\n")
     os.close(fd)
-    assert room.scribe.flush("a", 5)
-    assert room.printed("a") == b"one\ntwo\n"
+    assert env.client.flush("a", 5)
+    assert env.all_output("a") == b"one\ntwo\n"
 
 
-def test_another_version_that_does_not_listen_is_replaced_by_force(room, monkeypatch):
-    first = room.scribe.ensure_running()
+def test_another_version_that_does_not_listen_is_replaced_by_force(env, monkeypatch):
+    first = env.client.ensure_running()
     os.kill(first, signal.SIGSTOP)
-    second = LogDaemonClient(room.state, room.files, 50_000)
+    second = LogDaemonClient(env.state, env.files, 50_000)
     monkeypatch.setattr("hostmanager.logd.client._QUIT_TIMEOUT", 0.3)
     assert second.ensure_running() != first
-    room.say("a", b"x\n")
+    env.write("a", b"x\n")
 
 
-def test_it_ends_by_itself_when_neither_manager_nor_writer_lives(room):
-    room.scribe.ensure_running()
-    fd = room.scribe.open_pipe("a")
-    pid = room.scribe.pid
-    room.manager_dies()
-    room.say("b", b"x\n")  # which ends
+def test_it_ends_by_itself_when_neither_manager_nor_writer_lives(env):
+    env.client.ensure_running()
+    fd = env.client.open_pipe("a")
+    pid = env.client.pid
+    env.manager_dies()
+    env.write("b", b"x\n")  # which ends
     time.sleep(2.5)
     os.write(fd, b"still read\n")
-    assert room.scribe.flush("a", 5)
-    assert room.scribe.pid == pid
+    assert env.client.flush("a", 5)
+    assert env.client.pid == pid
     os.close(fd)
-    wait_for(lambda: room.scribe.pid is None, 5, "its end")
+    wait_for(lambda: env.client.pid is None, 5, "its end")
 
 
-def test_an_idle_one_lives_as_long_as_a_manager_and_hardly_ever_wakes_up(room):
-    room.scribe.ensure_running()
-    process = psutil.Process(room.scribe.pid)
-    room.say("a", b"x\n")
+def test_an_idle_one_lives_as_long_as_a_manager_and_hardly_ever_wakes_up(env):
+    env.client.ensure_running()
+    process = psutil.Process(env.client.pid)
+    env.write("a", b"x\n")
     time.sleep(0.3)
     before = process.num_ctx_switches().voluntary
     time.sleep(11)
     assert process.num_ctx_switches().voluntary - before <= 5
-    assert room.scribe.pid == process.pid
+    assert env.client.pid == process.pid
 
 
-def test_a_state_folder_deleted_under_it_is_made_again(room):
-    room.scribe.ensure_running()
-    fd = room.scribe.open_pipe("a")
-    subprocess.run(["rm", "-r", room.state], check=True)
+def test_a_state_folder_deleted_under_it_is_made_again(env):
+    env.client.ensure_running()
+    fd = env.client.open_pipe("a")
+    subprocess.run(["rm", "-r", env.state], check=True)
     os.write(fd, b"one\n")
-    wait_for(lambda: room.printed("a") == b"one\n", 5, "what came through the deleted pipe")
-    room.scribe.ensure_running()  # its lock is not to be seen: another one, for what comes now
-    room.say("a", b"two\n")
+    wait_for(lambda: env.all_output("a") == b"one\n", 5, "what came through the deleted pipe")
+    env.client.ensure_running()  # its lock is not to be seen: another one, for what comes now
+    env.write("a", b"two\n")
     os.write(fd, b"three\n")
     os.close(fd)
-    wait_for(lambda: room.printed("a") == b"one\ntwo\nthree\n", 5)
+    wait_for(lambda: env.all_output("a") == b"one\ntwo\nthree\n", 5)
 
 
-def test_one_whose_lock_was_removed_takes_no_orders_from_the_next(room):
+def test_one_whose_lock_was_removed_takes_no_orders_from_the_next(env):
     """What is told must reach the one that goes on: the other stops reading, for its part."""
-    first = room.scribe.ensure_running()
-    (room.state / "scribe.lock").unlink()
-    assert room.scribe.ensure_running() != first
-    fds = {f"a{i}": room.scribe.open_pipe(f"a{i}") for i in range(20)}
+    first = env.client.ensure_running()
+    (env.state / "scribe.lock").unlink()
+    assert env.client.ensure_running() != first
+    fds = {f"a{i}": env.client.open_pipe(f"a{i}") for i in range(20)}
     for name, fd in fds.items():
         os.write(fd, b"one\n")
-        assert room.scribe.flush(name, 5)
+        assert env.client.flush(name, 5)
     wait_for(lambda: has_let_go(first), 20, "the first to let go of its pipes", every=0.1)
     for name, fd in fds.items():
         os.write(fd, b"two\n")
         os.close(fd)
-        wait_for(lambda name=name: room.printed(name) == b"one\ntwo\n", 5, name)
+        wait_for(lambda name=name: env.all_output(name) == b"one\ntwo\n", 5, name)
 
 
 def has_let_go(pid):
-    """Whether a scribe waits for no pipe of an agent any more: it has ended, or left its epoll."""
+    """Whether a log daemon waits for no pipe of an agent any more: it has ended, or left its epoll."""
     try:
         infos = [path.read_text() for path in Path(f"/proc/{pid}/fdinfo").iterdir()]
     except OSError:
@@ -204,8 +204,8 @@ def has_let_go(pid):
 
 @pytest.mark.parametrize("name", ["scribe.control", "scribe.lock", "pipes/a.pipe", "scribe.log"])
 @pytest.mark.parametrize("what", ["directory", "garbage", "loop"])
-def test_something_else_in_the_place_of_its_files_is_moved_aside(room, name, what):
-    path = room.state / name
+def test_something_else_in_the_place_of_its_files_is_moved_aside(env, name, what):
+    path = env.state / name
     path.parent.mkdir(exist_ok=True)
     if what == "directory":
         path.mkdir()
@@ -213,54 +213,54 @@ def test_something_else_in_the_place_of_its_files_is_moved_aside(room, name, wha
         path.write_bytes(os.urandom(100_000))
     else:
         path.symlink_to(path.name)
-    room.scribe.ensure_running()
-    room.say("a", b"hello\n")
-    assert room.printed("a") == b"hello\n"
+    env.client.ensure_running()
+    env.write("a", b"hello\n")
+    assert env.all_output("a") == b"hello\n"
 
 
-def test_without_a_place_for_its_state_there_is_an_error_that_says_so(room):
-    (room.folder / "file").write_text("")
+def test_without_a_place_for_its_state_there_is_an_error_that_says_so(env):
+    (env.folder / "file").write_text("")
     with pytest.raises(LogDaemonError, match="cannot be started"):
-        LogDaemonClient(room.folder / "file" / "state", room.files).ensure_running(2)
+        LogDaemonClient(env.folder / "file" / "state", env.files).ensure_running(2)
 
 
-def test_one_that_was_suspended_is_woken(room):
-    pid = room.scribe.ensure_running()
+def test_one_that_was_suspended_is_woken(env):
+    pid = env.client.ensure_running()
     os.kill(pid, signal.SIGSTOP)
     wait_for(lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED)
-    room.scribe.resume()
-    room.say("a", b"x\n")
-    assert room.current("a") == b"x\n"
+    env.client.resume()
+    env.write("a", b"x\n")
+    assert env.current_output("a") == b"x\n"
 
 
-def test_it_does_not_carry_the_mark_of_a_manager_above(room, monkeypatch):
+def test_it_does_not_carry_the_mark_of_a_manager_above(env, monkeypatch):
     monkeypatch.setenv("OCS_HOSTMANAGER", "another/a/b/1/C")
-    environ = psutil.Process(room.scribe.ensure_running()).environ()
+    environ = psutil.Process(env.client.ensure_running()).environ()
     assert "OCS_HOSTMANAGER" not in environ
     assert environ["PATH"] == os.environ["PATH"]
 
 
 @pytest.mark.parametrize("lost", ["scribe.lock", "everything"])
-def test_a_second_one_whose_first_lost_its_lock_mixes_up_nothing(room, lost, tmp_path):
-    """Somebody removes the lock file: the next manager starts another scribe beside the first."""
-    first = room.scribe.ensure_running()
-    agent = room.agent("a", NUMBERED, 4000, 200_000, 100)  # 2 s
-    wait_for(lambda: room.current("a"), 5, "the first lines")
+def test_a_second_one_whose_first_lost_its_lock_mixes_up_nothing(env, lost, tmp_path):
+    """Somebody removes the lock file: the next manager starts another log daemon beside the first."""
+    first = env.client.ensure_running()
+    agent = env.agent("a", NUMBERED, 4000, 200_000, 100)  # 2 s
+    wait_for(lambda: env.current_output("a"), 5, "the first lines")
     if lost == "everything":
         (tmp_path / "gone").mkdir()
-        for path in list(room.state.iterdir()):
+        for path in list(env.state.iterdir()):
             if path.name != "manager.lock":
                 path.rename(tmp_path / "gone" / path.name)
     else:
-        (room.state / lost).unlink()
-    second = room.scribe.ensure_running()
+        (env.state / lost).unlink()
+    second = env.client.ensure_running()
     assert second != first
     assert agent.wait(60) == 0
-    wait_for(lambda: len(room.printed("a").splitlines()) == 4000, 5, "all lines")
-    assert numbers(room.printed("a")) == list(range(4000))
+    wait_for(lambda: len(env.all_output("a").splitlines()) == 4000, 5, "all lines")
+    assert numbers(env.all_output("a")) == list(range(4000))
     wait_for(lambda: not psutil.pid_exists(first) or _zombie(first), 30, "the first one's end")
-    room.run("a", "print('and on it goes')")
-    assert room.printed("a").endswith(b"and on it goes\n")
+    env.run("a", "print('and on it goes')")
+    assert env.all_output("a").endswith(b"and on it goes\n")
 
 
 def _zombie(pid: int) -> bool:
@@ -276,16 +276,16 @@ for line in sys.stdin:
 """
 
 
-def repeater(room) -> "subprocess.Popen[str]":
+def repeater(env) -> "subprocess.Popen[str]":
     """An agent that prints what it is told; it was told one thing."""
-    fd = room.scribe.open_pipe("a")
+    fd = env.client.open_pipe("a")
     agent = subprocess.Popen(
         [PYTHON, "-c", REPEATS], stdin=subprocess.PIPE, stdout=fd, text=True, bufsize=1
     )
     os.close(fd)
-    room.agents.append(agent)
+    env.agents.append(agent)
     tell(agent, "one")
-    wait_for(lambda: room.current("a") == b"one\n")
+    wait_for(lambda: env.current_output("a") == b"one\n")
     return agent
 
 
@@ -295,95 +295,95 @@ def tell(agent: "subprocess.Popen[str]", text: str) -> None:
     agent.stdin.flush()
 
 
-def test_the_next_one_reads_pipes_whose_folder_was_deleted(room):
-    room.scribe.ensure_running()
-    agent = repeater(room)
-    shutil.rmtree(room.state / "pipes")
-    room.kill_scribe()
+def test_the_next_one_reads_pipes_whose_folder_was_deleted(env):
+    env.client.ensure_running()
+    agent = repeater(env)
+    shutil.rmtree(env.state / "pipes")
+    env.kill_daemon()
     tell(agent, "two")
-    room.scribe.ensure_running()
-    room.scribe.advertise_pipes()
+    env.client.ensure_running()
+    env.client.advertise_pipes()
     tell(agent, "three")
-    wait_for(lambda: room.current("a") == b"one\ntwo\nthree\n", 10)
+    wait_for(lambda: env.current_output("a") == b"one\ntwo\nthree\n", 10)
 
 
-def test_the_next_manager_finds_pipes_whose_folder_was_deleted(room):
-    room.scribe.ensure_running()
-    agent = repeater(room)
-    shutil.rmtree(room.state / "pipes")
-    room.kill_scribe()
-    room.scribe.close()
-    room.scribe = LogDaemonClient(room.state, room.files)
-    room.scribe.ensure_running()
-    room.scribe.keep_open("a", agent.pid)
-    room.scribe.advertise_pipes("a")
+def test_the_next_manager_finds_pipes_whose_folder_was_deleted(env):
+    env.client.ensure_running()
+    agent = repeater(env)
+    shutil.rmtree(env.state / "pipes")
+    env.kill_daemon()
+    env.client.close()
+    env.client = LogDaemonClient(env.state, env.files)
+    env.client.ensure_running()
+    env.client.keep_open("a", agent.pid)
+    env.client.advertise_pipes("a")
     tell(agent, "two")
-    wait_for(lambda: room.current("a") == b"one\ntwo\n", 10)
+    wait_for(lambda: env.current_output("a") == b"one\ntwo\n", 10)
 
 
-def test_a_pipe_without_a_path_is_read_when_the_one_before_has_ended(room):
-    first = room.scribe.ensure_running()
-    agent = repeater(room)
-    shutil.rmtree(room.state / "pipes")
-    (room.state / "scribe.lock").unlink()
-    (room.state / "scribe.control").unlink()
-    assert room.scribe.ensure_running() != first
-    room.scribe.advertise_pipes()
+def test_a_pipe_without_a_path_is_read_when_the_one_before_has_ended(env):
+    first = env.client.ensure_running()
+    agent = repeater(env)
+    shutil.rmtree(env.state / "pipes")
+    (env.state / "scribe.lock").unlink()
+    (env.state / "scribe.control").unlink()
+    assert env.client.ensure_running() != first
+    env.client.advertise_pipes()
     tell(agent, "two")
-    wait_for(lambda: room.current("a") == b"one\ntwo\n", 10)
+    wait_for(lambda: env.current_output("a") == b"one\ntwo\n", 10)
     os.kill(first, signal.SIGKILL)
     tell(agent, "three")
-    wait_for(lambda: room.current("a") == b"one\ntwo\nthree\n", 10)
+    wait_for(lambda: env.current_output("a") == b"one\ntwo\nthree\n", 10)
 
 
-def test_a_pipe_of_somebody_else_is_not_advertised(room, monkeypatch):
-    room.scribe.ensure_running()
+def test_a_pipe_of_somebody_else_is_not_advertised(env, monkeypatch):
+    env.client.ensure_running()
     sent: list[str] = []
-    monkeypatch.setattr(room.scribe, "_send", sent.append)
+    monkeypatch.setattr(env.client, "_send", sent.append)
     foreign = subprocess.Popen(["/bin/sleep", "1000"], stdout=subprocess.PIPE)
-    room.agents.append(foreign)
-    room.scribe.keep_open("b", foreign.pid)  # its stdout is a pipe, but none of ours
-    room.scribe.advertise_pipes()
+    env.agents.append(foreign)
+    env.client.keep_open("b", foreign.pid)  # its stdout is a pipe, but none of ours
+    env.client.advertise_pipes()
     assert sent == []
     assert foreign.stdout is not None
     foreign.stdout.close()
 
 
-def test_another_pipe_at_that_descriptor_is_left_alone(room):
-    room.scribe.ensure_running()
+def test_another_pipe_at_that_descriptor_is_left_alone(env):
+    env.client.ensure_running()
     reading, writing = os.pipe()
     os.write(writing, b"not for the log daemon")
-    room.scribe._send(f"add a {os.getpid()} {reading} 1 2")
-    room.say("b", b"x\n")
+    env.client._send(f"add a {os.getpid()} {reading} 1 2")
+    env.write("b", b"x\n")
     assert os.read(reading, 100) == b"not for the log daemon"
     os.close(reading)
     os.close(writing)
 
 
-def test_a_pipe_of_which_no_command_told_is_found_by_its_path(room, monkeypatch):
-    monkeypatch.setattr(room.scribe, "_send", lambda _command: True)
-    pid = room.scribe.ensure_running()
-    room.agent("a", "print('hello')").wait(60)
-    wait_for(lambda: room.current("a") == b"hello\n", 15)
-    assert room.scribe.pid == pid
+def test_a_pipe_of_which_no_command_told_is_found_by_its_path(env, monkeypatch):
+    monkeypatch.setattr(env.client, "_send", lambda _command: True)
+    pid = env.client.ensure_running()
+    env.agent("a", "print('hello')").wait(60)
+    wait_for(lambda: env.current_output("a") == b"hello\n", 15)
+    assert env.client.pid == pid
 
 
-def test_on_a_full_disk_it_logs_how_much_was_lost_before_it_ends(room, small_disk):
-    room.scribe = LogDaemonClient(room.state, small_disk / "files")
-    room.files = small_disk / "files"
-    room.scribe.ensure_running()
-    room.agent("a", NUMBERED, 60_000, 100e6, 100).wait(60)
-    assert room.scribe.stop()
-    assert re.search(r"output of a: \d+ bytes lost: No space left on device", room.log())
+def test_on_a_full_disk_it_logs_how_much_was_lost_before_it_ends(env, small_disk):
+    env.client = LogDaemonClient(env.state, small_disk / "files")
+    env.files = small_disk / "files"
+    env.client.ensure_running()
+    env.agent("a", NUMBERED, 60_000, 100e6, 100).wait(60)
+    assert env.client.stop()
+    assert re.search(r"output of a: \d+ bytes lost: No space left on device", env.log())
 
 
 @pytest.mark.parametrize(
     "line",
     ["add a", "add a 1 2 3", "add a 1 2 3 4 5", "add ../a 1 2 3 4", "add a -1 2 3 x", "drop"],
 )
-def test_orders_that_make_no_sense_are_told_and_have_no_effect(room, line):
-    pid = room.scribe.ensure_running()
-    room.scribe._send(line)
-    wait_for(lambda: "not understood" in room.log())
-    room.say("b", b"x\n")
-    assert room.scribe.pid == pid
+def test_orders_that_make_no_sense_are_told_and_have_no_effect(env, line):
+    pid = env.client.ensure_running()
+    env.client._send(line)
+    wait_for(lambda: "not understood" in env.log())
+    env.write("b", b"x\n")
+    assert env.client.pid == pid

@@ -11,18 +11,18 @@ import pytest
 from hostmanager.drivers.process.output.output_sink import last_lines, open_output_file
 from hostmanager.logd import paths as names
 from hostmanager.logd.reader import position, tail
-from tests.integration.logd.conftest import Room
+from tests.integration.logd.conftest import LogEnvironment
 from tests.support.waiting import wait_for
 from tests.unit.util.test_files import KINDS
 
 
 @pytest.fixture
-def shared(room) -> Room:
-    """A room whose output files are where everybody may write."""
-    room.files.mkdir()
-    room.files.chmod(0o777)
-    (room.folder / "secret").write_text("secret\n")
-    return room
+def shared(env) -> LogEnvironment:
+    """A env whose output files are where everybody may write."""
+    env.files.mkdir()
+    env.files.chmod(0o777)
+    (env.folder / "secret").write_text("secret\n")
+    return env
 
 
 @pytest.fixture(params=KINDS)
@@ -30,27 +30,27 @@ def plant(request):
     return KINDS[request.param]
 
 
-def untouched(shared: Room) -> bool:
+def untouched(shared: LogEnvironment) -> bool:
     return (shared.folder / "secret").read_text() == "secret\n"
 
 
-def texts(shared: Room) -> list[str]:
+def texts(shared: LogEnvironment) -> list[str]:
     return [text for _, text in tail(shared.files, "a", 5000)]
 
 
 def test_output_goes_into_a_file_of_ours_whatever_lies_in_its_place(shared, plant):
     plant(shared.files / "a.out")
     plant(shared.files / "a.out.times")
-    shared.scribe.ensure_running()
+    shared.client.ensure_running()
     shared.run("a", "print('hello')")
-    assert shared.current("a") == b"hello\n"
+    assert shared.current_output("a") == b"hello\n"
     assert texts(shared) == ["hello"]
     assert not (shared.files / "a.out").is_symlink()
     assert untouched(shared)
 
 
 def test_what_takes_the_place_of_an_open_file_gets_nothing(shared, plant):
-    shared.scribe.ensure_running()
+    shared.client.ensure_running()
     shared.run("a", "print('one')")
     (shared.files / "a.out").rename(shared.files / "mine")
     plant(shared.files / "a.out")
@@ -58,14 +58,14 @@ def test_what_takes_the_place_of_an_open_file_gets_nothing(shared, plant):
     def noticed():
         shared.run("a", "print('two')")
         mode = (shared.files / "a.out").lstat().st_mode
-        return stat.S_ISREG(mode) and b"two\n" in shared.current("a")
+        return stat.S_ISREG(mode) and b"two\n" in shared.current_output("a")
 
     wait_for(noticed, 20, every=0.3)
     assert untouched(shared)
 
 
 def test_what_lies_in_the_place_of_an_old_file_is_not_served(shared, plant):
-    shared.scribe.ensure_running()
+    shared.client.ensure_running()
     shared.run("a", "print('hello')")
     plant(shared.files / "a.out.1")
     (shared.files / "secret.gz").write_bytes(b"")
@@ -75,9 +75,9 @@ def test_what_lies_in_the_place_of_an_old_file_is_not_served(shared, plant):
 
 @pytest.mark.parametrize("name", ["a.out", "a.out.times"])
 def test_a_reader_neither_waits_nor_serves_what_lies_in_the_place_of_the_file(shared, plant, name):
-    shared.scribe.ensure_running()
+    shared.client.ensure_running()
     shared.run("a", "print('hello')")
-    assert shared.scribe.stop()
+    assert shared.client.stop()
     (shared.files / name).unlink()
     plant(shared.files / name)
     answers = []
@@ -92,7 +92,7 @@ def test_a_reader_neither_waits_nor_serves_what_lies_in_the_place_of_the_file(sh
 
 
 def test_rotation_and_compression_neither_follow_nor_overwrite(shared, plant):
-    scribe = shared.limited(4096, 3)
+    client = shared.restart_with_limits(4096, 3)
     for slot in (1, 2, 3):
         plant(shared.files / f"a.out.{slot}")
         plant(shared.files / f"a.out.{slot}.gz")
@@ -100,13 +100,13 @@ def test_rotation_and_compression_neither_follow_nor_overwrite(shared, plant):
     shared.run("a", "for n in range(3000): print('%09d' % n)")
     assert untouched(shared)
     assert texts(shared)[-1] == "000002999"
-    assert scribe.pid
+    assert client.pid
 
 
 def test_a_planted_compressed_file_does_not_end_the_plain_one(shared, plant):
-    shared.limited(4096, 5)
+    shared.restart_with_limits(4096, 5)
     shared.run("a", "for n in range(600): print('%09d' % n)")
-    shared.scribe.stop()
+    shared.client.stop()
     before = texts(shared)
     for slot in range(1, 6):
         plain, packed = (
@@ -115,7 +115,7 @@ def test_a_planted_compressed_file_does_not_end_the_plain_one(shared, plant):
         )
         if plain.exists() and not packed.exists():
             plant(packed)
-    shared.scribe.ensure_running()
+    shared.client.ensure_running()
     shared.run("a", "print('more')")
     assert texts(shared)[-len(before) - 1 :] == [*before, "more"]
 

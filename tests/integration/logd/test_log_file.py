@@ -12,7 +12,7 @@ import pytest
 
 from hostmanager.logd import rotation
 from hostmanager.logd.client import LogDaemonClient
-from tests.integration.logd.conftest import NUMBERED, PACKED, numbers
+from tests.integration.logd.conftest import COMPRESS_TIMEOUT, NUMBERED, numbers
 from tests.support.waiting import wait_for
 
 MARKER = re.compile(
@@ -32,67 +32,67 @@ def on_disk(folder: Path) -> int:
 # --- rotation -----------------------------------------------------------------------------
 
 
-def test_old_files_are_numbered_and_compressed_from_the_second_on(room):
-    room.limited(100_000, 3)
+def test_old_files_are_numbered_and_compressed_from_the_second_on(env):
+    env.restart_with_limits(100_000, 3)
     for i in range(8):
-        room.say("a", b"%d " % i * 25_000 + b"\n")
+        env.write("a", b"%d " % i * 25_000 + b"\n")
     want = {"a.out", "a.out.1", "a.out.2.gz", "a.out.3.gz"}
     want |= {"a.out.times", "a.out.1.times", "a.out.2.times", "a.out.3.times"}
 
     def there():
-        return {path.name for path in room.files.iterdir()}
+        return {path.name for path in env.files.iterdir()}
 
-    wait_for(lambda: there() == want, PACKED, "the files", lambda: sorted(there()))
-    assert gzip.decompress((room.files / "a.out.2.gz").read_bytes()).strip(b"0123456789 \n") == b""
+    wait_for(lambda: there() == want, COMPRESS_TIMEOUT, "the files", lambda: sorted(there()))
+    assert gzip.decompress((env.files / "a.out.2.gz").read_bytes()).strip(b"0123456789 \n") == b""
 
 
-def test_lines_are_whole_in_each_file(room):
-    room.limited(2_000_000, 50)
-    room.run("a", NUMBERED, 150_000, 10e6, 100)
-    wait_for(lambda: {p.name for p in room.files.glob("a.out.?")} == {"a.out.1"}, PACKED)
-    packed = [gzip.decompress(path.read_bytes()) for path in room.files.glob("a.out.*.gz")]
+def test_lines_are_whole_in_each_file(env):
+    env.restart_with_limits(2_000_000, 50)
+    env.run("a", NUMBERED, 150_000, 10e6, 100)
+    wait_for(lambda: {p.name for p in env.files.glob("a.out.?")} == {"a.out.1"}, COMPRESS_TIMEOUT)
+    packed = [gzip.decompress(path.read_bytes()) for path in env.files.glob("a.out.*.gz")]
     assert len(packed) > 3
-    for data in (*packed, (room.files / "a.out.1").read_bytes()):
+    for data in (*packed, (env.files / "a.out.1").read_bytes()):
         assert len(data.splitlines()[-1]) == 99
         assert len(data) <= 2_000_000
 
 
-def test_disk_use_is_bounded_whatever_is_printed(room):
-    room.limited(100_000, 4)
+def test_disk_use_is_bounded_whatever_is_printed(env):
+    env.restart_with_limits(100_000, 4)
     source = "import os\nfor i in range(40): os.write(1, os.urandom(100_000))"
-    agent = room.agent("a", source)
+    agent = env.agent("a", source)
     most = 0
     while agent.poll() is None:
-        most = max(most, on_disk(room.files))
-    assert room.scribe.flush("a", 5)
-    assert 400_000 <= max(most, on_disk(room.files)) <= 5 * 112_500 + 100_000
+        most = max(most, on_disk(env.files))
+    assert env.client.flush("a", 5)
+    assert 400_000 <= max(most, on_disk(env.files)) <= 5 * 112_500 + 100_000
 
 
-def test_random_bytes_are_not_compressed_and_still_bounded(room):
-    room.limited(100_000, 3)
+def test_random_bytes_are_not_compressed_and_still_bounded(env):
+    env.restart_with_limits(100_000, 3)
     for _ in range(8):
-        room.say("a", os.urandom(100_000))
-    wait_for(lambda: not (room.files / "a.out.gz.new").exists())
-    assert on_disk(room.files) <= 4 * 112_500
-    assert len(room.printed("a")) >= 300_000
+        env.write("a", os.urandom(100_000))
+    wait_for(lambda: not (env.files / "a.out.gz.new").exists())
+    assert on_disk(env.files) <= 4 * 112_500
+    assert len(env.all_output("a")) >= 300_000
 
 
-def test_fewer_old_files_are_kept_when_the_limit_is_lowered(room):
-    room.limited(50_000, 6)
+def test_fewer_old_files_are_kept_when_the_limit_is_lowered(env):
+    env.restart_with_limits(50_000, 6)
     for _ in range(10):
-        room.say("a", b"x" * 50_000)
-    room.limited(50_000, 2)
-    room.say("a", b"y\n")
-    slots = {path.name.split(".")[2] for path in room.files.glob("a.out.[0-9]*")}
+        env.write("a", b"x" * 50_000)
+    env.restart_with_limits(50_000, 2)
+    env.write("a", b"y\n")
+    slots = {path.name.split(".")[2] for path in env.files.glob("a.out.[0-9]*")}
     assert slots == {"1", "2"}
 
 
-def test_trickling_output_does_not_make_the_times_larger_than_it(room):
-    room.limited(4096, 3)  # so 32 records of times for a file
+def test_trickling_output_does_not_make_the_times_larger_than_it(env):
+    env.restart_with_limits(4096, 3)  # so 32 records of times for a file
     source = "import os, time\nfor i in range(40): os.write(1, b'.'); time.sleep(0.105)"
-    room.run("a", source)
-    assert all(path.stat().st_size <= 512 + 16 for path in room.files.glob("*.times"))
-    assert room.printed("a") == b"." * 40
+    env.run("a", source)
+    assert all(path.stat().st_size <= 512 + 16 for path in env.files.glob("*.times"))
+    assert env.all_output("a") == b"." * 40
 
 
 @pytest.mark.parametrize("killed_at", range(12))
@@ -141,145 +141,145 @@ def dying(call, steps, killed_at, error):
     return instead
 
 
-def test_a_compressed_file_beside_its_plain_one_counts_once(room):
-    room.files.mkdir()
-    (room.files / "a.out.2").write_bytes(b"old\n")
-    (room.files / "a.out.2.gz").write_bytes(gzip.compress(b"old\n"))
-    (room.files / "a.out.gz.new").write_bytes(b"half")
-    room.limited(10_000)
-    room.say("a", b"new\n")
-    assert room.printed("a") == b"old\nnew\n"
-    assert not (room.files / "a.out.2").exists()
-    assert not (room.files / "a.out.gz.new").exists()
+def test_a_compressed_file_beside_its_plain_one_counts_once(env):
+    env.files.mkdir()
+    (env.files / "a.out.2").write_bytes(b"old\n")
+    (env.files / "a.out.2.gz").write_bytes(gzip.compress(b"old\n"))
+    (env.files / "a.out.gz.new").write_bytes(b"half")
+    env.restart_with_limits(10_000)
+    env.write("a", b"new\n")
+    assert env.all_output("a") == b"old\nnew\n"
+    assert not (env.files / "a.out.2").exists()
+    assert not (env.files / "a.out.gz.new").exists()
 
 
 # --- people -------------------------------------------------------------------------------
 
 
-def test_a_file_that_was_moved_away_is_made_again(room):
-    room.scribe.ensure_running()
-    room.say("a", b"one\n")
-    (room.files / "a.out").rename(room.files / "moved")
+def test_a_file_that_was_moved_away_is_made_again(env):
+    env.client.ensure_running()
+    env.write("a", b"one\n")
+    (env.files / "a.out").rename(env.files / "moved")
     time.sleep(1.1)
-    room.say("a", b"two\n")
-    assert room.current("a") == b"two\n"
-    assert (room.files / "moved").read_bytes() == b"one\n"
+    env.write("a", b"two\n")
+    assert env.current_output("a") == b"two\n"
+    assert (env.files / "moved").read_bytes() == b"one\n"
 
 
-def test_a_deleted_file_is_made_again_at_once(room):
-    room.scribe.ensure_running()
-    room.say("a", b"one\n")
-    (room.files / "a.out").unlink()
-    room.say("a", b"two\n")
-    assert room.current("a") == b"two\n"
+def test_a_deleted_file_is_made_again_at_once(env):
+    env.client.ensure_running()
+    env.write("a", b"one\n")
+    (env.files / "a.out").unlink()
+    env.write("a", b"two\n")
+    assert env.current_output("a") == b"two\n"
 
 
-def test_a_deleted_folder_is_made_again(room):
-    room.scribe.ensure_running()
-    room.say("a", b"one\n")
-    subprocess.run(["rm", "-r", room.files], check=True)
-    room.say("a", b"two\n")
-    assert room.current("a") == b"two\n"
+def test_a_deleted_folder_is_made_again(env):
+    env.client.ensure_running()
+    env.write("a", b"one\n")
+    subprocess.run(["rm", "-r", env.files], check=True)
+    env.write("a", b"two\n")
+    assert env.current_output("a") == b"two\n"
 
 
-def test_a_file_that_was_cut_goes_on_at_its_new_end(room):
-    room.scribe.ensure_running()
-    room.say("a", b"one\n" * 1000)
-    os.truncate(room.files / "a.out", 0)
-    room.say("a", b"two\n")
-    assert room.current("a") == b"two\n"
+def test_a_file_that_was_cut_goes_on_at_its_new_end(env):
+    env.client.ensure_running()
+    env.write("a", b"one\n" * 1000)
+    os.truncate(env.files / "a.out", 0)
+    env.write("a", b"two\n")
+    assert env.current_output("a") == b"two\n"
 
 
-def test_what_others_append_is_not_overwritten(room):
-    room.scribe.ensure_running()
-    room.say("a", b"one\n")
-    with (room.files / "a.out").open("ab") as file:
+def test_what_others_append_is_not_overwritten(env):
+    env.client.ensure_running()
+    env.write("a", b"one\n")
+    with (env.files / "a.out").open("ab") as file:
         file.write(b"a note\n")
-    room.say("a", b"two\n")
-    assert room.current("a") == b"one\na note\ntwo\n"
+    env.write("a", b"two\n")
+    assert env.current_output("a") == b"one\na note\ntwo\n"
 
 
 # --- disks --------------------------------------------------------------------------------
 
 
-def test_a_full_disk_neither_stops_nor_slows_an_agent_and_the_loss_is_told(room, small_disk):
-    scribe = room.scribe = LogDaemonClient(room.state, small_disk / "files", 10_000_000, 2)
-    room.files = small_disk / "files"
-    scribe.ensure_running()
-    result = room.folder / "result"
-    agent = room.agent("a", NUMBERED, 200_000, 10e6, 100, result)
+def test_a_full_disk_neither_stops_nor_slows_an_agent_and_the_loss_is_told(env, small_disk):
+    client = env.client = LogDaemonClient(env.state, small_disk / "files", 10_000_000, 2)
+    env.files = small_disk / "files"
+    client.ensure_running()
+    result = env.folder / "result"
+    agent = env.agent("a", NUMBERED, 200_000, 10e6, 100, result)
     assert agent.wait(60) == 0
     worst, waited, took = map(float, result.read_text().split())
     assert worst < 0.5
     assert waited < 1
     assert took < 3
-    full = room.current("a")
+    full = env.current_output("a")
     assert 1_000_000 < len(full) < 2_100_000
-    os.truncate(room.files / "a.out", 50_000)
-    assert wait_for(lambda: scribe.flush("a", 0.1), 5, "what was held is written")
-    room.say("a", b"and on\n")
-    found = MARKER.search(room.current("a"))
-    assert found, room.current("a")[49_000:50_500]
+    os.truncate(env.files / "a.out", 50_000)
+    assert wait_for(lambda: client.flush("a", 0.1), 5, "what was held is written")
+    env.write("a", b"and on\n")
+    found = MARKER.search(env.current_output("a"))
+    assert found, env.current_output("a")[49_000:50_500]
     lost, begun, ended, why = found.groups()
     assert why == b"No space left on device"
     assert begun <= ended
-    after = room.current("a")[found.end() :]
+    after = env.current_output("a")[found.end() :]
     assert len(full) + int(lost) + len(after) - 1 - len(b"and on\n") == 200_000 * 100
     assert after.endswith(b"and on\n")
     assert numbers(after.split(b"\n", 2)[2][: -len(b"and on\n")])[-1] == 199_999
-    assert "No space left" in room.log()
+    assert "No space left" in env.log()
 
 
-def test_what_fits_into_the_pipe_outlasts_a_full_disk(room, small_disk):
-    room.scribe = LogDaemonClient(room.state, small_disk / "files")
-    room.files = small_disk / "files"
-    room.scribe.ensure_running()
-    room.say("a", b"one\n")
+def test_what_fits_into_the_pipe_outlasts_a_full_disk(env, small_disk):
+    env.client = LogDaemonClient(env.state, small_disk / "files")
+    env.files = small_disk / "files"
+    env.client.ensure_running()
+    env.write("a", b"one\n")
     filler = small_disk / "filler"
     with filler.open("wb") as file, pytest.raises(OSError, match="No space"):
         while True:
             os.write(file.fileno(), bytes(4096))
-    room.agent("a", "import os\nos.write(1, b'x' * 4096 * 2 + b'\\ntwo\\n')").wait(60)
-    assert not room.scribe.flush("a", 0.3)
+    env.agent("a", "import os\nos.write(1, b'x' * 4096 * 2 + b'\\ntwo\\n')").wait(60)
+    assert not env.client.flush("a", 0.3)
     filler.unlink()
-    assert room.scribe.flush("a", 5)
-    assert room.current("a") == b"one\n" + b"x" * 8192 + b"\ntwo\n"
+    assert env.client.flush("a", 5)
+    assert env.current_output("a") == b"one\n" + b"x" * 8192 + b"\ntwo\n"
 
 
-def test_a_disk_that_stays_full_costs_next_to_nothing(room, small_disk):
-    room.scribe = LogDaemonClient(room.state, small_disk / "files")
-    room.files = small_disk / "files"
-    room.scribe.ensure_running()
-    assert room.agent("a", NUMBERED, 60_000, 100e6, 100).wait(60) == 0
-    assert not room.scribe.flush("a", 0.3)
-    spent = Path(f"/proc/{room.scribe.pid}/schedstat")
+def test_a_disk_that_stays_full_costs_next_to_nothing(env, small_disk):
+    env.client = LogDaemonClient(env.state, small_disk / "files")
+    env.files = small_disk / "files"
+    env.client.ensure_running()
+    assert env.agent("a", NUMBERED, 60_000, 100e6, 100).wait(60) == 0
+    assert not env.client.flush("a", 0.3)
+    spent = Path(f"/proc/{env.client.pid}/schedstat")
     before = int(spent.read_text().split()[0])
     time.sleep(1.5)
     assert int(spent.read_text().split()[0]) - before < 0.1 * 1.5e9
 
 
-def test_a_read_only_folder_is_survived(room, small_disk):
-    room.scribe = LogDaemonClient(room.state, small_disk / "files")
-    room.files = small_disk / "files"
-    room.scribe.ensure_running()
+def test_a_read_only_folder_is_survived(env, small_disk):
+    env.client = LogDaemonClient(env.state, small_disk / "files")
+    env.files = small_disk / "files"
+    env.client.ensure_running()
     remount = ["mount", "-o", "remount,ro", str(small_disk)]
     if subprocess.run(remount, capture_output=True, check=False).returncode:
         pytest.skip("cannot be made read-only here")
-    result = room.folder / "result"
-    assert room.agent("a", NUMBERED, 50_000, 10e6, 100, result).wait(60) == 0
+    result = env.folder / "result"
+    assert env.agent("a", NUMBERED, 50_000, 10e6, 100, result).wait(60) == 0
     subprocess.run(["mount", "-o", "remount,rw", str(small_disk)], check=True)
-    assert wait_for(lambda: room.scribe.flush("a", 0.1), 5)
-    found = MARKER.search(room.current("a"))
+    assert wait_for(lambda: env.client.flush("a", 0.1), 5)
+    found = MARKER.search(env.current_output("a"))
     assert found
     assert found[4] == b"Read-only file system"
-    assert int(found[1]) + len(room.current("a")) - found.end() - 1 == 50_000 * 100
+    assert int(found[1]) + len(env.current_output("a")) - found.end() - 1 == 50_000 * 100
 
 
-def test_something_else_in_the_place_of_the_file_is_survived(room):
-    room.scribe.ensure_running()
-    (room.files / "a.out").mkdir(parents=True)
-    room.agent("a", "print('hello')").wait(60)
-    assert not room.scribe.flush("a", 0.3)
-    (room.files / "a.out").rmdir()
-    assert room.scribe.flush("a", 5)
-    assert room.current("a") == b"hello\n"
+def test_something_else_in_the_place_of_the_file_is_survived(env):
+    env.client.ensure_running()
+    (env.files / "a.out").mkdir(parents=True)
+    env.agent("a", "print('hello')").wait(60)
+    assert not env.client.flush("a", 0.3)
+    (env.files / "a.out").rmdir()
+    assert env.client.flush("a", 5)
+    assert env.current_output("a") == b"hello\n"

@@ -23,7 +23,7 @@ from hostmanager.logd.reader import (
     tail,
 )
 from hostmanager.logd.timestamps import TimestampIndex
-from tests.integration.logd.conftest import NUMBERED, PACKED, numbers
+from tests.integration.logd.conftest import COMPRESS_TIMEOUT, NUMBERED, numbers
 from tests.support.waiting import wait_for
 
 
@@ -31,41 +31,41 @@ def texts(found):
     return [text for _, text in found]
 
 
-def test_the_newest_lines_come_last(room):
-    room.scribe.ensure_running()
-    room.say("a", b"".join(b"%d\n" % i for i in range(1000)))
-    assert texts(tail(room.files, "a", 3)) == ["997", "998", "999"]
-    assert len(tail(room.files, "a")) == 100
-    assert texts(tail(room.files, "a", 5000)) == [str(i) for i in range(1000)]
-    assert tail(room.files, "a", 0) == []
+def test_the_newest_lines_come_last(env):
+    env.client.ensure_running()
+    env.write("a", b"".join(b"%d\n" % i for i in range(1000)))
+    assert texts(tail(env.files, "a", 3)) == ["997", "998", "999"]
+    assert len(tail(env.files, "a")) == 100
+    assert texts(tail(env.files, "a", 5000)) == [str(i) for i in range(1000)]
+    assert tail(env.files, "a", 0) == []
 
 
-def test_nothing_printed_is_no_lines(room):
-    assert tail(room.files, "nobody") == []
+def test_nothing_printed_is_no_lines(env):
+    assert tail(env.files, "nobody") == []
     with pytest.raises(ValueError, match="cannot be the name of an instance"):
-        tail(room.files, "a b")
+        tail(env.files, "a b")
 
 
-def test_a_line_that_is_not_finished_is_shown(room):
-    room.scribe.ensure_running()
-    room.say("a", b"one\n\ntwo")
-    assert texts(tail(room.files, "a")) == ["one", "", "two"]
+def test_a_line_that_is_not_finished_is_shown(env):
+    env.client.ensure_running()
+    env.write("a", b"one\n\ntwo")
+    assert texts(tail(env.files, "a")) == ["one", "", "two"]
 
 
-def test_lines_go_on_over_rotated_and_compressed_files(room):
-    room.limited(50_000, 20)
-    room.run("a", NUMBERED, 5000, 5e6, 101)  # lines are cut at the ends of files, too
-    wait_for(lambda: len(list(room.files.glob("a.out.*.gz"))) > 7, PACKED)
-    found = texts(tail(room.files, "a", 5000))
+def test_lines_go_on_over_rotated_and_compressed_files(env):
+    env.restart_with_limits(50_000, 20)
+    env.run("a", NUMBERED, 5000, 5e6, 101)  # lines are cut at the ends of files, too
+    wait_for(lambda: len(list(env.files.glob("a.out.*.gz"))) > 7, COMPRESS_TIMEOUT)
+    found = texts(tail(env.files, "a", 5000))
     assert numbers("\n".join(found).encode()) == list(range(5000))
-    assert texts(tail(room.files, "a", 1234)) == found[-1234:]
+    assert texts(tail(env.files, "a", 1234)) == found[-1234:]
 
 
-def pages(room, size, since=None):
+def pages(env, size, since=None):
     """All lines of an instance, page by page."""
     found, place, count = [], None, 0
     while True:
-        page = newest_page(room.files, "a", size, since, place)
+        page = newest_page(env.files, "a", size, since, place)
         found = texts(page.lines) + found
         count += 1
         if page.older is None:
@@ -75,58 +75,58 @@ def pages(room, size, since=None):
         place = page.older
 
 
-def test_all_lines_can_be_had_page_by_page_over_rotated_and_compressed_files(room):
-    room.limited(50_000, 20)
-    room.run("a", NUMBERED, 5000, 5e6, 101)
-    wait_for(lambda: len(list(room.files.glob("a.out.*.gz"))) > 7, PACKED)
-    whole = texts(tail(room.files, "a", 5000))
-    assert pages(room, 5000) == (whole, 1)
-    found, count = pages(room, 700)
+def test_all_lines_can_be_had_page_by_page_over_rotated_and_compressed_files(env):
+    env.restart_with_limits(50_000, 20)
+    env.run("a", NUMBERED, 5000, 5e6, 101)
+    wait_for(lambda: len(list(env.files.glob("a.out.*.gz"))) > 7, COMPRESS_TIMEOUT)
+    whole = texts(tail(env.files, "a", 5000))
+    assert pages(env, 5000) == (whole, 1)
+    found, count = pages(env, 700)
     assert found == whole
     assert count == 8
 
 
-def test_pages_miss_nothing_of_a_compressed_file_that_is_larger_than_a_page(room, monkeypatch):
-    room.limited(50_000, 20)
-    room.run("a", NUMBERED, 5000, 5e6, 101)
-    wait_for(lambda: len(list(room.files.glob("a.out.*.gz"))) > 7, PACKED)
+def test_pages_miss_nothing_of_a_compressed_file_that_is_larger_than_a_page(env, monkeypatch):
+    env.restart_with_limits(50_000, 20)
+    env.run("a", NUMBERED, 5000, 5e6, 101)
+    wait_for(lambda: len(list(env.files.glob("a.out.*.gz"))) > 7, COMPRESS_TIMEOUT)
     monkeypatch.setattr(reading, "MAX_PAGE_BYTES", 15_000)
-    found, count = pages(room, 10_000)
+    found, count = pages(env, 10_000)
     assert numbers("\n".join(found).encode()) == list(range(5000))
     assert count > 20
 
 
-def test_what_is_too_much_for_one_answer_is_had_in_several(room, monkeypatch):
+def test_what_is_too_much_for_one_answer_is_had_in_several(env, monkeypatch):
     monkeypatch.setattr(reading, "MAX_PAGE_BYTES", 100_000)
-    room.scribe.ensure_running()
-    room.say("a", b"".join(b"%06d %s\n" % (i, b"x" * 100) for i in range(3000)))
-    found, count = pages(room, 10_000)
+    env.client.ensure_running()
+    env.write("a", b"".join(b"%06d %s\n" % (i, b"x" * 100) for i in range(3000)))
+    found, count = pages(env, 10_000)
     assert [int(text[:6]) for text in found] == list(range(3000))
     assert count > 2
 
 
-def test_a_page_whose_lines_have_been_removed_meanwhile_is_empty(room):
-    room.scribe.ensure_running()
-    room.say("a", b"one\ntwo\n")
-    page = newest_page(room.files, "a", 1)
+def test_a_page_whose_lines_have_been_removed_meanwhile_is_empty(env):
+    env.client.ensure_running()
+    env.write("a", b"one\ntwo\n")
+    page = newest_page(env.files, "a", 1)
     assert page.older is not None
     gone = Position(page.older.generation + 1000, page.older.offset)
-    assert newest_page(room.files, "a", 1, None, gone).lines == []
-    assert texts(newest_page(room.files, "a", 5, None, page.older).lines) == ["one"]
+    assert newest_page(env.files, "a", 1, None, gone).lines == []
+    assert texts(newest_page(env.files, "a", 5, None, page.older).lines) == ["one"]
 
 
-def test_broken_bytes_are_repaired_for_showing_only(room):
-    room.scribe.ensure_running()
-    room.say("a", b"caf\xe9 \xff\nok\r\n")
-    assert texts(tail(room.files, "a")) == ["caf� �", "ok"]
-    assert room.printed("a") == b"caf\xe9 \xff\nok\r\n"
+def test_broken_bytes_are_repaired_for_showing_only(env):
+    env.client.ensure_running()
+    env.write("a", b"caf\xe9 \xff\nok\r\n")
+    assert texts(tail(env.files, "a")) == ["caf� �", "ok"]
+    assert env.all_output("a") == b"caf\xe9 \xff\nok\r\n"
 
 
-def test_times_are_right_within_a_fifth_of_a_second(room):
-    room.scribe.ensure_running()
+def test_times_are_right_within_a_fifth_of_a_second(env):
+    env.client.ensure_running()
     source = "import time\nfor i in range(60): print(repr(time.time())); time.sleep(0.01 * (i % 9))"
-    room.run("a", source)
-    found = tail(room.files, "a")
+    env.run("a", source)
+    found = tail(env.files, "a")
     assert len(found) == 60
     for when, text in found:
         assert abs(when - float(text)) < 0.2
@@ -134,56 +134,56 @@ def test_times_are_right_within_a_fifth_of_a_second(room):
     assert times == sorted(times)
 
 
-def test_times_outlast_rotation_compression_and_the_scribes_death(room):
-    room.limited(4096, 30)
+def test_times_outlast_rotation_compression_and_the_log_daemons_death(env):
+    env.restart_with_limits(4096, 30)
     source = (
         "import time\nfor i in range(150): print(repr(time.time()).ljust(200)); time.sleep(.01)"
     )
-    agent = room.agent("a", source)
+    agent = env.agent("a", source)
     time.sleep(0.6)
     killed = time.time()
-    room.kill_scribe()
-    room.scribe.ensure_running()
-    assert room.scribe.flush("a", 10)
+    env.kill_daemon()
+    env.client.ensure_running()
+    assert env.client.flush("a", 10)
     lives = time.time()
     assert agent.wait(60) == 0
-    assert room.scribe.flush("a", 5)
-    wait_for(lambda: list(room.files.glob("a.out.*.gz")), PACKED)
-    found = tail(room.files, "a", 500)
+    assert env.client.flush("a", 5)
+    wait_for(lambda: list(env.files.glob("a.out.*.gz")), COMPRESS_TIMEOUT)
+    found = tail(env.files, "a", 500)
     assert len(found) == 150
     for when, text in found:
-        unread = killed - 0.2 < float(text) < lives  # later, since no scribe lived
+        unread = killed - 0.2 < float(text) < lives  # later, since no log daemon lived
         assert float(text) - 0.2 < when < (lives if unread else float(text)) + 0.2
 
 
-def test_only_lines_since_a_time(room):
-    room.limited(50_000)
-    room.say("a", b"old\n" * 20_000)
+def test_only_lines_since_a_time(env):
+    env.restart_with_limits(50_000)
+    env.write("a", b"old\n" * 20_000)
     time.sleep(0.25)
     since = time.time()
     time.sleep(0.25)
-    room.say("a", b"new 1\nnew 2\n")
-    assert texts(tail(room.files, "a", 100, since)) == ["new 1", "new 2"]
-    assert tail(room.files, "a", 100, time.time() + 1) == []
+    env.write("a", b"new 1\nnew 2\n")
+    assert texts(tail(env.files, "a", 100, since)) == ["new 1", "new 2"]
+    assert tail(env.files, "a", 100, time.time() + 1) == []
 
 
-def test_a_file_without_times_is_read_all_the_same(room):
-    room.files.mkdir()
-    (room.files / "a.out").write_bytes(b"one\ntwo\n")
-    (room.files / "a.out.times").write_bytes(b"garbage" * 100)
-    assert tail(room.files, "a") == [(None, "one"), (None, "two")]
-    assert tail(room.files, "a", since=0) == []
+def test_a_file_without_times_is_read_all_the_same(env):
+    env.files.mkdir()
+    (env.files / "a.out").write_bytes(b"one\ntwo\n")
+    (env.files / "a.out.times").write_bytes(b"garbage" * 100)
+    assert tail(env.files, "a") == [(None, "one"), (None, "two")]
+    assert tail(env.files, "a", since=0) == []
 
 
-def test_a_line_without_an_end_costs_bounded_memory_and_time(room):
-    room.files.mkdir()
-    with (room.files / "a.out").open("wb") as file:
+def test_a_line_without_an_end_costs_bounded_memory_and_time(env):
+    env.files.mkdir()
+    with (env.files / "a.out").open("wb") as file:
         file.truncate(1_000_000_000)
         file.seek(0, os.SEEK_END)
         file.write(b"the end")
     tracemalloc.start()
     begun = time.thread_time()
-    found = tail(room.files, "a")
+    found = tail(env.files, "a")
     assert time.thread_time() - begun < 2
     assert tracemalloc.get_traced_memory()[1] < 6 * MAX_PAGE_BYTES
     tracemalloc.stop()
@@ -192,88 +192,88 @@ def test_a_line_without_an_end_costs_bounded_memory_and_time(room):
     assert found[0][1].endswith("the end")
 
 
-def test_a_compressed_bomb_costs_bounded_memory(room):
-    room.files.mkdir()
-    (room.files / "a.out").write_bytes(b"new\n")
-    (room.files / "a.out.1.gz").write_bytes(gzip.compress(bytes(200_000_000) + b"\nlast\n", 1))
+def test_a_compressed_bomb_costs_bounded_memory(env):
+    env.files.mkdir()
+    (env.files / "a.out").write_bytes(b"new\n")
+    (env.files / "a.out.1.gz").write_bytes(gzip.compress(bytes(200_000_000) + b"\nlast\n", 1))
     tracemalloc.start()
-    found = texts(tail(room.files, "a"))
+    found = texts(tail(env.files, "a"))
     assert tracemalloc.get_traced_memory()[1] < 8 * MAX_PAGE_BYTES
     tracemalloc.stop()
     assert found[-2:] == ["last", "new"]
 
 
-def test_a_broken_compressed_file_costs_its_own_lines_only(room):
-    room.files.mkdir()
-    (room.files / "a.out").write_bytes(b"new\n")
-    (room.files / "a.out.1.gz").write_bytes(os.urandom(1000))
-    (room.files / "a.out.2.gz").write_bytes(gzip.compress(b"old\n"))
-    assert texts(tail(room.files, "a")) == ["old", "new"]
+def test_a_broken_compressed_file_costs_its_own_lines_only(env):
+    env.files.mkdir()
+    (env.files / "a.out").write_bytes(b"new\n")
+    (env.files / "a.out.1.gz").write_bytes(os.urandom(1000))
+    (env.files / "a.out.2.gz").write_bytes(gzip.compress(b"old\n"))
+    assert texts(tail(env.files, "a")) == ["old", "new"]
 
 
-def test_long_lines_are_cut(room):
-    room.scribe.ensure_running()
-    room.say("a", b"x" * 50_000 + b"\nshort\n")
-    long, short = texts(tail(room.files, "a"))
+def test_long_lines_are_cut(env):
+    env.client.ensure_running()
+    env.write("a", b"x" * 50_000 + b"\nshort\n")
+    long, short = texts(tail(env.files, "a"))
     assert (len(long), long[-2:], short) == (MAX_LINE_CHARS, "x…", "short")
 
 
-def test_the_lines_of_one_run(room):
-    room.limited(50_000, 10)
-    room.say("a", b"before\n")
-    start = position(room.files, "a")
-    assert lines_since(room.files, "a", start) == []
-    room.say("a", b"one\ntwo\n")
-    end = position(room.files, "a")
-    room.say("a", b"after\n")
-    assert texts(lines_since(room.files, "a", start)) == ["one", "two", "after"]
-    assert texts(lines_since(room.files, "a", start, end=end)) == ["one", "two"]
-    assert texts(lines_since(room.files, "a", start, 1, end)) == ["two"]
+def test_the_lines_of_one_run(env):
+    env.restart_with_limits(50_000, 10)
+    env.write("a", b"before\n")
+    start = position(env.files, "a")
+    assert lines_since(env.files, "a", start) == []
+    env.write("a", b"one\ntwo\n")
+    end = position(env.files, "a")
+    env.write("a", b"after\n")
+    assert texts(lines_since(env.files, "a", start)) == ["one", "two", "after"]
+    assert texts(lines_since(env.files, "a", start, end=end)) == ["one", "two"]
+    assert texts(lines_since(env.files, "a", start, 1, end)) == ["two"]
     for _ in range(4):
-        room.say("a", b"filler\n" * 7000)  # all of it is compressed by now
-    wait_for(lambda: len(list(room.files.glob("a.out.*.gz"))) >= 2, PACKED)
-    assert texts(lines_since(room.files, "a", start, 3, end)) == ["one", "two"]
+        env.write("a", b"filler\n" * 7000)  # all of it is compressed by now
+    wait_for(lambda: len(list(env.files.glob("a.out.*.gz"))) >= 2, COMPRESS_TIMEOUT)
+    assert texts(lines_since(env.files, "a", start, 3, end)) == ["one", "two"]
 
 
-def test_the_first_run_begins_at_nothing(room):
-    room.scribe.ensure_running()
-    start = position(room.files, "a")
-    room.say("a", b"one\n")
-    assert texts(lines_since(room.files, "a", start)) == ["one"]
+def test_the_first_run_begins_at_nothing(env):
+    env.client.ensure_running()
+    start = position(env.files, "a")
+    env.write("a", b"one\n")
+    assert texts(lines_since(env.files, "a", start)) == ["one"]
 
 
-def test_reading_while_the_scribe_rotates_misses_and_doubles_no_line(room):
-    room.limited(20_000, 50)
-    agent = room.agent("a", NUMBERED, 40_000, 2e6, 50)
+def test_reading_while_the_log_daemon_rotates_misses_and_doubles_no_line(env):
+    env.restart_with_limits(20_000, 50)
+    agent = env.agent("a", NUMBERED, 40_000, 2e6, 50)
     stop = threading.Event()
     looked = 0
     while agent.poll() is None:
-        found = [int(text[:9]) for text in texts(tail(room.files, "a", 500)) if text[9:]]
+        found = [int(text[:9]) for text in texts(tail(env.files, "a", 500)) if text[9:]]
         assert found == list(range(found[0], found[0] + len(found))) if found else True
         looked += 1
     stop.set()
     assert looked > 20
 
 
-def test_a_rotation_that_is_halfway_while_files_are_opened_doubles_no_line(room, monkeypatch):
-    room.files.mkdir()
+def test_a_rotation_that_is_halfway_while_files_are_opened_doubles_no_line(env, monkeypatch):
+    env.files.mkdir()
     for name, text in (("a.out", "new\n"), ("a.out.1", "old\n")):
-        (room.files / name).write_text(text)
+        (env.files / name).write_text(text)
     opened = []
 
     def open_and_rotate(files, instance_id, slot):
         found = open_one(files, instance_id, slot)
         opened.append(slot)
         if opened == [0, 1]:
-            (room.files / "a.out.1").rename(room.files / "a.out.2")
+            (env.files / "a.out.1").rename(env.files / "a.out.2")
         if opened.count(1) == 2 and slot == 1:  # the rest, while it looks once more
-            (room.files / "a.out").rename(room.files / "a.out.1")
-            (room.files / "a.out").write_text("newest\n")
+            (env.files / "a.out").rename(env.files / "a.out.1")
+            (env.files / "a.out").write_text("newest\n")
         return found
 
     open_one = reading._open_slot
     monkeypatch.setattr(reading, "_open_slot", open_and_rotate)
-    found = texts(tail(room.files, "a"))
+    found = texts(tail(env.files, "a"))
     assert found == ["old", "new", "newest"]
 
 
@@ -288,42 +288,42 @@ def paused() -> float:
     return now
 
 
-def test_what_came_from_a_time_on_is_found(room):
-    room.scribe.ensure_running()
+def test_what_came_from_a_time_on_is_found(env):
+    env.client.ensure_running()
     begin = paused()
-    room.say("a", b"earlier run\n")
+    env.write("a", b"earlier run\n")
     middle = paused()
-    room.say("a", b"this run\n")
+    env.write("a", b"this run\n")
     end = paused()
     since = {
-        when: texts(lines_since(room.files, "a", position_at(room.files, "a", when)))
+        when: texts(lines_since(env.files, "a", position_at(env.files, "a", when)))
         for when in (begin, middle, end)
     }
     assert list(since.values()) == [["earlier run", "this run"], ["this run"], []]
 
 
-def test_what_came_from_a_time_on_is_found_in_older_files(room):
-    room.limited(50_000, 20)
-    room.say("a", b"earlier run\n")
+def test_what_came_from_a_time_on_is_found_in_older_files(env):
+    env.restart_with_limits(50_000, 20)
+    env.write("a", b"earlier run\n")
     middle = paused()
-    room.run("a", NUMBERED, 3000, 5e6, 101)
-    wait_for(lambda: len(list(room.files.glob("a.out.*.gz"))) > 3, PACKED)
-    found = lines_since(room.files, "a", position_at(room.files, "a", middle), 5000)
+    env.run("a", NUMBERED, 3000, 5e6, 101)
+    wait_for(lambda: len(list(env.files.glob("a.out.*.gz"))) > 3, COMPRESS_TIMEOUT)
+    found = lines_since(env.files, "a", position_at(env.files, "a", middle), 5000)
     assert numbers("\n".join(texts(found)).encode()) == list(range(3000))
 
 
-def test_without_times_a_time_is_no_position(room):
-    assert position_at(room.files, "nobody", time.time()) == Position(0, 0)
+def test_without_times_a_time_is_no_position(env):
+    assert position_at(env.files, "nobody", time.time()) == Position(0, 0)
 
 
-def test_the_files_that_there_are_come_the_newest_first(room):
-    room.files.mkdir()
+def test_the_files_that_there_are_come_the_newest_first(env):
+    env.files.mkdir()
     of_a = ["a.out", "a.out.1", "a.out.2.gz", "a.out.10.gz"]
     others = ["a.out.1.times", "a.out.gz.new", "a.out.times", "a.outer", "ab.out", "a.out.x.gz"]
     for name in (*others, *reversed(of_a)):
-        (room.files / name).touch()
-    assert list_log_files(str(room.files), "a") == [str(room.files / name) for name in of_a]
-    assert list_log_files(str(room.folder / "nowhere"), "a") == []
+        (env.files / name).touch()
+    assert list_log_files(str(env.files), "a") == [str(env.files / name) for name in of_a]
+    assert list_log_files(str(env.folder / "nowhere"), "a") == []
 
 
 @pytest.mark.parametrize("when", [math.nan, math.inf, -math.inf, -1.0, 1e300])
