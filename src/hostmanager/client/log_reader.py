@@ -9,7 +9,7 @@ from hostmanager.client.errors import FailureKind, ManagerError
 from hostmanager.client.manager_client import ManagerClient, run_parallel, run_with_limit
 from hostmanager.client.status.model import AgentStatus
 
-MAX_PAGE_LINES = 10_000
+MAX_LINES_PER_REQUEST = 10_000
 """Lines of an agent that a manager gives at a time, and that are shown by default."""
 
 
@@ -69,7 +69,9 @@ class LogSource:
         pairs: list[tuple[float | None, str]] = []
         position: dict[str, Any] = {}
         while True:
-            page = self._page(min(lines - len(pairs), MAX_PAGE_LINES), start, limit, position)
+            page = self._page(
+                min(lines - len(pairs), MAX_LINES_PER_REQUEST), start, limit, position
+            )
             pairs = [(when, str(text)) for when, text in page["lines"]] + pairs
             older = page.get("older")
             self.truncated = bool(page.get("cut"))

@@ -18,7 +18,7 @@ from hostmanager.cli.options import (
 )
 from hostmanager.cli.output import Output, command
 from hostmanager.cli.text import format_time, sanitize, strip_timestamp
-from hostmanager.client.log_reader import MAX_PAGE_LINES, LogLine, LogSource, read_all
+from hostmanager.client.log_reader import MAX_LINES_PER_REQUEST, LogLine, LogSource, read_all
 from hostmanager.client.manager_client import make_clients
 from hostmanager.client.site_model import read_site
 from hostmanager.client.status.selection import fetch_status, hosts_to_query, select_agents
@@ -66,7 +66,7 @@ def add_parser(subparsers: Any) -> None:
         "--lines",
         type=line_count,
         metavar="N",
-        help=f"the newest N lines of each agent (default: {LINES}; with --since: {MAX_PAGE_LINES})",
+        help=f"the newest N lines of each agent (default: {LINES}; with --since: {MAX_LINES_PER_REQUEST})",
     )
     parser.add_argument(
         "-f", "--follow", action="store_true", help="keep showing new lines until Ctrl-C"
@@ -98,7 +98,7 @@ def run(args: argparse.Namespace, output: Output) -> int:
 
 
 def _show(sources: Sequence[LogSource], args: argparse.Namespace, output: Output) -> int:
-    lines = args.lines or (MAX_PAGE_LINES if args.since is not None else LINES)
+    lines = args.lines or (MAX_LINES_PER_REQUEST if args.since is not None else LINES)
     printer = Printer(sources, output)
     printer.show(read_all(sources, lines, args.since, args.answer_time))
     printer.print_errors()
@@ -108,7 +108,7 @@ def _show(sources: Sequence[LogSource], args: argparse.Namespace, output: Output
     try:
         while args.follow:
             time.sleep(FOLLOW_INTERVAL)
-            printer.show(read_all(sources, MAX_PAGE_LINES, args.since, args.answer_time))
+            printer.show(read_all(sources, MAX_LINES_PER_REQUEST, args.since, args.answer_time))
             printer.print_errors()
     except KeyboardInterrupt:
         return OK
@@ -159,7 +159,7 @@ class Printer:
     def print_truncated(self, lines: int) -> None:
         """Name the agents that have older lines of the requested time."""
         names = [source.agent.instance_id for source in self._sources if source.truncated]
-        if names and lines >= MAX_PAGE_LINES:
+        if names and lines >= MAX_LINES_PER_REQUEST:
             self._output.warn(
                 f"only the newest {lines} lines of {join_names(names)}; -n {10 * lines} shows more"
             )
