@@ -14,7 +14,6 @@ import yaml
 from hostmanager.cli.check import render as check_show
 from hostmanager.cli.check.report import Category, CheckReport
 from hostmanager.cli.main import main
-from hostmanager.siteconfig.diagnostics import Severity
 from hostmanager.siteconfig.source import Location
 
 ROOT = Path(__file__).parents[3]
@@ -301,7 +300,7 @@ def test_no_text_of_a_file_can_make_a_line_of_its_own(capsys):
     """Else a site config could print workflow commands, or fake a result."""
     report = CheckReport("a\nb,c:d.yaml")
     text = "x\n::error::y\r\x1b[2J%0A"
-    report.add(Category.FILE, Severity.WARNING, Location(1, 2), text, "z\n")
+    report.warning(Category.FILE, Location(1, 2), text, "z\n")
     check_show.render_github(report)
     (line,) = capsys.readouterr().out.splitlines()
     assert line.startswith("::warning file=a%0Ab%2Cc%3Ad.yaml,line=1,col=2,")
