@@ -74,16 +74,17 @@ class ServiceReporter:
             *(tracked.spec, tracked.service, tuple(watcher.containers.values()), watcher.images),
             *(self._exit_status(tracked.reported.run, before), tracked.fingerprint_by_digest),
         )
-        observe_seq, report = tracked.observe_seq, tracked.report
+        observe_seq = tracked.observe_seq
         for reported, observation in diff_observations(tracked.reported, observed):
             previous = watcher.containers.get((tracked.reported.run or ("", ""))[0])
-            tracked.reported = reported
+            # Each time: a report may lead to a launch, which brings another one.
+            tracked.reported, report = reported, tracked.report
             if isinstance(observation, ev.Launched):
                 tracked.runs_reported += 1
                 tracked.cleanup_pending = False  # others have started it
             report(observation)
             if isinstance(observation, ev.Exited) and previous is not None:
-                self._spawn_output_report(tracked, previous)
+                self._spawn_output_report(tracked, previous, report)
             if tracked.observe_seq != observe_seq:
                 return False  # it was requested anew meanwhile, and that was answered
         return True
@@ -105,7 +106,7 @@ class ServiceReporter:
         report = tracked.report
         report(ev.Launched(0))
         report(ev.Exited(container.exit_status))
-        self._spawn_output_report(tracked, container)
+        self._spawn_output_report(tracked, container, report)
         return None
 
     def _exit_status(self, run: RunKey | None, before: Container | None) -> ExitStatus:
@@ -121,9 +122,11 @@ class ServiceReporter:
         code = self._watcher.exit_codes.get(run[0])
         return ExitStatus() if code is None else container_exit_status(code)
 
-    def _spawn_output_report(self, tracked: TrackedService, container: Container) -> None:
+    def _spawn_output_report(
+        self, tracked: TrackedService, container: Container, report: ReportObservation
+    ) -> None:
         name = f"{tracked.spec.instance_id}: reading its output"
-        self._spawn(name, self._report_output(container, tracked.report))
+        self._spawn(name, self._report_output(container, report))
 
     async def _report_output(self, container: Container, report: ReportObservation) -> None:
         lines = await self._actions.last_log_lines(container)
