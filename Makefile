@@ -30,8 +30,11 @@ setup: $(READY)  ## Make the virtual environment
 demo: $(READY)  ## A real router, the manager and a few real agents, live (DEMO_ARGS="--duration 20")
 	$(BIN)/hostmanager demo $(DEMO_ARGS)
 
-test: $(READY)  ## All tests (TESTS=tests/unit/core: some; TEST_ARGS="-k name": options)
-	$(BIN)/python -m pytest $(TEST_ARGS) $(TESTS)
+check: lint  ## The fast circle, under a minute: lint and those of tests/unit that take no time
+	$(BIN)/python -m pytest -q -n 2 -m "not slow and not exhaustive" $(TEST_ARGS) tests/unit
+
+test: $(READY)  ## All tests (TESTS=tests/sim: some; TEST_ARGS="-k name"; RECORD=1: measure files)
+	$(if $(RECORD),HM_TEST_RECORD=1) $(BIN)/python -m pytest $(PARALLEL) $(TEST_ARGS) $(TESTS)
 
 faults: $(READY)  ## Ten minutes of random faults (FAULTS_ARGS="--seed 7 --seconds 60")
 	$(BIN)/python -m tests.faults $(FAULTS_ARGS)
