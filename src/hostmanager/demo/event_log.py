@@ -1,42 +1,44 @@
-"""What happened, from one look at the manager to the next: sentences, and a verdict.
+"""What happened, from one view of the manager to the next: sentences, and a verdict.
 
-Remembers what was seen, so that in the end it can be said whether every agent that should
-be up ever was, and how often one died and came back.
+Remembers whether every agent that should be up ever was, and how often one died and came back.
 """
 
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from hostmanager.demo.view import Exit, Message, Row, View, length
+from hostmanager.client.status.model import AgentStatus, last_exit_text
+from hostmanager.demo.status import Message, View
+from hostmanager.util.text import format_duration
 
 HINTS_HEADING = "Try in another terminal (the last one kills fake1)"
 
-SETTLED = 2.0
+MIN_UPTIME = 2.0
 """Seconds after which a run counts: an agent that fails while it starts was never up."""
 
-LAST_LINES = 5
+MAX_OUTPUT_LINES = 5
 """Lines of output that are shown of an agent that never got up."""
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class DemoEvent:
     """One line for people: when, about what, and the sentence."""
 
     at: float
-    about: str
+    subject: str
     text: str
 
 
 @dataclass(slots=True)
 class EventLog:
-    """All that was seen so far.
+    """Everything that was seen so far.
 
     Attributes:
-        view: The latest look.
-        was_up: Instances that were up at least once, for `SETTLED` seconds.
-        deaths: How often each died without having been told to.
+        view: The latest view.
+        was_up: Instances that were up at least once, for `MIN_UPTIME` seconds.
+        deaths: How often each died without a request to stop.
     """
 
     now: Callable[[], float] = time.time
@@ -44,18 +46,17 @@ class EventLog:
     was_up: set[str] = field(default_factory=set)
     deaths: dict[str, int] = field(default_factory=dict)
 
-    def take(self, view: View) -> list[Event]:
-        """Take in a look; return what is new in it, the oldest first."""
-        before = {row.name: row for row in self.view.rows}
-        lines = [Event(at, "manager", text) for at, text in self._new_messages(view.messages)]
-        for row in view.rows:
-            lines += self._changes(before.get(row.name), row)
-        gone = before.keys() - {row.name for row in view.rows}
-        lines += [Event(self.now(), name, "is no longer managed") for name in sorted(gone)]
+    def update(self, view: View) -> list[DemoEvent]:
+        """Take a view; return what is new in it, the oldest first."""
+        before = {agent.instance_id: agent for agent in self.view.agents}
+        events = [DemoEvent(at, "manager", text) for at, text in self._new_messages(view.messages)]
+        for agent in view.agents:
+            events += self._changes(before.pop(agent.instance_id, None), agent)
+        events += [DemoEvent(self.now(), name, "is no longer managed") for name in sorted(before)]
         if view.problem and view.problem != self.view.problem:
-            lines.append(Event(self.now(), "demo", view.problem))
+            events.append(DemoEvent(self.now(), "demo", view.problem))
         self.view = view
-        return sorted(lines, key=lambda line: line.at)
+        return sorted(events, key=lambda event: event.at)
 
     def _new_messages(self, messages: tuple[Message, ...]) -> tuple[Message, ...]:
         known = self.view.messages
@@ -64,74 +65,85 @@ class EventLog:
         newest = len(messages) - messages[::-1].index(known[-1])
         return messages[newest:]
 
-    def _changes(self, before: Row | None, row: Row) -> Iterator[Event]:
-        if row.state == "up" and (row.uptime is None or row.uptime >= SETTLED):
-            self.was_up.add(row.name)
-        ended = row.last_exit
-        if ended is not None and (before is None or before.last_exit != ended):
-            if not ended.expected and not (before and _is_same(before.last_exit, ended)):
-                self.deaths[row.name] = self.deaths.get(row.name, 0) + 1
-            yield Event(ended.at, row.name, ending(ended))
-        if before is None or (before.state, before.target, before.pid) != (
-            *(row.state, row.target, row.pid),
-        ):
-            yield Event(self.now(), row.name, present(row))
+    def _changes(self, before: AgentStatus | None, agent: AgentStatus) -> Iterator[DemoEvent]:
+        name, uptime = agent.instance_id, agent.get("uptime")
+        if agent.state == "up" and (uptime is None or uptime >= MIN_UPTIME):
+            self.was_up.add(name)
+        last_exit = agent.get("last_exit")
+        known_exit = before.get("last_exit") if before is not None else None
+        if last_exit and last_exit != known_exit:
+            if not last_exit["expected"] and not _is_same_exit(known_exit, last_exit):
+                self.deaths[name] = self.deaths.get(name, 0) + 1
+            yield DemoEvent(last_exit["time"], name, describe_exit(agent))
+        if before is None or _state_key(before) != _state_key(agent):
+            yield DemoEvent(self.now(), name, describe_state(agent))
 
-    def never_up(self) -> list[Row]:
+    def never_up(self) -> list[AgentStatus]:
         """The instances that should be up and never were."""
-        return [r for r in self.view.rows if r.target == "up" and r.name not in self.was_up]
+        return [
+            a for a in self.view.agents if a.target == "up" and a.instance_id not in self.was_up
+        ]
 
     def all_up(self) -> bool:
         """Whether every instance that should be up has been up."""
-        return bool(self.view.rows) and not self.never_up()
+        return bool(self.view.agents) and not self.never_up()
 
     def summary(self) -> str:
         """All of it in one line."""
-        if not self.view.rows:
+        agents = self.view.agents
+        if not agents:
             return "Summary: it ended before any agent was seen."
-        wanted = [row for row in self.view.rows if row.target == "up"]
-        up = sum(row.name in self.was_up for row in wanted)
-        back = {row.name for row in self.view.rows if row.state == "up"}
+        targets = [agent for agent in agents if agent.target == "up"]
+        up = sum(agent.instance_id in self.was_up for agent in targets)
+        back = {agent.instance_id for agent in agents if agent.state == "up"}
         died = [
-            f"{name} died {times(count)}" + (" and came back" if name in back else "")
+            f"{name} died {count_text(count)}" + (" and came back" if name in back else "")
             for name, count in sorted(self.deaths.items())
         ]
-        got_up = f"{up} of {len(wanted)} agents that should be up got up"
+        got_up = f"{up} of {len(targets)} agents that should be up got up"
         return f"Summary: {'; '.join([got_up, *died])}."
 
 
-def present(row: Row) -> str:
-    """Say how an instance is now."""
-    pid = "" if row.pid is None else f", pid {row.pid}"
-    text = f"state {row.state} (target {row.target}){pid}"
-    return f"{text}. {row.message}" if row.message else text
+def _state_key(agent: AgentStatus) -> tuple[str, str, Any]:
+    return agent.state, agent.target, agent.get("pid")
 
 
-def _is_same(before: Exit | None, ended: Exit) -> bool:
-    """Whether it is the same end: what was said before it is read a moment later."""
-    return before is not None and replace(before, output=()) == replace(ended, output=())
+def _is_same_exit(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> bool:
+    """Whether it is the same exit: its last output may be read a moment later."""
+    return before is not None and {**before, "output": None} == {**after, "output": None}
 
 
-def ending(ended: Exit) -> str:
+def describe_state(agent: AgentStatus) -> str:
+    """Say the state of an instance."""
+    pid = agent.get("pid")
+    text = f"state {agent.state} (target {agent.target}){'' if pid is None else f', pid {pid}'}"
+    message = agent.get("message")
+    return f"{text}. {message}" if message else text
+
+
+def describe_exit(agent: AgentStatus) -> str:
     """Say how a run ended."""
-    ran = f"after {length(ended.ran_for)}"
-    if ended.expected:
-        return f"ended as told ({ended.text}) {ran}"
-    words = f', saying "{ended.output[-1]}"' if ended.output else ""
-    return f"died ({ended.text}) {ran}{words}"
+    assert agent.child is not None
+    last_exit = agent.child["last_exit"]
+    how = f"({last_exit_text(agent.child)}) after {format_duration(last_exit['ran_for'])}"
+    if last_exit["expected"]:
+        return f"stopped as requested {how}"
+    output = last_exit["output"]
+    return f"died {how}" + (f', its last output: "{output[-1]}"' if output else "")
 
 
-def times(count: int) -> str:
+def count_text(count: int) -> str:
     """Say how often."""
     return {1: "once", 2: "twice"}.get(count, f"{count} times")
 
 
-def last_words(row: Row) -> list[str]:
+def last_output(agent: AgentStatus) -> list[str]:
     """The last lines that an instance wrote, from what the manager knows or from its file."""
-    if row.last_exit is not None and row.last_exit.output:
-        return list(row.last_exit.output[-LAST_LINES:])
+    last_exit = agent.get("last_exit")
+    if last_exit and last_exit["output"]:
+        return [str(line) for line in last_exit["output"][-MAX_OUTPUT_LINES:]]
     try:
-        text = Path(row.output or "").read_text(errors="replace")
+        text = Path(agent.get("output") or "").read_text(errors="replace")
     except OSError:
         return []
-    return text.splitlines()[-LAST_LINES:]
+    return text.splitlines()[-MAX_OUTPUT_LINES:]

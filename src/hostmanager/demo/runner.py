@@ -1,6 +1,6 @@
-"""The demo from curtain to curtain: put it up, show what happens, take it down.
+"""One run of the demo: start everything, show what happens, end everything.
 
-Signals only leave a note (`Curtain`); everything that waits looks at it. So Ctrl-C at any
+A signal only sets a flag (`StopRequest`), and everything that waits reads it. So Ctrl-C at any
 moment, the earliest included, ends in the same orderly clean-up.
 """
 
@@ -9,38 +9,36 @@ import signal
 import socket
 import sys
 import time
-from dataclasses import dataclass, field, replace
-from queue import Empty, SimpleQueue
+from dataclasses import dataclass, field
 from types import FrameType
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from hostmanager.demo.environment import DemoEnvironment, DemoError
-from hostmanager.demo.event_log import Event, EventLog, last_words
-from hostmanager.demo.lines import PlainOutput
+from hostmanager.demo.event_log import DemoEvent, EventLog, last_output
+from hostmanager.demo.plain_output import PlainOutput
 from hostmanager.demo.site import MANAGER
-from hostmanager.demo.view import View, Watcher
+from hostmanager.demo.status import ManagerWatch
 from hostmanager.testing.crossbar_router import RouterError, find_crossbar, free_port
+
+if TYPE_CHECKING:
+    from hostmanager.demo.live_table import StatusTable
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
 TICK = 0.1
-"""Seconds after which a wait looks up whether it should go on."""
-
-
-SILENCE = 3.0
-"""Seconds without an answer after which it is said that there is none."""
+"""Seconds after which a wait reads whether it should go on."""
 
 
 class Display(Protocol):
     """Shows the demo to people."""
 
-    def say(self, text: str) -> None:
+    def message(self, text: str) -> None:
         """Show a line of the demo's own."""
 
     def hints(self, commands: list[str]) -> None:
         """Show what to type in another terminal."""
 
-    def show(self, story: EventLog, news: list[Event], left: float | None) -> None:
-        """Show how things are; `left` seconds before the end, if that is known."""
+    def show(self, log: EventLog, events: list[DemoEvent], seconds_left: float | None) -> None:
+        """Show the latest view, and the events since the one before."""
 
     def close(self) -> None:
         """Show no more."""
@@ -53,25 +51,25 @@ class StopRequest:
         self._end = None if duration is None else time.monotonic() + duration
         self.signals = 0
 
-    def listen(self) -> None:
-        """Take SIGINT, SIGTERM and SIGHUP as a wish to end."""
+    def install_handlers(self) -> None:
+        """Take SIGINT, SIGTERM and SIGHUP as a request to end."""
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, self._note)
+            signal.signal(number, self._on_signal)
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self.signals += 1
 
-    def left(self) -> float | None:
+    def seconds_left(self) -> float | None:
         """Seconds until the end, if that is known."""
         return None if self._end is None else self._end - time.monotonic()
 
     def is_set(self) -> bool:
         """Whether to end."""
-        left = self.left()
+        left = self.seconds_left()
         return self.signals > 0 or (left is not None and left <= 0)
 
     def is_urgent(self) -> bool:
-        """Whether the wish to end was repeated."""
+        """Whether the request to end was repeated."""
         return self.signals > 1
 
 
@@ -79,112 +77,100 @@ class StopRequest:
 class DemoRun:
     """One run of the demo."""
 
-    stage: DemoEnvironment
-    curtain: StopRequest
+    environment: DemoEnvironment
+    stop: StopRequest
     display: Display
-    story: EventLog = field(default_factory=EventLog)
-    views: SimpleQueue[View] = field(default_factory=SimpleQueue)
-    told: bool = False
-    seen: float = field(default_factory=time.monotonic)
+    log: EventLog = field(default_factory=EventLog)
+    hints_shown: bool = False
 
     def run(self) -> int:
-        """Put it up and show it, until the curtain falls or something breaks."""
-        self.display.say(f"Starting the router (crossbar) at {self.stage.router.url} ...")
+        """Start everything and show it, until there is a request to end or something breaks."""
+        self.display.message(f"Starting the router (crossbar) at {self.environment.router.url} ...")
         try:
-            self.stage.start_router(self.curtain.is_set)
+            self.environment.start_router(self.stop.is_set)
         except RouterError as error:
-            if not self.curtain.is_set():
+            if not self.stop.is_set():
                 raise
             return self._verdict(str(error))
-        if self.curtain.is_set():
-            return self._verdict("the router had just been started")
-        self.display.say(self.stage.start_services())
-        if self.curtain.is_set():
-            return self._verdict("the manager was about to be started")
-        self.display.say(f"Starting the manager {MANAGER} and its agents ...")
-        self.stage.start_manager()
-        watcher = Watcher(MANAGER, self.stage.site.args, self.views.put)
-        watcher.start()
+        if self.stop.is_set():
+            return self._verdict("The router had just been started.")
+        self.display.message(self.environment.start_services())
+        if self.stop.is_set():
+            return self._verdict("The manager was about to be started.")
+        self.display.message(f"Starting the manager {MANAGER} and its agents ...")
+        self.environment.start_manager()
+        watch = ManagerWatch(self.environment.site)
         try:
-            self._show()
+            self._show(watch)
         finally:
-            watcher.stop()
+            watch.stop()
             self.display.close()
         return self._verdict("")
 
-    def _show(self) -> None:
-        manager = self.stage.manager
+    def _show(self, watch: ManagerWatch) -> None:
+        manager = self.environment.manager
         assert manager is not None
-        while not self.curtain.is_set() and manager.poll() is None:
-            view = self._next_view()
-            if view is None or not (view.rows or self.story.view.rows):
+        while not self.stop.is_set() and manager.poll() is None:
+            view = watch.next_view(TICK)
+            if not view.agents:
                 continue  # it has only just been started
-            news = self.story.take(view)
-            self.display.show(self.story, news, self.curtain.left())
-            self._hint()
+            events = self.log.update(view)
+            self.display.show(self.log, events, self.stop.seconds_left())
+            self._show_hints()
 
-    def _next_view(self) -> View | None:
-        """The next look at the manager; None when there is none within a tick."""
-        try:
-            view = self.views.get(timeout=TICK)
-        except Empty:
-            if time.monotonic() < self.seen + SILENCE:
-                return None
-            return replace(self.story.view, problem=f"No answer for {SILENCE:g} s or more.")
-        self.seen = time.monotonic()
-        return view
+    def _show_hints(self) -> None:
+        if not self.hints_shown and self.log.all_up():
+            self.hints_shown = True
+            pids = {agent.instance_id: agent.get("pid") for agent in self.log.view.agents}
+            self.display.hints(self.environment.site.hints(pids.get("fake1")))
 
-    def _hint(self) -> None:
-        if not self.told and self.story.all_up():
-            self.told = True
-            pids = {row.name: row.pid for row in self.story.view.rows}
-            self.display.hints(self.stage.site.hints(pids.get("fake1")))
-
-    def _verdict(self, early: str) -> int:
-        """Say how it went; returns the exit code."""
-        say = self.display.say
-        manager = self.stage.manager
+    def _verdict(self, reason: str) -> int:
+        """Say how it went; returns the exit status."""
+        message = self.display.message
+        manager = self.environment.manager
         if manager is not None and manager.poll() is not None:
-            say(f"The manager has ended (code {manager.returncode}), so the demo ends, too.")
+            message(f"The manager has ended (code {manager.returncode}), so the demo ends, too.")
             if manager.returncode != 0:
-                _print_tail(self.stage)
+                _print_log_tail(self.environment)
                 return EXIT_FAILED
-        if self.curtain.signals:
-            say("Told to end. (Once more: hurry.)")
+        if self.stop.signals:
+            message("Ending, as requested. (Once more: at once.)")
             return EXIT_OK
-        late = self.story.never_up()
-        for row in late:
-            say(f"{row.name} should be up, but never got up. {row.message}".rstrip())
-            for line in last_words(row):
-                say(f"  {line}")
-        if not self.story.view.rows:
-            say(f"The time was over before the manager could be seen. {early}".rstrip())
-        return EXIT_FAILED if late or not self.story.view.rows else EXIT_OK
+        never_up = self.log.never_up()
+        for agent in never_up:
+            text = f"{agent.instance_id} should be up, but never got up. "
+            message((text + (agent.get("message") or "")).rstrip())
+            for line in last_output(agent):
+                message(f"  {line}")
+        if not self.log.view.agents:
+            message(f"The time was over before the manager could be seen. {reason}".rstrip())
+        return EXIT_FAILED if never_up or not self.log.view.agents else EXIT_OK
 
 
-def run_demo(duration: float | None, fakes: int, port: int) -> int:
+def run_demo(duration: float | None, fakes: int, port: int, table: "StatusTable") -> int:
     """Run the demo.
 
     Args:
         duration: Seconds from now until it ends by itself; None: never.
         fakes: How many FakeDataAgents.
         port: For the router; 0: any that is free.
+        table: Makes the table of agents on a terminal.
 
     Returns:
         0 done, 1 something failed, 2 it cannot be run here.
     """
-    curtain = StopRequest(duration)
-    curtain.listen()
+    stop = StopRequest(duration)
+    stop.install_handlers()
     try:
         find_crossbar()
-        port = _checked(port)
+        port = _usable_port(port)
     except (RouterError, ValueError) as error:
         print(f"hostmanager demo: {error}", file=sys.stderr)
         return EXIT_USAGE
-    _past_proxies()
+    _bypass_proxies()
     try:
-        return _play(curtain, fakes, port)
-    except BrokenPipeError:  # whoever read our output has gone; the stage is empty already
+        return _run(stop, fakes, port, table)
+    except BrokenPipeError:  # nobody reads our output any more; everything has ended already
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_OK
     except (RouterError, DemoError, OSError) as error:
@@ -192,25 +178,25 @@ def run_demo(duration: float | None, fakes: int, port: int) -> int:
         return EXIT_FAILED
 
 
-def _play(curtain: StopRequest, fakes: int, port: int) -> int:
-    with DemoEnvironment(fakes, port, curtain.is_urgent) as stage:
-        display = _display(stage)
-        played = DemoRun(stage, curtain, display)
-        code = played.run()
-        display.say("Ending the agents (OCS gives them 6 s), the manager and the router ...")
-    display.say(f"{played.story.summary()} Nothing was left behind.")
+def _run(stop: StopRequest, fakes: int, port: int, table: "StatusTable") -> int:
+    with DemoEnvironment(fakes, port, stop.is_urgent) as environment:
+        display = _make_display(environment, table)
+        demo = DemoRun(environment, stop, display)
+        code = demo.run()
+        display.message("Ending the agents (OCS gives them 6 s), the manager and the router ...")
+    display.message(f"{demo.log.summary()} Nothing was left behind.")
     return code
 
 
-def _display(stage: DemoEnvironment) -> Display:
+def _make_display(environment: DemoEnvironment, table: "StatusTable") -> Display:
     if not sys.stdout.isatty() or os.environ.get("TERM") in (None, "", "dumb"):
         return PlainOutput()
-    from hostmanager.demo.table import LiveTable  # noqa: PLC0415 - only where it can be seen
+    from hostmanager.demo.live_table import LiveTable  # noqa: PLC0415 - only on a terminal
 
-    return LiveTable(stage.site, stage.router.url)
+    return LiveTable(environment.site, environment.router.url, table)
 
 
-def _checked(port: int) -> int:
+def _usable_port(port: int) -> int:
     """A port that can be listened on.
 
     Raises:
@@ -230,12 +216,12 @@ def _checked(port: int) -> int:
     return port
 
 
-def _past_proxies() -> None:
+def _bypass_proxies() -> None:
     """Have the clients of this process talk to the router directly."""
     for name in ("no_proxy", "NO_PROXY"):
         os.environ[name] = ",".join(filter(None, [os.environ.get(name), "127.0.0.1"]))
 
 
-def _print_tail(stage: DemoEnvironment) -> None:
-    lines = stage.site.manager_log.read_text(errors="replace").splitlines()[-10:]
+def _print_log_tail(environment: DemoEnvironment) -> None:
+    lines = environment.site.manager_log.read_text(errors="replace").splitlines()[-10:]
     print("The end of its output:", *(f"  {line}" for line in lines), sep="\n", flush=True)

@@ -97,7 +97,7 @@ def test_a_second_signal_hurries_and_still_leaves_nothing(start_demo):
     agents = [int(pid) for pid in re.findall(r"state up .*pid (\d+)", demo.text())]
     assert len(agents) == 5
     demo.signal(signal.SIGINT)
-    demo.wait_for_text("Told to end")
+    demo.wait_for_text("Ending, as requested")
     demo.signal(signal.SIGINT)
     begun = time.monotonic()
     wait_for(lambda: not any(map(alive, agents)), 20, "the agents to end")

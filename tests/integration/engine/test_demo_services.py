@@ -1,6 +1,5 @@
 """The demo's compose services, and that nothing is left of them."""
 
-import platform
 import re
 import signal
 from collections.abc import Callable, Iterator
@@ -8,6 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.support.demos import Demo
+from tests.support.engine import IMAGE
 from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.router
@@ -17,6 +17,7 @@ pytestmark = pytest.mark.router
 def start_demo(engine, tmp_path) -> Iterator[Callable[[], Demo]]:
     """Start a demo that can reach the engine."""
     made = []
+    engine.docker("tag", IMAGE, "busybox:latest")
 
     def start() -> Demo:
         made.append(Demo(tmp_path, "--agents", "1", **engine.environment))
@@ -40,13 +41,6 @@ def name_of(demo: Demo) -> str:
     names = [path.name for path in demo.folder.glob("hm-demo-*")]
     demo.name = names[0] if names else demo.name
     return demo.name
-
-
-@pytest.fixture(autouse=True)
-def needs_an_image_for_this_machine() -> None:
-    """Skip elsewhere."""
-    if platform.machine() != "x86_64":
-        pytest.skip("the demo has an image for x86_64 only")
 
 
 def test_one_is_managed_one_is_watched_and_nothing_is_left(engine, start_demo):

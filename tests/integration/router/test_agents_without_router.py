@@ -3,7 +3,7 @@
 import pytest
 
 from hostmanager.testing.crossbar_router import CrossbarRouter
-from tests.integration.router.conftest import SHORT
+from tests.integration.conftest import SHORT
 from tests.integration.router.steps import wait_child
 from tests.support.clients import children, client
 from tests.support.managers import Manager

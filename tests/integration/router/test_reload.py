@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from tests.integration.router.conftest import PATIENT
+from tests.integration.conftest import PATIENT
 from tests.integration.router.steps import (
     messages,
     outcome,

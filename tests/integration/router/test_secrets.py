@@ -6,7 +6,7 @@ from pathlib import Path
 
 import requests
 
-from tests.integration.router.conftest import SHORT
+from tests.integration.conftest import SHORT
 from tests.integration.router.steps import send, wait_child
 from tests.support.clients import client
 from tests.support.managers import Manager

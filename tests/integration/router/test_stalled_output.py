@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import pytest
 
-from tests.integration.router.conftest import SHORT
+from tests.integration.conftest import SHORT
 from tests.integration.router.steps import send, wait_ready
 from tests.support.clients import client
 from tests.support.managers import Manager

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from tests.integration.router.conftest import PATIENT
+from tests.integration.conftest import PATIENT
 from tests.integration.router.steps import (
     messages,
     outcome,

@@ -1,190 +1,201 @@
-"""What the demo tells of what it saw, and how it looks, without a router."""
+"""What the demo says about what it saw, and how it looks, without a router."""
 
 import io
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from hostmanager.demo.event_log import EventLog, last_words
+from hostmanager.cli.status.table import hosts_table
+from hostmanager.client.errors import FailureKind, ManagerError
+from hostmanager.client.site_model import SiteHost
+from hostmanager.demo.event_log import EventLog, last_output
+from hostmanager.demo.live_table import LiveTable
 from hostmanager.demo.runner import DemoRun, StopRequest
 from hostmanager.demo.site import DemoSite
-from hostmanager.demo.table import LiveTable
-from hostmanager.demo.view import Exit, Row, View, length, read_session
+from hostmanager.demo.status import View, build_view
 
-UP = Row("a", "FakeDataAgent", "up", "up", 41, 3.0, 0, 1.0, None, "", None)
-STARTING = replace(UP, state="wait_start", pid=None, uptime=None)
-DOWN = replace(STARTING, name="b", state="down", target="down")
-DIED = Exit("code 3", 99.0, 7.2, False, ("one", "giving up"))
+HOST = SiteHost("demo-host", "hm-demo-host", {})
+MESSAGE = (1.0, "hello")
 
 
-def story():
+def child(name="a", **changes):
+    state = {
+        "instance_id": name,
+        "agent_class": "FakeDataAgent",
+        "target_state": "up",
+        "next_action": "up",
+        "stability": 1.0,
+        "pid": 41,
+        "uptime": 3.0,
+        "restarts": 0,
+        "last_exit": None,
+        "message": "",
+        "output": None,
+    }
+    return {**state, **changes}
+
+
+NOT_UP = {"pid": None, "uptime": None}
+STARTING = {"next_action": "wait_start", **NOT_UP}
+DOWN = {"next_action": "down", "target_state": "down", **NOT_UP}
+DIED = {
+    "code": 3,
+    "signal": None,
+    "time": 99.0,
+    "ran_for": 7.2,
+    "expected": False,
+    "output": ["one", "giving up"],
+}
+
+
+def view(*children, messages=(), status="running"):
+    data = {"child_states": list(children)}
+    session = {"status": status, "messages": [list(m) for m in messages], "data": data}
+    return build_view(HOST, session, View())
+
+
+@pytest.fixture
+def log():
     return EventLog(now=lambda: 100.0)
 
 
-def told(lines):
-    return [f"{line.about}: {line.text}" for line in lines]
+def texts(events):
+    return [f"{event.subject}: {event.text}" for event in events]
 
 
-def test_only_what_is_new_is_told():
-    tale = story()
-    assert told(tale.take(View((UP,), ((1.0, "hello"),)))) == [
+def test_only_what_is_new_is_reported(log):
+    assert texts(log.update(view(child(), messages=[MESSAGE]))) == [
         "manager: hello",
         "a: state up (target up), pid 41",
     ]
-    assert tale.take(View((replace(UP, uptime=4.0),), ((1.0, "hello"),))) == []
-    assert told(tale.take(View((UP,), ((1.0, "hello"), (2.0, "again"))))) == ["manager: again"]
+    assert log.update(view(child(uptime=4.0), messages=[MESSAGE])) == []
+    assert texts(log.update(view(child(), messages=[MESSAGE, (2.0, "again")]))) == [
+        "manager: again"
+    ]
 
 
-def test_all_messages_of_a_new_session_are_told():
-    tale = story()
-    tale.take(View((UP,), ((1.0, "old"),)))
-    assert told(tale.take(View((UP,), ((5.0, "new"),)))) == ["manager: new"]
+def test_all_messages_of_a_new_session_are_reported(log):
+    log.update(view(child(), messages=[(1.0, "old")]))
+    assert texts(log.update(view(child(), messages=[(5.0, "new")]))) == ["manager: new"]
 
 
-def test_a_death_between_two_looks_is_told_and_counted():
-    tale = story()
-    tale.take(View((UP,)))
-    news = tale.take(View((replace(UP, pid=42, restarts=1, last_exit=DIED),)))
-    assert told(news) == [
-        'a: died (code 3) after 7s, saying "giving up"',
+def test_a_death_between_two_views_is_reported_and_counted(log):
+    log.update(view(child()))
+    assert texts(log.update(view(child(pid=42, restarts=1, last_exit=DIED)))) == [
+        'a: died (code 3) after 7.2 s, its last output: "giving up"',
         "a: state up (target up), pid 42",
     ]
-    assert tale.summary() == (
+    assert log.summary() == (
         "Summary: 1 of 1 agents that should be up got up; a died once and came back."
     )
 
 
-def test_a_death_whose_last_words_are_read_a_moment_later_is_one_death():
-    tale = story()
-    tale.take(View((UP,)))
-    silent = replace(UP, pid=42, restarts=1, last_exit=replace(DIED, output=()))
-    tale.take(View((silent,)))
-    news = tale.take(View((replace(silent, last_exit=DIED),)))
-    assert told(news) == ['a: died (code 3) after 7s, saying "giving up"']
-    assert "a died once and came back" in tale.summary()
-    tale.take(View((replace(silent, restarts=2, last_exit=replace(DIED, at=105.0)),)))
-    assert "a died twice and came back" in tale.summary()
+def test_a_death_whose_last_output_is_read_a_moment_later_is_one_death(log):
+    log.update(view(child()))
+    silent = {"pid": 42, "restarts": 1, "last_exit": {**DIED, "output": []}}
+    log.update(view(child(**silent)))
+    events = log.update(view(child(**{**silent, "last_exit": DIED})))
+    assert texts(events) == ['a: died (code 3) after 7.2 s, its last output: "giving up"']
+    assert "a died once and came back" in log.summary()
+    log.update(view(child(**{**silent, "restarts": 2, "last_exit": {**DIED, "time": 105.0}})))
+    assert "a died twice and came back" in log.summary()
 
 
-def test_an_agent_that_was_told_to_end_has_not_died():
-    tale = story()
-    tale.take(View((UP,)))
-    ended = replace(DIED, text="code 0", expected=True)
-    news = tale.take(View((replace(DOWN, name="a", last_exit=ended),)))
-    assert told(news)[0] == "a: ended as told (code 0) after 7s"
-    assert tale.deaths == {}
+def test_an_agent_that_was_stopped_has_not_died(log):
+    log.update(view(child()))
+    stopped = {**DIED, "code": 0, "expected": True}
+    events = log.update(view(child(**DOWN, last_exit=stopped)))
+    assert texts(events)[0] == "a: stopped as requested (code 0) after 7.2 s"
+    assert log.deaths == {}
 
 
-def test_an_agent_that_leaves_and_a_silent_manager_are_told():
-    tale = story()
-    tale.take(View((UP, DOWN)))
-    assert told(tale.take(View((UP,)))) == ["b: is no longer managed"]
-    silent = View((UP,), problem="The router does not answer.")
-    assert told(tale.take(silent)) == ["demo: The router does not answer."]
-    assert tale.take(silent) == []
+def test_an_agent_that_leaves_is_reported(log):
+    log.update(view(child(), child("b", **DOWN)))
+    assert texts(log.update(view(child()))) == ["b: is no longer managed"]
 
 
-def test_an_end_before_anything_was_seen_is_told_as_such():
-    assert story().summary() == "Summary: it ended before any agent was seen."
+def test_a_silent_manager_is_reported_once_and_what_was_known_stays(log):
+    log.update(view(child()))
+    error = ManagerError(FailureKind.TIMEOUT, "no answer for 3 s")
+    silent = build_view(HOST, error, log.view)
+    assert texts(log.update(silent)) == ["demo: no answer for 3 s."]
+    assert log.update(silent) == []
+    assert [agent.instance_id for agent in log.view.agents] == ["a"]
 
 
-def test_only_agents_that_should_be_up_are_missed():
-    tale = story()
-    tale.take(View((UP, DOWN, replace(STARTING, name="c"))))
-    assert [row.name for row in tale.never_up()] == ["c"]
-    assert not tale.all_up()
+def test_an_end_before_anything_was_seen_is_reported_as_such(log):
+    assert log.summary() == "Summary: it ended before any agent was seen."
 
 
-def test_an_agent_that_fails_while_it_starts_was_never_up():
-    tale = story()
-    tale.take(View((replace(UP, uptime=0.5),)))
-    tale.take(View((replace(UP, state="start_at", pid=None, uptime=None, last_exit=DIED),)))
-    assert [row.name for row in tale.never_up()] == ["a"]
+def test_only_agents_that_should_be_up_are_missed(log):
+    log.update(view(child(), child("b", **DOWN), child("c", **STARTING)))
+    assert [agent.instance_id for agent in log.never_up()] == ["c"]
+    assert not log.all_up()
 
 
-class Words(list):
-    """A display that keeps what it is told."""
+def test_an_agent_that_fails_while_it_starts_was_never_up(log):
+    log.update(view(child(uptime=0.5)))
+    log.update(view(child(next_action="start_at", **NOT_UP, last_exit=DIED)))
+    assert [agent.instance_id for agent in log.never_up()] == ["a"]
 
-    say = list.append
+
+class Messages(list):
+    """A display that keeps its messages."""
+
+    message = list.append
 
 
-class SomeStage:
+class Environment:
     manager = None
 
 
-def test_an_agent_that_never_got_up_fails_the_demo_and_its_output_is_shown():
-    words = Words()
-    tale = story()
-    tale.take(View((UP, replace(STARTING, name="c", last_exit=DIED, message="It is broken."))))
-    assert DemoRun(SomeStage(), StopRequest(1.0), words, tale)._verdict("") == 1
-    assert words == ["c should be up, but never got up. It is broken.", "  one", "  giving up"]
+def test_an_agent_that_never_got_up_fails_the_demo_and_its_output_is_shown(log):
+    messages = Messages()
+    broken = child("c", **STARTING, last_exit=DIED)
+    log.update(view(child(), {**broken, "message": "It is broken."}))
+    assert DemoRun(Environment(), StopRequest(1.0), messages, log)._verdict("") == 1
+    assert messages == ["c should be up, but never got up. It is broken.", "  one", "  giving up"]
 
 
-def test_a_demo_whose_agents_were_all_up_is_a_success():
-    words = Words()
-    tale = story()
-    tale.take(View((UP, DOWN)))
-    assert DemoRun(SomeStage(), StopRequest(1.0), words, tale)._verdict("") == 0
-    assert words == []
+def test_a_demo_whose_agents_were_all_up_is_a_success(log):
+    messages = Messages()
+    log.update(view(child(), child("b", **DOWN)))
+    assert DemoRun(Environment(), StopRequest(1.0), messages, log)._verdict("") == 0
+    assert messages == []
 
 
-def test_last_words_come_from_the_manager_or_from_the_file(tmp_path):
+def test_the_last_output_comes_from_the_manager_or_from_the_file(tmp_path):
     file = tmp_path / "a.out"
     file.write_text("".join(f"{n}\n" for n in range(9)))
-    assert last_words(replace(UP, last_exit=DIED)) == ["one", "giving up"]
-    assert last_words(replace(UP, output=str(file))) == ["4", "5", "6", "7", "8"]
-    assert last_words(replace(UP, output=str(tmp_path / "none"))) == []
+
+    def output(**changes):
+        return last_output(view(child(**changes)).agents[0])
+
+    assert output(last_exit=DIED) == ["one", "giving up"]
+    assert output(output=str(file)) == ["4", "5", "6", "7", "8"]
+    assert output(output=str(tmp_path / "none")) == []
 
 
-def test_a_manager_that_shows_less_is_understood():
-    child = {
-        "instance_id": "a",
-        "agent_class": "A",
-        "target_state": "up",
-        "next_action": "up",
-        "stability": 1.0,
-    }
-    view = read_session({"status": "done", "data": {"child_states": [child]}})
-    assert view.rows[0].name == "a"
-    assert view.problem == "The manager process is done."
+def test_a_manager_process_that_has_ended_is_a_problem():
+    assert view(child(), status="done").problem == "The manager process is done."
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(None, ""), (0.4, "0s"), (59.9, "59s"), (185, "3:05"), (7209, "2:00:09")],
-)
-def test_lengths_of_time_are_short(seconds, text):
-    assert length(seconds) == text
-
-
-def drawn(view, width, height=24):
-    console = Console(width=width, height=height, record=True, file=io.StringIO())
-    tale = story()
-    tale.take(view)
+def test_the_picture_fits_into_80_columns_and_24_lines_with_the_widest_words(log):
+    widest = {"next_action": "wait_start", "target_state": "down", "uptime": 3599.0}
+    killed = {**DIED, "signal": "SIGKILL"}
+    children = [
+        child(f"fake{n}", **widest, restarts=100, stability=0.25, last_exit=killed)
+        for n in range(6)
+    ]
+    log.update(view(*children, messages=[(float(n), f"message {n} " * 20) for n in range(50)]))
+    console = Console(width=80, height=24, record=True, file=io.StringIO())
     site = DemoSite(Path("/tmp/hm-demo-abcdefgh"), 3)
-    console.print(LiveTable(site, "ws://127.0.0.1:65535/ws", console).picture(tale))
-    return console.export_text().splitlines()
-
-
-def test_the_picture_fits_into_80_columns_and_24_lines_with_the_widest_words():
-    killed = replace(DIED, text="SIGKILL")
-    widest = Row(
-        *("registry", "DemoFlakyAgent", "down", "wait_start", 4194304, 3599.0, 100, 0.25, killed),
-        "It exited with code 3, 2 failures in a row, and so on and on and on and on and on.",
-        None,
-    )
-    rows = tuple(replace(widest, name=f"fake{n}") for n in range(6))
-    lines = drawn(View(rows, tuple((1.0, f"message {n} " * 20) for n in range(50))), 80)
+    console.print(LiveTable(site, "ws://127.0.0.1:65535/ws", hosts_table, console).render(log))
+    lines = console.export_text().splitlines()
     assert len(lines) < 24
     assert max(map(len, lines)) <= 80
     shown = next(line for line in lines if line.startswith("fake0 "))
-    for word in ("fake0", "DemoFlaky", "down", "wait_start", "4194304", "59:59", "100", "SIGKILL"):
+    for word in ("starting", "down", "100", "0.25"):
         assert word in shown.split()
-    assert any(line.startswith("fake0: It exited") for line in lines)
-
-
-def test_a_wide_terminal_has_the_message_in_the_row():
-    lines = drawn(View((replace(UP, message="Beware of the dog."),)), 140)
-    assert any("FakeDataAgent" in line and "Beware of the dog." in line for line in lines)
+    assert any(line.startswith("demo-host") for line in lines)

@@ -54,6 +54,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the demo."""
-    from hostmanager.demo.runner import run_demo  # noqa: PLC0415 - not for --help
+    from hostmanager.cli.status.table import hosts_table  # noqa: PLC0415 - not for --help
+    from hostmanager.demo.runner import run_demo  # noqa: PLC0415
 
-    return run_demo(args.duration, args.agents, args.port)
+    return run_demo(args.duration, args.agents, args.port, hosts_table)
