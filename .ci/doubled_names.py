@@ -22,8 +22,7 @@ ALLOWED: dict[str, str] = {
     "add_parser": SUBCOMMANDS,
     "run": SUBCOMMANDS,
     "main": PROGRAM,
-    "T": "a type variable says nothing",
-    "VERSION": "of a format on disk; the journal's and the log daemon's are counted apart",
+    "log": "the logger of the module",
 }
 
 MODULE_CONSTANTS = ("_INTERVAL", "_TIMEOUT", "TIMEOUT", "STYLES", "COLUMNS", "MARKS", "LINES")

@@ -87,7 +87,7 @@ class DemoEnvironment:
     def start_services(self) -> str:
         """Start the compose services, if there can be any; returns what came of it, for people."""
         try:
-            compose = services.compose_command()
+            compose = services.find_compose_command()
             services.start(self.site.folder, compose)
         except services.ServicesError as error:
             end = "" if str(error).endswith("?") else "."

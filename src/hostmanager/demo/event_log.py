@@ -137,7 +137,7 @@ def count_text(count: int) -> str:
     return {1: "once", 2: "twice"}.get(count, f"{count} times")
 
 
-def last_output(agent: AgentStatus) -> list[str]:
+def output_tail(agent: AgentStatus) -> list[str]:
     """The last lines that an instance wrote, from what the manager knows or from its file."""
     last_exit = agent.get("last_exit")
     if last_exit and last_exit["output"]:

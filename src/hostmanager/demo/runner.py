@@ -14,7 +14,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Protocol
 
 from hostmanager.demo.environment import DemoEnvironment, DemoError
-from hostmanager.demo.event_log import DemoEvent, EventLog, last_output
+from hostmanager.demo.event_log import DemoEvent, EventLog, output_tail
 from hostmanager.demo.plain_output import PlainOutput
 from hostmanager.demo.site import MANAGER
 from hostmanager.demo.status import ManagerWatch
@@ -140,7 +140,7 @@ class DemoRun:
         for agent in never_up:
             text = f"{agent.instance_id} should be up, but never got up. "
             message((text + (agent.get("message") or "")).rstrip())
-            for line in last_output(agent):
+            for line in output_tail(agent):
                 message(f"  {line}")
         if not self.log.view.agents:
             message(f"The time was over before the manager could be seen. {reason}".rstrip())

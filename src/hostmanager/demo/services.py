@@ -28,7 +28,7 @@ class ServicesError(Exception):
     """There are no services in this demo, or they are not gone; the text says why."""
 
 
-def compose_command() -> list[str]:
+def find_compose_command() -> list[str]:
     """How compose is called here, once it is known that the engine answers.
 
     Raises:

@@ -9,7 +9,7 @@ from rich.console import Console
 from hostmanager.cli.status.table import hosts_table
 from hostmanager.client.errors import FailureKind, ManagerError
 from hostmanager.client.site_model import SiteHost
-from hostmanager.demo.event_log import EventLog, last_output
+from hostmanager.demo.event_log import EventLog, output_tail
 from hostmanager.demo.live_table import LiveTable
 from hostmanager.demo.runner import DemoRun, StopRequest
 from hostmanager.demo.site import DemoSite
@@ -170,7 +170,7 @@ def test_the_last_output_comes_from_the_manager_or_from_the_file(tmp_path):
     file.write_text("".join(f"{n}\n" for n in range(9)))
 
     def output(**changes):
-        return last_output(view(child(**changes)).agents[0])
+        return output_tail(view(child(**changes)).agents[0])
 
     assert output(last_exit=DIED) == ["one", "giving up"]
     assert output(output=str(file)) == ["4", "5", "6", "7", "8"]
