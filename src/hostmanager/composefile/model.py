@@ -51,3 +51,7 @@ class ComposeFile:
 
 class ComposeFileError(Exception):
     """A compose file cannot be used; the text names the file and, if known, the line."""
+
+
+FileStatus = tuple[bool, float, str]
+"""Whether a file could be loaded, when (Unix time), and a sentence."""

@@ -20,7 +20,7 @@ from asyncinotify import Inotify, Mask
 
 from hostmanager.composefile.command import Compose, ComposeError
 from hostmanager.composefile.loader import load_compose_file
-from hostmanager.composefile.model import ComposeFile, ComposeFileError
+from hostmanager.composefile.model import ComposeFile, ComposeFileError, FileStatus
 from hostmanager.composefile.symlinks import nearest_existing, watch_targets
 from hostmanager.composefile.yaml_source import source_files
 from hostmanager.util.guard import Guard
@@ -51,7 +51,6 @@ CHANGES = (
     | SELF_MOVED
 )
 
-FileStatus = tuple[bool, float, str]
 Signature = tuple[tuple[object, ...], ...]
 FindCompose = Callable[[], Awaitable[Compose]]
 OnChange = Callable[[], Awaitable[None]]

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 from hostmanager.agent.compose.catalog import ServiceCatalog
+from hostmanager.composefile.model import FileStatus
 from hostmanager.core import events as ev
 from hostmanager.core.events import StopStage
 from hostmanager.core.model import InstanceSpec, ObservedRun
@@ -16,8 +17,6 @@ from hostmanager.core.record import InstanceRecord
 AddMessage = Callable[[str], None]
 """Adds a message to the session of an operation."""
 
-FileStatus = tuple[bool, float, str]
-"""Whether a file could be loaded, when (Unix time), and a sentence."""
 
 TaskOutcome = tuple[bool, str]
 """Whether an operation succeeded, and a sentence."""
