@@ -18,9 +18,9 @@ from hostmanager.agent.compose.catalog import (
     orphan_view,
 )
 from hostmanager.agent.compose.image_pull import IGNORE_ORPHANS_ENV, ImagePull, compose_command
-from hostmanager.agent.compose.protocol import AddMessage, ContainerOutput, FileStatus, TaskOutcome
+from hostmanager.agent.compose.protocol import AddMessage, ContainerOutput, TaskOutcome
 from hostmanager.composefile.command import CompletedCommand, find_compose
-from hostmanager.composefile.model import ComposeFile, ComposeFileError
+from hostmanager.composefile.model import ComposeFile, ComposeFileError, FileStatus
 from hostmanager.composefile.watcher import ComposeFileWatcher
 from hostmanager.core.model import InstanceSpec, ServiceRef
 from hostmanager.core.record import InstanceRecord
