@@ -324,7 +324,7 @@ def test_ctrl_c_leaves_nothing_of_an_agent_that_hangs(agents, tmp_path):
     pid = wait_for(hanging, 30, "the agent's import")
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == 130
-    assert process.stderr.read() == "hostmanager check: interrupted.\n"
+    assert process.stderr.read() == "hostmanager check: Interrupted.\n"
     wait_for(lambda: not psutil.pid_exists(pid) or is_zombie(pid), 20, "its end")
 
 

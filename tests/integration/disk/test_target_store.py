@@ -2,7 +2,7 @@
 
 import pytest
 from tests.faults import disks
-from tests.unit.agent.test_target_store import kept
+from tests.unit.agent.test_target_store import flushed
 from tests.unit.core.fakes import FakeClock
 
 from hostmanager.agent.target_store import SAVE_RETRY_INTERVAL, TargetStore
@@ -34,12 +34,12 @@ async def test_on_a_full_disk_the_error_is_reported_and_saving_retried(small_dis
     disks.fill(small_disk / "filler")
     store = make()
     store.set_targets({"a": Target.DOWN})
-    assert "wanted.json: No space left on device" in await kept(store)
+    assert "wanted.json: No space left on device" in await flushed(store)
     clock.advance(SAVE_RETRY_INTERVAL)
-    assert "No space left" in await kept(store)
+    assert "No space left" in await flushed(store)
     (small_disk / "filler").unlink()
     clock.advance(SAVE_RETRY_INTERVAL)
-    assert await kept(store) == store.not_kept == ""
+    assert await flushed(store) == store.not_kept == ""
     assert make().load() == {"a": Target.DOWN}
     clock.advance(SAVE_RETRY_INTERVAL)
     assert clock._timers == []
@@ -48,8 +48,8 @@ async def test_on_a_full_disk_the_error_is_reported_and_saving_retried(small_dis
 async def test_on_a_read_only_disk_the_error_is_reported(small_disk, make):
     store = make()
     store.set_targets({"a": Target.DOWN})
-    assert await kept(store) == ""
+    assert await flushed(store) == ""
     disks.remount(small_disk, "ro")
     store.set_targets({"a": Target.UP})
-    assert "Read-only file system" in await kept(store)
+    assert "Read-only file system" in await flushed(store)
     assert make().load() == {"a": Target.DOWN}

@@ -23,7 +23,7 @@ async def reload(host, *entries):
     """What `update(reload_config=True)` does."""
     write_site(host.project.folder / "site.yaml", entries)
     site = await asyncio.to_thread(load_site_file, host.host.settings.site_file, "testhost")
-    return host.host._apply(site, host.host._diff(site))
+    return host.host._apply_site_config(site, [])
 
 
 async def test_a_service_that_is_added_gets_its_entry_or_a_row_of_its_own(project):
@@ -264,7 +264,7 @@ async def test_the_same_service_in_two_files_is_said_and_the_first_counts(projec
         assert known["Config"]["Labels"]["from"] == "one"
         ok, _, text = status(host, "two.yaml")
         assert ok
-        assert "Service 'ocs-a' is in one.yaml, too; that one counts." in text
+        assert "Service 'ocs-a' is in one.yaml, too; that one is used." in text
         # The row can be quicker than the watcher of these tests.
         await host.until("its start", lambda: host.count("start", "ocs-a") == 1)
         await host.stays(1, "one", lambda: host.count("start", "ocs-a") == 1)
@@ -306,7 +306,7 @@ async def test_a_broken_file_leaves_all_as_it_is_and_dead_containers_are_restart
         project.file.write_text("services:\n  ocs-a:\n    image: x\n   command: y\n")
         await host.until("the status to say so", lambda: not status(host)[0])
         assert "compose.yaml, line 4" in status(host)[2]
-        assert "What was known of its services stays." in status(host)[2]
+        assert "Its services stay as they" in status(host)[2]
         await host.until("it to be said", lambda: host.heard("compose.yaml, line 4"))
         assert sorted(host.shown()) == ["a", "b", "other"]
         assert data(host)["orphans"] == {}
@@ -346,8 +346,8 @@ async def test_odd_names(project):
         await host.up("a")
         await host.up("b.b_c-")
         assert sorted(host.shown()) == ["a", "b.b_c-"]
-        assert "'all' is left out" in status(host)[2]
-        assert "'-f' is left out" in status(host)[2]
+        assert "'all' is ignored" in status(host)[2]
+        assert "'-f' is ignored" in status(host)[2]
 
 
 async def test_any_prefix_and_none(project):

@@ -221,7 +221,7 @@ def test_a_pull_brings_what_it_can_and_says_what_it_could_not(begin, project, re
     assert len(said) < 15
     assert f"{new}: new." in said
     assert f"{later}: new." in said
-    assert any("built here, so not pulled: built" in text for text in said)
+    assert any("built on this machine, so not pulled: built" in text for text in said)
     last = said[-1]
     assert f"{gone} was not pulled: " in last
     assert sum("was not pulled" in text for text in said) == 1  # said once, as the result

@@ -304,7 +304,7 @@ async def test_a_service_that_listens_elsewhere_is_restarted_like_any_other(proj
         await answers(host, port)
         for url in (f"ws://127.0.0.1:{free_port()}/ws", f"ws://192.0.2.1:{port}/ws", "nonsense"):
             host.host.settings = replace(host.host.settings, router=url)
-            assert await host.host._router() is None
+            assert await host.host._find_router() is None
         container = await host.container("ocs-a")
         assert (await ask(host, "a")).router is None
         await comes_anew(host, container)

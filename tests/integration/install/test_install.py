@@ -162,8 +162,8 @@ def test_an_engine_by_ssh_names_the_extra_that_is_missing(plain):
     done = plain.run("python", "-c", code)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].endswith(
-        "EngineError: The Docker Engine at ssh://me@daq1 cannot be used: for ssh, a library is "
-        "missing here. Install the extra that has it: pip install 'ocs-hostmanager[ssh]'."
+        "EngineError: The Docker Engine at ssh://me@daq1 cannot be used: a library for ssh is "
+        "missing. Install the extra that has it: pip install 'ocs-hostmanager[ssh]'."
     )
 
 

@@ -190,11 +190,11 @@ def test_without_a_bridge_there_is_a_warning(checked):
 
 
 def test_a_frozen_router_is_one_that_does_not_answer(checked, odd_router):
-    odd_router.freeze()
+    odd_router.suspend()
     try:
         code, lines, _ = checked("--answer-time", "1")
     finally:
-        odd_router.thaw()
+        odd_router.resume()
     assert code == 3
     assert ["does not answer within 1 s" in line for line in lines] == [True, True]
     assert checked()[0] == 0

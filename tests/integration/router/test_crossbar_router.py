@@ -58,9 +58,9 @@ def test_a_router_answers_freezes_dies_and_comes_back_on_its_port(own_router, tm
     assert len(first) == 2
     assert own_router.answers()
 
-    own_router.freeze()
+    own_router.suspend()
     assert not own_router.answers(timeout=0.3)
-    own_router.thaw()
+    own_router.resume()
     wait_for(own_router.answers, 5, "the thawed router to answer")
 
     own_router.kill()
@@ -72,7 +72,7 @@ def test_a_router_answers_freezes_dies_and_comes_back_on_its_port(own_router, tm
     assert own_router.port == port
     assert not set(first) & set(second)
 
-    own_router.freeze()  # even a frozen one can be stopped
+    own_router.suspend()  # even a frozen one can be stopped
     own_router.stop()
     assert not any(alive(pid) for pid in second)
     own_router.stop()  # once more does no harm
@@ -90,8 +90,8 @@ def test_a_router_ends_when_its_starter_is_killed(tmp_path):
     port = free_port()
     code = (
         "import sys, signal; from pathlib import Path\n"
-        "from hostmanager.testing.crossbar_router import Router\n"
-        f"router = Router(Path({str(tmp_path / 'router')!r}), port={port}); router.start()\n"
+        "from hostmanager.testing.crossbar_router import CrossbarRouter\n"
+        f"router = CrossbarRouter(Path({str(tmp_path / 'router')!r}), port={port}); router.start()\n"
         "print(*router.pids(), flush=True); signal.pause()"
     )
     starter = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from hostmanager.cli.systemd.unit import MARK, Unit, UnitError, check_value, exec_start, quote_word
-from hostmanager.drivers.process.priority import NICE
+from hostmanager.drivers.process.priority import MANAGER_NICE
 
 UNIT = Unit(
     name="hostmanager-hm-daq1",
@@ -60,7 +60,7 @@ def verify(unit: Unit, folder: Path, *options: str) -> str:
         "StartLimitIntervalSec=0",
         "OOMPolicy=continue",
         "WatchdogSec=30",
-        f"LimitNICE={NICE}",  # the manager may take precedence over its agents
+        f"LimitNICE={MANAGER_NICE}",  # the manager may take precedence over its agents
         "StateDirectory=hostmanager/hm-daq1",
         "WantedBy=multi-user.target",
     ],
