@@ -168,7 +168,9 @@ class LogDaemon:
             reader = self._find(instance_id, identity) or self._open(instance_id, path, identity)
         except OSError as error:
             if error.errno == errno.ENOENT:
-                return  # whoever had it open has gone, and nobody needs it any more
+                if path.startswith("/proc/"):  # its manager has died; an agent may write to it
+                    self._add_linked(instance_id)
+                return
             if not isinstance(error, PipeBusyError):
                 log_error(f"pipe of {instance_id} at {path}: {error}")
             self._pending[instance_id, path] = identity
@@ -217,11 +219,12 @@ class LogDaemon:
         for (instance_id, path), identity in list(self._pending.items()):
             self._add(instance_id, path, identity)
         self._close_files(idle=PERIODIC_CHECK_INTERVAL)
-        if not self._busy and not self._is_needed():
-            self._ending = True
-        elif self._has_state_dir():
+        idle, has_state_dir = not self._busy, self._has_state_dir()
+        if has_state_dir:  # first: an agent may write to one whose command was lost
             self._add_linked_pipes()
-        else:
+        if idle and not self._is_needed():
+            self._ending = True
+        elif not has_state_dir:
             self._reclaim_state_dir()
         has_errors = any(log_file.error for log_file in self._log_files.values())
         interval = EARLY_CHECK if has_errors or self._pending else PERIODIC_CHECK_INTERVAL
@@ -284,12 +287,14 @@ class LogDaemon:
         return True
 
     def _add_linked_pipes(self) -> None:
-        state = self._settings.state
-        for instance_id in paths.list_pipes(state):
-            path = paths.pipe(state, instance_id)
-            with contextlib.suppress(FileNotFoundError):  # removed meanwhile
-                status = os.lstat(path)
-                self._add(instance_id, path, (status.st_dev, status.st_ino))
+        for instance_id in paths.list_pipes(self._settings.state):
+            self._add_linked(instance_id)
+
+    def _add_linked(self, instance_id: str) -> None:
+        path = paths.pipe(self._settings.state, instance_id)
+        with contextlib.suppress(FileNotFoundError):  # removed meanwhile
+            status = os.lstat(path)
+            self._add(instance_id, path, (status.st_dev, status.st_ino))
 
     def _open_control(self, path: str) -> None:
         control = ControlPipe(path)

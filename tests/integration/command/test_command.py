@@ -146,7 +146,7 @@ def test_demo_without_crossbar_names_the_remedy(tmp_path):
         "import sys; "
         f"sys.executable = {str(tmp_path / 'python')!r}\n"
         "from hostmanager.demo.runner import run_demo\n"
-        "sys.exit(run_demo(1.0, 1, 0))"
+        "sys.exit(run_demo(1.0, 1, 0, None))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],
