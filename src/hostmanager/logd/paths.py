@@ -1,10 +1,12 @@
 """The paths of all files: no other module makes any. `util.names` writes the ids.
 
-In the state directory:  pipes/ID.pipe, scribe.control, scribe.lock, scribe.log, manager.lock
-In the files directory:  ID.out, ID.out.times              the current output, and its timestamps
-                         ID.out.1, ID.out.1.times          the one before
-                         ID.out.2.gz (or ID.out.2), …      before that, and so on
-                         ID.out.gz.new                     being compressed
+The paths::
+
+    in the state directory:  pipes/ID.pipe, scribe.control, scribe.lock, scribe.log, manager.lock
+    in the files directory:  ID.out, ID.out.times            the current output, its timestamps
+                             ID.out.1, ID.out.1.times        the one before
+                             ID.out.2.gz (or ID.out.2), …    before that, and so on
+                             ID.out.gz.new                   being compressed
 
 With the suffixes, an id may look like anything that an id may look like (`..`, `control`).
 """

@@ -84,7 +84,7 @@ def format_duration(seconds: float | None) -> str:
 
 
 def join_sentences(sentences: Iterable[str]) -> str:
-    """Put sentences on one line, with ``; `` between them; only the last keeps its full stop."""
+    """Put sentences on one line, with semicolons between them; only the last keeps its full stop."""
     *before, last = [sentence for sentence in sentences if sentence] or [""]
     return "; ".join([*(sentence.rstrip(".") for sentence in before), last])
 
