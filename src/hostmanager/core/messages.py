@@ -6,6 +6,7 @@ from hostmanager.core import events as ev
 from hostmanager.core.events import StopStage
 from hostmanager.core.model import InstanceSpec, Kind
 from hostmanager.core.record import InstanceRecord, State
+from hostmanager.util.text import format_duration
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,22 +101,17 @@ def failure_text(record: InstanceRecord, event: ev.LaunchFailed | ev.Exited, now
     if isinstance(event, ev.LaunchFailed):
         text = f"could not be launched: {event.step}: {event.reason}"
     elif record.last_exit is not None:
-        text = f"{event.status} after {format_seconds(record.last_exit.ran_for)}"
+        text = f"{event.status} after {format_duration(record.last_exit.ran_for)}"
     else:
         text = str(event.status)
     if failures.consecutive > 1:
         text += f" ({failures.consecutive} failures in a row)"
     delay = max(0.0, failures.next_start_at - now)
     is_immediate = record.state is State.STARTING
-    text += "; restarting now" if is_immediate else f"; restarting in {format_seconds(delay)}"
+    text += "; restarting now" if is_immediate else f"; restarting in {format_duration(delay)}"
     return f"{text}. {failures.backoff.reason}" if failures.backoff.reason else text
 
 
 def should_report(consecutive: int) -> bool:
     """Whether a failure is reported: the first in a row are, then those at powers of two."""
     return consecutive <= 3 or not consecutive & (consecutive - 1)
-
-
-def format_seconds(length: float) -> str:
-    """Write a length of time for people."""
-    return f"{length:.1f} s" if length < 100 else f"{length:.0f} s"

@@ -86,6 +86,10 @@ class CpuBudget:
         return self.share * self.cpus
 
 
+MANAGER_NICE = -10
+"""The priority (nice value) of the manager beside its agents, where it may be raised."""
+
+
 @dataclass(frozen=True, slots=True)
 class StopPolicy:
     """How long each stage of a stop may take before the next one, seconds.

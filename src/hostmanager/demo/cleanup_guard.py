@@ -1,6 +1,6 @@
 """Leaves nothing behind, even if the demo itself is killed outright.
 
-`sweep` ends what still runs in the demo's folder. As a program (`python -m
+`kill_leftovers` ends what still runs in the demo's folder. As a program (`python -m
 hostmanager.demo.cleanup_guard FOLDER`) it waits beside the demo, with the demo's end of a pipe as
 its standard input: when that closes without the word "done", the demo was killed, and the
 guard ends its processes and removes its containers and its folder.

@@ -255,7 +255,7 @@ class LogDaemon:
     def _reclaim_state_dir(self) -> None:
         """Our lock or control pipe is gone: make it again, or leave to another log daemon.
 
-        The other one waits for the pipes that we have locked: its manager has told it of them.
+        The other one waits for the pipes that we have locked: its manager has sent their commands.
         """
         path = paths.lock(self._settings.state)
         ours = self._lock is not None and is_same_file(self._lock, path)

@@ -7,24 +7,9 @@ usable id, no instance counts as removed, because that entry may be the one that
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 from hostmanager.core.model import InstanceSpec
-
-
-class DesiredSpecs(Protocol):
-    """The part of a `SiteFile` that counts here.
-
-    Broken entries without a usable id are counted in `broken_without_id`, if it has that field.
-    """
-
-    @property
-    def specs(self) -> tuple[InstanceSpec, ...]:
-        """The instances that should be managed."""
-
-    @property
-    def broken_ids(self) -> frozenset[str]:
-        """Ids of broken entries."""
+from hostmanager.siteconfig.site_file import SiteFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +49,8 @@ class SiteDiff:
         return self.summary()
 
 
-def diff_specs(current: Mapping[str, InstanceSpec], desired: DesiredSpecs) -> SiteDiff:
-    """Compare the current instances (by id) with the desired ones."""
+def diff_specs(current: Mapping[str, InstanceSpec], desired: SiteFile) -> SiteDiff:
+    """Compare the current instances (by id) with those of the site config."""
     now = {
         spec.instance_id: spec
         for spec in desired.specs
@@ -79,7 +64,7 @@ def diff_specs(current: Mapping[str, InstanceSpec], desired: DesiredSpecs) -> Si
         if name not in replaced and spec != current[name]
     }
     gone = [name for name in current if name not in now and name not in desired.broken_ids]
-    removed = () if getattr(desired, "broken_without_id", 0) else tuple(gone)
+    removed = () if desired.broken_without_id else tuple(gone)
     affected = {*replaced, *changed, *removed}
     return SiteDiff(
         added=tuple(spec for name, spec in now.items() if name not in current),

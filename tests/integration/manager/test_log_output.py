@@ -1,28 +1,11 @@
 """The log of a process that ends, and of one that crashes."""
 
-import fcntl
-import os
 import subprocess
 import sys
 
 import pytest
 
 LONG = 30.0
-
-
-@pytest.fixture
-def full_pipe():
-    """A pipe that nobody reads, full: the reader, the writer."""
-    reader, writer = os.pipe()
-    fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
-    os.set_blocking(writer, False)
-    try:
-        while True:
-            os.write(writer, b"x" * 4096)
-    except BlockingIOError:
-        os.set_blocking(writer, True)
-    yield reader, writer
-    os.close(reader)
 
 
 END = """

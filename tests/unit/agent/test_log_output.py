@@ -1,6 +1,5 @@
 """The log goes through queues: nobody waits for it, what is lost is counted, the end is told."""
 
-import fcntl
 import logging
 import os
 import threading
@@ -29,21 +28,6 @@ def logger_to(queue, name):
     logger.setLevel("INFO")
     logger.addHandler(queue)
     return logger
-
-
-@pytest.fixture
-def full_pipe():
-    """A pipe that nobody reads, full: the reader, the writer."""
-    reader, writer = os.pipe()
-    fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
-    os.set_blocking(writer, False)
-    try:
-        while True:
-            os.write(writer, b"x" * 4096)
-    except BlockingIOError:
-        os.set_blocking(writer, True)
-    yield reader, writer
-    os.close(reader)
 
 
 def drain(reader, end, found=b""):

@@ -1,10 +1,11 @@
-from types import SimpleNamespace
+from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hostmanager.core.model import InstanceSpec, Kind, Target
 from hostmanager.siteconfig.diff import diff_specs
+from hostmanager.siteconfig.site_file import SiteFile
 
 
 def spec(name, agent_class="A", **more):
@@ -12,7 +13,7 @@ def spec(name, agent_class="A", **more):
 
 
 def wanted(*specs, spoiled=(), **more):
-    return SimpleNamespace(specs=specs, broken_ids=frozenset(spoiled), **more)
+    return SiteFile(Path("site.yaml"), {}, "daq1", specs, frozenset(spoiled), **more)
 
 
 def known(*specs):

@@ -9,15 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from hostmanager.core.policy import MANAGER_NICE
+
 MARK = "# Written by `hostmanager install-systemd`"
 """First line of our units; no other file is overwritten or removed."""
 
 UNIT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,200}")
 """A valid name of a unit: nothing with a special meaning for systemd (a percent sign, an at sign,
 a backslash), and no path."""
-
-NICE = -10
-"""The priority that `hostmanager.drivers.process.priority` sets, if it may."""
 
 NICE_COMMENT = "# For the manager, not its agents: it needs little processor time, but at once."
 
@@ -166,7 +165,7 @@ class Unit:
             directory = self.name.removeprefix("hostmanager-")
             lines += [f"StateDirectory=hostmanager/{directory}", "StateDirectoryMode=0700"]
         if not self.is_user_unit:  # the systemd of a user may not allow that
-            lines += [NICE_COMMENT, f"LimitNICE={NICE}"]
+            lines += [NICE_COMMENT, f"LimitNICE={MANAGER_NICE}"]
         return [*lines, f"SyslogIdentifier={self.name}"]
 
     def _hardening(self) -> str:

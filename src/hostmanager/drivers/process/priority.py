@@ -15,9 +15,9 @@ import logging
 import os
 from pathlib import Path
 
-log = logging.getLogger(__name__)
+from hostmanager.core.policy import MANAGER_NICE
 
-MANAGER_NICE = -10
+log = logging.getLogger(__name__)
 
 AUTOGROUP = Path("/proc/self/autogroup")
 
