@@ -57,7 +57,7 @@ class Operator:
     def __init__(self, site: DrillSite) -> None:
         proxies = {"http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"}
         self.environ = {key: value for key, value in os.environ.items() if key not in proxies}
-        self.environ |= {"OCS_CONFIG_DIR": str(site.folder), "COLUMNS": "100"}
+        self.environ |= {"OCS_CONFIG_DIR": str(site.directory), "COLUMNS": "100"}
 
     def type(self, *words: str) -> tuple[float, int, str]:
         """Run the command: seconds, exit status, what was said."""
@@ -120,7 +120,7 @@ def main() -> int:
         broken = [make(site, host) for make, host in zip(faults.ALL, site.names, strict=False)]
         time.sleep(SETTLE)
         if options.hold:
-            say(f"broken. Try: OCS_CONFIG_DIR={site.folder} {COMMAND} status; Ctrl-C ends it")
+            say(f"broken. Try: OCS_CONFIG_DIR={site.directory} {COMMAND} status; Ctrl-C ends it")
             signal.pause()
         return judge(operator, well, broken, options.count)
     return 130

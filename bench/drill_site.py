@@ -1,6 +1,6 @@
 """A real site of twelve hosts and 150 agents on one machine, for a drill of people on call.
 
-Everything is real: one crossbar, a manager for each host with a state folder of its own, OCS
+Everything is real: one crossbar, a manager for each host with a state directory of its own, OCS
 agents with their connections and feeds. Each host reads its own copy of the site config, as
 hosts do; operators have one more. Only the hosts share a machine.
 """
@@ -34,7 +34,7 @@ class DrillSite:
     Attributes:
         names: The hosts.
         config: What the operators' site config says; `write` puts it there.
-        folder: The operators' folder, for ``OCS_CONFIG_DIR``.
+        directory: The operators' directory, for ``OCS_CONFIG_DIR``.
         managers: The manager of each host, while it runs.
     """
 
@@ -42,7 +42,7 @@ class DrillSite:
         self.names = [f"daq{number:02d}" for number in range(1, hosts + 1)]
         self._home = Path(tempfile.mkdtemp(prefix="hostmanager-drill-"))
         self._router = CrossbarRouter(self._home / "router")
-        self.folder = self._home / "operator"
+        self.directory = self._home / "operator"
         self.sites = {name: self._site(name) for name in self.names}
         self.managers: dict[str, Manager] = {}
         self.config: dict[str, Any] = {
@@ -65,7 +65,7 @@ class DrillSite:
     @property
     def file(self) -> Path:
         """The operators' copy of the site config."""
-        return self.folder / "default.yaml"
+        return self.directory / "default.yaml"
 
     def entries(self, host: str) -> list[dict[str, Any]]:
         """The entries of a host, the manager's first."""
@@ -78,7 +78,7 @@ class DrillSite:
 
     def write(self, *, everywhere: bool = True) -> None:
         """Write the operators' site config, and (unless told) the copy of each host."""
-        self.folder.mkdir(exist_ok=True)
+        self.directory.mkdir(exist_ok=True)
         self.config["hub"] = self.sites[self.names[0]].hub()
         self.file.write_text(yaml.safe_dump(self.config, sort_keys=False))
         for site in self.sites.values() if everywhere else ():

@@ -30,10 +30,10 @@ def engine() -> Iterator[Engine]:
     Raises:
         CannotMeasureError: There is none to be had; says why.
     """
-    folder = Path(tempfile.mkdtemp(prefix="hmb-"))  # short: a socket's path has 107 characters
+    directory = Path(tempfile.mkdtemp(prefix="hmb-"))  # short: a socket's path has 107 characters
     try:
         try:
-            made = Engine.private(folder / "engine")
+            made = Engine.private(directory / "engine")
         except (MissingError, DaemonError) as error:
             raise CannotMeasureError(f"no Docker Engine: {error}") from None
         try:
@@ -41,10 +41,10 @@ def engine() -> Iterator[Engine]:
         finally:
             made.remove()
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(directory, ignore_errors=True)
 
 
-def write_services(folder: Path, names: list[str]) -> Path:
+def write_services(directory: Path, names: list[str]) -> Path:
     """Write a compose file of services that sleep, and end at once when asked to."""
     command = ["sh", "-c", "trap 'exit 0' TERM; while :; do sleep 1000 & wait $$!; done"]
     service = {
@@ -53,7 +53,7 @@ def write_services(folder: Path, names: list[str]) -> Path:
         "stop_grace_period": "5s",
         "command": command,
     }
-    file = folder / FILE
+    file = directory / FILE
     file.write_text(yaml.safe_dump({"services": dict.fromkeys(names, service)}))
     return file
 

@@ -27,15 +27,15 @@ class Harness:
     Attributes:
         quick: Few samples.
         router: The one router, a real crossbar.
-        folder: Everything is in here; removed at the end.
+        directory: Everything is in here; removed at the end.
         step: Called with a text as the work goes on, for the progress display.
     """
 
     def __init__(self, *, quick: bool, step: Callable[[str], None]) -> None:
         self.quick = quick
         self.step = step
-        self.folder = Path(tempfile.mkdtemp(prefix="hostmanager-bench-"))
-        self.router = CrossbarRouter(self.folder / "router")
+        self.directory = Path(tempfile.mkdtemp(prefix="hostmanager-bench-"))
+        self.router = CrossbarRouter(self.directory / "router")
         self._random = random.Random(1)
         self._sites = 0
 
@@ -43,13 +43,13 @@ class Harness:
         try:
             self.router.start()
         except BaseException:
-            shutil.rmtree(self.folder, ignore_errors=True)
+            shutil.rmtree(self.directory, ignore_errors=True)
             raise
         return self
 
     def __exit__(self, *_: object) -> None:
         self.router.stop()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        shutil.rmtree(self.directory, ignore_errors=True)
 
     def count(self, kind: str) -> int:
         """How many samples of a latency: ours is fast, so it gives more."""
@@ -83,8 +83,8 @@ class Harness:
             prepare: Called before it is started.
         """
         self._sites += 1
-        folder = self.folder / f"site{self._sites}"
-        site = Site(folder, self.router, manager_arguments=tuple(options))
+        directory = self.directory / f"site{self._sites}"
+        site = Site(directory, self.router, manager_arguments=tuple(options))
         site.write(*entries)
         prepare(site)
         begun = time.monotonic()
@@ -95,7 +95,7 @@ class Harness:
             yield run
         finally:
             run.close()
-            shutil.rmtree(site.folder, ignore_errors=True)
+            shutil.rmtree(site.directory, ignore_errors=True)
 
 
 class Run:
@@ -164,12 +164,12 @@ class Run:
     def all_launched(self, ids: Iterable[str]) -> dict[str, int]:
         """Wait until each of these has noted its launch: their pids."""
         ids = list(ids)
-        folder = self.site.working_dir / "launches"
+        directory = self.site.working_dir / "launches"
         wait_for(
-            lambda: len(list(folder.glob("*"))) >= len(ids),
+            lambda: len(list(directory.glob("*"))) >= len(ids),
             2 * PATIENCE,
             f"{len(ids)} agents",
-            lambda: f"{len(list(folder.glob('*')))} of them",
+            lambda: f"{len(list(directory.glob('*')))} of them",
             every=0.02,
         )
         time.sleep(0.05)

@@ -17,15 +17,15 @@ from hostmanager.core.record import State
 from hostmanager.siteconfig.site_file import SiteFile
 
 
-async def simulated(folder: Path, agents: int) -> Host:
+async def simulated(directory: Path, agents: int) -> Host:
     """Make a host with so many simulated agents, all up, on the running loop."""
     loop = asyncio.get_running_loop()
     settings = ManagerSettings(
-        site_file=folder / "site.yaml",
+        site_file=directory / "site.yaml",
         host="h",
-        working_dir=folder,
-        state_dir=folder,
-        output_dir=folder,
+        working_dir=directory,
+        state_dir=directory,
+        output_dir=directory,
         output_size=1,
         output_files=1,
         key="k",
@@ -35,7 +35,7 @@ async def simulated(folder: Path, agents: int) -> Host:
     journal: Any = SimpleNamespace(append=lambda *_: None, record=lambda *_: None)
     host = Host(settings, SimulatedDriver(loop), LoopClock(loop), Random(1), journal)
     specs = tuple(InstanceSpec(f"agent{n}", "FakeDataAgent") for n in range(agents))
-    host.start(SiteFile(path=folder / "site.yaml", host="h", data={}, specs=specs))
+    host.start(SiteFile(path=directory / "site.yaml", host="h", data={}, specs=specs))
     while any(life.state is not State.UP for life in host.snapshot.values()):  # noqa: ASYNC110
         await asyncio.sleep(0.01)
     return host

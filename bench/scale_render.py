@@ -41,12 +41,12 @@ _SESSION = dict.fromkeys(("session_id", "cred_level", "start_time"), 1) | {
 
 def rendering(agents: int) -> dict[str, Any]:
     """Time one look, for so many agents; medians, in seconds."""
-    with tempfile.TemporaryDirectory(prefix="hostmanager-scale-") as folder:
-        return asyncio.run(_measured(Path(folder), agents))
+    with tempfile.TemporaryDirectory(prefix="hostmanager-scale-") as directory:
+        return asyncio.run(_measured(Path(directory), agents))
 
 
-async def _measured(folder: Path, agents: int) -> dict[str, Any]:
-    host = await simulated(folder, agents)
+async def _measured(directory: Path, agents: int) -> dict[str, Any]:
+    host = await simulated(directory, agents)
 
     def look() -> dict[str, Any]:
         host.process_states._states.clear()  # as for the first who looks within half a second
@@ -88,8 +88,8 @@ def _median_time(work: Callable[[], object]) -> float:
 def profile(agents: int) -> str:
     """Where the time of rendering goes."""
 
-    async def run(folder: Path) -> str:
-        host = await simulated(folder, agents)
+    async def run(directory: Path) -> str:
+        host = await simulated(directory, agents)
         profiler = cProfile.Profile()
         profiler.enable()
         for _ in range(COUNT):
@@ -100,8 +100,8 @@ def profile(agents: int) -> str:
         pstats.Stats(profiler, stream=out).sort_stats("tottime").print_stats(15)
         return out.getvalue()
 
-    with tempfile.TemporaryDirectory(prefix="hostmanager-scale-") as folder:
-        return asyncio.run(run(Path(folder)))
+    with tempfile.TemporaryDirectory(prefix="hostmanager-scale-") as directory:
+        return asyncio.run(run(Path(directory)))
 
 
 if __name__ == "__main__":

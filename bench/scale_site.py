@@ -57,14 +57,14 @@ class SimulatedSite:
         agents: On each host.
         hosts: How many managers run.
         router: A real crossbar.
-        folder: Everything is in here.
+        directory: Everything is in here.
     """
 
     def __init__(self, most: int, agents: int) -> None:
         self.agents = agents
         self.hosts = 0
-        self.folder = Path(tempfile.mkdtemp(prefix="hostmanager-scale-"))
-        self.router = CrossbarRouter(self.folder / "router")
+        self.directory = Path(tempfile.mkdtemp(prefix="hostmanager-scale-"))
+        self.router = CrossbarRouter(self.directory / "router")
         self._managers: list[subprocess.Popen[bytes]] = []
         self._most = most
 
@@ -83,10 +83,10 @@ class SimulatedSite:
         for manager in self._managers:
             manager.wait()
         self.router.stop()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        shutil.rmtree(self.directory, ignore_errors=True)
 
     def _write(self, name: str, hosts: int) -> Path:
-        path = self.folder / name
+        path = self.directory / name
         path.write_text(yaml.safe_dump(site_config(self.router, hosts, self.agents)))
         return path
 
@@ -104,8 +104,8 @@ class SimulatedSite:
     def _start(self, host: str) -> subprocess.Popen[bytes]:
         options = ["--site-file", str(self._whole), "--site-host", host]
         options += ["--instance-id", f"hm-{host}"]
-        options += ["--state-dir", str(self.folder / host), "--working-dir", str(self.folder)]
-        with (self.folder / f"{host}.log").open("wb") as log:
+        options += ["--state-dir", str(self.directory / host), "--working-dir", str(self.directory)]
+        with (self.directory / f"{host}.log").open("wb") as log:
             return subprocess.Popen(
                 [sys.executable, "-m", "bench.scale_manager", *options],
                 cwd=ROOT,
@@ -119,7 +119,7 @@ class SimulatedSite:
         for number in range(first, last + 1):
             while not self._is_up(host_name(number)):
                 if time.monotonic() > until:
-                    log = (self.folder / f"{host_name(number)}.log").read_text()[-2000:]
+                    log = (self.directory / f"{host_name(number)}.log").read_text()[-2000:]
                     raise TimeoutError(f"{host_name(number)} has not all agents up:\n{log}")
                 time.sleep(0.1)
 

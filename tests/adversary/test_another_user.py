@@ -53,8 +53,8 @@ def test_what_is_found_launched_and_signalled_is_the_same(before, meanwhile):
 async def a_life(before: Sequence[Deed], meanwhile: Sequence[Deed]) -> list[Any]:
     """Launch two agents, look for them as the next manager would, kill them; what was seen."""
     seen: list[Any] = []
-    with tempfile.TemporaryDirectory() as folder, adversary() as other:
-        host = Host(Path(folder))
+    with tempfile.TemporaryDirectory() as directory, adversary() as other:
+        host = Host(Path(directory))
         try:
             variables = host.owner.environment(InstanceSpec("a", "Any"))
 
@@ -187,7 +187,7 @@ def a_day(site: Site, start_manager, *, hostile: bool) -> dict[str, Any]:
 
 def a_shared_log_dir(site: Site) -> tuple[Path, Path]:
     """A log directory that everybody may write to, and a file that is nobody's business."""
-    logs, secret = site.working_dir / "logs", site.folder / "secret"
+    logs, secret = site.working_dir / "logs", site.directory / "secret"
     logs.mkdir()
     logs.chmod(0o777)
     secret.write_text("secret\n")
@@ -228,9 +228,9 @@ def shown(child: dict[str, Any]) -> dict[str, Any]:
     return {key: child[key] for key in (*keys, "restarts", "restart_required")}
 
 
-def owners(folder: Path) -> Iterator[tuple[str, int, int]]:
-    """Name, owner and kind of all that is in a folder, numbers in names left out."""
-    for path in folder.rglob("*"):
+def owners(directory: Path) -> Iterator[tuple[str, int, int]]:
+    """Name, owner and kind of all that is in a directory, numbers in names left out."""
+    for path in directory.rglob("*"):
         found = path.lstat()
-        name = re.sub(r"\d+", "N", str(path.relative_to(folder)))
+        name = re.sub(r"\d+", "N", str(path.relative_to(directory)))
         yield name, found.st_uid, stat.S_IFMT(found.st_mode)

@@ -82,7 +82,7 @@ def shown(value: object) -> None:
 
 
 @pytest.fixture(scope="module")
-def folder():
+def directory():
     with tempfile.TemporaryDirectory() as name:
         yield Path(name)
 
@@ -90,8 +90,8 @@ def folder():
 FRESH = itertools.count()
 
 
-def fresh(folder: Path) -> Path:
-    made = folder / str(next(FRESH))
+def fresh(directory: Path) -> Path:
+    made = directory / str(next(FRESH))
     made.mkdir()
     return made
 
@@ -133,8 +133,8 @@ def test_an_environment(entries, more):
 
 @given(BYTES | st.lists(TEXTS | st.just("0" * 32), max_size=5).map("\n".join))
 @examples(100)
-def test_a_kept_identity(folder, content):
-    path = folder / "identity"
+def test_a_kept_identity(directory, content):
+    path = directory / "identity"
     path.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8", "replace"))
     assert all(map(marks.is_identity, identity._read(path)))
 
@@ -204,8 +204,8 @@ ORDERS = st.sampled_from(["add", "drop", "at", "quit", "end", "ADD", ""])
     )
 )
 @examples(200)
-def test_the_control_pipe(folder, blocks):
-    control = ControlPipe(str(folder / "control"))
+def test_the_control_pipe(directory, blocks):
+    control = ControlPipe(str(directory / "control"))
     try:
         for block in blocks:
             os.write(control.fd, block)
@@ -217,7 +217,7 @@ def test_the_control_pipe(folder, blocks):
             assert len(control._rest) <= 4096
     finally:
         control.close()
-        (folder / "control").unlink()
+        (directory / "control").unlink()
 
 
 @given(
@@ -234,8 +234,8 @@ def test_times(content, when):
 
 @given(BYTES | st.tuples(NUMBERS, TEXTS).map(" ".join))
 @examples(100)
-def test_who_holds_the_lock(folder, content):
-    scribe = LogDaemonClient(folder / "state", folder / "files")
+def test_who_holds_the_lock(directory, content):
+    scribe = LogDaemonClient(directory / "state", directory / "files")
     said = content if isinstance(content, str) else content.decode("utf-8", "surrogateescape")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("hostmanager.logd.client.read_lock_holder", lambda _path: said)
@@ -264,8 +264,8 @@ GOOD_TIMES = struct.pack("<8sQ", b"hmtimes1", 7) + struct.pack("<Qd", 0, 1e9)
     st.floats() | st.none(),
 )
 @examples(150)
-def test_output_files(folder, files, since):
-    here = fresh(folder)
+def test_output_files(directory, files, since):
+    here = fresh(directory)
     for name, content in files.items():
         (here / name).write_bytes(content)
     for when, text in tail(here, "a", 50, since):
@@ -309,8 +309,8 @@ def test_requests(requests):
 @example(b"[" * 100_000)
 @example(b'{"targets": {"a": "up"}}' + b"\0" * 50)
 @examples(150)
-def test_what_operators_said(folder, content):
-    path = fresh(folder) / "wanted.json"
+def test_what_operators_said(directory, content):
+    path = fresh(directory) / "wanted.json"
     path.write_bytes(content)
     wanted = TargetStore(path, Clock())
     for target in wanted.load().values():
@@ -346,8 +346,8 @@ def test_queries(instance_id, limit, since):
 
 @given(BYTES)
 @examples(150)
-def test_a_site_config(folder, content):
-    path = folder / "site.yaml"
+def test_a_site_config(directory, content):
+    path = directory / "site.yaml"
     path.write_bytes(content)
     with suppress(SiteFileError):
         load_site_file(path, "daq")
@@ -357,9 +357,9 @@ def test_a_site_config(folder, content):
     st.tuples(st.integers(0, 4096 * 5), st.binary(min_size=1, max_size=200)), st.integers(0, 20_000)
 )
 @examples(25)
-def test_a_journal(folder, change, length):
+def test_a_journal(directory, change, length):
     """A journal in which somebody has written or which was cut is set aside, or used."""
-    path = fresh(folder) / "journal.sqlite"
+    path = fresh(directory) / "journal.sqlite"
     said: list[str] = []
     journal = Journal(path, on_message=said.append)
     for number in range(20):
@@ -422,8 +422,8 @@ def test_what_compose_says_of_a_file(text, old):
 @example(b"services: {a: [1]}", f"services.a.{DIGITS}")
 @example(b"services: {a: {image: 1}}", "service 'a'")
 @examples(250)
-def test_a_compose_file_and_what_compose_complains_of(folder, content, dotted):
-    path = folder / "compose.yaml"
+def test_a_compose_file_and_what_compose_complains_of(directory, content, dotted):
+    path = directory / "compose.yaml"
     path.write_bytes(content)
     with suppress(ComposeFileError):
         root = raw.parse_yaml(path)

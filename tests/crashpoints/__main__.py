@@ -36,20 +36,20 @@ class Result:
 def main() -> int:
     """Kill at all points; 0: all was as it had to be after each."""
     options = _options()
-    folder = Path(tempfile.mkdtemp(prefix="hostmanager-crashpoints-"))
-    built = library.built(folder)
+    directory = Path(tempfile.mkdtemp(prefix="hostmanager-crashpoints-"))
+    built = library.built(directory)
     chosen = [s for s in SCENARIOS if not options.only or s.name in options.only]
     result, begun = Result(), time.monotonic()
     jobs: queue.SimpleQueue[Job | Scenario] = queue.SimpleQueue()
     for scenario in chosen:
         jobs.put(scenario)
     with ExitStack() as stack:
-        router = CrossbarRouter(folder / "router")
+        router = CrossbarRouter(directory / "router")
         router.start(120)
         stack.callback(router.stop)
 
         def subject(name: str) -> Subject:
-            return Subject(Site(folder / name, router), built)
+            return Subject(Site(directory / name, router), built)
 
         workers = [
             threading.Thread(target=_work, args=(subject, number, jobs, result, options.every))
@@ -61,9 +61,9 @@ def main() -> int:
             worker.join()
     _report(chosen, result, time.monotonic() - begun)
     if result.violations:
-        print(f"\n{folder} is kept")
+        print(f"\n{directory} is kept")
         return 1
-    shutil.rmtree(folder, ignore_errors=True)
+    shutil.rmtree(directory, ignore_errors=True)
     return 0
 
 

@@ -31,13 +31,13 @@ _ARMED = struct.pack("i", 1)
 
 
 @cache
-def built(folder: Path) -> Path:
+def built(directory: Path) -> Path:
     """Compile it.
 
     Raises:
         OSError: There is no compiler.
     """
-    library = folder / "crash.so"
+    library = directory / "crash.so"
     source = Path(__file__).with_name("crash.c")
     subprocess.run(
         ["gcc", "-O2", "-shared", "-fPIC", "-o", library, source, "-ldl"],

@@ -39,11 +39,11 @@ class Subject:
 
     def __init__(self, site: Site, library: Path) -> None:
         self.site = site
-        self.control = Control(site.folder / "control", library)
+        self.control = Control(site.directory / "control", library)
         self.doubled: list[str] = []
         self.eyes = Eyes(site, self.doubled.append)
         self.manager: Manager | None = None
-        self.log = site.folder / "manager.log"
+        self.log = site.directory / "manager.log"
         self._tracebacks = 0
 
     def __enter__(self) -> Self:

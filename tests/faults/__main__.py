@@ -22,17 +22,17 @@ TELL = 5.0
 
 
 def main() -> int:
-    """Run campaigns; 0: all invariants held. The folder is kept after a violation."""
+    """Run campaigns; 0: all invariants held. The directory is kept after a violation."""
     options = _options()
     if options.list:
         print("\n".join(KINDS))
         return 0
     print(f"seed {options.seed}", flush=True)
-    folder = Path(tempfile.mkdtemp(prefix="hostmanager-faults-"))
+    directory = Path(tempfile.mkdtemp(prefix="hostmanager-faults-"))
     campaigns: list[Campaign] = []
     with ExitStack() as stack:
         for number in range(1, options.sites + 1):
-            world = stack.enter_context(_world(folder / str(number)))
+            world = stack.enter_context(_world(directory / str(number)))
             stack.callback(lambda world=world: world.router.stop())
             campaigns.append(
                 Campaign(world, options.seed, options.only, lambda: _failed(campaigns), number)
@@ -43,9 +43,9 @@ def main() -> int:
         print("\n" + "\n\n".join(c.problem for c in campaigns if c.problem))
         return 1
     if any(campaign.world.late for campaign in campaigns):
-        print(f"\nsomething was reached very late; what was seen then is kept in {folder}")
+        print(f"\nsomething was reached very late; what was seen then is kept in {directory}")
     else:
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(directory, ignore_errors=True)
     return 0
 
 
@@ -60,11 +60,11 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _world(folder: Path) -> World:
+def _world(directory: Path) -> World:
     """A site with a router of its own, which runs."""
-    router = CrossbarRouter(folder / "router")
+    router = CrossbarRouter(directory / "router")
     router.start(ROUTER)
-    return World(Site(folder / "site", router), router)
+    return World(Site(directory / "site", router), router)
 
 
 def _failed(campaigns: list[Campaign]) -> bool:

@@ -122,8 +122,8 @@ class Campaign:
                 f"VIOLATION: {error}",
                 f"seed {self.seed}, site {self.number}; the last faults, the latest at the end:",
                 *self.history[-SHOWN:],
-                f"logs of the managers: {self.world.site.folder / 'logs'}",
+                f"logs of the managers: {self.world.site.directory / 'logs'}",
                 f"the latest manager: {run.log if run else 'none runs'}",
-                f"output of agents and state folder: {self.world.site.folder / 'kept'}",
+                f"output of agents and state directory: {self.world.site.directory / 'kept'}",
             ]
         )

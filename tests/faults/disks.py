@@ -8,23 +8,23 @@ from pathlib import Path
 BLOCK = 65536
 
 
-def mount(folder: Path, size: str) -> bool:
-    """Make a folder a small file system of its own, if we may."""
-    folder.mkdir(mode=0o700)
+def mount(directory: Path, size: str) -> bool:
+    """Make a directory a small file system of its own, if we may."""
+    directory.mkdir(mode=0o700)
     if os.getuid() != 0:
         return False
-    command = ["mount", "-t", "tmpfs", "-o", f"size={size},mode=700", "tmpfs", str(folder)]
+    command = ["mount", "-t", "tmpfs", "-o", f"size={size},mode=700", "tmpfs", str(directory)]
     return subprocess.run(command, check=False, capture_output=True).returncode == 0
 
 
-def unmount(folder: Path) -> None:
+def unmount(directory: Path) -> None:
     """Undo it; whoever has files open there keeps them."""
-    subprocess.run(["umount", "-l", folder], check=False)
+    subprocess.run(["umount", "-l", directory], check=False)
 
 
-def remount(folder: Path, options: str) -> None:
+def remount(directory: Path, options: str) -> None:
     """Change how it is mounted: ``ro``, ``rw``."""
-    subprocess.run(["mount", "-o", f"remount,{options}", folder], check=True)
+    subprocess.run(["mount", "-o", f"remount,{options}", directory], check=True)
 
 
 def fill(filler: Path) -> None:

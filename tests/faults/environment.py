@@ -46,7 +46,7 @@ LATE = 15.0
 """Seconds after which the circumstances are written down."""
 
 OUTPUT, STATE = "64m", "128m"
-"""Sizes of the disks under the output of agents and under the state folder, MB."""
+"""Sizes of the disks under the output of agents and under the state directory, MB."""
 
 
 class World:
@@ -63,7 +63,7 @@ class World:
         hurt: What is broken at present, by name: it is mended at the end of a round.
         classes: The class of each agent, by the site file.
         output: Where the output of agents goes: a small disk, if `mounted`.
-        state: The state folder, on another.
+        state: The state directory, on another.
         clock: The wall clock of the site.
         processes: How many the manager may have.
         adoptions: How many were adopted, and seconds from the manager's start until they were.
@@ -87,8 +87,8 @@ class World:
         self.pipes_moved = 0.0
         self.late = 0
         self._no_scribe_until = 0.0
-        self.output = site.folder / "output"
-        self.disk = site.folder / "disk"
+        self.output = site.directory / "output"
+        self.disk = site.directory / "disk"
         self.state = self.disk / "state"
         self.calls = Calls(site, lambda: self.router)
         self.update, self.call, self.shown = self.calls.update, self.calls.call, self.calls.shown
@@ -96,7 +96,7 @@ class World:
             site, "output", self.calls, self.words, lambda: "router" not in self.hurt
         )
         self.eyes, self.seen = self.witness.eyes, self.witness.seen
-        self.clock = WallClock(site.folder)
+        self.clock = WallClock(site.directory)
         self.processes = ProcessLimit(site.mark.partition(":")[0])
         self.mounted = disks.mount(self.output, OUTPUT) and disks.mount(self.disk, STATE)
 
@@ -121,9 +121,11 @@ class World:
 
     def keep_evidence(self) -> None:
         """Copy what is on the small disks, which vanish at the end."""
-        for folder in (self.output, self.disk):
+        for directory in (self.output, self.disk):
             with contextlib.suppress(OSError, shutil.Error):
-                shutil.copytree(folder, self.site.folder / "kept" / folder.name, symlinks=True)
+                shutil.copytree(
+                    directory, self.site.directory / "kept" / directory.name, symlinks=True
+                )
 
     # --- the site file ----------------------------------------------------------------------
 
@@ -273,12 +275,12 @@ class World:
         return False
 
     def doubt_words(self) -> None:
-        """Somebody meddles with the state folder: what is kept there may be lost."""
+        """Somebody meddles with the state directory: what is kept there may be lost."""
         read = self.run is not None and time.monotonic() > self.run.begun + BEGINNING
         self.words.doubt(read=read)
 
     def state_is_hurt(self) -> bool:
-        """Whether somebody meddles with the state folder at present."""
+        """Whether somebody meddles with the state directory at present."""
         return any(name.startswith("state") for name in self.hurt)
 
     # --- what has to hold -------------------------------------------------------------------
@@ -339,7 +341,7 @@ class World:
         in_time = self.wait(reached, bound)
         if described:
             self.late += 1
-            path = self.site.folder / "logs" / f"late-{self.runs:04}-{self.late}.txt"
+            path = self.site.directory / "logs" / f"late-{self.runs:04}-{self.late}.txt"
             path.write_text("\n".join(described))
             reasons[-1] = f"(see {path}) {reasons[-1]}"
         if not in_time:

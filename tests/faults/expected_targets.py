@@ -2,7 +2,7 @@
 
 A word that was answered holds. One that was not answered may hold or not. After any end of the
 manager, what it had kept on the disk holds; what that is, is certain only for words that were
-answered while nobody meddled with the state folder.
+answered while nobody meddled with the state directory.
 """
 
 from collections.abc import Iterable, Mapping

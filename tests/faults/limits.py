@@ -65,10 +65,10 @@ class ProcessLimit:
 def _pids_hierarchy() -> Path | None:
     """Where groups with a limit of processes can be made."""
     for line in _MOUNTS.read_text().splitlines():
-        _, folder, kind, options, *_ = line.split()
+        _, directory, kind, options, *_ = line.split()
         if kind == "cgroup" and "pids" in options.split(","):
-            return Path(folder)
-        control = Path(folder) / "cgroup.subtree_control"
+            return Path(directory)
+        control = Path(directory) / "cgroup.subtree_control"
         if kind == "cgroup2" and control.exists() and "pids" in control.read_text().split():
-            return Path(folder)
+            return Path(directory)
     return None

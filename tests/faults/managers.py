@@ -33,7 +33,7 @@ class Run:
         surroundings: Mapping[str, str] | None = None,
         adopting: Mapping[str, int] | None = None,
     ) -> None:
-        self.log: Path = site.folder / "logs" / f"manager-{number:04}.log"
+        self.log: Path = site.directory / "logs" / f"manager-{number:04}.log"
         self.log.parent.mkdir(exist_ok=True)
         self.adopting = dict(adopting or {})
         self.poor = False

@@ -1,4 +1,4 @@
-"""Faults of files: the state folder, locks, the disk under the output, the site file."""
+"""Faults of files: the state directory, locks, the disk under the output, the site file."""
 
 import contextlib
 import json
@@ -64,7 +64,7 @@ def remove(path: Path) -> None:
 SHAPES = ("nothing", "a directory", "a symlink loop", "garbage", "half of it", "50 MB", "a fifo")
 
 
-# --- the state folder ----------------------------------------------------------------------------
+# --- the state directory ----------------------------------------------------------------------------
 
 
 def _not_hurt(world: World) -> Path:
@@ -74,7 +74,7 @@ def _not_hurt(world: World) -> Path:
     return world.state
 
 
-@kind("state folder deleted", 4)
+@kind("state directory deleted", 4)
 def state_deleted(world: World, _rng: Random) -> str:
     shutil.rmtree(_not_hurt(world), ignore_errors=True)
     world.doubt_words()
@@ -86,15 +86,15 @@ def _no_mount(world: World) -> str:
     return "" if world.mounted else "mount is not allowed here"
 
 
-@kind("state folder read-only", 3, _no_mount)
+@kind("state directory read-only", 3, _no_mount)
 def state_read_only(world: World, _rng: Random) -> str:
-    folder = _not_hurt(world)
-    folder.mkdir(mode=0o700, exist_ok=True)
-    off = ["umount", "-l", folder]
+    directory = _not_hurt(world)
+    directory.mkdir(mode=0o700, exist_ok=True)
+    off = ["umount", "-l", directory]
     for last in (*(False,) * 20, True):
-        subprocess.run(["mount", "--bind", folder, folder], check=True)
+        subprocess.run(["mount", "--bind", directory, directory], check=True)
         # Refused if somebody has opened a file for writing through it since.
-        again = ["mount", "-o", "remount,bind,ro", folder]
+        again = ["mount", "-o", "remount,bind,ro", directory]
         if subprocess.run(again, check=last, stderr=subprocess.DEVNULL).returncode == 0:
             break
         subprocess.run(off, check=True)
@@ -105,13 +105,13 @@ def state_read_only(world: World, _rng: Random) -> str:
 FILES = ("manager.lock", "wanted.json", "journal.sqlite", "scribe.lock", "scribe.control")
 
 
-@kind("a file of the state folder replaced", 8)
+@kind("a file of the state directory replaced", 8)
 def state_file(world: World, rng: Random) -> str:
-    folder = _not_hurt(world)
+    directory = _not_hurt(world)
     agent = rng.choice(STEADY)
     name = rng.choice([*FILES, f"locks/{agent}.lock", f"pipes/{agent}.pipe"])
     shape = rng.choice((*SHAPES, "deep brackets"))
-    path = folder / name
+    path = directory / name
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     old = path.read_bytes() if path.is_file() else b""
     replace_by(path, shape, old)
@@ -128,7 +128,7 @@ def state_file(world: World, rng: Random) -> str:
     return f"{name}: {shape}"
 
 
-@kind("the folder of the locks replaced", 3)
+@kind("the directory of the locks replaced", 3)
 def state_locks(world: World, rng: Random) -> str:
     path = _not_hurt(world) / "locks"
     shape = rng.choice(["nothing", "a symlink loop", "garbage"])
@@ -151,7 +151,7 @@ def output_full(world: World, _rng: Random) -> str:
     return ""
 
 
-@kind("disk full under the state folder", 3, _no_mount)
+@kind("disk full under the state directory", 3, _no_mount)
 def state_full(world: World, _rng: Random) -> str:
     _not_hurt(world)
     filler = world.disk / "filler"

@@ -48,7 +48,7 @@ def replaced(world: World, _rng: Random) -> str:
     old = _working(world)
     world.hurt["router"] = lambda: None
     new = CrossbarRouter(
-        old.folder.with_name(f"{old.folder.name}+"),
+        old.directory.with_name(f"{old.directory.name}+"),
         port=old.port,
         realm=old.realm,
         address_root=old.address_root,

@@ -40,8 +40,8 @@ class Lines:
     """The lines of one instance.
 
     Args:
-        output: The folder of the output files.
-        counts: The folder in which the agent counts, a file for each run.
+        output: The directory of the output files.
+        counts: The directory in which the agent counts, a file for each run.
         instance_id: Whose lines.
         complain: Called with a sentence when a line is missing.
     """

@@ -38,8 +38,8 @@ class Witness:
         self.problems: list[str] = []
         self.seen: Counter[str] = Counter()
         self.eyes = Eyes(site, self.problems.append)
-        folder, counts = site.folder / output, site.working_dir / "counts"
-        self.lines = {n: Lines(folder, counts, n, self.problems.append) for n in COUNTED}
+        directory, counts = site.directory / output, site.working_dir / "counts"
+        self.lines = {n: Lines(directory, counts, n, self.problems.append) for n in COUNTED}
         self._site = site
         self._calls = calls
         self._words = words

@@ -32,10 +32,10 @@ def version_before(tmp_path_factory) -> Path:
     )
     if archive.returncode:
         pytest.skip(f"git has no commit {BEFORE} here, so the version before cannot be run")
-    folder = tmp_path_factory.mktemp("before")
+    directory = tmp_path_factory.mktemp("before")
     with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as tar:
-        tar.extractall(folder, filter="data")
-    return folder / "src"
+        tar.extractall(directory, filter="data")
+    return directory / "src"
 
 
 Start = Callable[..., Manager]
@@ -43,15 +43,15 @@ Start = Callable[..., Manager]
 
 @pytest.fixture
 def runtime(site) -> Path:
-    """What `XDG_RUNTIME_DIR` is for these managers: where default state folders are made."""
-    folder: Path = site.folder / "run"
-    folder.mkdir(mode=0o700)
-    return folder
+    """What `XDG_RUNTIME_DIR` is for these managers: where default state directories are made."""
+    directory: Path = site.directory / "run"
+    directory.mkdir(mode=0o700)
+    return directory
 
 
 @pytest.fixture
 def start(start_manager, site, runtime) -> Start:
-    """Start a manager with the default state folder, of now or of another source tree."""
+    """Start a manager with the default state directory, of now or of another source tree."""
     site.names_state_dir = False
 
     def go(source: Path | None = None) -> Manager:
@@ -124,7 +124,7 @@ def test_each_version_takes_over_what_the_other_launched(  # noqa: PLR0917 - all
     assert len(site.launches("b")) == 1
 
 
-def test_what_another_router_s_manager_left_in_the_same_folder_is_left_alone(
+def test_what_another_router_s_manager_left_in_the_same_directory_is_left_alone(
     site, start_manager, version_before
 ):
     """Its key is not ours, only the lock is; and the site config does not know it."""
@@ -143,7 +143,7 @@ def test_what_another_router_s_manager_left_in_the_same_folder_is_left_alone(
     os.kill(before["theirs"][0], signal.SIGKILL)
 
 
-def test_agents_are_known_after_their_folder_was_lost(site, start, runtime):
+def test_agents_are_known_after_their_directory_was_lost(site, start, runtime):
     """A log-out, a cleaned /tmp: those who carry the identity give it back; twice."""
     site.write(instance("a"))
     manager = start()
@@ -165,7 +165,7 @@ def test_agents_are_known_after_their_folder_was_lost(site, start, runtime):
         return [process.kind for process in processes(site)].count("scribe") <= 2
 
     # One that has the agent's pipe goes on with it, although no path leads there any more, and one
-    # is the present manager's. A third one looks for its folder every 10 s, and ends.
-    wait_for(nobody_in_vain, 30, "the scribe of a lost folder to end", lambda: processes(site))
+    # is the present manager's. A third one looks for its directory every 10 s, and ends.
+    wait_for(nobody_in_vain, 30, "the scribe of a lost directory to end", lambda: processes(site))
     assert manager.stop() == 0
     wait_for(lambda: not processes(site), 30, "all to end", lambda: processes(site))

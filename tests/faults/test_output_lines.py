@@ -12,8 +12,8 @@ RUN = "123-1000"
 class Followed:
     """One instance `a`, its output and its counts, by hand."""
 
-    def __init__(self, folder):
-        self.output, self.counts = folder / "output", folder / "counts"
+    def __init__(self, directory):
+        self.output, self.counts = directory / "output", directory / "counts"
         (self.counts / "a").mkdir(parents=True)
         self.output.mkdir()
         self.said: list[str] = []

@@ -1,7 +1,7 @@
 """Whose lock is held by somebody who cannot be seen is neither launched nor called down.
 
 The manager lives in a process namespace of its own, as in a container that shares the state
-folder; this very process, which is outside, holds the locks.
+directory; this very process, which is outside, holds the locks.
 """
 
 import os

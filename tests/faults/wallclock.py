@@ -23,14 +23,14 @@ class WallClock:
         impossible: Why there is no such clock; empty: there is one.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, directory: Path) -> None:
         self.surroundings: Mapping[str, str] = {}
         self.impossible = ""
-        page = folder / "wallclock"
+        page = directory / "wallclock"
         page.write_bytes(struct.pack(FORMAT, 0))
         with page.open("r+b") as file:
             self._page = mmap.mmap(file.fileno(), struct.calcsize(FORMAT))
-        library = folder / "wallclock.so"
+        library = directory / "wallclock.so"
         compiler = shutil.which("cc") or shutil.which("gcc")
         if compiler is None:
             self.impossible = "no C compiler"

@@ -1,7 +1,7 @@
 """The demo as a real process, and what it has left behind: processes and files.
 
 Each demo has a TMPDIR of its own. A process belongs to it if its working directory, its
-command line or its environment names that folder, or it has the demo's mark.
+command line or its environment names that directory, or it has the demo's mark.
 """
 
 import contextlib
@@ -24,22 +24,22 @@ class Demo:
     """One run of the demo, without a terminal.
 
     Attributes:
-        folder: Its TMPDIR.
+        directory: Its TMPDIR.
         process: The process.
         output: The file that it prints to, errors included.
     """
 
-    def __init__(self, folder: Path, *options: str, **more: str) -> None:
-        self.folder = folder / "tmp"
-        self.folder.mkdir()
-        self.output = folder / "output"
+    def __init__(self, directory: Path, *options: str, **more: str) -> None:
+        self.directory = directory / "tmp"
+        self.directory.mkdir()
+        self.output = directory / "output"
         with self.output.open("wb") as out:
             self.process = subprocess.Popen(
                 [HOSTMANAGER, "demo", *options],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
-                env=environment(self.folder, **more),
+                env=environment(self.directory, **more),
                 start_new_session=True,
             )
         self.begun = time.monotonic()
@@ -68,43 +68,43 @@ class Demo:
 
     def left(self) -> list[str]:
         """What there still is of it: processes and files."""
-        return left_in(self.folder)
+        return left_in(self.directory)
 
     def kill_all(self) -> None:
         """Have nothing left, whatever it takes."""
-        kill_all(self.folder)
+        kill_all(self.directory)
         self.process.wait()
 
 
-def environment(folder: Path, **more: str) -> dict[str, str]:
-    """The environment of a demo whose temporary folder is `folder`; it has no Docker Engine."""
+def environment(directory: Path, **more: str) -> dict[str, str]:
+    """The environment of a demo whose temporary directory is `directory`; it has no Docker Engine."""
     alone = {"DOCKER_HOST": "unix:///nonexistent/docker.sock"}
-    return {**os.environ, **alone, **more, "TMPDIR": str(folder), "HM_DEMO_MARK": str(folder)}
+    return {**os.environ, **alone, **more, "TMPDIR": str(directory), "HM_DEMO_MARK": str(directory)}
 
 
-def left_in(folder: Path) -> list[str]:
+def left_in(directory: Path) -> list[str]:
     """What there is of the demo with this TMPDIR: processes and files."""
-    found = [f"{process.pid} {' '.join(process.cmdline())}" for process in _processes(folder)]
-    return [*found, *map(str, folder.rglob("*"))]
+    found = [f"{process.pid} {' '.join(process.cmdline())}" for process in _processes(directory)]
+    return [*found, *map(str, directory.rglob("*"))]
 
 
-def kill_all(folder: Path) -> None:
+def kill_all(directory: Path) -> None:
     """Kill every process of the demo with this TMPDIR."""
-    for process in _processes(folder):
+    for process in _processes(directory):
         with contextlib.suppress(psutil.Error):
             process.kill()
 
 
-def _processes(folder: Path) -> Iterator[psutil.Process]:
+def _processes(directory: Path) -> Iterator[psutil.Process]:
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
-            if process.status() != psutil.STATUS_ZOMBIE and _belongs(process, str(folder)):
+            if process.status() != psutil.STATUS_ZOMBIE and _belongs(process, str(directory)):
                 yield process
 
 
-def _belongs(process: psutil.Process, folder: str) -> bool:
+def _belongs(process: psutil.Process, directory: str) -> bool:
     cwd = str(Path(f"/proc/{process.pid}/cwd").readlink())
     words = Path(f"/proc/{process.pid}/cmdline").read_bytes()
-    mark = f"HM_DEMO_MARK={folder}".encode()
+    mark = f"HM_DEMO_MARK={directory}".encode()
     marked = mark in Path(f"/proc/{process.pid}/environ").read_bytes().split(b"\0")
-    return cwd.startswith(folder) or os.fsencode(folder) in words or marked
+    return cwd.startswith(directory) or os.fsencode(directory) in words or marked

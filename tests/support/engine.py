@@ -1,7 +1,7 @@
 """A Docker Engine as the tests use it: the one that is reachable, or one of their own.
 
     engine.docker("ps", "-a")
-    engine.compose("up", "-d", cwd=folder)
+    engine.compose("up", "-d", cwd=directory)
     engine.inspect(container)["State"]["Status"]
 
 What is done to the engine itself (`freeze`, `kill`, `restart` and so on) only works on one that
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote, urlsplit
 
-from tests.support.private_engine import client, folders, image
+from tests.support.private_engine import client, directories, image
 from tests.support.private_engine.daemon import Daemon, DaemonError, find_dockerd
 from tests.support.waiting import wait_for
 
@@ -53,11 +53,11 @@ class Engine:
         image.load(self.root, self.environment)
 
     @classmethod
-    def any(cls, folder: Path) -> Self:
+    def any(cls, directory: Path) -> Self:
         """The engine that DOCKER_HOST names or the one of this machine, else a private one.
 
         Args:
-            folder: An empty one, for what has to be made.
+            directory: An empty one, for what has to be made.
 
         Raises:
             MissingError: There is none, and none can be started.
@@ -66,16 +66,16 @@ class Engine:
         why = _unreachable(host)
         if not why:
             _need_tools(_environment(host))
-            return cls(_environment(host), folder / image.ROOT, None)
+            return cls(_environment(host), directory / image.ROOT, None)
         try:
-            return cls.private(folder / folders.ENGINE)
+            return cls.private(directory / directories.ENGINE)
         except (MissingError, DaemonError) as error:
             msg = f"no Docker Engine answers at {host} ({why}), and none can be started: {error}"
             raise MissingError(msg) from None
 
     @classmethod
-    def private(cls, folder: Path, arguments: Sequence[str] = ()) -> Self:
-        """Start a dockerd of the test's own, in a folder that must not be there yet.
+    def private(cls, directory: Path, arguments: Sequence[str] = ()) -> Self:
+        """Start a dockerd of the test's own, in a directory that must not be there yet.
 
         Raises:
             MissingError: Something is not installed; the message says what, and how to get it.
@@ -87,13 +87,13 @@ class Engine:
         if os.geteuid() != 0:
             msg = "only root can start one"
             raise MissingError(msg)
-        daemon = Daemon(folder, arguments)
+        daemon = Daemon(directory, arguments)
         environment = _environment(f"unix://{daemon.socket}")
         _need_tools(environment)
-        folder.mkdir(mode=0o700)
+        directory.mkdir(mode=0o700)
         try:
             daemon.start()
-            return cls(environment, folder / image.ROOT, daemon)
+            return cls(environment, directory / image.ROOT, daemon)
         except BaseException:
             daemon.remove()
             raise
@@ -274,11 +274,11 @@ def _environment(host: str) -> dict[str, str]:
 
 
 def _made() -> Path | None:
-    """The folder of what `python -m tests.support.private_engine up` has made, if it was run."""
+    """The directory of what `python -m tests.support.private_engine up` has made, if it was run."""
     usual = Path(tempfile.gettempdir()) / "hostmanager-engine"
     named = os.environ.get("HOSTMANAGER_ENGINE_DIR")
-    folder = Path(named) if named else usual
-    return folder if folder.exists() and folder.stat().st_uid == os.geteuid() else None
+    directory = Path(named) if named else usual
+    return directory if directory.exists() and directory.stat().st_uid == os.geteuid() else None
 
 
 def _packed_root(otherwise: Path) -> Path:

@@ -1,6 +1,6 @@
-"""Compose projects of tests: a folder with compose files, and the containers made of them.
+"""Compose projects of tests: a directory with compose files, and the containers made of them.
 
-The folder's name is the project's, and is nobody else's: projects of tests that run at the same
+The directory's name is the project's, and is nobody else's: projects of tests that run at the same
 time do not meet.
 """
 
@@ -33,17 +33,17 @@ class Project:
 
     Attributes:
         engine: Where it runs.
-        folder: Its folder.
-        name: Its name, as compose makes it from the folder's.
+        directory: Its directory.
+        name: Its name, as compose makes it from the directory's.
         file: The compose file that is meant unless another is named.
     """
 
     def __init__(self, engine: Engine, parent: Path) -> None:
         self.engine = engine
         self.name = f"hm-{secrets.token_hex(5)}"
-        self.folder = parent / self.name
-        self.folder.mkdir()
-        self.file = self.folder / "compose.yaml"
+        self.directory = parent / self.name
+        self.directory.mkdir()
+        self.file = self.directory / "compose.yaml"
 
     def write(
         self, services: dict[str, dict[str, Any]] | Sequence[str], file: str = "", **top: Any
@@ -57,13 +57,13 @@ class Project:
         """
         if not isinstance(services, dict):
             services = {name: service() for name in services}
-        path = self.folder / file if file else self.file
+        path = self.directory / file if file else self.file
         path.write_text(yaml.safe_dump({"services": services, **top}, sort_keys=False))
         return path
 
     def compose(self, *words: str, v1: bool = False, check: bool = True) -> str:
-        """Run compose in the folder; return what it printed, errors included."""
-        done = self.engine.compose(*words, cwd=self.folder, v1=v1, check=check)
+        """Run compose in the directory; return what it printed, errors included."""
+        done = self.engine.compose(*words, cwd=self.directory, v1=v1, check=check)
         return done.stdout + done.stderr
 
     def up(self, *services: str, v1: bool = False) -> None:

@@ -14,19 +14,19 @@ from tests.support.waiting import wait_for
 
 
 class Registry:
-    """`docker-registry`, with its data in a folder.
+    """`docker-registry`, with its data in a directory.
 
     Attributes:
         address: Host and port: images of it are named ``address/name:tag``.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, directory: Path) -> None:
         program = shutil.which("docker-registry")
         if program is None:
             msg = f"docker-registry is not installed; {HOW.replace(' up', ' up --registry')}"
             raise MissingError(msg)
         self._program = program
-        self._folder = folder
+        self._directory = directory
         self._process: subprocess.Popen[bytes] | None = None
         self.address = f"127.0.0.1:{_free_port()}"
 
@@ -42,19 +42,19 @@ class Registry:
         settings = {
             "version": "0.1",
             "log": {"level": "warn"},
-            "storage": {"filesystem": {"rootdirectory": str(self._folder / "registry")}},
+            "storage": {"filesystem": {"rootdirectory": str(self._directory / "registry")}},
             "http": {"addr": self.address},
         }
-        file = self._folder / "registry.json"  # JSON is YAML
+        file = self._directory / "registry.json"  # JSON is YAML
         file.write_text(json.dumps(settings))
-        with (self._folder / "registry.log").open("ab") as log:
+        with (self._directory / "registry.log").open("ab") as log:
             self._process = subprocess.Popen(
                 ["setpriv", "--pdeathsig", "TERM", self._program, "serve", str(file)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
             )
-        log_text = (self._folder / "registry.log").read_text
+        log_text = (self._directory / "registry.log").read_text
         wait_for(self._answers, 20, f"a registry at {self.address}", lambda: log_text()[-500:])
 
     def stop(self) -> None:

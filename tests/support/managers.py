@@ -66,7 +66,7 @@ class Manager:
     ) -> None:
         self.site = site
         self.kind = kind or default_kind()
-        self.log_path: Path = log_path or site.folder / "manager.log"
+        self.log_path: Path = log_path or site.directory / "manager.log"
         environment = {key: value for key, value in os.environ.items() if key not in _FOREIGN}
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(

@@ -1,8 +1,8 @@
 """The processes of a site, seen from outside, in /proc.
 
 `ocs-agent-cli` renames its process, which wipes its command line *and* its environment in
-/proc. So a process belongs to a site if its working directory is in the site's folder (the
-manager is started there), or its command line names that folder, or its environment has
+/proc. So a process belongs to a site if its working directory is in the site's directory (the
+manager is started there), or its command line names that directory, or its environment has
 the site's mark.
 """
 
@@ -83,21 +83,23 @@ def kill_all(site: Site) -> None:
 
 
 def _look(pid: int, site: Site) -> Found | None:
-    folder = Path("/proc", str(pid))
-    words = [os.fsdecode(word) for word in (folder / "cmdline").read_bytes().split(b"\0") if word]
+    directory = Path("/proc", str(pid))
+    words = [
+        os.fsdecode(word) for word in (directory / "cmdline").read_bytes().split(b"\0") if word
+    ]
     state, ppid = _stat(pid)
-    if state == "Z" or pid == os.getpid() or not _belongs(folder, words, site):
+    if state == "Z" or pid == os.getpid() or not _belongs(directory, words, site):
         return None
     kind, instance_id = _kind(words, site)
     return Found(pid, ppid, kind, instance_id, " ".join(words))
 
 
-def _belongs(folder: Path, words: list[str], site: Site) -> bool:
-    home = str(site.folder)
-    cwd = str((folder / "cwd").readlink())
+def _belongs(directory: Path, words: list[str], site: Site) -> bool:
+    home = str(site.directory)
+    cwd = str((directory / "cwd").readlink())
     if cwd == home or cwd.startswith(home + "/") or any(home + "/" in word for word in words):
         return True
-    return f"HM_TEST_MARK={site.mark}".encode() in (folder / "environ").read_bytes().split(b"\0")
+    return f"HM_TEST_MARK={site.mark}".encode() in (directory / "environ").read_bytes().split(b"\0")
 
 
 def _kind(words: list[str], site: Site) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""A site of one host, in a folder: its site file can be written and written again."""
+"""A site of one host, in a directory: its site file can be written and written again."""
 
 import itertools
 import os
@@ -43,10 +43,10 @@ def instance(
 
 @dataclass
 class Site:
-    """A site file with a host `testhost`, and the folders that its agents use.
+    """A site file with a host `testhost`, and the directories that its agents use.
 
     Attributes:
-        folder: Everything of this site is in here; its processes are recognised by that.
+        directory: Everything of this site is in here; its processes are recognised by that.
         router: The router that the site file names.
         host: For ``--site-host``.
         address_root: Its own, so that sites can share a router.
@@ -54,10 +54,10 @@ class Site:
         may_leave_processes: For tests that end with agents running on purpose.
         router_host: How the site calls the router's host.
         manager_arguments: What the site file gives to the manager.
-        names_state_dir: Whether its manager is told where its state folder is.
+        names_state_dir: Whether its manager is told where its state directory is.
     """
 
-    folder: Path
+    directory: Path
     router: CrossbarRouter
     host: str = "testhost"
     address_root: str = ""
@@ -68,23 +68,23 @@ class Site:
     names_state_dir: bool = True
 
     def __post_init__(self) -> None:
-        self.folder = Path(self.folder).resolve()
+        self.directory = Path(self.directory).resolve()
         name = f"s{os.getpid()}_{next(_count)}"
         self.address_root = self.address_root or f"{self.router.address_root}.{name}"
-        self.mark = self.mark or f"{name}:{self.folder}"
+        self.mark = self.mark or f"{name}:{self.directory}"
         self.working_dir.mkdir(parents=True, exist_ok=True)
 
     @property
     def file(self) -> Path:
-        return self.folder / "site.yaml"
+        return self.directory / "site.yaml"
 
     @property
     def working_dir(self) -> Path:
-        return self.folder / "work"
+        return self.directory / "work"
 
     @property
     def state_dir(self) -> Path:
-        return self.folder / "state"
+        return self.directory / "state"
 
     @property
     def manager_id(self) -> str:
@@ -110,7 +110,7 @@ class Site:
 
         Its time is that of a file which has been there for a while: managers wait for others.
         """
-        draft = self.folder / "site.yaml.draft"
+        draft = self.directory / "site.yaml.draft"
         draft.write_text(text)
         then = time.time() - 5
         os.utime(draft, (then, then))
@@ -135,9 +135,9 @@ class Site:
         notes = self._notes("signals", instance_id)
         return [Signal(int(pid), name, float(at)) for pid, name, at in notes]
 
-    def _notes(self, folder: str, instance_id: str) -> list[list[str]]:
+    def _notes(self, directory: str, instance_id: str) -> list[list[str]]:
         try:
-            text = (self.working_dir / folder / instance_id).read_text()
+            text = (self.working_dir / directory / instance_id).read_text()
         except FileNotFoundError:
             return []
         return [line.split() for line in text.splitlines()]

@@ -25,10 +25,10 @@ NEEDS_TMUX = pytest.mark.skipif(
 class Terminal:
     """A terminal of 80 by 24 in which the command runs; `close` ends both."""
 
-    def __init__(self, folder, site_file, *words):
+    def __init__(self, directory, site_file, *words):
         self._is_open = True
         # Of its own: the server of an earlier one may not be gone yet.
-        self._socket = str(folder / f"tmux.{next(_count)}")
+        self._socket = str(directory / f"tmux.{next(_count)}")
         command = [HOSTMANAGER, "top", "--site-file", str(site_file), *words]
         shell = '"$@"; echo "exit $?"; stty -a | grep -o " echo "; sleep 600'
         self._tmux(

@@ -22,8 +22,8 @@ class Run:
 
     def __init__(self, site: Site, *arguments: object, agent_class: str = "TinyAgent") -> None:
         site.write(instance("a", *arguments, agent_class=agent_class))
-        self.out = site.folder / "out"
-        self.err = site.folder / "err"
+        self.out = site.directory / "out"
+        self.err = site.directory / "err"
         command = [sys.executable, "-m", "ocs.agent_cli", "--instance-id", "a", *site.args]
         command += ["--working-dir", str(site.working_dir)]
         with self.out.open("wb") as out, self.err.open("wb") as err:

@@ -18,9 +18,9 @@ HOST = "localhost"
 class Authority:
     """An authority that nobody knows unless told so; `surroundings` tells a process."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, directory: Path) -> None:
         self.ca = trustme.CA()
-        self.file = folder / "authority.pem"
+        self.file = directory / "authority.pem"
         self.ca.cert_pem.write_to_path(str(self.file))
 
     @property

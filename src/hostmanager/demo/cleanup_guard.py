@@ -1,12 +1,12 @@
 """Leaves nothing behind, even if the demo itself is killed outright.
 
-`kill_leftovers` ends what still runs in the demo's folder. As a program (`python -m
-hostmanager.demo.cleanup_guard FOLDER`) it waits beside the demo, with the demo's end of a pipe as
+`kill_leftovers` ends what still runs in the demo's directory. As a program (`python -m
+hostmanager.demo.cleanup_guard DIRECTORY`) it waits beside the demo, with the demo's end of a pipe as
 its standard input: when that closes without the word "done", the demo was killed, and the
-guard ends its processes and removes its containers and its folder.
+guard ends its processes and removes its containers and its directory.
 
-A process belongs to the demo if its working directory is in the demo's folder and it has
-no terminal: a shell in which somebody looks at the folder is left alone. (Agents overwrite
+A process belongs to the demo if its working directory is in the demo's directory and it has
+no terminal: a shell in which somebody looks at the directory is left alone. (Agents overwrite
 their command line and environment in /proc, so neither would tell.) Standard library
 only, so that it starts at once.
 """
@@ -27,10 +27,10 @@ TERM_GRACE = 8.0
 KILL_TIMEOUT = 5.0
 
 
-def start_guard(folder: Path) -> subprocess.Popen[bytes]:
-    """Start the guard of a folder. Tell it `DONE` on its stdin when all is well."""
+def start_guard(directory: Path) -> subprocess.Popen[bytes]:
+    """Start the guard of a directory. Tell it `DONE` on its stdin when all is well."""
     return subprocess.Popen(
-        [sys.executable, "-P", "-m", "hostmanager.demo.cleanup_guard", str(folder)],
+        [sys.executable, "-P", "-m", "hostmanager.demo.cleanup_guard", str(directory)],
         cwd="/",
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
@@ -39,48 +39,49 @@ def start_guard(folder: Path) -> subprocess.Popen[bytes]:
     )
 
 
-def processes_in(folder: Path) -> list[int]:
-    """List the demo's live processes: those in the folder that have no terminal."""
-    return [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if _in(pid, folder)]  # noqa: PTH208
+def processes_in(directory: Path) -> list[int]:
+    """List the demo's live processes: those in the directory that have no terminal."""
+    pids = map(int, filter(str.isdigit, os.listdir("/proc")))  # noqa: PTH208
+    return [pid for pid in pids if _in(pid, directory)]
 
 
-def kill_leftovers(folder: Path, polite: float = 0.0) -> list[int]:
-    """End every process in the folder.
+def kill_leftovers(directory: Path, polite: float = 0.0) -> list[int]:
+    """End every process in the directory.
 
     Args:
-        folder: The demo's.
+        directory: The demo's.
         polite: Seconds between SIGTERM and SIGKILL; 0 for SIGKILL at once.
 
     Returns:
         The processes that are still there, which should be none.
     """
     if polite > 0:
-        _signal(processes_in(folder), signal.SIGTERM)
-        _wait_until_empty(folder, polite)
+        _signal(processes_in(directory), signal.SIGTERM)
+        _wait_until_empty(directory, polite)
     until = time.monotonic() + KILL_TIMEOUT
-    while (left := processes_in(folder)) and time.monotonic() < until:
+    while (left := processes_in(directory)) and time.monotonic() < until:
         _signal(left, signal.SIGKILL)
         time.sleep(0.02)
     return left
 
 
-def main(folder: Path) -> None:
+def main(directory: Path) -> None:
     """Wait for the demo's end; if it was no good end, clean up after it."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     if sys.stdin.buffer.readline() == DONE:
         return
-    kill_leftovers(folder, TERM_GRACE)
-    if (folder / "compose.yaml").exists():
+    kill_leftovers(directory, TERM_GRACE)
+    if (directory / "compose.yaml").exists():
         from hostmanager.demo import services  # noqa: PLC0415 - seldom needed
 
         with contextlib.suppress(services.ServicesError):
-            services.remove(folder)
-    shutil.rmtree(folder, ignore_errors=True)
+            services.remove(directory)
+    shutil.rmtree(directory, ignore_errors=True)
 
 
-def _in(pid: int, folder: Path) -> bool:
-    home = os.fspath(folder)
+def _in(pid: int, directory: Path) -> bool:
+    home = os.fspath(directory)
     try:
         cwd = os.readlink(f"/proc/{pid}/cwd")  # noqa: PTH115
         if cwd != home and not cwd.startswith((home + "/", home + " (deleted)")):
@@ -98,9 +99,9 @@ def _signal(pids: list[int], number: signal.Signals) -> None:
             os.kill(pid, number)
 
 
-def _wait_until_empty(folder: Path, timeout: float) -> None:
+def _wait_until_empty(directory: Path, timeout: float) -> None:
     until = time.monotonic() + timeout
-    while processes_in(folder) and time.monotonic() < until:
+    while processes_in(directory) and time.monotonic() < until:
         time.sleep(0.05)
 
 

@@ -1,4 +1,4 @@
-"""Puts the demo up and takes it down: folder, guard, router, manager.
+"""Puts the demo up and takes it down: directory, guard, router, manager.
 
 Whatever happens in between, leaving the `with` block leaves nothing behind: no process and
 no file. Signals raise nothing in here; whoever waits asks `hurried` or `give_up` instead,
@@ -51,18 +51,18 @@ class DemoEnvironment:
         hurried: Asked while things end: whether there is no time for politeness.
 
     Attributes:
-        site: The site; its folder is there as long as the stage is.
+        site: The site; its directory is there as long as the stage is.
         manager: The manager's process, once it was started.
     """
 
     def __init__(self, fakes: int, port: int, hurried: Callable[[], bool]) -> None:
         self._hurried = hurried
-        self.site = DemoSite(_make_folder(), fakes)
+        self.site = DemoSite(_make_directory(), fakes)
         self.manager: subprocess.Popen[bytes] | None = None
         try:
-            self._guard = start_guard(self.site.folder)
+            self._guard = start_guard(self.site.directory)
         except BaseException:
-            self.site.folder.rmdir()
+            self.site.directory.rmdir()
             raise
         self.router = CrossbarRouter(
             self.site.router_dir, port=port, realm=REALM, address_root=ADDRESS_ROOT
@@ -88,7 +88,7 @@ class DemoEnvironment:
         """Start the compose services, if there can be any; returns what came of it, for people."""
         try:
             compose = services.find_compose_command()
-            services.start(self.site.folder, compose)
+            services.start(self.site.directory, compose)
         except services.ServicesError as error:
             end = "" if str(error).endswith("?") else "."
             return f"No compose services in this demo: {error}{end}"
@@ -112,14 +112,14 @@ class DemoEnvironment:
             )
 
     def close(self) -> None:
-        """End everything and remove the folder. May be repeated.
+        """End everything and remove the directory. May be repeated.
 
         Raises:
             DemoError: A process survived SIGKILL, or a container its removal.
         """
         with ExitStack() as last:  # each step is done whatever becomes of those before it
             last.callback(self._dismiss_guard)
-            last.callback(shutil.rmtree, self.site.folder, ignore_errors=True)
+            last.callback(shutil.rmtree, self.site.directory, ignore_errors=True)
             last.callback(self._sweep)
             last.callback(self._remove_services)
             last.callback(self._end_router)
@@ -150,12 +150,12 @@ class DemoEnvironment:
 
     def _remove_services(self) -> None:
         try:
-            services.remove(self.site.folder)
+            services.remove(self.site.directory)
         except services.ServicesError as error:
             raise DemoError(str(error)) from None
 
     def _sweep(self) -> None:
-        left = kill_leftovers(self.site.folder)
+        left = kill_leftovers(self.site.directory)
         if left:
             raise DemoError(f"these processes survived SIGKILL: {left}")
 
@@ -164,8 +164,8 @@ class DemoEnvironment:
             self._guard.communicate(DONE, timeout=5)
 
 
-def _make_folder() -> Path:
-    """Make the folder. Image and project have its name, where `__` or `_` at the end is illegal."""
+def _make_directory() -> Path:
+    """Make the directory. Image and project have its name, where `__` or `_` at the end is illegal."""
     while True:
         path = Path(tempfile.gettempdir(), f"hm-demo-{secrets.token_hex(4)}").resolve()
         with suppress(FileExistsError):

@@ -1,6 +1,6 @@
-"""The demo's site: one folder with everything in it, and the site file of one host.
+"""The demo's site: one directory with everything in it, and the site file of one host.
 
-Nothing of the demo is written anywhere else, so removing the folder removes it all.
+Nothing of the demo is written anywhere else, so removing the directory removes it all.
 """
 
 import os
@@ -30,34 +30,34 @@ class DemoSite:
     """The site of one demo.
 
     Attributes:
-        folder: Everything is in here.
+        directory: Everything is in here.
         fakes: How many FakeDataAgents there are.
         has_services: Whether there are compose services beside them.
     """
 
-    folder: Path
+    directory: Path
     fakes: int
     has_services: bool = False
 
     @property
     def file(self) -> Path:
         """The site file."""
-        return self.folder / "site.yaml"
+        return self.directory / "site.yaml"
 
     @property
     def router_dir(self) -> Path:
         """Where crossbar keeps its files."""
-        return self.folder / "router"
+        return self.directory / "router"
 
     @property
     def working_dir(self) -> Path:
         """Where the manager and the agents run."""
-        return self.folder / "work"
+        return self.directory / "work"
 
     @property
     def manager_log(self) -> Path:
         """What the manager prints."""
-        return self.folder / "manager.log"
+        return self.directory / "manager.log"
 
     @property
     def args(self) -> list[str]:
@@ -66,7 +66,7 @@ class DemoSite:
 
     def manager_command(self) -> list[str]:
         """The command line that starts the manager."""
-        compose = str(self.folder / services.FILE)
+        compose = str(self.directory / services.FILE)
         return [
             *(
                 sys.executable,
@@ -77,7 +77,7 @@ class DemoSite:
                 MANAGER,
                 *self.args,
             ),
-            *("--working-dir", str(self.working_dir), "--state-dir", str(self.folder / "state")),
+            *("--working-dir", str(self.working_dir), "--state-dir", str(self.directory / "state")),
             *(("--docker-compose", compose) if self.has_services else ()),
         ]
 

@@ -1,7 +1,7 @@
 """A real crossbar router as a child process, for the demo, the tests and the bench.
 
 Sites have a router of their own; this one is for trying things out. It listens on
-127.0.0.1 only and keeps every file that it writes inside one folder. `Router.start`
+127.0.0.1 only and keeps every file that it writes inside one directory. `Router.start`
 returns when a call really gets an answer, and `Router.stop` when nothing is left:
 crossbar is two processes (controller and worker), and both are waited for. Should this
 process die without `stop`, a small guard ends the router, so that none is left behind.
@@ -65,11 +65,11 @@ def free_port() -> int:
         return port
 
 
-def write_config(folder: Path, port: int, realm: str, address_root: str) -> Path:
-    """Write crossbar's ``config.json`` for one OCS site into a folder.
+def write_config(directory: Path, port: int, realm: str, address_root: str) -> Path:
+    """Write crossbar's ``config.json`` for one OCS site into a directory.
 
     Args:
-        folder: Crossbar's node directory; it is made if missing.
+        directory: Crossbar's node directory; it is made if missing.
         port: TCP port of 127.0.0.1 for both ``/ws`` and ``/call``.
         realm: The WAMP realm of the site.
         address_root: Agents may use the addresses below this one.
@@ -77,8 +77,8 @@ def write_config(folder: Path, port: int, realm: str, address_root: str) -> Path
     Returns:
         The path of the file.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "config.json"
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / "config.json"
     path.write_text(json.dumps(_config(port, realm, address_root), indent=2) + "\n")
     return path
 
@@ -122,7 +122,7 @@ class CrossbarRouter:
     A stopped or killed router can be started again: it keeps its port.
 
     Attributes:
-        folder: Where all its files are.
+        directory: Where all its files are.
         port: TCP port, on 127.0.0.1.
         realm: The WAMP realm.
         address_root: The address root of the site.
@@ -130,13 +130,13 @@ class CrossbarRouter:
 
     def __init__(
         self,
-        folder: Path,
+        directory: Path,
         *,
         port: int | None = None,
         realm: str = "test_realm",
         address_root: str = "observatory",
     ) -> None:
-        self.folder = Path(folder).absolute()
+        self.directory = Path(directory).absolute()
         self.port = free_port() if port is None else port
         self.realm = realm
         self.address_root = address_root
@@ -156,7 +156,7 @@ class CrossbarRouter:
     @property
     def log_path(self) -> Path:
         """The file with everything that crossbar printed, over all its starts."""
-        return self.folder / "crossbar.log"
+        return self.directory / "crossbar.log"
 
     def __enter__(self) -> Self:
         self.start()
@@ -186,14 +186,14 @@ class CrossbarRouter:
         if self._process is not None:
             msg = f"the router on port {self.port} runs already"
             raise RouterError(msg)
-        command = [find_crossbar(), "start", "--cbdir", str(self.folder), "--color", "false"]
-        write_config(self.folder, self.port, self.realm, self.address_root)
-        home = self.folder / "home"  # crossbar keeps a user key in ~/.crossbar
+        command = [find_crossbar(), "start", "--cbdir", str(self.directory), "--color", "false"]
+        write_config(self.directory, self.port, self.realm, self.address_root)
+        home = self.directory / "home"  # crossbar keeps a user key in ~/.crossbar
         home.mkdir(exist_ok=True)
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
                 command,
-                cwd=self.folder,
+                cwd=self.directory,
                 env={**os.environ, "HOME": str(home), "PYTHONUNBUFFERED": "1"},
                 stdin=subprocess.DEVNULL,
                 stdout=log,

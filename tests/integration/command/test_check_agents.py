@@ -173,11 +173,11 @@ FOUND = {
 def test_a_parser_is_found_wherever_it_is_and_nothing_is_started(agents, check, how):
     made = PARSER.replace("\n", "\n    ") + "parser.add_argument('--x', type=int)"
     source = "import argparse\n" + FOUND[how].format(p=f"{made}\n    return parser", p0=made)
-    folder = agents(one=source)
+    directory = agents(one=source)
     code, lines, remarks = check(entry("a", "One", "--x", "1"), entry("b", "One", "--x", "one"))
     assert (code, len(lines)) == (1, 1), remarks
     assert "b: One refuses its arguments: argument --x: invalid int value: 'one'" in lines[0]
-    assert not (folder / "started").exists()
+    assert not (directory / "started").exists()
 
 
 DOING = {
@@ -196,11 +196,11 @@ DOING = {
 def test_an_agent_that_begins_to_work_before_it_parses_is_stopped(agents, check, what):
     made = PARSER.replace("\n", "\n    ")
     source = f"def main(args=None):\n    {made}{DOING[what]}\n    parser.parse_args(args)\n"
-    folder = agents(one=source)
+    directory = agents(one=source)
     code, lines, remarks = check(entry("a", "One", "--x"))
     assert (code, lines) == (0, [])
     assert "not checked: arguments of 1 agent of class One: its parser was not found" in remarks
-    assert not (folder / "started").exists()
+    assert not (directory / "started").exists()
 
 
 def test_an_agent_that_cannot_be_imported_cannot_be_started_here(agents, check):
@@ -289,9 +289,9 @@ def test_whatever_an_agent_does_costs_its_own_line_alone(agents):
     noise = (
         "import os; print('{}'); os.write(1, b'{\"class\": \"Good\"}\\n'); os.system('echo junk')\n"
     )
-    folder = agents(**{name: source for name, (source, _) in BAD.items()}, good=noise + GOOD)
+    directory = agents(**{name: source for name, (source, _) in BAD.items()}, good=noise + GOOD)
     modules = {name.title(): f"{name}_agent" for name in (*BAD, "good")}
-    asking = ArgumentProbe(cwd=folder)
+    asking = ArgumentProbe(cwd=directory)
     found = asking.run({name: [("--x", "1"), ("--x", "y")] for name in modules}, modules, 2.0)
     assert found["Good"].rejections == (None, "argument --x: invalid int value: 'y'")
     for name, (_, words) in BAD.items():
@@ -307,18 +307,18 @@ def test_whatever_an_agent_does_costs_its_own_line_alone(agents):
 
 
 def test_ctrl_c_leaves_nothing_of_an_agent_that_hangs(agents, tmp_path):
-    folder = agents(
+    directory = agents(
         one="import os, time; print(os.getpid(), file=open('pid', 'w')); time.sleep(300)"
     )
     hub = {"wamp_server": "ws://a/ws", "wamp_realm": "r", "address_root": "o"}
     data = {"hub": hub, "hosts": {"d": {"agent-instances": [entry("a", "One")]}}}
-    (folder / "site.yaml").write_text(yaml.safe_dump(data))
+    (directory / "site.yaml").write_text(yaml.safe_dump(data))
     command = [str(Path(sys.executable).parent / "hostmanager"), "check", "--offline"]
     command += ["--working-dir", ".", "site.yaml"]  # where plugins are found, too
-    process = subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, cwd=directory, stderr=subprocess.PIPE, text=True)
 
     def hanging():
-        text = (folder / "pid").read_text() if (folder / "pid").exists() else ""
+        text = (directory / "pid").read_text() if (directory / "pid").exists() else ""
         return int(text) if text.strip() else None
 
     pid = wait_for(hanging, 30, "the agent's import")
@@ -377,7 +377,7 @@ def test_parsers_that_fail_over_arguments_refuse_them(agents, check):
     assert "its parser fails because of them (RuntimeError: boom)" in lines[0]
 
 
-# --- managers and folders -------------------------------------------------------------------
+# --- managers and directories -------------------------------------------------------------------
 
 
 def manager(*arguments, name="hm-daq1"):
@@ -393,8 +393,8 @@ def manager(*arguments, name="hm-daq1"):
         (["--stop-timeout", "0"], "'0' must be more than 0 seconds"),
         (["--help"], "they contain a request for help"),
         (
-            ["--working-dir", "/no/such/folder"],
-            "--working-dir: /no/such/folder is not a directory here",
+            ["--working-dir", "/no/such/directory"],
+            "--working-dir: /no/such/directory is not a directory here",
         ),
         (["--docker-compose-bin", "/no/such"], "/no/such is not an executable file"),
     ],
@@ -437,11 +437,11 @@ def test_the_access_policy_is_checked(check):
     assert "secret" not in "".join(lines)
 
 
-def test_folders_are_checked_on_this_host_and_on_no_other(tmp_path, capsys):
+def test_directories_are_checked_on_this_host_and_on_no_other(tmp_path, capsys):
     gone = {"bin": "/no/such/bin", "config-dir": "/no/such/dir"}
-    block = {"log-dir": "/no/such/folder", "crossbar": gone, "agent-instances": []}
+    block = {"log-dir": "/no/such/directory", "crossbar": gone, "agent-instances": []}
     hub = {"wamp_server": "ws://a/ws", "wamp_realm": "r", "address_root": "o"}
-    file = tmp_path / "folders.yaml"
+    file = tmp_path / "directories.yaml"
     data = {"hub": hub, "hosts": {"daq1": block, "daq2": {**block, "crossbar": None}}}
     file.write_text(yaml.safe_dump(data, sort_keys=False))
 
@@ -451,7 +451,7 @@ def test_folders_are_checked_on_this_host_and_on_no_other(tmp_path, capsys):
         return [line.removeprefix(f"{file}:") for line in capsys.readouterr().out.splitlines()]
 
     assert found("--site-host", "daq1") == [
-        "7:14: warning: the log-dir /no/such/folder does not exist. Agents' output goes to the "
+        "7:14: warning: the log-dir /no/such/directory does not exist. Agents' output goes to the "
         "manager's state directory then.",
         "9:12: error: 'bin' is '/no/such/bin', which is not an executable file here.",
         "10:19: error: 'config-dir' is '/no/such/dir', which is not a directory that "

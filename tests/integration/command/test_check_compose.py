@@ -40,7 +40,7 @@ def compose(tmp_path):
 
 @pytest.fixture
 def check(tmp_path, compose, monkeypatch, capsys):
-    """Check a site; `hosts` are lists of entries. Lines without the folder."""
+    """Check a site; `hosts` are lists of entries. Lines without the directory."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", f"{compose.parent}:/nonexistent")
 

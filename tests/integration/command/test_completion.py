@@ -28,17 +28,17 @@ hosts:
 
 
 @pytest.fixture
-def folder(tmp_path):
+def directory(tmp_path):
     (tmp_path / "default.yaml").write_text(SITE)
     (tmp_path / "other.yaml").write_text(SITE.replace("fake", "real"))
     return tmp_path
 
 
-def shell(folder, *command, text=None):
+def shell(directory, *command, text=None):
     path = f"{BIN}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
         command,
-        env={**os.environ, "PATH": path, "OCS_CONFIG_DIR": str(folder), "HOME": str(folder)},
+        env={**os.environ, "PATH": path, "OCS_CONFIG_DIR": str(directory), "HOME": str(directory)},
         input=text,
         capture_output=True,
         text=True,
@@ -50,49 +50,52 @@ def shell(folder, *command, text=None):
     return done.stdout
 
 
-def script(folder, name):
-    path = folder / f"completion.{name}"
-    path.write_text(shell(folder, "hostmanager", "completion", name))
+def script(directory, name):
+    path = directory / f"completion.{name}"
+    path.write_text(shell(directory, "hostmanager", "completion", name))
     return path
 
 
-def bash(folder, *typed):
+def bash(directory, *typed):
     """What bash would offer for these words, the last of which is being typed."""
     code = 'source "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1))\n_hostmanager\n'
     code += 'printf "%s\\n" "${COMPREPLY[@]}"'
-    found = shell(folder, "bash", "-c", code, "-", str(script(folder, "bash")), *typed)
+    found = shell(directory, "bash", "-c", code, "-", str(script(directory, "bash")), *typed)
     return set(found.split())
 
 
-def test_bash_completes_commands_options_ids_hosts_and_classes(folder):
-    assert bash(folder, "hostmanager", "") == set(COMMANDS)
-    assert bash(folder, "hostmanager", "re") == {"restart", "reload"}
-    assert bash(folder, "hostmanager", "up", "") == {"fake1", "fake2", "acu1"}
-    assert bash(folder, "hostmanager", "logs", "acu1", "f") == {"fake1", "fake2"}
-    assert bash(folder, "hostmanager", "status", "--host", "d") == {"daq1", "daq2"}
-    assert bash(folder, "hostmanager", "status", "--host", "=", "daq2") == {"daq2"}
-    assert bash(folder, "hostmanager", "down", "--class", "") == {"FakeDataAgent", "ACUAgent"}
-    assert bash(folder, "hostmanager", "status", "--wa") == {"--watch"}
-    assert bash(folder, "hostmanager", "history", "--kind", "la") == {"launch"}
-    assert bash(folder, "hostmanager", "completion", "") == {"bash", "zsh", "fish"}
-    assert bash(folder, "hostmanager", "status", "--interval", "") == set()
+def test_bash_completes_commands_options_ids_hosts_and_classes(directory):
+    assert bash(directory, "hostmanager", "") == set(COMMANDS)
+    assert bash(directory, "hostmanager", "re") == {"restart", "reload"}
+    assert bash(directory, "hostmanager", "up", "") == {"fake1", "fake2", "acu1"}
+    assert bash(directory, "hostmanager", "logs", "acu1", "f") == {"fake1", "fake2"}
+    assert bash(directory, "hostmanager", "status", "--host", "d") == {"daq1", "daq2"}
+    assert bash(directory, "hostmanager", "status", "--host", "=", "daq2") == {"daq2"}
+    assert bash(directory, "hostmanager", "down", "--class", "") == {"FakeDataAgent", "ACUAgent"}
+    assert bash(directory, "hostmanager", "status", "--wa") == {"--watch"}
+    assert bash(directory, "hostmanager", "history", "--kind", "la") == {"launch"}
+    assert bash(directory, "hostmanager", "completion", "") == {"bash", "zsh", "fish"}
+    assert bash(directory, "hostmanager", "status", "--interval", "") == set()
 
 
-def test_bash_takes_the_site_file_that_is_typed(folder):
-    other = str(folder / "other.yaml")
-    assert bash(folder, "hostmanager", "up", "--site-file", other, "r") == {"real1", "real2"}
-    assert bash(folder, "hostmanager", "up", "--site-file", "=", other, "r") == {"real1", "real2"}
-    assert bash(folder, "hostmanager", "up", "--site", "other", "r") == {"real1", "real2"}
+def test_bash_takes_the_site_file_that_is_typed(directory):
+    other = str(directory / "other.yaml")
+    assert bash(directory, "hostmanager", "up", "--site-file", other, "r") == {"real1", "real2"}
+    assert bash(directory, "hostmanager", "up", "--site-file", "=", other, "r") == {
+        "real1",
+        "real2",
+    }
+    assert bash(directory, "hostmanager", "up", "--site", "other", "r") == {"real1", "real2"}
 
 
-def test_fish_completes_commands_options_and_ids(folder):
+def test_fish_completes_commands_options_and_ids(directory):
     if shutil.which("fish") is None:
         pytest.skip("fish is not installed")
-    path = script(folder, "fish")
+    path = script(directory, "fish")
 
     def fish(typed):
         code = f"source {path}; complete -C '{typed}'"
-        return {line.split("\t")[0] for line in shell(folder, "fish", "-c", code).splitlines()}
+        return {line.split("\t")[0] for line in shell(directory, "fish", "-c", code).splitlines()}
 
     assert {"status", "restart"} <= fish("hostmanager ")
     assert fish("hostmanager up ") == {"fake1", "fake2", "acu1"}
@@ -100,10 +103,10 @@ def test_fish_completes_commands_options_and_ids(folder):
     assert fish("hostmanager status --wa") == {"--watch"}
 
 
-def test_zsh_completes_commands_options_and_ids(folder):
+def test_zsh_completes_commands_options_and_ids(directory):
     if shutil.which("zsh") is None:
         pytest.skip("zsh is not installed")
-    path = script(folder, "zsh")
+    path = script(directory, "zsh")
 
     def zsh(*typed):
         # What would be offered is caught where it is handed to the shell.
@@ -116,16 +119,16 @@ def test_zsh_completes_commands_options_and_ids(folder):
         words=({words}) CURRENT={len(typed)}
         _hostmanager
         """
-        return shell(folder, "zsh", "-f", "-c", code).splitlines()
+        return shell(directory, "zsh", "-f", "-c", code).splitlines()
 
     assert zsh("hostmanager", "up", "") == ["acu1", "fake1", "fake2"]
     assert any(line.startswith("restart:") for line in zsh("hostmanager", ""))
     assert zsh("hostmanager", "check", "") == ["files"]
-    shell(folder, "zsh", "-n", str(path))
+    shell(directory, "zsh", "-n", str(path))
 
 
-def test_options_of_the_manager_are_completed_after_run(folder):
-    assert bash(folder, "hostmanager", "run", "--site-f") == {"--site-file"}
+def test_options_of_the_manager_are_completed_after_run(directory):
+    assert bash(directory, "hostmanager", "run", "--site-f") == {"--site-file"}
 
 
 @pytest.mark.parametrize(

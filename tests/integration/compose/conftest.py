@@ -28,19 +28,19 @@ def environ() -> dict[str, str]:
 
 
 @pytest.fixture
-def folder(tmp_path) -> Path:
-    """A folder for compose files, the working directory of `compose`."""
+def directory(tmp_path) -> Path:
+    """A directory for compose files, the working directory of `compose`."""
     made = tmp_path / "work"
     made.mkdir()
     return made
 
 
 @pytest.fixture
-def write(folder) -> Callable[..., str]:
+def write(directory) -> Callable[..., str]:
     """Write a file: ``write(text, "name")``; returns its name."""
 
     def go(text: str, name: str = "compose.yaml") -> str:
-        path = folder / name
+        path = directory / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
         return name
@@ -59,30 +59,30 @@ def plugin_file(environ: dict[str, str]) -> Path:
 
 
 @pytest.fixture
-async def v2(environ, folder) -> Compose:
+async def v2(environ, directory) -> Compose:
     """`docker compose`."""
     if shutil.which("docker") is None:
         pytest.skip("the docker command is not installed")
     plugin_file(environ)
-    return await find_compose(None, environ, folder)
+    return await find_compose(None, environ, directory)
 
 
 @pytest.fixture
-async def v1(environ, folder) -> Compose:
+async def v1(environ, directory) -> Compose:
     """`docker-compose` 1.x."""
     found = engines.compose_v1()
     if found is None:
         pytest.skip("Compose v1 (docker-compose 1.x) is not installed")
-    return await find_compose(Path(found), environ, folder)
+    return await find_compose(Path(found), environ, directory)
 
 
 @pytest.fixture
-async def alone(environ, folder, tmp_path) -> Compose:
+async def alone(environ, directory, tmp_path) -> Compose:
     """`docker-compose` 2.x, stand-alone."""
     link = tmp_path / "docker-compose"
     link.symlink_to(plugin_file(environ))
     try:
-        return await find_compose(link, environ, folder)
+        return await find_compose(link, environ, directory)
     except ComposeError as error:
         pytest.skip(f"the Compose plugin does not run by itself: {error}")
 

@@ -70,15 +70,15 @@ async def test_anchors_and_merges(compose, write):
     assert [s.stop_grace for s in file.services.values()] == [3.0, 3.0]
 
 
-async def test_extends_another_file_which_counts_as_a_source(compose, write, folder):
+async def test_extends_another_file_which_counts_as_a_source(compose, write, directory):
     write(text({"usual": {**A, "stop_grace_period": "7s"}}, version="2.4"), "base/usual.yaml")
     extended = {"a": {"extends": {"file": "base/usual.yaml", "service": "usual"}}}
     file = await load_compose_file(compose, write(text(extended, version="2.4")))
     assert file.services["a"].stop_grace == 7.0
-    assert folder / "base/usual.yaml" in source_files(folder / file.path)
+    assert directory / "base/usual.yaml" in source_files(directory / file.path)
 
 
-async def test_include_and_what_that_includes_count_as_sources(v2, write, folder):
+async def test_include_and_what_that_includes_count_as_sources(v2, write, directory):
     write(text({"c": {**A, "env_file": "c.env"}}), "sub/inner.yaml")
     write("X=1", "sub/c.env")
     write(text({"b": A}, include=["inner.yaml"]), "sub/outer.yaml")
@@ -87,7 +87,7 @@ async def test_include_and_what_that_includes_count_as_sources(v2, write, folder
     )
     assert sorted(file.services) == ["a", "b", "c"]
     names = ("sub/inner.yaml", "sub/outer.yaml", "sub/c.env", "sub/.env", ".env")
-    assert {folder / name for name in names} <= source_files(folder / file.path)
+    assert {directory / name for name in names} <= source_files(directory / file.path)
 
 
 async def test_variables_come_from_dot_env_and_from_the_environment(compose, write):
@@ -109,19 +109,19 @@ async def test_a_name_in_the_file(v2, write):
     assert (await load_compose_file(v2, write(text({"a": A}, name="other")))).project == "other"
 
 
-async def test_a_folder_with_spaces_and_capitals(compose, write):
+async def test_a_directory_with_spaces_and_capitals(compose, write):
     file = await load_compose_file(compose, write(text({"a": A}), "My Dir.X-y/the file.yaml"))
     assert file.project == "mydirx-y"
     assert list(file.services) == ["a"]
 
 
-async def test_a_link_to_a_file_keeps_the_folder_of_the_link(compose, write, folder):
+async def test_a_link_to_a_file_keeps_the_directory_of_the_link(compose, write, directory):
     write(text({"a": {**A, "env_file": "a.env"}}), "elsewhere/real.yaml")
     write("X=1", "place/a.env")
-    (folder / "place/compose.yaml").symlink_to("../elsewhere/real.yaml")
+    (directory / "place/compose.yaml").symlink_to("../elsewhere/real.yaml")
     file = await load_compose_file(compose, "place/compose.yaml")
     assert file.project == "place"
-    assert file.resolved_path == folder / "elsewhere/real.yaml"
+    assert file.resolved_path == directory / "elsewhere/real.yaml"
 
 
 async def test_relative_paths_start_at_the_working_directory(compose, write, monkeypatch, tmp_path):
@@ -192,27 +192,27 @@ async def test_two_services_of_one_name_in_one_file_are_refused(v2, write):
     assert 'mapping key "a" already defined' in said
 
 
-async def test_missing_folder_loop_and_unreadable(compose, folder, write):
+async def test_missing_directory_loop_and_unreadable(compose, directory, write):
     assert await refused(compose, "none.yaml") == "none.yaml does not exist."
-    (folder / "dir.yaml").mkdir()
+    (directory / "dir.yaml").mkdir()
     assert (
         await refused(compose, "dir.yaml")
         == "dir.yaml cannot be read: it is a directory, not a regular file."
     )
-    (folder / "loop.yaml").symlink_to("loop.yaml")
+    (directory / "loop.yaml").symlink_to("loop.yaml")
     assert "loop.yaml cannot be read: Too many levels" in await refused(compose, "loop.yaml")
-    (folder / "dangling.yaml").symlink_to("nowhere")
+    (directory / "dangling.yaml").symlink_to("nowhere")
     assert await refused(compose, "dangling.yaml") == "dangling.yaml does not exist."
     write("x", "file")
     assert "Not a directory" in await refused(compose, "file/compose.yaml")
 
 
-async def test_fifty_megabytes_and_bytes(compose, folder):
-    (folder / "large.yaml").write_bytes(b"x: y\n" * 10_000_000)
+async def test_fifty_megabytes_and_bytes(compose, directory):
+    (directory / "large.yaml").write_bytes(b"x: y\n" * 10_000_000)
     assert "larger than 4 MiB" in await refused(compose, "large.yaml")
-    (folder / "bytes.yaml").write_bytes(bytes(range(256)) * 100)
+    (directory / "bytes.yaml").write_bytes(bytes(range(256)) * 100)
     assert (await refused(compose, "bytes.yaml")).startswith("bytes.yaml")
-    (folder / "utf16.yaml").write_bytes(b"\xff\xfeservices")
+    (directory / "utf16.yaml").write_bytes(b"\xff\xfeservices")
     assert (await refused(compose, "utf16.yaml")).startswith("utf16.yaml")
 
 
@@ -226,17 +226,19 @@ async def test_a_file_without_services(compose, write):
     assert (await load_compose_file(compose, write(f"{version}services: {{}}\n"))).services == {}
 
 
-async def test_a_command_whose_answer_makes_no_sense(environ, folder, write):
-    fake = folder / "docker-compose"
+async def test_a_command_whose_answer_makes_no_sense(environ, directory, write):
+    fake = directory / "docker-compose"
     for answer in ("nonsense", "[]", json.dumps({"services": {"a": [1]}}), ""):
         fake.write_text(f"#!/bin/sh\necho '{answer}'\n")
         fake.chmod(0o755)
-        said = await refused(Compose((str(fake),), (2, 26), environ, folder), write(text({"a": A})))
+        said = await refused(
+            Compose((str(fake),), (2, 26), environ, directory), write(text({"a": A}))
+        )
         assert "is malformed" in said
 
 
-async def test_a_command_that_went_away(environ, folder, write):
-    gone = Compose((str(folder / "gone"),), (2, 26), environ, folder)
+async def test_a_command_that_went_away(environ, directory, write):
+    gone = Compose((str(directory / "gone"),), (2, 26), environ, directory)
     said = await refused(gone, write(text({"a": A})))
     assert said.startswith("compose.yaml: ")
     assert "cannot be executed: No such file or directory" in said
@@ -250,9 +252,9 @@ def test_lengths_of_time(written, length):
     assert parse_duration(written) == length
 
 
-async def test_reading_changes_nothing(compose, write, folder):
+async def test_reading_changes_nothing(compose, write, directory):
     path = write(text({"a": A}, version="2.4"))
-    before = (folder / path).read_bytes()
+    before = (directory / path).read_bytes()
     assert (await load_compose_file(compose, path)).services
-    assert (folder / path).read_bytes() == before
-    assert os.listdir(folder) == ["compose.yaml"]  # noqa: PTH208 - pathlib blocks, too
+    assert (directory / path).read_bytes() == before
+    assert os.listdir(directory) == ["compose.yaml"]  # noqa: PTH208 - pathlib blocks, too

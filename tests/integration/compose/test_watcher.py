@@ -73,11 +73,11 @@ async def test_it_is_read_at_the_start_and_whenever_it_is_written(compose, write
         await it.until(lambda: it.services() == ["a", "b"])
 
 
-async def test_an_editor_that_replaces_the_file(v2, write, folder):
+async def test_an_editor_that_replaces_the_file(v2, write, directory):
     write(A)
     async with watched(v2) as it:
         write(AB, "draft")
-        (folder / "draft").rename(folder / "compose.yaml")
+        (directory / "draft").rename(directory / "compose.yaml")
         await it.until(lambda: it.services() == ["a", "b"])
 
 
@@ -119,14 +119,14 @@ async def test_one_that_writes_beside_it_all_the_time_holds_up_nothing(v2, write
         busy.cancel()
 
 
-async def test_broken_gone_and_back_again(compose, write, folder):
+async def test_broken_gone_and_back_again(compose, write, directory):
     write(AB)
     async with watched(compose) as it:
         write(BROKEN)
         await it.until(lambda: it.ok() is False)
         assert it.services() == ["a", "b"]
         assert "compose.yaml, line " in it.text()
-        (folder / "compose.yaml").unlink()
+        (directory / "compose.yaml").unlink()
         await it.until(lambda: it.text() == "compose.yaml does not exist.")
         assert it.services() == ["a", "b"]
         write(A)
@@ -134,8 +134,8 @@ async def test_broken_gone_and_back_again(compose, write, folder):
         assert it.services() == ["a"]
 
 
-async def test_a_folder_a_loop_megabytes_and_bytes_in_its_place(v2, write, folder):
-    file = folder / "compose.yaml"
+async def test_a_directory_a_loop_megabytes_and_bytes_in_its_place(v2, write, directory):
+    file = directory / "compose.yaml"
     write(AB)
     async with watched(v2) as it:
         file.unlink()
@@ -149,8 +149,8 @@ async def test_a_folder_a_loop_megabytes_and_bytes_in_its_place(v2, write, folde
         await it.until(lambda: "larger than 4 MiB" in it.text())
         file.write_bytes(bytes(range(256)) * 99)
         await it.until(lambda: "not valid YAML" in it.text())
-        os.mkfifo(folder / "fifo")
-        (folder / "fifo").rename(file)
+        os.mkfifo(directory / "fifo")
+        (directory / "fifo").rename(file)
         await it.until(lambda: "it is a named pipe" in it.text())
         assert it.services() == ["a", "b"]
         file.unlink()
@@ -159,31 +159,33 @@ async def test_a_folder_a_loop_megabytes_and_bytes_in_its_place(v2, write, folde
         assert it.services() == ["a"]
 
 
-async def test_a_loop_at_the_start_is_mended_later(v2, write, folder):
-    (folder / "compose.yaml").symlink_to("compose.yaml")
+async def test_a_loop_at_the_start_is_mended_later(v2, write, directory):
+    (directory / "compose.yaml").symlink_to("compose.yaml")
     async with watched(v2) as it:
         assert it.ok() is False
-        (folder / "compose.yaml").unlink()
+        (directory / "compose.yaml").unlink()
         write(A)
         await it.until(lambda: it.services() == ["a"])
 
 
-async def test_one_that_is_not_there_yet_with_its_folders(v2, write):
+async def test_one_that_is_not_there_yet_with_its_directories(v2, write):
     async with watched(v2, "deep/er/compose.yaml") as it:
         assert it.ok("deep/er/compose.yaml") is False
         write(A, "deep/er/compose.yaml")
         await it.until(lambda: it.services("deep/er/compose.yaml") == ["a"])
 
 
-async def test_a_folder_that_is_moved_away_and_another_that_takes_its_place(v2, write, folder):
+async def test_a_directory_that_is_moved_away_and_another_that_takes_its_place(
+    v2, write, directory
+):
     write(A, "site/compose.yaml")
     write(AB, "new/compose.yaml")
     async with watched(v2, "site/compose.yaml") as it:
-        (folder / "site").rename(folder / "old")
+        (directory / "site").rename(directory / "old")
         await it.until(lambda: it.ok("site/compose.yaml") is False)
-        (folder / "new").rename(folder / "site")
+        (directory / "new").rename(directory / "site")
         await it.until(lambda: it.services("site/compose.yaml") == ["a", "b"])
-        shutil.rmtree(folder / "site")
+        shutil.rmtree(directory / "site")
         await it.until(lambda: it.ok("site/compose.yaml") is False)
         write(A, "site/compose.yaml")
         await it.until(lambda: it.services("site/compose.yaml") == ["a"])
@@ -191,29 +193,29 @@ async def test_a_folder_that_is_moved_away_and_another_that_takes_its_place(v2, 
         await it.until(lambda: it.services("site/compose.yaml") == ["a", "b"])
 
 
-async def test_a_link_to_the_file_is_followed_on_both_ends(v2, write, folder):
+async def test_a_link_to_the_file_is_followed_on_both_ends(v2, write, directory):
     write(A, "one/real.yaml")
     write(AB, "two/real.yaml")
-    (folder / "compose.yaml").symlink_to("one/real.yaml")
+    (directory / "compose.yaml").symlink_to("one/real.yaml")
     async with watched(v2) as it:
         assert it.services() == ["a"]
         write(AB, "one/real.yaml")
         await it.until(lambda: it.services() == ["a", "b"])
         write(A, "two/real.yaml")
-        (folder / "draft").symlink_to("two/real.yaml")
-        (folder / "draft").rename(folder / "compose.yaml")
+        (directory / "draft").symlink_to("two/real.yaml")
+        (directory / "draft").rename(directory / "compose.yaml")
         await it.until(lambda: it.services() == ["a"])
         write(AB, "two/real.yaml")
         await it.until(lambda: it.services() == ["a", "b"])
 
 
-async def test_a_link_to_its_folder_that_is_switched(v2, write, folder):
+async def test_a_link_to_its_directory_that_is_switched(v2, write, directory):
     write(A, "v1/compose.yaml")
     write(AB, "v2/compose.yaml")
-    (folder / "current").symlink_to("v1")
+    (directory / "current").symlink_to("v1")
     async with watched(v2, "current/compose.yaml") as it:
-        (folder / "draft").symlink_to("v2")
-        (folder / "draft").rename(folder / "current")
+        (directory / "draft").symlink_to("v2")
+        (directory / "draft").rename(directory / "current")
         await it.until(lambda: it.services("current/compose.yaml") == ["a", "b"])
         write("TAG=1", "v2/.env")
         write("services: {c: {image: 'x:$TAG'}}", "v2/compose.yaml")

@@ -32,14 +32,14 @@ def reads(monkeypatch):
 
 
 @asynccontextmanager
-async def watched(folder: Path, *paths: str, changed=None):
+async def watched(directory: Path, *paths: str, changed=None):
     async def nothing():
         pass
 
     async def find():
-        return Compose(("true",), (2, 0, 0), {}, folder)
+        return Compose(("true",), (2, 0, 0), {}, directory)
 
-    it = ComposeFileWatcher(paths, find, folder, changed or nothing)
+    it = ComposeFileWatcher(paths, find, directory, changed or nothing)
     it.start()
     try:
         yield it
@@ -130,8 +130,8 @@ async def test_without_inotify_changes_are_seen_later_and_with_it_again_at_once(
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3])
-async def test_a_folder_above_is_exchanged(tmp_path, reads, depth):
-    """As by `mv site site.old; mv site.new site`; the folder of the file is moved with it."""
+async def test_a_directory_above_is_exchanged(tmp_path, reads, depth):
+    """As by `mv site site.old; mv site.new site`; the directory of the file is moved with it."""
     file = Path("site", *["sub"] * (depth - 1), "compose.yaml")
     for top in ("site", "site.new"):
         place = tmp_path / top / file.relative_to("site")
@@ -140,14 +140,14 @@ async def test_a_folder_above_is_exchanged(tmp_path, reads, depth):
     async with watched(tmp_path, str(file)) as it:
         await it.wait_loaded(LIMIT)
         assert reads[-1][1] == "site"
-        await asyncio.sleep(0.1)  # both looks at the folders are over
+        await asyncio.sleep(0.1)  # both looks at the directories are over
         (tmp_path / "site").rename(tmp_path / "site.old")
         (tmp_path / "site.new").rename(tmp_path / "site")
-        await until(lambda: reads[-1][1] == "site.new", "the file in the new folder")
+        await until(lambda: reads[-1][1] == "site.new", "the file in the new directory")
         # The new one is followed, too; and the next, made by other means.
         (tmp_path / file).write_text("again")
         await until(lambda: reads[-1][1] == "again", "a change there")
         shutil.rmtree(tmp_path / "site")
         (tmp_path / file).parent.mkdir(parents=True)
         (tmp_path / file).write_text("anew")
-        await until(lambda: reads[-1][1] == "anew", "the folder made again")
+        await until(lambda: reads[-1][1] == "anew", "the directory made again")

@@ -10,9 +10,9 @@ def start_demo(tmp_path) -> Iterator[Callable[..., Demo]]:
     started: list[Demo] = []
 
     def start(*options: str, **more: str) -> Demo:
-        folder = tmp_path / f"demo{len(started) + 1}"
-        folder.mkdir()
-        started.append(Demo(folder, *options, **more))
+        directory = tmp_path / f"demo{len(started) + 1}"
+        directory.mkdir()
+        started.append(Demo(directory, *options, **more))
         return started[-1]
 
     yield start

@@ -150,10 +150,10 @@ def test_a_port_that_is_taken_is_refused(start_demo):
     assert demo.left() == []
 
 
-def test_the_name_of_its_folder_is_one_that_an_image_may_have(tmp_path, monkeypatch):
+def test_the_name_of_its_directory_is_one_that_an_image_may_have(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    folders = {stage._make_folder() for _ in range(200)}
-    assert len(folders) == 200
-    for folder in folders:
-        assert re.fullmatch(r"hm-demo-[0-9a-f]{8}", folder.name)
-        assert folder.stat().st_mode & 0o777 == 0o700
+    directories = {stage._make_directory() for _ in range(200)}
+    assert len(directories) == 200
+    for directory in directories:
+        assert re.fullmatch(r"hm-demo-[0-9a-f]{8}", directory.name)
+        assert directory.stat().st_mode & 0o777 == 0o700

@@ -15,11 +15,11 @@ from tests.support.demos import HOSTMANAGER, environment, kill_all, left_in
 class Terminal:
     """A demo on a terminal of its own, of 80 columns and 24 lines."""
 
-    def __init__(self, folder):
+    def __init__(self, directory):
         self.written = ""
         self.pid, self._fd = pty.fork()
         if self.pid == 0:
-            os.environ.update(environment(folder), TERM="xterm-256color")
+            os.environ.update(environment(directory), TERM="xterm-256color")
             os.execv(HOSTMANAGER, [HOSTMANAGER, "demo"])
         fcntl.ioctl(self._fd, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
 

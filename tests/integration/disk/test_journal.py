@@ -12,12 +12,10 @@ from hostmanager.journal import EntryKind, Journal
 PRIVATE_MOUNTS = ["unshare", "--user", "--map-root-user", "--mount"]
 
 
-def in_a_small_file_system(program: str, folder: Path) -> dict:
-    """Run a program with a file system of 1 MiB of its own at `folder`; what it prints."""
-    folder.mkdir()
-    script = (
-        f"mount -t tmpfs -o size=1m none {folder} && exec {sys.executable} -c '{program}' {folder}"
-    )
+def in_a_small_file_system(program: str, directory: Path) -> dict:
+    """Run a program with a file system of 1 MiB of its own at `directory`; what it prints."""
+    directory.mkdir()
+    script = f"mount -t tmpfs -o size=1m none {directory} && exec {sys.executable} -c '{program}' {directory}"
     try:
         probe = subprocess.run([*PRIVATE_MOUNTS, "true"], capture_output=True, check=False)
     except FileNotFoundError:
@@ -39,9 +37,9 @@ HEAD = """
 import json, os, pathlib, subprocess, sys, time
 from hostmanager.journal import Journal, JournalError, EntryKind, writer
 writer.JOURNAL_RETRY_INTERVAL = 0.05
-folder = pathlib.Path(sys.argv[1])
+directory = pathlib.Path(sys.argv[1])
 told = []
-j = Journal(folder / "journal.sqlite", on_message=told.append)
+j = Journal(directory / "journal.sqlite", on_message=told.append)
 def say(text): j.record(EntryKind.STATE, text)
 def until(true):
     end = time.monotonic() + 20
@@ -51,14 +49,14 @@ say("before"); j.flush(10)
 """
 
 FULL = """
-filler = open(folder / "filler", "wb", buffering=0)
+filler = open(directory / "filler", "wb", buffering=0)
 try:
     while True: filler.write(bytes(4096))
 except OSError: pass
 for n in range(3000): say("x" * 500)
 j.flush(10)
 trouble = j.error
-os.unlink(folder / "filler"); filler.close()
+os.unlink(directory / "filler"); filler.close()
 say("after")
 again = until(lambda: j.error is None)
 last = j.history(limit=1)[0]["text"]
@@ -76,14 +74,14 @@ def test_a_full_disk_disables_it_until_there_is_room(tmp_path):
     assert len(told) == 2
 
 
-def test_a_read_only_folder_disables_it_until_it_can_be_written(tmp_path):
+def test_a_read_only_directory_disables_it_until_it_can_be_written(tmp_path):
     program = (
         HEAD
         + """
 j.close(10)
-remount = ["mount", "-o", "remount,ro", str(folder)]
+remount = ["mount", "-o", "remount,ro", str(directory)]
 subprocess.run(remount, check=True)
-j = Journal(folder / "journal.sqlite", on_message=told.append)
+j = Journal(directory / "journal.sqlite", on_message=told.append)
 say("meanwhile"); j.flush(10)
 trouble = j.error
 try: j.history(); refused = ""
@@ -92,7 +90,7 @@ remount[2] = "remount,rw"
 subprocess.run(remount, check=True)
 again = until(lambda: j.error is None)
 texts = [e["text"] for e in j.history()]
-print(json.dumps([trouble, refused, again, texts, told, os.listdir(folder)]))
+print(json.dumps([trouble, refused, again, texts, told, os.listdir(directory)]))
 """
     )
     trouble, refused, again, texts, told, files = in_a_small_file_system(program, tmp_path / "disk")

@@ -22,12 +22,12 @@ def make(small_disk, clock):
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A file system of 64 KiB in the place of the state folder."""
-    folder = tmp_path / "state"
-    if not disks.mount(folder, "64k"):
+    """A file system of 64 KiB in the place of the state directory."""
+    directory = tmp_path / "state"
+    if not disks.mount(directory, "64k"):
         pytest.skip("whoever runs the tests may not mount a file system")
-    yield folder
-    disks.unmount(folder)
+    yield directory
+    disks.unmount(directory)
 
 
 async def test_on_a_full_disk_the_error_is_reported_and_saving_retried(small_disk, make, clock):

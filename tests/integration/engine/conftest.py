@@ -19,7 +19,7 @@ from tests.support import engine as engines
 from tests.support.engine import Engine, MissingError
 from tests.support.engine_projects import Project
 from tests.support.engine_registry import Registry
-from tests.support.private_engine import folders
+from tests.support.private_engine import directories
 
 NEEDS_ENGINE = {"engine", "make_engine", "own_engine", "make_project", "project", "registry"}
 
@@ -35,12 +35,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def engine() -> Iterator[Engine]:
     """A Docker Engine for all tests that leave it alone: the reachable one, else a private one."""
-    folders.sweep()
-    folder = folders.make()
+    directories.sweep()
+    directory = directories.make()
     with ExitStack() as stack:
-        stack.callback(shutil.rmtree, folder)
+        stack.callback(shutil.rmtree, directory)
         try:
-            made = Engine.any(folder)
+            made = Engine.any(directory)
         except MissingError as error:
             pytest.skip(str(error))
         stack.callback(made.remove)
@@ -53,10 +53,10 @@ def make_engine(engine) -> Iterator[Callable[..., Engine]]:
     with ExitStack() as stack:  # one that cannot be removed keeps no other from it
 
         def start(*arguments: str) -> Engine:
-            folder = folders.make()
-            stack.callback(shutil.rmtree, folder)
+            directory = directories.make()
+            stack.callback(shutil.rmtree, directory)
             try:
-                made = Engine.private(folder / folders.ENGINE, arguments)
+                made = Engine.private(directory / directories.ENGINE, arguments)
             except MissingError as error:
                 pytest.skip(str(error))
             stack.callback(made.remove)

@@ -243,11 +243,11 @@ def make(
     prefix: str = "ocs-",
     **environ: str,
 ) -> HostUnderTest:
-    """Put a host together, in the folder of a project; it is not begun."""
-    state = project.folder / "state"
+    """Put a host together, in the directory of a project; it is not begun."""
+    state = project.directory / "state"
     state.mkdir(mode=0o700, exist_ok=True)
     settings = ManagerSettings(
-        *(project.folder / "site.yaml", "testhost", project.folder, state, state),
+        *(project.directory / "site.yaml", "testhost", project.directory, state, state),
         *(0, 0, "key", policy, "python"),
         compose_files=tuple(files) or (project.file.name,),
         service_prefix=prefix,
@@ -256,7 +256,7 @@ def make(
     backend = EngineComposeBackend(
         *(settings.compose_files, settings.service_prefix),
         binary=None,
-        cwd=project.folder,
+        cwd=project.directory,
         environ={**os.environ, **project.engine.environment, **environ},
         emit_message=lambda about, text: said.append(f"{about}: {text}"),
     )
@@ -284,7 +284,7 @@ async def running(
         scale: How many containers a service may have, if not one.
         keys: As for `make`.
     """
-    write_site(project.folder / "site.yaml", entries)
+    write_site(project.directory / "site.yaml", entries)
     it = make(project, **keys)
     begun = asyncio.Event()
     watching = None

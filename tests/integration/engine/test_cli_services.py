@@ -61,7 +61,7 @@ def test_the_full_screen_view_shows_and_operates_services(project, place, monkey
     place.start("daq1", options=("--docker-compose", str(project.file)))
     wait_for(lambda: place.states().get("a") == "up", 60, "a", place.states)
 
-    terminal = Terminal(place.site.folder, place.site.file)
+    terminal = Terminal(place.site.directory, place.site.file)
     try:
         # An entry without a service is what is wrong, so it comes first and is selected.
         terminal.until("1 host, 3 agents: 1 wrong, 2 OK")

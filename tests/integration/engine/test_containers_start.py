@@ -116,7 +116,7 @@ async def test_told_down_while_an_image_is_pulled_the_pull_is_called_off(project
 
 
 async def test_told_down_while_it_is_built_the_build_is_called_off(project):
-    (project.folder / "Dockerfile").write_text(f"FROM {IMAGE}\nRUN sleep 98765\n")
+    (project.directory / "Dockerfile").write_text(f"FROM {IMAGE}\nRUN sleep 98765\n")
     build = {"context": ".", "network": "none"}
     project.write({"ocs-a": service(image=None, build=build)})
     async with running(project, "a") as host:

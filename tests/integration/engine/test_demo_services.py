@@ -37,8 +37,8 @@ def left(engine, demo: Demo) -> list[str]:
 
 
 def name_of(demo: Demo) -> str:
-    """The name of its folder."""
-    names = [path.name for path in demo.folder.glob("hm-demo-*")]
+    """The name of its directory."""
+    names = [path.name for path in demo.directory.glob("hm-demo-*")]
     demo.name = names[0] if names else demo.name
     return demo.name
 
@@ -75,7 +75,7 @@ def test_killed_outright_its_guard_removes_them(engine, start_demo, moment):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ended_while_they_are_made_nothing_is_left(engine, start_demo, number):
     demo = start_demo()
-    wait_for(lambda: list(demo.folder.glob("*/compose.yaml")), 60, "the compose file")
+    wait_for(lambda: list(demo.directory.glob("*/compose.yaml")), 60, "the compose file")
     name_of(demo)
     demo.signal(number)
     assert demo.wait() == 0, demo.text()

@@ -21,7 +21,7 @@ def status(host, path="compose.yaml"):
 
 async def reload(host, *entries):
     """What `update(reload_config=True)` does."""
-    write_site(host.project.folder / "site.yaml", entries)
+    write_site(host.project.directory / "site.yaml", entries)
     site = await asyncio.to_thread(load_site_file, host.host.settings.site_file, "testhost")
     return host.host._apply_site_config(site, [])
 
@@ -133,8 +133,8 @@ async def test_the_same_tag_with_another_image_asks_for_a_restart(project):
 
 
 async def test_changed_settings_ask_for_a_restart_and_changed_back_do_not(project):
-    (project.folder / "a.env").write_text("X=1\n")
-    (project.folder / ".env").write_text("CMD=1000000\n")
+    (project.directory / "a.env").write_text("X=1\n")
+    (project.directory / ".env").write_text("CMD=1000000\n")
     env = service(env_file="a.env")
     dep = service(depends_on=["ocs-c"])
     var = service(command=["sleep", "$CMD"])
@@ -156,14 +156,14 @@ async def test_changed_settings_ask_for_a_restart_and_changed_back_do_not(projec
         write(environment={"NEW": "1"})
         for name in ("c", "dep"):
             await host.row(name, restart_required=True, says="Its entry in the compose file has")
-        (project.folder / "a.env").write_text("X=2\n")
+        (project.directory / "a.env").write_text("X=2\n")
         await host.row("env", restart_required=True)
         assert not host.shown()["var"]["restart_required"]
-        (project.folder / ".env").write_text("CMD=1000001\n")
+        (project.directory / ".env").write_text("CMD=1000001\n")
         await host.row("var", restart_required=True)
         write()
-        (project.folder / "a.env").write_text("X=1\n")
-        (project.folder / ".env").write_text("CMD=1000000\n")
+        (project.directory / "a.env").write_text("X=1\n")
+        (project.directory / ".env").write_text("CMD=1000000\n")
         for name in ids:
             await host.row(name, restart_required=False, next_action="up")
         assert host.count("die", "ocs-c") == 0
@@ -171,17 +171,17 @@ async def test_changed_settings_ask_for_a_restart_and_changed_back_do_not(projec
     async with running(project, *ids) as host:
         for name in ids:
             await host.row(name, next_action="up", restart_required=False)
-        (project.folder / "a.env").write_text("X=3\n")
+        (project.directory / "a.env").write_text("X=3\n")
         write(environment={"NEW": "2"})
         for name in ("c", "env"):
             await host.row(name, restart_required=True)
 
 
 async def test_kinds_of_services(project):
-    folder = project.folder / "My Dir.X"
-    folder.mkdir()
-    (folder / "base.yaml").write_text(json.dumps({"services": {"usual": service()}}))
-    (folder / "inc.yaml").write_text(json.dumps({"services": {"ocs-inc": service()}}))
+    directory = project.directory / "My Dir.X"
+    directory.mkdir()
+    (directory / "base.yaml").write_text(json.dumps({"services": {"usual": service()}}))
+    (directory / "inc.yaml").write_text(json.dumps({"services": {"ocs-inc": service()}}))
     services = {
         "ocs-named": service(container_name=f"{project.name}-chosen"),
         "ocs-prof": service(profiles=["debug"]),
@@ -204,7 +204,7 @@ async def test_kinds_of_services(project):
 
 
 async def test_one_that_is_only_built(project):
-    (project.folder / "Dockerfile").write_text("FROM lab/busybox:1\n")
+    (project.directory / "Dockerfile").write_text("FROM lab/busybox:1\n")
     project.write({"ocs-a": service(image=None, build="."), "ocs-b": service()})
     async with running(project, entry("a", "docker/down"), "b") as host:
         await host.row("a", next_action="down", operable=True)
@@ -227,10 +227,10 @@ async def test_one_that_is_only_built(project):
 
 
 async def test_a_link_and_a_path_from_elsewhere(project):
-    real = project.folder / "real"
+    real = project.directory / "real"
     real.mkdir()
     project.write(["ocs-a"], "real/file.yaml")
-    (project.folder / "compose.yaml").symlink_to("real/file.yaml")
+    (project.directory / "compose.yaml").symlink_to("real/file.yaml")
     async with running(project, "a", files=[f"../{project.name}/compose.yaml"]) as host:
         await host.up("a")
         assert await host.do(project.state, "ocs-a") == "running"
@@ -238,7 +238,7 @@ async def test_a_link_and_a_path_from_elsewhere(project):
         await host.until("an orphan", lambda: len(data(host)["orphans"]) == 1)
 
 
-async def test_two_files_in_one_folder_leave_each_other_alone(project):
+async def test_two_files_in_one_directory_leave_each_other_alone(project):
     project.write(["ocs-a"], "one.yaml")
     project.write(["ocs-b"], "two.yaml")
     async with running(project, "a", "b", files=["one.yaml", "two.yaml"]) as host:

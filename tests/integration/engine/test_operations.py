@@ -36,7 +36,7 @@ def begin(site, project, start_manager, monkeypatch) -> Callable[..., Any]:
 
     def go(*entries: dict[str, Any], files: tuple[str, ...] = (), options: tuple[str, ...] = ()):
         site.write(*entries)
-        paths = [str(project.folder / f) for f in files] or [str(project.file)]
+        paths = [str(project.directory / f) for f in files] or [str(project.file)]
         go.manager = start_manager(site, "--docker-compose", ",".join(paths), *options)
         return client(site)
 
@@ -272,7 +272,7 @@ def pulls(project) -> list[psutil.Process]:
             words = process.cmdline()
         except psutil.Error:
             continue
-        if "pull" in words and any(str(project.folder) in word for word in words):
+        if "pull" in words and any(str(project.directory) in word for word in words):
             found.append(process)
     return found
 

@@ -70,7 +70,7 @@ async def test_nothing_can_be_pulled_without_compose_or_files(project):
         await host.until("it to be read", lambda: host.backend.file_watcher.is_loaded)
         ok, text = await host.backend.pull(host.said.append)
         assert (ok, text) == (False, "Nothing was pulled: no compose file can be used.")
-    write_site(project.folder / "site.yaml", ["a"])
+    write_site(project.directory / "site.yaml", ["a"])
     host = make(project)
     ok, text = await host.backend.pull(host.said.append)
     assert not ok

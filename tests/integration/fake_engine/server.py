@@ -51,8 +51,8 @@ class FakeEngine:
         followers: How many streams of events are open.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.socket = folder / "engine.sock"
+    def __init__(self, directory: Path) -> None:
+        self.socket = directory / "engine.sock"
         self.known: dict[str, dict[str, Any]] = {}
         self.silent: set[str] = set()
         self.gone: set[str] = set()

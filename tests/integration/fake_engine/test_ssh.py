@@ -14,12 +14,12 @@ from tests.integration.fake_engine.server import FakeEngine
 @pytest.fixture
 async def far_end(fake: FakeEngine, tmp_path, monkeypatch) -> AsyncIterator[str]:
     """The address of a host by ssh, on which the `docker` command talks to the engine."""
-    folder = tmp_path / "home" / ".ssh"
-    folder.mkdir(mode=0o700, parents=True)
-    monkeypatch.setenv("HOME", str(folder.parent))
+    directory = tmp_path / "home" / ".ssh"
+    directory.mkdir(mode=0o700, parents=True)
+    monkeypatch.setenv("HOME", str(directory.parent))
     host_key, user_key = (asyncssh.generate_private_key("ssh-ed25519") for _ in range(2))
-    user_key.write_private_key(folder / "id_ed25519")
-    user_key.write_public_key(folder / "authorized")
+    user_key.write_private_key(directory / "id_ed25519")
+    user_key.write_public_key(directory / "authorized")
     asked: list[str | None] = []
 
     async def dial(process: asyncssh.SSHServerProcess[bytes]) -> None:
@@ -36,13 +36,13 @@ async def far_end(fake: FakeEngine, tmp_path, monkeypatch) -> AsyncIterator[str]
         "127.0.0.1",
         0,
         server_host_keys=[host_key],
-        authorized_client_keys=str(folder / "authorized"),
+        authorized_client_keys=str(directory / "authorized"),
         process_factory=dial,
         encoding=None,
     )
     port = server.sockets[0].getsockname()[1]
     known = host_key.export_public_key().decode()
-    (folder / "known_hosts").write_text(f"[127.0.0.1]:{port} {known}")
+    (directory / "known_hosts").write_text(f"[127.0.0.1]:{port} {known}")
     yield f"ssh://me@127.0.0.1:{port}"
     server.close()
     await server.wait_closed()

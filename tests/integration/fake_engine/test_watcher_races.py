@@ -17,8 +17,8 @@ LIST, IMAGES = "/containers/json", "/images/json"
 class LateEngine(FakeEngine):
     """Its answers can be held back: they are of the time of the question, and come later."""
 
-    def __init__(self, folder):
-        super().__init__(folder)
+    def __init__(self, directory):
+        super().__init__(directory)
         self.held = {}
         self.waiting = 0
 

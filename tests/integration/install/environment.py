@@ -37,9 +37,9 @@ def _version(version: tuple[int, ...]) -> str:
 
 def _candidates() -> Iterable[Path]:
     made = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
-    for folder in os.get_exec_path():
-        if Path(folder).name != "shims":  # pyenv's: they fail for a version that is not in use
-            yield from sorted(Path(folder).glob("python3.*"))
+    for directory in os.get_exec_path():
+        if Path(directory).name != "shims":  # pyenv's: they fail for a version that is not in use
+            yield from sorted(Path(directory).glob("python3.*"))
     yield from sorted(made.glob("3.*/bin/python3.*"), reverse=True)
 
 
@@ -47,29 +47,29 @@ class Environment:
     """An empty environment of one Python; what is run in it sees nothing else.
 
     Attributes:
-        folder: Where it is.
+        directory: Where it is.
         python: Its interpreter.
     """
 
-    def __init__(self, folder: Path, base: Path, *, usual: bool = False) -> None:
+    def __init__(self, directory: Path, base: Path, *, usual: bool = False) -> None:
         """Make it.
 
         Args:
-            folder: Where.
+            directory: Where.
             base: The interpreter that it is for.
             usual: By `venv` and `pip`, as people do; else by uv, which does the same in a second.
         """
-        self.folder, self.usual = folder, usual
-        self.python = str(folder / "bin" / "python")
+        self.directory, self.usual = directory, usual
+        self.python = str(directory / "bin" / "python")
         made = [base, "-m", "venv"] if usual else [UV, "venv", "--quiet", "--python", base]
-        checked([*made, folder])
+        checked([*made, directory])
 
     @property
     def surroundings(self) -> dict[str, str]:
         """Environment variables: what is installed elsewhere cannot be found by them."""
         kept = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
         kept.pop("VIRTUAL_ENV", None)
-        return {**kept, "PATH": f"{self.folder / 'bin'}:/usr/bin:/bin"}
+        return {**kept, "PATH": f"{self.directory / 'bin'}:/usr/bin:/bin"}
 
     def install(self, *words: str | Path) -> None:
         """Install it: a wheel, ``-r FILE`` and the like."""
@@ -85,10 +85,10 @@ class Environment:
         return [UV, "pip", command, "--python", self.python]
 
     def run(self, *words: str | Path, **given: str) -> subprocess.CompletedProcess[str]:
-        """Run a program of this environment in an empty folder, with these variables."""
-        program = shutil.which(str(words[0]), path=str(self.folder / "bin"))
+        """Run a program of this environment in an empty directory, with these variables."""
+        program = shutil.which(str(words[0]), path=str(self.directory / "bin"))
         assert program is not None, f"{words[0]} is not installed"
-        empty = self.folder / "empty"
+        empty = self.directory / "empty"
         empty.mkdir(exist_ok=True)
         return subprocess.run(
             [program, *map(str, words[1:])],

@@ -42,10 +42,10 @@ REQUIREMENTS = ROOT / "requirements.txt"
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory) -> Path:
-    """A folder with the sdist, and the wheel that was made from it."""
-    folder = tmp_path_factory.mktemp("dist")
-    checked([sys.executable, "-m", "build", "--outdir", folder, ROOT])
-    return folder
+    """A directory with the sdist, and the wheel that was made from it."""
+    directory = tmp_path_factory.mktemp("dist")
+    checked([sys.executable, "-m", "build", "--outdir", directory, ROOT])
+    return directory
 
 
 @pytest.fixture(scope="module")
@@ -58,8 +58,8 @@ def wheel(built) -> Path:
 def plain(request, wheel, tmp_path_factory) -> Environment:
     """An environment with the wheel, and what it requires."""
     usual = request.param == next(iter(PYTHONS))
-    folder = tmp_path_factory.mktemp("plain") / "env"
-    environment = Environment(folder, PYTHONS[request.param], usual=usual)
+    directory = tmp_path_factory.mktemp("plain") / "env"
+    environment = Environment(directory, PYTHONS[request.param], usual=usual)
     environment.install(wheel)
     return environment
 
@@ -95,8 +95,8 @@ def test_the_wheel_from_the_sdist_has_all_files(built, wheel):
 def test_what_is_only_for_trying_it_out_is_not_required(wheel, tmp_path):
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path)
-    (folder,) = tmp_path.glob("*.dist-info")
-    found: Distribution = PathDistribution(folder)
+    (directory,) = tmp_path.glob("*.dist-info")
+    found: Distribution = PathDistribution(directory)
     required = [text for text in found.requires or () if "extra ==" not in text]
     assert any(text.lower().startswith("twisted[tls]") for text in required)
     assert not any("crossbar" in text or "pytest" in text for text in required)
@@ -168,7 +168,7 @@ def test_an_engine_by_ssh_names_the_extra_that_is_missing(plain):
 
 
 def test_the_demo_names_the_extra_that_is_missing(plain):
-    done = plain.run("hostmanager", "demo", PATH=f"{plain.folder / 'bin'}:/usr/bin:/bin")
+    done = plain.run("hostmanager", "demo", PATH=f"{plain.directory / 'bin'}:/usr/bin:/bin")
     assert (done.returncode, done.stdout) == (2, "")
     assert "crossbar, the WAMP router, is not installed" in done.stderr
     assert "pip install 'ocs-hostmanager[demo]'" in done.stderr

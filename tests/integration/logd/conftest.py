@@ -1,4 +1,4 @@
-"""A state folder, a folder of files, a manager that lives (its lock is held), real agents.
+"""A state directory, a directory of files, a manager that lives (its lock is held), real agents.
 
 def test_something(env):
     env.client.ensure_running()
@@ -61,12 +61,12 @@ took. What it waited for a processor counts in none of them (/proc/PID/schedstat
 
 
 class LogEnvironment:
-    """One manager's folders, its log daemon and its agents."""
+    """One manager's directories, its log daemon and its agents."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.state = folder / "state"
-        self.files = folder / "files"
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.state = directory / "state"
+        self.files = directory / "files"
         self.state.mkdir(parents=True)
         self.client = LogDaemonClient(self.state, self.files)
         self.agents: list[subprocess.Popen[bytes]] = []
@@ -159,11 +159,11 @@ def env(tmp_path: Path) -> Iterator[LogEnvironment]:
 @pytest.fixture
 def small_disk() -> Iterator[Path]:
     """A file system of 2 MB."""
-    folder = tempfile.mkdtemp(prefix="log-disk-")
-    words = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", folder]
+    directory = tempfile.mkdtemp(prefix="log-disk-")
+    words = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", directory]
     if subprocess.run(words, capture_output=True, check=False).returncode:
-        Path(folder).rmdir()
+        Path(directory).rmdir()
         pytest.skip("a tmpfs cannot be mounted here")
-    yield Path(folder)
-    subprocess.run(["umount", "-l", folder], check=True)
-    Path(folder).rmdir()
+    yield Path(directory)
+    subprocess.run(["umount", "-l", directory], check=True)
+    Path(directory).rmdir()

@@ -30,7 +30,7 @@ time.sleep(60)
 
 def test_an_agent_prints_50_mb_while_no_manager_lives_and_is_never_stopped(env):
     env.manager_dies()  # another one takes its place
-    sign, result = env.folder / "sign", env.folder / "result"
+    sign, result = env.directory / "sign", env.directory / "result"
     wait = f"import os, time\nwhile not os.path.exists({str(sign)!r}): time.sleep(0.01)\n"
     words = [str(env.state), str(env.files), wait + NUMBERED, "500000", "20e6", "100", result]
     manager = subprocess.Popen([PYTHON, "-c", MANAGER, *words], stdout=subprocess.PIPE)
@@ -53,13 +53,21 @@ def test_a_pipe_is_read_whose_manager_died_before_the_log_daemon_heard_of_it(env
     env.manager_dies()  # another one takes its place
     manager_code = MANAGER.replace("fd = client", "os.kill(pid, 19)\nfd = client", 1)
     manager_code = manager_code.replace("import ", "import os, ", 1)
-    args = [str(env.state), str(env.files), NUMBERED, "20000", "20e6", "100", env.folder / "result"]
+    args = [
+        str(env.state),
+        str(env.files),
+        NUMBERED,
+        "20000",
+        "20e6",
+        "100",
+        env.directory / "result",
+    ]
     manager = subprocess.Popen([PYTHON, "-c", manager_code, *args], stdout=subprocess.PIPE)
     daemon_pid, _ = json.loads(manager.stdout.readline())
     manager.kill()
     manager.wait()
     os.kill(daemon_pid, signal.SIGCONT)  # only now does it read what it was sent
-    wait_for((env.folder / "result").exists, 30, "the agent has printed all")
+    wait_for((env.directory / "result").exists, 30, "the agent has printed all")
     wait_for(lambda: numbers(env.all_output("a")) == list(range(20_000)), 30, "all lines")
 
 

@@ -164,7 +164,7 @@ def test_an_idle_one_lives_as_long_as_a_manager_and_hardly_ever_wakes_up(env):
     assert env.client.pid == process.pid
 
 
-def test_a_state_folder_deleted_under_it_is_made_again(env):
+def test_a_state_directory_deleted_under_it_is_made_again(env):
     env.client.ensure_running()
     fd = env.client.open_pipe("a")
     subprocess.run(["rm", "-r", env.state], check=True)
@@ -219,9 +219,9 @@ def test_something_else_in_the_place_of_its_files_is_moved_aside(env, name, what
 
 
 def test_without_a_place_for_its_state_there_is_an_error_that_says_so(env):
-    (env.folder / "file").write_text("")
+    (env.directory / "file").write_text("")
     with pytest.raises(LogDaemonError, match="cannot be started"):
-        LogDaemonClient(env.folder / "file" / "state", env.files).ensure_running(2)
+        LogDaemonClient(env.directory / "file" / "state", env.files).ensure_running(2)
 
 
 def test_one_that_was_suspended_is_woken(env):
@@ -295,7 +295,7 @@ def tell(agent: "subprocess.Popen[str]", text: str) -> None:
     agent.stdin.flush()
 
 
-def test_the_next_one_reads_pipes_whose_folder_was_deleted(env):
+def test_the_next_one_reads_pipes_whose_directory_was_deleted(env):
     env.client.ensure_running()
     agent = repeater(env)
     shutil.rmtree(env.state / "pipes")
@@ -307,7 +307,7 @@ def test_the_next_one_reads_pipes_whose_folder_was_deleted(env):
     wait_for(lambda: env.current_output("a") == b"one\ntwo\nthree\n", 10)
 
 
-def test_the_next_manager_finds_pipes_whose_folder_was_deleted(env):
+def test_the_next_manager_finds_pipes_whose_directory_was_deleted(env):
     env.client.ensure_running()
     agent = repeater(env)
     shutil.rmtree(env.state / "pipes")

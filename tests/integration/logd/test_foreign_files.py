@@ -21,7 +21,7 @@ def shared(env) -> LogEnvironment:
     """A env whose output files are where everybody may write."""
     env.files.mkdir()
     env.files.chmod(0o777)
-    (env.folder / "secret").write_text("secret\n")
+    (env.directory / "secret").write_text("secret\n")
     return env
 
 
@@ -31,7 +31,7 @@ def plant(request):
 
 
 def untouched(shared: LogEnvironment) -> bool:
-    return (shared.folder / "secret").read_text() == "secret\n"
+    return (shared.directory / "secret").read_text() == "secret\n"
 
 
 def texts(shared: LogEnvironment) -> list[str]:

@@ -20,9 +20,9 @@ MARKER = re.compile(
 )
 
 
-def on_disk(folder: Path) -> int:
+def on_disk(directory: Path) -> int:
     sizes = {}  # by inode: files move while they are looked at
-    for path in folder.glob("*"):
+    for path in directory.glob("*"):
         with suppress(FileNotFoundError):
             status = path.stat()
             sizes[status.st_ino] = status.st_size
@@ -174,7 +174,7 @@ def test_a_deleted_file_is_made_again_at_once(env):
     assert env.current_output("a") == b"two\n"
 
 
-def test_a_deleted_folder_is_made_again(env):
+def test_a_deleted_directory_is_made_again(env):
     env.client.ensure_running()
     env.write("a", b"one\n")
     subprocess.run(["rm", "-r", env.files], check=True)
@@ -206,7 +206,7 @@ def test_a_full_disk_neither_stops_nor_slows_an_agent_and_the_loss_is_told(env, 
     client = env.client = LogDaemonClient(env.state, small_disk / "files", 10_000_000, 2)
     env.files = small_disk / "files"
     client.ensure_running()
-    result = env.folder / "result"
+    result = env.directory / "result"
     agent = env.agent("a", NUMBERED, 200_000, 10e6, 100, result)
     assert agent.wait(60) == 0
     worst, waited, took = map(float, result.read_text().split())
@@ -258,14 +258,14 @@ def test_a_disk_that_stays_full_costs_next_to_nothing(env, small_disk):
     assert int(spent.read_text().split()[0]) - before < 0.1 * 1.5e9
 
 
-def test_a_read_only_folder_is_survived(env, small_disk):
+def test_a_read_only_directory_is_survived(env, small_disk):
     env.client = LogDaemonClient(env.state, small_disk / "files")
     env.files = small_disk / "files"
     env.client.ensure_running()
     remount = ["mount", "-o", "remount,ro", str(small_disk)]
     if subprocess.run(remount, capture_output=True, check=False).returncode:
         pytest.skip("cannot be made read-only here")
-    result = env.folder / "result"
+    result = env.directory / "result"
     assert env.agent("a", NUMBERED, 50_000, 10e6, 100, result).wait(60) == 0
     subprocess.run(["mount", "-o", "remount,rw", str(small_disk)], check=True)
     assert wait_for(lambda: env.client.flush("a", 0.1), 5)

@@ -323,7 +323,7 @@ def test_the_files_that_there_are_come_the_newest_first(env):
     for name in (*others, *reversed(of_a)):
         (env.files / name).touch()
     assert list_log_files(str(env.files), "a") == [str(env.files / name) for name in of_a]
-    assert list_log_files(str(env.folder / "nowhere"), "a") == []
+    assert list_log_files(str(env.directory / "nowhere"), "a") == []
 
 
 @pytest.mark.parametrize("when", [math.nan, math.inf, -math.inf, -1.0, 1e300])

@@ -91,7 +91,7 @@ def test_a_manager_in_a_container_reaps_orphans_and_knows_how_its_agents_ended(s
     site.write(instance("a"), instance("b", "--behave", "quiet"))
     site.may_leave_processes = True  # what is in there ends with process 1
     words = managers.command(managers.OURS, site)
-    log = (site.folder / "manager.log").open("wb")
+    log = (site.directory / "manager.log").open("wb")
     process = subprocess.Popen(
         [*UNSHARE, *words], stdout=log, stderr=log, env={**os.environ, "HM_TEST_MARK": site.mark}
     )
@@ -104,7 +104,7 @@ def test_a_manager_in_a_container_reaps_orphans_and_knows_how_its_agents_ended(s
             (found,) = (c for c in data["child_states"] if c["instance_id"] == name)
             return found
 
-        seen = (site.folder / "manager.log").read_text
+        seen = (site.directory / "manager.log").read_text
         wait_for(lambda: child("a")["next_action"] == "up", 40, "the agent", seen)
         wait_for(lambda: child("b")["next_action"] == "up", 40, "the agent", seen)
         init = init_of(process)

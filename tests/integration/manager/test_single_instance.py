@@ -68,7 +68,7 @@ def test_other_managers_are_not_in_the_way(tmp_path, key, holder):
 
 
 def test_the_file_names_the_holder_where_the_name_does_not(tmp_path, key, holder):
-    # Another key with the same state folder: the file is held, its own name is not.
+    # Another key with the same state directory: the file is held, its own name is not.
     with pytest.raises(ManagerRunningError, match=f"pid {holder.pid} holds"):
         acquire_manager_lock(tmp_path, key + "y")
 

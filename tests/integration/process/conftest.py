@@ -44,13 +44,13 @@ def open_fds() -> int:
 class Host:
     """A driver, and what it reports."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
         self.commands: dict[str, LaunchCommand] = {}
         self.reports: dict[str, asyncio.Queue[ev.Observation]] = defaultdict(asyncio.Queue)
         self.owner = Ownership(
             ManagerIdentity(f"test{os.getpid()}-{id(self)}", (secrets.token_hex(16),)),
-            folder / "locks",
+            directory / "locks",
         )
         self.driver = ProcessDriver(
             asyncio.get_running_loop(),
@@ -62,7 +62,7 @@ class Host:
         self._before = {(child.pid, child.create_time()) for child in psutil.Process().children()}
 
     def output(self, name: str) -> Path:
-        return self.folder / f"{name}.out"
+        return self.directory / f"{name}.out"
 
     def has_said(self, name: str, word: str, times: int = 1) -> bool:
         """Whether a word is in its output so often."""
@@ -71,8 +71,8 @@ class Host:
 
     def command(self, name: str, *argv: str, **more: object) -> LaunchCommand:
         """What to launch; the environment is as poor as can be."""
-        parts: dict[str, object] = {"cwd": self.folder, "output": self.output(name), **more}
-        env = {"PATH": os.environ["PATH"], "HOST_TEST": str(self.folder)}
+        parts: dict[str, object] = {"cwd": self.directory, "output": self.output(name), **more}
+        env = {"PATH": os.environ["PATH"], "HOST_TEST": str(self.directory)}
         return LaunchCommand(argv=argv, **{"env": env, **parts})  # type: ignore[arg-type]
 
     def begin(self, name: str, *argv: str, **more: object) -> None:
@@ -108,7 +108,7 @@ class Host:
         return report
 
     def file(self, name: str) -> Path:
-        return self.folder / name
+        return self.directory / name
 
     def processes(self) -> list[psutil.Process]:
         """All that runs of what was launched here, whoever its parent is; zombies too."""
@@ -116,7 +116,8 @@ class Host:
         for process in psutil.process_iter():
             try:
                 ours = (
-                    process.ppid() == os.getpid() or str(self.folder) in process.environ().values()
+                    process.ppid() == os.getpid()
+                    or str(self.directory) in process.environ().values()
                 )
                 before = (process.pid, process.create_time()) in self._before
                 if ours and not before and process.pid != os.getpid():

@@ -120,7 +120,7 @@ async def test_what_is_taken_over_again_after_a_fault_is_the_same_process(
     host: Host, monkeypatch, caplog
 ):
     pid = await host.launch("a", "/bin/sleep", "600")
-    heir = Host(host.folder)
+    heir = Host(host.directory)
     found = (await asyncio.to_thread(host.owner.discover))["a"]
     assert found.pid == pid
     heir.driver._discovered_pidfds["a"] = os.pidfd_open(pid)

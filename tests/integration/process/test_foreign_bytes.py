@@ -187,9 +187,9 @@ def test_of_an_environment_without_end_a_part_is_read():
 @pytest.fixture
 def set_uid_program() -> Iterator[str]:
     """A program of ours that everybody can start, as `su` is."""
-    with tempfile.TemporaryDirectory() as folder:
-        Path(folder).chmod(0o755)
-        program = Path(folder, "sleep")
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory).chmod(0o755)
+        program = Path(directory, "sleep")
         shutil.copy("/bin/sleep", program)
         program.chmod(0o4755)
         yield str(program)

@@ -42,7 +42,7 @@ def test_on_a_disk_that_has_become_read_only_who_holds_it_still_does(path, monke
         locks.acquire(path.with_name("b.lock"))
 
 
-def test_the_folder_is_made_for_us_alone(path):
+def test_the_directory_is_made_for_us_alone(path):
     os.close(locks.acquire(path))
     assert path.parent.stat().st_mode & 0o777 == 0o700
 
@@ -80,10 +80,10 @@ def test_a_lock_is_not_inherited_unless_told(path):
         os.close(lock)
 
 
-@pytest.mark.parametrize("what", ["directory", "loop", "link elsewhere", "file as folder"])
+@pytest.mark.parametrize("what", ["directory", "loop", "link elsewhere", "file as directory"])
 def test_what_is_no_file_of_ours_is_an_error_and_is_left_as_it_is(path, what, tmp_path):
     elsewhere = tmp_path / "elsewhere"
-    if what == "file as folder":
+    if what == "file as directory":
         path.parent.write_text("a file")
     else:
         path.parent.mkdir()

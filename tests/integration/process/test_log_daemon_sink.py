@@ -17,10 +17,10 @@ from tests.support.waiting import wait_for
 
 
 class SinkEnvironment(LogEnvironment):
-    """A manager's folders, and a sink with a log daemon of its own."""
+    """A manager's directories, and a sink with a log daemon of its own."""
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
         self.loop = asyncio.new_event_loop()
         self.sink = LogDaemonSink(self.loop, self.client, self.files)
         self.client.ensure_running()

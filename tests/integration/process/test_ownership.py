@@ -73,8 +73,8 @@ async def holders(host: Host) -> list[int]:
 def lock_fd(host: Host, pid: int) -> int:
     """The descriptor by which a process holds the lock of `a`."""
     path = str(host.owner.lock_file("a"))
-    folder = Path(f"/proc/{pid}/fd")
-    return next(int(fd.name) for fd in folder.iterdir() if str(fd.readlink()) == path)
+    directory = Path(f"/proc/{pid}/fd")
+    return next(int(fd.name) for fd in directory.iterdir() if str(fd.readlink()) == path)
 
 
 def pidfd_getfd(pid: int, fd: int) -> int:
@@ -267,7 +267,7 @@ async def test_what_a_dead_manager_had_just_forked_is_adopted_not_doubled(host, 
     becomes = f"""
         import os, time
         time.sleep(0.4)
-        env = {{"HOST_TEST": {str(host.folder)!r}, {name!r}: {mark!r}}}
+        env = {{"HOST_TEST": {str(host.directory)!r}, {name!r}: {mark!r}}}
         os.execve("/bin/sleep", ["sleep", "1000"], env)
     """
     pid = await off(stray, host, PYTHON, "-S", "-c", textwrap.dedent(becomes))
@@ -288,7 +288,7 @@ async def test_what_a_dead_manager_had_just_forked_is_seen_by_the_survey(host, m
     becomes = f"""
         import os, time
         time.sleep(0.4)
-        env = {{"HOST_TEST": {str(host.folder)!r}, {name!r}: {mark!r}}}
+        env = {{"HOST_TEST": {str(host.directory)!r}, {name!r}: {mark!r}}}
         os.execve("/bin/sleep", ["sleep", "1000"], env)
     """
     pid = await off(stray, host, PYTHON, "-S", "-c", textwrap.dedent(becomes))

@@ -132,7 +132,7 @@ async def test_what_is_left_behind_is_named_ended_and_only_then_gone(host):
 
 
 async def test_remnants_that_end_by_themselves_are_gone_too(host):
-    go = host.folder / "go"
+    go = host.directory / "go"
     left = 'while [ ! -e "$1" ]; do sleep 0.05; done & echo ready; wait'
     pid = await ready(host, "a", "/bin/sh", "-c", left, "sh", str(go))
     psutil.Process(pid).kill()

@@ -72,10 +72,10 @@ async def test_a_process_gets_nothing_of_ours_but_what_it_is_given(host):
     fds = {line.split()[-3]: line.split()[-1] for line in lines if "->" in line}
     assert fds.pop("0") == "/dev/null"
     assert fds.pop("1") == fds.pop("2") == str(host.output("a"))
-    lock = [fd for fd, path in fds.items() if path == str(host.folder / "locks" / "a.lock")]
+    lock = [fd for fd, path in fds.items() if path == str(host.directory / "locks" / "a.lock")]
     assert len(lock) == 1
     assert next(path for fd, path in fds.items() if fd not in lock).startswith("/proc/")
-    assert len(fds) == 2  # the lock, and the folder that `ls` itself looks at
+    assert len(fds) == 2  # the lock, and the directory that `ls` itself looks at
 
 
 async def test_a_process_founds_a_session_and_a_group(host):
@@ -113,13 +113,13 @@ async def test_an_exit_code_is_had_also_where_ended_children_were_to_be_ignored(
     assert await ended(host, "a", "/bin/sh", "-c", "exit 7") == ExitStatus(code=7)
 
 
-async def test_environment_and_folder_are_those_of_the_command(host):
+async def test_environment_and_directory_are_those_of_the_command(host):
     env = {"PATH": os.environ["PATH"], "WORD": "höher"}
     await ended(
-        host, "a", "/bin/sh", "-c", "pwd; echo $WORD; env | wc -l", env=env, cwd=host.folder
+        host, "a", "/bin/sh", "-c", "pwd; echo $WORD; env | wc -l", env=env, cwd=host.directory
     )
-    folder, word, _ = host.output("a").read_text().splitlines()
-    assert (folder, word) == (str(host.folder.resolve()), "höher")
+    directory, word, _ = host.output("a").read_text().splitlines()
+    assert (directory, word) == (str(host.directory.resolve()), "höher")
 
 
 # --- failures name the step ----------------------------------------------------------------
@@ -190,7 +190,7 @@ async def test_a_pipe_without_reader_in_the_place_of_the_output_file_hangs_nothi
     os.mkfifo(host.output("a"))
     await ended(host, "a", "/bin/echo", "hello")
     assert host.output("a").read_text() == "hello\n"
-    (aside,) = host.folder.glob("a.out.aside-*")
+    (aside,) = host.directory.glob("a.out.aside-*")
     assert aside.is_fifo()
 
 
@@ -199,7 +199,7 @@ async def test_a_nul_in_an_argument(host):
     assert failure == ev.LaunchFailed("arguments", "embedded null byte")
 
 
-async def test_a_missing_output_folder_is_made(host):
+async def test_a_missing_output_directory_is_made(host):
     output = host.file("deep") / "er" / "a.out"
     await ended(host, "a", "/bin/echo", "hello", output=output)
     assert output.read_text() == "hello\n"

@@ -1,6 +1,6 @@
 """The environment that the instances of `socs.yaml` need: socs, and this project beside it.
 
-Installing takes a minute or two and 350 MB, so it is kept: in the folder that
+Installing takes a minute or two and 350 MB, so it is kept: in the directory that
 ``HOSTMANAGER_REALSIZE_DIR`` names, else in `build/realsize` of the project. It is made by
 ``python -m tests.integration.realsize.environment``, by the first test, or by the bench. Nothing of it is
 imported here; crossbar lives elsewhere.
@@ -27,7 +27,7 @@ class NoEnvironmentError(Exception):
     """It cannot be made here; the text says why."""
 
 
-def folder() -> Path:
+def directory() -> Path:
     """Where it is kept."""
     chosen = os.environ.get("HOSTMANAGER_REALSIZE_DIR")
     return Path(chosen) if chosen else PROJECT / "build" / "realsize"
@@ -39,14 +39,14 @@ def python() -> Path:
     Raises:
         NoEnvironmentError: It cannot be made, without a package index for instance.
     """
-    folder().mkdir(parents=True, exist_ok=True)
-    interpreter = folder() / "venv" / "bin" / "python"
+    directory().mkdir(parents=True, exist_ok=True)
+    interpreter = directory() / "venv" / "bin" / "python"
     with _alone():
-        if not (folder() / ".ready").exists():
+        if not (directory() / ".ready").exists():
             begun = time.monotonic()
             _make(interpreter)
             took = time.monotonic() - begun
-            (folder() / ".ready").write_text(f"{took:.0f} s\n")
+            (directory() / ".ready").write_text(f"{took:.0f} s\n")
             print(f"the environment with socs was made in {took:.0f} s", file=sys.stderr)
         # What has not been compiled would be, at each start, if it cannot be written.
         _run(interpreter, "-m", "compileall", "-q", str(PROJECT / "src"))
@@ -55,13 +55,13 @@ def python() -> Path:
 
 @contextmanager
 def _alone() -> Iterator[None]:
-    with (folder() / "lock").open("w") as lock:
+    with (directory() / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
 def _make(interpreter: Path) -> None:
-    _run(Path(sys.executable), "-m", "venv", "--clear", str(folder() / "venv"))
+    _run(Path(sys.executable), "-m", "venv", "--clear", str(directory() / "venv"))
     _run(interpreter, "-m", "pip", "install", "--quiet", "-e", str(PROJECT), *PACKAGES)
 
 

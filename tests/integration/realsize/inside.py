@@ -1,7 +1,7 @@
 """One manager with the whole site, in namespaces of its own; prints what was seen, as JSON.
 
 Started by `hosts.run`, by ``unshare``: network (loopback only), mounts, processes. So no agent ever
-reaches a device, a folder or a `/dev` of this machine, and nothing is left when this ends.
+reaches a device, a directory or a `/dev` of this machine, and nothing is left when this ends.
 """
 
 import argparse
@@ -39,11 +39,11 @@ def main() -> None:
     parser.add_argument("--window", type=float, default=0.0, help="seconds to watch")
     options = parser.parse_args()
     bring_loopback_up()
-    folder = private_folders(options.python)
-    with CrossbarRouter(folder / "router", port=PORT) as router:
+    directory = private_directories(options.python)
+    with CrossbarRouter(directory / "router", port=PORT) as router:
         if options.cold:
             cool(options.python.parents[1], PROJECT / "src", Path(os.__file__).parent)
-        print(json.dumps(watch(options, folder)), flush=True)
+        print(json.dumps(watch(options, directory)), flush=True)
         router.kill()
 
 
@@ -54,8 +54,8 @@ def bring_loopback_up() -> None:
         fcntl.ioctl(any_socket, 0x8914, request)  # SIOCSIFFLAGS, IFF_UP
 
 
-def private_folders(python: Path) -> Path:
-    """Put empty folders over those of this machine; returns one for everything that is made."""
+def private_directories(python: Path) -> Path:
+    """Put empty directories over those of this machine; returns one for everything that is made."""
     keep = [PROJECT, python.parents[1], Path(sys.prefix), Path(sys.base_prefix)]
     for hidden in HIDDEN:
         if Path(hidden).is_dir() and not any(k.is_relative_to(hidden) for k in keep):
@@ -65,10 +65,10 @@ def private_folders(python: Path) -> Path:
     for name, number in nodes.items():
         os.mknod(f"/dev/{name}", 0o20666, number)
     Path("/dev/shm").mkdir(mode=0o1777)
-    folder = Path("/dev/shm/realsize")
+    directory = Path("/dev/shm/realsize")
     for name in ("work", "home", "logs"):
-        (folder / name).mkdir(parents=True)
-    return folder
+        (directory / name).mkdir(parents=True)
+    return directory
 
 
 def _mount(*arguments: str) -> None:
@@ -76,7 +76,7 @@ def _mount(*arguments: str) -> None:
 
 
 def cool(*roots: Path) -> None:
-    """Have the kernel forget what it has read of these folders."""
+    """Have the kernel forget what it has read of these directories."""
     os.sync()
     for root in roots:
         for path in root.rglob("*"):
@@ -86,22 +86,22 @@ def cool(*roots: Path) -> None:
                 os.close(fd)
 
 
-def watch(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+def watch(options: argparse.Namespace, directory: Path) -> dict[str, Any]:
     """Launch the manager; tell when it answered, and how it was in the window."""
-    site = folder / "site.yaml"
+    site = directory / "site.yaml"
     shutil.copy2(SITE, site)
     argv = [str(options.python), "-m"]
     argv += ["hostmanager.agent"] if options.kind == "ours" else ["ocs.agent_cli"]
     argv += ["--instance-id", "hm-site1", "--site-file", str(site), "--site-host", "site1"]
-    argv += ["--working-dir", str(folder / "work")]
-    argv += ["--state-dir", str(folder / "state")] if options.kind == "ours" else []
-    env = {"PATH": os.environ["PATH"], "HOME": str(folder / "home"), "LANG": "C.UTF-8"}
+    argv += ["--working-dir", str(directory / "work")]
+    argv += ["--state-dir", str(directory / "state")] if options.kind == "ours" else []
+    env = {"PATH": os.environ["PATH"], "HOME": str(directory / "home"), "LANG": "C.UTF-8"}
     client = Client()
-    with (folder / "manager.log").open("wb") as log:
+    with (directory / "manager.log").open("wb") as log:
         begun = time.monotonic()
         manager = subprocess.Popen(
             argv,
-            cwd=folder / "work",
+            cwd=directory / "work",
             env=env,
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -112,7 +112,7 @@ def watch(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     if seen["answers"] is not None:
         time.sleep(max(0.0, options.settle - (time.monotonic() - begun)))
         seen |= _window(client, manager.pid, options.window)
-    seen["log"] = (folder / "manager.log").read_text(errors="replace")
+    seen["log"] = (directory / "manager.log").read_text(errors="replace")
     manager.kill()
     return seen
 

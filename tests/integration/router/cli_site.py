@@ -55,9 +55,15 @@ class Place:
         """Start the managers of these hosts."""
         for host in hosts:
             here = dataclasses.replace(self.site, host=host)
-            folder = self.site.folder
-            words = ["--stop-timeout", "1", "--state-dir", str(folder / f"state-{host}"), *options]
-            self.managers[host] = Manager(here, words, log_path=folder / f"{host}.log")
+            directory = self.site.directory
+            words = [
+                "--stop-timeout",
+                "1",
+                "--state-dir",
+                str(directory / f"state-{host}"),
+                *options,
+            ]
+            self.managers[host] = Manager(here, words, log_path=directory / f"{host}.log")
         for host in hosts:
             self.managers[host].wait_ready()
 
@@ -106,7 +112,7 @@ class Place:
         wait_for(mind, 20, f"{ids} to mind signals", self.states)
 
     def _says(self, instance_id: str, pid: int) -> bool:
-        files = self.site.folder.glob(f"state-*/output/{instance_id}.out")
+        files = self.site.directory.glob(f"state-*/output/{instance_id}.out")
         return any(f"tiny {instance_id} up pid {pid}\n" in file.read_text() for file in files)
 
     def stop(self) -> None:

@@ -37,7 +37,7 @@ class Program(Manager):
     ) -> None:
         self.site = site
         self.kind = OURS
-        self.log_path = site.folder / "manager.log"
+        self.log_path = site.directory / "manager.log"
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
                 list(argv),
@@ -50,9 +50,9 @@ class Program(Manager):
             )
 
 
-def output_of(site: Site, instance_id: str, folder: Path | None = None) -> str:
+def output_of(site: Site, instance_id: str, directory: Path | None = None) -> str:
     """What all runs of an agent printed so far."""
-    path = (folder or site.state_dir / "output") / f"{instance_id}.out"
+    path = (directory or site.state_dir / "output") / f"{instance_id}.out"
     try:
         return path.read_text(errors="replace")
     except FileNotFoundError:

@@ -112,7 +112,7 @@ def test_history_of_any_size_comes_whole(place):
     place.write(daq1=[instance("fake1", manage="down")])
     place.start("daq1")
     total, data = 3000, json.dumps({"lines": ["x" * 3900]})
-    journal = place.site.folder / "state-daq1" / "journal.sqlite"
+    journal = place.site.directory / "state-daq1" / "journal.sqlite"
     wait_for(lambda: place.run("history").out, 20, "the journal to be there")
     with closing(sqlite3.connect(journal, timeout=60)) as base, base:
         base.executemany(
@@ -188,7 +188,7 @@ def test_diff_says_what_a_reload_does(place):
 def test_a_reload_of_a_broken_file_is_not_done_and_says_where(place):
     place.write(daq1=[instance("a")])
     place.start("daq1")
-    good = place.site.folder / "good.yaml"
+    good = place.site.directory / "good.yaml"
     good.write_text(place.site.file.read_text())
     place.site.write_text("hosts: [")
     done = place.run("reload", "--site-file", str(good))

@@ -248,7 +248,7 @@ def test_a_manager_whose_site_file_is_broken_is_wrong(place):
     place.start("daq1")
     good = place.site.file.read_text()
     place.site.write_text("hosts: [")
-    other = place.site.folder / "good.yaml"
+    other = place.site.directory / "good.yaml"
     other.write_text(good)
     place.managers["daq1"].process.send_signal(signal.SIGHUP)
 

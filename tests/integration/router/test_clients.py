@@ -199,12 +199,12 @@ def test_the_environment_names_instance_host_site_file_and_hub(site, start_progr
     site.write(instance("a"))
     right = site.file.read_text()
     site.write_text(right.replace(site.router.url, "ws://127.0.0.1:9/ws"))
-    (site.folder / "default.yaml").write_text(site.file.read_text())
+    (site.directory / "default.yaml").write_text(site.file.read_text())
     program = start_program(
         site,
         [sys.executable, "-m", "hostmanager.agent", "--state-dir", str(site.state_dir)],
         {
-            "OCS_CONFIG_DIR": str(site.folder),
+            "OCS_CONFIG_DIR": str(site.directory),
             "INSTANCE_ID": "hm-testhost",
             "SITE_HOST": "testhost",
             "SITE_HUB": site.router.url,

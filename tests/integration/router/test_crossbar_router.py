@@ -78,11 +78,11 @@ def test_a_router_answers_freezes_dies_and_comes_back_on_its_port(own_router, tm
     own_router.stop()  # once more does no harm
 
 
-def test_all_files_of_a_router_are_in_its_folder(router):
+def test_all_files_of_a_router_are_in_its_directory(router):
     for pid in router.pids():
-        assert Path(f"/proc/{pid}/cwd").readlink() == router.folder
-    assert router.log_path.is_relative_to(router.folder)
-    assert (router.folder / "key.priv").exists()
+        assert Path(f"/proc/{pid}/cwd").readlink() == router.directory
+    assert router.log_path.is_relative_to(router.directory)
+    assert (router.directory / "key.priv").exists()
 
 
 @pytest.mark.router

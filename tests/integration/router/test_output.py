@@ -132,7 +132,7 @@ def test_root_neither_writes_nor_serves_through_links_in_a_log_dir_of_everybody(
     logs = site.working_dir / "logs"
     logs.mkdir()
     logs.chmod(0o777)
-    secret = site.folder / "secret"
+    secret = site.directory / "secret"
     secret.write_text("secret\n")
     log = f"{site.address_root}.{site.manager_id}.log"
     for name in ("a.out", "b.out", "b.out.1", log):

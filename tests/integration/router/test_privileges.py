@@ -46,10 +46,10 @@ RULES = {
 
 def write(site: Site, *entries, policy: str | None = f"director:{DIRECTOR}", **rules) -> None:
     """Write a site with an access policy, and an access director in it."""
-    (site.folder / "access.yaml").write_text(yaml.safe_dump({**RULES, **rules}))
+    (site.directory / "access.yaml").write_text(yaml.safe_dump({**RULES, **rules}))
     director = instance(
         DIRECTOR,
-        *("--config-file", str(site.folder / "access.yaml")),
+        *("--config-file", str(site.directory / "access.yaml")),
         agent_class="AccessDirector",
         manage="ignore",
     )
@@ -73,7 +73,7 @@ def start_director(site):
 
     def go() -> None:
         command = [sys.executable, "-m", "ocs.agent_cli", "--instance-id", DIRECTOR, *site.args]
-        with (site.folder / "director.log").open("wb") as log:
+        with (site.directory / "director.log").open("wb") as log:
             started.append(subprocess.Popen(command, cwd=site.working_dir, stdout=log, stderr=log))
 
     yield go
@@ -140,7 +140,7 @@ def test_a_password_lets_in_and_its_level_is_written_down(guarded):
 
 
 def test_the_password_comes_from_the_users_file(guarded, monkeypatch):
-    file = guarded.folder / "passwords.yaml"
+    file = guarded.directory / "passwords.yaml"
     file.write_text(yaml.safe_dump([{"instance_id": "hm-*", "password_2": "two"}]))
     monkeypatch.setenv("OCS_PASSWORDS_FILE", str(file))
     hm = as_level(guarded, 2)
@@ -156,7 +156,7 @@ def test_a_password_that_a_file_has_as_a_number_is_text(
     start_director()
     start_manager(site, "--min-privs", "2")
     wait_rules(site)
-    file = site.folder / "passwords.yaml"
+    file = site.directory / "passwords.yaml"
     file.write_text("[{default: true, password_2: 1234}]")
     monkeypatch.setenv("OCS_PASSWORDS_FILE", str(file))
     assert outcome(as_level(site, 2).update(requests=[("a", "down")]))[0]
@@ -261,7 +261,7 @@ def test_nonsense_in_the_directors_name_changes_nothing(guarded):
     router = guarded.router
     words = [router.url, router.realm, topic, *map(json.dumps, NONSENSE)]
     subprocess.run([sys.executable, "-c", PUBLISH, *words], check=True, timeout=60)
-    log = guarded.folder / "manager.log"
+    log = guarded.directory / "manager.log"
     wait_for(lambda: log.read_text().count("makes no sense") >= 5, 20, "it", log.read_text)
     assert "Traceback" not in log.read_text()
     assert client(guarded).update.start(requests=[("a", "down")]).status == ocs.ERROR
@@ -303,7 +303,7 @@ def test_a_level_without_a_policy_shuts_out_everybody_but_the_manager_itself(sit
 
 @NEEDS_TMUX
 def test_the_full_screen_view_says_which_level_it_takes_and_acts_with_the_password(guarded):
-    asked = Terminal(guarded.folder, guarded.file)
+    asked = Terminal(guarded.directory, guarded.file)
     try:
         asked.until("1 host, 1 agent: all OK")
         asked.press("Down", "Down", "d", "y")
@@ -312,7 +312,7 @@ def test_the_full_screen_view_says_which_level_it_takes_and_acts_with_the_passwo
         assert targets(client(guarded))["a"] == "up"
     finally:
         asked.close()
-    let_in = Terminal(guarded.folder, guarded.file, "--privs", "two")
+    let_in = Terminal(guarded.directory, guarded.file, "--privs", "two")
     try:
         let_in.until("1 host, 1 agent: all OK")
         let_in.press("Down", "Down", "d", "y")

@@ -61,11 +61,11 @@ class Absence:
         self.back = time.monotonic() - begun
 
 
-def begin_absence(folder: Path) -> Absence:
+def begin_absence(directory: Path) -> Absence:
     """A router of its own, a site, a manager and two agents, all well."""
-    router = CrossbarRouter(folder / "router")
+    router = CrossbarRouter(directory / "router")
     router.start()
-    site = Site(folder / "site", router)
+    site = Site(directory / "site", router)
     site.write(instance("a"), instance("b", "--behave", "fork"))
     manager = Manager(site, ("--stop-timeout", "1")).wait_ready()
     wait_ready(site, "a", "b")

@@ -17,10 +17,10 @@ from tests.support.waiting import wait_for
 CANARY = "canary-e2b7"
 
 
-def files(*folders: Path) -> dict[Path, bytes]:
+def files(*directories: Path) -> dict[Path, bytes]:
     found = {}
-    for folder in folders:
-        for path in folder.rglob("*"):
+    for directory in directories:
+        for path in directory.rglob("*"):
             if path.is_file() and not path.is_symlink():
                 found[path] = path.read_bytes()
     return found
@@ -68,7 +68,7 @@ def test_no_secret_is_in_what_the_manager_writes_and_says(site):
     finally:
         manager.stop()
     wait_for(lambda: not processes(site), 60, "the last process to end")
-    written = files(site.state_dir, site.working_dir, site.folder)
+    written = files(site.state_dir, site.working_dir, site.directory)
     assert any(path.suffix == ".log" for path in written)
     bad = [str(path) for path, data in written.items() if CANARY.encode() in data]
     assert not bad

@@ -1,4 +1,4 @@
-"""The command line, signals, folders, and how agents are launched (contract, section 2)."""
+"""The command line, signals, directories, and how agents are launched (contract, section 2)."""
 
 import contextlib
 import json
@@ -130,7 +130,7 @@ BAD_LINES = {
     "a missing site file": (["--site-file", "none.yaml"], ["none.yaml"]),
     "no site file": (["--site-host", "testhost"], ["--site-file", "OCS_CONFIG_DIR"]),
     "a site file without YAML": (["--site-file", "broken.yaml"], ["broken.yaml:2:"]),
-    "a folder as site file": (["--site-file", "."], ["directory"]),
+    "a directory as site file": (["--site-file", "."], ["directory"]),
     "an unknown host": (["--site-file", "{file}", "--site-host", "testhots"], ["'testhost'"]),
     "an unknown id": (["{usual}", "--instance-id", "hm-testhots"], ["hm-testhost"]),
     "the id of an agent": (["{usual}", "--instance-id", "a"], ["TinyAgent", "HostManager"]),
@@ -172,7 +172,7 @@ def test_help_names_every_option_and_the_exit_statuses(site):
     assert shown.stderr == ""
 
 
-# --- folders -------------------------------------------------------------------------------
+# --- directories -------------------------------------------------------------------------------
 
 
 def test_the_state_dir_is_for_its_owner_alone(site, start_manager):
@@ -186,16 +186,16 @@ def test_the_state_dir_is_for_its_owner_alone(site, start_manager):
 
 
 def test_output_goes_to_the_log_dir_of_the_host(site, start_manager):
-    folder = site.working_dir / "logs"
-    folder.mkdir()
+    directory = site.working_dir / "logs"
+    directory.mkdir()
     site.write(instance("a"), **{"log-dir": "logs"})
     manager = start_manager(site)
     hm = client(site)
     pid = wait_child(hm, "a", next_action="up")["pid"]
-    output = folder / "a.out"
+    output = directory / "a.out"
     wait_for(lambda: f"tiny a up pid {pid}" in output.read_text(), 10, "the agent's words")
     assert wait_child(hm, "a")["output"] == str(output)
-    own = folder / f"{site.address_root}.{site.manager_id}.log"
+    own = directory / f"{site.address_root}.{site.manager_id}.log"
     wait_for(lambda: "registered with the router" in own.read_text(), 5, "the manager's log")
     assert manager.stop() == 0
     assert "All agents are down" in own.read_text()

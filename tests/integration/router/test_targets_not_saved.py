@@ -1,4 +1,4 @@
-"""Targets that cannot be kept in the state folder: that is said, everywhere. (What a full disk and
+"""Targets that cannot be kept in the state directory: that is said, everywhere. (What a full disk and
 a read-only one do is in tests/unit/agent/test_target_store.py; the manager's own files would make room on one
 that is as small as it can be here.)"""
 
@@ -16,7 +16,7 @@ def test_a_target_that_cannot_be_kept_is_in_force_and_said_not_to_be_kept(place)
     place.write(a=[instance("x"), instance("y")])
     place.start("a")
     wait_for(lambda: place.states() == {"x": "up", "y": "up"}, 30, "both up")
-    in_the_way = place.site.folder / "state-a" / "wanted.json.new"
+    in_the_way = place.site.directory / "state-a" / "wanted.json.new"
     in_the_way.mkdir()
     done = place.run("down", "x")
     assert done.code == 0

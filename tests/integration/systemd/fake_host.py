@@ -1,4 +1,4 @@
-"""A host to install the manager on, in a folder; its systemctl only takes notes."""
+"""A host to install the manager on, in a directory; its systemctl only takes notes."""
 
 import getpass
 import subprocess
@@ -31,24 +31,24 @@ esac
 
 
 class Here:
-    """A host of its own: a site file, folders, and a systemctl that takes notes."""
+    """A host of its own: a site file, directories, and a systemctl that takes notes."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.site = folder / "site.yaml"
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.site = directory / "site.yaml"
         self.site.write_text(SITE)
-        self.notes = folder / "notes"
+        self.notes = directory / "notes"
         self.notes.touch()
-        self.units = folder / "config" / "systemd" / "user"
-        programs = folder / "bin"
+        self.units = directory / "config" / "systemd" / "user"
+        programs = directory / "bin"
         programs.mkdir()
         systemctl = programs / "systemctl"
         systemctl.write_text(SYSTEMCTL)
         systemctl.chmod(0o755)
         self.environment = {
             "PATH": f"{programs}:/usr/bin:/bin",
-            "HOME": str(folder),
-            "XDG_CONFIG_HOME": str(folder / "config"),
+            "HOME": str(directory),
+            "XDG_CONFIG_HOME": str(directory / "config"),
             "NOTES": str(self.notes),
         }
 
@@ -65,7 +65,7 @@ class Here:
             capture_output=True,
             text=True,
             timeout=60,
-            cwd=self.folder,
+            cwd=self.directory,
             env={**self.environment, **environment},
         )
 

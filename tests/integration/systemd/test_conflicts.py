@@ -76,14 +76,14 @@ OLD = "ocs-hostmanager.service"
 
 
 def system(here, monkeypatch, active: str = "") -> UnitTarget:
-    """The place for units of the whole system, if it were in our folder."""
+    """The place for units of the whole system, if it were in our directory."""
     monkeypatch.setenv("ACTIVE", active)
     for name in ("PATH", "NOTES"):
         monkeypatch.setenv(name, here.environment[name])
-    folder = here.folder / "system"
-    folder.mkdir()
-    (folder / OLD).write_text("[Service]\n")
-    return UnitTarget(folder)
+    directory = here.directory / "system"
+    directory.mkdir()
+    (directory / OLD).write_text("[Service]\n")
+    return UnitTarget(directory)
 
 
 UNIT = Unit("hostmanager-hm-daq1", "it", (sys.executable,), Path("/"))
@@ -107,8 +107,8 @@ def test_a_manager_of_ocs_that_does_not_run_is_remarked_upon(here, monkeypatch):
 
 def test_no_unit_of_the_system_is_hidden(here, monkeypatch):
     place = system(here, monkeypatch)
-    monkeypatch.setattr(unit_steps, "PACKAGED_UNIT_DIRS", [str(here.folder / "packaged")])
-    packaged = here.folder / "packaged" / UNIT.file_name
+    monkeypatch.setattr(unit_steps, "PACKAGED_UNIT_DIRS", [str(here.directory / "packaged")])
+    packaged = here.directory / "packaged" / UNIT.file_name
     packaged.parent.mkdir()
     packaged.touch()
     with pytest.raises(StepError, match=r"has a hostmanager-hm-daq1.service of its own"):

@@ -34,17 +34,17 @@ def test_the_unit_is_printed_and_nothing_is_changed(here):
 
 
 def test_options_of_the_manager_go_into_the_command(here):
-    (here.folder / "c.yaml").write_text("services: {}\n")
+    (here.directory / "c.yaml").write_text("services: {}\n")
     done = here.run(
-        *me("--print", "--working-dir", str(here.folder), "--docker-compose", "c.yaml"),
+        *me("--print", "--working-dir", str(here.directory), "--docker-compose", "c.yaml"),
         *("--state-dir", "state", "--quiet", "--output-size=2.5", "--stop-timeout", "30"),
     )
     lines = lines_of(done)
     (command,) = [line for line in lines if line.startswith("ExecStart=")]
     for word in ("--docker-compose=c.yaml", "--quiet", "--output-size=2.5", "--stop-timeout=30"):
         assert f" {word}" in command
-    assert f" --state-dir={here.folder / 'state'}" in command
-    assert f"WorkingDirectory={here.folder}" in lines
+    assert f" --state-dir={here.directory / 'state'}" in command
+    assert f"WorkingDirectory={here.directory}" in lines
     assert "TimeoutStopSec=75" in lines
     assert not any(line.startswith("StateDirectory") for line in lines)
     assert any("docker.service" in line for line in lines if line.startswith("After="))
@@ -59,7 +59,7 @@ def test_the_environment_is_what_was_asked_for_and_where_the_site_config_is(here
     )
     found = [line for line in lines_of(done) if line.startswith("Environment=")]
     assert found == [
-        f"Environment=OCS_CONFIG_DIR={here.folder / 'conf'}",
+        f"Environment=OCS_CONFIG_DIR={here.directory / 'conf'}",
         "Environment=LOGLEVEL=debug",
         'Environment="MINE=a b"',
         "Environment=EMPTY=",
@@ -89,7 +89,7 @@ def test_several_managers_of_a_host_have_units_of_their_own(here):
     for name in ("hm-one", "hm-two"):
         lines_of(here.run(*me("--unit-dir", "units", "--instance-id", name), host="daq2"))
     lines_of(here.run(*me("--unit-dir", "units", "--instance-id=hm-one", "--unit=x"), host="daq2"))
-    names = sorted(path.name for path in (here.folder / "units").iterdir())
+    names = sorted(path.name for path in (here.directory / "units").iterdir())
     assert names == ["hostmanager-hm-one.service", "hostmanager-hm-two.service", "x.service"]
     assert here.told == []
 
@@ -121,7 +121,7 @@ def test_what_makes_no_sense_is_refused(here, words, why):
     assert done.returncode == 2
     assert why in done.stderr
     assert "Traceback" not in done.stderr
-    assert not (here.folder / "units").exists()
+    assert not (here.directory / "units").exists()
 
 
 def test_an_ambiguous_host_is_refused(here):
@@ -209,7 +209,7 @@ def test_a_unit_of_somebody_else_is_left_alone(here):
 
 
 def test_without_systemctl_it_says_so(here):
-    done = here.for_user(PATH=str(here.folder / "nothing"))
+    done = here.for_user(PATH=str(here.directory / "nothing"))
     assert done.returncode == 1
     assert "there is no systemctl on this machine" in done.stderr
 

@@ -34,9 +34,9 @@ def entries(unit: Unit) -> list[str]:
     return [line for line in unit.text().splitlines() if line and line[0] not in "#["]
 
 
-def verify(unit: Unit, folder: Path, *options: str) -> str:
+def verify(unit: Unit, directory: Path, *options: str) -> str:
     """What systemd finds wrong with a unit."""
-    path = folder / unit.file_name
+    path = directory / unit.file_name
     path.write_text(unit.text())
     done = subprocess.run(
         ["systemd-analyze", *options, "verify", str(path)],
@@ -44,7 +44,7 @@ def verify(unit: Unit, folder: Path, *options: str) -> str:
         capture_output=True,
         text=True,
         timeout=60,
-        env={"PATH": "/usr/bin:/bin", "XDG_RUNTIME_DIR": str(folder)},
+        env={"PATH": "/usr/bin:/bin", "XDG_RUNTIME_DIR": str(directory)},
     )
     mine = [line for line in done.stderr.splitlines() if unit.name in line]
     return "\n".join(mine)

@@ -4,7 +4,7 @@
     docker compose version
     python3 -m tests.support.private_engine down
 
-A second `up` for the same folder takes no time. Standard output has only the exports.
+A second `up` for the same directory takes no time. Standard output has only the exports.
 """
 
 import argparse
@@ -24,15 +24,15 @@ BEGUN = time.monotonic()
 def main() -> int:
     """Do what the command line says; 0: done, 1: it could not be done, and why is on stderr."""
     options = _parse()
-    folder: Path = options.dir.resolve()
+    directory: Path = options.dir.resolve()
     arguments = [*options.dockerd_args]
     if options.live_restore:
         arguments.append("--live-restore")
-    daemon = Daemon(folder, arguments, detached=True)
+    daemon = Daemon(directory, arguments, detached=True)
     try:
         if options.action == "down":
             daemon.remove()
-            _tell(f"{folder} is gone")
+            _tell(f"{directory} is gone")
         else:
             _up(daemon, options)
     except (install.InstallError, DaemonError, OSError, subprocess.SubprocessError) as error:
@@ -59,24 +59,24 @@ def _parse() -> argparse.Namespace:
 
 
 def _up(daemon: Daemon, options: argparse.Namespace) -> None:
-    folder = daemon.folder
+    directory = daemon.directory
     for _again in range(2):
         if packages := install.missing_packages(options.compose_v1, options.registry):
             _tell(f"installing {', '.join(packages)}")
             install.install(packages)
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    install.compose_v2(folder / "config")
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    install.compose_v2(directory / "config")
     _tell("Compose v2 is there")
     daemon.start()
     _tell(f"dockerd {daemon.pid} answers")
     exports = {
         "DOCKER_HOST": f"unix://{daemon.socket}",
-        "DOCKER_CONFIG": str(folder / "config"),
-        "HOSTMANAGER_ENGINE_DIR": str(folder),
+        "DOCKER_CONFIG": str(directory / "config"),
+        "HOSTMANAGER_ENGINE_DIR": str(directory),
     }
-    root = folder / image.ROOT
+    root = directory / image.ROOT
     if not root.exists():
-        image.pack(install.busybox(folder / "busybox"), root)
+        image.pack(install.busybox(directory / "busybox"), root)
     image.load(root, exports)
     _tell(f"the image {image.IMAGE} is there")
     print("export", *(f"{name}={shlex.quote(value)}" for name, value in exports.items()))

@@ -1,4 +1,4 @@
-"""A dockerd with a socket, data and containers of its own, in one folder.
+"""A dockerd with a socket, data and containers of its own, in one directory.
 
 It makes no bridge and no firewall rule. Nothing of it is left after `remove`, whatever was done
 to it before: killed, frozen, its socket taken away.
@@ -33,19 +33,21 @@ class Daemon:
     """A private engine.
 
     Args:
-        folder: Everything of it is in there. A short path: it holds Unix sockets.
+        directory: Everything of it is in there. A short path: it holds Unix sockets.
         arguments: More arguments for dockerd, such as ``--live-restore``.
         detached: It goes on when the process that started it ends. Else it is told to stop then,
             also after SIGKILL.
     """
 
-    def __init__(self, folder: Path, arguments: Sequence[str] = (), detached: bool = False) -> None:
-        self.folder = folder
+    def __init__(
+        self, directory: Path, arguments: Sequence[str] = (), detached: bool = False
+    ) -> None:
+        self.directory = directory
         self.arguments = tuple(arguments)
-        self.socket = folder / "docker.sock"
-        self.log = folder / "dockerd.log"
-        self._pid_file = folder / "dockerd.pid"
-        self._hidden = folder / "hidden.sock"
+        self.socket = directory / "docker.sock"
+        self.log = directory / "dockerd.log"
+        self._pid_file = directory / "dockerd.pid"
+        self._hidden = directory / "hidden.sock"
         self._detached = detached
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -54,7 +56,7 @@ class Daemon:
         """The pid of dockerd; 0 if it does not run."""
         with contextlib.suppress(OSError, ValueError):
             pid = int(self._pid_file.read_text())
-            if processes.belongs(pid, self.folder):
+            if processes.belongs(pid, self.directory):
                 return pid
         return 0
 
@@ -80,7 +82,9 @@ class Daemon:
         while why := client.why_not(self.socket):
             if not self.pid or time.monotonic() > until:
                 end = self.log.read_text(errors="replace").splitlines()[-5:]
-                msg = "\n".join([f"the Docker Engine in {self.folder} did not start: {why}", *end])
+                msg = "\n".join(
+                    [f"the Docker Engine in {self.directory} did not start: {why}", *end]
+                )
                 raise DaemonError(msg)
             time.sleep(0.02)
 
@@ -111,7 +115,7 @@ class Daemon:
         """SIGSTOP: connections are accepted (by the kernel), nothing is answered."""
         pid, child = self.pid, self.containerd
         if not pid or not child:
-            msg = f"the Docker Engine in {self.folder} does not run: it cannot be frozen"
+            msg = f"the Docker Engine in {self.directory} does not run: it cannot be frozen"
             raise DaemonError(msg)
         processes.freeze(pid)
         if containerd:
@@ -139,18 +143,18 @@ class Daemon:
         self.socket.chmod(0o660)
 
     def remove(self) -> None:
-        """End it and everything in it, and delete its folder."""
+        """End it and everything in it, and delete its directory."""
         self.thaw()
         self._remove_containers()
         with contextlib.suppress(DaemonError):
             self.stop()
-        processes.end_all(self.folder)
+        processes.end_all(self.directory)
         self._reap()
-        processes.unmount_all(self.folder)
-        shutil.rmtree(self.folder, ignore_errors=True)
-        left = processes.of_folder(self.folder) or processes.mounts(self.folder)
-        if left or self.folder.exists():
-            msg = f"{self.folder} could not be removed wholly; left: {left}"
+        processes.unmount_all(self.directory)
+        shutil.rmtree(self.directory, ignore_errors=True)
+        left = processes.of_directory(self.directory) or processes.mounts(self.directory)
+        if left or self.directory.exists():
+            msg = f"{self.directory} could not be removed wholly; left: {left}"
             raise DaemonError(msg)
 
     def _launch(self) -> None:
@@ -158,19 +162,24 @@ class Daemon:
         if dockerd is None:
             msg = "dockerd is not installed"
             raise DaemonError(msg)
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         # The pids in there may be zombies by now, or somebody else's: dockerd would wait for them.
-        old_containerd = self.folder / "exec" / "containerd" / "containerd.pid"
-        for old in (self.socket, self._pid_file, self.folder / "docker.pid", old_containerd):
+        old_containerd = self.directory / "exec" / "containerd" / "containerd.pid"
+        for old in (self.socket, self._pid_file, self.directory / "docker.pid", old_containerd):
             old.unlink(missing_ok=True)
         command = [
             dockerd,
             "--host",
             f"unix://{self.socket}",
             "--pidfile",
-            f"{self.folder}/docker.pid",
+            f"{self.directory}/docker.pid",
         ]
-        command += ["--data-root", f"{self.folder}/data", "--exec-root", f"{self.folder}/exec"]
+        command += [
+            "--data-root",
+            f"{self.directory}/data",
+            "--exec-root",
+            f"{self.directory}/exec",
+        ]
         command += ["--bridge=none", "--iptables=false", *self.arguments]
         if not self._detached:
             command = ["setpriv", "--pdeathsig", "TERM", *command]

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 IMAGE = "lab/busybox:1"
-ROOT = "rootfs.tar"  # its file system, in the folder of an engine
-FOLDERS = ("bin", "tmp", "etc", "proc", "sys", "dev", "root")
+ROOT = "rootfs.tar"  # its file system, in the directory of an engine
+DIRECTORIES = ("bin", "tmp", "etc", "proc", "sys", "dev", "root")
 
 
 def is_static(program: Path) -> bool:
@@ -32,8 +32,8 @@ def pack(busybox: Path, target: Path) -> Path:
     """Write the file system of the image: one program under its many names."""
     listed = subprocess.run([str(busybox), "--list"], capture_output=True, text=True, check=True)
     with tarfile.open(target, "w") as archive:
-        for folder in FOLDERS:
-            _add(archive, folder, tarfile.DIRTYPE, 0o1777 if folder == "tmp" else 0o755)
+        for directory in DIRECTORIES:
+            _add(archive, directory, tarfile.DIRTYPE, 0o1777 if directory == "tmp" else 0o755)
         _add(archive, "bin/busybox", tarfile.REGTYPE, 0o755, data=busybox.read_bytes())
         for name in set(listed.stdout.split()) - {"busybox"}:
             _add(archive, f"bin/{name}", tarfile.SYMTYPE, 0o777, link="busybox")

@@ -1,6 +1,6 @@
 """Gets what a Debian machine lacks for a Docker Engine, as root and without a question.
 
-Compose v2 is not in Debian 12: the package of Debian 13 is unpacked (not installed) into a folder,
+Compose v2 is not in Debian 12: the package of Debian 13 is unpacked (not installed) into a directory,
 with a state of apt of its own. Where packages come from is asked of apt; no host is named here.
 """
 
@@ -53,7 +53,7 @@ def install(packages: list[str]) -> None:
 
 
 def compose_v2(config: Path) -> None:
-    """Put the Compose plugin of Debian 13 into a folder that serves as DOCKER_CONFIG.
+    """Put the Compose plugin of Debian 13 into a directory that serves as DOCKER_CONFIG.
 
     Raises:
         InstallError: It cannot be had.
@@ -61,9 +61,9 @@ def compose_v2(config: Path) -> None:
     target = config / "cli-plugins" / "docker-compose"
     if target.exists():
         return
-    with _scratch(f"deb [signed-by={KEYRING}] {_mirror()} {NEWER} main\n") as (folder, options):
+    with _scratch(f"deb [signed-by={KEYRING}] {_mirror()} {NEWER} main\n") as (directory, options):
         _apt(*options, "update")
-        unpacked = _download("docker-compose", folder, options)
+        unpacked = _download("docker-compose", directory, options)
         target.parent.mkdir(parents=True, exist_ok=True)
         with_name = target.with_suffix(".new")
         shutil.copy2(unpacked / PLUGIN, with_name)
@@ -81,9 +81,9 @@ def busybox(target: Path) -> Path:
         return found
     if not target.exists():
         with tempfile.TemporaryDirectory() as scratch:
-            folder = Path(scratch)
+            directory = Path(scratch)
             unpacked: list[Path] = []
-            _with_fresh_lists(lambda: unpacked.append(_download("busybox-static", folder, ())))
+            _with_fresh_lists(lambda: unpacked.append(_download("busybox-static", directory, ())))
             inside = next(path for path in unpacked[0].rglob("busybox") if image.is_static(path))
             shutil.copy2(inside, target)
     return target
@@ -106,30 +106,30 @@ def _mirror() -> str:
 
 @contextlib.contextmanager
 def _scratch(source: str) -> Iterator[tuple[Path, tuple[str, ...]]]:
-    """A state of apt of its own: its folder, and the options that make apt use it."""
+    """A state of apt of its own: its directory, and the options that make apt use it."""
     with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
+        directory = Path(scratch)
         for inner in ("lists/partial", "cache/archives/partial"):
-            (folder / inner).mkdir(parents=True)
-        (folder / "status").touch()
-        (folder / "sources.list").write_text(source)
+            (directory / inner).mkdir(parents=True)
+        (directory / "status").touch()
+        (directory / "sources.list").write_text(source)
         settings = {
-            "Dir::Etc::SourceList": folder / "sources.list",
+            "Dir::Etc::SourceList": directory / "sources.list",
             "Dir::Etc::SourceParts": "-",
-            "Dir::State::Lists": folder / "lists",
-            "Dir::State::Status": folder / "status",
-            "Dir::Cache": folder / "cache",
+            "Dir::State::Lists": directory / "lists",
+            "Dir::State::Status": directory / "status",
+            "Dir::Cache": directory / "cache",
             "Acquire::Languages": "none",
         }
         options = [f"-o{name}={value}" for name, value in settings.items()]
-        yield folder, tuple(options)
+        yield directory, tuple(options)
 
 
-def _download(package: str, folder: Path, options: tuple[str, ...]) -> Path:
-    """Fetch a package and unpack it; return the folder with its files."""
-    _apt(*options, "download", package, cwd=folder)
-    archive = next(folder.glob(f"{package}_*.deb"))
-    unpacked = folder / package
+def _download(package: str, directory: Path, options: tuple[str, ...]) -> Path:
+    """Fetch a package and unpack it; return the directory with its files."""
+    _apt(*options, "download", package, cwd=directory)
+    archive = next(directory.glob(f"{package}_*.deb"))
+    unpacked = directory / package
     subprocess.run(["dpkg-deb", "--extract", str(archive), str(unpacked)], check=True)
     return unpacked
 

@@ -47,8 +47,8 @@ def freeze(pid: int, seconds: float = 10.0) -> None:
         time.sleep(0.002)
 
 
-def belongs(pid: int, folder: Path) -> bool:
-    """Whether this is a live process of the engine in that folder: its command line names it.
+def belongs(pid: int, directory: Path) -> bool:
+    """Whether this is a live process of the engine in that directory: its command line names it.
 
     True for dockerd, containerd, and the shim and runc of each container; never for what runs
     inside one.
@@ -56,15 +56,15 @@ def belongs(pid: int, folder: Path) -> bool:
     with contextlib.suppress(OSError):
         words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
         if words[0].rpartition(b"/")[2].startswith(NAMES):
-            inside = os.fsencode(folder) + b"/"
+            inside = os.fsencode(directory) + b"/"
             return any(inside in word for word in words) and alive(pid)
     return False
 
 
-def of_folder(folder: Path) -> list[int]:
-    """Processes of the engine in that folder."""
+def of_directory(directory: Path) -> list[int]:
+    """Processes of the engine in that directory."""
     entries = (entry.name for entry in Path("/proc").iterdir())
-    return [int(name) for name in entries if name.isdigit() and belongs(int(name), folder)]
+    return [int(name) for name in entries if name.isdigit() and belongs(int(name), directory)]
 
 
 def children(pid: int) -> list[int]:
@@ -78,9 +78,9 @@ def children(pid: int) -> list[int]:
     return []
 
 
-def end_all(folder: Path) -> None:
+def end_all(directory: Path) -> None:
     """Kill what is left of an engine: what runs in its containers, then its own processes."""
-    left = of_folder(folder)
+    left = of_directory(directory)
     inside = {child for pid in left for child in children(pid)}
     for pid in (*(inside - set(left)), *left):
         send(pid, signal.SIGKILL)
@@ -88,17 +88,17 @@ def end_all(folder: Path) -> None:
         wait_gone(pid, 5)
 
 
-def mounts(folder: Path) -> list[str]:
-    """Mount points inside a folder, the innermost first."""
-    inside = f"{folder}/"
+def mounts(directory: Path) -> list[str]:
+    """Mount points inside a directory, the innermost first."""
+    inside = f"{directory}/"
     points = [line.split(" ")[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
     decoded = [point.encode().decode("unicode_escape") for point in points]  # \040 is a space
     return sorted((point for point in decoded if point.startswith(inside)), reverse=True)
 
 
-def unmount_all(folder: Path) -> None:
+def unmount_all(directory: Path) -> None:
     """Unmount what an engine that was killed has left mounted."""
-    for point in mounts(folder):
+    for point in mounts(directory):
         subprocess.run(["umount", "--lazy", point], check=False, capture_output=True)
 
 

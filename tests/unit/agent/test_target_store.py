@@ -173,7 +173,7 @@ def test_the_warning_names_a_file_that_cannot_be_moved(path, make, caplog, monke
 
 
 async def test_a_write_error_is_reported_once_and_prevents_nothing(path, make, caplog):
-    path.parent.write_text("a file where the folder belongs")
+    path.parent.write_text("a file where the directory belongs")
     store = make()
     for _ in range(3):
         store.set_targets({"a": Target.DOWN})
@@ -198,7 +198,7 @@ async def test_what_fails_after_a_long_hang_is_tried_again(path, make, clock):
     store = make()
     hangs = Event()
     store._writer.submit(hangs.wait)
-    path.parent.write_text("a file where the folder belongs")
+    path.parent.write_text("a file where the directory belongs")
     store.set_targets({"a": Target.DOWN})
     clock.advance(SAVE_RETRY_INTERVAL + 1)  # there is nothing to be tried again yet
     hangs.set()

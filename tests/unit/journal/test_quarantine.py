@@ -51,7 +51,7 @@ def garbage_after_the_head(path):
     path.write_bytes(data[:4096] + os.urandom(len(data) - 4096))
 
 
-def folder(path):
+def directory(path):
     path.mkdir()
     (path / "file").write_text("x")
 
@@ -86,7 +86,7 @@ def without_its_table(path):
     base.close()
 
 
-def folders_beside(path):
+def directories_beside(path):
     for name in ("-wal", "-shm"):
         beside = path.with_name(path.name + name)
         if beside.exists():
@@ -99,8 +99,8 @@ def folders_beside(path):
 
 
 WAYS = [
-    *(garbage, large, text, half, head_alone, garbage_after_the_head, folder, loop, pipe),
-    *(foreign, newer, without_its_table, folders_beside),
+    *(garbage, large, text, half, head_alone, garbage_after_the_head, directory, loop, pipe),
+    *(foreign, newer, without_its_table, directories_beside),
 ]
 
 
@@ -195,7 +195,7 @@ def test_at_most_three_are_kept(path, open_journal):
         journal.say(str(number))
         assert journal.flush(10)
         path.unlink()
-        (folder if number % 2 else garbage)(path)
+        (directory if number % 2 else garbage)(path)
         journal.say("next")
         assert journal.texts()[-1] == "next"
     assert len(aside(path)) == 3
@@ -223,7 +223,7 @@ def test_locked_by_somebody_entries_wait_and_are_written_later(path, open_journa
     assert aside(path) == []
 
 
-def test_a_file_where_the_folder_should_be_disables_it_and_says_so_once(tmp_path, open_journal):
+def test_a_file_where_the_directory_should_be_disables_it_and_says_so_once(tmp_path, open_journal):
     place = tmp_path / "state"
     place.write_text("a file")
     journal = open_journal(at=place / "journal.sqlite")

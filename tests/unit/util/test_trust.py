@@ -17,9 +17,9 @@ ROOT = 0
 def safe() -> Iterator[Path]:
     """A directory of root's, below directories of root's; /tmp above them is sticky."""
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name).resolve()
-        folder.chmod(0o755)
-        yield folder
+        directory = Path(name).resolve()
+        directory.chmod(0o755)
+        yield directory
 
 
 def made(path: Path, mode: int = 0o755, uid: int = ROOT) -> Path:

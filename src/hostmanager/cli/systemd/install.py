@@ -169,8 +169,8 @@ def _refuse_foreign(path: Path, force: bool) -> None:
 
 
 def _refuse_shadowing(file_name: str, force: bool) -> None:
-    for folder in PACKAGED_UNIT_DIRS:
-        if (Path(folder) / file_name).exists() and not force:
+    for directory in PACKAGED_UNIT_DIRS:
+        if (Path(directory) / file_name).exists() and not force:
             raise StepError(
                 f"the system has a {file_name} of its own. Use --unit for another name."
             )

@@ -4,11 +4,11 @@ import os
 from pathlib import Path
 
 
-def note(working_dir: str | None, folder: str, instance_id: str, line: str) -> None:
-    """Append a line to ``<working dir>/<folder>/<instance id>``, for those outside."""
+def note(working_dir: str | None, directory: str, instance_id: str, line: str) -> None:
+    """Append a line to ``<working dir>/<directory>/<instance id>``, for those outside."""
     if working_dir is None:
         return
-    path = Path(working_dir) / folder / instance_id
+    path = Path(working_dir) / directory / instance_id
     path.parent.mkdir(parents=True, exist_ok=True)
     file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     os.write(file, f"{line}\n".encode())

@@ -155,7 +155,7 @@ LABEL = "com.docker.compose."
 
 
 @pytest.mark.parametrize(
-    ("given", "folder", "expected"),
+    ("given", "directory", "expected"),
     [
         ("compose.yaml", "/site", "/site/compose.yaml"),
         ("./compose.yaml", "/site", "/site/compose.yaml"),
@@ -166,8 +166,8 @@ LABEL = "com.docker.compose."
         ("", "/site", ""),
     ],
 )
-def test_paths_of_version_1_are_relative_to_where_it_was_called(given, folder, expected):
-    labels = {f"{LABEL}project.config_files": given, f"{LABEL}project.working_dir": folder}
+def test_paths_of_version_1_are_relative_to_where_it_was_called(given, directory, expected):
+    labels = {f"{LABEL}project.config_files": given, f"{LABEL}project.working_dir": directory}
     assert ",".join(config_files(labels)) == expected
 
 

@@ -45,8 +45,8 @@ class NoPlugins(InstalledPlugins):
 
 def checked(content):
     """Check it, and compare with what the manager of host `daq` makes of it."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "site.yaml"
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "site.yaml"
         path.write_bytes(content)
         report = CheckReport(str(path))
         try:
