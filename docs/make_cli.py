@@ -10,12 +10,11 @@ import argparse
 import sys
 import textwrap
 from collections.abc import Iterator
-from importlib import import_module
 from pathlib import Path
 
 from ocs.site_config import add_arguments
 
-from hostmanager.cli.main import COMMANDS
+from hostmanager.cli.main import COMMANDS, command_parser
 
 PAGE = Path(__file__).with_name("cli.md")
 COMMAND = "python docs/make_cli.py"
@@ -122,12 +121,10 @@ all. The command that shells run at each Tab (`hostmanager completion candidates
 def sections() -> list[str]:
     """Write a section for each subcommand, in the order of the help."""
     found = []
-    for name, (module, summary) in COMMANDS.items():
+    for name, (_, summary) in COMMANDS.items():
         if name in ELSEWHERE:
             continue
-        subparsers = argparse.ArgumentParser(prog="hostmanager").add_subparsers()
-        import_module(module).add_parser(subparsers)
-        text = "\n".join(manual(name, subparsers.choices[name]))
+        text = "\n".join(manual(name, command_parser(name)))
         found.append(f"### {name}\n\n{summary[0].upper()}{summary[1:]}.\n\n```text\n{text}\n```\n")
     return found
 

@@ -6,11 +6,11 @@ here. `ManagerSettings` is what the rest of the package works with.
 
 import argparse
 import os
-import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
 from hostmanager.core.policy import CpuBudget, Policy, RestartPolicy, StopPolicy
+from hostmanager.util.help_parser import HelpParser
 
 RUN_DESCRIPTION = """\
 Keep the agents of this host in the state that their operators want.
@@ -78,23 +78,9 @@ class ManagerSettings:
     router: str = ""
 
 
-class HelpFormatter(argparse.RawDescriptionHelpFormatter):
-    """Breaks lines between words, never at a hyphen within one."""
-
-    def _split_lines(self, text: str, width: int) -> list[str]:
-        return textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False)
-
-
-def make_manager_parser(prog: str | None = None) -> argparse.ArgumentParser:
+def make_manager_parser(prog: str | None = None) -> HelpParser:
     """Make the parser of the manager's own options."""
-    parser = argparse.ArgumentParser(
-        prog=prog,
-        usage="%(prog)s [OPTION ...]",
-        description=RUN_DESCRIPTION,
-        epilog=RUN_EPILOG,
-        formatter_class=HelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = HelpParser(prog=prog, description=RUN_DESCRIPTION, epilog=RUN_EPILOG)
     group = parser.add_argument_group("host manager options")
     group.add_argument(
         "--initial-state",

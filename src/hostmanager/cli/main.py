@@ -5,7 +5,6 @@ line in `COMMANDS`. Only the module that was asked for is imported: the agent mu
 in start-up time and in memory, for what only people need.
 """
 
-import argparse
 import re
 import sys
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from typing import NoReturn
 
 from hostmanager import __version__
 from hostmanager.cli.exit_codes import INTERRUPTED, USAGE
+from hostmanager.util.help_parser import HelpParser
 from hostmanager.util.text import closest_match
 
 COMMANDS = {
@@ -50,6 +50,8 @@ COMMANDS = {
         "hostmanager.cli.commands.check",
         "find errors in a site config before it is used",
     ),
+    "help": ("hostmanager.cli.commands.help", "show how a command is used, or its manual page"),
+    "version": ("hostmanager.cli.commands.version", "show which version this is"),
     "completion": (
         "hostmanager.cli.commands.completion",
         "print the completion for bash, zsh or fish",
@@ -61,6 +63,9 @@ COMMANDS = {
 }
 """Module and one line of help of each subcommand."""
 
+ALIASES = {"start": "up", "stop": "down"}
+"""Other names of subcommands."""
+
 DESCRIPTION = """\
 The host manager of the Observatory Control System (OCS): it keeps every agent of a
 host at its target, up or down. This command runs it, shows the status of all agents of
@@ -70,11 +75,12 @@ EPILOG = """\
 commands:
 {commands}
 
-  `hostmanager COMMAND --help` shows the options of a command.
+  `start` and `stop` are other names of `up` and `down`.
+  `hostmanager help COMMAND` shows the options of a command.
 
 exit status:
   0    done
-  1    it did not succeed, or something is not as requested; the message says what
+  1    it did not succeed, or something is not as requested; the message names it
   2    usage error, or something that is needed is missing or wrong
   3    the router, or the manager of a host in question, does not answer
   130  interrupted (Ctrl-C)
@@ -87,7 +93,7 @@ examples:
   hostmanager demo
       a demonstration on this machine, without any set-up
   hostmanager run --instance-id hm-daq1 --site-file site.yaml --site-host daq1
-      run the manager of the host daq1; the same as `python -m hostmanager.agent ...`
+      run the manager of the host daq1 (`python -m hostmanager.agent` is the same)
   ocsbow status
       any OCS client can show and control it
 """
@@ -103,33 +109,32 @@ def main(args: Sequence[str] | None = None) -> None:
 
 
 def _run(argv: list[str]) -> int:
-    parser = _make_parser()
     if not argv:
-        parser.print_help(sys.stderr)
+        make_parser().print_help(sys.stderr)
         return USAGE
-    if argv[0] not in COMMANDS:
-        if argv[0].startswith("-"):
-            parser.parse_args(argv[:1])  # --help and --version exit, all else is an error
-        parser.error(_unknown(argv[0]))
-    module = import_module(COMMANDS[argv[0]][0])
-    subparsers = parser.add_subparsers(dest="command", prog="hostmanager", parser_class=Parser)
-    module.add_parser(subparsers)
-    known, rest = parser.parse_known_args(argv)
+    name = ALIASES.get(argv[0], argv[0])
+    if name not in COMMANDS:
+        if name.startswith("-"):
+            make_parser().parse_args(argv[:1])  # --help and --version exit, all else is an error
+        make_parser().error(unknown_command(name))
+    parser = command_parser(name)
+    known, rest = parser.parse_known_args(argv[1:])
     if rest:
-        _refuse(subparsers.choices[argv[0]], rest)
-    code: int = module.run(known)
+        _refuse(parser, rest)
+    known.command = name
+    code: int = import_module(COMMANDS[name][0]).run(known)
     return code
 
 
-def _refuse(parser: argparse.ArgumentParser, words: list[str]) -> NoReturn:
+def _refuse(parser: HelpParser, words: list[str]) -> NoReturn:
     """Name the arguments that a subcommand does not know, and what was probably meant."""
-    options = set(re.findall(r"--[a-z][a-z-]+", parser.format_help()))
+    options = set(re.findall(r"--[a-z][a-z-]+", parser.format_help() + parser.format_site_help()))
     nearest = closest_match(words[0], options)
     hint = f"; did you mean {nearest}?" if nearest else ""
     parser.error(f"unrecognized arguments: {' '.join(words)}{hint}")
 
 
-class Parser(argparse.ArgumentParser):
+class Parser(HelpParser):
     """The parser of a subcommand: an error is one sentence, without a page of usage."""
 
     def error(self, message: str) -> NoReturn:
@@ -137,37 +142,49 @@ class Parser(argparse.ArgumentParser):
         self.exit(USAGE, f"{self.prog}: {message}\nSee `{self.prog} --help`.\n")
 
 
-def _make_parser() -> argparse.ArgumentParser:
-    width = max(map(len, COMMANDS))
+def make_parser() -> Parser:
+    """Make the parser of what stands before a subcommand."""
+    width = max(map(len, COMMANDS)) + 1
     lines = [f"  {name:<{width}} {text}" for name, (_, text) in COMMANDS.items()]
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="hostmanager",
         usage="hostmanager [--help] [--version] COMMAND ...",
         description=DESCRIPTION,
         epilog=EPILOG.format(commands="\n".join(lines)),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"hostmanager {__version__}")
     return parser
 
 
-SYNONYMS = {
-    "start": "up",
-    "stop": "down",
-    "kill": "down",
-    "list": "status",
-    "ps": "status",
-    "update": "up",
-    "output": "logs",
-    "log": "logs",
-    "tail": "logs",
-    "serve": "run",
-}
-"""Names that other programs, and OCS's operations, give to a command."""
+def command_parser(name: str) -> HelpParser:
+    """Make the parser of a subcommand."""
+    subparsers = HelpParser(prog="hostmanager").add_subparsers(
+        prog="hostmanager", parser_class=Parser
+    )
+    import_module(COMMANDS[name][0]).add_parser(subparsers)
+    made: HelpParser = subparsers.choices[name]
+    return made
 
 
-def _unknown(word: str) -> str:
-    meant = SYNONYMS.get(word) or closest_match(word, COMMANDS)
+SYNONYMS = {"list": "status", "ps": "status", "output": "logs", "log": "logs", "tail": "logs"}
+"""Names that other programs, and OCS's operations, give to a command that changes nothing."""
+
+HARMLESS = COMMANDS.keys() - {"run", "up", "down", "restart", "reload", "pull", "die"}
+"""Commands that may be suggested for a word that is only similar."""
+
+SIMILAR = 0.7
+"""How alike the two must be; 1 is equal."""
+
+TYPING_ERROR = 0.85
+"""Similarity at which a word can only be another one with a typing error."""
+
+
+def unknown_command(word: str) -> str:
+    """Say that there is no such command; suggest one only if it is near and does no harm."""
+    meant = (
+        SYNONYMS.get(word)
+        or closest_match(word, HARMLESS, SIMILAR)
+        or closest_match(word, COMMANDS, TYPING_ERROR)
+    )
     hint = f" Did you mean {meant!r}?" if meant else ""
     return f"there is no command {word!r}.{hint} The commands are: {', '.join(COMMANDS)}."

@@ -4,9 +4,8 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
-from ocs.site_config import add_arguments
-
 from hostmanager.cli.text import SINCE_HELP, parse_since, parse_time_span
+from hostmanager.util.help_parser import HelpParser
 from hostmanager.util.numbers import parse_number
 
 MAX_COUNT = 1_000_000
@@ -30,21 +29,13 @@ exit status:
 """
 
 
-def new_parser(
-    subparsers: Any, name: str, description: str, epilog: str
-) -> argparse.ArgumentParser:
-    """Make the parser of a subcommand, with the options that all have."""
-    parser: argparse.ArgumentParser = subparsers.add_parser(
-        name,
-        description=description,
-        epilog=epilog,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+def new_parser(subparsers: Any, name: str, description: str, epilog: str) -> HelpParser:
+    """Make the parser of a subcommand."""
+    parser: HelpParser = subparsers.add_parser(name, description=description, epilog=epilog)
     return parser
 
 
-def add_common(parser: argparse.ArgumentParser, *, json: bool = True) -> None:
+def add_common(parser: HelpParser, *, json: bool = True) -> None:
     """Add the options of all subcommands that ask managers: output, time limit, privileges, site."""
     if json:
         parser.add_argument("--json", action="store_true", help="print JSON, for programs")
@@ -63,7 +54,14 @@ def add_common(parser: argparse.ArgumentParser, *, json: bool = True) -> None:
         help="with access control: the credential level 1, 2 or 3, whose password is looked up in "
         "OCS's password file, or a password; '-' asks for it",
     )
-    add_arguments(parser)
+    add_site_options(parser)
+
+
+def add_site_options(parser: HelpParser) -> None:
+    """Add the options that every OCS program has."""
+    from ocs.site_config import add_arguments  # noqa: PLC0415 - takes long, and is not for all
+
+    parser.add_site_options(add_arguments)
 
 
 def add_selection(parser: argparse.ArgumentParser, *, whole: bool = False) -> None:

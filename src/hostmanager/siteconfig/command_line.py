@@ -20,6 +20,7 @@ from ocs.site_config import ArgContainer, SiteConfig, add_arguments, add_site_at
 from hostmanager.siteconfig.entry import MANAGER_CLASS
 from hostmanager.siteconfig.host_block import OVERRIDES
 from hostmanager.siteconfig.site_file import SiteFile, load_site_file
+from hostmanager.util.help_parser import HelpParser
 from hostmanager.util.text import did_you_mean, join_names, quote_value
 
 ENVIRONMENT: Mapping[str, str] = {
@@ -31,7 +32,7 @@ ENVIRONMENT: Mapping[str, str] = {
 }
 """Options that an environment variable can give (contract, section 2)."""
 
-_HELP = ("-h", "--help")
+_HELP = ("-h", "--help", "--help-site")
 
 
 class UsageError(Exception):
@@ -104,7 +105,10 @@ def parse_agent_args(
         SystemExit: After the help was printed.
     """
     complete = copy.deepcopy(parser)
-    add_arguments(complete)
+    if isinstance(complete, HelpParser):
+        complete.add_site_options(add_arguments)
+    else:
+        add_arguments(complete)
     if any(word in argv for word in _HELP):
         complete.parse_args(list(argv))
     given = _with_environment(_join_values(argv), environ)

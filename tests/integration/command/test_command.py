@@ -22,11 +22,11 @@ def test_help_names_all_commands_exit_codes_and_examples():
     assert done.returncode == 0
     for word in ("run", "demo", "exit status:", "examples:", "hostmanager demo"):
         assert word in done.stdout
-    assert max(map(len, done.stdout.splitlines())) <= 90
+    assert max(map(len, done.stdout.splitlines())) <= 80
 
 
 def test_version():
-    assert run("--version").stdout == f"hostmanager {__version__}\n"
+    assert run("--version").stdout == run("version").stdout == f"hostmanager {__version__}\n"
 
 
 def test_without_a_command_the_help_is_shown_as_an_error():
@@ -37,7 +37,8 @@ def test_without_a_command_the_help_is_shown_as_an_error():
 
 
 @pytest.mark.parametrize(
-    ("word", "nearest"), [("dmo", "demo"), ("runn", "run"), ("stop", "down"), ("output", "logs")]
+    ("word", "nearest"),
+    [("dmo", "demo"), ("stat", "status"), ("ps", "status"), ("restrt", "restart"), ("log", "logs")],
 )
 def test_an_unknown_command_is_answered_with_the_nearest(word, nearest):
     done = run(word)
@@ -50,6 +51,43 @@ def test_a_word_that_is_near_nothing_is_answered_with_all_commands():
     assert done.returncode == 2
     assert "The commands are: run," in done.stderr
     assert "Did you mean" not in done.stderr
+
+
+@pytest.mark.parametrize("word", ["kill", "rm", "di", "strat", "rn", "pause"])
+def test_nothing_that_changes_anything_is_suggested_for_a_word_that_is_only_similar(word):
+    done = run(word)
+    assert done.returncode == 2
+    assert not {"'up'", "'down'", "'die'", "'restart'", "'run'"} & set(
+        done.stderr.split("?")[0].split()
+    )
+
+
+@pytest.mark.parametrize(("alias", "name"), [("start", "up"), ("stop", "down")])
+def test_start_and_stop_are_up_and_down(alias, name):
+    assert run(alias, "--help").stdout == run(name, "--help").stdout
+    assert f"hostmanager {name} PATTERN..." in run(alias).stderr
+
+
+@pytest.mark.parametrize("words", [("status",), ("run",), ("start",), ()])
+def test_help_shows_what_the_option_help_shows(words):
+    done = run("help", *words)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == run(*words, "--help").stdout
+
+
+def test_help_of_an_unknown_command_suggests_the_nearest():
+    done = run("help", "statsu")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "there is no command 'statsu'. Did you mean 'status'?" in done.stderr
+
+
+def test_the_site_options_have_a_help_of_their_own():
+    assert "--site-http" not in run("status", "--help").stdout
+    assert "--help-site" in run("status", "--help").stdout
+    done = run("status", "--help-site")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "--site-http" in done.stdout
+    assert "--wrong" not in done.stdout
 
 
 def test_an_unknown_option_is_refused():

@@ -7,8 +7,6 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from ocs.site_config import add_arguments
-
 from hostmanager.cli.check.render import (
     render_github,
     render_plain,
@@ -18,7 +16,7 @@ from hostmanager.cli.check.render import (
 )
 from hostmanager.cli.check.report import Category, CheckReport
 from hostmanager.cli.exit_codes import FAILED, OK, UNREACHABLE, USAGE, CommandError
-from hostmanager.cli.options import ANSWER_TIMEOUT, new_parser, seconds
+from hostmanager.cli.options import ANSWER_TIMEOUT, add_site_options, new_parser, seconds
 from hostmanager.cli.output import Output, command
 from hostmanager.siteconfig.diagnostics import SiteFileError
 from hostmanager.siteconfig.full_check import CheckedSite, check_site
@@ -124,7 +122,7 @@ def add_parser(subparsers: Any) -> None:
         metavar="SECONDS",
         help="how long to wait for the router (default: %(default)g)",
     )
-    add_arguments(parser)
+    add_site_options(parser)
 
 
 def check(args: argparse.Namespace, output: Output) -> int:

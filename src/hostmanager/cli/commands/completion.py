@@ -9,7 +9,6 @@ import argparse
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -101,13 +100,7 @@ complete -c hostmanager -f -a '(__hostmanager)'
 
 def add_parser(subparsers: Any) -> None:
     """Add the subcommand."""
-    parser = subparsers.add_parser(
-        "completion",
-        description=DESCRIPTION,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = subparsers.add_parser("completion", description=DESCRIPTION, epilog=EPILOG)
     parser.add_argument("shell", type=_shell, metavar="{bash,zsh,fish}", help="the shell")
     parser.add_argument("words", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
 
@@ -138,7 +131,7 @@ def candidates(typed: Sequence[str]) -> Iterator[tuple[str, str]]:
         return
     if before[0] not in COMMANDS:
         return
-    actions = _parser(before[0], COMMANDS[before[0]][0])._actions
+    actions = _parser(before[0])._actions
     options = {name: action for action in actions for name in action.option_strings}
     path = _site_config_path(before)
     option, equal_sign, _ = current.partition("=")
@@ -169,7 +162,7 @@ def _join_equal_signs(typed: Sequence[str]) -> list[str]:
     return words
 
 
-def _parser(command: str, module: str) -> argparse.ArgumentParser:
+def _parser(command: str) -> argparse.ArgumentParser:
     if command == "run":  # its words go to the manager as they are
         from ocs.site_config import add_arguments  # noqa: PLC0415
 
@@ -178,10 +171,9 @@ def _parser(command: str, module: str) -> argparse.ArgumentParser:
         parser = make_manager_parser()
         add_arguments(parser)
         return parser
-    subparsers = argparse.ArgumentParser().add_subparsers()
-    import_module(module).add_parser(subparsers)
-    made: argparse.ArgumentParser = subparsers.choices[command]
-    return made
+    from hostmanager.cli.main import command_parser  # noqa: PLC0415 - it imports this module
+
+    return command_parser(command)
 
 
 def _values(name: str, action: argparse.Action, path: Path | None) -> Iterator[tuple[str, str]]:

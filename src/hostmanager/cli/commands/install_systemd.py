@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hostmanager.cli.options import new_parser
 from hostmanager.cli.systemd.conflicts import find_unmanaged
 from hostmanager.cli.systemd.install import StepError, UnitTarget, install_unit, remove_unit
 from hostmanager.cli.systemd.unit import UNIT_NAME, Unit, UnitError
@@ -62,13 +63,7 @@ class InstallError(Exception):
 
 def add_parser(subparsers: Any) -> None:
     """Add the subcommand."""
-    parser = subparsers.add_parser(
-        "install-systemd",
-        description=DESCRIPTION,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = new_parser(subparsers, "install-systemd", DESCRIPTION, EPILOG)
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--print", action="store_true", help="print the unit; change nothing")
     what.add_argument("--remove", action="store_true", help="stop and remove the service")
@@ -111,12 +106,16 @@ def add_parser(subparsers: Any) -> None:
         action="store_true",
         help="replace or remove a unit that this command did not write",
     )
-    _add_agent_options(parser.add_argument_group("options of the manager, for the unit"))
+    own, general = _agent_options()
+    _add_as_text(parser.add_argument_group("options of the manager, for the unit"), own)
+    parser.add_site_options(
+        lambda it: _add_as_text(it.add_argument_group("options of every agent"), general)
+    )
 
 
-def _add_agent_options(group: Any) -> None:
-    """Add the options of the manager as plain strings; its own parser checks them."""
-    for option in _agent_options():
+def _add_as_text(group: Any, options: Sequence[argparse.Action]) -> None:
+    """Add options of the manager as plain strings; its own parser checks them."""
+    for option in options:
         flags = [flag for flag in option.option_strings if flag.startswith("--")]
         if option.nargs == 0:
             group.add_argument(
@@ -131,14 +130,14 @@ def _add_agent_options(group: Any) -> None:
             )
 
 
-def _agent_options() -> list[argparse.Action]:
+def _agent_options() -> tuple[list[argparse.Action], list[argparse.Action]]:
+    """The options of the manager itself, and those of every OCS program."""
     from ocs.site_config import add_arguments  # noqa: PLC0415 - not for the other commands
 
     from hostmanager.agent.options import make_manager_parser  # noqa: PLC0415
 
-    parser = make_manager_parser()
-    add_arguments(parser)
-    return [action for action in parser._actions if action.dest != "help"]
+    own = [action for action in make_manager_parser()._actions if action.dest != "help"]
+    return own, add_arguments(argparse.ArgumentParser(add_help=False))._actions
 
 
 def _watchdog(text: str) -> int:

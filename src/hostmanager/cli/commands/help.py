@@ -1,0 +1,50 @@
+"""`hostmanager help`: how a command is used."""
+
+import argparse
+from typing import Any
+
+from hostmanager.cli.exit_codes import CommandError
+from hostmanager.cli.output import Output, command
+
+DESCRIPTION = """\
+Show how a command is used; `hostmanager help status` is the same as `hostmanager status --help`.
+Without a COMMAND: what commands there are."""
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the subcommand."""
+    parser = subparsers.add_parser("help", description=DESCRIPTION)
+    parser.add_argument("topic", nargs="?", metavar="COMMAND", help="the command")
+
+
+@command
+def run(args: argparse.Namespace, output: Output) -> int:
+    """Show it."""
+    from hostmanager.cli.main import (  # noqa: PLC0415 - it imports this module
+        ALIASES,
+        COMMANDS,
+        command_parser,
+        make_parser,
+        unknown_command,
+    )
+
+    if args.topic is None:
+        print(make_parser().format_help(), end="")
+        return 0
+    name = ALIASES.get(args.topic, args.topic)
+    if name not in COMMANDS:
+        raise CommandError(unknown_command(name))
+    print(_command_help(name, command_parser(name)), end="")
+    return 0
+
+
+def _command_help(name: str, parser: argparse.ArgumentParser) -> str:
+    if name != "run":
+        return parser.format_help()
+    from ocs.site_config import add_arguments  # noqa: PLC0415 - only here
+
+    from hostmanager.agent.options import make_manager_parser  # noqa: PLC0415 - only here
+
+    manager = make_manager_parser("hostmanager run")
+    manager.add_site_options(add_arguments)
+    return manager.format_help()
