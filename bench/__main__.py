@@ -18,38 +18,29 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 
 from bench import (
     measure_adoption,
+    measure_crash_recovery,
     measure_docker,
-    measure_killed,
     measure_load,
     measure_realsize,
+    measure_request_latency,
     measure_scale,
     measure_start,
-    measure_told,
     report,
 )
-from bench.derived import memory_per_agent
-from bench.lab import Harness, agents
-from bench.model import (
-    OURS,
-    REFERENCE,
-    CannotMeasureError,
-    Experiment,
-    Figures,
-    Measurement,
-    Row,
-    Samples,
-)
+from bench.experiment import Experiment
+from bench.harness import Harness, agents
+from bench.model import OURS, REFERENCE, CannotMeasureError, Figures, Measurement, Row, Samples
 from hostmanager.testing.crossbar_router import RouterError
 
 EXPERIMENTS: tuple[Experiment, ...] = (
-    *measure_told.EXPERIMENTS,
-    *measure_killed.EXPERIMENTS,
+    *measure_request_latency.EXPERIMENTS,
+    *measure_crash_recovery.EXPERIMENTS,
     *measure_start.EXPERIMENTS,
     *measure_load.EXPERIMENTS,
     *measure_scale.EXPERIMENTS,
     *measure_adoption.EXPERIMENTS,
     *measure_docker.EXPERIMENTS,
-    *(measure_realsize.EXPERIMENTS if measure_realsize.WANTED else ()),
+    *(measure_realsize.EXPERIMENTS if measure_realsize.ENABLED else ()),
 )
 RESULTS = Path(__file__).parent / "results"
 NOT_QUICK = {"many", "launched_100", "adoption_100", "adoption_300"}
@@ -76,28 +67,28 @@ def chosen(options: argparse.Namespace) -> list[Experiment]:
         sys.exit(f"--only: no {', '.join(unknown)}; there are {', '.join(sorted(names))}")
     if not options.only:
         return [each for each in EXPERIMENTS if not (options.quick and each.name in NOT_QUICK)]
-    wanted = set(options.only)
-    return [each for each in EXPERIMENTS if wanted & {each.name, *(row.key for row in each.rows)}]
+    keys = set(options.only)
+    return [each for each in EXPERIMENTS if keys & {each.name, *(row.key for row in each.rows)}]
 
 
-def run_one(experiment: Experiment, lab: Harness, kind: str) -> dict[str, Measurement]:
+def run_one(experiment: Experiment, harness: Harness, kind: str) -> dict[str, Measurement]:
     """Do one experiment with one manager; a failure is a result, too."""
     samples: Samples = {}
-    problem, unknown = "", False
+    error_text, unknown = "", False
     try:
-        experiment.measure(lab, kind, samples)
+        experiment.measure(harness, kind, samples)
     except CannotMeasureError as error:
-        problem, unknown = str(error), True
+        error_text, unknown = str(error), True
     except Exception as error:
-        problem = shortened(f"{type(error).__name__}: {error}")
-    if not lab.router.answers(timeout=10):
-        msg = f"the router is gone, so {experiment.name} says nothing:\n{lab.router.log_tail()}"
+        error_text = shortened(f"{type(error).__name__}: {error}")
+    if not harness.router.answers(timeout=10):
+        msg = f"the router is gone, so {experiment.name} says nothing:\n{harness.router.log_tail()}"
         raise RouterError(msg)
     figures = {}
     for row in experiment.rows:
         values = tuple(samples.get(row.key, ()))
         complete = unknown and values  # what could be measured is not in doubt
-        figures[row.key] = Measurement(values, "" if complete else problem, unknown)
+        figures[row.key] = Measurement(values, "" if complete else error_text, unknown)
     return figures
 
 
@@ -107,28 +98,28 @@ def shortened(text: str, half: int = 300) -> str:
 
 
 def measure(
-    lab: Harness, experiments: list[Experiment], kinds: list[str], progress: Progress
+    harness: Harness, experiments: list[Experiment], kinds: list[str], progress: Progress
 ) -> Iterator[tuple[str, dict[str, Measurement]]]:
     """Do all of them, the two managers in turn."""
     total = sum(kind in kinds for each in experiments for kind in each.kinds)
-    done, begun = 0, time.monotonic()
+    done, started = 0, time.monotonic()
     bar = progress.add_task("router", total=total, step="")
-    lab.step = lambda text: progress.update(bar, step=text)
+    harness.step = lambda text: progress.update(bar, step=text)
     for experiment in experiments:
         for kind in (kind for kind in experiment.kinds if kind in kinds):
             progress.update(bar, description=f"{experiment.name}, {kind}", step="starting")
-            yield kind, run_one(experiment, lab, kind)
+            yield kind, run_one(experiment, harness, kind)
             progress.advance(bar)
             done += 1
             if not progress.console.is_terminal:  # no bar there, and it takes most of an hour
-                so_far = f"{done}/{total} after {time.monotonic() - begun:.0f} s"
+                so_far = f"{done}/{total} after {time.monotonic() - started:.0f} s"
                 print(f"{so_far}: {experiment.name}, {kind}", file=sys.stderr, flush=True)
 
 
-def warm_up(lab: Harness, kinds: list[str]) -> None:
+def warm_up(harness: Harness, kinds: list[str]) -> None:
     """Start each once, so that no first sample pays for compiling or a cold disk."""
     for kind in kinds:
-        with contextlib.suppress(AssertionError), lab.running(kind, agents(1)) as run:
+        with contextlib.suppress(AssertionError), harness.running(kind, agents(1)) as run:
             run.all_launched(["a0"])
 
 
@@ -158,10 +149,10 @@ def main() -> int:
         # A progress display that redraws often would be measured with the rest.
         with (
             Progress(*columns, console=console, refresh_per_second=2, transient=True) as progress,
-            Harness(quick=options.quick, step=lambda _text: None) as lab,
+            Harness(quick=options.quick, step=lambda _text: None) as harness,
         ):
-            warm_up(lab, kinds)
-            for kind, figures in measure(lab, experiments, kinds, progress):
+            warm_up(harness, kinds)
+            for kind, figures in measure(harness, experiments, kinds, progress):
                 for key, figure in figures.items():
                     table.setdefault(key, {})[kind] = figure
     except KeyboardInterrupt:
@@ -169,7 +160,7 @@ def main() -> int:
     except RouterError as error:
         interrupted = str(error)
     rows = [row for each in experiments for row in each.rows]
-    rows += memory_per_agent(table)
+    rows += report.memory_per_agent(table)
     return finish(console, rows, table, {**about, "interrupted": interrupted}, options.json)
 
 

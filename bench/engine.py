@@ -17,7 +17,7 @@ import yaml
 from tests.support.engine import Engine, MissingError
 from tests.support.private_engine.daemon import DaemonError
 
-from bench.lab import PATIENCE
+from bench.harness import WAIT_TIMEOUT
 from bench.model import CannotMeasureError
 
 FILE = "compose.yaml"
@@ -48,7 +48,7 @@ def write_services(directory: Path, names: list[str]) -> Path:
     """Write a compose file of services that sleep, and end at once when asked to."""
     command = ["sh", "-c", "trap 'exit 0' TERM; while :; do sleep 1000 & wait $$!; done"]
     service = {
-        "image": "lab/busybox:1",
+        "image": "harness/busybox:1",
         "network_mode": "none",
         "stop_grace_period": "5s",
         "command": command,
@@ -59,7 +59,7 @@ def write_services(directory: Path, names: list[str]) -> Path:
 
 
 class Event(NamedTuple):
-    """Something that the engine told, and when it came, on the monotonic clock."""
+    """An event of the engine, and when it arrived, on the monotonic clock."""
 
     at: float
     action: str
@@ -73,7 +73,7 @@ class Events:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._seen: list[Event] = []
-        self._news = threading.Condition()
+        self._changed = threading.Condition()
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
 
     def __enter__(self) -> Self:
@@ -95,24 +95,24 @@ class Events:
         with contextlib.suppress(OSError, ValueError, http.client.HTTPException):
             while line := answer.readline():
                 at = time.monotonic()
-                told: dict[str, Any] = json.loads(line)
-                about = told["Actor"]["Attributes"]
+                message: dict[str, Any] = json.loads(line)
+                about = message["Actor"]["Attributes"]
                 service = about.get("com.docker.compose.service", "")
-                event = Event(at, told["Action"], service, about.get("signal", ""))
-                with self._news:
+                event = Event(at, message["Action"], service, about.get("signal", ""))
+                with self._changed:
                     self._seen.append(event)
-                    self._news.notify_all()
+                    self._changed.notify_all()
 
     def wait(self, action: str, service: str, since: float) -> Event:
         """The first event of that kind about a service after a moment."""
 
-        def found() -> Event | None:
+        def matching_event() -> Event | None:
             matching = (e for e in self._seen if (e.action, e.service) == (action, service))
             return next((e for e in matching if e.at >= since), None)
 
-        with self._news:
-            event = self._news.wait_for(found, PATIENCE)
+        with self._changed:
+            event = self._changed.wait_for(matching_event, WAIT_TIMEOUT)
         if event is None:
-            msg = f"no '{action}' of {service} within {PATIENCE:g} s"
+            msg = f"no '{action}' of {service} within {WAIT_TIMEOUT:g} s"
             raise AssertionError(msg)
         return event

@@ -11,10 +11,11 @@ from tests.support.engine import Engine
 from tests.support.sites import instance
 
 from bench.engine import FILE, Events, engine, write_services
-from bench.lab import Harness, Run
-from bench.measure_killed import crashed
-from bench.model import OURS, Experiment, Goal, Row, Samples
-from bench.watch import Watcher, cpu_seconds
+from bench.experiment import Experiment
+from bench.harness import Harness, Run
+from bench.measure_crash_recovery import crashed
+from bench.model import OURS, Goal, Row, Samples
+from bench.process_watch import ProcessWatch, cpu_seconds
 
 SERVICES = 10
 PASSIVE = "by-hand"
@@ -28,14 +29,14 @@ def _names() -> list[str]:
 
 @contextlib.contextmanager
 def _running(
-    lab: Harness, kind: str, target: str, made: Engine, *, host_agent: bool = False
+    harness: Harness, kind: str, target: str, made: Engine, *, host_agent: bool = False
 ) -> Iterator[tuple[Run, Path]]:
     """A manager with ten services of its own and one that is nobody's."""
     entries = [instance(name, manage=f"docker/{target}") for name in _names()]
     entries += [instance("a0")] if host_agent else []
     services = [f"ocs-{name}" for name in _names()]
     files: list[Path] = []
-    with lab.running(
+    with harness.running(
         kind,
         entries,
         options=("--docker-compose", FILE),
@@ -56,88 +57,88 @@ def _remove_containers(made: Engine) -> None:
         made.docker("rm", "--force", *ids)
 
 
-def _count(lab: Harness, kind: str) -> int:
+def _count(harness: Harness, kind: str) -> int:
     few, many = (3, 10) if kind == OURS else (2, 6)
-    return few if lab.quick else many
+    return few if harness.quick else many
 
 
-def died(lab: Harness, kind: str, samples: Samples) -> None:
+def died(harness: Harness, kind: str, samples: Samples) -> None:
     """Kill a container that has not died before, as only a first death is answered at once."""
     with (
         engine() as made,
         Events(made.socket) as events,
-        _running(lab, kind, "up", made) as (run, file),
+        _running(harness, kind, "up", made) as (run, file),
     ):
-        for number, name in enumerate(_names()[: _count(lab, kind)]):
-            lab.step(f"{number + 1} of {_count(lab, kind)}")
+        for number, name in enumerate(_names()[: _count(harness, kind)]):
+            harness.step(f"{number + 1} of {_count(harness, kind)}")
             service = f"ocs-{name}"
-            lab.pause()
+            harness.pause()
             pid = made.container_pid(f"{file.parent.name}-{service}-1")
-            begun = time.monotonic()
+            started = time.monotonic()
             os.kill(pid, signal.SIGKILL)
             shown = run.time_until(name, crashed)
-            death = events.wait("die", service, begun)
+            death = events.wait("die", service, started)
             samples.setdefault("container_died_shown", []).append(shown - death.at)
             again = events.wait("start", service, death.at)
             samples.setdefault("container_again", []).append(again.at - death.at)
             run.wait_states({name: "up"})
 
 
-def told(lab: Harness, kind: str, samples: Samples) -> None:
+def requested(harness: Harness, kind: str, samples: Samples) -> None:
     """update(down) to the stop signal, update(up) to the start."""
     with (
         engine() as made,
         Events(made.socket) as events,
-        _running(lab, kind, "up", made) as (run, _),
+        _running(harness, kind, "up", made) as (run, _),
     ):
-        for number, name in enumerate(_names()[: _count(lab, kind)]):
-            lab.step(f"{number + 1} of {_count(lab, kind)}")
-            lab.pause()
-            begun = time.monotonic()
+        for number, name in enumerate(_names()[: _count(harness, kind)]):
+            harness.step(f"{number + 1} of {_count(harness, kind)}")
+            harness.pause()
+            started = time.monotonic()
             run.update(name, "down")
-            asked = events.wait("kill", f"ocs-{name}", begun)
-            samples.setdefault("container_stop", []).append(asked.at - begun)
+            stop_signal = events.wait("kill", f"ocs-{name}", started)
+            samples.setdefault("container_stop", []).append(stop_signal.at - started)
             run.wait_states({name: "down"})
-            lab.pause()
-            begun = time.monotonic()
+            harness.pause()
+            started = time.monotonic()
             run.update(name, "up")
-            up = events.wait("start", f"ocs-{name}", begun)
-            samples.setdefault("container_up", []).append(up.at - begun)
+            up = events.wait("start", f"ocs-{name}", started)
+            samples.setdefault("container_up", []).append(up.at - started)
             run.wait_states({name: "up"})
 
 
-def passive(lab: Harness, kind: str, samples: Samples) -> None:
+def passive(harness: Harness, kind: str, samples: Samples) -> None:
     """Start and stop a service that nobody manages, by hand."""
     with (
         engine() as made,
         Events(made.socket) as events,
-        _running(lab, kind, "down", made) as (run, file),
+        _running(harness, kind, "down", made) as (run, file),
     ):
         made.compose("-f", str(file), "up", "--detach", "--no-deps", PASSIVE)
         container = f"{file.parent.name}-{PASSIVE}-1"
         run.time_until(PASSIVE, lambda child: child["next_action"] == "up")
-        for number in range(_count(lab, kind)):
-            lab.step(f"{number + 1} of {_count(lab, kind)}")
+        for number in range(_count(harness, kind)):
+            harness.step(f"{number + 1} of {_count(harness, kind)}")
             for action, event, state in (("kill", "die", "down"), ("start", "start", "up")):
-                lab.pause()
-                begun = time.monotonic()
+                harness.pause()
+                started = time.monotonic()
                 made.api("POST", f"/containers/{container}/{action}")
                 shown = run.time_until(PASSIVE, lambda c, s=state: c["next_action"] == s)
-                at = events.wait(event, PASSIVE, begun).at
+                at = events.wait(event, PASSIVE, started).at
                 samples.setdefault("passive_shown", []).append(max(0.0, shown - at))
 
 
-def idle(lab: Harness, kind: str, samples: Samples) -> None:
+def idle(harness: Harness, kind: str, samples: Samples) -> None:
     """CPU with ten services that do nothing, and how many processes come to be meanwhile."""
-    window = 10 if lab.quick else 30
+    window = 10 if harness.quick else 30
     with engine() as made:
-        lab.step("counting processes without a manager")
+        harness.step("counting processes without a manager")
         before = _processes_over(window)
-        with _running(lab, kind, "up", made) as (run, _):
-            lab.step("settling")
+        with _running(harness, kind, "up", made) as (run, _):
+            harness.step("settling")
             time.sleep(5)
-            for number in range(1 if lab.quick else 3):
-                lab.step(f"window {number + 1}, {window} s")
+            for number in range(1 if harness.quick else 3):
+                harness.step(f"window {number + 1}, {window} s")
                 pids = run.manager_pids()
                 used = {pid: cpu_seconds(pid) for pid in pids}
                 forks = _processes_over(window)
@@ -152,39 +153,39 @@ def idle(lab: Harness, kind: str, samples: Samples) -> None:
 def _processes_over(window: float) -> int:
     """How many processes and threads come to be on the whole machine."""
 
-    def so_far() -> int:
+    def forks_since_boot() -> int:
         lines = FORKS.read_text().splitlines()
         return int(next(line.split()[1] for line in lines if line.startswith("processes")))
 
-    begun = so_far()
+    started = forks_since_boot()
     time.sleep(window)
-    return so_far() - begun
+    return forks_since_boot() - started
 
 
-def frozen(lab: Harness, kind: str, samples: Samples) -> None:
+def frozen(harness: Harness, kind: str, samples: Samples) -> None:
     """Freeze the engine; kill a host agent, and see how long it takes to be relaunched."""
     with (
         engine() as made,
-        Watcher() as watcher,
-        _running(lab, kind, "up", made, host_agent=True) as (run, _),
+        ProcessWatch() as watcher,
+        _running(harness, kind, "up", made, host_agent=True) as (run, _),
     ):
         pid = run.launched("a0", 1)
         made.freeze()
         try:
             if kind == OURS:
-                begun = time.monotonic()
+                started = time.monotonic()
                 shown = run.time_until("d0", lambda child: child["next_action"] != "up")
-                samples.setdefault("frozen_shown", []).append(shown - begun)
+                samples.setdefault("frozen_shown", []).append(shown - started)
             time.sleep(3)
-            begun = time.monotonic()
+            started = time.monotonic()
             os.kill(pid, signal.SIGKILL)
-            while len(run.site.launches("a0")) < 2 and time.monotonic() - begun < FROZEN_FOR:
+            while len(run.site.launches("a0")) < 2 and time.monotonic() - started < FROZEN_FOR:
                 time.sleep(0.005)
             if len(run.site.launches("a0")) < 2:
                 msg = f"not relaunched within {FROZEN_FOR:g} s, while the engine was frozen"
                 raise AssertionError(msg)
-            again = watcher.seen[run.launched("a0", 2)]
-            samples.setdefault("frozen_relaunched", []).append(again - begun)
+            relaunched_at = watcher.seen[run.launched("a0", 2)]
+            samples.setdefault("frozen_relaunched", []).append(relaunched_at - started)
         finally:
             made.thaw()
 
@@ -199,12 +200,12 @@ EXPERIMENTS = (
         died,
     ),
     Experiment(
-        "docker_told",
+        "docker_requests",
         (
             Row("container_stop", "update(down) → stop signal at container", Goal(median=0.2)),
             Row("container_up", "update(up) → container runs", Goal(median=0.6)),
         ),
-        told,
+        requested,
     ),
     Experiment(
         "docker_passive",

@@ -9,38 +9,39 @@ from tests.support.processes import processes
 from tests.support.sites import instance
 from tests.support.waiting import wait_for
 
-from bench.lab import PATIENCE, Harness, Run, agents, ids
-from bench.model import CannotMeasureError, Experiment, Goal, Row, Samples
-from bench.watch import cpu_seconds
+from bench.experiment import Experiment
+from bench.harness import WAIT_TIMEOUT, Harness, Run, agents, ids
+from bench.model import CannotMeasureError, Goal, Row, Samples
+from bench.process_watch import cpu_seconds
 
 RATE = 10_000_000  # bytes/s
 
 
-def idle(lab: Harness, kind: str, samples: Samples) -> None:
+def idle(harness: Harness, kind: str, samples: Samples) -> None:
     """CPU of the manager and its helpers, router connected, no client asking."""
-    window = 10 if lab.quick else 30
+    window = 10 if harness.quick else 30
     entries = agents(50)
-    with lab.running(kind, entries) as run:
+    with harness.running(kind, entries) as run:
         run.wait_states(dict.fromkeys(run.all_launched(ids(entries)), "up"))
-        lab.step("settling")
+        harness.step("settling")
         time.sleep(5)
-        for number in range(1 if lab.quick else 3):
-            lab.step(f"window {number + 1}, {window} s")
+        for number in range(1 if harness.quick else 3):
+            harness.step(f"window {number + 1}, {window} s")
             used = _cpu_over(run, lambda: time.sleep(window))
             samples.setdefault("idle_cpu", []).append(100 * used / window)
 
 
-def chatty(lab: Harness, kind: str, samples: Samples) -> None:
+def chatty(harness: Harness, kind: str, samples: Samples) -> None:
     """One agent that writes 10 MB/s: CPU of the manager meanwhile, and what became of it."""
     # No more than what is kept: 6 files of 10 MiB, each ended up to 1 MiB before that.
-    seconds = 4 if lab.quick else 5
+    seconds = 4 if harness.quick else 5
     arguments = ("--behave", "chatty", "--rate", RATE, "--total", RATE * seconds)
     entry = instance("loud", *arguments, manage="host/down")
     for number in range(3):
-        with lab.running(kind, [entry]) as run:
+        with harness.running(kind, [entry]) as run:
             run.wait_states({"loud": "down"})
             time.sleep(2)
-            lab.step(f"{number + 1} of 3, {seconds} s")
+            harness.step(f"{number + 1} of 3, {seconds} s")
             try:
                 _one_chatty(run, seconds, samples)
             except CannotMeasureError:
@@ -50,22 +51,22 @@ def chatty(lab: Harness, kind: str, samples: Samples) -> None:
 
 def _one_chatty(run: Run, seconds: int, samples: Samples) -> None:
     note = run.site.working_dir / "chatty" / "loud"
-    scribes = {found.pid for found in processes(run.site) if found.kind == "scribe"}
+    log_daemons = {process.pid for process in processes(run.site) if process.kind == "scribe"}
     run.update("loud", "up")
     pid = run.launched("loud", 1)
-    begun = time.monotonic()
+    started = time.monotonic()
     used = _each_cpu_over(
-        run, lambda: wait_for(note.exists, PATIENCE, "all to be written", every=0.02)
+        run, lambda: wait_for(note.exists, WAIT_TIMEOUT, "all to be written", every=0.02)
     )
-    share = 100 / (time.monotonic() - begun)
+    share = 100 / (time.monotonic() - started)
     written, _, spent = note.read_text().split()
 
     def add(row: str, value: float) -> None:
         samples.setdefault(row, []).append(value)
 
-    add("chatty_cpu", share * sum(cpu for one, cpu in used.items() if one not in scribes))
-    if scribes:
-        add("chatty_scribe_cpu", share * sum(cpu for one, cpu in used.items() if one in scribes))
+    add("chatty_cpu", share * sum(cpu for pid, cpu in used.items() if pid not in log_daemons))
+    if log_daemons:
+        add("chatty_logd_cpu", share * sum(cpu for pid, cpu in used.items() if pid in log_daemons))
     add("chatty_rate", RATE * seconds / float(spent) / 1e6)
     add("chatty_lost", int(written) - _lines_kept(run, pid, int(written)))
 
@@ -99,19 +100,19 @@ def _each_cpu_over(run: Run, act: Callable[[], object]) -> dict[int, float]:
 
 def _lines_found(path: Path, written: int) -> int:
     """How many of the numbered lines are in the file and the older ones, whole."""
-    found = bytearray(written)
+    seen_lines = bytearray(written)
     for file in (path, *path.parent.glob(f"{path.name}.[0-9]*")):
         if file.suffix == ".times":
             continue
         try:
             data = file.read_bytes()
         except FileNotFoundError:
-            continue  # it was compressed meanwhile; the next count finds it
+            continue  # it was compressed meanwhile; the next count reads it
         for line in (gzip.decompress(data) if file.suffix == ".gz" else data).splitlines(True):
             number = line[:12]
             if number.isdigit() and line.endswith(b".\n"):
-                found[int(number)] = 1
-    return sum(found)
+                seen_lines[int(number)] = 1
+    return sum(seen_lines)
 
 
 EXPERIMENTS = (
@@ -124,7 +125,7 @@ EXPERIMENTS = (
         "chatty",
         (
             Row("chatty_cpu", "CPU, one agent writes 10 MB/s", Goal(median=0.2), unit="%"),
-            Row("chatty_scribe_cpu", "… of its scribe", unit="%"),
+            Row("chatty_logd_cpu", "… of its log daemon", unit="%"),
             Row("chatty_rate", "… what it could write", unit="MB/s"),
             Row("chatty_lost", "… lines lost", Goal(median=0), unit="lines"),
         ),

@@ -8,30 +8,31 @@ import os
 
 from tests.integration.realsize import hosts
 
-from bench.lab import Harness
-from bench.model import CannotMeasureError, Experiment, Goal, Row, Samples
+from bench.experiment import Experiment
+from bench.harness import Harness
+from bench.model import CannotMeasureError, Goal, Row, Samples
 
-WANTED = bool(os.environ.get("HOSTMANAGER_REALSIZE"))
+ENABLED = bool(os.environ.get("HOSTMANAGER_REALSIZE"))
 WINDOW = 30
 
 
-def answers(lab: Harness, kind: str, samples: Samples) -> None:
+def answers(harness: Harness, kind: str, samples: Samples) -> None:
     """Launched until the manager process is shown running, caches warm and cold."""
     _possible()
-    repeats = 1 if lab.quick else 5
+    repeats = 1 if harness.quick else 5
     for number in range(repeats):
         for key, options in (("realsize_warm", []), ("realsize_cold", ["--cold"])):
-            lab.step(f"{key}, {number + 1} of {repeats}")
+            harness.step(f"{key}, {number + 1} of {repeats}")
             answered = hosts.run(kind, *options)["answers"]
             assert answered is not None, "the manager did not answer"
             samples.setdefault(key, []).append(answered)
 
 
-def a_minute_later(lab: Harness, kind: str, samples: Samples) -> None:
+def a_minute_later(harness: Harness, kind: str, samples: Samples) -> None:
     """CPU of runs that failed, of the manager, and how long a call takes beside them."""
     _possible()
-    for number in range(1 if lab.quick else 3):
-        lab.step(f"{number + 1}, a minute and {WINDOW} s")
+    for number in range(1 if harness.quick else 3):
+        harness.step(f"{number + 1}, a minute and {WINDOW} s")
         seen = hosts.run(kind, "--settle", "60", "--window", str(WINDOW))
         for key in ("failed_share", "manager_share"):
             samples.setdefault(f"realsize_{key}", []).append(100 * seen[key])

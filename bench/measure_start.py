@@ -6,9 +6,10 @@ from collections.abc import Callable
 from tests.support.processes import alive
 from tests.support.waiting import wait_for
 
-from bench.lab import PATIENCE, Harness, agents, ids
-from bench.model import Experiment, Goal, Row, Samples
-from bench.watch import Watcher, resident_bytes
+from bench.experiment import Experiment
+from bench.harness import WAIT_TIMEOUT, Harness, agents, ids
+from bench.model import Goal, Row, Samples
+from bench.process_watch import ProcessWatch, resident_bytes
 
 SIZES = (10, 50, 100)
 
@@ -16,16 +17,16 @@ SIZES = (10, 50, 100)
 def launched(size: int) -> Callable[[Harness, str, Samples], None]:
     """Make the experiment for that many agents: launch a manager, until the last is there."""
 
-    def measure(lab: Harness, kind: str, samples: Samples) -> None:
-        repeats = 1 if lab.quick else 5
+    def measure(harness: Harness, kind: str, samples: Samples) -> None:
+        repeats = 1 if harness.quick else 5
         for number in range(repeats):
-            lab.step(f"{number + 1} of {repeats}")
+            harness.step(f"{number + 1} of {repeats}")
             entries = agents(size)
-            with Watcher() as watcher, lab.running(kind, entries, ready=False) as run:
+            with ProcessWatch() as watcher, harness.running(kind, entries, ready=False) as run:
                 pids = run.all_launched(ids(entries)).values()
                 last = max(watcher.seen[pid] for pid in pids)
-                samples.setdefault(f"launched_{size}", []).append(last - run.begun)
-                run.manager.wait_ready(PATIENCE)
+                samples.setdefault(f"launched_{size}", []).append(last - run.started)
+                run.manager.wait_ready(WAIT_TIMEOUT)
                 run.wait_states(dict.fromkeys(ids(entries), "up"))
                 time.sleep(2)
                 resident = sum(resident_bytes(pid) for pid in run.manager_pids())
@@ -34,29 +35,29 @@ def launched(size: int) -> Callable[[Harness, str, Samples], None]:
     return measure
 
 
-def ended(lab: Harness, kind: str, samples: Samples) -> None:
+def ended(harness: Harness, kind: str, samples: Samples) -> None:
     """SIGTERM to the manager: it has to end its agents, then itself."""
-    repeats = 2 if lab.quick else 5
+    repeats = 2 if harness.quick else 5
     for number in range(repeats):
-        lab.step(f"{number + 1} of {repeats}")
+        harness.step(f"{number + 1} of {repeats}")
         entries = agents(10)
-        with lab.running(kind, entries) as run, Watcher() as watcher:
+        with harness.running(kind, entries) as run, ProcessWatch() as watcher:
             pids = run.all_launched(ids(entries))
             run.wait_states(dict.fromkeys(pids, "up"))
-            lab.pause()
+            harness.pause()
             watcher.watch(run.manager.pid, *pids.values())
-            begun = time.monotonic()
+            started = time.monotonic()
             run.manager.terminate()
-            end = watcher.wait_gone(run.manager.pid, PATIENCE)
+            end = watcher.wait_gone(run.manager.pid, WAIT_TIMEOUT)
             left = [name for name, pid in pids.items() if alive(pid)]
             assert not left, f"the manager ended and left running: {left}"
             _wait_for_ends(watcher, len(pids) + 1)
             last = max(watcher.gone[pid] for pid in pids.values())
-            samples.setdefault("agents_ended", []).append(last - begun)
+            samples.setdefault("agents_ended", []).append(last - started)
             samples.setdefault("manager_ended", []).append(end - last)
 
 
-def _wait_for_ends(watcher: Watcher, count: int) -> None:
+def _wait_for_ends(watcher: ProcessWatch, count: int) -> None:
     """All are gone already; the watcher needs a moment to have looked at each."""
     wait_for(lambda: len(watcher.gone) == count, 1, f"{count} ends to be seen")
 

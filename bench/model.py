@@ -1,13 +1,9 @@
-"""What the bench is made of: rows of the table, experiments that fill them, goals."""
+"""The table: its rows, what is measured for each of them, and the goals."""
 
 import math
 import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from bench.lab import Harness
 
 OURS = "ours"
 REFERENCE = "reference"
@@ -111,21 +107,3 @@ class Row:
 
 
 Samples = dict[str, list[float]]  # by the key of the row
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """Something that is done with one manager and fills one row or several.
-
-    Attributes:
-        name: For ``--only`` and the progress display.
-        rows: The rows that it fills.
-        measure: Does it. It puts samples into the dictionary as it goes, so that a
-            failure half-way keeps what was seen before it.
-        kinds: The managers that it is done with.
-    """
-
-    name: str
-    rows: tuple[Row, ...]
-    measure: Callable[["Harness", str, Samples], None]
-    kinds: tuple[str, ...] = (REFERENCE, OURS)

@@ -1,7 +1,7 @@
 """Our manager as it is, but for its driver: the command line is that of `hostmanager run`.
 
 The program, its event loop, its OCS face, connection, session data, journal and lock are the
-real ones. There is no scribe, since nothing writes.
+real ones. There is no log daemon, since nothing writes.
 """
 
 import asyncio

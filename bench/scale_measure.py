@@ -20,8 +20,8 @@ from typing import Any
 
 import psutil
 
+from bench.process_watch import cpu_seconds
 from bench.scale_site import SimulatedSite, environ
-from bench.watch import cpu_seconds
 
 Figures = dict[str, Any]
 SETTLE = 2.0

@@ -16,7 +16,7 @@ import yaml
 
 from hostmanager.testing.crossbar_router import CrossbarRouter
 
-PATIENCE = 120.0  # seconds for anything that should happen
+WAIT_TIMEOUT = 120.0  # seconds for anything that should happen
 AT_A_TIME = 4  # managers that are being started: more only wait for a processor
 ROOT = Path(__file__).parent.parent
 
@@ -115,7 +115,7 @@ class SimulatedSite:
             )
 
     def _wait_for(self, first: int, last: int) -> None:
-        until = time.monotonic() + PATIENCE
+        until = time.monotonic() + WAIT_TIMEOUT
         for number in range(first, last + 1):
             while not self._is_up(host_name(number)):
                 if time.monotonic() > until:
@@ -125,7 +125,7 @@ class SimulatedSite:
 
     def _is_up(self, host: str) -> bool:
         call = {"procedure": f"{self.address(host)}.ops", "args": ["status", "manager", {}]}
-        answer = requests.post(self.router.http, json=call, timeout=PATIENCE).json()
+        answer = requests.post(self.router.http, json=call, timeout=WAIT_TIMEOUT).json()
         session = (answer.get("args") or [[0, "", {}]])[0][2] if "error" not in answer else {}
         children = (session.get("data") or {}).get("child_states", [])
         up = [child for child in children if child["next_action"] == "up"]

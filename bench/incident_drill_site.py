@@ -1,4 +1,4 @@
-"""A real site of twelve hosts and 150 agents on one machine, for a drill of people on call.
+"""A real site of twelve hosts and 150 agents on one machine, for the incident drill.
 
 Everything is real: one crossbar, a manager for each host with a state directory of its own, OCS
 agents with their connections and feeds. Each host reads its own copy of the site config, as
@@ -18,7 +18,7 @@ from tests.support.waiting import wait_for
 
 from hostmanager.testing.crossbar_router import CrossbarRouter
 
-PATIENCE = 240.0
+WAIT_TIMEOUT = 240.0
 """Seconds until all agents are up: 150 interpreters that import OCS take two processors a while."""
 
 AGENT = "FakeDataAgent"
@@ -69,15 +69,15 @@ class DrillSite:
 
     def entries(self, host: str) -> list[dict[str, Any]]:
         """The entries of a host, the manager's first."""
-        found: list[dict[str, Any]] = self.config["hosts"][host]["agent-instances"]
-        return found
+        entries: list[dict[str, Any]] = self.config["hosts"][host]["agent-instances"]
+        return entries
 
     def ids(self, host: str) -> list[str]:
         """The agents of a host."""
         return [entry["instance-id"] for entry in self.entries(host)[1:]]
 
     def write(self, *, everywhere: bool = True) -> None:
-        """Write the operators' site config, and (unless told) the copy of each host."""
+        """Write the operators' site config, and (by default) the copy of each host."""
         self.directory.mkdir(exist_ok=True)
         self.config["hub"] = self.sites[self.names[0]].hub()
         self.file.write_text(yaml.safe_dump(self.config, sort_keys=False))
@@ -89,7 +89,7 @@ class DrillSite:
             self._router.start()
             self.write()
             for name in self.names:  # one after the other: they share two processors
-                self.start(name).wait_ready(PATIENCE)
+                self.start(name).wait_ready(WAIT_TIMEOUT)
         except BaseException:
             self.__exit__()
             raise
@@ -111,7 +111,7 @@ class DrillSite:
 
     def pid(self, host: str, instance_id: str) -> int:
         """The process of an agent, once there is one."""
-        found = wait_for(
+        pids = wait_for(
             lambda: processes_of(self.sites[host]).get(instance_id), 30, f"{instance_id} to run"
         )
-        return found[0]
+        return pids[0]

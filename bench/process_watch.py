@@ -15,7 +15,7 @@ from tests.support.waiting import wait_for
 INTERVAL = 0.0005
 
 
-class Watcher:
+class ProcessWatch:
     """A context manager; all times are of the monotonic clock, in seconds.
 
     Attributes:

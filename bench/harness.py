@@ -18,7 +18,7 @@ from tests.support.waiting import wait_for
 from bench.model import OURS
 from hostmanager.testing.crossbar_router import CrossbarRouter
 
-PATIENCE = 60.0  # seconds for anything that should happen
+WAIT_TIMEOUT = 60.0  # seconds for anything that should happen
 
 
 class Harness:
@@ -79,7 +79,7 @@ class Harness:
             entries: Its instances.
             ready: Whether to wait until it answers.
             options: Further ones, as the site file gives them to the manager.
-            surroundings: What to add to its environment.
+            surroundings: Variables added to its environment.
             prepare: Called before it is started.
         """
         self._sites += 1
@@ -87,11 +87,11 @@ class Harness:
         site = Site(directory, self.router, manager_arguments=tuple(options))
         site.write(*entries)
         prepare(site)
-        begun = time.monotonic()
-        run = Run(site, Manager(site, kind=kind, surroundings=surroundings), begun)
+        started = time.monotonic()
+        run = Run(site, Manager(site, kind=kind, surroundings=surroundings), started)
         try:
             if ready:
-                run.manager.wait_ready(PATIENCE)
+                run.manager.wait_ready(WAIT_TIMEOUT)
             yield run
         finally:
             run.close()
@@ -104,13 +104,13 @@ class Run:
     Attributes:
         site: Its site.
         manager: Its process.
-        begun: When it was launched, on the monotonic clock.
+        started: When it was launched, on the monotonic clock.
     """
 
-    def __init__(self, site: Site, manager: Manager, begun: float) -> None:
+    def __init__(self, site: Site, manager: Manager, started: float) -> None:
         self.site = site
         self.manager = manager
-        self.begun = begun
+        self.started = started
         self._http = requests.Session()
         self._http.trust_env = False  # looks for proxies, at each request, otherwise
 
@@ -121,40 +121,40 @@ class Run:
         kill_all(self.site)
 
     def update(self, instance_id: str, target: str) -> None:
-        """Tell the manager, over the kept connection."""
+        """Send a request to the manager, over the kept connection."""
         status, message, _ = self._call("start", "update", {"requests": [[instance_id, target]]})
         assert status == 0, f"update({instance_id}, {target}) was refused: {message}"
 
     def children(self) -> dict[str, dict[str, Any]]:
         """`child_states` now, by instance-id."""
         session = self._call("status", "manager", {})[2] or {}
-        found = (session.get("data") or {}).get("child_states", [])
-        return {child["instance_id"]: child for child in found}
+        children = (session.get("data") or {}).get("child_states", [])
+        return {child["instance_id"]: child for child in children}
 
-    def wait_states(self, wanted: dict[str, str]) -> None:
-        """Return when clients are shown these states; asks at leisure."""
+    def wait_states(self, expected: dict[str, str]) -> None:
+        """Return when clients are shown these states; polls every 0.1 s."""
 
-        def as_wanted() -> bool:
+        def all_shown() -> bool:
             shown = self.children()
-            return all(shown.get(key, {}).get("next_action") == wanted[key] for key in wanted)
+            return all(shown.get(key, {}).get("next_action") == expected[key] for key in expected)
 
-        wait_for(as_wanted, PATIENCE, f"{len(wanted)} states", self.children, every=0.1)
+        wait_for(all_shown, WAIT_TIMEOUT, f"{len(expected)} states", self.children, every=0.1)
 
     def time_until(self, instance_id: str, condition: Callable[[dict[str, Any]], bool]) -> float:
-        """Return the moment when clients are shown it; asks as fast as answers come."""
-        deadline = time.monotonic() + PATIENCE
+        """Return the moment when clients are shown it; polls without a pause."""
+        deadline = time.monotonic() + WAIT_TIMEOUT
         while time.monotonic() < deadline:
             child = self.children().get(instance_id)
             if child is not None and condition(child):
                 return time.monotonic()
-        msg = f"{instance_id} was not shown so within {PATIENCE:g} s: {child}"
+        msg = f"{instance_id} was not shown so within {WAIT_TIMEOUT:g} s: {child}"
         raise AssertionError(msg)
 
     def launched(self, instance_id: str, times: int) -> int:
         """Wait for the n-th launch of the instance: the agent's pid, set up and waiting."""
         launches = wait_for(
             lambda: self.site.launches(instance_id)[times - 1 :],
-            PATIENCE,
+            WAIT_TIMEOUT,
             f"launch {times} of {instance_id}",
         )
         time.sleep(0.05)  # its signal handlers are set right after the note
@@ -167,7 +167,7 @@ class Run:
         directory = self.site.working_dir / "launches"
         wait_for(
             lambda: len(list(directory.glob("*"))) >= len(ids),
-            2 * PATIENCE,
+            2 * WAIT_TIMEOUT,
             f"{len(ids)} agents",
             lambda: f"{len(list(directory.glob('*')))} of them",
             every=0.02,
@@ -178,17 +178,17 @@ class Run:
     def manager_pids(self) -> list[int]:
         """List the manager and its helpers: all processes of the site but agents."""
         kinds = ("agent", "grandchild")
-        return [found.pid for found in processes(self.site) if found.kind not in kinds]
+        return [process.pid for process in processes(self.site) if process.kind not in kinds]
 
     def _call(self, action: str, operation: str, params: dict[str, Any]) -> list[Any]:
         procedure = f"{self.site.address_root}.{self.site.manager_id}.ops"
         call = {"procedure": procedure, "args": [action, operation, params], "kwargs": {}}
-        reply = self._http.post(self.site.router.http, json=call, timeout=PATIENCE).json()
+        reply = self._http.post(self.site.router.http, json=call, timeout=WAIT_TIMEOUT).json()
         if "error" in reply:
             msg = f"{action} {operation}: {reply['error']} {reply.get('args')}"
             raise AssertionError(msg)
-        answer: list[Any] = reply["args"][0]
-        return answer
+        reply_value: list[Any] = reply["args"][0]
+        return reply_value
 
 
 def agents(count: int, *arguments: object, name: str = "a", **keys: object) -> list[dict[str, Any]]:

@@ -5,44 +5,45 @@ import signal
 import time
 from typing import Any
 
-from bench.lab import Harness, Run, agents, ids
-from bench.model import Experiment, Goal, Row, Samples
-from bench.watch import Watcher
+from bench.experiment import Experiment
+from bench.harness import Harness, Run, agents, ids
+from bench.model import Goal, Row, Samples
+from bench.process_watch import ProcessWatch
 
 
-def relaunched(lab: Harness, kind: str, samples: Samples) -> None:
+def relaunched(harness: Harness, kind: str, samples: Samples) -> None:
     """Kill a fresh instance for each sample: only the first crash is relaunched at once."""
-    entries = agents(lab.count(kind))
-    with lab.running(kind, entries) as run, Watcher() as watcher:
+    entries = agents(harness.count(kind))
+    with harness.running(kind, entries) as run, ProcessWatch() as watcher:
         pids = run.all_launched(ids(entries))
         run.wait_states(dict.fromkeys(pids, "up"))
-        relaunch_each(lab, run, watcher, pids, samples.setdefault("relaunched", []))
+        relaunch_each(harness, run, watcher, pids, samples.setdefault("relaunched", []))
 
 
 def relaunch_each(
-    lab: Harness, run: Run, watcher: Watcher, pids: dict[str, int], samples: list[float]
+    harness: Harness, run: Run, watcher: ProcessWatch, pids: dict[str, int], samples: list[float]
 ) -> None:
     """Kill each once, one after the other."""
     for number, (name, pid) in enumerate(pids.items(), 1):
-        lab.step(f"{number} of {len(pids)}")
-        lab.pause()
-        begun = time.monotonic()
+        harness.step(f"{number} of {len(pids)}")
+        harness.pause()
+        started = time.monotonic()
         os.kill(pid, signal.SIGKILL)
-        samples.append(watcher.seen[run.launched(name, 2)] - begun)
+        samples.append(watcher.seen[run.launched(name, 2)] - started)
 
 
-def killed_shown(lab: Harness, kind: str, samples: Samples) -> None:
+def killed_shown(harness: Harness, kind: str, samples: Samples) -> None:
     """Ask without a pause, as a client; a fresh instance for each sample."""
-    entries = agents(lab.count(kind))
-    with lab.running(kind, entries) as run:
+    entries = agents(harness.count(kind))
+    with harness.running(kind, entries) as run:
         pids = run.all_launched(ids(entries))
         run.wait_states(dict.fromkeys(pids, "up"))
         for number, (name, pid) in enumerate(pids.items(), 1):
-            lab.step(f"{number} of {len(pids)}")
-            lab.pause()
-            begun = time.monotonic()
+            harness.step(f"{number} of {len(pids)}")
+            harness.pause()
+            started = time.monotonic()
             os.kill(pid, signal.SIGKILL)
-            samples.setdefault("killed_shown", []).append(run.time_until(name, crashed) - begun)
+            samples.setdefault("killed_shown", []).append(run.time_until(name, crashed) - started)
 
 
 def crashed(child: dict[str, Any]) -> bool:

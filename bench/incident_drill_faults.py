@@ -1,7 +1,7 @@
-"""What goes wrong in the drill: each does something to one host, and knows what must be said.
+"""The faults of the drill: each affects one host, with what `status` must show.
 
-A fault is found if `hostmanager status` names its host or agent together with the words that
-tell what to do; it is mended if a command alone puts it right.
+A fault is reported if `hostmanager status` names its host or agent together with the text that
+tells what to do; it is repaired if one command is enough.
 """
 
 import os
@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from ocs.ocs_client import OCSClient
 from tests.support.sites import instance
 
-from bench.drill_site import DrillSite
+from bench.incident_drill_site import DrillSite
 
-Words = tuple[str, ...]
+Argv = tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -23,18 +23,18 @@ class Fault:
 
     Attributes:
         what: For the report.
-        where: The host or agent that must be named.
-        says: What must be said of it.
-        remedy: The command that mends it, as words; empty if none can.
-        repair: What somebody has to do on the host first, or instead.
+        subject: The host or agent that must be named.
+        expected_text: What `status` must show for it.
+        command: The arguments of `hostmanager` that repair it; empty if none can.
+        manual_step: What somebody has to do on the host first, or instead.
         undo: Does that.
     """
 
     what: str
-    where: str
-    says: str
-    remedy: Words = ()
-    repair: str = ""
+    subject: str
+    expected_text: str
+    command: Argv = ()
+    manual_step: str = ""
     undo: Callable[[], object] = lambda: None
 
 
@@ -42,11 +42,11 @@ def _manager_client(site: DrillSite, host: str) -> OCSClient:
     return OCSClient(f"hm-{host}", args=["--site-file", str(site.file)])
 
 
-def told_down(site: DrillSite, host: str) -> Fault:
+def stopped_by_hand(site: DrillSite, host: str) -> Fault:
     """Somebody stopped one for work on its hardware, and went home."""
     agent = site.ids(host)[3]
     _manager_client(site, host).update(requests=[(agent, "down")])
-    return Fault("told down and forgotten", agent, "told down", ("up", agent))
+    return Fault("stopped by hand and forgotten", agent, "told down", ("up", agent))
 
 
 def dies_at_once(site: DrillSite, host: str) -> Fault:
@@ -93,7 +93,7 @@ def no_such_class(site: DrillSite, host: str) -> Fault:
 
 
 def not_read_yet(site: DrillSite, host: str) -> Fault:
-    """An entry was added, and nobody told the manager."""
+    """An entry was added, and nobody reloaded the manager."""
     agent = f"{host}-new"
     site.entries(host).append(instance(agent, "--mode", "acq", agent_class="FakeDataAgent"))
     site.write()
@@ -110,7 +110,12 @@ def frozen_agent(site: DrillSite, host: str) -> Fault:
 def stopped_process(site: DrillSite, host: str) -> Fault:
     """Somebody stopped the `manager` process in ocs-web."""
     _manager_client(site, host).manager.stop()
-    return Fault("a manager told to stop", host, "told to stop", ("up", "--host", host, "--all"))
+    return Fault(
+        "the manager process stopped by a client",
+        host,
+        "told to stop",
+        ("up", "--host", host, "--all"),
+    )
 
 
 def flapping(site: DrillSite, host: str) -> Fault:
@@ -124,7 +129,7 @@ def flapping(site: DrillSite, host: str) -> Fault:
 
 
 def broken_copy(site: DrillSite, host: str) -> Fault:
-    """An edit on one host went wrong, and the manager was told to read it."""
+    """An edit on one host went wrong, and the manager was asked to reload."""
     path = site.sites[host].file
     good = path.read_text()
     path.write_text(good.replace("agent-instances:", "agent-instances", 1))
@@ -146,7 +151,7 @@ def dead_manager(site: DrillSite, host: str) -> Fault:
         "a dead manager",
         f"hm-{host}",
         "not at the router",
-        repair="its systemd starts it again (here: by hand)",
+        manual_step="its systemd starts it again (here: by hand)",
         undo=lambda: site.start(host).wait_ready(),
     )
 
@@ -159,13 +164,13 @@ def frozen_manager(site: DrillSite, host: str) -> Fault:
         "a host that does not answer",
         host,
         "no answer",
-        repair="look at the host (here: SIGCONT)",
+        manual_step="look at the host (here: SIGCONT)",
         undo=lambda: os.kill(pid, signal.SIGCONT),
     )
 
 
 ALL: tuple[Callable[[DrillSite, str], Fault], ...] = (
-    told_down,
+    stopped_by_hand,
     dies_at_once,
     no_such_class,
     not_read_yet,
