@@ -1,4 +1,7 @@
-"""Where the `hostmanager` command starts: for a manager, signals come before all else."""
+"""Where the `hostmanager` command starts: for a manager, signals come before all else.
+
+What shells ask at each Tab is answered before any parser is made.
+"""
 
 import sys
 
@@ -10,6 +13,11 @@ def main() -> None:
 
         early_signals.note_signals()
         pid1.leave_process_1()
+    if sys.argv[1:3] == ["completion", "candidates"]:  # at each Tab: it must be quick
+        from hostmanager.cli.completion import candidates  # noqa: PLC0415
+
+        candidates.main(sys.argv[3:])
+        return
     from hostmanager.cli.main import main as run  # noqa: PLC0415 - after that
 
     run()

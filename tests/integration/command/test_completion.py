@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from hostmanager.cli.commands.completion import site_words
-from hostmanager.cli.main import COMMANDS
+from hostmanager.cli.completion.candidates import site_words
+from hostmanager.cli.main import ALIASES, COMMANDS
 
 BIN = Path(sys.executable).parent
 SITE = """\
@@ -38,7 +38,13 @@ def shell(directory, *command, text=None):
     path = f"{BIN}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
         command,
-        env={**os.environ, "PATH": path, "OCS_CONFIG_DIR": str(directory), "HOME": str(directory)},
+        env={
+            **os.environ,
+            "PATH": path,
+            "PYTHONPATH": os.pathsep.join(sys.path),
+            "OCS_CONFIG_DIR": str(directory),
+            "HOME": str(directory),
+        },
         input=text,
         capture_output=True,
         text=True,
@@ -65,7 +71,7 @@ def bash(directory, *typed):
 
 
 def test_bash_completes_commands_options_ids_hosts_and_classes(directory):
-    assert bash(directory, "hostmanager", "") == set(COMMANDS)
+    assert bash(directory, "hostmanager", "") == {*COMMANDS, *ALIASES}
     assert bash(directory, "hostmanager", "re") == {"restart", "reload"}
     assert bash(directory, "hostmanager", "up", "") == {"fake1", "fake2", "acu1"}
     assert bash(directory, "hostmanager", "logs", "acu1", "f") == {"fake1", "fake2"}
@@ -127,7 +133,34 @@ def test_zsh_completes_commands_options_and_ids(directory):
     shell(directory, "zsh", "-n", str(path))
 
 
+def test_bash_completes_the_files_of_check(directory, monkeypatch):
+    monkeypatch.chdir(directory)
+    assert bash(directory, "hostmanager", "check", "ot") == {"other.yaml"}
+    assert "other.yaml" in bash(directory, "hostmanager", "check", "")
+    assert bash(directory, "hostmanager", "status", "--site-file", "=", "ot") == {"other.yaml"}
+
+
+def test_the_aliases_complete_as_the_commands_do(directory):
+    for alias, name in ALIASES.items():
+        for word in ("--", "f"):
+            assert bash(directory, "hostmanager", alias, word) == bash(
+                directory, "hostmanager", name, word
+            )
+
+
+def test_a_tab_costs_no_more_than_a_start_of_python(directory):
+    code = (
+        "import sys; from hostmanager.cli.entry_point import main; main();"
+        "assert not {'argparse', 'ocs', 'yaml', 'rich', 'pathlib'} & set(sys.modules)"
+    )
+    found = shell(
+        directory, sys.executable, "-S", "-c", code, "completion", "candidates", "run", "--"
+    )
+    assert "--docker-compose\t" in found
+
+
 def test_options_of_the_manager_are_completed_after_run(directory):
+    assert {"--state-dir", "--site-file"} <= bash(directory, "hostmanager", "run", "--")
     assert bash(directory, "hostmanager", "run", "--site-f") == {"--site-file"}
 
 

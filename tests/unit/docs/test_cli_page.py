@@ -3,6 +3,8 @@
 import importlib.util
 from pathlib import Path
 
+from hostmanager.cli.completion import candidates
+from hostmanager.cli.completion.table import make_table
 from hostmanager.cli.main import COMMANDS
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -19,6 +21,11 @@ def test_the_page_is_what_the_parsers_make():
     make = generator()
     current = make.PAGE.read_text(encoding="utf-8")
     assert current == make.page(), f"docs/cli.md is not of today; run: {make.COMMAND}"
+
+
+def test_the_table_of_completion_is_what_the_parsers_make():
+    current = Path(candidates.TABLE).read_text(encoding="utf-8")
+    assert current == make_table(), f"table.json is not of today; run: {generator().COMMAND}"
 
 
 def test_every_command_has_a_section_with_its_exit_status_and_examples():

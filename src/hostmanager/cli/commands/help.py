@@ -10,10 +10,19 @@ DESCRIPTION = """\
 Show how a command is used; `hostmanager help status` is the same as `hostmanager status --help`.
 Without a COMMAND: what commands there are."""
 
+EPILOG = """\
+exit status:
+  0  shown
+  2  there is no such command
+
+examples:
+  hostmanager help restart
+"""
+
 
 def add_parser(subparsers: Any) -> None:
     """Add the subcommand."""
-    parser = subparsers.add_parser("help", description=DESCRIPTION)
+    parser = subparsers.add_parser("help", description=DESCRIPTION, epilog=EPILOG)
     parser.add_argument("topic", nargs="?", metavar="COMMAND", help="the command")
 
 

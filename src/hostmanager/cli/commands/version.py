@@ -8,10 +8,18 @@ from hostmanager.cli.output import Output, command
 
 DESCRIPTION = "Show which version this is; the same as `hostmanager --version`."
 
+EPILOG = """\
+exit status:
+  0  shown
+
+examples:
+  hostmanager version
+"""
+
 
 def add_parser(subparsers: Any) -> None:
     """Add the subcommand."""
-    subparsers.add_parser("version", description=DESCRIPTION)
+    subparsers.add_parser("version", description=DESCRIPTION, epilog=EPILOG)
 
 
 @command
