@@ -22,8 +22,8 @@ SHELL_CHARACTERS = frozenset(" \t\r\n'\"\\$`;&|<>()*?[]{}!#~")
 MANAGER_CLASS = "HostManager"
 """Its entries are no agents; `siteconfig.entry` would have to be imported for it."""
 
-Value = str | list[str] | None
-"""What may follow: a kind of name, a choice, or (None) nothing that is known here."""
+Value = str | list[str] | bool | None
+"""What follows: a kind of name, a choice, (None) nothing known here, (False) no value."""
 
 
 def main(typed: Sequence[str]) -> None:
@@ -47,7 +47,7 @@ def candidates(typed: Sequence[str]) -> Iterator[tuple[str, str]]:
     entry = table.get(before[0])
     if entry is None:
         return
-    options: Mapping[str, list[str | Value]] = entry["options"]
+    options: Mapping[str, tuple[str, Value]] = entry["options"]
     path = _site_config_path(before)
     option, equal_sign, _ = current.partition("=")
     takes_value = before[-1] in options and options[before[-1]][1] is not False
