@@ -1,0 +1,1 @@
+"""Every state that one instance can reach, explored; see `model`."""

@@ -1,0 +1,81 @@
+"""The transition table in every situation that can come about, each visited once.
+
+What must never be is in `model` (of one action or state) and `explore` (of what comes of it). The
+three faults that are put in here show that the exploration can find one of each kind.
+"""
+
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Any
+
+import pytest
+
+from hostmanager.core import transition_table
+from hostmanager.core.events import EventKind
+from hostmanager.core.record import State
+from hostmanager.core.transitions import Transition, no_change, reconcile_stopped
+from tests.model import model
+from tests.model.explore import Exploration, explore
+from tests.model.model import Violation
+from tests.model.node import Node
+
+pytestmark = pytest.mark.exhaustive
+
+
+def processes() -> Iterator[Node]:
+    """A process of the host, as it can begin."""
+    yield from model.initial_nodes(model.AGENT)
+
+
+def services() -> Iterator[Node]:
+    """A compose service, with an entry in the site config and without one, as it can begin."""
+    yield from model.initial_nodes(model.SERVICE)
+    yield from model.initial_nodes(model.PASSIVE)
+
+
+def report(kind: str, found: Exploration, capsys: pytest.CaptureFixture[str]) -> None:
+    """Print what was explored: a count that shrinks shows a model that became blind."""
+    states = ", ".join(f"{state} {count}" for state, count in sorted(found.states.items()))
+    with capsys.disabled():
+        print(f"\n{kind}: {len(found.paths)} states, {found.transitions} transitions ({states})")
+
+
+@pytest.mark.parametrize("kind", [processes, services])
+def test_nothing_that_must_never_be_can_be_reached(
+    kind: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = explore(kind())
+    report(kind.__name__, found, capsys)
+    assert set(State) - {State(state) for state in found.states if state != "forgotten"} == set()
+
+
+FAULTS: Mapping[str, tuple[State, EventKind, Transition, str]] = {
+    "a start during a launch launches again": (
+        State.STARTING,
+        EventKind.START_REQUESTED,
+        reconcile_stopped,
+        "a second one is launched",
+    ),
+    "the kill is not repeated": (
+        State.KILLING,
+        EventKind.DEADLINE,
+        no_change,
+        "a deadline that changes nothing",
+    ),
+    "a launch that fails is not tried again": (
+        State.STARTING,
+        EventKind.LAUNCH_FAILED,
+        no_change,
+        "nothing stands in the way|no reply is outstanding",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_of_the_table_is_found(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    state, event, transition, violation = FAULTS[fault]
+    table = {row: dict(columns) for row, columns in transition_table.TABLE.items()}
+    table[state][event] = transition
+    monkeypatch.setattr(transition_table, "TABLE", MappingProxyType(table))
+    with pytest.raises(Violation, match=violation):
+        explore(processes())
