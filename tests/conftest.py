@@ -161,7 +161,7 @@ def plain_environment(monkeypatch) -> None:
 @pytest.fixture
 def privileged() -> None:
     """Whoever runs the tests may raise the niceness."""
-    words = ["nice", "-n", str(MANAGER_NICE), "nice"]
-    told = subprocess.run(words, capture_output=True, text=True, check=False)
-    if told.stdout.strip() != str(MANAGER_NICE):
+    argv = ["nice", "-n", str(MANAGER_NICE), "nice"]
+    result = subprocess.run(argv, capture_output=True, text=True, check=False)
+    if result.stdout.strip() != str(MANAGER_NICE):
         pytest.skip("whoever runs the tests may not raise the niceness")

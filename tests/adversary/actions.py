@@ -119,8 +119,8 @@ class Adversary:
                 stamp = stamps.read(pid) or stamps.RlimitTag(pid, 1)
                 argv = [PYTHON, "-c", STAMPED, str(int(stamp)), str(stamps.RLIMIT_LOCKS), *SLEEP]
                 pid = self._run(argv)
-                said = Path(f"/proc/{pid}/cmdline")
-                wait_for(lambda: said.read_bytes().startswith(b"/bin/sleep"), 60)
+                cmdline = Path(f"/proc/{pid}/cmdline")
+                wait_for(lambda: cmdline.read_bytes().startswith(b"/bin/sleep"), 60)
             case Named(title):
                 self._run([title, "1000"], executable="/bin/sleep")
             case Churn():
@@ -167,10 +167,10 @@ def _marked(deed: Mark, target: Target) -> dict[str, str]:
     legacy = target.variables[marks.ENV_VAR].split("/", 4)
     ticks = str(marks.now_ticks()) if deed.ticks == "now" else deed.ticks
     legacy[1], legacy[3] = deed.instance_id, ticks
-    said = {**target.variables, marks.ENV_VAR: "/".join(legacy)}
+    environ = {**target.variables, marks.ENV_VAR: "/".join(legacy)}
     if not deed.secret:
-        said.pop(marks.IDENTITY_ENV_VAR, None)
-    return {name: value for name, value in said.items() if "\0" not in value}
+        environ.pop(marks.IDENTITY_ENV_VAR, None)
+    return {name: value for name, value in environ.items() if "\0" not in value}
 
 
 @contextmanager
@@ -185,4 +185,4 @@ def socket_names(pid: int) -> list[bytes]:
     links = (str(entry.readlink()) for entry in Path(f"/proc/{pid}/fd").iterdir())
     inodes = {link[8:-1].encode() for link in links if link.startswith("socket:[")}
     lines = (line.split() for line in Path("/proc/net/unix").read_bytes().splitlines())
-    return [words[7][1:] for words in lines if len(words) > 7 and words[6] in inodes]
+    return [command[7][1:] for command in lines if len(command) > 7 and command[6] in inodes]

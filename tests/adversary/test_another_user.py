@@ -67,10 +67,10 @@ async def a_life(before: Sequence[Deed], meanwhile: Sequence[Deed]) -> list[Any]
             a, b = await host.launch("a", *SLEEP), await host.launch("b", *LEAVES)
             await asyncio.to_thread(wait_for, lambda b=b: runs_its_own(b), 60)
             await do(meanwhile)
-            found = await asyncio.to_thread(host.owner.discover)
+            runs = await asyncio.to_thread(host.owner.discover)
             left = psutil.Process(b).children()
             seen.append(
-                {i: (f.pid == {"a": a, "b": b}[i], len(f.other_pids)) for i, f in found.items()}
+                {i: (f.pid == {"a": a, "b": b}[i], len(f.other_pids)) for i, f in runs.items()}
             )
             os.kill(a, signal.SIGKILL)
             seen.append(await host.next("a"))
@@ -167,11 +167,13 @@ def a_day(site: Site, start_manager, *, hostile: bool) -> dict[str, Any]:
         hm = client(site)
         seen["the same processes"] = processes_of(site) == running
         seen["children"] = {name: shown(child) for name, child in children(hm).items()}
-        said = {i: wait_for(lambda i=i: output(hm, i), 60, "output") for i in ("a", "b")}
-        seen["output"] = {i: {words(t) for _, t in said[i]["lines"]} - {PYTHONS} for i in said}
+        outputs = {i: wait_for(lambda i=i: output(hm, i), 60, "output") for i in ("a", "b")}
+        seen["output"] = {
+            i: {words(t) for _, t in outputs[i]["lines"]} - {PYTHONS} for i in outputs
+        }
         seen["files"] = {
             i: [re.sub(r".*/(state|work)/", r"\1/", file) for file in data["files"]]
-            for i, data in said.items()
+            for i, data in outputs.items()
         }
         seen["end"] = manager.stop()
         seen["errors"] = [line for line in manager.output().splitlines() if "Traceback" in line]
@@ -200,12 +202,14 @@ def variables(site: Site, instance_id: str) -> dict[str, str]:
     """What one of our agents has in its environment."""
     (pid,) = processes_of(site)[instance_id]
     entries = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-    said = dict(os.fsdecode(entry).split("=", 1) for entry in entries if b"=" in entry)
-    return {name: value for name, value in said.items() if name.startswith("OCS_HOSTMANAGER")}
+    environ = dict(os.fsdecode(entry).split("=", 1) for entry in entries if b"=" in entry)
+    return {name: value for name, value in environ.items() if name.startswith("OCS_HOSTMANAGER")}
 
 
-def wait_states(site: Site, **wanted: str) -> None:
-    wait_for(lambda: states(client(site)) == wanted, 90, f"{wanted}", lambda: states(client(site)))
+def wait_states(site: Site, **expected: str) -> None:
+    wait_for(
+        lambda: states(client(site)) == expected, 90, f"{expected}", lambda: states(client(site))
+    )
 
 
 def output(hm, instance_id: str) -> dict[str, Any] | None:
@@ -231,6 +235,6 @@ def shown(child: dict[str, Any]) -> dict[str, Any]:
 def owners(directory: Path) -> Iterator[tuple[str, int, int]]:
     """Name, owner and kind of all that is in a directory, numbers in names left out."""
     for path in directory.rglob("*"):
-        found = path.lstat()
+        status = path.lstat()
         name = re.sub(r"\d+", "N", str(path.relative_to(directory)))
-        yield name, found.st_uid, stat.S_IFMT(found.st_mode)
+        yield name, status.st_uid, stat.S_IFMT(status.st_mode)

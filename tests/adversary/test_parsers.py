@@ -125,10 +125,10 @@ def test_an_environment(entries, more):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(proc, "read_file", lambda *_: content)
-        found = marks.read_tag(1)
-    if found is not None:
-        names.validate_id(found.instance_id)
-        assert found.identity == "" or marks.is_identity(found.identity)
+        tag = marks.read_tag(1)
+    if tag is not None:
+        names.validate_id(tag.instance_id)
+        assert tag.identity == "" or marks.is_identity(tag.identity)
 
 
 @given(BYTES | st.lists(TEXTS | st.just("0" * 32), max_size=5).map("\n".join))
@@ -166,14 +166,14 @@ def test_a_stat(content):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(proc, "read_file", lambda *_: content)
         patch.setattr(strangers, "_by_pidfd", lambda _pidfd: None)
-        for look in (
+        for read in (
             proc.read_stat,
             proc.start_ticks,
             proc.is_zombie,
             proc.parent_pid,
             proc.zombie_exit_code,
         ):
-            shown(look(1))
+            shown(read(1))
         shown(strangers.exit_status(1, -1))
 
 
@@ -183,10 +183,10 @@ def test_a_stat(content):
 def test_a_stamp(value):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(resource, "prlimit", lambda *_: (value, resource.RLIM_INFINITY))
-        found = stamps.read(1)
-    if found is not None:
-        assert 0 <= found.pid < 2**22
-        assert found.started >= 0
+        tag = stamps.read(1)
+    if tag is not None:
+        assert 0 <= tag.pid < 2**22
+        assert tag.started >= 0
 
 
 # --- the process that writes output --------------------------------------------------------
@@ -209,11 +209,11 @@ def test_the_control_pipe(directory, blocks):
     try:
         for block in blocks:
             os.write(control.fd, block)
-            for words in control.read():
-                assert words[0] in ("add", "drop", "at", "quit", "end")
-                if len(words) > 1:
-                    names.pipe("/state", words[1])
-                assert all(0 <= int(word) < 2**64 for word in words[2:])
+            for argv in control.read():
+                assert argv[0] in ("add", "drop", "at", "quit", "end")
+                if len(argv) > 1:
+                    names.pipe("/state", argv[1])
+                assert all(0 <= int(word) < 2**64 for word in argv[2:])
             assert len(control._rest) <= 4096
     finally:
         control.close()
@@ -235,11 +235,11 @@ def test_times(content, when):
 @given(BYTES | st.tuples(NUMBERS, TEXTS).map(" ".join))
 @examples(100)
 def test_who_holds_the_lock(directory, content):
-    scribe = LogDaemonClient(directory / "state", directory / "files")
-    said = content if isinstance(content, str) else content.decode("utf-8", "surrogateescape")
+    log_daemon = LogDaemonClient(directory / "state", directory / "files")
+    message = content if isinstance(content, str) else content.decode("utf-8", "surrogateescape")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("hostmanager.logd.client.read_lock_holder", lambda _path: said)
-        pid, _ = scribe._holder()
+        patch.setattr("hostmanager.logd.client.read_lock_holder", lambda _path: message)
+        pid, _ = log_daemon._holder()
     assert 0 <= pid < 2**63
 
 
@@ -312,11 +312,11 @@ def test_requests(requests):
 def test_what_operators_said(directory, content):
     path = fresh(directory) / "wanted.json"
     path.write_bytes(content)
-    wanted = TargetStore(path, Clock())
-    for target in wanted.load().values():
+    store = TargetStore(path, Clock())
+    for target in store.load().values():
         assert target in ("up", "down")
-    assert all(isinstance(run, str) for run in wanted.restarts.values())
-    wanted.close()
+    assert all(isinstance(run, str) for run in store.restarts.values())
+    store.close()
 
 
 class Clock:
@@ -360,8 +360,8 @@ def test_a_site_config(directory, content):
 def test_a_journal(directory, change, length):
     """A journal in which somebody has written or which was cut is set aside, or used."""
     path = fresh(directory) / "journal.sqlite"
-    said: list[str] = []
-    journal = Journal(path, on_message=said.append)
+    messages: list[str] = []
+    journal = Journal(path, on_message=messages.append)
     for number in range(20):
         journal.record(EntryKind.REQUEST, f"entry {number}", data={"n": number})
     assert journal.close(20)
@@ -369,7 +369,7 @@ def test_a_journal(directory, change, length):
     at, written = change
     content[at : at + len(written)] = written
     path.write_bytes(content[: length or None])
-    journal = Journal(path, on_message=said.append)
+    journal = Journal(path, on_message=messages.append)
     journal.record(EntryKind.REQUEST, "afterwards")
     with suppress(Exception):
         journal.flush(20)
@@ -427,10 +427,10 @@ def test_a_compose_file_and_what_compose_complains_of(directory, content, dotted
     path.write_bytes(content)
     with suppress(ComposeFileError):
         root = raw.parse_yaml(path)
-        for said in (f"services.{dotted}", f"Service '{dotted}'", dotted):
-            line = raw.error_line(root, said)
+        for message in (f"services.{dotted}", f"Service '{dotted}'", dotted):
+            line = raw.error_line(root, message)
             assert line is None or line > 0
-            shown(reading._load_error("compose.yaml", root, CompletedCommand(1, "", said)))
+            shown(reading._load_error("compose.yaml", root, CompletedCommand(1, "", message)))
     raw.source_files(path)
 
 
@@ -474,12 +474,19 @@ def test_a_container_of_anybody(labels, state, status):
     """Whoever may start containers chooses labels and names; the engine's own fields are its."""
     inspected = {"Id": "0" * 64, "Config": {"Labels": labels, "Image": "x"}, "State": state}
     listed = {"Id": "0" * 64, "Labels": labels, "Status": status, "State": state.get("Status")}
-    for found in (
+    for container in (
         containers.from_inspect(inspected),
         containers.from_list(listed, None),
     ):
-        if found is not None:
-            shown((found, found.exit_status, found.run_key, containers.log_start(found)))
+        if container is not None:
+            shown(
+                (
+                    container,
+                    container.exit_status,
+                    container.run_key,
+                    containers.log_start(container),
+                )
+            )
     shown(containers.listed_project(listed))
 
 

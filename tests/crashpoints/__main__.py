@@ -39,7 +39,7 @@ def main() -> int:
     directory = Path(tempfile.mkdtemp(prefix="hostmanager-crashpoints-"))
     built = library.built(directory)
     chosen = [s for s in SCENARIOS if not options.only or s.name in options.only]
-    result, begun = Result(), time.monotonic()
+    result, started = Result(), time.monotonic()
     jobs: queue.SimpleQueue[Job | Scenario] = queue.SimpleQueue()
     for scenario in chosen:
         jobs.put(scenario)
@@ -59,7 +59,7 @@ def main() -> int:
             worker.start()
         for worker in workers:
             worker.join()
-    _report(chosen, result, time.monotonic() - begun)
+    _report(chosen, result, time.monotonic() - started)
     if result.violations:
         print(f"\n{directory} is kept")
         return 1
@@ -105,21 +105,21 @@ def _do(
 ) -> None:
     if isinstance(job, Scenario):
         counts = result.calls[job.name] = campaign.count(subject, job)
-        found = list(campaign.points(job, counts))[::every]
-        result.points[job.name] = len(found)
-        for point in found:
+        outcome = list(campaign.points(job, counts))[::every]
+        result.points[job.name] = len(outcome)
+        for point in outcome:
             jobs.put((job, point))
-        print(f"{job.name}: {len(found)} points", flush=True)
+        print(f"{job.name}: {len(outcome)} points", flush=True)
         return
     scenario, point = job
-    begun = time.monotonic()
+    started = time.monotonic()
     if campaign.kill_at(subject, scenario, point):
         result.survived[scenario.name] += 1
         word = f"survived ({subject.control.where})"
     else:
         result.missed[scenario.name] += 1
         word = "not reached this time"
-    seconds = time.monotonic() - begun
+    seconds = time.monotonic() - started
     print(f"{scenario.name}: {campaign.name(point)}: {word}, {seconds:.1f} s", flush=True)
 
 

@@ -99,8 +99,8 @@ class Subject:
         """Whether a task was answered with success, and what it asks for is kept."""
         if self.ask("start", task, **params) is None:
             return False
-        done = self.ask("wait", task)
-        return bool(done and done["success"] and not (done["data"] or {}).get("not_kept"))
+        result = self.ask("wait", task)
+        return bool(result and result["success"] and not (result["data"] or {}).get("not_kept"))
 
     def children(self) -> dict[str, dict[str, Any]]:
         """What is shown; empty without a manager process that runs."""
@@ -195,8 +195,8 @@ def _reads(pid: int, pipe: os.stat_result) -> bool:
     with contextlib.suppress(OSError):
         for entry in Path(f"/proc/{pid}/fd").iterdir():
             with contextlib.suppress(OSError):
-                found = entry.stat()
-                if (found.st_dev, found.st_ino) == (pipe.st_dev, pipe.st_ino):
+                status = entry.stat()
+                if (status.st_dev, status.st_ino) == (pipe.st_dev, pipe.st_ino):
                     info = Path(f"/proc/{pid}/fdinfo/{entry.name}").read_text()
                     flags = int(info.split("flags:")[1].split()[0], 8)
                     if flags & os.O_ACCMODE in (os.O_RDONLY, os.O_RDWR):

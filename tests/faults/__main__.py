@@ -76,14 +76,14 @@ def _run(campaigns: list[Campaign], seconds: float, quiet: bool) -> None:
     threads = [threading.Thread(target=c.run, args=(seconds,), daemon=True) for c in campaigns]
     for thread in threads:
         thread.start()
-    begun = told = time.monotonic()
+    started = last_report = time.monotonic()
     for thread in threads:
         while thread.is_alive():
             thread.join(1.0)
-            if not quiet and time.monotonic() > told + TELL:
-                told = time.monotonic()
+            if not quiet and time.monotonic() > last_report + TELL:
+                last_report = time.monotonic()
                 survived = sum(campaign.survived.total() for campaign in campaigns)
-                _progress(f"{told - begun:6.1f} s: {survived} faults survived")
+                _progress(f"{last_report - started:6.1f} s: {survived} faults survived")
 
 
 def _progress(line: str) -> None:

@@ -46,11 +46,11 @@ class Calls:
 
     def update(self, **params: Any) -> bool:
         """Start `update` and wait for its end; returns whether it was a success."""
-        begun = self.call("start", "update", params, timeout=20.0)
-        if begun is None or begun[0] != 0:
+        started = self.call("start", "update", params, timeout=20.0)
+        if started is None or started[0] != 0:
             return False
-        done = self.call("wait", "update", None, 20, timeout=25.0)
-        return bool(done and done[0] == 0 and done[2].get("success"))
+        result = self.call("wait", "update", None, 20, timeout=25.0)
+        return bool(result and result[0] == 0 and result[2].get("success"))
 
     def shown(self) -> States | None:
         """`child_states` by instance-id; None: no answer."""

@@ -108,9 +108,9 @@ class Campaign:
         while world.hurt:
             _, undo = world.hurt.popitem()
             undo()
-        begun = time.monotonic()
+        started = time.monotonic()
         world.settle()
-        self.settling.append(time.monotonic() - begun)
+        self.settling.append(time.monotonic() - started)
         self.survived = self.injected.copy()
 
     def _explain(self, error: str) -> str:

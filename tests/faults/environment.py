@@ -206,15 +206,15 @@ class World:
         assert self.run is not None
         run, self.run = self.run, None
         try:
-            found = run.process.wait(patience)
+            result = run.process.wait(patience)
         except subprocess.TimeoutExpired:
             run.kill()
             raise ViolationError(
                 f"told to end, the manager did not within {patience:g} s: see {run.log}"
             ) from None
         self._read_log(run)
-        if found != code:
-            raise ViolationError(f"told to end, the manager ended with {found}: see {run.log}")
+        if result != code:
+            raise ViolationError(f"told to end, the manager ended with {result}: see {run.log}")
 
     def answers(self, patience: float = 15.0) -> bool:
         """Wait until the manager answers clients; False when the router is out of order."""
@@ -223,7 +223,7 @@ class World:
         self.need_manager()
         return self.wait(lambda: self.shown() is not None, patience)
 
-    def told_to_end_since(self, begun: float) -> list[tuple[str, int]]:
+    def told_to_end_since(self, started: float) -> list[tuple[str, int]]:
         """Agents that the manager told to end since then: they note their signals themselves.
 
         Those that had been told before by a fault, or died of something else, do not count.
@@ -233,7 +233,7 @@ class World:
             for name in STEADY
             if name not in PATIENT  # it may have been in the middle of it
             for signal in self.site.signals(name)
-            if signal.at > begun
+            if signal.at > started
         ]
 
     # --- operators --------------------------------------------------------------------------
@@ -327,12 +327,12 @@ class World:
         """
         self.need_manager()
         self.witness.note_lines()
-        begun, reasons, described = time.monotonic(), [""], []
+        started, reasons, described = time.monotonic(), [""], []
 
         def reached() -> bool:
             missing = self.witness.missing()
             if missing is not None:
-                late = time.monotonic() - begun
+                late = time.monotonic() - started
                 reasons.append(f"{late:.1f} s: {missing}")
                 if late > LATE and self.run is not None and len(described) < late // LATE:
                     described.append(slow_events.describe(reasons[-1], self.run, self.eyes.alive()))
@@ -346,7 +346,7 @@ class World:
             reasons[-1] = f"(see {path}) {reasons[-1]}"
         if not in_time:
             raise ViolationError(f"not within {bound:g} s: {reasons[-1]}")
-        if time.monotonic() - begun > SLOW:
+        if time.monotonic() - started > SLOW:
             self.slow.append(reasons[-1])
         self.check()
 

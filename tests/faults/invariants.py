@@ -40,24 +40,24 @@ def contradiction(living: Living, child: dict[str, Any] | None) -> str | None:
     return None
 
 
-def missing(states: States, alive: list[Living], words: Words) -> str | None:
+def missing(states: States, alive: list[Living], expected_targets: Words) -> str | None:
     """What is not as it should be once nothing stands in the way; None: nothing."""
     if states.keys() != AGENTS.keys():
         return f"all instances, and no other, to be shown: {sorted(states)}"
     leaders = {living.instance_id: living.pid for living in alive if living.leads}
     for name, child in states.items():
         mine = [living.pid for living in alive if living.instance_id == name]
-        reason = _missing_of(name, child, leaders.get(name), mine, words)
+        reason = _missing_of(name, child, leaders.get(name), mine, expected_targets)
         if reason:
             return f"{name}: {reason}; shown {brief(child)}, alive {mine}"
     return None
 
 
 def _missing_of(
-    name: str, child: dict[str, Any], leader: int | None, mine: list[int], words: Words
+    name: str, child: dict[str, Any], leader: int | None, mine: list[int], expected_targets: Words
 ) -> str | None:
-    if not words.accepts(name, child["target_state"]):
-        return f"the target to be {' or '.join(words.may[name])}"
+    if not expected_targets.accepts(name, child["target_state"]):
+        return f"the target to be {' or '.join(expected_targets.may[name])}"
     if name in PATIENT and child["next_action"] == "wait_dead" and child["message"]:
         return None  # it is being ended, and that is said
     if child["target_state"] == "down":
@@ -73,9 +73,9 @@ def _missing_of(
 def strangers(site: Site, eyes: Eyes, alive: list[Living]) -> str | None:
     """Agents that carry no mark, or others without a leader, found in another way."""
     known = {living.pid for living in alive}
-    found = {p.pid for p in processes(site) if p.kind in ("agent", "grandchild")}
+    pids = {p.pid for p in processes(site) if p.kind in ("agent", "grandchild")}
     now = {living.pid for living in eyes.alive()}
-    odd = [pid for pid in found - known - now if Path(f"/proc/{pid}").exists()]
+    odd = [pid for pid in pids - known - now if Path(f"/proc/{pid}").exists()]
     return f"no processes that the manager does not know: {odd}" if odd else None
 
 

@@ -60,23 +60,23 @@ class Run:
 
     def tracebacks(self) -> list[str]:
         """The last line of each traceback in its log: what was raised."""
-        found: list[str] = []
+        results: list[str] = []
         within = False
         for line in map(_bare, self.lines()):
             if "Traceback (most recent call last)" in line or "Fatal Python error" in line:
                 within = True
-                found.append(line)
+                results.append(line)
             elif within and line and not line.startswith((" ", "\t")):
-                within, found[-1] = False, line
-        return found
+                within, results[-1] = False, line
+        return results
 
     def adopted(self) -> dict[str, int]:
         """What it says that it took over."""
-        found = (_ADOPTED.search(line) for line in self.lines())
-        return {match[1]: int(match[2]) for match in found if match}
+        matches = (_ADOPTED.search(line) for line in self.lines())
+        return {match[1]: int(match[2]) for match in matches if match}
 
     def wait_adopted(
-        self, wanted: dict[str, int], alive: Callable[[], dict[str, int]], patience: float
+        self, expected: dict[str, int], alive: Callable[[], dict[str, int]], patience: float
     ) -> float | None:
         """Seconds from its start until it had taken over all of these that are still alive.
 
@@ -84,7 +84,7 @@ class Run:
         """
         while time.monotonic() < self.begun + patience:
             adopted = self.adopted().items()
-            if wanted.items() <= adopted or wanted.items() & alive().items() <= adopted:
+            if expected.items() <= adopted or expected.items() & alive().items() <= adopted:
                 return time.monotonic() - self.begun
             if not self.running():
                 return None

@@ -35,11 +35,11 @@ def clock_alone(world: World, rng: Random) -> str:
     if world.hurt or not world.answers():
         raise NotNowError
     world.settle()
-    begun, steps = time.monotonic(), []
+    started, steps = time.monotonic(), []
     for _ in range(rng.randint(1, 4)):
         steps.append(_set(world, rng))
         time.sleep(rng.random() * 0.1)
     world.settle()
-    if ended := world.told_to_end_since(begun):
+    if ended := world.told_to_end_since(started):
         raise ViolationError(f"the wall clock was set by {steps} s, and that ended {ended}")
     return f"by {steps} s"

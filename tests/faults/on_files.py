@@ -185,7 +185,7 @@ def site_file(world: World, rng: Random) -> str:
     if strict:
         world.settle()
     path, shape = world.site.file, rng.choice(SHAPES)
-    begun = time.monotonic()
+    started = time.monotonic()
     try:
         replace_by(path, shape, _as_json(path))
         _reload(world, rng)
@@ -193,7 +193,7 @@ def site_file(world: World, rng: Random) -> str:
         remove(path)
         world.write_site()
     _reload(world, rng)
-    if strict and (ended := world.told_to_end_since(begun)):
+    if strict and (ended := world.told_to_end_since(started)):
         raise ViolationError(f"a site file replaced by {shape} ended {ended}")
     return shape
 
@@ -203,7 +203,7 @@ def odd_entries(world: World, rng: Random) -> str:
     if world.hurt or not world.answers():
         raise NotNowError
     world.settle()
-    begun = time.monotonic()
+    started = time.monotonic()
     text = "".join(rng.sample(ODD, rng.randint(1, 12)))
     entry = rng.choice(
         [
@@ -224,7 +224,7 @@ def odd_entries(world: World, rng: Random) -> str:
     finally:
         world.write_site()
     _reload(world, rng)
-    if ended := world.told_to_end_since(begun):
+    if ended := world.told_to_end_since(started):
         raise ViolationError(f"the entry {entry!r} ended {ended}")
     return ascii(entry)[:100]
 
@@ -235,7 +235,7 @@ def started_broken(world: World, rng: Random) -> str:
         raise NotNowError
     world.settle()
     world.kill_manager()
-    begun = time.monotonic()
+    started = time.monotonic()
     path, shape = world.site.file, rng.choice(SHAPES)
     try:
         replace_by(path, shape, _as_json(path))
@@ -244,6 +244,6 @@ def started_broken(world: World, rng: Random) -> str:
     finally:
         remove(path)
         world.write_site()
-    if ended := world.told_to_end_since(begun):
+    if ended := world.told_to_end_since(started):
         raise ViolationError(f"started with a site file that was {shape}: ended {ended}")
     return shape

@@ -11,10 +11,10 @@ from tests.support.processes import processes
 
 
 def _scribes(world: World) -> list[int]:
-    found = [process.pid for process in processes(world.site) if process.kind == "scribe"]
-    if not found:
+    pids = [process.pid for process in processes(world.site) if process.kind == "scribe"]
+    if not pids:
         raise NotNowError
-    return found
+    return pids
 
 
 @kind("scribe killed", 3)

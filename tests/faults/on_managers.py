@@ -89,10 +89,10 @@ def second(world: World, _rng: Random) -> str:
     finally:
         other.process.kill()
         other.process.wait()
-    said = "\n".join(other.lines())
-    if code != 2 or f"pid {first.pid}" not in said:
+    output = "\n".join(other.lines())
+    if code != 2 or f"pid {first.pid}" not in output:
         raise ViolationError(
-            f"a second manager ended with {code} and did not name pid {first.pid}: {said}"
+            f"a second manager ended with {code} and did not name pid {first.pid}: {output}"
         )
     return f"exit 2, named pid {first.pid}"
 
@@ -132,12 +132,12 @@ def disowned(world: World, _rng: Random) -> str:
     if world.hurt or not world.answers():
         raise NotNowError
     world.settle()
-    begun = time.monotonic()
+    started = time.monotonic()
     world.call("start", "die", {"disown": True})
     world.ended(0, 10)
     world.words.ended()
-    if told := world.told_to_end_since(begun):
-        raise ViolationError(f"die(disown=True) ended {told}")
+    if stopped := world.told_to_end_since(started):
+        raise ViolationError(f"die(disown=True) ended {stopped}")
     return f"{len(world.eyes.leaders())} agents left"
 
 

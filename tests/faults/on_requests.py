@@ -153,8 +153,8 @@ def flood(world: World, rng: Random) -> str:
     procedure = world.calls.procedure
     command = [sys.executable, "-m", "tests.faults.load_clients", str(world.router.port), procedure]
     command += [str(rng.randrange(10**6)), "3"]
-    said = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60).stdout
-    sent = int(said.split()[0]) if said.split() else 0
+    output = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60).stdout
+    sent = int(output.split()[0]) if output.split() else 0
     world.seen["requests of 50 clients"] += sent
     world.seen["seconds of 50 clients"] += 3
-    return f"{said.strip()}"
+    return f"{output.strip()}"

@@ -100,13 +100,13 @@ class Lines:
 
     def _written(self) -> dict[bytes, int]:
         """How many lines each run has written for certain."""
-        found: dict[bytes, int] = {}
+        results: dict[bytes, int] = {}
         if not self._counts.is_dir():
-            return found
+            return results
         for path in self._counts.iterdir():
             if path.name not in self._done:
-                found[path.name.encode()] = int(path.read_bytes() or b"0")
-        return found
+                results[path.name.encode()] = int(path.read_bytes() or b"0")
+        return results
 
     def _read(self) -> None:
         """Go on where the last look ended."""

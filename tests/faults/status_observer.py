@@ -92,11 +92,11 @@ class Witness:
 
     def _observe(self) -> tuple[States, list[Living]] | None:
         """Ask what is shown, and compare it with whatever was alive all the while."""
-        begun = time.monotonic()
+        started = time.monotonic()
         states = self._calls.shown()
         if states is None:
             return None
-        alive = self.eyes.alive_through(begun)
+        alive = self.eyes.alive_through(started)
         for living in alive:
             problem = invariants.contradiction(living, states.get(living.instance_id))
             if problem:

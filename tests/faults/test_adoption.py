@@ -31,10 +31,10 @@ def wait_noted(site, *names: str) -> None:
     wait_for(lambda: all(site.launches(name) for name in names), 20, f"{names} to be noted")
 
 
-def wait_kept(site, *, ended: bool = False, **wanted: str) -> None:
+def wait_kept(site, *, ended: bool = False, **expected: str) -> None:
     """Wait until what operators said is on the disk: a slow one delays the answer by 0.2 s only."""
     path = site.state_dir / "wanted.json"
-    kept = {"ended": ended, "targets": wanted}
+    kept = {"ended": ended, "targets": expected}
     wait_for(lambda: path.exists() and json.loads(path.read_text()) == kept, 20, f"{kept} on disk")
 
 

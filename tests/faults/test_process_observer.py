@@ -41,9 +41,9 @@ def test_leaders_and_what_they_started_are_seen_until_they_end(launch):
 
 
 def test_two_live_leaders_of_one_instance_are_complained_of(launch):
-    said: list[str] = []
-    with Eyes(SimpleNamespace(mark=MARK), said.append) as eyes:
+    messages: list[str] = []
+    with Eyes(SimpleNamespace(mark=MARK), messages.append) as eyes:
         pids = {launch("a", start_new_session=True).pid for _ in range(2)}
-        wait_for(lambda: said, 10, "a complaint", eyes.alive)
-    assert "two live processes of a at once" in said[0]
-    assert all(str(pid) in said[0] for pid in pids)
+        wait_for(lambda: messages, 10, "a complaint", eyes.alive)
+    assert "two live processes of a at once" in messages[0]
+    assert all(str(pid) in messages[0] for pid in pids)

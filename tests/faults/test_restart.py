@@ -21,9 +21,9 @@ BOUND = 15.0
 
 def leader(site, name: str) -> int | None:
     """The only process of an agent; None if there is none."""
-    found = processes_of(site).get(name, [])
-    assert len(found) <= 1, found
-    return found[0] if found else None
+    processes = processes_of(site).get(name, [])
+    assert len(processes) <= 1, processes
+    return processes[0] if processes else None
 
 
 def wait_restarted(site, name: str, old: int) -> int:
@@ -46,13 +46,13 @@ def wait_nothing_kept(site) -> None:
     wait_for(lambda: not kept_restarts(site), 20, "no restart on the disk", lambda: site)
 
 
-def launched(site, **wanted: int) -> None:
+def launched(site, **expected: int) -> None:
     """Each has been launched so often, and no more; it notes that a moment after it exists."""
 
     def noted() -> bool:
-        return {name: len(site.launches(name)) for name in wanted} == wanted
+        return {name: len(site.launches(name)) for name in expected} == expected
 
-    wait_for(noted, 20, f"launches: {wanted}", lambda: [site.launches(name) for name in wanted])
+    wait_for(noted, 20, f"launches: {expected}", lambda: [site.launches(name) for name in expected])
 
 
 # --- the operation --------------------------------------------------------------------------
@@ -63,10 +63,10 @@ def test_each_that_is_wanted_up_is_ended_and_started_anew(site, start_manager):
     start_manager(site)
     hm = client(site)
     before = wait_ready(site, "a", "b", "d")
-    ok, said = outcome(hm.restart(instances=["a", "b", "c"]))
-    assert ok, said
-    assert "Restarting: a, b." in said
-    assert "Left as it is: c: it is wanted down." in said
+    ok, message = outcome(hm.restart(instances=["a", "b", "c"]))
+    assert ok, message
+    assert "Restarting: a, b." in message
+    assert "Left as it is: c: it is wanted down." in message
     for name in "ab":
         wait_restarted(site, name, before[name])
     wait_states(hm, a="up", b="up", c="down", d="up")
@@ -81,15 +81,15 @@ def test_all_means_all_that_are_wanted_up(site, start_manager):
     site.write(instance("a"), instance("b"), instance("c", manage="down"))
     start_manager(site)
     before = wait_ready(site, "a", "b")
-    ok, said = outcome(client(site).restart(instances=["all"]))
-    assert ok, said
+    ok, message = outcome(client(site).restart(instances=["all"]))
+    assert ok, message
     for name in "ab":
         wait_restarted(site, name, before[name])
     assert leader(site, "c") is None
 
 
 @pytest.mark.parametrize(
-    ("instances", "words"),
+    ("instances", "expected"),
     [
         (["a", "aa"], "no instance 'aa' is managed here (did you mean 'a'?)"),
         ([], "'instances' is [], but must be a list"),
@@ -98,14 +98,14 @@ def test_all_means_all_that_are_wanted_up(site, start_manager):
         (None, "must be a list of instance-ids"),
     ],
 )
-def test_a_list_that_makes_no_sense_changes_nothing(site, start_manager, instances, words):
+def test_a_list_that_makes_no_sense_changes_nothing(site, start_manager, instances, expected):
     site.write(instance("a"))
     start_manager(site)
     before = wait_ready(site, "a")
-    ok, said = outcome(client(site).restart(instances=instances))
+    ok, message = outcome(client(site).restart(instances=instances))
     assert not ok
-    assert words in said
-    assert "Nothing was changed." in said
+    assert expected in message
+    assert "Nothing was changed." in message
     assert leader(site, "a") == before["a"]
 
 

@@ -72,10 +72,10 @@ def test_it_is_said_what_holds_the_lock_until_it_is_free(site, inside):
         text=True,
         check=False,
     )
-    said = down.stdout + down.stderr
-    assert down.returncode == 1, said
-    assert "a.lock" in said
-    assert "is down" not in said
+    output = down.stdout + down.stderr
+    assert down.returncode == 1, output
+    assert "a.lock" in output
+    assert "is down" not in output
     assert {name: children(client(site))[name]["next_action"] for name in "ab"} == {
         "a": "?",
         "b": "?",
@@ -96,7 +96,7 @@ def test_an_end_says_what_it_could_not_end(site, inside):
     [manager] = psutil.Process(inside.process.pid).children()
     manager.send_signal(signal.SIGTERM)
     assert inside.process.wait(60) == 1
-    said = inside.output()
-    assert "Could not be ended: a: Its lock" in said
-    assert "b: Its lock" in said
-    assert "All agents are down" not in said
+    output = inside.output()
+    assert "Could not be ended: a: Its lock" in output
+    assert "b: Its lock" in output
+    assert "All agents are down" not in output

@@ -36,8 +36,8 @@ class WallClock:
             self.impossible = "no C compiler"
             return
         command = [compiler, "-shared", "-fPIC", "-O1", "-o", str(library), str(SOURCE)]
-        done = subprocess.run(command, check=False, capture_output=True, text=True)
-        if done.returncode:
+        result = subprocess.run(command, check=False, capture_output=True, text=True)
+        if result.returncode:
             self.impossible = "wallclock.c cannot be compiled here"
             return
         self.surroundings = {"LD_PRELOAD": str(library), "HM_FAULTS_CLOCK": str(page)}

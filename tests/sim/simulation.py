@@ -112,26 +112,26 @@ class Day:
     # --- what people do -------------------------------------------------------------------
 
     def _request(self) -> None:
-        wish = TARGETS[self.random.random() < 0.3]
+        requested = TARGETS[self.random.random() < 0.3]
         name = self.random.choice([*self.wanted, *self.passive])
         if self.random.random() < 0.02:
-            self._ask("all", wish)
+            self._ask("all", requested)
         else:
             for _ in range(self.random.choice((1, 1, 1, 10))):
-                self._ask(name, wish)
+                self._ask(name, requested)
 
     def _restart(self) -> None:
         name = self.random.choice(list(self.wanted))
         self._ask(name, Target.DOWN)
         self._ask(name, Target.UP)
 
-    def _ask(self, name: str, wish: Target) -> None:
+    def _ask(self, name: str, requested: Target) -> None:
         self.counts["requests"] += 1
         everybody = (*self.wanted, *self.passive)
         for each in everybody if name == "all" else (name,):
             says = self.watch.asked if each in self.passive else self.wanted
-            says[each] = wish
-        self.world.supervisor.apply_requests([Request(name, wish)])
+            says[each] = requested
+        self.world.supervisor.apply_requests([Request(name, requested)])
 
     def _hurry(self) -> None:
         self.world.supervisor.escalate()

@@ -73,26 +73,26 @@ class AnyOrder(RuleBasedStateMachine):
         self.edition += 1
         return make(name, fingerprint=str(self.edition), **more)
 
-    def entry(self, name: str, make: Maker, wish: Target, **more: object) -> InstanceSpec:
+    def entry(self, name: str, make: Maker, requested: Target, **more: object) -> InstanceSpec:
         """A new entry; note what is wanted of it, which nobody wants of a passive one."""
         if make is passive:
             self.wanted[name] = Target.PASSIVE
             self.watch.asked.pop(name, None)
             return self.edit(name, passive)
-        self.wanted[name] = wish
-        return self.edit(name, make, initial_target=wish, **more)
+        self.wanted[name] = requested
+        return self.edit(name, make, initial_target=requested, **more)
 
     # --- the site file, and compose files ---------------------------------------------------
 
     @rule(name=SOMEBODY, make=KINDS, wish=TARGETS)
-    def add(self, name: str, make: Maker, wish: Target) -> None:
+    def add(self, name: str, make: Maker, requested: Target) -> None:
         if name not in self.supervisor.specs():
-            self.supervisor.add(self.entry(name, make, wish))
+            self.supervisor.add(self.entry(name, make, requested))
 
     @rule(name=SOMEBODY, make=KINDS, wish=TARGETS)
-    def replace(self, name: str, make: Maker, wish: Target) -> None:
+    def replace(self, name: str, make: Maker, requested: Target) -> None:
         if name in self.supervisor.specs():
-            self.supervisor.replace(self.entry(name, make, wish))
+            self.supervisor.replace(self.entry(name, make, requested))
 
     @rule(name=SOMEBODY, blocked=st.booleans())
     def update(self, name: str, blocked: bool) -> None:
@@ -117,15 +117,15 @@ class AnyOrder(RuleBasedStateMachine):
     # --- operators ----------------------------------------------------------------------
 
     @rule(name=SOMEBODY | st.just("all"), wish=TARGETS)
-    def request(self, name: str, wish: Target) -> None:
+    def request(self, name: str, requested: Target) -> None:
         known = self.supervisor.specs()
         for each in NAMES if name == "all" else (name,):
             if each in known and known[each].is_unmanaged:
-                self.watch.asked[each] = wish
+                self.watch.asked[each] = requested
             elif each in known:
-                self.wanted[each] = wish
+                self.wanted[each] = requested
         if name == "all" or name in known:
-            self.supervisor.apply_requests([Request(name, wish)])
+            self.supervisor.apply_requests([Request(name, requested)])
 
     @rule(name=SOMEBODY)
     def press_up_ten_times(self, name: str) -> None:
@@ -175,15 +175,15 @@ class AnyOrder(RuleBasedStateMachine):
         watch.follow()
         watch.kept.clear()
         self.supervisor = world.supervisor
-        found = world.driver.discover()
+        runs = world.driver.discover()
         for name, entry in known.items():
-            one, run = found.get(name), kept.get(name)
+            one, run = runs.get(name), kept.get(name)
             if entry.kind is Kind.HOST and (one is None or run not in (one.run_id, ANY_RUN)):
                 run = None  # as the host finds out
-            wish = watch.asked.get(name) if entry.is_unmanaged else self.wanted[name]
-            self.supervisor.add(entry, wish, one, run)
-        for name in found.keys() - known.keys():
-            self.supervisor.adopt_unlisted(name, found[name])
+            requested = watch.asked.get(name) if entry.is_unmanaged else self.wanted[name]
+            self.supervisor.add(entry, requested, one, run)
+        for name in runs.keys() - known.keys():
+            self.supervisor.adopt_unlisted(name, runs[name])
 
     # --- the world ------------------------------------------------------------------------
 

@@ -75,7 +75,7 @@ def test_failing_agents_keep_to_their_budget_all_day_and_no_healthy_one_pays():
     seed = chosen_seed()
     print(f"to see this day again: HOSTMANAGER_SIM_SEED={seed}")
     day = FailingDay(seed)
-    begun = day.world.clock.mono
+    started = day.world.clock.mono
     shares = []
     for _ in range(24):
         breaks, since = day.breaks, day.world.clock.mono
@@ -93,4 +93,4 @@ def test_failing_agents_keep_to_their_budget_all_day_and_no_healthy_one_pays():
     day.names = []
     day.world.clock.advance(40 * 3.0 / (0.1 * CPUS) * 1.25 + 60)
     assert {record.state for record in day.world.snapshot.values()} == {State.UP}
-    assert day.world.clock.mono > begun + DAY
+    assert day.world.clock.mono > started + DAY

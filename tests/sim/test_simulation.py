@@ -23,11 +23,11 @@ def test_after_a_day_of_failures_every_agent_is_as_it_is_wanted():
     engine = day.world.engine
     shown = {name: record.state.value for name, record in day.world.snapshot.items()}
     passive = {name: "up" if engine.alive(name) else "down" for name in day.passive}
-    wanted = {name: target.value for name, target in day.wanted.items()}
-    assert shown == wanted | passive
+    expected = {name: target.value for name, target in day.wanted.items()}
+    assert shown == expected | passive
     services = {name for name, record in day.world.snapshot.items() if record.spec.kind == "docker"}
     alive = set(day.world.driver.processes) | (set(engine.containers) & services - set(passive))
-    assert alive == {name for name, target in wanted.items() if target == "up"}
+    assert alive == {name for name, target in expected.items() if target == "up"}
     assert day.counts["failures"] > 2000
     assert day.counts["requests"] > 1000
     assert day.counts["reloads"] > 50

@@ -11,9 +11,9 @@ from tests.support.waiting import wait_for
 
 def client(site: Site, instance_id: str | None = None, timeout: float = 15.0) -> OCSClient:
     """Return a client of an agent (of the manager, unless told), once that agent answers."""
-    wanted = instance_id or site.manager_id
+    expected = instance_id or site.manager_id
     return wait_for(
-        lambda: OCSClient(wanted, args=site.args), timeout, f"{wanted} to answer at the router"
+        lambda: OCSClient(expected, args=site.args), timeout, f"{expected} to answer at the router"
     )
 
 

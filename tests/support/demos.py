@@ -48,12 +48,12 @@ class Demo:
         """Everything that it printed so far."""
         return self.output.read_text()
 
-    def wait_for_text(self, *words: str, timeout: float = 60.0) -> None:
+    def wait_for_text(self, *arguments: str, timeout: float = 60.0) -> None:
         """Return when one line has all these words."""
         wait_for(
-            lambda: any(all(w in line for w in words) for line in self.text().splitlines()),
+            lambda: any(all(w in line for w in arguments) for line in self.text().splitlines()),
             timeout,
-            f"a line with {words}",
+            f"a line with {arguments}",
             self.text,
             every=0.05,
         )
@@ -84,8 +84,10 @@ def environment(directory: Path, **more: str) -> dict[str, str]:
 
 def left_in(directory: Path) -> list[str]:
     """What there is of the demo with this TMPDIR: processes and files."""
-    found = [f"{process.pid} {' '.join(process.cmdline())}" for process in _processes(directory)]
-    return [*found, *map(str, directory.rglob("*"))]
+    leftovers = [
+        f"{process.pid} {' '.join(process.cmdline())}" for process in _processes(directory)
+    ]
+    return [*leftovers, *map(str, directory.rglob("*"))]
 
 
 def kill_all(directory: Path) -> None:
@@ -104,7 +106,7 @@ def _processes(directory: Path) -> Iterator[psutil.Process]:
 
 def _belongs(process: psutil.Process, directory: str) -> bool:
     cwd = str(Path(f"/proc/{process.pid}/cwd").readlink())
-    words = Path(f"/proc/{process.pid}/cmdline").read_bytes()
+    argv = Path(f"/proc/{process.pid}/cmdline").read_bytes()
     mark = f"HM_DEMO_MARK={directory}".encode()
     marked = mark in Path(f"/proc/{process.pid}/environ").read_bytes().split(b"\0")
-    return cwd.startswith(directory) or os.fsencode(directory) in words or marked
+    return cwd.startswith(directory) or os.fsencode(directory) in argv or marked

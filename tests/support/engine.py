@@ -108,13 +108,13 @@ class Engine:
         if ids:
             self.docker("image", "rm", "--force", *set(ids))
 
-    def docker(self, *words: str, check: bool = True, timeout: float = LIMIT) -> str:
+    def docker(self, *arguments: str, check: bool = True, timeout: float = LIMIT) -> str:
         """Run ``docker …``; return what it printed, without the line's end."""
-        return self.run("docker", *words, check=check, timeout=timeout).stdout.strip()
+        return self.run("docker", *arguments, check=check, timeout=timeout).stdout.strip()
 
     def compose(
         self,
-        *words: str,
+        *arguments: str,
         cwd: Path | None = None,
         v1: bool = False,
         check: bool = True,
@@ -122,13 +122,13 @@ class Engine:
     ) -> subprocess.CompletedProcess[str]:
         """Run ``docker compose …``, or ``docker-compose …`` with `v1`."""
         command = [compose_v1() or "docker-compose"] if v1 else ["docker", "compose"]
-        return self.run(*command, *words, cwd=cwd, check=check, timeout=timeout)
+        return self.run(*command, *arguments, cwd=cwd, check=check, timeout=timeout)
 
     def run(
         self, *command: str, cwd: Path | None = None, check: bool = True, timeout: float = LIMIT
     ) -> subprocess.CompletedProcess[str]:
         """Run a program in the engine's environment; a failure shows what it printed."""
-        done = subprocess.run(
+        result = subprocess.run(
             command,
             cwd=cwd,
             env={**os.environ, **self.environment},
@@ -139,10 +139,10 @@ class Engine:
             timeout=timeout,
             check=False,
         )
-        if check and done.returncode:
-            msg = f"{' '.join(command)}: exit code {done.returncode}\n{done.stdout}{done.stderr}"
+        if check and result.returncode:
+            msg = f"{' '.join(command)}: exit code {result.returncode}\n{result.stdout}{result.stderr}"
             raise AssertionError(msg)
-        return done
+        return result
 
     def api(self, method: str, target: str, body: Mapping[str, Any] | None = None) -> client.Answer:
         """Ask the engine itself: ``api("GET", "/containers/json?all=1")``."""
@@ -154,8 +154,8 @@ class Engine:
         if answer.status != 200:
             msg = f"container {container}: {answer.body}"
             raise LookupError(msg)
-        found: dict[str, Any] = answer.body
-        return found
+        results: dict[str, Any] = answer.body
+        return results
 
     def state(self, container: str) -> str:
         """``running``, ``exited`` and so on; ``gone`` if there is no such container."""
@@ -256,13 +256,13 @@ def _unreachable(host: str) -> str:
 
 def compose_v1() -> str | None:
     """Where the old stand-alone docker-compose is, if there is one."""
-    found = shutil.which("docker-compose")
-    if found is None:
+    path = shutil.which("docker-compose")
+    if path is None:
         return None
-    done = subprocess.run(
-        [found, "version", "--short"], capture_output=True, text=True, check=False
+    result = subprocess.run(
+        [path, "version", "--short"], capture_output=True, text=True, check=False
     )
-    return found if done.stdout.startswith("1.") else None
+    return path if result.stdout.startswith("1.") else None
 
 
 def _environment(host: str) -> dict[str, str]:

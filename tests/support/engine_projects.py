@@ -61,10 +61,10 @@ class Project:
         path.write_text(yaml.safe_dump({"services": services, **top}, sort_keys=False))
         return path
 
-    def compose(self, *words: str, v1: bool = False, check: bool = True) -> str:
+    def compose(self, *arguments: str, v1: bool = False, check: bool = True) -> str:
         """Run compose in the directory; return what it printed, errors included."""
-        done = self.engine.compose(*words, cwd=self.directory, v1=v1, check=check)
-        return done.stdout + done.stderr
+        result = self.engine.compose(*arguments, cwd=self.directory, v1=v1, check=check)
+        return result.stdout + result.stderr
 
     def up(self, *services: str, v1: bool = False) -> None:
         """Bring services up (all, unless named)."""
@@ -79,17 +79,17 @@ class Project:
 
     def container(self, service: str, timeout: float = 60) -> str:
         """The id of the one container of a service, once there is one."""
-        found = wait_for(
+        containers = wait_for(
             lambda: self.containers(service), timeout, f"a container of {self.name}/{service}"
         )
-        assert len(found) == 1, f"{self.name}/{service} has {len(found)} containers"
-        return str(found[0])
+        assert len(containers) == 1, f"{self.name}/{service} has {len(containers)} containers"
+        return str(containers[0])
 
     def state(self, service: str) -> str:
         """The state of the one container of a service; ``gone`` if it has none."""
-        found = self.containers(service)
-        assert len(found) <= 1, f"{self.name}/{service} has {len(found)} containers"
-        return self.engine.state(found[0]) if found else "gone"
+        containers = self.containers(service)
+        assert len(containers) <= 1, f"{self.name}/{service} has {len(containers)} containers"
+        return self.engine.state(containers[0]) if containers else "gone"
 
     def wait_state(self, service: str, state: str, timeout: float = 60) -> None:
         """Wait until `state` is that."""

@@ -43,22 +43,22 @@ class Found:
 
 def processes(site: Site) -> list[Found]:
     """Every live process of the site, zombies left out, in the order of their ids."""
-    found = []
+    results = []
     for pid in sorted(psutil.pids()):
         with contextlib.suppress(OSError):
             process = _look(pid, site)
             if process is not None:
-                found.append(process)
-    return found
+                results.append(process)
+    return results
 
 
 def processes_of(site: Site) -> dict[str, list[int]]:
     """The pids of each instance's agent processes; instances with none are left out."""
-    found: dict[str, list[int]] = {}
+    results: dict[str, list[int]] = {}
     for process in processes(site):
         if process.kind == "agent":
-            found.setdefault(process.instance_id, []).append(process.pid)
-    return found
+            results.setdefault(process.instance_id, []).append(process.pid)
+    return results
 
 
 def alive(pid: int) -> bool:
@@ -84,47 +84,45 @@ def kill_all(site: Site) -> None:
 
 def _look(pid: int, site: Site) -> Found | None:
     directory = Path("/proc", str(pid))
-    words = [
-        os.fsdecode(word) for word in (directory / "cmdline").read_bytes().split(b"\0") if word
-    ]
+    argv = [os.fsdecode(word) for word in (directory / "cmdline").read_bytes().split(b"\0") if word]
     state, ppid = _stat(pid)
-    if state == "Z" or pid == os.getpid() or not _belongs(directory, words, site):
+    if state == "Z" or pid == os.getpid() or not _belongs(directory, argv, site):
         return None
-    kind, instance_id = _kind(words, site)
-    return Found(pid, ppid, kind, instance_id, " ".join(words))
+    kind, instance_id = _kind(argv, site)
+    return Found(pid, ppid, kind, instance_id, " ".join(argv))
 
 
-def _belongs(directory: Path, words: list[str], site: Site) -> bool:
+def _belongs(directory: Path, argv: list[str], site: Site) -> bool:
     home = str(site.directory)
     cwd = str((directory / "cwd").readlink())
-    if cwd == home or cwd.startswith(home + "/") or any(home + "/" in word for word in words):
+    if cwd == home or cwd.startswith(home + "/") or any(home + "/" in word for word in argv):
         return True
     return f"HM_TEST_MARK={site.mark}".encode() in (directory / "environ").read_bytes().split(b"\0")
 
 
-def _kind(words: list[str], site: Site) -> tuple[str, str]:
-    if not words:
+def _kind(argv: list[str], site: Site) -> tuple[str, str]:
+    if not argv:
         return "other", ""
     instance_id = ""
-    if words[0].startswith(TITLE):
-        instance_id = words[0].removeprefix(TITLE).strip()
-    elif _module(words) in ("ocs.agent_cli", "hostmanager.agent"):
-        instance_id = words[words.index("--instance-id") + 1] if "--instance-id" in words else ""
-    elif "tiny-grandchild" in words:
-        return "grandchild", words[-1]
-    elif _module(words) == "hostmanager.logd":
+    if argv[0].startswith(TITLE):
+        instance_id = argv[0].removeprefix(TITLE).strip()
+    elif _module(argv) in ("ocs.agent_cli", "hostmanager.agent"):
+        instance_id = argv[argv.index("--instance-id") + 1] if "--instance-id" in argv else ""
+    elif "tiny-grandchild" in argv:
+        return "grandchild", argv[-1]
+    elif _module(argv) == "hostmanager.logd":
         return "scribe", ""
     if instance_id == site.manager_id:
         return "manager", instance_id
     return ("agent", instance_id) if instance_id else ("other", "")
 
 
-def _module(words: list[str]) -> str:
+def _module(argv: list[str]) -> str:
     """The NAME in ``python -m NAME``, else nothing."""
-    for option, value in pairwise(words):
+    for option, value in pairwise(argv):
         if option == "-m":
             return value
-        if not option.startswith("-") and option != words[0]:
+        if not option.startswith("-") and option != argv[0]:
             return ""
     return ""
 

@@ -25,11 +25,11 @@ NEEDS_TMUX = pytest.mark.skipif(
 class Terminal:
     """A terminal of 80 by 24 in which the command runs; `close` ends both."""
 
-    def __init__(self, directory, site_file, *words):
+    def __init__(self, directory, site_file, *arguments):
         self._is_open = True
         # Of its own: the server of an earlier one may not be gone yet.
         self._socket = str(directory / f"tmux.{next(_count)}")
-        command = [HOSTMANAGER, "top", "--site-file", str(site_file), *words]
+        command = [HOSTMANAGER, "top", "--site-file", str(site_file), *arguments]
         shell = '"$@"; echo "exit $?"; stty -a | grep -o " echo "; sleep 600'
         self._tmux(
             *("-f", "/dev/null", "new-session", "-d", "-x", "80", "-y", "24"),
@@ -38,27 +38,27 @@ class Terminal:
         pids = self._tmux("display-message", "-p", "#{pane_pid} #{pid}").split()
         self.pid, self._server = (int(pid) for pid in pids)
 
-    def _tmux(self, *words):
-        done = subprocess.run(
-            ["tmux", "-S", self._socket, *words],
+    def _tmux(self, *arguments):
+        result = subprocess.run(
+            ["tmux", "-S", self._socket, *arguments],
             check=True,
             capture_output=True,
             text=True,
             timeout=60,
             env={**os.environ, "TERM": "screen"},
         )
-        return done.stdout
+        return result.stdout
 
     def press(self, *keys):
         for key in keys:
             self._tmux("send-keys", key)
 
-    def narrow(self, words):
+    def narrow(self, text):
         """Type a filter, and leave the field where it is typed."""
-        self.press("/", *words)
-        self.until(f"filter: {words}")
+        self.press("/", *text)
+        self.until(f"filter: {text}")
         self.press("Enter")
-        wait_for(lambda: self.screen.splitlines()[-2].strip() != words, 20, "the field to close")
+        wait_for(lambda: self.screen.splitlines()[-2].strip() != text, 20, "the field to close")
 
     def resize(self, columns, rows):
         self._tmux("resize-window", "-x", str(columns), "-y", str(rows))
@@ -71,18 +71,18 @@ class Terminal:
     def words(self):
         return " ".join(self.screen.split())
 
-    def until(self, words):
+    def until(self, text):
         def look():
-            return self.words if words in self.words else None
+            return self.words if text in self.words else None
 
-        return wait_for(look, 40, words, lambda: self.screen, every=0.1)
+        return wait_for(look, 40, text, lambda: self.screen, every=0.1)
 
     def top(self):
         """The process that draws."""
-        found = subprocess.run(
+        result = subprocess.run(
             ["pgrep", "-P", str(self.pid)], check=True, capture_output=True, text=True, timeout=60
         )
-        return int(found.stdout.split()[0])
+        return int(result.stdout.split()[0])
 
     def close(self):
         """End the server and what runs in it; both are gone when this returns."""

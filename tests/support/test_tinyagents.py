@@ -54,18 +54,18 @@ def offline(tmp_path) -> Iterator[Site]:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_ok_agent_ends_at_once_when_told(offline, number):
     run = Run(offline).up()
-    begun = time.monotonic()
+    started = time.monotonic()
     assert run.told(number).code() == 0
-    assert time.monotonic() - begun < 1
+    assert time.monotonic() - started < 1
     assert [got.name for got in offline.signals("a")] == [number.name]
 
 
 def test_each_launch_is_noted_with_pid_and_time(offline):
-    begun = time.monotonic()
+    started = time.monotonic()
     run = Run(offline).up()
     (launch,) = offline.launches("a")
     assert launch.pid == run.process.pid
-    assert begun < launch.at < time.monotonic()
+    assert started < launch.at < time.monotonic()
     assert processes_of(offline) == {"a": [run.process.pid]}
 
 
@@ -83,11 +83,11 @@ def test_crash_after_runs_for_a_while_first(offline):
 
 def test_slow_stop_takes_its_time_from_the_first_signal_on(offline):
     run = Run(offline, "--behave", "slow-stop", 0.5).up()
-    begun = time.monotonic()
+    started = time.monotonic()
     run.told(signal.SIGINT)
     time.sleep(0.1)
     assert run.told(signal.SIGTERM).code() == 0
-    assert 0.45 < time.monotonic() - begun < 2
+    assert 0.45 < time.monotonic() - started < 2
 
 
 def test_stubborn_ends_on_sigterm_only(offline):
@@ -127,13 +127,13 @@ def test_bad_utf8_writes_what_cannot_be_decoded_and_goes_on(offline):
 @pytest.mark.parametrize("leave", [False, True])
 def test_fork_has_grandchildren_and_leaves_them_only_if_told(offline, leave):
     run = Run(offline, "--behave", "fork", *(["--leave"] if leave else [])).up()
-    grandchildren = [found for found in processes(offline) if found.kind == "grandchild"]
+    grandchildren = [process for process in processes(offline) if process.kind == "grandchild"]
     assert len(grandchildren) == 2
-    for found in grandchildren:
-        os.kill(found.pid, signal.SIGINT)
-        assert os.getpgid(found.pid) == run.process.pid
+    for process in grandchildren:
+        os.kill(process.pid, signal.SIGINT)
+        assert os.getpgid(process.pid) == run.process.pid
     assert run.told(signal.SIGTERM).code() == 0
-    assert [alive(found.pid) for found in grandchildren] == [leave, leave]
+    assert [alive(process.pid) for process in grandchildren] == [leave, leave]
 
 
 def test_segfault_dies_of_it(offline):
@@ -142,11 +142,11 @@ def test_segfault_dies_of_it(offline):
 
 def test_dump_env_tells_what_it_was_started_with(offline):
     run = Run(offline, "--behave", "dump-env").up()
-    found = json.loads((offline.working_dir / "dumps" / "a.json").read_text())
-    assert found["cwd"] == str(offline.working_dir)
-    assert found["pgid"] == run.process.pid
-    assert "--site-file" in found["argv"]
-    assert found["fds"]["1"] == str(run.out)
+    data = json.loads((offline.working_dir / "dumps" / "a.json").read_text())
+    assert data["cwd"] == str(offline.working_dir)
+    assert data["pgid"] == run.process.pid
+    assert "--site-file" in data["argv"]
+    assert data["fds"]["1"] == str(run.out)
 
 
 def test_a_tiny_ocs_agent_answers_at_the_router(site):

@@ -27,7 +27,7 @@ def wait_for(
         seen: Asked once when time ran out: what there was instead.
         every: Seconds between two questions.
     """
-    begun = time.monotonic()
+    started = time.monotonic()
     timeout *= BUSY_MACHINE
     while True:
         try:
@@ -36,7 +36,7 @@ def wait_for(
             last = error
         if last and not isinstance(last, Exception):
             return last
-        if time.monotonic() - begun > timeout:
+        if time.monotonic() - started > timeout:
             break
         time.sleep(every)
     if seen is not None:

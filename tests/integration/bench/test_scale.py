@@ -18,10 +18,10 @@ from hostmanager.siteconfig.site_file import load_all_hosts
 from hostmanager.testing.crossbar_router import CrossbarRouter
 
 
-async def shown(host: Host, wanted: set[str]) -> None:
+async def shown(host: Host, expected: set[str]) -> None:
     """Wait until these are the states that clients are shown."""
     async with asyncio.timeout(20):
-        while _states(host) != wanted:  # noqa: ASYNC110 - as a client does
+        while _states(host) != expected:  # noqa: ASYNC110 - as a client does
             await asyncio.sleep(0.01)
 
 

@@ -55,8 +55,8 @@ async def test_a_browser_that_is_left_open_and_clicks_again_and_again(site, star
             if number % 10 == 5:
                 target = ("down", "up")[number // 10 % 2]
                 clicks = [("start", "update", {"requests": [["steady", target]]})] * CLICKS
-                told = await asyncio.gather(*(call(*click) for click in clicks))
-                assert [status for status, *_ in told] == [0] * CLICKS, told
+                replies = await asyncio.gather(*(call(*click) for click in clicks))
+                assert [status for status, *_ in replies] == [0] * CLICKS, replies
             await asyncio.sleep(PAUSE)
         async with asyncio.timeout(20):  # what was clicked last, on a busy machine
             while state_of(answers, operations, "steady") != "up":
@@ -71,8 +71,8 @@ async def test_a_browser_that_is_left_open_and_clicks_again_and_again(site, star
     assert processes_of(site)["steady"] == [states["steady"]["pid"]]
     # Each click is a line that a person may want to read; no other message was made by
     # being looked at, and the buffer that the browser gets each second stays bearable.
-    told = [text for _, text in shown["messages"] if text.startswith("Request: steady")]
-    assert len(told) == ROUNDS // 10 * CLICKS
+    replies = [text for _, text in shown["messages"] if text.startswith("Request: steady")]
+    assert len(replies) == ROUNDS // 10 * CLICKS
     assert most < 200_000
     assert resident(manager.pid) - first < 8_000_000
     assert "Traceback" not in manager.output()

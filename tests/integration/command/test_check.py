@@ -36,11 +36,11 @@ def check(tmp_path, monkeypatch, capsys):
     """Check a text: exit status, what is on stdout by lines without the file, and stderr."""
     monkeypatch.chdir(tmp_path)
 
-    def go(text, *words):
+    def go(text, *arguments):
         (tmp_path / "site.yaml").write_bytes(text if isinstance(text, bytes) else text.encode())
         capsys.readouterr()
         with pytest.raises(SystemExit) as end:
-            main(["check", *(words or ["--syntax"]), "site.yaml"])
+            main(["check", *(arguments or ["--syntax"]), "site.yaml"])
         printed = capsys.readouterr()
         assert "Traceback" not in printed.err
         lines = [line.removeprefix("site.yaml:") for line in printed.out.splitlines()]
@@ -58,9 +58,9 @@ GOOD = site("""\
 
 
 def test_a_good_file_is_good_and_says_what_was_looked_at(check):
-    code, lines, remark = check(GOOD)
+    code, lines, notice = check(GOOD)
     assert (code, lines) == (0, [])
-    assert remark == "hostmanager check: site.yaml: 1 host, 1 agent: nothing is wrong.\n"
+    assert notice == "hostmanager check: site.yaml: 1 host, 1 agent: nothing is wrong.\n"
 
 
 WRONG = [
@@ -101,8 +101,8 @@ WRONG = [
 def test_each_error_has_its_place_and_what_would_be_right(check, hosts, line):
     code, lines, _ = check(site(hosts + "\n"))
     assert code == 1
-    (found,) = [text for text in lines if "error:" in text]
-    assert found.startswith(line)
+    (error,) = [text for text in lines if "error:" in text]
+    assert error.startswith(line)
 
 
 DOUBTS = [
@@ -142,8 +142,8 @@ DOUBTS = [
 def test_what_is_legal_but_probably_not_meant_is_a_warning(check, hosts, line):
     code, lines, _ = check(site(hosts + "\n"))
     assert code == 0
-    (found,) = lines
-    assert found.startswith(line)
+    (error,) = lines
+    assert error.startswith(line)
     assert check(site(hosts + "\n"), "--syntax", "--strict")[0] == 1
 
 
@@ -167,9 +167,9 @@ def test_several_errors_come_in_the_order_of_the_lines(check):
         f"  d{n}:\n    agent-instances:\n    - {{instance-id: a, agent-class: A, mnage: {n}}}\n"
         for n in range(4)
     )
-    found = [int(line.split(":")[0]) for line in check(site(hosts))[1]]
-    assert found == sorted(found)
-    assert len(found) == 7
+    numbers = [int(line.split(":")[0]) for line in check(site(hosts))[1]]
+    assert numbers == sorted(numbers)
+    assert len(numbers) == 7
 
 
 TWICE = site("""\
@@ -185,11 +185,11 @@ TWICE = site("""\
 
 def test_one_host_can_be_checked_with_what_others_do_to_it(check):
     blocked = "13:9: warning: on host 'daq4': the block of host 'daq4' is 5, not a mapping."
-    code, lines, remark = check(TWICE, "--syntax", "--host", "daq1")
+    code, lines, notice = check(TWICE, "--syntax", "--host", "daq1")
     assert code == 1
     assert [line.split(":")[0] for line in lines] == ["8", "8", "13"]
     assert "this id is already used on host 'daq2'" in lines[0]
-    assert "1 host, 1 agent" in remark
+    assert "1 host, 1 agent" in notice
     code, lines, _ = check(TWICE, "--syntax", "--host", "daq2")
     assert (code, len(lines)) == (1, 2)
     code, lines, _ = check(TWICE, "--syntax", "--host", "daq3")
@@ -199,9 +199,9 @@ def test_one_host_can_be_checked_with_what_others_do_to_it(check):
 
 
 def test_a_host_that_is_not_there_is_a_usage_error_that_names_the_nearest(check):
-    code, _, remark = check(GOOD, "--syntax", "--host", "dag1")
+    code, _, notice = check(GOOD, "--syntax", "--host", "dag1")
     assert code == 2
-    assert "no such host. Did you mean 'daq1'?" in remark
+    assert "no such host. Did you mean 'daq1'?" in notice
 
 
 # --- files ----------------------------------------------------------------------------------
@@ -230,9 +230,9 @@ def test_several_files_are_checked_and_the_worst_counts(check, tmp_path, capsys)
     (tmp_path / "bad.yaml").write_text(site("  d: {agent-instances: 5}\n"))
     with pytest.raises(SystemExit) as end:
         main(["check", "--syntax", "--json", "site.yaml", "bad.yaml", "site.yaml"])
-    found = json.loads(capsys.readouterr().out)
-    assert end.value.code == found["exit"] == 1
-    assert [(file["file"], file["errors"]) for file in found["files"]] == [
+    data = json.loads(capsys.readouterr().out)
+    assert end.value.code == data["exit"] == 1
+    assert [(file["file"], file["errors"]) for file in data["files"]] == [
         ("site.yaml", 0),
         ("bad.yaml", 1),
     ]
@@ -243,7 +243,7 @@ def test_several_files_are_checked_and_the_worst_counts(check, tmp_path, capsys)
 
 def test_without_a_file_it_is_the_one_that_ocs_would_take(check, tmp_path, monkeypatch, capsys):
     check(GOOD)
-    for words, named in (
+    for argv, named in (
         (["--site-file", "site.yaml"], True),
         (["--site", "site"], True),
         (["--site", "none"], False),
@@ -251,7 +251,7 @@ def test_without_a_file_it_is_the_one_that_ocs_would_take(check, tmp_path, monke
     ):
         monkeypatch.setenv("OCS_CONFIG_DIR", str(tmp_path))
         with pytest.raises(SystemExit) as end:
-            main(["check", "--syntax", *words])
+            main(["check", "--syntax", *argv])
         assert end.value.code == (0 if named else 2)
     monkeypatch.delenv("OCS_CONFIG_DIR")
     capsys.readouterr()
@@ -269,10 +269,10 @@ BROKEN = site(
 
 
 def test_json_has_everything(check):
-    code, lines, remark = check(BROKEN, "--syntax", "--json")
-    found = json.loads("\n".join(lines))
-    assert (code, found["exit"], found["command"], remark) == (1, 1, "check", "")
-    (file,) = found["files"]
+    code, lines, notice = check(BROKEN, "--syntax", "--json")
+    data = json.loads("\n".join(lines))
+    assert (code, data["exit"], data["command"], notice) == (1, 1, "check", "")
+    (file,) = data["files"]
     assert {k: file[k] for k in ("file", "hosts", "agents", "errors", "warnings", "readable")} == {
         **{"file": "site.yaml", "hosts": 1, "agents": 0, "errors": 2, "warnings": 0},
         "readable": True,
@@ -307,10 +307,10 @@ def test_no_text_of_a_file_can_make_a_line_of_its_own(capsys):
     assert line.endswith("::x ::error::y ␛[2J%250A z")
 
 
-def on_a_terminal(*words, cwd):
+def on_a_terminal(*arguments, cwd):
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
-        [str(Path(sys.executable).parent / "hostmanager"), "check", *words],
+        [str(Path(sys.executable).parent / "hostmanager"), "check", *arguments],
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
@@ -355,24 +355,24 @@ def test_syntax_alone_imports_no_client_and_starts_nothing(check, tmp_path):
         "except SystemExit as end: assert end.code == 0\n"
         "print(*sys.modules)\n"
     )
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
     )
     heavy = {"requests", "twisted", "autobahn", "asyncio", "ocs.ocs_agent", "pydantic"}
-    assert not heavy & set(done.stdout.split())
+    assert not heavy & set(result.stdout.split())
 
 
 def test_the_hook_for_pre_commit_is_a_command_that_exists():
     (hook,) = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
     assert hook["id"] == "hostmanager-check"
-    words = hook["entry"].split() + hook["args"]
-    assert words[:2] == ["hostmanager", "check"]
-    done = subprocess.run(
-        [str(Path(sys.executable).parent / "hostmanager"), *words[1:], "--help"],
+    argv = hook["entry"].split() + hook["args"]
+    assert argv[:2] == ["hostmanager", "check"]
+    result = subprocess.run(
+        [str(Path(sys.executable).parent / "hostmanager"), *argv[1:], "--help"],
         capture_output=True,
         text=True,
         check=True,
     )
-    assert "exit status:" in done.stdout
+    assert "exit status:" in result.stdout
     assert re.search(hook["files"], "config/default.yaml")
     assert not re.search(hook["files"], "docker-compose.yaml")

@@ -119,7 +119,7 @@ def test_what_runs_in_a_container_needs_no_plugin_here(check):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "place", "words"),
+    ("arguments", "place", "expected"),
     [
         (["--mode", "acqq"], "13:9:", "argument --mode: invalid choice: 'acqq'"),
         (["--mde", "acq"], "12:9:", "unrecognized arguments: --mde acq. Did you mean '--mode'?"),
@@ -130,11 +130,11 @@ def test_what_runs_in_a_container_needs_no_plugin_here(check):
         (["--help"], "12:7:", "they make the agent print something and exit"),
     ],
 )
-def test_the_parser_of_the_agent_is_asked_and_the_word_is_found(check, arguments, place, words):
+def test_the_parser_of_the_agent_is_asked_and_the_word_is_found(check, arguments, place, expected):
     code, lines, _ = check(entry("a", "FakeDataAgent", *arguments))
     assert code == 1
     (line,) = lines
-    assert line.startswith(f"{place} error: a: FakeDataAgent refuses its arguments: {words}")
+    assert line.startswith(f"{place} error: a: FakeDataAgent refuses its arguments: {expected}")
 
 
 def test_good_arguments_are_good(check):
@@ -292,16 +292,16 @@ def test_whatever_an_agent_does_costs_its_own_line_alone(agents):
     directory = agents(**{name: source for name, (source, _) in BAD.items()}, good=noise + GOOD)
     modules = {name.title(): f"{name}_agent" for name in (*BAD, "good")}
     asking = ArgumentProbe(cwd=directory)
-    found = asking.run({name: [("--x", "1"), ("--x", "y")] for name in modules}, modules, 2.0)
-    assert found["Good"].rejections == (None, "argument --x: invalid int value: 'y'")
-    for name, (_, words) in BAD.items():
-        answer = found[name.title()]
+    result = asking.run({name: [("--x", "1"), ("--x", "y")] for name in modules}, modules, 2.0)
+    assert result["Good"].rejections == (None, "argument --x: invalid int value: 'y'")
+    for name, (_, expected) in BAD.items():
+        answer = result[name.title()]
         assert answer.rejections == ()
-        assert words in (answer.unknown_reason or ""), name
+        assert expected in (answer.unknown_reason or ""), name
 
     def sleeping():
-        found = psutil.process_iter(["cmdline"])
-        return [p for p in found if p.info["cmdline"] == ["sleep", "300.25"]]
+        processes = psutil.process_iter(["cmdline"])
+        return [p for p in processes if p.info["cmdline"] == ["sleep", "300.25"]]
 
     wait_for(lambda: not sleeping(), 10, "the end of what was killed", sleeping)
 
@@ -339,9 +339,9 @@ STARTERS = ("hostmanager/__init__", "ocs/__init__", "yaml", "json", "email/__ini
 """Modules that a check imports; in somebody's directory they are other people's code."""
 
 
-@pytest.mark.parametrize("words", [(), ("--working-dir", ".")])
+@pytest.mark.parametrize("arguments", [(), ("--working-dir", ".")])
 def test_nothing_of_the_current_directory_is_executed_in_place_of_what_is_installed(
-    tmp_path, words
+    tmp_path, arguments
 ):
     for name in STARTERS:
         file = tmp_path / f"{name}.py"
@@ -351,12 +351,12 @@ def test_nothing_of_the_current_directory_is_executed_in_place_of_what_is_instal
     agent = entry("a", "FakeDataAgent", "--mode", "acq")
     data = {"hub": hub, "hosts": {"d": {"agent-instances": [agent]}}}
     (tmp_path / "site.yaml").write_text(yaml.safe_dump(data))
-    command = [str(Path(sys.executable).parent / "hostmanager"), "check", "--offline", *words]
-    done = subprocess.run(
+    command = [str(Path(sys.executable).parent / "hostmanager"), "check", "--offline", *arguments]
+    result = subprocess.run(
         [*command, "site.yaml"], cwd=tmp_path, check=False, capture_output=True, text=True
     )
-    assert "FakeDataAgent" not in done.stdout, "the class was not found"
-    assert done.returncode == 0, done
+    assert "FakeDataAgent" not in result.stdout, "the class was not found"
+    assert result.returncode == 0, result
     assert not (tmp_path / "executed").exists()
 
 
@@ -385,7 +385,7 @@ def manager(*arguments, name="hm-daq1"):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("arguments", "argv"),
     [
         (["--initial-state", "upp"], "argument --initial-state: invalid choice: 'upp'"),
         (["--initial-stat", "up"], "unrecognized arguments: --initial-stat up. Did you mean"),
@@ -399,11 +399,11 @@ def manager(*arguments, name="hm-daq1"):
         (["--docker-compose-bin", "/no/such"], "/no/such is not an executable file"),
     ],
 )
-def test_the_arguments_of_a_manager_are_checked(check, arguments, words):
+def test_the_arguments_of_a_manager_are_checked(check, arguments, argv):
     code, lines, _ = check(manager(*arguments))
     assert code == 1
     (line,) = lines
-    assert words in line
+    assert argv in line
 
 
 def test_the_manager_inside_ocs_is_never_imported(check, tmp_path):
@@ -445,9 +445,9 @@ def test_directories_are_checked_on_this_host_and_on_no_other(tmp_path, capsys):
     data = {"hub": hub, "hosts": {"daq1": block, "daq2": {**block, "crossbar": None}}}
     file.write_text(yaml.safe_dump(data, sort_keys=False))
 
-    def found(*words):
+    def found(*arguments):
         with pytest.raises(SystemExit):
-            main(["check", "--offline", *words, str(file)])
+            main(["check", "--offline", *arguments, str(file)])
         return [line.removeprefix(f"{file}:") for line in capsys.readouterr().out.splitlines()]
 
     assert found("--site-host", "daq1") == [

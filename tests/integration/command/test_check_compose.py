@@ -44,14 +44,14 @@ def check(tmp_path, compose, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", f"{compose.parent}:/nonexistent")
 
-    def go(*words, **hosts):
+    def go(*arguments, **hosts):
         hub = {"wamp_server": "ws://a/ws", "wamp_realm": "r", "address_root": "o"}
         blocks = {name: {"agent-instances": entries} for name, entries in hosts.items()}
         text = yaml.safe_dump({"hub": hub, "hosts": blocks}, sort_keys=False)
         (tmp_path / "site.yaml").write_text(text)
         capsys.readouterr()
         with pytest.raises(SystemExit) as end:
-            main(["check", "--offline", "--elsewhere", *words, "site.yaml"])
+            main(["check", "--offline", "--elsewhere", *arguments, "site.yaml"])
         printed = capsys.readouterr()
         assert "Traceback" not in printed.err
         return end.value.code, printed.out.splitlines(), printed.err
@@ -75,9 +75,9 @@ def services(path, *names, **more):
 
 def test_an_instance_with_its_service_is_good(check, tmp_path):
     services(tmp_path / "c.yaml", "ocs-cam", "influxdb")
-    code, lines, remark = check(daq1=[manager("daq1", "--docker-compose", "c.yaml"), docker("cam")])
+    code, lines, notice = check(daq1=[manager("daq1", "--docker-compose", "c.yaml"), docker("cam")])
     assert (code, lines) == (0, [])
-    assert "not checked" not in remark
+    assert "not checked" not in notice
 
 
 def test_a_missing_service_is_told_where_manage_stands_with_the_nearest(check, tmp_path):
@@ -98,35 +98,35 @@ def test_a_missing_service_is_told_where_manage_stands_with_the_nearest(check, t
 @pytest.mark.parametrize(("prefix", "service"), [("", "cam"), ("site-", "site-cam")])
 def test_the_prefix_of_the_manager_counts(check, tmp_path, prefix, service):
     services(tmp_path / "c.yaml", service)
-    words = ["--docker-compose", "c.yaml", f"--docker-service-prefix={prefix}"]
-    assert check(daq1=[manager("daq1", *words), docker("cam")])[:2] == (0, [])
-    code, lines, _ = check(daq1=[manager("daq1", *words[:2]), docker("cam")])
+    argv = ["--docker-compose", "c.yaml", f"--docker-service-prefix={prefix}"]
+    assert check(daq1=[manager("daq1", *argv), docker("cam")])[:2] == (0, [])
+    code, lines, _ = check(daq1=[manager("daq1", *argv[:2]), docker("cam")])
     assert (code, len(lines)) == (1, 1)
 
 
 def test_files_are_found_from_the_working_directory_of_the_manager(check, tmp_path):
     services(tmp_path / "there" / "c.yaml", "ocs-cam")
     services(tmp_path / "there" / "d.yaml", "ocs-tel")
-    words = ["--working-dir", str(tmp_path / "there"), "--docker-compose", "c.yaml, d.yaml"]
-    assert check(daq1=[manager("daq1", *words), docker("cam"), docker("tel")])[:2] == (0, [])
+    argv = ["--working-dir", str(tmp_path / "there"), "--docker-compose", "c.yaml, d.yaml"]
+    assert check(daq1=[manager("daq1", *argv), docker("cam"), docker("tel")])[:2] == (0, [])
 
 
 def test_files_of_other_hosts_that_are_not_here_can_be_named(check, tmp_path):
     entries = [manager("daq1", "--docker-compose", "/etc/ocs/c.yaml"), docker("cam")]
-    code, lines, remark = check(daq1=entries)
+    code, lines, notice = check(daq1=entries)
     assert (code, lines) == (0, [])
     assert "not checked: compose file /etc/ocs/c.yaml of host daq1: it is not on this machine" in (
-        remark
+        notice
     )
     services(tmp_path / "copy.yaml", "ocs-tel")
     code, lines, _ = check("--docker-compose", "daq1=copy.yaml", daq1=entries, daq2=[])
     assert code == 1
     assert "cam: no compose file of its host has a service 'ocs-cam'" in lines[0]
     assert check("--docker-compose", "copy.yaml", daq1=entries)[0] == 1
-    for words in ("copy.yaml", "dag1=copy.yaml"):
-        code, _, remark = check("--docker-compose", words, daq1=entries, daq2=[])
+    for argv in ("copy.yaml", "dag1=copy.yaml"):
+        code, _, notice = check("--docker-compose", argv, daq1=entries, daq2=[])
         assert code == 2
-        assert "--docker-compose" in remark
+        assert "--docker-compose" in notice
     code, lines, _ = check("--docker-compose", "daq1=gone.yaml", daq1=entries)
     assert code == 1
     assert "the compose file gone.yaml is not there" in lines[0]
@@ -141,10 +141,10 @@ def test_on_the_host_itself_a_missing_file_is_an_error(check):
 
 
 def test_nobody_guesses_which_files_a_manager_is_given(check):
-    code, lines, remark = check(daq1=[manager("daq1"), docker("cam"), docker("tel")])
+    code, lines, notice = check(daq1=[manager("daq1"), docker("cam"), docker("tel")])
     assert (code, lines) == (0, [])
     assert "not checked: services of 2 agents of host daq1: the compose files of its manager" in (
-        remark
+        notice
     )
 
 
@@ -184,15 +184,15 @@ def test_without_a_compose_command_files_are_read_as_yaml(check, tmp_path, monke
     (tmp_path / "d.yaml").write_text("nothing: here\n")
     (tmp_path / "e.yaml").write_text("services: {a: {}\n")
     files = "c.yaml,d.yaml,e.yaml"
-    code, lines, remark = check(daq1=[manager("daq1", "--docker-compose", files), docker("cam")])
+    code, lines, notice = check(daq1=[manager("daq1", "--docker-compose", files), docker("cam")])
     assert code == 1
     assert [line.split(": error: ")[0] for line in lines] == ["e.yaml:2:1"]
-    assert "not checked: compose files but for their YAML: No compose command was found" in remark
-    code, _, remark = check(
+    assert "not checked: compose files but for their YAML: No compose command was found" in notice
+    code, _, notice = check(
         "--docker-compose-bin", "/no/such", daq1=[manager("daq1", "--docker-compose", "c.yaml")]
     )
     assert code == 2
-    assert "--docker-compose-bin cannot be used" in remark
+    assert "--docker-compose-bin cannot be used" in notice
 
 
 @pytest.mark.skipif(
@@ -205,8 +205,8 @@ def test_the_real_command_says_what_a_file_means(check, tmp_path, monkeypatch):
         "version: '3'\nx-a: &a\n  image: y\nservices:\n  ocs-cam: *a\n  ocs-tel:\n    imag: z\n"
     )
     entries = [manager("daq1", "--docker-compose", "c.yaml"), docker("cam")]
-    code, lines, remark = check(daq1=entries)
-    if "No compose command" in remark:
+    code, lines, notice = check(daq1=entries)
+    if "No compose command" in notice:
         pytest.skip("the compose command of this machine does not answer")
     assert code == 1
     assert lines[0].startswith("c.yaml:7:1: error: ")

@@ -11,18 +11,18 @@ from hostmanager import __version__
 HOSTMANAGER = str(Path(sys.executable).parent / "hostmanager")
 
 
-def run(*words, program=(HOSTMANAGER,)):
+def run(*arguments, program=(HOSTMANAGER,)):
     return subprocess.run(
-        [*program, *words], check=False, capture_output=True, text=True, timeout=60
+        [*program, *arguments], check=False, capture_output=True, text=True, timeout=60
     )
 
 
 def test_help_names_all_commands_exit_codes_and_examples():
-    done = run("--help")
-    assert done.returncode == 0
+    result = run("--help")
+    assert result.returncode == 0
     for word in ("run", "demo", "exit status:", "examples:", "hostmanager demo"):
-        assert word in done.stdout
-    assert max(map(len, done.stdout.splitlines())) <= 80
+        assert word in result.stdout
+    assert max(map(len, result.stdout.splitlines())) <= 80
 
 
 def test_version():
@@ -30,10 +30,10 @@ def test_version():
 
 
 def test_without_a_command_the_help_is_shown_as_an_error():
-    done = run()
-    assert done.returncode == 2
-    assert done.stdout == ""
-    assert "commands:" in done.stderr
+    result = run()
+    assert result.returncode == 2
+    assert result.stdout == ""
+    assert "commands:" in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -41,24 +41,24 @@ def test_without_a_command_the_help_is_shown_as_an_error():
     [("dmo", "demo"), ("stat", "status"), ("ps", "status"), ("restrt", "restart"), ("log", "logs")],
 )
 def test_an_unknown_command_is_answered_with_the_nearest(word, nearest):
-    done = run(word)
-    assert done.returncode == 2
-    assert f"there is no command '{word}'. Did you mean '{nearest}'?" in done.stderr
+    result = run(word)
+    assert result.returncode == 2
+    assert f"there is no command '{word}'. Did you mean '{nearest}'?" in result.stderr
 
 
 def test_a_word_that_is_near_nothing_is_answered_with_all_commands():
-    done = run("xyzzy")
-    assert done.returncode == 2
-    assert "The commands are: run," in done.stderr
-    assert "Did you mean" not in done.stderr
+    result = run("xyzzy")
+    assert result.returncode == 2
+    assert "The commands are: run," in result.stderr
+    assert "Did you mean" not in result.stderr
 
 
 @pytest.mark.parametrize("word", ["kill", "rm", "di", "strat", "rn", "pause"])
 def test_nothing_that_changes_anything_is_suggested_for_a_word_that_is_only_similar(word):
-    done = run(word)
-    assert done.returncode == 2
+    result = run(word)
+    assert result.returncode == 2
     assert not {"'up'", "'down'", "'die'", "'restart'", "'run'"} & set(
-        done.stderr.split("?")[0].split()
+        result.stderr.split("?")[0].split()
     )
 
 
@@ -68,36 +68,36 @@ def test_start_and_stop_are_up_and_down(alias, name):
     assert f"hostmanager {name} PATTERN..." in run(alias).stderr
 
 
-@pytest.mark.parametrize("words", [("status",), ("run",), ("start",), ()])
-def test_help_shows_what_the_option_help_shows(words):
-    done = run("help", *words)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == run(*words, "--help").stdout
+@pytest.mark.parametrize("arguments", [("status",), ("run",), ("start",), ()])
+def test_help_shows_what_the_option_help_shows(arguments):
+    result = run("help", *arguments)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout == run(*arguments, "--help").stdout
 
 
 def test_help_of_an_unknown_command_suggests_the_nearest():
-    done = run("help", "statsu")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert "there is no command 'statsu'. Did you mean 'status'?" in done.stderr
+    result = run("help", "statsu")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "there is no command 'statsu'. Did you mean 'status'?" in result.stderr
 
 
 def test_the_site_options_have_a_help_of_their_own():
     assert "--site-http" not in run("status", "--help").stdout
     assert "--help-site" in run("status", "--help").stdout
-    done = run("status", "--help-site")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "--site-http" in done.stdout
-    assert "--wrong" not in done.stdout
+    result = run("status", "--help-site")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "--site-http" in result.stdout
+    assert "--wrong" not in result.stdout
 
 
 def test_an_unknown_option_is_refused():
-    done = run("--nonsense")
-    assert done.returncode == 2
-    assert "--nonsense" in done.stderr
+    result = run("--nonsense")
+    assert result.returncode == 2
+    assert "--nonsense" in result.stderr
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("arguments", "message"),
     [
         (["status", "--wrnog"], "unrecognized arguments: --wrnog; did you mean --wrong?"),
         (["diff", "--zzz", "1"], "unrecognized arguments: --zzz 1"),
@@ -106,13 +106,13 @@ def test_an_unknown_option_is_refused():
         (["history", "--since"], "argument --since: expected one argument"),
     ],
 )
-def test_a_wrong_option_of_a_command_is_said_in_one_sentence_and_where_help_is(words, said):
-    done = run(*words)
-    assert (done.returncode, done.stdout) == (2, "")
-    first, second = done.stderr.splitlines()
-    assert first.startswith(f"hostmanager {words[0]}: ")
-    assert said in first
-    assert second == f"See `hostmanager {words[0]} --help`."
+def test_a_wrong_option_of_a_command_is_said_in_one_sentence_and_where_help_is(arguments, message):
+    result = run(*arguments)
+    assert (result.returncode, result.stdout) == (2, "")
+    first, second = result.stderr.splitlines()
+    assert first.startswith(f"hostmanager {arguments[0]}: ")
+    assert message in first
+    assert second == f"See `hostmanager {arguments[0]} --help`."
 
 
 def test_where_no_program_can_be_started_run_says_so(tmp_path):
@@ -122,10 +122,10 @@ def test_where_no_program_can_be_started_run_says_so(tmp_path):
         "from hostmanager.agent.main import main\n"
         "main(['--site-file', 'site.yaml'])"
     )
-    done = run("-c", code, program=(sys.executable,))
-    assert (done.returncode, done.stdout) == (2, "")
-    assert f"no program can be started by this user with {tmp_path / 'gone'}: " in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+    result = run("-c", code, program=(sys.executable,))
+    assert (result.returncode, result.stdout) == (2, "")
+    assert f"no program can be started by this user with {tmp_path / 'gone'}: " in result.stderr
+    assert len(result.stderr.splitlines()) == 1
 
 
 def test_run_has_the_options_of_the_agent():
@@ -139,9 +139,9 @@ def test_run_has_the_options_of_the_agent():
 
 
 def test_run_hands_on_every_word_as_it_is():
-    done = run("run", "--site-file", "/nowhere/site.yaml", "--instance-id", "hm-x")
-    assert done.returncode == 2
-    assert "/nowhere/site.yaml" in done.stderr
+    result = run("run", "--site-file", "/nowhere/site.yaml", "--instance-id", "hm-x")
+    assert result.returncode == 2
+    assert "/nowhere/site.yaml" in result.stderr
 
 
 def test_run_imports_nothing_that_only_people_need():
@@ -157,7 +157,7 @@ def test_run_imports_nothing_that_only_people_need():
 
 
 @pytest.mark.parametrize(
-    "words",
+    "arguments",
     [
         ["--duration", "soon"],
         ["--duration", "0"],
@@ -172,11 +172,11 @@ def test_run_imports_nothing_that_only_people_need():
         ["word"],
     ],
 )
-def test_demo_refuses_what_makes_no_sense(words):
-    done = run("demo", *words)
-    assert done.returncode == 2
-    assert words[-1] in done.stderr
-    assert "Traceback" not in done.stderr
+def test_demo_refuses_what_makes_no_sense(arguments):
+    result = run("demo", *arguments)
+    assert result.returncode == 2
+    assert arguments[-1] in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 def test_demo_without_crossbar_names_the_remedy(tmp_path):
@@ -186,7 +186,7 @@ def test_demo_without_crossbar_names_the_remedy(tmp_path):
         "from hostmanager.demo.runner import run_demo\n"
         "sys.exit(run_demo(1.0, 1, 0, None))"
     )
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", code],
         check=False,
         env={"PATH": str(tmp_path)},
@@ -194,5 +194,5 @@ def test_demo_without_crossbar_names_the_remedy(tmp_path):
         text=True,
         timeout=60,
     )
-    assert done.returncode == 2
-    assert "pip install 'ocs-hostmanager[demo]'" in done.stderr
+    assert result.returncode == 2
+    assert "pip install 'ocs-hostmanager[demo]'" in result.stderr

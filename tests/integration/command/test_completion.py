@@ -36,7 +36,7 @@ def directory(tmp_path):
 
 def shell(directory, *command, text=None):
     path = f"{BIN}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(
+    result = subprocess.run(
         command,
         env={
             **os.environ,
@@ -51,9 +51,9 @@ def shell(directory, *command, text=None):
         timeout=60,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
-    return done.stdout
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == ""
+    return result.stdout
 
 
 def script(directory, name):
@@ -66,8 +66,8 @@ def bash(directory, *typed):
     """What bash would offer for these words, the last of which is being typed."""
     code = 'source "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1))\n_hostmanager\n'
     code += 'printf "%s\\n" "${COMPREPLY[@]}"'
-    found = shell(directory, "bash", "-c", code, "-", str(script(directory, "bash")), *typed)
-    return set(found.split())
+    result = shell(directory, "bash", "-c", code, "-", str(script(directory, "bash")), *typed)
+    return set(result.split())
 
 
 def test_bash_completes_commands_options_ids_hosts_and_classes(directory):
@@ -116,13 +116,13 @@ def test_zsh_completes_commands_options_and_ids(directory):
 
     def zsh(*typed):
         # What would be offered is caught where it is handed to the shell.
-        words = " ".join(f"'{word}'" for word in typed)
+        quoted = " ".join(f"'{word}'" for word in typed)
         code = f"""
         compdef() {{ : }}
         source {path}
         _describe() {{ print -l ${{(P)2}} }}
         _files() {{ print files }}
-        words=({words}) CURRENT={len(typed)}
+        words=({quoted}) CURRENT={len(typed)}
         _hostmanager
         """
         return shell(directory, "zsh", "-f", "-c", code).splitlines()

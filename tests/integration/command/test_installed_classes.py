@@ -49,7 +49,7 @@ def test_the_classes_of_ocs_and_of_others_are_found(plugins):
 
 
 @pytest.mark.parametrize(
-    ("source", "words"),
+    ("source", "expected"),
     [
         ("import nothing_like_that", "No module named 'nothing_like_that'"),
         ("raise SystemExit(3)", "SystemExit: 3"),
@@ -60,11 +60,11 @@ def test_the_classes_of_ocs_and_of_others_are_found(plugins):
         ("agents = {'FakeDataAgent': {'module': 'x'}}", "is left to chance"),
     ],
 )
-def test_a_bad_plugin_is_told_and_hides_nothing_else(plugins, source, words):
+def test_a_bad_plugin_is_told_and_hides_nothing_else(plugins, source, expected):
     classes = found(plugins(bad=source, good="agents = {'Good': {'module': 'g'}}"))
     assert "FakeDataAgent" in classes.classes
     assert classes.classes["Good"] == "g"
-    assert any(words in problem and "'bad'" in problem for problem in classes.problems)
+    assert any(expected in problem and "'bad'" in problem for problem in classes.problems)
 
 
 def test_two_plugins_of_one_name_are_told(plugins):
@@ -183,13 +183,15 @@ def test_an_answer_that_makes_no_sense_makes_the_classes_unknown(answer):
 
 def test_the_module_prints_one_json_object():
     command = [sys.executable, "-m", "hostmanager.siteconfig.plugins.installed_classes"]
-    done = subprocess.run(command, capture_output=True, check=True)
-    answer = json.loads(done.stdout)
+    result = subprocess.run(command, capture_output=True, check=True)
+    answer = json.loads(result.stdout)
     assert sorted(answer) == ["classes", "problems"]
-    assert done.stdout.count(b"\n") == 1
+    assert result.stdout.count(b"\n") == 1
 
 
 def test_the_child_loads_neither_the_checks_nor_asyncio():
     code = "import sys, hostmanager.siteconfig.plugins.installed_classes; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
-    assert not {"yaml", "asyncio", "hostmanager.siteconfig.site_file"} & set(done.stdout.split())
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, check=True, text=True
+    )
+    assert not {"yaml", "asyncio", "hostmanager.siteconfig.site_file"} & set(result.stdout.split())

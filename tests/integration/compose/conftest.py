@@ -70,10 +70,10 @@ async def v2(environ, directory) -> Compose:
 @pytest.fixture
 async def v1(environ, directory) -> Compose:
     """`docker-compose` 1.x."""
-    found = engines.compose_v1()
-    if found is None:
+    result = engines.compose_v1()
+    if result is None:
         pytest.skip("Compose v1 (docker-compose 1.x) is not installed")
-    return await find_compose(Path(found), environ, directory)
+    return await find_compose(Path(result), environ, directory)
 
 
 @pytest.fixture

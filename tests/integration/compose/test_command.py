@@ -28,19 +28,19 @@ def script(path: Path, text: str) -> Path:
 async def test_the_plugin_goes_before_the_stand_alone_binary(environ, tmp_path):
     script(tmp_path / "docker", 'test "$1" = compose && echo 2.26.1')
     script(tmp_path / "docker-compose", "echo 1.29.2")
-    found = await find_compose(None, {**environ, "PATH": str(tmp_path)}, tmp_path)
-    assert found.argv == (str(tmp_path / "docker"), "compose")
-    assert found.version == (2, 26, 1)
-    assert not found.is_v1
+    compose = await find_compose(None, {**environ, "PATH": str(tmp_path)}, tmp_path)
+    assert compose.argv == (str(tmp_path / "docker"), "compose")
+    assert compose.version == (2, 26, 1)
+    assert not compose.is_v1
 
 
 async def test_without_the_plugin_the_stand_alone_binary_is_used(environ, tmp_path):
     script(tmp_path / "docker", "echo \"docker: 'compose' is not a docker command.\" >&2; exit 1")
     script(tmp_path / "docker-compose", "echo docker-compose version 1.29.2, build unknown")
-    found = await find_compose(None, {**environ, "PATH": str(tmp_path)}, tmp_path)
-    assert found.argv == (str(tmp_path / "docker-compose"),)
-    assert found.is_v1
-    assert str(found).endswith("docker-compose 1.29.2")
+    compose = await find_compose(None, {**environ, "PATH": str(tmp_path)}, tmp_path)
+    assert compose.argv == (str(tmp_path / "docker-compose"),)
+    assert compose.is_v1
+    assert str(compose).endswith("docker-compose 1.29.2")
 
 
 async def test_nothing_at_all_says_what_to_install(environ, tmp_path):
@@ -65,9 +65,9 @@ async def test_a_named_binary_that_does_not_work_is_named(environ, tmp_path):
 
 async def test_a_named_docker_means_its_plugin(environ, tmp_path):
     docker = script(tmp_path / "docker", 'test "$1" = compose && echo v2.30.0-desktop.1')
-    found = await find_compose(docker, environ, tmp_path)
-    assert found.argv == (str(docker), "compose")
-    assert found.version == (2, 30, 0)
+    compose = await find_compose(docker, environ, tmp_path)
+    assert compose.argv == (str(docker), "compose")
+    assert compose.version == (2, 30, 0)
 
 
 async def test_every_real_one_is_found(compose):
@@ -125,13 +125,13 @@ async def test_only_a_few_run_at_a_time(environ, tmp_path):
     text = "echo x >> begun; while [ ! -e go ]; do sleep 0.05; done; echo 2.0.0"
     compose = Compose((str(script(tmp_path / "one", text)),), (2,), environ, tmp_path)
     work = [asyncio.ensure_future(compose.run("config")) for _ in range(9)]
-    begun = tmp_path / "begun"
-    await asyncio.to_thread(wait_for, lambda: len(begun.read_text().splitlines()) == 4, 20)
+    started = tmp_path / "begun"
+    await asyncio.to_thread(wait_for, lambda: len(started.read_text().splitlines()) == 4, 20)
     await asyncio.sleep(0.3)
-    assert len(begun.read_text().splitlines()) == 4
+    assert len(started.read_text().splitlines()) == 4
     (tmp_path / "go").touch()
     await asyncio.gather(*work)
-    assert len(begun.read_text().splitlines()) == 9
+    assert len(started.read_text().splitlines()) == 9
 
 
 async def test_those_that_wait_for_a_network_hold_up_no_other(environ, tmp_path, monkeypatch):
@@ -150,11 +150,11 @@ async def test_those_that_wait_for_a_network_hold_up_no_other(environ, tmp_path,
 async def test_megabytes_of_messages_do_not_stop_it(environ, tmp_path):
     text = "yes progress | head -c 9000000 >&2; echo the reason >&2; exit 3"
     compose = Compose((str(script(tmp_path / "loud", text)),), (2,), environ, tmp_path)
-    begun = time.monotonic()
-    done = await compose.run("pull")
-    assert (done.exit_code, done.reason) == (3, "the reason")
-    assert len(done.stderr) <= 64 * 1024
-    assert time.monotonic() - begun < 60
+    started = time.monotonic()
+    result = await compose.run("pull")
+    assert (result.exit_code, result.reason) == (3, "the reason")
+    assert len(result.stderr) <= 64 * 1024
+    assert time.monotonic() - started < 60
 
 
 async def test_colours_and_broken_bytes_are_made_readable(environ, tmp_path):

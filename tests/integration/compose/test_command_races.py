@@ -9,13 +9,13 @@ from hostmanager.composefile import command
 from hostmanager.composefile.command import Compose
 
 
-@pytest.mark.parametrize("begun", ["busy", "waiting for a network"])
+@pytest.mark.parametrize("started", ["busy", "waiting for a network"])
 @pytest.mark.parametrize("cancels", [1, 2])
 @pytest.mark.parametrize("asked", ["takes its time", "is deaf"])
 async def test_a_command_has_ended_when_its_cancelled_call_has(
-    tmp_path, monkeypatch, begun, cancels, asked
+    tmp_path, monkeypatch, started, cancels, asked
 ):
-    monkeypatch.setattr(command, "SLOT_TIMEOUT", 60.0 if begun == "busy" else 0.01)
+    monkeypatch.setattr(command, "SLOT_TIMEOUT", 60.0 if started == "busy" else 0.01)
     monkeypatch.setattr(command, "KILL_GRACE", 2.0 if asked == "takes its time" else 0.3)
     pid = tmp_path / "pid"
     trap = "sleep 0.5; exit 0" if asked == "takes its time" else ""

@@ -161,7 +161,7 @@ async def test_a_changed_env_file_changes_the_digest(v2, write):
 
 
 @pytest.mark.parametrize(
-    ("source", "words"),
+    ("source", "expected"),
     [
         ("services:\n  a:\n    image: x\n   command: y\n", ["compose.yaml, line 4", "YAML"]),
         ("services: {a: [}\n", ["compose.yaml, line 1", "YAML"]),
@@ -177,19 +177,21 @@ async def test_a_changed_env_file_changes_the_digest(v2, write):
         ("\x00\x01\x02", ["YAML"]),
     ],
 )
-async def test_what_is_wrong_is_said_with_its_line(compose, write, source, words):
-    said = await refused(compose, write(source))
-    assert said.startswith("compose.yaml")
-    assert "\n" not in said
-    assert len(said) < 600
+async def test_what_is_wrong_is_said_with_its_line(compose, write, source, expected):
+    error = await refused(compose, write(source))
+    assert error.startswith("compose.yaml")
+    assert "\n" not in error
+    assert len(error) < 600
     if compose.is_v1:  # it puts things in other words
-        words = [w for w in words if "YAML" in w or w.startswith(("compose", "not a compose"))]
-    assert [word for word in words if word not in said] == [], said
+        expected = [
+            w for w in expected if "YAML" in w or w.startswith(("compose", "not a compose"))
+        ]
+    assert [word for word in expected if word not in error] == [], error
 
 
 async def test_two_services_of_one_name_in_one_file_are_refused(v2, write):
-    said = await refused(v2, write("services:\n  a: {image: x}\n  a: {image: y}\n"))
-    assert 'mapping key "a" already defined' in said
+    error = await refused(v2, write("services:\n  a: {image: x}\n  a: {image: y}\n"))
+    assert 'mapping key "a" already defined' in error
 
 
 async def test_missing_directory_loop_and_unreadable(compose, directory, write):
@@ -217,8 +219,8 @@ async def test_fifty_megabytes_and_bytes(compose, directory):
 
 
 async def test_an_include_that_is_not_there_is_named(v2, write):
-    said = await refused(v2, write(text({"a": A}, include=["gone.yaml"])))
-    assert "gone.yaml" in said
+    error = await refused(v2, write(text({"a": A}, include=["gone.yaml"])))
+    assert "gone.yaml" in error
 
 
 async def test_a_file_without_services(compose, write):
@@ -231,17 +233,17 @@ async def test_a_command_whose_answer_makes_no_sense(environ, directory, write):
     for answer in ("nonsense", "[]", json.dumps({"services": {"a": [1]}}), ""):
         fake.write_text(f"#!/bin/sh\necho '{answer}'\n")
         fake.chmod(0o755)
-        said = await refused(
+        error = await refused(
             Compose((str(fake),), (2, 26), environ, directory), write(text({"a": A}))
         )
-        assert "is malformed" in said
+        assert "is malformed" in error
 
 
 async def test_a_command_that_went_away(environ, directory, write):
     gone = Compose((str(directory / "gone"),), (2, 26), environ, directory)
-    said = await refused(gone, write(text({"a": A})))
-    assert said.startswith("compose.yaml: ")
-    assert "cannot be executed: No such file or directory" in said
+    error = await refused(gone, write(text({"a": A})))
+    assert error.startswith("compose.yaml: ")
+    assert "cannot be executed: No such file or directory" in error
 
 
 @pytest.mark.parametrize(

@@ -23,17 +23,17 @@ async def test_output_beyond_the_bound_is_refused_in_words():
 
 async def test_of_its_errors_the_end_is_kept():
     script = f"import sys; sys.stderr.write('x' * {STDERR_TAIL * 4} + 'the end'); sys.exit(3)"
-    done = await execute(python(script), os.environ, CWD, 60)
-    assert (done.exit_code, done.stderr[-7:], len(done.stderr)) == (3, "the end", STDERR_TAIL)
+    result = await execute(python(script), os.environ, CWD, 60)
+    assert (result.exit_code, result.stderr[-7:], len(result.stderr)) == (3, "the end", STDERR_TAIL)
 
 
 async def test_what_is_fed_arrives_and_what_comes_back_is_whole():
     script = "import sys; sys.stdout.write(sys.stdin.read())"
     fed = b"y" * (MAX_OUTPUT_BYTES // 2)
-    done = await execute(python(script), os.environ, CWD, 60, fed)
-    assert done.stdout.encode() == fed
+    result = await execute(python(script), os.environ, CWD, 60, fed)
+    assert result.stdout.encode() == fed
 
 
 async def test_one_that_does_not_read_is_no_error():
-    done = await execute(python("pass"), os.environ, CWD, 60, b"y" * 1_000_000)
-    assert done.exit_code == 0
+    result = await execute(python("pass"), os.environ, CWD, 60, b"y" * 1_000_000)
+    assert result.exit_code == 0

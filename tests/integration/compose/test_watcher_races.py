@@ -57,14 +57,14 @@ async def until(predicate, what):
 async def test_it_has_been_read_once_that_is_known_to_everybody(tmp_path, reads):
     """A stop that comes in the first moments waits for that: what runs has to be known."""
     (tmp_path / "a").write_text("{}")
-    told, go = asyncio.Event(), asyncio.Event()
+    reported, go = asyncio.Event(), asyncio.Event()
 
     async def changed():
-        told.set()
+        reported.set()
         await go.wait()
 
     async with watched(tmp_path, "a", changed=changed) as it:
-        await told.wait()
+        await reported.wait()
         assert not it.is_loaded
         go.set()
         await it.wait_loaded(LIMIT)

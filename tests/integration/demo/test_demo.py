@@ -99,9 +99,11 @@ def test_a_second_signal_hurries_and_still_leaves_nothing(start_demo):
     demo.signal(signal.SIGINT)
     demo.wait_for_text("Ending, as requested")
     demo.signal(signal.SIGINT)
-    begun = time.monotonic()
+    started = time.monotonic()
     wait_for(lambda: not any(map(alive, agents)), 20, "the agents to end")
-    assert time.monotonic() - begun < 6  # left alone, they take 6 s; what comes then, is no hurry's
+    assert (
+        time.monotonic() - started < 6
+    )  # left alone, they take 6 s; what comes then, is no hurry's
     assert demo.wait() == 0
     assert demo.left() == []
 

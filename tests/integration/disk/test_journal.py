@@ -22,15 +22,15 @@ def in_a_small_file_system(program: str, directory: Path) -> dict:
         pytest.skip("no unshare here")
     if probe.returncode != 0:
         pytest.skip("no private mounts here")
-    done = subprocess.run(
+    result = subprocess.run(
         [*PRIVATE_MOUNTS, "sh", "-c", script],
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout)
 
 
 HEAD = """
@@ -67,11 +67,11 @@ count = len(j.history(limit=10000))
 def test_a_full_disk_disables_it_until_there_is_room(tmp_path):
     program = HEAD + FULL + "print(json.dumps([trouble, again, last, count, told]))"
     program = program.replace("range(3000)", "range(300)")
-    trouble, again, last, count, told = in_a_small_file_system(program, tmp_path / "disk")
-    assert "full" in trouble
+    error, again, last, count, messages = in_a_small_file_system(program, tmp_path / "disk")
+    assert "full" in error
     assert again
     assert (last, count) == ("after", 302)
-    assert len(told) == 2
+    assert len(messages) == 2
 
 
 def test_a_read_only_directory_disables_it_until_it_can_be_written(tmp_path):
@@ -93,18 +93,20 @@ texts = [e["text"] for e in j.history()]
 print(json.dumps([trouble, refused, again, texts, told, os.listdir(directory)]))
 """
     )
-    trouble, refused, again, texts, told, files = in_a_small_file_system(program, tmp_path / "disk")
-    assert "Read-only file system" in trouble
-    assert refused == trouble
+    error, refused, again, texts, messages, files = in_a_small_file_system(
+        program, tmp_path / "disk"
+    )
+    assert "Read-only file system" in error
+    assert refused == error
     assert again
     assert texts == ["before", "meanwhile"]
-    assert len(told) == 2
+    assert len(messages) == 2
     assert not [name for name in files if "broken" in name]
 
 
 def test_what_was_committed_outlives_a_kill(tmp_path):
     path = tmp_path / "journal.sqlite"
-    told: list[str] = []
+    messages: list[str] = []
     program = (
         "import os, sys, pathlib; from hostmanager.journal import Journal, EntryKind\n"
         "j = Journal(pathlib.Path(sys.argv[1]))\n"
@@ -114,11 +116,11 @@ def test_what_was_committed_outlives_a_kill(tmp_path):
     )
     killed = subprocess.run([sys.executable, "-c", program, str(path)], timeout=60, check=False)
     assert killed.returncode == -9
-    journal = Journal(path, on_message=told.append)
+    journal = Journal(path, on_message=messages.append)
     journal.record(EntryKind.MANAGER, "started", data={"event": "started", "pid": 78})
     texts = [entry["text"] for entry in journal.history(limit=10_000)]
     assert texts[:501] == ["started", *map(str, range(500))]
     assert "(pid 77) was killed" in texts[501]
     assert texts[502:] == ["started"]
-    assert told == []
+    assert messages == []
     assert journal.close(10)

@@ -46,7 +46,7 @@ class Watcher:
 
     seen: list[tuple[str, str, str]] = field(default_factory=list)
 
-    async def follow(self, project: Project, begun: asyncio.Event) -> None:
+    async def follow(self, project: Project, started: asyncio.Event) -> None:
         """Write down what happens, until cancelled; `begun` once nothing more is missed."""
         filters = [f"label={PROJECT}={project.name}", *(f"event={e}" for e in HAPPENINGS)]
         process = await asyncio.create_subprocess_exec(
@@ -57,7 +57,7 @@ class Watcher:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
         )
-        begun.set()
+        started.set()
         assert process.stdout is not None
         try:
             async for line in process.stdout:
@@ -136,8 +136,8 @@ class HostUnderTest:
                 return None
             return row if all(row[key] == value for key, value in keys.items()) else None
 
-        found: dict[str, Any] = await self.until(f"{instance_id} {keys} {says}", fits)
-        return found
+        results: dict[str, Any] = await self.until(f"{instance_id} {keys} {says}", fits)
+        return results
 
     async def up(self, instance_id: str) -> dict[str, Any]:
         """Wait until it is shown up, with the container that runs."""
@@ -189,9 +189,9 @@ class HostUnderTest:
         """Call something that waits, beside the host."""
         return await asyncio.to_thread(call, *args, **keys)
 
-    async def docker(self, *words: str, check: bool = True) -> str:
+    async def docker(self, *arguments: str, check: bool = True) -> str:
         """Run ``docker …``."""
-        return str(await self.do(self.engine.docker, *words, check=check))
+        return str(await self.do(self.engine.docker, *arguments, check=check))
 
     async def running(self, instance_id: str) -> list[str]:
         """Ids of what runs of its service, as the engine has it."""
@@ -201,8 +201,8 @@ class HostUnderTest:
 
     def service(self, instance_id: str) -> str:
         """The name of its service."""
-        life = self.host.snapshot[instance_id]
-        return life.spec.service.name if life.spec.service else f"ocs-{instance_id}"
+        record = self.host.snapshot[instance_id]
+        return record.spec.service.name if record.spec.service else f"ocs-{instance_id}"
 
     async def container(self, service: str) -> str:
         """The id of the one container of a service."""
@@ -252,19 +252,19 @@ def make(
         compose_files=tuple(files) or (project.file.name,),
         service_prefix=prefix,
     )
-    said: list[str] = []
+    messages: list[str] = []
     backend = EngineComposeBackend(
         *(settings.compose_files, settings.service_prefix),
         binary=None,
         cwd=project.directory,
         environ={**os.environ, **project.engine.environment, **environ},
-        emit_message=lambda about, text: said.append(f"{about}: {text}"),
+        emit_message=lambda about, text: messages.append(f"{about}: {text}"),
     )
     clock = LoopClock(asyncio.get_running_loop())
     journal = Journal(state / "journal.sqlite")
     host = Host(settings, NullDriver(), clock, Random(), journal, compose=backend)
-    host.emit_message = said.append
-    return HostUnderTest(project, host, backend, said)
+    host.emit_message = messages.append
+    return HostUnderTest(project, host, backend, messages)
 
 
 @asynccontextmanager
@@ -286,14 +286,14 @@ async def running(
     """
     write_site(project.directory / "site.yaml", entries)
     it = make(project, **keys)
-    begun = asyncio.Event()
+    started = asyncio.Event()
     watching = None
     at_first: dict[str, list[str]] = defaultdict(list)
     if watched:
         for service, container in await it.do(_alive, project):
             at_first[service].append(container)
-        watching = asyncio.ensure_future(it.watcher.follow(project, begun))
-        await begun.wait()
+        watching = asyncio.ensure_future(it.watcher.follow(project, started))
+        await started.wait()
     try:
         it.host.start(
             load_site_file(it.host.settings.site_file, "testhost"), before=_before(it.host)
@@ -321,10 +321,10 @@ def _before(host: Host) -> StartupState:
 
 def _alive(project: Project) -> list[tuple[str, str]]:
     """Service and id of each container of a project that is alive."""
-    found = []
+    results = []
     for container in project.containers():
         with suppress(LookupError):
             known = project.engine.inspect(container)
             if known["State"]["Status"] in ("running", "paused", "restarting"):
-                found.append((known["Config"]["Labels"][SERVICE], container))
-    return found
+                results.append((known["Config"]["Labels"][SERVICE], container))
+    return results

@@ -34,8 +34,8 @@ async def test_a_container_that_dies_or_is_killed_is_started_again(project):
         row = await host.row("a", next_action="up", restarts=1)
         assert (row["last_exit"]["code"], row["last_exit"]["signal"]) == (137, None)
         assert not row["last_exit"]["expected"]
-        words = "a: exited with code 137 (probably by SIGKILL)"
-        await host.until("it to be said", lambda: host.heard(words))
+        message = "a: exited with code 137 (probably by SIGKILL)"
+        await host.until("it to be said", lambda: host.heard(message))
         await host.docker("kill", "--signal=TERM", container)
         row = await host.row("a", next_action="up", restarts=2)
         assert row["last_exit"]["code"] == 7

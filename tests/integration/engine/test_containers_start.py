@@ -168,9 +168,9 @@ async def test_an_image_without_a_tag_is_run_and_shown(project, engine):
         assert not row["restart_required"]
 
 
-def processes(words):
+def processes(argv):
     """Which processes of this machine have exactly this command line."""
-    return [p.pid for p in psutil.process_iter(["cmdline"]) if p.info["cmdline"] == words.split()]
+    return [p.pid for p in psutil.process_iter(["cmdline"]) if p.info["cmdline"] == argv.split()]
 
 
 def create(engine, name, labels):

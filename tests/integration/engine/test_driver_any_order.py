@@ -45,8 +45,8 @@ class World:
     async def something(self, host: HostUnderTest, *more: str) -> None:
         """Let one thing happen, and perhaps some time pass."""
         act = self.random.choice(("tell", "tell", "by_hand", "by_hand", "freeze", "cut", *more))
-        done: Callable[[HostUnderTest], Awaitable[str]] = getattr(self, act)
-        self.done.append(await done(host))
+        result: Callable[[HostUnderTest], Awaitable[str]] = getattr(self, act)
+        self.done.append(await result(host))
         await asyncio.sleep(self.random.choice((0, 0, 0.05, 0.3)))
 
     async def tell(self, host: HostUnderTest) -> str:

@@ -91,8 +91,8 @@ def test_an_engine_is_out_of_reach_in_three_ways(own_engine):
     assert client.why_not(own_engine.socket) == "No such file or directory"
     own_engine.show()
     own_engine.forbid()
-    done = own_engine.run(*WITHOUT_RIGHTS, "docker", "ps", check=False)
-    assert "permission denied" in done.stderr.lower()
+    result = own_engine.run(*WITHOUT_RIGHTS, "docker", "ps", check=False)
+    assert "permission denied" in result.stderr.lower()
     own_engine.allow()
     own_engine.run(*WITHOUT_RIGHTS, "docker", "ps")
     own_engine.stop()

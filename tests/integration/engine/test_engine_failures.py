@@ -34,8 +34,8 @@ async def test_stopped_and_started_without_live_restore_the_services_come_up_aga
         row = await host.up("a")
         assert row["container"]["id"] == container
         await host.row("watched", next_action="down", target_state="passive")
-        words = "docker: The Docker Engine answers again."
-        await host.until("it to be said", lambda: host.heard(words))
+        message = "docker: The Docker Engine answers again."
+        await host.until("it to be said", lambda: host.heard(message))
         assert len(await host.do(on_own.containers)) == 2
 
 

@@ -41,10 +41,10 @@ def manager(site, project, *before: str) -> Iterator[Program]:
 def relaunched(site, name: str) -> float:
     """Kill an agent; how long it takes until another one has begun."""
     pid = wait_ready(site, name)[name]
-    begun = time.monotonic()
+    started = time.monotonic()
     os.kill(pid, signal.SIGKILL)
     wait_for(lambda: site.launches(name)[-1].pid != pid, 20, "a relaunch")
-    return site.launches(name)[-1].at - begun
+    return site.launches(name)[-1].at - started
 
 
 def test_a_frozen_engine_is_nothing_to_host_agents_updates_and_the_end(site, on_own):
@@ -62,17 +62,17 @@ def test_a_frozen_engine_is_nothing_to_host_agents_updates_and_the_end(site, on_
             shown = time.monotonic() - frozen
             again = relaunched(site, "t")
             for target in ("down", "up"):
-                begun = time.monotonic()
+                started = time.monotonic()
                 ok, message, _ = call(
                     site, "start", "update", requests=[["a", target], ["t", target]]
                 )
-                answered = time.monotonic() - begun
+                answered = time.monotonic() - started
                 assert ok == 0, message
                 wait_child(hm, "t", next_action=target)
             wait_child(hm, "a", next_action="?", target_state="up")
-            begun = time.monotonic()
+            started = time.monotonic()
             assert program.stop(60) == 1  # what becomes of the service is not known
-            ended = time.monotonic() - begun
+            ended = time.monotonic() - started
             assert not processes_of(site).keys() & {"r", "s", "t"}
             print(
                 f"relaunched in {before:.3f} s before, {during:.3f} and {again:.3f} s while frozen;"

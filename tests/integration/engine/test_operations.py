@@ -56,8 +56,8 @@ def data(hm) -> dict[str, Any]:
 
 def messages(reply) -> list[str]:
     """What was said in a session, its result last."""
-    said = [text for _, text in reply.session["messages"]]
-    return [text for text in said if not text.startswith("Status is now")]
+    texts = [text for _, text in reply.session["messages"]]
+    return [text for text in texts if not text.startswith("Status is now")]
 
 
 ENDED = ("exited", "removing", "gone")
@@ -144,9 +144,9 @@ def test_ocsbow_shows_services_and_brings_them_up_and_down(begin, project, site,
     hm = begin(docker("a"), docker("none"), instance("h"))
     wait_states(hm, a="up", none="?", watched="down")
 
-    def bow(*words: str) -> str:
+    def bow(*arguments: str) -> str:
         capsys.readouterr()
-        ocsbow.main([*site.args, *words])
+        ocsbow.main([*site.args, *arguments])
         return capsys.readouterr().out
 
     wait_states(hm, h="up")
@@ -168,16 +168,16 @@ def test_ocsbow_shows_services_and_brings_them_up_and_down(begin, project, site,
 def test_ocs_local_support_shows_the_manager(begin, project, site):
     project.write(["ocs-a", "watched"])
     wait_states(begin(docker("a")), a="up")
-    done = subprocess.run(
+    result = subprocess.run(
         [BIN / "ocs-local-support", *site.args, "status"],
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
-    assert "Traceback" not in done.stdout + done.stderr
-    assert "hm-testhost" in done.stdout, done
-    assert "WARNING" not in done.stdout
+    assert "Traceback" not in result.stdout + result.stderr
+    assert "hm-testhost" in result.stdout, result
+    assert "WARNING" not in result.stdout
 
 
 # --- orphans ---------------------------------------------------------------------------------
@@ -217,14 +217,14 @@ def test_a_pull_brings_what_it_can_and_says_what_it_could_not(begin, project, re
     assert data(hm)["new_tags"] == {"a": gone, "b": new, "c": new, "d": later}
     reply = hm.docker_pull()
     assert reply.session["success"] is False
-    said = messages(reply)
-    assert len(said) < 15
-    assert f"{new}: new." in said
-    assert f"{later}: new." in said
-    assert any("built on this machine, so not pulled: built" in text for text in said)
-    last = said[-1]
+    texts = messages(reply)
+    assert len(texts) < 15
+    assert f"{new}: new." in texts
+    assert f"{later}: new." in texts
+    assert any("built on this machine, so not pulled: built" in text for text in texts)
+    last = texts[-1]
     assert f"{gone} was not pulled: " in last
-    assert sum("was not pulled" in text for text in said) == 1  # said once, as the result
+    assert sum("was not pulled" in text for text in texts) == 1  # said once, as the result
     assert "broken.yaml cannot be used, so nothing of it was pulled." in last
     assert new not in last
     wait_for(lambda: data(hm)["new_tags"] == {"a": gone}, LIMIT, "only one to be missing")
@@ -266,15 +266,15 @@ def silent_registry() -> Iterator[str]:
 
 def pulls(project) -> list[psutil.Process]:
     """The compose commands that pull something of this project."""
-    found = []
+    results = []
     for process in psutil.process_iter():
         try:
-            words = process.cmdline()
+            argv = process.cmdline()
         except psutil.Error:
             continue
-        if "pull" in words and any(str(project.directory) in word for word in words):
-            found.append(process)
-    return found
+        if "pull" in argv and any(str(project.directory) in word for word in argv):
+            results.append(process)
+    return results
 
 
 @pytest.mark.parametrize("how", ["die", "SIGTERM"])
@@ -367,8 +367,8 @@ def test_sigterm_ends_services_and_agents_and_leaves_what_is_watched(begin, proj
     hm = begin(docker("a"), instance("h"))
     wait_states(hm, a="up", watched="up", h="up")
     begin.manager.process.send_signal(signal.SIGTERM)
-    begun = time.monotonic()
+    started = time.monotonic()
     assert begin.manager.process.wait(LIMIT) == 0
-    assert time.monotonic() - begun < LIMIT
+    assert time.monotonic() - started < LIMIT
     assert project.state("ocs-a") in ENDED
     assert project.state("watched") == "running"

@@ -25,11 +25,11 @@ async def test_a_long_pull_says_now_and_then_that_it_goes_on(project, silent, mo
     project.write({"ocs-a": service(image=f"{silent}/x:1")})
     async with running(project, entry("a", "docker/down")) as host:
         await host.down("a")
-        said = []
-        pull = asyncio.ensure_future(host.backend.pull(said.append))
-        await host.until("it to be said", lambda: sum("still pulling" in s for s in said) >= 2)
+        messages = []
+        pull = asyncio.ensure_future(host.backend.pull(messages.append))
+        await host.until("it to be said", lambda: sum("still pulling" in s for s in messages) >= 2)
         goes_on = [f"compose.yaml: still pulling {silent}/x:1, for {n} s so far." for n in range(9)]
-        assert set(said) & set(goes_on)
+        assert set(messages) & set(goes_on)
         await host.backend.close()
         assert await pull == (False, "It was cancelled, because the host manager stops.")
 
@@ -87,15 +87,15 @@ async def test_each_image_is_pulled_once_and_profiles_count(project, registry):
     project.write(services)
     async with running(project, *(entry(n, "docker/down") for n in "abcd")) as host:
         await host.down("d")
-        said = []
-        assert await host.backend.pull(said.append) == (True, "All images were pulled.")
-        assert said == [
+        messages = []
+        assert await host.backend.pull(messages.append) == (True, "All images were pulled.")
+        assert messages == [
             f"compose.yaml: pulling {image} (1 of 2).",
             f"{image}: new.",
             f"compose.yaml: pulling {hidden} (2 of 2).",
             f"{hidden}: new.",
         ]
-        said.clear()
-        await host.backend.pull(said.append)
-        assert f"{image}: up to date." in said
-        assert f"{hidden}: up to date." in said
+        messages.clear()
+        await host.backend.pull(messages.append)
+        assert f"{image}: up to date." in messages
+        assert f"{hidden}: up to date." in messages

@@ -104,9 +104,9 @@ class FakeEngine:
         if path.startswith("/containers/") and path != "/containers/json":
             return await self._inspect(path.split("/")[2])
         if path == "/containers/json":
-            wanted = json.loads(request.query["filters"]).get("id")
+            expected = json.loads(request.query["filters"]).get("id")
             return web.json_response(
-                [_listed(c) for c in self.known.values() if wanted in (None, [c["Id"]])]
+                [_listed(c) for c in self.known.values() if expected in (None, [c["Id"]])]
             )
         plain = {"/version": {"ApiVersion": "1.41"}, "/info": {"SystemTime": STARTED}}
         return web.json_response(plain.get(path, []))

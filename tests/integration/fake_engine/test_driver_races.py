@@ -116,9 +116,9 @@ async def test_nothing_is_said_of_a_project_that_was_not_listed_yet(fake, watche
     driver.launch(spec("b", project="q"), heard.append)
     await asyncio.sleep(0.05)
     assert up.calls == 0
-    assert not any(isinstance(said, ev.Absent) for said in heard)
+    assert not any(isinstance(message, ev.Absent) for message in heard)
     del fake.answers["/containers/json"]
-    await until("it to be seen", lambda: any(isinstance(said, ev.Launched) for said in heard))
+    await until("it to be seen", lambda: any(isinstance(message, ev.Launched) for message in heard))
     assert up.calls == 0
-    assert not any(isinstance(said, ev.Absent | ev.LaunchFailed) for said in heard)
+    assert not any(isinstance(message, ev.Absent | ev.LaunchFailed) for message in heard)
     driver.signal("a", StopStage.INTERRUPT)

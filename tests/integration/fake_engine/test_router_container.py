@@ -63,13 +63,13 @@ def test_of_those_with_the_network_of_the_host_it_is_looked_who_listens():
 )
 def test_whatever_the_engine_says_of_ports_is_understood_or_none(settings, ports):
     for host_config in (None, [], {"NetworkMode": "host"}, {"NetworkMode": 3}):
-        found = from_inspect(
+        container = from_inspect(
             {
                 **inspected("a" * 64, "one"),
                 "NetworkSettings": settings,
                 "HostConfig": host_config,
             }
         )
-        assert found is not None
-        assert found.ports == frozenset(ports)
-        assert found.host_network is (host_config == {"NetworkMode": "host"})
+        assert container is not None
+        assert container.ports == frozenset(ports)
+        assert container.host_network is (host_config == {"NetworkMode": "host"})

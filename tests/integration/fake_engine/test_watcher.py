@@ -157,11 +157,11 @@ async def test_a_failed_call_is_made_up_for(fake, watcher):
     fake.put(inspected(A, "one"))
     watcher.start()
     await until("a list of containers", lambda: watcher.synced)
-    told = []
-    watcher.on_synced = lambda: told.append(status(watcher, A))
+    messages = []
+    watcher.on_synced = lambda: messages.append(status(watcher, A))
     fake.put(inspected(A, "one", status="exited"))
     watcher.check_connection(EngineError("something failed"))
-    await until("the truth", lambda: told == ["exited"])
+    await until("the truth", lambda: messages == ["exited"])
     assert watcher.synced
 
 

@@ -130,11 +130,11 @@ async def test_images_that_change_while_they_are_listed_are_listed_again(fake, w
     fake.hold(IMAGES)
     watcher._schedule_image_refresh(watcher.engine)
     await until("the list to be asked for", lambda: fake.waiting == 1)
-    told = []
-    watcher.on_images = lambda: told.append(1)
+    messages = []
+    watcher.on_images = lambda: messages.append(1)
     watcher._schedule_image_refresh(watcher.engine)
     fake.release(IMAGES)
-    await until("two lists", lambda: len(told) == 2)
+    await until("two lists", lambda: len(messages) == 2)
 
 
 async def test_what_replaced_a_container_is_seen_before_that_is_gone(fake, watcher):

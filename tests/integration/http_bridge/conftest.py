@@ -38,11 +38,11 @@ def site_file(tmp_path, monkeypatch):
 
 @pytest.fixture
 def run(site_file, capsys):
-    def go(*words):
+    def go(*arguments):
         capsys.readouterr()
         code = 0
         try:
-            main([words[0], "--site-file", str(site_file), *words[1:]])
+            main([arguments[0], "--site-file", str(site_file), *arguments[1:]])
         except SystemExit as end:
             code = end.code
         printed = capsys.readouterr()

@@ -25,7 +25,7 @@ def test_all_hosts_are_asked_at_once_and_each_is_asked_once(bridge, site_file, r
 def test_silent_hosts_cost_their_limit_once(bridge, site_file, run):
     sites(bridge, site_file, 12)
     bridge.silent = {f"hm-daq{number}" for number in range(1, 13) if number not in (5, 8)}
-    for words in (
+    for argv in (
         ["status"],
         ["history"],
         ["diff"],
@@ -40,12 +40,12 @@ def test_silent_hosts_cost_their_limit_once(bridge, site_file, run):
             "update": lambda *_: (True, "read", {}),
             "docker_pull": lambda *_: (True, "pulled", {}),
         }
-        begun = time.monotonic()
-        done = run(words[0], *words[1:], "--answer-time", "1.5")
-        spent = time.monotonic() - begun
-        assert done.code == 3, words
-        assert spent < 3 + 1.5, words  # in sum it would be 15, and for those with work a minute
-        assert "no answer within 1.5 s" in done.out + done.err, words
+        started = time.monotonic()
+        result = run(argv[0], *argv[1:], "--answer-time", "1.5")
+        spent = time.monotonic() - started
+        assert result.code == 3, argv
+        assert spent < 3 + 1.5, argv  # in sum it would be 15, and for those with work a minute
+        assert "no answer within 1.5 s" in result.out + result.err, argv
 
 
 def test_a_password_goes_with_every_request_and_a_level_is_looked_up(
@@ -67,9 +67,9 @@ def test_a_password_goes_with_every_request_and_a_level_is_looked_up(
     run("reload", "--privs", "3")
     assert {asked[4] for asked in bridge.asked} == {"x"}
     passwords.write_text("- {default: true, password_2: two}")
-    done = run("reload", "--privs", "3")
-    assert done.code == 2
-    assert "has no password of that level for hm-daq1" in done.err
+    result = run("reload", "--privs", "3")
+    assert result.code == 2
+    assert "has no password of that level for hm-daq1" in result.err
     monkeypatch.setenv("OCS_PASSWORDS_FILE", str(tmp_path / "none"))
     assert "password file cannot be used" in run("status", "--privs", "2").err
 
@@ -77,34 +77,34 @@ def test_a_password_goes_with_every_request_and_a_level_is_looked_up(
 def test_what_a_manager_refuses_is_said_as_it_says_it(bridge, site_file, run):
     sites(bridge, site_file, 1)
     bridge.tasks["update"] = lambda *_: (False, "The action requires level 2.", {})
-    done = run("down", "a1")
-    assert done.code == 1
-    assert "! daq1 a1 up (target down): The action requires level 2." in done.out
+    result = run("down", "a1")
+    assert result.code == 1
+    assert "! daq1 a1 up (target down): The action requires level 2." in result.out
 
 
 def test_an_operation_that_an_older_manager_has_not_is_said_so(bridge, site_file, run):
     sites(bridge, site_file, 1)
-    done = run("pull")
-    assert done.code == 1
-    assert "hm-daq1 has no operation 'docker_pull': is it an older version" in done.out
+    result = run("pull")
+    assert result.code == 1
+    assert "hm-daq1 has no operation 'docker_pull': is it an older version" in result.out
 
 
-@pytest.mark.parametrize("words", [["status"], ["diff"], ["logs", "a1"], ["up", "a1"]])
-def test_without_a_router_each_command_ends_with_3(bridge, site_file, run, words):
+@pytest.mark.parametrize("argv", [["status"], ["diff"], ["logs", "a1"], ["up", "a1"]])
+def test_without_a_router_each_command_ends_with_3(bridge, site_file, run, argv):
     sites(bridge, site_file, 2)
-    done = run(words[0], *words[1:], "--site-http", "http://127.0.0.1:9/call")
-    assert done.code == 3
-    assert "no router answers at http://127.0.0.1:9/call" in done.err
-    assert done.err.count("\n") == 1
+    result = run(argv[0], *argv[1:], "--site-http", "http://127.0.0.1:9/call")
+    assert result.code == 3
+    assert "no router answers at http://127.0.0.1:9/call" in result.err
+    assert result.err.count("\n") == 1
 
 
 def test_a_hub_without_http_is_a_matter_of_the_site_file(bridge, site_file, run):
     sites(bridge, site_file, 1)
     text = site_file.read_text()
     site_file.write_text("\n".join(line for line in text.splitlines() if "wamp_http" not in line))
-    done = run("status")
-    assert done.code == 2
-    assert "'hub' has no 'wamp_http'" in done.err
+    result = run("status")
+    assert result.code == 2
+    assert "'hub' has no 'wamp_http'" in result.err
     assert run("status", "--site-http", bridge.url).code == 0
 
 

@@ -30,8 +30,8 @@ def journal(bridge, total, page):
     bridge.tasks["history"] = history
 
 
-def numbers(done):
-    return [int(line.rsplit(" ", 1)[1]) for line in done.out.splitlines()]
+def numbers(result):
+    return [int(line.rsplit(" ", 1)[1]) for line in result.out.splitlines()]
 
 
 def test_history_is_read_page_by_page(bridge, site_file, run):
@@ -39,9 +39,9 @@ def test_history_is_read_page_by_page(bridge, site_file, run):
     journal(bridge, 3000, 400)
     assert numbers(run("history", "-n", "1500")) == list(range(1500, 3000))
     assert numbers(run("history")) == list(range(2950, 3000))
-    done = run("history", "--since", "1970-01-01")
-    assert numbers(done) == list(range(3000))
-    assert done.err == ""
+    result = run("history", "--since", "1970-01-01")
+    assert numbers(result) == list(range(3000))
+    assert result.err == ""
 
 
 def test_a_kind_that_is_rare_is_looked_for_in_older_pages(bridge, site_file, run):
@@ -53,9 +53,9 @@ def test_a_kind_that_is_rare_is_looked_for_in_older_pages(bridge, site_file, run
 def test_history_that_is_cut_says_how_to_get_more(bridge, site_file, run):
     site(bridge, site_file)
     journal(bridge, 11_000, 5000)
-    done = run("history", "--since", "1970-01-01")
-    assert len(numbers(done)) == 10_000
-    assert "daq1: these are the newest 10000 entries; -n 100000 shows more." in done.err
+    result = run("history", "--since", "1970-01-01")
+    assert len(numbers(result)) == 10_000
+    assert "daq1: these are the newest 10000 entries; -n 100000 shows more." in result.err
     assert run("history", "-n", "20").err == ""
 
 
@@ -83,15 +83,15 @@ def test_logs_are_read_page_by_page(bridge, site_file, run):
     site(bridge, site_file)
     output(bridge, 3000, 400)
     assert numbers(run("logs", "a1", "-n", "1500")) == list(range(1500, 3000))
-    done = run("logs", "a1", "--since", "1970-01-01")
-    assert numbers(done) == list(range(3000))
-    assert done.err == ""
+    result = run("logs", "a1", "--since", "1970-01-01")
+    assert numbers(result) == list(range(3000))
+    assert result.err == ""
 
 
 def test_logs_that_are_cut_say_how_to_get_more(bridge, site_file, run):
     site(bridge, site_file)
     output(bridge, 12_000, 5000)
-    done = run("logs", "a1", "--since", "1970-01-01")
-    assert len(numbers(done)) == 10_000
-    assert "only the newest 10000 lines of a1; -n 100000 shows more" in done.err
+    result = run("logs", "a1", "--since", "1970-01-01")
+    assert len(numbers(result)) == 10_000
+    assert "only the newest 10000 lines of a1; -n 100000 shows more" in result.err
     assert len(numbers(run("logs", "a1", "-n", "11000"))) == 11_000

@@ -31,8 +31,8 @@ def two_hosts(bridge, site_file):
 def test_orphans_are_shown_and_removed_only_when_asked(bridge, site_file, run):
     two_hosts(bridge, site_file)
     bridge.tasks["remove_orphans"] = lambda *_: (True, "Removed: ocs-old.", {})
-    done = run("orphans")
-    assert (done.code, done.out.splitlines()) == (
+    result = run("orphans")
+    assert (result.code, result.out.splitlines()) == (
         0,
         [
             "daq1: ocs-old (container cccccccccccc, image old:1), not in /etc/ocs/compose.yaml "
@@ -43,12 +43,12 @@ def test_orphans_are_shown_and_removed_only_when_asked(bridge, site_file, run):
     assert [asked[1] for asked in bridge.asked] == ["status", "status"]
     assert run("orphans", "--json").json["orphans"] == {"daq1": [ORPHAN], "daq2": []}
     bridge.asked.clear()
-    done = run("orphans", "--remove")
-    assert (done.code, done.out.splitlines()[-1]) == (0, "daq1: Removed: ocs-old.")
+    result = run("orphans", "--remove")
+    assert (result.code, result.out.splitlines()[-1]) == (0, "daq1: Removed: ocs-old.")
     assert {asked[0] for asked in bridge.asked if asked[1] == "start"} == {"hm-daq1"}
     bridge.tasks["remove_orphans"] = lambda *_: (False, "It could not be removed.", {})
-    done = run("orphans", "--remove", "--json")
-    assert (done.code, done.json["exit"], done.json["hosts"][0]["ok"]) == (1, 1, False)
+    result = run("orphans", "--remove", "--json")
+    assert (result.code, result.json["exit"], result.json["hosts"][0]["ok"]) == (1, 1, False)
 
 
 def test_pull_shows_what_each_manager_said_and_fails_if_one_does(bridge, site_file, run):
@@ -56,8 +56,8 @@ def test_pull_shows_what_each_manager_said_and_fails_if_one_does(bridge, site_fi
     bridge.tasks["docker_pull"] = lambda man, _: (
         (True, "All images were pulled.", {}) if man == "hm-daq1" else (False, "b: denied.", {})
     )
-    done = run("pull")
-    assert (done.code, done.out) == (1, "daq1: All images were pulled.\n! daq2: b: denied.\n")
+    result = run("pull")
+    assert (result.code, result.out) == (1, "daq1: All images were pulled.\n! daq2: b: denied.\n")
     assert run("pull", "--host", "daq1").code == 0
 
 
@@ -76,8 +76,8 @@ def test_a_pull_that_is_under_way_already_is_followed(bridge, site_file, run):
             return next(answers, ended) if key == "docker_pull" else super().get(key, default)
 
     bridge.sessions["hm-daq1"] = Sessions(bridge.sessions["hm-daq1"])
-    done = run("pull", "--host", "daq1")
-    assert (done.code, done.out.splitlines()) == (
+    result = run("pull", "--host", "daq1")
+    assert (result.code, result.out.splitlines()) == (
         *(0, ["daq1: pulling img:1 (1 of 2).", "daq1: All images were pulled."]),
     )
     assert not [asked for asked in bridge.asked if asked[1] == "start"]
@@ -92,8 +92,8 @@ def test_lines_without_a_time_stand_where_they_stood(bridge, site_file, run):
     bridge.tasks["output"] = lambda _, given: (
         *(True, "", {"instance_id": given["instance_id"], "lines": lines[given["instance_id"]]}),
     )
-    found = [json.loads(line) for line in run("logs", "a", "b", "--json").out.splitlines()]
-    assert [line["text"].split()[0] for line in found] == ["a0", "a1", "a2", "b1", "b2", "a3"]
+    data = [json.loads(line) for line in run("logs", "a", "b", "--json").out.splitlines()]
+    assert [line["text"].split()[0] for line in data] == ["a0", "a1", "a2", "b1", "b2", "a3"]
     shown = run("logs", "a", "b").out
     assert "b | b1" in shown
     assert "red [bold]" in shown
@@ -148,9 +148,9 @@ def test_who_reads_no_further_and_who_reads_latin_1_get_no_traceback(bridge, sit
     bridge.write(site_file, daq1=names)
     children = [child(name, message="… ␛ ·") for name in names]
     bridge.sessions["hm-daq1"] = {"manager": session(*children)}
-    done = as_process(site_file, "| head -1")
-    assert done.stdout.startswith(b"1 host, 3000 agents: 3000 warnings")
-    assert (done.returncode, done.stderr) == (141, b"")
-    done = as_process(site_file, "", PYTHONIOENCODING="latin-1", PYTHONUTF8="0")
-    assert (done.returncode, done.stderr) == (0, b"")
-    assert b"agent2999 up: ? ?" in done.stdout
+    result = as_process(site_file, "| head -1")
+    assert result.stdout.startswith(b"1 host, 3000 agents: 3000 warnings")
+    assert (result.returncode, result.stderr) == (141, b"")
+    result = as_process(site_file, "", PYTHONIOENCODING="latin-1", PYTHONUTF8="0")
+    assert (result.returncode, result.stderr) == (0, b"")
+    assert b"agent2999 up: ? ?" in result.stdout

@@ -18,13 +18,13 @@ def shown(bridge, site_file, run, *children, entries=None, **data):
     names = [c["instance_id"] for c in children]
     bridge.write(site_file, daq1=entries if entries is not None else names)
     bridge.sessions["hm-daq1"] = {"manager": session(*children, **data)}
-    done = run("status", "--json")
-    (host,) = done.json["hosts"]
-    return {agent["instance_id"]: agent for agent in host["agents"]}, done.code, host
+    result = run("status", "--json")
+    (host,) = result.json["hosts"]
+    return {agent["instance_id"]: agent for agent in host["agents"]}, result.code, host
 
 
 @pytest.mark.parametrize(
-    ("more", "told"),
+    ("more", "message"),
     [
         ({}, ("ok", 0, "")),
         ({"target_state": "down", "next_action": "down"}, ("note", 0, "stopped by hand")),
@@ -55,11 +55,11 @@ def shown(bridge, site_file, run, *children, entries=None, **data):
         ({"agent_class": "FakeDataAgent[d]"}, ("warning", 0, "runs as FakeDataAgent (docker)")),
     ],
 )
-def test_how_bad_it_is_and_why(bridge, site_file, run, more, told):
-    severity, code, reason = told
-    agents, found, _ = shown(bridge, site_file, run, child("a", **more))
+def test_how_bad_it_is_and_why(bridge, site_file, run, more, message):
+    severity, code, reason = message
+    agents, result, _ = shown(bridge, site_file, run, child("a", **more))
     assert agents["a"]["severity"] == severity
-    assert found == code
+    assert result == code
     assert reason in " ".join(agents["a"]["reasons"])
 
 
@@ -102,8 +102,8 @@ def test_an_image_that_is_not_here_orphans_and_a_broken_file_are_said(bridge, si
 def test_a_broken_entry_is_shown_with_its_place(bridge, site_file, run):
     bridge.write(site_file, daq1=["a", {"instance-id": "b", "agent-class": "B", "manage": "yess"}])
     bridge.sessions["hm-daq1"] = {"manager": session(child("a"))}
-    done = run("status", "--json")
-    agents = {a["instance_id"]: a for a in done.json["hosts"][0]["agents"]}
+    result = run("status", "--json")
+    agents = {a["instance_id"]: a for a in result.json["hosts"][0]["agents"]}
     assert agents["b"]["severity"] == "warning"
     assert "site.yaml:" in agents["b"]["reasons"][0]
     assert "'yess'" in agents["b"]["reasons"][0]
@@ -114,17 +114,17 @@ def test_a_manager_that_says_no_more_than_the_contract_is_understood(bridge, sit
     bridge.sessions["hm-daq1"] = {
         "manager": session(child("a"), child("b", next_action="start_at", stability=0.2))
     }
-    done = run("status")
-    assert done.code == 1
-    assert "! daq1 b restarting (target up): it exited" in done.out
+    result = run("status")
+    assert result.code == 1
+    assert "! daq1 b restarting (target up): it exited" in result.out
 
 
 def test_a_host_without_a_manager_has_agents_that_nobody_looks_after(bridge, site_file, run):
     bridge.write(site_file, daq1=["a"])
     site_file.write_text(site_file.read_text().replace("HostManager", "Registry"))
-    done = run("status", "--json")
-    (host,) = done.json["hosts"]
-    assert (done.code, host["severity"], host["answers"]) == (0, "note", False)
+    result = run("status", "--json")
+    (host,) = result.json["hosts"]
+    assert (result.code, host["severity"], host["answers"]) == (0, "note", False)
     assert "no manager controls its agents" in host["reasons"][0]
 
 

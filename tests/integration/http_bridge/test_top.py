@@ -26,11 +26,11 @@ def ask(site_file):
     """Make the asker of this command line."""
     made = []
 
-    def go(*words):
+    def go(*arguments):
         parser = argparse.ArgumentParser()
         add_selection(parser)
         add_common(parser, json=False)
-        args = parser.parse_args(["--site-file", str(site_file), "--answer-time", "20", *words])
+        args = parser.parse_args(["--site-file", str(site_file), "--answer-time", "20", *arguments])
         args.interval, args.timeout, args.no_wait, args.wrong = 0.1, 20.0, False, False
         site = read_site(args)
         made.append(LiveDataSource(site, hosts_to_query(site, args), args))
@@ -44,11 +44,11 @@ def ask(site_file):
 STAMP = "2026-01-31T12:00:00+0000 "
 
 
-async def until(app, pilot, words, limit=20.0):
+async def until(app, pilot, expected, limit=20.0):
     """Wait until this can be read, however it is wrapped."""
     end = time.monotonic() + limit
-    while words not in (text := " ".join("\n".join(on_screen(app)).split())):
-        assert time.monotonic() < end, f"{words!r} is not on the screen:\n{text}"
+    while expected not in (text := " ".join("\n".join(on_screen(app)).split())):
+        assert time.monotonic() < end, f"{expected!r} is not on the screen:\n{text}"
         await pilot.pause(0.05)
     return text
 
@@ -162,12 +162,12 @@ async def test_what_waits_for_a_manager_to_begin_again_is_not_said_to_be_under_w
 async def test_what_is_under_way_goes_on_after_quitting_and_has_not_failed(
     bridge, site_file, ask, case
 ):
-    command, requests, said = case
+    command, requests, message = case
     two_hosts(bridge, site_file)
-    told = []
+    messages = []
 
     def update(manager, params):
-        told.extend(params["requests"])
+        messages.extend(params["requests"])
         target = params["requests"][-1][1]
         now = child("c", target_state=target, next_action="wait_dead", message="Asked to stop.")
         bridge.sessions[manager]["manager"] = session(now)
@@ -176,8 +176,8 @@ async def test_what_is_under_way_goes_on_after_quitting_and_has_not_failed(
     bridge.tasks["update"] = update
     shown = f"{command} c (daq2): requested; now stopping"
     line = await left_amid(ask("--host", "daq2"), "daq2 c up", ("down", command[0], "y"), shown)
-    assert told == requests
-    assert said in line
+    assert messages == requests
+    assert message in line
     assert "NOT done" not in line
 
 
@@ -256,8 +256,8 @@ async def test_a_failure_of_the_view_itself_shows_no_password(bridge, site_file,
     two_hosts(bridge, site_file)
     asker = ask("--privs", "very-secret")
     app = TopApp(asker)
-    said = io.StringIO()  # Textual puts streams of its own in the place of stderr for a while
-    app.error_console = Console(file=said)
+    stderr = io.StringIO()  # Textual puts streams of its own in the place of stderr for a while
+    app.error_console = Console(file=stderr)
     with pytest.raises(RuntimeError, match="broken here"):
         async with app.run_test(size=(80, 24)) as pilot:
             asker.fetch = broken
@@ -266,10 +266,10 @@ async def test_a_failure_of_the_view_itself_shows_no_password(bridge, site_file,
                 await pilot.pause(0.05)
     assert app.return_code == 1
     end = time.monotonic() + 20
-    while "RuntimeError: broken here" not in said.getvalue():
+    while "RuntimeError: broken here" not in stderr.getvalue():
         assert time.monotonic() < end
         await asyncio.sleep(0.05)
-    printed = said.getvalue()
+    printed = stderr.getvalue()
     assert "please report this" in printed
     assert "RuntimeError: broken here" in printed
     assert "very-secret" not in printed
@@ -282,17 +282,17 @@ def broken():
 
 def test_without_a_terminal_it_names_the_command_that_needs_none(bridge, site_file, run):
     two_hosts(bridge, site_file)
-    done = run("top")
-    assert done.code == 2
-    assert "hostmanager status --watch" in done.err
+    result = run("top")
+    assert result.code == 2
+    assert "hostmanager status --watch" in result.err
 
 
 def test_a_broken_site_config_or_unknown_host_is_said_before_the_screen_is_taken(
     bridge, site_file, run
 ):
     two_hosts(bridge, site_file)
-    done = run("top", "--host", "daq7")
-    assert (done.code, "no such host" in done.err) == (2, True)
+    result = run("top", "--host", "daq7")
+    assert (result.code, "no such host" in result.err) == (2, True)
 
 
 def test_only_top_imports_textual():
@@ -303,5 +303,5 @@ def test_only_top_imports_textual():
         "sys.exit('textual' in sys.modules)"
     )
     environment = {**os.environ, "PYBJDATA_NO_EXTENSION": "1"}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, check=False)
-    assert done.returncode == 0
+    result = subprocess.run([sys.executable, "-c", code], env=environment, check=False)
+    assert result.returncode == 0

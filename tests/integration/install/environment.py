@@ -22,13 +22,13 @@ def pythons() -> dict[str, Path]:
 
     Those on the PATH, and those that pyenv has made (of which the PATH has only those in use).
     """
-    found = {_version(sys.version_info[:2]): Path(sys.executable).resolve()}
+    interpreters = {_version(sys.version_info[:2]): Path(sys.executable).resolve()}
     for path in _candidates():
         named = NAME.fullmatch(path.name)
         version = (3, int(named[1])) if named else (0, 0)
         if version >= OLDEST and os.access(path, os.X_OK):
-            found.setdefault(_version(version), path)
-    return dict(sorted(found.items(), key=lambda item: int(item[0].partition(".")[2])))
+            interpreters.setdefault(_version(version), path)
+    return dict(sorted(interpreters.items(), key=lambda item: int(item[0].partition(".")[2])))
 
 
 def _version(version: tuple[int, ...]) -> str:
@@ -71,9 +71,9 @@ class Environment:
         kept.pop("VIRTUAL_ENV", None)
         return {**kept, "PATH": f"{self.directory / 'bin'}:/usr/bin:/bin"}
 
-    def install(self, *words: str | Path) -> None:
+    def install(self, *arguments: str | Path) -> None:
         """Install it: a wheel, ``-r FILE`` and the like."""
-        checked([*self._pip("install"), "--quiet", *words])
+        checked([*self._pip("install"), "--quiet", *arguments])
 
     def check_requirements(self) -> None:
         """Each package has all that it requires."""
@@ -84,14 +84,14 @@ class Environment:
             return [self.python, "-m", "pip", command]
         return [UV, "pip", command, "--python", self.python]
 
-    def run(self, *words: str | Path, **given: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str | Path, **given: str) -> subprocess.CompletedProcess[str]:
         """Run a program of this environment in an empty directory, with these variables."""
-        program = shutil.which(str(words[0]), path=str(self.directory / "bin"))
-        assert program is not None, f"{words[0]} is not installed"
+        program = shutil.which(str(arguments[0]), path=str(self.directory / "bin"))
+        assert program is not None, f"{arguments[0]} is not installed"
         empty = self.directory / "empty"
         empty.mkdir(exist_ok=True)
         return subprocess.run(
-            [program, *map(str, words[1:])],
+            [program, *map(str, arguments[1:])],
             cwd=empty,
             env={**self.surroundings, **given},
             stdin=subprocess.DEVNULL,
@@ -102,10 +102,10 @@ class Environment:
         )
 
 
-def checked(words: Iterable[str | Path]) -> str:
+def checked(argv: Iterable[str | Path]) -> str:
     """Run it; if it fails, that is an error with all that it printed."""
-    done = subprocess.run(
-        list(map(str, words)),
+    result = subprocess.run(
+        list(map(str, argv)),
         cwd=ROOT,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -114,5 +114,5 @@ def checked(words: Iterable[str | Path]) -> str:
         timeout=900,
         check=False,
     )
-    assert done.returncode == 0, f"{' '.join(map(str, words))}\n{done.stdout}"
-    return done.stdout
+    assert result.returncode == 0, f"{' '.join(map(str, argv))}\n{result.stdout}"
+    return result.stdout

@@ -50,8 +50,8 @@ def built(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def wheel(built) -> Path:
-    (found,) = built.glob("*.whl")
-    return found
+    (files,) = built.glob("*.whl")
+    return files
 
 
 @pytest.fixture(scope="module", params=list(PYTHONS))
@@ -96,8 +96,8 @@ def test_what_is_only_for_trying_it_out_is_not_required(wheel, tmp_path):
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path)
     (directory,) = tmp_path.glob("*.dist-info")
-    found: Distribution = PathDistribution(directory)
-    required = [text for text in found.requires or () if "extra ==" not in text]
+    distribution: Distribution = PathDistribution(directory)
+    required = [text for text in distribution.requires or () if "extra ==" not in text]
     assert any(text.lower().startswith("twisted[tls]") for text in required)
     assert not any("crossbar" in text or "pytest" in text for text in required)
 
@@ -108,8 +108,8 @@ def test_the_oldest_versions_that_are_declared_do(wheel, tmp_path):
     environment = Environment(tmp_path / "env", PYTHONS[OLDEST])
     environment.install("--resolution", "lowest-direct", wheel)
     environment.check_requirements()
-    done = environment.run("python", "-c", IMPORT_ALL)
-    assert done.returncode == 0, done.stderr
+    result = environment.run("python", "-c", IMPORT_ALL)
+    assert result.returncode == 0, result.stderr
 
 
 @pytest.mark.parametrize("version", list(PYTHONS))
@@ -118,8 +118,8 @@ def test_the_hashed_requirements_are_enough(version, wheel, tmp_path):
     environment.install("--require-hashes", "-r", REQUIREMENTS)
     environment.install("--no-deps", wheel)
     environment.check_requirements()
-    done = environment.run("hostmanager", "status", "--help")
-    assert (done.returncode, done.stderr) == (0, "")
+    result = environment.run("hostmanager", "status", "--help")
+    assert (result.returncode, result.stderr) == (0, "")
 
 
 def test_the_hashed_requirements_name_no_index():
@@ -134,44 +134,44 @@ def test_all_that_is_required_is_there(plain):
 
 
 def test_every_module_can_be_imported(plain):
-    done = plain.run("python", "-W", "error::ImportWarning", "-c", IMPORT_ALL)
-    assert done.returncode == 0, done.stderr
+    result = plain.run("python", "-W", "error::ImportWarning", "-c", IMPORT_ALL)
+    assert result.returncode == 0, result.stderr
     modules = {name for name in _files_of_source() if name.endswith(".py")}
     packages = {name for name in modules if name.endswith("__init__.py")}
-    assert len(done.stdout.split()) == len(modules) - 1, "all but the package itself"
+    assert len(result.stdout.split()) == len(modules) - 1, "all but the package itself"
     assert len(packages) > 10
-    assert done.stderr == ""
+    assert result.stderr == ""
 
 
 @pytest.mark.parametrize("command", [None, *COMMANDS])
 def test_each_subcommand_has_help(plain, command):
-    words = ["hostmanager", *([command] if command else []), "--help"]
-    done = plain.run(*words)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert f"usage: hostmanager {command or '[--help]'}" in done.stdout
+    argv = ["hostmanager", *([command] if command else []), "--help"]
+    result = plain.run(*argv)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert f"usage: hostmanager {command or '[--help]'}" in result.stdout
 
 
 def test_the_agent_as_a_module_has_help(plain):
-    done = plain.run("python", "-m", "hostmanager.agent", "--help")
-    assert (done.returncode, done.stderr) == (0, "")
+    result = plain.run("python", "-m", "hostmanager.agent", "--help")
+    assert (result.returncode, result.stderr) == (0, "")
 
 
 def test_an_engine_by_ssh_names_the_extra_that_is_missing(plain):
     code = "import asyncio; from hostmanager.drivers.compose.engine import Engine\n"
     code += "async def main(): Engine('ssh://me:secret@daq1')\nasyncio.run(main())"
-    done = plain.run("python", "-c", code)
-    assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].endswith(
+    result = plain.run("python", "-c", code)
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[-1].endswith(
         "EngineError: The Docker Engine at ssh://me@daq1 cannot be used: a library for ssh is "
         "missing. Install the extra that has it: pip install 'ocs-hostmanager[ssh]'."
     )
 
 
 def test_the_demo_names_the_extra_that_is_missing(plain):
-    done = plain.run("hostmanager", "demo", PATH=f"{plain.directory / 'bin'}:/usr/bin:/bin")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert "crossbar, the WAMP router, is not installed" in done.stderr
-    assert "pip install 'ocs-hostmanager[demo]'" in done.stderr
+    result = plain.run("hostmanager", "demo", PATH=f"{plain.directory / 'bin'}:/usr/bin:/bin")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "crossbar, the WAMP router, is not installed" in result.stderr
+    assert "pip install 'ocs-hostmanager[demo]'" in result.stderr
 
 
 def _class_of(site: Site, router, instance_id: str) -> object:
@@ -195,17 +195,17 @@ def test_a_manager_runs_two_agents(plain, scheme, *, router, authority, tls_fron
     manager = Manager(site, surroundings=surroundings, python=plain.python)
     try:
         for name in ("fake1", "fake2", site.manager_id):
-            found = wait_for(
+            result = wait_for(
                 lambda name=name: _class_of(site, router, name), 60, name, manager.output
             )
-            assert found == ("HostManager" if name == site.manager_id else "FakeDataAgent")
+            assert result == ("HostManager" if name == site.manager_id else "FakeDataAgent")
         asked = [*site.args, "--answer-time", "30"]
-        done = plain.run("hostmanager", "status", *asked, **surroundings)
-        assert done.returncode == 0, done.stdout + done.stderr
-        done = plain.run("hostmanager", "check", *asked, **surroundings)
-        assert (done.returncode, done.stdout) == (0, ""), done.stdout + done.stderr
-        done = plain.run("hostmanager", "down", "fake2", *site.args, **surroundings)
-        assert done.returncode == 0, done.stdout + done.stderr
+        outcome = plain.run("hostmanager", "status", *asked, **surroundings)
+        assert outcome.returncode == 0, outcome.stdout + outcome.stderr
+        outcome = plain.run("hostmanager", "check", *asked, **surroundings)
+        assert (outcome.returncode, outcome.stdout) == (0, ""), outcome.stdout + outcome.stderr
+        outcome = plain.run("hostmanager", "down", "fake2", *site.args, **surroundings)
+        assert outcome.returncode == 0, outcome.stdout + outcome.stderr
     finally:
         code = manager.stop()
     assert code == 0, manager.output()

@@ -82,8 +82,8 @@ class LogEnvironment:
 
     def agent(self, name: str, source: str, *args: object) -> "subprocess.Popen[bytes]":
         fd = self.client.open_pipe(name)
-        words = [PYTHON, "-u", "-c", source, *map(str, args)]
-        agent = subprocess.Popen(words, stdout=fd, stderr=fd)
+        argv = [PYTHON, "-u", "-c", source, *map(str, args)]
+        agent = subprocess.Popen(argv, stdout=fd, stderr=fd)
         os.close(fd)
         self.agents.append(agent)
         return agent
@@ -139,8 +139,8 @@ class LogEnvironment:
         self.client.close()
         self.manager_dies()
         for process in psutil.process_iter(["cmdline"]):
-            words = process.info["cmdline"] or []
-            if "hostmanager.logd" in words and str(self.state) in words:
+            argv = process.info["cmdline"] or []
+            if "hostmanager.logd" in argv and str(self.state) in argv:
                 process.kill()
 
 
@@ -160,8 +160,8 @@ def env(tmp_path: Path) -> Iterator[LogEnvironment]:
 def small_disk() -> Iterator[Path]:
     """A file system of 2 MB."""
     directory = tempfile.mkdtemp(prefix="log-disk-")
-    words = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", directory]
-    if subprocess.run(words, capture_output=True, check=False).returncode:
+    argv = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", directory]
+    if subprocess.run(argv, capture_output=True, check=False).returncode:
         Path(directory).rmdir()
         pytest.skip("a tmpfs cannot be mounted here")
     yield Path(directory)

@@ -32,8 +32,8 @@ def test_an_agent_prints_50_mb_while_no_manager_lives_and_is_never_stopped(env):
     env.manager_dies()  # another one takes its place
     sign, result = env.directory / "sign", env.directory / "result"
     wait = f"import os, time\nwhile not os.path.exists({str(sign)!r}): time.sleep(0.01)\n"
-    words = [str(env.state), str(env.files), wait + NUMBERED, "500000", "20e6", "100", result]
-    manager = subprocess.Popen([PYTHON, "-c", MANAGER, *words], stdout=subprocess.PIPE)
+    argv = [str(env.state), str(env.files), wait + NUMBERED, "500000", "20e6", "100", result]
+    manager = subprocess.Popen([PYTHON, "-c", MANAGER, *argv], stdout=subprocess.PIPE)
     daemon_pid, agent = json.loads(manager.stdout.readline())
     manager.kill()
     manager.wait()
@@ -177,9 +177,9 @@ def test_a_loud_agent_does_not_hold_up_a_quiet_one(env):
     env.client.ensure_running()
     env.agent("loud", NUMBERED, 10_000_000, 100e6, 100)
     for _ in range(10):
-        begun = time.monotonic()
+        started = time.monotonic()
         env.write("quiet", b"x\n")
-        assert time.monotonic() - begun < 1.0
+        assert time.monotonic() - started < 1.0
 
 
 def test_a_loud_agent_costs_few_wake_ups(env):
@@ -187,9 +187,9 @@ def test_a_loud_agent_costs_few_wake_ups(env):
     agent = env.agent("a", NUMBERED, 300_000, 10e6, 100)
     process = psutil.Process(env.client.pid)
     time.sleep(0.5)
-    before, begun = process.num_ctx_switches().voluntary, time.monotonic()
+    before, started = process.num_ctx_switches().voluntary, time.monotonic()
     assert agent.wait(60) == 0
-    rate = (process.num_ctx_switches().voluntary - before) / (time.monotonic() - begun)
+    rate = (process.num_ctx_switches().voluntary - before) / (time.monotonic() - started)
     assert rate < 100
 
 

@@ -18,8 +18,8 @@ from tests.support.waiting import wait_for
 
 
 def start(env, *more: str) -> "subprocess.Popen[bytes]":
-    words = ["--state", str(env.state), "--files", str(env.files), *more]
-    return subprocess.Popen([PYTHON, "-m", "hostmanager.logd", *words], stderr=subprocess.PIPE)
+    argv = ["--state", str(env.state), "--files", str(env.files), *more]
+    return subprocess.Popen([PYTHON, "-m", "hostmanager.logd", *argv], stderr=subprocess.PIPE)
 
 
 def test_a_second_one_ends_at_once(env):
@@ -35,11 +35,11 @@ def test_two_managers_at_the_same_time_get_one_log_daemon(env):
         "import sys; from pathlib import Path; from hostmanager.logd.client import LogDaemonClient\n"
         "print(LogDaemonClient(Path(sys.argv[1]), Path(sys.argv[2])).ensure_running())"
     )
-    words = [PYTHON, "-c", source, str(env.state), str(env.files)]
-    both = [subprocess.Popen(words, stdout=subprocess.PIPE) for _ in range(4)]
-    said = {process.communicate(timeout=60)[0] for process in both}
-    assert len(said) == 1
-    assert int(said.pop()) == env.client.pid
+    argv = [PYTHON, "-c", source, str(env.state), str(env.files)]
+    both = [subprocess.Popen(argv, stdout=subprocess.PIPE) for _ in range(4)]
+    outputs = {process.communicate(timeout=60)[0] for process in both}
+    assert len(outputs) == 1
+    assert int(outputs.pop()) == env.client.pid
 
 
 def test_arguments_that_make_no_sense_are_refused(env):

@@ -122,14 +122,14 @@ def test_rotation_that_is_cut_short_anywhere_loses_and_doubles_nothing(
         if (tmp_path / "a.out").exists():
             rotation.rotate(str(tmp_path), "a", 4)
     monkeypatch.undo()
-    found = {}
+    results = {}
     for slot in range(5):
         for path in map(Path, rotation.slot_files(str(tmp_path), "a", slot)):
             data = path.read_bytes()
             times = (tmp_path / (path.name.removesuffix(".gz") + ".times")).read_text()
-            found[slot] = (gzip.decompress(data) if path.suffix == ".gz" else data).decode()
-            assert times == f"times of {found[slot]}"
-    assert found == {1: "new", 2: "one", 3: "two", 4: "three"}
+            results[slot] = (gzip.decompress(data) if path.suffix == ".gz" else data).decode()
+            assert times == f"times of {results[slot]}"
+    assert results == {1: "new", 2: "one", 3: "two", 4: "three"}
 
 
 def dying(call, steps, killed_at, error):
@@ -218,12 +218,12 @@ def test_a_full_disk_neither_stops_nor_slows_an_agent_and_the_loss_is_told(env, 
     os.truncate(env.files / "a.out", 50_000)
     assert wait_for(lambda: client.flush("a", 0.1), 5, "what was held is written")
     env.write("a", b"and on\n")
-    found = MARKER.search(env.current_output("a"))
-    assert found, env.current_output("a")[49_000:50_500]
-    lost, begun, ended, why = found.groups()
+    match = MARKER.search(env.current_output("a"))
+    assert match, env.current_output("a")[49_000:50_500]
+    lost, started, ended, why = match.groups()
     assert why == b"No space left on device"
-    assert begun <= ended
-    after = env.current_output("a")[found.end() :]
+    assert started <= ended
+    after = env.current_output("a")[match.end() :]
     assert len(full) + int(lost) + len(after) - 1 - len(b"and on\n") == 200_000 * 100
     assert after.endswith(b"and on\n")
     assert numbers(after.split(b"\n", 2)[2][: -len(b"and on\n")])[-1] == 199_999
@@ -269,10 +269,10 @@ def test_a_read_only_directory_is_survived(env, small_disk):
     assert env.agent("a", NUMBERED, 50_000, 10e6, 100, result).wait(60) == 0
     subprocess.run(["mount", "-o", "remount,rw", str(small_disk)], check=True)
     assert wait_for(lambda: env.client.flush("a", 0.1), 5)
-    found = MARKER.search(env.current_output("a"))
-    assert found
-    assert found[4] == b"Read-only file system"
-    assert int(found[1]) + len(env.current_output("a")) - found.end() - 1 == 50_000 * 100
+    match = MARKER.search(env.current_output("a"))
+    assert match
+    assert match[4] == b"Read-only file system"
+    assert int(match[1]) + len(env.current_output("a")) - match.end() - 1 == 50_000 * 100
 
 
 def test_something_else_in_the_place_of_the_file_is_survived(env):

@@ -27,8 +27,8 @@ from tests.integration.logd.conftest import COMPRESS_TIMEOUT, NUMBERED, numbers
 from tests.support.waiting import wait_for
 
 
-def texts(found):
-    return [text for _, text in found]
+def texts(page):
+    return [text for _, text in page]
 
 
 def test_the_newest_lines_come_last(env):
@@ -56,21 +56,21 @@ def test_lines_go_on_over_rotated_and_compressed_files(env):
     env.restart_with_limits(50_000, 20)
     env.run("a", NUMBERED, 5000, 5e6, 101)  # lines are cut at the ends of files, too
     wait_for(lambda: len(list(env.files.glob("a.out.*.gz"))) > 7, COMPRESS_TIMEOUT)
-    found = texts(tail(env.files, "a", 5000))
-    assert numbers("\n".join(found).encode()) == list(range(5000))
-    assert texts(tail(env.files, "a", 1234)) == found[-1234:]
+    lines = texts(tail(env.files, "a", 5000))
+    assert numbers("\n".join(lines).encode()) == list(range(5000))
+    assert texts(tail(env.files, "a", 1234)) == lines[-1234:]
 
 
 def pages(env, size, since=None):
     """All lines of an instance, page by page."""
-    found, place, count = [], None, 0
+    lines, place, count = [], None, 0
     while True:
         page = newest_page(env.files, "a", size, since, place)
-        found = texts(page.lines) + found
+        lines = texts(page.lines) + lines
         count += 1
         if page.older is None:
             assert not page.more
-            return found, count
+            return lines, count
         assert page.more
         place = page.older
 
@@ -81,8 +81,8 @@ def test_all_lines_can_be_had_page_by_page_over_rotated_and_compressed_files(env
     wait_for(lambda: len(list(env.files.glob("a.out.*.gz"))) > 7, COMPRESS_TIMEOUT)
     whole = texts(tail(env.files, "a", 5000))
     assert pages(env, 5000) == (whole, 1)
-    found, count = pages(env, 700)
-    assert found == whole
+    lines, count = pages(env, 700)
+    assert lines == whole
     assert count == 8
 
 
@@ -91,8 +91,8 @@ def test_pages_miss_nothing_of_a_compressed_file_that_is_larger_than_a_page(env,
     env.run("a", NUMBERED, 5000, 5e6, 101)
     wait_for(lambda: len(list(env.files.glob("a.out.*.gz"))) > 7, COMPRESS_TIMEOUT)
     monkeypatch.setattr(reading, "MAX_PAGE_BYTES", 15_000)
-    found, count = pages(env, 10_000)
-    assert numbers("\n".join(found).encode()) == list(range(5000))
+    lines, count = pages(env, 10_000)
+    assert numbers("\n".join(lines).encode()) == list(range(5000))
     assert count > 20
 
 
@@ -100,8 +100,8 @@ def test_what_is_too_much_for_one_answer_is_had_in_several(env, monkeypatch):
     monkeypatch.setattr(reading, "MAX_PAGE_BYTES", 100_000)
     env.client.ensure_running()
     env.write("a", b"".join(b"%06d %s\n" % (i, b"x" * 100) for i in range(3000)))
-    found, count = pages(env, 10_000)
-    assert [int(text[:6]) for text in found] == list(range(3000))
+    lines, count = pages(env, 10_000)
+    assert [int(text[:6]) for text in lines] == list(range(3000))
     assert count > 2
 
 
@@ -126,11 +126,11 @@ def test_times_are_right_within_a_fifth_of_a_second(env):
     env.client.ensure_running()
     source = "import time\nfor i in range(60): print(repr(time.time())); time.sleep(0.01 * (i % 9))"
     env.run("a", source)
-    found = tail(env.files, "a")
-    assert len(found) == 60
-    for when, text in found:
+    lines = tail(env.files, "a")
+    assert len(lines) == 60
+    for when, text in lines:
         assert abs(when - float(text)) < 0.2
-    times = [when for when, _ in found]
+    times = [when for when, _ in lines]
     assert times == sorted(times)
 
 
@@ -149,9 +149,9 @@ def test_times_outlast_rotation_compression_and_the_log_daemons_death(env):
     assert agent.wait(60) == 0
     assert env.client.flush("a", 5)
     wait_for(lambda: list(env.files.glob("a.out.*.gz")), COMPRESS_TIMEOUT)
-    found = tail(env.files, "a", 500)
-    assert len(found) == 150
-    for when, text in found:
+    lines = tail(env.files, "a", 500)
+    assert len(lines) == 150
+    for when, text in lines:
         unread = killed - 0.2 < float(text) < lives  # later, since no log daemon lived
         assert float(text) - 0.2 < when < (lives if unread else float(text)) + 0.2
 
@@ -182,14 +182,14 @@ def test_a_line_without_an_end_costs_bounded_memory_and_time(env):
         file.seek(0, os.SEEK_END)
         file.write(b"the end")
     tracemalloc.start()
-    begun = time.thread_time()
-    found = tail(env.files, "a")
-    assert time.thread_time() - begun < 2
+    started = time.thread_time()
+    lines = tail(env.files, "a")
+    assert time.thread_time() - started < 2
     assert tracemalloc.get_traced_memory()[1] < 6 * MAX_PAGE_BYTES
     tracemalloc.stop()
-    assert len(found) == 1
-    assert found[0][1].startswith("…")
-    assert found[0][1].endswith("the end")
+    assert len(lines) == 1
+    assert lines[0][1].startswith("…")
+    assert lines[0][1].endswith("the end")
 
 
 def test_a_compressed_bomb_costs_bounded_memory(env):
@@ -197,10 +197,10 @@ def test_a_compressed_bomb_costs_bounded_memory(env):
     (env.files / "a.out").write_bytes(b"new\n")
     (env.files / "a.out.1.gz").write_bytes(gzip.compress(bytes(200_000_000) + b"\nlast\n", 1))
     tracemalloc.start()
-    found = texts(tail(env.files, "a"))
+    lines = texts(tail(env.files, "a"))
     assert tracemalloc.get_traced_memory()[1] < 8 * MAX_PAGE_BYTES
     tracemalloc.stop()
-    assert found[-2:] == ["last", "new"]
+    assert lines[-2:] == ["last", "new"]
 
 
 def test_a_broken_compressed_file_costs_its_own_lines_only(env):
@@ -248,8 +248,8 @@ def test_reading_while_the_log_daemon_rotates_misses_and_doubles_no_line(env):
     stop = threading.Event()
     looked = 0
     while agent.poll() is None:
-        found = [int(text[:9]) for text in texts(tail(env.files, "a", 500)) if text[9:]]
-        assert found == list(range(found[0], found[0] + len(found))) if found else True
+        lines = [int(text[:9]) for text in texts(tail(env.files, "a", 500)) if text[9:]]
+        assert lines == list(range(lines[0], lines[0] + len(lines))) if lines else True
         looked += 1
     stop.set()
     assert looked > 20
@@ -262,19 +262,19 @@ def test_a_rotation_that_is_halfway_while_files_are_opened_doubles_no_line(env, 
     opened = []
 
     def open_and_rotate(files, instance_id, slot):
-        found = open_one(files, instance_id, slot)
+        lines = open_one(files, instance_id, slot)
         opened.append(slot)
         if opened == [0, 1]:
             (env.files / "a.out.1").rename(env.files / "a.out.2")
         if opened.count(1) == 2 and slot == 1:  # the rest, while it looks once more
             (env.files / "a.out").rename(env.files / "a.out.1")
             (env.files / "a.out").write_text("newest\n")
-        return found
+        return lines
 
     open_one = reading._open_slot
     monkeypatch.setattr(reading, "_open_slot", open_and_rotate)
-    found = texts(tail(env.files, "a"))
-    assert found == ["old", "new", "newest"]
+    lines = texts(tail(env.files, "a"))
+    assert lines == ["old", "new", "newest"]
 
 
 # --- from a time on ------------------------------------------------------------------------
@@ -308,8 +308,8 @@ def test_what_came_from_a_time_on_is_found_in_older_files(env):
     middle = paused()
     env.run("a", NUMBERED, 3000, 5e6, 101)
     wait_for(lambda: len(list(env.files.glob("a.out.*.gz"))) > 3, COMPRESS_TIMEOUT)
-    found = lines_since(env.files, "a", position_at(env.files, "a", middle), 5000)
-    assert numbers("\n".join(texts(found)).encode()) == list(range(3000))
+    lines = lines_since(env.files, "a", position_at(env.files, "a", middle), 5000)
+    assert numbers("\n".join(texts(lines)).encode()) == list(range(3000))
 
 
 def test_without_times_a_time_is_no_position(env):

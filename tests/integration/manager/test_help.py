@@ -12,7 +12,7 @@ OURS = ("--initial-state", "--docker-compose FILES", "--docker-service-prefix P"
 @pytest.fixture(scope="module")
 def shown() -> str:
     """What `python -m hostmanager.agent -h` prints."""
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-m", "hostmanager.agent", "-h"],
         env={**os.environ, "COLUMNS": "80"},
         capture_output=True,
@@ -20,8 +20,8 @@ def shown() -> str:
         timeout=120,
         check=False,
     )
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout
+    assert (result.returncode, result.stderr) == (0, "")
+    return result.stdout
 
 
 def test_it_begins_with_the_command_that_was_typed(shown):

@@ -34,7 +34,7 @@ sys.stderr.write("line")
 )
 def test_everything_is_written_in_order_before_the_end(end, last, code):
     script = END.format(end=end, before="")
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", script],
         check=False,
         stdout=subprocess.PIPE,
@@ -42,11 +42,11 @@ def test_everything_is_written_in_order_before_the_end(end, last, code):
         text=True,
         timeout=LONG,
     )
-    assert done.returncode == code
-    words = ["one", " two", "three", last]
-    places = [done.stdout.find(word) for word in words]
-    assert -1 not in places, done.stdout
-    assert places == sorted(places), done.stdout
+    assert result.returncode == code
+    texts = ["one", " two", "three", last]
+    places = [result.stdout.find(word) for word in texts]
+    assert -1 not in places, result.stdout
+    assert places == sorted(places), result.stdout
 
 
 def test_a_crash_with_a_full_pipe_ends_all_the_same(full_pipe):

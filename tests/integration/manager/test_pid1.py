@@ -25,8 +25,8 @@ def in_container(code: str, **options) -> "subprocess.Popen[bytes]":
 
 def init_of(process: "subprocess.Popen[bytes]") -> psutil.Process:
     """Process 1 in there, as seen from here."""
-    found = wait_for(lambda: psutil.Process(process.pid).children(), 20, "process 1")
-    return found[0]
+    processes = wait_for(lambda: psutil.Process(process.pid).children(), 20, "process 1")
+    return processes[0]
 
 
 @needs_root
@@ -90,10 +90,10 @@ def test_another_process_than_1_does_not_fork():
 def test_a_manager_in_a_container_reaps_orphans_and_knows_how_its_agents_ended(site):
     site.write(instance("a"), instance("b", "--behave", "quiet"))
     site.may_leave_processes = True  # what is in there ends with process 1
-    words = managers.command(managers.OURS, site)
+    argv = managers.command(managers.OURS, site)
     log = (site.directory / "manager.log").open("wb")
     process = subprocess.Popen(
-        [*UNSHARE, *words], stdout=log, stderr=log, env={**os.environ, "HM_TEST_MARK": site.mark}
+        [*UNSHARE, *argv], stdout=log, stderr=log, env={**os.environ, "HM_TEST_MARK": site.mark}
     )
     log.close()
     try:
@@ -101,8 +101,8 @@ def test_a_manager_in_a_container_reaps_orphans_and_knows_how_its_agents_ended(s
 
         def child(name):
             data = hm.manager.status().session["data"]
-            (found,) = (c for c in data["child_states"] if c["instance_id"] == name)
-            return found
+            (result,) = (c for c in data["child_states"] if c["instance_id"] == name)
+            return result
 
         seen = (site.directory / "manager.log").read_text
         wait_for(lambda: child("a")["next_action"] == "up", 40, "the agent", seen)

@@ -96,8 +96,8 @@ class Host:
         async with asyncio.timeout(LOCK_TIMEOUT):
             while True:
                 report = await self.reports[name].get()
-                begun = isinstance(report, ev.StatusChanged) and report.launching
-                if isinstance(report, ev.LastOutput) == output and not begun:
+                started = isinstance(report, ev.StatusChanged) and report.launching
+                if isinstance(report, ev.LastOutput) == output and not started:
                     return report
 
     async def failure(self, name: str, *argv: str, **more: object) -> ev.LaunchFailed:
@@ -112,7 +112,7 @@ class Host:
 
     def processes(self) -> list[psutil.Process]:
         """All that runs of what was launched here, whoever its parent is; zombies too."""
-        found = []
+        results = []
         for process in psutil.process_iter():
             try:
                 ours = (
@@ -121,10 +121,10 @@ class Host:
                 )
                 before = (process.pid, process.create_time()) in self._before
                 if ours and not before and process.pid != os.getpid():
-                    found.append(process)
+                    results.append(process)
             except psutil.Error:
                 continue
-        return found
+        return results
 
 
 async def until(true: Callable[[], object], what: str) -> None:

@@ -121,16 +121,16 @@ async def test_what_is_taken_over_again_after_a_fault_is_the_same_process(
 ):
     pid = await host.launch("a", "/bin/sleep", "600")
     heir = Host(host.directory)
-    found = (await asyncio.to_thread(host.owner.discover))["a"]
-    assert found.pid == pid
+    run = (await asyncio.to_thread(host.owner.discover))["a"]
+    assert run.pid == pid
     heir.driver._discovered_pidfds["a"] = os.pidfd_open(pid)
     heir.commands["a"] = heir.command("a", "/bin/true")
     monkeypatch.setattr(driving.rlimit_tag, "read", failing(lambda _pid: None, 1))
     spec, report = InstanceSpec("a", "Any"), heir.reports["a"].put_nowait
     with pytest.raises(Fault):
-        heir.driver.adopt(spec, found, report)
-    heir.driver.adopt(spec, found, report)
-    assert await heir.next("a") == ev.Launched(pid, found)
+        heir.driver.adopt(spec, run, report)
+    heir.driver.adopt(spec, run, report)
+    assert await heir.next("a") == ev.Launched(pid, run)
     heir.driver.signal("a", StopStage.KILL)
     ended = await heir.next("a")
     assert isinstance(ended, ev.Exited | ev.ExitedWithRemnants)

@@ -138,7 +138,7 @@ async def test_a_stranger_with_all_that_we_know_ourselves_by_is_not_ours(host: H
         assert await asyncio.to_thread(marks.read_tag, process.pid) is not None
         assert await asyncio.to_thread(host.driver.discover) == {}
     pid = await host.launch("a", *SLEEP)
-    assert [found.pid for found in (await asyncio.to_thread(host.owner.discover)).values()] == [pid]
+    assert [runs.pid for runs in (await asyncio.to_thread(host.owner.discover)).values()] == [pid]
     os.kill(pid, 9)
     assert await host.next("a") == Exited(ExitStatus(signal=9))
 
@@ -168,8 +168,8 @@ async def test_an_agent_that_has_changed_its_user_is_known_by_its_lock(host: Hos
     code += "print('changed', flush=True); time.sleep(1000)"
     pid = await host.launch("a", "/usr/bin/python3", "-c", code)
     await until(lambda: host.has_said("a", "changed"), "another user")
-    found = (await asyncio.to_thread(host.owner.discover))["a"]
-    assert (found.pid, found.launched_by_other) == (pid, False)
+    run = (await asyncio.to_thread(host.owner.discover))["a"]
+    assert (run.pid, run.launched_by_other) == (pid, False)
     os.kill(pid, 9)
     assert await host.next("a") == Exited(ExitStatus(signal=9))
 
@@ -209,13 +209,13 @@ async def test_a_set_uid_program_that_a_stranger_starts_is_his(
     )
     argv = ["/usr/bin/python3", "-c", code, str(int(stamp or 0)), str(stamps.RLIMIT_LOCKS)]
     process = await asyncio.to_thread(as_stranger, [*argv, set_uid_program, "1000"], mark)
-    words = f"{set_uid_program}\0001000\0".encode()
-    said = Path(f"/proc/{process.pid}/cmdline")
-    await until(lambda: said.read_bytes() == words, "the program")
+    arguments = f"{set_uid_program}\0001000\0".encode()
+    cmdline = Path(f"/proc/{process.pid}/cmdline")
+    await until(lambda: cmdline.read_bytes() == arguments, "the program")
     if await asyncio.to_thread(proc.effective_uid, process.pid) != os.geteuid():
         pytest.skip("set-uid programs have no effect here (mounted nosuid)")
     surveyed = await asyncio.to_thread(host.owner.discover)
-    assert [(found.pid, found.other_pids) for found in surveyed.values()] == [(pid, ())]
+    assert [(run.pid, run.other_pids) for run in surveyed.values()] == [(pid, ())]
     os.kill(pid, 9)
     assert await host.next("a") == Exited(ExitStatus(signal=9))
     assert process.poll() is None

@@ -63,8 +63,8 @@ def test_who_carries_it_gives_it_back(tmp_path, carry, key, site):
     """By what its manager was called, or by its key: the site config may have moved, too."""
     carry(ManagerIdentity(key, (ONE,), site).make_tag(SPEC).variables)
     carry(ManagerIdentity("else", (TWO,), "elsewhere").make_tag(SPEC).variables)
-    found = load_identity(tmp_path / "identity", "key", "site")
-    assert found.values == (ONE,)
+    identity = load_identity(tmp_path / "identity", "key", "site")
+    assert identity.values == (ONE,)
     assert load_identity(tmp_path / "identity", "x", "y").values == (ONE,)
 
 
@@ -94,9 +94,11 @@ def test_an_identity_that_was_inherited_from_another_manager_counts_for_nothing(
     assert not read.identity
 
 
-@pytest.mark.parametrize("said", ["", "x", "/", "//", f"{ONE}/site", f"{ONE}/site/00000000", "²"])
-def test_what_makes_no_sense_is_no_identity(carry, said):
+@pytest.mark.parametrize(
+    "message", ["", "x", "/", "//", f"{ONE}/site", f"{ONE}/site/00000000", "²"]
+)
+def test_what_makes_no_sense_is_no_identity(carry, message):
     mark = ManagerIdentity("key", (ONE,), "site").make_tag(SPEC)
-    read = marks.read_tag(carry({**mark.variables, marks.IDENTITY_ENV_VAR: said}))
+    read = marks.read_tag(carry({**mark.variables, marks.IDENTITY_ENV_VAR: message}))
     assert read is not None
     assert (read.key, read.identity) == ("key", "")

@@ -17,13 +17,13 @@ tells = pytest.mark.skipif(KERNEL < (6, 15), reason="PIDFD_GET_INFO tells codes 
 
 def stranger(script: str) -> tuple[int, int]:
     """Start a process that is not our child; its pid and a pidfd."""
-    said = subprocess.run(
+    output = subprocess.run(
         ["/bin/sh", "-c", '/bin/sh -c "$1" >/dev/null 2>&1 & echo $!', "sh", script],
         check=True,
         capture_output=True,
         text=True,
     ).stdout
-    pid = int(said)
+    pid = int(output)
     return pid, os.pidfd_open(pid)
 
 

@@ -127,12 +127,12 @@ async def test_a_daemon_is_found_by_what_it_kept_and_ended(host, program):
 async def test_an_agent_is_not_launched_beside_what_another_left(host):
     """The next manager finds a daemon, and no leader: it is dealt with as after any end."""
     pid, left = await daemon(host, KEEPS_ALL)
-    found = (await off(host.owner.discover))["a"]
-    assert (found.pid, found.other_pids) == (pid, (left,))
+    run = (await off(host.owner.discover))["a"]
+    assert (run.pid, run.other_pids) == (pid, (left,))
     os.kill(pid, 9)
     assert isinstance(await host.next("a"), ExitedWithRemnants)
-    found = (await off(host.owner.discover))["a"]
-    assert left in (found.pid, *found.other_pids)
+    run = (await off(host.owner.discover))["a"]
+    assert left in (run.pid, *run.other_pids)
     host.driver.signal("a", StopStage.KILL)
     assert await host.next("a") == RemnantsGone()
     assert "a" not in await off(host.owner.discover)
@@ -147,7 +147,7 @@ def stray(host: Host, *argv: str, held: Sequence[int] = ()) -> int:
     The locks in `held` instead, if there are any.
     """
     held = held or [locks.acquire(host.owner.lock_file("a")) or -1]
-    said = subprocess.run(
+    output = subprocess.run(
         ["/bin/sh", "-c", 'setsid "$@" >/dev/null 2>&1 & echo $!', "sh", *argv],
         check=True,
         capture_output=True,
@@ -156,7 +156,7 @@ def stray(host: Host, *argv: str, held: Sequence[int] = ()) -> int:
     ).stdout
     for lock in held:
         os.close(lock)
-    return int(said)
+    return int(output)
 
 
 async def test_who_holds_the_lock_is_the_instance_whatever_he_says(host):
@@ -293,17 +293,17 @@ async def test_what_a_dead_manager_had_just_forked_is_seen_by_the_survey(host, m
     """
     pid = await off(stray, host, PYTHON, "-S", "-c", textwrap.dedent(becomes))
     assert await off(host.owner.locked_ids) == {"a"}
-    found = await off(host.owner.discover)
+    runs = await off(host.owner.discover)
     os.kill(pid, 9)
-    assert {i: f.pid for i, f in found.items()} == {"a": pid}
+    assert {i: f.pid for i, f in runs.items()} == {"a": pid}
 
 
 async def test_a_survey_does_not_wait_long_for_a_mark(host, monkeypatch):
     monkeypatch.setattr(ownership, "LOCK_TIMEOUT", 0.1)
     pid = await off(stray, host, "/bin/sleep", "1234")
-    found = await off(host.owner.discover)
+    runs = await off(host.owner.discover)
     os.kill(pid, 9)
-    assert {i: (f.pid, f.fingerprint, f.launched_by_other) for i, f in found.items()} == {
+    assert {i: (f.pid, f.fingerprint, f.launched_by_other) for i, f in runs.items()} == {
         "a": (pid, "", False)
     }
 
@@ -343,9 +343,9 @@ async def test_a_launch_without_a_lock_is_a_launch(host):
 
 async def test_what_was_launched_is_found_with_what_is_known_of_it(host):
     pid = await host.launch("a", "/bin/sleep", "1000")
-    found = (await off(host.owner.discover))["a"]
-    assert (found.pid, found.agent_class, found.other_pids) == (pid, "Any", ())
-    assert abs(found.started_at - started(pid)) < 1
+    run = (await off(host.owner.discover))["a"]
+    assert (run.pid, run.agent_class, run.other_pids) == (pid, "Any", ())
+    assert abs(run.started_at - started(pid)) < 1
     host.driver.signal("a", StopStage.KILL)
     await host.next("a")
     assert await off(host.owner.discover) == {}
@@ -353,8 +353,8 @@ async def test_what_was_launched_is_found_with_what_is_known_of_it(host):
 
 async def test_a_leader_that_ends_between_the_looks_is_not_opened(host):
     pid = await host.launch("a", "/bin/sleep", "1000")
-    found = (await off(host.owner.discover))["a"]
+    run = (await off(host.owner.discover))["a"]
     host.driver.signal("a", StopStage.KILL)
     await host.next("a")
     assert not await off(psutil.pid_exists, pid)
-    assert await off(host.owner.open_leader, "a", found) is None
+    assert await off(host.owner.open_leader, "a", run) is None

@@ -51,55 +51,57 @@ PREFERRED = {
 }
 
 
-def run(*words, session=True):
+def run(*arguments, session=True):
     """What became of a manager that was started like this, of a thread, and of its agent."""
-    words = [*words, sys.executable, "-c", PROGRAM]
-    done = subprocess.run(words, stdout=subprocess.PIPE, check=True, start_new_session=session)
-    return json.loads(done.stdout)
+    arguments = [*arguments, sys.executable, "-c", PROGRAM]
+    result = subprocess.run(
+        arguments, stdout=subprocess.PIPE, check=True, start_new_session=session
+    )
+    return json.loads(result.stdout)
 
 
 @pytest.fixture
 def without():
     """Words that have root run a program as anybody else in this: it may not raise niceness."""
-    words = ["setpriv", "--bounding-set", "-sys_nice"]
+    argv = ["setpriv", "--bounding-set", "-sys_nice"]
     try:
-        told = subprocess.run(
-            [*words, "nice", "-n", str(MANAGER_NICE), "nice"],
+        result = subprocess.run(
+            [*argv, "nice", "-n", str(MANAGER_NICE), "nice"],
             capture_output=True,
             text=True,
             check=False,
         )
     except FileNotFoundError:
         pytest.skip("there is no setpriv")
-    if told.stdout.strip() != "0":
-        pytest.skip(f"setpriv cannot be used here: {told.stderr.strip()}")
-    return words
+    if result.stdout.strip() != "0":
+        pytest.skip(f"setpriv cannot be used here: {result.stderr.strip()}")
+    return argv
 
 
 def test_the_manager_and_its_launching_threads_are_preferred_and_agents_are_not(privileged):
-    found = run()
-    assert found == {"preferred": True, "main": PREFERRED, "thread": PREFERRED, "agent": USUAL}
+    result = run()
+    assert result == {"preferred": True, "main": PREFERRED, "thread": PREFERRED, "agent": USUAL}
 
 
 def test_one_who_may_not_is_as_any_other(without):
-    found = run(*without)
-    assert found == {"preferred": False, "main": USUAL, "thread": USUAL, "agent": USUAL}
+    result = run(*without)
+    assert result == {"preferred": False, "main": USUAL, "thread": USUAL, "agent": USUAL}
 
 
 def test_one_whom_a_limit_allows_it_as_the_unit_does_is_preferred(without):
     limit = ["prlimit", f"--nice={20 - MANAGER_NICE}"]
     if subprocess.run([*limit, "true"], stderr=subprocess.DEVNULL, check=False).returncode:
         pytest.skip("whoever runs the tests may not raise limits (CAP_SYS_RESOURCE)")
-    found = run(*limit, *without)
-    assert found == {"preferred": True, "main": PREFERRED, "thread": PREFERRED, "agent": USUAL}
+    result = run(*limit, *without)
+    assert result == {"preferred": True, "main": PREFERRED, "thread": PREFERRED, "agent": USUAL}
 
 
 @pytest.mark.parametrize("nice", [5, -5])
 def test_a_niceness_that_somebody_has_chosen_stays_and_is_passed_on(privileged, nice):
-    found = run("nice", "-n", str(nice))
-    assert found["preferred"] is False
+    result = run("nice", "-n", str(nice))
+    assert result["preferred"] is False
     chosen = {**USUAL, "nice": nice}
-    assert [found["main"], found["thread"], found["agent"]] == [chosen] * 3
+    assert [result["main"], result["thread"], result["agent"]] == [chosen] * 3
 
 
 @pytest.fixture(params=["a session of its own", "that of the tests"])
@@ -112,9 +114,9 @@ def terminal(request):
 
 
 def test_the_session_of_a_terminal_is_not_preferred(privileged, terminal):
-    words, session = terminal
+    argv, session = terminal
     before = AUTOGROUP.read_text() if AUTOGROUP.exists() else None
-    found = run(*words, session=False)
+    result = run(*argv, session=False)
     preferred = {**PREFERRED, "session": session}
-    assert found == {"preferred": True, "main": preferred, "thread": preferred, "agent": USUAL}
+    assert result == {"preferred": True, "main": preferred, "thread": preferred, "agent": USUAL}
     assert (AUTOGROUP.read_text() if AUTOGROUP.exists() else None) == before

@@ -105,10 +105,10 @@ def test_a_sleep_in_the_kernel_is_talked_about_when_it_lasts():
 
 def shown(state: State, word: str, lasted: float = 0.0) -> tuple[str, str]:
     """The field and the message of an instance in a state, and its process in another."""
-    life = InstanceRecord(SPEC, Target.DOWN, state, 5.0, run=CurrentRun(pid=7))
+    record = InstanceRecord(SPEC, Target.DOWN, state, 5.0, run=CurrentRun(pid=7))
     condition = ProcessState(7, word, 1.0, 1.0 + lasted)
-    found = child_state(life, Timestamp(1.0, 1000.0), None, condition)
-    return found["process_state"], found["message"]
+    result = child_state(record, Timestamp(1.0, 1000.0), None, condition)
+    return result["process_state"], result["message"]
 
 
 def test_a_suspended_agent_says_so_and_how_it_is_continued():

@@ -235,10 +235,10 @@ def shown(supervisor, name="a"):
 
 
 async def end(supervisor):
-    done = asyncio.Event()
+    finished = asyncio.Event()
     supervisor.stop_all()
-    supervisor.when_idle(done.set)
-    await asyncio.wait_for(done.wait(), 10)
+    supervisor.when_idle(finished.set)
+    await asyncio.wait_for(finished.wait(), 10)
 
 
 async def test_a_stubborn_agent_is_killed_after_its_stop_timeout(host, supervised):
@@ -246,7 +246,7 @@ async def test_a_stubborn_agent_is_killed_after_its_stop_timeout(host, supervise
     supervised.add_command("a", PYTHON, "-c", code)
     await supervised.ready("a")
     seen = []
-    supervised.snapshot.subscribe(lambda _, life: seen.append(life.state))
+    supervised.snapshot.subscribe(lambda _, record: seen.append(record.state))
     await end(supervised)
     assert list(dict.fromkeys(seen)) == [
         *(State.STOPPING, State.TERMINATING, State.KILLING, State.DOWN)
@@ -277,8 +277,8 @@ async def test_a_daemon_in_the_session_does_not_outlive_a_stop(host, supervised)
 async def test_an_agent_that_crashes_is_tried_again_and_again(host, supervised):
     supervised.add_command("a", "/bin/sh", "-c", "echo attempt; echo why >&2; exit 7")
     await until(lambda: host.has_said("a", "attempt", 6), "six attempts")
-    life = supervised.snapshot["a"]
-    assert life.last_exit.status == ExitStatus(code=7)
+    record = supervised.snapshot["a"]
+    assert record.last_exit.status == ExitStatus(code=7)
     await until(lambda: supervised.snapshot["a"].last_output == ("attempt", "why"), "output")
     await end(supervised)
 

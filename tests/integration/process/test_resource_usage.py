@@ -42,8 +42,8 @@ def test_a_zombie_tells_it_whoever_its_parent_is_until_somebody_has_waited_for_i
     pidfd = os.pidfd_open(process.pid)
     try:
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-        told = proc.cpu_seconds(process.pid, pidfd)
-        assert told is not None and 0.29 <= told < 5.0
+        reported = proc.cpu_seconds(process.pid, pidfd)
+        assert reported is not None and 0.29 <= reported < 5.0
         process.wait()
         assert proc.cpu_seconds(process.pid, pidfd) is None
     finally:

@@ -104,9 +104,9 @@ async def test_signals_are_neither_blocked_nor_ignored_in_a_process(ignored, hos
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR1})
     lines = [line.split(":\t") for line in host.output("a").read_text().splitlines()]
     # 32 and beyond are the C library's own, and whoever runs the tests may ignore them.
-    wanted = ("SigBlk", "SigIgn", "SigCgt")
-    found = {name: int(mask, 16) & 0x7FFFFFFF for name, mask in lines if name in wanted}
-    assert found == {"SigBlk": 0, "SigIgn": 0, "SigCgt": 0}
+    expected = ("SigBlk", "SigIgn", "SigCgt")
+    texts = {name: int(mask, 16) & 0x7FFFFFFF for name, mask in lines if name in expected}
+    assert texts == {"SigBlk": 0, "SigIgn": 0, "SigCgt": 0}
 
 
 async def test_an_exit_code_is_had_also_where_ended_children_were_to_be_ignored(ignored, host):
@@ -298,8 +298,8 @@ async def test_a_launch_that_is_kept_back_reports_nothing_until_its_turn_has_com
     host.begin("b", "/bin/sleep", "1000")
     assert host.reports["b"].empty()
     host.driver._gate.open()
-    begun = await host.reports["b"].get()
-    assert begun.launching
+    started = await host.reports["b"].get()
+    assert started.launching
     second = await host.next("b")
     assert second.pid != first
     for name in ("a", "b"):

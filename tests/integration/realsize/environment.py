@@ -43,9 +43,9 @@ def python() -> Path:
     interpreter = directory() / "venv" / "bin" / "python"
     with _alone():
         if not (directory() / ".ready").exists():
-            begun = time.monotonic()
+            started = time.monotonic()
             _make(interpreter)
-            took = time.monotonic() - begun
+            took = time.monotonic() - started
             (directory() / ".ready").write_text(f"{took:.0f} s\n")
             print(f"the environment with socs was made in {took:.0f} s", file=sys.stderr)
         # What has not been compiled would be, at each start, if it cannot be written.
@@ -67,11 +67,11 @@ def _make(interpreter: Path) -> None:
 
 def _run(program: Path, *arguments: str) -> None:
     environment = {**os.environ, **BUILT_FOR_NUMPY_1}
-    done = subprocess.run(
+    result = subprocess.run(
         [program, *arguments], env=environment, capture_output=True, text=True, check=False
     )
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["no word"])[-1]
+    if result.returncode:
+        last = (result.stderr.strip().splitlines() or ["no word"])[-1]
         what = f"{program.name} {' '.join(arguments[:3])}"
         raise NoEnvironmentError(f"no environment with socs: {what} failed: {last}")
 

@@ -23,8 +23,8 @@ def obstacle() -> str | None:
         return "namespaces of its own for a host of real size need root"
     if shutil.which("unshare") is None:
         return "there is no unshare"
-    words = [*UNSHARE, *PRIVATE, "true"]
-    tried = subprocess.run(words, capture_output=True, text=True, check=False)
+    argv = [*UNSHARE, *PRIVATE, "true"]
+    tried = subprocess.run(argv, capture_output=True, text=True, check=False)
     if tried.returncode:
         return f"namespaces cannot be made here: {tried.stderr.strip()}"
     try:
@@ -40,9 +40,9 @@ def run(kind: str, *options: str) -> dict[str, Any]:
     Raises:
         RuntimeError: It could not be run; the text has its last words.
     """
-    words = [*UNSHARE, *PRIVATE, sys.executable, "-m", "tests.integration.realsize.inside"]
-    done = subprocess.run(
-        [*words, str(python()), kind, *options],
+    argv = [*UNSHARE, *PRIVATE, sys.executable, "-m", "tests.integration.realsize.inside"]
+    result = subprocess.run(
+        [*argv, str(python()), kind, *options],
         cwd=PROJECT,
         env={**os.environ, "PYTHONPATH": str(PROJECT)},
         capture_output=True,
@@ -50,16 +50,16 @@ def run(kind: str, *options: str) -> dict[str, Any]:
         timeout=LIMIT,
         check=False,
     )
-    if done.returncode:
-        raise RuntimeError(f"no host of real size: {done.stderr[-2000:]}")
-    seen: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    if result.returncode:
+        raise RuntimeError(f"no host of real size: {result.stderr[-2000:]}")
+    seen: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
     return seen
 
 
 def check(site: Path) -> dict[str, Any]:
     """What `hostmanager check` of that environment says of a site file."""
-    words: list[str | Path] = [python().with_name("hostmanager"), "check", "--offline", "--json"]
-    words += ["--site-host", "site1", site]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=LIMIT, check=False)
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+    argv: list[str | Path] = [python().with_name("hostmanager"), "check", "--offline", "--json"]
+    argv += ["--site-host", "site1", site]
+    result = subprocess.run(argv, capture_output=True, text=True, timeout=LIMIT, check=False)
+    data: dict[str, Any] = json.loads(result.stdout)
+    return data

@@ -98,7 +98,7 @@ def watch(options: argparse.Namespace, directory: Path) -> dict[str, Any]:
     env = {"PATH": os.environ["PATH"], "HOME": str(directory / "home"), "LANG": "C.UTF-8"}
     client = Client()
     with (directory / "manager.log").open("wb") as log:
-        begun = time.monotonic()
+        started = time.monotonic()
         manager = subprocess.Popen(
             argv,
             cwd=directory / "work",
@@ -108,9 +108,9 @@ def watch(options: argparse.Namespace, directory: Path) -> dict[str, Any]:
             stderr=log,
             start_new_session=True,
         )
-    seen: dict[str, Any] = {"answers": _time_to_answer(client, begun)}
+    seen: dict[str, Any] = {"answers": _time_to_answer(client, started)}
     if seen["answers"] is not None:
-        time.sleep(max(0.0, options.settle - (time.monotonic() - begun)))
+        time.sleep(max(0.0, options.settle - (time.monotonic() - started)))
         seen |= _window(client, manager.pid, options.window)
     seen["log"] = (directory / "manager.log").read_text(errors="replace")
     manager.kill()
@@ -136,23 +136,23 @@ class Client:
         return None if "error" in reply else (reply["args"][0][2] or {})
 
 
-def _time_to_answer(client: Client, begun: float) -> float | None:
-    while time.monotonic() - begun < PATIENCE:
+def _time_to_answer(client: Client, started: float) -> float | None:
+    while time.monotonic() - started < PATIENCE:
         if (client.status("manager") or {}).get("status") == "running":
-            return time.monotonic() - begun
+            return time.monotonic() - started
         time.sleep(0.01)
     return None
 
 
 def _window(client: Client, pid: int, length: float) -> dict[str, Any]:
     """What was used while nobody did anything, and how soon the manager answered meanwhile."""
-    before, begun, latencies = _cpu(pid), time.monotonic(), []
-    while not latencies or time.monotonic() - begun < length:
+    before, started, latencies = _cpu(pid), time.monotonic(), []
+    while not latencies or time.monotonic() - started < length:
         asked = time.monotonic()
         client.status("update")
         latencies.append(time.monotonic() - asked)
         time.sleep(0.2)
-    passed = time.monotonic() - begun
+    passed = time.monotonic() - started
     after = _cpu(pid)
     session = client.status("manager") or {}
     return {

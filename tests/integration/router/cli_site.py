@@ -56,33 +56,33 @@ class Place:
         for host in hosts:
             here = dataclasses.replace(self.site, host=host)
             directory = self.site.directory
-            words = [
+            argv = [
                 "--stop-timeout",
                 "1",
                 "--state-dir",
                 str(directory / f"state-{host}"),
                 *options,
             ]
-            self.managers[host] = Manager(here, words, log_path=directory / f"{host}.log")
+            self.managers[host] = Manager(here, argv, log_path=directory / f"{host}.log")
         for host in hosts:
             self.managers[host].wait_ready()
 
-    def run(self, *words: str) -> Done:
+    def run(self, *arguments: str) -> Done:
         """Run the command in this process."""
         self._capsys.readouterr()
         code = 0
         try:
-            main([words[0], "--site-file", str(self.site.file), *words[1:]])
+            main([arguments[0], "--site-file", str(self.site.file), *arguments[1:]])
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else 1
         printed = self._capsys.readouterr()
         assert "Traceback" not in printed.err
         return Done(code, printed.out, printed.err)
 
-    def popen(self, *words: str, **more: Any) -> "subprocess.Popen[str]":
+    def popen(self, *arguments: str, **more: Any) -> "subprocess.Popen[str]":
         """Start the command as a process of its own."""
         return subprocess.Popen(
-            [HOSTMANAGER, words[0], "--site-file", str(self.site.file), *words[1:]],
+            [HOSTMANAGER, arguments[0], "--site-file", str(self.site.file), *arguments[1:]],
             **{
                 "stdin": subprocess.DEVNULL,
                 "stdout": subprocess.PIPE,
@@ -93,10 +93,10 @@ class Place:
             },
         )
 
-    def status(self, *words: str) -> dict[str, dict[str, Any]]:
+    def status(self, *arguments: str) -> dict[str, dict[str, Any]]:
         """What `status --json` says of each agent."""
-        found = self.run("status", "--json", *words).json
-        return {agent["instance_id"]: agent for host in found["hosts"] for agent in host["agents"]}
+        data = self.run("status", "--json", *arguments).json
+        return {agent["instance_id"]: agent for host in data["hosts"] for agent in host["agents"]}
 
     def states(self) -> dict[str, str]:
         """The state of each agent."""
@@ -106,8 +106,8 @@ class Place:
         """Wait until these mind signals: until then, SIGINT ends an interpreter that starts."""
 
         def mind() -> bool:
-            found = processes_of(self.site)
-            return all(any(self._says(i, pid) for pid in found.get(i, [])) for i in ids)
+            processes = processes_of(self.site)
+            return all(any(self._says(i, pid) for pid in processes.get(i, [])) for i in ids)
 
         wait_for(mind, 20, f"{ids} to mind signals", self.states)
 
@@ -126,7 +126,7 @@ class Place:
 
 def on_a_terminal(
     place: Place,
-    *words: str,
+    *arguments: str,
     columns: int = 80,
     rows: int = 24,
     typed: dict[str, str] | None = None,
@@ -143,7 +143,7 @@ def on_a_terminal(
     ours, theirs = pty.openpty()
     environment = {"COLUMNS": str(columns), "LINES": str(rows), "TERM": "xterm-256color"}
     process = place.popen(
-        *words, stdin=theirs, stdout=theirs, stderr=theirs, env={**os.environ, **environment}
+        *arguments, stdin=theirs, stdout=theirs, stderr=theirs, env={**os.environ, **environment}
     )
     os.close(theirs)
     waiting = dict(typed or {})

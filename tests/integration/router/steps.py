@@ -63,10 +63,10 @@ def wait_ready(site: Site, *ids: str, timeout: float = PATIENCE) -> dict[str, in
     """Wait until each has one process, and that minds signals; their pids."""
 
     def pids() -> dict[str, int] | None:
-        found = processes_of(site)
+        processes = processes_of(site)
         ready = {}
         for instance_id in ids:
-            one, *more = found[instance_id]
+            one, *more = processes[instance_id]
             launched = [launch.pid for launch in site.launches(instance_id)]
             announced = f"tiny {instance_id} up pid {one}\n" in output_of(site, instance_id)
             if more or not announced or one not in launched:
@@ -88,25 +88,27 @@ def wait_gone(site: Site, *ids: str, timeout: float = PATIENCE) -> None:
     )
 
 
-def wait_states(hm: OCSClient, timeout: float = PATIENCE, /, **wanted: str) -> None:
+def wait_states(hm: OCSClient, timeout: float = PATIENCE, /, **expected: str) -> None:
     """Wait until clients are shown these present states."""
     wait_for(
-        lambda: wanted.items() <= states(hm).items(),
+        lambda: expected.items() <= states(hm).items(),
         timeout,
-        str(wanted),
+        str(expected),
         lambda: children(hm),
         PAUSE,
     )
 
 
-def wait_child(hm: OCSClient, instance_id: str, timeout: float = PATIENCE, /, **wanted: Any) -> Any:
+def wait_child(
+    hm: OCSClient, instance_id: str, timeout: float = PATIENCE, /, **expected: Any
+) -> Any:
     """Wait until clients are shown an instance with these entries; all of its entries."""
 
     def found() -> Any:
         child = children(hm)[instance_id]
-        return child if wanted.items() <= child.items() else None
+        return child if expected.items() <= child.items() else None
 
-    return wait_for(found, timeout, f"{instance_id}: {wanted}", lambda: children(hm), PAUSE)
+    return wait_for(found, timeout, f"{instance_id}: {expected}", lambda: children(hm), PAUSE)
 
 
 def targets(hm: OCSClient) -> dict[str, str]:

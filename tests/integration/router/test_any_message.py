@@ -201,18 +201,18 @@ def test_what_is_larger_than_a_frame_costs_the_connection_at_most(site, manager,
 def test_random_calls_change_nothing_and_hold_up_nothing(site, manager, post):
     seed = int(os.environ.get("HM_TEST_SEED", "20"))
     chance = random.Random(seed)
-    words = ["start", "status", "wait", "abort", "history", "output", "update"]
-    words += ["requests", "x", "", "é", "__class__", "a" * 300]
+    actions = ["start", "status", "wait", "abort", "history", "output", "update"]
+    actions += ["requests", "x", "", "é", "__class__", "a" * 300]
 
     def value(depth: int = 0) -> Any:
         kind = chance.randrange(8 if depth < 4 else 5)
         if kind < 2:
-            return chance.choice(words)
+            return chance.choice(actions)
         if kind < 5:
             return chance.choice([None, True, 0, -1, 1e300, 2**60, "up", 1.5])
         if kind < 7:
             return [value(depth + 1) for _ in range(chance.randrange(5))]
-        return {chance.choice(words): value(depth + 1) for _ in range(chance.randrange(5))}
+        return {chance.choice(actions): value(depth + 1) for _ in range(chance.randrange(5))}
 
     for _ in range(200):
         args = [value() for _ in range(chance.randrange(7))]

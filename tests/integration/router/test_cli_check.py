@@ -49,7 +49,7 @@ def odd_router(no_router_is_left, tmp_path_factory):
 def checked(odd_router, tmp_path, capsys):
     """Check a site whose hub has these values instead of the right ones."""
 
-    def go(*words, host=None, here=False, **hub):
+    def go(*arguments, host=None, here=False, **hub):
         right = {
             "wamp_server": odd_router.url,
             "wamp_http": odd_router.http,
@@ -61,7 +61,7 @@ def checked(odd_router, tmp_path, capsys):
         file.write_text(yaml.safe_dump(data, sort_keys=False))
         capsys.readouterr()
         with pytest.raises(SystemExit) as end:
-            main(["check", *([] if here else ["--elsewhere"]), *words, str(file)])
+            main(["check", *([] if here else ["--elsewhere"]), *arguments, str(file)])
         printed = capsys.readouterr()
         assert "Traceback" not in printed.err
         lines = [line.removeprefix(str(file)) for line in printed.out.splitlines()]
@@ -111,7 +111,7 @@ def test_left_out_it_is_not_missed(checked):
 
 
 @pytest.mark.parametrize(
-    ("hub", "place", "words"),
+    ("hub", "place", "expected"),
     [
         ({"wamp_realm": "tset_realm"}, ":4:15:", "has no realm 'tset_realm'"),
         ({"address_root": "observatory"}, ":5:17:", "register below 'observatory'"),
@@ -127,7 +127,7 @@ def test_left_out_it_is_not_missed(checked):
         ({"wamp_server": "WS/call"}, ":2:16:", "is not a WAMP router"),
     ],
 )
-def test_each_way_to_be_wrong_is_told_at_its_place(checked, odd_router, hub, place, words):
+def test_each_way_to_be_wrong_is_told_at_its_place(checked, odd_router, hub, place, expected):
     base = f"127.0.0.1:{odd_router.port}"
     given = {
         key: value.replace("PATH", f"http://{base}")
@@ -137,7 +137,7 @@ def test_each_way_to_be_wrong_is_told_at_its_place(checked, odd_router, hub, pla
     }
     code, lines, _ = checked(**given)
     assert code == 1
-    assert any(line.startswith(place) and words in line for line in lines), lines
+    assert any(line.startswith(place) and expected in line for line in lines), lines
 
 
 def test_a_wrong_address_root_is_refused_to_agents_and_to_clients(checked):
@@ -152,12 +152,12 @@ def test_a_port_that_listens_and_says_nothing_costs_its_limit(checked):
             "wamp_server": f"ws://127.0.0.1:{port}/ws",
             "wamp_http": f"http://127.0.0.1:{port}/call",
         }
-        begun = time.monotonic()
+        started = time.monotonic()
         code, lines, _ = checked("--answer-time", "0.5", **hub)
     assert code == 3
     assert all("does not answer within 0.5 s" in line for line in lines)
     assert len(lines) == 2
-    assert time.monotonic() - begun < 30
+    assert time.monotonic() - started < 30
 
 
 def test_a_host_with_a_router_of_its_own_is_checked_by_that(checked, odd_router):

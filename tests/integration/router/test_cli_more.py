@@ -27,8 +27,8 @@ def two_hosts(place):
     )
 
 
-def wait_states(place, **wanted):
-    wait_for(lambda: wanted.items() <= place.states().items(), 20, str(wanted), place.states)
+def wait_states(place, **expected):
+    wait_for(lambda: expected.items() <= place.states().items(), 20, str(expected), place.states)
 
 
 # --- logs --------------------------------------------------------------------------------------
@@ -36,10 +36,10 @@ def wait_states(place, **wanted):
 
 def test_lines_of_all_hosts_are_merged_by_time_each_with_whose_it_is(place):
     two_hosts(place)
-    done = place.run("logs", "fake*", "cam1")
-    assert (done.code, done.err) == (0, "")
+    result = place.run("logs", "fake*", "cam1")
+    assert (result.code, result.err) == (0, "")
     for name in ("fake1", "fake2", "cam1"):
-        assert re.search(rf"(?m)^\d\d:\d\d:\d\d\.\d{{3}} {name} +\| tiny {name} up pid", done.out)
+        assert re.search(rf"(?m)^\d\d:\d\d:\d\d\.\d{{3}} {name} +\| tiny {name} up pid", result.out)
     lines = [json.loads(line) for line in place.run("logs", "*", "--json").out.splitlines()]
     assert {line["host"] for line in lines} == {"daq1", "daq2"}
     times = [line["time"] for line in lines]
@@ -51,9 +51,9 @@ def test_lines_of_all_hosts_are_merged_by_time_each_with_whose_it_is(place):
 def test_what_nobody_has_lines_of_is_said(place):
     place.write(daq1=[instance("spare", manage="down"), instance("mine", manage="ignore")])
     place.start("daq1")
-    done = place.run("logs", "spare")
-    assert (done.code, done.out) == (0, "")
-    assert done.err == "hostmanager logs: no output yet from spare\n"
+    result = place.run("logs", "spare")
+    assert (result.code, result.out) == (0, "")
+    assert result.err == "hostmanager logs: no output yet from spare\n"
     assert place.run("logs", "mine").code == 2
     assert "Did you mean 'spare'?" in place.run("logs", "spar").err
     assert place.run("logs").code == 2
@@ -81,11 +81,11 @@ def test_following_shows_each_line_once_and_ends_with_ctrl_c(place):
 def test_history_tells_of_all_hosts_who_did_what_and_what_died(place):
     two_hosts(place)
     place.run("down", "fake1")
-    done = place.run("history")
-    assert done.code == 0
-    assert re.search(r"daq1 fake1 +request +update: fake1 down \(client, level 1\)", done.out)
-    assert re.search(r"daq1 fake1 +exit +exited with code 0", done.out)
-    assert re.search(r"daq2 cam1 +launch", done.out)
+    result = place.run("history")
+    assert result.code == 0
+    assert re.search(r"daq1 fake1 +request +update: fake1 down \(client, level 1\)", result.out)
+    assert re.search(r"daq1 fake1 +exit +exited with code 0", result.out)
+    assert re.search(r"daq2 cam1 +launch", result.out)
     entries = place.run("history", "fake1", "--kind", "exit", "--json").json["entries"]
     assert [(e["host"], e["data"]["code"]) for e in entries] == [("daq1", 0)]
     every = place.run("history", "--json", "-n", "1000").json["entries"]
@@ -103,9 +103,9 @@ def test_history_of_an_agent_that_is_no_more_is_there(place):
     place.write(daq1=[instance("fake1")], daq2=[instance("cam1")])
     assert place.run("reload", "--yes").code == 0
     wait_for(lambda: "fake2" not in place.states(), 20, "it to be forgotten")
-    done = place.run("history", "fake2")
-    assert done.code == 0
-    assert "exited with code 0" in done.out
+    result = place.run("history", "fake2")
+    assert result.code == 0
+    assert "exited with code 0" in result.out
 
 
 def test_history_of_any_size_comes_whole(place):
@@ -119,10 +119,10 @@ def test_history_of_any_size_comes_whole(place):
             "INSERT INTO entries (time, kind, instance_id, text, data) VALUES (?, ?, ?, ?, ?)",
             [(float(n), "output", "fake1", str(n), data) for n in range(total)],
         )
-    done = place.run("history", "fake1", "--kind", "output", "-n", "5000", "--json")
-    assert (done.code, done.err) == (0, "")
-    assert [entry["text"] for entry in done.json["entries"]] == [str(n) for n in range(total)]
-    assert {len(entry["data"]["lines"][0]) for entry in done.json["entries"]} == {3900}
+    result = place.run("history", "fake1", "--kind", "output", "-n", "5000", "--json")
+    assert (result.code, result.err) == (0, "")
+    assert [entry["text"] for entry in result.json["entries"]] == [str(n) for n in range(total)]
+    assert {len(entry["data"]["lines"][0]) for entry in result.json["entries"]} == {3900}
 
 
 # --- diff and reload ---------------------------------------------------------------------------
@@ -135,8 +135,8 @@ def test_diff_says_what_a_reload_does(place):
     )
     place.start("daq1", "daq2")
     wait_states(place, same="up", gone="up", other="up", args="up", cam1="up")
-    done = place.run("diff")
-    assert (done.code, done.out) == (0, "daq1: no change\ndaq2: no change\n")
+    result = place.run("diff")
+    assert (result.code, result.out) == (0, "daq1: no change\ndaq2: no change\n")
     place.write(
         daq1=[
             *(instance("same"), instance("other", agent_class="TinyAgent9")),
@@ -144,9 +144,9 @@ def test_diff_says_what_a_reload_does(place):
         ],
         daq2=[instance("cam1")],
     )
-    done = place.run("diff")
-    assert done.code == 1
-    assert done.out.splitlines() == [
+    result = place.run("diff")
+    assert result.code == 1
+    assert result.out.splitlines() == [
         "daq1:",
         "  + new TinyAgent (host): would be started",
         "  + later TinyAgent (host): would be added, and left down",
@@ -162,9 +162,9 @@ def test_diff_says_what_a_reload_does(place):
         **{"new": "add", "later": "add", "gone": "stop", "other": "replace", "args": "change"}
     }
     before = processes_of(place.site)
-    done = place.run("reload", "--host", "daq1")
-    assert done.code == 2
-    assert done.err.splitlines() == [
+    result = place.run("reload", "--host", "daq1")
+    assert result.code == 2
+    assert result.err.splitlines() == [
         "hostmanager reload: daq1: gone: TinyAgent: would be stopped and removed",
         "hostmanager reload: daq1: other: TinyAgent (host) would be stopped, then TinyAgent9 (host) "
         "started",
@@ -174,9 +174,9 @@ def test_diff_says_what_a_reload_does(place):
     shown = on_a_terminal(place, "reload", "--host", "daq1", columns=200, typed={"[y/N]": "n\r"})
     assert shown.endswith("Nothing was done.\r\nexit 1")
     assert (place.site.signals("gone"), place.site.signals("other")) == ([], [])
-    done = place.run("reload", "--host", "daq1", "--yes")
-    assert done.code == 0
-    assert done.out.startswith("daq1: Site config read: 2 new, 1 changed class, ")
+    result = place.run("reload", "--host", "daq1", "--yes")
+    assert result.code == 0
+    assert result.out.startswith("daq1: Site config read: 2 new, 1 changed class, ")
     wait_states(place, new="up", later="down", same="up", args="up")
     wait_for(lambda: "gone" not in place.states(), 20, "it to be forgotten")
     assert place.run("diff").code == 0
@@ -191,9 +191,9 @@ def test_a_reload_of_a_broken_file_is_not_done_and_says_where(place):
     good = place.site.directory / "good.yaml"
     good.write_text(place.site.file.read_text())
     place.site.write_text("hosts: [")
-    done = place.run("reload", "--site-file", str(good))
-    assert done.code == 1
-    assert re.search(r"! daq1: .*all is left as it is.*site\.yaml:\d+:\d+", done.out)
+    result = place.run("reload", "--site-file", str(good))
+    assert result.code == 1
+    assert re.search(r"! daq1: .*all is left as it is.*site\.yaml:\d+:\d+", result.out)
 
 
 # --- die ---------------------------------------------------------------------------------------
@@ -203,8 +203,8 @@ def test_die_ends_managers_and_agents_and_with_disown_the_manager_alone(place):
     two_hosts(place)
     assert place.run("die").code == 2
     before = processes_of(place.site)
-    done = place.run("die", "--host", "daq1", "--disown")
-    assert (done.code, done.out) == (
+    result = place.run("die", "--host", "daq1", "--disown")
+    assert (result.code, result.out) == (
         *(0, "daq1: 2 agents are left running, for the next manager.\n"),
     )
     wait_for(lambda: not place.managers["daq1"].running(), 20, "the manager to be gone")
@@ -212,9 +212,9 @@ def test_die_ends_managers_and_agents_and_with_disown_the_manager_alone(place):
     place.start("daq1")
     wait_states(place, fake1="up", fake2="up")
     assert processes_of(place.site)["fake1"] == before["fake1"]
-    done = place.run("die", "--all")
-    assert (done.code, done.err) == (0, "")
-    assert done.out.count("All agents are down.") == 2
+    result = place.run("die", "--all")
+    assert (result.code, result.err) == (0, "")
+    assert result.out.count("All agents are down.") == 2
     assert {name for name in processes_of(place.site) if not name.startswith("hm-")} == set()
     assert place.run("die", "--all").code == 3
 
@@ -231,9 +231,9 @@ def test_somebody_at_a_terminal_is_asked_before_managers_die(place):
 def test_without_services_there_are_no_orphans_and_nothing_is_pulled(place):
     place.write(daq1=[instance("a")])
     place.start("daq1")
-    done = place.run("orphans")
-    assert (done.code, done.out) == (0, "daq1: no orphans\n")
+    result = place.run("orphans")
+    assert (result.code, result.out) == (0, "daq1: no orphans\n")
     assert place.run("orphans", "--remove", "--json").json["orphans"] == {"daq1": []}
-    done = place.run("pull")
-    assert done.code == 0
-    assert "nothing was pulled" in done.out
+    result = place.run("pull")
+    assert result.code == 0
+    assert "nothing was pulled" in result.out

@@ -38,29 +38,31 @@ def two_hosts(place, **more):
     )
 
 
-def having(look, *words):
+def having(read_status, *arguments):
     """What `look` gives, as soon as it has these words: `crash` is not always in one state."""
 
     def fits():
-        shown = look()
-        return shown if all(w in getattr(shown, "out", shown) for w in words) else None
+        shown = read_status()
+        return shown if all(w in getattr(shown, "out", shown) for w in arguments) else None
 
-    return wait_for(fits, 30, str(words))
+    return wait_for(fits, 30, str(arguments))
 
 
 def test_what_is_wrong_comes_first_with_why_and_the_table_is_by_host(place):
     two_hosts(place)
-    words = "| tiny crash: no answer from the device"  # between two runs, it has not said them yet
-    done = having(lambda: place.run("status"), words, "daq1 crash restarting")
-    assert done.code == 1
-    assert done.err == ""
-    head, _, rest = done.out.partition("\n\n")
+    expected = (
+        "| tiny crash: no answer from the device"  # between two runs, it has not said them yet
+    )
+    result = having(lambda: place.run("status"), expected, "daq1 crash restarting")
+    assert result.code == 1
+    assert result.err == ""
+    head, _, rest = result.out.partition("\n\n")
     assert head == "2 hosts, 6 agents: 2 wrong, 4 OK"
     wrong, _, table = rest.partition("\n\n")
     assert re.search(
         r"! daq1 crash restarting( in [^(]+)? \(target up\): It exited with code 7", wrong
     )
-    assert words in wrong
+    assert expected in wrong
     assert "! daq2 typo ? (target up): no installed OCS plugin provides" in wrong
     assert "'TinyAgent'" in wrong
     lines = table.splitlines()
@@ -70,20 +72,20 @@ def test_what_is_wrong_comes_first_with_why_and_the_table_is_by_host(place):
     ]
     names = [line.split()[0] for line in lines[1:]]
     assert names == ["daq1", "crash", "fake1", "fake2", "spare", "mine", "daq2", "typo", "cam1"]
-    assert all(line == line.rstrip() for line in done.out.splitlines())
-    assert "\x1b" not in done.out
+    assert all(line == line.rstrip() for line in result.out.splitlines())
+    assert "\x1b" not in result.out
 
 
 def test_json_has_numbers_and_all_that_managers_say(place):
     two_hosts(place)
-    done = having(lambda: place.run("status", "--json", "--host", "daq1"), '"start_at"')
-    found = done.json
-    assert (done.code, found["exit"], found["command"]) == (1, 1, "status")
-    assert found["summary"] == {
+    result = having(lambda: place.run("status", "--json", "--host", "daq1"), '"start_at"')
+    data = result.json
+    assert (result.code, data["exit"], data["command"]) == (1, 1, "status")
+    assert data["summary"] == {
         **{"hosts": 1, "hosts_silent": 0, "agents": 4},
         **{"ok": 3, "note": 0, "warning": 0, "unknown": 0, "wrong": 1},
     }
-    (host,) = found["hosts"]
+    (host,) = data["hosts"]
     assert (host["host"], host["manager"], host["answers"]) == ("daq1", "hm-daq1", True)
     agents = {agent["instance_id"]: agent for agent in host["agents"]}
     assert list(agents) == ["crash", "fake1", "fake2", "spare", "mine"]
@@ -110,7 +112,7 @@ def test_names_patterns_classes_and_hosts_narrow_it_down(place):
 
 
 @pytest.mark.parametrize(
-    ("words", "hint"),
+    ("arguments", "hint"),
     [
         (["fake3"], "there is no agent 'fake3'. Did you mean 'fake2' or 'fake1'?"),
         (["xyz*"], "no agent matches 'xyz*'."),
@@ -122,24 +124,24 @@ def test_names_patterns_classes_and_hosts_narrow_it_down(place):
         (["cam1", "--host", "daq1"], "there is no agent 'cam1' on daq1"),
     ],
 )
-def test_what_fits_nothing_is_an_error_that_names_what_is_near(place, words, hint):
+def test_what_fits_nothing_is_an_error_that_names_what_is_near(place, arguments, hint):
     place.write(
         daq1=[instance("fake1", manage="down"), instance("fake2", manage="down")],
         daq2=[instance("cam1", manage="down")],
     )
     place.start("daq1", "daq2")
-    done = place.run("status", *words)
-    assert done.code == 2
-    assert done.out == ""
-    assert hint in done.err
-    assert place.run("status", "--json", *words).json["error"] in done.err
+    result = place.run("status", *arguments)
+    assert result.code == 2
+    assert result.out == ""
+    assert hint in result.err
+    assert place.run("status", "--json", *arguments).json["error"] in result.err
 
 
 def test_without_a_router_it_says_so(place):
     place.write(daq1=[instance("a")])
-    done = place.run("status", "--site-http", "http://127.0.0.1:9/call")
-    assert done.code == 3
-    assert done.err == (
+    result = place.run("status", "--site-http", "http://127.0.0.1:9/call")
+    assert result.code == 3
+    assert result.err == (
         "hostmanager status: no router answers at http://127.0.0.1:9/call. Is the router running?\n"
     )
 
@@ -147,25 +149,25 @@ def test_without_a_router_it_says_so(place):
 def test_what_is_no_router_is_said_not_to_be_one(place):
     place.write(daq1=[instance("a")])
     http = place.site.router.http
-    done = place.run("status", "--site-http", http.replace("/call", "/nowhere"))
-    assert done.code == 3
-    assert "is not the HTTP bridge of a router" in done.err
+    result = place.run("status", "--site-http", http.replace("/call", "/nowhere"))
+    assert result.code == 3
+    assert "is not the HTTP bridge of a router" in result.err
 
 
 def test_a_broken_site_file_is_named_with_its_line(place):
     place.site.write_text("hub: {\nhosts: [\n")
-    done = place.run("status")
-    assert done.code == 2
-    assert re.search(r"site\.yaml:\d+:\d+: ", done.err)
+    result = place.run("status")
+    assert result.code == 2
+    assert re.search(r"site\.yaml:\d+:\d+: ", result.err)
 
 
 def test_a_host_without_its_manager_is_said_to_be_silent_and_the_others_are_shown(place):
     place.write(daq1=[instance("a")], daq2=[instance("b"), instance("c")])
     place.start("daq1")
-    done = place.run("status")
-    assert done.code == 3
-    assert done.out.startswith("2 hosts (1 silent), 3 agents: 2 unknown, 1 OK\n")
-    assert "! daq2 hm-daq2 is not at the router" in done.out
+    result = place.run("status")
+    assert result.code == 3
+    assert result.out.startswith("2 hosts (1 silent), 3 agents: 2 unknown, 1 OK\n")
+    assert "! daq2 hm-daq2 is not at the router" in result.out
     assert place.states() == {"a": "up", "b": "?", "c": "?"}
     assert place.run("status", "--host", "daq1").code == 0
 
@@ -177,14 +179,14 @@ def test_frozen_managers_cost_their_time_limit_once(place):
     for pid in frozen:
         os.kill(pid, signal.SIGSTOP)
     try:
-        begun = time.monotonic()
-        done = place.run("status", "--answer-time", "3")
-        spent = time.monotonic() - begun
+        started = time.monotonic()
+        result = place.run("status", "--answer-time", "3")
+        spent = time.monotonic() - started
     finally:
         for pid in frozen:
             os.kill(pid, signal.SIGCONT)
-    assert done.code == 3
-    assert done.out.count("no answer within 3 s") == 2
+    assert result.code == 3
+    assert result.out.count("no answer within 3 s") == 2
     assert 3 <= spent < 6  # in sum it would be 6
     wait_for(lambda: place.run("status").code == 0, 20, "all to answer again")
 
@@ -210,10 +212,10 @@ def test_a_manager_that_was_told_to_stop_is_shown_with_the_way_to_wake_it(place)
     hm = client(place.site)
     hm.manager.stop()
     hm.manager.wait(timeout=60)
-    done = place.run("status")
-    assert done.code == 1
-    assert "was stopped, so its agents are not supervised" in done.out
-    assert "hostmanager up --host testhost --all" in done.out
+    result = place.run("status")
+    assert result.code == 1
+    assert "was stopped, so its agents are not supervised" in result.out
+    assert "hostmanager up --host testhost --all" in result.out
     assert place.states() == {"a": "?"}
 
 
@@ -228,15 +230,15 @@ def test_where_site_config_and_manager_disagree_the_row_says_so(place):
             instance("new"),
         ]
     )
-    found = place.status()
-    reasons = {name: " ".join(agent["reasons"]) for name, agent in found.items()}
+    status = place.status()
+    reasons = {name: " ".join(agent["reasons"]) for name, agent in status.items()}
     assert (
         "not in the site config; `hostmanager reload --host daq1` would stop it" in reasons["gone"]
     )
     assert "runs as TinyAgent (host), the site config says TinyAgent2 (host)" in reasons["other"]
     assert reasons["told"] == "started by hand (site config: down)"
     assert "new in the site config" in reasons["new"]
-    assert [found[name]["severity"] for name in ("gone", "other", "new", "told")] == [
+    assert [status[name]["severity"] for name in ("gone", "other", "new", "told")] == [
         *("warning", "warning", "warning", "note"),
     ]
     shown = place.run("status").out

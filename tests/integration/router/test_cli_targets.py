@@ -25,8 +25,8 @@ def two_hosts(place):
     wait_states(place, fake1="up", fake2="up", cam1="up")
 
 
-def wait_states(place, **wanted):
-    wait_for(lambda: wanted.items() <= place.states().items(), 20, str(wanted), place.states)
+def wait_states(place, **expected):
+    wait_for(lambda: expected.items() <= place.states().items(), 20, str(expected), place.states)
 
 
 def alive(place) -> set[str]:
@@ -35,17 +35,17 @@ def alive(place) -> set[str]:
 
 def test_down_and_up_act_on_all_hosts_and_wait_until_it_is_so(place):
     two_hosts(place)
-    done = place.run("down", "fake*", "cam1")
-    assert (done.code, done.err) == (0, "")
-    assert "stop on daq1: fake1, fake2\n" in done.out
-    assert "stop on daq2: cam1\n" in done.out
-    assert done.out.endswith("3 of 3 agents are down\n")
+    result = place.run("down", "fake*", "cam1")
+    assert (result.code, result.err) == (0, "")
+    assert "stop on daq1: fake1, fake2\n" in result.out
+    assert "stop on daq2: cam1\n" in result.out
+    assert result.out.endswith("3 of 3 agents are down\n")
     assert alive(place) == set()
     again = place.run("down", "fake1")
     assert (again.code, again.out) == (0, "nothing to stop\nalready down: fake1\n")
-    done = place.run("up", "--host", "daq1", "--all")
-    assert done.code == 0
-    assert "start on daq1: fake1, fake2, spare" in done.out
+    result = place.run("up", "--host", "daq1", "--all")
+    assert result.code == 0
+    assert "start on daq1: fake1, fake2, spare" in result.out
     assert alive(place) == {"fake1", "fake2", "spare"}
     assert place.states()["cam1"] == "down"
 
@@ -54,23 +54,23 @@ def test_a_dry_run_says_what_would_happen_and_does_nothing(place):
     two_hosts(place)
     before = processes_of(place.site)
     for command, what in (("down", "stop on daq2: cam1"), ("restart", "restart on daq2: cam1")):
-        done = place.run(command, "--all", "--dry-run")
-        assert done.code == 0
-        assert what in done.out
-    found = place.run("restart", "--all", "--dry-run", "--json").json
-    assert [step["instance_id"] for step in found["steps"]] == ["fake1", "fake2", "cam1"]
-    assert [row["instance_id"] for row in found["already"]] == ["spare"]
-    assert {step["outcome"] for step in found["steps"]} == {"pending"}
+        result = place.run(command, "--all", "--dry-run")
+        assert result.code == 0
+        assert what in result.out
+    data = place.run("restart", "--all", "--dry-run", "--json").json
+    assert [step["instance_id"] for step in data["steps"]] == ["fake1", "fake2", "cam1"]
+    assert [row["instance_id"] for row in data["already"]] == ["spare"]
+    assert {step["outcome"] for step in data["steps"]} == {"pending"}
     assert processes_of(place.site) == before
 
 
 def test_restart_gives_new_processes_to_those_that_were_up_and_leaves_the_others(place):
     two_hosts(place)
     before = processes_of(place.site)
-    done = place.run("restart", "--all")
-    assert done.code == 0
-    assert "left down: spare\n" in done.out
-    assert done.out.endswith("3 of 3 agents are up\n")
+    result = place.run("restart", "--all")
+    assert result.code == 0
+    assert "left down: spare\n" in result.out
+    assert result.out.endswith("3 of 3 agents are up\n")
     after = processes_of(place.site)
     for name in ("fake1", "fake2", "cam1"):
         assert len(after[name]) == 1
@@ -92,24 +92,24 @@ def test_what_does_not_get_there_is_named_with_why_and_its_last_lines(place):
     def it_died_while_it_was_looked_at():
         """On a busy machine it may need longer than that to come to its end."""
         place.run("down", "--all")
-        done = place.run("up", "--all")
-        return None if "daq1 crash up\n" in done.out else done
+        result = place.run("up", "--all")
+        return None if "daq1 crash up\n" in result.out else result
 
-    done = wait_for(it_died_while_it_was_looked_at, 30, "an early death")
-    assert done.code == 1
-    assert "daq1 good up\n" in done.out
-    assert re.search(r"! daq1 crash .*does not stay up: It exited with code 7", done.out)
-    assert "! daq1 typo ? (target up): no installed OCS plugin provides" in done.out
-    assert done.out.endswith("1 of 3 agents are up\n")
-    assert "    | tiny crash: no answer from the device\n" in done.out
+    outcome = wait_for(it_died_while_it_was_looked_at, 30, "an early death")
+    assert outcome.code == 1
+    assert "daq1 good up\n" in outcome.out
+    assert re.search(r"! daq1 crash .*does not stay up: It exited with code 7", outcome.out)
+    assert "! daq1 typo ? (target up): no installed OCS plugin provides" in outcome.out
+    assert outcome.out.endswith("1 of 3 agents are up\n")
+    assert "    | tiny crash: no answer from the device\n" in outcome.out
 
     def it_is_said_to_have_failed():
-        found = place.run("up", "crash", "--json").json
-        return found if found["exit"] else None
+        data = place.run("up", "crash", "--json").json
+        return data if data["exit"] else None
 
-    found = wait_for(it_is_said_to_have_failed, 30, "an early death")
-    (step,) = found["steps"]
-    assert (found["exit"], step["outcome"]) == (1, "failed")
+    result = wait_for(it_is_said_to_have_failed, 30, "an early death")
+    (step,) = result["steps"]
+    assert (result["exit"], step["outcome"]) == (1, "failed")
     assert step["last_lines"][-1] == "tiny crash: no answer from the device"
 
 
@@ -117,9 +117,9 @@ def test_what_takes_too_long_is_said_and_goes_on(place):
     place.write(daq1=[instance("slow", "--behave", "slow-stop", 4)])
     place.start("daq1", options=("--stop-timeout", "30"))
     place.wait_minding("slow")
-    done = place.run("down", "slow", "--timeout", "1.5s")
-    assert done.code == 1
-    assert "! daq1 slow stopping (target down): not within 1.5 s: Asked to stop" in done.out
+    result = place.run("down", "slow", "--timeout", "1.5s")
+    assert result.code == 1
+    assert "! daq1 slow stopping (target down): not within 1.5 s: Asked to stop" in result.out
     wait_states(place, slow="down")
 
 
@@ -128,23 +128,23 @@ def test_a_restart_that_takes_too_long_brings_the_agent_up_all_the_same(place):
     place.start("daq1", options=("--stop-timeout", "30"))
     place.wait_minding("slow")
     (before,) = processes_of(place.site)["slow"]
-    done = place.run("restart", "slow", "--timeout", "1.5s")
-    assert done.code == 1
-    assert "Its manager completes the restart; if it dies, the next one does." in done.out
+    result = place.run("restart", "slow", "--timeout", "1.5s")
+    assert result.code == 1
+    assert "Its manager completes the restart; if it dies, the next one does." in result.out
     wait_for(lambda: processes_of(place.site).get("slow", [before]) != [before], 20, "a new one")
     wait_states(place, slow="up")
 
 
 def test_without_waiting_it_is_only_told(place):
     two_hosts(place)
-    done = place.run("down", "fake1", "--no-wait")
-    assert done.code == 0
-    assert done.out.endswith("1 agent: down requested; not waited for\n")
+    result = place.run("down", "fake1", "--no-wait")
+    assert result.code == 0
+    assert result.out.endswith("1 agent: down requested; not waited for\n")
     wait_states(place, fake1="down")
 
 
 @pytest.mark.parametrize(
-    ("words", "text"),
+    ("arguments", "text"),
     [
         ([], "name at least one agent"),
         (["fake1", "--all"], "exclude each other"),
@@ -153,12 +153,12 @@ def test_without_waiting_it_is_only_told(place):
         (["hm-daq1"], "Use --host daq1 for all of its agents"),
     ],
 )
-def test_a_command_line_that_makes_no_sense_changes_nothing(place, words, text):
+def test_a_command_line_that_makes_no_sense_changes_nothing(place, arguments, text):
     two_hosts(place)
     before = processes_of(place.site)
-    done = place.run("down", *words)
-    assert done.code == 2
-    assert text in done.err
+    result = place.run("down", *arguments)
+    assert result.code == 2
+    assert text in result.err
     assert processes_of(place.site) == before
 
 
@@ -166,10 +166,10 @@ def test_agents_of_a_silent_host_are_named_and_the_others_are_told(place):
     place.write(daq1=[instance("a")], daq2=[instance("b")])
     place.start("daq1")
     wait_states(place, a="up")
-    done = place.run("down", "--all")
-    assert done.code == 3
-    assert "! daq2 b: hm-daq2 is not at the router" in done.out
-    assert "1 of 1 agent is down" in done.out
+    result = place.run("down", "--all")
+    assert result.code == 3
+    assert "! daq2 b: hm-daq2 is not at the router" in result.out
+    assert "1 of 1 agent is down" in result.out
     assert alive(place) == set()
 
 
@@ -177,9 +177,9 @@ def test_an_agent_that_its_manager_does_not_know_yet_needs_a_reload(place):
     place.write(daq1=[instance("a")])
     place.start("daq1")
     place.write(daq1=[instance("a"), instance("b", manage="down")])
-    done = place.run("up", "b")
-    assert done.code == 1
-    assert "! daq1 b: new in the site config; `hostmanager reload --host daq1`" in done.out
+    result = place.run("up", "b")
+    assert result.code == 1
+    assert "! daq1 b: new in the site config; `hostmanager reload --host daq1`" in result.out
 
 
 def test_up_wakes_a_manager_that_was_told_to_stop_and_starts_nothing_else(place):
@@ -189,9 +189,9 @@ def test_up_wakes_a_manager_that_was_told_to_stop_and_starts_nothing_else(place)
     hm.manager.stop()
     hm.manager.wait(timeout=60)
     assert "left down: a" in place.run("restart", "a").out
-    done = place.run("up", "a")
-    assert done.code == 0
-    assert "it starts with only these up" in done.out
+    result = place.run("up", "a")
+    assert result.code == 0
+    assert "it starts with only these up" in result.out
     assert place.states() == {"a": "up", "b": "down"}
 
 
@@ -201,8 +201,8 @@ def test_up_waits_for_a_manager_that_still_ends_its_agents_and_wakes_it_then(pla
     place.wait_minding("slow")
     wait_states(place, slow="up", a="up")
     client(place.site).manager.stop()
-    done = place.run("status")
-    assert "was stopped, and is stopping its agents" in done.out
+    result = place.run("status")
+    assert "was stopped, and is stopping its agents" in result.out
     assert place.states()["slow"] == "wait_dead"
     refused = place.run("down", "slow")
     assert refused.code == 1
@@ -210,8 +210,8 @@ def test_up_waits_for_a_manager_that_still_ends_its_agents_and_wakes_it_then(pla
         "! testhost slow: its manager process was stopped, and is stopping its agents"
         in refused.out
     )
-    done = place.run("up", "slow", "--no-wait")
-    assert (done.code, "1 agent: up requested; not waited for" in done.out) == (0, True)
+    result = place.run("up", "slow", "--no-wait")
+    assert (result.code, "1 agent: up requested; not waited for" in result.out) == (0, True)
     wait_states(place, slow="up", a="down")
 
 
@@ -234,9 +234,9 @@ def test_up_gives_up_on_a_manager_that_does_not_come_to_an_end(place):
     place.wait_minding("slow")
     wait_states(place, slow="up")
     client(place.site).manager.stop()
-    done = place.run("up", "slow", "--timeout", "1")
-    assert done.code == 1
-    assert "not within 1 s: its manager is still stopping its agents." in done.out
+    result = place.run("up", "slow", "--timeout", "1")
+    assert result.code == 1
+    assert "not within 1 s: its manager is still stopping its agents." in result.out
     wait_states(place, slow="?")  # nobody tells it up behind anybody's back
 
 

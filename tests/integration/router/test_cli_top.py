@@ -20,8 +20,8 @@ place = pytest.fixture(places)
 def top(place, tmp_path):
     opened = []
 
-    def go(*words):
-        opened.append(Terminal(tmp_path, place.site.file, *words))
+    def go(*arguments):
+        opened.append(Terminal(tmp_path, place.site.file, *arguments))
         return opened[-1]
 
     yield go
@@ -84,8 +84,8 @@ def test_a_host_whose_manager_freezes_is_shown_and_the_others_go_on(place, top):
     frozen = place.managers["daq2"].pid
     os.kill(frozen, signal.SIGSTOP)
     try:
-        words = terminal.until("hm-daq2: no answer for")
-        assert "? daq2 cam1 ? was up" in words
+        screen = terminal.until("hm-daq2: no answer for")
+        assert "? daq2 cam1 ? was up" in screen
         terminal.narrow("fake")
         terminal.press("d", "y")
         terminal.until("down fake1 (daq1): done, down")

@@ -32,9 +32,9 @@ BIN = Path(sys.executable).parent
 def bow(site, capsys) -> Callable[..., str]:
     """Run `ocsbow` in this process: ``bow("up", "a")``; what it printed."""
 
-    def run(*words: str) -> str:
+    def run(*arguments: str) -> str:
         capsys.readouterr()
-        ocsbow.main([*site.args, *words])
+        ocsbow.main([*site.args, *arguments])
         return capsys.readouterr().out
 
     return run
@@ -47,10 +47,14 @@ def rows(shown: str) -> dict[str, list[str]]:
     return {row[0]: row[1:] for row in cells if len(row) == 4}
 
 
-def command(site: Site, name: str, *words: str) -> subprocess.CompletedProcess[str]:
+def command(site: Site, name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run a console command with the site's options."""
     return subprocess.run(
-        [BIN / name, *site.args, *words], capture_output=True, text=True, timeout=60, check=False
+        [BIN / name, *site.args, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
 
 
@@ -149,9 +153,9 @@ def test_the_console_commands_of_ocs_know_the_manager(site, begin):
     wait_states(hm, a="down")
     scan = command(site, "ocs-client-cli", "scan", "--details")
     assert scan.returncode == 0, scan.stderr
-    found = scan.stdout.partition("List of Detected Agents")[2].split()
-    assert site.manager_id in found
-    assert found[found.index("manager") + 2] == "RUNNING"
+    result = scan.stdout.partition("List of Detected Agents")[2].split()
+    assert site.manager_id in result
+    assert result[result.index("manager") + 2] == "RUNNING"
     supports = command(site, "ocs-local-support", "status")
     assert supports.returncode == 0, supports.stderr
     for question in ("configured on this host:", "agent running?", "manager process running?"):
@@ -222,9 +226,9 @@ def test_the_command_line_wins_over_the_environment(site, start_program):
         "SITE_HOST": "elsewhere",
         "SITE_HUB": "ws://127.0.0.1:9/ws",
     }
-    words = ["--instance-id", site.manager_id, "--site-hub", site.router.url, *site.args]
-    words += ["--state-dir", str(site.state_dir), "--working-dir", str(site.working_dir)]
-    start_program(site, [sys.executable, "-m", "hostmanager.agent", *words], wrong).wait_ready()
+    argv = ["--instance-id", site.manager_id, "--site-hub", site.router.url, *site.args]
+    argv += ["--state-dir", str(site.state_dir), "--working-dir", str(site.working_dir)]
+    start_program(site, [sys.executable, "-m", "hostmanager.agent", *argv], wrong).wait_ready()
     wait_ready(site, "a")
 
 

@@ -241,9 +241,9 @@ def test_an_unknown_operation_is_refused(shown):
 
 
 def test_what_happened_is_in_the_messages_once_and_not_each_second(shown):
-    told = [text for _, text in shown.hm.manager.status().session["messages"]]
-    assert any(text.startswith("unreadable: was ended by SIGKILL") for text in told)
-    assert len(told) < 40
+    messages = [text for _, text in shown.hm.manager.status().session["messages"]]
+    assert any(text.startswith("unreadable: was ended by SIGKILL") for text in messages)
+    assert len(messages) < 40
 
 
 def listen(site: Site, seconds: float) -> list[tuple[float, Any]]:
@@ -253,14 +253,14 @@ def listen(site: Site, seconds: float) -> list[tuple[float, Any]]:
     topic = f"{site.address_root}.{site.manager_id}.feeds.heartbeat"
     with subprocess.Popen([*command, topic], stdout=subprocess.PIPE, text=True) as listener:
         beats = []
-        begun = None
+        started = None
         give_up = threading.Timer(seconds + 20, listener.kill)  # nothing comes, nothing ends
         give_up.start()
         for line in listener.stdout:
             if line.startswith("{"):
-                begun = begun or time.monotonic()
+                started = started or time.monotonic()
                 beats.append((time.monotonic(), json.loads(line)["message"]))
-                if time.monotonic() - begun > seconds:
+                if time.monotonic() - started > seconds:
                     break
         give_up.cancel()
         listener.kill()

@@ -97,9 +97,9 @@ def test_told_to_end_twice_it_ends_at_once(site, signalled):
 
 def test_the_console_script_is_as_careful(site, surroundings):
     site.write(instance("a"))
-    words = ["--instance-id", site.manager_id, *site.args, "--state-dir", str(site.state_dir)]
+    argv = ["--instance-id", site.manager_id, *site.args, "--state-dir", str(site.state_dir)]
     with subprocess.Popen(
-        [Path(sys.executable).with_name("hostmanager"), "run", *words],
+        [Path(sys.executable).with_name("hostmanager"), "run", *argv],
         cwd=site.working_dir,
         env={**os.environ, **surroundings(signal.SIGHUP, "hostmanager.cli.main", "argparse")},
         stdout=subprocess.PIPE,
@@ -108,5 +108,5 @@ def test_the_console_script_is_as_careful(site, surroundings):
     ) as process:
         wait_for(lambda: processes_of(site) or process.poll() is not None, 30, "an agent")
         process.send_signal(signal.SIGTERM)
-        said, _ = process.communicate(timeout=60)
-    assert process.returncode == 0, said
+        output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, output

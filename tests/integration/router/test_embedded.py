@@ -30,16 +30,16 @@ REACTORS = ("default", "asyncio")
 @pytest.fixture(scope="module", params=REACTORS)
 def answers(request) -> dict[str, Any]:
     """What each call of OCS's unit test answers, by reactor."""
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, str(HERE / "as_ocs_tests.py"), request.param],
         capture_output=True,
         text=True,
         timeout=20 * BUSY_MACHINE,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return {"reactor": request.param, **found}
+    assert result.returncode == 0, result.stderr
+    data: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
+    return {"reactor": request.param, **data}
 
 
 def test_ocs_unit_test_of_a_host_manager_gets_its_answers(answers):
@@ -64,19 +64,19 @@ def test_parameters_are_screened_whoever_calls(answers):
 
 def test_the_process_says_what_is_missing_when_it_is_started(answers):
     text = answers["manager"][1]
-    wanted = INSTALL_REACTOR if answers["reactor"] == "default" else "ocs.site_config.parse_args"
-    assert wanted in text
+    expected = INSTALL_REACTOR if answers["reactor"] == "default" else "ocs.site_config.parse_args"
+    assert expected in text
 
 
 # --- the usual main ------------------------------------------------------------------------
 
 
 def start(site: Site, start_program: Any, reactor: str, startup: Any = True) -> Manager:
-    words = [sys.executable, str(HERE / "usual_main.py"), "--instance-id", site.manager_id]
-    words += [*site.args, "--working-dir", str(site.working_dir)]
-    words += ["--state-dir", str(site.state_dir)]
+    argv = [sys.executable, str(HERE / "usual_main.py"), "--instance-id", site.manager_id]
+    argv += [*site.args, "--working-dir", str(site.working_dir)]
+    argv += ["--state-dir", str(site.state_dir)]
     program: Manager = start_program(
-        site, words, {"REACTOR": reactor, "STARTUP": json.dumps(startup)}
+        site, argv, {"REACTOR": reactor, "STARTUP": json.dumps(startup)}
     )
     return program
 

@@ -129,8 +129,8 @@ def test_queries_that_make_no_sense_are_refused_and_odd_ones_answered(site, begi
     hm.manager.wait(timeout=60)
     with ThreadPoolExecutor(8) as pool:
         clients = [client(site) for _ in range(8)]
-        found = list(pool.map(lambda c: outcome(c.history()), clients))
-    assert [ok for ok, _ in found] == [True] * 8
+        result = list(pool.map(lambda c: outcome(c.history()), clients))
+    assert [ok for ok, _ in result] == [True] * 8
     assert has_order(story(history(hm)), "manager stop", "manager: All agents are down")
     hm.manager.start()
     wait_for(

@@ -28,18 +28,18 @@ def test_ids_that_plain_ocs_runs_are_run(site, start_manager):
     for name in ODD:
         path = Path(shown[name]["output"])
         assert path.name == f"{encode_id(name)}.out"
-        said = lambda: client(site).output(instance_id=name).session["data"]["lines"]  # noqa: B023, E731
-        wait_for(said, 30, f"output of {name}")
+        output = lambda: client(site).output(instance_id=name).session["data"]["lines"]  # noqa: B023, E731
+        wait_for(output, 30, f"output of {name}")
     manager.kill()
     start_manager(site)
     assert leaders(site) == before
-    done = subprocess.run(
+    result = subprocess.run(
         [HOSTMANAGER, "down", "--site-file", site.file, "kühler", "a:b*c"],
         check=False,
         capture_output=True,
         text=True,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert result.returncode == 0, result.stdout + result.stderr
     assert leaders(site).keys() == {*ODD, "kept"} - {"kühler", "a:b*c"}
     assert sorted(path.name for path in (site.state_dir / "locks").iterdir()) == sorted(
         f"{encode_id(name)}.lock" for name in (*ODD, "kept")
@@ -52,13 +52,13 @@ def test_ids_that_plain_ocs_cannot_run_are_refused_in_words(site, start_manager)
     wait_for(all_up(site, 1), 30, "the good one")
     data = client(site).manager.status().session["data"]
     assert data["config_parse_status"]["[SCF]"][0] is False
-    done = subprocess.run(
+    result = subprocess.run(
         [HOSTMANAGER, "check", "--syntax", "--json", site.file],
         check=False,
         capture_output=True,
         text=True,
     )
-    text = json.dumps(json.loads(done.stdout), ensure_ascii=False)
+    text = json.dumps(json.loads(result.stdout), ensure_ascii=False)
     for name in WRONG:
         assert f"the instance-id '{name}'" in text
 

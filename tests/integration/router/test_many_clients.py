@@ -26,8 +26,8 @@ def connect(site, start_manager) -> Callable[[], ManagerClient]:
     """Make clients of a manager with an agent for each."""
     site.write(*(instance(f"a{n}", "--behave", "chatty", "--total", "40") for n in range(CLIENTS)))
     start_manager(site, "--stop-timeout", "1")
-    words = ("site", "site_hub", "site_http", "site_realm", "address_root")
-    args = Namespace(site_file=str(site.file), site_host=site.host, **dict.fromkeys(words, None))
+    keys = ("site", "site_hub", "site_http", "site_realm", "address_root")
+    args = Namespace(site_file=str(site.file), site_host=site.host, **dict.fromkeys(keys, None))
     read = read_site(args, {})
     return lambda: ManagerClient(read, site.host, site.manager_id, None)
 
@@ -61,11 +61,11 @@ def test_two_hundred_calls_of_eight_clients_at_once_never_mix(connect):
         manager, random = connect(), Random(number)
         for turn in range(CALLS):
             try:
-                found = ask(manager, number, turn, random)
+                result = ask(manager, number, turn, random)
             except Exception as error:
-                found = f"a{number}, turn {turn}: {error!r}"
+                result = f"a{number}, turn {turn}: {error!r}"
             asked.append(number)
-            wrong.extend([found] if found else [])
+            wrong.extend([result] if result else [])
 
     threads = [threading.Thread(target=work, args=(n,), daemon=True) for n in range(CLIENTS)]
     for thread in threads:

@@ -128,8 +128,8 @@ async def test_what_the_framework_of_ocs_accepts_from_a_client_ours_accepts(
     site, start_manager, start_program
 ):
     site.write(instance(PLAIN, agent_class="PlainAgent", manage="ignore"))
-    words = [sys.executable, str(PROGRAM), "--instance-id", PLAIN, *site.args]
-    await asyncio.to_thread(start_program, site, words)
+    argv = [sys.executable, str(PROGRAM), "--instance-id", PLAIN, *site.args]
+    await asyncio.to_thread(start_program, site, argv)
     await asyncio.to_thread(start_manager, site)
     accepted, worse, silent = [], [], []
     async with page(site) as browser:

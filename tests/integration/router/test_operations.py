@@ -113,8 +113,8 @@ def test_a_bad_request_fails_names_it_and_changes_nothing_at_all(site, begin):
     for requests, named in BAD_REQUESTS:
         ok, text = outcome(hm.update(requests=requests))
         assert ok is False, requests
-        for words in named:
-            assert words in text, text
+        for names in named:
+            assert names in text, text
         assert "Nothing was changed" in text
         assert "Traceback" not in text
         assert len(text) < 1000
@@ -166,9 +166,9 @@ def test_fifty_clicks_at_once_all_succeed_and_the_last_one_decides(site, begin):
         answers = list(pool.map(click, range(50)))
     assert [answer[:2] for answer in answers if answer[0] != ocs.OK] == []
     assert {success for _, _, success in answers} == {True}
-    told = [line for line in messages(hm).splitlines() if line.startswith("Request: a ")]
-    assert len(told) == 50
-    last = told[-1].removeprefix("Request: a ").rstrip(".")
+    text = [line for line in messages(hm).splitlines() if line.startswith("Request: a ")]
+    assert len(text) == 50
+    last = text[-1].removeprefix("Request: a ").rstrip(".")
     assert targets(hm) == {"a": last}
     wait_states(hm, a=last)
     assert len(processes_of(site).get("a", [])) == (last == "up")
@@ -203,7 +203,7 @@ def test_stopping_the_manager_ends_every_agent_and_then_the_process_with_success
     ok, _ = outcome(hm.manager.wait(timeout=60))
     assert ok is True
     assert manager_status(hm) == "done"
-    assert sorted(found.kind for found in processes(site)) == ["manager", "scribe"]
+    assert sorted(process.kind for process in processes(site)) == ["manager", "scribe"]
 
 
 def test_what_is_said_while_it_begins_again_is_done_once_it_has(site, begin):

@@ -15,7 +15,7 @@ from tests.support.waiting import wait_for
 
 def test_the_newest_lines_come_with_their_times(site, start_manager):
     site.write(instance("a"))
-    begun = time.time()
+    started = time.time()
     start_manager(site)
     hm = client(site)
 
@@ -28,7 +28,7 @@ def test_the_newest_lines_come_with_their_times(site, start_manager):
     json.dumps(data, allow_nan=False)
     when, text = data["lines"][-1]
     assert "tiny a up pid" in text
-    assert begun - 1 < when < time.time() + 1
+    assert started - 1 < when < time.time() + 1
     assert data["file"].endswith("a.out")
     assert hm.output(instance_id="a", since=time.time() + 10).session["data"]["lines"] == []
 
@@ -39,12 +39,12 @@ def test_without_an_id_come_the_newest_lines_of_all_agents_each_with_its_id(site
     hm = client(site)
 
     def lines():
-        found = hm.output().session["data"]["lines"]
-        said = {whose for _, text, whose in found if f"tiny {whose} up pid" in text}
-        return said == {"a", "b"} and found
+        texts = hm.output().session["data"]["lines"]
+        agents = {whose for _, text, whose in texts if f"tiny {whose} up pid" in text}
+        return agents == {"a", "b"} and texts
 
-    found = wait_for(lines, 10, "output of both")
-    times = [when for when, _, _ in found]
+    texts = wait_for(lines, 10, "output of both")
+    times = [when for when, _, _ in texts]
     assert times == sorted(times)
     assert len(hm.output(lines=1).session["data"]["lines"]) == 1
     assert hm.output(since=time.time() + 10).session["data"]["lines"] == []
@@ -54,22 +54,22 @@ def test_lines_can_be_had_page_by_page(site, start_manager):
     site.write(instance("a", "--behave", "chatty", "--rate", "1e7", "--total", "300000"))
     start_manager(site)
     hm = client(site)
-    done = site.working_dir / "chatty" / "a"
-    wait_for(done.exists, 20, "the agent to have written all")
-    written = int(done.read_text().split()[0])
+    outcome = site.working_dir / "chatty" / "a"
+    wait_for(outcome.exists, 20, "the agent to have written all")
+    written = int(outcome.read_text().split()[0])
 
     def last():
         return hm.output(instance_id="a", lines=1).session["data"]["lines"][-1][1]
 
     wait_for(lambda: int(last().split()[0]) == written - 1, 10, "the last line", last)
-    found, place = [], None
+    texts, place = [], None
     while True:
         data = hm.output(instance_id="a", lines=700, before=place).session["data"]
-        found = [text for _, text in data["lines"]] + found
+        texts = [text for _, text in data["lines"]] + texts
         place = data["older"]
         if place is None:
             break
-    numbers = [int(text.split()[0]) for text in found if text[:1].isdigit()]
+    numbers = [int(text.split()[0]) for text in texts if text[:1].isdigit()]
     assert numbers == list(range(written))
     assert written > 2 * 700
 
@@ -81,9 +81,9 @@ def test_no_line_is_lost_over_the_death_of_the_manager(site, start_manager):
     wait_for(lambda: processes_of(site).get("a"), 20, "the agent")
     first.process.kill()
     first.process.wait()
-    done = site.working_dir / "chatty" / "a"
-    wait_for(done.exists, 20, "the agent to have written all, with no manager")
-    written = int(done.read_text().split()[0])
+    result_file = site.working_dir / "chatty" / "a"
+    wait_for(result_file.exists, 20, "the agent to have written all, with no manager")
+    written = int(result_file.read_text().split()[0])
     start_manager(site)
 
     def numbers():
@@ -95,7 +95,7 @@ def test_no_line_is_lost_over_the_death_of_the_manager(site, start_manager):
 
 
 @pytest.mark.parametrize(
-    ("params", "words"),
+    ("params", "expected"),
     [
         ({"instance_id": "../../etc/passwd"}, "There is no output"),
         ({"instance_id": "a b"}, "instance_id"),
@@ -111,10 +111,10 @@ def test_no_line_is_lost_over_the_death_of_the_manager(site, start_manager):
         ({"lines": 1001}, "lines"),
     ],
 )
-def test_nonsense_is_refused_by_name(shared_manager, params, words):
+def test_nonsense_is_refused_by_name(shared_manager, params, expected):
     reply = shared_manager.output(**params)
     assert reply.session["success"] is False
-    assert words in reply.session["messages"][-2][1]
+    assert expected in reply.session["messages"][-2][1]
 
 
 @pytest.fixture

@@ -174,7 +174,7 @@ def test_the_process_can_be_stopped_and_started_and_the_manager_ended_by_who_may
     kinds = {"manager", "scribe"}
     wait_gone(guarded, "a")
     wait_for(
-        lambda: not [found for found in processes(guarded) if found.kind in kinds],
+        lambda: not [process for process in processes(guarded) if process.kind in kinds],
         *(30, "the manager to be gone", lambda: processes(guarded)),
     )
 
@@ -203,7 +203,7 @@ def test_by_default_plain_ocsbow_works_with_a_policy_too(site, start_director, s
     wait_ready(site, "a")
     wait_rules(site)
     ocsbow = str(Path(sys.executable).parent / "ocsbow")
-    done = subprocess.run(
+    result = subprocess.run(
         [ocsbow, *site.args, "down", "a"],
         check=False,
         capture_output=True,
@@ -211,7 +211,7 @@ def test_by_default_plain_ocsbow_works_with_a_policy_too(site, start_director, s
         timeout=60,
         env={**os.environ, "PYTHONWARNINGS": "ignore"},
     )
-    assert done.returncode == 0, done.stderr
+    assert result.returncode == 0, result.stderr
     wait_gone(site, "a")
 
 
@@ -259,8 +259,8 @@ NONSENSE = [
 def test_nonsense_in_the_directors_name_changes_nothing(guarded):
     topic = f"{guarded.address_root}.{DIRECTOR}.feeds.controls"
     router = guarded.router
-    words = [router.url, router.realm, topic, *map(json.dumps, NONSENSE)]
-    subprocess.run([sys.executable, "-c", PUBLISH, *words], check=True, timeout=60)
+    argv = [router.url, router.realm, topic, *map(json.dumps, NONSENSE)]
+    subprocess.run([sys.executable, "-c", PUBLISH, *argv], check=True, timeout=60)
     log = guarded.directory / "manager.log"
     wait_for(lambda: log.read_text().count("makes no sense") >= 5, 20, "it", log.read_text)
     assert "Traceback" not in log.read_text()

@@ -91,7 +91,7 @@ def test_a_changed_class_starts_the_new_one_only_when_the_old_one_has_ended(site
     assert reload(hm)[0]
 
     def changed() -> bool:
-        pids = [found.pid for found in processes(site) if found.instance_id == "a"]
+        pids = [process.pid for process in processes(site) if process.instance_id == "a"]
         if len(pids) > 1:
             overlaps.append(pids)
         return children(hm)["a"]["agent_class"] == "OtherTinyAgent"
@@ -211,13 +211,13 @@ def test_a_file_that_is_being_written_is_read_when_it_is_complete(site, begin):
     hm = begin(instance("a"), instance("b"))
     before = wait_ready(site, "a", "b")
     whole = site.file.read_text()
-    begun = whole.index("- instance-id: b")
+    started = whole.index("- instance-id: b")
     with site.file.open("w") as file:
-        file.write(whole[:begun])
+        file.write(whole[:started])
         file.flush()
         hm.update.start(reload_config=True)
         time.sleep(0.3)  # somebody's editor, or git, or scp
-        file.write(whole[begun:])
+        file.write(whole[started:])
     ok, text = outcome(hm.update.wait(timeout=60))
     assert ok, text
     assert "no change" in text
@@ -232,21 +232,21 @@ def test_a_broken_file_changes_nothing_says_why_and_down_works_meanwhile(site, b
     good = site.file.read_text()
     for what, text in BROKEN_FILES.items():
         site.write_text(text)
-        ok, said = reload(hm)
+        ok, message = reload(hm)
         assert ok is False, what
-        assert str(site.file) in said, what
-        assert "left as it is" in said
+        assert str(site.file) in message, what
+        assert "left as it is" in message
         shown = parse_status(hm)
         assert shown[0] is False
         assert str(site.file) in shown[2]
         assert wait_ready(site, "a", "b") == before
     site.file.unlink()
-    ok, said = reload(hm)
-    assert (ok, str(site.file) in said) == (False, True)
+    ok, message = reload(hm)
+    assert (ok, str(site.file) in message) == (False, True)
     site.write_text("hosts: [")
-    ok, said = outcome(hm.update(reload_config=True, requests=[("a", "down")]))
+    ok, message = outcome(hm.update(reload_config=True, requests=[("a", "down")]))
     assert ok is False
-    assert "a down" in said
+    assert "a down" in message
     wait_states(hm, a="down", b="up", c="down")
     wait_gone(site, "a")
     assert outcome(hm.update(requests=[("b", "down")]))[0] is True
@@ -285,11 +285,11 @@ def test_a_broken_entry_is_named_and_its_agent_and_all_others_run_on(site, begin
     good = site.file.read_text()
     for what, (entry, named) in BROKEN_ENTRIES.items():
         site.write_text(broken(site, entry))
-        ok, said = reload(hm)
+        ok, message = reload(hm)
         assert ok is False, what
-        assert named in said, f"{what}: {said}"
-        assert f"{site.file}:" in said, what
-        assert "Traceback" not in said
+        assert named in message, f"{what}: {message}"
+        assert f"{site.file}:" in message, what
+        assert "Traceback" not in message
         assert parse_status(hm)[0] is False, what
         assert named in parse_status(hm)[2]
         assert wait_ready(site, "a", "b") == before, what
@@ -304,9 +304,9 @@ def test_good_entries_beside_a_broken_one_are_followed(site, begin):
     hm = begin(instance("a"), instance("b"))
     before = wait_ready(site, "a", "b")
     site.write(instance("a", manage="sideways"), instance("c"))
-    ok, said = outcome(hm.update(reload_config=True, requests=[("c", "down"), ("c", "up")]))
+    ok, message = outcome(hm.update(reload_config=True, requests=[("c", "down"), ("c", "up")]))
     assert ok is False
-    assert "sideways" in said
+    assert "sideways" in message
     assert wait_ready(site, "a", "c")["a"] == before["a"]
     wait_for(lambda: states(hm) == {"a": "up", "c": "up"}, 10, "b to go", lambda: states(hm))
 
@@ -315,9 +315,9 @@ def test_a_duplicate_is_named_but_fails_nothing_and_the_first_one_counts(site, b
     hm = begin(instance("a"))
     before = wait_ready(site, "a")
     site.write(instance("a"), instance("a", agent_class="OtherTinyAgent", manage="host/down"))
-    ok, said = reload(hm)
+    ok, message = reload(hm)
     assert ok is True
-    assert "already used" in said
+    assert "already used" in message
     assert wait_ready(site, "a") == before
     assert targets(hm) == {"a": "up"}
 
@@ -338,9 +338,9 @@ def test_what_a_reload_did_is_told_in_the_messages(site, begin):
     hm = begin(instance("a"), instance("b"))
     wait_ready(site, "a", "b")
     site.write(instance("a", agent_class="OtherTinyAgent"), instance("c"))
-    ok, said = reload(hm)
+    ok, message = reload(hm)
     assert ok
-    assert "1 new, 1 changed class, 1 gone" in said
-    told = messages(hm)
-    assert "a: becomes OtherTinyAgent" in told
-    assert "b: no longer in the site config" in told
+    assert "1 new, 1 changed class, 1 gone" in message
+    text = messages(hm)
+    assert "a: becomes OtherTinyAgent" in text
+    assert "b: no longer in the site config" in text

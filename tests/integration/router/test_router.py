@@ -56,9 +56,9 @@ class Absence:
         self.during.append(processes_of(self.site))
 
     def wait_back(self) -> None:
-        begun = time.monotonic()
+        started = time.monotonic()
         wait_for(lambda: session_id(self.site) >= 0, 20, "an answer", self.manager.output)
-        self.back = time.monotonic() - begun
+        self.back = time.monotonic() - started
 
 
 def begin_absence(directory: Path) -> Absence:
@@ -105,7 +105,7 @@ def absence(absences, request) -> Absence:
 def test_no_agent_notices_that_the_router_is_away_for_long(absence):
     pids, _ = absence.before
     assert len(absence.during) > LOOKS
-    assert [look for look in absence.during if look != pids] == []
+    assert [observation for observation in absence.during if observation != pids] == []
     assert processes_of(absence.site) == pids
 
 
@@ -143,9 +143,9 @@ def test_agents_run_at_once_without_a_router_and_the_manager_registers_later(
     pid = wait_ready(site, "a")["a"]
     wait_for(lambda: "no router at" in manager.output(), 10, "a remark", manager.output)
     with router:
-        begun = time.monotonic()
+        started = time.monotonic()
         wait_for(lambda: session_id(site) >= 0, 10, "an answer", manager.output)
-        assert time.monotonic() - begun < BACK
+        assert time.monotonic() - started < BACK
         assert wait_ready(site, "a")["a"] == pid
         assert manager.stop() == 0
 
@@ -164,9 +164,9 @@ def test_without_a_router_agents_are_supervised_and_sigterm_ends_all(
     wait_ready(site, "a")
     manager.terminate()
     wait_gone(site, "a")
-    begun = time.monotonic()
+    started = time.monotonic()
     assert manager.process.wait(60) == 0
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - started < 2
     assert processes(site) == []
 
 
@@ -247,9 +247,9 @@ def test_a_second_manager_of_the_same_id_supervises_and_takes_over_when_the_firs
     wait_for(lambda: states(OCSClient(other.manager_id, args=other.args)) == {"b": "up"}, 10)
     assert wait_ready(other, "b") == pids
     assert manager.stop() == 0
-    told = manager.output().splitlines()
-    assert sum("second manager" in line for line in told) == 1
-    assert len(told) < 10, "it was said at each attempt"
+    lines = manager.output().splitlines()
+    assert sum("second manager" in line for line in lines) == 1
+    assert len(lines) < 10, "it was said at each attempt"
 
 
 def test_a_manager_whose_id_is_taken_ends_well(site, second, start_manager):

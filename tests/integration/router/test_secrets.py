@@ -18,12 +18,12 @@ CANARY = "canary-e2b7"
 
 
 def files(*directories: Path) -> dict[Path, bytes]:
-    found = {}
+    results = {}
     for directory in directories:
         for path in directory.rglob("*"):
             if path.is_file() and not path.is_symlink():
-                found[path] = path.read_bytes()
-    return found
+                results[path] = path.read_bytes()
+    return results
 
 
 def test_no_secret_is_in_what_the_manager_writes_and_says(site):

@@ -151,8 +151,8 @@ def test_a_bad_command_line_is_refused_in_one_clear_message(make_site, router, w
     (site.working_dir / "broken.yaml").write_text("hub: {}\nhosts: ]\n")
     options, named = BAD_LINES[what]
     usual = ["--state-dir", str(site.state_dir), *site.args]
-    words = [usual if word == "{usual}" else [word] for word in options]
-    line = [word.format(file=site.file) for part in words for word in part]
+    argv = [usual if word == "{usual}" else [word] for word in options]
+    line = [word.format(file=site.file) for part in argv for word in part]
     ended = run(site, *line)
     assert ended.returncode == 2
     assert ended.stdout == ""
@@ -265,10 +265,10 @@ def test_the_manager_takes_precedence_over_its_agents_and_its_scribe(
     site.write(instance("a"), instance("b", "--behave", "fork"))
     manager = start_manager(site)
     wait_ready(site, "a", "b")
-    found = [(one.kind, one.pid) for one in processes(site) if one.pid != manager.pid]
-    assert {kind for kind, _ in found} == {"agent", "grandchild", "scribe"}
+    others = [(one.kind, one.pid) for one in processes(site) if one.pid != manager.pid]
+    assert {kind for kind, _ in others} == {"agent", "grandchild", "scribe"}
     assert os.getpriority(os.PRIO_PROCESS, manager.pid) == MANAGER_NICE
-    assert [os.getpriority(os.PRIO_PROCESS, pid) for _, pid in found] == [0] * len(found)
+    assert [os.getpriority(os.PRIO_PROCESS, pid) for _, pid in others] == [0] * len(others)
 
 
 def test_what_systemd_told_the_manager_is_not_told_to_agents(site, start_program):
@@ -287,10 +287,10 @@ def test_what_systemd_told_the_manager_is_not_told_to_agents(site, start_program
 
 def test_a_manager_in_a_shell_that_ignores_signals_launches_agents_that_do_not(site, start_program):
     site.write(instance("a", "--behave", "dump-env"))
-    words = [sys.executable, "-m", "hostmanager.agent", *site.args]
-    words += ["--state-dir", str(site.state_dir), "--working-dir", str(site.working_dir)]
+    argv = [sys.executable, "-m", "hostmanager.agent", *site.args]
+    argv += ["--state-dir", str(site.state_dir), "--working-dir", str(site.working_dir)]
     trap = "trap '' INT TERM HUP QUIT; exec \"$@\""
-    program = start_program(site, ["/bin/sh", "-c", trap, "sh", *words])
+    program = start_program(site, ["/bin/sh", "-c", trap, "sh", *argv])
     dump = site.working_dir / "dumps" / "a.json"
     dumped = wait_for(lambda: json.loads(dump.read_text()), 10, "the dump")
     masks = int(dumped["signals"]["SigIgn"], 16)

@@ -68,12 +68,12 @@ def test_what_was_said_meanwhile_comes_when_somebody_reads(site, nobody_reads):
         manager.wait_ready(60)
         wait_ready(site, "a")
         os.set_blocking(reader, False)
-        found = bytearray()
+        received = bytearray()
 
         def read_on() -> bool:
             with suppress(BlockingIOError):
-                found.extend(os.read(reader, 65536))
-            return b"a: up (pid" in found
+                received.extend(os.read(reader, 65536))
+            return b"a: up (pid" in received
 
         wait_for(read_on, 60, "the log")
     finally:

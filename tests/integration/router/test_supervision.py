@@ -28,7 +28,7 @@ from tests.support.waiting import wait_for
 
 def of(site: Site, instance_id: str) -> list[Found]:
     """All processes of an instance, those that it started included."""
-    return [found for found in processes(site) if found.instance_id == instance_id]
+    return [process for process in processes(site) if process.instance_id == instance_id]
 
 
 # --- unexpected ends -----------------------------------------------------------------------
@@ -73,8 +73,8 @@ def test_an_agent_that_exits_at_once_shows_its_code_and_words_and_backs_off(site
     assert child["pid"] is None
     assert "exited with code 42" in child["message"]
     assert "failures in a row" in child["message"]
-    said = wait_for(lambda: children(hm)["a"]["last_exit"]["output"], 5, "its last words")
-    assert said[-1] == "tiny a: no answer from the device"
+    output = wait_for(lambda: children(hm)["a"]["last_exit"]["output"], 5, "its last words")
+    assert output[-1] == "tiny a: no answer from the device"
     pauses = [float(s) for s in re.findall(r"a: .* restarting in ([0-9.]+) s", messages(hm))]
     assert len(pauses) >= 2
     assert pauses[1] > pauses[0]
@@ -116,9 +116,9 @@ def test_an_agent_that_ends_by_itself_with_success_is_relaunched_too(site, begin
 
 def test_what_a_chatty_agent_writes_is_complete_and_costs_it_nothing(site, begin):
     begin(instance("a", "--behave", "chatty", "--rate", "20e6", "--total", "4e6"))
-    done = site.working_dir / "chatty" / "a"
-    wait_for(done.exists, 20, "all to be written")
-    lines, size, _ = done.read_text().split()
+    result_file = site.working_dir / "chatty" / "a"
+    wait_for(result_file.exists, 20, "all to be written")
+    lines, size, _ = result_file.read_text().split()
     assert int(lines) == int(size) // 100
 
     def kept():
@@ -156,7 +156,7 @@ class Stops:
             self.shown.setdefault(name, [])
             if self.shown[name][-1:] != [state]:
                 self.shown[name].append(state)
-            of_it = [found for found in left if found.instance_id == name]
+            of_it = [process for process in left if process.instance_id == name]
             if state == "down" and of_it:
                 self.lies.append((name, of_it))
         return set(now.values()) == {"down"}
@@ -235,13 +235,13 @@ def test_a_stop_that_was_asked_for_is_no_sign_of_instability(stops):
 def test_grandchildren_of_a_killed_agent_are_ended_before_it_is_relaunched(site, begin):
     hm = begin(instance("a", "--behave", "fork", "--grandchildren", "3"))
     pid = wait_ready(site, "a")["a"]
-    old = {found.pid for found in of(site, "a")}
+    old = {process.pid for process in of(site, "a")}
     assert len(old) == 4
     send(pid, signal.SIGKILL)
     together = []
 
     def relaunched() -> bool:
-        now = {found.pid for found in of(site, "a")}
+        now = {process.pid for process in of(site, "a")}
         if now & old and now - old:
             together.append(now)
         return len(site.launches("a")) > 1
@@ -285,8 +285,8 @@ def test_down_during_its_start_ends_it(site, begin):
 
 def test_a_thousand_changes_of_mind_end_in_one_copy(site, begin):
     hm = begin(instance("a"))
-    words = ["down", "up"] * 500
-    assert outcome(hm.update(requests=[("a", word) for word in words]))[0]
+    targets = ["down", "up"] * 500
+    assert outcome(hm.update(requests=[("a", word) for word in targets]))[0]
     wait_states(hm, a="up")
     wait_ready(site, "a")
     assert len(site.launches("a")) <= 3

@@ -18,14 +18,14 @@ def test_a_target_that_cannot_be_kept_is_in_force_and_said_not_to_be_kept(place)
     wait_for(lambda: place.states() == {"x": "up", "y": "up"}, 30, "both up")
     in_the_way = place.site.directory / "state-a" / "wanted.json.new"
     in_the_way.mkdir()
-    done = place.run("down", "x")
-    assert done.code == 0
-    assert "a: Targets are not kept" in done.err
-    assert "wanted.json: Is a directory" in done.err
+    result = place.run("down", "x")
+    assert result.code == 0
+    assert "a: Targets are not kept" in result.err
+    assert "wanted.json: Is a directory" in result.err
     reply = client(place.site, "hm-a").update(requests=[["y", "up"]])
     assert reply.session["success"]
-    said = [text for _, text in reply.session["messages"]]
-    assert any(text.startswith("y up. Targets are not kept") for text in said), said
+    messages = [text for _, text in reply.session["messages"]]
+    assert any(text.startswith("y up. Targets are not kept") for text in messages), messages
     assert place.run("status").out.count("Targets are not kept") == 1
     [host] = place.run("status", "--json").json["hosts"]
     assert any("Targets are not kept" in reason for reason in host["reasons"])

@@ -39,12 +39,12 @@ def site(make_site, front):
 def hostmanager(site, monkeypatch):
     """Run a command; it knows the authority unless told."""
 
-    def run(*words: str, **given: str) -> subprocess.CompletedProcess[str]:
+    def run(*arguments: str, **given: str) -> subprocess.CompletedProcess[str]:
         for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"):
             monkeypatch.delenv(name, raising=False)
         for name, value in given.items():
             monkeypatch.setenv(name, value)
-        command = [HOSTMANAGER, *words, "--answer-time", "30", *site.args]
+        command = [HOSTMANAGER, *arguments, "--answer-time", "30", *site.args]
         return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
 
     return run
@@ -53,14 +53,16 @@ def hostmanager(site, monkeypatch):
 COMMANDS = [["status"], ["up", "a1"], ["reload"], ["logs", "a1"], ["history"], ["diff"]]
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=lambda words: words[0])
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda expected: expected[0])
 def test_an_unknown_authority_is_named_by_each_command(hostmanager, front, command):
-    done = hostmanager(*command)
-    assert done.returncode == 3, done.stderr
-    assert f"no encrypted connection to {front.http} can be made: certificate verify" in done.stderr
-    assert "certificate verify failed: unable to get local issuer certificate. " in done.stderr
-    assert TRUST in done.stderr
-    assert "Is the router running?" not in done.stderr
+    result = hostmanager(*command)
+    assert result.returncode == 3, result.stderr
+    assert (
+        f"no encrypted connection to {front.http} can be made: certificate verify" in result.stderr
+    )
+    assert "certificate verify failed: unable to get local issuer certificate. " in result.stderr
+    assert TRUST in result.stderr
+    assert "Is the router running?" not in result.stderr
 
 
 WRONG = [
@@ -69,19 +71,19 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("names", "dates", "words"), WRONG, ids=["date", "name"])
+@pytest.mark.parametrize(("names", "dates", "expected"), WRONG, ids=["date", "name"])
 def test_what_is_wrong_with_a_certificate_is_said(
-    hostmanager, front, authority, *, names, dates, words
+    hostmanager, front, authority, *, names, dates, expected
 ):
     front.close()
     front.open(authority.certificate(*names, **dates))
-    done = hostmanager("status", **authority.surroundings)
-    assert (done.returncode, done.stdout) == (3, "")
-    assert words in done.stderr
-    done = hostmanager("check", "--elsewhere", **authority.surroundings)
-    lines = [line for line in done.stdout.splitlines() if "no encrypted connection" in line]
+    result = hostmanager("status", **authority.surroundings)
+    assert (result.returncode, result.stdout) == (3, "")
+    assert expected in result.stderr
+    result = hostmanager("check", "--elsewhere", **authority.surroundings)
+    lines = [line for line in result.stdout.splitlines() if "no encrypted connection" in line]
     assert [front.url in lines[0], front.http in lines[1], len(lines)] == [True, True, 2]
-    assert all(words in line for line in lines)
+    assert all(expected in line for line in lines)
 
 
 @pytest.fixture
@@ -94,21 +96,23 @@ def page():
 
 
 def test_a_port_without_tls_is_told_from_a_certificate(hostmanager, page):
-    done = hostmanager("status", "--site-http", f"https://{page}/call")
-    assert done.returncode == 3
-    assert f"no encrypted connection to https://{page}/call can be made: " in done.stderr
-    assert "Does the router have TLS at this port? If not, write ws:// and http://." in done.stderr
+    result = hostmanager("status", "--site-http", f"https://{page}/call")
+    assert result.returncode == 3
+    assert f"no encrypted connection to https://{page}/call can be made: " in result.stderr
+    assert (
+        "Does the router have TLS at this port? If not, write ws:// and http://." in result.stderr
+    )
 
 
 def test_where_nobody_listens_it_is_the_router_that_is_asked_about(hostmanager, front):
     front.close()
-    done = hostmanager("status")
-    assert done.returncode == 3
-    assert f"no router answers at {front.http}. Is the router running?" in done.stderr
+    result = hostmanager("status")
+    assert result.returncode == 3
+    assert f"no router answers at {front.http}. Is the router running?" in result.stderr
 
 
-def _saying(manager: Manager, words: str) -> list[str]:
-    return [line for line in manager.output().splitlines() if words in line]
+def _saying(manager: Manager, expected: str) -> list[str]:
+    return [line for line in manager.output().splitlines() if expected in line]
 
 
 def test_the_manager_says_what_tls_said_and_comes_back_when_it_is_mended(site, front, authority):
@@ -116,12 +120,12 @@ def test_the_manager_says_what_tls_said_and_comes_back_when_it_is_mended(site, f
     front.open(authority.certificate(HOST, **PAST))
     manager = Manager(site, surroundings=authority.surroundings)
     try:
-        said = "certificate verify failed: certificate has expired. Renew the certificate"
-        wait_for(lambda: _saying(manager, said), 20, "the date to be named", manager.output)
+        message = "certificate verify failed: certificate has expired. Renew the certificate"
+        wait_for(lambda: _saying(manager, message), 20, "the date to be named", manager.output)
         front.close()
         front.open(authority.certificate("else.example"))
-        said = f"certificate is not valid for '{HOST}'. Write the router's address"
-        wait_for(lambda: _saying(manager, said), 20, "the name to be named", manager.output)
+        message = f"certificate is not valid for '{HOST}'. Write the router's address"
+        wait_for(lambda: _saying(manager, message), 20, "the name to be named", manager.output)
         front.close()
         front.open(authority.certificate())
         wait_for(lambda: _saying(manager, "registered with the router"), 20, "it", manager.output)

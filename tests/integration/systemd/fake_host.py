@@ -52,14 +52,14 @@ class Here:
             "NOTES": str(self.notes),
         }
 
-    def run(self, *words: str, host: str = "daq1", **environment: str):
+    def run(self, *arguments: str, host: str = "daq1", **environment: str):
         return subprocess.run(
             [
                 HOSTMANAGER,
                 "install-systemd",
                 f"--site-file={self.site}",
                 f"--site-host={host}",
-                *words,
+                *arguments,
             ],
             check=False,
             capture_output=True,
@@ -69,8 +69,8 @@ class Here:
             env={**self.environment, **environment},
         )
 
-    def for_user(self, *words: str, **environment: str):
-        return self.run("--user-unit", *words, **environment)
+    def for_user(self, *arguments: str, **environment: str):
+        return self.run("--user-unit", *arguments, **environment)
 
     @property
     def told(self) -> list[str]:
@@ -83,10 +83,10 @@ class Here:
         return self.units / "hostmanager-hm-daq1.service"
 
 
-def lines_of(done) -> list[str]:
-    assert done.returncode == 0, done.stderr
-    return done.stdout.splitlines()
+def lines_of(result) -> list[str]:
+    assert result.returncode == 0, result.stderr
+    return result.stdout.splitlines()
 
 
-def me(*words: str) -> tuple[str, ...]:
-    return ("--user", getpass.getuser(), *words)
+def me(*arguments: str) -> tuple[str, ...]:
+    return ("--user", getpass.getuser(), *arguments)

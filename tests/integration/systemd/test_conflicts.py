@@ -57,9 +57,9 @@ def one(here):
 def test_nothing_is_started_beside_agents_that_somebody_else_has_started(here, agent, one):
     pid = agent(one)
     agent("another")
-    done = here.for_user("--enable", "--now")
-    assert done.returncode == 1
-    assert f"no manager of this kind has started them: {one} (pid {pid})." in done.stderr
+    result = here.for_user("--enable", "--now")
+    assert result.returncode == 1
+    assert f"no manager of this kind has started them: {one} (pid {pid})." in result.stderr
     assert here.told == []
     assert not here.unit.exists()
     lines_of(here.for_user("--enable"))  # it is not started yet
@@ -101,8 +101,8 @@ def test_a_manager_of_ocs_that_does_not_run_is_remarked_upon(here, monkeypatch):
     place = system(here, monkeypatch)
     result = install_unit(place, UNIT, ["now"], force=False, dry=False)
     assert here.told == ["daemon-reload", f"start {UNIT.file_name}"]
-    (remark,) = result["remarks"]
-    assert f"systemctl disable --now {OLD}" in remark
+    (notice,) = result["remarks"]
+    assert f"systemctl disable --now {OLD}" in notice
 
 
 def test_no_unit_of_the_system_is_hidden(here, monkeypatch):

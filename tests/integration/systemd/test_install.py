@@ -35,11 +35,11 @@ def test_the_unit_is_printed_and_nothing_is_changed(here):
 
 def test_options_of_the_manager_go_into_the_command(here):
     (here.directory / "c.yaml").write_text("services: {}\n")
-    done = here.run(
+    result = here.run(
         *me("--print", "--working-dir", str(here.directory), "--docker-compose", "c.yaml"),
         *("--state-dir", "state", "--quiet", "--output-size=2.5", "--stop-timeout", "30"),
     )
-    lines = lines_of(done)
+    lines = lines_of(result)
     (command,) = [line for line in lines if line.startswith("ExecStart=")]
     for word in ("--docker-compose=c.yaml", "--quiet", "--output-size=2.5", "--stop-timeout=30"):
         assert f" {word}" in command
@@ -51,14 +51,14 @@ def test_options_of_the_manager_go_into_the_command(here):
 
 
 def test_the_environment_is_what_was_asked_for_and_where_the_site_config_is(here):
-    done = here.run(
+    result = here.run(
         *me("--print", "--env", "LOGLEVEL=debug", "--env", "MINE", "--env", "EMPTY="),
         OCS_CONFIG_DIR="conf",
         MINE="a b",
         OTHER="x",
     )
-    found = [line for line in lines_of(done) if line.startswith("Environment=")]
-    assert found == [
+    lines = [line for line in lines_of(result) if line.startswith("Environment=")]
+    assert lines == [
         f"Environment=OCS_CONFIG_DIR={here.directory / 'conf'}",
         "Environment=LOGLEVEL=debug",
         'Environment="MINE=a b"',
@@ -67,8 +67,8 @@ def test_the_environment_is_what_was_asked_for_and_where_the_site_config_is(here
 
 
 def test_the_time_to_stop_is_also_read_from_the_site_config(here):
-    done = here.run(*me("--print", "--instance-id", "hm-two"), host="daq2")
-    assert "TimeoutStopSec=145" in lines_of(done)
+    result = here.run(*me("--print", "--instance-id", "hm-two"), host="daq2")
+    assert "TimeoutStopSec=145" in lines_of(result)
 
 
 def test_what_is_odd_but_may_be_meant_is_remarked_upon(here):
@@ -76,7 +76,7 @@ def test_what_is_odd_but_may_be_meant_is_remarked_upon(here):
     printed = here.run(*me("--print", *odd))
     assert any(line.startswith("ExecStart=") for line in lines_of(printed))
     remarks = json.loads(here.run(*me("--unit-dir", "units", "--json", *odd)).stdout)["remarks"]
-    assert [f"note: {remark}" for remark in remarks] == printed.stderr.splitlines()
+    assert [f"note: {notice}" for notice in remarks] == printed.stderr.splitlines()
     assert "the site has no access policy" in remarks[0]
     assert "nowhere.yaml is not a readable file" in remarks[1]
 
@@ -98,7 +98,7 @@ def test_several_managers_of_a_host_have_units_of_their_own(here):
 
 
 @pytest.mark.parametrize(
-    ("words", "why"),
+    ("arguments", "why"),
     [
         (("--user", "nobody-of-that-name"), "there is no such user here"),
         (("--site-host", "daq9"), "daq9"),
@@ -116,34 +116,34 @@ def test_several_managers_of_a_host_have_units_of_their_own(here):
         (("--print", "--remove"), "not allowed with"),
     ],
 )
-def test_what_makes_no_sense_is_refused(here, words, why):
-    done = here.run("--unit-dir", "units", *me(), *words)
-    assert done.returncode == 2
-    assert why in done.stderr
-    assert "Traceback" not in done.stderr
+def test_what_makes_no_sense_is_refused(here, arguments, why):
+    result = here.run("--unit-dir", "units", *me(), *arguments)
+    assert result.returncode == 2
+    assert why in result.stderr
+    assert "Traceback" not in result.stderr
     assert not (here.directory / "units").exists()
 
 
 def test_an_ambiguous_host_is_refused(here):
-    done = here.run(*me("--print"), host="daq2")
-    assert done.returncode == 2
-    assert "Use --instance-id to pick one" in done.stderr
+    result = here.run(*me("--print"), host="daq2")
+    assert result.returncode == 2
+    assert "Use --instance-id to pick one" in result.stderr
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can try what another user may do")
 def test_a_user_who_cannot_read_the_site_config_is_found_out_before(here):
     here.site.chmod(0o600)
-    done = here.run("--print", "--user", "nobody", "--working-dir", "/")
-    assert done.returncode == 2
-    assert "the user nobody cannot run the manager" in done.stderr
-    assert "Permission denied" in done.stderr
+    result = here.run("--print", "--user", "nobody", "--working-dir", "/")
+    assert result.returncode == 2
+    assert "the user nobody cannot run the manager" in result.stderr
+    assert "Permission denied" in result.stderr
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root is asked who shall run it")
 def test_root_has_to_be_meant(here):
-    done = here.run("--print")
-    assert done.returncode == 2
-    assert "--user root" in done.stderr
+    result = here.run("--print")
+    assert result.returncode == 2
+    assert "--user root" in result.stderr
     assert here.run("--print", SUDO_USER="nobody-of-that-name").returncode == 2
 
 
@@ -180,28 +180,28 @@ def test_the_result_as_json(here):
 
 
 def test_what_systemd_refuses_is_told_with_what_was_done(here):
-    done = here.for_user("--enable", "--now", FAILS="enable")
-    assert done.returncode == 1
-    assert "enable hostmanager-hm-daq1.service` failed: it went wrong" in done.stderr
-    assert f"Done before: write {here.unit}" in done.stderr
+    result = here.for_user("--enable", "--now", FAILS="enable")
+    assert result.returncode == 1
+    assert "enable hostmanager-hm-daq1.service` failed: it went wrong" in result.stderr
+    assert f"Done before: write {here.unit}" in result.stderr
     assert here.told[-1] == "enable hostmanager-hm-daq1.service"
 
 
 def test_doing_it_again_replaces_the_unit_and_says_what_a_running_one_needs(here):
     lines_of(here.for_user())
-    done = here.for_user("--watchdog", "60", ACTIVE="hostmanager-hm-daq1.service")
+    result = here.for_user("--watchdog", "60", ACTIVE="hostmanager-hm-daq1.service")
     assert "WatchdogSec=60" in here.unit.read_text()
-    (note,) = [line for line in lines_of(done) if "already running" in line]
+    (note,) = [line for line in lines_of(result) if "already running" in line]
     assert "systemctl --user kill --signal=KILL --kill-who=main hostmanager-hm-daq1.service" in note
 
 
 def test_a_unit_of_somebody_else_is_left_alone(here):
     here.units.mkdir(parents=True)
     here.unit.write_text("[Service]\nExecStart=/bin/true\n")
-    for words in ((), ("--remove",)):
-        done = here.for_user(*words)
-        assert done.returncode == 1
-        assert "was not written by this command" in done.stderr
+    for arguments in ((), ("--remove",)):
+        result = here.for_user(*arguments)
+        assert result.returncode == 1
+        assert "was not written by this command" in result.stderr
     assert here.unit.read_text().startswith("[Service]")
     assert here.told == []
     lines_of(here.for_user("--force"))
@@ -209,9 +209,9 @@ def test_a_unit_of_somebody_else_is_left_alone(here):
 
 
 def test_without_systemctl_it_says_so(here):
-    done = here.for_user(PATH=str(here.directory / "nothing"))
-    assert done.returncode == 1
-    assert "there is no systemctl on this machine" in done.stderr
+    result = here.for_user(PATH=str(here.directory / "nothing"))
+    assert result.returncode == 1
+    assert "there is no systemctl on this machine" in result.stderr
 
 
 # --- removing -----------------------------------------------------------------------------------
@@ -235,19 +235,19 @@ def test_it_can_be_removed_when_the_site_config_is_gone(here):
 
 def test_what_does_not_stop_keeps_its_unit(here):
     lines_of(here.for_user())
-    done = here.for_user("--remove", FAILS="disable")
-    assert done.returncode == 1
+    result = here.for_user("--remove", FAILS="disable")
+    assert result.returncode == 1
     assert here.unit.exists()
 
 
 def test_removing_what_is_not_there_says_so(here):
-    done = here.for_user("--remove")
-    assert done.returncode == 1
-    assert "nothing was changed" in done.stderr
+    result = here.for_user("--remove")
+    assert result.returncode == 1
+    assert "nothing was changed" in result.stderr
 
 
 def test_the_help_shows_the_options_of_the_manager_too(here):
-    done = subprocess.run(
+    result = subprocess.run(
         [HOSTMANAGER, "install-systemd", "--help"],
         check=True,
         capture_output=True,
@@ -255,4 +255,4 @@ def test_the_help_shows_the_options_of_the_manager_too(here):
         timeout=60,
     )
     for word in ("--enable", "--user-unit", "--docker-compose", "--site-file", "examples:"):
-        assert word in done.stdout
+        assert word in result.stdout

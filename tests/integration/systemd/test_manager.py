@@ -114,12 +114,12 @@ def test_nobody_else_can_speak_for_it(site, start, systemd):
     start(site, watchdog=60)
     wait_ready(site, "a")
     wait_status(systemd, "1 of 1 up; router connected")
-    others = [found for found in processes(site) if found.kind != "manager"]
-    assert {found.kind for found in others} >= {"agent", "scribe"}
-    for found in others:
-        environ = Path(f"/proc/{found.pid}/environ").read_bytes()
-        assert b"NOTIFY_SOCKET" not in environ, found
-        assert b"WATCHDOG" not in environ, found
+    others = [process for process in processes(site) if process.kind != "manager"]
+    assert {process.kind for process in others} >= {"agent", "scribe"}
+    for process in others:
+        environ = Path(f"/proc/{process.pid}/environ").read_bytes()
+        assert b"NOTIFY_SOCKET" not in environ, process
+        assert b"WATCHDOG" not in environ, process
 
 
 def test_die_that_leaves_agents_is_a_stop_of_the_manager(site, start, systemd):

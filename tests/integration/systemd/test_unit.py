@@ -38,7 +38,7 @@ def verify(unit: Unit, directory: Path, *options: str) -> str:
     """What systemd finds wrong with a unit."""
     path = directory / unit.file_name
     path.write_text(unit.text())
-    done = subprocess.run(
+    result = subprocess.run(
         ["systemd-analyze", *options, "verify", str(path)],
         check=False,
         capture_output=True,
@@ -46,7 +46,7 @@ def verify(unit: Unit, directory: Path, *options: str) -> str:
         timeout=60,
         env={"PATH": "/usr/bin:/bin", "XDG_RUNTIME_DIR": str(directory)},
     )
-    mine = [line for line in done.stderr.splitlines() if unit.name in line]
+    mine = [line for line in result.stderr.splitlines() if unit.name in line]
     return "\n".join(mine)
 
 

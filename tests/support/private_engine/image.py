@@ -24,8 +24,8 @@ def is_static(program: Path) -> bool:
 
 def find_busybox() -> Path | None:
     """A static busybox of this machine."""
-    found = shutil.which("busybox")
-    return Path(found) if found and is_static(Path(found)) else None
+    path = shutil.which("busybox")
+    return Path(path) if path and is_static(Path(path)) else None
 
 
 def pack(busybox: Path, target: Path) -> Path:

@@ -48,8 +48,8 @@ def install(packages: list[str]) -> None:
     if os.geteuid() != 0:
         msg = f"{', '.join(packages)} must be installed first; only root can do that"
         raise InstallError(msg)
-    words = ["install", "--yes", "--no-install-recommends", *packages]
-    _with_fresh_lists(lambda: _apt(*words))
+    argv = ["install", "--yes", "--no-install-recommends", *packages]
+    _with_fresh_lists(lambda: _apt(*argv))
 
 
 def compose_v2(config: Path) -> None:
@@ -143,12 +143,12 @@ def _with_fresh_lists(action: Callable[[], object]) -> None:
         action()
 
 
-def _apt(*words: str, cwd: Path | None = None) -> None:
-    what = " ".join(word for word in words if not word.startswith("-"))
+def _apt(*arguments: str, cwd: Path | None = None) -> None:
+    what = " ".join(word for word in arguments if not word.startswith("-"))
     quiet = ("-oAPT::Sandbox::User=root", "-oDPkg::Lock::Timeout=120", "--quiet=2")
     try:
-        done = subprocess.run(
-            ["apt-get", *quiet, *words],
+        result = subprocess.run(
+            ["apt-get", *quiet, *arguments],
             env={**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"},
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -160,18 +160,18 @@ def _apt(*words: str, cwd: Path | None = None) -> None:
     except (OSError, subprocess.TimeoutExpired) as error:
         msg = f"apt-get {what}: {error}"
         raise InstallError(msg) from error
-    if done.returncode:
-        reason = " ".join(line for line in done.stderr.splitlines() if line.startswith("E:"))
-        msg = f"apt-get {what} failed: {reason or done.stderr.strip()}"
+    if result.returncode:
+        reason = " ".join(line for line in result.stderr.splitlines() if line.startswith("E:"))
+        msg = f"apt-get {what} failed: {reason or result.stderr.strip()}"
         raise InstallError(msg)
 
 
-def _apt_answer(*words: str) -> list[str]:
+def _apt_answer(*arguments: str) -> list[str]:
     try:
-        done = subprocess.run(
-            ["apt-get", *words], capture_output=True, text=True, timeout=LIMIT, check=False
+        result = subprocess.run(
+            ["apt-get", *arguments], capture_output=True, text=True, timeout=LIMIT, check=False
         )
     except OSError as error:
         msg = f"this machine has no apt-get: {error}"
         raise InstallError(msg) from error
-    return done.stdout.split("\n")[:-1]
+    return result.stdout.split("\n")[:-1]

@@ -54,10 +54,10 @@ def belongs(pid: int, directory: Path) -> bool:
     inside one.
     """
     with contextlib.suppress(OSError):
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        if words[0].rpartition(b"/")[2].startswith(NAMES):
+        argv = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        if argv[0].rpartition(b"/")[2].startswith(NAMES):
             inside = os.fsencode(directory) + b"/"
-            return any(inside in word for word in words) and alive(pid)
+            return any(inside in word for word in argv) and alive(pid)
     return False
 
 

@@ -46,9 +46,9 @@ def test_a_directory_of_a_manager_is_closed_to_others(open_directory, name):
 
 def test_a_directory_of_somebody_else_is_left_as_it_is_and_the_error_names_the_fix(open_directory):
     (open_directory / "thesis.tex").touch()
-    with pytest.raises(DirectoryError) as told:
+    with pytest.raises(DirectoryError) as error:
         state_dir(str(open_directory), "x", "s", {})
-    assert str(told.value) == (
+    assert str(error.value) == (
         f"--state-dir: {open_directory} is not empty, and nothing in it is a host manager's. "
         f"Name one that does not exist yet, such as {open_directory}/hostmanager."
     )
@@ -60,10 +60,10 @@ def test_a_directory_of_somebody_else_is_left_as_it_is_and_the_error_names_the_f
 
 
 def test_an_empty_directory_is_used_only_if_it_is_closed_to_others(open_directory):
-    with pytest.raises(DirectoryError) as told:
+    with pytest.raises(DirectoryError) as error:
         state_dir(str(open_directory), "x", "s", {})
-    assert f"others than its owner may look into {open_directory} (mode 0755)" in str(told.value)
-    assert f"`chmod 700 {open_directory}`" in str(told.value)
+    assert f"others than its owner may look into {open_directory} (mode 0755)" in str(error.value)
+    assert f"`chmod 700 {open_directory}`" in str(error.value)
     assert mode(open_directory) == 0o755
     open_directory.chmod(0o700)
     assert state_dir(str(open_directory), "x", "s", {}) == open_directory
@@ -78,9 +78,9 @@ def test_the_error_names_what_is_there_instead_of_a_directory(tmp_path):
         "link": "is a symbolic link that leads nowhere",
         "pipe": "is no directory",
     }.items():
-        with pytest.raises(DirectoryError) as told:
+        with pytest.raises(DirectoryError) as error:
             state_dir(str(tmp_path / name), "x", "s", {})
-        assert str(told.value) == (
+        assert str(error.value) == (
             f"--state-dir: {tmp_path / name} {what}. Name a directory, or what does not exist yet."
         )
 
@@ -129,11 +129,11 @@ def test_root_does_not_use_a_log_dir_that_another_may_write_to(tmp_path):
     logs.mkdir()
     assert output_dir("logs", tmp_path, state) == (logs, None)
     logs.chmod(0o1777)
-    directory, remark = output_dir("logs", tmp_path, state)
+    directory, notice = output_dir("logs", tmp_path, state)
     assert directory == state / "output"
-    assert remark is not None
-    assert f"the log-dir {logs} is not used by a manager that runs as root" in remark
-    assert f"agents' output goes to {directory}" in remark
+    assert notice is not None
+    assert f"the log-dir {logs} is not used by a manager that runs as root" in notice
+    assert f"agents' output goes to {directory}" in notice
 
 
 def test_a_log_dir_that_gives_files_to_another_user_is_not_used(tmp_path, monkeypatch):
@@ -142,15 +142,15 @@ def test_a_log_dir_that_gives_files_to_another_user_is_not_used(tmp_path, monkey
     logs.mkdir()
     before = os.fstat
     monkeypatch.setattr(os, "fstat", lambda fd: with_other_owner(before(fd)))
-    directory, remark = output_dir("logs", tmp_path, tmp_path / "state")
+    directory, notice = output_dir("logs", tmp_path, tmp_path / "state")
     assert directory == tmp_path / "state" / "output"
-    assert remark is not None
-    assert "gives files that are made in it to another user (uid 65534)" in remark
+    assert notice is not None
+    assert "gives files that are made in it to another user (uid 65534)" in notice
     assert list(logs.iterdir()) == []
 
 
-def with_other_owner(found):
-    fields = list(found)
+def with_other_owner(status):
+    fields = list(status)
     fields[4] = 65534
     return os.stat_result(fields)
 
@@ -277,8 +277,8 @@ def test_root_is_warned_of_paths_that_another_user_may_change(tmp_path):
     file.touch()
     assert root_path_warnings({"the site config": file, "the compose file": missing}) == []
     os.chown(file, STRANGER, STRANGER)
-    (remark,) = root_path_warnings({"the site config": file, "the working directory": tmp_path})
-    assert remark == (
+    (notice,) = root_path_warnings({"the site config": file, "the working directory": tmp_path})
+    assert notice == (
         f"the site config {file} decides what root runs here, and {file} belongs to another user "
         f"(uid {STRANGER}); give it and the directories above it to root, or run the manager as "
         "another user"

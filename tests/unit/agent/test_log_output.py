@@ -50,8 +50,8 @@ def test_a_full_pipe_delays_neither_the_logger_nor_other_destinations(tmp_path, 
     for number in range(100):
         logger.info("line %d", number)
     wait_for(lambda: path.exists() and "line 99\n" in path.read_text(), LONG, "the file")
-    found = drain(reader, b"line 99\n")
-    assert [b"line %d\n" % n in found for n in range(100)] == [True] * 100
+    result = drain(reader, b"line 99\n")
+    assert [b"line %d\n" % n in result for n in range(100)] == [True] * 100
 
 
 def test_lost_lines_are_counted_in_their_place(full_pipe, monkeypatch):
@@ -65,10 +65,10 @@ def test_lost_lines_are_counted_in_their_place(full_pipe, monkeypatch):
     logger.info("after")
     LogListener(queue, lambda: writer).start()
     lines = drain(reader, b"after\n").decode().splitlines()[-11:]
-    told = "15 lines of the log were lost here: they could not be written in time"
+    message = "15 lines of the log were lost here: they could not be written in time"
     assert [line.partition(" ")[2] for line in lines[1:]] == [
         *(f"line {number}" for number in range(2, 10)),
-        told,
+        message,
         "after",
     ]
 
@@ -158,13 +158,13 @@ def test_a_link_in_the_log_directory_is_not_followed(tmp_path):
 def test_logging_while_the_count_is_locked_does_not_deadlock():
     # A finalizer may log in the middle of anything, in the same thread.
     queue = LogQueue()
-    done = threading.Event()
+    finished = threading.Event()
 
     def count():
         with queue._counting:
             queue.add_lost()
             queue.take_lost()
-        done.set()
+        finished.set()
 
     threading.Thread(target=count, daemon=True).start()
-    assert done.wait(LONG)
+    assert finished.wait(LONG)

@@ -36,18 +36,18 @@ def test_they_are_what_they_were_otherwise():
 
 
 def test_no_program_is_started_with_an_environment_that_can_be_shown():
-    found = []
+    results = []
     for path in SOURCES:
         for node in ast.walk(ast.parse(path.read_text())):
             if not isinstance(node, ast.Call):
                 continue
             given = [k.value for k in node.keywords if k.arg in ("env", "environ")]
-            found.extend((path.name, ast.unparse(value)) for value in given)
-    assert found
+            results.extend((path.name, ast.unparse(value)) for value in given)
+    assert results
     # A mere `env` is a parameter, of that type.
     bad = [
         (name, v)
-        for name, v in found
+        for name, v in results
         if not v.startswith(("Environment(", "inherited_environ(")) and v != "env"
     ]
     # uvloop takes nothing but a dictionary; nothing of it stays in a callback or a message.

@@ -156,8 +156,8 @@ def test_a_quarantined_file_is_not_overwritten(path, make, caplog):
     for data in ("first", "second"):  # within a second
         path.write_text(data)
         assert make().load() == {}
-    found = sorted(path.parent.glob("wanted.json.broken-*"))
-    assert [aside.read_text() for aside in found] == ["first", "second"]
+    files = sorted(path.parent.glob("wanted.json.broken-*"))
+    assert [aside.read_text() for aside in files] == ["first", "second"]
 
 
 def test_the_warning_names_a_file_that_cannot_be_moved(path, make, caplog, monkeypatch):

@@ -191,7 +191,7 @@ class FakeEngine:
     def discover(self) -> Mapping[str, ObservedRun]:
         return {}
 
-    def adopt(self, spec: InstanceSpec, found: ObservedRun, report: ReportObservation) -> None:
+    def adopt(self, spec: InstanceSpec, run: ObservedRun, report: ReportObservation) -> None:
         self._wrong(f"{spec.instance_id}: containers are looked for, not adopted")
 
     def close(self) -> None:
@@ -284,10 +284,10 @@ class FakeEngine:
         ran = name in self._ran
         self._ran.discard(name)
         if container is not None and before is not True:
-            found = ObservedRun(
+            observed = ObservedRun(
                 *(container.pid, container.since, container.fingerprint), run_id=container.run
             )
-            report(ev.Launched(container.pid, found))
+            report(ev.Launched(container.pid, observed))
         elif container is None and before is True:
             report(ev.Exited(status or self.remains.get(name, ExitStatus())))
         elif container is None and before is None and ran and name in self.remains:

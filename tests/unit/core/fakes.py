@@ -236,11 +236,11 @@ class FakeDriver:
             for name, p in self.processes.items()
         }
 
-    def adopt(self, spec: InstanceSpec, found: ObservedRun, report: ReportObservation) -> None:
+    def adopt(self, spec: InstanceSpec, run: ObservedRun, report: ReportObservation) -> None:
         process = self.processes[spec.instance_id]
         process.report = report
         if process.alive:
-            report(ev.Launched(process.pid, found))
+            report(ev.Launched(process.pid, run))
         else:
             report(ev.ExitedWithRemnants(ExitStatus(), ("a child",)))
 

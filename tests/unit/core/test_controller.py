@@ -262,10 +262,10 @@ def test_each_change_is_published_before_anything_is_done(world):
 def test_an_odd_event_is_for_the_log_not_for_people(world, caplog):
     world.supervisor.add(spec())
     world.clock.advance(1)
-    said = list(world.notes)
+    notes = list(world.notes)
     controller_of(world).submit(ev.RemnantsGone())
     assert "unexpected event 'remnants gone' in 'up'" in caplog.text
-    assert world.notes == said
+    assert world.notes == notes
 
 
 def test_a_note_that_nobody_can_take_keeps_no_instance_from_its_launch(world, caplog):

@@ -94,13 +94,13 @@ class FaultyWorld(MixedWorld):
         drivers = super().drivers()
         return {kind: Faulty(driver, self.faults, kind) for kind, driver in drivers.items()}
 
-    def _adopt(self, what: Any, found: ObservedRun, report: Any) -> None:
+    def _adopt(self, what: Any, run: ObservedRun, report: Any) -> None:
         name = what.instance_id
         if name not in self.driver.processes:
-            process = FakeProcess(name, Behaviour(), report, found.pid or 0)
+            process = FakeProcess(name, Behaviour(), report, run.pid or 0)
             self.driver.processes[name] = process
         self.driver.processes[name].report = report
-        report(ev.Launched(found.pid, found))
+        report(ev.Launched(run.pid, run))
 
 
 def a_day(world: FaultyWorld) -> dict[str, Any]:

@@ -128,22 +128,22 @@ def test_what_is_out_of_sight_has_a_reason_and_no_condition():
     assert (known.observation.notice, known.observation.image_outdated) == (None, False)
 
 
-@pytest.mark.parametrize("told", [ev.Launched(1), ev.Exited(ExitStatus(code=0)), ev.Absent()])
-def test_what_a_driver_tells_of_is_seen(told):
-    assert known_after(told, spec=service(), state=State.UNOBSERVED).observation.known
+@pytest.mark.parametrize("message", [ev.Launched(1), ev.Exited(ExitStatus(code=0)), ev.Absent()])
+def test_what_a_driver_tells_of_is_seen(message):
+    assert known_after(message, spec=service(), state=State.UNOBSERVED).observation.known
 
 
 def test_what_others_started_began_then_and_from_what_was_then():
-    found = ObservedRun(7, started_at=NOW.wall - 60.0, fingerprint="then")
-    known = known_after(ev.Launched(7, found), spec=service(fingerprint="now"), state=State.DOWN)
+    observed = ObservedRun(7, started_at=NOW.wall - 60.0, fingerprint="then")
+    known = known_after(ev.Launched(7, observed), spec=service(fingerprint="now"), state=State.DOWN)
     assert known.run.started_at == Timestamp(940.0, NOW.wall - 60.0)
     assert replace(known, state=State.UP).restart_required
 
 
 def test_of_what_is_not_known_from_what_it_was_made_no_restart_is_required():
-    found = ObservedRun(7, started_at=NOW.wall - 60.0, fingerprint="")
+    observed = ObservedRun(7, started_at=NOW.wall - 60.0, fingerprint="")
     known = known_after(
-        ev.Launched(7, found), spec=service(fingerprint="now"), state=State.UNOBSERVED
+        ev.Launched(7, observed), spec=service(fingerprint="now"), state=State.UNOBSERVED
     )
     assert not replace(known, state=State.UP).restart_required
     outdated = replace(known, state=State.UP, observation=ObservedStatus(image_outdated=True))
@@ -151,8 +151,10 @@ def test_of_what_is_not_known_from_what_it_was_made_no_restart_is_required():
 
 
 def test_a_container_that_was_exchanged_without_an_end_that_was_told_is_known_as_what_it_is():
-    found = ObservedRun(8, started_at=NOW.wall - 5.0, fingerprint="now")
-    known = known_after(ev.StatusChanged(None, False, True, found), spec=service(fingerprint="now"))
+    observed = ObservedRun(8, started_at=NOW.wall - 5.0, fingerprint="now")
+    known = known_after(
+        ev.StatusChanged(None, False, True, observed), spec=service(fingerprint="now")
+    )
     assert (known.run.pid, known.run.started_at, known.observation.engine_restarting) == (
         8,
         Timestamp(995.0, NOW.wall - 5.0),

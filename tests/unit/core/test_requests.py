@@ -103,7 +103,7 @@ def test_what_leaves_can_be_wanted_down():
 
 
 @pytest.mark.parametrize(
-    ("asked", "done"),
+    ("asked", "result"),
     [
         ("a up, a down, a up", "a up"),
         ("a up, b down, a down", "b down, a down"),
@@ -111,9 +111,9 @@ def test_what_leaves_can_be_wanted_down():
         ("a down, b down, all up, all down, c up, c down", "all down, c down"),
     ],
 )
-def test_the_last_word_on_an_instance_counts(asked, done):
+def test_the_last_word_on_an_instance_counts(asked, result):
     pairs = [pair.split() for pair in asked.split(", ")]
-    assert ", ".join(map(str, validate_requests(pairs, {"a": 1, "b": 1, "c": 1}, {}))) == done
+    assert ", ".join(map(str, validate_requests(pairs, {"a": 1, "b": 1, "c": 1}, {}))) == result
 
 
 def test_ten_thousand_requests_are_taken_in_no_time():

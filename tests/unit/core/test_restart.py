@@ -151,10 +151,10 @@ def test_the_next_manager_restarts_the_run_that_was_to_be_restarted_and_no_other
     mixed.supervisor.abandon()
     mixed.driver.forget_everything()
     mixed.start_manager()
-    found = ObservedRun(process.pid, process.since, "", run_id="r1")
+    observed = ObservedRun(process.pid, process.since, "", run_id="r1")
     # The host drops what cannot be: see `Before.restart_of`.
     of = kept if kept in ("r1", ANY_RUN) else None
-    mixed.supervisor.add(spec(), None, found, of)
+    mixed.supervisor.add(spec(), None, observed, of)
     mixed.clock.advance(0.5)
     assert (launches(mixed) == 2) is restarted
     assert mixed.record().request.restart_of is None

@@ -192,8 +192,8 @@ def test_what_they_wait_for_is_said_with_its_reason():
     assert record.failures.backoff.reason.startswith(
         "It and 25 other failing agents together may use 10 %"
     )
-    said = [text for text in world.said("bad7") if "10 %" in text]
-    assert said and all("restarting in" in text for text in said)
+    messages = [text for text in world.said("bad7") if "10 %" in text]
+    assert messages and all("restarting in" in text for text in messages)
 
 
 def test_whoever_says_up_is_obeyed_at_once():

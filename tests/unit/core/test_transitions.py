@@ -182,8 +182,8 @@ def holds_always(after, effects):
         assert after.target is Target.UP
         assert not after.request.removing
         assert not after.is_unobserved
-    for look in (e for e in effects if isinstance(e, ev.Observe)):
-        assert look.spec == after.spec
+    for read in (e for e in effects if isinstance(e, ev.Observe)):
+        assert read.spec == after.spec
         assert after.spec.kind is Kind.DOCKER
         assert after.spec.inoperable_reason is None
         assert after.state is State.UNOBSERVED
@@ -244,8 +244,8 @@ def reconcile_stopped(record, known, after, effects):
         assert (after.spec, after.request.replacement) == (due, None)
         goal = due.is_unmanaged and after.state in (State.DOWN, State.INOPERABLE)
         again = restarted_passive(due, known) and after.state in (State.BACKOFF, State.STARTING)
-        wish = Target.UP if again else known.target
-        assert after.target is (Target.PASSIVE if goal else wish)
+        requested = Target.UP if again else known.target
+        assert after.target is (Target.PASSIVE if goal else requested)
         under_way = known.request.restart_of is not None and known.request.replacement is None
         if after.state in (State.BACKOFF, State.STARTING):
             assert after.request.restart_of == (NO_RUN if under_way else None)

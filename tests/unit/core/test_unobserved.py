@@ -49,10 +49,10 @@ def test_whatever_it_was_it_is_unseen_when_the_engine_is_out_of_sight(world, sta
     world.engine.lose_sight()
     assert world.record().state is State.UNOBSERVED
     assert world.record().error == NO_ANSWER
-    done = (dict(world.engine.launches), dict(world.engine.signals))
+    result = (dict(world.engine.launches), dict(world.engine.signals))
     world.clock.advance(3600)
     assert world.record().state is State.UNOBSERVED
-    assert (world.engine.launches, world.engine.signals) == done  # nothing is decided
+    assert (world.engine.launches, world.engine.signals) == result  # nothing is decided
 
 
 @pytest.mark.parametrize("runs", [True, False])

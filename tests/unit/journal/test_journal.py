@@ -48,17 +48,17 @@ def test_everything_can_be_had_page_by_page(journal):
     for number in range(50):
         journal.record(EntryKind.STATE, f"{number} {'x' * 400}", "a", at=float(number))
         journal.record(EntryKind.STATE, "of another", "b", at=float(number))
-    found: list[int] = []
+    results: list[int] = []
     before, pages = None, 0
     while True:
         entries, more = journal.page(Query("a", 10_000, 5.0, before, max_chars=2000))
         assert sum(len(entry["text"]) for entry in entries) <= 2000
-        found = [int(entry["text"].split()[0]) for entry in entries] + found
+        results = [int(entry["text"].split()[0]) for entry in entries] + results
         pages += 1
         if not more:
             break
         before = entries[0]["id"]
-    assert found == list(range(5, 50))
+    assert results == list(range(5, 50))
     assert pages > 10
 
 

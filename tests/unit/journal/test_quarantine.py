@@ -115,10 +115,10 @@ def test_what_is_no_journal_at_the_start_is_set_aside(path, open_journal, spoil)
     assert journal.error is None
     (kept,) = aside(path)
     assert kept.name.startswith("journal.sqlite.broken-")
-    (told,) = journal.told
-    assert str(path) in told
-    assert kept.name in told
-    assert texts == [told, "new"]
+    (message,) = journal.told
+    assert str(path) in message
+    assert kept.name in message
+    assert texts == [message, "new"]
 
 
 @pytest.mark.parametrize("spoil", WAYS, ids=lambda way: way.__name__)

@@ -138,8 +138,8 @@ def test_the_end_of_one_that_is_replaced_is_not_missed():
 def test_a_process_that_was_not_launched_was_taken_over():
     world = Watched()
     world.up()
-    life = world.record()
-    (entry,) = entries_for_change(None, life, 5.0)
+    record = world.record()
+    (entry,) = entries_for_change(None, record, 5.0)
     assert (entry.kind, entry.text) == (EntryKind.LAUNCH, "adopted, runs as pid 100")
     assert (entry.data["launched"], entry.time) == (False, 5.0)
 
@@ -147,8 +147,8 @@ def test_a_process_that_was_not_launched_was_taken_over():
 def test_nothing_is_written_down_when_nothing_happened():
     world = Watched()
     world.up()
-    life = world.record()
-    assert entries_for_change(life, life, 0.0) == []
+    record = world.record()
+    assert entries_for_change(record, record, 0.0) == []
     assert entries_for_change(None, None, 0.0) == []
     count = len(world.entries)
     world.supervisor.update(spec(initial_target=Target.UP, fingerprint="other"))

@@ -41,9 +41,9 @@ COMMAND_LINES = [
 
 @pytest.mark.parametrize("argv", COMMAND_LINES)
 def test_a_good_command_line_means_what_it_means_to_ocs(scf, argv):
-    words = ["--site-file", str(scf(GOOD)), "--site-host", "daq", *argv]
-    theirs = parse_args(agent_class="HostManager", parser=agent_parser(), args=words)
-    assert vars(ours(words)) == vars(theirs)
+    arguments = ["--site-file", str(scf(GOOD)), "--site-host", "daq", *argv]
+    theirs = parse_args(agent_class="HostManager", parser=agent_parser(), args=arguments)
+    assert vars(ours(arguments)) == vars(theirs)
 
 
 @pytest.mark.parametrize("host", ["daq", "localhost"])
@@ -51,18 +51,18 @@ def test_host_overrides_mean_what_they_mean_to_ocs(scf, host):
     overrides = "    wamp_server: ws://y\n    wamp_http: http://y\n    wamp_realm: y\n"
     text = site_of("- {instance-id: hm, agent-class: HostManager}", host)
     text = text.replace("    agent-inst", overrides + "    agent-inst")
-    words = ["--site-file", str(scf(text)), "--site-host", "daq"]
-    theirs = parse_args(agent_class="HostManager", parser=agent_parser(), args=words)
+    argv = ["--site-file", str(scf(text)), "--site-host", "daq"]
+    theirs = parse_args(agent_class="HostManager", parser=agent_parser(), args=argv)
     theirs.site_host = host
-    assert vars(ours(words)) == vars(theirs)
+    assert vars(ours(argv)) == vars(theirs)
     assert theirs.site_hub == "ws://y"
 
 
 def test_the_host_is_the_system_s_when_none_is_asked_for(scf, monkeypatch):
     monkeypatch.setattr("socket.gethostname", lambda: "daq")
-    words = ["--site-file", str(scf(GOOD))]
-    theirs = vars(parse_args(agent_class="HostManager", parser=agent_parser(), args=words))
-    assert vars(ours(words)) == {**theirs, "site_host": "daq"}
+    argv = ["--site-file", str(scf(GOOD))]
+    theirs = vars(parse_args(agent_class="HostManager", parser=agent_parser(), args=argv))
+    assert vars(ours(argv)) == {**theirs, "site_host": "daq"}
 
 
 def test_the_default_site_is_found_in_the_directory_of_the_environment(scf):
@@ -89,18 +89,18 @@ def test_the_environment_stands_between_command_line_and_site_file(scf):
         "SITE_HTTP": "http://env",
         "CROSSBAR_TIMEOUT": "7",
     }
-    words = ["--site-file", str(scf(text))]
-    args = ours(words, environ)
+    argv = ["--site-file", str(scf(text))]
+    args = ours(argv, environ)
     assert (args.instance_id, args.site_host, args.site_hub) == ("hm", "daq", "ws://env")
     assert (args.site_http, args.crossbar_timeout) == ("http://env", 7)
     environ |= {"SITE_HTTP": "", "CROSSBAR_TIMEOUT": ""}
-    args = ours([*words, "--instance-id", "hm", "--site-hub=ws://cl"], environ)
+    args = ours([*argv, "--instance-id", "hm", "--site-hub=ws://cl"], environ)
     assert (args.site_hub, args.site_http, args.crossbar_timeout) == ("ws://cl", "http://scf", 3)
 
 
 def test_an_empty_value_may_be_a_word_of_its_own(scf):
-    words = ["--site-file", str(scf(GOOD)), "--site-host", "daq"]
-    assert ours([*words, "--docker-service-prefix", ""]).docker_service_prefix == ""
+    argv = ["--site-file", str(scf(GOOD)), "--site-host", "daq"]
+    assert ours([*argv, "--docker-service-prefix", ""]).docker_service_prefix == ""
     assert "does not belong to an option" in refusal(["--quiet=1", ""])
 
 
@@ -129,14 +129,14 @@ def test_options_that_make_no_sense_are_told_plainly(scf):
 
 def test_several_entries_of_the_class_need_a_choice(scf):
     entry = "- {instance-id: %s, agent-class: HostManager}\n"
-    words = ["--site-file", str(scf(site_of(entry % "hm1" + entry % "hm2"))), "--site-host", "daq"]
-    assert "2 instances of class HostManager: 'hm1', 'hm2'" in refusal(words)
-    assert ours([*words, "--instance-id", "hm2"]).instance_id == "hm2"
+    argv = ["--site-file", str(scf(site_of(entry % "hm1" + entry % "hm2"))), "--site-host", "daq"]
+    assert "2 instances of class HostManager: 'hm1', 'hm2'" in refusal(argv)
+    assert ours([*argv, "--instance-id", "hm2"]).instance_id == "hm2"
 
 
 def test_no_entry_of_the_class_says_what_to_add(scf):
-    words = ["--site-file", str(scf(site_of("[]"))), "--site-host", "daq"]
-    assert "Add '- instance-id: hm-daq'" in refusal(words)
+    argv = ["--site-file", str(scf(site_of("[]"))), "--site-host", "daq"]
+    assert "Add '- instance-id: hm-daq'" in refusal(argv)
 
 
 @pytest.mark.parametrize("extra", [[], ["--instance-id", "hm"]])
@@ -168,11 +168,11 @@ def test_help_needs_no_site_file(word, capsys):
 
 def test_nothing_is_printed_and_the_parser_is_left_alone(scf, capsys):
     parser = agent_parser()
-    words = ["--site-file", str(scf(GOOD)), "--site-host", "daq"]
-    first = parse_agent_args(parser, words, {})[0]
+    argv = ["--site-file", str(scf(GOOD)), "--site-host", "daq"]
+    first = parse_agent_args(parser, argv, {})[0]
     with pytest.raises(UsageError):
-        parse_agent_args(parser, [*words, "--foo"], {})
-    assert parse_agent_args(parser, words, {})[0] == first
+        parse_agent_args(parser, [*argv, "--foo"], {})
+    assert parse_agent_args(parser, argv, {})[0] == first
     assert capsys.readouterr() == ("", "")
 
 

@@ -60,11 +60,11 @@ BAD_FIELDS = [
 ]
 
 
-def check(scf, entry, place, spoiled, words):
+def check(scf, entry, place, broken_ids, words):
     site = load_site_file(scf(site_of(GOOD_NEIGHBOURS % entry)), "daq")
     assert [spec.instance_id for spec in site.specs] == ["before", "after"]
-    assert site.broken_ids == ({spoiled} if spoiled else set())
-    assert site.broken_without_id == (0 if spoiled else 1)
+    assert site.broken_ids == ({broken_ids} if broken_ids else set())
+    assert site.broken_without_id == (0 if broken_ids else 1)
     [problem] = site.errors
     assert (problem.line, problem.column) == place
     for word in words:
@@ -72,14 +72,14 @@ def check(scf, entry, place, spoiled, words):
     assert not site.summary()[0]
 
 
-@pytest.mark.parametrize(("entry", "place", "spoiled", "words"), BAD_ENTRIES)
-def test_a_broken_entry_spoils_itself_alone(scf, entry, place, spoiled, words):
-    check(scf, entry, place, spoiled, words)
+@pytest.mark.parametrize(("entry", "place", "broken_ids", "expected"), BAD_ENTRIES)
+def test_a_broken_entry_spoils_itself_alone(scf, entry, place, broken_ids, expected):
+    check(scf, entry, place, broken_ids, expected)
 
 
-@pytest.mark.parametrize(("field", "place", "words"), BAD_FIELDS)
-def test_a_broken_field_spoils_its_instance_alone(scf, field, place, words):
-    check(scf, f"- instance-id: a\n  agent-class: A\n  {field}", place, "a", words)
+@pytest.mark.parametrize(("field", "place", "expected"), BAD_FIELDS)
+def test_a_broken_field_spoils_its_instance_alone(scf, field, place, expected):
+    check(scf, f"- instance-id: a\n  agent-class: A\n  {field}", place, "a", expected)
 
 
 def test_an_entry_with_several_faults_tells_each(scf):
@@ -90,7 +90,7 @@ def test_an_entry_with_several_faults_tells_each(scf):
 
 
 @pytest.mark.parametrize(
-    ("words", "management"),
+    ("expected", "management"),
     [
         (["host/up", "host", "up", "yes", "'yes'", "", "YES", "~"], (Kind.HOST, Target.UP)),
         (["host/down", "down"], (Kind.HOST, Target.DOWN)),
@@ -99,14 +99,14 @@ def test_an_entry_with_several_faults_tells_each(scf):
         (["ignore", "no", "'no'", "No"], None),
     ],
 )
-def test_each_word_for_manage_has_its_meaning(scf, words, management):
-    for word in words:
+def test_each_word_for_manage_has_its_meaning(scf, expected, management):
+    for word in expected:
         site = load_site_file(
             scf(site_of(f"- {{instance-id: a, agent-class: A, manage: {word}}}")), "daq"
         )
         assert site.diagnostics == ()
-        found = [(spec.kind, spec.initial_target) for spec in site.specs]
-        assert found == ([management] if management else [])
+        entries = [(spec.kind, spec.initial_target) for spec in site.specs]
+        assert entries == ([management] if management else [])
         assert isinstance(site.data["hosts"]["daq"]["agent-instances"][0]["manage"], str)
 
 

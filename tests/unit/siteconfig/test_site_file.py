@@ -62,13 +62,13 @@ BAD_FILES = [
 ]
 
 
-@pytest.mark.parametrize(("text", "place", "words"), BAD_FILES)
-def test_a_file_that_cannot_be_used_says_where_and_why(scf, text, place, words):
+@pytest.mark.parametrize(("text", "place", "expected"), BAD_FILES)
+def test_a_file_that_cannot_be_used_says_where_and_why(scf, text, place, expected):
     with pytest.raises(SiteFileError) as caught:
         load_site_file(scf(text), "daq")
     [problem] = [problem for problem in caught.value.diagnostics if problem.is_error]
     assert (problem.line, problem.column) == place
-    for word in words:
+    for word in expected:
         assert word in str(problem)
     assert caught.value.summary() == (False, str(problem))
 
@@ -97,7 +97,7 @@ def test_the_system_host_name_is_the_default(scf, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("block", "words", "is_kept"),
+    ("block", "expected", "is_kept"),
     [
         ("  bad: text\n", "OCS refuses the whole file", False),
         ("  bad: {}\n", "OCS refuses the whole file", False),
@@ -106,12 +106,12 @@ def test_the_system_host_name_is_the_default(scf, monkeypatch):
         ("  bad: {agent-instances: [{instance-id: b}]}\n", "'agent-class' is missing", True),
     ],
 )
-def test_a_broken_block_of_another_host_is_a_warning(scf, block, words, is_kept):
+def test_a_broken_block_of_another_host_is_a_warning(scf, block, expected, is_kept):
     site = load_site_file(scf(GOOD + block), "daq")
     [problem] = site.diagnostics
     assert not problem.is_error
     assert "on host 'bad': " in str(problem)
-    assert words in str(problem)
+    assert expected in str(problem)
     assert len(site.specs) == 3
     assert ("bad" in SiteConfig.from_dict(site.data).hosts) == is_kept
 

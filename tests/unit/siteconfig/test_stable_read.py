@@ -76,11 +76,11 @@ def test_one_that_is_written_while_it_is_read_is_read_again(path, slept, monkeyp
     real, loads = settled.load_site_file, []
 
     def load(*args):
-        found = real(*args)
-        loads.append(found)
+        content = real(*args)
+        loads.append(content)
         if len(loads) == 1:
             written(path, TEXT)
-        return found
+        return content
 
     monkeypatch.setattr(settled, "load_site_file", load)
     assert ids(path) == ["a", "b"]

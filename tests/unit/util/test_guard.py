@@ -33,12 +33,12 @@ def guard(clock: FakeClock) -> Guard:
 
 
 def test_a_call_that_fails_is_answered_and_raises_nothing(guard, caplog):
-    told = []
-    assert guard.call("it", Failing(1), told.append) is False
-    assert [str(error) for error in told] == ["no"]
+    messages = []
+    assert guard.call("it", Failing(1), messages.append) is False
+    assert [str(error) for error in messages] == ["no"]
     assert "it failed unexpectedly" in caplog.text
-    assert guard.call("it", lambda: None, told.append) is True
-    assert len(told) == 1
+    assert guard.call("it", lambda: None, messages.append) is True
+    assert len(messages) == 1
 
 
 def test_an_answer_that_fails_raises_nothing_either(guard, caplog):
@@ -54,10 +54,10 @@ def test_it_is_made_again_until_it_is_done(guard, clock):
 
 
 def test_it_is_not_made_again_once_nobody_wants_it(guard, clock):
-    work, wanted = Failing(100), [True]
-    guard.retry_until_done("it", work, lambda: wanted[0])
+    work, failing = Failing(100), [True]
+    guard.retry_until_done("it", work, lambda: failing[0])
     clock.advance(3)
-    calls, wanted[0] = work.calls, False
+    calls, failing[0] = work.calls, False
     assert calls > 2
     clock.advance(60)
     assert work.calls == calls
@@ -139,13 +139,13 @@ def test_what_ends_the_program_is_not_kept_from_it(guard):
 
 async def test_a_task_that_fails_is_answered():
     loop = asyncio.get_running_loop()
-    guard, told = Guard(loop.call_later), []
+    guard, reports = Guard(loop.call_later), []
 
     async def work() -> None:
         raise OSError("no")
 
-    await guard.task("it", work(), told.append)
-    assert [str(error) for error in told] == ["no"]
+    await guard.task("it", work(), reports.append)
+    assert [str(error) for error in reports] == ["no"]
 
 
 async def test_a_task_can_be_cancelled_before_it_began():
@@ -162,14 +162,14 @@ async def test_a_task_can_be_cancelled_before_it_began():
 
 async def test_for_ever_goes_on_after_each_failure(caplog):
     caplog.set_level(logging.CRITICAL)
-    guard, turns, told = Guard(asyncio.get_running_loop().call_later), asyncio.Semaphore(0), []
+    guard, turns, reports = Guard(asyncio.get_running_loop().call_later), asyncio.Semaphore(0), []
 
     async def work() -> None:
         turns.release()
         raise OSError("no")
 
-    task = asyncio.ensure_future(guard.run_forever("it", work, lambda: 0.0, told.append))
+    task = asyncio.ensure_future(guard.run_forever("it", work, lambda: 0.0, reports.append))
     for _ in range(5):
         await asyncio.wait_for(turns.acquire(), 20)
-    assert len(told) >= 4
+    assert len(reports) >= 4
     task.cancel()

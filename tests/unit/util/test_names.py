@@ -31,8 +31,8 @@ def test_what_is_usable_is_read_back_and_is_one_part_of_a_path(instance_id):
 
 @given(st.text(ORDINARY + "%éß ²\n/"))
 def test_a_name_that_nobody_wrote_is_none(name):
-    found = decode_id(name)
-    assert found is None or encode_id(found) == name
+    decoded = decode_id(name)
+    assert decoded is None or encode_id(decoded) == name
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ def test_roots_own_directories_are_trusted(safe):
 
 @needs_root
 @pytest.mark.parametrize(
-    ("mode", "uid", "said"),
+    ("mode", "uid", "message"),
     [
         (0o777, ROOT, "can be written by everybody (mode 0777)"),
         (0o1777, ROOT, "can be written by everybody (mode 1777)"),
@@ -47,12 +47,14 @@ def test_roots_own_directories_are_trusted(safe):
         (0o755, STRANGER, f"belongs to another user (uid {STRANGER})"),
     ],
 )
-def test_one_that_another_may_write_to_is_not_used_by_root_and_why_is_said(safe, mode, uid, said):
+def test_one_that_another_may_write_to_is_not_used_by_root_and_why_is_said(
+    safe, mode, uid, message
+):
     logs = made(safe / "logs", mode, uid)
-    assert untrusted_writers(logs, ROOT) == f"{logs} {said}"
+    assert untrusted_writers(logs, ROOT) == f"{logs} {message}"
     problem = log_dir_problem(logs, ROOT)
     assert problem is not None
-    assert said in problem
+    assert message in problem
     assert "it has to be root's, with mode 0755 or less" in problem
 
 
@@ -61,9 +63,9 @@ def test_one_that_another_may_write_to_is_not_used_by_root_and_why_is_said(safe,
 def test_so_is_one_below_a_directory_that_another_may_write_to(safe, mode, uid):
     above = made(safe / "above", mode, uid)
     logs = made(above / "logs")
-    said = untrusted_writers(logs, ROOT)
-    assert said is not None
-    assert said.startswith(f"{above} ")
+    reason = untrusted_writers(logs, ROOT)
+    assert reason is not None
+    assert reason.startswith(f"{above} ")
 
 
 @needs_root
@@ -79,12 +81,12 @@ def test_links_are_followed_and_all_that_they_lead_through_is_looked_at(safe):
     theirs = made(safe / "theirs", 0o755, STRANGER)
     (theirs / "hop").symlink_to(logs)
     (safe / "over").symlink_to("theirs/hop")
-    said = untrusted_writers(safe / "over", ROOT)
-    assert said == f"{theirs} belongs to another user (uid {STRANGER})"
+    reason = untrusted_writers(safe / "over", ROOT)
+    assert reason == f"{theirs} belongs to another user (uid {STRANGER})"
     (safe / "of-another").symlink_to(logs)
     os.chown(safe / "of-another", STRANGER, 0, follow_symlinks=False)
-    said = untrusted_writers(safe / "of-another", ROOT)
-    assert said == f"{safe / 'of-another'} belongs to another user (uid {STRANGER})"
+    reason = untrusted_writers(safe / "of-another", ROOT)
+    assert reason == f"{safe / 'of-another'} belongs to another user (uid {STRANGER})"
     (safe / "loop").symlink_to("loop")
     with pytest.raises(OSError, match="symbolic links"):
         untrusted_writers(safe / "loop", ROOT)
@@ -102,6 +104,6 @@ def test_others_than_root_use_what_is_set_up_for_a_group_and_are_told_of_what_is
     assert log_dir_warning(logs) is None
     logs.chmod(0o777)
     assert log_dir_problem(logs, me) is None
-    remark = log_dir_warning(logs)
-    assert remark is not None
-    assert "everybody (mode 0777)" in remark
+    notice = log_dir_warning(logs)
+    assert notice is not None
+    assert "everybody (mode 0777)" in notice

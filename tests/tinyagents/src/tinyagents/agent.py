@@ -54,9 +54,9 @@ def parse(args: list[str] | None) -> argparse.Namespace:
 
 def main(args: list[str] | None = None) -> None:
     """Start, say so, behave as told."""
-    begun = time.monotonic()
+    started = time.monotonic()
     options = parse(args)
-    note(options.working_dir, "launches", options.instance_id, f"{os.getpid()} {begun:.6f}")
+    note(options.working_dir, "launches", options.instance_id, f"{os.getpid()} {started:.6f}")
     behave = behaviours.ALL.get(options.mode)
     if behave is None:
         sys.exit(f"--behave {options.mode}: there are {', '.join(behaviours.ALL)}")

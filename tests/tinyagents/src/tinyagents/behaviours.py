@@ -103,24 +103,24 @@ def very_stubborn(options: Namespace) -> NoReturn:
 
 def chatty(options: Namespace) -> NoReturn:
     """Numbered lines of `LINE` bytes at an even rate; ends between two writes only."""
-    told: list[signal.Signals] = []
-    on_signals(options, told.append)
+    messages: list[signal.Signals] = []
+    on_signals(options, messages.append)
     announce(options)
-    begun = time.monotonic()
+    started = time.monotonic()
     lines, total = 0, int(options.total) // LINE
-    while lines < total and not told:
-        due = min(total, int((time.monotonic() - begun) * options.rate) // LINE + 1)
+    while lines < total and not messages:
+        due = min(total, int((time.monotonic() - started) * options.rate) // LINE + 1)
         due = min(due, lines + 10_000)
         write_all(b"".join(numbered(number) for number in range(lines, due)))
         lines = due
         time.sleep(0.005)
-    spent = time.monotonic() - begun
+    spent = time.monotonic() - started
     if options.working_dir is not None:
-        done = Path(options.working_dir, "chatty", options.instance_id)
-        publish(done, f"{lines} {lines * LINE} {spent:.3f}\n")
+        result_file = Path(options.working_dir, "chatty", options.instance_id)
+        publish(result_file, f"{lines} {lines * LINE} {spent:.3f}\n")
     on_signals(options, end)  # first this, then the look: no signal is missed
-    if told:
-        end(told[0])
+    if messages:
+        end(messages[0])
     pause()
 
 
@@ -136,9 +136,9 @@ def counted(options: Namespace) -> NoReturn:
     path.parent.mkdir(parents=True, exist_ok=True)
     count = os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
     announce(options)
-    begun, lines = time.monotonic(), 0
+    started, lines = time.monotonic(), 0
     while True:
-        due = int((time.monotonic() - begun) * options.rate) // LINE + 1
+        due = int((time.monotonic() - started) * options.rate) // LINE + 1
         due = min(due, lines + 500)
         write_all(
             b"".join(
@@ -200,9 +200,9 @@ def segfault(options: Namespace) -> NoReturn:
 
 
 def dump_env(options: Namespace) -> NoReturn:
-    found = surroundings()
+    environment = surroundings()
     path = Path(options.dump or f"{options.working_dir or '.'}/dumps/{options.instance_id}.json")
-    publish(path, json.dumps(found, indent=2))
+    publish(path, json.dumps(environment, indent=2))
     ok(options)
 
 

@@ -47,12 +47,12 @@ class TinyOCSAgent:
 
 def main(args: list[str] | None = None) -> None:
     """Start the agent and run until told to stop."""
-    begun = time.monotonic()
+    started = time.monotonic()
     txaio.use_twisted()
     txaio.start_logging(level=os.environ.get("LOGLEVEL", "info"))
     parser = argparse.ArgumentParser()
     options = site_config.parse_args(agent_class="TinyOCSAgent", parser=parser, args=args)
-    note(options.working_dir, "launches", options.instance_id, f"{os.getpid()} {begun:.6f}")
+    note(options.working_dir, "launches", options.instance_id, f"{os.getpid()} {started:.6f}")
     agent, runner = ocs_agent.init_site_agent(options)
     tiny = TinyOCSAgent(agent)
     agent.register_task("echo", tiny.echo)

@@ -33,8 +33,8 @@ def agent(policy: str, min_privs: int) -> Any:
     ],
 )
 def test_the_level_follows_from_the_password(password, level, is_allowed):
-    found, reason = authorize(agent("override:two,three", 2), "update", password)
-    assert (found, reason is None) == (level, is_allowed)
+    result, reason = authorize(agent("override:two,three", 2), "update", password)
+    assert (result, reason is None) == (level, is_allowed)
 
 
 def test_a_number_is_a_password_as_well():

@@ -60,14 +60,16 @@ def checked(content):
             errors = load_site_file(path, "daq").errors
         except SiteFileError as error:
             errors = [problem for problem in error.diagnostics if problem.is_error]
-        told = {(found.diagnostic.line, found.diagnostic.column) for found in report.results}
+        positions = {
+            (result.diagnostic.line, result.diagnostic.column) for result in report.results
+        }
         # A host that is not in the file is nobody's fault.
         missed = [e for e in errors if "has no block for" not in e.message]
-        assert all((error.line, error.column) in told for error in missed)
-        for found in report.results:
-            assert "\n" not in check_show.message_text(found)
-            assert found.diagnostic.line is None or found.diagnostic.line >= 1
-            check_show.message_text(found).encode()
+        assert all((error.line, error.column) in positions for error in missed)
+        for result in report.results:
+            assert "\n" not in check_show.message_text(result)
+            assert result.diagnostic.line is None or result.diagnostic.line >= 1
+            check_show.message_text(result).encode()
         check_show.report_as_json(report)
         return report
 

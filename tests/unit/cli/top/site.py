@@ -36,8 +36,8 @@ def agent(name: str, **more: Any) -> dict[str, Any]:
 def dying(name: str, **more: Any) -> dict[str, Any]:
     """One that exits with code 3 again and again."""
     ended = {"code": 3, "signal": None, "time": 1e9, "expected": False, "ran_for": 1.2}
-    told = "It exited with code 3, 17 failures in a row."
-    state = {"next_action": "start_at", "uptime": None, "restarts": 17, "message": told}
+    message = "It exited with code 3, 17 failures in a row."
+    state = {"next_action": "start_at", "uptime": None, "restarts": 17, "message": message}
     return agent(name, **(state | {"last_exit": {**ended, "output": ["no device"]}} | more))
 
 
@@ -89,10 +89,10 @@ class FakeSource:
     def reader(self, row: AgentStatus) -> Any:
         def read(_lines: int) -> list[LogLine]:
             self.blocked.wait(60)
-            found = self.lines.pop(0) if self.lines else []
-            if isinstance(found, ManagerError):
-                raise found
-            return found
+            lines = self.lines.pop(0) if self.lines else []
+            if isinstance(lines, ManagerError):
+                raise lines
+            return lines
 
         return read
 
@@ -105,11 +105,11 @@ class FakeSource:
 def on_screen(app: TopApp) -> list[str]:
     """The lines that somebody in front of the terminal reads."""
     svg = re.sub(r"<text [^>]*-title[^>]*>[^<]*</text>", "", app.export_screenshot())
-    found: dict[float, list[tuple[float, str]]] = {}
+    results: dict[float, list[tuple[float, str]]] = {}
     for x, y, text in re.findall(r'<text [^>]*x="([\d.]+)" y="([\d.]+)"[^>]*>([^<]*)</text>', svg):
-        found.setdefault(float(y), []).append((float(x), html.unescape(text)))
+        results.setdefault(float(y), []).append((float(x), html.unescape(text)))
     lines = []
-    for _, parts in sorted(found.items()):
+    for _, parts in sorted(results.items()):
         line = ""
         for x, text in sorted(parts):
             line = line.ljust(round(x / _CELL)) + text.replace("\xa0", " ")

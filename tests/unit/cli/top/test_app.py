@@ -52,23 +52,23 @@ class View:
         """The same, however it is wrapped."""
         return " ".join(self.text.split())
 
-    async def until(self, words, limit=20.0):
+    async def until(self, text, limit=20.0):
         """Wait until this can be read, wrapped or not: its second line may come a moment later."""
         end = time.monotonic() + limit
-        while words not in self.text and words not in self.words:
-            assert time.monotonic() < end, f"{words!r} is not on the screen:\n{self.text}"
+        while text not in self.text and text not in self.words:
+            assert time.monotonic() < end, f"{text!r} is not on the screen:\n{self.text}"
             await self.pilot.pause(0.05)
         return self.text
 
     def order(self):
         """Host and agent of each line of the list, from the top."""
-        found = []
+        results = []
         for line in self.lines[3:]:
-            words = re.match(r"[>!~? ][!~? ](daq\d) +(\S+)", line)
-            if words is None:
+            match = re.match(r"[>!~? ][!~? ](daq\d) +(\S+)", line)
+            if match is None:
                 break
-            found.append((words[1], words[2]))
-        return found
+            results.append((match[1], match[2]))
+        return results
 
 
 async def test_what_is_wrong_is_at_the_top_and_what_is_unknown_before_what_is_fine():
@@ -181,7 +181,7 @@ async def test_up_is_told_at_once_and_down_and_restart_only_after_a_yes():
             await view.press(no)
         assert len(view.source.told) == 1
         await view.press("d", "y", "r", "y")
-        assert [told[0] for told in view.source.told] == ["up", "down", "restart"]
+        assert [message[0] for message in view.source.told] == ["up", "down", "restart"]
 
 
 async def test_a_whole_host_is_told_after_a_choice_and_a_yes_that_names_the_agents():
@@ -365,4 +365,4 @@ async def test_keys_typed_faster_than_the_screen_follows_keep_their_order():
         for key in ("down", "down", "u", "down", "d", "y", "slash", "d", "q"):
             view.app.post_message(events.Key(key, key if len(key) == 1 else None))
         await view.until("filter: dq")
-        assert [told[0::2] for told in view.source.told] == [("up", ["b"]), ("down", ["c"])]
+        assert [message[0::2] for message in view.source.told] == [("up", ["b"]), ("down", ["c"])]

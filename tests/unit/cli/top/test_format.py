@@ -14,8 +14,8 @@ from hostmanager.client.status.model import AgentStatus
 NOW = 1e9 + 5
 
 
-def names(found):
-    return [item.key[1] or item.host for item in found]
+def names(hosts):
+    return [item.key[1] or item.host for item in hosts]
 
 
 def test_only_whole_words_of_a_filter_with_wildcards_fit():
@@ -33,30 +33,30 @@ def test_only_whole_words_of_a_filter_with_wildcards_fit():
 
 
 def test_what_looks_like_a_wildcard_is_found_as_it_was_typed_too():
-    found = [host("daq1", agent("a", agent_class="Cam[d]"), agent("b", agent_class="Cam"))]
-    assert names(list_items(found, SortOrder.SITE, "[d]")) == ["a"]
+    hosts = [host("daq1", agent("a", agent_class="Cam[d]"), agent("b", agent_class="Cam"))]
+    assert names(list_items(hosts, SortOrder.SITE, "[d]")) == ["a"]
 
 
 def test_most_restarts_first():
-    found = [host("h", agent("a", restarts=1), agent("b"), agent("c", restarts=5))]
-    assert names(list_items(found, SortOrder.RESTARTS)) == ["c", "a", "b", "h"]
+    hosts = [host("h", agent("a", restarts=1), agent("b"), agent("c", restarts=5))]
+    assert names(list_items(hosts, SortOrder.RESTARTS)) == ["c", "a", "b", "h"]
 
 
 @pytest.mark.parametrize("width", range(1, 200, 7))
 def test_a_line_is_never_wider_than_the_screen_and_columns_stand_below_each_other(width):
     long = "x" * 60
-    found = list_items(
+    items = list_items(
         [*usual(), host(long, agent(long), dying("b", message=long))], SortOrder.WORST
     )
-    widths = ColumnWidths.fitted(found, width)
-    lengths = {row_text(item, widths, NOW).cell_len for item in found}
+    widths = ColumnWidths.fitted(items, width)
+    lengths = {row_text(item, widths, NOW).cell_len for item in items}
     assert lengths == {heading(widths).cell_len} == {width}
 
 
 def test_a_wide_character_counts_as_two_columns():
-    found = list_items([host("h", dying("a", message="望遠鏡" * 30))], SortOrder.WORST)
-    widths = ColumnWidths.fitted(found, 80)
-    assert {row_text(item, widths, NOW).cell_len for item in found} == {80}
+    items = list_items([host("h", dying("a", message="望遠鏡" * 30))], SortOrder.WORST)
+    widths = ColumnWidths.fitted(items, 80)
+    assert {row_text(item, widths, NOW).cell_len for item in items} == {80}
 
 
 @pytest.mark.parametrize(
@@ -84,9 +84,9 @@ def test_how_a_quiet_agent_ended_last_stands_in_its_line():
 def test_facts_of_a_container_and_of_a_manager_that_says_less():
     box = {"id": "4f", "name": "site-web-1", "status": "running", "health": None, "image": "web:1"}
     (_, item) = list_items([host("h", agent("a", container=box))], SortOrder.SITE)
-    told = dict(detail_rows(item, NOW))
-    assert told["container"] == "id 4f, name site-web-1, status running, image web:1"
-    assert told["running"] == "pid 4711, for 1 m 15 s"
+    rows = dict(detail_rows(item, NOW))
+    assert rows["container"] == "id 4f, name site-web-1, status running, image web:1"
+    assert rows["running"] == "pid 4711, for 1 m 15 s"
     assert dict(detail_rows(ListItem(dead("h", "a")), NOW))["agents"] == "1, not OK: a"
 
 
@@ -112,8 +112,8 @@ def test_a_request_tells_failures_first_and_each_reason_once():
         unchanged=(AgentStatus("h", "f"),),
         refused=(Refusal(AgentStatus("h", "g"), "its manager does not know it"),),
     )
-    told = made.text().split(": ", 1)[1]
-    assert told == (
+    message = made.text().split(": ", 1)[1]
+    assert message == (
         "refused: g: its manager does not know it; NOT done: b, c: no; "
         "2 agents on the way: 2 stopping ...; done: 1 of 5 up; f left down"
     )

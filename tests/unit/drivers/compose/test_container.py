@@ -23,13 +23,23 @@ ID = "a" * 64
 
 def test_an_inspected_container():
     health = {"Status": "unhealthy", "Log": [{"Output": "old"}, {"Output": "one\n two \n\n"}]}
-    found = from_inspect(inspected(ID, "ocs-a", Health=health, ExitCode=3, OOMKilled=True))
-    assert (found.id, found.name, found.project, found.service) == (ID, "p-ocs-a-1", "p", "ocs-a")
-    assert (found.status, found.pid, found.alive, found.oneoff) == ("running", 4242, True, False)
-    assert (found.health, found.health_output) == ("unhealthy", "two")
-    assert found.exit_status.code == 3
-    assert "out of memory" in found.exit_status.detail
-    assert found.files == ("/site/compose.yaml",)
+    container = from_inspect(inspected(ID, "ocs-a", Health=health, ExitCode=3, OOMKilled=True))
+    assert (container.id, container.name, container.project, container.service) == (
+        ID,
+        "p-ocs-a-1",
+        "p",
+        "ocs-a",
+    )
+    assert (container.status, container.pid, container.alive, container.oneoff) == (
+        "running",
+        4242,
+        True,
+        False,
+    )
+    assert (container.health, container.health_output) == ("unhealthy", "two")
+    assert container.exit_status.code == 3
+    assert "out of memory" in container.exit_status.detail
+    assert container.files == ("/site/compose.yaml",)
 
 
 @pytest.mark.parametrize(
@@ -54,8 +64,13 @@ def test_odd_labels_and_missing_parts_are_borne():
     data["Config"]["Labels"][containers.NUMBER_LABEL] = "first"
     data["State"] = None
     data["Name"] = None
-    found = from_inspect(data)
-    assert (found.number, found.status, found.name, found.alive) == (1, "", "", False)
+    container = from_inspect(data)
+    assert (container.number, container.status, container.name, container.alive) == (
+        1,
+        "",
+        "",
+        False,
+    )
 
 
 @pytest.mark.parametrize("status", ["running", "paused", "restarting"])
@@ -112,9 +127,14 @@ def listed(**keys):
 
 
 def test_what_a_list_says_has_to_do():
-    found = from_list(listed(Status="Up 3 s (unhealthy)"), None)
-    assert (found.name, found.number, found.image, found.started_at) == ("x", 2, "thing:1", 77.0)
-    assert (found.alive, found.health, found.start_stamp, found.from_list_only) == (
+    container = from_list(listed(Status="Up 3 s (unhealthy)"), None)
+    assert (container.name, container.number, container.image, container.started_at) == (
+        "x",
+        2,
+        "thing:1",
+        77.0,
+    )
+    assert (container.alive, container.health, container.start_stamp, container.from_list_only) == (
         True,
         "unhealthy",
         "",
@@ -162,7 +182,7 @@ def test_when_the_run_before_ended():
 
 
 @pytest.mark.parametrize(
-    ("after", "since", "wanted"),
+    ("after", "since", "expected"),
     [
         (0.0, 100.0, 99.8),  # its first run, as far as is known
         (90.0, 100.0, 95.0),  # 5 s for late lines of the run before, and for early ones of this
@@ -171,6 +191,8 @@ def test_when_the_run_before_ended():
         (0.0, 0.1, 0.0),
     ],
 )
-def test_the_log_of_a_run_begins_between_the_end_before_and_its_start(after, since, wanted):
-    found = replace(from_inspect(inspected(ID, "a")), previous_finished_at=after, started_at=since)
-    assert log_start(found) == pytest.approx(wanted)
+def test_the_log_of_a_run_begins_between_the_end_before_and_its_start(after, since, expected):
+    container = replace(
+        from_inspect(inspected(ID, "a")), previous_finished_at=after, started_at=since
+    )
+    assert log_start(container) == pytest.approx(expected)

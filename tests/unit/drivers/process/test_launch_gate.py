@@ -7,10 +7,10 @@ from hostmanager.drivers.process import LaunchGate
 
 
 def launches(gate: LaunchGate, numbers: range) -> list[int]:
-    done: list[int] = []
+    result: list[int] = []
     for number in numbers:
-        gate.enter(lambda number=number: done.append(number))
-    return done
+        gate.enter(lambda number=number: result.append(number))
+    return result
 
 
 def test_a_gate_is_open_unless_it_is_closed():
@@ -21,10 +21,10 @@ def test_a_gate_is_open_unless_it_is_closed():
 def test_the_first_ones_pass_a_closed_gate_and_the_others_when_it_is_opened(free, count):
     gate = LaunchGate()
     gate.close(free)
-    done = launches(gate, range(count))
-    assert done == list(range(min(free, count)))
+    result = launches(gate, range(count))
+    assert result == list(range(min(free, count)))
     gate.open()
-    assert done == list(range(count))
+    assert result == list(range(count))
     gate.open()
-    assert done == list(range(count))
+    assert result == list(range(count))
     assert launches(gate, range(2)) == [0, 1]
