@@ -26,6 +26,7 @@ from hostmanager.agent.target_store import TargetStore
 from hostmanager.core.events import OperatorMessage
 from hostmanager.core.model import InstanceSpec, Kind, Target
 from hostmanager.core.protocols import Clock, Driver
+from hostmanager.core.request_origin import RequestOrigin
 from hostmanager.core.requests import ALL, Request, validate_instances, validate_requests
 from hostmanager.core.supervisor import Supervisor
 from hostmanager.drivers.process import ProcessStateCache
@@ -89,6 +90,7 @@ class Host:
             wrong.
         emit_message: Takes a sentence for operators; while no session takes it, it is kept in
             `early_messages`.
+        forced_target: The target that the command line forced on all agents; None: it did not.
     """
 
     def __init__(
@@ -113,6 +115,7 @@ class Host:
         self.router_absence = RouterAbsence(journal, clock.now)
         self.parse_status: dict[str, tuple[bool, float, str]] = {}
         self.running = False
+        self.forced_target: str | None = None
         self.process_states = ProcessStateCache()
         self.target_store = TargetStore(settings.state_dir / "wanted.json", clock)
         self.service_reconciler = ServiceReconciler(
@@ -137,6 +140,7 @@ class Host:
         site_config: SiteFile | SiteFileError | None,
         requests: Any = (),
         before: StartupState | None = None,
+        origin: RequestOrigin | None = None,
     ) -> RequestResult:
         """Begin to supervise, with fresh records.
 
@@ -145,6 +149,7 @@ class Host:
                 instances that are known already are kept where it is an error, or None.
             requests: As for `update`; applied after that.
             before: What there was before the program was started; None: it runs already.
+            origin: Who made the requests, and why.
 
         Raises:
             RequestError: A request makes no sense; nothing was begun.
@@ -158,6 +163,7 @@ class Host:
         if before is None:
             before = StartupState()
             self.target_store.reset()
+        self.forced_target = before.initial_state
         unlisted = before.saved_targets.keys() - set(ids)
         removed = [i for i in unlisted if _is_removed(i, site_config)]
         self.service_reconciler.start(before.saved_targets, removed, before.restarts)
@@ -171,7 +177,7 @@ class Host:
         for instance_id in before.discovered.keys() - set(ids):
             self._adopt_unlisted(instance_id, before, site_config)
         self.service_reconciler.reconcile()
-        self._apply_requests(checked)
+        self._apply_requests(checked, origin)
         ok = site_config is None or site_config.summary()[0]
         return RequestResult(ok, tuple(map(str, checked)), problems)
 
@@ -239,25 +245,32 @@ class Host:
 
     # --- requests -----------------------------------------------------------------------------
 
-    async def update(self, requests: Any, reload_config: bool) -> RequestResult:
+    async def update(
+        self, requests: Any, reload_config: bool, origin: RequestOrigin | None = None
+    ) -> RequestResult:
         """Set targets, perhaps after reading the site config again.
+
+        Args:
+            requests: As a client sent them.
+            reload_config: Whether to read the site config first.
+            origin: Who made the requests, and why; None: nobody said.
 
         Raises:
             RequestError: A request makes no sense; nothing was changed.
             NotRunningError: The manager process does not run; nothing was changed.
         """
         if not reload_config:
-            return self.set_targets(requests)
+            return self.set_targets(requests, origin)
         async with self._reading:
             site_config, _ = await asyncio.gather(self._reader.read(), self.compose.refresh())
-            return self._apply_site_config(site_config, requests)
+            return self._apply_site_config(site_config, requests, origin)
 
-    def set_targets(self, requests: Any) -> RequestResult:
+    def set_targets(self, requests: Any, origin: RequestOrigin | None = None) -> RequestResult:
         """Set targets. Raises as `update` does."""
         self._require_running()
         supervisor = self.supervisor
         checked = validate_requests(requests, supervisor.specs(), supervisor.removing())
-        return RequestResult(True, self._apply_requests(checked))
+        return RequestResult(True, self._apply_requests(checked, origin))
 
     async def restart(self, instances: Any) -> RestartOutcome:
         """Have instances ended and launched anew. Raises as `update` does."""
@@ -272,14 +285,16 @@ class Host:
         if not self.running:
             raise NotRunningError
 
-    def _apply_requests(self, checked: list[Request]) -> tuple[str, ...]:
+    def _apply_requests(
+        self, checked: list[Request], origin: RequestOrigin | None
+    ) -> tuple[str, ...]:
         self.supervisor.apply_requests(checked)
         targets: dict[str, Target] = {}
         for request in checked:
             ids = self.supervisor.specs() if request.instance_id == ALL else [request.instance_id]
             targets |= dict.fromkeys(ids, request.target)
         if targets:  # all at once: the file is written, and synced, as a whole
-            self.target_store.set_targets(targets)
+            self.target_store.set_targets(targets, origin)
         return tuple(self._result_line(request) for request in checked)
 
     def _result_line(self, request: Request) -> str:
@@ -294,7 +309,10 @@ class Host:
         return await self._reader.read()
 
     def _apply_site_config(
-        self, site_config: SiteFile | SiteFileError, requests: Any
+        self,
+        site_config: SiteFile | SiteFileError,
+        requests: Any,
+        origin: RequestOrigin | None,
     ) -> RequestResult:
         """Apply what has changed in the site config, then requests; nothing if one is refused."""
         self._require_running()
@@ -307,7 +325,7 @@ class Host:
             self._apply_diff(diff)
             text = f"Site config read: {diff.summary()}."
         ok = diff is not None and site_config.summary()[0]
-        return RequestResult(ok, (text, *self._apply_requests(checked)), problems)
+        return RequestResult(ok, (text, *self._apply_requests(checked, origin)), problems)
 
     def _diff(self, site_config: SiteFile) -> SiteDiff:
         specs = tuple(self.service_reconciler.with_service(spec) for spec in site_config.specs)

@@ -48,6 +48,11 @@ MORE_FIELDS = {
     "output": (str, NOTHING),
     "output_rotated": (str, NOTHING),
     "container": (dict, NOTHING),
+    "target_source": str,
+    "target_by": (str, NOTHING),
+    "target_level": (int, NOTHING),
+    "target_reason": (str, NOTHING),
+    "target_since": (float, NOTHING),
 }
 LAST_EXIT_FIELDS = {
     "code": (int, NOTHING),
@@ -108,7 +113,10 @@ def test_the_data_is_strict_json_on_the_wire(shown):
         timeout=5,
     )
     data = json.loads(answer.content.decode("utf-8"), parse_constant=refuse)["args"][0][2]["data"]
-    assert data.keys() == {"child_states", "config_parse_status", "orphans", "new_tags", "not_kept"}
+    assert data.keys() == {
+        *("child_states", "config_parse_status", "orphans", "new_tags"),
+        *("not_kept", "request_params"),
+    }
     json.dumps(data, allow_nan=False)
 
 

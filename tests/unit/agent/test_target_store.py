@@ -2,6 +2,7 @@
 
 import errno
 import json
+from dataclasses import replace
 from threading import Event
 from unittest.mock import patch
 
@@ -10,6 +11,7 @@ from tests.unit.core.fakes import FakeClock
 
 from hostmanager.agent.target_store import SAVE_RETRY_INTERVAL, TargetStore
 from hostmanager.core.model import Target
+from hostmanager.core.request_origin import RequestOrigin
 
 
 @pytest.fixture
@@ -105,6 +107,102 @@ async def test_a_reset_forgets_earlier_targets(path, make):
     store.reset()
     await flushed(store)
     assert make().load() == {}
+
+
+ANN = RequestOrigin("ann@control", "pump exchange", 1, 1000.0)
+BOB = RequestOrigin("bob@lab", "", 2, 2000.0)
+
+
+async def test_who_set_a_target_and_why_is_loaded_with_it(path, make):
+    store = make()
+    store.set_targets({"a": Target.DOWN, "b": Target.DOWN}, ANN)
+    store.set_targets({"b": Target.UP}, BOB)
+    store.set_targets({"c": Target.DOWN})
+    await flushed(store)
+    loaded = make()
+    loaded.load()
+    assert [loaded.origin(name) for name in "abc"] == [ANN, BOB, None]
+
+
+async def test_a_repeated_request_without_a_reason_leaves_the_origin(make):
+    store = make()
+    store.set_targets({"a": Target.DOWN}, ANN)
+    store.set_targets({"a": Target.DOWN}, BOB)
+    assert store.origin("a") == ANN
+    why = replace(BOB, reason="water on the floor")
+    store.set_targets({"a": Target.DOWN}, why)
+    assert store.origin("a") == why
+    store.set_targets({"a": Target.UP}, BOB)
+    assert store.origin("a") == BOB
+
+
+async def test_an_origin_goes_with_its_target(path, make):
+    store = make()
+    store.set_targets({"a": Target.DOWN, "b": Target.DOWN}, ANN)
+    store.remove("a")
+    assert (store.origin("a"), store.origin("b")) == (None, ANN)
+    store.reset()
+    await flushed(store)
+    assert store.origin("b") is None
+    assert "origins" not in json.loads(path.read_text())
+
+
+@pytest.mark.parametrize(
+    "origins",
+    [
+        "text",
+        [1, None, {}],
+        [{"instances": "a"}],
+        [{"instances": ["a"], "reason": 7}],
+        [{"instances": ["a"], "reason": "x\n\x1b[2J"}],
+        [{"instances": ["a"], "requested_by": "x" * 10_000}],
+    ],
+)
+def test_an_unreadable_origin_costs_no_target(path, make, origins):
+    path.parent.mkdir()
+    path.write_text(json.dumps({"targets": {"a": "down"}, "origins": origins}))
+    store = make()
+    assert store.load() == {"a": Target.DOWN}
+    assert store.origin("a") is None
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "1e999", "true", '"now"'])
+def test_numbers_of_an_origin_that_are_none_are_left_out(path, make, number):
+    path.parent.mkdir()
+    entry = f'{{"instances": ["a"], "reason": "why", "at": {number}, "level": {number}}}'
+    path.write_text(f'{{"targets": {{"a": "down"}}, "origins": [{entry}]}}')
+    store = make()
+    store.load()
+    assert store.origin("a") == RequestOrigin("", "why", None, None)
+
+
+async def test_origins_never_make_the_file_too_large_to_be_read(path, make):
+    store = make()
+    targets = {f"agent{n}": Target.DOWN for n in range(50)}
+    with patch("hostmanager.agent.target_store.MAX_TARGETS_FILE_BYTES", 2_000):
+        for name in targets:
+            store.set_targets({name: Target.DOWN}, replace(ANN, reason=name * 10))
+        await flushed(store)
+        loaded = make()
+        assert loaded.load() == targets
+    assert loaded.origin("agent0") is None
+
+
+async def test_the_version_before_reads_the_targets(path, make):
+    store = make()
+    store.set_targets({"a": Target.DOWN}, ANN)
+    await flushed(store)
+    written = json.loads(path.read_text())
+    assert written["targets"] == {"a": "down"}  # all that it looks at, beside `ended`
+    assert written["origins"] == [
+        {
+            "at": 1000.0,
+            "requested_by": "ann@control",
+            "level": 1,
+            "reason": "pump exchange",
+            "instances": ["a"],
+        }
+    ]
 
 
 async def test_loaded_targets_are_saved_again(path, make):

@@ -14,6 +14,7 @@ from hostmanager.core.messages import messages_for
 from hostmanager.core.model import InstanceSpec, Kind, Target
 from hostmanager.core.policy import stability
 from hostmanager.core.record import STOPPING_STATES, InstanceRecord, State
+from hostmanager.core.request_origin import REQUEST_PARAMS, RequestOrigin
 from hostmanager.drivers.process import ProcessState
 from hostmanager.logd.paths import log_file
 
@@ -28,6 +29,8 @@ NEXT_ACTION = {
     State.TERMINATING: "wait_dead",
     State.KILLING: "wait_dead",
 }
+
+NO_ORIGIN = RequestOrigin()
 
 MAX_OUTPUT_LINES = 5
 """Lines of output in a child state: a client gets all of them each second."""
@@ -79,6 +82,27 @@ def service_state(host: Host, record: InstanceRecord, now: Timestamp) -> dict[st
         shown["restarting"] = True
         shown["message"] = _join("It runs the router: it is restarted last.", shown["message"])
     return shown
+
+
+def target_origin(host: Host, record: InstanceRecord) -> dict[str, Any]:
+    """Where its target comes from: a request, an option of the manager, or the site config."""
+    instance_id = record.spec.instance_id
+    requested = host.target_store.target(instance_id) is record.target
+    origin = (host.target_store.origin(instance_id) if requested else None) or NO_ORIGIN
+    is_forced = host.forced_target == record.target and record.target is not configured(record)
+    other_source = "option" if is_forced else "config"
+    return {
+        "target_source": "request" if requested else other_source,
+        "target_by": origin.requested_by or None,
+        "target_level": origin.level,
+        "target_reason": origin.reason or None,
+        "target_since": origin.at,
+    }
+
+
+def configured(record: InstanceRecord) -> Target:
+    """The target that its latest entry names."""
+    return (record.request.replacement or record.spec).initial_target
 
 
 def next_action(record: InstanceRecord) -> str:
@@ -222,10 +246,12 @@ def session_data(host: Host) -> dict[str, Any]:
     directory = str(host.settings.output_dir)
 
     def show(instance_id: str, record: InstanceRecord) -> dict[str, Any]:
+        origin = target_origin(host, record)
         if record.spec.kind is Kind.DOCKER:
-            return service_state(host, record, now)
+            return service_state(host, record, now) | origin
         state = host.process_states.get(instance_id, record.run.pid, now.monotonic)
-        return child_state(record, now, Path(log_file(directory, instance_id)), state)
+        shown = child_state(record, now, Path(log_file(directory, instance_id)), state)
+        return shown | origin
 
     parse_status = {**host.parse_status, **host.compose.status()}
     return {
@@ -234,4 +260,5 @@ def session_data(host: Host) -> dict[str, Any]:
         "orphans": host.compose.orphans(),
         "new_tags": host.compose.new_tags(host.snapshot),
         "not_kept": host.target_store.not_kept,
+        "request_params": list(REQUEST_PARAMS),
     }
