@@ -88,9 +88,12 @@ class Output:
 
     @staticmethod
     def ask(question: str) -> bool:
-        """Ask a question; anything but yes is no."""
+        """Ask a question; anything but yes is no, Ctrl-D included."""
         print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
-        return sys.stdin.readline().strip().lower() in {"y", "yes"}
+        answer = sys.stdin.readline()
+        if not answer.endswith("\n"):
+            print(file=sys.stderr)
+        return answer.strip().lower() in {"y", "yes"}
 
     def emit_json(self, code: int, **content: Any) -> int:
         """Print what programs get; returns the exit status."""

@@ -3,7 +3,7 @@
 Plain frozen data: `siteconfig` makes it, the supervisor compares it, drivers and operations use it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 
@@ -65,6 +65,7 @@ class InstanceSpec:
             when it can.
         service: Its compose service; None for processes, and as long as no compose file has it.
         stop_grace: Seconds that its container has to stop; None: the engine's 10 s.
+        arguments: Its arguments in the site config; the fingerprint covers them.
     """
 
     instance_id: str
@@ -75,6 +76,7 @@ class InstanceSpec:
     inoperable_reason: str | None = None
     service: ServiceRef | None = None
     stop_grace: float | None = None
+    arguments: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def is_unmanaged(self) -> bool:

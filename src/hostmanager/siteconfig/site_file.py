@@ -267,6 +267,7 @@ def _spec(entry: AgentEntry, hub: dict[str, Any], host: dict[str, Any]) -> Insta
         kind=kind,
         initial_target=target,
         fingerprint=_fingerprint(entry.data, hub, host),
+        arguments=tuple(entry.data.get("arguments") or ()),
     )
 
 

@@ -43,6 +43,8 @@ MORE_FIELDS = {
     "last_exit": (dict, NOTHING),
     "next_attempt_at": (float, NOTHING),
     "fingerprint": (str, NOTHING),
+    "manage": (str, NOTHING),
+    "arguments": list,
     "process_state": (str, NOTHING),
     "message": str,
     "output": (str, NOTHING),

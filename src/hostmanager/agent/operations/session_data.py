@@ -17,6 +17,7 @@ from hostmanager.core.record import STOPPING_STATES, InstanceRecord, State
 from hostmanager.core.request_origin import REQUEST_PARAMS, RequestOrigin
 from hostmanager.drivers.process import ProcessState
 from hostmanager.logd.paths import log_file
+from hostmanager.siteconfig.arguments import visible_arguments
 
 NEXT_ACTION = {
     State.DOWN: "down",
@@ -58,6 +59,8 @@ def child_state(
         "operable": spec.inoperable_reason is None and record.state is not State.UNOBSERVED,
         "restart_required": record.restart_required,
         "fingerprint": spec.fingerprint if spec.kind is Kind.HOST else None,
+        "manage": None if spec.is_unmanaged else f"{spec.kind}/{spec.initial_target}",
+        "arguments": visible_arguments(spec.arguments),
         "pid": run.pid or None,  # the engine has none for what it is about to start again
         "started_at": started_at and started_at.wall,
         "uptime": started_at and now.monotonic - started_at.monotonic,
