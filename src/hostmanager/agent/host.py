@@ -22,6 +22,7 @@ from hostmanager.agent.restarts import RestartCoordinator, RestartOutcome
 from hostmanager.agent.router_absence import RouterAbsence
 from hostmanager.agent.site_config_reader import SiteConfigReader
 from hostmanager.agent.startup_state import StartupState
+from hostmanager.agent.target_keeper import TargetKeeper
 from hostmanager.agent.target_store import TargetStore
 from hostmanager.core.events import OperatorMessage
 from hostmanager.core.model import InstanceSpec, Kind, Target
@@ -32,7 +33,7 @@ from hostmanager.core.supervisor import Supervisor
 from hostmanager.drivers.process import ProcessStateCache
 from hostmanager.journal import Journal, subscribe
 from hostmanager.siteconfig.diagnostics import SiteFileError
-from hostmanager.siteconfig.diff import SiteDiff, diff_specs
+from hostmanager.siteconfig.diff import SiteDiff, diff_specs, keep_settings
 from hostmanager.siteconfig.site_file import SiteFile
 from hostmanager.util.text import join_sentences, truncate
 
@@ -118,6 +119,7 @@ class Host:
         self.forced_target: str | None = None
         self.process_states = ProcessStateCache()
         self.target_store = TargetStore(settings.state_dir / "wanted.json", clock)
+        self.target_keeper = TargetKeeper(self.snapshot, self.target_store, lambda: self.running)
         self.service_reconciler = ServiceReconciler(
             self.supervisor, self.compose, self.target_store, lambda: self.running
         )
@@ -166,12 +168,13 @@ class Host:
         self.forced_target = before.initial_state
         unlisted = before.saved_targets.keys() - set(ids)
         removed = [i for i in unlisted if _is_removed(i, site_config)]
+        for instance_id in self.target_store.completions.keys() - set(ids):
+            if _is_removed(instance_id, site_config):
+                self.target_store.remove_completion(instance_id)
         self.service_reconciler.start(before.saved_targets, removed, before.restarts)
         gone = self.snapshot.keys() - set(ids)
         for spec in specs:
-            observed = before.discovered.get(spec.instance_id)
-            target, restart_of = before.target(spec.instance_id), before.restart_of(spec)
-            self.supervisor.add(spec, target, observed, restart_of)
+            self._track(spec, before)
         for instance_id in gone:
             self.supervisor.remove(instance_id)
         for instance_id in before.discovered.keys() - set(ids):
@@ -181,6 +184,13 @@ class Host:
         ok = site_config is None or site_config.summary()[0]
         return RequestResult(ok, tuple(map(str, checked)), problems)
 
+    def _track(self, spec: InstanceSpec, before: StartupState) -> None:
+        observed, restart_of = before.discovered.get(spec.instance_id), before.restart_of(spec)
+        target, completion = before.target(spec), self.target_keeper.completion_of(spec)
+        if completion is not None and spec.instance_id not in before.saved_targets:
+            target = None  # not even a target for all runs it again
+        self.supervisor.add(spec, target, observed, restart_of, completion)
+
     def _specs_to_track(self, site_config: SiteFile | SiteFileError | None) -> list[InstanceSpec]:
         """The entries of the site config; those that are broken, as they were known."""
         services = self.service_reconciler
@@ -188,7 +198,8 @@ class Host:
         if not isinstance(site_config, SiteFile):
             return [services.with_service(spec) for spec in known.values()]
         broken = [known[i] for i in known if i in site_config.broken_ids]
-        return [*(services.with_service(spec) for spec in site_config.specs), *broken]
+        kept = (keep_settings(s, known.get(s.instance_id), site_config) for s in site_config.specs)
+        return [*(services.with_service(spec) for spec in kept), *broken]
 
     def _adopt_unlisted(
         self, instance_id: str, before: StartupState, site_config: SiteFile | SiteFileError | None
@@ -211,7 +222,7 @@ class Host:
                 fingerprint=observed.fingerprint,
                 inoperable_reason=BROKEN_ENTRY,
             )
-            self.supervisor.add(spec, before.target(instance_id), observed)
+            self.supervisor.add(spec, before.target(spec), observed)
 
     async def stop(self, *, disown_services: bool = False) -> RequestResult:
         """Stop supervising: end everything; return when nothing is left, or cannot be ended.
@@ -292,10 +303,19 @@ class Host:
         targets: dict[str, Target] = {}
         for request in checked:
             ids = self.supervisor.specs() if request.instance_id == ALL else [request.instance_id]
-            targets |= dict.fromkeys(ids, request.target)
+            targets |= {i: request.target for i in ids if not self._is_fulfilled(i)}
         if targets:  # all at once: the file is written, and synced, as a whole
-            self.target_store.set_targets(targets, origin)
+            specs = self.supervisor.specs()
+            once = [i for i in targets if i in specs and specs[i].is_passive]
+            self.target_store.set_targets(targets, origin, once)
         return tuple(self._result_line(request) for request in checked)
+
+    def _is_fulfilled(self, instance_id: str) -> bool:
+        """Whether a request that counts once is done already, so that none is to be kept."""
+        record = self.snapshot.get(instance_id)
+        return record is not None and (
+            record.completion is not None or record.target is Target.PASSIVE
+        )
 
     def _result_line(self, request: Request) -> str:
         record = self.snapshot.get(request.instance_id)
@@ -355,13 +375,14 @@ class Host:
             )
             # Somebody put it down on purpose; another entry does not bring it up.
             down = self.target_store.target(spec.instance_id) is Target.DOWN
+            down = down and not spec.is_passive
             self.supervisor.replace(spec, Target.DOWN if down else None)
         for spec in diff.changed:
             self.service_reconciler.update_spec(spec)
         for instance_id in diff.removed:
-            self.emit_message(
-                f"{instance_id}: no longer in the site config; it is stopped and forgotten"
-            )
+            left = self.snapshot[instance_id].spec.is_left_running
+            outcome = "its container is left as it is" if left else "it is stopped and forgotten"
+            self.emit_message(f"{instance_id}: no longer in the site config; {outcome}")
             self.supervisor.remove(instance_id)
             self.target_store.remove(instance_id)
         self.service_reconciler.reconcile()

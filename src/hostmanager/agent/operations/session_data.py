@@ -13,11 +13,12 @@ from hostmanager.core.events import Timestamp
 from hostmanager.core.messages import messages_for
 from hostmanager.core.model import InstanceSpec, Kind, Target
 from hostmanager.core.policy import stability
-from hostmanager.core.record import STOPPING_STATES, InstanceRecord, State
+from hostmanager.core.record import STOPPING_STATES, Completion, InstanceRecord, State
 from hostmanager.core.request_origin import REQUEST_PARAMS, RequestOrigin
 from hostmanager.drivers.process import ProcessState
 from hostmanager.logd.paths import log_file
 from hostmanager.siteconfig.arguments import visible_arguments
+from hostmanager.siteconfig.settings import settings_data
 
 NEXT_ACTION = {
     State.DOWN: "down",
@@ -74,6 +75,8 @@ def child_state(
         # A pattern: to list them, a disk would have to respond.
         "output_rotated": None if output is None else f"{output}.[0-9]*",
         "container": None,
+        "settings": settings_data(spec.settings),
+        "done": None if record.completion is None else _completion(record, record.completion),
     }
 
 
@@ -137,6 +140,12 @@ def last_exit(record: InstanceRecord) -> dict[str, Any] | None:
         "ran_for": record.last_exit.ran_for,
         "output": list(record.last_output[-MAX_OUTPUT_LINES:]),
     }
+
+
+def _completion(record: InstanceRecord, completion: Completion) -> dict[str, Any]:
+    """That a one-shot is done: when, and whether its entry has changed since."""
+    ran_with, current = completion.fingerprint, record.spec.fingerprint
+    return {"time": completion.at, "changed_since": bool(ran_with) and ran_with != current}
 
 
 def next_attempt_at(record: InstanceRecord, now: Timestamp) -> float | None:
