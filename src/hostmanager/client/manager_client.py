@@ -20,11 +20,12 @@ from ocs.site_config import get_control_client
 from hostmanager.client.errors import ClientError, FailureKind, ManagerError
 from hostmanager.client.request_origin import (
     CHANGING_OPERATIONS,
-    RequestOrigin,
     origin_of,
+    origin_params,
     taken_parameters,
 )
 from hostmanager.client.site_model import Site
+from hostmanager.core.request_origin import RequestOrigin
 from hostmanager.siteconfig.entry import MANAGER_CLASS
 from hostmanager.util.tls import tls_failure
 
@@ -163,7 +164,7 @@ class ManagerClient:
         if operation in CHANGING_OPERATIONS:
             if self._taken is None:
                 self.session()
-            params |= self.origin.params(self._taken or ())
+            params |= origin_params(self.origin, self._taken or ())
         status, text, session = self._request("start", operation, params=params)
         if status != ocs.OK and "No task or process called" in str(text):
             raise ManagerError(

@@ -4,11 +4,14 @@ import argparse
 import getpass
 import socket
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
-MAX_REASON_CHARS = 200
-"""Characters of a reason."""
+from hostmanager.core.request_origin import (
+    MAX_REASON_CHARS,
+    MAX_REQUESTER_CHARS,
+    RequestOrigin,
+    text_problem,
+)
 
 CHANGING_OPERATIONS = frozenset(
     {"manager", "update", "restart", "die", "docker_pull", "remove_orphans"}
@@ -19,27 +22,15 @@ PARAMETERS_KEY = "request_params"
 """Key in the session data of `manager`: which of the parameters here its operations take."""
 
 
-@dataclass(frozen=True, slots=True)
-class RequestOrigin:
-    """Who makes a request, and why.
-
-    Attributes:
-        reason: Why; empty if nobody said.
-        requested_by: ``user@host``, as this program finds it: nobody has proved it.
-    """
-
-    reason: str = ""
-    requested_by: str = ""
-
-    def params(self, taken: Iterable[str]) -> dict[str, str]:
-        """The parameters of a request to a manager that takes these."""
-        values = {"reason": self.reason, "requested_by": self.requested_by}
-        return {name: value for name, value in values.items() if value and name in taken}
-
-
 def origin_of(args: argparse.Namespace) -> RequestOrigin:
     """The origin of the requests of this command line."""
-    return RequestOrigin(getattr(args, "reason", "") or "", _requester())
+    return RequestOrigin(_requester(), getattr(args, "reason", None) or "")
+
+
+def origin_params(origin: RequestOrigin, taken: Iterable[str]) -> dict[str, str]:
+    """The parameters of a request to a manager that takes these."""
+    values = {"reason": origin.reason, "requested_by": origin.requested_by}
+    return {name: value for name, value in values.items() if value and name in taken}
 
 
 def taken_parameters(session: Mapping[str, Any]) -> frozenset[str]:
@@ -52,17 +43,15 @@ def reason_problem(text: str) -> str:
     """What is wrong with a reason; empty if it can be kept."""
     if not text.strip():
         return "it is empty; write why, in a few words"
-    if len(text) > MAX_REASON_CHARS:
-        return f"it has {len(text)} characters; at most {MAX_REASON_CHARS} are kept"
-    if not text.isprintable():
-        return "it has a line break or another control character; write it on one line"
-    return ""
+    problem = text_problem(text.strip(), MAX_REASON_CHARS)
+    return f"it {problem}" if problem else ""
 
 
 def _requester() -> str:
+    """``user@host``, as this program finds it: nobody has proved it."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):  # a user id without a name, in a container
         user = "?"
     name = f"{user}@{socket.gethostname()}"
-    return name if name.isprintable() else ""
+    return "" if text_problem(name, MAX_REQUESTER_CHARS) else name
