@@ -125,8 +125,9 @@ def main(args: Sequence[str] | None = None) -> None:
             with suppress(UnwritableError):
                 print(f"hostmanager: {error}", file=sys.stderr, flush=True)
         discard_output()
-    # Threads may still wait for an answer; a second Ctrl-C ends that at once.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if args is None:
+        # Threads may still wait for an answer; a second Ctrl-C ends that at once.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     raise SystemExit(code)
 
 

@@ -59,6 +59,61 @@ def test_what_nobody_has_lines_of_is_said(place):
     assert place.run("logs").code == 2
 
 
+def test_records_are_selected_by_pattern_level_run_and_time(place):
+    place.write(daq1=[instance("talk", "--behave", "crash-after", 1, "--code", 4)])
+    place.start("daq1")
+
+    def pids(*options):
+        return re.findall(r"tiny talk up pid (\d+)", place.run("logs", "talk", *options).out)
+
+    wait_for(lambda: len(pids()) >= 3, 60, "three runs")
+    first, second, *_ = pids()
+    runs = [found for back in range(12) for found in [pids("--run", str(back))] if second in found]
+    assert runs == [[second]]
+    assert pids("--grep", f"pid {first}$") == [first]
+    assert pids("--grep", f"PID {first}") == []
+    assert pids("--grep", f"PID {first}", "-i") == [first]
+    assert pids("--level", "error") == []
+    assert set(pids("--level", "info")) >= {first, second}
+    lines = [json.loads(line) for line in place.run("logs", "talk", "--json").out.splitlines()]
+    (began,) = [line["time"] for line in lines if line["text"].endswith(f"pid {second}")]
+    assert pids("--until", str(began)) == [first]
+    assert pids("--since", str(began), "--until", str(began + 0.01)) == [second]
+    result = place.run("logs", "talk", "--run", "900")
+    assert result.code == 1
+    assert re.search(r"daq1 talk: its history has \d+ runs, so no --run 900", result.err)
+    assert "no such output of talk" in place.run("logs", "talk", "--grep", "nothing").err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--grep", "a("], "'a(' is not a regular expression: missing ), unterminated subpattern"),
+        (["--level", "loud"], "'loud' is not a level; they are debug, info, warning, error"),
+        (["-f", "--until", "1d"], "--follow shows what comes; it excludes --until and --run."),
+        (["--run", "x"], "'x' is not a whole number"),
+    ],
+)
+def test_a_selection_that_makes_no_sense_is_refused(place, options, message):
+    place.write(daq1=[instance("talk")])
+    result = place.run("logs", "talk", *options)
+    assert result.code == 2
+    assert message in result.err
+
+
+def test_following_from_now_on_shows_only_what_is_new(place):
+    place.write(daq1=[instance("talk", "--behave", "crash-after", 1, "--code", 4)])
+    place.start("daq1")
+    wait_for(lambda: "tiny talk up" in place.run("logs", "talk").out, 20, "its first line")
+    known = set(re.findall(r"pid (\d+)", place.run("logs", "talk").out))
+    process = place.popen("logs", "talk", "-n", "0", "-f")
+    line = process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert not known & set(re.findall(r"pid (\d+)", line))
+
+
 def test_following_shows_each_line_once_and_ends_with_ctrl_c(place):
     place.write(daq1=[instance("talk", "--behave", "crash-after", 1, "--code", 4)])
     place.start("daq1")
