@@ -18,8 +18,6 @@ def main() -> None:
 
         candidates.main(sys.argv[3:])
         return
-    try:
-        from hostmanager.cli.main import main as run  # noqa: PLC0415 - after that
-    except KeyboardInterrupt:
-        sys.exit(130)
+    from hostmanager.cli.main import main as run  # noqa: PLC0415 - after that
+
     run()

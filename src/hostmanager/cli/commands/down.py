@@ -10,7 +10,7 @@ whatever else happens, until somebody requests `up`; only a start of the `manage
 it was stopped, or --initial-state of a manager that had ended in order, sets other targets."""
 
 EXAMPLES = """\
-  hostmanager down acu1 --reason "cable work until noon"
+  hostmanager down acu1
       before somebody works on the hardware
   hostmanager down --host daq1 --all --yes
       everything on daq1, without a question
@@ -20,13 +20,8 @@ EXAMPLES = """\
 
 def add_parser(subparsers: Any) -> None:
     """Add the subcommand."""
-    add_change_parser(
-        subparsers,
-        "down",
-        DESCRIPTION,
-        yes_help="do not ask before more than one agent is stopped",
-        examples=EXAMPLES,
-    )
+    yes_help = "do not ask before all agents are stopped"
+    add_change_parser(subparsers, "down", DESCRIPTION, yes_help=yes_help, examples=EXAMPLES)
 
 
 run = run_change
