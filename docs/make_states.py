@@ -14,11 +14,12 @@ from pathlib import Path
 from hostmanager.agent.operations.session_data import NEXT_ACTION
 from hostmanager.core import events as ev
 from hostmanager.core.events import EventKind, ExitStatus, Timestamp
-from hostmanager.core.model import InstanceSpec, Kind, ServiceRef, Target
+from hostmanager.core.model import InstanceSettings, InstanceSpec, Kind, ServiceRef, Target
 from hostmanager.core.policy import Policy
 from hostmanager.core.record import (
     NOT_RUNNING_STATES,
     ChangeRequest,
+    Completion,
     CurrentRun,
     FailureHistory,
     InstanceRecord,
@@ -59,6 +60,39 @@ reply. Three things follow:
 - A service without an entry is *passive*: it is shown as it is, and others start and stop it. A
   request of up or down is its target until it is reached; then it is passive again.
 
+## Manual instances and one-shots
+
+Both are [settings](settings.md) of an instance.
+
+A **manual** instance is passive, too, a process as well as a service: others may start and stop it,
+and the manager shows it as it is. A request counts once.
+
+| what happens to a manual instance | what the manager does |
+| --- | --- |
+| the manager starts | a run that is alive is taken over as it is; else nothing |
+| it ends, in whatever way | nothing |
+| somebody else starts its container | it is shown up |
+| up, or a restart of what runs, is requested | it is launched, and again until it is up once |
+| down is requested | it is stopped |
+| the manager process is stopped | a container is left as it is. A process is stopped: it is the manager's |
+| its entry goes | the same |
+| it is not manual any more (reload) | it gets the target that `manage` names, at once |
+
+A **one-shot** that ends by itself with exit code 0 is *done*. Its state is down, and so is its target:
+nothing more is wanted of it. The field `done` of its child state says since when. Any other end is a
+failure like that of each instance, and it is started again after a pause.
+
+| what happens to a one-shot that is done | what the manager does |
+| --- | --- |
+| up or a restart is requested by its name | it runs again |
+| `all` is requested up | nothing: it is as it should be |
+| down is requested, and later up, also of `all` | it runs again, as if it had never run |
+| the manager ends, in whatever way, and starts again | nothing: the state directory has it |
+| the machine is booted | it runs again, as a systemd unit of `Type=oneshot` does |
+| its entry changes (reload) | nothing; the field `changed_since` of `done` is true |
+| its entry names another class, or goes and comes back | it is another program, which runs |
+| somebody else starts its container | it is shown up, and done when it has ended with 0 |
+
 ## A restart
 
 A restart is part of the record of the instance (`restart_of`: the run that has to end), not
@@ -74,6 +108,7 @@ says why, and the restart is given up. Then the run is stopped, and the new one 
 | is being stopped | it is launched when that run has ended |
 | is waiting | it is launched at once |
 | is unseen | as above, once the engine has reported what runs |
+| is a one-shot that is done | it is launched |
 | is down, requested down, or blocked | nothing; the answer names it |
 
 A restart is over exactly when a new run exists, however it was started. A request of down, the
@@ -92,7 +127,10 @@ and removed from it afterwards. So whenever the manager is killed, the next one 
 """
 
 MEANINGS = {
-    State.DOWN: ("Nothing of it is alive, as requested.", "a request of up"),
+    State.DOWN: (
+        "Nothing of it is alive, as requested; or it is a one-shot, and done.",
+        "a request of up",
+    ),
     State.INOPERABLE: (
         "Nothing of it is alive, and something prevents operating it; "
         "`message` says what. A docker entry without a service is blocked whatever runs.",
@@ -138,6 +176,7 @@ NOW = Timestamp(1000.0, 0.0)
 AGENT = InstanceSpec("it", "Any")
 SERVICE = InstanceSpec("it", "Any", Kind.DOCKER, service=ServiceRef("file", "project", "it"))
 PASSIVE = replace(SERVICE, initial_target=Target.PASSIVE)
+ONE_SHOT = replace(AGENT, settings=InstanceSettings(one_shot=True))
 EVENTS: dict[EventKind, ev.Event] = {
     event.kind: event
     for event in (
@@ -164,7 +203,13 @@ MAY_HAVE_A_DELAY = {
     State.UNOBSERVED,
 }
 FACTS = (
-    *((AGENT, SERVICE, PASSIVE), tuple(Target), (False, True), (False, True), (False, True)),
+    *(
+        (AGENT, SERVICE, PASSIVE, ONE_SHOT),
+        tuple(Target),
+        (False, True),
+        (False, True),
+        (False, True),
+    ),
     *((0.0, 2000.0), (0, 3), ((None, False), ("run", False), ("run", True))),
 )
 
@@ -182,9 +227,15 @@ def records(state: State) -> Iterator[InstanceRecord]:
             run=CurrentRun(started_at=Timestamp(999.9, 0.0)),
             failures=FailureHistory(streak, next_start_at=next_start_at),
             observation=ObservedStatus(known=is_known),
+            completion=Completion(0.0) if is_done(entry, target, state) else None,
         )
         if not is_impossible(record):
             yield record
+
+
+def is_done(entry: InstanceSpec, target: Target, state: State) -> bool:
+    """Whether it is a one-shot that has ended."""
+    return entry is ONE_SHOT and (target, state) == (Target.DOWN, State.DOWN)
 
 
 def is_impossible(record: InstanceRecord) -> bool:
@@ -236,8 +287,10 @@ def variants(record: InstanceRecord, kind: EventKind) -> list[ev.Event]:
         return []  # there is no entry
     if kind is EventKind.SPEC_CHANGED:
         entry = request.replacement or record.spec
+        manual = replace(entry.settings, manual=True)
         return [
-            ev.SpecChanged(replace(entry, inoperable_reason=why)) for why in (None, "something")
+            *(ev.SpecChanged(replace(entry, inoperable_reason=why)) for why in (None, "something")),
+            *([] if entry.is_unmanaged else [ev.SpecChanged(replace(entry, settings=manual))]),
         ]
     if kind is EventKind.SPEC_REPLACED:
         entries = (
@@ -250,7 +303,8 @@ def variants(record: InstanceRecord, kind: EventKind) -> list[ev.Event]:
         return []
     if kind is EventKind.EXITED_WITH_REMNANTS and not process:
         return []
-    return [EVENTS[kind]]
+    may_be_done = kind is EventKind.EXITED and record.spec.settings.one_shot
+    return [EVENTS[kind], *([ev.Exited(ExitStatus(code=0))] if may_be_done else [])]
 
 
 def states() -> Iterator[str]:

@@ -84,12 +84,12 @@ class AnyOrder(RuleBasedStateMachine):
 
     # --- the site file, and compose files ---------------------------------------------------
 
-    @rule(name=SOMEBODY, make=KINDS, wish=TARGETS)
+    @rule(name=SOMEBODY, make=KINDS, requested=TARGETS)
     def add(self, name: str, make: Maker, requested: Target) -> None:
         if name not in self.supervisor.specs():
             self.supervisor.add(self.entry(name, make, requested))
 
-    @rule(name=SOMEBODY, make=KINDS, wish=TARGETS)
+    @rule(name=SOMEBODY, make=KINDS, requested=TARGETS)
     def replace(self, name: str, make: Maker, requested: Target) -> None:
         if name in self.supervisor.specs():
             self.supervisor.replace(self.entry(name, make, requested))
@@ -116,7 +116,7 @@ class AnyOrder(RuleBasedStateMachine):
 
     # --- operators ----------------------------------------------------------------------
 
-    @rule(name=SOMEBODY | st.just("all"), wish=TARGETS)
+    @rule(name=SOMEBODY | st.just("all"), requested=TARGETS)
     def request(self, name: str, requested: Target) -> None:
         known = self.supervisor.specs()
         for each in NAMES if name == "all" else (name,):

@@ -19,7 +19,7 @@ from typing import Any, Self
 from urllib.parse import quote, urlsplit
 
 from tests.support.private_engine import client, directories, image
-from tests.support.private_engine.daemon import Daemon, DaemonError, find_dockerd
+from tests.support.private_engine.daemon import Daemon, DaemonError, find_dockerd, why_no_networks
 from tests.support.waiting import wait_for
 
 IMAGE = image.IMAGE
@@ -74,8 +74,15 @@ class Engine:
             raise MissingError(msg) from None
 
     @classmethod
-    def private(cls, directory: Path, arguments: Sequence[str] = ()) -> Self:
+    def private(
+        cls, directory: Path, arguments: Sequence[str] = (), networks: bool = False
+    ) -> Self:
         """Start a dockerd of the test's own, in a directory that must not be there yet.
+
+        Args:
+            directory: Everything of it is in there.
+            arguments: More arguments for dockerd.
+            networks: It has a bridge, in a network namespace of its own.
 
         Raises:
             MissingError: Something is not installed; the message says what, and how to get it.
@@ -87,7 +94,10 @@ class Engine:
         if os.geteuid() != 0:
             msg = "only root can start one"
             raise MissingError(msg)
-        daemon = Daemon(directory, arguments)
+        if networks and (why := why_no_networks()):
+            msg = f"an engine with networks cannot run on this machine: {why}"
+            raise MissingError(msg)
+        daemon = Daemon(directory, arguments, networks=networks)
         environment = _environment(f"unix://{daemon.socket}")
         _need_tools(environment)
         directory.mkdir(mode=0o700)

@@ -1,17 +1,18 @@
 """What the manager writes into the journal: requests, their results, starts, ends, outages.
 
 A request is two entries, not one: the first is written before anything follows from it, and also
-if the manager is killed in between. OCS reports the credential level of a client, and nothing
-more; so that is what is written down.
+if the manager is killed in between. OCS reports the credential level of a client; who it says it
+is, and why it requests something, stands beside that as its word.
 """
 
 import os
+import time
 from collections.abc import Mapping, Sequence
 from reprlib import Repr
 from typing import Any
 
 from hostmanager import __version__
-from hostmanager.agent.health_monitor import HealthChange
+from hostmanager.core.request_origin import REQUEST_PARAMS, RequestOrigin
 from hostmanager.core.requests import ALL
 from hostmanager.journal import EntryKind, Journal
 
@@ -25,6 +26,17 @@ _REPR.maxstring = _REPR.maxother = 100
 _REPR.maxlist = _REPR.maxtuple = 20
 
 
+def origin_of(session: Any, params: Mapping[str, Any]) -> RequestOrigin:
+    """Who started an operation, and why; the parameters have been checked."""
+    level = getattr(session, "cred_level", None)
+    return RequestOrigin(
+        params.get("requested_by") or "",
+        params.get("reason") or "",
+        int(level) if isinstance(level, int) else None,
+        time.time(),
+    )
+
+
 def record_request(
     journal: Journal, operation: str, session: Any, params: Mapping[str, Any]
 ) -> None:
@@ -36,9 +48,9 @@ def record_request(
         session: OCS's session of it; None for signals.
         params: Its parameters, as they came from the client.
     """
-    context, client = _operation_context(operation, session)
+    context, client = _operation_context(operation, session, params)
     pairs = _request_pairs(params)
-    listed = ("requests", "instances") if pairs else ()
+    listed = (*REQUEST_PARAMS, *(("requests", "instances") if pairs else ()))
     others = {name: value for name, value in params.items() if name not in listed}
     shown = {name: _REPR.repr(value) for name, value in others.items()}
     options = ", ".join(f"{name}={shown[name]}" for name, value in others.items() if value)
@@ -63,7 +75,7 @@ def record_result(
     result: tuple[bool, str],
 ) -> None:
     """Record the result of an operation: whether all went well, and a sentence."""
-    context, _ = _operation_context(operation, session)
+    context, _ = _operation_context(operation, session, params)
     ids = {instance_id for instance_id, _ in _request_pairs(params)}
     instance_id = ids.pop() if len(ids) == 1 and ALL not in ids else None
     ok, text = result
@@ -106,20 +118,23 @@ def record_router_back(journal: Journal, away: float) -> None:
     journal.record(EntryKind.ROUTER, text, None, {"event": "came", "away": away})
 
 
-def record_health(journal: Journal, change: HealthChange) -> None:
-    """Record that the health of an instance has changed."""
-    before = change.before.value if change.before else None
-    text = f"{change.after}: {change.text}" if change.text else change.after.value
-    data = {"from": before, "to": change.after.value}
-    journal.record(EntryKind.HEALTH, text, change.instance_id, data)
-
-
-def _operation_context(operation: str, session: Any) -> tuple[dict[str, Any], str]:
+def _operation_context(
+    operation: str, session: Any, params: Mapping[str, Any]
+) -> tuple[dict[str, Any], str]:
     if session is None:
         return {"operation": operation}, ""
-    level = getattr(session, "cred_level", None)
-    number = getattr(session, "session_id", None)
-    return {"operation": operation, "level": level, "session": number}, f" (client, level {level})"
+    origin = origin_of(session, params)
+    context: dict[str, Any] = {
+        "operation": operation,
+        "level": origin.level,
+        "session": getattr(session, "session_id", None),
+    }
+    if origin.requested_by:
+        context["requested_by"] = origin.requested_by
+    if origin.reason:
+        context["reason"] = origin.reason
+    reason = f": {origin.reason}" if origin.reason else ""
+    return context, f" ({origin.author}){reason}"
 
 
 def _request_pairs(params: Mapping[str, Any]) -> list[tuple[str, str]]:

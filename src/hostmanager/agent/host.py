@@ -17,22 +17,23 @@ from typing import Any
 from hostmanager.agent import audit
 from hostmanager.agent.compose.protocol import ComposeBackend, NullComposeBackend
 from hostmanager.agent.compose.reconcile import ServiceReconciler
-from hostmanager.agent.health_monitor import HealthChange, HealthMonitor
 from hostmanager.agent.options import ManagerSettings
 from hostmanager.agent.restarts import RestartCoordinator, RestartOutcome
 from hostmanager.agent.router_absence import RouterAbsence
 from hostmanager.agent.site_config_reader import SiteConfigReader
 from hostmanager.agent.startup_state import StartupState
+from hostmanager.agent.target_keeper import TargetKeeper
 from hostmanager.agent.target_store import TargetStore
 from hostmanager.core.events import OperatorMessage
 from hostmanager.core.model import InstanceSpec, Kind, Target
 from hostmanager.core.protocols import Clock, Driver
+from hostmanager.core.request_origin import RequestOrigin
 from hostmanager.core.requests import ALL, Request, validate_instances, validate_requests
 from hostmanager.core.supervisor import Supervisor
 from hostmanager.drivers.process import ProcessStateCache
 from hostmanager.journal import Journal, subscribe
 from hostmanager.siteconfig.diagnostics import SiteFileError
-from hostmanager.siteconfig.diff import SiteDiff, diff_specs
+from hostmanager.siteconfig.diff import SiteDiff, diff_specs, keep_settings
 from hostmanager.siteconfig.site_file import SiteFile
 from hostmanager.util.text import join_sentences, truncate
 
@@ -90,6 +91,7 @@ class Host:
             wrong.
         emit_message: Takes a sentence for operators; while no session takes it, it is kept in
             `early_messages`.
+        forced_target: The target that the command line forced on all agents; None: it did not.
     """
 
     def __init__(
@@ -114,8 +116,10 @@ class Host:
         self.router_absence = RouterAbsence(journal, clock.now)
         self.parse_status: dict[str, tuple[bool, float, str]] = {}
         self.running = False
+        self.forced_target: str | None = None
         self.process_states = ProcessStateCache()
         self.target_store = TargetStore(settings.state_dir / "wanted.json", clock)
+        self.target_keeper = TargetKeeper(self.snapshot, self.target_store, lambda: self.running)
         self.service_reconciler = ServiceReconciler(
             self.supervisor, self.compose, self.target_store, lambda: self.running
         )
@@ -125,10 +129,6 @@ class Host:
             running=lambda: self.running,
             router=self._find_router,
             emit_message=self._emit_message,
-        )
-        self.site_agent_count = 0
-        self.health = HealthMonitor(
-            self.snapshot, clock, self.supervisor.guard, self._on_health_change
         )
         self.early_messages: deque[tuple[float, str]] = deque(maxlen=MAX_EARLY_MESSAGES)
         self.emit_message: Callable[[str], object] = self.buffer_message
@@ -142,6 +142,7 @@ class Host:
         site_config: SiteFile | SiteFileError | None,
         requests: Any = (),
         before: StartupState | None = None,
+        origin: RequestOrigin | None = None,
     ) -> RequestResult:
         """Begin to supervise, with fresh records.
 
@@ -150,6 +151,7 @@ class Host:
                 instances that are known already are kept where it is an error, or None.
             requests: As for `update`; applied after that.
             before: What there was before the program was started; None: it runs already.
+            origin: Who made the requests, and why.
 
         Raises:
             RequestError: A request makes no sense; nothing was begun.
@@ -163,22 +165,31 @@ class Host:
         if before is None:
             before = StartupState()
             self.target_store.reset()
+        self.forced_target = before.initial_state
         unlisted = before.saved_targets.keys() - set(ids)
         removed = [i for i in unlisted if _is_removed(i, site_config)]
+        for instance_id in self.target_store.completions.keys() - set(ids):
+            if _is_removed(instance_id, site_config):
+                self.target_store.remove_completion(instance_id)
         self.service_reconciler.start(before.saved_targets, removed, before.restarts)
         gone = self.snapshot.keys() - set(ids)
         for spec in specs:
-            observed = before.discovered.get(spec.instance_id)
-            target, restart_of = before.target(spec.instance_id), before.restart_of(spec)
-            self.supervisor.add(spec, target, observed, restart_of)
+            self._track(spec, before)
         for instance_id in gone:
             self.supervisor.remove(instance_id)
         for instance_id in before.discovered.keys() - set(ids):
             self._adopt_unlisted(instance_id, before, site_config)
         self.service_reconciler.reconcile()
-        self._apply_requests(checked)
+        self._apply_requests(checked, origin)
         ok = site_config is None or site_config.summary()[0]
         return RequestResult(ok, tuple(map(str, checked)), problems)
+
+    def _track(self, spec: InstanceSpec, before: StartupState) -> None:
+        observed, restart_of = before.discovered.get(spec.instance_id), before.restart_of(spec)
+        target, completion = before.target(spec), self.target_keeper.completion_of(spec)
+        if completion is not None and spec.instance_id not in before.saved_targets:
+            target = None  # not even a target for all runs it again
+        self.supervisor.add(spec, target, observed, restart_of, completion)
 
     def _specs_to_track(self, site_config: SiteFile | SiteFileError | None) -> list[InstanceSpec]:
         """The entries of the site config; those that are broken, as they were known."""
@@ -187,7 +198,8 @@ class Host:
         if not isinstance(site_config, SiteFile):
             return [services.with_service(spec) for spec in known.values()]
         broken = [known[i] for i in known if i in site_config.broken_ids]
-        return [*(services.with_service(spec) for spec in site_config.specs), *broken]
+        kept = (keep_settings(s, known.get(s.instance_id), site_config) for s in site_config.specs)
+        return [*(services.with_service(spec) for spec in kept), *broken]
 
     def _adopt_unlisted(
         self, instance_id: str, before: StartupState, site_config: SiteFile | SiteFileError | None
@@ -210,7 +222,7 @@ class Host:
                 fingerprint=observed.fingerprint,
                 inoperable_reason=BROKEN_ENTRY,
             )
-            self.supervisor.add(spec, before.target(instance_id), observed)
+            self.supervisor.add(spec, before.target(spec), observed)
 
     async def stop(self, *, disown_services: bool = False) -> RequestResult:
         """Stop supervising: end everything; return when nothing is left, or cannot be ended.
@@ -244,25 +256,32 @@ class Host:
 
     # --- requests -----------------------------------------------------------------------------
 
-    async def update(self, requests: Any, reload_config: bool) -> RequestResult:
+    async def update(
+        self, requests: Any, reload_config: bool, origin: RequestOrigin | None = None
+    ) -> RequestResult:
         """Set targets, perhaps after reading the site config again.
+
+        Args:
+            requests: As a client sent them.
+            reload_config: Whether to read the site config first.
+            origin: Who made the requests, and why; None: nobody said.
 
         Raises:
             RequestError: A request makes no sense; nothing was changed.
             NotRunningError: The manager process does not run; nothing was changed.
         """
         if not reload_config:
-            return self.set_targets(requests)
+            return self.set_targets(requests, origin)
         async with self._reading:
             site_config, _ = await asyncio.gather(self._reader.read(), self.compose.refresh())
-            return self._apply_site_config(site_config, requests)
+            return self._apply_site_config(site_config, requests, origin)
 
-    def set_targets(self, requests: Any) -> RequestResult:
+    def set_targets(self, requests: Any, origin: RequestOrigin | None = None) -> RequestResult:
         """Set targets. Raises as `update` does."""
         self._require_running()
         supervisor = self.supervisor
         checked = validate_requests(requests, supervisor.specs(), supervisor.removing())
-        return RequestResult(True, self._apply_requests(checked))
+        return RequestResult(True, self._apply_requests(checked, origin))
 
     async def restart(self, instances: Any) -> RestartOutcome:
         """Have instances ended and launched anew. Raises as `update` does."""
@@ -277,15 +296,26 @@ class Host:
         if not self.running:
             raise NotRunningError
 
-    def _apply_requests(self, checked: list[Request]) -> tuple[str, ...]:
+    def _apply_requests(
+        self, checked: list[Request], origin: RequestOrigin | None
+    ) -> tuple[str, ...]:
         self.supervisor.apply_requests(checked)
         targets: dict[str, Target] = {}
         for request in checked:
             ids = self.supervisor.specs() if request.instance_id == ALL else [request.instance_id]
-            targets |= dict.fromkeys(ids, request.target)
+            targets |= {i: request.target for i in ids if not self._is_fulfilled(i)}
         if targets:  # all at once: the file is written, and synced, as a whole
-            self.target_store.set_targets(targets)
+            specs = self.supervisor.specs()
+            once = [i for i in targets if i in specs and specs[i].is_passive]
+            self.target_store.set_targets(targets, origin, once)
         return tuple(self._result_line(request) for request in checked)
+
+    def _is_fulfilled(self, instance_id: str) -> bool:
+        """Whether a request that counts once is done already, so that none is to be kept."""
+        record = self.snapshot.get(instance_id)
+        return record is not None and (
+            record.completion is not None or record.target is Target.PASSIVE
+        )
 
     def _result_line(self, request: Request) -> str:
         record = self.snapshot.get(request.instance_id)
@@ -299,7 +329,10 @@ class Host:
         return await self._reader.read()
 
     def _apply_site_config(
-        self, site_config: SiteFile | SiteFileError, requests: Any
+        self,
+        site_config: SiteFile | SiteFileError,
+        requests: Any,
+        origin: RequestOrigin | None,
     ) -> RequestResult:
         """Apply what has changed in the site config, then requests; nothing if one is refused."""
         self._require_running()
@@ -312,7 +345,7 @@ class Host:
             self._apply_diff(diff)
             text = f"Site config read: {diff.summary()}."
         ok = diff is not None and site_config.summary()[0]
-        return RequestResult(ok, (text, *self._apply_requests(checked)), problems)
+        return RequestResult(ok, (text, *self._apply_requests(checked, origin)), problems)
 
     def _diff(self, site_config: SiteFile) -> SiteDiff:
         specs = tuple(self.service_reconciler.with_service(spec) for spec in site_config.specs)
@@ -342,13 +375,14 @@ class Host:
             )
             # Somebody put it down on purpose; another entry does not bring it up.
             down = self.target_store.target(spec.instance_id) is Target.DOWN
+            down = down and not spec.is_passive
             self.supervisor.replace(spec, Target.DOWN if down else None)
         for spec in diff.changed:
             self.service_reconciler.update_spec(spec)
         for instance_id in diff.removed:
-            self.emit_message(
-                f"{instance_id}: no longer in the site config; it is stopped and forgotten"
-            )
+            left = self.snapshot[instance_id].spec.is_left_running
+            outcome = "its container is left as it is" if left else "it is stopped and forgotten"
+            self.emit_message(f"{instance_id}: no longer in the site config; {outcome}")
             self.supervisor.remove(instance_id)
             self.target_store.remove(instance_id)
         self.service_reconciler.reconcile()
@@ -356,8 +390,6 @@ class Host:
     def _record_parse_status(self, site_config: SiteFile | SiteFileError) -> tuple[str, ...]:
         """Keep how the reading went in `parse_status`; returns the problems, for people."""
         ok, text = site_config.summary()
-        if isinstance(site_config, SiteFile):
-            self.site_agent_count = site_config.agent_count
         self.parse_status[SITE_CONFIG_KEY] = (ok, time.time(), text)
         lines = tuple(str(problem) for problem in site_config.diagnostics)
         for line in lines:
@@ -377,11 +409,6 @@ class Host:
         """Log what no client can read yet, and keep it for the next session with its time."""
         log.info("%s", text)
         self.early_messages.append((time.time(), truncate(text, MAX_TEXT_CHARS)))
-
-    def _on_health_change(self, change: HealthChange) -> None:
-        audit.record_health(self.journal, change)
-        if change.text:
-            self.emit_message(f"{change.instance_id}: {change.text}")
 
     async def _find_router(self) -> str | None:
         """The instance that runs the router of the site, if one does."""

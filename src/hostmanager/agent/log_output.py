@@ -25,6 +25,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from hostmanager.util.files import open_or_replace
+from hostmanager.util.lockfile import is_same_file
 from hostmanager.util.text import truncate_middle
 
 MAX_QUEUED_LINES = 4_000
@@ -95,12 +96,17 @@ class LogListener(QueueListener):
     Args:
         queue: The queue.
         open_fd: Opens the descriptor; called again, when that failed.
+        path: Where the file is that it opens; when something else is there (logrotate has moved the
+            file), it is opened anew.
     """
 
-    def __init__(self, queue: LogQueue, open_fd: Callable[[], int]) -> None:
+    def __init__(
+        self, queue: LogQueue, open_fd: Callable[[], int], path: Path | None = None
+    ) -> None:
         super().__init__(queue.records)
         self._log_queue = queue
         self._open_fd = open_fd
+        self._path = path
         self._fd: int | None = None
 
     def handle(self, record: logging.LogRecord) -> None:
@@ -114,11 +120,19 @@ class LogListener(QueueListener):
     def _write(self, record: logging.LogRecord) -> None:
         try:
             text = record.getMessage() if record.name == PRINTED else FORMAT.format(record)
-            if self._fd is None:
-                self._fd = self._open_fd()
-            _write_all(self._fd, f"{text}\n".encode("utf-8", "backslashreplace"))
+            _write_all(self._current_fd(), f"{text}\n".encode("utf-8", "backslashreplace"))
         except Exception:  # a full disk, a closed pipe: there is no other place to report it
             self._log_queue.add_lost()
+
+    def _current_fd(self) -> int:
+        if self._fd is None:
+            self._fd = self._open_fd()
+        elif self._path is not None and not is_same_file(self._fd, str(self._path)):
+            with suppress(OSError):  # else what was moved is better than nothing
+                fd = self._open_fd()
+                os.close(self._fd)
+                self._fd = fd
+        return self._fd
 
     def begin_end(self) -> threading.Thread | None:
         """Have the thread end when all that waits is written; returns it."""
@@ -187,13 +201,13 @@ class LogOutput:
         return out
 
     def open_file(self, path: Path) -> LogQueue:
-        """Add a log file, made with the first line."""
+        """Add a log file, made with the first line, and again when it was moved away."""
         flags = os.O_WRONLY | os.O_APPEND
-        return self._start(lambda: open_or_replace(str(path), flags, 0o644)[0])
+        return self._start(lambda: open_or_replace(str(path), flags, 0o644)[0], path)
 
-    def _start(self, open_fd: Callable[[], int]) -> LogQueue:
+    def _start(self, open_fd: Callable[[], int], path: Path | None = None) -> LogQueue:
         queue = LogQueue()
-        listener = LogListener(queue, open_fd)
+        listener = LogListener(queue, open_fd, path)
         listener.start()
         self._listeners.append(listener)
         return queue

@@ -3,7 +3,7 @@
 A start after a crash only repeats the command line, so what operators requested counts more.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 
 from hostmanager.agent.target_store import TargetStore
@@ -21,20 +21,26 @@ class StartupState:
         saved_targets: The targets that operators had set, by instance-id.
         initial_state: The target that the command line forces on all.
         restarts: The runs that operators wanted restarted and that may still be alive.
+        once: The instances whose target was requested once, since they were left alone.
     """
 
     discovered: Mapping[str, ObservedRun] = field(default_factory=dict)
     saved_targets: Mapping[str, Target] = field(default_factory=dict)
     initial_state: str | None = None
     restarts: Mapping[str, str] = field(default_factory=dict)
+    once: Set[str] = frozenset()
 
-    def target(self, instance_id: str) -> Target | None:
+    def target(self, spec: InstanceSpec) -> Target | None:
         """The target of an instance; None: what its entry names.
 
-        An operator's request counts more than a command line that is always the same.
+        An operator's request counts more than a command line that is always the same. What was
+        requested before it was left alone, or while it was, does not count any more.
         """
-        forced = None if self.initial_state is None else Target(self.initial_state)
-        return self.saved_targets.get(instance_id) or forced
+        is_valid = (spec.instance_id in self.once) is spec.is_passive
+        saved = self.saved_targets.get(spec.instance_id) if is_valid else None
+        if saved is not None or spec.is_passive or self.initial_state is None:
+            return saved
+        return Target(self.initial_state)
 
     def restart_of(self, spec: InstanceSpec) -> str | None:
         """The run of an instance that is to be restarted, unless it is known to be gone."""
@@ -51,4 +57,5 @@ def load_startup_state(
     """Discover agents that run, and read the saved targets and restarts. Blocks."""
     saved_targets = target_store.load(forced=initial_state is not None)
     restarts = dict(target_store.restarts)
-    return StartupState(driver.discover(), saved_targets, initial_state, restarts)
+    once = frozenset(target_store.once)
+    return StartupState(driver.discover(), saved_targets, initial_state, restarts, once)

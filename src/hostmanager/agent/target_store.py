@@ -5,7 +5,9 @@ up because the manager ended, in whatever way. So the targets that operators set
 small file, replaced as a whole on each change. Only requests of operators get into it: a signal,
 `die`, a shutdown and a stop of the manager process change nothing in it. A target is in force
 until another request, until the manager process is started anew, or until its entry goes.
-Beside them stand the restarts that are under way: which run of which instance is to be ended.
+Beside them stand who set them and why, the restarts that are under way (which run of which
+instance is to be ended), and the one-shots that are done since the machine was booted. Versions
+that do not know these ignore them.
 
 The file holds what is *requested*, never what *is*. One that cannot be read is set aside, with a
 warning. One that cannot be written prevents nothing: the error is reported, and writing retried.
@@ -16,13 +18,17 @@ import errno
 import json
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
+from hostmanager.agent.completions import SavedCompletion, read_completions, write_completions
+from hostmanager.agent.target_origins import read_origins, write_origins
 from hostmanager.core.model import Target
 from hostmanager.core.protocols import Clock
+from hostmanager.core.request_origin import RequestOrigin
 from hostmanager.drivers.process.thread_pools import prestarted_pool
 from hostmanager.util.files import read_bounded
 from hostmanager.util.quarantine import quarantine
@@ -51,7 +57,10 @@ class TargetStore:
         self._path = path
         self._clock = clock
         self._targets: dict[str, Target] = {}
+        self._origins: dict[str, RequestOrigin] = {}
         self.restarts: dict[str, str] = {}  # by instance-id: the run id that is to be ended
+        self.once: set[str] = set()  # whose target counts once, since they are left alone
+        self.completions: dict[str, SavedCompletion] = {}
         self._clean_end = False
         self._writer = prestarted_pool(1, "wanted")
         self._job: Future[None] | None = None
@@ -70,7 +79,7 @@ class TargetStore:
         """
         try:
             data = read_bounded(self._path, MAX_TARGETS_FILE_BYTES, follow_links=False)
-            self._targets, self.restarts, clean_end = _parse(data.decode())
+            saved = _parse(data.decode())
         except FileNotFoundError:
             return {}
         except (OSError, ValueError, RecursionError) as error:
@@ -80,9 +89,12 @@ class TargetStore:
                 *(self._path, error, self._quarantine()),
             )
             return {}
-        if clean_end:
+        self._targets, self._origins, self.restarts = saved.targets, saved.origins, saved.restarts
+        self.once, self.completions = saved.once, saved.completions
+        if saved.clean_end:
             if forced:
                 self._targets.clear()
+                self._origins.clear()
             self._save()
         return dict(self._targets)
 
@@ -98,14 +110,52 @@ class TargetStore:
         """The latest request for an instance; None if there is none."""
         return self._targets.get(instance_id)
 
-    def set_targets(self, targets: Mapping[str, Target]) -> None:
-        """Save what operators request."""
-        self._targets.update(targets)
+    def origin(self, instance_id: str) -> RequestOrigin | None:
+        """Who set the target of an instance, and why; None if nobody did, or it was not kept."""
+        return self._origins.get(instance_id)
+
+    def set_targets(
+        self,
+        targets: Mapping[str, Target],
+        origin: RequestOrigin | None = None,
+        once: Collection[str] = (),
+    ) -> None:
+        """Save what operators request.
+
+        A request that changes nothing and gives no reason leaves the origin as it was: an agent
+        that Ann stopped three hours ago has not been stopped by whoever says `down --all` now.
+
+        Args:
+            targets: The targets, by instance-id.
+            origin: Who set them, and why.
+            once: Those of them whose target counts once.
+        """
+        for instance_id, target in targets.items():
+            is_repeated = self._targets.get(instance_id) is target and instance_id in self._origins
+            if origin is not None and (origin.reason or not is_repeated):
+                self._origins[instance_id] = origin
+            elif origin is None:
+                self._origins.pop(instance_id, None)
+            self._targets[instance_id] = target
+        self.once = (self.once - targets.keys()) | set(once)
         self._save()
 
     def remove(self, instance_id: str) -> None:
-        """Forget an instance that is no more."""
+        """Forget the target of an instance."""
+        self._origins.pop(instance_id, None)
+        self.once.discard(instance_id)
         if self._targets.pop(instance_id, None) is not None:
+            self._save()
+
+    def save_completion(self, instance_id: str, completion: SavedCompletion) -> None:
+        """Save that a one-shot is done."""
+        if self.completions.get(instance_id) != completion:
+            self.completions[instance_id] = completion
+            self._save()
+
+    def remove_completion(self, instance_id: str) -> None:
+        """Forget that a one-shot is done."""
+        if self.completions.pop(instance_id, None) is not None:
             self._save()
 
     def save_restarts(self, runs: Mapping[str, str]) -> None:
@@ -120,8 +170,10 @@ class TargetStore:
             self._save()
 
     def reset(self) -> None:
-        """Forget everything: the manager process was started anew."""
+        """Forget all requests: the manager process was started anew. What is done stays done."""
         self._targets.clear()
+        self._origins.clear()
+        self.once.clear()
         self.restarts.clear()
         self._save()
 
@@ -148,7 +200,7 @@ class TargetStore:
     def mark_clean_end(self) -> None:
         """Mark a clean end, for the next `load`."""
         self._clean_end = True
-        if self._targets or self.restarts:
+        if self._targets or self.restarts or self.completions:
             self._save()
 
     def close(self) -> None:
@@ -159,7 +211,16 @@ class TargetStore:
         data: dict[str, object] = {"ended": self._clean_end, "targets": self._targets}
         if self.restarts:
             data["restarts"] = self.restarts
-        self._job = self._writer.submit(self._write, json.dumps(data, indent=1).encode())
+        if self.once:
+            data["once"] = sorted(self.once)
+        if self.completions:
+            data["done"] = write_completions(self.completions)
+        text = json.dumps(data, indent=1)
+        if self._origins:
+            whole = json.dumps(data | {"origins": write_origins(self._origins)}, indent=1)
+            if len(whole) <= MAX_TARGETS_FILE_BYTES:  # else it could not be read again
+                text = whole
+        self._job = self._writer.submit(self._write, text.encode())
         self._schedule_retry()
 
     def _schedule_retry(self) -> None:
@@ -237,8 +298,18 @@ def _overwrite(path: Path, data: bytes) -> bool:
     return False
 
 
-def _parse(text: str) -> tuple[dict[str, Target], dict[str, str], bool]:
-    """The targets and restarts in a file, and whether the manager that wrote it ended cleanly."""
+class _Saved(NamedTuple):
+    """What is in a file, and whether the manager that wrote it ended cleanly."""
+
+    targets: dict[str, Target]
+    origins: dict[str, RequestOrigin]
+    restarts: dict[str, str]
+    once: set[str]
+    completions: dict[str, SavedCompletion]
+    clean_end: bool
+
+
+def _parse(text: str) -> _Saved:
     data = json.loads(text.rstrip("\0"))  # NULs: killed after making room, see `_overwrite`
     if not isinstance(data, dict) or not isinstance(data.get("targets"), dict):
         raise ValueError("it does not hold targets")
@@ -247,4 +318,12 @@ def _parse(text: str) -> tuple[dict[str, Target], dict[str, str], bool]:
         raise ValueError("the target 'passive' cannot be requested")
     restarts = data.get("restarts")  # no earlier version has any
     runs = restarts.items() if isinstance(restarts, dict) else ()
-    return targets, {str(name): str(run) for name, run in runs}, data.get("ended") is True
+    origins = {i: o for i, o in read_origins(data.get("origins")).items() if i in targets}
+    restarts = {str(name): str(run) for name, run in runs}
+    once = data.get("once")
+    return _Saved(
+        *(targets, origins, restarts),
+        {str(name) for name in once} if isinstance(once, list) else set(),
+        read_completions(data.get("done")),
+        data.get("ended") is True,
+    )

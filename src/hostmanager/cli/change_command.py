@@ -6,8 +6,11 @@ import signal
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from hostmanager.cli.confirmation import DRY_RUN, confirm, nothing_changed_yet
 from hostmanager.cli.exit_codes import FAILED, INTERRUPTED, OK, UNREACHABLE, CommandError
+from hostmanager.cli.host_results import lost_reason_text
 from hostmanager.cli.options import (
+    add_change_options,
     add_common,
     add_selection,
     add_timeout,
@@ -15,12 +18,12 @@ from hostmanager.cli.options import (
     new_parser,
 )
 from hostmanager.cli.output import Output, command
-from hostmanager.client.change.plan import AgentChange, Plan, make_plan
+from hostmanager.client.change.plan import AgentChange, Plan, Selection, make_plan
 from hostmanager.client.change.progress import AgentProgress
 from hostmanager.client.site_model import Site, read_site
 from hostmanager.client.status.model import HostStatus, state_text
 from hostmanager.client.status.selection import fetch_status, hosts_to_query, select_agents
-from hostmanager.util.text import join_names, pluralize
+from hostmanager.util.text import join_names
 
 CHANGE_TIMEOUT = 60.0
 """Seconds to wait for agents; one may take 15 s to stop."""
@@ -29,25 +32,44 @@ VERBS = {"up": "start", "down": "stop", "restart": "restart"}
 
 _COMMON = """
 
-What will happen is shown first; --dry-run shows only that. Then the command waits for each agent
-(unless --no-wait is given); for those that do not get there, the reason and their last output are
-shown. All hosts get their requests at the same time. Ctrl-C ends the waiting, not what the
-managers do."""
+What will happen is shown first; --dry-run shows only that. If more than one running agent would
+be stopped, there is a question; where there is no terminal, --yes is needed. Then the command
+waits for each agent (unless --no-wait is given); for those that do not get there, the reason and
+their last output are shown. All hosts get their requests at the same time. Ctrl-C ends the
+waiting, not what the managers do."""
 
 
 def add_change_parser(
-    subparsers: Any, name: str, description: str, *, yes_help: str, examples: str
+    subparsers: Any,
+    name: str,
+    description: str,
+    *,
+    yes_help: str,
+    examples: str,
+    selection: tuple[str, Selection, str] | None = None,
 ) -> None:
-    """Add the parser of `up`, `down` or `restart`."""
+    """Add the parser of `up`, `down` or `restart`.
+
+    Args:
+        subparsers: Get it.
+        name: The command.
+        description: Of the command.
+        yes_help: Help of `--yes`.
+        examples: Examples for the help.
+        selection: An option that selects agents by their status: its name, what it selects, help.
+    """
     epilog = exit_status_help(
         done="all agents are as requested (with --no-wait: the request was accepted)",
         not_reached="at least one is not, or was refused; the message says which and why",
     )
     epilog += f"\nexamples:\n{examples}"
     parser = new_parser(subparsers, name, description + _COMMON, epilog)
+    parser.set_defaults(change=name, selection=Selection.ALL)  # `start` is `up`
     add_selection(parser, whole=True)
-    parser.add_argument("--dry-run", action="store_true", help="only show what would happen")
-    parser.add_argument("--yes", "-y", action="store_true", help=yes_help)
+    if selection is not None:
+        option, value, text = selection
+        parser.add_argument(option, dest="selection", action="store_const", const=value, help=text)
+    add_change_options(parser, yes_help=yes_help)
     parser.add_argument("--no-wait", action="store_true", help="send the requests, do not wait")
     add_timeout(parser, CHANGE_TIMEOUT, "stop waiting after this time, as 90s or 2m")
     add_common(parser)
@@ -56,20 +78,23 @@ def add_change_parser(
 @command
 def run_change(args: argparse.Namespace, output: Output) -> int:
     """Run one of the three subcommands."""
-    if not (args.pattern or args.host or args.agent_class or args.all):
+    by_status = args.selection is not Selection.ALL
+    if not (args.pattern or args.host or args.agent_class or args.all or by_status):
         raise CommandError(
             f"name at least one agent: hostmanager {args.command} PATTERN..., or --all."
         )
     if args.all and args.pattern:
         raise CommandError("--all and names exclude each other.")
-    site = read_site(args)
-    hosts = fetch_status(site, args, hosts_to_query(site, args))
-    plan = make_plan(args.command, hosts, select_agents(hosts, args), args.pattern)
-    _show(plan, output)
+    with nothing_changed_yet():
+        site = read_site(args)
+        hosts = fetch_status(site, args, hosts_to_query(site, args))
+        agents = select_agents(hosts, args)
+        plan = make_plan(args.change, hosts, agents, args.pattern, args.selection)
+        show_plan(plan, output)
     if args.dry_run:
+        output.line(DRY_RUN)
         return output.emit_json(_refusal_code(plan), **plan.as_json(), dry_run=True)
-    if plan.steps and not _confirm(plan, site, hosts, args, output):
-        raise CommandError("Nothing was changed.", FAILED)
+    confirm(plan.stops, args, output)
     with _signals_as_keyboard_interrupt():
         code = max(_execute(site, plan, hosts, args, output), _refusal_code(plan))
     return output.emit_json(code, **plan.as_json(), dry_run=False)
@@ -98,6 +123,8 @@ def _execute(
         view.interrupted(started, not_started)
         return INTERRUPTED
     view.result()
+    if executor.hosts_without_reason:
+        output.warn(lost_reason_text(executor.hosts_without_reason))
     for host, text in executor.warnings.items():
         output.warn(f"{host}: {text}")
     if executor.unreachable:
@@ -129,51 +156,52 @@ def _refusal_code(plan: Plan) -> int:
     return FAILED if plan.refused else OK
 
 
-def _show(plan: Plan, output: Output) -> None:
-    """Show what will happen."""
-    verb = VERBS[plan.command]
-    by_host: dict[str, list[str]] = {}
-    for step in plan.steps:
-        by_host.setdefault(step.agent.host, []).append(_name(step))
+def show_plan(plan: Plan, output: Output) -> None:
+    """Show what will happen, by host and agent."""
     if not plan.steps:
-        output.line("nothing was changed" if plan.refused else f"nothing to {verb}")
-    for host, names in by_host.items():
-        output.line(f"{verb} on {host}: {', '.join(names)}")
-        if host in plan.managers_to_start:
-            output.line(
-                f"  the manager process of {host} was stopped; it starts with only these up"
-            )
+        output.line("nothing was changed" if plan.refused else f"nothing to {_verb(plan)}")
+    for (host, action), steps in _groups(plan.steps).items():
+        if any(step.cause for step in steps):
+            output.line(f"{action} on {host}:")
+            for step in steps:
+                output.line(f"  {_name(step)}: {step.cause}")
+        else:
+            output.line(f"{action} on {host}: {', '.join(map(_name, steps))}")
+    for host in sorted(plan.managers_to_start):
+        output.line(f"  the manager process of {host} was stopped; it starts with only these up")
     for host in plan.hosts_without_restart:
         output.line(
             f"  the manager of {host} has no operation 'restart' (an older one, or that of OCS): "
             "this command stops each agent, and starts it once it has ended; do not interrupt it"
         )
     if plan.unchanged:
-        state = "left down" if plan.command == "restart" else f"already {plan.command}"
         names = [agent.instance_id for agent in plan.unchanged]
-        output.line(f"{state}: {join_names(names, 10)}")
+        output.line(f"{_unchanged_state(plan)}: {join_names(names, 10)}")
     for refusal in plan.refused:
         agent = refusal.agent
         output.line(f"! {agent.host} {agent.instance_id}: {refusal.reason}", "red")
 
 
+def _groups(steps: Sequence[AgentChange]) -> dict[tuple[str, str], list[AgentChange]]:
+    groups: dict[tuple[str, str], list[AgentChange]] = {}
+    for step in steps:
+        groups.setdefault((step.agent.host, step.action), []).append(step)
+    return groups
+
+
+def _verb(plan: Plan) -> str:
+    return "change" if plan.selection is Selection.NOT_AS_CONFIGURED else VERBS[plan.command]
+
+
+def _unchanged_state(plan: Plan) -> str:
+    if plan.selection is Selection.OUTDATED:
+        return "not outdated"
+    if plan.selection is Selection.NOT_AS_CONFIGURED:
+        return "as configured already"
+    return "left down" if plan.command == "restart" else f"already {plan.command}"
+
+
 def _name(step: AgentChange) -> str:
-    is_restart = step.stop_first or step.by_manager
-    expected = "down" if step.final == "up" and not is_restart else "up"
+    expected = "down" if step.action == "start" else "up"
     state = step.agent.state
     return step.agent.instance_id + ("" if state == expected else f" (now {state_text(state)})")
-
-
-def _confirm(
-    plan: Plan, site: Site, hosts: Sequence[HostStatus], args: argparse.Namespace, output: Output
-) -> bool:
-    """Ask before everything is stopped, if there is a terminal."""
-    agents = [agent for host in hosts for agent in host.agents]
-    running = [agent for agent in agents if agent.child is not None and agent.state != "down"]
-    whole_site = len(hosts) == len(site.hosts) and len(plan.steps) >= len(running) > 1
-    if plan.command == "up" or args.yes or not (args.all or whole_site) or not output.can_ask:
-        return True
-    names = list(dict.fromkeys(step.agent.host for step in plan.steps))
-    count = pluralize(len(plan.steps), "agent")
-    where = names[0] if len(names) == 1 else f"{len(names)} hosts"
-    return output.ask(f"This will {VERBS[plan.command]} {count} on {where}. Continue?")

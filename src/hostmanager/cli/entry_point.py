@@ -18,6 +18,8 @@ def main() -> None:
 
         candidates.main(sys.argv[3:])
         return
-    from hostmanager.cli.main import main as run  # noqa: PLC0415 - after that
-
+    try:
+        from hostmanager.cli.main import main as run  # noqa: PLC0415 - after that
+    except KeyboardInterrupt:
+        sys.exit(130)
     run()

@@ -1,9 +1,12 @@
 """The results of one operation on several managers: lines, JSON, exit status."""
 
+from collections.abc import Mapping, Sequence
+
 from hostmanager.cli.exit_codes import FAILED, OK, UNREACHABLE
 from hostmanager.cli.output import Output
+from hostmanager.client.change.stops import list_hosts
 from hostmanager.client.errors import ManagerError
-from hostmanager.client.multi_host import HostResults
+from hostmanager.client.multi_host import HostResults, TargetManagers
 
 
 def report_results(results: HostResults, output: Output, code: int = OK, **content: object) -> int:
@@ -33,3 +36,30 @@ def report_results(results: HostResults, output: Output, code: int = OK, **conte
 def error_code(error: ManagerError) -> int:
     """The exit status for an error of a manager."""
     return UNREACHABLE if error.unreachable else FAILED
+
+
+def report_errors(sessions: Mapping[str, object], output: Output) -> int:
+    """Print which managers do not answer; returns the exit status for that."""
+    code = OK
+    for host, session in sessions.items():
+        if isinstance(session, ManagerError):
+            output.line(f"! {host}: {session}", "red")
+            code = max(code, error_code(session))
+    return code
+
+
+def report_lost_reasons(targets: TargetManagers, output: Output) -> None:
+    """Say which managers have not kept the reason that was given."""
+    hosts = [host for host, manager in targets.managers.items() if manager.loses_reason]
+    if hosts:
+        output.warn(lost_reason_text(hosts))
+
+
+def lost_reason_text(hosts: Sequence[str]) -> str:
+    """Say that managers have done something without keeping the reason."""
+    subject = "manager" if len(hosts) == 1 else "managers"
+    verb = "does" if len(hosts) == 1 else "do"
+    return (
+        f"the {subject} of {list_hosts(hosts)} {verb} not keep reasons (an older version, or the "
+        "HostManager inside ocs), so yours was not kept."
+    )

@@ -6,13 +6,22 @@ in start-up time and in memory, for what only people need.
 """
 
 import re
+import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from hostmanager import __version__
-from hostmanager.cli.exit_codes import INTERRUPTED, USAGE
+from hostmanager.cli.exit_codes import FAILED, INTERRUPTED, USAGE
+from hostmanager.cli.streams import (
+    BROKEN_PIPE,
+    UnwritableError,
+    discard_output,
+    flush_streams,
+    prepare_streams,
+)
 from hostmanager.util.help_parser import HelpParser
 from hostmanager.util.text import closest_match
 
@@ -102,10 +111,31 @@ examples:
 def main(args: Sequence[str] | None = None) -> None:
     """Run the command line `args`, by default the process's own, and exit."""
     argv = list(sys.argv[1:] if args is None else args)
-    try:
+    if argv[:1] == ["run"]:  # its log has rules of its own
         raise SystemExit(_run(argv))
+    try:
+        prepare_streams()
+        code: Any = _run_to_end(argv)
+        flush_streams()
     except KeyboardInterrupt:
-        raise SystemExit(INTERRUPTED) from None
+        code = INTERRUPTED
+    except UnwritableError as error:
+        code = BROKEN_PIPE if error.is_broken_pipe else FAILED
+        if not error.is_broken_pipe:
+            with suppress(UnwritableError):
+                print(f"hostmanager: {error}", file=sys.stderr, flush=True)
+        discard_output()
+    if args is None:
+        # Threads may still wait for an answer; a second Ctrl-C ends that at once.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    raise SystemExit(code)
+
+
+def _run_to_end(argv: list[str]) -> Any:
+    try:
+        return _run(argv)
+    except SystemExit as exit_:  # of argparse: there may be output left
+        return exit_.code
 
 
 def _run(argv: list[str]) -> int:

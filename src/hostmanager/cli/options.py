@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from hostmanager.cli.text import SINCE_HELP, parse_since, parse_time_span
+from hostmanager.client.request_origin import reason_problem
 from hostmanager.util.help_parser import HelpParser
 from hostmanager.util.numbers import parse_number
 
@@ -108,6 +109,40 @@ def add_timeout(parser: argparse.ArgumentParser, default: float, what: str) -> N
         default=default,
         metavar="TIME",
         help=f"{what} (default: %(default)g s)",
+    )
+
+
+def add_change_options(parser: argparse.ArgumentParser, *, yes_help: str) -> None:
+    """Add the options of all subcommands that change something: a dry run, no question, a reason."""
+    parser.add_argument(
+        "--dry-run", action="store_true", help="only show what would happen; change nothing"
+    )
+    if yes_help:
+        parser.add_argument("--yes", "-y", action="store_true", help=yes_help)
+    parser.add_argument(
+        "--reason",
+        type=reason_text,
+        default=None,
+        metavar="TEXT",
+        help="why, for others: kept in `hostmanager history` and shown by `hostmanager status`",
+    )
+
+
+def reason_text(text: str) -> str:
+    """Read the value of `--reason`, for argparse."""
+    problem = reason_problem(text)
+    if problem:
+        raise argparse.ArgumentTypeError(problem)
+    return text.strip()
+
+
+def add_until(parser: argparse.ArgumentParser, what: str) -> None:
+    """Add `--until`."""
+    parser.add_argument(
+        "--until",
+        type=_typed(parse_since),
+        metavar="TIME",
+        help=f"only {what} before this, given as for --since",
     )
 
 

@@ -5,9 +5,7 @@ lines are never cut; with `--json` one JSON value on stdout, and nothing else.
 """
 
 import argparse
-import io
 import json
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -23,8 +21,6 @@ if TYPE_CHECKING:
 
 NO_WRAP_WIDTH = 100_000
 """Columns where there is no terminal: nothing is cut."""
-
-BROKEN_PIPE = 141
 
 
 class Output:
@@ -88,9 +84,12 @@ class Output:
 
     @staticmethod
     def ask(question: str) -> bool:
-        """Ask a question; anything but yes is no."""
+        """Ask a question; anything but yes is no, Ctrl-D included."""
         print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
-        return sys.stdin.readline().strip().lower() in {"y", "yes"}
+        answer = sys.stdin.readline()
+        if not answer.endswith("\n"):
+            print(file=sys.stderr)
+        return answer.strip().lower() in {"y", "yes"}
 
     def emit_json(self, code: int, **content: Any) -> int:
         """Print what programs get; returns the exit status."""
@@ -103,7 +102,8 @@ class Output:
     @staticmethod
     def print_json(value: Any) -> None:
         """Print one JSON value on a line of its own."""
-        print(json.dumps(value, ensure_ascii=False, default=str), flush=True)
+        # All but ASCII is escaped: a terminal would obey some of it (C1, bidirectional marks).
+        print(json.dumps(value, default=str).replace("\x7f", r"\u007f"), flush=True)
 
 
 def command(
@@ -112,9 +112,6 @@ def command(
     """Make a subcommand of this: an error is one line, never a traceback."""
 
     def run(args: argparse.Namespace) -> int:
-        for stream in (sys.stdout, sys.stderr):
-            if isinstance(stream, io.TextIOWrapper):  # a terminal of Latin-1 has no "…"
-                stream.reconfigure(errors="replace")
         output = Output(args.command, getattr(args, "json", False))
         try:
             code = work(args, output)
@@ -129,9 +126,6 @@ def command(
         except KeyboardInterrupt:
             output.warn("Interrupted.")
             return INTERRUPTED
-        except BrokenPipeError:  # the reader has ended: `| head`
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return BROKEN_PIPE
         return code
 
     return run

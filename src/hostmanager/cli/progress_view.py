@@ -13,7 +13,7 @@ from rich.text import Text
 
 from hostmanager.cli.output import Output
 from hostmanager.cli.text import sanitize, strip_timestamp
-from hostmanager.client.change.plan import Plan
+from hostmanager.client.change.plan import Plan, Selection
 from hostmanager.client.change.progress import AgentProgress
 from hostmanager.client.status.model import state_text
 from hostmanager.util.text import join_names, pluralize
@@ -99,6 +99,8 @@ class ProgressView:
                 self._output.show(Text(f"    | {text}", "dim", no_wrap=True, overflow="ellipsis"))
         plan = self._change.plan
         final = "down" if plan.command == "down" else "up"
+        if plan.selection is Selection.NOT_AS_CONFIGURED:
+            final = "as configured"
         if requested:
             action = f"{plan.command} requested"
             if plan.hosts_without_restart:
@@ -114,31 +116,35 @@ class ProgressView:
         self, started: Sequence[AgentProgress], not_started: Sequence[AgentProgress]
     ) -> None:
         """Say what goes on at the managers, and what does not."""
-        warn = self._output.warn
         pending = [agent for agent in self._change.progress if agent.is_pending]
         others = [agent for agent in pending if agent not in started and agent not in not_started]
-        if any(agent.requested_at is None for agent in others):
-            warn("Interrupted while requests were being sent; some managers may have got theirs.")
         requested = [agent for agent in others if agent.requested_at is not None]
-        restarts = [agent for agent in requested if agent.step.by_manager]
-        if restarts:
-            warn(f"Interrupted. The managers still restart {_names(restarts)}.")
-        for stage, action in (("up", "starting"), ("down", "stopping")):
-            agents = [a for a in requested if a.stage == stage and not a.step.by_manager]
-            if agents:
-                warn(f"Interrupted. Still {action}: {_names(agents)}.")
-        if started:
-            pronoun = "it" if len(started) == 1 else "they"
-            names = _names(started)
-            warn(f"Interrupted. Still stopping: {names}; {pronoun} will be started afterwards.")
+        to_start = [a for a in requested if a.restarting and not _is_starting(a)] + list(started)
+        starting = [a for a in requested if a.stage == "up" and a not in to_start]
+        stopping = [a for a in requested if a.stage == "down" and a not in to_start]
+        parts = []
+        if to_start:
+            pronoun = "it" if len(to_start) == 1 else "they"
+            parts.append(
+                f"Still stopping: {_names(to_start)}; {pronoun} will be started afterwards."
+            )
+        if starting:
+            parts.append(f"Still starting: {_names(starting)}.")
+        if stopping:
+            parts.append(f"Still stopping: {_names(stopping)}.")
+        if len(requested) < len(others):
+            parts.append("Requests were being sent; some managers may have got theirs.")
         if not_started:
             names = " ".join(agent.instance_id for agent in not_started)
-            warn(
-                f"Interrupted. Stopping, and will NOT be started afterwards: {names}. "
+            parts.append(
+                f"Stopping, and will NOT be started afterwards: {names}. "
                 f"To start them: hostmanager up {names}"
             )
-        if not pending:
-            warn("Interrupted; everything had been done.")
+        self._output.warn(" ".join(["Interrupted.", *(parts or ["Everything had been done."])]))
+
+
+def _is_starting(agent: AgentProgress) -> bool:
+    return agent.step.state in ("start", "start_at", "wait_start")
 
 
 def _names(agents: Sequence[AgentProgress]) -> str:
@@ -156,9 +162,10 @@ def _pending_line(agent: AgentProgress) -> Text:
     state = step.current_state
     text = Text(no_wrap=True, overflow="ellipsis").append(f"{agent.host} ", "dim")
     text.append(agent.instance_id).append(f" {state_text(state)}", "yellow")
+    if step.state == "up" and agent.stage == "up" and not agent.restarting:
+        uptime = f" {agent.uptime:.0f} s," if agent.uptime is not None else ","
+        return text.append(f"{uptime} checking that it stays up", "dim")
     text.append(" (restarting)" if agent.restarting else f" (target {agent.stage})", "dim")
-    if step.state == "up" and agent.stage == "up":
-        return text.append(" checking that it stays up", "dim")
     return text.append(f" {sanitize(step.reason)}" if step.reason else "", "dim")
 
 

@@ -3,17 +3,16 @@
 import math
 import re
 import time
+import unicodedata
 from datetime import datetime
 
 from hostmanager.util.text import format_duration
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd])")
-_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
-_CONTROLS = {
-    **{code: 0x2400 + code for code in range(0x20) if chr(code) not in "\t\n"},
-    **dict.fromkeys(range(0x7F, 0xA0), 0xFFFD),
-}
+_COLOURS = re.compile(r"\x1b\[[0-9;]*[mK]")
+_HIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+_FILLERS = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u3164\uffa0")
 _STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:[+-]\d{4}|Z) ")
 _FORMS = ("%H:%M", "%H:%M:%S", "%Y-%m-%d", "%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S")
 
@@ -78,12 +77,37 @@ def parse_since(text: str, now: float | None = None) -> float:
         raise ValueError(f"{text!r} is not a valid time; write {SINCE_HELP}.") from None
 
 
+class _Visible(dict[int, int]):
+    """What is shown for each character, found out when it first comes."""
+
+    def __init__(self, kept: str) -> None:
+        super().__init__({ord(character): ord(character) for character in kept})
+
+    def __missing__(self, code: int) -> int:
+        character = chr(code)
+        hidden = unicodedata.category(character) in _HIDDEN_CATEGORIES or character in _FILLERS
+        shown = code if not hidden else 0x2400 + code if code < 0x20 else 0xFFFD
+        self[code] = shown
+        return shown
+
+
+_VISIBLE = _Visible("\t\n")
+_PRINTED = _Visible("\t\n\r\x07\x08\x1b")
+
+
 def sanitize(text: str) -> str:
     """Make text of agents safe for a terminal: it must not clear the screen, or worse.
 
-    Colours are removed; other control characters are replaced by symbols, as ␛ or ␇.
+    Colours are removed; other control characters are replaced by symbols, as ␛ or ␇. Characters
+    that cannot be seen, or turn the direction of what follows, are replaced by �: they can make a
+    line look like another one.
     """
-    return _COLOURS.sub("", text).translate(_CONTROLS)
+    return _COLOURS.sub("", text).translate(_VISIBLE)
+
+
+def remove_hidden(printed: str) -> str:
+    """The same for what is printed, colours of our own included."""
+    return printed if printed.isascii() else printed.translate(_PRINTED)
 
 
 def strip_timestamp(line: str) -> str:

@@ -69,14 +69,19 @@ def read_journals(
         names = query.patterns
 
     def job(manager: ManagerClient) -> Callable[[], list[JournalEntries]]:
-        return lambda: [_read(manager, query, name, answer_timeout) for name in names]
+        return lambda: [read_journal(manager, query, name, answer_timeout) for name in names]
 
     return run_parallel({host: job(manager) for host, manager in managers.items()}, None)
 
 
-def _read(
+def read_journal(
     manager: ManagerClient, query: JournalQuery, name: str | None, answer_timeout: float
 ) -> JournalEntries:
+    """Read the journal of a manager, of one agent or (None) of all.
+
+    Raises:
+        ManagerError: No answer.
+    """
     entries: list[dict[str, Any]] = []
     position: dict[str, Any] = {}
     # What is selected here can be rare.

@@ -1,42 +1,24 @@
 """Reads the output of agents from their managers, and merges it by time. No printing."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 from hostmanager.client.errors import FailureKind, ManagerError
+from hostmanager.client.log_filter import (
+    FollowedFilter,
+    LogFilter,
+    LogLine,
+    LogRecord,
+    split_records,
+)
+from hostmanager.client.log_runs import find_run
 from hostmanager.client.manager_client import ManagerClient, run_parallel, run_with_limit
 from hostmanager.client.status.model import AgentStatus
 
 MAX_LINES_PER_REQUEST = 10_000
 """Lines of an agent that a manager gives at a time, and that are shown by default."""
-
-
-@dataclass(frozen=True, slots=True)
-class LogLine:
-    """One line of output.
-
-    Attributes:
-        time: When it was written (Unix); None: unknown.
-        host: Of the agent.
-        instance_id: Of the agent.
-        text: Without its end.
-    """
-
-    time: float | None
-    host: str
-    instance_id: str
-    text: str
-
-    def as_json(self) -> dict[str, object]:
-        """As programs get it."""
-        return {
-            "time": self.time,
-            "host": self.host,
-            "instance_id": self.instance_id,
-            "text": self.text,
-        }
 
 
 @dataclass(slots=True)
@@ -46,37 +28,105 @@ class LogSource:
     Attributes:
         agent: The agent.
         manager: Its manager.
+        selection: Which lines are wanted.
+        since: Unix time of the oldest line; None: any, or that of the request.
+        until: Unix time at which what is wanted ends; None: never.
         error: Why the last request failed; empty if it did not.
         unreachable: Whether that is because its manager does not answer.
         truncated: Whether there were more lines than the last request asked for.
+        is_readable: Whether it is read; else the error says why it is not.
     """
 
     agent: AgentStatus
     manager: ManagerClient
+    selection: LogFilter = field(default_factory=LogFilter)
+    since: float | None = None
+    until: float | None = None
     error: str = ""
     unreachable: bool = False
     truncated: bool = False
+    is_readable: bool = True
     _latest: float | None = None
     _lines_at_latest: list[str] = field(default_factory=list)
+    _followed: FollowedFilter | None = None
 
     def read(self, lines: int, since: float | None, limit: float) -> list[LogLine]:
-        """Request lines, page by page; those that were returned before are left out.
+        """Request the newest lines that are selected; those that were returned before are left out.
+
+        Args:
+            lines: How many; 0: none of those that are there now. Records are whole.
+            since: Only those after this Unix time; that of the source comes first.
+            limit: Seconds for each answer.
 
         Raises:
             ManagerError: No answer.
         """
-        start = self._latest if self._latest is not None else since
-        pairs: list[tuple[float | None, str]] = []
+        if self._latest is not None and self._followed is not None:
+            return self._followed.select(self._read_new(lines, limit))
+        start = self.since if self.since is not None else since
+        records = self._read_records(lines, start, limit)
+        return [line for record in records for line in record.lines]
+
+    def _read_new(self, lines: int, limit: float) -> list[LogLine]:
+        """What came since the last request."""
+        new: list[LogLine] = []
+        for page in self._pages(lines, self._latest, limit):
+            new = page + new
+            if len(new) >= lines:
+                break
+        return self._without_known(new)
+
+    def _read_records(self, lines: int, since: float | None, limit: float) -> list[LogRecord]:
+        """The newest records with so many lines together; one line of one record more at most."""
+        filtered = self.until is not None or self.selection.is_active
+        size = MAX_LINES_PER_REQUEST if filtered or not lines else lines
+        chosen: list[LogRecord] = []  # the newest first
+        rest: list[LogLine] = []  # of a record that begins in an older page
+        count = 0
+        for number, page in enumerate(self._pages(size, since, limit)):
+            records = self._records([line for line in page if self._is_wanted(line)] + rest)
+            rest = []
+            if not number:
+                self._note_latest(page)
+                self._begin_following(records, shown=not lines)
+            if self.truncated and records and records[0].is_headless:
+                rest = records.pop(0).lines
+            for record in reversed(records):
+                if count >= lines:
+                    self.truncated = True
+                    return chosen[::-1]
+                if self.selection.matches(record):
+                    chosen.append(record)
+                    count += len(record.lines)
+            if count >= lines:
+                break
+        return chosen[::-1]
+
+    def _records(self, lines: list[LogLine]) -> list[LogRecord]:
+        if self.selection.is_active:
+            return split_records(lines)
+        return [LogRecord([line]) for line in lines]
+
+    def _begin_following(self, records: Sequence[LogRecord], *, shown: bool) -> None:
+        self._followed = FollowedFilter(self.selection)
+        if records:
+            last = records[-1]
+            self._followed.begin_with(last, shown=shown or self.selection.matches(last))
+
+    def _is_wanted(self, line: LogLine) -> bool:
+        return self.until is None or (line.time is not None and line.time < self.until)
+
+    def _pages(self, lines: int, since: float | None, limit: float) -> Iterator[list[LogLine]]:
+        """Pages of lines, the newest page first."""
         position: dict[str, Any] = {}
         while True:
-            page = self._page(
-                min(lines - len(pairs), MAX_LINES_PER_REQUEST), start, limit, position
-            )
-            pairs = [(when, str(text)) for when, text in page["lines"]] + pairs
+            page = self._page(min(lines, MAX_LINES_PER_REQUEST), since, limit, position)
             older = page.get("older")
             self.truncated = bool(page.get("cut"))
-            if older is None or not page["lines"] or len(pairs) >= lines:
-                return self._without_known(pairs)
+            host, name = self.agent.host, self.agent.instance_id
+            yield [LogLine(when, host, name, str(text)) for when, text in page["lines"]]
+            if older is None or not page["lines"]:
+                return
             position = {"before": older}
 
     def _page(
@@ -93,21 +143,24 @@ class LogSource:
             raise ManagerError(FailureKind.REFUSED, result.text or "it has no output of it")
         return result.data
 
-    def _without_known(self, pairs: Sequence[tuple[float | None, str]]) -> list[LogLine]:
+    def _without_known(self, lines: Sequence[LogLine]) -> list[LogLine]:
         """Leave out what was returned before: the lines of the latest moment come again."""
-        at_latest = [text for when, text in pairs if when == self._latest]
+        at_latest = [line.text for line in lines if line.time == self._latest]
         known = _count_repeated(self._lines_at_latest, at_latest)
-        lines = []
-        for when, text in pairs:
-            if known and when is not None and when == self._latest:
+        new = []
+        for line in lines:
+            if known and line.time is not None and line.time == self._latest:
                 known -= 1
                 continue
-            lines.append(LogLine(when, self.agent.host, self.agent.instance_id, text))
-        times = [when for when, _ in pairs if when is not None]
+            new.append(line)
+        self._note_latest(lines)
+        return new
+
+    def _note_latest(self, lines: Sequence[LogLine]) -> None:
+        times = [line.time for line in lines if line.time is not None]
         if times:
             self._latest = max(times)
-            self._lines_at_latest = [text for when, text in pairs if when == self._latest]
-        return lines
+            self._lines_at_latest = [line.text for line in lines if line.time == self._latest]
 
     def note_error(self, error: ManagerError | None) -> None:
         """Keep why the last request failed."""
@@ -144,12 +197,40 @@ def read_all(
     return sort_by_time(merged)
 
 
+def limit_to_run(sources: Iterable[LogSource], back: int, limit: float) -> None:
+    """Limit each source to one run of its agent, see `find_run`; notes there what cannot be."""
+    by_host: dict[str, list[LogSource]] = {}
+    for source in sources:
+        by_host.setdefault(source.agent.host, []).append(source)
+    jobs = {host: _run_job(group, back, limit) for host, group in by_host.items()}
+    run_parallel(jobs, None)
+
+
+def _run_job(sources: Sequence[LogSource], back: int, limit: float) -> Callable[[], None]:
+    def job() -> None:
+        for source in sources:
+            try:
+                name = source.agent.instance_id
+                begin, end = find_run(source.manager, name, back, limit)
+            except ManagerError as error:
+                source.note_error(error)
+                source.is_readable = False
+                continue
+            ends = [at for at in (end, source.until) if at is not None]
+            source.since = begin if source.since is None else max(begin, source.since)
+            source.until = min(ends, default=None)
+
+    return job
+
+
 def _host_job(
     sources: Sequence[LogSource], lines: int, since: float | None, limit: float
 ) -> Callable[[], list[LogLine]]:
     def job() -> list[LogLine]:
         merged: list[LogLine] = []
         for source in sources:
+            if not source.is_readable:
+                continue
             try:
                 merged += source.read(lines, since, limit)
                 source.note_error(None)

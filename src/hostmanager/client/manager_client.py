@@ -18,11 +18,20 @@ from ocs.client_http import ControlClientError
 from ocs.site_config import get_control_client
 
 from hostmanager.client.errors import ClientError, FailureKind, ManagerError
+from hostmanager.client.request_origin import (
+    CHANGING_OPERATIONS,
+    origin_of,
+    origin_params,
+    taken_parameters,
+)
 from hostmanager.client.site_model import Site
+from hostmanager.core.request_origin import RequestOrigin
 from hostmanager.siteconfig.entry import MANAGER_CLASS
 from hostmanager.util.tls import tls_failure
 
 _T = TypeVar("_T")
+
+NOBODY = RequestOrigin()
 
 MAX_ATTEMPTS = 3
 """Attempts at a read-only operation whose answer went to another client."""
@@ -66,11 +75,21 @@ class ManagerClient:
     Attributes:
         host: Its host.
         instance_id: Its instance-id.
+        origin: Who makes the requests, and why.
     """
 
-    def __init__(self, site: Site, host: str, instance_id: str, password: str | None) -> None:
+    def __init__(
+        self,
+        site: Site,
+        host: str,
+        instance_id: str,
+        password: str | None,
+        origin: RequestOrigin = NOBODY,
+    ) -> None:
         self.host = host
         self.instance_id = instance_id
+        self.origin = origin
+        self._taken: frozenset[str] | None = None
         self._router = site.router
         self._client = get_control_client(instance_id, site=site.config)
         # Managers without access control accept no password argument.
@@ -82,7 +101,16 @@ class ManagerClient:
         Raises:
             ManagerError: No answer.
         """
-        return self._request("status", operation)[2] or {}
+        session = self._request("status", operation)[2] or {}
+        if operation == "manager":
+            self._taken = taken_parameters(session)
+        return session
+
+    @property
+    def loses_reason(self) -> bool:
+        """Whether there is a reason that this manager does not keep; as far as is known."""
+        taken = self._taken
+        return bool(self.origin.reason) and taken is not None and "reason" not in taken
 
     def run(self, operation: str, limit: float, /, **params: Any) -> OperationResult:
         """Run a task and wait for its end.
@@ -133,6 +161,10 @@ class ManagerClient:
         Raises:
             ManagerError: No answer, or it refuses.
         """
+        if operation in CHANGING_OPERATIONS:
+            if self._taken is None:
+                self.session()
+            params |= origin_params(self.origin, self._taken or ())
         status, text, session = self._request("start", operation, params=params)
         if status != ocs.OK and "No task or process called" in str(text):
             raise ManagerError(
@@ -220,8 +252,9 @@ def make_clients(
     """
     ids = site.managers
     privs = _parse_privileges(args.privs)
+    origin = origin_of(args)
     return {
-        host: ManagerClient(site, host, ids[host], _password(privs, ids[host]))
+        host: ManagerClient(site, host, ids[host], _password(privs, ids[host]), origin)
         for host in hosts
         if host in ids
     }

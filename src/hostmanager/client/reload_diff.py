@@ -1,13 +1,37 @@
-"""What a reload of the site config would do on a host. Pure."""
+"""What a reload of the site config would do on a host: what is new, gone, changed. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from hostmanager.client.change.stops import Stops, is_running
 from hostmanager.client.site_model import SiteHost
 from hostmanager.client.status.model import SUFFIX
 from hostmanager.core.model import InstanceSpec, Kind, Target
+from hostmanager.siteconfig.arguments import visible_arguments
 from hostmanager.siteconfig.diff import diff_specs
+from hostmanager.util.text import truncate
+
+MAX_ARGUMENTS_CHARS = 300
+"""Characters of arguments that a line shows, of each version."""
+
+
+@dataclass(frozen=True, slots=True)
+class FieldChange:
+    """One value of an entry that differs.
+
+    Attributes:
+        name: ``agent-class``, ``manage`` or ``arguments``.
+        before: As the manager has read it.
+        after: As the site config says now.
+    """
+
+    name: str
+    before: str
+    after: str
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.before} → {self.after}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,15 +42,29 @@ class ReloadChange:
         what: ``add``, ``stop``, ``replace``, ``change`` or ``broken``.
         instance_id: Of the agent.
         text: The same for people.
+        fields: What of the entry has changed, as far as the manager tells.
+        stops: Whether an agent that runs would be stopped.
+        effect: ``start``, ``stop``, ``restart``, ``keep``, ``needs restart`` or ``none``.
     """
 
     what: str
     instance_id: str
     text: str
+    fields: tuple[FieldChange, ...] = ()
+    stops: bool = False
+    effect: str = "none"
 
-    def as_json(self) -> dict[str, str]:
+    def as_json(self) -> dict[str, Any]:
         """As programs get it."""
-        return {"what": self.what, "instance_id": self.instance_id, "text": self.text}
+        return {
+            "what": self.what,
+            "instance_id": self.instance_id,
+            "text": self.text,
+            "effect": self.effect,
+            "changed": [
+                {"name": f.name, "before": f.before, "after": f.after} for f in self.fields
+            ],
+        }
 
 
 def reload_changes(host: SiteHost, session: Mapping[str, Any]) -> list[ReloadChange]:
@@ -41,39 +79,33 @@ def reload_changes(host: SiteHost, session: Mapping[str, Any]) -> list[ReloadCha
         return broken  # a manager refuses the whole, and leaves all as it is
     configured = {spec.instance_id: spec for spec in host.file.specs}
     # A stopped manager process has no agents; it starts with those of the file.
-    children = _children(session) if session.get("status") == "running" else []
+    is_running_process = session.get("status") == "running"
+    children = {
+        str(child["instance_id"]): child
+        for child in (_children(session) if is_running_process else [])
+    }
     known = {
-        spec.instance_id: spec
-        for child in children
-        if (spec := _known_spec(child, configured.get(str(child["instance_id"])))) is not None
+        name: spec
+        for name, child in children.items()
+        if (spec := _known_spec(child, configured.get(name))) is not None
     }
     diff = diff_specs(known, host.file)
-    changes = [ReloadChange("add", spec.instance_id, _added(spec)) for spec in diff.added]
-    for name in diff.removed:
-        text = f"{known[name].agent_class}: would be stopped and removed"
-        changes.append(ReloadChange("stop", name, text))
-    for spec in diff.replaced:
-        old = known[spec.instance_id]
-        new = f"{spec.agent_class} ({spec.kind})"
-        text = f"{old.agent_class} ({old.kind}) would be stopped, then {new} started"
-        changes.append(ReloadChange("replace", spec.instance_id, text))
-    changes += [
-        ReloadChange(
-            "change", spec.instance_id, "other settings: would keep running, needs a restart"
-        )
-        for spec in diff.changed
-    ]
-    return changes + broken
-
-
-def stopping_changes(host: SiteHost, session: Mapping[str, Any]) -> list[ReloadChange]:
-    """The changes that would stop an agent which runs, or is to."""
-    alive = {str(c["instance_id"]) for c in _children(session) if c["next_action"] != "down"}
     return [
-        change
-        for change in reload_changes(host, session)
-        if change.what in ("stop", "replace") and change.instance_id in alive
+        *(_added(spec) for spec in diff.added),
+        *(_removed(known[name], children[name]) for name in diff.removed),
+        *(_replaced(spec, known[spec.instance_id], children) for spec in diff.replaced),
+        *(_changed(spec, children[spec.instance_id]) for spec in diff.changed),
+        *broken,
     ]
+
+
+def reload_stops(changes: Mapping[str, Sequence[ReloadChange]]) -> Stops:
+    """What the reloads of these hosts would stop."""
+    agents = {
+        host: [change.instance_id for change in of_host if change.stops]
+        for host, of_host in changes.items()
+    }
+    return Stops("stop", agents)
 
 
 def _children(session: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
@@ -94,13 +126,91 @@ def _known_spec(child: Mapping[str, Any], configured: InstanceSpec | None) -> In
         instance_id=str(child["instance_id"]),
         agent_class=SUFFIX.sub("", agent_class),
         kind=kind,
-        # What a manager does not report counts as unchanged.
-        initial_target=configured.initial_target if configured is not None else Target.UP,
+        initial_target=_known_target(child, configured),
         fingerprint=fingerprint or "",
     )
 
 
-def _added(spec: InstanceSpec) -> str:
+def _known_target(child: Mapping[str, Any], configured: InstanceSpec | None) -> Target:
+    target = str(child.get("manage") or "").rpartition("/")[2]
+    if target in (Target.UP, Target.DOWN):
+        return Target(target)
+    # What a manager does not report counts as unchanged.
+    return configured.initial_target if configured is not None else Target.UP
+
+
+def _added(spec: InstanceSpec) -> ReloadChange:
     up = spec.initial_target is Target.UP
     effect = "would be started" if up else "would be added, and left down"
-    return f"{spec.agent_class} ({spec.kind}): {effect}"
+    text = f"new: {spec.agent_class} ({_manage(spec)}): {effect}"
+    return ReloadChange("add", spec.instance_id, text, effect="start" if up else "none")
+
+
+def _removed(spec: InstanceSpec, child: Mapping[str, Any]) -> ReloadChange:
+    stops = is_running(child)
+    effect = "would be stopped and removed" if stops else "is down; would be removed"
+    text = f"gone: {spec.agent_class} ({spec.kind}): {effect}"
+    return ReloadChange(
+        "stop", spec.instance_id, text, stops=stops, effect="stop" if stops else "none"
+    )
+
+
+def _replaced(
+    spec: InstanceSpec, old: InstanceSpec, children: Mapping[str, Mapping[str, Any]]
+) -> ReloadChange:
+    child = children[spec.instance_id]
+    before, after = f"{old.agent_class} ({old.kind})", f"{spec.agent_class} ({spec.kind})"
+    stops = is_running(child)
+    is_down = spec.initial_target is Target.DOWN or _is_down_by_hand(old, child)
+    parts = ["would be stopped" if stops else "is down"]
+    parts.append("and left down" if is_down else f"and started as {spec.agent_class}")
+    text = f"{before} → {after}: {', '.join(parts) if stops else ' '.join(parts)}"
+    effect = ("stop" if stops else "none") if is_down else ("restart" if stops else "start")
+    change = FieldChange("agent-class", before, after)
+    return ReloadChange("replace", spec.instance_id, text, (change,), stops, effect)
+
+
+def _is_down_by_hand(old: InstanceSpec, child: Mapping[str, Any]) -> bool:
+    """Whether somebody put it down on purpose: another entry does not bring it up."""
+    assumed = "request" if old.initial_target is Target.UP else "config"
+    return bool(
+        child["target_state"] == "down" and child.get("target_source", assumed) == "request"
+    )
+
+
+def _changed(spec: InstanceSpec, child: Mapping[str, Any]) -> ReloadChange:
+    fields = tuple(_field_changes(spec, child))
+    only_manage = [f.name for f in fields] == ["manage"] and not _differs(spec, child)
+    what = "; ".join(map(str, fields)) or "other settings, of the entry, its host or the hub"
+    if only_manage:
+        effect, text = "keep", f"its target is left as it is ({child['target_state']})"
+    elif is_running(child):
+        effect, text = "needs restart", "would keep running as it is; needs a restart"
+    else:
+        effect, text = "none", "takes effect when it is started next"
+    return ReloadChange("change", spec.instance_id, f"{what}: {text}", fields, effect=effect)
+
+
+def _field_changes(spec: InstanceSpec, child: Mapping[str, Any]) -> list[FieldChange]:
+    changes = []
+    manage = child.get("manage")
+    if manage and manage != _manage(spec):
+        changes.append(FieldChange("manage", str(manage), _manage(spec)))
+    before, after = child.get("arguments"), visible_arguments(spec.arguments)
+    if isinstance(before, list) and before != after:
+        changes.append(FieldChange("arguments", _words(before), _words(after)))
+    return changes
+
+
+def _differs(spec: InstanceSpec, child: Mapping[str, Any]) -> bool:
+    """Whether the agent would read something else when it is launched again."""
+    return child.get("fingerprint") not in (None, spec.fingerprint)
+
+
+def _manage(spec: InstanceSpec) -> str:
+    return f"{spec.kind}/{spec.initial_target}"
+
+
+def _words(arguments: Sequence[object]) -> str:
+    text = " ".join(str(word) if str(word) else "''" for word in arguments) or "none"
+    return truncate(text, MAX_ARGUMENTS_CHARS)

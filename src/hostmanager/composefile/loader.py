@@ -8,7 +8,7 @@ import asyncio
 import json
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,8 @@ import yaml
 
 from hostmanager.composefile import yaml_source as raw
 from hostmanager.composefile.command import CompletedCommand, Compose, ComposeError
-from hostmanager.composefile.model import ComposeFile, ComposeFileError, Service
+from hostmanager.composefile.model import ComposeFile, ComposeFileError, Service, UnsetVariable
+from hostmanager.composefile.variables import describe_unset, unset_variables
 
 log = logging.getLogger(__name__)
 
@@ -49,10 +50,13 @@ async def load_compose_file(compose: Compose, path: str) -> ComposeFile:
     """
     file = compose.cwd / path
     root = await asyncio.to_thread(raw.parse_yaml, file, path)
+    used = await asyncio.to_thread(unset_variables, file, compose.environ, path)
     try:
         result = await _config(compose, file)
+        # Compose decides: what it does not warn about, it did not need.
+        unset = tuple(each for each in used if _is_reported(each.name, result.stderr))
         if result.exit_code != 0:
-            raise ComposeFileError(_load_error(path, root, result))
+            raise ComposeFileError(_load_error(path, root, result, unset))
         data = _parsed(result.stdout, compose.is_v1)
         services = _services(data, {} if compose.is_v1 else await _digests(compose, file, data))
     except ComposeError as error:
@@ -62,7 +66,7 @@ async def load_compose_file(compose: Compose, path: str) -> ComposeFile:
             f"{path}: the answer of `{' '.join(compose.argv)} config` is malformed: {error}."
         ) from None
     project = data.get("name") or await asyncio.to_thread(_v1_project_name, file, compose.environ)
-    return ComposeFile(path, file.resolve(), str(project), services)
+    return ComposeFile(path, file.resolve(), str(project), services, unset)
 
 
 async def _config(compose: Compose, file: Path) -> CompletedCommand:
@@ -96,10 +100,19 @@ async def _digests(compose: Compose, file: Path, data: Mapping[str, Any]) -> dic
     return {pair[0]: pair[1] for pair in pairs if len(pair) == 2}
 
 
-def _load_error(path: str, root: yaml.Node, result: CompletedCommand) -> str:
+def _is_reported(variable: str, stderr: str) -> bool:
+    return re.search(rf"\b{variable}\b.{{0,3}} variable is not set", stderr) is not None
+
+
+def _load_error(
+    path: str, root: yaml.Node, result: CompletedCommand, unset: Sequence[UnsetVariable]
+) -> str:
+    reason = result.error_summary.rstrip(".")
+    if unset:  # which is probably why
+        return f"{describe_unset(unset)} Compose says: {reason}."
     line = raw.error_line(root, result.stderr)
     location = f", line {line}" if line is not None else ""
-    return f"{path}{location}: {result.error_summary.rstrip('.')}."
+    return f"{path}{location}: {reason}."
 
 
 def _parsed(text: str, is_v1: bool) -> dict[str, Any]:

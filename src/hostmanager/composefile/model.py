@@ -33,6 +33,26 @@ class Service:
 
 
 @dataclass(frozen=True, slots=True)
+class UnsetVariable:
+    """A variable that is used and not set, and has no default.
+
+    Attributes:
+        name: The variable.
+        file: The compose file that uses it.
+        line: Where, from 1.
+        service: The service that it is for; empty if for none in particular.
+    """
+
+    name: str
+    file: str
+    line: int
+    service: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.file}, line {self.line}: the variable {self.name} is not set"
+
+
+@dataclass(frozen=True, slots=True)
 class ComposeFile:
     """A compose file that can be used.
 
@@ -41,12 +61,14 @@ class ComposeFile:
         resolved_path: The same without symbolic links.
         project: The compose project of its services.
         services: By name, in the order of the file; those with a profile, too.
+        unset: Where it uses variables that are not set.
     """
 
     path: str
     resolved_path: Path
     project: str
     services: Mapping[str, Service] = field(default_factory=dict)
+    unset: tuple[UnsetVariable, ...] = ()
 
 
 class ComposeFileError(Exception):

@@ -140,6 +140,11 @@ def _collect_sources(path: Path, sources: set[Path], depth: int) -> None:
                 _collect_sources(other, sources, depth - 1)
 
 
+def included_files(path: Path, root: Node) -> list[Path]:
+    """The compose files that a compose file includes or extends."""
+    return [path.parent / name for name, is_compose in _named_files(root) if is_compose]
+
+
 def _named_files(root: Node | None) -> Iterator[tuple[str, bool]]:
     """The files that a compose file names, and whether each is a compose file itself."""
     for entry in _as_list(child_node(root, "include")):

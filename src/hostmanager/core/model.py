@@ -3,7 +3,7 @@
 Plain frozen data: `siteconfig` makes it, the supervisor compares it, drivers and operations use it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 
@@ -51,6 +51,20 @@ class ServiceRef:
 
 
 @dataclass(frozen=True, slots=True)
+class InstanceSettings:
+    """The settings of an instance, under ``host-manager:`` in its entry; see `siteconfig.settings`.
+
+    Attributes:
+        manual: Whether it is started and stopped only when somebody asks for it; each request
+            counts once.
+        one_shot: Whether it is done once it has ended with exit code 0.
+    """
+
+    manual: bool = False
+    one_shot: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class InstanceSpec:
     """The configuration of one instance: from the site config, and the compose file of a service.
 
@@ -65,6 +79,8 @@ class InstanceSpec:
             when it can.
         service: Its compose service; None for processes, and as long as no compose file has it.
         stop_grace: Seconds that its container has to stop; None: the engine's 10 s.
+        arguments: Its arguments in the site config; the fingerprint covers them.
+        settings: Its settings in the site config.
     """
 
     instance_id: str
@@ -75,11 +91,28 @@ class InstanceSpec:
     inoperable_reason: str | None = None
     service: ServiceRef | None = None
     stop_grace: float | None = None
+    arguments: tuple[str, ...] = field(default=(), compare=False)
+    settings: InstanceSettings = InstanceSettings()
+
+    @property
+    def default_target(self) -> Target:
+        """The target that it has as long as nobody requests another one."""
+        return Target.PASSIVE if self.settings.manual else self.initial_target
+
+    @property
+    def is_passive(self) -> bool:
+        """Whether it is left alone unless somebody asks: unmanaged, or manual."""
+        return self.default_target is Target.PASSIVE
 
     @property
     def is_unmanaged(self) -> bool:
         """Whether it is only observed: a compose service without an entry in the site config."""
         return self.initial_target is Target.PASSIVE
+
+    @property
+    def is_left_running(self) -> bool:
+        """Whether what runs goes on when its instance goes: others operate that container, too."""
+        return self.is_passive and self.kind is Kind.DOCKER
 
     @property
     def has_no_service(self) -> bool:

@@ -43,7 +43,7 @@ class LastExit:
     Attributes:
         status: Exit code or signal.
         at: When.
-        expected: Whether it was being stopped at the time.
+        expected: Whether it was being stopped at the time, or is a one-shot that is done.
         ran_for: Length of the run, seconds.
     """
 
@@ -51,6 +51,19 @@ class LastExit:
     at: Timestamp
     expected: bool
     ran_for: float
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """That a one-shot is done: it ended with exit code 0, and nobody has asked for it since.
+
+    Attributes:
+        at: When (Unix time).
+        fingerprint: Fingerprint of the spec that it ran with; empty if not known.
+    """
+
+    at: float
+    fingerprint: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +175,7 @@ class InstanceRecord:
         run: The current run.
         failures: The failures so far.
         observation: What the driver reports.
+        completion: That it is done, if it is a one-shot; then its target is not up.
     """
 
     spec: InstanceSpec
@@ -176,6 +190,7 @@ class InstanceRecord:
     run: CurrentRun = CurrentRun()
     failures: FailureHistory = FailureHistory()
     observation: ObservedStatus = ObservedStatus()
+    completion: Completion | None = None
 
     @property
     def must_stop(self) -> bool:
@@ -221,9 +236,12 @@ def restart_denial_reason(record: InstanceRecord) -> str | None:
         return "it is no longer in the site config, and is being stopped"
     if obstacle is not None:
         return obstacle
+    if record.completion is not None:
+        return None
     if record.target is Target.DOWN:
         return "it is wanted down"
     is_idle = record.state is not State.UP and request.restart_of is None
     if record.target is Target.PASSIVE and is_idle:
-        return "it is not running, and no manager starts it"
+        unasked = "it is manual" if record.spec.settings.manual else "no manager starts it"
+        return f"it is not running, and {unasked}"
     return None

@@ -9,12 +9,13 @@ from dataclasses import dataclass, field, replace
 
 from hostmanager.core import events as ev
 from hostmanager.core.events import ExitStatus, Timestamp
-from hostmanager.core.model import Kind, ObservedRun, Target
+from hostmanager.core.model import InstanceSpec, Kind, ObservedRun, Target
 from hostmanager.core.policy import Policy, recent_exits
 from hostmanager.core.record import (
     ANY_RUN,
     NO_RUN,
     STOPPING_STATES,
+    Completion,
     InstanceRecord,
     LastExit,
     ObservedStatus,
@@ -48,29 +49,28 @@ def apply_event(record: InstanceRecord, inputs: TransitionInput) -> InstanceReco
     request, run, now = record.request, record.run, inputs.now
     match inputs.event:
         case ev.StartRequested():
-            return replace(record, target=Target.UP)
+            return replace(record, target=Target.UP, completion=None)
         case ev.StopRequested():
-            failures = record.failures.end_streak(now.monotonic)
-            return replace(
-                record, target=Target.DOWN, failures=failures, request=request.without_restart()
-            )
+            return replace(_request_stop(record, now), completion=None)
         case ev.SpecChanged(spec):
-            if request.replacement is not None:
-                return replace(record, request=replace(request, replacement=spec))
-            return replace(record, spec=spec)
+            return _change_spec(record, spec, now)
         case ev.SpecReplaced(spec, target):
-            target = target or spec.initial_target
+            target = target or spec.default_target
+            if target is Target.PASSIVE and not spec.is_passive:
+                target = spec.default_target
             # The replacement is a new run, so it completes a restart, too.
             kept = request if target is Target.UP else request.without_restart()
             changed = replace(kept, replacement=spec, removing=False)
-            return replace(record, target=target, request=changed)
+            completion = _kept_completion(record, spec, target)
+            return replace(record, target=target, request=changed, completion=completion)
         case ev.Unconfigured():
             removal = replace(request.without_restart(), removing=True, replacement=None)
-            return replace(record, target=Target.DOWN, request=removal)
+            return replace(record, target=Target.DOWN, request=removal, completion=None)
         case ev.RestartRequested():
             return record if restart_denial_reason(record) else _request_restart(record, now)
         case ev.Launched(pid, adopted, run_id):
             run_id = run_id or (adopted.run_id if adopted else "")
+            record = _discard_completion(record)
             record = replace(record, run=replace(run, pid=pid), error=None, unkillable=False)
             record = _record_run(_mark_observed(record), run_id)
             return record if adopted is None else _record_adoption(record, adopted, now)
@@ -109,8 +109,53 @@ def _mark_observed(record: InstanceRecord) -> InstanceRecord:
     return replace(record, observation=replace(record.observation, known=True))
 
 
+def _request_stop(record: InstanceRecord, now: Timestamp) -> InstanceRecord:
+    failures = record.failures.end_streak(now.monotonic)
+    request = record.request.without_restart()
+    return replace(record, target=Target.DOWN, failures=failures, request=request)
+
+
+def _change_spec(record: InstanceRecord, spec: InstanceSpec, now: Timestamp) -> InstanceRecord:
+    """Record another spec of the same class and kind; its settings may change what is wanted."""
+    before = record.request.replacement or record.spec
+    if record.request.replacement is not None:
+        record = replace(record, request=replace(record.request, replacement=spec))
+    else:
+        record = replace(record, spec=spec)
+    stays_done = record.completion is not None and spec.settings.one_shot
+    is_same_kind = spec.is_passive is before.is_passive and (stays_done or not record.completion)
+    if record.request.removing or is_same_kind:
+        return record
+    target = spec.default_target
+    if stays_done:
+        target = Target.PASSIVE if spec.is_passive else Target.DOWN
+    else:
+        record = replace(record, completion=None)
+    return _request_stop(record, now) if target is Target.DOWN else replace(record, target=target)
+
+
+def _kept_completion(
+    record: InstanceRecord, spec: InstanceSpec, target: Target
+) -> Completion | None:
+    """A one-shot that is done is not run again because its container has another name, say."""
+    before = record.request.replacement or record.spec
+    is_same = (spec.agent_class, spec.kind) == (before.agent_class, before.kind)
+    stays_done = is_same and spec.settings.one_shot and target is not Target.UP
+    return record.completion if stays_done else None
+
+
+def _discard_completion(record: InstanceRecord) -> InstanceRecord:
+    """A one-shot that was done runs again: whoever started it wants it."""
+    if record.completion is None:
+        return record
+    target = Target.UP if record.target is Target.DOWN else record.target
+    return replace(record, completion=None, target=target)
+
+
 def _request_restart(record: InstanceRecord, now: Timestamp) -> InstanceRecord:
     """Record that the current run is to be replaced by a new one; joins a restart under way."""
+    if record.completion is not None:  # there is no run to end
+        return replace(record, target=Target.UP, completion=None)
     if record.request.restart_of is not None:
         return record
     request = replace(record.request, restart_denied=None)
@@ -160,14 +205,28 @@ def _record_exit(
 ) -> InstanceRecord:
     now = inputs.now
     started_at = record.run.started_at or now
-    expected = record.must_stop or record.state in STOPPING_STATES
+    stopped = record.must_stop or record.state in STOPPING_STATES
+    is_done = not stopped and record.request.restart_of is None and _is_done(record, status)
+    expected = stopped or is_done
     last_exit = LastExit(status, now, expected, now.monotonic - started_at.monotonic)
     run = replace(record.run, pid=None, run_id="")
     record = replace(_mark_observed(record), run=run, last_exit=last_exit, last_output=())
-    # A service that is not managed may end at any time.
+    if is_done:
+        return _record_completion(record, now)
+    # What is left alone may end at any time.
     if expected or record.target is not Target.UP:
         return record
     return _record_failure(record, inputs, cpu)
+
+
+def _is_done(record: InstanceRecord, status: ExitStatus) -> bool:
+    return record.spec.settings.one_shot and status.code == 0 and status.signal is None
+
+
+def _record_completion(record: InstanceRecord, now: Timestamp) -> InstanceRecord:
+    completion = Completion(now.wall, record.run.fingerprint)
+    failures = record.failures.end_streak(now.monotonic)
+    return replace(record, completion=completion, target=Target.DOWN, failures=failures)
 
 
 def _record_failure(

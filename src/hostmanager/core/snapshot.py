@@ -64,9 +64,9 @@ class Snapshot(Mapping[str, InstanceRecord]):
             self._excluded.discard(instance_id)
         else:
             self._records[instance_id] = record
-            # A service that is not managed is never stopped, so nobody waits for its end.
-            is_unmanaged = record.spec.is_unmanaged and record.request.replacement is None
-            if record.state in RESTING_STATES or is_unmanaged or instance_id in self._excluded:
+            # A service that is left alone is never stopped, so nobody waits for its end.
+            is_left = record.spec.is_left_running and record.request.replacement is None
+            if record.state in RESTING_STATES or is_left or instance_id in self._excluded:
                 self._active.discard(instance_id)
             else:
                 self._active.add(instance_id)

@@ -12,7 +12,7 @@ from hostmanager.core.controller import ControllerDeps, InstanceController
 from hostmanager.core.model import InstanceSpec, Kind, ObservedRun, Target
 from hostmanager.core.policy import Policy
 from hostmanager.core.protocols import Clock, Driver, guard_of
-from hostmanager.core.record import ChangeRequest, InstanceRecord
+from hostmanager.core.record import ChangeRequest, Completion, InstanceRecord
 from hostmanager.core.requests import ALL, Request
 from hostmanager.core.snapshot import Snapshot
 
@@ -76,6 +76,7 @@ class Supervisor:
         target: Target | None = None,
         observed_run: ObservedRun | None = None,
         restart_of: str | None = None,
+        completion: Completion | None = None,
     ) -> None:
         """Track an instance.
 
@@ -83,15 +84,17 @@ class Supervisor:
 
         Args:
             spec: Its spec.
-            target: The requested target; None: that of the spec.
+            target: The requested target; None: the default of the spec.
             observed_run: A run of it that an earlier manager launched: it is adopted, and
                 stopped unless the target is up.
             restart_of: The run that an earlier manager had to restart: it is restarted.
+            completion: That it is done, if it is a one-shot: it is not started then, unless its
+                target is up.
         """
         controller = self._controllers.get(spec.instance_id)
         if controller is None and (observed_run is not None or restart_of is not None):
             prepared = restart_of is not None and spec.kind is Kind.HOST
-            target = target or spec.initial_target
+            target = target or spec.default_target
             kept = restart_of if target is not Target.DOWN else None
             request = ChangeRequest(restart_of=kept, prepared=prepared)
             controller = self._track(InstanceRecord(spec, target, request=request))
@@ -100,7 +103,10 @@ class Supervisor:
             else:
                 controller.submit(ev.SpecChanged(spec))
             return
-        controller = controller or self._track(InstanceRecord(spec, Target.DOWN))
+        if completion is not None and target is None and not spec.is_passive:
+            target = Target.DOWN
+        if controller is None:
+            controller = self._track(InstanceRecord(spec, Target.DOWN, completion=completion))
         controller.submit(ev.SpecReplaced(spec, target))
 
     def adopt_unlisted(self, instance_id: str, observed_run: ObservedRun) -> None:
@@ -125,9 +131,9 @@ class Supervisor:
         self._controllers[spec.instance_id].submit(ev.SpecChanged(spec))
 
     def remove(self, instance_id: str) -> None:
-        """Stop an instance, then remove it; a service that is not managed is not stopped."""
+        """Stop an instance, then remove it; a service that is left alone is not stopped."""
         controller = self._controllers[instance_id]
-        if controller.record.spec.is_unmanaged:
+        if controller.record.spec.is_left_running:
             self.remove_now(instance_id)
         else:
             controller.submit(ev.Unconfigured())
@@ -141,12 +147,20 @@ class Supervisor:
         self._publish(instance_id, None)
 
     def apply_requests(self, requests: Iterable[Request]) -> None:
-        """Set the requested targets, in order. The requests are valid."""
+        """Set the requested targets, in order. The requests are valid.
+
+        A one-shot that is done is as it should be for "all up"; by its name it is run again.
+        """
         for request in requests:
             event = ev.StartRequested() if request.target is Target.UP else ev.StopRequested()
             for controller in self._select(request.instance_id):
-                if request.target is Target.DOWN or not controller.record.request.removing:
-                    controller.submit(event)
+                record = controller.record
+                if request.target is Target.UP and (
+                    record.request.removing
+                    or (record.completion is not None and request.instance_id == ALL)
+                ):
+                    continue
+                controller.submit(event)
 
     def restart(self, instance_id: str) -> None:
         """Stop and launch an instance, if it should run."""
@@ -159,9 +173,11 @@ class Supervisor:
         return [self._controllers[instance_id]] if instance_id in self._controllers else []
 
     def stop_all(self) -> None:
-        """Request all managed instances down."""
+        """Request all instances down but what is left alone, and one-shots that are done."""
         for controller in list(self._controllers.values()):
-            if not (controller.record.request.replacement or controller.record.spec).is_unmanaged:
+            record = controller.record
+            spec = record.request.replacement or record.spec
+            if not spec.is_left_running and record.completion is None:
                 controller.submit(ev.StopRequested())
 
     def abandon(self, kinds: Iterable[Kind] = tuple(Kind)) -> None:

@@ -29,7 +29,9 @@ Others start and stop containers as well, and the engine may not reply. So nothi
 about a compose service before its driver has reported whether it is alive (`Observe`), and a
 service that the driver cannot observe any more is UNOBSERVED until the next report. A docker
 entry without a service is INOPERABLE whatever runs: no container can be its own. The target of
-a service without an entry is passive again once it is reached.
+what is passive (a service without an entry, a manual instance) is passive again once it is reached.
+A one-shot that ended with exit code 0 is done: its target is down from then on, and only a request
+for it alone, or whoever else starts it, makes it up again.
 
 `step` is pure: time and random numbers are arguments. Pairs that should not happen are
 `unexpected`: that changes nothing and is logged. docs/states.md is made from this table.
@@ -101,7 +103,7 @@ _NOTHING_LEFT: Mapping[EventKind, Transition] = {
 }
 
 _ROWS: Mapping[State, Mapping[EventKind, Transition]] = {
-    State.DOWN: _RESTING,
+    State.DOWN: {**_RESTING, EventKind.RESTART_REQUESTED: reconcile_stopped},
     State.INOPERABLE: {**_RESTING, EventKind.OBSERVATION_LOST: unexpected},
     State.BACKOFF: {
         **_RESTING,

@@ -10,7 +10,7 @@ from dataclasses import replace
 from hostmanager.core import events as ev
 from hostmanager.core.events import StopStage
 from hostmanager.core.messages import failure_text, messages_for, should_report, stop_timeout
-from hostmanager.core.model import Kind, Target
+from hostmanager.core.model import InstanceSpec, Kind, Target
 from hostmanager.core.record import (
     NO_RUN,
     NOT_RUNNING_STATES,
@@ -20,6 +20,7 @@ from hostmanager.core.record import (
     State,
 )
 from hostmanager.core.record_update import TransitionInput, reconsider_backoff
+from hostmanager.util.text import format_duration
 
 LAUNCH_TIMEOUT = 10.0
 """Seconds after which an operator hears of a launch to which the driver has not replied."""
@@ -63,8 +64,8 @@ def reconcile_stopped(record: InstanceRecord, inputs: TransitionInput) -> Transi
     )
     if record.request.removing:
         return replace(record, state=State.DOWN), (ev.Remove(),)
-    if record.request.replacement is not None:  # it starts with a clean record
-        record = InstanceRecord(record.request.replacement, record.target, record.state)
+    if record.request.replacement is not None:
+        record = _install_replacement(record, record.request.replacement)
     if record.spec.inoperable_reason is not None:
         return _enter_inoperable(record)
     if record.is_unobserved:
@@ -76,6 +77,11 @@ def reconcile_stopped(record: InstanceRecord, inputs: TransitionInput) -> Transi
         waiting = replace(record, state=State.BACKOFF, deadline=record.failures.next_start_at)
         return waiting, _failure_message(waiting, inputs)
     return _launch(record, inputs)
+
+
+def _install_replacement(record: InstanceRecord, spec: InstanceSpec) -> InstanceRecord:
+    """It starts with a clean record, but stays done if it is."""
+    return InstanceRecord(spec, record.target, record.state, completion=record.completion)
 
 
 def retry_now(record: InstanceRecord, inputs: TransitionInput) -> TransitionResult:
@@ -103,30 +109,36 @@ def _finish_stop_of_restart(record: InstanceRecord) -> InstanceRecord:
     """The old run has ended: only the launch of the restart is left."""
     if record.request.restart_of is None:
         return record
-    # A service that is not managed was running, and should run again.
-    target = Target.UP if record.spec.is_unmanaged else record.target
+    # What is left alone was running, and should run again.
+    target = Target.UP if record.spec.is_passive else record.target
     request = replace(record.request, restart_of=NO_RUN, prepared=False)
     return replace(record, request=request, target=target)
 
 
 def _enter_resting(record: InstanceRecord, state: State) -> InstanceRecord:
     request = record.request.without_restart()
-    return _complete_one_shot(replace(record, state=state, error=None, request=request))
+    return _complete_request(replace(record, state=state, error=None, request=request))
 
 
-def _complete_one_shot(record: InstanceRecord) -> InstanceRecord:
-    """A service that is not managed was requested up or down once; that is done now."""
-    return replace(record, target=Target.PASSIVE) if record.spec.is_unmanaged else record
+def _complete_request(record: InstanceRecord) -> InstanceRecord:
+    """What is left alone was requested up or down once; that is done now."""
+    return replace(record, target=Target.PASSIVE) if record.spec.is_passive else record
 
 
 def _enter_down(record: InstanceRecord) -> TransitionResult:
     effects: tuple[ev.Effect, ...] = ()
     if record.state not in NOT_RUNNING_STATES and record.state is not State.UNOBSERVED:
-        effects = (ev.OperatorMessage("down"),)
+        effects = (ev.OperatorMessage(_down_message(record)),)
     elif record.state is State.BACKOFF and record.spec.kind is Kind.DOCKER:
         # A service that failed and is not tried again leaves a dead container: remove it.
         effects = (ev.Signal(StopStage.INTERRUPT),)
     return _enter_resting(record, State.DOWN), effects
+
+
+def _down_message(record: InstanceRecord) -> str:
+    if record.completion is None or record.last_exit is None:
+        return "down"
+    return f"done: {record.last_exit.status} after {format_duration(record.last_exit.ran_for)}"
 
 
 def _enter_inoperable(record: InstanceRecord) -> TransitionResult:
@@ -183,7 +195,7 @@ def _failure_message(record: InstanceRecord, inputs: TransitionInput) -> tuple[e
 def reconcile_running(record: InstanceRecord, inputs: TransitionInput) -> TransitionResult:
     """Something is alive and not being stopped: keep it running, or begin to stop it."""
     spec = record.spec
-    if spec.has_no_service or (spec.is_unmanaged and record.request.replacement is not None):
+    if spec.has_no_service or (spec.is_left_running and record.request.replacement is not None):
         # What runs goes on, whatever takes its place in the table of instances.
         return reconcile_stopped(record, inputs)
     if record.must_stop:
@@ -191,7 +203,7 @@ def reconcile_running(record: InstanceRecord, inputs: TransitionInput) -> Transi
         stopping = replace(record, state=State.STOPPING, deadline=deadline)
         return stopping, (ev.Signal(StopStage.INTERRUPT),)
     prepare = (ev.Prepare(spec),) if record.needs_preparation else ()
-    running = _complete_one_shot(replace(record, state=State.UP, deadline=None))
+    running = _complete_request(replace(record, state=State.UP, deadline=None))
     return running, (*_running_message(record, inputs.event), *prepare)
 
 
@@ -210,8 +222,12 @@ def _running_message(record: InstanceRecord, event: ev.Event) -> tuple[ev.Effect
 
 
 def update_spec(record: InstanceRecord, inputs: TransitionInput) -> TransitionResult:
-    """Its entry changed while it runs, or may run: it keeps running, unless no file has it."""
-    return reconcile_stopped(record, inputs) if record.spec.has_no_service else (record, ())
+    """Its entry changed while it runs, or may run: it keeps running, if its settings allow that."""
+    if record.spec.has_no_service:
+        return reconcile_stopped(record, inputs)
+    if record.state is State.UP and record.must_stop:
+        return reconcile_running(record, inputs)
+    return record, ()
 
 
 def mark_unknown(record: InstanceRecord, inputs: TransitionInput) -> TransitionResult:

@@ -111,6 +111,7 @@ def _exit(before: InstanceRecord, after: InstanceRecord) -> ChangeEntry:
     if last is None or last is before.last_exit:  # its record went with its class
         return EntryKind.EXIT, f"ended (pid {pid}); replaced", {"pid": pid}
     expected = "" if last.expected else ", unexpectedly"
+    expected = "; done" if after.completion is not None else expected
     error = f". {after.error}" if after.error is not None else ""
     text = f"{last.status} after {format_duration(last.ran_for)}{expected}{error}"
     data = {

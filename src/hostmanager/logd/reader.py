@@ -19,6 +19,7 @@ from typing import BinaryIO, NamedTuple
 from hostmanager.logd import paths
 from hostmanager.logd.timestamps import TimestampIndex
 from hostmanager.util.files import open_own
+from hostmanager.util.text import last_state
 
 MAX_PAGE_BYTES = 4 * 1024 * 1024
 """Bytes that one page is made of, at most."""
@@ -350,21 +351,28 @@ def _split(limits: _ReadLimits) -> list[_LocatedLine]:
     at = 0
     for raw in data.split(b"\n"):
         if at < len(data):
-            index = bisect.bisect_right(starts, at) - 1
-            chunk = chunks[index]
-            offset = chunk.offset + at - starts[index]
-            where = Position(chunk.timestamps.generation, offset)
-            located.append(_LocatedLine((chunk.timestamps.at(offset), _decode(raw)), where))
+            shown = last_state(raw, b"\r")
+            where, _ = _locate(chunks, starts, at)
+            _, when = _locate(chunks, starts, at + (raw.rindex(shown) if shown else 0))
+            located.append(_LocatedLine((when, _decode(shown)), where))
         at += len(raw) + 1
     if not limits.whole and located:  # the first one is the end of a longer one
         (when, _), where = located.pop(0)
         if not located:
-            text = data[-4 * MAX_LINE_CHARS :].decode("utf-8", "replace")
+            text = last_state(data[-4 * MAX_LINE_CHARS :], b"\r").decode("utf-8", "replace")
             located.append(_LocatedLine((when, "…" + text[-(MAX_LINE_CHARS - 1) :]), where))
     return located
 
 
+def _locate(chunks: list[_Chunk], starts: list[int], at: int) -> tuple[Position, float | None]:
+    """Where a byte of the joined chunks is in its file, and when it came."""
+    index = bisect.bisect_right(starts, at) - 1
+    chunk = chunks[index]
+    offset = chunk.offset + at - starts[index]
+    return Position(chunk.timestamps.generation, offset), chunk.timestamps.at(offset)
+
+
 def _decode(raw: bytes) -> str:
     # Each character is of one byte at least and of four at most.
-    text = raw[: 4 * MAX_LINE_CHARS + 4].removesuffix(b"\r").decode("utf-8", "replace")
+    text = raw[: 4 * MAX_LINE_CHARS + 4].decode("utf-8", "replace")
     return text if len(text) <= MAX_LINE_CHARS else text[: MAX_LINE_CHARS - 1] + "…"

@@ -1,12 +1,13 @@
 """What a reload changes: the current instances, compared with what the site config asks for.
 
 A pure function on plain data (contract, section 4, "Reload rules"). Broken entries change
-nothing: their instances are among the unchanged. While the file has a broken entry without a
-usable id, no instance counts as removed, because that entry may be the one that is missing.
+nothing: their instances are among the unchanged; a setting that makes no sense stays what it was.
+While the file has a broken entry without a usable id, no instance counts as removed, because that
+entry may be the one that is missing.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hostmanager.core.model import InstanceSpec
 from hostmanager.siteconfig.site_file import SiteFile
@@ -52,7 +53,7 @@ class SiteDiff:
 def diff_specs(current: Mapping[str, InstanceSpec], desired: SiteFile) -> SiteDiff:
     """Compare the current instances (by id) with those of the site config."""
     now = {
-        spec.instance_id: spec
+        spec.instance_id: keep_settings(spec, current.get(spec.instance_id), desired)
         for spec in desired.specs
         if spec.instance_id not in desired.broken_ids
     }
@@ -75,5 +76,17 @@ def diff_specs(current: Mapping[str, InstanceSpec], desired: SiteFile) -> SiteDi
     )
 
 
+def keep_settings(
+    spec: InstanceSpec, before: InstanceSpec | None, desired: SiteFile
+) -> InstanceSpec:
+    """Give an instance of the file the settings of before, where those of the file make no sense."""
+    given = desired.wrong_settings.get(spec.instance_id)
+    if given is None or before is None:
+        return spec
+    return replace(spec, settings=given.settings(before.settings))
+
+
 def _same_kind(old: InstanceSpec, new: InstanceSpec) -> bool:
+    if old.is_left_running and new.is_left_running:
+        return True  # others operate that container, too: another class does not end it
     return (old.agent_class, old.kind) == (new.agent_class, new.kind)

@@ -12,6 +12,7 @@ from typing import Any
 
 from hostmanager.core.model import Kind, Target
 from hostmanager.siteconfig.diagnostics import Diagnostic, DiagnosticCollector, SourceLocation
+from hostmanager.siteconfig.settings import GivenSettings, read_settings
 from hostmanager.siteconfig.yaml_nodes import YamlNode
 from hostmanager.util.names import id_problem
 from hostmanager.util.text import did_you_mean, quote_value
@@ -57,7 +58,8 @@ class AgentEntry:
         managed_as: What `manage` asks for; None: not managed.
         data: The entry as plain data for OCS; empty when the entry is broken.
         node: The entry as it stands in the file.
-        diagnostics: What is wrong with it.
+        diagnostics: What is wrong with it, its settings aside.
+        settings: Its settings; one that makes no sense does not break the entry.
     """
 
     instance_id: str | None
@@ -66,6 +68,7 @@ class AgentEntry:
     managed_as: tuple[Kind, Target] | None = None
     data: dict[str, Any] = field(default_factory=dict)
     diagnostics: tuple[Diagnostic, ...] = ()
+    settings: GivenSettings = field(default_factory=GivenSettings)
 
     @property
     def is_broken(self) -> bool:
@@ -103,6 +106,7 @@ def check_entry(node: YamlNode, file: str) -> AgentEntry:
         data["arguments"] = arguments
     if "manage" in data:
         data["manage"] = manage
+    is_manager = agent_class == MANAGER_CLASS
     return AgentEntry(
         instance_id=name if name and id_problem(name) is None else None,
         node=node,
@@ -110,6 +114,7 @@ def check_entry(node: YamlNode, file: str) -> AgentEntry:
         managed_as=_managed_as(manage, agent_class),
         data={} if collector.has_errors else data,
         diagnostics=tuple(collector.diagnostics),
+        settings=read_settings(node, file, name, of_manager=is_manager),
     )
 
 

@@ -11,7 +11,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from hostmanager.siteconfig.diagnostics import Diagnostic, DiagnosticCollector, Severity
-from hostmanager.siteconfig.entry import AgentEntry, check_entry, misspelled_key_hint, require_text
+from hostmanager.siteconfig.entry import (
+    MANAGER_CLASS,
+    AgentEntry,
+    check_entry,
+    misspelled_key_hint,
+    require_text,
+)
+from hostmanager.siteconfig.settings import MANAGER_ID_PREFIX, GivenSettings
 from hostmanager.siteconfig.yaml_nodes import YamlNode
 from hostmanager.util.text import quote_value
 
@@ -52,13 +59,25 @@ class HostBlock:
     @property
     def all_diagnostics(self) -> tuple[Diagnostic, ...]:
         """What is wrong with the block and with its entries."""
-        of_entries = (found for entry in self.entries for found in entry.diagnostics)
+        of_entries = (
+            found
+            for entry in self.entries
+            for found in (*entry.diagnostics, *entry.settings.diagnostics)
+        )
         return (*self.diagnostics, *of_entries)
 
     @property
     def entries_by_id(self) -> dict[str, AgentEntry]:
         """The entry that counts for each id: the first one, as for OCS; it can be broken."""
         return _first_by_id(self.entries)
+
+    @property
+    def default_settings(self) -> GivenSettings:
+        """The settings that the entry of its manager gives to all agents of the host."""
+        usual = f"{MANAGER_ID_PREFIX}{self.name}"
+        managers = [e for e in self.entries_by_id.values() if e.agent_class == MANAGER_CLASS]
+        managers.sort(key=lambda entry: entry.instance_id != usual)
+        return managers[0].settings if managers else GivenSettings()
 
 
 def check_hub(root: YamlNode, collector: DiagnosticCollector) -> dict[str, Any]:

@@ -35,6 +35,7 @@ from hostmanager.siteconfig.host_block import (
     duplicate_id_message,
 )
 from hostmanager.siteconfig.plugins.installed_classes import InstalledClasses
+from hostmanager.siteconfig.settings import SETTINGS_KEY, GivenSettings
 from hostmanager.siteconfig.source import Location, read_text
 from hostmanager.siteconfig.yaml_nodes import YamlNode, parse_nodes
 from hostmanager.util.text import (
@@ -66,6 +67,7 @@ class SiteFile:
         broken_without_id: Number of broken entries of that host that have no usable id. While there
             is one, nobody can tell which instances are really gone from the file.
         class_locations: Where the agent class of each of the specs stands.
+        wrong_settings: The settings of an instance, by its id, where one of them makes no sense.
         is_usable: Whether a manager could follow it: nothing is wrong beyond single entries.
     """
 
@@ -77,13 +79,8 @@ class SiteFile:
     diagnostics: tuple[Diagnostic, ...] = ()
     broken_without_id: int = 0
     class_locations: Mapping[str, SourceLocation] = field(default_factory=dict, repr=False)
+    wrong_settings: Mapping[str, GivenSettings] = field(default_factory=dict, repr=False)
     is_usable: bool = True
-
-    @property
-    def agent_count(self) -> int:
-        """How many agents the whole site has, on all hosts."""
-        hosts = self.data.get("hosts", {}).values()
-        return sum(len(host.get("agent-instances") or ()) for host in hosts)
 
     @property
     def errors(self) -> tuple[Diagnostic, ...]:
@@ -190,14 +187,19 @@ def _site_file(
     managed = [
         (entry, spec)
         for instance_id, entry in block.entries_by_id.items()
-        if instance_id not in broken_ids
-        and (spec := _spec(entry, data["hub"], block.data or {})) is not None
+        if instance_id not in broken_ids and (spec := _spec(entry, data["hub"], block)) is not None
     ]
+    settings = {
+        spec.instance_id: entry.settings.with_defaults(block.default_settings)
+        for entry, spec in managed
+    }
     return SiteFile(
         path=path,
         data=data,
         host=block.name,
-        specs=tuple(spec for _, spec in managed),
+        specs=tuple(
+            replace(spec, settings=settings[spec.instance_id].settings()) for _, spec in managed
+        ),
         broken_ids=broken_ids,
         diagnostics=diagnostics,
         broken_without_id=sum(entry.instance_id is None for entry in broken),
@@ -205,6 +207,7 @@ def _site_file(
             spec.instance_id: Location(entry.class_location.line, entry.class_location.column)
             for entry, spec in managed
         },
+        wrong_settings={name: given for name, given in settings.items() if given.wrong},
     )
 
 
@@ -263,7 +266,7 @@ def _warn_duplicate_ids(
             collector.warning(entry.node, message, DUPLICATE_ID_HINT, name)
 
 
-def _spec(entry: AgentEntry, hub: dict[str, Any], host: dict[str, Any]) -> InstanceSpec | None:
+def _spec(entry: AgentEntry, hub: dict[str, Any], block: HostBlock) -> InstanceSpec | None:
     if entry.is_broken or entry.instance_id is None or entry.managed_as is None:
         return None
     kind, target = entry.managed_as
@@ -272,14 +275,15 @@ def _spec(entry: AgentEntry, hub: dict[str, Any], host: dict[str, Any]) -> Insta
         agent_class=entry.agent_class,
         kind=kind,
         initial_target=target,
-        fingerprint=_fingerprint(entry.data, hub, host),
+        fingerprint=_fingerprint(entry.data, hub, block.data or {}),
+        arguments=tuple(entry.data.get("arguments") or ()),
     )
 
 
 def _fingerprint(entry: dict[str, Any], hub: dict[str, Any], host: dict[str, Any]) -> str:
     """Digest what the agent reads when it is launched: equal if a restart changes nothing."""
     read = {
-        "entry": {key: value for key, value in entry.items() if key != "manage"},
+        "entry": {k: value for k, value in entry.items() if k not in ("manage", SETTINGS_KEY)},
         "hub": hub,
         "host": {
             TIMEOUT_KEY: host.get(TIMEOUT_KEY, DEFAULT_TIMEOUT),

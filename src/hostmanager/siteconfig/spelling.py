@@ -8,6 +8,7 @@ Only `hostmanager check` uses this.
 from collections.abc import Mapping, Sequence
 
 from hostmanager.siteconfig.diagnostics import DiagnosticCollector, SourceLocation
+from hostmanager.siteconfig.settings import SETTINGS_KEY
 from hostmanager.siteconfig.yaml_nodes import YamlNode
 from hostmanager.util.text import closest_match, quote_value
 
@@ -28,7 +29,10 @@ KNOWN_KEYS: Mapping[str, Mapping[str, bool]] = {
         **dict.fromkeys(("wamp_server", "wamp_http", "wamp_realm"), False),
     },
     "crossbar": {"bin": False, "config-dir": False},
-    "entry": {"instance-id": True, "agent-class": True, "arguments": False, "manage": False},
+    "entry": {
+        **dict.fromkeys(("instance-id", "agent-class"), True),
+        **dict.fromkeys(("arguments", "manage", SETTINGS_KEY), False),
+    },
 }
 """The known keys of each section, and whether each is required."""
 

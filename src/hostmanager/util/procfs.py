@@ -7,6 +7,7 @@ not be read. Only where we ourselves cannot read (no descriptors left, say) ther
 
 import os
 import signal
+from pathlib import Path
 
 from hostmanager.util.numbers import parse_number
 
@@ -89,6 +90,14 @@ def start_ticks(pid: int) -> int | None:
     except OSError:
         return None
     return None if fields is None else parse_number(fields[_START])
+
+
+def boot_id() -> str:
+    """What tells this boot of the machine from all others; empty if the kernel does not say."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
 
 
 def run_id(pid: int, started: int | None) -> str:

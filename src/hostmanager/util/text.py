@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterable, Sequence
+from typing import AnyStr
 
 MAX_VALUE_CHARS = 60
 """Characters of a value that a message quotes."""
@@ -81,6 +82,17 @@ def format_duration(seconds: float | None) -> str:
     if whole < 86400:
         return f"{whole // 3600} h {whole % 3600 // 60:02} m"
     return f"{whole // 86400} d {whole % 86400 // 3600:02} h"
+
+
+def last_state(line: AnyStr, carriage_return: AnyStr) -> AnyStr:
+    """Give what a terminal would show of a line: what is behind its last carriage return.
+
+    Progress bars write over themselves that way. Blanks, which clear the line, do not count.
+    """
+    if carriage_return not in line:
+        return line
+    states = line.split(carriage_return)
+    return next((state for state in reversed(states) if state.strip()), line[:0])
 
 
 def join_sentences(sentences: Iterable[str]) -> str:

@@ -80,6 +80,23 @@ def test_an_instance_with_its_service_is_good(check, tmp_path):
     assert "not checked" not in notice
 
 
+def test_a_variable_that_is_not_set_is_a_warning_with_its_file_and_line(check, tmp_path, compose):
+    services(tmp_path / "c.yaml", "ocs-cam")
+    with (tmp_path / "c.yaml").open("a") as file:
+        file.write("    volumes: ['${NOT_SET_HERE}/data:/data']\n")
+    site = [manager("daq1", "--docker-compose", "c.yaml"), docker("cam")]
+    compose.unlink()  # it is found without one, too
+    code, lines, _ = check(daq1=site)
+    assert code == 0
+    assert [line for line in lines if "NOT_SET_HERE" in line] == [
+        "c.yaml:4:1: warning: the variable NOT_SET_HERE is not set, so compose puts nothing in its "
+        "place. Set it in the file .env beside the compose file or in the environment of the "
+        "manager, or write a default: ${NAME:-default}."
+    ]
+    (tmp_path / ".env").write_text("NOT_SET_HERE=/srv\n")
+    assert check(daq1=site)[:2] == (0, [])
+
+
 def test_a_missing_service_is_told_where_manage_stands_with_the_nearest(check, tmp_path):
     services(tmp_path / "c.yaml", "ocs-cma1", "cam2", "db")
     entries = [manager("daq1", "--docker-compose", "c.yaml"), docker("cam1"), docker("cam2")]

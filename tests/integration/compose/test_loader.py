@@ -260,3 +260,21 @@ async def test_reading_changes_nothing(compose, write, directory):
     assert (await load_compose_file(compose, path)).services
     assert (directory / path).read_bytes() == before
     assert os.listdir(directory) == ["compose.yaml"]  # noqa: PTH208 - pathlib blocks, too
+
+
+async def test_a_variable_that_is_not_set_is_named_with_its_line(compose, write):
+    a = "services:\n  a:\n    image: x:1$SUFFIX\n    labels:\n      - b=${DIR}/data\n"
+    file = await load_compose_file(compose, write(a))
+    assert [(each.name, each.line, each.service) for each in file.unset] == [
+        ("SUFFIX", 3, "a"),
+        ("DIR", 5, "a"),
+    ]
+    write("SUFFIX=\nDIR=/srv\n", ".env")
+    assert (await load_compose_file(compose, write(a))).unset == ()
+
+
+async def test_a_file_refused_for_a_variable_that_is_not_set_says_so_first(v2, write):
+    name = write("services:\n  a:\n    image: x\n    volumes:\n      - ${OCS_CONFIG}:/config:ro\n")
+    said = await refused(v2, name)
+    assert said.startswith("compose.yaml, line 5: the variable OCS_CONFIG is not set.")
+    assert "Compose says: invalid spec: :/config:ro" in said

@@ -21,7 +21,10 @@ from tests.support.engine_projects import Project
 from tests.support.engine_registry import Registry
 from tests.support.private_engine import directories
 
-NEEDS_ENGINE = {"engine", "make_engine", "own_engine", "make_project", "project", "registry"}
+NEEDS_ENGINE = {
+    *("engine", "make_engine", "own_engine", "make_project", "project", "registry"),
+    *("network_engine", "network_project"),
+}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -52,11 +55,11 @@ def make_engine(engine) -> Iterator[Callable[..., Engine]]:
     """Start engines of the test's own: ``make_engine("--live-restore")``."""
     with ExitStack() as stack:  # one that cannot be removed keeps no other from it
 
-        def start(*arguments: str) -> Engine:
+        def start(*arguments: str, networks: bool = False) -> Engine:
             directory = directories.make()
             stack.callback(shutil.rmtree, directory)
             try:
-                made = Engine.private(directory / directories.ENGINE, arguments)
+                made = Engine.private(directory / directories.ENGINE, arguments, networks)
             except MissingError as error:
                 pytest.skip(str(error))
             stack.callback(made.remove)
@@ -69,6 +72,28 @@ def make_engine(engine) -> Iterator[Callable[..., Engine]]:
 def own_engine(make_engine) -> Engine:
     """An engine for one test, which may stop, kill, freeze and restart it."""
     return make_engine()
+
+
+@pytest.fixture(scope="session")
+def network_engine() -> Iterator[Engine]:
+    """An engine with networks, for all tests that leave it alone."""
+    directory = directories.make()
+    with ExitStack() as stack:
+        stack.callback(shutil.rmtree, directory)
+        try:
+            made = Engine.private(directory / directories.ENGINE, networks=True)
+        except MissingError as error:
+            pytest.skip(str(error))
+        stack.callback(made.remove)
+        yield made
+
+
+@pytest.fixture
+def network_project(network_engine, tmp_path) -> Iterator[Project]:
+    """A compose project without a file yet, on an engine with networks."""
+    made = Project(network_engine, tmp_path)
+    yield made
+    made.remove()
 
 
 @pytest.fixture

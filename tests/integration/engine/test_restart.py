@@ -127,6 +127,28 @@ async def test_of_what_is_always_pulled_the_registry_is_asked_first(project, clo
         await goes_on(host, container, f"its image {image} is not available: ")
 
 
+async def test_with_a_variable_that_is_not_set_it_goes_on(project):
+    project.write(["ocs-a"])
+    async with running(project, "a") as host:
+        await host.up("a")
+        container = await host.container("ocs-a")
+        project.write({"ocs-a": service(labels=["where=${NOT_SET}/data"]), "other": service()})
+        await host.row("a", restart_required=True)
+        unset = ": the variable NOT_SET is not set."
+        ok, _, text = host.backend.status()["compose.yaml"]
+        assert ok
+        assert unset in text
+        assert host.heard(unset)
+        await ask(host, "a")
+        await goes_on(host, container, unset)
+        (project.directory / ".env").write_text("NOT_SET=/srv\n")
+        await host.until(
+            "it to be set", lambda: unset not in host.backend.status()["compose.yaml"][2]
+        )
+        await ask(host, "a")
+        await comes_anew(host, container)
+
+
 async def test_while_its_file_is_broken_it_goes_on(project):
     project.write(["ocs-a"])
     async with running(project, "a") as host:

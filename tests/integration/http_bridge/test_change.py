@@ -86,7 +86,7 @@ def test_each_manager_gets_one_request_for_all_of_its_agents(bridge, site_file, 
     bridge.sessions["hm-daq1"] = {"manager": session(child("a"), child("b"))}
     bridge.sessions["hm-daq2"] = {"manager": session(child("c"))}
     bridge.tasks["update"] = lambda *_: (True, "told", {})
-    result = run("down", "--all", "--no-wait")
+    result = run("down", "--all", "--yes", "--no-wait")
     assert result.code == 0
     asked = {a[0]: a[3] for a in bridge.asked if a[1] == "start"}
     assert asked == {
@@ -241,7 +241,7 @@ def test_the_manager_is_asked_once_and_its_refusals_are_told(bridge, site_file, 
         **{"refused": {"c": "its image cannot be had"}, "router": "a", "not_kept": ""},
     }
     bridge.tasks["restart"] = lambda *_: (False, "Restarting: a. ...", data)
-    result = run("restart", "--all", "--no-wait")
+    result = run("restart", "--all", "--yes", "--no-wait")
     assert [a[3] for a in bridge.asked if a[1] == "start"] == [{"instances": ["a", "b", "c"]}]
     assert result.code == 1
     assert "b up (target up): it is wanted down" in result.out

@@ -32,7 +32,7 @@ def test_silent_hosts_cost_their_limit_once(bridge, site_file, run):
         ["orphans"],
         ["reload", "--timeout", "1m"],
         ["pull", "--timeout", "1m"],
-        ["die", "--all", "--timeout", "1m"],
+        ["die", "--all", "--yes", "--timeout", "1m"],
         ["up", "--all", "--timeout", "1m"],
     ):
         bridge.tasks = {

@@ -52,6 +52,22 @@ def test_a_line_that_is_not_finished_is_shown(env):
     assert texts(tail(env.files, "a")) == ["one", "", "two"]
 
 
+def test_a_line_with_carriage_returns_is_shown_in_its_last_state(env):
+    env.client.ensure_running()
+    env.write("a", b"start\r\n 10%\r 20%")
+    env.client.flush("a", 5.0)
+    assert texts(tail(env.files, "a")) == ["start", " 20%"]
+    before = time.time()
+    wait_for(lambda: time.time() > before + 0.2, 5)
+    env.write("a", b"\r 30%\r")
+    env.client.flush("a", 5.0)
+    *_, (when, text) = tail(env.files, "a")
+    assert text == " 30%"
+    assert when > before
+    env.write("a", b"\r" + b"x" * 100 + b"\r" + b" 40%\r" * 100_000 + b"\nend\n")
+    assert texts(tail(env.files, "a")) == ["start", " 40%", "end"]
+
+
 def test_lines_go_on_over_rotated_and_compressed_files(env):
     env.restart_with_limits(50_000, 20)
     env.run("a", NUMBERED, 5000, 5e6, 101)  # lines are cut at the ends of files, too

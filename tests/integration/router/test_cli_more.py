@@ -59,6 +59,61 @@ def test_what_nobody_has_lines_of_is_said(place):
     assert place.run("logs").code == 2
 
 
+def test_records_are_selected_by_pattern_level_run_and_time(place):
+    place.write(daq1=[instance("talk", "--behave", "crash-after", 1, "--code", 4)])
+    place.start("daq1")
+
+    def pids(*options):
+        return re.findall(r"tiny talk up pid (\d+)", place.run("logs", "talk", *options).out)
+
+    wait_for(lambda: len(pids()) >= 3, 60, "three runs")
+    first, second, *_ = pids()
+    runs = [found for back in range(12) for found in [pids("--run", str(back))] if second in found]
+    assert runs == [[second]]
+    assert pids("--grep", f"pid {first}$") == [first]
+    assert pids("--grep", f"PID {first}") == []
+    assert pids("--grep", f"PID {first}", "-i") == [first]
+    assert pids("--level", "error") == []
+    assert set(pids("--level", "info")) >= {first, second}
+    lines = [json.loads(line) for line in place.run("logs", "talk", "--json").out.splitlines()]
+    (began,) = [line["time"] for line in lines if line["text"].endswith(f"pid {second}")]
+    assert pids("--until", str(began)) == [first]
+    assert pids("--since", str(began), "--until", str(began + 0.01)) == [second]
+    result = place.run("logs", "talk", "--run", "900")
+    assert result.code == 1
+    assert re.search(r"daq1 talk: its history has \d+ runs, so no --run 900", result.err)
+    assert "no such output of talk" in place.run("logs", "talk", "--grep", "nothing").err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--grep", "a("], "'a(' is not a regular expression: missing ), unterminated subpattern"),
+        (["--level", "loud"], "'loud' is not a level; they are debug, info, warning, error"),
+        (["-f", "--until", "1d"], "--follow shows what comes; it excludes --until and --run."),
+        (["--run", "x"], "'x' is not a whole number"),
+    ],
+)
+def test_a_selection_that_makes_no_sense_is_refused(place, options, message):
+    place.write(daq1=[instance("talk")])
+    result = place.run("logs", "talk", *options)
+    assert result.code == 2
+    assert message in result.err
+
+
+def test_following_from_now_on_shows_only_what_is_new(place):
+    place.write(daq1=[instance("talk", "--behave", "crash-after", 1, "--code", 4)])
+    place.start("daq1")
+    wait_for(lambda: "tiny talk up" in place.run("logs", "talk").out, 20, "its first line")
+    known = set(re.findall(r"pid (\d+)", place.run("logs", "talk").out))
+    process = place.popen("logs", "talk", "-n", "0", "-f")
+    line = process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert not known & set(re.findall(r"pid (\d+)", line))
+
+
 def test_following_shows_each_line_once_and_ends_with_ctrl_c(place):
     place.write(daq1=[instance("talk", "--behave", "crash-after", 1, "--code", 4)])
     place.start("daq1")
@@ -146,15 +201,17 @@ def test_diff_says_what_a_reload_does(place):
     )
     result = place.run("diff")
     assert result.code == 1
-    assert result.out.splitlines() == [
+    would = [
         "daq1:",
-        "  + new TinyAgent (host): would be started",
-        "  + later TinyAgent (host): would be added, and left down",
-        "  - gone TinyAgent: would be stopped and removed",
-        "  ~ other TinyAgent (host) would be stopped, then TinyAgent9 (host) started",
-        "  * args other settings: would keep running, needs a restart",
+        "  + new new: TinyAgent (host/up): would be started",
+        "  + later new: TinyAgent (host/down): would be added, and left down",
+        "  - gone gone: TinyAgent (host): would be stopped and removed",
+        "  ~ other TinyAgent (host) → TinyAgent9 (host): would be stopped, "
+        "and started as TinyAgent9",
+        "  * args arguments: --rate 1 → --rate 2: would keep running as it is; needs a restart",
         "daq2: no change",
     ]
+    assert result.out.splitlines() == would
     whats = {
         c["instance_id"]: c["what"] for c in place.run("diff", "--json").json["hosts"][0]["changes"]
     }
@@ -162,21 +219,23 @@ def test_diff_says_what_a_reload_does(place):
         **{"new": "add", "later": "add", "gone": "stop", "other": "replace", "args": "change"}
     }
     before = processes_of(place.site)
+    result = place.run("reload", "--dry-run")
+    assert (result.code, result.out.splitlines()) == (0, [*would, "Dry run: nothing was changed."])
     result = place.run("reload", "--host", "daq1")
-    assert result.code == 2
+    assert (result.code, result.out.splitlines()) == (2, would[:-1])
     assert result.err.splitlines() == [
-        "hostmanager reload: daq1: gone: TinyAgent: would be stopped and removed",
-        "hostmanager reload: daq1: other: TinyAgent (host) would be stopped, then TinyAgent9 (host) "
-        "started",
-        "hostmanager reload: This would stop 2 agents. Use --yes if that is intended. "
-        "Nothing was done.",
+        "hostmanager reload: This would stop 2 agents on daq1. There is no terminal to ask on: add "
+        "--yes to confirm it. Nothing was changed.",
     ]
     shown = on_a_terminal(place, "reload", "--host", "daq1", columns=200, typed={"[y/N]": "n\r"})
-    assert shown.endswith("Nothing was done.\r\nexit 1")
+    assert "Stop 2 agents on daq1? [y/N]" in shown
+    assert shown.endswith("Nothing was changed.\r\nexit 1")
     assert (place.site.signals("gone"), place.site.signals("other")) == ([], [])
     result = place.run("reload", "--host", "daq1", "--yes")
     assert result.code == 0
-    assert result.out.startswith("daq1: Site config read: 2 new, 1 changed class, ")
+    assert result.out.splitlines()[-1].startswith(
+        "daq1: Site config read: 2 new, 1 changed class, "
+    )
     wait_states(place, new="up", later="down", same="up", args="up")
     wait_for(lambda: "gone" not in place.states(), 20, "it to be forgotten")
     assert place.run("diff").code == 0
@@ -203,28 +262,30 @@ def test_die_ends_managers_and_agents_and_with_disown_the_manager_alone(place):
     two_hosts(place)
     assert place.run("die").code == 2
     before = processes_of(place.site)
-    result = place.run("die", "--host", "daq1", "--disown")
+    result = place.run("die", "--host", "daq1", "--disown", "--yes")
     assert (result.code, result.out) == (
-        *(0, "daq1: 2 agents are left running, for the next manager.\n"),
+        0,
+        "end the manager of daq1\n  leave running: fake1, fake2\n"
+        "daq1: 2 agents are left running, for the next manager.\n",
     )
     wait_for(lambda: not place.managers["daq1"].running(), 20, "the manager to be gone")
     assert processes_of(place.site)["fake1"] == before["fake1"]
     place.start("daq1")
     wait_states(place, fake1="up", fake2="up")
     assert processes_of(place.site)["fake1"] == before["fake1"]
-    result = place.run("die", "--all")
+    result = place.run("die", "--all", "--yes")
     assert (result.code, result.err) == (0, "")
     assert result.out.count("All agents are down.") == 2
     assert {name for name in processes_of(place.site) if not name.startswith("hm-")} == set()
-    assert place.run("die", "--all").code == 3
+    assert place.run("die", "--all", "--yes").code == 3
 
 
 def test_somebody_at_a_terminal_is_asked_before_managers_die(place):
     place.write(daq1=[instance("a")])
     place.start("daq1")
     shown = on_a_terminal(place, "die", "--host", "daq1", typed={"[y/N]": "n\r"})
-    assert "This will end 1 manager (daq1) and stop all of their agents. Continue? [y/N]" in shown
-    assert shown.endswith("Nothing was done.\r\nexit 1")
+    assert "End the manager of daq1 and stop its agent? [y/N]" in shown
+    assert shown.endswith("Nothing was changed.\r\nexit 1")
     assert place.run("status").code == 0
 
 

@@ -43,15 +43,18 @@ MORE_FIELDS = {
     "last_exit": (dict, NOTHING),
     "next_attempt_at": (float, NOTHING),
     "fingerprint": (str, NOTHING),
+    "manage": (str, NOTHING),
+    "arguments": list,
     "process_state": (str, NOTHING),
     "message": str,
     "output": (str, NOTHING),
     "output_rotated": (str, NOTHING),
     "container": (dict, NOTHING),
-    "health": (str, NOTHING),
-    "ready_at": (float, NOTHING),
-    "heartbeat_age": (float, NOTHING),
-    "operations": (dict, NOTHING),
+    "target_source": str,
+    "target_by": (str, NOTHING),
+    "target_level": (int, NOTHING),
+    "target_reason": (str, NOTHING),
+    "target_since": (float, NOTHING),
 }
 LAST_EXIT_FIELDS = {
     "code": (int, NOTHING),
@@ -112,7 +115,10 @@ def test_the_data_is_strict_json_on_the_wire(shown):
         timeout=5,
     )
     data = json.loads(answer.content.decode("utf-8"), parse_constant=refuse)["args"][0][2]["data"]
-    assert data.keys() == {"child_states", "config_parse_status", "orphans", "new_tags", "not_kept"}
+    assert data.keys() == {
+        *("child_states", "config_parse_status", "orphans", "new_tags"),
+        *("not_kept", "request_params"),
+    }
     json.dumps(data, allow_nan=False)
 
 

@@ -81,6 +81,19 @@ def test_what_is_odd_but_may_be_meant_is_remarked_upon(here):
     assert "nowhere.yaml is not a readable file" in remarks[1]
 
 
+def test_a_variable_that_only_this_shell_has_is_named_with_the_line_of_its_use(here):
+    (here.directory / "c.yaml").write_text(
+        "services:\n  a:\n    image: x:${TAG}\n    user: $USER\n"
+    )
+    words = ("--print", "--working-dir", str(here.directory), "--docker-compose", "c.yaml")
+    (note,) = [
+        line for line in here.run(*me(*words), TAG="1").stderr.splitlines() if "not set" in line
+    ]
+    assert note.startswith(f"note: {here.directory}/c.yaml, line 3: the variable TAG is not set.")
+    assert note.endswith("`--env NAME=VALUE` puts it into the unit.")
+    assert "not set" not in here.run(*me(*words, "--env", "TAG"), TAG="1").stderr
+
+
 def test_containers_are_no_concern_of_a_unit_without_compose_files(here):
     assert not any("docker.service" in line for line in lines_of(here.run(*me("--print"))))
 

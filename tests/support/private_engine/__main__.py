@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 from tests.support.private_engine import image, install
-from tests.support.private_engine.daemon import Daemon, DaemonError
+from tests.support.private_engine.daemon import Daemon, DaemonError, why_no_networks
 
 BEGUN = time.monotonic()
 
@@ -28,7 +28,7 @@ def main() -> int:
     arguments = [*options.dockerd_args]
     if options.live_restore:
         arguments.append("--live-restore")
-    daemon = Daemon(directory, arguments, detached=True)
+    daemon = Daemon(directory, arguments, detached=True, networks=options.networks)
     try:
         if options.action == "down":
             daemon.remove()
@@ -54,12 +54,18 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--compose-v1", action="store_true", help="docker-compose 1.29, too")
     parser.add_argument("--registry", action="store_true", help="docker-registry, too")
     parser.add_argument("--live-restore", action="store_true", help="containers outlive dockerd")
+    parser.add_argument(
+        "--networks", action="store_true", help="a bridge, in a network namespace of its own"
+    )
     parser.add_argument("dockerd_args", nargs="*", help="after --: more arguments for dockerd")
     return parser.parse_args()
 
 
 def _up(daemon: Daemon, options: argparse.Namespace) -> None:
     directory = daemon.directory
+    if options.networks and (why := why_no_networks()):
+        msg = f"this machine allows no networks for it: {why}"
+        raise DaemonError(msg)
     for _again in range(2):
         if packages := install.missing_packages(options.compose_v1, options.registry):
             _tell(f"installing {', '.join(packages)}")

@@ -1,7 +1,8 @@
 """A dockerd with a socket, data and containers of its own, in one directory.
 
-It makes no bridge and no firewall rule. Nothing of it is left after `remove`, whatever was done
-to it before: killed, frozen, its socket taken away.
+It makes no bridge and no firewall rule on this machine: with networks, it runs in a network
+namespace of its own, which goes with it. Nothing of it is left after `remove`, whatever was done to
+it before: killed, frozen, its socket taken away.
 """
 
 import contextlib
@@ -20,6 +21,12 @@ STOP_LIMIT = 30.0
 SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 
 
+OWN_NETWORK = ("unshare", "--net", "--", "sh", "-c", 'ip link set lo up && exec "$@"', "sh")
+"""Before a command: in a network namespace of its own."""
+
+_TRY_NETWORK = "ip link add hm0 type bridge && iptables -t nat -L -n"
+
+
 class DaemonError(Exception):
     """The engine did not start or stop; the message says why."""
 
@@ -27,6 +34,21 @@ class DaemonError(Exception):
 def find_dockerd() -> str | None:
     """Where dockerd is installed; the paths of root are searched too."""
     return shutil.which("dockerd", path=_path())
+
+
+def why_no_networks() -> str:
+    """Why no engine with networks can run on this machine; empty if one can."""
+    try:
+        tried = subprocess.run(
+            [*OWN_NETWORK, "sh", "-c", _TRY_NETWORK],
+            env={**os.environ, "PATH": _path()},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except OSError as error:
+        return f"unshare: {error.strerror}"
+    return "" if tried.returncode == 0 else tried.stderr.strip() or "unshare failed"
 
 
 class Daemon:
@@ -37,10 +59,16 @@ class Daemon:
         arguments: More arguments for dockerd, such as ``--live-restore``.
         detached: It goes on when the process that started it ends. Else it is told to stop then,
             also after SIGKILL.
+        networks: It runs in a network namespace of its own, with a bridge and firewall rules; its
+            containers reach each other, and nothing outside.
     """
 
     def __init__(
-        self, directory: Path, arguments: Sequence[str] = (), detached: bool = False
+        self,
+        directory: Path,
+        arguments: Sequence[str] = (),
+        detached: bool = False,
+        networks: bool = False,
     ) -> None:
         self.directory = directory
         self.arguments = tuple(arguments)
@@ -49,6 +77,7 @@ class Daemon:
         self._pid_file = directory / "dockerd.pid"
         self._hidden = directory / "hidden.sock"
         self._detached = detached
+        self._networks = networks
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -180,7 +209,11 @@ class Daemon:
             "--exec-root",
             f"{self.directory}/exec",
         ]
-        command += ["--bridge=none", "--iptables=false", *self.arguments]
+        if self._networks:
+            command = [*OWN_NETWORK, *command]
+        else:
+            command += ["--bridge=none", "--iptables=false"]
+        command += self.arguments
         if not self._detached:
             command = ["setpriv", "--pdeathsig", "TERM", *command]
         with self.log.open("ab") as log:

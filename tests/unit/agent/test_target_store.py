@@ -2,14 +2,23 @@
 
 import errno
 import json
+from dataclasses import replace
 from threading import Event
 from unittest.mock import patch
 
 import pytest
 from tests.unit.core.fakes import FakeClock
 
+from hostmanager.agent.completions import SavedCompletion
+from hostmanager.agent.startup_state import StartupState
+from hostmanager.agent.target_keeper import TargetKeeper
 from hostmanager.agent.target_store import SAVE_RETRY_INTERVAL, TargetStore
-from hostmanager.core.model import Target
+from hostmanager.core.model import InstanceSettings, InstanceSpec, Target
+from hostmanager.core.protocols import guard_of
+from hostmanager.core.record import Completion, InstanceRecord, State
+from hostmanager.core.request_origin import RequestOrigin
+from hostmanager.core.snapshot import Snapshot
+from hostmanager.util import procfs
 
 
 @pytest.fixture
@@ -105,6 +114,102 @@ async def test_a_reset_forgets_earlier_targets(path, make):
     store.reset()
     await flushed(store)
     assert make().load() == {}
+
+
+ANN = RequestOrigin("ann@control", "pump exchange", 1, 1000.0)
+BOB = RequestOrigin("bob@lab", "", 2, 2000.0)
+
+
+async def test_who_set_a_target_and_why_is_loaded_with_it(path, make):
+    store = make()
+    store.set_targets({"a": Target.DOWN, "b": Target.DOWN}, ANN)
+    store.set_targets({"b": Target.UP}, BOB)
+    store.set_targets({"c": Target.DOWN})
+    await flushed(store)
+    loaded = make()
+    loaded.load()
+    assert [loaded.origin(name) for name in "abc"] == [ANN, BOB, None]
+
+
+async def test_a_repeated_request_without_a_reason_leaves_the_origin(make):
+    store = make()
+    store.set_targets({"a": Target.DOWN}, ANN)
+    store.set_targets({"a": Target.DOWN}, BOB)
+    assert store.origin("a") == ANN
+    why = replace(BOB, reason="water on the floor")
+    store.set_targets({"a": Target.DOWN}, why)
+    assert store.origin("a") == why
+    store.set_targets({"a": Target.UP}, BOB)
+    assert store.origin("a") == BOB
+
+
+async def test_an_origin_goes_with_its_target(path, make):
+    store = make()
+    store.set_targets({"a": Target.DOWN, "b": Target.DOWN}, ANN)
+    store.remove("a")
+    assert (store.origin("a"), store.origin("b")) == (None, ANN)
+    store.reset()
+    await flushed(store)
+    assert store.origin("b") is None
+    assert "origins" not in json.loads(path.read_text())
+
+
+@pytest.mark.parametrize(
+    "origins",
+    [
+        "text",
+        [1, None, {}],
+        [{"instances": "a"}],
+        [{"instances": ["a"], "reason": 7}],
+        [{"instances": ["a"], "reason": "x\n\x1b[2J"}],
+        [{"instances": ["a"], "requested_by": "x" * 10_000}],
+    ],
+)
+def test_an_unreadable_origin_costs_no_target(path, make, origins):
+    path.parent.mkdir()
+    path.write_text(json.dumps({"targets": {"a": "down"}, "origins": origins}))
+    store = make()
+    assert store.load() == {"a": Target.DOWN}
+    assert store.origin("a") is None
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "1e999", "true", '"now"'])
+def test_numbers_of_an_origin_that_are_none_are_left_out(path, make, number):
+    path.parent.mkdir()
+    entry = f'{{"instances": ["a"], "reason": "why", "at": {number}, "level": {number}}}'
+    path.write_text(f'{{"targets": {{"a": "down"}}, "origins": [{entry}]}}')
+    store = make()
+    store.load()
+    assert store.origin("a") == RequestOrigin("", "why", None, None)
+
+
+async def test_origins_never_make_the_file_too_large_to_be_read(path, make):
+    store = make()
+    targets = {f"agent{n}": Target.DOWN for n in range(50)}
+    with patch("hostmanager.agent.target_store.MAX_TARGETS_FILE_BYTES", 2_000):
+        for name in targets:
+            store.set_targets({name: Target.DOWN}, replace(ANN, reason=name * 10))
+        await flushed(store)
+        loaded = make()
+        assert loaded.load() == targets
+    assert loaded.origin("agent0") is None
+
+
+async def test_the_version_before_reads_the_targets(path, make):
+    store = make()
+    store.set_targets({"a": Target.DOWN}, ANN)
+    await flushed(store)
+    written = json.loads(path.read_text())
+    assert written["targets"] == {"a": "down"}  # all that it looks at, beside `ended`
+    assert written["origins"] == [
+        {
+            "at": 1000.0,
+            "requested_by": "ann@control",
+            "level": 1,
+            "reason": "pump exchange",
+            "instances": ["a"],
+        }
+    ]
 
 
 async def test_loaded_targets_are_saved_again(path, make):
@@ -245,3 +350,94 @@ async def test_a_file_that_was_extended_but_not_written_is_read(path, make):
     await flushed(store)
     path.write_bytes(path.read_bytes() + bytes(100))
     assert make().load() == {"a": Target.DOWN}
+
+
+DONE = SavedCompletion(1_700_000_000.0, "Migration", "abc")
+
+
+async def test_what_is_done_stays_done_also_when_the_manager_process_is_started_anew(make):
+    store = make()
+    store.save_completion("a", DONE)
+    store.set_targets({"b": Target.UP}, once=["b"])
+    store.mark_clean_end()
+    await flushed(store)
+    later = make()
+    assert (later.load(forced=True), later.once, later.completions) == ({}, {"b"}, {"a": DONE})
+    later.reset()
+    assert (later.once, later.completions) == (set(), {"a": DONE})
+    later.remove_completion("a")
+    await flushed(later)
+    latest = make()
+    assert (latest.load(), latest.completions) == ({}, {})
+
+
+async def test_after_a_boot_nothing_is_done(make):
+    store = make()
+    store.save_completion("a", DONE)
+    store.set_targets({"b": Target.DOWN})
+    await flushed(store)
+    with patch("hostmanager.util.procfs.boot_id", return_value="another boot"):
+        later = make()
+        assert (later.load(), later.completions) == ({"b": Target.DOWN}, {})
+
+
+@pytest.mark.parametrize("done", ['{"boot": %s, "instances": {"a": {}}}', "[1]", '{"boot": %s}'])
+async def test_completions_that_make_no_sense_do_no_harm(path, make, done):
+    path.parent.mkdir()
+    boot = json.dumps(procfs.boot_id())
+    path.write_text(f'{{"targets": {{"b": "down"}}, "done": {done.replace("%s", boot)}}}')
+    store = make()
+    assert store.load() in ({}, {"b": Target.DOWN})
+    assert store.completions == {}
+
+
+def test_a_request_that_counted_once_does_not_count_for_what_is_managed_now():
+    saved = StartupState(saved_targets={"a": Target.DOWN}, once=frozenset({"a"}))
+    earlier = StartupState(saved_targets={"a": Target.DOWN}, initial_state="up")
+    managed = InstanceSpec("a", "A")
+    manual = InstanceSpec("a", "A", settings=InstanceSettings(manual=True))
+    assert (saved.target(manual), saved.target(managed)) == (Target.DOWN, None)
+    assert (earlier.target(manual), earlier.target(managed)) == (None, Target.DOWN)
+
+
+class KeptSnapshot:
+    """Instances with a store behind them, as a host has them."""
+
+    def __init__(self, store: TargetStore) -> None:
+        self.running = True
+        self.snapshot = Snapshot(guard_of(FakeClock()))
+        self.keeper = TargetKeeper(self.snapshot, store, lambda: self.running)
+
+
+async def test_the_store_follows_what_is_done(make):
+    store = make()
+    host = KeptSnapshot(store)
+    spec = InstanceSpec("a", "Migration", settings=InstanceSettings(one_shot=True))
+    store.set_targets({"a": Target.UP})
+    record = InstanceRecord(spec, Target.UP)
+    host.snapshot.put("a", record)
+    assert (store.target("a"), host.keeper.completion_of(spec)) == (Target.UP, None)
+    done = Completion(5.0, "f")
+    host.snapshot.put("a", replace(record, target=Target.DOWN, completion=done))
+    assert (store.target("a"), host.keeper.completion_of(spec)) == (None, done)
+    assert host.keeper.completion_of(replace(spec, agent_class="Other")) is None
+    assert host.keeper.completion_of(replace(spec, settings=InstanceSettings())) is None
+    host.running = False
+    host.snapshot.put("a", None)
+    assert host.keeper.completion_of(spec) == done
+    host.running = True
+    host.snapshot.put("a", record)
+    assert store.completions == {}
+    await flushed(store)
+
+
+async def test_a_request_for_what_is_manual_is_forgotten_once_it_is_reached(make):
+    store = make()
+    host = KeptSnapshot(store)
+    spec = InstanceSpec("a", "A", settings=InstanceSettings(manual=True))
+    store.set_targets({"a": Target.UP}, once=["a"])
+    host.snapshot.put("a", InstanceRecord(spec, Target.UP, State.STARTING))
+    assert (store.target("a"), store.once) == (Target.UP, {"a"})
+    host.snapshot.put("a", InstanceRecord(spec, Target.PASSIVE, State.UP))
+    assert (store.target("a"), store.once) == (None, set())
+    await flushed(store)

@@ -1,11 +1,21 @@
-"""Times as people write and read them."""
+"""Times as people write and read them, and text that is safe for a terminal."""
 
+import sys
+import unicodedata
 from datetime import datetime
 
 import pytest
 
-from hostmanager.cli.text import ago, format_time, parse_since, parse_time_span, strip_timestamp
-from hostmanager.util.text import format_duration, join_names
+from hostmanager.cli.text import (
+    ago,
+    format_time,
+    parse_since,
+    parse_time_span,
+    remove_hidden,
+    sanitize,
+    strip_timestamp,
+)
+from hostmanager.util.text import format_duration, join_names, last_state
 
 NOW = datetime(2026, 11, 25, 14, 30, 0).timestamp()
 
@@ -82,3 +92,42 @@ def test_long_lists_are_cut():
 )
 def test_the_time_that_ocs_puts_before_a_line_is_left_out_and_nothing_else(line, text):
     assert strip_timestamp(line) == text
+
+
+HIDDEN = [
+    chr(code)
+    for code in range(sys.maxunicode + 1)
+    if unicodedata.category(chr(code)) in {"Cc", "Cf", "Cs", "Zl", "Zp"}
+]
+
+
+def test_no_hidden_character_gets_into_a_terminal():
+    """Controls, C1, bidirectional marks, zero-width characters, tags, surrogates."""
+    assert {"\x1b", "\x9b", "\u202e", "\u200b", "\u2066", "\ufeff", "\xad"} <= set(HIDDEN)
+    shown = sanitize("".join(HIDDEN))
+    assert set(shown) & set(HIDDEN) == {"\t", "\n"}
+    printed = remove_hidden("".join(HIDDEN))
+    assert set(printed) & set(HIDDEN) == set("\t\n\r\x07\x08\x1b")
+
+
+def test_what_people_read_stays():
+    text = "kühler 5 °C — Ω → 温度 🔭 é"
+    assert sanitize(text) == remove_hidden(text) == text
+    assert sanitize("\x1b[1;31mred\x1b[0m\x1b[K") == "red"
+
+
+@pytest.mark.parametrize(
+    ("line", "state"),
+    [
+        ("plain", "plain"),
+        ("dos\r", "dos"),
+        (" 10%\r 20%\r 30%", " 30%"),
+        ("\r 10%\r 20%\r", " 20%"),
+        ("100%\r     \r", "100%"),
+        ("\r\r", ""),
+        ("", ""),
+    ],
+)
+def test_the_last_state_of_a_line_is_shown(line, state):
+    assert last_state(line, "\r") == state
+    assert last_state(line.encode(), b"\r") == state.encode()

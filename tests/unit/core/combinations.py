@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from hostmanager.core import events as ev
 from hostmanager.core.events import EventKind, ExitStatus, Timestamp
-from hostmanager.core.model import Kind, ObservedRun, Target
+from hostmanager.core.model import InstanceSettings, Kind, ObservedRun, Target
 from hostmanager.core.policy import Policy
 from hostmanager.core.record import (
     ANY_RUN,
@@ -13,6 +13,7 @@ from hostmanager.core.record import (
     NOT_RUNNING_STATES,
     STOPPING_STATES,
     ChangeRequest,
+    Completion,
     CurrentRun,
     FailureHistory,
     InstanceRecord,
@@ -26,6 +27,11 @@ from tests.unit.core.fakes import spec
 NOW = Timestamp(1000.0, 1_700_000_000.0)
 POLICY = Policy()
 FOUND = ObservedRun(77, NOW.wall - 50.0, "then", run_id="r2")
+
+MANUAL = InstanceSettings(manual=True)
+ONE_SHOT = InstanceSettings(one_shot=True)
+MANUAL_ONE_SHOT = InstanceSettings(manual=True, one_shot=True)
+DONE = Completion(NOW.wall - 60.0, "then")
 
 LAUNCHING = ev.StatusChanged(launching=True)
 
@@ -42,8 +48,10 @@ EVENTS = {
     EventKind.RESTART_REQUESTED: [ev.RestartRequested()],
     EventKind.LAUNCHED: [ev.Launched(77, run_id="r1"), ev.Launched(77), ev.Launched(77, FOUND)],
     EventKind.LAUNCH_FAILED: [ev.LaunchFailed("program", "no such file")],
-    EventKind.EXITED: [ev.Exited(ExitStatus(code=1))],
-    EventKind.EXITED_WITH_REMNANTS: [ev.ExitedWithRemnants(ExitStatus(code=1), ("pid 78: child",))],
+    EventKind.EXITED: [ev.Exited(ExitStatus(code=code)) for code in (1, 0)],
+    EventKind.EXITED_WITH_REMNANTS: [
+        ev.ExitedWithRemnants(ExitStatus(code=code), ("pid 78: child",)) for code in (1, 0)
+    ],
     EventKind.REMNANTS_GONE: [ev.RemnantsGone()],
     EventKind.ABSENT: [ev.Absent()],
     EventKind.LAST_OUTPUT: [ev.LastOutput(("a line",))],
@@ -69,6 +77,18 @@ WHO = (
     (passive(), tuple(Target), True),
     (passive(), tuple(Target), False),
     (passive(inoperable_reason=OBSTACLE), tuple(Target), True),
+    (spec(settings=MANUAL), tuple(Target), False),
+    (service(settings=MANUAL), tuple(Target), True),
+    (service(settings=MANUAL), tuple(Target), False),
+    (spec(settings=ONE_SHOT), UP_OR_DOWN, False),
+    (spec(settings=ONE_SHOT, inoperable_reason=OBSTACLE), UP_OR_DOWN, False),
+    (service(settings=ONE_SHOT), UP_OR_DOWN, True),
+    (service(settings=ONE_SHOT), UP_OR_DOWN, False),
+    (spec(settings=MANUAL_ONE_SHOT), tuple(Target), False),
+)
+MAY_BE_DONE = (
+    *(State.DOWN, State.INOPERABLE, State.UNOBSERVED),
+    *(State.TERMINATING, State.KILLING),  # of what it left behind
 )
 PENDING = (
     *((None, False), (None, True), (spec(agent_class="Pending"), False)),
@@ -107,7 +127,12 @@ def records(state):
         if restart[0] is not None and (record not in RECORDS[:3:2] or pending in PENDING[3:]):
             continue  # neither has to do with the other
         not_before, streak, launched = record
-        for target in targets:
+        may_be_done = (
+            state in MAY_BE_DONE and entry.settings.one_shot and restart[0] is None and not streak
+        )
+        for target, completion in itertools.product(targets, (None, DONE)):
+            if completion and (target is Target.UP or not may_be_done):
+                continue
             run = CurrentRun(
                 pid=None if state in NOT_RUNNING_STATES or state is State.STARTING else 77,
                 run_id="r1" if state in (State.UP, *STOPPING_STATES) else "",
@@ -133,6 +158,7 @@ def records(state):
                 run=run,
                 failures=failures,
                 observation=ObservedStatus(known=seen),
+                completion=completion,
             )
 
 
@@ -143,8 +169,12 @@ def events(record, kind):
     if kind is not EventKind.SPEC_CHANGED:
         return EVENTS[kind]
     entry = replace(record.request.replacement or record.spec, fingerprint="updated")
+    others = (entry.settings, InstanceSettings(), MANUAL, ONE_SHOT)
+    settings = others[:1] if entry.is_unmanaged else dict.fromkeys(others)
+    down = replace(entry, initial_target=Target.DOWN, settings=InstanceSettings())
     return [
-        ev.SpecChanged(replace(entry, inoperable_reason=None)),
+        *(ev.SpecChanged(replace(entry, inoperable_reason=None, settings=s)) for s in settings),
+        *([] if entry.is_unmanaged else [ev.SpecChanged(down)]),
         ev.SpecChanged(replace(entry, inoperable_reason="none")),
     ]
 
@@ -174,13 +204,29 @@ CANNOT_BE = {
         record.state in (State.DOWN, State.BACKOFF) and record.spec.inoperable_reason is not None
     ),
     "somebody wants a thing of a passive one that has been reached": lambda record: (
-        record.spec.is_unmanaged
+        record.spec.is_passive
         and record.state in AT_ITS_GOAL
         and record.target is not Target.PASSIVE
     ),
     "a managed one is passive": lambda record: (
         record.target is Target.PASSIVE
-        and not (record.request.replacement or record.spec).is_unmanaged
+        and not (record.request.replacement or record.spec).is_passive
+    ),
+    "it is being removed, and not wanted down": lambda record: (
+        record.request.removing and record.target is Target.PASSIVE
+    ),
+    "it is being removed, and done": lambda record: (
+        record.request.removing and record.completion is not None
+    ),
+    "it is done, and wanted up": lambda record: (
+        record.completion is not None and record.target is Target.UP
+    ),
+    "it is done, and its program is alive or to be launched": lambda record: (
+        record.completion is not None and record.state not in MAY_BE_DONE
+    ),
+    "it is done, but does not end by itself": lambda record: (
+        record.completion is not None
+        and not (record.request.replacement or record.spec).settings.one_shot
     ),
     "it is wanted up, and at rest": lambda record: (
         record.state is State.DOWN and record.target is Target.UP

@@ -27,9 +27,10 @@ SIGINT = ev.Signal(StopStage.INTERRUPT)
 EXPECTED = {
     State.DOWN: {
         "reconcile_stopped": (
-            "START_REQUESTED STOP_REQUESTED SPEC_CHANGED SPEC_REPLACED UNCONFIGURED EXITED"
+            "START_REQUESTED STOP_REQUESTED SPEC_CHANGED SPEC_REPLACED UNCONFIGURED EXITED "
+            "RESTART_REQUESTED"
         ),
-        "no_change": "ESCALATE RESTART_REQUESTED LAST_OUTPUT PREPARED PREPARE_FAILED",
+        "no_change": "ESCALATE LAST_OUTPUT PREPARED PREPARE_FAILED",
         "reconcile_running": "LAUNCHED",
         "unexpected": "LAUNCH_FAILED REMNANTS_GONE ABSENT STATUS_CHANGED DEADLINE",
         "terminate_remnants": "EXITED_WITH_REMNANTS",
@@ -242,7 +243,7 @@ def reconcile_stopped(record, known, after, effects):
     assert (after.state, effects) == expected
     if not known.request.removing:
         assert (after.spec, after.request.replacement) == (due, None)
-        goal = due.is_unmanaged and after.state in (State.DOWN, State.INOPERABLE)
+        goal = due.is_passive and after.state in (State.DOWN, State.INOPERABLE)
         again = restarted_passive(due, known) and after.state in (State.BACKOFF, State.STARTING)
         requested = Target.UP if again else known.target
         assert after.target is (Target.PASSIVE if goal else requested)
@@ -266,9 +267,9 @@ def with_next_start(known, next_start_at):
 
 
 def restarted_passive(due, known):
-    """What nobody manages ran, and was to be restarted: it is launched, and then is passive."""
+    """What is left alone ran, and was to be restarted: it is launched, and then is passive."""
     return (
-        due.is_unmanaged
+        due.is_passive
         and known.request.restart_of is not None
         and known.request.replacement is None
     )
@@ -298,13 +299,13 @@ def finish_backoff(record, known, after, effects):
 
 
 def reconcile_running(record, known, after, effects):
-    if known.spec.has_no_service or (known.spec.is_unmanaged and known.request.replacement):
+    if known.spec.has_no_service or (known.spec.is_left_running and known.request.replacement):
         reconcile_stopped(record, known, after, effects)
     elif not known.must_stop:
         waits = bool(known.request.restart_of) and known.request.replacement is None
         prepare = (ev.Prepare(known.spec),) if waits else ()
         assert (after.state, after.deadline, effects) == (State.UP, None, prepare)
-        assert after.target is (Target.PASSIVE if known.spec.is_unmanaged else known.target)
+        assert after.target is (Target.PASSIVE if known.spec.is_passive else known.target)
     else:
         assert (after.state, effects) == (State.STOPPING, (SIGINT,))
         grace = (record.spec.stop_grace or DEFAULT_STOP_GRACE) + ENGINE_KILL_MARGIN
@@ -315,6 +316,8 @@ def reconcile_running(record, known, after, effects):
 def update_spec(record, known, after, effects):
     if known.spec.has_no_service:
         reconcile_stopped(record, known, after, effects)
+    elif record.state is State.UP and known.must_stop:
+        reconcile_running(record, known, after, effects)
     else:
         no_change(record, known, after, effects)
 

@@ -21,6 +21,7 @@ from hostmanager.agent.compose.image_pull import IGNORE_ORPHANS_ENV, ImagePull, 
 from hostmanager.agent.compose.protocol import AddMessage, ContainerOutput, TaskOutcome
 from hostmanager.composefile.command import CompletedCommand, find_compose
 from hostmanager.composefile.model import ComposeFile, ComposeFileError, FileStatus
+from hostmanager.composefile.variables import describe_unset
 from hostmanager.composefile.watcher import ComposeFileWatcher
 from hostmanager.core.model import InstanceSpec, ServiceRef
 from hostmanager.core.record import InstanceRecord
@@ -138,9 +139,10 @@ class EngineComposeBackend:
         await self.watcher.follow(self._projects)
         self.services, self._files = services, files
         for path, (ok, _, text) in self.status().items():
-            if self._reported_status.get(path, (True, ""))[0:2] != (ok, "" if ok else text):
-                self._emit_message(path, text)
-            self._reported_status[path] = (ok, "" if ok else text)
+            unset = describe_unset(self.file_watcher.files[path].unset) if ok else ""
+            if self._reported_status.get(path, (True, "")) != (ok, unset if ok else text):
+                self._emit_message(path, unset or text)
+            self._reported_status[path] = (ok, unset if ok else text)
         self.on_change()
 
     def status(self) -> dict[str, FileStatus]:
@@ -148,6 +150,9 @@ class EngineComposeBackend:
         shown = {}
         for path, (ok, when, text) in self.file_watcher.status.items():
             notice = self.services.warnings.get(path, "")
+            file = self.file_watcher.files.get(path)
+            if ok and file is not None and file.unset:
+                notice = f"{describe_unset(file.unset)} {notice}".rstrip()
             if not ok and path in self.file_watcher.files:
                 notice = f"Its services stay as they were loaded before. {notice}".rstrip()
             shown[path] = (ok, when, f"{text} {notice}" if notice else text)
@@ -175,8 +180,18 @@ class EngineComposeBackend:
             raise ComposeFileError(text)
         file = self._cwd / service.file
         if not args:
+            self._require_variables(service)
             return CompletedCommand(0, "", "")
         return await compose.run(*args, service.name, file=file, extra_env=IGNORE_ORPHANS_ENV)
+
+    def _require_variables(self, service: ServiceRef) -> None:
+        """Refuse to make a container whose settings would lack what a variable should give."""
+        loaded = self.file_watcher.files.get(service.file)
+        unset = (
+            [each for each in loaded.unset if each.service in ("", service.name)] if loaded else []
+        )
+        if unset:
+            raise ComposeFileError(describe_unset(unset))
 
     # --- views ------------------------------------------------------------------------------
 

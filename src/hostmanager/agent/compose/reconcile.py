@@ -106,7 +106,8 @@ class ServiceReconciler:
         record = supervisor.snapshot[spec.instance_id]
         if _is_other_container(record.spec.service, spec.service):
             # The container that runs has to go first.
-            supervisor.replace(spec, record.target)
+            changed_kind = record.spec.is_passive is not spec.is_passive
+            supervisor.replace(spec, None if changed_kind else record.target)
             return
         supervisor.update(spec)
         if spec.kind is Kind.DOCKER and spec.service is not None:
@@ -155,10 +156,6 @@ class ServiceReconciler:
     def _on_record_change(self, instance_id: str, record: InstanceRecord | None) -> None:
         if record is None:
             self.reconcile()
-        elif record.spec.is_unmanaged and record.target is Target.PASSIVE:
-            self._target_store.remove(
-                instance_id
-            )  # done: a request for an unmanaged service holds once
 
 
 def _strip_service(entry: InstanceSpec) -> InstanceSpec:

@@ -10,6 +10,8 @@ from twisted.internet.defer import Deferred, succeed
 
 from hostmanager.agent.framework.embedded import EmbeddingError
 from hostmanager.agent.host import MAX_TEXT_CHARS, NotRunningError
+from hostmanager.core.request_origin import REQUEST_PARAMS, validate_origin
+from hostmanager.core.requests import RequestError
 from hostmanager.util.text import truncate
 
 MAX_SESSION_MESSAGES = 200
@@ -38,8 +40,13 @@ def operation(*, journaled: bool = True) -> Callable[[Work], Operation]:
             try:
                 screens = start._ocs_prescreen  # type: ignore[attr-defined] # by @ocs_agent.param
                 checked = ocs_agent.ParamHandler(params).batch(screens)
+                if journaled:
+                    checked["requested_by"], checked["reason"] = validate_origin(checked)
                 self.prepare(name)
-            except (ocs_agent.ParamError, EmbeddingError, NotRunningError) as error:
+            except (
+                *(ocs_agent.ParamError, RequestError),
+                *(EmbeddingError, NotRunningError),
+            ) as error:
                 return succeed((False, str(error)))
             result = work(self, session, checked)
             if journaled:
@@ -49,6 +56,13 @@ def operation(*, journaled: bool = True) -> Callable[[Work], Operation]:
         return start
 
     return decorate
+
+
+def takes_origin(work: Operation) -> Operation:
+    """Let an operation that changes something be told who requests it, and why."""
+    for name in REQUEST_PARAMS:
+        work = ocs_agent.param(name, default=None)(work)
+    return work
 
 
 def as_deferred(coroutine: Coroutine[Any, Any, TaskResult]) -> "Deferred[TaskResult]":

@@ -28,11 +28,13 @@ from hostmanager.agent.operations.coroutine_operation import (
     add_message,
     as_deferred,
     operation,
+    takes_origin,
 )
 from hostmanager.agent.operations.history import run_history
 from hostmanager.agent.operations.output import run_output
 from hostmanager.agent.operations.session_data import LiveSessionData, session_data
 from hostmanager.agent.startup_state import StartupState
+from hostmanager.core.request_origin import RequestOrigin
 from hostmanager.core.requests import RequestError
 from hostmanager.util.text import truncate
 
@@ -160,6 +162,7 @@ class HostManager:
 
     # --- manager ----------------------------------------------------------------------------
 
+    @takes_origin
     @ocs_agent.param("requests", default=[])
     @ocs_agent.param("reload_config", default=True, type=bool)
     @operation()
@@ -177,6 +180,8 @@ class HostManager:
           requests (list): target states to set first, as for ``update``.
           reload_config (bool): whether to read the site config. If False,
             the agents that are known already are kept.
+          reason (str): why, for others to read; at most 200 characters.
+          requested_by (str): who, as ``user@host``; nobody proves it.
 
         Notes:
           The state of each agent is in ``session.data['child_states']``: what
@@ -202,7 +207,7 @@ class HostManager:
             if not self.host.running:
                 self._started.clear()
                 try:
-                    await self._start_host(params)
+                    await self._start_host(params, audit.origin_of(session, params))
                 finally:
                     self._started.set()
             await stop_requested.wait()
@@ -216,12 +221,13 @@ class HostManager:
             self.host.emit_message = self.host.buffer_message
             self._stopped.set()
 
-    async def _start_host(self, params: dict[str, Any]) -> None:
+    async def _start_host(self, params: dict[str, Any], origin: RequestOrigin) -> None:
         if params["reload_config"]:
-            self.host.start(await self.host.read_site_config(), params["requests"], self._before)
+            site_config = await self.host.read_site_config()
+            self.host.start(site_config, params["requests"], self._before, origin)
             self._before = None  # only now: a start that is refused has used nothing up
         else:
-            self.host.start(None, params["requests"])
+            self.host.start(None, params["requests"], origin=origin)
         if not_kept := await self.host.target_store.flush():
             self.host.emit_message(not_kept)
 
@@ -238,6 +244,7 @@ class HostManager:
 
     # --- update -----------------------------------------------------------------------------
 
+    @takes_origin
     @ocs_agent.param("requests", default=[])
     @ocs_agent.param("reload_config", default=False, type=bool)
     @operation()
@@ -255,6 +262,8 @@ class HostManager:
           reload_config (bool): whether to read the site config first. New
             agents are started, those that are gone from it are stopped,
             and all others are left alone.
+          reason (str): why, for others to read; at most 200 characters.
+          requested_by (str): who, as ``user@host``; nobody proves it.
 
         Examples:
           All up but one::
@@ -266,15 +275,16 @@ class HostManager:
             client.update(reload_config=True)
         """
         await self._wait_started()
+        origin = audit.origin_of(session, params)
         try:
-            result = await self.host.update(params["requests"], params["reload_config"])
+            result = await self.host.update(params["requests"], params["reload_config"], origin)
         except RequestError as error:
             self.host.emit_message(f"Refused: {error}")
             return False, str(error)
         except NotRunningError:
             return False, self._why_not_running()
         if result.lines:
-            self.host.emit_message(f"Request: {result.summary}")
+            self.host.emit_message(request_message(result.summary, origin))
         not_kept = await self.host.target_store.flush()
         session.data = {"not_kept": not_kept}
         return result.ok, " ".join(filter(None, (result.text, not_kept)))
@@ -294,6 +304,7 @@ class HostManager:
 
     # --- restart ----------------------------------------------------------------------------
 
+    @takes_origin
     @ocs_agent.param("instances", default=[])
     @operation()
     async def restart(self, session: Any, params: dict[str, Any]) -> TaskResult:
@@ -307,6 +318,8 @@ class HostManager:
         Args:
           instances (list): the instance_ids of agents on this host, or ['all'].
             If one of them makes no sense, none is restarted.
+          reason (str): why, for others to read; at most 200 characters.
+          requested_by (str): who, as ``user@host``; nobody proves it.
 
         Notes:
           An agent that is wanted down is left so; one that waits to be started
@@ -406,7 +419,7 @@ class HostManager:
 
     # --- compose services -------------------------------------------------------------------
 
-    @ocs_agent.param("_")
+    @takes_origin
     @operation()
     async def remove_orphans(self, session: Any, params: dict[str, Any]) -> TaskResult:
         """remove_orphans()
@@ -415,10 +428,14 @@ class HostManager:
         service which is no longer in its compose file. They are listed in
         ``session.data['orphans']`` of the manager process. Containers of
         other compose files are left alone.
+
+        Args:
+          reason (str): why, for others to read; at most 200 characters.
+          requested_by (str): who, as ``user@host``; nobody proves it.
         """
         return await self.host.compose.remove_orphans(lambda text: add_message(session, text))
 
-    @ocs_agent.param("_")
+    @takes_origin
     @operation()
     async def docker_pull(self, session: Any, params: dict[str, Any]) -> TaskResult:
         """docker_pull()
@@ -427,11 +444,16 @@ class HostManager:
         that run are left as they are: the manager process shows for each
         whether a newer image is there now (``restart_required``). An image
         that cannot be pulled keeps no other from being pulled.
+
+        Args:
+          reason (str): why, for others to read; at most 200 characters.
+          requested_by (str): who, as ``user@host``; nobody proves it.
         """
         return await self.host.compose.pull(lambda text: add_message(session, text))
 
     # --- die --------------------------------------------------------------------------------
 
+    @takes_origin
     @ocs_agent.param("disown_dockers", default=False, type=bool)
     @ocs_agent.param("disown", default=False, type=bool)
     @operation()
@@ -447,6 +469,8 @@ class HostManager:
           disown (bool): leave all agents running, for the next host manager
             of this host, which takes them over as they are: for an upgrade
             that no agent notices.
+          reason (str): why, for others to read; at most 200 characters.
+          requested_by (str): who, as ``user@host``; nobody proves it.
         """
         result = await self.stop(disown=params["disown"], disown_services=params["disown_dockers"])
         self._on_die()
@@ -485,6 +509,12 @@ class HostManager:
         if self._closing:
             self.host.target_store.mark_clean_end()
         return result
+
+
+def request_message(text: str, origin: RequestOrigin) -> str:
+    """What operators read of a request: by whom, what, and why."""
+    author = f" by {origin.requested_by}" if origin.requested_by else ""
+    return f"Request{author}: {text}" + (f" Reason: {origin.reason}" if origin.reason else "")
 
 
 def _stop_reactor_soon() -> None:

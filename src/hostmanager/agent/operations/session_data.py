@@ -8,15 +8,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from hostmanager.agent.health_monitor import HealthMonitor
 from hostmanager.agent.host import Host
 from hostmanager.core.events import Timestamp
 from hostmanager.core.messages import messages_for
 from hostmanager.core.model import InstanceSpec, Kind, Target
 from hostmanager.core.policy import stability
-from hostmanager.core.record import STOPPING_STATES, InstanceRecord, State
+from hostmanager.core.record import STOPPING_STATES, Completion, InstanceRecord, State
+from hostmanager.core.request_origin import REQUEST_PARAMS, RequestOrigin
 from hostmanager.drivers.process import ProcessState
 from hostmanager.logd.paths import log_file
+from hostmanager.siteconfig.arguments import visible_arguments
+from hostmanager.siteconfig.settings import settings_data
 
 NEXT_ACTION = {
     State.DOWN: "down",
@@ -29,6 +31,8 @@ NEXT_ACTION = {
     State.TERMINATING: "wait_dead",
     State.KILLING: "wait_dead",
 }
+
+NO_ORIGIN = RequestOrigin()
 
 MAX_OUTPUT_LINES = 5
 """Lines of output in a child state: a client gets all of them each second."""
@@ -56,6 +60,8 @@ def child_state(
         "operable": spec.inoperable_reason is None and record.state is not State.UNOBSERVED,
         "restart_required": record.restart_required,
         "fingerprint": spec.fingerprint if spec.kind is Kind.HOST else None,
+        "manage": None if spec.is_unmanaged else f"{spec.kind}/{spec.initial_target}",
+        "arguments": visible_arguments(spec.arguments),
         "pid": run.pid or None,  # the engine has none for what it is about to start again
         "started_at": started_at and started_at.wall,
         "uptime": started_at and now.monotonic - started_at.monotonic,
@@ -69,6 +75,8 @@ def child_state(
         # A pattern: to list them, a disk would have to respond.
         "output_rotated": None if output is None else f"{output}.[0-9]*",
         "container": None,
+        "settings": settings_data(spec.settings),
+        "done": None if record.completion is None else _completion(record, record.completion),
     }
 
 
@@ -82,18 +90,25 @@ def service_state(host: Host, record: InstanceRecord, now: Timestamp) -> dict[st
     return shown
 
 
-def health_data(monitor: HealthMonitor, instance_id: str, now: Timestamp) -> dict[str, Any]:
-    """What the heartbeats of an agent tell; all None for what does not run, or is not followed."""
-    health, run = monitor.health(instance_id), monitor.run(instance_id)
-    if health is None or run is None:
-        return {"health": None, "ready_at": None, "heartbeat_age": None, "operations": None}
-    heard_at = run.heard_at
+def target_origin(host: Host, record: InstanceRecord) -> dict[str, Any]:
+    """Where its target comes from: a request, an option of the manager, or the site config."""
+    instance_id = record.spec.instance_id
+    requested = host.target_store.target(instance_id) is record.target
+    origin = (host.target_store.origin(instance_id) if requested else None) or NO_ORIGIN
+    is_forced = host.forced_target == record.target and record.target is not configured(record)
+    other_source = "option" if is_forced else "config"
     return {
-        "health": health.value,
-        "ready_at": run.ready_at and run.ready_at.wall,
-        "heartbeat_age": None if heard_at is None else now.monotonic - heard_at,
-        "operations": {name: state.value for name, state in run.operations.items()},
+        "target_source": "request" if requested else other_source,
+        "target_by": origin.requested_by or None,
+        "target_level": origin.level,
+        "target_reason": origin.reason or None,
+        "target_since": origin.at,
     }
+
+
+def configured(record: InstanceRecord) -> Target:
+    """The target that its latest entry names."""
+    return (record.request.replacement or record.spec).initial_target
 
 
 def next_action(record: InstanceRecord) -> str:
@@ -125,6 +140,12 @@ def last_exit(record: InstanceRecord) -> dict[str, Any] | None:
         "ran_for": record.last_exit.ran_for,
         "output": list(record.last_output[-MAX_OUTPUT_LINES:]),
     }
+
+
+def _completion(record: InstanceRecord, completion: Completion) -> dict[str, Any]:
+    """That a one-shot is done: when, and whether its entry has changed since."""
+    ran_with, current = completion.fingerprint, record.spec.fingerprint
+    return {"time": completion.at, "changed_since": bool(ran_with) and ran_with != current}
 
 
 def next_attempt_at(record: InstanceRecord, now: Timestamp) -> float | None:
@@ -237,16 +258,12 @@ def session_data(host: Host) -> dict[str, Any]:
     directory = str(host.settings.output_dir)
 
     def show(instance_id: str, record: InstanceRecord) -> dict[str, Any]:
-        shown = show_record(instance_id, record)
-        shown |= health_data(host.health, instance_id, now)
-        shown["message"] = _join(shown["message"], host.health.message(instance_id))
-        return shown
-
-    def show_record(instance_id: str, record: InstanceRecord) -> dict[str, Any]:
+        origin = target_origin(host, record)
         if record.spec.kind is Kind.DOCKER:
-            return service_state(host, record, now)
+            return service_state(host, record, now) | origin
         state = host.process_states.get(instance_id, record.run.pid, now.monotonic)
-        return child_state(record, now, Path(log_file(directory, instance_id)), state)
+        shown = child_state(record, now, Path(log_file(directory, instance_id)), state)
+        return shown | origin
 
     parse_status = {**host.parse_status, **host.compose.status()}
     return {
@@ -255,4 +272,5 @@ def session_data(host: Host) -> dict[str, Any]:
         "orphans": host.compose.orphans(),
         "new_tags": host.compose.new_tags(host.snapshot),
         "not_kept": host.target_store.not_kept,
+        "request_params": list(REQUEST_PARAMS),
     }

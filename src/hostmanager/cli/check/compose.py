@@ -20,7 +20,8 @@ from hostmanager.cli.exit_codes import CommandError
 from hostmanager.composefile import yaml_source
 from hostmanager.composefile.command import Compose, ComposeError, find_compose
 from hostmanager.composefile.loader import load_compose_file
-from hostmanager.composefile.model import ComposeFileError
+from hostmanager.composefile.model import ComposeFileError, UnsetVariable
+from hostmanager.composefile.variables import unset_variables
 from hostmanager.core.model import Kind
 from hostmanager.siteconfig.diagnostics import SourceLocation
 from hostmanager.siteconfig.full_check import CheckedEntry, CheckedSite
@@ -188,7 +189,9 @@ def _loaded(
 
 async def _services(compose: Compose, path: Path, report: CheckReport) -> tuple[str, ...] | None:
     try:
-        return tuple((await load_compose_file(compose, str(path))).services)
+        file = await load_compose_file(compose, str(path))
+        _report_unset(file.unset, report)
+        return tuple(file.services)
     except ComposeFileError as error:
         _report_broken(path, error, report)
         return None
@@ -197,11 +200,22 @@ async def _services(compose: Compose, path: Path, report: CheckReport) -> tuple[
 def _yaml_services(path: Path, report: CheckReport) -> tuple[str, ...] | None:
     try:
         services = yaml_source.child_node(yaml_source.parse_yaml(path), "services")
+        _report_unset(unset_variables(path, os.environ), report)
     except ComposeFileError as error:
         _report_broken(path, error, report)
         return None
     pairs = services.value if isinstance(services, yaml.MappingNode) else ()
     return tuple(str(name.value) for name, _ in pairs)
+
+
+def _report_unset(unset: Sequence[UnsetVariable], report: CheckReport) -> None:
+    for each in unset:
+        text = f"the variable {each.name} is not set, so compose puts nothing in its place."
+        hint = (
+            "Set it in the file .env beside the compose file or in the environment of the manager, "
+            "or write a default: ${NAME:-default}."
+        )
+        report.warning(Category.COMPOSE, Location(each.line, 1), text, hint, file=each.file)
 
 
 def _report_broken(path: Path, error: ComposeFileError, report: CheckReport) -> None:

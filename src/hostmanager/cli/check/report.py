@@ -95,9 +95,12 @@ class CheckReport:
         *,
         agent: CheckedEntry | None = None,
         host: str | None = None,
+        file: str | None = None,
     ) -> None:
         """Add a warning; see `error`."""
         diagnostic = self._diagnostic(Severity.WARNING, location, message, hint, agent)
+        if file is not None:
+            diagnostic = replace(diagnostic, file=file)
         self.results.append(CheckResult(category, diagnostic, agent.host if agent else host))
 
     def _diagnostic(

@@ -2,11 +2,14 @@
 
 import argparse
 import time
+from collections.abc import Sequence
 from typing import Any
 
-from hostmanager.cli.exit_codes import FAILED, CommandError
-from hostmanager.cli.host_results import report_results
+from hostmanager.cli.confirmation import DRY_RUN, confirm, nothing_changed_yet
+from hostmanager.cli.exit_codes import INTERRUPTED, CommandError
+from hostmanager.cli.host_results import report_errors, report_lost_reasons, report_results
 from hostmanager.cli.options import (
+    add_change_options,
     add_common,
     add_hosts,
     add_timeout,
@@ -14,11 +17,12 @@ from hostmanager.cli.options import (
     new_parser,
 )
 from hostmanager.cli.output import Output, command
+from hostmanager.client.change.die_plan import ManagerEnd, plan_die, stops_of
+from hostmanager.client.change.stops import list_hosts
 from hostmanager.client.errors import FailureKind, ManagerError
 from hostmanager.client.manager_client import ManagerClient, OperationResult
 from hostmanager.client.multi_host import run_on_all, select_managers
 from hostmanager.client.site_model import read_site
-from hostmanager.util.text import join_names, pluralize
 
 DIE_TIMEOUT = 60.0
 """Seconds; agents may take 15 s to stop."""
@@ -29,7 +33,8 @@ DESCRIPTION = """\
 End the managers of hosts: each stops all of its agents and then ends itself; it can be started
 again only on its host (by systemd, if it is a service there). With --disown, all agents are
 left running, and the next manager of the host adopts them as they are: for an upgrade that no
-agent notices."""
+agent notices. What will happen is shown first, and there is a question; where there is no
+terminal, --yes is needed."""
 
 EPILOG = f"""\
 {
@@ -41,6 +46,8 @@ EPILOG = f"""\
 examples:
   hostmanager die --host daq1
       all agents of daq1, and its manager
+  hostmanager die --all --dry-run
+      what would be stopped on each host
   hostmanager die --host daq1 --disown
       the manager alone; then install the new version, and start it
 """
@@ -56,7 +63,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--disown-dockers", action="store_true", help="leave compose services running"
     )
-    parser.add_argument("--yes", "-y", action="store_true", help="do not ask before")
+    add_change_options(parser, yes_help="do not ask before managers are ended")
     add_timeout(parser, DIE_TIMEOUT, "how long each may take")
     add_common(parser)
 
@@ -66,13 +73,16 @@ def run(args: argparse.Namespace, output: Output) -> int:
     """End them."""
     if bool(args.host) == args.all:
         raise CommandError("name at least one host: --host HOST (may be repeated), or --all.")
-    targets = select_managers(read_site(args), args)
-    if not args.yes and output.can_ask:
-        managers = pluralize(len(targets.hosts), "manager")
-        agents = "leave all agents running" if args.disown else "stop all of their agents"
-        names = join_names(list(targets.hosts), 5)
-        if not output.ask(f"This will end {managers} ({names}) and {agents}. Continue?"):
-            raise CommandError("Nothing was done.", FAILED)
+    with nothing_changed_yet():
+        targets = select_managers(read_site(args), args)
+        sessions = targets.fetch_sessions(args.answer_time)
+        ends = plan_die(sessions, disown=args.disown, disown_services=args.disown_dockers)
+        _show(ends, output)
+    plan = {"plan": [end.as_json() for end in ends], "dry_run": args.dry_run}
+    if args.dry_run:
+        output.line(DRY_RUN)
+        return output.emit_json(report_errors(sessions, output), **plan)
+    confirm(stops_of(ends), args, output)
     params = {"disown_dockers": args.disown_dockers}
     if args.disown:
         params["disown"] = True  # other managers than ours do not know it
@@ -84,9 +94,25 @@ def run(args: argparse.Namespace, output: Output) -> int:
             args.timeout + 2 * args.answer_time,
         )
     except KeyboardInterrupt:
-        output.warn("The managers continue to end.")
-        raise
-    return report_results(results, output)
+        hosts = list_hosts([end.host for end in ends if not end.error])
+        raise CommandError(
+            f"Interrupted. The managers of {hosts} are ending; `hostmanager status` shows when "
+            "they are gone.",
+            INTERRUPTED,
+        ) from None
+    report_lost_reasons(targets, output)
+    return report_results(results, output, **plan)
+
+
+def _show(ends: Sequence[ManagerEnd], output: Output) -> None:
+    for end in ends:
+        if end.error:
+            continue  # the result says so
+        output.line(f"end the manager of {end.host}")
+        if end.stopped:
+            output.line(f"  stop: {', '.join(end.stopped)}")
+        if end.left:
+            output.line(f"  leave running: {', '.join(end.left)}")
 
 
 def _end(

@@ -10,7 +10,7 @@ whatever else happens, until somebody requests `up`; only a start of the `manage
 it was stopped, or --initial-state of a manager that had ended in order, sets other targets."""
 
 EXAMPLES = """\
-  hostmanager down acu1
+  hostmanager down acu1 --reason "cable work until noon"
       before somebody works on the hardware
   hostmanager down --host daq1 --all --yes
       everything on daq1, without a question
@@ -20,8 +20,13 @@ EXAMPLES = """\
 
 def add_parser(subparsers: Any) -> None:
     """Add the subcommand."""
-    yes_help = "do not ask before all agents are stopped"
-    add_change_parser(subparsers, "down", DESCRIPTION, yes_help=yes_help, examples=EXAMPLES)
+    add_change_parser(
+        subparsers,
+        "down",
+        DESCRIPTION,
+        yes_help="do not ask before more than one agent is stopped",
+        examples=EXAMPLES,
+    )
 
 
 run = run_change

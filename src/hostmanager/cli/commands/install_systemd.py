@@ -57,6 +57,10 @@ TRIAL_TIMEOUT = 30.0
 _TRIAL = "import sys, hostmanager.agent.options; open(sys.argv[1]).close()"
 
 
+SYSTEMD_VARIABLES = ("HOME", "LANG", "LOGNAME", "PATH", "SHELL", "USER")
+"""What systemd sets in the environment of a service by itself (systemd.exec, User=)."""
+
+
 class InstallError(Exception):
     """The request cannot be fulfilled; the text says why."""
 
@@ -277,7 +281,9 @@ def make_install_plan(args: argparse.Namespace, environ: Mapping[str, str]) -> I
     _trial_run_as(user, args.group, working_dir, options.site_file)
     compose_bin(options, working_dir)
     files, notes = compose_files(options, working_dir)
-    notes = [*access_warnings(options), *notes]
+    environment = _environment(args, environ)
+    unset = _unset_variables([working_dir / name for name in files], environment)
+    notes = [*access_warnings(options), *notes, *unset]
     ids = frozenset(spec.instance_id for spec in site.specs)
     command = [
         *(sys.executable, "-P", "-m", "hostmanager.agent"),
@@ -296,7 +302,7 @@ def make_install_plan(args: argparse.Namespace, environ: Mapping[str, str]) -> I
         working_dir=working_dir,
         user=user,
         group=args.group,
-        environment=_environment(args, environ),
+        environment=environment,
         has_state_dir=options.state_dir is None,
         stop_timeout=policy_of(options).stop.interrupt,
         watchdog=args.watchdog,
@@ -378,6 +384,18 @@ def _user(args: argparse.Namespace) -> tuple[str | None, str]:
             f"--user {name}: there is no such user here. Make one: "
             f"useradd --system --create-home {name}"
         ) from None
+
+
+def _unset_variables(files: Sequence[Path], environment: Mapping[str, str]) -> list[str]:
+    """Warn of variables that this shell may have, and the service will not."""
+    from hostmanager.composefile.variables import (  # noqa: PLC0415
+        describe_unset,
+        unset_variables,
+    )
+
+    known = {**dict.fromkeys(SYSTEMD_VARIABLES, ""), **environment}
+    texts = (describe_unset(unset_variables(file, known)) for file in files)
+    return [f"{text} `--env NAME=VALUE` puts it into the unit." for text in texts if text]
 
 
 def _environment(args: argparse.Namespace, environ: Mapping[str, str]) -> dict[str, str]:

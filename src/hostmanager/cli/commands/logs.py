@@ -1,6 +1,7 @@
 """`hostmanager logs`: the output of agents on all hosts, merged by time."""
 
 import argparse
+import re
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -9,16 +10,19 @@ from rich.text import Text
 
 from hostmanager.cli.exit_codes import FAILED, OK, UNREACHABLE, CommandError
 from hostmanager.cli.options import (
+    MAX_COUNT,
     add_common,
     add_selection,
     add_since,
+    add_until,
     exit_status_help,
-    line_count,
     new_parser,
+    number_between,
 )
 from hostmanager.cli.output import Output, command
 from hostmanager.cli.text import format_time, sanitize, strip_timestamp
-from hostmanager.client.log_reader import MAX_LINES_PER_REQUEST, LogLine, LogSource, read_all
+from hostmanager.client.log_filter import LEVELS, LogFilter, LogLine
+from hostmanager.client.log_reader import MAX_LINES_PER_REQUEST, LogSource, limit_to_run, read_all
 from hostmanager.client.manager_client import make_clients
 from hostmanager.client.site_model import read_site
 from hostmanager.client.status.selection import fetch_status, hosts_to_query, select_agents
@@ -28,13 +32,18 @@ FOLLOW_INTERVAL = 0.5
 """Seconds between two requests when following."""
 
 LINES = 50
+MAX_RUNS = 1000
 
 AGENT_STYLES = ("cyan", "green", "magenta", "yellow", "blue", "red")
 
 DESCRIPTION = """\
 Show what agents print to stdout and stderr, earlier runs included. Lines of several agents, of
 any host, are merged by time, each after the id of its agent. They come from the managers, so
-nobody has to log in to a host."""
+nobody has to log in to a host.
+
+--grep and --level select records: a line, with its traceback and what is indented below it. The
+levels are found in the forms of Python's logging and of Twisted. OCS, txaio and crossbar print
+none: such a line counts as info, one with a traceback as error."""
 
 EPILOG = f"""\
 {
@@ -50,8 +59,14 @@ examples:
       of the last two hours, but at most the newest 500 lines
   hostmanager logs 'fake*' cam1 -f
       keep showing what they print, until Ctrl-C
-  hostmanager logs --host daq1 --since 14:05
-      the output of all agents of daq1 since five past two
+  hostmanager logs acu1 -n 0 -f
+      only what comes from now on
+  hostmanager logs --host daq1 --since 14:05 --until 14:10
+      the output of all agents of daq1 in these five minutes
+  hostmanager logs acu1 --level error --since 1d
+      errors, each with its traceback
+  hostmanager logs acu1 --run 1
+      what the run before the latest one printed
   hostmanager logs acu1 --json | jq -r .text
       one JSON object a line
 """
@@ -64,15 +79,54 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "-n",
         "--lines",
-        type=line_count,
+        type=number_between(0, MAX_COUNT),
         metavar="N",
-        help=f"the newest N lines of each agent (default: {LINES}; with --since: {MAX_LINES_PER_REQUEST})",
+        help=f"the newest N lines of each agent (default: {LINES}; with --since, --until or --run: "
+        f"{MAX_LINES_PER_REQUEST}); 0 with --follow: only new ones",
     )
     parser.add_argument(
         "-f", "--follow", action="store_true", help="keep showing new lines until Ctrl-C"
     )
+    parser.add_argument(
+        "--grep",
+        type=_pattern,
+        metavar="PATTERN",
+        help="only records with a line in which this regular expression (Python's) is found",
+    )
+    parser.add_argument("-i", "--ignore-case", action="store_true", help="--grep ignores case")
+    parser.add_argument(
+        "--level",
+        type=_level,
+        metavar="LEVEL",
+        help=f"only records of this level or a higher one: {', '.join(LEVELS)}",
+    )
+    parser.add_argument(
+        "--run",
+        type=number_between(-MAX_RUNS, MAX_RUNS),
+        metavar="N",
+        help="only what one run printed: 0 is the latest, 1 the one before, and so on",
+    )
     add_since(parser, "lines")
+    add_until(parser, "lines")
     add_common(parser)
+
+
+def _pattern(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a regular expression: {error}. Put a backslash before a special "
+            "character that is meant as itself"
+        ) from None
+    return text
+
+
+def _level(text: str) -> int:
+    name = {"warn": "warning", "err": "error", "fatal": "critical"}.get(text.lower(), text.lower())
+    if name not in LEVELS:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a level; they are {', '.join(LEVELS)}")
+    return LEVELS[name]
 
 
 @command
@@ -82,6 +136,8 @@ def run(args: argparse.Namespace, output: Output) -> int:
         raise CommandError(
             "name at least one agent: hostmanager logs PATTERN..., or --host, or --class."
         )
+    if args.follow and (args.until is not None or args.run is not None):
+        raise CommandError("--follow shows what comes; it excludes --until and --run.")
     site = read_site(args)
     hosts = fetch_status(site, args, hosts_to_query(site, args))
     agents = [agent for agent in select_agents(hosts, args) if agent.is_managed]
@@ -92,23 +148,35 @@ def run(args: argparse.Namespace, output: Output) -> int:
     for host in hosts:
         if host.error is not None:
             output.warn(f"{host.host.name}: {host.error}")
-    sources = [LogSource(a, managers[a.host]) for a in agents if a.host not in silent]
+    pattern = re.compile(args.grep, re.IGNORECASE * args.ignore_case) if args.grep else None
+    selection = LogFilter(pattern, args.level or 0)
+    sources = [
+        LogSource(agent, managers[agent.host], selection, args.since, args.until)
+        for agent in agents
+        if agent.host not in silent
+    ]
+    if args.run is not None:
+        limit_to_run(sources, abs(args.run), args.answer_time)
     code = _show(sources, args, output)
     return UNREACHABLE if silent else code
 
 
 def _show(sources: Sequence[LogSource], args: argparse.Namespace, output: Output) -> int:
-    lines = args.lines or (MAX_LINES_PER_REQUEST if args.since is not None else LINES)
+    is_limited = any(limit is not None for limit in (args.since, args.until, args.run))
+    lines = args.lines
+    if lines is None:
+        lines = MAX_LINES_PER_REQUEST if is_limited else LINES
     printer = Printer(sources, output)
-    printer.show(read_all(sources, lines, args.since, args.answer_time))
+    printer.show(read_all(sources, lines, None, args.answer_time))
     printer.print_errors()
-    printer.print_missing()
-    if not args.lines:
+    if lines:
+        printer.print_missing()
+    if args.lines is None:
         printer.print_truncated(lines)
     try:
         while args.follow:
             time.sleep(FOLLOW_INTERVAL)
-            printer.show(read_all(sources, MAX_LINES_PER_REQUEST, args.since, args.answer_time))
+            printer.show(read_all(sources, MAX_LINES_PER_REQUEST, None, args.answer_time))
             printer.print_errors()
     except KeyboardInterrupt:
         return OK
@@ -154,7 +222,11 @@ class Printer:
         agents = [source.agent for source in self._sources if not source.error]
         names = [a.instance_id for a in agents if (a.host, a.instance_id) not in self._with_lines]
         if names:
-            self._output.warn(f"no output yet from {join_names(names)}")
+            source = self._sources[0]
+            limits = (source.since, source.until)
+            is_selected = source.selection.is_active or any(at is not None for at in limits)
+            what = "no such output of" if is_selected else "no output yet from"
+            self._output.warn(f"{what} {join_names(names)}")
 
     def print_truncated(self, lines: int) -> None:
         """Name the agents that have older lines of the requested time."""

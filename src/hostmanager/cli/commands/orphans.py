@@ -4,9 +4,11 @@ import argparse
 from collections.abc import Mapping
 from typing import Any
 
-from hostmanager.cli.exit_codes import FAILED, OK
-from hostmanager.cli.host_results import error_code, report_results
+from hostmanager.cli.confirmation import DRY_RUN, confirm, nothing_changed_yet
+from hostmanager.cli.exit_codes import FAILED, INTERRUPTED, OK, CommandError
+from hostmanager.cli.host_results import error_code, report_lost_reasons, report_results
 from hostmanager.cli.options import (
+    add_change_options,
     add_common,
     add_hosts,
     add_timeout,
@@ -14,6 +16,7 @@ from hostmanager.cli.options import (
     new_parser,
 )
 from hostmanager.cli.output import Output, command
+from hostmanager.client.change.stops import Stops, list_hosts
 from hostmanager.client.errors import ManagerError
 from hostmanager.client.multi_host import TargetManagers, run_on_all, select_managers
 from hostmanager.client.site_model import read_site
@@ -24,7 +27,7 @@ ORPHANS_TIMEOUT = 60.0
 DESCRIPTION = """\
 Show the orphans of each host: containers of a managed compose project that run for a service
 which is no longer in its compose file. With --remove, they are stopped and removed; containers
-of other projects are left alone."""
+of other projects are left alone. More than one is removed only after a question, or with --yes."""
 
 EPILOG = f"""\
 {
@@ -36,6 +39,8 @@ EPILOG = f"""\
 examples:
   hostmanager orphans
   hostmanager orphans --host daq1 --remove
+  hostmanager orphans --remove --yes
+      from a script, where nobody can answer whether several may be removed
 """
 
 
@@ -44,6 +49,7 @@ def add_parser(subparsers: Any) -> None:
     parser = new_parser(subparsers, "orphans", DESCRIPTION, EPILOG)
     add_hosts(parser)
     parser.add_argument("--remove", action="store_true", help="stop and remove them")
+    add_change_options(parser, yes_help="do not ask before more than one is removed")
     add_timeout(parser, ORPHANS_TIMEOUT, "with --remove: how long each host may take")
     add_common(parser)
 
@@ -51,7 +57,46 @@ def add_parser(subparsers: Any) -> None:
 @command
 def run(args: argparse.Namespace, output: Output) -> int:
     """Show them, or have them removed."""
-    targets = select_managers(read_site(args), args)
+    with nothing_changed_yet():
+        targets = select_managers(read_site(args), args)
+        code, orphans = _find(targets, args, output)
+    content: dict[str, Any] = {
+        "orphans": {host: list(by_id.values()) for host, by_id in orphans.items()}
+    }
+    if not args.remove:
+        return output.emit_json(code, **content)
+    names = {host: [_service(o) for o in by_id.values()] for host, by_id in orphans.items()}
+    stops = Stops("stop and remove", names, noun="orphaned container")
+    content |= {"stops": stops.as_json(), "dry_run": args.dry_run}
+    if args.dry_run:
+        if stops.count:
+            output.line(f"would {stops.action}")
+        output.line(DRY_RUN)
+        return output.emit_json(code, **content)
+    confirm(stops, args, output)
+    concerned = {host: targets.managers[host] for host, by_id in orphans.items() if by_id}
+    removing = TargetManagers(targets.site, list(concerned), concerned)
+    try:
+        results = run_on_all(
+            removing,
+            lambda manager: manager.run("remove_orphans", args.timeout),
+            args.answer_time,
+            args.timeout + args.answer_time,
+        )
+    except KeyboardInterrupt:
+        raise CommandError(
+            f"Interrupted. Orphans are still being removed on {list_hosts(list(concerned))}; "
+            "`hostmanager orphans` shows what is left.",
+            INTERRUPTED,
+        ) from None
+    report_lost_reasons(removing, output)
+    return report_results(results, output, code, **content)
+
+
+def _find(
+    targets: TargetManagers, args: argparse.Namespace, output: Output
+) -> tuple[int, dict[str, Mapping[str, Any]]]:
+    """Show the orphans of each host; returns the exit status so far, and the orphans by host."""
     sessions = targets.fetch_sessions(args.answer_time)
     code, orphans = OK, dict[str, Mapping[str, Any]]()
     for host in targets.hosts:
@@ -65,17 +110,11 @@ def run(args: argparse.Namespace, output: Output) -> int:
         else:
             orphans[host] = (session.get("data") or {}).get("orphans") or {}
             _show(host, orphans[host], output)
-    content = {host: list(by_id.values()) for host, by_id in orphans.items()}
-    if not args.remove:
-        return output.emit_json(code, orphans=content)
-    concerned = {host: targets.managers[host] for host, by_id in orphans.items() if by_id}
-    results = run_on_all(
-        TargetManagers(targets.site, list(concerned), concerned),
-        lambda manager: manager.run("remove_orphans", args.timeout),
-        args.answer_time,
-        args.timeout + args.answer_time,
-    )
-    return report_results(results, output, code, orphans=content)
+    return code, orphans
+
+
+def _service(orphan: Mapping[str, Any]) -> str:
+    return str(orphan.get("service"))
 
 
 def _show(host: str, by_id: Mapping[str, Any], output: Output) -> None:
@@ -84,6 +123,6 @@ def _show(host: str, by_id: Mapping[str, Any], output: Output) -> None:
     for name, orphan in by_id.items():
         image = f", image {orphan['running_image']}" if orphan.get("running_image") else ""
         output.line(
-            f"{host}: {orphan.get('service')} (container {str(name)[:12]}{image}), not in "
+            f"{host}: {_service(orphan)} (container {str(name)[:12]}{image}), not in "
             f"{orphan.get('compose_file')} any more"
         )

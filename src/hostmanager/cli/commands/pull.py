@@ -4,8 +4,11 @@ import argparse
 import threading
 from typing import Any
 
-from hostmanager.cli.host_results import report_results
+from hostmanager.cli.confirmation import DRY_RUN, nothing_changed_yet
+from hostmanager.cli.exit_codes import INTERRUPTED, CommandError
+from hostmanager.cli.host_results import report_errors, report_lost_reasons, report_results
 from hostmanager.cli.options import (
+    add_change_options,
     add_common,
     add_hosts,
     add_timeout,
@@ -13,8 +16,10 @@ from hostmanager.cli.options import (
     new_parser,
 )
 from hostmanager.cli.output import Output, command
+from hostmanager.client.change.pull_plan import plan_pull
+from hostmanager.client.change.stops import list_hosts
 from hostmanager.client.manager_client import ManagerClient, OperationResult
-from hostmanager.client.multi_host import run_on_all, select_managers
+from hostmanager.client.multi_host import TargetManagers, run_on_all, select_managers
 from hostmanager.client.site_model import read_site
 from hostmanager.client.task_progress import MessageReader, run_and_stream
 
@@ -35,6 +40,8 @@ EPILOG = f"""\
 }
 examples:
   hostmanager pull --host daq1
+  hostmanager pull --dry-run
+      which images of which compose files, and which are missing
   hostmanager pull && hostmanager status --wrong
       pull everything, then see what needs a restart
 """
@@ -44,6 +51,7 @@ def add_parser(subparsers: Any) -> None:
     """Add the subcommand."""
     parser = new_parser(subparsers, "pull", DESCRIPTION, EPILOG)
     add_hosts(parser)
+    add_change_options(parser, yes_help="")
     add_timeout(parser, PULL_TIMEOUT, "how long each host may take")
     add_common(parser)
 
@@ -51,7 +59,10 @@ def add_parser(subparsers: Any) -> None:
 @command
 def run(args: argparse.Namespace, output: Output) -> int:
     """Have them pulled."""
-    targets = select_managers(read_site(args), args)
+    with nothing_changed_yet():
+        targets = select_managers(read_site(args), args)
+        if args.dry_run:
+            return _dry_run(targets, args, output)
     lock = threading.Lock()
 
     def pull(manager: ManagerClient) -> OperationResult:
@@ -65,6 +76,26 @@ def run(args: argparse.Namespace, output: Output) -> int:
     try:
         results = run_on_all(targets, pull, args.answer_time, args.timeout + 2 * args.answer_time)
     except KeyboardInterrupt:
-        output.warn("The managers continue to pull; `hostmanager pull` shows their progress.")
-        raise
+        raise CommandError(
+            f"Interrupted. The managers of {list_hosts(targets.hosts)} go on pulling; "
+            "`hostmanager pull` shows their progress.",
+            INTERRUPTED,
+        ) from None
+    report_lost_reasons(targets, output)
     return report_results(results, output)
+
+
+def _dry_run(targets: TargetManagers, args: argparse.Namespace, output: Output) -> int:
+    sessions = targets.fetch_sessions(args.answer_time)
+    plans = plan_pull(sessions)
+    for plan in plans:
+        if not plan.files:
+            output.line(f"{plan.host}: no compose files, so nothing would be pulled")
+            continue
+        output.line(f"{plan.host}: would pull the images of {', '.join(plan.files)}")
+        for instance_id, image in plan.images.items():
+            missing = " (not on this host yet)" if instance_id in plan.missing else ""
+            output.line(f"  {instance_id}: {image}{missing}")
+    code = report_errors(sessions, output)
+    output.line(DRY_RUN)
+    return output.emit_json(code, plan=[plan.as_json() for plan in plans], dry_run=True)

@@ -3,9 +3,11 @@
 import argparse
 from typing import Any
 
-from hostmanager.cli.exit_codes import FAILED, CommandError
-from hostmanager.cli.host_results import report_results
+from hostmanager.cli.confirmation import DRY_RUN, confirm_action, nothing_changed_yet
+from hostmanager.cli.exit_codes import INTERRUPTED, CommandError
+from hostmanager.cli.host_results import report_lost_reasons, report_results
 from hostmanager.cli.options import (
+    add_change_options,
     add_common,
     add_hosts,
     add_timeout,
@@ -13,11 +15,10 @@ from hostmanager.cli.options import (
     new_parser,
 )
 from hostmanager.cli.output import Output, command
-from hostmanager.client.errors import ManagerError
-from hostmanager.client.multi_host import TargetManagers, run_on_all, select_managers
-from hostmanager.client.reload_diff import stopping_changes
+from hostmanager.cli.reload_view import MARKS_HELP, show_reload
+from hostmanager.client.change.stops import list_hosts
+from hostmanager.client.multi_host import run_on_all, select_managers
 from hostmanager.client.site_model import read_site
-from hostmanager.util.text import pluralize
 
 RELOAD_TIMEOUT = 30.0
 """Seconds: a manager asks in a process of its own which agent classes are installed."""
@@ -25,11 +26,13 @@ RELOAD_TIMEOUT = 30.0
 DESCRIPTION = """\
 Have the managers read the site config again, as it is on their hosts, and follow what has
 changed: new agents are started, those that are gone from it are stopped and removed, and all
-others are left alone; `hostmanager diff` shows in advance what will happen. If running agents would
-be stopped, by the site config as it is read here, there is a question first. Errors in the file
-are shown with line and column, and change nothing."""
+others are left alone. What will happen is shown first, by the site config as it is read here:
+what is new, gone, and changed from what to what. If agents that run would be stopped, there is a
+question; where there is no terminal, --yes is needed. Errors in the file are shown with line and
+column, and change nothing."""
 
 EPILOG = f"""\
+{MARKS_HELP}
 {
     exit_status_help(
         done="all have read it, without errors",
@@ -39,6 +42,8 @@ EPILOG = f"""\
 examples:
   hostmanager diff && echo nothing to do || hostmanager reload
   hostmanager reload --host daq1
+  hostmanager reload --dry-run
+      what would be started, stopped, kept, and what needs a restart
   hostmanager reload --yes
       from a script, where nobody can answer whether agents may be stopped
 """
@@ -48,9 +53,7 @@ def add_parser(subparsers: Any) -> None:
     """Add the subcommand."""
     parser = new_parser(subparsers, "reload", DESCRIPTION, EPILOG)
     add_hosts(parser)
-    parser.add_argument(
-        "--yes", "-y", action="store_true", help="do not ask before agents are stopped"
-    )
+    add_change_options(parser, yes_help="do not ask before agents are stopped")
     add_timeout(parser, RELOAD_TIMEOUT, "how long each may take")
     add_common(parser)
 
@@ -58,37 +61,27 @@ def add_parser(subparsers: Any) -> None:
 @command
 def run(args: argparse.Namespace, output: Output) -> int:
     """Have it read again."""
-    targets = select_managers(read_site(args), args)
-    if not args.yes:
-        _confirm(targets, args, output)
-    results = run_on_all(
-        targets,
-        lambda manager: manager.run("update", args.timeout, reload_config=True),
-        args.answer_time,
-        args.timeout + args.answer_time,
-    )
-    return report_results(results, output)
-
-
-def _confirm(targets: TargetManagers, args: argparse.Namespace, output: Output) -> None:
-    """Ask before running agents are stopped; a slip in the file may be why.
-
-    Raises:
-        CommandError: The answer is no, or there is no terminal.
-    """
-    sessions = targets.fetch_sessions(args.answer_time)
-    lines = [
-        f"{host}: {change.instance_id}: {change.text}"
-        for host, session in sessions.items()
-        if not isinstance(session, ManagerError)
-        for change in stopping_changes(targets.site.hosts[host], session)
-    ]
-    if not lines:
-        return
-    for line in lines:
-        output.warn(line)
-    effect = f"This would stop {pluralize(len(lines), 'agent')}."
-    if not output.can_ask:
-        raise CommandError(f"{effect} Use --yes if that is intended. Nothing was done.")
-    if not output.ask(f"{effect} Continue?"):
-        raise CommandError("Nothing was done.", FAILED)
+    with nothing_changed_yet():
+        targets = select_managers(read_site(args), args)
+        changes = show_reload(targets, args, output)
+    plan = {"plan": changes.as_json(), "dry_run": args.dry_run}
+    if args.dry_run:
+        output.line(DRY_RUN)
+        return output.emit_json(changes.error_code, **plan)
+    if changes.stops.count:  # even one: nobody has named it, and a slip in the file may be why
+        confirm_action(changes.stops.action, args, output)
+    try:
+        results = run_on_all(
+            targets,
+            lambda manager: manager.run("update", args.timeout, reload_config=True),
+            args.answer_time,
+            args.timeout + args.answer_time,
+        )
+    except KeyboardInterrupt:
+        raise CommandError(
+            f"Interrupted. The managers of {list_hosts(targets.hosts)} go on reading the site "
+            "config; `hostmanager diff` shows what they have not applied yet.",
+            INTERRUPTED,
+        ) from None
+    report_lost_reasons(targets, output)
+    return report_results(results, output, **plan)

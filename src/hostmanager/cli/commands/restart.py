@@ -3,6 +3,7 @@
 from typing import Any
 
 from hostmanager.cli.change_command import add_change_parser, run_change
+from hostmanager.client.change.plan import Selection
 
 DESCRIPTION = """\
 Restart agents: each agent whose target is up is stopped, and started again as soon as it has
@@ -15,6 +16,8 @@ EXAMPLES = """\
   hostmanager restart acu1
   hostmanager restart --class FakeDataAgent
       all agents of the class whose target is up, on every host
+  hostmanager restart --outdated --dry-run
+      what has changed since it was started, and why it would be restarted
   hostmanager restart --all --dry-run
       what a restart of everything would stop and start
 """
@@ -22,8 +25,19 @@ EXAMPLES = """\
 
 def add_parser(subparsers: Any) -> None:
     """Add the subcommand."""
-    yes_help = "do not ask before all agents are restarted"
-    add_change_parser(subparsers, "restart", DESCRIPTION, yes_help=yes_help, examples=EXAMPLES)
+    add_change_parser(
+        subparsers,
+        "restart",
+        DESCRIPTION,
+        yes_help="do not ask before more than one agent is restarted",
+        examples=EXAMPLES,
+        selection=(
+            "--outdated",
+            Selection.OUTDATED,
+            "only those that a new start would run differently: another image, or another entry "
+            "in the site config or compose file (of those named; without names, of all)",
+        ),
+    )
 
 
 run = run_change

@@ -3,11 +3,14 @@
 from typing import Any
 
 from hostmanager.cli.change_command import add_change_parser, run_change
+from hostmanager.client.change.plan import Selection
 
 DESCRIPTION = """\
 Start agents: set their target to up, and wait until they are up. An agent counts as up when it
-has been up for 2 seconds, since many die in the first. One that died and waits to be started
-again is started at once."""
+has been up for 5 seconds, since many die while they import or connect; one that dies later, while
+the command waits for others, is reported, too. One that died and waits to be started again is
+started at once. With --as-configured, the site config decides: what was stopped by hand is started,
+what was started by hand is stopped, and the rest is left alone."""
 
 EXAMPLES = """\
   hostmanager up fake1
@@ -15,6 +18,8 @@ EXAMPLES = """\
       all whose ids begin with "fake", and acu1
   hostmanager up --host daq1 --all
       everything on daq1
+  hostmanager up --as-configured
+      undo what was started and stopped by hand, on every host
   hostmanager up --class FakeDataAgent --dry-run
       show which agents of the class would be started
 """
@@ -22,8 +27,19 @@ EXAMPLES = """\
 
 def add_parser(subparsers: Any) -> None:
     """Add the subcommand."""
-    yes_help = "for scripts that give it to every command: nothing is asked here"
-    add_change_parser(subparsers, "up", DESCRIPTION, yes_help=yes_help, examples=EXAMPLES)
+    add_change_parser(
+        subparsers,
+        "up",
+        DESCRIPTION,
+        yes_help="do not ask before agents are stopped, as --as-configured may",
+        examples=EXAMPLES,
+        selection=(
+            "--as-configured",
+            Selection.NOT_AS_CONFIGURED,
+            "give the targets of the site config to all that were started or stopped by hand "
+            "(of those named; without names, of all)",
+        ),
+    )
 
 
 run = run_change

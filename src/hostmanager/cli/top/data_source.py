@@ -11,7 +11,8 @@ from hostmanager.cli.top.model import HostSnapshot, ListItem
 from hostmanager.cli.top.requests import RequestRunner, UserRequest
 from hostmanager.client.change.executor import PlanExecutor
 from hostmanager.client.errors import ClientError, FailureKind, ManagerError
-from hostmanager.client.log_reader import LogLine, LogSource
+from hostmanager.client.log_filter import LogLine
+from hostmanager.client.log_reader import LogSource
 from hostmanager.client.manager_client import ManagerClient, make_clients
 from hostmanager.client.poller import NO_ANSWER_YET, SessionPoller
 from hostmanager.client.site_model import Site

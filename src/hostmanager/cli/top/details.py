@@ -16,7 +16,7 @@ from hostmanager.cli.top.model import ItemKey, ListItem
 from hostmanager.cli.top.screens import FullScreenPane, TextPane
 from hostmanager.cli.top.widgets import Bar, LabelledRows, priority_binding
 from hostmanager.client.errors import ManagerError
-from hostmanager.client.log_reader import LogLine
+from hostmanager.client.log_filter import LogLine
 from hostmanager.util.text import format_duration
 
 FIRST_LINES = 200

@@ -94,6 +94,11 @@ class PlanExecutor:
         """Whether at least one agent has not reached its target."""
         return any(a.step.has_failed or a.step.outcome == "pending" for a in self.progress)
 
+    @property
+    def hosts_without_reason(self) -> list[str]:
+        """Hosts whose manager did what was requested, but does not keep the reason for it."""
+        return [host for host, manager in self._managers.items() if manager.loses_reason]
+
     def execute(self, refresh: Callable[[], None]) -> None:
         """Send the requests, and watch the agents until all are there or the time is over.
 
@@ -239,12 +244,14 @@ class PlanExecutor:
         next_stage: list[AgentProgress] = []
         for host, agents in _by_host(self.progress).items():
             pending = [agent for agent in agents if agent.is_pending]
-            if not pending:
+            came_up = [agent for agent in agents if agent.may_still_die]
+            if not pending and not came_up:
                 poller.stop(host)
             session = poller.latest(host)
             if session is not None and session is self._observed.get(host):
                 continue  # nothing new: of many hosts, one answers at a time
             self._observed[host] = session
+            self._observe_later(host, session, came_up)
             requested = [agent for agent in pending if agent.requested_at is not None]
             next_stage += [agent for agent in requested if self._observe(poller, agent)]
         self._send_in_background(next_stage)
@@ -268,6 +275,17 @@ class PlanExecutor:
             return False
         agent.stage, agent.requested_at = agent.step.final, None
         return True
+
+    def _observe_later(
+        self, host: str, session: SessionOrError | None, came_up: Iterable[AgentProgress]
+    ) -> None:
+        """See whether those that came up have died since: others are waited for anyway."""
+        if session is None or isinstance(session, ManagerError):
+            return
+        if session.get("status") == "running":
+            children = self._children(host, session)
+            for agent in came_up:
+                agent.observe_later(children.get(agent.instance_id), time.time())
 
     def _children(self, host: str, session: Mapping[str, Any]) -> Mapping[str, Any]:
         """The child state of each agent, by instance-id: made once for each session."""

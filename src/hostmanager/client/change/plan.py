@@ -2,15 +2,26 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
+from hostmanager.client.change.stops import Stops, by_host, is_running
 from hostmanager.client.errors import ClientError
 from hostmanager.client.status.model import AgentStatus, HostStatus
 from hostmanager.client.status.selection import is_pattern
+from hostmanager.core.model import Target
 from hostmanager.util.text import join_sentences
 
-STABLE_AFTER = 2.0
-"""Seconds that an agent must have been up to count as up: many die in the first."""
+STABLE_AFTER = 5.0
+"""Seconds that an agent must have been up to count as up: many die while they import, or connect."""
+
+
+class Selection(StrEnum):
+    """Which of the selected agents are changed."""
+
+    ALL = "all"
+    OUTDATED = "outdated"  # those that differ from what a new start would run
+    NOT_AS_CONFIGURED = "not as configured"  # those whose target is not that of the site config
 
 
 @dataclass(slots=True)
@@ -22,6 +33,7 @@ class AgentChange:
         final: The target in the end: ``up`` or ``down``.
         stop_first: Whether this client stops it first, and requests `up` afterwards.
         by_manager: Whether its manager carries out the restart.
+        cause: Why it is among those that are changed; empty if it was asked for.
         outcome: ``pending``, ``told``, ``reached``, ``failed`` or ``timeout``.
         reason: What is the matter with it, for people.
         last_lines: Its last output, if it died.
@@ -32,6 +44,7 @@ class AgentChange:
     final: str
     stop_first: bool = False
     by_manager: bool = False
+    cause: str = ""
     outcome: str = "pending"
     reason: str = ""
     last_lines: list[str] = field(default_factory=list)
@@ -43,6 +56,13 @@ class AgentChange:
         return self.state or self.agent.state
 
     @property
+    def action(self) -> str:
+        """What is done: ``start``, ``stop`` or ``restart``."""
+        if self.stop_first or self.by_manager:
+            return "restart"
+        return "start" if self.final == "up" else "stop"
+
+    @property
     def has_failed(self) -> bool:
         """Whether the target was not reached."""
         return self.outcome in ("failed", "timeout")
@@ -52,6 +72,8 @@ class AgentChange:
         return {
             "host": self.agent.host,
             "instance_id": self.agent.instance_id,
+            "action": self.action,
+            "cause": self.cause,
             "before": self.agent.state,
             "wanted": self.final,
             "state": self.current_state,
@@ -86,6 +108,7 @@ class Plan:
         unchanged: Agents that are as requested already; for a restart, those that are down.
         refused: Agents for which nothing can be requested.
         managers_to_start: Hosts whose stopped `manager` process has to be started.
+        selection: Which of the agents are changed.
     """
 
     command: str
@@ -93,6 +116,15 @@ class Plan:
     unchanged: tuple[AgentStatus, ...] = ()
     refused: tuple[Refusal, ...] = ()
     managers_to_start: frozenset[str] = frozenset()
+    selection: Selection = Selection.ALL
+
+    @property
+    def stops(self) -> Stops:
+        """What would be stopped, at least for a moment."""
+        steps = [step for step in self.steps if step.action != "start"]
+        running = [step.agent for step in steps if is_running(step.agent.child)]
+        verb = "restart" if self.command == "restart" else "stop"
+        return Stops(verb, by_host((agent.host, agent.instance_id) for agent in running))
 
     @property
     def hosts_without_restart(self) -> list[str]:
@@ -112,7 +144,11 @@ class Plan:
 
 
 def make_plan(
-    command: str, hosts: Sequence[HostStatus], agents: Sequence[AgentStatus], names: Sequence[str]
+    command: str,
+    hosts: Sequence[HostStatus],
+    agents: Sequence[AgentStatus],
+    names: Sequence[str],
+    selection: Selection = Selection.ALL,
 ) -> Plan:
     """Decide what is to be done.
 
@@ -121,6 +157,7 @@ def make_plan(
         hosts: The status of the hosts.
         agents: The selected agents.
         names: The names and patterns that were given.
+        selection: Which of them are changed.
 
     Raises:
         ClientError: An agent was named that no manager controls.
@@ -137,25 +174,80 @@ def make_plan(
             _require_pattern(agent, named)
             continue
         is_stopped = host.process not in ("", "running")
-        reason = _refusal_reason(command, agent, host, is_stopped=is_stopped)
-        if is_satisfied(command, agent, manager_stopped=is_stopped):
+        request = _request(command, agent, selection)
+        reason = _refusal_reason(request, agent, host, is_stopped=is_stopped)
+        if is_satisfied(request, agent, manager_stopped=is_stopped):
             unchanged.append(agent)
-        elif reason:
+        elif reason and (host.error is not None or selection is not Selection.OUTDATED):
             refused.append(Refusal(agent, reason, host.error is not None))
+        elif not _is_selected(agent, selection):
+            unchanged.append(agent)
         else:
             if is_stopped:
                 managers_to_start.add(agent.host)
-            steps.append(_step(command, agent))
+            steps.append(_step(request, agent, selection))
     return Plan(
-        command, tuple(steps), tuple(unchanged), tuple(refused), frozenset(managers_to_start)
+        command,
+        tuple(steps),
+        tuple(unchanged),
+        tuple(refused),
+        frozenset(managers_to_start),
+        selection,
     )
 
 
-def _step(command: str, agent: AgentStatus) -> AgentChange:
-    if command != "restart":
-        return AgentChange(agent, command)
+def _request(command: str, agent: AgentStatus, selection: Selection) -> str:
+    """What is requested for an agent: ``up``, ``down`` or ``restart``."""
+    if selection is not Selection.NOT_AS_CONFIGURED:
+        return command
+    return "down" if _configured_target(agent) is Target.DOWN else "up"
+
+
+def _configured_target(agent: AgentStatus) -> Target | None:
+    """The target that the site config says; None if it says none."""
+    spec = agent.entry.spec if agent.entry is not None else None
+    return spec.initial_target if spec is not None else None
+
+
+def _is_selected(agent: AgentStatus, selection: Selection) -> bool:
+    if selection is Selection.OUTDATED:
+        return bool(agent.get("restart_required"))
+    if selection is Selection.NOT_AS_CONFIGURED:
+        configured = _configured_target(agent)
+        if configured is None or agent.target == Target.PASSIVE:
+            return False
+        return agent.target != configured
+    return True
+
+
+def _step(request: str, agent: AgentStatus, selection: Selection) -> AgentChange:
+    cause = _cause(agent, selection)
+    if request != "restart":
+        return AgentChange(agent, request, cause=cause)
     by_manager = "restarting" in (agent.child or {})  # else an older one, or that of OCS
-    return AgentChange(agent, "up", stop_first=not by_manager, by_manager=by_manager)
+    return AgentChange(agent, "up", stop_first=not by_manager, by_manager=by_manager, cause=cause)
+
+
+def _cause(agent: AgentStatus, selection: Selection) -> str:
+    if selection is Selection.OUTDATED:
+        return str(agent.get("message") or OUTDATED).rstrip(".")
+    if selection is Selection.NOT_AS_CONFIGURED:
+        return by_hand_text(agent)
+    return ""
+
+
+OUTDATED = "A new start would run something else"
+"""Of managers that do not say why, as that of OCS."""
+
+
+def by_hand_text(agent: AgentStatus) -> str:
+    """Say that its target was set by hand, and by whom, if its manager knows that."""
+    if agent.child is None:
+        return "its manager process was stopped"
+    action = "stopped" if agent.target == Target.DOWN else "started"
+    by, reason = agent.get("target_by"), agent.get("target_reason")
+    author = f" by {by}" if by else ""
+    return f"{action} by hand{author}" + (f": {reason}" if reason else "")
 
 
 def _require_pattern(agent: AgentStatus, named: set[str]) -> None:

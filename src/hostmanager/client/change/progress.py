@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hostmanager.client.change.plan import STABLE_AFTER, AgentChange
-from hostmanager.client.status.model import MAX_LAST_LINES, next_attempt
+from hostmanager.client.status.model import MAX_LAST_LINES, last_exit_text, next_attempt
+from hostmanager.util.text import format_duration
 
 MAX_CRASHES = 2
 """Unexpected exits after which an agent is reported as not staying up."""
@@ -30,6 +31,7 @@ class AgentProgress:
             requested it. Until then it is an old one: of a manager that is starting, or of one
             that takes a second to act, as the HostManager of OCS does.
         up_since: Since when it has been up without a break (monotonic clock).
+        uptime: Seconds that it has been up; None: it is not.
         restarting: Whether its manager has yet to replace the run that it restarts.
     """
 
@@ -39,6 +41,7 @@ class AgentProgress:
     crashes: set[float] = field(default_factory=set)
     other_target_grace: float = OTHER_TARGET_GRACE
     up_since: float | None = None
+    uptime: float | None = None
     restarting: bool = False
     _last_crash: float | None = None
     _crash_limit_at: float | None = None
@@ -70,6 +73,11 @@ class AgentProgress:
     def is_last_stage(self) -> bool:
         """Whether the present stage is the final target."""
         return self.stage == self.step.final
+
+    @property
+    def may_still_die(self) -> bool:
+        """Whether it came up, so that it is worth a look until the command ends."""
+        return self.step.outcome == "reached" and self.step.final == "up"
 
     def fail(self, reason: str, outcome: str = "failed") -> None:
         """Record that it does not reach its target."""
@@ -123,6 +131,22 @@ class AgentProgress:
             return False
         return step.state == "down" if self.stage == "down" else self._stays_up(child, now)
 
+    def observe_later(self, child: Mapping[str, Any] | None, wall: float) -> None:
+        """Take in a status of one that came up: it fails if it has died since."""
+        crash = _crash_time(child)
+        if child is None or crash is None or crash == self._last_crash:
+            return
+        last_exit = child["last_exit"]
+        self.step.state = str(child["next_action"])
+        self.step.last_lines = list(last_exit.get("output") or [])[-MAX_LAST_LINES:]
+        ran_for = last_exit.get("ran_for")
+        when = f" after {format_duration(ran_for)}" if ran_for else ""
+        cause = last_exit_text(child)
+        attempt = next_attempt(child, wall)
+        self.fail(
+            f"it came up, and exited with {cause}{when}" + (f"; {attempt}" if attempt else "")
+        )
+
     def _is_replaced(self, child: Mapping[str, Any]) -> bool:
         """Whether there is another run than the one that is to be restarted."""
         if child.get("restarting"):
@@ -146,10 +170,11 @@ class AgentProgress:
             reason = self.step.reason or self._reason or "it dies again and again"
             self.fail(f"it does not stay up: {reason}")
         if self.step.state != "up":
-            self.up_since = None
+            self.up_since = self.uptime = None
             return False
         self.up_since = now if self.up_since is None else self.up_since
-        return (child.get("uptime") or now - self.up_since) >= STABLE_AFTER
+        self.uptime = child.get("uptime") or now - self.up_since
+        return self.uptime >= STABLE_AFTER
 
 
 def _run_id(child: Mapping[str, Any]) -> tuple[Any, Any]:

@@ -23,6 +23,7 @@ import aiohttp
 
 from hostmanager.composefile.command import ComposeError, execute
 from hostmanager.drivers.compose.container import PROJECT_LABEL, unix_time
+from hostmanager.util.text import last_state
 
 log = logging.getLogger(__name__)
 
@@ -187,7 +188,8 @@ class Engine:
             parts = await container.log(
                 stdout=True, stderr=True, tail=lines, since=f"{since:.6f}", timestamps=True
             )
-        return "".join(parts).splitlines()
+        found = [line.partition(" ") for line in "".join(parts).split("\n") if line]
+        return [" ".join((when, last_state(text, "\r"))) for when, _, text in found]
 
     async def events(self, since: float) -> AsyncIterator[Mapping[str, Any]]:
         """The engine's events, from that time of it on, until the stream ends."""

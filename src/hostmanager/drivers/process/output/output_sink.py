@@ -13,6 +13,7 @@ from typing import Protocol
 
 from hostmanager.logd.reader import Position
 from hostmanager.util.files import open_or_replace, open_own
+from hostmanager.util.text import last_state
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +82,8 @@ def last_lines(path: Path, start: int, end: int | None = None) -> tuple[str, ...
             data = file.read(max(0, stop - file.tell()))
     except OSError:
         return ()
-    lines = data.decode("utf-8", "replace").splitlines()
-    return tuple(truncate_line(line) for line in lines[-TAIL_LINES:])
+    lines = data.decode("utf-8", "replace").removesuffix("\n").split("\n") if data else []
+    return tuple(truncate_line(last_state(line, "\r")) for line in lines[-TAIL_LINES:])
 
 
 def truncate_line(line: str) -> str:

@@ -1,0 +1,80 @@
+"""What `die` will do, host by host, decided before anything is done. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from hostmanager.client.change.stops import Stops, is_running
+from hostmanager.client.errors import ManagerError
+from hostmanager.client.status.model import SUFFIX
+
+
+@dataclass(frozen=True, slots=True)
+class ManagerEnd:
+    """The end of one manager.
+
+    Attributes:
+        host: Its host.
+        stopped: Its agents that are stopped.
+        left: Its agents that are left running.
+        error: Why it cannot be ended; empty if it answers.
+    """
+
+    host: str
+    stopped: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
+    error: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """As programs get it."""
+        return {
+            "host": self.host,
+            "stopped": list(self.stopped),
+            "left_running": list(self.left),
+            "error": self.error,
+        }
+
+
+def plan_die(
+    sessions: Mapping[str, Mapping[str, Any] | ManagerError],
+    *,
+    disown: bool,
+    disown_services: bool,
+) -> list[ManagerEnd]:
+    """Decide what becomes of each agent.
+
+    Args:
+        sessions: The `manager` session of each host, or why there is none.
+        disown: Whether all agents are left running.
+        disown_services: Whether compose services are.
+    """
+    ends = []
+    for host, session in sessions.items():
+        if isinstance(session, ManagerError):
+            ends.append(ManagerEnd(host, error=str(session)))
+            continue
+        stopped: list[str] = []
+        left: list[str] = []
+        for child in (session.get("data") or {}).get("child_states") or []:
+            if is_running(child):
+                is_left = disown or _is_left(child, disown_services=disown_services)
+                (left if is_left else stopped).append(str(child["instance_id"]))
+        ends.append(ManagerEnd(host, tuple(stopped), tuple(left)))
+    return ends
+
+
+def stops_of(ends: list[ManagerEnd]) -> Stops:
+    """What would be stopped."""
+    reached = [end for end in ends if not end.error]
+    return Stops(
+        "stop",
+        {end.host: end.stopped for end in reached},
+        managers=tuple(end.host for end in reached),
+        left=sum(len(end.left) for end in reached),
+    )
+
+
+def _is_left(child: Mapping[str, Any], *, disown_services: bool) -> bool:
+    """Whether it is a compose service that is left running: one that nobody manages always is."""
+    suffix = SUFFIX.search(str(child["agent_class"]))
+    return bool(suffix) and (disown_services or child["target_state"] == "passive")

@@ -1,0 +1,56 @@
+"""What `pull` will pull on each host, as far as its manager says. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from hostmanager.client.errors import ManagerError
+
+_SITE_CONFIG = "[SCF]"
+"""Key of the site config in `config_parse_status`, among the compose files (contract, section 5)."""
+
+
+@dataclass(frozen=True, slots=True)
+class HostPull:
+    """What is pulled on one host.
+
+    Attributes:
+        host: The host.
+        files: The compose files whose images are pulled.
+        images: The image of each service, by instance-id, where it is known.
+        missing: Instance-ids of those whose image is not on the host.
+    """
+
+    host: str
+    files: tuple[str, ...] = ()
+    images: Mapping[str, str] = field(default_factory=dict)
+    missing: frozenset[str] = frozenset()
+
+    def as_json(self) -> dict[str, Any]:
+        """As programs get it."""
+        return {
+            "host": self.host,
+            "compose_files": list(self.files),
+            "images": dict(self.images),
+            "missing": sorted(self.missing),
+        }
+
+
+def plan_pull(sessions: Mapping[str, Mapping[str, Any] | ManagerError]) -> list[HostPull]:
+    """List what each manager would pull; hosts whose manager does not answer are left out."""
+    return [
+        _host_pull(host, session.get("data") or {})
+        for host, session in sessions.items()
+        if not isinstance(session, ManagerError)
+    ]
+
+
+def _host_pull(host: str, data: Mapping[str, Any]) -> HostPull:
+    files = tuple(name for name in data.get("config_parse_status") or {} if name != _SITE_CONFIG)
+    missing = {str(name): str(image) for name, image in (data.get("new_tags") or {}).items()}
+    images = {
+        str(child["instance_id"]): str(child["container"]["image"])
+        for child in data.get("child_states") or []
+        if (child.get("container") or {}).get("image")
+    }
+    return HostPull(host, files, images | missing, frozenset(missing))

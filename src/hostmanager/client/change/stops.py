@@ -1,0 +1,104 @@
+"""What a command would stop: for the question before it. Pure."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from hostmanager.util.text import pluralize
+
+MAX_HOSTS_NAMED = 5
+"""Hosts that a question names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stops:
+    """What would be stopped. More than one agent, or a manager, needs a confirmation.
+
+    Attributes:
+        verb: What is done to the agents: ``stop`` or ``restart``.
+        agents: The agents, by host.
+        managers: The hosts whose manager would end.
+        noun: What the agents are called.
+        left: The number of agents that are left running while their manager ends.
+    """
+
+    verb: str
+    agents: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    managers: tuple[str, ...] = ()
+    noun: str = "agent"
+    left: int = 0
+
+    @property
+    def count(self) -> int:
+        """The number of agents."""
+        return sum(map(len, self.agents.values()))
+
+    @property
+    def needs_confirmation(self) -> bool:
+        """Whether somebody has to confirm it."""
+        return bool(self.managers) or self.count > 1
+
+    @property
+    def action(self) -> str:
+        """In words, with number and hosts: ``stop 13 agents on daq2 and daq3``."""
+        if self.managers:
+            return self._end_of_managers()
+        hosts = [host for host, names in self.agents.items() if names]
+        return f"{self.verb} {pluralize(self.count, self.noun)} on {list_hosts(hosts)}"
+
+    def _end_of_managers(self) -> str:
+        one = len(self.managers) == 1
+        text = f"end the manager{'' if one else 's'} of {list_hosts(self.managers)}"
+        whose = "its" if one else "their"
+        if self.count:
+            text += f" and {self.verb} {whose} {_agents(self.count)}"
+        if self.left:
+            text += (
+                f" and leave {whose} {'other ' if self.count else ''}{_agents(self.left)} running"
+            )
+        return text
+
+    def as_json(self) -> dict[str, Any]:
+        """As programs get it."""
+        return {
+            "agents": {host: list(names) for host, names in self.agents.items() if names},
+            "managers": list(self.managers),
+            "needs_yes": self.needs_confirmation,
+        }
+
+
+def is_running(child: Mapping[str, Any] | None) -> bool:
+    """Whether an agent runs or is about to, so that a request could stop it.
+
+    One that waits to be started again counts; one that its manager stops already does not.
+    """
+    if child is None:
+        return False
+    state = child["next_action"]
+    if state == "wait_dead":
+        return bool(child["target_state"] == "up" or child.get("restarting"))
+    if state == "?":
+        return bool(child.get("pid") or child.get("container"))
+    return bool(state != "down")
+
+
+def by_host(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    """Group pairs of host and instance-id."""
+    groups: dict[str, list[str]] = {}
+    for host, instance_id in pairs:
+        groups.setdefault(host, []).append(instance_id)
+    return groups
+
+
+def list_hosts(hosts: Sequence[str]) -> str:
+    """Name hosts: ``daq1``, ``daq1 and daq2``, ``daq1, daq2 and 7 more hosts``."""
+    if len(hosts) > MAX_HOSTS_NAMED:
+        named = [*hosts[: MAX_HOSTS_NAMED - 1], f"{len(hosts) - MAX_HOSTS_NAMED + 1} more hosts"]
+    else:
+        named = list(hosts)
+    *before, last = named or [""]
+    return f"{', '.join(before)} and {last}" if before else last
+
+
+def _agents(count: int) -> str:
+    return "agent" if count == 1 else f"{count} agents"

@@ -1,0 +1,191 @@
+"""The settings under ``host-manager:`` in an entry of the site config.
+
+OCS keeps keys that it does not know, so a file with settings goes on to work with any other host
+manager. `SETTINGS` is the one table of all settings: the reader, `hostmanager check` and
+docs/settings.md follow it. To add a setting, add a row here and the field to `InstanceSettings`.
+
+A setting that makes no sense is an error that concerns this setting alone: the instance keeps
+what it had, and its other settings are applied.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+from hostmanager.core.model import InstanceSettings
+from hostmanager.siteconfig.diagnostics import Diagnostic, DiagnosticCollector
+from hostmanager.siteconfig.yaml_nodes import YamlNode
+from hostmanager.util.text import closest_match, join_names, quote_value
+
+SETTINGS_KEY = "host-manager"
+"""The key of an entry that has the settings."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting.
+
+    Attributes:
+        key: Its key.
+        type: The type of its value.
+        meaning: What it does, as a sentence for operators.
+        default: Its value where it is not given.
+        unit: The unit of its value; empty: none.
+        range: The least and the largest value of a number; None: any.
+        for_host: Whether the manager's own entry may have it, as the default of its host.
+    """
+
+    key: str
+    type: type
+    meaning: str
+    default: object
+    unit: str = ""
+    range: tuple[float, float] | None = None
+    for_host: bool = True
+
+    @property
+    def attribute(self) -> str:
+        """Its field of `InstanceSettings`."""
+        return self.key.replace("-", "_")
+
+    @property
+    def values(self) -> str:
+        """The values that it takes, for people."""
+        if self.type is bool:
+            return "true or false"
+        what = "a whole number" if self.type is int else "a number"
+        if self.type is str:
+            what = "text"
+        limits = f" from {self.range[0]:g} to {self.range[1]:g}" if self.range else ""
+        return f"{what}{f' of {self.unit}' if self.unit else ''}{limits}"
+
+    def accepts(self, value: object) -> bool:
+        """Whether a value has the right type, and is in range."""
+        if isinstance(value, bool) or self.type is bool:
+            return isinstance(value, bool) and self.type is bool
+        accepted = (int, float) if self.type is float else self.type
+        if not isinstance(value, accepted):
+            return False
+        return not self.range or self.range[0] <= value <= self.range[1]  # type: ignore[operator]
+
+
+SETTINGS: Mapping[str, Setting] = {
+    setting.key: setting
+    for setting in (
+        Setting(
+            "manual",
+            bool,
+            "It is started and stopped only when somebody asks for it; each request counts once. "
+            "Others may start and stop it as well.",
+            default=False,
+        ),
+        Setting(
+            "one-shot",
+            bool,
+            "It is a program that ends: with exit code 0 it is done, and is not started again "
+            "before the next boot of the machine, or before somebody asks for it.",
+            default=False,
+            for_host=False,
+        ),
+    )
+}
+"""All settings, by key."""
+
+MANAGER_ID_PREFIX = "hm-"
+"""By convention the manager of host `x` is `hm-x` (contract, section 4)."""
+
+
+@dataclass(frozen=True, slots=True)
+class GivenSettings:
+    """The settings as one entry has them.
+
+    Attributes:
+        values: The valid ones, by field of `InstanceSettings`.
+        wrong: The fields whose setting is there and makes no sense.
+        diagnostics: What is wrong.
+    """
+
+    values: Mapping[str, Any] = field(default_factory=dict)
+    wrong: frozenset[str] = frozenset()
+    diagnostics: tuple[Diagnostic, ...] = ()
+
+    def with_defaults(self, host: "GivenSettings") -> "GivenSettings":
+        """The same where the manager's own entry has the defaults."""
+        own = self.values.keys() | self.wrong
+        inherited = {name: value for name, value in host.values.items() if name not in own}
+        wrong = self.wrong | (host.wrong - own)
+        return replace(self, values={**inherited, **self.values}, wrong=wrong)
+
+    def settings(self, before: InstanceSettings | None = None) -> InstanceSettings:
+        """The settings that count: for what makes no sense, that of before."""
+        kept = {name: getattr(before, name) for name in self.wrong} if before else {}
+        return InstanceSettings(**{**kept, **self.values})
+
+
+def read_settings(
+    entry: YamlNode, file: str, instance_id: str | None, *, of_manager: bool = False
+) -> GivenSettings:
+    """Read the settings of one entry.
+
+    Args:
+        entry: The entry, a mapping.
+        file: The site config, as it is named in diagnostics.
+        instance_id: Of the entry; None if it has none.
+        of_manager: Whether it is a manager's: then they are the defaults of its host.
+    """
+    node = entry.get(SETTINGS_KEY)
+    if node is None or node.value is None:
+        return GivenSettings()
+    collector = DiagnosticCollector(file)
+    if not node.is_mapping:
+        example = f"{SETTINGS_KEY}: {{manual: true}}"
+        message = f"{SETTINGS_KEY!r} is {quote_value(node.value)}, not a mapping."
+        collector.error(node, message, f"Write, for example, '{example}'.", instance_id)
+        every = frozenset(each.name for each in fields(InstanceSettings))
+        return GivenSettings(wrong=every, diagnostics=tuple(collector.diagnostics))
+    known = {key: s for key, s in SETTINGS.items() if s.for_host or not of_manager}
+    values, wrong = {}, set()
+    for key, (location, value) in node.fields().items():
+        setting = known.get(key) if isinstance(key, str) else None
+        if setting is None:
+            meant = closest_match(key, known) if isinstance(key, str) else None
+            wrong |= {known[meant].attribute} if meant and meant not in node.value else set()
+            message, hint = _unknown(key, meant, known)
+            collector.error(location, message, hint, instance_id)
+        elif setting.accepts(value.value):
+            values[setting.attribute] = value.value
+        else:
+            wrong.add(setting.attribute)
+            message = f"the setting {key!r} is {quote_value(value.value)}, not {setting.values}."
+            hint = f"Write, for example, '{key}: {_example(setting)}'."
+            collector.error(value, message, hint, instance_id)
+    return GivenSettings(values, frozenset(wrong), tuple(collector.diagnostics))
+
+
+def settings_data(settings: InstanceSettings) -> dict[str, Any]:
+    """The settings as clients get them: by key, without those that have their default."""
+    values = {key: getattr(settings, setting.attribute) for key, setting in SETTINGS.items()}
+    return {key: value for key, value in values.items() if value != SETTINGS[key].default}
+
+
+def settings_from_data(data: Any) -> InstanceSettings | None:
+    """The settings that a manager reports; None if it reports none, as others than ours do."""
+    if not isinstance(data, Mapping):
+        return None
+    known = {SETTINGS[key].attribute: value for key, value in data.items() if key in SETTINGS}
+    return InstanceSettings(**known)
+
+
+def _unknown(key: object, meant: str | None, known: Iterable[str]) -> tuple[str, str]:
+    """Say what is wrong with a key, and what would be right."""
+    if isinstance(key, str) and key in SETTINGS:
+        message = f"the setting {key!r} cannot be the default of a host."
+        return message, "Write it in the entries of the agents that it is for."
+    suggestion = f"Did you mean {meant!r}? " if meant else ""
+    names = join_names(list(known), quote=True)
+    return f"there is no setting {quote_value(key)}.", f"{suggestion}The settings are {names}."
+
+
+def _example(setting: Setting) -> str:
+    value = (not setting.default) if setting.type is bool else setting.default
+    return str(value).lower() if isinstance(value, bool) else f"{value}"
