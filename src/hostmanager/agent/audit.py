@@ -12,6 +12,7 @@ from reprlib import Repr
 from typing import Any
 
 from hostmanager import __version__
+from hostmanager.agent.health_monitor import HealthChange
 from hostmanager.core.request_origin import REQUEST_PARAMS, RequestOrigin
 from hostmanager.core.requests import ALL
 from hostmanager.journal import EntryKind, Journal
@@ -116,6 +117,14 @@ def record_router_back(journal: Journal, away: float) -> None:
     """Record that the router is back, after so many seconds."""
     text = f"the router came back after {away:.0f} s"
     journal.record(EntryKind.ROUTER, text, None, {"event": "came", "away": away})
+
+
+def record_health(journal: Journal, change: HealthChange) -> None:
+    """Record that the health of an instance has changed."""
+    before = change.before.value if change.before else None
+    text = f"{change.after}: {change.text}" if change.text else change.after.value
+    data = {"from": before, "to": change.after.value}
+    journal.record(EntryKind.HEALTH, text, change.instance_id, data)
 
 
 def _operation_context(

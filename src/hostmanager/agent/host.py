@@ -17,6 +17,7 @@ from typing import Any
 from hostmanager.agent import audit
 from hostmanager.agent.compose.protocol import ComposeBackend, NullComposeBackend
 from hostmanager.agent.compose.reconcile import ServiceReconciler
+from hostmanager.agent.health_monitor import HealthChange, HealthMonitor
 from hostmanager.agent.options import ManagerSettings
 from hostmanager.agent.restarts import RestartCoordinator, RestartOutcome
 from hostmanager.agent.router_absence import RouterAbsence
@@ -129,6 +130,10 @@ class Host:
             running=lambda: self.running,
             router=self._find_router,
             emit_message=self._emit_message,
+        )
+        self.site_agent_count = 0
+        self.health = HealthMonitor(
+            self.snapshot, clock, self.supervisor.guard, self._on_health_change
         )
         self.early_messages: deque[tuple[float, str]] = deque(maxlen=MAX_EARLY_MESSAGES)
         self.emit_message: Callable[[str], object] = self.buffer_message
@@ -390,6 +395,8 @@ class Host:
     def _record_parse_status(self, site_config: SiteFile | SiteFileError) -> tuple[str, ...]:
         """Keep how the reading went in `parse_status`; returns the problems, for people."""
         ok, text = site_config.summary()
+        if isinstance(site_config, SiteFile):
+            self.site_agent_count = site_config.agent_count
         self.parse_status[SITE_CONFIG_KEY] = (ok, time.time(), text)
         lines = tuple(str(problem) for problem in site_config.diagnostics)
         for line in lines:
@@ -409,6 +416,11 @@ class Host:
         """Log what no client can read yet, and keep it for the next session with its time."""
         log.info("%s", text)
         self.early_messages.append((time.time(), truncate(text, MAX_TEXT_CHARS)))
+
+    def _on_health_change(self, change: HealthChange) -> None:
+        audit.record_health(self.journal, change)
+        if change.text:
+            self.emit_message(f"{change.instance_id}: {change.text}")
 
     async def _find_router(self) -> str | None:
         """The instance that runs the router of the site, if one does."""

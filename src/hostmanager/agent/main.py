@@ -224,6 +224,7 @@ class ManagerProcess:
         session.on_router = self.guard.callback("the absence of the router", self._on_router)
         self.manager = HostManager(session, host=self.host, on_die=self.exit_after_die)
         self.manager.register()
+        self.host.health.enable()
         self.connection = RouterConnection(args.site_hub, session)
         self.loop.call_soon(self._connect)
         run_reactor()
@@ -235,9 +236,22 @@ class ManagerProcess:
         self.loop.call_later(REGISTRATION_TIMEOUT, open_gate)
 
     def _on_router(self, lost_reason: str | None) -> None:
+        from hostmanager.agent.framework.heartbeats import RouterHeartbeats  # noqa: PLC0415
+
+        health = self.host.health
         if lost_reason is None:
             self.host.router_absence.on_connected()
-        elif not self.session.closing:
+            health.connected(
+                RouterHeartbeats(
+                    self.session,
+                    health.beat,
+                    health.set_processes,
+                    lambda: self.host.site_agent_count,
+                )
+            )
+            return
+        health.disconnected()
+        if not self.session.closing:
             self.host.router_absence.on_lost(lost_reason)
 
     def _on_session_change(self) -> None:

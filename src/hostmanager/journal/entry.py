@@ -32,6 +32,7 @@ class EntryKind(StrEnum):
     EXIT = "exit"  # a process ended
     STATE = "state"  # neither, but the state changed
     OUTPUT = "output"  # the last lines of a process that ended
+    HEALTH = "health"  # whether it answers, and how its operations are, has changed
     ROUTER = "router"  # the connection to the router was lost, or is back
     JOURNAL = "journal"  # the journal itself: lost entries, a corrupt file
 

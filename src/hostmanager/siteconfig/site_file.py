@@ -83,6 +83,12 @@ class SiteFile:
     is_usable: bool = True
 
     @property
+    def agent_count(self) -> int:
+        """How many agents the whole site has, on all hosts."""
+        hosts = self.data.get("hosts", {}).values()
+        return sum(len(host.get("agent-instances") or ()) for host in hosts)
+
+    @property
     def errors(self) -> tuple[Diagnostic, ...]:
         """What keeps something from being done."""
         return tuple(found for found in self.diagnostics if found.is_error)

@@ -55,6 +55,10 @@ MORE_FIELDS = {
     "target_level": (int, NOTHING),
     "target_reason": (str, NOTHING),
     "target_since": (float, NOTHING),
+    "health": (str, NOTHING),
+    "ready_at": (float, NOTHING),
+    "heartbeat_age": (float, NOTHING),
+    "operations": (dict, NOTHING),
 }
 LAST_EXIT_FIELDS = {
     "code": (int, NOTHING),

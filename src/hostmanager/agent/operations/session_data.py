@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from hostmanager.agent.health_monitor import HealthMonitor
 from hostmanager.agent.host import Host
 from hostmanager.core.events import Timestamp
 from hostmanager.core.messages import messages_for
@@ -109,6 +110,20 @@ def target_origin(host: Host, record: InstanceRecord) -> dict[str, Any]:
 def configured(record: InstanceRecord) -> Target:
     """The target that its latest entry names."""
     return (record.request.replacement or record.spec).initial_target
+
+
+def health_data(monitor: HealthMonitor, instance_id: str, now: Timestamp) -> dict[str, Any]:
+    """What the heartbeats of an agent tell; all None for what does not run, or is not followed."""
+    health, run = monitor.health(instance_id), monitor.run(instance_id)
+    if health is None or run is None:
+        return {"health": None, "ready_at": None, "heartbeat_age": None, "operations": None}
+    heard_at = run.heard_at
+    return {
+        "health": health.value,
+        "ready_at": run.ready_at and run.ready_at.wall,
+        "heartbeat_age": None if heard_at is None else now.monotonic - heard_at,
+        "operations": {name: state.value for name, state in run.operations.items()},
+    }
 
 
 def next_action(record: InstanceRecord) -> str:
@@ -258,6 +273,12 @@ def session_data(host: Host) -> dict[str, Any]:
     directory = str(host.settings.output_dir)
 
     def show(instance_id: str, record: InstanceRecord) -> dict[str, Any]:
+        shown = show_record(instance_id, record)
+        shown |= health_data(host.health, instance_id, now)
+        shown["message"] = _join(shown["message"], host.health.message(instance_id))
+        return shown
+
+    def show_record(instance_id: str, record: InstanceRecord) -> dict[str, Any]:
         origin = target_origin(host, record)
         if record.spec.kind is Kind.DOCKER:
             return service_state(host, record, now) | origin
