@@ -51,7 +51,7 @@ def chatty(harness: Harness, kind: str, samples: Samples) -> None:
 
 def _one_chatty(run: Run, seconds: int, samples: Samples) -> None:
     note = run.site.working_dir / "chatty" / "loud"
-    log_daemons = {process.pid for process in processes(run.site) if process.kind == "scribe"}
+    log_daemons = {process.pid for process in processes(run.site) if process.kind == "log daemon"}
     run.update("loud", "up")
     pid = run.launched("loud", 1)
     started = time.monotonic()

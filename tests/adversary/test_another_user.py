@@ -177,7 +177,9 @@ def a_day(site: Site, start_manager, *, hostile: bool) -> dict[str, Any]:
         }
         seen["end"] = manager.stop()
         seen["errors"] = [line for line in manager.output().splitlines() if "Traceback" in line]
-        seen["left"] = [process.title for process in processes(site) if process.kind != "scribe"]
+        seen["left"] = [
+            process.title for process in processes(site) if process.kind != "log daemon"
+        ]
         assert other.unharmed()
     seen["ours"] = sorted(owners(site.state_dir))
     assert secret.read_text() == "secret\n"

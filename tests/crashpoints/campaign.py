@@ -66,7 +66,7 @@ def name(point: Point) -> str:
 def _do(subject: Subject, scenario: Scenario, point: Point | None) -> bool:
     begin(subject)
     scenario.prepare(subject)
-    pids = subject.eyes.leaders()
+    pids = subject.process_observer.leaders()
     subject.wait_quiet()
     subject.control.arm(*point or ())
     answered = scenario.act(subject)
@@ -85,10 +85,12 @@ def _do(subject: Subject, scenario: Scenario, point: Point | None) -> bool:
     if not subject.wait_settled(*allowed):
         raise ViolationError(f"the next manager ended by itself: {subject.describe()}")
     if scenario.new_pids and answered:
-        subject.wait(f"none of {pids}", lambda: not subject.eyes.leaders().items() & pids.items())
+        subject.wait(
+            f"none of {pids}", lambda: not subject.process_observer.leaders().items() & pids.items()
+        )
         subject.wait_settled(*allowed)
-    if scenario.keeps_pids and subject.eyes.leaders() != pids:
-        raise ViolationError(f"agents were {pids} and are {subject.eyes.leaders()}")
+    if scenario.keeps_pids and subject.process_observer.leaders() != pids:
+        raise ViolationError(f"agents were {pids} and are {subject.process_observer.leaders()}")
     if unread := subject.pipes_without_reader():
         raise ViolationError(f"nobody reads the output of {unread}")
     _check_kept(subject, scenario)

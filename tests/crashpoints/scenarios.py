@@ -71,13 +71,14 @@ def _reload(subject: Subject) -> bool:
 
 
 def _restart(subject: Subject) -> bool:
-    before = subject.eyes.leaders()
+    before = subject.process_observer.leaders()
     answered = subject.succeeds("restart", instances=["a", "b", "c"])
     if answered:
         subject.wait(
             "both to be restarted",
             lambda: (
-                subject.settled([BEGIN]) and not subject.eyes.leaders().items() & before.items()
+                subject.settled([BEGIN])
+                and not subject.process_observer.leaders().items() & before.items()
             ),
         )
     return answered

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from tests.crashpoints.library import Control
-from tests.faults.process_observer import Eyes
+from tests.faults.process_observer import ProcessObserver
 from tests.support.clients import call
 from tests.support.managers import OURS, Manager
 from tests.support.processes import kill_all, processes
@@ -41,20 +41,20 @@ class Subject:
         self.site = site
         self.control = Control(site.directory / "control", library)
         self.doubled: list[str] = []
-        self.eyes = Eyes(site, self.doubled.append)
+        self.process_observer = ProcessObserver(site, self.doubled.append)
         self.manager: Manager | None = None
         self.log = site.directory / "manager.log"
         self._tracebacks = 0
 
     def __enter__(self) -> Self:
-        self.eyes.__enter__()
+        self.process_observer.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.control.disarm()
         if self.manager is not None:
             self.manager.kill()
-        self.eyes.__exit__()
+        self.process_observer.__exit__()
         kill_all(self.site)
 
     # --- the site file ----------------------------------------------------------------------
@@ -155,7 +155,9 @@ class Subject:
         if any(child["next_action"] != child["target_state"] for child in shown.values()):
             return False
         up = {name: child["pid"] for name, child in shown.items() if child["pid"]}
-        return up == self.eyes.leaders() and set(up) == {n for n in targets if targets[n] == "up"}
+        return up == self.process_observer.leaders() and set(up) == {
+            n for n in targets if targets[n] == "up"
+        }
 
     def wait_settled(self, *allowed: Targets) -> bool:
         """Wait until one of these is so; False: the manager died before."""
@@ -172,12 +174,14 @@ class Subject:
 
     def pipes_without_reader(self) -> list[str]:
         """The agents whose output nobody reads."""
-        return [name for name, pid in self.eyes.leaders().items() if not self._is_read(pid)]
+        return [
+            name for name, pid in self.process_observer.leaders().items() if not self._is_read(pid)
+        ]
 
     def _is_read(self, pid: int) -> bool:
         with contextlib.suppress(OSError):
             pipe = Path(f"/proc/{pid}/fd/1").stat()
-            readers = [p for p in processes(self.site) if p.kind in ("scribe", "manager")]
+            readers = [p for p in processes(self.site) if p.kind in ("log daemon", "manager")]
             return any(_reads(reader.pid, pipe) for reader in readers)
         return True  # it has just ended
 
@@ -188,7 +192,7 @@ class Subject:
             for name, child in self.children().items()
         }
         log = self.log.read_text(errors="replace")[-1500:] if self.log.exists() else ""
-        return f"shown {shown}, alive {self.eyes.leaders()}; the log ends: {log}"
+        return f"shown {shown}, alive {self.process_observer.leaders()}; the log ends: {log}"
 
 
 def _reads(pid: int, pipe: os.stat_result) -> bool:

@@ -105,8 +105,8 @@ class Campaign:
 
     def _mend_and_settle(self) -> None:
         world = self.world
-        while world.hurt:
-            _, undo = world.hurt.popitem()
+        while world.active_faults:
+            _, undo = world.active_faults.popitem()
             undo()
         started = time.monotonic()
         world.settle()

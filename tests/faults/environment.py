@@ -1,7 +1,7 @@
 """The site under faults: its router, its managers, what operators said, and what is broken.
 
 `settle` waits until everything that is wanted is so; what has to hold all the time is watched
-by a `Witness`.
+by a `StatusObserver`.
 """
 
 import contextlib
@@ -17,11 +17,11 @@ from hostmanager.testing.crossbar_router import CrossbarRouter
 from tests.faults import disks, slow_events
 from tests.faults.agents import AGENTS, COUNTED, DOWN_FIRST, OPTIONS, PATIENT, STEADY
 from tests.faults.calls import Calls
-from tests.faults.expected_targets import Words
+from tests.faults.expected_targets import ExpectedTargets
 from tests.faults.invariants import POOR_WORDS, ViolationError
 from tests.faults.limits import ProcessLimit
 from tests.faults.managers import Run
-from tests.faults.status_observer import Witness
+from tests.faults.status_observer import StatusObserver
 from tests.faults.wallclock import WallClock
 from tests.support.processes import kill_all, processes
 from tests.support.sites import Site, instance
@@ -36,8 +36,8 @@ ROUTER = 30.0
 BEGINNING = 4.0
 """Seconds within which a manager has read what an earlier one was told, amply."""
 
-NO_SCRIBE = 1.0
-"""Seconds within which a manager has another scribe run after one was killed, amply."""
+LOG_DAEMON_RESTART = 1.0
+"""Seconds within which a manager has another log daemon run after one was killed, amply."""
 
 SLOW = 5.0
 """Seconds after which it is worth telling what was waited for."""
@@ -57,10 +57,10 @@ class World:
         router: The router that runs, or should.
         calls: Requests to the manager.
         run: The manager that should be running; None after it was killed.
-        words: What operators said.
-        eyes: What is alive.
+        expected_targets: What operators requested.
+        process_observer: What is alive.
         seen: Things worth counting that are no violations.
-        hurt: What is broken at present, by name: it is mended at the end of a round.
+        active_faults: What is broken at present, by name: it is mended at the end of a round.
         classes: The class of each agent, by the site file.
         output: Where the output of agents goes: a small disk, if `mounted`.
         state: The state directory, on another.
@@ -69,7 +69,7 @@ class World:
         adoptions: How many were adopted, and seconds from the manager's start until they were.
         slow: What was reached late, though within the bound.
         late: How often something was reached so late that the circumstances were written down.
-        pipes_moved: When somebody meddled with pipes, so that the next scribe may not find
+        pipes_moved: When somebody meddled with pipes, so that the next log daemon may not find
             those that agents had open then, monotonic seconds.
     """
 
@@ -78,41 +78,48 @@ class World:
         self.router = router
         self.run: Run | None = None
         self.runs = 0
-        self.hurt: dict[str, Callable[[], None]] = {}
+        self.active_faults: dict[str, Callable[[], None]] = {}
         self.classes = dict.fromkeys(AGENTS, "TinyAgent")
         default = {name: "down" if name in DOWN_FIRST else "up" for name in AGENTS}
-        self.words = Words(default)
+        self.expected_targets = ExpectedTargets(default)
         self.adoptions: list[tuple[int, float]] = []
         self.slow: list[str] = []
         self.pipes_moved = 0.0
         self.late = 0
-        self._no_scribe_until = 0.0
+        self._no_log_daemon_until = 0.0
         self.output = site.directory / "output"
         self.disk = site.directory / "disk"
         self.state = self.disk / "state"
         self.calls = Calls(site, lambda: self.router)
         self.update, self.call, self.shown = self.calls.update, self.calls.call, self.calls.shown
-        self.witness = Witness(
-            site, "output", self.calls, self.words, lambda: "router" not in self.hurt
+        self.status_observer = StatusObserver(
+            site,
+            "output",
+            self.calls,
+            self.expected_targets,
+            lambda: "router" not in self.active_faults,
         )
-        self.eyes, self.seen = self.witness.eyes, self.witness.seen
+        self.process_observer, self.seen = (
+            self.status_observer.process_observer,
+            self.status_observer.seen,
+        )
         self.clock = WallClock(site.directory)
         self.processes = ProcessLimit(site.mark.partition(":")[0])
         self.mounted = disks.mount(self.output, OUTPUT) and disks.mount(self.disk, STATE)
 
     def __enter__(self) -> Self:
         self.write_site()
-        self.witness.__enter__()
+        self.status_observer.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.witness.__exit__()
+        self.status_observer.__exit__()
         if self.run is not None:
             self.run.process.kill()
             self.run.process.wait()
         self.processes.close()
         kill_all(self.site)
-        for undo in reversed(self.hurt.values()):
+        for undo in reversed(self.active_faults.values()):
             with contextlib.suppress(Exception):
                 undo()
         if self.mounted:
@@ -136,7 +143,7 @@ class World:
                 name,
                 *arguments,
                 agent_class=self.classes[name],
-                manage=f"host/{self.words.default[name]}",
+                manage=f"host/{self.expected_targets.default[name]}",
             )
             for name, arguments in AGENTS.items()
             if name != without
@@ -151,7 +158,7 @@ class World:
 
     def start(self) -> Run:
         """Start the next manager; it has to take over what is alive."""
-        self.run = self.make_run(self.eyes.leaders())
+        self.run = self.make_run(self.process_observer.leaders())
         return self.run
 
     def make_run(self, adopting: dict[str, int] | None = None) -> Run:
@@ -166,9 +173,9 @@ class World:
             return self.run
         run = self.start()
         # Those that are to be ended are taken over, too, but it is not said.
-        up = [name for name in STEADY if self.words.may[name] == {"up"}]
+        up = [name for name in STEADY if self.expected_targets.may[name] == {"up"}]
         alive = {name: pid for name, pid in run.adopting.items() if name in up}
-        took = run.wait_adopted(alive, self.eyes.leaders, 10.0)
+        took = run.wait_adopted(alive, self.process_observer.leaders, 10.0)
         if took is not None and alive:
             self.adoptions.append((len(alive), took))
         return run
@@ -177,29 +184,29 @@ class World:
         """SIGKILL, nobody else is told."""
         if self.run is None:
             return
-        if time.monotonic() < self._no_scribe_until:
+        if time.monotonic() < self._no_log_daemon_until:
             self.excuse_lines()
         self.run.kill()
         self._read_log(self.run)
         self.run = None
-        self.words.ended()
+        self.expected_targets.ended()
 
-    def scribe_killed(self) -> None:
-        """Somebody is about to kill the scribe: the manager alone has the pipes open then."""
+    def log_daemon_killed(self) -> None:
+        """Somebody is about to kill the log daemon: the manager alone has the pipes open then."""
         now = time.monotonic()
-        self._no_scribe_until = now + NO_SCRIBE
+        self._no_log_daemon_until = now + LOG_DAEMON_RESTART
         if self.run is None or now < self.run.begun + BEGINNING:
             self.excuse_lines()
-        for living in self.eyes.alive_through(self.pipes_moved):
+        for living in self.process_observer.alive_through(self.pipes_moved):
             if living.leads and living.instance_id in COUNTED:
-                self.witness.lines[living.instance_id].give_up()
-                self.seen["pipes of running agents that no scribe can find any more"] += 1
+                self.status_observer.lines[living.instance_id].give_up()
+                self.seen["pipes of running agents that no log daemon can find any more"] += 1
 
     def excuse_lines(self) -> None:
         """Nobody may be left who has the pipes open: lines of agents that end may be lost."""
-        for lines in self.witness.lines.values():
+        for lines in self.status_observer.lines.values():
             lines.excuse()
-        self.seen["times that lines could be lost, with manager and scribe dead"] += 1
+        self.seen["times that lines could be lost, with manager and log daemon dead"] += 1
 
     def ended(self, code: int, patience: float = BOUND) -> None:
         """The manager was told to end: it does, with this code."""
@@ -218,7 +225,7 @@ class World:
 
     def answers(self, patience: float = 15.0) -> bool:
         """Wait until the manager answers clients; False when the router is out of order."""
-        if "router" in self.hurt:
+        if "router" in self.active_faults:
             return False
         self.need_manager()
         return self.wait(lambda: self.shown() is not None, patience)
@@ -243,21 +250,23 @@ class World:
         targets: dict[str, str] = {}
         for name, target in requests:
             targets |= dict.fromkeys(AGENTS if name == "all" else [name], target)
-        self.words.asked(targets)
+        self.expected_targets.asked(targets)
         ok = self.update(requests=requests)
         if ok:
-            self.words.answered(targets, self._is_kept(targets))
+            self.expected_targets.answered(targets, self._is_kept(targets))
         return ok
 
     def restart_process(self) -> None:
         """Have the manager process stopped and started: all is as the site file says."""
-        self.words.stopped()
+        self.expected_targets.stopped()
         self.call("stop", "manager")
         self.call("wait", "manager", None, 30, timeout=35)
         self.call("start", "manager", {})
         if self.wait(lambda: self.shown() is not None, 10):
             # It is kept soon, but unlike those of `update`, this answer does not wait for it.
-            self.words.reset(AGENTS, certain=self.wait(lambda: self._reads_kept({}), 1.0))
+            self.expected_targets.reset(
+                AGENTS, certain=self.wait(lambda: self._reads_kept({}), 1.0)
+            )
 
     def _reads_kept(self, targets: dict[str, str]) -> bool:
         with contextlib.suppress(OSError, ValueError):
@@ -267,7 +276,7 @@ class World:
 
     def _is_kept(self, targets: dict[str, str]) -> bool:
         """Whether the words are on the disk: then they hold whatever happens."""
-        if self.state_is_hurt():
+        if self.state_has_fault():
             return False
         if self._reads_kept(targets):
             return True
@@ -277,11 +286,11 @@ class World:
     def doubt_words(self) -> None:
         """Somebody meddles with the state directory: what is kept there may be lost."""
         read = self.run is not None and time.monotonic() > self.run.begun + BEGINNING
-        self.words.doubt(read=read)
+        self.expected_targets.doubt(read=read)
 
-    def state_is_hurt(self) -> bool:
+    def state_has_fault(self) -> bool:
         """Whether somebody meddles with the state directory at present."""
-        return any(name.startswith("state") for name in self.hurt)
+        return any(name.startswith("state") for name in self.active_faults)
 
     # --- what has to hold -------------------------------------------------------------------
 
@@ -291,8 +300,8 @@ class World:
         Raises:
             ViolationError: It says what.
         """
-        if self.witness.problems:
-            raise ViolationError("; ".join(dict.fromkeys(self.witness.problems)))
+        if self.status_observer.problems:
+            raise ViolationError("; ".join(dict.fromkeys(self.status_observer.problems)))
         if self.run is not None:
             self._read_log(self.run)
             if not self.run.running():
@@ -326,16 +335,18 @@ class World:
             ViolationError: Not within the bound; it says what is missing.
         """
         self.need_manager()
-        self.witness.note_lines()
+        self.status_observer.note_lines()
         started, reasons, described = time.monotonic(), [""], []
 
         def reached() -> bool:
-            missing = self.witness.missing()
+            missing = self.status_observer.missing()
             if missing is not None:
                 late = time.monotonic() - started
                 reasons.append(f"{late:.1f} s: {missing}")
                 if late > LATE and self.run is not None and len(described) < late // LATE:
-                    described.append(slow_events.describe(reasons[-1], self.run, self.eyes.alive()))
+                    described.append(
+                        slow_events.describe(reasons[-1], self.run, self.process_observer.alive())
+                    )
             return missing is None
 
         in_time = self.wait(reached, bound)
@@ -357,7 +368,7 @@ class World:
         run = self.need_manager()
         run.process.send_signal(signal.SIGTERM)
         self.ended(0)
-        left = self.eyes.alive()
+        left = self.process_observer.alive()
         if left:
             raise ViolationError(f"SIGTERM left {[(x.instance_id, x.pid) for x in left]}")
         others: list[Any] = []
@@ -368,7 +379,7 @@ class World:
 
         if not self.wait(all_gone, 5.0):
             raise ViolationError(f"SIGTERM left {others}")
-        self.witness.note_lines()
-        if missing := self.witness.missing_lines():
+        self.status_observer.note_lines()
+        if missing := self.status_observer.missing_lines():
             raise ViolationError(f"lost at the end: {missing}")
         self.check()

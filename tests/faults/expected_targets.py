@@ -8,7 +8,7 @@ answered while nobody meddled with the state directory.
 from collections.abc import Iterable, Mapping
 
 
-class Words:
+class ExpectedTargets:
     """The targets that may be, by instance-id.
 
     Attributes:

@@ -1,12 +1,12 @@
-"""The invariants, as plain functions of what was seen: by `Eyes` alive, by a client shown."""
+"""The invariants, as plain functions of what was seen: by `ProcessObserver` alive, by a client shown."""
 
 from pathlib import Path
 from typing import Any
 
 from tests.faults.agents import AGENTS, CRASHERS, PATIENT
 from tests.faults.calls import States
-from tests.faults.expected_targets import Words
-from tests.faults.process_observer import Eyes, Living
+from tests.faults.expected_targets import ExpectedTargets
+from tests.faults.process_observer import Living, ProcessObserver
 from tests.support.processes import processes
 from tests.support.sites import Site
 
@@ -40,7 +40,7 @@ def contradiction(living: Living, child: dict[str, Any] | None) -> str | None:
     return None
 
 
-def missing(states: States, alive: list[Living], expected_targets: Words) -> str | None:
+def missing(states: States, alive: list[Living], expected_targets: ExpectedTargets) -> str | None:
     """What is not as it should be once nothing stands in the way; None: nothing."""
     if states.keys() != AGENTS.keys():
         return f"all instances, and no other, to be shown: {sorted(states)}"
@@ -54,7 +54,11 @@ def missing(states: States, alive: list[Living], expected_targets: Words) -> str
 
 
 def _missing_of(
-    name: str, child: dict[str, Any], leader: int | None, mine: list[int], expected_targets: Words
+    name: str,
+    child: dict[str, Any],
+    leader: int | None,
+    mine: list[int],
+    expected_targets: ExpectedTargets,
 ) -> str | None:
     if not expected_targets.accepts(name, child["target_state"]):
         return f"the target to be {' or '.join(expected_targets.may[name])}"
@@ -70,11 +74,11 @@ def _missing_of(
     return None
 
 
-def strangers(site: Site, eyes: Eyes, alive: list[Living]) -> str | None:
+def strangers(site: Site, process_observer: ProcessObserver, alive: list[Living]) -> str | None:
     """Agents that carry no mark, or others without a leader, found in another way."""
     known = {living.pid for living in alive}
     pids = {p.pid for p in processes(site) if p.kind in ("agent", "grandchild")}
-    now = {living.pid for living in eyes.alive()}
+    now = {living.pid for living in process_observer.alive()}
     odd = [pid for pid in pids - known - now if Path(f"/proc/{pid}").exists()]
     return f"no processes that the manager does not know: {odd}" if odd else None
 

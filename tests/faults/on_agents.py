@@ -13,7 +13,7 @@ AGENT_NAMES = tuple(AGENTS)
 
 
 def _send(world: World, name: str, number: signal.Signals) -> int:
-    pid = world.eyes.leaders().get(name)
+    pid = world.process_observer.leaders().get(name)
     if pid is None:
         raise NotNowError
     with contextlib.suppress(ProcessLookupError):
@@ -51,11 +51,11 @@ def stopped(world: World, rng: Random) -> str:
     pid = _send(world, name, signal.SIGSTOP)
 
     def undo() -> None:
-        if world.eyes.leaders().get(name) == pid:
+        if world.process_observer.leaders().get(name) == pid:
             os.kill(pid, signal.SIGCONT)
 
     if rng.random() < 0.7:  # else it stays so: it can be told up and down all the same
-        world.hurt[f"stopped {name} {pid}"] = undo
+        world.active_faults[f"stopped {name} {pid}"] = undo
     return f"{name}, pid {pid}"
 
 
@@ -67,7 +67,7 @@ def continued(world: World, rng: Random) -> str:
 
 @kind("several agents killed at once", 4)
 def several(world: World, rng: Random) -> str:
-    leaders = world.eyes.leaders()
+    leaders = world.process_observer.leaders()
     chosen = [n for n in rng.sample(AGENT_NAMES, rng.randint(2, len(AGENTS))) if n in leaders]
     if not chosen:
         raise NotNowError
@@ -87,7 +87,7 @@ def alone(world: World, rng: Random) -> str:
 @kind("what an agent started is killed", 4)
 def grandchild(world: World, rng: Random) -> str:
     name = rng.choice(["fork", "leave"])
-    mine = [x.pid for x in world.eyes.alive() if x.instance_id == name and not x.leads]
+    mine = [x.pid for x in world.process_observer.alive() if x.instance_id == name and not x.leads]
     if not mine:
         raise NotNowError
     pid = rng.choice(sorted(mine))

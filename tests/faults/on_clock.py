@@ -32,7 +32,7 @@ def clock_set(world: World, rng: Random) -> str:
 
 @kind("wall clock set: nobody is ended", 2, _no_clock)
 def clock_alone(world: World, rng: Random) -> str:
-    if world.hurt or not world.answers():
+    if world.active_faults or not world.answers():
         raise NotNowError
     world.settle()
     started, steps = time.monotonic(), []

@@ -67,8 +67,8 @@ SHAPES = ("nothing", "a directory", "a symlink loop", "garbage", "half of it", "
 # --- the state directory ----------------------------------------------------------------------------
 
 
-def _not_hurt(world: World) -> Path:
-    if world.state_is_hurt():
+def _no_active_fault(world: World) -> Path:
+    if world.state_has_fault():
         raise NotNowError
     world.doubt_words()
     return world.state
@@ -76,7 +76,7 @@ def _not_hurt(world: World) -> Path:
 
 @kind("state directory deleted", 4)
 def state_deleted(world: World, _rng: Random) -> str:
-    shutil.rmtree(_not_hurt(world), ignore_errors=True)
+    shutil.rmtree(_no_active_fault(world), ignore_errors=True)
     world.doubt_words()
     world.pipes_moved = time.monotonic()
     return ""
@@ -88,7 +88,7 @@ def _no_mount(world: World) -> str:
 
 @kind("state directory read-only", 3, _no_mount)
 def state_read_only(world: World, _rng: Random) -> str:
-    directory = _not_hurt(world)
+    directory = _no_active_fault(world)
     directory.mkdir(mode=0o700, exist_ok=True)
     off = ["umount", "-l", directory]
     for last in (*(False,) * 20, True):
@@ -98,7 +98,7 @@ def state_read_only(world: World, _rng: Random) -> str:
         if subprocess.run(again, check=last, stderr=subprocess.DEVNULL).returncode == 0:
             break
         subprocess.run(off, check=True)
-    world.hurt["state read-only"] = lambda: subprocess.run(off, check=True)
+    world.active_faults["state read-only"] = lambda: subprocess.run(off, check=True)
     return ""
 
 
@@ -107,7 +107,7 @@ FILES = ("manager.lock", "wanted.json", "journal.sqlite", "scribe.lock", "scribe
 
 @kind("a file of the state directory replaced", 8)
 def state_file(world: World, rng: Random) -> str:
-    directory = _not_hurt(world)
+    directory = _no_active_fault(world)
     agent = rng.choice(STEADY)
     name = rng.choice([*FILES, f"locks/{agent}.lock", f"pipes/{agent}.pipe"])
     shape = rng.choice((*SHAPES, "deep brackets"))
@@ -122,7 +122,7 @@ def state_file(world: World, rng: Random) -> str:
                 remove(path)
         world.doubt_words()
 
-    world.hurt[f"state {name}"] = undo
+    world.active_faults[f"state {name}"] = undo
     if path.suffix == ".pipe":
         world.pipes_moved = time.monotonic()
     return f"{name}: {shape}"
@@ -130,11 +130,11 @@ def state_file(world: World, rng: Random) -> str:
 
 @kind("the directory of the locks replaced", 3)
 def state_locks(world: World, rng: Random) -> str:
-    path = _not_hurt(world) / "locks"
+    path = _no_active_fault(world) / "locks"
     shape = rng.choice(["nothing", "a symlink loop", "garbage"])
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     replace_by(path, shape, b"")
-    world.hurt["state locks"] = lambda: None if path.is_dir() else remove(path)
+    world.active_faults["state locks"] = lambda: None if path.is_dir() else remove(path)
     return shape
 
 
@@ -143,19 +143,19 @@ def state_locks(world: World, rng: Random) -> str:
 
 @kind("disk full under the output", 3, _no_mount)
 def output_full(world: World, _rng: Random) -> str:
-    if "disk" in world.hurt:
+    if "disk" in world.active_faults:
         raise NotNowError
     filler = world.output / "filler"
-    world.hurt["disk"] = lambda: filler.unlink(missing_ok=True)
+    world.active_faults["disk"] = lambda: filler.unlink(missing_ok=True)
     disks.fill(filler)
     return ""
 
 
 @kind("disk full under the state directory", 3, _no_mount)
 def state_full(world: World, _rng: Random) -> str:
-    _not_hurt(world)
+    _no_active_fault(world)
     filler = world.disk / "filler"
-    world.hurt["state disk"] = lambda: filler.unlink(missing_ok=True)
+    world.active_faults["state disk"] = lambda: filler.unlink(missing_ok=True)
     disks.fill(filler)
     return ""
 
@@ -166,9 +166,9 @@ def state_full(world: World, _rng: Random) -> str:
 def _reload(world: World, rng: Random) -> None:
     """By signal or by request; returns when it has been read."""
     run = world.need_manager()
-    if rng.random() < 0.5 or "router" in world.hurt:
+    if rng.random() < 0.5 or "router" in world.active_faults:
         os.kill(run.pid, signal.SIGHUP)
-    if "router" not in world.hurt:
+    if "router" not in world.active_faults:
         world.update(reload_config=True)
 
 
@@ -181,7 +181,7 @@ def _as_json(path: Path) -> bytes:
 def site_file(world: World, rng: Random) -> str:
     if not world.answers():
         raise NotNowError
-    strict = not world.hurt
+    strict = not world.active_faults
     if strict:
         world.settle()
     path, shape = world.site.file, rng.choice(SHAPES)
@@ -200,7 +200,7 @@ def site_file(world: World, rng: Random) -> str:
 
 @kind("site file with odd entries", 4)
 def odd_entries(world: World, rng: Random) -> str:
-    if world.hurt or not world.answers():
+    if world.active_faults or not world.answers():
         raise NotNowError
     world.settle()
     started = time.monotonic()
@@ -231,7 +231,7 @@ def odd_entries(world: World, rng: Random) -> str:
 
 @kind("manager started with a broken site file", 2)
 def started_broken(world: World, rng: Random) -> str:
-    if world.hurt or not world.answers():
+    if world.active_faults or not world.answers():
         raise NotNowError
     world.settle()
     world.kill_manager()

@@ -1,4 +1,4 @@
-"""Faults of the scribe, which takes agents' output from pipes to files."""
+"""Faults of the log daemon, which takes agents' output from pipes to files."""
 
 import contextlib
 import os
@@ -10,26 +10,26 @@ from tests.faults.fault_registry import NotNowError, kind
 from tests.support.processes import processes
 
 
-def _scribes(world: World) -> list[int]:
-    pids = [process.pid for process in processes(world.site) if process.kind == "scribe"]
+def _log_daemons(world: World) -> list[int]:
+    pids = [process.pid for process in processes(world.site) if process.kind == "log daemon"]
     if not pids:
         raise NotNowError
     return pids
 
 
-@kind("scribe killed", 3)
+@kind("log daemon killed", 3)
 def killed(world: World, _rng: Random) -> str:
-    world.scribe_killed()
-    pids = _scribes(world)
+    world.log_daemon_killed()
+    pids = _log_daemons(world)
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     return f"pid {pids}"
 
 
-@kind("scribe frozen", 2)
+@kind("log daemon frozen", 2)
 def frozen(world: World, _rng: Random) -> str:
-    pids = _scribes(world)
+    pids = _log_daemons(world)
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGSTOP)
@@ -39,5 +39,5 @@ def frozen(world: World, _rng: Random) -> str:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGCONT)
 
-    world.hurt["scribe"] = thaw
+    world.active_faults["log daemon"] = thaw
     return f"pid {pids}"

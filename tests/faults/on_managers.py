@@ -47,7 +47,7 @@ def killed_asked(world: World, rng: Random) -> str:
     name = rng.choice(["all", *AGENTS, *AGENTS])
     target = rng.choice(["up", "up", "down"])
     delay = rng.choice([0.0, rng.random() * 0.02, rng.random() * 0.3])
-    world.words.asked(dict.fromkeys(AGENTS if name == "all" else [name], target))
+    world.expected_targets.asked(dict.fromkeys(AGENTS if name == "all" else [name], target))
     with _asked(world, {"requests": [[name, target]]}):
         time.sleep(delay)
         world.kill_manager()
@@ -119,26 +119,26 @@ def ended(world: World, rng: Random) -> str:
         _kill(world, "very-stubborn")
     run.process.send_signal(signal.SIGTERM)
     world.ended(0)
-    if left := world.eyes.alive():
+    if left := world.process_observer.alive():
         raise ViolationError(f"SIGTERM left {[(x.instance_id, x.pid) for x in left]}")
-    if world.state_is_hurt():
+    if world.state_has_fault():
         world.doubt_words()
-    world.words.ended()
+    world.expected_targets.ended()
     return ""
 
 
 @kind("manager died, agents disowned", 2)
 def disowned(world: World, _rng: Random) -> str:
-    if world.hurt or not world.answers():
+    if world.active_faults or not world.answers():
         raise NotNowError
     world.settle()
     started = time.monotonic()
     world.call("start", "die", {"disown": True})
     world.ended(0, 10)
-    world.words.ended()
+    world.expected_targets.ended()
     if stopped := world.told_to_end_since(started):
         raise ViolationError(f"die(disown=True) ended {stopped}")
-    return f"{len(world.eyes.leaders())} agents left"
+    return f"{len(world.process_observer.leaders())} agents left"
 
 
 # --- limits ------------------------------------------------------------------------------------
@@ -146,7 +146,7 @@ def disowned(world: World, _rng: Random) -> str:
 
 def _limit(world: World, which: int, soft: int, name: str) -> None:
     """Lower a limit of the manager; it is restored at the end of the round, if it lives."""
-    if name in world.hurt:
+    if name in world.active_faults:
         raise NotNowError
     run = world.need_manager()
     before, hard = resource.prlimit(run.pid, which)
@@ -157,7 +157,7 @@ def _limit(world: World, which: int, soft: int, name: str) -> None:
         if run.running():
             resource.prlimit(run.pid, which, (before, hard))
 
-    world.hurt[name] = undo
+    world.active_faults[name] = undo
 
 
 def _disturb(world: World, rng: Random) -> None:
@@ -167,7 +167,7 @@ def _disturb(world: World, rng: Random) -> None:
 
 def _kill(world: World, name: str) -> None:
     """Kill an agent, if it is alive."""
-    if name in (leaders := world.eyes.leaders()):
+    if name in (leaders := world.process_observer.leaders()):
         with contextlib.suppress(ProcessLookupError):
             os.kill(leaders[name], signal.SIGKILL)
 
@@ -202,10 +202,10 @@ def _no_process_limit(world: World) -> str:
 
 @kind("manager without processes", 3, _no_process_limit)
 def no_processes(world: World, rng: Random) -> str:
-    if "processes" in world.hurt or not world.answers():
+    if "processes" in world.active_faults or not world.answers():
         raise NotNowError
     run, more = world.need_manager(), rng.choice([0, 0, 1, 2, 5])
     run.poor = True
-    world.hurt["processes"] = world.processes.impose(run.pid, more)
+    world.active_faults["processes"] = world.processes.impose(run.pid, more)
     _disturb(world, rng)
     return f"{more} left"

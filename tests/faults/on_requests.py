@@ -63,7 +63,7 @@ def other_class(world: World, rng: Random) -> str:
     name = rng.choice(AGENT_NAMES)
     old = world.classes[name]
     world.classes[name] = "OtherTinyAgent" if old == "TinyAgent" else "TinyAgent"
-    world.words.reset([name], certain=False)
+    world.expected_targets.reset([name], certain=False)
     world.write_site()
     return f"{name}: {world.update(reload_config=True)}"
 
@@ -72,7 +72,7 @@ def other_class(world: World, rng: Random) -> str:
 def out_and_back(world: World, rng: Random) -> str:
     _answering(world)
     name = rng.choice(AGENT_NAMES)
-    world.words.reset([name], certain=False)
+    world.expected_targets.reset([name], certain=False)
     world.write_site(without=name)
     world.update(reload_config=True)
     world.write_site()
@@ -82,7 +82,7 @@ def out_and_back(world: World, rng: Random) -> str:
 
 @kind("operator: manager process stopped and started", 1)
 def stopped(world: World, _rng: Random) -> str:
-    if world.hurt:
+    if world.active_faults:
         raise NotNowError
     _answering(world)
     world.restart_process()

@@ -9,7 +9,7 @@ from tests.faults.fault_registry import NotNowError, kind
 
 
 def _working(world: World) -> CrossbarRouter:
-    if "router" in world.hurt:
+    if "router" in world.active_faults:
         raise NotNowError
     return world.router
 
@@ -17,7 +17,7 @@ def _working(world: World) -> CrossbarRouter:
 @kind("router killed", 1)
 def killed(world: World, _rng: Random) -> str:
     router = _working(world)
-    world.hurt["router"] = world.start_router
+    world.active_faults["router"] = world.start_router
     router.kill()
     return ""
 
@@ -25,7 +25,7 @@ def killed(world: World, _rng: Random) -> str:
 @kind("router frozen", 3)
 def frozen(world: World, _rng: Random) -> str:
     router = _working(world)
-    world.hurt["router"] = router.resume
+    world.active_faults["router"] = router.resume
     router.suspend()
     return ""
 
@@ -33,20 +33,20 @@ def frozen(world: World, _rng: Random) -> str:
 @kind("router flapping", 0.4)
 def flapping(world: World, rng: Random) -> str:
     router, times = _working(world), rng.randint(2, 3)
-    world.hurt["router"] = lambda: None
+    world.active_faults["router"] = lambda: None
     for _ in range(times):
         router.kill()
         time.sleep(rng.random())
         world.start_router()
         time.sleep(rng.random())
-    del world.hurt["router"]
+    del world.active_faults["router"]
     return f"{times} times"
 
 
 @kind("router replaced", 0.6)
 def replaced(world: World, _rng: Random) -> str:
     old = _working(world)
-    world.hurt["router"] = lambda: None
+    world.active_faults["router"] = lambda: None
     new = CrossbarRouter(
         old.directory.with_name(f"{old.directory.name}+"),
         port=old.port,
@@ -56,5 +56,5 @@ def replaced(world: World, _rng: Random) -> str:
     old.kill()
     world.router = new
     world.start_router()
-    del world.hurt["router"]
+    del world.active_faults["router"]
     return ""

@@ -7,7 +7,7 @@ a campaign, so the n-th file since the beginning stays the n-th.
 
 Lines may be missing in two cases only: the disk was full, and a line says how many bytes were
 given up; or `excuse` or `give_up` was called, for what the docs name as beyond anybody's power
-(docs/output.md: nobody was left who had the pipe open, or its path is gone and its scribe dead).
+(docs/output.md: nobody was left who had the pipe open, or its path is gone and its log daemon dead).
 """
 
 import gzip

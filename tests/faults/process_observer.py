@@ -49,7 +49,7 @@ class Living:
     until: float | None = None
 
 
-class Eyes:
+class ProcessObserver:
     """A context manager that watches the processes of a site.
 
     Args:
@@ -69,7 +69,7 @@ class Eyes:
         self._poll = select.poll()
         self._lock = threading.Lock()
         self._ends = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="eyes", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="process observer", daemon=True)
         self.launched = 0
         self.looks = 0
 

@@ -31,13 +31,13 @@ def _figures(campaigns: Sequence[Campaign]) -> list[str]:
     lines = [
         f"seed {campaigns[0].seed}, {seconds:.0f} s, {len(worlds)} site(s) at the same time, "
         f"{sum(world.runs for world in worlds)} managers started, "
-        f"{sum(world.eyes.launched for world in worlds)} launches of agents seen"
+        f"{sum(world.process_observer.launched for world in worlds)} launches of agents seen"
     ]
     lines += _spread("rounds settled in", [s for c in campaigns for s in c.settling])
     adoptions = [adoption for world in worlds for adoption in world.adoptions]
     most = max((count for count, _ in adoptions), default=0)
     lines += _spread(f"manager started → up to {most} agents adopted", [s for _, s in adoptions])
-    counted = [lines for world in worlds for lines in world.witness.lines.values()]
+    counted = [lines for world in worlds for lines in world.status_observer.lines.values()]
     lines.append(
         f"lines of output followed: {sum(c.read_lines for c in counted)}; given up, and said "
         f"(full disk) or nobody left to keep them: {sum(c.given_up for c in counted)}"

@@ -1,6 +1,6 @@
-"""A witness: asks the manager what it shows, all the time, and compares it with what is alive.
+"""Asks the manager what it shows, all the time, and compares it with what is alive.
 
-`Eyes` looks at /proc; this compares each answer of the manager with whatever was alive all the
+`ProcessObserver` looks at /proc; this compares each answer of the manager with whatever was alive all the
 while that the answer was given, and the lines that agents wrote with those that were kept.
 """
 
@@ -13,31 +13,36 @@ from typing import Self
 from tests.faults import invariants
 from tests.faults.agents import COUNTED
 from tests.faults.calls import Calls, States
-from tests.faults.expected_targets import Words
+from tests.faults.expected_targets import ExpectedTargets
 from tests.faults.output_lines import Lines
-from tests.faults.process_observer import Eyes, Living
+from tests.faults.process_observer import Living, ProcessObserver
 from tests.support.sites import Site
 
 PAUSE = 0.2
 """Seconds between two looks at what is shown, while faults go on."""
 
 
-class Witness:
+class StatusObserver:
     """A context manager that watches a site.
 
     Attributes:
-        eyes: What is alive.
+        process_observer: What is alive.
         lines: What was printed.
         seen: Things worth counting that are no violations.
         problems: What was seen that must not be, in sentences.
     """
 
     def __init__(
-        self, site: Site, output: str, calls: Calls, words: Words, may_ask: Callable[[], bool]
+        self,
+        site: Site,
+        output: str,
+        calls: Calls,
+        words: ExpectedTargets,
+        may_ask: Callable[[], bool],
     ) -> None:
         self.problems: list[str] = []
         self.seen: Counter[str] = Counter()
-        self.eyes = Eyes(site, self.problems.append)
+        self.process_observer = ProcessObserver(site, self.problems.append)
         directory, counts = site.directory / output, site.working_dir / "counts"
         self.lines = {n: Lines(directory, counts, n, self.problems.append) for n in COUNTED}
         self._site = site
@@ -48,14 +53,14 @@ class Witness:
         self._thread = threading.Thread(target=self._run, name="witness", daemon=True)
 
     def __enter__(self) -> Self:
-        self.eyes.__enter__()
+        self.process_observer.__enter__()
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._ends.set()
         self._thread.join()
-        self.eyes.__exit__()
+        self.process_observer.__exit__()
 
     def missing(self) -> str | None:
         """What is not as it should be once nothing stands in the way; None: nothing."""
@@ -66,12 +71,12 @@ class Witness:
         return (
             invariants.missing(states, alive, self._words)
             or self.missing_lines()
-            or invariants.strangers(self._site, self.eyes, alive)
+            or invariants.strangers(self._site, self.process_observer, alive)
         )
 
     def note_lines(self) -> None:
         """Take down what was written up to now, for `missing`."""
-        leaders = self.eyes.leaders()
+        leaders = self.process_observer.leaders()
         for name, lines in self.lines.items():
             lines.note(alive=name in leaders)
 
@@ -96,7 +101,7 @@ class Witness:
         states = self._calls.shown()
         if states is None:
             return None
-        alive = self.eyes.alive_through(started)
+        alive = self.process_observer.alive_through(started)
         for living in alive:
             problem = invariants.contradiction(living, states.get(living.instance_id))
             if problem:

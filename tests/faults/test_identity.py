@@ -162,10 +162,12 @@ def test_agents_are_known_after_their_directory_was_lost(site, start, runtime):
         assert leaders(site) == before
 
     def nobody_in_vain() -> bool:
-        return [process.kind for process in processes(site)].count("scribe") <= 2
+        return [process.kind for process in processes(site)].count("log daemon") <= 2
 
     # One that has the agent's pipe goes on with it, although no path leads there any more, and one
     # is the present manager's. A third one looks for its directory every 10 s, and ends.
-    wait_for(nobody_in_vain, 30, "the scribe of a lost directory to end", lambda: processes(site))
+    wait_for(
+        nobody_in_vain, 30, "the log daemon of a lost directory to end", lambda: processes(site)
+    )
     assert manager.stop() == 0
     wait_for(lambda: not processes(site), 30, "all to end", lambda: processes(site))

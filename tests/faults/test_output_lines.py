@@ -16,8 +16,8 @@ class Followed:
         self.output, self.counts = directory / "output", directory / "counts"
         (self.counts / "a").mkdir(parents=True)
         self.output.mkdir()
-        self.said: list[str] = []
-        self.lines = Lines(self.output, self.counts, "a", self.said.append)
+        self.messages: list[str] = []
+        self.lines = Lines(self.output, self.counts, "a", self.messages.append)
 
     def write(self, *numbers, run=RUN, text=""):
         with (self.output / "a.out").open("a") as file:
@@ -44,20 +44,20 @@ def test_all_lines_are_there(followed):
     assert "line 3 of 5" in followed.missing()
     followed.write(3, 4, 5)
     assert followed.missing() is None
-    assert followed.said == []
+    assert followed.messages == []
 
 
 def test_a_line_lost_in_between_is_found(followed):
     followed.write(0, 1, 3)
     followed.count(4)
     followed.missing()
-    assert followed.said == [f"a: lines 2 to 2 of {RUN} are lost"]
+    assert followed.messages == [f"a: lines 2 to 2 of {RUN} are lost"]
 
 
 def test_a_line_kept_twice_is_found(followed):
     followed.write(0, 1, 1)
     followed.missing()
-    assert followed.said == [f"a: line 1 of {RUN} was kept twice"]
+    assert followed.messages == [f"a: line 1 of {RUN} was kept twice"]
 
 
 def test_the_last_lines_of_a_run_that_ended_are_missed(followed):
@@ -73,11 +73,11 @@ def test_bytes_given_up_are_no_loss_if_it_is_said(followed):
     followed.write(5, 6)
     followed.count(7)
     assert followed.missing() is None
-    assert followed.said == []
+    assert followed.messages == []
     assert followed.lines.given_up == 3
     followed.write(8)
     followed.missing()
-    assert len(followed.said) == 1, "one remark is good for one gap"
+    assert len(followed.messages) == 1, "one remark is good for one gap"
 
 
 def test_what_nobody_could_keep_is_excused_once(followed):
@@ -87,7 +87,7 @@ def test_what_nobody_could_keep_is_excused_once(followed):
     followed.write(3)
     followed.count(4)
     followed.missing()
-    assert followed.said == [f"a: lines 2 to 2 of {RUN} are lost"]
+    assert followed.messages == [f"a: lines 2 to 2 of {RUN} are lost"]
 
 
 def test_lines_are_followed_over_rotation_and_compression(followed):
@@ -104,4 +104,4 @@ def test_lines_are_followed_over_rotation_and_compression(followed):
     followed.write(4)
     followed.count(5)
     assert followed.missing() is None
-    assert followed.said == []
+    assert followed.messages == []

@@ -1,4 +1,4 @@
-"""The eyes themselves: they see who is alive, and two of one instance at once."""
+"""The process_observer themselves: they see who is alive, and two of one instance at once."""
 
 import os
 import subprocess
@@ -7,10 +7,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.faults.process_observer import Eyes
+from tests.faults.process_observer import ProcessObserver
 from tests.support.waiting import wait_for
 
-MARK = "test-eyes"
+MARK = "test-process_observer"
 
 
 @pytest.fixture
@@ -31,19 +31,19 @@ def launch():
 
 
 def test_leaders_and_what_they_started_are_seen_until_they_end(launch):
-    with Eyes(SimpleNamespace(mark=MARK), pytest.fail) as eyes:
+    with ProcessObserver(SimpleNamespace(mark=MARK), pytest.fail) as process_observer:
         leader, other = launch("a", start_new_session=True), launch("a")
-        wait_for(lambda: len(eyes.alive()) == 2, 10, "two processes")
-        assert eyes.leaders() == {"a": leader.pid}
+        wait_for(lambda: len(process_observer.alive()) == 2, 10, "two processes")
+        assert process_observer.leaders() == {"a": leader.pid}
         leader.kill()
-        wait_for(lambda: not eyes.leaders(), 10, "the death of the leader")
-        assert [living.pid for living in eyes.alive()] == [other.pid]
+        wait_for(lambda: not process_observer.leaders(), 10, "the death of the leader")
+        assert [living.pid for living in process_observer.alive()] == [other.pid]
 
 
 def test_two_live_leaders_of_one_instance_are_complained_of(launch):
     messages: list[str] = []
-    with Eyes(SimpleNamespace(mark=MARK), messages.append) as eyes:
+    with ProcessObserver(SimpleNamespace(mark=MARK), messages.append) as process_observer:
         pids = {launch("a", start_new_session=True).pid for _ in range(2)}
-        wait_for(lambda: messages, 10, "a complaint", eyes.alive)
+        wait_for(lambda: messages, 10, "a complaint", process_observer.alive)
     assert "two live processes of a at once" in messages[0]
     assert all(str(pid) in messages[0] for pid in pids)

@@ -1,4 +1,4 @@
-"""The wall clock of a campaign: it can be set, for its managers, scribes and agents alone.
+"""The wall clock of a campaign: it can be set, for its managers, log daemons and agents alone.
 
 Nobody's real clock is touched: a small library, preloaded into the processes of the site, adds
 seconds from a shared file to what the kernel tells (`wallclock.c`).

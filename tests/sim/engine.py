@@ -60,8 +60,8 @@ class EngineDay:
         self.world.clock.call_later(length, self.engine.come_back)
 
     def _notice(self) -> None:
-        if not self.engine.in_sight:
-            self.engine.lose_sight()
+        if not self.engine.connected:
+            self.engine.disconnect()
 
     def unblock(self) -> None:
         """A container that could not be ended ends."""

@@ -158,10 +158,10 @@ class Watch:
             resting = (
                 record.state in (State.DOWN, State.BACKOFF) and record.spec.kind is Kind.DOCKER
             )
-            if resting and engine.in_sight:
+            if resting and engine.connected:
                 assert not engine.alive(name), f"{name} is shown {record.state}, but is alive"
 
-    def what_is_out_of_sight_is_shown_unseen(self) -> None:
+    def what_is_out_of_sight_is_shown_as_such(self) -> None:
         """Never down, nor up: nobody knows. But what is blocked is, whatever runs."""
         for name, record in self.world.snapshot.items():
             if record.spec.has_no_service:

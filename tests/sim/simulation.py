@@ -230,7 +230,7 @@ class Day:
         self.watch.a_passive_one_is_never_started_or_ended_unless_somebody_asked()
         self.watch.nothing_was_asked_of_a_driver_that_must_never_be()
         self.watch.what_is_shown_at_rest_has_nothing_alive()
-        self.watch.what_is_out_of_sight_is_shown_unseen()
+        self.watch.what_is_out_of_sight_is_shown_as_such()
         snapshot = self.world.snapshot
         for name in self.wanted:
             assert snapshot[name].target is self.wanted[name], f"a request for {name} was lost"

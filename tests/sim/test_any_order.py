@@ -235,8 +235,8 @@ class AnyOrder(RuleBasedStateMachine):
         self.world.engine.freeze()
 
     @rule()
-    def lose_sight_of_the_engine(self) -> None:
-        self.world.engine.lose_sight()
+    def lose_the_engine(self) -> None:
+        self.world.engine.disconnect()
 
     @rule()
     def see_the_engine_again(self) -> None:
@@ -254,7 +254,7 @@ class AnyOrder(RuleBasedStateMachine):
 
     @invariant()
     def what_is_out_of_sight_never_shows_down(self) -> None:
-        self.watch.what_is_out_of_sight_is_shown_unseen()
+        self.watch.what_is_out_of_sight_is_shown_as_such()
 
     @invariant()
     def a_passive_one_is_never_started_or_ended_unless_somebody_asked(self) -> None:

@@ -42,7 +42,7 @@ def test_everything_can_be_ended_at_any_time_of_the_day():
     for n in range(20):
         day.world.clock.advance(173.0)
         if n % 3 == 2:
-            engine.lose_sight()
+            engine.disconnect()
         called = []
         day.world.supervisor.stop_all()
         day.world.supervisor.when_idle(lambda called=called: called.append(True))

@@ -29,7 +29,7 @@ class Found:
     Attributes:
         pid: Its process id.
         ppid: Its parent's.
-        kind: ``manager``, ``agent``, ``grandchild``, ``scribe`` or ``other``.
+        kind: ``manager``, ``agent``, ``grandchild``, ``log daemon`` or ``other``.
         instance_id: For agents.
         title: Its command line.
     """
@@ -111,7 +111,7 @@ def _kind(argv: list[str], site: Site) -> tuple[str, str]:
     elif "tiny-grandchild" in argv:
         return "grandchild", argv[-1]
     elif _module(argv) == "hostmanager.logd":
-        return "scribe", ""
+        return "log daemon", ""
     if instance_id == site.manager_id:
         return "manager", instance_id
     return ("agent", instance_id) if instance_id else ("other", "")

@@ -35,7 +35,7 @@ class Run:
         wait_for(lambda: b"tiny a up" in self.out.read_bytes(), 10, "the agent to be up")
         return self
 
-    def told(self, number: signal.Signals) -> "Run":
+    def send_signal(self, number: signal.Signals) -> "Run":
         self.process.send_signal(number)
         return self
 
@@ -55,7 +55,7 @@ def offline(tmp_path) -> Iterator[Site]:
 def test_an_ok_agent_ends_at_once_when_told(offline, number):
     run = Run(offline).up()
     started = time.monotonic()
-    assert run.told(number).code() == 0
+    assert run.send_signal(number).code() == 0
     assert time.monotonic() - started < 1
     assert [got.name for got in offline.signals("a")] == [number.name]
 
@@ -84,26 +84,26 @@ def test_crash_after_runs_for_a_while_first(offline):
 def test_slow_stop_takes_its_time_from_the_first_signal_on(offline):
     run = Run(offline, "--behave", "slow-stop", 0.5).up()
     started = time.monotonic()
-    run.told(signal.SIGINT)
+    run.send_signal(signal.SIGINT)
     time.sleep(0.1)
-    assert run.told(signal.SIGTERM).code() == 0
+    assert run.send_signal(signal.SIGTERM).code() == 0
     assert 0.45 < time.monotonic() - started < 2
 
 
 def test_stubborn_ends_on_sigterm_only(offline):
-    run = Run(offline, "--behave", "stubborn").up().told(signal.SIGINT)
+    run = Run(offline, "--behave", "stubborn").up().send_signal(signal.SIGINT)
     wait_for(lambda: offline.signals("a"), 5, "SIGINT to arrive")
     assert run.process.poll() is None
-    assert run.told(signal.SIGTERM).code() == 0
+    assert run.send_signal(signal.SIGTERM).code() == 0
 
 
 def test_very_stubborn_ends_on_sigkill_only(offline):
     run = Run(offline, "--behave", "very-stubborn").up()
     for count, number in enumerate([signal.SIGINT, signal.SIGTERM], 1):
-        run.told(number)
+        run.send_signal(number)
         wait_for(lambda count=count: len(offline.signals("a")) == count, 5, number.name)
     assert run.process.poll() is None
-    assert run.told(signal.SIGKILL).code() == -signal.SIGKILL
+    assert run.send_signal(signal.SIGKILL).code() == -signal.SIGKILL
 
 
 def test_chatty_writes_numbered_lines_at_its_rate(offline):
@@ -132,7 +132,7 @@ def test_fork_has_grandchildren_and_leaves_them_only_if_told(offline, leave):
     for process in grandchildren:
         os.kill(process.pid, signal.SIGINT)
         assert os.getpgid(process.pid) == run.process.pid
-    assert run.told(signal.SIGTERM).code() == 0
+    assert run.send_signal(signal.SIGTERM).code() == 0
     assert [alive(process.pid) for process in grandchildren] == [leave, leave]
 
 

@@ -42,7 +42,7 @@ HAPPENINGS = ("create", "start", "die", "kill", "stop", "pause", "unpause", "des
 
 @dataclass
 class Watcher:
-    """What the engine told of one project's containers: (action, service, container id)."""
+    """The events of the engine about one project's containers: (action, service, container id)."""
 
     seen: list[tuple[str, str, str]] = field(default_factory=list)
 
@@ -92,13 +92,13 @@ class HostUnderTest:
     """A host, and what people do to its services and its engine."""
 
     def __init__(
-        self, project: Project, host: Host, backend: EngineComposeBackend, said: list[str]
+        self, project: Project, host: Host, backend: EngineComposeBackend, messages: list[str]
     ) -> None:
         self.project = project
         self.engine = project.engine
         self.host = host
         self.backend = backend
-        self.said = said
+        self.messages = messages
         self.watcher = Watcher()
         self.scale: dict[str, int] = {}
 
@@ -124,7 +124,9 @@ class HostUnderTest:
                     raise
                 last = error
             await asyncio.sleep(0.01)
-        msg = f"waited {limit:g} s for {what}; last: {last!r}; shown: {self.shown()}; {self.said}"
+        msg = (
+            f"waited {limit:g} s for {what}; last: {last!r}; shown: {self.shown()}; {self.messages}"
+        )
         raise AssertionError(msg)
 
     async def row(self, instance_id: str, *, says: str = "", **keys: Any) -> dict[str, Any]:
@@ -176,12 +178,12 @@ class HostUnderTest:
         """See that it is so, and goes on to be."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            assert predicate(), f"not for {seconds:g} s: {what}; {self.shown()}; {self.said}"
+            assert predicate(), f"not for {seconds:g} s: {what}; {self.shown()}; {self.messages}"
             await asyncio.sleep(0.02)
 
     # --- what is done -----------------------------------------------------------------------
 
-    def told(self, *requests: tuple[str, str]) -> None:
+    def set_targets(self, *requests: tuple[str, str]) -> None:
         """Set targets, as operators do."""
         self.host.set_targets([list(request) for request in requests])
 
@@ -208,16 +210,16 @@ class HostUnderTest:
         """The id of the one container of a service."""
         return str(await self.do(self.project.container, service))
 
-    def heard(self, text: str) -> bool:
-        """Whether that was said to people."""
-        return any(text in line for line in self.said)
+    def has_message(self, text: str) -> bool:
+        """Whether operators got a message with that text."""
+        return any(text in line for line in self.messages)
 
     def count(self, action: str, service: str) -> int:
-        """How often the engine told that of containers of a service, by now."""
+        """How many events of that action the engine has sent for a service, by now."""
         return self.watcher.count(action, service)
 
     async def counted(self, action: str, service: str, times: int) -> None:
-        """See that the engine told that so often; it may tell us later than the host."""
+        """Wait for that number of events; they may arrive here later than at the host."""
         await self.until(f"{action} of {service}", lambda: self.count(action, service) >= times)
         assert self.count(action, service) == times, self.watcher.seen
 

@@ -2,68 +2,71 @@
 
 import pytest
 
-from tests.integration.router.cli_site import places
+from tests.integration.router.cli_site import make_cli_site
 from tests.support.engine_projects import service
 from tests.support.sites import instance
 from tests.support.terminal import NEEDS_TMUX, Terminal
 from tests.support.waiting import wait_for
 
-place = pytest.fixture(places)
+cli_site = pytest.fixture(make_cli_site)
 
 
-def test_services_are_operated_like_agents_and_orphans_are_removed(project, place, monkeypatch):
+def test_services_are_operated_like_agents_and_orphans_are_removed(project, cli_site, monkeypatch):
     for name, value in project.engine.environment.items():
         monkeypatch.setenv(name, value)
     project.write(["ocs-a", "redis"])
-    place.write(daq1=[instance("a", manage="docker"), instance("b", manage="docker")])
-    place.start("daq1", options=("--docker-compose", str(project.file)))
+    cli_site.write(daq1=[instance("a", manage="docker"), instance("b", manage="docker")])
+    cli_site.start("daq1", options=("--docker-compose", str(project.file)))
 
     def states(**expected):
         wait_for(
-            lambda: expected.items() <= place.states().items(), 60, str(expected), place.states
+            lambda: expected.items() <= cli_site.states().items(),
+            60,
+            str(expected),
+            cli_site.states,
         )
 
     states(a="up", b="?", redis="down")
-    status = place.status()
+    status = cli_site.status()
     assert (status["a"]["agent_class"], status["a"]["severity"]) == ("TinyAgent[d]", "ok")
     assert (status["b"]["agent_class"], status["b"]["severity"]) == ("TinyAgent[d?]", "wrong")
     assert (status["redis"]["agent_class"], status["redis"]["target"]) == ("[docker]", "passive")
     before = project.container("ocs-a")
-    result = place.run("restart", "a")
+    result = cli_site.run("restart", "a")
     assert (result.code, result.out.splitlines()[-1]) == (0, "1 of 1 agent is up")
     assert project.container("ocs-a") != before
-    result = place.run("up", "redis")
+    result = cli_site.run("up", "redis")
     assert (result.code, result.out.splitlines()[-1]) == (0, "1 of 1 agent is up")
-    assert place.status("redis")["redis"]["target"] == "passive"
-    assert place.run("down", "redis").code == 0
-    assert place.run("up", "redis").code == 0
-    result = place.run("up", "b")
+    assert cli_site.status("redis")["redis"]["target"] == "passive"
+    assert cli_site.run("down", "redis").code == 0
+    assert cli_site.run("up", "redis").code == 0
+    result = cli_site.run("up", "b")
     assert result.code == 1
     assert "! daq1 b ? (target up): " in result.out
-    assert place.run("diff").code == 0
+    assert cli_site.run("diff").code == 0
 
     project.write(["ocs-a"])
-    wait_for(lambda: "redis" in place.run("orphans").out, 60, "the orphan")
-    assert "1 orphaned container (redis)" in place.run("status").out
-    result = place.run("orphans", "--remove")
+    wait_for(lambda: "redis" in cli_site.run("orphans").out, 60, "the orphan")
+    assert "1 orphaned container (redis)" in cli_site.run("status").out
+    result = cli_site.run("orphans", "--remove")
     assert result.code == 0, result.out
-    wait_for(lambda: place.run("orphans").out == "daq1: no orphans\n", 60, "it to be removed")
+    wait_for(lambda: cli_site.run("orphans").out == "daq1: no orphans\n", 60, "it to be removed")
     wait_for(lambda: project.containers("redis") == [], 60, "redis to be gone")
-    assert place.run("down", "a").code == 0
+    assert cli_site.run("down", "a").code == 0
     wait_for(lambda: project.containers("ocs-a") == [], 60, "ocs-a to be gone")
 
 
 @NEEDS_TMUX
-def test_the_full_screen_view_shows_and_operates_services(project, place, monkeypatch):
+def test_the_full_screen_view_shows_and_operates_services(project, cli_site, monkeypatch):
     for name, value in project.engine.environment.items():
         monkeypatch.setenv(name, value)
     lines = service(command=["sh", "-c", "echo one line; trap 'exit 0' TERM; sleep 600 & wait"])
     project.write({"ocs-a": lines, "redis": service()})
-    place.write(daq1=[instance("a", manage="docker"), instance("b", manage="docker")])
-    place.start("daq1", options=("--docker-compose", str(project.file)))
-    wait_for(lambda: place.states().get("a") == "up", 60, "a", place.states)
+    cli_site.write(daq1=[instance("a", manage="docker"), instance("b", manage="docker")])
+    cli_site.start("daq1", options=("--docker-compose", str(project.file)))
+    wait_for(lambda: cli_site.states().get("a") == "up", 60, "a", cli_site.states)
 
-    terminal = Terminal(place.site.directory, place.site.file)
+    terminal = Terminal(cli_site.site.directory, cli_site.site.file)
     try:
         # An entry without a service is what is wrong, so it comes first and is selected.
         terminal.until("1 host, 3 agents: 1 wrong, 2 OK")

@@ -16,11 +16,11 @@ async def test_a_service_comes_up_and_goes_down_as_it_is_told(project):
         assert row["container"]["id"] == container
         assert row["agent_class"] == "Fake[d]"
         assert row["pid"] == await host.do(host.engine.container_pid, container)
-        host.told(("a", "down"))
+        host.set_targets(("a", "down"))
         row = await host.removed("a")
         assert row["last_exit"]["expected"]
         await host.row("a", next_action="down", container=None)
-        host.told(("a", "up"))
+        host.set_targets(("a", "up"))
         await host.up("a")
         assert await host.container("ocs-a") != container
 
@@ -35,7 +35,7 @@ async def test_a_container_that_dies_or_is_killed_is_started_again(project):
         assert (row["last_exit"]["code"], row["last_exit"]["signal"]) == (137, None)
         assert not row["last_exit"]["expected"]
         message = "a: exited with code 137 (probably by SIGKILL)"
-        await host.until("it to be said", lambda: host.heard(message))
+        await host.until("it to be said", lambda: host.has_message(message))
         await host.docker("kill", "--signal=TERM", container)
         row = await host.row("a", next_action="up", restarts=2)
         assert row["last_exit"]["code"] == 7
@@ -55,11 +55,11 @@ async def test_a_container_that_runs_out_of_memory_says_so(project):
         )  # fmt: skip
         if warning.returncode or "does not support" in warning.stderr:
             pytest.skip(f"this engine cannot limit memory: {warning.stderr.strip()}")
-        host.told(("a", "up"))
+        host.set_targets(("a", "up"))
         # Relaunched until told otherwise: of one run in ten, on a busy machine, the engine tells
         # that it died before it tells why, or never tells.
-        await host.until("the reason", lambda: host.heard("out of memory"))
-        host.told(("a", "down"))
+        await host.until("the reason", lambda: host.has_message("out of memory"))
+        host.set_targets(("a", "down"))
 
 
 async def test_exits_at_once_with_code_and_last_words_and_longer_and_longer_pauses(project):
@@ -75,7 +75,7 @@ async def test_exits_at_once_with_code_and_last_words_and_longer_and_longer_paus
         )
         assert sorted(row) == ["no camera", "one"]
         assert host.shown()["a"]["stability"] == 0.0
-        host.told(("a", "down"))
+        host.set_targets(("a", "down"))
         await host.removed("a")
     assert host.watcher.most_at_once("ocs-a") <= 1
 
@@ -137,7 +137,7 @@ async def test_a_paused_one_is_shown_and_left_and_can_be_told_down(project):
         await host.row("a", next_action="up", message="")
         await host.docker("pause", container)
         await host.row("a", says="It is paused")
-        host.told(("a", "down"))
+        host.set_targets(("a", "down"))
         await host.removed("a")
 
 
@@ -173,7 +173,7 @@ async def test_restarted_by_its_own_policy_it_is_one_and_down_means_down(project
             await host.row("a", next_action="start_at")
         else:
             await host.docker("exec", container, "rm", "/go", check=False)
-        host.told(("a", "down"))
+        host.set_targets(("a", "down"))
         await host.down("a")
         starts = host.count("start", "ocs-a")
         await asyncio.sleep(2)
@@ -189,7 +189,7 @@ async def test_one_that_ignores_being_asked_to_stop_is_killed_and_only_then_show
     async with running(project, "a") as host:
         await host.up("a")
         container = await host.container("ocs-a")
-        host.told(("a", "down"))
+        host.set_targets(("a", "down"))
         await host.row("a", next_action="wait_dead", says="asked to stop")
         await host.until("down", lambda: host.shown()["a"]["next_action"] == "down")
         assert await host.do(host.engine.state, container) in ("exited", "removing", "gone")
@@ -204,9 +204,9 @@ async def test_told_down_and_up_again_while_it_stops_it_comes_back_once(project)
     async with running(project, "a") as host:
         await host.up("a")
         container = await host.container("ocs-a")
-        host.told(("a", "down"))
+        host.set_targets(("a", "down"))
         await host.row("a", next_action="wait_dead")
-        host.told(("a", "up"))
+        host.set_targets(("a", "up"))
         await host.until("another", lambda: container not in project.containers("ocs-a"))
         await host.up("a")
         assert len(await host.running("a")) == 1
@@ -218,7 +218,7 @@ async def test_hurry_kills_at_once(project):
     project.write({"ocs-a": service(**keys, stop_grace_period="1000s")})
     async with running(project, "a") as host:
         await host.up("a")
-        host.told(("a", "down"))
+        host.set_targets(("a", "down"))
         await host.row("a", next_action="wait_dead")
         await host.until("the request to stop", lambda: host.count("kill", "ocs-a"))
         host.host.supervisor.escalate()
@@ -238,7 +238,7 @@ async def test_scale_two_is_one_row_that_tells_of_a_missing_one(project):
         await host.docker("kill", *both)
         await host.row("a", next_action="up", message="", restarts=1)
         assert len(await host.running("a")) == 2
-        host.told(("a", "down"))
+        host.set_targets(("a", "down"))
         await host.removed("a")
 
 
@@ -252,7 +252,7 @@ async def test_what_it_depends_on_is_told_and_neither_started_nor_touched(projec
         await host.do(project.compose, "up", "-d", "--no-deps", "base")
         await host.row("a", next_action="up", message="")
         await host.row("base", next_action="up", target_state="passive")
-        host.told(("a", "down"))
+        host.set_targets(("a", "down"))
         await host.down("a")
         assert await host.do(project.state, "base") == "running"
         await host.counted("start", "base", 1)
@@ -272,7 +272,7 @@ async def test_what_nobody_manages_is_shown_and_left_alone(project):
         assert await host.do(host.engine.state, container) == "exited"
         await host.docker("start", container)
         await host.row("watched", next_action="up", target_state="passive")
-        host.told(("watched", "down"))
+        host.set_targets(("watched", "down"))
         await host.row("watched", next_action="down", target_state="passive")
-        host.told(("watched", "up"))
+        host.set_targets(("watched", "up"))
         await host.row("watched", next_action="up", target_state="passive")

@@ -59,7 +59,7 @@ async def test_one_that_runs_already_when_it_is_wanted_is_not_started_again(proj
         # By hand, while the manager wants it down: that is not what was asked for.
         await host.do(project.up, "ocs-a", v1=False)
         await host.removed("a")
-        host.told(("a", "up"))
+        host.set_targets(("a", "up"))
         await host.up("a")
         await host.until("two starts", lambda: host.count("start", "ocs-a") == 2)
 
@@ -84,11 +84,11 @@ async def test_told_up_and_down_in_one_breath(project):
     project.write(["ocs-a"])
     async with running(project, entry("a", "docker/down")) as host:
         await host.down("a")
-        host.told(("a", "up"), ("a", "down"))
+        host.set_targets(("a", "up"), ("a", "down"))
         await host.removed("a")
-        host.told(("a", "up"), ("a", "down"), ("a", "up"))
+        host.set_targets(("a", "up"), ("a", "down"), ("a", "up"))
         await host.up("a")
-        host.told(("a", "down"), ("a", "up"))
+        host.set_targets(("a", "down"), ("a", "up"))
         await asyncio.sleep(0.1)
         await host.up("a")
         assert len(await host.running("a")) == 1
@@ -108,7 +108,7 @@ async def test_told_down_while_an_image_is_pulled_the_pull_is_called_off(project
         await host.up("b")
         await host.row("a", next_action="wait_start")
         await host.until("the pull", lambda: host.backend.file_watcher.compose.runs >= 3)
-        host.told(("a", "down"))
+        host.set_targets(("a", "down"))
         row = await host.removed("a")
         assert row["last_exit"] is None
         assert row["stability"] == 1.0
@@ -122,7 +122,7 @@ async def test_told_down_while_it_is_built_the_build_is_called_off(project):
     async with running(project, "a") as host:
         await host.row("a", next_action="wait_start")
         await host.until("the build to run", lambda: processes("sleep 98765"))
-        host.told(("a", "down"))
+        host.set_targets(("a", "down"))
         await host.removed("a")
         await host.until("the build to end", lambda: not processes("sleep 98765"))
         assert host.count("create", "ocs-a") == 0
@@ -135,7 +135,7 @@ async def test_a_launch_that_fails_says_why_and_is_tried_again(project):
     async with running(project, "a", "b") as host:
         await host.row("a", next_action="start_at", says="stat /nope/x: no such file or directory")
         await host.row("b", next_action="start_at", says="lab/none:1")
-        host.told(("a", "down"), ("b", "down"))
+        host.set_targets(("a", "down"), ("b", "down"))
         await host.removed("a")
         await host.removed("b")
 
@@ -147,10 +147,10 @@ async def test_a_name_that_is_taken_by_somebody_is_said(project):
         project.write({"ocs-a": service(container_name=name)})
         async with running(project, "a") as host:
             await host.row("a", next_action="start_at", says=f'"/{name}" is already in use')
-            host.told(("a", "down"))
+            host.set_targets(("a", "down"))
             await host.removed("a")
             assert await host.do(host.engine.state, name) == "created"
-            host.told(("a", "up"))
+            host.set_targets(("a", "up"))
             await host.docker("rm", name)
             row = await host.up("a")
             assert row["container"]["name"] == name
@@ -210,9 +210,9 @@ async def test_two_hundred_containers_that_are_not_ours_are_left_alone(own_engin
         seen = {c.service for c in host.backend.watcher.containers.values()}
         assert seen == {"ocs-a", "stranger"}
         assert json.loads(json.dumps(host.backend.orphans())) == {}
-        host.told(("all", "down"))
+        host.set_targets(("all", "down"))
         await host.removed_but("a", {odd[3]})
-        host.told(("a", "up"))
+        host.set_targets(("a", "up"))
         await host.up("a")
         await host.docker("rm", "-f", foreign[8], foreign[2])
         for container in set(alive) - {foreign[2]}:
@@ -230,7 +230,7 @@ async def test_compose_run_beside_a_service_is_not_the_service(project):
         once = once.split()[-1]
         await host.docker("kill", container)
         await host.row("a", next_action="up", restarts=1)
-        host.told(("a", "down"))
+        host.set_targets(("a", "down"))
         await host.row("a", next_action="down")
         await host.until("removal", lambda: host.engine.state(container) == "gone")
         assert await host.do(host.engine.state, once) == "running"

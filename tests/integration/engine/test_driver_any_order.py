@@ -1,6 +1,6 @@
 """Operators, other people, the engine and the manager's own ends, in an order that a seed decides.
 
-Whatever happens, in the end each service is as it was told last; at no time did two containers of
+Whatever happens, in the end each service is as it was requested last; at no time did two containers of
 one service run, and nobody else's was touched. `HM_TEST_SEEDS=20,21` tries others,
 which takes time, so that there are two of them here.
 """
@@ -37,7 +37,7 @@ class World:
         self.random = Random(seed)
         self.project = project
         self.engine = project.engine
-        self.told = dict.fromkeys(MANAGED, "up")
+        self.requested = dict.fromkeys(MANAGED, "up")
         self.done: list[str] = []
         self.managers = 1
         self.hands: list[asyncio.Task[None]] = []
@@ -49,11 +49,11 @@ class World:
         self.done.append(await result(host))
         await asyncio.sleep(self.random.choice((0, 0, 0.05, 0.3)))
 
-    async def tell(self, host: HostUnderTest) -> str:
+    async def request(self, host: HostUnderTest) -> str:
         name = self.random.choice(MANAGED)
-        self.told[name] = self.random.choice(("up", "down"))
-        host.told((name, self.told[name]))
-        return f"{name} {self.told[name]}"
+        self.requested[name] = self.random.choice(("up", "down"))
+        host.set_targets((name, self.requested[name]))
+        return f"{name} {self.requested[name]}"
 
     async def by_hand(self, host: HostUnderTest) -> str:
         what, name = self.random.choice(BY_HAND), self.random.choice(MANAGED)
@@ -90,9 +90,9 @@ class World:
         return f"{how.__name__} the engine"
 
     async def settled(self, host: HostUnderTest) -> None:
-        """Wait until all is as it was told last."""
+        """Wait until all is as it was requested last."""
         await asyncio.gather(*self.hands, return_exceptions=True)
-        for name, target in self.told.items():
+        for name, target in self.requested.items():
             fits = self.is_up if target == "up" else self.is_down
             await host.until(
                 f"{name} {target} after {self.done}", lambda n=name, f=fits: f(host, n)

@@ -35,7 +35,7 @@ async def test_stopped_and_started_without_live_restore_the_services_come_up_aga
         assert row["container"]["id"] == container
         await host.row("watched", next_action="down", target_state="passive")
         message = "docker: The Docker Engine answers again."
-        await host.until("it to be said", lambda: host.heard(message))
+        await host.until("it to be said", lambda: host.has_message(message))
         assert len(await host.do(on_own.containers)) == 2
 
 
@@ -70,7 +70,7 @@ async def test_told_while_it_is_stopped_counts_when_it_is_back(on_own):
         await host.down("b")
         await host.do(host.engine.stop)
         await host.row("b", **UNKNOWN)
-        host.told(("a", "down"), ("b", "up"))
+        host.set_targets(("a", "down"), ("b", "up"))
         await host.row("a", **UNKNOWN, target_state="down")
         await host.do(host.engine.start)
         await host.up("b")
@@ -89,7 +89,7 @@ async def test_frozen_it_is_shown_within_five_seconds_and_back_with_the_truth(on
         await host.row("a", **UNKNOWN, says="The Docker Engine does not answer")
         took = time.monotonic() - frozen
         print(f"shown after {took:.2f} s")
-        host.told(("a", "down"))
+        host.set_targets(("a", "down"))
         assert host.shown()["a"]["next_action"] == "?"
         await host.do(host.engine.thaw)
         await host.removed("a")
@@ -104,16 +104,16 @@ async def test_frozen_while_a_service_is_started_or_stopped_it_ends_well(on_own)
     async with running(on_own, entry("a", "docker/down"), "b", watched=False) as host:
         await host.down("a")
         await host.up("b")
-        host.told(("b", "down"))
+        host.set_targets(("b", "down"))
         await host.row("b", next_action="wait_dead")
         await host.do(host.engine.freeze)
-        host.told(("a", "up"))
+        host.set_targets(("a", "up"))
         await host.row("a", **UNKNOWN)
         await host.row("b", **UNKNOWN)
         await host.do(host.engine.thaw)
         await host.up("a")
         await host.removed("b")
-        host.told(("b", "up"))
+        host.set_targets(("b", "up"))
         await host.up("b")
         assert [len(await host.running(i)) for i in ("a", "b")] == [1, 1]
 
@@ -153,13 +153,13 @@ async def test_absent_at_the_start_and_started_later(on_own):
         for name in ("a", "b", "watched"):
             row = await host.row(name, **UNKNOWN, says="There is no Docker Engine")
         assert host.shown()["a"]["agent_class"] == "Fake[d]"
-        host.told(("a", "down"), ("a", "up"))
+        host.set_targets(("a", "down"), ("a", "up"))
         assert row["target_state"] == "passive"
         await host.do(host.engine.start)
         await host.up("a")
         await host.down("b")
         await host.row("watched", next_action="down")
-        assert sum("There is no Docker Engine" in line for line in host.said) == 1
+        assert sum("There is no Docker Engine" in line for line in host.messages) == 1
 
 
 async def test_a_stream_that_breaks_again_and_again_loses_nothing(on_own):
@@ -186,7 +186,7 @@ async def test_an_engine_that_is_killed_while_compose_works(on_own):
         for name in "abc":
             await host.down(name)
         for _ in range(3):
-            host.told(("all", "up"))
+            host.set_targets(("all", "up"))
             await asyncio.sleep(0.12)
             await host.do(host.engine.kill)
             await host.row("a", **UNKNOWN)
@@ -194,7 +194,7 @@ async def test_an_engine_that_is_killed_while_compose_works(on_own):
             for name in "abc":
                 await host.up(name)
                 assert len(await host.running(name)) == 1
-            host.told(("all", "down"))
+            host.set_targets(("all", "down"))
             for name in "abc":
                 await host.removed(name)
     assert client.why_not(on_own.engine.socket) == ""

@@ -57,13 +57,13 @@ async def test_one_that_is_removed_becomes_an_orphan_and_goes_on(project):
         assert orphan["running_image"] == "lab/busybox:1"
         assert "other" not in host.shown()
         assert await host.do(project.state, "ocs-b") == "running"
-        ok, text = await host.backend.remove_orphans(host.said.append)
+        ok, text = await host.backend.remove_orphans(host.messages.append)
         assert ok, text
         assert await host.do(project.state, "ocs-b") == "gone"
         assert await host.do(project.state, "other") == "gone"
         assert host.count("die", "ocs-a") == 0
         await host.until("none to be shown", lambda: data(host)["orphans"] == {})
-        assert await host.backend.remove_orphans(host.said.append) == (
+        assert await host.backend.remove_orphans(host.messages.append) == (
             True,
             "There are no orphans.",
         )
@@ -102,9 +102,9 @@ async def test_a_changed_tag_that_is_here_asks_for_a_restart(project):
         row = await host.row("a", next_action="up", restart_required=True, says="restart it")
         assert data(host)["new_tags"] == {}
         old = row["container"]["id"]
-        host.told(("a", "down"))
+        host.set_targets(("a", "down"))
         await host.removed("a")
-        host.told(("a", "up"))
+        host.set_targets(("a", "up"))
         row = await host.row("a", next_action="up", restart_required=False, message="")
         assert row["container"]["id"] != old
         assert row["container"]["image"] == f"{TAG}-here:2"
@@ -195,10 +195,10 @@ async def test_kinds_of_services(project):
             await host.row(name, next_action="up", message="")
         assert host.shown()["named"]["container"]["name"] == f"{project.name}-chosen"
         assert data(host)["orphans"] == {}
-        host.told(("prof", "down"), ("named", "down"))
+        host.set_targets(("prof", "down"), ("named", "down"))
         await host.removed("prof")
         await host.removed("named")
-        host.told(("prof", "up"), ("named", "up"))
+        host.set_targets(("prof", "up"), ("named", "up"))
         await host.up("prof")
         await host.up("named")
 
@@ -210,7 +210,7 @@ async def test_one_that_is_only_built(project):
         await host.row("a", next_action="down", operable=True)
         await host.up("b")
         assert data(host)["new_tags"] == {}
-        host.told(("a", "up"))
+        host.set_targets(("a", "up"))
         # Whether it can be built here or not: either it runs, or it says why not.
         shown = lambda: host.shown()["a"]  # noqa: E731
         row = await host.until(
@@ -222,7 +222,7 @@ async def test_one_that_is_only_built(project):
             ),
         )
         assert row["next_action"] == "up" or "build" in row["message"], row
-        host.told(("a", "down"))
+        host.set_targets(("a", "down"))
         await host.row("a", next_action="down")
 
 
@@ -245,9 +245,9 @@ async def test_two_files_in_one_directory_leave_each_other_alone(project):
         await host.up("a")
         await host.up("b")
         for name in ("a", "b"):
-            host.told((name, "down"))
+            host.set_targets((name, "down"))
             await host.removed(name)
-            host.told((name, "up"))
+            host.set_targets((name, "up"))
             await host.up(name)
         assert data(host)["orphans"] == {}
         starts = lambda: (host.count("start", "ocs-a"), host.count("start", "ocs-b"))  # noqa: E731
@@ -286,10 +286,10 @@ async def test_a_project_that_somebody_else_started_otherwise(project):
             assert host.count("start", "ocs-a") == 0  # taken over as it is
             # What is in the other file is no orphan; what is in the other project is not ours.
             await host.stays(0.5, "none", lambda: data(host)["orphans"] == {})
-            ok, _ = await host.backend.remove_orphans(host.said.append)
+            ok, _ = await host.backend.remove_orphans(host.messages.append)
             assert ok
             assert await host.do(project.state, "extra") == "running"
-            host.told(("b", "down"))
+            host.set_targets(("b", "down"))
             await host.removed("b")
             labels = f"label=com.docker.compose.project={other}"
             left = await host.docker("ps", "-q", "--filter", labels)
@@ -307,16 +307,16 @@ async def test_a_broken_file_leaves_all_as_it_is_and_dead_containers_are_restart
         await host.until("the status to say so", lambda: not status(host)[0])
         assert "compose.yaml, line 4" in status(host)[2]
         assert "Its services stay as they" in status(host)[2]
-        await host.until("it to be said", lambda: host.heard("compose.yaml, line 4"))
+        await host.until("it to be said", lambda: host.has_message("compose.yaml, line 4"))
         assert sorted(host.shown()) == ["a", "b", "other"]
         assert data(host)["orphans"] == {}
         container = await host.container("ocs-a")
         await host.docker("kill", container)
         await host.row("a", next_action="up", restarts=1)
         assert await host.container("ocs-a") == container
-        host.told(("b", "up"))
+        host.set_targets(("b", "up"))
         await host.row("b", next_action="start_at", says="compose.yaml, line 4")
-        host.told(("a", "down"))
+        host.set_targets(("a", "down"))
         await host.removed("a")
         project.file.unlink()
         await host.until("gone", lambda: "does not exist" in status(host)[2])
@@ -379,7 +379,7 @@ async def test_a_service_that_gains_an_entry_and_loses_it(project):
 async def test_no_compose_command_is_said_and_host_rows_are_shown(project, monkeypatch):
     project.write(["ocs-a"])
     async with running(project, "a", PATH="/nonexistent") as host:
-        await host.until("it to be said", lambda: host.heard("No compose command was found"))
+        await host.until("it to be said", lambda: host.has_message("No compose command was found"))
         row = await host.row("a", next_action="?")
         assert status(host)[0] is False
         assert row["operable"] is False

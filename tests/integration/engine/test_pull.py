@@ -38,8 +38,8 @@ async def test_a_pull_that_nobody_waits_for_any_more_is_given_up(project, silent
     project.write({"ocs-a": service(image=f"{silent}/x:1")})
     async with running(project, entry("a", "docker/down")) as host:
         await host.down("a")
-        pull = asyncio.ensure_future(host.backend.pull(host.said.append))
-        await host.until("it to begin", lambda: host.heard("pulling"))
+        pull = asyncio.ensure_future(host.backend.pull(host.messages.append))
+        await host.until("it to begin", lambda: host.has_message("pulling"))
         pull.cancel()
         with pytest.raises(asyncio.CancelledError):
             await pull
@@ -50,14 +50,14 @@ async def test_an_engine_that_freezes_ends_a_pull(make_project, own_engine, sile
     project.write({"ocs-a": service(image=f"{silent}/x:1"), "ocs-b": service()})
     async with running(project, entry("a", "docker/down"), "b", watched=False) as host:
         await host.up("b")
-        pull = asyncio.ensure_future(host.backend.pull(host.said.append))
-        await host.until("it to begin", lambda: host.heard("pulling"))
+        pull = asyncio.ensure_future(host.backend.pull(host.messages.append))
+        await host.until("it to begin", lambda: host.has_message("pulling"))
         await host.do(own_engine.freeze)
         try:
             ok, text = await asyncio.wait_for(pull, 60)
             assert not ok
             assert "x:1 was not pulled: The Docker Engine does not answer" in text
-            ok, text = await host.backend.remove_orphans(host.said.append)
+            ok, text = await host.backend.remove_orphans(host.messages.append)
             assert (ok, text.startswith("Nothing was removed: ")) == (False, True)
         finally:
             await host.do(own_engine.thaw)
@@ -68,11 +68,11 @@ async def test_nothing_can_be_pulled_without_compose_or_files(project):
     project.file.write_text("services: [")
     async with running(project, "a") as host:
         await host.until("it to be read", lambda: host.backend.file_watcher.is_loaded)
-        ok, text = await host.backend.pull(host.said.append)
+        ok, text = await host.backend.pull(host.messages.append)
         assert (ok, text) == (False, "Nothing was pulled: no compose file can be used.")
     write_site(project.directory / "site.yaml", ["a"])
     host = make(project)
-    ok, text = await host.backend.pull(host.said.append)
+    ok, text = await host.backend.pull(host.messages.append)
     assert not ok
     assert text.startswith("Nothing was pulled: ")
     host.host.journal.close(5)

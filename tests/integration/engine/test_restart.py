@@ -33,7 +33,7 @@ async def goes_on(host, container: str, says: str):
     assert row["container"]["id"] == container
     assert await host.running("a") == [container]
     assert host.host.target_store.restarts == {}
-    await host.until("it to be said", lambda: host.heard("a: not restarted: "))
+    await host.until("it to be said", lambda: host.has_message("a: not restarted: "))
 
 
 async def comes_anew(host, container: str) -> str:
@@ -138,7 +138,7 @@ async def test_with_a_variable_that_is_not_set_it_goes_on(project):
         ok, _, text = host.backend.status()["compose.yaml"]
         assert ok
         assert unset in text
-        assert host.heard(unset)
+        assert host.has_message(unset)
         await ask(host, "a")
         await goes_on(host, container, unset)
         (project.directory / ".env").write_text("NOT_SET=/srv\n")
@@ -155,7 +155,7 @@ async def test_while_its_file_is_broken_it_goes_on(project):
         await host.up("a")
         container = await host.container("ocs-a")
         project.file.write_text("services: {ocs-a: [")
-        await host.until("the file to be found broken", lambda: host.heard("compose.yaml"))
+        await host.until("the file to be found broken", lambda: host.has_message("compose.yaml"))
         outcome = await ask(host, "a")
         assert list(outcome.refused) == ["a"]
         await goes_on(host, container, "It was not restarted: ")
@@ -171,7 +171,7 @@ async def test_a_down_calls_it_off(project):
         await host.up("a")
         await ask(host, "a")
         await host.row("a", next_action="wait_dead", restarting=True, target_state="up")
-        host.told(("a", "down"))
+        host.set_targets(("a", "down"))
         await host.removed("a")
         await host.row("a", restarting=False, target_state="down")
         assert host.host.target_store.restarts == {}
@@ -241,7 +241,7 @@ async def test_up_tries_at_once_what_waits_for_its_image(project, registry):
 
         await host.until("a pause of some seconds", lambda: due() > 5)
         await host.do(registry.push, project.engine, f"{project.name}/late:1")
-        host.told(("a", "up"))
+        host.set_targets(("a", "up"))
         await host.until("an attempt", lambda: due() < 2)
         await host.up("a")
 
@@ -302,7 +302,7 @@ async def test_the_service_that_runs_the_router_is_restarted_last_and_alone(proj
         row = await host.row("bar", next_action="up", restarting=True, says="It runs the router")
         assert row["container"]["id"] == router
         assert "bar" in host.host.target_store.restarts
-        await host.until("the warning", lambda: host.heard("bar: it runs the router, and is"))
+        await host.until("the warning", lambda: host.has_message("bar: it runs the router, and is"))
         for name, old in before.items():  # by then, they are through
             assert host.shown()[name]["container"]["id"] != old
             assert not host.shown()[name]["restarting"]

@@ -44,9 +44,9 @@ async def test_up_dies_and_is_back_down(project, with_generation):
         await host.row("a", next_action="up", restarts=1)
         assert await host.container("ocs-a") == container
         await host.row("other", next_action="down", target_state="passive")
-        host.told(("a", "down"))
+        host.set_targets(("a", "down"))
         await host.removed("a")
-        host.told(("other", "up"))
+        host.set_targets(("other", "up"))
         await host.row("other", next_action="up", target_state="passive")
 
 
@@ -70,7 +70,7 @@ async def test_an_orphan_and_a_broken_file(project, with_generation):
         await host.row("a", next_action="up", restarts=1)
         project.write(["ocs-a"])
         await host.until("it to be good", lambda: status()[0])
-        ok, text = await host.backend.remove_orphans(host.said.append)
+        ok, text = await host.backend.remove_orphans(host.messages.append)
         assert ok, text
         assert await host.do(project.state, "old") == "gone"
         assert await host.do(project.state, "ocs-a") == "running"
@@ -90,7 +90,7 @@ async def test_a_container_of_the_other_generation_is_taken_over(project, with_g
     async with running(project, "a") as host:
         await host.row("a", next_action="up", restart_required=False)
         assert host.count("start", "ocs-a") == 0
-        host.told(("a", "down"))
+        host.set_targets(("a", "down"))
         await host.removed("a")
-        host.told(("a", "up"))
+        host.set_targets(("a", "up"))
         await host.up("a")

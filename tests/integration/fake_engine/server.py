@@ -47,7 +47,7 @@ class FakeEngine:
         silent: Containers about which it says nothing, as if it hung, though it lists them.
         gone: Containers that are gone when they are asked about.
         answers: Raw answers in the place of others, by what their path ends with.
-        asked: How often each path was asked for.
+        request_counts: How often each path was requested.
         followers: How many streams of events are open.
     """
 
@@ -57,7 +57,7 @@ class FakeEngine:
         self.silent: set[str] = set()
         self.gone: set[str] = set()
         self.answers: dict[str, bytes] = {}
-        self.asked: Counter[str] = Counter()
+        self.request_counts: Counter[str] = Counter()
         self._streams: set[asyncio.Queue[bytes | None]] = set()
         self._stopping = asyncio.Event()
         app = web.Application()
@@ -81,7 +81,7 @@ class FakeEngine:
         """It has these containers now."""
         self.known.update({c["Id"]: c for c in containers})
 
-    def tell(self, action: str, container_id: str, **attributes: str) -> None:
+    def emit_event(self, action: str, container_id: str, **attributes: str) -> None:
         """Send an event."""
         labels = self.known[container_id]["Config"]["Labels"]
         actor = {"ID": container_id, "Attributes": {**labels, **attributes}}
@@ -95,7 +95,7 @@ class FakeEngine:
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         path = "/" + request.path.strip("/").removeprefix("v1.41/")
-        self.asked[path] += 1
+        self.request_counts[path] += 1
         for ending, raw in self.answers.items():
             if path.endswith(ending):
                 return web.Response(body=raw, content_type="application/json")

@@ -84,23 +84,23 @@ async def test_what_others_start_later_is_not_removed_for_an_old_stop(fake, watc
     fake.answers["/stop"] = b""  # it says that it did
     fake.known[A] = inspected(A, "one")
     driver._tracked["a"].cleanup_pending = True  # as after a stop that the engine did not answer
-    fake.tell("destroy", A)
+    fake.emit_event("destroy", A)
     del fake.known[A]
     await until("its end", lambda: A not in watcher.containers)
     fake.put(inspected(B, "one", status="created"))
-    fake.tell("create", B)
+    fake.emit_event("create", B)
     await until("one made by others", lambda: B in watcher.containers)
     await asyncio.sleep(0.05)
-    assert fake.asked[f"/containers/{B}"] == 0
+    assert fake.request_counts[f"/containers/{B}"] == 0
     driver._tracked["a"].cleanup_pending = True
     fake.put(inspected(B, "one"))
-    fake.tell("start", B)
+    fake.emit_event("start", B)
     await until("its start", lambda: watcher.containers[B].alive)
     fake.put(inspected(B, "one", status="exited"))
-    fake.tell("die", B, exitCode="0")
+    fake.emit_event("die", B, exitCode="0")
     await until("its end", lambda: not watcher.containers[B].alive)
     await asyncio.sleep(0.05)
-    assert fake.asked[f"/containers/{B}"] == 0
+    assert fake.request_counts[f"/containers/{B}"] == 0
 
 
 async def test_nothing_is_said_of_a_project_that_was_not_listed_yet(fake, watcher, driver, up):

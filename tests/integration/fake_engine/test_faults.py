@@ -23,16 +23,16 @@ class Hearer:
     """Takes reports; the first so many raise."""
 
     def __init__(self, faults=0):
-        self.left, self.heard = faults, []
+        self.left, self.reports = faults, []
 
     def __call__(self, observation):
         if self.left:
             self.left -= 1
             raise Fault
-        self.heard.append(observation)
+        self.reports.append(observation)
 
     def has(self, kind):
-        return any(isinstance(one, kind) for one in self.heard)
+        return any(isinstance(one, kind) for one in self.reports)
 
 
 @pytest.fixture
@@ -56,12 +56,12 @@ async def test_a_launch_that_raises_is_a_failed_launch(fake, watcher, made):
     async def up(_service, *_args):
         raise Fault("never foreseen")
 
-    driver, hearer = made(up), Hearer()
+    driver, listener = made(up), Hearer()
     watcher.start()
     await until("a list of containers", lambda: watcher.synced)
-    driver.launch(spec(), hearer)
-    await until("it to be told", lambda: hearer.heard)
-    assert hearer.heard == [ev.LaunchFailed("compose up", "Fault: never foreseen")]
+    driver.launch(spec(), listener)
+    await until("it to be told", lambda: listener.reports)
+    assert listener.reports == [ev.LaunchFailed("compose up", "Fault: never foreseen")]
 
 
 async def test_what_nobody_could_take_is_told_of_the_others_at_once(fake, watcher, made):
@@ -76,7 +76,7 @@ async def test_what_nobody_could_take_is_told_of_the_others_at_once(fake, watche
     watcher.on_synced()
     watcher.on_lost("gone")
     assert good.has(ev.ObservationLost)
-    await until("it to be told later", lambda: bad.heard)
+    await until("it to be told later", lambda: bad.reports)
 
 
 async def test_sight_comes_back_although_those_who_are_told_of_its_loss_raise(fake, watcher):

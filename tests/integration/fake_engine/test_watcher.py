@@ -23,13 +23,13 @@ async def test_events_are_followed_and_what_is_believed_is_what_inspect_says(fak
     await until("a list of containers", lambda: watcher.synced)
     assert list(watcher.containers) == [A]
     fake.put(inspected(A, "one", status="exited", ExitCode=3))
-    fake.tell("oom", A)  # of whatever kind
+    fake.emit_event("oom", A)  # of whatever kind
     await until("its end", lambda: status(watcher, A) == "exited")
     assert watcher.containers[A].exit_code == 3
     fake.put(inspected(C, "three"))
-    fake.tell("start", C)
+    fake.emit_event("start", C)
     await until("a new one", lambda: status(watcher, C) == "running")
-    fake.tell("destroy", C)
+    fake.emit_event("destroy", C)
     await until("its removal", lambda: C not in watcher.containers)
 
 
@@ -47,10 +47,10 @@ async def test_a_container_that_the_engine_does_not_tell_of_holds_up_nobody(fake
     assert (vague.name, vague.project, vague.service) == ("p-two-1", "p", "two")
     assert (vague.digest, vague.image_id, vague.start_stamp) == ("digest", "sha256:1", "")
     fake.put(inspected(A, "one", status="exited"))
-    fake.tell("die", A, exitCode="0")
+    fake.emit_event("die", A, exitCode="0")
     await until("the end of another", lambda: status(watcher, A) == "exited")
     fake.put(inspected(B, "two", status="exited", ExitCode=9))
-    fake.tell("die", B, exitCode="9")
+    fake.emit_event("die", B, exitCode="9")
     await until("its own end, by the list", lambda: status(watcher, B) == "exited")
     assert (watcher.containers[B].exit_code, watcher.exit_codes[B]) == (9, 9)
     fake.silent = set()
@@ -64,14 +64,16 @@ async def test_one_that_falls_silent_later_keeps_what_was_known(fake, watcher):
     await until("a list of containers", lambda: watcher.synced)
     known = watcher.containers[A]
     fake.silent = {A}
-    fake.tell("pause", A)
+    fake.emit_event("pause", A)
     await until("the list to do", lambda: watcher.containers[A].from_list_only)
     assert watcher.containers[A].run_key == known.run_key
     assert watcher.containers[A].pid == known.pid
-    before = fake.asked[f"/containers/{A}/json"]
-    fake.tell("unpause", A)
-    await until("another look", lambda: fake.asked["/containers/json"] > 2)
-    assert fake.asked[f"/containers/{A}/json"] == before  # it is not asked in vain again at once
+    before = fake.request_counts[f"/containers/{A}/json"]
+    fake.emit_event("unpause", A)
+    await until("another look", lambda: fake.request_counts["/containers/json"] > 2)
+    assert (
+        fake.request_counts[f"/containers/{A}/json"] == before
+    )  # it is not asked in vain again at once
     assert watcher.synced
 
 
@@ -106,7 +108,7 @@ async def test_a_stream_that_is_cut_in_the_middle_of_a_line_is_followed_anew(fak
     await until("the truth", lambda: status(watcher, A) == "exited")
     await until("another stream", lambda: fake.followers == 1)
     fake.put(inspected(A, "one"))
-    fake.tell("start", A)
+    fake.emit_event("start", A)
     await until("events again", lambda: status(watcher, A) == "running")
     assert watcher.synced
 
@@ -123,7 +125,7 @@ async def test_an_event_that_makes_no_sense_is_none(fake, watcher, line):
     watcher.on_lost = lost.append
     fake.send(line + b"\n")
     fake.put(inspected(A, "one", status="exited"))
-    fake.tell("die", A, exitCode="0")
+    fake.emit_event("die", A, exitCode="0")
     await until("what comes after it", lambda: status(watcher, A) == "exited")
     assert lost == []
 
@@ -133,11 +135,13 @@ async def test_an_engine_that_lists_nonsense_is_said_and_asked_again(fake, watch
     fake.put(inspected(A, "one"))
     fake.answers = {"/containers/json": answer}
     watcher.start()
-    await until("a few attempts", lambda: fake.asked["/containers/json"] >= 2 or watcher.synced)
+    await until(
+        "a few attempts", lambda: fake.request_counts["/containers/json"] >= 2 or watcher.synced
+    )
     if not watcher.synced:
         assert "Docker Engine" in watcher.error
     fake.answers = {}
-    fake.tell("start", A) if watcher.synced else None
+    fake.emit_event("start", A) if watcher.synced else None
     await until("the truth", lambda: watcher.synced and status(watcher, A) == "running")
 
 
@@ -148,7 +152,7 @@ async def test_who_gives_up_waiting_for_a_look_does_not_end_it(fake, watcher):
     fake.silent = {A}
     fake.put(inspected(A, "one", status="exited"))
     looking = asyncio.ensure_future(watcher.refresh_project("p"))
-    await until("the question", lambda: fake.asked[f"/containers/{A}/json"] == 2)
+    await until("the question", lambda: fake.request_counts[f"/containers/{A}/json"] == 2)
     looking.cancel()
     await until("what the list says", lambda: status(watcher, A) == "exited")
 
@@ -170,8 +174,8 @@ async def test_silence_is_asked_about_and_told(fake, watcher, monkeypatch):
     monkeypatch.setattr("hostmanager.drivers.compose.watcher.PING_TIMEOUT", 0.1)
     watcher.start()
     await until("a list of containers", lambda: watcher.synced)
-    asked = fake.asked["/version"]
-    await until("being asked", lambda: fake.asked["/version"] >= asked + 3)
+    asked = fake.request_counts["/version"]
+    await until("being asked", lambda: fake.request_counts["/version"] >= asked + 3)
     fake.answers = {"/version": json.dumps({"message": "no"}).encode()}
-    await until("more", lambda: fake.asked["/version"] >= asked + 5)
+    await until("more", lambda: fake.request_counts["/version"] >= asked + 5)
     assert watcher.synced

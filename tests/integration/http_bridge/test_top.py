@@ -23,7 +23,7 @@ from hostmanager.client.status.selection import hosts_to_query
 
 @pytest.fixture
 def ask(site_file):
-    """Make the asker of this command line."""
+    """Make the source of this command line."""
     made = []
 
     def go(*arguments):
@@ -37,8 +37,8 @@ def ask(site_file):
         return made[-1]
 
     yield go
-    for asker in made:
-        asker.finish()
+    for source in made:
+        source.finish()
 
 
 STAMP = "2026-01-31T12:00:00+0000 "
@@ -122,15 +122,15 @@ async def test_down_is_followed_until_it_is_so(bridge, site_file, ask):
     assert {a[4] for a in bridge.asked} == {"secret"}
 
 
-async def left_amid(asker, before, keys, shown):
+async def left_amid(source, before, keys, shown):
     """Press keys, and quit as soon as this is shown; what is said then."""
-    app = TopApp(asker)
+    app = TopApp(source)
     async with app.run_test(size=(80, 24)) as pilot:
         await until(app, pilot, before)
         await pilot.press(*keys)
         await until(app, pilot, shown)
         await pilot.press("q")
-    (line,) = asker.finish()
+    (line,) = source.finish()
     return line
 
 
@@ -192,15 +192,15 @@ async def test_a_restart_whose_manager_falls_silent_is_said_to_be_left_down_when
         return True, "Told.", {}
 
     bridge.tasks["update"] = update
-    asker = ask("--host", "daq2", "--answer-time", "1")
-    app = TopApp(asker)
+    source = ask("--host", "daq2", "--answer-time", "1")
+    app = TopApp(source)
     async with app.run_test(size=(80, 24)) as pilot:
         await until(app, pilot, "daq2 c up")
         await pilot.press("down", "r", "y")
         await until(app, pilot, "restart c (daq2): requested; now stopping")
         bridge.silent.add("hm-daq2")
         await pilot.press("q")
-    (line,) = asker.finish()
+    (line,) = source.finish()
     bridge.released.set()
     assert "NOT done" in line
     assert "It was NOT requested to start again" in line
@@ -254,13 +254,13 @@ async def test_names_that_fit_nothing_are_said_and_it_goes_on_looking(bridge, si
 
 async def test_a_failure_of_the_view_itself_shows_no_password(bridge, site_file, ask):
     two_hosts(bridge, site_file)
-    asker = ask("--privs", "very-secret")
-    app = TopApp(asker)
+    source = ask("--privs", "very-secret")
+    app = TopApp(source)
     stderr = io.StringIO()  # Textual puts streams of its own in the place of stderr for a while
     app.error_console = Console(file=stderr)
     with pytest.raises(RuntimeError, match="broken here"):
         async with app.run_test(size=(80, 24)) as pilot:
-            asker.fetch = broken
+            source.fetch = broken
             end = time.monotonic() + 20
             while app.return_code is None and time.monotonic() < end:
                 await pilot.pause(0.05)

@@ -33,7 +33,7 @@ class Done:
         return json.loads(self.out)
 
 
-class Place:
+class CliSite:
     """Several hosts that share a router and a site file."""
 
     def __init__(self, site: Site, capsys: Any) -> None:
@@ -125,7 +125,7 @@ class Place:
 
 
 def on_a_terminal(
-    place: Place,
+    cli_site: CliSite,
     *arguments: str,
     columns: int = 80,
     rows: int = 24,
@@ -134,7 +134,7 @@ def on_a_terminal(
     """What the command shows on a terminal, and how it ended.
 
     Args:
-        place: The site.
+        cli_site: The site.
         words: The command line.
         columns: Of the terminal.
         rows: Of the terminal.
@@ -142,7 +142,7 @@ def on_a_terminal(
     """
     ours, theirs = pty.openpty()
     environment = {"COLUMNS": str(columns), "LINES": str(rows), "TERM": "xterm-256color"}
-    process = place.popen(
+    process = cli_site.popen(
         *arguments, stdin=theirs, stdout=theirs, stderr=theirs, env={**os.environ, **environment}
     )
     os.close(theirs)
@@ -170,8 +170,8 @@ def plain(text: str) -> list[str]:
     return [line.rstrip() for line in text.splitlines() if line.strip()]
 
 
-def places(site, capsys):
-    """Make the fixture: ``place = pytest.fixture(places)``."""
-    made = Place(site, capsys)
+def make_cli_site(site, capsys):
+    """Make the fixture: ``cli_site = pytest.fixture(make_cli_site)``."""
+    made = CliSite(site, capsys)
     yield made
     made.stop()

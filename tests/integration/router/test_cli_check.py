@@ -111,7 +111,7 @@ def test_left_out_it_is_not_missed(checked):
 
 
 @pytest.mark.parametrize(
-    ("hub", "place", "expected"),
+    ("hub", "location", "expected"),
     [
         ({"wamp_realm": "tset_realm"}, ":4:15:", "has no realm 'tset_realm'"),
         ({"address_root": "observatory"}, ":5:17:", "register below 'observatory'"),
@@ -127,7 +127,7 @@ def test_left_out_it_is_not_missed(checked):
         ({"wamp_server": "WS/call"}, ":2:16:", "is not a WAMP router"),
     ],
 )
-def test_each_way_to_be_wrong_is_told_at_its_place(checked, odd_router, hub, place, expected):
+def test_each_way_to_be_wrong_is_told_at_its_place(checked, odd_router, hub, location, expected):
     base = f"127.0.0.1:{odd_router.port}"
     given = {
         key: value.replace("PATH", f"http://{base}")
@@ -137,7 +137,7 @@ def test_each_way_to_be_wrong_is_told_at_its_place(checked, odd_router, hub, pla
     }
     code, lines, _ = checked(**given)
     assert code == 1
-    assert any(line.startswith(place) and expected in line for line in lines), lines
+    assert any(line.startswith(location) and expected in line for line in lines), lines
 
 
 def test_a_wrong_address_root_is_refused_to_agents_and_to_clients(checked):

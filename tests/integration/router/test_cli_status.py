@@ -7,16 +7,16 @@ import time
 
 import pytest
 
-from tests.integration.router.cli_site import on_a_terminal, places, plain
+from tests.integration.router.cli_site import make_cli_site, on_a_terminal, plain
 from tests.support.clients import client
 from tests.support.sites import instance
 from tests.support.waiting import wait_for
 
-place = pytest.fixture(places)
+cli_site = pytest.fixture(make_cli_site)
 
 
-def two_hosts(place, **more):
-    place.write(
+def two_hosts(cli_site, **more):
+    cli_site.write(
         daq1=[
             instance("fake1"),
             instance("fake2"),
@@ -27,14 +27,15 @@ def two_hosts(place, **more):
         daq2=[instance("cam1"), instance("typo", agent_class="TinyAgnet")],
         **more,
     )
-    place.start("daq1", "daq2")
+    cli_site.start("daq1", "daq2")
     wait_for(
         lambda: (
-            place.states() | {"crash": "start_at", "fake1": "up", "cam1": "up"} == place.states()
+            cli_site.states() | {"crash": "start_at", "fake1": "up", "cam1": "up"}
+            == cli_site.states()
         ),
         20,
         "the agents",
-        place.states,
+        cli_site.states,
     )
 
 
@@ -48,12 +49,12 @@ def having(read_status, *arguments):
     return wait_for(fits, 30, str(arguments))
 
 
-def test_what_is_wrong_comes_first_with_why_and_the_table_is_by_host(place):
-    two_hosts(place)
+def test_what_is_wrong_comes_first_with_why_and_the_table_is_by_host(cli_site):
+    two_hosts(cli_site)
     expected = (
         "| tiny crash: no answer from the device"  # between two runs, it has not said them yet
     )
-    result = having(lambda: place.run("status"), expected, "daq1 crash restarting")
+    result = having(lambda: cli_site.run("status"), expected, "daq1 crash restarting")
     assert result.code == 1
     assert result.err == ""
     head, _, rest = result.out.partition("\n\n")
@@ -76,9 +77,9 @@ def test_what_is_wrong_comes_first_with_why_and_the_table_is_by_host(place):
     assert "\x1b" not in result.out
 
 
-def test_json_has_numbers_and_all_that_managers_say(place):
-    two_hosts(place)
-    result = having(lambda: place.run("status", "--json", "--host", "daq1"), '"start_at"')
+def test_json_has_numbers_and_all_that_managers_say(cli_site):
+    two_hosts(cli_site)
+    result = having(lambda: cli_site.run("status", "--json", "--host", "daq1"), '"start_at"')
     data = result.json
     assert (result.code, data["exit"], data["command"]) == (1, 1, "status")
     assert data["summary"] == {
@@ -98,17 +99,17 @@ def test_json_has_numbers_and_all_that_managers_say(place):
     assert not agents["mine"]["known_to_manager"]
 
 
-def test_names_patterns_classes_and_hosts_narrow_it_down(place):
-    two_hosts(place)
-    assert set(place.status("fake*")) == {"fake1", "fake2"}
-    assert set(place.status("cam1", "spare")) == {"cam1", "spare"}
-    assert set(place.status("--class", "TinyAgnet")) == {"typo"}
-    assert set(place.status("--host", "daq2")) == {"typo", "cam1"}
-    wrong = having(lambda: place.run("status", "--wrong", "--json"), '"start_at"').json
+def test_names_patterns_classes_and_hosts_narrow_it_down(cli_site):
+    two_hosts(cli_site)
+    assert set(cli_site.status("fake*")) == {"fake1", "fake2"}
+    assert set(cli_site.status("cam1", "spare")) == {"cam1", "spare"}
+    assert set(cli_site.status("--class", "TinyAgnet")) == {"typo"}
+    assert set(cli_site.status("--host", "daq2")) == {"typo", "cam1"}
+    wrong = having(lambda: cli_site.run("status", "--wrong", "--json"), '"start_at"').json
     assert {a["instance_id"] for h in wrong["hosts"] for a in h["agents"]} == {"crash", "typo"}
-    assert place.run("status", "--wrong", "--json").json["summary"]["agents"] == 6
-    assert place.run("status", "--wrong", "fake*").out == "1 host, 2 agents: all OK\n"
-    assert place.run("status", "fake*").code == 0
+    assert cli_site.run("status", "--wrong", "--json").json["summary"]["agents"] == 6
+    assert cli_site.run("status", "--wrong", "fake*").out == "1 host, 2 agents: all OK\n"
+    assert cli_site.run("status", "fake*").code == 0
 
 
 @pytest.mark.parametrize(
@@ -124,63 +125,63 @@ def test_names_patterns_classes_and_hosts_narrow_it_down(place):
         (["cam1", "--host", "daq1"], "there is no agent 'cam1' on daq1"),
     ],
 )
-def test_what_fits_nothing_is_an_error_that_names_what_is_near(place, arguments, hint):
-    place.write(
+def test_what_fits_nothing_is_an_error_that_names_what_is_near(cli_site, arguments, hint):
+    cli_site.write(
         daq1=[instance("fake1", manage="down"), instance("fake2", manage="down")],
         daq2=[instance("cam1", manage="down")],
     )
-    place.start("daq1", "daq2")
-    result = place.run("status", *arguments)
+    cli_site.start("daq1", "daq2")
+    result = cli_site.run("status", *arguments)
     assert result.code == 2
     assert result.out == ""
     assert hint in result.err
-    assert place.run("status", "--json", *arguments).json["error"] in result.err
+    assert cli_site.run("status", "--json", *arguments).json["error"] in result.err
 
 
-def test_without_a_router_it_says_so(place):
-    place.write(daq1=[instance("a")])
-    result = place.run("status", "--site-http", "http://127.0.0.1:9/call")
+def test_without_a_router_it_says_so(cli_site):
+    cli_site.write(daq1=[instance("a")])
+    result = cli_site.run("status", "--site-http", "http://127.0.0.1:9/call")
     assert result.code == 3
     assert result.err == (
         "hostmanager status: no router answers at http://127.0.0.1:9/call. Is the router running?\n"
     )
 
 
-def test_what_is_no_router_is_said_not_to_be_one(place):
-    place.write(daq1=[instance("a")])
-    http = place.site.router.http
-    result = place.run("status", "--site-http", http.replace("/call", "/nowhere"))
+def test_what_is_no_router_is_said_not_to_be_one(cli_site):
+    cli_site.write(daq1=[instance("a")])
+    http = cli_site.site.router.http
+    result = cli_site.run("status", "--site-http", http.replace("/call", "/nowhere"))
     assert result.code == 3
     assert "is not the HTTP bridge of a router" in result.err
 
 
-def test_a_broken_site_file_is_named_with_its_line(place):
-    place.site.write_text("hub: {\nhosts: [\n")
-    result = place.run("status")
+def test_a_broken_site_file_is_named_with_its_line(cli_site):
+    cli_site.site.write_text("hub: {\nhosts: [\n")
+    result = cli_site.run("status")
     assert result.code == 2
     assert re.search(r"site\.yaml:\d+:\d+: ", result.err)
 
 
-def test_a_host_without_its_manager_is_said_to_be_silent_and_the_others_are_shown(place):
-    place.write(daq1=[instance("a")], daq2=[instance("b"), instance("c")])
-    place.start("daq1")
-    result = place.run("status")
+def test_a_host_without_its_manager_is_said_to_be_silent_and_the_others_are_shown(cli_site):
+    cli_site.write(daq1=[instance("a")], daq2=[instance("b"), instance("c")])
+    cli_site.start("daq1")
+    result = cli_site.run("status")
     assert result.code == 3
     assert result.out.startswith("2 hosts (1 silent), 3 agents: 2 unknown, 1 OK\n")
     assert "! daq2 hm-daq2 is not at the router" in result.out
-    assert place.states() == {"a": "up", "b": "?", "c": "?"}
-    assert place.run("status", "--host", "daq1").code == 0
+    assert cli_site.states() == {"a": "up", "b": "?", "c": "?"}
+    assert cli_site.run("status", "--host", "daq1").code == 0
 
 
-def test_frozen_managers_cost_their_time_limit_once(place):
-    place.write(**{f"daq{i}": [instance(f"a{i}", manage="down")] for i in (1, 2, 3)})
-    place.start("daq1", "daq2", "daq3")
-    frozen = [place.managers[host].pid for host in ("daq2", "daq3")]
+def test_frozen_managers_cost_their_time_limit_once(cli_site):
+    cli_site.write(**{f"daq{i}": [instance(f"a{i}", manage="down")] for i in (1, 2, 3)})
+    cli_site.start("daq1", "daq2", "daq3")
+    frozen = [cli_site.managers[host].pid for host in ("daq2", "daq3")]
     for pid in frozen:
         os.kill(pid, signal.SIGSTOP)
     try:
         started = time.monotonic()
-        result = place.run("status", "--answer-time", "3")
+        result = cli_site.run("status", "--answer-time", "3")
         spent = time.monotonic() - started
     finally:
         for pid in frozen:
@@ -188,49 +189,49 @@ def test_frozen_managers_cost_their_time_limit_once(place):
     assert result.code == 3
     assert result.out.count("no answer within 3 s") == 2
     assert 3 <= spent < 6  # in sum it would be 6
-    wait_for(lambda: place.run("status").code == 0, 20, "all to answer again")
+    wait_for(lambda: cli_site.run("status").code == 0, 20, "all to answer again")
 
 
-def test_ctrl_c_while_a_frozen_manager_is_waited_for_ends_at_once(place):
-    place.write(daq1=[instance("a", manage="down")])
-    place.start("daq1")
-    os.kill(place.managers["daq1"].pid, signal.SIGSTOP)
+def test_ctrl_c_while_a_frozen_manager_is_waited_for_ends_at_once(cli_site):
+    cli_site.write(daq1=[instance("a", manage="down")])
+    cli_site.start("daq1")
+    os.kill(cli_site.managers["daq1"].pid, signal.SIGSTOP)
     try:
-        process = place.popen("status", "--answer-time", "10m")
+        process = cli_site.popen("status", "--answer-time", "10m")
         time.sleep(3)  # nothing shows from outside that it has begun to wait
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
     finally:
-        os.kill(place.managers["daq1"].pid, signal.SIGCONT)
+        os.kill(cli_site.managers["daq1"].pid, signal.SIGCONT)
     assert (process.returncode, out) == (130, "")
     assert err == "hostmanager status: Interrupted.\n"
 
 
-def test_a_manager_that_was_told_to_stop_is_shown_with_the_way_to_wake_it(place):
-    place.write(testhost=[instance("a")])
-    place.start("testhost")
-    hm = client(place.site)
+def test_a_manager_that_was_told_to_stop_is_shown_with_the_way_to_wake_it(cli_site):
+    cli_site.write(testhost=[instance("a")])
+    cli_site.start("testhost")
+    hm = client(cli_site.site)
     hm.manager.stop()
     hm.manager.wait(timeout=60)
-    result = place.run("status")
+    result = cli_site.run("status")
     assert result.code == 1
     assert "was stopped, so its agents are not supervised" in result.out
     assert "hostmanager up --host testhost --all" in result.out
-    assert place.states() == {"a": "?"}
+    assert cli_site.states() == {"a": "?"}
 
 
-def test_where_site_config_and_manager_disagree_the_row_says_so(place):
-    place.write(daq1=[instance("gone"), instance("other"), instance("told", manage="down")])
-    place.start("daq1")
-    place.run("up", "told")
-    place.write(
+def test_where_site_config_and_manager_disagree_the_row_says_so(cli_site):
+    cli_site.write(daq1=[instance("gone"), instance("other"), instance("told", manage="down")])
+    cli_site.start("daq1")
+    cli_site.run("up", "told")
+    cli_site.write(
         daq1=[
             instance("other", agent_class="TinyAgent2"),
             instance("told", manage="down"),
             instance("new"),
         ]
     )
-    status = place.status()
+    status = cli_site.status()
     reasons = {name: " ".join(agent["reasons"]) for name, agent in status.items()}
     assert (
         "not in the site config; `hostmanager reload --host daq1` would stop it" in reasons["gone"]
@@ -241,40 +242,40 @@ def test_where_site_config_and_manager_disagree_the_row_says_so(place):
     assert [status[name]["severity"] for name in ("gone", "other", "new", "told")] == [
         *("warning", "warning", "warning", "note"),
     ]
-    shown = place.run("status").out
+    shown = cli_site.run("status").out
     assert "· daq1 gone up: not in the site config" in shown
 
 
-def test_a_manager_whose_site_file_is_broken_is_wrong(place):
-    place.write(daq1=[instance("a")])
-    place.start("daq1")
-    good = place.site.file.read_text()
-    place.site.write_text("hosts: [")
-    other = place.site.directory / "good.yaml"
+def test_a_manager_whose_site_file_is_broken_is_wrong(cli_site):
+    cli_site.write(daq1=[instance("a")])
+    cli_site.start("daq1")
+    good = cli_site.site.file.read_text()
+    cli_site.site.write_text("hosts: [")
+    other = cli_site.site.directory / "good.yaml"
     other.write_text(good)
-    place.managers["daq1"].process.send_signal(signal.SIGHUP)
+    cli_site.managers["daq1"].process.send_signal(signal.SIGHUP)
 
     def told() -> bool:
         return (
             "its manager cannot use the site config"
-            in place.run("status", "--site-file", str(other)).out
+            in cli_site.run("status", "--site-file", str(other)).out
         )
 
     wait_for(told, 20, "the manager to say what is wrong")
-    assert place.run("status", "--site-file", str(other)).code == 1
+    assert cli_site.run("status", "--site-file", str(other)).code == 1
 
 
 # --- watching, and on a terminal --------------------------------------------------------------
 
 
-def test_watch_prints_a_line_for_each_change_and_ends_with_ctrl_c(place):
-    place.write(daq1=[instance("a"), instance("b")])
-    place.start("daq1")
-    process = place.popen("status", "--watch", "--interval", "0.2")
+def test_watch_prints_a_line_for_each_change_and_ends_with_ctrl_c(cli_site):
+    cli_site.write(daq1=[instance("a"), instance("b")])
+    cli_site.start("daq1")
+    process = cli_site.popen("status", "--watch", "--interval", "0.2")
     try:
         lines = iter(process.stdout.readline, "")
         assert next(line for line in lines if "daq1 a up pid" in line)
-        place.run("down", "b")
+        cli_site.run("down", "b")
         assert next(line for line in lines if "daq1 b down" in line)
     finally:
         process.send_signal(signal.SIGINT)
@@ -283,9 +284,9 @@ def test_watch_prints_a_line_for_each_change_and_ends_with_ctrl_c(place):
     assert process.returncode == 0
 
 
-def test_on_a_terminal_of_80_columns_every_agent_has_one_line_and_there_are_colours(place):
-    two_hosts(place)
-    shown = having(lambda: on_a_terminal(place, "status"), "restarting")
+def test_on_a_terminal_of_80_columns_every_agent_has_one_line_and_there_are_colours(cli_site):
+    two_hosts(cli_site)
+    shown = having(lambda: on_a_terminal(cli_site, "status"), "restarting")
     assert "\x1b[" in shown
     lines = plain(shown)
     assert all(len(line) <= 80 for line in lines)
@@ -298,24 +299,24 @@ def test_on_a_terminal_of_80_columns_every_agent_has_one_line_and_there_are_colo
     }
 
 
-def test_on_a_small_terminal_what_is_wrong_is_said_again_below_the_table(place):
-    place.write(
+def test_on_a_small_terminal_what_is_wrong_is_said_again_below_the_table(cli_site):
+    cli_site.write(
         daq1=[
             *(instance(f"agent{i:02}", manage="down") for i in range(30)),
             instance("typo", agent_class="TinyAgnet"),
         ]
     )
-    place.start("daq1")
-    lines = plain(on_a_terminal(place, "status"))
+    cli_site.start("daq1")
+    lines = plain(on_a_terminal(cli_site, "status"))
     assert lines[0].startswith("1 host, 31 agents: 1 wrong, 30 OK")
     assert lines[-2] == lines[0]
     assert lines[-3].startswith("! daq1 typo ? (target up): no installed OCS plugin")
 
 
-def test_watch_on_a_terminal_is_live_and_gives_the_terminal_back(place):
-    place.write(daq1=[instance("a")])
-    place.start("daq1")
-    shown = on_a_terminal(place, "status", "--watch", typed={"hm-daq1": "^C"})
+def test_watch_on_a_terminal_is_live_and_gives_the_terminal_back(cli_site):
+    cli_site.write(daq1=[instance("a")])
+    cli_site.start("daq1")
+    shown = on_a_terminal(cli_site, "status", "--watch", typed={"hm-daq1": "^C"})
     assert "\x1b[?1049h" in shown
     assert "\x1b[?1049l" in shown
     assert "Traceback" not in shown

@@ -7,92 +7,94 @@ import time
 
 import pytest
 
-from tests.integration.router.cli_site import on_a_terminal, places
+from tests.integration.router.cli_site import make_cli_site, on_a_terminal
 from tests.support.clients import client
 from tests.support.processes import processes_of
 from tests.support.sites import instance
 from tests.support.waiting import wait_for
 
-place = pytest.fixture(places)
+cli_site = pytest.fixture(make_cli_site)
 
 
-def two_hosts(place):
-    place.write(
+def two_hosts(cli_site):
+    cli_site.write(
         daq1=[instance("fake1"), instance("fake2"), instance("spare", manage="host/down")],
         daq2=[instance("cam1"), instance("mine", manage="ignore")],
     )
-    place.start("daq1", "daq2")
-    wait_states(place, fake1="up", fake2="up", cam1="up")
+    cli_site.start("daq1", "daq2")
+    wait_states(cli_site, fake1="up", fake2="up", cam1="up")
 
 
-def wait_states(place, **expected):
-    wait_for(lambda: expected.items() <= place.states().items(), 20, str(expected), place.states)
+def wait_states(cli_site, **expected):
+    wait_for(
+        lambda: expected.items() <= cli_site.states().items(), 20, str(expected), cli_site.states
+    )
 
 
-def alive(place) -> set[str]:
-    return {name for name in processes_of(place.site) if not name.startswith("hm-")}
+def alive(cli_site) -> set[str]:
+    return {name for name in processes_of(cli_site.site) if not name.startswith("hm-")}
 
 
-def test_down_and_up_act_on_all_hosts_and_wait_until_it_is_so(place):
-    two_hosts(place)
-    result = place.run("down", "fake*", "cam1", "--yes")
+def test_down_and_up_act_on_all_hosts_and_wait_until_it_is_so(cli_site):
+    two_hosts(cli_site)
+    result = cli_site.run("down", "fake*", "cam1", "--yes")
     assert (result.code, result.err) == (0, "")
     assert "stop on daq1: fake1, fake2\n" in result.out
     assert "stop on daq2: cam1\n" in result.out
     assert result.out.endswith("3 of 3 agents are down\n")
-    assert alive(place) == set()
-    again = place.run("down", "fake1")
+    assert alive(cli_site) == set()
+    again = cli_site.run("down", "fake1")
     assert (again.code, again.out) == (0, "nothing to stop\nalready down: fake1\n")
-    result = place.run("up", "--host", "daq1", "--all")
+    result = cli_site.run("up", "--host", "daq1", "--all")
     assert result.code == 0
     assert "start on daq1: fake1, fake2, spare" in result.out
-    assert alive(place) == {"fake1", "fake2", "spare"}
-    assert place.states()["cam1"] == "down"
+    assert alive(cli_site) == {"fake1", "fake2", "spare"}
+    assert cli_site.states()["cam1"] == "down"
 
 
-def test_a_dry_run_says_what_would_happen_and_does_nothing(place):
-    two_hosts(place)
-    before = processes_of(place.site)
+def test_a_dry_run_says_what_would_happen_and_does_nothing(cli_site):
+    two_hosts(cli_site)
+    before = processes_of(cli_site.site)
     for command, what in (("down", "stop on daq2: cam1"), ("restart", "restart on daq2: cam1")):
-        result = place.run(command, "--all", "--dry-run")
+        result = cli_site.run(command, "--all", "--dry-run")
         assert result.code == 0
         assert what in result.out
-    data = place.run("restart", "--all", "--dry-run", "--json").json
+    data = cli_site.run("restart", "--all", "--dry-run", "--json").json
     assert [step["instance_id"] for step in data["steps"]] == ["fake1", "fake2", "cam1"]
     assert [row["instance_id"] for row in data["already"]] == ["spare"]
     assert {step["outcome"] for step in data["steps"]} == {"pending"}
-    assert processes_of(place.site) == before
+    assert processes_of(cli_site.site) == before
 
 
-def test_restart_gives_new_processes_to_those_that_were_up_and_leaves_the_others(place):
-    two_hosts(place)
-    before = processes_of(place.site)
-    result = place.run("restart", "--all", "--yes")
+def test_restart_gives_new_processes_to_those_that_were_up_and_leaves_the_others(cli_site):
+    two_hosts(cli_site)
+    before = processes_of(cli_site.site)
+    result = cli_site.run("restart", "--all", "--yes")
     assert result.code == 0
     assert "left down: spare\n" in result.out
     assert result.out.endswith("3 of 3 agents are up\n")
-    after = processes_of(place.site)
+    after = processes_of(cli_site.site)
     for name in ("fake1", "fake2", "cam1"):
         assert len(after[name]) == 1
         assert after[name] != before[name]
     assert "spare" not in after
-    assert {agent["target"] for agent in place.status("fake*", "cam1").values()} == {"up"}
+    assert {agent["target"] for agent in cli_site.status("fake*", "cam1").values()} == {"up"}
 
 
-def test_what_does_not_get_there_is_named_with_why_and_its_last_lines(place):
-    place.write(
+def test_what_does_not_get_there_is_named_with_why_and_its_last_lines(cli_site):
+    cli_site.write(
         daq1=[
             instance("crash", "--behave", "exit-at-once", "--code", 7, manage="down"),
             instance("typo", agent_class="TinyAgnet", manage="down"),
             instance("good", manage="down"),
         ]
     )
-    place.start("daq1")
+    cli_site.start("daq1")
 
     def it_died_while_it_was_looked_at():
         """On a busy machine it may need longer than that to come to its end."""
-        place.run("down", "--all", "--yes")
-        result = place.run("up", "--all")
+        cli_site.run("down", "--all", "--yes")
+        result = cli_site.run("up", "--all")
         return None if "daq1 crash up\n" in result.out else result
 
     outcome = wait_for(it_died_while_it_was_looked_at, 30, "an early death")
@@ -104,7 +106,7 @@ def test_what_does_not_get_there_is_named_with_why_and_its_last_lines(place):
     assert "    | tiny crash: no answer from the device\n" in outcome.out
 
     def it_is_said_to_have_failed():
-        data = place.run("up", "crash", "--json").json
+        data = cli_site.run("up", "crash", "--json").json
         return data if data["exit"] else None
 
     result = wait_for(it_is_said_to_have_failed, 30, "an early death")
@@ -113,34 +115,34 @@ def test_what_does_not_get_there_is_named_with_why_and_its_last_lines(place):
     assert step["last_lines"][-1] == "tiny crash: no answer from the device"
 
 
-def test_what_takes_too_long_is_said_and_goes_on(place):
-    place.write(daq1=[instance("slow", "--behave", "slow-stop", 4)])
-    place.start("daq1", options=("--stop-timeout", "30"))
-    place.wait_minding("slow")
-    result = place.run("down", "slow", "--timeout", "1.5s")
+def test_what_takes_too_long_is_said_and_goes_on(cli_site):
+    cli_site.write(daq1=[instance("slow", "--behave", "slow-stop", 4)])
+    cli_site.start("daq1", options=("--stop-timeout", "30"))
+    cli_site.wait_minding("slow")
+    result = cli_site.run("down", "slow", "--timeout", "1.5s")
     assert result.code == 1
     assert "! daq1 slow stopping (target down): not within 1.5 s: Asked to stop" in result.out
-    wait_states(place, slow="down")
+    wait_states(cli_site, slow="down")
 
 
-def test_a_restart_that_takes_too_long_brings_the_agent_up_all_the_same(place):
-    place.write(daq1=[instance("slow", "--behave", "slow-stop", 4)])
-    place.start("daq1", options=("--stop-timeout", "30"))
-    place.wait_minding("slow")
-    (before,) = processes_of(place.site)["slow"]
-    result = place.run("restart", "slow", "--timeout", "1.5s")
+def test_a_restart_that_takes_too_long_brings_the_agent_up_all_the_same(cli_site):
+    cli_site.write(daq1=[instance("slow", "--behave", "slow-stop", 4)])
+    cli_site.start("daq1", options=("--stop-timeout", "30"))
+    cli_site.wait_minding("slow")
+    (before,) = processes_of(cli_site.site)["slow"]
+    result = cli_site.run("restart", "slow", "--timeout", "1.5s")
     assert result.code == 1
     assert "Its manager completes the restart; if it dies, the next one does." in result.out
-    wait_for(lambda: processes_of(place.site).get("slow", [before]) != [before], 20, "a new one")
-    wait_states(place, slow="up")
+    wait_for(lambda: processes_of(cli_site.site).get("slow", [before]) != [before], 20, "a new one")
+    wait_states(cli_site, slow="up")
 
 
-def test_without_waiting_it_is_only_told(place):
-    two_hosts(place)
-    result = place.run("down", "fake1", "--no-wait")
+def test_without_waiting_it_is_only_told(cli_site):
+    two_hosts(cli_site)
+    result = cli_site.run("down", "fake1", "--no-wait")
     assert result.code == 0
     assert result.out.endswith("1 agent: down requested; not waited for\n")
-    wait_states(place, fake1="down")
+    wait_states(cli_site, fake1="down")
 
 
 @pytest.mark.parametrize(
@@ -153,139 +155,139 @@ def test_without_waiting_it_is_only_told(place):
         (["hm-daq1"], "Use --host daq1 for all of its agents"),
     ],
 )
-def test_a_command_line_that_makes_no_sense_changes_nothing(place, arguments, text):
-    two_hosts(place)
-    before = processes_of(place.site)
-    result = place.run("down", *arguments)
+def test_a_command_line_that_makes_no_sense_changes_nothing(cli_site, arguments, text):
+    two_hosts(cli_site)
+    before = processes_of(cli_site.site)
+    result = cli_site.run("down", *arguments)
     assert result.code == 2
     assert text in result.err
-    assert processes_of(place.site) == before
+    assert processes_of(cli_site.site) == before
 
 
-def test_agents_of_a_silent_host_are_named_and_the_others_are_told(place):
-    place.write(daq1=[instance("a")], daq2=[instance("b")])
-    place.start("daq1")
-    wait_states(place, a="up")
-    result = place.run("down", "--all", "--yes")
+def test_agents_of_a_silent_host_are_named_and_the_others_are_told(cli_site):
+    cli_site.write(daq1=[instance("a")], daq2=[instance("b")])
+    cli_site.start("daq1")
+    wait_states(cli_site, a="up")
+    result = cli_site.run("down", "--all", "--yes")
     assert result.code == 3
     assert "! daq2 b: hm-daq2 is not at the router" in result.out
     assert "1 of 1 agent is down" in result.out
-    assert alive(place) == set()
+    assert alive(cli_site) == set()
 
 
-def test_an_agent_that_its_manager_does_not_know_yet_needs_a_reload(place):
-    place.write(daq1=[instance("a")])
-    place.start("daq1")
-    place.write(daq1=[instance("a"), instance("b", manage="down")])
-    result = place.run("up", "b")
+def test_an_agent_that_its_manager_does_not_know_yet_needs_a_reload(cli_site):
+    cli_site.write(daq1=[instance("a")])
+    cli_site.start("daq1")
+    cli_site.write(daq1=[instance("a"), instance("b", manage="down")])
+    result = cli_site.run("up", "b")
     assert result.code == 1
     assert "! daq1 b: new in the site config; `hostmanager reload --host daq1`" in result.out
 
 
-def test_up_wakes_a_manager_that_was_told_to_stop_and_starts_nothing_else(place):
-    place.write(testhost=[instance("a"), instance("b")])
-    place.start("testhost")
-    hm = client(place.site)
+def test_up_wakes_a_manager_that_was_told_to_stop_and_starts_nothing_else(cli_site):
+    cli_site.write(testhost=[instance("a"), instance("b")])
+    cli_site.start("testhost")
+    hm = client(cli_site.site)
     hm.manager.stop()
     hm.manager.wait(timeout=60)
-    assert "left down: a" in place.run("restart", "a").out
-    result = place.run("up", "a")
+    assert "left down: a" in cli_site.run("restart", "a").out
+    result = cli_site.run("up", "a")
     assert result.code == 0
     assert "it starts with only these up" in result.out
-    assert place.states() == {"a": "up", "b": "down"}
+    assert cli_site.states() == {"a": "up", "b": "down"}
 
 
-def test_up_waits_for_a_manager_that_still_ends_its_agents_and_wakes_it_then(place):
-    place.write(testhost=[instance("slow", "--behave", "slow-stop", 8), instance("a")])
-    place.start("testhost", options=("--stop-timeout", "30"))
-    place.wait_minding("slow")
-    wait_states(place, slow="up", a="up")
-    client(place.site).manager.stop()
-    result = place.run("status")
+def test_up_waits_for_a_manager_that_still_ends_its_agents_and_wakes_it_then(cli_site):
+    cli_site.write(testhost=[instance("slow", "--behave", "slow-stop", 8), instance("a")])
+    cli_site.start("testhost", options=("--stop-timeout", "30"))
+    cli_site.wait_minding("slow")
+    wait_states(cli_site, slow="up", a="up")
+    client(cli_site.site).manager.stop()
+    result = cli_site.run("status")
     assert "was stopped, and is stopping its agents" in result.out
-    assert place.states()["slow"] == "wait_dead"
-    refused = place.run("down", "slow")
+    assert cli_site.states()["slow"] == "wait_dead"
+    refused = cli_site.run("down", "slow")
     assert refused.code == 1
     assert (
         "! testhost slow: its manager process was stopped, and is stopping its agents"
         in refused.out
     )
-    result = place.run("up", "slow", "--no-wait")
+    result = cli_site.run("up", "slow", "--no-wait")
     assert (result.code, "1 agent: up requested; not waited for" in result.out) == (0, True)
-    wait_states(place, slow="up", a="down")
+    wait_states(cli_site, slow="up", a="down")
 
 
-def test_two_who_wake_a_manager_at_the_same_time_both_get_what_they_asked_for(place):
-    place.write(testhost=[instance("slow", "--behave", "slow-stop", 4), instance("a")])
-    place.start("testhost", options=("--stop-timeout", "30"))
-    place.wait_minding("slow")
-    wait_states(place, slow="up", a="up")
-    client(place.site).manager.stop()
-    both = [place.popen("up", name) for name in ("slow", "a")]
+def test_two_who_wake_a_manager_at_the_same_time_both_get_what_they_asked_for(cli_site):
+    cli_site.write(testhost=[instance("slow", "--behave", "slow-stop", 4), instance("a")])
+    cli_site.start("testhost", options=("--stop-timeout", "30"))
+    cli_site.wait_minding("slow")
+    wait_states(cli_site, slow="up", a="up")
+    client(cli_site.site).manager.stop()
+    both = [cli_site.popen("up", name) for name in ("slow", "a")]
     for process in both:
         out, err = process.communicate(timeout=60)
         assert process.returncode == 0, out + err
-    wait_states(place, slow="up", a="up")
+    wait_states(cli_site, slow="up", a="up")
 
 
-def test_up_gives_up_on_a_manager_that_does_not_come_to_an_end(place):
-    place.write(testhost=[instance("slow", "--behave", "slow-stop", 6)])
-    place.start("testhost", options=("--stop-timeout", "30"))
-    place.wait_minding("slow")
-    wait_states(place, slow="up")
-    client(place.site).manager.stop()
-    result = place.run("up", "slow", "--timeout", "1")
+def test_up_gives_up_on_a_manager_that_does_not_come_to_an_end(cli_site):
+    cli_site.write(testhost=[instance("slow", "--behave", "slow-stop", 6)])
+    cli_site.start("testhost", options=("--stop-timeout", "30"))
+    cli_site.wait_minding("slow")
+    wait_states(cli_site, slow="up")
+    client(cli_site.site).manager.stop()
+    result = cli_site.run("up", "slow", "--timeout", "1")
     assert result.code == 1
     assert "not within 1 s: its manager is still stopping its agents." in result.out
-    wait_states(place, slow="?")  # nobody tells it up behind anybody's back
+    wait_states(cli_site, slow="?")  # nobody tells it up behind anybody's back
 
 
-def test_somebody_who_says_otherwise_meanwhile_is_told_of(place):
-    place.write(testhost=[instance("slow", "--behave", "slow-stop", 3)])
-    place.start("testhost", options=("--stop-timeout", "30"))
-    place.wait_minding("slow")
-    wait_states(place, slow="up")
-    process = place.popen("down", "slow")
-    wait_for(lambda: place.states()["slow"] == "wait_dead", 20, "it to be told")
-    client(place.site).update(requests=[("slow", "up")])
+def test_somebody_who_says_otherwise_meanwhile_is_told_of(cli_site):
+    cli_site.write(testhost=[instance("slow", "--behave", "slow-stop", 3)])
+    cli_site.start("testhost", options=("--stop-timeout", "30"))
+    cli_site.wait_minding("slow")
+    wait_states(cli_site, slow="up")
+    process = cli_site.popen("down", "slow")
+    wait_for(lambda: cli_site.states()["slow"] == "wait_dead", 20, "it to be told")
+    client(cli_site.site).update(requests=[("slow", "up")])
     out, _ = process.communicate(timeout=60)
     assert process.returncode == 1
     assert "another client has set its target to up meanwhile" in out
-    wait_states(place, slow="up")
+    wait_states(cli_site, slow="up")
 
 
 # --- Ctrl-C, and on a terminal ----------------------------------------------------------------
 
 
-def wait_told(place, instance_id):
+def wait_told(cli_site, instance_id):
     """Wait until an agent is told to stop, and the command that told it has its answer."""
-    wait_for(lambda: place.states()[instance_id] == "wait_dead", 20, "it to be told")
+    wait_for(lambda: cli_site.states()[instance_id] == "wait_dead", 20, "it to be told")
     time.sleep(1)  # nothing shows from outside that the answer has come
 
 
-def test_ctrl_c_ends_the_waiting_and_says_what_goes_on(place):
-    place.write(daq1=[instance("slow", "--behave", "slow-stop", 5)])
-    place.start("daq1", options=("--stop-timeout", "30"))
-    place.wait_minding("slow")
-    wait_states(place, slow="up")
-    process = place.popen("down", "slow")
-    wait_told(place, "slow")
+def test_ctrl_c_ends_the_waiting_and_says_what_goes_on(cli_site):
+    cli_site.write(daq1=[instance("slow", "--behave", "slow-stop", 5)])
+    cli_site.start("daq1", options=("--stop-timeout", "30"))
+    cli_site.wait_minding("slow")
+    wait_states(cli_site, slow="up")
+    process = cli_site.popen("down", "slow")
+    wait_told(cli_site, "slow")
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert err == "hostmanager down: Interrupted. Still stopping: slow.\n"
-    wait_states(place, slow="down")
+    wait_states(cli_site, slow="down")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP, signal.SIGTERM])
-def test_a_restart_that_nobody_waits_for_any_longer_goes_on_on_the_hosts(place, number):
-    place.write(daq1=[instance("slow", "--behave", "slow-stop", 6)])
-    place.start("daq1", options=("--stop-timeout", "30"))
-    place.wait_minding("slow")
-    wait_states(place, slow="up")
-    before = place.status()["slow"]["pid"]
-    process = place.popen("restart", "slow")
-    wait_told(place, "slow")
+def test_a_restart_that_nobody_waits_for_any_longer_goes_on_on_the_hosts(cli_site, number):
+    cli_site.write(daq1=[instance("slow", "--behave", "slow-stop", 6)])
+    cli_site.start("daq1", options=("--stop-timeout", "30"))
+    cli_site.wait_minding("slow")
+    wait_states(cli_site, slow="up")
+    before = cli_site.status()["slow"]["pid"]
+    process = cli_site.popen("restart", "slow")
+    wait_told(cli_site, "slow")
     process.send_signal(number)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
@@ -293,52 +295,52 @@ def test_a_restart_that_nobody_waits_for_any_longer_goes_on_on_the_hosts(place, 
         err
         == "hostmanager restart: Interrupted. Still stopping: slow; it will be started afterwards.\n"
     )
-    wait_states(place, slow="up")
-    assert place.status()["slow"]["pid"] != before
+    wait_states(cli_site, slow="up")
+    assert cli_site.status()["slow"]["pid"] != before
 
 
-def test_a_restart_that_is_interrupted_while_the_manager_is_gone_is_made_by_the_next_one(place):
-    place.write(daq1=[instance("slow", "--behave", "slow-stop", 5)])
-    place.start("daq1", options=("--stop-timeout", "30"))
-    place.wait_minding("slow")
-    wait_states(place, slow="up")
-    before = place.status()["slow"]["pid"]
-    process = place.popen("restart", "slow")
-    wait_told(place, "slow")
-    place.managers["daq1"].kill()
+def test_a_restart_that_is_interrupted_while_the_manager_is_gone_is_made_by_the_next_one(cli_site):
+    cli_site.write(daq1=[instance("slow", "--behave", "slow-stop", 5)])
+    cli_site.start("daq1", options=("--stop-timeout", "30"))
+    cli_site.wait_minding("slow")
+    wait_states(cli_site, slow="up")
+    before = cli_site.status()["slow"]["pid"]
+    process = cli_site.popen("restart", "slow")
+    wait_told(cli_site, "slow")
+    cli_site.managers["daq1"].kill()
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Still stopping: slow; it will be started afterwards." in err
-    place.start("daq1", options=("--stop-timeout", "30"))
-    wait_for(lambda: place.status()["slow"]["pid"] not in (None, before), 20, "another process")
-    wait_states(place, slow="up")
+    cli_site.start("daq1", options=("--stop-timeout", "30"))
+    wait_for(lambda: cli_site.status()["slow"]["pid"] not in (None, before), 20, "another process")
+    wait_states(cli_site, slow="up")
 
 
-def test_before_everything_is_stopped_somebody_at_a_terminal_is_asked(place):
-    two_hosts(place)
-    before = processes_of(place.site)
-    shown = on_a_terminal(place, "down", "--all", typed={"[y/N]": "\r"})
+def test_before_everything_is_stopped_somebody_at_a_terminal_is_asked(cli_site):
+    two_hosts(cli_site)
+    before = processes_of(cli_site.site)
+    shown = on_a_terminal(cli_site, "down", "--all", typed={"[y/N]": "\r"})
     assert "Stop 3 agents on daq1 and daq2? [y/N]" in shown
     assert shown.endswith("Nothing was changed.\r\nexit 1")
-    assert processes_of(place.site) == before
-    shown = on_a_terminal(place, "down", "--all", typed={"[y/N]": "y\r"})
+    assert processes_of(cli_site.site) == before
+    shown = on_a_terminal(cli_site, "down", "--all", typed={"[y/N]": "y\r"})
     assert "3 of 3 agents are down" in shown
     assert shown.endswith("exit 0")
-    shown = on_a_terminal(place, "up", "--all")
+    shown = on_a_terminal(cli_site, "up", "--all")
     assert "[y/N]" not in shown
     assert "4 of 4 agents are up" in shown
-    shown = on_a_terminal(place, "down", "--all", "--yes")
+    shown = on_a_terminal(cli_site, "down", "--all", "--yes")
     assert "[y/N]" not in shown
-    assert alive(place) == set()
+    assert alive(cli_site) == set()
 
 
-def test_on_a_terminal_the_progress_is_shown_and_taken_away(place):
-    place.write(daq1=[instance("slow", "--behave", "slow-stop", 2)])
-    place.start("daq1", options=("--stop-timeout", "30"))
-    place.wait_minding("slow")
-    wait_states(place, slow="up")
-    shown = on_a_terminal(place, "restart", "slow")
+def test_on_a_terminal_the_progress_is_shown_and_taken_away(cli_site):
+    cli_site.write(daq1=[instance("slow", "--behave", "slow-stop", 2)])
+    cli_site.start("daq1", options=("--stop-timeout", "30"))
+    cli_site.wait_minding("slow")
+    wait_states(cli_site, slow="up")
+    shown = on_a_terminal(cli_site, "restart", "slow")
     assert "0 of 1" in shown
     assert "(restarting)" in shown
     assert "checking that it stays up" in shown

@@ -6,22 +6,22 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.router.cli_site import places
+from tests.integration.router.cli_site import make_cli_site
 from tests.support.sites import instance
 from tests.support.terminal import NEEDS_TMUX, Terminal
 from tests.support.waiting import wait_for
 
 pytestmark = NEEDS_TMUX
 
-place = pytest.fixture(places)
+cli_site = pytest.fixture(make_cli_site)
 
 
 @pytest.fixture
-def top(place, tmp_path):
+def top(cli_site, tmp_path):
     opened = []
 
     def go(*arguments):
-        opened.append(Terminal(tmp_path, place.site.file, *arguments))
+        opened.append(Terminal(tmp_path, cli_site.site.file, *arguments))
         return opened[-1]
 
     yield go
@@ -29,18 +29,20 @@ def top(place, tmp_path):
         terminal.close()
 
 
-def two_hosts(place):
-    place.write(
+def two_hosts(cli_site):
+    cli_site.write(
         daq1=[instance("fake1"), instance("crash", "--behave", "exit-at-once", "--code", 7)],
         daq2=[instance("cam1")],
     )
-    place.start("daq1", "daq2")
+    cli_site.start("daq1", "daq2")
     states = {"fake1": "up", "cam1": "up", "crash": "start_at"}
-    wait_for(lambda: place.states() | states == place.states(), 30, "the agents", place.states)
+    wait_for(
+        lambda: cli_site.states() | states == cli_site.states(), 30, "the agents", cli_site.states
+    )
 
 
-def test_someone_on_call_finds_what_is_wrong_and_puts_things_right(place, top):
-    two_hosts(place)
+def test_someone_on_call_finds_what_is_wrong_and_puts_things_right(cli_site, top):
+    two_hosts(cli_site)
     terminal = top()
     terminal.until("2 hosts, 3 agents: 1 wrong, 2 OK")
 
@@ -59,29 +61,29 @@ def test_someone_on_call_finds_what_is_wrong_and_puts_things_right(place, top):
     terminal.until("Stop crash (daq1)?")
     terminal.press("y")
     terminal.until("down crash (daq1): done, down")
-    assert place.states()["crash"] == "down"
+    assert cli_site.states()["crash"] == "down"
     terminal.press("h")
     terminal.until("history of crash (daq1), the newest last")
     terminal.until("state ")
     terminal.press("q", "q")
 
     terminal.narrow("cam")
-    before = place.status()["cam1"]["pid"]
+    before = cli_site.status()["cam1"]["pid"]
     terminal.press("r")
     terminal.until("Restart cam1 (daq2)? It is up.")
     terminal.press("y")
     terminal.until("restart cam1 (daq2): done, up")
-    assert place.status()["cam1"]["pid"] != before
+    assert cli_site.status()["cam1"]["pid"] != before
 
     terminal.press("q")
     terminal.until("exit 0 echo")  # the terminal is as it was
 
 
-def test_a_host_whose_manager_freezes_is_shown_and_the_others_go_on(place, top):
-    two_hosts(place)
+def test_a_host_whose_manager_freezes_is_shown_and_the_others_go_on(cli_site, top):
+    two_hosts(cli_site)
     terminal = top("--answer-time", "1")
     terminal.until("2 hosts, 3 agents")
-    frozen = place.managers["daq2"].pid
+    frozen = cli_site.managers["daq2"].pid
     os.kill(frozen, signal.SIGSTOP)
     try:
         screen = terminal.until("hm-daq2: no answer for")
@@ -99,16 +101,16 @@ def test_a_host_whose_manager_freezes_is_shown_and_the_others_go_on(place, top):
     terminal.until("exit 130")
 
 
-def test_a_signal_leaves_the_terminal_as_it_was(place, top):
-    place.write(daq1=[instance("fake1")])
+def test_a_signal_leaves_the_terminal_as_it_was(cli_site, top):
+    cli_site.write(daq1=[instance("fake1")])
     terminal = top()  # no manager was started
     terminal.until("hm-daq1 is not at the router")
     os.kill(terminal.top(), signal.SIGTERM)
     terminal.until("exit 0 echo")  # the terminal is as it was
 
 
-def test_a_terminal_that_is_closed_ends_it(place, top):
-    place.write(daq1=[instance("fake1")])
+def test_a_terminal_that_is_closed_ends_it(cli_site, top):
+    cli_site.write(daq1=[instance("fake1")])
     terminal = top()
     terminal.until("hm-daq1 is not at the router")
     pid = terminal.top()

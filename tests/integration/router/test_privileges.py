@@ -171,7 +171,7 @@ def test_the_process_can_be_stopped_and_started_and_the_manager_ended_by_who_may
     assert hm.manager.start().status == ocs.OK
     wait_ready(guarded, "a")
     assert outcome(hm.die())[0]
-    kinds = {"manager", "scribe"}
+    kinds = {"manager", "log daemon"}
     wait_gone(guarded, "a")
     wait_for(
         lambda: not [process for process in processes(guarded) if process.kind in kinds],

@@ -259,14 +259,14 @@ def assert_is_on_its_own(dumped: dict[str, Any], site: Site) -> None:
     assert dumped["nice"] == os.nice(0)
 
 
-def test_the_manager_takes_precedence_over_its_agents_and_its_scribe(
+def test_the_manager_takes_precedence_over_its_agents_and_its_log_daemon(
     privileged, site, start_manager
 ):
     site.write(instance("a"), instance("b", "--behave", "fork"))
     manager = start_manager(site)
     wait_ready(site, "a", "b")
     others = [(one.kind, one.pid) for one in processes(site) if one.pid != manager.pid]
-    assert {kind for kind, _ in others} == {"agent", "grandchild", "scribe"}
+    assert {kind for kind, _ in others} == {"agent", "grandchild", "log daemon"}
     assert os.getpriority(os.PRIO_PROCESS, manager.pid) == MANAGER_NICE
     assert [os.getpriority(os.PRIO_PROCESS, pid) for _, pid in others] == [0] * len(others)
 

@@ -30,7 +30,7 @@ esac
 """
 
 
-class Here:
+class FakeHost:
     """A host of its own: a site file, directories, and a systemctl that takes notes."""
 
     def __init__(self, directory: Path) -> None:
@@ -73,8 +73,8 @@ class Here:
         return self.run("--user-unit", *arguments, **environment)
 
     @property
-    def told(self) -> list[str]:
-        """What systemd was told."""
+    def systemctl_calls(self) -> list[str]:
+        """The calls of systemctl, without is-active."""
         lines = self.notes.read_text().splitlines()
         return [line.removeprefix("--user ") for line in lines if "is-active" not in line]
 

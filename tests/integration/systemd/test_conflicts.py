@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.integration.systemd.fake_host import SITE, Here, lines_of
+from tests.integration.systemd.fake_host import SITE, FakeHost, lines_of
 from tests.support.waiting import wait_for
 
 from hostmanager.cli.systemd import install as unit_steps
@@ -15,12 +15,12 @@ from hostmanager.cli.systemd.unit import Unit
 
 
 @pytest.fixture
-def here(tmp_path):
-    return Here(tmp_path.resolve())
+def fake_host(tmp_path):
+    return FakeHost(tmp_path.resolve())
 
 
 @pytest.fixture
-def agent(here):
+def agent(fake_host):
     """Start what looks like an agent: ``agent("fake1", OCS_HOSTMANAGER="...")``."""
     started = []
 
@@ -44,43 +44,43 @@ def agent(here):
 
 
 @pytest.fixture
-def one(here):
+def one(fake_host):
     """The site file lists one agent, with an id that nothing else here has."""
     name = f"agent-{os.getpid()}"
     entry = f"      - {{agent-class: FakeDataAgent, instance-id: {name}}}\n"
-    here.site.write_text(
+    fake_host.site.write_text(
         SITE.replace("instance-id: hm-daq1}\n", f"instance-id: hm-daq1}}\n{entry}")
     )
     return name
 
 
-def test_nothing_is_started_beside_agents_that_somebody_else_has_started(here, agent, one):
+def test_nothing_is_started_beside_agents_that_somebody_else_has_started(fake_host, agent, one):
     pid = agent(one)
     agent("another")
-    result = here.for_user("--enable", "--now")
+    result = fake_host.for_user("--enable", "--now")
     assert result.returncode == 1
     assert f"no manager of this kind has started them: {one} (pid {pid})." in result.stderr
-    assert here.told == []
-    assert not here.unit.exists()
-    lines_of(here.for_user("--enable"))  # it is not started yet
-    lines_of(here.for_user("--now", "--force"))
+    assert fake_host.systemctl_calls == []
+    assert not fake_host.unit.exists()
+    lines_of(fake_host.for_user("--enable"))  # it is not started yet
+    lines_of(fake_host.for_user("--now", "--force"))
 
 
-def test_agents_of_an_earlier_manager_are_no_obstacle(here, agent, one):
+def test_agents_of_an_earlier_manager_are_no_obstacle(fake_host, agent, one):
     agent(one, OCS_HOSTMANAGER="key/x/y/1")
-    lines_of(here.for_user("--now"))
-    assert here.told[-1] == "start hostmanager-hm-daq1.service"
+    lines_of(fake_host.for_user("--now"))
+    assert fake_host.systemctl_calls[-1] == "start hostmanager-hm-daq1.service"
 
 
 OLD = "ocs-hostmanager.service"
 
 
-def system(here, monkeypatch, active: str = "") -> UnitTarget:
+def system(fake_host, monkeypatch, active: str = "") -> UnitTarget:
     """The place for units of the whole system, if it were in our directory."""
     monkeypatch.setenv("ACTIVE", active)
     for name in ("PATH", "NOTES"):
-        monkeypatch.setenv(name, here.environment[name])
-    directory = here.directory / "system"
+        monkeypatch.setenv(name, fake_host.environment[name])
+    directory = fake_host.directory / "system"
     directory.mkdir()
     (directory / OLD).write_text("[Service]\n")
     return UnitTarget(directory)
@@ -89,28 +89,28 @@ def system(here, monkeypatch, active: str = "") -> UnitTarget:
 UNIT = Unit("hostmanager-hm-daq1", "it", (sys.executable,), Path("/"))
 
 
-def test_nothing_is_started_beside_a_running_manager_of_ocs(here, monkeypatch):
-    place = system(here, monkeypatch, active=OLD)
+def test_nothing_is_started_beside_a_running_manager_of_ocs(fake_host, monkeypatch):
+    place = system(fake_host, monkeypatch, active=OLD)
     with pytest.raises(StepError, match=r"both would start the same agents. Nothing was changed"):
         install_unit(place, UNIT, ["enable", "now"], force=False, dry=False)
-    assert here.told == []
+    assert fake_host.systemctl_calls == []
     assert [path.name for path in place.directory.iterdir()] == [OLD]
 
 
-def test_a_manager_of_ocs_that_does_not_run_is_remarked_upon(here, monkeypatch):
-    place = system(here, monkeypatch)
+def test_a_manager_of_ocs_that_does_not_run_is_remarked_upon(fake_host, monkeypatch):
+    place = system(fake_host, monkeypatch)
     result = install_unit(place, UNIT, ["now"], force=False, dry=False)
-    assert here.told == ["daemon-reload", f"start {UNIT.file_name}"]
+    assert fake_host.systemctl_calls == ["daemon-reload", f"start {UNIT.file_name}"]
     (notice,) = result["remarks"]
     assert f"systemctl disable --now {OLD}" in notice
 
 
-def test_no_unit_of_the_system_is_hidden(here, monkeypatch):
-    place = system(here, monkeypatch)
-    monkeypatch.setattr(unit_steps, "PACKAGED_UNIT_DIRS", [str(here.directory / "packaged")])
-    packaged = here.directory / "packaged" / UNIT.file_name
+def test_no_unit_of_the_system_is_hidden(fake_host, monkeypatch):
+    place = system(fake_host, monkeypatch)
+    monkeypatch.setattr(unit_steps, "PACKAGED_UNIT_DIRS", [str(fake_host.directory / "packaged")])
+    packaged = fake_host.directory / "packaged" / UNIT.file_name
     packaged.parent.mkdir()
     packaged.touch()
     with pytest.raises(StepError, match=r"has a hostmanager-hm-daq1.service of its own"):
         install_unit(place, UNIT, [], force=False, dry=False)
-    assert here.told == []
+    assert fake_host.systemctl_calls == []

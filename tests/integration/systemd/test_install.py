@@ -8,50 +8,50 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.integration.systemd.fake_host import HOSTMANAGER, Here, lines_of, me
+from tests.integration.systemd.fake_host import HOSTMANAGER, FakeHost, lines_of, me
 
 from hostmanager.cli.systemd.unit import MARK
 
 
 @pytest.fixture
-def here(tmp_path):
-    return Here(tmp_path.resolve())
+def fake_host(tmp_path):
+    return FakeHost(tmp_path.resolve())
 
 
 # --- what the unit says ------------------------------------------------------------------------
 
 
-def test_the_unit_is_printed_and_nothing_is_changed(here):
-    lines = lines_of(here.run(*me("--print")))
+def test_the_unit_is_printed_and_nothing_is_changed(fake_host):
+    lines = lines_of(fake_host.run(*me("--print")))
     assert lines[0].startswith(MARK)
     assert (
         f"ExecStart={sys.executable} -P -m hostmanager.agent --instance-id=hm-daq1 "
-        f"--site-file={here.site} --site-host=daq1 --working-dir={Path('~').expanduser()}"
+        f"--site-file={fake_host.site} --site-host=daq1 --working-dir={Path('~').expanduser()}"
     ) in lines
     assert f"User={getpass.getuser()}" in lines
-    assert here.told == []
-    assert not here.units.exists()
+    assert fake_host.systemctl_calls == []
+    assert not fake_host.units.exists()
 
 
-def test_options_of_the_manager_go_into_the_command(here):
-    (here.directory / "c.yaml").write_text("services: {}\n")
-    result = here.run(
-        *me("--print", "--working-dir", str(here.directory), "--docker-compose", "c.yaml"),
+def test_options_of_the_manager_go_into_the_command(fake_host):
+    (fake_host.directory / "c.yaml").write_text("services: {}\n")
+    result = fake_host.run(
+        *me("--print", "--working-dir", str(fake_host.directory), "--docker-compose", "c.yaml"),
         *("--state-dir", "state", "--quiet", "--output-size=2.5", "--stop-timeout", "30"),
     )
     lines = lines_of(result)
     (command,) = [line for line in lines if line.startswith("ExecStart=")]
     for word in ("--docker-compose=c.yaml", "--quiet", "--output-size=2.5", "--stop-timeout=30"):
         assert f" {word}" in command
-    assert f" --state-dir={here.directory / 'state'}" in command
-    assert f"WorkingDirectory={here.directory}" in lines
+    assert f" --state-dir={fake_host.directory / 'state'}" in command
+    assert f"WorkingDirectory={fake_host.directory}" in lines
     assert "TimeoutStopSec=75" in lines
     assert not any(line.startswith("StateDirectory") for line in lines)
     assert any("docker.service" in line for line in lines if line.startswith("After="))
 
 
-def test_the_environment_is_what_was_asked_for_and_where_the_site_config_is(here):
-    result = here.run(
+def test_the_environment_is_what_was_asked_for_and_where_the_site_config_is(fake_host):
+    result = fake_host.run(
         *me("--print", "--env", "LOGLEVEL=debug", "--env", "MINE", "--env", "EMPTY="),
         OCS_CONFIG_DIR="conf",
         MINE="a b",
@@ -59,52 +59,60 @@ def test_the_environment_is_what_was_asked_for_and_where_the_site_config_is(here
     )
     lines = [line for line in lines_of(result) if line.startswith("Environment=")]
     assert lines == [
-        f"Environment=OCS_CONFIG_DIR={here.directory / 'conf'}",
+        f"Environment=OCS_CONFIG_DIR={fake_host.directory / 'conf'}",
         "Environment=LOGLEVEL=debug",
         'Environment="MINE=a b"',
         "Environment=EMPTY=",
     ]
 
 
-def test_the_time_to_stop_is_also_read_from_the_site_config(here):
-    result = here.run(*me("--print", "--instance-id", "hm-two"), host="daq2")
+def test_the_time_to_stop_is_also_read_from_the_site_config(fake_host):
+    result = fake_host.run(*me("--print", "--instance-id", "hm-two"), host="daq2")
     assert "TimeoutStopSec=145" in lines_of(result)
 
 
-def test_what_is_odd_but_may_be_meant_is_remarked_upon(here):
+def test_what_is_odd_but_may_be_meant_is_remarked_upon(fake_host):
     odd = ("--docker-compose", "nowhere.yaml", "--min-privs", "2")
-    printed = here.run(*me("--print", *odd))
+    printed = fake_host.run(*me("--print", *odd))
     assert any(line.startswith("ExecStart=") for line in lines_of(printed))
-    remarks = json.loads(here.run(*me("--unit-dir", "units", "--json", *odd)).stdout)["remarks"]
+    remarks = json.loads(fake_host.run(*me("--unit-dir", "units", "--json", *odd)).stdout)[
+        "remarks"
+    ]
     assert [f"note: {notice}" for notice in remarks] == printed.stderr.splitlines()
     assert "the site has no access policy" in remarks[0]
     assert "nowhere.yaml is not a readable file" in remarks[1]
 
 
-def test_a_variable_that_only_this_shell_has_is_named_with_the_line_of_its_use(here):
-    (here.directory / "c.yaml").write_text(
+def test_a_variable_that_only_this_shell_has_is_named_with_the_line_of_its_use(fake_host):
+    (fake_host.directory / "c.yaml").write_text(
         "services:\n  a:\n    image: x:${TAG}\n    user: $USER\n"
     )
-    words = ("--print", "--working-dir", str(here.directory), "--docker-compose", "c.yaml")
+    words = ("--print", "--working-dir", str(fake_host.directory), "--docker-compose", "c.yaml")
     (note,) = [
-        line for line in here.run(*me(*words), TAG="1").stderr.splitlines() if "not set" in line
+        line
+        for line in fake_host.run(*me(*words), TAG="1").stderr.splitlines()
+        if "not set" in line
     ]
-    assert note.startswith(f"note: {here.directory}/c.yaml, line 3: the variable TAG is not set.")
+    assert note.startswith(
+        f"note: {fake_host.directory}/c.yaml, line 3: the variable TAG is not set."
+    )
     assert note.endswith("`--env NAME=VALUE` puts it into the unit.")
-    assert "not set" not in here.run(*me(*words, "--env", "TAG"), TAG="1").stderr
+    assert "not set" not in fake_host.run(*me(*words, "--env", "TAG"), TAG="1").stderr
 
 
-def test_containers_are_no_concern_of_a_unit_without_compose_files(here):
-    assert not any("docker.service" in line for line in lines_of(here.run(*me("--print"))))
+def test_containers_are_no_concern_of_a_unit_without_compose_files(fake_host):
+    assert not any("docker.service" in line for line in lines_of(fake_host.run(*me("--print"))))
 
 
-def test_several_managers_of_a_host_have_units_of_their_own(here):
+def test_several_managers_of_a_host_have_units_of_their_own(fake_host):
     for name in ("hm-one", "hm-two"):
-        lines_of(here.run(*me("--unit-dir", "units", "--instance-id", name), host="daq2"))
-    lines_of(here.run(*me("--unit-dir", "units", "--instance-id=hm-one", "--unit=x"), host="daq2"))
-    names = sorted(path.name for path in (here.directory / "units").iterdir())
+        lines_of(fake_host.run(*me("--unit-dir", "units", "--instance-id", name), host="daq2"))
+    lines_of(
+        fake_host.run(*me("--unit-dir", "units", "--instance-id=hm-one", "--unit=x"), host="daq2")
+    )
+    names = sorted(path.name for path in (fake_host.directory / "units").iterdir())
     assert names == ["hostmanager-hm-one.service", "hostmanager-hm-two.service", "x.service"]
-    assert here.told == []
+    assert fake_host.systemctl_calls == []
 
 
 # --- refusals: nothing is changed ---------------------------------------------------------------
@@ -129,100 +137,100 @@ def test_several_managers_of_a_host_have_units_of_their_own(here):
         (("--print", "--remove"), "not allowed with"),
     ],
 )
-def test_what_makes_no_sense_is_refused(here, arguments, why):
-    result = here.run("--unit-dir", "units", *me(), *arguments)
+def test_what_makes_no_sense_is_refused(fake_host, arguments, why):
+    result = fake_host.run("--unit-dir", "units", *me(), *arguments)
     assert result.returncode == 2
     assert why in result.stderr
     assert "Traceback" not in result.stderr
-    assert not (here.directory / "units").exists()
+    assert not (fake_host.directory / "units").exists()
 
 
-def test_an_ambiguous_host_is_refused(here):
-    result = here.run(*me("--print"), host="daq2")
+def test_an_ambiguous_host_is_refused(fake_host):
+    result = fake_host.run(*me("--print"), host="daq2")
     assert result.returncode == 2
     assert "Use --instance-id to pick one" in result.stderr
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can try what another user may do")
-def test_a_user_who_cannot_read_the_site_config_is_found_out_before(here):
-    here.site.chmod(0o600)
-    result = here.run("--print", "--user", "nobody", "--working-dir", "/")
+def test_a_user_who_cannot_read_the_site_config_is_found_out_before(fake_host):
+    fake_host.site.chmod(0o600)
+    result = fake_host.run("--print", "--user", "nobody", "--working-dir", "/")
     assert result.returncode == 2
     assert "the user nobody cannot run the manager" in result.stderr
     assert "Permission denied" in result.stderr
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root is asked who shall run it")
-def test_root_has_to_be_meant(here):
-    result = here.run("--print")
+def test_root_has_to_be_meant(fake_host):
+    result = fake_host.run("--print")
     assert result.returncode == 2
     assert "--user root" in result.stderr
-    assert here.run("--print", SUDO_USER="nobody-of-that-name").returncode == 2
+    assert fake_host.run("--print", SUDO_USER="nobody-of-that-name").returncode == 2
 
 
 # --- installing ---------------------------------------------------------------------------------
 
 
-def test_it_is_written_enabled_and_started(here):
-    lines = lines_of(here.for_user("--enable", "--now"))
-    assert here.unit.read_text().startswith(MARK)
-    assert here.unit.stat().st_mode & 0o777 == 0o644
-    assert here.told == [
+def test_it_is_written_enabled_and_started(fake_host):
+    lines = lines_of(fake_host.for_user("--enable", "--now"))
+    assert fake_host.unit.read_text().startswith(MARK)
+    assert fake_host.unit.stat().st_mode & 0o777 == 0o644
+    assert fake_host.systemctl_calls == [
         "daemon-reload",
         "enable hostmanager-hm-daq1.service",
         "start hostmanager-hm-daq1.service",
     ]
-    assert lines[:2] == [f"write {here.unit}", "run systemctl --user daemon-reload"]
-    assert list(here.units.iterdir()) == [here.unit]  # no draft is left
+    assert lines[:2] == [f"write {fake_host.unit}", "run systemctl --user daemon-reload"]
+    assert list(fake_host.units.iterdir()) == [fake_host.unit]  # no draft is left
 
 
-def test_a_dry_run_only_says_it(here):
-    lines = lines_of(here.for_user("--enable", "--now", "--dry-run"))
-    assert lines[0] == f"would write {here.unit}"
+def test_a_dry_run_only_says_it(fake_host):
+    lines = lines_of(fake_host.for_user("--enable", "--now", "--dry-run"))
+    assert lines[0] == f"would write {fake_host.unit}"
     assert "would run systemctl --user start hostmanager-hm-daq1.service" in lines
-    assert here.told == []
-    assert not here.unit.exists()
+    assert fake_host.systemctl_calls == []
+    assert not fake_host.unit.exists()
 
 
-def test_the_result_as_json(here):
-    result = json.loads(here.for_user("--json").stdout)
+def test_the_result_as_json(fake_host):
+    result = json.loads(fake_host.for_user("--json").stdout)
     assert result["unit"] == "hostmanager-hm-daq1.service"
-    assert result["path"] == str(here.unit)
-    assert result["steps"] == [f"write {here.unit}", "run systemctl --user daemon-reload"]
+    assert result["path"] == str(fake_host.unit)
+    assert result["steps"] == [f"write {fake_host.unit}", "run systemctl --user daemon-reload"]
     assert result["dry_run"] is False
 
 
-def test_what_systemd_refuses_is_told_with_what_was_done(here):
-    result = here.for_user("--enable", "--now", FAILS="enable")
+def test_what_systemd_refuses_is_told_with_what_was_done(fake_host):
+    result = fake_host.for_user("--enable", "--now", FAILS="enable")
     assert result.returncode == 1
     assert "enable hostmanager-hm-daq1.service` failed: it went wrong" in result.stderr
-    assert f"Done before: write {here.unit}" in result.stderr
-    assert here.told[-1] == "enable hostmanager-hm-daq1.service"
+    assert f"Done before: write {fake_host.unit}" in result.stderr
+    assert fake_host.systemctl_calls[-1] == "enable hostmanager-hm-daq1.service"
 
 
-def test_doing_it_again_replaces_the_unit_and_says_what_a_running_one_needs(here):
-    lines_of(here.for_user())
-    result = here.for_user("--watchdog", "60", ACTIVE="hostmanager-hm-daq1.service")
-    assert "WatchdogSec=60" in here.unit.read_text()
+def test_doing_it_again_replaces_the_unit_and_says_what_a_running_one_needs(fake_host):
+    lines_of(fake_host.for_user())
+    result = fake_host.for_user("--watchdog", "60", ACTIVE="hostmanager-hm-daq1.service")
+    assert "WatchdogSec=60" in fake_host.unit.read_text()
     (note,) = [line for line in lines_of(result) if "already running" in line]
     assert "systemctl --user kill --signal=KILL --kill-who=main hostmanager-hm-daq1.service" in note
 
 
-def test_a_unit_of_somebody_else_is_left_alone(here):
-    here.units.mkdir(parents=True)
-    here.unit.write_text("[Service]\nExecStart=/bin/true\n")
+def test_a_unit_of_somebody_else_is_left_alone(fake_host):
+    fake_host.units.mkdir(parents=True)
+    fake_host.unit.write_text("[Service]\nExecStart=/bin/true\n")
     for arguments in ((), ("--remove",)):
-        result = here.for_user(*arguments)
+        result = fake_host.for_user(*arguments)
         assert result.returncode == 1
         assert "was not written by this command" in result.stderr
-    assert here.unit.read_text().startswith("[Service]")
-    assert here.told == []
-    lines_of(here.for_user("--force"))
-    assert here.unit.read_text().startswith(MARK)
+    assert fake_host.unit.read_text().startswith("[Service]")
+    assert fake_host.systemctl_calls == []
+    lines_of(fake_host.for_user("--force"))
+    assert fake_host.unit.read_text().startswith(MARK)
 
 
-def test_without_systemctl_it_says_so(here):
-    result = here.for_user(PATH=str(here.directory / "nothing"))
+def test_without_systemctl_it_says_so(fake_host):
+    result = fake_host.for_user(PATH=str(fake_host.directory / "nothing"))
     assert result.returncode == 1
     assert "there is no systemctl on this machine" in result.stderr
 
@@ -230,36 +238,39 @@ def test_without_systemctl_it_says_so(here):
 # --- removing -----------------------------------------------------------------------------------
 
 
-def test_it_is_stopped_and_removed(here):
-    lines_of(here.for_user())
-    here.notes.write_text("")
-    lines_of(here.for_user("--remove"))
-    assert here.told == ["disable --now hostmanager-hm-daq1.service", "daemon-reload"]
-    assert not here.unit.exists()
+def test_it_is_stopped_and_removed(fake_host):
+    lines_of(fake_host.for_user())
+    fake_host.notes.write_text("")
+    lines_of(fake_host.for_user("--remove"))
+    assert fake_host.systemctl_calls == [
+        "disable --now hostmanager-hm-daq1.service",
+        "daemon-reload",
+    ]
+    assert not fake_host.unit.exists()
 
 
-def test_it_can_be_removed_when_the_site_config_is_gone(here):
-    lines_of(here.for_user())
-    here.site.unlink()
-    assert here.for_user("--remove").returncode == 2
-    lines_of(here.for_user("--remove", "--instance-id", "hm-daq1"))
-    assert not here.unit.exists()
+def test_it_can_be_removed_when_the_site_config_is_gone(fake_host):
+    lines_of(fake_host.for_user())
+    fake_host.site.unlink()
+    assert fake_host.for_user("--remove").returncode == 2
+    lines_of(fake_host.for_user("--remove", "--instance-id", "hm-daq1"))
+    assert not fake_host.unit.exists()
 
 
-def test_what_does_not_stop_keeps_its_unit(here):
-    lines_of(here.for_user())
-    result = here.for_user("--remove", FAILS="disable")
+def test_what_does_not_stop_keeps_its_unit(fake_host):
+    lines_of(fake_host.for_user())
+    result = fake_host.for_user("--remove", FAILS="disable")
     assert result.returncode == 1
-    assert here.unit.exists()
+    assert fake_host.unit.exists()
 
 
-def test_removing_what_is_not_there_says_so(here):
-    result = here.for_user("--remove")
+def test_removing_what_is_not_there_says_so(fake_host):
+    result = fake_host.for_user("--remove")
     assert result.returncode == 1
     assert "nothing was changed" in result.stderr
 
 
-def test_the_help_shows_the_options_of_the_manager_too(here):
+def test_the_help_shows_the_options_of_the_manager_too(fake_host):
     result = subprocess.run(
         [HOSTMANAGER, "install-systemd", "--help"],
         check=True,

@@ -115,7 +115,7 @@ def test_nobody_else_can_speak_for_it(site, start, systemd):
     wait_ready(site, "a")
     wait_status(systemd, "1 of 1 up; router connected")
     others = [process for process in processes(site) if process.kind != "manager"]
-    assert {process.kind for process in others} >= {"agent", "scribe"}
+    assert {process.kind for process in others} >= {"agent", "log daemon"}
     for process in others:
         environ = Path(f"/proc/{process.pid}/environ").read_bytes()
         assert b"NOTIFY_SOCKET" not in environ, process

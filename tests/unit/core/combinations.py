@@ -183,7 +183,7 @@ def events(record, kind):
 
 AT_ITS_GOAL = (State.DOWN, State.INOPERABLE, State.UP)
 CANNOT_BE = {
-    "something else than 'unseen' or 'blocked' is shown of what is out of sight": lambda record: (
+    "something else than 'unseen' or 'blocked' is shown of what is unobserved": lambda record: (
         record.is_unobserved and record.state not in (State.UNOBSERVED, State.INOPERABLE)
     ),
     "it is unseen, but its driver sees it": lambda record: (

@@ -1,7 +1,7 @@
 """A Docker Engine that others use, too, and a driver that tells of it as `ports.Driver` says.
 
 `FakeEngine` is both. Containers are started and ended by the driver, by others, and by
-themselves; the engine restarts some of them; and it can go out of sight and come back with a
+themselves; the engine restarts some of them; and it can go unobserved and come back with a
 different truth. Whatever a driver should never be asked for is written down in `wrongs`: a
 keeper survives the faults of a driver, so an exception alone would go unnoticed.
 """
@@ -54,22 +54,24 @@ class FakeEngine:
     """Implements the core's `Driver`, for services; see the module.
 
     Attributes:
-        plan: What the coming launches of an instance come to, in order; then its `habit`.
-        choose: Decides instead of the habit.
+        plan: What the coming launches of an instance come to, in order; then its `default_behaviour`.
+        choose: Decides instead of the default_behaviour.
         restarting: Instances whose containers the engine starts again after `restart_delay`.
         containers: What runs: the truth.
         unavailable: Instances whose image cannot be had: nothing of them could be launched anew.
         prepare_takes: How long it takes to find out; None: not at all.
         prepared: When it was asked to find out.
         remains: How the last container of an instance ended, until it is removed.
-        told: What the core was told last: True, it runs; False, it does not; None, neither.
+        reported: What the core was told last: True, it runs; False, it does not; None, neither.
         wrongs: What should never have been asked for.
         host_alive: Whether a process of the same instance is alive.
     """
 
     clock: FakeClock
     plan: dict[str, list[Behaviour]] = field(default_factory=lambda: defaultdict(list))
-    habit: dict[str, Behaviour] = field(default_factory=lambda: defaultdict(lambda: OBEYS))
+    default_behaviour: dict[str, Behaviour] = field(
+        default_factory=lambda: defaultdict(lambda: OBEYS)
+    )
     choose: Callable[[str], Behaviour] | None = None
     restarting: set[str] = field(default_factory=set)
     restart_delay: float = 0.1
@@ -79,7 +81,7 @@ class FakeEngine:
     prepared: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     containers: dict[str, FakeContainer] = field(default_factory=dict)
     remains: dict[str, ExitStatus] = field(default_factory=dict)
-    told: dict[str, bool | None] = field(default_factory=dict)
+    reported: dict[str, bool | None] = field(default_factory=dict)
     launches: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     looks: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     signals: dict[str, list[StopStage]] = field(default_factory=lambda: defaultdict(list))
@@ -88,7 +90,7 @@ class FakeEngine:
     host_alive: Callable[[str], bool] = lambda _: False
     pids: "itertools.count[int]" = field(default_factory=lambda: itertools.count(5000))
     _watched: dict[str, ReportObservation] = field(default_factory=dict)
-    _ran: set[str] = field(default_factory=set)  # told to run when they went out of sight
+    _ran: set[str] = field(default_factory=set)  # told to run when they went unobserved
     _answers: bool = True
     _lost: bool = False
 
@@ -98,10 +100,10 @@ class FakeEngine:
 
     def seen_running(self, instance_id: str) -> bool:
         """Whether the core was told that it runs, and has not let go of it."""
-        return self.told.get(instance_id) is True
+        return self.reported.get(instance_id) is True
 
     @property
-    def in_sight(self) -> bool:
+    def connected(self) -> bool:
         """Whether the engine answers."""
         return self._answers
 
@@ -117,8 +119,8 @@ class FakeEngine:
         self._must_be_a_service(spec, "launched")
         if name in self.in_flight:
             self._wrong(f"{name}: `up` beside another `up`")
-        if self.told.get(name) is not False:
-            self._wrong(f"{name}: `up` for what was not seen to be down: {self.told.get(name)}")
+        if self.reported.get(name) is not False:
+            self._wrong(f"{name}: `up` for what was not seen to be down: {self.reported.get(name)}")
         if self.host_alive(name):
             self._wrong(f"{name}: `up` beside a process of the same instance")
         self.launches[name].append(self.clock.mono)
@@ -135,7 +137,7 @@ class FakeEngine:
         self._must_be_a_service(spec, "looked for")
         self.looks[name].append(self.clock.mono)
         self._watched[name] = report
-        self.told.pop(name, None)
+        self.reported.pop(name, None)
         if self.look_takes is None:
             self._tell(name)
         else:
@@ -144,7 +146,7 @@ class FakeEngine:
     def prepare(self, spec: InstanceSpec, report: ReportObservation) -> None:
         name = spec.instance_id
         self._must_be_a_service(spec, "prepared")
-        if not self.told.get(name):
+        if not self.reported.get(name):
             self._wrong(f"{name}: prepared, but not told to run")
         self.prepared[name].append(self.clock.mono)
         if self.prepare_takes is None:
@@ -179,13 +181,13 @@ class FakeEngine:
 
     def release(self, instance_id: str) -> None:
         self._watched.pop(instance_id, None)
-        self.told.pop(instance_id, None)
+        self.reported.pop(instance_id, None)
 
     def forget_everything(self) -> None:
         """The manager is killed, and with it the commands that are under way."""
         self.in_flight.clear()
         self.close()
-        self.told.clear()
+        self.reported.clear()
         self._ran.clear()
 
     def discover(self) -> Mapping[str, ObservedRun]:
@@ -212,7 +214,7 @@ class FakeEngine:
     def _behaviour(self, name: str) -> Behaviour:
         if self.plan[name]:
             return self.plan[name].pop(0)
-        return self.choose(name) if self.choose else self.habit[name]
+        return self.choose(name) if self.choose else self.default_behaviour[name]
 
     # --- what comes of it ---------------------------------------------------------------------
 
@@ -225,7 +227,7 @@ class FakeEngine:
         if failed is None and name not in self.containers:
             self._create(name, up.behaviour, up.spec.fingerprint)
         if self._watched.get(name) is up.report and self._answers and self.alive(name):
-            self.told[name] = True
+            self.reported[name] = True
             up.report(ev.Launched(self.containers[name].pid, run_id=self.containers[name].run))
         elif self._watched.get(name) is up.report:
             up.report(failed or ev.LaunchFailed("engine", NO_ANSWER))
@@ -274,13 +276,13 @@ class FakeEngine:
         report = self._watched.get(name)
         if report is None or name in self.in_flight:
             return  # while an `up` is under way, its end tells
-        before = self.told.get(name, "nothing yet")
+        before = self.reported.get(name, "nothing yet")
         if not self._answers:
             if self._lost and before is not None:
                 self._lose(name, report)
             return
         container = self.containers.get(name)
-        self.told[name] = container is not None
+        self.reported[name] = container is not None
         ran = name in self._ran
         self._ran.discard(name)
         if container is not None and before is not True:
@@ -296,9 +298,9 @@ class FakeEngine:
             report(ev.Absent())
 
     def _lose(self, name: str, report: ReportObservation) -> None:
-        if self.told.get(name):
+        if self.reported.get(name):
             self._ran.add(name)
-        self.told[name] = None
+        self.reported[name] = None
         report(ev.ObservationLost(NO_ANSWER))
 
     # --- what others do -----------------------------------------------------------------------
@@ -321,18 +323,18 @@ class FakeEngine:
 
     def remark(self, name: str, text: str | None, outdated: bool = False) -> None:
         """Something is to be known of it: it is paused, say."""
-        if self.told.get(name):
+        if self.reported.get(name):
             self._watched[name](ev.StatusChanged(text, outdated))
 
     def freeze(self) -> None:
         """Answer nothing from now on; nobody has noticed yet."""
         self._answers = False
 
-    def lose_sight(self) -> None:
+    def disconnect(self) -> None:
         """Break the connection; the driver notices at once."""
         self._answers, self._lost = False, True
         for name in list(self._watched):
-            if name in self.in_flight and self.told.get(name) is not None:
+            if name in self.in_flight and self.reported.get(name) is not None:
                 self._lose(name, self._watched[name])
             else:
                 self._tell(name)

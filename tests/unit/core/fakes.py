@@ -151,8 +151,8 @@ class FakeDriver:
     """Implements the core's `Driver`; see the module.
 
     Attributes:
-        plan: What the coming launches of an instance come to, in order; then its `habit`.
-        habit: What all launches of an instance come to that have no plan.
+        plan: What the coming launches of an instance come to, in order; then its `default_behaviour`.
+        default_behaviour: What all launches of an instance come to that have no plan.
         launches: When each instance was launched, monotonic seconds.
         signals: What was sent to each instance.
         wrongs: What should never have been asked for.
@@ -161,7 +161,9 @@ class FakeDriver:
 
     clock: FakeClock
     plan: dict[str, list[Behaviour]] = field(default_factory=lambda: defaultdict(list))
-    habit: dict[str, Behaviour] = field(default_factory=lambda: defaultdict(lambda: OBEYS))
+    default_behaviour: dict[str, Behaviour] = field(
+        default_factory=lambda: defaultdict(lambda: OBEYS)
+    )
     choose: Callable[[str], Behaviour] | None = None
     launches: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     specs: dict[str, list[InstanceSpec]] = field(default_factory=lambda: defaultdict(list))
@@ -205,7 +207,7 @@ class FakeDriver:
     def _behaviour(self, name: str) -> Behaviour:
         if self.plan[name]:
             return self.plan[name].pop(0)
-        return self.choose(name) if self.choose else self.habit[name]
+        return self.choose(name) if self.choose else self.default_behaviour[name]
 
     def _answer(self, name: str, behaviour: Behaviour, report: ReportObservation) -> None:
         if self.reports[name][-1:] != [report] or name not in self.in_flight:
@@ -335,7 +337,7 @@ class World:
     def record(self, instance_id: str = "a") -> InstanceRecord:
         return self.snapshot[instance_id]
 
-    def said(self, instance_id: str = "a") -> list[str]:
+    def messages_of(self, instance_id: str = "a") -> list[str]:
         return [note.text for name, note in self.notes if name == instance_id]
 
 

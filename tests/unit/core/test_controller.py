@@ -161,7 +161,7 @@ def test_a_driver_that_raises_costs_one_launch_of_one_instance(world, caplog):
     world.clock.advance(1)
     assert world.record("a").state is State.UP  # at the second attempt
     assert world.record("b").state is State.UP
-    assert "could not be launched: driver: OSError: no more threads" in world.said("a")[0]
+    assert "could not be launched: driver: OSError: no more threads" in world.messages_of("a")[0]
 
 
 def test_a_driver_that_cannot_signal_is_asked_again_with_stronger_means(world):
@@ -217,7 +217,7 @@ def test_a_launch_that_is_never_answered_is_remarked_upon_once(world):
     world.supervisor.add(spec())
     world.clock.advance(100)
     assert world.record().state is State.STARTING
-    assert world.said() == ["its launch has not been completed for 10 s; is a disk hanging?"]
+    assert world.messages_of() == ["its launch has not been completed for 10 s; is a disk hanging?"]
     assert "is a disk hanging?" in world.record().error
 
 
@@ -225,16 +225,16 @@ def test_a_launch_that_waits_for_its_turn_is_no_reason_for_a_message(world):
     world.driver.plan["a"] = [Behaviour(answers_after=math.inf, gets_its_turn=False)]
     world.supervisor.add(spec())
     world.clock.advance(100)
-    assert world.said() == []
+    assert world.messages_of() == []
     assert world.record().error == QUEUED_FOR_LAUNCH
     assert world.record().unkillable  # nobody who stops the manager has to wait for it
     report = world.driver.reports["a"][-1]
     report(ev.StatusChanged(launching=True))
     assert (world.record().unkillable, world.record().error) == (False, None)
     world.clock.advance(9.9)
-    assert world.said() == []
+    assert world.messages_of() == []
     world.clock.advance(0.2)
-    assert world.said() == ["its launch has not been completed for 10 s; is a disk hanging?"]
+    assert world.messages_of() == ["its launch has not been completed for 10 s; is a disk hanging?"]
 
 
 def test_a_launch_that_is_answered_late_is_believed(world):

@@ -78,7 +78,7 @@ class FaultyWorld(MixedWorld):
         around = self.supervisor._deps
         emit = faults.around("note", around.emit_message)
         object.__setattr__(around, "emit_message", emit)
-        self.heard: dict[str, Any] = {}
+        self.last_states: dict[str, Any] = {}
         self.snapshot.subscribe(faults.around("listener", self._hear))
         call_at = faults.around("clock call_at", self.clock.call_at)
         now = faults.around("clock now", self.clock.now)
@@ -88,7 +88,7 @@ class FaultyWorld(MixedWorld):
         )
 
     def _hear(self, instance_id: str, record: Any) -> None:
-        self.heard[instance_id] = record and record.state
+        self.last_states[instance_id] = record and record.state
 
     def drivers(self) -> Any:
         drivers = super().drivers()
@@ -111,7 +111,7 @@ def a_day(world: FaultyWorld) -> dict[str, Any]:
         act()
         clock.advance(LONG)
 
-    world.driver.habit["stubborn"] = IGNORES_SIGINT
+    world.driver.default_behaviour["stubborn"] = IGNORES_SIGINT
     world.driver.plan["messy"] = [LEAVES_SOME]
     later(lambda: supervisor.add(spec("h")))
     later(lambda: supervisor.add(service("s")))
@@ -123,7 +123,7 @@ def a_day(world: FaultyWorld) -> dict[str, Any]:
     later(lambda: world.driver.let_die("h"))
     later(lambda: world.engine.others_end("s"))
     later(lambda: world.engine.others_start("p"))
-    later(world.engine.lose_sight)
+    later(world.engine.disconnect)
     later(world.engine.come_back)
     later(lambda: supervisor.apply_requests([Request("all", Target.DOWN)]))
     later(lambda: supervisor.apply_requests([Request("all", Target.UP)]))
@@ -143,7 +143,7 @@ def a_day(world: FaultyWorld) -> dict[str, Any]:
     return {
         "states": {i: record.state for i, record in world.snapshot.items()},
         "alive": sorted(world.driver.processes) + sorted(world.engine.containers),
-        "heard": {i: state for i, state in world.heard.items() if state},
+        "last_states": {i: state for i, state in world.last_states.items() if state},
         "at rest": at_rest,
     }
 

@@ -125,7 +125,7 @@ def test_from_manual_to_managed_and_back_without_a_restart(world, manual):
 
 
 def test_what_failed_is_left_alone_once_it_is_manual(world, manual):
-    world.driver.habit["a"] = world.engine.habit["a"] = CRASHES
+    world.driver.default_behaviour["a"] = world.engine.default_behaviour["a"] = CRASHES
     entry = manual(settings=InstanceSettings())
     start(world, entry)
     world.clock.advance(10)

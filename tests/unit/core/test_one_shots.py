@@ -52,7 +52,7 @@ def test_it_runs_and_is_done(world, one_shot):
     assert (record.failures.consecutive, record.failures.exit_times) == (0, ())
     assert launches(world) == 1
     assert world.engine.signals.get("a") is None  # its container stays, as compose leaves it
-    assert any("done: exited with code 0" in text for text in world.said())
+    assert any("done: exited with code 0" in text for text in world.messages_of())
 
 
 def test_a_failure_is_retried_with_backoff_until_it_ends_well(world, one_shot):
@@ -158,7 +158,7 @@ def test_others_may_run_the_container_of_what_is_done(world):
 
 def test_out_of_sight_and_back_it_is_done_as_before(world):
     start_and_end(world, service(settings=ONE_SHOT))
-    world.engine.lose_sight()
+    world.engine.disconnect()
     assert shown(world)[0] == "unseen"
     world.engine.come_back()
     world.clock.advance(60)

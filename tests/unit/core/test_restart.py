@@ -107,7 +107,7 @@ def test_a_service_whose_image_cannot_be_had_goes_on(mixed):
     assert (shown(mixed), record.run.run_id, record.request.restart_of) == (("up", "up"), run, None)
     assert record.request.restart_denied == "its image cannot be had"
     assert mixed.engine.signals["a"] == []
-    assert mixed.said()[1:] == ["not restarted: its image cannot be had; it keeps running"]
+    assert mixed.messages_of()[1:] == ["not restarted: its image cannot be had; it keeps running"]
     mixed.engine.unavailable.clear()
     mixed.supervisor.restart("a")
     mixed.clock.advance(1)

@@ -132,7 +132,7 @@ POLICY = Policy(budget=TWO_CPUS)
 def world_of(failing: int, healthy: int = 0, behaviour: Behaviour = FAILS) -> World:
     world = World(POLICY)
     for number in range(failing):
-        world.driver.habit[f"bad{number}"] = behaviour
+        world.driver.default_behaviour[f"bad{number}"] = behaviour
         world.supervisor.add(spec(f"bad{number}"))
     for number in range(healthy):
         world.supervisor.add(spec(f"good{number}"))
@@ -160,7 +160,7 @@ def test_who_fails_before_the_others_do_keeps_no_larger_share():
     for seed in range(12):
         world = World(POLICY, seed)
         for number in range(26):
-            world.driver.habit[f"bad{number}"] = FAILS
+            world.driver.default_behaviour[f"bad{number}"] = FAILS
             world.supervisor.add(spec(f"bad{number}"))
             world.clock.advance(2.0)
         world.clock.advance(8.0)
@@ -192,7 +192,7 @@ def test_what_they_wait_for_is_said_with_its_reason():
     assert record.failures.backoff.reason.startswith(
         "It and 25 other failing agents together may use 10 %"
     )
-    messages = [text for text in world.said("bad7") if "10 %" in text]
+    messages = [text for text in world.messages_of("bad7") if "10 %" in text]
     assert messages and all("restarting in" in text for text in messages)
 
 
@@ -219,7 +219,7 @@ def test_who_has_run_for_a_minute_fails_no_more():
     world = world_of(failing=26)
     world.clock.advance(60)
     for number in range(1, 26):
-        world.driver.habit[f"bad{number}"] = OBEYS
+        world.driver.default_behaviour[f"bad{number}"] = OBEYS
     world.clock.advance(300 + 60)
     assert {world.record(f"bad{n}").state for n in range(1, 26)} == {State.UP}
     world.clock.advance(150)
@@ -236,7 +236,7 @@ def test_what_an_agent_used_while_it_worked_is_no_cost_of_its_failures():
 def test_a_cost_that_nobody_knows_is_that_of_the_run_before():
     world = World(POLICY)
     world.driver.plan["a"] = [FAILS]
-    world.driver.habit["a"] = Behaviour(ends_after=1.0, cpu=None)
+    world.driver.default_behaviour["a"] = Behaviour(ends_after=1.0, cpu=None)
     world.supervisor.add(spec())
     world.clock.advance(30)
     run = world.record().failures.last_run

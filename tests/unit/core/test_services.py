@@ -121,7 +121,7 @@ def test_a_managed_service_that_somebody_starts_is_ended_if_it_is_wanted_down(wo
 
 
 def test_a_service_that_fails_again_and_again_is_launched_ever_more_seldom(world):
-    world.engine.habit["a"] = CRASHES
+    world.engine.default_behaviour["a"] = CRASHES
     start(world, service())
     world.clock.advance(3600)
     assert 360 <= len(world.engine.launches["a"]) <= 490
@@ -151,7 +151,7 @@ def test_a_launch_that_others_got_ahead_of_is_a_launch_all_the_same(world):
 
 
 def test_a_failed_launch_says_why(world):
-    world.engine.habit["a"] = NO_PROGRAM
+    world.engine.default_behaviour["a"] = NO_PROGRAM
     start(world, service())
     assert world.record().error == "Launch failed at the program: it is not there."
     assert world.record().state is State.BACKOFF

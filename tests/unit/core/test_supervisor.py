@@ -97,7 +97,7 @@ def test_a_launch_that_fails_when_nobody_wants_it_any_more_is_no_failure(world):
 
 def test_up_on_a_waiting_instance_launches_it_now_and_failing_again_keeps_the_delay(world):
     start(world, spec(), behaviour=CRASHES)
-    world.driver.habit["a"] = CRASHES
+    world.driver.default_behaviour["a"] = CRASHES
     world.driver.let_die("a")
     world.clock.advance(5)
     assert world.record().state is State.BACKOFF
@@ -111,7 +111,7 @@ def test_up_on_a_waiting_instance_launches_it_now_and_failing_again_keeps_the_de
 
 
 def test_pressing_up_again_and_again_makes_no_busy_loop(world):
-    world.driver.habit["a"] = NO_PROGRAM
+    world.driver.default_behaviour["a"] = NO_PROGRAM
     world.supervisor.add(spec())
     for _ in range(1000):
         world.clock.advance(0.01)
@@ -120,14 +120,14 @@ def test_pressing_up_again_and_again_makes_no_busy_loop(world):
 
 
 def test_a_launch_failure_says_which_step_and_is_tried_for_ever(world):
-    world.driver.habit["a"] = NO_PROGRAM
+    world.driver.default_behaviour["a"] = NO_PROGRAM
     start(world, spec())
     assert world.record().error == "Launch failed at the program: it is not there."
-    assert world.said()[0].startswith("could not be launched: program: it is not there")
+    assert world.messages_of()[0].startswith("could not be launched: program: it is not there")
     world.clock.advance(3600)
     assert 360 <= len(world.driver.launches["a"]) <= 490
-    assert len(world.said()) < 16  # but not told for ever
-    world.driver.habit["a"] = Behaviour()
+    assert len(world.messages_of()) < 16  # but not told for ever
+    world.driver.default_behaviour["a"] = Behaviour()
     world.clock.advance(11)
     assert world.record().state is State.UP
     assert world.record().error is None
@@ -239,7 +239,7 @@ def test_a_retired_instance_is_forgotten_once_nothing_of_it_is_alive(world):
 
 @pytest.mark.parametrize("behaviour", [CRASHES, NO_PROGRAM])
 def test_a_waiting_or_failing_instance_is_forgotten_at_once(world, behaviour):
-    world.driver.habit["a"] = behaviour
+    world.driver.default_behaviour["a"] = behaviour
     start(world, spec())
     world.clock.advance(5)
     assert world.record().state is State.BACKOFF
@@ -300,7 +300,7 @@ def test_down_is_shown_only_when_nothing_is_left(world):
     world.clock.advance(3600)
     assert world.record().state is State.KILLING
     assert "uninterruptible wait" in world.record().error
-    assert len([text for text in world.said() if "uninterruptible" in text]) == 1
+    assert len([text for text in world.messages_of() if "uninterruptible" in text]) == 1
     world.driver.unblock("a")
     world.clock.advance(1)
     assert world.record().state is State.DOWN
@@ -371,7 +371,7 @@ def test_nobody_waits_for_ever_for_a_launch_that_hangs(world):
 
 
 def test_a_waiting_instance_is_told_down_at_once(world):
-    world.driver.habit["a"] = CRASHES
+    world.driver.default_behaviour["a"] = CRASHES
     start(world, spec())
     ask(world, ("a", DOWN))
     assert world.record().state is State.DOWN

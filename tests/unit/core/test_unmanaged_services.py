@@ -82,19 +82,19 @@ def test_told_up_again_during_its_stop_it_comes_back_and_is_passive_again(world)
 
 
 def test_told_up_and_failing_it_says_so_and_is_tried_until_it_runs(world):
-    world.engine.habit["a"] = NO_PROGRAM
+    world.engine.default_behaviour["a"] = NO_PROGRAM
     start(world, passive())
     ask(world, ("a", UP))
     world.clock.advance(30)
     assert shown(world) == ("waiting", "up")
     assert "Launch failed" in world.record().error
-    world.engine.habit["a"] = OBEYS
+    world.engine.default_behaviour["a"] = OBEYS
     world.clock.advance(11)
     assert shown(world) == ("up", "passive")
 
 
 def test_told_up_and_failing_it_is_given_up_when_told_down(world):
-    world.engine.habit["a"] = NO_PROGRAM
+    world.engine.default_behaviour["a"] = NO_PROGRAM
     start(world, passive())
     ask(world, ("a", UP))
     world.clock.advance(30)
@@ -106,7 +106,7 @@ def test_told_up_and_failing_it_is_given_up_when_told_down(world):
 
 
 def test_told_up_and_dying_at_once_it_was_up_and_is_not_brought_back(world):
-    world.engine.habit["a"] = CRASHES
+    world.engine.default_behaviour["a"] = CRASHES
     start(world, passive())
     ask(world, ("a", UP))
     world.clock.advance(60)
@@ -115,7 +115,7 @@ def test_told_up_and_dying_at_once_it_was_up_and_is_not_brought_back(world):
 
 
 def test_somebody_else_may_be_quicker_to_start_it(world):
-    world.engine.habit["a"] = NO_PROGRAM
+    world.engine.default_behaviour["a"] = NO_PROGRAM
     start(world, passive())
     ask(world, ("a", UP))
     world.clock.advance(30)

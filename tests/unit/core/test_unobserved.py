@@ -35,7 +35,7 @@ def bring_to(world, state):
         world.engine.plan["a"] = [NO_PROGRAM] * 3
     start(world, entry, behaviour=behaviour)
     if state is State.UNOBSERVED:
-        world.engine.lose_sight()
+        world.engine.disconnect()
     if stopped_for is not None:
         ask(world, ("a", DOWN))
         world.clock.advance(stopped_for)
@@ -46,7 +46,7 @@ def bring_to(world, state):
 @pytest.mark.parametrize("state", IN_EVERY_STATE)
 def test_whatever_it_was_it_is_unseen_when_the_engine_is_out_of_sight(world, state):
     bring_to(world, state)
-    world.engine.lose_sight()
+    world.engine.disconnect()
     assert world.record().state is State.UNOBSERVED
     assert world.record().error == NO_ANSWER
     result = (dict(world.engine.launches), dict(world.engine.signals))
@@ -60,7 +60,7 @@ def test_whatever_it_was_it_is_unseen_when_the_engine_is_out_of_sight(world, sta
 @pytest.mark.parametrize("state", IN_EVERY_STATE)
 def test_seen_again_it_becomes_what_is_wanted_by_then(world, state, target, runs):
     bring_to(world, state)
-    world.engine.lose_sight()
+    world.engine.disconnect()
     ask(world, ("a", target))
     world.engine.others_end("a")
     if runs:
@@ -77,7 +77,7 @@ def test_seen_again_it_becomes_what_is_wanted_by_then(world, state, target, runs
 def test_what_goes_on_out_of_sight_is_taken_over_as_it_is(world):
     start(world, service())
     before = world.record()
-    world.engine.lose_sight()
+    world.engine.disconnect()
     world.clock.advance(100)
     world.engine.come_back()
     after = world.record()
@@ -88,7 +88,7 @@ def test_what_goes_on_out_of_sight_is_taken_over_as_it_is(world):
 
 def test_what_was_exchanged_out_of_sight_is_shown_as_what_it_is_now(world):
     start(world, service())
-    world.engine.lose_sight()
+    world.engine.disconnect()
     world.engine.others_end("a")
     world.engine.others_start("a")
     world.engine.come_back()
@@ -98,7 +98,7 @@ def test_what_was_exchanged_out_of_sight_is_shown_as_what_it_is_now(world):
 
 def test_a_death_out_of_sight_is_told_and_answered_when_it_is_seen(world):
     start(world, service())
-    world.engine.lose_sight()
+    world.engine.disconnect()
     world.engine.others_end("a", OOM)
     world.clock.advance(100)
     world.engine.come_back()
@@ -110,7 +110,7 @@ def test_a_death_out_of_sight_is_told_and_answered_when_it_is_seen(world):
 
 def test_a_pull_that_fails_because_the_engine_went_decides_nothing(world):
     start(world, service(), behaviour=Behaviour(answers_after=5.0))
-    world.engine.lose_sight()
+    world.engine.disconnect()
     ask(world, ("a", DOWN))
     world.clock.advance(60)
     assert world.record().state is State.UNOBSERVED  # not down: who knows?
@@ -124,7 +124,7 @@ def test_a_pull_that_fails_because_the_engine_went_decides_nothing(world):
 
 def test_a_pull_that_outlasts_the_outage_is_not_doubled(world):
     start(world, service(), behaviour=Behaviour(answers_after=60.0))
-    world.engine.lose_sight()
+    world.engine.disconnect()
     world.clock.advance(10)
     world.engine.come_back()
     world.clock.advance(10)
@@ -139,13 +139,13 @@ def test_a_delay_goes_on_to_count_after_an_outage(world):
     world.clock.advance(20)
     assert world.record().state is State.BACKOFF
     due = world.record().deadline
-    world.engine.lose_sight()
+    world.engine.disconnect()
     world.engine.come_back()
     assert (world.record().state, world.record().deadline) == (State.BACKOFF, due)
 
 
 def test_an_engine_that_is_away_from_the_start_is_told_of(world):
-    world.engine.lose_sight()
+    world.engine.disconnect()
     start(world, service("a"), passive("b"), service("c", initial_target=DOWN))
     assert [shown(world, i) for i in "abc"] == [
         ("unseen", "up"),
@@ -182,7 +182,7 @@ def test_engine_trouble_does_not_delay_an_agent(world):
     died = world.clock.mono
     world.clock.advance(0.1)
     assert world.driver.launches["b"][-1] == died
-    world.engine.lose_sight()
+    world.engine.disconnect()
     world.driver.let_die("b", OOM)
     ask(world, ("b", DOWN))
     world.clock.advance(0.1)
@@ -192,7 +192,7 @@ def test_engine_trouble_does_not_delay_an_agent(world):
 @pytest.mark.parametrize("state", IN_EVERY_STATE)
 def test_a_stop_with_the_engine_out_of_sight_ends_at_once_and_says_so(world, state):
     bring_to(world, state)
-    world.engine.lose_sight()
+    world.engine.disconnect()
     world.supervisor.add(spec("b"))
     world.clock.advance(1)
     called = []
@@ -211,7 +211,7 @@ def test_a_stop_under_way_ends_when_the_engine_goes_out_of_sight(world):
     world.supervisor.when_idle(lambda: called.append(world.snapshot.unkillable_ids))
     world.clock.advance(1)
     assert called == []
-    world.engine.lose_sight()
+    world.engine.disconnect()
     assert called == [("a",)]
 
 
@@ -227,7 +227,7 @@ def test_a_stop_waits_no_longer_for_a_frozen_engine_than_five_seconds(world):
 
 def test_what_was_told_down_out_of_sight_ends_when_it_is_seen_again(world):
     start(world, service())
-    world.engine.lose_sight()
+    world.engine.disconnect()
     world.supervisor.stop_all()
     world.engine.come_back()
     world.clock.advance(1)
@@ -237,19 +237,19 @@ def test_what_was_told_down_out_of_sight_ends_when_it_is_seen_again(world):
 
 def test_hurrying_does_not_help_an_engine_out_of_sight(world):
     bring_to(world, State.STOPPING)
-    world.engine.lose_sight()
+    world.engine.disconnect()
     world.supervisor.escalate()
     assert world.record().state is State.UNOBSERVED
     assert world.engine.signals["a"] == [1]
 
 
-# --- entries that change out of sight -------------------------------------------------------
+# --- entries that change unobserved -------------------------------------------------------
 
 
 @pytest.mark.parametrize("new", [spec(), service(agent_class="Other")])
 def test_what_takes_its_place_waits_until_it_is_seen_that_the_old_one_has_ended(world, new):
     start(world, service(), behaviour=STOPS_SLOWLY)
-    world.engine.lose_sight()
+    world.engine.disconnect()
     world.supervisor.replace(new)
     world.clock.advance(100)
     assert world.record().state is State.UNOBSERVED
@@ -262,7 +262,7 @@ def test_what_takes_its_place_waits_until_it_is_seen_that_the_old_one_has_ended(
 
 def test_what_is_retired_out_of_sight_is_forgotten_once_it_has_been_seen_to_end(world):
     start(world, service())
-    world.engine.lose_sight()
+    world.engine.disconnect()
     world.supervisor.remove("a")
     world.clock.advance(100)
     assert "being stopped" in world.supervisor.removing()["a"]
@@ -274,7 +274,7 @@ def test_what_is_retired_out_of_sight_is_forgotten_once_it_has_been_seen_to_end(
 
 def test_an_entry_whose_service_vanishes_out_of_sight_is_blocked_at_once(world):
     start(world, service())
-    world.engine.lose_sight()
+    world.engine.disconnect()
     world.supervisor.update(foreign())
     assert shown(world) == ("blocked", "up")
     assert not world.record().unkillable
@@ -282,12 +282,12 @@ def test_an_entry_whose_service_vanishes_out_of_sight_is_blocked_at_once(world):
     world.clock.advance(60)
     assert shown(world) == ("blocked", "up")
     assert world.engine.signals == {}
-    world.engine.lose_sight()
+    world.engine.disconnect()
     assert shown(world) == ("blocked", "up")
 
 
 def test_a_service_that_comes_back_out_of_sight_is_unseen(world):
-    world.engine.lose_sight()
+    world.engine.disconnect()
     start(world, foreign())
     world.supervisor.update(service())
     world.clock.advance(1)
@@ -304,7 +304,7 @@ def test_a_service_that_comes_back_out_of_sight_is_unseen(world):
 @pytest.mark.parametrize("runs", [True, False])
 def test_what_a_passive_one_is_told_out_of_sight_is_done_when_it_is_seen(world, target, runs):
     start(world, passive())
-    world.engine.lose_sight()
+    world.engine.disconnect()
     ask(world, ("a", target))
     assert shown(world) == ("unseen", target.value)
     if runs:
@@ -317,7 +317,7 @@ def test_what_a_passive_one_is_told_out_of_sight_is_done_when_it_is_seen(world, 
 
 def test_nobody_waits_for_a_passive_one_out_of_sight_nor_is_it_called_hopeless(world):
     start(world, passive())
-    world.engine.lose_sight()
+    world.engine.disconnect()
     called = []
     world.supervisor.stop_all()
     world.supervisor.when_idle(lambda: called.append(world.snapshot.unkillable_ids))
@@ -326,7 +326,7 @@ def test_nobody_waits_for_a_passive_one_out_of_sight_nor_is_it_called_hopeless(w
 
 def test_what_is_forsaken_out_of_sight_is_left_as_it_is_when_it_is_seen(world):
     start(world, service(initial_target=DOWN))
-    world.engine.lose_sight()
+    world.engine.disconnect()
     world.supervisor.abandon([Kind.DOCKER])
     world.engine.others_start("a")
     world.engine.come_back()
@@ -337,7 +337,7 @@ def test_what_is_forsaken_out_of_sight_is_left_as_it_is_when_it_is_seen(world):
 
 def test_a_manager_that_begins_again_out_of_sight_decides_nothing_before_it_sees(world):
     start(world, service())
-    world.engine.lose_sight()
+    world.engine.disconnect()
     world.supervisor.stop_all()
     for known in world.supervisor.specs().values():
         world.supervisor.add(known)

@@ -1,4 +1,4 @@
-"""Journals with short patience, closed after each test."""
+"""Journals with short timeouts, closed after each test."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,14 +10,14 @@ from hostmanager.journal import store as store_module
 from hostmanager.journal import writer as writer_module
 
 
-class Kept(Journal):
-    """A journal and what it told people."""
+class RecordingJournal(Journal):
+    """A journal, with its messages to operators."""
 
     def __init__(self, path: Path, limits: Limits | None = None) -> None:
-        self.told: list[str] = []
-        super().__init__(path, limits, self.told.append)
+        self.messages: list[str] = []
+        super().__init__(path, limits, self.messages.append)
 
-    def say(self, *texts: str) -> None:
+    def record_texts(self, *texts: str) -> None:
         for text in texts:
             self.record(EntryKind.REQUEST, text)
 
@@ -31,13 +31,13 @@ def path(tmp_path) -> Path:
 
 
 @pytest.fixture
-def open_journal(path, monkeypatch) -> Iterator[Callable[..., Kept]]:
+def open_journal(path, monkeypatch) -> Iterator[Callable[..., RecordingJournal]]:
     monkeypatch.setattr(store_module, "BUSY_TIMEOUT", 0.05)
     monkeypatch.setattr(writer_module, "JOURNAL_RETRY_INTERVAL", 0.05)
-    opened: list[Kept] = []
+    opened: list[RecordingJournal] = []
 
-    def go(limits: Limits | None = None, at: Path = path) -> Kept:
-        opened.append(Kept(at, limits))
+    def go(limits: Limits | None = None, at: Path = path) -> RecordingJournal:
+        opened.append(RecordingJournal(at, limits))
         return opened[-1]
 
     yield go
@@ -46,5 +46,5 @@ def open_journal(path, monkeypatch) -> Iterator[Callable[..., Kept]]:
 
 
 @pytest.fixture
-def journal(open_journal) -> Kept:
+def journal(open_journal) -> RecordingJournal:
     return open_journal()

@@ -63,7 +63,7 @@ def test_everything_can_be_had_page_by_page(journal):
 
 
 def test_one_entry_that_is_larger_than_a_page_is_a_page(journal):
-    journal.say("x" * 5000, "y" * 5000)
+    journal.record_texts("x" * 5000, "y" * 5000)
     (entry,), more = journal.page(Query(limit=5, max_chars=10))
     assert (entry["text"][0], more) == ("y", True)
     (entry,), more = journal.page(Query(limit=5, before=entry["id"], max_chars=10))
@@ -71,7 +71,7 @@ def test_one_entry_that_is_larger_than_a_page_is_a_page(journal):
 
 
 def test_a_page_says_whether_there_are_older_entries_than_were_asked_for(journal):
-    journal.say("one", "two", "three")
+    journal.record_texts("one", "two", "three")
     assert journal.page(Query(limit=2))[1] is True
     assert journal.page(Query(limit=3))[1] is False
 
@@ -84,11 +84,11 @@ def test_a_limit_out_of_range_is_refused(journal, limit):
 
 def test_a_second_run_goes_on_where_the_first_one_ended(open_journal):
     first = open_journal()
-    first.say("one", "two")
+    first.record_texts("one", "two")
     assert first.close()
-    first.say("too late")
+    first.record_texts("too late")
     second = open_journal()
-    second.say("three")
+    second.record_texts("three")
     assert second.texts() == ["one", "two", "three"]
     assert [e["id"] for e in second.history()] == [1, 2, 3]
 
@@ -97,7 +97,7 @@ def test_the_file_is_for_its_owner_alone_whatever_the_umask(path, open_journal):
     before = os.umask(0)
     try:
         journal = open_journal()
-        journal.say("x")
+        journal.record_texts("x")
         journal.flush()
         modes = {p.name: p.stat().st_mode & 0o777 for p in path.parent.iterdir()}
     finally:
@@ -112,7 +112,7 @@ def test_after_a_clean_end_nobody_is_missed(open_journal):
     first.record(EntryKind.MANAGER, "ended", data={"event": "ended", "pid": 77})
     first.close()
     second = open_journal()
-    second.say("x")
+    second.record_texts("x")
     assert second.texts() == ["started", "ended", "x"]
 
 
@@ -166,12 +166,12 @@ def test_data_of_any_kind_is_kept_as_strict_json_or_given_up(journal, data):
 
 def test_wrong_arguments_do_not_raise_and_do_not_stop_the_writer(journal):
     journal.record(None, 5, 7, "no mapping", at="yesterday")  # type: ignore[arg-type]
-    journal.say("next")
+    journal.record_texts("next")
     assert journal.texts()[-1] == "next"
 
 
 def test_a_very_long_text_is_cut(journal):
-    journal.say("x" * 1_000_000)
+    journal.record_texts("x" * 1_000_000)
     assert 1000 < len(journal.texts()[0]) <= 2000
 
 
@@ -184,7 +184,7 @@ async def test_recording_on_a_loop_blocks_nothing(open_journal):
     watch.activate()
     try:
         for number in range(2000):
-            journal.say(str(number))
+            journal.record_texts(str(number))
             if number % 100 == 0:
                 await asyncio.sleep(0)
     finally:
@@ -195,7 +195,7 @@ async def test_recording_on_a_loop_blocks_nothing(open_journal):
 
 def test_a_burst_within_the_bound_of_the_queue_loses_nothing(journal):
     for number in range(10_000):
-        journal.say(str(number))
+        journal.record_texts(str(number))
     assert journal.flush(60)
     assert journal.texts() == [str(n) for n in range(10_000)]
 
@@ -203,8 +203,8 @@ def test_a_burst_within_the_bound_of_the_queue_loses_nothing(journal):
 def test_a_burst_beyond_the_bound_says_how_many_were_lost(open_journal, path):
     journal = open_journal(Limits(queued=1000))
     for number in range(100_000):
-        journal.say(str(number))
-    journal.say("end")
+        journal.record_texts(str(number))
+    journal.record_texts("end")
     assert journal.flush(60)
     base = sqlite3.connect(path)
     numbers = [
@@ -231,10 +231,10 @@ def test_while_the_writer_is_stuck_the_oldest_make_room(open_journal, path, monk
 
     monkeypatch.setattr(Store, "append", slow)
     journal = open_journal(Limits(queued=100))
-    journal.say("first")
+    journal.record_texts("first")
     assert stuck.wait(60)
     for number in range(1000):
-        journal.say(str(number))
+        journal.record_texts(str(number))
     assert journal.flush(0.05) is False
     assert journal.close(0.05) is False  # it does not hold up the end of the manager
     go_on.set()
@@ -266,7 +266,7 @@ def test_threads_may_record_at_the_same_time(journal):
 
 
 def test_an_idle_journal_sleeps(journal):
-    journal.say("x")
+    journal.record_texts("x")
     assert journal.flush(10)
     status = Path(f"/proc/self/task/{journal._thread.native_id}/status")
 
@@ -286,7 +286,7 @@ def test_without_a_thread_entries_wait_until_one_can_be_had(open_journal, monkey
     with monkeypatch.context() as patched:
         patched.setattr(threading.Thread, "start", start)
         journal = open_journal()
-        journal.say("x")
+        journal.record_texts("x")
         assert "thread could not be started" in journal.error
         with pytest.raises(JournalError, match="thread could not be started"):
             journal.history()
@@ -305,7 +305,7 @@ def test_the_oldest_entries_go_when_there_are_too_many(open_journal):
     journal = open_journal(Limits(entries=500))
     largest = 0
     for number in range(3000):
-        journal.say(str(number))
+        journal.record_texts(str(number))
         if number % 250 == 0:
             largest = max(largest, len(journal.history(limit=10_000)))
     texts = journal.texts()
@@ -337,9 +337,9 @@ def test_a_file_that_is_larger_than_a_new_bound_shrinks(open_journal, path):
     first.close()
     assert size(path) > 2_500_000
     second = open_journal(Limits(bytes=1024 * 1024))
-    second.say("x")
+    second.record_texts("x")
     assert second.flush(30)
-    second.say("y")
+    second.record_texts("y")
     assert second.flush(30)
     second.close()
     assert size(path) <= 1024 * 1024

@@ -109,13 +109,13 @@ def test_what_is_no_journal_at_the_start_is_set_aside(path, open_journal, spoil)
     path.parent.mkdir()
     spoil(path)
     journal = open_journal()
-    journal.say("new")
+    journal.record_texts("new")
     texts = journal.texts()
     assert texts[-1] == "new"
     assert journal.error is None
     (kept,) = aside(path)
     assert kept.name.startswith("journal.sqlite.broken-")
-    (message,) = journal.told
+    (message,) = journal.messages
     assert str(path) in message
     assert kept.name in message
     assert texts == [message, "new"]
@@ -124,39 +124,39 @@ def test_what_is_no_journal_at_the_start_is_set_aside(path, open_journal, spoil)
 @pytest.mark.parametrize("spoil", WAYS, ids=lambda way: way.__name__)
 def test_what_is_put_in_its_place_while_it_is_used_is_set_aside(path, open_journal, spoil):
     journal = open_journal()
-    journal.say("old")
+    journal.record_texts("old")
     assert journal.texts() == ["old"]
     path.unlink()
     spoil(path)
-    journal.say("new")
+    journal.record_texts("new")
     assert journal.texts()[-1] == "new"
     assert journal.error is None
     assert len(aside(path)) == 1
-    journal.say("and on")
+    journal.record_texts("and on")
     assert journal.texts()[-2:] == ["new", "and on"]
-    assert len(journal.told) == 1
+    assert len(journal.messages) == 1
 
 
 @pytest.mark.parametrize("spoil", [garbage, large, text], ids=lambda way: way.__name__)
 def test_what_is_written_over_it_while_it_is_used_is_noticed(path, open_journal, spoil):
     journal = open_journal()
-    journal.say("old")
+    journal.record_texts("old")
     assert journal.texts() == ["old"]
     spoil(path)  # the same file
-    journal.say("new")
+    journal.record_texts("new")
     assert journal.texts()[-1] == "new"
-    assert (journal.error, len(journal.told), len(aside(path))) == (None, 1, 1)
+    assert (journal.error, len(journal.messages), len(aside(path))) == (None, 1, 1)
 
 
 def test_a_journal_that_is_cut_short_while_it_is_used_is_noticed(path, open_journal):
     filled(path)
     journal = open_journal()
-    journal.say("old")
+    journal.record_texts("old")
     assert journal.flush(10)
     os.truncate(path, path.stat().st_size // 2)
-    journal.say("new")
+    journal.record_texts("new")
     assert journal.texts()[-1] == "new"
-    assert "truncated" in journal.told[0]
+    assert "truncated" in journal.messages[0]
 
 
 def everything(path):
@@ -170,19 +170,19 @@ def the_file(path):
 @pytest.mark.parametrize("remove", [everything, the_file], ids=lambda way: way.__name__)
 def test_deleted_under_it_it_is_begun_anew(path, open_journal, remove):
     journal = open_journal()
-    journal.say("old")
+    journal.record_texts("old")
     assert journal.flush(10)
     remove(path)
-    journal.say("new")
+    journal.record_texts("new")
     assert journal.texts()[-1] == "new"
-    assert (journal.error, len(journal.told)) == (None, 1)
+    assert (journal.error, len(journal.messages)) == (None, 1)
     assert path.stat().st_mode & 0o777 == 0o600
     assert path.parent.stat().st_mode & 0o077 == 0 or remove is not everything
 
 
 def test_deleted_while_nothing_happens_history_still_answers(path, open_journal):
     journal = open_journal()
-    journal.say("old")
+    journal.record_texts("old")
     assert journal.flush(10)
     path.unlink()
     (entry,) = journal.history()
@@ -192,11 +192,11 @@ def test_deleted_while_nothing_happens_history_still_answers(path, open_journal)
 def test_at_most_three_are_kept(path, open_journal):
     journal = open_journal()
     for number in range(6):
-        journal.say(str(number))
+        journal.record_texts(str(number))
         assert journal.flush(10)
         path.unlink()
         (directory if number % 2 else garbage)(path)
-        journal.say("next")
+        journal.record_texts("next")
         assert journal.texts()[-1] == "next"
     assert len(aside(path)) == 3
     assert len(list(path.parent.iterdir())) <= 3 * 3 + 3
@@ -204,22 +204,22 @@ def test_at_most_three_are_kept(path, open_journal):
 
 def test_locked_by_somebody_entries_wait_and_are_written_later(path, open_journal):
     journal = open_journal()
-    journal.say("before")
+    journal.record_texts("before")
     assert journal.flush(10)
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
-    journal.say("meanwhile")
+    journal.record_texts("meanwhile")
     assert journal.flush(10)
     assert "locked" in journal.error
     assert journal.texts() == ["before"]  # reading goes on
-    journal.say("and more")
+    journal.record_texts("and more")
     wait_for(lambda: journal.flush(10) and journal.error, 5, "another attempt")
-    assert len(journal.told) == 1
+    assert len(journal.messages) == 1
     other.close()
     wait_for(lambda: journal.error is None, 10, "it to be written again")
     assert journal.texts() == ["before", "meanwhile", "and more"]
-    assert len(journal.told) == 2
-    assert "again" in journal.told[1]
+    assert len(journal.messages) == 2
+    assert "again" in journal.messages[1]
     assert aside(path) == []
 
 
@@ -228,10 +228,10 @@ def test_a_file_where_the_directory_should_be_disables_it_and_says_so_once(tmp_p
     place.write_text("a file")
     journal = open_journal(at=place / "journal.sqlite")
     for number in range(100):
-        journal.say(str(number))
+        journal.record_texts(str(number))
         journal.flush(10)
     assert str(place) in journal.error
-    assert len(journal.told) == 1
+    assert len(journal.messages) == 1
     with pytest.raises(JournalError, match="cannot be written"):
         journal.history()
     place.unlink()
@@ -246,7 +246,7 @@ def test_what_waits_while_it_is_disabled_is_bounded_and_counted(tmp_path, open_j
     place.write_text("a file")
     journal = open_journal(Limits(queued=100), place / "journal.sqlite")
     for number in range(1000):
-        journal.say(str(number))
+        journal.record_texts(str(number))
     journal.flush(10)
     place.unlink()
     wait_for(lambda: journal.error is None, 10, "it to be written again")

@@ -78,7 +78,7 @@ def test_a_crash_and_what_follows():
 
 def test_each_launch_that_fails_is_written_down_with_its_reason():
     world = Watched()
-    world.driver.habit["a"] = NO_PROGRAM
+    world.driver.default_behaviour["a"] = NO_PROGRAM
     world.up()
     world.clock.advance(3.5)
     failures = [e for e in world.entries if e.kind is EntryKind.EXIT]
@@ -91,7 +91,7 @@ def test_each_launch_that_fails_is_written_down_with_its_reason():
 
 def test_what_an_agent_leaves_behind_is_named():
     world = Watched()
-    world.driver.habit["a"] = LEAVES_SOME
+    world.driver.default_behaviour["a"] = LEAVES_SOME
     world.up()
     world.clock.advance(5)
     ended = next(e for e in world.entries if e.kind is EntryKind.EXIT)
@@ -101,7 +101,7 @@ def test_what_an_agent_leaves_behind_is_named():
 
 def test_each_means_to_end_it_is_a_change_of_state():
     world = Watched()
-    world.driver.habit["a"] = IGNORES_SIGINT
+    world.driver.default_behaviour["a"] = IGNORES_SIGINT
     world.up()
     world.supervisor.stop_all()
     world.clock.advance(60)
@@ -112,7 +112,7 @@ def test_each_means_to_end_it_is_a_change_of_state():
 
 def test_one_that_cannot_be_killed_is_told_once_not_at_each_attempt():
     world = Watched()
-    world.driver.habit["a"] = UNKILLABLE
+    world.driver.default_behaviour["a"] = UNKILLABLE
     world.up()
     world.supervisor.stop_all()
     world.clock.advance(3600)
@@ -158,7 +158,7 @@ def test_nothing_is_written_down_when_nothing_happened():
 
 def test_a_day_of_crashes_is_told_in_pairs_not_in_ticks():
     world = Watched()
-    world.driver.habit["a"] = CRASHES
+    world.driver.default_behaviour["a"] = CRASHES
     world.up()
     world.clock.advance(600)
     launches = len(world.driver.launches["a"])

@@ -65,23 +65,23 @@ def usual() -> list[HostSnapshot]:
 
 
 class FakeSource:
-    """Knows what a test wants it to know, and takes notes of what it is told."""
+    """Knows what a test wants it to know, and records the changes requested of it."""
 
-    def __init__(self, found: list[HostSnapshot]) -> None:
-        self.found = found
-        self.trouble = ""
+    def __init__(self, hosts: list[HostSnapshot]) -> None:
+        self.hosts = hosts
+        self.error = ""
         self.requests: list[UserRequest] = []
-        self.told: list[tuple[str, str, list[str]]] = []
+        self.changes: list[tuple[str, str, list[str]]] = []
         self.lines: list[list[LogLine] | ManagerError] = []
         self.entries: list[Mapping[str, Any]] | ManagerError = []
         self.blocked = threading.Event()
         self.blocked.set()
 
     def fetch(self) -> tuple[list[HostSnapshot], str]:
-        return self.found, self.trouble
+        return self.hosts, self.error
 
     def change(self, command: str, what: str, rows: Sequence[AgentStatus]) -> UserRequest:
-        self.told.append((command, what, [row.instance_id for row in rows]))
+        self.changes.append((command, what, [row.instance_id for row in rows]))
         steps = tuple(AgentChange(row, "down" if command == "down" else "up") for row in rows)
         self.requests.append(UserRequest(command, what, plan=Plan(command, steps)))
         return self.requests[-1]

@@ -21,9 +21,9 @@ NARROW = (80, 24)
 class View:
     """The view with a pilot, for ``async with``."""
 
-    def __init__(self, asker, size=NARROW):
-        self.source = asker
-        self.app = TopApp(asker, title="/etc/ocs/site.yaml")
+    def __init__(self, source, size=NARROW):
+        self.source = source
+        self.app = TopApp(source, title="/etc/ocs/site.yaml")
         self._running = self.app.run_test(size=size)
 
     async def __aenter__(self):
@@ -93,16 +93,16 @@ async def test_nothing_is_told_by_colour_alone_and_nothing_is_wider_than_the_scr
 async def test_long_names_and_messages_are_cut_visibly_and_the_message_is_below_in_full():
     long = "It waits for a lock that pid 4711 holds, of a copy that somebody started by hand"
     name = "a-very-long-instance-id-of-an-agent-of-the-cryostat"
-    asker = FakeSource([host("observatory-host-one", dying(name, message=long))])
-    async with View(asker) as view:
+    source = FakeSource([host("observatory-host-one", dying(name, message=long))])
+    async with View(source) as view:
         line = view.lines[3]
         assert line.count("…") == 3  # host, agent, message
         await view.until(long)
 
 
 async def test_text_from_agents_controls_no_terminal():
-    asker = FakeSource([host("daq1", dying("a", message="gone \x1b[2J\x07 [red]x[/red]"))])
-    async with View(asker) as view:
+    source = FakeSource([host("daq1", dying("a", message="gone \x1b[2J\x07 [red]x[/red]"))])
+    async with View(source) as view:
         assert "gone ␛[2J␇ [red]x[/red]" in view.text
 
 
@@ -120,7 +120,7 @@ async def test_the_filter_works_as_it_is_typed_and_escape_shows_all_again():
         await view.press("slash", "x", "x")
         assert "Nothing matches; Esc shows all." in view.text
         await view.press("enter", "u", "enter", "h", "A")  # nothing is selected
-        assert view.source.told == []
+        assert view.source.changes == []
 
 
 async def test_orders_and_only_what_is_wrong():
@@ -140,22 +140,22 @@ async def test_orders_and_only_what_is_wrong():
 
 
 async def test_the_selection_stays_with_its_agent_wherever_that_moves_to():
-    asker = FakeSource([host("daq1", agent("a"), agent("b"), agent("c"))])
-    async with View(asker) as view:
+    source = FakeSource([host("daq1", agent("a"), agent("b"), agent("c"))])
+    async with View(source) as view:
         await view.press("down", "down")
         assert view.app.agent_list.selected.key == ("daq1", "b")
-        asker.found = [host("daq1", agent("a"), agent("b"), dying("c"))]
+        source.hosts = [host("daq1", agent("a"), agent("b"), dying("c"))]
         view.app.refresh_data()
         assert view.app.agent_list.selected.key == ("daq1", "b")
         assert view.order()[0] == ("daq1", "c")
 
 
 async def test_one_that_somebody_acted_on_stays_selected_although_nobody_moved_to_it():
-    asker = FakeSource([host("daq1", dying("b"), agent("a"))])
-    async with View(asker) as view:
+    source = FakeSource([host("daq1", dying("b"), agent("a"))])
+    async with View(source) as view:
         assert view.app.agent_list.selected.key == ("daq1", "b")
         await view.press("u")
-        asker.found = [host("daq1", agent("b"), dying("a"))]
+        source.hosts = [host("daq1", agent("b"), dying("a"))]
         view.app.refresh_data()
         assert view.order()[0] == ("daq1", "a")
         assert view.app.agent_list.selected.key == ("daq1", "b")
@@ -174,14 +174,14 @@ async def test_the_question_before_a_restart_of_a_host_leaves_out_what_is_wanted
 async def test_up_is_told_at_once_and_down_and_restart_only_after_a_yes():
     async with View(FakeSource(usual())) as view:
         await view.press("u")
-        assert view.source.told == [("up", "acu1 (daq2)", ["acu1"])]
+        assert view.source.changes == [("up", "acu1 (daq2)", ["acu1"])]
         for key, no in (("d", "n"), ("r", "escape"), ("d", "enter"), ("r", "q")):
             await view.press(key)
             assert "acu1 (daq2)? It is restarting." in view.text
             await view.press(no)
-        assert len(view.source.told) == 1
+        assert len(view.source.changes) == 1
         await view.press("d", "y", "r", "y")
-        assert [message[0] for message in view.source.told] == ["up", "down", "restart"]
+        assert [message[0] for message in view.source.changes] == ["up", "down", "restart"]
 
 
 async def test_a_whole_host_is_told_after_a_choice_and_a_yes_that_names_the_agents():
@@ -192,7 +192,7 @@ async def test_a_whole_host_is_told_after_a_choice_and_a_yes_that_names_the_agen
         assert "Stop all agents of host daq2 (2)?" in view.text
         assert "cam1, acu1" in view.text
         await view.press("n", "A", "escape", "A", "r", "y")
-        assert view.source.told == [("restart", "host daq2", ["cam1", "acu1"])]
+        assert view.source.changes == [("restart", "host daq2", ["cam1", "acu1"])]
 
 
 async def test_with_a_host_selected_the_keys_are_about_all_of_its_agents():
@@ -200,7 +200,7 @@ async def test_with_a_host_selected_the_keys_are_about_all_of_its_agents():
         await view.press("u")
         assert "Start all agents of host daq1 (2)?" in view.text
         await view.press("y")
-        assert view.source.told == [("up", "host daq1", ["a", "b"])]
+        assert view.source.changes == [("up", "host daq1", ["a", "b"])]
 
 
 async def test_what_became_of_a_request_is_shown_also_a_refusal_in_the_managers_words():
@@ -220,12 +220,12 @@ async def test_what_became_of_a_request_is_shown_also_a_refusal_in_the_managers_
 
 
 async def test_details_tell_what_is_known_and_what_it_prints_as_it_prints_it():
-    asker = FakeSource(usual())
-    asker.lines = [
+    source = FakeSource(usual())
+    source.lines = [
         [LogLine(1e9, "daq2", "acu1", "first \x1b[2J")],
         [LogLine(None, "d", "a", "second")],
     ]
-    async with View(asker) as view:
+    async with View(source) as view:
         await view.press("enter")
         assert "acu1 (daq2)" in view.lines[0]
         assert "state      restarting, target up (wrong)" in view.text
@@ -234,26 +234,26 @@ async def test_details_tell_what_is_known_and_what_it_prints_as_it_prints_it():
         text = await view.until("second")
         assert "first ␛[2J" in text
         await view.press("d", "y")
-        assert asker.told == [("down", "acu1 (daq2)", ["acu1"])]
+        assert source.changes == [("down", "acu1 (daq2)", ["acu1"])]
         await view.press("q")
         assert "wrong first" in view.text
 
 
 async def test_details_follow_changes_and_say_so_when_it_is_gone():
-    asker = FakeSource([host("daq1", agent("a"))])
-    async with View(asker) as view:
+    source = FakeSource([host("daq1", agent("a"))])
+    async with View(source) as view:
         await view.press("down", "enter")
-        asker.found = [host("daq1", dying("a"))]
+        source.hosts = [host("daq1", dying("a"))]
         await view.until("restarting, target up")
-        asker.found = [host("daq1", agent("b"))]
+        source.hosts = [host("daq1", agent("b"))]
         await view.until("IS GONE")
 
 
 async def test_details_of_a_host_show_what_its_manager_cannot_read():
     status = {"[SCF]": [False, 1e9, "site.yaml:14:7: a list stands where a text is needed"]}
     tags = {"web": "web:2"}
-    asker = FakeSource([host("daq1", agent("a"), config_parse_status=status, new_tags=tags)])
-    async with View(asker) as view:
+    source = FakeSource([host("daq1", agent("a"), config_parse_status=status, new_tags=tags)])
+    async with View(source) as view:
         await view.press("enter")
         assert "CANNOT BE USED" in view.text
         await view.until("site.yaml:14:7: a list stands where a text is needed")
@@ -261,17 +261,17 @@ async def test_details_of_a_host_show_what_its_manager_cannot_read():
 
 
 async def test_output_that_nobody_gives_leaves_a_sentence_and_the_rest_goes_on():
-    asker = FakeSource(usual())
-    asker.lines = [ManagerError(FailureKind.REFUSED, "It has never printed anything.")]
-    async with View(asker) as view:
+    source = FakeSource(usual())
+    source.lines = [ManagerError(FailureKind.REFUSED, "It has never printed anything.")]
+    async with View(source) as view:
         await view.press("enter")
         await view.until("output: It has never printed anything.")
 
 
 async def test_a_host_that_never_answers_blocks_neither_output_nor_keys():
-    asker = FakeSource(usual())
-    asker.blocked.clear()
-    async with View(asker) as view:
+    source = FakeSource(usual())
+    source.blocked.clear()
+    async with View(source) as view:
         await view.press("enter")
         await view.until("output: no answer for")
         await view.press("escape", "question_mark")
@@ -279,23 +279,23 @@ async def test_a_host_that_never_answers_blocks_neither_output_nor_keys():
 
 
 async def test_history_of_an_agent_and_the_reason_if_there_is_none():
-    asker = FakeSource(usual())
-    asker.entries = [
+    source = FakeSource(usual())
+    source.entries = [
         {"time": 1e9, "kind": "exit", "instance_id": "acu1", "text": "exited \x1b[2J", "data": {}}
     ]
-    async with View(asker) as view:
+    async with View(source) as view:
         await view.press("h")
         text = await view.until("exit exited ␛[2J")
         assert "history of acu1 (daq2), the newest last" in text
         await view.press("escape")
-        asker.entries = ManagerError(FailureKind.NOT_REGISTERED, "hm-daq2 is not at the router")
+        source.entries = ManagerError(FailureKind.NOT_REGISTERED, "hm-daq2 is not at the router")
         await view.press("h")
         await view.until("! hm-daq2 is not at the router")
 
 
 async def test_stale_answers_are_told_with_their_age():
-    asker = FakeSource([host("daq1", agent("a"), age=4.2)])
-    async with View(asker) as view:
+    source = FakeSource([host("daq1", agent("a"), age=4.2)])
+    async with View(source) as view:
         assert "STALE: 1 host slow to answer" in view.lines[1]
         assert "4.2 s old" in view.lines[3]
 
@@ -365,4 +365,7 @@ async def test_keys_typed_faster_than_the_screen_follows_keep_their_order():
         for key in ("down", "down", "u", "down", "d", "y", "slash", "d", "q"):
             view.app.post_message(events.Key(key, key if len(key) == 1 else None))
         await view.until("filter: dq")
-        assert [message[0::2] for message in view.source.told] == [("up", ["b"]), ("down", ["c"])]
+        assert [message[0::2] for message in view.source.changes] == [
+            ("up", ["b"]),
+            ("down", ["c"]),
+        ]
