@@ -20,7 +20,7 @@ from ocs.site_config import get_control_client
 from hostmanager.client.errors import ClientError, FailureKind, ManagerError
 from hostmanager.client.request_origin import (
     CHANGING_OPERATIONS,
-    origin_of,
+    command_origin,
     origin_params,
     taken_parameters,
 )
@@ -252,7 +252,7 @@ def make_clients(
     """
     ids = site.managers
     privs = _parse_privileges(args.privs)
-    origin = origin_of(args)
+    origin = command_origin(args)
     return {
         host: ManagerClient(site, host, ids[host], _password(privs, ids[host]), origin)
         for host in hosts

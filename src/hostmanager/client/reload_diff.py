@@ -100,12 +100,15 @@ def reload_changes(host: SiteHost, session: Mapping[str, Any]) -> list[ReloadCha
 
 
 def reload_stops(changes: Mapping[str, Sequence[ReloadChange]]) -> Stops:
-    """What the reloads of these hosts would stop."""
+    """What the reloads of these hosts would stop.
+
+    Even one needs a confirmation: nobody has named it, and a slip in the file may be why.
+    """
     agents = {
         host: [change.instance_id for change in of_host if change.stops]
         for host, of_host in changes.items()
     }
-    return Stops("stop", agents)
+    return Stops("stop", agents, asks_from=1)
 
 
 def _children(session: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:

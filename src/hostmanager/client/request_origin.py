@@ -22,7 +22,7 @@ PARAMETERS_KEY = "request_params"
 """Key in the session data of `manager`: which of the parameters here its operations take."""
 
 
-def origin_of(args: argparse.Namespace) -> RequestOrigin:
+def command_origin(args: argparse.Namespace) -> RequestOrigin:
     """The origin of the requests of this command line."""
     return RequestOrigin(_requester(), getattr(args, "reason", None) or "")
 

@@ -6,7 +6,7 @@ import pytest
 from tests.support.http_bridge import session
 
 from hostmanager.client.request_origin import (
-    origin_of,
+    command_origin,
     origin_params,
     reason_problem,
     taken_parameters,
@@ -31,7 +31,7 @@ def test_nothing_is_sent_to_other_managers(answer):
 
 
 def test_the_user_and_the_host_of_the_command_are_given_without_being_asked_for():
-    origin = origin_of(argparse.Namespace(reason=None))
+    origin = command_origin(argparse.Namespace(reason=None))
     assert "@" in origin.requested_by
     assert origin.reason == ""
 

@@ -78,11 +78,16 @@ def run(args: argparse.Namespace, output: Output) -> int:
         sessions = targets.fetch_sessions(args.answer_time)
         ends = plan_die(sessions, disown=args.disown, disown_services=args.disown_dockers)
         _show(ends, output)
-    plan = {"plan": [end.as_json() for end in ends], "dry_run": args.dry_run}
+    stops = stops_of(ends)
+    plan = {
+        "plan": [end.as_json() for end in ends],
+        "stops": stops.as_json(),
+        "dry_run": args.dry_run,
+    }
     if args.dry_run:
         output.line(DRY_RUN)
         return output.emit_json(report_errors(sessions, output), **plan)
-    confirm(stops_of(ends), args, output)
+    confirm(stops, args, output)
     params = {"disown_dockers": args.disown_dockers}
     if args.disown:
         params["disown"] = True  # other managers than ours do not know it

@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from hostmanager.cli.confirmation import DRY_RUN, confirm_action, nothing_changed_yet
+from hostmanager.cli.confirmation import DRY_RUN, confirm, nothing_changed_yet
 from hostmanager.cli.exit_codes import INTERRUPTED, CommandError
 from hostmanager.cli.host_results import report_lost_reasons, report_results
 from hostmanager.cli.options import (
@@ -64,12 +64,15 @@ def run(args: argparse.Namespace, output: Output) -> int:
     with nothing_changed_yet():
         targets = select_managers(read_site(args), args)
         changes = show_reload(targets, args, output)
-    plan = {"plan": changes.as_json(), "dry_run": args.dry_run}
+    plan = {
+        "plan": changes.as_json(),
+        "stops": changes.stops.as_json(),
+        "dry_run": args.dry_run,
+    }
     if args.dry_run:
         output.line(DRY_RUN)
         return output.emit_json(changes.error_code, **plan)
-    if changes.stops.count:  # even one: nobody has named it, and a slip in the file may be why
-        confirm_action(changes.stops.action, args, output)
+    confirm(changes.stops, args, output)
     try:
         results = run_on_all(
             targets,

@@ -14,6 +14,11 @@ from typing import Any
 
 from hostmanager.client.change.plan import Plan
 from hostmanager.client.change.progress import AgentProgress
+from hostmanager.client.change.request_result import (
+    ChangeResult,
+    refusals_by_id,
+    wait_started,
+)
 from hostmanager.client.errors import ManagerError
 from hostmanager.client.manager_client import (
     ManagerClient,
@@ -33,9 +38,6 @@ AGENT_POLL_INTERVAL = 0.4
 RESULT_INTERVAL = 0.1
 """Seconds between two checks for results."""
 
-START_CHECK_TIMEOUT = 0.5
-"""Seconds in which a `manager` process that cannot start has failed."""
-
 MANAGER_START_TIMEOUT = 10.0
 """Seconds that a `manager` process may take to start: it reads the site config then."""
 
@@ -47,8 +49,6 @@ TRANSITIONAL = ("starting", "stopping")
 """States of a `manager` process in which it can neither be started nor take requests."""
 
 log = logging.getLogger(__name__)
-
-ChangeResult = OperationResult | ManagerError
 
 
 class _ExpiredError(Exception):
@@ -187,7 +187,7 @@ class PlanExecutor:
                 f"{result.data['router']} on {host} runs the router: it is restarted last; "
                 "nobody answers until it is back."
             )
-        refusals = _refusals(result)
+        refusals = refusals_by_id(result)
         for agent in agents:
             reason = refusals.get(agent.instance_id, refusals.get(ALL))
             if reason is not None:
@@ -211,7 +211,7 @@ class PlanExecutor:
             if status not in TRANSITIONAL:
                 try:
                     manager.start("manager", requests=[["all", "down"], *requests])
-                    return _check_started(manager)
+                    return wait_started(manager)
                 except ManagerError:
                     if manager.session().get("status") not in (*TRANSITIONAL, "running"):
                         raise  # else another client was faster
@@ -332,25 +332,3 @@ def _by_host(agents: Iterable[AgentProgress]) -> dict[str, list[AgentProgress]]:
     for agent in agents:
         groups.setdefault(agent.host, []).append(agent)
     return groups
-
-
-def _refusals(result: ChangeResult) -> Mapping[str, str]:
-    """Why a manager does not do what was requested, by instance-id, or for `ALL`."""
-    if isinstance(result, ManagerError):
-        return {ALL: str(result)}
-    if "restarting" in result.data:  # the result of a restart names each agent
-        return {**result.data.get("left", {}), **result.data.get("refused", {})}
-    return {} if result.ok else {ALL: result.text}
-
-
-def _check_started(manager: ManagerClient) -> OperationResult:
-    """Wait for a moment: a `manager` process that cannot start ends at once, with the reason."""
-    deadline = time.monotonic() + START_CHECK_TIMEOUT
-    session: dict[str, Any] = {}
-    while time.monotonic() < deadline and session.get("status") != "running":
-        session = manager.session()
-        if session.get("status") == "done":
-            texts = [str(text) for _, text in session.get("messages") or []]
-            return OperationResult(bool(session.get("success")), texts[-1] if texts else "it ended")
-        time.sleep(RESULT_INTERVAL)
-    return OperationResult(True, "started")

@@ -140,6 +140,7 @@ class Plan:
                 {"host": r.agent.host, "instance_id": r.agent.instance_id, "why": r.reason}
                 for r in self.refused
             ],
+            "stops": self.stops.as_json(),
         }
 
 

@@ -19,6 +19,7 @@ class Stops:
         agents: The agents, by host.
         managers: The hosts whose manager would end.
         noun: What the agents are called.
+        asks_from: The number of agents from which on somebody has to confirm it.
         left: The number of agents that are left running while their manager ends.
     """
 
@@ -26,6 +27,7 @@ class Stops:
     agents: Mapping[str, Sequence[str]] = field(default_factory=dict)
     managers: tuple[str, ...] = ()
     noun: str = "agent"
+    asks_from: int = 2
     left: int = 0
 
     @property
@@ -36,7 +38,7 @@ class Stops:
     @property
     def needs_confirmation(self) -> bool:
         """Whether somebody has to confirm it."""
-        return bool(self.managers) or self.count > 1
+        return bool(self.managers) or self.count >= self.asks_from
 
     @property
     def action(self) -> str:
