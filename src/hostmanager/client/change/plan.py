@@ -205,9 +205,9 @@ def _request(command: str, agent: AgentStatus, selection: Selection) -> str:
 
 
 def _configured_target(agent: AgentStatus) -> Target | None:
-    """The target that the site config says; None if it says none."""
+    """The target that the site config says, passive for what is manual; None if it says none."""
     spec = agent.entry.spec if agent.entry is not None else None
-    return spec.initial_target if spec is not None else None
+    return spec.default_target if spec is not None else None
 
 
 def _is_selected(agent: AgentStatus, selection: Selection) -> bool:
@@ -215,7 +215,9 @@ def _is_selected(agent: AgentStatus, selection: Selection) -> bool:
         return bool(agent.get("restart_required"))
     if selection is Selection.NOT_AS_CONFIGURED:
         configured = _configured_target(agent)
-        if configured is None or agent.target == Target.PASSIVE:
+        if configured in (None, Target.PASSIVE) or agent.target == Target.PASSIVE:
+            return False
+        if agent.get("done"):  # a one-shot that has done what it is for
             return False
         return agent.target != configured
     return True

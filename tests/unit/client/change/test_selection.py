@@ -1,12 +1,14 @@
 """`restart --outdated` and `up --as-configured`: what they select, and what they say of it."""
 
+from dataclasses import replace
+
 from tests.support.http_bridge import child, session
 
 from hostmanager.client.change.plan import OUTDATED, Selection, make_plan
 from hostmanager.client.errors import FailureKind, ManagerError
 from hostmanager.client.site_model import SiteEntry, SiteHost
 from hostmanager.client.status.findings import build_host_status
-from hostmanager.core.model import InstanceSpec, Target
+from hostmanager.core.model import InstanceSettings, InstanceSpec, Target
 
 
 def host(answer, **targets):
@@ -68,6 +70,16 @@ def test_as_configured_undoes_what_was_started_and_stopped_by_hand_and_says_who_
     }
     assert plan.stops.agents == {"daq1": ["started"]}
     assert {agent.instance_id for agent in plan.unchanged} == {"same", "off", "redis"}
+
+
+def test_as_configured_leaves_alone_what_is_manual_and_a_one_shot_that_is_done():
+    done = child("once", target_state="down", next_action="down", done={"time": 1.0})
+    by_hand = child("manual", target_state="up")
+    status = host(session(done, by_hand), once="up", manual="up")
+    spec = replace(status.agents[1].entry.spec, settings=InstanceSettings(manual=True))
+    entry = replace(status.agents[1].entry, spec=spec)
+    agents = (status.agents[0], replace(status.agents[1], entry=entry))
+    assert make_plan("up", [status], agents, [], Selection.NOT_AS_CONFIGURED).steps == ()
 
 
 def test_as_configured_leaves_alone_one_that_is_to_run_and_dies_again_and_again():
