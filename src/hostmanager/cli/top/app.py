@@ -191,12 +191,14 @@ class TopApp(App[int]):
     def action_order(self) -> None:
         """Sort by the next order."""
         self._order = self._order.next
-        self._show(afresh=True)
+        self.agent_list.pin_selection()
+        self._show()
 
     def action_only_wrong(self) -> None:
         """Show only what is wrong, or everything again."""
         self._only_wrong = not self._only_wrong
-        self._show(afresh=True)
+        self.agent_list.pin_selection()
+        self._show()
 
     def action_filter(self) -> None:
         """Open the filter."""

@@ -13,7 +13,7 @@ from hostmanager.cli.text import format_time, sanitize, strip_timestamp
 from hostmanager.cli.top.data_source import ReadLines
 from hostmanager.cli.top.format import detail_rows
 from hostmanager.cli.top.model import ItemKey, ListItem
-from hostmanager.cli.top.screens import FullScreenPane, TextPane
+from hostmanager.cli.top.screens import FullScreenPane
 from hostmanager.cli.top.widgets import Bar, LabelledRows, priority_binding
 from hostmanager.client.errors import ManagerError
 from hostmanager.client.log_filter import LogLine
@@ -55,7 +55,7 @@ class AgentActions(Protocol):
 class Details(FullScreenPane):
     """Details of one item, kept up to date."""
 
-    KEYS = "u up  d down  r restart  h history  f all details  arrows scroll  Esc back"
+    KEYS = "u up  d down  r restart  h history  f more details  arrows scroll  Esc back"
     BINDINGS: ClassVar[list[BindingType]] = [
         priority_binding("u", "change('up')"),
         priority_binding("d", "change('down')"),
@@ -75,6 +75,7 @@ class Details(FullScreenPane):
         self._requested_at: float | None = None
         self._error = ""
         self._count = 0
+        self._is_complete = False
 
     @property
     def item(self) -> ListItem:
@@ -105,7 +106,7 @@ class Details(FullScreenPane):
             f"{format_time(now, now)} {self._item.name}{' IS GONE; its last status' if gone else ''}"
         )
         rows = detail_rows(self._item, now)
-        room = max(4, self.size.height // 2 - 2)
+        room = max(4, self.size.height - 4 if self._is_complete else self.size.height // 2 - 2)
         self.query_one("#details", LabelledRows).show(rows, self.size.width, room)
         self._show_rule()
         self._actions.show_last_request(self.query_one("#request", Bar))
@@ -186,11 +187,6 @@ class Details(FullScreenPane):
         self._actions.action_help()
 
     def action_all_details(self) -> None:
-        """Show all that is known on the whole screen."""
-        now = time.time()
-        rows = detail_rows(self._item, now)
-        lines = [
-            Text(f"{label:10} ", "bold").append(sanitize(value), "not bold")
-            for label, value in rows
-        ]
-        self.app.push_screen(TextPane(f"{self._item.name}, all details", lines))
+        """Give the details the room that they need, or half of the screen again."""
+        self._is_complete = not self._is_complete
+        self.refresh_details()

@@ -38,6 +38,8 @@ UPTIME_WIDTH = 9
 RESTARTS_WIDTH = 3
 CLASS_WIDTH = 16
 MIN_NOTE_WIDTH = 12
+WIDE_NOTE = 45
+"""Where the reason has less room, that of an agent in trouble takes the columns before it, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,9 @@ def row_text(item: ListItem, widths: ColumnWidths, now: float) -> Text:
     if widths.agent_class:
         text.append_text(_cell(agent.agent_class, widths.agent_class)).append(" ")
     text.append_text(_cell(state_and_target(agent), STATE_WIDTH, style)).append(" ")
+    if item.severity >= StatusSeverity.WARNING and widths.note < WIDE_NOTE:
+        room = UPTIME_WIDTH + RESTARTS_WIDTH + 2 + widths.note
+        return _crop(text.append_text(_cell(item.short_note(now), room, style)), widths)
     text.append(f"{format_duration(agent.get('uptime')):>{UPTIME_WIDTH}} ")
     restarts = agent.get("restarts")
     count = "" if restarts is None else str(restarts) if restarts < 1000 else "1k+"
@@ -131,9 +136,13 @@ def _cell(words: str, width: int, style: str = "") -> Text:
 
 
 def detail_rows(item: ListItem, now: float) -> list[DetailRow]:
-    """Everything that is known, what is wrong first; nothing is cut."""
+    """Everything that is known, what is wrong first; nothing is cut, nothing stands twice."""
     rows = _host_rows(item, now) if item.agent is None else _agent_rows(item, item.agent, now)
-    return [(label, text) for label, text in rows if text]
+    shown: list[DetailRow] = []
+    for label, text in rows:
+        if text and not any(text.rstrip(".") in earlier for _, earlier in shown):
+            shown.append((label, text))
+    return shown
 
 
 def _agent_rows(item: ListItem, agent: AgentStatus, now: float) -> Iterator[DetailRow]:

@@ -139,6 +139,15 @@ async def test_orders_and_only_what_is_wrong():
         assert view.order() == [("daq2", "acu1"), ("daq3", "=="), ("daq3", "far1")]
 
 
+async def test_the_selection_stays_with_its_agent_when_the_order_changes():
+    async with View(FakeSource(usual())) as view:
+        await view.press("down", "down")
+        (selected,) = (line[2:20] for line in view.lines if line.startswith(">"))
+        for _ in range(5):
+            await view.press("s")
+            assert [line[2:20] for line in view.lines if line.startswith(">")] == [selected]
+
+
 async def test_the_selection_stays_with_its_agent_wherever_that_moves_to():
     source = FakeSource([host("daq1", agent("a"), agent("b"), agent("c"))])
     async with View(source) as view:
@@ -321,7 +330,7 @@ async def test_it_follows_the_size_of_the_terminal():
         await view.pilot.resize_terminal(140, 40)
         await view.until("class            state>target")
         await view.pilot.resize_terminal(60, 12)
-        await view.until("17 It exit")
+        await view.until("restarting>up  It exited with code 3")
 
 
 async def test_a_big_site_scrolls_and_the_selected_line_stays_on_the_screen():
