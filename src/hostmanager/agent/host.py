@@ -19,6 +19,7 @@ from hostmanager.agent.compose.protocol import ComposeBackend, NullComposeBacken
 from hostmanager.agent.compose.reconcile import ServiceReconciler
 from hostmanager.agent.health_monitor import HealthChange, HealthMonitor
 from hostmanager.agent.options import ManagerSettings
+from hostmanager.agent.resource_usage import ResourceSampler
 from hostmanager.agent.restarts import RestartCoordinator, RestartOutcome
 from hostmanager.agent.router_absence import RouterAbsence
 from hostmanager.agent.site_config_reader import SiteConfigReader
@@ -135,6 +136,7 @@ class Host:
         self.health = HealthMonitor(
             self.snapshot, clock, self.supervisor.guard, self._on_health_change
         )
+        self.resources = ResourceSampler(self.snapshot, clock, self.supervisor.guard)
         self.early_messages: deque[tuple[float, str]] = deque(maxlen=MAX_EARLY_MESSAGES)
         self.emit_message: Callable[[str], object] = self.buffer_message
         self._reader = SiteConfigReader(settings)
@@ -167,6 +169,7 @@ class Host:
         checked = validate_requests(requests, [*ids, *passive], {})
         problems = () if site_config is None else self._record_parse_status(site_config)
         self.running = True
+        self.resources.start()
         if before is None:
             before = StartupState()
             self.target_store.reset()
@@ -245,6 +248,7 @@ class Host:
         self.supervisor.when_idle(idle.set)
         await idle.wait()
         self.service_reconciler.suspend()
+        self.resources.stop()
         unkillable = {i: str(self.snapshot[i].error) for i in self.snapshot.unkillable_ids}
         unkillable |= self.service_reconciler.failed_to_stop
         if unkillable:

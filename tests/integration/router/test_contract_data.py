@@ -59,6 +59,7 @@ MORE_FIELDS = {
     "ready_at": (float, NOTHING),
     "heartbeat_age": (float, NOTHING),
     "operations": (dict, NOTHING),
+    "resources": (dict, NOTHING),
 }
 LAST_EXIT_FIELDS = {
     "code": (int, NOTHING),

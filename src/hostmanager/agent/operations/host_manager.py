@@ -32,6 +32,7 @@ from hostmanager.agent.operations.coroutine_operation import (
 )
 from hostmanager.agent.operations.history import run_history
 from hostmanager.agent.operations.output import run_output
+from hostmanager.agent.operations.resources import run_resources
 from hostmanager.agent.operations.session_data import LiveSessionData, session_data
 from hostmanager.agent.startup_state import StartupState
 from hostmanager.core.request_origin import RequestOrigin
@@ -112,8 +113,9 @@ class HostManager:
         agent.register_task("die", self.die, **rule)
         agent.register_task("history", self.history, **read)
         agent.register_task("output", self.output, **read)
+        agent.register_task("resources", self.resources, **read)
         if isinstance(agent, RouterSession):
-            agent.queue_starts("update", "restart", "history", "output")
+            agent.queue_starts("update", "restart", "history", "output", "resources")
 
     def prepare(self, name: str) -> None:
         """Prepare for an operation.
@@ -416,6 +418,26 @@ class HostManager:
           null then. ``files`` are all that there are, older ones included.
         """
         return await run_output(self.host, session, params)
+
+    @ocs_agent.param("instance_id", default=None)
+    @operation(journaled=False)
+    async def resources(self, session: Any, params: dict[str, Any]) -> TaskResult:
+        """resources(instance_id=None)
+
+        **Task** - What agents used of the host in the last hour. What they use
+        now is in ``child_states`` of the manager process.
+
+        Args:
+          instance_id (str): whose. Default: all, as much as fits into a reply.
+
+        Notes:
+          The result is in ``session.data``: ``columns`` are the names of the
+          values of a sample, ``interval`` is the seconds between two of them,
+          ``samples`` is a list of samples for each instance_id, the oldest
+          first. ``time`` is Unix seconds, ``cpu`` is in cores, ``memory`` in
+          bytes; -1 is a value that is not known.
+        """
+        return run_resources(self.host, session, params["instance_id"])
 
     # --- compose services -------------------------------------------------------------------
 

@@ -275,6 +275,7 @@ def session_data(host: Host) -> dict[str, Any]:
     def show(instance_id: str, record: InstanceRecord) -> dict[str, Any]:
         shown = show_record(instance_id, record)
         shown |= health_data(host.health, instance_id, now)
+        shown["resources"] = host.resources.as_data(instance_id)
         shown["message"] = _join(shown["message"], host.health.message(instance_id))
         return shown
 

@@ -1,0 +1,256 @@
+"""What each instance uses of the host: CPU, memory, threads, open files, disk.
+
+All processes of an instance count: those of its session, and the descendants of the process that was
+launched (of a container, of its first process). They are found and read in one pass over /proc, every
+`INTERVAL` seconds, in a worker thread; who asks gets what was measured last, so being looked at
+costs nothing.
+"""
+
+import asyncio
+import os
+from array import array
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from hostmanager.core.protocols import Clock, Timer
+from hostmanager.core.snapshot import Snapshot
+from hostmanager.util.guard import Guard
+from hostmanager.util.numbers import parse_number
+from hostmanager.util.procfs import list_pids, read_file, read_stat
+
+INTERVAL = 30.0
+"""Seconds between two samples."""
+
+KEPT_SAMPLES = 120
+"""Samples of an instance that are kept: an hour."""
+
+MAX_SAMPLES_IN_REPLY = 6000
+"""Samples in one reply, of all instances together."""
+
+COLUMNS = ("time", "cpu", "memory", "threads", "open_files")
+"""What is kept of a sample. The time is Unix seconds; see `Usage` for the others."""
+
+_PARENT, _SESSION, _CPU, _THREADS, _RESIDENT = 1, 3, slice(11, 15), 17, 21
+"""Fields of /proc/PID/stat, counted from the state."""
+
+_TICKS, _PAGE = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What the processes of one instance use.
+
+    Attributes:
+        time: When it was measured, Unix seconds.
+        processes: How many there are.
+        cpu: Cores that they used on average since the sample before (0.5: half of one); None
+            in the first sample of a run.
+        cpu_seconds: CPU time since their start, with that of children that have ended.
+        memory: Resident memory, bytes. Pages that several of them share count for each.
+        memory_peak: The sum of the largest that each of them had, bytes.
+        threads: Their threads.
+        open_files: Their open descriptors; None where they may not be counted.
+        read_bytes: Read from disks so far; None where that may not be read.
+        written_bytes: Written to disks so far; None likewise.
+    """
+
+    time: float
+    processes: int
+    cpu: float | None
+    cpu_seconds: float
+    memory: int
+    memory_peak: int
+    threads: int
+    open_files: int | None
+    read_bytes: int | None
+    written_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Process:
+    parent: int
+    session: int
+    cpu_seconds: float
+    threads: int
+    memory: int
+
+
+def measure(leaders: Mapping[str, int], now: float) -> dict[str, Usage]:
+    """Measure instances, each known by the pid of its first process. Reads /proc; blocks.
+
+    Args:
+        leaders: The first process of each, by instance-id.
+        now: Unix time.
+
+    Raises:
+        OSError: /proc cannot be read.
+    """
+    processes = {pid: found for pid in list_pids() if (found := _read(pid)) is not None}
+    owners = {pid: instance_id for instance_id, pid in leaders.items()}
+    members: dict[str, list[int]] = {}
+    for pid in processes:
+        owner = _owner(pid, processes, owners)
+        if owner is not None:
+            members.setdefault(owner, []).append(pid)
+    return {owner: _sum(pids, processes, now) for owner, pids in members.items()}
+
+
+def _owner(pid: int, processes: Mapping[int, _Process], owners: Mapping[int, str]) -> str | None:
+    """The instance of a process: that of its session, else of the nearest ancestor that has one."""
+    owner = owners.get(processes[pid].session)
+    steps = len(processes)
+    while owner is None and pid in processes and steps:  # pids may be reused during the pass
+        owner = owners.get(pid)
+        pid, steps = processes[pid].parent, steps - 1
+    return owner
+
+
+def _read(pid: int) -> _Process | None:
+    try:
+        fields = read_stat(pid)
+    except OSError:
+        return None
+    if fields is None or fields[0] in (b"Z", b"X"):
+        return None
+    numbers = [parse_number(field) or 0 for field in fields]
+    return _Process(
+        numbers[_PARENT],
+        numbers[_SESSION],
+        sum(numbers[_CPU]) / _TICKS,
+        numbers[_THREADS],
+        numbers[_RESIDENT] * _PAGE,
+    )
+
+
+def _sum(pids: Iterable[int], processes: Mapping[int, _Process], now: float) -> Usage:
+    members = {pid: processes[pid] for pid in pids}
+    inputs = [_disk(pid) for pid in members]
+    return Usage(
+        time=now,
+        processes=len(members),
+        cpu=None,
+        cpu_seconds=sum(process.cpu_seconds for process in members.values()),
+        memory=sum(process.memory for process in members.values()),
+        memory_peak=sum(_peak(pid) or process.memory for pid, process in members.items()),
+        threads=sum(process.threads for process in members.values()),
+        open_files=_total(_open_files(pid) for pid in members),
+        read_bytes=_total(read for read, _ in inputs),
+        written_bytes=_total(written for _, written in inputs),
+    )
+
+
+def _total(values: Iterable[int | None]) -> int | None:
+    """The sum; None if one of them is not known."""
+    known = list(values)
+    return None if None in known else sum(value or 0 for value in known)
+
+
+def _open_files(pid: int) -> int | None:
+    with suppress(OSError), os.scandir(f"/proc/{pid}/fd") as entries:
+        return sum(1 for _ in entries)
+    return None
+
+
+def _peak(pid: int) -> int | None:
+    return _field(pid, "status", b"VmHWM:", 1024)
+
+
+def _disk(pid: int) -> tuple[int | None, int | None]:
+    return _field(pid, "io", b"read_bytes:"), _field(pid, "io", b"write_bytes:")
+
+
+def _field(pid: int, file: str, name: bytes, unit: int = 1) -> int | None:
+    """A number in a file of lines such as ``name: 12 kB``; None if it may not be read."""
+    with suppress(OSError):
+        for line in (read_file(pid, file, 8192) or b"").splitlines():
+            if line.startswith(name):
+                number = parse_number(line.split()[1])
+                return None if number is None else number * unit
+    return None
+
+
+class ResourceSampler:
+    """Samples what the instances of a host use.
+
+    Args:
+        snapshot: What is known of the instances.
+        clock: Time.
+        guard: Makes the calls.
+    """
+
+    def __init__(self, snapshot: Snapshot, clock: Clock, guard: Guard) -> None:
+        self._snapshot, self._clock, self._guard = snapshot, clock, guard
+        self._usage: dict[str, tuple[int, Usage]] = {}
+        self._samples: dict[str, array[float]] = {}
+        self._timer: Timer | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start(self) -> None:
+        """Sample from now on, every `INTERVAL` seconds."""
+        self.stop()
+        callback = self._guard.callback("a sample of resources", self._sample)
+        self._timer = self._clock.call_at(self._clock.now().monotonic + INTERVAL, callback)
+
+    def stop(self) -> None:
+        """Sample no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def usage(self, instance_id: str) -> Usage | None:
+        """What an instance used when it was sampled last; None if it has not been in this run."""
+        record = self._snapshot.get(instance_id)
+        pid, usage = self._usage.get(instance_id, (None, None))
+        return usage if record is not None and record.run.pid == pid else None
+
+    def as_data(self, instance_id: str) -> dict[str, Any] | None:
+        """The same for clients."""
+        usage = self.usage(instance_id)
+        return None if usage is None else asdict(usage)
+
+    def samples(self, instance_ids: Iterable[str]) -> dict[str, list[list[float]]]:
+        """The last hour of these instances; see `COLUMNS`. The oldest first; -1: not known."""
+        ids = [instance_id for instance_id in instance_ids if instance_id in self._samples]
+        width = len(COLUMNS)
+        each = min(KEPT_SAMPLES, MAX_SAMPLES_IN_REPLY // max(1, len(ids)))
+        result = {}
+        for instance_id in ids:
+            values = list(self._samples[instance_id][-each * width :])
+            result[instance_id] = [values[n : n + width] for n in range(0, len(values), width)]
+        return result
+
+    def _sample(self) -> None:
+        self.start()
+        if self._tasks:
+            return  # the last one is not done: the host is that busy
+        task = self._guard.task("a sample of resources", self.measure_now())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def measure_now(self) -> None:
+        """Take a sample of all instances that run."""
+        leaders = {
+            instance_id: record.run.pid
+            for instance_id, record in self._snapshot.items()
+            if record.run.pid
+        }
+        measured = await asyncio.to_thread(measure, leaders, self._clock.now().wall)
+        for instance_id, usage in measured.items():
+            self._keep(instance_id, leaders[instance_id], usage)
+        for instance_id in self._samples.keys() - self._snapshot.keys():
+            del self._samples[instance_id]
+            self._usage.pop(instance_id, None)
+
+    def _keep(self, instance_id: str, pid: int, usage: Usage) -> None:
+        before_pid, before = self._usage.get(instance_id, (None, None))
+        if before is not None and before_pid == pid:
+            passed = max(usage.time - before.time, 1e-3)
+            used = max(0.0, usage.cpu_seconds - before.cpu_seconds)
+            usage = replace(usage, cpu=round(used / passed, 4))
+        self._usage[instance_id] = pid, usage
+        samples = self._samples.setdefault(instance_id, array("d"))
+        row = [getattr(usage, name) for name in COLUMNS]
+        samples.extend(-1.0 if value is None else value for value in row)
+        del samples[: max(0, len(samples) - KEPT_SAMPLES * len(COLUMNS))]
