@@ -6,12 +6,12 @@ from contextlib import closing
 
 import pytest
 
-from tests.integration.router.cli_site import on_a_terminal, places
+from tests.integration.router.cli_site import make_cli_site, on_a_terminal
 from tests.support.processes import processes_of
 from tests.support.sites import instance
 from tests.support.waiting import wait_for
 
-place = pytest.fixture(places)
+cli_site = pytest.fixture(make_cli_site)
 
 STOPPING = {
     "down --all": "stop 3 agents on daq1 and daq2",
@@ -26,58 +26,58 @@ STOPPING = {
 """Commands that need a confirmation, and what for."""
 
 
-def two_hosts(place):
-    place.write(
+def two_hosts(cli_site):
+    cli_site.write(
         daq1=[instance("fake1"), instance("fake2"), instance("spare", manage="host/down")],
         daq2=[instance("cam1")],
     )
-    place.start("daq1", "daq2")
-    wait_states(place, fake1="up", fake2="up", cam1="up")
-    place.wait_minding("fake1", "fake2", "cam1")  # they have read the site config by then
+    cli_site.start("daq1", "daq2")
+    wait_states(cli_site, fake1="up", fake2="up", cam1="up")
+    cli_site.wait_minding("fake1", "fake2", "cam1")  # they have read the site config by then
 
 
-def wait_states(place, **wanted):
-    wait_for(lambda: wanted.items() <= place.states().items(), 20, str(wanted), place.states)
+def wait_states(cli_site, **wanted):
+    wait_for(lambda: wanted.items() <= cli_site.states().items(), 20, str(wanted), cli_site.states)
 
 
-def observed(place):
+def observed(cli_site):
     """The processes of the site, the targets of its agents, and how many requests there were."""
     requests = {}
-    for host in place.managers:
-        journal = place.site.directory / f"state-{host}" / "journal.sqlite"
+    for host in cli_site.managers:
+        journal = cli_site.site.directory / f"state-{host}" / "journal.sqlite"
         with closing(sqlite3.connect(journal, timeout=60)) as base:
             query = "SELECT count(*) FROM entries WHERE kind = 'request'"
             (requests[host],) = base.execute(query).fetchone()
-    targets = {name: agent["target"] for name, agent in place.status().items()}
-    return processes_of(place.site), targets, requests
+    targets = {name: agent["target"] for name, agent in cli_site.status().items()}
+    return processes_of(cli_site.site), targets, requests
 
 
-def test_without_a_terminal_whatever_stops_more_than_one_needs_yes(place):
-    two_hosts(place)
-    before = observed(place)
+def test_without_a_terminal_whatever_stops_more_than_one_needs_yes(cli_site):
+    two_hosts(cli_site)
+    before = observed(cli_site)
     for words, action in STOPPING.items():
-        process = place.popen(*words.split())  # stdin is /dev/null
+        process = cli_site.popen(*words.split())  # stdin is /dev/null
         _, err = process.communicate(timeout=60)
         assert (words, process.returncode) == (words, 2)
         assert f"This would {action}. There is no terminal to ask on: add --yes" in err, words
         assert err.endswith("Nothing was changed.\n")
-        result = json.loads(place.run(*words.split(), "--json").out)
+        result = json.loads(cli_site.run(*words.split(), "--json").out)
         assert (result["exit"], action in result["error"]) == (2, True)
-    assert observed(place) == before
+    assert observed(cli_site) == before
 
 
-def test_one_agent_that_is_named_is_stopped_without_a_question(place):
-    two_hosts(place)
-    assert place.run("down", "cam1").code == 0
-    assert place.run("restart", "fake1", "cam1").code == 0  # cam1 is down: one is stopped
-    assert place.run("up", "--all").code == 0
+def test_one_agent_that_is_named_is_stopped_without_a_question(cli_site):
+    two_hosts(cli_site)
+    assert cli_site.run("down", "cam1").code == 0
+    assert cli_site.run("restart", "fake1", "cam1").code == 0  # cam1 is down: one is stopped
+    assert cli_site.run("up", "--all").code == 0
 
 
-def test_a_dry_run_of_any_command_changes_nothing(place):
-    two_hosts(place)
-    place.run("down", "fake1")
-    place.write(daq1=[instance("fake1"), instance("late")], daq2=[instance("cam1", "--rate", 2)])
-    before = observed(place)
+def test_a_dry_run_of_any_command_changes_nothing(cli_site):
+    two_hosts(cli_site)
+    cli_site.run("down", "fake1")
+    cli_site.write(daq1=[instance("fake1"), instance("late")], daq2=[instance("cam1", "--rate", 2)])
+    before = observed(cli_site)
     commands = {
         "up --all": "start on daq1: fake1",
         "up --as-configured": "  fake1: stopped by hand by ",
@@ -91,18 +91,18 @@ def test_a_dry_run_of_any_command_changes_nothing(place):
         "reload": "  - fake2 gone: TinyAgent (host): would be stopped and removed",
     }
     for words, text in commands.items():
-        result = place.run(*words.split(), "--dry-run")
+        result = cli_site.run(*words.split(), "--dry-run")
         assert text in result.out, words
         assert result.out.endswith("Dry run: nothing was changed.\n"), words
-        found = place.run(*words.split(), "--dry-run", "--json").json
+        found = cli_site.run(*words.split(), "--dry-run", "--json").json
         assert (words, found["dry_run"]) == (words, True)
-    assert observed(place) == before
+    assert observed(cli_site) == before
 
 
-def test_the_dry_run_names_what_the_real_run_does(place):
-    two_hosts(place)
-    planned = place.run("down", "--all", "--dry-run", "--json").json
-    done = place.run("down", "--all", "--yes", "--json").json
+def test_the_dry_run_names_what_the_real_run_does(cli_site):
+    two_hosts(cli_site)
+    planned = cli_site.run("down", "--all", "--dry-run", "--json").json
+    done = cli_site.run("down", "--all", "--yes", "--json").json
 
     def names(found):
         return [(step["host"], step["instance_id"], step["action"]) for step in found["steps"]]
@@ -133,68 +133,68 @@ def test_the_dry_run_names_what_the_real_run_does(place):
         ("^C", 130, "Interrupted. Nothing was changed."),
     ],
 )
-def test_anything_but_yes_changes_nothing(place, typed, code, text):
-    two_hosts(place)
-    before = observed(place)
+def test_anything_but_yes_changes_nothing(cli_site, typed, code, text):
+    two_hosts(cli_site)
+    before = observed(cli_site)
     for words in (("down", "--all"), ("die", "--all")):
-        shown = on_a_terminal(place, *words, typed={"[y/N]": typed})
+        shown = on_a_terminal(cli_site, *words, typed={"[y/N]": typed})
         assert f"hostmanager {words[0]}: {text}" in shown
         assert shown.endswith(f"exit {code}")
-    assert observed(place) == before
+    assert observed(cli_site) == before
 
 
-def test_a_reload_that_would_stop_even_one_agent_asks(place):
-    two_hosts(place)
-    place.write(daq1=[instance("fake1"), instance("spare", manage="host/down")], daq2=[])
-    result = place.run("reload", "--host", "daq1")
+def test_a_reload_that_would_stop_even_one_agent_asks(cli_site):
+    two_hosts(cli_site)
+    cli_site.write(daq1=[instance("fake1"), instance("spare", manage="host/down")], daq2=[])
+    result = cli_site.run("reload", "--host", "daq1")
     assert (result.code, "This would stop 1 agent on daq1." in result.err) == (2, True)
-    place.write(
+    cli_site.write(
         daq1=[instance("fake1"), instance("fake2"), instance("spare", manage="host/up")], daq2=[]
     )
-    result = place.run("reload", "--host", "daq1")
+    result = cli_site.run("reload", "--host", "daq1")
     assert result.code == 0
     assert "  * spare manage: host/down → host/up: its target is left as it is (down)" in result.out
 
 
-def test_the_reason_and_the_requester_are_kept(place):
-    two_hosts(place)
-    assert place.run("down", "fake1", "--reason", "cable work").code == 0
-    agent = place.status()["fake1"]
+def test_the_reason_and_the_requester_are_kept(cli_site):
+    two_hosts(cli_site)
+    assert cli_site.run("down", "fake1", "--reason", "cable work").code == 0
+    agent = cli_site.status()["fake1"]
     assert agent["target"] == "down"
-    entries = place.run("history", "fake1", "--kind", "request", "--json").json["entries"]
+    entries = cli_site.run("history", "fake1", "--kind", "request", "--json").json["entries"]
     assert "cable work" in json.dumps(entries[-1])
     assert "@" in json.dumps(entries[-1])
-    result = place.run("up", "--as-configured")
+    result = cli_site.run("up", "--as-configured")
     assert result.code == 0
     assert "fake1: stopped by hand by " in result.out
     assert result.out.endswith("1 of 1 agent is as configured\n")
     assert ": cable work\n" in result.out
-    wait_states(place, fake1="up", spare="down")
+    wait_states(cli_site, fake1="up", spare="down")
 
 
-def test_only_what_has_changed_since_it_was_started_is_restarted(place):
-    two_hosts(place)
-    place.write(
+def test_only_what_has_changed_since_it_was_started_is_restarted(cli_site):
+    two_hosts(cli_site)
+    cli_site.write(
         daq1=[instance("fake1", "--rate", 3), instance("fake2"), instance("spare", manage="no")],
         daq2=[instance("cam1")],
     )
-    assert place.run("reload").code == 0
-    before = processes_of(place.site)
-    result = place.run("restart", "--outdated")
+    assert cli_site.run("reload").code == 0
+    before = processes_of(cli_site.site)
+    result = cli_site.run("restart", "--outdated")
     assert result.code == 0
     assert "  fake1: Its entry in the site config has changed since it was started" in result.out
-    after = processes_of(place.site)
+    after = processes_of(cli_site.site)
     assert after["fake1"] != before["fake1"]
     assert (after["fake2"], after["cam1"]) == (before["fake2"], before["cam1"])
-    assert "nothing to restart" in place.run("restart", "--outdated").out
+    assert "nothing to restart" in cli_site.run("restart", "--outdated").out
 
 
-def test_an_agent_that_dies_some_seconds_after_its_start_is_reported_with_its_last_lines(place):
-    place.write(
+def test_an_agent_that_dies_some_seconds_after_its_start_is_reported_with_its_last_lines(cli_site):
+    cli_site.write(
         daq1=[instance("late", "--behave", "crash-after", 3, "--code", 5, manage="host/down")]
     )
-    place.start("daq1")
-    shown = on_a_terminal(place, "up", "late")
+    cli_site.start("daq1")
+    shown = on_a_terminal(cli_site, "up", "late")
     assert "checking that it stays up" in shown
     assert "does not stay up: It exited with code 5" in shown.replace("\r\n", "")
     assert "0 of 1 agent is up" in shown
