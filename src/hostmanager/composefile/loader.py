@@ -9,6 +9,7 @@ import json
 import logging
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,15 +59,18 @@ async def load_compose_file(compose: Compose, path: str) -> ComposeFile:
         if result.exit_code != 0:
             raise ComposeFileError(_load_error(path, root, result, unset))
         data = _parsed(result.stdout, compose.is_v1)
-        services = _services(data, {} if compose.is_v1 else await _digests(compose, file, data))
+        project = str(
+            data.get("name") or await asyncio.to_thread(_v1_project_name, file, compose.environ)
+        )
+        digests = {} if compose.is_v1 else await _digests(compose, file, data)
+        services = _services(data, project, digests)
     except ComposeError as error:
         raise ComposeFileError(f"{path}: {error}") from None
     except MALFORMED_CONFIG as error:
         raise ComposeFileError(
             f"{path}: the answer of `{' '.join(compose.argv)} config` is malformed: {error}."
         ) from None
-    project = data.get("name") or await asyncio.to_thread(_v1_project_name, file, compose.environ)
-    return ComposeFile(path, file.resolve(), str(project), services, unset)
+    return ComposeFile(path, file.resolve(), project, services, unset)
 
 
 async def _config(compose: Compose, file: Path) -> CompletedCommand:
@@ -123,11 +127,46 @@ def _parsed(text: str, is_v1: bool) -> dict[str, Any]:
     return data
 
 
-def _services(data: Mapping[str, Any], digests: Mapping[str, str]) -> dict[str, Service]:
+def _services(
+    data: Mapping[str, Any], project: str, digests: Mapping[str, str]
+) -> dict[str, Service]:
+    networks = _made_by_compose(data.get("networks") or {}, project)
+    networks.setdefault("default", f"{project}_default")  # version 1 does not write it
+    volumes = _made_by_compose(data.get("volumes") or {}, project)
+    services = {}
+    for key, entry in (data.get("services") or {}).items():
+        service = _service(str(key), entry or {}, digests.get(str(key), ""))
+        used = [networks.get(name, "") for name in _used_networks(entry or {})]
+        mounted = [volumes.get(name, "") for name in _used_volumes(entry or {})]
+        services[service.name] = replace(
+            service, networks=tuple(filter(None, used)), volumes=tuple(filter(None, mounted))
+        )
+    return services
+
+
+def _made_by_compose(entries: Mapping[str, Any], project: str) -> dict[str, str]:
+    """The name on the engine of each network or volume that compose makes if it is missing."""
     return {
-        str(name): _service(str(name), entry or {}, digests.get(str(name), ""))
-        for name, entry in (data.get("services") or {}).items()
+        str(key): str((entry or {}).get("name") or f"{project}_{key}")
+        for key, entry in entries.items()
+        if not (entry or {}).get("external")
     }
+
+
+def _used_networks(entry: Mapping[str, Any]) -> list[str]:
+    if entry.get("network_mode"):
+        return []
+    return [str(name) for name in entry.get("networks") or ("default",)]
+
+
+def _used_volumes(entry: Mapping[str, Any]) -> list[str]:
+    names = []
+    for volume in entry.get("volumes") or ():
+        if isinstance(volume, str):  # as version 1 writes it; of a path, no volume has the name
+            names.append(volume.partition(":")[0])
+        elif volume.get("type") == "volume":
+            names.append(str(volume.get("source") or ""))
+    return names
 
 
 def _service(name: str, entry: Mapping[str, Any], digest: str) -> Service:

@@ -19,6 +19,8 @@ class Service:
         depends_on: Services that have to run before it.
         digest_comparable: Whether its containers are labelled with `digest`, too.
         pull_policy: When its image is pulled: ``always``, ``never`` …; empty: when it is missing.
+        networks: The networks that compose makes for it, by their names on the engine.
+        volumes: The same of volumes.
     """
 
     name: str
@@ -30,6 +32,8 @@ class Service:
     depends_on: tuple[str, ...] = ()
     digest_comparable: bool = False
     pull_policy: str = ""
+    networks: tuple[str, ...] = ()
+    volumes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,8 @@ class ServiceRef:
         depends_on: Services that have to be started before it.
         built: Whether its image is built here, rather than pulled.
         pull_policy: When its image is pulled, in the words of compose; empty: when it is missing.
+        networks: The networks that compose makes for it, by their names on the engine.
+        volumes: The same of volumes.
         digest_comparable: Whether the digest that a container of it carries can be compared with the
             fingerprint of its spec.
     """
@@ -48,6 +50,8 @@ class ServiceRef:
     digest_comparable: bool = True
     built: bool = False
     pull_policy: str = ""
+    networks: tuple[str, ...] = ()
+    volumes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -278,3 +278,25 @@ async def test_a_file_refused_for_a_variable_that_is_not_set_says_so_first(v2, w
     said = await refused(v2, name)
     assert said.startswith("compose.yaml, line 5: the variable OCS_CONFIG is not set.")
     assert "Compose says: invalid spec: :/config:ro" in said
+
+
+async def test_networks_and_volumes_that_compose_makes_have_their_names_on_the_engine(
+    compose, write
+):
+    services = {
+        "a": {
+            **A,
+            "networks": ["lan", "ext"],
+            "volumes": ["data:/d", "/tmp:/t", "./x:/x", "own:/o"],
+        },
+        "b": A,
+        "c": {**A, "network_mode": "none"},
+    }
+    more = {
+        "networks": {"lan": {"name": "the-lan"}, "ext": {"external": True}},
+        "volumes": {"data": {}, "own": {"external": True}},
+    }
+    file = await load_compose_file(compose, write(text(services, version="3.5", **more)))
+    networks = [file.services[name].networks for name in "abc"]
+    assert networks == [("the-lan",), ("work_default",), ()]
+    assert [file.services[name].volumes for name in "abc"] == [("work_data",), (), ()]

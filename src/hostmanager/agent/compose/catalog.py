@@ -117,6 +117,7 @@ def _service_ref(file: ComposeFile, service: Service) -> ServiceRef:
     return ServiceRef(
         *(file.path, file.project, service.name, service.image, service.scale),
         *(service.depends_on, service.digest_comparable, service.build, service.pull_policy),
+        *(service.networks, service.volumes),
     )
 
 

@@ -27,6 +27,7 @@ from hostmanager.core.messages import DEFAULT_STOP_GRACE
 from hostmanager.core.model import InstanceSpec, ObservedRun, ServiceRef
 from hostmanager.core.protocols import ReportObservation
 from hostmanager.drivers.compose.actions import ContainerActions
+from hostmanager.drivers.compose.compose_up import ComposeUp, failure_kind, with_network_hint
 from hostmanager.drivers.compose.container import Container
 from hostmanager.drivers.compose.diff import ReportedState, is_half_started, with_hint
 from hostmanager.drivers.compose.engine import EngineError
@@ -35,9 +36,6 @@ from hostmanager.drivers.compose.images import RunCompose, acquire_args, ensure_
 from hostmanager.drivers.compose.reporter import ServiceReporter
 from hostmanager.drivers.compose.tracked_service import TrackedService
 from hostmanager.drivers.compose.watcher import NOT_ASKED_YET, ContainerWatcher
-
-UP_ARGS = ("up", "-d", "--no-deps")
-"""Brings up one service, and no other: not even those that it depends on."""
 
 UP_STEP = "compose up"
 """The step that failed, in the message about a failed launch."""
@@ -60,6 +58,7 @@ class ComposeDriver:
     ) -> None:
         self._watcher = watcher
         self._compose = compose
+        self._up = ComposeUp(compose, watcher)
         self._actions = ContainerActions(watcher, emit_message)
         self._reporter = ServiceReporter(watcher, self._actions, self._spawn)
         self._tracked: dict[str, TrackedService] = {}
@@ -275,7 +274,10 @@ class ComposeDriver:
             return None
         fingerprint = tracked.spec.fingerprint
         try:
-            result = await self._compose(tracked.service, *UP_ARGS)
+            result = await self._up.run(tracked.service)
+            if result.exit_code != 0 and await self._is_worth_replacing(tracked, result.reason):
+                result = await self._up.run(tracked.service, replace=True)
+                tracked.replaced_for = failure_kind(result.reason) if result.exit_code else ""
         except ComposeFileError as error:
             return await self._start_existing(tracked, error)
         except ComposeError as error:
@@ -296,7 +298,21 @@ class ComposeDriver:
             return None
         self._report_changes(tracked)
         tracked.lacks_image = acquire_args(tracked.service, self._watcher.images) is not None
-        return await self._replace_half_started(tracked, result.reason.rstrip("."))
+        reason = with_network_hint(result.reason.rstrip("."))
+        return await self._replace_half_started(tracked, reason)
+
+    async def _is_worth_replacing(self, tracked: TrackedService, reason: str) -> bool:
+        """Whether a new container may do what an old one could not: its network may be gone.
+
+        Only once for each reason: what keeps a new one from starting, too, is not the container.
+        """
+        if tracked.replaced_for == failure_kind(reason) or is_half_started(reason):
+            return False
+        if not await self._refresh(tracked):
+            return False
+        existed = {container_id for container_id, _ in tracked.runs_before_launch}
+        containers = self._reporter.containers(tracked.service)
+        return bool(containers) and all(not c.alive and c.id in existed for c in containers)
 
     async def _replace_half_started(self, tracked: TrackedService, reason: str) -> str:
         """Remove a container that its engine can no longer start; returns the reason, with that."""

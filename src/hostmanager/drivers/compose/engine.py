@@ -151,6 +151,17 @@ class Engine:
         async with self._call("which images there are"):
             return list(await self._docker.images.list())
 
+    async def network_names(self) -> set[str]:
+        """The names of all networks."""
+        async with self._call("which networks there are"):
+            return {str(network["Name"]) for network in await self._docker.networks.list()}
+
+    async def volume_names(self) -> set[str]:
+        """The names of all volumes."""
+        async with self._call("which volumes there are"):
+            listed = (await self._docker.volumes.list())["Volumes"] or ()  # type: ignore[no-untyped-call]
+            return {str(volume["Name"]) for volume in listed}
+
     async def start(self, container_id: str) -> None:
         """Start a container as it was created."""
         async with self._call(f"to start {container_id[:12]}", START_TIMEOUT):

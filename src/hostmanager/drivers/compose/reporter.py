@@ -81,6 +81,7 @@ class ServiceReporter:
             tracked.reported, report = reported, tracked.report
             if isinstance(observation, ev.Launched):
                 tracked.runs_reported += 1
+                tracked.replaced_for = ""
                 tracked.cleanup_pending = False  # others have started it
             report(observation)
             if isinstance(observation, ev.Exited) and previous is not None:
@@ -103,6 +104,7 @@ class ServiceReporter:
         if container.run_key in tracked.runs_before_launch:
             return "it did not start the container, and gave no reason"
         tracked.runs_reported += 1
+        tracked.replaced_for = ""
         report = tracked.report
         report(ev.Launched(0))
         report(ev.Exited(container.exit_status))

@@ -27,6 +27,8 @@ class TrackedService:
         lacks_image: Whether the launch failed while its image was still to be pulled or built.
         launch_cancelled: Whether the launch was called off.
         cleanup_pending: Whether it was stopped, and its dead containers are still to be removed.
+        replaced_for: Why its container could not be started when a new one could not either; empty
+            if one was started since.
         runs_before_launch: The runs that existed before the launch.
         fingerprint_by_digest: The fingerprint of the spec that a container was made from, by its
             digest.
@@ -45,6 +47,7 @@ class TrackedService:
     lacks_image: bool = False
     launch_cancelled: bool = False
     cleanup_pending: bool = False
+    replaced_for: str = ""
     runs_before_launch: frozenset[RunKey] = frozenset()
     fingerprint_by_digest: dict[str, str] = field(default_factory=dict)
 
