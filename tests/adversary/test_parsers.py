@@ -180,7 +180,7 @@ def test_a_stat(content):
 @given(st.integers(-1, 2**64))
 @example(resource.RLIM_INFINITY)
 @examples(300)
-def test_a_stamp(value):
+def test_an_rlimit_tag(value):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(resource, "prlimit", lambda *_: (value, resource.RLIM_INFINITY))
         tag = stamps.read(1)
@@ -309,7 +309,7 @@ def test_requests(requests):
 @example(b"[" * 100_000)
 @example(b'{"targets": {"a": "up"}}' + b"\0" * 50)
 @examples(150)
-def test_what_operators_said(directory, content):
+def test_saved_targets(directory, content):
     path = fresh(directory) / "wanted.json"
     path.write_bytes(content)
     store = TargetStore(path, Clock())

@@ -126,7 +126,7 @@ def test_a_second_manager_of_the_same_id_names_the_first_and_starts_nothing(site
     assert all_up(site, 1)()
 
 
-def test_what_operators_said_is_in_force_after_an_unclean_death(site, start_manager):
+def test_targets_are_in_force_after_an_unclean_death(site, start_manager):
     site.write(instance("a"), instance("b"), instance("c", manage="down"))
     first = start_manager(site)
     wait_for(lambda: {"a", "b"} <= leaders(site).keys(), 20, "a and b")
@@ -142,7 +142,7 @@ def test_what_operators_said_is_in_force_after_an_unclean_death(site, start_mana
 
 
 @pytest.mark.parametrize("end", ["SIGTERM", "die", "stop of the process"])
-def test_what_operators_said_is_in_force_after_a_clean_end(site, start_manager, end):
+def test_targets_are_in_force_after_a_clean_end(site, start_manager, end):
     site.write(instance("a"), instance("b"), instance("c", manage="down"))
     first = start_manager(site)
     client(site).update(requests=[["a", "down"], ["c", "up"]])
@@ -221,7 +221,7 @@ def test_die_with_disown_leaves_every_agent_to_the_next_manager(site, start_mana
     assert children(client(site))["a0"]["next_action"] == "down"
 
 
-def test_garbage_in_what_operators_said_is_set_aside_and_said(site, start_manager):
+def test_garbage_in_the_saved_targets_is_set_aside_and_reported(site, start_manager):
     site.write(instance("a"))
     site.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     (site.state_dir / "wanted.json").write_bytes(b"\xff\x00{")

@@ -68,7 +68,7 @@ def test_the_last_lines_of_a_run_that_ended_are_missed(followed):
     assert f"line 2 of 4 of {RUN}" in followed.missing()
 
 
-def test_bytes_given_up_are_no_loss_if_it_is_said(followed):
+def test_bytes_given_up_are_no_loss_if_it_is_reported(followed):
     followed.write(0, 1, text="[hostmanager: 300 bytes lost between T1 and T2: No space]\n")
     followed.write(5, 6)
     followed.count(7)

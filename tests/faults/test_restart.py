@@ -203,7 +203,7 @@ def test_the_manager_dies_before_it_has_answered(site, start_manager, delay):
     wait_nothing_kept(site)
 
 
-def test_the_manager_is_told_to_end_in_the_middle_and_killed(site, start_manager):
+def test_the_manager_is_stopped_in_the_middle_and_killed(site, start_manager):
     site.write(instance("a", "--behave", "stubborn"))
     first = start_manager(site, "--stop-timeout", "30")
     before = wait_ready(site, "a")

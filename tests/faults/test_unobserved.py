@@ -58,7 +58,7 @@ def inside(site: Site, monkeypatch) -> Iterator[Manager]:
     wait_for(lambda: not processes(site), 20, "the namespace to end", lambda: processes(site))
 
 
-def test_it_is_said_what_holds_the_lock_until_it_is_free(site, inside):
+def test_it_is_reported_what_holds_the_lock_until_it_is_free(site, inside):
     shown = children(client(site))
     for name in ("a", "b"):
         assert (shown[name]["next_action"], shown[name]["operable"]) == ("?", False)

@@ -52,7 +52,7 @@ def offline(tmp_path) -> Iterator[Site]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_ok_agent_ends_at_once_when_told(offline, number):
+def test_an_ok_agent_ends_at_once_on_request(offline, number):
     run = Run(offline).up()
     started = time.monotonic()
     assert run.send_signal(number).code() == 0
@@ -125,7 +125,7 @@ def test_bad_utf8_writes_what_cannot_be_decoded_and_goes_on(offline):
 
 
 @pytest.mark.parametrize("leave", [False, True])
-def test_fork_has_grandchildren_and_leaves_them_only_if_told(offline, leave):
+def test_fork_has_grandchildren_and_leaves_them_only_on_request(offline, leave):
     run = Run(offline, "--behave", "fork", *(["--leave"] if leave else [])).up()
     grandchildren = [process for process in processes(offline) if process.kind == "grandchild"]
     assert len(grandchildren) == 2

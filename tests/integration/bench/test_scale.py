@@ -29,7 +29,7 @@ def _states(host: Host) -> set[str]:
     return {child["next_action"] for child in session_data(host)["child_states"]}
 
 
-async def test_simulated_agents_come_up_and_go_down_as_they_are_told(tmp_path: Path) -> None:
+async def test_simulated_agents_come_up_and_go_down_as_requested(tmp_path: Path) -> None:
     host = await simulated(tmp_path, 5)
     await shown(host, {"up"})
     host.set_targets([["all", "down"]])
@@ -41,7 +41,7 @@ async def test_simulated_agents_come_up_and_go_down_as_they_are_told(tmp_path: P
     await shown(host, {"down"})
 
 
-async def test_many_agents_told_at_once_are_written_down_once(
+async def test_many_agents_changed_at_once_are_written_down_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written: list[str] = []

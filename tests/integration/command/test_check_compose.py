@@ -97,7 +97,7 @@ def test_a_variable_that_is_not_set_is_a_warning_with_its_file_and_line(check, t
     assert check(daq1=site)[:2] == (0, [])
 
 
-def test_a_missing_service_is_told_where_manage_stands_with_the_nearest(check, tmp_path):
+def test_a_missing_service_is_reported_where_manage_stands_with_the_nearest(check, tmp_path):
     services(tmp_path / "c.yaml", "ocs-cma1", "cam2", "db")
     entries = [manager("daq1", "--docker-compose", "c.yaml"), docker("cam1"), docker("cam2")]
     code, lines, _ = check(daq1=[*entries, docker("x", "docker/down")])
@@ -165,7 +165,7 @@ def test_nobody_guesses_which_files_a_manager_is_given(check):
     )
 
 
-def test_a_broken_file_is_told_in_its_own_lines_and_hides_no_more(check, tmp_path):
+def test_a_broken_file_is_reported_in_its_own_lines_and_hides_no_more(check, tmp_path):
     (tmp_path / "c.yaml").write_text("services:\n  ocs-cam: [\n")
     (tmp_path / "d.yaml").write_text("services:\n  a: {image: x}\n  ocs-tel: {}\n")
     entries = [manager("daq1", "--docker-compose", "c.yaml,d.yaml"), docker("cam"), docker("tel")]
@@ -177,7 +177,7 @@ def test_a_broken_file_is_told_in_its_own_lines_and_hides_no_more(check, tmp_pat
     assert str(tmp_path) not in "".join(lines)
 
 
-def test_a_service_in_two_files_is_told(check, tmp_path):
+def test_a_service_in_two_files_is_reported(check, tmp_path):
     services(tmp_path / "c.yaml", "ocs-cam")
     services(tmp_path / "d.yaml", "ocs-cam")
     code, lines, _ = check(

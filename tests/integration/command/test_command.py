@@ -106,7 +106,9 @@ def test_an_unknown_option_is_refused():
         (["history", "--since"], "argument --since: expected one argument"),
     ],
 )
-def test_a_wrong_option_of_a_command_is_said_in_one_sentence_and_where_help_is(arguments, message):
+def test_a_wrong_option_of_a_command_is_reported_in_one_sentence_and_where_help_is(
+    arguments, message
+):
     result = run(*arguments)
     assert (result.returncode, result.stdout) == (2, "")
     first, second = result.stderr.splitlines()

@@ -60,14 +60,14 @@ def test_the_classes_of_ocs_and_of_others_are_found(plugins):
         ("agents = {'FakeDataAgent': {'module': 'x'}}", "is left to chance"),
     ],
 )
-def test_a_bad_plugin_is_told_and_hides_nothing_else(plugins, source, expected):
+def test_a_bad_plugin_is_reported_and_hides_nothing_else(plugins, source, expected):
     classes = found(plugins(bad=source, good="agents = {'Good': {'module': 'g'}}"))
     assert "FakeDataAgent" in classes.classes
     assert classes.classes["Good"] == "g"
     assert any(expected in problem and "'bad'" in problem for problem in classes.problems)
 
 
-def test_two_plugins_of_one_name_are_told(plugins):
+def test_two_plugins_of_one_name_are_reported(plugins):
     cwd = plugins(twin1="agents = {}", twin2="agents = {}")
     assert any("named 'twin'" in problem for problem in found(cwd).problems)
 

@@ -48,7 +48,7 @@ async def test_nothing_at_all_says_what_to_install(environ, tmp_path):
         await find_compose(None, {**environ, "PATH": str(tmp_path)}, tmp_path)
 
 
-async def test_what_was_tried_and_did_not_answer_is_said(environ, tmp_path):
+async def test_what_was_tried_and_did_not_answer_is_reported(environ, tmp_path):
     script(tmp_path / "docker", "echo \"docker: 'compose' is not a docker command.\" >&2; exit 1")
     with pytest.raises(ComposeError, match=r"docker compose: .*is not a docker command"):
         await find_compose(None, {**environ, "PATH": str(tmp_path)}, tmp_path)
@@ -74,7 +74,7 @@ async def test_every_real_one_is_found(compose):
     assert compose.version >= (1, 20)
 
 
-async def test_too_long_is_stopped_and_said(tmp_path):
+async def test_too_long_is_stopped_and_reported(tmp_path):
     slow = script(tmp_path / "slow", "exec sleep 1000")
     with pytest.raises(ComposeError, match=r"`slow pull a` did not finish within 0\.2 s"):
         await execute((str(slow), "--ansi", "pull", "a"), dict(os.environ), tmp_path, 0.2)
@@ -173,7 +173,7 @@ async def test_colours_and_broken_bytes_are_made_readable(environ, tmp_path):
         ('time="x" level=warning msg="only this"\n', "only this"),
     ],
 )
-def test_the_reason_of_a_failure_is_its_last_telling_line(err, reason):
+def test_the_reason_of_a_failure_is_its_last_informative_line(err, reason):
     assert reason in CompletedCommand(1, "", err).reason
 
 

@@ -177,7 +177,7 @@ async def test_a_changed_env_file_changes_the_digest(v2, write):
         ("\x00\x01\x02", ["YAML"]),
     ],
 )
-async def test_what_is_wrong_is_said_with_its_line(compose, write, source, expected):
+async def test_what_is_wrong_is_reported_with_its_line(compose, write, source, expected):
     error = await refused(compose, write(source))
     assert error.startswith("compose.yaml")
     assert "\n" not in error

@@ -159,7 +159,7 @@ async def test_a_directory_a_loop_megabytes_and_bytes_in_its_place(v2, write, di
         assert it.services() == ["a"]
 
 
-async def test_a_loop_at_the_start_is_mended_later(v2, write, directory):
+async def test_a_loop_at_the_start_is_fixed_later(v2, write, directory):
     (directory / "compose.yaml").symlink_to("compose.yaml")
     async with watched(v2) as it:
         assert it.ok() is False
@@ -262,7 +262,9 @@ async def test_one_broken_file_leaves_the_others_alone(v2, write):
         assert list(it.watcher.files) == ["one.yaml", "two.yaml"]
 
 
-async def test_no_compose_command_is_said_of_each_file_until_there_is_one(v2, write, monkeypatch):
+async def test_no_compose_command_is_reported_of_each_file_until_there_is_one(
+    v2, write, monkeypatch
+):
     monkeypatch.setattr(module, "RETRY_INTERVAL", 0.05)
     write(A)
     answers = [ComposeError("No compose command."), ComposeError("No compose command."), v2]

@@ -8,7 +8,7 @@ from tests.integration.engine.hosts import entry, running
 from tests.support.engine_projects import service
 
 
-async def test_a_service_comes_up_and_goes_down_as_it_is_told(project):
+async def test_a_service_comes_up_and_goes_down_as_requested(project):
     project.write(["ocs-a"])
     async with running(project, "a") as host:
         row = await host.up("a")
@@ -124,7 +124,7 @@ async def test_recreated_by_hand_the_new_one_is_taken_over(project):
         assert len(await host.do(project.containers, "ocs-a")) == 1
 
 
-async def test_a_paused_one_is_shown_and_left_and_can_be_told_down(project):
+async def test_a_paused_one_is_shown_and_left_and_can_be_stopped(project):
     project.write(["ocs-a"])
     async with running(project, "a") as host:
         await host.up("a")
@@ -141,7 +141,7 @@ async def test_a_paused_one_is_shown_and_left_and_can_be_told_down(project):
         await host.removed("a")
 
 
-async def test_an_unhealthy_one_is_shown_with_what_its_check_said(project):
+async def test_an_unhealthy_one_is_shown_with_the_output_of_its_check(project):
     check = {"test": ["CMD-SHELL", "echo no signal from the receiver; test -e /ok"]}
     times = {"interval": "200ms", "timeout": "2s", "retries": 1}
     project.write({"ocs-a": service(healthcheck={**check, **times})})
@@ -242,7 +242,7 @@ async def test_scale_two_is_one_row_that_tells_of_a_missing_one(project):
         await host.removed("a")
 
 
-async def test_what_it_depends_on_is_told_and_neither_started_nor_touched(project):
+async def test_what_it_depends_on_is_reported_and_neither_started_nor_touched(project):
     project.write({"base": service(), "ocs-a": service(depends_on=["base"])})
     async with running(project, "a") as host:
         await host.row("a", next_action="up", says="It depends on base, which does not run.")

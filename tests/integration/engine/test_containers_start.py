@@ -140,7 +140,7 @@ async def test_a_launch_that_fails_says_why_and_is_tried_again(project):
         await host.removed("b")
 
 
-async def test_a_name_that_is_taken_by_somebody_is_said(project):
+async def test_a_name_that_is_taken_by_somebody_is_reported(project):
     name = f"{project.name}-taken"
     await asyncio.to_thread(project.engine.docker, "create", "--name", name, IMAGE, "true")
     try:

@@ -115,7 +115,7 @@ class World:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-async def test_in_the_end_all_is_as_it_was_told_last(seed, own_engine, make_project):
+async def test_in_the_end_all_is_as_it_was_requested_last(seed, own_engine, make_project):
     project = make_project(own_engine)
     project.write(SERVICES)
     await asyncio.to_thread(project.up, "other")

@@ -12,7 +12,7 @@ def test_the_engine_answers_and_has_the_image(engine):
     assert engine.docker("run", "--rm", "--network=none", IMAGE, "echo", "hello") == "hello"
 
 
-def test_compose_brings_a_service_up_and_it_stops_when_told(project, v1):
+def test_compose_brings_a_service_up_and_it_stops_on_request(project, v1):
     project.write(["ocs-a"])
     project.up("ocs-a", v1=v1)
     project.wait_state("ocs-a", "running")

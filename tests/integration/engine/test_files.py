@@ -255,7 +255,7 @@ async def test_two_files_in_one_directory_leave_each_other_alone(project):
         assert "project " + project.name in status(host, "one.yaml")[2]
 
 
-async def test_the_same_service_in_two_files_is_said_and_the_first_counts(project):
+async def test_the_same_service_in_two_files_is_reported_and_the_first_counts(project):
     project.write({"ocs-a": service(labels={"from": "one"})}, "one.yaml")
     project.write({"ocs-a": service(labels={"from": "two"})}, "two.yaml")
     async with running(project, "a", files=["one.yaml", "two.yaml"]) as host:
@@ -376,7 +376,7 @@ async def test_a_service_that_gains_an_entry_and_loses_it(project):
             assert sorted(host.shown()) == sorted(["a", name])
 
 
-async def test_no_compose_command_is_said_and_host_rows_are_shown(project, monkeypatch):
+async def test_no_compose_command_is_reported_and_host_rows_are_shown(project, monkeypatch):
     project.write(["ocs-a"])
     async with running(project, "a", PATH="/nonexistent") as host:
         await host.until("it to be said", lambda: host.has_message("No compose command was found"))

@@ -96,7 +96,7 @@ def test_stopping_the_manager_process_ends_ours_and_leaves_what_is_watched(begin
     wait_states(hm, a="up", watched="up")
 
 
-def test_dying_disowns_containers_if_told_and_the_next_manager_takes_them_over(
+def test_dying_disowns_containers_on_request_and_the_next_manager_takes_them_over(
     begin, project, site, start_manager
 ):
     project.write(["ocs-a", "ocs-b"])

@@ -84,7 +84,9 @@ async def test_what_is_only_watched_is_restarted_and_passive_again(project):
         await host.until("another container", another)
 
 
-async def test_with_the_registry_away_it_goes_on_and_the_reason_is_said(project, closed_registry):
+async def test_with_the_registry_away_it_goes_on_and_the_reason_is_reported(
+    project, closed_registry
+):
     """The smallest sample: the image is not here any more, and cannot be pulled now."""
     image = closed_registry.push(project.engine, f"{project.name}/a:1")
     project.write({"ocs-a": service(image=image)})

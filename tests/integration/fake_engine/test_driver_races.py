@@ -103,7 +103,7 @@ async def test_what_others_start_later_is_not_removed_for_an_old_stop(fake, watc
     assert fake.request_counts[f"/containers/{B}"] == 0
 
 
-async def test_nothing_is_said_of_a_project_that_was_not_listed_yet(fake, watcher, driver, up):
+async def test_nothing_is_reported_of_a_project_that_was_not_listed_yet(fake, watcher, driver, up):
     """Its file was read just while the engine did not answer: what runs in it is not gone."""
     heard = []
     fake.put(inspected(A, "one", project="q"))

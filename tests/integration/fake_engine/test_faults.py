@@ -64,7 +64,7 @@ async def test_a_launch_that_raises_is_a_failed_launch(fake, watcher, made):
     assert listener.reports == [ev.LaunchFailed("compose up", "Fault: never foreseen")]
 
 
-async def test_what_nobody_could_take_is_told_of_the_others_at_once(fake, watcher, made):
+async def test_what_nobody_could_take_is_reported_of_the_others_at_once(fake, watcher, made):
     driver, bad, good = made(), Hearer(2), Hearer()
     fake.put(inspected(A, "one"))
     watcher.start()
@@ -79,7 +79,7 @@ async def test_what_nobody_could_take_is_told_of_the_others_at_once(fake, watche
     await until("it to be told later", lambda: bad.reports)
 
 
-async def test_sight_comes_back_although_those_who_are_told_of_its_loss_raise(fake, watcher):
+async def test_the_connection_comes_back_although_those_who_hear_of_its_loss_raise(fake, watcher):
     faults = [1]
 
     def on_lost(_why):

@@ -131,7 +131,7 @@ async def test_an_event_that_makes_no_sense_is_none(fake, watcher, line):
 
 
 @pytest.mark.parametrize("answer", [b"{}", b"[3]", b'[{"Id": 1}]', b"<html>", b""])
-async def test_an_engine_that_lists_nonsense_is_said_and_asked_again(fake, watcher, answer):
+async def test_an_engine_that_lists_nonsense_is_reported_and_asked_again(fake, watcher, answer):
     fake.put(inspected(A, "one"))
     fake.answers = {"/containers/json": answer}
     watcher.start()

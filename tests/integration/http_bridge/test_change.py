@@ -53,7 +53,7 @@ def test_what_is_done_depends_on_how_it_is(bridge, site_file, run, case):
     assert [row["instance_id"] for row in data["already"]] == already
 
 
-def test_of_a_manager_that_is_stopping_only_what_the_site_config_has_can_be_woken(
+def test_of_a_manager_that_is_stopping_only_what_the_site_config_has_can_be_started(
     bridge, site_file, run
 ):
     bridge.write(site_file, daq1=["a", "b"])
@@ -232,7 +232,7 @@ def test_a_restart_that_somebody_calls_off_has_failed():
     assert "another client has set its target to down" in progress.step.reason
 
 
-def test_the_manager_is_asked_once_and_its_refusals_are_told(bridge, site_file, run):
+def test_the_manager_is_asked_once_and_its_refusals_are_reported(bridge, site_file, run):
     bridge.write(site_file, daq1=["a", "b", "c"])
     agents = [child(name, restarting=False, pid=n) for n, name in enumerate("abc")]
     bridge.sessions["hm-daq1"] = {"manager": session(*agents)}

@@ -74,7 +74,7 @@ def test_a_password_goes_with_every_request_and_a_level_is_looked_up(
     assert "password file cannot be used" in run("status", "--privs", "2").err
 
 
-def test_what_a_manager_refuses_is_said_as_it_says_it(bridge, site_file, run):
+def test_what_a_manager_refuses_is_reported_as_it_says_it(bridge, site_file, run):
     sites(bridge, site_file, 1)
     bridge.tasks["update"] = lambda *_: (False, "The action requires level 2.", {})
     result = run("down", "a1")
@@ -82,7 +82,7 @@ def test_what_a_manager_refuses_is_said_as_it_says_it(bridge, site_file, run):
     assert "! daq1 a1 up (target down): The action requires level 2." in result.out
 
 
-def test_an_operation_that_an_older_manager_has_not_is_said_so(bridge, site_file, run):
+def test_an_operation_that_an_older_manager_has_not_is_reported_as_such(bridge, site_file, run):
     sites(bridge, site_file, 1)
     result = run("pull")
     assert result.code == 1

@@ -59,7 +59,7 @@ def test_history_that_is_cut_says_how_to_get_more(bridge, site_file, run):
     assert run("history", "-n", "20").err == ""
 
 
-def test_history_that_a_manager_without_pages_has_cut_is_said_so(bridge, site_file, run):
+def test_history_that_a_manager_without_pages_has_cut_is_reported_as_such(bridge, site_file, run):
     site(bridge, site_file)
     text = "1074 entries. 8926 older ones would have made the answer too large."
     bridge.tasks["history"] = lambda *_: (True, text, {"entries": [], "trouble": None})

@@ -51,7 +51,7 @@ def test_orphans_are_shown_and_removed_only_when_asked(bridge, site_file, run):
     assert (result.code, result.json["exit"], result.json["hosts"][0]["ok"]) == (1, 1, False)
 
 
-def test_pull_shows_what_each_manager_said_and_fails_if_one_does(bridge, site_file, run):
+def test_pull_shows_the_reply_of_each_manager_and_fails_if_one_does(bridge, site_file, run):
     two_hosts(bridge, site_file)
     bridge.tasks["docker_pull"] = lambda man, _: (
         (True, "All images were pulled.", {}) if man == "hm-daq1" else (False, "b: denied.", {})

@@ -30,7 +30,7 @@ def test_one_broken_block_costs_that_host_alone(bridge, site_file, run):
     assert "'crossbar_timeout'" in third
 
 
-def test_a_file_that_cannot_be_read_is_said_with_what_works_until_it_is_mended(
+def test_a_file_that_cannot_be_read_is_reported_with_what_works_until_it_is_fixed(
     bridge, site_file, run
 ):
     bridge.write(site_file, daq1=["a"])
@@ -51,7 +51,7 @@ def test_a_file_that_cannot_be_read_is_said_with_what_works_until_it_is_mended(
     assert run("status", "--site-file", str(older)).code == 0
 
 
-def test_a_broken_entry_of_the_manager_itself_is_said_and_is_not_fine(bridge, site_file, run):
+def test_a_broken_entry_of_the_manager_itself_is_reported_and_is_not_fine(bridge, site_file, run):
     bridge.write(site_file, daq1=["a"], daq2=["b"])
     text = site_file.read_text()
     broken = {"instance-id": "hm-daq2", "agent-class": "HostManager", "manage": 7}
@@ -68,7 +68,9 @@ def test_a_broken_entry_of_the_manager_itself_is_said_and_is_not_fine(bridge, si
 
 
 @pytest.mark.parametrize("status", ["running", "stopping", "done"])
-def test_each_error_is_said_once_whatever_the_manager_does_and_says(bridge, site_file, run, status):
+def test_each_error_is_reported_once_whatever_the_manager_does_and_says(
+    bridge, site_file, run, status
+):
     bridge.write(site_file, daq1=["a"])
     data = yaml.safe_load(site_file.read_text())
     data["hosts"]["daq1"]["agent-instances"] += [

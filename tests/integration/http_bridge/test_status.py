@@ -85,7 +85,7 @@ def test_docker_entries_with_and_without_a_service(bridge, site_file, run):
     assert code == 1
 
 
-def test_an_image_that_is_not_here_orphans_and_a_broken_file_are_said(bridge, site_file, run):
+def test_an_image_that_is_not_here_orphans_and_a_broken_file_are_reported(bridge, site_file, run):
     orphan = {"service": "ocs-old", "compose_file": "c.yaml", "container_id": "1", "running": True}
     agents, code, host = shown(
         *(bridge, site_file, run, child("a")),

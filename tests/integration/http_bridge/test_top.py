@@ -135,7 +135,7 @@ async def left_amid(source, before, keys, shown):
 
 
 @pytest.mark.parametrize("first", ["the_one_who_watches", "the_one_who_wakes"])
-async def test_what_waits_for_a_manager_to_begin_again_is_not_said_to_be_under_way_after_quitting(
+async def test_what_waits_for_a_manager_to_begin_again_is_not_shown_as_under_way_after_quitting(
     bridge, site_file, ask, monkeypatch, first
 ):
     if first == "the_one_who_wakes":  # to see that it was given up
@@ -181,7 +181,7 @@ async def test_what_is_under_way_goes_on_after_quitting_and_has_not_failed(
     assert "NOT done" not in line
 
 
-async def test_a_restart_whose_manager_falls_silent_is_said_to_be_left_down_when_quitting(
+async def test_a_restart_whose_manager_falls_silent_is_shown_as_left_down_when_quitting(
     bridge, site_file, ask
 ):
     two_hosts(bridge, site_file)
@@ -243,7 +243,7 @@ async def test_an_old_manager_without_output_and_history_is_named(bridge, site_f
         await until(app, pilot, "hm-daq2 has no operation 'history'")
 
 
-async def test_names_that_fit_nothing_are_said_and_it_goes_on_looking(bridge, site_file, ask):
+async def test_names_that_fit_nothing_are_reported_and_it_goes_on_looking(bridge, site_file, ask):
     two_hosts(bridge, site_file)
     app = TopApp(ask("z*"))
     async with app.run_test(size=(80, 24)) as pilot:
@@ -287,7 +287,7 @@ def test_without_a_terminal_it_names_the_command_that_needs_none(bridge, site_fi
     assert "hostmanager status --watch" in result.err
 
 
-def test_a_broken_site_config_or_unknown_host_is_said_before_the_screen_is_taken(
+def test_a_broken_site_config_or_unknown_host_is_reported_before_the_screen_is_taken(
     bridge, site_file, run
 ):
     two_hosts(bridge, site_file)

@@ -224,7 +224,7 @@ def test_without_a_place_for_its_state_there_is_an_error_that_says_so(env):
         LogDaemonClient(env.directory / "file" / "state", env.files).ensure_running(2)
 
 
-def test_one_that_was_suspended_is_woken(env):
+def test_one_that_was_suspended_is_resumed(env):
     pid = env.client.ensure_running()
     os.kill(pid, signal.SIGSTOP)
     wait_for(lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED)
@@ -360,7 +360,7 @@ def test_another_pipe_at_that_descriptor_is_left_alone(env):
     os.close(writing)
 
 
-def test_a_pipe_of_which_no_command_told_is_found_by_its_path(env, monkeypatch):
+def test_a_pipe_of_which_no_command_reported_is_found_by_its_path(env, monkeypatch):
     monkeypatch.setattr(env.client, "_send", lambda _command: True)
     pid = env.client.ensure_running()
     env.agent("a", "print('hello')").wait(60)
@@ -381,7 +381,7 @@ def test_on_a_full_disk_it_logs_how_much_was_lost_before_it_ends(env, small_disk
     "line",
     ["add a", "add a 1 2 3", "add a 1 2 3 4 5", "add ../a 1 2 3 4", "add a -1 2 3 x", "drop"],
 )
-def test_orders_that_make_no_sense_are_told_and_have_no_effect(env, line):
+def test_commands_that_make_no_sense_are_reported_and_have_no_effect(env, line):
     pid = env.client.ensure_running()
     env.client._send(line)
     wait_for(lambda: "not understood" in env.log())

@@ -202,7 +202,7 @@ def test_what_others_append_is_not_overwritten(env):
 # --- disks --------------------------------------------------------------------------------
 
 
-def test_a_full_disk_neither_stops_nor_slows_an_agent_and_the_loss_is_told(env, small_disk):
+def test_a_full_disk_neither_stops_nor_slows_an_agent_and_the_loss_is_reported(env, small_disk):
     client = env.client = LogDaemonClient(env.state, small_disk / "files", 10_000_000, 2)
     env.files = small_disk / "files"
     client.ensure_running()

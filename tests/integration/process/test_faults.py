@@ -54,7 +54,9 @@ def logged(caplog):
 
 
 @pytest.mark.parametrize("error", [Fault, OSError, MemoryError])
-async def test_an_end_is_told_although_it_could_not_be_watched_at_first(host: Host, error, caplog):
+async def test_an_end_is_reported_although_it_could_not_be_watched_at_first(
+    host: Host, error, caplog
+):
     loop = host.driver._loop
     host.driver._loop = Loop(loop, add_reader=failing(loop.add_reader, error=error))
     await host.launch("a", "/bin/sh", "-c", "exit 7")
@@ -63,7 +65,7 @@ async def test_an_end_is_told_although_it_could_not_be_watched_at_first(host: Ho
 
 
 @pytest.mark.parametrize("error", [Fault, OSError, MemoryError])
-async def test_an_end_is_told_although_it_could_not_be_looked_into(
+async def test_an_end_is_reported_although_it_could_not_be_looked_into(
     host: Host, monkeypatch, error, caplog
 ):
     monkeypatch.setattr(driving.os, "waitid", failing(os.waitid, error=error))
@@ -73,7 +75,7 @@ async def test_an_end_is_told_although_it_could_not_be_looked_into(
 
 
 @pytest.mark.parametrize("error", [Fault, OSError, MemoryError])
-async def test_an_end_is_told_although_its_remnants_could_not_be_seen(
+async def test_an_end_is_reported_although_its_remnants_could_not_be_seen(
     host: Host, monkeypatch, error, caplog
 ):
     monkeypatch.setattr(Descendants, "open_all", failing(Descendants.open_all, error=error))
@@ -97,7 +99,9 @@ async def test_remnants_are_ended_although_they_could_not_be_watched_at_first(ho
     caplog.clear()
 
 
-async def test_an_end_is_told_although_its_output_cannot_be_read(host: Host, monkeypatch, caplog):
+async def test_an_end_is_reported_although_its_output_cannot_be_read(
+    host: Host, monkeypatch, caplog
+):
     monkeypatch.setattr(host.driver._sink, "last_lines", failing(None, 1))
     await host.launch("a", "/bin/sh", "-c", "echo hi; exit 7")
     assert await host.next("a") == ev.Exited(ExitStatus(code=7))

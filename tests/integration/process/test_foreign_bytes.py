@@ -80,7 +80,7 @@ def test_what_no_manager_writes_is_no_mark():
 
 @needs_root
 @pytest.mark.parametrize("number", range(len(hostile(""))))
-async def test_an_agent_that_dies_is_told_of_whatever_the_mark_of_a_stranger(
+async def test_an_agent_that_dies_is_reported_whatever_the_mark_of_a_stranger(
     host: Host, as_stranger, number
 ):
     await asyncio.to_thread(
@@ -144,7 +144,9 @@ async def test_a_stranger_with_all_that_we_know_ourselves_by_is_not_ours(host: H
 
 
 @needs_root
-async def test_the_stamp_of_an_agent_on_a_stranger_makes_him_no_relative(host: Host, as_stranger):
+async def test_the_rlimit_tag_of_an_agent_on_a_stranger_makes_him_no_relative(
+    host: Host, as_stranger
+):
     pid = await host.launch("a", *SLEEP)
     stamp = await asyncio.to_thread(stamps.read, pid)
     code = "import resource, sys, time; n = int(sys.argv[1]); l = int(sys.argv[2])\n"

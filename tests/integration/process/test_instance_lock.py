@@ -63,13 +63,13 @@ def test_who_inherited_it_holds_it_and_is_found(path):
     os.close(locks.acquire(path))
 
 
-def test_we_are_not_told_of_ourselves(path):
+def test_a_holder_is_not_reported_to_itself(path):
     lock = locks.acquire(path)
     assert locks.holders(path) == []
     os.close(lock)
 
 
-def test_a_lock_is_not_inherited_unless_told(path):
+def test_a_lock_is_not_inherited_unless_requested(path):
     lock = locks.acquire(path)
     child = subprocess.Popen(["/bin/sleep", "1000"], close_fds=False)
     try:

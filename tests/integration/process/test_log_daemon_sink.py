@@ -58,7 +58,7 @@ def test_of_a_run_that_was_taken_over_only_its_own_words_are_shown(env):
     assert env.lines("a", begin) == ("this run",)
 
 
-def test_of_a_run_that_was_taken_over_and_said_nothing_nothing_is_shown(env):
+def test_of_a_run_that_was_taken_over_and_wrote_nothing_nothing_is_shown(env):
     env.launch("a", "/bin/echo", "earlier run")
     time.sleep(0.25)
     assert env.lines("a", env.sink.attach("a", os.getpid(), time.time())) == ()
@@ -74,7 +74,7 @@ def test_pipes_of_what_is_not_alive_go_and_their_files_stay(env):
     assert (env.files / "a.out").read_text() == "x\nagain\n"
 
 
-def test_a_launch_wakes_a_log_daemon_that_is_suspended(env):
+def test_a_launch_resumes_a_log_daemon_that_is_suspended(env):
     env.sink.start()
     wait_for(lambda: env.sink.pid)
     pid = env.sink.pid

@@ -40,20 +40,20 @@ def end_of(pid: int, pidfd: int) -> ExitStatus:
 
 @tells
 @pytest.mark.parametrize("code", [0, 1, 3, 255])
-def test_its_exit_code_is_told(code):
+def test_its_exit_code_is_reported(code):
     assert end_of(*stranger(f"sleep 0.6; exit {code}")) == ExitStatus(code=code)
 
 
 @tells
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_the_signal_that_ended_it_is_told(number):
+def test_the_signal_that_ended_it_is_reported(number):
     pid, pidfd = stranger("exec sleep 1000")
     signal.pidfd_send_signal(pidfd, number)
     assert end_of(pid, pidfd) == ExitStatus(signal=number)
 
 
 @tells
-def test_it_is_told_long_after_init_has_waited_for_it():
+def test_it_is_reported_long_after_init_has_waited_for_it():
     pid, pidfd = stranger("sleep 0.6; exit 4")
     select.select([pidfd], [], [], 20)
     while os.path.exists(f"/proc/{pid}"):  # noqa: PTH110 - until init has waited

@@ -28,7 +28,7 @@ async def test_stdout_and_stderr_go_to_one_file_in_their_order(host):
     assert host.output("a").read_text() == "one\ntwo\nthree\n"
 
 
-async def test_output_is_told_after_the_end(host):
+async def test_output_is_reported_after_the_end(host):
     await host.launch("a", "/bin/echo", "bye")
     kinds = [type(await host.reports["a"].get()).__name__ for _ in range(2)]
     assert kinds == ["Exited", "LastOutput"]

@@ -73,7 +73,7 @@ def test_a_stamp_says_pid_and_start(owner, sleeper):
     assert stamps.read(pid) == stamp
 
 
-def test_all_that_a_process_starts_inherits_its_stamp():
+def test_all_that_a_process_starts_inherits_its_rlimit_tag():
     code = """
         import subprocess, sys
         input()
@@ -98,7 +98,7 @@ def test_all_that_a_process_starts_inherits_its_stamp():
         process.communicate("end\n")
 
 
-def test_another_limit_is_no_stamp(owner, sleeper):
+def test_another_limit_is_no_rlimit_tag(owner, sleeper):
     pid = sleeper(owner)
     _, hard = resource.prlimit(pid, stamps.RLIMIT_LOCKS)
     resource.prlimit(pid, stamps.RLIMIT_LOCKS, (4096, hard))
@@ -106,14 +106,14 @@ def test_another_limit_is_no_stamp(owner, sleeper):
     assert stamps.apply(pid) is not None
 
 
-def test_who_has_ended_gets_no_stamp():
+def test_who_has_ended_gets_no_rlimit_tag():
     process = subprocess.Popen(["/bin/true"])
     process.wait()
     assert stamps.apply(process.pid) is None
     assert stamps.read(process.pid) is None
 
 
-def test_a_leader_that_began_long_after_its_mark_is_known_by_its_stamp(owner, sleeper):
+def test_a_leader_that_began_long_after_its_mark_is_known_by_its_rlimit_tag(owner, sleeper):
     pid = sleeper(owner, ago=10 * marks.LEADER_START_TOLERANCE)
     assert owner.discover()["a"].pid is None
     stamps.apply(pid)
@@ -131,7 +131,7 @@ def test_a_daemon_that_began_at_once_is_no_leader_whatever_its_mark_says(owner, 
     assert owner.open_leader("a", survey) is None
 
 
-def test_of_two_that_might_lead_the_stamped_does(owner, sleeper):
+def test_of_two_that_might_lead_the_one_with_the_rlimit_tag_does(owner, sleeper):
     first, second = sleeper(owner), sleeper(owner)
     stamps.apply(second)
     survey = describe_run(marks.find_tagged(owner.identity.owns))
@@ -147,7 +147,7 @@ def test_an_agent_of_a_manager_before_stamps_is_adopted_and_gets_one(owner, slee
     assert (survey.pid, stamps.read(pid)) == (pid, RlimitTag(pid, start_ticks(pid)))
 
 
-def test_a_manager_takes_off_the_stamp_that_it_was_born_with():
+def test_a_manager_takes_off_the_rlimit_tag_that_it_was_born_with():
     code = """
         from hostmanager.drivers.process.ownership import rlimit_tag as stamps
         input()
@@ -163,7 +163,7 @@ def test_a_manager_takes_off_the_stamp_that_it_was_born_with():
     assert process.returncode == 0
 
 
-async def test_a_daemon_that_lost_mark_lock_and_session_is_found_by_its_stamp(host: Host):
+async def test_a_daemon_that_lost_mark_lock_and_session_is_found_by_its_rlimit_tag(host: Host):
     note = host.file("daemon")
     code = STAMPED + textwrap.dedent(LEAVES)
     pid = await host.launch("a", PYTHON, "-c", code, str(note), LOSES_EVERYTHING)

@@ -38,7 +38,7 @@ async def test_an_end_by_a_signal_is_reported(host, number):
     assert status.signal_name == number.name
 
 
-async def test_a_process_that_is_killed_from_outside_is_heard_of(host):
+async def test_a_process_that_is_killed_from_outside_is_reported(host):
     pid = await host.launch("a", "/bin/sleep", "100")
     os.kill(pid, signal.SIGKILL)
     assert await host.next("a") == Exited(ExitStatus(signal=9))
@@ -261,7 +261,7 @@ async def test_a_driver_that_was_closed_launches_nothing_any_more(host):
     await until(lambda: host.processes() == [], "nothing was launched")
 
 
-async def test_no_memory_for_a_launch_is_said_with_a_remedy(host, monkeypatch):
+async def test_no_memory_for_a_launch_is_reported_with_a_remedy(host, monkeypatch):
     def no_memory(*_: object) -> None:
         raise MemoryError
 

@@ -49,7 +49,7 @@ def history(site: Site) -> list[dict]:
     return hm.history.wait(timeout=60).session["data"]["entries"]
 
 
-def test_an_agent_of_ocs_ends_by_its_own_timeout_and_that_is_told(make):
+def test_an_agent_of_ocs_ends_by_its_own_timeout_and_that_is_reported(make):
     site, manager = make(timeout=2)
     site.router.kill()
     wait_for(lambda: "fake1: exited with code 0" in manager.output(), PATIENCE, "its end")

@@ -127,7 +127,9 @@ def test_left_out_it_is_not_missed(checked):
         ({"wamp_server": "WS/call"}, ":2:16:", "is not a WAMP router"),
     ],
 )
-def test_each_way_to_be_wrong_is_told_at_its_place(checked, odd_router, hub, location, expected):
+def test_each_way_to_be_wrong_is_reported_at_its_place(
+    checked, odd_router, hub, location, expected
+):
     base = f"127.0.0.1:{odd_router.port}"
     given = {
         key: value.replace("PATH", f"http://{base}")

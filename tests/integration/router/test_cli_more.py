@@ -52,7 +52,7 @@ def test_lines_of_all_hosts_are_merged_by_time_each_with_whose_it_is(cli_site):
     assert cli_site.run("logs", "--host", "daq2", "--since", "1d").out.count("cam1 | ") > 1
 
 
-def test_what_nobody_has_lines_of_is_said(cli_site):
+def test_what_nobody_has_lines_of_is_reported(cli_site):
     cli_site.write(daq1=[instance("spare", manage="down"), instance("mine", manage="ignore")])
     cli_site.start("daq1")
     result = cli_site.run("logs", "spare")

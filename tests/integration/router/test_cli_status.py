@@ -147,7 +147,7 @@ def test_without_a_router_it_says_so(cli_site):
     )
 
 
-def test_what_is_no_router_is_said_not_to_be_one(cli_site):
+def test_what_is_no_router_is_reported_not_to_be_one(cli_site):
     cli_site.write(daq1=[instance("a")])
     http = cli_site.site.router.http
     result = cli_site.run("status", "--site-http", http.replace("/call", "/nowhere"))
@@ -162,7 +162,7 @@ def test_a_broken_site_file_is_named_with_its_line(cli_site):
     assert re.search(r"site\.yaml:\d+:\d+: ", result.err)
 
 
-def test_a_host_without_its_manager_is_said_to_be_silent_and_the_others_are_shown(cli_site):
+def test_a_host_without_its_manager_is_shown_as_silent_and_the_others_are_shown(cli_site):
     cli_site.write(daq1=[instance("a")], daq2=[instance("b"), instance("c")])
     cli_site.start("daq1")
     result = cli_site.run("status")
@@ -207,7 +207,7 @@ def test_ctrl_c_while_a_frozen_manager_is_waited_for_ends_at_once(cli_site):
     assert err == "hostmanager status: Interrupted.\n"
 
 
-def test_a_manager_that_was_told_to_stop_is_shown_with_the_way_to_wake_it(cli_site):
+def test_a_manager_that_was_stopped_by_a_client_is_shown_with_the_command_that_starts_it(cli_site):
     cli_site.write(testhost=[instance("a")])
     cli_site.start("testhost")
     hm = client(cli_site.site)
@@ -299,7 +299,7 @@ def test_on_a_terminal_of_80_columns_every_agent_has_one_line_and_there_are_colo
     }
 
 
-def test_on_a_small_terminal_what_is_wrong_is_said_again_below_the_table(cli_site):
+def test_on_a_small_terminal_what_is_wrong_is_reported_again_below_the_table(cli_site):
     cli_site.write(
         daq1=[
             *(instance(f"agent{i:02}", manage="down") for i in range(30)),

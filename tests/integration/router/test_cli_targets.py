@@ -115,7 +115,7 @@ def test_what_does_not_get_there_is_named_with_why_and_its_last_lines(cli_site):
     assert step["last_lines"][-1] == "tiny crash: no answer from the device"
 
 
-def test_what_takes_too_long_is_said_and_goes_on(cli_site):
+def test_what_takes_too_long_is_reported_and_goes_on(cli_site):
     cli_site.write(daq1=[instance("slow", "--behave", "slow-stop", 4)])
     cli_site.start("daq1", options=("--stop-timeout", "30"))
     cli_site.wait_minding("slow")
@@ -137,7 +137,7 @@ def test_a_restart_that_takes_too_long_brings_the_agent_up_all_the_same(cli_site
     wait_states(cli_site, slow="up")
 
 
-def test_without_waiting_it_is_only_told(cli_site):
+def test_without_waiting_the_request_is_only_sent(cli_site):
     two_hosts(cli_site)
     result = cli_site.run("down", "fake1", "--no-wait")
     assert result.code == 0
@@ -164,7 +164,7 @@ def test_a_command_line_that_makes_no_sense_changes_nothing(cli_site, arguments,
     assert processes_of(cli_site.site) == before
 
 
-def test_agents_of_a_silent_host_are_named_and_the_others_are_told(cli_site):
+def test_agents_of_a_silent_host_are_named_and_the_others_get_the_request(cli_site):
     cli_site.write(daq1=[instance("a")], daq2=[instance("b")])
     cli_site.start("daq1")
     wait_states(cli_site, a="up")
@@ -184,7 +184,7 @@ def test_an_agent_that_its_manager_does_not_know_yet_needs_a_reload(cli_site):
     assert "! daq1 b: new in the site config; `hostmanager reload --host daq1`" in result.out
 
 
-def test_up_wakes_a_manager_that_was_told_to_stop_and_starts_nothing_else(cli_site):
+def test_up_starts_a_manager_that_was_stopped_and_starts_nothing_else(cli_site):
     cli_site.write(testhost=[instance("a"), instance("b")])
     cli_site.start("testhost")
     hm = client(cli_site.site)
@@ -197,7 +197,7 @@ def test_up_wakes_a_manager_that_was_told_to_stop_and_starts_nothing_else(cli_si
     assert cli_site.states() == {"a": "up", "b": "down"}
 
 
-def test_up_waits_for_a_manager_that_still_ends_its_agents_and_wakes_it_then(cli_site):
+def test_up_waits_for_a_manager_that_still_ends_its_agents_and_starts_it_then(cli_site):
     cli_site.write(testhost=[instance("slow", "--behave", "slow-stop", 8), instance("a")])
     cli_site.start("testhost", options=("--stop-timeout", "30"))
     cli_site.wait_minding("slow")
@@ -242,7 +242,7 @@ def test_up_gives_up_on_a_manager_that_does_not_come_to_an_end(cli_site):
     wait_states(cli_site, slow="?")  # nobody tells it up behind anybody's back
 
 
-def test_somebody_who_says_otherwise_meanwhile_is_told_of(cli_site):
+def test_somebody_who_requests_the_opposite_meanwhile_is_reported(cli_site):
     cli_site.write(testhost=[instance("slow", "--behave", "slow-stop", 3)])
     cli_site.start("testhost", options=("--stop-timeout", "30"))
     cli_site.wait_minding("slow")

@@ -129,7 +129,7 @@ def test_ocsbow_up_of_an_agent_that_was_just_added_makes_it_known(site, begin, b
     wait_states(hm, a="up", b="up")
 
 
-def test_a_stopped_manager_is_shown_sleeping_and_ocsbow_up_wakes_it(site, begin, bow):
+def test_a_stopped_manager_is_shown_sleeping_and_ocsbow_up_starts_it(site, begin, bow):
     hm = begin(instance("a"), instance("b"))
     hm.manager.stop()
     hm.manager.wait(timeout=60)

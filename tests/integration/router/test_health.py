@@ -73,7 +73,7 @@ def test_an_agent_that_hangs_is_named_and_heard_again(make):
     assert "fake1: answers again" in manager.output()
 
 
-def test_without_a_router_nothing_is_known_and_nothing_is_said(make):
+def test_without_a_router_nothing_is_known_and_nothing_is_reported(make):
     site, manager = make(fake_data("fake1"))
     wait_child(client(site, timeout=TIMEOUT), "fake1", TIMEOUT, health="ok")
     site.router.kill()

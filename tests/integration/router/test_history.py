@@ -33,7 +33,7 @@ def has_order(lines: list[str], *parts: str) -> bool:
     return all(any(part in line for line in left) for part in parts)
 
 
-def test_what_was_asked_and_what_followed_is_told_in_order(site, begin):
+def test_requests_and_what_followed_are_shown_in_order(site, begin):
     hm = begin(instance("a"), instance("b"))
     first = wait_ready(site, "a", "b")
     hm.update(requests=[("a", "down")])

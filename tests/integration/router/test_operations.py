@@ -43,7 +43,7 @@ def test_down_ends_an_agent_and_up_starts_it_again(site, begin):
     assert targets(hm) == {"a": "up", "b": "up"}
 
 
-def test_requests_are_handled_in_their_order_so_all_but_one_can_be_said(site, begin):
+def test_requests_are_handled_in_their_order_so_all_but_one_can_be_requested(site, begin):
     hm = begin(*(instance(name, manage="host/down") for name in "abc"))
     assert outcome(hm.update(requests=[("all", "up"), ("b", "down")]))[0]
     assert targets(hm) == {"a": "up", "b": "down", "c": "up"}
@@ -206,7 +206,7 @@ def test_stopping_the_manager_ends_every_agent_and_then_the_process_with_success
     assert sorted(process.kind for process in processes(site)) == ["manager", "log daemon"]
 
 
-def test_what_is_said_while_it_begins_again_is_done_once_it_has(site, begin):
+def test_what_is_requested_while_it_begins_again_is_done_once_it_has(site, begin):
     hm = begin(instance("a"), instance("b"))
     wait_ready(site, "a", "b")
     hm.manager.stop()
@@ -280,7 +280,7 @@ def test_a_restart_of_the_manager_resets_targets_and_records(site, begin):
     assert targets(hm) == {"a": "up", "b": "down"}
 
 
-def test_what_comes_while_the_site_config_is_read_for_long_is_told_so(site, start_manager):
+def test_what_comes_while_the_site_config_is_read_for_long_is_reported_as_such(site, start_manager):
     site.write(instance("a", manage="host/down"))
     start_manager(site)
     hm = client(site)

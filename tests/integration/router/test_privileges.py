@@ -179,7 +179,7 @@ def test_the_process_can_be_stopped_and_started_and_the_manager_ended_by_who_may
     )
 
 
-def test_somebody_elses_lockout_is_told(guarded):
+def test_somebody_elses_lockout_is_reported(guarded):
     director = client(guarded, DIRECTOR)
     hands = ExclusiveAccessClient(director, "Ada", "hands-on", "please")
     wait_for(lambda: hands.acquire()[0], 20, "the grant", lambda: hands.last_response)

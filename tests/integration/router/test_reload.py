@@ -334,7 +334,7 @@ def test_an_unquoted_yes_and_no_mean_the_same_as_the_words(site, begin):
     wait_gone(site, "b")
 
 
-def test_what_a_reload_did_is_told_in_the_messages(site, begin):
+def test_what_a_reload_did_is_reported_in_the_messages(site, begin):
     hm = begin(instance("a"), instance("b"))
     wait_ready(site, "a", "b")
     site.write(instance("a", agent_class="OtherTinyAgent"), instance("c"))

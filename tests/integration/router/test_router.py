@@ -268,7 +268,7 @@ def test_a_manager_whose_id_is_taken_ends_well(site, second, start_manager):
 @pytest.mark.parametrize(
     ("key", "value"), [("wamp_realm", "no_such_realm"), ("address_root", "nowhere")]
 )
-def test_a_wrong_realm_or_address_root_is_said_and_agents_run(site, start_manager, key, value):
+def test_a_wrong_realm_or_address_root_is_reported_and_agents_run(site, start_manager, key, value):
     site.write(instance("a"))
     data = yaml.safe_load(site.file.read_text())
     data["hub"][key] = value

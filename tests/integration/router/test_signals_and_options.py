@@ -72,7 +72,7 @@ def test_a_signal_soon_after_the_first_launch_is_heeded(site, start_manager):
         assert "Traceback" not in manager.output()
 
 
-def test_a_manager_that_is_told_to_start_while_it_dies_starts_nothing(site, start_manager):
+def test_a_manager_that_is_started_while_it_dies_starts_nothing(site, start_manager):
     site.write(instance("a"), instance("slow", "--behave", "slow-stop", 0.7))
     manager = start_manager(site)
     wait_ready(site, "a", "slow")
@@ -101,7 +101,7 @@ def test_initial_state_up_brings_all_up_whatever_their_entries_say(site, begin):
     wait_states(hm, a="down", b="up")
 
 
-def test_initial_state_down_starts_none_but_they_can_be_told_up(site, begin):
+def test_initial_state_down_starts_none_but_they_can_be_started(site, begin):
     hm = begin(instance("a"), instance("b"), options=("--initial-state", "down"))
     assert states(hm) == targets(hm) == {"a": "down", "b": "down"}
     assert site.launches("a") == []
@@ -201,7 +201,9 @@ def test_output_goes_to_the_log_dir_of_the_host(site, start_manager):
     assert "All agents are down" in own.read_text()
 
 
-def test_a_missing_log_dir_is_remarked_upon_and_output_is_kept_elsewhere(site, start_manager):
+def test_a_missing_log_dir_is_reported_as_a_warning_and_output_is_kept_elsewhere(
+    site, start_manager
+):
     site.write(instance("a"), **{"log-dir": "nowhere"})
     manager = start_manager(site)
     wait_ready(site, "a")
@@ -271,7 +273,7 @@ def test_the_manager_takes_precedence_over_its_agents_and_its_log_daemon(
     assert [os.getpriority(os.PRIO_PROCESS, pid) for _, pid in others] == [0] * len(others)
 
 
-def test_what_systemd_told_the_manager_is_not_told_to_agents(site, start_program):
+def test_variables_of_systemd_are_not_passed_on_to_agents(site, start_program):
     site.write(instance("a", "--behave", "dump-env"))
     usual = ["--state-dir", str(site.state_dir), "--working-dir", str(site.working_dir)]
     start_program(

@@ -60,7 +60,7 @@ def test_a_manager_whose_output_nobody_reads_goes_on(site, nobody_reads):
         manager.stop()
 
 
-def test_what_was_said_meanwhile_comes_when_somebody_reads(site, nobody_reads):
+def test_what_was_written_meanwhile_comes_when_somebody_reads(site, nobody_reads):
     reader, writer = nobody_reads
     site.write(instance("a"))
     manager = Manager(site, SHORT, output=writer)

@@ -12,7 +12,7 @@ from tests.support.waiting import wait_for
 cli_site = pytest.fixture(make_cli_site)
 
 
-def test_a_target_that_cannot_be_kept_is_in_force_and_said_not_to_be_kept(cli_site):
+def test_a_target_that_cannot_be_kept_is_in_force_and_reported_as_not_kept(cli_site):
     cli_site.write(a=[instance("x"), instance("y")])
     cli_site.start("a")
     wait_for(lambda: cli_site.states() == {"x": "up", "y": "up"}, 30, "both up")

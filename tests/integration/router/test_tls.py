@@ -72,7 +72,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("names", "dates", "expected"), WRONG, ids=["date", "name"])
-def test_what_is_wrong_with_a_certificate_is_said(
+def test_what_is_wrong_with_a_certificate_is_reported(
     hostmanager, front, authority, *, names, dates, expected
 ):
     front.close()
@@ -95,7 +95,7 @@ def page():
         server.shutdown()
 
 
-def test_a_port_without_tls_is_told_from_a_certificate(hostmanager, page):
+def test_a_port_without_tls_is_distinguished_from_a_certificate(hostmanager, page):
     result = hostmanager("status", "--site-http", f"https://{page}/call")
     assert result.returncode == 3
     assert f"no encrypted connection to https://{page}/call can be made: " in result.stderr
@@ -115,7 +115,7 @@ def _saying(manager: Manager, expected: str) -> list[str]:
     return [line for line in manager.output().splitlines() if expected in line]
 
 
-def test_the_manager_says_what_tls_said_and_comes_back_when_it_is_mended(site, front, authority):
+def test_the_manager_says_the_tls_error_and_comes_back_when_it_is_fixed(site, front, authority):
     front.close()
     front.open(authority.certificate(HOST, **PAST))
     manager = Manager(site, surroundings=authority.surroundings)

@@ -97,7 +97,7 @@ def test_nothing_is_started_beside_a_running_manager_of_ocs(fake_host, monkeypat
     assert [path.name for path in place.directory.iterdir()] == [OLD]
 
 
-def test_a_manager_of_ocs_that_does_not_run_is_remarked_upon(fake_host, monkeypatch):
+def test_a_manager_of_ocs_that_does_not_run_is_reported_as_a_warning(fake_host, monkeypatch):
     place = system(fake_host, monkeypatch)
     result = install_unit(place, UNIT, ["now"], force=False, dry=False)
     assert fake_host.systemctl_calls == ["daemon-reload", f"start {UNIT.file_name}"]

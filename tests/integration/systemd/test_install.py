@@ -71,7 +71,7 @@ def test_the_time_to_stop_is_also_read_from_the_site_config(fake_host):
     assert "TimeoutStopSec=145" in lines_of(result)
 
 
-def test_what_is_odd_but_may_be_meant_is_remarked_upon(fake_host):
+def test_what_is_odd_but_may_be_meant_is_reported_as_a_warning(fake_host):
     odd = ("--docker-compose", "nowhere.yaml", "--min-privs", "2")
     printed = fake_host.run(*me("--print", *odd))
     assert any(line.startswith("ExecStart=") for line in lines_of(printed))
@@ -200,7 +200,7 @@ def test_the_result_as_json(fake_host):
     assert result["dry_run"] is False
 
 
-def test_what_systemd_refuses_is_told_with_what_was_done(fake_host):
+def test_what_systemd_refuses_is_reported_with_what_was_done(fake_host):
     result = fake_host.for_user("--enable", "--now", FAILS="enable")
     assert result.returncode == 1
     assert "enable hostmanager-hm-daq1.service` failed: it went wrong" in result.stderr

@@ -65,7 +65,7 @@ def test_it_is_ready_without_a_router(make_site, start, systemd, tmp_path):
     assert systemd.times("READY=1") == 1
 
 
-def test_sighup_is_told_as_a_reload(site, start, systemd):
+def test_sighup_is_reported_as_a_reload(site, start, systemd):
     site.write(instance("a"))
     manager = start(site)
     wait_status(systemd, "1 of 1 up; router connected")

@@ -178,7 +178,7 @@ def test_a_process_that_failed_counts_a_task_that_failed_does_not(world, agents,
     assert changes[-1].text == "answers, but has failed processes: acq"
 
 
-def test_nothing_false_is_said_in_a_day_of_router_outages(world, agents, changes):
+def test_nothing_false_is_reported_in_a_day_of_router_outages(world, agents, changes):
     random = Random(7)
     names = [f"a{number}" for number in range(10)]
     agents.router_comes()

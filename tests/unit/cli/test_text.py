@@ -36,7 +36,7 @@ NOW = datetime(2026, 11, 25, 14, 30, 0).timestamp()
         (-3, "0 s"),
     ],
 )
-def test_lengths_are_told_in_two_units(seconds, text):
+def test_lengths_are_reported_in_two_units(seconds, text):
     assert format_duration(seconds) == text
 
 

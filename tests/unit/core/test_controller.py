@@ -212,7 +212,7 @@ def test_remnants_keep_the_next_launch_waiting(world):
     assert len(world.driver.launches["a"]) == 2
 
 
-def test_a_launch_that_is_never_answered_is_remarked_upon_once(world):
+def test_a_launch_that_is_never_answered_is_reported_as_a_warning_once(world):
     world.driver.plan["a"] = [Behaviour(answers_after=math.inf)]
     world.supervisor.add(spec())
     world.clock.advance(100)

@@ -67,7 +67,7 @@ def test_a_pull_for_a_service_that_is_replaced_by_an_agent_is_called_off(world):
 # --- the end of the manager ---------------------------------------------------------------------
 
 
-def test_services_that_are_forsaken_are_left_as_they_are_and_agents_end(world):
+def test_services_that_are_abandoned_are_left_as_they_are_and_agents_end(world):
     start(world, service("a"), service("b", initial_target=DOWN), spec("c"))
     called = []
     world.supervisor.abandon([Kind.DOCKER])
@@ -84,7 +84,7 @@ def test_services_that_are_forsaken_are_left_as_they_are_and_agents_end(world):
     assert world.engine.signals == {}
 
 
-def test_who_waits_for_rest_hears_of_it_when_what_was_left_is_forsaken(world):
+def test_who_waits_for_rest_hears_of_it_when_what_was_left_is_abandoned(world):
     start(world, service(), behaviour=UNKILLABLE)
     called = []
     world.supervisor.stop_all()
@@ -95,7 +95,7 @@ def test_who_waits_for_rest_hears_of_it_when_what_was_left_is_forsaken(world):
     assert called == [True]
 
 
-def test_a_service_that_was_to_take_the_place_of_an_agent_is_left_as_it_is_if_forsaken(world):
+def test_a_service_that_was_to_take_the_place_of_an_agent_is_left_as_it_is_if_abandoned(world):
     world.driver.plan["a"] = [STOPS_SLOWLY]
     world.engine.others_start("a")
     start(world, spec())

@@ -156,7 +156,7 @@ def test_others_may_run_the_container_of_what_is_done(world):
     assert world.engine.signals.get("a") is None
 
 
-def test_out_of_sight_and_back_it_is_done_as_before(world):
+def test_unobserved_and_back_it_is_done_as_before(world):
     start_and_end(world, service(settings=ONE_SHOT))
     world.engine.disconnect()
     assert shown(world)[0] == "unseen"

@@ -118,7 +118,7 @@ def test_a_launch_that_was_called_off_is_no_failure_even_if_it_is_wanted_again()
     assert (known.failures.consecutive, known.failures.exit_times, known.error) == (0, (), None)
 
 
-def test_what_is_out_of_sight_has_a_reason_and_no_condition():
+def test_what_is_unobserved_has_a_reason_and_no_condition():
     known = known_after(
         ev.ObservationLost("No answer."),
         spec=service(),
@@ -150,7 +150,7 @@ def test_of_what_is_not_known_from_what_it_was_made_no_restart_is_required():
     assert outdated.restart_required  # its image is another by now
 
 
-def test_a_container_that_was_exchanged_without_an_end_that_was_told_is_known_as_what_it_is():
+def test_a_container_that_was_exchanged_without_an_end_that_was_reported_is_known_as_what_it_is():
     observed = ObservedRun(8, started_at=NOW.wall - 5.0, fingerprint="now")
     known = known_after(
         ev.StatusChanged(None, False, True, observed), spec=service(fingerprint="now")

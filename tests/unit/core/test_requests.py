@@ -94,7 +94,7 @@ def test_each_refusal_says_that_nothing_was_changed():
         assert refusal(nonsense).endswith("Nothing was changed.")
 
 
-def test_what_leaves_cannot_be_wanted_up_and_is_told_why():
+def test_what_leaves_cannot_be_wanted_up_and_the_reason_is_reported():
     assert "no longer in the site config" in refusal([["old", "up"]])
 
 

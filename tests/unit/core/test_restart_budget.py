@@ -184,7 +184,7 @@ def test_a_healthy_one_that_dies_beside_them_is_back_at_once_and_within_a_few_se
         assert world.record("good0").state is State.UP
 
 
-def test_what_they_wait_for_is_said_with_its_reason():
+def test_what_they_wait_for_is_reported_with_its_reason():
     world = world_of(failing=26)
     world.clock.advance(60)
     record = world.record("bad7")

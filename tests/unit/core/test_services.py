@@ -90,7 +90,7 @@ def test_a_container_has_its_grace_period_before_it_is_killed(world):
     assert world.engine.signals["a"] == [1, 2]
 
 
-def test_a_container_that_cannot_be_ended_is_not_said_to_be_down(world):
+def test_a_container_that_cannot_be_ended_is_not_shown_as_down(world):
     start(world, service(), behaviour=UNKILLABLE)
     ask(world, ("a", DOWN))
     world.clock.advance(60)
@@ -171,7 +171,7 @@ def test_what_is_to_be_known_of_a_container_is_known_while_it_runs(world):
 # --- a launch that takes its time -----------------------------------------------------------
 
 
-def test_a_pull_that_takes_long_is_remarked_upon_and_believed_in_the_end(world):
+def test_a_pull_that_takes_long_is_reported_as_a_warning_and_believed_in_the_end(world):
     start(world, service(), behaviour=SLOW_PULL)
     world.clock.advance(15)
     assert "pulling or building" in world.record().error

@@ -57,7 +57,7 @@ def test_whether_what_is_disregarded_is_at_rest_is_nobodys_business():
     assert not snapshot.is_idle
 
 
-def test_nobody_has_to_wait_for_the_hopeless_but_they_are_named():
+def test_nobody_has_to_wait_for_the_unstoppable_but_they_are_named():
     snapshot = Snapshot(Guard(FakeClock().call_later))
     snapshot.put("a", record(State.KILLING, unkillable=True))
     snapshot.put("b", record(State.STOPPING))

@@ -280,7 +280,7 @@ def test_gone_added_and_gone_again_during_a_stop_is_gone(world):
 # --- stops and the end of the manager ------------------------------------------------------
 
 
-def test_a_stop_is_asked_for_told_and_enforced_in_turn(world):
+def test_a_stop_is_requested_repeated_and_enforced_in_turn(world):
     start(world, spec(), behaviour=IGNORES_SIGTERM)
     began = world.clock.mono
     seen = []
@@ -370,7 +370,7 @@ def test_nobody_waits_for_ever_for_a_launch_that_hangs(world):
     assert world.record().state is State.STARTING  # not "down": it may still come to be
 
 
-def test_a_waiting_instance_is_told_down_at_once(world):
+def test_a_waiting_instance_goes_down_at_once(world):
     world.driver.default_behaviour["a"] = CRASHES
     start(world, spec())
     ask(world, ("a", DOWN))

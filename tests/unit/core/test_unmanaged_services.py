@@ -93,7 +93,7 @@ def test_told_up_and_failing_it_says_so_and_is_tried_until_it_runs(world):
     assert shown(world) == ("up", "passive")
 
 
-def test_told_up_and_failing_it_is_given_up_when_told_down(world):
+def test_started_and_failing_it_is_given_up_when_stopped(world):
     world.engine.default_behaviour["a"] = NO_PROGRAM
     start(world, passive())
     ask(world, ("a", UP))
@@ -145,7 +145,7 @@ def test_all_down_includes_passive_services(world):
     assert shown(world, "b") == ("down", "down")
 
 
-def test_all_up_includes_passive_services_but_those_that_are_told_otherwise(world):
+def test_all_up_includes_passive_services_but_those_with_another_request(world):
     start(world, passive("a"), passive("b"), spec("c", initial_target=DOWN))
     ask(world, ("all", UP), ("b", DOWN))
     world.clock.advance(1)
@@ -170,7 +170,7 @@ def test_a_stop_of_the_manager_neither_ends_passive_services_nor_waits_for_them(
 
 
 @pytest.mark.parametrize("target", [UP, DOWN])
-def test_a_stop_of_the_manager_does_not_wait_for_what_a_passive_one_was_told(world, target):
+def test_a_stop_of_the_manager_does_not_wait_for_what_was_requested_of_a_passive_one(world, target):
     if target is DOWN:
         world.engine.others_start("a", Behaviour(stops_after=math.inf))
     world.engine.plan["a"] = [Behaviour(answers_after=math.inf)]

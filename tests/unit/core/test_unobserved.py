@@ -44,7 +44,7 @@ def bring_to(world, state):
 
 
 @pytest.mark.parametrize("state", IN_EVERY_STATE)
-def test_whatever_it_was_it_is_unseen_when_the_engine_is_out_of_sight(world, state):
+def test_whatever_it_was_it_is_unseen_when_the_engine_is_unobserved(world, state):
     bring_to(world, state)
     world.engine.disconnect()
     assert world.record().state is State.UNOBSERVED
@@ -74,7 +74,7 @@ def test_seen_again_it_becomes_what_is_wanted_by_then(world, state, target, runs
     assert world.record().error is None
 
 
-def test_what_goes_on_out_of_sight_is_taken_over_as_it_is(world):
+def test_what_goes_on_unobserved_is_taken_over_as_it_is(world):
     start(world, service())
     before = world.record()
     world.engine.disconnect()
@@ -86,7 +86,7 @@ def test_what_goes_on_out_of_sight_is_taken_over_as_it_is(world):
     assert len(world.engine.launches["a"]) == 1
 
 
-def test_what_was_exchanged_out_of_sight_is_shown_as_what_it_is_now(world):
+def test_what_was_exchanged_unobserved_is_shown_as_what_it_is_now(world):
     start(world, service())
     world.engine.disconnect()
     world.engine.others_end("a")
@@ -96,7 +96,7 @@ def test_what_was_exchanged_out_of_sight_is_shown_as_what_it_is_now(world):
     assert world.record().run.pid == world.engine.containers["a"].pid
 
 
-def test_a_death_out_of_sight_is_told_and_answered_when_it_is_seen(world):
+def test_an_unobserved_death_is_reported_and_answered_when_it_is_seen(world):
     start(world, service())
     world.engine.disconnect()
     world.engine.others_end("a", OOM)
@@ -144,7 +144,7 @@ def test_a_delay_goes_on_to_count_after_an_outage(world):
     assert (world.record().state, world.record().deadline) == (State.BACKOFF, due)
 
 
-def test_an_engine_that_is_away_from_the_start_is_told_of(world):
+def test_an_engine_that_is_away_from_the_start_is_reported(world):
     world.engine.disconnect()
     start(world, service("a"), passive("b"), service("c", initial_target=DOWN))
     assert [shown(world, i) for i in "abc"] == [
@@ -163,7 +163,7 @@ def test_an_engine_that_is_away_from_the_start_is_told_of(world):
     ]
 
 
-def test_a_frozen_engine_is_said_to_be_so_within_five_seconds(world):
+def test_a_frozen_engine_is_shown_as_so_within_five_seconds(world):
     world.engine.freeze()
     start(world, service())
     assert (world.record().state, world.record().error) == (State.UNOBSERVED, None)
@@ -190,7 +190,7 @@ def test_engine_trouble_does_not_delay_an_agent(world):
 
 
 @pytest.mark.parametrize("state", IN_EVERY_STATE)
-def test_a_stop_with_the_engine_out_of_sight_ends_at_once_and_says_so(world, state):
+def test_a_stop_with_the_engine_unobserved_ends_at_once_and_says_so(world, state):
     bring_to(world, state)
     world.engine.disconnect()
     world.supervisor.add(spec("b"))
@@ -204,7 +204,7 @@ def test_a_stop_with_the_engine_out_of_sight_ends_at_once_and_says_so(world, sta
     assert world.record("b").state is State.DOWN
 
 
-def test_a_stop_under_way_ends_when_the_engine_goes_out_of_sight(world):
+def test_a_stop_under_way_ends_when_the_engine_goes_unobserved(world):
     start(world, service(), behaviour=UNKILLABLE)
     called = []
     world.supervisor.stop_all()
@@ -225,7 +225,7 @@ def test_a_stop_waits_no_longer_for_a_frozen_engine_than_five_seconds(world):
     assert called == [("a",)]
 
 
-def test_what_was_told_down_out_of_sight_ends_when_it_is_seen_again(world):
+def test_what_was_stopped_unobserved_ends_when_it_is_seen_again(world):
     start(world, service())
     world.engine.disconnect()
     world.supervisor.stop_all()
@@ -235,7 +235,7 @@ def test_what_was_told_down_out_of_sight_ends_when_it_is_seen_again(world):
     assert not world.engine.alive("a")
 
 
-def test_hurrying_does_not_help_an_engine_out_of_sight(world):
+def test_hurrying_does_not_help_an_engine_unobserved(world):
     bring_to(world, State.STOPPING)
     world.engine.disconnect()
     world.supervisor.escalate()
@@ -260,7 +260,7 @@ def test_what_takes_its_place_waits_until_it_is_seen_that_the_old_one_has_ended(
     assert (world.record().state, world.record().spec) == (State.UP, new)
 
 
-def test_what_is_retired_out_of_sight_is_forgotten_once_it_has_been_seen_to_end(world):
+def test_what_is_retired_unobserved_is_forgotten_once_it_has_been_seen_to_end(world):
     start(world, service())
     world.engine.disconnect()
     world.supervisor.remove("a")
@@ -272,7 +272,7 @@ def test_what_is_retired_out_of_sight_is_forgotten_once_it_has_been_seen_to_end(
     assert not world.engine.alive("a")
 
 
-def test_an_entry_whose_service_vanishes_out_of_sight_is_blocked_at_once(world):
+def test_an_entry_whose_service_vanishes_unobserved_is_blocked_at_once(world):
     start(world, service())
     world.engine.disconnect()
     world.supervisor.update(foreign())
@@ -286,7 +286,7 @@ def test_an_entry_whose_service_vanishes_out_of_sight_is_blocked_at_once(world):
     assert shown(world) == ("blocked", "up")
 
 
-def test_a_service_that_comes_back_out_of_sight_is_unseen(world):
+def test_a_service_that_comes_back_unobserved_is_unseen(world):
     world.engine.disconnect()
     start(world, foreign())
     world.supervisor.update(service())
@@ -302,7 +302,7 @@ def test_a_service_that_comes_back_out_of_sight_is_unseen(world):
 
 @pytest.mark.parametrize("target", [UP, DOWN])
 @pytest.mark.parametrize("runs", [True, False])
-def test_what_a_passive_one_is_told_out_of_sight_is_done_when_it_is_seen(world, target, runs):
+def test_what_is_requested_of_a_passive_one_unobserved_is_done_when_it_is_seen(world, target, runs):
     start(world, passive())
     world.engine.disconnect()
     ask(world, ("a", target))
@@ -315,7 +315,7 @@ def test_what_a_passive_one_is_told_out_of_sight_is_done_when_it_is_seen(world, 
     assert world.engine.alive("a") is (target is UP)
 
 
-def test_nobody_waits_for_a_passive_one_out_of_sight_nor_is_it_called_hopeless(world):
+def test_nobody_waits_for_a_passive_one_unobserved_nor_is_it_called_unstoppable(world):
     start(world, passive())
     world.engine.disconnect()
     called = []
@@ -324,7 +324,7 @@ def test_nobody_waits_for_a_passive_one_out_of_sight_nor_is_it_called_hopeless(w
     assert called == [()]
 
 
-def test_what_is_forsaken_out_of_sight_is_left_as_it_is_when_it_is_seen(world):
+def test_what_is_abandoned_unobserved_is_left_as_it_is_when_it_is_seen(world):
     start(world, service(initial_target=DOWN))
     world.engine.disconnect()
     world.supervisor.abandon([Kind.DOCKER])
@@ -335,7 +335,7 @@ def test_what_is_forsaken_out_of_sight_is_left_as_it_is_when_it_is_seen(world):
     assert world.engine.signals == {}
 
 
-def test_a_manager_that_begins_again_out_of_sight_decides_nothing_before_it_sees(world):
+def test_a_manager_that_begins_again_unobserved_decides_nothing_before_it_sees(world):
     start(world, service())
     world.engine.disconnect()
     world.supervisor.stop_all()

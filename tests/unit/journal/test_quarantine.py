@@ -255,7 +255,7 @@ def test_what_waits_while_it_is_disabled_is_bounded_and_counted(tmp_path, open_j
     assert texts == [str(n) for n in range(900, 1000)]
 
 
-def test_an_error_in_whoever_is_told_does_not_end_it(path):
+def test_an_error_in_the_listener_does_not_end_it(path):
     path.parent.mkdir()
     garbage(path)
     journal = Journal(path, on_message=lambda text: 1 / 0)

@@ -110,7 +110,7 @@ def test_each_means_to_end_it_is_a_change_of_state():
     assert any("SIGTERM" in e.text for e in world.entries if e.kind is EntryKind.STATE)
 
 
-def test_one_that_cannot_be_killed_is_told_once_not_at_each_attempt():
+def test_one_that_cannot_be_killed_is_reported_once_not_at_each_attempt():
     world = Watched()
     world.driver.default_behaviour["a"] = UNKILLABLE
     world.up()
@@ -156,7 +156,7 @@ def test_nothing_is_written_down_when_nothing_happened():
     assert len(world.entries) == count
 
 
-def test_a_day_of_crashes_is_told_in_pairs_not_in_ticks():
+def test_a_day_of_crashes_is_reported_in_pairs_not_in_ticks():
     world = Watched()
     world.driver.default_behaviour["a"] = CRASHES
     world.up()

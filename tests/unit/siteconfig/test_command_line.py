@@ -113,7 +113,7 @@ def test_a_broken_entry_of_another_instance_is_no_matter(scf):
     assert site.broken_ids == {"data2"}
 
 
-def test_options_that_make_no_sense_are_told_plainly(scf):
+def test_options_that_make_no_sense_are_reported_plainly(scf):
     good = ["--site-file", str(scf(GOOD)), "--site-host", "daq"]
     assert "--site none" in refusal(["--site", "none"])
     assert "both given" in refusal(["--site", "a", "--site-file", "b"])
@@ -140,7 +140,7 @@ def test_no_entry_of_the_class_says_what_to_add(scf):
 
 
 @pytest.mark.parametrize("extra", [[], ["--instance-id", "hm"]])
-def test_a_broken_entry_of_ours_is_told_with_its_place(scf, extra):
+def test_a_broken_entry_of_ours_is_reported_with_its_place(scf, extra):
     path = scf(site_of("- {instance-id: hm, agent-class: HostManager, arguments: x}"))
     text = refusal(["--site-file", str(path), "--site-host", "daq", *extra])
     assert f"{path}:9:64: hm: 'arguments' is 'x'" in text

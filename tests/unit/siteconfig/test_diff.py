@@ -26,7 +26,7 @@ def test_nothing_changes_when_the_file_is_the_same():
     assert (diff.unchanged, str(diff)) == (("a",), "no change")
 
 
-def test_new_and_gone_instances_are_told_apart():
+def test_new_and_gone_instances_are_distinguished():
     diff = diff_specs(known(spec("a"), spec("b")), wanted(spec("b"), spec("c")))
     assert (diff.added, diff.removed, diff.unchanged) == ((spec("c"),), ("a",), ("b",))
     assert diff.summary() == "1 new, 1 gone"

@@ -73,12 +73,12 @@ def check(scf, entry, place, broken_ids, words):
 
 
 @pytest.mark.parametrize(("entry", "place", "broken_ids", "expected"), BAD_ENTRIES)
-def test_a_broken_entry_spoils_itself_alone(scf, entry, place, broken_ids, expected):
+def test_a_broken_entry_breaks_itself_alone(scf, entry, place, broken_ids, expected):
     check(scf, entry, place, broken_ids, expected)
 
 
 @pytest.mark.parametrize(("field", "place", "expected"), BAD_FIELDS)
-def test_a_broken_field_spoils_its_instance_alone(scf, field, place, expected):
+def test_a_broken_field_breaks_its_instance_alone(scf, field, place, expected):
     check(scf, f"- instance-id: a\n  agent-class: A\n  {field}", place, "a", expected)
 
 

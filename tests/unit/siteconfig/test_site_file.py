@@ -73,7 +73,7 @@ def test_a_file_that_cannot_be_used_says_where_and_why(scf, text, place, expecte
     assert caught.value.summary() == (False, str(problem))
 
 
-def test_several_faults_are_told_together(scf):
+def test_several_faults_are_reported_together(scf):
     with pytest.raises(SiteFileError) as caught:
         load_site_file(scf("hub: {}\nhosts:\n  daq: {log-dir: 5}\n"), "daq")
     assert len(caught.value.diagnostics) == 5

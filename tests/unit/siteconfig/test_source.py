@@ -61,7 +61,7 @@ def test_a_file_without_permission_is_refused(scf):
     assert "permission" in refusal(path)
 
 
-def test_denied_permission_is_told_with_the_user_id(scf, monkeypatch):
+def test_denied_permission_is_reported_with_the_user_id(scf, monkeypatch):
     def denied(*args):
         raise PermissionError(13, "Permission denied")
 
@@ -81,7 +81,7 @@ def test_an_empty_file_is_refused(scf, content):
     assert "the file is empty" in refusal(scf(content))
 
 
-def test_bytes_that_are_not_utf8_are_told_with_their_place(scf):
+def test_bytes_that_are_not_utf8_are_reported_with_their_place(scf):
     path = scf("a: é\nb: ".encode() + b"\xff\n")
     assert refusal(path).startswith(f"{path}:2:4: byte 0xff is not UTF-8")
 

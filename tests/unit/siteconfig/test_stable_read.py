@@ -114,7 +114,7 @@ def test_one_that_goes_on_changing_is_refused(path, monkeypatch):
         writer.join()
 
 
-def test_one_that_has_been_missing_for_long_is_said_to_be_missing_at_once(path, slept):
+def test_one_that_has_been_missing_for_long_is_shown_as_missing_at_once(path, slept):
     then = time.time() - 10
     os.utime(path.parent, (then, then))
     slept.append(lambda: pytest.fail("it waited"))

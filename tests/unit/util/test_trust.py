@@ -47,7 +47,7 @@ def test_roots_own_directories_are_trusted(safe):
         (0o755, STRANGER, f"belongs to another user (uid {STRANGER})"),
     ],
 )
-def test_one_that_another_may_write_to_is_not_used_by_root_and_why_is_said(
+def test_one_that_another_may_write_to_is_not_used_by_root_and_why_is_reported(
     safe, mode, uid, message
 ):
     logs = made(safe / "logs", mode, uid)
@@ -97,7 +97,7 @@ def test_a_directory_of_the_managers_own_user_is_trusted_by_it(safe):
     assert untrusted_writers(made(safe / "logs", 0o755, STRANGER), STRANGER) is None
 
 
-def test_others_than_root_use_what_is_set_up_for_a_group_and_are_told_of_what_is_for_all(safe):
+def test_others_than_root_use_what_is_set_up_for_a_group_and_hear_of_what_is_for_all(safe):
     logs = made(safe / "logs", 0o2775, os.getuid())
     me = os.getuid() or STRANGER  # what a manager of another user than root is told
     assert log_dir_problem(logs, me) is None

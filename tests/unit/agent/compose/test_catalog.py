@@ -74,12 +74,12 @@ def test_entries_of_other_kinds_are_left_alone_and_keep_their_names():
     assert list(services.unmanaged_specs([host, entry("b", Kind.HOST)])) == ["ocs-a"]
 
 
-def test_before_the_files_are_read_nothing_is_said_of_entries():
+def test_before_the_files_are_read_nothing_is_reported_of_entries():
     spec = ServiceCatalog("ocs-", ("c.yaml",), is_loaded=False).with_service(entry("a"))
     assert spec == entry("a")
 
 
-def test_the_same_service_in_two_files_is_said_and_the_first_counts():
+def test_the_same_service_in_two_files_is_reported_and_the_first_counts():
     services = both(file("c.yaml", "ocs-a"), file("d.yaml", "ocs-a", "b", project="q"))
     assert services.by_name["ocs-a"][0].file == "c.yaml"
     assert "'ocs-a' is in c.yaml, too" in services.warnings["d.yaml"]
@@ -88,7 +88,7 @@ def test_the_same_service_in_two_files_is_said_and_the_first_counts():
 
 
 @pytest.mark.parametrize("name", ["all", "-f", "--help"])
-def test_odd_names_are_left_out_and_said(name):
+def test_odd_names_are_left_out_and_reported(name):
     services = both(file("c.yaml", name, "b"))
     assert list(services.by_name) == ["b"]
     assert f"'{name}' is ignored" in services.warnings["c.yaml"]

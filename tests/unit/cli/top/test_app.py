@@ -83,7 +83,7 @@ async def test_what_is_wrong_is_at_the_top_and_what_is_unknown_before_what_is_fi
         assert "acu1 (daq2): It exited with code 3, 17 failures in a row" in view.text
 
 
-async def test_nothing_is_told_by_colour_alone_and_nothing_is_wider_than_the_screen():
+async def test_nothing_is_shown_by_colour_alone_and_nothing_is_wider_than_the_screen():
     async with View(FakeSource(usual())) as view:
         assert [line[:2] for line in view.lines[3:7]] == [">!", "! ", "? ", "  "]
         assert all(len(line) <= 80 for line in view.lines)
@@ -180,7 +180,7 @@ async def test_the_question_before_a_restart_of_a_host_leaves_out_what_is_wanted
         assert "Stop all agents of host daq1 (3)?" in view.text
 
 
-async def test_up_is_told_at_once_and_down_and_restart_only_after_a_yes():
+async def test_up_is_requested_at_once_and_down_and_restart_only_after_a_yes():
     async with View(FakeSource(usual())) as view:
         await view.press("u")
         assert view.source.changes == [("up", "acu1 (daq2)", ["acu1"])]
@@ -193,7 +193,7 @@ async def test_up_is_told_at_once_and_down_and_restart_only_after_a_yes():
         assert [message[0] for message in view.source.changes] == ["up", "down", "restart"]
 
 
-async def test_a_whole_host_is_told_after_a_choice_and_a_yes_that_names_the_agents():
+async def test_a_whole_host_is_changed_after_a_choice_and_a_yes_that_names_the_agents():
     async with View(FakeSource(usual())) as view:
         await view.press("A")
         assert "All agents of host daq2 (2):" in view.text
@@ -302,14 +302,14 @@ async def test_history_of_an_agent_and_the_reason_if_there_is_none():
         await view.until("! hm-daq2 is not at the router")
 
 
-async def test_stale_answers_are_told_with_their_age():
+async def test_stale_answers_are_reported_with_their_age():
     source = FakeSource([host("daq1", agent("a"), age=4.2)])
     async with View(source) as view:
         assert "STALE: 1 host slow to answer" in view.lines[1]
         assert "4.2 s old" in view.lines[3]
 
 
-async def test_a_router_that_is_away_is_told_once_at_the_top():
+async def test_a_router_that_is_away_is_reported_once_at_the_top():
     away = dead("daq1", "a")
     away.host.error.kind = FailureKind.ROUTER
     away.host.error.args = ("no router answers at http://127.0.0.1:1/call",)

@@ -42,7 +42,7 @@ def told(before, *containers, service=SERVICE, images=None, made_as=None, spec=S
     return [observation for _, observation in steps], (steps[-1][0] if steps else before)
 
 
-def test_nothing_changed_nothing_told():
+def test_without_a_change_nothing_is_reported():
     assert told(RUNS, C) == ([], RUNS)
     assert told(NOTHING) == ([], NOTHING)
     assert told(NOTHING, replace(C, status="exited")) == ([], NOTHING)
@@ -57,7 +57,7 @@ def test_an_answer_that_is_owed_is_given():
         assert told(ReportedState(), replace(C, status=status))[0] == [Absent()]
 
 
-def test_what_ended_and_began_is_told_in_this_order():
+def test_what_ended_and_began_is_reported_in_this_order():
     again = replace(C, start_stamp="t2", pid=8)
     for now in (again, replace(again, id="c2")):
         observations, then = told(RUNS, now)
@@ -92,7 +92,7 @@ def test_a_restart_by_the_engine_is_one_end_and_then_a_condition():
     assert told(up, replace(C, start_stamp="t2", status="exited"))[0] == [Exited(ENDED)]
 
 
-def test_an_end_while_it_restarts_is_told_even_if_it_never_came_up():
+def test_an_end_while_it_restarts_is_reported_even_if_it_never_came_up():
     waiting = replace(C, status="restarting", pid=0)
     _, then = told(RUNS, waiting)
     assert told(then, replace(C, status="exited"))[0] == [Exited(ENDED)]
@@ -139,7 +139,7 @@ def test_a_container_that_the_engine_has_lost_track_of_gets_a_remedy():
     assert with_hint(reason, C).endswith("`docker rm -f p-ocs-a-1` helps")
 
 
-def test_another_image_under_the_name_is_told():
+def test_another_image_under_the_name_is_reported():
     newer = Images([{"Id": "sha256:2", "RepoTags": ["thing:1"]}])
     assert told(RUNS, C, images=newer)[0] == [StatusChanged(image_outdated=True)]
     # A name that means nothing here says nothing of what runs.

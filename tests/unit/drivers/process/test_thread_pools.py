@@ -20,7 +20,7 @@ def test_work_is_done_where_no_thread_can_be_started_any_more(monkeypatch):
         pool.shutdown()
 
 
-def test_where_none_can_be_started_it_is_said_at_once(monkeypatch):
+def test_where_none_can_be_started_it_is_reported_at_once(monkeypatch):
     def no_more(_thread):
         raise RuntimeError("can't start new thread")
 
