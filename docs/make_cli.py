@@ -53,7 +53,7 @@ hostmanager restart acu1            # stop it, start it, check that it stays up
 | `no answer within 5 s` | it hangs, or its host is overloaded or frozen |
 | `its manager process was stopped …` | somebody stopped the `manager` process; `hostmanager up --host H --all` starts it again |
 | `its manager cannot use the site config: site.yaml:14:7: …` (or `… all of …`) | the site config on that host is broken (or an entry of it), at this place; what runs keeps running |
-| `stopped by hand (site config: up)` | `hostmanager history ID` shows when and by whom. `up` starts it again |
+| `stopped by hand 3 h ago by ann@control (config: up): pump exchange` | somebody wants it down: a warning, exit status 0. `up ID` starts it; `up --as-configured` undoes all that was done by hand |
 | `new in the site config`, `not in the site config`, `runs as …` | its manager has not read the site config since it was changed; `hostmanager diff` shows what `hostmanager reload` would do |
 | `unstable` | it is up, but died recently |
 | `no router answers at …` | the router (crossbar) does not run. Agents and managers go on without it |

@@ -27,7 +27,7 @@ _REPR.maxstring = _REPR.maxother = 100
 _REPR.maxlist = _REPR.maxtuple = 20
 
 
-def origin_of(session: Any, params: Mapping[str, Any]) -> RequestOrigin:
+def session_origin(session: Any, params: Mapping[str, Any]) -> RequestOrigin:
     """Who started an operation, and why; the parameters have been checked."""
     level = getattr(session, "cred_level", None)
     return RequestOrigin(
@@ -132,7 +132,7 @@ def _operation_context(
 ) -> tuple[dict[str, Any], str]:
     if session is None:
         return {"operation": operation}, ""
-    origin = origin_of(session, params)
+    origin = session_origin(session, params)
     context: dict[str, Any] = {
         "operation": operation,
         "level": origin.level,

@@ -18,6 +18,7 @@ from hostmanager.agent import audit
 from hostmanager.agent.compose.protocol import ComposeBackend, NullComposeBackend
 from hostmanager.agent.compose.reconcile import ServiceReconciler
 from hostmanager.agent.health_monitor import HealthChange, HealthMonitor
+from hostmanager.agent.off_target import OffTargetTimes
 from hostmanager.agent.options import ManagerSettings
 from hostmanager.agent.resource_usage import ResourceSampler
 from hostmanager.agent.restarts import RestartCoordinator, RestartOutcome
@@ -115,6 +116,7 @@ class Host:
         self.supervisor = Supervisor(drivers, clock, settings.policy, random, self._report)
         self.snapshot = self.supervisor.snapshot
         subscribe(self.snapshot, journal.append, lambda: clock.now().wall)
+        self.off_target_times = OffTargetTimes(self.snapshot, clock)
         self.router_absence = RouterAbsence(journal, clock.now)
         self.parse_status: dict[str, tuple[bool, float, str]] = {}
         self.running = False

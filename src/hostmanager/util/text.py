@@ -95,6 +95,15 @@ def last_state(line: AnyStr, carriage_return: AnyStr) -> AnyStr:
     return next((state for state in reversed(states) if state.strip()), line[:0])
 
 
+def format_age(seconds: float) -> str:
+    """Show an age in one unit, so that it seldom changes: ``12 min``, ``3 h``, ``2 d``."""
+    if seconds < 3600:
+        return f"{max(1, int(seconds // 60))} min"
+    if seconds < 86400:
+        return f"{int(seconds // 3600)} h"
+    return f"{int(seconds // 86400)} d"
+
+
 def join_sentences(sentences: Iterable[str]) -> str:
     """Put sentences on one line, with semicolons between them; only the last keeps its full stop."""
     *before, last = [sentence for sentence in sentences if sentence] or [""]

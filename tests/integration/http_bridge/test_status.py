@@ -27,7 +27,10 @@ def shown(bridge, site_file, run, *children, entries=None, **data):
     ("more", "message"),
     [
         ({}, ("ok", 0, "")),
-        ({"target_state": "down", "next_action": "down"}, ("note", 0, "stopped by hand")),
+        (
+            {"target_state": "down", "next_action": "down"},
+            ("warning", 0, "stopped by hand (config: up)"),
+        ),
         ({"next_action": "start_at", "last_exit": DIED}, ("wrong", 1, "it exited with code 3")),
         ({"next_action": "start_at", "message": "It died."}, ("wrong", 1, "It died.")),
         ({"next_action": "wait_start"}, ("warning", 1, "going up")),

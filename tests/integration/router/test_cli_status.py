@@ -237,7 +237,7 @@ def test_where_site_config_and_manager_disagree_the_row_says_so(cli_site):
         "not in the site config; `hostmanager reload --host daq1` would stop it" in reasons["gone"]
     )
     assert "runs as TinyAgent (host), the site config says TinyAgent2 (host)" in reasons["other"]
-    assert reasons["told"] == "started by hand (site config: down)"
+    assert re.fullmatch(r"started by hand just now by \S+@\S+ \(config: down\)", reasons["told"])
     assert "new in the site config" in reasons["new"]
     assert [status[name]["severity"] for name in ("gone", "other", "new", "told")] == [
         *("warning", "warning", "warning", "note"),

@@ -60,6 +60,7 @@ MORE_FIELDS = {
     "heartbeat_age": (float, NOTHING),
     "operations": (dict, NOTHING),
     "resources": (dict, NOTHING),
+    "off_target_since": (float, NOTHING),
 }
 LAST_EXIT_FIELDS = {
     "code": (int, NOTHING),
@@ -122,7 +123,7 @@ def test_the_data_is_strict_json_on_the_wire(shown):
     data = json.loads(answer.content.decode("utf-8"), parse_constant=refuse)["args"][0][2]["data"]
     assert data.keys() == {
         *("child_states", "config_parse_status", "orphans", "new_tags"),
-        *("not_kept", "request_params"),
+        *("not_kept", "request_params", "now"),
     }
     json.dumps(data, allow_nan=False)
 

@@ -209,7 +209,7 @@ class HostManager:
             if not self.host.running:
                 self._started.clear()
                 try:
-                    await self._start_host(params, audit.origin_of(session, params))
+                    await self._start_host(params, audit.session_origin(session, params))
                 finally:
                     self._started.set()
             await stop_requested.wait()
@@ -277,7 +277,7 @@ class HostManager:
             client.update(reload_config=True)
         """
         await self._wait_started()
-        origin = audit.origin_of(session, params)
+        origin = audit.session_origin(session, params)
         try:
             result = await self.host.update(params["requests"], params["reload_config"], origin)
         except RequestError as error:

@@ -104,6 +104,7 @@ def target_origin(host: Host, record: InstanceRecord) -> dict[str, Any]:
         "target_level": origin.level,
         "target_reason": origin.reason or None,
         "target_since": origin.at,
+        "off_target_since": host.off_target_times.since(instance_id),
     }
 
 
@@ -295,4 +296,5 @@ def session_data(host: Host) -> dict[str, Any]:
         "new_tags": host.compose.new_tags(host.snapshot),
         "not_kept": host.target_store.not_kept,
         "request_params": list(REQUEST_PARAMS),
+        "now": now.wall,  # ages are computed with this clock, not with that of a client
     }

@@ -152,20 +152,36 @@ def _findings(
         for reason in host.reasons if host.severity >= StatusSeverity.WARNING else ():
             yield host.severity, _subject_text(host.host.name, "", reason, host.severity), ()
     agents = [agent for host in hosts for agent in host.agents]
-    for agent in sorted(agents, key=lambda agent: -agent.severity):
-        if agent.severity in (StatusSeverity.WARNING, StatusSeverity.ERROR):
-            reason = describe(agent, now)
-            yield (
-                agent.severity,
-                _subject_text(agent.host, agent.instance_id, reason, agent.severity),
-                last_output(agent),
-            )
+    for alike in _alike(agents, now):
+        agent = alike[0]
+        yield (
+            agent.severity,
+            _subject_text(agent.host, _names(alike), describe(agent, now), agent.severity),
+            last_output(agent),
+        )
     for reason, names in _notes_by_reason([] if only_wrong else agents).items():
         yield (
             StatusSeverity.INFO,
             Text(f"{sanitize(reason)}: {join_names(names, MAX_NAMES)}", "dim"),
             (),
         )
+
+
+def _alike(agents: Iterable[AgentStatus], now: float) -> list[list[AgentStatus]]:
+    """Agents that are not OK, the worst first; those of a host with the same warning together."""
+    groups: dict[tuple[str, ...], list[AgentStatus]] = {}
+    for agent in sorted(agents, key=lambda agent: -agent.severity):
+        if agent.severity not in (StatusSeverity.WARNING, StatusSeverity.ERROR):
+            continue
+        is_warning = agent.severity is StatusSeverity.WARNING
+        key = describe(agent, now) if is_warning else agent.instance_id
+        groups.setdefault((agent.severity.word, agent.host, key), []).append(agent)
+    return list(groups.values())
+
+
+def _names(agents: Sequence[AgentStatus]) -> str:
+    names = [agent.instance_id for agent in agents]
+    return names[0] if len(names) == 1 else f"{join_names(names, MAX_NAMES)}:"
 
 
 def _notes_by_reason(agents: Iterable[AgentStatus]) -> dict[str, list[str]]:
@@ -179,6 +195,7 @@ def _notes_by_reason(agents: Iterable[AgentStatus]) -> dict[str, list[str]]:
 
 def describe(agent: AgentStatus, now: float) -> str:
     """The state of an agent and the reason, in one line."""
+    now = agent.now or now  # times in a child state are its manager's
     at = agent.get("next_attempt_at")
     state = agent.state_text
     if agent.state == "start_at" and at is not None:
@@ -363,6 +380,7 @@ def _last_exit(agent: AgentStatus, now: float) -> Text:
         return Text("")
     when = last_exit.get("time")
     text = last_exit_text(agent.child or {})
+    now = agent.now or now
     if when is not None:
         text += f", {ago(when, now)}" if now - when < 86400 else f", {format_time(when, now)}"
     return Text(text, "dim" if last_exit.get("expected") else "red")

@@ -146,6 +146,7 @@ def detail_rows(item: ListItem, now: float) -> list[DetailRow]:
 
 
 def _agent_rows(item: ListItem, agent: AgentStatus, now: float) -> Iterator[DetailRow]:
+    now = item.manager_time(now)
     target = f", target {agent.target}" if agent.target not in ("", agent.state) else ""
     yield "state", f"{agent.state_text}{target}{_severity_suffix(item.severity)}"
     for reason in agent.reasons:

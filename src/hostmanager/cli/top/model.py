@@ -94,8 +94,13 @@ class ListItem:
         """How bad its own status is."""
         return self.snapshot.host.severity if self.agent is None else self.agent.severity
 
+    def manager_time(self, now: float) -> float:
+        """Unix time by its manager's clock when it answered; without one, by this clock."""
+        return (self.agent.now if self.agent else None) or now
+
     def note(self, now: float) -> str:
         """What is wrong or worth knowing, the worst first; empty if it is OK."""
+        now = self.manager_time(now)
         parts = (
             [*self.snapshot.host.reasons]
             if self.agent is None
@@ -107,7 +112,7 @@ class ListItem:
 
     def short_note(self, now: float) -> str:
         """The same for the list, where an agent that is OK shows how it exited last."""
-        note = self.note(now)
+        note, now = self.note(now), self.manager_time(now)
         if note:
             return note
         if self.agent is None:

@@ -1,11 +1,13 @@
 """Compares the site config with what managers report, and judges the differences. Pure."""
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
 from hostmanager.client.errors import ManagerError
+from hostmanager.client.reload_diff import ReloadChange, reload_changes
 from hostmanager.client.site_model import SiteEntry, SiteHost
-from hostmanager.client.status import config_errors
+from hostmanager.client.status import config_errors, hints, target_findings
 from hostmanager.client.status.model import (
     SUFFIX,
     AgentStatus,
@@ -46,10 +48,14 @@ def build_host_status(
     if process != "running" and not is_stopping:
         reason = (
             "its manager process was stopped, so its agents are not supervised; "
-            f"`hostmanager up --host {host.name} --all` starts it again"
+            f"{hints.start_manager_hint(host.name)}"
         )
         return HostStatus(host, None, process, {}, unknown, StatusSeverity.ERROR, (reason, *errors))
+    # A manager process that is being stopped refuses a reload.
+    changes = None if is_stopping or host.file is None else _changes(host, session)
     severity, reported = _host_findings(host, data)
+    if changes:
+        reported.append(_differences(host, changes))
     known = " ".join(reported)
     reported += config_errors.host_errors(host, known)
     if reported:
@@ -57,8 +63,30 @@ def build_host_status(
     if is_stopping:
         severity = StatusSeverity.ERROR
         reported.insert(0, "its manager process was stopped, and is stopping its agents")
-    agents = _agents(host, data, known)
+    agents = _agents(host, data, known, changes)
     return HostStatus(host, None, process, data, agents, severity, tuple(reported))
+
+
+Changes = Mapping[str, ReloadChange]
+"""What a reload would do, by instance-id."""
+
+
+def _changes(host: SiteHost, session: Mapping[str, Any]) -> Changes:
+    changes = reload_changes(host, session)
+    return {change.instance_id: change for change in changes if change.what != "broken"}
+
+
+def _differences(host: SiteHost, changes: Changes) -> str:
+    """How the site config differs from what its manager has read, in one line."""
+    words = {"add": "new", "stop": "gone"}
+    names: dict[str, list[str]] = {}
+    for name, change in changes.items():
+        names.setdefault(words.get(change.what, "changed"), []).append(name)
+    what = "; ".join(f"{word}: {join_names(ids, 3)}" for word, ids in names.items())
+    return (
+        f"the site config as read here differs from what its manager has read ({what}); "
+        f"{hints.differences_hint(host.name)}"
+    )
 
 
 def _without_manager(host: SiteHost, errors: tuple[str, ...]) -> HostStatus:
@@ -88,21 +116,30 @@ def _host_findings(host: SiteHost, data: Mapping[str, Any]) -> tuple[StatusSever
         names = [str(orphan.get("service", key)) for key, orphan in orphans.items()]
         reasons.append(
             f"{pluralize(len(orphans), 'orphaned container')} ({join_names(names, 5)}); "
-            f"`hostmanager orphans --host {host.name}` shows them"
+            f"{hints.orphans_hint(host.name)}"
         )
     return severity, reasons
 
 
-def _agents(host: SiteHost, data: Mapping[str, Any], known: str) -> tuple[AgentStatus, ...]:
+def _agents(
+    host: SiteHost, data: Mapping[str, Any], known: str, changes: Changes | None
+) -> tuple[AgentStatus, ...]:
     children = {str(child["instance_id"]): child for child in data.get("child_states") or []}
     new_tags = data.get("new_tags") or {}
+    manager_now = data.get("now")  # other managers than ours do not tell
+    now = time.time() if manager_now is None else float(manager_now)
     agents = []
     for name in dict.fromkeys((*host.entries, *children)):
         child, entry = children.get(name), host.entries.get(name)
         if child is not None:
-            agents.append(_tracked(host, child, entry, new_tags.get(name), known=known))
+            findings = [
+                *_state_findings(child, str(child["next_action"])),
+                *_config_findings(host, child, entry, known, changes),
+                *_notices(host, child, entry, new_tags.get(name), now),
+            ]
+            agents.append(_tracked(host, child, entry, findings, manager_now))
         elif entry is not None:
-            agents.append(_untracked(host, entry, known=known))
+            agents.append(_untracked(host, entry, known=known, changes=changes))
     return tuple(agents)
 
 
@@ -110,21 +147,15 @@ def _tracked(
     host: SiteHost,
     child: Mapping[str, Any],
     entry: SiteEntry | None,
-    new_tag: str | None,
-    *,
-    known: str,
+    findings: list["StatusFinding"],
+    now: float | None,
 ) -> AgentStatus:
     state = str(child["next_action"])
-    findings = [
-        *_state_findings(child, state),
-        *_config_findings(host, child, entry, known=known),
-        *_notices(child, entry, new_tag),
-    ]
     findings.sort(key=lambda finding: -finding[0])
     severity = findings[0][0] if findings else StatusSeverity.OK
     reasons = tuple(dict.fromkeys(text for _, text in findings if text))
     name = str(child["instance_id"])
-    return AgentStatus(host.name, name, child, entry, state, severity, reasons)
+    return AgentStatus(host.name, name, child, entry, state, severity, reasons, now)
 
 
 StatusFinding = tuple[StatusSeverity, str]
@@ -165,11 +196,16 @@ def _resting_findings(child: Mapping[str, Any], state: str, message: str) -> lis
 
 
 def _config_findings(
-    host: SiteHost, child: Mapping[str, Any], entry: SiteEntry | None, *, known: str
+    host: SiteHost,
+    child: Mapping[str, Any],
+    entry: SiteEntry | None,
+    known: str,
+    changes: Changes | None,
 ) -> list[StatusFinding]:
     """Where a child state differs from the site config as it was read here."""
     suffix = SUFFIX.search(str(child["agent_class"]))
-    reload = f"`hostmanager reload --host {host.name}`"
+    change = (changes or {}).get(str(child["instance_id"]))
+    hint = "" if changes is None else f"; {hints.reload_hint(host.name, change)}"
     if entry is None and suffix and suffix[1] == "docker":
         return []  # an unmanaged service
     if entry is not None and entry.broken:
@@ -177,46 +213,46 @@ def _config_findings(
     if entry is None or entry.spec is None:
         text = "not in the site config" if entry is None else "the site config says 'ignore'"
         is_stopping = child["next_action"] == "wait_dead"
-        return [
-            (StatusSeverity.WARNING, text if is_stopping else f"{text}; {reload} would stop it")
-        ]
+        return [(StatusSeverity.WARNING, text if is_stopping else f"{text}{hint}")]
     kind = Kind.DOCKER if suffix else Kind.HOST
     plain = SUFFIX.sub("", str(child["agent_class"]))
     if (plain, kind) != (entry.agent_class, entry.spec.kind):
         configured = f"{entry.agent_class} ({entry.spec.kind})"
-        text = f"runs as {plain} ({kind}), the site config says {configured}; {reload} changes it"
+        text = f"runs as {plain} ({kind}), the site config says {configured}{hint}"
         return [(StatusSeverity.WARNING, text)]
     fingerprint = child.get("fingerprint") or entry.spec.fingerprint
     if kind is Kind.HOST and fingerprint != entry.spec.fingerprint:
-        text = f"its entry in the site config differs from what its manager has read; {reload}"
+        text = f"its entry in the site config differs from what its manager has read{hint}"
         return [(StatusSeverity.INFO, text)]
     return []
 
 
 def _notices(
-    child: Mapping[str, Any], entry: SiteEntry | None, new_tag: str | None
+    host: SiteHost,
+    child: Mapping[str, Any],
+    entry: SiteEntry | None,
+    new_tag: str | None,
+    now: float,
 ) -> list[StatusFinding]:
-    findings = []
-    target = str(child["target_state"])
-    if entry is not None and entry.spec is not None and target in ("up", "down"):
-        configured = str(entry.spec.initial_target)
-        if target != configured:
-            action = "started" if target == "up" else "stopped"
-            text = f"{action} by hand (site config: {configured})"
-            findings.append((StatusSeverity.INFO, text))
+    found = target_findings.overdue(child, now), target_findings.by_hand(child, entry, now)
+    findings = [finding for finding in found if finding is not None]
     if child.get("restart_required") and not child.get("message"):
         findings.append((StatusSeverity.WARNING, "what has changed takes effect with a restart"))
     if new_tag:
-        text = f"its image {new_tag} is not on this machine; `hostmanager pull`"
+        text = f"its image {new_tag} is not on this machine; {hints.pull_hint(host.name)}"
         findings.append((StatusSeverity.WARNING, text))
     return findings
 
 
-def _untracked(host: SiteHost, entry: SiteEntry, *, known: str = "") -> AgentStatus:
+def _untracked(
+    host: SiteHost, entry: SiteEntry, *, known: str = "", changes: Changes | None = None
+) -> AgentStatus:
     """The status of an entry that its manager does not have."""
     if entry.spec is None and not entry.broken:
         return _unmanaged(host, entry)
-    text = f"new in the site config; `hostmanager reload --host {host.name}` adds it"
+    text = "new in the site config"
+    if changes is not None:
+        text += f"; {hints.reload_hint(host.name, changes.get(entry.instance_id))}"
     if entry.broken:
         text = config_errors.entry_error(host, entry, known=known)
     return AgentStatus(

@@ -54,6 +54,7 @@ class AgentStatus:
         state: As clients get it; ``-`` if no manager controls it, ``?`` if it is unknown.
         severity: How bad that is.
         reasons: What is wrong or worth knowing, the worst first.
+        now: Unix time by its manager's clock, when it answered; None: it did not.
     """
 
     host: str
@@ -63,6 +64,7 @@ class AgentStatus:
     state: str = "?"
     severity: StatusSeverity = StatusSeverity.OK
     reasons: tuple[str, ...] = ()
+    now: float | None = None
 
     @property
     def state_text(self) -> str:
