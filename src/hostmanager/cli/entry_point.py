@@ -8,6 +8,13 @@ import sys
 
 def main() -> None:
     """Run the process's command line."""
+    try:
+        _main()
+    except KeyboardInterrupt:  # before anything was begun
+        sys.exit(130)
+
+
+def _main() -> None:
     if sys.argv[1:2] == ["run"]:
         from hostmanager.agent import early_signals, pid1  # noqa: PLC0415 - see there
 
@@ -18,8 +25,6 @@ def main() -> None:
 
         candidates.main(sys.argv[3:])
         return
-    try:
-        from hostmanager.cli.main import main as run  # noqa: PLC0415 - after that
-    except KeyboardInterrupt:
-        sys.exit(130)
+    from hostmanager.cli.main import main as run  # noqa: PLC0415 - after that
+
     run()

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from hostmanager.cli.main import ALIASES, COMMANDS, command_parser
-from tests.integration.router.cli_site import HOSTMANAGER, places
+from tests.integration.router.cli_site import HOSTMANAGER, make_cli_site
 from tests.support.sites import instance
 from tests.support.waiting import wait_for
 
-place = pytest.fixture(places)
+cli_site = pytest.fixture(make_cli_site)
 
 WORDS = {
     "run": ["--nonsense"],  # a manager has tests of its own
@@ -51,15 +51,15 @@ main()
 
 
 @pytest.fixture
-def running(place):
-    place.write(daq1=[instance("fake1"), instance("fake2", manage="down")])
-    place.start("daq1")
-    wait_for(lambda: place.states().get("fake1") == "up", 30, "fake1 up")
-    return place
+def running(cli_site):
+    cli_site.write(daq1=[instance("fake1"), instance("fake2", manage="down")])
+    cli_site.start("daq1")
+    wait_for(lambda: cli_site.states().get("fake1") == "up", 30, "fake1 up")
+    return cli_site
 
 
-def words_of(name, place):
-    site = ["--site-file", str(place.site.file)]
+def words_of(name, running):
+    site = ["--site-file", str(running.site.file)]
     parser = command_parser(ALIASES.get(name, name))
     takes_site = name != "run" and "--site-file" in parser._option_string_actions
     return [name, *WORDS.get(name, []), *(site if takes_site else [])]

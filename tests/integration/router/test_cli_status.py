@@ -313,10 +313,11 @@ def test_on_a_small_terminal_what_is_wrong_is_reported_again_below_the_table(cli
     assert lines[-3].startswith("! daq1 typo ? (target up): no installed OCS plugin")
 
 
-def test_watch_on_a_terminal_is_live_and_gives_the_terminal_back(cli_site):
+@pytest.mark.parametrize("typed", ["^C", "q"])
+def test_watch_on_a_terminal_is_live_and_gives_the_terminal_back(cli_site, typed):
     cli_site.write(daq1=[instance("a")])
     cli_site.start("daq1")
-    shown = on_a_terminal(cli_site, "status", "--watch", typed={"hm-daq1": "^C"})
+    shown = on_a_terminal(cli_site, "status", "--watch", typed={"hm-daq1": typed})
     assert "\x1b[?1049h" in shown
     assert "\x1b[?1049l" in shown
     assert "Traceback" not in shown

@@ -28,7 +28,7 @@ states:
     exit_status_help(
         done="every agent is at its target",
         not_reached="at least one is not, or a manager cannot use its site config",
-        interrupted="interrupted; with --watch, Ctrl-C ends it with the latest status: 0, 1 or 3",
+        interrupted="interrupted; with --watch, q or Ctrl-C ends it with the latest status: 0, 1 or 3",
     )
 }
 examples:
@@ -39,7 +39,7 @@ examples:
   hostmanager status 'fake*' --host daq1 --host daq2
       the agents of two hosts whose ids begin with "fake"
   hostmanager status --class FakeDataAgent --watch
-      all agents of a class, live; Ctrl-C ends it
+      all agents of a class, live; q ends it
   hostmanager status --json | jq -r '.hosts[].agents[]|select(.severity=="wrong").instance_id'
       the ids of all agents that are not at their target
 """
@@ -53,7 +53,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--watch",
         action="store_true",
-        help="keep showing it until Ctrl-C; without a terminal, a line for each change",
+        help="keep showing it until q or Ctrl-C; without a terminal, a line for each change",
     )
     parser.add_argument(
         "--interval",

@@ -1,8 +1,14 @@
 """`status --watch`: live on a terminal, or a line for each change."""
 
 import argparse
+import os
+import select
+import sys
+import termios
 import time
-from collections.abc import Callable, Sequence
+import tty
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console, Group
@@ -28,7 +34,7 @@ Fetch = Callable[[], list[HostStatus]]
 
 
 def watch(site: Site, names: Sequence[str], args: argparse.Namespace, output: Output) -> int:
-    """Show the status of these hosts until Ctrl-C."""
+    """Show the status of these hosts until q or Ctrl-C."""
     managers = make_clients(site, args, names)
     poller = SessionPoller(managers, args.interval, args.answer_time)
     poller.wait_for_all()
@@ -40,7 +46,7 @@ def watch(site: Site, names: Sequence[str], args: argparse.Namespace, output: Ou
 
     fetch()  # a mistake in the names is reported before anything is shown
     try:
-        if output.is_terminal:
+        if output.is_terminal and not output.console.is_dumb_terminal:
             _show_live(fetch, args, output.console)
         else:
             _print_changes(site, fetch, args, output)
@@ -50,10 +56,38 @@ def watch(site: Site, names: Sequence[str], args: argparse.Namespace, output: Ou
 
 
 def _show_live(fetch: Fetch, args: argparse.Namespace, console: Console) -> None:
-    with Live(console=console, screen=True, auto_refresh=False) as live:
+    with _single_keys(), Live(console=console, screen=True, auto_refresh=False) as live:
         while True:
             live.update(_fit_to_screen(fetch(), args, console), refresh=True)
-            time.sleep(args.interval)
+            if _is_quit_typed(args.interval):
+                return
+
+
+@contextmanager
+def _single_keys() -> Iterator[None]:
+    """Let keys be read as they are typed; Ctrl-C stays what it is."""
+    if not sys.stdin.isatty():
+        yield
+        return
+    before = termios.tcgetattr(sys.stdin)
+    try:
+        tty.setcbreak(sys.stdin)
+        yield
+    finally:
+        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
+
+
+def _is_quit_typed(limit: float) -> bool:
+    """Wait so many seconds; report whether q was typed, which ends that at once."""
+    end = time.monotonic() + limit
+    while (left := end - time.monotonic()) > 0:
+        if not sys.stdin.isatty():
+            time.sleep(left)
+        elif select.select([sys.stdin], [], [], left)[0]:
+            typed = os.read(sys.stdin.fileno(), 64)
+            if not typed or {b"q", b"Q"} & {typed[at : at + 1] for at in range(len(typed))}:
+                return True
+    return False
 
 
 def _fit_to_screen(hosts: list[HostStatus], args: argparse.Namespace, console: Console) -> Group:

@@ -8,6 +8,7 @@ nothing else of HostManager needs it.
 
 import argparse
 import getpass
+import os
 from typing import Any
 
 from hostmanager.cli.exit_codes import CommandError
@@ -64,6 +65,11 @@ def run(args: argparse.Namespace, output: Output) -> int:
     if not output.can_ask:  # Textual draws on stderr
         raise CommandError(
             "this is not a terminal; `hostmanager status --watch` works anywhere. (Over ssh: ssh -t.)"
+        )
+    if os.environ.get("TERM", "dumb") in {"", "dumb", "unknown"}:
+        raise CommandError(
+            "this terminal cannot be drawn on (TERM is "
+            f"{os.environ.get('TERM', '')!r}); `hostmanager status --watch` works anywhere."
         )
     if args.privs == "-":
         args.privs = getpass.getpass("Password for the managers: ")
