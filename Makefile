@@ -11,7 +11,7 @@ TESTS ?= tests
 # Three at a time on two processors: tests wait more than they work. Whole files, the longest first.
 PARALLEL ?= -n 3 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help setup demo check test faults crashpoints realsize lint requirements docs bench clean
+.PHONY: help setup demo check test faults crashpoints realsize lint requirements docs man bench clean
 
 help:  ## What there is to make
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -56,6 +56,9 @@ lint: $(READY)  ## Style, types, import rules, declared dependencies, names that
 $(VENV)/.docs-ready: $(READY)
 	$(BIN)/python -m pip install --quiet -e '.[docs]'
 	touch $@
+
+man: $(VENV)/.docs-ready  ## Manual pages of all commands, in build/man
+	$(BIN)/python docs/make_man.py build/man
 
 docs: $(VENV)/.docs-ready  ## The documentation as a site, in build/docs; a warning is an error
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going -q docs build/docs

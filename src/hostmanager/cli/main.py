@@ -59,7 +59,7 @@ COMMANDS = {
         "hostmanager.cli.commands.check",
         "find errors in a site config before it is used",
     ),
-    "help": ("hostmanager.cli.commands.help", "show how a command is used, or its manual page"),
+    "help": ("hostmanager.cli.commands.help", "show how a command is used"),
     "version": ("hostmanager.cli.commands.version", "show which version this is"),
     "completion": (
         "hostmanager.cli.commands.completion",

@@ -3,6 +3,8 @@
 import importlib.util
 from pathlib import Path
 
+import pytest
+
 from hostmanager.cli.completion import candidates
 from hostmanager.cli.completion.table import make_table
 from hostmanager.cli.main import COMMANDS
@@ -36,3 +38,15 @@ def test_every_command_has_a_section_with_its_exit_status_and_examples():
         assert "exit status:" in text, name
         assert f"hostmanager {name}" in text, name
         assert "examples:" in text, name
+
+
+def test_there_is_a_manual_page_of_every_command():
+    pytest.importorskip("argparse_manpage", reason="comes with the extra docs")
+    spec = importlib.util.spec_from_file_location("make_man", DOCS / "make_man.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    pages = dict(module.pages())
+    assert set(pages) == {"hostmanager.1", *(f"hostmanager-{name}.1" for name in COMMANDS)}
+    for name, text in pages.items():
+        assert text.startswith(f".TH {name.removesuffix('.1').upper()} 1 "), name
+        assert "\n.SH EXAMPLES\n" in text or name == "hostmanager-run.1", name

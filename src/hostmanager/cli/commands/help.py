@@ -5,6 +5,7 @@ from typing import Any
 
 from hostmanager.cli.exit_codes import CommandError
 from hostmanager.cli.output import Output, command
+from hostmanager.util.help_parser import HelpParser
 
 DESCRIPTION = """\
 Show how a command is used; `hostmanager help status` is the same as `hostmanager status --help`.
@@ -43,17 +44,17 @@ def run(args: argparse.Namespace, output: Output) -> int:
     name = ALIASES.get(args.topic, args.topic)
     if name not in COMMANDS:
         raise CommandError(unknown_command(name))
-    print(_command_help(name, command_parser(name)), end="")
+    parser = manager_parser() if name == "run" else command_parser(name)
+    print(parser.format_help(), end="")
     return 0
 
 
-def _command_help(name: str, parser: argparse.ArgumentParser) -> str:
-    if name != "run":
-        return parser.format_help()
+def manager_parser() -> HelpParser:
+    """Make the parser of the manager, to which `run` passes its words."""
     from ocs.site_config import add_arguments  # noqa: PLC0415 - only here
 
     from hostmanager.agent.options import make_manager_parser  # noqa: PLC0415 - only here
 
     manager = make_manager_parser("hostmanager run")
     manager.add_site_options(add_arguments)
-    return manager.format_help()
+    return manager

@@ -3,6 +3,7 @@
 import argparse
 import json
 
+from hostmanager.cli.commands.help import manager_parser
 from hostmanager.cli.completion.candidates import FILE_NAMES
 from hostmanager.cli.main import ALIASES, COMMANDS, command_parser
 from hostmanager.util.help_parser import HelpParser
@@ -50,15 +51,7 @@ def _entry(name: str, summary: str) -> dict[str, str]:
 
 
 def _parser(name: str) -> HelpParser:
-    if name != "run":  # its words go to the manager as they are
-        return command_parser(name)
-    from ocs.site_config import add_arguments  # noqa: PLC0415
-
-    from hostmanager.agent.options import make_manager_parser  # noqa: PLC0415
-
-    parser = make_manager_parser()
-    parser.add_site_options(add_arguments)
-    return parser
+    return manager_parser() if name == "run" else command_parser(name)
 
 
 def _values(name: str, action: argparse.Action) -> str | list[str] | None:
