@@ -174,9 +174,8 @@ def show_plan(plan: Plan, output: Output) -> None:
             f"  the manager of {host} has no operation 'restart' (an older one, or that of OCS): "
             "this command stops each agent, and starts it once it has ended; do not interrupt it"
         )
-    if plan.unchanged:
-        names = [agent.instance_id for agent in plan.unchanged]
-        output.line(f"{_unchanged_state(plan)}: {join_names(names, 10)}")
+    for state, agents in plan.unchanged_by_state.items():
+        output.line(f"{state}: {join_names([agent.instance_id for agent in agents], 10)}")
     for refusal in plan.refused:
         agent = refusal.agent
         output.line(f"! {agent.host} {agent.instance_id}: {refusal.reason}", "red")
@@ -191,14 +190,6 @@ def _groups(steps: Sequence[AgentChange]) -> dict[tuple[str, str], list[AgentCha
 
 def _verb(plan: Plan) -> str:
     return "change" if plan.selection is Selection.NOT_AS_CONFIGURED else VERBS[plan.command]
-
-
-def _unchanged_state(plan: Plan) -> str:
-    if plan.selection is Selection.OUTDATED:
-        return "not outdated"
-    if plan.selection is Selection.NOT_AS_CONFIGURED:
-        return "as configured already"
-    return "left down" if plan.command == "restart" else f"already {plan.command}"
 
 
 def _name(step: AgentChange) -> str:

@@ -7,10 +7,11 @@ from typing import Any
 from hostmanager.client.change.stops import Stops, is_running
 from hostmanager.client.site_model import SiteHost
 from hostmanager.client.status.model import SUFFIX
-from hostmanager.core.model import InstanceSpec, Kind, Target
+from hostmanager.core.model import InstanceSettings, InstanceSpec, Kind, Target
 from hostmanager.siteconfig.arguments import visible_arguments
 from hostmanager.siteconfig.diff import diff_specs
-from hostmanager.util.text import truncate
+from hostmanager.siteconfig.settings import SETTINGS, settings_from_data
+from hostmanager.util.text import quote_value, truncate
 
 MAX_ARGUMENTS_CHARS = 300
 """Characters of arguments that a line shows, of each version."""
@@ -131,7 +132,15 @@ def _known_spec(child: Mapping[str, Any], configured: InstanceSpec | None) -> In
         kind=kind,
         initial_target=_known_target(child, configured),
         fingerprint=fingerprint or "",
+        settings=_known_settings(child, configured),
     )
+
+
+def _known_settings(child: Mapping[str, Any], configured: InstanceSpec | None) -> InstanceSettings:
+    known = settings_from_data(child.get("settings"))
+    if known is not None:
+        return known
+    return configured.settings if configured is not None else InstanceSettings()
 
 
 def _known_target(child: Mapping[str, Any], configured: InstanceSpec | None) -> Target:
@@ -143,7 +152,7 @@ def _known_target(child: Mapping[str, Any], configured: InstanceSpec | None) -> 
 
 
 def _added(spec: InstanceSpec) -> ReloadChange:
-    up = spec.initial_target is Target.UP
+    up = spec.default_target is Target.UP
     effect = "would be started" if up else "would be added, and left down"
     text = f"new: {spec.agent_class} ({_manage(spec)}): {effect}"
     return ReloadChange("add", spec.instance_id, text, effect="start" if up else "none")
@@ -164,7 +173,7 @@ def _replaced(
     child = children[spec.instance_id]
     before, after = f"{old.agent_class} ({old.kind})", f"{spec.agent_class} ({spec.kind})"
     stops = is_running(child)
-    is_down = spec.initial_target is Target.DOWN or _is_down_by_hand(old, child)
+    is_down = spec.default_target is not Target.UP or _is_down_by_hand(old, child)
     parts = ["would be stopped" if stops else "is down"]
     parts.append("and left down" if is_down else f"and started as {spec.agent_class}")
     text = f"{before} → {after}: {', '.join(parts) if stops else ' '.join(parts)}"
@@ -183,6 +192,10 @@ def _is_down_by_hand(old: InstanceSpec, child: Mapping[str, Any]) -> bool:
 
 def _changed(spec: InstanceSpec, child: Mapping[str, Any]) -> ReloadChange:
     fields = tuple(_field_changes(spec, child))
+    if fields and not _differs(spec, child):
+        settings = [f for f in fields if f.name in SETTINGS]
+        if settings == list(fields):
+            return _changed_settings(spec, child, fields)
     only_manage = [f.name for f in fields] == ["manage"] and not _differs(spec, child)
     what = "; ".join(map(str, fields)) or "other settings, of the entry, its host or the hub"
     if only_manage:
@@ -194,6 +207,23 @@ def _changed(spec: InstanceSpec, child: Mapping[str, Any]) -> ReloadChange:
     return ReloadChange("change", spec.instance_id, f"{what}: {text}", fields, effect=effect)
 
 
+def _changed_settings(
+    spec: InstanceSpec, child: Mapping[str, Any], fields: tuple[FieldChange, ...]
+) -> ReloadChange:
+    """Settings alone have changed: they take effect at once, and may change what is wanted."""
+    before = settings_from_data(child.get("settings"))
+    was_manual, target = bool(before and before.manual), spec.default_target
+    runs, effect, text = is_running(child), "keep", "takes effect at once"
+    if was_manual and target is Target.DOWN and runs:
+        effect, text = "stop", "would be stopped"
+    elif was_manual and target is Target.UP and not runs:
+        effect, text = "start", "would be started"
+    what = "; ".join(map(str, fields))
+    return ReloadChange(
+        "change", spec.instance_id, f"{what}: {text}", fields, effect == "stop", effect
+    )
+
+
 def _field_changes(spec: InstanceSpec, child: Mapping[str, Any]) -> list[FieldChange]:
     changes = []
     manage = child.get("manage")
@@ -202,6 +232,11 @@ def _field_changes(spec: InstanceSpec, child: Mapping[str, Any]) -> list[FieldCh
     before, after = child.get("arguments"), visible_arguments(spec.arguments)
     if isinstance(before, list) and before != after:
         changes.append(FieldChange("arguments", _words(before), _words(after)))
+    known = settings_from_data(child.get("settings")) or spec.settings
+    for key, setting in SETTINGS.items():
+        old, new = (getattr(each, setting.attribute) for each in (known, spec.settings))
+        if old != new:
+            changes.append(FieldChange(key, quote_value(old), quote_value(new)))
     return changes
 
 

@@ -97,6 +97,7 @@ def target_origin(host: Host, record: InstanceRecord) -> dict[str, Any]:
     requested = host.target_store.target(instance_id) is record.target
     origin = (host.target_store.origin(instance_id) if requested else None) or NO_ORIGIN
     is_forced = host.forced_target == record.target and record.target is not configured(record)
+    is_forced = is_forced and record.completion is None
     other_source = "option" if is_forced else "config"
     return {
         "target_source": "request" if requested else other_source,
@@ -110,7 +111,7 @@ def target_origin(host: Host, record: InstanceRecord) -> dict[str, Any]:
 
 def configured(record: InstanceRecord) -> Target:
     """The target that its latest entry names."""
-    return (record.request.replacement or record.spec).initial_target
+    return (record.request.replacement or record.spec).default_target
 
 
 def health_data(monitor: HealthMonitor, instance_id: str, now: Timestamp) -> dict[str, Any]:

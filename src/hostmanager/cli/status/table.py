@@ -201,7 +201,7 @@ def describe(agent: AgentStatus, now: float) -> str:
     if agent.state == "start_at" and at is not None:
         state += f" in {format_duration(max(0.0, at - now))}"
     if agent.target not in ("", agent.state):
-        state += f" (target {agent.target})"
+        state += " (manual)" if agent.target_text == "manual" else f" (target {agent.target})"
     parts = [*agent.reasons, "" if agent.state == "start_at" else next_attempt(agent.child, now)]
     reason = "; ".join(part.rstrip(".") for part in parts if part)
     return f"{state}: {reason}" if reason else state
@@ -332,7 +332,7 @@ def _cells(agent: AgentStatus, now: float, *, wide: bool) -> list[Text]:
     cells = [
         Text(agent.instance_id, SEVERITY_STYLES[agent.severity]),
         Text(agent.state_text, _state_style(agent)),
-        Text(agent.target),
+        Text(agent.target_text),
         Text(format_duration(agent.get("uptime"))),
         Text(_text_or_blank(agent.get("restarts"))),
         Text("" if stability is None else f"{stability:.2f}", "red" if is_unstable else "dim"),

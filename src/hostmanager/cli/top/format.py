@@ -120,7 +120,7 @@ def state_and_target(agent: AgentStatus) -> str:
     """The state, and the target if that differs."""
     if not agent.target or (agent.is_at_target and agent.target != "passive"):
         return agent.state_text
-    return f"{agent.state_text}>{agent.target}"
+    return f"{agent.state_text}>{agent.target_text}"
 
 
 def _crop(text: Text, widths: ColumnWidths) -> Text:
@@ -147,7 +147,7 @@ def detail_rows(item: ListItem, now: float) -> list[DetailRow]:
 
 def _agent_rows(item: ListItem, agent: AgentStatus, now: float) -> Iterator[DetailRow]:
     now = item.manager_time(now)
-    target = f", target {agent.target}" if agent.target not in ("", agent.state) else ""
+    target = f", target {agent.target_text}" if agent.target not in ("", agent.state) else ""
     yield "state", f"{agent.state_text}{target}{_severity_suffix(item.severity)}"
     for reason in agent.reasons:
         yield "reason", reason

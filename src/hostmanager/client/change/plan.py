@@ -127,6 +127,23 @@ class Plan:
         return Stops(verb, by_host((agent.host, agent.instance_id) for agent in running))
 
     @property
+    def unchanged_by_state(self) -> dict[str, list[AgentStatus]]:
+        """The agents of `unchanged`, by what is the matter with them, for people."""
+        states: dict[str, list[AgentStatus]] = {}
+        for agent in self.unchanged:
+            states.setdefault(self._unchanged_state(agent), []).append(agent)
+        return states
+
+    def _unchanged_state(self, agent: AgentStatus) -> str:
+        if self.selection is Selection.OUTDATED:
+            return "not outdated"
+        if self.selection is Selection.NOT_AS_CONFIGURED:
+            return "as configured already"
+        if agent.is_done and self.command != "down":
+            return "done, and run again only by name"
+        return "left down" if self.command == "restart" else f"already {self.command}"
+
+    @property
     def hosts_without_restart(self) -> list[str]:
         """Hosts whose manager has no `restart`, so that this client stops and starts its agents."""
         return list(dict.fromkeys(step.agent.host for step in self.steps if step.stop_first))
@@ -177,7 +194,9 @@ def make_plan(
         is_stopped = host.process not in ("", "running")
         request = _request(command, agent, selection)
         reason = _refusal_reason(request, agent, host, is_stopped=is_stopped)
-        if is_satisfied(request, agent, manager_stopped=is_stopped):
+        # What is done is run again only if somebody names it.
+        stays_done = agent.is_done and request != "down" and agent.instance_id not in named
+        if stays_done or is_satisfied(request, agent, manager_stopped=is_stopped):
             unchanged.append(agent)
         elif reason and (host.error is not None or selection is not Selection.OUTDATED):
             refused.append(Refusal(agent, reason, host.error is not None))
@@ -217,7 +236,7 @@ def _is_selected(agent: AgentStatus, selection: Selection) -> bool:
         configured = _configured_target(agent)
         if configured in (None, Target.PASSIVE) or agent.target == Target.PASSIVE:
             return False
-        if agent.get("done"):  # a one-shot that has done what it is for
+        if agent.is_done:
             return False
         return agent.target != configured
     return True
@@ -286,7 +305,8 @@ def is_satisfied(command: str, agent: AgentStatus, *, manager_stopped: bool = Fa
     if agent.child is None:
         return False
     if command == "restart":
-        return agent.target == "down" or (agent.target == "passive" and agent.state != "up")
+        is_idle = agent.target == "down" or (agent.target == "passive" and agent.state != "up")
+        return is_idle and not agent.is_done
     if agent.target == "passive":
         return agent.state == command
     if agent.target != command or agent.state != command:

@@ -118,6 +118,9 @@ class AgentProgress:
             self._reason = str(child["message"]).rstrip(".")
         if not last_exit.get("expected", True):
             step.last_lines = list(last_exit.get("output") or [])[-MAX_LAST_LINES:]
+        if self._is_done(child):
+            step.state = "done"
+            return True
         target = child["target_state"]
         if target in ("up", "down") and target != self.stage:
             requested_at = self.requested_at
@@ -146,6 +149,13 @@ class AgentProgress:
         self.fail(
             f"it came up, and exited with {cause}{when}" + (f"; {attempt}" if attempt else "")
         )
+
+    def _is_done(self, child: Mapping[str, Any]) -> bool:
+        """Whether it is a one-shot that has run since it was requested up."""
+        done, before = child.get("done"), self.step.agent.get("done")
+        if not done or self.stage != "up":
+            return False
+        return not before or bool(done["time"] != before["time"])
 
     def _is_replaced(self, child: Mapping[str, Any]) -> bool:
         """Whether there is another run than the one that is to be restarted."""

@@ -17,6 +17,7 @@ from hostmanager.client.status.model import (
     state_text,
 )
 from hostmanager.core.model import Kind
+from hostmanager.siteconfig.settings import settings_from_data
 from hostmanager.util.text import join_names, pluralize
 
 UNSTABLE = 0.5
@@ -221,7 +222,9 @@ def _config_findings(
         text = f"runs as {plain} ({kind}), the site config says {configured}{hint}"
         return [(StatusSeverity.WARNING, text)]
     fingerprint = child.get("fingerprint") or entry.spec.fingerprint
-    if kind is Kind.HOST and fingerprint != entry.spec.fingerprint:
+    known_settings = settings_from_data(child.get("settings"))
+    has_changed = kind is Kind.HOST and fingerprint != entry.spec.fingerprint
+    if has_changed or known_settings not in (None, entry.spec.settings):
         text = f"its entry in the site config differs from what its manager has read{hint}"
         return [(StatusSeverity.INFO, text)]
     return []
@@ -236,6 +239,10 @@ def _notices(
 ) -> list[StatusFinding]:
     found = target_findings.overdue(child, now), target_findings.by_hand(child, entry, now)
     findings = [finding for finding in found if finding is not None]
+    if (child.get("done") or {}).get("changed_since"):
+        name = child["instance_id"]
+        text = f"its entry has changed since it was done; `hostmanager up {name}` runs it again"
+        findings.append((StatusSeverity.INFO, text))
     if child.get("restart_required") and not child.get("message"):
         findings.append((StatusSeverity.WARNING, "what has changed takes effect with a restart"))
     if new_tag:

@@ -69,7 +69,22 @@ class AgentStatus:
     @property
     def state_text(self) -> str:
         """The state in plain words."""
-        return state_text(self.state)
+        return "done" if self.is_done else state_text(self.state)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it is a one-shot that has ended well."""
+        return is_done(self.child)
+
+    @property
+    def is_manual(self) -> bool:
+        """Whether its manager starts and stops it only when somebody asks for it."""
+        return bool((self.get("settings") or {}).get("manual"))
+
+    @property
+    def target_text(self) -> str:
+        """Its target in plain words; empty if unknown."""
+        return "manual" if self.is_manual and self.target == "passive" else self.target
 
     @property
     def agent_class(self) -> str:
@@ -136,6 +151,11 @@ class HostStatus:
 def state_text(state: str) -> str:
     """Say a state in plain words; `up`, `down` and ``?`` are as they are."""
     return _STATE_TEXTS.get(state, state)
+
+
+def is_done(child: Mapping[str, Any] | None) -> bool:
+    """Whether it is a one-shot that has ended well, and does not run again."""
+    return bool(child and child.get("done")) and child["next_action"] == "down"  # type: ignore[index]
 
 
 def last_exit_text(child: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hostmanager.client.site_model import SiteEntry
-from hostmanager.client.status.model import StatusSeverity
+from hostmanager.client.status.model import StatusSeverity, is_done
 from hostmanager.util.text import format_age
 
 SOON = 60.0
@@ -25,8 +25,8 @@ def by_hand(
     target = str(child["target_state"])
     if entry is None or entry.spec is None or target not in ("up", "down"):
         return None
-    configured = str(entry.spec.initial_target)
-    if target == configured:
+    configured = str(entry.spec.default_target)
+    if configured in (target, "passive") or is_done(child):
         return None
     severity = StatusSeverity.INFO if target == "up" else StatusSeverity.WARNING
     return severity, _origin_text(child, target, configured, now)
