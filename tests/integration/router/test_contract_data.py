@@ -50,6 +50,8 @@ MORE_FIELDS = {
     "output": (str, NOTHING),
     "output_rotated": (str, NOTHING),
     "container": (dict, NOTHING),
+    "settings": dict,
+    "done": (dict, NOTHING),
     "target_source": str,
     "target_by": (str, NOTHING),
     "target_level": (int, NOTHING),

@@ -5,7 +5,7 @@ import signal
 import pytest
 
 from tests.integration.conftest import SHORT
-from tests.integration.router.cli_site import places
+from tests.integration.router.cli_site import make_cli_site
 from tests.integration.router.steps import (
     messages,
     outcome,
@@ -23,7 +23,7 @@ from tests.support.sites import instance
 from tests.support.waiting import wait_for
 
 SETTINGS = "host-manager"
-place = pytest.fixture(places)
+cli_site = pytest.fixture(make_cli_site)
 
 
 def manual(name, **keys):
@@ -187,35 +187,39 @@ def test_what_is_done_stays_done_over_the_end_of_the_manager_and_a_changed_entry
 # --- as people see it ----------------------------------------------------------------------
 
 
-def test_status_says_done_and_manual_and_up_runs_again_only_what_is_named(place):
-    place.write(daq1=[one_shot("migrate"), manual("camera"), instance("fake1")])
-    place.start("daq1")
-    hm = client(place.site, "hm-daq1")
+def test_status_says_done_and_manual_and_up_runs_again_only_what_is_named(cli_site):
+    cli_site.write(daq1=[one_shot("migrate"), manual("camera"), instance("fake1")])
+    cli_site.start("daq1")
+    hm = client(cli_site.site, "hm-daq1")
     wait_done(hm, "migrate")
-    wait_for(lambda: place.states()["fake1"] == "up", 20, "fake1 up")
-    rows = {line.split()[0]: line.split() for line in place.run("status").out.splitlines() if line}
+    wait_for(lambda: cli_site.states()["fake1"] == "up", 20, "fake1 up")
+    rows = {
+        line.split()[0]: line.split() for line in cli_site.run("status").out.splitlines() if line
+    }
     assert rows["migrate"][2:4] == ["done", "down"]
     assert rows["camera"][2:4] == ["down", "manual"]
-    assert "all OK" in place.run("status").out
-    result = place.run("up", "mig*", "--no-wait")
+    assert "all OK" in cli_site.run("status").out
+    result = cli_site.run("up", "mig*", "--no-wait")
     assert "done, and run again only by name: migrate" in result.out
-    result = place.run("up", "--as-configured", "--all")
+    result = cli_site.run("up", "--as-configured", "--all")
     assert "nothing to" in result.out
-    result = place.run("up", "migrate", "camera")
+    result = cli_site.run("up", "migrate", "camera")
     assert result.code == 0
     assert "daq1 migrate done" in result.out
-    assert len(place.site.launches("migrate")) == 2
-    assert place.run("status").out.count("manual") >= 1
+    assert len(cli_site.site.launches("migrate")) == 2
+    assert cli_site.run("status").out.count("manual") >= 1
 
 
-def test_diff_says_what_another_setting_would_do(place):
-    place.write(daq1=[instance("a"), manual("b")])
-    place.start("daq1")
-    wait_for(lambda: place.states() == {"a": "up", "b": "down"}, 20, "the states", place.states)
-    place.write(daq1=[manual("a"), instance("b")])
-    changes = place.run("diff").out
+def test_diff_says_what_another_setting_would_do(cli_site):
+    cli_site.write(daq1=[instance("a"), manual("b")])
+    cli_site.start("daq1")
+    wait_for(
+        lambda: cli_site.states() == {"a": "up", "b": "down"}, 20, "the states", cli_site.states
+    )
+    cli_site.write(daq1=[manual("a"), instance("b")])
+    changes = cli_site.run("diff").out
     assert "manual: no → yes: takes effect at once" in changes
     assert "manual: yes → no: would be started" in changes
-    assert place.run("reload").code == 0
-    wait_for(lambda: place.states() == {"a": "up", "b": "up"}, 20, "the states", place.states)
-    assert place.run("diff").code == 0
+    assert cli_site.run("reload").code == 0
+    wait_for(lambda: cli_site.states() == {"a": "up", "b": "up"}, 20, "the states", cli_site.states)
+    assert cli_site.run("diff").code == 0
