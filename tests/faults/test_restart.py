@@ -66,7 +66,7 @@ def test_each_that_is_wanted_up_is_ended_and_started_anew(site, start_manager):
     ok, message = outcome(hm.restart(instances=["a", "b", "c"]))
     assert ok, message
     assert "Restarting: a, b." in message
-    assert "Left as it is: c: it is wanted down." in message
+    assert "Left as it is: c: its target is down." in message
     for name in "ab":
         wait_restarted(site, name, before[name])
     wait_states(hm, a="up", b="up", c="down", d="up")

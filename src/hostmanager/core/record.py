@@ -239,7 +239,7 @@ def restart_denial_reason(record: InstanceRecord) -> str | None:
     if record.completion is not None:
         return None
     if record.target is Target.DOWN:
-        return "it is wanted down"
+        return "its target is down"
     is_idle = record.state is not State.UP and request.restart_of is None
     if record.target is Target.PASSIVE and is_idle:
         unasked = "it is manual" if record.spec.settings.manual else "no manager starts it"

@@ -95,7 +95,7 @@ def _change(before: InstanceRecord | None, after: InstanceRecord) -> ChangeEntry
     if after.failures.exit_times != before.failures.exit_times:
         return EntryKind.EXIT, after.error or "could not be launched", {"launched": False}
     if after.state is not before.state or after.error not in (None, before.error):
-        target = "" if after.state.value == after.target.value else f" (wanted {after.target})"
+        target = "" if after.state.value == after.target.value else f" (target {after.target})"
         error = f": {after.error}" if after.error else ""
         return EntryKind.STATE, f"{after.state}{target}{error}", {}
     return None

@@ -161,7 +161,7 @@ def _warnings(block: HostBlock, node: YamlNode, file: str) -> list[Diagnostic]:
 def _check_reserved_id(instance: CheckedEntry, collector: DiagnosticCollector) -> None:
     location, name = instance.entry.id_location, instance.name
     if name == ALL:
-        text = f"{ALL!r} as an id cannot be told from the word for all agents."
+        text = f"{ALL!r} is not a valid instance-id: commands use it for all agents."
         collector.error(location, text, "Choose another name.", name)
     if name == "crossbar":
         text = "OCS's tools call the router 'crossbar'; an agent of this name is mistaken for it."

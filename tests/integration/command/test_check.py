@@ -87,7 +87,7 @@ WRONG = [
     ),
     (
         "  daq1:\n    agent-instances:\n    - {instance-id: all, agent-class: A}",
-        "9:21: error: all: 'all' as an id cannot be told from the word for all agents.",
+        "9:21: error: all: 'all' is not a valid instance-id: commands use it for all agents.",
     ),
     (
         "  daq1:\n    agent-instances:\n    - {instance-id: a, agent-clas: A}",

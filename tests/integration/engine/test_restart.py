@@ -62,7 +62,7 @@ async def test_the_container_is_replaced_by_a_new_one(project):
         container = await host.container("ocs-a")
         outcome = await ask(host, "a", "b")
         assert outcome.restarting == ("a",)
-        assert outcome.left == {"b": "it is wanted down"}
+        assert outcome.left == {"b": "its target is down"}
         await comes_anew(host, container)
         assert host.shown()["a"]["restarts"] == 0
         assert await host.running("b") == []

@@ -237,14 +237,14 @@ def test_the_manager_is_asked_once_and_its_refusals_are_reported(bridge, site_fi
     agents = [child(name, restarting=False, pid=n) for n, name in enumerate("abc")]
     bridge.sessions["hm-daq1"] = {"manager": session(*agents)}
     data = {
-        **{"restarting": ["a"], "preparing": [], "left": {"b": "it is wanted down"}},
+        **{"restarting": ["a"], "preparing": [], "left": {"b": "its target is down"}},
         **{"refused": {"c": "its image cannot be had"}, "router": "a", "not_kept": ""},
     }
     bridge.tasks["restart"] = lambda *_: (False, "Restarting: a. ...", data)
     result = run("restart", "--all", "--yes", "--no-wait")
     assert [a[3] for a in bridge.asked if a[1] == "start"] == [{"instances": ["a", "b", "c"]}]
     assert result.code == 1
-    assert "b up (target up): it is wanted down" in result.out
+    assert "b up (target up): its target is down" in result.out
     assert "c up (target up): its image cannot be had" in result.out
     assert "1 agent: restart requested; not waited for" in result.out
     assert "a on daq1 runs the router: it is restarted last" in result.err

@@ -39,9 +39,9 @@ def test_a_life_from_its_tracking_to_its_end():
     world.supervisor.remove("a")
     assert world.story() == [
         ("state", "tracked, class FakeAgent"),
-        ("state", "starting (wanted up)"),
+        ("state", "starting (target up)"),
         ("launch", "launched (pid 100)"),
-        ("state", "stopping (wanted down)"),
+        ("state", "stopping (target down)"),
         ("exit", "exited with code 0 after 5.0 s"),
         ("output", "last words of 100"),
         ("state", "removed"),
@@ -128,7 +128,7 @@ def test_the_end_of_one_that_is_replaced_is_not_missed():
     world.supervisor.replace(spec(agent_class="Other", initial_target=Target.UP))
     world.clock.advance(1)
     assert world.story() == [
-        ("state", "stopping (wanted up)"),
+        ("state", "stopping (target up)"),
         ("exit", "ended (pid 100); replaced"),
         ("output", "last words of 100"),
         ("launch", "launched (pid 101)"),

@@ -251,7 +251,7 @@ class EngineComposeBackend:
         """The newest lines of a container's log."""
         container = self.driver.container_of(spec)
         if container is None:
-            return False, f"'{spec.instance_id}' has no container, so no output.", []
+            return False, f"'{spec.instance_id}' has no container, so there is no output.", []
         engine = self.watcher.engine
         try:
             if engine is None:
