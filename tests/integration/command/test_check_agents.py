@@ -119,7 +119,7 @@ def test_what_runs_in_a_container_needs_no_plugin_here(check):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "place", "expected"),
+    ("arguments", "location", "expected"),
     [
         (["--mode", "acqq"], "13:9:", "argument --mode: invalid choice: 'acqq'"),
         (["--mde", "acq"], "12:9:", "unrecognized arguments: --mde acq. Did you mean '--mode'?"),
@@ -130,11 +130,13 @@ def test_what_runs_in_a_container_needs_no_plugin_here(check):
         (["--help"], "12:7:", "they make the agent print something and exit"),
     ],
 )
-def test_the_parser_of_the_agent_is_asked_and_the_word_is_found(check, arguments, place, expected):
+def test_the_parser_of_the_agent_is_asked_and_the_word_is_found(
+    check, arguments, location, expected
+):
     code, lines, _ = check(entry("a", "FakeDataAgent", *arguments))
     assert code == 1
     (line,) = lines
-    assert line.startswith(f"{place} error: a: FakeDataAgent refuses its arguments: {expected}")
+    assert line.startswith(f"{location} error: a: FakeDataAgent refuses its arguments: {expected}")
 
 
 def test_good_arguments_are_good(check):

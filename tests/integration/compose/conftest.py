@@ -52,9 +52,9 @@ def plugin_file(environ: dict[str, str]) -> Path:
     """The file of the compose plugin; run by the name of docker-compose it is the stand-alone."""
     config = Path(environ.get("DOCKER_CONFIG", "~/.docker")).expanduser()
     system = [Path("/usr", *where, "docker/cli-plugins") for where in (["libexec"], ["lib"])]
-    for place in (config / "cli-plugins", *system):
-        if (place / "docker-compose").is_file():
-            return place / "docker-compose"
+    for directory in (config / "cli-plugins", *system):
+        if (directory / "docker-compose").is_file():
+            return directory / "docker-compose"
     pytest.skip("the docker command has no Compose plugin (v2)")
 
 

@@ -275,9 +275,9 @@ async def test_a_variable_that_is_not_set_is_named_with_its_line(compose, write)
 
 async def test_a_file_refused_for_a_variable_that_is_not_set_says_so_first(v2, write):
     name = write("services:\n  a:\n    image: x\n    volumes:\n      - ${OCS_CONFIG}:/config:ro\n")
-    said = await refused(v2, name)
-    assert said.startswith("compose.yaml, line 5: the variable OCS_CONFIG is not set.")
-    assert "Compose says: invalid spec: :/config:ro" in said
+    message = await refused(v2, name)
+    assert message.startswith("compose.yaml, line 5: the variable OCS_CONFIG is not set.")
+    assert "Compose says: invalid spec: :/config:ro" in message
 
 
 async def test_networks_and_volumes_that_compose_makes_have_their_names_on_the_engine(

@@ -134,9 +134,9 @@ async def test_a_directory_above_is_exchanged(tmp_path, reads, depth):
     """As by `mv site site.old; mv site.new site`; the directory of the file is moved with it."""
     file = Path("site", *["sub"] * (depth - 1), "compose.yaml")
     for top in ("site", "site.new"):
-        place = tmp_path / top / file.relative_to("site")
-        place.parent.mkdir(parents=True)
-        place.write_text(top)
+        path = tmp_path / top / file.relative_to("site")
+        path.parent.mkdir(parents=True)
+        path.write_text(top)
     async with watched(tmp_path, str(file)) as it:
         await it.wait_loaded(LIMIT)
         assert reads[-1][1] == "site"

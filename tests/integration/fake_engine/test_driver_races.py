@@ -76,11 +76,11 @@ async def test_what_is_forgotten_and_begun_anew_waits_for_the_command_before(
 
 async def test_what_others_start_later_is_not_removed_for_an_old_stop(fake, watcher, driver):
     """A stop that came to nothing is over once something else runs, or nothing is left."""
-    heard = []
+    received = []
     fake.put(inspected(A, "one"))
     watcher.start()
     await until("a list of containers", lambda: watcher.synced)
-    driver.observe(spec(), heard.append)
+    driver.observe(spec(), received.append)
     fake.answers["/stop"] = b""  # it says that it did
     fake.known[A] = inspected(A, "one")
     driver._tracked["a"].cleanup_pending = True  # as after a stop that the engine did not answer
@@ -105,20 +105,22 @@ async def test_what_others_start_later_is_not_removed_for_an_old_stop(fake, watc
 
 async def test_nothing_is_reported_of_a_project_that_was_not_listed_yet(fake, watcher, driver, up):
     """Its file was read just while the engine did not answer: what runs in it is not gone."""
-    heard = []
+    received = []
     fake.put(inspected(A, "one", project="q"))
     watcher.start()
     await until("a list of containers", lambda: watcher.synced)
     fake.answers["/containers/json"] = b"{nonsense"
     await watcher.follow(frozenset({"p", "q"}))
     assert watcher.synced
-    driver.observe(spec(project="q"), heard.append)
-    driver.launch(spec("b", project="q"), heard.append)
+    driver.observe(spec(project="q"), received.append)
+    driver.launch(spec("b", project="q"), received.append)
     await asyncio.sleep(0.05)
     assert up.calls == 0
-    assert not any(isinstance(message, ev.Absent) for message in heard)
+    assert not any(isinstance(message, ev.Absent) for message in received)
     del fake.answers["/containers/json"]
-    await until("it to be seen", lambda: any(isinstance(message, ev.Launched) for message in heard))
+    await until(
+        "it to be seen", lambda: any(isinstance(message, ev.Launched) for message in received)
+    )
     assert up.calls == 0
-    assert not any(isinstance(message, ev.Absent | ev.LaunchFailed) for message in heard)
+    assert not any(isinstance(message, ev.Absent | ev.LaunchFailed) for message in received)
     driver.signal("a", StopStage.INTERRUPT)

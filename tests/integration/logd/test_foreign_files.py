@@ -110,8 +110,8 @@ def test_a_planted_compressed_file_does_not_end_the_plain_one(shared, plant):
     before = texts(shared)
     for slot in range(1, 6):
         plain, packed = (
-            Path(place(str(shared.files), "a", slot))
-            for place in (names.log_file, names.compressed_file)
+            Path(path_of(str(shared.files), "a", slot))
+            for path_of in (names.log_file, names.compressed_file)
         )
         if plain.exists() and not packed.exists():
             plant(packed)

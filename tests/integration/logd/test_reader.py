@@ -79,16 +79,16 @@ def test_lines_go_on_over_rotated_and_compressed_files(env):
 
 def pages(env, size, since=None):
     """All lines of an instance, page by page."""
-    lines, place, count = [], None, 0
+    lines, position, count = [], None, 0
     while True:
-        page = newest_page(env.files, "a", size, since, place)
+        page = newest_page(env.files, "a", size, since, position)
         lines = texts(page.lines) + lines
         count += 1
         if page.older is None:
             assert not page.more
             return lines, count
         assert page.more
-        place = page.older
+        position = page.older
 
 
 def test_all_lines_can_be_had_page_by_page_over_rotated_and_compressed_files(env):

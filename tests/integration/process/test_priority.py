@@ -108,8 +108,8 @@ def test_a_niceness_that_somebody_has_chosen_stays_and_is_passed_on(privileged, 
 def terminal(request):
     """Words that run a program with others in its session, and that session's niceness."""
     if request.param == "that of the tests":
-        told = AUTOGROUP.read_text().split() if AUTOGROUP.exists() else []
-        return [], int(told[-1]) if told else None
+        reported = AUTOGROUP.read_text().split() if AUTOGROUP.exists() else []
+        return [], int(reported[-1]) if reported else None
     return ["setsid", "sh", "-c", '"$@"; exit $?', "sh"], USUAL["session"]
 
 

@@ -56,10 +56,10 @@ def test_an_agent_of_ocs_ends_by_its_own_timeout_and_that_is_reported(make):
     assert "(by its own crossbar_timeout: the router is away)" in manager.output()
     site.router.start()
     entries = history(site)
-    told = [entry["text"] for entry in entries if entry["kind"] == "router"]
-    assert told[0].startswith("the router went")
-    assert told[1].startswith("the router came back after ")
-    assert len(told) == 2
+    reported = [entry["text"] for entry in entries if entry["kind"] == "router"]
+    assert reported[0].startswith("the router went")
+    assert reported[1].startswith("the router came back after ")
+    assert len(reported) == 2
     exits = [entry["text"] for entry in entries if entry["kind"] == "exit"]
     assert "exited with code 0 (by its own crossbar_timeout: the router is away)" in exits[0]
 

@@ -62,12 +62,12 @@ def test_lines_can_be_had_page_by_page(site, start_manager):
         return hm.output(instance_id="a", lines=1).session["data"]["lines"][-1][1]
 
     wait_for(lambda: int(last().split()[0]) == written - 1, 10, "the last line", last)
-    texts, place = [], None
+    texts, position = [], None
     while True:
-        data = hm.output(instance_id="a", lines=700, before=place).session["data"]
+        data = hm.output(instance_id="a", lines=700, before=position).session["data"]
         texts = [text for _, text in data["lines"]] + texts
-        place = data["older"]
-        if place is None:
+        position = data["older"]
+        if position is None:
             break
     numbers = [int(text.split()[0]) for text in texts if text[:1].isdigit()]
     assert numbers == list(range(written))

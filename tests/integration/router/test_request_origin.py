@@ -76,7 +76,7 @@ def test_every_operation_that_changes_something_takes_both(site, begin, name):
 def test_what_is_no_short_text_is_refused_and_changes_nothing(site, begin, params):
     hm = begin(instance("a"))
     wait_ready(site, "a")
-    ok, said = outcome(hm.update(requests=[("a", "down")], **params))
-    assert (ok, "Nothing was changed." in said, targets(hm)) == (False, True, {"a": "up"})
+    ok, message = outcome(hm.update(requests=[("a", "down")], **params))
+    assert (ok, "Nothing was changed." in message, targets(hm)) == (False, True, {"a": "up"})
     assert not outcome(hm.die(**params))[0]
     assert children(hm)["a"]["next_action"] == "up"

@@ -90,27 +90,27 @@ UNIT = Unit("hostmanager-hm-daq1", "it", (sys.executable,), Path("/"))
 
 
 def test_nothing_is_started_beside_a_running_manager_of_ocs(fake_host, monkeypatch):
-    place = system(fake_host, monkeypatch, active=OLD)
+    target = system(fake_host, monkeypatch, active=OLD)
     with pytest.raises(StepError, match=r"both would start the same agents. Nothing was changed"):
-        install_unit(place, UNIT, ["enable", "now"], force=False, dry=False)
+        install_unit(target, UNIT, ["enable", "now"], force=False, dry=False)
     assert fake_host.systemctl_calls == []
-    assert [path.name for path in place.directory.iterdir()] == [OLD]
+    assert [path.name for path in target.directory.iterdir()] == [OLD]
 
 
 def test_a_manager_of_ocs_that_does_not_run_is_reported_as_a_warning(fake_host, monkeypatch):
-    place = system(fake_host, monkeypatch)
-    result = install_unit(place, UNIT, ["now"], force=False, dry=False)
+    target = system(fake_host, monkeypatch)
+    result = install_unit(target, UNIT, ["now"], force=False, dry=False)
     assert fake_host.systemctl_calls == ["daemon-reload", f"start {UNIT.file_name}"]
     (notice,) = result["remarks"]
     assert f"systemctl disable --now {OLD}" in notice
 
 
 def test_no_unit_of_the_system_is_hidden(fake_host, monkeypatch):
-    place = system(fake_host, monkeypatch)
+    target = system(fake_host, monkeypatch)
     monkeypatch.setattr(unit_steps, "PACKAGED_UNIT_DIRS", [str(fake_host.directory / "packaged")])
     packaged = fake_host.directory / "packaged" / UNIT.file_name
     packaged.parent.mkdir()
     packaged.touch()
     with pytest.raises(StepError, match=r"has a hostmanager-hm-daq1.service of its own"):
-        install_unit(place, UNIT, [], force=False, dry=False)
+        install_unit(target, UNIT, [], force=False, dry=False)
     assert fake_host.systemctl_calls == []

@@ -46,8 +46,10 @@ class Agents:
         now = self.world.clock.mono
         for name, op_codes in self.beating.items():
             record = self.world.snapshot.get(name)
-            heard = self.router and name in self.listened_to and now >= self.returns_at.get(name, 0)
-            if heard and record is not None and record.run.pid is not None:
+            received = (
+                self.router and name in self.listened_to and now >= self.returns_at.get(name, 0)
+            )
+            if received and record is not None and record.run.pid is not None:
                 self.delivered += 1
                 self.monitor.beat(name, f"session {record.run.pid}", op_codes)
         self.world.clock.call_later(1.0, self._beat)

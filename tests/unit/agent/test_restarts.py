@@ -111,7 +111,10 @@ async def test_an_instance_that_is_not_to_run_is_named(harness):
     harness.world.supervisor.add(spec("c", inoperable_reason="No plugin."))
     outcome = await harness.restarts.request(["b", "c"])
     assert outcome.left == {"b": "its target is down", "c": "No plugin."}
-    assert outcome.lines == ("Left as it is: b: its target is down.", "Left as it is: c: No plugin.")
+    assert outcome.lines == (
+        "Left as it is: b: its target is down.",
+        "Left as it is: c: No plugin.",
+    )
     assert not harness.path.exists()
 
 

@@ -69,18 +69,18 @@ def test_nobody_has_to_wait_for_the_unstoppable_but_they_are_named():
 
 def test_listeners_hear_of_each_change_after_it_was_made():
     snapshot = Snapshot(Guard(FakeClock().call_later))
-    heard = []
-    snapshot.subscribe(lambda name, record: heard.append((name, snapshot.get(name) is record)))
+    received = []
+    snapshot.subscribe(lambda name, record: received.append((name, snapshot.get(name) is record)))
     snapshot.put("a", record(State.UP))
     snapshot.put("a", None)
-    assert heard == [("a", True), ("a", True)]
+    assert received == [("a", True), ("a", True)]
 
 
 def test_a_broken_listener_keeps_nobody_else_from_hearing(caplog):
     snapshot = Snapshot(Guard(FakeClock().call_later))
-    heard = []
+    received = []
     snapshot.subscribe(lambda name, record: 1 / 0)
-    snapshot.subscribe(lambda name, record: heard.append(name))
+    snapshot.subscribe(lambda name, record: received.append(name))
     snapshot.put("a", record(State.UP))
-    assert heard == ["a"]
+    assert received == ["a"]
     assert "a: listener 0 of changes failed unexpectedly" in caplog.text

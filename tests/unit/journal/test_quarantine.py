@@ -224,17 +224,17 @@ def test_locked_by_somebody_entries_wait_and_are_written_later(path, open_journa
 
 
 def test_a_file_where_the_directory_should_be_disables_it_and_says_so_once(tmp_path, open_journal):
-    place = tmp_path / "state"
-    place.write_text("a file")
-    journal = open_journal(at=place / "journal.sqlite")
+    path = tmp_path / "state"
+    path.write_text("a file")
+    journal = open_journal(at=path / "journal.sqlite")
     for number in range(100):
         journal.record_texts(str(number))
         journal.flush(10)
-    assert str(place) in journal.error
+    assert str(path) in journal.error
     assert len(journal.messages) == 1
     with pytest.raises(JournalError, match="cannot be written"):
         journal.history()
-    place.unlink()
+    path.unlink()
     wait_for(lambda: journal.error is None, 10, "it to be written again")
     assert journal.texts() == [str(n) for n in range(100)]
 
@@ -242,13 +242,13 @@ def test_a_file_where_the_directory_should_be_disables_it_and_says_so_once(tmp_p
 def test_what_waits_while_it_is_disabled_is_bounded_and_counted(tmp_path, open_journal):
     from hostmanager.journal import Limits
 
-    place = tmp_path / "state"
-    place.write_text("a file")
-    journal = open_journal(Limits(queued=100), place / "journal.sqlite")
+    path = tmp_path / "state"
+    path.write_text("a file")
+    journal = open_journal(Limits(queued=100), path / "journal.sqlite")
     for number in range(1000):
         journal.record_texts(str(number))
     journal.flush(10)
-    place.unlink()
+    path.unlink()
     wait_for(lambda: journal.error is None, 10, "it to be written again")
     lost, *texts = journal.texts()
     assert lost.startswith("900 entries were lost")

@@ -78,7 +78,7 @@ def positions(node: object, path: tuple = ()) -> list[tuple]:
     if not isinstance(node, dict | list):
         return [path]
     inner = node.items() if isinstance(node, dict) else enumerate(node)
-    return [path, *(place for key, item in inner for place in positions(item, (*path, key)))]
+    return [path, *(location for key, item in inner for location in positions(item, (*path, key)))]
 
 
 GOOD_DATA = yaml.safe_load(GOOD)

@@ -60,26 +60,26 @@ BAD_FIELDS = [
 ]
 
 
-def check(scf, entry, place, broken_ids, words):
+def check(scf, entry, location, broken_ids, words):
     site = load_site_file(scf(site_of(GOOD_NEIGHBOURS % entry)), "daq")
     assert [spec.instance_id for spec in site.specs] == ["before", "after"]
     assert site.broken_ids == ({broken_ids} if broken_ids else set())
     assert site.broken_without_id == (0 if broken_ids else 1)
     [problem] = site.errors
-    assert (problem.line, problem.column) == place
+    assert (problem.line, problem.column) == location
     for word in words:
         assert word in str(problem)
     assert not site.summary()[0]
 
 
-@pytest.mark.parametrize(("entry", "place", "broken_ids", "expected"), BAD_ENTRIES)
-def test_a_broken_entry_breaks_itself_alone(scf, entry, place, broken_ids, expected):
-    check(scf, entry, place, broken_ids, expected)
+@pytest.mark.parametrize(("entry", "location", "broken_ids", "expected"), BAD_ENTRIES)
+def test_a_broken_entry_breaks_itself_alone(scf, entry, location, broken_ids, expected):
+    check(scf, entry, location, broken_ids, expected)
 
 
-@pytest.mark.parametrize(("field", "place", "expected"), BAD_FIELDS)
-def test_a_broken_field_breaks_its_instance_alone(scf, field, place, expected):
-    check(scf, f"- instance-id: a\n  agent-class: A\n  {field}", place, "a", expected)
+@pytest.mark.parametrize(("field", "location", "expected"), BAD_FIELDS)
+def test_a_broken_field_breaks_its_instance_alone(scf, field, location, expected):
+    check(scf, f"- instance-id: a\n  agent-class: A\n  {field}", location, "a", expected)
 
 
 def test_an_entry_with_several_faults_tells_each(scf):

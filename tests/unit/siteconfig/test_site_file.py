@@ -62,12 +62,12 @@ BAD_FILES = [
 ]
 
 
-@pytest.mark.parametrize(("text", "place", "expected"), BAD_FILES)
-def test_a_file_that_cannot_be_used_says_where_and_why(scf, text, place, expected):
+@pytest.mark.parametrize(("text", "location", "expected"), BAD_FILES)
+def test_a_file_that_cannot_be_used_says_where_and_why(scf, text, location, expected):
     with pytest.raises(SiteFileError) as caught:
         load_site_file(scf(text), "daq")
     [problem] = [problem for problem in caught.value.diagnostics if problem.is_error]
-    assert (problem.line, problem.column) == place
+    assert (problem.line, problem.column) == location
     for word in expected:
         assert word in str(problem)
     assert caught.value.summary() == (False, str(problem))

@@ -63,7 +63,7 @@ def test_an_overridden_merge_is_no_duplicate():
 
 
 @pytest.mark.parametrize(
-    ("text", "place", "expected"),
+    ("text", "location", "expected"),
     [
         ("a: [1\nb: 2\n", "f:2:", "the YAML cannot be read"),
         ("a: 1\n\tb: 2\n", "f:2:", "there is a tab here"),
@@ -84,9 +84,9 @@ def test_an_overridden_merge_is_no_duplicate():
         ("- 1\n" * 200_001, "f:", "more than 200000"),
     ],
 )
-def test_what_agents_could_not_read_is_refused_with_its_place(text, place, expected):
+def test_what_agents_could_not_read_is_refused_with_its_place(text, location, expected):
     message = refusal(text)
-    assert message.startswith(place)
+    assert message.startswith(location)
     assert expected in message
 
 

@@ -113,18 +113,18 @@ def test_without_a_timer_it_is_made_with_the_next_call(clock, caplog):
 
 
 def test_a_callback_takes_arguments_and_never_raises(guard, clock):
-    heard = []
+    received = []
     faults = [1, 2]
 
     def listen(*args):
         if faults:
             faults.pop()
             raise KeyError
-        heard.append(args)
+        received.append(args)
 
     guard.callback("it", listen)("a", 1)
     clock.advance(10)
-    assert heard == [("a", 1)]
+    assert received == [("a", 1)]
 
 
 def test_what_ends_the_program_is_not_kept_from_it(guard):

@@ -312,9 +312,9 @@ class HostManager:
     async def restart(self, session: Any, params: dict[str, Any]) -> TaskResult:
         """restart(instances=[])
 
-        **Task** - Restart agents: each that is wanted up is ended, and started
-        again as soon as it has ended. Returns once they are on their way. The
-        manager completes it, whatever happens to its client, to the router,
+        **Task** - Restart agents: each whose target is up is ended, and
+        started again as soon as it has ended. Returns once they are on their
+        way. The manager completes it, whatever happens to its client, to the router,
         or to itself; only ``update`` to 'down' cancels it.
 
         Args:
@@ -324,7 +324,7 @@ class HostManager:
           requested_by (str): who, as ``user@host``; nobody proves it.
 
         Notes:
-          An agent that is wanted down is left so; one that waits to be started
+          An agent whose target is down is left so; one that waits to be started
           again is started at once. A compose service is ended only once its
           image is here; if that is not available, it goes on, and the result says
           why. The service that runs the router is restarted last, alone.
