@@ -391,12 +391,23 @@ class Host:
         for spec in diff.changed:
             self.service_reconciler.update_spec(spec)
         for instance_id in diff.removed:
-            left = self.snapshot[instance_id].spec.is_left_running
-            outcome = "its container is left as it is" if left else "it is stopped and forgotten"
-            self.emit_message(f"{instance_id}: no longer in the site config; {outcome}")
+            self.emit_message(
+                f"{instance_id}: no longer in the site config; {self._removal(instance_id)}"
+            )
             self.supervisor.remove(instance_id)
             self.target_store.remove(instance_id)
         self.service_reconciler.reconcile()
+
+    def _removal(self, instance_id: str) -> str:
+        """End the container of an instance's service that left its file before; say what is done."""
+        spec = self.snapshot[instance_id].spec
+        if spec.is_left_running:
+            return "its container is left as it is"
+        if not spec.has_no_service:
+            return "it is stopped and forgotten"
+        orphan = self.compose.orphan_of(instance_id)
+        self.compose.end_orphan_of(instance_id)
+        return f"its container {orphan} is stopped and removed" if orphan else "it is forgotten"
 
     def _record_parse_status(self, site_config: SiteFile | SiteFileError) -> tuple[str, ...]:
         """Keep how the reading went in `parse_status`; returns the problems, for people."""

@@ -39,12 +39,13 @@ MALFORMED_CONFIG = (
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
 
 
-async def load_compose_file(compose: Compose, path: str) -> ComposeFile:
+async def load_compose_file(compose: Compose, path: str, project: str = "") -> ComposeFile:
     """Load a compose file.
 
     Args:
         compose: The compose command.
         path: The file, relative to the working directory of the command.
+        project: The name of its project; empty: what the file and its environment say.
 
     Raises:
         ComposeFileError: It cannot be used; the text names the file and, if known, the line.
@@ -53,29 +54,37 @@ async def load_compose_file(compose: Compose, path: str) -> ComposeFile:
     root = await asyncio.to_thread(raw.parse_yaml, file, path)
     used = await asyncio.to_thread(unset_variables, file, compose.environ, path)
     try:
-        result = await _config(compose, file)
+        result = await _config(compose, file, project)
         # Compose decides: what it does not warn about, it did not need.
         unset = tuple(each for each in used if _is_reported(each.name, result.stderr))
         if result.exit_code != 0:
             raise ComposeFileError(_load_error(path, root, result, unset))
         data = _parsed(result.stdout, compose.is_v1)
-        project = str(
+        digests = {} if compose.is_v1 else await _digests(compose, file, data)
+        name = project or str(
             data.get("name") or await asyncio.to_thread(_v1_project_name, file, compose.environ)
         )
-        digests = {} if compose.is_v1 else await _digests(compose, file, data)
-        services = _services(data, project, digests)
+        services = _services(data, name, digests)
     except ComposeError as error:
         raise ComposeFileError(f"{path}: {error}") from None
     except MALFORMED_CONFIG as error:
         raise ComposeFileError(
             f"{path}: the answer of `{' '.join(compose.argv)} config` is malformed: {error}."
         ) from None
-    return ComposeFile(path, file.resolve(), project, services, unset)
+    return ComposeFile(path, file.resolve(), name, services, unset)
 
 
-async def _config(compose: Compose, file: Path) -> CompletedCommand:
+def project_args(project: str) -> tuple[str, ...]:
+    """The arguments that name the project of a compose command; none for an empty name."""
+    return ("-p", project) if project else ()
+
+
+async def _config(compose: Compose, file: Path, project: str) -> CompletedCommand:
+    named = project_args(project)
     args = ("config",) if compose.is_v1 else (*ALL_PROFILES, "config", "--format", "json")
-    return await compose.run(*args, file=file, time_limit=READ_TIMEOUT, extra_env=NO_ENGINE_ENV)
+    return await compose.run(
+        *named, *args, file=file, time_limit=READ_TIMEOUT, extra_env=NO_ENGINE_ENV
+    )
 
 
 async def _digests(compose: Compose, file: Path, data: Mapping[str, Any]) -> dict[str, str]:
@@ -183,7 +192,15 @@ def _service(name: str, entry: Mapping[str, Any], digest: str) -> Service:
         # Brought up together with what it depends on, it gets another digest.
         digest_comparable=bool(digest and not entry.get("depends_on")),
         pull_policy=str(entry.get("pull_policy") or ""),
+        instance_id=_environment_value(entry.get("environment"), "INSTANCE_ID"),
     )
+
+
+def _environment_value(environment: Any, name: str) -> str:
+    if isinstance(environment, Mapping):
+        return str(environment.get(name) or "")
+    pairs = (str(line).partition("=") for line in environment or ())
+    return next((value for key, _, value in pairs if key == name), "")
 
 
 def parse_duration(text: Any) -> float | None:

@@ -19,6 +19,7 @@ class Service:
         depends_on: Services that have to run before it.
         digest_comparable: Whether its containers are labelled with `digest`, too.
         pull_policy: When its image is pulled: ``always``, ``never`` …; empty: when it is missing.
+        instance_id: INSTANCE_ID in its environment, which OCS's agents go by; empty without one.
         networks: The networks that compose makes for it, by their names on the engine.
         volumes: The same of volumes.
     """
@@ -32,6 +33,7 @@ class Service:
     depends_on: tuple[str, ...] = ()
     digest_comparable: bool = False
     pull_policy: str = ""
+    instance_id: str = ""
     networks: tuple[str, ...] = ()
     volumes: tuple[str, ...] = ()
 
@@ -66,6 +68,8 @@ class ComposeFile:
         project: The compose project of its services.
         services: By name, in the order of the file; those with a profile, too.
         unset: Where it uses variables that are not set.
+        new_project: The name that its project would have now; empty if that is its name. It has
+            been changed while containers ran, and those belong to the project that they are in.
     """
 
     path: str
@@ -73,6 +77,7 @@ class ComposeFile:
     project: str
     services: Mapping[str, Service] = field(default_factory=dict)
     unset: tuple[UnsetVariable, ...] = ()
+    new_project: str = ""
 
 
 class ComposeFileError(Exception):

@@ -14,6 +14,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from asyncinotify import Inotify, Mask
@@ -52,6 +53,9 @@ CHANGES = (
 )
 
 Signature = tuple[tuple[object, ...], ...]
+KeepsProject = Callable[[ComposeFile], bool]
+"""Whether containers of a file's project run, as it was loaded before."""
+
 FindCompose = Callable[[], Awaitable[Compose]]
 OnChange = Callable[[], Awaitable[None]]
 
@@ -82,6 +86,7 @@ class ComposeFileWatcher:
         self._find = find
         self._cwd = cwd
         self._on_change = on_change
+        self.keeps_project: KeepsProject = lambda _: False
         self._signatures: dict[str, Signature] = {}
         self._relevant: set[Path] = set()  # what is watched for, with all directories above
         self._watched: dict[Path, Mask] = {}
@@ -126,13 +131,18 @@ class ComposeFileWatcher:
             return
         async with self._loading:
             current = {p: await asyncio.to_thread(_signature, self._cwd / p) for p in self.paths}
-            changed = [p for p in self.paths if current[p] != self._signatures.get(p)]
+            changed = [p for p in self.paths if self._is_due(p, current[p])]
             if not changed:
                 return
             await asyncio.gather(*(self._load(compose, path) for path in changed))
             self.files = {p: self.files[p] for p in self.paths if p in self.files}
             await self._report_change()
             self._signatures = current  # only now: what failed on the way is loaded again
+
+    def _is_due(self, path: str, signature: Signature) -> bool:
+        known = self.files.get(path)
+        is_renamed = known is not None and known.new_project  # it may be no longer in use
+        return signature != self._signatures.get(path) or bool(is_renamed)
 
     # --- watching ---------------------------------------------------------------------------
 
@@ -214,7 +224,7 @@ class ComposeFileWatcher:
 
     async def _load(self, compose: Compose, path: str) -> None:
         try:
-            file = await load_compose_file(compose, path)
+            file = await self._read(compose, path)
         except ComposeFileError as error:
             self.status[path] = (False, time.time(), str(error))
         except Exception as error:  # whatever it is, the other files go on being watched
@@ -224,13 +234,34 @@ class ComposeFileWatcher:
             self.files[path] = file
             count = len(file.services)
             services = f"{count} service{'' if count == 1 else 's'}"
-            self.status[path] = (True, time.time(), f"{services}, project {file.project}.")
+            text = f"{services}, project {file.project}.{_renamed_notice(file)}"
+            self.status[path] = (True, time.time(), text)
+
+    async def _read(self, compose: Compose, path: str) -> ComposeFile:
+        """Load it; with the name of its project that it had, as long as containers run in that."""
+        file = await load_compose_file(compose, path)
+        before = self.files.get(path)
+        if before is None or before.project == file.project or not self.keeps_project(before):
+            return file
+        kept = await load_compose_file(compose, path, before.project)
+        return replace(kept, new_project=file.project)
 
     async def _report_change(self) -> None:
         try:
             await self._on_change()
         finally:
             self._loaded.set()  # only now does everybody know of it
+
+
+def _renamed_notice(file: ComposeFile) -> str:
+    if not file.new_project:
+        return ""
+    return (
+        f" By its `name:`, or COMPOSE_PROJECT_NAME in .env, its project would be "
+        f"'{file.new_project}' now, but containers run in '{file.project}'; nothing is changed. To "
+        "use the new name, stop the services of the file (`hostmanager down`), then `hostmanager "
+        "reload`."
+    )
 
 
 def _signature(file: Path) -> Signature:

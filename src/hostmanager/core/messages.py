@@ -18,6 +18,7 @@ class KindMessages:
         next_stage: What follows if that has no effect.
         slow_launch: Why its launch may take long.
         stage_timed_out: What it did not do, for each of the stages that can time out.
+        started_by_other: Why it is stopped although nobody requested that.
         unkillable: Why a kill may have no effect, and where to look.
     """
 
@@ -25,6 +26,7 @@ class KindMessages:
     next_stage: str
     slow_launch: str
     stage_timed_out: dict[StopStage, str]
+    started_by_other: str
     unkillable: str
 
 
@@ -38,6 +40,7 @@ PROCESS = KindMessages(
         ),
         StopStage.TERMINATE: "did not end on SIGTERM; SIGKILL to its process group",
     },
+    started_by_other="was started by somebody else, but its target is down; it is stopped",
     unkillable=(
         "does not end although it was killed; it is probably in an uninterruptible wait in "
         "the kernel (a dead disk, network file system or driver): see `ps -o pid,stat,wchan`"
@@ -58,6 +61,10 @@ SERVICE = KindMessages(
         ),
         StopStage.TERMINATE: "did not end although its container was killed; it is killed again",
     },
+    started_by_other=(
+        "its container was started by somebody else, but its target is down; it is stopped (an "
+        "entry with `host-manager: {manual: true}` is left alone)"
+    ),
     unkillable=(
         "does not end although its container was killed several times; see `docker inspect`, "
         "and the log of the Docker Engine"

@@ -201,10 +201,18 @@ def reconcile_running(record: InstanceRecord, inputs: TransitionInput) -> Transi
     if record.must_stop:
         deadline = inputs.now.monotonic + stop_timeout(spec, inputs.policy.stop.interrupt)
         stopping = replace(record, state=State.STOPPING, deadline=deadline)
-        return stopping, (ev.Signal(StopStage.INTERRUPT),)
+        return stopping, (*_refusal_message(record, inputs.event), ev.Signal(StopStage.INTERRUPT))
     prepare = (ev.Prepare(spec),) if record.needs_preparation else ()
     running = _complete_request(replace(record, state=State.UP, deadline=None))
     return running, (*_running_message(record, inputs.event), *prepare)
+
+
+def _refusal_message(record: InstanceRecord, event: ev.Event) -> tuple[ev.Effect, ...]:
+    """Say why a run ends that somebody else has started."""
+    is_foreign = isinstance(event, ev.Launched) and event.adopted is not None
+    if not is_foreign or record.state is not State.DOWN or record.target is not Target.DOWN:
+        return ()
+    return (ev.OperatorMessage(messages_for(record.spec).started_by_other, warning=True),)
 
 
 def _running_message(record: InstanceRecord, event: ev.Event) -> tuple[ev.Effect, ...]:

@@ -133,5 +133,7 @@ def _launch(before: InstanceRecord | None, after: InstanceRecord) -> ChangeEntry
         and run.started_at == before.run.started_at
     )
     text = f"launched (pid {run.pid})" if launched else f"adopted, runs as pid {run.pid}"
+    if before is not None and before.state is State.DOWN and after.state is State.STOPPING:
+        text = f"started by somebody else (pid {run.pid}), but its target is down; it is stopped"
     data = {"pid": run.pid, "launched": launched, "restarts": after.failures.restarts}
     return EntryKind.LAUNCH, text, data

@@ -20,6 +20,7 @@ from hostmanager.agent.compose.catalog import (
 from hostmanager.agent.compose.image_pull import IGNORE_ORPHANS_ENV, ImagePull, compose_command
 from hostmanager.agent.compose.protocol import AddMessage, ContainerOutput, TaskOutcome
 from hostmanager.composefile.command import CompletedCommand, find_compose
+from hostmanager.composefile.loader import project_args
 from hostmanager.composefile.model import ComposeFile, ComposeFileError, FileStatus
 from hostmanager.composefile.variables import describe_unset
 from hostmanager.composefile.watcher import ComposeFileWatcher
@@ -89,6 +90,7 @@ class EngineComposeBackend:
         self.file_watcher = ComposeFileWatcher(
             self.paths, lambda: find_compose(binary, self._environ, cwd), cwd, self._on_files_change
         )
+        self.file_watcher.keeps_project = self._has_running
         self._image_pull = ImagePull(self.file_watcher, self.watcher, cwd)
         self.services = ServiceCatalog(prefix, self.paths, is_loaded=False)
         self._files: tuple[ComposeFile, ...] = ()  # what `services` was made of
@@ -139,11 +141,21 @@ class EngineComposeBackend:
         await self.watcher.follow(self._projects)
         self.services, self._files = services, files
         for path, (ok, _, text) in self.status().items():
-            unset = describe_unset(self.file_watcher.files[path].unset) if ok else ""
-            if self._reported_status.get(path, (True, "")) != (ok, unset if ok else text):
-                self._emit_message(path, unset or text)
-            self._reported_status[path] = (ok, unset if ok else text)
+            loaded = self.file_watcher.files.get(path)
+            is_notable = loaded is not None and bool(loaded.unset or loaded.new_project)
+            reported = (ok, text if is_notable or not ok else "")
+            if self._reported_status.get(path, (True, "")) != reported:
+                self._emit_message(path, text)
+            self._reported_status[path] = reported
         self.on_change()
+
+    def _has_running(self, file: ComposeFile) -> bool:
+        """Whether containers of its services run."""
+        return any(
+            container.alive and not container.oneoff and container.service in file.services
+            for container in self.watcher.containers.values()
+            if container.project == file.project
+        )
 
     def status(self) -> dict[str, FileStatus]:
         """Whether each file could be loaded (contract, section 5)."""
@@ -182,7 +194,11 @@ class EngineComposeBackend:
         if not args:
             self._require_variables(service)
             return CompletedCommand(0, "", "")
-        return await compose.run(*args, service.name, file=file, extra_env=IGNORE_ORPHANS_ENV)
+        loaded = self.file_watcher.files.get(service.file)
+        named = project_args(service.project) if loaded and loaded.new_project else ()
+        return await compose.run(
+            *named, *args, service.name, file=file, extra_env=IGNORE_ORPHANS_ENV
+        )
 
     def _require_variables(self, service: ServiceRef) -> None:
         """Refuse to make a container whose settings would lack what a variable should give."""
@@ -218,6 +234,24 @@ class EngineComposeBackend:
         files = self._files
         absolute_paths = {file.path: os.path.normpath(self._cwd / file.path) for file in files}
         return find_orphans(self.watcher.containers.values(), files, absolute_paths)
+
+    def orphan_of(self, instance_id: str) -> str | None:
+        """The container of an instance's service that is in no file any more; None without one."""
+        service = f"{self.prefix}{instance_id}"
+        orphans = (container for container, _ in self._orphans().values())
+        return next((c.name for c in orphans if c.service == service), None)
+
+    def end_orphan_of(self, instance_id: str) -> None:
+        """Stop and remove the containers of `orphan_of`; what fails becomes a message."""
+        service = f"{self.prefix}{instance_id}"
+        for container, _ in self._orphans().values():
+            if container.service == service:
+                work = self._end_orphan(instance_id, container)
+                self.watcher.guard.task(f"{instance_id}: ending its orphan", work)
+
+    async def _end_orphan(self, instance_id: str, container: Container) -> None:
+        ok, text = await self._cancel_on_close(self._remove(container, lambda _: None))
+        self._emit_message(instance_id, f"its orphan was removed: {text}." if ok else text)
 
     def new_tags(self, records: Mapping[str, InstanceRecord]) -> dict[str, str]:
         """The images that instances need and that are not here (contract, section 5)."""

@@ -65,7 +65,19 @@ class ServiceCatalog:
         notice = f" {', '.join(broken)} cannot be used at present." if broken else ""
         return (
             f"No compose file has a service '{name}' for this entry (looked in "
-            f"{', '.join(self.paths)}).{notice}"
+            f"{', '.join(self.paths)}).{notice}{self._other_name_hint(name)}"
+        )
+
+    def _other_name_hint(self, name: str) -> str:
+        """A service of another name may be meant for an instance."""
+        instance_id = name.removeprefix(self.prefix)
+        meant = [s for _, s in self.by_name.values() if s.instance_id == instance_id]
+        if not meant:
+            return ""
+        file = self.by_name[meant[0].name][0].file
+        return (
+            f" Service '{meant[0].name}' of {file} has INSTANCE_ID={instance_id} in its "
+            f"environment: it has to be called '{name}'."
         )
 
     def unmanaged_specs(self, entries: Iterable[InstanceSpec]) -> dict[str, InstanceSpec]:

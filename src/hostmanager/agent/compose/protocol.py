@@ -62,6 +62,12 @@ class ComposeBackend(Protocol):
     def orphans(self) -> dict[str, Any]:
         """Show the orphans."""
 
+    def orphan_of(self, instance_id: str) -> str | None:
+        """The container of an instance's service that is in no file any more; None without one."""
+
+    def end_orphan_of(self, instance_id: str) -> None:
+        """Stop and remove it; what fails becomes a message."""
+
     def new_tags(self, records: Mapping[str, InstanceRecord]) -> dict[str, str]:
         """The images that instances need and that are not on this machine."""
 
@@ -145,6 +151,13 @@ class NullComposeBackend:
     def orphans(self) -> dict[str, Any]:
         """No orphan."""
         return {}
+
+    def orphan_of(self, instance_id: str) -> str | None:
+        """No orphan."""
+        return None
+
+    def end_orphan_of(self, instance_id: str) -> None:
+        """There is none."""
 
     def new_tags(self, records: Mapping[str, InstanceRecord]) -> dict[str, str]:
         """No image."""

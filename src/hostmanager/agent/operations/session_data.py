@@ -85,6 +85,12 @@ def service_state(host: Host, record: InstanceRecord, now: Timestamp) -> dict[st
     """Show an instance that is a compose service."""
     shown = child_state(record, now, None)
     shown["container"] = host.compose.container(record.spec)
+    if record.spec.has_no_service and (orphan := host.compose.orphan_of(record.spec.instance_id)):
+        shown["message"] = _join(
+            shown["message"],
+            f"Its container {orphan} runs on, as an orphan: `hostmanager orphans` ends it, and so "
+            "does a reload without this entry.",
+        )
     if record.spec.instance_id == host.restarts.waiting_router_id:
         shown["restarting"] = True
         shown["message"] = _join("It runs the router: it is restarted last.", shown["message"])
