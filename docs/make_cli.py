@@ -188,5 +188,5 @@ def page() -> str:
 
 if __name__ == "__main__":
     PAGE.write_text(page(), encoding="utf-8")
-    Path(candidates.TABLE).write_text(make_table(), encoding="utf-8")
+    Path(candidates.TABLE_FILE).write_text(make_table(), encoding="utf-8")
     print(f"{PAGE} written", file=sys.stderr)

@@ -11,7 +11,7 @@ from argparse_manpage.manpage import Manpage
 
 from hostmanager import __version__
 from hostmanager.cli.commands.help import manager_parser
-from hostmanager.cli.main import COMMANDS, command_parser, make_parser
+from hostmanager.cli.main import COMMANDS, command_parser, make_main_parser
 from hostmanager.util.help_parser import HelpParser
 
 SUMMARY = "run the manager of a host of OCS, and control those of a site"
@@ -39,7 +39,7 @@ def _sections(epilog: str) -> Iterator[str]:
 
 def pages() -> Iterator[tuple[str, str]]:
     """Each page with the name of its file."""
-    yield "hostmanager.1", page(make_parser(), "hostmanager", SUMMARY)
+    yield "hostmanager.1", page(make_main_parser(), "hostmanager", SUMMARY)
     for name, (_, summary) in COMMANDS.items():
         parser = manager_parser() if name == "run" else command_parser(name)
         yield f"hostmanager-{name}.1", page(parser, f"hostmanager-{name}", summary)

@@ -140,13 +140,15 @@ def _run_to_end(argv: list[str]) -> Any:
 
 def _run(argv: list[str]) -> int:
     if not argv:
-        make_parser().print_help(sys.stderr)
+        make_main_parser().print_help(sys.stderr)
         return USAGE
     name = ALIASES.get(argv[0], argv[0])
     if name not in COMMANDS:
         if name.startswith("-"):
-            make_parser().parse_args(argv[:1])  # --help and --version exit, all else is an error
-        make_parser().error(unknown_command(name))
+            make_main_parser().parse_args(
+                argv[:1]
+            )  # --help and --version exit, all else is an error
+        make_main_parser().error(unknown_command(name))
     parser = command_parser(name)
     known, rest = parser.parse_known_args(argv[1:])
     if rest:
@@ -172,7 +174,7 @@ class Parser(HelpParser):
         self.exit(USAGE, f"{self.prog}: {message}\nSee `{self.prog} --help`.\n")
 
 
-def make_parser() -> Parser:
+def make_main_parser() -> Parser:
     """Make the parser of what stands before a subcommand."""
     width = max(map(len, COMMANDS)) + 1
     lines = [f"  {name:<{width}} {text}" for name, (_, text) in COMMANDS.items()]

@@ -1,6 +1,5 @@
 """`hostmanager top` with managers to ask: dead ones, silent ones, refusals, passwords."""
 
-import argparse
 import asyncio
 import io
 import os
@@ -19,6 +18,7 @@ from hostmanager.cli.top.data_source import LiveDataSource
 from hostmanager.client.poller import SessionPoller
 from hostmanager.client.site_model import read_site
 from hostmanager.client.status.selection import hosts_to_query
+from hostmanager.util.help_parser import HelpParser
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def ask(site_file):
     made = []
 
     def go(*arguments):
-        parser = argparse.ArgumentParser()
+        parser = HelpParser()
         add_selection(parser)
         add_common(parser, json=False)
         args = parser.parse_args(["--site-file", str(site_file), "--answer-time", "20", *arguments])

@@ -86,7 +86,7 @@ def test_records_are_selected_by_pattern_level_run_and_time(cli_site):
     result = cli_site.run("logs", "talk", "--run", "900")
     assert result.code == 1
     assert re.search(r"daq1 talk: its history has \d+ runs, so no --run 900", result.err)
-    assert "no such output of talk" in cli_site.run("logs", "talk", "--grep", "nothing").err
+    assert "no matching output of talk" in cli_site.run("logs", "talk", "--grep", "nothing").err
 
 
 @pytest.mark.parametrize(

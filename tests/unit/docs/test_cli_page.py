@@ -26,7 +26,7 @@ def test_the_page_is_what_the_parsers_make():
 
 
 def test_the_table_of_completion_is_what_the_parsers_make():
-    current = Path(candidates.TABLE).read_text(encoding="utf-8")
+    current = Path(candidates.TABLE_FILE).read_text(encoding="utf-8")
     assert current == make_table(), f"table.json is not of today; run: {generator().COMMAND}"
 
 

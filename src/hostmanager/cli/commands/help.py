@@ -34,12 +34,12 @@ def run(args: argparse.Namespace, output: Output) -> int:
         ALIASES,
         COMMANDS,
         command_parser,
-        make_parser,
+        make_main_parser,
         unknown_command,
     )
 
     if args.topic is None:
-        print(make_parser().format_help(), end="")
+        print(make_main_parser().format_help(), end="")
         return 0
     name = ALIASES.get(args.topic, args.topic)
     if name not in COMMANDS:

@@ -225,7 +225,7 @@ class Printer:
             source = self._sources[0]
             limits = (source.since, source.until)
             is_selected = source.selection.is_active or any(at is not None for at in limits)
-            what = "no such output of" if is_selected else "no output yet from"
+            what = "no matching output of" if is_selected else "no output yet from"
             self._output.warn(f"{what} {join_names(names)}")
 
     def print_truncated(self, lines: int) -> None:

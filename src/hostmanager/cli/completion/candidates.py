@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 FILE_NAMES = ":files"
 """The only candidate where the shell itself is to complete the name of a file."""
 
-TABLE = os.path.join(os.path.dirname(__file__), "table.json")  # noqa: PTH118, PTH120 - pathlib is slow
+TABLE_FILE = os.path.join(os.path.dirname(__file__), "table.json")  # noqa: PTH118, PTH120 - pathlib is slow
 
 SITE_KEYS = frozenset({"instance-id", "host", "agent-class"})
 """Values that stand in the site config."""
@@ -19,7 +19,7 @@ SITE_KEYS = frozenset({"instance-id", "host", "agent-class"})
 SHELL_CHARACTERS = frozenset(" \t\r\n'\"\\$`;&|<>()*?[]{}!#~")
 """Words with one of these are not offered: a shell would expand or execute them."""
 
-MANAGER_CLASS = "HostManager"
+NOT_AN_AGENT = "HostManager"
 """Its entries are no agents; `siteconfig.entry` would have to be imported for it."""
 
 Value = str | list[str] | bool | None
@@ -38,7 +38,7 @@ def main(typed: Sequence[str]) -> None:
 
 def candidates(typed: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Give the words that can stand in place of the last one, each with its description."""
-    with open(TABLE, encoding="utf-8") as file:  # noqa: PTH123
+    with open(TABLE_FILE, encoding="utf-8") as file:  # noqa: PTH123
         table = json.load(file)
     *before, current = _join_equal_signs(typed) or [""]
     if not before:
@@ -116,7 +116,7 @@ def site_words(key: str, path: str | os.PathLike[str] | None) -> Iterator[str]:
             continue
         entries = block.get("agent-instances") if isinstance(block, dict) else None
         for entry in entries if isinstance(entries, list) else ():
-            if isinstance(entry, dict) and entry.get("agent-class") != MANAGER_CLASS:
+            if isinstance(entry, dict) and entry.get("agent-class") != NOT_AN_AGENT:
                 word = entry.get(key)
                 if isinstance(word, str) and not SHELL_CHARACTERS & set(word):
                     yield word
