@@ -71,7 +71,11 @@ hostmanager restart acu1            # stop it, start it, check that it stays up
 - **A host that is silent** costs `--answer-time` (5 s) once, however many there are, and the others
   are shown, and get their requests, all the same.
 - **Output**: colours and tables that fit the width on a terminal, plain text with whole lines
-  elsewhere (`NO_COLOR` is honoured), `--json` for programs. Warnings go to stderr.
+  elsewhere (`NO_COLOR` and `TERM=dumb` are honoured), `--json` for programs. Warnings go to stderr.
+- **An output that cannot be written** (a full disk) is one message and exit status 1; a reader that
+  has ended (`| head`) is 141, without a message.
+- **Help**: `hostmanager help COMMAND`; `--help-site` for the options that every OCS program has. `make
+  man` makes manual pages.
 - **Ctrl-C** ends the waiting, never what the managers do; the message says what continues.
 - **Privileges**: with OCS's access control, `--privs 2` takes the password of that level from OCS's
   password file (`~/.ocs-passwords.yaml` or `$OCS_PASSWORDS_FILE`), `--privs PASSWORD` is one, and
