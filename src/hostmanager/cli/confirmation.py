@@ -20,9 +20,14 @@ def confirm(stops: Stops, args: argparse.Namespace, output: Output) -> None:
     Raises:
         CommandError: The answer is not yes; or there is no terminal, and no `--yes`.
     """
-    if args.yes or not stops.needs_confirmation:
+    if stops.needs_confirmation:
+        confirm_action(stops.action, args, output)
+
+
+def confirm_action(action: str, args: argparse.Namespace, output: Output) -> None:
+    """Ask before something is done: ``stop 13 agents on daq2``. Raises as `confirm` does."""
+    if args.yes:
         return
-    action = stops.action
     if not output.can_ask:
         raise CommandError(
             f"This would {action}. There is no terminal to ask on: add --yes to confirm it. "

@@ -142,7 +142,7 @@ def test_history_tells_of_all_hosts_who_did_what_and_what_died(cli_site):
     cli_site.run("down", "fake1")
     result = cli_site.run("history")
     assert result.code == 0
-    assert re.search(r"daq1 fake1 +request +update: fake1 down \(client, level 1\)", result.out)
+    assert re.search(r"daq1 fake1 +request +update: fake1 down \(\S+@\S+, level 1\)", result.out)
     assert re.search(r"daq1 fake1 +exit +exited with code 0", result.out)
     assert re.search(r"daq2 cam1 +launch", result.out)
     entries = cli_site.run("history", "fake1", "--kind", "exit", "--json").json["entries"]

@@ -249,6 +249,20 @@ def test_it_is_stopped_and_removed(fake_host):
     assert not fake_host.unit.exists()
 
 
+def test_a_running_manager_is_stopped_only_if_somebody_confirms_it(fake_host):
+    lines_of(fake_host.for_user())
+    fake_host.notes.write_text("")
+    running = {"ACTIVE": "hostmanager-hm-daq1.service"}
+    result = fake_host.for_user("--remove", **running)
+    assert result.returncode == 2
+    assert "This would stop hostmanager-hm-daq1.service, the manager with all" in result.stderr
+    assert "add --yes to confirm it. Nothing was changed." in result.stderr
+    assert fake_host.for_user("--remove", "--dry-run", **running).returncode == 0
+    assert (fake_host.systemctl_calls, fake_host.unit.exists()) == ([], True)
+    lines_of(fake_host.for_user("--remove", "--yes", **running))
+    assert not fake_host.unit.exists()
+
+
 def test_it_can_be_removed_when_the_site_config_is_gone(fake_host):
     lines_of(fake_host.for_user())
     fake_host.site.unlink()

@@ -17,9 +17,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hostmanager.cli.confirmation import confirm_action
+from hostmanager.cli.exit_codes import CommandError
 from hostmanager.cli.options import new_parser
+from hostmanager.cli.output import Output
 from hostmanager.cli.systemd.conflicts import find_unmanaged
-from hostmanager.cli.systemd.install import StepError, UnitTarget, install_unit, remove_unit
+from hostmanager.cli.systemd.install import (
+    StepError,
+    UnitTarget,
+    install_unit,
+    is_active,
+    remove_unit,
+)
 from hostmanager.cli.systemd.unit import UNIT_NAME, Unit, UnitError
 
 EXIT_DONE, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
@@ -73,6 +82,7 @@ def add_parser(subparsers: Any) -> None:
     what.add_argument("--remove", action="store_true", help="stop and remove the service")
     add = parser.add_argument
     add("--dry-run", action="store_true", help="show the steps; change nothing")
+    add("--yes", "-y", action="store_true", help="do not ask before a running manager is removed")
     add("--json", action="store_true", help="print the result as JSON")
     add("--enable", action="store_true", help="start it at every boot")
     add("--now", action="store_true", help="start it now")
@@ -158,7 +168,9 @@ def run(args: argparse.Namespace) -> int:
     try:
         target = _unit_target(args)
         if args.remove:
-            return _report(args, remove_unit(target, _name(args), args.force, args.dry_run))
+            name = _name(args)
+            _confirm_removal(args, target, name)
+            return _report(args, remove_unit(target, name, args.force, args.dry_run))
         plan = make_install_plan(args, os.environ)
         if args.print:
             print(plan.unit.text(), end="")
@@ -176,6 +188,18 @@ def run(args: argparse.Namespace) -> int:
     except StepError as error:
         print(f"hostmanager install-systemd: {error}", file=sys.stderr)
         return EXIT_FAILED
+    except CommandError as error:
+        print(f"hostmanager install-systemd: {error}", file=sys.stderr)
+        return error.code
+
+
+def _confirm_removal(args: argparse.Namespace, target: UnitTarget, name: str) -> None:
+    """Ask before a running manager and its agents are stopped."""
+    unit = f"{name}.service"
+    if args.dry_run or not target.manage_systemd or not is_active(target, unit):
+        return
+    action = f"stop {unit}, the manager with all of its agents on this host, and remove it"
+    confirm_action(action, args, Output("install-systemd", args.json))
 
 
 def _refuse_unmanaged(plan: "InstallPlan") -> None:

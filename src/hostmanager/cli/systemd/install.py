@@ -108,7 +108,7 @@ def install_unit(
     text = unit.text()
     _refuse_foreign(path, force)
     _refuse_shadowing(unit.file_name, force)
-    was_active = target.manage_systemd and not dry and _is_active(target, unit.file_name)
+    was_active = target.manage_systemd and not dry and is_active(target, unit.file_name)
     _warn_legacy_unit(target, steps, starting="now" in actions)
     steps.write(path, text)
     if target.manage_systemd:
@@ -182,7 +182,7 @@ def _warn_legacy_unit(target: UnitTarget, steps: StepRunner, starting: bool) -> 
         return
     for old in sorted(target.directory.glob(LEGACY_UNITS)):
         stop = shlex.join(target.systemctl("disable", "--now", old.name))
-        if starting and not steps.dry_run and _is_active(target, old.name):
+        if starting and not steps.dry_run and is_active(target, old.name):
             raise StepError(
                 f"{old.name}, the host manager inside ocs, is running: both would start the same "
                 f"agents. Nothing was changed. First: {stop}"
@@ -190,7 +190,8 @@ def _warn_legacy_unit(target: UnitTarget, steps: StepRunner, starting: bool) -> 
         steps.notes.append(f"{old} is a unit of the host manager inside ocs. Before this: {stop}")
 
 
-def _is_active(target: UnitTarget, name: str) -> bool:
+def is_active(target: UnitTarget, name: str) -> bool:
+    """Whether a unit runs."""
     return _run(target.systemctl("is-active", "--quiet", name)).returncode == 0
 
 

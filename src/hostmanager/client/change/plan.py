@@ -252,7 +252,7 @@ def _step(request: str, agent: AgentStatus, selection: Selection) -> AgentChange
 
 def _cause(agent: AgentStatus, selection: Selection) -> str:
     if selection is Selection.OUTDATED:
-        return str(agent.get("message") or OUTDATED).rstrip(".")
+        return str(agent.get("message") or OUTDATED).rstrip(".").removesuffix("; restart it")
     if selection is Selection.NOT_AS_CONFIGURED:
         return by_hand_text(agent)
     return ""

@@ -40,7 +40,7 @@ def test_only_what_is_outdated_is_restarted_and_the_reason_is_the_managers():
     )
     plan = plan_of("restart", Selection.OUTDATED, host(answer, new="up", old="up", plain="up"))
     assert steps(plan) == {
-        "old": ("restart", changed.rstrip(".")),
+        "old": ("restart", changed.removesuffix("; restart it.")),
         "plain": ("restart", OUTDATED),
     }
     assert [agent.instance_id for agent in plan.unchanged] == ["new"]
