@@ -17,6 +17,7 @@ _NAMES = {
     **LEVELS,
     **{"trace": 10, "notice": 20, "warn": 30, "err": 40, "crit": 50, "fatal": 50},
 }
+_ANY_NAME = re.compile("|".join(_NAMES), re.IGNORECASE)
 _STAMP = re.compile(r"\[?\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?\]?\s*")
 _TWISTED = re.compile(r"\[[^\]\s]*#(\w+)\]")
 _FIRST_WORD = re.compile(r"(?:[\[(<](\w+)[\])>]|(\w+):)(?:\s|$)")
@@ -56,7 +57,10 @@ class LogLine:
 def level_of(line: str) -> int | None:
     """Find the level that a line names at its beginning; None if it names none."""
     stamp = _STAMP.match(line)
-    text = line[stamp.end() if stamp else 0 :][:_PREFIX_CHARS]
+    begin = stamp.end() if stamp else 0
+    text = line[begin : begin + _PREFIX_CHARS]
+    if not _ANY_NAME.search(text):
+        return None
     if found := _TWISTED.match(text):
         return _NAMES.get(found[1].lower())
     if (found := _FIRST_WORD.match(text)) and (found[1] or found[2]).lower() in _NAMES:
@@ -150,7 +154,7 @@ class LogFilter:
 
     def matches(self, record: LogRecord) -> bool:
         """Whether a record is shown."""
-        if record.level < self.level:
+        if self.level and record.level < self.level:
             return False
         pattern = self.pattern
         return pattern is None or any(pattern.search(line.text) for line in record.lines)
