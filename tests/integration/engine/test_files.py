@@ -4,7 +4,6 @@ import asyncio
 import json
 
 from hostmanager.agent.operations.session_data import session_data
-from hostmanager.siteconfig.site_file import load_site_file
 from tests.integration.engine.hosts import entry, running, write_site
 from tests.support.engine_projects import service
 
@@ -22,8 +21,7 @@ def status(host, path="compose.yaml"):
 async def reload(host, *entries):
     """What `update(reload_config=True)` does."""
     write_site(host.project.directory / "site.yaml", entries)
-    site = await asyncio.to_thread(load_site_file, host.host.settings.site_file, "testhost")
-    return host.host._apply_site_config(site, [])
+    return await host.host.update([], reload_config=True)
 
 
 async def test_a_service_that_is_added_gets_its_entry_or_a_row_of_its_own(project):

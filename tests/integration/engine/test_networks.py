@@ -30,16 +30,29 @@ async def test_what_several_services_share_is_made_once(network_project):
         for name in NAMES:
             await host.up(name)
         assert networks(project) == [f"{project.name}_lan"]
-        assert not host.heard("ambiguous")
-        assert [line for line in host.said if "could not be launched" in line] == []
+        assert not host.has_message("ambiguous")
+        assert [line for line in host.messages if "could not be launched" in line] == []
         for name in NAMES:
-            host.told((name, "down"))
+            host.set_targets((name, "down"))
         for name in NAMES:
             await host.removed(name)
-        host.told(("all", "up"))  # all is there by now
+        host.set_targets(("all", "up"))  # all is there by now
         for name in NAMES:
             await host.up(name)
         assert networks(project) == [f"{project.name}_lan"]
+
+
+async def test_two_files_of_one_project_share_its_network_also_behind_a_profile(network_project):
+    project = network_project
+    project.write({"ocs-a": on_lan(), "ocs-b": on_lan()}, networks={"lan": {}})
+    more = {"ocs-c": on_lan(profiles=["debug"]), "ocs-d": service(network_mode=None)}
+    project.write(more, "more.yaml", networks={"lan": {}})
+    async with running(project, *"abcd", files=("compose.yaml", "more.yaml")) as host:
+        for name in "abcd":
+            await host.up(name)
+        assert networks(project) == [f"{project.name}_default", f"{project.name}_lan"]
+        assert [line for line in host.messages if "could not be launched" in line] == []
+        assert host.host.compose.orphans() == {}
 
 
 async def test_a_dead_container_whose_network_was_removed_is_replaced(network_project):
@@ -68,7 +81,7 @@ async def test_a_container_that_cannot_start_for_another_reason_is_replaced_once
             await host.row("a", next_action="start_at", says="port is already allocated")
             await host.container("ocs-a")
             await host.until(
-                "more attempts", lambda: sum("could not be" in line for line in host.said) > 2
+                "more attempts", lambda: sum("could not be" in line for line in host.messages) > 2
             )
             assert host.count("create", "ocs-a") <= 2
             await host.docker("rm", "--force", taken)

@@ -151,6 +151,15 @@ async def test_with_a_variable_that_is_not_set_it_goes_on(project):
         await comes_anew(host, container)
 
 
+async def test_what_runs_without_a_variable_is_restarted_without_it(project):
+    """A site may mean it so: the restart changes nothing."""
+    project.write({"ocs-a": service(labels=["where=${NOT_SET}/data"])})
+    async with running(project, "a") as host:
+        container = (await host.up("a"))["container"]["id"]
+        await ask(host, "a")
+        await comes_anew(host, container)
+
+
 async def test_while_its_file_is_broken_it_goes_on(project):
     project.write(["ocs-a"])
     async with running(project, "a") as host:

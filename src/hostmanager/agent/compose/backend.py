@@ -27,6 +27,7 @@ from hostmanager.composefile.watcher import ComposeFileWatcher
 from hostmanager.core.model import InstanceSpec, ServiceRef
 from hostmanager.core.record import InstanceRecord
 from hostmanager.drivers.compose.container import Container, unix_time
+from hostmanager.drivers.compose.diff import containers_of
 from hostmanager.drivers.compose.driver import ComposeDriver
 from hostmanager.drivers.compose.engine import Engine, EngineError, find_endpoint
 from hostmanager.drivers.compose.host_processes import find_listener, local_port
@@ -201,13 +202,22 @@ class EngineComposeBackend:
         )
 
     def _require_variables(self, service: ServiceRef) -> None:
-        """Refuse to make a container whose settings would lack what a variable should give."""
+        """Refuse to replace a container by one whose settings lack what a variable should give.
+
+        What runs with these very settings is known to run with them.
+        """
         loaded = self.file_watcher.files.get(service.file)
         unset = (
             [each for each in loaded.unset if each.service in ("", service.name)] if loaded else []
         )
-        if unset:
+        if unset and not self._runs_as_loaded(service):
             raise ComposeFileError(describe_unset(unset))
+
+    def _runs_as_loaded(self, service: ServiceRef) -> bool:
+        loaded = self.file_watcher.files[service.file].services.get(service.name)
+        digest = loaded.digest if loaded is not None else ""
+        containers = containers_of(service, tuple(self.watcher.containers.values()))
+        return any(c.alive and c.digest == digest != "" for c in containers)
 
     # --- views ------------------------------------------------------------------------------
 
