@@ -6,6 +6,7 @@ import time
 import unicodedata
 from datetime import datetime
 
+from hostmanager.client.manager_time import RelativeTime
 from hostmanager.util.text import format_duration
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -72,7 +73,7 @@ def parse_since(text: str, now: float | None = None) -> float:
             return when if when <= now else when - 86400.0  # 23:50, typed shortly after midnight
         return parsed.timestamp()
     try:
-        return now - parse_time_span(text)
+        return RelativeTime(parse_time_span(text), now)
     except ValueError:
         raise ValueError(f"{text!r} is not a valid time; write {SINCE_HELP}.") from None
 

@@ -1,20 +1,26 @@
 """Reads the journals of managers, page by page, and merges them by time."""
 
+import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from hostmanager.client.errors import ManagerError
+from hostmanager.client.history_fold import fold_cycles
 from hostmanager.client.manager_client import (
     ManagerClient,
     OperationResult,
     run_parallel,
     run_with_limit,
 )
+from hostmanager.client.manager_time import by_manager_clock
 from hostmanager.client.status.selection import is_pattern, matches
 
 MAX_PAGE_ENTRIES = 10_000
+
+GROWTH = 10
+"""So many times as many entries are read where crash loops leave few lines."""
 
 TOO_LARGE = "would have made the answer too large"
 """What managers without pages answer when they have truncated a journal."""
@@ -53,11 +59,15 @@ class JournalEntries:
         entries: The newest last.
         error: What is wrong with the journal; empty: nothing.
         note: Where there are more, how to get them; empty: there are no more.
+        has_older: Whether there are older ones.
+        now: Unix time by the manager's clock; None: it did not tell.
     """
 
     entries: list[dict[str, Any]]
     error: str = ""
     note: str = ""
+    has_older: bool = False
+    now: float | None = None
 
 
 def read_journals(
@@ -74,6 +84,48 @@ def read_journals(
     return run_parallel({host: job(manager) for host, manager in managers.items()}, None)
 
 
+def read_for_folding(
+    managers: Mapping[str, ManagerClient], query: JournalQuery, answer_timeout: float
+) -> dict[str, list[JournalEntries] | ManagerError]:
+    """Read as many entries as make so many lines once crash loops are folded, as far as they are.
+
+    A loop of hours fills thousands of entries, all in one line; most journals need one look.
+    """
+    limit = query.limit
+    while True:
+        journals = read_journals(managers, replace(query, limit=limit), answer_timeout)
+        lines, has_older = _folded_lines(journals)
+        if lines >= query.limit or not has_older or limit >= MAX_PAGE_ENTRIES:
+            return journals
+        limit = min(limit * GROWTH, MAX_PAGE_ENTRIES)
+
+
+def _folded_lines(journals: Mapping[str, list[JournalEntries] | ManagerError]) -> tuple[int, bool]:
+    results = {host: r for host, r in journals.items() if not isinstance(r, ManagerError)}
+    entries = [
+        {"host": host, **entry}
+        for host, of_host in results.items()
+        for result in of_host
+        for entry in result.entries
+    ]
+    has_older = any(result.has_older for of_host in results.values() for result in of_host)
+    return len(fold_cycles(entries, manager_times(journals))), has_older
+
+
+def manager_times(
+    journals: Mapping[str, list[JournalEntries] | ManagerError],
+) -> dict[str, float]:
+    """Unix time by the clock of each manager; by this one where it did not tell."""
+    known = {
+        host: result.now
+        for host, results in journals.items()
+        if not isinstance(results, ManagerError)
+        for result in results
+        if result.now is not None
+    }
+    return dict.fromkeys(journals, time.time()) | known
+
+
 def read_journal(
     manager: ManagerClient, query: JournalQuery, name: str | None, answer_timeout: float
 ) -> JournalEntries:
@@ -87,7 +139,8 @@ def read_journal(
     # What is selected here can be rare.
     is_filtered = bool(query.kinds or (query.patterns and name is None))
     size = MAX_PAGE_ENTRIES if is_filtered else min(query.limit, MAX_PAGE_ENTRIES)
-    params = {"instance_id": name, "limit": size, "since": query.since}
+    since = by_manager_clock(manager, query.since, answer_timeout)
+    params = {"instance_id": name, "limit": size, "since": since}
     while True:
         request = partial(manager.run, "history", answer_timeout, **params, **position)
         result = run_with_limit(answer_timeout, request)
@@ -97,7 +150,9 @@ def read_journal(
         older = result.data.get("older")
         if error or older is None or not page or len(entries) >= query.limit:
             note = _truncation_note(result, query, is_more=older is not None, count=len(entries))
-            return JournalEntries(entries[-query.limit :], error, note)
+            has_older = older is not None or len(entries) > query.limit
+            now = result.data.get("now")
+            return JournalEntries(entries[-query.limit :], error, note, has_older, now)
         position = {"before": older}
 
 

@@ -7,6 +7,7 @@ and forgotten after a while.
 
 import asyncio
 import math
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -68,7 +69,12 @@ async def run_history(
         session.data = {"entries": [], "older": None, "trouble": str(error)}
         return False, str(error)
     older = entries[0]["id"] if has_older else None
-    session.data = {"entries": entries, "older": older, "trouble": journal.error}
+    session.data = {
+        "entries": entries,
+        "older": older,
+        "trouble": journal.error,
+        "now": time.time(),  # so that a client need not trust its own clock
+    }
     if len(entries) > LARGE_RESULT:
         asyncio.get_running_loop().call_later(RESULT_TTL, _forget, session)
     text = f"{len(entries)} entries."

@@ -20,7 +20,14 @@ from hostmanager.cli.options import (
 from hostmanager.cli.output import Output, command
 from hostmanager.cli.text import format_time, sanitize
 from hostmanager.client.errors import ManagerError, require_router
-from hostmanager.client.journal_reader import JournalEntries, JournalQuery, read_journals
+from hostmanager.client.history_fold import fold_cycles
+from hostmanager.client.journal_reader import (
+    JournalEntries,
+    JournalQuery,
+    manager_times,
+    read_for_folding,
+    read_journals,
+)
 from hostmanager.client.manager_client import make_clients
 from hostmanager.client.site_model import Site, read_site
 from hostmanager.client.status.selection import matches, select_hosts, suggestions
@@ -47,11 +54,13 @@ KIND_STYLES = {
 DESCRIPTION = """\
 Show what happened, the newest last: who requested what and with which result, what was started,
 what exited and how, when a manager itself started or ended. Every manager keeps a journal of
-its host; the journals of all hosts are merged by time."""
+its host; the journals of all hosts are merged by time. A crash loop is one line; --no-fold shows
+each launch. Ages and --since count by the clock of each manager, not by the one here."""
 
 EPILOG = f"""\
 kinds:
-  request, result   what somebody requested, with the credential level; its result
+  request, result   what somebody requested, who (user@host as the client said, its credential
+                    level by OCS) and why; its result
   launch, exit      an agent was started; it exited, with code or signal
   output            its last output
   state             its state changed
@@ -95,6 +104,12 @@ def add_parser(subparsers: Any) -> None:
         metavar="N",
         help=f"the newest N entries (default: {ENTRIES}; with --since: {MAX_ENTRIES})",
     )
+    parser.add_argument(
+        "--no-fold",
+        "--all",
+        action="store_true",
+        help="each launch and exit of a crash loop, not one line for all of them",
+    )
     add_since(parser, "what happened")
     add_common(parser)
 
@@ -109,11 +124,17 @@ def run(args: argparse.Namespace, output: Output) -> int:
         raise CommandError("none of these hosts has a manager.")
     limit = int(args.lines or (MAX_ENTRIES if args.since is not None else ENTRIES))
     query = JournalQuery(args.pattern, args.kind or (), args.since, limit, args.lines is None)
-    journals = read_journals(managers, query, args.answer_time)
+    if output.json or args.no_fold:
+        journals = read_journals(managers, query, args.answer_time)
+    else:
+        journals = read_for_folding(managers, query, args.answer_time)
     require_router(list(journals.values()))
     code, merged = _merge(journals, output)
     _require_known(site, hosts, args.pattern, merged)
-    entries = sorted(merged, key=lambda entry: entry["time"])[-limit:]
+    if output.json or args.no_fold:
+        entries = sorted(merged, key=lambda entry: entry["time"])[-limit:]
+    else:
+        entries = fold_cycles(merged, manager_times(journals))[-limit:]
     if not output.json:
         if not entries and code == OK:
             output.line("no events")
@@ -167,10 +188,12 @@ def _show(entries: Sequence[dict[str, Any]], output: Output, *, with_output: boo
         text.append(f"{entry['host']:{host_width}} ", "dim")
         text.append(f"{entry['instance_id'] or '':{name_width}} ", "bold")
         text.append(f"{kind:7} ", KIND_STYLES.get(kind, ""))
-        lines = entry["data"].get("lines", ()) if kind == "output" and with_output else ()
+        is_folded = "folded" in entry["data"]
+        has_lines = with_output and (kind == "output" or is_folded)
+        lines = entry["data"].get("lines", ()) if has_lines else ()
         message = sanitize(str(entry["text"]))
         if len(message) >= MAX_TEXT:
             message = message[: MAX_TEXT - 1] + "…"
-        output.line(text.append("last output:" if lines else message))
+        output.line(text.append("last output:" if lines and not is_folded else message))
         for line in lines:
             output.line(Text().append(f"    | {sanitize(str(line))}", "dim"))
