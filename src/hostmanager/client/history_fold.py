@@ -12,7 +12,7 @@ from hostmanager.util.text import format_duration
 
 JournalEntry = dict[str, Any]
 
-CYCLE_KINDS = frozenset({"launch", "exit", "output", "state"})
+CYCLE_KINDS = frozenset({"launch", "exit", "output", "state", "health"})
 
 FOLD_FROM = 3
 """Cycles in a row from which on they share a line."""

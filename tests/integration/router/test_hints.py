@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from tests.integration.router.cli_site import Place, places
+from tests.integration.router.cli_site import CliSite, make_cli_site
 from tests.support.clients import client
 from tests.support.processes import processes_of
 from tests.support.sites import instance
 from tests.support.waiting import wait_for
 
-place = pytest.fixture(places)
+cli_site = pytest.fixture(make_cli_site)
 
 Entries = list[dict[str, Any]]
 
@@ -66,81 +66,81 @@ RELOADS = {
 }
 
 
-def hint_of(place: Place, reasons: list[str]) -> tuple[str, str]:
+def hint_of(cli_site: CliSite, reasons: list[str]) -> tuple[str, str]:
     """The command in a reason, and the words after it."""
     (found,) = {m.groups() for r in reasons if (m := re.search(r"`(hostmanager [^`]*)` ?(.*)", r))}
     return found
 
 
 @pytest.mark.parametrize("case", RELOADS.values(), ids=RELOADS.keys())
-def test_a_reload_does_what_its_hint_says(place, case):
-    place.write(daq1=list(case.before))
-    place.start("daq1")
+def test_a_reload_does_what_its_hint_says(cli_site, case):
+    cli_site.write(daq1=list(case.before))
+    cli_site.start("daq1")
     names = [entry["instance-id"] for entry in case.before]
-    wait_for(lambda: set(place.states().values()) == {"up"}, 20, "all to be up", place.states)
-    place.wait_minding(*names)
+    wait_for(lambda: set(cli_site.states().values()) == {"up"}, 20, "all to be up", cli_site.states)
+    cli_site.wait_minding(*names)
     if case.told:
-        place.run(*case.told)
-    before = processes_of(place.site).get("a")
-    place.write(daq1=case.after)
+        cli_site.run(*case.told)
+    before = processes_of(cli_site.site).get("a")
+    cli_site.write(daq1=case.after)
 
-    command, words = hint_of(place, place.status()["a"]["reasons"])
+    command, words = hint_of(cli_site, cli_site.status()["a"]["reasons"])
     assert words.endswith(case.hint) or case.hint in words
-    place.run(*shlex.split(command)[1:], "--yes")
+    cli_site.run(*shlex.split(command)[1:], "--yes")
 
     def as_said() -> bool:
-        agent = place.status().get("a")
+        agent = cli_site.status().get("a")
         return (agent and agent["state"]) == case.state
 
-    wait_for(as_said, 20, f"a to be {case.state}", place.status)
+    wait_for(as_said, 20, f"a to be {case.state}", cli_site.status)
     if case.state != "up":
-        assert not processes_of(place.site).get("a")
+        assert not processes_of(cli_site.site).get("a")
     elif before:
-        assert (processes_of(place.site)["a"] == before) is case.same_process
+        assert (processes_of(cli_site.site)["a"] == before) is case.same_process
 
 
-def test_the_hint_for_a_stopped_manager_process_starts_it_with_all_agents(place):
-    place.write(testhost=[instance("a"), instance("b")])
-    place.start("testhost")
-    manager = client(place.site)
+def test_the_hint_for_a_stopped_manager_process_starts_it_with_all_agents(cli_site):
+    cli_site.write(testhost=[instance("a"), instance("b")])
+    cli_site.start("testhost")
+    manager = client(cli_site.site)
     manager.manager.stop()
     manager.manager.wait(timeout=60)
-    (host,) = place.run("status", "--json").json["hosts"]
-    command, words = hint_of(place, host["reasons"])
+    (host,) = cli_site.run("status", "--json").json["hosts"]
+    command, words = hint_of(cli_site, host["reasons"])
     assert words == "starts it again, with all of its agents"
-    assert place.run(*shlex.split(command)[1:]).code == 0
-    assert place.states() == {"a": "up", "b": "up"}
+    assert cli_site.run(*shlex.split(command)[1:]).code == 0
+    assert cli_site.states() == {"a": "up", "b": "up"}
 
 
-def test_the_differences_are_one_line_and_the_diff_shows_them(place):
-    place.write(daq1=[instance("a"), instance("b"), instance("c")])
-    place.start("daq1")
-    place.write(
+def test_the_differences_are_one_line_and_the_diff_shows_them(cli_site):
+    cli_site.write(daq1=[instance("a"), instance("b"), instance("c")])
+    cli_site.start("daq1")
+    cli_site.write(
         daq1=[instance("b", "--tag", "new"), instance("c"), *(instance(f"n{i}") for i in range(4))]
     )
-    (host,) = place.run("status", "--json").json["hosts"]
+    (host,) = cli_site.run("status", "--json").json["hosts"]
     (reason,) = host["reasons"]
     assert "(new: n0, n1, n2 and 1 more; gone: a; changed: b)" in reason
-    command, _ = hint_of(place, host["reasons"])
-    changes = place.run(*shlex.split(command)[1:]).out
+    command, _ = hint_of(cli_site, host["reasons"])
+    changes = cli_site.run(*shlex.split(command)[1:]).out
     for name in ("n0", "n3", "a", "b"):
         assert re.search(rf"\b{name}\b", changes)
     assert "c" not in changes.split()
 
 
-def test_undone_by_hand_as_the_documentation_says(place):
-    place.write(daq1=[instance("a"), instance("b")])
-    place.start("daq1")
-    wait_for(lambda: set(place.states().values()) == {"up"}, 20, "all to be up", place.states)
-    place.wait_minding("a", "b")
-    place.run("down", "a", "--reason", "pump exchange")
-    done = place.run("status")
+def test_undone_by_hand_as_the_documentation_says(cli_site):
+    cli_site.write(daq1=[instance("a"), instance("b")])
+    cli_site.start("daq1")
+    wait_for(lambda: set(cli_site.states().values()) == {"up"}, 20, "all to be up", cli_site.states)
+    cli_site.wait_minding("a", "b")
+    cli_site.run("down", "a", "--reason", "pump exchange")
+    done = cli_site.run("status")
     assert done.code == 0
     assert "all OK" not in done.out
     assert "1 warning" in done.out
-    (reason,) = place.status()["a"]["reasons"]
+    (reason,) = cli_site.status()["a"]["reasons"]
     assert re.fullmatch(
         r"stopped by hand just now by \S+@\S+ \(config: up\): pump exchange", reason
     )
-    assert place.run("up", "--as-configured").code == 0
-    assert "all OK" in place.run("status").out
+    assert cli_site.run("up", "--as-configured").code == 0
+    assert "all OK" in cli_site.run("status").out
