@@ -23,6 +23,7 @@ from hostmanager.agent.options import ManagerSettings
 from hostmanager.agent.resource_usage import ResourceSampler
 from hostmanager.agent.restarts import RestartCoordinator, RestartOutcome
 from hostmanager.agent.router_absence import RouterAbsence
+from hostmanager.agent.silences import make_silence
 from hostmanager.agent.site_config_reader import SiteConfigReader
 from hostmanager.agent.startup_state import StartupState
 from hostmanager.agent.target_keeper import TargetKeeper
@@ -38,7 +39,7 @@ from hostmanager.journal import Journal, subscribe
 from hostmanager.siteconfig.diagnostics import SiteFileError
 from hostmanager.siteconfig.diff import SiteDiff, diff_specs, keep_settings
 from hostmanager.siteconfig.site_file import SiteFile
-from hostmanager.util.text import join_sentences, truncate
+from hostmanager.util.text import format_duration, join_names, join_sentences, truncate
 
 log = logging.getLogger(__name__)
 
@@ -302,6 +303,18 @@ class Host:
         outcome = await self.restarts.request(ids)
         self._require_running()  # it may have been stopped while an image was pulled
         return outcome
+
+    def silence(self, instances: Any, seconds: Any, end: bool, origin: RequestOrigin) -> str:
+        """Silence instances, or end their silences; returns a sentence. Raises as `update` does."""
+        self._require_running()
+        supervisor = self.supervisor
+        ids = validate_instances(instances, supervisor.specs(), supervisor.removing())
+        silence = None if end else make_silence(seconds, origin, self.clock.now().wall)
+        self.target_store.save_silences(ids, silence)
+        if silence is None:
+            return f"No longer silenced: {join_names(ids)}."
+        duration = format_duration(silence.until - silence.since)
+        return f"Silenced for {duration}: {join_names(ids)}."
 
     def _require_running(self) -> None:
         if not self.running:

@@ -6,8 +6,8 @@ small file, replaced as a whole on each change. Only requests of operators get i
 `die`, a shutdown and a stop of the manager process change nothing in it. A target is in force
 until another request, until the manager process is started anew, or until its entry goes.
 Beside them stand who set them and why, the restarts that are under way (which run of which
-instance is to be ended), and the one-shots that are done since the machine was booted. Versions
-that do not know these ignore them.
+instance is to be ended), the one-shots that are done since the machine was booted, and the
+silences. Versions that do not know these ignore them.
 
 The file holds what is *requested*, never what *is*. One that cannot be read is set aside, with a
 warning. One that cannot be written prevents nothing: the error is reported, and writing retried.
@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hostmanager.agent.completions import SavedCompletion, read_completions, write_completions
+from hostmanager.agent.silences import Silence, active, read_silences, write_silences
 from hostmanager.agent.target_origins import read_origins, write_origins
 from hostmanager.core.model import Target
 from hostmanager.core.protocols import Clock
@@ -61,6 +62,7 @@ class TargetStore:
         self.restarts: dict[str, str] = {}  # by instance-id: the run id that is to be ended
         self.once: set[str] = set()  # whose target counts once, since they are left alone
         self.completions: dict[str, SavedCompletion] = {}
+        self._silences: dict[str, Silence] = {}
         self._clean_end = False
         self._writer = prestarted_pool(1, "wanted")
         self._job: Future[None] | None = None
@@ -91,6 +93,7 @@ class TargetStore:
             return {}
         self._targets, self._origins, self.restarts = saved.targets, saved.origins, saved.restarts
         self.once, self.completions = saved.once, saved.completions
+        self._silences = saved.silences
         if saved.clean_end:
             if forced:
                 self._targets.clear()
@@ -158,6 +161,17 @@ class TargetStore:
         if self.completions.pop(instance_id, None) is not None:
             self._save()
 
+    def silences(self) -> dict[str, Silence]:
+        """The silences that have not ended, by instance-id."""
+        self._silences = active(self._silences, self._clock.now().wall)
+        return dict(self._silences)
+
+    def save_silences(self, instance_ids: Collection[str], silence: Silence | None) -> None:
+        """Silence these instances; None: end their silences."""
+        kept = {name: old for name, old in self.silences().items() if name not in instance_ids}
+        self._silences = kept if silence is None else kept | dict.fromkeys(instance_ids, silence)
+        self._save()
+
     def save_restarts(self, runs: Mapping[str, str]) -> None:
         """Save which runs are to be restarted, by instance-id."""
         if not runs.items() <= self.restarts.items():
@@ -200,7 +214,7 @@ class TargetStore:
     def mark_clean_end(self) -> None:
         """Mark a clean end, for the next `load`."""
         self._clean_end = True
-        if self._targets or self.restarts or self.completions:
+        if self._targets or self.restarts or self.completions or self._silences:
             self._save()
 
     def close(self) -> None:
@@ -215,6 +229,8 @@ class TargetStore:
             data["once"] = sorted(self.once)
         if self.completions:
             data["done"] = write_completions(self.completions)
+        if self._silences:
+            data["silences"] = write_silences(self._silences)
         text = json.dumps(data, indent=1)
         if self._origins:
             whole = json.dumps(data | {"origins": write_origins(self._origins)}, indent=1)
@@ -306,6 +322,7 @@ class _Saved(NamedTuple):
     restarts: dict[str, str]
     once: set[str]
     completions: dict[str, SavedCompletion]
+    silences: dict[str, Silence]
     clean_end: bool
 
 
@@ -325,5 +342,6 @@ def _parse(text: str) -> _Saved:
         *(targets, origins, restarts),
         {str(name) for name in once} if isinstance(once, list) else set(),
         read_completions(data.get("done")),
+        read_silences(data.get("silences")),
         data.get("ended") is True,
     )

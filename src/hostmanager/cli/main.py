@@ -54,6 +54,7 @@ COMMANDS = {
         "hostmanager.cli.commands.orphans",
         "show containers whose service is gone, or remove them",
     ),
+    "silence": ("hostmanager.cli.commands.silence", "do not warn of agents for a time"),
     "die": ("hostmanager.cli.commands.die", "end managers, with their agents or without"),
     "check": (
         "hostmanager.cli.commands.check",

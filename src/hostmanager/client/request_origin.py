@@ -14,7 +14,7 @@ from hostmanager.core.request_origin import (
 )
 
 CHANGING_OPERATIONS = frozenset(
-    {"manager", "update", "restart", "die", "docker_pull", "remove_orphans"}
+    {"manager", "update", "restart", "die", "docker_pull", "remove_orphans", "silence"}
 )
 """The operations that change something."""
 

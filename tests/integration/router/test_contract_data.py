@@ -62,6 +62,7 @@ MORE_FIELDS = {
     "heartbeat_age": (float, NOTHING),
     "operations": (dict, NOTHING),
     "resources": (dict, NOTHING),
+    "silenced": (dict, NOTHING),
     "off_target_since": (float, NOTHING),
 }
 LAST_EXIT_FIELDS = {

@@ -108,6 +108,7 @@ class HostManager:
         agent.register_process("manager", self.manager, self._stop_manager, **rule)
         agent.register_task("update", self.update, **rule)
         agent.register_task("restart", self.restart, **rule)
+        agent.register_task("silence", self.silence, **rule)
         agent.register_task("remove_orphans", self.remove_orphans, **rule)
         agent.register_task("docker_pull", self.docker_pull, **rule)
         agent.register_task("die", self.die, **rule)
@@ -115,7 +116,7 @@ class HostManager:
         agent.register_task("output", self.output, **read)
         agent.register_task("resources", self.resources, **read)
         if isinstance(agent, RouterSession):
-            agent.queue_starts("update", "restart", "history", "output", "resources")
+            agent.queue_starts("update", "restart", "silence", "history", "output", "resources")
 
     def prepare(self, name: str) -> None:
         """Prepare for an operation.
@@ -438,6 +439,37 @@ class HostManager:
           bytes; -1 is a value that is not known.
         """
         return run_resources(self.host, session, params["instance_id"])
+
+    # --- silence ----------------------------------------------------------------------------
+
+    @takes_origin
+    @ocs_agent.param("instances", default=[])
+    @ocs_agent.param("seconds", default=None)
+    @ocs_agent.param("end", default=False, type=bool)
+    @operation()
+    async def silence(self, session: Any, params: dict[str, Any]) -> TaskResult:
+        """silence(instances=[], seconds=None, end=False)
+
+        **Task** - Do not warn of agents for a time: they are shown as
+        silenced, and nothing about them counts as wrong. It stops nothing,
+        ends by itself, and holds over the death of the manager.
+
+        Args:
+          instances (list): the instance_ids of agents on this host, or ['all'].
+          seconds (float): how long, from 1 s to 90 days.
+          end (bool): end their silences instead.
+          reason (str): why, for others to read; at most 200 characters.
+          requested_by (str): who, as ``user@host``; nobody proves it.
+        """
+        origin = audit.session_origin(session, params)
+        try:
+            text = self.host.silence(params["instances"], params["seconds"], params["end"], origin)
+        except RequestError as error:
+            return False, str(error)
+        except NotRunningError:
+            return False, self._why_not_running()
+        self.host.emit_message(request_message(text, origin))
+        return True, " ".join(filter(None, (text, await self.host.target_store.flush())))
 
     # --- compose services -------------------------------------------------------------------
 

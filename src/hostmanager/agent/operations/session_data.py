@@ -5,6 +5,7 @@ whenever it is read.
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -279,10 +280,13 @@ def session_data(host: Host) -> dict[str, Any]:
     """Render the session data of the manager operation."""
     now = host.clock.now()
     directory = str(host.settings.output_dir)
+    silences = host.target_store.silences()
 
     def show(instance_id: str, record: InstanceRecord) -> dict[str, Any]:
         shown = show_record(instance_id, record)
         shown |= health_data(host.health, instance_id, now)
+        silence = silences.get(instance_id)
+        shown["silenced"] = None if silence is None else asdict(silence)
         shown["resources"] = host.resources.as_data(instance_id)
         shown["message"] = _join(shown["message"], host.health.message(instance_id))
         return shown

@@ -14,6 +14,7 @@ from hostmanager.client.status.model import (
     HostStatus,
     StatusSeverity,
     last_exit_text,
+    silence_text,
     state_text,
 )
 from hostmanager.core.model import Kind
@@ -156,6 +157,9 @@ def _tracked(
     severity = findings[0][0] if findings else StatusSeverity.OK
     reasons = tuple(dict.fromkeys(text for _, text in findings if text))
     name = str(child["instance_id"])
+    if silence := child.get("silenced"):
+        severity = min(severity, StatusSeverity.INFO)
+        reasons = (silence_text(silence, now), *reasons)
     return AgentStatus(host.name, name, child, entry, state, severity, reasons, now)
 
 

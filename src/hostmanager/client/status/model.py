@@ -5,6 +5,7 @@ what is wrong. `findings` makes them.
 """
 
 import re
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -193,3 +194,16 @@ def unreachable(hosts: Iterable[HostStatus]) -> list[HostStatus]:
 def no_router(hosts: Iterable[HostStatus]) -> ManagerError | None:
     """The error of the router, if that alone is why no manager answered."""
     return router_error([host.error for host in hosts if host.host.manager is not None])
+
+
+def silence_text(silence: Mapping[str, Any], now: float | None) -> str:
+    """How long an agent is silenced still, by whom and why.
+
+    Args:
+        silence: As its manager reports it.
+        now: Unix time by its manager's clock; None: by ours.
+    """
+    left = format_duration(max(0.0, silence["until"] - (time.time() if now is None else now)))
+    author = f" by {silence['requested_by']}" if silence["requested_by"] else ""
+    why = f": {silence['reason']}" if silence["reason"] else ""
+    return f"silenced for another {left}{author}{why}"
