@@ -15,7 +15,7 @@ def status_exit_code(hosts: Sequence[HostStatus]) -> int:
     if any(host.severity is StatusSeverity.ERROR for host in hosts):
         return FAILED
     agents = [agent for host in hosts for agent in host.agents if agent.child is not None]
-    return OK if all(agent.is_at_target for agent in agents) else FAILED
+    return OK if all(agent.is_at_target or agent.is_silenced for agent in agents) else FAILED
 
 
 def status_json(
@@ -35,6 +35,7 @@ def status_json(
             "hosts": len(hosts),
             "hosts_silent": len(unreachable(hosts)),
             "agents": len(managed),
+            "silenced": sum(agent.is_silenced for agent in managed),
             **{level.word: sum(a.severity is level for a in managed) for level in StatusSeverity},
         },
         "hosts": [_host_json(host, least) for host in hosts],

@@ -111,6 +111,8 @@ def headline(hosts: Sequence[HostStatus]) -> Text:
     for severity, words in severity_counts(managed):
         text.append(words, SEVERITY_STYLES[severity]).append(", ")
     fine = sum(agent.severity <= StatusSeverity.INFO for agent in managed)
+    if silenced := sum(agent.is_silenced for agent in managed):
+        text.append(f"{silenced} silenced, ")
     if fine == len(managed) and not of_hosts:
         return text.append("all OK", "bold green")
     return text.append(f"{fine} OK", "green")

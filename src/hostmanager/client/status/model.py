@@ -116,6 +116,11 @@ class AgentStatus:
         """Whether its state is its target."""
         return self.child is not None and self.target in ("passive", self.state)
 
+    @property
+    def is_silenced(self) -> bool:
+        """Whether nobody wants to hear of it now."""
+        return bool(self.get("silenced"))
+
     def get(self, name: str) -> Any:
         """A field of its child state; None if it is missing, as with other managers than ours."""
         return self.child.get(name) if self.child else None
