@@ -90,6 +90,8 @@ def show_reload(targets: TargetManagers, args: argparse.Namespace, output: Outpu
         else:
             changes[host] = reload_changes(targets.site.hosts[host], session)
             _show_host(host, changes[host], output)
+            for file, text in ((session.get("data") or {}).get("config_warnings") or {}).items():
+                output.line(f"  ! {file}: {text}", "yellow")
     return SiteChanges(changes, errors, targets.hosts)
 
 

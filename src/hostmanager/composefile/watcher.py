@@ -234,7 +234,7 @@ class ComposeFileWatcher:
             self.files[path] = file
             count = len(file.services)
             services = f"{count} service{'' if count == 1 else 's'}"
-            text = f"{services}, project {file.project}.{_renamed_notice(file)}"
+            text = f"{services}, project {file.project}."
             self.status[path] = (True, time.time(), text)
 
     async def _read(self, compose: Compose, path: str) -> ComposeFile:
@@ -253,11 +253,12 @@ class ComposeFileWatcher:
             self._loaded.set()  # only now does everybody know of it
 
 
-def _renamed_notice(file: ComposeFile) -> str:
+def describe_new_project(file: ComposeFile) -> str:
+    """Say that its project has another name now, and what to do; empty if it has not."""
     if not file.new_project:
         return ""
     return (
-        f" By its `name:`, or COMPOSE_PROJECT_NAME in .env, its project would be "
+        f"By its `name:`, or COMPOSE_PROJECT_NAME in .env, its project would be "
         f"'{file.new_project}' now, but containers run in '{file.project}'; nothing is changed. To "
         "use the new name, stop the services of the file (`hostmanager down`), then `hostmanager "
         "reload`."

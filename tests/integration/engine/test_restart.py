@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from hostmanager.agent.operations.session_data import session_data
 from hostmanager.core.policy import Policy, RestartPolicy
 from tests.integration.engine.hosts import entry, running
 from tests.support.engine_projects import service
@@ -141,6 +142,7 @@ async def test_with_a_variable_that_is_not_set_it_goes_on(project):
         assert ok
         assert unset in text
         assert host.has_message(unset)
+        assert unset in session_data(host.host)["config_warnings"]["compose.yaml"]
         await ask(host, "a")
         await goes_on(host, container, unset)
         (project.directory / ".env").write_text("NOT_SET=/srv\n")

@@ -23,7 +23,7 @@ from hostmanager.composefile.command import CompletedCommand, find_compose
 from hostmanager.composefile.loader import project_args
 from hostmanager.composefile.model import ComposeFile, ComposeFileError, FileStatus
 from hostmanager.composefile.variables import describe_unset
-from hostmanager.composefile.watcher import ComposeFileWatcher
+from hostmanager.composefile.watcher import ComposeFileWatcher, describe_new_project
 from hostmanager.core.model import InstanceSpec, ServiceRef
 from hostmanager.core.record import InstanceRecord
 from hostmanager.drivers.compose.container import Container, unix_time
@@ -142,13 +142,21 @@ class EngineComposeBackend:
         await self.watcher.follow(self._projects)
         self.services, self._files = services, files
         for path, (ok, _, text) in self.status().items():
-            loaded = self.file_watcher.files.get(path)
-            is_notable = loaded is not None and bool(loaded.unset or loaded.new_project)
-            reported = (ok, text if is_notable or not ok else "")
+            reported = (ok, self.warnings().get(path, "") if ok else text)
             if self._reported_status.get(path, (True, "")) != reported:
                 self._emit_message(path, text)
             self._reported_status[path] = reported
         self.on_change()
+
+    def warnings(self) -> dict[str, str]:
+        """What should be put right in the files that can be used, by file."""
+        usable = [path for path, (ok, _, _) in self.file_watcher.status.items() if ok]
+        return {path: notice for path in usable if (notice := self._notice(path))}
+
+    def _notice(self, path: str) -> str:
+        file = self.file_watcher.files.get(path)
+        own = (describe_unset(file.unset), describe_new_project(file)) if file else ()
+        return " ".join(filter(None, (*own, self.services.warnings.get(path))))
 
     def _has_running(self, file: ComposeFile) -> bool:
         """Whether containers of its services run."""
@@ -162,10 +170,7 @@ class EngineComposeBackend:
         """Whether each file could be loaded (contract, section 5)."""
         shown = {}
         for path, (ok, when, text) in self.file_watcher.status.items():
-            notice = self.services.warnings.get(path, "")
-            file = self.file_watcher.files.get(path)
-            if ok and file is not None and file.unset:
-                notice = f"{describe_unset(file.unset)} {notice}".rstrip()
+            notice = self._notice(path) if ok else self.services.warnings.get(path, "")
             if not ok and path in self.file_watcher.files:
                 notice = f"Its services stay as they were loaded before. {notice}".rstrip()
             shown[path] = (ok, when, f"{text} {notice}" if notice else text)

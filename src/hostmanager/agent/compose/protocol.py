@@ -59,6 +59,9 @@ class ComposeBackend(Protocol):
     def container(self, spec: InstanceSpec) -> dict[str, Any] | None:
         """Show the container of an instance."""
 
+    def warnings(self) -> Mapping[str, str]:
+        """What should be put right in the compose files that can be used, by file."""
+
     def orphans(self) -> dict[str, Any]:
         """Show the orphans."""
 
@@ -147,6 +150,10 @@ class NullComposeBackend:
     def container(self, spec: InstanceSpec) -> dict[str, Any] | None:
         """No container."""
         return None
+
+    def warnings(self) -> Mapping[str, str]:
+        """No file."""
+        return {}
 
     def orphans(self) -> dict[str, Any]:
         """No orphan."""

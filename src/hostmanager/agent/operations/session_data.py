@@ -303,6 +303,7 @@ def session_data(host: Host) -> dict[str, Any]:
     return {
         "child_states": [show(i, record) for i, record in host.snapshot.items()],
         "config_parse_status": {name: list(status) for name, status in parse_status.items()},
+        "config_warnings": host.compose.warnings(),
         "orphans": host.compose.orphans(),
         "new_tags": host.compose.new_tags(host.snapshot),
         "not_kept": host.target_store.not_kept,

@@ -109,6 +109,10 @@ def _host_findings(host: SiteHost, data: Mapping[str, Any]) -> tuple[StatusSever
         if not ok:
             severity = StatusSeverity.ERROR
             reasons.append(config_errors.manager_error(source, str(text)))
+    warnings = data.get("config_warnings") or {}
+    if warnings:
+        severity = max(severity, StatusSeverity.WARNING)
+        reasons += [f"{source}: {text}" for source, text in warnings.items()]
     if data.get("not_kept"):
         severity = max(severity, StatusSeverity.WARNING)
         reasons.append(str(data["not_kept"]))
