@@ -154,3 +154,12 @@ def test_who_reads_no_further_and_who_reads_latin_1_get_no_traceback(bridge, sit
     result = as_process(site_file, "", PYTHONIOENCODING="latin-1", PYTHONUTF8="0")
     assert (result.returncode, result.stderr) == (0, b"")
     assert b"agent2999 up: ? ?" in result.stdout
+
+
+def test_status_and_diff_show_what_should_be_put_right_in_a_compose_file(bridge, site_file, run):
+    two_hosts(bridge, site_file)
+    text = "c.yaml, line 5: the variable DIR is not set. Compose puts nothing in its place."
+    data = session(child("a"), config_warnings={"c.yaml": text})
+    bridge.sessions["hm-daq1"] = {"manager": data}
+    assert "line 5: the variable DIR is not set" in " ".join(run("status").out.split())
+    assert f"  ! c.yaml: {text}" in run("diff").out.splitlines()

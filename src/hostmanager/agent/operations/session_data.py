@@ -89,8 +89,8 @@ def service_state(host: Host, record: InstanceRecord, now: Timestamp) -> dict[st
     if record.spec.has_no_service and (orphan := host.compose.orphan_of(record.spec.instance_id)):
         shown["message"] = _join(
             shown["message"],
-            f"Its container {orphan} runs on, as an orphan: `hostmanager orphans` ends it, and so "
-            "does a reload without this entry.",
+            f"Its container {orphan} runs on, as an orphan: `hostmanager orphans --remove` ends it, "
+            "and so does a reload without this entry.",
         )
     if record.spec.instance_id == host.restarts.waiting_router_id:
         shown["restarting"] = True
