@@ -159,6 +159,8 @@ class AnyOrder(RuleBasedStateMachine):
             self.wanted[known.instance_id] = known.initial_target
             self.watch.asked.pop(known.instance_id, None)
             self.watch.restarts.pop(known.instance_id, None)  # what nobody manages runs on
+            if known.is_unmanaged:  # as the host does: they are observed anew
+                self.supervisor.remove_now(known.instance_id)
             self.supervisor.add(known)
 
     @rule(stale=st.booleans())
