@@ -15,6 +15,7 @@ from hostmanager.client.log_filter import (
 )
 from hostmanager.client.log_runs import find_run
 from hostmanager.client.manager_client import ManagerClient, run_parallel, run_with_limit
+from hostmanager.client.manager_time import by_manager_clock
 from hostmanager.client.status.model import AgentStatus
 
 MAX_LINES_PER_REQUEST = 10_000
@@ -61,11 +62,21 @@ class LogSource:
         Raises:
             ManagerError: No answer.
         """
+        self.use_manager_clock(limit)
         if self._latest is not None and self._followed is not None:
             return self._followed.select(self._read_new(lines, limit))
         start = self.since if self.since is not None else since
         records = self._read_records(lines, start, limit)
         return [line for record in records for line in record.lines]
+
+    def use_manager_clock(self, limit: float) -> None:
+        """Turn ages (``--since 10m``) into times by the manager's clock.
+
+        Raises:
+            ManagerError: No answer.
+        """
+        self.since = by_manager_clock(self.manager, self.since, limit)
+        self.until = by_manager_clock(self.manager, self.until, limit)
 
     def _read_new(self, lines: int, limit: float) -> list[LogLine]:
         """What came since the last request."""
@@ -210,6 +221,7 @@ def _run_job(sources: Sequence[LogSource], back: int, limit: float) -> Callable[
     def job() -> None:
         for source in sources:
             try:
+                source.use_manager_clock(limit)
                 name = source.agent.instance_id
                 begin, end = find_run(source.manager, name, back, limit)
             except ManagerError as error:

@@ -6,6 +6,7 @@ import pytest
 
 from hostmanager.client.log_reader import LogSource
 from hostmanager.client.manager_client import OperationResult
+from hostmanager.client.manager_time import RelativeTime
 from hostmanager.client.status.model import AgentStatus
 
 
@@ -14,8 +15,11 @@ class Output:
 
     def __init__(self) -> None:
         self.written: list[tuple[float, str]] = []
+        self.now = 1000.0
 
-    def run(self, _operation: str, _limit: float, **params: Any) -> OperationResult:
+    def run(self, operation: str, _limit: float, **params: Any) -> OperationResult:
+        if operation == "history":
+            return OperationResult(True, "", {"now": self.now})
         since = params["since"] or 0.0
         lines = [pair for pair in self.written if pair[0] >= since][-params["lines"] :]
         return OperationResult(True, "", {"instance_id": params["instance_id"], "lines": lines})
@@ -56,3 +60,11 @@ def test_lines_that_were_put_aside_meanwhile_hide_nothing(output, source):
     assert texts(source, 100) == ["a", "b"]
     output.written = [(5.0, "c"), (7.0, "d")]  # the older file is gone
     assert texts(source, 100) == ["c", "d"]
+
+
+def test_an_age_counts_by_the_clock_of_the_manager(output, source):
+    """That of the client is ten minutes fast."""
+    output.written = [(880.0, "old"), (970.0, "new"), (995.0, "newest")]
+    source.since = RelativeTime(60.0, 1600.0)
+    source.until = RelativeTime(10.0, 1600.0)
+    assert texts(source, 10) == ["new"]

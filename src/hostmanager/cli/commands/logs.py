@@ -39,7 +39,7 @@ AGENT_STYLES = ("cyan", "green", "magenta", "yellow", "blue", "red")
 DESCRIPTION = """\
 Show what agents print to stdout and stderr, earlier runs included. Lines of several agents, of
 any host, are merged by time, each after the id of its agent. They come from the managers, so
-nobody has to log in to a host.
+nobody has to log in to a host. Ages, as in --since 10m, count by the clock of each manager.
 
 --grep and --level select records: a line, with its traceback and what is indented below it. The
 levels are found in the forms of Python's logging and of Twisted. OCS, txaio and crossbar print
