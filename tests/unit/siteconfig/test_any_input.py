@@ -4,7 +4,6 @@ import tempfile
 from pathlib import Path
 
 import pytest
-import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ocs.site_config import SiteConfig
@@ -12,25 +11,16 @@ from ocs.site_config import SiteConfig
 from hostmanager.siteconfig.diagnostics import SiteFileError
 from hostmanager.siteconfig.entry import MANAGE_ALIASES, MANAGE_VALUES
 from hostmanager.siteconfig.site_file import SiteFile, load_site_file
+from tests.unit.siteconfig.broken_files import (
+    GOOD_DATA,
+    NODES,
+    ONE_BYTE_CHANGED,
+    ONE_NODE_REPLACED,
+    dump,
+)
 from tests.unit.siteconfig.conftest import GOOD
 
 pytestmark = pytest.mark.exhaustive
-
-SCALARS = st.one_of(
-    st.none(),
-    st.booleans(),
-    st.integers(),
-    st.floats(),
-    st.dates(),
-    st.binary(max_size=5),
-    st.text(max_size=10),
-    st.sampled_from(["", "-", "--", "a", "HostManager", "localhost", *MANAGE_VALUES]),
-)
-NODES = st.recursive(
-    SCALARS,
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(SCALARS, inner, max_size=4),
-    max_leaves=8,
-)
 
 
 def load_bytes(content: bytes) -> SiteFile | None:
@@ -50,10 +40,6 @@ def load_bytes(content: bytes) -> SiteFile | None:
     return site
 
 
-def dump(data: object) -> bytes:
-    return yaml.safe_dump(data, allow_unicode=True).encode("utf-8", "surrogatepass")
-
-
 @given(st.binary())
 def test_any_bytes(content):
     load_bytes(content)
@@ -65,35 +51,16 @@ def test_any_text_of_yaml_signs(text):
     load_bytes((GOOD + text).encode())
 
 
-@given(st.data())
+@given(ONE_BYTE_CHANGED)
 @settings(suppress_health_check=[HealthCheck.too_slow])
-def test_a_good_file_with_one_byte_changed(data):
-    content = bytearray(GOOD.encode())
-    position = data.draw(st.integers(0, len(content) - 1))
-    content[position] = data.draw(st.integers(0, 255))
-    load_bytes(bytes(content))
+def test_a_good_file_with_one_byte_changed(content):
+    load_bytes(content)
 
 
-def positions(node: object, path: tuple = ()) -> list[tuple]:
-    if not isinstance(node, dict | list):
-        return [path]
-    inner = node.items() if isinstance(node, dict) else enumerate(node)
-    return [path, *(location for key, item in inner for location in positions(item, (*path, key)))]
-
-
-GOOD_DATA = yaml.safe_load(GOOD)
-POSITIONS = [path for path in positions(GOOD_DATA) if path]
-
-
-@given(st.sampled_from(POSITIONS), NODES)
+@given(ONE_NODE_REPLACED)
 @settings(max_examples=300, deadline=None)
-def test_any_node_at_each_position(path, node):
-    data = yaml.safe_load(GOOD)
-    target = data
-    for key in path[:-1]:
-        target = target[key]
-    target[path[-1]] = node
-    load_bytes(dump(data))
+def test_any_node_at_each_position(content):
+    load_bytes(content)
 
 
 GOOD_ENTRY = st.fixed_dictionaries(

@@ -8,8 +8,13 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.unit.siteconfig.conftest import GOOD
-from tests.unit.siteconfig.test_any_input import GOOD_DATA, NODES, POSITIONS, dump
+from tests.unit.siteconfig.broken_files import (
+    GOOD_DATA,
+    NODES,
+    ONE_BYTE_CHANGED,
+    ONE_NODE_REPLACED,
+    dump,
+)
 
 from hostmanager.cli.check import render as check_show
 from hostmanager.cli.check.agents import InstalledPlugins
@@ -74,24 +79,16 @@ def checked(content):
         return report
 
 
-@given(st.sampled_from(POSITIONS), NODES)
+@given(ONE_NODE_REPLACED)
 @settings(max_examples=300, deadline=None)
-def test_any_node_at_each_position(path, node):
-    data = yaml.safe_load(GOOD)
-    target = data
-    for key in path[:-1]:
-        target = target[key]
-    target[path[-1]] = node
-    checked(dump(data))
+def test_any_node_at_each_position(content):
+    checked(content)
 
 
-@given(st.data())
+@given(ONE_BYTE_CHANGED)
 @settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
-def test_a_good_file_with_one_byte_changed(data):
-    content = bytearray(GOOD.encode())
-    position = data.draw(st.integers(0, len(content) - 1))
-    content[position] = data.draw(st.integers(0, 255))
-    checked(bytes(content))
+def test_a_good_file_with_one_byte_changed(content):
+    checked(content)
 
 
 @given(st.binary())
