@@ -86,7 +86,11 @@ def run_change(args: argparse.Namespace, output: Output) -> int:
     if args.all and args.pattern:
         raise CommandError("--all and names exclude each other.")
     with nothing_changed_yet():
-        site = read_site(args)
+        # What the site config says must not come from an old one.
+        by_config = args.selection is Selection.NOT_AS_CONFIGURED
+        site = read_site(args, or_copy=not by_config)
+        if site.notice:
+            output.warn(site.notice)
         hosts = fetch_status(site, args, hosts_to_query(site, args))
         agents = select_agents(hosts, args)
         plan = make_plan(args.change, hosts, agents, args.pattern, args.selection)

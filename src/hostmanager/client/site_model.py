@@ -15,6 +15,7 @@ from typing import Any
 
 from ocs.site_config import SiteConfig
 
+from hostmanager.client import site_copy
 from hostmanager.client.errors import ClientError
 from hostmanager.core.model import InstanceSpec
 from hostmanager.siteconfig.command_line import UsageError, resolve_site_file
@@ -80,11 +81,13 @@ class Site:
         path: The file.
         config: The same for OCS's clients, with the options of the command line.
         hosts: By name, in the order of the file.
+        notice: Why an earlier copy of the file stands in for it, for people; empty: it does not.
     """
 
     path: str
     config: SiteConfig = field(repr=False)
     hosts: Mapping[str, SiteHost] = field(default_factory=dict)
+    notice: str = ""
 
     @property
     def managers(self) -> dict[str, str]:
@@ -97,15 +100,35 @@ class Site:
         return str(self.config.hub.data["wamp_http"])
 
 
-def read_site(args: argparse.Namespace, environ: Mapping[str, str] | None = None) -> Site:
+def read_site(
+    args: argparse.Namespace,
+    environ: Mapping[str, str] | None = None,
+    *,
+    or_copy: bool = False,
+) -> Site:
     """Read the site config that the options name.
+
+    Args:
+        args: The options.
+        environ: The environment.
+        or_copy: Whether the last copy that could be used stands in for a file that cannot be.
 
     Raises:
         ClientError: There is none that can be used.
     """
+    environ = os.environ if environ is None else environ
+    notice = ""
     try:
-        path = resolve_site_file(args, os.environ if environ is None else environ)
-        files = load_all_hosts(path)
+        path = resolve_site_file(args, environ)
+        try:
+            files = load_all_hosts(path)
+            site_copy.keep_copy(path, environ)
+        except SiteFileError as error:
+            copied = _load_copy(path, environ) if or_copy else None
+            if copied is None:
+                raise
+            files = copied
+            notice = site_copy.copy_notice(site_copy.copy_path(path, environ), error)
     except UsageError as error:
         raise ClientError(str(error).replace("the manager cannot", "this command cannot")) from None
     except SiteFileError as error:
@@ -119,7 +142,17 @@ def read_site(args: argparse.Namespace, environ: Mapping[str, str] | None = None
             f"{path}: 'hub' has no 'wamp_http', so no client can reach the router. Add "
             "'wamp_http: http://ROUTER:8001/call' to it, or use --site-http URL."
         )
-    return Site(str(path), config, {name: _host(name, file) for name, file in files.items()})
+    hosts = {name: _host(name, file) for name, file in files.items()}
+    return Site(str(path), config, hosts, notice)
+
+
+def _load_copy(path: Path, environ: Mapping[str, str]) -> dict[str, SiteFile] | None:
+    if not path.is_file():
+        return None  # a name that is mistyped is no file that is broken
+    try:
+        return load_all_hosts(site_copy.copy_path(path, environ))
+    except (SiteFileError, OSError):
+        return None
 
 
 def _config(args: argparse.Namespace, data: dict[str, Any]) -> SiteConfig:

@@ -117,7 +117,9 @@ def add_parser(subparsers: Any) -> None:
 @command
 def run(args: argparse.Namespace, output: Output) -> int:
     """Show what happened."""
-    site = read_site(args)
+    site = read_site(args, or_copy=True)
+    if site.notice:
+        output.warn(site.notice)
     hosts = select_hosts(site, args.host)
     managers = make_clients(site, args, hosts)
     if not managers:

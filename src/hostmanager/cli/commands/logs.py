@@ -138,7 +138,9 @@ def run(args: argparse.Namespace, output: Output) -> int:
         )
     if args.follow and (args.until is not None or args.run is not None):
         raise CommandError("--follow shows what comes; it excludes --until and --run.")
-    site = read_site(args)
+    site = read_site(args, or_copy=True)
+    if site.notice:
+        output.warn(site.notice)
     hosts = fetch_status(site, args, hosts_to_query(site, args))
     agents = [agent for agent in select_agents(hosts, args) if agent.is_managed]
     if not agents:

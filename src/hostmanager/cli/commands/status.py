@@ -68,7 +68,9 @@ def add_parser(subparsers: Any) -> None:
 @command
 def run(args: argparse.Namespace, output: Output) -> int:
     """Show the status."""
-    site = read_site(args)
+    site = read_site(args, or_copy=True)
+    if site.notice:
+        output.warn(site.notice)
     names = hosts_to_query(site, args)
     if args.watch:
         from hostmanager.cli.status.watch import watch  # noqa: PLC0415
