@@ -84,7 +84,7 @@ def test_json_has_numbers_and_all_that_managers_say(cli_site):
     assert (result.code, data["exit"], data["command"]) == (1, 1, "status")
     assert data["summary"] == {
         **{"hosts": 1, "hosts_silent": 0, "agents": 4},
-        **{"ok": 3, "note": 0, "warning": 0, "unknown": 0, "wrong": 1},
+        **{"ok": 3, "note": 0, "warning": 0, "unknown": 0, "wrong": 1, "silenced": 0},
     }
     (host,) = data["hosts"]
     assert (host["host"], host["manager"], host["answers"]) == ("daq1", "hm-daq1", True)
