@@ -47,7 +47,7 @@ class Watch:
         if record is None:
             return
         self._before[name] = record
-        if record.spec.is_unmanaged and record.target is Target.PASSIVE:
+        if record.spec.is_passive and record.target is Target.PASSIVE:
             self.asked.pop(name, None)
         if before is None or before.state is record.state:
             return
@@ -87,7 +87,7 @@ class Watch:
         needs = {State.STARTING: Target.UP, State.STOPPING: Target.DOWN}.get(record.state)
         if record.request.restart_of is not None:
             return  # that was asked for
-        if record.spec.is_unmanaged and needs and self.asked.get(name) is not needs:
+        if record.spec.is_passive and needs and self.asked.get(name) is not needs:
             self.unasked.append(f"{name}: {record.state} at {self.world.clock.mono}")
 
     def _judge_first_failure(

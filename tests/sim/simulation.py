@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from random import Random
 
-from hostmanager.core.model import InstanceSpec, Kind, Target
+from hostmanager.core.model import InstanceSettings, InstanceSpec, Kind, Target
 from hostmanager.core.record import InstanceRecord
 from hostmanager.core.requests import Request
 from tests.sim.engine import EngineDay, with_service
@@ -32,6 +32,8 @@ class Day:
         agents: How many there are in the beginning.
         services: How many of them are compose services, beside those.
         passive_ones: How many services there are without an entry.
+        one_shots: How many programs there are that are done once they have ended well.
+        manual_services: How many services have an entry that says so.
         length: Seconds.
     """
 
@@ -41,6 +43,9 @@ class Day:
         agents: int = 50,
         services: int = 10,
         passive_ones: int = 3,
+        *,
+        manual_services: int = 3,
+        one_shots: int = 4,
         length: float = DAY,
     ) -> None:
         self.world = MixedWorld(seed=seed, early=0.0005)  # as hasty as a real loop
@@ -62,6 +67,15 @@ class Day:
         self.passive = [f"passive{n}" for n in range(passive_ones)]
         for name in self.passive:
             self.world.supervisor.add(passive(name))
+        self.one_shots = [f"task{number}" for number in range(one_shots)]
+        for number, name in enumerate(self.one_shots):
+            make = service if number % 2 else spec
+            settings = InstanceSettings(one_shot=True)
+            self.world.supervisor.add(make(name, settings=settings))
+        for number in range(manual_services):
+            self.passive.append(f"manual{number}")
+            manual = InstanceSettings(manual=True)
+            self.world.supervisor.add(service(self.passive[-1], settings=manual))
 
     def _tell(self, name: str, record: InstanceRecord | None) -> None:
         state = record.state if record else "forgotten"
@@ -113,7 +127,7 @@ class Day:
 
     def _request(self) -> None:
         requested = TARGETS[self.random.random() < 0.3]
-        name = self.random.choice([*self.wanted, *self.passive])
+        name = self.random.choice([*self.wanted, *self.passive, *self.one_shots])
         if self.random.random() < 0.02:
             self._ask("all", requested)
         else:
@@ -129,6 +143,8 @@ class Day:
         self.counts["requests"] += 1
         everybody = (*self.wanted, *self.passive)
         for each in everybody if name == "all" else (name,):
+            if each in self.one_shots:
+                continue
             says = self.watch.asked if each in self.passive else self.wanted
             says[each] = requested
         self.world.supervisor.apply_requests([Request(name, requested)])
@@ -138,7 +154,7 @@ class Day:
 
     def _reload(self) -> None:
         self.counts["reloads"] += 1
-        for name, old in self.world.supervisor.configured_specs().items():
+        for name, old in self._managed_specs().items():
             what = self.random.random()
             if what < 0.02:
                 self.world.supervisor.remove(name)
@@ -150,6 +166,10 @@ class Day:
         for name in sorted(set(self.names) - set(self.wanted)):
             if self.random.random() < 0.5:
                 self._add(name)
+
+    def _managed_specs(self) -> dict[str, InstanceSpec]:
+        specs = self.world.supervisor.configured_specs()
+        return {name: spec for name, spec in specs.items() if name in self.wanted}
 
     def _update(self, name: str, old: InstanceSpec, blocked: bool) -> None:
         new = self._edit(name, old)
@@ -214,7 +234,7 @@ class Day:
             self.world.clock.call_at(at, now)
 
     def _clear_obstacles(self) -> None:
-        for name, old in self.world.supervisor.configured_specs().items():
+        for name, old in self._managed_specs().items():
             self._update(name, old, blocked=False)
 
     def _crash_what_was_launched_badly(self) -> None:
@@ -234,6 +254,12 @@ class Day:
         snapshot = self.world.snapshot
         for name in self.wanted:
             assert snapshot[name].target is self.wanted[name], f"a request for {name} was lost"
-        assert set(self.world.supervisor.configured_specs()) == set(self.wanted)
-        assert set(self.world.supervisor.specs()) == {*self.wanted, *self.passive}
+        assert set(self._managed_specs()) == set(self.wanted)
+        assert set(self.world.supervisor.specs()) == {
+            *(*self.wanted, *self.passive),
+            *self.one_shots,
+        }
+        for name in self.one_shots:
+            is_done = snapshot[name].completion is not None
+            assert not (is_done and self.world.driver.alive(name)), f"{name} is done, and alive"
         assert set(self.world.driver.processes) <= set(snapshot)
