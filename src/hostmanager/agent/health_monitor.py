@@ -17,12 +17,11 @@ from hostmanager.core.health import (
     READY,
     ROUTER_GRACE,
     Health,
-    HealthSettings,
     OperationState,
     RunHealth,
     health_of,
 )
-from hostmanager.core.model import InstanceSpec
+from hostmanager.core.model import InstanceSettings
 from hostmanager.core.protocols import Clock, Timer
 from hostmanager.core.record import InstanceRecord, State
 from hostmanager.core.snapshot import Snapshot
@@ -71,7 +70,7 @@ class HealthChange:
 class _Followed:
     key: tuple[Any, ...]
     run: RunHealth
-    settings: HealthSettings
+    settings: InstanceSettings
     health: Health | None = None
     in_doubt: bool = True
     asked: bool = False
@@ -85,7 +84,6 @@ class HealthMonitor:
         clock: Time.
         guard: Makes the calls.
         on_change: Gets each change of a health.
-        settings_of: The settings of an instance.
     """
 
     def __init__(
@@ -94,10 +92,8 @@ class HealthMonitor:
         clock: Clock,
         guard: Guard,
         on_change: Callable[[HealthChange], None],
-        settings_of: Callable[[InstanceSpec], HealthSettings] = lambda _: HealthSettings(),
     ) -> None:
         self._clock, self._guard, self._on_change = clock, guard, on_change
-        self._settings_of = settings_of
         self._followed: dict[str, _Followed] = {}
         self._sessions: dict[str, RunHealth] = {}  # of the run before, of what does not run now
         self._launching: set[str] = set()
@@ -148,7 +144,7 @@ class HealthMonitor:
                 self._sessions[instance_id] = followed.run
                 del self._followed[instance_id]
             return
-        settings = self._settings_of(record.spec)
+        settings = record.spec.settings
         if settings.heartbeat_timeout <= 0:
             self._followed.pop(instance_id, None)
             return

@@ -29,6 +29,7 @@ from hostmanager.agent.startup_state import StartupState
 from hostmanager.agent.target_keeper import TargetKeeper
 from hostmanager.agent.target_store import TargetStore
 from hostmanager.core.events import OperatorMessage
+from hostmanager.core.health import Health
 from hostmanager.core.model import InstanceSpec, Kind, Target
 from hostmanager.core.protocols import Clock, Driver
 from hostmanager.core.request_origin import RequestOrigin
@@ -451,6 +452,11 @@ class Host:
         audit.record_health(self.journal, change)
         if change.text:
             self.emit_message(f"{change.instance_id}: {change.text}")
+        record = self.snapshot.get(change.instance_id)
+        hangs = change.after is Health.NO_HEARTBEAT
+        if record is not None and hangs and record.spec.settings.heartbeat_action == "restart":
+            self.emit_message(f"{change.instance_id}: is restarted, as its settings say")
+            self.supervisor.restart(change.instance_id)
 
     async def _find_router(self) -> str | None:
         """The instance that runs the router of the site, if one does."""

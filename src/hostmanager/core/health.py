@@ -16,12 +16,13 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from hostmanager.core.events import Timestamp
+from hostmanager.core.model import InstanceSettings
 
-READY_TIMEOUT = 60.0
-"""Seconds that an agent may take to register with the router."""
+READY_TIMEOUT = InstanceSettings().ready_timeout
+"""Seconds that an agent may take to register with the router, by default."""
 
-HEARTBEAT_TIMEOUT = 15.0
-"""Seconds of listening without a heartbeat after which an agent counts as hanging."""
+HEARTBEAT_TIMEOUT = InstanceSettings().heartbeat_timeout
+"""Seconds of listening without a heartbeat after which an agent counts as hanging, by default."""
 
 ROUTER_GRACE = 30.0
 """Seconds after the router's return in which agents may find back to it. Autobahn waits up to 15 s
@@ -70,21 +71,6 @@ _OPERATION_STATES = {
 def operation_state(op_code: int) -> OperationState:
     """The state that an op code of OCS stands for."""
     return _OPERATION_STATES.get(op_code, OperationState.IDLE)
-
-
-@dataclass(frozen=True, slots=True)
-class HealthSettings:
-    """What counts as working, for one instance.
-
-    Attributes:
-        ready_timeout: Seconds until its first heartbeat.
-        heartbeat_timeout: Seconds of listening without one; 0: they are not followed.
-        restarts: Whether it is restarted when it has none for so long.
-    """
-
-    ready_timeout: float = READY_TIMEOUT
-    heartbeat_timeout: float = HEARTBEAT_TIMEOUT
-    restarts: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +138,7 @@ class RunHealth:
 
 
 def health_of(
-    run: RunHealth, settings: HealthSettings, *, connected: bool, settled: bool
+    run: RunHealth, settings: InstanceSettings, *, connected: bool, settled: bool
 ) -> Health:
     """Judge a run that is alive.
 

@@ -54,6 +54,10 @@ class ServiceRef:
     volumes: tuple[str, ...] = ()
 
 
+HEARTBEAT_ACTIONS = ("show", "restart")
+"""What can be done with an agent that hangs."""
+
+
 @dataclass(frozen=True, slots=True)
 class InstanceSettings:
     """The settings of an instance, under ``host-manager:`` in its entry; see `siteconfig.settings`.
@@ -62,10 +66,16 @@ class InstanceSettings:
         manual: Whether it is started and stopped only when somebody asks for it; each request
             counts once.
         one_shot: Whether it is done once it has ended with exit code 0.
+        ready_timeout: Seconds until its first heartbeat; see `core.health`.
+        heartbeat_timeout: Seconds of listening without a heartbeat; 0: none are followed.
+        heartbeat_action: What is done with one that hangs; of `HEARTBEAT_ACTIONS`.
     """
 
     manual: bool = False
     one_shot: bool = False
+    ready_timeout: float = 60.0
+    heartbeat_timeout: float = 15.0
+    heartbeat_action: str = HEARTBEAT_ACTIONS[0]
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from hostmanager.core.model import InstanceSettings
-from hostmanager.siteconfig.diagnostics import Diagnostic, DiagnosticCollector
+from hostmanager.core.health import HEARTBEAT_TIMEOUT, READY_TIMEOUT
+from hostmanager.core.model import HEARTBEAT_ACTIONS, InstanceSettings
+from hostmanager.siteconfig.diagnostics import Diagnostic, DiagnosticCollector, SourceLocation
 from hostmanager.siteconfig.yaml_nodes import YamlNode
 from hostmanager.util.text import closest_match, join_names, quote_value
 
@@ -26,12 +27,13 @@ class Setting:
     """One setting.
 
     Attributes:
-        key: Its key.
+        key: Its key; with a dot, a key within the mapping of that name.
         type: The type of its value.
         meaning: What it does, as a sentence for operators.
         default: Its value where it is not given.
         unit: The unit of its value; empty: none.
         range: The least and the largest value of a number; None: any.
+        choices: The texts that it takes; empty: any.
         for_host: Whether the manager's own entry may have it, as the default of its host.
     """
 
@@ -41,12 +43,13 @@ class Setting:
     default: object
     unit: str = ""
     range: tuple[float, float] | None = None
+    choices: tuple[str, ...] = ()
     for_host: bool = True
 
     @property
     def attribute(self) -> str:
         """Its field of `InstanceSettings`."""
-        return self.key.replace("-", "_")
+        return self.key.replace("-", "_").replace(".", "_")
 
     @property
     def values(self) -> str:
@@ -54,6 +57,8 @@ class Setting:
         if self.type is bool:
             return "true or false"
         what = "a whole number" if self.type is int else "a number"
+        if self.choices:
+            return " or ".join(self.choices)
         if self.type is str:
             what = "text"
         limits = f" from {self.range[0]:g} to {self.range[1]:g}" if self.range else ""
@@ -64,7 +69,7 @@ class Setting:
         if isinstance(value, bool) or self.type is bool:
             return isinstance(value, bool) and self.type is bool
         accepted = (int, float) if self.type is float else self.type
-        if not isinstance(value, accepted):
+        if not isinstance(value, accepted) or (self.choices and value not in self.choices):
             return False
         return not self.range or self.range[0] <= value <= self.range[1]  # type: ignore[operator]
 
@@ -86,6 +91,30 @@ SETTINGS: Mapping[str, Setting] = {
             "before the next boot of the machine, or before somebody asks for it.",
             default=False,
             for_host=False,
+        ),
+        Setting(
+            "ready-timeout",
+            float,
+            "How long it may take to register with the router before it counts as unregistered.",
+            default=READY_TIMEOUT,
+            unit="seconds",
+            range=(1.0, 86_400.0),
+        ),
+        Setting(
+            "heartbeat.timeout",
+            float,
+            "How long it may be listened to without a heartbeat before it counts as hanging; 0: its "
+            "heartbeats are not followed, and it has no health.",
+            default=HEARTBEAT_TIMEOUT,
+            unit="seconds",
+            range=(0.0, 86_400.0),
+        ),
+        Setting(
+            "heartbeat.action",
+            str,
+            "What is done with an agent that hangs: it is shown, or it is restarted as well.",
+            default=HEARTBEAT_ACTIONS[0],
+            choices=HEARTBEAT_ACTIONS,
         ),
     )
 }
@@ -145,7 +174,7 @@ def read_settings(
         return GivenSettings(wrong=every, diagnostics=tuple(collector.diagnostics))
     known = {key: s for key, s in SETTINGS.items() if s.for_host or not of_manager}
     values, wrong = {}, set()
-    for key, (location, value) in node.fields().items():
+    for key, (location, value) in _flat_fields(node, known).items():
         setting = known.get(key) if isinstance(key, str) else None
         if setting is None:
             meant = closest_match(key, known) if isinstance(key, str) else None
@@ -157,9 +186,29 @@ def read_settings(
         else:
             wrong.add(setting.attribute)
             message = f"the setting {key!r} is {quote_value(value.value)}, not {setting.values}."
-            hint = f"Write, for example, '{key}: {_example(setting)}'."
+            hint = f"Write, for example, '{_written(key, _example(setting))}'."
             collector.error(value, message, hint, instance_id)
     return GivenSettings(values, frozenset(wrong), tuple(collector.diagnostics))
+
+
+def _flat_fields(
+    node: YamlNode, known: Iterable[str], prefix: str = ""
+) -> dict[Any, tuple[SourceLocation, YamlNode]]:
+    """The settings of a mapping, those of mappings within it too, by keys with dots."""
+    found: dict[Any, tuple[SourceLocation, YamlNode]] = {}
+    for key, (location, value) in node.fields().items():
+        path = f"{prefix}{key}" if isinstance(key, str) else key
+        if value.is_mapping and any(name.startswith(f"{path}.") for name in known):
+            found |= _flat_fields(value, known, f"{path}.")
+        else:
+            found[path] = location, value
+    return found
+
+
+def _written(key: str, value: str) -> str:
+    """How a setting is written: ``heartbeat: {timeout: 15}``."""
+    outer, dot, inner = key.partition(".")
+    return f"{outer}: {{{inner}: {value}}}" if dot else f"{key}: {value}"
 
 
 def settings_data(settings: InstanceSettings) -> dict[str, Any]:
@@ -188,4 +237,6 @@ def _unknown(key: object, meant: str | None, known: Iterable[str]) -> tuple[str,
 
 def _example(setting: Setting) -> str:
     value = (not setting.default) if setting.type is bool else setting.default
-    return str(value).lower() if isinstance(value, bool) else f"{value}"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else f"{value}"

@@ -105,3 +105,14 @@ def test_a_new_manager_hears_the_agents_that_it_has_adopted(make):
         wait_for(lambda: "taken over as it is" in second.output(), TIMEOUT, "the adoption")
     finally:
         second.stop()
+
+
+def test_an_agent_that_hangs_is_restarted_where_its_settings_say_so(make):
+    settings = {"heartbeat": {"timeout": 5, "action": "restart"}}
+    site, manager = make(fake_data("fake1") | {"host-manager": settings})
+    hm = client(site, timeout=TIMEOUT)
+    pid = wait_child(hm, "fake1", TIMEOUT, health="ok")["pid"]
+    os.kill(pid, signal.SIGSTOP)
+    wait_for(lambda: children(hm)["fake1"]["pid"] not in (pid, None), TIMEOUT, "another run")
+    assert wait_child(hm, "fake1", TIMEOUT, health="ok")["ready_at"]
+    assert "fake1: is restarted, as its settings say" in manager.output()

@@ -8,7 +8,7 @@ from tests.unit.core.fakes import World
 
 from hostmanager.agent.health_monitor import STEP, WINDOW_INTERVAL, HealthChange, HealthMonitor
 from hostmanager.core.health import HEARTBEAT_TIMEOUT, READY_TIMEOUT, Health
-from hostmanager.core.model import InstanceSpec, Target
+from hostmanager.core.model import InstanceSettings, InstanceSpec, Target
 from hostmanager.core.protocols import guard_of
 
 DAY = 86_400.0
@@ -122,7 +122,7 @@ def test_a_hang_is_seen_15_to_25_seconds_after_the_last_heartbeat(world, agents,
     start(world, agents, "a", "b")
     world.clock.advance(100.0 + phase)
     del agents.beating["a"]
-    last = world.clock.mono
+    last = world.clock.mono  # up to a second after its last heartbeat
     while agents.monitor.health("a") is not Health.NO_HEARTBEAT:
         world.clock.advance(0.1)
         assert world.clock.mono - last < 60.0
@@ -217,3 +217,21 @@ def test_without_being_enabled_nothing_is_known(world, changes):
     world.supervisor.add(InstanceSpec("a", "FakeDataAgent"), Target.UP)
     assert monitor.health("a") is None
     assert monitor.run("a") is None
+
+
+def test_settings_say_how_long_and_whether(world, agents):
+    agents.router_comes()
+    quick = InstanceSettings(ready_timeout=5.0, heartbeat_timeout=30.0)
+    world.supervisor.add(InstanceSpec("a", "Fake", settings=quick), Target.UP)
+    off = InstanceSettings(heartbeat_timeout=0.0)
+    world.supervisor.add(InstanceSpec("b", "Fake", settings=off), Target.UP)
+    world.clock.advance(40.0)
+    assert agents.monitor.health("a") is Health.UNREGISTERED
+    assert agents.monitor.health("b") is None
+    agents.register("a")
+    world.clock.advance(20.0)
+    del agents.beating["a"]
+    world.clock.advance(25.0)
+    assert agents.monitor.health("a") is Health.OK
+    world.clock.advance(20.0)
+    assert agents.monitor.health("a") is Health.NO_HEARTBEAT
