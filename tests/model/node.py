@@ -88,6 +88,7 @@ def normalize(record: InstanceRecord) -> InstanceRecord:
         backoff=NO_BACKOFF,
         exit_times=(),
         restarts=0,
+        is_followed=False,
         next_start_at=NOW.monotonic + LATER / 2 if waits else 0.0,
     )
     restart_of = request.restart_of

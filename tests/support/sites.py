@@ -41,6 +41,14 @@ def instance(
     }
 
 
+def manager_entry(
+    instance_id: str, *arguments: object, follows_health: bool = False
+) -> dict[str, Any]:
+    """The entry of a manager. Most agents of the tests are programs that never register."""
+    entry = instance(instance_id, *arguments, agent_class="HostManager")
+    return entry if follows_health else entry | {"host-manager": {"heartbeat": {"timeout": 0}}}
+
+
 @dataclass
 class Site:
     """A site file with a host `testhost`, and the directories that its agents use.
@@ -55,6 +63,7 @@ class Site:
         router_host: How the site calls the router's host.
         manager_arguments: What the site file gives to the manager.
         names_state_dir: Whether its manager is told where its state directory is.
+        follows_health: Whether its manager listens to the heartbeats of its agents.
     """
 
     directory: Path
@@ -66,6 +75,7 @@ class Site:
     router_host: str = "127.0.0.1"
     manager_arguments: tuple[str, ...] = ()
     names_state_dir: bool = True
+    follows_health: bool = False
 
     def __post_init__(self) -> None:
         self.directory = Path(self.directory).resolve()
@@ -97,7 +107,9 @@ class Site:
 
     def write(self, *entries: dict[str, Any], **host_keys: object) -> None:
         """Write the site file: these instances, and the manager's own entry."""
-        manager = instance(self.manager_id, *self.manager_arguments, agent_class="HostManager")
+        manager = manager_entry(
+            self.manager_id, *self.manager_arguments, follows_health=self.follows_health
+        )
         host = {**host_keys, "agent-instances": [manager, *entries]}
         self.write_data({"hub": self.hub(), "hosts": {self.host: host}})
 

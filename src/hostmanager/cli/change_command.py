@@ -71,6 +71,12 @@ def add_change_parser(
         parser.add_argument(option, dest="selection", action="store_const", const=value, help=text)
     add_change_options(parser, yes_help=yes_help)
     parser.add_argument("--no-wait", action="store_true", help="send the requests, do not wait")
+    if name != "down":
+        parser.add_argument(
+            "--no-wait-ready",
+            action="store_true",
+            help="wait only until agents stay up for a moment, not until they have registered",
+        )
     add_timeout(parser, CHANGE_TIMEOUT, "stop waiting after this time, as 90s or 2m")
     add_common(parser)
 

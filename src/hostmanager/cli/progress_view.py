@@ -154,7 +154,8 @@ def _names(agents: Sequence[AgentProgress]) -> str:
 def _reached_line(agent: AgentProgress) -> Text:
     state = agent.step.state
     text = Text().append(f"{agent.host} ", "dim").append(agent.instance_id)
-    return text.append(f" {'down' if state == 'gone' else state}", "green")
+    text.append(f" {'down' if state == 'gone' else state}", "yellow" if agent.note else "green")
+    return text.append(f": {sanitize(agent.note)}", "yellow") if agent.note else text
 
 
 def _pending_line(agent: AgentProgress) -> Text:
@@ -164,7 +165,8 @@ def _pending_line(agent: AgentProgress) -> Text:
     text.append(agent.instance_id).append(f" {state_text(state)}", "yellow")
     if step.state == "up" and agent.stage == "up" and not agent.restarting:
         uptime = f" {agent.uptime:.0f} s," if agent.uptime is not None else ","
-        return text.append(f"{uptime} checking that it stays up", "dim")
+        awaited = step.reason or "checking that it stays up"
+        return text.append(f"{uptime} {sanitize(awaited)}", "dim")
     text.append(" (restarting)" if agent.restarting else f" (target {agent.stage})", "dim")
     return text.append(f" {sanitize(step.reason)}" if step.reason else "", "dim")
 

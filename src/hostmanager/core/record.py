@@ -123,7 +123,8 @@ class FailureHistory:
             before anything ran.
         backoff: The decision after the latest failure.
         exit_times: Times of the unexpected exits that still count (monotonic seconds).
-        restarts: Launches that followed a failure, since the instance was tracked.
+        restarts: Failures that were followed by a launch, since the instance was tracked.
+        is_followed: Whether the latest failure has been; its launch may have to be repeated.
         next_start_at: Earliest next launch (monotonic seconds).
     """
 
@@ -132,6 +133,7 @@ class FailureHistory:
     backoff: Backoff = NO_BACKOFF
     exit_times: tuple[float, ...] = ()
     restarts: int = 0
+    is_followed: bool = False
     next_start_at: float = 0.0
 
     def end_streak(self, now: float) -> "FailureHistory":

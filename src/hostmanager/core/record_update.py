@@ -257,6 +257,7 @@ def _record_failure(
         last_run=failed_run,
         backoff=backoff,
         exit_times=(*recent_exits(failures.exit_times, now), now),
+        is_followed=False,
         next_start_at=now + max(backoff.delay, remote_delay),
     )
     return replace(record, failures=failures)

@@ -163,6 +163,8 @@ def _request_observation(record: InstanceRecord, inputs: TransitionInput) -> Tra
 
 def _launch(record: InstanceRecord, inputs: TransitionInput) -> TransitionResult:
     spec, failures = record.spec, record.failures
+    if failures.consecutive and not failures.is_followed:
+        failures = replace(failures, restarts=failures.restarts + 1, is_followed=True)
     run = CurrentRun(
         started_at=inputs.now,
         fingerprint=spec.fingerprint,
@@ -173,7 +175,7 @@ def _launch(record: InstanceRecord, inputs: TransitionInput) -> TransitionResult
         state=State.STARTING,
         deadline=inputs.now.monotonic + LAUNCH_TIMEOUT,
         run=run,
-        failures=replace(failures, restarts=failures.restarts + (failures.consecutive > 0)),
+        failures=failures,
     )
     return starting, (*_failure_message(starting, inputs), ev.Launch(spec))
 

@@ -14,7 +14,7 @@ from typing import Any
 from hostmanager.cli.main import main
 from tests.support.managers import Manager
 from tests.support.processes import processes_of
-from tests.support.sites import Site, instance
+from tests.support.sites import Site, manager_entry
 from tests.support.waiting import wait_for
 
 HOSTMANAGER = str(Path(sys.executable).parent / "hostmanager")
@@ -46,7 +46,12 @@ class CliSite:
         """Write the site file: the agents of each host; each host gets a manager."""
         self._hosts = hosts
         blocks = {
-            name: {"agent-instances": [instance(f"hm-{name}", agent_class="HostManager"), *entries]}
+            name: {
+                "agent-instances": [
+                    manager_entry(f"hm-{name}", follows_health=self.site.follows_health),
+                    *entries,
+                ]
+            }
             for name, entries in hosts.items()
         }
         self.site.write_data({"hub": self.site.hub(), "hosts": blocks})

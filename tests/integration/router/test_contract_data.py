@@ -125,6 +125,7 @@ def test_the_data_is_strict_json_on_the_wire(shown):
     )
     data = json.loads(answer.content.decode("utf-8"), parse_constant=refuse)["args"][0][2]["data"]
     assert data.keys() == {
+        "config_warnings",
         *("child_states", "config_parse_status", "orphans", "new_tags"),
         *("not_kept", "request_params", "now"),
     }

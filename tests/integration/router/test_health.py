@@ -30,7 +30,7 @@ def make(tmp_path, no_router_is_left):
     def begin(*instances: dict) -> tuple[Site, Manager]:
         router = CrossbarRouter(tmp_path / "router")
         router.start()
-        site = Site(tmp_path / "site", router)
+        site = Site(tmp_path / "site", router, follows_health=True)
         site.write(*instances, crossbar_timeout=0)
         manager = Manager(site, SHORT)
         made.append((site, manager))

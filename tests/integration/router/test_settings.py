@@ -25,6 +25,9 @@ from tests.support.waiting import wait_for
 SETTINGS = "host-manager"
 cli_site = pytest.fixture(make_cli_site)
 
+NO_HEALTH = {"heartbeat.timeout": 0}
+"""What the manager's entry of a test site sets for all."""
+
 
 def manual(name, **keys):
     return instance(name, **{SETTINGS: {"manual": True}, **keys})
@@ -74,8 +77,8 @@ def test_a_wrong_setting_is_named_and_keeps_what_the_instance_had(site, begin):
         assert "there is no setting 'manaul'. Did you mean 'manual'?" in said
         assert "the setting 'manual' is 5, not true or false." in said
         assert f"{site.file}:" in said
-    assert children(hm)["a"]["settings"] == {"manual": True}
-    assert children(hm)["b"]["settings"] == {}
+    assert children(hm)["a"]["settings"] == {"manual": True, **NO_HEALTH}
+    assert children(hm)["b"]["settings"] == NO_HEALTH
     assert states(hm) == {"a": "down", "b": "up"}
 
 

@@ -1,12 +1,15 @@
 """An engine that does not answer: nothing is decided, nobody waits, and others do not notice."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
+from hostmanager.core import events as ev
 from hostmanager.core.events import ExitStatus
 from hostmanager.core.model import Kind, Target
 from hostmanager.core.record import State
+from hostmanager.core.transition_table import step
 from tests.unit.core.fake_engine import NO_ANSWER, foreign, passive, service
 from tests.unit.core.fakes import CRASHES, NO_PROGRAM, UNKILLABLE, Behaviour, spec
 from tests.unit.core.steps import ask, shown, start
@@ -346,3 +349,21 @@ def test_a_manager_that_begins_again_unobserved_decides_nothing_before_it_sees(w
     world.engine.come_back()
     world.clock.advance(1)
     assert shown(world) == ("up", "up")
+
+
+def test_a_launch_that_is_repeated_since_the_engine_went_is_one_restart(world):
+    start(world, service())
+    record, launches = world.record(), 0
+    for event in (
+        ev.Exited(OOM),
+        ev.ObservationLost("The engine does not answer."),
+        ev.Absent(),
+        ev.Launched(7),
+    ):
+        record, effects = step(record, event, world.clock.now(), 0.5, world.policy)
+        launches += sum(isinstance(effect, ev.Launch) for effect in effects)
+    assert (record.state, launches, record.failures.restarts) == (State.UP, 2, 1)
+    record, _ = step(record, ev.Exited(OOM), world.clock.now(), 0.5, world.policy)
+    later = replace(world.clock.now(), monotonic=world.clock.mono + 10)
+    record, _ = step(record, ev.DeadlineReached(), later, 0.5, world.policy)
+    assert (record.state, record.failures.restarts) == (State.STARTING, 2)

@@ -6,9 +6,10 @@ from hostmanager.cli.change_command import add_change_parser, run_change
 from hostmanager.client.change.plan import Selection
 
 DESCRIPTION = """\
-Start agents: set their target to up, and wait until they are up. An agent counts as up when it
-has been up for 5 seconds, since many die while they import or connect; one that dies later, while
-the command waits for others, is reported, too. One that died and waits to be started again is
+Start agents: set their target to up, and wait until they work: until they have registered with the
+router, as their heartbeats show. What has no heartbeats counts as up when it has been up for 5
+seconds, and so do all with --no-wait-ready. One that dies later, while the command waits for
+others, is reported, too. One that died and waits to be started again is
 started at once. With --as-configured, the site config decides: what was stopped by hand is started,
 what was started by hand is stopped, and the rest is left alone."""
 

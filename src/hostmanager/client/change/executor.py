@@ -76,6 +76,7 @@ class PlanExecutor:
         self.unreachable: set[str] = set()
         stopping = {host.host.name for host in hosts if host.process == "stopping"}
         for agent in self.progress:
+            agent.wait_ready = not getattr(args, "no_wait_ready", False)
             if agent.host in plan.managers_to_start:
                 agent.other_target_grace = MANAGER_START_TIMEOUT
                 agent.step.reason = STILL_STOPPING if agent.host in stopping else NOT_STARTED

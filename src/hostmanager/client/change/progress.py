@@ -33,6 +33,9 @@ class AgentProgress:
         up_since: Since when it has been up without a break (monotonic clock).
         uptime: Seconds that it has been up; None: it is not.
         restarting: Whether its manager has yet to replace the run that it restarts.
+        wait_ready: Whether it counts as up only once it has registered with the router; else as
+            soon as it has stayed up for a moment.
+        note: What is wrong with one that is up; empty: nothing.
     """
 
     step: AgentChange
@@ -43,6 +46,8 @@ class AgentProgress:
     up_since: float | None = None
     uptime: float | None = None
     restarting: bool = False
+    wait_ready: bool = True
+    note: str = ""
     _last_crash: float | None = None
     _crash_limit_at: float | None = None
     _reason: str = ""  # why it was last not up: once it is up again, there is no message
@@ -184,7 +189,18 @@ class AgentProgress:
             return False
         self.up_since = now if self.up_since is None else self.up_since
         self.uptime = child.get("uptime") or now - self.up_since
-        return self.uptime >= STABLE_AFTER
+        health = child.get("health") if self.wait_ready else None
+        return self._is_ready(str(health)) if health else self.uptime >= STABLE_AFTER
+
+    def _is_ready(self, health: str) -> bool:
+        """Whether an agent whose process runs works; one whose health cannot be known is not awaited."""
+        if health in ("no_heartbeat", "unregistered"):
+            self.fail(self.step.reason or f"its health is {health}")
+        if health == "starting":
+            self.step.reason = self.step.reason or "it has not registered with the router yet"
+        self.note = self.step.reason if health in ("degraded", "failed") else ""
+        settled = health == "unknown" and (self.uptime or 0.0) >= STABLE_AFTER
+        return settled or health in ("ok", "degraded", "failed")
 
 
 def _run_id(child: Mapping[str, Any]) -> tuple[Any, Any]:
