@@ -56,7 +56,7 @@ SERVICE = KindMessages(
     ),
     stage_timed_out={
         StopStage.INTERRUPT: (
-            "did not stop within the time that its compose file gives it; its container is killed, "
+            "did not stop within its stop timeout; its container is killed, "
             "and killed again in {timeout:g} s"
         ),
         StopStage.TERMINATE: "did not end although its container was killed; it is killed again",
@@ -74,9 +74,6 @@ SERVICE = KindMessages(
 ENGINE_KILL_MARGIN = 5.0
 """Seconds beyond its grace period that a container may take: the engine kills it by itself."""
 
-DEFAULT_STOP_GRACE = 10.0
-"""Seconds that the Docker Engine gives a container to stop by default."""
-
 
 def messages_for(spec: InstanceSpec) -> KindMessages:
     """The messages for an instance."""
@@ -88,12 +85,11 @@ def stop_timeout(spec: InstanceSpec, interrupt: float) -> float:
 
     Args:
         spec: What the instance is.
-        interrupt: What the policy gives a process.
+        interrupt: What the policy gives a process without a setting of its own.
     """
-    if spec.kind is Kind.HOST:
-        return interrupt
-    grace = DEFAULT_STOP_GRACE if spec.stop_grace is None else spec.stop_grace
-    return grace + ENGINE_KILL_MARGIN
+    if spec.kind is Kind.DOCKER:
+        return spec.container_stop_timeout + ENGINE_KILL_MARGIN
+    return interrupt if spec.settings.stop_timeout is None else spec.settings.stop_timeout
 
 
 def failure_text(record: InstanceRecord, event: ev.LaunchFailed | ev.Exited, now: float) -> str:

@@ -54,6 +54,9 @@ class ServiceRef:
     volumes: tuple[str, ...] = ()
 
 
+DEFAULT_STOP_GRACE = 10.0
+"""Seconds that the Docker Engine gives a container to stop by default."""
+
 HEARTBEAT_ACTIONS = ("show", "restart")
 """What can be done with an agent that hangs."""
 
@@ -69,6 +72,9 @@ class InstanceSettings:
         ready_timeout: Seconds until its first heartbeat; see `core.health`.
         heartbeat_timeout: Seconds of listening without a heartbeat; 0: none are followed.
         heartbeat_action: What is done with one that hangs; of `HEARTBEAT_ACTIONS`.
+        stop_timeout: Seconds that it may take to stop before it is ended by force; None: those
+            of the manager's option, for a container those of its compose file.
+        restart_delay_max: Longest delay before a restart, seconds; None: that of the manager.
     """
 
     manual: bool = False
@@ -76,6 +82,8 @@ class InstanceSettings:
     ready_timeout: float = 60.0
     heartbeat_timeout: float = 15.0
     heartbeat_action: str = HEARTBEAT_ACTIONS[0]
+    stop_timeout: float | None = None
+    restart_delay_max: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +100,7 @@ class InstanceSpec:
         inoperable_reason: Why the instance cannot be operated, as a sentence for operators; None
             when it can.
         service: Its compose service; None for processes, and as long as no compose file has it.
-        stop_grace: Seconds that its container has to stop; None: the engine's 10 s.
+        stop_grace: Seconds that its compose file gives its container to stop; None: the engine's 10 s.
         arguments: Its arguments in the site config; the fingerprint covers them.
         settings: Its settings in the site config.
     """
@@ -112,6 +120,14 @@ class InstanceSpec:
     def default_target(self) -> Target:
         """The target that it has as long as nobody requests another one."""
         return Target.PASSIVE if self.settings.manual else self.initial_target
+
+    @property
+    def container_stop_timeout(self) -> float:
+        """Seconds that its container has to stop: by its settings, its compose file, the engine."""
+        for timeout in (self.settings.stop_timeout, self.stop_grace):
+            if timeout is not None:
+                return timeout
+        return DEFAULT_STOP_GRACE
 
     @property
     def is_passive(self) -> bool:

@@ -4,7 +4,7 @@ Pure functions of their arguments. All times are seconds on a monotonic clock:
 decisions never depend on the wall clock, which can jump.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 STABILITY_WINDOW = 120.0
 """Unexpected exits older than this are forgotten by `stability` (contract, section 5)."""
@@ -39,6 +39,10 @@ class RestartPolicy:
     stable_after: float = 60.0
     jitter: float = 0.25
     min_request_interval: float = 1.0
+
+    def with_max_delay(self, max_delay: float | None) -> "RestartPolicy":
+        """The policy of an instance with a longest delay of its own; None: it has none."""
+        return self if max_delay is None else replace(self, max_delay=max_delay)
 
     def count_failure(self, streak: int, ran_for: float) -> int:
         """Count a failure after a run of `ran_for` seconds.

@@ -240,7 +240,9 @@ def _record_failure(
         cpu: Seconds of CPU that the run used; None if unknown: as much as the run before.
         remote: Whether what is missing has to be delivered by others.
     """
-    restart, now, failures = inputs.policy.restart, inputs.now.monotonic, record.failures
+    max_delay = record.spec.settings.restart_delay_max
+    restart = inputs.policy.restart.with_max_delay(max_delay)
+    now, failures = inputs.now.monotonic, record.failures
     started_at = record.run.started_at
     duration = now - started_at.monotonic if started_at else 0.0
     streak = restart.count_failure(failures.consecutive, duration)
@@ -248,7 +250,7 @@ def _record_failure(
         cpu = 0.0  # that was regular work, not a failing start
     elif cpu is None:
         cpu = failures.last_run.cpu if failures.last_run else 0.0
-    failed_run = FailedRun(cpu, duration, now, inputs.jitter_sample)
+    failed_run = FailedRun(cpu, duration, now, inputs.jitter_sample, max_delay)
     backoff = _decide_backoff(record, failed_run, streak, failures.backoff.rounds, inputs)
     remote_delay = restart.delay(streak, inputs.jitter_sample, remote=True) if remote else 0.0
     failures = replace(

@@ -33,12 +33,14 @@ class FailedRun:
         ended_at: When it ended (monotonic seconds).
         jitter_sample: The random number from 0 to 1 that places the jitter of the pause after it; None
             once the pause was cut short because somebody asked for it.
+        max_delay: The longest delay of its instance, if it has one of its own, seconds.
     """
 
     cpu: float
     duration: float
     ended_at: float = 0.0
     jitter_sample: float | None = None
+    max_delay: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,7 @@ def decide_backoff(
         rounds: `Backoff.rounds` of the decision before.
     """
     jitter_sample = run.jitter_sample or 0.0
-    ordinary = restart.delay(streak, jitter_sample)
+    ordinary = restart.with_max_delay(run.max_delay).delay(streak, jitter_sample)
     demands = [_demand(failed_run, restart) for failed_run in (run, *others)]
     share = fair_share(demands, budget.rate)
     if streak <= 1 or demands[0] <= share:
@@ -108,7 +110,7 @@ def fair_share(demands: Iterable[float], budget: float) -> float:
 
 def _demand(run: FailedRun, restart: RestartPolicy) -> float:
     """CPU seconds per second that the restart policy alone would come to use in the long run."""
-    return run.cpu / (run.duration + restart.max_delay)
+    return run.cpu / (run.duration + restart.with_max_delay(run.max_delay).max_delay)
 
 
 def _reason(others: int, budget: CpuBudget) -> str:

@@ -34,6 +34,8 @@ class Setting:
         unit: The unit of its value; empty: none.
         range: The least and the largest value of a number; None: any.
         choices: The texts that it takes; empty: any.
+        default_text: What counts where it is not given, if that is no fixed value.
+        example: A value for hints, where the default is None.
         for_host: Whether the manager's own entry may have it, as the default of its host.
     """
 
@@ -44,6 +46,8 @@ class Setting:
     unit: str = ""
     range: tuple[float, float] | None = None
     choices: tuple[str, ...] = ()
+    default_text: str = ""
+    example: object = None
     for_host: bool = True
 
     @property
@@ -115,6 +119,26 @@ SETTINGS: Mapping[str, Setting] = {
             "What is done with an agent that hangs: it is shown, or it is restarted as well.",
             default=HEARTBEAT_ACTIONS[0],
             choices=HEARTBEAT_ACTIONS,
+        ),
+        Setting(
+            "stop-timeout",
+            float,
+            "How long it may take to stop before it is ended by force.",
+            default=None,
+            unit="seconds",
+            range=(1.0, 3_600.0),
+            default_text="`--stop-timeout` of the manager; for a container, its compose file",
+            example=60,
+        ),
+        Setting(
+            "restart.delay-max",
+            float,
+            "The longest delay before it is restarted, while it keeps failing.",
+            default=None,
+            unit="seconds",
+            range=(1.0, 86_400.0),
+            default_text="`--restart-delay-max` of the manager",
+            example=60,
         ),
     )
 }
@@ -207,8 +231,11 @@ def _flat_fields(
 
 def _written(key: str, value: str) -> str:
     """How a setting is written: ``heartbeat: {timeout: 15}``."""
-    outer, dot, inner = key.partition(".")
-    return f"{outer}: {{{inner}: {value}}}" if dot else f"{key}: {value}"
+    *outer, last = key.split(".")
+    text = f"{last}: {value}"
+    for name in reversed(outer):
+        text = f"{name}: {{{text}}}"
+    return text
 
 
 def settings_data(settings: InstanceSettings) -> dict[str, Any]:
@@ -236,7 +263,9 @@ def _unknown(key: object, meant: str | None, known: Iterable[str]) -> tuple[str,
 
 
 def _example(setting: Setting) -> str:
-    value = (not setting.default) if setting.type is bool else setting.default
+    value = setting.default if setting.example is None else setting.example
+    if setting.type is bool:
+        value = not value
     if isinstance(value, bool):
         return str(value).lower()
     return f"{value:g}" if isinstance(value, float) else f"{value}"

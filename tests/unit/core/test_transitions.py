@@ -12,8 +12,8 @@ import pytest
 
 from hostmanager.core import events as ev
 from hostmanager.core.events import EventKind, StopStage
-from hostmanager.core.messages import DEFAULT_STOP_GRACE, ENGINE_KILL_MARGIN
-from hostmanager.core.model import Kind, Target
+from hostmanager.core.messages import ENGINE_KILL_MARGIN
+from hostmanager.core.model import DEFAULT_STOP_GRACE, Kind, Target
 from hostmanager.core.record import NO_RUN, NOT_RUNNING_STATES, State
 from hostmanager.core.record_update import TransitionInput, apply_event
 from hostmanager.core.transition_table import TABLE, step
@@ -308,8 +308,9 @@ def reconcile_running(record, known, after, effects):
         assert after.target is (Target.PASSIVE if known.spec.is_passive else known.target)
     else:
         assert (after.state, effects) == (State.STOPPING, (SIGINT,))
-        grace = (record.spec.stop_grace or DEFAULT_STOP_GRACE) + ENGINE_KILL_MARGIN
-        patience = grace if record.spec.kind is Kind.DOCKER else POLICY.stop.interrupt
+        own, spec = record.spec.settings.stop_timeout, record.spec
+        grace = (own or spec.stop_grace or DEFAULT_STOP_GRACE) + ENGINE_KILL_MARGIN
+        patience = grace if spec.kind is Kind.DOCKER else own or POLICY.stop.interrupt
         assert after.deadline == NOW.monotonic + patience
 
 

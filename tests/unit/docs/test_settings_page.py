@@ -9,8 +9,9 @@ PAGE = Path(__file__).parents[3] / "docs" / "settings.md"
 
 def row(setting: Setting) -> str:
     default = str(setting.default).lower() if setting.type is bool else f"{setting.default}"
+    default = setting.default_text or f"`{default}`"
     host = "yes" if setting.for_host else "no"
-    cells = (f"`{setting.key}`", setting.values, f"`{default}`", host, setting.meaning)
+    cells = (f"`{setting.key}`", setting.values, default, host, setting.meaning)
     return f"| {' | '.join(cells)} |"
 
 

@@ -25,6 +25,9 @@ WRONG = [
     ("{manual: 'yes'}", 32, ["'manual' is 'yes', not true or false"]),
     ("{manual: }", 32, ["'manual' is empty, not true or false"]),
     ("{one-shot: [true]}", 34, ["'one-shot' is a list", "'one-shot: true'"]),
+    ("{stop-timeout: 0}", 38, ["'stop-timeout' is 0, not a number of seconds from 1 to 3600"]),
+    ("{stop-timeout: 1m}", 38, ["is '1m', not a number of seconds", "'stop-timeout: 60'"]),
+    ("{restart: {delay-max: .nan}}", 45, ["'restart: {delay-max: 60}'"]),
     ("manual", 23, ["'host-manager' is 'manual', not a mapping", "host-manager: {manual: true}"]),
     ("[manual]", 23, ["'host-manager' is a list, not a mapping"]),
 ]

@@ -12,7 +12,7 @@ import pwd
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from hostmanager.cli.systemd.install import (
     remove_unit,
 )
 from hostmanager.cli.systemd.unit import UNIT_NAME, Unit, UnitError
+from hostmanager.core.model import InstanceSpec
 
 EXIT_DONE, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
 
@@ -328,7 +329,7 @@ def make_install_plan(args: argparse.Namespace, environ: Mapping[str, str]) -> I
         group=args.group,
         environment=environment,
         has_state_dir=options.state_dir is None,
-        stop_timeout=policy_of(options).stop.interrupt,
+        stop_timeout=_stop_timeout(site.specs, policy_of(options).stop.interrupt),
         watchdog=args.watchdog,
         docker=bool(files),
         harden=args.harden,
@@ -336,6 +337,11 @@ def make_install_plan(args: argparse.Namespace, environ: Mapping[str, str]) -> I
         kill=shutil.which("kill") or "/bin/kill",
     )
     return InstallPlan(unit, ids, tuple(notes))
+
+
+def _stop_timeout(specs: Iterable[InstanceSpec], interrupt: float) -> float:
+    """The longest time that any agent has after it was asked to stop, seconds."""
+    return max([interrupt, *(spec.settings.stop_timeout or 0.0 for spec in specs)])
 
 
 def _trial_run_as(user: str | None, group: str | None, working_dir: Path, site_file: str) -> None:

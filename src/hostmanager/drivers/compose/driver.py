@@ -23,8 +23,7 @@ from hostmanager.composefile.command import CompletedCommand, ComposeError
 from hostmanager.composefile.model import ComposeFileError
 from hostmanager.core import events as ev
 from hostmanager.core.events import StopStage
-from hostmanager.core.messages import DEFAULT_STOP_GRACE
-from hostmanager.core.model import InstanceSpec, ObservedRun, ServiceRef
+from hostmanager.core.model import DEFAULT_STOP_GRACE, InstanceSpec, ObservedRun, ServiceRef
 from hostmanager.core.protocols import ReportObservation
 from hostmanager.drivers.compose.actions import ContainerActions
 from hostmanager.drivers.compose.compose_up import ComposeUp, failure_kind, with_network_hint
@@ -362,12 +361,10 @@ class ComposeDriver:
             await self._stop_containers(tracked, dead, DEFAULT_STOP_GRACE)
 
     async def _stop(self, tracked: TrackedService, service: ServiceRef) -> None:
-        grace = tracked.spec.stop_grace
+        timeout = tracked.spec.container_stop_timeout
         async with tracked.lock:
             containers = self._reporter.containers(service)
-            await self._stop_containers(
-                tracked, containers, DEFAULT_STOP_GRACE if grace is None else grace
-            )
+            await self._stop_containers(tracked, containers, timeout)
 
     async def _stop_containers(
         self, tracked: TrackedService, containers: list[Container], grace: float
