@@ -2,6 +2,9 @@
 
 import os
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -116,3 +119,30 @@ def test_an_agent_that_hangs_is_restarted_where_its_settings_say_so(make):
     wait_for(lambda: children(hm)["fake1"]["pid"] not in (pid, None), TIMEOUT, "another run")
     assert wait_child(hm, "fake1", TIMEOUT, health="ok")["ready_at"]
     assert "fake1: is restarted, as its settings say" in manager.output()
+
+
+def test_status_calls_an_agent_that_hangs_wrong_and_shows_what_agents_use(make):
+    site, _ = make(fake_data("fake1"))
+    hm = client(site, timeout=TIMEOUT)
+    pid = wait_child(hm, "fake1", TIMEOUT, health="ok")["pid"]
+
+    def status(*options: str) -> subprocess.CompletedProcess[str]:
+        program = str(Path(sys.executable).with_name("hostmanager"))
+        argv = [program, "status", *site.args[:2], *options]
+        return subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+
+    wait_for(lambda: children(hm)["fake1"]["resources"], TIMEOUT, "a sample")
+    wide = status("--wide")
+    assert wide.returncode == 0, wide.stderr
+    [row] = [line for line in wide.stdout.splitlines() if line.startswith("fake1 ")]
+    assert "up    ok" in row
+    assert row.count("MB") >= 2
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        wait_child(hm, "fake1", TIMEOUT, health="no_heartbeat")
+        wrong = status()
+        assert wrong.returncode == 1
+        assert "1 wrong" in wrong.stdout
+        assert "no heartbeat for 15 s; it may hang" in wrong.stdout
+    finally:
+        os.kill(pid, signal.SIGCONT)

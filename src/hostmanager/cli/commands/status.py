@@ -26,7 +26,7 @@ states:
 
 {
     exit_status_help(
-        done="every agent is at its target",
+        done="every agent is at its target, and works as far as is known",
         not_reached="at least one is not, or a manager cannot use its site config",
         interrupted="interrupted; with --watch, q or Ctrl-C ends it with the latest status: 0, 1 or 3",
     )
@@ -36,6 +36,8 @@ examples:
       the whole site, as $OCS_CONFIG_DIR/default.yaml describes it
   hostmanager status --wrong
       only what is wrong
+  hostmanager status --wide
+      whether agents answer, and what each uses of its host
   hostmanager status 'fake*' --host daq1 --host daq2
       the agents of two hosts whose ids begin with "fake"
   hostmanager status --class FakeDataAgent --watch
@@ -49,7 +51,13 @@ def add_parser(subparsers: Any) -> None:
     """Add the subcommand."""
     parser = new_parser(subparsers, "status", DESCRIPTION, EPILOG)
     add_selection(parser)
-    parser.add_argument("--wrong", action="store_true", help="no table, only what is wrong")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--wrong", action="store_true", help="no table, only what is wrong")
+    what.add_argument(
+        "--wide",
+        action="store_true",
+        help="a table of health, CPU, memory, threads, files and disk traffic of each agent",
+    )
     parser.add_argument(
         "--watch",
         action="store_true",
@@ -80,6 +88,6 @@ def run(args: argparse.Namespace, output: Output) -> int:
     if not output.json:
         from hostmanager.cli.status.table import show  # noqa: PLC0415 - rich, not for programs
 
-        show(hosts, output, only_wrong=args.wrong)
+        show(hosts, output, only_wrong=args.wrong, resources=args.wide)
     least = StatusSeverity.WARNING if args.wrong else StatusSeverity.OK
     return output.emit_json(status_exit_code(hosts), **status_json(site, hosts, least))

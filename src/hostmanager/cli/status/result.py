@@ -5,6 +5,7 @@ from typing import Any
 
 from hostmanager.cli.exit_codes import FAILED, OK, UNREACHABLE
 from hostmanager.client.site_model import Site
+from hostmanager.client.status.findings import BROKEN
 from hostmanager.client.status.model import AgentStatus, HostStatus, StatusSeverity, unreachable
 
 
@@ -15,7 +16,12 @@ def status_exit_code(hosts: Sequence[HostStatus]) -> int:
     if any(host.severity is StatusSeverity.ERROR for host in hosts):
         return FAILED
     agents = [agent for host in hosts for agent in host.agents if agent.child is not None]
-    return OK if all(agent.is_at_target or agent.is_silenced for agent in agents) else FAILED
+    return OK if all(is_well(agent) or agent.is_silenced for agent in agents) else FAILED
+
+
+def is_well(agent: AgentStatus) -> bool:
+    """Whether an agent is at its target, and works as far as is known."""
+    return agent.is_at_target and agent.get("health") not in BROKEN
 
 
 def status_json(

@@ -6,14 +6,14 @@ there is always room.
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from hostmanager.cli.output import Output
+from hostmanager.cli.status import resources as resource_table
+from hostmanager.cli.status.column import Column
 from hostmanager.cli.text import ago, format_time, sanitize, strip_timestamp
 from hostmanager.client.status.model import (
     MAX_LAST_LINES,
@@ -43,11 +43,13 @@ MAX_NAMES = 8
 """Agents that one line names."""
 
 
-def show(hosts: Sequence[HostStatus], output: Output, *, only_wrong: bool) -> None:
+def show(
+    hosts: Sequence[HostStatus], output: Output, *, only_wrong: bool, resources: bool = False
+) -> None:
     """Print the whole."""
     now = time.time()
     console = output.console
-    parts = list(render(hosts, now, console.width, only_wrong=only_wrong))
+    parts = list(render(hosts, now, console.width, only_wrong=only_wrong, resources=resources))
     output.show(*parts)
     if (
         output.is_terminal
@@ -72,8 +74,11 @@ def render(
     *,
     only_wrong: bool = False,
     lines: int = MAX_LAST_LINES,
+    resources: bool = False,
 ) -> Iterator[RenderableType]:
     """Yield everything from the top, with so many last lines of each dead agent.
+
+    With `resources`, the table says what agents use instead of how they are.
 
     A thousand agents are many lines; a caller that shows only some takes no more than those.
     """
@@ -86,7 +91,7 @@ def render(
         yield from wrong
     if not only_wrong:
         yield Text("")
-        yield from hosts_table(hosts, now, width)
+        yield from hosts_table(hosts, now, width, resources=resources)
 
 
 def worst(hosts: Iterable[HostStatus]) -> StatusSeverity:
@@ -236,15 +241,6 @@ def _by_severity(hosts: Sequence[HostStatus]) -> list[HostStatus]:
     return sorted(hosts, key=lambda host: -host.worst)
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
-    """One column: its heading, its alignment, its least width."""
-
-    heading: str
-    justify: Literal["left", "right"] = "left"
-    min_width: int = 4
-
-
 COMPACT = (
     Column("agent", min_width=12),
     Column("state"),
@@ -264,12 +260,16 @@ FULL = (
 )
 
 
-def hosts_table(hosts: Sequence[HostStatus], now: float, width: int) -> Iterable[RenderableType]:
-    """The table: a heading for each host, its agents below."""
+def hosts_table(
+    hosts: Sequence[HostStatus], now: float, width: int, *, resources: bool = False
+) -> Iterable[RenderableType]:
+    """The table: a heading for each host, its agents below; how they are, or what they use."""
     wide = width >= WIDE
-    columns = FULL if wide else COMPACT
+    columns = resource_table.COLUMNS if resources else FULL if wide else COMPACT
     cells = {
-        (agent.host, agent.instance_id): _cells(agent, now, wide=wide)
+        (agent.host, agent.instance_id): resource_table.cells(agent, _name(agent))
+        if resources
+        else _cells(agent, now, wide=wide)
         for host in hosts
         for agent in host.agents
     }
@@ -326,13 +326,17 @@ def _host_line(host: HostStatus) -> Text:
     return text
 
 
+def _name(agent: AgentStatus) -> Text:
+    return Text(agent.instance_id, SEVERITY_STYLES[agent.severity])
+
+
 def _cells(agent: AgentStatus, now: float, *, wide: bool) -> list[Text]:
     if agent.child is None:
         return _untracked_cells(agent, wide=wide)
     stability = agent.get("stability")
     is_unstable = agent.state != "down" and stability is not None and stability <= 0.5
     cells = [
-        Text(agent.instance_id, SEVERITY_STYLES[agent.severity]),
+        _name(agent),
         Text(agent.state_text, _state_style(agent)),
         Text(agent.target_text),
         Text(format_duration(agent.get("uptime"))),

@@ -95,7 +95,7 @@ def _fit_to_screen(hosts: list[HostStatus], args: argparse.Namespace, console: C
     now = time.time()
     heading = Text(no_wrap=True, overflow="ellipsis").append(f"{format_time(now, now)} ", "dim")
     heading.append_text(headline(hosts))
-    parts = render(hosts, now, console.width, only_wrong=args.wrong, lines=1)
+    parts = render(hosts, now, console.width, only_wrong=args.wrong, lines=1, resources=args.wide)
     next(parts)  # the heading
     lines: list[Any] = [heading]
     left = console.height - 2

@@ -73,7 +73,7 @@ def run(args: argparse.Namespace, output: Output) -> int:
         )
     if args.privs == "-":
         args.privs = getpass.getpass("Password for the managers: ")
-    args.no_wait = args.wrong = False  # options of `up` and `status`
+    args.no_wait = args.wrong = args.wide = False  # options of `up` and `status`
     from hostmanager.cli.top.app import TopApp  # noqa: PLC0415 - Textual, only here
     from hostmanager.cli.top.data_source import LiveDataSource  # noqa: PLC0415
 

@@ -24,6 +24,9 @@ from hostmanager.util.text import join_names, pluralize
 UNSTABLE = 0.5
 """Stability up to which an agent counts as unstable, as for `ocsbow` (contract, section 5)."""
 
+BROKEN = ("failed", "no_heartbeat", "unregistered")
+"""Health of an agent that is up and does not work."""
+
 _CHANGING = ("start", "wait_start", "wait_dead")
 
 
@@ -196,7 +199,10 @@ def _state_findings(child: Mapping[str, Any], state: str) -> list[StatusFinding]
 
 
 def _resting_findings(child: Mapping[str, Any], state: str, message: str) -> list[StatusFinding]:
-    findings = [(StatusSeverity.WARNING, message)] if message else []
+    # A process that exists is not an agent that works.
+    is_broken = state == "up" and child.get("health") in BROKEN
+    severity = StatusSeverity.ERROR if is_broken else StatusSeverity.WARNING
+    findings = [(severity, message)] if message else []
     if state == "up" and child.get("stability", 1.0) <= UNSTABLE:
         cause = last_exit_text(child)
         text = "unstable: it died recently" + (f" ({cause})" if cause else "")

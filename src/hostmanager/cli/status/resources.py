@@ -1,0 +1,65 @@
+"""The columns of `status --wide`: how agents work, and what they use of their hosts."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.filesize import decimal
+from rich.text import Text
+
+from hostmanager.cli.status.column import Column
+from hostmanager.client.status.model import AgentStatus
+from hostmanager.core.health import Health
+
+COLUMNS = (
+    Column("agent", min_width=12),
+    Column("class", min_width=8),
+    Column("state"),
+    Column("health"),
+    Column("cpu", "right"),
+    Column("memory", "right"),
+    Column("peak", "right"),
+    Column("procs", "right"),
+    Column("threads", "right"),
+    Column("files", "right"),
+    Column("read", "right"),
+    Column("written", "right"),
+)
+
+_STYLES: Mapping[str, str] = {
+    Health.OK: "green",
+    Health.STARTING: "yellow",
+    Health.DEGRADED: "yellow",
+    Health.FAILED: "bold red",
+    Health.NO_HEARTBEAT: "bold red",
+    Health.UNREGISTERED: "bold red",
+}
+
+
+def cells(agent: AgentStatus, name: Text) -> list[Text]:
+    """The cells of one agent; what is not known, or not measured yet, is blank.
+
+    Args:
+        agent: The agent.
+        name: Its name as the other table shows it.
+    """
+    health = str(agent.get("health") or "")
+    used: Mapping[str, Any] = agent.get("resources") or {}
+    cpu = used.get("cpu")
+    return [
+        name,
+        Text(agent.agent_class, "dim"),
+        Text(agent.state_text),
+        Text(health.replace("_", " "), _STYLES.get(health, "dim")),
+        Text("" if cpu is None else f"{cpu * 100:.1f} %"),
+        *(_size(used.get(key)) for key in ("memory", "memory_peak")),
+        *(_number(used.get(key)) for key in ("processes", "threads", "open_files")),
+        *(_size(used.get(key)) for key in ("read_bytes", "written_bytes")),
+    ]
+
+
+def _size(value: float | None) -> Text:
+    return Text("" if value is None else decimal(int(value)))
+
+
+def _number(value: int | None) -> Text:
+    return Text("" if value is None else str(value))
