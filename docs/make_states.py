@@ -18,6 +18,7 @@ from hostmanager.core.model import InstanceSettings, InstanceSpec, Kind, Service
 from hostmanager.core.policy import Policy
 from hostmanager.core.record import (
     NOT_RUNNING_STATES,
+    RESTING_STATES,
     ChangeRequest,
     Completion,
     CurrentRun,
@@ -106,7 +107,7 @@ here, or has been pulled (*prepared*); if that fails (*prepare failed*), it keep
 says why, and the restart is given up. Then the run is stopped, and the new one launched |
 | is being launched | as above, once it is launched |
 | is being stopped | it is launched when that run has ended |
-| is waiting | it is launched at once |
+| is waiting, or given up | it is launched at once |
 | is unseen | as above, once the engine has reported what runs |
 | is a one-shot that is done | it is launched |
 | is down, requested down, or blocked | nothing; the answer names it |
@@ -140,6 +141,11 @@ MEANINGS = {
         "It should be up. It failed lately, and is restarted at `next_attempt_at`.",
         "the time, or a request of up",
     ),
+    State.GIVEN_UP: (
+        "It should be up, and failed as often as its settings allow ([`restart.give-up`]"
+        "(settings.md)); it is not restarted by itself. `message` says how it failed.",
+        "a request of up or restart, or another entry in the site config (reload)",
+    ),
     State.STARTING: (
         "It is being launched. The launch may be queued, which is counted separately; once it "
         "has begun, `message` reports it after 10 s without a result. If the instance is "
@@ -156,7 +162,8 @@ MEANINGS = {
     ),
     State.STOPPING: (
         "It got SIGINT, and has `--stop-timeout` seconds (10) to end; or its container was "
-        "asked to stop, and has the time that its compose file gives it (10 s), and 5 s more.",
+        "asked to stop, and has the time that its compose file gives it (10 s), and 5 s more. "
+        "Its setting [`stop-timeout`](settings.md) overrides both.",
         "its end, or the time",
     ),
     State.TERMINATING: (
@@ -176,6 +183,7 @@ NOW = Timestamp(1000.0, 0.0)
 AGENT = InstanceSpec("it", "Any")
 SERVICE = InstanceSpec("it", "Any", Kind.DOCKER, service=ServiceRef("file", "project", "it"))
 PASSIVE = replace(SERVICE, initial_target=Target.PASSIVE)
+GIVES_UP = replace(AGENT, settings=InstanceSettings(restart_give_up_failures=2))
 ONE_SHOT = replace(AGENT, settings=InstanceSettings(one_shot=True))
 EVENTS: dict[EventKind, ev.Event] = {
     event.kind: event
@@ -201,10 +209,11 @@ MAY_HAVE_A_DELAY = {
     State.TERMINATING,
     State.KILLING,
     State.UNOBSERVED,
+    State.GIVEN_UP,
 }
 FACTS = (
     *(
-        (AGENT, SERVICE, PASSIVE, ONE_SHOT),
+        (AGENT, SERVICE, PASSIVE, ONE_SHOT, GIVES_UP),
         tuple(Target),
         (False, True),
         (False, True),
@@ -225,7 +234,11 @@ def records(state: State) -> Iterator[InstanceRecord]:
             state,
             request=ChangeRequest(AGENT if replaced else None, removing, *restart),
             run=CurrentRun(started_at=Timestamp(999.9, 0.0)),
-            failures=FailureHistory(streak, next_start_at=next_start_at),
+            failures=FailureHistory(
+                streak,
+                next_start_at=next_start_at,
+                counted=(990.0,) * ((2 if state is State.GIVEN_UP else 1) if streak else 0),
+            ),
             observation=ObservedStatus(known=is_known),
             completion=Completion(0.0) if is_done(entry, target, state) else None,
         )
@@ -241,7 +254,7 @@ def is_done(entry: InstanceSpec, target: Target, state: State) -> bool:
 def is_impossible(record: InstanceRecord) -> bool:
     """What cannot be is left out, so that the picture shows what can."""
     state, target, spec, request = record.state, record.target, record.spec, record.request
-    at_its_goal = state in {State.DOWN, State.INOPERABLE, State.UP}
+    at_its_goal = state in {*RESTING_STATES, State.UP}
     return any(
         (
             request.removing and (target is Target.UP or request.replacement is not None),
@@ -249,7 +262,10 @@ def is_impossible(record: InstanceRecord) -> bool:
             state in {State.UP, State.BACKOFF} and record.must_stop,
             state is State.BACKOFF and target is not Target.UP,
             state is State.DOWN and target is Target.UP,
-            state in {State.DOWN, State.BACKOFF} and spec.inoperable_reason is not None,
+            state is State.GIVEN_UP and target is not Target.UP,
+            state is State.GIVEN_UP
+            and not (spec.settings == GIVES_UP.settings and record.failures.consecutive),
+            state in NOT_RUNNING_STATES - {State.INOPERABLE} and spec.inoperable_reason is not None,
             state is State.INOPERABLE and spec.inoperable_reason is None,
             request.restart_of is not None and (target is Target.DOWN or request.removing),
             request.restart_of is not None

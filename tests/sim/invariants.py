@@ -182,6 +182,7 @@ class Watch:
                 record.deadline is not None or record.error
             )
             blocked = record.state is State.INOPERABLE and record.spec.inoperable_reason is not None
+            blocked |= record.state is State.GIVEN_UP and record.fails_too_often
             waiting = record.state is State.BACKOFF and record.target is Target.UP
             soon = record.deadline is not None and record.deadline >= self.world.clock.mono - 1e-6
             assert (

@@ -164,7 +164,8 @@ class RestartCoordinator:
 
     def _may_run(self, instance_id: str) -> bool:
         record = self._snapshot[instance_id]
-        return record.state is not State.BACKOFF and record.request.restart_of is None
+        ended = record.state in (State.BACKOFF, State.GIVEN_UP)
+        return not ended and record.request.restart_of is None
 
     def _begin(self, instance_id: str) -> None:
         if self._running():

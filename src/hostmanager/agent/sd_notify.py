@@ -39,6 +39,7 @@ STATUS_LABELS = {
     State.TERMINATING: "stopping",
     State.KILLING: "stopping",
     State.INOPERABLE: "blocked",
+    State.GIVEN_UP: "given up",
     State.DOWN: "down",
 }
 """How the states other than up are counted, in this order; one that is not here: "unknown"."""

@@ -6,7 +6,7 @@ from hostmanager.core import events as ev
 from hostmanager.core.events import StopStage
 from hostmanager.core.model import InstanceSpec, Kind
 from hostmanager.core.record import InstanceRecord, State
-from hostmanager.util.text import format_duration
+from hostmanager.util.text import format_duration, pluralize
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +113,17 @@ def failure_text(record: InstanceRecord, event: ev.LaunchFailed | ev.Exited, now
     is_immediate = record.state is State.STARTING
     text += "; restarting now" if is_immediate else f"; restarting in {format_duration(delay)}"
     return f"{text}. {failures.backoff.reason}" if failures.backoff.reason else text
+
+
+def given_up_text(record: InstanceRecord) -> str:
+    """Say that an instance is not restarted any more, why, and what to do."""
+    settings = record.spec.settings
+    count = pluralize(settings.restart_give_up_failures, "failure")
+    within = f"{settings.restart_give_up_within:g} s"
+    return (
+        f"not restarted any more after {count} within {within}. When the cause is fixed, "
+        f"`hostmanager up {record.spec.instance_id}` starts it"
+    )
 
 
 def should_report(consecutive: int) -> bool:

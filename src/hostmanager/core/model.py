@@ -75,6 +75,9 @@ class InstanceSettings:
         stop_timeout: Seconds that it may take to stop before it is ended by force; None: those
             of the manager's option, for a container those of its compose file.
         restart_delay_max: Longest delay before a restart, seconds; None: that of the manager.
+        restart_give_up_failures: Failures within `restart_give_up_within` after which it is not
+            restarted any more by itself; 0: it always is.
+        restart_give_up_within: Seconds.
     """
 
     manual: bool = False
@@ -84,6 +87,8 @@ class InstanceSettings:
     heartbeat_action: str = HEARTBEAT_ACTIONS[0]
     stop_timeout: float | None = None
     restart_delay_max: float | None = None
+    restart_give_up_failures: int = 0
+    restart_give_up_within: float = 600.0
 
 
 @dataclass(frozen=True, slots=True)

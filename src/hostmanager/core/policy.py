@@ -19,7 +19,8 @@ class RestartPolicy:
 
     After the first exit it is restarted at once. After each further exit, as long as no run in
     between lasted `stable_after` seconds, there is a delay that doubles from `first_delay` up to
-    `max_delay`, give or take `jitter` (a fraction). An instance is never given up.
+    `max_delay`, give or take `jitter` (a fraction). It is given up only if its settings
+    say so.
 
     Attributes:
         first_delay: Delay before the second relaunch, seconds.

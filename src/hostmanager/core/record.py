@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from hostmanager.core.events import ExitStatus, Timestamp
-from hostmanager.core.model import InstanceSpec, Kind, Target
+from hostmanager.core.model import InstanceSettings, InstanceSpec, Kind, Target
 from hostmanager.core.restart_budget import NO_BACKOFF, Backoff, FailedRun
 
 
@@ -20,6 +20,7 @@ class State(StrEnum):
     DOWN = "down"
     INOPERABLE = "blocked"
     BACKOFF = "waiting"
+    GIVEN_UP = "given_up"
     STARTING = "starting"
     UP = "up"
     UNOBSERVED = "unseen"
@@ -28,8 +29,8 @@ class State(StrEnum):
     KILLING = "killing"
 
 
-RESTING_STATES = frozenset({State.DOWN, State.INOPERABLE})
-NOT_RUNNING_STATES = frozenset({State.DOWN, State.INOPERABLE, State.BACKOFF})
+RESTING_STATES = frozenset({State.DOWN, State.INOPERABLE, State.GIVEN_UP})
+NOT_RUNNING_STATES = frozenset({*RESTING_STATES, State.BACKOFF})
 STOPPING_STATES = frozenset({State.STOPPING, State.TERMINATING, State.KILLING})
 
 NO_RUN, ANY_RUN = "", "?"
@@ -126,6 +127,7 @@ class FailureHistory:
         restarts: Failures that were followed by a launch, since the instance was tracked.
         is_followed: Whether the latest failure has been; its launch may have to be repeated.
         next_start_at: Earliest next launch (monotonic seconds).
+        counted: Times of the failures that count towards giving up (monotonic seconds).
     """
 
     consecutive: int = 0
@@ -135,10 +137,19 @@ class FailureHistory:
     restarts: int = 0
     is_followed: bool = False
     next_start_at: float = 0.0
+    counted: tuple[float, ...] = ()
 
     def end_streak(self, now: float) -> "FailureHistory":
         """The same after a deliberate stop: who starts the instance again means it."""
-        return replace(self, consecutive=0, last_run=None, backoff=NO_BACKOFF, next_start_at=now)
+        return replace(
+            self, consecutive=0, last_run=None, backoff=NO_BACKOFF, next_start_at=now, counted=()
+        )
+
+    def count(self, settings: InstanceSettings, now: float) -> tuple[float, ...]:
+        """The failures that count, with one that happens now; no more than have to be known."""
+        limit, within = settings.restart_give_up_failures, settings.restart_give_up_within
+        recent = (at for at in self.counted if now - at <= within)
+        return (*recent, now)[-limit:] if limit else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +225,18 @@ class InstanceRecord:
     def failing(self) -> bool:
         """Whether it should be up and its latest run failed: it shares the CPU budget."""
         failures = self.failures
-        return failures.consecutive > 0 and failures.last_run is not None and not self.must_stop
+        return (
+            failures.consecutive > 0
+            and failures.last_run is not None
+            and not self.must_stop
+            and self.state is not State.GIVEN_UP
+        )
+
+    @property
+    def fails_too_often(self) -> bool:
+        """Whether it has failed as often as its settings allow: it is not restarted by itself."""
+        limit = self.spec.settings.restart_give_up_failures
+        return 0 < limit <= len(self.failures.counted)
 
     @property
     def is_unobserved(self) -> bool:

@@ -159,7 +159,7 @@ def _request_restart(record: InstanceRecord, now: Timestamp) -> InstanceRecord:
     if record.request.restart_of is not None:
         return record
     request = replace(record.request, restart_denied=None)
-    if record.state is State.BACKOFF:
+    if record.state in (State.BACKOFF, State.GIVEN_UP):
         return replace(record, request=replace(request, restart_of=NO_RUN))
     # A process needs nothing new; an instance that is being stopped ends anyway.
     prepared = record.spec.kind is Kind.HOST or record.state in STOPPING_STATES
@@ -261,6 +261,7 @@ def _record_failure(
         exit_times=(*recent_exits(failures.exit_times, now), now),
         is_followed=False,
         next_start_at=now + max(backoff.delay, remote_delay),
+        counted=failures.count(record.spec.settings, now),
     )
     return replace(record, failures=failures)
 

@@ -10,6 +10,7 @@ state          alive?      meaning
 DOWN           no          not running, as requested
 INOPERABLE     no          not running; something prevents operating it
 BACKOFF        no          should be up; failed lately, is started again at the deadline
+GIVEN_UP       no          should be up; failed as often as its settings allow, and is left so
 STARTING       possibly    the driver was asked to launch it and has not replied yet
 UP             yes         running
 UNOBSERVED     possibly    its driver cannot observe it: a container, with no reply from the
@@ -62,6 +63,7 @@ from hostmanager.core.transitions import (
     reconcile_stopped,
     repeat_sigkill,
     retry_now,
+    start_anew,
     terminate_remnants,
     unexpected,
     update_spec,
@@ -112,6 +114,12 @@ _ROWS: Mapping[State, Mapping[EventKind, Transition]] = {
         EventKind.RESTART_REQUESTED: retry_now,
         EventKind.PREPARED: retry_now,
         EventKind.DEADLINE: finish_backoff,
+    },
+    State.GIVEN_UP: {
+        **_RESTING,
+        EventKind.START_REQUESTED: start_anew,
+        EventKind.SPEC_CHANGED: start_anew,
+        EventKind.RESTART_REQUESTED: start_anew,
     },
     State.STARTING: {
         EventKind.START_REQUESTED: no_change,

@@ -9,7 +9,13 @@ from dataclasses import replace
 
 from hostmanager.core import events as ev
 from hostmanager.core.events import StopStage
-from hostmanager.core.messages import failure_text, messages_for, should_report, stop_timeout
+from hostmanager.core.messages import (
+    failure_text,
+    given_up_text,
+    messages_for,
+    should_report,
+    stop_timeout,
+)
 from hostmanager.core.model import InstanceSpec, Kind, Target
 from hostmanager.core.record import (
     NO_RUN,
@@ -31,6 +37,8 @@ OBSERVE_TIMEOUT = 5.0
 QUEUED_FOR_LAUNCH = "It is queued for its launch; others are being launched before it."
 
 NO_ENGINE_REPLY = "It is not known whether it runs: the Docker Engine has not answered yet."
+
+_FAILED_STATES = frozenset({State.BACKOFF, State.GIVEN_UP})
 
 TransitionResult = tuple[InstanceRecord, tuple[ev.Effect, ...]]
 Transition = Callable[[InstanceRecord, TransitionInput], TransitionResult]
@@ -73,10 +81,33 @@ def reconcile_stopped(record: InstanceRecord, inputs: TransitionInput) -> Transi
     record = _finish_stop_of_restart(record)
     if record.target is not Target.UP:
         return _enter_down(record)
+    return _launch_when_due(record, inputs)
+
+
+def _launch_when_due(record: InstanceRecord, inputs: TransitionInput) -> TransitionResult:
+    if record.fails_too_often:
+        return _give_up(record, inputs)
     if record.failures.next_start_at > inputs.now.monotonic:
         waiting = replace(record, state=State.BACKOFF, deadline=record.failures.next_start_at)
         return waiting, _failure_message(waiting, inputs)
     return _launch(record, inputs)
+
+
+def _give_up(record: InstanceRecord, inputs: TransitionInput) -> TransitionResult:
+    """It has failed as often as its settings allow. The manager does not start it again."""
+    cause = record.error or (f"It {record.last_exit.status}." if record.last_exit else "")
+    text = given_up_text(record)
+    effects: tuple[ev.Effect, ...] = ()
+    if record.state not in (State.GIVEN_UP, State.UNOBSERVED):
+        effects = (ev.OperatorMessage(f"{text}. {cause}".rstrip(), warning=True),)
+    error = f"{cause} It is {text}.".lstrip()
+    return replace(_enter_resting(record, State.GIVEN_UP), error=error), effects
+
+
+def start_anew(record: InstanceRecord, inputs: TransitionInput) -> TransitionResult:
+    """It was given up, and somebody asks for it or changes its entry: its failures are forgotten."""
+    failures = record.failures.end_streak(inputs.now.monotonic)
+    return reconcile_stopped(replace(record, failures=failures), inputs)
 
 
 def _install_replacement(record: InstanceRecord, spec: InstanceSpec) -> InstanceRecord:
@@ -129,7 +160,7 @@ def _enter_down(record: InstanceRecord) -> TransitionResult:
     effects: tuple[ev.Effect, ...] = ()
     if record.state not in NOT_RUNNING_STATES and record.state is not State.UNOBSERVED:
         effects = (ev.OperatorMessage(_down_message(record)),)
-    elif record.state is State.BACKOFF and record.spec.kind is Kind.DOCKER:
+    elif record.state in _FAILED_STATES and record.spec.kind is Kind.DOCKER:
         # A service that failed and is not tried again leaves a dead container: remove it.
         effects = (ev.Signal(StopStage.INTERRUPT),)
     return _enter_resting(record, State.DOWN), effects

@@ -140,6 +140,23 @@ SETTINGS: Mapping[str, Setting] = {
             default_text="`--restart-delay-max` of the manager",
             example=60,
         ),
+        Setting(
+            "restart.give-up.failures",
+            int,
+            "After so many failures within the time below it is not restarted any more before "
+            "somebody asks for it; 0: it always is.",
+            default=0,
+            range=(0, 1_000),
+            example=5,
+        ),
+        Setting(
+            "restart.give-up.within",
+            float,
+            "The time in which these failures count.",
+            default=600.0,
+            unit="seconds",
+            range=(1.0, 86_400.0),
+        ),
     )
 }
 """All settings, by key."""

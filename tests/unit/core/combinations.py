@@ -11,6 +11,7 @@ from hostmanager.core.record import (
     ANY_RUN,
     NO_RUN,
     NOT_RUNNING_STATES,
+    RESTING_STATES,
     STOPPING_STATES,
     ChangeRequest,
     Completion,
@@ -30,6 +31,7 @@ FOUND = ObservedRun(77, NOW.wall - 50.0, "then", run_id="r2")
 
 MANUAL = InstanceSettings(manual=True)
 ONE_SHOT = InstanceSettings(one_shot=True)
+GIVES_UP = InstanceSettings(restart_give_up_failures=2)
 MANUAL_ONE_SHOT = InstanceSettings(manual=True, one_shot=True)
 DONE = Completion(NOW.wall - 60.0, "then")
 
@@ -85,6 +87,10 @@ WHO = (
     (service(settings=ONE_SHOT), UP_OR_DOWN, True),
     (service(settings=ONE_SHOT), UP_OR_DOWN, False),
     (spec(settings=MANUAL_ONE_SHOT), tuple(Target), False),
+    (spec(settings=GIVES_UP), UP_OR_DOWN, False),
+    (spec(settings=replace(GIVES_UP, manual=True)), tuple(Target), False),
+    (service(settings=GIVES_UP), UP_OR_DOWN, True),
+    (service(settings=GIVES_UP), UP_OR_DOWN, False),
 )
 MAY_BE_DONE = (
     *(State.DOWN, State.INOPERABLE, State.UNOBSERVED),
@@ -116,6 +122,12 @@ RECORDS = (
 )
 
 
+def _counted(state, streak):
+    """The failures that count: one less than leads to giving up, before it is given up."""
+    failures = (NOW.monotonic - 20, NOW.monotonic - 10)
+    return failures if state is State.GIVEN_UP else failures[: 1 if streak else 0]
+
+
 def records(state):
     """Every combination of the facts that moves look at, in one state."""
     exited = LastExit(ExitStatus(code=1), NOW, False, 1.0)
@@ -144,14 +156,15 @@ def records(state):
                 consecutive=streak,
                 exit_times=(NOW.monotonic - 200, NOW.monotonic - 20),
                 next_start_at=not_before,
+                counted=_counted(state, streak) if entry.settings.restart_give_up_failures else (),
             )
-            has_deadline = state not in (State.DOWN, State.INOPERABLE, State.UP)
+            has_deadline = state not in (*RESTING_STATES, State.UP)
             yield InstanceRecord(
                 entry,
                 target,
                 state=state,
                 deadline=NOW.monotonic if has_deadline else None,
-                error="Something." if state is State.UNOBSERVED else None,
+                error="Something." if state in (State.UNOBSERVED, State.GIVEN_UP) else None,
                 unkillable=state in (State.KILLING, State.UNOBSERVED) or off,
                 last_exit=exited if streak else None,
                 request=ChangeRequest(pending, retiring, *restart),
@@ -169,7 +182,7 @@ def events(record, kind):
     if kind is not EventKind.SPEC_CHANGED:
         return EVENTS[kind]
     entry = replace(record.request.replacement or record.spec, fingerprint="updated")
-    others = (entry.settings, InstanceSettings(), MANUAL, ONE_SHOT)
+    others = (entry.settings, InstanceSettings(), MANUAL, ONE_SHOT, GIVES_UP)
     settings = others[:1] if entry.is_unmanaged else dict.fromkeys(others)
     down = replace(entry, initial_target=Target.DOWN, settings=InstanceSettings())
     return [
@@ -181,7 +194,7 @@ def events(record, kind):
 
 # --- what cannot be ------------------------------------------------------------------------
 
-AT_ITS_GOAL = (State.DOWN, State.INOPERABLE, State.UP)
+AT_ITS_GOAL = (*RESTING_STATES, State.UP)
 CANNOT_BE = {
     "something else than 'unseen' or 'blocked' is shown of what is unobserved": lambda record: (
         record.is_unobserved and record.state not in (State.UNOBSERVED, State.INOPERABLE)
@@ -201,7 +214,9 @@ CANNOT_BE = {
         record.state is State.INOPERABLE and record.spec.inoperable_reason is None
     ),
     "it waits for its launch in spite of an obstacle": lambda record: (
-        record.state in (State.DOWN, State.BACKOFF) and record.spec.inoperable_reason is not None
+        record.state in NOT_RUNNING_STATES
+        and record.state is not State.INOPERABLE
+        and record.spec.inoperable_reason is not None
     ),
     "somebody wants a thing of a passive one that has been reached": lambda record: (
         record.spec.is_passive
@@ -231,6 +246,18 @@ CANNOT_BE = {
     "it is wanted up, and at rest": lambda record: (
         record.state is State.DOWN and record.target is Target.UP
     ),
+    "it is given up, and did not fail too often": lambda record: (
+        record.state is State.GIVEN_UP and not record.fails_too_often
+    ),
+    "it is given up, and nobody is told": lambda record: (
+        record.state is State.GIVEN_UP and not record.error
+    ),
+    "it is given up, and wanted down": lambda record: (
+        record.state is State.GIVEN_UP and record.target is Target.DOWN
+    ),
+    "it waits for its launch, and has failed too often": lambda record: (
+        record.state is State.BACKOFF and record.fails_too_often
+    ),
     "it waits to be launched, but is not wanted up": lambda record: (
         record.state is State.BACKOFF and record.target is not Target.UP
     ),
@@ -243,7 +270,7 @@ CANNOT_BE = {
         and (record.target is Target.DOWN or record.request.removing)
     ),
     "a restart is under way of what is at rest": lambda record: (
-        record.request.restart_of is not None and record.state in (State.DOWN, State.INOPERABLE)
+        record.request.restart_of is not None and record.state in RESTING_STATES
     ),
     "a restart waits for the end of a run, and nothing is alive": lambda record: (
         bool(record.request.restart_of) and record.state is State.BACKOFF

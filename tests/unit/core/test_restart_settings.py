@@ -1,5 +1,7 @@
 """The settings of an instance for its stop and its restarts."""
 
+from dataclasses import replace
+
 import pytest
 
 from hostmanager.core.model import InstanceSettings, Target
@@ -65,3 +67,98 @@ def test_the_cpu_budget_knows_the_longest_delay_of_each():
     rarely = [FailedRun(cpu=0.5, duration=1.0, max_delay=120.0)]
     beside = [decide_backoff(restart, budget, run, o, streak=9, rounds=0) for o in (often, rarely)]
     assert (bool(beside[0].reason), bool(beside[1].reason)) == (True, False)
+
+
+GIVES_UP = InstanceSettings(restart_give_up_failures=3, restart_give_up_within=60.0)
+
+
+@pytest.fixture(params=[spec, service], ids=["process", "service"])
+def entry(request):
+    """An instance that is given up after three failures within a minute."""
+    return request.param(settings=GIVES_UP)
+
+
+def launches(world):
+    return len(world.driver.launches["a"]) + len(world.engine.launches["a"])
+
+
+def plan(world, *behaviours):
+    world.driver.plan["a"] += behaviours
+    world.engine.plan["a"] += behaviours
+
+
+def give_up(world, entry):
+    plan(world, DIES, DIES, DIES)
+    start(world, entry)
+    world.clock.advance(3600)
+    record = world.record()
+    assert (record.state, record.target, launches(world)) == (State.GIVEN_UP, UP, 3)
+
+
+def test_what_fails_too_often_is_left_so_and_says_what_to_do(world, entry):
+    give_up(world, entry)
+    record = world.record()
+    assert record.error == (
+        "It exited with code 1. It is not restarted any more after 3 failures within 60 s. When "
+        "the cause is fixed, `hostmanager up a` starts it."
+    )
+    told = [text for text in world.messages_of() if "not restarted any more" in text]
+    assert len(told) == 1
+    assert world.engine.signals.get("a") is None  # a dead container stays, with its output
+    assert not record.failing  # it takes no part of the CPU budget from others
+
+
+@pytest.mark.parametrize(
+    "request_it",
+    [
+        lambda world, _: ask(world, ("a", UP)),
+        lambda world, _: ask(world, ("all", UP)),
+        lambda world, _: world.supervisor.restart("a"),
+        lambda world, entry: world.supervisor.update(replace(entry, fingerprint="new")),
+        lambda world, entry: world.supervisor.replace(replace(entry, agent_class="Other")),
+    ],
+    ids=["up", "all up", "restart", "another entry", "another class"],
+)
+def test_it_is_tried_anew_when_somebody_asks_or_its_entry_changes(world, entry, request_it):
+    give_up(world, entry)
+    plan(world, DIES, DIES)  # one less than it takes to be given up again
+    request_it(world, entry)
+    world.clock.advance(60)
+    assert (world.record().state, launches(world)) == (State.UP, 6)
+
+
+def test_down_leaves_nothing_of_it(world, entry):
+    give_up(world, entry)
+    ask(world, ("a", DOWN))
+    world.clock.advance(5)
+    record = world.record()
+    assert (record.state, record.error, record.failures.counted) == (State.DOWN, None, ())
+    dead_container_removed = entry.service is not None
+    assert world.engine.signals.get("a", []) == ([1] if dead_container_removed else [])
+
+
+def test_failures_that_are_further_apart_do_not_count(world):
+    settings = InstanceSettings(restart_give_up_failures=2, restart_give_up_within=60.0)
+    plan(world, *[Behaviour(ends_after=61.0, code=1)] * 20)
+    start(world, spec(settings=settings))
+    world.clock.advance(900)
+    assert world.record().state is State.UP
+
+
+def test_a_launch_that_fails_counts_and_says_why(world):
+    plan(world, *[Behaviour(fails_at="program")] * 3)
+    start(world, spec(settings=GIVES_UP))
+    world.clock.advance(60)
+    assert world.record().state is State.GIVEN_UP
+    assert world.record().error.startswith("Launch failed at the program: ")
+
+
+def test_a_manual_one_that_cannot_be_started_is_given_up_too(world):
+    plan(world, *[Behaviour(fails_at="program")] * 3)
+    start(world, spec(settings=replace(GIVES_UP, manual=True)))
+    ask(world, ("a", UP))
+    world.clock.advance(60)
+    assert (world.record().state, world.record().target) == (State.GIVEN_UP, Target.PASSIVE)
+    ask(world, ("a", UP))
+    world.clock.advance(1)
+    assert (world.record().state, world.record().target) == (State.UP, Target.PASSIVE)

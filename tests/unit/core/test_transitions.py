@@ -14,7 +14,7 @@ from hostmanager.core import events as ev
 from hostmanager.core.events import EventKind, StopStage
 from hostmanager.core.messages import ENGINE_KILL_MARGIN
 from hostmanager.core.model import DEFAULT_STOP_GRACE, Kind, Target
-from hostmanager.core.record import NO_RUN, NOT_RUNNING_STATES, State
+from hostmanager.core.record import NO_RUN, NOT_RUNNING_STATES, RESTING_STATES, State
 from hostmanager.core.record_update import TransitionInput, apply_event
 from hostmanager.core.transition_table import TABLE, step
 from hostmanager.core.transitions import LAUNCH_TIMEOUT, OBSERVE_TIMEOUT, QUEUED_FOR_LAUNCH
@@ -54,6 +54,15 @@ EXPECTED = {
         "terminate_remnants": "EXITED_WITH_REMNANTS",
         "mark_unknown": "OBSERVATION_LOST",
         "finish_backoff": "DEADLINE",
+    },
+    State.GIVEN_UP: {
+        "start_anew": "START_REQUESTED SPEC_CHANGED RESTART_REQUESTED",
+        "reconcile_stopped": "STOP_REQUESTED SPEC_REPLACED UNCONFIGURED EXITED",
+        "no_change": "ESCALATE LAST_OUTPUT PREPARED PREPARE_FAILED",
+        "reconcile_running": "LAUNCHED",
+        "unexpected": "LAUNCH_FAILED REMNANTS_GONE ABSENT STATUS_CHANGED DEADLINE",
+        "terminate_remnants": "EXITED_WITH_REMNANTS",
+        "mark_unknown": "OBSERVATION_LOST",
     },
     State.STARTING: {
         "no_change": (
@@ -230,8 +239,11 @@ def reconcile_stopped(record, known, after, effects):
         assert after.deadline == NOW.monotonic + OBSERVE_TIMEOUT
     elif known.target is not Target.UP and not restarted_passive(due, known):
         # A service that failed leaves a dead container, which goes with the wish to have it up.
-        dead = record.state is State.BACKOFF and due.kind is Kind.DOCKER
+        dead = record.state in (State.BACKOFF, State.GIVEN_UP) and due.kind is Kind.DOCKER
         expected = (State.DOWN, (SIGINT,) if dead else ())
+    elif known.fails_too_often and known.request.replacement is None:
+        expected = (State.GIVEN_UP, ())
+        assert "`hostmanager up " in after.error
     elif not_before > NOW.monotonic:
         expected = (State.BACKOFF, ())
         assert after.deadline == not_before
@@ -243,14 +255,14 @@ def reconcile_stopped(record, known, after, effects):
     assert (after.state, effects) == expected
     if not known.request.removing:
         assert (after.spec, after.request.replacement) == (due, None)
-        goal = due.is_passive and after.state in (State.DOWN, State.INOPERABLE)
+        goal = due.is_passive and after.state in RESTING_STATES
         again = restarted_passive(due, known) and after.state in (State.BACKOFF, State.STARTING)
         requested = Target.UP if again else known.target
         assert after.target is (Target.PASSIVE if goal else requested)
         under_way = known.request.restart_of is not None and known.request.replacement is None
         if after.state in (State.BACKOFF, State.STARTING):
             assert after.request.restart_of == (NO_RUN if under_way else None)
-        elif after.state in (State.DOWN, State.INOPERABLE):
+        elif after.state in RESTING_STATES:
             assert after.request.restart_of is None
     if known.request.replacement and not known.request.removing:
         assert (after.failures.consecutive, after.failures.exit_times, after.last_exit) == (
@@ -273,6 +285,11 @@ def restarted_passive(due, known):
         and known.request.restart_of is not None
         and known.request.replacement is None
     )
+
+
+def start_anew(record, known, after, effects):
+    failures = known.failures.end_streak(NOW.monotonic)
+    reconcile_stopped(record, replace(known, failures=failures), after, effects)
 
 
 def retry_now(record, known, after, effects):
@@ -402,7 +419,15 @@ def launch_timed_out(record, known, after, effects):
 PROMISES = {
     promise.__name__: promise
     for promise in (
-        *(unexpected, no_change, reconcile_stopped, retry_now, finish_backoff, reconcile_running),
+        *(
+            unexpected,
+            no_change,
+            reconcile_stopped,
+            retry_now,
+            start_anew,
+            finish_backoff,
+            reconcile_running,
+        ),
         *(update_spec, cancel_launch, mark_unknown, observe_timed_out, escalate_to_sigterm),
         *(terminate_remnants, escalate_to_sigkill, kill_remnants, repeat_sigkill, begin_launch),
         launch_timed_out,

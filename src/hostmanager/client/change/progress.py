@@ -132,7 +132,7 @@ class AgentProgress:
             if requested_at is not None and now - requested_at >= self.other_target_grace:
                 self.fail(f"another client has set its target to {target} meanwhile")
             return False
-        if step.state == "?":
+        if step.state == "?" or (child.get("given_up") and self.stage == "up"):
             self.fail(step.reason or "its manager cannot operate it")
             return False
         if self.restarting and not self._is_replaced(child):
