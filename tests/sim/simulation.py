@@ -70,7 +70,8 @@ class Day:
         self.one_shots = [f"task{number}" for number in range(one_shots)]
         for number, name in enumerate(self.one_shots):
             make = service if number % 2 else spec
-            settings = InstanceSettings(one_shot=True)
+            limit = 3 if number >= 2 else 0  # two of them are given up, too
+            settings = InstanceSettings(one_shot=True, restart_give_up_failures=limit)
             self.world.supervisor.add(make(name, settings=settings))
         for number in range(manual_services):
             self.passive.append(f"manual{number}")
