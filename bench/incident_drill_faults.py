@@ -46,7 +46,7 @@ def stopped_by_hand(site: DrillSite, host: str) -> Fault:
     """Somebody stopped one for work on its hardware, and went home."""
     agent = site.ids(host)[3]
     _manager_client(site, host).update(requests=[(agent, "down")])
-    return Fault("stopped by hand and forgotten", agent, "told down", ("up", agent))
+    return Fault("stopped by hand and forgotten", agent, "stopped by hand", ("up", agent))
 
 
 def dies_at_once(site: DrillSite, host: str) -> Fault:
@@ -113,7 +113,7 @@ def stopped_process(site: DrillSite, host: str) -> Fault:
     return Fault(
         "the manager process stopped by a client",
         host,
-        "told to stop",
+        "its manager process was stopped",
         ("up", "--host", host, "--all"),
     )
 
@@ -169,6 +169,20 @@ def frozen_manager(site: DrillSite, host: str) -> Fault:
     )
 
 
+def typing_error_here(site: DrillSite, host: str) -> Fault:
+    """The operators' own copy of the site config was edited badly; the hosts have the right one."""
+    good = site.file.read_text()
+    site.file.write_text(good.replace("agent-instances:", "agent-instances", 1))
+    return Fault(
+        "a typing error in the operators' own site config",
+        "default.yaml",
+        "line ",
+        ("diff",),
+        "correct the file",
+        lambda: site.file.write_text(good),
+    )
+
+
 ALL: tuple[Callable[[DrillSite, str], Fault], ...] = (
     stopped_by_hand,
     dies_at_once,
@@ -180,5 +194,6 @@ ALL: tuple[Callable[[DrillSite, str], Fault], ...] = (
     broken_copy,
     dead_manager,
     frozen_manager,
+    typing_error_here,
 )
-"""Each is done to a host of its own, in this order."""
+"""Each is done to a host of its own, in this order; repaired in the reverse one."""
