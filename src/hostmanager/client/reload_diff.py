@@ -137,10 +137,8 @@ def _known_spec(child: Mapping[str, Any], configured: InstanceSpec | None) -> In
 
 
 def _known_settings(child: Mapping[str, Any], configured: InstanceSpec | None) -> InstanceSettings:
-    known = settings_from_data(child.get("settings"))
-    if known is not None:
-        return known
-    return configured.settings if configured is not None else InstanceSettings()
+    default = configured.settings if configured is not None else InstanceSettings()
+    return settings_from_data(child.get("settings"), default) or default
 
 
 def _known_target(child: Mapping[str, Any], configured: InstanceSpec | None) -> Target:
@@ -211,7 +209,7 @@ def _changed_settings(
     spec: InstanceSpec, child: Mapping[str, Any], fields: tuple[FieldChange, ...]
 ) -> ReloadChange:
     """Settings alone have changed: they take effect at once, and may change what is wanted."""
-    before = settings_from_data(child.get("settings"))
+    before = settings_from_data(child.get("settings"), spec.settings)
     was_manual, target = bool(before and before.manual), spec.default_target
     runs, effect, text = is_running(child), "keep", "takes effect at once"
     if was_manual and target is Target.DOWN and runs:
@@ -232,7 +230,7 @@ def _field_changes(spec: InstanceSpec, child: Mapping[str, Any]) -> list[FieldCh
     before, after = child.get("arguments"), visible_arguments(spec.arguments)
     if isinstance(before, list) and before != after:
         changes.append(FieldChange("arguments", _words(before), _words(after)))
-    known = settings_from_data(child.get("settings")) or spec.settings
+    known = settings_from_data(child.get("settings"), spec.settings) or spec.settings
     for key, setting in SETTINGS.items():
         old, new = (getattr(each, setting.attribute) for each in (known, spec.settings))
         if old != new:

@@ -78,6 +78,10 @@ class InstanceSettings:
         restart_give_up_failures: Failures within `restart_give_up_within` after which it is not
             restarted any more by itself; 0: it always is.
         restart_give_up_within: Seconds.
+        environment: Names and values of variables for its process, sorted by name.
+        nice: The niceness of its process; None: the usual one.
+        open_files: How many files its process may have open; None: as many as its manager at its
+            start.
     """
 
     manual: bool = False
@@ -89,6 +93,10 @@ class InstanceSettings:
     restart_delay_max: float | None = None
     restart_give_up_failures: int = 0
     restart_give_up_within: float = 600.0
+    # Its values may be secrets: a traceback must not show them.
+    environment: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    nice: int | None = None
+    open_files: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,6 +102,7 @@ class CurrentRun:
         run_id: See `ObservedRun`; empty if nothing runs or it is not known.
         started_at: When its launch was requested.
         fingerprint: Fingerprint of the spec that it was launched with.
+        settings: The settings that it was launched with; None if not known.
         launch_begun: Whether its launch has begun; launches may have to queue.
         launch_cancelled: Whether its launch, under way, was cancelled.
     """
@@ -110,6 +111,7 @@ class CurrentRun:
     run_id: str = ""
     started_at: Timestamp | None = None
     fingerprint: str = ""
+    settings: InstanceSettings | None = None
     launch_begun: bool = False
     launch_cancelled: bool = False
 

@@ -184,7 +184,8 @@ def _record_adoption(
     """Record that an earlier manager launched it: at that time, from the entry of that time."""
     age = max(0.0, now.wall - adopted.started_at)
     started_at = Timestamp(now.monotonic - age, adopted.started_at)
-    run = replace(record.run, started_at=started_at, fingerprint=adopted.fingerprint)
+    fingerprint = adopted.fingerprint
+    run = replace(record.run, started_at=started_at, fingerprint=fingerprint, settings=None)
     return replace(record, run=run)
 
 

@@ -199,6 +199,7 @@ def _launch(record: InstanceRecord, inputs: TransitionInput) -> TransitionResult
     run = CurrentRun(
         started_at=inputs.now,
         fingerprint=spec.fingerprint,
+        settings=spec.settings,
         launch_begun=spec.kind is Kind.DOCKER,
     )
     starting = replace(

@@ -7,9 +7,10 @@ entry may be the one that is missing.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from hostmanager.core.model import InstanceSpec
+from hostmanager.siteconfig.settings import apply_settings
 from hostmanager.siteconfig.site_file import SiteFile
 
 
@@ -83,7 +84,7 @@ def keep_settings(
     given = desired.wrong_settings.get(spec.instance_id)
     if given is None or before is None:
         return spec
-    return replace(spec, settings=given.settings(before.settings))
+    return apply_settings(spec, given, before.settings)
 
 
 def _same_kind(old: InstanceSpec, new: InstanceSpec) -> bool:

@@ -107,14 +107,16 @@ def check_entry(node: YamlNode, file: str) -> AgentEntry:
     if "manage" in data:
         data["manage"] = manage
     is_manager = agent_class == MANAGER_CLASS
+    managed_as = _managed_as(manage, agent_class)
+    is_container = managed_as is not None and managed_as[0] is Kind.DOCKER
     return AgentEntry(
         instance_id=name if name and id_problem(name) is None else None,
         node=node,
         agent_class=agent_class,
-        managed_as=_managed_as(manage, agent_class),
+        managed_as=managed_as,
         data={} if collector.has_errors else data,
         diagnostics=tuple(collector.diagnostics),
-        settings=read_settings(node, file, name, of_manager=is_manager),
+        settings=read_settings(node, file, name, of_manager=is_manager, of_container=is_container),
     )
 
 

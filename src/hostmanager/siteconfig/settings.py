@@ -8,12 +8,13 @@ A setting that makes no sense is an error that concerns this setting alone: the 
 what it had, and its other settings are applied.
 """
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from hostmanager.core.health import HEARTBEAT_TIMEOUT, READY_TIMEOUT
-from hostmanager.core.model import HEARTBEAT_ACTIONS, InstanceSettings
+from hostmanager.core.model import HEARTBEAT_ACTIONS, InstanceSettings, InstanceSpec, Kind
 from hostmanager.siteconfig.diagnostics import Diagnostic, DiagnosticCollector, SourceLocation
 from hostmanager.siteconfig.yaml_nodes import YamlNode
 from hostmanager.util.text import closest_match, join_names, quote_value
@@ -36,6 +37,8 @@ class Setting:
         choices: The texts that it takes; empty: any.
         default_text: What counts where it is not given, if that is no fixed value.
         example: A value for hints, where the default is None.
+        at_launch: Whether it takes effect when the process is launched.
+        container_hint: What to do for a container, where it does not apply to one.
         for_host: Whether the manager's own entry may have it, as the default of its host.
     """
 
@@ -48,6 +51,8 @@ class Setting:
     choices: tuple[str, ...] = ()
     default_text: str = ""
     example: object = None
+    at_launch: bool = False
+    container_hint: str = ""
     for_host: bool = True
 
     @property
@@ -60,13 +65,21 @@ class Setting:
         """The values that it takes, for people."""
         if self.type is bool:
             return "true or false"
+        if self.type is dict:
+            return "a mapping of names to texts"
         what = "a whole number" if self.type is int else "a number"
         if self.choices:
             return " or ".join(self.choices)
         if self.type is str:
             what = "text"
-        limits = f" from {self.range[0]:g} to {self.range[1]:g}" if self.range else ""
+        limits = f" from {self.range[0]:.9g} to {self.range[1]:.9g}" if self.range else ""
         return f"{what}{f' of {self.unit}' if self.unit else ''}{limits}"
+
+    def problem(self, value: object) -> str:
+        """What is wrong with a value, to follow the name of the setting; empty: nothing."""
+        if self.type is dict and isinstance(value, dict):
+            return _environment_problem(value)
+        return "" if self.accepts(value) else f"is {quote_value(value)}, not {self.values}"
 
     def accepts(self, value: object) -> bool:
         """Whether a value has the right type, and is in range."""
@@ -157,6 +170,38 @@ SETTINGS: Mapping[str, Setting] = {
             unit="seconds",
             range=(1.0, 86_400.0),
         ),
+        Setting(
+            "environment",
+            dict,
+            "Variables for its process, beside those that it has from the manager.",
+            default=(),
+            default_text="none",
+            example='{OMP_NUM_THREADS: "4"}',
+            at_launch=True,
+            container_hint="'environment' of its service in the compose file is for that",
+        ),
+        Setting(
+            "nice",
+            int,
+            "The niceness of its process: above 0 it gets less of the processors, below 0 more.",
+            default=None,
+            default_text="0",
+            range=(-20, 19),
+            example=10,
+            at_launch=True,
+            container_hint="'cpu_shares' of its service in the compose file is for that",
+        ),
+        Setting(
+            "open-files",
+            int,
+            "How many files and connections its process may have open.",
+            default=None,
+            default_text="the limit of the manager",
+            range=(64, 1_048_576),
+            example=4096,
+            at_launch=True,
+            container_hint="'ulimits: {nofile: …}' of its service in the compose file is for that",
+        ),
     )
 }
 """All settings, by key."""
@@ -173,15 +218,19 @@ class GivenSettings:
         values: The valid ones, by field of `InstanceSettings`.
         wrong: The fields whose setting is there and makes no sense.
         diagnostics: What is wrong.
+        entry_fingerprint: Fingerprint of the entry without its settings; empty if it has none.
     """
 
     values: Mapping[str, Any] = field(default_factory=dict)
     wrong: frozenset[str] = frozenset()
     diagnostics: tuple[Diagnostic, ...] = ()
+    entry_fingerprint: str = ""
 
-    def with_defaults(self, host: "GivenSettings") -> "GivenSettings":
-        """The same where the manager's own entry has the defaults."""
+    def with_defaults(self, host: "GivenSettings", kind: Kind) -> "GivenSettings":
+        """The same where the manager's own entry has the defaults, as far as they are for this kind."""
         own = self.values.keys() | self.wrong
+        if kind is Kind.DOCKER:
+            own |= {setting.attribute for setting in SETTINGS.values() if setting.container_hint}
         inherited = {name: value for name, value in host.values.items() if name not in own}
         wrong = self.wrong | (host.wrong - own)
         return replace(self, values={**inherited, **self.values}, wrong=wrong)
@@ -192,8 +241,22 @@ class GivenSettings:
         return InstanceSettings(**{**kept, **self.values})
 
 
+def apply_settings(
+    spec: InstanceSpec, given: GivenSettings, before: InstanceSettings | None = None
+) -> InstanceSpec:
+    """Give an instance its settings; for those that make no sense, those of before."""
+    settings = given.settings(before)
+    fingerprint = launch_fingerprint(given.entry_fingerprint, settings)
+    return replace(spec, settings=settings, fingerprint=fingerprint)
+
+
 def read_settings(
-    entry: YamlNode, file: str, instance_id: str | None, *, of_manager: bool = False
+    entry: YamlNode,
+    file: str,
+    instance_id: str | None,
+    *,
+    of_manager: bool = False,
+    of_container: bool = False,
 ) -> GivenSettings:
     """Read the settings of one entry.
 
@@ -202,6 +265,7 @@ def read_settings(
         file: The site config, as it is named in diagnostics.
         instance_id: Of the entry; None if it has none.
         of_manager: Whether it is a manager's: then they are the defaults of its host.
+        of_container: Whether it is a compose service's.
     """
     node = entry.get(SETTINGS_KEY)
     if node is None or node.value is None:
@@ -222,11 +286,15 @@ def read_settings(
             wrong |= {known[meant].attribute} if meant and meant not in node.value else set()
             message, hint = _unknown(key, meant, known)
             collector.error(location, message, hint, instance_id)
-        elif setting.accepts(value.value):
-            values[setting.attribute] = value.value
+        elif of_container and setting.container_hint:
+            message = f"the setting {key!r} does not apply to a container."
+            hint = setting.container_hint
+            collector.error(location, message, f"{hint[0].upper()}{hint[1:]}.", instance_id)
+        elif not (problem := setting.problem(value.value)):
+            values[setting.attribute] = _stored(value.value)
         else:
             wrong.add(setting.attribute)
-            message = f"the setting {key!r} is {quote_value(value.value)}, not {setting.values}."
+            message = f"the setting {key!r} {problem}."
             hint = f"Write, for example, '{_written(key, _example(setting))}'."
             collector.error(value, message, hint, instance_id)
     return GivenSettings(values, frozenset(wrong), tuple(collector.diagnostics))
@@ -255,18 +323,79 @@ def _written(key: str, value: str) -> str:
     return text
 
 
+def _stored(value: Any) -> Any:
+    """A value as `InstanceSettings` has it, which nobody can change any more."""
+    return tuple(sorted(value.items())) if isinstance(value, dict) else value
+
+
+def _environment_problem(variables: Mapping[object, object]) -> str:
+    """What is wrong with variables; their values are not shown, they may be secrets."""
+    for name, value in variables.items():
+        if not isinstance(name, str) or not name or "=" in name or "\0" in name:
+            return f"has {quote_value(name)}, which is not a name of a variable"
+        if name in RESERVED_VARIABLES or name.startswith(RESERVED_PREFIX):
+            return f"has {name!r}, by which the manager knows its agents"
+        if not isinstance(value, str):
+            return f"has {name!r} with a value that is not text; write it in quotes"
+        if "\0" in value:
+            return f"has {name!r} with a NUL character, which no variable can have"
+    return ""
+
+
+RESERVED_PREFIX = "OCS_HOSTMANAGER"
+RESERVED_VARIABLES = frozenset({"SPT_NOENV"})
+"""The manager sets these, and finds its agents by them."""
+
+
+def launch_fingerprint(fingerprint: str, settings: InstanceSettings) -> str:
+    """The fingerprint of an entry with the settings that take effect at a launch."""
+    given = [
+        (setting.key, value)
+        for setting in SETTINGS.values()
+        if setting.at_launch and (value := getattr(settings, setting.attribute)) != setting.default
+    ]
+    if not given:
+        return fingerprint
+    digest = hashlib.sha256(f"{fingerprint} {given}".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()[: len(fingerprint)]
+
+
+def changed_at_launch(before: InstanceSettings, now: InstanceSettings) -> list[str]:
+    """The keys of the changed settings that take effect when a process is launched."""
+    return [
+        setting.key
+        for setting in SETTINGS.values()
+        if setting.at_launch
+        and getattr(before, setting.attribute) != getattr(now, setting.attribute)
+    ]
+
+
 def settings_data(settings: InstanceSettings) -> dict[str, Any]:
-    """The settings as clients get them: by key, without those that have their default."""
-    values = {key: getattr(settings, setting.attribute) for key, setting in SETTINGS.items()}
+    """The settings as clients get them: by key, without those that have their default.
+
+    Without the environment: it may have secrets, and everybody at the router can read this.
+    """
+    values = {
+        key: getattr(settings, setting.attribute)
+        for key, setting in SETTINGS.items()
+        if setting.type is not dict
+    }
     return {key: value for key, value in values.items() if value != SETTINGS[key].default}
 
 
-def settings_from_data(data: Any) -> InstanceSettings | None:
-    """The settings that a manager reports; None if it reports none, as others than ours do."""
+def settings_from_data(data: Any, configured: InstanceSettings) -> InstanceSettings | None:
+    """The settings that a manager reports; None if it reports none, as others than ours do.
+
+    The environment is not reported. It is taken as configured: the fingerprint tells the difference.
+    """
     if not isinstance(data, Mapping):
         return None
-    known = {SETTINGS[key].attribute: value for key, value in data.items() if key in SETTINGS}
-    return InstanceSettings(**known)
+    known = {
+        SETTINGS[key].attribute: value
+        for key, value in data.items()
+        if key in SETTINGS and SETTINGS[key].type is not dict
+    }
+    return InstanceSettings(**known, environment=configured.environment)
 
 
 def _unknown(key: object, meant: str | None, known: Iterable[str]) -> tuple[str, str]:

@@ -35,7 +35,7 @@ from hostmanager.siteconfig.host_block import (
     duplicate_id_message,
 )
 from hostmanager.siteconfig.plugins.installed_classes import InstalledClasses
-from hostmanager.siteconfig.settings import SETTINGS_KEY, GivenSettings
+from hostmanager.siteconfig.settings import SETTINGS_KEY, GivenSettings, apply_settings
 from hostmanager.siteconfig.source import Location, read_text
 from hostmanager.siteconfig.yaml_nodes import YamlNode, parse_nodes
 from hostmanager.util.text import (
@@ -196,16 +196,17 @@ def _site_file(
         if instance_id not in broken_ids and (spec := _spec(entry, data["hub"], block)) is not None
     ]
     settings = {
-        spec.instance_id: entry.settings.with_defaults(block.default_settings)
+        spec.instance_id: replace(
+            entry.settings.with_defaults(block.default_settings, spec.kind),
+            entry_fingerprint=spec.fingerprint,
+        )
         for entry, spec in managed
     }
     return SiteFile(
         path=path,
         data=data,
         host=block.name,
-        specs=tuple(
-            replace(spec, settings=settings[spec.instance_id].settings()) for _, spec in managed
-        ),
+        specs=tuple(apply_settings(spec, settings[spec.instance_id]) for _, spec in managed),
         broken_ids=broken_ids,
         diagnostics=diagnostics,
         broken_without_id=sum(entry.instance_id is None for entry in broken),

@@ -8,7 +8,12 @@ from ocs.site_config import InstanceConfig, SiteConfig
 
 from hostmanager.core.model import InstanceSettings, Target
 from hostmanager.siteconfig.diff import diff_specs
-from hostmanager.siteconfig.settings import SETTINGS, settings_data, settings_from_data
+from hostmanager.siteconfig.settings import (
+    SETTINGS,
+    changed_at_launch,
+    settings_data,
+    settings_from_data,
+)
 from hostmanager.siteconfig.site_file import load_all_hosts, load_site_file
 from tests.unit.siteconfig.conftest import site_of
 
@@ -28,6 +33,14 @@ WRONG = [
     ("{stop-timeout: 0}", 38, ["'stop-timeout' is 0, not a number of seconds from 1 to 3600"]),
     ("{stop-timeout: 1m}", 38, ["is '1m', not a number of seconds", "'stop-timeout: 60'"]),
     ("{restart: {delay-max: .nan}}", 45, ["'restart: {delay-max: 60}'"]),
+    ("{restart: {give-up: {failures: 5.5}}}", 54, ["'restart: {give-up: {failures: 5}}'"]),
+    ("{environment: {A: 4}}", 37, ["'A' with a value that is not text; write it in quotes"]),
+    ("{environment: [A=4]}", 37, ["'environment' is a list, not a mapping of names to texts"]),
+    ("{environment: {A=B: c}}", 37, ["has 'A=B', which is not a name of a variable"]),
+    ('{environment: {A: "x\\0y"}}', 37, ["'A' with a NUL character"]),
+    ("{environment: {OCS_HOSTMANAGER: x}}", 37, ["by which the manager knows its agents"]),
+    ("{nice: 20}", 30, ["'nice' is 20, not a whole number from -20 to 19"]),
+    ("{open-files: 1e3}", 36, ["not a whole number from 64 to 1048576"]),
     ("manual", 23, ["'host-manager' is 'manual', not a mapping", "host-manager: {manual: true}"]),
     ("[manual]", 23, ["'host-manager' is a list, not a mapping"]),
 ]
@@ -132,6 +145,49 @@ def test_every_setting_has_a_field_with_its_default_and_survives_the_way_to_clie
     }
     both = InstanceSettings(manual=True, one_shot=True)
     assert settings_data(both) == {"manual": True, "one-shot": True}
-    assert settings_from_data({"manual": True, "one-shot": True, "of later": 1}) == both
-    assert settings_from_data(settings_data(InstanceSettings())) == InstanceSettings()
-    assert settings_from_data(None) is None
+    default = InstanceSettings()
+    assert settings_from_data({"manual": True, "one-shot": True, "of later": 1}, default) == both
+    assert settings_from_data(settings_data(default), default) == default
+    assert settings_from_data(None, default) is None
+
+
+def test_the_values_of_variables_are_no_concern_of_clients_or_logs(scf):
+    spec = load(scf, ENTRY % "{environment: {TOKEN: hush, A: '1'}, nice: 5}").specs[0]
+    assert spec.settings.environment == (("A", "1"), ("TOKEN", "hush"))
+    assert settings_data(spec.settings) == {"nice": 5}
+    assert settings_from_data({"nice": 5}, spec.settings) == spec.settings
+    assert "hush" not in repr(spec)
+
+
+@pytest.mark.parametrize("text", ["{environment: {A: '1'}}", "{nice: 1}", "{open-files: 99}"])
+def test_what_a_launch_reads_changes_the_fingerprint(scf, text):
+    plain, other = (load(scf, ENTRY % each).specs[0] for each in ("{}", text))
+    assert plain.fingerprint != other.fingerprint
+    assert len(plain.fingerprint) == len(other.fingerprint)
+    assert changed_at_launch(plain.settings, other.settings) == [text[1:].split(":")[0]]
+
+
+def test_a_wrong_value_keeps_the_variables_and_needs_no_restart(scf):
+    before = load(scf, ENTRY % "{environment: {A: '1'}, nice: 3}")
+    known = {spec.instance_id: spec for spec in before.specs}
+    assert diff_specs(known, load(scf, ENTRY % "{environment: {A: 1}, nice: 3}")).is_empty
+
+
+DOCKER = "- {instance-id: a, agent-class: A, manage: docker/up, host-manager: %s}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "remedy"),
+    [("{nice: 3}", "cpu_shares"), ("{environment: {A: b}}", "'environment' of its service")],
+)
+def test_what_a_container_cannot_have_is_an_error_with_the_remedy(scf, text, remedy):
+    site = load(scf, DOCKER % text)
+    [problem] = site.errors
+    assert "does not apply to a container" in str(problem)
+    assert remedy in str(problem)
+    assert site.specs[0].settings == InstanceSettings()
+
+
+def test_the_defaults_of_a_host_leave_containers_alone_where_they_do_not_apply(scf):
+    text = MANAGER % "{nice: 3, stop-timeout: 60}" + DOCKER % "{}"
+    assert settings(load(scf, text))["a"] == InstanceSettings(stop_timeout=60)

@@ -20,7 +20,8 @@ from hostmanager.core.request_origin import REQUEST_PARAMS, RequestOrigin
 from hostmanager.drivers.process import ProcessState
 from hostmanager.logd.paths import log_file
 from hostmanager.siteconfig.arguments import visible_arguments
-from hostmanager.siteconfig.settings import settings_data
+from hostmanager.siteconfig.settings import changed_at_launch, settings_data
+from hostmanager.util.text import join_names
 
 NEXT_ACTION = {
     State.DOWN: "down",
@@ -207,6 +208,11 @@ def _restart_message(record: InstanceRecord) -> str:
         return ""
     if record.observation.image_outdated:
         return "There is another image of that name by now; restart it to use that."
+    before = record.run.settings
+    keys = changed_at_launch(before, record.spec.settings) if before is not None else []
+    if keys:
+        verb = "have" if len(keys) > 1 else "has"
+        return f"{join_names(keys, quote=True)} {verb} changed since it was started; restart it."
     file = "compose file" if record.spec.kind is Kind.DOCKER else "site config"
     return f"Its entry in the {file} has changed since it was started; restart it."
 

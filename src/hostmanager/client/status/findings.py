@@ -236,7 +236,7 @@ def _config_findings(
         text = f"runs as {plain} ({kind}), the site config says {configured}{hint}"
         return [(StatusSeverity.WARNING, text)]
     fingerprint = child.get("fingerprint") or entry.spec.fingerprint
-    known_settings = settings_from_data(child.get("settings"))
+    known_settings = settings_from_data(child.get("settings"), entry.spec.settings)
     has_changed = kind is Kind.HOST and fingerprint != entry.spec.fingerprint
     if has_changed or known_settings not in (None, entry.spec.settings):
         text = f"its entry in the site config differs from what its manager has read{hint}"

@@ -8,15 +8,14 @@ of the manager does not reach the agents, and so that all descendants can be fou
 import errno
 import logging
 import os
-import resource
 import subprocess
 import time
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from hostmanager.core.model import InstanceSpec, ObservedRun
+from hostmanager.core.model import InstanceSettings, InstanceSpec, ObservedRun
+from hostmanager.drivers.process import process_limits
 from hostmanager.drivers.process.output.output_sink import OutputPosition, OutputSink
 from hostmanager.drivers.process.ownership import instance_lock, rlimit_tag
 from hostmanager.drivers.process.ownership.discovery import (
@@ -29,9 +28,6 @@ from hostmanager.util.procfs import run_id, start_ticks
 from hostmanager.util.secret import Environment
 
 log = logging.getLogger(__name__)
-
-INHERITED_NOFILE = resource.getrlimit(resource.RLIMIT_NOFILE)
-"""The limit at our start, which agents get: the manager raises its own limit afterwards."""
 
 RESOURCE_LIMIT_HINT = "this host or user is at its limit (see `ulimit -a`)"
 
@@ -123,8 +119,9 @@ def spawn(
         fd, begin = _open_output(sink, spec.instance_id, command.output)
         on_output_open(begin)
         # Last: the tag has the time, and a process that begins much later is not the leader.
-        env = Environment({**command.env, **ownership.environment(spec)})
-        return _start(command, env, lock, fd, begin)
+        own = dict(spec.settings.environment)
+        env = Environment({**command.env, **own, **ownership.environment(spec)})
+        return _start(replace(command, env=env), lock, fd, begin, spec.settings)
     finally:
         if lock is not None:
             os.close(lock)  # the process has its own copy of the descriptor
@@ -139,13 +136,17 @@ def _open_output(sink: OutputSink, instance_id: str, path: Path) -> tuple[int, O
 
 
 def _start(
-    command: LaunchCommand, env: Environment, lock: int | None, fd: int, begin: OutputPosition
+    command: LaunchCommand,
+    lock: int | None,
+    fd: int,
+    begin: OutputPosition,
+    settings: InstanceSettings,
 ) -> SpawnedProcess:
     try:
         process = subprocess.Popen(
             command.argv,
             cwd=command.cwd,
-            env=env,
+            env=command.env,
             stdin=subprocess.DEVNULL,
             stdout=fd,
             stderr=fd,
@@ -159,27 +160,27 @@ def _start(
     finally:
         os.close(fd)
     try:
-        return _tag_and_watch(process, begin)
+        return _tag_and_watch(process, begin, settings)
     except BaseException:  # a process that is not watched must not run
         process.kill()
         process.wait()
         raise
 
 
-def _tag_and_watch(process: "subprocess.Popen[bytes]", begin: OutputPosition) -> SpawnedProcess:
+def _tag_and_watch(
+    process: "subprocess.Popen[bytes]", begin: OutputPosition, settings: InstanceSettings
+) -> SpawnedProcess:
     tag = rlimit_tag.apply(process.pid)  # first: it may start others
-    _restore_nofile_limit(process.pid)
+    try:
+        process_limits.apply(process.pid, settings)
+    except process_limits.LimitError as error:
+        raise SpawnError(error.setting, error.reason) from error
     # Our own child, not reaped: the pid cannot be reused yet.
     pidfd = _open_pidfd(process)
     # From here on only the pidfd is used: keep Popen from reaping the child.
     process.returncode = 0
     started = start_ticks(process.pid) if tag is None else tag.started
     return SpawnedProcess(process.pid, pidfd, begin, tag, run_id(process.pid, started))
-
-
-def _restore_nofile_limit(pid: int) -> None:
-    with suppress(OSError, ValueError):  # it ended, or changed its user
-        resource.prlimit(pid, resource.RLIMIT_NOFILE, INHERITED_NOFILE)
 
 
 def _acquire_lock(ownership: Ownership, instance_id: str) -> int | ObservedRun | None:
