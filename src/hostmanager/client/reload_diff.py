@@ -234,8 +234,12 @@ def _field_changes(spec: InstanceSpec, child: Mapping[str, Any]) -> list[FieldCh
     for key, setting in SETTINGS.items():
         old, new = (getattr(each, setting.attribute) for each in (known, spec.settings))
         if old != new:
-            changes.append(FieldChange(key, quote_value(old), quote_value(new)))
+            changes.append(FieldChange(key, _setting_text(old), _setting_text(new)))
     return changes
+
+
+def _setting_text(value: object) -> str:
+    return "default" if value is None else quote_value(value)
 
 
 def _differs(spec: InstanceSpec, child: Mapping[str, Any]) -> bool:

@@ -281,7 +281,13 @@ def read_settings(
     values, wrong = {}, set()
     for key, (location, value) in _flat_fields(node, known).items():
         setting = known.get(key) if isinstance(key, str) else None
-        if setting is None:
+        inner = [name for name in known if name.startswith(f"{key}.")]
+        if inner:
+            wrong |= {known[name].attribute for name in inner}
+            message = f"the setting {key!r} is {quote_value(value.value)}, not a mapping."
+            hint = f"Write, for example, '{_written(inner[0], _example(known[inner[0]]))}'."
+            collector.error(value, message, hint, instance_id)
+        elif setting is None:
             meant = closest_match(key, known) if isinstance(key, str) else None
             wrong |= {known[meant].attribute} if meant and meant not in node.value else set()
             message, hint = _unknown(key, meant, known)

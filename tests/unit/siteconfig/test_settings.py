@@ -34,6 +34,7 @@ WRONG = [
     ("{stop-timeout: 1m}", 38, ["is '1m', not a number of seconds", "'stop-timeout: 60'"]),
     ("{restart: {delay-max: .nan}}", 45, ["'restart: {delay-max: 60}'"]),
     ("{restart: {give-up: {failures: 5.5}}}", 54, ["'restart: {give-up: {failures: 5}}'"]),
+    ("{restart: {give-up: 3}}", 43, ["is 3, not a mapping", "{give-up: {failures: 5}}"]),
     ("{environment: {A: 4}}", 37, ["'A' with a value that is not text; write it in quotes"]),
     ("{environment: [A=4]}", 37, ["'environment' is a list, not a mapping of names to texts"]),
     ("{environment: {A=B: c}}", 37, ["has 'A=B', which is not a name of a variable"]),

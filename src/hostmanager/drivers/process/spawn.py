@@ -121,7 +121,7 @@ def spawn(
         # Last: the tag has the time, and a process that begins much later is not the leader.
         own = dict(spec.settings.environment)
         env = Environment({**command.env, **own, **ownership.environment(spec)})
-        return _start(replace(command, env=env), lock, fd, begin, spec.settings)
+        return _start(replace(command, env=env), spec.settings, lock, fd, begin)
     finally:
         if lock is not None:
             os.close(lock)  # the process has its own copy of the descriptor
@@ -137,16 +137,17 @@ def _open_output(sink: OutputSink, instance_id: str, path: Path) -> tuple[int, O
 
 def _start(
     command: LaunchCommand,
+    settings: InstanceSettings,
     lock: int | None,
     fd: int,
     begin: OutputPosition,
-    settings: InstanceSettings,
 ) -> SpawnedProcess:
+    env = command.env
     try:
         process = subprocess.Popen(
             command.argv,
             cwd=command.cwd,
-            env=command.env,
+            env=env,
             stdin=subprocess.DEVNULL,
             stdout=fd,
             stderr=fd,
