@@ -156,7 +156,7 @@ async def test_an_instance_can_be_let_go_of_although_its_pipe_cannot(
 async def test_a_launch_that_fails_in_a_way_nobody_foresaw_is_a_failed_launch(
     host: Host, monkeypatch, caplog
 ):
-    monkeypatch.setattr(spawning.process_limits, "apply", failing(None, 1))
+    monkeypatch.setattr(spawning.process_limits, "apply_limits", failing(None, 1))
     failure = await host.failure("a", "/bin/true")
     assert failure == ev.LaunchFailed("launcher", "Fault: ")
     caplog.clear()

@@ -40,6 +40,7 @@ MORE_FIELDS = {
     "uptime": (float, NOTHING),
     "restarts": int,
     "restarting": bool,
+    "given_up": bool,
     "last_exit": (dict, NOTHING),
     "next_attempt_at": (float, NOTHING),
     "fingerprint": (str, NOTHING),

@@ -32,7 +32,7 @@ class LimitError(Exception):
         self.reason = reason
 
 
-def apply(pid: int, settings: InstanceSettings) -> None:
+def apply_limits(pid: int, settings: InstanceSettings) -> None:
     """Give a process that was just started the limits of its settings.
 
     Raises:

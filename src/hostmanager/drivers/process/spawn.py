@@ -173,7 +173,7 @@ def _tag_and_watch(
 ) -> SpawnedProcess:
     tag = rlimit_tag.apply(process.pid)  # first: it may start others
     try:
-        process_limits.apply(process.pid, settings)
+        process_limits.apply_limits(process.pid, settings)
     except process_limits.LimitError as error:
         raise SpawnError(error.setting, error.reason) from error
     # Our own child, not reaped: the pid cannot be reused yet.
