@@ -8,8 +8,8 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 TESTS ?= tests
-# Three at a time on two processors: tests wait more than they work. Whole files, the longest first.
-PARALLEL ?= -n 3 --dist loadfile --no-loadscope-reorder
+# Four at a time on two processors: tests wait more than they work. Whole files, the longest first.
+PARALLEL ?= -n 4 --dist loadfile --no-loadscope-reorder
 
 .PHONY: help setup demo check test faults crashpoints realsize lint requirements docs man bench clean
 

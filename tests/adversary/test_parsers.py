@@ -430,7 +430,7 @@ def test_a_compose_file_and_what_compose_complains_of(directory, content, dotted
         for message in (f"services.{dotted}", f"Service '{dotted}'", dotted):
             line = raw.error_line(root, message)
             assert line is None or line > 0
-            shown(reading._load_error("compose.yaml", root, CompletedCommand(1, "", message)))
+            shown(reading._load_error("compose.yaml", root, CompletedCommand(1, "", message), ()))
     raw.source_files(path)
 
 

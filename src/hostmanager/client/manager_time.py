@@ -1,8 +1,9 @@
 """Times by a manager's clock: a client whose clock is off by minutes asks, and compares nothing."""
 
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-from hostmanager.client.manager_client import ManagerClient
+if TYPE_CHECKING:  # it imports requests, and every command reads times
+    from hostmanager.client.manager_client import ManagerClient
 
 
 class RelativeTime(float):
@@ -22,7 +23,7 @@ class RelativeTime(float):
 
 
 def by_manager_clock(
-    manager: ManagerClient, when: float | None, answer_timeout: float
+    manager: "ManagerClient", when: float | None, answer_timeout: float
 ) -> float | None:
     """A time by the clock of a manager; one that was given as such, not as an age, stays.
 

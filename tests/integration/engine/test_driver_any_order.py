@@ -44,7 +44,9 @@ class World:
 
     async def something(self, host: HostUnderTest, *more: str) -> None:
         """Let one thing happen, and perhaps some time pass."""
-        act = self.random.choice(("tell", "tell", "by_hand", "by_hand", "freeze", "cut", *more))
+        act = self.random.choice(
+            ("request", "request", "by_hand", "by_hand", "freeze", "cut", *more)
+        )
         result: Callable[[HostUnderTest], Awaitable[str]] = getattr(self, act)
         self.done.append(await result(host))
         await asyncio.sleep(self.random.choice((0, 0, 0.05, 0.3)))

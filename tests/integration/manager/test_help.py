@@ -35,7 +35,7 @@ def test_no_line_is_wider_than_80_columns(shown):
 def test_the_options_are_our_own_and_one_shows_those_of_every_agent(shown):
     for option in (*OURS, "--help-site"):
         assert f"  {option}" in shown
-    assert "  --site-file" not in shown
+    assert "\n  --site-file" not in shown
 
 
 def test_no_word_of_our_options_is_broken_at_a_hyphen(shown):

@@ -6,6 +6,7 @@ import os
 import subprocess
 import textwrap
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -74,7 +75,11 @@ def lock_fd(host: Host, pid: int) -> int:
     """The descriptor by which a process holds the lock of `a`."""
     path = str(host.owner.lock_file("a"))
     directory = Path(f"/proc/{pid}/fd")
-    return next(int(fd.name) for fd in directory.iterdir() if str(fd.readlink()) == path)
+    for fd in directory.iterdir():
+        with suppress(FileNotFoundError):  # closed since it was listed: it was not the lock's
+            if str(fd.readlink()) == path:
+                return int(fd.name)
+    raise AssertionError(f"process {pid} does not have {path} open")
 
 
 def pidfd_getfd(pid: int, fd: int) -> int:

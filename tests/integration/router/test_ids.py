@@ -34,7 +34,7 @@ def test_ids_that_plain_ocs_runs_are_run(site, start_manager):
     start_manager(site)
     assert leaders(site) == before
     result = subprocess.run(
-        [HOSTMANAGER, "down", "--site-file", site.file, "kühler", "a:b*c"],
+        [HOSTMANAGER, "down", "--site-file", site.file, "--yes", "kühler", "a:b*c"],
         check=False,
         capture_output=True,
         text=True,
