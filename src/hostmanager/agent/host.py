@@ -140,6 +140,7 @@ class Host:
         self.health = HealthMonitor(
             self.snapshot, clock, self.supervisor.guard, self._on_health_change
         )
+        self.supervisor.start_gate.health = self.health.health
         self.resources = ResourceSampler(self.snapshot, clock, self.supervisor.guard)
         self.early_messages: deque[tuple[float, str]] = deque(maxlen=MAX_EARLY_MESSAGES)
         self.emit_message: Callable[[str], object] = self.buffer_message
@@ -450,6 +451,7 @@ class Host:
 
     def _on_health_change(self, change: HealthChange) -> None:
         audit.record_health(self.journal, change)
+        self.supervisor.start_gate.changed()
         if change.text:
             self.emit_message(f"{change.instance_id}: {change.text}")
         record = self.snapshot.get(change.instance_id)

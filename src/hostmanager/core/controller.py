@@ -15,7 +15,8 @@ from hostmanager.core import events as ev
 from hostmanager.core.model import InstanceSpec, Kind, ObservedRun
 from hostmanager.core.policy import Policy
 from hostmanager.core.protocols import Clock, Driver, ReportObservation, Timer
-from hostmanager.core.record import InstanceRecord
+from hostmanager.core.record import InstanceRecord, State
+from hostmanager.core.start_order import StartGate
 from hostmanager.core.transition_table import step
 from hostmanager.util.guard import Guard
 
@@ -45,6 +46,7 @@ class ControllerDeps:
         failing: The failing instances, by instance-id, as they are now.
         guard: Makes every call that may fail.
         find_controller: The controller of an instance, or None.
+        start_gate: Holds launches back until others are ready.
     """
 
     drivers: Mapping[Kind, Driver]
@@ -56,6 +58,7 @@ class ControllerDeps:
     failing: Mapping[str, InstanceRecord]
     guard: Guard
     find_controller: Callable[[str], "InstanceController | None"]
+    start_gate: StartGate
 
 
 class InstanceController:
@@ -120,6 +123,7 @@ class InstanceController:
         """Do nothing from now on, whatever happens."""
         self._removed = True
         self._queue.clear()
+        self._deps.start_gate.cancel(self.instance_id)
         self._guard("its timer", partial(self._set_timer, None))
 
     # --- calls that may fail: each by the same guard ----------------------------------------
@@ -177,6 +181,8 @@ class InstanceController:
             self._release(driver, lambda: self.record.spec.kind is not kind)
         for effect in effects:
             self._apply(effect)
+        if self.record.state is State.STARTING and self.record.must_stop:
+            self._cancel_held_launch()
 
     def _step(self, event: ev.Event) -> tuple[ev.Effect, ...]:
         deps = self._deps
@@ -224,6 +230,11 @@ class InstanceController:
             case ev.LogUnexpected(text):
                 log.warning(text)
 
+    def _cancel_held_launch(self) -> None:
+        """It waits for others to be ready, and is not needed any more."""
+        if self._deps.start_gate.cancel(self.instance_id):
+            self.submit(ev.LaunchFailed("order", "not needed any more"))
+
     def _launch(self, spec: InstanceSpec) -> None:
         report = self._next_run()
 
@@ -231,7 +242,13 @@ class InstanceController:
             self.submit(ev.LaunchFailed("driver", f"{type(error).__name__}: {error}"))
 
         name = f"{self.instance_id}: its launch"
-        self._deps.guard.call(name, lambda: self._driver.launch(spec, report), report_error)
+
+        def launch() -> None:
+            if spec.settings.after and spec.kind is Kind.DOCKER:
+                self.submit(ev.StatusChanged(launching=True))  # its time counts from here
+            self._deps.guard.call(name, lambda: self._driver.launch(spec, report), report_error)
+
+        self._deps.start_gate.enter(spec, launch)
 
     def _prepare(self, spec: InstanceSpec) -> None:
         report = partial(self._on_observation, self._run)

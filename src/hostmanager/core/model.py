@@ -72,6 +72,7 @@ class InstanceSettings:
         ready_timeout: Seconds until its first heartbeat; see `core.health`.
         heartbeat_timeout: Seconds of listening without a heartbeat; 0: none are followed.
         heartbeat_action: What is done with one that hangs; of `HEARTBEAT_ACTIONS`.
+        after: The instances that are to be ready before it is started; see `core.start_order`.
         stop_timeout: Seconds that it may take to stop before it is ended by force; None: those
             of the manager's option, for a container those of its compose file.
         restart_delay_max: Longest delay before a restart, seconds; None: that of the manager.
@@ -89,6 +90,7 @@ class InstanceSettings:
     ready_timeout: float = 60.0
     heartbeat_timeout: float = 15.0
     heartbeat_action: str = HEARTBEAT_ACTIONS[0]
+    after: tuple[str, ...] = ()
     stop_timeout: float | None = None
     restart_delay_max: float | None = None
     restart_give_up_failures: int = 0

@@ -15,6 +15,7 @@ from hostmanager.core.protocols import Clock, Driver, guard_of
 from hostmanager.core.record import ChangeRequest, Completion, InstanceRecord
 from hostmanager.core.requests import ALL, Request
 from hostmanager.core.snapshot import Snapshot
+from hostmanager.core.start_order import StartGate
 
 MessageSink = Callable[[str, ev.OperatorMessage], None]
 """Takes an instance-id and a message for operators."""
@@ -35,6 +36,12 @@ class Supervisor:
         self.snapshot = Snapshot(self.guard)
         self.clock = clock
         self.policy = policy
+        self.start_gate = StartGate(
+            self.snapshot,
+            clock,
+            self.guard,
+            lambda instance_id, text: emit_message(instance_id, ev.OperatorMessage(text)),
+        )
         self._controllers: dict[str, InstanceController] = {}
         self._idle_callbacks: list[Callable[[], None]] = []
         self._failing: dict[str, InstanceRecord] = {}
@@ -48,6 +55,7 @@ class Supervisor:
             self._failing,
             self.guard,
             find_controller=self._controllers.get,
+            start_gate=self.start_gate,
         )
 
     def specs(self) -> dict[str, InstanceSpec]:
@@ -213,6 +221,7 @@ class Supervisor:
         else:
             self._failing.pop(instance_id, None)
         self.snapshot.put(instance_id, record)
+        self.start_gate.changed()  # after all listeners: one of them follows the health
         self._report_if_idle()
 
     def _report_if_idle(self) -> None:

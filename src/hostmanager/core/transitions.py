@@ -200,7 +200,7 @@ def _launch(record: InstanceRecord, inputs: TransitionInput) -> TransitionResult
         started_at=inputs.now,
         fingerprint=spec.fingerprint,
         settings=spec.settings,
-        launch_begun=spec.kind is Kind.DOCKER,
+        launch_begun=spec.kind is Kind.DOCKER and not spec.settings.after,
     )
     starting = replace(
         record,
@@ -291,7 +291,7 @@ def begin_launch(record: InstanceRecord, inputs: TransitionInput) -> TransitionR
     if not isinstance(inputs.event, ev.StatusChanged) or not inputs.event.launching:
         return record, ()
     deadline = inputs.now.monotonic + LAUNCH_TIMEOUT
-    run = replace(record.run, launch_begun=True)
+    run = replace(record.run, launch_begun=True, started_at=inputs.now)
     return replace(record, run=run, deadline=deadline, unkillable=False, error=None), ()
 
 

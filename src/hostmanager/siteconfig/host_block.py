@@ -19,6 +19,7 @@ from hostmanager.siteconfig.entry import (
     require_text,
 )
 from hostmanager.siteconfig.settings import MANAGER_ID_PREFIX, GivenSettings
+from hostmanager.siteconfig.start_order import check_start_order
 from hostmanager.siteconfig.yaml_nodes import YamlNode
 from hostmanager.util.text import quote_value
 
@@ -49,12 +50,14 @@ class HostBlock:
             it at all.
         entries: Its entries in the order of the file, broken ones too.
         diagnostics: What is wrong with the block itself, the entries aside.
+        order_diagnostics: What is wrong with the order in which its instances start.
     """
 
     name: str
     data: dict[str, Any] | None
     entries: tuple[AgentEntry, ...]
     diagnostics: tuple[Diagnostic, ...]
+    order_diagnostics: tuple[Diagnostic, ...] = ()
 
     @property
     def all_diagnostics(self) -> tuple[Diagnostic, ...]:
@@ -64,7 +67,7 @@ class HostBlock:
             for entry in self.entries
             for found in (*entry.diagnostics, *entry.settings.diagnostics)
         )
-        return (*self.diagnostics, *of_entries)
+        return (*self.diagnostics, *of_entries, *self.order_diagnostics)
 
     @property
     def entries_by_id(self) -> dict[str, AgentEntry]:
@@ -121,7 +124,8 @@ def check_host(name: str, node: YamlNode, file: str) -> HostBlock:
     counting = _first_by_id(entries).values()
     data["agent-instances"] = [entry.data for entry in counting if not entry.is_broken]
     taken = data if nodes is not None and _is_crossbar_valid(node, collector) else None
-    return HostBlock(name, taken, tuple(entries), tuple(collector.diagnostics))
+    order = check_start_order(name, _first_by_id(entries), file)
+    return HostBlock(name, taken, tuple(entries), tuple(collector.diagnostics), order)
 
 
 def downgrade_for_other_host(block: HostBlock) -> list[Diagnostic]:

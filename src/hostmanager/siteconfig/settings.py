@@ -67,6 +67,8 @@ class Setting:
             return "true or false"
         if self.type is dict:
             return "a mapping of names to texts"
+        if self.type is tuple:
+            return "a list of instance-ids"
         what = "a whole number" if self.type is int else "a number"
         if self.choices:
             return " or ".join(self.choices)
@@ -85,6 +87,8 @@ class Setting:
         """Whether a value has the right type, and is in range."""
         if isinstance(value, bool) or self.type is bool:
             return isinstance(value, bool) and self.type is bool
+        if self.type is tuple:
+            return isinstance(value, list) and all(isinstance(each, str) and each for each in value)
         accepted = (int, float) if self.type is float else self.type
         if not isinstance(value, accepted) or (self.choices and value not in self.choices):
             return False
@@ -132,6 +136,16 @@ SETTINGS: Mapping[str, Setting] = {
             "What is done with an agent that hangs: it is shown, or it is restarted as well.",
             default=HEARTBEAT_ACTIONS[0],
             choices=HEARTBEAT_ACTIONS,
+        ),
+        Setting(
+            "after",
+            tuple,
+            "The instances of the same host that are to be ready (a one-shot: done) before it is "
+            "started, if they are due to start as well.",
+            default=(),
+            default_text="none",
+            example="[registry]",
+            for_host=False,
         ),
         Setting(
             "stop-timeout",
@@ -219,12 +233,14 @@ class GivenSettings:
         wrong: The fields whose setting is there and makes no sense.
         diagnostics: What is wrong.
         entry_fingerprint: Fingerprint of the entry without its settings; empty if it has none.
+        locations: Where the value of each valid one stands, by field.
     """
 
     values: Mapping[str, Any] = field(default_factory=dict)
     wrong: frozenset[str] = frozenset()
     diagnostics: tuple[Diagnostic, ...] = ()
     entry_fingerprint: str = ""
+    locations: Mapping[str, SourceLocation] = field(default_factory=dict, compare=False, repr=False)
 
     def with_defaults(self, host: "GivenSettings", kind: Kind) -> "GivenSettings":
         """The same where the manager's own entry has the defaults, as far as they are for this kind."""
@@ -279,6 +295,7 @@ def read_settings(
         return GivenSettings(wrong=every, diagnostics=tuple(collector.diagnostics))
     known = {key: s for key, s in SETTINGS.items() if s.for_host or not of_manager}
     values, wrong = {}, set()
+    locations: dict[str, SourceLocation] = {}
     for key, (location, value) in _flat_fields(node, known).items():
         setting = known.get(key) if isinstance(key, str) else None
         inner = [name for name in known if name.startswith(f"{key}.")]
@@ -298,12 +315,15 @@ def read_settings(
             collector.error(location, message, f"{hint[0].upper()}{hint[1:]}.", instance_id)
         elif not (problem := setting.problem(value.value)):
             values[setting.attribute] = _stored(value.value)
+            locations[setting.attribute] = value
         else:
             wrong.add(setting.attribute)
             message = f"the setting {key!r} {problem}."
             hint = f"Write, for example, '{_written(key, _example(setting))}'."
             collector.error(value, message, hint, instance_id)
-    return GivenSettings(values, frozenset(wrong), tuple(collector.diagnostics))
+    return GivenSettings(
+        values, frozenset(wrong), tuple(collector.diagnostics), locations=locations
+    )
 
 
 def _flat_fields(
@@ -331,6 +351,8 @@ def _written(key: str, value: str) -> str:
 
 def _stored(value: Any) -> Any:
     """A value as `InstanceSettings` has it, which nobody can change any more."""
+    if isinstance(value, list):
+        return tuple(value)
     return tuple(sorted(value.items())) if isinstance(value, dict) else value
 
 
@@ -401,6 +423,8 @@ def settings_from_data(data: Any, configured: InstanceSettings) -> InstanceSetti
         for key, value in data.items()
         if key in SETTINGS and SETTINGS[key].type is not dict
     }
+    if isinstance(known.get("after"), list):
+        known["after"] = tuple(known["after"])
     return InstanceSettings(**known, environment=configured.environment)
 
 

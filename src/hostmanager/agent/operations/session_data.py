@@ -296,6 +296,9 @@ def session_data(host: Host) -> dict[str, Any]:
         silence = silences.get(instance_id)
         shown["silenced"] = None if silence is None else asdict(silence)
         shown["resources"] = host.resources.as_data(instance_id)
+        if others := host.supervisor.start_gate.waiting_for(instance_id):
+            shown["next_action"] = "start"
+            shown["message"] = f"waiting for {join_names(others)} to be ready"
         shown["message"] = _join(shown["message"], host.health.message(instance_id))
         return shown
 

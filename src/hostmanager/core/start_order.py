@@ -1,0 +1,189 @@
+"""In which order instances are started: the setting ``after``.
+
+An instance with ``after: [registry]`` is launched once `registry` is ready. That orders what is due
+to start at the same time, and nothing else: who is down on purpose or done is not waited for, nor
+who was ready before, and nothing that runs is stopped because another one dies. No wait is endless:
+after the `ready-timeout` of the other one the instance is started anyway, and says so.
+
+The functions are pure; `StartGate` stands between a controller and its driver. While an instance
+waits there it is STARTING with a launch that has not begun, as one that is queued for its launch.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+from hostmanager.core.health import READY, Health
+from hostmanager.core.model import InstanceSpec, Target
+from hostmanager.core.protocols import Clock, Timer
+from hostmanager.core.record import RESTING_STATES, InstanceRecord, State
+from hostmanager.util.guard import Guard
+from hostmanager.util.text import join_names
+
+ROUTER_PATIENCE = 10.0
+"""Seconds that one that runs and whose health is unknown is waited for. When a host boots, its
+manager finds the router a moment after its agents start; one it takes over is heard within a
+window of listening."""
+
+AfterGraph = Mapping[str, Collection[str]]
+"""After which others each instance is started."""
+
+
+def find_cycle(graph: AfterGraph, start: str) -> list[str]:
+    """The shortest way from an instance back to itself, it at both ends; empty if there is none."""
+    paths, seen = [[start]], set()
+    for path in paths:
+        for following in graph.get(path[-1], ()):
+            if following == start:
+                return [*path, start]
+            if following not in seen:
+                seen.add(following)
+                paths.append([*path, following])
+    return []
+
+
+def without_cycles(graph: AfterGraph, instance_id: str) -> list[str]:
+    """After whom an instance is started, without those that are in a cycle with it."""
+    return [
+        other
+        for other in graph.get(instance_id, ())
+        if other != instance_id and instance_id not in _reachable(graph, other)
+    ]
+
+
+def _reachable(graph: AfterGraph, start: str) -> set[str]:
+    seen, to_do = set(), [start]
+    while to_do:
+        for following in graph.get(to_do.pop(), ()):
+            if following not in seen:
+                seen.add(following)
+                to_do.append(following)
+    return seen
+
+
+class Wait(Enum):
+    """Whether an instance has to be waited for."""
+
+    OVER = "over"
+    NEEDED = "needed"
+    GIVEN_UP = "given up"
+
+
+def judge(record: InstanceRecord | None, health: Health | None, waited: float) -> Wait:
+    """Whether one has to be waited for.
+
+    Args:
+        record: What is known of it; None: this host has no such instance.
+        health: Its health; None if nobody follows it: then it is ready when it runs.
+        waited: Seconds that it has been waited for.
+    """
+    if record is None or record.target is not Target.UP or record.state in RESTING_STATES:
+        return Wait.OVER
+    if record.state is State.UP and not record.spec.settings.one_shot:
+        if health is None or health in READY or health is Health.NO_HEARTBEAT:
+            return Wait.OVER
+        if health is Health.UNREGISTERED:
+            return Wait.GIVEN_UP
+        if health is Health.UNKNOWN and waited >= ROUTER_PATIENCE:
+            return Wait.GIVEN_UP
+    return Wait.GIVEN_UP if waited >= record.spec.settings.ready_timeout else Wait.NEEDED
+
+
+@dataclass(slots=True)
+class _Waiting:
+    launch: Callable[[], object]
+    since: float
+    for_ids: tuple[str, ...] = ()
+    given_up: list[str] = field(default_factory=list)
+
+
+class StartGate:
+    """Holds launches back until those that they come after are ready. On the loop's thread only.
+
+    Args:
+        records: What is known of the instances.
+        clock: Time.
+        guard: Makes the calls.
+        report: Gets an instance-id and a sentence for operators.
+
+    Attributes:
+        health: Gives the health of an instance; None: nobody follows it.
+    """
+
+    def __init__(
+        self,
+        records: Mapping[str, InstanceRecord],
+        clock: Clock,
+        guard: Guard,
+        report: Callable[[str, str], object],
+    ) -> None:
+        self.health: Callable[[str], Health | None] = lambda _: None
+        self._records, self._clock, self._guard = records, clock, guard
+        self._report = report
+        self._waiting: dict[str, _Waiting] = {}
+        self._timer: Timer | None = None
+        self._due: float | None = None
+
+    def enter(self, spec: InstanceSpec, launch: Callable[[], object]) -> None:
+        """Launch now, or once those are ready that it comes after.
+
+        Who comes after others is looked at in the next turn of the loop: those that are due to
+        start at the same time are known only then.
+        """
+        if not spec.settings.after:
+            launch()
+            return
+        self._waiting[spec.instance_id] = _Waiting(launch, self._now(), spec.settings.after)
+        self._look_at(self._now())
+
+    def cancel(self, instance_id: str) -> bool:
+        """Do not launch it; returns whether it waited."""
+        return self._waiting.pop(instance_id, None) is not None
+
+    def waiting_for(self, instance_id: str) -> tuple[str, ...]:
+        """For whom an instance waits; empty: it does not."""
+        waiting = self._waiting.get(instance_id)
+        return waiting.for_ids if waiting is not None else ()
+
+    def changed(self) -> None:
+        """Something has changed: whoever waits may not have to wait any more."""
+        if self._waiting:
+            self._look_at(self._now())
+
+    def _now(self) -> float:
+        return self._clock.now().monotonic
+
+    def _look_at(self, due: float) -> None:
+        if self._due is not None and self._due <= due:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._due = due
+        self._timer = self._clock.call_at(due, self._guard.callback("the start order", self._look))
+
+    def _look(self) -> None:
+        self._timer = self._due = None
+        ready = [instance_id for instance_id in list(self._waiting) if self._is_over(instance_id)]
+        if self._waiting:
+            self._look_at(self._now() + 1.0)
+        for instance_id in ready:
+            waiting = self._waiting.pop(instance_id, None)
+            if waiting is None:
+                continue
+            if waiting.given_up:
+                names = join_names(waiting.given_up)
+                self._report(instance_id, f"is started although {names} is not known to be ready")
+            self._guard.call(f"{instance_id}: its launch", waiting.launch)
+
+    def _is_over(self, instance_id: str) -> bool:
+        waiting, waited = self._waiting[instance_id], self._now() - self._waiting[instance_id].since
+        judged = {
+            other: judge(self._records.get(other), self.health(other), waited)
+            for other in without_cycles(self._graph(), instance_id)
+        }
+        waiting.for_ids = tuple(o for o, wait in judged.items() if wait is Wait.NEEDED)
+        waiting.given_up = [o for o, wait in judged.items() if wait is Wait.GIVEN_UP]
+        return not waiting.for_ids
+
+    def _graph(self) -> AfterGraph:
+        return {name: record.spec.settings.after for name, record in self._records.items()}
