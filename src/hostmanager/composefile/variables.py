@@ -17,7 +17,7 @@ from hostmanager.util.files import FileTooLargeError, read_bounded
 MAX_NESTED_DEFAULTS = 10
 """Levels of defaults that are variables themselves, as in ``${A:-${B}}``."""
 
-MAX_NAMED = 5
+MAX_VARIABLES_NAMED = 5
 """Uses of unset variables that one message names."""
 
 SET_BY_COMPOSE = frozenset({"COMPOSE_PROJECT_NAME"})
@@ -47,8 +47,12 @@ def describe_unset(unset: Sequence[UnsetVariable]) -> str:
     """Say where which variables are not set, and what to do; empty if there are none."""
     if not unset:
         return ""
-    more = f" (and {len(unset) - MAX_NAMED} more)" if len(unset) > MAX_NAMED else ""
-    listed = "; ".join(str(each) for each in unset[:MAX_NAMED])
+    more = (
+        f" (and {len(unset) - MAX_VARIABLES_NAMED} more)"
+        if len(unset) > MAX_VARIABLES_NAMED
+        else ""
+    )
+    listed = "; ".join(str(each) for each in unset[:MAX_VARIABLES_NAMED])
     return (
         f"{listed}{more}. Compose puts nothing in its place. Set it in the file .env beside the "
         "compose file or in the environment of the manager, or write a default: ${NAME:-default}."
