@@ -19,6 +19,7 @@ from hostmanager.composefile import yaml_source as raw
 from hostmanager.composefile.command import CompletedCommand, Compose, ComposeError
 from hostmanager.composefile.model import ComposeFile, ComposeFileError, Service, UnsetVariable
 from hostmanager.composefile.variables import describe_unset, unset_variables
+from hostmanager.util.yaml_loader import YAML_LOADER
 
 log = logging.getLogger(__name__)
 
@@ -129,8 +130,7 @@ def _load_error(
 
 
 def _parsed(text: str, is_v1: bool) -> dict[str, Any]:
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    data = yaml.load(text, Loader=loader) if is_v1 else json.loads(text)
+    data = yaml.load(text, Loader=YAML_LOADER) if is_v1 else json.loads(text)
     if not isinstance(data, dict):
         raise ValueError("it is not a mapping")
     return data

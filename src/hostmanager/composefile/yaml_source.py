@@ -13,6 +13,7 @@ import yaml
 from hostmanager.composefile.model import ComposeFileError
 from hostmanager.util.files import FileTooLargeError, read_bounded
 from hostmanager.util.numbers import parse_number
+from hostmanager.util.yaml_loader import YAML_LOADER
 
 MAX_COMPOSE_FILE_BYTES = 4 * 1024 * 1024
 """No compose file is that large, and parsing something else could take minutes."""
@@ -47,7 +48,7 @@ def parse_yaml(path: Path, name: str = "") -> Node:
     except OSError as error:
         raise ComposeFileError(f"{name} cannot be read: {error.strerror}.") from None
     try:
-        root = yaml.compose(data, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        root = yaml.compose(data, Loader=YAML_LOADER)
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise ComposeFileError(f"{name}{_syntax_error_text(error)}") from None
     if not isinstance(root, yaml.MappingNode):

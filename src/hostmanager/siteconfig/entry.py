@@ -13,6 +13,7 @@ from typing import Any
 from hostmanager.core.model import Kind, Target
 from hostmanager.siteconfig.diagnostics import Diagnostic, DiagnosticCollector, SourceLocation
 from hostmanager.siteconfig.settings import GivenSettings, read_settings
+from hostmanager.siteconfig.spelling import missing_key_hint
 from hostmanager.siteconfig.yaml_nodes import YamlNode
 from hostmanager.util.names import id_problem
 from hostmanager.util.text import did_you_mean, quote_value
@@ -126,7 +127,7 @@ def require_text(
     """Require a key whose value is printable text; None when it is not."""
     value = node.get(key)
     if value is None:
-        hint = misspelled_key_hint(node, key) or f"Add '{example}'."
+        hint = missing_key_hint(node, key) or f"Add '{example}'."
         collector.error(node, f"{key!r} is missing.", hint, instance_id)
     elif not isinstance(value.value, str):
         scalar = value.text is not None and value.value is not None
@@ -146,17 +147,11 @@ def require_text(
     return None
 
 
-def misspelled_key_hint(node: YamlNode, key: str) -> str:
-    """Ask ``Is it here as 'instance_id'?`` about a missing key, or give an empty text."""
-    names = [name for name in node.value if isinstance(name, str)]
-    return did_you_mean(key, names).replace("Did you mean", "Is it here as")
-
-
 def _check_id(node: YamlNode, collector: DiagnosticCollector) -> tuple[str | None, str | None]:
     """Give the id, or else the text that was probably meant as one."""
     value = node.get("instance-id")
     if value is None:
-        hint = misspelled_key_hint(node, "instance-id") or "Add 'instance-id: NAME'."
+        hint = missing_key_hint(node, "instance-id") or "Add 'instance-id: NAME'."
         collector.error(node, f"'instance-id' is missing{_BLOCKING}.", hint)
         return None, None
     name = require_text(node, "instance-id", collector, None, "instance-id: NAME")
@@ -233,7 +228,7 @@ def _flatten_arguments(
             collector.error(
                 item,
                 f"one of the 'arguments' is {quote_value(item.value)}, which is not a word.",
-                "Put it in quotes, or delete it.",
+                _argument_hint(item.value),
                 name,
             )
         elif not str(item.value).strip("-"):
@@ -246,3 +241,11 @@ def _flatten_arguments(
         else:
             flat.append(str(item.value))
     return flat
+
+
+def _argument_hint(value: object) -> str:
+    if isinstance(value, dict) and len(value) == 1:
+        ((option, word),) = value.items()
+        if str(option).startswith("-") and not isinstance(word, list | dict):
+            return f"Write it without the colon: {_as_list(f'{option} {word}')}."
+    return "Put it in quotes, or delete it."

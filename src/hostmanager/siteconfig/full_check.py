@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hostmanager.core.requests import ALL
+from hostmanager.siteconfig.addresses import check_addresses
 from hostmanager.siteconfig.diagnostics import Diagnostic, DiagnosticCollector, SourceLocation
 from hostmanager.siteconfig.entry import MANAGER_CLASS, AgentEntry
 from hostmanager.siteconfig.host_block import (
@@ -19,9 +20,15 @@ from hostmanager.siteconfig.host_block import (
     check_host,
     downgrade_for_other_host,
     duplicate_id_message,
+    is_valid_hub,
 )
 from hostmanager.siteconfig.site_file import parse_site, usable_blocks
-from hostmanager.siteconfig.spelling import warn_misspelled_keys, warn_repeated_options
+from hostmanager.siteconfig.spelling import (
+    check_misplaced_hosts,
+    warn_misspelled_keys,
+    warn_repeated_options,
+)
+from hostmanager.siteconfig.written_arguments import check_written_arguments
 from hostmanager.siteconfig.yaml_nodes import YamlNode
 from hostmanager.util.text import quote_value
 
@@ -43,7 +50,7 @@ class CheckedEntry:
     host: str
     entry: AgentEntry
     node: YamlNode
-    argv: tuple[tuple[str, SourceLocation], ...] = ()
+    argv: tuple[tuple[str, YamlNode], ...] = ()
 
     @property
     def name(self) -> str:
@@ -90,6 +97,11 @@ class CheckedSite:
         """The hub as it stands in the file."""
         return self.root.get("hub")
 
+    def host_location(self, host: str) -> SourceLocation | None:
+        """Where the name of a host stands."""
+        hosts = self.root.get("hosts")
+        return hosts.fields()[host][0] if hosts is not None else None
+
 
 def check_site(
     path: Path, select: Callable[[Sequence[str]], Collection[str]] = list
@@ -105,11 +117,12 @@ def check_site(
     """
     file = str(path)
     collector = DiagnosticCollector(file)
-    root, hub, nodes = parse_site(path, collector)
-    hub_is_valid = not collector.has_errors
+    root, hub, nodes = parse_site(path, collector, duplicate_keys_are_errors=True)
     warn_misspelled_keys(root, "top", collector)
+    check_misplaced_hosts(root, collector)
     if (hub_node := root.get("hub")) is not None:
         warn_misspelled_keys(hub_node, "hub", collector)
+        check_addresses(hub_node, collector)
     wanted = select(tuple(nodes))
     blocks = {name: check_host(name, node, file) for name, node in nodes.items()}
     selected = {name: block for name, block in blocks.items() if name in wanted}
@@ -125,6 +138,7 @@ def check_site(
     found.sort(key=lambda pair: (pair[1].line or 0, pair[1].column or 0))
     instances = tuple(entry for block in selected.values() for entry in _instances(block))
     data = {**root.value, "hub": hub, "hosts": usable_blocks(blocks)}
+    hub_is_valid = is_valid_hub(hub)
     return CheckedSite(path, root, selected, nodes, instances, tuple(found), data, hub_is_valid)
 
 
@@ -148,14 +162,29 @@ def _warn_crossbars(nodes: Mapping[str, YamlNode], collector: DiagnosticCollecto
 def _warnings(block: HostBlock, node: YamlNode, file: str) -> list[Diagnostic]:
     collector = DiagnosticCollector(file)
     warn_misspelled_keys(node, "host", collector)
+    check_addresses(node, collector)
+    _warn_relative_log_dir(node, collector)
     if (crossbar := node.get("crossbar")) is not None:
         warn_misspelled_keys(crossbar, "crossbar", collector)
     for entry in block.entries:
         warn_misspelled_keys(entry.node, "entry", collector, entry.instance_id)
     for instance in _instances(block):
         warn_repeated_options(instance.argv, collector, instance.name)
+        check_written_arguments(instance.argv, collector, instance.name)
         _check_reserved_id(instance, collector)
     return collector.diagnostics
+
+
+def _warn_relative_log_dir(node: YamlNode, collector: DiagnosticCollector) -> None:
+    """OCS joins it to the working directory of the agent, and expands neither `~` nor `$`."""
+    value = node.get("log-dir")
+    if value is None or not isinstance(value.value, str) or value.value.startswith("/"):
+        return
+    why = "is not an absolute path: it depends on the directory in which agents are started"
+    if value.value.startswith(("~", "$")):
+        why = f"begins with {value.value[0]!r}, which OCS does not expand"
+    text = f"the log-dir {quote_value(value.value)} {why}."
+    collector.warning(value, text, "Write the whole path, from '/'.")
 
 
 def _check_reserved_id(instance: CheckedEntry, collector: DiagnosticCollector) -> None:
@@ -177,7 +206,7 @@ def _instances(block: HostBlock) -> Iterator[CheckedEntry]:
             yield CheckedEntry(block.name, entry, entry.node, argv)
 
 
-def _argv(node: YamlNode) -> Iterator[tuple[str, SourceLocation]]:
+def _argv(node: YamlNode) -> Iterator[tuple[str, YamlNode]]:
     for item in node.items():
         if item.is_list:
             yield from _argv(item)

@@ -6,7 +6,7 @@ can take (contract, section 3).
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,10 +15,10 @@ from hostmanager.siteconfig.entry import (
     MANAGER_CLASS,
     AgentEntry,
     check_entry,
-    misspelled_key_hint,
     require_text,
 )
 from hostmanager.siteconfig.settings import MANAGER_ID_PREFIX, GivenSettings
+from hostmanager.siteconfig.spelling import KNOWN_KEYS, missing_key_hint
 from hostmanager.siteconfig.start_order import check_start_order
 from hostmanager.siteconfig.yaml_nodes import YamlNode
 from hostmanager.util.text import quote_value
@@ -90,7 +90,7 @@ def check_hub(root: YamlNode, collector: DiagnosticCollector) -> dict[str, Any]:
         collector.error(
             root,
             "the section 'hub' is missing.",
-            misspelled_key_hint(root, "hub") or f"It must have {', '.join(_REQUIRED)}.",
+            missing_key_hint(root, "hub") or f"It must have {', '.join(_REQUIRED)}.",
         )
         return {}
     if not hub.is_mapping:
@@ -106,6 +106,11 @@ def check_hub(root: YamlNode, collector: DiagnosticCollector) -> dict[str, Any]:
     return dict(hub.value)
 
 
+def is_valid_hub(hub: Mapping[str, Any]) -> bool:
+    """Whether a checked hub has what is needed to reach the router."""
+    return all(isinstance(hub.get(key), str) and hub[key].strip() for key in _REQUIRED)
+
+
 def check_host(name: str, node: YamlNode, file: str) -> HostBlock:
     """Check one block under `hosts`, and each entry in it."""
     collector = DiagnosticCollector(file)
@@ -113,7 +118,9 @@ def check_host(name: str, node: YamlNode, file: str) -> HostBlock:
         collector.error(
             node,
             f"the block of host {quote_value(name)} is {quote_value(node.value)}, not a mapping.",
-            "It must have a list 'agent-instances'.",
+            f"{name!r} belongs into the block of a host: indent it."
+            if name in KNOWN_KEYS["host"]
+            else "It must have a list 'agent-instances'.",
         )
         return HostBlock(name, None, (), tuple(collector.diagnostics))
     data = dict(node.value)
@@ -169,7 +176,7 @@ def _check_list(name: str, node: YamlNode, collector: DiagnosticCollector) -> li
         collector.error(
             node,
             f"host {quote_value(name)} has no {key!r}.",
-            misspelled_key_hint(node, key) or f"Write '{key}: []' if it has none.",
+            missing_key_hint(node, key) or f"Write '{key}: []' if it has none.",
         )
         return None
     if value.value is None:

@@ -22,7 +22,7 @@ from hostmanager.siteconfig.diagnostics import (
     SiteFileError,
     SourceLocation,
 )
-from hostmanager.siteconfig.entry import AgentEntry, misspelled_key_hint
+from hostmanager.siteconfig.entry import AgentEntry
 from hostmanager.siteconfig.host_block import (
     DEFAULT_TIMEOUT,
     DUPLICATE_ID_HINT,
@@ -37,6 +37,7 @@ from hostmanager.siteconfig.host_block import (
 from hostmanager.siteconfig.plugins.installed_classes import InstalledClasses
 from hostmanager.siteconfig.settings import SETTINGS_KEY, GivenSettings, apply_settings
 from hostmanager.siteconfig.source import Location, read_text
+from hostmanager.siteconfig.spelling import missing_key_hint
 from hostmanager.siteconfig.yaml_nodes import YamlNode, parse_nodes
 from hostmanager.util.text import (
     closest_match,
@@ -167,10 +168,12 @@ def load_all_hosts(path: str | Path) -> dict[str, SiteFile]:
 
 
 def parse_site(
-    path: Path, collector: DiagnosticCollector
+    path: Path, collector: DiagnosticCollector, *, duplicate_keys_are_errors: bool = False
 ) -> tuple[YamlNode, dict[str, Any], dict[str, YamlNode]]:
     """Parse the file: its root, its checked hub, and the blocks of its hosts."""
-    root = parse_nodes(read_text(path), collector)
+    root = parse_nodes(
+        read_text(path), collector, duplicate_keys_are_errors=duplicate_keys_are_errors
+    )
     if not root.is_mapping:
         raise collector.fatal(
             root,
@@ -222,7 +225,7 @@ def _host_parts(root: YamlNode, collector: DiagnosticCollector) -> dict[str, Yam
     hosts = root.get("hosts")
     if hosts is None or not hosts.is_mapping:
         what = "is missing" if hosts is None else f"is {quote_value(hosts.value)}, not a mapping"
-        hint = misspelled_key_hint(root, "hosts") if hosts is None else ""
+        hint = missing_key_hint(root, "hosts") if hosts is None else ""
         raise collector.fatal(
             hosts or root,
             f"the section 'hosts' {what}.",

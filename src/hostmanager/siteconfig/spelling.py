@@ -1,4 +1,4 @@
-"""What is legal in a site config but probably mistyped: keys and options.
+"""What is legal in a site config but probably mistyped: keys, where they stand, and options.
 
 Unknown keys are legal and kept (contract, section 3), so a manager does not report them. A key
 that is nearly a known one is a likely error: `argumnets:` starts an agent without arguments.
@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from hostmanager.siteconfig.diagnostics import DiagnosticCollector, SourceLocation
 from hostmanager.siteconfig.settings import SETTINGS_KEY
 from hostmanager.siteconfig.yaml_nodes import YamlNode
-from hostmanager.util.text import closest_match, quote_value
+from hostmanager.util.text import closest_match, did_you_mean, quote_value
 
 WARNING_SIMILARITY = 0.8
 """How alike a legal word must be to a known one for a warning: more than for a suggestion."""
@@ -42,6 +42,23 @@ _OTHER_NAMES = {
     "managed": "manage",
     "logdir": "log-dir",
 }
+
+
+def missing_key_hint(node: YamlNode, key: str) -> str:
+    """Ask ``Is it here as 'instance_id'?`` about a missing key, or give an empty text."""
+    known = {name for section in KNOWN_KEYS.values() for name in section}
+    names = [name for name in node.value if isinstance(name, str) and name not in known]
+    return did_you_mean(key, names).replace("Did you mean", "Is it here as")
+
+
+def check_misplaced_hosts(root: YamlNode, collector: DiagnosticCollector) -> None:
+    """Find host blocks that are not below `hosts`, where nobody reads them."""
+    for name, (location, node) in root.fields().items():
+        if name not in KNOWN_KEYS["top"] and node.get("agent-instances") is not None:
+            text = (
+                f"{quote_value(name)} has agents but is not below 'hosts', so nothing starts them."
+            )
+            collector.error(location, text, "Indent it as the other hosts are.")
 
 
 def warn_misspelled_keys(

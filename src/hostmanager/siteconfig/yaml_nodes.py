@@ -20,7 +20,8 @@ from yaml.resolver import Resolver
 
 from hostmanager.siteconfig.diagnostics import DiagnosticCollector, SourceLocation
 from hostmanager.siteconfig.source import Location
-from hostmanager.util.text import quote_value
+from hostmanager.util.text import join_names, quote_value
+from hostmanager.util.yaml_loader import YAML_LOADER
 
 MAX_NODES = 200_000
 """Nodes (values, keys, lists, mappings) in one file, with every alias written out."""
@@ -29,7 +30,6 @@ MAX_DEPTH = 100
 """Levels of nesting, with every alias written out."""
 
 _MAX_BITS = 1000
-_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _STR = "tag:yaml.org,2002:str"
 _MERGE = "tag:yaml.org,2002:merge"
 
@@ -88,8 +88,15 @@ class YamlNode:
         return [YamlNode(*pair) for pair in zip(self.value, self.yaml_node.value, strict=True)]
 
 
-def parse_nodes(text: str, collector: DiagnosticCollector) -> YamlNode:
-    """Parse a YAML text into plain data with locations. Duplicate keys are warnings.
+def parse_nodes(
+    text: str, collector: DiagnosticCollector, *, duplicate_keys_are_errors: bool = False
+) -> YamlNode:
+    """Parse a YAML text into plain data with locations.
+
+    Args:
+        text: The text.
+        collector: Gets what is wrong.
+        duplicate_keys_are_errors: Else they are warnings, since OCS takes the last of them.
 
     Raises:
         SiteFileError: `yaml.safe_load` would refuse it (so would every agent that is
@@ -105,7 +112,7 @@ def parse_nodes(text: str, collector: DiagnosticCollector) -> YamlNode:
                 "It must have the sections 'hub' and 'hosts'.",
             )
         _expanded_size(root, {}, collector)
-        _warn_duplicate_keys(root, set(), collector)
+        _report_duplicate_keys(root, set(), collector, as_errors=duplicate_keys_are_errors)
         return YamlNode(_Constructor().construct_document(root), root)
     except yaml.MarkedYAMLError as error:
         raise collector.fatal(*_yaml_error(error, text)) from error
@@ -129,7 +136,7 @@ def _require_printable(text: str, collector: DiagnosticCollector) -> None:
 def _limited_events(text: str, collector: DiagnosticCollector) -> Iterator[yaml.Event]:
     """Give the events of one document; refuse what would be too much for later steps."""
     depth = nodes = documents = 0
-    for event in yaml.parse(text, Loader=_LOADER):
+    for event in yaml.parse(text, Loader=YAML_LOADER):
         nodes += isinstance(event, yaml.NodeEvent)
         depth += isinstance(event, yaml.CollectionStartEvent)
         depth -= isinstance(event, yaml.CollectionEndEvent)
@@ -231,34 +238,48 @@ def _expanded_size(
     return nodes, depth + 1
 
 
-def _warn_duplicate_keys(node: Node, seen: set[int], collector: DiagnosticCollector) -> None:
+def _report_duplicate_keys(
+    node: Node, seen: set[int], collector: DiagnosticCollector, *, as_errors: bool
+) -> None:
     if id(node) in seen:
         return
     seen.add(id(node))
     if isinstance(node, MappingNode):
-        first: dict[tuple[str, str], YamlNode] = {}
-        for key_node, _ in node.value:
-            if isinstance(key_node, ScalarNode) and key_node.tag != _MERGE:
-                _warn_if_duplicate(YamlNode(key_node.value, key_node), first, collector)
+        first: dict[tuple[str, str], tuple[ScalarNode, Node]] = {}
+        for key, value in node.value:
+            if isinstance(key, ScalarNode) and key.tag != _MERGE:
+                earlier, lost = first.setdefault((key.tag, key.value), (key, value))
+                if earlier is not key:
+                    report = collector.error if as_errors else collector.warning
+                    report(YamlNode(key.value, key), *_duplicate_key(key, earlier, lost))
     for child in _children(node):
-        _warn_duplicate_keys(child, seen, collector)
+        _report_duplicate_keys(child, seen, collector, as_errors=as_errors)
 
 
-def _warn_if_duplicate(
-    key: YamlNode, first: dict[tuple[str, str], YamlNode], collector: DiagnosticCollector
-) -> None:
-    earlier = first.setdefault((key.yaml_node.tag, key.value), key)
-    if earlier is not key:
-        dash = "Is a '-' missing before this entry? " if key.value in _ENTRY_KEYS else ""
-        collector.warning(
-            key,
-            f"the key {quote_value(key.value)} is here a second time (first on line {earlier.line}); "
-            "the last one counts.",
-            f"{dash}Keep one of the two.",
-        )
+def _duplicate_key(key: ScalarNode, earlier: ScalarNode, lost: Node) -> tuple[str, str]:
+    line = YamlNode(earlier.value, earlier).line
+    text = f"the key {quote_value(key.value)} is here a second time (first on line {line}); "
+    ids = list(_ids_below(lost))
+    if ids:
+        agents = "agent" if len(ids) == 1 else f"{len(ids)} agents"
+        text += f"only the last one counts, so the {agents} of the first one are lost: "
+        return f"{text}{join_names(ids, _MAX_LOST)}.", "Put all into one of the two."
+    dash = "Is a '-' missing before this entry? " if key.value in _ENTRY_KEYS else ""
+    return f"{text}the last one counts.", f"{dash}Keep one of the two."
+
+
+def _ids_below(node: Node) -> Iterator[str]:
+    """The ids of all agents in a part of the file. Aliases have been bounded before."""
+    if isinstance(node, MappingNode):
+        for key, value in node.value:
+            if key.value == "instance-id" and isinstance(value, ScalarNode):
+                yield value.value
+    for child in _children(node):
+        yield from _ids_below(child)
 
 
 _ENTRY_KEYS = frozenset({"instance-id", "agent-class"})
+_MAX_LOST = 10
 
 
 def _yaml_error(error: yaml.MarkedYAMLError, text: str) -> tuple[Location | None, str, str]:

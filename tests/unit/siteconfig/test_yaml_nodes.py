@@ -10,7 +10,7 @@ from hostmanager.siteconfig.diagnostics import DiagnosticCollector, SiteFileErro
 @pytest.fixture(params=["libyaml", "python"], autouse=True)
 def loader(request, monkeypatch):
     if request.param == "python":
-        monkeypatch.setattr(tree, "_LOADER", yaml.SafeLoader)
+        monkeypatch.setattr(tree, "YAML_LOADER", yaml.SafeLoader)
     elif not hasattr(yaml, "CSafeLoader"):
         pytest.skip("PyYAML without libyaml")
 

@@ -99,9 +99,16 @@ def _argv(agent: CheckedEntry) -> Argv:
     return tuple(word for word, _ in agent.argv)
 
 
-def _runs_here(agent: CheckedEntry, here: str | None) -> bool:
+def _is_process(agent: CheckedEntry) -> bool:
+    """Whether its manager starts it as a process, with what is installed on its host."""
     managed_as = agent.entry.managed_as
-    return agent.host == here and managed_as is not None and managed_as[0] is Kind.HOST
+    return managed_as is not None and managed_as[0] is Kind.HOST
+
+
+def _elsewhere_hint(agents: Sequence[CheckedEntry]) -> str:
+    hosts = list(dict.fromkeys(quote_value(agent.host) for agent in agents))
+    plural = "s" if len(hosts) > 1 else ""
+    return f"Make sure that it can be imported on host{plural} {join_names(hosts, MAX_NAMED)}."
 
 
 def _check_classes(
@@ -110,20 +117,17 @@ def _check_classes(
     here: str | None,
     report: CheckReport,
 ) -> None:
-    uses = Counter(agent.entry.agent_class for agent in agents)
-    frequent = [name for name, number in uses.items() if number > 2]
     absent: Counter[str] = Counter()
     missing: list[CheckedEntry] = []
     for agent in agents:
         name = agent.entry.agent_class
         if name in classes:
             continue
-        known = [*classes, *(other for other in frequent if other != name)]
-        suggestion = closest_match(name, known, WARNING_SIMILARITY)
-        is_required = _runs_here(agent, here)
+        suggestion = closest_match(name, classes, WARNING_SIMILARITY)
+        is_required = agent.host == here and _is_process(agent)
         if is_required and suggestion is None:
             missing.append(agent)
-        elif suggestion is None or (name in frequent and not is_required):
+        elif suggestion is None:
             absent[name] += 1
         else:
             add = report.error if is_required else report.warning
@@ -147,7 +151,10 @@ def _check_classes(
     if absent:
         number = pluralize(absent.total(), "agent")
         names = join_names(sorted(absent), MAX_NAMED)
-        report.skipped.append(f"{number} of classes that no plugin here provides: {names}")
+        report.skipped.append(
+            f"{number} of classes that no plugin here provides, so whether the names are right "
+            f"cannot be known: {names}"
+        )
 
 
 def _report_unknown(
@@ -160,15 +167,19 @@ def _report_unknown(
     """Report once why the parsers of these classes could not be tried."""
     agents = [agent for name in verdicts for agent in by_class[name]]
     first = next(iter(verdicts.values()))
-    affected = [] if first.is_importable else [a for a in agents if _runs_here(a, here)]
+    processes = [] if first.is_importable else [agent for agent in agents if _is_process(agent)]
+    affected = [agent for agent in processes if agent.host == here] or processes
     if affected:
-        number = pluralize(len(affected), "agent")
+        number, is_here = pluralize(len(affected), "agent"), affected[0].host == here
+        cannot = "cannot be started" if is_here else "could not be started on this machine"
+        hint = TLS_HINT if "No module named 'OpenSSL" in cause else INSTALL_HINT
         _report_shared(
             affected,
-            f"the agent class {_class_names(affected)} cannot be started: {first.unknown_reason}.",
-            f"{number} cannot be started: {cause}. They are {_agents_by_class(affected)}.",
-            TLS_HINT if "No module named 'OpenSSL" in cause else INSTALL_HINT,
+            f"the agent class {_class_names(affected)} {cannot}: {first.unknown_reason}.",
+            f"{number} {cannot}: {cause}. They are {_agents_by_class(affected)}.",
+            hint if is_here else _elsewhere_hint(affected),
             report,
+            is_error=is_here,
         )
         return
     is_single = len(verdicts) == 1
@@ -192,13 +203,20 @@ def _agents_by_class(agents: Sequence[CheckedEntry]) -> str:
 
 
 def _report_shared(
-    agents: Sequence[CheckedEntry], for_one: str, for_many: str, hint: str, report: CheckReport
+    agents: Sequence[CheckedEntry],
+    for_one: str,
+    for_many: str,
+    hint: str,
+    report: CheckReport,
+    *,
+    is_error: bool = True,
 ) -> None:
-    """Report one error for all that one act fixes, at the first of the agents."""
+    """Report once what one act fixes for all these agents, at the first of them."""
     first = agents[0]
     location, is_single = first.entry.class_location, len(agents) == 1
     message, agent = (for_one, first) if is_single else (for_many, None)
-    report.error(Category.CLASS, location, message, hint, agent=agent, host=first.host)
+    add = report.error if is_error else report.warning
+    add(Category.CLASS, location, message, hint, agent=agent, host=first.host)
 
 
 def _report_verdict(

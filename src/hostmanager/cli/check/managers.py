@@ -63,6 +63,7 @@ def check_managers(site: CheckedSite, report: CheckReport) -> list[ManagerEntry]
         if instance.is_manager and (args := _parse_arguments(instance, report)) is not None
     ]
     _check_manager_present(site, report)
+    _check_single_manager(site, report)
     _check_access(site, report)
     return managers
 
@@ -98,10 +99,28 @@ def _check_manager_present(site: CheckedSite, report: CheckReport) -> None:
         managed.add(instance.host)  # once for each host
         report.warning(
             Category.MANAGER,
-            value,
+            site.host_location(instance.host),
             f"host {quote_value(instance.host)} has no instance of class HostManager: no manager "
-            "will start its agents.",
+            f"will start its agents, although {quote_value(instance.name)} (line {value.line}) asks "
+            f"for one with 'manage: {value.text}'.",
             f"Add '- instance-id: hm-{instance.host}' with 'agent-class: HostManager'.",
+            host=instance.host,
+        )
+
+
+def _check_single_manager(site: CheckedSite, report: CheckReport) -> None:
+    """Two managers of one host would start each of its agents twice."""
+    first: dict[str, CheckedEntry] = {}
+    for instance in site.instances:
+        if not instance.is_manager or first.setdefault(instance.host, instance) is instance:
+            continue
+        other = first[instance.host]
+        report.error(
+            Category.MANAGER,
+            instance.entry.class_location,
+            f"host {quote_value(instance.host)} has a second HostManager (the first is "
+            f"{quote_value(other.name)}, line {other.node.line}); each would start the same agents.",
+            "Keep one of the two.",
             agent=instance,
         )
 

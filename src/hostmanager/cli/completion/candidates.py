@@ -104,10 +104,11 @@ def site_words(key: str, path: str | os.PathLike[str] | None) -> Iterator[str]:
     """
     import yaml  # noqa: PLC0415 - only when these are asked for
 
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    from hostmanager.util.yaml_loader import YAML_LOADER  # noqa: PLC0415
+
     try:
         with open(path or os.devnull, "rb") as file:  # noqa: PTH123
-            hosts = dict(yaml.load(file, loader)["hosts"])
+            hosts = dict(yaml.load(file, YAML_LOADER)["hosts"])
     except Exception:  # nobody wants a traceback at the prompt
         return
     for host, block in hosts.items():

@@ -1,0 +1,95 @@
+"""Arguments that do not reach the agent as they were written, or hardly as they were meant.
+
+A site config is YAML 1.1, and OCS passes `str(value)` of each argument: `0017` is the octal number
+15, `1:30` is 90 (base 60), `no` is `False`. Other arguments arrive as written, but were probably
+meant otherwise: `--port 8001` as one word, a dash or quotes of a word processor.
+"""
+
+import re
+from collections.abc import Sequence
+from datetime import date
+
+from yaml.nodes import ScalarNode
+
+from hostmanager.siteconfig.diagnostics import DiagnosticCollector
+from hostmanager.siteconfig.yaml_nodes import YamlNode
+from hostmanager.util.text import quote_value
+
+_DASHES = "–—−‒‐‑"  # noqa: RUF001 - what word processors make of hyphens
+_QUOTES = "‘’‚“”„«»"  # noqa: RUF001
+_OPTION_WITH_VALUE = re.compile(r"(--?[A-Za-z][\w-]*)\s+(\S.*)")
+_VARIABLE = re.compile(r"\$(?:[A-Z_][A-Z0-9_]*|\{\w+\})(?:/|$)")
+_NUMBER_FORMS = (
+    (re.compile(r"[-+]?0[xX]"), "a hexadecimal number"),
+    (re.compile(r"[-+]?0[bB]"), "a binary number"),
+    (re.compile(r".*:"), "a number to base 60"),
+    (re.compile(r"[-+]?0[0-7_]+$"), "an octal number"),
+)
+
+
+def check_written_arguments(
+    argv: Sequence[tuple[str, YamlNode]], collector: DiagnosticCollector, instance_id: str
+) -> None:
+    """Report the arguments of an agent that it gets otherwise than they stand in the file.
+
+    An error if it gets another word; a warning if it is the same number, or only the letters' case
+    differs, and if a word is passed on that was probably not meant.
+
+    Args:
+        argv: The arguments as OCS passes them, each with its node.
+        collector: Gets what is wrong.
+        instance_id: Whose they are.
+    """
+    for word, node in argv:
+        written = node.text or ""
+        is_plain = isinstance(node.yaml_node, ScalarNode) and node.yaml_node.style is None
+        if is_plain and not isinstance(node.value, str) and word != written:
+            report = collector.warning if _is_same(written, word) else collector.error
+            text = (
+                f"YAML reads {written} as {_kind(written, node.value)}, so the agent gets {word!r}."
+            )
+            report(node, text, f'Put it in quotes: "{written}".', instance_id)
+        elif doubt := _doubt(word):
+            collector.warning(node, *doubt, instance_id)
+
+
+def _is_same(written: str, passed: str) -> bool:
+    if written.lower() == passed.lower():
+        return True
+    try:
+        return float(written) == float(passed) and not re.match(r"[-+]?0[0-9_]", written)
+    except ValueError:
+        return False
+
+
+def _kind(written: str, value: object) -> str:
+    if isinstance(value, bool):
+        return "a truth value"
+    if isinstance(value, date):
+        return "a date"
+    forms = (name for pattern, name in _NUMBER_FORMS if pattern.match(written))
+    return next(forms, "a number")
+
+
+def _doubt(word: str) -> tuple[str, str] | None:
+    quoted = quote_value(word)
+    if word[:1] in _DASHES:
+        plain = "--" + word.lstrip(_DASHES + "-")
+        return (
+            f"the argument {quoted} begins with a dash that is not '-', so it is no option.",
+            f"Write {quote_value(plain)}.",
+        )
+    if word[:1] in _QUOTES or word[-1:] in _QUOTES:
+        return (
+            f"the quotes of the argument {quoted} are not those of YAML, so they are part of it.",
+            "Use ' or \".",
+        )
+    if match := _OPTION_WITH_VALUE.fullmatch(word):
+        return (
+            f"the argument {quoted} is an option and its value in one word.",
+            f"Write two: {quote_value(match[1])}, {quote_value(match[2])}.",
+        )
+    if _VARIABLE.match(word):
+        text = f"OCS expands no variables: the agent gets {quoted} as it stands."
+        return text, "Write the value."
+    return None
