@@ -34,8 +34,8 @@ def url_problem(key: str, address: str) -> tuple[str, str] | None:
     try:
         url = urlsplit(address)
         faults = list(_faults(key, address, url))
-    except ValueError as error:  # of the port, or of an IPv6 address
-        return f"{what}, which is not {_KINDS[key]}: {_lower_first(str(error))}.", example
+    except ValueError:  # of an IPv6 address
+        return f"{what}, which is not {_KINDS[key]}: its brackets are wrong.", example
     if not faults:
         return None
     if url.scheme in SCHEMES[_OTHER_KEY[key]]:
@@ -52,12 +52,12 @@ def _faults(key: str, address: str, url: SplitResult) -> Iterator[str]:
         yield f"it does not begin with {schemes[0]}:// or {schemes[1]}://"
     if not url.hostname:
         yield "it names no host"
-    if url.port == 0:
-        yield "its port is 0"
-
-
-def _lower_first(text: str) -> str:
-    return text[:1].lower() + text[1:]
+    try:
+        is_valid_port = url.port != 0
+    except ValueError:
+        is_valid_port = False
+    if not is_valid_port:
+        yield "its port is not a number from 1 to 65535"
 
 
 def check_addresses(node: YamlNode | None, collector: DiagnosticCollector) -> None:

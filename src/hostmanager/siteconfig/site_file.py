@@ -237,7 +237,10 @@ def _host_parts(root: YamlNode, collector: DiagnosticCollector) -> dict[str, Yam
             nodes[name] = node
         else:
             collector.warning(
-                place, f"the host name {quote_value(name)} is not text.", "Put it in quotes."
+                place,
+                f"the host name {quote_value(name)} is not text to YAML, so its agents are started "
+                "nowhere.",
+                "Put it in quotes.",
             )
     return nodes
 

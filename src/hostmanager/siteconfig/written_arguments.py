@@ -32,8 +32,8 @@ def check_written_arguments(
 ) -> None:
     """Report the arguments of an agent that it gets otherwise than they stand in the file.
 
-    An error if it gets another word; a warning if it is the same number, or only the letters' case
-    differs, and if a word is passed on that was probably not meant.
+    An error if it gets something else; a warning if it is the same number in other digits, and if a
+    word arrives as written that was probably not meant so.
 
     Args:
         argv: The arguments as OCS passes them, each with its node.
@@ -42,24 +42,28 @@ def check_written_arguments(
     """
     for word, node in argv:
         written = node.text or ""
-        is_plain = isinstance(node.yaml_node, ScalarNode) and node.yaml_node.style is None
-        if is_plain and not isinstance(node.value, str) and word != written:
-            report = collector.warning if _is_same(written, word) else collector.error
-            text = (
-                f"YAML reads {written} as {_kind(written, node.value)}, so the agent gets {word!r}."
-            )
-            report(node, text, f'Put it in quotes: "{written}".', instance_id)
+        is_plain = isinstance(node.yaml_node, ScalarNode) and not node.yaml_node.style
+        if is_plain and not isinstance(node.value, str) and not _is_equivalent(written, word):
+            what = f"YAML reads {written} as {_kind(written, node.value)}"
+            text = f"{what}, so the agent gets {word!r}."
+            if _is_same_number(written, node.value):
+                hint = f'Write {word}, or put it in quotes: "{written}".'
+                collector.warning(node, text, hint, instance_id)
+            else:
+                collector.error(node, text, f'Put it in quotes: "{written}".', instance_id)
         elif doubt := _doubt(word):
             collector.warning(node, *doubt, instance_id)
 
 
-def _is_same(written: str, passed: str) -> bool:
-    if written.lower() == passed.lower():
-        return True
-    try:
-        return float(written) == float(passed) and not re.match(r"[-+]?0[0-9_]", written)
-    except ValueError:
-        return False
+def _is_equivalent(written: str, passed: str) -> bool:
+    """Whether no agent cares: ``true`` as `True`, ``1.`` as `1.0`, ``.inf`` as `inf`."""
+    return passed.lower() in (written.lower(), f"{written}0", written.lower().replace(".", "", 1))
+
+
+def _is_same_number(written: str, value: object) -> bool:
+    """Whether it is the number that people read there, in other digits."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and not re.match(r"[-+]?0[0-9_]|.*:", written)
 
 
 def _kind(written: str, value: object) -> str:

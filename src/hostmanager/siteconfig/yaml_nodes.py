@@ -20,6 +20,7 @@ from yaml.resolver import Resolver
 
 from hostmanager.siteconfig.diagnostics import DiagnosticCollector, SourceLocation
 from hostmanager.siteconfig.source import Location
+from hostmanager.siteconfig.yaml_errors import explain_yaml_error
 from hostmanager.util.text import join_names, quote_value
 from hostmanager.util.yaml_loader import YAML_LOADER
 
@@ -115,7 +116,7 @@ def parse_nodes(
         _report_duplicate_keys(root, set(), collector, as_errors=duplicate_keys_are_errors)
         return YamlNode(_Constructor().construct_document(root), root)
     except yaml.MarkedYAMLError as error:
-        raise collector.fatal(*_yaml_error(error, text)) from error
+        raise collector.fatal(*explain_yaml_error(error, text)) from error
     except yaml.YAMLError as error:
         raise collector.fatal(None, f"this is not YAML: {error}.") from error
 
@@ -262,7 +263,7 @@ def _duplicate_key(key: ScalarNode, earlier: ScalarNode, lost: Node) -> tuple[st
     ids = list(_ids_below(lost))
     if ids:
         agents = "agent" if len(ids) == 1 else f"{len(ids)} agents"
-        text += f"only the last one counts, so the {agents} of the first one are lost: "
+        text += f"the last one counts, and the first one's {agents} would not exist: "
         return f"{text}{join_names(ids, _MAX_LOST)}.", "Put all into one of the two."
     dash = "Is a '-' missing before this entry? " if key.value in _ENTRY_KEYS else ""
     return f"{text}the last one counts.", f"{dash}Keep one of the two."
@@ -280,18 +281,3 @@ def _ids_below(node: Node) -> Iterator[str]:
 
 _ENTRY_KEYS = frozenset({"instance-id", "agent-class"})
 _MAX_LOST = 10
-
-
-def _yaml_error(error: yaml.MarkedYAMLError, text: str) -> tuple[Location | None, str, str]:
-    mark = error.problem_mark or error.context_mark
-    if mark is None:
-        return None, f"this is not YAML: {error}.", ""
-    spot = Location(mark.line + 1, mark.column + 1)
-    message = f"the YAML cannot be read: {error.problem or error.context}"
-    if error.context and error.context_mark and error.problem:
-        message += f" ({error.context}, which begins on line {error.context_mark.line + 1})"
-    lines = text.splitlines()
-    line = lines[mark.line] if mark.line < len(lines) else ""
-    indent = line[: len(line) - len(line.lstrip())]
-    hint = "Indent with spaces; there is a tab here." if "\t" in indent else ""
-    return spot, f"{message}.", hint

@@ -242,6 +242,9 @@ def test_a_library_that_many_agents_lack_is_named_once(agents, check):
     assert code == 0
     (line,) = lines
     assert ": warning: 3 agents could not be started on this machine: ModuleNotFound" in line
+    code, lines, remarks = check(other=mine, words=["--elsewhere"])
+    assert (code, lines) == (0, [])
+    assert "not checked: arguments of 3 agents of classes One, Two: ModuleNotFoundErr" in remarks
 
 
 def test_without_openssl_no_agent_of_this_host_can_use_tls(check, monkeypatch):

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from hostmanager.cli.check.report import Category, CheckReport
 from hostmanager.core.model import Kind
@@ -61,7 +62,12 @@ class InstalledPlugins:
 
 
 def check_agents(
-    site: CheckedSite, plugins: InstalledPlugins, here: str | None, report: CheckReport
+    site: CheckedSite,
+    plugins: InstalledPlugins,
+    here: str | None,
+    report: CheckReport,
+    *,
+    elsewhere: bool = False,
 ) -> None:
     """Check class and arguments of all agents.
 
@@ -71,6 +77,7 @@ def check_agents(
         here: The host that this machine is, if it is one of them: what is missing here is an
             error for its agents. Other hosts may have other plugins.
         report: Gets what is wrong.
+        elsewhere: No agent of the site runs here, so the libraries of agents need not be here.
     """
     agents = [instance for instance in site.instances if not instance.is_manager]
     installed = plugins.classes
@@ -90,7 +97,11 @@ def check_agents(
             _report_verdict(name, by_class[name], verdict, report)
         else:
             cause = verdict.import_error or verdict.unknown_reason
-            causes.setdefault(cause, {})[name] = verdict
+            is_absent = elsewhere and cause.startswith(ModuleNotFoundError.__name__)
+            # Where it runs, it may have its library.
+            causes.setdefault(cause, {})[name] = (
+                replace(verdict, is_importable=True) if is_absent else verdict
+            )
     for cause, verdicts in causes.items():
         _report_unknown(cause, verdicts, by_class, here, report)
 

@@ -44,7 +44,7 @@ def run_checks(
         check_directories(site, managers, here, report)
     binary = args.docker_compose_bin
     check_compose(site, managers, overrides, report, here=here, binary=binary)
-    check_agents(site, plugins, here, report)
+    check_agents(site, plugins, here, report, elsewhere=args.elsewhere)
     if here is not None:
         _check_tls(site, here, report)
     if args.offline:

@@ -28,7 +28,9 @@ from hostmanager.siteconfig.site_file import load_site_file
 
 pytestmark = pytest.mark.exhaustive
 
-ARGS = argparse.Namespace(docker_compose=None, docker_compose_bin=None, offline=True)
+ARGS = argparse.Namespace(
+    docker_compose=None, docker_compose_bin=None, offline=True, elsewhere=False
+)
 
 
 class NoPlugins(InstalledPlugins):
