@@ -136,7 +136,9 @@ def _is_reached(node: Node) -> bool:
     if is_passive(record.spec) and wish.target is Target.PASSIVE:
         return record.state is (State.UP if world.running else State.DOWN)
     if wish.target is Target.UP:
-        return record.state is State.UP and world.running
+        # Given up as its settings say; then the obstacle is shown.
+        is_given_up = record.state is State.GIVEN_UP and record.error is not None
+        return is_given_up or (record.state is State.UP and world.running)
     return record.state is State.DOWN and not world.alive
 
 

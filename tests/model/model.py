@@ -10,7 +10,14 @@ from dataclasses import replace
 
 from hostmanager.core import events as ev
 from hostmanager.core.events import ExitStatus, StopStage, Timestamp
-from hostmanager.core.model import InstanceSpec, Kind, ObservedRun, ServiceRef, Target
+from hostmanager.core.model import (
+    InstanceSettings,
+    InstanceSpec,
+    Kind,
+    ObservedRun,
+    ServiceRef,
+    Target,
+)
 from hostmanager.core.policy import Policy
 from hostmanager.core.record import ChangeRequest, InstanceRecord, State
 from hostmanager.core.transition_table import step
@@ -30,6 +37,7 @@ from tests.model.node import (
 POLICY = Policy()
 
 AGENT = InstanceSpec("a", "Agent", fingerprint="f1")
+LIMITED = replace(AGENT, settings=InstanceSettings(restart_give_up_failures=3))
 AGENT_SPECS = (
     AGENT,
     replace(AGENT, fingerprint="f2"),
@@ -55,6 +63,10 @@ SERVICE_REPLACEMENTS = (
 PASSIVE = replace(SERVICE, initial_target=Target.PASSIVE)
 PASSIVE_SPECS = (PASSIVE,)
 PASSIVE_REPLACEMENTS = (SERVICE, replace(SERVICE, initial_target=Target.DOWN))
+
+
+NOT_RUNNING = frozenset({State.DOWN, State.INOPERABLE, State.BACKOFF, State.GIVEN_UP})
+"""States in which nothing of a process may be alive."""
 
 
 class Violation(Exception):  # noqa: N818 - of a rule; nothing went wrong in the program
@@ -155,7 +167,7 @@ def check(node: Node) -> None:
     if record is None:
         return
     known = world.visible and not world.asked and not world.end_unreported
-    if is_process(record) and record.state in (State.DOWN, State.INOPERABLE, State.BACKOFF):
+    if is_process(record) and record.state in NOT_RUNNING:
         if world.alive:
             raise Violation(f"'{record.state}' while it runs")
     elif world.observed and record.state is State.DOWN and world.running and known:
@@ -262,8 +274,10 @@ def _operator(node: Node) -> Iterator[Action]:
 
 def _entries(spec: InstanceSpec) -> tuple[tuple[InstanceSpec, ...], tuple[InstanceSpec, ...]]:
     if spec.kind is Kind.HOST:
-        return tuple(replace(s, agent_class=spec.agent_class) for s in AGENT_SPECS), (
-            AGENT_REPLACEMENTS
+        settings = spec.settings
+        return (
+            tuple(replace(s, agent_class=spec.agent_class, settings=settings) for s in AGENT_SPECS),
+            tuple(replace(s, settings=settings) for s in AGENT_REPLACEMENTS),
         )
     if is_passive(spec):
         return PASSIVE_SPECS, PASSIVE_REPLACEMENTS

@@ -89,6 +89,7 @@ def normalize(record: InstanceRecord) -> InstanceRecord:
         exit_times=(),
         restarts=0,
         is_followed=False,
+        counted=(NOW.monotonic,) * len(failures.counted),
         next_start_at=NOW.monotonic + LATER / 2 if waits else 0.0,
     )
     restart_of = request.restart_of
@@ -138,7 +139,7 @@ def is_passive(spec: InstanceSpec) -> bool:
 
 def may_rest(record: InstanceRecord) -> bool:
     """Whether it may stay in this state for good."""
-    return record.state in (State.UP, State.DOWN, State.INOPERABLE)
+    return record.state in (State.UP, State.DOWN, State.INOPERABLE, State.GIVEN_UP)
 
 
 def is_process(record: InstanceRecord) -> bool:
