@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 
-from hostmanager.core.start_order import find_cycle
 from hostmanager.siteconfig.diagnostics import Diagnostic, DiagnosticCollector
 from hostmanager.siteconfig.entry import AgentEntry
 from hostmanager.util.text import closest_match, quote_value
@@ -20,6 +19,10 @@ def check_start_order(
     """
     collector = DiagnosticCollector(file)
     graph = {name: entry.settings.values.get("after", ()) for name, entry in entries.items()}
+    if not any(graph.values()):
+        return ()
+    from hostmanager.core.start_order import find_cycle  # noqa: PLC0415 - it imports asyncio
+
     for name, others in graph.items():
         location = entries[name].settings.locations.get("after")
         for other in others:
