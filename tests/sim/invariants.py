@@ -99,8 +99,9 @@ class Watch:
         )
         process = record.spec.kind is Kind.HOST and record.spec.inoperable_reason is None
         if failed and process and before.state is State.UP and record.state is not State.STARTING:
-            cleared = record.state is State.TERMINATING  # it left others behind; those go first
-            if record.target is Target.UP and not cleared:
+            # What it left behind goes first; or that was one failure too many, by its settings.
+            excused = record.state in (State.TERMINATING, State.GIVEN_UP)
+            if record.target is Target.UP and not excused:
                 self.too_late.append(f"{name}: {record.state} at {self.world.clock.mono}")
 
     def _judge(self, name: str, before: InstanceRecord, record: InstanceRecord) -> None:
@@ -127,7 +128,7 @@ class Watch:
 
     def the_first_failure_of_an_agent_is_answered_at_once_whatever_the_engine_does(self) -> None:
         """An agent's relaunch is delayed by its own failures alone."""
-        assert self.too_late == []
+        assert self.too_late == [], self.too_late
         for name, record in self.world.snapshot.items():
             if (
                 record.spec.kind is Kind.HOST
