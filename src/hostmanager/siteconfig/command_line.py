@@ -21,6 +21,7 @@ from hostmanager.siteconfig.entry import MANAGER_CLASS
 from hostmanager.siteconfig.host_block import OVERRIDES
 from hostmanager.siteconfig.site_file import SiteFile, load_site_file
 from hostmanager.util.help_parser import HelpParser
+from hostmanager.util.names import id_problem
 from hostmanager.util.text import did_you_mean, join_names, quote_value
 
 ENVIRONMENT: Mapping[str, str] = {
@@ -208,6 +209,8 @@ def _named_entry(
         broken = [error for error in site_file.errors if error.instance_id in (instance_id, None)]
         text = "\n".join(str(problem) for problem in broken)
         raise UsageError(f"--instance-id {instance_id}: its entry is broken.\n{text}")
+    if problem := id_problem(instance_id):
+        raise UsageError(f"--instance-id {instance_id}: the id {problem[0]}. {problem[1]}")
     names = [entry["instance-id"] for entry in entries]
     suggestion = f" {hint}" if (hint := did_you_mean(instance_id, names)) else ""
     of_class = [entry["instance-id"] for entry in entries if entry["agent-class"] == agent_class]

@@ -25,13 +25,14 @@ DESCRIPTION = """\
 Check a site config: everything that can be known before trying it. No agent is started, no
 manager is called, nothing is changed.
 
-The file: syntax, values, types, keys that look mistyped, ids that are used twice anywhere in
-the site. With what is installed here: whether a plugin provides each class, and the agent's
-own parser accepts its arguments (in a separate process, without starting the agent). Managers:
-their own arguments. Compose files: whether they are valid, and have a service for each agent
-with 'manage: docker'. On the host itself: directories and binaries. The router: whether it
-answers, and has the realm; a procedure of a random name is registered below the address root
-for a moment, and called through the HTTP bridge, as agents and clients do."""
+The file: syntax, values, types, keys that look mistyped or stand twice, ids that are used
+twice anywhere in the site, addresses, arguments that YAML changes (0017 is 15). With what is
+installed here: whether a plugin provides each class, and the agent's own parser accepts its
+arguments (in a separate process, without starting the agent). Managers: their own arguments.
+Compose files: whether they are valid, and have a service for each agent with 'manage: docker'.
+On the host itself: directories and binaries. The router: whether it answers, and has the
+realm; a procedure of a random name is registered below the address root for a moment, and
+called through the HTTP bridge, as agents and clients do."""
 
 EPILOG = """\
 what is checked where:
