@@ -62,6 +62,13 @@ def test_each_mistake_is_named(check, path):
     assert code == any("error: " in line for line in lines)
 
 
+@pytest.mark.parametrize("name", ["address-scheme-typo", "address-ws-for-http"])
+def test_a_router_at_an_address_that_is_none_is_not_asked(check, name):
+    path = HERE / "wrong" / f"{name}.yaml"
+    code, lines = check(path, "--elsewhere")
+    assert (code, lines) == (1, header(path, "expect"))
+
+
 @pytest.mark.parametrize("options", [["--syntax"], ["--offline", "--elsewhere"]])
 @pytest.mark.parametrize("path", RIGHT, ids=lambda path: path.stem)
 def test_a_right_file_gets_no_message(check, path, options):

@@ -10,6 +10,7 @@ from hostmanager.cli.check.compose import check_compose, parse_overrides
 from hostmanager.cli.check.managers import check_directories, check_managers
 from hostmanager.cli.check.report import Category, CheckReport
 from hostmanager.cli.check.router import LOOPBACK_NAMES, RouterEndpoint, check_router
+from hostmanager.siteconfig.addresses import SCHEMES, url_problem
 from hostmanager.siteconfig.full_check import CheckedSite
 from hostmanager.siteconfig.host_block import OVERRIDES
 from hostmanager.siteconfig.yaml_nodes import YamlNode
@@ -53,7 +54,10 @@ def run_checks(
         report.skipped.append("the router: the 'hub' does not say where it is")
         return
     endpoints = list(_router_endpoints(site, here, args, report))
-    reached = [check_router(endpoint, args.answer_time, report) for endpoint in endpoints]
+    usable = [endpoint for endpoint in endpoints if not _has_reported_address(endpoint)]
+    if len(usable) < len(endpoints):
+        report.skipped.append("the router at an address that is none")
+    reached = [check_router(endpoint, args.answer_time, report) for endpoint in usable]
     report.router_unreachable = bool(reached) and not any(reached)
 
 
@@ -94,6 +98,15 @@ def _router_endpoints(
             )
             continue
         yield endpoint
+
+
+def _has_reported_address(endpoint: RouterEndpoint) -> bool:
+    """Whether an address of the file is malformed, which has been reported there."""
+    return any(
+        url_problem(key, str(node.value))
+        for key, node in endpoint.locations.items()
+        if key in SCHEMES
+    )
 
 
 def _text_node(node: YamlNode | None, key: str) -> YamlNode | None:
