@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 from hostmanager.agent.framework.event_loop import skip_optional_imports
 from hostmanager.cli.check.report import Category, CheckReport
+from hostmanager.siteconfig.addresses import url_problem
 from hostmanager.siteconfig.yaml_nodes import YamlNode
 from hostmanager.util.text import quote_value
 from hostmanager.util.tls import tls_failure
@@ -217,15 +218,10 @@ class _RouterCheck:
 
 
 def _parse_websocket(address: str) -> tuple[str, int, bool]:
-    try:
-        url = urlsplit(address)
-        if url.scheme in ("ws", "wss") and url.hostname:
-            is_tls = url.scheme == "wss"
-            return url.hostname, url.port or (443 if is_tls else 80), is_tls
-    except ValueError:
-        pass
-    text = f"{quote_value(address)} is not the address of a websocket."
-    raise RouterCheckError("wamp_server", text, "Write ws://HOST:8001/ws.")
+    if problem := url_problem("wamp_server", address):
+        raise RouterCheckError("wamp_server", *problem)
+    url, is_tls = urlsplit(address), address.startswith("wss")
+    return url.hostname or "", url.port or (443 if is_tls else 80), is_tls
 
 
 def _tls_error(key: str, url: str, error: Exception) -> RouterCheckError:

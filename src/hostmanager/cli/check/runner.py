@@ -55,8 +55,9 @@ def run_checks(
         return
     endpoints = list(_router_endpoints(site, here, args, report))
     usable = [endpoint for endpoint in endpoints if not _has_reported_address(endpoint)]
-    if len(usable) < len(endpoints):
-        report.skipped.append("the router at an address that is none")
+    for endpoint in [e for e in usable if e.websocket.startswith(("rs:", "rss:"))]:
+        report.skipped.append(f"the router: {endpoint.websocket} is a raw socket")
+        usable.remove(endpoint)
     reached = [check_router(endpoint, args.answer_time, report) for endpoint in usable]
     report.router_unreachable = bool(reached) and not any(reached)
 
