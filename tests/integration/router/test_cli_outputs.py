@@ -33,6 +33,9 @@ WORDS = {
 }
 """What comes after the name, besides the site config, where it is not nothing."""
 
+THOROUGHLY = {"status", "up", "reload", "logs", "history", "top", "check", "help"}
+"""Commands with which everything is tried: each prints, waits or draws in a way of its own."""
+
 CODES = {0, 1, 2, 3, 130, 141}
 TIMEOUT = 60
 
@@ -107,7 +110,12 @@ def terminal(words, columns, **environment):
 @pytest.mark.parametrize("name", COMMANDS)
 def test_nothing_that_its_outputs_and_its_terminal_do_is_answered_with_a_traceback(running, name):
     words = words_of(name, running)  # one manager for all that is tried: it takes longer to start
-    assert [*fail_outputs(words), *fit_terminals(words), *interrupt(words)] == []
+    if name in THOROUGHLY:
+        assert [*fail_outputs(words), *fit_terminals(words), *interrupt(words)] == []
+    else:
+        problems = wrong("full", *shell([HOSTMANAGER, *words], "> /dev/full 2>&1"))
+        problems += wrong("closed", *shell([HOSTMANAGER, *words], "<&- >&- 2>&-"))
+        assert [*problems, *interrupt(words, (300,))] == []
 
 
 def fail_outputs(words):
@@ -135,10 +143,10 @@ def fit_terminals(words):
     return problems
 
 
-def interrupt(words):
+def interrupt(words, events=(30, 300, 2000)):
     """What goes wrong with Ctrl-C, early and late."""
     problems = []
-    for event in (30, 300, 2000):
+    for event in events:
         command = [sys.executable, "-c", INTERRUPT_AT, str(event), *words]
         problems += wrong(f"Ctrl-C at event {event}", *shell(command, "| cat"))
     return problems
