@@ -3,8 +3,7 @@
 OCS itself does not say what an id may be. `id_problem` reports what plain OCS cannot run, as
 it was tried with ocs 0.12 and crossbar 26.10: the router accepts no address with white space or
 `#` in it, nor with an empty part between two dots, and `ocs-agent-cli` takes an id that begins
-with `-` for an option; an agent with `/` in its id ends when it opens its log file. An id that
-cannot be printed could run, but nobody could read it.
+with `-` for an option. An id that cannot be printed could run, but nobody could read it.
 
 In names of files, and where ids stand between blanks or slashes, all bytes of an id except
 ASCII letters, digits, `.`, `_` and `-` are written as `%` and two hexadecimal digits.
@@ -57,9 +56,6 @@ def id_problem(instance_id: str) -> tuple[str, str] | None:
     if instance_id.startswith("-"):
         problem = "begins with '-', which ocs-agent-cli takes for an option"
         return problem, "Begin it with another character."
-    if "/" in instance_id:
-        problem = "has '/' in it, which OCS cannot put into the name of the agent's log file"
-        return problem, "Use '-' or '_' instead."
     if "" in instance_id.split("."):
         problem = "has an empty part before, after or between dots"
         return problem, "Write something on both sides of each '.'."

@@ -14,7 +14,7 @@ from tests.support.waiting import wait_for
 ODD = ("kühler", "日本", "a:b*c", "$x'y", "50%", "x=1,y", "é")
 """Each was answered for by an agent of plain OCS at a crossbar."""
 
-WRONG = ("--help", "-rf", "..", "a..b", "a b", "a#b", "a/b")
+WRONG = ("--help", "-rf", "..", "a..b", "a b", "a#b")
 
 
 def test_ids_that_plain_ocs_runs_are_run(site, start_manager):
@@ -61,3 +61,12 @@ def test_ids_that_plain_ocs_cannot_run_are_refused_in_words(site, start_manager)
     text = json.dumps(json.loads(result.stdout), ensure_ascii=False)
     for name in WRONG:
         assert f"the instance-id '{name}'" in text
+
+
+def test_a_slash_is_part_of_a_name_and_of_no_path(site, start_manager):
+    site.write(instance("a/b"))
+    start_manager(site)
+    wait_for(all_up(site, 1), 30, "the agent")
+    assert Path(children(client(site))["a/b"]["output"]).name == "a%2Fb.out"
+    assert (site.state_dir / "locks" / "a%2Fb.lock").exists()
+    assert not (site.state_dir / "locks" / "a").exists()

@@ -41,12 +41,12 @@ def test_a_name_that_nobody_wrote_is_none(name):
 )
 def test_how_others_are_written(instance_id, name):
     assert (encode_id(instance_id), decode_id(name)) == (name, instance_id)
-    assert (id_problem(instance_id) is None) == ("/" not in instance_id)
+    assert id_problem(instance_id) is None
 
 
 @pytest.mark.parametrize(
     "instance_id",
-    ["--help", "-rf", "..", ".", "a..b", ".a", "a.", "a b", "a\tb", "a\n", "a/b", "/", "#1"],
+    ["--help", "-rf", "..", ".", "a..b", ".a", "a.", "a b", "a\tb", "a\n", "#1"],
 )
 def test_what_no_agent_can_be_called_is_refused_with_a_sentence(instance_id):
     assert id_problem(instance_id) is not None
@@ -55,7 +55,9 @@ def test_what_no_agent_can_be_called_is_refused_with_a_sentence(instance_id):
     assert hint.endswith(".")
 
 
-@pytest.mark.parametrize("instance_id", ["kühler", "a.b", "LSA22YG", "温度", "a:b", "a@b", "a%b"])
+@pytest.mark.parametrize(
+    "instance_id", ["kühler", "a.b", "LSA22YG", "温度", "a:b", "a@b", "a%b", "a/b"]
+)
 def test_what_plain_ocs_runs_is_an_id(instance_id):
     assert id_problem(instance_id) is None
 
