@@ -16,7 +16,7 @@ from tests.crashpoints.scenarios import SCENARIOS
 from tests.crashpoints.subject import Subject
 
 SECONDS = 60.0
-OF_EACH = 2
+OF_EACH = 1
 
 
 @pytest.mark.timeout(600)
