@@ -15,8 +15,8 @@ from tests.crashpoints import campaign, library
 from tests.crashpoints.scenarios import SCENARIOS
 from tests.crashpoints.subject import Subject
 
-SECONDS = 60.0
-OF_EACH = 1
+SECONDS = 30.0
+OF_EACH = 2
 
 
 @pytest.mark.timeout(600)

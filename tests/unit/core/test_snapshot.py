@@ -30,11 +30,11 @@ def test_what_is_forgotten_is_not_listed():
     assert snapshot.is_idle
 
 
-def test_down_and_blocked_are_at_rest_and_nothing_else_is():
+def test_what_is_not_started_any_more_is_at_rest_and_nothing_else_is():
     for state in State:
         snapshot = Snapshot(Guard(FakeClock().call_later))
         snapshot.put("a", record(state))
-        assert snapshot.is_idle == (state in (State.DOWN, State.INOPERABLE))
+        assert snapshot.is_idle == (state in (State.DOWN, State.INOPERABLE, State.GIVEN_UP))
 
 
 def test_nobody_waits_for_what_nobody_manages():
