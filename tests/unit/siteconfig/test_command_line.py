@@ -134,7 +134,7 @@ def test_several_entries_of_the_class_need_a_choice(scf):
     assert ours([*argv, "--instance-id", "hm2"]).instance_id == "hm2"
 
 
-@pytest.mark.parametrize("name", ["--help", "-rf", "..", "a b", "a/b"])
+@pytest.mark.parametrize("name", ["--help", "-rf", "..", "a b"])
 def test_an_id_that_ocs_cannot_run_is_refused_with_the_reason(scf, name):
     argv = ["--site-file", str(scf(site_of("[]"))), "--site-host", "daq"]
     text = refusal([*argv, f"--instance-id={name}"])
