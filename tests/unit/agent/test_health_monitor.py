@@ -122,14 +122,14 @@ def test_a_hang_is_seen_15_to_25_seconds_after_the_last_heartbeat(world, agents,
     start(world, agents, "a", "b")
     world.clock.advance(100.0 + phase)
     del agents.beating["a"]
-    last = world.clock.mono  # up to a second after its last heartbeat
+    gone = world.clock.mono  # up to a second after its last heartbeat
     while agents.monitor.health("a") is not Health.NO_HEARTBEAT:
         world.clock.advance(0.1)
-        assert world.clock.mono - last < 60.0
+        assert world.clock.mono - gone < 60.0
     assert (
-        HEARTBEAT_TIMEOUT - 0.1
-        <= world.clock.mono - last
-        <= (HEARTBEAT_TIMEOUT + WINDOW_INTERVAL + STEP)
+        HEARTBEAT_TIMEOUT - 1.0
+        <= world.clock.mono - gone
+        <= HEARTBEAT_TIMEOUT + WINDOW_INTERVAL + STEP
     )
     assert agents.monitor.health("b") is Health.OK
     agents.register("a")
