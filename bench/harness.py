@@ -125,6 +125,11 @@ class Run:
         status, message, _ = self._call("start", "update", {"requests": [[instance_id, target]]})
         assert status == 0, f"update({instance_id}, {target}) was refused: {message}"
 
+    def reload(self) -> None:
+        """Have the manager read the site config again."""
+        status, message, _ = self._call("start", "update", {"reload_config": True})
+        assert status == 0, f"reload was refused: {message}"
+
     def children(self) -> dict[str, dict[str, Any]]:
         """`child_states` now, by instance-id."""
         session = self._call("status", "manager", {})[2] or {}
