@@ -38,6 +38,12 @@ def session_origin(session: Any, params: Mapping[str, Any]) -> RequestOrigin:
     )
 
 
+def request_message(text: str, origin: RequestOrigin) -> str:
+    """What operators read of a request: by whom, what, and why."""
+    author = f" by {origin.requested_by}" if origin.requested_by else ""
+    return f"Request{author}: {text}" + (f" Reason: {origin.reason}" if origin.reason else "")
+
+
 def record_request(
     journal: Journal, operation: str, session: Any, params: Mapping[str, Any]
 ) -> None:

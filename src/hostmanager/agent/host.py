@@ -10,7 +10,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from random import Random
 from typing import Any
 
@@ -25,12 +25,13 @@ from hostmanager.agent.restarts import RestartCoordinator, RestartOutcome
 from hostmanager.agent.router_absence import RouterAbsence
 from hostmanager.agent.silences import make_silence
 from hostmanager.agent.site_config_reader import SiteConfigReader
+from hostmanager.agent.site_tracker import SiteTracker
 from hostmanager.agent.startup_state import StartupState
 from hostmanager.agent.target_keeper import TargetKeeper
 from hostmanager.agent.target_store import TargetStore
 from hostmanager.core.events import OperatorMessage
 from hostmanager.core.health import Health
-from hostmanager.core.model import InstanceSpec, Kind, Target
+from hostmanager.core.model import Kind, Target
 from hostmanager.core.protocols import Clock, Driver
 from hostmanager.core.request_origin import RequestOrigin
 from hostmanager.core.requests import ALL, Request, validate_instances, validate_requests
@@ -38,24 +39,15 @@ from hostmanager.core.supervisor import Supervisor
 from hostmanager.drivers.process import ProcessStateCache
 from hostmanager.journal import Journal, subscribe
 from hostmanager.siteconfig.diagnostics import SiteFileError
-from hostmanager.siteconfig.diff import SiteDiff, diff_specs, keep_settings
 from hostmanager.siteconfig.site_file import SiteFile
 from hostmanager.util.text import format_duration, join_names, join_sentences, truncate
 
 log = logging.getLogger(__name__)
 
-SITE_CONFIG_KEY = "[SCF]"
-"""Key of the site config in `config_parse_status` (contract, section 5)."""
-
 MAX_EARLY_MESSAGES = 100
 
 MAX_TEXT_CHARS = 4_000
 """Characters of the sentence in a reply, and of a message of a session."""
-
-BROKEN_ENTRY = (
-    "Its entry in the site config cannot be used; it goes on as it was started, but it is not "
-    "started again before the entry is fixed."
-)
 
 
 class NotRunningError(Exception):
@@ -92,8 +84,6 @@ class Host:
 
     Attributes:
         running: Whether the manager process is.
-        parse_status: How the site config was read last: whether it could be used, when, what is
-            wrong.
         emit_message: Takes a sentence for operators; while no session takes it, it is kept in
             `early_messages`.
         forced_target: The target that the command line forced on all agents; None: it did not.
@@ -120,7 +110,6 @@ class Host:
         subscribe(self.snapshot, journal.append, lambda: clock.now().wall)
         self.off_target_times = OffTargetTimes(self.snapshot, clock)
         self.router_absence = RouterAbsence(journal, clock.now)
-        self.parse_status: dict[str, tuple[bool, float, str]] = {}
         self.running = False
         self.forced_target: str | None = None
         self.process_states = ProcessStateCache()
@@ -129,6 +118,14 @@ class Host:
         self.service_reconciler = ServiceReconciler(
             self.supervisor, self.compose, self.target_store, lambda: self.running
         )
+        self.tracker = SiteTracker(
+            self.supervisor,
+            self.service_reconciler,
+            self.target_store,
+            self.target_keeper,
+            journal=journal,
+            emit_message=self._emit_message,
+        )
         self.restarts = RestartCoordinator(
             self.supervisor,
             self.target_store,
@@ -136,7 +133,6 @@ class Host:
             router=self._find_router,
             emit_message=self._emit_message,
         )
-        self.site_agent_count = 0
         self.health = HealthMonitor(
             self.snapshot, clock, self.supervisor.guard, self._on_health_change
         )
@@ -168,74 +164,21 @@ class Host:
         Raises:
             RequestError: A request makes no sense; nothing was begun.
         """
-        specs = self._specs_to_track(site_config)
+        specs = self.tracker.specs_to_track(site_config)
         ids = [spec.instance_id for spec in specs]
         passive = self.service_reconciler.unmanaged_specs(specs)
         checked = validate_requests(requests, [*ids, *passive], {})
-        problems = () if site_config is None else self._record_parse_status(site_config)
+        problems = () if site_config is None else self.tracker.record_parse_status(site_config)
         self.running = True
         self.resources.start()
         if before is None:
             before = StartupState()
             self.target_store.reset()
         self.forced_target = before.initial_state
-        unlisted = before.saved_targets.keys() - set(ids)
-        removed = [i for i in unlisted if _is_removed(i, site_config)]
-        for instance_id in self.target_store.completions.keys() - set(ids):
-            if _is_removed(instance_id, site_config):
-                self.target_store.remove_completion(instance_id)
-        self.service_reconciler.start(before.saved_targets, removed, before.restarts)
-        gone = self.snapshot.keys() - set(ids)
-        for spec in specs:
-            self._track(spec, before)
-        for instance_id in gone:
-            self.supervisor.remove(instance_id)
-        for instance_id in before.discovered.keys() - set(ids):
-            self._adopt_unlisted(instance_id, before, site_config)
-        self.service_reconciler.reconcile()
+        self.tracker.start(specs, before, site_config)
         self._apply_requests(checked, origin)
         ok = site_config is None or site_config.summary()[0]
         return RequestResult(ok, tuple(map(str, checked)), problems)
-
-    def _track(self, spec: InstanceSpec, before: StartupState) -> None:
-        observed, restart_of = before.discovered.get(spec.instance_id), before.restart_of(spec)
-        target, completion = before.target(spec), self.target_keeper.completion_of(spec)
-        if completion is not None and spec.instance_id not in before.saved_targets:
-            target = None  # not even a target for all runs it again
-        self.supervisor.add(spec, target, observed, restart_of, completion)
-
-    def _specs_to_track(self, site_config: SiteFile | SiteFileError | None) -> list[InstanceSpec]:
-        """The entries of the site config; those that are broken, as they were known."""
-        services = self.service_reconciler
-        known = services.configured_specs()
-        if not isinstance(site_config, SiteFile):
-            return [services.with_service(spec) for spec in known.values()]
-        broken = [known[i] for i in known if i in site_config.broken_ids]
-        kept = (keep_settings(s, known.get(s.instance_id), site_config) for s in site_config.specs)
-        return [*(services.with_service(spec) for spec in kept), *broken]
-
-    def _adopt_unlisted(
-        self, instance_id: str, before: StartupState, site_config: SiteFile | SiteFileError | None
-    ) -> None:
-        """Adopt what runs and has no usable entry: it goes on if that may be a mistake."""
-        observed = before.discovered[instance_id]
-        if observed.launched_by_other:
-            self.emit_message(
-                f"{instance_id}: something that another manager launched (or this one, for "
-                f"another router) holds its lock (pid {observed.pid or observed.other_pids}), "
-                "and it is not in the site config; it is left alone"
-            )
-        elif _is_removed(instance_id, site_config):
-            self.emit_message(f"{instance_id}: runs, but is not in the site config; it is stopped")
-            self.supervisor.adopt_unlisted(instance_id, observed)
-        else:
-            spec = InstanceSpec(
-                instance_id,
-                observed.agent_class,
-                fingerprint=observed.fingerprint,
-                inoperable_reason=BROKEN_ENTRY,
-            )
-            self.supervisor.add(spec, before.target(spec), observed)
 
     async def stop(self, *, disown_services: bool = False) -> RequestResult:
         """Stop supervising: end everything; return when nothing is left, or cannot be ended.
@@ -362,79 +305,16 @@ class Host:
     ) -> RequestResult:
         """Apply what has changed in the site config, then requests; nothing if one is refused."""
         self._require_running()
-        diff = None if isinstance(site_config, SiteFileError) else self._diff(site_config)
-        checked = validate_requests(requests, *self._ids_after(diff))
-        problems = self._record_parse_status(site_config)
+        diff = None if isinstance(site_config, SiteFileError) else self.tracker.diff(site_config)
+        checked = validate_requests(requests, *self.tracker.ids_after(diff))
+        problems = self.tracker.record_parse_status(site_config)
         if diff is None:
             text = "The site config cannot be used, so all is left as it is."
         else:
-            self._apply_diff(diff)
+            self.tracker.apply(diff)
             text = f"Site config read: {diff.summary()}."
         ok = diff is not None and site_config.summary()[0]
         return RequestResult(ok, (text, *self._apply_requests(checked, origin)), problems)
-
-    def _diff(self, site_config: SiteFile) -> SiteDiff:
-        specs = tuple(self.service_reconciler.with_service(spec) for spec in site_config.specs)
-        return diff_specs(self.supervisor.configured_specs(), replace(site_config, specs=specs))
-
-    def _ids_after(self, diff: SiteDiff | None) -> tuple[list[str], dict[str, str]]:
-        """The ids that a request may name once `diff` is applied, and those that are removed."""
-        known, removing = self.supervisor.specs(), self.supervisor.removing()
-        # A service that is being listed, or no longer is, has two names for a moment.
-        known |= self.service_reconciler.unmanaged_specs(
-            self.supervisor.configured_specs().values()
-        )
-        if diff is None:
-            return list(known), removing
-        added = {spec.instance_id for spec in diff.added}
-        removed = set(diff.removed)
-        removing = {i: text for i, text in removing.items() if i not in added}
-        removing.update({i: f"'{i}' is no longer in the site config." for i in removed})
-        return [*(i for i in known if i not in removed), *added], removing
-
-    def _apply_diff(self, diff: SiteDiff) -> None:
-        for spec in diff.added:
-            self.supervisor.add(spec)
-        for spec in diff.replaced:
-            self.emit_message(
-                f"{spec.instance_id}: becomes {spec.agent_class}; what runs is ended first"
-            )
-            # Somebody put it down on purpose; another entry does not bring it up.
-            down = self.target_store.target(spec.instance_id) is Target.DOWN
-            down = down and not spec.is_passive
-            self.supervisor.replace(spec, Target.DOWN if down else None)
-        for spec in diff.changed:
-            self.service_reconciler.update_spec(spec)
-        for instance_id in diff.removed:
-            self.emit_message(
-                f"{instance_id}: no longer in the site config; {self._removal(instance_id)}"
-            )
-            self.supervisor.remove(instance_id)
-            self.target_store.remove(instance_id)
-        self.service_reconciler.reconcile()
-
-    def _removal(self, instance_id: str) -> str:
-        """End the container of an instance's service that left its file before; say what is done."""
-        spec = self.snapshot[instance_id].spec
-        if spec.is_left_running:
-            return "its container is left as it is"
-        if not spec.has_no_service:
-            return "it is stopped and forgotten"
-        orphan = self.compose.orphan_of(instance_id)
-        self.compose.end_orphan_of(instance_id)
-        return f"its container {orphan} is stopped and removed" if orphan else "it is forgotten"
-
-    def _record_parse_status(self, site_config: SiteFile | SiteFileError) -> tuple[str, ...]:
-        """Keep how the reading went in `parse_status`; returns the problems, for people."""
-        ok, text = site_config.summary()
-        if isinstance(site_config, SiteFile):
-            self.site_agent_count = site_config.agent_count
-        self.parse_status[SITE_CONFIG_KEY] = (ok, time.time(), text)
-        lines = tuple(str(problem) for problem in site_config.diagnostics)
-        for line in lines:
-            self.emit_message(line)
-        audit.record_site_config(self.journal, ok, text, lines)
-        return lines
 
     # --- messages -------------------------------------------------------------------------------
 
@@ -464,10 +344,3 @@ class Host:
         """The instance that runs the router of the site, if one does."""
         specs = [r.spec for r in self.snapshot.values() if r.spec.service is not None]
         return await self.compose.runs_router(self.settings.router, specs) if specs else None
-
-
-def _is_removed(instance_id: str, site_config: SiteFile | SiteFileError | None) -> bool:
-    """Whether one that is not listed has no entry: it may be in one that cannot be used."""
-    if not isinstance(site_config, SiteFile) or site_config.broken_without_id:
-        return False
-    return instance_id not in site_config.broken_ids

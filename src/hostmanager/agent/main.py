@@ -246,7 +246,7 @@ class ManagerProcess:
                     self.session,
                     health.beat,
                     health.set_processes,
-                    lambda: self.host.site_agent_count,
+                    lambda: self.host.tracker.site_agent_count,
                 )
             )
             return

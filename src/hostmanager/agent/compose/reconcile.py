@@ -113,6 +113,17 @@ class ServiceReconciler:
         if spec.kind is Kind.DOCKER and spec.service is not None:
             self._backend.update_spec(spec)
 
+    def end_removed(self, instance_id: str) -> str:
+        """End the container of an instance's service that left its file before; say what is done."""
+        spec = self._supervisor.snapshot[instance_id].spec
+        if spec.is_left_running:
+            return "its container is left as it is"
+        if not spec.has_no_service:
+            return "it is stopped and forgotten"
+        orphan = self._backend.orphan_of(instance_id)
+        self._backend.end_orphan_of(instance_id)
+        return f"its container {orphan} is stopped and removed" if orphan else "it is forgotten"
+
     def reconcile(self) -> None:
         """Make the instances match the site config and the compose files, as last loaded."""
         if self._busy or not self._running():

@@ -3,13 +3,13 @@
 import asyncio
 from collections.abc import Callable, Coroutine
 from functools import wraps
-from typing import Any
+from typing import Any, Protocol
 
 from ocs import ocs_agent
 from twisted.internet.defer import Deferred, succeed
 
 from hostmanager.agent.framework.embedded import EmbeddingError
-from hostmanager.agent.host import MAX_TEXT_CHARS, NotRunningError
+from hostmanager.agent.host import MAX_TEXT_CHARS, Host, NotRunningError
 from hostmanager.core.request_origin import REQUEST_PARAMS, validate_origin
 from hostmanager.core.requests import RequestError
 from hostmanager.util.text import truncate
@@ -20,6 +20,17 @@ MAX_SESSION_MESSAGES = 200
 TaskResult = tuple[bool, str]
 Work = Callable[[Any, Any, dict[str, Any]], Coroutine[Any, Any, TaskResult]]
 Operation = Callable[..., "Deferred[TaskResult]"]
+
+
+class ManagedHost(Protocol):
+    """What an operation has: the `HostManager` that it is a method of."""
+
+    @property
+    def host(self) -> Host:
+        """The host; raises `NotRunningError` before the manager process was started."""
+
+    async def wait_started(self) -> None:
+        """Wait for a manager process that reads its site config; not for ever."""
 
 
 def operation(*, journaled: bool = True) -> Callable[[Work], Operation]:

@@ -11,7 +11,14 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from hostmanager.journal import Journal, JournalError, Query
+from ocs import ocs_agent
+
+from hostmanager.agent.operations.coroutine_operation import (
+    ManagedHost,
+    TaskResult,
+    operation,
+)
+from hostmanager.journal import JournalError, Query
 
 MAX_HISTORY_LIMIT = 10_000
 
@@ -57,10 +64,39 @@ def check_query(params: Mapping[str, Any], limit_name: str = "limit") -> Query:
     return Query(instance_id, limit, since, before, MAX_PAGE_CHARS)
 
 
-async def run_history(
-    journal: Journal, session: Any, params: Mapping[str, Any]
-) -> tuple[bool, str]:
-    """Read the journal in a worker thread; the entries go into the session's data."""
+@ocs_agent.param("instance_id", default=None)
+@ocs_agent.param("limit", default=100)
+@ocs_agent.param("since", default=None)
+@ocs_agent.param("before", default=None)
+@operation(journaled=False)
+async def history(manager: ManagedHost, session: Any, params: dict[str, Any]) -> TaskResult:
+    """history(instance_id=None, limit=100, since=None, before=None)
+
+    **Task** - Show what happened: requests and their results, which agents
+    were started, ended or changed their state, and when. It works, too, while
+    the manager process is not running.
+
+    Args:
+      instance_id (str): only what concerns this agent, which need not
+        exist any more. Default: everything.
+      limit (int): the newest so many entries, from 1 to 10000.
+      since (float): nothing from before this Unix time.
+      before (int): only what is older than the entry of this id.
+
+    Notes:
+      The entries are in ``session.data['entries']``, the newest last::
+
+        {'id': 7, 'time': 1700000000.5, 'kind': 'exit', 'instance_id': 'fake1',
+         'text': 'exited with code 1 after 3.2 s, unexpectedly', 'data': {...}}
+
+      The kinds are ``manager``, ``request``, ``result``, ``reload``,
+      ``launch``, ``exit``, ``state``, ``output``, ``router`` and ``journal``.
+      Where there are more than ``limit``, or than fit into a reply,
+      ``session.data['older']`` is what to give as ``before`` for the next
+      older ones; else it is null. A reply of more than 1000 entries is
+      forgotten after a minute.
+    """
+    journal = manager.host.journal
     try:
         entries, has_older = await asyncio.to_thread(journal.page, check_query(params))
     except QueryError as error:

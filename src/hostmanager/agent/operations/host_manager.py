@@ -23,6 +23,7 @@ from hostmanager.agent.host import (
     RequestResult,
 )
 from hostmanager.agent.operations.access import READ_LEVEL
+from hostmanager.agent.operations.compose import docker_pull, remove_orphans
 from hostmanager.agent.operations.coroutine_operation import (
     TaskResult,
     add_message,
@@ -30,10 +31,13 @@ from hostmanager.agent.operations.coroutine_operation import (
     operation,
     takes_origin,
 )
-from hostmanager.agent.operations.history import run_history
-from hostmanager.agent.operations.output import run_output
-from hostmanager.agent.operations.resources import run_resources
+from hostmanager.agent.operations.history import history
+from hostmanager.agent.operations.output import output
+from hostmanager.agent.operations.resources import resources
+from hostmanager.agent.operations.restart import restart
 from hostmanager.agent.operations.session_data import LiveSessionData, session_data
+from hostmanager.agent.operations.silence import silence
+from hostmanager.agent.operations.update import update
 from hostmanager.agent.startup_state import StartupState
 from hostmanager.core.request_origin import RequestOrigin
 from hostmanager.core.requests import RequestError
@@ -64,6 +68,16 @@ class HostManager:
             `manager` process is started, on the event loop that runs then.
         on_die: Called once `die` has done its work; default: stops the reactor.
     """
+
+    # The operations that are not here, each in a module of its name:
+    update = update
+    restart = restart
+    silence = silence
+    history = history
+    output = output
+    resources = resources
+    remove_orphans = remove_orphans
+    docker_pull = docker_pull
 
     def __init__(
         self,
@@ -103,20 +117,30 @@ class HostManager:
         """Register all operations with the agent; what only reads is open to every client."""
         agent = self.agent
         min_privs = getattr(agent.site_args, "min_privs", 1)
-        rule: dict[str, Any] = {"blocking": False, "min_privs": min_privs}
-        read: dict[str, Any] = {"blocking": False, "min_privs": READ_LEVEL}
-        agent.register_process("manager", self.manager, self._stop_manager, **rule)
-        agent.register_task("update", self.update, **rule)
-        agent.register_task("restart", self.restart, **rule)
-        agent.register_task("silence", self.silence, **rule)
-        agent.register_task("remove_orphans", self.remove_orphans, **rule)
-        agent.register_task("docker_pull", self.docker_pull, **rule)
-        agent.register_task("die", self.die, **rule)
-        agent.register_task("history", self.history, **read)
-        agent.register_task("output", self.output, **read)
-        agent.register_task("resources", self.resources, **read)
+        changing = ("update", "restart", "silence", "remove_orphans", "docker_pull", "die")
+        reading = ("history", "output", "resources")
+        agent.register_process(
+            "manager", self.manager, self._stop_manager, blocking=False, min_privs=min_privs
+        )
+        for name in changing:
+            agent.register_task(name, getattr(self, name), blocking=False, min_privs=min_privs)
+        for name in reading:
+            agent.register_task(name, getattr(self, name), blocking=False, min_privs=READ_LEVEL)
         if isinstance(agent, RouterSession):
-            agent.queue_starts("update", "restart", "silence", "history", "output", "resources")
+            agent.queue_starts("update", "restart", "silence", *reading)
+
+    async def wait_started(self) -> None:
+        """Wait for a manager process that reads its site config; not for ever."""
+        with suppress(TimeoutError):  # a disk that hangs
+            await asyncio.wait_for(self._started.wait(), START_WAIT)
+
+    def _why_not_running(self) -> str:
+        if self._started.is_set():
+            return NOT_RUNNING
+        return (
+            f"The manager process has been reading the site config for {START_WAIT:g} s and more "
+            "(a slow plugin, or a slow disk), so nothing was done. Try again soon."
+        )
 
     def prepare(self, name: str) -> None:
         """Prepare for an operation.
@@ -158,7 +182,13 @@ class HostManager:
         journal = self.host.journal
         if name != "manager" or not self.host.running:  # else the program itself has started it
             audit.record_request(journal, name, session, params)
-        ok, text = await work
+        try:
+            ok, text = await work
+        except RequestError as error:
+            self.host.emit_message(f"Refused: {error}")
+            ok, text = False, str(error)
+        except NotRunningError:
+            ok, text = False, self._why_not_running()
         result = (ok, truncate(text, MAX_TEXT_CHARS))
         audit.record_result(journal, name, session, params, result)
         return result
@@ -245,266 +275,6 @@ class HostManager:
         self._stop_requested.set()
         return succeed((True, "All agents are being stopped."))
 
-    # --- update -----------------------------------------------------------------------------
-
-    @takes_origin
-    @ocs_agent.param("requests", default=[])
-    @ocs_agent.param("reload_config", default=False, type=bool)
-    @operation()
-    async def update(self, session: Any, params: dict[str, Any]) -> TaskResult:
-        """update(requests=[], reload_config=False)
-
-        **Task** - Set which agents should be up or down. Returns at once;
-        watch the state of the agents in the data of the manager process.
-
-        Args:
-          requests (list): pairs (instance_id, target_state), carried out in
-            order. The instance_id is that of an agent on this host, or
-            'all'; the target_state is 'up' or 'down'. If one of them makes
-            no sense, none is carried out.
-          reload_config (bool): whether to read the site config first. New
-            agents are started, those that are gone from it are stopped,
-            and all others are left alone.
-          reason (str): why, for others to read; at most 200 characters.
-          requested_by (str): who, as ``user@host``; nobody proves it.
-
-        Examples:
-          All up but one::
-
-            client.update(requests=[('all', 'up'), ('data1', 'down')])
-
-          Read the site config again::
-
-            client.update(reload_config=True)
-        """
-        await self._wait_started()
-        origin = audit.session_origin(session, params)
-        try:
-            result = await self.host.update(params["requests"], params["reload_config"], origin)
-        except RequestError as error:
-            self.host.emit_message(f"Refused: {error}")
-            return False, str(error)
-        except NotRunningError:
-            return False, self._why_not_running()
-        if result.lines:
-            self.host.emit_message(request_message(result.summary, origin))
-        not_kept = await self.host.target_store.flush()
-        session.data = {"not_kept": not_kept}
-        return result.ok, " ".join(filter(None, (result.text, not_kept)))
-
-    async def _wait_started(self) -> None:
-        """Wait for a manager process that reads its site config; not for ever."""
-        with suppress(TimeoutError):  # a disk that hangs
-            await asyncio.wait_for(self._started.wait(), START_WAIT)
-
-    def _why_not_running(self) -> str:
-        if self._started.is_set():
-            return NOT_RUNNING
-        return (
-            f"The manager process has been reading the site config for {START_WAIT:g} s and more "
-            "(a slow plugin, or a slow disk), so nothing was done. Try again soon."
-        )
-
-    # --- restart ----------------------------------------------------------------------------
-
-    @takes_origin
-    @ocs_agent.param("instances", default=[])
-    @operation()
-    async def restart(self, session: Any, params: dict[str, Any]) -> TaskResult:
-        """restart(instances=[])
-
-        **Task** - Restart agents: each whose target is up is ended, and
-        started again as soon as it has ended. Returns once they are on their
-        way. The manager completes it, whatever happens to its client, to the router,
-        or to itself; only ``update`` to 'down' cancels it.
-
-        Args:
-          instances (list): the instance_ids of agents on this host, or ['all'].
-            If one of them makes no sense, none is restarted.
-          reason (str): why, for others to read; at most 200 characters.
-          requested_by (str): who, as ``user@host``; nobody proves it.
-
-        Notes:
-          An agent whose target is down is left so; one that waits to be started
-          again is started at once. A compose service is ended only once its
-          image is here; if that is not available, it goes on, and the result says
-          why. The service that runs the router is restarted last, alone.
-
-          ``session.data`` shows what became of each: ``restarting`` and
-          ``preparing`` (whose image is being pulled first) are lists of ids,
-          ``left`` and ``refused`` have the reason for each id, ``router`` is
-          the one that runs the router, or null. In ``child_states`` of the
-          manager process, ``restarting`` is true until the new run exists.
-
-        Examples:
-          ::
-
-            client.restart(instances=['fake1', 'acu1'])
-        """
-        await self._wait_started()
-        try:
-            outcome = await self.host.restart(params["instances"])
-        except RequestError as error:
-            self.host.emit_message(f"Refused: {error}")
-            return False, str(error)
-        except NotRunningError:
-            return False, self._why_not_running()
-        session.data = outcome.as_data()
-        return not outcome.refused, " ".join(outcome.lines)
-
-    # --- history ----------------------------------------------------------------------------
-
-    @ocs_agent.param("instance_id", default=None)
-    @ocs_agent.param("limit", default=100)
-    @ocs_agent.param("since", default=None)
-    @ocs_agent.param("before", default=None)
-    @operation(journaled=False)
-    async def history(self, session: Any, params: dict[str, Any]) -> TaskResult:
-        """history(instance_id=None, limit=100, since=None, before=None)
-
-        **Task** - Show what happened: requests and their results, which agents
-        were started, ended or changed their state, and when. It works, too, while
-        the manager process is not running.
-
-        Args:
-          instance_id (str): only what concerns this agent, which need not
-            exist any more. Default: everything.
-          limit (int): the newest so many entries, from 1 to 10000.
-          since (float): nothing from before this Unix time.
-          before (int): only what is older than the entry of this id.
-
-        Notes:
-          The entries are in ``session.data['entries']``, the newest last::
-
-            {'id': 7, 'time': 1700000000.5, 'kind': 'exit', 'instance_id': 'fake1',
-             'text': 'exited with code 1 after 3.2 s, unexpectedly', 'data': {...}}
-
-          The kinds are ``manager``, ``request``, ``result``, ``reload``,
-          ``launch``, ``exit``, ``state``, ``output``, ``router`` and ``journal``.
-          Where there are more than ``limit``, or than fit into a reply,
-          ``session.data['older']`` is what to give as ``before`` for the next
-          older ones; else it is null. A reply of more than 1000 entries is
-          forgotten after a minute.
-        """
-        return await run_history(self.host.journal, session, params)
-
-    # --- output -----------------------------------------------------------------------------
-
-    @ocs_agent.param("instance_id", default=None)
-    @ocs_agent.param("lines", default=100)
-    @ocs_agent.param("since", default=None)
-    @ocs_agent.param("before", default=None)
-    @operation(journaled=False)
-    async def output(self, session: Any, params: dict[str, Any]) -> TaskResult:
-        """output(instance_id=None, lines=100, since=None, before=None)
-
-        **Task** - The newest lines that an agent printed, of earlier runs,
-        too, with their times.
-
-        Args:
-          instance_id (str): whose. Default: the newest lines of all agents.
-          lines (int): how many at most, 1 to 10000; of all agents: 1 to 1000.
-          since (float): only those after this Unix time.
-          before (list): only those before this position, which a reply has
-            given as ``older``.
-
-        Notes:
-          The result is in ``session.data``: ``lines`` is a list of pairs (Unix
-          time or null, text), the oldest first; of all agents it is a list of
-          triples, with the instance_id as the third. ``file`` is where all of
-          it is. Where there is more than was requested, or than fits into a
-          reply, ``older`` is what to give as ``before`` for the next older
-          lines; else it is null. Of a compose service they come from the log
-          of its container, as long as there is one; ``file`` and ``older`` are
-          null then. ``files`` are all that there are, older ones included.
-        """
-        return await run_output(self.host, session, params)
-
-    @ocs_agent.param("instance_id", default=None)
-    @operation(journaled=False)
-    async def resources(self, session: Any, params: dict[str, Any]) -> TaskResult:
-        """resources(instance_id=None)
-
-        **Task** - What agents used of the host in the last hour. What they use
-        now is in ``child_states`` of the manager process.
-
-        Args:
-          instance_id (str): whose. Default: all, as much as fits into a reply.
-
-        Notes:
-          The result is in ``session.data``: ``columns`` are the names of the
-          values of a sample, ``interval`` is the seconds between two of them,
-          ``samples`` is a list of samples for each instance_id, the oldest
-          first. ``time`` is Unix seconds, ``cpu`` is in cores, ``memory`` in
-          bytes; -1 is a value that is not known.
-        """
-        return run_resources(self.host, session, params["instance_id"])
-
-    # --- silence ----------------------------------------------------------------------------
-
-    @takes_origin
-    @ocs_agent.param("instances", default=[])
-    @ocs_agent.param("seconds", default=None)
-    @ocs_agent.param("end", default=False, type=bool)
-    @operation()
-    async def silence(self, session: Any, params: dict[str, Any]) -> TaskResult:
-        """silence(instances=[], seconds=None, end=False)
-
-        **Task** - Do not warn of agents for a time: they are shown as
-        silenced, and nothing about them counts as wrong. It stops nothing,
-        ends by itself, and holds over the death of the manager.
-
-        Args:
-          instances (list): the instance_ids of agents on this host, or ['all'].
-          seconds (float): how long, from 1 s to 90 days.
-          end (bool): end their silences instead.
-          reason (str): why, for others to read; at most 200 characters.
-          requested_by (str): who, as ``user@host``; nobody proves it.
-        """
-        origin = audit.session_origin(session, params)
-        try:
-            text = self.host.silence(params["instances"], params["seconds"], params["end"], origin)
-        except RequestError as error:
-            return False, str(error)
-        except NotRunningError:
-            return False, self._why_not_running()
-        self.host.emit_message(request_message(text, origin))
-        return True, " ".join(filter(None, (text, await self.host.target_store.flush())))
-
-    # --- compose services -------------------------------------------------------------------
-
-    @takes_origin
-    @operation()
-    async def remove_orphans(self, session: Any, params: dict[str, Any]) -> TaskResult:
-        """remove_orphans()
-
-        **Task** - Stop and remove orphaned containers: those that run for a
-        service which is no longer in its compose file. They are listed in
-        ``session.data['orphans']`` of the manager process. Containers of
-        other compose files are left alone.
-
-        Args:
-          reason (str): why, for others to read; at most 200 characters.
-          requested_by (str): who, as ``user@host``; nobody proves it.
-        """
-        return await self.host.compose.remove_orphans(lambda text: add_message(session, text))
-
-    @takes_origin
-    @operation()
-    async def docker_pull(self, session: Any, params: dict[str, Any]) -> TaskResult:
-        """docker_pull()
-
-        **Task** - Pull the images that the compose files name. Containers
-        that run are left as they are: the manager process shows for each
-        whether a newer image is there now (``restart_required``). An image
-        that cannot be pulled keeps no other from being pulled.
-
-        Args:
-          reason (str): why, for others to read; at most 200 characters.
-          requested_by (str): who, as ``user@host``; nobody proves it.
-        """
-        return await self.host.compose.pull(lambda text: add_message(session, text))
-
     # --- die --------------------------------------------------------------------------------
 
     @takes_origin
@@ -563,12 +333,6 @@ class HostManager:
         if self._closing:
             self.host.target_store.mark_clean_end()
         return result
-
-
-def request_message(text: str, origin: RequestOrigin) -> str:
-    """What operators read of a request: by whom, what, and why."""
-    author = f" by {origin.requested_by}" if origin.requested_by else ""
-    return f"Request{author}: {text}" + (f" Reason: {origin.reason}" if origin.reason else "")
 
 
 def _stop_reactor_soon() -> None:

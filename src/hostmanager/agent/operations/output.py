@@ -9,7 +9,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ocs import ocs_agent
+
 from hostmanager.agent.host import Host
+from hostmanager.agent.operations.coroutine_operation import (
+    ManagedHost,
+    TaskResult,
+    operation,
+)
 from hostmanager.agent.operations.history import QueryError, check_query, is_integer
 from hostmanager.core.model import InstanceSpec, Kind
 from hostmanager.journal import Query
@@ -56,8 +63,34 @@ def _position(value: Any) -> Position | None:
     return Position(*numbers)
 
 
-async def run_output(host: Host, session: Any, params: Mapping[str, Any]) -> tuple[bool, str]:
-    """Read the lines into the data of the session."""
+@ocs_agent.param("instance_id", default=None)
+@ocs_agent.param("lines", default=100)
+@ocs_agent.param("since", default=None)
+@ocs_agent.param("before", default=None)
+@operation(journaled=False)
+async def output(manager: ManagedHost, session: Any, params: dict[str, Any]) -> TaskResult:
+    """output(instance_id=None, lines=100, since=None, before=None)
+
+    **Task** - The newest lines that an agent printed, of earlier runs,
+    too, with their times.
+
+    Args:
+      instance_id (str): whose. Default: the newest lines of all agents.
+      lines (int): how many at most, 1 to 10000; of all agents: 1 to 1000.
+      since (float): only those after this Unix time.
+      before (list): only those before this position, which a reply has
+        given as ``older``.
+
+    Notes:
+      The result is in ``session.data``: ``lines`` is a list of pairs (Unix
+      time or null, text), the oldest first; of all agents it is a list of
+      triples, with the instance_id as the third. ``file`` is where all of
+      it is. Where there is more than was requested, or than fits into a
+      reply, ``older`` is what to give as ``before`` for the next older
+      lines; else it is null. Of a compose service they come from the log
+      of its container, as long as there is one; ``file`` and ``older`` are
+      null then. ``files`` are all that there are, older ones included.
+    """
     try:
         query, before = check_output_query(params)
     except QueryError as error:
@@ -72,11 +105,11 @@ async def run_output(host: Host, session: Any, params: Mapping[str, Any]) -> tup
     }
     session.data = data
     if query.instance_id is None:
-        return await _read_all(host, data, query)
-    record = host.snapshot.get(query.instance_id)
+        return await _read_all(manager.host, data, query)
+    record = manager.host.snapshot.get(query.instance_id)
     if record is not None and record.spec.kind is Kind.DOCKER:
-        return await _read_container(host, data, record.spec, query)
-    return await _read_files(host, data, query.instance_id, query, before)
+        return await _read_container(manager.host, data, record.spec, query)
+    return await _read_files(manager.host, data, query.instance_id, query, before)
 
 
 async def _read_files(

@@ -2,13 +2,36 @@
 
 from typing import Any
 
-from hostmanager.agent.host import Host
+from ocs import ocs_agent
+
+from hostmanager.agent.operations.coroutine_operation import (
+    ManagedHost,
+    TaskResult,
+    operation,
+)
 from hostmanager.agent.resource_usage import COLUMNS, INTERVAL
 from hostmanager.util.text import quote_value
 
 
-def run_resources(host: Host, session: Any, instance_id: Any) -> tuple[bool, str]:
-    """Put the samples of one instance, or of all, into the session's data."""
+@ocs_agent.param("instance_id", default=None)
+@operation(journaled=False)
+async def resources(manager: ManagedHost, session: Any, params: dict[str, Any]) -> TaskResult:
+    """resources(instance_id=None)
+
+    **Task** - What agents used of the host in the last hour. What they use
+    now is in ``child_states`` of the manager process.
+
+    Args:
+      instance_id (str): whose. Default: all, as much as fits into a reply.
+
+    Notes:
+      The result is in ``session.data``: ``columns`` are the names of the
+      values of a sample, ``interval`` is the seconds between two of them,
+      ``samples`` is a list of samples for each instance_id, the oldest
+      first. ``time`` is Unix seconds, ``cpu`` is in cores, ``memory`` in
+      bytes; -1 is a value that is not known.
+    """
+    host, instance_id = manager.host, params["instance_id"]
     if instance_id is not None and instance_id not in list(host.snapshot):
         return False, f"{quote_value(instance_id)} is not an instance of this host."
     ids = list(host.snapshot) if instance_id is None else [instance_id]

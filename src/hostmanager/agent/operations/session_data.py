@@ -310,7 +310,7 @@ def session_data(host: Host) -> dict[str, Any]:
         shown = child_state(record, now, Path(log_file(directory, instance_id)), state)
         return shown | origin
 
-    parse_status = {**host.parse_status, **host.compose.status()}
+    parse_status = {**host.tracker.parse_status, **host.compose.status()}
     return {
         "child_states": [show(i, record) for i, record in host.snapshot.items()],
         "config_parse_status": {name: list(status) for name, status in parse_status.items()},
