@@ -4,10 +4,11 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
-from hostmanager.cli.text import SINCE_HELP, parse_since, parse_time_span
+from hostmanager.cli.text import SINCE_HELP, parse_since
 from hostmanager.client.request_origin import reason_problem
 from hostmanager.util.help_parser import HelpParser
 from hostmanager.util.numbers import parse_number
+from hostmanager.util.text import parse_time_span
 
 MAX_COUNT = 1_000_000
 """Lines, or entries, that can be asked for; managers give them page by page."""

@@ -1,16 +1,13 @@
 """Times for people, the values of `--since`, and text of agents made safe for a terminal."""
 
-import math
 import re
 import time
 import unicodedata
 from datetime import datetime
 
 from hostmanager.client.manager_time import RelativeTime
-from hostmanager.util.text import format_duration
+from hostmanager.util.text import format_duration, parse_time_span
 
-_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd])")
 _COLOURS = re.compile(r"\x1b\[[0-9;]*[mK]")
 _HIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 _FILLERS = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u3164\uffa0")
@@ -32,24 +29,6 @@ def format_time(when: float | None, now: float, *, fine: bool = False) -> str:
     there, here = datetime.fromtimestamp(when), datetime.fromtimestamp(now)
     text = there.strftime("%H:%M:%S") + (f".{there.microsecond // 1000:03}" if fine else "")
     return text if there.date() == here.date() else f"{there:%Y-%m-%d} {text}"
-
-
-def parse_time_span(text: str) -> float:
-    """Read a duration such as ``90``, ``90s`` or ``1h30m``, in seconds.
-
-    Raises:
-        ValueError: It is none, or not above 0.
-    """
-    text = text.strip()
-    if re.fullmatch(r"\d+(\.\d+)?", text):
-        seconds = float(text)
-    else:
-        if not re.fullmatch(rf"({_DURATION.pattern}\s*)+", text):
-            raise ValueError(f"{text!r} is not a valid duration; write 90s, 10m, 2h or 1d.")
-        seconds = sum(float(number) * _UNITS[unit] for number, unit in _DURATION.findall(text))
-    if not 0 < seconds < math.inf:
-        raise ValueError(f"{text!r} is not above 0.")
-    return seconds
 
 
 def parse_since(text: str, now: float | None = None) -> float:

@@ -7,8 +7,9 @@ config needs is refused before it can do harm: aliases that grow without bound o
 themselves, very deep nesting, unknown tags, numbers with thousands of digits.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import yaml
@@ -90,7 +91,11 @@ class YamlNode:
 
 
 def parse_nodes(
-    text: str, collector: DiagnosticCollector, *, duplicate_keys_are_errors: bool = False
+    text: str,
+    collector: DiagnosticCollector,
+    *,
+    duplicate_keys_are_errors: bool = False,
+    tags: Mapping[str, Callable[[str], object]] | None = None,
 ) -> YamlNode:
     """Parse a YAML text into plain data with locations.
 
@@ -98,6 +103,7 @@ def parse_nodes(
         text: The text.
         collector: Gets what is wrong.
         duplicate_keys_are_errors: Else they are warnings, since OCS takes the last of them.
+        tags: What makes the value of a scalar with a tag such as ``!file``; others are refused.
 
     Raises:
         SiteFileError: `yaml.safe_load` would refuse it (so would every agent that is
@@ -114,7 +120,7 @@ def parse_nodes(
             )
         _expanded_size(root, {}, collector)
         _report_duplicate_keys(root, set(), collector, as_errors=duplicate_keys_are_errors)
-        return YamlNode(_Constructor().construct_document(root), root)
+        return YamlNode(_constructor(tags or {}).construct_document(root), root)
     except yaml.MarkedYAMLError as error:
         raise collector.fatal(*explain_yaml_error(error, text)) from error
     except yaml.YAMLError as error:
@@ -195,6 +201,19 @@ class _Constructor(SafeConstructor):
         if isinstance(value, int) and value.bit_length() > _MAX_BITS:
             raise ConstructorError(None, None, "this number is far too large", node.start_mark)
         return value
+
+
+def _constructor(tags: Mapping[str, Callable[[str], object]]) -> _Constructor:
+    class Tagged(_Constructor):
+        """Has constructors of its own: PyYAML keeps them in the class."""
+
+    for tag, make in tags.items():
+        Tagged.add_constructor(tag, partial(_construct_tagged, make))
+    return Tagged()
+
+
+def _construct_tagged(make: Callable[[str], object], loader: _Constructor, node: Any) -> object:
+    return make(str(loader.construct_scalar(node)))
 
 
 def _raw(node: Node) -> object:

@@ -1,6 +1,8 @@
 """Wording that all messages share: counts, lists, durations, quoted values, suggestions."""
 
 import difflib
+import math
+import re
 from collections.abc import Iterable, Sequence
 from typing import AnyStr
 
@@ -12,6 +14,9 @@ MAX_LISTED = 20
 
 SIMILARITY = 0.6
 """How alike two words must be for a suggestion; 1 is equal."""
+
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd])")
 
 
 def quote_value(value: object) -> str:
@@ -82,6 +87,24 @@ def format_duration(seconds: float | None) -> str:
     if whole < 86400:
         return f"{whole // 3600} h {whole % 3600 // 60:02} m"
     return f"{whole // 86400} d {whole % 86400 // 3600:02} h"
+
+
+def parse_time_span(text: str) -> float:
+    """Read a duration such as ``90``, ``90s`` or ``1h30m``, in seconds.
+
+    Raises:
+        ValueError: It is none, or not above 0.
+    """
+    text = text.strip()
+    if re.fullmatch(r"\d+(\.\d+)?", text):
+        seconds = float(text)
+    else:
+        if not re.fullmatch(rf"({_DURATION.pattern}\s*)+", text):
+            raise ValueError(f"{text!r} is not a valid duration; write 90s, 10m, 2h or 1d.")
+        seconds = sum(float(number) * _UNITS[unit] for number, unit in _DURATION.findall(text))
+    if not 0 < seconds < math.inf:
+        raise ValueError(f"{text!r} is not above 0.")
+    return seconds
 
 
 def last_state(line: AnyStr, carriage_return: AnyStr) -> AnyStr:
