@@ -88,11 +88,12 @@ def make_host_from_args(
     log_daemon = LogDaemonClient(
         state, settings.output_dir, settings.output_size, settings.output_files
     )
+    sink = LogDaemonSink(loop, log_daemon, settings.output_dir)
     driver = ProcessDriver(
         loop,
         AgentCommandBuilder(settings, os.environ).command,
         Ownership(identity, state / "locks"),
-        LogDaemonSink(loop, log_daemon, settings.output_dir),
+        sink,
         gate,
     )
 
@@ -105,6 +106,7 @@ def make_host_from_args(
     journal = Journal(state / "journal.sqlite", on_message=emit_from_thread)
     compose = _make_compose_backend(settings, emit_about)
     host = Host(settings, driver, LoopClock(loop), Random(), journal, compose=compose)
+    host.log_daemon = sink
     driver.explain_exit = host.router_absence.exit_reason
     return host
 

@@ -18,6 +18,7 @@ from hostmanager.agent import audit
 from hostmanager.agent.compose.protocol import ComposeBackend, NullComposeBackend
 from hostmanager.agent.compose.reconcile import ServiceReconciler
 from hostmanager.agent.health_monitor import HealthChange, HealthMonitor
+from hostmanager.agent.metrics.event_counts import EventCounts
 from hostmanager.agent.off_target import OffTargetTimes
 from hostmanager.agent.options import ManagerSettings
 from hostmanager.agent.resource_usage import ResourceSampler
@@ -36,8 +37,8 @@ from hostmanager.core.protocols import Clock, Driver
 from hostmanager.core.request_origin import RequestOrigin
 from hostmanager.core.requests import ALL, Request, validate_instances, validate_requests
 from hostmanager.core.supervisor import Supervisor
-from hostmanager.drivers.process import ProcessStateCache
-from hostmanager.journal import Journal, subscribe
+from hostmanager.drivers.process import LogDaemonSink, ProcessStateCache
+from hostmanager.journal import Entry, Journal, subscribe
 from hostmanager.siteconfig.diagnostics import SiteFileError
 from hostmanager.siteconfig.site_file import SiteFile
 from hostmanager.util.text import format_duration, join_names, join_sentences, truncate
@@ -86,6 +87,9 @@ class Host:
         running: Whether the manager process is.
         emit_message: Takes a sentence for operators; while no session takes it, it is kept in
             `early_messages`.
+        event_counts: What has happened so far, in numbers.
+        health_listeners: Get each change of a health.
+        log_daemon: What writes the output of agents; None: they do it themselves.
         forced_target: The target that the command line forced on all agents; None: it did not.
     """
 
@@ -107,7 +111,8 @@ class Host:
         drivers = {Kind.HOST: driver, Kind.DOCKER: self.compose.driver}
         self.supervisor = Supervisor(drivers, clock, settings.policy, random, self._report)
         self.snapshot = self.supervisor.snapshot
-        subscribe(self.snapshot, journal.append, lambda: clock.now().wall)
+        self.event_counts = EventCounts()
+        subscribe(self.snapshot, self._on_entry, lambda: clock.now().wall)
         self.off_target_times = OffTargetTimes(self.snapshot, clock)
         self.router_absence = RouterAbsence(journal, clock.now)
         self.running = False
@@ -138,6 +143,8 @@ class Host:
         )
         self.supervisor.start_gate.health = self.health.health
         self.resources = ResourceSampler(self.snapshot, clock, self.supervisor.guard)
+        self.health_listeners: list[Callable[[HealthChange], None]] = []
+        self.log_daemon: LogDaemonSink | None = None
         self.early_messages: deque[tuple[float, str]] = deque(maxlen=MAX_EARLY_MESSAGES)
         self.emit_message: Callable[[str], object] = self.buffer_message
         self._reader = SiteConfigReader(settings)
@@ -329,8 +336,16 @@ class Host:
         log.info("%s", text)
         self.early_messages.append((time.time(), truncate(text, MAX_TEXT_CHARS)))
 
+    def _on_entry(self, entry: Entry) -> None:
+        self.journal.append(entry)
+        self.event_counts.on_entry(entry)
+
     def _on_health_change(self, change: HealthChange) -> None:
         audit.record_health(self.journal, change)
+        run = self.health.run(change.instance_id)
+        self.event_counts.on_health(change, self.snapshot.get(change.instance_id), run)
+        for listener in self.health_listeners:
+            listener(change)
         self.supervisor.start_gate.changed()
         if change.text:
             self.emit_message(f"{change.instance_id}: {change.text}")

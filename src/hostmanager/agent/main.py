@@ -35,6 +35,8 @@ from hostmanager.agent.framework.event_loop import (
 )
 from hostmanager.agent.host import NotRunningError
 from hostmanager.agent.log_output import start_log
+from hostmanager.agent.metrics.page import start_page
+from hostmanager.agent.metrics.view import RouterView
 from hostmanager.agent.options import ManagerSettings, make_manager_parser
 from hostmanager.agent.sd_notify import Notifier, NotifySocket, from_environ, status_line
 from hostmanager.agent.single_instance import ManagerRunningError, acquire_manager_lock
@@ -169,6 +171,9 @@ class ManagerProcess:
         self.host.start(self.site_config, before=self._startup_state())
         self.loop.call_soon(self.notifier.ready)
         self.loop.call_soon(self.host.compose.start)
+        if self.namespace.metrics is not None:
+            address = self.namespace.metrics
+            self.loop.call_soon(start_page, address, self.host, self.loop, self._router_view)
         try:
             self._import_ocs()
             sys.setswitchinterval(usual)
@@ -241,6 +246,7 @@ class ManagerProcess:
         health = self.host.health
         if lost_reason is None:
             self.host.router_absence.on_connected()
+            self.manager.publish_figures()
             health.connected(
                 RouterHeartbeats(
                     self.session,
@@ -257,6 +263,14 @@ class ManagerProcess:
     def _on_session_change(self) -> None:
         self.gate.open()  # registered or refused: that is all of the manager's own start
         self.guard.call("the status for systemd", self.notifier.changed)
+
+    def _router_view(self) -> RouterView:
+        session = self.session
+        return (
+            RouterView()
+            if session is None
+            else RouterView(session.realm_joined, session.join_count)
+        )
 
     def _status(self) -> str:
         router = "no router" if self.session is None else self.session.status_text

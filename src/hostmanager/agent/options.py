@@ -9,6 +9,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from hostmanager.agent.metrics.address import MetricsAddress, parse_metrics_address
 from hostmanager.core.policy import CpuBudget, Policy, RestartPolicy, StopPolicy
 from hostmanager.util.help_parser import HelpParser
 
@@ -145,6 +146,13 @@ def make_manager_parser(prog: str | None = None) -> HelpParser:
         "(default: %(default)s, every client)",
     )
     group.add_argument(
+        "--metrics",
+        type=_metrics_address,
+        metavar="[HOST:]PORT",
+        help="serve metrics for Prometheus there, at 127.0.0.1 unless another HOST is named; anyone "
+        "who reaches the port can read them (default: none)",
+    )
+    group.add_argument(
         "--state-dir",
         metavar="DIR",
         help="directory for what the manager keeps (created, 0700); default: a directory for this "
@@ -172,6 +180,13 @@ def _mebibytes(text: str) -> int:
     if not 0.01 <= value <= 1_000_000:
         raise argparse.ArgumentTypeError(f"{text!r} must be from 0.01 to 1000000 MiB")
     return int(value * 1024 * 1024)
+
+
+def _metrics_address(text: str) -> MetricsAddress:
+    try:
+        return parse_metrics_address(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _count(text: str) -> int:

@@ -63,6 +63,16 @@ class Journal:
             return "The journal cannot be written: its thread could not be started."
         return self._writer.error
 
+    @property
+    def waiting(self) -> int:
+        """How many entries wait to be written."""
+        return self._queue.qsize() + self._writer.waiting
+
+    @property
+    def lost(self) -> int:
+        """How many entries were lost so far: they came faster than they could be written."""
+        return self._writer.lost
+
     def record(
         self,
         kind: EntryKind,

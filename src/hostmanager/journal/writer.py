@@ -64,6 +64,7 @@ class JournalWriter:
 
     Attributes:
         error: Why nothing can be written, for people; None while all is well.
+        lost: Entries that were dropped so far, and are written down as such.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class JournalWriter:
         on_message: Callable[[str], None],
     ) -> None:
         self.error: str | None = None
+        self.lost = 0
         self._path = path
         self._limits = limits
         self._queue = queue
@@ -86,6 +88,11 @@ class JournalWriter:
         self._dropped = 0
         self._retry_at = 0.0
         self._last = False
+
+    @property
+    def waiting(self) -> int:
+        """Entries that could not be written yet."""
+        return len(self._waiting)
 
     def run(self) -> None:
         """Write until a marker is the last one; the body of the thread."""
@@ -179,6 +186,7 @@ class JournalWriter:
             count += 1
         store.append(rows)
         self._dropped -= max(0, dropped)
+        self.lost += max(0, dropped)
         for _ in range(count):
             self._waiting.popleft()
 

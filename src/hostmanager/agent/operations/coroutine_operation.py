@@ -62,6 +62,8 @@ def operation(*, journaled: bool = True) -> Callable[[Work], Operation]:
             result = work(self, session, checked)
             if journaled:
                 result = self.journaled(name, session, checked, result)
+            if name != "manager":  # it goes on for days
+                result = self.host.event_counts.timed(name, result)
             return as_deferred(result)
 
         return start

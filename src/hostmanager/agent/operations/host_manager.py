@@ -5,6 +5,7 @@ operations are shown to operators by their clients.
 """
 
 import asyncio
+import math
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from typing import Any
@@ -22,6 +23,7 @@ from hostmanager.agent.host import (
     NotRunningError,
     RequestResult,
 )
+from hostmanager.agent.metrics.feed import FEED_NAME, FeedBlock, FeedPublisher
 from hostmanager.agent.operations.access import READ_LEVEL
 from hostmanager.agent.operations.compose import docker_pull, remove_orphans
 from hostmanager.agent.operations.coroutine_operation import (
@@ -93,6 +95,7 @@ class HostManager:
         self.docker_service_prefix = docker_service_prefix
         self._host = host
         self._before: StartupState | None = None
+        self._feed: FeedPublisher | None = None
         self._on_die = on_die or _stop_reactor_soon
         self._closing = False
         self._disown = self._disown_services = False
@@ -116,6 +119,9 @@ class HostManager:
     def register(self) -> None:
         """Register all operations with the agent; what only reads is open to every client."""
         agent = self.agent
+        agent.register_feed(FEED_NAME, record=True, buffer_time=math.inf)
+        if self._host is not None:
+            self._start_feed(self._host)
         min_privs = getattr(agent.site_args, "min_privs", 1)
         changing = ("update", "restart", "silence", "remove_orphans", "docker_pull", "die")
         reading = ("history", "output", "resources")
@@ -142,6 +148,22 @@ class HostManager:
             "(a slow plugin, or a slow disk), so nothing was done. Try again soon."
         )
 
+    def _start_feed(self, host: Host) -> None:
+        feed = self.agent.feeds[FEED_NAME]
+
+        def publish(blocks: list[FeedBlock]) -> None:
+            for block in blocks:  # it only gathers them: its buffer is never old enough
+                feed.publish_message(block)
+            feed.flush_buffer()
+
+        self._feed = FeedPublisher(host, publish, lambda: bool(self.agent.realm_joined))
+        self._feed.start()
+
+    def publish_figures(self) -> None:
+        """The router is there: publish figures of all agents."""
+        if self._feed is not None:
+            self._feed.publish_all()
+
     def prepare(self, name: str) -> None:
         """Prepare for an operation.
 
@@ -161,6 +183,7 @@ class HostManager:
             self.agent.site_args, self.docker_composes, self.docker_service_prefix
         )
         self._host, self._before = embedded.host, embedded.before
+        self._start_feed(self._host)
         reactor.addSystemEventTrigger("before", "shutdown", self._shut_down, embedded)
 
     def _shut_down(self, embedded: EmbeddedManager) -> "Deferred[TaskResult]":

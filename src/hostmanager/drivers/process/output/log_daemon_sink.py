@@ -40,6 +40,11 @@ class LogDaemonSink:
         loop: The event loop.
         client: The client of the log daemon.
         directory: The directory of the output files.
+
+    Attributes:
+        pid: Of the latest log daemon.
+        running: Whether it runs.
+        starts: How many were started, or found running.
     """
 
     def __init__(
@@ -51,7 +56,9 @@ class LogDaemonSink:
         self._direct_sink = DirectFileSink()
         self._guard = Guard(loop.call_later)
         self._worker = WorkerPool(loop, self._guard, 1, "log-daemon")
-        self.pid: int | None = None  # of the latest log daemon
+        self.pid: int | None = None
+        self.running = False
+        self.starts = 0
         self._failed = False
         self._closed = False
 
@@ -82,7 +89,8 @@ class LogDaemonSink:
             self._failed = True
             self._guard.schedule("the log daemon", self.start)
             return
-        self._failed = False
+        self._failed, self.running = False, True
+        self.starts += 1
         ended = self._guard.callback(
             "the end of the log daemon", partial(self._on_daemon_exit, pidfd)
         )
@@ -91,6 +99,7 @@ class LogDaemonSink:
 
     def _on_daemon_exit(self, pidfd: int) -> None:
         self._loop.remove_reader(pidfd)
+        self.running = False
         with suppress(OSError):
             os.close(pidfd)
         if not self._closed:

@@ -1,0 +1,37 @@
+"""Starts the page for Prometheus."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+
+from hostmanager.agent.host import Host
+from hostmanager.agent.metrics.address import MetricsAddress
+from hostmanager.agent.metrics.view import RouterView, take_view
+
+
+def start_page(
+    address: MetricsAddress,
+    host: Host,
+    loop: asyncio.AbstractEventLoop,
+    router: Callable[[], RouterView],
+) -> None:
+    """Serve the metrics of a host until the program ends, in threads.
+
+    What that takes is imported there as well. If it cannot be done, operators are told.
+    """
+
+    def serve() -> None:
+        # Only for those who want it: some 2 MB.
+        from hostmanager.agent.metrics.server import (  # noqa: PLC0415
+            HostManagerCollector,
+            MetricsError,
+            make_server,
+        )
+
+        collector = HostManagerCollector(loop, lambda: take_view(host, router()))
+        try:
+            make_server(address, collector).serve_forever()
+        except MetricsError as error:
+            loop.call_soon_threadsafe(host.emit_message, str(error))
+
+    threading.Thread(target=serve, name="metrics", daemon=True).start()

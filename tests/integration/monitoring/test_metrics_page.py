@@ -1,0 +1,125 @@
+"""The page for Prometheus: what it does to slow clients, a loop that hangs, a port that is taken."""
+
+import asyncio
+import socket
+import threading
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+
+import pytest
+
+from hostmanager.agent.metrics import server as module
+from hostmanager.agent.metrics.address import MetricsAddress
+from hostmanager.agent.metrics.event_counts import READY_BUCKETS, Histogram
+from hostmanager.agent.metrics.server import HostManagerCollector, MetricsError, make_server
+from hostmanager.agent.metrics.view import HostView, RouterView
+from hostmanager.core.events import Timestamp
+from hostmanager.core.model import InstanceSpec, Target
+from hostmanager.core.record import InstanceRecord
+from tests.support.waiting import wait_for
+
+RECORD = InstanceRecord(InstanceSpec('a"\\b', "FakeDataAgent"), Target.UP)
+VIEW = HostView(
+    now=Timestamp(1000.0, 1_700_000_000.0),
+    host="daq1",
+    supervising=True,
+    router=RouterView(True, 2),
+    records={RECORD.spec.instance_id: RECORD},
+    health={},
+    usage={},
+    off_target={},
+    silenced=frozenset(),
+    exits={},
+    start_to_ready=Histogram(READY_BUCKETS),
+    requests={},
+)
+
+
+@pytest.fixture
+def loop() -> Iterator[asyncio.AbstractEventLoop]:
+    """An event loop that turns."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    yield loop
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+    loop.close()
+
+
+@pytest.fixture
+def page(loop) -> Iterator[tuple[str, int]]:
+    """A page; its address."""
+    server = make_server(MetricsAddress("127.0.0.1", 0), HostManagerCollector(loop, lambda: VIEW))
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    yield server.server_address[:2]
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def scrape(page: tuple[str, int]) -> str:
+    with urllib.request.urlopen(f"http://{page[0]}:{page[1]}/metrics", timeout=30) as reply:
+        return reply.read().decode()
+
+
+def test_a_scrape_has_the_figures_and_quotes_ids(page):
+    text = scrape(page)
+    assert 'hostmanager_agent_target{agent="a\\"\\\\b"} 1.0' in text
+    assert 'hostmanager_manager_info{host="daq1"} 1.0' in text
+    assert "hostmanager_router_registrations_total 2.0" in text
+    assert "process_cpu_seconds_total" in text
+
+
+def test_a_loop_that_hangs_is_shown_by_its_lag_alone(page, loop, monkeypatch):
+    monkeypatch.setattr(module, "LOOP_TIMEOUT", 0.2)
+    hold = threading.Event()
+    loop.call_soon_threadsafe(hold.wait)
+    try:
+        text = scrape(page)
+    finally:
+        hold.set()
+    lag = next(line for line in text.splitlines() if line.startswith("hostmanager_loop_lag_"))
+    assert float(lag.split()[1]) >= 0.2
+    assert "hostmanager_agent" not in text
+    assert "hostmanager_agent_target" in scrape(page)
+
+
+def test_clients_that_only_connect_cannot_be_more_than_eight_and_are_cut(page, monkeypatch):
+    monkeypatch.setattr(module._Handler, "timeout", 0.5)
+    idle = [socket.create_connection(page) for _ in range(module.MAX_SCRAPES + 1)]
+
+    def is_answered() -> bool:
+        with suppress(OSError):
+            return "hostmanager_build_info" in scrape(page)
+        return False
+
+    assert idle[-1].recv(1) == b""  # at once, or after its time
+    wait_for(is_answered, 60, "a scrape after the idle ones were cut")
+    for connection in idle:
+        connection.close()
+
+
+def listening() -> socket.socket:
+    return socket.create_server(("127.0.0.1", 0))
+
+
+@pytest.mark.parametrize(
+    ("address", "text"),
+    [
+        (lambda port: MetricsAddress("127.0.0.1", port), "the port is taken by another program"),
+        (lambda _: MetricsAddress("192.0.2.1", 0), "this host has no such address"),
+        (lambda _: MetricsAddress("no.such.host.invalid", 0), "this host has no such address"),
+    ],
+)
+def test_where_it_cannot_listen_is_one_sentence(
+    loop, address: Callable[[int], MetricsAddress], text: str
+):
+    with listening() as taken:
+        where = address(taken.getsockname()[1])
+        with pytest.raises(MetricsError) as error:
+            make_server(where, HostManagerCollector(loop, lambda: VIEW))
+    assert str(error.value).startswith(f"--metrics {where}: {text}")
+    assert str(error.value).endswith("The manager goes on without metrics.")
