@@ -159,6 +159,12 @@ def start_manager(make_site) -> Iterator[Callable[..., Manager]]:
             stack.callback(manager.stop)
 
 
+@pytest.fixture
+def fresh_managers(monkeypatch) -> None:
+    """Managers import what they need themselves, as on any host: for tests of their start."""
+    monkeypatch.setenv("HM_TEST_FRESH", "1")
+
+
 @pytest.fixture(autouse=True)
 def plain_environment(monkeypatch) -> None:
     """OCS reads these; a developer's own must not get into the tests."""

@@ -95,6 +95,7 @@ def test_an_adopted_agent_can_be_stopped(site, start_manager):
     assert manager.process.poll() is None
 
 
+@pytest.mark.usefixtures("fresh_managers")
 def test_killed_at_any_moment_of_its_start_nothing_is_doubled_or_lost(site, start_manager):
     names = [f"a{n}" for n in range(12)]
     site.write(*[instance(name) for name in names])

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Self
 
-from tests.support import clients
+from tests.support import clients, fork_server
+from tests.support.fork_server import ForkedProcess
 from tests.support.sites import Site
 from tests.support.waiting import wait_for
 
@@ -49,7 +50,8 @@ class Manager:
     Attributes:
         site: Whose manager it is.
         kind: `OURS` or `REFERENCE`.
-        process: The process, in a session of its own.
+        process: The process, in a session of its own. It is forked off a process that has imported
+            all of a manager, where that makes no difference (`fork_server`).
         log_path: Its stdout and stderr; unless told, all runs for a site append to the same file.
     """
 
@@ -66,18 +68,26 @@ class Manager:
     ) -> None:
         self.site = site
         self.kind = kind or default_kind()
+        self.process: subprocess.Popen[bytes] | ForkedProcess
         self.log_path: Path = log_path or site.directory / "manager.log"
         environment = {key: value for key, value in os.environ.items() if key not in _FOREIGN}
+        environment |= {**(surroundings or {}), "HM_TEST_MARK": site.mark}
+        argv = command(self.kind, site, options, python)
+        fork = (self.kind, python) == (OURS, sys.executable) and fork_server.can_fork(environment)
         with self.log_path.open("ab") as log:
-            self.process = subprocess.Popen(
-                command(self.kind, site, options, python),
-                cwd=site.working_dir,
-                env={**environment, **(surroundings or {}), "HM_TEST_MARK": site.mark},
-                stdin=subprocess.DEVNULL,
-                stdout=log if output is None else output,
-                stderr=log if output is None else output,
-                start_new_session=True,
-            )
+            out = log.fileno() if output is None else output
+            if fork:
+                self.process = ForkedProcess(argv, site.working_dir, environment, out)
+            else:
+                self.process = subprocess.Popen(
+                    argv,
+                    cwd=site.working_dir,
+                    env=environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=out,
+                    stderr=out,
+                    start_new_session=True,
+                )
 
     @property
     def pid(self) -> int:

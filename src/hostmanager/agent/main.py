@@ -9,6 +9,7 @@ the processors away from it, just when it has most to do.
 import argparse
 import asyncio
 import faulthandler
+import gc
 import logging
 import os
 import resource
@@ -117,7 +118,9 @@ def main(args: Sequence[str] | None = None, prog: str | None = None) -> None:
     gate.close(len(os.sched_getaffinity(0)) * per_processor)
     with lock:
         process = ManagerProcess(namespace, settings, site_config, notify_socket, gate=gate)
-        raise SystemExit(process.run())
+        exit_code = process.run()
+        gc.freeze()  # else Python looks through 800 modules for cycles, for 0.2 s, before it exits
+        raise SystemExit(exit_code)
 
 
 def _exit_usage(text: str) -> NoReturn:

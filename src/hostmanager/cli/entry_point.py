@@ -3,6 +3,7 @@
 What shells ask at each Tab is answered before any parser is made.
 """
 
+import gc
 import sys
 
 
@@ -12,6 +13,8 @@ def main() -> None:
         _main()
     except KeyboardInterrupt:  # before anything was begun
         sys.exit(130)
+    finally:
+        gc.freeze()  # Python need not look through all modules for cycles before it exits
 
 
 def _main() -> None:

@@ -59,6 +59,7 @@ def test_a_second_signal_hurries_a_very_stubborn_agent(site, start_manager):
     assert not alive(pid)
 
 
+@pytest.mark.usefixtures("fresh_managers")
 def test_a_signal_soon_after_the_first_launch_is_heeded(site, start_manager):
     site.write(instance("a"), instance("b"))
     for count in range(1, 4):
