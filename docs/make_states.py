@@ -13,7 +13,7 @@ from pathlib import Path
 
 from hostmanager.agent.operations.session_data import NEXT_ACTION
 from hostmanager.core import events as ev
-from hostmanager.core.events import EventKind, ExitStatus, Timestamp
+from hostmanager.core.events import EVENT_TYPES, EventType, ExitStatus, Timestamp
 from hostmanager.core.model import InstanceSettings, InstanceSpec, Kind, ServiceRef, Target
 from hostmanager.core.policy import Policy
 from hostmanager.core.record import (
@@ -185,8 +185,8 @@ SERVICE = InstanceSpec("it", "Any", Kind.DOCKER, service=ServiceRef("file", "pro
 PASSIVE = replace(SERVICE, initial_target=Target.PASSIVE)
 GIVES_UP = replace(AGENT, settings=InstanceSettings(restart_give_up_failures=2))
 ONE_SHOT = replace(AGENT, settings=InstanceSettings(one_shot=True))
-EVENTS: dict[EventKind, ev.Event] = {
-    event.kind: event
+EVENTS: dict[EventType, ev.Event] = {
+    type(event): event
     for event in (
         *(
             ev.StartRequested(),
@@ -285,7 +285,7 @@ def blocks_restart(record: InstanceRecord) -> bool:
     return record.spec.inoperable_reason is not None and not record.spec.has_no_service
 
 
-def outcomes(state: State, kind: EventKind) -> list[str]:
+def outcomes(state: State, kind: EventType) -> list[str]:
     """The states that this event can lead to, in the order of the table."""
     found = set()
     for record in records(state):
@@ -295,31 +295,31 @@ def outcomes(state: State, kind: EventKind) -> list[str]:
     return [name for name in (*State, REMOVED) if name in found]
 
 
-def variants(record: InstanceRecord, kind: EventKind) -> list[ev.Event]:
+def variants(record: InstanceRecord, kind: EventType) -> list[ev.Event]:
     """The events of a kind that could lead elsewhere, of those that can happen to this record."""
     process = record.spec.kind is Kind.HOST
     request = record.request
-    if kind is EventKind.SPEC_CHANGED and request.removing:
+    if kind is ev.SpecChanged and request.removing:
         return []  # there is no entry
-    if kind is EventKind.SPEC_CHANGED:
+    if kind is ev.SpecChanged:
         entry = request.replacement or record.spec
         manual = replace(entry.settings, manual=True)
         return [
             *(ev.SpecChanged(replace(entry, inoperable_reason=why)) for why in (None, "something")),
             *([] if entry.is_unmanaged else [ev.SpecChanged(replace(entry, settings=manual))]),
         ]
-    if kind is EventKind.SPEC_REPLACED:
+    if kind is ev.SpecReplaced:
         entries = (
             AGENT,
             SERVICE,
             *(replace(e, inoperable_reason="something") for e in (AGENT, SERVICE)),
         )
         return [ev.SpecReplaced(e, target) for e in entries for target in (Target.UP, Target.DOWN)]
-    if kind in {EventKind.OBSERVATION_LOST, EventKind.STATUS_CHANGED} and process:
+    if kind in {ev.ObservationLost, ev.StatusChanged} and process:
         return []
-    if kind is EventKind.EXITED_WITH_REMNANTS and not process:
+    if kind is ev.ExitedWithRemnants and not process:
         return []
-    may_be_done = kind is EventKind.EXITED and record.spec.settings.one_shot
+    may_be_done = kind is ev.Exited and record.spec.settings.one_shot
     return [EVENTS[kind], *([ev.Exited(ExitStatus(code=0))] if may_be_done else [])]
 
 
@@ -335,13 +335,13 @@ def states() -> Iterator[str]:
 def diagram() -> Iterator[str]:
     """Write the picture; arrows between the same two states are one."""
     arrows: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for state, kind in itertools.product(State, EventKind):
+    for state, kind in itertools.product(State, EVENT_TYPES):
         transition = TABLE[state][kind]
         if transition in (unexpected, no_change) or is_surprise(state, kind):
             continue
         for then in outcomes(state, kind):
             if then != state:
-                arrows[state.value, then].append(kind.value)
+                arrows[state.value, then].append(ev.event_name(kind))
     yield "```mermaid"
     yield "stateDiagram-v2"
     yield "    [*] --> down: entry new"
@@ -350,21 +350,21 @@ def diagram() -> Iterator[str]:
     yield "```"
 
 
-def is_surprise(state: State, kind: EventKind) -> bool:
+def is_surprise(state: State, kind: EventType) -> bool:
     """Something turns out to be alive where nothing can be expected: handled, not drawn."""
-    blocked = state is State.INOPERABLE and kind is EventKind.LAUNCHED
-    return blocked or (state in NOT_RUNNING_STATES and kind is EventKind.EXITED_WITH_REMNANTS)
+    blocked = state is State.INOPERABLE and kind is ev.Launched
+    return blocked or (state in NOT_RUNNING_STATES and kind is ev.ExitedWithRemnants)
 
 
 def table() -> Iterator[str]:
     """Write the whole table."""
-    yield "| | " + " | ".join(kind.value for kind in EventKind) + " |"
-    yield "| --- |" + " --- |" * len(EventKind)
+    yield "| | " + " | ".join(ev.event_name(kind) for kind in EVENT_TYPES) + " |"
+    yield "| --- |" + " --- |" * len(EVENT_TYPES)
     for state in State:
-        yield f"| **{state}** | " + " | ".join(cell(state, kind) for kind in EventKind) + " |"
+        yield f"| **{state}** | " + " | ".join(cell(state, kind) for kind in EVENT_TYPES) + " |"
 
 
-def cell(state: State, kind: EventKind) -> str:
+def cell(state: State, kind: EventType) -> str:
     """Write the transition, and where it leads."""
     transition = TABLE[state][kind]
     if transition is unexpected:

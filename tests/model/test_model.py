@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from hostmanager.core import events as ev
 from hostmanager.core import transition_table
-from hostmanager.core.events import EventKind
+from hostmanager.core.events import EventType
 from hostmanager.core.record import State
 from hostmanager.core.transitions import Transition, no_change, reconcile_stopped
 from tests.model import model
@@ -56,22 +57,22 @@ def test_nothing_that_must_never_be_can_be_reached(
     assert visited == set(State) - {State.GIVEN_UP} | given_up
 
 
-FAULTS: Mapping[str, tuple[State, EventKind, Transition, str]] = {
+FAULTS: Mapping[str, tuple[State, EventType, Transition, str]] = {
     "a start during a launch launches again": (
         State.STARTING,
-        EventKind.START_REQUESTED,
+        ev.StartRequested,
         reconcile_stopped,
         "a second one is launched",
     ),
     "the kill is not repeated": (
         State.KILLING,
-        EventKind.DEADLINE,
+        ev.DeadlineReached,
         no_change,
         "a deadline that changes nothing",
     ),
     "a launch that fails is not tried again": (
         State.STARTING,
-        EventKind.LAUNCH_FAILED,
+        ev.LaunchFailed,
         no_change,
         "nothing stands in the way|no reply is outstanding",
     ),

@@ -15,7 +15,7 @@ from random import Random
 from typing import Any
 
 from hostmanager.agent import audit
-from hostmanager.agent.compose.protocol import ComposeBackend, NullComposeBackend
+from hostmanager.agent.compose.protocol import ComposeBackend
 from hostmanager.agent.compose.reconcile import ServiceReconciler
 from hostmanager.agent.health_monitor import HealthChange, HealthMonitor
 from hostmanager.agent.metrics.event_counts import EventCounts
@@ -107,7 +107,7 @@ class Host:
         self.journal = journal
         self.driver = driver
         self.clock = clock
-        self.compose: ComposeBackend = compose or NullComposeBackend()
+        self.compose = compose or ComposeBackend()
         drivers = {Kind.HOST: driver, Kind.DOCKER: self.compose.driver}
         self.supervisor = Supervisor(drivers, clock, settings.policy, random, self._report)
         self.snapshot = self.supervisor.snapshot

@@ -6,17 +6,10 @@ import signal
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from hostmanager.cli import options
 from hostmanager.cli.confirmation import DRY_RUN, confirm, nothing_changed_yet
 from hostmanager.cli.exit_codes import FAILED, INTERRUPTED, OK, UNREACHABLE, CommandError
 from hostmanager.cli.host_results import lost_reason_text
-from hostmanager.cli.options import (
-    add_change_options,
-    add_common,
-    add_selection,
-    add_timeout,
-    exit_status_help,
-    new_parser,
-)
 from hostmanager.cli.output import Output, command
 from hostmanager.client.change.plan import AgentChange, Plan, Selection, make_plan
 from hostmanager.client.change.progress import AgentProgress
@@ -58,18 +51,18 @@ def add_change_parser(
         examples: Examples for the help.
         selection: An option that selects agents by their status: its name, what it selects, help.
     """
-    epilog = exit_status_help(
+    epilog = options.exit_status_help(
         done="all agents are as requested (with --no-wait: the request was accepted)",
         not_reached="at least one is not, or was refused; the message says which and why",
     )
     epilog += f"\nexamples:\n{examples}"
-    parser = new_parser(subparsers, name, description + _COMMON, epilog)
+    parser = options.new_parser(subparsers, name, description + _COMMON, epilog)
     parser.set_defaults(change=name, selection=Selection.ALL)  # `start` is `up`
-    add_selection(parser, whole=True)
+    options.add_selection(parser, whole=True)
     if selection is not None:
         option, value, text = selection
         parser.add_argument(option, dest="selection", action="store_const", const=value, help=text)
-    add_change_options(parser, yes_help=yes_help)
+    options.add_change_options(parser, yes_help=yes_help)
     parser.add_argument("--no-wait", action="store_true", help="send the requests, do not wait")
     if name != "down":
         parser.add_argument(
@@ -77,8 +70,8 @@ def add_change_parser(
             action="store_true",
             help="wait only until agents stay up for a moment, not until they have registered",
         )
-    add_timeout(parser, CHANGE_TIMEOUT, "stop waiting after this time, as 90s or 2m")
-    add_common(parser)
+    options.add_timeout(parser, CHANGE_TIMEOUT, "stop waiting after this time, as 90s or 2m")
+    options.add_common(parser)
 
 
 @command

@@ -1,12 +1,49 @@
 """The results of one operation on several managers: lines, JSON, exit status."""
 
-from collections.abc import Mapping, Sequence
+import argparse
+from collections.abc import Callable, Mapping, Sequence
 
-from hostmanager.cli.exit_codes import FAILED, OK, UNREACHABLE
+from hostmanager.cli.exit_codes import FAILED, INTERRUPTED, OK, UNREACHABLE, CommandError
 from hostmanager.cli.output import Output
 from hostmanager.client.change.stops import list_hosts
 from hostmanager.client.errors import ManagerError
-from hostmanager.client.multi_host import HostResults, TargetManagers
+from hostmanager.client.manager_client import ManagerClient, OperationResult
+from hostmanager.client.multi_host import HostResults, TargetManagers, run_on_all
+
+
+def request_on_all(
+    targets: TargetManagers,
+    job: Callable[[ManagerClient], OperationResult],
+    args: argparse.Namespace,
+    output: Output,
+    *,
+    interrupted: str,
+    code: int = OK,
+    **content: object,
+) -> int:
+    """Have managers do something, and print the results; returns the exit status.
+
+    Args:
+        targets: The managers.
+        job: What each is to do; it may take `args.timeout`, and two answers.
+        args: The command line.
+        output: Where to print.
+        interrupted: What goes on after Ctrl-C, as a sentence.
+        code: The exit status so far.
+        content: What the JSON has besides.
+
+    Raises:
+        CommandError: It was interrupted.
+    """
+    limit = args.timeout + 2 * args.answer_time
+    try:
+        results = run_on_all(targets, job, args.answer_time, limit)
+    except KeyboardInterrupt:
+        raise CommandError(f"Interrupted. {interrupted}", INTERRUPTED) from None
+    hosts = [host for host, manager in targets.managers.items() if manager.loses_reason]
+    if hosts:
+        output.warn(lost_reason_text(hosts))
+    return report_results(results, output, code, **content)
 
 
 def report_results(results: HostResults, output: Output, code: int = OK, **content: object) -> int:
@@ -46,13 +83,6 @@ def report_errors(sessions: Mapping[str, object], output: Output) -> int:
             output.line(f"! {host}: {session}", "red")
             code = max(code, error_code(session))
     return code
-
-
-def report_lost_reasons(targets: TargetManagers, output: Output) -> None:
-    """Say which managers have not kept the reason that was given."""
-    hosts = [host for host, manager in targets.managers.items() if manager.loses_reason]
-    if hosts:
-        output.warn(lost_reason_text(hosts))
 
 
 def lost_reason_text(hosts: Sequence[str]) -> str:

@@ -5,39 +5,13 @@ Effects are what the transitions request of the controller, which calls the driv
 are frozen plain data.
 """
 
+import re
 import signal
 from dataclasses import dataclass, field
-from enum import IntEnum, StrEnum
-from typing import ClassVar
+from enum import IntEnum
+from typing import get_args
 
 from hostmanager.core.model import InstanceSpec, ObservedRun, Target
-
-
-class EventKind(StrEnum):
-    """The columns of the transition table."""
-
-    # Intents
-    START_REQUESTED = "start requested"
-    STOP_REQUESTED = "stop requested"
-    SPEC_CHANGED = "spec changed"
-    SPEC_REPLACED = "spec replaced"
-    UNCONFIGURED = "unconfigured"
-    ESCALATE = "escalate"
-    RESTART_REQUESTED = "restart requested"
-    # Observations
-    LAUNCHED = "launched"
-    LAUNCH_FAILED = "launch failed"
-    EXITED = "exited"
-    EXITED_WITH_REMNANTS = "exited with remnants"
-    REMNANTS_GONE = "remnants gone"
-    ABSENT = "absent"
-    LAST_OUTPUT = "last output"
-    STATUS_CHANGED = "status changed"
-    OBSERVATION_LOST = "observation lost"
-    PREPARED = "prepared"
-    PREPARE_FAILED = "prepare failed"
-    # Time
-    DEADLINE = "deadline"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,14 +65,10 @@ class ExitStatus:
 class StartRequested:
     """The instance should be up."""
 
-    kind: ClassVar = EventKind.START_REQUESTED
-
 
 @dataclass(frozen=True, slots=True)
 class StopRequested:
     """The instance should be down."""
-
-    kind: ClassVar = EventKind.STOP_REQUESTED
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +76,6 @@ class SpecChanged:
     """The entry has changed, but names the same class and kind."""
 
     spec: InstanceSpec
-    kind: ClassVar = EventKind.SPEC_CHANGED
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,28 +89,21 @@ class SpecReplaced:
 
     spec: InstanceSpec
     target: Target | None = None
-    kind: ClassVar = EventKind.SPEC_REPLACED
 
 
 @dataclass(frozen=True, slots=True)
 class Unconfigured:
     """The entry is gone: the instance is removed once nothing of it is alive."""
 
-    kind: ClassVar = EventKind.UNCONFIGURED
-
 
 @dataclass(frozen=True, slots=True)
 class Escalate:
     """An instance that is being stopped goes to the next stop stage now."""
 
-    kind: ClassVar = EventKind.ESCALATE
-
 
 @dataclass(frozen=True, slots=True)
 class RestartRequested:
     """The current run is to be ended, and a new one launched in its place."""
-
-    kind: ClassVar = EventKind.RESTART_REQUESTED
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +119,6 @@ class Launched:
     pid: int
     adopted: ObservedRun | None = None
     run_id: str = ""
-    kind: ClassVar = EventKind.LAUNCHED
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +135,6 @@ class LaunchFailed:
     step: str
     reason: str
     remote: bool = False
-    kind: ClassVar = EventKind.LAUNCH_FAILED
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +148,6 @@ class Exited:
 
     status: ExitStatus
     cpu: float | None = field(default=None, compare=False)
-    kind: ClassVar = EventKind.EXITED
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,21 +163,16 @@ class ExitedWithRemnants:
     status: ExitStatus
     remnants: tuple[str, ...] = ()
     cpu: float | None = field(default=None, compare=False)
-    kind: ClassVar = EventKind.EXITED_WITH_REMNANTS
 
 
 @dataclass(frozen=True, slots=True)
 class RemnantsGone:
     """The last process that an exited run had left behind is gone."""
 
-    kind: ClassVar = EventKind.REMNANTS_GONE
-
 
 @dataclass(frozen=True, slots=True)
 class Absent:
     """Nothing of the instance is alive, as its driver was asked or can observe again."""
-
-    kind: ClassVar = EventKind.ABSENT
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +180,6 @@ class LastOutput:
     """The last lines that the process wrote; reported after its end."""
 
     lines: tuple[str, ...]
-    kind: ClassVar = EventKind.LAST_OUTPUT
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +199,6 @@ class StatusChanged:
     engine_restarting: bool = False
     new_run: ObservedRun | None = None
     launching: bool = False
-    kind: ClassVar = EventKind.STATUS_CHANGED
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,14 +210,11 @@ class ObservationLost:
     """
 
     reason: str
-    kind: ClassVar = EventKind.OBSERVATION_LOST
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
     """All that a new run needs is here (its image): the old run may be ended for it."""
-
-    kind: ClassVar = EventKind.PREPARED
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,14 +226,11 @@ class PrepareFailed:
     """
 
     reason: str
-    kind: ClassVar = EventKind.PREPARE_FAILED
 
 
 @dataclass(frozen=True, slots=True)
 class DeadlineReached:
     """The deadline of the present state is reached."""
-
-    kind: ClassVar = EventKind.DEADLINE
 
 
 Intent = (
@@ -309,6 +255,14 @@ RunObservation = (
 )
 Observation = RunObservation | LaunchFailed | Preparation
 Event = Intent | Observation | DeadlineReached
+EventType = type[Event]
+EVENT_TYPES: tuple[EventType, ...] = get_args(Event)
+"""The columns of the transition table."""
+
+
+def event_name(event_type: EventType) -> str:
+    """``StartRequested`` as ``start requested``."""
+    return re.sub("(?<!^)(?=[A-Z])", " ", event_type.__name__).lower()
 
 
 class StopStage(IntEnum):

@@ -42,7 +42,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from hostmanager.core import events as ev
-from hostmanager.core.events import EventKind, Timestamp
+from hostmanager.core.events import EVENT_TYPES, EventType, Timestamp
 from hostmanager.core.policy import Policy
 from hostmanager.core.record import InstanceRecord, State
 from hostmanager.core.record_update import TransitionInput, apply_event
@@ -69,113 +69,113 @@ from hostmanager.core.transitions import (
     update_spec,
 )
 
-_DEFAULTS: Mapping[EventKind, Transition] = {
-    EventKind.ESCALATE: no_change,
-    EventKind.RESTART_REQUESTED: no_change,
-    EventKind.EXITED: reconcile_stopped,
-    EventKind.EXITED_WITH_REMNANTS: terminate_remnants,
-    EventKind.LAST_OUTPUT: no_change,
-    EventKind.OBSERVATION_LOST: mark_unknown,
-    EventKind.PREPARED: no_change,
-    EventKind.PREPARE_FAILED: no_change,
+_DEFAULTS: Mapping[EventType, Transition] = {
+    ev.Escalate: no_change,
+    ev.RestartRequested: no_change,
+    ev.Exited: reconcile_stopped,
+    ev.ExitedWithRemnants: terminate_remnants,
+    ev.LastOutput: no_change,
+    ev.ObservationLost: mark_unknown,
+    ev.Prepared: no_change,
+    ev.PrepareFailed: no_change,
 }
 """Where a state names no transition; all other events are then `unexpected`."""
 
-_RESTING: Mapping[EventKind, Transition] = {
-    EventKind.START_REQUESTED: reconcile_stopped,
-    EventKind.STOP_REQUESTED: reconcile_stopped,
-    EventKind.SPEC_CHANGED: reconcile_stopped,
-    EventKind.SPEC_REPLACED: reconcile_stopped,
-    EventKind.UNCONFIGURED: reconcile_stopped,
-    EventKind.LAUNCHED: reconcile_running,
+_RESTING: Mapping[EventType, Transition] = {
+    ev.StartRequested: reconcile_stopped,
+    ev.StopRequested: reconcile_stopped,
+    ev.SpecChanged: reconcile_stopped,
+    ev.SpecReplaced: reconcile_stopped,
+    ev.Unconfigured: reconcile_stopped,
+    ev.Launched: reconcile_running,
 }
 
-_BEING_STOPPED: Mapping[EventKind, Transition] = {
-    EventKind.START_REQUESTED: no_change,
-    EventKind.STOP_REQUESTED: no_change,
-    EventKind.SPEC_CHANGED: update_spec,
-    EventKind.SPEC_REPLACED: no_change,
-    EventKind.UNCONFIGURED: no_change,
-    EventKind.STATUS_CHANGED: no_change,
+_BEING_STOPPED: Mapping[EventType, Transition] = {
+    ev.StartRequested: no_change,
+    ev.StopRequested: no_change,
+    ev.SpecChanged: update_spec,
+    ev.SpecReplaced: no_change,
+    ev.Unconfigured: no_change,
+    ev.StatusChanged: no_change,
 }
 
-_NOTHING_LEFT: Mapping[EventKind, Transition] = {
-    EventKind.REMNANTS_GONE: reconcile_stopped,
-    EventKind.ABSENT: reconcile_stopped,
+_NOTHING_LEFT: Mapping[EventType, Transition] = {
+    ev.RemnantsGone: reconcile_stopped,
+    ev.Absent: reconcile_stopped,
 }
 
-_ROWS: Mapping[State, Mapping[EventKind, Transition]] = {
-    State.DOWN: {**_RESTING, EventKind.RESTART_REQUESTED: reconcile_stopped},
-    State.INOPERABLE: {**_RESTING, EventKind.OBSERVATION_LOST: unexpected},
+_ROWS: Mapping[State, Mapping[EventType, Transition]] = {
+    State.DOWN: {**_RESTING, ev.RestartRequested: reconcile_stopped},
+    State.INOPERABLE: {**_RESTING, ev.ObservationLost: unexpected},
     State.BACKOFF: {
         **_RESTING,
-        EventKind.START_REQUESTED: retry_now,
-        EventKind.SPEC_CHANGED: retry_now,
-        EventKind.RESTART_REQUESTED: retry_now,
-        EventKind.PREPARED: retry_now,
-        EventKind.DEADLINE: finish_backoff,
+        ev.StartRequested: retry_now,
+        ev.SpecChanged: retry_now,
+        ev.RestartRequested: retry_now,
+        ev.Prepared: retry_now,
+        ev.DeadlineReached: finish_backoff,
     },
     State.GIVEN_UP: {
         **_RESTING,
-        EventKind.START_REQUESTED: start_anew,
-        EventKind.SPEC_CHANGED: start_anew,
-        EventKind.RESTART_REQUESTED: start_anew,
+        ev.StartRequested: start_anew,
+        ev.SpecChanged: start_anew,
+        ev.RestartRequested: start_anew,
     },
     State.STARTING: {
-        EventKind.START_REQUESTED: no_change,
-        EventKind.STOP_REQUESTED: cancel_launch,
-        EventKind.SPEC_CHANGED: update_spec,
-        EventKind.SPEC_REPLACED: cancel_launch,
-        EventKind.UNCONFIGURED: cancel_launch,
-        EventKind.LAUNCHED: reconcile_running,
-        EventKind.LAUNCH_FAILED: reconcile_stopped,
-        EventKind.STATUS_CHANGED: begin_launch,
-        EventKind.DEADLINE: launch_timed_out,
+        ev.StartRequested: no_change,
+        ev.StopRequested: cancel_launch,
+        ev.SpecChanged: update_spec,
+        ev.SpecReplaced: cancel_launch,
+        ev.Unconfigured: cancel_launch,
+        ev.Launched: reconcile_running,
+        ev.LaunchFailed: reconcile_stopped,
+        ev.StatusChanged: begin_launch,
+        ev.DeadlineReached: launch_timed_out,
     },
     State.UP: {
-        EventKind.START_REQUESTED: reconcile_running,
-        EventKind.STOP_REQUESTED: reconcile_running,
-        EventKind.SPEC_CHANGED: update_spec,
-        EventKind.SPEC_REPLACED: reconcile_running,
-        EventKind.UNCONFIGURED: reconcile_running,
-        EventKind.RESTART_REQUESTED: reconcile_running,
-        EventKind.STATUS_CHANGED: no_change,
-        EventKind.PREPARED: reconcile_running,
-        EventKind.PREPARE_FAILED: reconcile_running,
+        ev.StartRequested: reconcile_running,
+        ev.StopRequested: reconcile_running,
+        ev.SpecChanged: update_spec,
+        ev.SpecReplaced: reconcile_running,
+        ev.Unconfigured: reconcile_running,
+        ev.RestartRequested: reconcile_running,
+        ev.StatusChanged: no_change,
+        ev.Prepared: reconcile_running,
+        ev.PrepareFailed: reconcile_running,
     },
     State.UNOBSERVED: {
-        EventKind.START_REQUESTED: no_change,
-        EventKind.STOP_REQUESTED: no_change,
-        EventKind.SPEC_CHANGED: update_spec,
-        EventKind.SPEC_REPLACED: update_spec,
-        EventKind.UNCONFIGURED: update_spec,
-        EventKind.LAUNCHED: reconcile_running,
-        EventKind.LAUNCH_FAILED: no_change,
-        EventKind.OBSERVATION_LOST: no_change,
-        EventKind.DEADLINE: observe_timed_out,
+        ev.StartRequested: no_change,
+        ev.StopRequested: no_change,
+        ev.SpecChanged: update_spec,
+        ev.SpecReplaced: update_spec,
+        ev.Unconfigured: update_spec,
+        ev.Launched: reconcile_running,
+        ev.LaunchFailed: no_change,
+        ev.ObservationLost: no_change,
+        ev.DeadlineReached: observe_timed_out,
         **_NOTHING_LEFT,
     },
     State.STOPPING: {
         **_BEING_STOPPED,
-        EventKind.ESCALATE: escalate_to_sigterm,
-        EventKind.DEADLINE: escalate_to_sigterm,
+        ev.Escalate: escalate_to_sigterm,
+        ev.DeadlineReached: escalate_to_sigterm,
     },
     State.TERMINATING: {
         **_BEING_STOPPED,
         **_NOTHING_LEFT,
-        EventKind.ESCALATE: escalate_to_sigkill,
-        EventKind.DEADLINE: escalate_to_sigkill,
+        ev.Escalate: escalate_to_sigkill,
+        ev.DeadlineReached: escalate_to_sigkill,
     },
     State.KILLING: {
         **_BEING_STOPPED,
         **_NOTHING_LEFT,
-        EventKind.EXITED_WITH_REMNANTS: kill_remnants,
-        EventKind.DEADLINE: repeat_sigkill,
+        ev.ExitedWithRemnants: kill_remnants,
+        ev.DeadlineReached: repeat_sigkill,
     },
 }
 
-TABLE: Mapping[State, Mapping[EventKind, Transition]] = {
-    state: {kind: row.get(kind, _DEFAULTS.get(kind, unexpected)) for kind in EventKind}
+TABLE: Mapping[State, Mapping[EventType, Transition]] = {
+    state: {each: row.get(each, _DEFAULTS.get(each, unexpected)) for each in EVENT_TYPES}
     for state, row in _ROWS.items()
 }
 
@@ -193,7 +193,7 @@ def step(
 ) -> TransitionResult:
     """Return the next record and the effects that follow from `event`; see `TransitionInput`."""
     inputs = TransitionInput(event, now, jitter_sample, policy, failing)
-    transition = TABLE[record.state][event.kind]
+    transition = TABLE[record.state][type(event)]
     if transition is unexpected:
         return unexpected(record, inputs)
     return transition(apply_event(record, inputs), inputs)

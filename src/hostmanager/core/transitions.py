@@ -46,8 +46,8 @@ Transition = Callable[[InstanceRecord, TransitionInput], TransitionResult]
 
 def unexpected(record: InstanceRecord, inputs: TransitionInput) -> TransitionResult:
     """Change nothing: this event should not happen in this state."""
-    instance_id, kind = record.spec.instance_id, inputs.event.kind
-    text = f"{instance_id}: unexpected event '{kind}' in '{record.state}'"
+    name = ev.event_name(type(inputs.event))
+    text = f"{record.spec.instance_id}: unexpected event '{name}' in '{record.state}'"
     return record, (ev.LogUnexpected(text),)
 
 

@@ -95,9 +95,13 @@ class DiagnosticCollector:
         message: str,
         hint: str = "",
         instance_id: str | None = None,
+        severity: Severity = Severity.ERROR,
     ) -> None:
-        """Add something that cannot be done."""
-        self._add(Severity.ERROR, location, message, hint, instance_id)
+        """Add something that cannot be done, or is bad otherwise."""
+        line, column = (location.line, location.column) if location else (None, None)
+        self.diagnostics.append(
+            Diagnostic(severity, message, hint, self.file, line, column, instance_id)
+        )
 
     def warning(
         self,
@@ -107,7 +111,7 @@ class DiagnosticCollector:
         instance_id: str | None = None,
     ) -> None:
         """Add something that is probably not meant."""
-        self._add(Severity.WARNING, location, message, hint, instance_id)
+        self.error(location, message, hint, instance_id, Severity.WARNING)
 
     def fatal(self, location: SourceLocation | None, message: str, hint: str = "") -> SiteFileError:
         """Add an error that ends the reading, and give the exception to raise."""
@@ -118,16 +122,3 @@ class DiagnosticCollector:
     def has_errors(self) -> bool:
         """Whether anything so far is an error."""
         return any(diagnostic.is_error for diagnostic in self.diagnostics)
-
-    def _add(
-        self,
-        severity: Severity,
-        location: SourceLocation | None,
-        message: str,
-        hint: str,
-        instance_id: str | None,
-    ) -> None:
-        line, column = (location.line, location.column) if location else (None, None)
-        self.diagnostics.append(
-            Diagnostic(severity, message, hint, self.file, line, column, instance_id)
-        )

@@ -4,7 +4,7 @@ import itertools
 from dataclasses import replace
 
 from hostmanager.core import events as ev
-from hostmanager.core.events import EventKind, ExitStatus, Timestamp
+from hostmanager.core.events import ExitStatus, Timestamp
 from hostmanager.core.model import InstanceSettings, Kind, ObservedRun, Target
 from hostmanager.core.policy import Policy
 from hostmanager.core.record import (
@@ -38,34 +38,34 @@ DONE = Completion(NOW.wall - 60.0, "then")
 LAUNCHING = ev.StatusChanged(launching=True)
 
 EVENTS = {
-    EventKind.START_REQUESTED: [ev.StartRequested()],
-    EventKind.STOP_REQUESTED: [ev.StopRequested()],
-    EventKind.SPEC_REPLACED: [
+    ev.StartRequested: [ev.StartRequested()],
+    ev.StopRequested: [ev.StopRequested()],
+    ev.SpecReplaced: [
         *(ev.SpecReplaced(new(agent_class="Replacement")) for new in (spec, service, foreign)),
         ev.SpecReplaced(service(agent_class="Replacement"), Target.DOWN),
         ev.SpecReplaced(passive()),
     ],
-    EventKind.UNCONFIGURED: [ev.Unconfigured()],
-    EventKind.ESCALATE: [ev.Escalate()],
-    EventKind.RESTART_REQUESTED: [ev.RestartRequested()],
-    EventKind.LAUNCHED: [ev.Launched(77, run_id="r1"), ev.Launched(77), ev.Launched(77, FOUND)],
-    EventKind.LAUNCH_FAILED: [ev.LaunchFailed("program", "no such file")],
-    EventKind.EXITED: [ev.Exited(ExitStatus(code=code)) for code in (1, 0)],
-    EventKind.EXITED_WITH_REMNANTS: [
+    ev.Unconfigured: [ev.Unconfigured()],
+    ev.Escalate: [ev.Escalate()],
+    ev.RestartRequested: [ev.RestartRequested()],
+    ev.Launched: [ev.Launched(77, run_id="r1"), ev.Launched(77), ev.Launched(77, FOUND)],
+    ev.LaunchFailed: [ev.LaunchFailed("program", "no such file")],
+    ev.Exited: [ev.Exited(ExitStatus(code=code)) for code in (1, 0)],
+    ev.ExitedWithRemnants: [
         ev.ExitedWithRemnants(ExitStatus(code=code), ("pid 78: child",)) for code in (1, 0)
     ],
-    EventKind.REMNANTS_GONE: [ev.RemnantsGone()],
-    EventKind.ABSENT: [ev.Absent()],
-    EventKind.LAST_OUTPUT: [ev.LastOutput(("a line",))],
-    EventKind.STATUS_CHANGED: [
+    ev.RemnantsGone: [ev.RemnantsGone()],
+    ev.Absent: [ev.Absent()],
+    ev.LastOutput: [ev.LastOutput(("a line",))],
+    ev.StatusChanged: [
         ev.StatusChanged("It is paused.", True),
         ev.StatusChanged(),
         LAUNCHING,
     ],
-    EventKind.OBSERVATION_LOST: [ev.ObservationLost("No answer.")],
-    EventKind.PREPARED: [ev.Prepared()],
-    EventKind.PREPARE_FAILED: [ev.PrepareFailed("no such image")],
-    EventKind.DEADLINE: [ev.DeadlineReached()],
+    ev.ObservationLost: [ev.ObservationLost("No answer.")],
+    ev.Prepared: [ev.Prepared()],
+    ev.PrepareFailed: [ev.PrepareFailed("no such image")],
+    ev.DeadlineReached: [ev.DeadlineReached()],
 }
 
 OBSTACLE = "no such class"
@@ -177,9 +177,9 @@ def records(state):
 
 def events(record, kind):
     """The events of a kind that make a difference; updates name the class and kind that is."""
-    if kind is EventKind.EXITED_WITH_REMNANTS and record.spec.kind is Kind.DOCKER:
+    if kind is ev.ExitedWithRemnants and record.spec.kind is Kind.DOCKER:
         return []  # no process outlives its container
-    if kind is not EventKind.SPEC_CHANGED:
+    if kind is not ev.SpecChanged:
         return EVENTS[kind]
     entry = replace(record.request.replacement or record.spec, fingerprint="updated")
     others = (entry.settings, InstanceSettings(), MANUAL, ONE_SHOT, GIVES_UP)

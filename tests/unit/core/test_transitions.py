@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 from hostmanager.core import events as ev
-from hostmanager.core.events import EventKind, StopStage
+from hostmanager.core.events import EVENT_TYPES, StopStage, event_name
 from hostmanager.core.messages import ENGINE_KILL_MARGIN
 from hostmanager.core.model import DEFAULT_STOP_GRACE, Kind, Target
 from hostmanager.core.record import NO_RUN, NOT_RUNNING_STATES, RESTING_STATES, State
@@ -32,7 +32,7 @@ EXPECTED = {
         ),
         "no_change": "ESCALATE LAST_OUTPUT PREPARED PREPARE_FAILED",
         "reconcile_running": "LAUNCHED",
-        "unexpected": "LAUNCH_FAILED REMNANTS_GONE ABSENT STATUS_CHANGED DEADLINE",
+        "unexpected": "LAUNCH_FAILED REMNANTS_GONE ABSENT STATUS_CHANGED DEADLINE_REACHED",
         "terminate_remnants": "EXITED_WITH_REMNANTS",
         "mark_unknown": "OBSERVATION_LOST",
     },
@@ -42,7 +42,7 @@ EXPECTED = {
         ),
         "no_change": "ESCALATE RESTART_REQUESTED LAST_OUTPUT PREPARED PREPARE_FAILED",
         "reconcile_running": "LAUNCHED",
-        "unexpected": "LAUNCH_FAILED REMNANTS_GONE ABSENT STATUS_CHANGED OBSERVATION_LOST DEADLINE",
+        "unexpected": "LAUNCH_FAILED REMNANTS_GONE ABSENT STATUS_CHANGED OBSERVATION_LOST DEADLINE_REACHED",
         "terminate_remnants": "EXITED_WITH_REMNANTS",
     },
     State.BACKOFF: {
@@ -53,14 +53,14 @@ EXPECTED = {
         "unexpected": "LAUNCH_FAILED REMNANTS_GONE ABSENT STATUS_CHANGED",
         "terminate_remnants": "EXITED_WITH_REMNANTS",
         "mark_unknown": "OBSERVATION_LOST",
-        "finish_backoff": "DEADLINE",
+        "finish_backoff": "DEADLINE_REACHED",
     },
     State.GIVEN_UP: {
         "start_anew": "START_REQUESTED SPEC_CHANGED RESTART_REQUESTED",
         "reconcile_stopped": "STOP_REQUESTED SPEC_REPLACED UNCONFIGURED EXITED",
         "no_change": "ESCALATE LAST_OUTPUT PREPARED PREPARE_FAILED",
         "reconcile_running": "LAUNCHED",
-        "unexpected": "LAUNCH_FAILED REMNANTS_GONE ABSENT STATUS_CHANGED DEADLINE",
+        "unexpected": "LAUNCH_FAILED REMNANTS_GONE ABSENT STATUS_CHANGED DEADLINE_REACHED",
         "terminate_remnants": "EXITED_WITH_REMNANTS",
         "mark_unknown": "OBSERVATION_LOST",
     },
@@ -76,7 +76,7 @@ EXPECTED = {
         "unexpected": "REMNANTS_GONE ABSENT",
         "begin_launch": "STATUS_CHANGED",
         "mark_unknown": "OBSERVATION_LOST",
-        "launch_timed_out": "DEADLINE",
+        "launch_timed_out": "DEADLINE_REACHED",
     },
     State.UP: {
         "reconcile_running": (
@@ -85,7 +85,7 @@ EXPECTED = {
         ),
         "update_spec": "SPEC_CHANGED",
         "no_change": "ESCALATE LAST_OUTPUT STATUS_CHANGED",
-        "unexpected": "LAUNCHED LAUNCH_FAILED REMNANTS_GONE ABSENT DEADLINE",
+        "unexpected": "LAUNCHED LAUNCH_FAILED REMNANTS_GONE ABSENT DEADLINE_REACHED",
         "reconcile_stopped": "EXITED",
         "terminate_remnants": "EXITED_WITH_REMNANTS",
         "mark_unknown": "OBSERVATION_LOST",
@@ -100,7 +100,7 @@ EXPECTED = {
         "reconcile_stopped": "EXITED REMNANTS_GONE ABSENT",
         "terminate_remnants": "EXITED_WITH_REMNANTS",
         "unexpected": "STATUS_CHANGED",
-        "observe_timed_out": "DEADLINE",
+        "observe_timed_out": "DEADLINE_REACHED",
     },
     State.STOPPING: {
         "no_change": (
@@ -108,7 +108,7 @@ EXPECTED = {
             "LAST_OUTPUT STATUS_CHANGED PREPARED PREPARE_FAILED"
         ),
         "update_spec": "SPEC_CHANGED",
-        "escalate_to_sigterm": "ESCALATE DEADLINE",
+        "escalate_to_sigterm": "ESCALATE DEADLINE_REACHED",
         "unexpected": "LAUNCHED LAUNCH_FAILED REMNANTS_GONE ABSENT",
         "reconcile_stopped": "EXITED",
         "terminate_remnants": "EXITED_WITH_REMNANTS",
@@ -120,7 +120,7 @@ EXPECTED = {
             "LAST_OUTPUT STATUS_CHANGED PREPARED PREPARE_FAILED"
         ),
         "update_spec": "SPEC_CHANGED",
-        "escalate_to_sigkill": "ESCALATE DEADLINE",
+        "escalate_to_sigkill": "ESCALATE DEADLINE_REACHED",
         "unexpected": "LAUNCHED LAUNCH_FAILED",
         "reconcile_stopped": "EXITED REMNANTS_GONE ABSENT",
         "terminate_remnants": "EXITED_WITH_REMNANTS",
@@ -136,16 +136,17 @@ EXPECTED = {
         "reconcile_stopped": "EXITED REMNANTS_GONE ABSENT",
         "kill_remnants": "EXITED_WITH_REMNANTS",
         "mark_unknown": "OBSERVATION_LOST",
-        "repeat_sigkill": "DEADLINE",
+        "repeat_sigkill": "DEADLINE_REACHED",
     },
 }
+NAMES = {event_name(each).upper().replace(" ", "_"): each for each in EVENT_TYPES}
 EXPECTED_CELLS = {
-    (state, EventKind[name]): transition
+    (state, NAMES[name]): transition
     for state, row in EXPECTED.items()
     for transition, names in row.items()
     for name in names.split()
 }
-ALL_CELLS = sorted(itertools.product(State, EventKind))
+ALL_CELLS = list(itertools.product(State, EVENT_TYPES))
 
 
 def outcomes(state, kind):

@@ -18,7 +18,12 @@ from hostmanager.agent.compose.catalog import (
     orphan_view,
 )
 from hostmanager.agent.compose.image_pull import IGNORE_ORPHANS_ENV, ImagePull, compose_command
-from hostmanager.agent.compose.protocol import AddMessage, ContainerOutput, TaskOutcome
+from hostmanager.agent.compose.protocol import (
+    AddMessage,
+    ComposeBackend,
+    ContainerOutput,
+    TaskOutcome,
+)
 from hostmanager.composefile.command import CompletedCommand, find_compose
 from hostmanager.composefile.loader import project_args
 from hostmanager.composefile.model import ComposeFile, ComposeFileError, FileStatus
@@ -49,7 +54,7 @@ LISTENER_TIMEOUT = 2.0
 """Seconds to find the container that runs the router: looking up host names may take long."""
 
 
-class EngineComposeBackend:
+class EngineComposeBackend(ComposeBackend):
     """Everything about compose services that does not concern one instance.
 
     Args:
@@ -79,7 +84,7 @@ class EngineComposeBackend:
         self._projects: frozenset[str] = frozenset()
         self.on_change: Callable[[], None] = lambda: None
         self.watcher = ContainerWatcher(self._open_engine)
-        self.driver = ComposeDriver(self.watcher, self._run_compose, emit_message)
+        self.driver: ComposeDriver = ComposeDriver(self.watcher, self._run_compose, emit_message)
         self._driver_lost = self.watcher.on_lost
         self._driver_synced = self.watcher.on_synced
         self.watcher.on_lost = self._on_lost

@@ -4,7 +4,7 @@ A manager without compose files imports nothing else of it: no client of the eng
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from hostmanager.agent.compose.catalog import ServiceCatalog
 from hostmanager.composefile.model import FileStatus
@@ -23,68 +23,6 @@ TaskOutcome = tuple[bool, str]
 
 ContainerOutput = tuple[bool, str, list[tuple[float | None, str]]]
 """Whether a log could be read, a sentence, and its lines, each with its Unix time if known."""
-
-
-class ComposeBackend(Protocol):
-    """See `hostmanager.agent.compose.backend.EngineComposeBackend`."""
-
-    on_change: Callable[[], None]
-
-    @property
-    def driver(self) -> Driver:
-        """Runs the services."""
-
-    @property
-    def services(self) -> ServiceCatalog:
-        """The services of the compose files."""
-
-    def start(self) -> None:
-        """Start watching files and engine."""
-
-    async def wait_loaded(self) -> None:
-        """Wait until the services are known; not for long."""
-
-    async def close(self) -> None:
-        """Cancel what is running, and close the connection."""
-
-    async def refresh(self) -> None:
-        """Load compose files that have changed without an event."""
-
-    def update_spec(self, spec: InstanceSpec) -> None:
-        """The entry of an instance, or its service, has changed."""
-
-    def status(self) -> Mapping[str, FileStatus]:
-        """Whether each file could be loaded (contract, section 5)."""
-
-    def container(self, spec: InstanceSpec) -> dict[str, Any] | None:
-        """Show the container of an instance."""
-
-    def warnings(self) -> Mapping[str, str]:
-        """What should be put right in the compose files that can be used, by file."""
-
-    def orphans(self) -> dict[str, Any]:
-        """Show the orphans."""
-
-    def orphan_of(self, instance_id: str) -> str | None:
-        """The container of an instance's service that is in no file any more; None without one."""
-
-    def end_orphan_of(self, instance_id: str) -> None:
-        """Stop and remove it; what fails becomes a message."""
-
-    def new_tags(self, records: Mapping[str, InstanceRecord]) -> dict[str, str]:
-        """The images that instances need and that are not on this machine."""
-
-    async def runs_router(self, url: str, specs: Iterable[InstanceSpec]) -> str | None:
-        """The instance of these that runs the router at this URL; None if unknown."""
-
-    async def output(self, spec: InstanceSpec, lines: int, since: float) -> ContainerOutput:
-        """The newest lines of a container's log."""
-
-    async def remove_orphans(self, add_message: AddMessage) -> TaskOutcome:
-        """Stop and remove all orphans."""
-
-    async def pull(self, add_message: AddMessage) -> TaskOutcome:
-        """Pull the images of all files."""
 
 
 class NullDriver:
@@ -120,68 +58,80 @@ class NullDriver:
         """There is nothing to close."""
 
 
-class NullComposeBackend:
-    """The compose backend of a manager without compose files."""
+class ComposeBackend:
+    """What a host asks about compose services, and the answers of one without compose files.
+
+    `agent.compose.backend.EngineComposeBackend` has those of a host with compose files.
+
+    Attributes:
+        on_change: Called when files or containers have changed.
+        driver: Runs the services.
+        services: The services of the compose files.
+    """
+
+    on_change: Callable[[], None]
+    driver: Driver
+    services: ServiceCatalog
 
     def __init__(self) -> None:
-        self.on_change: Callable[[], None] = lambda: None
+        self.on_change = lambda: None
         self.driver = NullDriver()
         self.services = ServiceCatalog()
 
     def start(self) -> None:
-        """There is nothing to watch."""
+        """Start watching files and engine."""
 
     async def wait_loaded(self) -> None:
-        """There is nothing to wait for."""
+        """Wait until the services are known; not for long."""
 
     async def close(self) -> None:
-        """There is nothing to close."""
+        """Cancel what is running, and close the connection."""
 
     async def refresh(self) -> None:
-        """There is nothing to load."""
+        """Load compose files that have changed without an event."""
 
     def update_spec(self, spec: InstanceSpec) -> None:
-        """There is nothing to update."""
+        """The entry of an instance, or its service, has changed."""
 
     def status(self) -> Mapping[str, FileStatus]:
-        """No file."""
+        """Whether each file could be loaded (contract, section 5)."""
         return {}
 
     def container(self, spec: InstanceSpec) -> dict[str, Any] | None:
-        """No container."""
+        """Show the container of an instance."""
         return None
 
     def warnings(self) -> Mapping[str, str]:
-        """No file."""
+        """What should be put right in the compose files that can be used, by file."""
         return {}
 
     def orphans(self) -> dict[str, Any]:
-        """No orphan."""
+        """Show the orphans."""
         return {}
 
     def orphan_of(self, instance_id: str) -> str | None:
-        """No orphan."""
+        """The container of an instance's service that is in no file any more; None without one."""
         return None
 
     def end_orphan_of(self, instance_id: str) -> None:
-        """There is none."""
+        """Stop and remove it; what fails becomes a message."""
 
     def new_tags(self, records: Mapping[str, InstanceRecord]) -> dict[str, str]:
-        """No image."""
+        """The images that instances need and that are not on this machine."""
         return {}
 
     async def runs_router(self, url: str, specs: Iterable[InstanceSpec]) -> str | None:
-        """No container."""
+        """The instance of these that runs the router at this URL; None if unknown."""
         return None
 
     async def output(self, spec: InstanceSpec, lines: int, since: float) -> ContainerOutput:
-        """No container, no log."""
+        """The newest lines of a container's log."""
         return False, f"There is no container of '{spec.instance_id}'.", []
 
     async def remove_orphans(self, add_message: AddMessage) -> TaskOutcome:
-        """There are none."""
+        """Stop and remove all orphans."""
         return True, "No compose file is managed here (--docker-compose), so there are no orphans."
 
     async def pull(self, add_message: AddMessage) -> TaskOutcome:
-        """There is nothing to pull."""
+        """Pull the images of all files."""
         return True, "No compose file is managed here (--docker-compose); nothing was pulled."

@@ -1,8 +1,9 @@
 """The results of a check: diagnostics by category, and what could not be checked."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 from hostmanager.siteconfig.diagnostics import Diagnostic, Severity, SourceLocation
 from hostmanager.siteconfig.full_check import CheckedEntry
@@ -69,6 +70,7 @@ class CheckReport:
         agent: CheckedEntry | None = None,
         host: str | None = None,
         file: str | None = None,
+        severity: Severity = Severity.ERROR,
     ) -> None:
         """Add an error.
 
@@ -80,40 +82,18 @@ class CheckReport:
             agent: The only agent that it is about.
             host: Its host, if it is not about one agent.
             file: The file, if it is not the site config.
+            severity: How bad it is.
         """
-        diagnostic = self._diagnostic(Severity.ERROR, location, message, hint, agent)
-        if file is not None:
-            diagnostic = replace(diagnostic, file=file)
-        self.results.append(CheckResult(category, diagnostic, agent.host if agent else host))
+        line, column = (location.line, location.column) if location else (None, None)
+        name, host = (None, host) if agent is None else (agent.name, agent.host)
+        diagnostic = Diagnostic(severity, message, hint, file or self.file, line, column, name)
+        self.results.append(CheckResult(category, diagnostic, host))
 
     def warning(
-        self,
-        category: Category,
-        location: SourceLocation | None,
-        message: str,
-        hint: str = "",
-        *,
-        agent: CheckedEntry | None = None,
-        host: str | None = None,
-        file: str | None = None,
+        self, category: Category, location: SourceLocation | None, *text: str, **about: Any
     ) -> None:
         """Add a warning; see `error`."""
-        diagnostic = self._diagnostic(Severity.WARNING, location, message, hint, agent)
-        if file is not None:
-            diagnostic = replace(diagnostic, file=file)
-        self.results.append(CheckResult(category, diagnostic, agent.host if agent else host))
-
-    def _diagnostic(
-        self,
-        severity: Severity,
-        location: SourceLocation | None,
-        message: str,
-        hint: str,
-        agent: CheckedEntry | None,
-    ) -> Diagnostic:
-        line, column = (location.line, location.column) if location else (None, None)
-        name = None if agent is None else agent.name
-        return Diagnostic(severity, message, hint, self.file, line, column, name)
+        self.error(category, location, *text, **about, severity=Severity.WARNING)
 
     def extend(
         self, category: Category, diagnostics: Iterable[tuple[str | None, Diagnostic]]

@@ -5,23 +5,16 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from hostmanager.cli import options
 from hostmanager.cli.confirmation import DRY_RUN, confirm, nothing_changed_yet
-from hostmanager.cli.exit_codes import INTERRUPTED, CommandError
-from hostmanager.cli.host_results import report_errors, report_lost_reasons, report_results
-from hostmanager.cli.options import (
-    add_change_options,
-    add_common,
-    add_hosts,
-    add_timeout,
-    exit_status_help,
-    new_parser,
-)
+from hostmanager.cli.exit_codes import CommandError
+from hostmanager.cli.host_results import report_errors, request_on_all
 from hostmanager.cli.output import Output, command
 from hostmanager.client.change.die_plan import ManagerEnd, plan_die, stops_of
 from hostmanager.client.change.stops import list_hosts
 from hostmanager.client.errors import FailureKind, ManagerError
 from hostmanager.client.manager_client import ManagerClient, OperationResult
-from hostmanager.client.multi_host import run_on_all, select_managers
+from hostmanager.client.multi_host import select_managers
 from hostmanager.client.site_model import read_site
 
 DIE_TIMEOUT = 60.0
@@ -38,7 +31,7 @@ terminal, --yes is needed."""
 
 EPILOG = f"""\
 {
-    exit_status_help(
+    options.exit_status_help(
         done="they have ended, and so have the agents that were to end",
         not_reached="something could not be ended, or a manager refuses; the message says why",
     )
@@ -55,17 +48,17 @@ examples:
 
 def add_parser(subparsers: Any) -> None:
     """Add the subcommand."""
-    parser = new_parser(subparsers, "die", DESCRIPTION, EPILOG)
+    parser = options.new_parser(subparsers, "die", DESCRIPTION, EPILOG)
     group = parser.add_argument_group("which hosts")
-    add_hosts(group)
+    options.add_hosts(group)
     group.add_argument("--all", action="store_true", help="the managers of all hosts")
     parser.add_argument("--disown", action="store_true", help="leave all agents running")
     parser.add_argument(
         "--disown-dockers", action="store_true", help="leave compose services running"
     )
-    add_change_options(parser, yes_help="do not ask before managers are ended")
-    add_timeout(parser, DIE_TIMEOUT, "how long each may take")
-    add_common(parser)
+    options.add_change_options(parser, yes_help="do not ask before managers are ended")
+    options.add_timeout(parser, DIE_TIMEOUT, "how long each may take")
+    options.add_common(parser)
 
 
 @command
@@ -91,22 +84,16 @@ def run(args: argparse.Namespace, output: Output) -> int:
     params = {"disown_dockers": args.disown_dockers}
     if args.disown:
         params["disown"] = True  # other managers than ours do not know it
-    try:
-        results = run_on_all(
-            targets,
-            lambda manager: _end(manager, args.timeout, args.answer_time, params),
-            args.answer_time,
-            args.timeout + 2 * args.answer_time,
-        )
-    except KeyboardInterrupt:
-        hosts = list_hosts([end.host for end in ends if not end.error])
-        raise CommandError(
-            f"Interrupted. The managers of {hosts} are ending; `hostmanager status` shows when "
-            "they are gone.",
-            INTERRUPTED,
-        ) from None
-    report_lost_reasons(targets, output)
-    return report_results(results, output, **plan)
+    hosts = list_hosts([end.host for end in ends if not end.error])
+    return request_on_all(
+        targets,
+        lambda manager: _end(manager, args.timeout, args.answer_time, params),
+        args,
+        output,
+        interrupted=f"The managers of {hosts} are ending; `hostmanager status` shows when they "
+        "are gone.",
+        **plan,
+    )
 
 
 def _show(ends: Sequence[ManagerEnd], output: Output) -> None:

@@ -7,16 +7,9 @@ from typing import Any
 
 from rich.text import Text
 
+from hostmanager.cli import options
 from hostmanager.cli.exit_codes import FAILED, OK, CommandError
 from hostmanager.cli.host_results import error_code
-from hostmanager.cli.options import (
-    add_common,
-    add_hosts,
-    add_since,
-    exit_status_help,
-    line_count,
-    new_parser,
-)
 from hostmanager.cli.output import Output, command
 from hostmanager.cli.text import format_time, sanitize
 from hostmanager.client.errors import ManagerError, require_router
@@ -68,7 +61,11 @@ kinds:
   manager           the manager itself started, ended, or had been killed
   journal           a fault of the journal itself
 
-{exit_status_help(done="shown", not_reached="a manager could not read its journal; the message says why")}
+{
+    options.exit_status_help(
+        done="shown", not_reached="a manager could not read its journal; the message says why"
+    )
+}
 examples:
   hostmanager history
       the last {ENTRIES} events of the site
@@ -86,21 +83,21 @@ KINDS = (
 
 def add_parser(subparsers: Any) -> None:
     """Add the subcommand."""
-    parser = new_parser(subparsers, "history", DESCRIPTION, EPILOG)
+    parser = options.new_parser(subparsers, "history", DESCRIPTION, EPILOG)
     parser.add_argument(
         "pattern",
         nargs="*",
         metavar="PATTERN",
         help="instance-ids, or patterns of them in quotes; agents of the past, too",
     )
-    add_hosts(parser)
+    options.add_hosts(parser)
     parser.add_argument(
         "--kind", action="append", choices=KINDS, help="only entries of this kind; may be repeated"
     )
     parser.add_argument(
         "-n",
         "--lines",
-        type=line_count,
+        type=options.line_count,
         metavar="N",
         help=f"the newest N entries (default: {ENTRIES}; with --since: {MAX_ENTRIES})",
     )
@@ -110,8 +107,8 @@ def add_parser(subparsers: Any) -> None:
         action="store_true",
         help="each launch and exit of a crash loop, not one line for all of them",
     )
-    add_since(parser, "what happened")
-    add_common(parser)
+    options.add_since(parser, "what happened")
+    options.add_common(parser)
 
 
 @command

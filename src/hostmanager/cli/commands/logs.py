@@ -8,17 +8,8 @@ from typing import Any
 
 from rich.text import Text
 
+from hostmanager.cli import options
 from hostmanager.cli.exit_codes import FAILED, OK, UNREACHABLE, CommandError
-from hostmanager.cli.options import (
-    MAX_COUNT,
-    add_common,
-    add_selection,
-    add_since,
-    add_until,
-    exit_status_help,
-    new_parser,
-    number_between,
-)
 from hostmanager.cli.output import Output, command
 from hostmanager.cli.text import format_time, sanitize, strip_timestamp
 from hostmanager.client.log_filter import LEVELS, LogFilter, LogLine
@@ -47,7 +38,7 @@ none: such a line counts as info, one with a traceback as error."""
 
 EPILOG = f"""\
 {
-    exit_status_help(
+    options.exit_status_help(
         done="the output of every agent was shown, or there was none yet",
         not_reached="a manager could not give the output of an agent; the message says why",
         interrupted="interrupted; with --follow, Ctrl-C is the usual end, and it is 0",
@@ -74,12 +65,12 @@ examples:
 
 def add_parser(subparsers: Any) -> None:
     """Add the subcommand."""
-    parser = new_parser(subparsers, "logs", DESCRIPTION, EPILOG)
-    add_selection(parser)
+    parser = options.new_parser(subparsers, "logs", DESCRIPTION, EPILOG)
+    options.add_selection(parser)
     parser.add_argument(
         "-n",
         "--lines",
-        type=number_between(0, MAX_COUNT),
+        type=options.number_between(0, options.MAX_COUNT),
         metavar="N",
         help=f"the newest N lines of each agent (default: {LINES}; with --since, --until or --run: "
         f"{MAX_LINES_PER_REQUEST}); 0 with --follow: only new ones",
@@ -102,13 +93,13 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument(
         "--run",
-        type=number_between(-MAX_RUNS, MAX_RUNS),
+        type=options.number_between(-MAX_RUNS, MAX_RUNS),
         metavar="N",
         help="only what one run printed: 0 is the latest, 1 the one before, and so on",
     )
-    add_since(parser, "lines")
-    add_until(parser, "lines")
-    add_common(parser)
+    options.add_since(parser, "lines")
+    options.add_until(parser, "lines")
+    options.add_common(parser)
 
 
 def _pattern(text: str) -> str:

@@ -4,21 +4,14 @@ import argparse
 from collections.abc import Mapping
 from typing import Any
 
+from hostmanager.cli import options
 from hostmanager.cli.confirmation import DRY_RUN, confirm, nothing_changed_yet
-from hostmanager.cli.exit_codes import FAILED, INTERRUPTED, OK, CommandError
-from hostmanager.cli.host_results import error_code, report_lost_reasons, report_results
-from hostmanager.cli.options import (
-    add_change_options,
-    add_common,
-    add_hosts,
-    add_timeout,
-    exit_status_help,
-    new_parser,
-)
+from hostmanager.cli.exit_codes import FAILED, OK
+from hostmanager.cli.host_results import error_code, request_on_all
 from hostmanager.cli.output import Output, command
 from hostmanager.client.change.stops import Stops, list_hosts
 from hostmanager.client.errors import ManagerError
-from hostmanager.client.multi_host import TargetManagers, run_on_all, select_managers
+from hostmanager.client.multi_host import TargetManagers, select_managers
 from hostmanager.client.site_model import read_site
 
 ORPHANS_TIMEOUT = 60.0
@@ -31,7 +24,7 @@ of other projects are left alone. More than one is removed only after a question
 
 EPILOG = f"""\
 {
-    exit_status_help(
+    options.exit_status_help(
         done="shown; with --remove: none is left",
         not_reached="at least one could not be removed, or a manager does not know",
     )
@@ -46,12 +39,12 @@ examples:
 
 def add_parser(subparsers: Any) -> None:
     """Add the subcommand."""
-    parser = new_parser(subparsers, "orphans", DESCRIPTION, EPILOG)
-    add_hosts(parser)
+    parser = options.new_parser(subparsers, "orphans", DESCRIPTION, EPILOG)
+    options.add_hosts(parser)
     parser.add_argument("--remove", action="store_true", help="stop and remove them")
-    add_change_options(parser, yes_help="do not ask before more than one is removed")
-    add_timeout(parser, ORPHANS_TIMEOUT, "with --remove: how long each host may take")
-    add_common(parser)
+    options.add_change_options(parser, yes_help="do not ask before more than one is removed")
+    options.add_timeout(parser, ORPHANS_TIMEOUT, "with --remove: how long each host may take")
+    options.add_common(parser)
 
 
 @command
@@ -76,21 +69,16 @@ def run(args: argparse.Namespace, output: Output) -> int:
     confirm(stops, args, output)
     concerned = {host: targets.managers[host] for host, by_id in orphans.items() if by_id}
     removing = TargetManagers(targets.site, list(concerned), concerned)
-    try:
-        results = run_on_all(
-            removing,
-            lambda manager: manager.run("remove_orphans", args.timeout),
-            args.answer_time,
-            args.timeout + args.answer_time,
-        )
-    except KeyboardInterrupt:
-        raise CommandError(
-            f"Interrupted. Orphans are still being removed on {list_hosts(list(concerned))}; "
-            "`hostmanager orphans` shows what is left.",
-            INTERRUPTED,
-        ) from None
-    report_lost_reasons(removing, output)
-    return report_results(results, output, code, **content)
+    return request_on_all(
+        removing,
+        lambda manager: manager.run("remove_orphans", args.timeout),
+        args,
+        output,
+        interrupted=f"Orphans are still being removed on {list_hosts(list(concerned))}; "
+        "`hostmanager orphans` shows what is left.",
+        code=code,
+        **content,
+    )
 
 
 def _find(

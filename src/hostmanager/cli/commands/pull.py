@@ -4,22 +4,14 @@ import argparse
 import threading
 from typing import Any
 
+from hostmanager.cli import options
 from hostmanager.cli.confirmation import DRY_RUN, nothing_changed_yet
-from hostmanager.cli.exit_codes import INTERRUPTED, CommandError
-from hostmanager.cli.host_results import report_errors, report_lost_reasons, report_results
-from hostmanager.cli.options import (
-    add_change_options,
-    add_common,
-    add_hosts,
-    add_timeout,
-    exit_status_help,
-    new_parser,
-)
+from hostmanager.cli.host_results import report_errors, request_on_all
 from hostmanager.cli.output import Output, command
 from hostmanager.client.change.pull_plan import plan_pull
 from hostmanager.client.change.stops import list_hosts
 from hostmanager.client.manager_client import ManagerClient, OperationResult
-from hostmanager.client.multi_host import TargetManagers, run_on_all, select_managers
+from hostmanager.client.multi_host import TargetManagers, select_managers
 from hostmanager.client.site_model import read_site
 from hostmanager.client.task_progress import MessageReader, run_and_stream
 
@@ -33,7 +25,7 @@ would run another image after `hostmanager restart`. Ctrl-C ends the waiting, no
 
 EPILOG = f"""\
 {
-    exit_status_help(
+    options.exit_status_help(
         done="all images were pulled",
         not_reached="at least one was not; the message says which and why",
     )
@@ -49,11 +41,11 @@ examples:
 
 def add_parser(subparsers: Any) -> None:
     """Add the subcommand."""
-    parser = new_parser(subparsers, "pull", DESCRIPTION, EPILOG)
-    add_hosts(parser)
-    add_change_options(parser, yes_help="")
-    add_timeout(parser, PULL_TIMEOUT, "how long each host may take")
-    add_common(parser)
+    parser = options.new_parser(subparsers, "pull", DESCRIPTION, EPILOG)
+    options.add_hosts(parser)
+    options.add_change_options(parser, yes_help="")
+    options.add_timeout(parser, PULL_TIMEOUT, "how long each host may take")
+    options.add_common(parser)
 
 
 @command
@@ -73,16 +65,14 @@ def run(args: argparse.Namespace, output: Output) -> int:
         reader = MessageReader(show)
         return run_and_stream(manager, "docker_pull", args.timeout, args.answer_time, reader)
 
-    try:
-        results = run_on_all(targets, pull, args.answer_time, args.timeout + 2 * args.answer_time)
-    except KeyboardInterrupt:
-        raise CommandError(
-            f"Interrupted. The managers of {list_hosts(targets.hosts)} go on pulling; "
-            "`hostmanager pull` shows their progress.",
-            INTERRUPTED,
-        ) from None
-    report_lost_reasons(targets, output)
-    return report_results(results, output)
+    return request_on_all(
+        targets,
+        pull,
+        args,
+        output,
+        interrupted=f"The managers of {list_hosts(targets.hosts)} go on pulling; "
+        "`hostmanager pull` shows their progress.",
+    )
 
 
 def _dry_run(targets: TargetManagers, args: argparse.Namespace, output: Output) -> int:

@@ -3,21 +3,13 @@
 import argparse
 from typing import Any
 
+from hostmanager.cli import options
 from hostmanager.cli.confirmation import DRY_RUN, confirm, nothing_changed_yet
-from hostmanager.cli.exit_codes import INTERRUPTED, CommandError
-from hostmanager.cli.host_results import report_lost_reasons, report_results
-from hostmanager.cli.options import (
-    add_change_options,
-    add_common,
-    add_hosts,
-    add_timeout,
-    exit_status_help,
-    new_parser,
-)
+from hostmanager.cli.host_results import request_on_all
 from hostmanager.cli.output import Output, command
 from hostmanager.cli.reload_view import MARKS_HELP, show_reload
 from hostmanager.client.change.stops import list_hosts
-from hostmanager.client.multi_host import run_on_all, select_managers
+from hostmanager.client.multi_host import select_managers
 from hostmanager.client.site_model import read_site
 
 RELOAD_TIMEOUT = 30.0
@@ -34,7 +26,7 @@ column, and change nothing."""
 EPILOG = f"""\
 {MARKS_HELP}
 {
-    exit_status_help(
+    options.exit_status_help(
         done="all have read it, without errors",
         not_reached="at least one found an error, or its manager process is stopped",
     )
@@ -51,11 +43,11 @@ examples:
 
 def add_parser(subparsers: Any) -> None:
     """Add the subcommand."""
-    parser = new_parser(subparsers, "reload", DESCRIPTION, EPILOG)
-    add_hosts(parser)
-    add_change_options(parser, yes_help="do not ask before agents are stopped")
-    add_timeout(parser, RELOAD_TIMEOUT, "how long each may take")
-    add_common(parser)
+    parser = options.new_parser(subparsers, "reload", DESCRIPTION, EPILOG)
+    options.add_hosts(parser)
+    options.add_change_options(parser, yes_help="do not ask before agents are stopped")
+    options.add_timeout(parser, RELOAD_TIMEOUT, "how long each may take")
+    options.add_common(parser)
 
 
 @command
@@ -73,18 +65,12 @@ def run(args: argparse.Namespace, output: Output) -> int:
         output.line(DRY_RUN)
         return output.emit_json(changes.error_code, **plan)
     confirm(changes.stops, args, output)
-    try:
-        results = run_on_all(
-            targets,
-            lambda manager: manager.run("update", args.timeout, reload_config=True),
-            args.answer_time,
-            args.timeout + args.answer_time,
-        )
-    except KeyboardInterrupt:
-        raise CommandError(
-            f"Interrupted. The managers of {list_hosts(targets.hosts)} go on reading the site "
-            "config; `hostmanager diff` shows what they have not applied yet.",
-            INTERRUPTED,
-        ) from None
-    report_lost_reasons(targets, output)
-    return report_results(results, output, **plan)
+    return request_on_all(
+        targets,
+        lambda manager: manager.run("update", args.timeout, reload_config=True),
+        args,
+        output,
+        interrupted=f"The managers of {list_hosts(targets.hosts)} go on reading the site config; "
+        "`hostmanager diff` shows what they have not applied yet.",
+        **plan,
+    )

@@ -4,22 +4,14 @@ import argparse
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from hostmanager.cli import options
 from hostmanager.cli.confirmation import DRY_RUN, nothing_changed_yet
 from hostmanager.cli.exit_codes import CommandError
-from hostmanager.cli.host_results import report_lost_reasons, report_results
-from hostmanager.cli.options import (
-    add_change_options,
-    add_common,
-    add_selection,
-    add_timeout,
-    exit_status_help,
-    new_parser,
-    seconds,
-)
+from hostmanager.cli.host_results import request_on_all
 from hostmanager.cli.output import Output, command
 from hostmanager.client.errors import ClientError
-from hostmanager.client.manager_client import ManagerClient, OperationResult, make_clients
-from hostmanager.client.multi_host import TargetManagers, run_on_all
+from hostmanager.client.manager_client import make_clients
+from hostmanager.client.multi_host import TargetManagers
 from hostmanager.client.site_model import read_site
 from hostmanager.client.status.model import AgentStatus, silence_text
 from hostmanager.client.status.selection import fetch_status, hosts_to_query, select_agents
@@ -36,7 +28,7 @@ The managers of the agents keep it, over their own end and over a boot of the ho
 
 EPILOG = f"""\
 {
-    exit_status_help(
+    options.exit_status_help(
         done="done, or shown",
         not_reached="at least one manager refused, or cannot silence agents",
     )
@@ -53,20 +45,20 @@ examples:
 
 def add_parser(subparsers: Any) -> None:
     """Add the subcommand."""
-    parser = new_parser(subparsers, "silence", DESCRIPTION, EPILOG)
-    add_selection(parser, whole=True)
+    parser = options.new_parser(subparsers, "silence", DESCRIPTION, EPILOG)
+    options.add_selection(parser, whole=True)
     what = parser.add_mutually_exclusive_group()
     what.add_argument(
         "--for",
         dest="duration",
-        type=seconds,
+        type=options.seconds,
         metavar="TIME",
         help="how long, from 1 s to 90 days: 90, 30m, 2h, 1d",
     )
     what.add_argument("--end", action="store_true", help="end their silences now")
-    add_change_options(parser, yes_help="")
-    add_timeout(parser, SILENCE_TIMEOUT, "how long each manager may take")
-    add_common(parser)
+    options.add_change_options(parser, yes_help="")
+    options.add_timeout(parser, SILENCE_TIMEOUT, "how long each manager may take")
+    options.add_common(parser)
 
 
 @command
@@ -91,19 +83,19 @@ def run(args: argparse.Namespace, output: Output) -> int:
         output.line(DRY_RUN)
         return output.emit_json(0, dry_run=True, agents=ids)
     targets = TargetManagers(site, list(ids), make_clients(site, args, ids))
-    results = run_on_all(
-        targets, lambda manager: _request(manager, ids, args), args.answer_time, args.timeout
-    )
-    report_lost_reasons(targets, output)
-    return report_results(results, output, dry_run=False, agents=ids)
-
-
-def _request(
-    manager: ManagerClient, ids: Mapping[str, Sequence[str]], args: argparse.Namespace
-) -> OperationResult:
-    names = list(ids[manager.host])
-    return manager.run(
-        "silence", args.timeout, instances=names, seconds=args.duration, end=args.end
+    return request_on_all(
+        targets,
+        lambda manager: manager.run(
+            *("silence", args.timeout),
+            instances=ids[manager.host],
+            seconds=args.duration,
+            end=args.end,
+        ),
+        args,
+        output,
+        interrupted="`hostmanager silence` shows what is silenced.",
+        dry_run=False,
+        agents=ids,
     )
 
 
