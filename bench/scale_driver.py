@@ -45,7 +45,7 @@ class SimulatedDriver:
         """Nothing is ever found."""
         return {}
 
-    def adopt(self, spec: InstanceSpec, found: ObservedRun, report: ReportObservation) -> None:
+    def adopt(self, spec: InstanceSpec, observed: ObservedRun, report: ReportObservation) -> None:
         """Never asked for: nothing is ever found."""
         raise NotImplementedError
 

@@ -81,13 +81,13 @@ def websocket_segments(port: int, pids: set[int]) -> dict[str, float]:
     }
     command = ["ss", "-tinH", "state", "established", f"sport = :{port}"]
     text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    found = dict.fromkeys(COUNTERS, 0.0)
+    totals = dict.fromkeys(COUNTERS, 0.0)
     for head, info in zip(*(iter(text.splitlines()),) * 2, strict=False):
         if int(head.split()[3].rpartition(":")[2]) in peers:
             for key, name in COUNTERS.items():
                 match = re.search(rf"\b{name}:(\d+)", info)
-                found[key] += int(match[1]) if match else 0
-    return found
+                totals[key] += int(match[1]) if match else 0
+    return totals
 
 
 def memory(site: SimulatedSite) -> Figures:

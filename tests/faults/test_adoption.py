@@ -20,8 +20,8 @@ def leaders(site) -> dict[str, list[int]]:
 
 def all_up(site, number: int):
     def look() -> bool:
-        found = leaders(site)
-        return len(found) == number and all(len(pids) == 1 for pids in found.values())
+        leader_pids = leaders(site)
+        return len(leader_pids) == number and all(len(pids) == 1 for pids in leader_pids.values())
 
     return look
 

@@ -43,13 +43,13 @@ def explore(beginnings: Iterable[Node]) -> Exploration:
     Raises:
         Violation: Something must not be so; the message has the shortest way to it.
     """
-    found = Exploration()
+    exploration = Exploration()
     queue: deque[Node] = deque()
 
     def visit(node: Node, before: Node | None, name: str) -> None:
-        if node not in found.paths:
-            found.paths[node] = (before, name)
-            found.states[node.record.state if node.record else "forgotten"] += 1
+        if node not in exploration.paths:
+            exploration.paths[node] = (before, name)
+            exploration.states[node.record.state if node.record else "forgotten"] += 1
             queue.append(node)
 
     for number, node in enumerate(beginnings):
@@ -60,15 +60,15 @@ def explore(beginnings: Iterable[Node]) -> Exploration:
             model.check(node)
             check_wish(node)
         except Violation as violation:
-            raise Violation(f"{violation}: {' → '.join(found.trace(node))}") from None
+            raise Violation(f"{violation}: {' → '.join(exploration.trace(node))}") from None
         for name, act in model.actions(node):
-            found.transitions += 1
+            exploration.transitions += 1
             try:
                 visit(act(), node, name)
             except Violation as violation:
-                way = " → ".join([*found.trace(node), name])
+                way = " → ".join([*exploration.trace(node), name])
                 raise Violation(f"{violation}: {way}") from None
-    return found
+    return exploration
 
 
 def check_wish(node: Node) -> None:

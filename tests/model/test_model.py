@@ -39,20 +39,22 @@ def services() -> Iterator[Node]:
     yield from model.initial_nodes(model.PASSIVE)
 
 
-def report(kind: str, found: Exploration, capsys: pytest.CaptureFixture[str]) -> None:
+def report(kind: str, exploration: Exploration, capsys: pytest.CaptureFixture[str]) -> None:
     """Print what was explored: a count that shrinks shows a model that became blind."""
-    states = ", ".join(f"{state} {count}" for state, count in sorted(found.states.items()))
+    states = ", ".join(f"{state} {count}" for state, count in sorted(exploration.states.items()))
     with capsys.disabled():
-        print(f"\n{kind}: {len(found.paths)} states, {found.transitions} transitions ({states})")
+        print(
+            f"\n{kind}: {len(exploration.paths)} states, {exploration.transitions} transitions ({states})"
+        )
 
 
 @pytest.mark.parametrize("kind", [processes, limited_processes, services])
 def test_nothing_that_must_never_be_can_be_reached(
     kind: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    found = explore(kind())
-    report(kind.__name__, found, capsys)
-    visited = {State(state) for state in found.states if state != "forgotten"}
+    exploration = explore(kind())
+    report(kind.__name__, exploration, capsys)
+    visited = {State(state) for state in exploration.states if state != "forgotten"}
     given_up = {State.GIVEN_UP} if kind is limited_processes else set()
     assert visited == set(State) - {State.GIVEN_UP} | given_up
 

@@ -87,12 +87,12 @@ def state_dir(
 
 def _find_by_site_file(parent: Path, name: str, site_file: str | None) -> Path | None:
     """The one directory of this address whose site config was given by this path."""
-    found = [
+    paths = [
         path
         for path in parent.glob(f"{glob.escape(name)}@*")
         if site_file and not path.is_symlink() and _saved_site_file(path) == site_file
     ]
-    return found[0] if len(found) == 1 else None
+    return paths[0] if len(paths) == 1 else None
 
 
 def _take_over(old: Path, new: Path) -> None:

@@ -61,10 +61,10 @@ def level_of(line: str) -> int | None:
     text = line[begin : begin + _PREFIX_CHARS]
     if not _ANY_NAME.search(text):
         return None
-    if found := _TWISTED.match(text):
-        return _NAMES.get(found[1].lower())
-    if (found := _FIRST_WORD.match(text)) and (found[1] or found[2]).lower() in _NAMES:
-        return _NAMES[(found[1] or found[2]).lower()]
+    if match := _TWISTED.match(text):
+        return _NAMES.get(match[1].lower())
+    if (match := _FIRST_WORD.match(text)) and (match[1] or match[2]).lower() in _NAMES:
+        return _NAMES[(match[1] or match[2]).lower()]
     words = [word for word in _BETWEEN.split(text) if word][:_PREFIX_WORDS]
     return next((_NAMES[w.lower()] for w in words if w.isupper() and w.lower() in _NAMES), None)
 

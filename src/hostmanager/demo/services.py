@@ -77,8 +77,8 @@ def remove(directory: Path) -> None:
         return
     try:
         label = f"label={PROJECT}={directory.name}"
-        if found := _run("docker", "ps", "-aq", "--no-trunc", "--filter", label).split():
-            _run("docker", "rm", "--force", *found)
+        if containers := _run("docker", "ps", "-aq", "--no-trunc", "--filter", label).split():
+            _run("docker", "rm", "--force", *containers)
     except ServicesError as error:
         text = f"containers of the compose project {directory.name} may be left: {error}"
         raise ServicesError(text) from None

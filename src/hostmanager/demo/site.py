@@ -130,7 +130,7 @@ def _instance(agent_class: str, instance_id: str, *arguments: str) -> dict[str, 
 def _ocsbow() -> str:
     """The name of the client, with its path where the name alone would not find it."""
     beside = Path(sys.executable).parent / "ocsbow"
-    found = shutil.which("ocsbow")
-    if found is not None and (not beside.exists() or os.path.samefile(found, beside)):  # noqa: PTH121
+    path = shutil.which("ocsbow")
+    if path is not None and (not beside.exists() or os.path.samefile(path, beside)):  # noqa: PTH121
         return "ocsbow"
     return str(beside)

@@ -127,19 +127,19 @@ def check_site(
     blocks = {name: check_host(name, node, file) for name, node in nodes.items()}
     selected = {name: block for name, block in blocks.items() if name in wanted}
     _warn_crossbars(nodes, collector)
-    found: list[tuple[str | None, Diagnostic]] = [(None, one) for one in collector.diagnostics]
+    pairs: list[tuple[str | None, Diagnostic]] = [(None, one) for one in collector.diagnostics]
     for name, block in blocks.items():
         if name in selected:
-            found += [(name, one) for one in block.all_diagnostics]
-            found += [(name, one) for one in _warnings(block, nodes[name], file)]
+            pairs += [(name, one) for one in block.all_diagnostics]
+            pairs += [(name, one) for one in _warnings(block, nodes[name], file)]
         elif block.data is None:
-            found += [(name, one) for one in downgrade_for_other_host(block) if one.line]
-    found += _shared_addresses(blocks, selected, file)
-    found.sort(key=lambda pair: (pair[1].line or 0, pair[1].column or 0))
+            pairs += [(name, one) for one in downgrade_for_other_host(block) if one.line]
+    pairs += _shared_addresses(blocks, selected, file)
+    pairs.sort(key=lambda pair: (pair[1].line or 0, pair[1].column or 0))
     instances = tuple(entry for block in selected.values() for entry in _instances(block))
     data = {**root.value, "hub": hub, "hosts": usable_blocks(blocks)}
     hub_is_valid = is_valid_hub(hub)
-    return CheckedSite(path, root, selected, nodes, instances, tuple(found), data, hub_is_valid)
+    return CheckedSite(path, root, selected, nodes, instances, tuple(pairs), data, hub_is_valid)
 
 
 def _warn_crossbars(nodes: Mapping[str, YamlNode], collector: DiagnosticCollector) -> None:
@@ -245,7 +245,7 @@ def _shared_addresses(
 
 def _address_owner(name: str, ids: Collection[str]) -> str | None:
     for word in _OWN_ADDRESSES:
-        head, found, rest = name.partition(f".{word}")
-        if found and head in ids and (not rest or rest.startswith(".")):
+        head, separator, rest = name.partition(f".{word}")
+        if separator and head in ids and (not rest or rest.startswith(".")):
             return head
     return None

@@ -330,14 +330,14 @@ def _flat_fields(
     node: YamlNode, known: Iterable[str], prefix: str = ""
 ) -> dict[Any, tuple[SourceLocation, YamlNode]]:
     """The settings of a mapping, those of mappings within it too, by keys with dots."""
-    found: dict[Any, tuple[SourceLocation, YamlNode]] = {}
+    flat: dict[Any, tuple[SourceLocation, YamlNode]] = {}
     for key, (location, value) in node.fields().items():
         path = f"{prefix}{key}" if isinstance(key, str) else key
         if value.is_mapping and any(name.startswith(f"{path}.") for name in known):
-            found |= _flat_fields(value, known, f"{path}.")
+            flat |= _flat_fields(value, known, f"{path}.")
         else:
-            found[path] = location, value
-    return found
+            flat[path] = location, value
+    return flat
 
 
 def _written(key: str, value: str) -> str:

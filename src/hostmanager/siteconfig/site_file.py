@@ -137,7 +137,7 @@ def load_site_file(path: str | Path, host_name: str | None = None) -> SiteFile:
             block.all_diagnostics if block is own else downgrade_for_other_host(block)
         )
     _warn_duplicate_ids(blocks, host, collector)
-    collector.diagnostics.sort(key=lambda found: (found.line or 0, found.column or 0))
+    collector.diagnostics.sort(key=lambda one: (one.line or 0, one.column or 0))
     if is_useless:
         raise SiteFileError(collector.diagnostics)
     data = {**root.value, "hub": hub, "hosts": usable_blocks(blocks)}

@@ -50,11 +50,11 @@ def find_crossbar() -> str:
         RouterError: There is none; the text names the remedy.
     """
     beside = Path(sys.executable).parent / "crossbar"
-    found = str(beside) if os.access(beside, os.X_OK) else shutil.which("crossbar")
-    if found is None:
+    path = str(beside) if os.access(beside, os.X_OK) else shutil.which("crossbar")
+    if path is None:
         msg = f"crossbar, the WAMP router, is not installed. Remedy: {REMEDY}"
         raise RouterError(msg)
-    return found
+    return path
 
 
 def free_port() -> int:

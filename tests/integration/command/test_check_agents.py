@@ -460,20 +460,20 @@ def test_directories_are_checked_on_this_host_and_on_no_other(tmp_path, capsys):
     data = {"hub": hub, "hosts": {"daq1": block, "daq2": {**block, "crossbar": None}}}
     file.write_text(yaml.safe_dump(data, sort_keys=False))
 
-    def found(*arguments):
+    def problems_of(*arguments):
         with pytest.raises(SystemExit):
             main(["check", "--offline", *arguments, str(file)])
         return [line.removeprefix(f"{file}:") for line in capsys.readouterr().out.splitlines()]
 
-    assert found("--site-host", "daq1") == [
+    assert problems_of("--site-host", "daq1") == [
         "7:14: warning: the log-dir /no/such/directory does not exist. Agents' output goes to the "
         "manager's state directory then.",
         "9:12: error: 'bin' is '/no/such/bin', which is not an executable file here.",
         "10:19: error: 'config-dir' is '/no/such/dir', which is not a directory that "
         "contains config.json here.",
     ]
-    assert len(found("--site-host", "daq2")) == 1
-    assert found("--elsewhere") == []
+    assert len(problems_of("--site-host", "daq2")) == 1
+    assert problems_of("--elsewhere") == []
 
 
 @needs_root

@@ -37,12 +37,12 @@ def plugins(tmp_path):
     return write
 
 
-def found(cwd, timeout=20.0) -> InstalledClasses:
+def installed(cwd, timeout=20.0) -> InstalledClasses:
     return finish_class_probe(start_class_probe(sys.executable, cwd), timeout)
 
 
 def test_the_classes_of_ocs_and_of_others_are_found(plugins):
-    classes = found(plugins(foo="agents = {'FooAgent': {'module': 'foo.agent'}}"))
+    classes = installed(plugins(foo="agents = {'FooAgent': {'module': 'foo.agent'}}"))
     assert classes.classes["FakeDataAgent"] == "ocs.agents.fake_data.agent"
     assert classes.classes["FooAgent"] == "foo.agent"
     assert classes.problems == ()
@@ -61,7 +61,7 @@ def test_the_classes_of_ocs_and_of_others_are_found(plugins):
     ],
 )
 def test_a_bad_plugin_is_reported_and_hides_nothing_else(plugins, source, expected):
-    classes = found(plugins(bad=source, good="agents = {'Good': {'module': 'g'}}"))
+    classes = installed(plugins(bad=source, good="agents = {'Good': {'module': 'g'}}"))
     assert "FakeDataAgent" in classes.classes
     assert classes.classes["Good"] == "g"
     assert any(expected in problem and "'bad'" in problem for problem in classes.problems)
@@ -69,25 +69,25 @@ def test_a_bad_plugin_is_reported_and_hides_nothing_else(plugins, source, expect
 
 def test_two_plugins_of_one_name_are_reported(plugins):
     cwd = plugins(twin1="agents = {}", twin2="agents = {}")
-    assert any("named 'twin'" in problem for problem in found(cwd).problems)
+    assert any("named 'twin'" in problem for problem in installed(cwd).problems)
 
 
 def test_what_plugins_print_does_no_harm(plugins):
     source = "import os; print('{}'); os.write(1, b'junk'); os.system('echo junk'); agents = {}"
-    classes = found(plugins(noisy=source))
+    classes = installed(plugins(noisy=source))
     assert "FakeDataAgent" in classes.classes
 
 
 def test_a_plugin_that_leaves_a_thread_does_not_hold_the_probe(plugins):
     source = "import threading, time; threading.Thread(target=time.sleep, args=(60,)).start()"
     start = time.monotonic()
-    assert "FakeDataAgent" in found(plugins(busy=source + "; agents = {}")).classes
+    assert "FakeDataAgent" in installed(plugins(busy=source + "; agents = {}")).classes
     assert time.monotonic() - start < 10
 
 
 def test_a_plugin_that_ends_the_process_makes_the_classes_unknown(plugins):
     source = "import os, sys; print('last words', file=sys.stderr, flush=True); os._exit(7)"
-    classes = found(plugins(fatal=source))
+    classes = installed(plugins(fatal=source))
     assert classes.classes is None
     assert "exit code 7" in classes.problems[0]
     assert "last words" in classes.problems[0]

@@ -20,10 +20,10 @@ def with_generation(v1, monkeypatch):
     if v1:
         old = Path(engines.compose_v1())
 
-        async def found(_named, environ, cwd):
+        async def fixed_compose(_named, environ, cwd):
             return await find_compose(old, environ, cwd)
 
-        monkeypatch.setattr(module, "find_compose", found)
+        monkeypatch.setattr(module, "find_compose", fixed_compose)
     return v1
 
 

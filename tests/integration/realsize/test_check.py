@@ -16,7 +16,7 @@ MISSING = {
 
 
 @pytest.fixture(scope="module")
-def found() -> list[dict]:
+def diagnostics() -> list[dict]:
     """What is found."""
     return hosts.check(SITE)["files"][0]["problems"]
 
@@ -26,12 +26,12 @@ def missing(finding: dict) -> str | None:
     return named[1] if named else None
 
 
-def test_the_mistakes_of_the_documentation_are_found_and_no_others(found):
-    wrong = [f for f in found if missing(f) is None]
+def test_the_mistakes_of_the_documentation_are_found_and_no_others(diagnostics):
+    wrong = [f for f in diagnostics if missing(f) is None]
     assert {f["instance_id"] for f in wrong} == MISTAKES
     assert len(wrong) == len(MISTAKES)
 
 
-def test_each_library_that_is_missing_is_named_once(found):
-    libraries = [library for f in found if (library := missing(f)) is not None]
+def test_each_library_that_is_missing_is_named_once(diagnostics):
+    libraries = [library for f in diagnostics if (library := missing(f)) is not None]
     assert sorted(libraries) == sorted(MISSING)

@@ -104,11 +104,11 @@ def wait_child(
 ) -> Any:
     """Wait until clients are shown an instance with these entries; all of its entries."""
 
-    def found() -> Any:
+    def reached() -> Any:
         child = children(hm)[instance_id]
         return child if expected.items() <= child.items() else None
 
-    return wait_for(found, timeout, f"{instance_id}: {expected}", lambda: children(hm), PAUSE)
+    return wait_for(reached, timeout, f"{instance_id}: {expected}", lambda: children(hm), PAUSE)
 
 
 def targets(hm: OCSClient) -> dict[str, str]:

@@ -72,7 +72,12 @@ def test_records_are_selected_by_pattern_level_run_and_time(cli_site):
 
     wait_for(lambda: len(pids()) >= 3, 60, "three runs")
     first, second, *_ = pids()
-    runs = [found for back in range(12) for found in [pids("--run", str(back))] if second in found]
+    runs = [
+        pids_of_run
+        for back in range(12)
+        for pids_of_run in [pids("--run", str(back))]
+        if second in pids_of_run
+    ]
     assert runs == [[second]]
     assert pids("--grep", f"pid {first}$") == [first]
     assert pids("--grep", f"PID {first}") == []

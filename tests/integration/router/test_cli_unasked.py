@@ -94,8 +94,8 @@ def test_a_dry_run_of_any_command_changes_nothing(cli_site):
         result = cli_site.run(*words.split(), "--dry-run")
         assert text in result.out, words
         assert result.out.endswith("Dry run: nothing was changed.\n"), words
-        found = cli_site.run(*words.split(), "--dry-run", "--json").json
-        assert (words, found["dry_run"]) == (words, True)
+        content = cli_site.run(*words.split(), "--dry-run", "--json").json
+        assert (words, content["dry_run"]) == (words, True)
     assert observed(cli_site) == before
 
 
@@ -104,8 +104,8 @@ def test_the_dry_run_names_what_the_real_run_does(cli_site):
     planned = cli_site.run("down", "--all", "--dry-run", "--json").json
     done = cli_site.run("down", "--all", "--yes", "--json").json
 
-    def names(found):
-        return [(step["host"], step["instance_id"], step["action"]) for step in found["steps"]]
+    def names(content):
+        return [(step["host"], step["instance_id"], step["action"]) for step in content["steps"]]
 
     assert (
         names(planned)

@@ -30,13 +30,13 @@ def logger_to(queue, name):
     return logger
 
 
-def drain(reader, end, found=b""):
+def drain(reader, end, received=b""):
     """Read until that is there."""
     until = time.monotonic() + LONG
-    while end not in found:
-        assert time.monotonic() < until, found[-500:]
-        found += os.read(reader, 65536)
-    return found
+    while end not in received:
+        assert time.monotonic() < until, received[-500:]
+        received += os.read(reader, 65536)
+    return received
 
 
 def test_a_full_pipe_delays_neither_the_logger_nor_other_destinations(tmp_path, full_pipe):

@@ -81,12 +81,12 @@ def test_the_level_of_a_line_is_found_in_the_forms_that_are_in_use(line, level):
 
 
 def test_a_traceback_belongs_to_its_line_and_is_an_error():
-    found = shown(LogFilter(level=LEVELS["error"]))
-    assert [(lines[0].split(" ", 1)[1], lines[-1]) for lines in found] == [
+    groups = shown(LogFilter(level=LEVELS["error"]))
+    assert [(lines[0].split(" ", 1)[1], lines[-1]) for lines in groups] == [
         ("05:28:33,120 ERROR daq: no answer", "daq.GaveUp"),
         ("Traceback (most recent call last):", "builtins.ValueError: 7"),
     ]
-    assert [len(lines) for lines in found] == [12, 5]
+    assert [len(lines) for lines in groups] == [12, 5]
 
 
 def test_what_names_no_level_counts_as_info():
@@ -95,9 +95,9 @@ def test_what_names_no_level_counts_as_info():
 
 
 def test_a_pattern_that_is_found_in_a_traceback_shows_the_whole_record():
-    (found,) = shown(LogFilter(re.compile("GaveUp$")))
-    assert found[0].endswith("ERROR daq: no answer")
-    assert found[-1] == "daq.GaveUp"
+    (groups,) = shown(LogFilter(re.compile("GaveUp$")))
+    assert groups[0].endswith("ERROR daq: no answer")
+    assert groups[-1] == "daq.GaveUp"
     assert shown(LogFilter(re.compile("print"))) == [["plain text of a print"], ["another print"]]
 
 

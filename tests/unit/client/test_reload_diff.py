@@ -116,11 +116,13 @@ def test_a_secret_in_the_arguments_is_not_shown(changes):
 
 
 def test_a_broken_entry_stops_nothing(changes):
-    found = changes(["{instance-id: a}", entry("b")], known("a"), known("b", fingerprint=None))
-    assert [change.what for change in found] == ["broken"]
-    assert reload_stops({"daq1": found}).count == 0
+    differences = changes(
+        ["{instance-id: a}", entry("b")], known("a"), known("b", fingerprint=None)
+    )
+    assert [change.what for change in differences] == ["broken"]
+    assert reload_stops({"daq1": differences}).count == 0
 
 
 def test_what_the_reloads_of_all_hosts_stop_is_counted(changes):
-    found = changes([entry("b", agent_class="Other")], known("a"), known("b"))
-    assert reload_stops({"daq1": found, "daq2": []}).action == "stop 2 agents on daq1"
+    differences = changes([entry("b", agent_class="Other")], known("a"), known("b"))
+    assert reload_stops({"daq1": differences, "daq2": []}).action == "stop 2 agents on daq1"

@@ -29,10 +29,10 @@ def test_there_are_rows():
 def test_each_bound_is_that_of_the_code(row):
     _, bound, beyond, code, tested = row
     module, _, path = code.strip("`").partition(":")
-    found = importlib.import_module(f"hostmanager.{module}")
+    value = importlib.import_module(f"hostmanager.{module}")
     for name in path.split("."):
-        found = getattr(found() if isinstance(found, type) else found, name)
-    assert int(re.sub(r"\D", "", bound)) == found
+        value = getattr(value() if isinstance(value, type) else value, name)
+    assert int(re.sub(r"\D", "", bound)) == value
     assert beyond
     assert (ROOT / tested.strip("`")).exists(), tested
 

@@ -108,8 +108,8 @@ def test_then_the_instance_keeps_what_it_had_and_the_others_are_applied(scf, wro
 def test_the_managers_entry_has_the_defaults_of_its_host(scf):
     manager = MANAGER % "{manual: true}"
     own = manager + ENTRY % "{manual: false}"
-    found = settings(load(scf, own))
-    assert found == {"a": InstanceSettings(), "b": InstanceSettings(manual=True)}
+    parsed = settings(load(scf, own))
+    assert parsed == {"a": InstanceSettings(), "b": InstanceSettings(manual=True)}
 
 
 def test_a_wrong_default_is_named_once_and_keeps_what_the_agents_had(scf):

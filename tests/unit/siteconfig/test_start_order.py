@@ -46,10 +46,10 @@ def test_an_order_that_makes_no_sense_is_named_with_its_line(scf, first, words):
 def test_a_circle_is_named_at_each_of_its_members(scf):
     path = scf(site_of(ENTRIES % ("[registry]", "[a]")))
     site = load_site_file(path, "daq")
-    assert [(found.line, found.instance_id) for found in site.errors] == [
+    assert [(error.line, error.instance_id) for error in site.errors] == [
         (9, "a"),
         (10, "registry"),
     ]
     assert "a after registry after a" in site.errors[0].message
-    checked = [found for _, found in check_site(path).diagnostics if found.is_error]
-    assert [found.message for found in checked] == [found.message for found in site.errors]
+    checked = [error for _, error in check_site(path).diagnostics if error.is_error]
+    assert [error.message for error in checked] == [error.message for error in site.errors]

@@ -40,7 +40,7 @@ class NullDriver:
         """There is nothing to discover."""
         return {}
 
-    def adopt(self, spec: InstanceSpec, found: ObservedRun, report: ReportObservation) -> None:
+    def adopt(self, spec: InstanceSpec, observed: ObservedRun, report: ReportObservation) -> None:
         """Report that there is none."""
         report(ev.Absent())
 

@@ -18,8 +18,8 @@ _MAX_LINE = 160
 
 def location_text(result: CheckResult) -> str:
     """Give ``site.yaml:12:7``, as editors understand it."""
-    found = result.diagnostic
-    parts = (display_path(found.file), found.line, found.column)
+    diagnostic = result.diagnostic
+    parts = (display_path(diagnostic.file), diagnostic.line, diagnostic.column)
     return ":".join(str(part) for part in parts if part)
 
 
@@ -31,8 +31,8 @@ def display_path(file: str) -> str:
 
 def message_text(result: CheckResult) -> str:
     """What is wrong and what would be right, in one line."""
-    found = result.diagnostic
-    text = " ".join(part for part in (found.message, found.hint) if part)
+    diagnostic = result.diagnostic
+    text = " ".join(part for part in (diagnostic.message, diagnostic.hint) if part)
     return sanitize(" ".join(f"{_id_prefix(result)}{text}".split()))
 
 
@@ -49,11 +49,15 @@ def render_plain(report: CheckReport) -> None:
 def render_github(report: CheckReport) -> None:
     """Print workflow commands, which GitHub shows at the lines."""
     for result in report.results:
-        found = result.diagnostic
-        fields = {"file": display_path(found.file), "line": found.line, "col": found.column}
+        diagnostic = result.diagnostic
+        fields = {
+            "file": display_path(diagnostic.file),
+            "line": diagnostic.line,
+            "col": diagnostic.column,
+        }
         fields["title"] = f"hostmanager check: {result.category}"
         given = ",".join(f"{key}={_property(str(v))}" for key, v in fields.items() if v is not None)
-        print(f"::{found.severity} {given}::{_data(message_text(result))}")
+        print(f"::{diagnostic.severity} {given}::{_data(message_text(result))}")
 
 
 def _data(text: str) -> str:
@@ -99,22 +103,22 @@ def render_terminal(report: CheckReport, output: "Output") -> None:
 
     lines = _lines({result.diagnostic.file for result in report.results if result.diagnostic.line})
     for result in report.results:
-        found = result.diagnostic
-        style = "bold red" if found.is_error else "bold yellow"
+        diagnostic = result.diagnostic
+        style = "bold red" if diagnostic.is_error else "bold yellow"
         head = Text.assemble(
             (f"{location_text(result)}: ", "bold"),
-            (f"{found.severity}: ", style),
-            sanitize(f"{_id_prefix(result)}{found.message}"),
+            (f"{diagnostic.severity}: ", style),
+            sanitize(f"{_id_prefix(result)}{diagnostic.message}"),
         )
         output.line(head)
-        file_lines = lines.get(found.file, ())
-        if found.line and found.line <= len(file_lines):
-            text = sanitize(file_lines[found.line - 1].rstrip().expandtabs(1))[:_MAX_LINE]
-            output.line(Text(f"  {found.line:>5} | {text}", "dim"))
-            if found.column and found.column <= len(text) + 1:
-                output.line(Text(f"        | {' ' * (found.column - 1)}^", style))
-        if found.hint:
-            output.line(Text(f"        {sanitize(found.hint)}", "cyan"))
+        file_lines = lines.get(diagnostic.file, ())
+        if diagnostic.line and diagnostic.line <= len(file_lines):
+            text = sanitize(file_lines[diagnostic.line - 1].rstrip().expandtabs(1))[:_MAX_LINE]
+            output.line(Text(f"  {diagnostic.line:>5} | {text}", "dim"))
+            if diagnostic.column and diagnostic.column <= len(text) + 1:
+                output.line(Text(f"        | {' ' * (diagnostic.column - 1)}^", style))
+        if diagnostic.hint:
+            output.line(Text(f"        {sanitize(diagnostic.hint)}", "cyan"))
 
 
 def _lines(files: set[str]) -> dict[str, Sequence[str]]:

@@ -105,8 +105,13 @@ class CheckReport:
         """Put the results in the order of the lines, those of the site config first."""
 
         def order(result: CheckResult) -> tuple[bool, str, int, int]:
-            found = result.diagnostic
-            return found.file != self.file, found.file, found.line or 0, found.column or 0
+            diagnostic = result.diagnostic
+            return (
+                diagnostic.file != self.file,
+                diagnostic.file,
+                diagnostic.line or 0,
+                diagnostic.column or 0,
+            )
 
         self.results.sort(key=order)
 

@@ -82,13 +82,13 @@ def _router_endpoints(
     """
     hub = {key: node for key in _HUB_OPTIONS if (node := _text_node(site.hub, key)) is not None}
     overrides = {host: _hub_overrides(site.nodes[host]) for host in site.hosts}
-    if here is None or any(not found for found in overrides.values()):
+    if here is None or not all(overrides.values()):
         yield _endpoint(hub, None, args, report)
     seen = set()
-    for host, found in overrides.items():
-        if not found:
+    for host, own in overrides.items():
+        if not own:
             continue
-        endpoint = _endpoint({**hub, **found}, host, args, report)
+        endpoint = _endpoint({**hub, **own}, host, args, report)
         key = (endpoint.websocket, endpoint.bridge, endpoint.realm)
         if key in seen:
             continue

@@ -251,8 +251,8 @@ def _notices(
     new_tag: str | None,
     now: float,
 ) -> list[StatusFinding]:
-    found = target_findings.overdue(child, now), target_findings.by_hand(child, entry, now)
-    findings = [finding for finding in found if finding is not None]
+    of_target = target_findings.overdue(child, now), target_findings.by_hand(child, entry, now)
+    findings = [finding for finding in of_target if finding is not None]
     if (child.get("done") or {}).get("changed_since"):
         name = child["instance_id"]
         text = f"its entry has changed since it was done; `hostmanager up {name}` runs it again"

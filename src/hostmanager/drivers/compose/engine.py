@@ -199,8 +199,8 @@ class Engine:
             parts = await container.log(
                 stdout=True, stderr=True, tail=lines, since=f"{since:.6f}", timestamps=True
             )
-        found = [line.partition(" ") for line in "".join(parts).split("\n") if line]
-        return [" ".join((when, last_state(text, "\r"))) for when, _, text in found]
+        pairs = [line.partition(" ") for line in "".join(parts).split("\n") if line]
+        return [" ".join((when, last_state(text, "\r"))) for when, _, text in pairs]
 
     async def events(self, since: float) -> AsyncIterator[Mapping[str, Any]]:
         """The engine's events, from that time of it on, until the stream ends."""

@@ -99,14 +99,14 @@ def test_odd_names_are_left_out_and_reported(name):
 REAL = {"c.yaml": "/site/c.yaml", "d.yaml": "/site/d.yaml"}
 
 
-def found(container: Container, *files: ComposeFile) -> list[str]:
+def orphan_files(container: Container, *files: ComposeFile) -> list[str]:
     return [path for _, path in find_orphans([container], files, REAL).values()]
 
 
 def test_a_running_container_without_its_service_is_an_orphan():
     gone = container("gone", "/site/c.yaml")
-    assert found(gone, file("c.yaml", "a")) == ["c.yaml"]
-    assert found(container("a", "/site/c.yaml"), file("c.yaml", "a")) == []
+    assert orphan_files(gone, file("c.yaml", "a")) == ["c.yaml"]
+    assert orphan_files(container("a", "/site/c.yaml"), file("c.yaml", "a")) == []
     assert orphan_view(gone, "c.yaml") == {
         "compose_file": "c.yaml",
         "service": "gone",
@@ -120,13 +120,13 @@ def test_a_running_container_without_its_service_is_an_orphan():
 
 def test_what_does_not_run_or_was_run_once_is_none():
     gone = container("gone", "/site/c.yaml")
-    assert found(replace(gone, status="exited"), file("c.yaml")) == []
-    assert found(replace(gone, oneoff=True), file("c.yaml")) == []
+    assert orphan_files(replace(gone, status="exited"), file("c.yaml")) == []
+    assert orphan_files(replace(gone, oneoff=True), file("c.yaml")) == []
 
 
 def test_in_one_project_the_service_of_the_other_file_is_none():
     other = container("b", "/site/d.yaml")
-    assert found(other, file("c.yaml", "a"), file("d.yaml", "b")) == []
+    assert orphan_files(other, file("c.yaml", "a"), file("d.yaml", "b")) == []
 
 
 @pytest.mark.parametrize(
@@ -138,17 +138,17 @@ def test_in_one_project_the_service_of_the_other_file_is_none():
     ],
 )
 def test_what_was_made_from_files_of_others_is_none(files):
-    assert found(container("gone", *files), file("c.yaml", "a")) == []
+    assert orphan_files(container("gone", *files), file("c.yaml", "a")) == []
 
 
 def test_one_made_from_several_of_our_files_is_one():
     gone = container("gone", "/site/c.yaml", "/site/d.yaml")
-    assert found(gone, file("c.yaml", "a"), file("d.yaml", "b")) == ["c.yaml"]
+    assert orphan_files(gone, file("c.yaml", "a"), file("d.yaml", "b")) == ["c.yaml"]
 
 
 def test_one_made_by_the_real_path_of_a_link_is_one():
     linked = replace(file("c.yaml", "a"), resolved_path=Path("/elsewhere/real.yaml"))
-    assert found(container("gone", "/elsewhere/real.yaml"), linked) == ["c.yaml"]
+    assert orphan_files(container("gone", "/elsewhere/real.yaml"), linked) == ["c.yaml"]
 
 
 LABEL = "com.docker.compose."

@@ -63,5 +63,5 @@ def test_nothing_is_said_where_they_agree_or_nobody_manages_it():
 )
 def test_more_than_a_minute_off_the_target_is_wrong(target, age, finding):
     since = None if age is None else NOW - age
-    found = overdue(child("a", target_state=target, off_target_since=since), NOW)
-    assert found == (None if finding is None else (StatusSeverity.ERROR, finding))
+    overdue_finding = overdue(child("a", target_state=target, off_target_since=since), NOW)
+    assert overdue_finding == (None if finding is None else (StatusSeverity.ERROR, finding))
