@@ -57,8 +57,8 @@ $(VENV)/.docs-ready: $(READY)
 	$(BIN)/python -m pip install --quiet -e '.[docs]'
 	touch $@
 
-man: $(VENV)/.docs-ready  ## Manual pages of all commands, in build/man
-	$(BIN)/python docs/make_man.py build/man
+man: $(READY)  ## Manual pages of all commands, in build/man (a wheel has them)
+	$(BIN)/python docs/man_pages.py build/man "$$($(BIN)/hostmanager version)"
 
 docs: $(VENV)/.docs-ready  ## The documentation as a site, in build/docs; a warning is an error
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going -q docs build/docs

@@ -37,6 +37,11 @@ class Fault:
     manual_step: str = ""
     undo: Callable[[], object] = lambda: None
 
+    @property
+    def asks(self) -> bool:
+        """Whether the command may ask first."""
+        return self.command[:1] in {("up",), ("down",), ("restart",)}
+
 
 def _manager_client(site: DrillSite, host: str) -> OCSClient:
     return OCSClient(f"hm-{host}", args=["--site-file", str(site.file)])
@@ -137,7 +142,7 @@ def broken_copy(site: DrillSite, host: str) -> Fault:
     return Fault(
         "a site config with a typing error",
         host,
-        "cannot use [SCF]",
+        "cannot use the site config",
         ("reload", "--host", host),
         "correct the file on the host",
         lambda: path.write_text(good),
@@ -177,9 +182,23 @@ def typing_error_here(site: DrillSite, host: str) -> Fault:
         "a typing error in the operators' own site config",
         "default.yaml",
         "line ",
-        ("diff",),
+        ("check", "--syntax"),
         "correct the file",
         lambda: site.file.write_text(good),
+    )
+
+
+def router_service(site: DrillSite, host: str) -> Fault:
+    """An upgrade of the router named an image that is not there; then its container died."""
+    service = site.router_service
+    assert service is not None
+    service.fail()
+    return Fault(
+        f"the router, a compose service of {host}, cannot start",
+        service.http,
+        "If it is a compose service, the manager of its host starts it again",
+        manual_step="get its image on that host (here: `docker tag`)",
+        undo=service.get_image,
     )
 
 
@@ -196,4 +215,5 @@ ALL: tuple[Callable[[DrillSite, str], Fault], ...] = (
     frozen_manager,
     typing_error_here,
 )
-"""Each is done to a host of its own, in this order; repaired in the reverse one."""
+"""Each is done to a host of its own, in this order; repaired in the reverse one. Without a router
+there is no other to see: `router_service` comes alone, after these."""

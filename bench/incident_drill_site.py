@@ -2,7 +2,8 @@
 
 Everything is real: one crossbar, a manager for each host with a state directory of its own, OCS
 agents with their connections and feeds. Each host reads its own copy of the site config, as
-hosts do; operators have one more. Only the hosts share a machine.
+hosts do; operators have one more. Only the hosts share a machine. With a Docker Engine, the router is
+a compose service of the last host, whose manager runs it.
 """
 
 import shutil
@@ -11,11 +12,13 @@ from pathlib import Path
 from typing import Any, Self
 
 import yaml
+from tests.support.engine import Engine
 from tests.support.managers import Manager
 from tests.support.processes import kill_all, processes_of
 from tests.support.sites import Site, instance
 from tests.support.waiting import wait_for
 
+from bench.incident_drill_router import INSTANCE_ID, RouterService
 from hostmanager.testing.crossbar_router import CrossbarRouter
 
 WAIT_TIMEOUT = 240.0
@@ -30,6 +33,7 @@ class DrillSite:
     Args:
         hosts: How many hosts.
         agents: How many agents in all, spread evenly.
+        engine: Where the router's container runs; None: the router is a process of its own.
 
     Attributes:
         names: The hosts.
@@ -38,10 +42,12 @@ class DrillSite:
         managers: The manager of each host, while it runs.
     """
 
-    def __init__(self, hosts: int, agents: int) -> None:
+    def __init__(self, hosts: int, agents: int, engine: Engine | None = None) -> None:
         self.names = [f"daq{number:02d}" for number in range(1, hosts + 1)]
         self._home = Path(tempfile.mkdtemp(prefix="hostmanager-drill-"))
-        self._router = CrossbarRouter(self._home / "router")
+        home = self._home / "router"
+        self.router_service = RouterService(home, engine) if engine is not None else None
+        self._router = self.router_service or CrossbarRouter(home)
         self.directory = self._home / "operator"
         self.sites = {name: self._site(name) for name in self.names}
         self.managers: dict[str, Manager] = {}
@@ -53,6 +59,15 @@ class DrillSite:
             host = self.names[number % hosts]
             name = f"{host}-fake{number // hosts + 1:02d}"
             self.entries(host).append(instance(name, "--mode", "acq", agent_class=AGENT))
+        if self.router_service is not None:
+            self._add_router_service(self.router_service)
+
+    def _add_router_service(self, service: RouterService) -> None:
+        entries = self.entries(self.names[-1])
+        entries[0]["arguments"] = ["--docker-compose", str(service.compose_file)]
+        no_agent = {"heartbeat": {"timeout": 0}}
+        keys: dict[str, object] = {"manage": "docker/up", "host-manager": no_agent}
+        entries.append(instance(INSTANCE_ID, agent_class="Crossbar", **keys))
 
     def _site(self, name: str) -> Site:
         root = f"{self._router.address_root}.drill"
@@ -88,7 +103,8 @@ class DrillSite:
         try:
             self._router.start()
             self.write()
-            for name in self.names:  # one after the other: they share two processors
+            # The router's host first; one after the other, since they share two processors.
+            for name in reversed(self.names):
                 self.start(name).wait_ready(WAIT_TIMEOUT)
         except BaseException:
             self.__exit__()
@@ -97,7 +113,8 @@ class DrillSite:
 
     def start(self, host: str) -> Manager:
         """Start the manager of a host, as its systemd would."""
-        self.managers[host] = Manager(self.sites[host], kind="ours")
+        environment = self.router_service.environment if self.router_service else {}
+        self.managers[host] = Manager(self.sites[host], kind="ours", surroundings=environment)
         return self.managers[host]
 
     def __exit__(self, *_: object) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from ocs.site_config import add_arguments
 
+from hostmanager.cli.commands.help import manager_parser
 from hostmanager.cli.completion import candidates
 from hostmanager.cli.completion.table import make_table
 from hostmanager.cli.main import COMMANDS, command_parser
@@ -22,8 +23,8 @@ PAGE = Path(__file__).with_name("cli.md")
 COMMAND = "python docs/make_cli.py"
 WIDTH = 88
 INDENT = 24
-ELSEWHERE = {"run", "demo"}
-"""Not on this page: the agent itself, whose options are those of its `--help`, and the demo."""
+ELSEWHERE = {"demo"}
+"""Not on this page: the demo, whose options are those of its `--help`."""
 
 INTRODUCTION = f"""\
 # The command `hostmanager`
@@ -32,8 +33,7 @@ INTRODUCTION = f"""\
 
 One command for a whole site. It finds the hosts, their managers and the router in the site
 config (`--site-file FILE`, or `$OCS_CONFIG_DIR/default.yaml`), asks all managers at the same time
-over the router's HTTP bridge, and needs no login anywhere. `hostmanager run` and `hostmanager
-demo` are described by their own `--help`. The site options are those of every OCS program:
+over the router's HTTP bridge, and needs no login anywhere. The site options are those of every OCS program:
 `--site`, `--site-file`, `--site-host`, `--site-http`, …
 
 ## Something is wrong: the first minute
@@ -56,7 +56,7 @@ hostmanager restart acu1            # stop it, start it, check that it stays up
 | `stopped by hand 3 h ago by ann@control (config: up): pump exchange` | somebody wants it down: a warning, exit status 0. `up ID` starts it; `up --as-configured` undoes all that was done by hand |
 | `new in the site config`, `not in the site config`, `runs as …` | its manager has not read the site config since it was changed; `hostmanager diff` shows what `hostmanager reload` would do |
 | `unstable` | it is up, but died recently |
-| `no router answers at …` | the router (crossbar) does not run. Agents and managers go on without it |
+| `no router answers at …` | the router (crossbar) does not run. Agents and managers go on without it; if it is a compose service, `journalctl -u 'hostmanager-*'` on its host says why it does not start |
 | `no encrypted connection to … can be made: …` | what TLS reported, and what to do; see [install.md](install.md#tls-to-the-router). The connection is never made without encryption instead |
 
 ## Common behaviour
@@ -74,8 +74,9 @@ hostmanager restart acu1            # stop it, start it, check that it stays up
   elsewhere (`NO_COLOR` and `TERM=dumb` are honoured), `--json` for programs. Warnings go to stderr.
 - **An output that cannot be written** (a full disk) is one message and exit status 1; a reader that
   has ended (`| head`) is 141, without a message.
-- **Help**: `hostmanager help COMMAND`; `--help-site` for the options that every OCS program has. `make
-  man` makes manual pages.
+- **Help**: `hostmanager help COMMAND`; `--help-site` for the options that every OCS program has. A
+  manual page of each command comes with the package: `man hostmanager-status`, in the environment that it
+  is installed into (elsewhere: `man -l ENVIRONMENT/share/man/man1/hostmanager-status.1`).
 - **Ctrl-C** ends the waiting, never what the managers do; the message says what continues.
 - **Privileges**: with OCS's access control, `--privs 2` takes the password of that level from OCS's
   password file (`~/.ocs-passwords.yaml` or `$OCS_PASSWORDS_FILE`), `--privs PASSWORD` is one, and
@@ -131,7 +132,8 @@ def sections() -> list[str]:
     for name, (_, summary) in COMMANDS.items():
         if name in ELSEWHERE:
             continue
-        text = "\n".join(manual(name, command_parser(name)))
+        parser = manager_parser() if name == "run" else command_parser(name)
+        text = "\n".join(manual(name, parser))
         found.append(f"### {name}\n\n{summary[0].upper()}{summary[1:]}.\n\n```text\n{text}\n```\n")
     return found
 

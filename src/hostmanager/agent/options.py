@@ -34,6 +34,10 @@ environment:
   OCS_CONFIG_DIR, INSTANCE_ID, SITE_HOST, SITE_HUB, SITE_HTTP, CROSSBAR_TIMEOUT
                     defaults, as for ocs-agent-cli
   LOGLEVEL          debug, info (default), warn, error
+
+examples:
+  hostmanager run --site-file /etc/ocs/site.yaml --site-host daq1 --instance-id hm-daq1
+      the agents of host daq1
 """
 
 

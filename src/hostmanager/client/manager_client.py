@@ -38,6 +38,12 @@ MAX_ATTEMPTS = 3
 
 READ_ONLY_OPERATIONS = frozenset({"history", "output"})
 
+NO_ROUTER_HINT = (
+    "Is the router running? Agents and managers go on without it. If it is a compose service, the "
+    "manager of its host starts it again, and logs why it cannot: `journalctl -u 'hostmanager-*'` "
+    "on that host."
+)
+
 MIN_WAIT = 0.2
 """Seconds that an operation may take at least."""
 
@@ -227,7 +233,7 @@ class ManagerClient:
                 text = f"no encrypted connection to {self._router} can be made: {failure.text}"
                 return ManagerError(FailureKind.ROUTER, text, failure.remedy)
             text = f"no router answers at {self._router}"
-            return ManagerError(FailureKind.ROUTER, text, "Is the router running?")
+            return ManagerError(FailureKind.ROUTER, text, NO_ROUTER_HINT)
         if name == "client_http.error.request_error":
             return ManagerError(
                 FailureKind.ROUTER,
@@ -236,8 +242,8 @@ class ManagerClient:
         if name == "wamp.error.no_such_procedure":
             return ManagerError(
                 FailureKind.NOT_REGISTERED,
-                f"{self.instance_id} is not at the router: is it running, and does its host "
-                "reach the router?",
+                f"{self.instance_id} is not at the router: it does not run, or its host is off or "
+                f"cut off; on that host: `systemctl status 'hostmanager-*'`",
             )
         return ManagerError(FailureKind.REFUSED, f"the router refuses it: {name}: {message}")
 

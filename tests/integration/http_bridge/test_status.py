@@ -48,7 +48,7 @@ def shown(bridge, site_file, run, *children, entries=None, **data):
         ({"target_state": "down", "next_action": "?"}, ("warning", 1, "cannot operate")),
         (
             {"stability": 0.5, "last_exit": DIED},
-            ("warning", 0, "unstable: it died recently (code 3)"),
+            ("warning", 0, "unstable: it exited with code 3 recently"),
         ),
         ({"restart_required": True, "message": "Changed."}, ("warning", 0, "Changed.")),
         ({"restart_required": True}, ("warning", 0, "takes effect with a restart")),

@@ -105,6 +105,9 @@ def test_the_wheel_from_the_sdist_has_all_files(built, wheel):
         names = archive.namelist()
     assert {name for name in names if name.startswith("hostmanager/")} == _files_of_source()
     assert any(name.endswith("licenses/LICENSE") for name in names)
+    pages = {f"hostmanager-{command}.1" for command in COMMANDS if command != "demo"}
+    in_man = {name.rpartition("/")[2] for name in names if ".data/data/share/man/man1/" in name}
+    assert in_man == {"hostmanager.1", *pages}
     (sdist,) = built.glob("*.tar.gz")
     with tarfile.open(sdist) as archive:
         inside = {name.partition("/")[2] for name in archive.getnames()}

@@ -115,7 +115,8 @@ def test_a_suspended_agent_says_so_and_how_it_is_continued():
     state, message = shown(State.UP, "stopped")
     assert state == "stopped"
     assert message == (
-        "It is suspended (SIGSTOP) and does nothing until it is continued: kill -CONT 7"
+        "It is suspended (SIGSTOP) and does nothing until it is continued (`kill -CONT 7` on its "
+        "host) or restarted."
     )
 
 

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from hostmanager.client.manager_client import NO_ROUTER_HINT
 from tests.integration.router.cli_site import make_cli_site, on_a_terminal, plain
 from tests.support.clients import client
 from tests.support.sites import instance
@@ -143,7 +144,7 @@ def test_without_a_router_it_says_so(cli_site):
     result = cli_site.run("status", "--site-http", "http://127.0.0.1:9/call")
     assert result.code == 3
     assert result.err == (
-        "hostmanager status: no router answers at http://127.0.0.1:9/call. Is the router running?\n"
+        f"hostmanager status: no router answers at http://127.0.0.1:9/call. {NO_ROUTER_HINT}\n"
     )
 
 

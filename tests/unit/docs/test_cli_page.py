@@ -3,8 +3,6 @@
 import importlib.util
 from pathlib import Path
 
-import pytest
-
 from hostmanager.cli.completion import candidates
 from hostmanager.cli.completion.table import make_table
 from hostmanager.cli.main import COMMANDS
@@ -12,11 +10,15 @@ from hostmanager.cli.main import COMMANDS
 DOCS = Path(__file__).parents[3] / "docs"
 
 
+def module(name):
+    spec = importlib.util.spec_from_file_location(name, DOCS / f"{name}.py")
+    loaded = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(loaded)
+    return loaded
+
+
 def generator():
-    spec = importlib.util.spec_from_file_location("make_cli", DOCS / "make_cli.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return module("make_cli")
 
 
 def test_the_page_is_what_the_parsers_make():
@@ -41,12 +43,13 @@ def test_every_command_has_a_section_with_its_exit_status_and_examples():
 
 
 def test_there_is_a_manual_page_of_every_command():
-    pytest.importorskip("argparse_manpage", reason="comes with the extra docs")
-    spec = importlib.util.spec_from_file_location("make_man", DOCS / "make_man.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    pages = dict(module.pages())
-    assert set(pages) == {"hostmanager.1", *(f"hostmanager-{name}.1" for name in COMMANDS)}
+    make = module("man_pages")
+    pages = make.make_pages(make.SOURCE.read_text(encoding="utf-8"), "1.2.3")
+    others = {f"hostmanager-{name}.1" for name in set(COMMANDS) - generator().ELSEWHERE}
+    assert set(pages) == {"hostmanager.1", *others}
     for name, text in pages.items():
-        assert text.startswith(f".TH {name.removesuffix('.1').upper()} 1 "), name
-        assert "\n.SH EXAMPLES\n" in text or name == "hostmanager-run.1", name
+        assert text.startswith(f'.TH {name.removesuffix(".1").upper()} 1 "" "hostmanager 1.2.3"'), (
+            name
+        )
+        assert "\n.SH EXAMPLES\n" in text or name == "hostmanager.1", name
+    assert "\n.TP\n\\fB\\-\\-wrong\\fR\nno table, only" in pages["hostmanager-status.1"]

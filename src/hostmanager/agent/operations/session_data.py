@@ -237,7 +237,8 @@ def process_notice(record: InstanceRecord, state: ProcessState | None) -> str:
     if record.state in STOPPING_STATES or not state.is_persistent:
         return ""
     if state.name == "stopped":
-        return f"{reason} and does nothing until it is continued: kill -CONT {record.run.pid}"
+        command = f"`kill -CONT {record.run.pid}` on its host"
+        return f"{reason} and does nothing until it is continued ({command}) or restarted."
     return f"{reason}."
 
 

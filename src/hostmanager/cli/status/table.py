@@ -20,10 +20,10 @@ from hostmanager.client.status.model import (
     AgentStatus,
     HostStatus,
     StatusSeverity,
+    host_severity_counts,
     last_exit_text,
     next_attempt,
     severity_counts,
-    unreachable,
 )
 from hostmanager.util.text import format_duration, join_names, join_sentences, pluralize
 
@@ -102,16 +102,12 @@ def worst(hosts: Iterable[HostStatus]) -> StatusSeverity:
 def headline(hosts: Sequence[HostStatus]) -> Text:
     """One line: how many, and how many are not as they should be."""
     managed = [agent for host in hosts for agent in host.agents if agent.is_managed]
-    silent = len(unreachable(hosts))
-    wrong = sum(host.severity is StatusSeverity.ERROR and host.error is None for host in hosts)
     text = Text().append(pluralize(len(hosts), "host"), "bold")
-    of_hosts = [
-        f"{number} {word}" for number, word in ((wrong, "wrong"), (silent, "silent")) if number
-    ]
+    of_hosts = list(host_severity_counts(hosts))
     if of_hosts:
-        text.append(" (").append(", ".join(of_hosts), SEVERITY_STYLES[StatusSeverity.ERROR]).append(
-            ")"
-        )
+        text.append(" (").append_text(
+            Text(", ").join(Text(words, SEVERITY_STYLES[severity]) for severity, words in of_hosts)
+        ).append(")")
     text.append(f", {pluralize(len(managed), 'agent')}: ", "bold")
     for severity, words in severity_counts(managed):
         text.append(words, SEVERITY_STYLES[severity]).append(", ")

@@ -205,7 +205,9 @@ def _resting_findings(child: Mapping[str, Any], state: str, message: str) -> lis
     findings = [(severity, message)] if message else []
     if state == "up" and child.get("stability", 1.0) <= UNSTABLE:
         cause = last_exit_text(child)
-        text = "unstable: it died recently" + (f" ({cause})" if cause else "")
+        text = (
+            f"unstable: it exited with {cause} recently" if cause else "unstable: it died recently"
+        )
         findings.append((StatusSeverity.WARNING, text))
     return findings
 

@@ -191,6 +191,18 @@ def severity_counts(agents: Iterable[AgentStatus]) -> Iterator[tuple[StatusSever
         yield StatusSeverity.WARNING, pluralize(number, "warning")
 
 
+def host_severity_counts(hosts: Iterable[HostStatus]) -> Iterator[tuple[StatusSeverity, str]]:
+    """How many hosts are not OK themselves, their agents aside: ``1 wrong``, the worst first."""
+    hosts = list(hosts)
+    severities = [host.severity for host in hosts if host.error is None]
+    if number := severities.count(StatusSeverity.ERROR):
+        yield StatusSeverity.ERROR, f"{number} wrong"
+    if number := len(unreachable(hosts)):
+        yield StatusSeverity.ERROR, f"{number} silent"
+    if number := severities.count(StatusSeverity.WARNING):
+        yield StatusSeverity.WARNING, f"{number} with warnings"
+
+
 def unreachable(hosts: Iterable[HostStatus]) -> list[HostStatus]:
     """The hosts whose manager did not answer."""
     return [host for host in hosts if host.error is not None]
