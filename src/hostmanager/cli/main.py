@@ -60,6 +60,10 @@ COMMANDS = {
         "hostmanager.cli.commands.check",
         "find errors in a site config before it is used",
     ),
+    "integrations": (
+        "hostmanager.cli.commands.integrations",
+        "print alert rules and dashboards for Prometheus, Grafana, InfluxDB",
+    ),
     "help": ("hostmanager.cli.commands.help", "show how a command is used"),
     "version": ("hostmanager.cli.commands.version", "show which version this is"),
     "completion": (
