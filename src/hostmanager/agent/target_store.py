@@ -31,7 +31,7 @@ from hostmanager.core.model import Target
 from hostmanager.core.protocols import Clock
 from hostmanager.core.request_origin import RequestOrigin
 from hostmanager.drivers.process.thread_pools import prestarted_pool
-from hostmanager.util.files import read_bounded
+from hostmanager.util.files import read_bounded, replace_file
 from hostmanager.util.quarantine import quarantine
 
 log = logging.getLogger(__name__)
@@ -255,7 +255,7 @@ class TargetStore:
         try:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             try:
-                self._replace(data)
+                replace_file(str(self._path), data)
             except OSError as error:
                 full = error.errno in (errno.ENOSPC, errno.EDQUOT)
                 if not (full and _overwrite(self._path, data)):
@@ -266,29 +266,6 @@ class TargetStore:
             if not self._error:
                 log.warning("targets cannot be saved: %s", text)
             self._error = text
-
-    def _replace(self, data: bytes) -> None:
-        new = self._path.with_name(self._path.name + ".new")
-        try:
-            with new.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            new.replace(self._path)
-            _sync_directory(self._path.parent)
-        except OSError:
-            with suppress(OSError):
-                new.unlink()
-            raise
-
-
-def _sync_directory(path: Path) -> None:
-    """Make the names in it survive a power cut."""
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def _overwrite(path: Path, data: bytes) -> bool:

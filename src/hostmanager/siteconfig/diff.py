@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from hostmanager.core.model import InstanceSpec
-from hostmanager.siteconfig.settings import apply_settings
+from hostmanager.siteconfig.given_settings import apply_settings
 from hostmanager.siteconfig.site_file import SiteFile
 
 

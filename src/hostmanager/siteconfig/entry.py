@@ -12,7 +12,7 @@ from typing import Any
 
 from hostmanager.core.model import Kind, Target
 from hostmanager.siteconfig.diagnostics import Diagnostic, DiagnosticCollector, SourceLocation
-from hostmanager.siteconfig.settings import GivenSettings, read_settings
+from hostmanager.siteconfig.given_settings import GivenSettings, read_settings
 from hostmanager.siteconfig.spelling import missing_key_hint
 from hostmanager.siteconfig.yaml_nodes import YamlNode
 from hostmanager.util.names import id_problem

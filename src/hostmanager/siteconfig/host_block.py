@@ -17,7 +17,8 @@ from hostmanager.siteconfig.entry import (
     check_entry,
     require_text,
 )
-from hostmanager.siteconfig.settings import MANAGER_ID_PREFIX, GivenSettings
+from hostmanager.siteconfig.given_settings import GivenSettings
+from hostmanager.siteconfig.settings import MANAGER_ID_PREFIX
 from hostmanager.siteconfig.spelling import KNOWN_KEYS, missing_key_hint
 from hostmanager.siteconfig.start_order import check_start_order
 from hostmanager.siteconfig.yaml_nodes import YamlNode

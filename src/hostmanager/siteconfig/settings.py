@@ -3,21 +3,16 @@
 OCS keeps keys that it does not know, so a file with settings goes on to work with any other host
 manager. `SETTINGS` is the one table of all settings: the reader, `hostmanager check` and
 docs/settings.md follow it. To add a setting, add a row here and the field to `InstanceSettings`.
-
-A setting that makes no sense is an error that concerns this setting alone: the instance keeps
-what it had, and its other settings are applied.
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from hostmanager.core.health import HEARTBEAT_TIMEOUT, READY_TIMEOUT
-from hostmanager.core.model import HEARTBEAT_ACTIONS, InstanceSettings, InstanceSpec, Kind
-from hostmanager.siteconfig.diagnostics import Diagnostic, DiagnosticCollector, SourceLocation
-from hostmanager.siteconfig.yaml_nodes import YamlNode
-from hostmanager.util.text import closest_match, join_names, quote_value
+from hostmanager.core.model import HEARTBEAT_ACTIONS, InstanceSettings
+from hostmanager.util.text import quote_value
 
 SETTINGS_KEY = "host-manager"
 """The key of an entry that has the settings."""
@@ -224,138 +219,6 @@ MANAGER_ID_PREFIX = "hm-"
 """By convention the manager of host `x` is `hm-x` (contract, section 4)."""
 
 
-@dataclass(frozen=True, slots=True)
-class GivenSettings:
-    """The settings as one entry has them.
-
-    Attributes:
-        values: The valid ones, by field of `InstanceSettings`.
-        wrong: The fields whose setting is there and makes no sense.
-        diagnostics: What is wrong.
-        entry_fingerprint: Fingerprint of the entry without its settings; empty if it has none.
-        locations: Where the value of each valid one stands, by field.
-    """
-
-    values: Mapping[str, Any] = field(default_factory=dict)
-    wrong: frozenset[str] = frozenset()
-    diagnostics: tuple[Diagnostic, ...] = ()
-    entry_fingerprint: str = ""
-    locations: Mapping[str, SourceLocation] = field(default_factory=dict, compare=False, repr=False)
-
-    def with_defaults(self, host: "GivenSettings", kind: Kind) -> "GivenSettings":
-        """The same where the manager's own entry has the defaults, as far as they are for this kind."""
-        own = self.values.keys() | self.wrong
-        if kind is Kind.DOCKER:
-            own |= {setting.attribute for setting in SETTINGS.values() if setting.container_hint}
-        inherited = {name: value for name, value in host.values.items() if name not in own}
-        wrong = self.wrong | (host.wrong - own)
-        return replace(self, values={**inherited, **self.values}, wrong=wrong)
-
-    def settings(self, before: InstanceSettings | None = None) -> InstanceSettings:
-        """The settings that count: for what makes no sense, that of before."""
-        kept = {name: getattr(before, name) for name in self.wrong} if before else {}
-        return InstanceSettings(**{**kept, **self.values})
-
-
-def apply_settings(
-    spec: InstanceSpec, given: GivenSettings, before: InstanceSettings | None = None
-) -> InstanceSpec:
-    """Give an instance its settings; for those that make no sense, those of before."""
-    settings = given.settings(before)
-    fingerprint = launch_fingerprint(given.entry_fingerprint, settings)
-    return replace(spec, settings=settings, fingerprint=fingerprint)
-
-
-def read_settings(
-    entry: YamlNode,
-    file: str,
-    instance_id: str | None,
-    *,
-    of_manager: bool = False,
-    of_container: bool = False,
-) -> GivenSettings:
-    """Read the settings of one entry.
-
-    Args:
-        entry: The entry, a mapping.
-        file: The site config, as it is named in diagnostics.
-        instance_id: Of the entry; None if it has none.
-        of_manager: Whether it is a manager's: then they are the defaults of its host.
-        of_container: Whether it is a compose service's.
-    """
-    node = entry.get(SETTINGS_KEY)
-    if node is None or node.value is None:
-        return GivenSettings()
-    collector = DiagnosticCollector(file)
-    if not node.is_mapping:
-        example = f"{SETTINGS_KEY}: {{manual: true}}"
-        message = f"{SETTINGS_KEY!r} is {quote_value(node.value)}, not a mapping."
-        collector.error(node, message, f"Write, for example, '{example}'.", instance_id)
-        every = frozenset(each.name for each in fields(InstanceSettings))
-        return GivenSettings(wrong=every, diagnostics=tuple(collector.diagnostics))
-    known = {key: s for key, s in SETTINGS.items() if s.for_host or not of_manager}
-    values, wrong = {}, set()
-    locations: dict[str, SourceLocation] = {}
-    for key, (location, value) in _flat_fields(node, known).items():
-        setting = known.get(key) if isinstance(key, str) else None
-        inner = [name for name in known if name.startswith(f"{key}.")]
-        if inner:
-            wrong |= {known[name].attribute for name in inner}
-            message = f"the setting {key!r} is {quote_value(value.value)}, not a mapping."
-            hint = f"Write, for example, '{_written(inner[0], _example(known[inner[0]]))}'."
-            collector.error(value, message, hint, instance_id)
-        elif setting is None:
-            meant = closest_match(key, known) if isinstance(key, str) else None
-            wrong |= {known[meant].attribute} if meant and meant not in node.value else set()
-            message, hint = _unknown(key, meant, known)
-            collector.error(location, message, hint, instance_id)
-        elif of_container and setting.container_hint:
-            message = f"the setting {key!r} does not apply to a container."
-            hint = setting.container_hint
-            collector.error(location, message, f"{hint[0].upper()}{hint[1:]}.", instance_id)
-        elif not (problem := setting.problem(value.value)):
-            values[setting.attribute] = _stored(value.value)
-            locations[setting.attribute] = value
-        else:
-            wrong.add(setting.attribute)
-            message = f"the setting {key!r} {problem}."
-            hint = f"Write, for example, '{_written(key, _example(setting))}'."
-            collector.error(value, message, hint, instance_id)
-    return GivenSettings(
-        values, frozenset(wrong), tuple(collector.diagnostics), locations=locations
-    )
-
-
-def _flat_fields(
-    node: YamlNode, known: Iterable[str], prefix: str = ""
-) -> dict[Any, tuple[SourceLocation, YamlNode]]:
-    """The settings of a mapping, those of mappings within it too, by keys with dots."""
-    flat: dict[Any, tuple[SourceLocation, YamlNode]] = {}
-    for key, (location, value) in node.fields().items():
-        path = f"{prefix}{key}" if isinstance(key, str) else key
-        if value.is_mapping and any(name.startswith(f"{path}.") for name in known):
-            flat |= _flat_fields(value, known, f"{path}.")
-        else:
-            flat[path] = location, value
-    return flat
-
-
-def _written(key: str, value: str) -> str:
-    """How a setting is written: ``heartbeat: {timeout: 15}``."""
-    *outer, last = key.split(".")
-    text = f"{last}: {value}"
-    for name in reversed(outer):
-        text = f"{name}: {{{text}}}"
-    return text
-
-
-def _stored(value: Any) -> Any:
-    """A value as `InstanceSettings` has it, which nobody can change any more."""
-    if isinstance(value, list):
-        return tuple(value)
-    return tuple(sorted(value.items())) if isinstance(value, dict) else value
-
-
 def _environment_problem(variables: Mapping[object, object]) -> str:
     """What is wrong with variables; their values are not shown, they may be secrets."""
     for name, value in variables.items():
@@ -426,22 +289,3 @@ def settings_from_data(data: Any, configured: InstanceSettings) -> InstanceSetti
     if isinstance(known.get("after"), list):
         known["after"] = tuple(known["after"])
     return InstanceSettings(**known, environment=configured.environment)
-
-
-def _unknown(key: object, meant: str | None, known: Iterable[str]) -> tuple[str, str]:
-    """Say what is wrong with a key, and what would be right."""
-    if isinstance(key, str) and key in SETTINGS:
-        message = f"the setting {key!r} cannot be the default of a host."
-        return message, "Write it in the entries of the agents that it is for."
-    suggestion = f"Did you mean {meant!r}? " if meant else ""
-    names = join_names(list(known), quote=True)
-    return f"there is no setting {quote_value(key)}.", f"{suggestion}The settings are {names}."
-
-
-def _example(setting: Setting) -> str:
-    value = setting.default if setting.example is None else setting.example
-    if setting.type is bool:
-        value = not value
-    if isinstance(value, bool):
-        return str(value).lower()
-    return f"{value:g}" if isinstance(value, float) else f"{value}"

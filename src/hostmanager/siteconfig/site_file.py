@@ -23,6 +23,7 @@ from hostmanager.siteconfig.diagnostics import (
     SourceLocation,
 )
 from hostmanager.siteconfig.entry import AgentEntry
+from hostmanager.siteconfig.given_settings import GivenSettings, apply_settings
 from hostmanager.siteconfig.host_block import (
     DEFAULT_TIMEOUT,
     DUPLICATE_ID_HINT,
@@ -35,7 +36,7 @@ from hostmanager.siteconfig.host_block import (
     duplicate_id_message,
 )
 from hostmanager.siteconfig.plugins.installed_classes import InstalledClasses
-from hostmanager.siteconfig.settings import SETTINGS_KEY, GivenSettings, apply_settings
+from hostmanager.siteconfig.settings import SETTINGS_KEY
 from hostmanager.siteconfig.source import Location, read_text
 from hostmanager.siteconfig.spelling import missing_key_hint
 from hostmanager.siteconfig.yaml_nodes import YamlNode, parse_nodes

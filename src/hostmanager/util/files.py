@@ -13,6 +13,7 @@ import errno
 import os
 import stat
 import time
+from contextlib import suppress
 
 _KINDS = {
     stat.S_IFDIR: "a directory",
@@ -109,6 +110,37 @@ def read_bounded(
     if len(data) > max_bytes:
         raise FileTooLargeError(errno.EFBIG, f"it has more than {max_bytes:,} bytes", path)
     return bytes(data)
+
+
+def replace_file(path: str, data: bytes, mode: int = 0o600) -> None:
+    """Replace a file as a whole: whatever happens, a power cut too, leaves the old or the new one.
+
+    Raises:
+        OSError: It cannot be written; the old one is there.
+    """
+    new = f"{path}.new"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    try:
+        try:
+            fd = os.open(new, flags, mode)
+        except FileExistsError:  # of a process that was killed meanwhile
+            os.unlink(new)
+            fd = os.open(new, flags, mode)
+        with os.fdopen(fd, "wb") as file:
+            os.fchmod(file.fileno(), mode)
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(new, path)
+        directory = os.open(os.path.dirname(path) or ".", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(directory)  # the name survives a power cut, too
+        finally:
+            os.close(directory)
+    except OSError:
+        with suppress(OSError):
+            os.unlink(new)
+        raise
 
 
 def is_own(path: str) -> bool:

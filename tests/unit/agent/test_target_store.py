@@ -322,7 +322,7 @@ async def test_on_a_full_disk_the_file_is_overwritten_in_place(path, make, monke
     store = make()
     store.set_targets({"a": Target.DOWN, "b": Target.UP})
     await flushed(store)
-    monkeypatch.setattr(TargetStore, "_replace", full_disk)
+    monkeypatch.setattr("hostmanager.agent.target_store.replace_file", full_disk)
     store.reset()  # shorter than before
     await flushed(store)
     assert make().load() == {}
@@ -334,7 +334,7 @@ async def test_on_a_full_disk_the_file_is_overwritten_in_place(path, make, monke
 async def test_on_a_full_disk_without_a_file_the_error_is_reported_once(
     path, make, monkeypatch, caplog
 ):
-    monkeypatch.setattr(TargetStore, "_replace", full_disk)
+    monkeypatch.setattr("hostmanager.agent.target_store.replace_file", full_disk)
     store = make()
     for target in Target:
         store.set_targets({"a": target})

@@ -12,6 +12,7 @@ from hostmanager.util.files import (
     open_fifo,
     open_or_replace,
     open_own,
+    replace_file,
 )
 from tests.support.users import STRANGER, needs_root
 
@@ -183,3 +184,22 @@ def test_a_fifo_is_a_fifo(tmp_path):
     (tmp_path / "link").symlink_to("fifo")
     with pytest.raises(OSError, match="symbolic links"):
         open_fifo(str(tmp_path / "link"), os.O_RDONLY)
+
+
+def test_a_file_is_replaced_as_a_whole_also_after_a_death_in_the_middle(tmp_path):
+    path = tmp_path / "file"
+    (tmp_path / "file.new").write_text("half of it")
+    replace_file(str(path), b"one", 0o644)
+    replace_file(str(path), b"two", 0o644)
+    assert path.read_bytes() == b"two"
+    assert [file.name for file in tmp_path.iterdir()] == ["file"]
+    assert path.stat().st_mode & 0o777 == 0o644
+
+
+def test_a_file_that_cannot_be_replaced_stays(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("old")
+    (tmp_path / "file.new").mkdir()
+    with pytest.raises(OSError, match="directory"):
+        replace_file(str(path), b"new")
+    assert path.read_text() == "old"

@@ -5,13 +5,13 @@ import pwd
 import shlex
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from hostmanager.cli.systemd.unit import MARK, Unit
+from hostmanager.util.files import replace_file
 
 PACKAGED_UNIT_DIRS = ("/usr/lib/systemd/system", "/lib/systemd/system")
 """Units of the system's own packages, which one of the same name would hide."""
@@ -65,7 +65,7 @@ class StepRunner:
         if not self.dry_run:
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                _replace(path, text)
+                replace_file(str(path), text.encode(), 0o644)
             except OSError as error:
                 raise StepError(f"{path} cannot be written: {error.strerror}.") from error
         self.done.append(f"write {path}")
@@ -211,17 +211,3 @@ def _run(command: Sequence[str]) -> "subprocess.CompletedProcess[str]":
     except subprocess.TimeoutExpired:
         why = f"no answer within {SYSTEMCTL_TIMEOUT:g} s"
         return subprocess.CompletedProcess(command, 124, "", why)
-
-
-def _replace(path: Path, text: str) -> None:
-    fd, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(fd, "w", encoding="utf-8") as file:
-            os.fchmod(fd, 0o644)
-            file.write(text)
-            file.flush()
-            os.fsync(fd)
-        Path(draft).replace(path)
-    except BaseException:
-        Path(draft).unlink(missing_ok=True)
-        raise

@@ -6,16 +6,14 @@ is recovered from running agents whose manager had our name, or our key.
 """
 
 import logging
-import os
 import secrets
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from hostmanager.core.model import InstanceSpec
 from hostmanager.drivers.process.ownership import env_tag
 from hostmanager.drivers.process.ownership.env_tag import EnvTag, is_identity
-from hostmanager.util.files import read_bounded
+from hostmanager.util.files import read_bounded, replace_file
 
 log = logging.getLogger(__name__)
 
@@ -94,16 +92,8 @@ def _identities_of_agents(key: str, site: str) -> tuple[str, ...]:
 
 
 def _write(path: Path, values: tuple[str, ...]) -> None:
-    new = path.with_name(path.name + ".new")
     try:
-        with suppress(FileNotFoundError):
-            new.unlink()
-        fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with os.fdopen(fd, "wb") as file:
-            file.write("".join(f"{value}\n" for value in values).encode())
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(path)
+        replace_file(str(path), "".join(f"{value}\n" for value in values).encode())
     except OSError as error:
         log.warning(
             "%s cannot be written (%s); a restarted manager identifies its agents by their tags",
