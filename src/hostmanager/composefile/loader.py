@@ -8,7 +8,7 @@ import asyncio
 import json
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -65,7 +65,7 @@ async def load_compose_file(compose: Compose, path: str, project: str = "") -> C
         name = project or str(
             data.get("name") or await asyncio.to_thread(_v1_project_name, file, compose.environ)
         )
-        services = _services(data, name, digests)
+        services = _services(data, name, digests, is_v1=compose.is_v1)
     except ComposeError as error:
         raise ComposeFileError(f"{path}: {error}") from None
     except MALFORMED_CONFIG as error:
@@ -137,20 +137,47 @@ def _parsed(text: str, is_v1: bool) -> dict[str, Any]:
 
 
 def _services(
-    data: Mapping[str, Any], project: str, digests: Mapping[str, str]
+    data: Mapping[str, Any], project: str, digests: Mapping[str, str], *, is_v1: bool
 ) -> dict[str, Service]:
     networks = _made_by_compose(data.get("networks") or {}, project)
     networks.setdefault("default", f"{project}_default")  # version 1 does not write it
     volumes = _made_by_compose(data.get("volumes") or {}, project)
+    entries = {str(key): entry or {} for key, entry in (data.get("services") or {}).items()}
     services = {}
-    for key, entry in (data.get("services") or {}).items():
-        service = _service(str(key), entry or {}, digests.get(str(key), ""))
-        used = [networks.get(name, "") for name in _used_networks(entry or {})]
-        mounted = [volumes.get(name, "") for name in _used_volumes(entry or {})]
+    for key, entry in entries.items():
+        enabled = list(entries.values()) if is_v1 else _enabled_with(entry, entries)
+        service = _service(key, entry, digests.get(key, ""))
         services[service.name] = replace(
-            service, networks=tuple(filter(None, used)), volumes=tuple(filter(None, mounted))
+            service,
+            networks=_made_for(enabled, networks, _used_networks),
+            volumes=_made_for(enabled, volumes, _used_volumes),
         )
     return services
+
+
+def _enabled_with(
+    entry: Mapping[str, Any], entries: Mapping[str, Mapping[str, Any]]
+) -> list[Mapping[str, Any]]:
+    """The services whose networks and volumes compose makes when it brings up this one.
+
+    Not only its own, also with `--no-deps`: those of all that have no profile, or one of its own
+    (seen with 2.26; version 1.29 makes those of all services).
+    """
+    own = set(entry.get("profiles") or ())
+    return [
+        each
+        for each in entries.values()
+        if not each.get("profiles") or own.intersection(each["profiles"])
+    ]
+
+
+def _made_for(
+    entries: Iterable[Mapping[str, Any]],
+    names: Mapping[str, str],
+    used_by: Callable[[Mapping[str, Any]], list[str]],
+) -> tuple[str, ...]:
+    used = {key for entry in entries for key in used_by(entry)}
+    return tuple(name for key, name in names.items() if key in used)
 
 
 def _made_by_compose(entries: Mapping[str, Any], project: str) -> dict[str, str]:

@@ -20,7 +20,7 @@ class Service:
         digest_comparable: Whether its containers are labelled with `digest`, too.
         pull_policy: When its image is pulled: ``always``, ``never`` …; empty: when it is missing.
         instance_id: INSTANCE_ID in its environment, which OCS's agents go by; empty without one.
-        networks: The networks that compose makes for it, by their names on the engine.
+        networks: The networks that compose makes when it brings it up, by their names on the engine.
         volumes: The same of volumes.
     """
 

@@ -35,7 +35,7 @@ class ServiceRef:
         depends_on: Services that have to be started before it.
         built: Whether its image is built here, rather than pulled.
         pull_policy: When its image is pulled, in the words of compose; empty: when it is missing.
-        networks: The networks that compose makes for it, by their names on the engine.
+        networks: The networks that compose makes when it brings it up, by their names on the engine.
         volumes: The same of volumes.
         digest_comparable: Whether the digest that a container of it carries can be compared with the
             fingerprint of its spec.

@@ -289,14 +289,39 @@ async def test_networks_and_volumes_that_compose_makes_have_their_names_on_the_e
             "networks": ["lan", "ext"],
             "volumes": ["data:/d", "/tmp:/t", "./x:/x", "own:/o"],
         },
-        "b": A,
-        "c": {**A, "network_mode": "none"},
+        "b": {**A, "network_mode": "none"},
     }
     more = {
-        "networks": {"lan": {"name": "the-lan"}, "ext": {"external": True}},
+        "networks": {"lan": {"name": "the-lan"}, "ext": {"external": True}, "unused": {}},
         "volumes": {"data": {}, "own": {"external": True}},
     }
     file = await load_compose_file(compose, write(text(services, version="3.5", **more)))
-    networks = [file.services[name].networks for name in "abc"]
-    assert networks == [("the-lan",), ("work_default",), ()]
-    assert [file.services[name].volumes for name in "abc"] == [("work_data",), (), ()]
+    for name in "ab":  # compose makes what any of them needs
+        assert file.services[name].networks == ("the-lan",)
+        assert file.services[name].volumes == ("work_data",)
+
+
+async def test_compose_makes_what_is_needed_by_those_that_it_would_enable(v2, write):
+    services = {
+        "a": {**A, "networks": ["lan"]},
+        "b": {**A, "volumes": ["data:/d"]},
+        "c": {**A, "networks": ["debug"], "profiles": ["debug", "more"]},
+        "d": {**A, "networks": ["more"], "profiles": ["more"]},
+        "e": {**A, "networks": ["other"], "profiles": ["other"]},
+    }
+    networks = {key: {} for key in ["lan", "debug", "more", "other"]}
+    file = await load_compose_file(
+        v2, write(text(services, networks=networks, volumes={"data": {}}))
+    )
+    made = {
+        key: {name.removeprefix("work_") for name in each.networks}
+        for key, each in file.services.items()
+    }
+    assert made == {
+        "a": {"default", "lan"},
+        "b": {"default", "lan"},
+        "c": {"default", "lan", "debug", "more"},
+        "d": {"default", "lan", "debug", "more"},
+        "e": {"default", "lan", "other"},
+    }
+    assert {each.volumes for each in file.services.values()} == {("work_data",)}
