@@ -52,6 +52,9 @@ CHANGES = (
     | SELF_MOVED
 )
 
+FindRunningProject = Callable[[ComposeFile], Awaitable[str]]
+"""The other project in which services of a file run when it is loaded first; empty: none."""
+
 Signature = tuple[tuple[object, ...], ...]
 KeepsProject = Callable[[ComposeFile], bool]
 """Whether containers of a file's project run, as it was loaded before."""
@@ -87,6 +90,7 @@ class ComposeFileWatcher:
         self._cwd = cwd
         self._on_change = on_change
         self.keeps_project: KeepsProject = lambda _: False
+        self.find_running_project: FindRunningProject = _no_other_project
         self._signatures: dict[str, Signature] = {}
         self._relevant: set[Path] = set()  # what is watched for, with all directories above
         self._watched: dict[Path, Mask] = {}
@@ -241,9 +245,13 @@ class ComposeFileWatcher:
         """Load it; with the name of its project that it had, as long as containers run in that."""
         file = await load_compose_file(compose, path)
         before = self.files.get(path)
-        if before is None or before.project == file.project or not self.keeps_project(before):
+        if before is None:
+            project = await self.find_running_project(file)
+        else:
+            project = before.project if self.keeps_project(before) else ""
+        if project in ("", file.project):
             return file
-        kept = await load_compose_file(compose, path, before.project)
+        kept = await load_compose_file(compose, path, project)
         return replace(kept, new_project=file.project)
 
     async def _report_change(self) -> None:
@@ -251,6 +259,10 @@ class ComposeFileWatcher:
             await self._on_change()
         finally:
             self._loaded.set()  # only now does everybody know of it
+
+
+async def _no_other_project(_: ComposeFile) -> str:
+    return ""
 
 
 def describe_new_project(file: ComposeFile) -> str:

@@ -280,18 +280,18 @@ async def test_a_project_that_somebody_else_started_otherwise(project):
     try:
         async with running(project, "a", "b") as host:
             await host.up("a")
-            await host.up("b")
             assert host.count("start", "ocs-a") == 0  # taken over as it is
+            # No second copy of an agent beside the one that somebody started in another project.
+            says = f"Service 'ocs-b' runs already, in the container {other}-ocs-b-1 of the project '{other}'"
+            await host.row("b", next_action="start_at", says=says)
             # What is in the other file is no orphan; what is in the other project is not ours.
             await host.stays(0.5, "none", lambda: data(host)["orphans"] == {})
             ok, _ = await host.backend.remove_orphans(host.messages.append)
             assert ok
             assert await host.do(project.state, "extra") == "running"
-            host.set_targets(("b", "down"))
-            await host.removed("b")
-            labels = f"label=com.docker.compose.project={other}"
-            left = await host.docker("ps", "-q", "--filter", labels)
-            assert len(left.split()) == 1
+            await host.docker("rm", "-f", f"{other}-ocs-b-1")  # as it says
+            host.set_targets(("b", "up"))
+            await host.up("b")
     finally:
         await asyncio.to_thread(project.compose, "-p", other, "down", "-t", "1")
 

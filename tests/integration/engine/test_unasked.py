@@ -34,6 +34,33 @@ async def test_another_name_of_the_project_restarts_nothing(make_project):
         await host.row("a", next_action="down", container=None)
 
 
+async def test_another_name_of_the_project_while_no_manager_runs_makes_no_second_copies(
+    make_project,
+):
+    project = make_project()
+    project.write(["ocs-a", "ocs-b"])
+    project.up("ocs-a", "ocs-b")
+    ids = {name: project.container(f"ocs-{name}") for name in "ab"}
+    other = f"{project.name}x"
+    (project.directory / ".env").write_text(f"COMPOSE_PROJECT_NAME={other}\n")
+    async with running(project, "a", "b") as host:
+        rows = {name: (await host.up(name))["container"]["id"] for name in "ab"}
+        assert rows == ids
+        assert (
+            f"would be '{other}' now, but containers run in '{project.name}'"
+            in (host.backend.status()["compose.yaml"][2])
+        )
+        assert host.count("start", "ocs-a") == host.count("start", "ocs-b") == 0
+        for name in "ab":
+            host.set_targets((name, "down"))
+            await host.removed(name)
+        await host.backend.refresh()
+        host.set_targets(("a", "up"))
+        assert (await host.up("a"))["container"]["name"].startswith(other)
+        host.set_targets(("a", "down"))
+        await host.row("a", next_action="down", container=None)
+
+
 async def test_a_service_taken_out_of_its_file_is_shown_and_ends_with_its_entry(project):
     project.write(["ocs-a", "ocs-b"])
     async with running(project, "a", "b") as host:

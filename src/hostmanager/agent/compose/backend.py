@@ -14,8 +14,10 @@ from typing import Any
 from hostmanager.agent.compose.catalog import (
     ServiceCatalog,
     build_catalog,
+    describe_running_elsewhere,
     find_orphans,
     orphan_view,
+    running_elsewhere,
 )
 from hostmanager.agent.compose.image_pull import IGNORE_ORPHANS_ENV, ImagePull, compose_command
 from hostmanager.agent.compose.protocol import (
@@ -31,7 +33,7 @@ from hostmanager.composefile.variables import describe_unset
 from hostmanager.composefile.watcher import ComposeFileWatcher, describe_new_project
 from hostmanager.core.model import InstanceSpec, ServiceRef
 from hostmanager.core.record import InstanceRecord
-from hostmanager.drivers.compose.container import Container, unix_time
+from hostmanager.drivers.compose.container import Container, from_list, unix_time
 from hostmanager.drivers.compose.diff import containers_of
 from hostmanager.drivers.compose.driver import ComposeDriver
 from hostmanager.drivers.compose.engine import Engine, EngineError, find_endpoint
@@ -97,6 +99,7 @@ class EngineComposeBackend(ComposeBackend):
             self.paths, lambda: find_compose(binary, self._environ, cwd), cwd, self._on_files_change
         )
         self.file_watcher.keeps_project = self._has_running
+        self.file_watcher.find_running_project = self._find_running_project
         self._image_pull = ImagePull(self.file_watcher, self.watcher, cwd)
         self.services = ServiceCatalog(prefix, self.paths, is_loaded=False)
         self._files: tuple[ComposeFile, ...] = ()  # what `services` was made of
@@ -171,6 +174,50 @@ class EngineComposeBackend(ComposeBackend):
             if container.project == file.project
         )
 
+    async def _find_running_project(self, file: ComposeFile) -> str:
+        """The project in which the agents of a file run, if none of them runs in its own.
+
+        Its name changed while no manager ran. Without an engine nobody knows; then a start is
+        refused later, rather than a second copy of an agent made.
+        """
+        agents = [name for name in file.services if name.startswith(self.prefix)]
+        try:
+            containers = await self._all_containers()
+        except EngineError:
+            return ""
+        if any(c.alive and c.project == file.project and c.service in agents for c in containers):
+            return ""
+        elsewhere = running_elsewhere(containers, file.project, agents, self._paths(file))
+        projects = {container.project for container in elsewhere}
+        return projects.pop() if len(projects) == 1 else ""
+
+    async def _all_containers(self) -> list[Container]:
+        engine = self.watcher.engine
+        listed = await engine.compose_containers() if engine is not None else []
+        return [c for entry in listed if (c := from_list(entry, None)) is not None]
+
+    def _paths(self, file: ComposeFile) -> tuple[str, str]:
+        """Its paths, as compose writes them on its containers."""
+        return os.path.normpath(self._cwd / file.path), os.fspath(file.resolved_path)
+
+    async def _require_single(self, service: ServiceRef) -> None:
+        """Refuse a container beside one that another project made of the same agent.
+
+        Only services that are agents by their name: others may run in several projects.
+        """
+        file = self.file_watcher.files.get(service.file)
+        if file is None or not service.name.startswith(self.prefix):
+            return
+        try:
+            containers = await self._all_containers()
+        except EngineError as error:
+            self.watcher.check_connection(error)
+            raise ComposeFileError(str(error)) from None
+        paths = self._paths(file)
+        elsewhere = running_elsewhere(containers, service.project, [service.name], paths)
+        if elsewhere:
+            raise ComposeFileError(describe_running_elsewhere(elsewhere[0]))
+
     def status(self) -> dict[str, FileStatus]:
         """Whether each file could be loaded (contract, section 5)."""
         shown = {}
@@ -202,6 +249,8 @@ class EngineComposeBackend(ComposeBackend):
         if not ok:
             raise ComposeFileError(text)
         file = self._cwd / service.file
+        if args[:1] == ("up",) or not args:
+            await self._require_single(service)
         if not args:
             self._require_variables(service)
             return CompletedCommand(0, "", "")

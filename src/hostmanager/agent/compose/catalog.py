@@ -6,7 +6,7 @@ service is in no file any more is an orphan.
 """
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -161,6 +161,39 @@ def find_orphans(
         if known and len(known) == len(origins):
             orphans[container.id] = (container, known[0])
     return orphans
+
+
+def running_elsewhere(
+    containers: Iterable[Container], project: str, services: Collection[str], paths: Iterable[str]
+) -> list[Container]:
+    """The running containers of these services of a file that are in another project than its own.
+
+    Args:
+        containers: All containers of compose services on the engine.
+        project: The project of the file.
+        services: Names of services.
+        paths: The paths of the file, as compose writes them on its containers.
+    """
+    origins = set(paths)
+    return [
+        container
+        for container in containers
+        if container.alive
+        and not container.oneoff
+        and container.project != project
+        and container.service in services
+        and not origins.isdisjoint(container.files)
+    ]
+
+
+def describe_running_elsewhere(container: Container) -> str:
+    """Why a service is not started beside a container of another project, and what helps."""
+    return (
+        f"Service '{container.service}' runs already, in the container {container.name} of the "
+        f"project '{container.project}', made from the same file; a second one would be another copy "
+        f"of the agent. `docker rm -f {container.name}` ends that one; or name the project "
+        f"'{container.project}' again (COMPOSE_PROJECT_NAME in .env)."
+    )
 
 
 def _origin(
