@@ -14,7 +14,7 @@ from hostmanager.util import procfs
 
 @dataclass(frozen=True, slots=True)
 class SavedCompletion:
-    """That a one-shot is done; see `core.record.Completion`.
+    """A one-shot that is done; see `core.record.Completion`.
 
     Attributes:
         at: When (Unix time).
@@ -34,7 +34,7 @@ def write_completions(completions: Mapping[str, SavedCompletion]) -> dict[str, A
 
 
 def read_completions(data: Any) -> dict[str, SavedCompletion]:
-    """Those that hold: none after a boot; nor any that makes no sense, which is run again."""
+    """The completions that hold: none after a boot. A malformed one is left out: it runs again."""
     if not isinstance(data, dict) or data.get("boot") != procfs.boot_id():
         return {}
     instances = data.get("instances")

@@ -28,7 +28,7 @@ def _note(number: int, _: FrameType | None) -> None:
 
 
 def stop_requested() -> bool:
-    """Whether one of the noted signals requests the end."""
+    """Whether a noted signal requests the end."""
     return any(number in STOP_SIGNALS for number in _noted)
 
 

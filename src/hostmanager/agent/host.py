@@ -57,7 +57,7 @@ class NotRunningError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class RequestResult:
-    """What became of a request.
+    """The result of a request.
 
     Attributes:
         ok: Whether all went well.

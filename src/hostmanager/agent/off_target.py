@@ -60,7 +60,7 @@ class OffTargetTimes:
 
 
 def is_at_target(record: InstanceRecord) -> bool:
-    """Whether it is as it is wanted."""
+    """Whether an instance is at its target."""
     if record.target is Target.UP:
         return record.state is State.UP and not record.observation.engine_restarting
     return record.target is Target.PASSIVE or record.state is State.DOWN

@@ -37,7 +37,7 @@ OTHERS_TIMEOUT = 120.0
 
 @dataclass(frozen=True, slots=True)
 class RestartOutcome:
-    """What became of a request, for each instance.
+    """The result of a request, for each instance.
 
     Attributes:
         restarting: Those that are being restarted, or will be without further ado.

@@ -38,7 +38,7 @@ class RouterAbsence:
             audit.record_router_lost(self._journal, reason)
 
     def on_connected(self) -> None:
-        """It is there (again)."""
+        """The router is there (again)."""
         if self._lost_at is not None:
             self._back_at = self._now()
             audit.record_router_back(

@@ -19,7 +19,7 @@ MIN_SILENCE, MAX_SILENCE = 1.0, 90 * 86_400.0
 
 @dataclass(frozen=True, slots=True)
 class Silence:
-    """That nobody wants to hear of an instance.
+    """A silence: until it ends, nobody wants to hear of an instance.
 
     Attributes:
         since: Unix time at which it was asked for.
@@ -61,7 +61,7 @@ def write_silences(silences: Mapping[str, Silence]) -> dict[str, Any]:
 
 
 def read_silences(data: Any) -> dict[str, Silence]:
-    """Those in a file; what makes no sense is left out: at worst, somebody hears of a thing."""
+    """The silences in a file. A malformed one is left out: at worst, somebody is warned."""
     silences = {}
     for instance_id, entry in data.items() if isinstance(data, dict) else ():
         try:
@@ -75,5 +75,5 @@ def read_silences(data: Any) -> dict[str, Silence]:
 
 
 def active(silences: Mapping[str, Silence], now: float) -> dict[str, Silence]:
-    """Those that have not ended."""
+    """The silences that have not ended."""
     return {name: silence for name, silence in silences.items() if now < silence.until}

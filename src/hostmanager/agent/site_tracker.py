@@ -196,7 +196,7 @@ class SiteTracker:
 
 
 def _is_removed(instance_id: str, site_config: SiteFile | SiteFileError | None) -> bool:
-    """Whether one that is not listed has no entry: it may be in one that cannot be used."""
+    """Whether an instance has no entry any more; it may have one that cannot be used."""
     if not isinstance(site_config, SiteFile) or site_config.broken_without_id:
         return False
     return instance_id not in site_config.broken_ids

@@ -1,8 +1,8 @@
 """Keeps the saved targets in line with what has become of them.
 
 A request for what is left alone (a service without an entry, a manual instance) counts once: it is
-forgotten once it is reached. A one-shot that is done is saved as done, and so are not the requests
-before; whoever starts it again takes that back.
+forgotten once it is reached. A one-shot that is done is saved as done, and the requests for it are
+forgotten; its next start removes the completion.
 """
 
 from collections.abc import Callable
@@ -29,7 +29,7 @@ class TargetKeeper:
         snapshot.subscribe(self._on_record_change)
 
     def completion_of(self, spec: InstanceSpec) -> Completion | None:
-        """That an instance is done, as it was saved; None if it is not, or is another program."""
+        """The saved completion of an instance; None if it is not done, or is another program now."""
         saved = self._store.completions.get(spec.instance_id)
         if saved is None or not spec.settings.one_shot or saved.agent_class != spec.agent_class:
             return None

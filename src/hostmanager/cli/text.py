@@ -86,7 +86,7 @@ def sanitize(text: str) -> str:
 
 
 def remove_hidden(printed: str) -> str:
-    """The same for what is printed, colours of our own included."""
+    """Make any printed text safe, as `sanitize` does; colours stay."""
     return printed if printed.isascii() else printed.translate(_PRINTED)
 
 

@@ -137,7 +137,7 @@ def split_records(lines: Iterable[LogLine], before: LogRecord | None = None) -> 
 
 @dataclass(frozen=True, slots=True)
 class LogFilter:
-    """What is shown.
+    """The selection of records.
 
     Attributes:
         pattern: One line of the record fits it; None: any.
@@ -149,7 +149,7 @@ class LogFilter:
 
     @property
     def is_active(self) -> bool:
-        """Whether it selects at all."""
+        """Whether there is a selection at all."""
         return self.pattern is not None or self.level > 0
 
     def matches(self, record: LogRecord) -> bool:

@@ -79,7 +79,7 @@ class LogSource:
         self.until = by_manager_clock(self.manager, self.until, limit)
 
     def _read_new(self, lines: int, limit: float) -> list[LogLine]:
-        """What came since the last request."""
+        """The lines since the last request."""
         new: list[LogLine] = []
         for page in self._pages(lines, self._latest, limit):
             new = page + new

@@ -231,7 +231,7 @@ class InstanceController:
                 log.warning(text)
 
     def _cancel_held_launch(self) -> None:
-        """It waits for others to be ready, and is not needed any more."""
+        """Cancel a launch that waits for other instances."""
         if self._deps.start_gate.cancel(self.instance_id):
             self.submit(ev.LaunchFailed("order", "not needed any more"))
 

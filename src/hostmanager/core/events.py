@@ -219,7 +219,7 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class PrepareFailed:
-    """What a new run needs is not available, so the old run has to go on.
+    """Something that a new run needs is not available, so the old run has to go on.
 
     Attributes:
         reason: Why, as a sentence without a full stop.
@@ -296,7 +296,7 @@ class Prepare:
 
 @dataclass(frozen=True, slots=True)
 class Unobserve:
-    """What runs is not its own any more: stop reporting."""
+    """Stop reporting: the run does not belong to the instance any more."""
 
 
 @dataclass(frozen=True, slots=True)

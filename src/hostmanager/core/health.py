@@ -121,15 +121,15 @@ class RunHealth:
         )
 
     def listened(self, seconds: float) -> "RunHealth":
-        """It was listened for so long, and nothing came."""
+        """Count time in which the agent was listened to, without a heartbeat."""
         return replace(self, silence=self.silence + min(seconds, MAX_STEP))
 
     def router_lost(self) -> "RunHealth":
-        """There is no router: what was silent then says nothing."""
+        """Forget the silence: without a router, it means nothing."""
         return replace(self, silence=0.0, is_current=False)
 
     def with_processes(self, names: Collection[str]) -> "RunHealth":
-        """The same, with the names of the operations that are processes."""
+        """Add the names of the operations that are processes."""
         return replace(self, processes=frozenset(names))
 
     def failing(self, state: OperationState) -> list[str]:

@@ -56,7 +56,7 @@ class LastExit:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """That a one-shot is done: it ended with exit code 0, and nobody has asked for it since.
+    """A one-shot that is done: it ended with exit code 0, and nobody has asked for it since.
 
     Attributes:
         at: When (Unix time).
@@ -89,7 +89,7 @@ class ChangeRequest:
     restart_denied: str | None = None
 
     def without_restart(self) -> "ChangeRequest":
-        """The same without a restart under way."""
+        """The request without its restart."""
         return replace(self, restart_of=None, prepared=False)
 
 
@@ -142,7 +142,7 @@ class FailureHistory:
     counted: tuple[float, ...] = ()
 
     def end_streak(self, now: float) -> "FailureHistory":
-        """The same after a deliberate stop: who starts the instance again means it."""
+        """The failures after a deliberate stop: a later start is deliberate, too."""
         return replace(
             self, consecutive=0, last_run=None, backoff=NO_BACKOFF, next_start_at=now, counted=()
         )

@@ -94,7 +94,7 @@ def _launch_when_due(record: InstanceRecord, inputs: TransitionInput) -> Transit
 
 
 def _give_up(record: InstanceRecord, inputs: TransitionInput) -> TransitionResult:
-    """It has failed as often as its settings allow. The manager does not start it again."""
+    """Stop restarting: it has failed as often as its settings allow."""
     cause = record.error or (f"It {record.last_exit.status}." if record.last_exit else "")
     text = given_up_text(record)
     effects: tuple[ev.Effect, ...] = ()
@@ -105,18 +105,18 @@ def _give_up(record: InstanceRecord, inputs: TransitionInput) -> TransitionResul
 
 
 def start_anew(record: InstanceRecord, inputs: TransitionInput) -> TransitionResult:
-    """It was given up, and somebody asks for it or changes its entry: its failures are forgotten."""
+    """Forget the failures, and start: somebody asks for the instance, or has changed its entry."""
     failures = record.failures.end_streak(inputs.now.monotonic)
     return reconcile_stopped(replace(record, failures=failures), inputs)
 
 
 def _install_replacement(record: InstanceRecord, spec: InstanceSpec) -> InstanceRecord:
-    """It starts with a clean record, but stays done if it is."""
+    """Begin a clean record with the new spec; a one-shot that is done stays done."""
     return InstanceRecord(spec, record.target, record.state, completion=record.completion)
 
 
 def retry_now(record: InstanceRecord, inputs: TransitionInput) -> TransitionResult:
-    """It was requested up, or what it lacked is here: launch now, unless that was just tried."""
+    """Launch now, unless that was just tried: it was requested up, or what it lacked is here."""
     failures, started_at = record.failures, record.run.started_at
     latest = started_at.monotonic if started_at else 0.0
     earliest = max(inputs.now.monotonic, latest + inputs.policy.restart.min_request_interval)
@@ -152,7 +152,7 @@ def _enter_resting(record: InstanceRecord, state: State) -> InstanceRecord:
 
 
 def _complete_request(record: InstanceRecord) -> InstanceRecord:
-    """What is left alone was requested up or down once; that is done now."""
+    """End the single request for a passive instance: its target is reached."""
     return replace(record, target=Target.PASSIVE) if record.spec.is_passive else record
 
 

@@ -109,7 +109,7 @@ def _state_key(agent: AgentStatus) -> tuple[str, str, Any]:
 
 
 def _is_same_exit(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> bool:
-    """Whether it is the same exit: its last output may be read a moment later."""
+    """Whether both are the same exit: its last output may be read a moment later."""
     return before is not None and {**before, "output": None} == {**after, "output": None}
 
 

@@ -22,7 +22,7 @@ EntryRow = tuple[float, str, str | None, str, str]
 
 
 class EntryKind(StrEnum):
-    """What an entry is about."""
+    """The subject of an entry."""
 
     MANAGER = "manager"  # the manager itself started or ended
     REQUEST = "request"  # a request of an operator or client

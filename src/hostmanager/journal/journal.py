@@ -31,7 +31,7 @@ class JournalError(Exception):
 
 
 class Journal:
-    """What happened, written into a file.
+    """The journal of a manager: what happened, written into a file.
 
     Args:
         path: The file; made if it is missing.

@@ -90,7 +90,7 @@ def log_file(files: str, instance_id: str, slot: int = 0) -> str:
 
 
 def compressed_file(files: str, instance_id: str, slot: int) -> str:
-    """The same, compressed."""
+    """The file that an output file is compressed into."""
     return log_file(files, instance_id, slot) + ".gz"
 
 

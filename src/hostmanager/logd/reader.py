@@ -321,7 +321,7 @@ def _read_backwards(file: _File, first: int, stop: int | None) -> Iterator[_Chun
 
 
 def _read_compressed(file: _File, first: int, stop: int | None) -> Iterator[_Chunk]:
-    """The same of a compressed file, which can only be read from its beginning."""
+    """Read a compressed file backwards: it can only be decompressed from its beginning."""
     decompressor = zlib.decompressobj(_GZIP)
     kept, offset = bytearray(), 0  # the last MAX_PAGE_BYTES before `stop`, and where they begin
     while not decompressor.eof:

@@ -34,7 +34,7 @@ class GivenSettings:
     locations: Mapping[str, SourceLocation] = field(default_factory=dict, compare=False, repr=False)
 
     def with_defaults(self, host: "GivenSettings", kind: Kind) -> "GivenSettings":
-        """The same where the manager's own entry has the defaults, as far as they are for this kind."""
+        """Add the defaults in the manager's own entry, as far as they are for this kind."""
         own = self.values.keys() | self.wrong
         if kind is Kind.DOCKER:
             own |= {setting.attribute for setting in SETTINGS.values() if setting.container_hint}

@@ -148,7 +148,7 @@ def downgrade_for_other_host(block: HostBlock) -> list[Diagnostic]:
 
 
 def duplicate_id_message(host: str, first_host: str, first: AgentEntry) -> str:
-    """Say which entry has the id of an entry of this host already."""
+    """Say which earlier entry has the same id."""
     line = first.node.line
     if first_host == host:
         return (

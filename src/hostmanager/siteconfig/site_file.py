@@ -92,12 +92,12 @@ class SiteFile:
 
     @property
     def errors(self) -> tuple[Diagnostic, ...]:
-        """What keeps something from being done."""
+        """The diagnostics that are errors: something cannot be done."""
         return tuple(found for found in self.diagnostics if found.is_error)
 
     @property
     def warnings(self) -> tuple[Diagnostic, ...]:
-        """What keeps nothing from being done."""
+        """The diagnostics that are warnings: everything can be done."""
         return tuple(found for found in self.diagnostics if not found.is_error)
 
     def summary(self) -> tuple[bool, str]:

@@ -61,7 +61,7 @@ def _is_equivalent(written: str, passed: str) -> bool:
 
 
 def _is_same_number(written: str, value: object) -> bool:
-    """Whether it is the number that people read there, in other digits."""
+    """Whether the value is the number that people read there, in other digits."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return is_number and not re.match(r"[-+]?0[0-9_]|.*:", written)
 

@@ -59,7 +59,7 @@ def try_lock(fd: int) -> bool:
 
 
 def read_lock_holder(path: str) -> str | None:
-    """What the holder of a lock has written into it; None: nobody holds it."""
+    """The text that the holder of a lock has written; None: nobody holds it."""
     try:
         fd = open_own(path, os.O_RDONLY)
     except OSError:

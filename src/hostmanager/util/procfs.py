@@ -93,7 +93,7 @@ def start_ticks(pid: int) -> int | None:
 
 
 def boot_id() -> str:
-    """What tells this boot of the machine from all others; empty if the kernel does not say."""
+    """The id of this boot of the machine; empty if the kernel does not say."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:

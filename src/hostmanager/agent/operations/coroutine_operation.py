@@ -23,7 +23,7 @@ Operation = Callable[..., "Deferred[TaskResult]"]
 
 
 class ManagedHost(Protocol):
-    """What an operation has: the `HostManager` that it is a method of."""
+    """The `HostManager` that an operation is a method of, as far as operations need it."""
 
     @property
     def host(self) -> Host:

@@ -137,7 +137,7 @@ async def _read_files(
 async def _read_container(
     host: Host, data: dict[str, Any], spec: InstanceSpec, query: Query
 ) -> tuple[bool, str]:
-    """What a container wrote is kept by the engine, as long as there is the container."""
+    """The engine keeps the output of a container as long as the container exists."""
     ok, text, lines = await host.compose.output(spec, query.limit, query.since or 0.0)
     data |= {"lines": [[time, line] for time, line in lines], "cut": len(lines) >= query.limit}
     return ok, text

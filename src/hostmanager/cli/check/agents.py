@@ -32,7 +32,7 @@ _UNRECOGNIZED = "unrecognized arguments: "
 
 
 class InstalledPlugins:
-    """What is installed here, found out by child processes that are started early."""
+    """The plugins that are installed here, by child processes that are started early."""
 
     def __init__(self, cwd: str | None = None) -> None:
         self._classes: InstalledClasses | None = None
@@ -111,7 +111,7 @@ def _argv(agent: CheckedEntry) -> Argv:
 
 
 def _is_process(agent: CheckedEntry) -> bool:
-    """Whether its manager starts it as a process, with what is installed on its host."""
+    """Whether the manager starts this agent as a process, with the plugins of its host."""
     managed_as = agent.entry.managed_as
     return managed_as is not None and managed_as[0] is Kind.HOST
 

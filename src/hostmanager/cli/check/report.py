@@ -10,7 +10,7 @@ from hostmanager.siteconfig.full_check import CheckedEntry
 
 
 class Category(StrEnum):
-    """What a result is about."""
+    """The subject of a result."""
 
     FILE = "file"  # syntax, ids, values, keys
     CLASS = "class"

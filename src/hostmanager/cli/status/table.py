@@ -63,7 +63,7 @@ def show(
 
 
 def _exceeds_screen(parts: Sequence[RenderableType], console: Console) -> bool:
-    """Whether it does not fit on the screen."""
+    """Whether these parts do not fit on the screen."""
     return sum(len(console.render_lines(part)) for part in parts) > console.height
 
 

@@ -79,11 +79,11 @@ class Details(FullScreenPane):
 
     @property
     def item(self) -> ListItem:
-        """What it is about, as it was last."""
+        """The item that is shown, as it was last."""
         return self._item
 
     def header(self) -> ComposeResult:
-        """What is known."""
+        """The status of the item."""
         yield LabelledRows(id="details")
         yield Bar(id="rule")
         yield Bar(id="request")

@@ -27,7 +27,7 @@ ItemKey = tuple[str, str]
 
 
 class SortOrder(StrEnum):
-    """What comes first. The text is what is shown."""
+    """The order of the list. The text is shown."""
 
     WORST = "wrong first"
     SITE = "as in the site config"
@@ -84,7 +84,7 @@ class ListItem:
 
     @property
     def name(self) -> str:
-        """What it is called in sentences."""
+        """Its name in sentences."""
         return (
             f"host {self.host}" if self.agent is None else f"{self.agent.instance_id} ({self.host})"
         )
@@ -158,7 +158,7 @@ def _matches(item: ListItem, words: Sequence[str]) -> bool:
 
 
 def _is_in(word: str, part: str) -> bool:
-    """Whether it occurs as it was typed (``[d]`` of a class), or matches as a pattern."""
+    """Whether a word occurs as it was typed (``[d]`` of a class), or matches as a pattern."""
     return word in part or (is_pattern(word) and fnmatchcase(part, word))
 
 

@@ -53,7 +53,7 @@ class FullScreenPane(Screen[None]):
         yield Static(Text(self.KEYS, "reverse"), id="keys")
 
     def header(self) -> ComposeResult:
-        """What stands above the text."""
+        """The heading above the text."""
         yield from ()
 
     @property

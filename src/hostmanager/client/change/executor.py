@@ -235,7 +235,7 @@ class PlanExecutor:
             poller.stop()
 
     def _is_awaited(self, agent: AgentProgress) -> bool:
-        """Whether its outcome is awaited; with --no-wait, only that its last stage is requested."""
+        """Whether an agent is waited for; with --no-wait, only until its last stage is requested."""
         is_requested = agent.is_last_stage and agent.requested_at is not None
         return agent.is_pending and not (is_requested and self._args.no_wait)
 

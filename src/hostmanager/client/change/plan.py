@@ -100,7 +100,7 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What will happen.
+    """The steps of a change.
 
     Attributes:
         command: ``up``, ``down`` or ``restart``.

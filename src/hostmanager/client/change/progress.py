@@ -71,7 +71,7 @@ class AgentProgress:
 
     @property
     def is_pending(self) -> bool:
-        """Whether its outcome is open."""
+        """Whether the agent is still waited for."""
         return self.step.outcome in ("pending", "told")
 
     @property
@@ -81,7 +81,7 @@ class AgentProgress:
 
     @property
     def may_still_die(self) -> bool:
-        """Whether it came up, so that it is worth a look until the command ends."""
+        """Whether the agent came up: it is followed until the command ends."""
         return self.step.outcome == "reached" and self.step.final == "up"
 
     def fail(self, reason: str, outcome: str = "failed") -> None:

@@ -41,5 +41,5 @@ def entry_error(host: SiteHost, entry: SiteEntry, *, known: str) -> str:
 
 
 def _is_in(error: Diagnostic, known: str) -> bool:
-    """Whether it was reported: on another host, the file may have another name."""
+    """Whether an error was reported already: on another host, the file may have another name."""
     return str(error).removeprefix(error.file) in known

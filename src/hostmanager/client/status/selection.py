@@ -16,7 +16,7 @@ _WILDCARDS = frozenset("*?[")
 
 
 def is_pattern(text: str) -> bool:
-    """Whether it has wildcards in it."""
+    """Whether a word has wildcards in it."""
     return bool(_WILDCARDS & set(text))
 
 

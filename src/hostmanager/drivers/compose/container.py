@@ -102,7 +102,7 @@ class Container:
 
     @property
     def run_id(self) -> str:
-        """The same as text; empty while its start is not known."""
+        """The key of its run as text; empty while its start is not known."""
         return f"{self.id}/{self.start_stamp}" if self.start_stamp else ""
 
     @property

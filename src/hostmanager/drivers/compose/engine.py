@@ -274,7 +274,7 @@ def _causes(error: BaseException) -> Iterable[BaseException]:
 
 
 def _list_entry(container: Any) -> dict[str, Any]:
-    """What the list says of a container; `inspect` does not say it in this form."""
+    """A container as the list has it; `inspect` has another form."""
     entry = {}
     for key in LIST_KEYS:
         with suppress(KeyError):

@@ -64,7 +64,7 @@ class ProcessState:
 
     @property
     def is_persistent(self) -> bool:
-        """Whether it is more than a state that any process is in for a moment."""
+        """Whether the state lasts; any process is in some states for a moment."""
         is_deliberate = self.name in ("stopped", "tracing stop")
         return is_deliberate or self.observed_at - self.since >= TRANSIENT_SECONDS
 

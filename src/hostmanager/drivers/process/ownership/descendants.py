@@ -30,7 +30,7 @@ class HeldProcess:
 
 @dataclass(frozen=True, slots=True)
 class Remnants:
-    """What is left of a run.
+    """The processes that are left of a run.
 
     Attributes:
         processes: The live ones, by pid; their pidfds are to be closed.
