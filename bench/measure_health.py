@@ -23,7 +23,7 @@ SETTLE = 12.0  # seconds: more than what is between two windows of the manager
 
 def health(harness: Harness, kind: str, samples: Samples) -> None:
     """CPU of the manager, with heartbeats followed and not, in turn; then agents are stopped."""
-    window, pairs = (10.0, 1) if harness.quick else (60.0, 5)
+    window, pairs = (10.0, 1) if harness.quick else (60.0, 4)
     entries = [
         instance(f"fake{n}", "--mode", "acq", "--sample-rate", "1", agent_class="FakeDataAgent")
         for n in range(3 if harness.quick else COUNT)

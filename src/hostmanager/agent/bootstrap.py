@@ -33,6 +33,7 @@ from hostmanager.drivers.process import (
     LogDaemonSink,
     Ownership,
     ProcessDriver,
+    find_cgroups,
 )
 from hostmanager.drivers.process.ownership import manager_identity
 from hostmanager.journal import Journal
@@ -92,7 +93,7 @@ def make_host_from_args(
     driver = ProcessDriver(
         loop,
         AgentCommandBuilder(settings, os.environ).command,
-        Ownership(identity, state / "locks"),
+        Ownership(identity, state / "locks", find_cgroups(identity.values[0])),
         sink,
         gate,
     )
@@ -108,6 +109,7 @@ def make_host_from_args(
     host = Host(settings, driver, LoopClock(loop), Random(), journal, compose=compose)
     host.log_daemon = sink
     driver.explain_exit = host.router_absence.exit_reason
+    driver.memory_peak = host.resources.peak_text
     return host
 
 

@@ -19,6 +19,7 @@ from hostmanager.core.snapshot import Snapshot
 from hostmanager.util.guard import Guard
 from hostmanager.util.numbers import parse_number
 from hostmanager.util.procfs import list_pids, read_file, read_stat
+from hostmanager.util.text import format_duration
 
 INTERVAL = 30.0
 """Seconds between two samples."""
@@ -204,6 +205,14 @@ class ResourceSampler:
         record = self._snapshot.get(instance_id)
         pid, usage = self._usage.get(instance_id, (None, None))
         return usage if record is not None and record.run.pid == pid else None
+
+    def peak_text(self, instance_id: str) -> str:
+        """The most memory that the present run of an instance was seen with, for people; or empty."""
+        usage = self.usage(instance_id)
+        if usage is None:
+            return ""
+        age = format_duration(max(0.0, self._clock.now().wall - usage.time))
+        return f"peak {usage.memory_peak / 1e6:,.0f} MB, measured {age} before"
 
     def as_data(self, instance_id: str) -> dict[str, Any] | None:
         """The same for clients."""

@@ -104,6 +104,12 @@ class InstanceController:
         finally:
             self._busy = False
 
+    def update_spec(self, spec: InstanceSpec) -> None:
+        """Record a changed spec, and tell the driver of it."""
+        self.submit(ev.SpecChanged(spec))
+        name = f"{self.instance_id}: its settings"
+        self._deps.guard.call(name, lambda: self._driver.update_spec(spec))
+
     def adopt(self, observed_run: ObservedRun) -> None:
         """Adopt what an earlier manager launched, instead of launching it."""
         report = self._next_run()

@@ -192,6 +192,7 @@ class StatusChanged:
         engine_restarting: Whether it has ended and the engine starts it again.
         new_run: What runs now, if that changed without a reported end.
         launching: Whether its launch, which was queued, begins now.
+        settings_at_restart: Keys of changed settings that only a new run can have.
     """
 
     notice: str | None = None
@@ -199,6 +200,7 @@ class StatusChanged:
     engine_restarting: bool = False
     new_run: ObservedRun | None = None
     launching: bool = False
+    settings_at_restart: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,6 +83,8 @@ class InstanceSettings:
         nice: The niceness of its process; None: the usual one.
         open_files: How many files its process may have open; None: as many as its manager at its
             start.
+        memory_max: Most memory of all its processes together, bytes; None: any.
+        cpu_quota: Most CPU time of all its processes together, per cent of a core; None: any.
     """
 
     manual: bool = False
@@ -99,6 +101,8 @@ class InstanceSettings:
     environment: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     nice: int | None = None
     open_files: int | None = None
+    memory_max: int | None = None
+    cpu_quota: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

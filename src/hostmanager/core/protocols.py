@@ -86,6 +86,9 @@ class Driver(Protocol):
         Answered by `Prepared` or `PrepareFailed`; by nothing, if it ends or is launched first.
         """
 
+    def update_spec(self, spec: InstanceSpec) -> None:
+        """Apply changed settings to a live instance; what it cannot have is a `StatusChanged`."""
+
     def signal(self, instance_id: str, stage: StopStage) -> None:
         """Use the means of a stop stage. Harmless when nothing of the instance is alive."""
 

@@ -164,12 +164,14 @@ class ObservedStatus:
         notice: What operators should know while it is alive (paused, unhealthy), or None.
         image_outdated: Whether it runs from another image than a new launch would use.
         engine_restarting: Whether it has ended and the engine starts it again.
+        settings_at_restart: Keys of changed settings that only a new run can have.
     """
 
     known: bool = False
     notice: str | None = None
     image_outdated: bool = False
     engine_restarting: bool = False
+    settings_at_restart: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +253,9 @@ class InstanceRecord:
         launched_with, current = self.run.fingerprint, self.spec.fingerprint
         # Of a run that others started, or that only its lock tells of, it may not be known.
         changed = bool(launched_with and current and launched_with != current)
-        return self.state is State.UP and (self.observation.image_outdated or changed)
+        observed = self.observation
+        outdated = changed or observed.image_outdated or bool(observed.settings_at_restart)
+        return self.state is State.UP and outdated
 
 
 def restart_denial_reason(record: InstanceRecord) -> str | None:

@@ -90,9 +90,9 @@ def apply_event(record: InstanceRecord, inputs: TransitionInput) -> InstanceReco
             return _mark_observed(replace(record, run=replace(run, pid=None, run_id="")))
         case ev.LastOutput(lines):
             return replace(record, last_output=lines)
-        case ev.StatusChanged(notice, image_outdated, engine_restarting, new_run):
-            known = record.observation.known
-            observation = ObservedStatus(known, notice, image_outdated, engine_restarting)
+        case ev.StatusChanged(notice, image_outdated, engine_restarting, new_run) as event:
+            known, keys = record.observation.known, event.settings_at_restart
+            observation = ObservedStatus(known, notice, image_outdated, engine_restarting, keys)
             record = replace(record, observation=observation)
             if new_run is None:
                 return record

@@ -135,8 +135,8 @@ class Supervisor:
         self._controllers[spec.instance_id].submit(ev.SpecReplaced(spec, target))
 
     def update(self, spec: InstanceSpec) -> None:
-        """Record a changed spec; a current run is left alone."""
-        self._controllers[spec.instance_id].submit(ev.SpecChanged(spec))
+        """Record a changed spec; a current run goes on, with those of its settings that it can have."""
+        self._controllers[spec.instance_id].update_spec(spec)
 
     def remove(self, instance_id: str) -> None:
         """Stop an instance, then remove it; a service that is left alone is not stopped."""

@@ -105,7 +105,7 @@ def read_settings(
             hint = setting.container_hint
             collector.error(location, message, f"{hint[0].upper()}{hint[1:]}.", instance_id)
         elif not (problem := setting.problem(value.value)):
-            values[setting.attribute] = _stored(value.value)
+            values[setting.attribute] = _stored(setting.parse(value.value))
             locations[setting.attribute] = value
         else:
             wrong.add(setting.attribute)

@@ -6,7 +6,8 @@ docs/settings.md follow it. To add a setting, add a row here and the field to `I
 """
 
 import hashlib
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +36,8 @@ class Setting:
         at_launch: Whether it takes effect when the process is launched.
         container_hint: What to do for a container, where it does not apply to one.
         for_host: Whether the manager's own entry may have it, as the default of its host.
+        form: How its value may be written, where that is more than a number.
+        parse: Reads such a value; None: it is no value of this setting.
     """
 
     key: str
@@ -49,6 +52,8 @@ class Setting:
     at_launch: bool = False
     container_hint: str = ""
     for_host: bool = True
+    form: str = ""
+    parse: Callable[[object], object] = lambda value: value
 
     @property
     def attribute(self) -> str:
@@ -65,6 +70,8 @@ class Setting:
         if self.type is tuple:
             return "a list of instance-ids"
         what = "a whole number" if self.type is int else "a number"
+        if self.form and self.range:
+            return f"{self.form}; at least {written_number(self.range[0])}"
         if self.choices:
             return " or ".join(self.choices)
         if self.type is str:
@@ -80,6 +87,7 @@ class Setting:
 
     def accepts(self, value: object) -> bool:
         """Whether a value has the right type, and is in range."""
+        value = self.parse(value)
         if isinstance(value, bool) or self.type is bool:
             return isinstance(value, bool) and self.type is bool
         if self.type is tuple:
@@ -88,6 +96,33 @@ class Setting:
         if not isinstance(value, accepted) or (self.choices and value not in self.choices):
             return False
         return not self.range or self.range[0] <= value <= self.range[1]  # type: ignore[operator]
+
+
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+
+
+def parse_size(value: object) -> object:
+    """Bytes, as systemd writes them: ``512M``; other values as they are."""
+    match = (
+        re.fullmatch(r"(\d{1,15}(?:\.\d{1,9})?) ?([KMGT]?)", value)
+        if isinstance(value, str)
+        else None
+    )
+    return value if match is None else int(float(match[1]) * _UNITS[match[2]])
+
+
+def parse_percent(value: object) -> object:
+    """Per cent, as systemd writes them: ``50%``; other values as they are."""
+    match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?) ?%", value) if isinstance(value, str) else None
+    return value if match is None else float(match[1])
+
+
+def written_number(value: float) -> str:
+    """A number for people, in units of 1024 where it is a multiple of them."""
+    for unit, factor in reversed(_UNITS.items()):
+        if unit and value >= factor and value % factor == 0:
+            return f"{int(value) // factor}{unit}"
+    return f"{value:.9g}"
 
 
 SETTINGS: Mapping[str, Setting] = {
@@ -197,7 +232,6 @@ SETTINGS: Mapping[str, Setting] = {
             default_text="0",
             range=(-20, 19),
             example=10,
-            at_launch=True,
             container_hint="'cpu_shares' of its service in the compose file is for that",
         ),
         Setting(
@@ -208,8 +242,32 @@ SETTINGS: Mapping[str, Setting] = {
             default_text="the limit of the manager",
             range=(64, 1_048_576),
             example=4096,
-            at_launch=True,
             container_hint="'ulimits: {nofile: …}' of its service in the compose file is for that",
+        ),
+        Setting(
+            "memory-max",
+            int,
+            "How much memory all its processes may use together; one that needs more is killed with "
+            "all of them, and restarted.",
+            default=None,
+            default_text="no limit",
+            example="512M",
+            range=(1 << 20, 1 << 50),
+            form="bytes, with K, M or G for 1024, 1024², 1024³ of them",
+            parse=parse_size,
+            container_hint="'mem_limit' of its service in the compose file is for that",
+        ),
+        Setting(
+            "cpu-quota",
+            float,
+            "How much of the processors all its processes may use together: 100 % is one of them.",
+            default=None,
+            default_text="no limit",
+            example="50%",
+            range=(1.0, 100_000.0),
+            form="per cent",
+            parse=parse_percent,
+            container_hint="'cpus' of its service in the compose file is for that",
         ),
     )
 }

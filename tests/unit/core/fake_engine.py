@@ -143,6 +143,9 @@ class FakeEngine:
         else:
             self.clock.call_later(self.look_takes, partial(self._tell, name))
 
+    def update_spec(self, spec: InstanceSpec) -> None:
+        pass
+
     def prepare(self, spec: InstanceSpec, report: ReportObservation) -> None:
         name = spec.instance_id
         self._must_be_a_service(spec, "prepared")

@@ -246,6 +246,9 @@ class FakeDriver:
         else:
             report(ev.ExitedWithRemnants(ExitStatus(), ("a child",)))
 
+    def update_spec(self, spec: InstanceSpec) -> None:
+        pass
+
     def prepare(self, spec: InstanceSpec, report: ReportObservation) -> None:
         self._wrong(f"{spec.instance_id} prepared, but a process needs nothing")
 

@@ -160,12 +160,11 @@ def test_the_values_of_variables_are_no_concern_of_clients_or_logs(scf):
     assert "hush" not in repr(spec)
 
 
-@pytest.mark.parametrize("text", ["{environment: {A: '1'}}", "{nice: 1}", "{open-files: 99}"])
-def test_what_a_launch_reads_changes_the_fingerprint(scf, text):
-    plain, other = (load(scf, ENTRY % each).specs[0] for each in ("{}", text))
+def test_what_a_launch_reads_changes_the_fingerprint(scf):
+    plain, other = (load(scf, ENTRY % each).specs[0] for each in ("{}", "{environment: {A: '1'}}"))
     assert plain.fingerprint != other.fingerprint
     assert len(plain.fingerprint) == len(other.fingerprint)
-    assert changed_at_launch(plain.settings, other.settings) == [text[1:].split(":")[0]]
+    assert changed_at_launch(plain.settings, other.settings) == ["environment"]
 
 
 def test_a_wrong_value_keeps_the_variables_and_needs_no_restart(scf):
@@ -192,3 +191,40 @@ def test_what_a_container_cannot_have_is_an_error_with_the_remedy(scf, text, rem
 def test_the_defaults_of_a_host_leave_containers_alone_where_they_do_not_apply(scf):
     text = MANAGER % "{nice: 3, stop-timeout: 60}" + DOCKER % "{}"
     assert settings(load(scf, text))["a"] == InstanceSettings(stop_timeout=60)
+
+
+@pytest.mark.parametrize("text", ["nice: 1", "open-files: 99", "memory-max: 1G", "cpu-quota: 50%"])
+def test_what_a_process_can_be_given_while_it_runs_does_not(scf, text):
+    plain, other = (load(scf, ENTRY % each).specs[0] for each in ("{}", f"{{{text}}}"))
+    assert plain.fingerprint == other.fingerprint
+    assert plain.settings != other.settings
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("memory-max: 1G", 1 << 30),
+        ("memory-max: 1.5 M", 3 << 19),
+        ("memory-max: 1048576", 1 << 20),
+        ("cpu-quota: 150%", 150.0),
+        ("cpu-quota: 12.5", 12.5),
+    ],
+)
+def test_sizes_and_shares_are_written_as_systemd_has_them(scf, text, value):
+    settings = load(scf, ENTRY % f"{{{text}}}").specs[0].settings
+    assert value in (settings.memory_max, settings.cpu_quota)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["memory-max: 512", "memory-max: 1GB", "memory-max: 12X", "cpu-quota: 0%", "cpu-quota: x"],
+)
+def test_a_size_or_share_that_makes_no_sense_says_the_right_form(scf, text):
+    file = load(scf, ENTRY % f"{{{text}}}")
+    [problem] = file.diagnostics
+    assert problem.hint in (
+        "Write, for example, 'memory-max: 512M'.",
+        "Write, for example, 'cpu-quota: 50%'.",
+    )
+    assert "bytes, with K, M or G" in problem.message or "per cent" in problem.message
+    assert file.specs[0].settings.memory_max is None

@@ -127,10 +127,6 @@ class EngineComposeBackend(ComposeBackend):
         await self.file_watcher.close()
         await self.watcher.close()
 
-    def update_spec(self, spec: InstanceSpec) -> None:
-        """The entry of an instance, or its service, has changed."""
-        self.driver.update_spec(spec)
-
     async def refresh(self) -> None:
         """Load compose files that have changed without an event."""
         await self.file_watcher.refresh()

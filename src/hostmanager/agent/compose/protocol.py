@@ -36,6 +36,9 @@ class NullDriver:
         """Report a failure."""
         report(ev.PrepareFailed("the manager was given no compose file"))
 
+    def update_spec(self, spec: InstanceSpec) -> None:
+        """There is none to change."""
+
     def discover(self) -> Mapping[str, ObservedRun]:
         """There is nothing to discover."""
         return {}
@@ -89,9 +92,6 @@ class ComposeBackend:
 
     async def refresh(self) -> None:
         """Load compose files that have changed without an event."""
-
-    def update_spec(self, spec: InstanceSpec) -> None:
-        """The entry of an instance, or its service, has changed."""
 
     def status(self) -> Mapping[str, FileStatus]:
         """Whether each file could be loaded (contract, section 5)."""

@@ -110,8 +110,6 @@ class ServiceReconciler:
             supervisor.replace(spec, None if changed_kind else record.target)
             return
         supervisor.update(spec)
-        if spec.kind is Kind.DOCKER and spec.service is not None:
-            self._backend.update_spec(spec)
 
     def end_removed(self, instance_id: str) -> str:
         """End the container of an instance's service that left its file before; say what is done."""

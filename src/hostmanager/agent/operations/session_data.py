@@ -210,6 +210,7 @@ def _restart_message(record: InstanceRecord) -> str:
         return "There is another image of that name by now; restart it to use that."
     before = record.run.settings
     keys = changed_at_launch(before, record.spec.settings) if before is not None else []
+    keys += record.observation.settings_at_restart
     if keys:
         verb = "have" if len(keys) > 1 else "has"
         return f"{join_names(keys, quote=True)} {verb} changed since it was started; restart it."

@@ -1,5 +1,6 @@
 """Instances as processes of this host."""
 
+from hostmanager.drivers.process.cgroups import find_cgroups
 from hostmanager.drivers.process.driver import ProcessDriver
 from hostmanager.drivers.process.launch_gate import LaunchGate
 from hostmanager.drivers.process.output.log_daemon_sink import LogDaemonSink
@@ -15,4 +16,5 @@ __all__ = [
     "ProcessDriver",
     "ProcessState",
     "ProcessStateCache",
+    "find_cgroups",
 ]

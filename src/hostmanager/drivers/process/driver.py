@@ -36,6 +36,7 @@ from hostmanager.core.model import InstanceSpec, ObservedRun
 from hostmanager.core.protocols import ReportObservation
 from hostmanager.drivers.process import non_child_exit
 from hostmanager.drivers.process.launch_gate import LaunchGate
+from hostmanager.drivers.process.live_limits import LiveLimits, Shortfall
 from hostmanager.drivers.process.output.output_sink import (
     DirectFileSink,
     OutputPosition,
@@ -81,7 +82,7 @@ NO_PROCESS = SpawnedProcess(pid=0, pidfd=-1, output_start=0)
 class _Process:
     """One process, from its launch until nothing of it is left."""
 
-    instance_id: str
+    spec: InstanceSpec
     command: LaunchCommand
     report: ReportObservation
     spawned: SpawnedProcess
@@ -95,6 +96,11 @@ class _Process:
     next_output_start: OutputPosition | None = None  # where the next run's output begins
     stop_requested: bool = False  # whether a stop was requested
     lock_held_since: float | None = None  # an unknown process has held its lock since, loop time
+    limits: LiveLimits | None = None  # what it has of its settings; None once it has ended
+
+    @property
+    def instance_id(self) -> str:
+        return self.spec.instance_id
 
 
 class ProcessDriver:
@@ -109,6 +115,7 @@ class ProcessDriver:
 
     Attributes:
         explain_exit: Returns why a process may have ended by itself just now with code 0, or "".
+        memory_peak: Returns the most memory that an instance is known to have had, for people; or "".
     """
 
     def __init__(
@@ -126,9 +133,12 @@ class ProcessDriver:
         self._gate = gate or LaunchGate()
         rlimit_tag.clear_inherited()
         unignore_signals()
+        self._cgroups = ownership.cgroups
         self.explain_exit: Callable[[], str] = lambda: ""
+        self.memory_peak: Callable[[str], str] = lambda _: ""
         self._discovered_pidfds: dict[str, int | None] = {}  # their pidfds
         self._processes: dict[str, _Process] = {}  # of which something is alive
+        self._changed_specs: dict[str, InstanceSpec] = {}  # of those that did not run then
         self._reading: dict[str, _Process] = {}  # of which the output is being read
         self._guard = Guard(loop.call_later)
         self._launch_pool = WorkerPool(
@@ -144,6 +154,7 @@ class ProcessDriver:
         if self._launch_pool.closed:
             raise RuntimeError("the driver is closed")
         command = self._command(spec)
+        self._changed_specs.pop(spec.instance_id, None)
         before = self._reading.get(spec.instance_id)
 
         def on_output_open(start: OutputPosition) -> None:
@@ -190,27 +201,28 @@ class ProcessDriver:
     ) -> None:
         """Adopt a discovered run; see the protocol."""
         pidfd = self._discovered_pidfds.get(spec.instance_id)
-        self._adopt(spec.instance_id, self._command(spec), observed_run, pidfd, report)
+        self._adopt(spec, self._command(spec), observed_run, pidfd, report)
         self._discovered_pidfds.pop(
             spec.instance_id, None
         )  # last: until then the call can be retried
 
     def _adopt(
         self,
-        instance_id: str,
+        spec: InstanceSpec,
         command: LaunchCommand,
         observed_run: ObservedRun,
         pidfd: int | None,
         report: ReportObservation,
     ) -> None:
+        instance_id = spec.instance_id
         if observed_run.pid is None:
             report(ObservationLost("Something of it is alive; it is being examined."))
         if observed_run.pid is None and not observed_run.other_pids:
-            self._watch_lock(instance_id, command, report)
+            self._watch_lock(spec, command, report)
             return
         leader_tag = None if observed_run.pid is None else rlimit_tag.read(observed_run.pid)
         descendants = Descendants(self._ownership, instance_id, observed_run.pid, leader_tag)
-        process = _Process(instance_id, command, report, NO_PROCESS, descendants)
+        process = _Process(spec, command, report, NO_PROCESS, descendants)
         self._processes[instance_id] = process
         if pidfd is not None and observed_run.pid is not None:
             process.spawned = SpawnedProcess(
@@ -220,6 +232,8 @@ class ProcessDriver:
             )
             self._watch(process)
             report(Launched(observed_run.pid, observed_run))
+            process.limits = LiveLimits(spec, observed_run.pid, self._cgroups)
+            self._change_limits(process)
             return
         # It ended unobserved; what it left behind is treated as after any end.
         process.exit_status = ExitStatus()
@@ -227,12 +241,39 @@ class ProcessDriver:
             report(Launched(observed_run.pid, observed_run))
         self._scan_remnants(process)
 
+    def update_spec(self, spec: InstanceSpec) -> None:
+        """Give what runs its changed settings; see the protocol."""
+        process = self._processes.get(spec.instance_id)
+        if process is None:
+            self._changed_specs[spec.instance_id] = spec  # it may be being launched
+        else:
+            process.spec = spec
+            self._change_limits(process)
+
+    def _change_limits(self, process: _Process) -> None:
+        if process.limits is not None:
+            self._scan_pool.submit(
+                f"{process.instance_id}: its limits",
+                partial(process.limits.change, process.spec.settings),
+                partial(self._report_limits, process),
+            )
+
+    def _report_limits(self, process: _Process, shortfall: Shortfall) -> None:
+        limits = process.limits
+        if limits is not None and shortfall != limits.reported:
+            limits.reported = shortfall
+            notice, keys = shortfall.notice or None, shortfall.at_restart
+            process.report(StatusChanged(notice, settings_at_restart=keys))
+
     def signal(self, instance_id: str, stage: StopStage) -> None:
         """Use the means of a stop stage; see the protocol."""
         process = self._processes.get(instance_id)
         if process is None:
             return
         process.stage, process.stop_requested = max(process.stage, stage), True
+        if stage is StopStage.KILL:  # what has a session of its own, too
+            kill = partial(self._cgroups.kill, instance_id)
+            self._scan_pool.submit(f"{instance_id}: killing its cgroup", kill)
         if process.exit_reported:
             self._scan_remnants(process)
         elif process.exit_status is not None:
@@ -252,6 +293,7 @@ class ProcessDriver:
 
     def release(self, instance_id: str) -> None:
         """Remove the pipe of the instance; see the protocol."""
+        self._changed_specs.pop(instance_id, None)
         self._output_pool.submit(f"{instance_id}: its pipe", lambda: self._sink.remove(instance_id))
 
     def close(self) -> None:
@@ -274,13 +316,18 @@ class ProcessDriver:
             report(spawned)
             return
         if isinstance(spawned, AlreadyRunning):
-            self._adopt(instance_id, command, spawned.observed_run, spawned.pidfd, report)
+            self._adopt(spec, command, spawned.observed_run, spawned.pidfd, report)
             return
         descendants = Descendants(self._ownership, instance_id, spawned.pid, spawned.rlimit_tag)
-        process = _Process(instance_id, command, report, spawned, descendants)
+        process = _Process(spec, command, report, spawned, descendants)
+        process.limits = LiveLimits(spec, spawned.pid, self._cgroups, spec.settings)
+        changed = self._changed_specs.pop(instance_id, None)
         self._processes[instance_id] = process
         self._watch(process)
         report(Launched(spawned.pid, run_id=spawned.run_id))
+        self._report_limits(process, Shortfall(spawned.notice))
+        if changed is not None:
+            self.update_spec(changed)
 
     def _watch(self, process: _Process) -> None:
         """Get called at its end."""
@@ -310,6 +357,7 @@ class ProcessDriver:
         self._on_exit_status(process, _exit_status(result))
 
     def _on_exit_status(self, process: _Process, status: ExitStatus) -> None:
+        process.limits = None
         by_itself = status.code == 0 and not process.stop_requested
         process.exit_status = replace(status, detail=self.explain_exit()) if by_itself else status
         self._scan_remnants(process)
@@ -361,7 +409,28 @@ class ProcessDriver:
         """List what is left of the process, then report it, or stop it."""
         # Retried until there is a result: without file descriptors, say, nothing is known.
         name = f"{process.instance_id}: what it left behind"
-        self._scan_pool.submit(name, partial(_scan, process), partial(self._on_remnants, process))
+        scan = partial(self._scan, process)
+        self._scan_pool.submit(name, scan, partial(self._on_remnants, process))
+
+    def _scan(self, process: _Process) -> Remnants:
+        """Find what an ended process used, why it was killed, and what is left of it; in a thread."""
+        if not process.exit_reported:
+            process.cpu = procfs.cpu_seconds(process.spawned.pid, process.spawned.pidfd)
+            status = process.exit_status
+            ours = process.stop_requested and process.stage is StopStage.KILL
+            if status is not None and status.signal == signal.SIGKILL and not ours:
+                process.exit_status = replace(status, detail=self._kill_reason(process))
+        remnants = process.descendants.open_all()
+        if not remnants.processes:
+            self._cgroups.remove(process.instance_id)
+        return remnants
+
+    def _kill_reason(self, process: _Process) -> str:
+        """Who killed it, as far as that can be known here."""
+        peak = self.memory_peak(process.instance_id)
+        reason = self._cgroups.kill_reason(process.instance_id)
+        reason = reason or "not from the manager; perhaps out of memory"
+        return f"{reason}; {peak}" if peak else reason
 
     def _on_remnants(self, process: _Process, scan: Remnants) -> None:
         found = scan.processes
@@ -424,15 +493,15 @@ class ProcessDriver:
                     process.exit_status, ("an unknown process that holds its lock",), process.cpu
                 )
             )
-        self._watch_lock(process.instance_id, process.command, process.report)
+        self._watch_lock(process.spec, process.command, process.report)
 
     def _watch_lock(
-        self, instance_id: str, command: LaunchCommand, report: ReportObservation
+        self, spec: InstanceSpec, command: LaunchCommand, report: ReportObservation
     ) -> None:
         def on_holder_known(observed_run: ObservedRun, pidfd: int | None) -> None:
-            self._adopt(instance_id, command, observed_run, pidfd, report)
+            self._adopt(spec, command, observed_run, pidfd, report)
 
-        self._unobserved.watch(instance_id, report, on_holder_known)
+        self._unobserved.watch(spec.instance_id, report, on_holder_known)
 
     def _on_remnant_exit(self, process: _Process, pid: int) -> None:
         pidfd = process.remnants.pop(pid, None)
@@ -443,13 +512,6 @@ class ProcessDriver:
         if not process.remnants:
             # It may have started others before it ended.
             self._scan_remnants(process)
-
-
-def _scan(process: _Process) -> Remnants:
-    """Find what an ended process used, and what is left of it; in a thread."""
-    if not process.exit_reported:
-        process.cpu = procfs.cpu_seconds(process.spawned.pid, process.spawned.pidfd)
-    return process.descendants.open_all()
 
 
 def _init_launch_thread() -> None:

@@ -1,18 +1,23 @@
 """What a process gets of the host: its niceness, and how many files it may have open.
 
 Set from outside, as soon as the process exists: nothing has to run between fork and exec, where
-in a program with threads hardly anything may.
+in a program with threads hardly anything may. Changed settings are given to live processes.
 """
 
 import logging
 import os
 import resource
+from collections.abc import Callable, Iterable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 from hostmanager.core.model import InstanceSettings
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 INHERITED_NOFILE = resource.getrlimit(resource.RLIMIT_NOFILE)
 """The limit at our start, which agents get: the manager raises its own limit afterwards."""
@@ -41,6 +46,45 @@ def apply_limits(pid: int, settings: InstanceSettings) -> None:
     _limit_open_files(pid, settings.open_files)
     if settings.nice is not None:
         _set_nice(pid, settings.nice)
+
+
+def change_limits(
+    pids: Iterable[int], before: InstanceSettings | None, now: InstanceSettings
+) -> list[str]:
+    """Give live processes other limits.
+
+    Args:
+        pids: All processes of the instance.
+        before: What they have; None: not known, so that only what is given now counts.
+        now: What they are to have.
+
+    Returns:
+        The keys of the settings that they cannot be given while they run: what a process was
+        denied, only root can grant it again.
+    """
+    before = before or replace(now, nice=None, open_files=None)
+    denied = []
+    if before.open_files != now.open_files and not _each(pids, _limit_open_files, now.open_files):
+        denied.append("open-files")
+    if before.nice != now.nice and not _each(pids, _set_nice_of_threads, now.nice or 0):
+        denied.append("nice")
+    return denied
+
+
+def _each(pids: Iterable[int], set_limit: Callable[[int, T], None], value: T) -> bool:
+    try:
+        for pid in pids:
+            set_limit(pid, value)
+    except LimitError:
+        return False
+    return True
+
+
+def _set_nice_of_threads(pid: int, nice: int) -> None:
+    """Linux has a niceness for each thread; a new thread has that of the one that started it."""
+    with suppress(FileNotFoundError):  # it has ended
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            _set_nice(int(thread.name), nice)
 
 
 def _limit_open_files(pid: int, number: int | None) -> None:

@@ -14,8 +14,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from hostmanager.core.model import InstanceSettings, InstanceSpec, ObservedRun
+from hostmanager.core.model import InstanceSpec, ObservedRun
 from hostmanager.drivers.process import process_limits
+from hostmanager.drivers.process.cgroups import AgentCgroups
 from hostmanager.drivers.process.output.output_sink import OutputPosition, OutputSink
 from hostmanager.drivers.process.ownership import instance_lock, rlimit_tag
 from hostmanager.drivers.process.ownership.discovery import (
@@ -59,6 +60,7 @@ class SpawnedProcess:
         output_start: Where its output begins.
         rlimit_tag: The tag of its descendants.
         run_id: See `ObservedRun`.
+        notice: What it does not have of its settings, as sentences for operators.
     """
 
     pid: int
@@ -66,6 +68,7 @@ class SpawnedProcess:
     output_start: OutputPosition
     rlimit_tag: RlimitTag | None = None
     run_id: str = ""
+    notice: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +124,7 @@ def spawn(
         # Last: the tag has the time, and a process that begins much later is not the leader.
         own = dict(spec.settings.environment)
         env = Environment({**command.env, **own, **ownership.environment(spec)})
-        return _start(replace(command, env=env), spec.settings, lock, fd, begin)
+        return _start(replace(command, env=env), spec, ownership, lock, (fd, begin))
     finally:
         if lock is not None:
             os.close(lock)  # the process has its own copy of the descriptor
@@ -137,12 +140,12 @@ def _open_output(sink: OutputSink, instance_id: str, path: Path) -> tuple[int, O
 
 def _start(
     command: LaunchCommand,
-    settings: InstanceSettings,
+    spec: InstanceSpec,
+    ownership: Ownership,
     lock: int | None,
-    fd: int,
-    begin: OutputPosition,
+    output: tuple[int, OutputPosition],
 ) -> SpawnedProcess:
-    env = command.env
+    env, (fd, begin) = command.env, output
     try:
         process = subprocess.Popen(
             command.argv,
@@ -161,19 +164,25 @@ def _start(
     finally:
         os.close(fd)
     try:
-        return _tag_and_watch(process, begin, settings)
+        return _tag_and_watch(process, begin, spec, ownership.cgroups)
     except BaseException:  # a process that is not watched must not run
         process.kill()
         process.wait()
+        ownership.cgroups.remove(spec.instance_id)
         raise
 
 
 def _tag_and_watch(
-    process: "subprocess.Popen[bytes]", begin: OutputPosition, settings: InstanceSettings
+    process: "subprocess.Popen[bytes]",
+    begin: OutputPosition,
+    spec: InstanceSpec,
+    cgroups: AgentCgroups,
 ) -> SpawnedProcess:
     tag = rlimit_tag.apply(process.pid)  # first: it may start others
+    cgroups.enter(spec.instance_id, [process.pid])
+    notice = " ".join(cgroups.limit(spec.instance_id, spec.settings))
     try:
-        process_limits.apply_limits(process.pid, settings)
+        process_limits.apply_limits(process.pid, spec.settings)
     except process_limits.LimitError as error:
         raise SpawnError(error.setting, error.reason) from error
     # Our own child, not reaped: the pid cannot be reused yet.
@@ -181,7 +190,7 @@ def _tag_and_watch(
     # From here on only the pidfd is used: keep Popen from reaping the child.
     process.returncode = 0
     started = start_ticks(process.pid) if tag is None else tag.started
-    return SpawnedProcess(process.pid, pidfd, begin, tag, run_id(process.pid, started))
+    return SpawnedProcess(process.pid, pidfd, begin, tag, run_id(process.pid, started), notice)
 
 
 def _acquire_lock(ownership: Ownership, instance_id: str) -> int | ObservedRun | None:

@@ -1,8 +1,8 @@
 """The descendants of one run of an instance: what it leaves behind when its leader ends.
 
-They are known by session, rlimit tag, environment tag and lock. No process can join an existing
-session. Any process can tag itself, so tags count only in processes of our user. The lock counts
-in whichever process holds it.
+They are known by session, rlimit tag, environment tag, lock, and cgroup if it has one. No process can
+join an existing session, nor a cgroup of ours. Any process can tag itself, so tags count only in
+processes of our user. The lock counts in whichever process holds it.
 """
 
 import errno
@@ -80,11 +80,12 @@ class Descendants:
         raise OSError(errno.EAGAIN, "processes come and go too fast to be held")
 
     def _members(self) -> list[int]:
-        members = [pid for pid in list_pids() if self._is_member(pid)] or self._lock_holders()
-        return [pid for pid in members if pid != self.leader]
+        grouped = {pid for pid in self._in_cgroup() if not is_zombie(pid)}
+        members = [pid for pid in list_pids() if pid in grouped or self._is_member(pid)]
+        return [pid for pid in members or self._lock_holders() if pid != self.leader]
 
     def _includes(self, pid: int) -> bool:
-        return self._is_member(pid) or pid in self._lock_holders()
+        return self._is_member(pid) or pid in self._in_cgroup() or pid in self._lock_holders()
 
     def _is_member(self, pid: int) -> bool:
         if pid == self.leader:
@@ -99,6 +100,9 @@ class Descendants:
             or self.ownership.is_tagged(pid, self.instance_id)
         )
         return is_ours and not is_zombie(pid)
+
+    def _in_cgroup(self) -> list[int]:
+        return self.ownership.cgroups.processes(self.instance_id)
 
     def _leader_pid_is_reused(self) -> bool:
         """Whether the pid of the leader was reused, and so the session id.

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hostmanager.core.model import InstanceSpec, ObservedRun
+from hostmanager.drivers.process.cgroups import NO_CGROUPS, AgentCgroups
 from hostmanager.drivers.process.ownership import env_tag, instance_lock, rlimit_tag
 from hostmanager.drivers.process.ownership.env_tag import TaggedProcess
 from hostmanager.drivers.process.ownership.manager_identity import ManagerIdentity
@@ -40,10 +41,12 @@ class Ownership:
     Attributes:
         identity: Distinguishes this manager from others; the same after a restart.
         locks: Directory of the lock files.
+        cgroups: The cgroups of its instances, if they have some.
     """
 
     identity: ManagerIdentity
     locks: Path
+    cgroups: AgentCgroups = NO_CGROUPS
 
     def lock_file(self, instance_id: str) -> Path:
         """The lock file of an instance."""
@@ -77,6 +80,10 @@ class Ownership:
         for instance_id, processes in holders.items():
             by_pid = {p.pid: p for p in (*processes, *tagged.get(instance_id, ()))}
             observed_runs[instance_id] = self._observed_run(list(by_pid.values()))
+        for instance_id, pids in self.cgroups.populated().items():
+            if instance_id not in observed_runs:  # they have lost everything else
+                remnants = ObservedRun(None, time.time(), "", other_pids=tuple(pids))
+                observed_runs[instance_id] = remnants
         return observed_runs
 
     def lock_holder(self, instance_id: str, *, only_tagged: bool) -> ObservedRun | None:
