@@ -11,6 +11,9 @@ from pathlib import Path
 
 from hostmanager.util.numbers import parse_number
 
+MANAGER_SUBGROUP = "manager"
+"""The cgroup of the manager within the one that is delegated to it, as its unit names it."""
+
 
 def mount_point(proc: Path = Path("/proc/self")) -> tuple[Path, str] | None:
     """Where the hierarchy is mounted, and the path in it that is there; None: nowhere."""

@@ -7,6 +7,7 @@ not be read. Only where we ourselves cannot read (no descriptors left, say) ther
 
 import os
 import signal
+from contextlib import suppress
 from pathlib import Path
 
 from hostmanager.util.numbers import parse_number
@@ -140,6 +141,17 @@ def parent_pid(pid: int) -> int | None:
     """The pid of the parent; None when the process is gone."""
     fields = read_stat(pid)
     return None if fields is None else parse_number(fields[1])
+
+
+def descendants(pid: int) -> list[int]:
+    """The children of a process and theirs; those of a kernel that does not list them: none."""
+    found: list[int] = []
+    with suppress(OSError):
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            for text in (thread / "children").read_text(encoding="ascii").split():
+                child = parse_number(text)
+                found += [] if child is None else [child, *descendants(child)]
+    return found
 
 
 def session_id(pid: int) -> int | None:

@@ -21,12 +21,16 @@ import uvloop
 from blockbuster import BlockBuster
 
 from hostmanager.core import events as ev
+from hostmanager.core.events import ExitStatus
 from hostmanager.core.model import InstanceSpec
 from hostmanager.drivers.process import LaunchCommand, ProcessDriver
 from hostmanager.drivers.process.ownership.discovery import Ownership
 from hostmanager.drivers.process.ownership.manager_identity import ManagerIdentity
 
 PYTHON = sys.executable
+KILLED = ExitStatus(signal=9, detail="not from the manager; perhaps out of memory")
+"""The end of a process that somebody else has killed."""
+
 LOCK_TIMEOUT = 20.0
 """Seconds after which something that should happen did not."""
 

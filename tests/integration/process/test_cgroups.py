@@ -22,9 +22,9 @@ from hostmanager.core.events import (
     StopStage,
 )
 from hostmanager.core.model import InstanceSettings, InstanceSpec
-from hostmanager.drivers.process import ProcessDriver
-from hostmanager.drivers.process.cgroups import MANAGER_SUBGROUP, find_cgroups
+from hostmanager.drivers.process import ProcessDriver, find_cgroups
 from hostmanager.util import cgroup
+from hostmanager.util.cgroup import MANAGER_SUBGROUP
 from tests.integration.process.conftest import PYTHON, until
 from tests.support.processes import alive
 

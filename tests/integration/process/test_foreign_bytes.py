@@ -18,7 +18,7 @@ from hostmanager.drivers.process.ownership import env_tag as marks
 from hostmanager.drivers.process.ownership import rlimit_tag as stamps
 from hostmanager.util import procfs as proc
 from hostmanager.util.numbers import MAX_NUMBER, parse_number
-from tests.integration.process.conftest import Host, until
+from tests.integration.process.conftest import KILLED, Host, until
 from tests.support.users import StartAs, needs_root, other_users
 
 SLEEP = ("/bin/sleep", "1000")
@@ -89,7 +89,7 @@ async def test_an_agent_that_dies_is_reported_whatever_the_mark_of_a_stranger(
     assert await asyncio.to_thread(host.driver.discover) == {}
     pid = await host.launch("a", *SLEEP)
     os.kill(pid, 9)
-    assert await host.next("a") == Exited(ExitStatus(signal=9))
+    assert await host.next("a") == Exited(KILLED)
 
 
 async def test_our_own_user_may_write_anything_as_well(host: Host, as_we):
@@ -98,7 +98,7 @@ async def test_our_own_user_may_write_anything_as_well(host: Host, as_we):
     assert await asyncio.to_thread(host.driver.discover) == {}
     pid = await host.launch("a", *SLEEP)
     os.kill(pid, 9)
-    assert await host.next("a") == Exited(ExitStatus(signal=9))
+    assert await host.next("a") == Exited(KILLED)
 
 
 @needs_root
@@ -140,7 +140,7 @@ async def test_a_stranger_with_all_that_we_know_ourselves_by_is_not_ours(host: H
     pid = await host.launch("a", *SLEEP)
     assert [runs.pid for runs in (await asyncio.to_thread(host.owner.discover)).values()] == [pid]
     os.kill(pid, 9)
-    assert await host.next("a") == Exited(ExitStatus(signal=9))
+    assert await host.next("a") == Exited(KILLED)
 
 
 @needs_root
@@ -160,7 +160,7 @@ async def test_the_rlimit_tag_of_an_agent_on_a_stranger_makes_him_no_relative(
     # Without CAP_SYS_RESOURCE, another user's cannot be read.
     assert stamps.read(other.pid) in (stamp, None)
     os.kill(pid, 9)
-    assert await host.next("a") == Exited(ExitStatus(signal=9))
+    assert await host.next("a") == Exited(KILLED)
     assert other.poll() is None
 
 
@@ -173,7 +173,7 @@ async def test_an_agent_that_has_changed_its_user_is_known_by_its_lock(host: Hos
     run = (await asyncio.to_thread(host.owner.discover))["a"]
     assert (run.pid, run.launched_by_other) == (pid, False)
     os.kill(pid, 9)
-    assert await host.next("a") == Exited(ExitStatus(signal=9))
+    assert await host.next("a") == Exited(KILLED)
 
 
 def test_of_an_environment_without_end_a_part_is_read():
@@ -219,5 +219,5 @@ async def test_a_set_uid_program_that_a_stranger_starts_is_his(
     surveyed = await asyncio.to_thread(host.owner.discover)
     assert [(run.pid, run.other_pids) for run in surveyed.values()] == [(pid, ())]
     os.kill(pid, 9)
-    assert await host.next("a") == Exited(ExitStatus(signal=9))
+    assert await host.next("a") == Exited(KILLED)
     assert process.poll() is None

@@ -27,7 +27,7 @@ from hostmanager.core.model import InstanceSpec
 from hostmanager.drivers.process import spawn
 from hostmanager.drivers.process.ownership import discovery as ownership
 from hostmanager.drivers.process.ownership import instance_lock as locks
-from tests.integration.process.conftest import PYTHON, Host, until
+from tests.integration.process.conftest import KILLED, PYTHON, Host, until
 from tests.support.processes import started
 from tests.support.waiting import wait_for
 
@@ -218,7 +218,7 @@ async def test_an_agent_whose_lock_is_held_after_its_end_is_not_down(host):
     os.kill(pid, 9)
     end = await host.next("a")
     assert isinstance(end, ExitedWithRemnants), end
-    assert end.status == ExitStatus(signal=9)
+    assert end.status == KILLED
     host.driver.signal("a", StopStage.TERMINATE)  # as the lifecycle does
     assert isinstance(await host.next("a"), ObservationLost)
     os.close(duplicate)
@@ -234,7 +234,7 @@ async def test_who_reads_the_file_of_the_lock_does_not_hold_it(host):
     try:
         assert await holders(host) == [pid]
         os.kill(pid, 9)
-        assert await host.next("a") == Exited(ExitStatus(signal=9))
+        assert await host.next("a") == Exited(KILLED)
     finally:
         reader.kill()
         await off(reader.wait)

@@ -23,7 +23,7 @@ from hostmanager.drivers.process.ownership.discovery import Ownership
 from hostmanager.drivers.process.ownership.manager_identity import ManagerIdentity
 from hostmanager.drivers.process.ownership.rlimit_tag import RlimitTag
 from hostmanager.util.procfs import start_ticks
-from tests.integration.process.conftest import PYTHON, Host, until
+from tests.integration.process.conftest import KILLED, PYTHON, Host, until
 
 LEAVES_A_CHILD = "sleep 1000 & echo ready; wait"
 LEAVES_A_STUBBORN_CHILD = (
@@ -124,7 +124,7 @@ async def test_what_is_left_behind_is_named_ended_and_only_then_gone(host):
     psutil.Process(pid).kill()
     left = await host.next("a")
     assert isinstance(left, ExitedWithRemnants)
-    assert left.status == ExitStatus(signal=9)
+    assert left.status == KILLED
     assert [text.split(": ")[1] for text in left.remnants] == ["sleep 1000"]
     host.driver.signal("a", StopStage.TERMINATE)
     assert await host.next("a") == RemnantsGone()

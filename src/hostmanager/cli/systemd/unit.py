@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hostmanager.core.policy import MANAGER_NICE
+from hostmanager.util.cgroup import MANAGER_SUBGROUP
 
 MARK = "# Written by `hostmanager install-systemd`"
 """First line of our units; no other file is overwritten or removed."""
@@ -55,7 +56,10 @@ WatchdogSec={watchdog}
 # An agent that the kernel kills for lack of memory is restarted; the others keep running.
 OOMPolicy=continue
 TasksMax=infinity
+# Agents get cgroups of their own beside that of the manager. systemd before 254 does not know the
+# second line, and says so: then agents are grouped, but memory-max and cpu-quota are not applied.
 Delegate=yes
+DelegateSubgroup={subgroup}
 {hardening}
 [Install]
 WantedBy={target}
@@ -144,6 +148,7 @@ class Unit:
             stop_timeout=round(self.stop_timeout + STOP_TIMEOUT_MARGIN),
             watchdog=self.watchdog,
             hardening=self._hardening(),
+            subgroup=MANAGER_SUBGROUP,
             target="default.target" if self.is_user_unit else "multi-user.target",
         )
 

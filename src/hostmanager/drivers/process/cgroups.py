@@ -23,12 +23,10 @@ from pathlib import Path
 
 from hostmanager.core.model import InstanceSettings
 from hostmanager.util import cgroup
+from hostmanager.util.cgroup import MANAGER_SUBGROUP
 from hostmanager.util.names import decode_id, encode_id
 
 log = logging.getLogger(__name__)
-
-MANAGER_SUBGROUP = "manager"
-"""The cgroup of the manager within the delegated one, as the unit names it."""
 
 _PERIOD = 100_000
 """Microseconds in which a share of CPU time is counted: what systemd has by default."""
@@ -177,6 +175,9 @@ class AgentCgroups:
                     with suppress(ProcessLookupError):
                         _write(self.directory / MANAGER_SUBGROUP / "cgroup.procs", str(pid))
                 _write(control, f"+{controller}")
+                if controller == "cpu":  # the manager keeps the priority that it has
+                    own = str(max(-20, min(19, os.nice(0))))
+                    _write(self.directory / MANAGER_SUBGROUP / "cpu.weight.nice", own)
         except OSError as error:
             return f"the {controller} controller cannot be enabled: {error}"
         return ""

@@ -25,7 +25,7 @@ from hostmanager.drivers.process.ownership.discovery import (
     Ownership,
 )
 from hostmanager.drivers.process.ownership.rlimit_tag import RlimitTag
-from hostmanager.util.procfs import run_id, start_ticks
+from hostmanager.util.procfs import descendants, run_id, start_ticks
 from hostmanager.util.secret import Environment
 
 log = logging.getLogger(__name__)
@@ -179,7 +179,8 @@ def _tag_and_watch(
     cgroups: AgentCgroups,
 ) -> SpawnedProcess:
     tag = rlimit_tag.apply(process.pid)  # first: it may start others
-    cgroups.enter(spec.instance_id, [process.pid])
+    if cgroups.enter(spec.instance_id, [process.pid]):  # what it started before, too
+        cgroups.enter(spec.instance_id, descendants(process.pid))
     notice = " ".join(cgroups.limit(spec.instance_id, spec.settings))
     try:
         process_limits.apply_limits(process.pid, spec.settings)

@@ -39,7 +39,7 @@ def make_cgroup(directory, controllers="", **files):
 def agent_cgroups(tmp_path, controllers="cpu memory", obstacle=""):
     """Cgroups with one of the agent `a/1`, which has the files of these controllers."""
     delegated = make_cgroup(tmp_path / "unit.service", controllers)
-    make_cgroup(delegated / "manager")
+    make_cgroup(delegated / "manager").joinpath("cpu.weight.nice").write_text("0")
     files = {
         "memory": {"memory.max": "max", "memory.oom.group": "0"},
         "cpu": {"cpu.max": "max 100000", "cpu.weight.nice": "0"},
