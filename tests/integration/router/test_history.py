@@ -62,7 +62,7 @@ def test_requests_and_what_followed_are_shown_in_order(site, begin):
         "exited with code 0",
         "update: a up (client, level 1)",
         f"launched (pid {second['a']})",
-        "was ended by SIGKILL after",
+        "was ended by SIGKILL (not from the manager; perhaps out of memory) after",
         f"launched (pid {third['a']})",
         "update: reload_config=True (client, level 1)",
         "site config: ",
