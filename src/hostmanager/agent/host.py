@@ -18,6 +18,7 @@ from hostmanager.agent import audit
 from hostmanager.agent.compose.protocol import ComposeBackend
 from hostmanager.agent.compose.reconcile import ServiceReconciler
 from hostmanager.agent.health_monitor import HealthChange, HealthMonitor
+from hostmanager.agent.journald import log_fields
 from hostmanager.agent.metrics.event_counts import EventCounts
 from hostmanager.agent.off_target import OffTargetTimes
 from hostmanager.agent.options import ManagerSettings
@@ -38,7 +39,7 @@ from hostmanager.core.request_origin import RequestOrigin
 from hostmanager.core.requests import ALL, Request, validate_instances, validate_requests
 from hostmanager.core.supervisor import Supervisor
 from hostmanager.drivers.process import LogDaemonSink, ProcessStateCache
-from hostmanager.journal import Entry, Journal, subscribe
+from hostmanager.journal import Entry, EntryKind, Journal, subscribe
 from hostmanager.siteconfig.diagnostics import SiteFileError
 from hostmanager.siteconfig.site_file import SiteFile
 from hostmanager.util.text import format_duration, join_names, join_sentences, truncate
@@ -112,6 +113,7 @@ class Host:
         self.supervisor = Supervisor(drivers, clock, settings.policy, random, self._report)
         self.snapshot = self.supervisor.snapshot
         self.event_counts = EventCounts()
+        self._entries: dict[str, Entry] = {}  # that the next message of an instance is about
         subscribe(self.snapshot, self._on_entry, lambda: clock.now().wall)
         self.off_target_times = OffTargetTimes(self.snapshot, clock)
         self.router_absence = RouterAbsence(journal, clock.now)
@@ -329,7 +331,13 @@ class Host:
         self.emit_message(text)  # to whatever takes messages by then
 
     def _report(self, instance_id: str, message: OperatorMessage) -> None:
-        self.emit_message(f"{instance_id}: {message.text}")
+        entry = self._entries.pop(instance_id, None)
+        event = "message" if entry is None else entry.kind.value
+        record = self.snapshot.get(instance_id)
+        pid = entry.data.get("pid") if entry else record.run.pid if record else None
+        priority = "4" if message.warning else None
+        with log_fields(instance=instance_id, event=event, pid=pid, priority=priority):
+            self.emit_message(f"{instance_id}: {message.text}")
 
     def buffer_message(self, text: str) -> None:
         """Log what no client can read yet, and keep it for the next session with its time."""
@@ -339,6 +347,10 @@ class Host:
     def _on_entry(self, entry: Entry) -> None:
         self.journal.append(entry)
         self.event_counts.on_entry(entry)
+        if entry.instance_id is not None and entry.kind is not EntryKind.OUTPUT:
+            self._entries[entry.instance_id] = entry
+            if entry.data.get("to") is None:  # it was removed: nothing is said of it any more
+                del self._entries[entry.instance_id]
 
     def _on_health_change(self, change: HealthChange) -> None:
         audit.record_health(self.journal, change)
@@ -347,9 +359,11 @@ class Host:
         for listener in self.health_listeners:
             listener(change)
         self.supervisor.start_gate.changed()
-        if change.text:
-            self.emit_message(f"{change.instance_id}: {change.text}")
         record = self.snapshot.get(change.instance_id)
+        pid = record.run.pid if record else None
+        if change.text:
+            with log_fields(instance=change.instance_id, event="health", pid=pid):
+                self.emit_message(f"{change.instance_id}: {change.text}")
         hangs = change.after is Health.NO_HEARTBEAT
         if record is not None and hangs and record.spec.settings.heartbeat_action == "restart":
             self.emit_message(f"{change.instance_id}: is restarted, as its settings say")

@@ -24,6 +24,12 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
+from hostmanager.agent.journald import (
+    FIELDS_ATTRIBUTE,
+    JournaldClient,
+    current_fields,
+    leads_to_journald,
+)
 from hostmanager.util.files import open_or_replace
 from hostmanager.util.lockfile import is_same_file
 from hostmanager.util.text import truncate_middle
@@ -56,6 +62,8 @@ class LogQueue(QueueHandler):
         """Format a record, in the thread that logs it, and no longer than it may be."""
         prepared: logging.LogRecord = super().prepare(record)
         prepared.msg = prepared.message = truncate_middle(str(prepared.msg), MAX_RECORD_CHARS)
+        if fields := current_fields():
+            setattr(prepared, FIELDS_ATTRIBUTE, fields)
         return prepared
 
     def enqueue(self, record: logging.LogRecord) -> None:
@@ -98,15 +106,21 @@ class LogListener(QueueListener):
         open_fd: Opens the descriptor; called again, when that failed.
         path: Where the file is that it opens; when something else is there (logrotate has moved the
             file), it is opened anew.
+        journald: Takes the records instead, as long as it does.
     """
 
     def __init__(
-        self, queue: LogQueue, open_fd: Callable[[], int], path: Path | None = None
+        self,
+        queue: LogQueue,
+        open_fd: Callable[[], int],
+        path: Path | None = None,
+        journald: JournaldClient | None = None,
     ) -> None:
         super().__init__(queue.records)
         self._log_queue = queue
         self._open_fd = open_fd
         self._path = path
+        self._journald = journald
         self._fd: int | None = None
 
     def handle(self, record: logging.LogRecord) -> None:
@@ -118,6 +132,10 @@ class LogListener(QueueListener):
                 self._write(lost)
 
     def _write(self, record: logging.LogRecord) -> None:
+        if self._journald is not None:
+            with suppress(OSError):
+                self._journald.send(record)
+                return
         try:
             text = record.getMessage() if record.name == PRINTED else FORMAT.format(record)
             _write_all(self._current_fd(), f"{text}\n".encode("utf-8", "backslashreplace"))
@@ -189,9 +207,13 @@ class LogOutput:
         self._listeners: list[LogListener] = []
         self._redirects: list[PrintRedirect] = []
 
-    def redirect_prints(self) -> LogQueue:
-        """Send all that is printed through queues; returns that of standard output."""
-        out = self._start(lambda: 1)
+    def redirect_prints(self, identifier: str) -> LogQueue:
+        """Send all that is printed through queues; returns that of standard output.
+
+        Where that leads to journald, it goes there with its fields, as entries of `identifier`.
+        """
+        journald = JournaldClient(identifier) if leads_to_journald(1, os.environ) else None
+        out = self._start(lambda: 1, journald=journald)
         err = out if _same_file(1, 2) else self._start(lambda: 2)
         for stream in (sys.stdout, sys.stderr):
             with suppress(OSError, ValueError, AttributeError):
@@ -205,9 +227,14 @@ class LogOutput:
         flags = os.O_WRONLY | os.O_APPEND
         return self._start(lambda: open_or_replace(str(path), flags, 0o644)[0], path)
 
-    def _start(self, open_fd: Callable[[], int], path: Path | None = None) -> LogQueue:
+    def _start(
+        self,
+        open_fd: Callable[[], int],
+        path: Path | None = None,
+        journald: JournaldClient | None = None,
+    ) -> LogQueue:
         queue = LogQueue()
-        listener = LogListener(queue, open_fd, path)
+        listener = LogListener(queue, open_fd, path, journald)
         listener.start()
         self._listeners.append(listener)
         return queue
@@ -244,7 +271,9 @@ def _same_file(one: int, other: int) -> bool:
         return False
 
 
-def start_log(level: str, file: Path | None, loggers: Iterable[str]) -> None:
+def start_log(
+    level: str, file: Path | None, loggers: Iterable[str], identifier: str = "hostmanager"
+) -> None:
     """Send the log to standard output and to a file, and prints the same way.
 
     It ends with the program, after the last traceback.
@@ -253,9 +282,10 @@ def start_log(level: str, file: Path | None, loggers: Iterable[str]) -> None:
         level: The least level that is logged.
         file: The log file, if there is one.
         loggers: Whose records.
+        identifier: What journald calls this program.
     """
     output = LogOutput()
-    queues = [output.redirect_prints()]
+    queues = [output.redirect_prints(identifier)]
     if file is not None:
         queues.append(output.open_file(file))
     logging.raiseExceptions = False

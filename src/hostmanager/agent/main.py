@@ -365,7 +365,7 @@ def _start_log(args: argparse.Namespace, settings: ManagerSettings) -> None:
         name = encode_id(f"{args.address_root}.{args.instance_id}")
         file = settings.output_dir / f"{name}.log"
     level = {"warn": "WARNING"}.get(_log_level(), _log_level().upper())
-    start_log(level, file, ("hostmanager", "asyncio"))
+    start_log(level, file, ("hostmanager", "asyncio"), f"hostmanager-{args.instance_id}")
 
 
 def _be_quiet() -> None:
