@@ -61,6 +61,11 @@ reply. Three things follow:
 - A service without an entry is *passive*: it is shown as it is, and others start and stop it. A
   request of up or down is its target until it is reached; then it is passive again.
 
+What is told down, or to restart, together ends in reverse order of [`after`](settings.md#after). One
+that others come after has its new target at once, and stays **up** until they have ended ("stop
+released"), or have had their stop timeout. Clients see `wait_dead`, and for whom it waits. Should it
+end by itself meanwhile, it stays down. The end of the manager waits for no order.
+
 ## Manual instances and one-shots
 
 Both are [settings](settings.md) of an instance.
@@ -200,7 +205,7 @@ EVENTS: dict[EventType, ev.Event] = {
         *(ev.LaunchFailed("program", "no such file"), ev.Exited(ExitStatus(code=1))),
         *(ev.ExitedWithRemnants(ExitStatus(code=1)), ev.LastOutput(()), ev.StatusChanged()),
         *(ev.ObservationLost("No answer."), ev.DeadlineReached(), ev.RestartRequested()),
-        *(ev.Prepared(), ev.PrepareFailed("no such image")),
+        *(ev.Prepared(), ev.PrepareFailed("no such image"), ev.StopReleased()),
     )
 }
 MAY_HAVE_A_DELAY = {
@@ -244,6 +249,9 @@ def records(state: State) -> Iterator[InstanceRecord]:
         )
         if not is_impossible(record):
             yield record
+        held = replace(record, request=replace(record.request, is_held=True))
+        if state is State.UP and record.must_stop and not is_impossible(held):
+            yield held
 
 
 def is_done(entry: InstanceSpec, target: Target, state: State) -> bool:

@@ -86,6 +86,7 @@ def helpful(node: Node) -> Callable[[Node], Node] | None:
         return None
     choices: Mapping[Callable[[Node], Node], bool] = {
         model.engine_back: not world.visible,
+        model.released: record.request.is_held,
         model.end_reported: world.end_unreported,
         model.launched: world.launching,
         model.observed: world.asked and not world.remnants,

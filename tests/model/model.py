@@ -222,19 +222,24 @@ def start(node: Node) -> Node:
     return _settle_passive(trial)
 
 
-def stop(node: Node) -> Node:
-    """An operator asks for it to be down."""
+def stop(node: Node, *, in_order: bool = False) -> Node:
+    """An operator asks for it to be down, perhaps after others."""
     trial = Trial(node).wished(target=Target.DOWN)
-    return _settle_passive(trial.submit(ev.StopRequested()))
+    return _settle_passive(trial.submit(ev.StopRequested(in_order)))
 
 
-def restart(node: Node) -> Node:
-    """An operator asks for a new run of what should run."""
+def restart(node: Node, *, in_order: bool = False) -> Node:
+    """An operator asks for a new run of what should run, perhaps after others."""
     trial = Trial(node)
     if node.wish.configured and node.wish.target is not Target.DOWN:
         trial.wished(ends=True)
-    trial.submit(ev.RestartRequested())
+    trial.submit(ev.RestartRequested(in_order))
     return _settle_passive(trial)
+
+
+def released(node: Node) -> Node:
+    """Those that it waited for have ended."""
+    return _settle_passive(Trial(node).submit(ev.StopReleased()))
 
 
 def change_spec(node: Node, spec: InstanceSpec) -> Node:
@@ -260,6 +265,10 @@ def _operator(node: Node) -> Iterator[Action]:
     yield "start", lambda: start(node)
     yield "stop", lambda: stop(node)
     yield "restart", lambda: restart(node)
+    yield "stop in order", lambda: stop(node, in_order=True)
+    yield "restart in order", lambda: restart(node, in_order=True)
+    if record.request.is_held:
+        yield "released", lambda: released(node)
     yield "escalate", lambda: Trial(node).submit(ev.Escalate()).node()
     specs, replacements = _entries(record.request.replacement or record.spec)
     if node.wish.configured:

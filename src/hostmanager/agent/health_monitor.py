@@ -84,6 +84,9 @@ class HealthMonitor:
         clock: Time.
         guard: Makes the calls.
         on_change: Gets each change of a health.
+
+    Attributes:
+        on_remote_beat: Gets the id of an instance of another host that was heard.
     """
 
     def __init__(
@@ -97,6 +100,8 @@ class HealthMonitor:
         self._followed: dict[str, _Followed] = {}
         self._sessions: dict[str, RunHealth] = {}  # of the run before, of what does not run now
         self._launching: set[str] = set()
+        self._remote: frozenset[str] = frozenset()
+        self.on_remote_beat: Callable[[str], object] = lambda _: None
         self._enabled = False
         self._source: HeartbeatSource | None = None
         self._router_since: float | None = None
@@ -163,6 +168,11 @@ class HealthMonitor:
         """Heartbeats will come as soon as there is a router; without this, no health is known."""
         self._enabled = True
 
+    def listen_for(self, instance_ids: frozenset[str]) -> None:
+        """Report the heartbeats of these instances of other hosts, by `on_remote_beat`."""
+        self._remote = instance_ids
+        self._listen()
+
     def connected(self, source: HeartbeatSource) -> None:
         """The router is there: from now on, heartbeats come from this source."""
         self._source, self._router_since = source, self._now()
@@ -183,6 +193,8 @@ class HealthMonitor:
         """A heartbeat came."""
         followed = self._followed.get(instance_id)
         if followed is None:
+            if instance_id in self._remote:
+                self.on_remote_beat(instance_id)
             return
         run = followed.run.beat(session, op_codes, self._clock.now())
         if run is followed.run:
@@ -251,7 +263,10 @@ class HealthMonitor:
     def _listen(self) -> None:
         if self._source is not None:
             self._source.listen_to(
-                [name for name, followed in self._followed.items() if self._is_awaited(followed)]
+                [
+                    *self._remote,
+                    *(i for i, each in self._followed.items() if self._is_awaited(each)),
+                ]
             )
 
     def _is_awaited(self, followed: _Followed) -> bool:

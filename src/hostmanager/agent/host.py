@@ -143,7 +143,9 @@ class Host:
         self.health = HealthMonitor(
             self.snapshot, clock, self.supervisor.guard, self._on_health_change
         )
-        self.supervisor.start_gate.health = self.health.health
+        gate = self.supervisor.start_gate
+        gate.health, gate.listen_for = self.health.health, self.health.listen_for
+        self.health.on_remote_beat = gate.heard
         self.resources = ResourceSampler(self.snapshot, clock, self.supervisor.guard)
         self.health_listeners: list[Callable[[HealthChange], None]] = []
         self.log_daemon: LogDaemonSink | None = None

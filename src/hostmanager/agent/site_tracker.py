@@ -187,6 +187,7 @@ class SiteTracker:
         ok, text = site_config.summary()
         if isinstance(site_config, SiteFile):
             self.site_agent_count = site_config.agent_count
+            self._supervisor.start_gate.remote = site_config.remote
         self.parse_status[SITE_CONFIG_KEY] = (ok, time.time(), text)
         lines = tuple(str(problem) for problem in site_config.diagnostics)
         for line in lines:

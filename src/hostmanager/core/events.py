@@ -68,7 +68,13 @@ class StartRequested:
 
 @dataclass(frozen=True, slots=True)
 class StopRequested:
-    """The instance should be down."""
+    """The instance should be down.
+
+    Attributes:
+        in_order: Whether it runs on until it is released; see `core.stop_order`.
+    """
+
+    in_order: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +109,18 @@ class Escalate:
 
 @dataclass(frozen=True, slots=True)
 class RestartRequested:
-    """The current run is to be ended, and a new one launched in its place."""
+    """The current run is to be ended, and a new one launched in its place.
+
+    Attributes:
+        in_order: As in `StopRequested`.
+    """
+
+    in_order: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StopReleased:
+    """Those that come after it have ended, or had their time: it may be stopped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +260,7 @@ Intent = (
     | Unconfigured
     | Escalate
     | RestartRequested
+    | StopReleased
 )
 Preparation = Prepared | PrepareFailed
 RunObservation = (

@@ -80,6 +80,7 @@ class ChangeRequest:
         prepared: Whether all that the new run needs is here, so that the old one may be ended.
         restart_denied: Why the latest requested restart was not made, as a sentence without a
             full stop; None if it was.
+        is_held: Whether the requested stop or restart waits for those that come after it.
     """
 
     replacement: InstanceSpec | None = None
@@ -87,10 +88,11 @@ class ChangeRequest:
     restart_of: str | None = None
     prepared: bool = False
     restart_denied: str | None = None
+    is_held: bool = False
 
     def without_restart(self) -> "ChangeRequest":
         """The request without its restart."""
-        return replace(self, restart_of=None, prepared=False)
+        return replace(self, restart_of=None, prepared=False, is_held=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,12 +215,14 @@ class InstanceRecord:
     def must_stop(self) -> bool:
         """Whether a live process of this instance has to be ended."""
         request = self.request
-        return (
-            self.target is Target.DOWN
-            or request.replacement is not None
-            or request.removing
-            or (bool(request.restart_of) and request.prepared)
-        )
+        asked = self.target is Target.DOWN or self.is_restarting
+        replaced = request.replacement is not None or request.removing
+        return replaced or (asked and not request.is_held)
+
+    @property
+    def is_restarting(self) -> bool:
+        """Whether the run of today is to be replaced by a new one, for which all is here."""
+        return bool(self.request.restart_of) and self.request.prepared
 
     @property
     def needs_preparation(self) -> bool:

@@ -49,9 +49,13 @@ def apply_event(record: InstanceRecord, inputs: TransitionInput) -> InstanceReco
     request, run, now = record.request, record.run, inputs.now
     match inputs.event:
         case ev.StartRequested():
-            return replace(record, target=Target.UP, completion=None)
-        case ev.StopRequested():
-            return replace(_request_stop(record, now), completion=None)
+            held = request.is_held and request.restart_of is not None
+            request = replace(request, is_held=held)
+            return replace(record, target=Target.UP, completion=None, request=request)
+        case ev.StopRequested(in_order):
+            return _hold(replace(_request_stop(record, now), completion=None), in_order)
+        case ev.StopReleased():
+            return replace(record, request=replace(request, is_held=False))
         case ev.SpecChanged(spec):
             return _change_spec(record, spec, now)
         case ev.SpecReplaced(spec, target):
@@ -67,7 +71,9 @@ def apply_event(record: InstanceRecord, inputs: TransitionInput) -> InstanceReco
             removal = replace(request.without_restart(), removing=True, replacement=None)
             return replace(record, target=Target.DOWN, request=removal, completion=None)
         case ev.RestartRequested():
-            return record if restart_denial_reason(record) else _request_restart(record, now)
+            if restart_denial_reason(record):
+                return record
+            return _hold(_request_restart(record, now), inputs.event.in_order)
         case ev.Launched(pid, adopted, run_id):
             run_id = run_id or (adopted.run_id if adopted else "")
             record = _discard_completion(record)
@@ -80,7 +86,7 @@ def apply_event(record: InstanceRecord, inputs: TransitionInput) -> InstanceReco
         case ev.PrepareFailed(reason):
             if record.state is not State.UP or not record.needs_preparation:
                 return record
-            denied = replace(request, restart_of=None, restart_denied=reason)
+            denied = replace(request.without_restart(), restart_denied=reason)
             return replace(record, request=denied)
         case ev.LaunchFailed():
             return _record_launch_failure(record, inputs.event, inputs)
@@ -113,6 +119,12 @@ def _request_stop(record: InstanceRecord, now: Timestamp) -> InstanceRecord:
     failures = record.failures.end_streak(now.monotonic)
     request = record.request.without_restart()
     return replace(record, target=Target.DOWN, failures=failures, request=request)
+
+
+def _hold(record: InstanceRecord, in_order: bool) -> InstanceRecord:
+    """Let it run on until it is released, if it is to end in order."""
+    held = in_order and record.state is State.UP
+    return replace(record, request=replace(record.request, is_held=held))
 
 
 def _change_spec(record: InstanceRecord, spec: InstanceSpec, now: Timestamp) -> InstanceRecord:

@@ -5,6 +5,11 @@ to start at the same time, and nothing else: who is down on purpose or done is n
 who was ready before, and nothing that runs is stopped because another one dies. No wait is endless:
 after the `ready-timeout` of the other one the instance is started anyway, and says so.
 
+Of an instance of another host only its heartbeats are known here: one of them, heard while somebody
+waits, is enough. Whether it is wanted, and whether a one-shot is done, only its own manager knows. So
+it is waited for as the site config has it, and not when an instance is restarted after a failure:
+then each restart would take a minute while the other host is off.
+
 The functions are pure; `StartGate` stands between a controller and its driver. While an instance
 waits there it is STARTING with a launch that has not begun, as one that is queued for its launch.
 """
@@ -69,6 +74,41 @@ class Wait(Enum):
     GIVEN_UP = "given up"
 
 
+@dataclass(frozen=True, slots=True)
+class RemoteInstance:
+    """An instance of another host of the site, as the site config has it.
+
+    Attributes:
+        host: Its host.
+        after: After whom it is started.
+        ready_timeout: Seconds that it is waited for at most.
+        is_awaited: Whether its heartbeats tell that it is ready, and it is started by itself.
+    """
+
+    host: str
+    after: tuple[str, ...] = ()
+    ready_timeout: float = 60.0
+    is_awaited: bool = True
+
+
+def after_graph(records: Mapping[str, InstanceRecord]) -> dict[str, tuple[str, ...]]:
+    """After which others each of the host's instances is started."""
+    return {name: record.spec.settings.after for name, record in records.items()}
+
+
+def judge_remote(remote: RemoteInstance, waited: float, *, heard: bool) -> Wait:
+    """Whether an instance of another host has to be waited for.
+
+    Args:
+        remote: The instance.
+        waited: Seconds that it has been waited for.
+        heard: Whether a heartbeat of it came meanwhile.
+    """
+    if heard or not remote.is_awaited:
+        return Wait.OVER
+    return Wait.GIVEN_UP if waited >= remote.ready_timeout else Wait.NEEDED
+
+
 def judge(record: InstanceRecord | None, health: Health | None, waited: float) -> Wait:
     """Whether one has to be waited for.
 
@@ -79,7 +119,8 @@ def judge(record: InstanceRecord | None, health: Health | None, waited: float) -
     """
     if record is None or record.target is not Target.UP or record.state in RESTING_STATES:
         return Wait.OVER
-    if record.state is State.UP and not record.spec.settings.one_shot:
+    ends = record.is_restarting or record.must_stop
+    if record.state is State.UP and not record.spec.settings.one_shot and not ends:
         if health is None or health in READY or health is Health.NO_HEARTBEAT:
             return Wait.OVER
         if health is Health.UNREGISTERED:
@@ -94,6 +135,7 @@ class _Waiting:
     launch: Callable[[], object]
     since: float
     for_ids: tuple[str, ...] = ()
+    remote_too: bool = True
     given_up: list[str] = field(default_factory=list)
 
 
@@ -108,6 +150,8 @@ class StartGate:
 
     Attributes:
         health: Gives the health of an instance; None: nobody follows it.
+        remote: The instances of other hosts, by instance-id.
+        listen_for: Gets the instances of other hosts whose heartbeats are to be reported by `heard`.
     """
 
     def __init__(
@@ -118,6 +162,10 @@ class StartGate:
         report: Callable[[str, str], object],
     ) -> None:
         self.health: Callable[[str], Health | None] = lambda _: None
+        self.remote: Mapping[str, RemoteInstance] = {}
+        self.listen_for: Callable[[frozenset[str]], object] = lambda _: None
+        self._listening: frozenset[str] = frozenset()
+        self._heard_at: dict[str, float] = {}
         self._records, self._clock, self._guard = records, clock, guard
         self._report = report
         self._waiting: dict[str, _Waiting] = {}
@@ -133,17 +181,33 @@ class StartGate:
         if not spec.settings.after:
             launch()
             return
-        self._waiting[spec.instance_id] = _Waiting(launch, self._now(), spec.settings.after)
+        record = self._records.get(spec.instance_id)
+        waiting = _Waiting(launch, self._now(), spec.settings.after)
+        waiting.remote_too = record is None or not record.failures.consecutive
+        self._waiting[spec.instance_id] = waiting
         self._look_at(self._now())
 
     def cancel(self, instance_id: str) -> bool:
         """Do not launch it; returns whether it waited."""
-        return self._waiting.pop(instance_id, None) is not None
+        waited = self._waiting.pop(instance_id, None) is not None
+        self._listen()
+        return waited
 
     def waiting_for(self, instance_id: str) -> tuple[str, ...]:
         """For whom an instance waits; empty: it does not."""
         waiting = self._waiting.get(instance_id)
         return waiting.for_ids if waiting is not None else ()
+
+    def name(self, instance_id: str) -> str:
+        """An instance as operators know it: with its host, if that is another one."""
+        if instance_id in self._records or instance_id not in self.remote:
+            return instance_id
+        return f"{instance_id} (host {self.remote[instance_id].host})"
+
+    def heard(self, instance_id: str) -> None:
+        """A heartbeat of an instance of another host came."""
+        self._heard_at[instance_id] = self._now()
+        self.changed()
 
     def changed(self) -> None:
         """Something has changed: whoever waits may not have to wait any more."""
@@ -171,19 +235,34 @@ class StartGate:
             if waiting is None:
                 continue
             if waiting.given_up:
-                names = join_names(waiting.given_up)
-                self._report(instance_id, f"is started although {names} is not known to be ready")
+                names = join_names([self.name(other) for other in waiting.given_up])
+                verb = "are" if len(waiting.given_up) > 1 else "is"
+                text = f"is started although {names} {verb} not known to be ready"
+                self._report(instance_id, text)
             self._guard.call(f"{instance_id}: its launch", waiting.launch)
+        self._listen()
 
     def _is_over(self, instance_id: str) -> bool:
-        waiting, waited = self._waiting[instance_id], self._now() - self._waiting[instance_id].since
+        waiting = self._waiting[instance_id]
+        remote = {name: remote.after for name, remote in self.remote.items()}
+        graph = {**remote, **after_graph(self._records)}
         judged = {
-            other: judge(self._records.get(other), self.health(other), waited)
-            for other in without_cycles(self._graph(), instance_id)
+            other: self._judge(other, waiting) for other in without_cycles(graph, instance_id)
         }
         waiting.for_ids = tuple(o for o, wait in judged.items() if wait is Wait.NEEDED)
         waiting.given_up = [o for o, wait in judged.items() if wait is Wait.GIVEN_UP]
         return not waiting.for_ids
 
-    def _graph(self) -> AfterGraph:
-        return {name: record.spec.settings.after for name, record in self._records.items()}
+    def _judge(self, other: str, waiting: _Waiting) -> Wait:
+        waited, remote = self._now() - waiting.since, self.remote.get(other)
+        if remote is None or other in self._records:
+            return judge(self._records.get(other), self.health(other), waited)
+        heard = self._heard_at.get(other, -1.0) >= waiting.since
+        return judge_remote(remote, waited, heard=heard or not waiting.remote_too)
+
+    def _listen(self) -> None:
+        awaited = {other for waiting in self._waiting.values() for other in waiting.for_ids}
+        awaited &= self.remote.keys() - self._records.keys()
+        if awaited != self._listening:
+            self._listening = frozenset(awaited)
+            self.listen_for(self._listening)

@@ -16,6 +16,7 @@ from hostmanager.core.record import ChangeRequest, Completion, InstanceRecord
 from hostmanager.core.requests import ALL, Request
 from hostmanager.core.snapshot import Snapshot
 from hostmanager.core.start_order import StartGate
+from hostmanager.core.stop_order import StopGate
 
 MessageSink = Callable[[str, ev.OperatorMessage], None]
 """Takes an instance-id and a message for operators."""
@@ -43,6 +44,7 @@ class Supervisor:
             lambda instance_id, text: emit_message(instance_id, ev.OperatorMessage(text)),
         )
         self._controllers: dict[str, InstanceController] = {}
+        self.stop_gate = StopGate(self.snapshot, clock, self.guard, self._release_stop)
         self._idle_callbacks: list[Callable[[], None]] = []
         self._failing: dict[str, InstanceRecord] = {}
         self._deps = ControllerDeps(
@@ -159,11 +161,13 @@ class Supervisor:
 
         A one-shot that is done is as it should be for "all up"; by its name it is run again.
         """
+        named = self.stop_gate.named()
         for request in requests:
-            event = ev.StartRequested() if request.target is Target.UP else ev.StopRequested()
             for controller in self._select(request.instance_id):
-                record = controller.record
-                if request.target is Target.UP and (
+                record, in_order = controller.record, controller.instance_id in named
+                is_up = request.target is Target.UP
+                event = ev.StartRequested() if is_up else ev.StopRequested(in_order)
+                if is_up and (
                     record.request.removing
                     or (record.completion is not None and request.instance_id == ALL)
                 ):
@@ -172,8 +176,13 @@ class Supervisor:
 
     def restart(self, instance_id: str) -> None:
         """Stop and launch an instance, if it should run."""
+        in_order = instance_id in self.stop_gate.named()
         for controller in self._select(instance_id):
-            controller.submit(ev.RestartRequested())
+            controller.submit(ev.RestartRequested(in_order))
+
+    def _release_stop(self, instance_id: str) -> None:
+        for controller in self._select(instance_id):
+            controller.submit(ev.StopReleased())
 
     def _select(self, instance_id: str) -> list[InstanceController]:
         if instance_id == ALL:
@@ -181,7 +190,10 @@ class Supervisor:
         return [self._controllers[instance_id]] if instance_id in self._controllers else []
 
     def stop_all(self) -> None:
-        """Request all instances down but what is left alone, and one-shots that are done."""
+        """Request all instances down but what is left alone, and one-shots that are done.
+
+        All at the same time: the end of a manager waits for no order.
+        """
         for controller in list(self._controllers.values()):
             record = controller.record
             spec = record.request.replacement or record.spec
@@ -221,6 +233,7 @@ class Supervisor:
         else:
             self._failing.pop(instance_id, None)
         self.snapshot.put(instance_id, record)
+        self.stop_gate.changed(instance_id, record)
         self.start_gate.changed()  # after all listeners: one of them follows the health
         self._report_if_idle()
 

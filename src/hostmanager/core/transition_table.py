@@ -72,6 +72,7 @@ from hostmanager.core.transitions import (
 _DEFAULTS: Mapping[EventType, Transition] = {
     ev.Escalate: no_change,
     ev.RestartRequested: no_change,
+    ev.StopReleased: no_change,
     ev.Exited: reconcile_stopped,
     ev.ExitedWithRemnants: terminate_remnants,
     ev.LastOutput: no_change,
@@ -139,6 +140,7 @@ _ROWS: Mapping[State, Mapping[EventType, Transition]] = {
         ev.SpecReplaced: reconcile_running,
         ev.Unconfigured: reconcile_running,
         ev.RestartRequested: reconcile_running,
+        ev.StopReleased: reconcile_running,
         ev.StatusChanged: no_change,
         ev.Prepared: reconcile_running,
         ev.PrepareFailed: reconcile_running,

@@ -142,7 +142,7 @@ def _finish_stop_of_restart(record: InstanceRecord) -> InstanceRecord:
         return record
     # What is left alone was running, and should run again.
     target = Target.UP if record.spec.is_passive else record.target
-    request = replace(record.request, restart_of=NO_RUN, prepared=False)
+    request = replace(record.request.without_restart(), restart_of=NO_RUN)
     return replace(record, request=request, target=target)
 
 
@@ -237,7 +237,8 @@ def reconcile_running(record: InstanceRecord, inputs: TransitionInput) -> Transi
         stopping = replace(record, state=State.STOPPING, deadline=deadline)
         return stopping, (*_refusal_message(record, inputs.event), ev.Signal(StopStage.INTERRUPT))
     prepare = (ev.Prepare(spec),) if record.needs_preparation else ()
-    running = _complete_request(replace(record, state=State.UP, deadline=None))
+    running = replace(record, state=State.UP, deadline=None)
+    running = running if record.request.is_held else _complete_request(running)
     return running, (*_running_message(record, inputs.event), *prepare)
 
 

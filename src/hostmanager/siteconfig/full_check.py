@@ -17,7 +17,7 @@ from hostmanager.siteconfig.entry import MANAGER_CLASS, AgentEntry
 from hostmanager.siteconfig.host_block import (
     DUPLICATE_ID_HINT,
     HostBlock,
-    check_host,
+    check_hosts,
     downgrade_for_other_host,
     duplicate_id_message,
     is_valid_hub,
@@ -124,7 +124,7 @@ def check_site(
         warn_misspelled_keys(hub_node, "hub", collector)
         check_addresses(hub_node, collector)
     wanted = select(tuple(nodes))
-    blocks = {name: check_host(name, node, file) for name, node in nodes.items()}
+    blocks = check_hosts(nodes, file)
     selected = {name: block for name, block in blocks.items() if name in wanted}
     _warn_crossbars(nodes, collector)
     pairs: list[tuple[str | None, Diagnostic]] = [(None, one) for one in collector.diagnostics]

@@ -12,7 +12,7 @@ from hostmanager.core.model import InstanceSettings, InstanceSpec, Kind
 from hostmanager.siteconfig.diagnostics import Diagnostic, DiagnosticCollector, SourceLocation
 from hostmanager.siteconfig.settings import SETTINGS, SETTINGS_KEY, Setting, launch_fingerprint
 from hostmanager.siteconfig.yaml_nodes import YamlNode
-from hostmanager.util.text import closest_match, join_names, quote_value
+from hostmanager.util.text import closest_match, quote_value
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ def read_settings(
         elif setting is None:
             meant = closest_match(key, known) if isinstance(key, str) else None
             wrong |= {known[meant].attribute} if meant and meant not in node.value else set()
-            message, hint = _unknown(key, meant, known)
+            message, hint = _unknown(key, meant)
             collector.error(location, message, hint, instance_id)
         elif of_container and setting.container_hint:
             message = f"the setting {key!r} does not apply to a container."
@@ -147,14 +147,14 @@ def _stored(value: Any) -> Any:
     return tuple(sorted(value.items())) if isinstance(value, dict) else value
 
 
-def _unknown(key: object, meant: str | None, known: Iterable[str]) -> tuple[str, str]:
+def _unknown(key: object, meant: str | None) -> tuple[str, str]:
     """Say what is wrong with a key, and what would be right."""
     if isinstance(key, str) and key in SETTINGS:
         message = f"the setting {key!r} cannot be the default of a host."
         return message, "Write it in the entries of the agents that it is for."
     suggestion = f"Did you mean {meant!r}? " if meant else ""
-    names = join_names(list(known), quote=True)
-    return f"there is no setting {quote_value(key)}.", f"{suggestion}The settings are {names}."
+    hint = f"{suggestion}docs/settings.md has all settings."
+    return f"there is no setting {quote_value(key)}.", hint
 
 
 def _example(setting: Setting) -> str:

@@ -20,7 +20,7 @@ from hostmanager.siteconfig.entry import (
 from hostmanager.siteconfig.given_settings import GivenSettings
 from hostmanager.siteconfig.settings import MANAGER_ID_PREFIX
 from hostmanager.siteconfig.spelling import KNOWN_KEYS, missing_key_hint
-from hostmanager.siteconfig.start_order import check_start_order
+from hostmanager.siteconfig.start_order import SiteOrder
 from hostmanager.siteconfig.yaml_nodes import YamlNode
 from hostmanager.util.text import quote_value
 
@@ -112,6 +112,21 @@ def is_valid_hub(hub: Mapping[str, Any]) -> bool:
     return all(isinstance(hub.get(key), str) and hub[key].strip() for key in _REQUIRED)
 
 
+def check_hosts(nodes: Mapping[str, YamlNode], file: str) -> dict[str, HostBlock]:
+    """Check all blocks under `hosts`, and the order of starts across them."""
+    blocks = {name: check_host(name, node, file) for name, node in nodes.items()}
+    order = site_order(blocks, file)
+    return {
+        name: replace(block, order_diagnostics=order.check(name)) for name, block in blocks.items()
+    }
+
+
+def site_order(blocks: Mapping[str, HostBlock], file: str) -> SiteOrder:
+    """The order of starts in the site."""
+    hosts = {name: (block.entries_by_id, block.default_settings) for name, block in blocks.items()}
+    return SiteOrder(hosts, file)
+
+
 def check_host(name: str, node: YamlNode, file: str) -> HostBlock:
     """Check one block under `hosts`, and each entry in it."""
     collector = DiagnosticCollector(file)
@@ -132,8 +147,7 @@ def check_host(name: str, node: YamlNode, file: str) -> HostBlock:
     counting = _first_by_id(entries).values()
     data["agent-instances"] = [entry.data for entry in counting if not entry.is_broken]
     taken = data if nodes is not None and _is_crossbar_valid(node, collector) else None
-    order = check_start_order(name, _first_by_id(entries), file)
-    return HostBlock(name, taken, tuple(entries), tuple(collector.diagnostics), order)
+    return HostBlock(name, taken, tuple(entries), tuple(collector.diagnostics))
 
 
 def downgrade_for_other_host(block: HostBlock) -> list[Diagnostic]:

@@ -170,8 +170,8 @@ SETTINGS: Mapping[str, Setting] = {
         Setting(
             "after",
             tuple,
-            "The instances of the same host that are to be ready (a one-shot: done) before it is "
-            "started, if they are due to start as well.",
+            "The instances of the site that are to be ready (a one-shot of the same host: done) "
+            "before it is started, if they are due to start as well.",
             default=(),
             default_text="none",
             example="[registry]",

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from hostmanager.core.model import InstanceSpec, Kind
+from hostmanager.core.start_order import RemoteInstance
 from hostmanager.siteconfig.diagnostics import (
     Diagnostic,
     DiagnosticCollector,
@@ -30,10 +31,11 @@ from hostmanager.siteconfig.host_block import (
     OVERRIDES,
     TIMEOUT_KEY,
     HostBlock,
-    check_host,
+    check_hosts,
     check_hub,
     downgrade_for_other_host,
     duplicate_id_message,
+    site_order,
 )
 from hostmanager.siteconfig.plugins.installed_classes import InstalledClasses
 from hostmanager.siteconfig.settings import SETTINGS_KEY
@@ -71,6 +73,7 @@ class SiteFile:
         class_locations: Where the agent class of each of the specs stands.
         wrong_settings: The settings of an instance, by its id, where one of them makes no sense.
         is_usable: Whether a manager could follow it: nothing is wrong beyond single entries.
+        remote: The instances of other hosts, if one of this host is started after one of them.
     """
 
     path: Path
@@ -83,6 +86,7 @@ class SiteFile:
     class_locations: Mapping[str, SourceLocation] = field(default_factory=dict, repr=False)
     wrong_settings: Mapping[str, GivenSettings] = field(default_factory=dict, repr=False)
     is_usable: bool = True
+    remote: Mapping[str, RemoteInstance] = field(default_factory=dict, repr=False)
 
     @property
     def agent_count(self) -> int:
@@ -130,7 +134,7 @@ def load_site_file(path: str | Path, host_name: str | None = None) -> SiteFile:
     collector = DiagnosticCollector(str(path))
     root, hub, hosts = parse_site(Path(path), collector)
     host = _select_host(hosts, host_name or socket.gethostname(), root, collector)
-    blocks = {name: check_host(name, node, collector.file) for name, node in hosts.items()}
+    blocks = check_hosts(hosts, collector.file)
     own = blocks[host]
     is_useless = collector.has_errors or any(found.is_error for found in own.diagnostics)
     for block in blocks.values():
@@ -142,7 +146,8 @@ def load_site_file(path: str | Path, host_name: str | None = None) -> SiteFile:
     if is_useless:
         raise SiteFileError(collector.diagnostics)
     data = {**root.value, "hub": hub, "hosts": usable_blocks(blocks)}
-    return _site_file(Path(path), data, own, tuple(collector.diagnostics))
+    site = _site_file(Path(path), data, own, tuple(collector.diagnostics))
+    return replace(site, remote=site_order(blocks, collector.file).remote(host))
 
 
 def load_all_hosts(path: str | Path) -> dict[str, SiteFile]:
@@ -157,7 +162,7 @@ def load_all_hosts(path: str | Path) -> dict[str, SiteFile]:
     root, hub, hosts = parse_site(Path(path), collector)
     if collector.has_errors:
         raise SiteFileError(collector.diagnostics)
-    blocks = {name: check_host(name, node, collector.file) for name, node in hosts.items()}
+    blocks = check_hosts(hosts, collector.file)
     data = {**root.value, "hub": hub, "hosts": usable_blocks(blocks)}
     files = {}
     for name, block in blocks.items():

@@ -28,6 +28,6 @@ def test_who_waits_says_for_whom_and_an_unknown_id_is_named(make):
     shown = wait_child(hm, "pump", TIMEOUT, next_action="start")
     assert shown["message"] == "waiting for never to be ready"
     assert shown["pid"] is None
-    assert "names 'nobody', which this host does not have" in str(parse_status(hm))
+    assert "names 'nobody', which no host of this site has" in str(parse_status(hm))
     wait_child(hm, "pump", TIMEOUT, health="ok")
     assert "pump: is started although never is not known to be ready" in manager.output()

@@ -39,7 +39,7 @@ LAUNCHING = ev.StatusChanged(launching=True)
 
 EVENTS = {
     ev.StartRequested: [ev.StartRequested()],
-    ev.StopRequested: [ev.StopRequested()],
+    ev.StopRequested: [ev.StopRequested(), ev.StopRequested(in_order=True)],
     ev.SpecReplaced: [
         *(ev.SpecReplaced(new(agent_class="Replacement")) for new in (spec, service, foreign)),
         ev.SpecReplaced(service(agent_class="Replacement"), Target.DOWN),
@@ -47,7 +47,8 @@ EVENTS = {
     ],
     ev.Unconfigured: [ev.Unconfigured()],
     ev.Escalate: [ev.Escalate()],
-    ev.RestartRequested: [ev.RestartRequested()],
+    ev.RestartRequested: [ev.RestartRequested(), ev.RestartRequested(in_order=True)],
+    ev.StopReleased: [ev.StopReleased()],
     ev.Launched: [ev.Launched(77, run_id="r1"), ev.Launched(77), ev.Launched(77, FOUND)],
     ev.LaunchFailed: [ev.LaunchFailed("program", "no such file")],
     ev.Exited: [ev.Exited(ExitStatus(code=code)) for code in (1, 0)],
@@ -159,7 +160,7 @@ def records(state):
                 counted=_counted(state, streak) if entry.settings.restart_give_up_failures else (),
             )
             has_deadline = state not in (*RESTING_STATES, State.UP)
-            yield InstanceRecord(
+            life = InstanceRecord(
                 entry,
                 target,
                 state=state,
@@ -173,6 +174,9 @@ def records(state):
                 observation=ObservedStatus(known=seen),
                 completion=completion,
             )
+            yield life
+            if state is State.UP and record is RECORDS[0]:
+                yield replace(life, request=replace(life.request, is_held=True))
 
 
 def events(record, kind):
@@ -222,6 +226,7 @@ CANNOT_BE = {
         record.spec.is_passive
         and record.state in AT_ITS_GOAL
         and record.target is not Target.PASSIVE
+        and not record.request.is_held
     ),
     "a managed one is passive": lambda record: (
         record.target is Target.PASSIVE

@@ -5,7 +5,7 @@ import pytest
 from hostmanager.core.health import Health
 from hostmanager.core.model import InstanceSettings, Target
 from hostmanager.core.record import State
-from hostmanager.core.start_order import find_cycle, without_cycles
+from hostmanager.core.start_order import RemoteInstance, find_cycle, without_cycles
 from tests.unit.core.fake_engine import service
 from tests.unit.core.fakes import Behaviour, spec
 
@@ -133,6 +133,64 @@ def test_a_circle_holds_nobody_back(world, health):
     health |= {"a": Health.STARTING, "b": Health.STARTING}
     start(world, spec("a", settings=after("b")), spec("b", settings=after("a")))
     assert states(world) == {"a": State.UP, "b": State.UP}
+
+
+@pytest.fixture
+def gate(world):
+    """The gate of a host whose site has `b`, `c` and `off` on another one; it notes who is heard."""
+    gate = world.supervisor.start_gate
+    gate.remote = {
+        "b": RemoteInstance("far", ready_timeout=90.0),
+        "c": RemoteInstance("far", after=("a",)),
+        "off": RemoteInstance("far", is_awaited=False),
+    }
+    gate.listened = []
+    gate.listen_for = gate.listened.append
+    return gate
+
+
+def test_one_of_another_host_is_waited_for_until_it_is_heard(world, gate):
+    gate.heard("b")  # earlier, and perhaps gone since
+    world.clock.advance(10)
+    start(world, spec("a", settings=after("b")))
+    assert (waiting(world), gate.name("b")) == (("b",), "b (host far)")
+    world.clock.advance(30)
+    assert gate.listened == [{"b"}]
+    gate.heard("b")
+    world.clock.advance(1)
+    assert states(world) == {"a": State.UP}
+    assert gate.listened == [{"b"}, set()]
+    assert not any("although" in text for text in world.messages_of())
+
+
+def test_one_of_another_host_that_is_never_heard_is_waited_for_its_ready_timeout(world, gate):
+    start(world, spec("a", settings=after("b")))
+    world.clock.advance(86)
+    assert states(world)["a"] is State.STARTING
+    world.clock.advance(4)
+    assert states(world)["a"] is State.UP
+    assert "is started although b (host far) is not known to be ready" in world.messages_of()
+
+
+def test_a_restart_after_a_failure_does_not_wait_for_other_hosts(world, gate):
+    world.driver.plan["a"] += [Behaviour(ends_after=5.0)]
+    start(world, spec("a", settings=after("b")))
+    gate.heard("b")
+    world.clock.advance(7)
+    assert len(world.driver.launches["a"]) == 2
+
+
+def test_who_is_not_started_by_itself_or_in_a_circle_is_not_waited_for(world, gate):
+    start(world, spec("a", settings=after("off", "c")))
+    assert states(world) == {"a": State.UP}
+    assert gate.listened == []
+
+
+def test_what_is_not_needed_any_more_is_not_listened_for(world, gate):
+    start(world, spec("a", settings=after("b")))
+    world.supervisor.stop_all()
+    world.clock.advance(1)
+    assert gate.listened == [{"b"}, set()]
 
 
 CYCLIC = {"a": ("b",), "b": ("c",), "c": ("b", "d"), "d": (), "e": ("e", "d")}

@@ -30,7 +30,7 @@ EXPECTED = {
             "START_REQUESTED STOP_REQUESTED SPEC_CHANGED SPEC_REPLACED UNCONFIGURED EXITED "
             "RESTART_REQUESTED"
         ),
-        "no_change": "ESCALATE LAST_OUTPUT PREPARED PREPARE_FAILED",
+        "no_change": "ESCALATE STOP_RELEASED LAST_OUTPUT PREPARED PREPARE_FAILED",
         "reconcile_running": "LAUNCHED",
         "unexpected": "LAUNCH_FAILED REMNANTS_GONE ABSENT STATUS_CHANGED DEADLINE_REACHED",
         "terminate_remnants": "EXITED_WITH_REMNANTS",
@@ -40,7 +40,7 @@ EXPECTED = {
         "reconcile_stopped": (
             "START_REQUESTED STOP_REQUESTED SPEC_CHANGED SPEC_REPLACED UNCONFIGURED EXITED"
         ),
-        "no_change": "ESCALATE RESTART_REQUESTED LAST_OUTPUT PREPARED PREPARE_FAILED",
+        "no_change": "ESCALATE RESTART_REQUESTED STOP_RELEASED LAST_OUTPUT PREPARED PREPARE_FAILED",
         "reconcile_running": "LAUNCHED",
         "unexpected": "LAUNCH_FAILED REMNANTS_GONE ABSENT STATUS_CHANGED OBSERVATION_LOST DEADLINE_REACHED",
         "terminate_remnants": "EXITED_WITH_REMNANTS",
@@ -48,7 +48,7 @@ EXPECTED = {
     State.BACKOFF: {
         "retry_now": "START_REQUESTED SPEC_CHANGED RESTART_REQUESTED PREPARED",
         "reconcile_stopped": "STOP_REQUESTED SPEC_REPLACED UNCONFIGURED EXITED",
-        "no_change": "ESCALATE LAST_OUTPUT PREPARE_FAILED",
+        "no_change": "ESCALATE STOP_RELEASED LAST_OUTPUT PREPARE_FAILED",
         "reconcile_running": "LAUNCHED",
         "unexpected": "LAUNCH_FAILED REMNANTS_GONE ABSENT STATUS_CHANGED",
         "terminate_remnants": "EXITED_WITH_REMNANTS",
@@ -58,7 +58,7 @@ EXPECTED = {
     State.GIVEN_UP: {
         "start_anew": "START_REQUESTED SPEC_CHANGED RESTART_REQUESTED",
         "reconcile_stopped": "STOP_REQUESTED SPEC_REPLACED UNCONFIGURED EXITED",
-        "no_change": "ESCALATE LAST_OUTPUT PREPARED PREPARE_FAILED",
+        "no_change": "ESCALATE STOP_RELEASED LAST_OUTPUT PREPARED PREPARE_FAILED",
         "reconcile_running": "LAUNCHED",
         "unexpected": "LAUNCH_FAILED REMNANTS_GONE ABSENT STATUS_CHANGED DEADLINE_REACHED",
         "terminate_remnants": "EXITED_WITH_REMNANTS",
@@ -66,7 +66,7 @@ EXPECTED = {
     },
     State.STARTING: {
         "no_change": (
-            "START_REQUESTED ESCALATE RESTART_REQUESTED LAST_OUTPUT PREPARED PREPARE_FAILED"
+            "START_REQUESTED ESCALATE RESTART_REQUESTED STOP_RELEASED LAST_OUTPUT PREPARED PREPARE_FAILED"
         ),
         "cancel_launch": "STOP_REQUESTED SPEC_REPLACED UNCONFIGURED",
         "update_spec": "SPEC_CHANGED",
@@ -81,7 +81,7 @@ EXPECTED = {
     State.UP: {
         "reconcile_running": (
             "START_REQUESTED STOP_REQUESTED SPEC_REPLACED UNCONFIGURED RESTART_REQUESTED "
-            "PREPARED PREPARE_FAILED"
+            "STOP_RELEASED PREPARED PREPARE_FAILED"
         ),
         "update_spec": "SPEC_CHANGED",
         "no_change": "ESCALATE LAST_OUTPUT STATUS_CHANGED",
@@ -93,7 +93,7 @@ EXPECTED = {
     State.UNOBSERVED: {
         "no_change": (
             "START_REQUESTED STOP_REQUESTED ESCALATE RESTART_REQUESTED LAUNCH_FAILED "
-            "LAST_OUTPUT OBSERVATION_LOST PREPARED PREPARE_FAILED"
+            "STOP_RELEASED LAST_OUTPUT OBSERVATION_LOST PREPARED PREPARE_FAILED"
         ),
         "update_spec": "SPEC_CHANGED SPEC_REPLACED UNCONFIGURED",
         "reconcile_running": "LAUNCHED",
@@ -105,7 +105,7 @@ EXPECTED = {
     State.STOPPING: {
         "no_change": (
             "START_REQUESTED STOP_REQUESTED SPEC_REPLACED UNCONFIGURED RESTART_REQUESTED "
-            "LAST_OUTPUT STATUS_CHANGED PREPARED PREPARE_FAILED"
+            "LAST_OUTPUT STOP_RELEASED STATUS_CHANGED PREPARED PREPARE_FAILED"
         ),
         "update_spec": "SPEC_CHANGED",
         "escalate_to_sigterm": "ESCALATE DEADLINE_REACHED",
@@ -117,7 +117,7 @@ EXPECTED = {
     State.TERMINATING: {
         "no_change": (
             "START_REQUESTED STOP_REQUESTED SPEC_REPLACED UNCONFIGURED RESTART_REQUESTED "
-            "LAST_OUTPUT STATUS_CHANGED PREPARED PREPARE_FAILED"
+            "LAST_OUTPUT STOP_RELEASED STATUS_CHANGED PREPARED PREPARE_FAILED"
         ),
         "update_spec": "SPEC_CHANGED",
         "escalate_to_sigkill": "ESCALATE DEADLINE_REACHED",
@@ -129,7 +129,7 @@ EXPECTED = {
     State.KILLING: {
         "no_change": (
             "START_REQUESTED STOP_REQUESTED SPEC_REPLACED UNCONFIGURED ESCALATE "
-            "RESTART_REQUESTED LAST_OUTPUT STATUS_CHANGED PREPARED PREPARE_FAILED"
+            "RESTART_REQUESTED LAST_OUTPUT STOP_RELEASED STATUS_CHANGED PREPARED PREPARE_FAILED"
         ),
         "update_spec": "SPEC_CHANGED",
         "unexpected": "LAUNCHED LAUNCH_FAILED",
@@ -320,10 +320,11 @@ def reconcile_running(record, known, after, effects):
     if known.spec.has_no_service or (known.spec.is_left_running and known.request.replacement):
         reconcile_stopped(record, known, after, effects)
     elif not known.must_stop:
-        waits = bool(known.request.restart_of) and known.request.replacement is None
+        waits = bool(known.request.restart_of) and not known.request.prepared
         prepare = (ev.Prepare(known.spec),) if waits else ()
         assert (after.state, after.deadline, effects) == (State.UP, None, prepare)
-        assert after.target is (Target.PASSIVE if known.spec.is_passive else known.target)
+        reached = known.spec.is_passive and not known.request.is_held
+        assert after.target is (Target.PASSIVE if reached else known.target)
     else:
         assert (after.state, effects) == (State.STOPPING, (SIGINT,))
         own, spec = record.spec.settings.stop_timeout, record.spec

@@ -22,9 +22,13 @@ MANAGER = "- instance-id: hm-daq\n  agent-class: HostManager\n  host-manager: %s
 
 WRONG = [
     # settings, column, words
-    ("{manaul: true}", 24, ["no setting 'manaul'", "Did you mean 'manual'?", "'one-shot'"]),
+    (
+        "{manaul: true}",
+        24,
+        ["no setting 'manaul'", "Did you mean 'manual'? docs/settings.md has all settings."],
+    ),
     ("{one_shot: true}", 24, ["no setting 'one_shot'", "Did you mean 'one-shot'?"]),
-    ("{nonsense: 1}", 24, ["no setting 'nonsense'. The settings are 'manual'"]),
+    ("{nonsense: 1}", 24, ["no setting 'nonsense'. docs/settings.md has all settings."]),
     ("{1: 2}", 24, ["no setting 1"]),
     ("{manual: 1}", 32, ["'manual' is 1, not true or false", "'manual: true'"]),
     ("{manual: 'yes'}", 32, ["'manual' is 'yes', not true or false"]),

@@ -298,11 +298,20 @@ def session_data(host: Host) -> dict[str, Any]:
         silence = silences.get(instance_id)
         shown["silenced"] = None if silence is None else asdict(silence)
         shown["resources"] = host.resources.as_data(instance_id)
-        if others := host.supervisor.start_gate.waiting_for(instance_id):
-            shown["next_action"] = "start"
-            shown["message"] = f"waiting for {join_names(others)} to be ready"
+        show_order(shown, instance_id)
         shown["message"] = _join(shown["message"], host.health.message(instance_id))
         return shown
+
+    def show_order(shown: dict[str, Any], instance_id: str) -> None:
+        gate = host.supervisor.start_gate
+        shown["waiting_for"] = list(gate.waiting_for(instance_id))
+        if shown["waiting_for"]:
+            names = join_names([gate.name(other) for other in shown["waiting_for"]])
+            shown["next_action"] = "start"
+            shown["message"] = f"waiting for {names} to be ready"
+        elif others := host.supervisor.stop_gate.waiting_for(instance_id):
+            shown["next_action"] = "wait_dead"
+            shown["message"] = f"waiting for {join_names(others)} to stop first"
 
     def show_record(instance_id: str, record: InstanceRecord) -> dict[str, Any]:
         origin = target_origin(host, record)

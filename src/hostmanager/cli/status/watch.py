@@ -22,7 +22,7 @@ from hostmanager.cli.text import format_time
 from hostmanager.client.manager_client import make_clients
 from hostmanager.client.poller import NO_ANSWER_YET, SessionPoller
 from hostmanager.client.site_model import Site
-from hostmanager.client.status.findings import build_host_status
+from hostmanager.client.status.findings import add_awaited, build_host_status
 from hostmanager.client.status.model import HostStatus, StatusSeverity
 from hostmanager.client.status.selection import filter_hosts
 from hostmanager.util.text import join_sentences
@@ -41,7 +41,9 @@ def watch(site: Site, names: Sequence[str], args: argparse.Namespace, output: Ou
 
     def fetch() -> list[HostStatus]:
         sessions = {host: poller.latest(host) or NO_ANSWER_YET for host in managers}
-        hosts = [build_host_status(site.hosts[name], sessions.get(name)) for name in names]
+        hosts = add_awaited(
+            [build_host_status(site.hosts[name], sessions.get(name)) for name in names]
+        )
         return filter_hosts(hosts, args)
 
     fetch()  # a mistake in the names is reported before anything is shown

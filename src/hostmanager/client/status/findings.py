@@ -1,7 +1,8 @@
 """Compares the site config with what managers report, and judges the differences. Pure."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from hostmanager.client.errors import ManagerError
@@ -74,6 +75,29 @@ def build_host_status(
 
 Changes = Mapping[str, ReloadChange]
 """What a reload would do, by instance-id."""
+
+
+def add_awaited(hosts: Sequence[HostStatus]) -> list[HostStatus]:
+    """Say of each agent who waits for it to be ready, also from other hosts."""
+    waiting: dict[str, list[tuple[str, str]]] = {}
+    for host in hosts:
+        for agent in host.agents:
+            for other in agent.get("waiting_for") or ():
+                waiting.setdefault(str(other), []).append((host.host.name, agent.instance_id))
+    return [
+        replace(host, agents=tuple(_awaited(agent, waiting) for agent in host.agents))
+        for host in hosts
+    ]
+
+
+def _awaited(agent: AgentStatus, waiting: Mapping[str, list[tuple[str, str]]]) -> AgentStatus:
+    others = waiting.get(agent.instance_id)
+    if not others:
+        return agent
+    names = [name if host == agent.host else f"{name} (host {host})" for host, name in others]
+    text = f"{join_names(names, 5)} {'wait' if len(names) > 1 else 'waits'} for it"
+    severity = max(agent.severity, StatusSeverity.INFO)
+    return replace(agent, severity=severity, reasons=(*agent.reasons, text))
 
 
 def _changes(host: SiteHost, session: Mapping[str, Any]) -> Changes:

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from hostmanager.client.errors import ClientError, require_router
 from hostmanager.client.manager_client import fetch_sessions, make_clients
 from hostmanager.client.site_model import Site
-from hostmanager.client.status.findings import build_host_status
+from hostmanager.client.status.findings import add_awaited, build_host_status
 from hostmanager.client.status.model import AgentStatus, HostStatus
 from hostmanager.util.text import did_you_mean, join_names
 
@@ -71,7 +71,7 @@ def fetch_status(site: Site, args: argparse.Namespace, hosts: Sequence[str]) -> 
     """
     sessions = fetch_sessions(make_clients(site, args, hosts), args.answer_time)
     require_router(list(sessions.values()))
-    return [build_host_status(site.hosts[host], sessions.get(host)) for host in hosts]
+    return add_awaited([build_host_status(site.hosts[host], sessions.get(host)) for host in hosts])
 
 
 def select_agents(hosts: Sequence[HostStatus], args: argparse.Namespace) -> list[AgentStatus]:

@@ -56,6 +56,7 @@ def _ago(since: float | None, now: float) -> str:
 def overdue(child: Mapping[str, Any], now: float) -> tuple[StatusSeverity, str] | None:
     """The finding that an agent has not got to its target for more than a minute."""
     since, target = child.get("off_target_since"), child["target_state"]
-    if since is None or now - since < SOON or target == "passive":
+    # One that was given up says so, and why.
+    if since is None or now - since < SOON or target == "passive" or child.get("given_up"):
         return None
     return StatusSeverity.ERROR, f"not {target} for {format_age(now - since)}"
