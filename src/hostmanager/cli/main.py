@@ -47,6 +47,10 @@ COMMANDS = {
         "hostmanager.cli.commands.history",
         "show who requested what, and what exited when",
     ),
+    "blame": (
+        "hostmanager.cli.commands.blame",
+        "show how long agents took to be ready, and what held them back",
+    ),
     "diff": ("hostmanager.cli.commands.diff", "show what a reload of the site config would do"),
     "reload": ("hostmanager.cli.commands.reload", "have managers read the site config again"),
     "pull": ("hostmanager.cli.commands.pull", "have managers pull the images of their services"),

@@ -130,11 +130,27 @@ def judge(record: InstanceRecord | None, health: Health | None, waited: float) -
     return Wait.GIVEN_UP if waited >= record.spec.settings.ready_timeout else Wait.NEEDED
 
 
+@dataclass(frozen=True, slots=True)
+class StartWait:
+    """How long the latest launch of an instance waited for others.
+
+    Attributes:
+        seconds: How long.
+        last: For whom it waited last.
+        given_up: Who was not known to be ready when it was launched all the same.
+    """
+
+    seconds: float
+    last: tuple[str, ...]
+    given_up: tuple[str, ...]
+
+
 @dataclass(slots=True)
 class _Waiting:
     launch: Callable[[], object]
     since: float
     for_ids: tuple[str, ...] = ()
+    last_ids: tuple[str, ...] = ()
     remote_too: bool = True
     given_up: list[str] = field(default_factory=list)
 
@@ -152,6 +168,7 @@ class StartGate:
         health: Gives the health of an instance; None: nobody follows it.
         remote: The instances of other hosts, by instance-id.
         listen_for: Gets the instances of other hosts whose heartbeats are to be reported by `heard`.
+        waits: How long the latest launch of each instance waited, if it did.
     """
 
     def __init__(
@@ -164,6 +181,7 @@ class StartGate:
         self.health: Callable[[str], Health | None] = lambda _: None
         self.remote: Mapping[str, RemoteInstance] = {}
         self.listen_for: Callable[[frozenset[str]], object] = lambda _: None
+        self.waits: dict[str, StartWait] = {}
         self._listening: frozenset[str] = frozenset()
         self._heard_at: dict[str, float] = {}
         self._records, self._clock, self._guard = records, clock, guard
@@ -178,6 +196,7 @@ class StartGate:
         Who comes after others is looked at in the next turn of the loop: those that are due to
         start at the same time are known only then.
         """
+        self.waits.pop(spec.instance_id, None)
         if not spec.settings.after:
             launch()
             return
@@ -234,6 +253,9 @@ class StartGate:
             waiting = self._waiting.pop(instance_id, None)
             if waiting is None:
                 continue
+            if waiting.last_ids:
+                seconds, given_up = self._now() - waiting.since, tuple(waiting.given_up)
+                self.waits[instance_id] = StartWait(seconds, waiting.last_ids, given_up)
             if waiting.given_up:
                 names = join_names([self.name(other) for other in waiting.given_up])
                 verb = "are" if len(waiting.given_up) > 1 else "is"
@@ -250,6 +272,7 @@ class StartGate:
             other: self._judge(other, waiting) for other in without_cycles(graph, instance_id)
         }
         waiting.for_ids = tuple(o for o, wait in judged.items() if wait is Wait.NEEDED)
+        waiting.last_ids = waiting.for_ids or waiting.last_ids
         waiting.given_up = [o for o, wait in judged.items() if wait is Wait.GIVEN_UP]
         return not waiting.for_ids
 

@@ -305,6 +305,8 @@ def session_data(host: Host) -> dict[str, Any]:
     def show_order(shown: dict[str, Any], instance_id: str) -> None:
         gate = host.supervisor.start_gate
         shown["waiting_for"] = list(gate.waiting_for(instance_id))
+        wait = gate.waits.get(instance_id)
+        shown["start_wait"] = None if wait is None else asdict(wait)
         if shown["waiting_for"]:
             names = join_names([gate.name(other) for other in shown["waiting_for"]])
             shown["next_action"] = "start"

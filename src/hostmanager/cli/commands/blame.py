@@ -1,0 +1,126 @@
+"""`hostmanager blame`: how long each agent took to be ready, and which chain held a host back."""
+
+import argparse
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hostmanager.cli.exit_codes import FAILED, OK, UNREACHABLE
+from hostmanager.cli.options import add_common, add_selection, exit_status_help, new_parser
+from hostmanager.cli.output import Output, command
+from hostmanager.cli.text import format_time
+from hostmanager.client.site_model import read_site
+from hostmanager.client.start_times import StartTime, critical_chains, first_launches, start_time
+from hostmanager.client.status.selection import fetch_status, hosts_to_query, select_agents
+from hostmanager.util.text import format_duration, join_names
+
+DESCRIPTION = """\
+Show how long each agent took from its launch until it was ready (until its first heartbeat; a
+one-shot: until it was done), the slowest first. Of what a manager took over from an earlier one
+nothing is known. With --chain, show what held back the agent that was ready last on each host, or
+the agents that are named: the one that it was started after, and so on."""
+
+EPILOG = f"""\
+In a chain, "@" is the time of the launch, counted from the first launch on that host, and "+" the
+time from there until it was ready.
+
+{
+    exit_status_help(
+        done="the times are shown",
+        not_reached="of no agent that was asked for is it known when it became ready",
+    )
+}
+examples:
+  hostmanager blame
+      all agents of the site
+  hostmanager blame --chain --host daq1
+      what made the start of daq1 as long as it was
+  hostmanager blame --chain pump
+      what pump waited for, also on other hosts
+"""
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the subcommand."""
+    parser = new_parser(subparsers, "blame", DESCRIPTION, EPILOG)
+    add_selection(parser)
+    parser.add_argument(
+        "--chain", action="store_true", help="show which agent waited for which other one"
+    )
+    add_common(parser)
+
+
+@command
+def run(args: argparse.Namespace, output: Output) -> int:
+    """Show it."""
+    site = read_site(args, or_copy=True)
+    wanted = hosts_to_query(site, args)
+    # A chain may lead to any host.
+    hosts = fetch_status(site, args, list(site.hosts) if args.chain else wanted)
+    named = {a.instance_id for a in select_agents(hosts, args) if a.host in wanted}
+    found = [each for host in hosts for agent in host.agents if (each := start_time(agent))]
+    shown = [each for each in found if each.instance_id in named]
+    shown.sort(key=lambda each: -1.0 if each.took is None else each.took, reverse=True)
+    asked = named if args.pattern or args.agent_class else ()
+    chains = critical_chains(found, asked, wanted) if args.chain else []
+    firsts = first_launches(found)
+    if args.chain:
+        _show_chains(chains, firsts, output)
+    else:
+        _show_times(shown, output)
+    code = OK if any(each.took is not None for each in shown) else FAILED
+    for host in hosts:
+        if host.error is not None and host.host.name in wanted:
+            output.line(f"! {host.host.name}: {host.error}", "red")
+            code = UNREACHABLE
+    return output.emit_json(
+        code,
+        agents=[each.as_data() for each in shown],
+        first_launches=firsts,
+        chains=[[link.as_data() for link in links] for links in chains],
+    )
+
+
+def _show_times(starts: Sequence[StartTime], output: Output) -> None:
+    if not starts:
+        output.line("No agent runs, so there is nothing to tell.")
+        return
+    width = max(len(start.instance_id) for start in starts)
+    host_width = max(len(start.host) for start in starts)
+    for start in starts:
+        took = format_duration(start.took) or "-"
+        text = f"{took:>9}  {start.instance_id:<{width}}  {start.host:<{host_width}}"
+        note = start.note or _wait(start)
+        output.line(f"{text}  {note}".rstrip())
+
+
+def _wait(start: StartTime) -> str:
+    """For whom a launch waited; empty if for nobody."""
+    if not start.waited_for:
+        return ""
+    text = f"waited {format_duration(start.waited)} for {join_names(list(start.waited_for))}"
+    return f"{text}, in vain" if start.given_up else text
+
+
+def _show_chains(
+    chains: Sequence[Sequence[StartTime]], firsts: Mapping[str, float], output: Output
+) -> None:
+    if not chains:
+        output.line("No agent is known to have become ready since its manager was started.")
+    for links in chains:
+        host = links[0].host
+        if host in firsts:
+            output.line(f"{host}: first launch {format_time(firsts[host], time.time())}")
+        for depth, link in enumerate(links):
+            branch = "" if not depth else "  " * (depth - 1) + "└─"
+            where = f" (host {link.host})" if link.host not in ("", host) else ""
+            output.line(f"  {branch}{link.instance_id}{where} {_times(link, firsts)}".rstrip())
+
+
+def _times(start: StartTime, firsts: Mapping[str, float]) -> str:
+    if start.launched_at is None:
+        return start.note
+    since = max(0.0, start.launched_at - firsts.get(start.host, start.launched_at))
+    took = start.note if start.took is None else f"+{format_duration(start.took)}"
+    wait = _wait(start)
+    return f"@{format_duration(since)} {took}{f' ({wait})' if wait else ''}"
