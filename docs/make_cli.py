@@ -102,6 +102,7 @@ added. On an error, `error` is the text, and only the first three fields are the
 | | `already[]`, `refused[]` | `host`, `instance_id`; `why` |
 | `logs` | a line each | `time` (null: not known), `host`, `instance_id`, `text` |
 | `history` | `entries[]` | as the operation `history` returns them, and `host` |
+| `blame` | `agents[]`, `first_launches` (Unix time by host), `chains[][]` | `host`, `instance_id`, `launched_at`, `took`, `waited`, `waited_for`, `given_up`, `note`: why `took` is null ([order.md](order.md)) |
 | `diff` | `site_file`, `hosts[]` | `host`, `answers`, `text`, `changes[]`: `what` (`add`, `stop`, `replace`, `change`, `broken`), `instance_id`, `text` |
 | `reload`, `pull`, `die` | `hosts[]` | `host`, `ok`, `answers`, `text` |
 | `check` | `files[]` | `file`, `hosts`, `agents`, `errors`, `warnings` (numbers), `readable`, `router_answers`, `unchecked[]`, `seen[]`, `problems[]`: `severity` (`error`, `warning`), `about` (`file`, `class`, `arguments`, `manager`, `compose`, `folder`, `router`), `host`, `instance_id`, `file`, `line`, `column` (null: no place), `message`, `remedy` |
