@@ -5,6 +5,7 @@ from typing import Any
 from ocs import ocs_agent
 
 from hostmanager.agent import audit
+from hostmanager.agent.journald import log_fields
 from hostmanager.agent.operations.coroutine_operation import (
     ManagedHost,
     TaskResult,
@@ -47,7 +48,8 @@ async def update(manager: ManagedHost, session: Any, params: dict[str, Any]) -> 
     origin = audit.session_origin(session, params)
     result = await manager.host.update(params["requests"], params["reload_config"], origin)
     if result.lines:
-        manager.host.emit_message(audit.request_message(result.summary, origin))
+        with log_fields(event="request"):
+            manager.host.emit_message(audit.request_message(result.summary, origin))
     not_kept = await manager.host.target_store.flush()
     session.data = {"not_kept": not_kept}
     return result.ok, " ".join(filter(None, (result.text, not_kept)))
