@@ -5,6 +5,7 @@ can be known beside. A changed cell or move shows up here, so that it is changed
 `combinations.CANNOT_BE` says what no record comes to, whatever happens to one that is as it can be.
 """
 
+import functools
 import itertools
 from dataclasses import replace
 
@@ -149,13 +150,25 @@ EXPECTED_CELLS = {
 ALL_CELLS = list(itertools.product(State, EVENT_TYPES))
 
 
+IMPOSSIBLE_STRIDE = 7
+"""Of records that cannot be, every seventh is looked at: no event makes one of them (below)."""
+
+
+@functools.cache
+def examined(state):
+    """The records of a state that are looked at, and whether each of them can be."""
+    all_of = [(record, not violations_of(record)) for record in records(state)]
+    impossible = [pair for pair in all_of if not pair[1]]
+    return [pair for pair in all_of if pair[1]] + impossible[::IMPOSSIBLE_STRIDE]
+
+
 def outcomes(state, kind):
-    """Each record in this cell, what the event makes known of it, and what follows."""
-    for record in records(state):
+    """Each record in this cell and whether it can be, what the event makes known, what follows."""
+    for record, can_be in examined(state):
         for event in events(record, kind):
             after, effects = step(record, event, NOW, 0.5, POLICY)
             known = apply_event(record, TransitionInput(event, NOW, 0.5, POLICY))
-            yield record, known, after, without_words(effects)
+            yield record, can_be, known, after, without_words(effects)
 
 
 def without_words(effects):
@@ -171,10 +184,10 @@ def test_the_table_is_total_and_every_cell_is_as_it_was_meant():
 @pytest.mark.parametrize(("state", "kind"), ALL_CELLS)
 def test_every_cell_does_what_its_move_promises(state, kind):
     promise = PROMISES[EXPECTED_CELLS[state, kind]]
-    for record, known, after, effects in outcomes(state, kind):
+    for record, can_be, known, after, effects in outcomes(state, kind):
         promise(record, known, after, effects)
         holds_always(after, effects)
-        if not violations_of(record) and ev.Remove() not in effects:
+        if can_be and ev.Remove() not in effects:
             assert not violations_of(after), (record, after)
 
 
