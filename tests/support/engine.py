@@ -8,6 +8,7 @@ What is done to the engine itself (`freeze`, `kill`, `restart` and so on) only w
 the test owns (fixture `own_engine`).
 """
 
+import functools
 import os
 import secrets
 import shutil
@@ -264,6 +265,7 @@ def _unreachable(host: str) -> str:
     return client.why_not(Path(urlsplit(host).path))
 
 
+@functools.cache
 def compose_v1() -> str | None:
     """Where the old stand-alone docker-compose is, if there is one."""
     path = shutil.which("docker-compose")

@@ -58,13 +58,24 @@ def plugin_file(environ: dict[str, str]) -> Path:
     pytest.skip("the docker command has no Compose plugin (v2)")
 
 
+_versions: dict[str, tuple[int, ...]] = {}
+
+
+async def _find(name: str, binary: Path | None, environ: dict[str, str], cwd: Path) -> Compose:
+    """Find a compose command; its version, which v1 takes half a second to say, is asked once."""
+    if name not in _versions:
+        _versions[name] = (await find_compose(binary, environ, cwd)).version
+    argv = [str(shutil.which("docker")), "compose"] if binary is None else [str(binary)]
+    return Compose(argv, _versions[name], environ, cwd)
+
+
 @pytest.fixture
 async def v2(environ, directory) -> Compose:
     """`docker compose`."""
     if shutil.which("docker") is None:
         pytest.skip("the docker command is not installed")
     plugin_file(environ)
-    return await find_compose(None, environ, directory)
+    return await _find("v2", None, environ, directory)
 
 
 @pytest.fixture
@@ -73,7 +84,7 @@ async def v1(environ, directory) -> Compose:
     result = engines.compose_v1()
     if result is None:
         pytest.skip("Compose v1 (docker-compose 1.x) is not installed")
-    return await find_compose(Path(result), environ, directory)
+    return await _find("v1", Path(result), environ, directory)
 
 
 @pytest.fixture
@@ -82,7 +93,7 @@ async def alone(environ, directory, tmp_path) -> Compose:
     link = tmp_path / "docker-compose"
     link.symlink_to(plugin_file(environ))
     try:
-        return await find_compose(link, environ, directory)
+        return await _find("alone", link, environ, directory)
     except ComposeError as error:
         pytest.skip(f"the Compose plugin does not run by itself: {error}")
 
