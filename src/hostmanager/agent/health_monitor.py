@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from hostmanager.core.health import (
-    READY,
     ROUTER_GRACE,
     Health,
     OperationState,
@@ -132,10 +131,6 @@ class HealthMonitor:
             return ""
         text = _text(followed, None, followed.health)
         return f"It {text}." if text else ""
-
-    def is_ready(self, instance_id: str) -> bool:
-        """Whether an instance is known to answer."""
-        return self.health(instance_id) in READY
 
     # --- what happens ----------------------------------------------------------------------------
 

@@ -51,12 +51,11 @@ class LogSource:
     _lines_at_latest: list[str] = field(default_factory=list)
     _followed: FollowedFilter | None = None
 
-    def read(self, lines: int, since: float | None, limit: float) -> list[LogLine]:
+    def read(self, lines: int, limit: float) -> list[LogLine]:
         """Request the newest lines that are selected; those that were returned before are left out.
 
         Args:
             lines: How many; 0: none of those that are there now. Records are whole.
-            since: Only those after this Unix time; that of the source comes first.
             limit: Seconds for each answer.
 
         Raises:
@@ -65,8 +64,7 @@ class LogSource:
         self.use_manager_clock(limit)
         if self._latest is not None and self._followed is not None:
             return self._followed.select(self._read_new(lines, limit))
-        start = self.since if self.since is not None else since
-        records = self._read_records(lines, start, limit)
+        records = self._read_records(lines, limit)
         return [line for record in records for line in record.lines]
 
     def use_manager_clock(self, limit: float) -> None:
@@ -87,14 +85,14 @@ class LogSource:
                 break
         return self._without_known(new)
 
-    def _read_records(self, lines: int, since: float | None, limit: float) -> list[LogRecord]:
+    def _read_records(self, lines: int, limit: float) -> list[LogRecord]:
         """The newest records with so many lines together; one line of one record more at most."""
         filtered = self.until is not None or self.selection.is_active
         size = MAX_LINES_PER_REQUEST if filtered or not lines else lines
         chosen: list[LogRecord] = []  # the newest first
         rest: list[LogLine] = []  # of a record that begins in an older page
         count = 0
-        for number, page in enumerate(self._pages(size, since, limit)):
+        for number, page in enumerate(self._pages(size, self.since, limit)):
             records = self._records([line for line in page if self._is_wanted(line)] + rest)
             rest = []
             if not number:
@@ -190,14 +188,10 @@ def _count_repeated(known: list[str], lines: list[str]) -> int:
     return 0
 
 
-def read_all(
-    sources: Iterable[LogSource], lines: int, since: float | None, limit: float
-) -> list[LogLine]:
+def read_all(sources: Iterable[LogSource], lines: int, limit: float) -> list[LogLine]:
     """Read the lines of all: hosts at the same time, the agents of a host one after the other."""
-    by_host: dict[str, list[LogSource]] = {}
-    for source in sources:
-        by_host.setdefault(source.agent.host, []).append(source)
-    jobs = {host: _host_job(group, lines, since, limit) for host, group in by_host.items()}
+    by_host = _by_host(sources)
+    jobs = {host: _host_job(group, lines, limit) for host, group in by_host.items()}
     merged: list[LogLine] = []
     for host, result in run_parallel(jobs, None).items():  # each page has a limit
         if isinstance(result, ManagerError):
@@ -210,11 +204,15 @@ def read_all(
 
 def limit_to_run(sources: Iterable[LogSource], back: int, limit: float) -> None:
     """Limit each source to one run of its agent, see `find_run`; notes there what cannot be."""
-    by_host: dict[str, list[LogSource]] = {}
-    for source in sources:
-        by_host.setdefault(source.agent.host, []).append(source)
-    jobs = {host: _run_job(group, back, limit) for host, group in by_host.items()}
+    jobs = {host: _run_job(group, back, limit) for host, group in _by_host(sources).items()}
     run_parallel(jobs, None)
+
+
+def _by_host(sources: Iterable[LogSource]) -> dict[str, list[LogSource]]:
+    groups: dict[str, list[LogSource]] = {}
+    for source in sources:
+        groups.setdefault(source.agent.host, []).append(source)
+    return groups
 
 
 def _run_job(sources: Sequence[LogSource], back: int, limit: float) -> Callable[[], None]:
@@ -236,7 +234,7 @@ def _run_job(sources: Sequence[LogSource], back: int, limit: float) -> Callable[
 
 
 def _host_job(
-    sources: Sequence[LogSource], lines: int, since: float | None, limit: float
+    sources: Sequence[LogSource], lines: int, limit: float
 ) -> Callable[[], list[LogLine]]:
     def job() -> list[LogLine]:
         merged: list[LogLine] = []
@@ -244,7 +242,7 @@ def _host_job(
             if not source.is_readable:
                 continue
             try:
-                merged += source.read(lines, since, limit)
+                merged += source.read(lines, limit)
                 source.note_error(None)
             except ManagerError as error:
                 source.note_error(error)

@@ -32,11 +32,6 @@ class SiteDiff:
     removed: tuple[str, ...] = ()
     unchanged: tuple[str, ...] = ()
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether nothing has to be done."""
-        return not (self.added or self.replaced or self.changed or self.removed)
-
     def summary(self) -> str:
         """For people: ``2 new, 1 changed class, 1 gone``."""
         counts = (

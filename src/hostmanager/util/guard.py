@@ -91,13 +91,11 @@ class Guard:
         else:
             self._failures.pop(name, None)
 
-    def callback(
-        self, name: str, function: Callable[..., object], still_needed: Callable[[], bool] = _always
-    ) -> Callable[..., None]:
+    def callback(self, name: str, function: Callable[..., object]) -> Callable[..., None]:
         """Make a callback, with arguments, that never raises."""
 
         def call(*args: Any) -> None:
-            self.retry_until_done(name, partial(function, *args), still_needed)
+            self.retry_until_done(name, partial(function, *args))
 
         return call
 

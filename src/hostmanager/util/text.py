@@ -42,9 +42,9 @@ def join_names(names: Sequence[str], limit: int = MAX_LISTED, *, quote: bool = F
     return text if len(names) <= limit else f"{text} and {len(names) - limit} more"
 
 
-def pluralize(number: int, noun: str, plural: str | None = None) -> str:
+def pluralize(number: int, noun: str) -> str:
     """Count things in English: ``1 warning``, ``2 warnings``."""
-    return f"{number} {noun if number == 1 else plural or noun + 's'}"
+    return f"{number} {noun if number == 1 else noun + 's'}"
 
 
 def closest_matches(
@@ -133,11 +133,11 @@ def join_sentences(sentences: Iterable[str]) -> str:
     return "; ".join([*(sentence.rstrip(".") for sentence in before), last])
 
 
-def summarize(messages: Iterable[object], limit: int = 5) -> str:
-    """Show the first few messages on one line."""
+def summarize(messages: Iterable[object]) -> str:
+    """Show the first five messages on one line."""
     texts = [str(message) for message in messages]
-    omitted = len(texts) - limit
-    return join_sentences((*texts[:limit], f"and {omitted} more" if omitted > 0 else ""))
+    omitted = len(texts) - 5
+    return join_sentences((*texts[:5], f"and {omitted} more" if omitted > 0 else ""))
 
 
 def end_sentence(text: str) -> str:

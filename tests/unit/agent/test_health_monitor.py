@@ -7,7 +7,7 @@ import pytest
 from tests.unit.core.fakes import World
 
 from hostmanager.agent.health_monitor import STEP, WINDOW_INTERVAL, HealthChange, HealthMonitor
-from hostmanager.core.health import HEARTBEAT_TIMEOUT, READY_TIMEOUT, Health
+from hostmanager.core.health import HEARTBEAT_TIMEOUT, READY, READY_TIMEOUT, Health
 from hostmanager.core.model import InstanceSettings, InstanceSpec, Target
 from hostmanager.core.protocols import guard_of
 
@@ -95,7 +95,7 @@ def test_an_agent_is_ready_with_its_first_heartbeat(world, agents):
     agents.register("a")
     world.clock.advance(2.0)
     assert agents.monitor.health("a") is Health.OK
-    assert agents.monitor.is_ready("a")
+    assert agents.monitor.health("a") in READY
     run = agents.monitor.run("a")
     assert run is not None
     assert run.ready_at is not None

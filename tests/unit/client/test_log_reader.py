@@ -36,7 +36,7 @@ def source(output: Output) -> LogSource:
 
 
 def texts(source: LogSource, lines: int) -> list[str]:
-    return [line.text for line in source.read(lines, None, 1.0)]
+    return [line.text for line in source.read(lines, 1.0)]
 
 
 def test_what_the_first_answer_left_out_of_a_moment_does_not_come_later(output, source):

@@ -160,7 +160,7 @@ def _show(sources: Sequence[LogSource], args: argparse.Namespace, output: Output
     if lines is None:
         lines = MAX_LINES_PER_REQUEST if is_limited else LINES
     printer = Printer(sources, output)
-    printer.show(read_all(sources, lines, None, args.answer_time))
+    printer.show(read_all(sources, lines, args.answer_time))
     printer.print_errors()
     if lines:
         printer.print_missing()
@@ -169,7 +169,7 @@ def _show(sources: Sequence[LogSource], args: argparse.Namespace, output: Output
     try:
         while args.follow:
             time.sleep(FOLLOW_INTERVAL)
-            printer.show(read_all(sources, MAX_LINES_PER_REQUEST, None, args.answer_time))
+            printer.show(read_all(sources, MAX_LINES_PER_REQUEST, args.answer_time))
             printer.print_errors()
     except KeyboardInterrupt:
         return OK

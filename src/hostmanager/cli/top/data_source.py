@@ -124,7 +124,7 @@ class LiveDataSource:
         if manager is None or not agent.is_managed:
             return None
         source = LogSource(agent, manager)
-        return lambda lines: source.read(lines, None, self._args.answer_time)
+        return lambda lines: source.read(lines, self._args.answer_time)
 
     def history(self, item: ListItem, limit: int) -> list[Mapping[str, Any]]:
         """Read the journal of its manager."""
