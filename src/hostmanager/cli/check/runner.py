@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from hostmanager.cli.check.agents import TLS_HINT, InstalledPlugins, check_agents
 from hostmanager.cli.check.compose import check_compose, parse_overrides
+from hostmanager.cli.check.limits import check_limits
 from hostmanager.cli.check.managers import check_directories, check_managers
 from hostmanager.cli.check.report import Category, CheckReport
 from hostmanager.cli.check.router import LOOPBACK_NAMES, RouterEndpoint, check_router
@@ -43,6 +44,7 @@ def run_checks(
     managers = check_managers(site, report)
     if here is not None:
         check_directories(site, managers, here, report)
+        check_limits(site, here, report)
     binary = args.docker_compose_bin
     check_compose(site, managers, overrides, report, here=here, binary=binary)
     check_agents(site, plugins, here, report, elsewhere=args.elsewhere)

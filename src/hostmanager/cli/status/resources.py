@@ -42,19 +42,34 @@ def cells(agent: AgentStatus, name: Text) -> list[Text]:
         agent: The agent.
         name: Its name as the other table shows it.
     """
-    health = str(agent.get("health") or "")
     used: Mapping[str, Any] = agent.get("resources") or {}
-    cpu = used.get("cpu")
     return [
         name,
         Text(agent.agent_class, "dim"),
         Text(agent.state_text),
-        Text(health.replace("_", " "), _STYLES.get(health, "dim")),
-        Text("" if cpu is None else f"{cpu * 100:.1f} %"),
+        health_cell(agent),
+        cpu_cell(agent),
         *(_size(used.get(key)) for key in ("memory", "memory_peak")),
         *(_number(used.get(key)) for key in ("processes", "threads", "open_files")),
         *(_size(used.get(key)) for key in ("read_bytes", "written_bytes")),
     ]
+
+
+def health_cell(agent: AgentStatus) -> Text:
+    """How it works; blank if that is not known."""
+    health = str(agent.get("health") or "")
+    return Text(health.replace("_", " "), _STYLES.get(health, "dim"))
+
+
+def cpu_cell(agent: AgentStatus) -> Text:
+    """Its share of a processor; blank if that was not measured yet."""
+    cpu = (agent.get("resources") or {}).get("cpu")
+    return Text("" if cpu is None else f"{cpu * 100:.1f} %")
+
+
+def memory_cell(agent: AgentStatus) -> Text:
+    """Its memory; blank likewise."""
+    return _size((agent.get("resources") or {}).get("memory"))
 
 
 def _size(value: float | None) -> Text:

@@ -119,7 +119,7 @@ class TopApp(App[int]):
 
     def _show(self, *, afresh: bool = False) -> None:
         shown = list_items(self._hosts, self._order, self._words, only_wrong=self._only_wrong)
-        self.agent_list.show(shown, afresh=afresh)
+        self.agent_list.show(shown, self._order, afresh=afresh)
         self._bar("#head").show(self._head_text())
         self._bar("#summary").show(self._summary_text(len(shown)))
         self._bar("#columns").show(Text.assemble((self.agent_list.heading.plain, "underline")))

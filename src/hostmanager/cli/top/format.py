@@ -4,21 +4,23 @@ Nothing is shown by a colour alone: a mark in front of a line says how bad it is
 cut ends with an ellipsis.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from rich.text import Text
 
+from hostmanager.cli.status.resources import cpu_cell, health_cell, memory_cell
 from hostmanager.cli.status.table import SEVERITY_STYLES, WIDE
 from hostmanager.cli.text import ago, format_time, sanitize
-from hostmanager.cli.top.model import ListItem
+from hostmanager.cli.top.model import ListItem, SortOrder
 from hostmanager.client.status.model import (
     AgentStatus,
     StatusSeverity,
     last_exit_text,
     next_attempt,
 )
+from hostmanager.core.health import Health
 from hostmanager.util.text import format_duration, join_names, pluralize
 
 DetailRow = tuple[str, str]
@@ -37,6 +39,12 @@ STATE_WIDTH = 14  # stopping>down
 UPTIME_WIDTH = 9
 RESTARTS_WIDTH = 3
 CLASS_WIDTH = 16
+HEALTH_WIDTH = 12  # unregistered
+CPU_WIDTH, MEMORY_WIDTH = 7, 8
+WIDEST = 132
+"""From this width on there is room for CPU and memory beside uptime and restarts. On narrower
+terminals they take that place while the list is sorted by them."""
+
 MIN_NOTE_WIDTH = 12
 WIDE_NOTE = 45
 """Where the reason has less room, that of an agent in trouble takes the columns before it, too."""
@@ -44,30 +52,72 @@ WIDE_NOTE = 45
 
 @dataclass(frozen=True, slots=True)
 class ColumnWidths:
-    """The width of each column of the list, and of all together; 0: it is left out."""
+    """The width of each column of the list, and of all together; 0: it is left out.
+
+    Attributes:
+        numbers: The columns of numbers: names, widths, and the text of an agent in each.
+    """
 
     total: int
     host: int
     name: int
     agent_class: int
     note: int
+    health: int
+    numbers: tuple["NumberColumn", ...]
+
+    @property
+    def numbers_width(self) -> int:
+        """The width of all columns of numbers, each with the space behind it."""
+        return sum(column.width + 1 for column in self.numbers)
 
     @classmethod
-    def fitted(cls, shown: Sequence[ListItem], width: int) -> "ColumnWidths":
-        """Fit them to what is shown, and to the width of the list."""
+    def fitted(
+        cls, shown: Sequence[ListItem], width: int, order: SortOrder = SortOrder.SITE
+    ) -> "ColumnWidths":
+        """Fit them to what is shown, to its order, and to the width of the list."""
         hosts = max([len(item.host) for item in shown], default=0)
         names = max([len(item.key[1]) for item in shown], default=0)
         host = max(4, min(hosts, max(8, width // 8)))
         name = max(5, min(names, max(12, width // 4)))
         agent_class = CLASS_WIDTH if width >= WIDE else 0
-        fixed = (
-            2 + STATE_WIDTH + UPTIME_WIDTH + RESTARTS_WIDTH + 3 + (agent_class and agent_class + 1)
-        )
+        health = HEALTH_WIDTH if width >= WIDE else 0
+        numbers: tuple[NumberColumn, ...] = RUN_COLUMNS
+        if width >= WIDEST:
+            numbers = RESOURCE_COLUMNS + RUN_COLUMNS
+        elif order in (SortOrder.CPU, SortOrder.MEMORY):
+            numbers = RESOURCE_COLUMNS
+        fixed = 2 + STATE_WIDTH + 1 + sum(column.width + 1 for column in numbers)
+        fixed += sum(column + 1 for column in (agent_class, health) if column)
         left = width - fixed - (host + 1) - (name + 1)
         if left < MIN_NOTE_WIDTH:
             name = max(5, name - (MIN_NOTE_WIDTH - left))
             left = width - fixed - (host + 1) - (name + 1)
-        return cls(max(0, width), host, name, agent_class, max(0, left))
+        return cls(max(0, width), host, name, agent_class, max(0, left), health, numbers)
+
+
+@dataclass(frozen=True, slots=True)
+class NumberColumn:
+    """A column of numbers: its name, its width, and what it shows of an agent."""
+
+    name: str
+    width: int
+    text: Callable[[AgentStatus], str]
+
+
+def _restarts_text(agent: AgentStatus) -> str:
+    restarts = agent.get("restarts")
+    return "" if restarts is None else str(restarts) if restarts < 1000 else "1k+"
+
+
+RUN_COLUMNS = (
+    NumberColumn("uptime", UPTIME_WIDTH, lambda agent: format_duration(agent.get("uptime"))),
+    NumberColumn("rst", RESTARTS_WIDTH, _restarts_text),
+)
+RESOURCE_COLUMNS = (
+    NumberColumn("cpu", CPU_WIDTH, lambda agent: cpu_cell(agent).plain),
+    NumberColumn("memory", MEMORY_WIDTH, lambda agent: memory_cell(agent).plain),
+)
 
 
 def heading(widths: ColumnWidths) -> Text:
@@ -79,7 +129,10 @@ def heading(widths: ColumnWidths) -> Text:
     text = Text("  ", no_wrap=True)
     for word, width in cells:
         text.append_text(_cell(word, width)).append(" ")
-    text.append(f"{'uptime':>{UPTIME_WIDTH}} {'rst':>{RESTARTS_WIDTH}} ")
+    if widths.health:
+        text.append_text(_cell("health", widths.health)).append(" ")
+    for column in widths.numbers:
+        text.append(f"{column.name:>{column.width}} ")
     return _crop(text.append_text(_cell("reason, or last exit", widths.note)), widths)
 
 
@@ -94,21 +147,25 @@ def row_text(item: ListItem, widths: ColumnWidths, now: float) -> Text:
     text.append_text(_cell(agent.instance_id, widths.name, style)).append(" ")
     if widths.agent_class:
         text.append_text(_cell(agent.agent_class, widths.agent_class)).append(" ")
-    text.append_text(_cell(state_and_target(agent), STATE_WIDTH, style)).append(" ")
+    state = state_and_target(agent)
+    if not widths.health and state == "up" and agent.get("health") == Health.STARTING:
+        state = "up, starting"
+    text.append_text(_cell(state, STATE_WIDTH, style)).append(" ")
     if item.severity >= StatusSeverity.WARNING and widths.note < WIDE_NOTE:
-        room = UPTIME_WIDTH + RESTARTS_WIDTH + 2 + widths.note
+        room = widths.numbers_width + (widths.health and widths.health + 1) + widths.note
         return _crop(text.append_text(_cell(item.short_note(now), room, style)), widths)
-    text.append(f"{format_duration(agent.get('uptime')):>{UPTIME_WIDTH}} ")
-    restarts = agent.get("restarts")
-    count = "" if restarts is None else str(restarts) if restarts < 1000 else "1k+"
-    text.append(f"{count:>{RESTARTS_WIDTH}} ")
+    if widths.health:
+        health = health_cell(agent)
+        text.append_text(_cell(health.plain, widths.health, str(health.style))).append(" ")
+    for column in widths.numbers:
+        text.append(f"{column.text(agent):>{column.width}} ")
     return _crop(text.append_text(_cell(item.short_note(now), widths.note, style)), widths)
 
 
 def _host_line(text: Text, item: ListItem, widths: ColumnWidths, now: float) -> Text:
     """A host has no columns of its own: its note takes all the room."""
-    room = widths.name + STATE_WIDTH + UPTIME_WIDTH + RESTARTS_WIDTH + 4 + widths.note
-    room += widths.agent_class and widths.agent_class + 1
+    room = widths.name + 1 + STATE_WIDTH + 1 + widths.numbers_width + widths.note
+    room += sum(column + 1 for column in (widths.agent_class, widths.health) if column)
     manager = item.snapshot.host.host.manager or "no manager"
     content = f"== {manager}: {item.short_note(now)}"
     return _crop(
@@ -166,9 +223,19 @@ def _agent_rows(item: ListItem, agent: AgentStatus, now: float) -> Iterator[Deta
     if agent.get("restarts") is not None:
         yield "restarts", f"{agent.get('restarts')}, stability {agent.get('stability')} (1 is best)"
     manage = f", manage: {agent.entry.manage}" if agent.entry and agent.entry.manage else ""
+    yield "health", _health_text(agent)
     yield "class", f"{agent.agent_class}{manage}"
     yield "container", _container_text(agent.get("container"))
     yield "output", str(agent.get("output") or "")
+
+
+def _health_text(agent: AgentStatus) -> str:
+    """How it works, its operations, and what it uses."""
+    operations = [f"{name} {state}" for name, state in (agent.get("operations") or {}).items()]
+    cpu, memory = cpu_cell(agent).plain, memory_cell(agent).plain
+    parts = [health_cell(agent).plain, join_names(operations, 20)]
+    parts += [f"{cpu} of a processor" if cpu else "", f"{memory} of memory" if memory else ""]
+    return "; ".join(part for part in parts if part)
 
 
 def _host_rows(item: ListItem, now: float) -> Iterator[DetailRow]:

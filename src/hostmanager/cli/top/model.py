@@ -34,6 +34,8 @@ class SortOrder(StrEnum):
     NAME = "by name"
     NEWEST = "latest started first"
     RESTARTS = "most restarts first"
+    CPU = "most CPU first"
+    MEMORY = "most memory first"
 
     @property
     def next(self) -> "SortOrder":
@@ -167,6 +169,17 @@ def _by_age(item: ListItem) -> tuple[bool, float]:
     return uptime is None, uptime or 0.0
 
 
+def _by_resource(name: str) -> Callable[[ListItem], tuple[object, ...]]:
+    """The most first; what has not been measured, and hosts, come last."""
+
+    def key(item: ListItem) -> tuple[bool, float]:
+        used = item.agent.get("resources") if item.agent is not None else None
+        value = (used or {}).get(name)
+        return value is None, -(value or 0.0)
+
+    return key
+
+
 # A silent host is an error; that its agents are unknown follows from it, and comes later.
 _RANKS = (StatusSeverity.ERROR, StatusSeverity.WARNING, StatusSeverity.UNKNOWN, StatusSeverity.INFO)
 
@@ -179,4 +192,6 @@ _KEYS: dict[SortOrder, Callable[[ListItem], tuple[object, ...]] | None] = {
         item.agent is None,
         -((item.agent.get("restarts") or 0) if item.agent is not None else 0),
     ),
+    SortOrder.CPU: _by_resource("cpu"),
+    SortOrder.MEMORY: _by_resource("memory"),
 }

@@ -20,7 +20,7 @@ from textual.widgets import Static
 
 from hostmanager.cli.text import sanitize
 from hostmanager.cli.top.format import ColumnWidths, heading, row_text
-from hostmanager.cli.top.model import ItemKey, ListItem
+from hostmanager.cli.top.model import ItemKey, ListItem, SortOrder
 
 
 def priority_binding(keys: str, action: str) -> Binding:
@@ -120,7 +120,8 @@ class AgentList(ScrollView, can_focus=True):
         self.items: Sequence[ListItem] = ()
         self.index = 0
         self._now = 0.0
-        self._widths = ColumnWidths(0, 0, 0, 0, 0)
+        self._order = SortOrder.WORST
+        self._widths = ColumnWidths.fitted((), 0)
         self._drawn: dict[int, str] = {}
         self._is_moved = False
 
@@ -139,19 +140,20 @@ class AgentList(ScrollView, can_focus=True):
         """The names of the columns, as wide as they are."""
         return heading(self._widths)
 
-    def show(self, items: Sequence[ListItem], *, afresh: bool = False) -> None:
+    def show(self, items: Sequence[ListItem], order: SortOrder, *, afresh: bool = False) -> None:
         """Show these; the selection stays with the selected item, or with its position.
 
         Until a key was pressed, the first line is selected, whatever it is.
 
         Args:
             items: In their order.
+            order: That order.
             afresh: Whether to begin at the top.
         """
         key = self.selected.key if self.selected is not None and self._is_moved else None
         if afresh:
             key, self._is_moved = None, False
-        self.items = items
+        self.items, self._order = items, order
         self._now = time.time()
         self._restore_selection(key, afresh=afresh)
         self._fit()
@@ -166,7 +168,7 @@ class AgentList(ScrollView, can_focus=True):
 
     def _fit(self) -> None:
         width = self.scrollable_content_region.width
-        widths = ColumnWidths.fitted(self.items, width)
+        widths = ColumnWidths.fitted(self.items, width, self._order)
         size = Size(width, len(self.items))
         if widths != self._widths or size != self.virtual_size:
             self._widths, self.virtual_size = widths, size

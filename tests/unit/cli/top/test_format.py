@@ -123,3 +123,41 @@ def test_a_request_tells_failures_first_and_each_reason_once():
 def test_a_request_about_nobody_says_so():
     assert request().text().endswith("nothing to do: no manager controls it")
     assert not request(step("a", "reached")).has_failed
+
+
+def using(name, cpu, memory, **more):
+    """An agent of which it is known what it uses."""
+    return agent(name, resources={"cpu": cpu, "memory": memory}, **more)
+
+
+def test_most_cpu_or_memory_first_and_what_is_not_measured_last():
+    hosts = [host("h", agent("a"), using("b", 0.1, 9e9), using("c", None, 1e6), using("d", 2, 1))]
+    assert names(list_items(hosts, SortOrder.CPU)) == ["d", "b", "h", "a", "c"]
+    assert names(list_items(hosts, SortOrder.MEMORY)) == ["b", "c", "d", "h", "a"]
+
+
+def test_cpu_and_memory_stand_where_the_list_is_sorted_by_them_and_the_reason_keeps_its_room():
+    items = list_items([host("h", using("a", 0.5, 48e6), dying("b"))], SortOrder.SITE)
+    plain = ColumnWidths.fitted(items, 80)
+    sorted_by = ColumnWidths.fitted(items, 80, SortOrder.CPU)
+    assert sorted_by.note >= plain.note - 4
+    lines = [row_text(item, sorted_by, NOW).plain for item in items]
+    assert "cpu   memory" in heading(sorted_by).plain
+    assert "50.0 %  48.0 MB" in lines[1]
+    assert lines[2] == row_text(items[2], plain, NOW).plain  # all its room is for the reason
+    assert "memory" not in heading(plain).plain
+
+
+def test_health_has_a_column_on_wide_terminals_and_resources_on_the_widest():
+    items = list_items([host("h", using("a", 0.5, 48e6, health="ok"))], SortOrder.SITE)
+    assert "health" in heading(ColumnWidths.fitted(items, 110)).plain
+    widest = ColumnWidths.fitted(items, 140)
+    line = row_text(items[1], widest, NOW).plain
+    assert " ok " in line
+    assert "50.0 %  48.0 MB" in line
+    assert ColumnWidths.fitted(items, 80).health == 0
+
+
+def test_an_agent_that_has_not_registered_yet_is_starting_on_a_narrow_terminal_too():
+    items = list_items([host("h", agent("a", health="starting"))], SortOrder.SITE)
+    assert "up, starting" in row_text(items[1], ColumnWidths.fitted(items, 80), NOW).plain
