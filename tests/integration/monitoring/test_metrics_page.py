@@ -17,6 +17,10 @@ from hostmanager.agent.metrics.view import HostView, RouterView
 from hostmanager.core.events import Timestamp
 from hostmanager.core.model import InstanceSpec, Target
 from hostmanager.core.record import InstanceRecord
+from tests.integration.conftest import SHORT
+from tests.integration.router.steps import wait_ready
+from tests.support import clients
+from tests.support.sites import instance
 from tests.support.waiting import wait_for
 
 RECORD = InstanceRecord(InstanceSpec('a"\\b', "FakeDataAgent"), Target.UP)
@@ -123,3 +127,18 @@ def test_where_it_cannot_listen_is_one_sentence(
             make_server(where, HostManagerCollector(loop, lambda: VIEW))
     assert str(error.value).startswith(f"--metrics {where}: {text}")
     assert str(error.value).endswith("The manager goes on without metrics.")
+
+
+def test_a_manager_whose_port_is_taken_says_so_and_goes_on_without(site, start_manager):
+    site.write(instance("a"))
+    with listening() as taken:
+        port = taken.getsockname()[1]
+        manager = start_manager(site, *SHORT, "--metrics", str(port))
+        text = (
+            f"--metrics 127.0.0.1:{port}: the port is taken by another program; choose another one."
+        )
+        wait_for(lambda: text in manager.output(), 20, "the message", manager.output)
+    wait_ready(site, "a")
+    session = clients.call(site, "status", "manager")[2]
+    assert [m for _, m in session["messages"] if m.startswith(text)]
+    assert manager.output().count(text) == 1

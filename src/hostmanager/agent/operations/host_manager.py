@@ -119,7 +119,6 @@ class HostManager:
     def register(self) -> None:
         """Register all operations with the agent; what only reads is open to every client."""
         agent = self.agent
-        agent.register_feed(FEED_NAME, record=True, buffer_time=math.inf)
         if self._host is not None:
             self._start_feed(self._host)
         min_privs = getattr(agent.site_args, "min_privs", 1)
@@ -149,7 +148,7 @@ class HostManager:
         )
 
     def _start_feed(self, host: Host) -> None:
-        feed = self.agent.feeds[FEED_NAME]
+        feed = self.agent.register_feed(FEED_NAME, record=True, buffer_time=math.inf)
 
         def publish(blocks: list[FeedBlock]) -> None:
             for block in blocks:  # it only gathers them: its buffer is never old enough
