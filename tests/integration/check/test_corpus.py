@@ -12,12 +12,10 @@ reports, of forum threads, of OCS's history. Their first lines are comments::
 from pathlib import Path
 
 import pytest
+from tests.support.corpus import HERE, RIGHT, WRONG, header
 
 from hostmanager.cli.main import main
 
-HERE = Path(__file__).parent
-WRONG = sorted((HERE / "wrong").glob("*.yaml"))
-RIGHT = sorted((HERE / "right").glob("*.yaml"))
 PUBLISHED = HERE.parent / "realsize" / "socs.yaml"
 """55 entries as the documentation of socs has them: their mistakes are not in the file itself."""
 
@@ -39,11 +37,6 @@ def check(capsys, monkeypatch):
         ]
 
     return run
-
-
-def header(path: Path, key: str) -> list[str]:
-    lines = path.read_text().splitlines()
-    return [line.removeprefix(f"# {key}: ") for line in lines if line.startswith(f"# {key}: ")]
 
 
 def test_there_are_enough_of_both():
