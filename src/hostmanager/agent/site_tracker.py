@@ -41,6 +41,7 @@ class SiteTracker:
         emit_message: Takes a sentence for operators.
 
     Attributes:
+        notice: What should be put right in the site config that was read last; empty: nothing.
         parse_status: How the site config was read last: whether it could be used, when, what is
             wrong.
         site_agent_count: The agents of the whole site.
@@ -64,6 +65,7 @@ class SiteTracker:
         self._emit_message = emit_message
         self.parse_status: dict[str, tuple[bool, float, str]] = {}
         self.site_agent_count = 0
+        self.notice = ""
 
     # --- the start ----------------------------------------------------------------------------
 
@@ -188,6 +190,7 @@ class SiteTracker:
         if isinstance(site_config, SiteFile):
             self.site_agent_count = site_config.agent_count
             self._supervisor.start_gate.remote = site_config.remote
+            self.notice = site_config.notice if ok else ""  # else `text` has it
         self.parse_status[SITE_CONFIG_KEY] = (ok, time.time(), text)
         lines = tuple(str(problem) for problem in site_config.diagnostics)
         for line in lines:

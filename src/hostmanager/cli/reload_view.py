@@ -12,6 +12,7 @@ from hostmanager.client.change.stops import Stops
 from hostmanager.client.errors import ManagerError
 from hostmanager.client.multi_host import TargetManagers
 from hostmanager.client.reload_diff import ReloadChange, reload_changes, reload_stops
+from hostmanager.client.status.config_errors import manager_warning
 
 MARKS_HELP = """\
 marks:
@@ -91,7 +92,7 @@ def show_reload(targets: TargetManagers, args: argparse.Namespace, output: Outpu
             changes[host] = reload_changes(targets.site.hosts[host], session)
             _show_host(host, changes[host], output)
             for file, text in ((session.get("data") or {}).get("config_warnings") or {}).items():
-                output.line(f"  ! {file}: {text}", "yellow")
+                output.line(f"  ! {manager_warning(file, text)}", "yellow")
     return SiteChanges(changes, errors, targets.hosts)
 
 

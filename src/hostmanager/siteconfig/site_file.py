@@ -104,6 +104,12 @@ class SiteFile:
         """The diagnostics that are warnings: everything can be done."""
         return tuple(found for found in self.diagnostics if not found.is_error)
 
+    @property
+    def notice(self) -> str:
+        """The warnings that no instance shows, such as a key that is here twice; empty: none."""
+        shown = {spec.instance_id for spec in self.specs if spec.inoperable_reason}
+        return summarize(found for found in self.warnings if found.instance_id not in shown)
+
     def summary(self) -> tuple[bool, str]:
         """Give what `config_parse_status` shows: no errors?, and a line for people.
 

@@ -164,3 +164,18 @@ def test_status_and_diff_show_what_should_be_put_right_in_a_compose_file(bridge,
     bridge.sessions["hm-daq1"] = {"manager": data}
     assert "line 5: the variable DIR is not set" in " ".join(run("status").out.split())
     assert f"  ! c.yaml: {text}" in run("diff").out.splitlines()
+
+
+def test_a_warning_of_the_site_config_on_several_hosts_is_one_line_with_their_names(
+    bridge, site_file, run
+):
+    two_hosts(bridge, site_file)
+    text = "site.yaml:9:3: warning: the key 'daq1' is here a second time (first on line 3)."
+    for host in ("daq1", "daq2"):
+        data = session(child("a"), config_warnings={"[SCF]": text})
+        bridge.sessions[f"hm-{host}"] = {"manager": data}
+    lines = run("status").out.splitlines()
+    assert "2 with warnings" in lines[0]
+    assert "all OK" not in lines[0]
+    assert len([line for line in lines if line.startswith(f"· daq1, daq2 {text}"[:60])]) == 1
+    assert f"  ! {text}" in run("diff").out.splitlines()

@@ -318,6 +318,7 @@ def test_a_duplicate_is_named_but_fails_nothing_and_the_first_one_counts(site, b
     ok, message = reload(hm)
     assert ok is True
     assert "already used" in message
+    assert "already used" in hm.manager.status()[2]["data"]["config_warnings"]["[SCF]"]
     assert wait_ready(site, "a") == before
     assert targets(hm) == {"a": "up"}
 

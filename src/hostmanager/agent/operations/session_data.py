@@ -11,6 +11,7 @@ from typing import Any
 
 from hostmanager.agent.health_monitor import HealthMonitor
 from hostmanager.agent.host import Host
+from hostmanager.agent.site_tracker import SITE_CONFIG_KEY
 from hostmanager.core.events import Timestamp
 from hostmanager.core.messages import messages_for
 from hostmanager.core.model import InstanceSpec, Kind, Target
@@ -324,10 +325,11 @@ def session_data(host: Host) -> dict[str, Any]:
         return shown | origin
 
     parse_status = {**host.tracker.parse_status, **host.compose.status()}
+    notices = {SITE_CONFIG_KEY: host.tracker.notice} if host.tracker.notice else {}
     return {
         "child_states": [show(i, record) for i, record in host.snapshot.items()],
         "config_parse_status": {name: list(status) for name, status in parse_status.items()},
-        "config_warnings": host.compose.warnings(),
+        "config_warnings": notices | host.compose.warnings(),
         "orphans": host.compose.orphans(),
         "new_tags": host.compose.new_tags(host.snapshot),
         "not_kept": host.target_store.not_kept,

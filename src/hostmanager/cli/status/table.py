@@ -151,9 +151,12 @@ def problem_summary(
 def _findings(
     hosts: Sequence[HostStatus], now: float, *, only_wrong: bool
 ) -> Iterable[tuple[StatusSeverity, Text, Sequence[str]]]:
+    of_hosts: dict[tuple[StatusSeverity, str], list[str]] = {}
     for host in _by_severity(hosts):
         for reason in host.reasons if host.severity >= StatusSeverity.WARNING else ():
-            yield host.severity, _subject_text(host.host.name, "", reason, host.severity), ()
+            of_hosts.setdefault((host.severity, reason), []).append(host.host.name)
+    for (severity, reason), names in of_hosts.items():
+        yield severity, _subject_text(join_names(names, MAX_NAMES), "", reason, severity), ()
     agents = [agent for host in hosts for agent in host.agents]
     for alike in _alike(agents, now):
         agent = alike[0]

@@ -23,6 +23,11 @@ def manager_error(source: str, text: str) -> str:
     return f"its manager cannot use all of {file}: {text[partly.end() :]}"
 
 
+def manager_warning(source: str, text: str) -> str:
+    """Say what a manager reports of a file that it uses; of the site config, the text names it."""
+    return text if source == "[SCF]" else f"{source}: {text}"
+
+
 def host_errors(host: SiteHost, known: str = "") -> tuple[str, ...]:
     """The errors in its block of the site config.
 

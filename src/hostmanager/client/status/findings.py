@@ -139,7 +139,7 @@ def _host_findings(host: SiteHost, data: Mapping[str, Any]) -> tuple[StatusSever
     warnings = data.get("config_warnings") or {}
     if warnings:
         severity = max(severity, StatusSeverity.WARNING)
-        reasons += [f"{source}: {text}" for source, text in warnings.items()]
+        reasons += [config_errors.manager_warning(*each) for each in warnings.items()]
     if data.get("not_kept"):
         severity = max(severity, StatusSeverity.WARNING)
         reasons.append(str(data["not_kept"]))
