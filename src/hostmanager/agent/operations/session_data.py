@@ -90,6 +90,7 @@ def service_state(host: Host, record: InstanceRecord, now: Timestamp) -> dict[st
     """Show an instance that is a compose service."""
     shown = child_state(record, now, None)
     shown["container"] = host.compose.container(record.spec)
+    shown["built"] = record.spec.service is not None and record.spec.service.built
     if record.spec.has_no_service and (orphan := host.compose.orphan_of(record.spec.instance_id)):
         shown["message"] = _join(
             shown["message"],
@@ -329,7 +330,7 @@ def session_data(host: Host) -> dict[str, Any]:
     return {
         "child_states": [show(i, record) for i, record in host.snapshot.items()],
         "config_parse_status": {name: list(status) for name, status in parse_status.items()},
-        "config_warnings": notices | host.compose.warnings(),
+        "config_warnings": {**notices, **host.compose.warnings()},
         "orphans": host.compose.orphans(),
         "new_tags": host.compose.new_tags(host.snapshot),
         "not_kept": host.target_store.not_kept,
