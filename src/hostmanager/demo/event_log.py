@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from hostmanager.client.status.model import AgentStatus, last_exit_text
+from hostmanager.core.health import READY
 from hostmanager.demo.status import Message, View
-from hostmanager.util.text import format_duration
+from hostmanager.util.text import format_duration, join_names
 
 HINTS_HEADING = "Try in another terminal (the last one kills fake1)"
 
@@ -38,12 +39,15 @@ class EventLog:
     Attributes:
         view: The latest view.
         was_up: Instances that were up at least once, for `MIN_UPTIME` seconds.
+        was_ready: Instances that were ready at least once: they answered. What has no heartbeats
+            is ready when it is up.
         deaths: How often each died without a request to stop.
     """
 
     now: Callable[[], float] = time.time
     view: View = field(default_factory=View)
     was_up: set[str] = field(default_factory=set)
+    was_ready: set[str] = field(default_factory=set)
     deaths: dict[str, int] = field(default_factory=dict)
 
     def update(self, view: View) -> list[DemoEvent]:
@@ -69,6 +73,10 @@ class EventLog:
         name, uptime = agent.instance_id, agent.get("uptime")
         if agent.state == "up" and (uptime is None or uptime >= MIN_UPTIME):
             self.was_up.add(name)
+            if agent.get("health") is None:
+                self.was_ready.add(name)
+        if agent.get("health") in READY:
+            self.was_ready.add(name)
         last_exit = agent.get("last_exit")
         known_exit = before.get("last_exit") if before is not None else None
         if last_exit and last_exit != known_exit:
@@ -84,9 +92,21 @@ class EventLog:
             a for a in self.view.agents if a.target == "up" and a.instance_id not in self.was_up
         ]
 
-    def all_up(self) -> bool:
-        """Whether every instance that should be up has been up."""
-        return bool(self.view.agents) and not self.never_up()
+    def awaited(self) -> list[str]:
+        """The instances that should be up and have not been ready yet."""
+        targets = [agent.instance_id for agent in self.view.agents if agent.target == "up"]
+        return [name for name in targets if name not in self.was_ready]
+
+    def all_ready(self) -> bool:
+        """Whether every instance that should be up has been ready."""
+        return bool(self.view.agents) and not self.awaited()
+
+    def readiness(self) -> str:
+        """Who is waited for, as a sentence."""
+        awaited = self.awaited()
+        if awaited:
+            return f"Waiting for {join_names(awaited)} to be ready (registered with the router)."
+        return "Every agent that should be up has been ready (registered with the router)."
 
     def summary(self) -> str:
         """All of it in one line."""
@@ -101,11 +121,13 @@ class EventLog:
             for name, count in sorted(self.deaths.items())
         ]
         got_up = f"{up} of {len(targets)} agents that should be up got up"
-        return f"Summary: {'; '.join([got_up, *died])}."
+        awaited = self.awaited()
+        not_ready = [f"{join_names(awaited)} did not register with the router"] if awaited else []
+        return f"Summary: {'; '.join([got_up, *not_ready, *died])}."
 
 
-def _state_key(agent: AgentStatus) -> tuple[str, str, Any]:
-    return agent.state, agent.target, agent.get("pid")
+def _state_key(agent: AgentStatus) -> tuple[Any, ...]:
+    return agent.state, agent.target, agent.get("pid"), agent.get("health")
 
 
 def _is_same_exit(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> bool:
@@ -117,7 +139,8 @@ def describe_state(agent: AgentStatus) -> str:
     """Say the state of an instance."""
     pid = agent.get("pid")
     text = f"state {agent.state} (target {agent.target}){'' if pid is None else f', pid {pid}'}"
-    message = agent.get("message")
+    health, message = agent.get("health"), agent.get("message")
+    text += "" if health is None else f", health {health}"
     return f"{text}. {message}" if message else text
 
 

@@ -68,21 +68,22 @@ class LiveTable:
         width, view = self.console.width, log.view
         hosts = [] if view.host is None else [view.host]
         rows = list(self._table(hosts, time.time(), width))
-        # One line each: header 2, the heading of the messages 1, a problem 1, the cursor 1.
-        room = self.console.height - len(rows) - 5 - LINES_ABOVE
+        # One line each: header 3, the heading of the messages 1, a problem 1, the cursor 1.
+        room = self.console.height - len(rows) - 6 - LINES_ABOVE
         lines = max(MIN_MESSAGES, min(MAX_MESSAGES, room))
         return Group(
-            *self._header(seconds_left),
+            *self._header(log, seconds_left),
             *rows,
             Text("latest messages of the manager", "bold"),
             *([Text(view.problem, "bold red")] if view.problem else []),
             *map(_message_text, _newest(view.messages, lines, width)),
         )
 
-    def _header(self, seconds_left: float | None) -> list[Text]:
+    def _header(self, log: EventLog, seconds_left: float | None) -> list[Text]:
         ran = format_duration(round(time.monotonic() - self._started))
         ends = "" if seconds_left is None else f", ends in {format_duration(max(0, seconds_left))}"
         lines = [f"router {self._router}, running for {ran}{ends}", f"site   {self._site.file}"]
+        lines.append(f"health {log.readiness()}")
         return [Text(line, "bold", no_wrap=True, overflow="ellipsis") for line in lines]
 
 

@@ -97,7 +97,9 @@ class DemoRun:
         self.display.message(self.environment.start_services())
         if self.stop.is_set():
             return self._verdict("The manager was about to be started.")
-        self.display.message(f"Starting the manager {MANAGER} and its agents ...")
+        self.display.message(
+            f"Starting the manager {MANAGER} and its agents; waiting for them to be ready ..."
+        )
         self.environment.start_manager()
         watch = ManagerWatch(self.environment.site)
         try:
@@ -119,8 +121,9 @@ class DemoRun:
             self._show_hints()
 
     def _show_hints(self) -> None:
-        if not self.hints_shown and self.log.all_up():
+        if not self.hints_shown and self.log.all_ready():
             self.hints_shown = True
+            self.display.message(self.log.readiness())
             pids = {agent.instance_id: agent.get("pid") for agent in self.log.view.agents}
             self.display.hints(self.environment.site.hints(pids.get("fake1")))
 

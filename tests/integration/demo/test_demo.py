@@ -30,7 +30,9 @@ def test_all_agents_get_up_and_the_flaky_one_dies_and_comes_back(start_demo):
     wait_for(lambda: "flaky      state up" in demo.text()[died:], 20, "flaky to be back", demo.text)
     demo.signal(signal.SIGINT)
     assert demo.wait() == 0
-    assert "5 of 5 agents that should be up got up; flaky died" in demo.text().splitlines()[-1]
+    summary = demo.text().splitlines()[-1]
+    assert "5 of 5 agents that should be up got up; " in summary
+    assert "flaky died" in summary
     assert "Traceback" not in demo.text()
     assert "NumPy" not in demo.text()
     assert demo.left() == []
@@ -46,7 +48,8 @@ def test_it_ends_by_itself_after_its_duration(start_demo):
 
 def test_the_printed_commands_work_when_pasted(start_demo):
     demo = start_demo("--agents", "1")
-    demo.wait_for_text("kill -9")
+    demo.wait_for_text("kill -9")  # shown once all are ready
+    assert "health ok" in demo.text()
     commands = re.findall(r"^  (\S.*)$", demo.text(), re.MULTILINE)
     status, down, up, kill = commands
     shown = subprocess.run(

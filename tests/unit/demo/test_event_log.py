@@ -131,7 +131,19 @@ def test_an_end_before_anything_was_seen_is_reported_as_such(log):
 def test_only_agents_that_should_be_up_are_missed(log):
     log.update(view(child(), child("b", **DOWN), child("c", **STARTING)))
     assert [agent.instance_id for agent in log.never_up()] == ["c"]
-    assert not log.all_up()
+    assert not log.all_ready()
+
+
+def test_what_has_heartbeats_is_ready_once_it_is_heard_and_is_waited_for(log):
+    log.update(view(child(health="starting"), child("b")))
+    assert log.awaited() == ["a"]
+    assert log.readiness() == "Waiting for a to be ready (registered with the router)."
+    assert "a did not register with the router" in log.summary()
+    events = log.update(view(child(health="ok"), child("b", health=None)))
+    assert texts(events) == ["a: state up (target up), pid 41, health ok"]
+    assert log.all_ready()
+    log.update(view(child(health="no_heartbeat"), child("b")))
+    assert log.all_ready()  # it has been; what is wrong with it now is in the table
 
 
 def test_an_agent_that_fails_while_it_starts_was_never_up(log):
