@@ -59,13 +59,13 @@ class ArgumentVerdict:
 class ArgumentProbe:
     """The child process. Start it early: it imports OCS before it reads its job."""
 
-    def __init__(self, cwd: str | Path | None = None) -> None:
+    def __init__(self, python: str | Path = sys.executable, cwd: str | Path | None = None) -> None:
         self._popen: subprocess.Popen[bytes] | None = None
         self._failure = ""
         try:
             self._popen = start_probe(
                 "hostmanager.siteconfig.plugins.argument_probe_worker",
-                sys.executable,
+                python,
                 cwd,
                 stdin=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
