@@ -127,14 +127,12 @@ class Watch:
         assert self.too_soon == []
 
     def the_first_failure_of_an_agent_is_answered_at_once_whatever_the_engine_does(self) -> None:
-        """An agent's relaunch is delayed by its own failures alone."""
+        """An agent's relaunch is delayed by its own failures, and by whom it comes after, alone."""
         assert self.too_late == [], self.too_late
         for name, record in self.world.snapshot.items():
-            if (
-                record.spec.kind is Kind.HOST
-                and record.state is State.STARTING
-                and record.run.started_at
-            ):
+            waits = record.spec.settings.after and not record.run.launch_begun
+            starting = record.spec.kind is Kind.HOST and record.state is State.STARTING
+            if starting and record.run.started_at and not waits:
                 assert self.world.driver.launches[name][-1] == record.run.started_at.monotonic
 
     def a_passive_one_is_never_started_or_ended_unless_somebody_asked(self) -> None:
@@ -190,6 +188,7 @@ class Watch:
                 at_goal
                 or blocked
                 or unseen
+                or (record.request.is_held and self.world.supervisor.stop_gate.waiting_for(name))
                 or ((waiting or record.state in MOVING) and soon)
                 or (record.state in MOVING and record.error)
             ), f"{name} is {record.state}, wanted {record.target}: {record}"

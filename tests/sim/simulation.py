@@ -187,12 +187,23 @@ class Day:
     def _add(self, name: str) -> None:
         self.wanted[name] = self.random.choice((Target.UP, Target.UP, Target.DOWN))
         make = service if name.startswith("service") else spec
-        self.world.supervisor.add(make(name, initial_target=self.wanted[name]))
+        self.world.supervisor.add(
+            make(name, initial_target=self.wanted[name], settings=self._order(name))
+        )
+
+    def _order(self, name: str) -> InstanceSettings:
+        """Of each five: one after a one-shot, two more in a chain behind it; two in a circle."""
+        number = self.names.index(name)
+        before, behind = self.names[number - 1], self.names[(number + 1) % len(self.names)]
+        after = {2: ("task0",), 3: (before, "nobody"), 4: (before,)}.get(number % 5, ())
+        circle = {10: (behind,), 11: (before,)}.get(number, ())
+        return InstanceSettings(after=(*after, *circle))
 
     def _replace(self, name: str) -> None:
         self.wanted[name] = self.random.choice(TARGETS)
         make = self.random.choice((spec, service))
         entry = make(name, agent_class=f"Class{self._edition}", initial_target=self.wanted[name])
+        entry = replace(entry, settings=self._order(name))
         self.world.supervisor.replace(self._edit(name, entry))
 
     # --- the day ----------------------------------------------------------------------------

@@ -187,7 +187,9 @@ class InstanceController:
             self._release(driver, lambda: self.record.spec.kind is not kind)
         for effect in effects:
             self._apply(effect)
-        if self.record.state is State.STARTING and self.record.must_stop:
+        if self.record.state is not State.STARTING:
+            self._deps.start_gate.cancel(self.instance_id)  # others have started it, say
+        elif self.record.must_stop:
             self._cancel_held_launch()
 
     def _step(self, event: ev.Event) -> tuple[ev.Effect, ...]:
@@ -242,14 +244,13 @@ class InstanceController:
             self.submit(ev.LaunchFailed("order", "not needed any more"))
 
     def _launch(self, spec: InstanceSpec) -> None:
-        report = self._next_run()
-
         def report_error(error: Exception) -> None:
             self.submit(ev.LaunchFailed("driver", f"{type(error).__name__}: {error}"))
 
         name = f"{self.instance_id}: its launch"
 
         def launch() -> None:
+            report = self._next_run()  # what was observed counts until here
             if spec.settings.after and spec.kind is Kind.DOCKER:
                 self.submit(ev.StatusChanged(launching=True))  # its time counts from here
             self._deps.guard.call(name, lambda: self._driver.launch(spec, report), report_error)

@@ -170,6 +170,23 @@ class InstanceSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class RemoteInstance:
+    """An instance of another host of the site, as the site config has it.
+
+    Attributes:
+        host: Its host.
+        after: After whom it is started.
+        ready_timeout: Seconds that it is waited for at most.
+        is_awaited: Whether its heartbeats tell that it is ready, and it is started by itself.
+    """
+
+    host: str
+    after: tuple[str, ...] = ()
+    ready_timeout: float = 60.0
+    is_awaited: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class ObservedRun:
     """A live run that this manager did not launch, or that was launched again by the engine.
 

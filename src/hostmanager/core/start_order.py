@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from hostmanager.core.health import READY, Health
-from hostmanager.core.model import InstanceSpec, Target
+from hostmanager.core.model import InstanceSpec, RemoteInstance, Target
 from hostmanager.core.protocols import Clock, Timer
 from hostmanager.core.record import RESTING_STATES, InstanceRecord, State
 from hostmanager.util.guard import Guard
@@ -72,23 +72,6 @@ class Wait(Enum):
     OVER = "over"
     NEEDED = "needed"
     GIVEN_UP = "given up"
-
-
-@dataclass(frozen=True, slots=True)
-class RemoteInstance:
-    """An instance of another host of the site, as the site config has it.
-
-    Attributes:
-        host: Its host.
-        after: After whom it is started.
-        ready_timeout: Seconds that it is waited for at most.
-        is_awaited: Whether its heartbeats tell that it is ready, and it is started by itself.
-    """
-
-    host: str
-    after: tuple[str, ...] = ()
-    ready_timeout: float = 60.0
-    is_awaited: bool = True
 
 
 def after_graph(records: Mapping[str, InstanceRecord]) -> dict[str, tuple[str, ...]]:
@@ -208,9 +191,10 @@ class StartGate:
 
     def cancel(self, instance_id: str) -> bool:
         """Do not launch it; returns whether it waited."""
-        waited = self._waiting.pop(instance_id, None) is not None
+        if self._waiting.pop(instance_id, None) is None:
+            return False
         self._listen()
-        return waited
+        return True
 
     def waiting_for(self, instance_id: str) -> tuple[str, ...]:
         """For whom an instance waits; empty: it does not."""

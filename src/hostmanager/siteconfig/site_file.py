@@ -14,8 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from hostmanager.core.model import InstanceSpec, Kind
-from hostmanager.core.start_order import RemoteInstance
+from hostmanager.core.model import InstanceSpec, Kind, RemoteInstance
 from hostmanager.siteconfig.diagnostics import (
     Diagnostic,
     DiagnosticCollector,

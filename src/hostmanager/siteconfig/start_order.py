@@ -5,16 +5,12 @@ a one-shot there is done, and whether a program without heartbeats runs, only th
 """
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
 
-from hostmanager.core.model import InstanceSettings, InstanceSpec, Target
+from hostmanager.core.model import InstanceSettings, InstanceSpec, RemoteInstance, Target
 from hostmanager.siteconfig.diagnostics import Diagnostic, DiagnosticCollector
 from hostmanager.siteconfig.entry import AgentEntry
 from hostmanager.siteconfig.given_settings import GivenSettings
 from hostmanager.util.text import closest_match, quote_value
-
-if TYPE_CHECKING:
-    from hostmanager.core.start_order import RemoteInstance
 
 Entries = Mapping[str, AgentEntry]
 """The entries of a host, by instance-id."""
@@ -54,13 +50,11 @@ class SiteOrder:
                 collector.error(location, f"'after' leads in a circle: {text}.", hint, name)
         return tuple(collector.diagnostics)
 
-    def remote(self, host: str) -> "dict[str, RemoteInstance]":
+    def remote(self, host: str) -> dict[str, RemoteInstance]:
         """The instances of the other hosts, if the order of this host names one of them."""
         entries, _ = self._hosts[host]
         if all(other in entries for entry in entries.values() for other in _after(entry)):
             return {}
-        from hostmanager.core.start_order import RemoteInstance  # noqa: PLC0415
-
         found = {}
         for name, other_host in self._host_of.items():
             entry, settings = self._hosts[other_host][0][name], self._settings(name)

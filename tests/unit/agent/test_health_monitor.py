@@ -235,3 +235,18 @@ def test_settings_say_how_long_and_whether(world, agents):
     assert agents.monitor.health("a") is Health.OK
     world.clock.advance(20.0)
     assert agents.monitor.health("a") is Health.NO_HEARTBEAT
+
+
+def test_of_other_hosts_only_those_that_are_asked_for_are_reported(world, agents):
+    heard: list[str] = []
+    agents.monitor.on_remote_beat = heard.append
+    agents.monitor.listen_for(frozenset({"far"}))
+    assert agents.listened_to == set()
+    agents.router_comes()
+    assert agents.listened_to == {"far"}
+    for name in ("far", "other"):
+        agents.monitor.beat(name, "1", {})
+    assert heard == ["far"]
+    agents.monitor.listen_for(frozenset())
+    agents.monitor.beat("far", "1", {})
+    assert (heard, agents.listened_to) == (["far"], set())

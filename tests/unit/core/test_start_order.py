@@ -3,9 +3,9 @@
 import pytest
 
 from hostmanager.core.health import Health
-from hostmanager.core.model import InstanceSettings, Target
+from hostmanager.core.model import InstanceSettings, RemoteInstance, Target
 from hostmanager.core.record import State
-from hostmanager.core.start_order import RemoteInstance, find_cycle, without_cycles
+from hostmanager.core.start_order import find_cycle, without_cycles
 from tests.unit.core.fake_engine import service
 from tests.unit.core.fakes import Behaviour, spec
 
@@ -127,6 +127,24 @@ def test_what_waits_is_not_launched_by_a_manager_that_left_it_to_the_next(world,
     world.supervisor.abandon()
     world.clock.advance(120)
     assert not world.driver.launches["a"]
+
+
+def test_a_waiting_service_is_seen_as_it_is(world, health):
+    health["b"] = Health.STARTING
+    start(world, service("a", settings=after("b")), spec("b"))
+    assert states(world)["a"] is State.STARTING
+    world.engine.disconnect()
+    world.clock.advance(60)
+    assert states(world)["a"] is State.UNOBSERVED
+    assert waiting(world) == ()
+    world.engine.come_back()
+    world.clock.advance(1)
+    assert waiting(world) == ("b",)
+    world.engine.others_start("a")
+    world.clock.advance(1)
+    assert states(world)["a"] is State.UP
+    world.clock.advance(120)
+    assert not world.engine.launches["a"]
 
 
 def test_a_circle_holds_nobody_back(world, health):

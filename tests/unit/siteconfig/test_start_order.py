@@ -2,7 +2,7 @@
 
 import pytest
 
-from hostmanager.core.start_order import RemoteInstance
+from hostmanager.core.model import RemoteInstance
 from hostmanager.siteconfig.diagnostics import Severity
 from hostmanager.siteconfig.full_check import check_site
 from hostmanager.siteconfig.settings import settings_data, settings_from_data
