@@ -39,7 +39,7 @@ from hostmanager.agent.log_output import start_log
 from hostmanager.agent.metrics.page import start_page
 from hostmanager.agent.metrics.view import RouterView
 from hostmanager.agent.options import ManagerSettings, make_manager_parser
-from hostmanager.agent.sd_notify import Notifier, NotifySocket, from_environ, status_line
+from hostmanager.agent.sd_notify import Notifier, status_line
 from hostmanager.agent.single_instance import ManagerRunningError, acquire_manager_lock
 from hostmanager.agent.startup_state import StartupState, load_startup_state
 from hostmanager.drivers.process import LaunchGate
@@ -50,6 +50,7 @@ from hostmanager.siteconfig.plugins.installed_classes import finish_class_probe,
 from hostmanager.siteconfig.site_file import SiteFile, with_known_classes
 from hostmanager.siteconfig.stable_read import load_stable
 from hostmanager.util.names import encode_id
+from hostmanager.util.notify_socket import NotifySocket, from_environ
 from hostmanager.util.secret import Secret
 
 log = logging.getLogger("hostmanager")

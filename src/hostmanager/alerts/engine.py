@@ -5,7 +5,8 @@ over when the finding has been gone for the rule's `over-after`. A finding that 
 than that counts as one that lasts. What is silenced or unobserved is *frozen*: it neither fires nor
 ends, and is not told again.
 
-Alerts that fire together are one incident: one message, one number to acknowledge, one recovery.
+Alerts of one host that fire together are one incident: one number to acknowledge, one recovery.
+What is to be told at the same time is one message, of any number of incidents (`outbox`).
 """
 
 from collections.abc import Callable, Iterable
@@ -25,11 +26,15 @@ from hostmanager.alerts.model import (
 from hostmanager.alerts.rules import Rule, Rules
 from hostmanager.util.text import truncate
 
+_Group = tuple[str, AlertSeverity, tuple[str, ...]]
+"""Host, severity, receivers: what one incident has in common."""
+
 Tell = Callable[[str, Notice], None]
 """Called with the name of a receiver and what it is to be told."""
 
-MIN_AGE_TO_JOIN = 1 / 3
-"""Part of its time that a pending alert must have lasted to be told with one that fires now."""
+JOIN_WINDOW = 10.0
+"""Seconds that a pending alert may still have to wait, two thirds of its time at most, to be told
+with one that fires now: managers are not asked at the same instant."""
 
 MAX_GAP = 60.0
 """Seconds between two looks at a pending alert beyond which nobody knows whether it lasted."""
@@ -145,18 +150,17 @@ class AlertEngine:
     # --- incidents --------------------------------------------------------------------------
 
     def _fire(self, now: float) -> None:
-        due = [alert for alert in self.state.alerts.values() if _is_due(alert, now, 1.0)]
-        if not due:
+        alerts = self.state.alerts.values()
+        if not any(_is_due(alert, now, alert.wait) for alert in alerts):
             return
-        groups: dict[tuple[AlertSeverity, tuple[str, ...]], list[tuple[Alert, Rule]]] = {}
-        for alert in self.state.alerts.values():
-            if _is_due(alert, now, MIN_AGE_TO_JOIN) and (
-                rule := self._rules.rule_for(alert.finding)
-            ):
-                groups.setdefault((rule.severity, rule.notify), []).append((alert, rule))
-        for (severity, receivers), members in groups.items():
-            if any(alert in due for alert, _ in members):
-                self._open(severity, receivers, members, now)
+        groups: dict[_Group, list[tuple[Alert, Rule]]] = {}
+        for alert in alerts:
+            least = max(alert.wait / 3, alert.wait - JOIN_WINDOW)
+            if _is_due(alert, now, least) and (rule := self._rules.rule_for(alert.finding)):
+                group = alert.finding.subject.host, rule.severity, rule.notify
+                groups.setdefault(group, []).append((alert, rule))
+        for (_, severity, receivers), members in groups.items():
+            self._open(severity, receivers, members, now)
 
     def _open(
         self,
@@ -249,11 +253,11 @@ class AlertEngine:
                 )
 
 
-def _is_due(alert: Alert, now: float, part: float) -> bool:
+def _is_due(alert: Alert, now: float, least: float) -> bool:
     if alert.frozen or alert.gone_since:
         return False
     since = alert.worse_since if alert.firing else alert.first_seen
-    return since > 0 and now - since >= part * alert.wait
+    return since > 0 and now - since >= least
 
 
 def _silence_text(silence: HostSilence) -> str:

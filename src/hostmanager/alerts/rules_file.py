@@ -91,6 +91,7 @@ class _Reader:
         self._path = path
         self._collector = collector
         self._environ = environ
+        self.unread_secrets: list[str] | None = None
         self.urls: list[tuple[UrlLocation, Secret]] = []
 
     def fields(
@@ -231,40 +232,46 @@ class _Reader:
 
     def _secret(self, source: _SecretSource, node: YamlNode, what: str) -> str:
         """The text of `!file` or `!env`; empty if there is none, which is reported."""
+        problem = hint = text = ""
         if source.kind == "env":
             text = self._environ.get(source.name, "").strip()
-            if not text:
-                hint = "Set it for the service: `Environment=` or `EnvironmentFile=` of its unit."
-                self.error(node, f"{what}: the variable {source.name} is not set.", hint)
-            return text
-        path = self._path.parent / source.name
-        try:
-            text = read_bounded(path, MAX_SECRET_BYTES).decode().strip()
-        except (OSError, UnicodeDecodeError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or "it is no text of one line"
-            self.error(
-                node,
-                f"{what}: {path} cannot be read: {reason}.",
-                "It must have the URL in it, and be readable for the user of the service.",
-            )
-            return ""
-        if not text:
-            self.error(node, f"{what}: {path} is empty.", "Write the URL into it.")
+            problem = f"the variable {source.name} is not set"
+            hint = "Set it for the service: `Environment=` or `EnvironmentFile=` of its unit."
+        else:
+            path = self._path.parent / source.name
+            problem = f"{path} is empty"
+            hint = "It must have the URL in it, and be readable for the user of the service."
+            try:
+                text = read_bounded(path, MAX_SECRET_BYTES).decode().strip()
+            except (OSError, UnicodeDecodeError, ValueError) as error:
+                reason = getattr(error, "strerror", None) or "it is no text of one line"
+                problem = f"{path} cannot be read: {reason}"
+        if not text and self.unread_secrets is not None:
+            self.unread_secrets.append(f"{what}: {problem}")
+        elif not text:
+            self.error(node, f"{what}: {problem}.", hint)
         return text
 
 
-def read_rules(path: Path, environ: Mapping[str, str] = os.environ) -> RulesFile:
+def read_rules(
+    path: Path,
+    environ: Mapping[str, str] = os.environ,
+    unread_secrets: list[str] | None = None,
+) -> RulesFile:
     """Read the rules.
 
     Args:
         path: The file.
         environ: For `!env`.
+        unread_secrets: Gets, as sentences, which secrets cannot be read here, for a check by
+            another user or elsewhere; None: that is an error.
 
     Raises:
         SiteFileError: Something is wrong; all of it, with lines.
     """
     collector = DiagnosticCollector(str(path))
     reader = _Reader(path, collector, environ)
+    reader.unread_secrets = unread_secrets
     text = _read_text(path, collector)
     if not any(line.partition("#")[0].strip(" -.") for line in text.splitlines()):
         raise collector.fatal(None, "there is nothing in it.", f"Write, for example:\n{EXAMPLE}")

@@ -19,6 +19,7 @@ def request_on_all(
     *,
     interrupted: str,
     code: int = OK,
+    besides: HostResults | None = None,
     **content: object,
 ) -> int:
     """Have managers do something, and print the results; returns the exit status.
@@ -30,6 +31,7 @@ def request_on_all(
         output: Where to print.
         interrupted: What goes on after Ctrl-C, as a sentence.
         code: The exit status so far.
+        besides: Results to print as well.
         content: What the JSON has besides.
 
     Raises:
@@ -43,7 +45,7 @@ def request_on_all(
     hosts = [host for host, manager in targets.managers.items() if manager.loses_reason]
     if hosts:
         output.warn(lost_reason_text(hosts))
-    return report_results(results, output, code, **content)
+    return report_results({**results, **(besides or {})}, output, code, **content)
 
 
 def report_results(results: HostResults, output: Output, code: int = OK, **content: object) -> int:

@@ -59,6 +59,11 @@ COMMANDS = {
         "show containers whose service is gone, or remove them",
     ),
     "silence": ("hostmanager.cli.commands.silence", "do not warn of agents for a time"),
+    "alerts": (
+        "hostmanager.cli.commands.alerts",
+        "run the alarm service: it tells somebody what is wrong",
+    ),
+    "ack": ("hostmanager.cli.commands.ack", "acknowledge an incident of the alarm service"),
     "die": ("hostmanager.cli.commands.die", "end managers, with their agents or without"),
     "check": (
         "hostmanager.cli.commands.check",

@@ -17,6 +17,10 @@ ANSWER_TIMEOUT = 5.0
 """Seconds that a host has for an answer by default."""
 
 
+DEFAULT_ALERTS_ID = "alerts"
+"""The instance-id of the alarm service at the router."""
+
+
 def exit_status_help(
     *, done: str, not_reached: str, interrupted: str = "interrupted (Ctrl-C)"
 ) -> str:
@@ -64,6 +68,16 @@ def add_site_options(parser: HelpParser) -> None:
     from ocs.site_config import add_arguments  # noqa: PLC0415 - takes long, and is not for all
 
     parser.add_site_options(add_arguments)
+
+
+def add_alerts_id(parser: argparse.ArgumentParser) -> None:
+    """Add `--alerts-id`."""
+    parser.add_argument(
+        "--alerts-id",
+        metavar="ID",
+        default=DEFAULT_ALERTS_ID,
+        help="the instance-id of the alarm service at the router (default: %(default)s)",
+    )
 
 
 def add_selection(parser: argparse.ArgumentParser, *, whole: bool = False) -> None:

@@ -266,6 +266,18 @@ def make_clients(
     }
 
 
+def make_agent_client(
+    site: Site, args: argparse.Namespace, instance_id: str, agent_class: str
+) -> ManagerClient:
+    """Make a client for an agent that belongs to no host, such as the alarm service.
+
+    Raises:
+        ClientError: There is no password for the requested privileges.
+    """
+    password = _password(_parse_privileges(args.privs), instance_id, agent_class)
+    return ManagerClient(site, "", instance_id, password, command_origin(args))
+
+
 def _parse_privileges(text: str | None) -> str | int | None:
     """Read `--privs` as `OCSClient` does: a level as a number, a password as text."""
     if text == "-":
@@ -273,13 +285,15 @@ def _parse_privileges(text: str | None) -> str | int | None:
     return int(text) if text in {"1", "2", "3"} else text
 
 
-def _password(privs: str | int | None, instance_id: str) -> str | None:
+def _password(
+    privs: str | int | None, instance_id: str, agent_class: str = MANAGER_CLASS
+) -> str | None:
     if privs is None or isinstance(privs, str):
         return privs
     from ocs.access import client_get_password  # noqa: PLC0415 - imports pydantic
 
     try:
-        password = client_get_password(privs, MANAGER_CLASS, instance_id)
+        password = client_get_password(privs, agent_class, instance_id)
     except Exception as error:
         raise ClientError(f"--privs {privs}: OCS's password file cannot be used: {error}") from None
     if not password and privs > 1:

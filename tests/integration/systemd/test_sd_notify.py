@@ -9,9 +9,10 @@ import pytest
 from tests.support.service import NotifySocket as SystemdSocket
 from tests.unit.core.fakes import FakeClock
 
-from hostmanager.agent.sd_notify import Notifier, NotifySocket, from_environ, status_line
+from hostmanager.agent.sd_notify import Notifier, status_line
 from hostmanager.core.model import InstanceSpec, Target
 from hostmanager.core.record import InstanceRecord, State
+from hostmanager.util.notify_socket import NotifySocket, from_environ
 
 
 @pytest.fixture

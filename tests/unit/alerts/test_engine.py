@@ -61,6 +61,24 @@ def test_what_fails_together_is_one_incident(site):
     assert site.kinds() == [ALARM, RECOVERY]
 
 
+def test_hosts_have_incidents_of_their_own_that_are_told_at_once(site):
+    site.run(5, finding("fake1"))
+    site.run(60, finding("fake1"), finding("fake2", "daq2"))
+    assert len({at for at, _, _ in site.told}) == 1
+    assert [notice.incident for _, _, notice in site.told] == [1, 2]
+    site.run(120, finding("fake1"))
+    assert [n.incident for _, _, n in site.told if n.kind is RECOVERY] == [2]
+
+
+def test_what_may_last_for_hours_does_not_join_what_fires_now():
+    slow = Rule(agents=("slow",), wait=7200, notify=("oncall",))
+    site = AlarmSite(Rules((slow, Rule(notify=("oncall",))), (ONCALL,)))
+    site.run(3600, finding("slow"))
+    site.run(60, finding("slow"), finding("fake1"))
+    assert [str(a.finding.subject) for a in site.engine.alerts_of(1)] == ["fake1 on daq1"]
+    assert len(site.told) == 1
+
+
 def test_a_dead_host_is_one_alarm_and_says_nothing_of_its_agents(site):
     site.run(60, finding("fake1"))
     host = finding("", kind="host", reason="no answer")

@@ -188,10 +188,12 @@ def _tracked(
     severity = findings[0][0] if findings else StatusSeverity.OK
     reasons = tuple(dict.fromkeys(text for _, text in findings if text))
     name = str(child["instance_id"])
+    before_silence = None
     if silence := child.get("silenced"):
+        before_silence = severity
         severity = min(severity, StatusSeverity.INFO)
         reasons = (silence_text(silence, now), *reasons)
-    return AgentStatus(host.name, name, child, entry, state, severity, reasons, now)
+    return AgentStatus(host.name, name, child, entry, state, severity, reasons, now, before_silence)
 
 
 StatusFinding = tuple[StatusSeverity, str]

@@ -56,6 +56,7 @@ class AgentStatus:
         severity: How bad that is.
         reasons: What is wrong or worth knowing, the worst first.
         now: Unix time by its manager's clock, when it answered; None: it did not.
+        severity_before_silence: How bad it would be if it were not silenced; None: it is not.
     """
 
     host: str
@@ -66,6 +67,7 @@ class AgentStatus:
     severity: StatusSeverity = StatusSeverity.OK
     reasons: tuple[str, ...] = ()
     now: float | None = None
+    severity_before_silence: StatusSeverity | None = None
 
     @property
     def state_text(self) -> str:
@@ -115,6 +117,12 @@ class AgentStatus:
     def is_at_target(self) -> bool:
         """Whether its state is its target."""
         return self.child is not None and self.target in ("passive", self.state)
+
+    @property
+    def severity_unsilenced(self) -> StatusSeverity:
+        """How bad it is, silenced or not."""
+        silent = self.severity_before_silence
+        return self.severity if silent is None else silent
 
     @property
     def is_silenced(self) -> bool:

@@ -1,0 +1,140 @@
+"""What the client layer says of a site, as findings for the engine. Pure.
+
+Nothing is judged here: severities and reasons are those of `hostmanager status`.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from hostmanager.alerts.model import ROUTER, Finding, Observation, Subject
+from hostmanager.client.errors import FailureKind, ManagerError
+from hostmanager.client.poller import SessionOrError
+from hostmanager.client.site_model import Site
+from hostmanager.client.status.findings import BROKEN, build_host_status
+from hostmanager.client.status.model import (
+    MAX_LAST_LINES,
+    AgentStatus,
+    HostStatus,
+    StatusSeverity,
+    last_exit_text,
+    silence_text,
+)
+from hostmanager.util.text import format_age, format_duration, join_sentences, truncate
+
+MAX_REASON_CHARS = 300
+MAX_LINE_CHARS = 200
+
+
+def observe(
+    site: Site, sessions: Mapping[str, SessionOrError | None], router: ManagerError | None
+) -> Observation:
+    """Say what is wrong with a site.
+
+    Args:
+        site: The site.
+        sessions: By host; None: it has had no time to answer yet.
+        router: Why the router does not answer; None: it does.
+    """
+    managed = frozenset(site.managers)
+    if router is not None:
+        hint = "Look first: is crossbar running? `hostmanager check` tries the router."
+        reason = truncate(router.text_with_hint, MAX_REASON_CHARS)
+        return Observation((Finding(ROUTER, "router", reason, (hint,)),), managed, managed)
+    findings: list[Finding] = []
+    unobserved, unobserved_hosts = set(), set()
+    statuses = []
+    for name, host in site.hosts.items():
+        session = sessions.get(name)
+        if host.manager is not None and (session is None or _is_router_error(session)):
+            unobserved.add(name)
+            unobserved_hosts.add(name)
+            continue
+        status = build_host_status(host, session)
+        statuses.append(status)
+        if status.error is not None or (host.manager and not status.data):
+            unobserved.add(name)
+        findings += _host_findings(status)
+    agents = [agent for status in statuses for agent in status.agents]
+    findings += [finding for agent in agents for finding in _agent_findings(agent)]
+    silenced = {Subject(each.host, each.instance_id): each for each in agents if each.is_silenced}
+    return Observation(
+        findings,
+        frozenset(unobserved),
+        frozenset(unobserved_hosts),
+        frozenset(silenced),
+        {subject: _silence(agent) for subject, agent in silenced.items()},
+    )
+
+
+def _is_router_error(session: SessionOrError) -> bool:
+    return isinstance(session, ManagerError) and session.kind is FailureKind.ROUTER
+
+
+def _host_findings(status: HostStatus) -> list[Finding]:
+    if status.severity < StatusSeverity.WARNING:
+        return []
+    name, manager = status.host.name, status.host.manager
+    kind = "host" if status.severity is StatusSeverity.ERROR else "host-warning"
+    details = [f"Look first: hostmanager status --host {name}"]
+    if status.error is not None:
+        details.append(f"and on {name}: systemctl status hostmanager-{manager}")
+    reason = truncate(join_sentences(status.reasons), MAX_REASON_CHARS)
+    return [Finding(Subject(name), kind, reason, tuple(details))]
+
+
+def _agent_findings(agent: AgentStatus) -> list[Finding]:
+    severity = agent.severity_unsilenced
+    if severity not in (StatusSeverity.WARNING, StatusSeverity.ERROR):
+        return []
+    kind = "agent-warning"
+    if severity is StatusSeverity.ERROR:
+        kind = "health" if agent.state == "up" and agent.get("health") in BROKEN else "agent"
+    reasons = [each for each in agent.reasons if each] or ["something is wrong"]
+    return [
+        Finding(
+            Subject(agent.host, agent.instance_id),
+            kind,
+            truncate(join_sentences(reasons[:3]), MAX_REASON_CHARS),
+            tuple(_details(agent)),
+            agent.short_class,
+        )
+    ]
+
+
+def _details(agent: AgentStatus) -> Sequence[str]:
+    """Since when, who changed it last, the last output, and what to type."""
+    name, host, now = agent.instance_id, agent.host, agent.now
+    lines = []
+    since = agent.get("off_target_since")
+    age = agent.get("heartbeat_age") if agent.state == "up" else None
+    if since is None and age is not None and now is not None:
+        since = now - age
+    if since is not None and now is not None:
+        at = datetime.fromtimestamp(since).astimezone()
+        lasted = format_duration(now - since)
+        lines.append(f"since {at:%Y-%m-%d %H:%M:%S %Z} by the clock of {host}, {lasted} ago")
+    lines.append(f"target {agent.target or 'unknown'}{_origin(agent)}")
+    if agent.child is not None and (exit_text := last_exit_text(agent.child)):
+        lines.append(f"its last exit: {exit_text}")
+    output = (agent.get("last_exit") or {}).get("output") or []
+    if output:
+        lines.append("its last output:")
+        lines += [f"  {truncate(str(line), MAX_LINE_CHARS)}" for line in output[-MAX_LAST_LINES:]]
+    lines.append(f"Look first: hostmanager logs {name} --host {host}")
+    lines.append(f"Then, perhaps: hostmanager restart {name} --host {host}")
+    return lines
+
+
+def _origin(agent: AgentStatus) -> str:
+    """Who changed its target last, and why."""
+    by, since, reason = (agent.get(f"target_{key}") for key in ("by", "since", "reason"))
+    if agent.get("target_source") != "request":
+        return ", as configured"
+    who = f", requested by {by}" if by else ", requested"
+    when = f" {format_age(agent.now - since)} ago" if since and agent.now else ""
+    return f"{who}{when}" + (f": {reason}" if reason else "")
+
+
+def _silence(agent: AgentStatus) -> str:
+    text = silence_text(agent.get("silenced"), agent.now)
+    return (text.partition(" by ")[2] and f"by {text.partition(' by ')[2]}") or "by somebody"

@@ -1,0 +1,149 @@
+"""Runs the alarm service: the loop that looks, the agent of OCS, the lock, systemd's socket."""
+
+import argparse
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, MutableMapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from hostmanager.alerts.message import Message
+from hostmanager.alerts.rules_file import RULES_FILE, RulesFile, read_rules
+from hostmanager.alerts.sender import SendResult, check_urls, send
+from hostmanager.alerts.service import AlarmService
+from hostmanager.alerts.site_watch import SiteWatch, keep_connections_alive
+from hostmanager.alerts.state_file import StateDirectoryError, state_directory
+from hostmanager.client.errors import ClientError
+from hostmanager.siteconfig.command_line import UsageError, resolve_site_file
+from hostmanager.siteconfig.diagnostics import SiteFileError
+from hostmanager.util.lockfile import acquire_lock
+from hostmanager.util.notify_socket import NotifySocket, from_environ
+from hostmanager.util.text import pluralize
+
+log = logging.getLogger(__name__)
+
+STEP_INTERVAL = 2.0
+"""Seconds between two decisions; managers are asked every 5 s."""
+
+MAX_FAILED_STEPS = 10
+"""After so many unexpected failures in a row the service ends: systemd starts it again, and its
+missing heartbeat is seen."""
+
+ONCE_TIMEOUT = 300.0
+"""Seconds that `--once` may take."""
+
+
+def load_rules(args: argparse.Namespace) -> RulesFile:
+    """Read the rules that the options name, and have apprise check the URLs.
+
+    Raises:
+        ClientError: They cannot be used; the text has file, line and the right form.
+    """
+    try:
+        path = Path(args.config) if args.config else None
+        path = path or resolve_site_file(args, os.environ).parent / RULES_FILE
+        file = read_rules(path)
+    except (SiteFileError, UsageError) as error:
+        raise ClientError(str(error)) from None
+    problems, unchecked = check_urls(file)
+    if problems or unchecked:
+        raise ClientError("\n".join(map(str, problems)) or f"no alarm can be sent: {unchecked}")
+    return file
+
+
+def send_test(file: RulesFile) -> dict[str, SendResult]:
+    """Send a test message to each receiver; returns the results, by receiver and number."""
+    results = {}
+    host = os.uname().nodename
+    message = Message(
+        "[test] hostmanager alerts",
+        f"A test of the alarms, sent from {host} by {file.path}. Nothing is wrong.",
+    )
+    for location, url in file.urls:
+        results[f"{location.receiver} {location.number} ({url.partition('://')[0]})"] = send(
+            url, message
+        )
+    return results
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedService:
+    """A service that may run: it holds the lock of its state directory."""
+
+    watch: SiteWatch
+    service: AlarmService
+    lock: int
+
+
+def prepare(args: argparse.Namespace) -> PreparedService:
+    """Check everything, and take the lock.
+
+    Raises:
+        ClientError: Something is wrong, or the service runs already.
+    """
+    file = load_rules(args)
+    keep_connections_alive()
+    watch = SiteWatch(args, args.alerts_id)
+    try:
+        directory = state_directory(args.state_dir, args.alerts_id, watch.site.path, os.environ)
+        lock = acquire_lock(str(directory / "alerts.lock"), str(os.getpid()))
+    except (StateDirectoryError, OSError) as error:
+        raise ClientError(str(error)) from None
+    if lock is None:
+        raise ClientError(
+            f"an alarm service runs already with the state directory {directory}. "
+            "`hostmanager alerts --status` shows it."
+        )
+    log.info("rules of %s, state in %s", file.path, directory)
+    return PreparedService(watch, AlarmService(file.rules, directory, send), lock)
+
+
+def run_once(prepared: PreparedService) -> None:
+    """Look until what is wrong now has lasted long enough to be told, or is over; send; end."""
+    deadline = time.monotonic() + ONCE_TIMEOUT
+    prepared.watch.wait_for_answers()
+    while True:
+        prepared.service.step(prepared.watch.look())
+        if prepared.service.is_settled or time.monotonic() > deadline:
+            return
+        time.sleep(STEP_INTERVAL)
+
+
+def run_service(
+    args: argparse.Namespace, prepared: PreparedService, environ: MutableMapping[str, str]
+) -> None:
+    """Run until SIGTERM or SIGINT."""
+    from hostmanager.alerts.ocs_agent import run_agent  # noqa: PLC0415 - Twisted takes half a second
+
+    notify = from_environ(environ)
+    looking = threading.Thread(
+        target=_look_forever, args=(prepared, notify, os._exit), name="looking", daemon=True
+    )
+    looking.start()
+    run_agent(prepared.watch.site, args.alerts_id, prepared.service)
+    notify.send("STOPPING=1")
+
+
+def _look_forever(
+    prepared: PreparedService, notify: NotifySocket, exit_process: Callable[[int], object]
+) -> None:
+    failures, is_ready, status = 0, False, ""
+    prepared.watch.wait_for_answers()
+    while True:
+        try:
+            prepared.service.step(prepared.watch.look())
+            failures = 0
+        except Exception:
+            failures += 1
+            log.exception("looking at the site failed unexpectedly")
+            if failures >= MAX_FAILED_STEPS:
+                exit_process(70)  # EX_SOFTWARE; a service that does not look must not seem to live
+        else:
+            text = pluralize(prepared.service.open_incidents, "open incident")
+            lines = ["WATCHDOG=1", *([] if is_ready else ["READY=1"])]
+            lines += [] if text == status else [f"STATUS={text}"]
+            is_ready, status = True, text
+            notify.send("\n".join(lines))
+        time.sleep(STEP_INTERVAL)

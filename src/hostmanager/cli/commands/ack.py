@@ -1,0 +1,66 @@
+"""`hostmanager ack`: acknowledge incidents of the alarm service."""
+
+import argparse
+from typing import Any
+
+from hostmanager.cli.exit_codes import FAILED, OK
+from hostmanager.cli.options import (
+    add_alerts_id,
+    add_common,
+    exit_status_help,
+    new_parser,
+    number_between,
+    reason_text,
+)
+from hostmanager.cli.output import Output, command
+from hostmanager.client.alarm_client import AlarmClient
+from hostmanager.client.site_model import read_site
+
+DESCRIPTION = """\
+Acknowledge incidents: somebody knows, and does something about it. They are not told again, and
+not passed on to the next receiver; their end is told. The number is in the message, and in
+`hostmanager alerts --status`."""
+
+EPILOG = f"""\
+{
+    exit_status_help(
+        done="all of them are acknowledged", not_reached="one of them is not open (any more)"
+    )
+}
+examples:
+  hostmanager ack 17 --reason 'on my way'
+"""
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the subcommand."""
+    parser = new_parser(subparsers, "ack", DESCRIPTION, EPILOG)
+    parser.add_argument(
+        "incident",
+        nargs="+",
+        type=number_between(1, 10**9),
+        metavar="INCIDENT",
+        help="the number of an incident",
+    )
+    parser.add_argument(
+        "--reason",
+        type=reason_text,
+        default=None,
+        metavar="TEXT",
+        help="why it needs no more telling, for others: in later messages and `alerts --status`",
+    )
+    add_alerts_id(parser)
+    add_common(parser)
+
+
+@command
+def run(args: argparse.Namespace, output: Output) -> int:
+    """Acknowledge."""
+    client = AlarmClient(read_site(args, or_copy=True), args)
+    results = []
+    for number in args.incident:
+        result = client.acknowledge(number)
+        output.line(result.text if result.ok else f"! {result.text}", "" if result.ok else "red")
+        results.append({"incident": number, "ok": result.ok, "text": result.text})
+    code = OK if all(each["ok"] for each in results) else FAILED
+    return output.emit_json(code, incidents=results)
