@@ -11,7 +11,7 @@ from pathlib import Path
 
 from hostmanager.alerts.message import Message
 from hostmanager.alerts.rules_file import RULES_FILE, RulesFile, read_rules
-from hostmanager.alerts.sender import SendResult, check_urls, send
+from hostmanager.alerts.sender import SendResult, check_urls, send_by_child
 from hostmanager.alerts.service import AlarmService
 from hostmanager.alerts.site_watch import SiteWatch, keep_connections_alive
 from hostmanager.alerts.state_file import StateDirectoryError, state_directory
@@ -62,8 +62,8 @@ def send_test(file: RulesFile) -> dict[str, SendResult]:
         f"A test of the alarms, sent from {host} by {file.path}. Nothing is wrong.",
     )
     for location, url in file.urls:
-        results[f"{location.receiver} {location.number} ({url.partition('://')[0]})"] = send(
-            url, message
+        results[f"{location.receiver} {location.number} ({url.partition('://')[0]})"] = (
+            send_by_child(url, message)
         )
     return results
 
@@ -97,7 +97,7 @@ def prepare(args: argparse.Namespace) -> PreparedService:
             "`hostmanager alerts --status` shows it."
         )
     log.info("rules of %s, state in %s", file.path, directory)
-    return PreparedService(watch, AlarmService(file.rules, directory, send), lock)
+    return PreparedService(watch, AlarmService(file.rules, directory, send_by_child), lock)
 
 
 def run_once(prepared: PreparedService) -> None:

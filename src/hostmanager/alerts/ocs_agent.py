@@ -24,7 +24,7 @@ from hostmanager.core.requests import RequestError
 MAX_SILENCE = 90 * 86_400.0
 """Seconds, as for the silences that managers keep."""
 
-Reply = tuple[bool, str]
+_Result = tuple[bool, str]
 
 
 class AlarmAgent(OCSAgent):
@@ -57,16 +57,16 @@ class Operations:
         for name, work in (("alerts", self.alerts), ("ack", self.ack), ("silence", self.silence)):
             agent.register_task(name, _guarded(work), min_privs=0 if name == "alerts" else 1)
 
-    def alerts(self, session: Any, _params: Any) -> Reply:
+    def alerts(self, session: Any, _params: Any) -> _Result:
         """**Task** - What is wrong, who was told, how the receivers are, in the session's data."""
         session.data = self._service.status()
         return True, "The alerts are in the session's data."
 
-    def ack(self, _session: Any, params: Any) -> Reply:
+    def ack(self, _session: Any, params: Any) -> _Result:
         """**Task** - Stop telling an incident again: `incident`, `reason`, `requested_by`."""
         return self._service.acknowledge(params.get("incident"), *validate_origin(params))
 
-    def silence(self, _session: Any, params: Any) -> Reply:
+    def silence(self, _session: Any, params: Any) -> _Result:
         """**Task** - No alarms for a host, or some of its agents, for a time.
 
         Parameters: `host`, `agents` (none: all), `seconds` or `end`, `reason`, `requested_by`.
@@ -86,8 +86,8 @@ class Operations:
         return True, self._service.silence(host, agents, seconds, *validate_origin(params))
 
 
-def _guarded(work: Callable[[Any, Any], Reply]) -> Callable[[Any, Any], Reply]:
-    def run(session: Any, params: Any) -> Reply:
+def _guarded(work: Callable[[Any, Any], _Result]) -> Callable[[Any, Any], _Result]:
+    def run(session: Any, params: Any) -> _Result:
         try:
             return work(session, params if isinstance(params, dict) else {})
         except RequestError as problem:

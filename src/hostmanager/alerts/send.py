@@ -40,7 +40,7 @@ def redact(text: str, url: str) -> str:
     return text
 
 
-def check_urls(urls: list[str]) -> list[str]:
+def url_problems(urls: list[str]) -> list[str]:
     """What would be right for each URL; empty: it can be used."""
     from apprise import Apprise  # noqa: PLC0415 - an extra
 
@@ -88,7 +88,7 @@ def main() -> None:
         return
     try:
         answer: Any = (
-            check_urls(request["check"]) if "check" in request else send_message(**request)
+            url_problems(request["check"]) if "check" in request else send_message(**request)
         )
     except Exception as error:  # its plugins raise whatever they like
         answer = f"apprise failed: {type(error).__name__}"

@@ -34,7 +34,7 @@ class SendResult:
     maybe_sent: bool = False
 
 
-def send(url: Secret, message: Message, timeout: float = SEND_TIMEOUT) -> SendResult:
+def send_by_child(url: Secret, message: Message, timeout: float = SEND_TIMEOUT) -> SendResult:
     """Send a message; blocks until it is sent, or the time is over."""
     request = {"url": str(url), "title": message.title, "body": message.body}
     try:
