@@ -51,6 +51,7 @@ MORE_FIELDS = {
     "output": (str, NOTHING),
     "output_rotated": (str, NOTHING),
     "container": (dict, NOTHING),
+    "built": bool,
     "settings": dict,
     "done": (dict, NOTHING),
     "target_source": str,

@@ -81,6 +81,7 @@ def child_state(
         # A pattern: to list them, a disk would have to respond.
         "output_rotated": None if output is None else f"{output}.[0-9]*",
         "container": None,
+        "built": False,
         "settings": settings_data(spec.settings),
         "done": None if record.completion is None else _completion(record, record.completion),
     }

@@ -288,7 +288,7 @@ def _notices(
     if child.get("restart_required") and not child.get("message"):
         findings.append((StatusSeverity.WARNING, "what has changed takes effect with a restart"))
     if new_tag:
-        text = f"its image {new_tag} is not on this machine; {hints.pull_hint(host.name)}"
+        text = f"its image {new_tag} is not on this machine; {hints.image_hint(host.name, child)}"
         findings.append((StatusSeverity.WARNING, text))
     return findings
 

@@ -1,8 +1,11 @@
 """What a command would do about a finding, in the words of a message. Pure.
 
 Each hint is made here, from what a manager would really do; `test_hints.py` of the tests with a
-router does what each of them says, and compares.
+router, and `test_cli_services.py` of those with an engine, do what each of them says, and compare.
 """
+
+from collections.abc import Mapping
+from typing import Any
 
 from hostmanager.client.reload_diff import ReloadChange
 
@@ -45,9 +48,13 @@ def orphans_hint(host: str) -> str:
     return f"`hostmanager orphans --host {host}` shows them"
 
 
-def pull_hint(host: str) -> str:
-    """How a missing image is got."""
-    return f"`hostmanager pull --host {host}` pulls it"
+def image_hint(host: str, child: Mapping[str, Any]) -> str:
+    """How the missing image of a service is got: what is built on its host is never pulled."""
+    if not child.get("built"):
+        return f"`hostmanager pull --host {host}` pulls it"
+    if child["next_action"] == "down":
+        return f"`hostmanager up {child['instance_id']}` builds it, and starts it"
+    return f"`hostmanager restart {child['instance_id']}` builds it, and restarts it"
 
 
 def differences_hint(host: str) -> str:
