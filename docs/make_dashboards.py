@@ -61,15 +61,15 @@ def influx(what: str, where: str = "", groups: str = "", fill: str = "none") -> 
 
 def influx_sum(name: str, function: str = "sum") -> str:
     """The sum (or the like) of the latest value of all hosts."""
-    latest = influx(f'last("{name}") AS "value"', groups='"instance_id"')
+    latest = influx(f'last("{name}") AS "value"', groups='"host"')
     return f'SELECT {function}("value") FROM ({latest})'
 
 
 HOST, AGENT = 'instance=~"$host"', 'agent=~"$agent"'
-I_HOST, I_AGENT = '"instance_id" =~ /^$host$/', '"agent" =~ /^$agent$/'
+I_HOST, I_AGENT = '"host" =~ /^$host$/', '"agent" =~ /^$agent$/'
 I_BOTH = f"{I_HOST} AND {I_AGENT}"
 BY_AGENT = 'time($__interval), "agent"'
-BY_HOST = 'time($__interval), "instance_id"'
+BY_HOST = 'time($__interval), "host"'
 BOTH = f"{HOST},{AGENT}"
 
 SITE = [
@@ -104,7 +104,7 @@ SITE = [
                     'mean("host_up") AS "up", mean("host_off_target") AS "off target"',
                     groups=BY_HOST,
                 ),
-                "$tag_instance_id $col",
+                "$tag_host $col",
             )
         ],
         width=12,
@@ -121,7 +121,7 @@ SITE = [
         [
             (
                 influx('non_negative_difference(last("host_restarts"))', groups=BY_HOST),
-                "$tag_instance_id",
+                "$tag_host",
             )
         ],
         width=12,
@@ -178,12 +178,12 @@ PER_HOST = [
     Panel(
         "CPU of the manager, cores", "timeseries",
         [(f"rate(process_cpu_seconds_total{{{HOST}}}[$__rate_interval]) and on (instance) hostmanager_supervising", "{{instance}}")],
-        [(influx('non_negative_derivative(last("host_manager_cpu"), 1s)', I_HOST, BY_HOST), "$tag_instance_id")],
+        [(influx('non_negative_derivative(last("host_manager_cpu"), 1s)', I_HOST, BY_HOST), "$tag_host")],
         width=12,
     ),
     Panel(
         "Load of the host", "timeseries", [],
-        [(influx('mean("host_load")', I_HOST, BY_HOST), "$tag_instance_id")], width=12,
+        [(influx('mean("host_load")', I_HOST, BY_HOST), "$tag_host")], width=12,
     ),
     Panel(
         "Router, journal, log daemon, targets", "state-timeline",
@@ -317,7 +317,7 @@ def variables(source: str) -> list[dict[str, Any]]:
         hosts = "label_values(hostmanager_supervising, instance)"
         agents = 'label_values(hostmanager_agent_info{instance=~"$host"}, agent)'
     else:
-        hosts = 'SHOW TAG VALUES FROM "HostManager" WITH KEY = "instance_id"'
+        hosts = 'SHOW TAG VALUES FROM "HostManager" WITH KEY = "host"'
         agents = f'SHOW TAG VALUES FROM "HostManager" WITH KEY = "agent" WHERE {I_HOST}'
     chosen = {"name": "datasource", "label": "Data source", "type": "datasource", "query": source}
     many = {

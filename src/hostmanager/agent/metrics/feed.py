@@ -7,7 +7,7 @@ once a minute. The rules of OCS's feeds decide the form:
   at once (CPU and memory, from the second sample of a run on) is a block of its own.
 - A field's name is unique in its feed, and has only letters, digits and underscores. So it has the
   instance-id in it (`field_name`), in a form from which it can be read again.
-- For InfluxDB, `influxdb_tags` give the same as the tag ``agent`` and a short field.
+- For InfluxDB, `influxdb_tags` give the same as the tags ``host`` and ``agent`` and a short field.
 """
 
 import os
@@ -194,6 +194,7 @@ def _message(
     block: str,
     fields: Iterable[Field],
     samples: list[tuple[float, list[Number]]],
+    host: str,
     instance_id: str | None = None,
 ) -> FeedBlock:
     """A block with samples: times, and the values of its fields."""
@@ -201,7 +202,7 @@ def _message(
     for number, field in enumerate(fields):
         name = field.name if instance_id is None else field_name(instance_id, field.name)
         data[name] = [values[number] for _, values in samples]
-        tags[name] = {"_field": field.name}
+        tags[name] = {"_field": field.name, "host": tag_value(host)}
         if instance_id is not None:
             tags[name]["agent"] = tag_value(instance_id)
     times = [at for at, _ in samples]
@@ -224,6 +225,7 @@ class FeedPublisher:
         is_connected: Callable[[], bool],
     ) -> None:
         self._host, self._publish, self._is_connected = host, publish, is_connected
+        self._name = host.settings.host
         self._guard = guard_of(host.clock)
         self._keys: dict[str, list[Number]] = {}
         self._gathered: dict[str, list[tuple[float, list[Number]]]] = {}
@@ -290,13 +292,13 @@ class FeedPublisher:
         blocks = [*others]
         for instance_id, samples in gathered.items():
             block = f"agent_{encode_field_id(instance_id)}"
-            blocks.append(_message(block, AGENT_FIELDS, samples, instance_id))
+            blocks.append(_message(block, AGENT_FIELDS, samples, self._name, instance_id))
         for n in range(0, len(blocks), MAX_BLOCKS):
             self._publish(blocks[n : n + MAX_BLOCKS])
 
     def _host_block(self) -> FeedBlock:
         values = host_sample(self._host.snapshot)
-        return _message("host", HOST_FIELDS, [(self._host.clock.now().wall, values)])
+        return _message("host", HOST_FIELDS, [(self._host.clock.now().wall, values)], self._name)
 
     def _usage_blocks(self) -> Iterable[FeedBlock]:
         for instance_id in self._host.snapshot:
@@ -304,4 +306,4 @@ class FeedPublisher:
             if usage is not None and usage.cpu is not None:
                 block = f"usage_{encode_field_id(instance_id)}"
                 samples = [(usage.time, usage_sample(usage))]
-                yield _message(block, USAGE_FIELDS, samples, instance_id)
+                yield _message(block, USAGE_FIELDS, samples, self._name, instance_id)

@@ -63,6 +63,7 @@ class World:
         self.blocks: list[dict] = []
         host = SimpleNamespace(
             clock=self.clock,
+            settings=SimpleNamespace(host="daq1"),
             snapshot=self.snapshot,
             health=SimpleNamespace(health=self.health.get),
             resources=SimpleNamespace(usage=self.usage.get),
@@ -175,9 +176,11 @@ def test_types_never_change_and_ocs_takes_every_block(world):
 
 def test_influxdb_gets_the_agent_as_a_tag_without_what_ends_a_tag():
     samples = [(1000.0, [1, 1, 1, 0, 2.0, 1.0])]
-    block = module._message("agent_x", module.AGENT_FIELDS, samples, "a,b=c/d")
+    block = module._message("agent_x", module.AGENT_FIELDS, samples, "daq 1", "a,b=c/d")
     feed = {"feed_name": "agents", "agent_class": "HostManager", "agent_address": "obs.hm1"}
     lines = format_data({"agent_x": block}, feed, "line")
-    start = "HostManager,feed=agents,address_root=obs,instance_id=hm1,agent=a%2Cb%3Dc/d "
+    start = (
+        "HostManager,feed=agents,address_root=obs,instance_id=hm1,host=daq%201,agent=a%2Cb%3Dc/d "
+    )
     assert f"{start}state=1i 1000000000000" in lines
     assert f"{start}uptime=2.0 1000000000000" in lines
