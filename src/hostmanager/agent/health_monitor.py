@@ -1,9 +1,9 @@
 """Follows the heartbeats of the host's agents, at little cost.
 
 To follow all of them all the time would cost more than everything else that a manager does. So all
-are listened to for a moment (`WINDOW`) every `WINDOW_INTERVAL` seconds; whoever was not heard then,
-and whoever has not registered yet, is listened to until it is heard. That one is silent costs
-nothing: no message comes.
+are listened to every `WINDOW_INTERVAL` seconds until they are heard, for `WINDOW` at most; whoever
+was not heard then, and whoever has not registered yet, is listened to until it is heard. That one is
+silent costs nothing: no message comes.
 
 What a heartbeat means is decided in `core.health`; how one is listened to, in `agent.framework`.
 """
@@ -201,8 +201,13 @@ class HealthMonitor:
             if self._source is not None:
                 self._source.request_processes(instance_id)
         self._judge(instance_id)
-        if was_in_doubt and self._window_ends is None:
+        if not was_in_doubt:
+            return
+        if self._window_ends is None:
             self._listen()
+        elif not any(each.in_doubt for each in self._followed.values()):
+            self._window_ends = None  # all were heard: a sixth of the messages less
+            self._schedule()
 
     def set_processes(self, instance_id: str, names: Collection[str]) -> None:
         """Which of the operations of an agent are processes."""

@@ -144,7 +144,7 @@ def test_most_heartbeats_are_not_even_delivered(world, agents):
     before = agents.delivered
     world.clock.advance(100 * WINDOW_INTERVAL)
     beats = 20 * 100 * WINDOW_INTERVAL
-    assert agents.delivered - before <= 0.21 * beats
+    assert agents.delivered - before <= 0.11 * beats  # a window ends once all are heard
 
 
 def test_a_new_run_is_not_ready_by_a_late_heartbeat_of_the_old_one(world, agents):
