@@ -130,7 +130,7 @@ words come from a table (`cli/completion/table.json`) that the script of this pa
 def sections() -> list[str]:
     """Write a section for each subcommand, in the order of the help."""
     found = []
-    for name, (_, summary) in COMMANDS.items():
+    for name, summary in COMMANDS.items():
         if name in ELSEWHERE:
             continue
         parser = manager_parser() if name == "run" else command_parser(name)

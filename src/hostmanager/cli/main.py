@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from importlib import import_module
+from types import ModuleType
 from typing import Any, NoReturn
 
 from hostmanager import __version__
@@ -26,65 +27,32 @@ from hostmanager.util.help_parser import HelpParser
 from hostmanager.util.text import closest_match
 
 COMMANDS = {
-    "run": ("hostmanager.cli.commands.run", "run the manager of this host"),
-    "install-systemd": (
-        "hostmanager.cli.commands.install_systemd",
-        "install the manager as a service of this host",
-    ),
-    "status": (
-        "hostmanager.cli.commands.status",
-        "show the status of all agents of the site; what is wrong first",
-    ),
-    "up": ("hostmanager.cli.commands.up", "start agents, and check that they stay up"),
-    "down": (
-        "hostmanager.cli.commands.down",
-        "stop agents, and wait until nothing is left of them",
-    ),
-    "restart": ("hostmanager.cli.commands.restart", "stop agents and start them again"),
-    "top": ("hostmanager.cli.top", "the whole site on one screen, live, with keys"),
-    "logs": ("hostmanager.cli.commands.logs", "show the output of agents, of any host"),
-    "history": (
-        "hostmanager.cli.commands.history",
-        "show who requested what, and what exited when",
-    ),
-    "blame": (
-        "hostmanager.cli.commands.blame",
-        "show how long agents took to be ready, and what held them back",
-    ),
-    "diff": ("hostmanager.cli.commands.diff", "show what a reload of the site config would do"),
-    "reload": ("hostmanager.cli.commands.reload", "have managers read the site config again"),
-    "pull": ("hostmanager.cli.commands.pull", "have managers pull the images of their services"),
-    "orphans": (
-        "hostmanager.cli.commands.orphans",
-        "show containers whose service is gone, or remove them",
-    ),
-    "silence": ("hostmanager.cli.commands.silence", "do not warn of agents for a time"),
-    "alerts": (
-        "hostmanager.cli.commands.alerts",
-        "run the alarm service: it tells somebody what is wrong",
-    ),
-    "ack": ("hostmanager.cli.commands.ack", "acknowledge an incident of the alarm service"),
-    "die": ("hostmanager.cli.commands.die", "end managers, with their agents or without"),
-    "check": (
-        "hostmanager.cli.commands.check",
-        "find errors in a site config before it is used",
-    ),
-    "integrations": (
-        "hostmanager.cli.commands.integrations",
-        "print alert rules and dashboards for Prometheus, Grafana, InfluxDB",
-    ),
-    "help": ("hostmanager.cli.commands.help", "show how a command is used"),
-    "version": ("hostmanager.cli.commands.version", "show which version this is"),
-    "completion": (
-        "hostmanager.cli.commands.completion",
-        "print the completion for bash, zsh or fish",
-    ),
-    "demo": (
-        "hostmanager.cli.commands.demo",
-        "run a router, a manager and a few agents as a demonstration",
-    ),
+    "run": "run the manager of this host",
+    "install-systemd": "install the manager as a service of this host",
+    "status": "show the status of all agents of the site; what is wrong first",
+    "up": "start agents, and check that they stay up",
+    "down": "stop agents, and wait until nothing is left of them",
+    "restart": "stop agents and start them again",
+    "top": "the whole site on one screen, live, with keys",
+    "logs": "show the output of agents, of any host",
+    "history": "show who requested what, and what exited when",
+    "blame": "show how long agents took to be ready, and what held them back",
+    "diff": "show what a reload of the site config would do",
+    "reload": "have managers read the site config again",
+    "pull": "have managers pull the images of their services",
+    "orphans": "show containers whose service is gone, or remove them",
+    "silence": "do not warn of agents for a time",
+    "alerts": "run the alarm service: it tells somebody what is wrong",
+    "ack": "acknowledge an incident of the alarm service",
+    "die": "end managers, with their agents or without",
+    "check": "find errors in a site config before it is used",
+    "integrations": "print alert rules and dashboards for Prometheus, Grafana, InfluxDB",
+    "help": "show how a command is used",
+    "version": "show which version this is",
+    "completion": "print the completion for bash, zsh or fish",
+    "demo": "run a router, a manager and a few agents as a demonstration",
 }
-"""Module and one line of help of each subcommand."""
+"""One line of help of each subcommand; it is in the module of its name."""
 
 ALIASES = {"start": "up", "stop": "down"}
 """Other names of subcommands."""
@@ -168,7 +136,7 @@ def _run(argv: list[str]) -> int:
     if rest:
         _refuse(parser, rest)
     known.command = name
-    code: int = import_module(COMMANDS[name][0]).run(known)
+    code: int = command_module(name).run(known)
     return code
 
 
@@ -191,7 +159,7 @@ class Parser(HelpParser):
 def make_main_parser() -> Parser:
     """Make the parser of what stands before a subcommand."""
     width = max(map(len, COMMANDS)) + 1
-    lines = [f"  {name:<{width}} {text}" for name, (_, text) in COMMANDS.items()]
+    lines = [f"  {name:<{width}} {text}" for name, text in COMMANDS.items()]
     parser = Parser(
         prog="hostmanager",
         usage="hostmanager [--help] [--version] COMMAND ...",
@@ -202,12 +170,18 @@ def make_main_parser() -> Parser:
     return parser
 
 
+def command_module(name: str) -> ModuleType:
+    """The module of a subcommand, which is imported only when it is needed."""
+    package = "hostmanager.cli" if name == "top" else "hostmanager.cli.commands"
+    return import_module(f"{package}.{name.replace('-', '_')}")
+
+
 def command_parser(name: str) -> HelpParser:
     """Make the parser of a subcommand."""
     subparsers = HelpParser(prog="hostmanager").add_subparsers(
         prog="hostmanager", parser_class=Parser
     )
-    import_module(COMMANDS[name][0]).add_parser(subparsers)
+    command_module(name).add_parser(subparsers)
     made: HelpParser = subparsers.choices[name]
     return made
 

@@ -21,7 +21,7 @@ FILE_ARGUMENTS = frozenset({"file", "--site-file", "--log-dir", "--working-dir",
 
 def make_table() -> str:
     """Make the table, as JSON with one option a line."""
-    table = {name: _entry(name, summary) for name, (_, summary) in COMMANDS.items()}
+    table = {name: _entry(name, summary) for name, summary in COMMANDS.items()}
     table |= {alias: table[name] for alias, name in ALIASES.items()}
     return _as_object({name: _as_object(entry) for name, entry in table.items()}) + "\n"
 
