@@ -34,7 +34,7 @@ LAUNCH_TIMEOUT = 10.0
 OBSERVE_TIMEOUT = 5.0
 """Seconds after which nobody waits any more for what the driver observes."""
 
-QUEUED_FOR_LAUNCH = "It is queued for its launch; others are being launched before it."
+QUEUED_FOR_LAUNCH = "It waits for its launch; others come before it."
 
 NO_ENGINE_REPLY = "It is not known whether it runs: the Docker Engine has not answered yet."
 

@@ -60,7 +60,7 @@ def test_one_of_another_host_is_waited_for_named_and_ends_after_those_behind_it(
     assert links[1]["launched_at"] >= links[2]["launched_at"]
     assert all(link["took"] > 0 for link in links)
     shown = cli_site.run("blame", "--chain").out
-    assert "└─registry (host far) @" in shown
+    assert "└─registry (host far, first launch " in shown
     assert cli_site.run("down", "--all", "--host", "near", "--yes").code == 0
     ends = {
         name: each["last_exit"]["time"] for name, each in cli_site.status("gui", "pump").items()

@@ -83,7 +83,7 @@ def run(args: argparse.Namespace, output: Output) -> int:
 
 def _show_times(starts: Sequence[StartTime], output: Output) -> None:
     if not starts:
-        output.line("No agent runs, so there is nothing to tell.")
+        output.line("Of no agent that was asked for is anything known.")
         return
     width = max(len(start.instance_id) for start in starts)
     host_width = max(len(start.host) for start in starts)
@@ -109,12 +109,17 @@ def _show_chains(
         output.line("No agent is known to have become ready since its manager was started.")
     for links in chains:
         host = links[0].host
-        if host in firsts:
-            output.line(f"{host}: first launch {format_time(firsts[host], time.time())}")
+        output.line(_since(host, firsts))
         for depth, link in enumerate(links):
             branch = "" if not depth else "  " * (depth - 1) + "└─"
-            where = f" (host {link.host})" if link.host not in ("", host) else ""
+            where = "" if link.host in ("", host) else f" (host {_since(link.host, firsts)})"
             output.line(f"  {branch}{link.instance_id}{where} {_times(link, firsts)}".rstrip())
+
+
+def _since(host: str, firsts: Mapping[str, float]) -> str:
+    """A host, with the moment from which the times of its agents count."""
+    since = firsts.get(host)
+    return host if since is None else f"{host}, first launch {format_time(since, time.time())}"
 
 
 def _times(start: StartTime, firsts: Mapping[str, float]) -> str:
