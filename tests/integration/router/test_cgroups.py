@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 
+import psutil
 import pytest
 
 from hostmanager.util.cgroup import controllers, own_processes
@@ -67,6 +68,15 @@ def test_agents_have_cgroups_over_the_death_of_their_manager(site, start, delega
     manager = start()
     wait_for(lambda: children(hm)["a"]["pid"] == pids["a"], 30, "the next manager")
     assert agents(delegated) == {name: [pid] for name, pid in pids.items()}
+
+    site.write(instance("a"), instance("b", **{"host-manager": {"nice": 5, "open-files": 99}}))
+    hm.update(reload_config=True)
+    settings = {"heartbeat.timeout": 0, "nice": 5, "open-files": 99}
+    shown = wait_child(hm, "b", 30, message="", settings=settings)
+    assert (shown["pid"], shown["restart_required"]) == (pids["b"], False)
+    process = psutil.Process(pids["b"])
+    wait_for(lambda: process.nice() == 5, 30, "its niceness")
+    assert process.rlimit(psutil.RLIMIT_NOFILE) == (99, 99)
 
     os.kill(pids["a"], signal.SIGKILL)
     shown = wait_for(

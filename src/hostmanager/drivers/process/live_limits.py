@@ -55,14 +55,13 @@ class LiveLimits:
         """
         with self._lock:
             grouped = self._cgroups.processes(self._id)
-            pids = {pid for pid in list_pids() if session_id(pid) == self._leader}
-            if self._leader in grouped or self._cgroups.enter(self._id, pids):
-                unlimited: list[str] = []
-                problems = self._cgroups.limit(self._id, settings)
-            else:
-                unlimited, problems = self._not_grouped(settings)
-            at_restart = unlimited + change_limits(pids.union(grouped), self._applied, settings)
-            before = self._applied or settings
+            is_grouped = self._leader in grouped
+            if not is_grouped and self._cgroups.directory is not None:
+                is_grouped = self._cgroups.enter(self._id, self._session())
+            at_restart, problems = self._limit_group(settings, is_grouped=is_grouped)
+            before = self._applied or replace(settings, nice=None, open_files=None)
+            if (before.nice, before.open_files) != (settings.nice, settings.open_files):
+                at_restart += change_limits(self._session().union(grouped), before, settings)
             self._applied = replace(
                 settings,
                 nice=before.nice if "nice" in at_restart else settings.nice,
@@ -70,9 +69,14 @@ class LiveLimits:
             )
             return Shortfall(" ".join(problems), tuple(at_restart))
 
-    def _not_grouped(self, settings: InstanceSettings) -> tuple[list[str], list[str]]:
-        """What is missing without a cgroup of its own: for a new run, or here in general."""
-        if self._cgroups.directory is None:
+    def _session(self) -> set[int]:
+        return {pid for pid in list_pids() if session_id(pid) == self._leader}
+
+    def _limit_group(
+        self, settings: InstanceSettings, *, is_grouped: bool
+    ) -> tuple[list[str], list[str]]:
+        """Limit its cgroup: keys for which that takes a new run, and what cannot be had here."""
+        if is_grouped or self._cgroups.directory is None:
             return [], self._cgroups.limit(self._id, settings)
         wanted = {"memory-max": settings.memory_max, "cpu-quota": settings.cpu_quota}
         return [key for key, value in wanted.items() if value is not None], []

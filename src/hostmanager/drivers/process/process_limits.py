@@ -9,7 +9,6 @@ import os
 import resource
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -49,20 +48,19 @@ def apply_limits(pid: int, settings: InstanceSettings) -> None:
 
 
 def change_limits(
-    pids: Iterable[int], before: InstanceSettings | None, now: InstanceSettings
+    pids: Iterable[int], before: InstanceSettings, now: InstanceSettings
 ) -> list[str]:
     """Give live processes other limits.
 
     Args:
         pids: All processes of the instance.
-        before: What they have; None: not known, so that only what is given now counts.
+        before: What they have.
         now: What they are to have.
 
     Returns:
         The keys of the settings that they cannot be given while they run: what a process was
         denied, only root can grant it again.
     """
-    before = before or replace(now, nice=None, open_files=None)
     denied = []
     if before.open_files != now.open_files and not _each(pids, _limit_open_files, now.open_files):
         denied.append("open-files")
