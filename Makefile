@@ -11,6 +11,9 @@ TESTS ?= tests
 # Four at a time on two processors: tests wait more than they work. Whole files, the longest first.
 PARALLEL ?= -n 4 --dist loadfile --no-loadscope-reorder
 
+# Four pytests that compile each test file anew take half a minute of processor more.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help setup demo check test faults crashpoints realsize lint requirements docs man bench clean
 
 help:  ## What there is to make

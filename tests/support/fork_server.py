@@ -156,6 +156,7 @@ MODULES = (
     "autobahn.wamp.cryptosign",
     "autobahn.wamp.serializer",
     "automat",
+    "hostmanager.agent.compose.backend",
     "hostmanager.agent.main",
     "hostmanager.siteconfig.arguments",
     "hostmanager.util.tls",
