@@ -113,7 +113,7 @@ def test_a_second_signal_hurries_and_still_leaves_nothing(start_demo):
 
 @pytest.mark.parametrize("moment", ["Starting the router", "Starting the manager", "kill -9"])
 def test_killed_outright_it_leaves_nothing_a_few_seconds_later(start_demo, moment):
-    demo = start_demo()
+    demo = start_demo("--agents", "1")
     demo.wait_for_text(moment)
     demo.signal(signal.SIGKILL)
     demo.wait()
@@ -121,7 +121,7 @@ def test_killed_outright_it_leaves_nothing_a_few_seconds_later(start_demo, momen
 
 
 def test_a_manager_that_dies_ends_the_demo_with_its_output(start_demo):
-    demo = start_demo()
+    demo = start_demo("--agents", "1")
     demo.wait_for_text("kill -9")
     (manager,) = [line.split()[0] for line in demo.left() if "-P -m hostmanager.agent" in line]
     subprocess.run(["kill", "-9", manager], check=True)
