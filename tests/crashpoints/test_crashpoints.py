@@ -15,7 +15,7 @@ from tests.crashpoints import campaign, library
 from tests.crashpoints.scenarios import SCENARIOS
 from tests.crashpoints.subject import Subject
 
-SECONDS = 60.0
+SECONDS = 30.0
 OF_EACH = 2
 
 

@@ -24,6 +24,7 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -53,6 +54,8 @@ FIELDS = (26, 27, 45, 46, 47, None, 28)
 
 _MAX_REQUEST = 1 << 17
 
+_starting = threading.Lock()
+
 
 class ForkedProcess:
     """A process of the server's, as `subprocess.Popen` is one of ours.
@@ -67,6 +70,7 @@ class ForkedProcess:
     def __init__(self, argv: Sequence[str], cwd: Path, env: Mapping[str, str], output: int) -> None:
         self.args = list(argv)
         self.returncode: int | None = None
+        self._reading = threading.Lock()
         self._status, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         request = json.dumps({"argv": self.args, "cwd": str(cwd), "env": dict(env)}).encode()
         with theirs:
@@ -84,11 +88,12 @@ class ForkedProcess:
 
     def wait(self, timeout: float | None = None) -> int:
         """Wait for the end: the exit code."""
-        if self.returncode is None:
-            if not select.select([self._status], [], [], timeout)[0]:
-                raise subprocess.TimeoutExpired(self.args, timeout or 0.0)
-            self.returncode = int(self._status.recv(64) or -signal.SIGKILL)
-            self._status.close()
+        if self.returncode is None and not select.select([self._status], [], [], timeout)[0]:
+            raise subprocess.TimeoutExpired(self.args, timeout or 0.0)
+        with self._reading:
+            if self.returncode is None:
+                self.returncode = int(self._status.recv(64) or -signal.SIGKILL)
+                # Not closed: another thread may be about to look at it.
         return self.returncode
 
     def send_signal(self, number: int) -> None:
@@ -129,8 +134,13 @@ def _may_set_command_line() -> bool:
     return known and size.value == MEMORY_MAP.size
 
 
-@functools.cache
 def _server() -> socket.socket:
+    with _starting:
+        return _start_server()
+
+
+@functools.cache
+def _start_server() -> socket.socket:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
         process = subprocess.Popen(
