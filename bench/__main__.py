@@ -26,6 +26,7 @@ from bench import (
     measure_request_latency,
     measure_scale,
     measure_start,
+    measure_warm,
     report,
 )
 from bench.experiment import Experiment
@@ -42,10 +43,11 @@ EXPERIMENTS: tuple[Experiment, ...] = (
     *measure_scale.EXPERIMENTS,
     *measure_adoption.EXPERIMENTS,
     *measure_docker.EXPERIMENTS,
+    *measure_warm.EXPERIMENTS,
     *(measure_realsize.EXPERIMENTS if measure_realsize.ENABLED else ()),
 )
 RESULTS = Path(__file__).parent / "results"
-NOT_QUICK = {"many", "launched_100", "adoption_100", "adoption_300"}
+NOT_QUICK = {"many", "cold_50", "warm_50", "launched_100", "adoption_100", "adoption_300"}
 
 
 def parse() -> argparse.Namespace:

@@ -155,6 +155,13 @@ class Run:
         msg = f"{instance_id} was not shown so within {WAIT_TIMEOUT:g} s: {child}"
         raise AssertionError(msg)
 
+    def answers(self, instance_id: str) -> bool:
+        """Whether an agent answers: then it has registered with the router."""
+        procedure = f"{self.site.address_root}.{instance_id}"
+        call = {"procedure": procedure, "args": ["get_tasks"], "kwargs": {}}
+        reply = self._http.post(self.site.router.http, json=call, timeout=WAIT_TIMEOUT).json()
+        return "error" not in reply
+
     def launched(self, instance_id: str, times: int) -> int:
         """Wait for the n-th launch of the instance: the agent's pid, set up and waiting."""
         launches = wait_for(

@@ -33,6 +33,7 @@ from hostmanager.drivers.process import (
     LogDaemonSink,
     Ownership,
     ProcessDriver,
+    WarmLauncher,
     find_cgroups,
 )
 from hostmanager.drivers.process.ownership import manager_identity
@@ -72,7 +73,9 @@ class AgentCommandBuilder:
             *("--working-dir", os.fspath(settings.working_dir)),
         )
         output = Path(log_file(os.fspath(settings.output_dir), spec.instance_id))
-        return LaunchCommand(argv, settings.working_dir, self._environ, output)
+        return LaunchCommand(
+            argv, settings.working_dir, self._environ, output, warm=settings.warm_launch
+        )
 
 
 def inherited_environ(environ: Mapping[str, str]) -> Environment:
@@ -96,6 +99,7 @@ def make_host_from_args(
         Ownership(identity, state / "locks", find_cgroups(identity.values[0])),
         sink,
         gate,
+        warm=WarmLauncher() if settings.warm_launch else None,
     )
 
     def emit_from_thread(text: str) -> None:
@@ -181,6 +185,7 @@ def make_settings(
         compose_bin=compose_bin(args, working_dir),
         service_prefix=args.docker_service_prefix,
         router=args.site_hub or "",
+        warm_launch=args.warm_launch == "auto",
     )
     return settings, warnings
 

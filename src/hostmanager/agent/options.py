@@ -63,6 +63,7 @@ class ManagerSettings:
         service_prefix: What goes before an instance-id in a compose service's name.
         router: Where the router is: the address of its web socket.
         site_key: Digest of address and site config: no two managers of one run at a time, either.
+        warm_launch: Whether agents are forked from a process that has imported OCS already.
     """
 
     site_file: Path
@@ -81,6 +82,7 @@ class ManagerSettings:
     service_prefix: str = "ocs-"
     site_key: str = ""
     router: str = ""
+    warm_launch: bool = False
 
 
 def make_manager_parser(prog: str | None = None) -> HelpParser:
@@ -140,6 +142,13 @@ def make_manager_parser(prog: str | None = None) -> HelpParser:
         metavar="N",
         default=5,
         help="rotated files that are kept for each agent, compressed (default: %(default)s)",
+    )
+    group.add_argument(
+        "--warm-launch",
+        choices=["auto", "off"],
+        default="off",
+        help="auto: fork agents from a process that has imported OCS already, where that works; a "
+        "launch then takes a tenth of the CPU (default: %(default)s)",
     )
     group.add_argument(
         "--min-privs",

@@ -85,6 +85,7 @@ class InstanceSettings:
             start.
         memory_max: Most memory of all its processes together, bytes; None: any.
         cpu_quota: Most CPU time of all its processes together, per cent of a core; None: any.
+        warm: Whether it may be launched warm.
     """
 
     manual: bool = False
@@ -103,6 +104,7 @@ class InstanceSettings:
     open_files: int | None = None
     memory_max: int | None = None
     cpu_quota: float | None = None
+    warm: bool = True
 
 
 @dataclass(frozen=True, slots=True)

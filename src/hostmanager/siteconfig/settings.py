@@ -269,6 +269,14 @@ SETTINGS: Mapping[str, Setting] = {
             parse=parse_percent,
             container_hint="'cpus' of its service in the compose file is for that",
         ),
+        Setting(
+            "warm",
+            bool,
+            "With `--warm-launch auto` of the manager: it is forked from a process that has imported "
+            "OCS already. Without effect for one that has an `environment`.",
+            default=True,
+            container_hint="its engine launches it",
+        ),
     )
 }
 """All settings, by key."""

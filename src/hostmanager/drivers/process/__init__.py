@@ -7,6 +7,7 @@ from hostmanager.drivers.process.output.log_daemon_sink import LogDaemonSink
 from hostmanager.drivers.process.ownership.discovery import Ownership
 from hostmanager.drivers.process.process_state import ProcessState, ProcessStateCache
 from hostmanager.drivers.process.spawn import LaunchCommand
+from hostmanager.drivers.process.warm.launcher import WarmLauncher
 
 __all__ = [
     "LaunchCommand",
@@ -16,5 +17,6 @@ __all__ = [
     "ProcessDriver",
     "ProcessState",
     "ProcessStateCache",
+    "WarmLauncher",
     "find_cgroups",
 ]

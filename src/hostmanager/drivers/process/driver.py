@@ -56,6 +56,7 @@ from hostmanager.drivers.process.spawn import (
     spawn,
 )
 from hostmanager.drivers.process.thread_pools import RETRY_DELAY, WorkerPool
+from hostmanager.drivers.process.warm.launcher import WarmLauncher
 from hostmanager.util import procfs
 from hostmanager.util.guard import Guard
 
@@ -112,6 +113,7 @@ class ProcessDriver:
         ownership: Identifies its processes, also after a crash of the manager.
         sink: Takes their output; default: files that they write themselves.
         gate: Holds launches back while the manager starts.
+        warm: Launches what may be launched warm; default: everything is launched cold.
 
     Attributes:
         explain_exit: Returns why a process may have ended by itself just now with code 0, or "".
@@ -125,12 +127,15 @@ class ProcessDriver:
         ownership: Ownership,
         sink: OutputSink | None = None,
         gate: LaunchGate | None = None,
+        *,
+        warm: WarmLauncher | None = None,
     ) -> None:
         self._loop = loop
         self._command = command
         self._ownership = ownership
         self._sink = sink or DirectFileSink()
         self._gate = gate or LaunchGate()
+        self._warm = warm
         rlimit_tag.clear_inherited()
         unignore_signals()
         self._cgroups = ownership.cgroups
@@ -170,7 +175,9 @@ class ProcessDriver:
             with suppress(MemoryError, RuntimeError):  # none left; the loop is closed
                 self._loop.call_soon_threadsafe(on_begin)
             try:
-                return spawn(command, spec, self._ownership, self._sink, on_output_open)
+                return spawn(
+                    command, spec, self._ownership, self._sink, on_output_open, warm=self._warm
+                )
             except SpawnError as error:
                 return LaunchFailed(error.step, error.reason)
             except MemoryError:
@@ -300,6 +307,8 @@ class ProcessDriver:
         """Stop the worker threads; nothing is launched any more."""
         for pool in (self._launch_pool, self._scan_pool, self._output_pool):
             pool.close()
+        if self._warm is not None:
+            self._warm.close()
         self._sink.close(end=not self._processes and not self._unobserved.watched)
 
     # --- begin and end of a process --------------------------------------------------------

@@ -8,15 +8,15 @@ of the manager does not reach the agents, and so that all descendants can be fou
 import errno
 import logging
 import os
+import stat
 import subprocess
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from hostmanager.core.model import InstanceSpec, ObservedRun
 from hostmanager.drivers.process import process_limits
-from hostmanager.drivers.process.cgroups import AgentCgroups
 from hostmanager.drivers.process.output.output_sink import OutputPosition, OutputSink
 from hostmanager.drivers.process.ownership import instance_lock, rlimit_tag
 from hostmanager.drivers.process.ownership.discovery import (
@@ -25,6 +25,7 @@ from hostmanager.drivers.process.ownership.discovery import (
     Ownership,
 )
 from hostmanager.drivers.process.ownership.rlimit_tag import RlimitTag
+from hostmanager.drivers.process.warm.launcher import WarmLauncher
 from hostmanager.util.procfs import descendants, run_id, start_ticks
 from hostmanager.util.secret import Environment
 
@@ -42,12 +43,14 @@ class LaunchCommand:
         cwd: Working directory.
         env: The environment; the tag is added to it.
         output: The file that gets its stdout and stderr.
+        warm: Whether it may be launched warm.
     """
 
     argv: tuple[str, ...]
     cwd: Path
     env: Environment
     output: Path
+    warm: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +102,8 @@ def spawn(
     ownership: Ownership,
     sink: OutputSink,
     on_output_open: Callable[[OutputPosition], None],
+    *,
+    warm: WarmLauncher | None = None,
 ) -> SpawnedProcess | AlreadyRunning:
     """Start a process, unless the instance is alive already.
 
@@ -108,6 +113,7 @@ def spawn(
         ownership: Identifies the process as ours.
         sink: Takes its output.
         on_output_open: Gets the begin of its output, before the process can write.
+        warm: Launches what may be launched warm.
 
     Returns:
         The process; or the live run of the instance: nothing was started then.
@@ -121,10 +127,12 @@ def spawn(
     try:
         fd, begin = _open_output(sink, spec.instance_id, command.output)
         on_output_open(begin)
-        # Last: the tag has the time, and a process that begins much later is not the leader.
-        own = dict(spec.settings.environment)
-        env = Environment({**command.env, **own, **ownership.environment(spec)})
-        return _start(replace(command, env=env), spec, ownership, lock, (fd, begin))
+        attempt = _Attempt(command, spec, ownership, lock, fd, begin)
+        try:
+            spawned = None if warm is None else _start_warm(attempt, warm)
+            return spawned or _start_cold(attempt)
+        finally:
+            os.close(fd)
     finally:
         if lock is not None:
             os.close(lock)  # the process has its own copy of the descriptor
@@ -138,60 +146,100 @@ def _open_output(sink: OutputSink, instance_id: str, path: Path) -> tuple[int, O
         raise SpawnError("output file", reason) from error
 
 
-def _start(
-    command: LaunchCommand,
-    spec: InstanceSpec,
-    ownership: Ownership,
-    lock: int | None,
-    output: tuple[int, OutputPosition],
-) -> SpawnedProcess:
-    env, (fd, begin) = command.env, output
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """One launch: what is launched, and what it inherits."""
+
+    command: LaunchCommand
+    spec: InstanceSpec
+    ownership: Ownership
+    lock: int | None
+    output: int
+    output_start: OutputPosition
+
+    def env(self) -> Environment:
+        """Make its environment.
+
+        To be called last: the tag has the time, and a process that begins much later is not the
+        leader.
+        """
+        own = dict(self.spec.settings.environment)
+        return Environment({**self.command.env, **own, **self.ownership.environment(self.spec)})
+
+    @property
+    def inherited(self) -> tuple[int, ...]:
+        """The descriptors that it inherits beside its output."""
+        return () if self.lock is None else (self.lock,)
+
+
+def _start_warm(attempt: _Attempt, warm: WarmLauncher) -> SpawnedProcess | None:
+    """Start it as a fork; None: it has to be started as usual.
+
+    With variables of its own it always is: interpreter and libraries read some as they start; so
+    it is if its output is not a pipe: then its `sys.stdout` would be another one.
+    """
+    command, settings = attempt.command, attempt.spec.settings
+    if not command.warm or not settings.warm or settings.environment:
+        return None
+    if not stat.S_ISFIFO(os.fstat(attempt.output).st_mode):
+        return None
+    fds = (attempt.output, *attempt.inherited)
+    process = warm.fork(command.argv, command.cwd, attempt.env(), fds)
+    if process is None:
+        return None
+    try:
+        spawned = _tag_and_watch(process.pid, attempt)
+    except BaseException:  # a process that is not watched must not run
+        process.abandon()
+        attempt.ownership.cgroups.remove(attempt.spec.instance_id)
+        raise
+    process.begin()
+    return spawned
+
+
+def _start_cold(attempt: _Attempt) -> SpawnedProcess:
+    command = attempt.command
     try:
         process = subprocess.Popen(
             command.argv,
             cwd=command.cwd,
-            env=env,
+            env=attempt.env(),
             stdin=subprocess.DEVNULL,
-            stdout=fd,
-            stderr=fd,
-            pass_fds=() if lock is None else (lock,),
+            stdout=attempt.output,
+            stderr=attempt.output,
+            pass_fds=attempt.inherited,
             start_new_session=True,
         )
     except OSError as error:
         raise _launch_error(command, error) from error
     except ValueError as error:  # a NUL byte in an argument
         raise SpawnError("arguments", str(error)) from error
-    finally:
-        os.close(fd)
     try:
-        return _tag_and_watch(process, begin, spec, ownership.cgroups)
+        spawned = _tag_and_watch(process.pid, attempt)
     except BaseException:  # a process that is not watched must not run
         process.kill()
         process.wait()
-        ownership.cgroups.remove(spec.instance_id)
+        attempt.ownership.cgroups.remove(attempt.spec.instance_id)
         raise
+    # From here on only the pidfd is used: keep Popen from reaping the child.
+    process.returncode = 0
+    return spawned
 
 
-def _tag_and_watch(
-    process: "subprocess.Popen[bytes]",
-    begin: OutputPosition,
-    spec: InstanceSpec,
-    cgroups: AgentCgroups,
-) -> SpawnedProcess:
-    tag = rlimit_tag.apply(process.pid)  # first: it may start others
-    if cgroups.enter(spec.instance_id, [process.pid]):  # what it started before, too
-        cgroups.enter(spec.instance_id, descendants(process.pid))
+def _tag_and_watch(pid: int, attempt: _Attempt) -> SpawnedProcess:
+    spec, cgroups = attempt.spec, attempt.ownership.cgroups
+    tag = rlimit_tag.apply(pid)  # first: it may start others
+    if cgroups.enter(spec.instance_id, [pid]):  # what it started before, too
+        cgroups.enter(spec.instance_id, descendants(pid))
     notice = " ".join(cgroups.limit(spec.instance_id, spec.settings))
     try:
-        process_limits.apply_limits(process.pid, spec.settings)
+        process_limits.apply_limits(pid, spec.settings)
     except process_limits.LimitError as error:
         raise SpawnError(error.setting, error.reason) from error
     # Our own child, not reaped: the pid cannot be reused yet.
-    pidfd = _open_pidfd(process)
-    # From here on only the pidfd is used: keep Popen from reaping the child.
-    process.returncode = 0
-    started = start_ticks(process.pid) if tag is None else tag.started
-    return SpawnedProcess(process.pid, pidfd, begin, tag, run_id(process.pid, started), notice)
+    pidfd = _open_pidfd(pid)
+    started = start_ticks(pid) if tag is None else tag.started
+    return SpawnedProcess(pid, pidfd, attempt.output_start, tag, run_id(pid, started), notice)
 
 
 def _acquire_lock(ownership: Ownership, instance_id: str) -> int | ObservedRun | None:
@@ -224,9 +272,9 @@ def _acquire_lock(ownership: Ownership, instance_id: str) -> int | ObservedRun |
         time.sleep(LOCK_POLL_INTERVAL)
 
 
-def _open_pidfd(process: "subprocess.Popen[bytes]") -> int:
+def _open_pidfd(pid: int) -> int:
     try:
-        return os.pidfd_open(process.pid)
+        return os.pidfd_open(pid)
     except OSError as error:
         raise SpawnError("process", f"it cannot be watched: {error.strerror}") from error
 

@@ -1,0 +1,1 @@
+"""Warm launch: agents are forked from a process that has imported OCS already."""

@@ -1,0 +1,363 @@
+"""Warm launch: a forked agent beside one that was launched cold, and what may go wrong.
+
+The agent is a file, `probe.py`, that `ocs.agent_cli` runs: no site config and no router is needed.
+"""
+
+import contextlib
+import json
+import os
+import secrets
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from hostmanager.core.model import InstanceSettings, InstanceSpec
+from hostmanager.drivers.process import LaunchCommand, WarmLauncher
+from hostmanager.drivers.process.output.output_sink import DirectFileSink
+from hostmanager.drivers.process.ownership.discovery import Ownership
+from hostmanager.drivers.process.ownership.manager_identity import ManagerIdentity
+from hostmanager.drivers.process.process_limits import LimitError
+from hostmanager.drivers.process.spawn import SpawnedProcess, SpawnError, spawn
+from hostmanager.drivers.process.warm import launcher as launchers
+from hostmanager.util.secret import Environment
+from tests.support.waiting import wait_for
+
+PROBE = Path(__file__).with_name("warm_probe.py")
+
+MAY_DIFFER = {
+    # The kernel's view of a process.
+    "proc/auxv": "addresses",
+    "proc/maps": "addresses; libraries that the agent itself imports later",
+    "proc/map_files": "addresses",
+    "proc/numa_maps": "addresses",
+    "proc/smaps": "memory",
+    "proc/smaps_rollup": "memory",
+    "proc/pagemap": "memory",
+    "proc/mem": "memory",
+    "proc/clear_refs": "memory",
+    "proc/statm": "memory",
+    "proc/oom_score": "memory",
+    "proc/stat": "times, addresses, and that nothing was executed since the fork",
+    "proc/sched": "times",
+    "proc/schedstat": "times",
+    "proc/syscall": "addresses",
+    "proc/stack": "where it is in the kernel",
+    "proc/wchan": "where it is in the kernel",
+    "proc/io": "what was read",
+    "proc/autogroup": "number of the session",
+    "proc/task": "pid",
+    "proc/ns": "not files",
+    "proc/fdinfo": "mount ids; positions in /dev/null and the output",
+    "proc/arch_status": "times",
+    "proc/timers": "pid",
+    "status/Pid": "pid",
+    "status/Tgid": "pid",
+    "status/Ngid": "pid",
+    "status/NSpid": "pid",
+    "status/NStgid": "pid",
+    "status/NSpgid": "pid",
+    "status/NSsid": "pid",
+    "status/voluntary_ctxt_switches": "times",
+    "status/nonvoluntary_ctxt_switches": "times",
+    "status/untag_mask": "addresses",
+    "status/x86_Thread_features": "-",
+    "status/SigQ": "how many signals wait for any process of the user",
+    "status/FDSize": "size of a table of the kernel",
+    # Python's.
+    "python/native_id": "Python does not renew it after a fork (threading.get_native_id is right)",
+    "random/value": "it is random",
+    "sys/modules": "there are more of them: below",
+    "sys/path_importer_cache": "directories that were looked at",
+    "sys/_git": "-",
+    "sys/thread_info": "-",
+}
+"""What is not compared, and why."""
+
+MORE_MODULES = ("ctypes", "_ctypes", "_posixsubprocess")
+"""What a forked agent may have in `sys.modules`, beside what every agent of OCS imports."""
+
+
+class PipeSink(DirectFileSink):
+    """Pipes, as those of the log daemon; what is in them is read in the end."""
+
+    def open(self, instance_id: str, path: Path) -> tuple[int, int]:
+        path.unlink(missing_ok=True)
+        os.mkfifo(path)
+        return os.open(path, os.O_RDWR), 0
+
+
+class Launches:
+    """Launches probes, and ends them."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.warm = WarmLauncher()
+        identity = ManagerIdentity("test", (secrets.token_hex(16),))
+        self.ownership = Ownership(identity, directory / "locks")
+        self.sink = PipeSink()
+        self.spawned: list[SpawnedProcess] = []
+        (directory / "work").mkdir()
+
+    def launch(
+        self,
+        name: str,
+        *arguments: str,
+        warm: bool = True,
+        settings: InstanceSettings | None = None,
+    ) -> SpawnedProcess:
+        argv = [sys.executable, "-m", "ocs.agent_cli", "--agent", os.fspath(PROBE)]
+        argv += ["--entrypoint", "main", "--instance-id", "probe", *arguments]
+        env = Environment({**os.environ, "PROBE_TEST": "ä", "PYTHONUNBUFFERED": "1"})
+        command = LaunchCommand(
+            tuple(argv), self.directory / "work", env, self.directory / f"{name}.out", warm=warm
+        )
+        spec = InstanceSpec(name, "Probe", settings=settings or InstanceSettings())
+        spawned = spawn(command, spec, self.ownership, self.sink, lambda _: None, warm=self.warm)
+        assert isinstance(spawned, SpawnedProcess)
+        self.spawned.append(spawned)
+        return spawned
+
+    def probe(
+        self, name: str, *, warm: bool = True, settings: InstanceSettings | None = None
+    ) -> dict:
+        """Launch one, and return what it saw of itself."""
+        file = self.directory / "dump.json"
+        file.unlink(missing_ok=True)
+        spawned = self.launch(name, "--dump", os.fspath(file), warm=warm, settings=settings)
+        wait_for(file.exists, 20, "the probe", lambda: self.output(name))
+        assert exit_of(spawned) == (os.CLD_EXITED, 7), self.output(name)
+        return json.loads(file.read_text())
+
+    def output(self, name: str) -> str:
+        """What it wrote; to be asked while it, or its server, has the pipe open."""
+        fd = os.open(self.directory / f"{name}.out", os.O_RDONLY | os.O_NONBLOCK)
+        with os.fdopen(fd, "rb", buffering=0) as pipe:
+            return (pipe.read(1 << 20) or b"").decode()
+
+    def close(self) -> None:
+        self.warm.close()
+        for each in self.spawned:
+            if each.pidfd >= 0:
+                try:
+                    signal.pidfd_send_signal(each.pidfd, signal.SIGKILL)
+                    os.waitid(os.P_PIDFD, each.pidfd, os.WEXITED)
+                except (ProcessLookupError, ChildProcessError):
+                    pass
+                os.close(each.pidfd)
+
+
+def exit_of(spawned: SpawnedProcess) -> tuple[int, int]:
+    """Wait for its end: how it ended."""
+    result = os.waitid(os.P_PIDFD, spawned.pidfd, os.WEXITED)
+    assert result is not None
+    return result.si_code, result.si_status
+
+
+def children() -> list[psutil.Process]:
+    """Our children, zombies too."""
+    return psutil.Process().children()
+
+
+def is_forked(pid: int) -> bool:
+    """Whether a process was launched warm: nothing was executed since its fork."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return bool(int(fields[6]) & 0x40)  # PF_FORKNOEXEC
+
+
+def agents_alive() -> set[int]:
+    """All processes that are probes, whoever their parent is."""
+    pids = set()
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            is_zombie = process.status() == psutil.STATUS_ZOMBIE
+            if not is_zombie and os.fspath(PROBE) in process.cmdline():
+                pids.add(process.pid)
+    return pids
+
+
+@pytest.fixture(scope="module")
+def launches(tmp_path_factory) -> Iterator[Launches]:
+    before = {child.pid for child in children()}
+    launches = Launches(tmp_path_factory.mktemp("warm"))
+    yield launches
+    launches.close()
+    assert {child.pid for child in children()} <= before
+
+
+# --- what it is -----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def seen(launches) -> dict[str, dict]:
+    given = InstanceSettings(nice=3, open_files=512)
+    return {
+        "cold": launches.probe("cold", warm=False, settings=given),
+        "warm": launches.probe("warm", warm=True, settings=given),
+        "other": launches.probe("other", warm=True, settings=given),
+    }
+
+
+def test_a_forked_agent_is_what_it_would_be_if_it_was_executed(seen):
+    cold, warm = seen["cold"], seen["warm"]
+    assert warm["was_forked"] and not cold["was_forked"]
+    assert warm.keys() == cold.keys()
+    names = [name for name in warm if name != "was_forked" and name not in MAY_DIFFER]
+    different = {
+        name: (warm[name], cold[name])
+        for name in names
+        if warm[name] != cold[name] and not name.startswith(("status/Vm", "status/Rss"))
+    }
+    assert not different
+
+
+def test_a_forked_agent_has_no_module_of_the_manager(seen):
+    names = {name: set(seen[name]["sys/modules"]) for name in ("warm", "cold")}
+    assert names["cold"] <= names["warm"]
+    more = names["warm"] - names["cold"]
+    assert not {name for name in more if "hostmanager" in name or name == "fork_server"}
+    assert "twisted.internet.reactor" not in more
+    preloaded = {"ocs", "autobahn", "twisted", "txaio", "pydantic"}
+    assert preloaded <= {name.partition(".")[0] for name in more}
+
+
+def test_forked_agents_do_not_share_random_numbers(seen):
+    assert len({each["random/value"] for each in seen.values()}) == len(seen)
+
+
+def test_its_limits_are_there_before_it_begins(seen):
+    assert seen["warm"]["os/nice"] == 3
+    assert seen["warm"]["limits/RLIMIT_NOFILE"] == [512, 512]
+
+
+# --- its end ---------------------------------------------------------------------------------
+
+
+def test_its_exit_code_and_the_signal_that_ended_it_are_known(launches):
+    killed = launches.launch("a", "--wait")
+    assert is_forked(killed.pid)
+    signal.pidfd_send_signal(killed.pidfd, signal.SIGTERM)
+    assert exit_of(killed) == (os.CLD_KILLED, signal.SIGTERM)
+    interrupted = launches.launch("a", "--wait", "--say", "here")
+    wait_for(lambda: "here" in launches.output("a"), what="the handler of SIGINT")
+    signal.pidfd_send_signal(interrupted.pidfd, signal.SIGINT)
+    assert exit_of(interrupted) == (os.CLD_KILLED, signal.SIGINT)  # as Python ends
+    wrong = launches.launch("a", "--entrypoint", "nothing")
+    assert exit_of(wrong) == (os.CLD_EXITED, 1)
+
+
+def test_a_crash_while_an_agent_is_imported_leaves_the_fork_server_alive(launches, tmp_path):
+    broken = tmp_path / "broken_probe.py"
+    broken.write_text("import os\nos.abort()\n")
+    exit_of(launches.launch("a"))
+    server = launches.warm.pid
+    crashed = launches.launch("b", "--agent", os.fspath(broken))
+    assert exit_of(crashed)[1] == signal.SIGABRT
+    assert is_forked(launches.launch("c", "--wait").pid)
+    assert launches.warm.pid == server
+
+
+def test_a_process_that_may_not_have_its_limits_never_begins(launches, monkeypatch):
+    def refuse(_pid: int, _settings: object) -> None:
+        raise LimitError("nice", "no")
+
+    monkeypatch.setattr("hostmanager.drivers.process.process_limits.apply_limits", refuse)
+    before = agents_alive()
+    with pytest.raises(SpawnError, match="nice"):
+        launches.launch("d", "--wait", "--say", "begun")
+    assert agents_alive() == before
+    assert "begun" not in launches.output("d")
+
+
+# --- the fork server ends, hangs, is out of date -----------------------------------------------
+
+
+def test_a_fork_server_that_was_killed_is_replaced(launches):
+    survivor = launches.launch("e", "--wait")
+    server = launches.warm.pid
+    os.kill(server, signal.SIGKILL)
+    assert is_forked(launches.launch("f", "--wait").pid)
+    assert launches.warm.pid != server
+    signal.pidfd_send_signal(survivor.pidfd, signal.SIGTERM)
+    assert exit_of(survivor) == (os.CLD_KILLED, signal.SIGTERM)
+
+
+def test_a_fork_server_that_hangs_costs_one_cold_launch(launches, monkeypatch, caplog):
+    exit_of(launches.launch("g"))
+    monkeypatch.setattr(launchers, "FORK_TIMEOUT", 0.2)
+    os.kill(launches.warm.pid, signal.SIGSTOP)
+    before = agents_alive()
+    cold = launches.launch("h", "--wait")
+    assert not is_forked(cold.pid)
+    assert agents_alive() - before == {cold.pid}
+    assert [record.message for record in caplog.records if "hangs" in record.message]
+    monkeypatch.undo()
+    assert is_forked(launches.launch("i", "--wait").pid)
+
+
+BROKEN_SERVERS = {
+    "ends": "",
+    "says why": "control.send(b'UnfitError: no')",
+    "hangs": "time.sleep(60)",
+    "ends at a request": "control.send(b'ready'); control.recv(1)",
+    "forks and ends": "control.send(b'ready'); socket.recv_fds(control, 1, 8); os.fork()",
+    "hangs after a fork": "control.send(b'ready'); fds = socket.recv_fds(control, 1, 8)[1]\n"
+    "control.send(str(os.fork() or os.getpid()).encode()); time.sleep(60)",
+}
+
+
+@pytest.mark.parametrize("code", BROKEN_SERVERS.values(), ids=BROKEN_SERVERS)
+def test_whatever_a_fork_server_does_one_agent_runs(code, launches, tmp_path, monkeypatch):
+    server = tmp_path / "server.py"
+    start = "import os, socket, sys, time\ncontrol = socket.socket(fileno=int(sys.argv[1]))\n"
+    server.write_text(start + code)
+    monkeypatch.setattr(launchers, "SERVER", server)
+    monkeypatch.setattr(launchers, "FORK_TIMEOUT", 1)
+    monkeypatch.setattr(launchers, "START_TIMEOUT", 1)
+    monkeypatch.setattr(launches, "warm", WarmLauncher())
+    before = agents_alive()
+    try:
+        agent = launches.launch("j", "--wait", "--say", "begun")
+        assert not is_forked(agent.pid)
+        wait_for(lambda: "begun" in launches.output("j"), what="the agent")
+        assert agents_alive() - before == {agent.pid}
+    finally:
+        launches.warm.close()
+        signal.pidfd_send_signal(launches.spawned[-1].pidfd, signal.SIGKILL)
+        exit_of(launches.spawned[-1])
+
+
+def test_a_file_that_changed_on_disk_is_imported_anew(launches, tmp_path, monkeypatch):
+    """Here the one that Python imports at its start; no different for any other."""
+    module = tmp_path / "sitecustomize.py"
+    monkeypatch.setenv("PYTHONPATH", os.fspath(tmp_path))
+    monkeypatch.setattr(launches, "warm", WarmLauncher())
+
+    def seen_version(text: str) -> bool:
+        module.write_text(f"import sys\nsys.probe_version = {text!r}  # {'x' * len(text)}\n")
+        then = time.time() - 100
+        os.utime(module, (then, then + len(text)))
+        return f"{text!r}" in launches.probe("k")["sys/probe_version"]
+
+    try:
+        assert seen_version("one")
+        server = launches.warm.pid
+        assert seen_version("second")
+        assert launches.warm.pid != server
+        server = launches.warm.pid
+        assert is_forked(launches.launch("k", "--wait").pid)
+        assert launches.warm.pid == server
+    finally:
+        launches.warm.close()
+
+
+def test_variables_of_its_own_and_a_setting_make_a_launch_cold(launches):
+    for settings in (InstanceSettings(warm=False), InstanceSettings(environment=(("A", "b"),))):
+        agent = launches.launch("l", "--wait", settings=settings)
+        assert not is_forked(agent.pid)
+        signal.pidfd_send_signal(agent.pidfd, signal.SIGKILL)
+        exit_of(agent)
