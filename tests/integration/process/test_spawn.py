@@ -247,7 +247,7 @@ async def test_a_signal_to_what_does_not_run_is_harmless(host):
 
 
 async def test_an_unforeseen_fault_is_a_failed_launch_not_a_silence(host, monkeypatch, caplog):
-    monkeypatch.setattr("hostmanager.drivers.process.driver.spawn", lambda *_: 1 / 0)
+    monkeypatch.setattr("hostmanager.drivers.process.driver.spawn", lambda *_, **__: 1 / 0)
     failure = await host.failure("a", "/bin/true")
     assert failure == ev.LaunchFailed("launcher", "ZeroDivisionError: division by zero")
     caplog.clear()
@@ -262,7 +262,7 @@ async def test_a_driver_that_was_closed_launches_nothing_any_more(host):
 
 
 async def test_no_memory_for_a_launch_is_reported_with_a_remedy(host, monkeypatch):
-    def no_memory(*_: object) -> None:
+    def no_memory(*_: object, **__: object) -> None:
         raise MemoryError
 
     monkeypatch.setattr("hostmanager.drivers.process.driver.spawn", no_memory)

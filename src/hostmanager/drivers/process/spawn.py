@@ -198,12 +198,12 @@ def _start_warm(attempt: _Attempt, warm: WarmLauncher) -> SpawnedProcess | None:
 
 
 def _start_cold(attempt: _Attempt) -> SpawnedProcess:
-    command = attempt.command
+    command, env = attempt.command, attempt.env()
     try:
         process = subprocess.Popen(
             command.argv,
             cwd=command.cwd,
-            env=attempt.env(),
+            env=env,
             stdin=subprocess.DEVNULL,
             stdout=attempt.output,
             stderr=attempt.output,
