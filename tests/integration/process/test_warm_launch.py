@@ -71,6 +71,7 @@ MAY_DIFFER = {
     # Python's.
     "python/native_id": "Python does not renew it after a fork (threading.get_native_id is right)",
     "random/value": "it is random",
+    "random/numpy": "it is random",
     "sys/modules": "there are more of them: below",
     "sys/path_importer_cache": "directories that were looked at",
     "sys/_git": "-",
@@ -226,7 +227,8 @@ def test_a_forked_agent_has_no_module_of_the_manager(seen):
 
 
 def test_forked_agents_do_not_share_random_numbers(seen):
-    assert len({each["random/value"] for each in seen.values()}) == len(seen)
+    for generator in ("value", "numpy"):
+        assert len({each[f"random/{generator}"] for each in seen.values()}) == len(seen)
 
 
 def test_its_limits_are_there_before_it_begins(seen):

@@ -26,12 +26,9 @@ PROGRAM = "ocs.agent_cli"
 PRELOADED = (
     *("setproctitle", "importlib.metadata", "ocs.site_config", "ocs.access", "ocs.ocs_twisted"),
     *("autobahn.twisted.wamp", "autobahn.twisted.websocket", "autobahn.twisted.util"),
-    *("twisted.application.internet", "twisted.internet.epollreactor"),
+    *("autobahn.wamp.serializer", "twisted.application.internet", "twisted.internet.epollreactor"),
 )
 """What `PROGRAM` and `ocs.ocs_agent` import, except the modules that import the reactor."""
-
-PRELOADED_WITHOUT_NUMPY = "autobahn.wamp.serializer"
-"""Imports numpy where that is installed, which starts threads."""
 
 REACTOR = "twisted.internet.reactor"
 
@@ -237,8 +234,6 @@ class ForkServer:
         gc.disable()  # what is collected makes holes in shared pages
         for name in PRELOADED:
             importlib.import_module(name)
-        if importlib.util.find_spec("numpy") is None:
-            importlib.import_module(PRELOADED_WITHOUT_NUMPY)
         spec = importlib.util.find_spec(PROGRAM)
         code = spec.loader.get_code(PROGRAM) if spec and spec.loader else None  # type: ignore[attr-defined]
         if spec is None or code is None:
@@ -255,6 +250,7 @@ class ForkServer:
         self._title.set(sys.orig_argv[:-1])  # without what keeps room for those of agents
         _comm(self._name)  # setproctitle changed it
         self._stamps = FileStamps(since)
+        _end_library_threads()
         if (threads := len(os.listdir("/proc/self/task"))) > 1:
             raise UnfitError(f"what agents import starts threads ({threads})")
         gc.freeze()
@@ -313,6 +309,20 @@ class ForkServer:
         if not sys.flags.safe_path:
             sys.path[0] = os.getcwd()
         importlib.invalidate_caches()
+        if "numpy.random" in sys.modules:  # Python's own generator renews itself
+            sys.modules["numpy.random"].seed()
+
+
+def _end_library_threads() -> None:
+    """Have libraries end their threads, as they do before any fork.
+
+    autobahn imports numpy where that is installed, and its OpenBLAS starts threads at once. Before
+    a fork it ends them; it starts them again when it computes, in each process for itself.
+    """
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    os.waitpid(pid, 0)
 
 
 def _replace_main(spec: ModuleSpec, argv: list[str]) -> None:

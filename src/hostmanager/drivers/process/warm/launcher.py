@@ -30,13 +30,13 @@ START_TIMEOUT = 20.0
 FORK_TIMEOUT = 5.0
 """Seconds for a fork and what follows: some milliseconds on an idle machine."""
 
-RETRY_DELAY = 60.0
+START_RETRY_DELAY = 60.0
 """Seconds without another attempt after a fork server did not start, or hung."""
 
 MAX_COMMAND_BYTES = 16384
 """Room for the command line of an agent; a longer one is launched cold."""
 
-MAX_MESSAGE_BYTES = 4096
+MAX_ANSWER_BYTES = 4096
 
 
 class WarmLaunchError(Exception):
@@ -100,7 +100,7 @@ class WarmLauncher:
             except (WarmLaunchError, OSError) as error:
                 if isinstance(error, ServerStartError):
                     self._end_server()
-                    self._retry_at = time.monotonic() + RETRY_DELAY
+                    self._retry_at = time.monotonic() + START_RETRY_DELAY
                 self._report(str(error))
                 return None
 
@@ -152,7 +152,7 @@ class WarmLauncher:
             if self._closed:  # `close` may have come before there was anything to end
                 raise ServerStartError("the manager ends")
             ours.settimeout(START_TIMEOUT)
-            answer = ours.recv(MAX_MESSAGE_BYTES)
+            answer = ours.recv(MAX_ANSWER_BYTES)
         except TimeoutError:
             raise ServerStartError(f"its imports take more than {START_TIMEOUT:g} s") from None
         except OSError as error:
@@ -168,7 +168,7 @@ class WarmLauncher:
             with theirs:
                 socket.send_fds(self._control, [b"f"], [theirs.fileno(), *fds])
             channel.settimeout(FORK_TIMEOUT)
-            answer = channel.recv(MAX_MESSAGE_BYTES)
+            answer = channel.recv(MAX_ANSWER_BYTES)
         except ConnectionError:
             self._on_failed_request(channel)
             return None
@@ -206,7 +206,7 @@ class WarmLauncher:
         assert self._control is not None
         with suppress(OSError, ValueError):
             self._control.settimeout(timeout)
-            return int(self._control.recv(MAX_MESSAGE_BYTES))
+            return int(self._control.recv(MAX_ANSWER_BYTES))
         return None
 
     def _end_server(self) -> None:
@@ -240,7 +240,7 @@ def _request(argv: tuple[str, ...], cwd: Path, env: Environment) -> BinaryIO:
 def _log_output(pipe: IO[bytes]) -> None:
     """Log what the fork server printed; its end is closed by all but what it forked."""
     os.set_blocking(pipe.fileno(), False)
-    text = os.read(pipe.fileno(), MAX_MESSAGE_BYTES) if select.select([pipe], (), (), 0)[0] else b""
+    text = os.read(pipe.fileno(), MAX_ANSWER_BYTES) if select.select([pipe], (), (), 0)[0] else b""
     if text:
         log.debug("the fork server printed: %s", text.decode("utf-8", "replace"))
 
