@@ -103,6 +103,8 @@ class ProcessTitle:
 
 
 def _strings(texts: list[str]) -> bytes:
+    if any("\0" in text for text in texts):
+        raise UnfitError("a NUL character in an argument")
     return b"".join(os.fsencode(text) + b"\0" for text in texts)
 
 
@@ -281,7 +283,8 @@ class ForkServer:
                 request = json.load(file)
             self._prepare(request, given)
         except BaseException as error:
-            channel.send(json.dumps({**answer, "error": f"{error or type(error)}"}).encode())
+            reason = f"{type(error).__name__}: {error}"[:1000]
+            channel.send(json.dumps({**answer, "error": reason}).encode())
             os._exit(1)
         channel.send(json.dumps(answer).encode())
         if not channel.recv(1):
