@@ -142,9 +142,12 @@ def _run(argv: list[str]) -> int:
 
 def _refuse(parser: HelpParser, words: list[str]) -> NoReturn:
     """Name the arguments that a subcommand does not know, and what was probably meant."""
-    options = set(re.findall(r"--[a-z][a-z-]+", parser.format_help() + parser.format_site_help()))
-    nearest = closest_match(words[0], options)
-    hint = f"; did you mean {nearest}?" if nearest else ""
+    text = parser.format_help() + parser.format_site_help()
+    options = set(re.findall(r"(?<=--)[a-z][a-z-]+", text))
+    # Without the dashes: they would make any two options alike.
+    word = words[0].lstrip("-") if words[0].startswith("-") else ""
+    nearest = closest_match(word, options)
+    hint = f"; did you mean --{nearest}?" if nearest else ""
     parser.error(f"unrecognized arguments: {' '.join(words)}{hint}")
 
 

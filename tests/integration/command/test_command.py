@@ -117,6 +117,10 @@ def test_a_wrong_option_of_a_command_is_reported_in_one_sentence_and_where_help_
     assert second == f"See `hostmanager {arguments[0]} --help`."
 
 
+def test_no_option_is_proposed_that_has_only_the_dashes_in_common():
+    assert "did you mean" not in run("silence", "a", "--yes").stderr
+
+
 def test_where_no_program_can_be_started_run_says_so(tmp_path):
     code = (
         "import sys\n"

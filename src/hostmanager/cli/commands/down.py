@@ -7,7 +7,8 @@ from hostmanager.cli.change_command import add_change_parser, run_change
 DESCRIPTION = """\
 Stop agents: set their target to down, and wait until nothing of them is left. They stay down,
 whatever else happens, until somebody requests `up`; only a start of the `manager` process after
-it was stopped, or --initial-state of a manager that had ended in order, sets other targets."""
+it was stopped, or --initial-state of a manager that had ended in order, sets other targets.
+`hostmanager stop` is another name of this command."""
 
 EXAMPLES = """\
   hostmanager down acu1 --reason "cable work until noon"

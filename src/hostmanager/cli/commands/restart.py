@@ -10,7 +10,10 @@ Restart agents: each agent whose target is up is stopped, and started again as s
 ended. Those whose target is down are left down, and are listed. The managers carry that out, even
 if this command, the router or the manager itself dies meanwhile; only `down` cancels it. A
 compose service is stopped only once its new image is here. The service that runs the router is
-restarted last, by itself."""
+restarted last, by itself.
+
+--outdated goes by what the manager knows for certain: images, entries, settings. It does not know which
+code a process has loaded: after an upgrade of OCS or a plugin, name the agents or their --class."""
 
 EXAMPLES = """\
   hostmanager restart acu1

@@ -11,7 +11,8 @@ router, as their heartbeats show. What has no heartbeats counts as up when it ha
 seconds, and so do all with --no-wait-ready. One that dies later, while the command waits for
 others, is reported, too. One that died and waits to be started again is
 started at once. With --as-configured, the site config decides: what was stopped by hand is started,
-what was started by hand is stopped, and the rest is left alone."""
+what was started by hand is stopped, and the rest is left alone. `hostmanager start` is another name
+of this command."""
 
 EXAMPLES = """\
   hostmanager up fake1
