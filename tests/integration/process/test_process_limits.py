@@ -69,3 +69,23 @@ async def test_what_is_not_permitted_is_a_failed_launch_with_the_remedy(
     assert reason[1] in report.reason
     monkeypatch.undo()
     await until(lambda: not host.processes(), "the end of the attempt")
+
+
+async def test_what_a_live_process_cannot_be_given_any_more_takes_a_restart(host, monkeypatch):
+    launched = await begin(host, InstanceSettings(open_files=99))
+    wider = InstanceSpec("a", "Any", settings=InstanceSettings(open_files=200, nice=4))
+
+    def refuse(*_):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(resource, "prlimit", refuse)
+    host.driver.update_spec(wider)
+    assert await host.next("a") == ev.StatusChanged(settings_at_restart=("open-files",))
+    monkeypatch.undo()
+    process = psutil.Process(launched.pid)
+    assert (process.nice(), process.rlimit(resource.RLIMIT_NOFILE)) == (4, (99, 99))
+    less = InstanceSpec("a", "Any", settings=InstanceSettings(open_files=80, nice=4))
+    host.driver.update_spec(less)
+    assert await host.next("a") == ev.StatusChanged()
+    assert process.rlimit(resource.RLIMIT_NOFILE) == (80, 80)
+    await end(host)

@@ -150,6 +150,14 @@ def test_of_what_is_not_known_from_what_it_was_made_no_restart_is_required():
     assert outdated.restart_required  # its image is another by now
 
 
+def test_settings_that_only_a_new_run_can_have_require_a_restart():
+    event = ev.StatusChanged(settings_at_restart=("open-files",))
+    known = replace(known_after(event, spec=service(fingerprint="now")), state=State.UP)
+    assert known.observation.settings_at_restart == ("open-files",)
+    assert known.restart_required
+    assert not replace(known, observation=ObservedStatus()).restart_required
+
+
 def test_a_container_that_was_exchanged_without_an_end_that_was_reported_is_known_as_what_it_is():
     observed = ObservedRun(8, started_at=NOW.wall - 5.0, fingerprint="now")
     known = known_after(
