@@ -250,16 +250,16 @@ def read_entries(path: Path, query: Query) -> tuple[list[dict[str, Any]], bool]:
     where = f"WHERE {' AND '.join(conditions)} " if conditions else ""
     select = f"SELECT {_COLUMNS} FROM entries {where}ORDER BY id DESC LIMIT ?"
     rows: list[Any] = []
-    chars, more = 0, False
+    chars, has_older = 0, False
     with closing(_connect(path, "ro")) as database:
         for row in database.execute(select, (*conditions.values(), query.limit + 1)):
             chars += _ENTRY_CHARS + len(str(row[-1])) + len(str(row[-2]))
             too_large = query.max_chars is not None and chars > query.max_chars
-            more = len(rows) == query.limit or (bool(rows) and too_large)
-            if more:
+            has_older = len(rows) == query.limit or (bool(rows) and too_large)
+            if has_older:
                 break
             rows.append(row)
-    return [from_row(row) for row in reversed(rows)], more
+    return [from_row(row) for row in reversed(rows)], has_older
 
 
 def is_corrupt(error: sqlite3.Error) -> bool:

@@ -111,7 +111,7 @@ class LogDaemon:
         log_file = reader.log_file
         error_before = log_file.error
         try:
-            more = reader.pump()
+            has_more = reader.pump()
         except OSError as error:  # never the end of all others
             log_error(f"pipe of {log_file.instance_id}: {error}")
             return False
@@ -123,7 +123,7 @@ class LogDaemon:
             log_file.rotated = False
             self._compressor.enqueue(log_file.instance_id)
             self._start_compressing()
-        return more
+        return has_more
 
     def _start_compressing(self) -> None:
         if self._compressor.pidfd is not None:
@@ -258,8 +258,8 @@ class LogDaemon:
         The other one waits for the pipes that we have locked: its manager has sent their commands.
         """
         path = paths.lock(self._settings.state)
-        ours = self._lock is not None and is_same_file(self._lock, path)
-        if not ours and read_lock_holder(path) is not None:
+        holds_lock = self._lock is not None and is_same_file(self._lock, path)
+        if not holds_lock and read_lock_holder(path) is not None:
             self._ending = True
         else:
             self._acquire()

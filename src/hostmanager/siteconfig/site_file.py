@@ -243,12 +243,12 @@ def _host_parts(root: YamlNode, collector: DiagnosticCollector) -> dict[str, Yam
             hint or "It must have a block for each host.",
         )
     nodes: dict[str, YamlNode] = {}
-    for name, (place, node) in hosts.fields().items():
+    for name, (location, node) in hosts.fields().items():
         if isinstance(name, str):
             nodes[name] = node
         else:
             collector.warning(
-                place,
+                location,
                 f"the host name {quote_value(name)} is not text to YAML, so its agents are started "
                 "nowhere.",
                 "Put it in quotes.",

@@ -265,7 +265,7 @@ def locate_argument(
         if uses:
             after = agent.argv[uses[-1] : uses[-1] + 8]
             value = quoted[1] if quoted else None
-            return next((place for word, place in after if word == value), after[0][1]), ""
+            return next((at for word, at in after if word == value), after[0][1]), ""
     return agent.arguments_location, ""
 
 

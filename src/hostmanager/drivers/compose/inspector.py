@@ -105,8 +105,8 @@ class ContainerInspector:
             self._on_error(error)
         elif error is not None:
             name = f"container {container_id[:12]}: inspecting it"
-            again = self._reinspect_later(engine, container_id)
-            self._guard.call(name, task.result, lambda _: self._guard.schedule(name, again))
+            inspect_again = self._reinspect_later(engine, container_id)
+            self._guard.call(name, task.result, lambda _: self._guard.schedule(name, inspect_again))
 
     def _reinspect_later(self, engine: Engine, container_id: str) -> Callable[[], None]:
         def inspect() -> None:
