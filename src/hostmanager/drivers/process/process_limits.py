@@ -7,16 +7,14 @@ in a program with threads hardly anything may. Changed settings are given to liv
 import logging
 import os
 import resource
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
 
 from hostmanager.core.model import InstanceSettings
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T")
 
 INHERITED_NOFILE = resource.getrlimit(resource.RLIMIT_NOFILE)
 """The limit at our start, which agents get: the manager raises its own limit afterwards."""
@@ -61,21 +59,19 @@ def change_limits(
         The keys of the settings that they cannot be given while they run: what a process was
         denied, only root can grant it again.
     """
-    denied = []
-    if before.open_files != now.open_files and not _each(pids, _limit_open_files, now.open_files):
-        denied.append("open-files")
-    if before.nice != now.nice and not _each(pids, _set_nice_of_threads, now.nice or 0):
-        denied.append("nice")
-    return denied
-
-
-def _each(pids: Iterable[int], set_limit: Callable[[int, T], None], value: T) -> bool:
-    try:
-        for pid in pids:
-            set_limit(pid, value)
-    except LimitError:
-        return False
-    return True
+    denied: list[str] = []
+    for pid in pids:
+        try:
+            if before.open_files != now.open_files:
+                _limit_open_files(pid, now.open_files)
+        except LimitError as error:
+            denied.append(error.setting)
+        try:
+            if before.nice != now.nice:
+                _set_nice_of_threads(pid, now.nice or 0)
+        except LimitError as error:
+            denied.append(error.setting)
+    return list(dict.fromkeys(denied))
 
 
 def _set_nice_of_threads(pid: int, nice: int) -> None:
