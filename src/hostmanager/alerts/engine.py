@@ -20,7 +20,7 @@ from hostmanager.alerts.model import (
     Incident,
     Notice,
     NoticeKind,
-    Observation,
+    SiteObservation,
     Subject,
 )
 from hostmanager.alerts.rules import Rule, Rules
@@ -68,7 +68,7 @@ class AlertEngine:
         self.state = state
         self._tell = tell
 
-    def step(self, seen: Observation, now: float) -> None:
+    def step(self, seen: SiteObservation, now: float) -> None:
         """Take what is known of the site now."""
         self._tell_silences(seen, now)
         findings = {finding.subject: finding for finding in seen.findings}
@@ -106,7 +106,7 @@ class AlertEngine:
 
     # --- one alert --------------------------------------------------------------------------
 
-    def _is_frozen(self, subject: Subject, seen: Observation) -> bool:
+    def _is_frozen(self, subject: Subject, seen: SiteObservation) -> bool:
         is_silenced = subject in seen.silenced or any(
             silence.covers(subject) for silence in self.state.silences
         )
@@ -226,7 +226,7 @@ class AlertEngine:
 
     # --- silences ---------------------------------------------------------------------------
 
-    def _tell_silences(self, seen: Observation, now: float) -> None:
+    def _tell_silences(self, seen: SiteObservation, now: float) -> None:
         self.state.silences = [each for each in self.state.silences if now < each.until]
         # Those of hosts that do not answer are as they were.
         known = self.state.known_silences

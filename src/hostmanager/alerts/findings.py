@@ -6,7 +6,7 @@ Nothing is judged here: severities and reasons are those of `hostmanager status`
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from hostmanager.alerts.model import ROUTER, Finding, Observation, Subject
+from hostmanager.alerts.model import ROUTER, Finding, SiteObservation, Subject
 from hostmanager.client.errors import FailureKind, ManagerError
 from hostmanager.client.poller import SessionOrError
 from hostmanager.client.site_model import Site
@@ -27,7 +27,7 @@ MAX_LINE_CHARS = 200
 
 def observe(
     site: Site, sessions: Mapping[str, SessionOrError | None], router: ManagerError | None
-) -> Observation:
+) -> SiteObservation:
     """Say what is wrong with a site.
 
     Args:
@@ -39,7 +39,7 @@ def observe(
     if router is not None:
         hint = "Look first: is crossbar running? `hostmanager check` tries the router."
         reason = truncate(router.text_with_hint, MAX_REASON_CHARS)
-        return Observation((Finding(ROUTER, "router", reason, (hint,)),), managed, managed)
+        return SiteObservation((Finding(ROUTER, "router", reason, (hint,)),), managed, managed)
     findings: list[Finding] = []
     unobserved, unobserved_hosts = set(), set()
     statuses = []
@@ -57,7 +57,7 @@ def observe(
     agents = [agent for status in statuses for agent in status.agents]
     findings += [finding for agent in agents for finding in _agent_findings(agent)]
     silenced = {Subject(each.host, each.instance_id): each for each in agents if each.is_silenced}
-    return Observation(
+    return SiteObservation(
         findings,
         frozenset(unobserved),
         frozenset(unobserved_hosts),

@@ -9,7 +9,7 @@ from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from hostmanager.alerts.message import Message
+from hostmanager.alerts.message import AlertMessage
 from hostmanager.alerts.rules_file import RULES_FILE, RulesFile, read_rules
 from hostmanager.alerts.sender import SendResult, check_urls, send_by_child
 from hostmanager.alerts.service import AlarmService
@@ -57,7 +57,7 @@ def send_test(file: RulesFile) -> dict[str, SendResult]:
     """Send a test message to each receiver; returns the results, by receiver and number."""
     results = {}
     host = os.uname().nodename
-    message = Message(
+    message = AlertMessage(
         "[test] hostmanager alerts",
         f"A test of the alarms, sent from {host} by {file.path}. Nothing is wrong.",
     )

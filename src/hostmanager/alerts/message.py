@@ -19,14 +19,14 @@ MAX_BODY_CHARS = 12_000
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
+class AlertMessage:
     """A message, in plain text."""
 
     title: str
     body: str
 
 
-def compose(notices: Sequence[Notice], engine: AlertEngine, now: float) -> Message | None:
+def compose(notices: Sequence[Notice], engine: AlertEngine, now: float) -> AlertMessage | None:
     """Write one message of all that a receiver is to be told, as it is now; None: nothing is left.
 
     Args:
@@ -63,7 +63,7 @@ def compose(notices: Sequence[Notice], engine: AlertEngine, now: float) -> Messa
         body = f"This may have been sent already: sending it was interrupted.\n\n{body}"
     more = f" and {len(titles) - 1} more" if len(titles) > 1 else ""
     title = truncate(titles[0], MAX_TITLE_CHARS) + more
-    return Message(printable(title), printable(truncate(body, MAX_BODY_CHARS)))
+    return AlertMessage(printable(title), printable(truncate(body, MAX_BODY_CHARS)))
 
 
 def _summary(lines: Sequence[str]) -> str:

@@ -64,7 +64,7 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Observation:
+class SiteObservation:
     """What is known of the site at one time.
 
     Attributes:

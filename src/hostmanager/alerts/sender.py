@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hostmanager.alerts.message import Message
+from hostmanager.alerts.message import AlertMessage
 from hostmanager.alerts.rules_file import RulesFile
 from hostmanager.alerts.send import NOT_INSTALLED
 from hostmanager.siteconfig.diagnostics import Diagnostic, DiagnosticCollector
@@ -34,7 +34,7 @@ class SendResult:
     maybe_sent: bool = False
 
 
-def send_by_child(url: Secret, message: Message, timeout: float = SEND_TIMEOUT) -> SendResult:
+def send_by_child(url: Secret, message: AlertMessage, timeout: float = SEND_TIMEOUT) -> SendResult:
     """Send a message; blocks until it is sent, or the time is over."""
     request = {"url": str(url), "title": message.title, "body": message.body}
     try:

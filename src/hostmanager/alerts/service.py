@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from hostmanager.alerts.engine import AlertEngine
-from hostmanager.alerts.message import Message, compose
-from hostmanager.alerts.model import HostSilence, Notice, Observation
+from hostmanager.alerts.message import AlertMessage, compose
+from hostmanager.alerts.model import HostSilence, Notice, SiteObservation
 from hostmanager.alerts.outbox import Outbox
 from hostmanager.alerts.rules import Receiver, Rules
 from hostmanager.alerts.sender import SendResult
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 SAVE_INTERVAL = 30.0
 """Seconds after which the state is written although nothing has changed but the time."""
 
-Send = Callable[[Secret, Message], SendResult]
+Send = Callable[[Secret, AlertMessage], SendResult]
 
 
 class ForwardClock:
@@ -76,7 +76,7 @@ class AlarmService:
         for key, _ in _keys(known.get(receiver, self._rules.receivers[0])):
             self._outboxes[key].add(notice)
 
-    def step(self, seen: Observation) -> None:
+    def step(self, seen: SiteObservation) -> None:
         """Take what is known of the site now, and send what is due."""
         with self._lock:
             now = self._clock.now()
@@ -99,7 +99,7 @@ class AlarmService:
         for key, message in messages:
             threading.Thread(target=self._deliver, args=(key, message), daemon=True).start()
 
-    def _deliver(self, key: str, message: Message) -> None:
+    def _deliver(self, key: str, message: AlertMessage) -> None:
         try:
             result = self._send(self._receivers[key][1], message)
         except Exception as error:  # no thread left, say: it is tried again

@@ -6,7 +6,7 @@ import os
 import socket
 
 from hostmanager.alerts.findings import observe
-from hostmanager.alerts.model import Observation
+from hostmanager.alerts.model import SiteObservation
 from hostmanager.client.errors import ClientError, FailureKind, ManagerError
 from hostmanager.client.manager_client import ManagerClient, make_clients
 from hostmanager.client.poller import SessionPoller
@@ -62,13 +62,13 @@ class SiteWatch:
         probe = ManagerClient(site, _ROUTER, self._alerts_id, None)
         return SessionPoller({**clients, _ROUTER: probe}, LOOK_INTERVAL, self._args.answer_time)
 
-    def look(self) -> Observation:
+    def look(self) -> SiteObservation:
         """What is known of the site now."""
         self._follow_site_config()
         router = self._poller.latest(_ROUTER)
         if router is None:
             everything = frozenset(self.site.hosts)
-            return Observation((), everything, everything | {_ROUTER})
+            return SiteObservation((), everything, everything | {_ROUTER})
         gone = None
         if isinstance(router, ManagerError) and router.kind in (
             FailureKind.ROUTER,

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from hostmanager.alerts.engine import AlertEngine, EngineState
-from hostmanager.alerts.model import Finding, Notice, NoticeKind, Observation, Subject
+from hostmanager.alerts.model import Finding, Notice, NoticeKind, SiteObservation, Subject
 from hostmanager.alerts.rules import DEFAULT_FINDINGS, Receiver, Rule, Rules
 from hostmanager.util.secret import Secret
 
@@ -38,7 +38,7 @@ class AlarmSite:
         before, end = len(self.told), self.now + seconds
         while self.now < end:
             self.now += STEP
-            self.engine.step(Observation(findings, **seen), self.now)
+            self.engine.step(SiteObservation(findings, **seen), self.now)
         return [notice for _, _, notice in self.told[before:]]
 
     def kinds(self, receiver: str | None = None) -> list[NoticeKind]:

@@ -19,6 +19,7 @@ class Category(StrEnum):
     COMPOSE = "compose"
     DIRECTORY = "folder"
     ROUTER = "router"
+    ALERTS = "alerts"  # the rules of the alarm service
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
+from hostmanager.cli.check.alarm_rules import check_alarm_rules
 from hostmanager.cli.check.render import (
     render_github,
     render_plain,
@@ -32,7 +33,8 @@ arguments (in a separate process, without starting the agent). Managers: their o
 Compose files: whether they are valid, and have a service for each agent with 'manage: docker'.
 On the host itself: directories and binaries. The router: whether it answers, and has the
 realm; a procedure of a random name is registered below the address root for a moment, and
-called through the HTTP bridge, as agents and clients do."""
+called through the HTTP bridge, as agents and clients do. The rules of the alarm service, if there
+is an alerts.yaml beside the site config."""
 
 EPILOG = """\
 what is checked where:
@@ -191,6 +193,7 @@ def check_file(path: Path, args: argparse.Namespace) -> CheckReport:
     finally:
         if plugins is not None:
             plugins.close()
+    check_alarm_rules(path, report, only_syntax=args.syntax)
     report.sort()
     return report
 
