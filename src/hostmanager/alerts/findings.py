@@ -21,8 +21,8 @@ from hostmanager.client.status.model import (
 )
 from hostmanager.util.text import format_age, format_duration, join_sentences, truncate
 
-MAX_REASON_CHARS = 300
-MAX_LINE_CHARS = 200
+MAX_TOLD_CHARS = 300
+MAX_OUTPUT_CHARS = 200
 
 
 def observe(
@@ -38,7 +38,7 @@ def observe(
     managed = frozenset(site.managers)
     if router is not None:
         hint = "Look first: is crossbar running? `hostmanager check` tries the router."
-        reason = truncate(router.text_with_hint, MAX_REASON_CHARS)
+        reason = truncate(router.text_with_hint, MAX_TOLD_CHARS)
         return SiteObservation((Finding(ROUTER, "router", reason, (hint,)),), managed, managed)
     findings: list[Finding] = []
     unobserved, unobserved_hosts = set(), set()
@@ -78,7 +78,7 @@ def _host_findings(status: HostStatus) -> list[Finding]:
     details = [f"Look first: hostmanager status --host {name}"]
     if status.error is not None:
         details.append(f"and on {name}: systemctl status hostmanager-{manager}")
-    reason = truncate(join_sentences(status.reasons), MAX_REASON_CHARS)
+    reason = truncate(join_sentences(status.reasons), MAX_TOLD_CHARS)
     return [Finding(Subject(name), kind, reason, tuple(details))]
 
 
@@ -94,7 +94,7 @@ def _agent_findings(agent: AgentStatus) -> list[Finding]:
         Finding(
             Subject(agent.host, agent.instance_id),
             kind,
-            truncate(join_sentences(reasons[:3]), MAX_REASON_CHARS),
+            truncate(join_sentences(reasons[:3]), MAX_TOLD_CHARS),
             tuple(_details(agent)),
             agent.short_class,
         )
@@ -119,7 +119,7 @@ def _details(agent: AgentStatus) -> Sequence[str]:
     output = (agent.get("last_exit") or {}).get("output") or []
     if output:
         lines.append("its last output:")
-        lines += [f"  {truncate(str(line), MAX_LINE_CHARS)}" for line in output[-MAX_LAST_LINES:]]
+        lines += [f"  {truncate(str(line), MAX_OUTPUT_CHARS)}" for line in output[-MAX_LAST_LINES:]]
     lines.append(f"Look first: hostmanager logs {name} --host {host}")
     lines.append(f"Then, perhaps: hostmanager restart {name} --host {host}")
     return lines

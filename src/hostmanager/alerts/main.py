@@ -144,6 +144,6 @@ def _look_forever(
             text = pluralize(prepared.service.open_incidents, "open incident")
             lines = ["WATCHDOG=1", *([] if is_ready else ["READY=1"])]
             lines += [] if text == status else [f"STATUS={text}"]
-            is_ready, status = True, text
-            notify.send("\n".join(lines))
+            if notify.send("\n".join(lines)):
+                is_ready, status = True, text
         time.sleep(STEP_INTERVAL)

@@ -31,3 +31,7 @@ def _main() -> None:
     from hostmanager.cli.main import main as run  # noqa: PLC0415 - after that
 
     run()
+
+
+if __name__ == "__main__":  # as units start the alarm service
+    main()

@@ -28,7 +28,7 @@ from hostmanager.util.text import closest_match
 
 COMMANDS = {
     "run": "run the manager of this host",
-    "install-systemd": "install the manager as a service of this host",
+    "install-systemd": "install the manager, or the alarm service, as a service of this host",
     "status": "show the status of all agents of the site; what is wrong first",
     "up": "start agents, and check that they stay up",
     "down": "stop agents, and wait until nothing is left of them",

@@ -10,6 +10,7 @@ import pytest
 
 from tests.integration.router.cli_site import HOSTMANAGER, make_cli_site
 from tests.support.alarm_receivers import MailServer, Webhook
+from tests.support.service import NotifySocket
 from tests.support.sites import instance
 from tests.support.waiting import wait_for
 
@@ -32,13 +33,14 @@ rules:
 class Service:
     """Runs of the service; `log` has the output of all."""
 
-    def __init__(self, site, environ):
+    def __init__(self, site, environ, systemd):
         self.directory = site.site.directory
         self.state = self.directory / "alarm-state"
         self.argv = [HOSTMANAGER, "alerts", "--site-file", str(site.site.file)]
         self.argv += ["--state-dir", str(self.state)]
         self.environ = {**os.environ, **environ}
         self.process = None
+        self.systemd = systemd
 
     def start(self):
         with (self.directory / "alerts.log").open("ab") as log:
@@ -50,6 +52,7 @@ class Service:
         return (self.directory / "alerts.log").read_text()
 
     def end(self, number=signal.SIGTERM):
+        self.systemd.times("")  # read, so that there is room for more
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(number)
         return 0 if self.process is None else self.process.wait(60)
@@ -71,9 +74,14 @@ def service(cli_site, receivers):
     (directory / "mail-url").write_text(f"{url}&name=topic-s3cr3t\n")
     (directory / "alerts.yaml").write_text(RULES)
     hook_url = f"json://127.0.0.1:{hook.port}/hook-s3cr3t"
-    service = Service(cli_site, {"ALARM_HOOK": hook_url})
-    yield service
-    service.end()
+    with NotifySocket(directory / "notify") as systemd:
+        environ = {"ALARM_HOOK": hook_url, "NOTIFY_SOCKET": systemd.address}
+        service = Service(cli_site, environ, systemd)
+        yield service
+        service.end()
+        assert systemd.times("READY=1") == 2
+        assert systemd.times("WATCHDOG=1") > 2
+        assert systemd.times("STOPPING=1") == 1
 
 
 def message_about(subject, texts):

@@ -294,3 +294,34 @@ def test_the_help_shows_the_options_of_the_manager_too(fake_host):
     )
     for word in ("--enable", "--user-unit", "--docker-compose", "--site-file", "examples:"):
         assert word in result.stdout
+
+
+# --- the alarm service ---------------------------------------------------------------------------
+
+
+def test_the_unit_of_the_alarm_service(fake_host):
+    result = fake_host.run(*me("--alerts", "--print", "--alerts-config", "rules.yaml"))
+    lines = lines_of(result)
+    command = f"ExecStart={sys.executable} -P -m hostmanager.cli.entry_point alerts "
+    rules = fake_host.directory / "rules.yaml"
+    options = f"--site-file={fake_host.site} --site-host=daq1 --config={rules}"
+    assert command + options in lines
+    assert "StateDirectory=hostmanager/alerts" in lines
+    assert not any(line.startswith(("KillMode", "ExecReload", "LimitNICE")) for line in lines)
+    assert f"{rules} does not exist yet" in result.stderr
+
+
+def test_the_alarm_service_takes_no_options_of_the_manager(fake_host):
+    result = fake_host.run(*me("--alerts", "--print", "--quiet"))
+    assert (result.returncode, "--quiet is an option of the manager only" in result.stderr) == (
+        2,
+        True,
+    )
+
+
+def test_the_alarm_service_is_installed_and_removed(fake_host):
+    result = fake_host.run(*me("--alerts", "--unit-dir", str(fake_host.units)))
+    assert result.returncode == 0, result.stderr
+    assert [path.name for path in fake_host.units.iterdir()] == ["hostmanager-alerts.service"]
+    result = fake_host.run("--alerts", "--remove", "--unit-dir", str(fake_host.units))
+    assert (result.returncode, list(fake_host.units.iterdir())) == (0, []), result.stderr

@@ -31,6 +31,7 @@ from hostmanager.cli.systemd.install import (
 from hostmanager.cli.systemd.plan import (
     InstallError,
     InstallPlan,
+    make_alerts_plan,
     make_install_plan,
     unit_name,
 )
@@ -60,6 +61,8 @@ examples:
       only show the unit
   hostmanager install-systemd --site-file ~/ocs/site.yaml --user-unit --enable --now
       without root, for your own user
+  sudo hostmanager install-systemd --alerts --site-file /etc/ocs/site.yaml --user ocs --enable --now
+      the alarm service, on one host of the site (docs/alerts.md)
   sudo hostmanager install-systemd --site-file /etc/ocs/site.yaml --remove
       stop the manager and its agents, and remove the unit
 """
@@ -72,6 +75,12 @@ def add_parser(subparsers: Any) -> None:
     what.add_argument("--print", action="store_true", help="print the unit; change nothing")
     what.add_argument("--remove", action="store_true", help="stop and remove the service")
     add = parser.add_argument
+    add("--alerts", action="store_true", help="the alarm service of the site, not the manager")
+    add(
+        "--alerts-config",
+        metavar="FILE",
+        help="with --alerts: its rules; default: alerts.yaml beside the site config",
+    )
     add("--dry-run", action="store_true", help="show the steps; change nothing")
     add("--yes", "-y", action="store_true", help="do not ask before a running manager is removed")
     add("--json", action="store_true", help="print the result as JSON")
@@ -155,7 +164,7 @@ def run(args: argparse.Namespace) -> int:
             name = unit_name(args)
             _confirm_removal(args, target, name)
             return _report(args, remove_unit(target, name, args.force, args.dry_run))
-        plan = make_install_plan(args, os.environ)
+        plan = (make_alerts_plan if args.alerts else make_install_plan)(args, os.environ)
         if args.print:
             print(plan.unit.text(), end="")
             for note in plan.notes:
@@ -179,7 +188,8 @@ def _confirm_removal(args: argparse.Namespace, target: UnitTarget, name: str) ->
     unit = f"{name}.service"
     if args.dry_run or not target.manage_systemd or not is_active(target, unit):
         return
-    action = f"stop {unit}, the manager with all of its agents on this host, and remove it"
+    what = "the alarm service" if args.alerts else "the manager with all of its agents on this host"
+    action = f"stop {unit}, {what}, and remove it"
     confirm_action(action, args, Output("install-systemd", args.json))
 
 

@@ -118,12 +118,12 @@ def install_unit(
     if "now" in actions:
         steps.call(target.systemctl("start", unit.file_name))
     if was_active:
-        restart = shlex.join(
-            target.systemctl("kill", "--signal=KILL", _MAIN_PROCESS, unit.file_name)
-        )
+        words = ("kill", "--signal=KILL", _MAIN_PROCESS) if unit.has_agents else ("restart",)
+        restart = shlex.join(target.systemctl(*words, unit.file_name))
+        how = ", without stopping agents" if unit.has_agents else ""
         steps.notes.append(
-            "it is already running; changes take effect at its next start. To restart it now, "
-            f"without stopping agents: {restart}"
+            "it is already running; changes take effect at its next start. To restart it "
+            f"now{how}: {restart}"
         )
     if target.is_user_unit and target.manage_systemd and not _is_lingering():
         steps.notes.append(

@@ -19,10 +19,11 @@ from hostmanager.agent.options import (
     make_manager_parser,
     policy_of,
 )
-from hostmanager.cli.systemd.unit import UNIT_NAME, Unit
+from hostmanager.alerts.rules_file import RULES_FILE
+from hostmanager.cli.systemd.unit import UNIT_NAME, AlertsUnit, Unit
 from hostmanager.composefile.variables import describe_unset, unset_variables
 from hostmanager.core.model import InstanceSpec
-from hostmanager.siteconfig.command_line import parse_agent_args
+from hostmanager.siteconfig.command_line import parse_agent_args, resolve_site_file
 
 RESOLVED_OPTIONS = ("instance_id", "site", "site_file", "site_host", "working_dir", "state_dir")
 """Options that go into the unit with their resolved values."""
@@ -35,6 +36,10 @@ _TRIAL = "import sys, hostmanager.agent.options; open(sys.argv[1]).close()"
 
 SYSTEMD_VARIABLES = ("HOME", "LANG", "LOGNAME", "PATH", "SHELL", "USER")
 """What systemd sets in the environment of a service by itself (systemd.exec, User=)."""
+
+
+ALERTS_UNIT = "hostmanager-alerts"
+"""Name of the unit of the alarm service."""
 
 
 class InstallError(Exception):
@@ -117,6 +122,52 @@ def make_install_plan(args: argparse.Namespace, environ: Mapping[str, str]) -> I
     return InstallPlan(unit, ids, tuple(notes))
 
 
+ALERTS_OPTIONS = ("site_host", "site_hub", "site_http", "site_realm", "address_root")
+"""Options of the site that the alarm service takes as they were given."""
+
+
+def make_alerts_plan(args: argparse.Namespace, environ: Mapping[str, str]) -> InstallPlan:
+    """Check everything, and decide the contents of the unit of the alarm service.
+
+    Raises:
+        InstallError, UsageError, SiteFileError: Something is wrong.
+    """
+    resolved = ("site", "site_file", "working_dir", "state_dir")
+    others = manager_argv(args, (*ALERTS_OPTIONS, *resolved))
+    if others:
+        raise InstallError(f"--alerts: {others[0]} is an option of the manager only.")
+    user, home = _user(args)
+    site = argparse.Namespace(site=args.run_site, site_file=args.run_site_file)
+    site_file = resolve_site_file(site, environ)
+    working_dir = Path(args.run_working_dir or home).absolute()
+    _trial_run_as(user, args.group, working_dir, str(site_file))
+    command = [sys.executable, "-P", "-m", "hostmanager.cli.entry_point", "alerts"]
+    command += [f"--site-file={site_file}", *manager_argv(args, resolved)]
+    if args.run_state_dir is not None:
+        command.append(f"--state-dir={Path(args.run_state_dir).absolute()}")
+    notes = []
+    rules = site_file.parent / RULES_FILE
+    if args.alerts_config is not None:
+        rules = Path(args.alerts_config).absolute()
+        command.append(f"--config={rules}")
+    if not rules.is_file():
+        notes.append(f"{rules} does not exist yet: the service says who is told by that file.")
+    unit = AlertsUnit(
+        name=args.unit or ALERTS_UNIT,
+        description=f"OCS alarm service for {site_file}",
+        command=tuple(command),
+        working_dir=working_dir,
+        user=user,
+        group=args.group,
+        environment=_environment(args, environ),
+        has_state_dir=args.run_state_dir is None,
+        watchdog=args.watchdog,
+        harden=args.harden,
+        is_user_unit=args.user_unit,
+    )
+    return InstallPlan(unit, frozenset(), tuple(notes))
+
+
 def _stop_timeout(specs: Iterable[InstanceSpec], interrupt: float) -> float:
     """The longest time that any agent has after it was asked to stop, seconds."""
     return max([interrupt, *(spec.settings.stop_timeout or 0.0 for spec in specs)])
@@ -161,7 +212,7 @@ def _identity(user: str, group: str | None) -> dict[str, Any]:
 
 def unit_name(args: argparse.Namespace) -> str:
     """The name of the unit to remove; the site config may be gone already."""
-    instance_id = args.run_instance_id
+    instance_id = "alerts" if args.alerts else args.run_instance_id
     if args.unit is None and instance_id is None:
         instance_id = parse_agent_args(make_manager_parser(), manager_argv(args), os.environ)[
             0

@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 from hostmanager.core.policy import MANAGER_NICE
 from hostmanager.util.cgroup import MANAGER_SUBGROUP
@@ -60,6 +61,33 @@ TasksMax=infinity
 # second line, and says so: then agents are grouped, but memory-max and cpu-quota are not applied.
 Delegate=yes
 DelegateSubgroup={subgroup}
+{hardening}
+[Install]
+WantedBy={target}
+"""
+
+ALERTS_TEMPLATE = """\
+{mark}; do so again to change it.
+# Settings of your own: systemctl edit {name}
+
+[Unit]
+Description={description}
+Documentation=https://ocs.readthedocs.io
+# Order only: that the router is away is what it tells.
+After={after}
+StartLimitIntervalSec=0
+
+[Service]
+Type=notify
+NotifyAccess=main
+ExecStart={command}
+WorkingDirectory={working_dir}
+{settings}
+TimeoutStopSec=30
+Restart=always
+RestartSec=10
+# It keeps systemd alive from the loop that looks at the site.
+WatchdogSec={watchdog}
 {hardening}
 [Install]
 WantedBy={target}
@@ -119,6 +147,8 @@ class Unit:
     harden: bool = False
     is_user_unit: bool = False
     kill: str = "/bin/kill"
+    template: ClassVar[str] = TEMPLATE
+    has_agents: ClassVar[bool] = True
 
     @property
     def file_name(self) -> str:
@@ -136,7 +166,7 @@ class Unit:
                 f"{self.name!r} cannot be the name of a unit. Use letters, digits, '-', '_' and "
                 "'.', such as --unit hostmanager-daq1."
             )
-        return TEMPLATE.format(
+        return self.template.format(
             mark=MARK,
             name=self.name,
             description=check_value(self.description, "the description"),
@@ -169,7 +199,7 @@ class Unit:
         if self.has_state_dir:
             directory = self.name.removeprefix("hostmanager-")
             lines += [f"StateDirectory=hostmanager/{directory}", "StateDirectoryMode=0700"]
-        if not self.is_user_unit:  # the systemd of a user may not allow that
+        if self.has_agents and not self.is_user_unit:  # the systemd of a user may not allow that
             lines += [NICE_COMMENT, f"LimitNICE={MANAGER_NICE}"]
         return [*lines, f"SyslogIdentifier={self.name}"]
 
@@ -177,6 +207,13 @@ class Unit:
         if not self.harden:
             return ""
         return HARDENING if self.is_user_unit else HARDENING + SYSTEM_HARDENING
+
+
+class AlertsUnit(Unit):
+    """The unit of the alarm service, which has no agents."""
+
+    template = ALERTS_TEMPLATE
+    has_agents = False
 
 
 def exec_start(words: tuple[str, ...]) -> str:
