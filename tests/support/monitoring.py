@@ -96,10 +96,10 @@ class Receiver:
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,))
         self._thread.start()
 
-    def of(self, name: str, agent: str, status: str) -> list[dict[str, Any]]:
-        """The messages about an alert of an agent that are firing, or resolved."""
-        found = (a for a in self.alerts if a["labels"].get("agent") == agent)
-        return [a for a in found if a["labels"]["alertname"] == name and a["status"] == status]
+    def of(self, name: str, agent: str) -> list[dict[str, Any]]:
+        """The messages about an alert of an agent; their status is firing or resolved."""
+        found = [a for a in self.alerts if a["labels"].get("agent") == agent]
+        return [a for a in found if a["labels"]["alertname"] == name]
 
     def close(self) -> None:
         """Take no more."""

@@ -111,15 +111,17 @@ def break_and_mend(world: Watched) -> None:
         wait_child(hm, name, TIMEOUT, next_action="up")
     wait_for(lambda: children(hm)["fake-1"]["health"] == "ok", TIMEOUT, "fake-1 to be ready")
     wait_for(lambda: recorded(world, "acu-1", "cpu"), TIMEOUT, "InfluxDB to have a sample")
+
+    def told(status: str) -> bool:
+        return receiver.of("AgentNotAtTarget", "acu-1")[-1]["status"] == status
+
     change("exit-at-once")
-    told = wait_for(
-        lambda: receiver.of("AgentNotAtTarget", "acu-1", "firing"), TIMEOUT, "the alert"
-    )
-    assert told
+    wait_child(hm, "acu-1", TIMEOUT, next_action="start_at")  # not only slow to stop
+    wait_for(lambda: told("firing"), TIMEOUT, "the alert")
     hm.restart(instances=["fake-1"])
     change("ok")
     wait_child(hm, "acu-1", TIMEOUT, next_action="up")
-    wait_for(lambda: receiver.of("AgentNotAtTarget", "acu-1", "resolved"), TIMEOUT, "its end")
+    wait_for(lambda: told("resolved"), TIMEOUT, "its end")
     ready = "hostmanager_start_to_ready_seconds_count{} > 2"
     wait_for(lambda: ask(world, ready), TIMEOUT, "Prometheus to know that fake-1 is back")
     wait_for(lambda: recorded(world, "acu-1", "state")[-1][1] == 1, TIMEOUT, "the end in InfluxDB")

@@ -60,12 +60,14 @@ def test_promtool_has_nothing_to_say_of_a_real_page(world):
 
 
 def test_the_message_says_what_where_and_what_to_do_and_another_one_that_it_is_over(world):
-    firing = world.receiver.of("AgentNotAtTarget", "acu-1", "firing")[0]
+    told = world.receiver.of("AgentNotAtTarget", "acu-1")
+    firing = next(alert for alert in told if alert["status"] == "firing")
     assert firing["labels"]["instance"] in world.page
     assert firing["annotations"]["summary"].startswith("acu-1 on 127.0.0.1:")
     assert "hostmanager logs acu-1" in firing["annotations"]["description"]
-    resolved = world.receiver.of("AgentNotAtTarget", "acu-1", "resolved")[-1]
-    assert resolved["startsAt"] == firing["startsAt"]
+    resolved = told[-1]
+    assert resolved["status"] == "resolved"
+    assert resolved["startsAt"] in [alert["startsAt"] for alert in told[:-1]]
     assert "odd,id=1" not in {alert["labels"].get("agent") for alert in world.receiver.alerts}
 
 
@@ -109,10 +111,10 @@ def test_every_query_of_the_dashboard_for_influxdb_gives_data(world, began):
 def test_influxdb_has_the_curve_of_the_crash(world):
     states = [value for _, value in recorded(world, "acu-1", "state")]
     changes = [s for n, s in enumerate(states) if n == 0 or s != states[n - 1]]
-    assert changes[-1] == 1
+    assert changes[-1] == 1, changes
     crash = changes.index(3)  # it waits for its next start
-    assert 1 in changes[:crash]
-    assert 2 in changes[crash:]
+    assert 1 in changes[:crash], changes
+    assert 2 in changes[crash:], changes
     restarts = [value for _, value in recorded(world, "acu-1", "restarts")]
     assert restarts == sorted(restarts)
     assert restarts[-1] >= 1
