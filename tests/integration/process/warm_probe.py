@@ -37,6 +37,7 @@ def everything() -> dict:
         "was_forked": bool(int(proc("stat").rpartition(")")[2].split()[6]) & 0x40),
         **{f"proc/{name}": proc(name) for name in os.listdir("/proc/self")},
         "proc/fd": descriptors(),
+        "proc/ns": {name: proc(f"ns/{name}") for name in os.listdir("/proc/self/ns")},
         "proc/environ": proc("environ").split("\0"),
         **{f"status/{line.partition(':')[0]}": line for line in proc("status").splitlines()},
         "proc/status": "",
