@@ -31,7 +31,7 @@ from hostmanager.util.text import did_you_mean, join_names, parse_time_span, quo
 RULES_FILE = "alerts.yaml"
 """Name of the file beside the site config that is read unless another one is named."""
 
-MAX_BYTES = 1024 * 1024
+MAX_RULES_BYTES = 1024 * 1024
 MAX_SECRET_BYTES = 4096
 MAX_WAIT = 86_400.0
 """Seconds; a finding that has to last longer than a day is never told in time."""
@@ -287,7 +287,7 @@ def read_rules(
 
 def _read_text(path: Path, collector: DiagnosticCollector) -> str:
     try:
-        return read_bounded(path, MAX_BYTES).decode()
+        return read_bounded(path, MAX_RULES_BYTES).decode()
     except UnicodeDecodeError:
         raise collector.fatal(None, "it is not UTF-8.", "Save it as UTF-8.") from None
     except (OSError, ValueError) as error:

@@ -24,8 +24,8 @@ from hostmanager.util.names import encode_id
 log = logging.getLogger(__name__)
 
 FILE_NAME = "alerts.json"
-FORMAT = 1
-MAX_BYTES = 64 * 1024 * 1024
+STATE_FORMAT = 1
+MAX_STATE_BYTES = 64 * 1024 * 1024
 
 
 class StateDirectoryError(Exception):
@@ -76,7 +76,7 @@ def write_state(path: Path, state: EngineState, outboxes: Mapping[str, Outbox], 
         OSError: It cannot be written.
     """
     data = {
-        "format": FORMAT,
+        "format": STATE_FORMAT,
         "at": now,
         "next_number": state.next_number,
         "alerts": [asdict(alert) for alert in state.alerts.values()],
@@ -95,7 +95,7 @@ def read_state(path: Path) -> tuple[EngineState, dict[str, Outbox], float]:
     A file that makes no sense is moved aside, and the log says so.
     """
     try:
-        return _parse(json.loads(read_bounded(path, MAX_BYTES)))
+        return _parse(json.loads(read_bounded(path, MAX_STATE_BYTES)))
     except FileNotFoundError:
         pass
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
@@ -109,7 +109,7 @@ def read_state(path: Path) -> tuple[EngineState, dict[str, Outbox], float]:
 
 
 def _parse(data: Any) -> tuple[EngineState, dict[str, Outbox], float]:
-    if data["format"] != FORMAT:
+    if data["format"] != STATE_FORMAT:
         raise ValueError("of another version")
     alerts = [alert_from_data(each) for each in data["alerts"]]
     incidents = [incident_from_data(each) for each in data["incidents"]]
