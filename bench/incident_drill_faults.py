@@ -49,7 +49,7 @@ def _manager_client(site: DrillSite, host: str) -> OCSClient:
 
 def stopped_by_hand(site: DrillSite, host: str) -> Fault:
     """Somebody stopped one for work on its hardware, and went home."""
-    agent = site.ids(host)[3]
+    agent = site.ids(host)[0]
     _manager_client(site, host).update(requests=[(agent, "down")])
     return Fault("stopped by hand and forgotten", agent, "stopped by hand", ("up", agent))
 
@@ -107,7 +107,7 @@ def not_read_yet(site: DrillSite, host: str) -> Fault:
 
 def frozen_agent(site: DrillSite, host: str) -> Fault:
     """Somebody pressed Ctrl-Z, or a debugger left it."""
-    agent = site.ids(host)[5]
+    agent = site.ids(host)[0]
     os.kill(site.pid(host, agent), signal.SIGSTOP)
     return Fault("a suspended agent", agent, "suspended", ("restart", agent))
 
