@@ -188,7 +188,10 @@ def agents_alive() -> set[int]:
 def launches(tmp_path_factory) -> Iterator[Launches]:
     before = {child.pid for child in children()}
     launches = Launches(tmp_path_factory.mktemp("warm"))
-    yield launches
+    with pytest.MonkeyPatch.context() as patch:  # the machine may be busy
+        patch.setattr(launchers, "START_TIMEOUT", 100)
+        patch.setattr(launchers, "FORK_TIMEOUT", 25)
+        yield launches
     launches.close()
     assert {child.pid for child in children()} <= before
 
