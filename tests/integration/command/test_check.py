@@ -376,3 +376,19 @@ def test_the_hook_for_pre_commit_is_a_command_that_exists():
     assert "exit status:" in result.stdout
     assert re.search(hook["files"], "config/default.yaml")
     assert not re.search(hook["files"], "docker-compose.yaml")
+
+
+def test_the_rules_of_the_alarm_service_are_checked(check, tmp_path):
+    rules = tmp_path / "alerts.yaml"
+    rules.write_text("receivers:\n  a: {urls: ['mailto://s3cr3t', !env NOT_SET]}\n")
+    hosts = site(
+        "  daq1:\n    agent-instances: [{instance-id: hm-daq1, agent-class: HostManager}]\n"
+    )
+    code, lines, err = check(hosts, "--offline", "--elsewhere")
+    assert code == 1
+    wrong = (
+        "alerts.yaml:2:14: error: URL 1 of receiver 'a' cannot be used by apprise. Write mailto:"
+    )
+    assert [line.startswith(wrong) for line in lines] == [True], lines
+    assert "the variable NOT_SET is not set" in err
+    assert "s3cr3t" not in repr((lines, err))

@@ -1,4 +1,4 @@
-"""Checks the rules of the alarm service, if there are any beside the site config."""
+"""Checks the rules of the alarm service beside the site config."""
 
 from pathlib import Path
 
@@ -17,8 +17,6 @@ def check_alarm_rules(site_file: Path, report: CheckReport, *, only_syntax: bool
         only_syntax: Whether apprise is not asked about the URLs.
     """
     path = site_file.parent / RULES_FILE
-    if not path.is_file():
-        return
     unread: list[str] = []
     try:
         rules = read_rules(path, unread_secrets=unread)

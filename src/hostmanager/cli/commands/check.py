@@ -7,7 +7,6 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from hostmanager.cli.check.alarm_rules import check_alarm_rules
 from hostmanager.cli.check.render import (
     render_github,
     render_plain,
@@ -193,7 +192,10 @@ def check_file(path: Path, args: argparse.Namespace) -> CheckReport:
     finally:
         if plugins is not None:
             plugins.close()
-    check_alarm_rules(path, report, only_syntax=args.syntax)
+    if (path.parent / "alerts.yaml").is_file():
+        from hostmanager.cli.check.alarm_rules import check_alarm_rules  # noqa: PLC0415 - clients
+
+        check_alarm_rules(path, report, only_syntax=args.syntax)
     report.sort()
     return report
 
