@@ -7,7 +7,7 @@ import pytest
 from hostmanager.composefile.command import CompletedCommand
 from hostmanager.core import events as ev
 from hostmanager.drivers.compose.driver import ComposeDriver
-from hostmanager.drivers.compose.engine import EngineError
+from hostmanager.drivers.compose.engine import Engine, EngineError
 from tests.integration.fake_engine.conftest import until
 from tests.integration.fake_engine.server import inspected
 from tests.integration.fake_engine.test_driver_races import spec
@@ -118,3 +118,17 @@ async def test_a_look_that_fails_in_a_way_nobody_foresaw_is_made_again(fake, wat
     await until("it to be seen", lambda: seen)
     await asyncio.sleep(0)
     assert watcher.containers[A].id == A
+
+
+async def test_a_connection_that_is_closed_at_any_moment_of_a_call_is_an_error_of_the_engine(fake):
+    outcomes = []
+    for turns in range(30):
+        engine = Engine(f"unix://{fake.socket}")
+        call = asyncio.ensure_future(engine.images())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await engine.close()
+        (outcome,) = await asyncio.gather(call, return_exceptions=True)
+        assert isinstance(outcome, EngineError | list), (turns, outcome)
+        outcomes.append(outcome)
+    assert any(isinstance(outcome, EngineError) for outcome in outcomes)
