@@ -73,13 +73,11 @@ def _is_router_error(session: SessionOrError) -> bool:
 def _host_findings(status: HostStatus) -> list[Finding]:
     if status.severity < StatusSeverity.WARNING:
         return []
-    name, manager = status.host.name, status.host.manager
+    name = status.host.name
     kind = "host" if status.severity is StatusSeverity.ERROR else "host-warning"
-    details = [f"Look first: hostmanager status --host {name}"]
-    if status.error is not None:
-        details.append(f"and on {name}: systemctl status hostmanager-{manager}")
+    details = (f"Look first: hostmanager status --host {name}",)
     reason = truncate(join_sentences(status.reasons), MAX_TOLD_CHARS)
-    return [Finding(Subject(name), kind, reason, tuple(details))]
+    return [Finding(Subject(name), kind, reason, details)]
 
 
 def _agent_findings(agent: AgentStatus) -> list[Finding]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from hostmanager.alerts.engine import AlertEngine
 from hostmanager.alerts.model import Alert, Incident, Notice, NoticeKind
@@ -62,7 +63,8 @@ def compose(notices: Sequence[Notice], engine: AlertEngine, now: float) -> Alert
     if any(notice.maybe_sent for notice in notices):
         body = f"This may have been sent already: sending it was interrupted.\n\n{body}"
     more = f" and {len(titles) - 1} more" if len(titles) > 1 else ""
-    title = truncate(titles[0], MAX_TITLE_CHARS) + more
+    title = titles[0] if len(titles[0]) <= MAX_TITLE_CHARS else f"{titles[0][:MAX_TITLE_CHARS]}…"
+    title += more
     return AlertMessage(printable(title), printable(truncate(body, MAX_BODY_CHARS)))
 
 
@@ -94,6 +96,9 @@ def _incident_text(incident: Incident, alerts: Sequence[Alert], again: str, now:
     for alert in alerts[:MAX_LINES]:
         lines.append(f"{alert.finding.subject}: {alert.finding.reason}")
         if len(alerts) <= MAX_IN_FULL:
+            if not alert.finding.subject.agent:  # no manager can say since when
+                seen = datetime.fromtimestamp(alert.first_seen).astimezone()
+                lines.append(f"  seen since {seen:%Y-%m-%d %H:%M:%S %Z} by the alarm service")
             lines += [f"  {line}" for line in alert.finding.details]
     if len(alerts) > MAX_LINES:
         lines.append(f"and {len(alerts) - MAX_LINES} more")

@@ -100,6 +100,13 @@ def test_a_message_has_all_that_is_needed(site):
     )
 
 
+def test_of_a_host_the_service_says_since_when_and_a_long_title_is_cut(site):
+    site.run(20, finding("", kind="host", reason="no answer, " * 30))
+    message = compose(told(site), site.engine, site.now)
+    assert (len(message.title), message.title[-1]) == (121, "…")
+    assert "\n  seen since 1970-01-12 " in message.body
+
+
 def test_forty_agents_are_one_message(site):
     site.run(20, *[finding(f"fake{n}", details=("more",)) for n in range(60)])
     message = compose(told(site), site.engine, site.now)
