@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from hostmanager.util import cgroup
+from tests.support.waiting import wait_for
 
 
 def make_delegated() -> Iterator[Path]:
@@ -20,6 +21,7 @@ def make_delegated() -> Iterator[Path]:
     os.setxattr(directory, "user.delegate", b"1")
     yield directory
     (directory / "cgroup.kill").write_text("1")
+    wait_for(lambda: "populated 0" in (directory / "cgroup.events").read_text(), 30, "all to end")
     for path in (*directory.iterdir(), directory):
         if path.is_dir():
             path.rmdir()
