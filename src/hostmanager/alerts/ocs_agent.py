@@ -18,11 +18,14 @@ from twisted.internet import reactor
 from hostmanager.alerts.service import AlarmService
 from hostmanager.client.alarm_client import ALERTS_CLASS
 from hostmanager.client.site_model import Site
-from hostmanager.core.request_origin import validate_origin
+from hostmanager.core.request_origin import text_problem, validate_origin
 from hostmanager.core.requests import RequestError
 
 MAX_SILENCE = 90 * 86_400.0
 """Seconds, as for the silences that managers keep."""
+
+MAX_NAME_CHARS = 255
+"""Characters of the name of a host or an agent."""
 
 _Result = tuple[bool, str]
 
@@ -76,6 +79,9 @@ class Operations:
             raise RequestError("'host' must be the name of a host.")
         if not isinstance(agents, list) or not all(isinstance(each, str) for each in agents):
             raise RequestError("'agents' must be a list of instance-ids.")
+        for name in (host, *agents):
+            if problem := text_problem(name, MAX_NAME_CHARS):
+                raise RequestError(f"A name {problem}. Nothing was changed.")
         if params.get("end"):
             return self._service.end_silence(host, agents)
         seconds = params.get("seconds")
@@ -83,7 +89,7 @@ class Operations:
             raise RequestError("'seconds' must be a number: how long the silence lasts.")
         if not math.isfinite(seconds) or not 1 <= seconds <= MAX_SILENCE:
             raise RequestError("'seconds' must be from 1 to 90 days.")
-        return True, self._service.silence(host, agents, seconds, *validate_origin(params))
+        return self._service.silence(host, agents, seconds, *validate_origin(params))
 
 
 def _guarded(work: Callable[[Any, Any], _Result]) -> Callable[[Any, Any], _Result]:

@@ -149,6 +149,9 @@ class _Reader:
     def words(self, node: YamlNode, what: str) -> tuple[str, ...] | None:
         """One word, or a list of them."""
         nodes = node.items() if node.is_list else [node]
+        if not nodes:  # nobody would be told, or the rule would be for everything
+            self.error(node, f"{what} is empty.", "Name at least one, or leave out the key.")
+            return None
         if not all(isinstance(each.value, str) and each.value for each in nodes):
             self.wrong(node, what, "a word, or a list of words such as ['det*', cam1]")
             return None

@@ -26,6 +26,9 @@ log = logging.getLogger(__name__)
 SAVE_INTERVAL = 30.0
 """Seconds after which the state is written although nothing has changed but the time."""
 
+MAX_SILENCED = 20_000
+"""Agents, and whole hosts, in all silences together: clients may name what is not there."""
+
 Send = Callable[[Secret, AlertMessage], SendResult]
 
 
@@ -97,12 +100,17 @@ class AlarmService:
         self._engine.forget({n for box in self._outboxes.values() for n in box.incidents()})
         self._save(now, if_changed=True)
         for key, message in messages:
-            threading.Thread(target=self._deliver, args=(key, message), daemon=True).start()
+            try:
+                threading.Thread(target=self._deliver, args=(key, message), daemon=True).start()
+            except RuntimeError:  # none left; what is never sent must not count as being sent
+                error = "this host or user is at its limit of threads (see `ulimit -u`)"
+                log.warning("%s: not sent, tried again: %s", key, error)
+                self._outboxes[key].failed(error, now, maybe_sent=False)
 
     def _deliver(self, key: str, message: AlertMessage) -> None:
         try:
             result = self._send(self._receivers[key][1], message)
-        except Exception as error:  # no thread left, say: it is tried again
+        except Exception as error:  # it is tried again
             result = SendResult(f"sending failed: {type(error).__name__}", maybe_sent=True)
         with self._lock:
             now, outbox = self._clock.now(), self._outboxes[key]
@@ -152,14 +160,18 @@ class AlarmService:
 
     def silence(
         self, host: str, agents: Iterable[str], seconds: float, by: str, reason: str
-    ) -> str:
-        """Keep a silence of a host, or of some of its agents; returns a sentence."""
+    ) -> tuple[bool, str]:
+        """Keep a silence of a host, or of some of its agents; returns whether it is, a sentence."""
         with self._lock:
             now = self._clock.now()
             silence = HostSilence(host, tuple(agents), now + seconds, by, reason)
+            kept = (*self._engine.state.silences, silence)
+            if sum(len(each.agents) or 1 for each in kept) > MAX_SILENCED:
+                text = f"The alarm service keeps silences of at most {MAX_SILENCED:,} agents."
+                return False, f"{text} End some first. Nothing was changed."
             self._engine.silence(silence)
             self._save(now)
-        return f"No alarms for {_silenced_text(silence)}."
+        return True, f"No alarms for {_silenced_text(silence)}."
 
     def end_silence(self, host: str, agents: Iterable[str]) -> tuple[bool, str]:
         """End a silence; returns whether there was one, and a sentence."""

@@ -93,6 +93,11 @@ rules:
             "F:4:9: 'for' of the rule on line 4 is 'soon', "
             "which makes no sense. Write a duration of at most a day: 30s, 10m or 2h.",
         ),
+        (RECEIVERS + "notify: []\n", "F:3:9: 'notify' of the file is empty. Name at least one, or"),
+        (
+            RECEIVERS + "rules:\n- {agents: []}\n",
+            "F:4:12: 'agents' of the rule on line 4 is empty.",
+        ),
         (RECEIVERS + "repeat: [0]\n", "Write a list of durations, such as [15m, 1h, 4h]"),
         (RECEIVERS + "rules: {a: b}\n", "Write a list"),
         (RECEIVERS + "rules:\n- severity: bad\n", "Write critical, warning or ignore."),

@@ -91,6 +91,30 @@ def test_what_failed_is_shown_and_kept(make, sender):
     assert "json://a" not in str(shown)
 
 
+def test_a_message_for_which_there_is_no_thread_is_tried_again(make, monkeypatch):
+    service = make()
+
+    def start(_):
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", start)
+        service.step(SiteObservation((finding(),)))
+    receiver = service.status()["receivers"][0]
+    assert (receiver["sending"], receiver["waiting"], receiver["failures"]) == (False, 1, 1)
+    assert "limit of threads" in receiver["last_error"]
+
+
+def test_silences_are_bounded(make, monkeypatch):
+    monkeypatch.setattr("hostmanager.alerts.service.MAX_SILENCED", 3)
+    service = make()
+    assert service.silence("daq2", ["a", "b"], 60.0, "", "")[0]
+    assert service.silence("daq3", [], 60.0, "", "")[0]
+    ok, text = service.silence("daq4", [], 60.0, "", "")
+    assert (ok, "at most 3 agents. End some first." in text) == (False, True)
+    assert len(service.status()["silences"]) == 2
+
+
 def test_what_people_ask_for_is_kept(make):
     service = make()
     service.step(SiteObservation((finding(),)))
