@@ -134,7 +134,7 @@ def on_a_terminal(
     *arguments: str,
     columns: int = 80,
     rows: int = 24,
-    typed: dict[str, str] | None = None,
+    typed: dict[str, str | signal.Signals] | None = None,
 ) -> str:
     """What the command shows on a terminal, and how it ended.
 
@@ -143,7 +143,7 @@ def on_a_terminal(
         words: The command line.
         columns: Of the terminal.
         rows: Of the terminal.
-        typed: What is typed when something is shown, once; ``^C`` is a SIGINT.
+        typed: What is typed when something is shown, once, or which signal is sent; ``^C`` is a SIGINT.
     """
     ours, theirs = pty.openpty()
     environment = {"COLUMNS": str(columns), "LINES": str(rows), "TERM": "xterm-256color"}
@@ -163,6 +163,8 @@ def on_a_terminal(
             answer = waiting.pop(seen)
             if answer == "^C":
                 process.send_signal(signal.SIGINT)
+            elif isinstance(answer, signal.Signals):
+                process.send_signal(answer)
             else:
                 os.write(ours, answer.encode())
     os.close(ours)

@@ -259,6 +259,10 @@ def test_somebody_who_requests_the_opposite_meanwhile_is_reported(cli_site):
 # --- Ctrl-C, and on a terminal ----------------------------------------------------------------
 
 
+WAITS = "stopping"
+"""What a terminal shows when the command has its answer, and waits."""
+
+
 def wait_told(cli_site, instance_id):
     """Wait until an agent is told to stop, and the command that told it has its answer."""
     wait_for(lambda: cli_site.states()[instance_id] == "wait_dead", 20, "it to be told")
@@ -270,12 +274,8 @@ def test_ctrl_c_ends_the_waiting_and_says_what_goes_on(cli_site):
     cli_site.start("daq1", options=("--stop-timeout", "30"))
     cli_site.wait_minding("slow")
     wait_states(cli_site, slow="up")
-    process = cli_site.popen("down", "slow")
-    wait_told(cli_site, "slow")
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert err == "hostmanager down: Interrupted. Still stopping: slow.\n"
+    shown = on_a_terminal(cli_site, "down", "slow", columns=200, typed={WAITS: "^C"})
+    assert shown.endswith("hostmanager down: Interrupted. Still stopping: slow.\r\nexit 130")
     wait_states(cli_site, slow="down")
 
 
@@ -286,14 +286,10 @@ def test_a_restart_that_nobody_waits_for_any_longer_goes_on_on_the_hosts(cli_sit
     cli_site.wait_minding("slow")
     wait_states(cli_site, slow="up")
     before = cli_site.status()["slow"]["pid"]
-    process = cli_site.popen("restart", "slow")
-    wait_told(cli_site, "slow")
-    process.send_signal(number)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert (
-        err
-        == "hostmanager restart: Interrupted. Still stopping: slow; it will be started afterwards.\n"
+    shown = on_a_terminal(cli_site, "restart", "slow", columns=200, typed={WAITS: number})
+    assert shown.endswith(
+        "hostmanager restart: Interrupted. Still stopping: slow; it will be started afterwards.\r\n"
+        "exit 130"
     )
     wait_states(cli_site, slow="up")
     assert cli_site.status()["slow"]["pid"] != before
