@@ -1,13 +1,17 @@
 """The page for Prometheus: what it does to slow clients, a loop that hangs, a port that is taken."""
 
 import asyncio
+import errno
 import socket
 import threading
+import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
+from prometheus_client import CollectorRegistry, generate_latest
 
 from hostmanager.agent.metrics import server as module
 from hostmanager.agent.metrics.address import MetricsAddress
@@ -106,6 +110,60 @@ def test_clients_that_only_connect_cannot_be_more_than_eight_and_are_cut(page, m
         connection.close()
 
 
+def test_a_client_that_sends_a_byte_now_and_then_is_cut_for_another_one(page, monkeypatch):
+    monkeypatch.setattr(module, "MAX_SCRAPE_TIME", 0.0)
+    slow = [socket.create_connection(page) for _ in range(module.MAX_SCRAPES)]
+
+    def is_answered() -> bool:
+        for connection in slow:
+            with suppress(OSError):
+                connection.send(b"G")
+        with suppress(OSError):
+            return "hostmanager_build_info" in scrape(page)
+        return False
+
+    wait_for(is_answered, 60, "a scrape after the slow ones were cut")
+    for connection in slow:
+        connection.close()
+
+
+def test_clients_for_whom_there_is_no_thread_take_no_place(page, monkeypatch):
+    def start(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module.threading.Thread, "start", start)
+        for _ in range(module.MAX_SCRAPES):
+            with socket.create_connection(page) as connection, suppress(ConnectionError):
+                assert connection.recv(1) == b""
+    assert "hostmanager_build_info" in scrape(page)
+
+
+def test_without_descriptors_nobody_is_accepted_and_nothing_spins(page, monkeypatch):
+    attempts = []
+
+    def accept(server: object) -> None:
+        attempts.append(server)
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(module, "ACCEPT_RETRY_DELAY", 0.2)
+    with monkeypatch.context() as patch:
+        patch.setattr(module.TCPServer, "get_request", accept)
+        begun = time.monotonic()
+        client = socket.create_connection(page)
+        wait_for(lambda: len(attempts) >= 3, 20, "three attempts")
+        assert time.monotonic() - begun >= 0.4
+    client.close()
+    assert "hostmanager_build_info" in scrape(page)
+
+
+def test_a_file_whose_name_is_no_utf8_costs_only_its_name(loop):
+    view = replace(VIEW, configs={"a\udcff.yaml": (True, 0.0, "")})
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(HostManagerCollector(loop, lambda: view))
+    assert b'hostmanager_config_valid{file="a\\\\udcff.yaml"} 1.0' in generate_latest(registry)
+
+
 def listening() -> socket.socket:
     return socket.create_server(("127.0.0.1", 0))
 
@@ -115,6 +173,7 @@ def listening() -> socket.socket:
     [
         (lambda port: MetricsAddress("127.0.0.1", port), "the port is taken by another program"),
         (lambda _: MetricsAddress("192.0.2.1", 0), "this host has no such address"),
+        (lambda _: MetricsAddress("no..such", 0), "this host has no such address"),
         (lambda _: MetricsAddress("no.such.host.invalid", 0), "this host has no such address"),
     ],
 )

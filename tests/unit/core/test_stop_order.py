@@ -147,3 +147,16 @@ def test_a_service_ends_before_the_process_that_it_comes_after(world):
     world.clock.advance(30)
     assert set(states(world).values()) == {State.DOWN}
     assert not world.supervisor.stop_gate.waiting_for("registry")
+
+
+@pytest.mark.parametrize("told_first", [True, False])
+def test_a_service_that_cannot_be_observed_holds_nobody_back(world, told_first):
+    start(world, spec("registry"), service("gui", settings=after("registry")))
+    world.engine.freeze()
+    if told_first:
+        down(world, "all")
+    world.engine.disconnect()
+    if not told_first:
+        down(world, "all")
+    world.clock.advance(1)
+    assert states(world) == {"registry": State.DOWN, "gui": State.UNOBSERVED}

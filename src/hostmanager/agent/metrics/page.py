@@ -8,6 +8,9 @@ from hostmanager.agent.host import Host
 from hostmanager.agent.metrics.address import MetricsAddress
 from hostmanager.agent.metrics.view import RouterView, take_view
 
+IDLE_WAKE_INTERVAL = 3600.0
+"""Seconds between two looks whether to end; it ends with the program."""
+
 
 def start_page(
     address: MetricsAddress,
@@ -30,7 +33,7 @@ def start_page(
 
         collector = HostManagerCollector(loop, lambda: take_view(host, router()))
         try:
-            make_server(address, collector).serve_forever()
+            make_server(address, collector).serve_forever(poll_interval=IDLE_WAKE_INTERVAL)
         except MetricsError as error:
             loop.call_soon_threadsafe(host.emit_message, str(error))
 

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import suppress
 from socketserver import TCPServer, ThreadingMixIn
 from typing import Any
 
@@ -47,6 +48,12 @@ CLIENT_TIMEOUT = 10.0
 
 MAX_SCRAPES = 8
 """Clients at a time; one more is turned away."""
+
+MAX_SCRAPE_TIME = 30.0
+"""Seconds after which a client is cut if another one finds no place: it may send a byte now and then."""
+
+ACCEPT_RETRY_DELAY = 1.0
+"""Seconds without a new client after one could not be accepted, for lack of descriptors, say."""
 
 
 class MetricsError(Exception):
@@ -95,7 +102,9 @@ class HostManagerCollector(Collector):
 
 def _family(metric: Metric, view: HostView) -> Family:
     family = _FAMILIES[metric.kind](metric.name, metric.help, labels=metric.labels)
-    for labels, value in metric.read(view):
+    for names, value in metric.read(view):
+        # Bytes of a file's name that are no UTF-8 would cost the whole page.
+        labels = [name.encode("utf-8", "backslashreplace").decode() for name in names]
         if isinstance(value, Histogram):
             family.add_metric(labels, value.cumulative(), value.total)
         else:
@@ -112,26 +121,46 @@ class _Server(ThreadingMixIn, TCPServer):
     daemon_threads = True
 
     def __init__(self, address: MetricsAddress, registry: CollectorRegistry) -> None:
-        self._places = threading.BoundedSemaphore(MAX_SCRAPES)
+        self._served: dict[Any, float] = {}  # connections, with the times of their begin
+        self._lock = threading.Lock()
         flags = socket.AI_PASSIVE
         host, port = address.host or None, address.port
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)[0]
         self.address_family = found[0]
         super().__init__(found[4][:2], _Handler.factory(registry))  # type: ignore[arg-type]
 
+    def get_request(self) -> tuple[Any, Any]:
+        """Accept a client. What fails would fail again at once: it is still there."""
+        try:
+            return super().get_request()
+        except OSError:
+            time.sleep(ACCEPT_RETRY_DELAY)
+            raise
+
     def process_request(self, request: Any, client_address: Any) -> None:
         """Serve a client in a thread of its own, unless there are too many."""
-        if self._places.acquire(blocking=False):
-            super().process_request(request, client_address)
-        else:
+        with self._lock:
+            is_full = len(self._served) >= MAX_SCRAPES
+            if is_full:
+                self._cut_slow_clients()
+            else:
+                self._served[request] = time.monotonic()
+        if is_full:
             self.shutdown_request(request)
+        else:
+            super().process_request(request, client_address)
 
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """Serve a client."""
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            self._places.release()
+    def _cut_slow_clients(self) -> None:
+        oldest = time.monotonic() - MAX_SCRAPE_TIME
+        for request in [each for each, begun in self._served.items() if begun < oldest]:
+            with suppress(OSError):  # it is gone already
+                request.shutdown(socket.SHUT_RDWR)  # its thread finds the end, and closes it
+
+    def close_request(self, request: Any) -> None:
+        """Close a connection, whatever became of it: its place is free."""
+        with self._lock:
+            self._served.pop(request, None)
+        super().close_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Log what is our own fault; clients may go, or be too slow."""
@@ -150,18 +179,18 @@ def make_server(address: MetricsAddress, collector: Collector) -> TCPServer:
     ProcessCollector(registry=registry)
     try:
         return _Server(address, registry)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         raise MetricsError(_why_not(address, error)) from None
 
 
-def _why_not(address: MetricsAddress, error: OSError) -> str:
+def _why_not(address: MetricsAddress, error: OSError | UnicodeError) -> str:
     match error:
         case OSError(errno=errno.EADDRINUSE):
             reason = "the port is taken by another program; choose another one"
         case OSError(errno=errno.EACCES):
             reason = "this user may not listen there; choose a port above 1023"
-        case OSError(errno=errno.EADDRNOTAVAIL) | socket.gaierror():
+        case OSError(errno=errno.EADDRNOTAVAIL) | socket.gaierror() | UnicodeError():
             reason = "this host has no such address; leave out the host for 127.0.0.1"
         case _:
-            reason = error.strerror or str(error)
+            reason = getattr(error, "strerror", None) or str(error)
     return f"--metrics {address}: {reason}. The manager goes on without metrics."
