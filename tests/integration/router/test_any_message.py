@@ -68,7 +68,7 @@ def post(site, manager):
                 site.router.http,
                 data=text.encode(),
                 headers={"Content-Type": "application/json"},
-                timeout=10 if unanswered(text) else 120,
+                timeout=1 if unanswered(text) else 120,
             )
         except requests.exceptions.ReadTimeout:
             assert unanswered(text), text[:200]
