@@ -230,7 +230,9 @@ class StartGate:
 
     def _look(self) -> None:
         self._timer = self._due = None
-        ready = [instance_id for instance_id in list(self._waiting) if self._is_over(instance_id)]
+        remote = {name: remote.after for name, remote in self.remote.items()}
+        graph = {**remote, **after_graph(self._records)}  # once: a site may have thousands
+        ready = [name for name in list(self._waiting) if self._is_over(name, graph)]
         if self._waiting:
             self._look_at(self._now() + 1.0)
         for instance_id in ready:
@@ -248,10 +250,8 @@ class StartGate:
             self._guard.call(f"{instance_id}: its launch", waiting.launch)
         self._listen()
 
-    def _is_over(self, instance_id: str) -> bool:
+    def _is_over(self, instance_id: str, graph: AfterGraph) -> bool:
         waiting = self._waiting[instance_id]
-        remote = {name: remote.after for name, remote in self.remote.items()}
-        graph = {**remote, **after_graph(self._records)}
         judged = {
             other: self._judge(other, waiting) for other in without_cycles(graph, instance_id)
         }

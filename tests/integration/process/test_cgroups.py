@@ -7,6 +7,7 @@ kill looks like, is in tests/unit/drivers, on directories that look like cgroups
 import asyncio
 import os
 import signal
+import threading
 from dataclasses import replace
 
 import psutil
@@ -22,9 +23,10 @@ from hostmanager.core.events import (
 )
 from hostmanager.core.model import InstanceSettings, InstanceSpec
 from hostmanager.drivers.process import ProcessDriver, find_cgroups
+from hostmanager.drivers.process.cgroups import AgentCgroups
 from hostmanager.util import cgroup
 from hostmanager.util.cgroup import MANAGER_SUBGROUP
-from tests.integration.process.conftest import PYTHON, until
+from tests.integration.process.conftest import LOCK_TIMEOUT, PYTHON, until
 from tests.support.cgroups import make_delegated
 from tests.support.processes import alive
 
@@ -140,3 +142,32 @@ async def test_an_adopted_agent_gets_a_cgroup_and_what_cannot_be_had_is_named(gr
     assert psutil.Process(launched.pid).nice() == 0
     grouped.driver.signal("a", StopStage.KILL)
     assert isinstance(await grouped.next("a"), Exited)
+
+
+async def test_a_kill_for_which_no_thread_was_free_does_not_meet_the_next_run(host):
+    scanned, killing, free = threading.Event(), threading.Event(), threading.Event()
+    killed: list[str] = []
+
+    class Cgroups(AgentCgroups):
+        def remove(self, instance_id: str) -> None:
+            scanned.set()
+            assert killing.wait(LOCK_TIMEOUT)
+
+        def kill(self, instance_id: str) -> None:
+            killed.append(instance_id)
+
+    host.owner = replace(host.owner, cgroups=Cgroups())
+    host.driver.close()
+    host.driver = renewed(host)
+    os.kill(await host.launch("a", PYTHON, "-c", "import time; time.sleep(1000)"), signal.SIGKILL)
+    await until(scanned.is_set, "nothing is left of it")
+    for name in ("b", "c"):  # the one thread is busy, the other one will be next
+        host.driver._scan_pool.submit(name, lambda: free.wait(LOCK_TIMEOUT))
+    host.driver.signal("a", StopStage.KILL)
+    killing.set()
+    assert isinstance(await host.next("a"), Exited)
+    done = asyncio.Event()
+    free.set()
+    host.driver._scan_pool.submit("the end", lambda: None, lambda _: done.set())
+    await asyncio.wait_for(done.wait(), LOCK_TIMEOUT)
+    assert killed == []

@@ -279,7 +279,7 @@ class ProcessDriver:
             return
         process.stage, process.stop_requested = max(process.stage, stage), True
         if stage is StopStage.KILL:  # what has a session of its own, too
-            kill = partial(self._cgroups.kill, instance_id)
+            kill = partial(self._kill_cgroup, process)
             self._scan_pool.submit(f"{instance_id}: killing its cgroup", kill)
         if process.exit_reported:
             self._scan_remnants(process)
@@ -433,6 +433,11 @@ class ProcessDriver:
         if not remnants.processes:
             self._cgroups.remove(process.instance_id)
         return remnants
+
+    def _kill_cgroup(self, process: _Process) -> None:
+        """Kill what is in its cgroup; in a thread, which may have been busy until the next run."""
+        if not process.finished:
+            self._cgroups.kill(process.instance_id)
 
     def _kill_reason(self, process: _Process) -> str:
         """Who killed it, as far as that can be known here."""
