@@ -8,10 +8,13 @@ import json
 import os
 import secrets
 import signal
+import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -369,3 +372,35 @@ def test_variables_of_its_own_and_a_setting_make_a_launch_cold(launches):
         assert not is_forked(agent.pid)
         signal.pidfd_send_signal(agent.pidfd, signal.SIGKILL)
         exit_of(agent)
+
+
+class Unkillable(subprocess.Popen):
+    """A fork server that waits for a disk for ever: no signal ends it."""
+
+    def __init__(self, argv: tuple[str, ...], **options: Any) -> None:
+        super().__init__((sys.executable, "-c", "import time; time.sleep(1000)"), **options)
+
+    def kill(self) -> None:
+        """It is not ended."""
+
+
+def test_a_fork_server_that_cannot_be_killed_holds_no_launch_up(tmp_path, monkeypatch, caplog):
+    for name in ("START_TIMEOUT", "KILL_TIMEOUT"):
+        monkeypatch.setattr(launchers, name, 0.2)
+    monkeypatch.setattr(launchers.subprocess, "Popen", Unkillable)
+    launcher, argv = WarmLauncher(), (sys.executable, "-m", "ocs.agent_cli")
+    before = children()
+    result: list[object] = ["it waits"]
+    threading.Thread(
+        target=lambda: result.__setitem__(0, launcher.fork(argv, tmp_path, Environment({}), ())),
+        daemon=True,
+    ).start()
+    try:
+        wait_for(lambda: result == [None], 20, "a cold launch")
+        assert "its imports take more than" in caplog.text
+        launcher.close()
+    finally:
+        for process in children():
+            if process not in before:
+                process.kill()
+                process.wait(20)

@@ -31,7 +31,10 @@ FORK_TIMEOUT = 5.0
 """Seconds for a fork and what follows: some milliseconds on an idle machine."""
 
 START_RETRY_DELAY = 60.0
-"""Seconds without another attempt after a fork server did not start, or hung."""
+"""Seconds without another attempt after a fork server did not start."""
+
+KILL_TIMEOUT = 5.0
+"""Seconds for the end of a fork server that was killed: one that waits for a disk may not end."""
 
 MAX_COMMAND_BYTES = 16384
 """Room for the command line of an agent; a longer one is launched cold."""
@@ -110,8 +113,11 @@ class WarmLauncher:
         server = self._server
         if server is not None:
             server.kill()
-        with self._lock:
-            self._end_server()
+        if self._lock.acquire(timeout=KILL_TIMEOUT):  # a launch may wait for a disk
+            try:
+                self._end_server()
+            finally:
+                self._lock.release()
 
     @property
     def pid(self) -> int | None:
@@ -194,8 +200,7 @@ class WarmLauncher:
         """End the fork server, and what it may have forked for this request alone."""
         channel.close()
         if self._server is not None:
-            self._server.kill()
-            self._server.wait()  # what it says now is its last word
+            _end(self._server)  # what it says now is its last word
         pid = self._announced_pid(0)
         if pid is not None:
             _kill_and_reap(pid)
@@ -213,8 +218,7 @@ class WarmLauncher:
         server, control = self._server, self._control
         self._server = self._control = None
         if server is not None:
-            server.kill()
-            server.wait()
+            _end(server)
             assert server.stdout is not None
             with server.stdout as printed:
                 _log_output(printed)
@@ -243,6 +247,13 @@ def _log_output(pipe: IO[bytes]) -> None:
     text = os.read(pipe.fileno(), MAX_ANSWER_BYTES) if select.select([pipe], (), (), 0)[0] else b""
     if text:
         log.debug("the fork server printed: %s", text.decode("utf-8", "replace"))
+
+
+def _end(server: subprocess.Popen[bytes]) -> None:
+    """End it; launches do not wait for one that cannot be ended."""
+    server.kill()
+    with suppress(subprocess.TimeoutExpired):
+        server.wait(KILL_TIMEOUT)
 
 
 def _kill_and_reap(pid: int) -> None:
