@@ -52,7 +52,10 @@ class SiteWatch:
     def __init__(self, args: argparse.Namespace, alerts_id: str) -> None:
         self._args = args
         self._alerts_id = alerts_id
-        self.site: Site = read_site(args)
+        # While it is broken, too, somebody has to be told what else is wrong.
+        self.site: Site = read_site(args, or_copy=True)
+        if self.site.notice:
+            log.warning("%s", self.site.notice)
         self._signature = _signature(self.site.path)
         self._poller = self._poll(self.site)
         self._problem = ""
@@ -88,15 +91,16 @@ class SiteWatch:
         signature = _signature(self.site.path)
         if signature == self._signature:
             return
-        self._signature = signature
         try:
             site = read_site(self._args)
         except ClientError as error:
+            self._signature = signature
             log.warning("the site config is not read again: %s", error)
             return
-        log.info("the site config was read again")
+        poller = self._poll(site)  # if it cannot be made, the one of before goes on
         self._poller.stop()
-        self.site, self._poller = site, self._poll(site)
+        self._signature, self.site, self._poller = signature, site, poller
+        log.info("the site config was read again")
 
 
 def _signature(path: str) -> tuple[int, ...]:
