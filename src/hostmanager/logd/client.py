@@ -61,9 +61,10 @@ class LogDaemonClient:
         self._settings = Settings(str(state), str(files), max_bytes, max_files)
         self._state = self._settings.state
         self._mutex = threading.Lock()
-        self._start_mutex = threading.Lock()
+        self._start_mutex = threading.RLock()  # `ensure_running` stops one of other settings
         self._kept_fds: dict[str, int] = {}
         self._child: subprocess.Popen[bytes] | None = None
+        self._may_start = True
 
     @property
     def pid(self) -> int | None:
@@ -85,7 +86,7 @@ class LogDaemonClient:
         """
         deadline = time.monotonic() + timeout
         with self._start_mutex:
-            while time.monotonic() < deadline:
+            while self._may_start and time.monotonic() < deadline:
                 holder = self._holder()
                 if holder is None:
                     self._start(deadline)
@@ -193,17 +194,24 @@ class LogDaemonClient:
         except OSError:
             return []
 
-    def stop(self, timeout: float = 5.0) -> bool:
-        """Stop the log daemon, after it has emptied all pipes; report whether it has ended."""
+    def stop(self, timeout: float = 5.0, *, final: bool = False) -> bool:
+        """Stop the log daemon, after it has emptied all pipes; report whether it has ended.
+
+        One that is just being started is awaited first, for at most three seconds more.
+
+        Args:
+            timeout: Seconds that it has.
+            final: Also, start none any more.
+        """
+        self._may_start = self._may_start and not final
+        if self._start_mutex.acquire(timeout=_QUIT_TIMEOUT):
+            self._start_mutex.release()
         deadline = time.monotonic() + timeout
-        while self.pid is not None:
+        while self._is_running():
             self._send("quit")
             if time.monotonic() >= deadline:
                 return False
             self._wait_exit(min(deadline, time.monotonic() + 0.5))
-        if self._child is not None:
-            with suppress(subprocess.TimeoutExpired):
-                self._child.wait(0.5)  # it has released its lock, and is about to end
         return True
 
     def close(self) -> None:
@@ -267,8 +275,12 @@ class LogDaemonClient:
             self._wait_exit(time.monotonic() + _KILL_TIMEOUT)
 
     def _wait_exit(self, deadline: float) -> None:
-        while self.pid is not None and time.monotonic() < deadline:
+        while self._is_running() and time.monotonic() < deadline:
             time.sleep(_POLL_INTERVAL)
+
+    def _is_running(self) -> bool:
+        """Whether there is a log daemon, or one of ours that has no lock yet or no more."""
+        return self.pid is not None or (self._child is not None and self._child.poll() is None)
 
     def _send(self, command: str) -> bool:
         """Send a command (an empty one has no effect); report whether somebody reads it."""

@@ -5,7 +5,9 @@ import re
 import shutil
 import signal
 import subprocess
+import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -104,6 +106,23 @@ def test_ids_that_only_look_odd_work(env, name):
     env.write(name, b"hello\n")
     assert env.all_output(name) == b"hello\n"
     assert env.client.instances() == [name]
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_one_that_is_only_starting_is_stopped_and_none_is_started_after_that(env, number):
+    def start_until_stopped() -> None:
+        with suppress(LogDaemonError):
+            env.client.ensure_running()
+
+    starter = threading.Thread(target=start_until_stopped)
+    starter.start()
+    time.sleep(0.02 * number)  # before, in or after the start of its process
+    assert env.client.stop(20, final=True)
+    starter.join()
+    commands = [process.info["cmdline"] or [] for process in psutil.process_iter(["cmdline"])]
+    assert [command for command in commands if str(env.state) in command] == []
+    with pytest.raises(LogDaemonError):
+        env.client.ensure_running()
 
 
 def test_told_to_quit_it_empties_the_pipes_first(env):

@@ -107,10 +107,13 @@ class LogDaemonSink:
             self._guard.schedule("the log daemon", self.start)
 
     def close(self, *, end: bool) -> None:
-        """Close the client; with `end`, stop the daemon after it emptied all pipes (at most 0.25 s)."""
+        """Close the client; with `end`, stop the daemon after it emptied all pipes.
+
+        That takes at most 0.25 s, and 3 s more if it is just being started.
+        """
         self._closed = True
         if end:
-            self._client.stop(timeout=0.25)
+            self._client.stop(timeout=0.25, final=True)
         self._client.close()
         self._worker.close()
 
