@@ -66,6 +66,8 @@ MORE_FIELDS = {
     "resources": (dict, NOTHING),
     "silenced": (dict, NOTHING),
     "off_target_since": (float, NOTHING),
+    "waiting_for": list,
+    "start_wait": (dict, NOTHING),
 }
 LAST_EXIT_FIELDS = {
     "code": (int, NOTHING),
