@@ -63,7 +63,9 @@ def compose(notices: Sequence[Notice], engine: AlertEngine, now: float) -> Alert
     if any(notice.maybe_sent for notice in notices):
         body = f"This may have been sent already: sending it was interrupted.\n\n{body}"
     more = f" and {len(titles) - 1} more" if len(titles) > 1 else ""
-    title = titles[0] if len(titles[0]) <= MAX_TITLE_CHARS else f"{titles[0][:MAX_TITLE_CHARS]}…"
+    # On one line: many services send it in a header, and what a manager says is not ours.
+    first = " ".join(titles[0].split())
+    title = first if len(first) <= MAX_TITLE_CHARS else f"{first[:MAX_TITLE_CHARS]}…"
     title += more
     return AlertMessage(printable(title), printable(truncate(body, MAX_BODY_CHARS)))
 

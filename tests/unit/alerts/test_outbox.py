@@ -107,6 +107,12 @@ def test_of_a_host_the_service_says_since_when_and_a_long_title_is_cut(site):
     assert "\n  seen since 1970-01-12 " in message.body
 
 
+def test_a_title_is_one_line_whatever_a_manager_says(site):
+    site.run(20, finding(reason="it is broken:\nBcc: somebody@example.org"))
+    message = compose(told(site), site.engine, site.now)
+    assert message.title == "[critical] fake1 on daq1: it is broken: Bcc: somebody@example.org"
+
+
 def test_forty_agents_are_one_message(site):
     site.run(20, *[finding(f"fake{n}", details=("more",)) for n in range(60)])
     message = compose(told(site), site.engine, site.now)
