@@ -5,11 +5,12 @@ Nothing is judged here: severities and reasons are those of `hostmanager status`
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from itertools import chain
 
 from hostmanager.alerts.model import ROUTER, Finding, SiteObservation, Subject
 from hostmanager.client.errors import FailureKind, ManagerError
 from hostmanager.client.poller import SessionOrError
-from hostmanager.client.site_model import Site
+from hostmanager.client.site_model import Site, SiteHost
 from hostmanager.client.status.findings import BROKEN, build_host_status
 from hostmanager.client.status.model import (
     MAX_LAST_LINES,
@@ -42,28 +43,37 @@ def observe(
         return SiteObservation((Finding(ROUTER, "router", reason, (hint,)),), managed, managed)
     findings: list[Finding] = []
     unobserved, unobserved_hosts = set(), set()
-    statuses = []
+    silences: dict[Subject, str] = {}
     for name, host in site.hosts.items():
         session = sessions.get(name)
         if host.manager is not None and (session is None or _is_router_error(session)):
             unobserved.add(name)
             unobserved_hosts.add(name)
             continue
-        status = build_host_status(host, session)
-        statuses.append(status)
-        if status.error is not None or (host.manager and not status.data):
+        try:
+            status = build_host_status(host, session)
+            found = [*_host_findings(status), *chain(*map(_agent_findings, status.agents))]
+            silenced = [agent for agent in status.agents if agent.is_silenced]
+            silences |= {Subject(name, each.instance_id): _silence(each) for each in silenced}
+            is_known = status.error is None and not (host.manager and not status.data)
+        except Exception as error:  # anybody may be its manager: that costs this host only
+            found, is_known = [_nonsense(host, error)], False
+        findings += found
+        if not is_known:
             unobserved.add(name)
-        findings += _host_findings(status)
-    agents = [agent for status in statuses for agent in status.agents]
-    findings += [finding for agent in agents for finding in _agent_findings(agent)]
-    silenced = {Subject(each.host, each.instance_id): each for each in agents if each.is_silenced}
     return SiteObservation(
         findings,
         frozenset(unobserved),
         frozenset(unobserved_hosts),
-        frozenset(silenced),
-        {subject: _silence(agent) for subject, agent in silenced.items()},
+        frozenset(silences),
+        silences,
     )
+
+
+def _nonsense(host: SiteHost, error: Exception) -> Finding:
+    reason = f"The answer of {host.manager} makes no sense ({type(error).__name__}: {error})."
+    hint = f"Look first: `hostmanager history --host {host.name}`: is it a manager of this version?"
+    return Finding(Subject(host.name), "host", truncate(reason, MAX_TOLD_CHARS), (hint,))
 
 
 def _is_router_error(session: SessionOrError) -> bool:
