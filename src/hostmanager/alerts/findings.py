@@ -71,7 +71,7 @@ def observe(
 
 
 def _nonsense(host: SiteHost, error: Exception) -> Finding:
-    reason = f"The answer of {host.manager} makes no sense ({type(error).__name__}: {error})."
+    reason = f"Its manager sent invalid data ({type(error).__name__}: {error})."
     hint = f"Look first: `hostmanager history --host {host.name}`: is it a manager of this version?"
     return Finding(Subject(host.name), "host", truncate(reason, MAX_TOLD_CHARS), (hint,))
 

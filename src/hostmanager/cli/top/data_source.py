@@ -85,12 +85,7 @@ class LiveDataSource:
         entry = self._site.hosts[host]
         if host not in self._managers:
             return build_host_status(entry, None)
-        session = self._poller.latest(host) or NO_ANSWER_YET
-        try:
-            status = build_host_status(entry, session)
-        except Exception as error:  # other managers, other data: it costs this host only
-            what = f"its manager sent invalid data ({type(error).__name__}: {error})"
-            status = build_host_status(entry, ManagerError(FailureKind.REFUSED, what))
+        status = build_host_status(entry, self._poller.latest(host) or NO_ANSWER_YET)
         if status.error is None:
             states = {agent.instance_id: agent.state for agent in status.agents}
             self._last_known[host] = time.time() - self._poller.age(host), states

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from hostmanager.client.errors import ManagerError
+from hostmanager.client.errors import FailureKind, ManagerError
 from hostmanager.client.reload_diff import ReloadChange, reload_changes
 from hostmanager.client.site_model import SiteEntry, SiteHost
 from hostmanager.client.status import config_errors, hints, target_findings
@@ -41,6 +41,14 @@ def build_host_status(
         session: The session of its `manager` process, or why there is none; None: it has
             no manager.
     """
+    try:
+        return _host_status(host, session)
+    except Exception as error:  # other managers, other data: it costs this host only
+        what = f"its manager sent invalid data ({type(error).__name__}: {error})"
+        return _host_status(host, ManagerError(FailureKind.REFUSED, what))
+
+
+def _host_status(host: SiteHost, session: Mapping[str, Any] | ManagerError | None) -> HostStatus:
     errors = config_errors.host_errors(host)
     if session is None:
         return _without_manager(host, errors)
@@ -82,7 +90,8 @@ def add_awaited(hosts: Sequence[HostStatus]) -> list[HostStatus]:
     waiting: dict[str, list[tuple[str, str]]] = {}
     for host in hosts:
         for agent in host.agents:
-            for other in agent.get("waiting_for") or ():
+            others = agent.get("waiting_for")
+            for other in others if isinstance(others, list | tuple) else ():
                 waiting.setdefault(str(other), []).append((host.host.name, agent.instance_id))
     return [
         replace(host, agents=tuple(_awaited(agent, waiting) for agent in host.agents))

@@ -1,0 +1,21 @@
+"""What managers report: one that sends invalid data costs its own host alone."""
+
+import pytest
+from tests.support.http_bridge import child, session
+
+from hostmanager.client.site_model import SiteEntry, SiteHost
+from hostmanager.client.status.findings import add_awaited, build_host_status
+
+HOST = SiteHost("daq1", "hm-daq1", {"a": SiteEntry("a", "FakeDataAgent")})
+
+
+@pytest.mark.parametrize("data", [{"child_states": 7}, {"config_parse_status": [1]}, [1]])
+def test_invalid_data_is_an_error_of_its_host(data):
+    status = build_host_status(HOST, {"status": "running", "data": data})
+    assert "its manager sent invalid data (" in str(status.error)
+    assert [agent.instance_id for agent in status.agents] == ["a"]
+
+
+def test_for_whom_an_agent_waits_may_be_anything():
+    status = build_host_status(HOST, session(child("a", waiting_for=7)))
+    assert add_awaited([status]) == [status]
