@@ -122,6 +122,16 @@ def test_a_file_is_written_once_and_another_one_is_not_replaced(tmp_path, capsys
     assert [path.name for path in tmp_path.iterdir()] == [written.name]
 
 
+def test_a_link_that_somebody_else_left_there_leads_nowhere(tmp_path, monkeypatch):
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    monkeypatch.setattr("os.getpid", lambda: 7)  # or whatever else can be guessed
+    for name in (".rules.yml.7", "rules.yml.new"):
+        (tmp_path / name).symlink_to(victim)
+    assert run("prometheus", "--output", str(tmp_path / "rules.yml")) == 0
+    assert victim.read_text() == "mine"
+
+
 def test_what_cannot_be_written_is_said(tmp_path, capsys):
     assert run("grafana", "--output", str(tmp_path / "no" / "file")) == 1
     assert run("grafana", "--output", "/dev/null", "--force") == 1

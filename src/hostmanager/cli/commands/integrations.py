@@ -1,7 +1,6 @@
 """`hostmanager integrations`: files for Prometheus, Grafana and InfluxDB."""
 
 import argparse
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 from hostmanager.cli.exit_codes import FAILED, CommandError
 from hostmanager.cli.output import Output, command
 from hostmanager.integrations import INTEGRATIONS, Integration
+from hostmanager.util.files import replace_file
 
 DESCRIPTION = """\
 Print alert rules and dashboards for the metrics of the managers (docs/metrics.md), or write them
@@ -66,12 +66,7 @@ def _write(integration: Integration, path: Path, *, force: bool) -> Path:
             path /= integration.file
         if path.exists():
             _refuse_other(path, integration.read(), force)
-        draft = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
-            draft.write_text(integration.read(), encoding="utf-8")
-            draft.replace(path)
-        finally:
-            draft.unlink(missing_ok=True)
+        replace_file(str(path), integration.read().encode(), 0o644)
     except OSError as error:
         raise CommandError(f"{path} cannot be written: {error.strerror}.", FAILED) from None
     return path
