@@ -59,6 +59,14 @@ class StartTime:
 
 def start_time(agent: AgentStatus) -> StartTime | None:
     """The latest start of an agent; None if there is nothing to say, as of one that is down."""
+    try:
+        return _start_time(agent)
+    except Exception as error:  # other managers, other data: it costs this agent only
+        note = f"its manager sent invalid data ({type(error).__name__}: {error})"
+        return StartTime(agent.host, agent.instance_id, note=note)
+
+
+def _start_time(agent: AgentStatus) -> StartTime | None:
     wait = agent.get("start_wait") or {}
     start = StartTime(
         agent.host,

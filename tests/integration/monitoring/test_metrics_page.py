@@ -139,6 +139,15 @@ def test_clients_for_whom_there_is_no_thread_take_no_place(page, monkeypatch):
     assert "hostmanager_build_info" in scrape(page)
 
 
+def test_clients_that_ask_again_and_again_get_ten_answers_a_second(page, monkeypatch):
+    monkeypatch.setattr(module, "MIN_SCRAPE_INTERVAL", 0.2)
+    scrape(page)  # of before
+    begun = time.monotonic()
+    for _ in range(3):
+        scrape(page)
+    assert time.monotonic() - begun >= 0.4
+
+
 def test_without_descriptors_nobody_is_accepted_and_nothing_spins(page, monkeypatch):
     attempts = []
 

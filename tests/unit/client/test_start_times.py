@@ -29,6 +29,12 @@ def test_it_took_from_its_launch_to_its_first_heartbeat():
     assert (found.due_at, found.ready_at) == (96.0, 109.5)
 
 
+@pytest.mark.parametrize("child", [{"start_wait": [1]}, {"ready_at": "soon"}])
+def test_invalid_data_costs_its_agent_alone(child):
+    found = start_time(agent(**child))
+    assert (found.took, found.note[:30]) == (None, "its manager sent invalid data ")
+
+
 def test_a_one_shot_took_until_it_was_done():
     last_exit = {"time": 130.0, "ran_for": 30.0}
     found = start_time(agent("down", done={"time": 130.0}, last_exit=last_exit, started_at=None))
