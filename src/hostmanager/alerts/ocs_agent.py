@@ -18,14 +18,11 @@ from twisted.internet import reactor
 from hostmanager.alerts.service import AlarmService
 from hostmanager.client.alarm_client import ALERTS_CLASS
 from hostmanager.client.site_model import Site
-from hostmanager.core.request_origin import text_problem, validate_origin
+from hostmanager.core.request_origin import validate_origin
 from hostmanager.core.requests import RequestError
 
 MAX_SILENCE = 90 * 86_400.0
 """Seconds, as for the silences that managers keep."""
-
-MAX_NAME_CHARS = 255
-"""Characters of the name of a host or an agent."""
 
 _Result = tuple[bool, str]
 
@@ -79,9 +76,6 @@ class Operations:
             raise RequestError("'host' must be the name of a host.")
         if not isinstance(agents, list) or not all(isinstance(each, str) for each in agents):
             raise RequestError("'agents' must be a list of instance-ids.")
-        for name in (host, *agents):
-            if problem := text_problem(name, MAX_NAME_CHARS):
-                raise RequestError(f"A name {problem}. Nothing was changed.")
         if params.get("end"):
             return self._service.end_silence(host, agents)
         seconds = params.get("seconds")

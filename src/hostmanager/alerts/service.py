@@ -19,6 +19,7 @@ from hostmanager.alerts.outbox import Outbox
 from hostmanager.alerts.rules import Receiver, Rules
 from hostmanager.alerts.sender import SendResult
 from hostmanager.alerts.state_file import FILE_NAME, read_state, write_state
+from hostmanager.core.request_origin import text_problem
 from hostmanager.util.secret import Secret
 
 log = logging.getLogger(__name__)
@@ -28,6 +29,9 @@ SAVE_INTERVAL = 30.0
 
 MAX_SILENCED = 20_000
 """Agents, and whole hosts, in all silences together: clients may name what is not there."""
+
+MAX_SUBJECT_CHARS = 255
+"""Characters of the name of a host or an agent in one of them."""
 
 Send = Callable[[Secret, AlertMessage], SendResult]
 
@@ -162,9 +166,13 @@ class AlarmService:
         self, host: str, agents: Iterable[str], seconds: float, by: str, reason: str
     ) -> tuple[bool, str]:
         """Keep a silence of a host, or of some of its agents; returns whether it is, a sentence."""
+        names = host, *agents
+        problem = next(filter(None, (text_problem(each, MAX_SUBJECT_CHARS) for each in names)), "")
+        if problem:
+            return False, f"A name {problem}. Nothing was changed."
         with self._lock:
             now = self._clock.now()
-            silence = HostSilence(host, tuple(agents), now + seconds, by, reason)
+            silence = HostSilence(host, names[1:], now + seconds, by, reason)
             kept = (*self._engine.state.silences, silence)
             if sum(len(each.agents) or 1 for each in kept) > MAX_SILENCED:
                 text = f"The alarm service keeps silences of at most {MAX_SILENCED:,} agents."

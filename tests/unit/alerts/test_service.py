@@ -112,6 +112,9 @@ def test_silences_are_bounded(make, monkeypatch):
     assert service.silence("daq3", [], 60.0, "", "")[0]
     ok, text = service.silence("daq4", [], 60.0, "", "")
     assert (ok, "at most 3 agents. End some first." in text) == (False, True)
+    for names in (["a" * 300], ["a\nb"]):
+        ok, text = service.silence("daq1", names, 60.0, "", "")
+        assert (ok, text.startswith("A name has ")) == (False, True)
     assert len(service.status()["silences"]) == 2
 
 

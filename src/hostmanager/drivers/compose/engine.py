@@ -27,7 +27,7 @@ from hostmanager.util.text import last_state
 
 log = logging.getLogger(__name__)
 
-UNREACHABLE = (aiohttp.ClientError, OSError, RuntimeError, AssertionError)
+NO_ENGINE_ERRORS = (aiohttp.ClientError, OSError, RuntimeError, AssertionError)
 """What a call may raise without an engine; a session that is closed meanwhile: RuntimeError, or what
 aiohttp asserts of it."""
 
@@ -221,7 +221,7 @@ class Engine:
                 await running
             except (aiohttp.ClientPayloadError, ValueError, TypeError) as error:
                 log.debug("docker: the stream of events was cut, or is malformed: %s", error)
-            except (aiodocker.DockerError, *UNREACHABLE) as error:
+            except (aiodocker.DockerError, *NO_ENGINE_ERRORS) as error:
                 raise EngineError(self._unreachable(error)) from None
         finally:
             running.cancel()
@@ -245,7 +245,7 @@ class Engine:
             raise RefusedError(f"The Docker Engine refused: {error.message}") from None
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise EngineError(f"The Docker Engine's answer is malformed: {error!r}.") from None
-        except UNREACHABLE as error:
+        except NO_ENGINE_ERRORS as error:
             raise EngineError(self._unreachable(error)) from None
 
     def _unreachable(self, error: BaseException) -> str:
