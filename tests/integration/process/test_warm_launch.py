@@ -374,6 +374,15 @@ def test_variables_of_its_own_and_a_setting_make_a_launch_cold(launches):
         exit_of(agent)
 
 
+def test_a_long_reason_in_any_script_makes_the_launch_cold(launches, caplog):
+    launches.launch("first", "--wait")
+    missing = Path("/", *["\N{TELESCOPE}" * 60] * 6)
+    argv = (sys.executable, "-m", "ocs.agent_cli")
+    with Path(os.devnull).open("wb") as output:
+        assert launches.warm.fork(argv, missing, Environment({}), (output.fileno(),)) is None
+    assert "FileNotFoundError" in caplog.text
+
+
 class Unkillable(subprocess.Popen):
     """A fork server that waits for a disk for ever: no signal ends it."""
 

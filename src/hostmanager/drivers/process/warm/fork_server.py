@@ -283,7 +283,7 @@ class ForkServer:
                 request = json.load(file)
             self._prepare(request, given)
         except BaseException as error:
-            reason = f"{type(error).__name__}: {error}"[:1000]
+            reason = f"{type(error).__name__}: {error}"[:300]  # up to 12 bytes each in JSON
             channel.send(json.dumps({**answer, "error": reason}).encode())
             os._exit(1)
         channel.send(json.dumps(answer).encode())
