@@ -3,12 +3,14 @@
 import asyncio
 import errno
 import socket
+import sys
 import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
@@ -16,6 +18,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from hostmanager.agent.metrics import server as module
 from hostmanager.agent.metrics.address import MetricsAddress
 from hostmanager.agent.metrics.event_counts import READY_BUCKETS, Histogram
+from hostmanager.agent.metrics.page import start_page
 from hostmanager.agent.metrics.server import HostManagerCollector, MetricsError, make_server
 from hostmanager.agent.metrics.view import HostView, RouterView
 from hostmanager.core.events import Timestamp
@@ -195,6 +198,17 @@ def test_where_it_cannot_listen_is_one_sentence(
             make_server(where, HostManagerCollector(loop, lambda: VIEW))
     assert str(error.value).startswith(f"--metrics {where}: {text}")
     assert str(error.value).endswith("The manager goes on without metrics.")
+
+
+def test_where_the_client_library_is_missing_operators_are_told(loop, monkeypatch):
+    monkeypatch.setitem(sys.modules, "prometheus_client", None)
+    monkeypatch.delitem(sys.modules, "hostmanager.agent.metrics.server")
+    told: list[str] = []
+    host = SimpleNamespace(emit_message=told.append)
+    start_page(MetricsAddress("127.0.0.1", 0), host, loop, RouterView)
+    wait_for(lambda: told, 20, "the message")
+    assert "prometheus_client" in told[0]
+    assert "pip install prometheus-client" in told[0]
 
 
 def test_a_manager_whose_port_is_taken_says_so_and_goes_on_without(site, start_manager):

@@ -8,6 +8,8 @@ from hostmanager.agent.host import Host
 from hostmanager.agent.metrics.address import MetricsAddress
 from hostmanager.agent.metrics.view import RouterView, take_view
 
+_REMEDY = "`pip install prometheus-client` in its environment. The manager goes on without metrics."
+
 IDLE_WAKE_INTERVAL = 3600.0
 """Seconds between two looks whether to end; it ends with the program."""
 
@@ -24,13 +26,17 @@ def start_page(
     """
 
     def serve() -> None:
-        # Only for those who want it: some 2 MB.
-        from hostmanager.agent.metrics.server import (  # noqa: PLC0415
-            HostManagerCollector,
-            MetricsError,
-            make_server,
-        )
-
+        try:
+            # Only for those who want it: some 2 MB.
+            from hostmanager.agent.metrics.server import (  # noqa: PLC0415
+                HostManagerCollector,
+                MetricsError,
+                make_server,
+            )
+        except ImportError as error:
+            text = f"--metrics {address}: {error}; {_REMEDY}"
+            loop.call_soon_threadsafe(host.emit_message, text)
+            return
         collector = HostManagerCollector(loop, lambda: take_view(host, router()))
         try:
             make_server(address, collector).serve_forever(poll_interval=IDLE_WAKE_INTERVAL)
