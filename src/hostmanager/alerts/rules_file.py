@@ -22,7 +22,7 @@ from hostmanager.alerts.rules import (
     Rule,
     Rules,
 )
-from hostmanager.siteconfig.diagnostics import DiagnosticCollector, SiteFileError
+from hostmanager.siteconfig.diagnostics import DiagnosticCollector, SiteFileError, SourceLocation
 from hostmanager.siteconfig.yaml_nodes import YamlNode, parse_nodes
 from hostmanager.util.files import read_bounded
 from hostmanager.util.secret import Secret
@@ -118,9 +118,9 @@ class _Reader:
         message = f"{what}{value} makes no sense." if value else f"{what} makes no sense."
         self._collector.error(node, message, f"Write {right}.")
 
-    def error(self, node: YamlNode, message: str, hint: str) -> None:
+    def error(self, location: SourceLocation, message: str, hint: str) -> None:
         """Report something else."""
-        self._collector.error(node, message, hint)
+        self._collector.error(location, message, hint)
 
     # --- kinds of values --------------------------------------------------------------------
 
@@ -358,6 +358,12 @@ def _read_receivers(node: YamlNode, reader: _Reader) -> dict[str, Receiver]:
             values.get("limit", DEFAULT_LIMIT),
             values.get("silences", False),
         )
+    for name, (location, _) in node.fields().items():
+        other, _, number = str(name).rpartition(" ")
+        urls = receivers[other].urls if other in receivers else ()
+        if len(urls) > 1 and number in map(str, range(1, len(urls) + 1)):
+            what = f"receiver {quote_value(name)} is called as URL {number} of {quote_value(other)} is."
+            reader.error(location, what, "Give it another name.")
     return receivers
 
 

@@ -93,6 +93,10 @@ rules:
             "F:4:9: 'for' of the rule on line 4 is 'soon', "
             "which makes no sense. Write a duration of at most a day: 30s, 10m or 2h.",
         ),
+        (
+            "receivers:\n  a: {urls: [x://y, x://z]}\n  a 2: {urls: x://y}\n",
+            "F:3:3: receiver 'a 2' is called as URL 2 of 'a' is. Give it another name.",
+        ),
         (RECEIVERS + "notify: []\n", "F:3:9: 'notify' of the file is empty. Name at least one, or"),
         (
             RECEIVERS + "rules:\n- {agents: []}\n",
