@@ -265,6 +265,11 @@ class Engine:
             )
         if number == errno.ECONNREFUSED:
             return f"The Docker Engine does not run: nothing listens at {location}."
+        if isinstance(error, (RuntimeError, AssertionError)):  # our session, see NO_ENGINE_ERRORS
+            return (
+                f"The Docker Engine at {location} does not answer: the connection was given up in the "
+                "middle of a call. See `systemctl status docker`."
+            )
         return f"The Docker Engine at {location} cannot be reached: {error}"
 
 
