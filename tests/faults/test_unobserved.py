@@ -38,7 +38,7 @@ pytestmark = pytest.mark.skipif(
 
 
 @pytest.fixture
-def inside(site: Site, monkeypatch) -> Iterator[Manager]:
+def inside(site: Site, fresh_managers, monkeypatch) -> Iterator[Manager]:
     """A manager in a process namespace of its own."""
     command = managers.command
     monkeypatch.setattr(managers, "command", lambda *args: [*UNSHARE, *command(*args)])
