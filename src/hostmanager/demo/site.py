@@ -92,7 +92,10 @@ class DemoSite:
         }
         instances = self._instances()
         if self.has_services:
-            instances.append({**_instance("FakeDataAgent", services.MANAGED), "manage": "docker"})
+            # A program that is no OCS agent: it has no heartbeats.
+            settings = {"heartbeat": {"timeout": 0}}
+            camera = _instance("FakeDataAgent", services.MANAGED)
+            instances.append({**camera, "manage": "docker", "host-manager": settings})
         site = {"hub": hub, "hosts": {HOST: {"agent-instances": instances}}}
         self.file.write_text(yaml.safe_dump(site, sort_keys=False))
 
