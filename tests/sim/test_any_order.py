@@ -159,7 +159,8 @@ class AnyOrder(RuleBasedStateMachine):
             self.wanted[known.instance_id] = known.initial_target
             self.watch.asked.pop(known.instance_id, None)
             self.watch.restarts.pop(known.instance_id, None)  # what nobody manages runs on
-            if known.is_unmanaged:  # as the host does: they are observed anew
+            was = self.world.snapshot[known.instance_id].spec
+            if known.is_unmanaged and was.is_unmanaged:  # as the host does: observed anew
                 self.supervisor.remove_now(known.instance_id)
             self.supervisor.add(known)
 
@@ -360,3 +361,15 @@ def test_the_bound_of_a_stop_holds_whatever_it_ignores():
         world.supervisor.stop_all()
         world.clock.advance(LONGEST_STOP)
         assert world.record().state is State.DOWN, behaviour
+
+
+def test_an_agent_that_ends_and_becomes_a_service_of_others_is_not_lost_by_a_start():
+    state = AnyOrder()
+    state.begin(seed=0)
+    state.retire(name="a")
+    state.add(make=passive, name="a", requested=Target.UP)
+    state.begin_again()
+    state.what_is_shown_at_rest_has_nothing_alive()
+    state.retire(name="a")
+    state.nothing_that_lives_is_unknown()
+    state.teardown()

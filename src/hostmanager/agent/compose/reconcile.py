@@ -69,8 +69,10 @@ class ServiceReconciler:
         self._pending_restarts = pending_restarts or {}
         self._suspended.clear()
         self.failed_to_stop.clear()
+        snapshot = self._supervisor.snapshot
         for instance_id, spec in self._supervisor.specs().items():
-            if spec.is_unmanaged:
+            # What is to become one may still be an agent that is ending.
+            if spec.is_unmanaged and snapshot[instance_id].spec.is_unmanaged:
                 self._supervisor.remove_now(instance_id)
 
     def suspend(self) -> None:
