@@ -106,7 +106,7 @@ class EventLog:
         awaited = self.awaited()
         if awaited:
             return f"Waiting for {join_names(awaited)} to be ready (registered with the router)."
-        return "Every agent that should be up has been ready (registered with the router)."
+        return "Every agent that should be up has registered with the router."
 
     def summary(self) -> str:
         """All of it in one line."""
