@@ -4,8 +4,8 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
-from hostmanager.cli.text import SINCE_HELP, parse_since
 from hostmanager.client.request_origin import reason_problem
+from hostmanager.client.text import SINCE_HELP, parse_since
 from hostmanager.util.help_parser import HelpParser
 from hostmanager.util.numbers import parse_number
 from hostmanager.util.text import parse_time_span

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from hostmanager.cli.exit_codes import INTERRUPTED, UNREACHABLE, USAGE, CommandError
-from hostmanager.cli.text import sanitize
 from hostmanager.client.errors import ClientError
+from hostmanager.client.text import sanitize
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

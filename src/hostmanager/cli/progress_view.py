@@ -11,10 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 from hostmanager.cli.output import Output
-from hostmanager.cli.text import sanitize, strip_timestamp
 from hostmanager.client.change.plan import Plan, Selection
 from hostmanager.client.change.progress import AgentProgress
 from hostmanager.client.status.model import state_text
+from hostmanager.client.text import sanitize, strip_timestamp
 from hostmanager.util.text import join_names, pluralize
 
 MAX_SHOWN = 12

@@ -10,7 +10,7 @@ import sys
 from contextlib import suppress
 from typing import TextIO
 
-from hostmanager.cli.text import remove_hidden
+from hostmanager.client.text import remove_hidden
 
 BROKEN_PIPE = 141
 """Exit status of a command whose reader has ended (`| head`): what a shell shows for SIGPIPE."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hostmanager.cli.check.report import CheckReport, CheckResult
-from hostmanager.cli.text import sanitize
+from hostmanager.client.text import sanitize
 from hostmanager.util.text import pluralize
 
 if TYPE_CHECKING:

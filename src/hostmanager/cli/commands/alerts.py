@@ -11,9 +11,9 @@ from typing import Any
 from hostmanager.cli.exit_codes import FAILED, OK
 from hostmanager.cli.options import add_alerts_id, add_common, exit_status_help, new_parser
 from hostmanager.cli.output import Output, command
-from hostmanager.cli.text import format_time
 from hostmanager.client.alarm_client import AlarmClient
 from hostmanager.client.site_model import read_site
+from hostmanager.client.text import format_time
 from hostmanager.util.text import format_duration, pluralize
 
 DESCRIPTION = """\

@@ -8,10 +8,10 @@ from typing import Any
 from hostmanager.cli.exit_codes import FAILED, OK, UNREACHABLE
 from hostmanager.cli.options import add_common, add_selection, exit_status_help, new_parser
 from hostmanager.cli.output import Output, command
-from hostmanager.cli.text import format_time
 from hostmanager.client.site_model import read_site
 from hostmanager.client.start_times import StartTime, critical_chains, first_launches, start_time
 from hostmanager.client.status.selection import fetch_status, hosts_to_query, select_agents
+from hostmanager.client.text import format_time
 from hostmanager.util.text import format_duration, join_names
 
 DESCRIPTION = """\

@@ -11,7 +11,6 @@ from hostmanager.cli import options
 from hostmanager.cli.exit_codes import FAILED, OK, CommandError
 from hostmanager.cli.host_results import error_code
 from hostmanager.cli.output import Output, command
-from hostmanager.cli.text import format_time, sanitize
 from hostmanager.client.errors import ManagerError, require_router
 from hostmanager.client.history_fold import fold_cycles
 from hostmanager.client.journal_reader import (
@@ -24,6 +23,7 @@ from hostmanager.client.journal_reader import (
 from hostmanager.client.manager_client import make_clients
 from hostmanager.client.site_model import Site, read_site
 from hostmanager.client.status.selection import matches, select_hosts, suggestions
+from hostmanager.client.text import format_time, sanitize
 
 ENTRIES = 50
 MAX_ENTRIES = 10_000

@@ -14,7 +14,6 @@ from rich.text import Text
 from hostmanager.cli.output import Output
 from hostmanager.cli.status import resources as resource_table
 from hostmanager.cli.status.column import Column
-from hostmanager.cli.text import ago, format_time, sanitize, strip_timestamp
 from hostmanager.client.status.model import (
     MAX_LAST_LINES,
     AgentStatus,
@@ -25,6 +24,7 @@ from hostmanager.client.status.model import (
     next_attempt,
     severity_counts,
 )
+from hostmanager.client.text import ago, format_time, sanitize, strip_timestamp
 from hostmanager.util.text import format_duration, join_names, join_sentences, pluralize
 
 WIDE = 110

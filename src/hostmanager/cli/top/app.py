@@ -16,7 +16,6 @@ from textual.widgets import Input
 from hostmanager.cli.change_command import VERBS
 from hostmanager.cli.exit_codes import INTERRUPTED, OK
 from hostmanager.cli.status.table import headline
-from hostmanager.cli.text import format_time, sanitize
 from hostmanager.cli.top.data_source import DataSource
 from hostmanager.cli.top.details import Details
 from hostmanager.cli.top.model import HostSnapshot, ItemKey, ListItem, SortOrder, list_items
@@ -24,6 +23,7 @@ from hostmanager.cli.top.screens import ConfirmDialog, History, HostActionDialog
 from hostmanager.cli.top.widgets import AgentList, Bar, priority_binding
 from hostmanager.client.change.plan import is_satisfied
 from hostmanager.client.status.model import AgentStatus, no_router
+from hostmanager.client.text import format_time, sanitize
 from hostmanager.util.text import join_names, pluralize
 
 REDRAW_INTERVAL = 1.0

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from hostmanager.cli.text import format_time
 from hostmanager.cli.top.model import HostSnapshot, ListItem
 from hostmanager.cli.top.requests import RequestRunner, UserRequest
 from hostmanager.client.change.executor import PlanExecutor
@@ -23,6 +22,7 @@ from hostmanager.client.status.model import (
     StatusSeverity,
 )
 from hostmanager.client.status.selection import filter_hosts
+from hostmanager.client.text import format_time
 
 ReadLines = Callable[[int], list[LogLine]]
 """Reads new lines of output, at most so many; blocks, raises `ManagerError`."""

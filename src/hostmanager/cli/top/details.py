@@ -9,7 +9,6 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import BindingType
 
-from hostmanager.cli.text import format_time, sanitize, strip_timestamp
 from hostmanager.cli.top.data_source import ReadLines
 from hostmanager.cli.top.format import detail_rows
 from hostmanager.cli.top.model import ItemKey, ListItem
@@ -17,6 +16,7 @@ from hostmanager.cli.top.screens import FullScreenPane
 from hostmanager.cli.top.widgets import Bar, LabelledRows, priority_binding
 from hostmanager.client.errors import ManagerError
 from hostmanager.client.log_filter import LogLine
+from hostmanager.client.text import format_time, sanitize, strip_timestamp
 from hostmanager.util.text import format_duration
 
 FIRST_LINES = 200

@@ -12,7 +12,6 @@ from rich.text import Text
 
 from hostmanager.cli.status.resources import cpu_cell, health_cell, memory_cell
 from hostmanager.cli.status.table import SEVERITY_STYLES, WIDE
-from hostmanager.cli.text import ago, format_time, sanitize
 from hostmanager.cli.top.model import ListItem, SortOrder
 from hostmanager.client.status.model import (
     AgentStatus,
@@ -20,6 +19,7 @@ from hostmanager.client.status.model import (
     last_exit_text,
     next_attempt,
 )
+from hostmanager.client.text import ago, format_time, sanitize
 from hostmanager.core.health import Health
 from hostmanager.util.text import format_duration, join_names, pluralize
 

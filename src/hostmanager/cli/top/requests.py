@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from hostmanager.cli.text import format_time
 from hostmanager.client.change.executor import PlanExecutor
 from hostmanager.client.change.plan import Plan, make_plan
 from hostmanager.client.errors import ClientError, ManagerError
 from hostmanager.client.status.model import AgentStatus, HostStatus, state_text
+from hostmanager.client.text import format_time
 from hostmanager.util.text import join_names, pluralize
 
 MAX_REQUESTS_SHOWN = 3

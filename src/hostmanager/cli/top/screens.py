@@ -13,9 +13,9 @@ from textual.message import Message
 from textual.screen import ModalScreen, Screen
 from textual.widgets import RichLog, Static
 
-from hostmanager.cli.text import format_time, sanitize
 from hostmanager.cli.top.widgets import Bar, priority_binding
 from hostmanager.client.status.model import MAX_LAST_LINES
+from hostmanager.client.text import format_time, sanitize
 
 MAX_PANE_LINES = 5000
 """Lines that a pane keeps."""

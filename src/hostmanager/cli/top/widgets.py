@@ -18,9 +18,9 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 from textual.widgets import Static
 
-from hostmanager.cli.text import sanitize
 from hostmanager.cli.top.format import ColumnWidths, heading, row_text
 from hostmanager.cli.top.model import ItemKey, ListItem, SortOrder
+from hostmanager.client.text import sanitize
 
 
 def priority_binding(keys: str, action: str) -> Binding:

@@ -6,7 +6,7 @@ from datetime import datetime
 
 import pytest
 
-from hostmanager.cli.text import (
+from hostmanager.client.text import (
     ago,
     format_time,
     parse_since,
