@@ -137,6 +137,7 @@ def a_day(site: Site, start_manager, *, hostile: bool) -> dict[str, Any]:
         target = Target(variables(site, "a"), {i: p[0] for i, p in processes_of(site).items()})
         names = socket_names(manager.pid)
         assert names, "no name to be taken"
+        wait_printed(client(site), a=1, b=1)
         assert manager.stop() == 0
         if hostile:
             for name in names:
@@ -153,9 +154,11 @@ def a_day(site: Site, start_manager, *, hostile: bool) -> dict[str, Any]:
         for deed in ALL_DEEDS if hostile else ():
             other.do(deed, target)
         hm = client(site)
+        wait_printed(hm, a=2, b=2)
         os.kill(target.leaders["a"], signal.SIGKILL)
         wait_for(lambda: children(hm)["a"]["restarts"] == 1, 60, "the relaunch")
         wait_states(site, a="up", b="up")
+        wait_printed(hm, a=3)
         seen["last exit"] = children(hm)["a"]["last_exit"]["signal"]
         seen["told down"] = hm.update(requests=[("b", "down")]).session["success"]
         wait_states(site, a="up", b="down")
@@ -167,7 +170,7 @@ def a_day(site: Site, start_manager, *, hostile: bool) -> dict[str, Any]:
         hm = client(site)
         seen["the same processes"] = processes_of(site) == running
         seen["children"] = {name: shown(child) for name, child in children(hm).items()}
-        outputs = {i: wait_for(lambda i=i: output(hm, i), 60, "output") for i in ("a", "b")}
+        outputs = {i: output(hm, i) for i in ("a", "b")}
         seen["output"] = {
             i: {words(t) for _, t in outputs[i]["lines"]} - {PYTHONS} for i in outputs
         }
@@ -214,10 +217,27 @@ def wait_states(site: Site, **expected: str) -> None:
     )
 
 
-def output(hm, instance_id: str) -> dict[str, Any] | None:
-    """What the manager says that an agent printed, once it has printed something of its own."""
-    data = hm.output(instance_id=instance_id).session["data"]
-    return data if any("up pid" in text for _, text in data.get("lines", [])) else None
+def output(hm, instance_id: str) -> dict[str, Any]:
+    """What the manager says that an agent printed."""
+    return hm.output(instance_id=instance_id).session["data"]
+
+
+def wait_printed(hm, **runs: int) -> None:
+    """Wait until so many runs of each agent have begun to work.
+
+    An agent is up as soon as it exists: one that is told down in that moment never says a word.
+    """
+
+    def begun(instance_id: str) -> int:
+        return sum("up pid" in text for _, text in output(hm, instance_id)["lines"])
+
+    for instance_id, number in runs.items():
+        wait_for(
+            lambda i=instance_id, n=number: begun(i) >= n,
+            20,
+            f"{number} runs of {instance_id} that have printed",
+            lambda i=instance_id: output(hm, i),
+        )
 
 
 PYTHONS = "(a line of python's)"
