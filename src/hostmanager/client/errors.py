@@ -47,6 +47,11 @@ class ManagerError(Exception):
         """Whether nobody answered, rather than refused."""
         return self.kind is not FailureKind.REFUSED
 
+    @property
+    def needs_password(self) -> bool:
+        """Whether another password would help: OCS, and our managers, name the level then."""
+        return self.kind is FailureKind.REFUSED and "credential level" in str(self)
+
 
 def router_error(results: list[object]) -> ManagerError | None:
     """The error of the router, if that alone is why no manager answered."""

@@ -253,11 +253,17 @@ def make_clients(
 ) -> dict[str, ManagerClient]:
     """Make a client for the manager of each of these hosts that has one.
 
+    Args:
+        site: The site.
+        args: The options. A face with users of its own (`web`) adds `requested_by`, and `password`:
+            used as it is, where `privs` may be a level whose password this user's file has.
+        hosts: The hosts.
+
     Raises:
         ClientError: There is no password for the requested privileges.
     """
     ids = site.managers
-    privs = _parse_privileges(args.privs)
+    privs = _privileges(args)
     origin = command_origin(args)
     return {
         host: ManagerClient(site, host, ids[host], _password(privs, ids[host]), origin)
@@ -274,12 +280,15 @@ def make_agent_client(
     Raises:
         ClientError: There is no password for the requested privileges.
     """
-    password = _password(_parse_privileges(args.privs), instance_id, agent_class)
+    password = _password(_privileges(args), instance_id, agent_class)
     return ManagerClient(site, "", instance_id, password, command_origin(args))
 
 
-def _parse_privileges(text: str | None) -> str | int | None:
+def _privileges(args: argparse.Namespace) -> str | int | None:
     """Read `--privs` as `OCSClient` does: a level as a number, a password as text."""
+    if hasattr(args, "password"):
+        return str(args.password) if args.password else None
+    text = args.privs
     if text == "-":
         return getpass.getpass("Password for the managers: ")
     return int(text) if text in {"1", "2", "3"} else text

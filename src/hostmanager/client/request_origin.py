@@ -23,8 +23,11 @@ PARAMETERS_KEY = "request_params"
 
 
 def command_origin(args: argparse.Namespace) -> RequestOrigin:
-    """The origin of the requests of this command line."""
-    return RequestOrigin(_requester(), getattr(args, "reason", None) or "")
+    """The origin of the requests of this command line, or of a user whom `requested_by` names."""
+    requester = getattr(args, "requested_by", None)
+    return RequestOrigin(
+        _requester() if requester is None else requester, getattr(args, "reason", None) or ""
+    )
 
 
 def origin_params(origin: RequestOrigin, taken: Iterable[str]) -> dict[str, str]:

@@ -43,3 +43,8 @@ def test_a_reason_that_cannot_be_kept_is_refused(text):
 
 def test_a_short_sentence_is_a_reason():
     assert reason_problem("Kühlwasser aus, bis 14:00") == ""
+
+
+def test_a_user_whom_a_face_names_takes_the_place_of_the_user_of_the_process():
+    args = argparse.Namespace(reason="cables", requested_by="ann by web")
+    assert command_origin(args) == RequestOrigin("ann by web", "cables")
