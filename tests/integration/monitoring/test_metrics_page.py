@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import re
 import socket
 import sys
 import threading
@@ -209,6 +210,15 @@ def test_where_the_client_library_is_missing_operators_are_told(loop, monkeypatc
     wait_for(lambda: told, 20, "the message")
     assert "prometheus_client" in told[0]
     assert "pip install prometheus-client" in told[0]
+
+
+def test_a_manager_that_takes_any_port_says_which_one(loop):
+    told: list[str] = []
+    host = SimpleNamespace(emit_message=told.append)
+    start_page(MetricsAddress("127.0.0.1", 0), host, loop, RouterView)
+    wait_for(lambda: told, 20, "the message")
+    port = re.fullmatch(r"the metrics are at port (\d+) \(--metrics 127\.0\.0\.1:0\)", told[0])[1]
+    socket.create_connection(("127.0.0.1", int(port)), timeout=20).close()
 
 
 def test_a_manager_whose_port_is_taken_says_so_and_goes_on_without(site, start_manager):

@@ -39,8 +39,13 @@ def start_page(
             return
         collector = HostManagerCollector(loop, lambda: take_view(host, router()))
         try:
-            make_server(address, collector).serve_forever(poll_interval=IDLE_WAKE_INTERVAL)
+            server = make_server(address, collector)
         except MetricsError as error:
             loop.call_soon_threadsafe(host.emit_message, str(error))
+            return
+        if address.port == 0:
+            text = f"the metrics are at port {server.server_address[1]} (--metrics {address})"
+            loop.call_soon_threadsafe(host.emit_message, text)
+        server.serve_forever(poll_interval=IDLE_WAKE_INTERVAL)
 
     threading.Thread(target=serve, name="metrics", daemon=True).start()
