@@ -36,7 +36,7 @@ NOBODY = RequestOrigin()
 MAX_ATTEMPTS = 3
 """Attempts at a read-only operation whose answer went to another client."""
 
-READ_ONLY_OPERATIONS = frozenset({"history", "output"})
+READ_ONLY_OPERATIONS = frozenset({"history", "output", "resources"})
 
 NO_ROUTER_HINT = (
     "Is the router running? Agents and managers go on without it. If it is a compose service, the "

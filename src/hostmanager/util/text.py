@@ -118,6 +118,16 @@ def last_state(line: AnyStr, carriage_return: AnyStr) -> AnyStr:
     return next((state for state in reversed(states) if state.strip()), line[:0])
 
 
+def format_bytes(size: int) -> str:
+    """Show a size in decimal units: ``52.3 MB``."""
+    value, unit = float(size), "bytes"
+    for larger in ("kB", "MB", "GB", "TB", "PB"):
+        if value < 999.95:
+            break
+        value, unit = value / 1000, larger
+    return f"{value:.1f} {unit}" if unit != "bytes" else pluralize(size, "byte")
+
+
 def format_age(seconds: float) -> str:
     """Show an age in one unit, so that it seldom changes: ``12 min``, ``3 h``, ``2 d``."""
     if seconds < 3600:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hostmanager.util.text import end_sentence, join_sentences
+from hostmanager.util.text import end_sentence, format_bytes, join_sentences
 
 
 def test_sentences_on_one_line_have_one_mark_between_them():
@@ -16,3 +16,11 @@ def test_sentences_on_one_line_have_one_mark_between_them():
 )
 def test_a_sentence_ends_with_one_mark(text, ended):
     assert end_sentence(text) == ended
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [(0, "0 bytes"), (1, "1 byte"), (999, "999 bytes"), (1000, "1.0 kB"), (999_950, "1.0 MB")],
+)
+def test_a_size_has_one_decimal_of_its_unit(size, text):
+    assert format_bytes(size) == text

@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
-from rich.filesize import decimal
 from rich.text import Text
 
 from hostmanager.cli.status.column import Column
 from hostmanager.client.status.model import AgentStatus
 from hostmanager.core.health import Health
+from hostmanager.util.text import format_bytes
 
 COLUMNS = (
     Column("agent", min_width=12),
@@ -73,7 +73,7 @@ def memory_cell(agent: AgentStatus) -> Text:
 
 
 def _size(value: float | None) -> Text:
-    return Text("" if value is None else decimal(int(value)))
+    return Text("" if value is None else format_bytes(int(value)))
 
 
 def _number(value: int | None) -> Text:

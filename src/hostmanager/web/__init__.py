@@ -1,0 +1,1 @@
+"""The page for the whole site: a face on `client/`, for browsers."""
