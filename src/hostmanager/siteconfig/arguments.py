@@ -12,7 +12,15 @@ HIDDEN = "***"
 MAX_SHOWN_ARGUMENTS = 64
 """Arguments of one agent that a manager shows."""
 
-_SECRET_OPTION = re.compile(r"-.*(passw|passphrase|secret|token|credential|api.?key|auth)", re.I)
+SECRET_WORDS = "passw|passphrase|secret|token|credential|api.?key|auth"
+"""What the name of an option or a key has that sounds like a secret."""
+
+_SECRET_OPTION = re.compile(f"-.*({SECRET_WORDS})", re.IGNORECASE)
+
+
+def is_secret_option(word: str) -> bool:
+    """Whether a word of a command line is an option whose value is not shown."""
+    return bool(_SECRET_OPTION.match(word))
 
 
 def visible_arguments(arguments: Sequence[str]) -> list[str]:
@@ -21,7 +29,7 @@ def visible_arguments(arguments: Sequence[str]) -> list[str]:
     hide_next = False
     for word in arguments[:MAX_SHOWN_ARGUMENTS]:
         option, equals, _ = word.partition("=")
-        is_secret = bool(_SECRET_OPTION.match(option))
+        is_secret = is_secret_option(option)
         if hide_next and not word.startswith("--"):
             shown.append(HIDDEN)
         elif is_secret and equals:
