@@ -8,6 +8,7 @@ masked line by line, rather too much than too little. Lines and their numbers st
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import yaml
 
@@ -124,6 +125,7 @@ class _Walk:
         """Walk as far as the text can be parsed; returns where that ends."""
         end = 0
         try:
+            event: Any  # of libyaml or PyYAML; each has its marks
             for event in yaml.parse(text, Loader=YAML_LOADER):
                 self._take(event, text)
                 end = event.end_mark.index
@@ -131,7 +133,7 @@ class _Walk:
             return end
         return len(text) + 1
 
-    def _take(self, event: yaml.Event, text: str) -> None:
+    def _take(self, event: Any, text: str) -> None:
         begin, end = event.start_mark.index, event.end_mark.index
         match event:
             case yaml.MappingStartEvent() | yaml.SequenceStartEvent():
@@ -152,7 +154,7 @@ class _Walk:
                 if self._next_value(""):
                     self._hidden_anchors.add(event.anchor)
 
-    def _take_scalar(self, event: yaml.ScalarEvent, text: str, begin: int, end: int) -> None:
+    def _take_scalar(self, event: Any, text: str, begin: int, end: int) -> None:
         word = str(event.value)
         if "\n" in text[begin:end]:
             self._texts.append((begin, end))
