@@ -125,7 +125,7 @@ class _Walk:
         """Walk as far as the text can be parsed; returns where that ends."""
         end = 0
         try:
-            event: Any  # of libyaml or PyYAML; each has its marks
+            event: Any  # each of these has its marks
             for event in yaml.parse(text, Loader=YAML_LOADER):
                 self._take(event, text)
                 end = event.end_mark.index
@@ -150,9 +150,9 @@ class _Walk:
                     self._stack[-1].hide_next = frame.hide_next
             case yaml.ScalarEvent():
                 self._take_scalar(event, text, begin, end)
-            case yaml.AliasEvent():
+            case yaml.AliasEvent(anchor=str(name)):
                 if self._next_value(""):
-                    self._hidden_anchors.add(event.anchor)
+                    self._hidden_anchors.add(name)
 
     def _take_scalar(self, event: Any, text: str, begin: int, end: int) -> None:
         word = str(event.value)
