@@ -11,17 +11,15 @@ from hostmanager.cli.confirmation import DRY_RUN, confirm, nothing_changed_yet
 from hostmanager.cli.exit_codes import FAILED, INTERRUPTED, OK, UNREACHABLE, CommandError
 from hostmanager.cli.host_results import lost_reason_text
 from hostmanager.cli.output import Output, command
-from hostmanager.client.change.plan import AgentChange, Plan, Selection, make_plan
+from hostmanager.client.change.plan import Plan, Selection, make_plan
+from hostmanager.client.change.plan_text import plan_lines
 from hostmanager.client.change.progress import AgentProgress
 from hostmanager.client.site_model import Site, read_site
-from hostmanager.client.status.model import HostStatus, state_text
+from hostmanager.client.status.model import HostStatus
 from hostmanager.client.status.selection import fetch_status, hosts_to_query, select_agents
-from hostmanager.util.text import join_names
 
 CHANGE_TIMEOUT = 60.0
 """Seconds to wait for agents; one may take 15 s to stop."""
-
-VERBS = {"up": "start", "down": "stop", "restart": "restart"}
 
 _COMMON = """
 
@@ -93,7 +91,7 @@ def run_change(args: argparse.Namespace, output: Output) -> int:
         hosts = fetch_status(site, args, hosts_to_query(site, args))
         agents = select_agents(hosts, args)
         plan = make_plan(args.change, hosts, agents, args.pattern, args.selection)
-        show_plan(plan, output)
+        output.plan(plan_lines(plan))
     if args.dry_run:
         output.line(DRY_RUN)
         return output.emit_json(_refusal_code(plan), **plan.as_json(), dry_run=True)
@@ -157,45 +155,3 @@ def _refusal_code(plan: Plan) -> int:
     if any(refusal.unreachable for refusal in plan.refused):
         return UNREACHABLE
     return FAILED if plan.refused else OK
-
-
-def show_plan(plan: Plan, output: Output) -> None:
-    """Show what will happen, by host and agent."""
-    if not plan.steps:
-        output.line("nothing was changed" if plan.refused else f"nothing to {_verb(plan)}")
-    for (host, action), steps in _groups(plan.steps).items():
-        if any(step.cause for step in steps):
-            output.line(f"{action} on {host}:")
-            for step in steps:
-                output.line(f"  {_name(step)}: {step.cause}")
-        else:
-            output.line(f"{action} on {host}: {', '.join(map(_name, steps))}")
-    for host in sorted(plan.managers_to_start):
-        output.line(f"  the manager process of {host} was stopped; it starts with only these up")
-    for host in plan.hosts_without_restart:
-        output.line(
-            f"  the manager of {host} has no operation 'restart' (an older one, or that of OCS): "
-            "this command stops each agent, and starts it once it has ended; do not interrupt it"
-        )
-    for state, agents in plan.unchanged_by_state.items():
-        output.line(f"{state}: {join_names([agent.instance_id for agent in agents], 10)}")
-    for refusal in plan.refused:
-        agent = refusal.agent
-        output.line(f"! {agent.host} {agent.instance_id}: {refusal.reason}", "red")
-
-
-def _groups(steps: Sequence[AgentChange]) -> dict[tuple[str, str], list[AgentChange]]:
-    groups: dict[tuple[str, str], list[AgentChange]] = {}
-    for step in steps:
-        groups.setdefault((step.agent.host, step.action), []).append(step)
-    return groups
-
-
-def _verb(plan: Plan) -> str:
-    return "change" if plan.selection is Selection.NOT_AS_CONFIGURED else VERBS[plan.command]
-
-
-def _name(step: AgentChange) -> str:
-    expected = "down" if step.action == "start" else "up"
-    state = step.agent.state
-    return step.agent.instance_id + ("" if state == expected else f" (now {state_text(state)})")

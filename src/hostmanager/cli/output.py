@@ -8,7 +8,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from hostmanager.cli.exit_codes import INTERRUPTED, UNREACHABLE, USAGE, CommandError
@@ -19,8 +19,22 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.text import Text
 
+    from hostmanager.client.change.plan_text import PlanLine
+
 NO_WRAP_WIDTH = 100_000
 """Columns where there is no terminal: nothing is cut."""
+
+_PLAN_STYLES = {
+    "refused": "red",
+    "heading": "bold",
+    "warning": "yellow",
+    "add": "green",
+    "stop": "red",
+    "replace": "yellow",
+    "change": "cyan",
+    "broken": "bold red",
+}
+"""By `PlanLine.kind`."""
 
 
 class Output:
@@ -77,6 +91,11 @@ class Output:
 
             shown = Text(sanitize(text), style) if isinstance(text, str) else text
             self.console.print(shown, soft_wrap=True)
+
+    def plan(self, lines: "Iterable[PlanLine]") -> None:
+        """Print what will happen."""
+        for line in lines:
+            self.line(line.text, _PLAN_STYLES.get(line.kind, ""))
 
     def warn(self, text: str) -> None:
         """Print a warning or an error on stderr."""

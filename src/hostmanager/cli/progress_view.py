@@ -11,11 +11,16 @@ from rich.table import Table
 from rich.text import Text
 
 from hostmanager.cli.output import Output
-from hostmanager.client.change.plan import Plan, Selection
+from hostmanager.client.change.plan import Plan
 from hostmanager.client.change.progress import AgentProgress
-from hostmanager.client.status.model import state_text
+from hostmanager.client.change.progress_text import (
+    failure_text,
+    interrupted_text,
+    pending_text,
+    reached_text,
+    summary,
+)
 from hostmanager.client.text import sanitize, strip_timestamp
-from hostmanager.util.text import join_names, pluralize
 
 MAX_SHOWN = 12
 """Pending agents that are shown one by one."""
@@ -85,89 +90,37 @@ class ProgressView:
         if not agents:
             return
         failed = [agent for agent in agents if agent.step.has_failed]
-        requested = [agent for agent in agents if agent.step.outcome == "told"]
         for agent in failed:
             self._output.show(_failure_line(agent))
             for line in agent.step.last_lines:
                 text = sanitize(strip_timestamp(line))
                 self._output.show(Text(f"    | {text}", "dim", no_wrap=True, overflow="ellipsis"))
-        plan = self._change.plan
-        final = "down" if plan.command == "down" else "up"
-        if plan.selection is Selection.NOT_AS_CONFIGURED:
-            final = "as configured"
-        if requested:
-            action = f"{plan.command} requested"
-            if plan.hosts_without_restart:
-                action = "stopped, then up requested"
-            self._output.line(f"{pluralize(len(requested), 'agent')}: {action}; not waited for")
-        reached = len(agents) - len(failed) - len(requested)
-        if reached or failed:
-            style = "bold red" if failed else "bold green"
-            count = f"{reached} of {pluralize(len(agents), 'agent')}"
-            self._output.line(f"{count} {'is' if len(agents) == 1 else 'are'} {final}", style)
+        styles = {None: "", True: "bold green", False: "bold red"}
+        for text, is_good in summary(self._change.plan, agents):
+            self._output.line(text, styles[is_good])
 
     def interrupted(
         self, started: Sequence[AgentProgress], not_started: Sequence[AgentProgress]
     ) -> None:
         """Say what goes on at the managers, and what does not."""
-        pending = [agent for agent in self._change.progress if agent.is_pending]
-        others = [agent for agent in pending if agent not in started and agent not in not_started]
-        requested = [agent for agent in others if agent.requested_at is not None]
-        to_start = [a for a in requested if a.restarting and not _is_starting(a)] + list(started)
-        starting = [a for a in requested if a.stage == "up" and a not in to_start]
-        stopping = [a for a in requested if a.stage == "down" and a not in to_start]
-        parts = []
-        if to_start:
-            pronoun = "it" if len(to_start) == 1 else "they"
-            parts.append(
-                f"Still stopping: {_names(to_start)}; {pronoun} will be started afterwards."
-            )
-        if starting:
-            parts.append(f"Still starting: {_names(starting)}.")
-        if stopping:
-            parts.append(f"Still stopping: {_names(stopping)}.")
-        if len(requested) < len(others):
-            parts.append("Requests were being sent; some managers may have got theirs.")
-        if not_started:
-            names = " ".join(agent.instance_id for agent in not_started)
-            parts.append(
-                f"Stopping, and will NOT be started afterwards: {names}. "
-                f"To start them: hostmanager up {names}"
-            )
-        self._output.warn(" ".join(["Interrupted.", *(parts or ["Everything had been done."])]))
-
-
-def _is_starting(agent: AgentProgress) -> bool:
-    return agent.step.state in ("start", "start_at", "wait_start")
-
-
-def _names(agents: Sequence[AgentProgress]) -> str:
-    return join_names([agent.instance_id for agent in agents], 10)
+        text = interrupted_text(self._change.progress, started, not_started)
+        self._output.warn(f"Interrupted. {text}")
 
 
 def _reached_line(agent: AgentProgress) -> Text:
-    state = agent.step.state
+    state, note = reached_text(agent)
     text = Text().append(f"{agent.host} ", "dim").append(agent.instance_id)
-    text.append(f" {'down' if state == 'gone' else state}", "yellow" if agent.note else "green")
-    return text.append(f": {sanitize(agent.note)}", "yellow") if agent.note else text
+    text.append(f" {state}", "yellow" if note else "green")
+    return text.append(f": {sanitize(note)}", "yellow") if note else text
 
 
 def _pending_line(agent: AgentProgress) -> Text:
-    step = agent.step
-    state = step.current_state
+    state, awaited = pending_text(agent)
     text = Text(no_wrap=True, overflow="ellipsis").append(f"{agent.host} ", "dim")
-    text.append(agent.instance_id).append(f" {state_text(state)}", "yellow")
-    if step.state == "up" and agent.stage == "up" and not agent.restarting:
-        uptime = f" {agent.uptime:.0f} s," if agent.uptime is not None else ","
-        awaited = step.reason or "checking that it stays up"
-        return text.append(f"{uptime} {sanitize(awaited)}", "dim")
-    text.append(" (restarting)" if agent.restarting else f" (target {agent.stage})", "dim")
-    return text.append(f" {sanitize(step.reason)}" if step.reason else "", "dim")
+    text.append(agent.instance_id).append(f" {state}", "yellow")
+    return text.append(f" {sanitize(awaited)}", "dim")
 
 
 def _failure_line(agent: AgentProgress) -> Text:
-    step = agent.step
     text = Text().append("! ", "bold red").append(f"{agent.host} ")
-    text.append(agent.instance_id, "bold")
-    state = state_text(step.current_state)
-    return text.append(f" {state} (target {step.final}): {sanitize(step.reason)}", "red")
+    return text.append(agent.instance_id, "bold").append(f" {sanitize(failure_text(agent))}", "red")

@@ -5,7 +5,7 @@ from typing import Any
 
 from hostmanager.cli.options import add_common, add_hosts, exit_status_help, new_parser
 from hostmanager.cli.output import Output, command
-from hostmanager.cli.reload_view import MARKS_HELP, show_reload
+from hostmanager.cli.reload_view import MARKS_HELP, diff_code, show_reload
 from hostmanager.client.multi_host import select_managers
 from hostmanager.client.site_model import read_site
 
@@ -36,4 +36,4 @@ def run(args: argparse.Namespace, output: Output) -> int:
     """Show it."""
     site = read_site(args)
     changes = show_reload(select_managers(site, args), args, output)
-    return output.emit_json(changes.code, site_file=site.path, hosts=changes.as_json())
+    return output.emit_json(diff_code(changes), site_file=site.path, hosts=changes.as_json())

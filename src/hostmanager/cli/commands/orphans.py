@@ -1,7 +1,6 @@
 """`hostmanager orphans`: containers whose service is gone from its compose file."""
 
 import argparse
-from collections.abc import Mapping
 from typing import Any
 
 from hostmanager.cli import options
@@ -9,8 +8,8 @@ from hostmanager.cli.confirmation import DRY_RUN, confirm, nothing_changed_yet
 from hostmanager.cli.exit_codes import FAILED, OK
 from hostmanager.cli.host_results import error_code, request_on_all
 from hostmanager.cli.output import Output, command
-from hostmanager.client.change.stops import Stops, list_hosts
-from hostmanager.client.errors import ManagerError
+from hostmanager.client.change.orphans_plan import find_orphans
+from hostmanager.client.change.stops import list_hosts
 from hostmanager.client.multi_host import TargetManagers, select_managers
 from hostmanager.client.site_model import read_site
 
@@ -52,14 +51,16 @@ def run(args: argparse.Namespace, output: Output) -> int:
     """Show them, or have them removed."""
     with nothing_changed_yet():
         targets = select_managers(read_site(args), args)
-        code, orphans = _find(targets, args, output)
-    content: dict[str, Any] = {
-        "orphans": {host: list(by_id.values()) for host, by_id in orphans.items()}
-    }
+        orphans = find_orphans(targets.hosts, targets.fetch_sessions(args.answer_time))
+        output.plan(orphans.lines())
+    code = max((OK, *map(error_code, orphans.errors.values())))
+    if orphans.stopped:
+        code = max(code, FAILED)
+    found = {host: list(by_id.values()) for host, by_id in orphans.by_host.items()}
+    content: dict[str, Any] = {"orphans": found}
     if not args.remove:
         return output.emit_json(code, **content)
-    names = {host: [_service(o) for o in by_id.values()] for host, by_id in orphans.items()}
-    stops = Stops("stop and remove", names, noun="orphaned container")
+    stops = orphans.stops
     content |= {"stops": stops.as_json(), "dry_run": args.dry_run}
     if args.dry_run:
         if stops.count:
@@ -67,7 +68,7 @@ def run(args: argparse.Namespace, output: Output) -> int:
         output.line(DRY_RUN)
         return output.emit_json(code, **content)
     confirm(stops, args, output)
-    concerned = {host: targets.managers[host] for host, by_id in orphans.items() if by_id}
+    concerned = {host: targets.managers[host] for host, by_id in found.items() if by_id}
     removing = TargetManagers(targets.site, list(concerned), concerned)
     return request_on_all(
         removing,
@@ -79,38 +80,3 @@ def run(args: argparse.Namespace, output: Output) -> int:
         code=code,
         **content,
     )
-
-
-def _find(
-    targets: TargetManagers, args: argparse.Namespace, output: Output
-) -> tuple[int, dict[str, Mapping[str, Any]]]:
-    """Show the orphans of each host; returns the exit status so far, and the orphans by host."""
-    sessions = targets.fetch_sessions(args.answer_time)
-    code, orphans = OK, dict[str, Mapping[str, Any]]()
-    for host in targets.hosts:
-        session = sessions[host]
-        if isinstance(session, ManagerError):
-            output.line(f"! {host}: {session}", "red")
-            code = max(code, error_code(session))
-        elif session.get("status") != "running":
-            output.line(f"! {host}: its manager process is stopped, so this is unknown", "red")
-            code = max(code, FAILED)
-        else:
-            orphans[host] = (session.get("data") or {}).get("orphans") or {}
-            _show(host, orphans[host], output)
-    return code, orphans
-
-
-def _service(orphan: Mapping[str, Any]) -> str:
-    return str(orphan.get("service"))
-
-
-def _show(host: str, by_id: Mapping[str, Any], output: Output) -> None:
-    if not by_id:
-        output.line(f"{host}: no orphans")
-    for name, orphan in by_id.items():
-        image = f", image {orphan['running_image']}" if orphan.get("running_image") else ""
-        output.line(
-            f"{host}: {_service(orphan)} (container {str(name)[:12]}{image}), not in "
-            f"{orphan.get('compose_file')} any more"
-        )

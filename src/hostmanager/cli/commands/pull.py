@@ -79,13 +79,7 @@ def _dry_run(targets: TargetManagers, args: argparse.Namespace, output: Output) 
     sessions = targets.fetch_sessions(args.answer_time)
     plans = plan_pull(sessions)
     for plan in plans:
-        if not plan.files:
-            output.line(f"{plan.host}: no compose files, so nothing would be pulled")
-            continue
-        output.line(f"{plan.host}: would pull the images of {', '.join(plan.files)}")
-        for instance_id, image in plan.images.items():
-            missing = " (not on this host yet)" if instance_id in plan.missing else ""
-            output.line(f"  {instance_id}: {image}{missing}")
+        output.plan(plan.lines())
     code = report_errors(sessions, output)
     output.line(DRY_RUN)
     return output.emit_json(code, plan=[plan.as_json() for plan in plans], dry_run=True)

@@ -7,7 +7,7 @@ from hostmanager.cli import options
 from hostmanager.cli.confirmation import DRY_RUN, confirm, nothing_changed_yet
 from hostmanager.cli.host_results import request_on_all
 from hostmanager.cli.output import Output, command
-from hostmanager.cli.reload_view import MARKS_HELP, show_reload
+from hostmanager.cli.reload_view import MARKS_HELP, reload_error_code, show_reload
 from hostmanager.client.change.stops import list_hosts
 from hostmanager.client.multi_host import select_managers
 from hostmanager.client.site_model import read_site
@@ -63,7 +63,7 @@ def run(args: argparse.Namespace, output: Output) -> int:
     }
     if args.dry_run:
         output.line(DRY_RUN)
-        return output.emit_json(changes.error_code, **plan)
+        return output.emit_json(reload_error_code(changes), **plan)
     confirm(changes.stops, args, output)
     return request_on_all(
         targets,

@@ -1,29 +1,25 @@
 """`hostmanager silence`: do not warn of agents for a time."""
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from hostmanager.cli import options
 from hostmanager.cli.confirmation import DRY_RUN, nothing_changed_yet
-from hostmanager.cli.exit_codes import OK, UNREACHABLE, CommandError
+from hostmanager.cli.exit_codes import OK, UNREACHABLE
 from hostmanager.cli.host_results import request_on_all
 from hostmanager.cli.output import Output, command
 from hostmanager.client.alarm_client import AlarmClient
+from hostmanager.client.change.silence_plan import plan_silence
 from hostmanager.client.errors import ClientError
-from hostmanager.client.manager_client import OperationResult, make_clients
+from hostmanager.client.manager_client import make_clients
 from hostmanager.client.multi_host import TargetManagers
 from hostmanager.client.site_model import read_site
-from hostmanager.client.status.model import AgentStatus, HostStatus, silence_text, unreachable
+from hostmanager.client.status.model import AgentStatus, silence_text
 from hostmanager.client.status.selection import fetch_status, hosts_to_query, select_agents
 from hostmanager.util.text import join_names
 
 SILENCE_TIMEOUT = 10.0
-
-NOBODY_KEEPS = (
-    "{hosts} does not answer, and there is no alarm service at the router that could keep a silence "
-    "(`hostmanager alerts`)."
-)
 
 DESCRIPTION = """\
 Do not warn of agents for a time: during work on the hardware, say. They are shown as silenced,
@@ -83,98 +79,29 @@ def run(args: argparse.Namespace, output: Output) -> int:
         agents = select_agents(statuses, args)
         if not changes:
             return _show(agents, alarms, output)
-        able = [agent for agent in agents if agent.child is not None]
-        ids = _by_host([agent for agent in able if "silenced" in (agent.child or {})])
-        at_service = _for_alarm_service(statuses, agents, args)
-        missing = []
-        if at_service and not alarms.is_there():
-            missing = [name for name in _unreachable_names(statuses) if name in at_service]
-            at_service = {}
-        _refuse_others(able, ids, list(at_service), missing)
+        plan = plan_silence(statuses, agents, alarms, args, end=args.end)
     if args.dry_run:
-        return _show_plan(args, ids, at_service, output)
-    targets = TargetManagers(site, list(ids), make_clients(site, args, ids))
-    results = {}
-    for host, names in at_service.items():
-        answer = alarms.silence(host, names, args.duration, end=args.end)
-        # A whole host is silenced at its manager, too: whether the service had it is no matter.
-        is_ok = answer.ok or (args.end and host in ids)
-        results[f"{host}, alarms"] = OperationResult(is_ok, answer.text)
-    if missing:
-        output.warn(f"not silenced: {NOBODY_KEEPS.format(hosts=join_names(missing))}")
+        output.plan(plan.lines())
+        output.line(DRY_RUN)
+        return output.emit_json(0, dry_run=True, agents=plan.ids)
+    targets = TargetManagers(site, list(plan.ids), make_clients(site, args, plan.ids))
+    results = {
+        f"{host}, alarms": plan.request_of_service(alarms, host, args.duration)
+        for host in plan.at_service
+    }
+    if plan.notice:
+        output.warn(plan.notice)
     return request_on_all(
         targets,
-        lambda manager: manager.run(
-            *("silence", args.timeout),
-            instances=ids[manager.host],
-            seconds=args.duration,
-            end=args.end,
-        ),
+        lambda manager: plan.request(manager, args.timeout, args.duration),
         args,
         output,
         interrupted="`hostmanager silence` shows what is silenced.",
-        code=UNREACHABLE if missing else OK,
+        code=UNREACHABLE if plan.missing else OK,
         besides=results,
         dry_run=False,
-        agents=ids,
+        agents=plan.ids,
     )
-
-
-def _unreachable_names(statuses: Sequence[HostStatus]) -> list[str]:
-    """The hosts whose manager did not answer."""
-    return [status.host.name for status in unreachable(statuses)]
-
-
-def _for_alarm_service(
-    statuses: Sequence[HostStatus], agents: Sequence[AgentStatus], args: argparse.Namespace
-) -> dict[str, list[str]]:
-    """What the alarm service is to silence: agents by host; none named: the host with all."""
-    if args.all and not (args.pattern or args.agent_class):
-        return {status.host.name: [] for status in statuses}
-    away = _unreachable_names(statuses)
-    return _by_host([agent for agent in agents if agent.host in away])
-
-
-def _show_plan(
-    args: argparse.Namespace,
-    ids: Mapping[str, Sequence[str]],
-    at_service: Mapping[str, Sequence[str]],
-    output: Output,
-) -> int:
-    action = "end the silence of" if args.end else "silence"
-    for host, names in ids.items():
-        output.line(f"would {action} {join_names(names)} on {host}")
-    for host, names in at_service.items():
-        what = join_names(names) if names else "all"
-        output.line(f"would {action} {what} on {host} at the alarm service")
-    output.line(DRY_RUN)
-    return output.emit_json(0, dry_run=True, agents=ids)
-
-
-def _by_host(agents: Sequence[AgentStatus]) -> dict[str, list[str]]:
-    hosts: dict[str, list[str]] = {}
-    for agent in agents:
-        hosts.setdefault(agent.host, []).append(agent.instance_id)
-    return hosts
-
-
-def _refuse_others(
-    agents: Sequence[AgentStatus],
-    ids: Mapping[str, Sequence[str]],
-    at_service: Sequence[str],
-    missing: Sequence[str],
-) -> None:
-    """Refuse agents whose managers cannot silence them, before any is silenced."""
-    others = [agent for agent in agents if agent.host not in ids]
-    if others:
-        hosts = list(dict.fromkeys(agent.host for agent in others))
-        raise CommandError(
-            f"the managers of {join_names(hosts)} cannot silence agents (an older version, or the "
-            "HostManager inside ocs)."
-        )
-    if not agents and not at_service:
-        reason = NOBODY_KEEPS.format(hosts=join_names(missing)) if missing else ""
-        raise CommandError(reason or "none of these agents has a manager that answers.")
 
 
 def _show(agents: Sequence[AgentStatus], alarms: AlarmClient, output: Output) -> int:

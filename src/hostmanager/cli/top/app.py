@@ -13,7 +13,6 @@ from textual.app import App, ComposeResult
 from textual.binding import BindingType
 from textual.widgets import Input
 
-from hostmanager.cli.change_command import VERBS
 from hostmanager.cli.exit_codes import INTERRUPTED, OK
 from hostmanager.cli.status.table import headline
 from hostmanager.cli.top.data_source import DataSource
@@ -22,6 +21,7 @@ from hostmanager.cli.top.model import HostSnapshot, ItemKey, ListItem, SortOrder
 from hostmanager.cli.top.screens import ConfirmDialog, History, HostActionDialog, TextPane
 from hostmanager.cli.top.widgets import AgentList, Bar, priority_binding
 from hostmanager.client.change.plan import is_satisfied
+from hostmanager.client.change.plan_text import VERBS
 from hostmanager.client.status.model import AgentStatus, no_router
 from hostmanager.client.text import format_time, sanitize
 from hostmanager.util.text import join_names, pluralize

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from hostmanager.client.change.plan_text import PlanLine
 from hostmanager.client.errors import ManagerError
 
 _SITE_CONFIG = "[SCF]"
@@ -25,6 +26,18 @@ class HostPull:
     files: tuple[str, ...] = ()
     images: Mapping[str, str] = field(default_factory=dict)
     missing: frozenset[str] = frozenset()
+
+    def lines(self) -> list[PlanLine]:
+        """The same for people."""
+        if not self.files:
+            return [PlanLine(f"{self.host}: no compose files, so nothing would be pulled")]
+        images = [
+            f"  {instance_id}: {image}"
+            + (" (not on this host yet)" if instance_id in self.missing else "")
+            for instance_id, image in self.images.items()
+        ]
+        head = f"{self.host}: would pull the images of {', '.join(self.files)}"
+        return [PlanLine(text) for text in (head, *images)]
 
     def as_json(self) -> dict[str, Any]:
         """As programs get it."""

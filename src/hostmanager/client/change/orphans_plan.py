@@ -1,0 +1,78 @@
+"""The orphans of each host: containers whose service is gone from its compose file. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from hostmanager.client.change.plan_text import REFUSED, PlanLine
+from hostmanager.client.change.stops import Stops
+from hostmanager.client.errors import ManagerError
+
+
+@dataclass(frozen=True, slots=True)
+class SiteOrphans:
+    """The orphans of some hosts.
+
+    Attributes:
+        by_host: By host and container id; only hosts whose manager knows.
+        errors: Why there is no answer, by host.
+        order: All hosts, as in the site config.
+    """
+
+    by_host: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    errors: Mapping[str, ManagerError] = field(default_factory=dict)
+    order: Sequence[str] = ()
+
+    @property
+    def stopped(self) -> list[str]:
+        """The hosts whose `manager` process is stopped."""
+        return [host for host in self.order if host not in (*self.by_host, *self.errors)]
+
+    @property
+    def stops(self) -> Stops:
+        """What their removal stops."""
+        names = {host: list(map(_service, by_id.values())) for host, by_id in self.by_host.items()}
+        return Stops("stop and remove", names, noun="orphaned container")
+
+    def lines(self) -> list[PlanLine]:
+        """The same for people."""
+        return [line for host in self.order for line in self._host_lines(host)]
+
+    def _host_lines(self, host: str) -> list[PlanLine]:
+        if host in self.errors:
+            return [PlanLine(f"! {host}: {self.errors[host]}", REFUSED)]
+        if host not in self.by_host:
+            text = f"! {host}: its manager process is stopped, so this is unknown"
+            return [PlanLine(text, REFUSED)]
+        by_id = self.by_host[host]
+        if not by_id:
+            return [PlanLine(f"{host}: no orphans")]
+        return [PlanLine(_orphan_text(host, name, orphan)) for name, orphan in by_id.items()]
+
+
+def find_orphans(
+    order: Sequence[str], sessions: Mapping[str, Mapping[str, Any] | ManagerError]
+) -> SiteOrphans:
+    """Read the orphans out of the `manager` sessions of these hosts."""
+    answers = {host: s for host, s in sessions.items() if not isinstance(s, ManagerError)}
+    return SiteOrphans(
+        {
+            host: (session.get("data") or {}).get("orphans") or {}
+            for host, session in answers.items()
+            if session.get("status") == "running"
+        },
+        {host: s for host, s in sessions.items() if isinstance(s, ManagerError)},
+        order,
+    )
+
+
+def _service(orphan: Mapping[str, Any]) -> str:
+    return str(orphan.get("service"))
+
+
+def _orphan_text(host: str, container_id: str, orphan: Mapping[str, Any]) -> str:
+    image = f", image {orphan['running_image']}" if orphan.get("running_image") else ""
+    return (
+        f"{host}: {_service(orphan)} (container {container_id[:12]}{image}), not in "
+        f"{orphan.get('compose_file')} any more"
+    )

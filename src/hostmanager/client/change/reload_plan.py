@@ -1,0 +1,97 @@
+"""What a reload will do on the hosts of a site, as their managers and the site config say."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from hostmanager.client.change.plan_text import REFUSED, PlanLine
+from hostmanager.client.change.stops import Stops
+from hostmanager.client.errors import ManagerError
+from hostmanager.client.multi_host import TargetManagers
+from hostmanager.client.reload_diff import ReloadChange, reload_changes, reload_stops
+from hostmanager.client.status.config_errors import manager_warning
+
+CHANGE_MARKS = {"add": "+", "stop": "-", "replace": "~", "change": "*", "broken": "!"}
+"""Of a line, by `ReloadChange.what`."""
+
+
+@dataclass(frozen=True, slots=True)
+class SiteChanges:
+    """What a reload would do on some hosts.
+
+    Attributes:
+        changes: By host; only hosts whose manager answers.
+        errors: Why there are none, by host.
+        order: All hosts, as in the site config.
+        warnings: What managers warned of when they last read the file, by host.
+    """
+
+    changes: Mapping[str, Sequence[ReloadChange]] = field(default_factory=dict)
+    errors: Mapping[str, ManagerError] = field(default_factory=dict)
+    order: Sequence[str] = ()
+    warnings: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether something in the site config cannot be used."""
+        return any(c.what == "broken" for changes in self.changes.values() for c in changes)
+
+    @property
+    def stops(self) -> Stops:
+        """What would be stopped."""
+        return reload_stops(self.changes)
+
+    def lines(self) -> list[PlanLine]:
+        """The same for people."""
+        return [line for host in self.order for line in self._host_lines(host)]
+
+    def _host_lines(self, host: str) -> list[PlanLine]:
+        if host in self.errors:
+            return [PlanLine(f"! {host}: {self.errors[host]}", REFUSED)]
+        changes = self.changes[host]
+        head = PlanLine(f"{host}:", "heading") if changes else PlanLine(f"{host}: no change")
+        return [
+            head,
+            *map(_change_line, changes),
+            *(PlanLine(f"  ! {text}", "warning") for text in self.warnings.get(host, ())),
+        ]
+
+    def as_json(self) -> list[dict[str, Any]]:
+        """As programs get it."""
+        return [self._host_as_json(host) for host in self.order]
+
+    def _host_as_json(self, host: str) -> dict[str, Any]:
+        error = self.errors.get(host)
+        return {
+            "host": host,
+            "answers": error is None,
+            "text": "" if error is None else str(error),
+            "changes": [change.as_json() for change in self.changes.get(host, ())],
+        }
+
+
+def fetch_site_changes(targets: TargetManagers, answer_timeout: float) -> SiteChanges:
+    """Ask the managers what they know, and compare it with the site config as it is read here.
+
+    Raises:
+        ClientError: There is no router.
+    """
+    sessions = targets.fetch_sessions(answer_timeout)
+    errors = {host: s for host, s in sessions.items() if isinstance(s, ManagerError)}
+    answers = {host: s for host, s in sessions.items() if not isinstance(s, ManagerError)}
+    return SiteChanges(
+        {host: reload_changes(targets.site.hosts[host], s) for host, s in answers.items()},
+        errors,
+        targets.hosts,
+        {host: _warnings(session) for host, session in answers.items()},
+    )
+
+
+def _warnings(session: Mapping[str, Any]) -> list[str]:
+    warnings = (session.get("data") or {}).get("config_warnings") or {}
+    return [manager_warning(file, text) for file, text in warnings.items()]
+
+
+def _change_line(change: ReloadChange) -> PlanLine:
+    name = f"{change.instance_id} " if change.what != "broken" else ""
+    return PlanLine(f"  {CHANGE_MARKS[change.what]} {name}{change.text}", change.what)

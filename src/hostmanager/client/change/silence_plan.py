@@ -1,0 +1,116 @@
+"""What `silence` will do: which managers keep it, and what only the alarm service can keep."""
+
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from hostmanager.client.alarm_client import AlarmClient
+from hostmanager.client.change.plan_text import PlanLine
+from hostmanager.client.change.stops import by_host
+from hostmanager.client.errors import ClientError
+from hostmanager.client.manager_client import ManagerClient, OperationResult
+from hostmanager.client.status.model import AgentStatus, HostStatus, unreachable
+from hostmanager.util.text import join_names
+
+NOBODY_KEEPS = (
+    "{hosts} does not answer, and there is no alarm service at the router that could keep a silence "
+    "(`hostmanager alerts`)."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SilencePlan:
+    """What is silenced, or not any more.
+
+    Attributes:
+        ids: What the managers are asked for: instance-ids by host.
+        at_service: What the alarm service is asked for, by host; none named: the whole host.
+        missing: Hosts that do not answer, of which no alarm service keeps a silence.
+        end: Whether silences end.
+    """
+
+    ids: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    at_service: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    missing: Sequence[str] = ()
+    end: bool = False
+
+    @property
+    def notice(self) -> str:
+        """What is not silenced; empty: nothing."""
+        if not self.missing:
+            return ""
+        return f"not silenced: {NOBODY_KEEPS.format(hosts=join_names(self.missing))}"
+
+    def lines(self) -> list[PlanLine]:
+        """What would happen, for people."""
+        action = "end the silence of" if self.end else "silence"
+        lines = [f"would {action} {join_names(ids)} on {host}" for host, ids in self.ids.items()]
+        lines += [
+            f"would {action} {join_names(ids) if ids else 'all'} on {host} at the alarm service"
+            for host, ids in self.at_service.items()
+        ]
+        return [PlanLine(text) for text in lines]
+
+    def request(
+        self, manager: ManagerClient, timeout: float, seconds: float | None
+    ) -> OperationResult:
+        """Have a manager keep its part; raises `ManagerError`."""
+        ids = self.ids[manager.host]
+        return manager.run("silence", timeout, instances=ids, seconds=seconds, end=self.end)
+
+    def request_of_service(
+        self, alarms: AlarmClient, host: str, seconds: float | None
+    ) -> OperationResult:
+        """Have the alarm service keep its part about a host; raises `ClientError`."""
+        answer = alarms.silence(host, self.at_service[host], seconds, end=self.end)
+        # A whole host is silenced at its manager, too: whether the service had it is no matter.
+        return OperationResult(answer.ok or (self.end and host in self.ids), answer.text)
+
+
+def plan_silence(
+    statuses: Sequence[HostStatus],
+    agents: Sequence[AgentStatus],
+    alarms: AlarmClient,
+    args: argparse.Namespace,
+    *,
+    end: bool,
+) -> SilencePlan:
+    """Decide who keeps what.
+
+    Args:
+        statuses: Of the hosts.
+        agents: The selected agents.
+        alarms: Is asked whether it is there, if it is needed.
+        args: The selection.
+        end: Whether silences end.
+
+    Raises:
+        ClientError: A manager cannot silence agents, or nobody keeps any of it.
+    """
+    able = [agent for agent in agents if agent.child is not None]
+    keeping = [agent for agent in able if "silenced" in (agent.child or {})]
+    ids = by_host((agent.host, agent.instance_id) for agent in keeping)
+    at_service, missing = _for_alarm_service(statuses, agents, args), list[str]()
+    if at_service and not alarms.is_there():
+        away = [status.host.name for status in unreachable(statuses)]
+        missing, at_service = [host for host in away if host in at_service], {}
+    others = list(dict.fromkeys(agent.host for agent in able if agent.host not in ids))
+    if others:
+        raise ClientError(
+            f"the managers of {join_names(others)} cannot silence agents (an older version, or the "
+            "HostManager inside ocs)."
+        )
+    if not able and not at_service:
+        reason = NOBODY_KEEPS.format(hosts=join_names(missing)) if missing else ""
+        raise ClientError(reason or "none of these agents has a manager that answers.")
+    return SilencePlan(ids, at_service, missing, end)
+
+
+def _for_alarm_service(
+    statuses: Sequence[HostStatus], agents: Sequence[AgentStatus], args: argparse.Namespace
+) -> dict[str, list[str]]:
+    """What the alarm service is to silence: agents by host; none named: the host with all."""
+    if args.all and not (args.pattern or args.agent_class):
+        return {status.host.name: [] for status in statuses}
+    away = {status.host.name for status in unreachable(statuses)}
+    return by_host((agent.host, agent.instance_id) for agent in agents if agent.host in away)
