@@ -13,9 +13,10 @@ from hostmanager.alerts.message import AlertMessage
 from hostmanager.alerts.rules_file import RULES_FILE, RulesFile, read_rules
 from hostmanager.alerts.sender import SendResult, check_urls, send_by_child
 from hostmanager.alerts.service import AlarmService
-from hostmanager.alerts.site_watch import SiteWatch, keep_connections_alive
+from hostmanager.alerts.site_watch import SiteWatch
 from hostmanager.alerts.state_file import StateDirectoryError, state_directory
 from hostmanager.client.errors import ClientError
+from hostmanager.client.site_sessions import keep_connections_alive
 from hostmanager.siteconfig.command_line import UsageError, resolve_site_file
 from hostmanager.siteconfig.diagnostics import SiteFileError
 from hostmanager.util.lockfile import acquire_lock

@@ -7,7 +7,7 @@ so that one dead host slows nothing down.
 import math
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from hostmanager.client.errors import FailureKind, ManagerError
@@ -20,12 +20,19 @@ NO_ANSWER_YET = ManagerError(FailureKind.TIMEOUT, "no answer yet")
 
 MIN_INTERVAL = 0.05
 
+THREAD_NAME = "polling"
+"""How the names of the threads begin."""
+
 
 class SessionPoller:
     """The latest session of each manager."""
 
     def __init__(
-        self, managers: Mapping[str, ManagerClient], interval: float, answer_timeout: float
+        self,
+        managers: Mapping[str, ManagerClient],
+        interval: float,
+        answer_timeout: float,
+        on_answer: Callable[[str], object] = lambda _: None,
     ) -> None:
         """Begin to poll.
 
@@ -33,6 +40,7 @@ class SessionPoller:
             managers: By host.
             interval: Seconds from one request to the next.
             answer_timeout: Seconds after which a manager counts as silent.
+            on_answer: Gets the host of each answer, in the thread of that host.
         """
         self._interval = interval
         self._answer_timeout = answer_timeout
@@ -41,11 +49,18 @@ class SessionPoller:
         self._updated = threading.Condition()
         self._managers = dict(managers)
         self._stopped: set[str] = set()
+        self._on_answer = on_answer
+        self._wakes = {host: threading.Event() for host in managers}
         for host, manager in managers.items():
-            threading.Thread(target=self._poll, args=(host, manager), daemon=True).start()
+            name = f"{THREAD_NAME} {host}"
+            threading.Thread(
+                target=self._poll, args=(host, manager), name=name, daemon=True
+            ).start()
 
     def _poll(self, host: str, manager: ManagerClient) -> None:
+        wake = self._wakes[host]
         while host not in self._stopped:
+            wake.clear()
             requested_at = self._pending_since[host] = time.monotonic()
             try:
                 session: SessionOrError = manager.session()
@@ -55,8 +70,19 @@ class SessionPoller:
                 del self._pending_since[host]
                 self._latest[host] = requested_at, session
                 self._updated.notify()
-            elapsed = time.monotonic() - requested_at
-            time.sleep(max(MIN_INTERVAL, self._interval - elapsed))
+            if host in self._stopped:
+                return
+            self._on_answer(host)
+            time.sleep(MIN_INTERVAL)
+            wake.wait(max(0.0, self._interval - (time.monotonic() - requested_at)))
+
+    def ask(self, host: str) -> None:
+        """Ask a manager once more, now or as soon as its present answer has come.
+
+        However often this is called meanwhile: it is asked once.
+        """
+        if host in self._wakes:
+            self._wakes[host].set()
 
     def wait_for_all(self) -> None:
         """Wait until each manager has answered once, or the answer timeout is over."""
@@ -72,12 +98,20 @@ class SessionPoller:
 
     def stop(self, host: str | None = None) -> None:
         """Stop polling one host, or all."""
-        self._stopped.update(self._managers if host is None else [host])
+        stopped = list(self._managers) if host is None else [host]
+        self._stopped.update(stopped)
+        for each in stopped:
+            self.ask(each)  # its thread wakes up, and ends
 
     def age(self, host: str) -> float:
         """Seconds since the latest answer was requested; infinite before the first."""
         requested_at, _ = self._latest.get(host, (-math.inf, None))
         return time.monotonic() - requested_at
+
+    def overdue(self) -> list[str]:
+        """The hosts that have not answered in time, and still are to."""
+        before = time.monotonic() - self._answer_timeout
+        return [host for host, since in list(self._pending_since.items()) if since < before]
 
     def latest(self, host: str, since: float = 0.0) -> SessionOrError | None:
         """The latest session of a host.

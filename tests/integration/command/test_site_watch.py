@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from hostmanager.alerts.site_watch import SiteWatch
+from hostmanager.client.poller import THREAD_NAME
 
 SITE = """\
 hub: {wamp_server: "ws://127.0.0.1:9/ws", wamp_http: "http://127.0.0.1:9/call",
@@ -32,7 +33,10 @@ def watch(tmp_path, monkeypatch):
 
     yield make
     for each in watches:
-        each._poller.stop()
+        each.stop()
+    for thread in threading.enumerate():  # the next test may be one that allows no connection
+        if thread.name.startswith(THREAD_NAME):
+            thread.join(30.0)
 
 
 def test_a_site_config_that_is_broken_at_its_start_keeps_nobody_from_being_told(watch, caplog):

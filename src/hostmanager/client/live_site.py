@@ -1,0 +1,176 @@
+"""The status of a whole site, followed: for faces that show it to many people at once.
+
+However many look, each manager is asked by one. What is shown is judged as for `hostmanager status`.
+"""
+
+import argparse
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+
+from hostmanager.client.errors import ManagerError
+from hostmanager.client.host_board import HostBoard
+from hostmanager.client.site_model import Site
+from hostmanager.client.site_sessions import ROUTER, SiteSessions, keep_connections_alive
+from hostmanager.client.status.model import HostStatus
+
+log = logging.getLogger(__name__)
+
+PROBE_ID = "hostmanager-web"
+"""The instance-id that the router is asked for. Nobody has it: that is an answer, too."""
+
+CHECK_INTERVAL = 1.0
+"""Seconds between two looks at the site config file, and at managers that have not answered."""
+
+SILENCE_INTERVAL = 5.0
+"""Seconds after which it is said anew for how long a manager has not answered."""
+
+
+class LiveSite:
+    """The hosts of a site, as they are now.
+
+    All methods are for the thread of the event loop that `start` ran in.
+
+    Args:
+        args: Options of a command: the site config, `privs`, `answer_time`.
+        poll_interval: Seconds between two questions to each manager, when nothing happens.
+
+    Raises:
+        ClientError: There is no site config that can be used.
+
+    Attributes:
+        router_error: Why the router does not answer; what is shown is what was known before.
+    """
+
+    def __init__(self, args: argparse.Namespace, *, poll_interval: float = 5.0) -> None:
+        self._answer_time: float = args.answer_time
+        self._sessions = SiteSessions(args, PROBE_ID, poll_interval, self._on_answer)
+        self._board = HostBoard(self._sessions.site)
+        self.router_error: ManagerError | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._answered: set[str] = set()
+        self._judged_at: dict[str, float] = {}
+        self._updated = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Begin to ask.
+
+        Raises:
+            ClientError: There is no password for the requested privileges.
+        """
+        keep_connections_alive()
+        self._loop = asyncio.get_running_loop()
+        self._sessions.start()
+        self._tasks = [
+            asyncio.create_task(self._follow_site_config()),
+            asyncio.create_task(self._follow_silence()),
+        ]
+
+    async def close(self) -> None:
+        """Ask no more. Does not wait for answers."""
+        self._sessions.stop()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    # --- what is known ----------------------------------------------------------------------------
+
+    @property
+    def site(self) -> Site:
+        """The site config as it was read last; read again when it changes."""
+        return self._board.site
+
+    @property
+    def version(self) -> int:
+        """Grows with each change."""
+        return self._board.version
+
+    def hosts(self) -> list[HostStatus]:
+        """The status of all hosts, in the order of the site config."""
+        return self._board.hosts
+
+    def age(self, host: str) -> float:
+        """Seconds since the answer that is shown was asked for; infinite: there was none yet."""
+        return self._board.age(host, time.monotonic())
+
+    def unmanaged(self) -> Sequence[str]:
+        """The agents that beat, but belong to no manager."""
+        return ()
+
+    async def changes(self, since: int) -> tuple[int, set[str]]:
+        """Wait for a version after `since`.
+
+        Returns:
+            The present version, and the hosts that have changed since, or are gone; none: only
+            the router or the unmanaged agents have.
+        """
+        while self.version == since:
+            await self._updated.wait()
+        return self.version, self._board.changed_since(since)
+
+    async def refresh(self, host: str) -> None:
+        """Ask the manager of a host now; return when its answer is shown, or is late."""
+        asked_at = time.monotonic()
+        self._sessions.ask(host)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._answer_time):
+                while self._board.asked_at(host) < asked_at:
+                    await self._updated.wait()
+
+    # --- following --------------------------------------------------------------------------------
+
+    def _on_answer(self, host: str) -> None:
+        """A manager has answered; runs in a thread."""
+        with suppress(RuntimeError):  # the loop is closed: nobody looks any more
+            self._loop.call_soon_threadsafe(self._note_answer, host)  # type: ignore[union-attr]
+
+    def _note_answer(self, host: str) -> None:
+        if not self._answered and self._loop is not None:
+            self._loop.call_soon(self._judge)  # all that have answered by then, together
+        self._answered.add(host)
+
+    def _judge(self) -> None:
+        answered, self._answered = self._answered, set()
+        now = time.monotonic()
+        answers = {
+            host: (answer, now - self._sessions.age(host))
+            for host in answered - {ROUTER}
+            if (answer := self._sessions.latest(host)) is not None
+        }
+        self._judged_at |= dict.fromkeys(answers, now)
+        self._board.update(answers, now)
+        self._judge_router()
+        updated, self._updated = self._updated, asyncio.Event()
+        updated.set()
+
+    def _judge_router(self) -> None:
+        error, before = self._sessions.router_error, self.router_error
+        if (error and error.kind) == (before and before.kind):
+            return
+        self.router_error = error
+        self._board.version += 1
+        if error is None:
+            for host in self.site.managers:
+                self._sessions.ask(host)
+
+    async def _follow_site_config(self) -> None:
+        while True:
+            await asyncio.sleep(CHECK_INTERVAL)
+            try:  # in a thread: a disk may hang
+                if await asyncio.to_thread(self._sessions.follow_site_config):
+                    self._board.set_site(self._sessions.site, time.monotonic())
+                    self._answered.update(self.site.hosts)  # some may have answered before
+                    self._judge()
+            except Exception:
+                log.exception("the site config cannot be followed now")
+
+    async def _follow_silence(self) -> None:
+        while True:
+            await asyncio.sleep(CHECK_INTERVAL)
+            late = time.monotonic() - SILENCE_INTERVAL
+            for host in self._sessions.overdue():
+                if self._judged_at.get(host, 0.0) < late:
+                    self._note_answer(host)
