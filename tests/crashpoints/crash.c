@@ -19,6 +19,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -26,7 +27,7 @@
 
 enum kind {
     OPEN, WRITE, PWRITE, TRUNCATE, RENAME, LINK, UNLINK, MKDIR, FSYNC, KILL, PIDFD_SEND_SIGNAL,
-    PRLIMIT, CLONE, EXECVE, KINDS
+    PRLIMIT, CLONE, EXECVE, SEND, KINDS
 };
 
 struct control {
@@ -73,6 +74,16 @@ static void point_fd(enum kind kind, int fd)
     if (readlink(link, path, sizeof path - 1) < 0)
         path[0] = 0;
     point(kind, path);
+}
+
+/* What is said to the fork server and to what it forked: no other socket of the manager is of this
+ * type. */
+static void point_send(int fd)
+{
+    int type = 0;
+    socklen_t size = sizeof type;
+    if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_SEQPACKET)
+        point(SEND, "send");
 }
 
 __attribute__((constructor)) static void begin(void)
@@ -166,6 +177,18 @@ ON_PATH(int, mkfifoat, MKDIR, (int at, const char *path, mode_t mode), at, path,
 ON_PATH(int, mknod, MKDIR, (const char *path, mode_t mode, dev_t dev), path, mode, dev)
 ON_PATH(int, execve, EXECVE, (const char *path, char *const argv[], char *const envp[]), path, argv, envp)
 ON_PATH(int, execv, EXECVE, (const char *path, char *const argv[]), path, argv)
+
+ssize_t send(int fd, const void *data, size_t size, int flags)
+{
+    point_send(fd);
+    return REAL(send)(fd, data, size, flags);
+}
+
+ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
+{
+    point_send(fd);
+    return REAL(sendmsg)(fd, message, flags);
+}
 
 int kill(pid_t pid, int number)
 {

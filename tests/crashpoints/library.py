@@ -22,6 +22,7 @@ KINDS = [
     "prlimit",
     "clone",
     "execve",
+    "send to the fork server",
 ]
 _HEAD = struct.Struct("5i")
 _COUNTS = struct.Struct(f"{len(KINDS)}i")

@@ -44,6 +44,12 @@ def command(
     return [python, "-m", "hostmanager.agent", *common, *state, *options]
 
 
+def _warm_launch() -> tuple[str, ...]:
+    """``HM_TEST_WARM=auto`` has all managers of the tests launch their agents warm."""
+    value = os.environ.get("HM_TEST_WARM")
+    return ("--warm-launch", value) if value else ()
+
+
 class Manager:
     """One run of a manager; its output goes to `log_path`.
 
@@ -72,6 +78,8 @@ class Manager:
         self.log_path: Path = log_path or site.directory / "manager.log"
         environment = {key: value for key, value in os.environ.items() if key not in _FOREIGN}
         environment |= {**(surroundings or {}), "HM_TEST_MARK": site.mark}
+        if self.kind == OURS and "PYTHONPATH" not in (surroundings or {}):  # else another version's
+            options = (*_warm_launch(), *options)
         argv = command(self.kind, site, options, python)
         fork = (self.kind, python) == (OURS, sys.executable) and fork_server.can_fork(environment)
         with self.log_path.open("ab") as log:

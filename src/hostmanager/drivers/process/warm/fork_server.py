@@ -17,7 +17,7 @@ import runpy  # noqa: F401 - `python -m` imports it
 import socket
 import sys
 import time
-from importlib.machinery import ModuleSpec
+from importlib.machinery import ModuleSpec, all_suffixes
 from types import CodeType, ModuleType
 
 PROGRAM = "ocs.agent_cli"
@@ -39,6 +39,9 @@ PR_SET_MM, PR_SET_MM_MAP, PR_GET_TID_ADDRESS = 35, 14, 40
 """Of linux/sched.h and linux/prctl.h."""
 
 MAX_REQUEST_FDS = 8
+
+DECISIVE = (*all_suffixes(), ".pth", ".dist-info", ".egg-info", ".egg-link", ".egg", ".zip")
+"""Names in a directory on the path that decide what is imported end so, or are directories."""
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -215,10 +218,12 @@ def _stamp(path: str) -> tuple[int, ...]:
 
 
 def _names(directory: str) -> list[str]:
+    """What can be imported from there, or decides on that; no log or data file of an agent."""
     try:
-        return os.listdir(directory)
+        names = os.listdir(directory)
     except OSError:
         return []
+    return [name for name in names if name.endswith(DECISIVE) or "." not in name]
 
 
 class ForkServer:
