@@ -9,7 +9,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from hostmanager.agent.metrics.address import MetricsAddress, parse_metrics_address
+from hostmanager.util.listen_address import ListenAddress, parse_listen_address
 from hostmanager.core.policy import CpuBudget, Policy, RestartPolicy, StopPolicy
 from hostmanager.util.help_parser import HelpParser
 
@@ -195,9 +195,9 @@ def _mebibytes(text: str) -> int:
     return int(value * 1024 * 1024)
 
 
-def _metrics_address(text: str) -> MetricsAddress:
+def _metrics_address(text: str) -> ListenAddress:
     try:
-        return parse_metrics_address(text)
+        return parse_listen_address(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 

@@ -43,6 +43,7 @@ COMMANDS = {
     "orphans": "show containers whose service is gone, or remove them",
     "silence": "do not warn of agents for a time",
     "alerts": "run the alarm service: it tells somebody what is wrong",
+    "web": "run the page for the whole site, for browsers",
     "ack": "acknowledge an incident of the alarm service",
     "die": "end managers, with their agents or without",
     "check": "find errors in a site config before it is used",

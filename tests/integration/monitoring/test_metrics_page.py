@@ -17,7 +17,7 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from hostmanager.agent.metrics import server as module
-from hostmanager.agent.metrics.address import MetricsAddress
+from hostmanager.util.listen_address import ListenAddress
 from hostmanager.agent.metrics.event_counts import READY_BUCKETS, Histogram
 from hostmanager.agent.metrics.page import start_page
 from hostmanager.agent.metrics.server import HostManagerCollector, MetricsError, make_server
@@ -63,7 +63,7 @@ def loop() -> Iterator[asyncio.AbstractEventLoop]:
 @pytest.fixture
 def page(loop) -> Iterator[tuple[str, int]]:
     """A page; its address."""
-    server = make_server(MetricsAddress("127.0.0.1", 0), HostManagerCollector(loop, lambda: VIEW))
+    server = make_server(ListenAddress("127.0.0.1", 0), HostManagerCollector(loop, lambda: VIEW))
     thread = threading.Thread(target=server.serve_forever, args=(0.05,))
     thread.start()
     yield server.server_address[:2]
@@ -184,14 +184,14 @@ def listening() -> socket.socket:
 @pytest.mark.parametrize(
     ("address", "text"),
     [
-        (lambda port: MetricsAddress("127.0.0.1", port), "the port is taken by another program"),
-        (lambda _: MetricsAddress("192.0.2.1", 0), "this host has no such address"),
-        (lambda _: MetricsAddress("no..such", 0), "this host has no such address"),
-        (lambda _: MetricsAddress("no.such.host.invalid", 0), "this host has no such address"),
+        (lambda port: ListenAddress("127.0.0.1", port), "the port is taken by another program"),
+        (lambda _: ListenAddress("192.0.2.1", 0), "this host has no such address"),
+        (lambda _: ListenAddress("no..such", 0), "this host has no such address"),
+        (lambda _: ListenAddress("no.such.host.invalid", 0), "this host has no such address"),
     ],
 )
 def test_where_it_cannot_listen_is_one_sentence(
-    loop, address: Callable[[int], MetricsAddress], text: str
+    loop, address: Callable[[int], ListenAddress], text: str
 ):
     with listening() as taken:
         where = address(taken.getsockname()[1])
@@ -206,7 +206,7 @@ def test_where_the_client_library_is_missing_operators_are_told(loop, monkeypatc
     monkeypatch.delitem(sys.modules, "hostmanager.agent.metrics.server")
     told: list[str] = []
     host = SimpleNamespace(emit_message=told.append)
-    start_page(MetricsAddress("127.0.0.1", 0), host, loop, RouterView)
+    start_page(ListenAddress("127.0.0.1", 0), host, loop, RouterView)
     wait_for(lambda: told, 20, "the message")
     assert "prometheus_client" in told[0]
     assert "pip install prometheus-client" in told[0]

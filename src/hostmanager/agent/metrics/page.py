@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable
 
 from hostmanager.agent.host import Host
-from hostmanager.agent.metrics.address import MetricsAddress
+from hostmanager.util.listen_address import ListenAddress
 from hostmanager.agent.metrics.view import RouterView, take_view
 
 _REMEDY = "`pip install prometheus-client` in its environment. The manager goes on without metrics."
@@ -15,7 +15,7 @@ IDLE_WAKE_INTERVAL = 3600.0
 
 
 def start_page(
-    address: MetricsAddress,
+    address: ListenAddress,
     host: Host,
     loop: asyncio.AbstractEventLoop,
     router: Callable[[], RouterView],

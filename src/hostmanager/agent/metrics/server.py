@@ -5,7 +5,6 @@ its own thread. Between scrapes nothing happens. While the loop hangs, the page 
 """
 
 import asyncio
-import errno
 import logging
 import socket
 import sys
@@ -27,7 +26,7 @@ from prometheus_client.core import Metric as Family
 from prometheus_client.exposition import MetricsHandler
 from prometheus_client.registry import Collector
 
-from hostmanager.agent.metrics.address import MetricsAddress
+from hostmanager.util.listen_address import ListenAddress, why_not_listening
 from hostmanager.agent.metrics.event_counts import Histogram
 from hostmanager.agent.metrics.table import LOOP_LAG, LOOP_LAG_HELP, METRICS, Metric
 from hostmanager.agent.metrics.view import HostView
@@ -124,7 +123,7 @@ class _Server(ThreadingMixIn, TCPServer):
     allow_reuse_address = True
     daemon_threads = True
 
-    def __init__(self, address: MetricsAddress, registry: CollectorRegistry) -> None:
+    def __init__(self, address: ListenAddress, registry: CollectorRegistry) -> None:
         self._served: dict[Any, float] = {}  # connections, with the times of their begin
         self._lock = threading.Lock()
         self._next_at = 0.0  # monotonic time
@@ -175,7 +174,7 @@ class _Server(ThreadingMixIn, TCPServer):
             log.error("the metrics could not be made", exc_info=True)
 
 
-def make_server(address: MetricsAddress, collector: Collector) -> TCPServer:
+def make_server(address: ListenAddress, collector: Collector) -> TCPServer:
     """Make the server of the page, which listens already.
 
     Raises:
@@ -187,17 +186,6 @@ def make_server(address: MetricsAddress, collector: Collector) -> TCPServer:
     try:
         return _Server(address, registry)
     except (OSError, UnicodeError) as error:
-        raise MetricsError(_why_not(address, error)) from None
-
-
-def _why_not(address: MetricsAddress, error: OSError | UnicodeError) -> str:
-    match error:
-        case OSError(errno=errno.EADDRINUSE):
-            reason = "the port is taken by another program; choose another one"
-        case OSError(errno=errno.EACCES):
-            reason = "this user may not listen there; choose a port above 1023"
-        case OSError(errno=errno.EADDRNOTAVAIL) | socket.gaierror() | UnicodeError():
-            reason = "this host has no such address; leave out the host for 127.0.0.1"
-        case _:
-            reason = getattr(error, "strerror", None) or str(error)
-    return f"--metrics {address}: {reason}. The manager goes on without metrics."
+        reason = why_not_listening(error)
+        text = f"--metrics {address}: {reason}. The manager goes on without metrics."
+        raise MetricsError(text) from None

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hostmanager.agent.metrics.address import parse_metrics_address
+from hostmanager.util.listen_address import parse_listen_address
 
 
 @pytest.mark.parametrize(
@@ -16,9 +16,9 @@ from hostmanager.agent.metrics.address import parse_metrics_address
     ],
 )
 def test_an_address_without_a_host_is_loopback(text, host, port):
-    address = parse_metrics_address(text)
+    address = parse_listen_address(text)
     assert (address.host, address.port) == (host, port)
-    assert parse_metrics_address(str(address)) == address
+    assert parse_listen_address(str(address)) == address
 
 
 @pytest.mark.parametrize(
@@ -26,4 +26,4 @@ def test_an_address_without_a_host_is_loopback(text, host, port):
 )
 def test_what_is_no_address_is_refused_with_the_right_form(text):
     with pytest.raises(ValueError, match=r"is not PORT, HOST:PORT or \[IPV6\]:PORT"):
-        parse_metrics_address(text)
+        parse_listen_address(text)

@@ -1,11 +1,13 @@
-"""Where the metrics are served: ``[HOST:]PORT``."""
+"""Where a server listens: ``[HOST:]PORT``, and in words why it cannot."""
 
+import errno
+import socket
 from typing import NamedTuple
 
 LOOPBACK = "127.0.0.1"
 
 
-class MetricsAddress(NamedTuple):
+class ListenAddress(NamedTuple):
     """An address to listen at.
 
     Attributes:
@@ -22,7 +24,7 @@ class MetricsAddress(NamedTuple):
         return f"{host}:{self.port}"
 
 
-def parse_metrics_address(text: str) -> MetricsAddress:
+def parse_listen_address(text: str) -> ListenAddress:
     """Read ``PORT``, ``HOST:PORT``, ``:PORT`` (all interfaces) or ``[IPV6]:PORT``.
 
     Raises:
@@ -37,4 +39,17 @@ def parse_metrics_address(text: str) -> MetricsAddress:
         raise ValueError(
             f"{text!r} is not PORT, HOST:PORT or [IPV6]:PORT (a port is a number up to 65535)"
         )
-    return MetricsAddress(host[1:-1] if bracketed else host, int(port))
+    return ListenAddress(host[1:-1] if bracketed else host, int(port))
+
+
+def why_not_listening(error: OSError | UnicodeError) -> str:
+    """Say why nothing can listen at an address, and what to do."""
+    match error:
+        case OSError(errno=errno.EADDRINUSE):
+            return "the port is taken by another program; choose another one"
+        case OSError(errno=errno.EACCES):
+            return "this user may not listen there; choose a port above 1023"
+        case OSError(errno=errno.EADDRNOTAVAIL) | socket.gaierror() | UnicodeError():
+            return "this host has no such address; leave out the host for 127.0.0.1"
+        case _:
+            return getattr(error, "strerror", None) or str(error)

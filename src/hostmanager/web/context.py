@@ -1,0 +1,149 @@
+"""What a handler of a request gets: the site, the session, clients of managers."""
+
+import argparse
+from typing import Any
+
+from aiohttp import web
+
+from hostmanager.client.errors import ClientError
+from hostmanager.client.live_site import LiveSite
+from hostmanager.client.manager_client import ManagerClient, make_clients
+from hostmanager.client.status.model import AgentStatus, HostStatus
+from hostmanager.core.request_origin import MAX_REQUESTER_CHARS, text_problem
+from hostmanager.util.text import closest_matches
+from hostmanager.web.errors import NotFoundError, PageLink
+from hostmanager.web.sessions import Session, Sessions
+from hostmanager.web.settings import WebSettings
+from hostmanager.web.urls import make_url
+
+ARGS = web.AppKey("args", argparse.Namespace)
+SETTINGS = web.AppKey("settings", WebSettings)
+LIVE_SITE = web.AppKey("live_site", LiveSite)
+SESSIONS = web.AppKey("sessions", Sessions)
+SESSION = web.RequestKey("session", Session)
+"""The session that the cookie of a request names, or that was begun for its answer."""
+
+
+def settings_of(request: web.Request) -> WebSettings:
+    """How the server was started."""
+    return request.app[SETTINGS]
+
+
+def site_of(request: web.Request) -> LiveSite:
+    """The site as it is known now."""
+    return request.app[LIVE_SITE]
+
+
+def url_of(request: web.Request, *parts: str, **query: object) -> str:
+    """An address of this server: ``url_of(request, "agent", host, id, since=5)``."""
+    return make_url(settings_of(request).root_path, *parts, **query)
+
+
+def cookie_name(settings: WebSettings) -> str:
+    """The name of the cookie: browsers do not keep those of two ports apart."""
+    return f"hostmanager_{settings.listen.port}"
+
+
+def known_session(request: web.Request) -> Session | None:
+    """The session of a request, if it has one."""
+    session = request.get(SESSION)
+    if session is None:
+        cookie = request.cookies.get(cookie_name(settings_of(request)))
+        session = request.app[SESSIONS].find(cookie)
+        if session is not None:
+            request[SESSION] = session
+    return session
+
+
+def session_of(request: web.Request) -> Session:
+    """The session of a request; one is begun if it has none."""
+    session = known_session(request)
+    if session is None:
+        session = request[SESSION] = request.app[SESSIONS].begin()
+    return session
+
+
+def user_of(request: web.Request) -> str:
+    """Who asks: by the word of the proxy, else by the name that was typed at the login."""
+    settings = settings_of(request)
+    if settings.user_header and settings.trusts(request.remote):
+        return request.headers.get(settings.user_header, "").strip()
+    session = known_session(request)
+    return session.name if session else ""
+
+
+def requester_of(request: web.Request) -> str:
+    """Who makes requests of managers by this page, for their history: ``ann at 10.0.0.7 (web)``."""
+    name = f"{user_of(request) or 'somebody'} at {request.remote} (web)"
+    if text_problem(name, MAX_REQUESTER_CHARS):
+        return f"somebody at {request.remote} (web)"
+    return name
+
+
+def args_of(request: web.Request, **options: Any) -> argparse.Namespace:
+    """Options as of a command line, for the client layer: the server's, who asks, these.
+
+    The password is that of the session: none of the server's own is ever used for a user.
+    """
+    session = known_session(request)
+    given = {
+        **vars(request.app[ARGS]),
+        "password": session.password if session else "",
+        "requested_by": requester_of(request),
+        "reason": None,
+        **options,
+    }
+    return argparse.Namespace(**given)
+
+
+def client_of(request: web.Request, host: str, reason: str = "") -> ManagerClient:
+    """A client of the manager of a host, with the password of the session. Its methods block.
+
+    Raises:
+        ClientError: The host has no manager.
+    """
+    site = site_of(request).site
+    clients = make_clients(site, args_of(request, reason=reason), [host])
+    if host not in clients:
+        raise ClientError(f"The host {host} has no manager, so nothing can be asked of it.")
+    return clients[host]
+
+
+def known_host(request: web.Request, name: str) -> HostStatus:
+    """The status of a host.
+
+    Raises:
+        NotFoundError: There is none of this name; the nearest are offered.
+    """
+    hosts = {host.host.name: host for host in site_of(request).hosts()}
+    if name in hosts:
+        return hosts[name]
+    links = [
+        PageLink(match, url_of(request, "host", match)) for match in closest_matches(name, hosts)
+    ]
+    raise NotFoundError(f"The site config has no host {name!r:.100}.", links)
+
+
+def known_agent(request: web.Request, host: str, instance_id: str) -> AgentStatus:
+    """The status of an agent.
+
+    Raises:
+        NotFoundError: There is none of this id on this host; the nearest, and those of the same id
+            on other hosts, are offered.
+    """
+    hosts = site_of(request).hosts()
+    agents = [agent for each in hosts for agent in each.agents]
+    for agent in agents:
+        if (agent.host, agent.instance_id) == (host, instance_id):
+            return agent
+    nearest = closest_matches(instance_id, {agent.instance_id for agent in agents})
+    links = [
+        PageLink(f"{agent.instance_id} on {agent.host}", _agent_url(request, agent))
+        for agent in sorted(agents, key=lambda agent: agent.host != host)
+        if agent.instance_id in nearest
+    ]
+    raise NotFoundError(f"There is no agent {instance_id!r:.200} on host {host!r:.100}.", links[:5])
+
+
+def _agent_url(request: web.Request, agent: AgentStatus) -> str:
+    return url_of(request, "agent", agent.host, agent.instance_id)

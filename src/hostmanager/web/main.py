@@ -1,0 +1,92 @@
+"""Runs the server until SIGTERM or Ctrl-C."""
+
+import argparse
+import asyncio
+import logging
+import signal
+from collections.abc import MutableMapping
+
+from aiohttp import web
+
+from hostmanager.client.errors import ClientError
+from hostmanager.client.live_site import LiveSite
+from hostmanager.util.listen_address import why_not_listening
+from hostmanager.util.notify_socket import NotifySocket, from_environ
+from hostmanager.web.app import create_app
+from hostmanager.web.settings import WebSettings, settings_of_options
+
+log = logging.getLogger(__name__)
+
+SHUTDOWN_TIMEOUT = 2.0
+"""Seconds that answers under way have when the server ends."""
+
+MAX_HEADER_BYTES = 16 * 1024
+
+
+def run_server(args: argparse.Namespace, environ: MutableMapping[str, str]) -> None:
+    """Run until SIGTERM or SIGINT.
+
+    Raises:
+        ClientError: An option or the site config makes no sense, or it cannot listen there.
+    """
+    settings = settings_of_options(args)
+    asyncio.run(serve(args, settings, from_environ(environ)))
+
+
+async def serve(args: argparse.Namespace, settings: WebSettings, notify: NotifySocket) -> None:
+    """Serve until a signal comes.
+
+    Raises:
+        ClientError: It cannot listen there, or there is no site config.
+    """
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ended.set)
+    live = LiveSite(args)
+    runner = web.AppRunner(
+        create_app(settings, live, args),
+        access_log=None,
+        shutdown_timeout=SHUTDOWN_TIMEOUT,
+        max_field_size=MAX_HEADER_BYTES,
+    )
+    await runner.setup()
+    try:
+        await _listen(runner, settings)
+        await live.start()
+        address = address_of(runner, settings)
+        log.info("The site %s is shown at %s", live.site.path, address)
+        notify.send(f"READY=1\nSTATUS=at {address}")
+        await _wait(ended, notify)
+        notify.send("STOPPING=1")
+    finally:
+        await live.close()
+        await runner.cleanup()
+
+
+async def _listen(runner: web.AppRunner, settings: WebSettings) -> None:
+    host, port = settings.listen
+    try:
+        await web.TCPSite(runner, host or None, port).start()
+    except (OSError, UnicodeError) as error:
+        raise ClientError(
+            f"--listen {settings.listen}: {why_not_listening(error)}."
+        ) from None
+
+
+def address_of(runner: web.AppRunner, settings: WebSettings) -> str:
+    """What to type into a browser."""
+    port = runner.addresses[0][1] if runner.addresses else settings.listen.port
+    name = min(settings.allowed_hosts, default=settings.listen.host)
+    name = f"[{name}]" if ":" in name else name
+    return f"http://{name}:{port}{settings.root_path}/"
+
+
+async def _wait(ended: asyncio.Event, notify: NotifySocket) -> None:
+    """Wait for the end; tell systemd's watchdog that the loop runs."""
+    interval = notify.watchdog_timeout and notify.watchdog_timeout / 3
+    while not ended.is_set():
+        try:
+            await asyncio.wait_for(ended.wait(), interval)
+        except TimeoutError:
+            notify.send("WATCHDOG=1")

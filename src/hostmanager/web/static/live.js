@@ -1,0 +1,1 @@
+// Shows changes as they come.
