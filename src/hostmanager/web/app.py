@@ -2,7 +2,7 @@
 
 import argparse
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 from aiohttp import web
@@ -10,8 +10,16 @@ from aiohttp import web
 from hostmanager.client.errors import ClientError, ManagerError
 from hostmanager.client.live_site import LiveSite
 from hostmanager.web import security
-from hostmanager.web.context import ARGS, LIVE_SITE, SESSIONS, SETTINGS, known_session, settings_of, url_of
-from hostmanager.web.errors import ExpiredFormError, LoginNeededError, NotFoundError, PageError
+from hostmanager.web.context import (
+    ARGS,
+    LIVE_SITE,
+    PAGES,
+    SESSIONS,
+    SETTINGS,
+    known_session,
+    settings_of,
+)
+from hostmanager.web.errors import ExpiredFormError, LoginNeededError, PageError, PageLink
 from hostmanager.web.pages import filled_fields, render, render_again
 from hostmanager.web.routes import session, site
 from hostmanager.web.sessions import Sessions
@@ -46,10 +54,11 @@ def create_app(
     app = web.Application(middlewares=[_answer_errors, _check], client_max_size=MAX_FORM_BYTES)
     app[SETTINGS], app[LIVE_SITE], app[ARGS] = settings, live_site, args
     app[SESSIONS] = Sessions()
-    for module in ROUTE_MODULES:
-        for route in module.ROUTES:
-            path = settings.root_path + route.path
-            app.router.add_route(route.method, path, route.handler, **route.kwargs)
+    routes = [route for module in ROUTE_MODULES for route in module.ROUTES]
+    app[PAGES] = frozenset(route.path.split("/")[1] for route in routes)
+    for route in routes:
+        path = settings.root_path + route.path
+        app.router.add_route(route.method, path, route.handler, **route.kwargs)
     app.router.add_static(f"{settings.root_path}/static/", STATIC)
     app.on_response_prepare.append(_add_headers)
     app.cleanup_ctx.append(site.run_feed)
@@ -80,47 +89,43 @@ async def _answer_errors(request: web.Request, handler: Handler) -> web.StreamRe
     """Answer each error with a page that says what is wrong."""
     try:
         return await handler(request)
-    except ExpiredFormError as error:
-        return await _expired(request, error)
-    except LoginNeededError as error:
-        return await session.ask_password(request, str(error))
-    except PageError as error:
-        return _error_page(request, error.status, str(error), error)
-    except (ClientError, ManagerError) as error:
-        status = 502 if error.unreachable else 400
-        text = error.text_with_hint if isinstance(error, ManagerError) else str(error)
-        return _error_page(request, status, text)
-    except web.HTTPNotFound:
-        return _error_page(request, 404, *_not_found(request))
     except web.HTTPException as error:
         if error.status < 400:
             raise
-        return _error_page(request, error.status, f"{error.reason}.")
-    except Exception:
-        log.exception("%s %s failed unexpectedly", request.method, request.rel_url.raw_path)
-        text = "This page failed unexpectedly; the log of `hostmanager web` says why."
-        return _error_page(request, 500, text)
+        return _error_page(request, error.status, _http_error_text(request, error))
+    except Exception as error:
+        return await _answer_error(request, error)
 
 
-def _not_found(request: web.Request) -> tuple[str, PageError]:
+async def _answer_error(request: web.Request, error: Exception) -> web.StreamResponse:
+    match error:
+        case ExpiredFormError():
+            fields = filled_fields(await request.post())
+            return render_again(request, error.status, str(error), request.rel_url.raw_path, fields)
+        case LoginNeededError():
+            return await session.ask_password(request, str(error))
+        case PageError():
+            return _error_page(request, error.status, str(error), error.links)
+        case ManagerError():
+            return _error_page(request, 502 if error.unreachable else 400, error.text_with_hint)
+        case ClientError():
+            return _error_page(request, 502 if error.unreachable else 400, str(error))
+    log.error("%s %s failed", request.method, request.rel_url.raw_path, exc_info=error)
+    text = "This page failed unexpectedly; the log of `hostmanager web` says why."
+    return _error_page(request, 500, text)
+
+
+def _http_error_text(request: web.Request, error: web.HTTPException) -> str:
+    if error.status != 404:
+        return f"{error.reason}."
     text = f"There is no page {request.rel_url.path!r:.200} here."
     root = settings_of(request).root_path
     if root and not request.path.startswith(f"{root}/"):
         text += f" All addresses begin with {root}/."
-    return text, NotFoundError(text)
+    return text
 
 
 def _error_page(
-    request: web.Request, status: int, text: str, error: PageError | None = None
+    request: web.Request, status: int, text: str, links: Sequence[PageLink] = ()
 ) -> web.Response:
-    if "text/html" not in request.headers.get("Accept", "text/html") and request.method == "GET":
-        return web.Response(text=f"{text}\n", status=status)  # a script, curl with a type of its own
-    links = error.links if error else ()
     return render(request, "error.html", status, text=text, links=links)
-
-
-async def _expired(request: web.Request, error: ExpiredFormError) -> web.Response:
-    """Show the form again."""
-    path = request.rel_url.raw_path
-    fields = filled_fields(await request.post())
-    return render_again(request, error.status, str(error), path, fields)

@@ -20,6 +20,8 @@ ARGS = web.AppKey("args", argparse.Namespace)
 SETTINGS = web.AppKey("settings", WebSettings)
 LIVE_SITE = web.AppKey("live_site", LiveSite)
 SESSIONS = web.AppKey("sessions", Sessions)
+PAGES = web.AppKey("pages", frozenset[str])
+"""The first parts of the paths that there are: what the navigation offers."""
 SESSION = web.RequestKey("session", Session)
 """The session that the cookie of a request names, or that was begun for its answer."""
 

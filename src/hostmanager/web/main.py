@@ -69,9 +69,7 @@ async def _listen(runner: web.AppRunner, settings: WebSettings) -> None:
     try:
         await web.TCPSite(runner, host or None, port).start()
     except (OSError, UnicodeError) as error:
-        raise ClientError(
-            f"--listen {settings.listen}: {why_not_listening(error)}."
-        ) from None
+        raise ClientError(f"--listen {settings.listen}: {why_not_listening(error)}.") from None
 
 
 def address_of(runner: web.AppRunner, settings: WebSettings) -> str:

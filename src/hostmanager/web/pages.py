@@ -12,6 +12,7 @@ from hostmanager import __version__
 from hostmanager.client.text import ago, format_time, sanitize
 from hostmanager.util.text import format_duration, join_sentences, pluralize
 from hostmanager.web.context import (
+    PAGES,
     SESSION,
     cookie_name,
     known_session,
@@ -79,7 +80,7 @@ def _common(request: web.Request) -> Mapping[str, Any]:
         "has_password": bool(session and session.password),
         "here": request.rel_url.raw_path_qs if request.method == "GET" else "",
         "live": live,
-        "pages": PAGES,
+        "pages": request.app[PAGES],
         "read_only": settings.read_only,
         "settings": settings,
         "static": partial(url, "static"),
@@ -91,9 +92,7 @@ def _common(request: web.Request) -> Mapping[str, Any]:
 
 def _form_fields(request: web.Request) -> Markup:
     """The hidden fields of each form that is sent by POST."""
-    return hidden_fields(
-        [(CSRF_FIELD, session_of(request).csrf), (FORM_FIELD, new_form_token())]
-    )
+    return hidden_fields([(CSRF_FIELD, session_of(request).csrf), (FORM_FIELD, new_form_token())])
 
 
 def hidden_fields(fields: Iterable[tuple[str, str]]) -> Markup:

@@ -49,7 +49,7 @@ class Session:
     begun: float
     used: float
     name: str = ""
-    password: Secret = Secret("")
+    password: Secret = field(default=Secret(""))
     _results: OrderedDict[str, str] = field(default_factory=OrderedDict)
 
     def claim(self, form: Mapping[str, Any]) -> str | None:
@@ -131,7 +131,8 @@ class Sessions:
         over = [
             session
             for session in self._sessions.values()
-            if now - session.used > IDLE_TIMEOUT or (session.password and now - session.begun > LIFETIME)
+            if now - session.used > IDLE_TIMEOUT
+            or (session.password and now - session.begun > LIFETIME)
         ]
         for session in over:
             self.end(session)

@@ -128,7 +128,9 @@ def _read_network(text: str) -> Network:
 
 def _read_url(option: str, text: str) -> str:
     if text and urlsplit(text).scheme not in ("http", "https"):
-        raise ClientError(f"{option} {text}: write an address that begins with http:// or https://.")
+        raise ClientError(
+            f"{option} {text}: write an address that begins with http:// or https://."
+        )
     return text.rstrip("/")
 
 

@@ -12,6 +12,8 @@ def make_url(root_path: str, *parts: str, **query: object) -> str:
         query: Parameters; those that are None, empty or False are left out, lists are repeated.
     """
     path = "/".join(quote(part, safe="") for part in parts)
-    given = [(name.rstrip("_"), value) for name, value in query.items() if value not in (None, "", False)]
+    given = [
+        (name.rstrip("_"), value) for name, value in query.items() if value not in (None, "", False)
+    ]
     text = urlencode(given, doseq=True)
     return f"{root_path}/{path}" + (f"?{text}" if text else "")

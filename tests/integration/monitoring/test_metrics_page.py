@@ -17,7 +17,6 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from hostmanager.agent.metrics import server as module
-from hostmanager.util.listen_address import ListenAddress
 from hostmanager.agent.metrics.event_counts import READY_BUCKETS, Histogram
 from hostmanager.agent.metrics.page import start_page
 from hostmanager.agent.metrics.server import HostManagerCollector, MetricsError, make_server
@@ -25,6 +24,7 @@ from hostmanager.agent.metrics.view import HostView, RouterView
 from hostmanager.core.events import Timestamp
 from hostmanager.core.model import InstanceSpec, Target
 from hostmanager.core.record import InstanceRecord
+from hostmanager.util.listen_address import ListenAddress
 from tests.integration.conftest import SHORT
 from tests.integration.router.steps import wait_ready
 from tests.support import clients
@@ -215,7 +215,7 @@ def test_where_the_client_library_is_missing_operators_are_told(loop, monkeypatc
 def test_a_manager_that_takes_any_port_says_which_one(loop):
     told: list[str] = []
     host = SimpleNamespace(emit_message=told.append)
-    start_page(MetricsAddress("127.0.0.1", 0), host, loop, RouterView)
+    start_page(ListenAddress("127.0.0.1", 0), host, loop, RouterView)
     wait_for(lambda: told, 20, "the message")
     port = re.fullmatch(r"the metrics are at port (\d+) \(--metrics 127\.0\.0\.1:0\)", told[0])[1]
     socket.create_connection(("127.0.0.1", int(port)), timeout=20).close()

@@ -5,8 +5,8 @@ import threading
 from collections.abc import Callable
 
 from hostmanager.agent.host import Host
-from hostmanager.util.listen_address import ListenAddress
 from hostmanager.agent.metrics.view import RouterView, take_view
+from hostmanager.util.listen_address import ListenAddress
 
 _REMEDY = "`pip install prometheus-client` in its environment. The manager goes on without metrics."
 

@@ -26,10 +26,10 @@ from prometheus_client.core import Metric as Family
 from prometheus_client.exposition import MetricsHandler
 from prometheus_client.registry import Collector
 
-from hostmanager.util.listen_address import ListenAddress, why_not_listening
 from hostmanager.agent.metrics.event_counts import Histogram
 from hostmanager.agent.metrics.table import LOOP_LAG, LOOP_LAG_HELP, METRICS, Metric
 from hostmanager.agent.metrics.view import HostView
+from hostmanager.util.listen_address import ListenAddress, why_not_listening
 
 log = logging.getLogger(__name__)
 

@@ -63,7 +63,9 @@ def add_parser(subparsers: Any) -> None:
         metavar="PATH",
         help="what all addresses begin with, as /hm, behind a reverse proxy that passes it on",
     )
-    parser.add_argument("--read-only", action="store_true", help="only show; nothing can be changed")
+    parser.add_argument(
+        "--read-only", action="store_true", help="only show; nothing can be changed"
+    )
     parser.add_argument(
         "--user-header",
         default="",
@@ -78,8 +80,12 @@ def add_parser(subparsers: Any) -> None:
         metavar="ADDRESS",
         help="address or network of a reverse proxy on another host; may be repeated",
     )
-    parser.add_argument("--ocs-web", default="", metavar="URL", help="address of ocs-web, for a link")
-    parser.add_argument("--grafana", default="", metavar="URL", help="address of Grafana, for a link")
+    parser.add_argument(
+        "--ocs-web", default="", metavar="URL", help="address of ocs-web, for a link"
+    )
+    parser.add_argument(
+        "--grafana", default="", metavar="URL", help="address of Grafana, for a link"
+    )
     parser.add_argument(
         "--answer-time",
         type=seconds,

@@ -26,7 +26,9 @@ RESUMED = "resumed."
 
 async def show_login(request: web.Request) -> web.Response:
     """The login."""
-    return _login_page(request, 200, "", {"next": _checked_path(request, request.query.get("next"))})
+    return _login_page(
+        request, 200, "", {"next": _checked_path(request, request.query.get("next"))}
+    )
 
 
 async def ask_password(request: web.Request, text: str) -> web.Response:
@@ -87,7 +89,9 @@ def _checked_path(request: web.Request, path: Any) -> str:
     """A path of this server; anything else leads to its first page."""
     root = settings_of(request).root_path
     text = str(path or "")
-    is_ours = text.startswith(f"{root}/") and not text.startswith(("//", "/\\")) and text.isprintable()
+    is_ours = (
+        text.startswith(f"{root}/") and not text.startswith(("//", "/\\")) and text.isprintable()
+    )
     return text if is_ours else url_of(request, "")
 
 
