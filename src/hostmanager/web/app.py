@@ -14,6 +14,7 @@ from hostmanager.web.context import (
     ARGS,
     LIVE_SITE,
     PAGES,
+    READERS,
     SESSIONS,
     SETTINGS,
     known_session,
@@ -31,7 +32,7 @@ ROUTE_MODULES = (
     site,
     session,
 )
-"""Modules with ``ROUTES``."""
+"""Modules with ``ROUTES``, and, if they keep something while the server runs, ``setup(app)``."""
 
 STATIC = Path(__file__).parent / "static"
 
@@ -56,12 +57,16 @@ def create_app(
     app[SESSIONS] = Sessions()
     routes = [route for module in ROUTE_MODULES for route in module.ROUTES]
     app[PAGES] = frozenset(route.path.split("/")[1] for route in routes)
-    for route in routes:
-        path = settings.root_path + route.path
-        app.router.add_route(route.method, path, route.handler, **route.kwargs)
+    app[READERS] = {}
+    app.add_routes(
+        web.RouteDef(route.method, settings.root_path + route.path, route.handler, route.kwargs)
+        for route in routes
+    )
     app.router.add_static(f"{settings.root_path}/static/", STATIC)
     app.on_response_prepare.append(_add_headers)
-    app.cleanup_ctx.append(site.run_feed)
+    for module in ROUTE_MODULES:
+        if hasattr(module, "setup"):
+            module.setup(app)
     return app
 
 

@@ -8,8 +8,10 @@ from aiohttp import web
 from hostmanager.client.errors import ClientError
 from hostmanager.client.live_site import LiveSite
 from hostmanager.client.manager_client import ManagerClient, make_clients
+from hostmanager.client.site_model import Site
 from hostmanager.client.status.model import AgentStatus, HostStatus
 from hostmanager.core.request_origin import MAX_REQUESTER_CHARS, text_problem
+from hostmanager.util.secret import Secret
 from hostmanager.util.text import closest_matches
 from hostmanager.web.errors import NotFoundError, PageLink
 from hostmanager.web.sessions import Session, Sessions
@@ -22,6 +24,8 @@ LIVE_SITE = web.AppKey("live_site", LiveSite)
 SESSIONS = web.AppKey("sessions", Sessions)
 PAGES = web.AppKey("pages", frozenset[str])
 """The first parts of the paths that there are: what the navigation offers."""
+READERS = web.AppKey("readers", dict[tuple[str, Secret], tuple[Site, ManagerClient]])
+MAX_READERS = 500
 SESSION = web.RequestKey("session", Session)
 """The session that the cookie of a request names, or that was begun for its answer."""
 
@@ -109,6 +113,23 @@ def client_of(request: web.Request, host: str, reason: str = "") -> ManagerClien
     if host not in clients:
         raise ClientError(f"The host {host} has no manager, so nothing can be asked of it.")
     return clients[host]
+
+
+def reader_of(request: web.Request, host: str) -> ManagerClient:
+    """A client for what changes nothing: the same for all who have the same password.
+
+    Raises:
+        ClientError: The host has no manager.
+    """
+    readers, site = request.app[READERS], site_of(request).site
+    session = known_session(request)
+    key = host, session.password if session else Secret("")
+    known = readers.get(key)
+    if known is None or known[0] is not site:
+        known = readers[key] = site, client_of(request, host)
+        while len(readers) > MAX_READERS:
+            del readers[next(iter(readers))]
+    return known[1]
 
 
 def known_host(request: web.Request, name: str) -> HostStatus:

@@ -7,7 +7,13 @@ import sys
 from typing import Any
 
 from hostmanager.cli.exit_codes import OK, CommandError
-from hostmanager.cli.options import ANSWER_TIMEOUT, add_site_options, new_parser, seconds
+from hostmanager.cli.options import (
+    ANSWER_TIMEOUT,
+    add_alerts_id,
+    add_site_options,
+    new_parser,
+    seconds,
+)
 from hostmanager.cli.output import Output, command
 from hostmanager.util.listen_address import parse_listen_address
 
@@ -93,6 +99,7 @@ def add_parser(subparsers: Any) -> None:
         metavar="SECONDS",
         help="how long each manager has for an answer (default: %(default)g)",
     )
+    add_alerts_id(parser)
     add_site_options(parser)
     parser.set_defaults(privs=None)
 

@@ -24,4 +24,9 @@ async def run_feed(app: web.Application) -> AsyncIterator[None]:
     yield
 
 
+def setup(app: web.Application) -> None:
+    """Follow the changes of the site while the server runs."""
+    app.cleanup_ctx.append(run_feed)
+
+
 ROUTES = [web.get("/", show_site), web.get("/host/{host}", show_host)]
