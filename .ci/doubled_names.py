@@ -23,6 +23,7 @@ ALLOWED: dict[str, str] = {
     "run": SUBCOMMANDS,
     "main": PROGRAM,
     "log": "the logger of the module",
+    "ROUTES": "what each module of addresses has: web/app.py reads it",
 }
 
 MODULE_CONSTANTS = ("_INTERVAL", "_TIMEOUT", "TIMEOUT", "STYLES", "COLUMNS", "MARKS", "LINES")

@@ -16,7 +16,7 @@ from hostmanager.web.context import (
     PAGES,
     READERS,
     SESSIONS,
-    SETTINGS,
+    WEB_SETTINGS,
     known_session,
     settings_of,
 )
@@ -53,7 +53,7 @@ def create_app(
         args: The options that the client layer reads.
     """
     app = web.Application(middlewares=[_answer_errors, _check], client_max_size=MAX_FORM_BYTES)
-    app[SETTINGS], app[LIVE_SITE], app[ARGS] = settings, live_site, args
+    app[WEB_SETTINGS], app[LIVE_SITE], app[ARGS] = settings, live_site, args
     app[SESSIONS] = Sessions()
     routes = [route for module in ROUTE_MODULES for route in module.ROUTES]
     app[PAGES] = frozenset(route.path.split("/")[1] for route in routes)
@@ -82,7 +82,7 @@ async def _add_headers(request: web.Request, response: web.StreamResponse) -> No
 async def _check(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Check where a request comes from, before anything else is done about it."""
     settings = settings_of(request)
-    security.check_host(request.headers.get("Host", ""), settings)
+    security.check_host_name(request.headers.get("Host", ""), settings)
     if request.method not in security.SAFE_METHODS:
         security.check_origin(request.headers, settings)
         security.check_form(await request.post(), known_session(request))

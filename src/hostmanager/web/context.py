@@ -19,7 +19,7 @@ from hostmanager.web.settings import WebSettings
 from hostmanager.web.urls import make_url
 
 ARGS = web.AppKey("args", argparse.Namespace)
-SETTINGS = web.AppKey("settings", WebSettings)
+WEB_SETTINGS = web.AppKey("settings", WebSettings)
 LIVE_SITE = web.AppKey("live_site", LiveSite)
 SESSIONS = web.AppKey("sessions", Sessions)
 PAGES = web.AppKey("pages", frozenset[str])
@@ -32,7 +32,7 @@ SESSION = web.RequestKey("session", Session)
 
 def settings_of(request: web.Request) -> WebSettings:
     """How the server was started."""
-    return request.app[SETTINGS]
+    return request.app[WEB_SETTINGS]
 
 
 def site_of(request: web.Request) -> LiveSite:

@@ -39,7 +39,7 @@ HEADERS = {
 SAFE_METHODS = frozenset({"GET", "HEAD"})
 
 
-def check_host(host: str, settings: WebSettings) -> None:
+def check_host_name(host: str, settings: WebSettings) -> None:
     """Check the name by which a browser asks: a page of others may have had it rebound to us.
 
     Raises:

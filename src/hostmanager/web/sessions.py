@@ -15,7 +15,7 @@ from hostmanager.util.secret import Secret
 IDLE_TIMEOUT = 8 * 3600.0
 """Seconds without a request after which a session is over: a shift."""
 
-LIFETIME = 24 * 3600.0
+SESSION_LIFETIME = 24 * 3600.0
 """Seconds after which a session with a password is over, whatever is done."""
 
 MAX_SESSIONS = 1000
@@ -132,7 +132,7 @@ class Sessions:
             session
             for session in self._sessions.values()
             if now - session.used > IDLE_TIMEOUT
-            or (session.password and now - session.begun > LIFETIME)
+            or (session.password and now - session.begun > SESSION_LIFETIME)
         ]
         for session in over:
             self.end(session)

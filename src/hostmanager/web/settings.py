@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from hostmanager.client.errors import ClientError
 from hostmanager.util.listen_address import ListenAddress, parse_listen_address
 
-LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+OWN_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 """Names by which the browser of this host may ask, whatever the server listens at."""
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -47,7 +47,7 @@ class WebSettings:
     @property
     def names(self) -> frozenset[str]:
         """All names by which browsers may ask for the page, in lower case."""
-        return LOOPBACK_NAMES | self.allowed_hosts
+        return OWN_NAMES | self.allowed_hosts
 
     def trusts(self, address: str | None) -> bool:
         """Whether headers of a client at this address are believed: a proxy's."""

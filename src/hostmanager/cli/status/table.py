@@ -49,7 +49,9 @@ def show(
     """Print the whole."""
     now = time.time()
     console = output.console
-    parts = list(render(hosts, now, console.width, only_wrong=only_wrong, resources=resources))
+    parts = list(
+        render_status(hosts, now, console.width, only_wrong=only_wrong, resources=resources)
+    )
     output.show(*parts)
     if (
         output.is_terminal
@@ -67,7 +69,7 @@ def _exceeds_screen(parts: Sequence[RenderableType], console: Console) -> bool:
     return sum(len(console.render_lines(part)) for part in parts) > console.height
 
 
-def render(
+def render_status(
     hosts: Sequence[HostStatus],
     now: float,
     width: int,

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from hostmanager.cli.output import Output
 from hostmanager.cli.status.result import status_exit_code, status_json
-from hostmanager.cli.status.table import headline, render
+from hostmanager.cli.status.table import headline, render_status
 from hostmanager.client.manager_client import make_clients
 from hostmanager.client.poller import NO_ANSWER_YET, SessionPoller
 from hostmanager.client.site_model import Site
@@ -97,7 +97,9 @@ def _fit_to_screen(hosts: list[HostStatus], args: argparse.Namespace, console: C
     now = time.time()
     heading = Text(no_wrap=True, overflow="ellipsis").append(f"{format_time(now, now)} ", "dim")
     heading.append_text(headline(hosts))
-    parts = render(hosts, now, console.width, only_wrong=args.wrong, lines=1, resources=args.wide)
+    parts = render_status(
+        hosts, now, console.width, only_wrong=args.wrong, lines=1, resources=args.wide
+    )
     next(parts)  # the heading
     lines: list[Any] = [heading]
     left = console.height - 2

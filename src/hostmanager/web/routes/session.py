@@ -17,7 +17,7 @@ from hostmanager.web.context import (
 from hostmanager.web.errors import PageError
 from hostmanager.web.pages import filled_fields, render, render_again, set_cookie
 
-MAX_NAME_CHARS = 60
+MAX_USER_CHARS = 60
 MAX_PASSWORD_CHARS = 200
 
 RESUMED = "resumed."
@@ -56,7 +56,7 @@ async def log_in(request: web.Request) -> web.StreamResponse:
     """Keep name and password, in a session with a new cookie."""
     form = await request.post()
     name, password = str(form.get("name", "")).strip(), str(form.get("password", ""))
-    if problem := text_problem(name, MAX_NAME_CHARS):
+    if problem := text_problem(name, MAX_USER_CHARS):
         raise PageError(f"The name {problem}. Nothing was kept.")
     if problem := text_problem(password, MAX_PASSWORD_CHARS):
         raise PageError(f"The password {problem}. Nothing was kept.")
