@@ -9,17 +9,15 @@ from typing import Any
 from hostmanager.cli import options
 from hostmanager.cli.confirmation import DRY_RUN, confirm, nothing_changed_yet
 from hostmanager.cli.exit_codes import FAILED, INTERRUPTED, OK, UNREACHABLE, CommandError
-from hostmanager.cli.host_results import lost_reason_text
 from hostmanager.cli.output import Output, command
 from hostmanager.client.change.plan import Plan, Selection, make_plan
 from hostmanager.client.change.plan_text import plan_lines
 from hostmanager.client.change.progress import AgentProgress
+from hostmanager.client.change.stops import lost_reason_text
+from hostmanager.client.change.timeouts import TIMEOUTS
 from hostmanager.client.site_model import Site, read_site
 from hostmanager.client.status.model import HostStatus
 from hostmanager.client.status.selection import fetch_status, hosts_to_query, select_agents
-
-CHANGE_TIMEOUT = 60.0
-"""Seconds to wait for agents; one may take 15 s to stop."""
 
 _COMMON = """
 
@@ -68,7 +66,7 @@ def add_change_parser(
             action="store_true",
             help="wait only until agents stay up for a moment, not until they have registered",
         )
-    options.add_timeout(parser, CHANGE_TIMEOUT, "stop waiting after this time, as 90s or 2m")
+    options.add_timeout(parser, TIMEOUTS[name], "stop waiting after this time, as 90s or 2m")
     options.add_common(parser)
 
 

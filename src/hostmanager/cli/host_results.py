@@ -1,11 +1,11 @@
 """The results of one operation on several managers: lines, JSON, exit status."""
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 from hostmanager.cli.exit_codes import FAILED, INTERRUPTED, OK, UNREACHABLE, CommandError
 from hostmanager.cli.output import Output
-from hostmanager.client.change.stops import list_hosts
+from hostmanager.client.change.stops import lost_reason_text
 from hostmanager.client.errors import ManagerError
 from hostmanager.client.manager_client import ManagerClient, OperationResult
 from hostmanager.client.multi_host import HostResults, TargetManagers, run_on_all
@@ -85,13 +85,3 @@ def report_errors(sessions: Mapping[str, object], output: Output) -> int:
             output.line(f"! {host}: {session}", "red")
             code = max(code, error_code(session))
     return code
-
-
-def lost_reason_text(hosts: Sequence[str]) -> str:
-    """Say that managers have done something without keeping the reason."""
-    subject = "manager" if len(hosts) == 1 else "managers"
-    verb = "does" if len(hosts) == 1 else "do"
-    return (
-        f"the {subject} of {list_hosts(hosts)} {verb} not keep reasons (an older version, or the "
-        "HostManager inside ocs), so yours was not kept."
-    )

@@ -10,11 +10,9 @@ from hostmanager.cli.host_results import error_code, request_on_all
 from hostmanager.cli.output import Output, command
 from hostmanager.client.change.orphans_plan import find_orphans
 from hostmanager.client.change.stops import list_hosts
+from hostmanager.client.change.timeouts import TIMEOUTS
 from hostmanager.client.multi_host import TargetManagers, select_managers
 from hostmanager.client.site_model import read_site
-
-ORPHANS_TIMEOUT = 60.0
-"""Seconds; a container may take 10 s to stop."""
 
 DESCRIPTION = """\
 Show the orphans of each host: containers of a managed compose project that run for a service
@@ -42,7 +40,7 @@ def add_parser(subparsers: Any) -> None:
     options.add_hosts(parser)
     parser.add_argument("--remove", action="store_true", help="stop and remove them")
     options.add_change_options(parser, yes_help="do not ask before more than one is removed")
-    options.add_timeout(parser, ORPHANS_TIMEOUT, "with --remove: how long each host may take")
+    options.add_timeout(parser, TIMEOUTS["orphans"], "with --remove: how long each host may take")
     options.add_common(parser)
 
 

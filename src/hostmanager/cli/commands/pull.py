@@ -10,13 +10,11 @@ from hostmanager.cli.host_results import report_errors, request_on_all
 from hostmanager.cli.output import Output, command
 from hostmanager.client.change.pull_plan import plan_pull
 from hostmanager.client.change.stops import list_hosts
+from hostmanager.client.change.timeouts import TIMEOUTS
 from hostmanager.client.manager_client import ManagerClient, OperationResult
 from hostmanager.client.multi_host import TargetManagers, select_managers
 from hostmanager.client.site_model import read_site
 from hostmanager.client.task_progress import MessageReader, run_and_stream
-
-PULL_TIMEOUT = 1800.0
-"""Seconds; images can be large and networks slow."""
 
 DESCRIPTION = """\
 Have the managers pull the images that their compose files name, all hosts at the same time, and
@@ -44,7 +42,7 @@ def add_parser(subparsers: Any) -> None:
     parser = options.new_parser(subparsers, "pull", DESCRIPTION, EPILOG)
     options.add_hosts(parser)
     options.add_change_options(parser, yes_help="")
-    options.add_timeout(parser, PULL_TIMEOUT, "how long each host may take")
+    options.add_timeout(parser, TIMEOUTS["pull"], "how long each host may take")
     options.add_common(parser)
 
 

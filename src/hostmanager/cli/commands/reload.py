@@ -9,11 +9,9 @@ from hostmanager.cli.host_results import request_on_all
 from hostmanager.cli.output import Output, command
 from hostmanager.cli.reload_view import MARKS_HELP, reload_error_code, show_reload
 from hostmanager.client.change.stops import list_hosts
+from hostmanager.client.change.timeouts import TIMEOUTS
 from hostmanager.client.multi_host import select_managers
 from hostmanager.client.site_model import read_site
-
-RELOAD_TIMEOUT = 30.0
-"""Seconds: a manager asks in a process of its own which agent classes are installed."""
 
 DESCRIPTION = """\
 Have the managers read the site config again, as it is on their hosts, and follow what has
@@ -46,7 +44,7 @@ def add_parser(subparsers: Any) -> None:
     parser = options.new_parser(subparsers, "reload", DESCRIPTION, EPILOG)
     options.add_hosts(parser)
     options.add_change_options(parser, yes_help="do not ask before agents are stopped")
-    options.add_timeout(parser, RELOAD_TIMEOUT, "how long each may take")
+    options.add_timeout(parser, TIMEOUTS["reload"], "how long each may take")
     options.add_common(parser)
 
 

@@ -11,6 +11,7 @@ from hostmanager.cli.host_results import request_on_all
 from hostmanager.cli.output import Output, command
 from hostmanager.client.alarm_client import AlarmClient
 from hostmanager.client.change.silence_plan import plan_silence
+from hostmanager.client.change.timeouts import TIMEOUTS
 from hostmanager.client.errors import ClientError
 from hostmanager.client.manager_client import make_clients
 from hostmanager.client.multi_host import TargetManagers
@@ -18,8 +19,6 @@ from hostmanager.client.site_model import read_site
 from hostmanager.client.status.model import AgentStatus, silence_text
 from hostmanager.client.status.selection import fetch_status, hosts_to_query, select_agents
 from hostmanager.util.text import join_names
-
-SILENCE_TIMEOUT = 10.0
 
 DESCRIPTION = """\
 Do not warn of agents for a time: during work on the hardware, say. They are shown as silenced,
@@ -61,7 +60,7 @@ def add_parser(subparsers: Any) -> None:
     )
     what.add_argument("--end", action="store_true", help="end their silences now")
     options.add_change_options(parser, yes_help="")
-    options.add_timeout(parser, SILENCE_TIMEOUT, "how long each manager may take")
+    options.add_timeout(parser, TIMEOUTS["silence"], "how long each manager may take")
     options.add_alerts_id(parser)
     options.add_common(parser)
 

@@ -64,6 +64,7 @@ class PlanExecutor:
         notices: What the user should know meanwhile.
         warnings: What managers warned of, by host.
         unreachable: Hosts whose manager does not answer.
+        needs_password: Whether a manager refused something that another password would allow.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class PlanExecutor:
         self.notices: list[str] = []
         self.warnings: dict[str, str] = {}
         self.unreachable: set[str] = set()
+        self.needs_password = False
         stopping = {host.host.name for host in hosts if host.process == "stopping"}
         for agent in self.progress:
             agent.wait_ready = not getattr(args, "no_wait_ready", False)
@@ -181,6 +183,8 @@ class PlanExecutor:
     ) -> None:
         if isinstance(result, ManagerError) and result.unreachable:
             self.unreachable.add(host)
+        if isinstance(result, ManagerError) and result.needs_password:
+            self.needs_password = True
         if isinstance(result, OperationResult) and result.data.get("not_kept"):
             self.warnings[host] = str(result.data["not_kept"])
         if isinstance(result, OperationResult) and result.data.get("router"):

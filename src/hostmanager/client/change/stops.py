@@ -102,5 +102,15 @@ def list_hosts(hosts: Sequence[str]) -> str:
     return f"{', '.join(before)} and {last}" if before else last
 
 
+def lost_reason_text(hosts: Sequence[str]) -> str:
+    """Say that managers have done something without keeping the reason."""
+    subject = "manager" if len(hosts) == 1 else "managers"
+    verb = "does" if len(hosts) == 1 else "do"
+    return (
+        f"the {subject} of {list_hosts(hosts)} {verb} not keep reasons (an older version, or the "
+        "HostManager inside ocs), so yours was not kept."
+    )
+
+
 def _agents(count: int) -> str:
     return "agent" if count == 1 else f"{count} agents"

@@ -1,0 +1,248 @@
+"""Changes that users have confirmed: carried out in threads, whether or not a browser looks.
+
+A job is ``pending`` until it gets one of the few places, then ``running``, and ends ``done``,
+``failed`` (not all of it was done) or ``cancelled`` (nobody waits any more; what managers have been
+told is done all the same). It stays addressable for a day; then, and when the server ends, it is
+forgotten: the journals of the managers keep what was requested, by whom and why.
+"""
+
+import logging
+import secrets
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from hostmanager.client.change.plan_text import PlanLine
+from hostmanager.client.change.running import ProgressRow, RunningChange
+from hostmanager.client.change.site_change import PreparedChange
+
+MAX_RUNNING = 8
+"""Jobs that are carried out at the same time; others wait."""
+
+MAX_JOBS = 100
+"""Jobs that are kept; the one that ended first goes."""
+
+KEPT_FOR = 24 * 3600.0
+"""Seconds that a job that has ended is kept."""
+
+LOOK_INTERVAL = 0.25
+"""Seconds between two looks at the progress of a job."""
+
+log = logging.getLogger(__name__)
+
+
+class TooManyJobsError(Exception):
+    """As many jobs as are kept have not ended yet."""
+
+
+class JobState(StrEnum):
+    """How far a job is."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+@dataclass(slots=True)
+class Job:
+    """One confirmed change.
+
+    Attributes:
+        action: What is done, as `PreparedChange.action`.
+        title: The same in one clause.
+        lines: What was announced.
+        hosts: The hosts that are concerned.
+        who: Who confirmed it.
+        reason: Why; may be empty.
+        owner: The session that confirmed it.
+        when: Unix time.
+        id: Its address; nobody can guess it.
+        state: How far it is.
+        rows: How far it is at each place.
+        notices: What to know besides.
+        error: Why it failed as a whole; empty if it did not.
+        needs_password: Whether another password would have helped.
+        version: Grows with each change.
+        ended: Monotonic time; None: it has not.
+    """
+
+    action: str
+    title: str
+    lines: Sequence[PlanLine]
+    hosts: Sequence[str]
+    who: str
+    reason: str
+    owner: str = field(repr=False)
+    when: float
+    id: str = field(default_factory=lambda: secrets.token_urlsafe(12))
+    state: JobState = JobState.PENDING
+    rows: Sequence[ProgressRow] = ()
+    notices: Sequence[str] = ()
+    error: str = ""
+    needs_password: bool = False
+    version: int = 0
+    ended: float | None = None
+    _running: RunningChange | None = field(default=None, repr=False)
+    _is_cancelled: bool = False
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended."""
+        return self.state not in (JobState.PENDING, JobState.RUNNING)
+
+    def count(self, state: str) -> int:
+        """The number of places in this state."""
+        return sum(row.state == state for row in self.rows)
+
+    @property
+    def was_refused(self) -> bool:
+        """Whether nothing at all was done for want of a password."""
+        return self.needs_password and self.is_over and self.count("failed") == len(self.rows)
+
+
+class Jobs:
+    """All jobs. `submit`, `find`, `about` and `cancel` are for one thread, that of the server.
+
+    Args:
+        on_end: Called in the thread of a job when it has ended.
+        clock: Monotonic time, in seconds.
+    """
+
+    def __init__(
+        self,
+        on_end: Callable[[Job], None] = lambda job: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._on_end = on_end
+        self._clock = clock
+        self._jobs: dict[str, Job] = {}
+        self._latest: dict[tuple[str, str], Job] = {}
+        self._places = threading.Semaphore(MAX_RUNNING)
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    def submit(self, change: PreparedChange, who: str, reason: str, owner: str) -> Job:
+        """Begin to carry out a change.
+
+        Raises:
+            TooManyJobsError: Too many have not ended yet; nothing was begun.
+        """
+        assert change.start is not None
+        self._make_room()
+        running = change.start()
+        job = Job(
+            *(change.action, change.title, change.lines, change.hosts),
+            *(who, reason, owner, time.time()),
+            rows=running.rows(),
+            _running=running,
+        )
+        self._jobs[job.id] = job
+        self._latest |= {(row.host, row.name): job for row in job.rows}
+        threading.Thread(target=self._run, args=(job, running), daemon=True).start()
+        return job
+
+    def find(self, job_id: str) -> Job | None:
+        """The job of an address, unless it was forgotten."""
+        self._forget_old()
+        return self._jobs.get(job_id)
+
+    def about(self, host: str, name: str) -> tuple[Job, ProgressRow] | None:
+        """The latest job about an agent, and how far it is there."""
+        job = self._latest.get((host, name))
+        if job is None:
+            return None
+        rows = [row for row in job.rows if (row.host, row.name) == (host, name)]
+        return (job, rows[0]) if rows else None
+
+    def cancel(self, job: Job) -> None:
+        """Wait no longer for a job; one that has not begun never does."""
+        with self._lock:
+            job._is_cancelled = True
+            if job.state is JobState.RUNNING and job._running is not None:
+                job._running.cancel()
+
+    # --- in the thread of a job -------------------------------------------------------------
+
+    def _run(self, job: Job, running: RunningChange) -> None:
+        with self._places:
+            with self._lock:
+                is_begun = not job._is_cancelled
+                if is_begun:
+                    job.state = JobState.RUNNING
+            if is_begun:
+                self._execute(job, running)
+        if not is_begun:
+            job.notices = ["It was cancelled before anything was sent."]
+            job.rows = [
+                ProgressRow(row.host, row.name, "left", "nothing was sent") for row in job.rows
+            ]
+        self._end(job, running)
+
+    def _execute(self, job: Job, running: RunningChange) -> None:
+        looked_at = 0.0
+
+        def refresh() -> None:
+            nonlocal looked_at
+            if self._clock() - looked_at >= LOOK_INTERVAL:
+                looked_at = self._clock()
+                _look(job, running)
+
+        refresh()
+        try:
+            running.execute(refresh)
+        except Exception as error:
+            log.exception("job %s (%s) failed", job.id, job.title)
+            job.error = f"It failed unexpectedly ({type(error).__name__}: {error})."
+        _look(job, running)
+
+    def _end(self, job: Job, running: RunningChange) -> None:
+        with self._lock:
+            job.needs_password = running.needs_password
+            job._running = None  # it knows a password
+            job.ended = self._clock()
+            job.state = _final_state(job)
+            job.version += 1
+        self._on_end(job)
+
+    # --- keeping ----------------------------------------------------------------------------
+
+    def _make_room(self) -> None:
+        self._forget_old()
+        if len(self._jobs) < MAX_JOBS:
+            return
+        over = [job for job in self._jobs.values() if job.ended is not None]
+        if not over:
+            raise TooManyJobsError
+        self._forget(min(over, key=lambda job: job.ended or 0.0))
+
+    def _forget_old(self) -> None:
+        now = self._clock()
+        for job in list(self._jobs.values()):
+            if job.ended is not None and now - job.ended > KEPT_FOR:
+                self._forget(job)
+
+    def _forget(self, job: Job) -> None:
+        del self._jobs[job.id]
+        self._latest = {key: latest for key, latest in self._latest.items() if latest is not job}
+
+
+def _look(job: Job, running: RunningChange) -> None:
+    """Take over how far it is."""
+    rows, notices = running.rows(), running.notices()
+    if (rows, notices) != (job.rows, job.notices):
+        job.rows, job.notices = rows, notices
+        job.version += 1
+
+
+def _final_state(job: Job) -> JobState:
+    if job.error:
+        return JobState.FAILED
+    if job.count("done") == len(job.rows):
+        return JobState.DONE
+    return JobState.CANCELLED if job._is_cancelled else JobState.FAILED
