@@ -16,6 +16,7 @@ from typing import Any
 from ocs.site_config import add_arguments
 
 from hostmanager.agent.options import make_manager_parser
+from hostmanager.cli.commands.web import add_web_options
 from hostmanager.cli.confirmation import confirm_action
 from hostmanager.cli.exit_codes import CommandError
 from hostmanager.cli.options import new_parser
@@ -33,9 +34,12 @@ from hostmanager.cli.systemd.plan import (
     InstallPlan,
     make_alerts_plan,
     make_install_plan,
+    make_web_plan,
+    option_words,
     unit_name,
 )
 from hostmanager.cli.systemd.unit import UnitError
+from hostmanager.client.errors import ClientError
 from hostmanager.siteconfig.command_line import UsageError
 from hostmanager.siteconfig.diagnostics import SiteFileError
 
@@ -63,6 +67,8 @@ examples:
       without root, for your own user
   sudo hostmanager install-systemd --alerts --site-file /etc/ocs/site.yaml --user ocs --enable --now
       the alarm service, on one host of the site (docs/alerts.md)
+  sudo hostmanager install-systemd --web --site-file /etc/ocs/site.yaml --user ocs --enable --now
+      the page for the whole site, on one host of it (docs/web.md)
   sudo hostmanager install-systemd --site-file /etc/ocs/site.yaml --remove
       stop the manager and its agents, and remove the unit
 """
@@ -75,7 +81,13 @@ def add_parser(subparsers: Any) -> None:
     what.add_argument("--print", action="store_true", help="print the unit; change nothing")
     what.add_argument("--remove", action="store_true", help="stop and remove the service")
     add = parser.add_argument
-    add("--alerts", action="store_true", help="the alarm service of the site, not the manager")
+    service = parser.add_mutually_exclusive_group()
+    service.add_argument(
+        "--alerts", action="store_true", help="the alarm service of the site, not the manager"
+    )
+    service.add_argument(
+        "--web", action="store_true", help="the page for the whole site, not the manager"
+    )
     add(
         "--alerts-config",
         metavar="FILE",
@@ -122,23 +134,28 @@ def add_parser(subparsers: Any) -> None:
     )
     own, general = _agent_options()
     _add_as_text(parser.add_argument_group("options of the manager, for the unit"), own)
+    page = argparse.ArgumentParser(add_help=False)
+    add_web_options(page)
+    group = parser.add_argument_group("options of the page, for its unit (--web)")
+    _add_as_text(group, page._actions, "web_")
     parser.add_site_options(
         lambda it: _add_as_text(it.add_argument_group("options of every agent"), general)
     )
 
 
-def _add_as_text(group: Any, options: Sequence[argparse.Action]) -> None:
-    """Add options of the manager as plain strings; its own parser checks them."""
+def _add_as_text(group: Any, options: Sequence[argparse.Action], prefix: str = "run_") -> None:
+    """Add options of another program as plain strings; its own parser checks them."""
     for option in options:
         flags = [flag for flag in option.option_strings if flag.startswith("--")]
         if option.nargs == 0:
             group.add_argument(
-                *flags, dest=f"run_{option.dest}", action="store_true", help=option.help
+                *flags, dest=prefix + option.dest, action="store_true", help=option.help
             )
         else:
             group.add_argument(
                 *flags,
-                dest=f"run_{option.dest}",
+                action="append" if isinstance(option.default, list) else "store",
+                dest=prefix + option.dest,
                 metavar=option.metavar or option.dest.upper(),
                 help=str(option.help).replace("%(default)s", str(option.default)),
             )
@@ -164,7 +181,7 @@ def run(args: argparse.Namespace) -> int:
             name = unit_name(args)
             _confirm_removal(args, target, name)
             return _report(args, remove_unit(target, name, args.force, args.dry_run))
-        plan = (make_alerts_plan if args.alerts else make_install_plan)(args, os.environ)
+        plan = _make_plan(args)
         if args.print:
             print(plan.unit.text(), end="")
             for note in plan.notes:
@@ -175,7 +192,7 @@ def run(args: argparse.Namespace) -> int:
             _refuse_unmanaged(plan)
         result = install_unit(target, plan.unit, actions, args.force, args.dry_run)
         return _report(args, {**result, "remarks": [*plan.notes, *result["remarks"]]})
-    except (InstallError, UsageError, SiteFileError, UnitError, ValueError) as error:
+    except (InstallError, UsageError, SiteFileError, UnitError, ValueError, ClientError) as error:
         print(f"hostmanager install-systemd: {error}", file=sys.stderr)
         return EXIT_USAGE
     except (StepError, CommandError) as error:
@@ -183,12 +200,22 @@ def run(args: argparse.Namespace) -> int:
         return error.code if isinstance(error, CommandError) else EXIT_FAILED
 
 
+def _make_plan(args: argparse.Namespace) -> InstallPlan:
+    if args.web:
+        return make_web_plan(args, os.environ)
+    if words := option_words(args, "web_"):
+        raise InstallError(f"{words[0].partition('=')[0]} is an option of the page only: add --web.")
+    return (make_alerts_plan if args.alerts else make_install_plan)(args, os.environ)
+
+
 def _confirm_removal(args: argparse.Namespace, target: UnitTarget, name: str) -> None:
     """Ask before a running manager and its agents are stopped."""
     unit = f"{name}.service"
     if args.dry_run or not target.manage_systemd or not is_active(target, unit):
         return
-    what = "the alarm service" if args.alerts else "the manager with all of its agents on this host"
+    what = "the manager with all of its agents on this host"
+    if args.alerts or args.web:
+        what = "the alarm service" if args.alerts else "the page for the whole site"
     action = f"stop {unit}, {what}, and remove it"
     confirm_action(action, args, Output("install-systemd", args.json))
 

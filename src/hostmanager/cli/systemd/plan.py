@@ -2,13 +2,14 @@
 
 import argparse
 import grp
+import importlib.util
 import os
 import pwd
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,12 @@ from hostmanager.agent.options import (
     policy_of,
 )
 from hostmanager.alerts.rules_file import RULES_FILE
-from hostmanager.cli.systemd.unit import UNIT_NAME, AlertsUnit, Unit
+from hostmanager.cli.commands.web import add_web_options
+from hostmanager.cli.systemd.unit import UNIT_NAME, ServiceUnit, Unit
 from hostmanager.composefile.variables import describe_unset, unset_variables
 from hostmanager.core.model import InstanceSpec
 from hostmanager.siteconfig.command_line import parse_agent_args, resolve_site_file
+from hostmanager.web.settings import settings_of_options
 
 RESOLVED_OPTIONS = ("instance_id", "site", "site_file", "site_host", "working_dir", "state_dir")
 """Options that go into the unit with their resolved values."""
@@ -38,23 +41,22 @@ SYSTEMD_VARIABLES = ("HOME", "LANG", "LOGNAME", "PATH", "SHELL", "USER")
 """What systemd sets in the environment of a service by itself (systemd.exec, User=)."""
 
 
-ALERTS_UNIT = "hostmanager-alerts"
-"""Name of the unit of the alarm service."""
-
-
 class InstallError(Exception):
     """The request cannot be fulfilled; the text says why."""
 
 
-def manager_argv(args: argparse.Namespace, omitted: Sequence[str] = ()) -> list[str]:
-    """The options of the manager, as they were given."""
+def option_words(
+    args: argparse.Namespace, prefix: str = "run_", omitted: Sequence[str] = ()
+) -> list[str]:
+    """The options of the manager (``run_``) or of the page (``web_``), as they were given."""
     words = []
-    for name, value in vars(args).items():
-        option = name.removeprefix("run_")
-        if option == name or option in omitted or value in (None, False):
+    for name, given in vars(args).items():
+        option = name.removeprefix(prefix)
+        if option == name or option in omitted or given in (None, False):
             continue
         flag = "--" + option.replace("_", "-")
-        words.append(flag if value is True else f"{flag}={value}")
+        values = given if isinstance(given, list) else [given]
+        words += [flag if value is True else f"{flag}={value}" for value in values]
     return words
 
 
@@ -79,7 +81,7 @@ def make_install_plan(args: argparse.Namespace, environ: Mapping[str, str]) -> I
     Raises:
         UsageProblem, UsageError, SiteFileError, ValueError: Something is wrong.
     """
-    options, site = parse_agent_args(make_manager_parser(), manager_argv(args), environ)
+    options, site = parse_agent_args(make_manager_parser(), option_words(args), environ)
     user, home = _user(args)
     working_dir = Path(options.working_dir or home).absolute()
     if not working_dir.is_dir():
@@ -99,7 +101,7 @@ def make_install_plan(args: argparse.Namespace, environ: Mapping[str, str]) -> I
         f"--site-file={options.site_file}",
         f"--site-host={options.site_host}",
         f"--working-dir={working_dir}",
-        *manager_argv(args, RESOLVED_OPTIONS),
+        *option_words(args, omitted=RESOLVED_OPTIONS),
     ]
     if options.state_dir is not None:
         command.append(f"--state-dir={Path(options.state_dir).absolute()}")
@@ -122,8 +124,10 @@ def make_install_plan(args: argparse.Namespace, environ: Mapping[str, str]) -> I
     return InstallPlan(unit, ids, tuple(notes))
 
 
-ALERTS_OPTIONS = ("site_host", "site_hub", "site_http", "site_realm", "address_root")
-"""Options of the site that the alarm service takes as they were given."""
+SITE_OPTIONS = ("site_host", "site_hub", "site_http", "site_realm", "address_root")
+"""Options of the site that services of the whole site take as they were given."""
+
+RESOLVED_FOR_SERVICE = ("site", "site_file", "working_dir", "state_dir")
 
 
 def make_alerts_plan(args: argparse.Namespace, environ: Mapping[str, str]) -> InstallPlan:
@@ -132,17 +136,8 @@ def make_alerts_plan(args: argparse.Namespace, environ: Mapping[str, str]) -> In
     Raises:
         InstallError, UsageError, SiteFileError: Something is wrong.
     """
-    resolved = ("site", "site_file", "working_dir", "state_dir")
-    others = manager_argv(args, (*ALERTS_OPTIONS, *resolved))
-    if others:
-        raise InstallError(f"--alerts: {others[0]} is an option of the manager only.")
-    user, home = _user(args)
-    site = argparse.Namespace(site=args.run_site, site_file=args.run_site_file)
-    site_file = resolve_site_file(site, environ)
-    working_dir = Path(args.run_working_dir or home).absolute()
-    _trial_run_as(user, args.group, working_dir, str(site_file))
-    command = [sys.executable, "-P", "-m", "hostmanager.cli.entry_point", "alerts"]
-    command += [f"--site-file={site_file}", *manager_argv(args, resolved)]
+    unit, site_file = _service_unit(args, environ, "alerts", "alarm service")
+    command = list(unit.command)
     if args.run_state_dir is not None:
         command.append(f"--state-dir={Path(args.run_state_dir).absolute()}")
     notes = []
@@ -152,20 +147,57 @@ def make_alerts_plan(args: argparse.Namespace, environ: Mapping[str, str]) -> In
         command.append(f"--config={rules}")
     if not rules.is_file():
         notes.append(f"{rules} does not exist yet: the service says who is told by that file.")
-    unit = AlertsUnit(
-        name=args.unit or ALERTS_UNIT,
-        description=f"OCS alarm service for {site_file}",
+    unit = replace(unit, command=tuple(command), has_state_dir=args.run_state_dir is None)
+    return InstallPlan(unit, frozenset(), tuple(notes))
+
+
+def make_web_plan(args: argparse.Namespace, environ: Mapping[str, str]) -> InstallPlan:
+    """Check everything, and decide the contents of the unit of the page for the whole site.
+
+    Raises:
+        ClientError, InstallError, UsageError, SiteFileError: Something is wrong.
+    """
+    if args.run_state_dir is not None:
+        raise InstallError("--web: it keeps nothing on disk, so there is no --state-dir.")
+    words = option_words(args, "web_")
+    parser = argparse.ArgumentParser(prog="hostmanager install-systemd --web", add_help=False)
+    add_web_options(parser)
+    settings_of_options(parser.parse_args(words))
+    unit, _ = _service_unit(args, environ, "web", "page")
+    notes = []
+    if importlib.util.find_spec("jinja2") is None:
+        notes.append("it needs the extra 'web': pip install 'ocs-hostmanager[web]'")
+    unit = replace(unit, command=(*unit.command, *words), has_state_dir=False)
+    return InstallPlan(unit, frozenset(), tuple(notes))
+
+
+def _service_unit(
+    args: argparse.Namespace, environ: Mapping[str, str], subcommand: str, title: str
+) -> tuple[ServiceUnit, Path]:
+    """The unit of a service for the whole site, and the path of the site config."""
+    others = option_words(args, "run_", (*SITE_OPTIONS, *RESOLVED_FOR_SERVICE))
+    if others:
+        raise InstallError(f"--{subcommand}: {others[0]} is an option of the manager only.")
+    user, home = _user(args)
+    site = argparse.Namespace(site=args.run_site, site_file=args.run_site_file)
+    site_file = resolve_site_file(site, environ)
+    working_dir = Path(args.run_working_dir or home).absolute()
+    _trial_run_as(user, args.group, working_dir, str(site_file))
+    command = [sys.executable, "-P", "-m", "hostmanager.cli.entry_point", subcommand]
+    command += [f"--site-file={site_file}", *option_words(args, "run_", RESOLVED_FOR_SERVICE)]
+    unit = ServiceUnit(
+        name=args.unit or f"hostmanager-{subcommand}",
+        description=f"OCS {title} for {site_file}",
         command=tuple(command),
         working_dir=working_dir,
         user=user,
         group=args.group,
         environment=_environment(args, environ),
-        has_state_dir=args.run_state_dir is None,
         watchdog=args.watchdog,
         harden=args.harden,
         is_user_unit=args.user_unit,
     )
-    return InstallPlan(unit, frozenset(), tuple(notes))
+    return unit, site_file
 
 
 def _stop_timeout(specs: Iterable[InstanceSpec], interrupt: float) -> float:
@@ -212,9 +244,10 @@ def _identity(user: str, group: str | None) -> dict[str, Any]:
 
 def unit_name(args: argparse.Namespace) -> str:
     """The name of the unit to remove; the site config may be gone already."""
-    instance_id = "alerts" if args.alerts else args.run_instance_id
+    service = "alerts" if args.alerts else "web" if args.web else None
+    instance_id = service or args.run_instance_id
     if args.unit is None and instance_id is None:
-        instance_id = parse_agent_args(make_manager_parser(), manager_argv(args), os.environ)[
+        instance_id = parse_agent_args(make_manager_parser(), option_words(args), os.environ)[
             0
         ].instance_id
     name: str = args.unit or f"hostmanager-{instance_id}"

@@ -66,7 +66,7 @@ DelegateSubgroup={subgroup}
 WantedBy={target}
 """
 
-ALERTS_TEMPLATE = """\
+SERVICE_TEMPLATE = """\
 {mark}; do so again to change it.
 # Settings of your own: systemctl edit {name}
 
@@ -86,7 +86,7 @@ WorkingDirectory={working_dir}
 TimeoutStopSec=30
 Restart=always
 RestartSec=10
-# It keeps systemd alive from the loop that looks at the site.
+# Whoever looks at the site tells systemd, too, that it does not hang.
 WatchdogSec={watchdog}
 {hardening}
 [Install]
@@ -209,10 +209,10 @@ class Unit:
         return HARDENING if self.is_user_unit else HARDENING + SYSTEM_HARDENING
 
 
-class AlertsUnit(Unit):
-    """The unit of the alarm service, which has no agents."""
+class ServiceUnit(Unit):
+    """The unit of a service for the whole site, which has no agents: alarms, the page."""
 
-    template = ALERTS_TEMPLATE
+    template = SERVICE_TEMPLATE
     has_agents = False
 
 
