@@ -325,3 +325,37 @@ def test_the_alarm_service_is_installed_and_removed(fake_host):
     assert [path.name for path in fake_host.units.iterdir()] == ["hostmanager-alerts.service"]
     result = fake_host.run("--alerts", "--remove", "--unit-dir", str(fake_host.units))
     assert (result.returncode, list(fake_host.units.iterdir())) == (0, []), result.stderr
+
+
+def test_the_page_has_a_unit_with_its_options(fake_host):
+    options = ("--allow-host=a.example", "--allow-host=b.example", "--read-only", "--root-path=/hm")
+    lines = lines_of(fake_host.run(*me("--web", "--print", "--watchdog=60", *options)))
+    command = f"ExecStart={sys.executable} -P -m hostmanager.cli.entry_point web "
+    words = " ".join(["--site-host=daq1", *options[:2], "--root-path=/hm", "--read-only"])
+    assert command + f"--site-file={fake_host.site} {words}" in lines
+    assert {"Type=notify", "WatchdogSec=60"} <= set(lines)
+    assert not any(line.startswith(("KillMode", "StateDirectory", "LimitNICE")) for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (("--web", "--quiet"), "--web: --quiet is an option of the manager only"),
+        (("--web", "--state-dir=x"), "--web: it keeps nothing on disk"),
+        (("--web", "--root-path=hm"), "--root-path hm: write a path that begins with a slash"),
+        (("--web", "--listen=0.0.0.0:80"), "--allow-host NAME"),
+        (("--read-only",), "--read-only is an option of the page only: add --web"),
+        (("--web", "--alerts"), "not allowed with argument --web"),
+    ],
+)
+def test_options_of_the_page_that_make_no_sense_are_refused(fake_host, words, text):
+    result = fake_host.run(*me("--print", *words))
+    assert (result.returncode, text in result.stderr) == (2, True), result.stderr
+
+
+def test_the_page_is_installed_and_removed(fake_host):
+    result = fake_host.run(*me("--web", "--unit-dir", str(fake_host.units)))
+    assert result.returncode == 0, result.stderr
+    assert [path.name for path in fake_host.units.iterdir()] == ["hostmanager-web.service"]
+    result = fake_host.run("--web", "--remove", "--unit-dir", str(fake_host.units))
+    assert (result.returncode, list(fake_host.units.iterdir())) == (0, []), result.stderr

@@ -9,7 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from hostmanager.cli.systemd.unit import MARK, Unit, UnitError, check_value, exec_start, quote_word
+from hostmanager.cli.systemd.unit import (
+    MARK,
+    ServiceUnit,
+    Unit,
+    UnitError,
+    check_value,
+    exec_start,
+    quote_word,
+)
 from hostmanager.drivers.process.priority import MANAGER_NICE
 
 UNIT = Unit(
@@ -176,6 +184,14 @@ def test_systemd_finds_nothing_wrong_with_a_unit_of_a_user(tmp_path):
     assert (
         verify(replace(UNIT, user=None, is_user_unit=True, harden=True), tmp_path, "--user") == ""
     )
+
+
+@needs_systemd
+@pytest.mark.parametrize("subcommand", ["alerts", "web"])
+def test_systemd_finds_nothing_wrong_with_a_unit_of_a_service(subcommand, tmp_path):
+    command = (sys.executable, "-P", "-m", "hostmanager.cli.entry_point", subcommand)
+    unit = ServiceUnit(f"hostmanager-{subcommand}", "OCS service", command, Path("/"), harden=True)
+    assert verify(unit, tmp_path) == ""
 
 
 @needs_systemd

@@ -157,7 +157,7 @@ def _add_as_text(group: Any, options: Sequence[argparse.Action], prefix: str = "
                 action="append" if isinstance(option.default, list) else "store",
                 dest=prefix + option.dest,
                 metavar=option.metavar or option.dest.upper(),
-                help=str(option.help).replace("%(default)s", str(option.default)),
+                help=(str(option.help) % vars(option)).replace("%", "%%"),
             )
 
 
@@ -204,7 +204,9 @@ def _make_plan(args: argparse.Namespace) -> InstallPlan:
     if args.web:
         return make_web_plan(args, os.environ)
     if words := option_words(args, "web_"):
-        raise InstallError(f"{words[0].partition('=')[0]} is an option of the page only: add --web.")
+        raise InstallError(
+            f"{words[0].partition('=')[0]} is an option of the page only: add --web."
+        )
     return (make_alerts_plan if args.alerts else make_install_plan)(args, os.environ)
 
 

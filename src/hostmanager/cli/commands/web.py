@@ -48,6 +48,13 @@ examples:
 def add_parser(subparsers: Any) -> None:
     """Add the subcommand."""
     parser = new_parser(subparsers, "web", DESCRIPTION, EPILOG)
+    add_web_options(parser)
+    add_site_options(parser)
+    parser.set_defaults(privs=None)
+
+
+def add_web_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the page; those of the site config are not among them."""
     parser.add_argument(
         "--listen",
         type=_address,
@@ -100,8 +107,6 @@ def add_parser(subparsers: Any) -> None:
         help="how long each manager has for an answer (default: %(default)g)",
     )
     add_alerts_id(parser)
-    add_site_options(parser)
-    parser.set_defaults(privs=None)
 
 
 def _address(text: str) -> str:
