@@ -1,6 +1,6 @@
-"""The client of one manager: OCS's own HTTP client, with time limits and errors for people.
+"""The client of one manager: calls over the router's HTTP bridge, with time limits and errors for people.
 
-OCS's client waits for ever for an answer, so each host is asked in a thread of its own, which
+A call waits for ever for an answer, so each host is asked in a thread of its own, which
 nobody has to wait for: a silent host costs its time limit once.
 """
 
@@ -14,9 +14,8 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import ocs
-from ocs.client_http import ControlClientError
-from ocs.site_config import get_control_client
 
+from hostmanager.client import http_bridge
 from hostmanager.client.errors import ClientError, FailureKind, ManagerError
 from hostmanager.client.request_origin import (
     CHANGING_OPERATIONS,
@@ -27,7 +26,6 @@ from hostmanager.client.request_origin import (
 from hostmanager.client.site_model import Site
 from hostmanager.core.request_origin import RequestOrigin
 from hostmanager.siteconfig.entry import MANAGER_CLASS
-from hostmanager.util.tls import tls_failure
 
 _T = TypeVar("_T")
 
@@ -97,7 +95,9 @@ class ManagerClient:
         self.origin = origin
         self._taken: frozenset[str] | None = None
         self._router = site.router
-        self._client = get_control_client(instance_id, site=site.config)
+        hub = site.config.hub.data
+        self._operations = f"{hub['address_root']}.{instance_id}.ops"
+        self._realm = str(hub["wamp_realm"])
         # Managers without access control accept no password argument.
         self._credentials = {"password": password} if password else {}
 
@@ -211,10 +211,12 @@ class ManagerClient:
         self, action: str, operation: str, params: Mapping[str, Any] | None = None, **options: Any
     ) -> tuple[int, str, Any]:
         try:
-            status, text, session = self._client.request(
-                action, operation, params or {}, **options, **self._credentials
+            status, text, session = http_bridge.call(
+                *(self._router, self._realm, self._operations, action, operation, params or {}),
+                **options,
+                **self._credentials,
             )
-        except ControlClientError as error:
+        except http_bridge.BridgeError as error:
             raise self._explain(error) from None
         except Exception as error:  # requests and json raise errors of many classes
             raise ManagerError(
@@ -223,18 +225,18 @@ class ManagerClient:
             ) from None
         return status, text, session
 
-    def _explain(self, error: ControlClientError) -> ManagerError:
-        details = error.args[0] if error.args else []
-        name = str(details[4]) if len(details) > 4 else ""
-        message = " ".join(map(str, details[5])) if len(details) > 5 else str(error)
-        if name == "client_http.error.connection_error":
+    def _explain(self, error: http_bridge.BridgeError) -> ManagerError:
+        name, message = error.name, error.message
+        if name == http_bridge.CONNECTION_ERROR:
+            from hostmanager.util.tls import tls_failure  # noqa: PLC0415 - imports ssl
+
             failure = tls_failure(error)
             if failure is not None:
                 text = f"no encrypted connection to {self._router} can be made: {failure.text}"
                 return ManagerError(FailureKind.ROUTER, text, failure.remedy)
             text = f"no router answers at {self._router}"
             return ManagerError(FailureKind.ROUTER, text, NO_ROUTER_HINT)
-        if name == "client_http.error.request_error":
+        if name == http_bridge.REQUEST_ERROR:
             return ManagerError(
                 FailureKind.ROUTER,
                 f"the server at {self._router} is not the HTTP bridge of a router ({message})",

@@ -14,9 +14,12 @@ Pure: times are arguments, seconds on a monotonic clock.
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
-from hostmanager.core.events import Timestamp
 from hostmanager.core.model import InstanceSettings
+
+if TYPE_CHECKING:  # commands need what is here, and none of the events
+    from hostmanager.core.events import Timestamp
 
 READY_TIMEOUT = InstanceSettings().ready_timeout
 """Seconds that an agent may take to register with the router, by default."""
@@ -93,7 +96,7 @@ class RunHealth:
     session: str = ""
     earlier_session: str = ""
     heard_at: float | None = None
-    ready_at: Timestamp | None = None
+    ready_at: "Timestamp | None" = None
     silence: float = 0.0
     operations: Mapping[str, OperationState] = field(default_factory=dict)
     processes: frozenset[str] = frozenset()
@@ -105,7 +108,7 @@ class RunHealth:
         earlier = self.session or self.earlier_session
         return RunHealth(earlier_session=earlier, launched_here=launched_here)
 
-    def beat(self, session: str, op_codes: Mapping[str, int], now: Timestamp) -> "RunHealth":
+    def beat(self, session: str, op_codes: Mapping[str, int], now: "Timestamp") -> "RunHealth":
         """A heartbeat came."""
         if session and session == self.earlier_session:
             return self

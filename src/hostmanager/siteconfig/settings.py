@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hostmanager.core.health import HEARTBEAT_TIMEOUT, READY_TIMEOUT
 from hostmanager.core.model import HEARTBEAT_ACTIONS, InstanceSettings
 from hostmanager.util.text import quote_value
 
@@ -147,7 +146,7 @@ SETTINGS: Mapping[str, Setting] = {
             "ready-timeout",
             float,
             "How long it may take to register with the router before it counts as unregistered.",
-            default=READY_TIMEOUT,
+            default=InstanceSettings().ready_timeout,
             unit="seconds",
             range=(1.0, 86_400.0),
         ),
@@ -156,7 +155,7 @@ SETTINGS: Mapping[str, Setting] = {
             float,
             "How long it may be listened to without a heartbeat before it counts as hanging; 0: its "
             "heartbeats are not followed, and it has no health.",
-            default=HEARTBEAT_TIMEOUT,
+            default=InstanceSettings().heartbeat_timeout,
             unit="seconds",
             range=(0.0, 86_400.0),
         ),

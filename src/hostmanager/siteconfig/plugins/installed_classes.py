@@ -8,7 +8,6 @@ time counts each time.
 """
 
 import contextlib
-import importlib.metadata
 import json
 import os
 import signal
@@ -47,6 +46,8 @@ class InstalledClasses:
 
 def find_classes() -> InstalledClasses:
     """Import every plugin in this process, and list what they provide."""
+    import importlib.metadata  # noqa: PLC0415 - only the child needs it
+
     classes: dict[str, str] = {}
     owners: dict[str, str] = {}
     problems: list[str] = []
