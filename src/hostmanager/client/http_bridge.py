@@ -87,7 +87,7 @@ def _needs_requests(url: str) -> bool:
     if any(value and name.lower() in PROXIES for name, value in os.environ.items()):
         return True
     files = (os.environ.get("NETRC") or "~/.netrc", "~/_netrc")
-    return any(os.path.exists(os.path.expanduser(file)) for file in files)
+    return any(os.path.exists(os.path.expanduser(file)) for file in files)  # noqa: PTH110, PTH111
 
 
 def _call_with_requests(url: str, realm: str, procedure: str, *args: Any, **kwargs: Any) -> Any:
