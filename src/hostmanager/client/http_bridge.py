@@ -37,7 +37,7 @@ class BridgeError(Exception):
         self.message = message
 
 
-def call(url: str, realm: str, procedure: str, *args: Any, **kwargs: Any) -> Any:
+def call(url: str, realm: str, procedure: str, /, *args: Any, **kwargs: Any) -> Any:
     """Call a procedure. It blocks: for ever, if nobody answers.
 
     Args:
